@@ -115,7 +115,7 @@ class Access:
             self._settle()
 
     def await_users(self, awaits: bool) -> None:
-        """Let nobody in without a login until the users are known, or no longer do so."""
+        """Require a login of everybody until the users are known, or no longer require it."""
         with self._settling:
             self.awaits_users = awaits
             self._settle()

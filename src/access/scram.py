@@ -22,7 +22,7 @@ _FINAL = re.compile(rf"(c=({_BASE64}),r=({_NONCE}){_MORE}),p=({_BASE64})")
 
 
 class OutOfPlace(ValueError):
-    """A message that is none of an exchange, or not the next one."""
+    """A message that belongs to no exchange, or is not the next one of its exchange."""
 
 
 class Exchange:
@@ -33,7 +33,7 @@ class Exchange:
         exchange had before.
 
         Raises:
-            OutOfPlace: it is no first message.
+            OutOfPlace: it is not a first message.
         """
         match = _FIRST.fullmatch(first)
         if match is None:

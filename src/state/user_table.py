@@ -123,8 +123,11 @@ class UserTable:
         """Return the verifier of a user. A name without one gets a fake verifier that looks like
         the others, and is the same each time and on each node. No password fits it."""
         if not self._iterations:
-            self._iterations = iterations_of(self.accounts.values())
-        fake = fake_verifier(self.secret, self._iterations, name)  # for each name: it takes a while
+            numbers = [one.verifier.iterations for one in self.accounts.values() if one.verifier]
+            self._iterations = sorted(numbers) or [ITERATIONS]
+        fake = _fake_verifier(
+            self.secret, self._iterations, name
+        )  # for each name: it takes a while
         account = self.accounts.get(name)
         return fake if account is None or account.verifier is None else account.verifier
 
@@ -162,12 +165,7 @@ class UserTable:
         return lines
 
 
-def iterations_of(users: Iterable[Account | User]) -> list[int]:
-    """Return the iterations of each verifier, in order; those of a new one if there are none."""
-    return sorted([one.verifier.iterations for one in users if one.verifier]) or [ITERATIONS]
-
-
-def fake_verifier(secret: bytes, iterations: Sequence[int], name: str) -> Verifier:
+def _fake_verifier(secret: bytes, iterations: Sequence[int], name: str) -> Verifier:
     """Return a verifier that no password fits, for a name without one (RFC 5802, section 9)."""
     parts = ("salt", "stored", "server", "iterations")
     salt, stored, server, chance = [

@@ -3,7 +3,6 @@ answered before the connection ends."""
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -14,19 +13,19 @@ import pytest
 from raftline.access.login import Access
 from raftline.access.users import make_verifier
 from raftline.logmanager import LogManager
-from raftline.net.connections.connection import Connection
 from raftline.net.protocol.host import Batch
 from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.log import Entry
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.files.faulty_folder import MemoryFolder
+from tests.rim.access.test_rights_change import Wired
 
 PASSWORD, OTHER = "correct horse battery", "staple"
 VERIFIERS = {word: str(make_verifier(word, ITERATIONS_LEAST)) for word in (PASSWORD, OTHER)}
 
 
-class Scene:
+class Scene(Wired):
     """A connection on which bob is logged in, at a leader that applies entries when it is told."""
 
     def __init__(self) -> None:
@@ -48,12 +47,7 @@ class Scene:
         self.waiting: list[Batch] = []
         self.arrived = threading.Semaphore(0)
         self.host.submit = self._submit
-        self.here, self.there = socket.socketpair()
-        self.there.settimeout(20.0)
-        self.lines = self.there.makefile()
-        self.connection = Connection(self.host, self.here, for_peers_only=False)
-        self.thread = threading.Thread(target=self.connection.serve, daemon=True)
-        self.thread.start()
+        self.connect(self.host)
 
     def _submit(self, *batches: Batch) -> None:
         for batch in batches:
@@ -86,9 +80,6 @@ class Scene:
     def send(self, *lines: str) -> None:
         self.there.sendall("".join(f"{line}\n" for line in lines).encode())
 
-    def line(self) -> str:
-        return self.lines.readline().removesuffix("\n")
-
 
 @pytest.fixture
 def scene() -> Iterator[Scene]:
@@ -96,9 +87,7 @@ def scene() -> Iterator[Scene]:
     scene.send(f"login bob {PASSWORD}")
     assert scene.line().startswith("s1@LOGIN response: you are bob")
     yield scene
-    scene.lines.close()
-    scene.there.close()
-    scene.thread.join(60)
+    scene.close()
     assert not scene.thread.is_alive()
 
 

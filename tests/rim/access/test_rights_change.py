@@ -26,7 +26,27 @@ from raftline_testing.nodes.processes import eventually
 PASSWORD, OTHER = "correct horse battery", "staple"
 
 
-class Scene:
+class Wired:
+    """A connection to a host, which its own thread serves, and the other end of it."""
+
+    def connect(self, host: Any) -> None:
+        self.here, self.there = socket.socketpair()
+        self.there.settimeout(20.0)
+        self.lines = self.there.makefile()
+        self.connection = Connection(host, self.here, for_peers_only=False)
+        self.thread = threading.Thread(target=self.connection.serve, daemon=True)
+        self.thread.start()
+
+    def line(self) -> str:
+        return self.lines.readline().removesuffix("\n")
+
+    def close(self) -> None:
+        self.lines.close()
+        self.there.close()
+        self.thread.join(60)
+
+
+class Scene(Wired):
     """A connection on which bob is logged in, at a node whose watches are real."""
 
     def __init__(self) -> None:
@@ -39,12 +59,7 @@ class Scene:
         facts = {"watchers": self.watchers, "logmanager": self.manager}
         self.host = cast(Any, FakeHost(access=self.access, level=3, **facts))
         self.host.submit = self._confirm_all
-        self.here, self.there = socket.socketpair()
-        self.there.settimeout(20.0)
-        self.lines = self.there.makefile()
-        self.connection = Connection(self.host, self.here, for_peers_only=False)
-        self.thread = threading.Thread(target=self.connection.serve, daemon=True)
-        self.thread.start()
+        self.connect(self.host)
 
     def _confirm_all(self, *batches: Any) -> None:
         for batch in batches:
@@ -70,9 +85,6 @@ class Scene:
         self.there.sendall(f"{line}\n".encode())
         return self.line()
 
-    def line(self) -> str:
-        return self.lines.readline().removesuffix("\n")
-
 
 @pytest.fixture
 def scene() -> Iterator[Scene]:
@@ -81,9 +93,7 @@ def scene() -> Iterator[Scene]:
         "s1@LOGIN response: you are bob, who may read"
     )
     yield scene
-    scene.lines.close()
-    scene.there.close()
-    scene.thread.join(60)
+    scene.close()
 
 
 def test_a_watch_ends_where_its_user_may_have_it_no_more(scene: Scene) -> None:

@@ -48,9 +48,7 @@ def scene() -> Iterator[Subscriber]:
     scene = Subscriber()
     assert scene.command("AUTH", "bob", PASSWORD) == "+OK"
     yield scene
-    scene.lines.close()
-    scene.there.close()
-    scene.thread.join(60)
+    scene.close()
 
 
 @pytest.fixture
