@@ -69,6 +69,7 @@ FIRST = [
     b"status\n",
     b"\n",
 ]
+ATTEMPTS = 3  # to measure memory
 LAST = [b"", b"set a", TOO_LONG, TOO_LONG + b"\nhelp\n"]
 
 
@@ -230,6 +231,20 @@ def test_lines_of_one_kind_that_came_together_are_one_batch() -> None:
     assert machine.sizes == [2, 1, 1, 2]
 
 
+def first_step_traced(protocol: ServerProtocol, data: bytes) -> tuple[object, int, int]:
+    """Bring bytes and take one step; return it, the bytes of memory held after it, and the peak.
+
+    What other threads of this process allocate meanwhile counts too, so a test takes the least of
+    some ATTEMPTS.
+    """
+    tracemalloc.start()
+    try:
+        protocol.receive_data(data, 0.0)
+        return (protocol.next_step(), *tracemalloc.get_traced_memory())
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -240,14 +255,13 @@ def test_lines_of_one_kind_that_came_together_are_one_batch() -> None:
 def test_lines_of_few_bytes_take_little_memory_while_they_wait(line: bytes) -> None:
     """A reader that takes no replies holds up what it sent: on a thousand connections at a time."""
     count = READ_BYTES // len(line)
-    protocol = Machine(FakeHost()).protocol
-    tracemalloc.start()
-    try:
-        protocol.receive_data(line * count, 0.0)
-        runs = [protocol.next_step()]
-        assert tracemalloc.get_traced_memory()[0] < 5 * READ_BYTES
-    finally:
-        tracemalloc.stop()
+    held = []
+    for _ in range(ATTEMPTS):
+        protocol = Machine(FakeHost()).protocol
+        first, after, _ = first_step_traced(protocol, line * count)
+        held.append(after)
+    assert min(held) < 5 * READ_BYTES
+    runs = [first]
     while not protocol.is_between_lines:
         runs.append(protocol.next_step())
     sizes = [len(run.lines) for run in runs if isinstance(run, Run)]
@@ -266,14 +280,11 @@ def test_lines_of_few_bytes_take_little_memory_while_they_wait(line: bytes) -> N
 def test_of_many_short_requests_few_are_handed_over_at_a_time(line: bytes) -> None:
     """A thousand connections that are read at a time take no more than some of their bytes."""
     count = READ_BYTES // len(line)
-    machine = Machine(FakeHost(limits=SHORT, level=4))
-    tracemalloc.start()
-    try:
-        machine.protocol.receive_data(line * count, 0.0)
-        machine.protocol.next_step()
-        assert tracemalloc.get_traced_memory()[1] < 10 * READ_BYTES
-    finally:
-        tracemalloc.stop()
+    peaks = []
+    for _ in range(ATTEMPTS):
+        machine = Machine(FakeHost(limits=SHORT, level=4))
+        peaks.append(first_step_traced(machine.protocol, line * count)[2])
+    assert min(peaks) < 10 * READ_BYTES
     while not machine.protocol.is_between_lines:
         machine._take(machine.protocol.next_step())
     assert sum(machine.sizes) == count - REQUESTS_TOGETHER
