@@ -106,6 +106,30 @@ def test_each_task_gets_the_reply_to_its_request(seeds: range) -> None:
     check_interleavings(tasks_ask, seeds)
 
 
+def test_a_client_is_closed_only_once_its_attempts_have_ended(monkeypatch: Any) -> None:
+    """The attempt to connect ends seconds after it was cancelled, since the event loop is late."""
+
+    async def reach_late(*_: object) -> Link:
+        try:
+            return await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncio.sleep(5.0)
+            ended.append(True)
+
+    async def close_while_connecting() -> None:
+        ended.clear()
+        asker = AioAsker([Address("one", 1)], "program", LIMIT_S)
+        task = asyncio.ensure_future(asker.request("get a", LIMIT_S))
+        await asyncio.sleep(0.1)
+        await asker.close()
+        assert ended, "an attempt goes on after the client was closed"
+        await asyncio.gather(task, return_exceptions=True)
+
+    ended: list[bool] = []
+    monkeypatch.setattr("raftline.clients.asyncio.asker.reach", reach_late)
+    check_interleavings(close_while_connecting, range(10))
+
+
 @pytest.mark.slow
 def test_replies_that_skip_those_who_left_are_found(monkeypatch: Any) -> None:
     monkeypatch.setattr("raftline.clients.asyncio.asker.Link", ByTheOrder)

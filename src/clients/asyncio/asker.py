@@ -177,7 +177,7 @@ class AioAsker:
         for task in connecting:
             task.cancel()
         if connecting:
-            await asyncio.wait(connecting, timeout=1.0)
+            await asyncio.wait(connecting)  # each ends once it has been cancelled
         links = [*self._old, *([self._link] if self._link is not None else [])]
         for link in links:
             link.close(ConnectionAbortedError("this client was closed"))
