@@ -110,6 +110,7 @@ def test_a_client_is_closed_only_once_its_attempts_have_ended(monkeypatch: Any) 
     """The attempt to connect ends seconds after it was cancelled, since the event loop is late."""
 
     async def reach_late(*_: object) -> Link:
+        begun.append(True)
         try:
             return await asyncio.get_running_loop().create_future()
         finally:
@@ -117,15 +118,17 @@ def test_a_client_is_closed_only_once_its_attempts_have_ended(monkeypatch: Any) 
             ended.append(True)
 
     async def close_while_connecting() -> None:
+        begun.clear()
         ended.clear()
         asker = AioAsker([Address("one", 1)], "program", LIMIT_S)
         task = asyncio.ensure_future(asker.request("get a", LIMIT_S))
-        await asyncio.sleep(0.1)
+        while not begun:
+            await asyncio.sleep(0)
         await asker.close()
         assert ended, "an attempt goes on after the client was closed"
         await asyncio.gather(task, return_exceptions=True)
 
-    ended: list[bool] = []
+    begun, ended = list[bool](), list[bool]()
     monkeypatch.setattr("raftline.clients.asyncio.asker.reach", reach_late)
     check_interleavings(close_while_connecting, range(10))
 
