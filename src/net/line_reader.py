@@ -33,7 +33,8 @@ class Late(HalfLine):
 
 
 class HalfLines:
-    """The bytes of the partial lines of all clients of a node, which have a common bound.
+    """The bytes of the partial lines of all clients of a node, and of their transactions that have
+    not ended (`MULTI`), which have a common bound.
 
     Beyond the bound, the lines that began first are given up: an active sender ends its line soon,
     a stalled one does not. Bytes that fit the buffer of a connection are not counted.
@@ -85,6 +86,7 @@ class LineBuffer:
         self.begun = bytearray()  # the start of the partial line; it may grow byte by byte
         self._more: list[bytes] = []  # the rest of a long partial line, since growing copies it
         self.size = 0  # of the whole partial line, in bytes
+        self._beside = 0  # bytes of a transaction that has not ended, counted with the line
         self.is_amid_long = False  # the partial line is longer than one read
         self._begun_s = 0.0
         self.due_s = 0.0  # the time at which lines are due; 0: none are
@@ -128,8 +130,7 @@ class LineBuffer:
             self._more.append(data)
         self.size += len(data)
         self.is_amid_long = self.size >= READ_BYTES
-        if self._half_lines is not None and self.size > BUFFER_BYTES:
-            self._half_lines.hold(self, self.size)
+        self._count()
         self.check_time(now_s)
 
     def take_begun(self, rest: bytes) -> bytes:
@@ -161,8 +162,23 @@ class LineBuffer:
         """Free the memory of a partial line."""
         self.begun = bytearray()
         self._more, self.size, self.is_amid_long = [], 0, False
-        if self._half_lines is not None:
-            self._half_lines.let_go(self)
+        self._count()
+
+    def count_beside(self, size: int) -> None:
+        """Count the bytes of a transaction that was begun here and has not ended, as if they were
+        part of the partial line."""
+        if size != self._beside:
+            self._beside = size
+            self._count()
+
+    def _count(self) -> None:
+        size, half_lines = self.size + self._beside, self._half_lines
+        if half_lines is None:
+            return
+        if size > BUFFER_BYTES and not self.is_given_up:
+            half_lines.hold(self, size)
+        else:
+            half_lines.let_go(self)
 
     def give_up(self) -> None:
         """Tell the reading thread to give up the partial line; any thread may call this."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Final, NamedTuple, TypeAlias
 
 from ..wire.limits import REDIS_QUEUED
@@ -22,6 +23,8 @@ from .programs import Call, Context, Program, Refused, Run, integer, size_of
 from .replies import QUEUED, SYNTAX, Failure, Flat, Simple, Value, unknown_command, wrong_count
 from .transactions import Queued
 from .view import Decide, Task, carry_out
+
+COPIES: Final = 2  # of the words of a queued command: as words, and as a line
 
 
 @dataclass(slots=True)
@@ -131,8 +134,9 @@ def _queue(row: Row, words: list[str], context: Context) -> Value:
             line = row.line(context, words)
     session.queue_bytes += sum(map(size_of, words))
     if session.queue_bytes > context.node.limits.line_bytes or len(session.queue) >= REDIS_QUEUED:
-        session.is_spoiled = True
+        session.queue, session.queue_memory, session.is_spoiled = [], 0, True
         return Failure("ERR too many commands after MULTI")
+    session.queue_memory += COPIES * sum(map(getsizeof, words))
     session.queue.append(Queued(task, line, call))
     return QUEUED
 

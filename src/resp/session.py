@@ -18,6 +18,7 @@ class Session:
     is_readonly: bool = False  # reads are served here, by a follower too
     queue: list[Any] | None = None  # the commands after MULTI; None: there was no MULTI
     queue_bytes: int = 0  # of their words
+    queue_memory: int = 0  # bytes that these commands take
     is_spoiled: bool = False  # one of them was refused
     watched: dict[str, Any] = field(default_factory=dict)  # the state of each key after `WATCH`
     subscriptions: dict[str, Any] = field(default_factory=dict)  # by their ids
@@ -37,5 +38,6 @@ class Session:
 
     def end_transaction(self) -> None:
         """Forget the queue and the watched keys."""
-        self.queue, self.queue_bytes, self.is_spoiled = None, 0, False
+        self.queue, self.queue_bytes, self.queue_memory = None, 0, 0
+        self.is_spoiled = False
         self.watched.clear()

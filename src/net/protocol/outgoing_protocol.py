@@ -127,8 +127,10 @@ class OutgoingProtocol(ReplySink):
 
     def _as_kept(self, batch: Batch, reply: str) -> str:
         size, room = len(reply) if reply.isascii() else WIDE * len(reply), self._host.reply_room
-        if self._is_over or size <= len(NOT_KEPT):
+        if size <= len(NOT_KEPT):
             return reply
+        if self._is_over:  # nobody reads it
+            return NOT_KEPT
         # A reply to a set repeats its value, and the requests in flight have their own bound.
         # A single reply may exceed it: a `get` in a transaction, whose value is longer as JSON.
         longest = UNDER_WAY_MAX + self._added - self._settled

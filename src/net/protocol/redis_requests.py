@@ -6,6 +6,7 @@ whose first byte is `*`.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,6 +80,8 @@ class RedisRequests:
         """Drop the input that was not handed out."""
         self._admitted = self._plan = self._words = self._problem = None
         self._uncut, self._place = b"", 0
+        self.session.end_transaction()
+        self.count_transaction()
 
     def next_plain(self) -> PlainRun | None:
         """Return the next commands if they are plain ones, which need no individual checks; None if
@@ -150,11 +153,15 @@ class RedisRequests:
             return RedisRequest(KIND, answer=plan.value)
         return RedisRequest(KIND, call=plan)
 
+    def count_transaction(self) -> None:
+        """Count the bytes of the commands after `MULTI` towards the bound of unfinished lines."""
+        self._lines.count_beside(self.session.queue_memory)
+
     def _planned(self, words: list[bytes], *, is_long: bool) -> Plan:
-        if is_long:
-            with self._lines.turn:
-                return plan_of(list(map(_text, words)), self.context)
-        return plan_of(list(map(_text, words)), self.context)
+        with self._lines.turn if is_long else nullcontext():
+            plan = plan_of(list(map(_text, words)), self.context)
+        self.count_transaction()
+        return plan
 
     def _cut(self) -> bool:
         """Cut the next command off the bytes; return whether there is one."""

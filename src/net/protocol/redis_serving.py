@@ -43,6 +43,7 @@ class RedisServing:
         self._admission = admission
         self._outgoing = outgoing
         self._replies = replies
+        self._requests = requests
         self._context = requests.context
         self.session = requests.session
         self.break_off = break_off
@@ -65,6 +66,7 @@ class RedisServing:
                     yield from self._replies.flush()
             finally:
                 self._give_room()
+                self._requests.count_transaction()  # EXEC has ended it
             if self._events.has_new:
                 self._events.has_new = False
                 self._outgoing.pump()

@@ -45,8 +45,8 @@ from .redis_requests import RedisRequest, RedisRequests
 
 TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, after telnet's Ctrl-C
 HALF_LINES_FULL: Final = (
-    "the lines that clients began and did not end take too much memory, and this is one of the"
-    " oldest; nothing of it was done. Send it again, without a pause."
+    "the lines and transactions that clients began and did not end take too much memory, and this"
+    " is one of the oldest; nothing of it was done. Send it again, without a pause."
 )
 HALF_LINE: Final = f"a line was begun and not ended within {LINE_S:.0f} s."
 OF_PEERS: Final = ("peer", "level", "proof")

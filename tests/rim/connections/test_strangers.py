@@ -84,9 +84,10 @@ class Door:
         """Send the same bytes again and again until the end; return what was sent here."""
         self.there.settimeout(0.01)
         said = b""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionResetError):
             while True:
-                self.say(data)
+                with contextlib.suppress(BrokenPipeError):  # the last words can still be read
+                    self.say(data)
                 with contextlib.suppress(TimeoutError):
                     piece = self.there.recv(1 << 16)
                     if not piece:
@@ -285,6 +286,39 @@ def test_of_too_many_half_lines_the_oldest_go(doors: list[Door], whole: bytes, b
         door.say(whole[-1:])
         assert eventually(lambda door=door: door.host.batches)
     assert half_lines.sum == 0
+
+
+@pytest.mark.pure
+def test_a_transaction_that_has_not_ended_counts_as_a_half_line(doors: list[Door]) -> None:
+    half_lines = HalfLines(450 << 10)
+    begun = framed(b"MULTI") + framed(b"SET", b"a", b"x" * (100 << 10))
+    for held in (200 << 10, 400 << 10, 400 << 10):
+        doors.append(door := Door(None, half_lines))
+        door.say(begun)
+        assert [door.line(), door.line()] == ["+OK", "+QUEUED"]
+        assert eventually(lambda held=held: half_lines.sum > held)
+    first, second, third = doors
+    assert first.line() == f"-ERR {HALF_LINES_FULL}"
+    assert first.line() == ""
+    second.say(framed(b"DISCARD"))
+    assert second.line() == "+OK"
+    assert eventually(lambda: half_lines.sum < 250 << 10)
+    third.say(framed(b"EXEC"))
+    assert eventually(lambda: third.host.batches)
+    assert half_lines.sum > 200 << 10
+    third.host.batches[0].answer_all("Sorry, no leader.")
+    assert third.line().startswith("-")
+    assert eventually(lambda: half_lines.sum == 0)
+
+
+@pytest.mark.pure
+def test_a_transaction_counts_no_more_once_its_connection_has_ended(doors: list[Door]) -> None:
+    half_lines = HalfLines()
+    doors.append(door := Door(None, half_lines))
+    door.say(framed(b"MULTI") + framed(b"SET", b"a", b"x" * (100 << 10)))
+    assert eventually(lambda: half_lines.sum > 200 << 10)
+    door.there.shutdown(socket.SHUT_RDWR)
+    assert eventually(lambda: half_lines.sum == 0)
 
 
 @pytest.mark.pure
