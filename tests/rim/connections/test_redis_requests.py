@@ -125,7 +125,7 @@ def test_a_half_command_takes_memory_in_proportion_to_its_bytes(word: bytes) -> 
     """What is known of its arguments does not count among the half lines of all clients."""
     half = framed(*[word] * REDIS_ARGUMENTS)[:-1]
     grown = []
-    for _ in range(3):  # threads of earlier tests may take memory meanwhile
+    for _ in range(10):  # threads of earlier tests may take memory meanwhile
         machine = RedisMachine(FakeHost())
         tracemalloc.start()
         machine.feed(half)

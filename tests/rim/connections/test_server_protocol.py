@@ -69,7 +69,7 @@ FIRST = [
     b"status\n",
     b"\n",
 ]
-ATTEMPTS = 3  # to measure memory
+ATTEMPTS = 10  # to measure memory
 LAST = [b"", b"set a", TOO_LONG, TOO_LONG + b"\nhelp\n"]
 
 

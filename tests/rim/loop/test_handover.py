@@ -154,7 +154,7 @@ def test_a_transfer_that_no_node_hears_ends_as_other_commands_do(
     nodes = [f"s{number} localhost {free_port()}\n" for number in (1, 2)]
     (tmp_path / FILE_NAME).write_text("".join(nodes))
     for words in (["transfer"], ["members"], ["get", "a"]):
-        assert cli.main([*words, "--dir", str(tmp_path), "--timeout", "0.6"]) == 5, words
+        assert cli.main([*words, "--dir", str(tmp_path), "--timeout", "1"]) == 5, words
         *_, said = capsys.readouterr().err.splitlines()
         assert said.startswith("Sorry, no"), words
         assert "no node runs there. Start one with raftline up" in said, words
