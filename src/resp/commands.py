@@ -134,9 +134,10 @@ def _queue(row: Row, words: list[str], context: Context) -> Value:
             line = row.line(context, words)
     session.queue_bytes += sum(map(size_of, words))
     if session.queue_bytes > context.node.limits.line_bytes or len(session.queue) >= REDIS_QUEUED:
-        session.queue, session.queue_memory, session.is_spoiled = [], 0, True
+        session.end_transaction()
+        session.queue, session.is_spoiled = [], True
         return Failure("ERR too many commands after MULTI")
-    session.queue_memory += COPIES * sum(map(getsizeof, words))
+    session.held_bytes += COPIES * sum(map(getsizeof, words))
     session.queue.append(Queued(task, line, call))
     return QUEUED
 

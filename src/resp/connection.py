@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ..wire.limits import REDIS_NAME_BYTES
 from ..wire.protocol import shown
 from .keys import Pattern
 from .notifications import unsubscribe_all
@@ -137,6 +138,8 @@ def _name(text: str) -> str:
     if not all(["!" <= each <= "~" for each in text]):
         problem = "Client names cannot contain spaces, newlines or special characters."
         raise Refused(f"ERR {problem}")
+    if len(text) > REDIS_NAME_BYTES:
+        raise Refused(f"ERR Client names have at most {REDIS_NAME_BYTES} bytes.")
     return text
 
 

@@ -18,9 +18,9 @@ class Session:
     is_readonly: bool = False  # reads are served here, by a follower too
     queue: list[Any] | None = None  # the commands after MULTI; None: there was no MULTI
     queue_bytes: int = 0  # of their words
-    queue_memory: int = 0  # bytes that these commands take
     is_spoiled: bool = False  # one of them was refused
     watched: dict[str, Any] = field(default_factory=dict)  # the state of each key after `WATCH`
+    held_bytes: int = 0  # of memory that these commands and keys take
     subscriptions: dict[str, Any] = field(default_factory=dict)  # by their ids
     subscribed: int = 0  # how often there was a new one
     was_served: bool = False  # a line was carried out here
@@ -38,6 +38,5 @@ class Session:
 
     def end_transaction(self) -> None:
         """Forget the queue and the watched keys."""
-        self.queue, self.queue_bytes, self.queue_memory = None, 0, 0
-        self.is_spoiled = False
+        self.queue, self.queue_bytes, self.is_spoiled, self.held_bytes = None, 0, False, 0
         self.watched.clear()

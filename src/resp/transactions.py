@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Final
 
 from ..wire.commands.transaction_line import spell_word
@@ -20,6 +21,7 @@ from .replies import OK, Failure, Value
 from .view import KeyState, Task, carry_out, state_of, unchanged
 
 ABORTED: Final = Failure("EXECABORT Transaction discarded because of previous errors.")
+WATCHED_BYTES: Final = 250  # of a watched key's state, in memory
 _VERBS: Final = ("get", "set", "delete", "incr", "append")
 
 
@@ -59,12 +61,14 @@ def watch(context: Context, words: list[str]) -> Program:
         lines = [f"stat {spell_key(key, context.node.limits)}" for key in new]
         replies = yield Ask(lines, "read", new[0])
         context.session.watched.update(zip(new, map(state_of, replies), strict=True))
+        context.session.held_bytes += sum([getsizeof(key) + WATCHED_BYTES for key in new])
     return OK
 
 
 def unwatch(context: Context, words: list[str]) -> Value:
     """UNWATCH"""
     context.session.watched.clear()
+    context.session.held_bytes = 0
     return OK
 
 

@@ -142,6 +142,7 @@ REPLY_LINE_BYTES = 64 << 20
 # Redis clients.
 REDIS_ARGUMENTS = 4096  # of a command
 REDIS_STRANGER_ARGUMENTS = 10  # before a login
+REDIS_NAME_BYTES = 256  # of the name of a connection, and of what a client tells about itself
 REDIS_PATTERN_BYTES = 1 << 10  # of a pattern for keys
 REDIS_QUEUED = 1024  # commands after MULTI
 REDIS_TRIES = 100  # of a command whose keys others change

@@ -154,8 +154,9 @@ class RedisRequests:
         return RedisRequest(KIND, call=plan)
 
     def count_transaction(self) -> None:
-        """Count the bytes of the commands after `MULTI` towards the bound of unfinished lines."""
-        self._lines.count_beside(self.session.queue_memory)
+        """Count the bytes of watched keys and of commands after `MULTI` towards the bound of
+        unfinished lines."""
+        self._lines.count_beside(self.session.held_bytes)
 
     def _planned(self, words: list[bytes], *, is_long: bool) -> Plan:
         with self._lines.turn if is_long else nullcontext():

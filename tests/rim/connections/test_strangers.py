@@ -24,7 +24,7 @@ from raftline.net.line_reader import HalfLines, LineBuffer
 from raftline.net.protocol import server_protocol
 from raftline.net.protocol.server_protocol import HALF_LINES_FULL
 from raftline.wire.commands.rights import UserRole
-from raftline.wire.limits import PLACES_FOR_PEERS, STRANGER_LINE_BYTES
+from raftline.wire.limits import PLACES_FOR_PEERS, STRANGER_LINE_BYTES, TRANSACTION_ITEMS
 from raftline.wire.refusal import FULL
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.redis_wire import framed
@@ -308,6 +308,21 @@ def test_a_transaction_that_has_not_ended_counts_as_a_half_line(doors: list[Door
     assert half_lines.sum > 200 << 10
     third.host.batches[0].answer_all("Sorry, no leader.")
     assert third.line().startswith("-")
+    assert eventually(lambda: half_lines.sum == 0)
+
+
+@pytest.mark.pure
+def test_watched_keys_count_as_a_half_line(doors: list[Door]) -> None:
+    half_lines = HalfLines()
+    doors.append(door := Door(None, half_lines))
+    keys = [b"%03d" % number + b"k" * 1000 for number in range(TRANSACTION_ITEMS)]
+    door.say(framed(b"WATCH", *keys))
+    assert eventually(lambda: door.host.batches)
+    door.host.batches[0].answer_all("STAT response, no such key: k")
+    assert door.line() == "+OK"
+    assert eventually(lambda: half_lines.sum > TRANSACTION_ITEMS * 1000)
+    door.say(framed(b"UNWATCH"))
+    assert door.line() == "+OK"
     assert eventually(lambda: half_lines.sum == 0)
 
 
