@@ -4,6 +4,7 @@ its waits."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from sys import getsizeof
 
 from ...resp.connection import WITHOUT_LOGIN
 from ...resp.forms import value_of
@@ -180,7 +181,7 @@ class RedisServing:
         Raises:
             ProtocolError: there was more than a reply may hold.
         """
-        self._host.reply_room.hold(self, sum(map(len, replies)))
+        self._host.reply_room.hold(self, sum(map(getsizeof, replies)))
         if len(replies) < count:
             raise ProtocolError(f"the values have more than {ANSWER_BYTES} bytes")
         return replies

@@ -199,3 +199,6 @@ def test_what_a_command_reads_takes_room_until_it_is_sent(commands: bytes) -> No
     assert wire.reserved >= 1
     assert wire.rooms[-1] > 20_000
     assert wire.host.reply_room.used == 0
+    wire.feed(framed("SET", "a", "v" * 10_000 + "\U0001f600"))  # four bytes a character in memory
+    wire.feed(commands)
+    assert wire.rooms[-1] > 50_000
