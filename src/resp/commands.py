@@ -25,6 +25,7 @@ from .transactions import Queued
 from .view import Decide, Task, carry_out
 
 COPIES: Final = 2  # of the words of a queued command: as words, and as a line
+QUEUED_BYTES: Final = 300  # of memory for each queued command, in addition to these
 
 
 @dataclass(slots=True)
@@ -137,7 +138,7 @@ def _queue(row: Row, words: list[str], context: Context) -> Value:
         session.end_transaction()
         session.queue, session.is_spoiled = [], True
         return Failure("ERR too many commands after MULTI")
-    session.held_bytes += COPIES * sum(map(getsizeof, words))
+    session.held_bytes += QUEUED_BYTES + COPIES * sum(map(getsizeof, words))
     session.queue.append(Queued(task, line, call))
     return QUEUED
 

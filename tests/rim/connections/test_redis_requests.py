@@ -137,6 +137,26 @@ def test_a_half_command_takes_memory_in_proportion_to_its_bytes(word: bytes) -> 
     assert len(machine.out) == 1
 
 
+@pytest.mark.parametrize("words", [(b"GET", b"k"), (b"SET", b"k", b"v" * 900)])
+def test_a_transaction_counts_no_less_than_the_memory_that_it_takes(words: Any) -> None:
+    """Its bytes count as an unfinished line."""
+    counted, grown = 0, []
+    for _ in range(10):  # threads of earlier tests may take memory meanwhile
+        machine = RedisMachine(FakeHost())
+        machine.feed(framed(b"MULTI"))
+        redis: Any = machine.protocol.redis
+        redis.session.queue = []  # the call was not carried out
+        machine.out.clear()
+        tracemalloc.start()
+        for _ in range(500):
+            machine.feed(framed(*words))
+            machine.out.clear()
+        grown.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+        counted = redis.session.held_bytes
+    assert min(grown) < counted
+
+
 @pytest.mark.parametrize("asked", [b"\n", framed(), framed(b"PING"), framed(b"GET", b"k")])
 def test_a_stranger_that_sends_all_the_time_is_late(access: Any, asked: bytes) -> None:
     """Without a pause in which the time is checked."""
