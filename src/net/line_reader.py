@@ -130,7 +130,8 @@ class LineBuffer:
             self._more.append(data)
         self.size += len(data)
         self.is_amid_long = self.size >= READ_BYTES
-        self._count()
+        if self.size + self._beside > BUFFER_BYTES:
+            self._count()
         self.check_time(now_s)
 
     def take_begun(self, rest: bytes) -> bytes:
