@@ -216,7 +216,7 @@ class Receiver:
         self.bytes_read = 0
 
     def release(self) -> None:
-        """Free the buffer: there are no more reads."""
+        """Free the buffer after the last read."""
         self._buffer = memoryview(b"")
 
     def receive(self, due_s: float = 0.0, *, is_amid_long: bool = False) -> bytes | None:

@@ -8,8 +8,8 @@ from typing import Any
 
 @dataclass(slots=True)
 class Session:
-    """What a client has chosen on its connection. Only calls change it, in the order of the
-    commands."""
+    """The settings and the transaction of a client's connection. Only calls change them, in the
+    order of the commands."""
 
     number: int = 0  # of the connection, on this node
     version: int = 2  # of the protocol

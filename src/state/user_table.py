@@ -41,7 +41,7 @@ _BUILT_IN: Final = {name: identity_of("", role) for name, role in ROLES.items()}
 
 
 class Account(NamedTuple):
-    """What the table holds of a user."""
+    """A user's row of the table."""
 
     verifier: Verifier | None  # None: a certificate alone logs the user in
     roles: tuple[str, ...]
@@ -88,7 +88,7 @@ class UserTable:
         return user
 
     def identity(self, name: str) -> Identity:
-        """Return the rights of a user: none if there is no such user."""
+        """Return the rights of a user, or none if the user does not exist."""
         user = self.find(name)
         return Identity(name) if user is None else user.identity
 

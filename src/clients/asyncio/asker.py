@@ -101,7 +101,7 @@ class AioAsker:
         return text_of(await carry_out_awaiting(steps, self._do))
 
     def apart(self, timeout_s: float) -> Client:
-        """Return a client for a thread, with a connection of its own, which the caller closes."""
+        """Return a client with its own connection, for use by one thread. The caller closes it."""
         self.check_place()
         first, *others = self.addresses.known
         return Client(

@@ -86,7 +86,7 @@ class OutgoingProtocol(ReplySink):
         self.puts_codes, self.spelled = True, coded_line
 
     def put_spelling(self, spelled: Callable[[str, str, str], str], errors: str) -> None:
-        """Spell replies in another way from now on; there is no reply yet."""
+        """Set how replies are spelled. Call this before the first reply."""
         self.spelled, self.errors = spelled, errors
 
     def spell(self, request_id: str, reply: str) -> str:

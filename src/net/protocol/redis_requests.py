@@ -77,7 +77,7 @@ class RedisRequests:
         return is_left or self._place < len(self._uncut)
 
     def forget(self) -> None:
-        """Drop the input that was not handed out."""
+        """Drop the remaining input, and a transaction that has not ended."""
         self._admitted = self._plan = self._words = self._problem = None
         self._uncut, self._place = b"", 0
         self.session.end_transaction()

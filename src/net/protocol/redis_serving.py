@@ -172,7 +172,7 @@ class RedisServing:
         self._events.drop()
 
     def end_refused(self, why_not: Callable[[str], str]) -> None:
-        """End the watches that are no longer allowed; any thread may call this."""
+        """End the watches that are no longer allowed. Any thread may call this."""
         self._events.end_refused(why_not)
 
     def _held(self, replies: list[str], count: int) -> list[str]:

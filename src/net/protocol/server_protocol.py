@@ -179,7 +179,7 @@ class ServerProtocol:
         return bool(self._whole)
 
     def forget(self) -> None:
-        """Drop the input that was not handed out: no more lines are served here."""
+        """Drop the remaining input, since no more lines are served."""
         self._whole.clear()
         self._uncut, self._admitted, self._parsed = b"", [], None
         self.lines.forget()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import tracemalloc
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from raftline.wire.limits import LINE_S, REDIS_ARGUMENTS, STRANGER_LINE_BYTES, S
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.redis_wire import framed
 from tests.rim.connections import test_server_protocol
-from tests.rim.connections.test_server_protocol import Machine
+from tests.rim.connections.test_server_protocol import ATTEMPTS, Machine, traced
 
 pytestmark = pytest.mark.pure
 LIMITS = Limits(key_bytes=600, value_bytes=900)
@@ -125,12 +124,11 @@ def test_a_half_command_takes_memory_in_proportion_to_its_bytes(word: bytes) -> 
     """What is known of its arguments does not count among the half lines of all clients."""
     half = framed(*[word] * REDIS_ARGUMENTS)[:-1]
     grown = []
-    for _ in range(10):  # threads of earlier tests may take memory meanwhile
+    for _ in range(ATTEMPTS):
         machine = RedisMachine(FakeHost())
-        tracemalloc.start()
-        machine.feed(half)
-        grown.append(tracemalloc.get_traced_memory()[0])
-        tracemalloc.stop()
+        with traced() as figures:
+            machine.feed(half)
+        grown.append(figures[0])
     assert machine.protocol.lines.size == len(half)
     assert min(grown) < 4 * len(half)
     machine.feed(b"\n")
@@ -141,18 +139,17 @@ def test_a_half_command_takes_memory_in_proportion_to_its_bytes(word: bytes) -> 
 def test_a_transaction_counts_no_less_than_the_memory_that_it_takes(words: Any) -> None:
     """Its bytes count as an unfinished line."""
     counted, grown = 0, []
-    for _ in range(10):  # threads of earlier tests may take memory meanwhile
+    for _ in range(ATTEMPTS):
         machine = RedisMachine(FakeHost())
         machine.feed(framed(b"MULTI"))
         redis: Any = machine.protocol.redis
         redis.session.queue = []  # the call was not carried out
         machine.out.clear()
-        tracemalloc.start()
-        for _ in range(500):
-            machine.feed(framed(*words))
-            machine.out.clear()
-        grown.append(tracemalloc.get_traced_memory()[0])
-        tracemalloc.stop()
+        with traced() as figures:
+            for _ in range(500):
+                machine.feed(framed(*words))
+                machine.out.clear()
+        grown.append(figures[0])
         counted = redis.session.held_bytes
     assert min(grown) < counted
 

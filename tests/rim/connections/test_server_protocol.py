@@ -10,7 +10,7 @@ import itertools
 import random
 import socket
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -231,16 +231,18 @@ def test_lines_of_one_kind_that_came_together_are_one_batch() -> None:
     assert machine.sizes == [2, 1, 1, 2]
 
 
-def first_step_traced(protocol: ServerProtocol, data: bytes) -> tuple[object, int, int]:
-    """Bring bytes and take one step; return it, the bytes of memory held after it, and the peak.
+@contextlib.contextmanager
+def traced() -> Iterator[list[int]]:
+    """Measure the memory that a block takes. After it, the list has the bytes that are still held,
+    and the peak.
 
-    What other threads of this process allocate meanwhile counts too, so a test takes the least of
-    some ATTEMPTS.
+    Memory of other threads of the process counts too, so a test takes the least of ATTEMPTS.
     """
+    figures: list[int] = []
     tracemalloc.start()
     try:
-        protocol.receive_data(data, 0.0)
-        return (protocol.next_step(), *tracemalloc.get_traced_memory())
+        yield figures
+        figures += tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
@@ -258,8 +260,10 @@ def test_lines_of_few_bytes_take_little_memory_while_they_wait(line: bytes) -> N
     held = []
     for _ in range(ATTEMPTS):
         protocol = Machine(FakeHost()).protocol
-        first, after, _ = first_step_traced(protocol, line * count)
-        held.append(after)
+        with traced() as figures:
+            protocol.receive_data(line * count, 0.0)
+            first = protocol.next_step()
+        held.append(figures[0])
     assert min(held) < 5 * READ_BYTES
     runs = [first]
     while not protocol.is_between_lines:
@@ -283,7 +287,10 @@ def test_of_many_short_requests_few_are_handed_over_at_a_time(line: bytes) -> No
     peaks = []
     for _ in range(ATTEMPTS):
         machine = Machine(FakeHost(limits=SHORT, level=4))
-        peaks.append(first_step_traced(machine.protocol, line * count)[2])
+        with traced() as figures:
+            machine.protocol.receive_data(line * count, 0.0)
+            machine.protocol.next_step()
+        peaks.append(figures[1])
     assert min(peaks) < 10 * READ_BYTES
     while not machine.protocol.is_between_lines:
         machine._take(machine.protocol.next_step())
