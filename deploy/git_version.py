@@ -1,4 +1,4 @@
-"""The version that git gives a build: 0.2.0.dev1041+g3fa94c1d2, and 0.2.0 at the tag v0.2.0.
+"""The version that git gives a build: 0.1.0.dev1041+g3fa94c1d2, and 0.1.0 at the tag v0.1.0.
 
 Builds of two commits, one after the other, have two versions in that order (PEP 440), so pip takes
 the later one for an upgrade. `python deploy/git_version.py` prints the version, and ends with 1 if

@@ -21,6 +21,7 @@ from .clients.locks.aio_lock import AioLock as Lock
 from .clients.locks.aio_lock import AioSemaphore as Semaphore
 from .clients.locks.barrier import AioBarrier as Barrier
 from .clients.locks.barrier import AioDoubleBarrier as DoubleBarrier
+from .clients.locks.barrier import AioEntered as Entered
 from .clients.locks.partitioner import AioPartitioner as Partitioner
 from .clients.locks.partitioner import AioShare as Share
 from .clients.locks.party import AioParty as Party
@@ -35,6 +36,7 @@ __all__ = [
     "Cached",
     "DoubleBarrier",
     "Election",
+    "Entered",
     "Held",
     "Job",
     "Lease",

@@ -13,7 +13,7 @@ from .clients.calls.user_calls import Grant, UserFacts, UsersFacts
 from .clients.kv.cached import Cached
 from .clients.kv.members import Members
 from .clients.kv.users import Users
-from .clients.locks.barrier import Barrier, DoubleBarrier
+from .clients.locks.barrier import Barrier, DoubleBarrier, Entered
 from .clients.locks.job_queue import Job, Queue
 from .clients.locks.lease import Lease
 from .clients.locks.lock import Election, Held, Lock, Semaphore
@@ -26,10 +26,11 @@ from .clients.watches.watch_events import Event, KVSnapshot
 from .objects.embedded_server import Leader
 
 __all__ = [
-    "Backup", "Barrier", "Cached", "DeadJob", "DoubleBarrier", "Election", "Event", "Grant", "Held",
-    "Job", "KVSnapshot", "Leader", "Lease", "Lock", "Member", "MemberChange", "Members", "Outcome",
-    "Partitioner", "Party", "Pending", "Pipeline", "Queue", "Semaphore", "Share", "Stat", "Status",
-    "Transaction", "UserFacts", "Users", "UsersFacts", "Version", "Watch",
+    "Backup", "Barrier", "Cached", "DeadJob", "DoubleBarrier", "Election", "Entered", "Event",
+    "Grant", "Held", "Job", "KVSnapshot", "Leader", "Lease", "Lock", "Member", "MemberChange",
+    "Members", "Outcome", "Partitioner", "Party", "Pending", "Pipeline", "Queue", "Semaphore",
+    "Share", "Stat", "Status", "Transaction", "UserFacts", "Users", "UsersFacts", "Version",
+    "Watch",
 ]  # fmt: skip
 
 

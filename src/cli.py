@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _carry_out(arguments: list[str]) -> int:
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:2], "--help"]
+    if arguments == ["version"]:
+        arguments = ["--version"]
     if arguments and arguments[0] in {*PASSED_ON, *REQUESTS, *HELD, *course.COMMANDS}:
         return _pass_on(arguments[0], arguments[1:])  # they parse their own options
     if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions of a typed line

@@ -27,6 +27,7 @@ from raftline.clients.requests.node_connection import (
 )
 from raftline.clients.requests.search import Answer, error_of
 from raftline.clients.terminal import shell
+from raftline.clients.terminal.exit_status import exit_status_of, exit_status_to
 from raftline.clients.terminal.options import WITH_VALUE, access_of, add_login_options
 from raftline.clients.terminal.shell import run_shell
 from raftline.clients.terminal.streams import (
@@ -198,18 +199,20 @@ class ReplyPrinter:
         self.as_object = as_object
         self.explain = explain
 
-    def show(self, command: str, reply: Reply) -> RequestOutcome:
-        """Print the reply to a command; return its outcome."""
+    def show(self, command: str, reply: Reply) -> int:
+        """Print the reply to a command; return its exit status."""
         refusal = refusal_in(reply.text)
         if self.explain and refusal and refusal.outcome is RequestOutcome.NO_LEADER:
             return self.fail(command, error_of(refusal))
-        return self._print(command, reply, outcome_to(command, reply.text))
+        self._print(command, reply, outcome_to(command, reply.text))
+        return exit_status_to(command, reply.text)
 
-    def fail(self, command: str, failure: ClientError) -> RequestOutcome:
-        """Print why a command has no reply; return its outcome."""
+    def fail(self, command: str, failure: ClientError) -> int:
+        """Print why a command has no reply; return its exit status."""
         failure = self.explain(failure) if self.explain else failure
         reply = Reply("", SORRY + failure.at_the_shell)
-        return self._print(command, reply, or_usage(command, failure.outcome))
+        outcome = self._print(command, reply, or_usage(command, failure.outcome))
+        return outcome if outcome is RequestOutcome.USAGE else exit_status_of(failure)
 
     def _print(self, command: str, reply: Reply, outcome: RequestOutcome) -> RequestOutcome:
         if self.as_object:
@@ -244,7 +247,7 @@ def answer_one(client: Client, command: str, printer: ReplyPrinter) -> int:
 
 def answer_each(client: Client, commands: Iterable[str], printer: ReplyPrinter) -> int:
     """Print the reply to each command, in order; return the worst outcome."""
-    worst = RequestOutcome.DONE
+    worst = int(RequestOutcome.DONE)
     for kind, group in itertools.groupby(commands, _kind):
         for command, answer in _answers(client, kind, list(group), printer):
             if isinstance(answer, ClientError):

@@ -21,7 +21,7 @@ from .state.commands.key_commands import execute
 from .state.commands.machines import Machines
 from .state.commands.replicated_state import ReplicatedState
 from .state.key_events import TakenEvents
-from .state.key_pages import Page, read_selection, take_page
+from .state.key_pages import LINES, Page, read_selection, take_page
 from .state.lease_table import Leases, read_granted, spell_granted
 from .state.pairs import StillPairs, free, layered
 from .state.sessions import SessionTable, entry_number
@@ -31,7 +31,7 @@ from .storage.birth import spell_trace, trace
 from .storage.disk import (
     DiskFailed,
     FilesRefused,
-    HalfApplied,
+    StateRefused,
     StorageError,
     disk_failed,
 )
@@ -42,7 +42,8 @@ from .storage.lost_files import FileState, compare, foreign_files, lost_files
 from .storage.recovery import Recovered, Recovery
 from .storage.snapshot_file import SnapshotFile
 from .storage.snapshot_lines import LoadedSnapshot, MachineState
-from .wire.refusal import HALF_APPLIED, STOPPING
+from .storage.sums import chained
+from .wire.refusal import HALF_APPLIED, STOPPING, Refusal
 
 EVERY = 1 << 62  # characters: no reply is omitted
 LOOK_S = 0.01  # between a reader's checks of whether long entries are being applied
@@ -105,7 +106,9 @@ class LogManager:
         self.store = self.state.store  # the pairs and their facts
         self.is_apart = False  # long entries are being applied
         self.applied = Mark(0, 0)  # the last entry whose effect they hold
-        self._is_half_applied = False  # they match no entry
+        self.chain = 0  # of the entries up to there (storage/sums.py)
+        # Why they are not read: they match no entry, or differ from those of the other nodes.
+        self._refusal: Refusal | None = None
         self._replaced: Pairs = {}  # pairs from before a snapshot
         # From the last checked snapshot:
         self._arrived = no_parts()
@@ -133,7 +136,7 @@ class LogManager:
         """
         recovered, loaded = self.open(self.members, never_ran=never_ran, joins=joins)
         self.state.members, self.store.level = recovered.members, recovered.level
-        self.state.cluster = recovered.base_cluster
+        self.state.cluster, self.chain = recovered.base_cluster, recovered.chain
         if loaded is not None:
             try:
                 self._load(loaded, parts_of(loaded))
@@ -161,12 +164,25 @@ class LogManager:
             try:
                 replies = self.state.apply(entries, now_s, end_s, answers=answers)
             except BaseException:
-                self._is_half_applied = True
+                self._refusal = HALF_APPLIED
                 raise
             if replies:
-                last = entries[len(replies) - 1]
+                done = entries if len(replies) == len(entries) else entries[: len(replies)]
+                last = done[-1]
+                self.chain = chained(self.chain, self.applied.term, done)
                 self.applied = Mark(last.index, last.term)
             return replies
+
+    def refuse_reads(self, refusal: Refusal) -> None:
+        """Answer reads with this refusal, and freeze nothing, until a snapshot replaces the pairs:
+        they differ from those of the other nodes."""
+        self._refusal = self._refusal or refusal
+
+    @property
+    def state_lines(self) -> int:
+        """The number of lines in the state: pairs, leases and remembered requests."""
+        state = self.state
+        return len(state.store) + len(state.store.leases.granted) + state.sessions.requests
 
     def apply_apart(
         self,
@@ -207,8 +223,8 @@ class LogManager:
                 if self.is_apart and not waits:
                     return replies
             try:
-                if self._is_half_applied:
-                    return [STOPPING] * len(commands)
+                if refusal := self._why_unreadable(commands):
+                    return [refusal] * len(commands)
                 room, page = self._look(commands, replies, room)
             finally:
                 self.client_lock.release()
@@ -218,17 +234,25 @@ class LogManager:
                 return replies
             breathe()
 
+    def _why_unreadable(self, commands: Sequence[str]) -> Refusal | None:
+        """Return the refusal of these reads, or None. The lines of a state that differs are shown,
+        to find out where."""
+        if self._refusal is HALF_APPLIED:
+            return STOPPING
+        return None if commands[0].startswith(LINES) else self._refusal
+
     def _look(
         self, commands: Sequence[str], replies: list[str], room: int
     ) -> tuple[int, Page | None]:
         """Add the next replies up to a `show`. Return the room left, and the page of that `show`,
         unless many keys must be sorted first. The caller holds `client_lock`."""
         for command in commands[len(replies) :] if replies else commands:
-            if command.startswith("show"):
+            if command.startswith(("show", LINES)):
                 selection = read_selection(command)
                 if selection is not None:
                     must_wait = self.store.sort_some()
-                    return room, None if must_wait else take_page(self.store, selection)
+                    page = None if must_wait else take_page(self.store, selection)
+                    return room, page and page._replace(applied=self.applied.index)
             reply = execute(self.store, command)
             replies.append(reply)
             room -= len(reply)
@@ -240,10 +264,10 @@ class LogManager:
         """Freeze the pairs, and return them with the last applied entry. `let_go` must follow.
 
         Raises:
-            HalfApplied: they match no entry.
+            StateRefused: they match no entry, or differ from those of the other nodes.
         """
         with self.client_lock:
-            self._refuse_half()
+            self._refuse_unreadable()
             return self.applied, self._hold()
 
     def let_go(self, still: StillPairs, breathe: Breathe) -> None:
@@ -262,22 +286,24 @@ class LogManager:
 
     # --- snapshots and compaction --------------------------------------------------------------
 
-    def freeze(self) -> MachineState:
+    def freeze(self, *, even_differing: bool = False) -> MachineState:
         """Return the current state machine, frozen until the caller releases it.
 
         Nothing is copied here, and nothing waits: the pairs are frozen (state/pairs.py), and a
         session is copied when it changes.
 
         Raises:
-            HalfApplied: it matches no entry.
+            StateRefused: it matches no entry, or differs from that of the other nodes, unless the
+                caller takes `even_differing` states.
         """
         with self.client_lock:
-            self._refuse_half()
+            if not even_differing or self._refusal is HALF_APPLIED:
+                self._refuse_unreadable()
             still, sessions = self._hold(), self.state.sessions.dump()
-            applied, members = self.applied, self.members
+            applied, members, chain = self.applied, self.members, self.chain
             level = self.store.level
             granted, cluster = self.store.leases.copy(), self.state.cluster
-            users = self.store.users
+            users, removals = self.store.users, dict(self.store.removals)
         return MachineState(
             *applied,
             members,
@@ -288,6 +314,8 @@ class LogManager:
             spell_granted(granted),
             cluster,
             users.spell(),
+            chain,
+            removals,
         )
 
     def arrived(self, loaded: LoadedSnapshot, breathe: Breathe = no_pause) -> None:
@@ -305,6 +333,7 @@ class LogManager:
         later."""
         self._is_declined = False
         self._replaced = self._load(self.checked(snapshot), self._arrived)
+        self._refusal = None
 
     def free_left(self) -> Iterator[None]:
         """Free, in pieces, the pairs from before a snapshot, or the pairs of a snapshot that the
@@ -320,7 +349,7 @@ class LogManager:
         with self.client_lock:
             self.state.sessions, self.state.members = parts.sessions, loaded.members
             self.state.cluster = loaded.cluster
-            self.applied = Mark(index, term)
+            self.applied, self.chain = Mark(index, term), loaded.chain
             return self.store.replace(
                 loaded.pairs,
                 loaded.level,
@@ -329,11 +358,12 @@ class LogManager:
                 entry_number(index, term),
                 parts.sizes,
                 parts.users,
+                loaded.removals,
             )
 
-    def _refuse_half(self) -> None:
-        if self._is_half_applied:
-            raise HalfApplied(HALF_APPLIED.sentence)
+    def _refuse_unreadable(self) -> None:
+        if self._refusal:
+            raise StateRefused(self._refusal)
 
     def _hold(self) -> StillPairs:
         """Freeze the pairs for a reader. The caller holds `client_lock`."""
@@ -474,11 +504,12 @@ class LogManager:
     def write_small_again(self, states: Mapping[str, FileState]) -> None:
         """Write the small files again. Only the thread that calls `persist` may call it.
 
-        A truncated log is put aside. Until the log is written again, a start finds NAME.storage
-        without a log, and so treats the node as one that lost its memory.
+        A truncated or extended log is put aside. Until the log is written again, a start finds
+        NAME.storage without a log, and so treats the node as one that lost its memory.
 
         Raises:
-            StorageError: the node must stop.
+            StorageError: unless it has `changed_nothing`, the node must stop. To stop without need
+                would lose what only its memory has.
         """
         lost, storage, born = lost_files(states), self._storage, trace(self.name)
         if storage is None:
@@ -486,17 +517,17 @@ class LogManager:
         try:
             self._folder.make_again(self.name)
             for name in lost:
-                file = self._folder.find(name) if states[name] is FileState.CUT else None
+                file = self._folder.find(name) if states[name] is not FileState.GONE else None
                 if file is not None and file.size:
-                    self._folder.put_aside(name, "cut")
+                    self._folder.put_aside(name, states[name].value)
             storage.save(storage.promise)
             if born in lost:
                 self._folder.replace(born, [spell_trace(self.name)])
         except OSError as error:
-            self._failed = True
-            raise disk_failed(self._folder.path, "write", error) from error
-        except BaseException:
-            self._failed = True
+            path = self._folder.path
+            raise disk_failed(path, "read", error, changed_nothing=True) from error
+        except BaseException as error:
+            self._failed = not _is_harmless(error)
             raise
 
     def begin_rewrite(self, snapshot: Snapshot) -> LogRewrite:
@@ -504,7 +535,13 @@ class LogManager:
         meanwhile, the new file is never used (Compaction.finish_rewrite)."""
         published = self.snapshots
         return LogRewrite(
-            self._folder, self.name, snapshot, published.members, published.level, published.cluster
+            self._folder,
+            self.name,
+            snapshot,
+            published.members,
+            published.level,
+            published.cluster,
+            published.chain,
         )
 
     def finish_rewrite(self, rewrite: LogRewrite, rest: Sequence[Entry]) -> LogFile | None:
@@ -512,18 +549,20 @@ class LogManager:
         waits, since that frees its bytes. As with `persist`, one thread at a time may call this.
 
         Raises:
-            DiskFailed: the node must stop.
+            DiskFailed: unless it has `changed_nothing`, the node must stop.
         """
         old = self._logfile
         self.check_places()
         try:
+            rewrite.copy(rest)
+            rewrite.sync()
             if old is not None and old.holds_void_lines and self._storage is not None:
                 # A mark is not synced. After a power cut, an earlier mark may reappear, which names
                 # an entry in a void line. These lines are removed now.
                 self._storage.save(self._storage.promise)
-            self._logfile = rewrite.finish(rest)
-        except BaseException:
-            self._failed = True
+            self._logfile = rewrite.finish()
+        except BaseException as error:
+            self._failed = not _is_harmless(error)
             raise
         return old
 
@@ -547,8 +586,10 @@ class LogManager:
             if (content := read(command)).cluster:
                 log.commands[place] = spell(content.level, cluster)
         name = f"{self.name}.log"
-        members, level = recovered.members, recovered.level
-        self._folder.replace(name, whole_file(members, log, level, recovered.base_cluster))
+        whole = whole_file(
+            recovered.members, log, recovered.level, recovered.base_cluster, recovered.chain
+        )
+        self._folder.replace(name, whole)
         self._logfile.close()
         file = self._folder.open_append(name)
         self._logfile = LogFile(file, log.copy(), 0, self._folder.size(name))
@@ -567,24 +608,23 @@ class LogManager:
     def _write(
         self, works: Sequence[Effects], storage: HardStateFile, log: LogFile
     ) -> tuple[int, int] | None:
-        save, level, cluster, forgot, recovered = _asked(works)
+        save, level, cluster, recovered = _asked(works)
+        lost = _lost(works)
+        forgot = lost is LogState.RECOVERING
         mark = None
+        # Until a snapshot has replaced a state that differs, a start must not trust the files.
+        differed = forgot and storage.promise.state is LogState.DIVERGED
         born = storage.promise.state is LogState.NEWBORN
         if forgot and born and log.last.index:
             # Hand-written entries are removed before the flag is set: after it, they would count as
             # a cluster's entries.
             mark = log.append([Effects(cut_after=0)])
-        promise = storage.promise
-        named = promise._replace(
-            level=max(level, promise.level), cluster=promise.cluster or cluster
-        )
-        if named != promise:
-            storage.save(named)
-        if save is not None or forgot or (recovered and born):
+        _save_names(storage, level, cluster)
+        if save is not None or lost is not None or (recovered and born):
             promise = storage.promise._replace(**save._asdict()) if save else storage.promise
-            state = storage.promise.state
-            if forgot:
-                state = LogState.UNKNOWN if state is LogState.NEWBORN else LogState.RECOVERING
+            state = (lost or storage.promise.state) if not differed else LogState.DIVERGED
+            if forgot and born:
+                state = LogState.UNKNOWN
             if recovered and state is LogState.NEWBORN:  # its first vote: one write for both
                 state = LogState.WHOLE
             storage.save(promise._replace(state=state))
@@ -599,6 +639,8 @@ class LogManager:
                 mark, begin = Mark(*work.install[:2]), position
         mark = log.append(works[begin:]) or mark
         self._unmarked = mark or self._unmarked
+        if differed:
+            storage.save(storage.promise._replace(state=LogState.RECOVERING))
         # This comes last: a node that calls its log whole must already hold its entries.
         if recovered and storage.promise.state is not LogState.WHOLE:
             storage.save(storage.promise._replace(state=LogState.WHOLE))
@@ -614,13 +656,38 @@ def _run(writing: Generator[None, None, Snapshot]) -> Snapshot:
         return cast("Snapshot", end.value)
 
 
-def _asked(works: Sequence[Effects]) -> tuple[HardState | None, int, str, bool, bool]:
-    """Return the last term and vote, the highest level, the identity, whether any step forgot its
-    memory, and whether any step recovered."""
+def _save_names(storage: HardStateFile, level: int, cluster: str) -> None:
+    """Save the level and the identity, if they are new."""
+    promise = storage.promise
+    named = promise._replace(level=max(level, promise.level), cluster=promise.cluster or cluster)
+    if named != promise:
+        storage.save(named)
+
+
+def _asked(works: Sequence[Effects]) -> tuple[HardState | None, int, str, bool]:
+    """Return the last term and vote, the highest level, the identity, and whether any step
+    recovered."""
     save: HardState | None = None
-    level, cluster, forgot, recovered = FLOOR, "", False, False
+    level, cluster, recovered = FLOOR, "", False
     for work in works:
         save, level = work.save or save, max(work.level or FLOOR, level)
         cluster = cluster or work.cluster or ""
-        forgot, recovered = forgot or work.forgot, recovered or work.recovered
-    return save, level, cluster, forgot, recovered
+        recovered = recovered or work.recovered
+    return save, level, cluster, recovered
+
+
+def _lost(works: Sequence[Effects]) -> LogState | None:
+    """Return the state of a log whose server lost its memory, or has another state than the others,
+    by the last of these steps that says so."""
+    lost: LogState | None = None
+    for work in works:
+        if work.differs:
+            lost = LogState.DIVERGED
+        elif work.forgot:
+            lost = LogState.RECOVERING
+    return lost
+
+
+def _is_harmless(error: BaseException) -> bool:
+    """Whether all files in force are as before this error."""
+    return isinstance(error, DiskFailed) and error.changed_nothing

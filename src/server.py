@@ -230,6 +230,7 @@ def _server_of(
         joins=bool(arguments.join),
         never_ran=arguments.new,
         is_private=settings.is_protected,
+        floor=arguments.floor,
     )
     return make_server(
         startup,

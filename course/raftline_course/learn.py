@@ -17,6 +17,9 @@ from raftline_testing.lab_address import PAGE, PORT
 SOURCES = "/docs/learn/lab/sources.zip"
 ICON = "/favicon.ico"
 FOLDERS = ("/docs/learn/", "/src/view/static/")
+# A core that was handed in runs in the page's worker, and may ask only this server and the place of
+# Pyodide (docs/learn/lab/lab.js).
+POLICY = "connect-src 'self' https://cdn.jsdelivr.net; form-action 'none'; base-uri 'none'"
 HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -102,6 +105,7 @@ class Handler(SimpleHTTPRequestHandler):
     def end_headers(self) -> None:
         self.send_header("Cache-Control", "no-cache")
         self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Content-Security-Policy", POLICY)
         super().end_headers()
 
     def guess_type(self, path: object) -> str:

@@ -43,6 +43,18 @@ def test_page_and_what_it_loads_are_served(port: int) -> None:
     assert {"boot.py", "raftline/raft/node.py", "bugs/bug-24.patch"} <= set(names)
 
 
+@pytest.mark.parametrize("path", [learn.PAGE, "/docs/learn/lab/worker.js", "/"])
+def test_core_of_a_student_may_ask_no_other_server(port: int, path: str) -> None:
+    """Python in the page's worker reaches `fetch`, and a grader opens the page with it."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path, headers={"Host": f"localhost:{port}"})
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("connect-src 'self' https://cdn.jsdelivr.net; ")
+
+
 @pytest.mark.parametrize(
     "path",
     ["/", "/src/cli.py", "/docs/learn/../../src/cli.py", "/docs/learn/%2e%2e/%2e%2e/src/cli.py"],

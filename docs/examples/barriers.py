@@ -13,7 +13,7 @@ with raftline.connect() as kv:
     def work() -> None:
         step = kv.double_barrier("step", 2)
         if held := step.enter():  # once both are here
-            step.leave(held)  # once both are done
+            held.leave()  # once both are done
 
     other = threading.Thread(target=work)
     other.start()

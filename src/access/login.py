@@ -3,13 +3,16 @@
 A wrong name and a wrong password get the same replies, after the same work. After a failed
 exchange, only its own connection waits. To check a typed password, the node derives a key (PBKDF2)
 before it trusts the client. So it derives one key at a time. The wait after a wrong password is
-part of its turn. Connections with at most a few attempts go first, in order of their first attempt.
-So a person gets a turn despite guessers, whether they keep their connections or make new ones.
+part of its turn. The addresses that connect take turns, then the names that they ask for. Among the
+attempts for one name, connections with at most a few attempts go first, in order of their first
+attempt. A password that was right before takes no turn, so guessers keep no program with it out,
+and a person gets a turn despite them, whether they keep their connections or make new ones.
 """
 
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import itertools
 import secrets
 import socket
@@ -34,6 +37,7 @@ from ..wire.limits import (
 )
 from ..wire.refusal import LOGIN_FAILED, NOT_PRIVATE, TOO_MANY_LOGINS
 from ..wire.refusal import error as refusal
+from .known_passwords import KnownPasswords
 from .proof import NONCE_BYTES
 from .scram import Exchange, OutOfPlace
 from .throttle import Throttle
@@ -97,6 +101,7 @@ class Access:
         self.wait = threading.Event().wait
         self.new_token: Callable[[int], str] = secrets.token_hex  # takes the number of bytes
         self.turns = Throttle(LOGINS_WAITING)  # for deriving a key
+        self.known = KnownPasswords()
         self.arrivals = itertools.count(1)
         self.users = UserTable()
         # The command that adds the first admin of a cluster without users; "" if there is none.
@@ -111,7 +116,8 @@ class Access:
         """Take the users at an entry that was applied. This is called before anybody can read the
         state of that entry."""
         with self._settling:
-            self.users = users
+            before, self.users = self.users, users
+            self.known.follow(before, users)
             self._settle()
 
     def await_users(self, awaits: bool) -> None:
@@ -119,6 +125,11 @@ class Access:
         with self._settling:
             self.awaits_users = awaits
             self._settle()
+
+    @property
+    def lacks_users(self) -> bool:
+        """Whether somebody has to log in to change the users, and nobody can: there are none."""
+        return self.is_on and not self.users and not self.nobody.is_admin
 
     def _settle(self) -> None:
         self.is_on = self._is_required or self.awaits_users or bool(self.users)
@@ -133,9 +144,16 @@ def _first_admin_of(path: Path) -> str:
 class Login:
     """The identity of one connection. Only the connection's thread calls `take`."""
 
-    def __init__(self, access: Access, is_private: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        access: Access,
+        is_private: Callable[[], bool],
+        address: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`address` returns where the connection comes from, as `address_of` does."""
         self._access = access
         self._is_private = is_private
+        self._address = address
         self._users = access.users
         self._user: User | None = None
         self._name = ""  # of the current exchange
@@ -209,17 +227,27 @@ class Login:
         self._exchange, self._name = None, name
         if not self._is_private():
             return NOT_PRIVATE(MECHANISM)
+        if reply := self._if_known(name, password):
+            return reply
         if not self._passwords:
             self._arrival = next(self._access.arrivals)
         rank = (max(0, self._passwords - PATIENT_TRIES), self._arrival)
         self._passwords += 1
-        if not self._access.turns.take(rank):
+        if not self._access.turns.take(rank, _network_of(self._address()), name):
             self._access.wait(REFUSED_LOGIN_S)
-            return TOO_MANY_LOGINS
+            return self._if_known(name, password) or TOO_MANY_LOGINS
         try:
-            return self._derived(name, password)
+            return self._if_known(name, password) or self._derived(name, password)
         finally:
             self._access.turns.end()
+
+    def _if_known(self, name: str, password: str) -> str:
+        """Log in by a password that was right before, perhaps moments ago on another connection;
+        return the reply, or ""."""
+        users = self._access.users
+        if not self._access.known.is_right(name, password, users.verifier_of(name)):
+            return ""
+        return self._succeeded(users, name)
 
     def _derived(self, name: str, password: str) -> str:
         users = self._access.users
@@ -227,7 +255,10 @@ class Login:
         typed = derive(password, expected.salt, expected.iterations)
         if not hmac.compare_digest(typed.stored_key, expected.stored_key):
             return self._failed()
-        return self._succeeded(users, name) or self._failed()
+        reply = self._succeeded(users, name)
+        if reply:
+            self._access.known.add(name, password, expected)
+        return reply or self._failed()
 
     def _by_message(self, message: str) -> str:
         """Take the next message of an exchange."""
@@ -272,6 +303,18 @@ def address_of(connection: socket.socket) -> str:
     except (OSError, ValueError):  # it is gone, or is a socket in the file system
         return "nowhere"
     return f"{host} port {port}"
+
+
+def _network_of(address: str) -> str:
+    """Return the part of an address from `address_of` that one machine can't choose at will."""
+    host = address.partition(" port ")[0]
+    try:
+        parsed = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(parsed, ipaddress.IPv4Address) or parsed.ipv4_mapped is not None:
+        return host
+    return parsed.packed[:8].hex()  # a network has 64 bits (RFC 4291, section 2.5.1)
 
 
 def is_private(connection: socket.socket) -> bool:

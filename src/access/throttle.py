@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
+from collections import deque
 
 from ..common.process.wakeup import Wakeup
+
+RECENT = 64  # turns that count against their address and their name
 
 
 class _Waiter:
     """A thread that waits for its turn."""
 
-    def __init__(self, rank: tuple[int, int]) -> None:
+    def __init__(self, rank: tuple[int, int], address: str, name: str) -> None:
         self.rank = rank
+        self.address = address
+        self.name = name
         self.is_refused = False
         self.wakeup = Wakeup()
 
 
 class Throttle:
-    """A lock with ranks. The other threads wait in order of rank, and within a rank in order of
-    arrival. The number of waiters is limited: beyond it, the last in order is refused."""
+    """A lock whose turns are shared by address, and by the name that is asked for.
+
+    The next turn is for the address that has had the fewest turns of late and waits for the fewest,
+    then for such a name of that address, and for the lowest rank among those, in order of arrival.
+    The number of waiters is limited: beyond it, the last in this order is refused. So many attempts
+    from one address, or for one name, delay and refuse only each other.
+    """
 
     def __init__(self, waiting_max: int) -> None:
         self._waiting_max = waiting_max
         self._lock = threading.Lock()
         self._present: list[_Waiter] = []  # the thread with the turn, then the waiting ones
+        self._recent: deque[_Waiter] = deque(maxlen=RECENT)  # those that had the latest turns
 
-    def take(self, rank: tuple[int, int] = (0, 0)) -> bool:
+    def take(self, rank: tuple[int, int] = (0, 0), address: str = "", name: str = "") -> bool:
         """Wait for a turn, which `end` ends. Return False if too many threads are ahead."""
-        mine = _Waiter(rank)
+        mine = _Waiter(rank, address, name)
         with self._lock:
-            ranks = [other.rank for other in self._present[1:]]
-            place = bisect_right(ranks, rank) + 1
-            self._present.insert(place, mine)
+            self._present.append(mine)
             if self._present[0] is mine:
+                self._recent.append(mine)
                 return True
             if len(self._present) > 1 + self._waiting_max:
-                last = self._present.pop()
+                last = self._in_order()[-1]
+                self._present.remove(last)
                 last.is_refused = True
                 last.wakeup.set()
         mine.wakeup.wait()
@@ -45,6 +55,21 @@ class Throttle:
     def end(self) -> None:
         """End the current turn and begin the next one."""
         with self._lock:
-            del self._present[0]
-            if self._present:
-                self._present[0].wakeup.set()
+            waiting = self._in_order()
+            self._present = waiting
+            if waiting:
+                self._recent.append(waiting[0])
+                waiting[0].wakeup.set()
+
+    def _in_order(self) -> list[_Waiter]:
+        """Return the waiting threads in the order of their turns."""
+        counted = [*self._recent, *self._present[1:]]
+        of_address, of_name = dict[str, int](), dict[tuple[str, str], int]()
+        for each in counted:
+            pair = each.address, each.name
+            of_address[each.address] = of_address.get(each.address, 0) + 1
+            of_name[pair] = of_name.get(pair, 0) + 1
+        return sorted(
+            self._present[1:],
+            key=lambda one: (of_address[one.address], of_name[one.address, one.name], one.rank),
+        )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-LEVEL = 5
+LEVEL = 1  # the format of the first release
 NO_LEVEL = "announces no level"  # instead of the version, as other implementations do
 
 

@@ -1,4 +1,4 @@
-"""The version of this build: 0.2.0.dev1041+g3fa94c1d2, and 0.2.0 at the tag v0.2.0.
+"""The version of this build: 0.1.0.dev1041+g3fa94c1d2, and 0.1.0 at the tag v0.1.0.
 
 A wheel or an sdist contains it in `common/frozen.py`, which setup.py writes. A clone reads its
 commit from the files of git, without running git.
@@ -11,7 +11,7 @@ import importlib
 import os
 import re
 
-RELEASE = "0.2.0"  # the next release; defined only here
+RELEASE = "0.1.0"  # the next release; defined only here
 HASH_DIGITS = 9
 
 

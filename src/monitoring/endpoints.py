@@ -10,6 +10,7 @@ from ..net.protocol.subscriptions import CONFIRMED
 from ..net.protocol.waits import AwaitReplies
 from ..node.loop.measures import disk_hangs
 from ..node.program.node_server import Server
+from ..wire.refusal import DIVERGED
 from .exposition import CONTENT_TYPE
 from .metrics import metrics
 
@@ -81,9 +82,33 @@ def hung_disk(waits_ms: int, election_timeout_ms: int) -> str:
     return f"a write of its disk has taken {waits_ms / 1000:.1f} s already"
 
 
+# Why a node does not serve all requests, by what it lacks room for (`Server.room_facts`).
+_LACKING = {
+    "disk": "its disk is nearly full",
+    "bytes": "keys and leases take all of --max-bytes",
+    "leases": "there are as many leases as there may be",
+    "log": "its log takes no entries before a snapshot",
+}
+
+
+def lacking(server: Server) -> str:
+    """Return why this node would refuse some requests, or ""."""
+    room = server.room_facts()
+    if what := room["lacks_room_for"] or room["refuses_entries"]:
+        return _LACKING[str(what)]
+    if server.has_all_connections:
+        return "all its connections are taken (--max-connections)"
+    with server.driver.core:
+        is_stalled = server.driver.commits_nothing
+    return "it leads, and commits nothing" if is_stalled else ""
+
+
 def _ready(server: Server) -> Answer:
     waits_ms = server.driver.measures.disk_waits_ms
-    if why := hung_disk(waits_ms, server.pace.election_timeout_ms):
+    why = hung_disk(waits_ms, server.pace.election_timeout_ms)
+    if not (why or server.is_down or unhealthy_reason(server)):
+        why = lacking(server)
+    if why:
         return Answer(503, f"not ready: {why}\n")
     steps = readiness(server)
     try:
@@ -99,6 +124,8 @@ def readiness(server: Server) -> Generator[AwaitReplies, bool, Answer]:
     """Find out whether a node serves. The caller sends in whether the awaited answer has
     arrived."""
     why = "shut down by its controller" if server.is_down else unhealthy_reason(server)
+    if not why and server.node.view.differs:
+        why = DIVERGED.sentence
     if not why:
         batch = Batch(["ready"], is_read=True, reading=CONFIRMED)
         server.submit(batch)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.arguments import build
+from ..common.build_level import LEVEL
 from ..common.version import VERSION
 from ..node.loop.measures import BOUNDS_S, Histogram
 from ..node.program.node_server import Server
@@ -49,6 +50,12 @@ def _consensus(out: Exposition, server: Server, status: dict[str, Any]) -> None:
     out.gauge("term", "The term", status["term"])
     out.gauge("has_leader", "1 where this node knows a leader", int(status["leader"] is not None))
     out.gauge("level", "The level of the cluster", server.level)
+    out.gauge("build_level", "The highest level that this build knows", LEVEL)
+    out.gauge(
+        "foreigners",
+        "Servers of other clusters that this node met under members' names in the last minute",
+        len(server.foreigners.seen()),
+    )
     out.gauge("voters", "Members that vote", len(status["voters"]))
     out.gauge("learners", "Members that don't vote", len(status["learners"]))
     _followers(out, server)
@@ -73,6 +80,8 @@ def _followers(out: Exposition, server: Server) -> None:
         }
         voters = view.membership.voters
         silent = {name: max(0, heard - one.heard_at_ms) for name, one in view.progress.items()}
+        differing = view.differing
+        known = [view.name, *view.progress]
     out.family(
         "gauge",
         "follower_lag_entries",
@@ -90,6 +99,12 @@ def _followers(out: Exposition, server: Server) -> None:
         "follower_silent_seconds",
         "Time since a follower answered; at the leader",
         [({"peer": name}, ms / 1000) for name, ms in silent.items()],
+    )
+    out.family(
+        "gauge",
+        "replica_differs",
+        "1 for a node whose state differs from the others'; this node, at the leader all members",
+        [({"peer": name}, int(name in differing)) for name in known],
     )
 
 
@@ -120,6 +135,12 @@ def _log(out: Exposition, server: Server, status: dict[str, Any]) -> None:
     )
     since_s = measures.disk_since_s
     under_way = time.monotonic() - since_s if since_s else 0.0
+    out.gauge("lost_files", "Files that other programs removed or cut", len(server.lost_files))
+    out.gauge(
+        "commit_stalled_seconds",
+        "Time for which a leader has committed nothing although entries wait",
+        server.driver.stalled_s(),
+    )
     out.gauge(
         "fsync_under_way_seconds", "Age of the write that is under way, 0 without one", under_way
     )
@@ -155,10 +176,17 @@ def _requests(out: Exposition, server: Server) -> None:
 def _traffic(out: Exposition, server: Server) -> None:
     count, taken, received, sent = server.listener.traffic()
     out.gauge("connections", "Connections that are open, of clients and of peers", count)
+    most = server.listener.connections_max
+    out.gauge("max_connections", "The bound of these connections (--max-connections)", most)
     out.counter("connections_taken_total", "Connections that were taken", taken)
     out.counter("received_bytes_total", "Bytes read on these connections", received)
     out.counter("sent_bytes_total", "Bytes of replies and events on these connections", sent)
     failed = server.access.failures.count if server.access is not None else 0
+    out.gauge(
+        "lacks_users",
+        "1 where clients have to log in to change the users, and nobody can",
+        int(server.lacks_users),
+    )
     out.counter("logins_failed_total", "Logins that failed: a wrong name or password", failed)
     moved = server.book.traffic()
     out.family(
@@ -181,15 +209,19 @@ def _state(out: Exposition, server: Server) -> None:
         store = logmanager.store
         keys, granted, leased = len(store), len(store.leases.granted), len(store.leased)
     out.gauge("keys", "Keys in the state machine", keys)
-    quota = server.quota
+    quota, room = server.quota, server.room_facts()
     out.gauge("keys_bytes", "The estimated memory of keys, values and leases", store.bytes)
     out.gauge("keys_max_bytes", "The bound of that memory (--max-bytes)", quota.bytes_max)
     out.family(
         "gauge",
         "lacks_room",
-        "1 if writes that need room are refused, since the leader lacks it",
+        "1 if this node lacks room: a leader then refuses writes, and a follower may take no entry",
         [
-            *[({"for": what}, int(quota.lacks == what)) for what in ("bytes", "disk", "leases")],
+            *[
+                ({"for": what}, int(room["lacks_room_for"] == what))
+                for what in ("bytes", "disk", "leases")
+            ],
+            ({"for": "log"}, int(room["refuses_entries"] == "log")),
             ({"for": "share"}, int(quota.has_user_beyond_share)),
         ],
     )

@@ -103,7 +103,7 @@ class Backups:
 
         Raises:
             BackupFailed: there are too many backups, or the disk has no room for it.
-            HalfApplied: raised by `freeze`.
+            StateRefused: raised by `freeze`.
         """
         file = BackupFile(folder, lambda size: self._has_room(folder, size))
         while not self._has_place(file):

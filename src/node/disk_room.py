@@ -72,12 +72,24 @@ class DiskRoom:
             refusals.append(why)
         return refusals
 
+    @property
+    def lacks(self) -> str:
+        """What entries of a leader lack here, as of the last look: room on the disk, or a shorter
+        log; "" if they are taken."""
+        if self._disk.is_short(1):
+            return "disk"
+        return "log" if self._logmanager.log_bytes > self._longest() else ""
+
+    def _longest(self) -> int:
+        """Return the size of a log that takes no entries before a snapshot."""
+        return UNCOMMITTED_LOG_BYTES + LOG_GROWTH * self._growth_bytes()
+
     def _of_entries(self, size: int) -> str:
         if self._disk.is_still_short(1):
             return "my disk is nearly full, and takes no entries"  # the same line each time
         if size <= UNCOMMITTED_LOG_BYTES:
             return ""
-        most = UNCOMMITTED_LOG_BYTES + LOG_GROWTH * self._growth_bytes()
+        most = self._longest()
         if size <= most:
             return ""
         return f"my log has {size} bytes, and takes no entries beyond {most} before a snapshot"

@@ -3,7 +3,7 @@ Pure."""
 
 from __future__ import annotations
 
-from ..raft.election import NOOP
+from ..raft.levels import read
 from ..raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -12,6 +12,7 @@ from ..raft.messages import (
     InstallSnapshotReply,
     TimeoutNow,
 )
+from ..raft.upgrade import NOOP
 from .facts import Rule, Step, Topic, among, commits_as_leader, held_index, holders, span
 
 
@@ -70,6 +71,8 @@ def _say_old(step: Step) -> str:
 def _say_won(step: Step) -> str:
     term = step.after.term
     first = next(iter(step.effects.append), None)
+    if first is not None and read(first.command).cluster:
+        return f"as leader of term {term} I append the entry {first.index}, the cluster's identity"
     if first is None or first.command != NOOP:
         return f"I lead term {term}, and append no empty entry of it"
     return f"as leader of term {term} I append the empty entry {first.index}"
@@ -187,6 +190,12 @@ CONSEQUENCES = (
         lambda step: step.effects.forgot,
         lambda step: "there is a history that I may have lost, so I have no vote",
         "docs/repair.md", "newborn.look_for_history",
+    ),
+    Rule(
+        lambda step: step.effects.differs > 0,
+        lambda step: "my state differs from that of the others, so I have no vote and serve no "
+        "reads",
+        "docs/repair.md", "agreement.hear_of_difference",
     ),
     Rule(
         lambda step: step.effects.install is not None,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..raft import inputs, messages
+from ..raft.levels import FLOOR
 from . import election_rules, replication_rules
 from .consequences import CONSEQUENCES
 from .facts import Reason, Rule, Step, Topic, always, heard, span
@@ -82,8 +83,10 @@ def _only(text: str, section: str, place: str) -> tuple[Rule, ...]:
 
 def _say_level(step: Step) -> str:
     assert isinstance(step.event, inputs.PeerLevel)
-    if step.event.level:
+    if step.event.level > FLOOR:
         return f"{step.event.peer} is of level {step.event.level}"
+    if step.event.level == FLOOR:
+        return f"{step.event.peer} announces no level"
     return f"the connection to {step.event.peer} is gone, so its level is unknown"
 
 
@@ -150,6 +153,13 @@ DECISIONS: Mapping[type[object], Sequence[Rule]] = {
             always,
             lambda step: f"my state machine has applied entries up to {step.after.applied}",
             "§5.3", "node._applied",
+        ),
+    ),
+    inputs.StateSummed: (
+        Rule(
+            always,
+            lambda step: "my state has a new checksum, to be compared with that of the others",
+            "docs/repair.md", "agreement.note_state_sum",
         ),
     ),
     inputs.Read: (

@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # for type checkers
     from .inputs import SnapshotGone as SnapshotGone
     from .inputs import SnapshotRejected as SnapshotRejected
     from .inputs import SnapshotTaken as SnapshotTaken
+    from .inputs import StateSummed as StateSummed
     from .inputs import Stop as Stop
     from .inputs import Synced as Synced
     from .inputs import Tick as Tick
@@ -46,6 +47,7 @@ if TYPE_CHECKING:  # for type checkers
     from .messages import AppendAccepted as AppendAccepted
     from .messages import AppendEntries as AppendEntries
     from .messages import AppendRejected as AppendRejected
+    from .messages import Difference as Difference
     from .messages import InstallSnapshot as InstallSnapshot
     from .messages import InstallSnapshotReply as InstallSnapshotReply
     from .messages import Message as Message
@@ -54,6 +56,8 @@ if TYPE_CHECKING:  # for type checkers
     from .messages import ReadIndexReply as ReadIndexReply
     from .messages import RequestVote as RequestVote
     from .messages import RequestVoteReply as RequestVoteReply
+    from .messages import SumKind as SumKind
+    from .messages import Sums as Sums
     from .messages import TimeoutNow as TimeoutNow
     from .node import RawNode as RawNode
     from .node import StepObserver as StepObserver
@@ -70,13 +74,13 @@ _NAMES = {  # the names of each module, as in the imports above: a test compares
     "raft.change": "Change",
     "raft.effects": "Chunk Effects HardState ReadReady Settled",
     "raft.inputs": "Applied AskLeader ChangeMembers Compact Input PeerDisconnected PeerLevel "
-    "Propose Read Receive SnapshotChecked SnapshotGone SnapshotRejected SnapshotTaken Stop Synced "
-    "Tick Transfer",
+    "Propose Read Receive SnapshotChecked SnapshotGone SnapshotRejected SnapshotTaken StateSummed "
+    "Stop Synced Tick Transfer",
     "raft.log": "Entry Log SafetyError Snapshot",
     "raft.membership": "Membership all_vote read_membership:read",
-    "raft.messages": "AppendAccepted AppendEntries AppendRejected InstallSnapshot "
+    "raft.messages": "AppendAccepted AppendEntries AppendRejected Difference InstallSnapshot "
     "InstallSnapshotReply Message PeerError ReadIndex ReadIndexReply RequestVote RequestVoteReply "
-    "TimeoutNow",
+    "SumKind Sums TimeoutNow",
     "raft.node": "RawNode StepObserver node_from_disk",
     "raft.node_view": "NodeView",
     "raft.roles": "Role",

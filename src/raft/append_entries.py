@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .agreement import hear_of_difference, own_sums
 from .leader_lease import promise
 from .levels import PREFIX, is_foreign, read
 from .log import Entry
@@ -120,6 +121,9 @@ def answer(
         lease_ms,
         state.may_be_new,
     )
+    is_heartbeat = isinstance(message, AppendEntries) and not message.entries
+    if is_heartbeat and isinstance(reply, AppendAccepted):
+        reply.sums = own_sums(state)
     (state.send_past_entries if past_entries else state.send)(reply)
 
 
@@ -134,6 +138,8 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     state.quick_retries_left = 0
     if message.lost_index:
         hear_of_loss(state, message)
+    if message.differs is not None:
+        hear_of_difference(state, message)
     if state.vote is None and (state.recovering or state.name not in state.membership.electors):
         # This server may have voted in this term in an incarnation that it forgot, or under a name
         # that is reused. It spends the vote on the leader, which has won already, so it can't vote
@@ -151,7 +157,7 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     match_index = message.prev_index + len(message.entries)
     # receiver 5: never beyond the entries that this message has matched
     state.advance_commit_index(min(message.commit_index, match_index))
-    if state.recovering and message.vote_again == state.incarnation:
+    if state.recovering and not state.differs and message.vote_again == state.incarnation:
         regain_vote(state)
     lease_ms = promise(state) if state.options.lease else 0
     past_entries = not message.entries and state.only_entries_wait

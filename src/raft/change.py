@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..common.address import canonical_host
+from .levels import NOT_HEARD
 from .membership import Membership
 
 
@@ -24,7 +25,7 @@ class Change(NamedTuple):
     name: str
     address: str = ""
     old: str = ""
-    level: int = 0  # of the new member's build, 0 if unknown
+    level: int = NOT_HEARD  # of the new member's build
     cluster: str = ""  # the identity that the new member knows, "" if none
 
     def __str__(self) -> str:
@@ -62,6 +63,8 @@ class PendingChange:
     round_index: int  # the entry that the candidate must hold to finish this round
     rounds: int = 1
     joint_index: int = 0
+    held: tuple[int, int] = (0, 0)  # the candidate's last entry, and bytes of a snapshot
+    held_since_ms: int = 0  # when these last changed
 
 
 def plan(change: Change, members: Membership) -> ChangePlan:

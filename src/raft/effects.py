@@ -60,6 +60,7 @@ class Effects:
     install: Snapshot | None = None  # 2. publish the checked file; the log keeps the rest
     check: Snapshot | None = None  # 3. it has arrived whole: check its file, then report
     forgot: bool = False  # 2. this server learned that it lost its memory (raft/recovering.py)
+    differs: int = 0  # 2. this server's state differs from that entry on (raft/agreement.py)
     recovered: bool = False  # 2. the log counts as complete from now on (raft/recovering.py)
     send_after_save: list[Message] = field(default_factory=list)  # 3. votes, acknowledgements
     # 3. messages without a new promise: they overtake writes of entries, but not those of a vote.
@@ -86,6 +87,7 @@ class Effects:
             or self.recovered
             or self.install is not None
             or self.forgot
+            or self.differs > 0
             or self.cluster is not None
         )
 

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from .far_terms import follow_far_term
-from .log import SafetyError
+from .log import Entry, SafetyError
 from .messages import (
     BY_HAND,
+    LOOKS_FOR_HISTORY,
     NOT_UP_TO_DATE,
     PROMISED,
+    VOTED,
     RequestVote,
     RequestVoteReply,
     hears_leader,
 )
 from .newborn import (
-    awaits_answers,
+    arm_after_look,
+    is_new,
     note_denial,
     why_newborn_gets_no_vote,
     why_without_vote,
     yields_to_better_log,
 )
 from .progress import Progress
-from .replication import propose
+from .replication import propose, send_entries_to_all
 from .roles import Candidacy, Leading, Role
 from .state import State
+from .upgrade import NOOP, first_command, first_to_send
 
-NOOP = "noop"
 QUICK_RETRIES = 6  # three elections; each waits for PreVotes, then for votes
 
 
@@ -45,9 +48,11 @@ def on_silence(state: State) -> None:
     if state.has_adopted_log:
         soon_ms = state.now_ms + state.options.election_timeout_ms // 4
         state.election_at_ms = min(state.election_at_ms, soon_ms)
-    if state.newborn and state.role is Role.PRE_CANDIDATE and _has_quorum_of_votes(state):
-        start_election(state)  # a member that has not answered yet counts as absent
-        return
+    if state.newborn:
+        if state.role is Role.PRE_CANDIDATE and _has_quorum_of_votes(state) and is_new(state):
+            start_election(state)
+            return
+        arm_after_look(state, short_delay_ms(state))
     if state.role is not Role.PRE_CANDIDATE:
         state.note(f"[*] Heard from no leader: asking for PreVotes for term {state.term + 1}")
     state.leader = None
@@ -160,6 +165,8 @@ def on_request_vote(state: State, message: RequestVote) -> None:
             f"[*] {state.name} denies its {kind} to {message.sender} "
             f"for term {message.term}: {reason}"
         )
+    if reason == LOOKS_FOR_HISTORY and not message.pre_vote:  # for the candidate's next try
+        _ask(state, state.term + 1, pre_vote=True)
 
 
 def why_not(state: State, message: RequestVote) -> str | None:
@@ -183,8 +190,8 @@ def why_not(state: State, message: RequestVote) -> str | None:
             * state.has_adopted_log
         )
     if message.term == state.term and state.vote not in (None, message.sender):
-        return f"already voted for {state.vote} in term {state.term}"
-    return None
+        return f"{VOTED} {state.vote} in term {state.term}"
+    return None if is_new(state) else LOOKS_FOR_HISTORY
 
 
 def _is_handed_over(state: State, message: RequestVote) -> bool:
@@ -215,7 +222,7 @@ def on_request_vote_reply(state: State, message: RequestVoteReply) -> None:
         return
     if not message.pre_vote:
         become_leader(state)
-    elif not (state.newborn and awaits_answers(state)):
+    elif is_new(state):
         start_election(state)
 
 
@@ -224,7 +231,7 @@ def _has_quorum_of_votes(state: State) -> bool:
 
 
 def become_leader(state: State) -> None:
-    """Lead the term: assume nothing about the followers' logs, and append a no-op (§8).
+    """Lead the term: assume nothing about the followers' logs, and append an entry of it (§8).
 
     The commit of this entry of the current term also commits the entries of earlier terms.
 
@@ -244,12 +251,13 @@ def become_leader(state: State) -> None:
     if state.newborn:  # on disk before this leader sends anything: it has a history now
         state.newborn, state.out.recovered = False, True
         state.save(state.term, state.vote)
-    first = state.log.last_index + 1
+    first, sends = state.log.last_index + 1, first_to_send(state)
     state.candidacy, state.leading = (
         None,
         Leading(
             votes,
-            {peer: Progress(next_index=first, heard_at_ms=state.now_ms) for peer in state.peers},
+            {peer: Progress(next_index=sends, heard_at_ms=state.now_ms) for peer in state.peers},
+            since_ms=state.now_ms,
             quorum_check_at_ms=state.now_ms + state.options.election_timeout_ms,
             heartbeat_at_ms=state.now_ms + state.options.heartbeat_ms,
             term_durable_index=first if sends_late else 0,
@@ -258,7 +266,11 @@ def become_leader(state: State) -> None:
     )
     state.quick_retries_left = 0
     state.leading.begin_round(state.now_ms)
-    propose(state, [NOOP])  # the first heartbeat
+    if (command := first_command(state)) == NOOP:
+        propose(state, [NOOP])  # the first heartbeat
+        return
+    state.append([Entry(first, state.term, command)])
+    send_entries_to_all(state)
 
 
 def check_quorum(state: State) -> None:

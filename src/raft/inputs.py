@@ -78,9 +78,23 @@ class Synced:
 class Applied:
     """The state machine has executed the entries up to `index`, or loaded the snapshot of that
     entry. The Effects contain only reads. Raises SafetyError if these entries were not handed out.
+
+    `chain` is a checksum of all entries up to there, the same on every server, if the rim keeps one
+    (raft/agreement.py).
     """
 
     index: int
+    chain: int | None = None
+
+
+@dataclass(slots=True)
+class StateSummed:
+    """The state after entry `index` has this checksum, which every server must find there
+    (raft/agreement.py). `chain` is that of the entries up to there."""
+
+    index: int
+    sum: int
+    chain: int = 0
 
 
 @dataclass(slots=True)
@@ -97,8 +111,8 @@ class PeerDisconnected:
 
 @dataclass(slots=True)
 class PeerLevel:
-    """A peer sent the level of its build on a connection from this server. Level 0 means that the
-    connection broke."""
+    """A peer sent the level of its build on a connection from this server: FLOOR if it announces
+    none, NOT_HEARD if the connection broke."""
 
     peer: str
     level: int
@@ -161,6 +175,7 @@ Input = (
     | Transfer
     | Synced
     | Applied
+    | StateSummed
     | Tick
     | PeerDisconnected
     | PeerLevel

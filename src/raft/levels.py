@@ -1,15 +1,19 @@
 """The levels of a log: which commands its entries may hold, and from which entry on.
 
-An entry `level 4` means that every member understands the entries that builds of level 4 may write.
-The level takes effect where that entry is applied. A log without such an entry, in the log or
-before its base, has level 1, the floor: its members may be other implementations, which announce no
-level and know only the protocol without levels. The lowest level above the floor is 3.
+The first entry of a cluster's log gives the cluster its identity and its level: `cluster
+9f86d081884c7d65 level 1`. Level 1 is the format of the first release. A later entry of the same
+form raises the level: `level N` means that every member understands the entries that builds of
+level N may write. A level takes effect where its entry is applied.
 
-From level 4 on, the entry also carries the identity of the cluster: `level 4 cluster
-9f86d081884c7d65`. The first such entry of a log sets the identity, and nothing changes it after
-that. A node knows its identity from the moment at which this entry is committed. Log Matching
-(§5.3) holds only within one cluster: two clusters may hold different entries with the same index
-and term. So a server ignores every message from a server whose identity `is_foreign`.
+A log without such an entry, in the log or before its base, is at the floor. Its members may be
+other implementations, which announce no level and know only the lines of the paper's messages and
+the simplest commands. A node gives its log an identity when it leads, unless it was started with
+`--floor`.
+
+The first such entry of a log sets the identity, and nothing changes it after that. A node knows its
+identity from the moment at which this entry is committed. Log Matching (§5.3) holds only within one
+cluster: two clusters may hold different entries with the same index and term. So a server ignores
+every message from a server whose identity `is_foreign`.
 """
 
 from __future__ import annotations
@@ -20,19 +24,17 @@ from typing import Final, NamedTuple
 
 from .log import SafetyError, Versions
 
-PREFIX: Final = "level "
-FLOOR: Final = 1  # of a log without a level, and of a build that announces none
-LOWEST: Final = 3  # above the floor
-LOSSES: Final = 4  # builds of this level understand ` you lost N` (raft/recovering.py)
-IDENTIFIED: Final = 4  # from this level on, a cluster has an identity
-ACCOUNTED: Final = 5  # from this level on, the state names the user who wrote a key or got a lease
+PREFIX: Final = "cluster "
+FLOOR: Final = 0  # of a log without a level, and of a member that announces none
+LOWEST: Final = 1  # above the floor: the format of the first release
+NOT_HEARD: Final = -1  # instead of a level: nothing has been heard on an open connection
 CLUSTER: Final = "[0-9a-f]{16}"  # the form of an identity
-NUMBER: Final = "[3-9]|[1-9][0-9]{1,8}"  # of a level above the floor
-_LEVEL = re.compile(rf"level ({NUMBER})(?: cluster ({CLUSTER}))?", re.ASCII)
+NUMBER: Final = "[1-9][0-9]{0,8}"  # of a level above the floor
+_LEVEL = re.compile(rf"cluster ({CLUSTER}) level ({NUMBER})", re.ASCII)
 
 
 class Raise(NamedTuple):
-    """The level to which an entry raises the cluster, and from level 4 on the identity in it."""
+    """The level to which an entry raises the cluster, and the identity in it."""
 
     level: int
     cluster: str
@@ -43,22 +45,19 @@ class LevelTooHigh(SafetyError):
     over."""
 
 
-def spell(level: int, cluster: str = "") -> str:
+def spell(level: int, cluster: str) -> str:
     """Return the command of the entry that raises the level; `read` is the inverse."""
-    has_identity = level >= IDENTIFIED and cluster
-    return f"{PREFIX}{level} cluster {cluster}" if has_identity else f"{PREFIX}{level}"
+    return f"{PREFIX}{cluster} level {level}"
 
 
 def read(command: str) -> Raise:
-    """Return the level and identity to which a command raises the cluster; level 0 for any other
-    command.
+    """Return the level and identity to which a command raises the cluster; the floor and "" for any
+    other command.
 
-    The function is total: a malformed level command changes nothing on any server.
+    The function is total: a malformed command changes nothing on any server.
     """
     match = _LEVEL.fullmatch(command)
-    if match is None or (match[2] is not None and int(match[1]) < IDENTIFIED):
-        return Raise(0, "")
-    return Raise(int(match[1]), match[2] or "")
+    return Raise(FLOOR, "") if match is None else Raise(int(match[2]), match[1])
 
 
 def is_foreign(mine: str, theirs: str) -> bool:
@@ -75,8 +74,8 @@ def check_level(name: str, supported: int, index: int, level: int) -> int:
     """
     if level > supported:
         raise LevelTooHigh(
-            f"entry {index} raises this cluster to level {level}, and this build of {name} knows "
-            f"levels up to {supported}: start it with a newer version"
+            f"entry {index} raises this cluster to level {level}, and {name} knows levels up to "
+            f"{supported}: start it with a newer version, or without --floor"
         )
     return level
 
@@ -94,11 +93,6 @@ class Levels(Versions[int]):
         for index, command in enumerate(commands, start=base_index + 1):
             if command.startswith(PREFIX):
                 self.append(index, command)
-
-    @property
-    def lacks_cluster(self) -> bool:
-        """Whether the log has level 4 but no identity, as a log written by hand may."""
-        return self.latest >= IDENTIFIED and not self.clusters.latest
 
     def append(self, index: int, command: str) -> bool:
         """Record a new entry that may raise the level; return whether it does. The level never

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
 
 from .log import Entry, Snapshot
 
@@ -15,6 +17,32 @@ CHUNK_BYTES = 256 << 10  # most bytes of a snapshot's file in one message
 
 class PeerError(Exception):
     """A line from outside that no correct server sends: answer it, change nothing and continue."""
+
+
+class SumKind(Enum):
+    """What a sum covers."""
+
+    ENTRIES = "entries"
+    STATE = "state"
+
+
+class Sums(NamedTuple):
+    """A server's last sums: the chain of its applied entries up to `index`, its state after entry
+    `state_index` (0: none yet), and the entry at which it was found to differ (0: it does not)."""
+
+    index: int  # type: ignore[assignment]  # tuple.index is not used
+    chain: int
+    state_index: int = 0
+    state: int = 0
+    differs: int = 0
+
+
+class Difference(NamedTuple):
+    """An entry at which a follower's sum is not the leader's, and the leader's sum there."""
+
+    index: int  # type: ignore[assignment]  # tuple.index is not used
+    kind: SumKind
+    sum: int
 
 
 @dataclass(slots=True)
@@ -55,6 +83,8 @@ PROMISED = "I promised a leader to vote for nobody else yet"
 HEARS_LEADER = "I hear from leader"  # the beginning of a denial that names a leader
 NOT_UP_TO_DATE = "log not up to date"  # the beginning of a denial that reports entries,
 BY_HAND = ", written by hand"  # its end if no leader wrote these entries
+LOOKS_FOR_HISTORY = "I first look for members that have entries"
+VOTED = "already voted for"  # the beginning of a denial by a log that ends no later
 OF_A_CLUSTER = ", mine holds a cluster's entries"  # the end of a denial to a hand-written log
 
 
@@ -67,7 +97,8 @@ def hears_leader(leader: str, term: int) -> str:
 class AppendEntries(_Message):
     """AppendEntries (paper, Figure 2). `round` numbers the leader's sends within its term, and its
     echo confirms leadership (thesis §6.4). `vote_again` names an incarnation that may vote again,
-    `lost_index` an entry that the receiver acknowledged but lacks (raft/recovering.py); 0: none."""
+    `lost_index` an entry that the receiver acknowledged but lacks (raft/recovering.py); 0: none.
+    `differs` tells the receiver that its state is not the leader's (raft/agreement.py)."""
 
     prev_index: int
     prev_term: int
@@ -76,6 +107,7 @@ class AppendEntries(_Message):
     round: int = 0
     vote_again: int = 0
     lost_index: int = 0
+    differs: Difference | None = None
 
 
 @dataclass(slots=True)
@@ -90,10 +122,12 @@ class _AppendEntriesReply(_Message):
     may_be_new: bool = False  # with `without_vote`: it can't know whether it lost anything
 
 
+@dataclass(slots=True)
 class AppendAccepted(_AppendEntriesReply):
-    """The sender's log equals the leader's up to `index`, and is on disk up to there."""
+    """The sender's log equals the leader's up to `index`, and is on disk up to there. Answers to
+    heartbeats report its sums (raft/agreement.py)."""
 
-    __slots__ = ()
+    sums: Sums | None = None
 
 
 class AppendRejected(_AppendEntriesReply):

@@ -8,10 +8,15 @@ acknowledged. So a newborn checks each message for proof that the cluster has a 
   entries, a leader, a promise to a leader or a lost memory: the cluster has a history, and this
   server may have been part of it. From then on, the newborn has no vote, like a server that lost
   its memory (raft/recovering.py, FAST 2018). It is marked `may_be_new`, since it can't know more.
-* The newborn votes, or stands for election: its log and the candidate's are empty, so the cluster
-  is new as far as any server can know. From then on, it is like any other server. Before it stands
-  it asks every member, because a quorum of PreVotes is not enough while others may still answer
-  with entries.
+* Every other member has shown that it has no entries, or PATIENCE election timeouts have passed
+  since this server's start: the cluster is new as far as this server can know. Until then it
+  neither votes nor stands, and denies with LOOKS_FOR_HISTORY. It asks for PreVotes meanwhile, and
+  at once if a candidate stands: a quorum of PreVotes is not enough while other members may still
+  answer with entries.
+* The newborn votes, or stands for election: from then on, it is like any other server. If the
+  cluster has a history after all, with members that were silent for that long, there are two
+  clusters, and each has an identity of its own. No server of one takes anything from the other
+  (raft/levels.py), so the older one keeps its entries. At the floor there are no identities.
 * A log that a person wrote by hand, and that no leader ever touched, is not a history. Its owner is
   newborn too, and shows that: its vote requests end in `newborn`. Newborns vote for it by §5.4.1,
   and it stays newborn until it leads, or hears again from the leader that it voted for. A server
@@ -28,15 +33,18 @@ server never ran before (`--new`, storage/recovery.py), or with `raftline recove
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from .messages import (
     BY_HAND,
     HEARS_LEADER,
+    LOOKS_FOR_HISTORY,
     LOST_MEMORY,
     MAY_BE_NEW,
     NOT_UP_TO_DATE,
     OF_A_CLUSTER,
     PROMISED,
+    VOTED,
     AppendEntries,
     InstallSnapshot,
     Message,
@@ -47,11 +55,15 @@ from .messages import (
 from .roles import Role
 from .state import State
 
+PATIENCE: Final = 6  # election timeouts in which a newborn waits for members that are silent
+
 
 def look_for_history(state: State, message: Message) -> None:
     """Give up the vote if a message proves that the cluster has a history. The loss is on disk
     before any answer shows it."""
     if not _tells_of_history(message):
+        if _shows_no_history(message):
+            state.without_history |= {message.sender}
         return
     state.newborn = False
     if _comes_of_its_vote(state, message):
@@ -98,6 +110,15 @@ def _tells_of_history(message: Message) -> bool:
     return isinstance(message, AppendEntries | InstallSnapshot)
 
 
+def _shows_no_history(message: Message) -> bool:
+    """Whether the sender has no entries of a cluster. A denial because of its term shows nothing,
+    and a sender that may be new has heard of a history."""
+    if not isinstance(message, RequestVoteReply):
+        return isinstance(message, RequestVote)
+    ends_no_later = message.reason.startswith((LOOKS_FOR_HISTORY, VOTED))
+    return message.granted or ends_no_later or message.reason.endswith(BY_HAND)
+
+
 def why_newborn_gets_no_vote(state: State, message: RequestVote) -> str | None:
     """Return why a candidate whose log was written by hand gets no vote here; None if it may."""
     if not state.newborn and state.log.last_index:
@@ -105,15 +126,24 @@ def why_newborn_gets_no_vote(state: State, message: RequestVote) -> str | None:
     return None
 
 
-def awaits_answers(state: State) -> bool:
-    """Whether a newborn with a quorum of PreVotes must wait for the other members. It waits for
-    half the shortest election timeout, since an absent member never answers."""
-    voters = state.membership.electors
-    if all(name in state.votes for name in voters):
-        return False
-    until_ms = state.now_ms + state.options.election_timeout_ms // 2
-    state.election_at_ms = min(state.election_at_ms, until_ms)
-    return True
+def begin_to_look(state: State) -> None:
+    """Begin the time in which a newborn looks for a history."""
+    if state.newborn:
+        state.looks_until_ms = state.now_ms + PATIENCE * state.options.election_timeout_ms
+
+
+def is_new(state: State) -> bool:
+    """Whether this server may stand and vote, as far as a history is concerned: it has begun, all
+    other members have shown a newborn that they have no history, or its patience is over."""
+    if not state.newborn or state.now_ms >= state.looks_until_ms:
+        return True
+    return state.without_history.issuperset({*state.membership.electors} - {state.name})
+
+
+def arm_after_look(state: State, delay_ms: int) -> None:
+    """Ask again soon after this newborn's patience is over."""
+    if state.now_ms < state.looks_until_ms:
+        state.election_at_ms = min(state.election_at_ms, state.looks_until_ms + delay_ms)
 
 
 def yields_to_better_log(state: State, message: RequestVoteReply) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from . import inputs
+from .agreement import judge, note_chain, note_state_sum
 from .append_entries import (
     FromLeader,
     check_append,
@@ -28,7 +29,7 @@ from .election import (
 )
 from .far_terms import FromFollower, is_too_far, meet_far_term
 from .leader_lease import extend_lease
-from .levels import FLOOR, IDENTIFIED, Levels
+from .levels import FLOOR, Levels
 from .log import Entry, Log, SafetyError, Snapshot
 from .membership import Configurations, Membership
 from .messages import (
@@ -45,7 +46,7 @@ from .messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from .newborn import explain_silence, look_for_history
+from .newborn import begin_to_look, explain_silence, look_for_history
 from .node_view import NodeView
 from .reads import (
     ask_leader,
@@ -217,6 +218,7 @@ def node_from_disk(
         levels=Levels(log.base_index, level, log.commands, base_cluster),
         cluster=cluster or base_cluster,
     )
+    begin_to_look(state)
     state.arm_election()
     arm_first_election(state)
     return RawNode(state)
@@ -233,10 +235,8 @@ def advance(state: State) -> None:
             advance_commit(state)
         if state.is_changing_members:
             advance_change(state)
-    level = state.levels.latest
-    lacks_cluster = level >= IDENTIFIED and not state.levels.clusters.latest
-    is_below = level < state.options.level or lacks_cluster
-    if state.leading is not None and is_below and raise_level(state):
+    is_below = state.levels.latest < state.options.level
+    if is_below and state.leading is not None and raise_level(state):
         send_entries_to_all(state)
     if state.applying < state.commit_index:
         state.hand_out_committed()
@@ -244,7 +244,11 @@ def advance(state: State) -> None:
         say_if_removed(state)
     leading = state.leading
     if leading is not None and (
-        leading.read_rounds or leading.reads_waiting or leading.has_uncounted or leading.transfer
+        leading.read_rounds
+        or leading.reads_waiting
+        or leading.has_uncounted
+        or leading.transfer
+        or leading.awaits_verdict
     ):
         _confirm(state, leading)
     if state.confirmed_reads:
@@ -264,6 +268,8 @@ def _confirm(state: State, leading: Leading) -> None:
         open_round(state)
     if leading.transfer is not None:
         advance_transfer(state)
+    if leading.awaits_verdict and state.leading is leading:
+        judge(state)
 
 
 def _synced(state: State, event: inputs.Synced) -> None:
@@ -286,6 +292,8 @@ def _applied(state: State, event: inputs.Applied) -> None:
             f"{state.applied}, and {state.applying} is handed out"
         )
     state.applied = event.index
+    if event.chain is not None:
+        note_chain(state, event.index, event.chain)
     if state.confirmed_reads:
         serve_applied(state)
 
@@ -356,11 +364,12 @@ def _peer_level(state: State, event: inputs.PeerLevel) -> None:
 
 
 # These need only their own rule, without `advance`.
-_QUIET: Final = (inputs.Applied, inputs.Compact, inputs.Stop)
+_QUIET: Final = (inputs.Applied, inputs.StateSummed, inputs.Compact, inputs.Stop)
 _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
     inputs.Receive: receive,
     inputs.Synced: _synced,
     inputs.Applied: _applied,
+    inputs.StateSummed: note_state_sum,
     inputs.Propose: lambda state, event: propose(state, event.commands),
     inputs.Read: lambda state, event: read(state, event.tokens, by_lease=event.by_lease),
     inputs.Tick: _pass_time,
@@ -456,7 +465,7 @@ def _hear_follower(state: State, message: FromFollower) -> bool:
     if isinstance(message, AppendAccepted) and message.index > state.log.last_index:
         raise PeerError(f"{message.sender} can't hold entry {message.index}, I never sent it")
     progress = leading.progress.get(message.sender)
-    if progress is None:  # it was removed, and has been told
+    if progress is None or message.round < progress.since_round:  # it was removed, and was told
         return False
     is_of_memory = message.without_vote or not progress.is_counted
     if is_of_memory and not leader_heard_recovering(state, progress, message):

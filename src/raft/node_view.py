@@ -3,9 +3,10 @@ the server's own: callers must not change them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
+from .inputs import StateSummed
 from .leader_lease import lease_until_ms
 from .levels import Levels
 from .log import Entry, Snapshot
@@ -117,6 +118,11 @@ class NodeView:
         return self._state.snapshot
 
     @property
+    def heard_levels(self) -> Set[str]:
+        """The peers that ever announced a level to this server."""
+        return self._state.heard_levels
+
+    @property
     def levels(self) -> Levels:
         return self._state.levels
 
@@ -152,6 +158,24 @@ class NodeView:
     @property
     def recovering(self) -> bool:
         return self._state.recovering
+
+    @property
+    def differs(self) -> int:
+        """The entry at which this server's state is known to differ; 0: it does not."""
+        return self._state.differs
+
+    @property
+    def differing(self) -> Mapping[str, int]:
+        """The entry at which the state of each server is known to differ, by name: this server's,
+        and at a leader those of its followers."""
+        own = {self._state.name: self._state.differs} if self._state.differs else {}
+        found = {name: each.differs_at for name, each in self._state.progress.items()}
+        return own | {name: index for name, index in found.items() if index}
+
+    @property
+    def state_sums(self) -> Mapping[int, StateSummed]:
+        """The last sums of this server's state, by the entry after which each was taken."""
+        return self._state.state_sums
 
     @property
     def newborn(self) -> bool:

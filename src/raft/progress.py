@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from .log import Snapshot
+from .messages import Difference
 
 
 class Mode(Enum):
@@ -43,9 +44,11 @@ class Progress:
     in_flight: deque[int] = field(default_factory=deque)  # last index of each unanswered message
     commit_sent: int = 0  # the commit index of the last message
     acked_round: int = 0
+    since_round: int = 0  # answers to earlier sends are of before it was added again
     sending: Sending | None = None  # in snapshot mode
     rewound_round: int = 0  # complaints about sends up to this round are outdated
     doubt_round: int = 0  # all sends from this round on begin right after `match_index`
+    matched_round: int = 0  # the last send before `match_index` rose
     away: bool = False  # its connection broke, and nothing has arrived since
     lease_until_ms: int = 0  # until then it votes for no other server, by this leader's clock
     # Amnesia: a follower that lost its memory is not counted until it has recovered.
@@ -56,6 +59,13 @@ class Progress:
     readmit_round: int = 0  # answers to earlier sends belong to an earlier incarnation
     readmit_index: int | None = None  # the entry that it must hold, committed, before it votes
     vote_again_round: int = 0  # the first send that let it vote again
+    # Agreement: a follower whose sums are not the leader's (raft/agreement.py).
+    agreed_index: int = 0  # the last entry at which the chains were equal
+    agreed_state_index: int = 0  # the last one at which the states were equal
+    difference: Difference | None = None  # the first one that this leader found
+    differs_since_ms: int = 0
+    is_told: bool = False
+    reported_difference: int = 0  # the entry at which it knows that it differs
     # Membership: a removed server is told so, and then forgotten.
     leave_index: int = 0  # the entry that removed it
     leave_round: int = 0  # the first send that reported its removal
@@ -66,15 +76,28 @@ class Progress:
         """What happened, or may have happened, to a follower that is not counted."""
         return "is new, or lost its memory" if self.may_be_new else "lost its memory"
 
+    @property
+    def differs_at(self) -> int:
+        """The entry at which its state is known to differ; 0: it is not known to differ."""
+        is_found = self.difference is not None and self.is_told
+        return self.difference.index if is_found and self.difference else self.reported_difference
+
+    @property
+    def told_difference(self) -> Difference | None:
+        """The difference of which each message tells the follower."""
+        return self.difference if self.is_told else None
+
     def vote_again(self, round_now: int) -> int:
         """Return the incarnation that a send of this round allows to vote again, or 0
         (raft/recovering.py)."""
         is_due = not self.is_counted and 0 < self.vote_again_round <= round_now
         return self.incarnation if is_due else 0
 
-    def matched(self, index: int) -> None:
+    def matched(self, index: int, round_now: int) -> None:
         """Record that the follower holds the leader's log up to `index`; send ahead from now on."""
         self.doubt_round = 0
+        if index > self.match_index:
+            self.matched_round = round_now
         self.match_index = max(self.match_index, index)
         self.next_index = max(self.next_index, self.match_index + 1)
         if self.sending is not None and index < self.sending.snapshot.index:
@@ -109,6 +132,12 @@ class Progress:
         if self.match_index < base_index:
             return held_index < self.match_index
         return 0 < self.doubt_round <= complaint_round
+
+    def is_outdated(self, complaint_round: int, held_index: int, base_index: int) -> bool:
+        """Whether a complaint says nothing of what the follower holds by now: messages may overtake
+        each other, and it answered this send before it held all of `match_index`."""
+        is_older = held_index < self.match_index < base_index
+        return complaint_round <= max(self.rewound_round, self.matched_round if is_older else 0)
 
     def forgot(self) -> None:
         """Record that the follower lost its memory, so its earlier answers no longer count. Probing

@@ -10,7 +10,6 @@ from typing import Any
 
 from .change import Change, ChangePlan, ChangeRefused, PendingChange, advice, plan
 from .effects import Settled
-from .election import NOOP
 from .levels import FLOOR
 from .log import Entry, SafetyError
 from .membership import Membership, read
@@ -19,10 +18,11 @@ from .replication import propose, send_entries_to_all, send_heartbeats
 from .roles import Role
 from .state import State
 from .transfer import leave_to_another
-from .upgrade import check_newcomer
+from .upgrade import NOOP, check_newcomer
 
 ROUNDS_MAX = 10  # catch-up rounds (thesis §4.2.1)
 PATIENCE = 10  # election timeouts without an answer from a joining or removed server
+INSTALLED_BYTES = 4 << 20  # of a snapshot, in an election timeout, on a slow machine
 
 
 def begin_change(state: State, change: Change, token: Any) -> None:
@@ -127,9 +127,12 @@ def append_configuration(state: State, membership: Membership) -> None:
     before = state.membership.addresses
     state.append([Entry(state.log.last_index + 1, state.term, membership.spell())])
     for name in state.peers:
-        # A removed member may return without its files: its old progress does not count.
+        # A removed member may return without its files: its old progress does not count, nor does
+        # a late answer that would restore it.
         if name not in leading.progress or leading.leaving.pop(name, None) is not None:
-            leading.progress[name] = Progress(state.log.last_index, state.now_ms)
+            leading.progress[name] = Progress(
+                state.log.last_index, state.now_ms, since_round=leading.round
+            )
     for name, progress in leading.progress.items():
         if name not in state.membership.names and name not in leading.leaving:
             leading.leaving[name] = before[name]
@@ -196,14 +199,16 @@ def advance_change(state: State) -> None:
 
 def _catch_up(state: State, pending: PendingChange) -> None:
     """Make a learner a voter once a catch-up round took less than an election timeout: then no
-    commit waits long for it (thesis §4.2.1). After 10 rounds, or a long silence, it stays a
-    learner, and the reply gives the reason."""
+    commit waits long for it (thesis §4.2.1). After 10 rounds, a long silence, or a long time
+    without progress, it stays a learner, and the reply gives the reason."""
     name, timeout_ms = str(pending.candidate), state.options.election_timeout_ms
     progress, now_ms = state.as_leader.progress[name], state.now_ms
     if progress.match_index < pending.round_index or not progress.is_counted:
         silent_ms = now_ms - max(progress.heard_at_ms, pending.began_ms)
         if silent_ms > PATIENCE * timeout_ms:
             _leave_as_learner(state, pending, "does not answer")
+        elif _makes_no_progress(state, pending, progress):
+            _leave_as_learner(state, pending, "takes no entries")
     elif now_ms - pending.round_began_ms < timeout_ms:
         pending.candidate = None
         _append_target(state, pending)
@@ -212,6 +217,21 @@ def _catch_up(state: State, pending: PendingChange) -> None:
     else:
         pending.rounds += 1
         pending.round_began_ms, pending.round_index = now_ms, state.log.last_index
+
+
+def _makes_no_progress(state: State, pending: PendingChange, progress: Progress) -> bool:
+    """Whether a candidate that answers has taken nothing for long. Its disk may hang: it answers
+    heartbeats past its disk. A snapshot that has arrived is checked and installed first, at
+    `INSTALLED_BYTES` in an election timeout at least."""
+    sending = progress.sending
+    held = progress.match_index, sending.held if sending is not None else 0
+    if held != pending.held or not pending.held_since_ms:
+        pending.held, pending.held_since_ms = held, state.now_ms
+    patience = 2 * PATIENCE
+    if sending is not None and sending.held >= sending.snapshot.size:
+        patience += sending.snapshot.size // INSTALLED_BYTES
+    waits_ms = state.now_ms - pending.held_since_ms
+    return waits_ms > patience * state.options.election_timeout_ms
 
 
 def _leave_as_learner(state: State, pending: PendingChange, why: str) -> None:

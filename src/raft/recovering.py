@@ -56,7 +56,7 @@ recovering, as in step 1. If no such leader is left, the loss can't be detected:
 
 from __future__ import annotations
 
-from .levels import LOSSES
+from .levels import FLOOR
 from .messages import (
     AppendAccepted,
     AppendEntries,
@@ -100,26 +100,28 @@ def leader_heard_recovering(
     return True
 
 
-def may_tell_of_loss(state: State, name: str) -> bool:
-    """Whether the leader knows how to tell a follower of its loss, which depends on the level of
-    its build."""
-    return state.options.level < LOSSES or state.peer_levels.get(name, 0) > 0
-
-
 def leader_finds_loss(state: State, progress: Progress, complaint: AppendRejected) -> None:
     """Discard a follower's acknowledgements, since it lacks some of those entries, and tell it
-    about the loss, if its build understands that. Its fence follows its answer, which names its
-    incarnation."""
+    about the loss, unless the cluster is at the floor, where it may not understand that. Its fence
+    follows its answer, which names its incarnation."""
     name, lost_index = complaint.sender, progress.match_index
     state.note(
         f"[!] {name} lost entries: it acknowledged entry {lost_index} to {state.name}, and lacks "
         "it now. Its files were put back to an older copy, or its disk lost writes. It catches up"
     )
-    progress.forgot()
-    if state.peer_levels.get(name, 0) < LOSSES:
+    if state.levels.latest <= FLOOR:
+        progress.forgot()
         return
+    stop_counting(state, name, progress)
+    progress.lost_index = lost_index
+
+
+def stop_counting(state: State, name: str, progress: Progress) -> None:
+    """Discard a follower's acknowledgements, and leave it out of every quorum until it has
+    recovered."""
+    progress.forgot()
     progress.is_counted, progress.may_be_new = False, name not in state.membership.electors
-    progress.lost_index, progress.incarnation = lost_index, 0
+    progress.lost_index = progress.incarnation = 0
     progress.readmit_round, progress.readmit_index = state.as_leader.round + 1, None
     progress.vote_again_round = 0
     state.as_leader.has_uncounted = True

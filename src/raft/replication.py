@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .agreement import compare
 from .levels import FLOOR
 from .log import Entry, SafetyError, entries_of
 from .messages import (
@@ -12,7 +13,7 @@ from .messages import (
     AppendRejected,
 )
 from .progress import Mode, Progress
-from .recovering import leader_finds_loss, may_tell_of_loss
+from .recovering import leader_finds_loss
 from .roles import Leading
 from .snapshot import lacks_snapshot, send_again
 from .state import State
@@ -145,6 +146,7 @@ def _send(
             number,
             vote_again=0 if progress.is_counted else progress.vote_again(number),
             lost_index=progress.lost_index,
+            differs=progress.told_difference,
         )
     )
 
@@ -156,11 +158,13 @@ def on_append_accepted(state: State, message: AppendAccepted) -> None:
     be too high, however late the answer arrives; `matched` never lowers it.
     """
     progress = state.progress[message.sender]
-    progress.matched(message.index)
+    progress.matched(message.index, state.as_leader.round)
     if progress.is_counted and message.index > state.commit_index:
         advance_commit(state)
     if progress.next_index <= state.log.last_index:
         send_entries(state, message.sender, progress)
+    if message.sums is not None:
+        compare(state, message.sender, message.sums)
 
 
 def on_append_rejected(state: State, message: AppendRejected) -> None:
@@ -173,14 +177,12 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
     need the snapshot (§7).
     """
     progress = state.progress[message.sender]
-    if message.round <= progress.rewound_round:
+    leading, log = state.as_leader, state.log
+    if progress.is_outdated(message.round, message.index, log.base_index):
         return
     if progress.mode is Mode.SNAPSHOT:
         return  # it lacks the snapshot's last entry, as expected before the installation
-    leading, log = state.as_leader, state.log
     if progress.lacks_acknowledged(message.round, message.index, log.base_index):
-        if not may_tell_of_loss(state, message.sender):
-            return  # the next heartbeat asks again; by then its level will be known
         leader_finds_loss(state, progress, message)
     agree_index = min(message.index, log.last_index, progress.next_index - 1)
     asks_at_base = agree_index < log.base_index < progress.next_index - 1
@@ -213,7 +215,7 @@ def _plan_notice(state: State, leading: Leading) -> None:
     """Schedule a notice of the commit index to the followers, where watches of keys wait for it.
 
     Every AppendEntries carries the leader's commit index (§5.3), so under load the next entries
-    carry it, and no notice is sent. At the first level there is nothing to watch.
+    carry it, and no notice is sent. At the floor there is nothing to watch.
     """
     leading.notice_at_ms = state.now_ms + max(1, state.options.heartbeat_ms // NOTICES)
     leading.notice_index = state.commit_index

@@ -46,6 +46,7 @@ class PeerRead(NamedTuple):
 class ForwardedReads:
     """A follower's reads that wait for the leader's read index."""
 
+    since_ms: int = 0  # when this leadership began
     round: int = 0
     again_at_ms: int = 0
     asked: list[Any] = field(default_factory=list)  # in `round`
@@ -94,6 +95,7 @@ class Leading:
     quorum_check_at_ms: int
     heartbeat_at_ms: int
     term_durable_index: int  # once this entry is on disk, messages may be sent early
+    since_ms: int = 0  # when this leadership began
     round: int = 0
     notice_at_ms: int = 0  # when followers get `notice_index`; 0: no notice is due
     notice_index: int = 0
@@ -102,8 +104,10 @@ class Leading:
     batch: list[Entry] = field(default_factory=list)  # the last one sent, to serialize it only once
     transfer: PendingTransfer | None = None
     has_uncounted: bool = False  # a follower lost its memory (raft/recovering.py)
+    awaits_verdict: bool = False  # a follower differs (raft/agreement.py)
     disk_since_ms: int = 0  # since when an entry waits for an idle disk; 0: none waits
     disk_index: int = 0  # the last entry on the disk then
+    outrun_since_ms: int = 0  # since when the others have committed more than this disk has; 0: no
     gives_way: bool = False  # its disk hangs: it tries a transfer before it steps down
     keeps_starts: bool = False  # record when rounds start, for leases (raft/leader_lease.py)
     round_starts: list[tuple[int, int]] = field(default_factory=list)  # round, time

@@ -10,6 +10,7 @@ requests a check of the complete file from the rim, which then calls `install`.
 
 from __future__ import annotations
 
+from .agreement import forget_sums
 from .append_entries import answer, hear_leader
 from .effects import Chunk
 from .levels import Levels, is_foreign
@@ -301,6 +302,7 @@ def install(
     state.out.level = level
     state.out.members_changed = True
     state.out.install = snapshot
+    forget_sums(state)
     state.note(
         f"[*] {state.name} installs the snapshot of {incoming.sender} up to entry {snapshot.index}"
     )

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .effects import Effects, HardState, ReadReady
-from .levels import FLOOR, Levels, check_level
+from .inputs import StateSummed
+from .levels import FLOOR, NOT_HEARD, Levels, check_level
 from .levels import PREFIX as LEVEL_PREFIX
 from .log import Entry, Log, SafetyError, Snapshot, is_run
 from .membership import PREFIX, Configurations, Membership
@@ -35,8 +36,8 @@ class Options:
     lease_drift_percent: int = (
         10  # how much faster a follower's clock may run (raft/leader_lease.py)
     )
-    level: int = FLOOR  # of this build (raft/upgrade.py)
-    cluster_if_new: str = ""  # the identity for a cluster that has none
+    level: int = FLOOR  # of this build (raft/upgrade.py), or the floor where others take part
+    cluster_if_new: str = ""  # the identity for a cluster that has none, above the floor
 
 
 @dataclass(slots=True)
@@ -53,7 +54,10 @@ class State:
     now_ms: int
     recovering: bool = False  # it lost its log, or its term and vote, or all (raft/recovering.py)
     newborn: bool = False  # it began with nothing and has not voted yet (raft/newborn.py)
+    looks_until_ms: int = 0  # a newborn waits so long for members that are silent
+    without_history: frozenset[str] = frozenset()  # members that a newborn heard as such
     may_be_new: bool = False  # with `recovering`: it can't know whether it lost anything
+    differs: int = 0  # its state differs from this entry on (raft/agreement.py)
     incarnation: int = 1  # unique to each start of this server
     leader: str | None = None
     leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke
@@ -61,6 +65,8 @@ class State:
     commit_index: int = 0
     applying: int = 0  # handed out to be applied: the rim executes these in order
     applied: int = 0  # the rim has executed these, and reported that by `Applied`
+    points: dict[int, int] = field(default_factory=dict)  # chains by applied index
+    state_sums: dict[int, StateSummed] = field(default_factory=dict)  # by index
     durable_index: int = 0  # entries up to here are on this server's disk
     election_at_ms: int = 0
     snapshot: Snapshot | None = None  # the current one on this server's disk
@@ -71,6 +77,7 @@ class State:
     levels: Levels = field(default_factory=lambda: Levels(0, FLOOR))  # of the log
     cluster: str = ""  # the identity of the cluster, once its entry is known to be committed
     peer_levels: dict[str, int] = field(default_factory=dict)  # announced since connected
+    heard_levels: frozenset[str] = frozenset()  # peers that ever announced one
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
     confirmed_reads: deque[ReadReady] = field(default_factory=deque)  # until these are applied
     removed_by: int = 0  # the printed entry that removed this server, or a later one
@@ -185,7 +192,7 @@ class State:
     def may_send(self, name: str) -> bool:
         """Whether this server may send its log to the named one: rule 3 of raft/upgrade.py."""
         level = self.levels.latest
-        return level <= FLOOR or self.peer_levels.get(name, 0) >= level
+        return level <= FLOOR or self.peer_levels.get(name, NOT_HEARD) >= level
 
     @property
     def has_adopted_log(self) -> bool:

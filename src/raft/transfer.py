@@ -10,8 +10,9 @@ A transfer hands the leadership to a follower in a few round trips:
 4. Without an outcome within an election timeout, the leader takes proposals again. If the follower
    stands later than that, it deposes the leader like any election, which is slow but safe.
 
-A leader whose own disk hangs hands over in the same way (`check_disk`). Its followers commit
-without it (thesis §10.2.1), so heartbeats and answers alone would never end its leadership.
+A leader whose own disk hangs hands over in the same way (`check_disk`), if the other disks work.
+Its followers commit without it (thesis §10.2.1), so heartbeats and answers alone would never end
+its leadership.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from contextlib import suppress
 
 from .election import heard_lately, start_election
 from .messages import TimeoutNow
-from .roles import PendingTransfer, Role
+from .progress import Mode
+from .roles import Leading, PendingTransfer, Role
 from .state import State
 
 # A disk without progress for this many election timeouts counts as hung; a sync that is merely slow
@@ -125,19 +127,21 @@ def check_disk(state: State) -> None:
 
     The leader tries a transfer for an election timeout, and then steps down. It can't be elected
     again before its disk makes progress, since its votes and its vote requests wait for the disk.
-    It stays if the others are not a quorum without it, because no other server could lead.
+    It stays if no other server could lead, or if the other disks are no better: it still serves
+    reads.
     """
     leading, now_ms = state.as_leader, state.now_ms
     is_behind = state.durable_index < state.log.last_index
     if not (is_behind and leading.disk_since_ms) or state.durable_index != leading.disk_index:
         leading.disk_since_ms = now_ms if is_behind else 0
         leading.disk_index, leading.gives_way = state.durable_index, False
+        leading.outrun_since_ms = 0
         return
+    if state.commit_index > state.durable_index and not leading.outrun_since_ms:
+        leading.outrun_since_ms = now_ms
     waits_ms = now_ms - leading.disk_since_ms
     is_stalled = waits_ms >= DISK_TIMEOUTS * state.options.election_timeout_ms
-    if not is_stalled or leading.transfer is not None:
-        return
-    if not state.membership.is_quorum(heard_lately(state)):
+    if not is_stalled or leading.transfer is not None or not _have_better_disks(state, leading):
         return
     if not leading.gives_way:
         leading.gives_way = True
@@ -150,6 +154,27 @@ def check_disk(state: State) -> None:
             begin_transfer(state, None)
             return
     state.follow(state.term, None)
+
+
+def _have_better_disks(state: State, leading: Leading) -> bool:
+    """Whether a quorum without this leader is there, and can write what this leader's disk can't.
+
+    An answer doesn't show that: a follower answers heartbeats past its disk (`send_past_entries`),
+    but its votes wait for the disk. So the others must have committed entries that this disk lacks,
+    and for half of the time, since disks that are equally slow also outrun each other.
+
+    A follower that lags can't help to commit before it has caught up, perhaps from this disk. While
+    there is one, a quorum of followers is enough that lag, or hold what this disk lacks.
+    """
+    heard = heard_lately(state)
+    if not state.membership.is_quorum(heard):
+        return False
+    outrun_ms = state.now_ms - leading.outrun_since_ms if leading.outrun_since_ms else 0
+    if 2 * outrun_ms >= DISK_TIMEOUTS * state.options.election_timeout_ms:
+        return True
+    lag = {name for name in heard if leading.progress[name].mode is not Mode.REPLICATE}
+    ahead = {name for name in heard if leading.progress[name].match_index > state.durable_index}
+    return bool(lag) and state.membership.is_quorum(lag | ahead)
 
 
 def on_timeout_now(state: State, message: TimeoutNow) -> None:

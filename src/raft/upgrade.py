@@ -1,58 +1,104 @@
-"""Raising the level of a cluster, and keeping entries of a level from servers below it.
+"""The first entry of a cluster, raising its level, and keeping entries from servers below it.
 
-The leader appends `level N` once every member, including learners, has announced N or more
-(docs/operate/upgrades.md). The entry of level 4 gives the cluster its identity: the candidate that
-the leader's node drew at its start. Three rules make this safe:
+The first leader of a cluster begins its log with the entry that gives the cluster its identity and
+the lowest level. The identity is the candidate that the leader's node drew at its start. So no
+entry of a client is ever in a log without an identity, and a quorum of servers is enough for
+everything.
+
+The leader raises the level to N once every member that was ever heard, including learners, has
+announced N or more, and so has a quorum (docs/operate/upgrades.md). Three rules make this safe:
 
 1. An entry of level N follows `level N` in every log that holds it (Log Matching, §5.3). So a
    server that executes it has already applied the level.
-2. When `level N` is appended, each member has announced N on an open connection. A server that is
-   to be added later is refused if it announced a lower level.
-3. A member may be downgraded to an older build at any time after that. So once `level N` is in its
-   log, a leader sends its log only to servers that have announced N since they last connected. It
-   sends nothing to any other server: that server applies nothing, and can't win an election without
-   the committed entry (§5.4.1).
+2. When `level N` is appended, a quorum has announced N on an open connection. A server that is to
+   be added later is refused if it announced a lower level.
+3. A member may run an older build all the same: one that was not heard yet, or one that was
+   downgraded since. So once `level N` is in its log, a leader sends its log only to servers that
+   have announced N since they last connected. It sends nothing to any other server: that server
+   applies nothing, and can't win an election without the committed entry (§5.4.1).
+
+A member that was never up can hold no entry of a lower level, so nothing waits for it, except that
+a new leader gives each member some time to be heard.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from .change import Change, ChangeRefused
-from .levels import IDENTIFIED, LOWEST, is_foreign, spell
+from .levels import FLOOR, LOWEST, NOT_HEARD, is_foreign, spell
 from .log import Entry
 from .state import State
 
+NOOP: Final = "noop"
+PATIENCE: Final = 10  # election timeouts for which a new leader waits for members not heard yet
+
+
+def first_command(state: State) -> str:
+    """Return the first entry of a new leader: the identity of the cluster if its log has none, else
+    a no-op. At the floor no log has an identity."""
+    options = state.options
+    if options.level <= FLOOR or state.levels.clusters.latest or not options.cluster_if_new:
+        return NOOP
+    return spell(LOWEST, options.cluster_if_new)
+
+
+def first_to_send(state: State) -> int:
+    """Return the index from which a new leader sends its log: after its last entry (§5.3, end).
+
+    If it does not know that the identity in its log is committed, it sends that entry again. A
+    follower that is of another cluster must see it, and refuse: the two may hold different entries
+    with the same index and term, so a later entry would seem to match.
+    """
+    clusters = state.levels.clusters
+    is_sure = state.cluster or not clusters.latest
+    return state.log.last_index + 1 if is_sure else clusters.index
+
 
 def note_level(state: State, name: str, level: int) -> bool:
-    """Record the level that a server announced, 0 when its connection broke; return whether this
-    leader's silence towards it ends."""
+    """Record the level that a server announced, NOT_HEARD when its connection broke; return whether
+    this leader's silence towards it ends."""
     was_silent = not state.may_send(name)
-    if level:
-        state.peer_levels[name] = level
-    else:
+    if level == NOT_HEARD:
         state.peer_levels.pop(name, None)
-    if 0 < level < state.levels.latest and name in state.membership.names:
-        state.note(
-            f"[!] {name} runs a build of level {level}, and this cluster is at level "
-            f"{state.levels.latest}: {state.name} sends it nothing. Start {name} with a newer "
-            "version"
-        )
+        return False
+    state.peer_levels[name] = level
+    state.heard_levels |= {name}
+    if level < state.levels.latest and name in state.membership.names:
+        _note_older(state, name, level)
     return was_silent and state.may_send(name)
+
+
+def _note_older(state: State, name: str, level: int) -> None:
+    runs, cure = f"runs a build of level {level}", f"Start {name} with a newer version"
+    if level == FLOOR:
+        runs = "announces no level"
+        cure = (
+            f"Start {name} with raftline and without --floor; if other implementations take part, "
+            "begin a cluster whose nodes all have --floor"
+        )
+    state.note(
+        f"[!] {name} {runs}, and this cluster is at level {state.levels.latest}: {state.name} "
+        f"sends it nothing. {cure} (docs/operate/upgrades.md)"
+    )
 
 
 def raise_level(state: State) -> bool:
     """Append the highest level that all members have announced, if it is above the level of the
-    log, or the log lacks the identity; return whether an entry was appended. In a joint
-    configuration the members of both halves must have announced it."""
-    leading, levels = state.as_leader, state.levels
-    if leading.transfer is not None:
+    log; return whether an entry was appended. In a joint configuration, the members of both halves
+    count."""
+    leading, cluster = state.as_leader, state.levels.clusters.latest
+    if leading.transfer is not None or not cluster:
         return False  # a transfer appends nothing (thesis §3.10)
-    announced = [state.peer_levels.get(name, 0) for name in state.peers]
-    level = min([state.options.level, *announced])
-    cluster = levels.clusters.latest or state.options.cluster_if_new
-    if not cluster:
-        level = min(level, IDENTIFIED - 1)
-    is_known = level < levels.latest or (level == levels.latest and not levels.lacks_cluster)
-    if is_known or level < LOWEST:
+    announced, heard = state.peer_levels, state.heard_levels
+    patience_ms = PATIENCE * state.options.election_timeout_ms
+    waits = state.now_ms < leading.since_ms + patience_ms
+    level = state.options.level
+    for name in state.peers:
+        if waits or name in heard:
+            level = min(level, announced.get(name, NOT_HEARD))
+    have = [name for name in state.peers if announced.get(name, NOT_HEARD) >= level]
+    if level <= state.levels.latest or not state.membership.is_quorum([state.name, *have]):
         return False
     state.append([Entry(state.log.last_index + 1, state.term, spell(level, cluster))])
     return True
@@ -61,7 +107,7 @@ def raise_level(state: State) -> bool:
 def check_newcomer(state: State, change: Change) -> None:
     """Refuse to add a server below the level of the log, or a server of another cluster.
 
-    A server that has announced no level may be added, but gets no entries until it has.
+    A server whose level is not known may be added, but gets no entries until it announces one.
 
     Raises:
         ChangeRefused: its build is too old, or its files belong to another cluster.
@@ -71,9 +117,12 @@ def check_newcomer(state: State, change: Change) -> None:
             f"{change.name} has files of another cluster, {change.cluster}: move them away, and "
             f"start {change.name} with --join"
         )
-    level = change.level or state.peer_levels.get(change.name, 0)
-    if change.verb in ("add", "replace", "promote") and 0 < level < state.levels.latest:
+    level = change.level
+    if level == NOT_HEARD:
+        level = state.peer_levels.get(change.name, NOT_HEARD)
+    if change.verb in ("add", "replace", "promote") and NOT_HEARD < level < state.levels.latest:
+        runs = "announces no level" if level == FLOOR else f"runs a build of level {level}"
         raise ChangeRefused(
-            f"{change.name} runs a build of level {level}, and this cluster is at level "
-            f"{state.levels.latest}: start {change.name} with a newer version"
+            f"{change.name} {runs}, and this cluster is at level {state.levels.latest}: start "
+            f"{change.name} with a newer version"
         )

@@ -38,10 +38,15 @@ def members_in(status: Mapping[str, Any]) -> list[Member]:
     if leader not in addresses:
         return []
     for name, address in addresses.items():
-        host, _, port = address.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        members.append(Member(name, host, int(port), name == leader, name == me))
+        host, port = dialed(address)
+        members.append(Member(name, host, port, name == leader, name == me))
     return sorted(members, key=lambda member: (not member.leads, member.name))
+
+
+def dialed(address: str) -> tuple[str, int]:
+    """Return the host and the port of an address, as clients dial them."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _has_leader(status: Mapping[str, Any]) -> bool:
@@ -146,7 +151,7 @@ def _described(one: Member, flags: str, others: int) -> Flat:
         "port": str(one.port),
         "runid": one.id,
         "flags": flags,
-        "num-slaves": str(others),
+        "num-slaves": "0",
         "num-other-sentinels": str(others),
         "quorum": str((others + 1) // 2 + 1),
         "master-link-status": "ok",
@@ -159,6 +164,11 @@ def _leader_first() -> Steps[list[Member]]:
     """Return the members, the leader first; none if no leader is known among them."""
     status = yield from facts()
     return members_in(status) if _has_leader(status) else []
+
+
+def switched(before: str, after: str) -> str:
+    """Return the text about a new leader, with the addresses of the former one and of this one."""
+    return " ".join(map(str, [SERVICE, *dialed(before), *dialed(after)]))
 
 
 def _address(context: Context, words: list[str]) -> Program:
@@ -180,10 +190,11 @@ def _master(context: Context, words: list[str]) -> Program:
     return masters[0]
 
 
-def _replicas(context: Context, words: list[str]) -> Program:
+def _replicas(context: Context, words: list[str]) -> Value:
+    """There are none that serve such a client: a follower reads only after `READONLY`, which no
+    client in Sentinel mode sends. So one that asks for a replica reads at the leader."""
     _check_service(words)
-    members = yield from _leader_first()
-    return [_described(one, "slave", len(members) - 1) for one in members[1:]]
+    return []
 
 
 def _sentinels(context: Context, words: list[str]) -> Program:

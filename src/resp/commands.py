@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from sys import getsizeof
 from typing import Final, NamedTuple, TypeAlias
 
@@ -20,7 +21,18 @@ from .cluster import CLUSTER
 from .connection import CONNECTION
 from .fast import Line
 from .programs import Call, Context, Program, Refused, Run, integer, size_of
-from .replies import QUEUED, SYNTAX, Failure, Flat, Simple, Value, unknown_command, wrong_count
+from .replies import (
+    QUEUED,
+    SYNTAX,
+    Failure,
+    Flat,
+    Simple,
+    Spelled,
+    Value,
+    spell,
+    unknown_command,
+    wrong_count,
+)
 from .transactions import Queued
 from .view import Decide, Task, carry_out
 
@@ -66,9 +78,10 @@ class Row(NamedTuple):
 
 
 COMMANDS: Final[dict[str, Row]] = {}  # by name in capitals; the rows are at the end
-_WHILE_SUBSCRIBED: Final = frozenset(
-    ["PING", "PSUBSCRIBE", "PUNSUBSCRIBE", "QUIT", "RESET", "SUBSCRIBE", "UNSUBSCRIBE"]
+SUBSCRIBING: Final = frozenset(  # commands that change the subscriptions
+    ["PSUBSCRIBE", "PUNSUBSCRIBE", "RESET", "SUBSCRIBE", "UNSUBSCRIBE"]
 )
+_WHILE_SUBSCRIBED: Final = SUBSCRIBING | {"PING", "QUIT"}
 _ONLY_SUBSCRIPTIONS: Final = (
     "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
 )
@@ -97,6 +110,9 @@ def plan_of(words: list[str], context: Context) -> Plan:
     session = context.session
     if row is None or not row.fits(len(words)):
         session.is_spoiled = session.queue is not None
+        if row is not None and row.name == "EXEC" and session.is_spoiled:
+            session.end_transaction()
+            return Answer(transactions.ABORTED)
         return Answer(unknown_command(words) if row is None else wrong_count(row.name))
     if session.is_subscribed and row.name not in _WHILE_SUBSCRIBED:
         name = row.name.lower()
@@ -137,7 +153,8 @@ def _queue(row: Row, words: list[str], context: Context) -> Value:
     if session.queue_bytes > context.node.limits.line_bytes or len(session.queue) >= REDIS_QUEUED:
         session.end_transaction()
         session.queue, session.is_spoiled = [], True
-        return Failure("ERR too many commands after MULTI")
+        most = f"{REDIS_QUEUED} commands, and {context.node.limits.line_bytes} bytes,"
+        return Failure(f"ERR at most {most} follow MULTI; send them in parts, or without MULTI")
     session.held_bytes += QUEUED_BYTES + COPIES * sum(map(getsizeof, words))
     session.queue.append(Queued(task, line, call))
     return QUEUED
@@ -152,7 +169,7 @@ def _command(context: Context, words: list[str]) -> Value:
         case "LIST":
             return _names(words[2:])
         case "INFO":
-            return [_described(name) for name in words[2:] or COMMANDS]
+            return list(map(_described, words[2:])) if words[2:] else _all_described()
         case "DOCS":
             return Flat([])
         case "GETKEYS":
@@ -178,10 +195,19 @@ def _names(filters: list[str]) -> Value:
 
 def _described(name: str) -> Value:
     row = COMMANDS.get(name.upper())
-    if row is None:
-        return None
+    return None if row is None else _spelled_row(row)
+
+
+@cache
+def _spelled_row(row: Row) -> Spelled:
     flags: list[Value] = [Simple(flag) for flag in row.flags.split()]
-    return [row.name.lower(), row.arity, flags, *row.keys, [], [], [], []]
+    facts: Value = [row.name.lower(), row.arity, flags, *row.keys, [], [], [], []]
+    return Spelled(spell(facts, 2))
+
+
+@cache
+def _all_described() -> Spelled:
+    return Spelled(spell(list(map(_spelled_row, COMMANDS.values())), 2))
 
 
 def _keys_in(words: list[str]) -> Value:

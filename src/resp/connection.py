@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..wire.limits import REDIS_NAME_BYTES
+from ..wire.limits import REDIS_NAME_BYTES, REDIS_PATTERNS
 from ..wire.protocol import shown
 from .keys import Pattern
 from .notifications import unsubscribe_all
@@ -40,6 +40,7 @@ def facts() -> Steps[dict[str, Any]]:
 def _ping(context: Context, words: list[str]) -> Value:
     if len(words) > 2:
         raise Refused("ERR wrong number of arguments for 'ping' command")
+    context.session.was_served = True
     if context.session.is_subscribed:
         return ["pong", words[1] if len(words) > 1 else ""]
     return words[1] if len(words) > 1 else Simple("PONG")
@@ -204,14 +205,12 @@ def _client(context: Context, words: list[str]) -> Program | Value:
 
 
 def _config_get(context: Context, words: list[str]) -> Value:
-    patterns = [Pattern(word.lower()) for word in words[2:]]
-    return Flat(
-        [
-            (name, text)
-            for name, text in _CONFIG.items()
-            if any([pattern.fits(name) for pattern in patterns])
-        ]
-    )
+    if len(words) - 2 > REDIS_PATTERNS:
+        raise Refused(f"ERR a command has at most {REDIS_PATTERNS} patterns")
+    fitting: set[str] = set()
+    for word in words[2:]:
+        fitting.update(filter(Pattern(word.lower()).fits, _CONFIG))
+    return Flat([(name, text) for name, text in _CONFIG.items() if name in fitting])
 
 
 def _config_set(context: Context, words: list[str]) -> Value:

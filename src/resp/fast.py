@@ -7,18 +7,14 @@ arguments need a view after all. Then, and in a `MULTI`, the function of the vie
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
-from ..wire.commands.command_table import row_of
-from ..wire.commands.lease_operands import FRACTIONS, has_fraction
+from ..wire.commands.command_table import FOREIGN, row_of
 from ..wire.commands.transaction_line import spell_word
 from ..wire.limits import TRANSACTION_ITEMS
 from .keys import delex_test
 from .programs import INTEGER_MAX, Context, integer, seconds_text, spell_key, spell_value
 from .strings import SetOptions, getex_times, increment_of, pairs_of, set_options
 from .times import Times, expire_flags, expire_time, setex_time
-
-_TIMED: Final = ("expire", "setex", "txn")  # lines with a time
 
 
 @dataclass(slots=True)
@@ -29,24 +25,18 @@ class Line:
     command: str
     form: str
     key: str  # its first key
-    level: int = 1
+    level: int = FOREIGN.level  # of the cluster that it needs
 
 
 def _line(context: Context, words: list[str], verb: str, form: str = "", rest: str = "") -> Line:
     """Return the line of a verb on the first key."""
     key = spell_key(words[1], context.node.limits)
     command = f"{verb} {key}{rest}"
-    return Line(command, form or verb, words[1], _level(verb, command))
+    return Line(command, form or verb, words[1], row_of(verb).level)
 
 
 def _txn(words: list[str], form: str, text: str) -> Line:
-    return Line(f"txn {text}", form, words[1], _level("txn", text))
-
-
-def _level(verb: str, command: str) -> int:
-    """Return the level of the cluster that a line needs."""
-    is_timed = verb in _TIMED and has_fraction(command)
-    return FRACTIONS if is_timed else row_of(verb).level
+    return Line(f"txn {text}", form, words[1], row_of("txn").level)
 
 
 def get(context: Context, words: list[str]) -> Line | None:

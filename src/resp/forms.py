@@ -126,6 +126,8 @@ class Speller:
             return OK_LINE
         form, _, key = form_and_key.partition(" ")
         value = value_of(form, key, reply)
-        if isinstance(value, Failure) and self._session.is_left_by(value):
+        if not isinstance(value, Failure):
+            self._session.was_served = True
+        elif self._session.ends_after(value):
             self._read_no_more()
         return spell(value, self._session.version)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import operator
 import re
+from sys import getsizeof
 from typing import Final
 
-from ..wire.limits import ANSWER_BYTES, REDIS_PATTERN_BYTES
+from ..wire.limits import REDIS_PATTERN_BYTES
 from ..wire.protocol import escape
-from .programs import Ask, Context, Program, Refused, Steps, integer, raw, size_of, text_of
-from .replies import OK, SYNTAX, Simple, Value
+from .programs import Ask, Context, Program, Refused, Steps, integer, raw, text_of
+from .replies import OK, SYNTAX, Simple, Value, length_of
 from .view import View
 
 NO_SUCH_KEY: Final = "ERR no such key"
@@ -102,7 +105,14 @@ def delex_test(words: list[str]) -> str:
 
 class Pattern:
     """A pattern of Redis: `*`, `?`, `[a-c]`, `[^a]`, and a backslash before a character that means
-    itself. A match takes time in proportion to the pattern and the key."""
+    itself.
+
+    It is an automaton whose states are the bits of a number: bit N is set if the bytes up to here
+    match the first N items of the pattern. So a pattern is read and kept in proportion to its
+    bytes, and a match takes one step for each byte of a key, whatever the pattern.
+    """
+
+    __slots__ = ("_begin", "_classes", "_end", "_masks", "_prefix", "_stars")
 
     def __init__(self, glob: str) -> None:
         """Read a pattern.
@@ -113,49 +123,65 @@ class Pattern:
         data = raw(glob)
         if len(data) > REDIS_PATTERN_BYTES:
             raise Refused(f"ERR a pattern has at most {REDIS_PATTERN_BYTES} bytes")
-        parts, place = [b""], 0  # between the stars
+        self._prefix = raw(literal_prefix(glob))  # compared as a whole
+        place, count, changes = len(self._prefix), 0, [0] * 257
+        self._stars = 0  # bit N: any bytes may follow the first N items
         while place < len(data):
             if data[place] == ord("*"):
-                parts.append(b"")
+                self._stars |= 1 << count
                 place += 1
-            else:
-                part, place = _one_of(data, place)
-                parts[-1] += part
-        self._parts = [re.compile(part, re.DOTALL) for part in parts]
+                continue
+            ranges, place = _item(data, place)
+            for begin, end in ranges:  # these bytes change between fitting and not
+                changes[begin] ^= 1 << count
+                changes[end + 1] ^= 1 << count
+            count += 1
+        self._end = 1 << count
+        # The bytes that fit the same items are one class; its mask has the bits of these items.
+        masks: dict[int, int] = {}
+        fitting = itertools.accumulate(changes[:256], operator.xor)
+        self._classes = bytes([masks.setdefault(mask, len(masks)) for mask in fitting])
+        self._masks = tuple(masks)
+
+    @property
+    def held_bytes(self) -> int:
+        """The memory that it takes."""
+        return sum(map(getsizeof, (self, self._prefix, self._classes, self._masks, *self._masks)))
 
     def fits(self, key: str) -> bool:
         """Whether a key matches."""
-        data, parts = raw(key), self._parts
-        if len(parts) == 1:
-            return parts[0].fullmatch(data) is not None
-        match = parts[0].match(data)
-        for part in parts[1:-1]:
-            match = part.search(data, match.end()) if match else None
-        if match is None:
+        data = raw(key)
+        if not data.startswith(self._prefix):
             return False
-        rest = re.compile(b"(?:%s)\\Z" % parts[-1].pattern, re.DOTALL)
-        return rest.search(data, match.end()) is not None
+        masks, stars, states = self._masks, self._stars, 1
+        if stars & self._end and self._end == 1:
+            return True  # nothing but a star follows
+        for each in data[len(self._prefix) :].translate(self._classes):
+            states = (states & masks[each]) << 1 | states & stars
+            if not states:
+                return False
+        return states & self._end > 0
 
 
-def _one_of(data: bytes, place: int) -> tuple[bytes, int]:
-    """Return the expression for one character of a pattern, and the place after it."""
+def _item(data: bytes, place: int) -> tuple[list[tuple[int, int]], int]:
+    """Return the ranges of bytes that fit one item of a pattern, and the place after it."""
     byte = data[place]
     place += 1
     if byte == ord("?"):
-        return b".", place
+        return [(0, 255)], place
     if byte == ord("["):
         return _class_of(data, place)
     if byte == ord("\\") and place < len(data):
         byte = data[place]
         place += 1
-    return b"\\x%02x" % byte, place
+    return [(byte, byte)], place
 
 
-def _class_of(data: bytes, place: int) -> tuple[bytes, int]:
-    """Return the expression for the characters in brackets, and the place after them."""
+def _class_of(data: bytes, place: int) -> tuple[list[tuple[int, int]], int]:
+    """Return the ranges of the bytes in brackets, and the place after them."""
     is_negated = data[place : place + 1] == b"^"
     place += is_negated
-    chosen: set[int] = set()
+    chosen: list[tuple[int, int]] = []
     while place < len(data) and data[place] != ord("]"):
         if data[place] == ord("\\") and place + 1 < len(data):
             place += 1
@@ -163,12 +189,25 @@ def _class_of(data: bytes, place: int) -> tuple[bytes, int]:
         if data[place + 1 : place + 2] == b"-" and place + 2 < len(data):
             end = data[place + 2]
             place += 2
-        chosen.update(range(min(begin, end), max(begin, end) + 1))
+        chosen.append((min(begin, end), max(begin, end)))
         place += 1
-    if is_negated:
-        chosen = set(range(256)) - chosen
-    codes = b"".join([b"\\x%02x" % code for code in sorted(chosen)])
-    return (b"[" + codes + b"]" if codes else b"(?!)"), place + 1
+    return _disjoint(chosen, is_negated=is_negated), place + 1
+
+
+def _disjoint(ranges: list[tuple[int, int]], *, is_negated: bool) -> list[tuple[int, int]]:
+    """Return ranges of bytes without overlaps, or the ranges between them."""
+    joined: list[tuple[int, int]] = []
+    between: list[tuple[int, int]] = []
+    past = 0
+    for begin, end in sorted(ranges):
+        if begin > past:
+            between.append((past, begin - 1))
+        if end >= past:
+            joined.append((max(begin, past), end))
+            past = end + 1
+    if past < 256:
+        between.append((past, 255))
+    return between if is_negated else joined
 
 
 def literal_prefix(glob: str) -> str:
@@ -190,14 +229,12 @@ def keys(context: Context, words: list[str]) -> Program:
     """KEYS PATTERN"""
     pattern, prefix = Pattern(words[1]), literal_prefix(words[1])
     found: list[Value] = []
-    after, is_more, size = "", True, 0
+    after, is_more = "", True
     while is_more:
         names, is_more = yield from page(prefix, after)
-        fitting = [name for name in names if pattern.fits(name)]
+        fitting: list[Value] = [name for name in names if pattern.fits(name)]
         found += fitting
-        size += sum(map(size_of, fitting))
-        if size > ANSWER_BYTES:
-            raise Refused(f"ERR these keys have more than {ANSWER_BYTES} bytes; use SCAN")
+        context.ledger.returns(length_of(fitting))
         after = names[-1] if names else ""
     return found
 

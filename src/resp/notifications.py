@@ -1,21 +1,24 @@
-"""Keyspace notifications: the subscriptions of a connection, and their messages, made from the
-lines of watches. Pure.
+"""The subscriptions of a connection, and their messages: keyspace notifications, made from the
+lines of watches, and the message of a sentinel about a new leader. Pure.
 
-Each subscription is one watch, whose id is the number of the subscription.
+A subscription to changes of keys is one watch, whose id is the number of the subscription.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from sys import getsizeof
 from typing import Final
 
+from ..wire.limits import REDIS_PATTERN_BYTES
 from ..wire.protocol import escape, real
 from .keys import Pattern, literal_prefix
-from .programs import Ask, Context, Program, Steps
+from .programs import Ask, Context, Program, Refused, Steps, size_of
 from .replies import Failure, Push, Several, Value, failure_of, spell
 
 KEYSPACE: Final = "__keyspace@0__:"
 KEYEVENT: Final = "__keyevent@0__:"
+SWITCH: Final = "+switch-master"  # the channel on which a sentinel tells of a new leader
 _EVENTS: Final[Mapping[str, str]] = {"set": "set", "delete": "del", "expire": "expired"}
 
 
@@ -23,13 +26,18 @@ class Subscription:
     """A channel, or a pattern of channels."""
 
     def __init__(self, name: str, *, is_pattern: bool) -> None:
-        """Raises:
-        Refused: the pattern is too long.
-        """
+        """`_check` allows the name."""
         self.id = ""  # of its watch
         self.name = name
         self.is_pattern = is_pattern
         self._pattern = Pattern(name) if is_pattern else None
+        self.hears_switch = name == SWITCH if self._pattern is None else self._pattern.fits(SWITCH)
+
+    @property
+    def held_bytes(self) -> int:
+        """The memory that it takes, in addition to that of any watch."""
+        pattern = 0 if self._pattern is None else self._pattern.held_bytes
+        return getsizeof(self.name) + pattern
 
     @property
     def line(self) -> str:
@@ -49,6 +57,12 @@ class Subscription:
             return [Push(["message", *one]) for one in both if one[0] == self.name]
         fits = self._pattern.fits
         return [Push(["pmessage", self.name, *one]) for one in both if fits(one[0])]
+
+    def switch_message(self, text: str) -> Value:
+        """Return the message about a new leader."""
+        if self.is_pattern:
+            return Push(["pmessage", self.name, SWITCH, text])
+        return Push(["message", SWITCH, text])
 
 
 def translated(
@@ -77,40 +91,49 @@ def _count(context: Context) -> int:
     return len(context.session.subscriptions)
 
 
-def _found(context: Context, name: str, *, is_pattern: bool) -> Subscription | None:
-    subscriptions: dict[str, Subscription] = context.session.subscriptions
-    for one in subscriptions.values():
-        if one.name == name and one.is_pattern == is_pattern:
-            return one
-    return None
+def _check(context: Context, name: str, *, is_pattern: bool) -> None:
+    """Raises:
+    Refused: the name is longer than any channel, or than a pattern may be.
+    """
+    longest = len(KEYSPACE) + context.node.limits.key_bytes
+    if is_pattern and size_of(name) > REDIS_PATTERN_BYTES:
+        raise Refused(f"ERR a pattern has at most {REDIS_PATTERN_BYTES} bytes")
+    if size_of(name) > longest:
+        raise Refused(f"ERR the name of a channel has at most {longest} bytes")
 
 
 def subscribe(context: Context, words: list[str]) -> Program:
     """SUBSCRIBE CHANNEL ..., PSUBSCRIBE PATTERN ..."""
     session, verb = context.session, words[0].lower()
     is_pattern = verb.startswith("p")
-    new = [Subscription(name, is_pattern=is_pattern) for name in words[1:]]  # all are right
+    for name in words[1:]:  # all are right, or none begins
+        _check(context, name, is_pattern=is_pattern)
     replies: list[Value] = []
-    for one in new:
-        if _found(context, one.name, is_pattern=is_pattern) is None:
-            session.subscribed += 1
-            one.id = str(session.subscribed)
-            session.subscriptions[one.id] = one
-            failure = yield from _begin(one)
-            if failure is not None:
-                del session.subscriptions[one.id]
-                replies.append(failure)
-                continue
-        replies.append(Push([verb, one.name, _count(context)]))
+    for name in words[1:]:
+        failure = None
+        if (name, is_pattern) not in session.channels:
+            failure = yield from _begin(context, Subscription(name, is_pattern=is_pattern))
+        replies.append(Push([verb, name, _count(context)]) if failure is None else failure)
     return Several(replies)
 
 
-def _begin(one: Subscription) -> Steps[Failure | None]:
-    """Begin the watch of a subscription; return why it can't begin."""
-    if not one.line:
-        return None
-    (reply,) = yield Ask([one.line], "watch", takes_refusals=True, watch_id=one.id)
-    return failure_of(reply, "")
+def _begin(context: Context, one: Subscription) -> Steps[Failure | None]:
+    """Begin a subscription; return why it can't begin."""
+    session = context.session
+    session.subscribed += 1
+    one.id = str(session.subscribed)
+    session.subscriptions[one.id] = session.channels[one.name, one.is_pattern] = one
+    lines = [one.line] if one.line else []
+    ask = Ask(lines, "watch", takes_refusals=True, watch_id=one.id, held_bytes=one.held_bytes)
+    failure = failure_of("".join((yield ask)), "")
+    if failure is not None:
+        _forget(context, one)
+    return failure
+
+
+def _forget(context: Context, one: Subscription) -> None:
+    del context.session.subscriptions[one.id]
+    del context.session.channels[one.name, one.is_pattern]
 
 
 def unsubscribe(context: Context, words: list[str]) -> Program:
@@ -121,7 +144,7 @@ def unsubscribe(context: Context, words: list[str]) -> Program:
     names = words[1:] or [one.name for one in subscriptions if one.is_pattern == is_pattern]
     replies: list[Value] = []
     for name in names:
-        one = _found(context, name, is_pattern=is_pattern)
+        one = context.session.channels.get((name, is_pattern))
         if one is not None:
             yield from _end(context, one)
         replies.append(Push([verb, name, _count(context)]))
@@ -135,6 +158,5 @@ def unsubscribe_all(context: Context) -> Steps[None]:
 
 
 def _end(context: Context, one: Subscription) -> Steps[None]:
-    if one.line:
-        yield Ask(["unwatch"], "watch", watch_id=one.id)
-    del context.session.subscriptions[one.id]
+    yield Ask(["unwatch"], "watch", takes_refusals=True, watch_id=one.id)
+    _forget(context, one)

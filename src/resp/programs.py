@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 from ..wire.commands.lease_operands import SECONDS_MAX, spell_seconds
 from ..wire.commands.operands import Limits
 from ..wire.protocol import escape, shown
+from ..wire.request_ledger import RequestLedger
 from .replies import NOT_INTEGER, Failure, Value
 from .session import Session
 
@@ -34,10 +35,11 @@ class Ask:
     """Lines of one kind. Reads are answered at one moment."""
 
     lines: list[str]
-    kind: str = "read"  # or "write", "timed", "show", "login", "status", "watch", "turn"
+    kind: str = "read"  # or "write", "timed", "show", "login", "status", "watch", "turn", "last"
     key: str = ""  # for the slot in a redirect
     takes_refusals: bool = False  # the program gets refusals of its transaction as replies
-    watch_id: str = ""  # of a watch that begins or ends
+    watch_id: str = ""  # of a watch, or another subscription, that begins or ends
+    held_bytes: int = 0  # that such a subscription takes
 
 
 _Result = TypeVar("_Result")
@@ -66,10 +68,18 @@ class Node(Protocol):
 
 @dataclass(slots=True)
 class Context:
-    """The node and the connection of a command."""
+    """The node and the connection of a command, and the ledger of the present one."""
 
     node: Node
     session: Session
+    ledger: RequestLedger = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.open_ledger()
+
+    def open_ledger(self) -> None:
+        """Begin to count: for a command, or for its next try."""
+        self.ledger = RequestLedger(self.node.limits.line_bytes)
 
 
 # --- words ---------------------------------------------------------------------------------------
@@ -83,7 +93,7 @@ def spell_key(text: str, limits: Limits) -> str:
     """
     if not text:
         raise Refused("ERR the empty key is not supported")
-    return escape(_bounded("key", text, limits.key_bytes), key=True)
+    return escape(bounded("key", text, limits.key_bytes), key=True)
 
 
 def spell_value(text: str, limits: Limits) -> str:
@@ -92,10 +102,15 @@ def spell_value(text: str, limits: Limits) -> str:
     Raises:
         Refused: the value is too long.
     """
-    return escape(_bounded("value", text, limits.value_bytes), key=False)
+    return escape(bounded("value", text, limits.value_bytes), key=False)
 
 
-def _bounded(what: str, text: str, limit: int) -> str:
+def bounded(what: str, text: str, limit: int) -> str:
+    """Return a text of at most so many bytes.
+
+    Raises:
+        Refused: it has more.
+    """
     if 4 * len(text) > limit:
         size = size_of(text)
         if size > limit:

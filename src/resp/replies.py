@@ -43,29 +43,44 @@ class Push(NamedTuple):
     items: list[Value]
 
 
+class Spelled(NamedTuple):
+    """A reply, or a part of one, that is the same in both versions, and is spelled once."""
+
+    text: str
+
+
 class Several(NamedTuple):
     """More replies than one to a command."""
 
     items: list[Value]
 
 
-Value: TypeAlias = Union[str, int, float, Flat, Push, Several, "list[Value]", None]
+class NoList:
+    """The reply of `EXEC` if a watched key has changed."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "NO_LIST"
+
+
+Value: TypeAlias = Union[str, int, float, Flat, Push, Several, Spelled, NoList, "list[Value]", None]
 OK: Final = Simple("OK")
 QUEUED: Final = Simple("QUEUED")
-NULLS: Final = {2: "$-1\r\n", 3: "_\r\n"}
+NO_LIST: Final = NoList()
+_HEAD: Final = 24  # bytes of a number, or of a length, with what ends it
 
 
 def bulk(text: str) -> str:
     """Return a text as a bulk string."""
-    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
-    return f"${size}\r\n{text}\r\n"
+    return f"${_size_of(text)}\r\n{text}\r\n"
 
 
 def spell(value: Value, version: int) -> str:
     """Return a reply in version 2 or 3 of the protocol."""
     match value:
-        case None:
-            return NULLS[version]
+        case None | NoList():
+            return "_\r\n" if version > 2 else "$-1\r\n" if value is None else "*-1\r\n"
         case Simple():
             return f"+{value}\r\n"
         case Failure():
@@ -76,16 +91,43 @@ def spell(value: Value, version: int) -> str:
             return f":{int(value)}\r\n"
         case float():
             return f",{value!r}\r\n" if version > 2 else bulk(repr(value))
+        case Spelled(text):
+            return text
+    return _spell_several(value, version)
+
+
+def _spell_several(value: Flat | Push | Several | list[Value], version: int) -> str:
+    match value:
         case Flat(items):
-            parts = [spell(each, version) for item in items for each in item]
-            head = f"%{len(items)}" if version > 2 else f"*{2 * len(items)}"
-            return "".join([f"{head}\r\n", *parts])
-        case Several(replies):
-            return "".join([spell(each, version) for each in replies])
+            head = f"%{len(items)}\r\n" if version > 2 else f"*{2 * len(items)}\r\n"
+            parts = [each for item in items for each in item]
         case Push(parts):
-            head = ">" if version > 2 else "*"
-            return "".join([f"{head}{len(parts)}\r\n", *(spell(each, version) for each in parts)])
-    return "".join([f"*{len(value)}\r\n", *(spell(each, version) for each in value)])
+            head = f"{'>' if version > 2 else '*'}{len(parts)}\r\n"
+        case Several(parts):
+            head = ""
+        case _:
+            head, parts = f"*{len(value)}\r\n", value
+    return "".join([head, *(spell(each, version) for each in parts)])
+
+
+def length_of(value: Value) -> int:
+    """Return how many bytes a reply has at most, without spelling it."""
+    match value:
+        case str():
+            return _size_of(value) + _HEAD
+        case None | int() | float() | NoList():
+            return _HEAD
+        case Spelled(text):
+            return len(text)
+        case Flat(items):
+            return _HEAD + sum([length_of(each) for item in items for each in item])
+        case Several(parts) | Push(parts):
+            return _HEAD + sum(map(length_of, parts))
+    return _HEAD + sum(map(length_of, value))
+
+
+def _size_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
 
 
 def _one_line(text: str) -> str:
@@ -132,8 +174,11 @@ _CODES: Final = {
     "login-failed": "WRONGPASS invalid username-password pair or user is disabled.",
     "no-room": "OOM command not allowed when used memory > 'maxmemory'.",
     "level-rising": "TRYAGAIN",
+    "no-quorum": "CLUSTERDOWN",
+    "users-unknown": "TRYAGAIN",
     "full": "TRYAGAIN",
     "stopping": "CLUSTERDOWN",
+    "diverged": "CLUSTERDOWN",
     "removed": "CLUSTERDOWN",
     "down": "CLUSTERDOWN",
 }

@@ -103,9 +103,15 @@ def _load(context: Context, words: list[str]) -> Value:
     return name
 
 
+def _flush(context: Context, words: list[str]) -> Value:
+    if [word.upper() for word in words[2:]] not in ([], ["ASYNC"], ["SYNC"]):
+        raise Refused("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
+    return OK
+
+
 _SCRIPT: Final[Mapping[str, tuple[int, Run]]] = {
     "EXISTS": (-3, lambda context, words: [int(name.lower() in SCRIPTS) for name in words[2:]]),
-    "FLUSH": (-2, lambda context, words: OK),
+    "FLUSH": (-2, _flush),
     "LOAD": (3, _load),
 }
 

@@ -22,8 +22,10 @@ class Session:
     watched: dict[str, Any] = field(default_factory=dict)  # the state of each key after `WATCH`
     held_bytes: int = 0  # of memory that these commands and keys take
     subscriptions: dict[str, Any] = field(default_factory=dict)  # by their ids
+    channels: dict[tuple[str, bool], Any] = field(default_factory=dict)  # the same by their names
     subscribed: int = 0  # how often there was a new one
-    was_served: bool = False  # a line was carried out here
+    was_served: bool = False  # this node has carried out a command
+    was_moved: bool = False  # it has sent the client to the leader
     ends: bool = False  # after this reply
 
     @property
@@ -31,10 +33,18 @@ class Session:
         """Whether only subscriptions may change: in RESP2 a message looks like a reply."""
         return self.version == 2 and bool(self.subscriptions)
 
-    def is_left_by(self, failure: str) -> bool:
-        """Whether the connection ends after this error: its node led, and no longer does. A client
-        in Sentinel mode then looks for the leader."""
-        return self.was_served and not self.is_readonly and failure.startswith("MOVED ")
+    def ends_after(self, failure: str) -> bool:
+        """Take note of an error; return whether the connection ends after it.
+
+        It does if the client was served here, or has been sent away before: then it takes this node
+        for the leader. A client in Sentinel mode looks for the leader only when its connection has
+        ended; one in cluster mode has gone there, and needs this connection no more.
+        """
+        if self.is_readonly or not failure.startswith("MOVED "):
+            return False
+        ends = self.was_served or self.was_moved
+        self.was_moved = True
+        return ends
 
     def end_transaction(self) -> None:
         """Forget the queue and the watched keys."""

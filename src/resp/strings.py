@@ -202,9 +202,11 @@ def setrange(view: View, words: list[str]) -> Value:
         return len(data)
     if offset + len(new) > LENGTH_MAX:
         raise Refused(TOO_LONG)
-    if offset + len(new) > view.value_bytes:
+    if offset + len(new) > view.limits.value_bytes:
         size = offset + len(new)
-        raise Refused(f"ERR the value would have {size} bytes; the limit is {view.value_bytes}")
+        raise Refused(
+            f"ERR the value would have {size} bytes; the limit is {view.limits.value_bytes}"
+        )
     data = data.ljust(offset, b"\0")
     data = data[:offset] + new + data[offset + len(new) :]
     view.amend(key, text_of(data))

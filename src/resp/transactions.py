@@ -15,14 +15,17 @@ from typing import Final
 from ..wire.commands.transaction_line import spell_word
 from ..wire.limits import TRANSACTION_ITEMS
 from ..wire.protocol import real
+from ..wire.request_ledger import OverLedgerError
 from .fast import Line
 from .programs import Ask, Call, Context, Program, Refused, Steps, spell_key
-from .replies import OK, Failure, Value
-from .view import KeyState, Task, carry_out, state_of, unchanged
+from .replies import NO_LIST, OK, Failure, Value, length_of
+from .view import KeyState, Task, carry_out, state_of, too_many, unchanged
 
 ABORTED: Final = Failure("EXECABORT Transaction discarded because of previous errors.")
 WATCHED_BYTES: Final = 250  # of a watched key's state, in memory
-_VERBS: Final = ("get", "set", "delete", "incr", "append")
+_VERBS: Final = (
+    "get", "set", "setnx", "setex", "delete", "incr", "append", "expire", "persist",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -51,16 +54,21 @@ def discard(context: Context, words: list[str]) -> Value:
 
 
 def watch(context: Context, words: list[str]) -> Program:
-    """WATCH KEY [KEY ...]"""
+    """WATCH KEY [KEY ...]: note the last change of each, or that it is absent since an entry."""
     if context.session.queue is not None:
         raise Refused("ERR WATCH inside MULTI is not allowed")
     new = [key for key in dict.fromkeys(words[1:]) if key not in context.session.watched]
-    if len(new) + len(context.session.watched) > TRANSACTION_ITEMS:
-        raise Refused(f"ERR a transaction names at most {TRANSACTION_ITEMS} keys")
+    count = len(new) + len(context.session.watched)
+    if count > TRANSACTION_ITEMS:
+        raise Refused(too_many("watches", count, TRANSACTION_ITEMS))
     if new:
         lines = [f"stat {spell_key(key, context.node.limits)}" for key in new]
-        replies = yield Ask(lines, "read", new[0])
-        context.session.watched.update(zip(new, map(state_of, replies), strict=True))
+        (last,) = yield Ask([], "last")  # before the read
+        states = map(state_of, (yield Ask(lines, "read", new[0])))
+        context.session.watched.update(
+            (key, state if state.changed else KeyState(since=int(last)))
+            for key, state in zip(new, states, strict=True)
+        )
         context.session.held_bytes += sum([getsizeof(key) + WATCHED_BYTES for key in new])
     return OK
 
@@ -86,18 +94,28 @@ def execute(context: Context, words: list[str]) -> Program:
         lines = [one.line for one in commands if one.line is not None]
         is_done, value = yield from _at_once(lines, watched)
         if is_done:
-            return value
+            return NO_LIST if value is None else value
     tasks = [one.task for one in commands if one.task is not None]
     results = yield from carry_out(context, tasks, watched)
     if not isinstance(results, list):
-        return results
+        return NO_LIST if results is None else results
     replies, values = iter(results), []
     for one in commands:
         if one.call is None:
             values.append(next(replies))
         else:
-            values.append((yield from one.call.carry_out(context)))
+            values.append((yield from _within(context, one.call)))
     return values
+
+
+def _within(context: Context, call: Call) -> Program:
+    """Carry out a call; its reply must fit into what the others leave."""
+    value = yield from call.carry_out(context)
+    try:
+        context.ledger.returns(length_of(value))
+    except OverLedgerError as problem:  # the changes were made: only this command fails
+        return Failure(f"ERR {problem}")
+    return value
 
 
 def _is_plain(line: Line) -> bool:
@@ -123,10 +141,8 @@ def _at_once(lines: Sequence[Line], watched: dict[str, KeyState]) -> Steps[tuple
 
 def _operation(line: Line) -> str:
     """Return a line in the form of an operation, in which a value is one word."""
-    verb, _, rest = line.command.partition(" ")
-    key, space, value = rest.partition(" ")
-    word = spell_word(real(key))
-    return f"{verb} {word} {spell_word(real(value))}" if space else f"{verb} {word}"
+    verb, *operands = line.command.split(" ", 3 if line.command.startswith("setex ") else 2)
+    return " ".join([verb, *(spell_word(real(word)) for word in operands)])
 
 
 def _result(line: Line, text: str | None) -> Value:
@@ -140,4 +156,8 @@ def _result(line: Line, text: str | None) -> Value:
             return int(text or "")
         case "append":
             return int((text or "").rsplit(" ", 2)[1])
-    return int(text == f"{line.key} deleted")  # `delete`
+    verb, *_, last = line.command.split(" ")
+    done = {"delete": "deleted", "expire": f"for {last} s", "persist": "stays"}
+    if verb == "setnx":
+        return int(text != f"key exists: {line.key}")
+    return int(text == f"{line.key} {done[verb]}")

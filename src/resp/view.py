@@ -10,24 +10,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from sys import getsizeof
 from typing import Final, NamedTuple
 
 from ..wire.commands.lease_operands import NO_LEASE
+from ..wire.commands.operands import Limits
 from ..wire.commands.transaction_line import spell_word
-from ..wire.limits import REDIS_TRIES, TRANSACTION_ITEMS
+from ..wire.limits import REDIS_ARGUMENTS, REDIS_TRIES, TRANSACTION_ITEMS
 from ..wire.protocol import real
-from .programs import Ask, Context, Refused, Steps, seconds_text, spell_key, spell_value
-from .replies import Failure, Value
+from ..wire.request_ledger import RequestLedger
+from .programs import Ask, Context, Refused, Steps, bounded, seconds_text, size_of, spell_key
+from .replies import Failure, Value, length_of
 
+_READ_PART: Final = 64  # of a value that is read, not copied: it counts as a part of one made
 BUSY: Final = Failure("TRYAGAIN other clients change these keys all the time; nothing was done")
 
 
 class KeyState(NamedTuple):
     """What a condition says about a key: its last change, 0 if it is absent, and its lease, which
-    changes with its time. None: any lease."""
+    changes with its time. None: any lease. `since` is an entry since which an absent key was not
+    even set and removed; 0: it may have been."""
 
     changed: int = 0
     lease: str | None = ""
+    since: int = 0
 
 
 @dataclass(slots=True)
@@ -47,9 +53,12 @@ class Held:
 class View:
     """The keys of a command, with the changes that it makes."""
 
-    def __init__(self, held: dict[str, Held], now_ms: int, value_bytes: int) -> None:
+    def __init__(
+        self, held: dict[str, Held], now_ms: int, limits: Limits, ledger: RequestLedger
+    ) -> None:
         self.now_ms = now_ms
-        self.value_bytes = value_bytes  # the limit
+        self.limits = limits
+        self._ledger = ledger
         self._held = held
         self._now = {key: replace(one) for key, one in held.items()}
         self._written: dict[str, None] = {}  # keys whose value was set or removed
@@ -60,10 +69,19 @@ class View:
     def get(self, key: str) -> str | None:
         """Return the value of a key, None if it is absent."""
         self._read.add(key)
-        return self._now[key].value
+        value = self._now[key].value
+        self._ledger.works(getsizeof(value or "") // _READ_PART)
+        return value
 
     def set(self, key: str, value: str, left_ms: int | None = None) -> None:
-        """Set a key, which ends after this time."""
+        """Set a key, which ends after this time.
+
+        Raises:
+            Refused: the value or the time is too long.
+        """
+        self._ledger.works(getsizeof(value))  # a wide text takes four bytes a character
+        bounded("value", value, self.limits.value_bytes)
+        seconds_text(left_ms or 0)
         self._now[key] = Held(value, left_ms=left_ms)
         self._written[key] = None
 
@@ -90,6 +108,7 @@ class View:
         if left_ms is not None and left_ms <= 0:
             self.delete(key)
             return
+        seconds_text(left_ms or 0)
         self._now[key].left_ms = left_ms
         self._timed[key] = None
 
@@ -104,6 +123,8 @@ class View:
     def operations(self, context: Context) -> list[str]:
         """Return the operations of a transaction that make the changes."""
         changed = dict.fromkeys([*self._written, *self._timed])
+        for key in self._written:  # before the first one is spelled
+            context.ledger.changes(size_of(key) + size_of(self._now[key].value or ""))
         return [line for key in changed if (line := self._operation(key, context))]
 
     def _operation(self, key: str, context: Context) -> str:
@@ -114,7 +135,6 @@ class View:
             return f"delete {word}" if before.value is not None else ""
         time = "" if now.left_ms is None else seconds_text(now.left_ms)
         if key in self._written:
-            spell_value(now.value, context.node.limits)
             verb = f"setex {word} {time}" if time else f"set {word}"
             return f"{verb} {spell_word(now.value)}"
         return f"expire {word} {time}" if time else f"persist {word}"
@@ -137,7 +157,7 @@ def unchanged(key: str, state: KeyState) -> str:
     """Return the condition that a key has still this state."""
     word = spell_word(key)
     if not state.changed:
-        return f"{word} absent"
+        return f"{word} absent since {state.since}" if state.since else f"{word} absent"
     lease = "" if state.lease is None else f" under {state.lease or NO_LEASE}"
     return f"{word} unchanged since {state.changed}{lease}"
 
@@ -152,7 +172,7 @@ def load(context: Context, keys: Sequence[str], *, with_times: bool) -> Steps[li
     timed: list[int] = []
     for place in range(len(keys)):
         stat, got = replies[2 * place : 2 * place + 2]
-        index, lease = state_of(stat)
+        index, lease, _ = state_of(stat)
         held.append(Held(real(got.partition(": ")[2]), index, lease or "") if index else Held())
         if lease:
             timed.append(place)
@@ -178,9 +198,10 @@ def carry_out(
     """Carry out commands as one entry, unless a watched key has changed: then the result is None.
     Otherwise it is the list of their replies."""
     keys = list(dict.fromkeys([*watched, *(key for task in tasks for key in task.keys)]))
-    if len(keys) > TRANSACTION_ITEMS:
-        return Failure(f"ERR a command or a transaction names at most {TRANSACTION_ITEMS} keys")
+    if len(keys) > REDIS_ARGUMENTS:
+        return too_many("names", len(keys), REDIS_ARGUMENTS)
     with_times = any([task.takes_times for task in tasks])
+    were_absent = [key for key, state in watched.items() if state.since]
     for attempts in range(REDIS_TRIES):
         if attempts == 1:  # others change these keys: wait for the commands of this node that do
             yield Ask([], "turn", keys[0])
@@ -188,17 +209,47 @@ def carry_out(
         if keys:
             loaded = yield from load(context, keys, with_times=with_times)
             held = dict(zip(keys, loaded, strict=True))
-        if any([held[key].state != state for key, state in watched.items()]):
+        if _have_changed(held, watched):
             return None
-        view = View(held, context.node.now_ms(), context.node.limits.value_bytes)
-        values: list[Value] = [attempt(task, view) for task in tasks]
+        context.open_ledger()
+        view = View(held, context.node.now_ms(), context.node.limits, context.ledger)
+        values = _attempts(context, tasks, view)
         operations = view.operations(context)
+        # Only an entry tells whether such a key was set and removed.
+        operations = operations or [f"get {spell_word(key)}" for key in were_absent[:1]]
         if not operations:
             return values
-        conditions = [unchanged(*one) for one in (view.states() | watched).items()]
+        states = view.states() | watched
+        if (count := max(len(operations), len(states))) > TRANSACTION_ITEMS:
+            return too_many("changes or depends on", count, TRANSACTION_ITEMS)
+        conditions = [unchanged(*one) for one in states.items()]
         if (yield from commit(conditions, operations, keys[0])):
             return values
+        if were_absent:  # perhaps one of these
+            return None
     return BUSY
+
+
+def _attempts(context: Context, tasks: Sequence[Task], view: View) -> list[Value]:
+    """Return the replies to commands, as far as the ledger has room for them."""
+    values: list[Value] = []
+    for task in tasks:
+        values.append(attempt(task, view))
+        context.ledger.returns(length_of(values[-1]))
+    return values
+
+
+def _have_changed(held: dict[str, Held], watched: dict[str, KeyState]) -> bool:
+    """Whether one of the watched keys is not as it was."""
+    return any([held[key].state != state._replace(since=0) for key, state in watched.items()])
+
+
+def too_many(what: str, count: int, most: int) -> Failure:
+    """Return the refusal of a command or a transaction of too many keys."""
+    return Failure(
+        f"ERR this {what} {count} keys, and at most {most} go into one step; nothing was done."
+        " Send it in parts"
+    )
 
 
 def commit(conditions: Sequence[str], operations: Sequence[str], key: str) -> Steps[bool]:

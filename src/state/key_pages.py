@@ -1,5 +1,7 @@
 """The reply to `show`: one page of the pairs as JSON, and the command for the next page. Pure.
 
+The reply to `lines` has the lines of the same pairs in a snapshot, for a comparison of two nodes.
+
 A page shows the pairs at one moment, and holds the first keys after a place.
 """
 
@@ -9,33 +11,38 @@ import json
 from typing import NamedTuple
 
 from ..wire.commands.operands import WITH_INDEX, asks_for_index, show_operands
-from ..wire.key_stat import facts_of, value_of
+from ..wire.key_stat import facts_of, spell_key_line, value_of
 from ..wire.protocol import ProtocolError, real
 from .store import Store
 
+LINES = "lines"
 PAGE_KEYS = 1000
 PAGE_CHARACTERS = 1 << 20  # a page ends after the pair that reaches this size
 
 
 class Selection(NamedTuple):
     """The keys that a `show` selects. `prefix` and `after` are escaped, or "" if absent.
-    `with_index` asks for the last change of each key as well."""
+    `with_index` asks for the last change of each key as well, and `as_lines` for all facts."""
 
     prefix: str
     after: str
     error: str = ""
     with_index: bool = False
+    as_lines: bool = False
 
 
 def read_selection(command: str) -> Selection | None:
-    """Return the selection of a `show` command, or None for another command."""
-    if command.partition(" ")[0] != "show":
+    """Return the selection of a `show` or `lines` command, or None for another command."""
+    verb = command.partition(" ")[0]
+    if verb not in ("show", LINES):
         return None
     try:
         prefix, after = show_operands(command.rstrip(" "))
     except ProtocolError as error:
         return Selection("", "", error.refusal)
-    return Selection(prefix or "", after or "", with_index=asks_for_index(command))
+    return Selection(
+        prefix or "", after or "", with_index=asks_for_index(command), as_lines=verb == LINES
+    )
 
 
 class Page(NamedTuple):
@@ -44,6 +51,7 @@ class Page(NamedTuple):
     selection: Selection
     pairs: list[tuple[str, str]]
     is_last: bool
+    applied: int = 0  # the last entry in the pairs
 
     def spell(self) -> str:
         """Return the reply: JSON of unescaped keys and values, in the byte order of the keys.
@@ -51,9 +59,11 @@ class Page(NamedTuple):
         Bytes that are not UTF-8 are lone surrogates, `\\udcNN` in the JSON. If keys remain, the
         command for the next page follows the JSON.
         """
-        prefix, _, error, with_index = self.selection
+        prefix, _, error, with_index, as_lines = self.selection
         if error:
             return error
+        if as_lines:
+            return f"LINES response: {json.dumps(self._facts())}"
         shown: dict[str, object] = {}
         for key, text in self.pairs:
             value = real(value_of(text))
@@ -63,6 +73,12 @@ class Page(NamedTuple):
             begin = f"show {prefix} after" if prefix else "show after"
             reply += f" more: {begin} {self.pairs[-1][0]}{WITH_INDEX if with_index else ''}"
         return reply
+
+    def _facts(self) -> dict[str, object]:
+        """Return the lines of the pairs, and the place of the next page, null after the last."""
+        after = None if self.is_last else self.pairs[-1][0]
+        lines = [spell_key_line(key, text) for key, text in self.pairs]
+        return {"applied": self.applied, "lines": lines, "after": after}
 
 
 def take_page(store: Store, selection: Selection) -> Page:

@@ -177,6 +177,11 @@ class SessionTable:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    @property
+    def requests(self) -> int:
+        """The remembered requests of all sessions."""
+        return self._requests
+
     def begin(self, client: str, entry_number: int, user: str = "") -> str:
         """Begin a user's session under a new name and return the name.
 
@@ -385,3 +390,9 @@ def next_era(term: int) -> int:
     """Return the first term of an era that no node with a term near `term` was in. It skips the
     next era: another node may have reached that with one more election."""
     return (term // ERA_TERMS + 2) * ERA_TERMS
+
+
+def has_next_era(term: int) -> bool:
+    """Whether the numbers of entries grow with the next era: a forged term may have reached the
+    last one."""
+    return next_era(term) // ERA_TERMS <= ERA_MAX

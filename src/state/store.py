@@ -19,7 +19,9 @@ from collections.abc import (
     MutableMapping,
     Sequence,
 )
+from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar, overload
+from zlib import crc32
 
 from ..common.process.wakeup import Breathe, no_pause
 from ..raft.levels import FLOOR
@@ -45,6 +47,9 @@ from .user_table import UserTable
 Pairs = MutableMapping[str, str]
 LONG_KEYS: Final = 5_000  # more keys take a long time to scan
 LISTED_LEAST: Final = 64  # from this many keys on, the list of a lease is kept
+# The last removal is known of each group of keys, by the CRC-32 of their spelling, and not of each
+# key. All nodes must make the same decision: a change here needs a new level.
+REMOVAL_GROUPS: Final = 256
 BREATHE_KEYS: Final = 5000  # removed between two pauses: 1 to 10 ms of work
 _Other = TypeVar("_Other")
 
@@ -74,7 +79,9 @@ class Store(MutableMapping[str, str]):
         self.leases = Leases()
         self.leased: dict[str, set[str]] = {}  # the keys of each lease that has any
         self._listed: dict[str, LeaseKeys] = {}  # requested lists of many keys
+        self.removals: dict[int, int] = {}  # by group: the last entry that removed a key of it
         self.pair_bytes = 0  # of the pairs in memory, estimated
+        self.to_sum = False  # the last entry asks for a sum of the state after it
         self.below: Store | None = None  # for a draft: the store under its changes
         self._index: KeyIndex | None = None  # made by the first request for a prefix
         self.reworked = 0  # bytes of values read and rewritten since then
@@ -96,6 +103,7 @@ class Store(MutableMapping[str, str]):
         number: int,
         sizes: PairSizes | None = None,
         users: UserTable | None = None,
+        removals: Mapping[int, int] = MappingProxyType({}),
     ) -> Pairs:
         """Replace the pairs with a snapshot that ends with the entry `number`, and return the old
         pairs. The changes in between are unknown, so their events are lost. `sizes` comes from
@@ -104,7 +112,7 @@ class Store(MutableMapping[str, str]):
         self.pair_bytes, self.accounts = sizes_of(held) if sizes is None else sizes
         self._index = None
         self._listed = {}
-        self.level, self.leased = level, leased
+        self.level, self.leased, self.removals = level, leased, dict(removals)
         self._put_users(UserTable() if users is None else users, number - 1)
         leases.started, self.leases = self.leases.started, leases
         self.forget_events(number)
@@ -192,6 +200,7 @@ class Store(MutableMapping[str, str]):
             self.pair_bytes -= size
             if self.accounts.bytes:
                 self.accounts.count(before, size, -1)
+            self.removals[_group_of(key)] = self.number
             del self.held[key]
 
     def write(self, key: str, value: str) -> None:
@@ -305,6 +314,11 @@ class Store(MutableMapping[str, str]):
         held = self.held.get(key)
         return None if held is None else facts_of(held)
 
+    def last_removal(self, key: str) -> int:
+        """Return the number of the last entry that may have removed a key, 0 if there is none: it
+        removed a key of the same group."""
+        return self.removals.get(_group_of(key), 0)
+
     def lease_of(self, key: str) -> str:
         """Return the lease of a key, or "" if it has none."""
         return lease_of(self.held.get(key, ""))
@@ -393,6 +407,10 @@ class Store(MutableMapping[str, str]):
             self._listed.pop(lease, None)
             if not keys:
                 del self.leased[lease]
+
+
+def _group_of(key: str) -> int:
+    return crc32(key.encode()) % REMOVAL_GROUPS
 
 
 def _nothing(users: UserTable) -> None:

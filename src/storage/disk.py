@@ -8,8 +8,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import sys
 from collections.abc import Callable
+
+from ..wire.refusal import Refusal
 
 EXIT_FILES, EXIT_DISK, EXIT_SYSTEM = 3, 4, os.EX_OSERR
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -17,6 +20,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _OF_THE_DISK = (*_NO_ROOM, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)  # none left for this process, or for the whole system
 MORE_DESCRIPTORS = "raise its limit (ulimit -n), then start the node again"
+_START_AGAIN = ", then start the node again"
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -25,15 +29,38 @@ class StorageError(Exception):
 
     exit_status = EXIT_FILES  # of a program that ends with this error
 
+    @property
+    def survived(self) -> str:
+        """The message where the node continues after this error."""
+        return str(self)
+
 
 class DiskFailed(StorageError):
-    """A write or a sync failed. What reached the disk is unknown, so the node must stop."""
+    """A write or a sync failed. What reached the disk is unknown, so the node must stop.
+
+    With `changed_nothing` the failure was at a file that is not in force yet, and all files in
+    force are as before. So a node continues that can do without the new file.
+    """
 
     exit_status = EXIT_DISK
 
+    def __init__(self, text: str, survived: str = "", *, changed_nothing: bool = False) -> None:
+        super().__init__(text)
+        self._survived = survived
+        self.changed_nothing = changed_nothing
 
-class HalfApplied(StorageError):
-    """The execution of an entry failed halfway, so the pairs match no entry. The node stops."""
+    @property
+    def survived(self) -> str:
+        return self._survived or str(self)
+
+
+class StateRefused(StorageError):
+    """The pairs may not be read: an entry failed halfway, so they match no entry and the node
+    stops, or they differ from those of the other nodes."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.sentence)
+        self.refusal = refusal
 
 
 class FilesRefused(StorageError):
@@ -42,7 +69,17 @@ class FilesRefused(StorageError):
 
 
 class LevelRefused(FilesRefused):
-    """A newer build wrote the files, and this build can't read them. Nothing is damaged."""
+    """A newer build wrote the files, or one from before the first release, and this build can't
+    read them. Nothing is damaged."""
+
+
+# How builds from before the first release spelled a level, in place of `cluster IDENTITY level 1`.
+EARLIER = re.compile(rb"level [345](?: cluster [0-9a-f]{16})?(?: |\Z)")
+OF_AN_EARLIER_BUILD = (
+    "it was written by a build from before the first release, whose format is not read any more. "
+    "To keep the data, start that build, save the pairs with `raftline export FILE`, and load them "
+    "into a new cluster with `raftline import FILE` (docs/operate/upgrades.md). Nothing was changed"
+)
 
 
 class DamagedStorage(FilesRefused):
@@ -85,20 +122,23 @@ def exit_status_of(error: BaseException, otherwise: int = EXIT_FILES) -> int:
     return error.exit_status if isinstance(error, StorageError) else otherwise
 
 
-def disk_failed(path: str, action: str, error: OSError) -> DiskFailed:
+def disk_failed(
+    path: str, action: str, error: OSError, *, changed_nothing: bool = False
+) -> DiskFailed:
     """Return the error for a failed write: what happened, what it means, what to do."""
     if error.errno in _NO_ROOM:
-        advice = "free some space on this disk, then start the node again"
+        advice = f"free some space on this disk{_START_AGAIN}"
     elif error.errno in NOT_ALLOWED:
         advice = "allow this user to write there, or choose another folder"
     elif error.errno in NO_DESCRIPTOR:
         advice = MORE_DESCRIPTORS
     else:
-        advice = "check the disk, then start the node again"
-    reason = error.strerror or str(error)
+        advice = f"check the disk{_START_AGAIN}"
+    what = f"{path}: cannot {action}: {error.strerror or error}"
     return DiskFailed(
-        f"{path}: cannot {action}: {reason}. No part of it was acknowledged, and the node stops; "
-        f"{advice}"
+        f"{what}. No part of it was acknowledged, and the node stops; {advice}",
+        f"{what}. The node continues with its present files; {advice.removesuffix(_START_AGAIN)}",
+        changed_nothing=changed_nothing,
     )
 
 
@@ -109,10 +149,15 @@ class AppendFile:
     report success for them. So no operation is tried twice.
     """
 
-    def __init__(self, path: str, descriptor: int) -> None:
+    def __init__(self, path: str, descriptor: int, *, in_force: bool = True) -> None:
         self._path = path
         self._descriptor = descriptor
+        self._in_force = in_force  # otherwise its name is that of a file in force, with a suffix
         self._failed = False
+
+    def put_in_force(self) -> None:
+        """Record that the file has, or is about to get, its name without the suffix."""
+        self._path, self._in_force = self._path.rpartition(".")[0], True
 
     def append(self, data: bytes) -> None:
         """Append all of `data` or raise. It is not durable yet."""
@@ -141,13 +186,16 @@ class AppendFile:
         if self._failed:
             raise DiskFailed(
                 f"{self._path}: an earlier write or sync failed, so nothing more is written; "
-                "check the disk, then start the node again"
+                f"check the disk{_START_AGAIN}",
+                changed_nothing=not self._in_force,
             )
         try:
             act()
         except OSError as error:
             self._failed = True
-            raise disk_failed(self._path, what, error) from error
+            raise disk_failed(
+                self._path, what, error, changed_nothing=not self._in_force
+            ) from error
 
     def _write(self, data: bytes) -> None:
         write_all(self._descriptor, data)

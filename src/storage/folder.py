@@ -109,19 +109,20 @@ class Folder:
         """Create the folder again if it is gone, and take the lock again if the lock file is gone.
 
         Raises:
-            DiskFailed: it can't be created, or would be in another file system, because this one is
-                no longer mounted.
+            DiskFailed: it can't be created, which has `changed_nothing`, or would be in another
+                file system, because this one is no longer mounted.
             FilesRefused: another process has the lock now.
         """
         try:
             if _device_of(self.path) != self._device:
-                raise OSError(errno.ESTALE, "its file system is no longer mounted there")
+                gone = OSError(errno.ESTALE, "its file system is no longer mounted there")
+                raise disk_failed(self.path, "write", gone)
             make_folder(self.path)
             _sync_name(self.path)
             current = self.find(f"{lock}.lock")
             held = [os.fstat(each) for each in self._locks]
         except OSError as error:
-            raise disk_failed(self.path, "write", error) from error
+            raise disk_failed(self.path, "write", error, changed_nothing=True) from error
         if current is None or current.identity not in [(one.st_dev, one.st_ino) for one in held]:
             self.lock(lock)
 
@@ -137,13 +138,16 @@ class Folder:
         content.
 
         The order matters: the bytes are synced before the rename, and the rename before returning.
+
+        Raises:
+            DiskFailed: until the rename, this has `changed_nothing`.
         """
         path = self._path(name)
         beside = f"{path}.tmp"
-        with _whole_or_gone(beside, path, "replace"):
+        with _whole_or_gone(beside, path, "replace", changed_nothing=True):
             self._write(beside, os.O_TRUNC, chunks)
             os.replace(beside, path)
-            _sync_folder(os.path.dirname(path))
+        self._sync_name_of(path)
         self._forget(name)
 
     def write_new(self, name: str, chunks: Iterable[bytes]) -> None:
@@ -176,14 +180,15 @@ class Folder:
             os.close(descriptor)
 
     def create(self, name: str) -> AppendFile:
-        """Create an empty file, or truncate it, for appending. It is not durable yet. `s1.log.new`
-        is created in the folder of `s1.log`'s file, so that it can replace that file."""
+        """Create an empty file that is not in force yet, or truncate it, for appending. It is not
+        durable yet. `s1.log.new` is created in the folder of `s1.log`'s file, so that it can
+        replace that file."""
         path = self._beside(name)
         try:
             descriptor = self._made(path, os.O_WRONLY | os.O_APPEND | os.O_TRUNC)
         except OSError as error:
-            raise disk_failed(path, "make", error) from error
-        return AppendFile(path, descriptor)
+            raise disk_failed(path, "make", error, changed_nothing=True) from error
+        return AppendFile(path, descriptor, in_force=False)
 
     def rename(self, old: str, new: str) -> None:
         """Rename the synced file `old` to `new`, durably. If it is a link, the link itself is
@@ -191,6 +196,13 @@ class Folder:
         path = self._path(new)
         try:
             os.replace(self._beside(old), path)
+        except OSError as error:
+            raise disk_failed(path, "replace", error, changed_nothing=True) from error
+        self._sync_name_of(path)
+
+    def _sync_name_of(self, path: str) -> None:
+        """Make the new file of this path durable."""
+        try:
             _sync_folder(os.path.dirname(path))
         except OSError as error:
             raise disk_failed(path, "replace", error) from error
@@ -321,7 +333,7 @@ class Folder:
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, self._mode)
         except OSError as error:
             if not (reads and error.errno in NOT_ALLOWED):
-                raise disk_failed(path, "open for writing", error) from error
+                raise disk_failed(path, "open for writing", error, changed_nothing=True) from error
         try:
             return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
@@ -367,7 +379,9 @@ class Folder:
 
 
 @contextlib.contextmanager
-def _whole_or_gone(written: str, path: str, action: str) -> Iterator[None]:
+def _whole_or_gone(
+    written: str, path: str, action: str, *, changed_nothing: bool = False
+) -> Iterator[None]:
     """Remove the file `written` if the block fails. `path` is the file to report."""
     try:
         yield
@@ -375,7 +389,7 @@ def _whole_or_gone(written: str, path: str, action: str) -> Iterator[None]:
         with contextlib.suppress(OSError):
             os.unlink(written)
         if isinstance(error, OSError):
-            raise disk_failed(path, action, error) from error
+            raise disk_failed(path, action, error, changed_nothing=changed_nothing) from error
         raise
 
 

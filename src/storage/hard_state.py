@@ -7,14 +7,16 @@ Line 1 holds the term, the vote (`-`: no vote; a name begins with a letter) and 
 log: `whole`; `newborn`, for a node that has not voted yet, or whose entries were all written by
 hand; `amnesiac`, if a promise is lost and the node has no vote until it has caught up; `unknown`,
 for a newborn that met a cluster with a history, and has no vote until it has caught up, since
-nothing shows whether it lost anything; `adopting`, while a hand-written log is rewritten. A node
+nothing shows whether it lost anything; `diverged`, if the node's state differs from the others'
+(raft/agreement.py); `adopting`, while a hand-written log is rewritten. A node
 that may have promised its votes to a leader for a time (raft/leader_lease.py) keeps that time
 there, in milliseconds: `state whole lease 500`. The line is replaced atomically.
 
-A level above the floor comes last: `state whole level 3`. It is written before the log holds the
-entry that raises the level. A build that does not know the level refuses the file. Each start reads
-this file first, so such a build touches no other file. After the level comes the identity of the
-cluster, once its entry is known to be committed: `level 4 cluster 9f86d081884c7d65`.
+A level above the floor comes last, after the identity of the cluster: `state whole cluster
+9f86d081884c7d65 level 1`. The level is written before the log holds the entry that raises it, and
+the identity once its entry is known to be committed; until then it is `-`. A build that does not
+know the level refuses the file. Each start reads this file first, so such a build touches no other
+file.
 
 Line 2 is the mark: the last entry known to be synced. It has a fixed width and is overwritten in
 place, without its own sync, after each sync of the log. So after a power cut the mark may be older
@@ -34,16 +36,16 @@ from ..common.build_level import LEVEL
 from ..common.text import NUMBER, NUMBER_MAX
 from ..raft.levels import CLUSTER, FLOOR
 from ..raft.levels import NUMBER as LEVEL_NUMBER
-from .disk import DamagedStorage, FilesRefused, LevelRefused
+from .disk import EARLIER, OF_AN_EARLIER_BUILD, DamagedStorage, FilesRefused, LevelRefused
 from .folder import Folder, opened
 from .lost_files import FileState, Identity, compare
 
 _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(
     rb"name (\S+) term (0|%b) vote (\S+)"
-    rb" state (whole|newborn|amnesiac|unknown|adopting)(?: lease (%b))?"
-    rb"(?: level (%b)(?: cluster (%b))?)?"
-    % (NUMBER.encode(), NUMBER.encode(), LEVEL_NUMBER.encode(), CLUSTER.encode())
+    rb" state (whole|newborn|amnesiac|unknown|diverged|adopting)(?: lease (%b))?"
+    rb"(?: cluster (%b|-) level (%b))?"
+    % (NUMBER.encode(), NUMBER.encode(), CLUSTER.encode(), LEVEL_NUMBER.encode())
 )
 _MARK = re.compile(rb"synced entry ([0-9]{19}) term ([0-9]{19})")
 
@@ -62,7 +64,12 @@ class LogState(Enum):
     NEWBORN = "newborn"
     RECOVERING = "amnesiac"
     UNKNOWN = "unknown"
+    DIVERGED = "diverged"
     ADOPTING = "adopting"
+
+
+# A node in these states gets its entries again from the others, so no entry is missing.
+STARTS_OVER = (LogState.RECOVERING, LogState.DIVERGED)
 
 
 class Promise(NamedTuple):
@@ -116,8 +123,8 @@ class HardStateFile:
             LogState(promise[4].decode("ascii")),
             Mark(self._number(mark[1], 2), self._number(mark[2], 2)),
             self._number(promise[5] or b"0", 1),
-            self._known_level(int(promise[6] or FLOOR)),
-            (promise[7] or b"").decode(),
+            self._known_level(int(promise[7] or FLOOR)),
+            (promise[6] or b"").decode().removeprefix("-"),
         )
         self._mark_offset = len(lines[0]) + 1
         return self.promise
@@ -164,9 +171,9 @@ class HardStateFile:
             f"name {self._node} term {promise.term} vote {promise.vote or '-'}"
             f" state {promise.state.value}"
             f"{f' lease {promise.lease_ms}' if promise.lease_ms else ''}"
-            f"{f' level {promise.level}' if promise.level > FLOOR else ''}"
-            f"{f' cluster {promise.cluster}' if promise.cluster else ''}"
         )
+        if promise.level > FLOOR:
+            text += f" cluster {promise.cluster or '-'} level {promise.level}"
         return _with_crc(text.encode())
 
     def move_mark(self, mark: Mark) -> None:
@@ -179,6 +186,8 @@ class HardStateFile:
         if crc != b"%08x" % crc32(body):
             raise self._damaged(f"line {number} does not match its CRC-32")
         match = shape.fullmatch(body)
+        if match is None and shape is _PROMISE and EARLIER.search(body):
+            raise LevelRefused(f"{self.name}: {OF_AN_EARLIER_BUILD}")
         if match is None:
             raise FilesRefused(
                 f"{self.name} is not understood: line {number}; was it written by a newer version? "

@@ -154,10 +154,11 @@ def _keeps_its_line(command: str) -> bool:
 
 
 def whole_file(
-    members: Membership, log: Log, level: int = FLOOR, cluster: str = ""
+    members: Membership, log: Log, level: int = FLOOR, cluster: str = "", chain: int = 0
 ) -> Iterator[bytes]:
-    """Yield a whole NAME.log with the content of `log`, in pieces that fit in memory."""
-    base = base_line(members, log.base_index, log.base_term, level, cluster)
+    """Yield a whole NAME.log with the content of `log`, in pieces that fit in memory. `chain` is
+    that of the entries before it."""
+    base = base_line(members, log.base_index, log.base_term, level, cluster, chain)
     yield base
     crc = crc32(base)
     if log.base_index and log.last_index == log.base_index:
@@ -194,6 +195,7 @@ class LogRewrite:
         members: Membership,
         level: int = FLOOR,
         cluster: str = "",
+        chain: int = 0,
     ) -> None:
         self._folder = folder
         self._name = f"{node}.log"
@@ -201,7 +203,7 @@ class LogRewrite:
         self._file: AppendFile = folder.create(self._beside)
         self._runs = TermRuns(snapshot.index, snapshot.term)
         self._size = 0
-        base = base_line(members, snapshot.index, snapshot.term, level, cluster)
+        base = base_line(members, snapshot.index, snapshot.term, level, cluster, chain)
         try:
             self._write(base + note_line(0, crc32(base)))
         except DiskFailed:
@@ -228,15 +230,14 @@ class LogRewrite:
         """Make the copied entries durable, so that little is left to sync at the end."""
         self._file.sync()
 
-    def finish(self, entries: Sequence[Entry]) -> LogFile:
-        """Add the last entries and replace the old file, durably. No other thread may write.
+    def finish(self) -> LogFile:
+        """Replace the old file, durably, with all entries synced. No other thread may write.
 
         Raises:
             DiskFailed: either file may now have the name, so the node must stop.
         """
-        self.copy(entries)
-        self._file.sync()
         self._folder.rename(self._beside, self._name)
+        self._file.put_in_force()
         return LogFile(self._file, self._runs, 0, self._size)
 
     def abandon(self) -> None:
@@ -276,6 +277,7 @@ def install(
     storage.save(storage.promise._replace(mark=old.base))
     snapshots.install(loaded)
     log = Log(snapshot.index, snapshot.term)
-    folder.replace(name, whole_file(loaded.members, log, loaded.level, loaded.cluster))
+    whole = whole_file(loaded.members, log, loaded.level, loaded.cluster, loaded.chain)
+    folder.replace(name, whole)
     old.close()
     return LogFile(folder.open_append(name), log.copy(), 0, folder.size(name))

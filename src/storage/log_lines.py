@@ -9,11 +9,14 @@
 The base line comes first. It names the entry before the log's first (`17 4 base …` after a
 compaction: the snapshot ends with entry 17 of term 4) and the members there. If some are learners,
 or two configurations are joint, the members look as in an entry: `17 4 base
-s1=localhost:10000,voter s4=…,learner`. A level above the floor comes before the members: `17 4 base
-level 3 s1=localhost:10000 …`. From level 4 on, the identity of the cluster follows the level:
-`level 4 cluster 9f86d081884c7d65`. Entries follow, as `index term command`. After each batch of
-entries, a note says that they were synced. `# cut after 17`, within a batch, means that the
-following lines replace every entry after 17.
+s1=localhost:10000,voter s4=…,learner`. Above the floor, the identity of the cluster and its level
+come before the members: `17 4 base cluster 9f86d081884c7d65 level 1 s1=localhost:10000 …`. After a
+compaction, the chain of the entries before the log's first comes right before the members: `sum
+1ff08c67` (sums.py).
+
+Entries follow, as `index term command`. After each batch of entries, a note says that they were
+synced. `# cut after 17`, within a batch, means that the following lines replace every entry after
+17.
 
 The CRC-32 of a note covers all bytes since the previous note. The base line belongs to the first
 batch. Numbers are plain ASCII digits without leading zeros, at most 2^63-1.
@@ -31,7 +34,8 @@ from ..raft.levels import CLUSTER, FLOOR
 from ..raft.levels import NUMBER as LEVEL_NUMBER
 from ..raft.log import Entry
 from ..raft.membership import PREFIX, Membership, all_vote, is_dialled, read
-from .disk import LevelRefused
+from .disk import EARLIER, OF_AN_EARLIER_BUILD, LevelRefused
+from .sums import spell_sum, split_sum
 
 LINE_BYTES_MAX = 1 << 28  # a longer "line" is a hole in the file, with no line ends
 
@@ -44,7 +48,7 @@ _NUMBER = b"0|" + NUMBER.encode()
 _ENTRY = re.compile(rb"(%b) (%b) ([^\n]*)\n" % (_NUMBER, _NUMBER))
 _CUT = re.compile(rb"# cut after (%b)\n" % _NUMBER)
 _BASE = re.compile(rb"(%b) (%b) base(?: ([^\n]+))?\n" % (_NUMBER, _NUMBER))
-_LEVEL = re.compile(rf"level ({LEVEL_NUMBER})(?: cluster ({CLUSTER}))?(?: |\Z)".encode())
+_LEVEL = re.compile(rf"cluster ({CLUSTER}) level ({LEVEL_NUMBER})(?: |\Z)".encode())
 _MEMBER = re.compile(rf"({NAME})=([^\s=]+:[1-9][0-9]{{0,4}})")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -66,37 +70,44 @@ def cut_line(index: int) -> bytes:
 
 
 def base_line(
-    members: Membership, index: int = 0, term: int = 0, level: int = FLOOR, cluster: str = ""
+    members: Membership,
+    index: int = 0,
+    term: int = 0,
+    level: int = FLOOR,
+    cluster: str = "",
+    chain: int = 0,
 ) -> bytes:
     """Return the first line of a log: Raft's entry before the first, or the last entry in the
-    snapshot, with the level, the identity and the members. A node that waits to be added has no
-    members yet."""
-    text = f"{index} {term} base {spell_level(level, cluster)}{spell_members(members)}"
+    snapshot, with the level, the identity, the chain and the members. A node that waits to be added
+    has no members yet."""
+    facts = f"{spell_level(level, cluster)}{spell_sum(chain)}{spell_members(members)}"
+    text = f"{index} {term} base {facts}"
     return text.rstrip(" ").encode() + b"\n"
 
 
 def spell_level(level: int, cluster: str = "") -> str:
-    """Return the level and the identity that come before the members, with a trailing space, or ""
+    """Return the identity and the level that come before the members, with a trailing space, or ""
     for the floor."""
-    identity = f"cluster {cluster} " if cluster else ""
-    return f"level {level} {identity}" if level > FLOOR else ""
+    return f"cluster {cluster} level {level} " if level > FLOOR else ""
 
 
 def split_level(text: bytes | None) -> tuple[int, str, bytes]:
     """Return the level and the identity that come before the members, and the members' text.
 
     Raises:
-        LevelRefused: a newer build wrote the line.
+        LevelRefused: a newer build wrote the line, or one before the first release.
     """
     match = _LEVEL.match(text or b"")
     if match is None:
+        if EARLIER.match(text or b""):
+            raise LevelRefused(OF_AN_EARLIER_BUILD)
         return FLOOR, "", text or b""
-    if int(match[1]) > LEVEL:
+    if int(match[2]) > LEVEL:
         raise LevelRefused(
-            f"it is of level {int(match[1])}, and this build of raftline knows levels up to "
+            f"it is of level {int(match[2])}, and this build of raftline knows levels up to "
             f"{LEVEL}. Use a newer version"
         )
-    return int(match[1]), (match[2] or b"").decode(), (text or b"")[match.end() :]
+    return int(match[2]), match[1].decode(), (text or b"")[match.end() :]
 
 
 def spell_members(members: Membership) -> str:
@@ -130,13 +141,19 @@ def read_base(raw: bytes) -> tuple[int, int, Membership]:
     index, term = int(match[1]), int(match[2])
     if (index == 0) != (term == 0) or max(index, term) > NUMBER_MAX:
         raise ValueError(f"the base line names an entry {index} of term {term}")
-    return index, term, read_members(split_level(match[3])[2])
+    return index, term, read_members(split_sum(split_level(match[3])[2])[1])
 
 
 def level_in_base(raw: bytes) -> tuple[int, str]:
     """Return the level and the identity that a sound base line names."""
     match = _BASE.fullmatch(raw)
     return split_level(match[3])[:2] if match is not None else (FLOOR, "")
+
+
+def chain_in_base(raw: bytes) -> int:
+    """Return the chain that a sound base line names."""
+    match = _BASE.fullmatch(raw)
+    return split_sum(split_level(match[3])[2])[0] if match is not None else 0
 
 
 def read_members(spelled: bytes | None) -> Membership:
@@ -204,6 +221,11 @@ def read_cut(raw: bytes, base_index: int, last_index: int) -> int:
     if not base_index <= index <= last_index:
         raise ValueError(f"a cut after {index}, but the log here spans {base_index}-{last_index}")
     return index
+
+
+def is_cut(raw: bytes) -> bool:
+    """Whether a line has the shape of a cut."""
+    return _CUT.fullmatch(raw) is not None
 
 
 def entry_index(raw: bytes) -> int:

@@ -28,7 +28,9 @@ from .log_lines import (
     LINE_BYTES_MAX,
     NOT_UTF_8,
     NOTE,
+    chain_in_base,
     entry_index,
+    is_cut,
     level_in_base,
     note_line,
     read_base,
@@ -53,6 +55,7 @@ class LogRead:
     holds_mark: bool = False  # the promised entry was read, even if a later cut voided it
     level: int = FLOOR  # the level at the base
     cluster: str = ""  # the identity at the base
+    chain: int = 0  # of the entries up to the base
     open_crc: int = 0  # CRC-32 of the good bytes without a note: the base line
 
     @property
@@ -69,6 +72,7 @@ class LogRead:
         """
         snapshot, log = loaded.snapshot, self.log
         self.members, self.level, self.cluster = loaded.members, loaded.level, loaded.cluster
+        self.chain = loaded.chain
         if log.term_at(snapshot.index) == snapshot.term:
             log.compact(snapshot.index)
         else:
@@ -182,6 +186,7 @@ class LogReader:
             holds_mark=self._promised.index <= self._covered,
             level=level,
             cluster=cluster,
+            chain=chain_in_base(raw),
             open_crc=crc32(raw),
         )
 
@@ -260,18 +265,23 @@ class LogReader:
         acknowledged."""
         notes = entries = 0
         ends_with_note = False
-        highest = batch.last_index
+        highest, count = batch.last_index, batch.entries
         for raw in chain([damage.raw], lines):
             note = NOTE.fullmatch(raw)
             ends_with_note = note is not None
             if note is None:
                 highest = max(highest, entry_index(raw))
+                count += raw.endswith(b"\n") and not is_cut(raw)
             else:
                 notes += 1
                 entries = int(note[1])
-        # If the previous note was lost, this note closes more entries than it counts.
+        # If the previous note was lost, this note closes more entries, or lines, than it counts: a
+        # line that was torn is zeros, which end no line.
         is_one_batch = notes == 0 or (
-            notes == 1 and ends_with_note and highest <= contents.log.last_index + entries
+            notes == 1
+            and ends_with_note
+            and highest <= contents.log.last_index + entries
+            and count <= entries
         )
         return contents.holds_mark and is_one_batch
 

@@ -1,7 +1,8 @@
 """Detect lost files of a running node, and decide what to do. Pure.
 
 Another program or a person may remove, rename or truncate the files: logrotate, a clean-up job. An
-open file stays writable then, but the written bytes are missing at the next start.
+open file stays writable then, but the written bytes are missing at the next start. A line that
+another program appends has the same effect: nothing that the node writes after it can be read.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class FileState(Enum):
     WHOLE = "whole"
     GONE = "gone"  # or replaced by an empty file
     CUT = "cut"
+    LONGER = "longer"  # someone appended to it
     FOREIGN = "another file"  # someone put it there
 
 
@@ -45,7 +47,9 @@ def compare(file: Found | None, ours: Identity, size: int) -> FileState:
     if file is None:
         return FileState.GONE
     if file.identity == ours:
-        return FileState.WHOLE if file.size >= size else FileState.CUT
+        if file.size == size:
+            return FileState.WHOLE
+        return FileState.CUT if file.size < size else FileState.LONGER
     return FileState.FOREIGN if file.size or not file.is_file else FileState.GONE
 
 
@@ -59,8 +63,9 @@ def decide(states: Mapping[str, FileState], lost_before: Collection[str]) -> Los
 
 
 def lost_files(states: Mapping[str, FileState]) -> list[str]:
-    """Return the names of the files that are gone or truncated."""
-    return [name for name, state in states.items() if state in (FileState.GONE, FileState.CUT)]
+    """Return the names of the files that are gone, truncated or extended."""
+    left = (FileState.WHOLE, FileState.FOREIGN)
+    return [name for name, state in states.items() if state not in left]
 
 
 def foreign_files(states: Mapping[str, FileState]) -> list[str]:

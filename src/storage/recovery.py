@@ -14,7 +14,7 @@ from ..raft.levels import FLOOR
 from ..raft.log import Log, Snapshot
 from ..raft.membership import Membership
 from . import birth
-from .disk import DiskFailed, FilesRefused
+from .disk import DamagedStorage, DiskFailed, FilesRefused
 from .folder import Folder, copied
 from .hard_state import HardStateFile, LogState, Mark, Promise
 from .log_file import LogFile, whole_file
@@ -40,7 +40,9 @@ class Recovered:
     may_be_new: bool = False  # with `recovering`: perhaps nothing is lost
     base_cluster: str = ""  # the identity at the beginning of `log`
     cluster: str = ""  # the identity that the node knows
+    chain: int = 0  # of the entries before `log` (sums.py)
     not_ours: str = ""  # why no node may run with these files (start_plan.py)
+    last_level: int = FLOOR  # the level at the end of `log`
 
 
 class Recovery:
@@ -83,6 +85,7 @@ class Recovery:
         """
         try:
             self._folder.lock(self._node)
+            self._leave_diverged_files()
             plan = self._plan = read_plan(self._folder, self._node, self.snapshots)
             plan.check()
             if self._never_ran:
@@ -99,6 +102,21 @@ class Recovery:
             return self._recovered(contents), file
         except DiskFailed as error:
             raise FilesRefused(str(error)) from error
+
+    def _leave_diverged_files(self) -> None:
+        """Keep the log and the snapshot aside if their state differs from that of the other nodes
+        (raft/agreement.py). Then this node is one that lost its memory."""
+        try:
+            promise = self.storage.load()
+        except DamagedStorage:
+            return  # the plan reports it
+        if promise is None or promise.state is not LogState.DIVERGED:
+            return
+        for name in (self._log_name, self.snapshots.name):
+            if self._folder.exists(name):
+                aside = self._folder.put_aside(name, "differs")
+                self.notes.append(f"[*] {name} differs from the others' and is kept as {aside}")
+        self.storage.save(promise._replace(state=LogState.RECOVERING, mark=Mark(0, 0)))
 
     def _promise(self) -> Promise:
         """Return the content of NAME.storage, where the loss of a file is noted first: after a
@@ -133,7 +151,8 @@ class Recovery:
             self.notes.append(note)
         else:
             begin = plan.snapshot or LoadedSnapshot(Snapshot(0, 0, 0, 0), self._members)
-            whole = whole_file(begin.members, Log(*plan.held), begin.level, begin.cluster)
+            log = Log(*plan.held)
+            whole = whole_file(begin.members, log, begin.level, begin.cluster, begin.chain)
             self._folder.replace(name, whole)
         return LogReader(self._folder, name, promise.mark, plan.held.index).read()
 
@@ -153,7 +172,9 @@ class Recovery:
             promise.state is LogState.UNKNOWN,
             contents.cluster,
             promise.cluster or contents.cluster,
+            contents.chain,
             self._plan.not_ours if contents.members.names else "",
+            contents.levels.latest,
         )
 
     def _carry_out(self, promise: Promise, contents: LogRead) -> LogFile:
@@ -183,7 +204,9 @@ class Recovery:
             self._forget_first_members(contents)
         if contents.void_lines:
             file.close()
-            whole = whole_file(contents.members, log, contents.level, contents.cluster)
+            whole = whole_file(
+                contents.members, log, contents.level, contents.cluster, contents.chain
+            )
             self._folder.replace(name, whole)
             file = self._folder.open_append(name)
             contents.open_crc = 0 if log.last_index else crc32(base_line(contents.members))

@@ -6,6 +6,7 @@ NAME.state_machine.part. Either file is synced before it gets its final name.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ from ..raft.effects import Chunk
 from ..raft.levels import FLOOR
 from ..raft.log import Snapshot
 from ..raft.membership import all_vote
-from .disk import AppendFile, LevelRefused
+from .disk import AppendFile, DiskFailed, LevelRefused
 from .folder import Folder, opened
 from .log_lines import LINE_BYTES_MAX
 from .lost_files import FileState, Identity, compare
@@ -41,20 +42,22 @@ class SnapshotFile:
         self.current: Snapshot | None = None
         self.members = all_vote({})  # members of `current`
         self.level, self.cluster = FLOOR, ""  # level and identity of `current`
+        self.chain = 0  # of `current`
         self._identity: Identity = (0, 0)  # of the file of `current`
-        self._written = (self.members, FLOOR, "")  # of the unpublished snapshot
+        self._written = (self.members, FLOOR, "", 0)  # of the unpublished snapshot
         self._node = node
         self._folder = folder
         self._beside = f"{self.name}.tmp"
         self._part_name = f"{self.name}.part"
         self._part: AppendFile | None = None
         self._part_unsynced = 0
+        self._part_failure: DiskFailed | None = None  # of the arriving snapshot
 
     def use(self, loaded: LoadedSnapshot) -> None:
         """Remember the content of the published file as the current snapshot."""
         self.current = loaded.snapshot
         self.members, self.level = loaded.members, loaded.level
-        self.cluster = loaded.cluster
+        self.cluster, self.chain = loaded.cluster, loaded.chain
         self._identify()
 
     def read(self) -> LoadedSnapshot:
@@ -94,31 +97,43 @@ class SnapshotFile:
             file.sync()
         finally:
             file.close()
-        self._written = (state.members, state.level, state.cluster)
+        self._written = (state.members, state.level, state.cluster, state.chain)
         return Snapshot(state.index, state.term, size, crc)
 
     def publish(self, snapshot: Snapshot) -> bool:
         """Publish the snapshot that was just written. Return False if a later one arrived
         meanwhile."""
         if self.current is not None and self.current.index > snapshot.index:
-            self._folder.remove(self._beside)
+            self.discard()
             return False
         # Before the rename, so that a reader does not take the new file for a damaged old one.
         self.current = snapshot
-        self.members, self.level, self.cluster = self._written
+        self.members, self.level, self.cluster, self.chain = self._written
         self._folder.rename(self._beside, self.name)
         self._identify()
         return True
 
     def discard(self) -> None:
-        """Delete the unpublished snapshot."""
-        self._folder.remove(self._beside)
+        """Delete the unpublished snapshot. If the disk fails, it stays until the next start."""
+        self._remove(self._beside)
 
     def write_chunk(self, chunk: Chunk) -> None:
-        """Add bytes to the arriving snapshot. They are not synced: its CRC-32 shows a loss."""
+        """Add bytes to the arriving snapshot. They are not synced: its CRC-32 shows a loss.
+
+        If the disk is full or fails, the file is removed, and `check` reports that: the files in
+        force are whole, and the leader sends the snapshot again.
+        """
+        try:
+            self._write_part(chunk)
+        except DiskFailed as failure:
+            self._part_failure = failure
+            self._close_part()
+            self._remove(self._part_name)
+
+    def _write_part(self, chunk: Chunk) -> None:
         if chunk.offset == 0:
-            if self._part is not None:
-                self._part.close()
+            self._close_part()
+            self._part_failure = None
             self._part = self._folder.create(self._part_name)
             self._part_unsynced = 0
         if self._part is not None:
@@ -128,13 +143,24 @@ class SnapshotFile:
                 self._part.sync()
                 self._part_unsynced = 0
 
+    def _remove(self, name: str) -> None:
+        with contextlib.suppress(DiskFailed):
+            self._folder.remove(name)
+
+    def _close_part(self) -> None:
+        if self._part is not None:
+            self._part.close()
+            self._part = None
+
     def check(self, snapshot: Snapshot, breathe: Breathe) -> LoadedSnapshot:
         """Return the content of the received snapshot, and sync it.
 
         Raises:
             ValueError: it is damaged, or not the announced snapshot.
-            FilesRefused, DiskFailed: it can't be read or synced.
+            FilesRefused, DiskFailed: it can't be read, or could not be written or synced.
         """
+        if self._part_failure is not None:
+            raise self._part_failure
         self._folder.open_append(self._part_name).close()
         loaded = _read(self._folder, self._part_name, breathe)
         if loaded.snapshot != snapshot:
@@ -145,11 +171,16 @@ class SnapshotFile:
         """Publish the received snapshot after its check.
 
         It may have been received again since the check, so this syncs the file again.
+
+        Raises:
+            DiskFailed: the node must stop, since its core goes on from the snapshot.
         """
+        if self._part_failure is not None:
+            raise self._part_failure
         if self._part is not None:
+            self._part.put_in_force()
             self._part.sync()
-            self._part.close()
-            self._part = None
+            self._close_part()
         self._folder.rename(self._part_name, self.name)
         self.use(loaded)
 
@@ -187,9 +218,7 @@ class SnapshotFile:
         return file
 
     def close(self) -> None:
-        if self._part is not None:
-            self._part.close()
-            self._part = None
+        self._close_part()
 
 
 def _read(folder: Folder, name: str, breathe: Breathe) -> LoadedSnapshot:

@@ -1,25 +1,29 @@
 """The lines of NAME.state_machine, the snapshot, written and read back (paper §7).
 
-    17 4 snapshot level 4 cluster 9f86d081884c7d65 s1=localhost:10000 s2=localhost:10001
+    17 4 snapshot cluster 9f86d081884c7d65 level 1 s1=localhost:10000 s2=localhost:10001
     sessions 1
     client7 …
     leases 1
     lease-7 10
     users 1
     user root SCRAM-SHA-256$…
+    removals 1
+    203 16
     keys 2
     12 a 4
     9,lease-7 b 30
     # end: 1 session, 1 lease, 2 keys, crc32 1ff08c67
 
 The first line names the last entry that the snapshot covers, by index and term, and the members at
-that entry. A level above the floor comes before the members, and from level 4 on the identity of
-the cluster. Session lines come from the session table. A key's line begins with its facts
+that entry. Above the floor, the identity of the cluster and its level come before the members. The
+chain of the entries that it covers comes right before the members, as `sum 1ff08c67` (sums.py).
+Session lines come from the session table. A key's line begins with its facts
 (wire/key_stat.py). Keys and values are escaped as on the wire. A note follows every thousandth
 session, lease or key line: `# 1000 lines, crc32 5c1a2b3d`. A CRC-32 covers all bytes of the file
 before its note, so that no part can be missing, moved or doubled. The counts come first, so that no
-key can be taken for a note. From level 5 on, the line of a key, a lease or a session may name its
-user, and a section has the lines of users and roles (state/user_table.py), if there are any.
+key can be taken for a note. The line of a key, a lease or a session may name its user. Two sections
+are there only if they have lines: users and roles (state/user_table.py), and the last entry that
+removed a key, for each group of keys (state/store.py).
 """
 
 from __future__ import annotations
@@ -45,10 +49,12 @@ from .log_lines import (
     spell_members,
     split_level,
 )
+from .sums import spell_sum, split_sum
 
 NOTE_LINES = 1000
 STEP_LINES = 250  # written or read at a time, in less than a millisecond
 STEP_BYTES = 1 << 18  # about this much is in memory at a time
+_REMOVAL = re.compile(rf"([0-9]{{1,3}}) ({NUMBER})", re.ASCII)
 HEAD = re.compile(rf"({NUMBER}) ({NUMBER}) snapshot ([^\n]+)\n".encode())
 
 
@@ -67,6 +73,8 @@ class MachineState:
     leases: Collection[str] = ()
     cluster: str = ""  # the identity
     users: Collection[str] = ()  # with roles
+    chain: int = 0  # of the applied entries
+    removals: Mapping[int, int] = field(default_factory=dict)  # by group of keys, the last entry
 
 
 @dataclass
@@ -82,6 +90,8 @@ class LoadedSnapshot:
     leases: list[str] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
     leased: dict[str, set[str]] = field(default_factory=dict)  # the keys of each lease
+    chain: int = 0
+    removals: dict[int, int] = field(default_factory=dict)
 
 
 def spell_snapshot(state: MachineState) -> Iterator[bytes]:
@@ -92,8 +102,7 @@ def spell_snapshot(state: MachineState) -> Iterator[bytes]:
 
 def checked_pieces(state: MachineState) -> Iterator[tuple[bytes, int]]:
     """Yield the same pieces, each with the CRC-32 of all bytes of the file up to its end."""
-    where = f"{spell_level(state.level, state.cluster)}{spell_members(state.members)}"
-    lines = [f"{state.index} {state.term} snapshot {where}\n"]
+    lines = [f"{state.index} {state.term} snapshot {_head_of(state)}\n"]
     crc = size = body = 0
     sections = _sections(state)
     for word, count, section in sections:
@@ -116,14 +125,30 @@ def checked_pieces(state: MachineState) -> Iterator[tuple[bytes, int]]:
     yield data, crc32(data, crc)
 
 
+def lines_of(state: MachineState) -> Iterator[str]:
+    """Yield the lines of a state for its sum: those of its snapshot, without the notes and the
+    first line, except for the level. The members are left out: before their first entry in the log,
+    a node that joins knows none."""
+    yield spell_level(state.level, state.cluster)
+    for word, _, section in _sections(state):
+        for line in section:
+            yield f"{word} {line}"
+
+
+def _head_of(state: MachineState) -> str:
+    level = spell_level(state.level, state.cluster)
+    return f"{level}{spell_sum(state.chain)}{spell_members(state.members)}"
+
+
 def _sections(state: MachineState) -> list[tuple[str, int, Iterable[str]]]:
     """Return each section: the word for its lines, their number, and the lines, which are made one
     by one as they are written."""
-    users = [("user", len(state.users), _lines(state.users))] if state.users else []
+    removals = [f"{group} {number}" for group, number in sorted(state.removals.items())]
+    optional: list[tuple[str, Collection[str]]] = [("user", state.users), ("removal", removals)]
     return [
         ("session", len(state.sessions), _lines(state.sessions)),
         ("lease", len(state.leases), _lines(state.leases)),
-        *users,
+        *[(word, len(lines), _lines(lines)) for word, lines in optional if lines],
         ("key", len(state.pairs), _key_lines(state)),
     ]
 
@@ -171,6 +196,11 @@ class SnapshotReader:
             loaded.users = [line for lines in self._section(b"users", begin) for line in lines]
             counts.append(("user", len(loaded.users)))
             begin = self._take(1)
+        if begin.startswith(b"removals "):
+            removals = [line for lines in self._section(b"removals", begin) for line in lines]
+            loaded.removals = dict(map(self._removal, removals))
+            counts.append(("removal", len(removals)))
+            begin = self._take(1)
         keys = 0
         for lines in self._section(b"keys", begin):
             keys += len(lines)
@@ -196,12 +226,20 @@ class SnapshotReader:
         index, term = int(head[1]), int(head[2])
         if max(index, term) > NUMBER_MAX:
             raise self._damage(f"a number beyond {NUMBER_MAX}")
-        level, cluster, text = split_level(head[3])
+        level, cluster, rest = split_level(head[3])
+        chain, text = split_sum(rest)
         try:
             members = read_members(text)
         except ValueError as error:
             raise self._damage(str(error)) from None
-        return LoadedSnapshot(Snapshot(index, term, 0, 0), members, level=level, cluster=cluster)
+        snapshot = Snapshot(index, term, 0, 0)
+        return LoadedSnapshot(snapshot, members, level=level, cluster=cluster, chain=chain)
+
+    def _removal(self, line: str) -> tuple[int, int]:
+        match = _REMOVAL.fullmatch(line)
+        if match is None:
+            raise self._damage("not `GROUP INDEX`, there or just above")
+        return int(match[1]), int(match[2])
 
     def _keep(self, loaded: LoadedSnapshot, lines: list[str]) -> None:
         """Store the keys of these lines."""

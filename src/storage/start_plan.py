@@ -14,19 +14,34 @@ from ..raft.levels import is_foreign
 from ..raft.log import Log
 from ..raft.membership import Configurations
 from . import birth
-from .disk import CorruptLog, DamagedFiles, DamagedStorage, FilesRefused, LevelRefused
+from .disk import (
+    EARLIER,
+    OF_AN_EARLIER_BUILD,
+    CorruptLog,
+    DamagedFiles,
+    DamagedStorage,
+    FilesRefused,
+    LevelRefused,
+)
 from .folder import Folder
-from .hard_state import HardStateFile, LogState, Mark, Promise
+from .hard_state import STARTS_OVER, HardStateFile, LogState, Mark, Promise
 from .log_file import beside
 from .log_reader import LogRead, LogReader
 from .snapshot_file import SnapshotFile
 from .snapshot_lines import HEAD, LoadedSnapshot
+from .sums import chained
 
+_FIRST = 1000  # entries among which an earlier build raised the level
 _CATCHES_UP = "the node catches up from the others, without a vote until then"
 _ALONE = "; where it is the only member: raftline recover"
 _RESTORE = "; where it is the only member: restore all its files from one backup"
 _EMPTY = "; where it is the only member: restore all its files, or remove {} and start over"
 MAY_BE_NEW = "{} may be new or may have lost everything: it has no vote until it has caught up"
+
+DIVERGED = (
+    "the state of {} differs from that of the others. Its next start keeps its log and its "
+    "snapshot aside, and gets the state again from them"
+)
 
 
 class Cure(Enum):
@@ -89,6 +104,15 @@ class Plan:
         return Mark(0, 0) if self.snapshot is None else Mark(*self.snapshot.snapshot[:2])
 
     @property
+    def chain(self) -> int:
+        """The chain at the last entry of the log, recomputed from its base (sums.py)."""
+        if self.log is None:
+            return 0
+        log = self.log.log
+        first = log.base_index + 1
+        return chained(self.log.chain, log.base_term, log.entries(first, log.last_index))
+
+    @property
     def losses(self) -> list[Problem]:
         """The problems that leave the node without a vote."""
         return [problem for problem in self.problems if problem.costs_the_vote]
@@ -96,7 +120,7 @@ class Plan:
     @property
     def has_vote(self) -> bool:
         """Whether a node that starts from these files, perhaps after their repair, has a vote."""
-        states = (LogState.RECOVERING, LogState.UNKNOWN)
+        states = (*STARTS_OVER, LogState.UNKNOWN)
         return not self.losses and (self.promise is None or self.promise.state not in states)
 
     def has(self, cure: Cure) -> bool:
@@ -125,7 +149,7 @@ class Plan:
             why = "it left traces here" if self.losses else ""
         elif promise.state is LogState.WHOLE:
             why = "it has begun here before"
-        elif promise.state is LogState.RECOVERING or (self.losses and not self.has_log):
+        elif promise.state in STARTS_OVER or (self.losses and not self.has_log):
             why = "it has lost files"
         elif self.losses:
             why = self.losses[0].subject
@@ -188,6 +212,8 @@ class _Reading:
             plan.notes.append(MAY_BE_NEW.format(plan.node))
         elif promise is not None and promise.state is LogState.RECOVERING:
             plan.notes.append(f"{plan.node} has lost files, and no vote until it has caught up")
+        elif promise is not None and promise.state is LogState.DIVERGED:
+            plan.notes.append(DIVERGED.format(plan.node))
         self._compare_clusters()
         self._find_strays()
         return plan
@@ -275,7 +301,7 @@ class _Reading:
                 problem.means = (
                     f"Without a log, nothing else holds the state: {_CATCHES_UP}{_RESTORE}"
                 )
-        if promise is None or promise.state is LogState.RECOVERING:
+        if promise is None or promise.state in STARTS_OVER:
             return
         held, mark = plan.held.index, promise.mark.index
         if mark > held or promise.term > 0:
@@ -321,7 +347,7 @@ class _Reading:
         self._judge_snapshot(plan.log)
         self._judge_log(plan.log)
         self._judge_base(plan.log.log)
-        is_recovering = promise is not None and promise.state is LogState.RECOVERING
+        is_recovering = promise is not None and promise.state in STARTS_OVER
         if not (plan.log.holds_mark or is_recovering):
             self._judge_mark(plan.log.log, mark)
 
@@ -329,9 +355,13 @@ class _Reading:
         """Judge the level, the members and the end of a sound log.
 
         Raises:
-            LevelRefused: an entry raises the level above this build's level.
+            LevelRefused: an entry raises the level above this build's level, or is of a build from
+            before the first release.
         """
         name, last, levels = self._log_name, log.log.last_index, log.levels
+        for command in log.log.commands[:_FIRST]:  # NAME.storage may be lost
+            if EARLIER.fullmatch(command.encode()):
+                raise LevelRefused(f"{name}: {OF_AN_EARLIER_BUILD}")
         if levels.latest > LEVEL:  # NAME.storage may be from a backup, without this level
             raise LevelRefused(
                 f"{name}: entry {levels.index} raises the cluster to level {levels.latest}, and "
@@ -390,7 +420,7 @@ class _Reading:
     def _judge_terms(self) -> None:
         """Report a promised term that is lower than the term of an entry: no node writes that."""
         plan, promise = self._plan, self._plan.promise
-        if promise is None or promise.state is LogState.RECOVERING:
+        if promise is None or promise.state in STARTS_OVER:
             return
         # A start that adopts a log takes its term over.
         term = promise.term if plan.by_hand is None else plan.by_hand.last_term

@@ -11,7 +11,12 @@ LISTINGS: Final = {
     "keys": "only the keys, one a line, or the keys that begin with PREFIX",
     "count": "the number of keys, or of the keys that begin with PREFIX",
 }
-REQUESTS: Final[Mapping[str, str]] = {**AT_THE_SHELL, **LISTINGS}  # tools/requests/ask.py
+EXISTS: Final = "exists"  # a `stat` without its facts
+REQUESTS: Final[Mapping[str, str]] = {
+    **AT_THE_SHELL,
+    **LISTINGS,
+    EXISTS: "whether KEY exists, also by the exit status",
+}  # tools/requests/ask.py
 HELD: Final = {
     "lock": "run a command while holding a lock",
     "elect": "run a command while elected, again after a loss",
@@ -19,7 +24,7 @@ HELD: Final = {
 _GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
     "keys and values": (
         "get", "set", "delete", "show", "keys", "count", "watch", "incr", "append", "setnx", "cas",
-        "txn", "clear", "stat", "read", "object",
+        "txn", "clear", "exists", "stat", "read", "object",
     ),
     "leases and locks": (
         "lock", "elect", "lease", "renew", "release", "leases", "expire", "persist", "ttl",
@@ -67,8 +72,6 @@ def no_command(typed: str, commands: Collection[str]) -> str:
     import difflib  # only needed after a mistake
 
     complaint = f"there is no command {typed!r}"
-    if typed == "version":
-        return f"{complaint}; did you mean --version?"
     if typed in COMMANDS:
         return f"{complaint}; type it in `raftline client PORT`: {COMMANDS[typed].form}"
     near = difflib.get_close_matches(typed, commands, 1, LIKENESS)

@@ -3,23 +3,21 @@ r"""Escapes, which represent any bytes of a key or value inside one printable li
 `\xNN` is a byte, `\n \r \t \s \\` are characters. In a text, a lone surrogate (`surrogateescape`)
 represents a byte that is not UTF-8.
 
-A value may have a million escapes. The interpreter passes its lock to another thread only between
-two of its own instructions, never during a call of C code. So a long text is processed in short
-pieces, by code that is not compiled in a wheel; otherwise a heartbeat of this node would have to
-wait.
+A value may have a million escapes, and an entry is read by every node, so each of them costs a few
+nanoseconds: codecs of the interpreter, which are C code, replace them. The interpreter passes its
+lock to another thread only between two of its own instructions, never during a call of C code. So a
+long text is processed in short pieces; otherwise a heartbeat of this node would have to wait.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 _MEANINGS = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t", "s": " "}
-_RUN = 1024  # most `\xNN` processed in one call
-_PIECE = 1 << 14  # most characters escaped in one call
-# It begins with a fixed character, so the search skips quickly from escape to escape.
-_ESCAPE = re.compile(
-    rf"\\(?:(x[0-9a-fA-F]{{2}}(?:\\x[0-9a-fA-F]{{2}}){{0,{_RUN - 1}}})|(.?))", re.DOTALL
-)
+_PIECE = 1 << 14  # most characters processed in one call
+_BYTE = 4  # characters of `\xNN`
+_UNKNOWN = re.compile(r"\\(?!x[0-9a-fA-F]{2})(.?)", re.DOTALL)
 
 
 class UnknownEscapeError(ValueError):
@@ -54,11 +52,20 @@ CONTROLS |= {code: bytes_of(chr(code)) for code in _TURNING}
 
 
 def spelled(raw: str, table: dict[int, str]) -> str:
-    """Return `raw` with each character replaced as in a table of escapes."""
-    if len(raw) <= _PIECE:
-        return raw.translate(table)
+    """Return `raw` with each character replaced as in `IN_VALUES` or `IN_KEYS`."""
     begins = range(0, len(raw), _PIECE)
-    return "".join([raw[begin : begin + _PIECE].translate(table) for begin in begins])
+    return "".join([_spelled_piece(raw[begin : begin + _PIECE], table) for begin in begins])
+
+
+def _spelled_piece(piece: str, table: dict[int, str]) -> str:
+    try:
+        data = piece.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a surrogate that represents no byte
+        return piece.translate(table)
+    if len(data) != len(piece):  # some characters that are not ASCII stay as they are
+        return piece.translate(table)
+    text = data.decode("latin-1").encode("unicode_escape").decode("ascii")
+    return text.replace(" ", r"\s") if table is IN_KEYS else text
 
 
 def meant(text: str) -> str:
@@ -69,15 +76,32 @@ def meant(text: str) -> str:
     Raises:
         UnknownEscapeError: a backslash has no known escape.
     """
-    raw = _ESCAPE.sub(_meaning, text)
-    return raw.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    is_of_bytes = text.count("\\") == text.count(r"\x")
+    if not is_of_bytes:
+        # The first backslash of a run begins an escape, so the pairs are found from the left.
+        text = text.replace(r"\\", r"\x5c")
+        for letter, character in _MEANINGS.items():
+            text = text if letter == "\\" else text.replace("\\" + letter, character)
+        is_of_bytes = text.count("\\") == text.count(r"\x")
+    if is_of_bytes:
+        with contextlib.suppress(UnicodeDecodeError):
+            return _with_bytes(text)
+    unknown = _UNKNOWN.search(text)
+    raise UnknownEscapeError(unknown[1] if unknown else "")
 
 
-def _meaning(match: re.Match[str]) -> str:
-    run, letter = match.groups()
-    if run is not None:
-        # Byte by byte, not as UTF-8 yet: the rest of a character may be in another match.
-        return bytes.fromhex(run[1:].replace("\\x", "")).decode("ascii", "surrogateescape")
-    if letter in _MEANINGS:
-        return _MEANINGS[letter]
-    raise UnknownEscapeError(letter)
+def _with_bytes(text: str) -> str:
+    r"""Return a text whose only escapes are `\xNN` with their bytes.
+
+    Raises:
+        UnicodeDecodeError: digits are missing after a `\x`.
+    """
+    data = text.encode("utf-8", "surrogateescape")
+    pieces, begin = [], 0
+    while begin < len(data):
+        end = begin + _PIECE
+        cut = data.rfind(b"\\", end - _BYTE + 1, end)
+        end = cut if cut >= 0 else end  # between two escapes
+        pieces.append(data[begin:end].decode("unicode_escape").encode("latin-1"))
+        begin = end
+    return b"".join(pieces).decode("utf-8", "surrogateescape")

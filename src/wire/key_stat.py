@@ -1,7 +1,7 @@
 """The facts of a key: the entry that last changed it, its lease, its user. Pure.
 
 A snapshot's line of a key is `57 KEY VALUE`, or `57,lease-40 KEY VALUE` if the key is under a
-lease. From level 5 on, the name of the user who wrote the value follows, if one was logged in:
+lease. The name of the user who wrote the value follows, if one was logged in:
 `57,lease-40,bob KEY VALUE`, or `57,,bob KEY VALUE` without a lease. In memory the same facts follow
 the value in one string, which takes a few bytes per key and no extra object. A NUL separates them:
 entries hold no raw control characters, so values don't either. The number 0 stands for an unknown

@@ -58,9 +58,8 @@ ROLES_MAX = 1024
 USER_ROLES_MAX = 16  # of one user
 GRANTS_MAX = 64  # of one role
 PLACES_KEPT_PART = 8  # part of the client slots for logins in progress and for admins
-WATCHES_LEFT_PART = 4  # part of the watches that one user leaves to others
-STORE_KEPT_PART = 16  # part of the bytes and of the leases that is kept for admins
-STORE_SHARE = 3  # times the room that is left for users: the most that one user may hold
+KEPT_PART = 16  # part of the bytes, the leases and the watches that is kept for admins
+USER_SHARE = 3  # times the room that is left for users: the most that one user may hold
 
 # Keys and leases, which a leader counts before it proposes more.
 PAIRS_BYTES = 2 << 30  # of keys, values and leases in memory, without --max-bytes
@@ -69,9 +68,8 @@ LEASE_BYTES = 350  # measured for each lease
 LEASES_MAX = 100_000  # without counting their keys
 DISK_LEFT_BYTES = 64 << 20  # left free by a leader; an eighth of a smaller disk
 
-# Applied entries, from level 3 on. All nodes must make the same decision: a change here needs a new
-# level.
-TRANSACTION_ITEMS = 128  # conditions, operations after then, and operations after else
+# Applied entries. All nodes must make the same decision: a change here needs a new level.
+TRANSACTION_ITEMS = 1024  # conditions, operations after then, and operations after else
 TRANSACTION_SCANS = 8  # conditions on a prefix, and clears
 REWORK_BYTES = 4 << 20  # of values read and rewritten by a transaction
 ANSWER_BYTES = 8 << 20  # of the results of a transaction, as JSON
@@ -144,6 +142,8 @@ REDIS_ARGUMENTS = 4096  # of a command
 REDIS_STRANGER_ARGUMENTS = 10  # before a login
 REDIS_NAME_BYTES = 256  # of the name of a connection, and of what a client tells about itself
 REDIS_PATTERN_BYTES = 1 << 10  # of a pattern for keys
+REQUEST_WORK_BYTES = 64 << 20  # of values that the commands of one request make
+REDIS_PATTERNS = 128  # of `CONFIG GET`
 REDIS_QUEUED = 1024  # commands after MULTI
 REDIS_TRIES = 100  # of a command whose keys others change
 REDIS_CURSORS = 10_000  # of scans that have not ended

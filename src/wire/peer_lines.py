@@ -27,6 +27,7 @@ from ..raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
+    Difference,
     InstallSnapshot,
     InstallSnapshotReply,
     Message,
@@ -35,6 +36,8 @@ from ..raft.messages import (
     ReadIndexReply,
     RequestVote,
     RequestVoteReply,
+    SumKind,
+    Sums,
     TimeoutNow,
 )
 
@@ -60,12 +63,16 @@ _FIRST = re.compile(rf'\[{{"index": ({NUMBER}), "term": ({NUMBER}), "command": "
 # (raft/recovering.py).
 _WITHOUT_VOTE = rf"(?: without vote {_N}( maybe new)?)?"
 _MARKS = rf"(?: lease {_N})?{_WITHOUT_VOTE}"
+# And its sums (raft/agreement.py).
+_SUM32, _SUM64 = "([0-9a-f]{8})", "([0-9a-f]{16})"
+_SUMS = rf"(?: sum {_N} {_SUM32}(?: state {_N} {_SUM64})?(?: differs {_N})?)?"
+_DIFFERS = rf"(?: you differ {_N} (?:entries {_SUM32}|state {_SUM64}))?"
 _VOTE = re.compile(rf"(RequestVote|PreVote(?!.* transfer)) {_N}-{_N}-{_N}( transfer| newborn)?")
 _GRANTED = re.compile(rf"Count on me term {_N}( prevote)?")
 _DENIED = re.compile(rf"Not this time term {_N}( prevote)?: (.*)")
 _HEAD = re.compile(rf"AppendEntries {_N}-{_N}-{_N}-(?=\[)")
-_TAIL = re.compile(rf"(?: commit {_N} round {_N}(?: vote again {_N}| you lost {_N})?)?")
-_APPENDED = re.compile(rf"I am up to date term {_N} index {_N} round {_N}{_MARKS}")
+_TAIL = re.compile(rf"(?: commit {_N} round {_N}(?: vote again {_N}| you lost {_N})?{_DIFFERS})?")
+_APPENDED = re.compile(rf"I am up to date term {_N} index {_N} round {_N}{_MARKS}{_SUMS}")
 _MISSING = re.compile(rf"GiveEntriesAfterIndex {_N} term {_N} round {_N}{_MARKS}")
 _INSTALL = re.compile(
     rf"InstallSnapshot {_N}-{_N}-{_N} offset {_N} of {_N} crc32 ([0-9a-f]{{8}}) round {_N}"
@@ -84,8 +91,9 @@ def spell(message: Message) -> str:
             return spell_append(message, spell_entries(message.entries))
         case AppendAccepted(term=term, index=index, round=number):
             text = f"I am up to date term {term} index {index} round {number}"
-            has_marks = message.lease_ms or message.without_vote
-            return text + _marks(message) if has_marks else text
+            if message.lease_ms or message.without_vote:
+                text += _marks(message)
+            return text if message.sums is None else text + _spell_sums(message.sums)
         case AppendRejected(term=term, index=index, round=number):
             return f"GiveEntriesAfterIndex {index} term {term} round {number}" + _marks(message)
         case RequestVote(term=term, last_index=index, last_term=last_term):
@@ -135,6 +143,10 @@ def _around(message: AppendEntries) -> tuple[str, str]:
         mark = f" vote again {message.vote_again:d}"
     elif message.lost_index:
         mark = f" you lost {message.lost_index:d}"
+    if message.differs is not None:
+        index, kind, total = message.differs
+        width = 8 if kind is SumKind.ENTRIES else 16
+        mark += f" you differ {index} {kind.value} {total:0{width}x}"
     return (
         f"AppendEntries {message.term}-{message.prev_index}-{message.prev_term}-",
         f" commit {message.commit_index} round {message.round}{mark}",
@@ -151,9 +163,17 @@ def are_one_line(message: AppendEntries, other: AppendEntries) -> bool:
         and message.round == other.round
         and message.vote_again == other.vote_again
         and message.lost_index == other.lost_index
+        and message.differs == other.differs
         and message.prev_term == other.prev_term
         and message.term == other.term
     )
+
+
+def _spell_sums(sums: Sums) -> str:
+    text = f" sum {sums.index} {sums.chain:08x}"
+    if sums.state_index:
+        text += f" state {sums.state_index} {sums.state:016x}"
+    return text + f" differs {sums.differs}" if sums.differs else text
 
 
 def _marks(message: AppendAccepted | AppendRejected) -> str:
@@ -197,7 +217,8 @@ def read(sender: str, to: str, text: str) -> Message:
         term, index, number = _checked(match.group(1, 2, 3))
         if match.lastindex == 3:  # nearly always
             return AppendAccepted(sender, to, term, index, number)
-        return AppendAccepted(sender, to, term, index, number, *_read_marks(match))
+        marks = _read_marks(match)
+        return AppendAccepted(sender, to, term, index, number, *marks, _read_sums(match))
     if match := _MISSING.fullmatch(text):
         index, term, number = _numbers(match, 1, 2, 3)
         return AppendRejected(sender, to, term, index, number, *_read_marks(match))
@@ -246,7 +267,7 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
     tail = _TAIL.fullmatch(text, end) if end else None
     if head is None or tail is None:
         raise PeerError(f"malformed AppendEntries. Its form is: {_FORMS['AppendEntries']}")
-    digits = (*head.groups(), *tail.groups("0"))
+    digits = (*head.groups(), *tail.groups("0")[:4])
     term, prev_index, prev_term, commit_index, number, incarnation, lost_index = _checked(digits)
     if prev_term > term or (prev_index == 0) != (prev_term == 0) or term == 0:
         raise PeerError(f"no log of term {term} has index {prev_index} of term {prev_term}")
@@ -267,6 +288,7 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
         number,
         incarnation,
         lost_index,
+        _read_difference(tail),
     )
 
 
@@ -301,6 +323,20 @@ def _read_held(sender: str, to: str, text: str) -> InstallSnapshotReply:
 def _read_marks(match: re.Match[str]) -> tuple[int, int, bool]:
     """Return `without_vote`, `lease_ms` and `may_be_new` of an answer to AppendEntries."""
     return _given(match, 5), _given(match, 4), match[6] is not None
+
+
+def _read_sums(match: re.Match[str]) -> Sums | None:
+    if match[7] is None:
+        return None
+    state = int(match[10] or "0", 16)
+    return Sums(_given(match, 7), int(match[8], 16), _given(match, 9), state, _given(match, 11))
+
+
+def _read_difference(tail: re.Match[str]) -> Difference | None:
+    if tail[5] is None:
+        return None
+    kind = SumKind.STATE if tail[6] is None else SumKind.ENTRIES
+    return Difference(_given(tail, 5), kind, int(tail[6] or tail[7], 16))
 
 
 def _given(match: re.Match[str], group: int) -> int:

@@ -43,10 +43,14 @@ _OUTCOMES: Final = {
             "not-leader",
             "no-leader",
             "stopping",
+            "diverged",
             "removed",
             "down",
             "level-rising",
+            "no-quorum",
             "full",
+            "users-unknown",
+            "other-cluster",
             TOO_MANY,
         ),
         ELSEWHERE,
@@ -176,20 +180,34 @@ _NO_LEADER = "I know of no leader. Try again."
 _read("no-leader", re.escape(_NO_LEADER) + r" (\S+) has no vote, since it ")
 _read("no-leader", re.escape(_NO_LEADER) + r" (\S+?)(?:,| and) (?:.* and )?(\S+) have no vote, ")
 NO_LEADER = Sentence("no-leader", _NO_LEADER)()
+NO_QUORUM = Sentence(
+    "no-quorum",
+    "{leader:s} leads, but no quorum confirms its entries. |Nothing was done; try again. See: "
+    "status",
+)
 STOPPING = Sentence("stopping", "this server is stopping. Nothing was done; try another.")()
 HALF_APPLIED = Sentence(
     "stopping", "an entry failed on this server, which stops.| Nothing was done; try another."
 )()
+DIVERGED = Sentence(
+    "diverged",
+    "the state of this server differs from that of the others. Nothing was read; try another.",
+)()
 REMOVED = Sentence(
     "removed", "this server was removed from the cluster. Nothing was done; try another."
 )()
+OTHER_CLUSTER = Sentence(
+    "other-cluster",
+    "this server is part of cluster {CLUSTER}, |and this connection is for cluster {expected}. "
+    "Nothing was done; ask another, or connect again if the cluster was replaced.",
+)
 SHUT_DOWN = Sentence("down", "this server was shut down by its controller; ask another")()
 RISING = Sentence(
     "level-rising", "this cluster is about to reach the level that this needs. Try again."
 )()
 FULL = Sentence("full", "too many connections; the last places are for peers. Try later.")()
 TOO_MANY_LOGINS = Sentence("full", "too many logins at a time. Nothing was done; try again.")()
-NO_USERS_YET = Sentence("full", "this server does not know the users yet. Try again.")()
+NO_USERS_YET = Sentence("users-unknown", "this server does not know the users yet. Try again.")()
 TOO_MUCH_WAITS = Sentence("full", "too many requests wait here. Nothing was done; try again.")()
 NOT_REACHED = Sentence(
     "full", "this server did not get to this request in time. Nothing was done; try again."
@@ -249,7 +267,7 @@ TLS_ALONE = "this port speaks TLS alone."  # without its advice to a person
 TLS_ONLY = Sentence("tls-only", f"{TLS_ALONE}| Try: openssl s_client -quiet -connect HOST:PORT")()
 LOW_LEVEL = Sentence(
     "low-level",
-    "this cluster is at level {LEVEL} until |{members} upgraded. Nothing was done.",
+    "this cluster is at level {LEVEL}, |and this needs a higher one: {cure}. Nothing was done.",
 )
 NOT_UNDERSTOOD = Sentence("not-understood", "I don't understand: |{line}. {advice}")
 KEY_TOO_LONG = Sentence(

@@ -12,7 +12,7 @@ from typing import Any
 
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.inputs import Receive
-from raftline.raft.log import Entry
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -30,6 +30,11 @@ class InvariantError(Exception):
     """Two facts of one run that contradict each other by Raft."""
 
 
+class BeganAgain(Exception):
+    """Servers without entries elect a leader, though the cluster has a history that some server
+    lost with its disk: from here on there are two clusters, which must be judged apart."""
+
+
 ANSWERS = (AppendAccepted, AppendRejected, RequestVoteReply)
 
 
@@ -42,7 +47,10 @@ class Invariants:
         self.votes: dict[tuple[str, int], str] = {}  # (voter, term) to candidate
         self.forgotten_votes: set[tuple[str, int, str]] = set()  # by whom, in which term, for whom
         self.saved_states: dict[str, HardState] = {}
-        self.durable: dict[str, int] = {}
+        self.durable: dict[str, int] = {}  # the last entry on each disk
+        self._disk_terms: dict[str, dict[int, int]] = {}  # of the entries on each disk, by index
+        self._disk_base: dict[str, int] = {}  # the last entry of the snapshot in force
+        self.have_lost: set[str] = set()  # servers whose disk lost what it once held
         self.entries: dict[tuple[int, int], tuple[int, str]] = {}  # to (term before, command)
         self.committed: list[tuple[int, str]] = []  # (term, command) of index 1 …
         self.commit_terms: list[int] = []  # the term in which each was first seen committed
@@ -55,6 +63,9 @@ class Invariants:
         # The sender's vote and acknowledgement that a node had counted before it received an answer
         # of an earlier term.
         self._counted_before: tuple[bool, tuple[int, int] | None] | None = None
+        self._began: set[str] = set()  # servers that were more than newborn
+        self._wiped: set[str] = set()  # servers that are newborn for a second time
+        self._may_begin_again = False  # one of these took its vote back as if it were new
         self._replies: dict[int, str] = {}  # the reply to each committed entry
         self._first_of_request: dict[str, int] = {}  # a numbered request's first entry
 
@@ -74,9 +85,10 @@ class Invariants:
             raise InvariantError(
                 f"{name} restarts with vote {state.vote}, but had saved {saved.vote}"
             )
+        self._note_birth(state)
         self.nodes[name] = node
         self.saved(name, HardState(state.term, state.vote))
-        self.durable[name] = state.log.last_index
+        self._starts_from_disk(state)
         self._commit[name] = self._applied[name] = state.log.base_index
         self._term[name] = state.term
         self._led.pop(name, None)
@@ -84,9 +96,26 @@ class Invariants:
         for index in range(state.log.base_index + 1, state.log.last_index + 1):
             self._log_matching(node, index)
 
+    def _starts_from_disk(self, state: State) -> None:
+        name, log = state.name, state.log
+        before, base = self._disk_terms.get(name, {}), log.base_index
+        terms = {index: log.term_at(index) or 0 for index in range(base, log.last_index + 1)}
+        self.durable[name], self._disk_base[name] = log.last_index, base
+        self._disk_terms[name] = terms
+        lost = any(index > base and terms.get(index) != term for index, term in before.items())
+        if lost or state.recovering:
+            self.have_lost.add(name)
+
+    def _note_birth(self, state: State) -> None:
+        if not state.newborn:
+            self._began.add(state.name)
+        elif state.name in self._began:
+            self._wiped.add(state.name)
+
     def forgot(self, name: str) -> None:
         """Record that a node's term and vote are gone: it may give a vote twice."""
         self.saved_states.pop(name, None)
+        self.have_lost.add(name)
         for key in [key for key in self.votes if key[0] == name]:
             self.forgotten_votes.add((*key, self.votes.pop(key)))
         self.lost_a_log()
@@ -183,11 +212,20 @@ class Invariants:
 
     def cut(self, name: str, index: int) -> None:
         """Record that the log on disk now ends at `index`."""
+        terms = self._disk_terms[name]
+        for beyond in range(index + 1, self.durable[name] + 1):
+            terms.pop(beyond, None)
         self.durable[name] = min(self.durable[name], index)
 
-    def synced(self, name: str, index: int) -> None:
-        """Record that the log on disk reaches `index`."""
-        self.durable[name] = max(self.durable[name], index)
+    def synced(self, name: str, entries: Sequence[Entry]) -> None:
+        """Record that these entries are on disk, where nothing can take them away."""
+        self._disk_terms[name].update((entry.index, entry.term) for entry in entries)
+        self.durable[name] = entries[-1].index
+
+    def installed(self, name: str, snapshot: Snapshot) -> None:
+        """Record that a snapshot is in force on disk, and that the log begins after it."""
+        self.durable[name] = self._disk_base[name] = snapshot.index
+        self._disk_terms[name] = {snapshot.index: snapshot.term}
 
     def sent(self, message: object) -> None:
         """Check that the claims of a sent message are on its sender's disk (Figure 2, T3.8)."""
@@ -221,6 +259,8 @@ class Invariants:
     def stepped(self, node: RawNode, event: object, effects: Effects) -> None:
         """Check a node that took one input; call this before its effects are carried out."""
         state = node._state
+        if effects.forgot or effects.recovered or (self._may_begin_again and effects.append):
+            self._begins(state, effects)
         if self._counted_before is not None:
             self._learns_nothing_of_an_earlier_term(node, event)
         name = state.name
@@ -236,6 +276,7 @@ class Invariants:
             self._leader(node, effects)
         if effects.send_after_save or effects.send or effects.send_past_entries:
             self._messages(state, effects)
+        self._counts_its_own_disk(state)
         if state.commit_index > self._commit[name]:
             self._commits(node, effects)
         if effects.apply or effects.install is not None:
@@ -252,6 +293,25 @@ class Invariants:
         # Nor does a vote or acknowledgement that the node has dropped, as for a removed member.
         if any(now and now != was for was, now in zip(before, after, strict=True)):
             raise InvariantError(f"{node._state.name} counts an answer of an earlier term")
+
+    def _begins(self, state: State, effects: Effects) -> None:
+        """Note that a server is newborn no longer, and find the first entry of a second cluster.
+
+        Raises:
+            BeganAgain: a new leader gives its log an identity, and there was a leader before.
+        """
+        name, clusters = state.name, state.levels.clusters
+        if effects.forgot or effects.recovered:
+            self._began.add(name)
+            if name in self._wiped:
+                self._wiped.remove(name)
+                # What it promised before it lost its disk counts no longer (raft/newborn.py).
+                self._may_begin_again = self._may_begin_again or not effects.forgot
+        if not (self._may_begin_again and self.leaders and effects.append):
+            return
+        begins = clusters.latest and clusters.index == effects.append[0].index
+        if begins and state.leading is not None:
+            raise BeganAgain(f"{name} begins cluster {clusters.latest}")
 
     def _one_vote(self, voter: str, term: int, candidate: str) -> None:
         previous = self.votes.setdefault((voter, term), candidate)
@@ -337,9 +397,24 @@ class Invariants:
             if isinstance(message, AppendAccepted):
                 self._acknowledgement(state, message)
             elif isinstance(message, AppendEntries) and message.entries:
+                self._within_bounds(state, message)
                 for entry in (message.entries[0], message.entries[-1]):
                     if state.log.term_at(entry.index) != entry.term:
                         raise InvariantError(f"{state.name} sends {entry}, which is not in its log")
+
+    def _within_bounds(self, state: State, message: AppendEntries) -> None:
+        """A message has a bounded number of entries, and of bytes unless it has a single entry; a
+        bounded number of them is unanswered."""
+        options, entries = state.options, message.entries
+        if len(entries) > options.batch_entries:
+            raise InvariantError(f"{state.name} sends {len(entries)} entries in one message")
+        if len(entries) > 1:
+            size = sum(len(entry.command) for entry in entries)
+            if size > options.batch_bytes:
+                raise InvariantError(f"{state.name} sends {size} bytes of entries in one message")
+        progress = state.progress.get(message.to)
+        if progress is not None and len(progress.in_flight) > options.window:
+            raise InvariantError(f"{state.name} sends {message.to} more than its window")
 
     def _acknowledgement(self, follower: State, message: AppendAccepted) -> None:
         """Check that acknowledged entries of a follower equal its leader's entries."""
@@ -381,6 +456,19 @@ class Invariants:
             appended = effects.append[0].index if effects.append else state.log.last_index + 1
             self._on_a_quorum_of_disks(node, last, appended - 1)
 
+    def _counts_its_own_disk(self, state: State) -> None:
+        """What a server counts as durable is on its disk: a power cut leaves it there. By Log
+        Matching the last such entry shows all of them."""
+        index, log, terms = state.durable_index, state.log, self._disk_terms.get(state.name)
+        if terms is None or index <= max(log.base_index, self._disk_base[state.name]):
+            return  # the snapshot has it, or (explore/) the disk itself is compared
+        on_disk = terms.get(index)
+        if on_disk is None or on_disk != log.term_at(index):
+            raise InvariantError(
+                f"{state.name} takes entry {index} of term {log.term_at(index)} to be on its disk, "
+                f"which has term {on_disk} there"
+            )
+
     def _applies(self, state: State, effects: Effects) -> None:
         """State Machine Safety: the same entries, in order, and only after their commit."""
         if effects.install is not None:
@@ -399,9 +487,8 @@ class Invariants:
         term = node._state.log.term_at(index)
         holders = [
             name
-            for name, other in self.nodes.items()
-            if other._state.log.base_index >= index
-            or (self.durable[name] >= index and other._state.log.term_at(index) == term)
+            for name in self.nodes
+            if self._disk_base[name] >= index or self._disk_terms[name].get(index) == term
         ]
         # By the configuration in use before this step: the step appended its entries afterwards.
         members = node._state.configurations.at(known_index)

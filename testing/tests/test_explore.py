@@ -39,6 +39,16 @@ def commit_by_counting(state: State) -> None:
     state.advance_commit_index(state.membership.reached_by_quorum(held))
 
 
+cut_after = State.cut_after
+
+
+def keeps_the_durable_index(state: State, index: int) -> None:
+    """Drop the tail of the log, and take what comes instead to be on disk."""
+    durable_index = state.durable_index
+    cut_after(state, index)
+    state.durable_index = durable_index
+
+
 def bad_ends(world: World) -> set[str]:
     """Return all violations of a world, each way going on beside them."""
     seen, waiting, found = {world.begin}, [world.begin], set()
@@ -128,6 +138,13 @@ def test_a_commit_by_counting_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (node, replication):
         monkeypatch.setattr(module, "advance_commit", commit_by_counting)
     assert " commits entry 2 of term 1 in term 2" in violation_of("timeout command")
+
+
+@pytest.mark.pure
+def test_entries_that_are_not_on_disk_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a conflict, the entries that replace the dropped ones count as written at once."""
+    monkeypatch.setattr(State, "cut_after", keeps_the_durable_index)
+    assert " takes entry 2 of term 2 to be on its disk" in violation_of("timeout command")
 
 
 @pytest.mark.slow

@@ -42,6 +42,7 @@ from raftline_testing.interleave.wires import Wire, connected
 
 ELECTION_MS, HEARTBEAT_MS = 10_000_000, 500  # no node stands a second time
 PACE = Pace("slow", ELECTION_MS, 1, HEARTBEAT_MS)
+IDENTITY = "9f86d081884c7d65"
 FIRST_ELECTIONS_MS = {"s1": 10}  # s1 stands first; the others wait for a long time
 ROOM = 300  # bytes in flight: further ones wait at the sender
 
@@ -98,7 +99,7 @@ class Member(Server):
     ) -> None:
         self.said: list[str] = []
         console: Any = SimpleNamespace(say=self.said.append)
-        startup: Any = SimpleNamespace(name=name, is_private=False)
+        startup: Any = SimpleNamespace(name=name, is_private=False, level=LEVEL)
         super().__init__(startup, PACE, console, readings=ReadSettings())
         quiet: Any = SimpleNamespace(
             connected=lambda _: None,
@@ -117,7 +118,7 @@ class Member(Server):
             Membership(tuple(members), addresses=members),
             recovered.log,
             recovered.hard_state,
-            Options(ELECTION_MS, HEARTBEAT_MS, level=LEVEL),
+            Options(ELECTION_MS, HEARTBEAT_MS, level=LEVEL, cluster_if_new=IDENTITY),
             lambda: first_ms,
             self.clock.now_ms(),
             incarnation=len(name),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -19,6 +19,7 @@ import pytest
 from raftline.net.connections import connection as connections
 from raftline.net.connections import outgoing, shared_reader
 from raftline.net.connections.connection import Connection
+from raftline.net.connections.outgoing import Outgoing
 from raftline.net.connections.shared_reader import SharedReader
 from raftline.net.protocol import outgoing_protocol, server_protocol
 from raftline.net.protocol.host import Batch
@@ -115,6 +116,19 @@ def clients_ask(kind: type[SharedReader] = SharedReader) -> None:
     scene.reader.close()
 
 
+def clients_send_far_ahead() -> None:
+    """A client sends without reading, and is read again after each reply that makes room."""
+    with mock.patch.object(outgoing_protocol, "BATCHES_MAX", 1):
+        clients_ask()
+
+
+def look_before_the_note(out: Outgoing, tell: Callable[[], None]) -> bool:
+    """Miss the room that comes in between."""
+    is_full = out.is_full()
+    out._tell = tell
+    return is_full
+
+
 class TwoReaders(SharedReader):
     """Gives a connection its thread back and goes on reading for it."""
 
@@ -125,6 +139,19 @@ class TwoReaders(SharedReader):
 @seeds(40, 6_000)
 def test_replies_are_in_order_whoever_reads(seeds: range) -> None:
     check_interleavings(clients_ask, seeds, LINES)
+
+
+@seeds(150, 20_000)
+def test_a_client_far_ahead_is_read_again_after_replies(seeds: range) -> None:
+    """The real two halves meet: the reader that asks for room, and the thread that makes it."""
+    check_interleavings(clients_send_far_ahead, seeds, LINES)
+
+
+@pytest.mark.slow
+@pytest.mark.pure
+def test_room_between_the_look_and_the_note_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Outgoing, "tell_of_room", look_before_the_note)
+    assert first_failure(clients_send_far_ahead, range(190, 200), LINES) is not None
 
 
 @pytest.mark.slow

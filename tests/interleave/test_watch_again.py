@@ -59,7 +59,7 @@ ROOM = 60  # bytes that are on their way to a client
 REFUSED = "Sorry, you may not watch these keys."
 AMID_STEPS = 400
 USERS = (
-    "level 5",
+    "cluster 9f86d081884c7d65 level 1",
     f"user-add root {make_verifier('correct horse', ITERATIONS_LEAST)} admin",
     "user-add bob - reader",
 )

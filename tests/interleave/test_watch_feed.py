@@ -25,7 +25,7 @@ LINES = (watch_feed, watchers, outgoing, outgoing_protocol, watch_listing)
 COMMANDS = ("set a 1", "set b 1", "delete a", "set a 2", "set c 1", "delete b", "set a 3")
 ROOM = 40  # bytes that are on their way to a client: an event or two
 SETTLES_IN = 100  # tenths of a second, in which nobody else is slow
-FIRST = "level 3"
+FIRST = "cluster 9f86d081884c7d65 level 1"
 
 
 def states() -> list[dict[str, str]]:

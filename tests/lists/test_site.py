@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import subprocess
 import sys
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,9 @@ import raftline
 from raftline import aio, api, errors
 
 SITE = Path(__file__).resolve().parents[2] / "docs" / "site"
+CLASS = re.compile(
+    r"^\.\. (py:module|py:currentmodule|auto\w+):: (\S+)\n((?:   :.*\n)*)", re.MULTILINE
+)
 ENTRY = re.compile(r"^\.\. (py:module|py:currentmodule|auto\w+):: (\S+)$", re.MULTILINE)
 PAGE = '<html><body><h1 id="top">A page</h1>{}</body></html>'
 
@@ -30,6 +37,49 @@ def test_the_reference_lists_every_public_name_once() -> None:
     assert sorted(found["raftline.aio"]) == sorted(aio.__all__)
     assert sorted(found["raftline.api"]) == sorted(api.__all__)
     assert sorted(found["raftline.errors"]) == sorted(set(errors.__all__) - in_both)
+
+
+def classes_of_the_reference() -> Iterator[tuple[type, set[str] | None]]:
+    """Yield each class with the bases whose members it does not list; None if it lists those of no
+    base."""
+    module = ""
+    for kind, name, options in CLASS.findall((SITE / "reference.rst").read_text(encoding="utf-8")):
+        if kind.startswith("py:"):
+            module = name
+        elif kind == "autoclass" and ":members:" in options:
+            part, _, last = name.rpartition(".")
+            found = getattr(importlib.import_module(part or module), last)
+            stops = re.search(r":inherited-members:(.*)", options)
+            yield found, None if stops is None else set(stops[1].replace(",", " ").split())
+
+
+CLASSES = list(classes_of_the_reference())
+
+
+@pytest.mark.parametrize(("cls", "stops"), CLASSES)
+def test_the_reference_lists_inherited_members(cls: type, stops: set[str] | None) -> None:
+    """A base that a reader never sees has methods that the reader calls."""
+    own = {name for name in vars(cls) if not name.startswith("_")}
+    for base in cls.__mro__[1:]:
+        if not base.__module__.startswith("raftline") or base.__name__ in (stops or ()):
+            break
+        names = {name for name, what in vars(base).items() if name[0] != "_" and what.__doc__}
+        assert stops is not None or names <= own, f"{cls.__name__} lacks {names - own}"
+
+
+@pytest.mark.parametrize(("cls", "stops"), CLASSES)
+def test_methods_return_what_a_caller_gets(cls: type, stops: set[str] | None) -> None:
+    """Sphinx reads the annotations, `help` the signature."""
+    for name in dir(cls):
+        method = inspect.getattr_static(cls, name)
+        if name[0] == "_" or not inspect.isfunction(method):
+            continue
+        signature = inspect.signature(method).return_annotation
+        try:
+            hint = typing.get_type_hints(method).get("return", signature)
+        except NameError:
+            hint = signature  # as Sphinx does
+        assert not re.search(r"Call\[|Claiming|Steps|Generator", f"{signature} {hint}"), method
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,11 @@ from raftline.clients.requests.conversation import Client
 from raftline.common.config import ConfigError
 from raftline.storage.disk import EXIT_DISK, EXIT_FILES
 from raftline.storage.folder import Folder
+from raftline.storage.snapshot_lines import spell_snapshot
 from raftline.tools.node_files.backup import _fetch, of_node, restore
 from raftline.tools.node_files.fsck import fsck
 from raftline_testing.files.node_files import boot, vote, write
+from tests.core.state.test_users import Machine
 from tests.tools.test_fsck import COMPACTED
 
 EARLIER = "9f86d081884c7d65"  # the identity of the cluster that is backed up
@@ -187,11 +189,11 @@ def test_a_restored_cluster_has_an_identity_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     manager, _ = boot(Folder(tmp_path / "logs"))
     vote(manager, 1, "s1")
-    write(manager, 1, 1, "noop", f"level 4 cluster {EARLIER}", "set a 1")
+    write(manager, 1, 1, "noop", f"cluster {EARLIER} level 1", "set a 1")
     manager.close()
     backup, members = str(tmp_path / "backup.txt"), ["s1=localhost:10000,s2=localhost:10001"]
     assert of_node(tmp_path / "logs", "s1", backup) == 0
-    assert f" snapshot level 4 cluster {EARLIER} s1=" in Path(backup).read_text()
+    assert f" snapshot cluster {EARLIER} level 1 sum " in Path(backup).read_text()
     found = []
     for folder in ("new", "newer"):
         assert restore(backup, str(tmp_path / folder), members) == 0
@@ -211,8 +213,8 @@ def test_backup_and_restore_keep_what_is_known_of_each_key(
     (tmp_path / "logs").mkdir()
     manager, _ = boot(Folder(tmp_path / "logs"))
     vote(manager, 1, "s1")
-    commands: tuple[str, ...]
-    commands = ("set a 1", "level 3", "lease 10", "under lease-3 set b two words", "set c ")
+    commands: tuple[str, ...] = ("set a 1", "cluster 9f86d081884c7d65 level 1", "lease 10")
+    commands += ("under lease-3 set b two words", "set c ")
     commands += ("setex d 20 4", "expire a 30")
     write(manager, 1, 1, *commands)
     manager.close()
@@ -226,7 +228,7 @@ def test_backup_and_restore_keep_what_is_known_of_each_key(
     assert capsys.readouterr().out == f"{backup} is sound: {held}\n"
     restored, _ = boot(Folder(tmp_path / "new"), "s2")
     store = restored.store
-    assert (store.level, dict(store)) == (3, {"a": "1", "b": "two words", "c": "", "d": "4"})
+    assert (store.level, dict(store)) == (1, {"a": "1", "b": "two words", "c": "", "d": "4"})
     own = {"d": "own-6-20", "a": "own-7-30"}
     known = [(1, own["a"], ""), (4, "lease-3", ""), (5, "", ""), (6, own["d"], "")]
     assert [store.facts(key) for key in "abcd"] == known
@@ -299,6 +301,25 @@ def test_a_restore_tells_to_start_nodes_with_their_settings(
     file.write_bytes(COMPACTED["s1.state_machine"])
     assert restore(str(file), str(tmp_path / "new"), ["s1=localhost:1", "s2=192.0.2.12:2"]) == 0
     *_, first, second, last = capsys.readouterr().out.splitlines()
+    settings = "as before, with its settings for TLS and a secret"
+    assert first.startswith(f"start s1 {settings}: ")
     assert first.endswith(f" server s1 1 --dir {tmp_path / 'new'}")
-    assert second == "start s2 on 192.0.2.12, with its settings, from a copy of its files"
-    assert last.startswith("If the cluster had TLS, a secret or users, start the nodes with these")
+    assert second == f"start s2 on 192.0.2.12 {settings}, from a copy of its files"
+    assert last.startswith(
+        "If the cluster had TLS or a secret, start the nodes with these settings"
+    )
+    assert last.endswith(": without them a node lets in anyone who reaches it.")
+
+
+def test_a_restore_of_users_tells_that_they_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its nodes ask for a login at once, whatever they are started with."""
+    machine, file = Machine(), tmp_path / "backup.txt"
+    file.write_bytes(b"".join(spell_snapshot(machine.manager.freeze())))
+    assert restore(str(file), str(tmp_path / "new"), ["s1=localhost:1"]) == 0
+    users, last = capsys.readouterr().out.splitlines()[-2:]
+    assert (
+        users == "The 2 users are in the backup: each node asks for a login from its first start."
+    )
+    assert last.endswith(": without the secret, anyone who reaches a node can pose as a member.")

@@ -254,7 +254,14 @@ def test_a_backup_whose_lines_no_node_would_take_is_not_restored(
     file = tmp_path / "backup.txt"
     for lines, status in ((good, 0), ({**good, kind: odd[kind]}, EXIT_FILES)):
         state = MachineState(
-            5, 2, all_vote(MEMBERS), lines["sessions"], {}, level=3, leases=lines["leases"]
+            5,
+            2,
+            all_vote(MEMBERS),
+            lines["sessions"],
+            {},
+            level=1,
+            leases=lines["leases"],
+            cluster="9f86d081884c7d65",
         )
         file.write_bytes(b"".join(spell_snapshot(state)))
         new = tmp_path / f"new-{status}"
@@ -295,7 +302,7 @@ def test_files_that_can_only_be_read_are_checked_and_backed_up(
     monkeypatch.setattr(os, "open", refuses)
     assert fsck(["s1"], str(folder), repairs=False, as_json=False) == 0
     assert of_node(folder, "s1", str(tmp_path / "file")) == 0
-    assert capsys.readouterr().out.startswith("s1: sound: term 5, entries 1-5\n")
+    assert capsys.readouterr().out.startswith("s1: sound: term 5, entries 1-5, sum ")
     held = Folder(folder)
     if has_lock:
         monkeypatch.undo()

@@ -16,7 +16,7 @@ from raftline.common.process.wakeup import no_pause
 from raftline.net import state_copies
 from raftline.net.state_copies import BackupFailed, BackupFile, Backups
 from raftline.raft.membership import all_vote
-from raftline.storage.disk import HalfApplied
+from raftline.storage.disk import StateRefused
 from raftline.storage.snapshot_lines import MachineState, SnapshotReader, spell_snapshot
 from raftline.tools.node_files import recover
 from raftline.tools.node_files.fsck import Bar
@@ -24,6 +24,7 @@ from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import BACKUP_S, BACKUPS
 from raftline.wire.protocol import ProtocolError
+from raftline.wire.refusal import HALF_APPLIED
 from raftline_testing.files.node_files import MEMBERS
 
 
@@ -98,11 +99,11 @@ def test_a_backup_too_many_is_refused_until_one_has_ended(tmp_path: Path) -> Non
 
 def test_a_backup_that_fails_takes_no_place(tmp_path: Path) -> None:
     def fail() -> MachineState:
-        raise HalfApplied("an entry failed")
+        raise StateRefused(HALF_APPLIED)
 
     room = all_fit()
     for _ in range(BACKUPS + 1):
-        with pytest.raises(HalfApplied):
+        with pytest.raises(StateRefused):
             room.make(str(tmp_path), fail)
 
 

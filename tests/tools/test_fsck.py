@@ -132,7 +132,7 @@ DAMAGES = {
         False,
     ),
     "a newer version's storage": (
-        {"s1.storage": storage_file(5, "s2", (5, 2), "whole level 99")},
+        {"s1.storage": storage_file(5, "s2", (5, 2), "whole cluster - level 99")},
         "s1.storage: the files of s1 are of level 99, and this build of raftline knows levels up",
         Cure.NONE,
         False,
@@ -335,7 +335,7 @@ def test_a_file_that_cannot_be_read_leaves_out_no_other_node(
     (folders[0] / "s1.log").mkdir()  # no rights keep root from a file
     assert fsck(list(map(str, folders)), None, repairs=False, as_json=False) == 3
     said = capsys.readouterr()
-    sound = "sound: term 5, entries 1-5"
+    sound = "sound: term 5, entries 1-5, sum c4a6b6da"
     assert said.out.splitlines() == [f"s2: {sound}", f"s1: {sound}", f"s2: {sound}"]
     unread = f"raftline: {folders[0] / 's1.log'}: cannot be read: Is a directory. "
     assert said.err.startswith(unread)
@@ -395,8 +395,8 @@ OF_OTHERS = [
     storage_file(5, name="s2"),
     storage_file(1, mark=(2, 1)),
     storage_file(5, "s2", (7, 5)),
-    storage_file(5, "s2", (5, 2), "whole level 4 cluster 9f86d081884c7d65"),
-    storage_file(5, "s2", (5, 2), "whole level 99"),
+    storage_file(5, "s2", (5, 2), "whole cluster 9f86d081884c7d65 level 1"),
+    storage_file(5, "s2", (5, 2), "whole cluster - level 99"),
 ]
 
 

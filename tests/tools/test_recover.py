@@ -19,20 +19,28 @@ from raftline.common.process.wakeup import no_pause
 from raftline.logmanager import LogManager
 from raftline.node.program.startup import check_member
 from raftline.raft.effects import Effects
-from raftline.raft.levels import IDENTIFIED, spell
+from raftline.raft.levels import LOWEST, spell
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import Configurations
 from raftline.raft.node import node_from_disk
 from raftline.raft.node_view import NodeView
 from raftline.raft.state import Options
-from raftline.state.sessions import ERA_TERMS
+from raftline.state.sessions import ERA_MAX, ERA_TERMS
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
 from raftline.storage.start_plan import read_plan
 from raftline.tools.node_files.fsck import fsck
 from raftline.tools.node_files.recover import recover, take_over
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
-from raftline_testing.files.node_files import THIRD, boot, entries, log_file, vote, write
+from raftline_testing.files.node_files import (
+    THIRD,
+    boot,
+    entries,
+    log_file,
+    storage_file,
+    vote,
+    write,
+)
 from tests.tools.test_fsck import COMPACTED, DAMAGES, WHOLE
 
 
@@ -56,6 +64,18 @@ def test_a_survivor_without_its_log_goes_on_from_its_snapshot(
     assert not recovered.recovering
 
 
+@pytest.mark.parametrize(("term", "warns"), [(5, False), (ERA_MAX * ERA_TERMS, True)])
+def test_a_recovery_warns_if_no_era_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], term: int, warns: bool
+) -> None:
+    """A forged term within the limit of a leap reaches the last era in one step."""
+    for name, content in (WHOLE | {"s1.storage": storage_file(term, "s2", (5, 2))}).items():
+        (tmp_path / name).write_bytes(content)
+    assert recover(str(tmp_path), "s1", confirmed=True) == 0
+    warning = "fencing tokens and names of sessions may come again"
+    assert (warning in capsys.readouterr().err) == warns
+
+
 def test_a_second_recovery_changes_nothing_and_reports_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,7 +88,7 @@ def test_a_second_recovery_changes_nothing_and_reports_it(
     assert recover(str(tmp_path), "s1", confirmed=True) == 0
     said = capsys.readouterr().out
     assert said.startswith("s1 is already the only member, with entries up to 6.")
-    assert "Nothing was changed. Start it: raftline server s1 " in said
+    assert "Nothing was changed. Start it as before, with its settings: raftline server s1 " in said
     assert said.count("\n") == 1
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
 
@@ -83,7 +103,7 @@ def test_a_survivor_goes_on_at_the_address_that_its_own_file_has(
     (tmp_path / FILE_NAME).write_text("s1 h 7\n")
     assert recover(str(tmp_path), "s1", confirmed=True) == 0
     said = capsys.readouterr().out
-    assert f"Start it: raftline server s1 7 --dir {tmp_path}\n" in said
+    assert f"with its settings: raftline server s1 7 --dir {tmp_path}\n" in said
     assert "--join h:7, and without old files. If the cluster has users, an admin adds it" in said
     assert b" members s1=h:7,voter\n" in (tmp_path / "s1.log").read_bytes()
 
@@ -181,9 +201,9 @@ def identified(*, has_snapshot: bool) -> MemoryFolder:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 1, "s1")
-    commands = ["noop", spell(IDENTIFIED, EARLIER), "set a 1"]
+    commands = ["noop", spell(LOWEST, EARLIER), "set a 1"]
     write(manager, 1, 1, *commands)
-    manager.persist([Effects(level=IDENTIFIED, cluster=EARLIER)])
+    manager.persist([Effects(level=LOWEST, cluster=EARLIER)])
     manager.apply(entries(1, 1, *commands))
     if has_snapshot:
         publish(manager)
@@ -228,7 +248,7 @@ def start(folder: MemoryFolder) -> NodeView:
     manager.close()
     if found.not_ours:
         raise FilesRefused(found.not_ours)
-    options = Options(level=IDENTIFIED)
+    options = Options(level=LOWEST)
     node = node_from_disk(
         "s1", found.members, found.log, found.hard_state, options, lambda: 1, 0,
         snapshot=found.snapshot, level=found.level, base_cluster=found.base_cluster,

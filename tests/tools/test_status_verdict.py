@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raftline.clients.requests.node_connection import OutcomeUnknown, Unreachable
+from raftline.clients.requests.node_connection import NotLeader, OutcomeUnknown, Unreachable
 from raftline.clients.terminal.options import ClientAccess
 from raftline.common.address import Address
 from raftline.tools.status import status_report
@@ -125,6 +125,8 @@ LOST: dict[str, Any] = {"lost_files": ["s3.log"]}
     [
         ([leads(), says("s2"), says("s3", **DISK)],
          "s1 leads term 3: 2 of 3 voters follow; none may fail; s3 has a disk that hangs"),
+        ([leads(differs={"s3": 17}), says("s2"), says("s3")],
+         "s1 leads term 3: 2 of 3 voters follow; none may fail; s3 differs from the others"),
         ([leads(**DISK), says("s2"), says("s3")],
          "s1 leads term 3: 2 of 3 voters follow; none may fail; s1 has a disk that hangs"),
         ([leads(**FIVE), says("s2"), says("s3", **LOST), says("s4"), says("s5")],
@@ -220,27 +222,43 @@ def test_the_sentence_of_an_unknown_outcome_ends_before_that_of_a_look(
     )
 
 
+def test_a_request_at_a_leader_without_a_quorum_is_told_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full = {"refuses_entries": "disk"}
+    nodes = [leads(), says("s2", **full), says("s3", **full)]
+    monkeypatch.setattr(status_report, "ask_all", lambda *_: nodes)
+    failure = NotLeader("I am not the leader. Last leader I heard from is: s1 (h:1)")
+    assert str(explained(failure, {}, ClientAccess())) == (
+        "s1 leads, but no quorum confirms its entries. Nothing was done; try again. See: status. "
+        "1 of 3 voters answers and can take entries, 2 are needed; s2, s3 have full disks, and "
+        "take no entries."
+    )
+
+
 def shut(name: str, word: str = "no login") -> NodeStatus:
     return NodeStatus(name, Address("h", 1), None, "long words", word)
 
 
 @pytest.mark.parametrize(
-    ("nodes", "text"),
+    ("nodes", "text", "status"),
     [
         ([shut("s1"), shut("s2"), shut("s3")],
-         "can't tell whether a leader serves: no login at s1, s2, s3; 3 of 3 voters answer"),
+         "can't tell whether a leader serves: no login at s1, s2, s3; 3 of 3 voters answer", 5),
         ([says("s1"), shut("s2", "bad certificate"), shut("s3")],
          "can't tell whether a leader serves: bad certificate at s2; no login at s3; 3 of 3 voters "
-         "answer"),
+         "answer", 5),
         ([leads(), shut("s2", "no TLS"), silent("s3")],
-         "can't tell whether a leader serves: no TLS at s2; 2 of 3 voters answer"),
+         "can't tell whether a leader serves: no TLS at s2; 2 of 3 voters answer", 8),
         ([says("s1", leader="s3"), says("s2"), shut("s3")],
-         "can't tell whether a leader serves: no login at s3; 3 of 3 voters answer"),
+         "can't tell whether a leader serves: no login at s3; 3 of 3 voters answer", 5),
     ],
 )  # fmt: skip
-def test_a_voter_that_let_nobody_in_may_lead(nodes: list[NodeStatus], text: str) -> None:
+def test_a_voter_that_let_nobody_in_may_lead(
+    nodes: list[NodeStatus], text: str, status: int
+) -> None:
     assert verdict(nodes)[:2] == (None, text)
-    assert verdict(nodes).exit_status == 5
+    assert verdict(nodes).exit_status == status
 
 
 def test_where_nobody_answers_status_ends_as_each_other_command_does() -> None:

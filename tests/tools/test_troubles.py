@@ -17,7 +17,7 @@ import pytest
 import raftline
 from raftline.tools.node_files import certs
 from raftline.tools.status import status, status_report
-from raftline.wire.refusal import NO_LEADER, TLS_ONLY
+from raftline.wire.refusal import NO_LEADER, NO_USERS_YET, TLS_ONLY
 from raftline_testing.doubles import certificates, in_process
 from raftline_testing.doubles.scripted_node import free_port, scripted_nodes
 
@@ -25,6 +25,7 @@ from raftline_testing.doubles.scripted_node import free_port, scripted_nodes
 WAITED_S: Mapping[str, float] = {
     "hangs": 0.3,
     "no quorum": 0.3,
+    "no users yet": 0.3,
     "no node": 0.3,
     "no such host": 0.3,
 }
@@ -62,22 +63,24 @@ TROUBLES = (
     Trouble("no login", "a client without a login may not ", "Log in: --user USER", 5,
             "no login", raftline.NotAllowed),
     Trouble("wrong password", "the login failed: the name or the password is wrong",
-            "Check --user, and the first line of --password-file", 5,
+            "Check --user, and the first line of --password-file", 6,
             "login failed", raftline.LoginFailed),
-    Trouble("plain text to TLS", "this port speaks TLS alone", "--tls-ca FILE", 5,
+    Trouble("no users yet", "this server does not know the users yet", "", 5,
+            "no users yet", raftline.Unreachable),
+    Trouble("plain text to TLS", "this port speaks TLS alone", "--tls-ca FILE", 8,
             "TLS alone", raftline.Refused),
-    Trouble("TLS to plain text", "it does not speak TLS here", "Leave out --tls-ca", 5,
+    Trouble("TLS to plain text", "it does not speak TLS here", "Leave out --tls-ca", 8,
             "no TLS", raftline.Unreachable),
-    Trouble("expired node", "certificate has expired", "raftline certs DIR --renew", 5,
+    Trouble("expired node", "certificate has expired", "raftline certs DIR --renew", 8,
             "bad certificate", raftline.Unreachable),
-    Trouble("other CA", "CERTIFICATE_VERIFY_FAILED", "--tls-ca FILE, or $RAFTLINE_TLS_CA", 5,
+    Trouble("other CA", "CERTIFICATE_VERIFY_FAILED", "--tls-ca FILE, or $RAFTLINE_TLS_CA", 8,
             "bad certificate", raftline.Unreachable),
-    Trouble("other host", "certificate is not valid for", "--tls-server-name HOST", 5,
+    Trouble("other host", "certificate is not valid for", "--tls-server-name HOST", 8,
             "bad certificate", raftline.Unreachable),
     Trouble("expired client", "the certificate of this client has expired",
-            "raftline certs DIR --renew", 5, "certificate refused", raftline.Unreachable),
+            "raftline certs DIR --renew", 8, "certificate refused", raftline.Unreachable),
     Trouble("early client", "the certificate of this client is not valid, or not yet, by the clock",
-            "Compare that clock", 5, "certificate refused", raftline.Unreachable),
+            "Compare that clock", 8, "certificate refused", raftline.Unreachable),
     Trouble("no such host", "no such host: nowhere.invalid", "Check how it is spelled", 5,
             "no such host", raftline.Unreachable),
     Trouble("no node", "nothing listens on ", "Start one with raftline up", 5,
@@ -180,6 +183,7 @@ def troubled(wrong: str, made: Path, folder: Path) -> Iterator[tuple[str, dict[s
     ports: Mapping[str, Callable[[], contextlib.AbstractContextManager[int]]] = {
         "no login": lambda: refusing(NO_LOGIN),
         "wrong password": lambda: refusing(WRONG),
+        "no users yet": lambda: refusing(NO_USERS_YET.sentence),
         "plain text to TLS": lambda: refusing(TLS_ONLY.sentence),
         "TLS to plain text": lambda: refusing("what is this?"),
         "expired node": lambda: tls_listener(made, "expired"),
@@ -190,7 +194,8 @@ def troubled(wrong: str, made: Path, folder: Path) -> Iterator[tuple[str, dict[s
         "hangs": hanging,
     }
     environment = {
-        "wrong password": ann, "TLS to plain text": ca, "expired node": ca, "other CA": other,
+        "wrong password": ann, "no users yet": ann, "TLS to plain text": ca, "expired node": ca,
+        "other CA": other,
         "other host": ca | {"RAFTLINE_TLS_SERVER_NAME": "h9.example.org"},
         "expired client": ca | old, "early client": ca | early,
     }.get(wrong, {})  # fmt: skip

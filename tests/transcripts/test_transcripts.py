@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline_testing.doubles.saved_page import held
+from raftline_testing.doubles.saved_page import changed_run, held
 from raftline_testing.transcripts.draw import collected, title_of
 from raftline_testing.transcripts.player import TranscriptError, perform
 from raftline_testing.virtual.drawing import FOLDER, save_picture
@@ -35,7 +35,19 @@ def test_a_saved_page_shows_what_happens_today(path: Path) -> None:
     collector, problem = collected(path.read_text(encoding="utf-8"))
     saved = path.with_suffix(".html").read_text(encoding="utf-8")
     assert not problem
-    assert held(saved) == held(collector.page(title_of(path))), "make -C docs learn"
+    assert changed_run(saved, collector.page(title_of(path))) == ""
+
+
+def test_another_run_than_the_saved_one_is_first_to_be_explained() -> None:
+    """Its message does not invite to accept what may be a fault."""
+    saved, now = (
+        collected(f"# A title.\n> start s1 s2 s3\n> settle {wait}ms\n")[0].page("a title")
+        for wait in (20, 300)
+    )
+    assert changed_run(saved, saved) == ""
+    said = changed_run(saved, now)
+    assert said.startswith("the run is another one than the page shows: it was ")
+    assert said.index("First find the rule") < said.index("make -C docs learn")
 
 
 def test_a_page_has_the_comments_of_its_transcript_as_a_story() -> None:

@@ -45,6 +45,7 @@ def plan_of(chance: random.Random) -> Plan:
         apply_max=4096,
         spares=chance.choice([0, 1]),
         late_starts=0,
+        long_ms=0,
         slow_entries=False,
         by_hand=0,
         restarts_differ=0,

@@ -1,22 +1,31 @@
-"""Disks that hang or are slow, files that vanish, go back or are another cluster's, and crowds."""
+"""Disks that hang or are slow, files that vanish, go back or are another cluster's, crowds, and
+disks that are lost before all members have run."""
 
 from __future__ import annotations
 
 import pytest
 
+from raftline import logmanager
+from raftline.storage.lost_files import FileState, Found, Identity, compare
 from raftline_testing.runner.at_night import at_night
-from raftline_testing.virtual.seeds import counts_of
-from raftline_testing.virtual.world.plan import RARE_FAULTS
+from raftline_testing.virtual.nodes import simulated_node
+from raftline_testing.virtual.seeds import counts_of, first_failure
+from raftline_testing.virtual.world.plan import NEWEST_FAULTS, RARE_FAULTS
 
+KINDS = RARE_FAULTS + NEWEST_FAULTS
 # The first seed of each fault finds the code without its mend: docs/develop/testing.md.
 SEEDS = {
     "hung disk": (8, 2, 5, 7),
-    "slow syncs": (46,),
-    "gone log": (29,),
-    "older files": (16,),
+    "slow syncs": (104,),
+    "gone log": (30,),
+    "older files": (8,),
     "foreign files": (5, 7, 27),
     "crowd": (2, 9, 16),
-    "leap": (0, 45),
+    "wipe at birth": (5, 16),
+    "leap": (8, 5),
+    "full beside": (1, 48),
+    "hung majority": (0, 15),
+    "hung candidate": (7, 12),
 }
 EFFECTS = {
     "hung disk": "disks that hang",
@@ -25,18 +34,46 @@ EFFECTS = {
     "older files": "older files put back",
     "foreign files": "foreign files",
     "crowd": "lines sent at once",
+    "wipe at birth": "clusters that began again",
     "leap": "terms forged",
+    "full beside": "snapshots not taken",
+    "hung majority": "reads judged under hung disks",
+    "hung candidate": "candidates whose disk hangs",
 }
 
 
-@pytest.mark.parametrize("kind", RARE_FAULTS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_cluster_comes_through_rare_faults(kind: str) -> None:
     for seed in SEEDS[kind]:
         counts = counts_of(seed, 1, faults=[kind])
         assert counts[EFFECTS[kind]] > 0, f"seed {seed} has nothing of {kind}"
 
 
-@pytest.mark.parametrize("kind", RARE_FAULTS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("first", "count"), at_night((0, 100)))
 def test_many_schedules_come_through_rare_faults(kind: str, first: int, count: int) -> None:
     assert counts_of(first, count, faults=[kind])[EFFECTS[kind]] > 0
+
+
+def blind_to_appends(found: Found | None, ours: Identity, size: int) -> FileState:
+    state = compare(found, ours, size)
+    return FileState.WHOLE if state is FileState.LONGER else state
+
+
+@pytest.mark.slow
+@pytest.mark.pure  # a function of a compiled module can't be replaced
+def test_a_log_that_another_program_extends_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logmanager, "compare", blind_to_appends)
+    assert "has no log for" in first_failure(SEEDS["gone log"], faults=["gone log"])
+
+
+@pytest.mark.slow
+@pytest.mark.pure
+def test_clusters_without_identities_are_found_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulated_node, "is_foreign", lambda mine, theirs: False)
+    assert first_failure(SEEDS["wipe at birth"], faults=["wipe at birth"])
+
+
+def test_schedule_ends_where_a_second_cluster_begins() -> None:
+    counts = counts_of(5, 1, faults=["wipe at birth"])
+    assert counts["clusters that began again"] == counts["wipes at birth"] == 1

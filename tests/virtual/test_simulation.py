@@ -263,6 +263,25 @@ def test_a_retry_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPa
     assert re.search("client|dealer", first_failure(range(1, 20)))
 
 
+def test_a_member_added_again_is_not_accused_of_a_loss() -> None:
+    """Answers that it sent as a newcomer arrive after its removal and its return."""
+    assert not first_failure([39], faults=["older files"])
+
+
+@pytest.mark.pure
+def test_entries_that_are_not_on_disk_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a conflict, a server counts entries as durable that a power cut would take."""
+    cut_after = State.cut_after
+
+    def keeps_the_durable_index(state: State, index: int) -> None:
+        durable_index = state.durable_index
+        cut_after(state, index)
+        state.durable_index = durable_index
+
+    monkeypatch.setattr(State, "cut_after", keeps_the_durable_index)
+    assert re.search("takes entry .* to be on its disk", first_failure((8, 10)))
+
+
 @pytest.mark.slow
 @pytest.mark.pure
 def test_a_change_that_only_the_new_voters_decide_is_noticed(

@@ -26,7 +26,6 @@ MOMENTARY = {
     "NUMBER": r"\d+",
     "SECONDS": r"[0-9.]+",
     "NODE": r"s\d",
-    "IDENTITY": r"[0-9a-f]{16}",
 }
 MORE = "…"  # any lines of ours, or none
 
@@ -114,7 +113,7 @@ GiveEntriesAfterIndex 9
 Sending message
 Last log: 9 5 get d
 …
-Last log: 13 7 level 5 cluster IDENTITY""",
+Last log: 12 7 noop""",
         "a follower that stands": """\
 [*] Lost the connection to leader s1
 …

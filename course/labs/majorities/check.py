@@ -428,7 +428,7 @@ def played() -> Iterator[Row]:
     """Start a node of three whose peers are never started: this program plays them."""
     place = Loopback(NAMES[:3])
     try:
-        place.nodes["Node1"].start()
+        place.nodes["Node1"].start("--new")
         yield from by_hand(place)
     finally:
         place.close()

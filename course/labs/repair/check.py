@@ -169,10 +169,10 @@ def check_door() -> None:
         cluster.lab.say = lambda _: None
         # a node that has voted isn't a newcomer, which must catch up first
         for name in ("node2", "node3"):
-            cluster[name].start()
+            cluster[name].start("--new")
             assert cluster.lab.vote(name, "node1", 1, 0, 0) is True
             cluster[name].kill()
-        cluster["node1"].start()
+        cluster["node1"].start("--new")
         server = Gateway(calls_of(cluster.lab, "node1"), 0)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         door = ServerProxy(f"http://localhost:{server.server_address[1]}/", allow_none=True)

@@ -98,7 +98,6 @@ _TABLE: list[tuple[re.Pattern[str], Say]] = [
         (r"\[\*\] Heard from no leader: asking for PreVotes for term \d+", _nothing),
         (r"\[\*\] \w+ (?:gives|denies) its PreVote .*", _nothing),
         (r"\[\*\] Still no leader: .*", _nothing),
-        (r"votes: .* of .*", _nothing),  # the table also says so
         (r"\[\*\] Starting election\.\.\.", _stands),
         (
             r"\[\*\] \w+ gives its vote to (\w+) for term (\d+)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from raftline.clients.requests import line_connection
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -76,7 +78,15 @@ class Scene:
             peer.listen()
         self.transcript.act(f"{ME} starts")
         self.node.start()
+        self.show_no_history()
         return self
+
+    def show_no_history(self) -> None:
+        """Ask for PreVotes as each peer, without entries: a node of raftline that begins without
+        files votes once all members have shown that. Any other node may refuse the line."""
+        for name in self.peers:
+            with contextlib.suppress(OSError):
+                line_connection.ask(self.node.port, f"{name}@PreVote 1-0-0", self.patience_s)
 
     def kill(self) -> None:
         """End the node by kill -9."""

@@ -20,11 +20,11 @@ from raftline.common.process.console import LINE_CHARACTERS_MAX
 from raftline.net.protocol.host import Batch
 from raftline.raft import levels
 from raftline.raft.effects import Effects
-from raftline.raft.election import NOOP
 from raftline.raft.log import Entry
 from raftline.raft.membership import PREFIX
 from raftline.raft.node_view import NodeView
 from raftline.raft.roles import Role
+from raftline.raft.upgrade import NOOP
 from raftline.wire.commands.command_table import Request, read_request
 from raftline.wire.protocol import ProtocolError, unescape
 from raftline.wire.refusal import Refusal, error, outcome_unknown

@@ -31,7 +31,15 @@ FAILS = {
 
 def graded(sources: Path, *options: str) -> list[dict[str, object]]:
     """Return the verdicts on a node built from these sources."""
-    node = [sys.executable, str(sources / "server.py"), "{name}", "{port}", "--dir", "{dir}"]
+    node = [
+        sys.executable,
+        str(sources / "server.py"),
+        "{name}",
+        "{port}",
+        "--dir",
+        "{dir}",
+        "--floor",
+    ]
     command = [sys.executable, "-m", "raftline", "conform", "--json", *options, "--", *node]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert ran.returncode in (0, 1), ran.stderr

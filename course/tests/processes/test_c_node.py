@@ -78,10 +78,11 @@ class CNode(NodeProcess):
 
 
 class MixedCluster(LinkedCluster):
-    """These programs, then nodes of raftline; the network keeps the lines that it carries."""
+    """These programs, which announce no level, then nodes of raftline; the network keeps the lines
+    that it carries."""
 
     def __init__(self, folder: Path, programs: Sequence[Path | Sequence[str]], others: int) -> None:
-        super().__init__(folder, len(programs) + others)
+        super().__init__(folder, len(programs) + others, "--floor")
         self.said: set[tuple[str, str]] = set()  # a line, and the one who said it
         self.network.close()
         ports = {node.name: node.port for node in self.nodes}
@@ -198,7 +199,9 @@ def _judged(binary: Path, *words: str) -> subprocess.CompletedProcess[str]:
 )
 @pytest.mark.timeout(JUDGED_S)
 def test_it_passes_the_first_four_levels(binary: Path, is_mixed: bool) -> None:
-    others = f"{sys.executable} {ROOT / 'src' / 'server.py'} {{name}} {{port}} --dir {{dir}}"
+    others = (
+        f"{sys.executable} {ROOT / 'src' / 'server.py'} {{name}} {{port}} --dir {{dir}} --floor"
+    )
     done = _judged(binary, "--level", "1-4", *(["--with", others] if is_mixed else []))
     assert done.returncode == 0, done.stdout
     assert done.stdout.endswith("all passed\n")

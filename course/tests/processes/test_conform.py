@@ -36,7 +36,7 @@ from raftline_course.conform.verdicts import Failed
 from raftline_course.grading.isolation import sandbox
 
 ROOT = Path(__file__).parents[3]
-NODE = ["{name}", "{port}", "--dir", "{dir}"]
+NODE = ["{name}", "{port}", "--dir", "{dir}", "--floor"]
 
 
 def conform(
@@ -430,7 +430,7 @@ def test_each_bug_of_the_labs_has_its_check_and_its_row_on_the_page() -> None:
 
 def test_another_program_may_be_the_other_nodes_of_a_cluster() -> None:
     """Here it is raftline again, by another command."""
-    node = f"{sys.executable} {ROOT / 'src' / 'server.py'} {{name}} {{port}} --dir {{dir}}"
+    node = f"{sys.executable} {ROOT / 'src' / 'server.py'} {{name}} {{port}} --dir {{dir}} --floor"
     done = conform("--only", "leaders-killed", "--with", f"{node} --reads log")
     assert done.returncode == 0, done.stdout
 

@@ -110,8 +110,8 @@ def test_each_bug_loses_points_in_the_milestone_that_is_about_it(number: int) ->
     ],
 )  # fmt: skip
 def test_a_schedule_finds_what_messages_show(number: int, code: str, says: str) -> None:
-    found = marks(hostile(code), number, 6)
-    assert found.schedules_passed < 6
+    found = marks(hostile(code), number, 12)
+    assert found.schedules_passed < 12
     assert says in " ".join(found.failures)
 
 

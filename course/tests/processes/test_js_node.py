@@ -60,7 +60,9 @@ def test_it_passes_a_slice_of_the_first_five_levels() -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize("is_mixed", [False, True], ids=["alone", "beside-raftline"])
 def test_it_passes_the_first_five_levels(is_mixed: bool) -> None:
-    others = f"{sys.executable} {ROOT / 'src' / 'server.py'} {{name}} {{port}} --dir {{dir}}"
+    others = (
+        f"{sys.executable} {ROOT / 'src' / 'server.py'} {{name}} {{port}} --dir {{dir}} --floor"
+    )
     done = _judged(SOURCE, "--level", "1-5", *(["--with", others] if is_mixed else []))
     assert done.returncode == 0, done.stdout
 

@@ -42,7 +42,7 @@ def controller(base: Any) -> Any:
     class RaftlineController(base):  # type: ignore[misc]
         def _start(self) -> _Nodes:
             cluster = Cluster(Path(self._work_directory), 3).start()
-            eventually(lambda: all(n.status().get("level", 0) >= 2 for n in cluster.nodes), "level")
+            eventually(lambda: all(n.status().get("level") for n in cluster.nodes), "level")
             at = ",".join(f"localhost:{node.port}" for node in cluster.nodes)
             os.environ["PATRONI_RAFTLINE_HOSTS"] = at
             self._kv = raftline.connect(at, timeout=30)

@@ -370,7 +370,7 @@ def test_a_member_logs_in_as_a_writer_of_its_own_keys(store: Store, tmp_path: Pa
         one = store("p1", raftline=section)
 
         def leads_at_last() -> bool:
-            with contextlib.suppress(RaftlineError):  # until the node is at level 3
+            with contextlib.suppress(RaftlineError):  # until the node is at level 1
                 return one.attempt_to_acquire_leader()
             return False
 

@@ -33,7 +33,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Members]:
         Cluster(tmp_path_factory.mktemp("nodes"), 3) as nodes,
     ):
         nodes.start()
-        eventually(lambda: all(node.status().get("level", 0) >= 2 for node in nodes.nodes), "level")
+        eventually(lambda: all(node.status().get("level") for node in nodes.nodes), "level")
         them = Members(folder, nodes)
         try:
             for member in them.all:

@@ -14,6 +14,8 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 from ...common.address import Address
 from ...wire.commands.command_table import row_of
@@ -21,7 +23,7 @@ from ...wire.replies.replies import Reply
 from ..requests.addresses import Addresses
 from ..requests.client_login import Credentials, exchange
 from ..requests.client_tls import ClientTls
-from ..requests.conversation import Client
+from ..requests.conversation import PARTS_OF_LEADER, Client
 from ..requests.health import SILENCE_S, ClientHealth
 from ..requests.node_connection import (
     CONNECT_TIMEOUT_S,
@@ -45,6 +47,7 @@ from ..requests.search import (
     Connected,
     NodeTurns,
     Pause,
+    Search,
     SearchStep,
     check_shared,
     lost,
@@ -55,6 +58,10 @@ from ..requests.search import (
 from ..requests.steps import carry_out_awaiting
 from .line_protocol import ends_within, reach
 from .link import Link
+
+# The connection, the line and the awaited reply, at each node where a request is still in flight.
+InFlight = dict[Address, tuple[Link, bytes, asyncio.Future[Reply]]]
+Kind = TypeVar("Kind")
 
 
 class NotSent(Exception):
@@ -98,12 +105,25 @@ class AioAsker:
         check_shared(command)
         deadline = Deadline(timeout_s, attempt_s=timeout_s / PARTS)
         steps = search(self._nodes, self._sessions, self.name, command, deadline)
-        return text_of(await carry_out_awaiting(steps, self._do))
+        return text_of(await self._carry_out(steps))
+
+    async def _carry_out(self, steps: Search[Kind]) -> Kind:
+        in_flight: InFlight = {}
+        try:
+            return await carry_out_awaiting(steps, partial(self._do, in_flight))
+        finally:
+            for link, _, future in in_flight.values():
+                link.holders -= 1
+                if _may_arrive(future):
+                    future.cancel()
+                link.give_up(2 * self.timeout_s / PARTS)
 
     def apart(self, timeout_s: float) -> Client:
         """Return a client with its own connection, for use by one thread. The caller closes it."""
         self.check_place()
         first, *others = self.addresses.known
+        addresses = Addresses(self.addresses.known)  # another thread uses the shared ones
+        addresses.cluster = self.addresses.cluster
         return Client(
             *first,
             self.name,
@@ -112,6 +132,7 @@ class AioAsker:
             also=others,
             credentials=self.credentials,
             tls=self.tls,
+            addresses=addresses,
         )
 
     async def request_together(
@@ -126,7 +147,7 @@ class AioAsker:
             deadline = Deadline(timeout_s, attempt_s=timeout_s / PARTS)
             opening = session_with_room(self._nodes, self._sessions, self.name, deadline)
             try:
-                await carry_out_awaiting(opening, self._do)  # otherwise its waiters might overtake
+                await self._carry_out(opening)  # otherwise its waiters might overtake
             except ClientError as error:
                 return [error, *(unsent(error) for _ in commands[1:])]
         left = iter(enumerate(commands))
@@ -153,6 +174,24 @@ class AioAsker:
         the selector of the event loop: a connection that it closes there gets no more bytes in the
         parent."""
         return self._process == os.getpid()
+
+    def outlived_its_loop(self) -> bool:
+        """Return whether the event loop of this client has been closed. Raises RuntimeError if the
+        client belongs to another loop that has not."""
+        if self._loop is None or self._loop is asyncio.get_running_loop():
+            return False
+        if not self._loop.is_closed():
+            raise RuntimeError("this client belongs to another event loop; close it there")
+        return True
+
+    def abandon(self) -> None:
+        """Hang up after the event loop of the connections was closed: they can't end any more."""
+        self.is_closed = True
+        links, self._link = (*self._old, self._link), None
+        self._old.clear()
+        for link in links:
+            if link is not None:
+                link.hang_up()
 
     def check_place(self) -> None:
         """Raise if no request can be sent: the client is closed, or this is another event loop or a
@@ -186,7 +225,7 @@ class AioAsker:
         self._link = None
         self._old.clear()
 
-    async def _do(self, step: SearchStep) -> Answer | Connected | None:
+    async def _do(self, in_flight: InFlight, step: SearchStep) -> Answer | Connected | None:
         if self.is_closed:
             return Closed("this client was closed")
         if isinstance(step, Pause):
@@ -197,13 +236,14 @@ class AioAsker:
             step.sessions.when_begun(started.set)
             await ends_within(started.wait(), step.seconds)
             return None
-        return await self._attempt(step)
+        return await self._attempt(in_flight, step)
 
-    async def _attempt(self, step: AskNode) -> Answer | Connected:
-        """Send a request to a node, and return its answer."""
+    async def _attempt(self, in_flight: InFlight, step: AskNode) -> Answer | Connected:
+        """Send a request to a node, or go on waiting for its reply; return its answer."""
         line = line_of(step.sender, step.command)
-        address, link, began_s = step.address, self._link, time.monotonic()
-        if link is None or not link.is_open or link.address != address:
+        address, began_s = step.address, time.monotonic()
+        link, future = self._awaited(in_flight, address, line)
+        if link is None:
             limit_s = min(step.limit_s, step.connect_s)
             try:
                 link = await self._connected(address, limit_s, step.others)
@@ -213,28 +253,54 @@ class AioAsker:
                 return unreachable(address, error, limit_s)
             if link.address != address:
                 return Connected(link.address)
-        spent_s = time.monotonic() - began_s
+        limit_s = max(LEAST_ATTEMPT_S, step.limit_s - (time.monotonic() - began_s))
+        until_s = asyncio.get_running_loop().time() + limit_s
         try:
-            return await self._exchange(link, line, max(LEAST_ATTEMPT_S, step.limit_s - spent_s))
+            future = future or await self._sent(link, line, limit_s)
+            return await _by(until_s, future)
         except NotSent:
             return Unreachable(f"{address.host} port {address.port} currently reads nothing.")
         except OSError as error:
-            return lost(step.command, address, error, step.limit_s)
+            failure = lost(step.command, address, error, step.limit_s)
+            if future is not None and (longer := link.await_longer(future)) is not None:
+                in_flight[address] = link, line, longer
+                link.holders += 1
+                failure._is_in_flight = True
+            return failure
 
-    async def _exchange(self, link: Link, line: bytes, limit_s: float) -> Reply:
-        loop = asyncio.get_running_loop()
-        sent_s = loop.time()
+    def _awaited(
+        self, in_flight: InFlight, address: Address, line: bytes
+    ) -> tuple[Link | None, asyncio.Future[Reply] | None]:
+        """Return the connection to a node, if there is one, and the reply that is awaited there, if
+        this line is in flight."""
+        link, sent, future = in_flight.pop(address, (None, b"", None))
+        if link is not None and future is not None:
+            link.holders -= 1
+            part_s = self.timeout_s / PARTS
+            link.end_if_dead(part_s, PARTS_OF_LEADER * part_s)
+            if _may_arrive(future) and sent == line:
+                self._use(link)
+                return link, future
+            future.cancel()
+        return self._at_hand(address), None
+
+    def _at_hand(self, address: Address) -> Link | None:
+        """Return an open connection to a node, or None. It may be an old one that still waits for
+        replies."""
+        for link in (self._link, *self._old):
+            if link is not None and link.is_open and link.address == address:
+                self._use(link)
+                return link
+        return None
+
+    async def _sent(self, link: Link, line: bytes, limit_s: float) -> asyncio.Future[Reply]:
         if link.is_full:
             await self._until_writable(link, limit_s)
-        future = link.send(line)
-        timer = loop.call_at(sent_s + limit_s, _expire, future)
-        try:
-            return await future
-        except TimeoutError:
-            link.give_up(2 * self.timeout_s / PARTS)
-            raise
-        finally:
-            timer.cancel()
+        return link.send(line)
+
+    async def _exchange(self, link: Link, line: bytes, limit_s: float) -> Reply:
+        until_s = asyncio.get_running_loop().time() + limit_s
+        return await _by(until_s, await self._sent(link, line, limit_s))
 
     async def _until_writable(self, link: Link, limit_s: float) -> None:
         """Wait until the node reads again.
@@ -249,7 +315,7 @@ class AioAsker:
         """Return the connection to a node, or to one of `others` if it was reached first. Tasks
         that need the same connection share the attempt."""
         task = self._connecting.get(address)
-        if task is None:
+        if task is None or task.done():  # done: its callback was interrupted
             task = asyncio.ensure_future(self._connect(address, others))
             self._connecting[address] = task
             task.add_done_callback(lambda done: self._connected_or_not(address, done))
@@ -267,20 +333,28 @@ class AioAsker:
 
     async def _connect(self, address: Address, others: Iterator[Address]) -> Link:
         def make(reached: Address) -> Link:
-            return Link(reached, self.name)
+            return Link(reached, self.name, self.addresses.cluster)
 
         link = await reach(address, make, self.tls, CONNECT_TIMEOUT_S, others)
         if self.credentials is not None:
             await self._log_in(link, self.credentials)
         if self.is_closed:  # it was made at the same moment
             link.close(ConnectionAbortedError("this client was closed"))
-        if self._link is not None and self._link.is_open:
-            before = self._link
+        self._use(link)
+        return link
+
+    def _use(self, link: Link) -> None:
+        """Make a connection the current one; the one before waits for its last replies."""
+        before = self._link
+        if before is link:
+            return
+        self._old.discard(link)
+        link.resume()
+        self._link = link
+        if before is not None and before.is_open:
             self._old.add(before)
             before.closed.add_done_callback(lambda _: self._old.discard(before))
             before.retire()
-        self._link = link
-        return link
 
     async def _log_in(self, link: Link, credentials: Credentials) -> None:
         """Log in on a connection that does not carry a request yet."""
@@ -319,6 +393,20 @@ async def take_steps(credentials: Credentials, answer_to: Callable[[str], Awaita
             command = await loop.run_in_executor(derivation, step, await answer_to(command))
     finally:
         derivation.shutdown(wait=False)
+
+
+def _may_arrive(future: asyncio.Future[Reply]) -> bool:
+    """Return whether the reply has arrived or is still awaited."""
+    return not future.done() or future.exception() is None
+
+
+async def _by(until_s: float, future: asyncio.Future[Reply]) -> Reply:
+    """Return the reply. Raises TimeoutError if it does not arrive by this time of the loop."""
+    timer = asyncio.get_running_loop().call_at(until_s, _expire, future)
+    try:
+        return await future
+    finally:
+        timer.cancel()
 
 
 def _expire(future: asyncio.Future[Reply]) -> None:

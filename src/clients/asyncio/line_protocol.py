@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar, cast
 
@@ -20,10 +22,10 @@ Lines = TypeVar("Lines", bound="LineProtocol")
 class LineProtocol(asyncio.Protocol):
     """Splits the incoming bytes into lines, until the connection ends."""
 
-    def __init__(self, address: Address, sender: str = "") -> None:
-        """With `sender`, the client's name, refusals contain codes."""
+    def __init__(self, address: Address, sender: str = "", cluster: str = "") -> None:
+        """With `sender`, the client's name, refusals contain codes; see `CodesOpening`."""
         self.address = address
-        self._codes = CodesOpening(sender)
+        self._codes = CodesOpening(sender, cluster)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
@@ -42,6 +44,13 @@ class LineProtocol(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.abort()
             self._ended(why)
+
+    def hang_up(self) -> None:
+        """End the connection after its event loop was closed, which would have closed it."""
+        end = None if self._transport is None else self._transport.get_extra_info("socket")
+        if end is not None:
+            with contextlib.suppress(OSError, TypeError):  # uvloop's has none
+                end.shutdown(socket.SHUT_RDWR)
 
     def _take(self, lines: list[bytes]) -> None:
         """Handle incoming lines, without their newlines."""

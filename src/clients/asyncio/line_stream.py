@@ -21,8 +21,8 @@ LINES_MAX = 1000  # unread lines; beyond that, nothing is received, and the node
 class LineStream(LineProtocol):
     """Buffers incoming lines until they are read. A wait for a line can be cancelled."""
 
-    def __init__(self, address: Address, sender: str = "") -> None:
-        super().__init__(address, sender)
+    def __init__(self, address: Address, sender: str = "", cluster: str = "") -> None:
+        super().__init__(address, sender, cluster)
         self._lines: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._is_paused = False
@@ -102,7 +102,7 @@ class AioNodeShell(BaseNodeShell):
         until_s = time.monotonic() + step.limit_s
 
         def make(address: Address) -> LineStream:
-            return LineStream(address, self._codes)
+            return LineStream(address, self._codes, self._cluster())
 
         async def answer_to(command: str) -> str:
             stream.send(line_of(self._sender, command))

@@ -13,7 +13,7 @@ from collections import deque
 from ...common.address import Address
 from ...wire.protocol import ProtocolError, split_sender, without_controls
 from ...wire.replies.replies import Reply
-from ..requests.line_connection import ConnectionEnded
+from ..requests.line_connection import ConnectionEnded, is_delivered
 from .line_protocol import LineProtocol
 
 
@@ -21,9 +21,10 @@ class Link(LineProtocol):
     """Sends lines in the order of the calls, and all lines of one turn of the event loop at
     once."""
 
-    def __init__(self, address: Address, sender: str) -> None:
-        """`sender` is the client's name; refusals contain codes on this connection."""
-        super().__init__(address, sender)
+    def __init__(self, address: Address, sender: str, cluster: str = "") -> None:
+        """`sender` is the client's name; refusals contain codes on this connection. A node of
+        another cluster than `cluster` serves nothing on it."""
+        super().__init__(address, sender, cluster)
         self._heard_s = 0.0  # when the last bytes arrived, by the loop's clock
         self._asked_s = 0.0  # the time since which a reply is awaited
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -31,6 +32,7 @@ class Link(LineProtocol):
         self._unsent: list[bytes] = []
         self._may_write = asyncio.Event()
         self._may_write.set()
+        self.holders = 0  # requests that will come back for their replies
         self._is_retired = False
         self._is_used = False
         self._unasked: Reply | None = None  # a line of the node before anything was sent
@@ -59,12 +61,40 @@ class Link(LineProtocol):
         self._is_used = True
         if not self._waiting:
             self._asked_s = self._loop.time()
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        self._unsent.append(line)
         number = line[: line.index(b"@")].partition(b"#")[2].decode()
-        self._waiting.append((number, future))
+        try:
+            if not self._unsent:
+                self._loop.call_soon(self._flush)
+            self._unsent.append(line)
+            self._waiting.append((number, future))
+        except BaseException:
+            self._interrupted()
+            raise
         return future
+
+    def _interrupted(self) -> None:
+        """Close the connection after an exception, for example of a signal handler, between a line
+        and its place among the waiting requests: replies would answer other requests."""
+        self.close(ConnectionAbortedError("a request was interrupted"))
+
+    def await_longer(self, future: asyncio.Future[Reply]) -> asyncio.Future[Reply] | None:
+        """Return another future for the reply that `future` awaited too long; None if it will not
+        arrive."""
+        for place, (number, each) in enumerate(self._waiting):
+            if each is future:
+                longer: asyncio.Future[Reply] = self._loop.create_future()
+                self._waiting[place] = number, longer
+                return longer
+        return None
+
+    def end_if_dead(self, undelivered_s: float, silent_s: float) -> None:
+        """Close the connection if nothing has arrived for `silent_s`; if the node's kernel has not
+        acknowledged all lines either, for `undelivered_s`."""
+        end = None if self._transport is None else self._transport.get_extra_info("socket")
+        since_s = self._loop.time() - max(self._heard_s, self._asked_s)
+        is_undelivered = end is None or not is_delivered(end)
+        if since_s >= (undelivered_s if is_undelivered else silent_s):
+            self.close(TimeoutError())
 
     def send_last(self, lines: list[bytes]) -> None:
         """Send lines before the end, if they can be written at once. No answer is awaited."""
@@ -75,21 +105,26 @@ class Link(LineProtocol):
     def retire(self) -> None:
         """Close the connection once all requests are answered; send nothing more."""
         self._is_retired = True
-        if not self._is_awaited:
+        if self._is_of_no_use:
             self.close(ConnectionEnded())
 
+    def resume(self) -> None:
+        """Undo `retire`: the connection is the current one again."""
+        self._is_retired = False
+
     def give_up(self, silent_s: float) -> None:
-        """Record that a request got no reply in time. The node hangs if nothing at all arrived for
-        `silent_s`, which is longer than the limit of any request."""
+        """Record that a request that got no reply has ended. The node hangs if nothing at all
+        arrived for `silent_s`, which is longer than the first wait of any request."""
         since_s = max(self._heard_s, self._asked_s)
-        is_of_no_use = self._is_retired and not self._is_awaited
-        if is_of_no_use or self._loop.time() - since_s >= silent_s:
+        if self._is_of_no_use or self._loop.time() - since_s >= silent_s:
             self.close(TimeoutError())
 
     @property
-    def _is_awaited(self) -> bool:
-        """Whether a request is still waiting for its reply."""
-        return any(not future.done() for _, future in self._waiting)
+    def _is_of_no_use(self) -> bool:
+        """Whether the connection is retired, and no request still waits for its reply."""
+        if not self._is_retired or self.holders:
+            return False
+        return all(future.done() for _, future in self._waiting)
 
     def _ended(self, why: OSError) -> None:
         """Fail the waiting requests with `why`."""
@@ -102,9 +137,13 @@ class Link(LineProtocol):
             self.closed.set_result(None)
 
     def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        if self._transport is not None and self.is_open and unsent:
-            self._transport.write(b"\n".join([*self._codes.take_unsent(), *unsent, b""]))
+        try:
+            unsent, self._unsent = self._unsent, []
+            if self._transport is not None and self.is_open and unsent:
+                self._transport.write(b"\n".join([*self._codes.take_unsent(), *unsent, b""]))
+        except BaseException:
+            self._interrupted()
+            raise
 
     # --- asyncio's ------------------------------------------------------------------------------
 
@@ -131,7 +170,7 @@ class Link(LineProtocol):
         for raw in lines:
             if not self._answered(raw):
                 return
-        if self._is_retired and not self._waiting:
+        if self._is_retired and not self._waiting and not self.holders:
             self.close(ConnectionEnded())
 
     def _answered(self, raw: bytes) -> bool:

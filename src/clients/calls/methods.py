@@ -74,5 +74,7 @@ def documented(
     wrapper.__name__ = name or request.__name__
     of = inspect.signature(request)
     result = str(of.return_annotation).partition("[")[2].removesuffix("]")
-    wrapper.__signature__ = of.replace(return_annotation=form.format(result))
+    returns = form.format(result)
+    wrapper.__signature__ = of.replace(return_annotation=returns)
+    wrapper.__annotations__ = {**request.__annotations__, "return": returns}  # for Sphinx
     return method

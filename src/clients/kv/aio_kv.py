@@ -64,6 +64,11 @@ class TaskTransport:
         self._asker = asker
         self.timeout = timeout
 
+    @property
+    def was_served(self) -> bool:
+        """Whether a node has ever served this client."""
+        return self._asker.addresses.health.was_served
+
     async def request(self, command: str, timeout: Seconds | None = None) -> str:
         """Return the text of the reply to a line."""
         limit_s = self.timeout if timeout is None else time_limit(timeout)
@@ -137,7 +142,12 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         if not self._asker.is_here:  # they belong to the process that forked
             self._asker.is_closed = True
             return
+        is_orphan = self._asker.outlived_its_loop()
         self._asker.is_closed = True  # first, so that waiters at a watch see it
+        if is_orphan:  # its tasks have ended with it
+            self._asker.abandon()
+            self._shared.listeners.close()
+            return
         watches = list(self._shared.watches)
         for watch in watches:
             watch.close()
@@ -376,4 +386,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
             while not watch.is_listed:
                 if not await watch._step(until_s):
                     raise TimedOut(f"not all keys arrived within {self._timeout:g} s")
-            return KVSnapshot._of(watch.position, watch._take_ready())
+            snapshot = KVSnapshot._of(watch.position, watch._take_ready())
+        if not snapshot.pairs:
+            return snapshot
+        return snapshot._with_indices([each async for each in self.read_items(prefix)])

@@ -33,7 +33,8 @@ class Cached(CachedPairs[Data], Generic[Data]):
         super().__init__(prefix)
         self._watch = watch
         self._limit_s = limit_s
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._thread = threading.Thread(target=self._run, name="a cache", daemon=True)
 
     def start(self) -> Cached[Data]:
@@ -57,7 +58,7 @@ class Cached(CachedPairs[Data], Generic[Data]):
         `timeout` seconds or the time limit of the client. Raises TimedOut."""
         wanted_s = self._now()
         until_s = end_of_wait(self._limit_s if timeout is None else timeout, wanted_s)
-        with self._changed:
+        with self._lock:
             self._wanted_s = max(self._wanted_s, wanted_s)
             while self._as_of_s < wanted_s and self._error is None and not self._is_closed:
                 left_s = (until_s or 0.0) - self._now()
@@ -68,7 +69,7 @@ class Cached(CachedPairs[Data], Generic[Data]):
 
     def close(self) -> None:
         """End the watch. Any thread may call it."""
-        with self._changed:
+        with self._lock:
             self._is_closed = True
             self._changed.notify_all()
         self._watch.close()
@@ -80,7 +81,7 @@ class Cached(CachedPairs[Data], Generic[Data]):
         except Exception as error:
             self._error = error
         finally:
-            with self._changed:
+            with self._lock:
                 self._is_closed = True
                 self._changed.notify_all()
 
@@ -89,14 +90,14 @@ class Cached(CachedPairs[Data], Generic[Data]):
         watch, begun_s = self._watch, self._now()
         if self._is_sync_due:
             events = watch.sync(self._limit_s)
-            with self._changed:
+            with self._lock:
                 self._apply(watch._take_ready() if events is None else events)
                 if events is not None:
                     self._as_of_s = begun_s
                     self._changed.notify_all()
         else:
             event = watch.next_event(LOOK_S)
-            with self._changed:
+            with self._lock:
                 self._apply([] if event is None else [event, *watch._take_ready()])
         return not watch._is_closed
 

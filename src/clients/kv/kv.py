@@ -373,4 +373,5 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
             while not watch.is_listed:
                 if not watch._step(until_s):
                     raise TimedOut(f"not all keys arrived within {self._timeout:g} s")
-            return KVSnapshot._of(watch.position, watch._take_ready())
+            snapshot = KVSnapshot._of(watch.position, watch._take_ready())
+        return snapshot._with_indices(self.read_items(prefix) if snapshot.pairs else ())

@@ -77,6 +77,11 @@ class ThreadTransport:
         self._shared = shared
         self.timeout = timeout
 
+    @property
+    def was_served(self) -> bool:
+        """Whether a node has ever served this client."""
+        return self._shared.clients.addresses.health.was_served
+
     def request(self, command: str, timeout: Seconds | None = None) -> str:
         """Return the text of the reply to a line."""
         if self._shared.is_closed:

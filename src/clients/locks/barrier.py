@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from ...common.public import public
 from ..calls.calls import CALLS
 from ..requests.times import Seconds
+from .aio_lease import AioLease
 from .aio_lock import AioClaim, AioHeld
 from .barrier_steps import BarrierSteps
+from .contest import LockProtocol
+from .lease import Lease
 from .lock import Claim, Held
 
 
@@ -23,30 +28,61 @@ class Barrier(BarrierSteps[Held], Claim):
         return self._client.ask(CALLS.delete(self._keys.closed))
 
     def wait(self, timeout: Seconds | None = None) -> bool:
-        """Wait until the barrier is open, at most `timeout` seconds; return whether it is."""
+        """Wait until the barrier is open, at most `timeout` seconds; return whether it is.
+
+        Without a timeout it waits through outages; the errors are those of `Lock.acquire`.
+        """
         return self._carry_out(self._waiting(self._is_open, timeout))
 
 
 @public("raftline.api")
-class DoubleBarrier(BarrierSteps[Held], Claim):
+class Entered(Held):
+    """What `DoubleBarrier.enter` returns. `with` and `release` leave without waiting for others."""
+
+    def __init__(
+        self, barrier: DoubleBarrier, lease: Lease, contest: LockProtocol, token: int
+    ) -> None:
+        super().__init__(barrier._keys, lease, contest, token)
+        self._barrier = barrier
+
+    def leave(self, timeout: Seconds | None = None) -> bool:
+        """Leave, and wait for the others; see `DoubleBarrier.leave`."""
+        return self._barrier.leave(self, timeout)
+
+    def __enter__(self) -> Entered:
+        return self
+
+
+@public("raftline.api")
+class DoubleBarrier(BarrierSteps[Entered], Claim):
     """A barrier that `count` programs pass together, at the beginning and at the end of a step."""
 
-    def enter(self, timeout: Seconds | None = None) -> Held | None:
-        """Wait until enough programs have entered; return what `leave` takes. Return None, and be
+    _held_class: Any = Entered
+
+    def enter(self, timeout: Seconds | None = None) -> Entered | None:
+        """Wait until enough programs have entered; return what leaves. Return None, and be
         outside, if `timeout` seconds are over first.
+
+        Without a timeout it waits through outages.
 
         Raises:
             LeaseLost: the lease of this program ended while it waited.
+            Unreachable, NoLeader, OutcomeUnknown: as for `Lock.acquire`; this program is outside
+                once its lease has ended.
         """
-        return self._carry_out(self._acquiring(self._value, timeout, -1))
+        return cast("Entered | None", self._carry_out(self._acquiring(self._value, timeout, -1)))
 
-    def leave(self, held: Held, timeout: Seconds | None = None) -> bool:
+    def leave(self, held: Held | None = None, timeout: Seconds | None = None) -> bool:
         """Leave, and wait until all programs of the round have left; return whether they did so
         within `timeout` seconds. A program that dies leaves when its lease ends.
 
+        `held` is what `enter` returned. It may be left out unless several threads have entered
+        with this object.
+
         Raises:
             LeaseLost: it was not inside any more.
-            RuntimeError: it has left already.
+            RuntimeError: it has left already, or has not entered; or which entry is meant is
+                unclear.
         """
         return self._carry_out(self._leaving(held, timeout))
 
@@ -68,15 +104,36 @@ class AioBarrier(BarrierSteps[AioHeld], AioClaim):
         return await self._carry_out(self._waiting(self._is_open, timeout))
 
 
+@public("raftline.aio", "Entered")
+class AioEntered(AioHeld):
+    """What `DoubleBarrier.enter` returns; see `raftline.api.Entered`."""
+
+    def __init__(
+        self, barrier: AioDoubleBarrier, lease: AioLease, contest: LockProtocol, token: int
+    ) -> None:
+        super().__init__(barrier._keys, lease, contest, token)
+        self._barrier = barrier
+
+    async def leave(self, timeout: Seconds | None = None) -> bool:
+        """Leave, and wait for the others; see `raftline.api.DoubleBarrier.leave`."""
+        return await self._barrier.leave(self, timeout)
+
+    async def __aenter__(self) -> AioEntered:
+        return self
+
+
 @public("raftline.aio", "DoubleBarrier")
-class AioDoubleBarrier(BarrierSteps[AioHeld], AioClaim):
+class AioDoubleBarrier(BarrierSteps[AioEntered], AioClaim):
     """A barrier that `count` programs pass together; see `raftline.api.DoubleBarrier`."""
 
-    async def enter(self, timeout: Seconds | None = None) -> AioHeld | None:
-        """Wait until enough programs have entered; see `raftline.api.DoubleBarrier.enter`."""
-        return await self._carry_out(self._acquiring(self._value, timeout, -1))
+    _held_class: Any = AioEntered
 
-    async def leave(self, held: AioHeld, timeout: Seconds | None = None) -> bool:
+    async def enter(self, timeout: Seconds | None = None) -> AioEntered | None:
+        """Wait until enough programs have entered; see `raftline.api.DoubleBarrier.enter`."""
+        entered = await self._carry_out(self._acquiring(self._value, timeout, -1))
+        return cast("AioEntered | None", entered)
+
+    async def leave(self, held: AioHeld | None = None, timeout: Seconds | None = None) -> bool:
         """Leave, and wait until all programs of the round have left; see
         `raftline.api.DoubleBarrier.leave`."""
         return await self._carry_out(self._leaving(held, timeout))

@@ -45,11 +45,16 @@ class BarrierSteps(Generic[SomeHeld]):
     _held_class: type[SomeHeld]
     # of BaseClaim
     _keys: Any
+    _limits: Any
     _make_lease: Any
     _now: Any
     _on_lost: Any
     _watched: Any
     _dropping: Any
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._inside: list[Any] = []
 
     def _is_open(self) -> Steps[bool]:
         return not (yield Ask(CALLS.exists(self._keys.closed)))
@@ -73,7 +78,8 @@ class BarrierSteps(Generic[SomeHeld]):
         if stat is None or not lease._begin_holding(self._on_lost):
             raise LeaseLost(f"{name} ended while this program waited at {self._keys.name}")
         make: Any = self._held_class
-        held: SomeHeld = make(self._keys, lease, contest, stat.index)
+        held: SomeHeld = make(self, lease, contest, stat.index)
+        self._inside = [each for each in self._inside if each.is_held] + [held]
         return held
 
     def _is_full(self) -> Steps[bool]:
@@ -89,9 +95,22 @@ class BarrierSteps(Generic[SomeHeld]):
             begun = begun.exists(key)
         return bool((yield Ask(begun.then.set(keys.round, "1").commit())))
 
+    def _only_one(self) -> Any:
+        """Return what this object entered with.
+
+        Raises:
+            RuntimeError: it has not entered, or is inside more than once.
+        """
+        inside = [each for each in self._inside if each.is_held] or self._inside[-1:]
+        if len(inside) != 1:
+            times = f"is inside {len(inside)} times" if inside else "has not entered"
+            raise RuntimeError(f"this object {times}; leave with what `enter` returned")
+        return inside[0]
+
     def _leaving(self, held: Any, timeout: Seconds | None) -> Claiming[bool]:
         """Leave, and wait until all programs of the round have left."""
         keys = self._keys
+        held = self._only_one() if held is None else held
         begun = yield Ask(CALLS.stat(keys.round))
         yield from held._releasing()
 
@@ -110,7 +129,11 @@ class BarrierSteps(Generic[SomeHeld]):
     ) -> Claiming[bool]:
         wait = Wait.of(seconds_to_wait(timeout, -1), self._now())
         attempt: Attempt[Any] = Attempt()
-        try:
+
+        def watched() -> Claiming[bool]:
             return bool((yield from self._watched(attempt, is_met, wait)))
+
+        try:
+            return bool((yield from self._limits(wait).outlasting(watched)))
         finally:
             attempt.hang_up()

@@ -82,6 +82,7 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
 
     _lease_class: type[Leased]
     _held_class: type[SomeHeld]
+    _waits_for_others = True
     _client: Any  # carries out its requests
 
     def __init__(
@@ -134,6 +135,9 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         """The name of this holder."""
         return f"{self._holder_name} process {os.getpid()}"
 
+    def _limits(self, wait: Wait, *, outlasts: bool = True) -> RequestLimits:
+        return RequestLimits(wait, self._client, self._now, outlasts=outlasts)
+
     def _acquiring(
         self, value: str, blocking: bool | Seconds | None, timeout: Seconds | None
     ) -> Claiming[SomeHeld | None]:
@@ -142,15 +146,16 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         wait = Wait.of(seconds_to_wait(blocking, timeout), self._now())
         attempt: Attempt[Leased] = Attempt()
         held: SomeHeld | None = None
-        limits = RequestLimits(wait, self._client, self._now)
+        limits = self._limits(wait, outlasts=self._waits_for_others)
+
+        def claim() -> Claiming[SomeHeld | None]:
+            attempt.hang_up()
+            yield from self._dropping(attempt)  # of a claim that an outage has ended
+            return (yield from self._claiming(attempt, value, wait))
+
         try:
-            held = yield from limits.keep(self._claiming(attempt, value, wait))
+            held = yield from limits.outlasting(claim)
             return held
-        except (NoLeader, OutcomeUnknown, Unreachable) as error:
-            if not limits.is_over(error):
-                raise
-            yield Pause(wait.until_s)
-            return None
         finally:
             attempt.hang_up()
             if held is None:
@@ -277,14 +282,34 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
 
 
 class RequestLimits:
-    """The time limits of the requests of one wait: no request lasts much longer than the wait."""
+    """The time limits of the requests of one wait: no request lasts much longer than the wait, and
+    a wait without an end outlasts each outage."""
 
-    def __init__(self, wait: Wait, client: Any, now: Callable[[], float]) -> None:
-        """The time limit of the client applies if it is shorter."""
+    def __init__(
+        self, wait: Wait, client: Any, now: Callable[[], float], *, outlasts: bool
+    ) -> None:
+        """The time limit of the client applies if it is shorter. `outlasts` is false if nothing is
+        waited for but answers."""
+        self._is_endless = outlasts and wait.until_s == math.inf
         self._until_s = math.inf if wait.is_once else wait.until_s
         self._client = client
         self._now = now
         self._is_answered = False
+
+    def outlasting(self, begin: Callable[[], Claiming[Kind]]) -> Claiming[Kind | None]:
+        """Carry out the steps of a wait, and return their result; None if the time is over first.
+        If no node serves, a wait without an end begins again after a pause, once a node has served
+        this client: a wrong address is an error."""
+        while True:
+            try:
+                return (yield from self.keep(begin()))
+            except (NoLeader, OutcomeUnknown, Unreachable) as error:
+                if self.is_over(error):
+                    yield Pause(self._until_s)
+                    return None
+                if not self._is_endless or _is_final(error) or not self._client.was_served:
+                    raise
+            yield Pause(self._now() + LONGEST_PAUSE_S)
 
     def keep(self, steps: Claiming[Kind], late_s: float = 0.0) -> Claiming[Kind]:
         """Carry out these steps. Each request has the time that is left until `late_s` after the
@@ -312,9 +337,14 @@ class RequestLimits:
     def is_over(self, error: ClientError) -> bool:
         """Return whether a request failed because the time is over, at a cluster that had answered.
         A search ends early if the time left is too short for another pause."""
-        is_final = isinstance(error, Closed) or (isinstance(error, Unreachable) and error.lasts)
         is_late = self._now() >= self._until_s - LONGEST_PAUSE_S
-        return self._is_answered and is_late and not is_final
+        return self._is_answered and is_late and not _is_final(error)
+
+
+def _is_final(error: ClientError) -> bool:
+    """Return whether a later request would fail as well."""
+    is_of_another = error.code == "other-cluster"  # an identity never changes
+    return isinstance(error, Closed) or is_of_another or getattr(error, "lasts", False)
 
 
 class LeaderChanges:

@@ -58,7 +58,13 @@ class Queue(BaseQueue[Data]):
     """
 
     def put(self, value: Data) -> int:
-        """Add a job at the end of the queue; return its number."""
+        """Add a job at the end of the queue; return its number.
+
+        Raises:
+            Unreachable, NoLeader: no node served in time; the job was not added.
+            OutcomeUnknown: the job may have been added.
+            NotAllowed, Refused: the user may not write here, or the cluster takes no new keys.
+        """
         return self._carry_out(self._state.put(value))
 
     @overload
@@ -85,6 +91,14 @@ class Queue(BaseQueue[Data]):
 
         The job has a lease of `ttl` seconds, which is renewed while this program lives. `on_lost`
         is called if the lease is lost.
+
+        Without a timeout it waits through elections and outages, once a node has served this
+        client.
+
+        Raises:
+            Unreachable, NoLeader, OutcomeUnknown: no node serves, and there is a timeout, or no
+                node has ever served this client. No job was taken, or it is delivered again.
+            NotAllowed, Refused: the user may not write here, or the cluster takes no new keys.
         """
         take: Any = self._claim(_Take, self._state.keys, ttl, on_lost)
         take._state = self._state

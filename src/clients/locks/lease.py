@@ -41,7 +41,8 @@ class Keeper:
 
     def _begin_anew(self) -> None:
         self._process = os.getpid()
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._renewals = Renewals()
         self._thread: threading.Thread | None = None
 
@@ -49,7 +50,7 @@ class Keeper:
         """Renew a lease from now on, until it is over."""
         if self._process != os.getpid():
             self._begin_anew()
-        with self._changed:
+        with self._lock:
             if timer.is_over:
                 return
             self._renewals.add(timer)
@@ -63,7 +64,7 @@ class Keeper:
     def drop(self, timer: LeaseTimer) -> None:
         """Stop renewing a lease, because it is over."""
         if self._process == os.getpid():
-            with self._changed:
+            with self._lock:
                 self._renewals.drop(timer)
                 self._changed.notify()
 
@@ -72,7 +73,7 @@ class Keeper:
         progress: the thread ends after it."""
         if self._process != os.getpid():
             return
-        with self._changed:
+        with self._lock:
             given_up = self._renewals.drop_all()
             thread = None if self._renewals.is_asking else self._thread
             self._changed.notify()
@@ -82,12 +83,12 @@ class Keeper:
             thread.join()
 
     def _run(self) -> None:
-        carry_out(keeping(self._renewals, self._now, self._changed), self._do)
+        carry_out(keeping(self._renewals, self._now, self._lock), self._do)
 
     def _do(self, step: Ask | UntilDue) -> object:
         if isinstance(step, Ask):
             return self._client.ask(step.call, step.limit_s)
-        with self._changed:
+        with self._lock:
             if self._renewals:
                 self._changed.wait(max(0.0, self._renewals.due_s - self._now()))
         return None

@@ -105,8 +105,12 @@ class Lock(Claim):
         """Return what is held, waiting at most `timeout` seconds. Return None if the lock was not
         acquired.
 
-        -1 and None wait forever; 0 and `blocking=False` try once. `acquire(5)` is
-        `acquire(timeout=5)`.
+        -1 and None wait forever, through elections and outages, once a node has served this
+        client; 0 and `blocking=False` try once. `acquire(5)` is `acquire(timeout=5)`.
+
+        Raises:
+            Unreachable, NoLeader, OutcomeUnknown: no node answered within the timeout, or none has
+                ever served this client.
         """
         return self._carry_out(self._acquiring(self._value, blocking, timeout))
 
@@ -140,7 +144,8 @@ class Election(Claim, Generic[Data]):
     def campaign(self, value: Data, timeout: Seconds | None = ...) -> Held | None: ...
     def campaign(self, value: Data, timeout: Seconds | None = None) -> Held | None:
         """Return the leadership once this program leads; `leader` then returns `value`. Return None
-        if it did not become the leader within `timeout` seconds (0: one try; None, -1: forever)."""
+        if it did not become the leader within `timeout` seconds (0: one try; None, -1: forever).
+        The errors are those of `Lock.acquire`."""
         return self._carry_out(self._acquiring(self._codec.text(value), timeout, -1))
 
     def leader(self) -> Data | None:

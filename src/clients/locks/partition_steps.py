@@ -113,6 +113,7 @@ class PartitionSteps(JoinSteps[SomeHeld]):
     """The parts of a partitioner that send requests, as a claim (`claims.py`)."""
 
     # of BaseClaim
+    _limits: Any
     _now: Any
     _watched: Any
 
@@ -153,13 +154,20 @@ class PartitionSteps(JoinSteps[SomeHeld]):
         if share._is_released:
             raise RuntimeError(f"the share of {share.name} is released already")
         wait = Wait.of(seconds_to_wait(timeout, -1), self._now())
-        surplus, share._surplus = list(share._surplus.items()), {}
+        yield from self._limits(wait).outlasting(lambda: self._exchanging(share, wait))
+        share._lease._expect_held()
+        return dict(share._shards or {})
+
+    def _exchanging(self, share: BaseShare[Any], wait: Wait) -> Claiming[bool]:
+        """Give back the surplus, and wait until the shards change."""
+        share._lease._expect_held()
+        surplus = list(share._surplus.items())
         while surplus:
             yield from self._giving_back(dict(surplus[:_TOGETHER]))
             del surplus[:_TOGETHER]
-        yield from self._watched(share._attempt, partial(self._is_changed, share), wait)
-        share._lease._expect_held()
-        return dict(share._shards or {})
+            share._surplus = dict(surplus)  # what is left if an outage comes between
+        is_changed = partial(self._is_changed, share)
+        return bool((yield from self._watched(share._attempt, is_changed, wait)))
 
     def _is_changed(self, share: BaseShare[Any]) -> Steps[bool]:
         """Take the shards that this member is due; return whether its shards have changed."""

@@ -28,8 +28,12 @@ class Share(BaseShare[Lease], Held):
         A shard that is missing in the result is to be given up: stop using it before the next call,
         which passes it on.
 
+        Without a timeout it waits through outages that its lease survives.
+
         Raises:
             LeaseLost: this program is no longer a member, and has no shard.
+            Unreachable, NoLeader, OutcomeUnknown: no node served, and there is a timeout. Call
+                `update` again.
             RuntimeError: it has left.
         """
         shards: dict[int, int] = self._claim._carry_out(self._claim._updating(self, timeout))
@@ -51,6 +55,8 @@ class Partitioner(PartitionSteps[Share], Claim, Generic[Data]):
 
         Raises:
             ValueError: the members that are here have another number of shards.
+            Unreachable, NoLeader, OutcomeUnknown: no node served within the time limit of the
+                client. A membership that was begun ends with its lease.
         """
         return cast("Share", self._carry_out(self._acquiring(self._codec.text(value), None, -1)))
 

@@ -19,7 +19,12 @@ class Party(JoinSteps[Held], Claim, Generic[Data]):
 
     def join(self, value: Data) -> Held:
         """Join with a value, which other programs read; return the membership, which `release` or
-        the end of `with` ends. A program may join several times."""
+        the end of `with` ends. A program may join several times.
+
+        Raises:
+            Unreachable, NoLeader, OutcomeUnknown: no node served within the time limit of the
+                client. A membership that was begun ends with its lease.
+        """
         return cast("Held", self._carry_out(self._acquiring(self._codec.text(value), None, -1)))
 
     def members(self) -> list[Data]:

@@ -34,6 +34,7 @@ class JoinSteps(Generic[SomeHeld]):
     """The parts of a party that send requests, as a claim (`claims.py`)."""
 
     _held_class: type[SomeHeld]
+    _waits_for_others = False
     # of BaseClaim
     _keys: Any
     _make_lease: Any

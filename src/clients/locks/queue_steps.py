@@ -363,7 +363,7 @@ class TakeSteps(Generic[Data, SomeJob]):
 
     def _claiming(self, attempt: Attempt[Any], worker: str, wait: Wait) -> Claiming[SomeJob | None]:
         """Return a job, waiting in line for one until the time is over."""
-        self._is_polite = not wait.is_once
+        self._is_polite, self._place, self._is_listed = not wait.is_once, None, False
         while True:
             if self._now() >= self._state.sweep_due_s:
                 self._state.sweep_due_s = self._now() + SWEEP_S

@@ -16,8 +16,8 @@ from ...common.address import Address, is_loopback
 from .health import ClientHealth
 
 MEMBERS = "status"  # the command whose reply names the members
-AGAIN_S = 60.0  # from an answer to the next request
-UNANSWERED_S = 5.0  # after this time another connection may ask
+AGAIN_S = 60.0  # from an answer to the next request, while the members stay the same
+SOON_S = 5.0  # without an answer, or after members that changed; then twice that, up to AGAIN_S
 LEARNED_MAX = 64
 _MARK = "STATUS response: "
 
@@ -38,8 +38,9 @@ class Addresses:
         self.health = ClientHealth() if health is None else health
         self.named = list(dict.fromkeys(Address(*each) for each in named))
         self._learned: tuple[Address, ...] = ()
-        self._cluster = ""  # the identity of the cluster that served first
+        self.cluster = ""  # the identity of the cluster that served first
         self._due_s = -math.inf if learns else math.inf
+        self._again_s = min(SOON_S, AGAIN_S)
 
     @property
     def known(self) -> list[Address]:
@@ -51,33 +52,37 @@ class Addresses:
         """Return whether to ask for the members now. If so, the request counts as sent."""
         if now_s < self._due_s:
             return False
-        self._due_s = now_s + UNANSWERED_S
+        self._due_s = now_s + SOON_S
         return True
 
     def take(self, reply: str, now_s: float) -> None:
         """Record the reply to MEMBERS. Members that it does not name have left, and are dropped. If
         it comes from a cluster other than the first one that served, its members are not
-        learned."""
+        learned. Members that changed may change again soon."""
         members, cluster = members_in(reply)
-        if cluster and self._cluster and cluster != self._cluster:
+        if cluster and self.cluster and cluster != self.cluster:
             members = []
-        self._cluster = self._cluster or cluster
-        self._due_s = now_s + (AGAIN_S if members else UNANSWERED_S)
-        if members:
-            self._learned = ()
-            for each in members:
-                self.learn(each)
+        self.cluster = self.cluster or cluster
+        if not members:
+            self._due_s = now_s + SOON_S
+            return
+        learned = tuple(filter(self._may_be_learned, members))
+        has_changed = set(learned) != set(self._learned)
+        self._again_s = min(SOON_S if has_changed else 2 * self._again_s, AGAIN_S)
+        self._learned = learned
+        self._due_s = now_s + self._again_s
 
     def learn(self, address: Address) -> None:
-        """Add an address. A loopback address is left out if all named addresses are on other
-        machines: a node may give that address for itself, and another program may listen there on
-        this machine."""
-        hosts = {each.host for each in self.named}
-        is_foreign = address.host not in hosts and is_loopback(address.host)
-        if is_foreign and not any(map(is_loopback, hosts)):
-            return
-        if address not in self._learned:
+        """Add an address, if it may be learned."""
+        if self._may_be_learned(address) and address not in self._learned:
             self._learned = (*self._learned, address)[-LEARNED_MAX:]
+
+    def _may_be_learned(self, address: Address) -> bool:
+        """Return False for a loopback address if all named addresses are on other machines: a node
+        may give that address for itself, and another program may listen there on this machine."""
+        hosts = {each.host for each in self.named}
+        is_near = address.host in hosts or not is_loopback(address.host)
+        return is_near or any(map(is_loopback, hosts))
 
 
 def members_in(reply: str) -> tuple[list[Address], str]:

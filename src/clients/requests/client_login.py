@@ -208,7 +208,7 @@ def _checked(reply: str) -> str:
         return reply
     if refusal.outcome is RequestOutcome.NO_LEADER:
         early = Unreachable(refusal.sentence)
-        early._is_early = True
+        early._is_early, early.code = True, refusal.code
         raise early
     failure = LoginFailed(refusal.sentence)
     failure.advice = ADVICE.get(refusal.code, "")

@@ -8,9 +8,10 @@ from ...wire.replies.refusals import answers_codes, codes_line
 class CodesOpening:
     """The line that asks for codes. It is sent with the first line, and its answer is skipped."""
 
-    def __init__(self, sender: str) -> None:
-        """`sender` is the client's name; if it is "", no codes are requested."""
-        self._unsent = [codes_line(sender)] if sender else []
+    def __init__(self, sender: str, cluster: str = "") -> None:
+        """`sender` is the client's name; if it is "", no codes are requested. A node of another
+        cluster than `cluster` serves nothing on this connection."""
+        self._unsent = [codes_line(sender, cluster)] if sender else []
         self._is_awaited = bool(sender)
 
     def take_unsent(self) -> list[bytes]:

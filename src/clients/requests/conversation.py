@@ -14,10 +14,10 @@ from ...common.address import Address
 from ...wire.protocol import NAME
 from ...wire.replies.replies import Reply, read_reply
 from .addresses import Addresses
-from .client_login import Credentials, log_in, of_environment
-from .client_tls import ClientTls, tls_of
+from .client_login import Credentials, log_in
+from .client_tls import ClientTls
 from .dialing import NOBODY
-from .line_connection import LEAST_S
+from .line_connection import LEAST_S, is_delivered
 from .node_connection import (
     ClientError,
     Deadline,
@@ -46,6 +46,8 @@ from .search import (
 )
 from .steps import carry_out
 
+PARTS_OF_LEADER = 5  # of the time: for a reply, before the request is sent on a new connection
+
 
 def name_of_client(name: str) -> str:
     """Return `name`. Raises TypeError, ValueError if it is not valid before the `@` of a line."""
@@ -68,9 +70,9 @@ class Client:
     the first node may keep a request, when following (`Deadline`). `search_s` is the time of the
     search for a node that accepts it, if that differs from `timeout_s`. `on_wait` gets a line, once
     for each request, if no answer arrives within a second. Each connection logs in with
-    `credentials`, or otherwise with the credentials in the environment, if there are any. It uses
-    TLS with `tls`, or otherwise as the environment says. `addresses` are the cluster's addresses,
-    if other clients of this program share them.
+    `credentials`, and uses TLS with `tls`; the environment counts only for a program that passes on
+    what it names. `addresses` are the cluster's addresses, if other clients of this program share
+    them.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class Client:
         """Initialize without connecting.
 
         Raises:
-            ValueError: `name` is not valid, or the environment names unusable TLS files.
+            ValueError: `name` is not valid.
         """
         self._nodes = NodeTurns([(host, port), *also], addresses)
         self.name = name_of_client(name)
@@ -103,10 +105,11 @@ class Client:
         self.follow = follow
         self._on_connect = on_connect
         self._on_wait = on_wait
-        self.credentials = credentials or of_environment()
-        self.tls = tls_of(tls)
+        self.credentials = credentials
+        self.tls = tls
         self._connection: NodeConnection | None = None
         self._sessions = ClientSessions()
+        self._in_flight: dict[Address, tuple[NodeConnection, bytes]] = {}  # of the current request
         self._process = os.getpid()
 
     @property
@@ -149,7 +152,8 @@ class Client:
         and the numbers of one session."""
         if self._process != os.getpid():
             self._process, self._sessions = os.getpid(), ClientSessions()
-            self.close()  # this process's end: the parent still has its own
+            self._end_request()  # this process's ends: the parent still has its own
+            self.close()
 
     def request(self, command: str) -> str:
         """Return the reply's text (`GET response: 5`; `GET response, no such key: b`).
@@ -169,6 +173,28 @@ class Client:
             Refused: the command is not one line of text.
         """
         self._look_for_fork()
+        try:
+            return self._asked(command)
+        except ClientError:
+            raise
+        except BaseException:  # for example of a signal handler
+            self._drop()
+            raise
+        finally:
+            self._end_request()
+
+    def _end_request(self) -> None:
+        """Close the connections on which answers to the request may still arrive."""
+        while self._in_flight:
+            self._in_flight.popitem()[1][0].close()
+
+    def _drop(self) -> None:
+        """Drop what a request has left half done: a late reply would answer the next request, and
+        requests in flight may keep the sessions busy."""
+        self._sessions = ClientSessions()
+        self.close()
+
+    def _asked(self, command: str) -> Reply:
         if not self.follow:
             limits = Deadline(self.timeout_s, self._on_wait)
             line = line_of(self.name, command)
@@ -193,23 +219,48 @@ class Client:
         assert isinstance(step, AskNode), "one request at a time, so none waits for a session"
         line = line_of(step.sender, step.command)
         try:
+            connection = self._in_flight_at(step.address, line)
+            if connection is not None:
+                return self._exchange(connection, None, step.command, deadline, step.limit_s)
             connection = self._connected_to(step.address, step.connect_s, step.others)
             if connection.address != step.address:
                 return Connected(connection.address)
-            return self._exchange(connection, line, step.command, deadline)
+            return self._exchange(connection, line, step.command, deadline, step.limit_s)
         except (Unreachable, OutcomeUnknown, LoginFailed) as error:
+            if error._is_in_flight and self._connection is not None:
+                self._in_flight[step.address] = self._connection, line
+                self._connection = None
             return error
+
+    def _in_flight_at(self, address: Address, line: bytes) -> NodeConnection | None:
+        """Return the connection on which a node may still answer this line; it is the current one
+        from now on."""
+        connection, sent = self._in_flight.pop(address, (None, b""))
+        if connection is None:
+            return None
+        silent_s = time.monotonic() - connection.sent_s
+        is_dead = silent_s >= PARTS_OF_LEADER * (self.attempt_s or math.inf)
+        if sent != line or is_dead or not is_delivered(connection.socket):
+            connection.close()
+            return None
+        self.close()
+        self._connection = connection
+        return connection
 
     def ask_together(self, commands: Sequence[str]) -> Iterator[Answer]:
         """Yield the answers to these commands in their order, each as soon as it is known. The
         commands are in flight at once. Each has the time limits of a request from its start. This
         follows the leader."""
         self._look_for_fork()
-        first = Deadline(self.timeout_s, self._on_wait, attempt_s=self.attempt_s or math.inf)
+        # A node that served before has more of the time: a pipeline awaits no reply of an old
+        # connection.
+        parts = 1 if self._connection is None else PARTS_OF_LEADER
+        attempt_s = (self.attempt_s or math.inf) * parts
+        first = Deadline(self.timeout_s, self._on_wait, attempt_s=attempt_s)
         deadlines = iter([first])
 
         def machine_of(command: str) -> Search[Reply]:
-            others = Deadline(self.timeout_s, attempt_s=self.attempt_s or math.inf)
+            others = Deadline(self.timeout_s, attempt_s=attempt_s)
             deadline = next(deadlines, others)
             return search(self._nodes, self._sessions, self.name, command, deadline)
 
@@ -219,7 +270,7 @@ class Client:
         try:
             yield from steps.answers()
         except BaseException:
-            self._sessions = ClientSessions()  # requests in flight may keep the old ones busy
+            self._drop()
             raise
 
     def connect(self) -> None:
@@ -256,18 +307,26 @@ class Client:
         raise last if isinstance(last, LoginFailed) else nobody_answers(self._nodes, last)
 
     def _exchange(
-        self, connection: NodeConnection, line: bytes, command: str, deadline: Deadline
+        self,
+        connection: NodeConnection,
+        line: bytes | None,
+        command: str,
+        deadline: Deadline,
+        limit_s: float | None = None,
     ) -> Reply:
-        limit_s = deadline.attempt_s
+        """Return the reply to a line; None is a line that was sent before. Only if the error says
+        that the answer may still arrive, the connection stays open."""
+        limit_s = deadline.attempt_s if limit_s is None else deadline.at_most(limit_s)
         try:
-            steps = answer_to(line, connection.address, deadline)
+            steps = answer_to(line, connection.address, deadline, limit_s=limit_s)
             raw: bytes = carry_out(steps, partial(do_at, connection))
         except OSError as error:
-            self.close()
-            raise lost(command, connection.address, error, limit_s) from None
-        except BaseException:
-            self.close()  # otherwise a late reply would answer the next request
-            raise
+            failure = lost(command, connection.address, error, limit_s)
+            is_late = isinstance(error, TimeoutError) and connection.is_whole
+            failure._is_in_flight = self.follow and is_late
+            if not failure._is_in_flight:
+                self.close()
+            raise failure from None
         reply = read_reply(raw)
         if reply is None:
             self.close()
@@ -287,7 +346,8 @@ class Client:
         if self._on_connect:
             self._on_connect(address)
         try:
-            connection = NodeConnection(address, limit_s, self.tls, self.name, others)
+            cluster = self._nodes.addresses.cluster
+            connection = NodeConnection(address, limit_s, self.tls, self.name, others, cluster)
         except OSError as error:
             raise unreachable(address, error, limit_s) from None
         if self._on_connect and connection.address != address:

@@ -133,20 +133,26 @@ class _Lookup:
 
     @classmethod
     def of(cls, node: Address) -> _Lookup:
-        """Return the current look-up of a node, or start one."""
+        """Return the current look-up of a node, or start one. It is shared once its thread runs: a
+        signal handler may raise at any line here, and no other call waits for what never ran."""
         lookup = _looked_up.get(node)
-        if lookup is None or lookup._process != os.getpid():
-            lookup = _looked_up[node] = cls(node)
-            lookup._begin()
+        if lookup is None or lookup.ended.is_set() or lookup._process != os.getpid():
+            lookup = cls(node)
+            if lookup._begin():
+                _looked_up[node] = lookup
+                if lookup.ended.is_set():
+                    _looked_up.pop(node, None)
         return lookup
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
+        """Look the host up; return whether that takes a thread."""
         if not _is_numeric(self.node.host):
             with contextlib.suppress(RuntimeError):  # no thread can be started
                 name = f"looks up {self.node.host}"
                 threading.Thread(target=self._run, name=name, daemon=True).start()
-                return
+                return True
         self._run()
+        return False
 
     def _run(self) -> None:
         try:
@@ -154,11 +160,13 @@ class _Lookup:
             self.places = places  # type: ignore[assignment]
         except (OSError, UnicodeError) as error:
             self.error = error
-        _looked_up.pop(self.node, None)
-        self.ended.set()
+        finally:
+            self.ended.set()
+            _looked_up.pop(self.node, None)  # afterwards: `of` looks at `ended`
 
 
-_looked_up: dict[Address, _Lookup] = {}  # the look-ups in progress
+# The look-ups in progress. One that has ended is not used.
+_looked_up: dict[Address, _Lookup] = {}
 
 
 def _is_numeric(host: str) -> bool:

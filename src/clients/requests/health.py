@@ -74,6 +74,11 @@ class ClientHealth:
         return self._state == "connected"
 
     @property
+    def was_served(self) -> bool:
+        """Whether a node has ever served this client."""
+        return self._was_served
+
+    @property
     def lost_s(self) -> float:
         """The time at which "suspended" becomes "lost"; inf if it does not."""
         since_s = self._since_s

@@ -34,10 +34,26 @@ class TooLong(ConnectionError):
         super().__init__(f"answered with a line of more than {bytes_max} bytes")
 
 
+def is_delivered(connection: socket.socket) -> bool:
+    """Return whether the other side's kernel has acknowledged everything that was sent; False if
+    that can't be known. A connection that a firewall dropped while it was idle delivers nothing."""
+    try:
+        import fcntl
+        import termios
+
+        unacknowledged = bytearray(4)
+        fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, unacknowledged)
+    except (ImportError, OSError, ValueError):
+        return False
+    return not any(unacknowledged)
+
+
 class LineConnection:
     """A connection to one node, or to anything else that speaks lines."""
 
     _unsent = memoryview(b"")  # of lines that `read` sends
+    is_whole = True  # no line was sent in part
+    sent_s = 0.0  # when the last line was sent
 
     def __init__(
         self,
@@ -71,7 +87,9 @@ class LineConnection:
         data = self._with_unsent(lines)
         self._unsent = memoryview(b"")
         self.socket.settimeout(self.timeout_s)
+        self.is_whole, self.sent_s = False, time.monotonic()
         self.socket.sendall(data)
+        self.is_whole = True
 
     def send_soon(self, *lines: str | bytes) -> None:
         """Send as much as possible without waiting; `read` sends the rest while it waits.

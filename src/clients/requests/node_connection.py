@@ -25,7 +25,9 @@ from .line_connection import LineConnection
 SAID_AFTER_S = 1.0
 CONNECT_TIMEOUT_S = 2.0  # while there are other addresses to try
 LEAST_ATTEMPT_S = 0.05
-SHARES = (1, 2, math.inf)  # of the first, the second and any further node that keeps a request
+# The parts of the time for the first, the second and any further node that can't be reached. While
+# the request is in flight at a node, others get less: its answer counts until the time is over.
+SHARES = (1, 2, math.inf)
 ADVICE = {  # to a user at a shell, by the code of a refusal
     "no-login": "Log in: --user USER, or $RAFTLINE_USER.",
     "login-failed": "Check --user, and the first line of --password-file.",
@@ -56,6 +58,7 @@ class ClientError(RaftlineError):
     code = ""
     facts: tuple[str, ...] = ()
     _within: Callable[[float], ClientError] | None = None  # the same error for another time limit
+    _is_in_flight = False  # the answer may still arrive; a further attempt at the node awaits it
 
     @property
     def at_the_shell(self) -> str:
@@ -132,9 +135,9 @@ class Deadline:
     second.
 
     The waiting caller calls `notice` at the time `notice_s`. All times are by `now`, the monotonic
-    clock. The first node may keep a request for `attempt_s`, the second for twice that, and further
-    nodes for all the time that is left. With `reply_s`, each node may keep it for exactly that
-    time.
+    clock. The first attempt may take `attempt_s`, the second twice that, and further ones all the
+    time that is left, unless an answer may still arrive from an earlier one. With `reply_s`, each
+    attempt may take exactly that time.
     """
 
     def __init__(
@@ -153,7 +156,8 @@ class Deadline:
         self._say = say
         self._attempt_s = attempt_s
         self._reply_s = reply_s
-        self._late = 0  # nodes that kept the request for too long
+        self._late = 0  # attempts that took their whole time, and left nothing in flight
+        self._is_in_flight = False
 
     @property
     def now_s(self) -> float:
@@ -168,17 +172,31 @@ class Deadline:
         """The seconds for which the current node may keep the request."""
         if self._reply_s is not None:
             return self._reply_s
-        share_s = self._attempt_s * SHARES[min(self._late, len(SHARES) - 1)]
-        return max(LEAST_ATTEMPT_S, min(share_s, self.left_s))
+        share = SHARES[min(self._late, len(SHARES) - 1)]
+        share_s = self._attempt_s * (min(share, SHARES[1]) if self._is_in_flight else share)
+        return self.at_most(share_s)
+
+    def at_most(self, limit_s: float) -> float:
+        """Return this time, or less if less is left. With `reply_s` the end of the search does not
+        shorten it."""
+        if self._reply_s is not None:
+            return limit_s
+        return max(LEAST_ATTEMPT_S, min(limit_s, self.left_s))
+
+    @property
+    def whole_s(self) -> float:
+        """The seconds for which a node may keep a request that is sent to no other."""
+        return self.at_most(math.inf) if self._reply_s is None else self._reply_s
 
     @property
     def connect_s(self) -> float:
         """The part of `attempt_s` for the connection, including TLS and the login."""
         return min(CONNECT_TIMEOUT_S, self.attempt_s)
 
-    def was_late(self) -> None:
-        """Record that a node kept the request for its whole time without an answer."""
-        self._late += 1
+    def was_late(self, *, is_in_flight: bool = False) -> None:
+        """Record that an attempt took its whole time, and whether its answer may still arrive."""
+        self._is_in_flight = self._is_in_flight or is_in_flight
+        self._late += not is_in_flight
 
     def notice(self, why: str) -> None:
         """Report once why there is no answer yet."""
@@ -267,10 +285,12 @@ class NodeConnection(LineConnection):
         tls: ClientTls | None = None,
         sender: str = "",
         others: Iterator[Address] = NOBODY,
+        cluster: str = "",
     ) -> None:
         """Connect like `LineConnection`. With `sender`, the client's name, refusals contain codes;
-        the line that asks for them is sent with the first line."""
-        self._codes = CodesOpening(sender)
+        the line that asks for them is sent with the first line, and names the `cluster` to which
+        the node has to belong."""
+        self._codes = CodesOpening(sender, cluster)
         try:
             super().__init__(address.port, timeout_s, address.host, tls, others)
         except UnicodeError:  # not a name that can be looked up, such as a..b
@@ -293,8 +313,8 @@ class NodeConnection(LineConnection):
         """Return whether nothing unsolicited arrived: neither the end nor a node's closing line."""
         if self.received:
             return False
-        self.socket.settimeout(0)
         try:
+            self.socket.settimeout(0)  # fails if a close was interrupted
             self.socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return not getattr(self.socket, "has_more", False)  # with TLS: a part of a record

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from ...common.address import Address
@@ -73,20 +73,26 @@ def one_answer(
 
 
 def answer_to(
-    line: bytes, address: Address, deadline: Deadline, bytes_max: int | None = None
+    line: bytes | None,
+    address: Address,
+    deadline: Deadline,
+    bytes_max: int | None = None,
+    limit_s: float | None = None,
 ) -> Talk[bytes]:
-    """Return the answer to `line`, both without a newline. If it is late, `deadline.notice` reports
-    that.
+    """Return the answer to `line`, both without a newline; None is a line that was sent before. If
+    the answer is late, `deadline.notice` reports that. The limit is that of an attempt, unless
+    `limit_s` is given.
 
     Raises:
         OSError: the answer did not arrive in time, or the connection broke. The connection is then
             useless.
     """
-    limit_s = deadline.attempt_s
+    limit_s = deadline.attempt_s if limit_s is None else limit_s
     until_s = deadline.now_s + limit_s
     broken: OSError | None = None
     try:
-        yield Send(line, limit_s)
+        if line is not None:
+            yield Send(line, limit_s)
     except OSError as error:
         broken = error  # a node that closes early sends the reason first: it may be here
     try:
@@ -121,14 +127,16 @@ class BaseNodeShell:
         tls: ClientTls | None = None,
         *,
         asks_codes: bool = True,
+        cluster: Callable[[], str] = lambda: "",
     ) -> None:
         """Initialize without connecting. `sender` logs in, and asks for codes in refusals with
-        `asks_codes`."""
+        `asks_codes`. `cluster` returns the identity of the only cluster whose nodes may serve."""
         self.over = Flag()  # set once no further connection is allowed
         self._sender = sender
         self._credentials = credentials
         self._tls = tls
         self._codes = sender if asks_codes else ""
+        self._cluster = cluster
 
 
 class NodeShell(BaseNodeShell):
@@ -161,7 +169,9 @@ class NodeShell(BaseNodeShell):
         if self.connection is not None and self.connection.address == step.address:
             return step.address
         until_s = time.monotonic() + step.limit_s
-        connection = NodeConnection(step.address, step.limit_s, self._tls, self._codes, step.others)
+        connection = NodeConnection(
+            step.address, step.limit_s, self._tls, self._codes, step.others, self._cluster()
+        )
         try:
             self.connection = connection
             if self.over.is_set():  # set by another thread meanwhile

@@ -13,8 +13,8 @@ from ...common.no_copies import NoCopies
 from ...wire.commands.command_table import row_of
 from ...wire.replies.refusals import refusal_in
 from .addresses import Addresses
-from .client_login import Credentials, of_environment
-from .client_tls import ClientTls, tls_of
+from .client_login import Credentials
+from .client_tls import ClientTls
 from .conversation import Client, name_of_client
 from .health import SILENCE_S, ClientHealth, silence_limit
 from .node_connection import ClientError, Closed, TimedOut
@@ -58,13 +58,12 @@ class Clients(NoCopies):
         another node.
 
         Raises:
-            ValueError: an address or `name` is invalid, the environment names unusable TLS files,
-                or `silence` is below 1.
+            ValueError: an address or `name` is invalid, or `silence` is below 1.
         """
         self.name = name_of_client(name)
         self.timeout = time_limit(timeout)
-        self.credentials = credentials or of_environment()
-        self.tls = tls_of(tls)
+        self.credentials = credentials
+        self.tls = tls
         if not addresses:
             raise ValueError("no address: name the nodes as host:port")
         health = ClientHealth(silence_limit(silence))
@@ -74,7 +73,8 @@ class Clients(NoCopies):
 
     def _begin_anew(self) -> None:
         self._process = os.getpid()
-        self._lock = threading.Condition()
+        self._lock = threading.RLock()
+        self._has_room = threading.Condition(self._lock)
         self._idle: list[Client] = []
         self._living: weakref.WeakSet[Client] = weakref.WeakSet()  # idle ones included
 
@@ -130,7 +130,7 @@ class Clients(NoCopies):
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
-            self._lock.notify_all()
+            self._has_room.notify_all()
         for client in idle:
             client.forget_sessions()
 
@@ -162,7 +162,7 @@ class Clients(NoCopies):
                         f"{CONNECTIONS_MAX} requests of this program already wait for an answer, "
                         "so nothing was sent"
                     )
-                self._lock.wait(min(LOOK_S, left_s))  # a dropped client does not notify
+                self._has_room.wait(min(LOOK_S, left_s))  # a dropped client does not notify
             if self._is_closed:
                 raise Closed("this client was closed, so it can't send requests")
             if self._idle:
@@ -175,7 +175,7 @@ class Clients(NoCopies):
         with self._lock:
             if not self._is_closed:
                 self._idle.append(client)
-                self._lock.notify()
+                self._has_room.notify()
                 return
         client.forget_sessions()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeGuard, TypeVar
 
 from ...common.address import Address
 from ...wire.commands.command_table import row_of
@@ -51,8 +51,10 @@ Answer = Reply | ClientError
 
 
 class AskNode(NamedTuple):
-    """A step: send the request to this node. The answer is its reply or an error: `Closed` if the
-    client was closed, `LoginFailed` if the node refused the login. While a connection to the node
+    """A step: send the request to this node, or go on waiting for its reply. The answer is the
+    reply or an error: `Closed` if the client was closed, `LoginFailed` if the node refused the
+    login. An error may say that the request is still in flight there: a further step for the same
+    request and node then awaits that reply. While a connection to the node
     hangs, connections to `others` are tried as well. If one of them is made first, nothing is sent,
     and the answer is `Connected`."""
 
@@ -209,16 +211,34 @@ class _Answers:
         self.refusal: Reply | None = None  # the best explanation of why there is no leader
         self.kept_out: LoginFailed | None = None  # from a node that may not know the user yet
         self.silent: Address | None = None  # the last node that kept it to the end
+        self._unheard: dict[Address, Unreachable] = {}  # nodes that gave no answer in the end
         self._lasting: set[Address] = set()  # nodes that will not answer soon either
 
     def take(self, node: Address, answer: Answer) -> None:
         """Record the answer of a node."""
         self.refusal = _better(self.refusal, answer)
+        self._unheard.pop(node, None)
         if isinstance(answer, LoginFailed):
             self.kept_out = answer
         if isinstance(answer, Unreachable):
             self._lasting |= {node} if answer.lasts else set()
             self.silent = node if answer._is_late else self.silent
+            self._unheard[node] = answer
+
+    def unheard_leader(self, given_s: float | None) -> Unreachable | None:
+        """Return the error of the leader that other nodes name, if it gives no answer here."""
+        refusal = self.refusal and refusal_in(self.refusal.text)
+        leader = leader_in(refusal) if refusal else None
+        last = leader and self._unheard.get(Address(*leader[1:]))
+        if not leader or not last:
+            return None
+        name, host, port = leader
+        failure = (TimedOut if isinstance(last, TimedOut) else Unreachable)(
+            f"{name} at {host} port {port}, which the other nodes name as the leader, gives this"
+            f" client no answer. Check the network between the two. {_in_all(last, given_s)}"
+        )
+        failure.advice, failure.lasts = last.advice, last.lasts
+        return failure
 
     def are_hopeless(self, tried: set[Address]) -> bool:
         """Return whether it is useless to ask these nodes again. A failed login at one node counts
@@ -259,20 +279,19 @@ def anywhere(
             if deadline.left_s < pause_s or so_far.are_hopeless(tried):
                 break
             if deadline.now_s + pause_s > deadline.notice_s:
-                deadline.notice(_search(nodes, answer, deadline.left_s))
+                deadline.notice(_search(nodes, so_far.refusal or answer, deadline.left_s))
             if not _is_late(answer):
                 yield Pause(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             tried.clear()
             so_far.kept_out = None  # the node may have reloaded its file
     given_s = deadline.given_s if deadline.left_s < pause_s else None
-    reason = so_far.unknown or so_far.kept_out or so_far.refusal
-    reason = reason or (yield from _why_silent(so_far.silent, sender, deadline))
+    reason = yield from _reason(so_far, sender, deadline, given_s)
     last, is_late = _in_all(reason or answer, given_s), so_far.silent is not None
     return _last_word(nodes, last, is_late=is_late), so_far.unknown is None
 
 
-def _is_late(answer: Answer) -> bool:
+def _is_late(answer: Answer) -> TypeGuard[ClientError]:
     """Return whether a node used the whole time of its attempt, so that it is asked again without a
     pause."""
     return isinstance(answer, ClientError) and answer._within is not None
@@ -307,10 +326,22 @@ def _ask_one(
         assert answer is not None, "an AskNode is sent an answer"
         if not isinstance(answer, Connected):
             if _is_late(answer):
-                deadline.was_late()
+                deadline.was_late(is_in_flight=answer._is_in_flight)
             return node, answer
         late.add(node)
         nodes.turn_to(answer.address, node)
+
+
+def _reason(
+    so_far: _Answers, sender: str, deadline: Deadline, given_s: float | None
+) -> Search[Answer | None]:
+    """Return the answer that explains best why no node settled the request, or None. Raise the
+    error of a leader that answers others and not this client."""
+    if reason := so_far.unknown or so_far.kept_out:
+        return reason
+    if failure := so_far.unheard_leader(given_s):
+        raise failure
+    return so_far.refusal or (yield from _why_silent(so_far.silent, sender, deadline))
 
 
 def _why_silent(address: Address | None, sender: str, deadline: Deadline) -> Search[Reply | None]:
@@ -331,7 +362,9 @@ def _ask(
     deadline: Deadline,
     others: Iterator[Address] = NOBODY,
 ) -> AskNode:
-    return AskNode(address, sender, command, deadline.attempt_s, deadline.connect_s, others)
+    is_sent_once = row_of(command).handling.is_sent_once
+    limit_s = deadline.whole_s if is_sent_once else deadline.attempt_s
+    return AskNode(address, sender, command, limit_s, deadline.connect_s, others)
 
 
 def _in_all(answer: Answer, given_s: float | None) -> Answer:
@@ -379,8 +412,8 @@ def session_with_room(
             raise closed
     if session is not None:
         return session
-    sessions.begin()
     try:
+        sessions.begin()
         reply, _ = yield from anywhere(nodes, name, SESSION, deadline)
         outcome = outcome_of(reply.text)
         if outcome is RequestOutcome.UNKNOWN:  # for the session; the write was not sent
@@ -531,14 +564,19 @@ def _better(before: Reply | None, answer: Answer) -> Reply | None:
     """Return the refusal that explains more; None if there was no refusal."""
     if not isinstance(answer, Reply) or outcome_of(answer.text) is not RequestOutcome.NO_LEADER:
         return before
-    return max(before or answer, answer, key=_explains)
+    return max(answer, before or answer, key=_explains)  # of equal ones the latest
 
 
 def _explains(reply: Reply) -> tuple[bool, bool, bool]:
     """Return a sort key that orders refusals by how much they explain. A node that knows why there
-    is no leader explains most. Next is a node that knows only itself, and last a node that names a
-    leader that is gone."""
+    is no leader, or that leads without a quorum, explains most. Next is a node that knows only
+    itself, and last a node that names a leader that is gone."""
     refusal = refusal_in(reply.text)
     assert refusal is not None, "only refusals are compared"
     is_itself = refusal.facts == (reply.server,)
-    return refusal.code == "no-leader", not is_itself, bool(refusal.facts)
+    is_of_cluster = refusal.code != "other-cluster"
+    return (
+        refusal.code in ("no-leader", "no-quorum"),
+        is_of_cluster and not is_itself,
+        is_of_cluster and bool(refusal.facts),
+    )

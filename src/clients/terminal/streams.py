@@ -16,6 +16,7 @@ from ...wire.refusal import error
 from ...wire.replies.replies import RequestOutcome
 from ..requests.conversation import Client
 from ..requests.node_connection import ClientError
+from .exit_status import exit_status_of
 
 _BATCH_BYTES = 256 << 10  # of lines that are in flight together
 
@@ -83,7 +84,7 @@ def run_client(
     except ClientError as problem:
         failure = explain(problem) if explain else problem
         print(error(failure.at_the_shell), file=sys.stderr)
-        return failure.outcome
+        return exit_status_of(failure)
     except BrokenPipeError:
         # The reader of our lines is gone: that is not an error, and there is nothing to print at
         # exit.

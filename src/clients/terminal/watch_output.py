@@ -47,7 +47,7 @@ def follow(client: Client, command: str, quiet: bool, as_object: bool) -> None:
             elif not quiet:
                 say(line_of(event))
             elif event.value is not None:
-                say(escape(event.value, key=False))
+                say(without_controls(escape(event.value, key=False)))
             else:
                 print(line_of(event), file=sys.stderr, flush=True)
 
@@ -83,12 +83,13 @@ def _asked(command: str) -> watch_lines.WatchAsked:
 
 
 def line_of(event: Event[str]) -> str:
-    """Return the line of an event as a node writes it."""
+    """Return the line of an event as a node writes it; characters that change the text direction
+    are escaped, as in replies."""
     key = escape(event.key, key=True)
     value = None if event.value is None else escape(event.value, key=False)
     if value is not None and event.kind == "has":
-        return watch_lines.has(event.index, key, value)
-    return watch_lines.event(event.index, event.kind, key, value or "")
+        return without_controls(watch_lines.has(event.index, key, value))
+    return without_controls(watch_lines.event(event.index, event.kind, key, value or ""))
 
 
 def as_json(event: Event[str]) -> str:

@@ -33,7 +33,10 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
         super().__init__(WatchMachine(asker.addresses, asker.name, cursor, open_s))
         self._asker = asker
         self._task: asyncio.Task[None] | None = None  # which calls a function with each event
-        self._node = AioNodeShell(asker.name, asker.credentials, asker.tls)
+        addresses = asker.addresses
+        self._node = AioNodeShell(
+            asker.name, asker.credentials, asker.tls, cluster=lambda: addresses.cluster
+        )
 
     async def __aenter__(self) -> AioWatch[Data]:
         return self

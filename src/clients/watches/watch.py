@@ -42,7 +42,7 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
     ) -> None:
         """Initialize without connecting; see `WatchMachine`."""
         super().__init__(WatchMachine(addresses, name, cursor, open_s))
-        self._node = NodeShell(name, credentials, tls)
+        self._node = NodeShell(name, credentials, tls, cluster=lambda: addresses.cluster)
         self._process = os.getpid()
 
     def __enter__(self) -> Watch[Data]:

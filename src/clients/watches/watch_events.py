@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Generic
 
 from ...common.public import public
@@ -56,12 +57,19 @@ class KVSnapshot(Generic[Data]):
 
     index: int
     pairs: dict[Data, Data]
+    _indices: dict[Data, int] = field(default_factory=dict, repr=False, compare=False)
 
     def read(self, key: Data) -> Version[Data]:
-        """Return the value of a key in this snapshot and its index there, for `cas` and for
-        `unchanged` in a transaction; None and 0 if it is absent."""
+        """Return the value of a key in this snapshot and the index of its last change, as `kv.read`
+        does; None and 0 if it is absent. For a key that changed while the snapshot was taken, the
+        index is that of the snapshot: `cas` and `unchanged` fail with it as well."""
         value = self.pairs.get(key)
-        return Version(value, 0 if value is None else self.index)
+        return Version(value, 0 if value is None else self._indices.get(key, self.index))
+
+    def _with_indices(self, read: Iterable[tuple[Data, Version[Data]]]) -> KVSnapshot[Data]:
+        """Add the indices of the keys that were read afterwards, and have not changed since."""
+        indices = {key: version.index for key, version in read if version.index <= self.index}
+        return KVSnapshot(self.index, self.pairs, indices)
 
     @classmethod
     def _of(cls, index: int | None, events: list[Event[Data]]) -> KVSnapshot[Data]:

@@ -39,7 +39,8 @@ class Flag:
 
     def __init__(self) -> None:
         self._is_set = False
-        self._changed = threading.Condition()  # reentrant
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
 
     def is_set(self) -> bool:
         return self._is_set
@@ -47,13 +48,13 @@ class Flag:
     def set(self) -> None:
         """Wake all waiting threads, and let later waits return at once."""
         self._is_set = True
-        with self._changed:
+        with self._lock:  # not the Condition, whose `__enter__` a signal handler may interrupt
             self._changed.notify_all()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the flag is set; return whether it was set in time. None means no limit."""
         until_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        with self._changed:
+        with self._lock:
             while not self._is_set and (left_s := until_s - time.monotonic()) > 0:
                 self._changed.wait(min(LOOK_S, left_s))
         return self._is_set

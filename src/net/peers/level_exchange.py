@@ -1,10 +1,11 @@
-"""The announcement of a build's level: `s1@Level 4 version 0.2.0`, as question and as answer.
+"""The announcement of a build's level: `s1@Level 1 version 0.2.0`, as question and as answer.
 
-A node sends this line first on each connection that it makes to a peer. A build without levels
-answers with `Sorry, `, as it does to any unknown line, and is recognized by that.
+A node sends this line first on each connection that it makes to a peer. An implementation without
+levels answers with `Sorry, `, as it does to any unknown line, and is recognized by that. So does a
+node that was started with `--floor`, which itself asks nobody.
 
 Once a node knows the identity of its cluster, the line ends in it, in both directions:
-`s1@Level 4 version 0.3.0 cluster 9f86d081884c7d65`. A node that learns it later sends the line
+`s1@Level 1 version 0.3.0 cluster 9f86d081884c7d65`. A node that learns it later sends the line
 again on its open connections. Messages from a server of another cluster are refused. With a secret,
 the line comes after the proof, so it is as trustworthy as any later line of the connection.
 """
@@ -22,7 +23,7 @@ from ...access.tls_socket import TlsSocket
 from ...common.address import Address
 from ...common.build_level import LEVEL, NO_LEVEL, Build
 from ...common.version import VERSION
-from ...raft.levels import CLUSTER, FLOOR, IDENTIFIED, is_foreign
+from ...raft.levels import CLUSTER, FLOOR, NOT_HEARD, is_foreign
 from ...wire.limits import BUILD_BYTES
 from ...wire.protocol import ProtocolError, decode_line, split_sender
 from ...wire.refusal import ELSEWHERE
@@ -45,11 +46,9 @@ def spell_level(me: str, cluster: str = "", version: str = VERSION) -> str:
     return f"{line} cluster {cluster}" if cluster else line
 
 
-def answer_to_level(cluster: str, question: str, version: str = VERSION) -> str:
-    """Return the answer to a build's line. Builds below level 4 don't understand the identity."""
-    asks = read_level(question)
-    understands = asks is not None and asks.level >= IDENTIFIED
-    return spell_level("", cluster if understands else "", version).removeprefix("@")
+def answer_to_level(cluster: str, version: str = VERSION) -> str:
+    """Return the answer to a build's line."""
+    return spell_level("", cluster, version).removeprefix("@")
 
 
 def read_level(text: str) -> Build | None:
@@ -71,7 +70,7 @@ class Builds:
     """
 
     def __init__(self, on_level: Callable[[str, int], None]) -> None:
-        """`on_level` gets each level of a peer, 0 when it is no longer known."""
+        """`on_level` gets each level of a peer, NOT_HEARD when it is no longer known."""
         self._on_level = on_level
         self._lock = threading.Lock()  # the core gets the levels in the order of their arrival
         self._builds: dict[str, dict[object, Build]] = {}  # by connection, the latest one last
@@ -89,9 +88,9 @@ class Builds:
             self._on_level(name, self.of(name).level)
 
     def of(self, name: str) -> Build:
-        """Return the build of a peer; its level is 0 if it is not known yet."""
+        """Return the build of a peer; its level is NOT_HEARD if it is not known yet."""
         builds = self._builds.get(name)
-        return next(reversed(builds.values())) if builds else Build(0, "not heard yet")
+        return next(reversed(builds.values())) if builds else Build(NOT_HEARD, "not heard yet")
 
 
 OnBuild = Callable[[str, Build | None, object], None]  # see `Builds.record`

@@ -10,7 +10,7 @@ from typing import Final
 from ...access.login import FAILED, Login
 from ...access.proof import NONCE_BYTES, WRONG, ProofError, Responder
 from ...access.tls import named_in
-from ...raft.levels import ACCOUNTED, FLOOR
+from ...raft.levels import FLOOR, is_foreign
 from ...raft.messages import PeerError
 from ...state.user_table import UserTable
 from ...wire.commands.authorization import (
@@ -31,6 +31,7 @@ from ...wire.refusal import (
     LINE_TOO_LONG,
     NO_USERS,
     NO_USERS_YET,
+    OTHER_CLUSTER,
     SHUT_DOWN,
     SPEAKS_ELSEWHERE,
     error,
@@ -69,11 +70,12 @@ class Admission:
         self._speaker = speaker
         self.now_s = 0.0  # the time of the last bytes
         self.speaks_for: str | None = None  # the peer, once it has sent a message
-        self._login = Login(host.access, is_private) if host.access is not None else None
+        self._login = Login(host.access, is_private, address) if host.access is not None else None
         self._answering: Responder | None = None  # to a peer that proves itself
         self.proven: str | None = None  # the member that has proved itself
         self._asked_level = False  # in a member's name; this needs no proof
         self._cluster = ""  # the identity that the other side announced
+        self._expected = ""  # the identity of the only cluster that may serve this client
         # Called with the user that is logged in from now on, "" for none, and whether that user is
         # an admin of all keys.
         self.on_login: Callable[[str, bool], None] = lambda user, is_admin: None
@@ -127,14 +129,16 @@ class Admission:
     @property
     def named_in_log(self) -> str:
         """The user that entries of this connection name, "" for none."""
-        return (self.user or "") if self._host.level >= ACCOUNTED else ""
+        return (self.user or "") if self._host.level > FLOOR else ""
 
     @property
     def has_rules(self) -> bool:
         """Whether a read or a write may be refused for reasons other than its content."""
         host, access = self._host, self._host.access
         has_users = access is not None and access.is_on
-        return host.is_down or has_users or self.proven is not None or host.peer_auth.is_required
+        is_for_one = bool(self._expected)
+        is_member = self.proven is not None or host.peer_auth.is_required
+        return host.is_down or has_users or is_member or is_for_one
 
     def longest(self, beginning: bytes) -> int:
         """Return the longest permitted line: a peer's line holds many entries, a client's line one
@@ -157,6 +161,10 @@ class Admission:
     def admit(self, line: ParsedLine) -> ParsedLine:
         """Return the line as this node serves it: some well-formed lines are refused."""
         host, request = self._host, line.request
+        if request.verb == "codes" and not line.problem:
+            self._expect(request.command.partition(" ")[2])
+        elif self._expected and is_foreign(mine := host.foreigners.mine(), self._expected):
+            return self._refuse(line, OTHER_CLUSTER(mine, self._expected))
         has_rules = self.proven is not None or host.peer_auth.is_required
         if line.kind == "peer" and not has_rules:
             return self._hear(line)
@@ -175,6 +183,11 @@ class Admission:
             host.traffic_log.requested(request.sender, line.text)
         return self._refuse(line, line.problem) if line.problem else line
 
+    def _expect(self, cluster: str) -> None:
+        """Refuse further lines if this node is of another cluster. A node that does not know its
+        cluster yet decides that later."""
+        self._expected = "" if cluster == self._host.foreigners.mine() else cluster
+
     def _admit_apart(self, line: ParsedLine, *, has_rules: bool) -> ParsedLine | None:
         """Return a line as this node serves it, if it is not a request, or if a rule about its
         sender refuses it; return None for a request that everybody may make."""
@@ -191,8 +204,10 @@ class Admission:
         if line.kind == "level" and not self.must_prove:
             self._note_cluster(line)
         if line.kind == "level" and not self._may_know_version(line.request.sender):
-            reply = answer_to_level(self._host.foreigners.mine(), line.text, HIDDEN)
-            return replace(line, reply=reply)
+            if self._host.announces_level:
+                reply = answer_to_level(self._host.foreigners.mine(), HIDDEN)
+                line = replace(line, reply=reply)
+            return line
         if line.kind in ("control", "level"):  # answered even by a node that is down
             return line
         return self._hear(line) if line.kind == "peer" else None
@@ -274,8 +289,7 @@ class Admission:
         return self.login.denial_reason(command, self._host.keys_of_lease)
 
     def _allowed(self, line: ParsedLine, login: Login) -> ParsedLine:
-        """Return the line if the user may run it, otherwise a line with the refusal. A status line
-        gets a reply with only the facts that the user may see."""
+        """Return the line if the user may run it, otherwise a line with the refusal."""
         request, keys_of_lease = line.request, self._host.keys_of_lease
         if line.kind in ("peer", "level") or not request.command:
             return line
@@ -292,9 +306,13 @@ class Admission:
             why = self._host.not_here()  # a leader that lacks entries may not know its users yet
         if why:
             return ParsedLine("local", request, line.text, reply=why)
-        if request.verb == "status" and not sees_whole_status(login.identity):
-            return ParsedLine("local", request, reply=partial_status(self._host.status()))
         return line
+
+    def status(self) -> str:
+        """Return the reply to `status`, with only the facts that the user may see."""
+        reply, login = self._host.status(), self.login
+        is_whole = login is None or sees_whole_status(login.identity)
+        return reply if is_whole else partial_status(reply)
 
     def logged(self, request: Request) -> str:
         """Return the command as it will be in the log: with the client's name if it matters, and

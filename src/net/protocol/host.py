@@ -31,6 +31,7 @@ from ..reply_budget import ReplyRoom
 from ..state_copies import Backups
 from .redis_node import RedisNode
 from .refusal_counts import RefusalCounts
+from .turns import Turns
 
 EVERY: Final = 1 << 62  # characters: all replies fit
 SHORT: Final = 4096  # characters; shorter replies of a batch are not counted
@@ -78,6 +79,10 @@ class EventSink(Protocol):
     def puts_codes(self) -> bool:
         """Whether the connection asked for a code before each refusal."""
 
+    @property
+    def uses_positions(self) -> bool:
+        """Whether it sends lines that only have a position; see docs/use/watch.md."""
+
     def reads_by(self, users: UserTable, /) -> tuple[str, ...]:
         """Return the prefixes of the keys that its login may read by these users."""
 
@@ -114,6 +119,10 @@ class Watchers(Protocol):
     def open(self, sink: EventSink, asked: Sequence[tuple[str, WatchAsked]]) -> list[list[str]]:
         """Begin watches, each with a request's id; return the first lines of each. Watches that
         have begun are backlogs of `sink`, whose lines are sent after these."""
+
+    def keep(self, sink: EventSink, request_id: str, size: int, *, is_watch: bool) -> str:
+        """Count the memory of a subscription as that of watches, in addition to its own watch if it
+        has one; `unwatch` and `drop` give it back. Return a refusal, or ""."""
 
     def unwatch(self, sink: EventSink, request_id: str) -> str:
         """End a watch after all its lines were sent; return the reply."""
@@ -330,6 +339,7 @@ class Host(Protocol):
     refusals: RefusalCounts  # sent to all connections
     backups: Backups  # of all connections
     redis: RedisNode  # what Redis clients share
+    calls: Turns  # of the users whose calls and local lines compute
 
     @property
     def request_room(self) -> RequestRoom:
@@ -338,6 +348,10 @@ class Host(Protocol):
     @property
     def level(self) -> int:
         """The level of the cluster at the last entry that was applied here."""
+
+    @property
+    def announces_level(self) -> bool:
+        """False with --floor."""
 
     @property
     def traffic_log(self) -> Traffic: ...
@@ -380,6 +394,13 @@ class Host(Protocol):
 
     def not_here(self) -> str:
         """Return the reply that sends a client to the leader, or to try again."""
+
+    def not_confirmed(self) -> str:
+        """Return the refusal of a read that no quorum confirmed in time."""
+
+    def why_late(self) -> str:
+        """Return the refusal of a request that was not served in time; with the driver's `core`
+        held."""
 
     def without_machine(self, command: str) -> str:
         """Return the refusal of a command for a state machine that this node lacks, or ""."""

@@ -6,19 +6,24 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
-from ...storage.disk import HalfApplied
+from ...storage.disk import StateRefused
 from ...wire.commands.command_table import COMMANDS, HELP, Request
 from ...wire.commands.member_commands import CHANGE_S
+from ...wire.commands.operands import not_understood
 from ...wire.commands.parsing import ParsedLine, Reading
 from ...wire.limits import PIECE_CHARACTERS
 from ...wire.protocol import CODES
-from ...wire.refusal import HALF_APPLIED, NO_LEADER, error, outcome_unknown
+from ...wire.refusal import error, outcome_unknown
 from ..peers.level_exchange import answer_to_level
 from ..state_copies import BackupFailed, BackupFile
 from .host import Batch, Host, ReadableState
 from .outgoing_protocol import OutgoingProtocol
+from .user_calls import UserCalls
 from .waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
+
+_LISTINGS: Final = ("show", "lines")
 
 
 class LocalCommands:
@@ -33,13 +38,18 @@ class LocalCommands:
         host: Host,
         outgoing: OutgoingProtocol,
         replies: Replies,
+        calls: UserCalls,
+        status: Callable[[], str],
         break_off: Callable[[], None],
         address: Callable[[], str],
     ) -> None:
-        """`break_off` ends the connection, and `address` returns the host that it comes from."""
+        """`status` returns the reply to `status` that the user may see, `break_off` ends the
+        connection, and `address` returns the host that it comes from."""
         self._host = host
         self._outgoing = outgoing
         self._replies = replies
+        self._calls = calls
+        self._status = status
         self.break_off = break_off
         self._address = address
         self._backup_file: BackupFile | None = None  # fetched by this connection
@@ -53,23 +63,33 @@ class LocalCommands:
     def serve(self, kind: str, run: Sequence[ParsedLine]) -> Waits[None]:
         """Reply to lines of one kind and one `Reading`."""
         if kind == "show":
-            yield from self._shows([one.request for one in run], run[0].reading)
+            requests = [one.request for one in run]
+            yield from self._calls.carry_out(self._shows(requests, run[0].reading))
             return
         for one in run:
             if kind == "backup":
                 yield from self._backup(one.request)
-            elif kind == "local" and not one.reply and _is_read(one.request):
-                yield from self._read_here(one.request)
+            elif kind == "local" and not one.reply:
+                yield from self._calls.carry_out(self._serve_here(one))
             else:
                 reply = yield from self._answer(kind, one)
                 yield from self._replies.add_in_pieces(one.request.id, reply)
+
+    def _serve_here(self, line: ParsedLine) -> Waits[None]:
+        if _is_read(line.request):
+            yield from self._read_here(line.request)
+        else:
+            reply = yield from self._answer("local", line)
+            yield from self._replies.add_in_pieces(line.request.id, reply)
 
     def _answer(self, kind: str, line: ParsedLine) -> Waits[str]:
         """Return the reply to a line that needs no room for a long reply."""
         if line.reply:
             return line.reply
         if kind == "level":
-            return answer_to_level(self._host.foreigners.mine(), line.text)
+            if not self._host.announces_level:
+                return error(not_understood(line.text))
+            return answer_to_level(self._host.foreigners.mine())
         if kind == "members":
             return (yield from self._members(line))
         if kind == "control":
@@ -78,16 +98,17 @@ class LocalCommands:
             return (yield from self._transfer(line.request))
         if line.request.verb == "codes":
             return (yield from self._put_codes())
-        return HELP if line.request.verb == "help" else self._host.status()
+        return HELP if line.request.verb == "help" else self._status()
 
     def _read_here(self, request: Request) -> Waits[None]:
         read = partial(_first, self._host.logmanager, request.command)
-        reply = "" if request.verb == "show" else read()
+        is_listing = request.verb in _LISTINGS
+        reply = "" if is_listing else read()
         if reply and len(reply) <= PIECE_CHARACTERS:
             yield from self._replies.add_in_pieces(request.id, reply)
         else:
             reply = ""  # the reply is made again when its turn has come
-            yield from self._long(request.id, read, in_turn=request.verb != "show")
+            yield from self._long(request.id, read, in_turn=not is_listing)
 
     def _long(
         self, request_id: str, make: Callable[[], str], *, in_turn: bool = False
@@ -114,7 +135,7 @@ class LocalCommands:
                 read = partial(_first, batch.reader, request.command)
                 yield from self._long(request.id, read)
             else:
-                reply = batch.replies[place] if is_answered else NO_LEADER
+                reply = batch.replies[place] if is_answered else self._host.not_confirmed()
                 yield from self._replies.add_in_pieces(request.id, reply)
 
     def _members(self, line: ParsedLine) -> Waits[str]:
@@ -126,7 +147,11 @@ class LocalCommands:
         batch = Batch([line.request.command], is_read=change is None, change=change)
         host.submit(batch)
         if not (yield AwaitReplies(batch, host.patience_s if change is None else CHANGE_S)):
-            return NO_LEADER if change is None else outcome_unknown("it takes long; see: members")
+            return (
+                host.not_confirmed()
+                if change is None
+                else outcome_unknown("it takes long; see: members")
+            )
         if batch.replies:
             return batch.replies[0]
         return "MEMBERS response: " + json.dumps(host.members())
@@ -145,7 +170,7 @@ class LocalCommands:
         if is_answered and not batch.replies:
             yield from self._long(request.id, self._begin_backup)
         else:
-            reply = batch.replies[0] if is_answered else NO_LEADER
+            reply = batch.replies[0] if is_answered else self._host.not_confirmed()
             yield from self._replies.add_in_pieces(request.id, reply)
 
     def _piece_of_backup(self, offset: int) -> str:
@@ -165,8 +190,8 @@ class LocalCommands:
             file = self._backup_file = backups.make(logmanager.folder_path, logmanager.freeze)
         except BackupFailed as failure:
             return failure.refusal
-        except HalfApplied:
-            return HALF_APPLIED
+        except StateRefused as refused:
+            return refused.refusal
         return f"BACKUP response: {file.begin}"
 
     def end(self) -> None:
@@ -197,7 +222,7 @@ class LocalCommands:
 
 
 def _is_read(request: Request) -> bool:
-    return COMMANDS[request.verb].handling.takes_mode
+    return request.verb in _LISTINGS or COMMANDS[request.verb].handling.takes_mode
 
 
 def _first(reader: ReadableState, command: str) -> str:

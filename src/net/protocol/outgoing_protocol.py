@@ -20,7 +20,7 @@ from ...state.user_table import UserTable
 from ...wire import limits
 from ...wire.commands.identity import EVERYWHERE
 from ...wire.protocol import reply_line
-from ...wire.refusal import NOT_REACHED, outcome_unknown
+from ...wire.refusal import outcome_unknown
 from ...wire.replies.refusals import code_of, coded_line
 from .host import EVERY, Backlog, Batch, Host, ReplySink
 
@@ -59,6 +59,7 @@ class OutgoingProtocol(ReplySink):
         # Returns the prefixes of the keys that may be read by these users.
         self.reads_by: Callable[[UserTable], tuple[str, ...]] = lambda users: EVERYWHERE
         self.puts_codes = False
+        self.uses_positions = True  # see `EventSink`
         self.spelled: Callable[[str, str, str], str] = reply_line  # returns the line of a reply
         self.errors = "replace"  # of the encoding of these lines
 
@@ -148,7 +149,7 @@ class OutgoingProtocol(ReplySink):
             if batch.is_answered:
                 continue
             if batch.is_read or not batch.first_index:  # it is not in a log, and never will be
-                batch.answer_rest(NOT_REACHED)
+                batch.answer_rest(self._host.why_late())
             else:
                 batch.answer_rest(outcome_unknown("no quorum answered in time"))
 
@@ -162,11 +163,15 @@ class OutgoingProtocol(ReplySink):
 
     def _sent_replies(self) -> bool:
         """Send the complete replies that are not very long, without waiting; return False if the
-        rest is sent later."""
+        rest is sent later: the reader did not take all, or there are so many replies that they
+        would keep this thread from other work."""
+        size = 0
         while self._batches and (data := self._next(or_one_long=False)):
             self._settle()
             sent = self._send(data)
-            if sent < len(data) and self._send_later(data[sent:]):
+            rest, size = data[sent:], size + len(data)
+            is_much = size >= AT_ONCE and self._is_ready()
+            if (rest or is_much) and self._send_later(rest):
                 return False
         return not (self._batches and self._is_ready() and self._send_later(b""))
 

@@ -1,13 +1,20 @@
-"""The watches of a Redis client's connection, whose lines are sent as messages."""
+"""The subscriptions of a Redis client's connection: the lines of its watches are sent as messages,
+and it is told of each new leader.
+
+A client chooses how long it takes to match its patterns. So only the sending thread of its
+connection makes messages of events, never the thread that took a step and hears a member.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...resp.notifications import translated
+from ...resp.notifications import Subscription, translated
+from ...resp.replies import spell
 from ...resp.session import Session
 from ...state.user_table import UserTable
 from ...wire.commands.watch_lines import WatchAsked
+from ...wire.limits import PUSHED_BYTES
 from .host import Backlog, Host
 from .outgoing_protocol import OutgoingProtocol
 
@@ -25,21 +32,52 @@ class RedisEvents:
         self._session = session
         self.is_used = False
         self.has_new = False  # watches whose lines follow the next replies
+        self._of_leaders: tuple[Subscription, ...] = ()  # replaced as a whole
+        # Each is changed by one thread at a time: the one that pushes, and the one that sends.
+        self._pushed_bytes = self._taken_bytes = 0
 
-    def open(self, watch_id: str, prefix: str) -> str:
-        """Begin to watch the changes from now on; return a refusal, or ""."""
+    def open(self, watch_id: str, prefix: str | None, held_bytes: int = 0) -> str:
+        """Begin a subscription that takes so many bytes: watch the changes of keys with a prefix
+        from now on, if there is one. Return a refusal, or ""."""
         watchers = self._host.watchers
+        self.is_used = True
+        if refusal := watchers.keep(self, watch_id, held_bytes, is_watch=prefix is not None):
+            return refusal
+        if prefix is None:
+            return ""
         asked = WatchAsked(prefix, watchers.last)
-        self.is_used = self.has_new = True
+        self.has_new = True
         (lines,) = watchers.open(self, [(watch_id, asked)])
-        return lines[0] if lines and lines[0].startswith("Sorry") else ""
+        if lines and lines[0].startswith("Sorry"):
+            watchers.unwatch(self, watch_id)
+            return lines[0]
+        return ""
 
     def close(self, watch_id: str) -> None:
-        """End a watch."""
+        """End a subscription."""
         self._host.watchers.unwatch(self, watch_id)
 
+    def follow_leaders(self) -> None:
+        """Listen for new leaders, or no longer, as the subscriptions of now say."""
+        subscriptions = self._session.subscriptions.values()
+        self._of_leaders = tuple([one for one in subscriptions if one.hears_switch])
+        if self._of_leaders:
+            self._host.redis.listen(self)
+        else:
+            self._host.redis.listen_no_more(self)
+
+    def tell_switch(self, text: str) -> None:
+        """Send the messages about a new leader, without waiting; any thread may call this."""
+        version = self._session.version
+        told = "".join([spell(one.switch_message(text), version) for one in self._of_leaders])
+        if told:
+            data = told.encode("utf-8", "surrogateescape")
+            self._outgoing.push(data, lambda: [_Once(data)])
+
     def drop(self) -> None:
-        """Forget all watches, since the connection ends."""
+        """Forget all subscriptions, since the connection ends."""
+        if self._of_leaders:
+            self._host.redis.listen_no_more(self)
         if self.is_used:
             self._host.watchers.drop(self)
 
@@ -48,7 +86,7 @@ class RedisEvents:
         if self.is_used:
             self._host.watchers.end_refused(self, why_not)
 
-    def translate(self, data: bytes) -> bytes:
+    def _translate(self, data: bytes) -> bytes:
         """Return the messages for lines; end the connection if some are missing."""
         messages = translated(data, self._session.subscriptions, self._session.version)
         if messages is None:
@@ -72,10 +110,20 @@ class RedisEvents:
     def denial_by_now(self, command: str) -> str:
         return self._outgoing.denial_by_now(command)
 
+    @property
+    def uses_positions(self) -> bool:
+        return False
+
     def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
-        messages = self.translate(data)
-        if messages:
-            self._outgoing.push(messages, lambda: self._translating(to_backlogs()))
+        if self._pushed_bytes - self._taken_bytes > PUSHED_BYTES:
+            self.push_later(to_backlogs)
+        else:
+            self._pushed_bytes += len(data)
+            self._outgoing.push_later(lambda: [_Pushed(self._take, data)])
+
+    def _take(self, data: bytes) -> bytes:
+        self._taken_bytes += len(data)
+        return self._translate(data)
 
     def push_later(self, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         self._outgoing.push_later(lambda: self._translating(to_backlogs()))
@@ -84,24 +132,47 @@ class RedisEvents:
         self._outgoing.add_backlogs(self._translating(backlogs))
 
     def go_on(self, backlogs: Sequence[Backlog]) -> None:
-        self._outgoing.go_on(self._translating(backlogs))
+        self.push_later(lambda: backlogs)
 
     def break_off(self) -> None:
         self._outgoing.break_off()
 
     def _translating(self, backlogs: Sequence[Backlog]) -> list[Backlog]:
-        return [_Translating(self, backlog) for backlog in backlogs]
+        return [_Translating(self._translate, backlog) for backlog in backlogs]
+
+
+class _Pushed:
+    """Lines that were pushed, and are made into messages by the thread that sends them."""
+
+    def __init__(self, take: Callable[[bytes], bytes], data: bytes) -> None:
+        self._take = take
+        self._data = data
+
+    def next_piece(self) -> bytes:
+        data, self._data = self._data, b""
+        return self._take(data) if data else b""
+
+
+class _Once:
+    """Bytes that are sent once the reader has taken what came before."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def next_piece(self) -> bytes:
+        data, self._data = self._data, b""
+        return data
 
 
 class _Translating:
     """A lagging watch, whose pieces are messages."""
 
-    def __init__(self, events: RedisEvents, backlog: Backlog) -> None:
-        self._events = events
+    def __init__(self, translate: Callable[[bytes], bytes], backlog: Backlog) -> None:
+        self._translate = translate
         self._backlog = backlog
 
     def next_piece(self) -> bytes:
         while data := self._backlog.next_piece():
-            if messages := self._events.translate(data):
+            if messages := self._translate(data):
                 return messages
         return b""

@@ -1,29 +1,28 @@
-"""The state that all Redis clients of a node share: the numbers of their connections, and the
-places of their scans."""
+"""The state that all Redis clients of a node share: the numbers of their connections, the places of
+their scans, and the leader of which they are told."""
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from ...resp.cluster import switched
 from ...resp.programs import size_of
 from ...wire.commands.operands import Limits
 from ...wire.limits import REDIS_CURSORS, REDIS_CURSORS_BYTES
+from .turns import Turns
 
 _NUMBER_BITS = 32
 
 
-class Ticket(Protocol):
-    """A command that waits for its turn."""
+class SwitchListener(Protocol):
+    """A connection that is told of each new leader."""
 
-    @property
-    def account(self) -> object:
-        """Its user or, without users, its connection."""
-
-    def wake(self) -> None: ...
+    def tell_switch(self, text: str) -> None:
+        """Send a message, without waiting."""
 
 
 class RedisNode:
@@ -42,44 +41,40 @@ class RedisNode:
         self._last_cursor = int(new_token(3), 16) << _NUMBER_BITS
         self._cursors: dict[int, str] = {}  # the oldest first
         self._bytes = 0
-        # The waiting commands that change a key, by account; the first account's turn is next. A
-        # key is here as long as a command has its turn.
-        self._turns: dict[str, OrderedDict[object, deque[Ticket]]] = {}
+        self.turns = Turns()  # of the commands that change a key
+        self._leader = ""  # the address of the last leader that was known
+        self._listeners: dict[SwitchListener, None] = {}
+        self._switches: deque[str] = deque()  # of which the listeners were not told yet
+        self._telling = threading.Lock()  # taken before `_lock`
 
-    def take_turn(self, key: str, ticket: Ticket) -> bool:
-        """Take the turn of a key, which `leave_turn` gives back; return whether it was free. If it
-        was not, the ticket wakes once the turn is the caller's: the accounts take turns."""
+    def listen(self, listener: SwitchListener) -> None:
+        """Tell a connection of each new leader from now on."""
         with self._lock:
-            accounts = self._turns.get(key)
-            if accounts is None:
-                self._turns[key] = OrderedDict()
-                return True
-            accounts.setdefault(ticket.account, deque()).append(ticket)
-            return False
+            self._listeners[listener] = None
 
-    def give_up_turn(self, key: str, ticket: Ticket) -> bool:
-        """Stop waiting for a turn; return False if it is the caller's by now."""
+    def listen_no_more(self, listener: SwitchListener) -> None:
+        """Forget a connection."""
         with self._lock:
-            accounts = self._turns.get(key, OrderedDict[object, deque[Ticket]]())
-            waiting = accounts.get(ticket.account, deque[Ticket]())
-            is_waiting = ticket in waiting
-            if is_waiting:
-                waiting.remove(ticket)
-                if not waiting:
-                    del accounts[ticket.account]
-            return is_waiting
+            self._listeners.pop(listener, None)
 
-    def leave_turn(self, key: str) -> None:
-        """Give the turn of a key to a command of the next account."""
+    def is_led_from(self, address: str) -> bool:
+        """Note the address of the leader; return whether `tell_switches` has to be called."""
         with self._lock:
-            accounts = self._turns[key]
-            if not accounts:
-                del self._turns[key]
-                return
-            account, waiting = accounts.popitem(last=False)
-            waiting.popleft().wake()
-            if waiting:
-                accounts[account] = waiting
+            before, self._leader = self._leader, address
+            if before in ("", address) or not self._listeners:
+                return False
+            self._switches.append(switched(before, address))
+            return True
+
+    def tell_switches(self) -> None:
+        """Send the messages about new leaders, in order and without waiting for a reader."""
+        with self._telling:
+            while self._switches:
+                text = self._switches.popleft()
+                with self._lock:
+                    listeners = list(self._listeners)
+                for one in listeners:
+                    one.tell_switch(text)
 
     def number(self) -> int:
         """Return the number of a new connection."""

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
 
+from ...raft.levels import FLOOR
 from ...resp.commands import Answer, Plan, plan_of
 from ...resp.fast import Line
 from ...resp.framing import CommandScanner, FramingError
@@ -145,7 +146,7 @@ class RedisRequests:
                     return None
                 plan = self._planned(words, is_long=is_long)
         if isinstance(plan, Line):
-            if not may_wait and plan.level > 1 and plan.level > self._host.level:
+            if not may_wait and plan.level > FLOOR and plan.level > self._host.level:
                 self._plan = plan
                 return None
             return self._admit(plan)

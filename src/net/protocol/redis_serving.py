@@ -6,24 +6,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from sys import getsizeof
 
+from ...resp.commands import SUBSCRIBING
 from ...resp.connection import WITHOUT_LOGIN
 from ...resp.forms import value_of
 from ...resp.programs import Ask, Call
-from ...resp.replies import NO_LOGIN, Failure, Value, failure_of, spell
-from ...wire.commands.command_table import Request, read_request
+from ...resp.replies import NO_LOGIN, Failure, Value, failure_of, length_of, spell
+from ...wire.commands.command_table import read_request
 from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
 from ...wire.commands.watch_lines import watch_operands
-from ...wire.limits import ANSWER_BYTES
+from ...wire.limits import ANSWER_BYTES, PIECE_CHARACTERS, REDIS_QUEUED
 from ...wire.protocol import ProtocolError
-from ...wire.refusal import BAD_REQUEST, NO_LEADER, outcome_unknown
+from ...wire.refusal import BAD_REQUEST, outcome_unknown
 from ...wire.replies.refusals import code_of
 from .admission import Admission
 from .host import Batch, Host
 from .outgoing_protocol import OutgoingProtocol
 from .redis_events import RedisEvents
 from .redis_requests import RedisRequest, RedisRequests
+from .user_calls import UserCalls
 from .waits import AwaitReplies, Replies, ReserveRoom, Waits
 
+_KNOWN_HERE = frozenset({"status", "last", "watch"})  # kinds that ask no other thread
+_SERVES = frozenset({"read", "timed", "show", "write"})  # kinds that the leader answers
+REFUSALS_BYTES = 100 * REDIS_QUEUED  # of the parts of an `EXEC` for which a reply has no room
 TAKEN = frozenset({"transaction"})  # codes of refusals that a program may take as replies
 
 
@@ -36,6 +41,7 @@ class RedisServing:
         admission: Admission,
         outgoing: OutgoingProtocol,
         replies: Replies,
+        calls: UserCalls,
         requests: RedisRequests,
         break_off: Callable[[], None],
     ) -> None:
@@ -44,11 +50,13 @@ class RedisServing:
         self._admission = admission
         self._outgoing = outgoing
         self._replies = replies
+        self._calls = calls
         self._requests = requests
         self._context = requests.context
         self.session = requests.session
         self.break_off = break_off
         self._holds = False  # room
+        self._read = 0  # bytes of it, for what was read
         self._turn = ""  # the key whose turn this connection has
         self._events = RedisEvents(host, outgoing, requests.session)
 
@@ -61,8 +69,7 @@ class RedisServing:
         """Reply to commands, in order."""
         for request in run:
             try:
-                value = yield from self._value(request)
-                yield from self._replies.add_spelled(spell(value, self.session.version))
+                yield from self._reply((yield from self._value(request)))
                 if self._holds or self._events.has_new:
                     yield from self._replies.flush()
             finally:
@@ -71,10 +78,33 @@ class RedisServing:
             if self._events.has_new:
                 self._events.has_new = False
                 self._outgoing.pump()
+            if request.call is not None and request.call.name in (*SUBSCRIBING, "EXEC"):
+                yield from self._replies.flush()  # messages follow the reply
+                self._events.follow_leaders()
+
+    def _reply(self, value: Value) -> Waits[None]:
+        """Spell a reply, if it is within the ledger: a long one when there is room for it."""
+        size = length_of(value)
+        if size > ANSWER_BYTES + REFUSALS_BYTES:
+            value = Failure(f"ERR the reply has more than {ANSWER_BYTES} bytes")
+        elif size > PIECE_CHARACTERS:
+            if not self._holds:
+                yield from self._reserve()
+            self._host.reply_room.hold(self, self._read + size)
+        yield from self._replies.add_spelled(spell(value, self.session.version))
+
+    def _reserve(self) -> Waits[None]:
+        """Wait until there is room for what is read and returned."""
+        yield from self._replies.flush()  # earlier replies need not wait
+        yield ReserveRoom(self, in_turn=False)
+        self._holds = True
 
     def _value(self, request: RedisRequest) -> Waits[Value]:
-        if request.call is not None:
-            return (yield from self._carry_out(request.call))
+        call = request.call
+        if call is not None:
+            if call.name in WITHOUT_LOGIN and not self._outgoing.user:
+                return (yield from self._carry_out(call))  # a login has turns of its own
+            return (yield from self._calls.carry_out(self._carry_out(call)))
         reply = request.reply
         if request.local:
             (reply,) = self._host.logmanager.read([request.local])
@@ -90,6 +120,7 @@ class RedisServing:
         if self._admission.is_stranger and call.name not in WITHOUT_LOGIN:
             self._host.refusals.add("no-login")
             return Failure(NO_LOGIN)
+        self._context.open_ledger()
         program = call.carry_out(self._context)
         try:
             ask = next(program)
@@ -99,9 +130,10 @@ class RedisServing:
                 if refusal := _refusal(ask, replies):
                     self._host.refusals.add(code_of(refusal))
                     failure = failure_of(refusal, ask.key)
-                    if failure is not None and self.session.is_left_by(failure):
+                    if failure is not None and self.session.ends_after(failure):
                         self._outgoing.read_no_more()
                     return failure
+                self.session.was_served |= ask.kind in _SERVES
                 ask = program.send(replies)
         except StopIteration as end:
             value: Value = end.value
@@ -113,7 +145,7 @@ class RedisServing:
             program.close()
             if self._turn:
                 key, self._turn = self._turn, ""
-                self._host.redis.leave_turn(key)
+                self._host.redis.turns.leave(key)
 
     def _ask(self, ask: Ask) -> Waits[list[str]]:
         """Return the replies to lines of one kind."""
@@ -122,16 +154,12 @@ class RedisServing:
             if line.reply:
                 self._outgoing.user = self._admission.user  # it may be a login
                 return [line.reply] * len(admitted)
-        if ask.kind == "status":
-            return [self._host.status()]
-        if ask.kind == "watch":
-            return [self._watch(ask, admitted[0].request)]
+        if ask.kind in _KNOWN_HERE:
+            return [self._known(ask, admitted)]
         kind, commands = admitted[0].kind, [line.request.command for line in admitted]
         if kind != "write":
             self._give_room()
-            yield from self._replies.flush()  # earlier replies need not wait
-            yield ReserveRoom(self, in_turn=False)
-            self._holds = True
+            yield from self._reserve()
         if kind == "local":
             return self._held(self._host.logmanager.read(commands, ANSWER_BYTES), len(commands))
         if kind == "write" and self._admission.named_in_log:
@@ -141,31 +169,46 @@ class RedisServing:
         batch.writer = self._admission.writer
         self._host.submit(batch)
         if not (yield AwaitReplies(batch, self._host.patience_s)):
-            late = NO_LEADER if batch.is_read else outcome_unknown("no quorum answered in time")
-            return [late] * len(commands)
+            return [self._late(batch)] * len(commands)
         if batch.reader is not None:
             return self._held(batch.reader.read(commands, ANSWER_BYTES), len(commands))
         return batch.replies
 
+    def _known(self, ask: Ask, admitted: list[ParsedLine]) -> str:
+        """Return the reply of this node by itself."""
+        match ask.kind:
+            case "status":
+                return self._admission.status()
+            case "last":
+                return str(self._host.watchers.last)
+        return self._watch(ask, admitted)
+
+    def _late(self, batch: Batch) -> str:
+        """Return the refusal of requests that were not answered in time."""
+        unknown = outcome_unknown("no quorum answered in time")
+        return self._host.not_confirmed() if batch.is_read else unknown
+
     def _take_turn(self, key: str) -> Waits[list[str]]:
         """Wait until no other command of this node changes a key on the same condition."""
-        turns, ticket = self._host.redis, Batch([], is_read=True, asker=self._outgoing)
-        if turns.take_turn(key, ticket):
+        turns, ticket = self._host.redis.turns, Batch([], is_read=True, asker=self._outgoing)
+        if turns.take(key, ticket):
             self._turn = key
             return []
         try:
             yield AwaitReplies(ticket, self._host.patience_s)
         finally:  # perhaps the connection ends
-            if not turns.give_up_turn(key, ticket):
+            if not turns.give_up(key, ticket):
                 self._turn = key
         return []
 
-    def _watch(self, ask: Ask, request: Request) -> str:
-        """Begin or end a watch; return a refusal, or ""."""
-        if request.verb == "unwatch":
+    def _watch(self, ask: Ask, admitted: list[ParsedLine]) -> str:
+        """Begin or end a subscription, which need not have a watch; return a refusal, or ""."""
+        commands = [line.request.command for line in admitted]
+        if commands == ["unwatch"]:
             self._events.close(ask.watch_id)
             return ""
-        return self._events.open(ask.watch_id, watch_operands(request.command).prefix)
+        prefix = watch_operands(commands[0]).prefix if commands else None
+        return self._events.open(ask.watch_id, prefix, ask.held_bytes)
 
     def end(self) -> None:
         """Forget all watches, since the connection ends."""
@@ -181,14 +224,15 @@ class RedisServing:
         Raises:
             ProtocolError: there was more than a reply may hold.
         """
-        self._host.reply_room.hold(self, sum(map(getsizeof, replies)))
+        self._read = sum(map(getsizeof, replies))
+        self._host.reply_room.hold(self, self._read)
         if len(replies) < count:
             raise ProtocolError(f"the values have more than {ANSWER_BYTES} bytes")
         return replies
 
     def _give_room(self) -> None:
         if self._holds:
-            self._holds = False
+            self._holds, self._read = False, 0
             self._host.reply_room.give(self)
 
     def _admitted(self, ask: Ask, text: str) -> ParsedLine:

@@ -20,6 +20,7 @@ from .outgoing_protocol import OutgoingProtocol
 from .redis_serving import RedisServing
 from .server_protocol import End, RedisRun, Run, ServerProtocol, Step, TimingMark
 from .subscriptions import ObserveSubscription, WatchSubscriptions
+from .user_calls import UserCalls
 from .waits import Replies, SendBytes, WaitFor, Waits
 
 NO_TIMING_MARK: Final = b"\xff\xfc\x06"  # RFC 860
@@ -59,7 +60,10 @@ class Serving:
         outgoing.denial_by_now, outgoing.reads_by = admission.denial_by_now, admission.reads_by
         self._break_off = break_off
         self._replies = Replies(host.name, outgoing)
-        self._local_commands = LocalCommands(host, outgoing, self._replies, break_off, address)
+        self._calls = UserCalls(host, outgoing)
+        self._local_commands = LocalCommands(
+            host, outgoing, self._replies, self._calls, admission.status, break_off, address
+        )
         why_refused = admission.denial_reason
         self._watching = WatchSubscriptions(host, outgoing, self._replies, why_refused)
         self._observing = ObserveSubscription(host, outgoing, self._replies, why_refused)
@@ -108,6 +112,7 @@ class Serving:
                 self._admission,
                 self._outgoing,
                 self._replies,
+                self._calls,
                 redis,
                 self._break_off,
             )

@@ -8,7 +8,7 @@ from ...wire.commands.command_table import Request
 from ...wire.commands.observe_lines import observe_operands
 from ...wire.commands.parsing import Reading
 from ...wire.commands.watch_lines import watch_operands
-from ...wire.refusal import NO_LEADER, error
+from ...wire.refusal import error
 from .host import Batch, Host
 from .outgoing_protocol import OutgoingProtocol
 from .waits import AwaitReplies, Replies, WaitFor, Waits
@@ -90,7 +90,7 @@ class WatchSubscriptions(_Begun):
         batch = Batch(["watch"], is_read=True, reading=CONFIRMED, asker=self._outgoing)
         self._host.submit(batch)
         if not (yield AwaitReplies(batch, self._host.patience_s)):
-            return NO_LEADER
+            return self._host.not_confirmed()
         return batch.replies[0] if batch.replies else ""
 
 

@@ -22,6 +22,7 @@ from ...raft.inputs import Applied
 from ...raft.log import Entry
 from ...raft.node import RawNode
 from ...state.work import count_short
+from ...storage.sums import next_sum
 from ..clock import SYSTEM, Clock
 from ..watches.watch_registry import WatchRegistry
 from .batching import Batching
@@ -68,6 +69,8 @@ class Applying:
         # Called when long entries wait for the one thread that calls `begin_apart`, then
         # `apply_apart` without `core`, then `Stepper.end_apart`. None: no entry is treated as long.
         self.on_long: Callable[[], None] | None = None
+        # Called with `core` held where the state may be summed, right after that entry was applied.
+        self.on_sum: Callable[[], None] = lambda: None
         self.waits_apart = False  # long entries wait for that thread, and later ones for them
         self.is_apart = False  # entries are being applied without `core`: the pairs change
         self._begun_s = 0.0
@@ -114,6 +117,8 @@ class Applying:
                     self.on_long()
                     break
                 at_hand = at_hand[:count]
+            if (room := next_sum(index) - index) < len(at_hand):
+                at_hand = at_hand[:room]
             awaited = bool(self._queue.pending)
             replies = self._logmanager.apply(at_hand, self._now_s, end_s, answers=awaited)
             answers |= self._answer(at_hand, replies)
@@ -133,7 +138,8 @@ class Applying:
         if not self.waits_apart:
             return ()
         index = self._node.view.applied
-        count = min(PIECE_ENTRIES, self._node.view.applying - index)
+        room = next_sum(index) - index
+        count = min(PIECE_ENTRIES, self._node.view.applying - index, room)
         entries = self._node.committed(index + 1, count)
         store, long = self._logmanager.store, 1
         while long < len(entries) and not count_short(store, entries[long : long + 1]):
@@ -164,9 +170,12 @@ class Applying:
         if self._queue.pending:
             self._queue.answer_applied(replies, first, last)
         self._report(last)
+        if self._logmanager.store.to_sum or next_sum(last - 1) == last:
+            self.on_sum()
         if not self._batching.in_flight:
             return False
         return self._batching.committed(last, len(self._queue.writes), self._now_s())
 
     def _report(self, index: int) -> None:
-        self._on_applied(self._node.step(Applied(index), self._node.view.now_ms).reads)
+        applied = Applied(index, self._logmanager.chain)
+        self._on_applied(self._node.step(applied, self._node.view.now_ms).reads)

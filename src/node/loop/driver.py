@@ -141,6 +141,10 @@ class Driver:
             if not batch.wait(left_s) or code_of(batch.replies[0]) != "not-taken-over":
                 return
 
+    def sum_states(self, on_sum: Callable[[], None]) -> None:
+        """Call this, with `core` held, after each entry at which the state may be summed."""
+        self._applying.on_sum = on_sum
+
     def start(self, name: str) -> None:
         """Start the owner thread, the writer thread and the thread for long entries."""
         runs = {"owner": self.run, "writer": self._writer.run, "applier": self._apply_apart}
@@ -172,7 +176,19 @@ class Driver:
         with self.core:
             facts = node_facts(self.node.view, self._clock.now_ms())
             facts["disk_waits_ms"] = self.measures.disk_waits_ms
+            facts["commits_nothing"] = self.commits_nothing
             return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
+
+    @property
+    def commits_nothing(self) -> bool:
+        """Whether this server leads, and has committed nothing for long although entries wait; with
+        `core` held."""
+        return self._stepper.stall.is_long(self._clock.now_ms())
+
+    def stalled_s(self) -> float:
+        """Return for how many seconds this leader has committed nothing although entries wait."""
+        with self.core:
+            return self._stepper.stall.look(self._clock.now_ms()) / 1000
 
     def waiting(self) -> dict[str, int]:
         """Return the number of waiting batches, by reason, and of steps that wait for the disk."""

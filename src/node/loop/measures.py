@@ -112,6 +112,11 @@ def node_facts(view: NodeView, now_ms: int) -> dict[str, object]:
         "snapshot_bytes": view.snapshot.size if view.snapshot else 0,
         "arriving_bytes": view.arriving_bytes,
         "recovering": view.recovering,
+        "differs": view.differing,
+        "state_sums": {
+            str(index): [f"{summed.chain:08x}", f"{summed.sum:016x}"]
+            for index, summed in view.state_sums.items()
+        },
         "newborn": view.newborn,
         "may_be_new": view.may_be_new,
         "no_leader_because": view.no_leader_because,

@@ -3,7 +3,7 @@
 The leader decides before it proposes, so every node applies the same entries, whatever its own
 bound is. Beyond a bound, only writes that free something are accepted.
 
-A user may hold STORE_SHARE times the room that is left, as with the dynamic thresholds of a shared
+A user may hold USER_SHARE times the room that is left, as with the dynamic thresholds of a shared
 buffer (Choudhury and Hahne, 1998). So one user alone fills three quarters, and some room is always
 left for the next one, however many there are. Nobody has to be counted or told a share in advance.
 What a user holds follows from the replicated state (state/accounts.py).
@@ -21,13 +21,15 @@ from ...state.store import Store
 from ...wire.commands.command_table import IN_TRANSACTIONS
 from ...wire.commands.operands import NO_LIMITS
 from ...wire.commands.transaction_line import read_transaction
-from ...wire.limits import LEASE_BYTES, LEASES_MAX, PAIRS_BYTES, STORE_KEPT_PART, STORE_SHARE
+from ...wire.limits import KEPT_PART, LEASE_BYTES, LEASES_MAX, PAIRS_BYTES, USER_SHARE
 from ...wire.protocol import ProtocolError
 from ...wire.refusal import NO_BYTES, NO_DISK, NO_LEASES, SHARE_USED, Refusal
 from ..disk_room import DiskSpace
 
 _SENDER: Final = r"(?:[^ @]*@)?"
-_FREES: Final = re.compile(rf"{_SENDER}(?:(?:delete|clear|release) |forget\Z|session(?: |\Z))")
+_FREES: Final = re.compile(
+    rf"{_SENDER}(?:(?:delete|clear|release) |(?:forget|sum)\Z|session(?: |\Z))"
+)
 _TXN: Final = re.compile(rf"{_SENDER}txn ")
 _LEASE: Final = re.compile(rf"{_SENDER}lease ")
 ACCOUNTS_LISTED: Final = 16  # in a status
@@ -97,7 +99,7 @@ class Quota:
 
     def _left(self, limit: int, held: int) -> int:
         """Return the room for users below a bound."""
-        return max(0, limit - limit // STORE_KEPT_PART - held)
+        return max(0, limit - limit // KEPT_PART - held)
 
     @property
     def _left_bytes(self) -> int:
@@ -111,9 +113,9 @@ class Quota:
     def _may_be_beyond_share(self) -> bool:
         """Whether so much is held that one user may hold more than a share."""
         store = self._store
-        if store.bytes > STORE_SHARE * self._left_bytes:
+        if store.bytes > USER_SHARE * self._left_bytes:
             return True
-        return len(store.leases.granted) > STORE_SHARE * self._left_leases
+        return len(store.leases.granted) > USER_SHARE * self._left_leases
 
     def _held_by(self, user: str) -> tuple[int, int]:
         """Return the bytes and the leases of a user. Clients without a login hold what is
@@ -130,10 +132,10 @@ class Quota:
         """Return the refusal of a run of writes whose user holds more than a share, or ""."""
         user = batch.writer or ""
         held, leases = self._held_by(user)
-        share = STORE_SHARE * self._left_bytes
+        share = USER_SHARE * self._left_bytes
         if held > share and any(map(needs_room, batch.commands)):
             return _refusal_of(user, f"{held} bytes", share, "delete or clear some keys")
-        share = STORE_SHARE * self._left_leases
+        share = USER_SHARE * self._left_leases
         if leases > share and any(map(asks_lease, batch.commands)):
             return _refusal_of(user, f"{leases} leases", share, "release some")
         return ""
@@ -143,7 +145,7 @@ class Quota:
         """Whether a user holds more than a share."""
         if not self._may_be_beyond_share:
             return False
-        shares = STORE_SHARE * self._left_bytes, STORE_SHARE * self._left_leases
+        shares = USER_SHARE * self._left_bytes, USER_SHARE * self._left_leases
         held = map(self._held_by, self._users())
         return any(size > shares[0] or leases > shares[1] for size, leases in held)
 
@@ -170,7 +172,7 @@ class Quota:
 
 def _refusal_of(user: str, held: str, share: int, remedy: str) -> Refusal:
     holds = f"{user} holds" if user else "clients without a login hold"
-    return SHARE_USED(holds, held, STORE_SHARE, share, remedy)
+    return SHARE_USED(holds, held, USER_SHARE, share, remedy)
 
 
 def asks_lease(command: str) -> bool:
@@ -186,7 +188,8 @@ def needs_room(command: str) -> bool:
     if match is None:
         return True
     try:
-        transaction = read_transaction(command[match.end() :], IN_TRANSACTIONS, NO_LIMITS)
+        operands = command[match.end() :]
+        transaction = read_transaction(operands, IN_TRANSACTIONS, NO_LIMITS, with_values=False)
     except ProtocolError:
         return True
     operations = (*transaction.then, *transaction.otherwise)

@@ -17,8 +17,7 @@ from .queue import RequestQueue
 from .stepper import NodeRim, Stepper
 from .writer import DiskTask, Durable
 
-FLUSH_S = 0.025  # the longest time a thread sends replies; then the owner sends the rest
-LOOK_AFTER = 16  # connections between two readings of the clock
+FLUSH_S = 0.025  # after this time a thread sends no further replies; the owner sends the rest
 LATE_LOOK_MS = 1000  # between two checks for requests that were not answered in time
 
 
@@ -54,6 +53,7 @@ class Rounds:
         self._stepper.pass_time(now)
         if now >= self.late_look_ms:
             self.late_look_ms = now + LATE_LOOK_MS
+            self._stepper.stall.look(now)
             self._rim.give_up_late(now)
             self._queue.drop_answered()
             self._stepper.watchers.look(self._view)
@@ -129,9 +129,10 @@ class Rounds:
         """Send the replies that earlier steps completed, then the events.
 
         If there are very many, the owner sends the rest: this thread may be needed to receive a
-        follower's answers.
+        follower's answers. The clock is read after each connection, since with many runnable
+        threads each send may wait for the interpreter.
         """
-        end_s, sent = 0.0, 0
+        end_s = self._now_s() + FLUSH_S
         while self.ready_sinks:
             try:
                 sink = self.ready_sinks.popleft()
@@ -141,13 +142,9 @@ class Rounds:
                 sink.flush()
             except Exception:  # out of memory, perhaps: end this connection, not this thread
                 sink.break_off()
-            sent += 1
-            if sent % LOOK_AFTER == 0 and self.ready_sinks:
-                now_s = self._now_s()
-                end_s = end_s or now_s + FLUSH_S
-                if now_s >= end_s:
-                    self._sleep.wake()
-                    break
+            if self.ready_sinks and self._now_s() >= end_s:
+                self._sleep.wake()
+                break
         stepper, queue, groups = self._stepper, self._queue, self._stepper.write_groups
         is_over = groups.replies_leave and groups.replied(self._now_s())
         if is_over and (queue.writes or queue.reads):

@@ -36,7 +36,7 @@ from ...raft.messages import (
 from ...raft.node import RawNode
 from ...wire.commands.member_commands import change_reply
 from ...wire.limits import LONG_TURNS, WRITES_UNDER_WAY
-from ...wire.refusal import REMOVED, STOPPING, no_leader, outcome_unknown
+from ...wire.refusal import DIVERGED, NO_QUORUM, REMOVED, STOPPING, no_leader, outcome_unknown
 from ..clock import SYSTEM, Clock, OwnerSleep
 from ..watches.watch_registry import WatchRegistry
 from .applying import LEADERSHIP_LOST, Applying
@@ -45,6 +45,7 @@ from .granted_leases import GrantedLeases
 from .handover import Handover
 from .queue import RequestQueue
 from .quota import Quota
+from .stall import CommitStall
 from .writer import DiskTask, Durable, WriteQueue
 
 
@@ -151,6 +152,7 @@ class Stepper:
         # Reads that were confirmed while entries were applied without `core`, each with the term
         # that this node led.
         self._reads_kept: list[tuple[ReadReady, int]] = []
+        self.stall = CommitStall(node.view)
         self._led_term = 0  # the term that this server led after the last step; 0: none
         self._read_rounds_max = node.view.options.read_rounds
         self.quota: Quota | None = None
@@ -351,6 +353,8 @@ class Stepper:
             self._queue.hold(writes + changes, now)
         else:
             writes = self._queue.leave_writes(writes)
+            if writes and self.stall.is_long(now):
+                writes = self._refuse_all(writes)
             if self.quota is not None and writes:
                 writes = self.quota.admit(writes)
                 self._queue.let_long_go()
@@ -363,6 +367,13 @@ class Stepper:
             self.carry_out(self._node.step(Read(leased, by_lease=True), now))
         if by_round := queue.leave_reads(by_round, queue.reads):
             self.carry_out(self._node.step(Read(by_round), now))
+
+    def _refuse_all(self, writes: list[Batch]) -> list[Batch]:
+        """Refuse writes while nothing is committed; return those that are left to propose: none."""
+        for batch in writes:
+            batch.answer_all(NO_QUORUM(self._node.view.name))
+        self._queue.let_long_go()
+        return []
 
     def _propose(self, batches: list[Batch], now: int) -> None:
         last_index, term = self._node.view.log.last_index, self._node.view.term
@@ -389,6 +400,8 @@ class Stepper:
         led_term = self._node.view.led_term
         if led_term != self._led_term:
             self._lead(led_term, effects)
+        if effects.differs:
+            self._logmanager.refuse_reads(DIVERGED)
         answers = effects.reads or effects.settled or effects.refused
         if answers or led_term != self._leasing.term:
             self._answer(effects)

@@ -305,6 +305,12 @@ def _add_membership(parser: Parser) -> None:
         help="NAME never ran before, on any machine: it votes at once. Type this by hand, once: a"
         " script that uses it for a node that lost its disk loses acknowledged writes",
     )
+    add(
+        "--floor",
+        action="store_true",
+        help="begin a cluster in which other implementations take part, which announce no level:"
+        " every raftline node of it needs this, and serves only what they understand",
+    )
 
 
 def _add_output(parser: Parser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -17,7 +18,7 @@ from ...access.secret import NO_AUTH, PeerAuth
 from ...access.tls import Tls, check_names
 from ...common.address import Address
 from ...common.arguments import build
-from ...common.build_level import LEVEL, Build
+from ...common.build_level import Build
 from ...common.config import Pace
 from ...common.process.allocator import Tidy
 from ...common.process.console import Console
@@ -32,15 +33,17 @@ from ...net.peers.peers import Peer, PeerBook, Speakers
 from ...net.protocol.host import Batch, Orders, Origin, ReplySink, RequestRoom
 from ...net.protocol.redis_node import RedisNode
 from ...net.protocol.refusal_counts import RefusalCounts
+from ...net.protocol.turns import CALLS_AT_ONCE, Turns
 from ...net.reply_budget import ReplyRoom
 from ...net.state_copies import Backups
 from ...raft.change import Change
 from ...raft.effects import Effects
-from ...raft.levels import FLOOR, LevelTooHigh
+from ...raft.levels import FLOOR, NOT_HEARD, LevelTooHigh
 from ...raft.log import Snapshot
 from ...raft.messages import AppendEntries, InstallSnapshot, Message
 from ...raft.node import RawNode
 from ...recording.recorded_node import RecordedNode
+from ...state.commands.user_commands import may_add_first_admin
 from ...state.user_table import UserTable
 from ...storage.disk import EXIT_FILES, StorageError, exit_status_of
 from ...wire.commands.command_table import COMMANDS
@@ -56,7 +59,7 @@ from ...wire.limits import (
     WATCHES_MAX,
 )
 from ...wire.peer_lines import append_line, are_one_line, pieces_of, spell
-from ...wire.refusal import LOW_LEVEL, NO_LEADER, RISING, not_leader
+from ...wire.refusal import LOW_LEVEL, NO_LEADER, NO_QUORUM, NOT_REACHED, RISING, not_leader
 from ..clock import SYSTEM
 from ..disk_room import DiskRoom, DiskSpace, disk_of, spares
 from ..loop.driver import Driver
@@ -98,6 +101,7 @@ class Server:
     builds: Builds  # announced by the peers
     _first: Batch | None = None  # the entry that adds the first admin
     _noted_users: UserTable | None = None  # for which the connections were looked at
+    _users_come_at = 0  # the last entry that may add the first admin
     checks_files = True  # write a file again if another program removed it
 
     def __init__(
@@ -136,14 +140,14 @@ class Server:
         self.readings = readings
         self.orders: Orders | None = None
         self.access: Access | None = Access() if access is None else access
-        self.peer_auth = peer_auth
-        self.tls = tls
+        self.peer_auth, self.tls = peer_auth, tls
         self.is_down = False
         self._stopping = False
         self._level_rises = threading.Condition(threading.Lock())
         self._noted_level = FLOOR
         self.reply_room, self.backups, self.refusals = ReplyRoom(), Backups(spares), RefusalCounts()
         self.redis = RedisNode(self.limits, self.clock.day_s, self.new_token)
+        self.calls = Turns(CALLS_AT_ONCE, self.clock.reader_s())
         self._slow_disk = SlowDisk(pace.election_timeout_ms / 1000)
         self.traffic_log = TrafficLog(console, course=course_console, is_private=startup.is_private)
         self.observers = Observers(self.name, console.say, self.clock)
@@ -170,7 +174,7 @@ class Server:
             self.access.follow(logmanager.store.users)
             logmanager.store.on_users = self.access.follow
         self._noted_users = logmanager.store.users
-        self._look_for_users(recovered.log.commands)
+        self._look_for_users(recovered.log.base_index + 1, recovered.log.commands)
         self.speakers = Speakers(self.pace.election_timeout_ms / 1000, self.clock.reader_s())
         self.node = node_of(
             self.name,
@@ -180,6 +184,7 @@ class Server:
             heartbeat_ms=self.heartbeat_ms(),
             leased=self.readings.mode == "lease",
             compact_bytes=self._compact_bytes,
+            level=self._startup.level,
         )
         if self._record is not None:
             self.node = RecordedNode(self.node, FileRecorder(self._record, self._console.say))
@@ -209,7 +214,7 @@ class Server:
             checks_files=self.checks_files,
         )
         self.snapshots = snapshots = self._snapshot_threads.work
-        snapshots.disk = disk.look
+        snapshots.disk, snapshots.is_disk_short = disk.look, partial(disk.is_short, 2)
         self.disk_room = DiskRoom(self.logmanager, lambda: snapshots.growth_bytes, disk)
 
     def _print_lease(self, lease_ms: int) -> None:
@@ -229,7 +234,7 @@ class Server:
             self._answered,
             self.peer_disconnected,
             self._console.say,
-            self.builds.record,
+            self.builds.record if self.announces_level else None,
             self.peer_auth,
             self.tls,
             self.foreigners,
@@ -286,11 +291,25 @@ class Server:
             self._follow_contacts("!")
         if effects.cluster is not None:
             self.book.announce()
-        if effects.append and self.level >= USERS_LEVEL:
-            self._look_for_users(map(itemgetter(2), effects.append))
+        if effects.append:
+            self._look_for_users(effects.append[0].index, map(itemgetter(2), effects.append))
         if effects.notes:
             self.driver.measures.stepped(self.node.view, effects)
+            self._tell_leader()
         self.traffic_log.carried_out(effects, self.node.view)
+
+    def _tell_leader(self) -> None:
+        """Tell the Redis clients that wait for a new leader, in a thread that nobody waits for."""
+        view = self.node.view
+        address = view.membership.addresses.get(view.leader or "")
+        if address and self.redis.is_led_from(address):
+            telling = guarded_thread(
+                self.redis.tell_switches,
+                f"{self.name} switch-master",
+                lambda error: self.warn(f"not every client was told of a new leader: {error!r}"),
+            )
+            with contextlib.suppress(RuntimeError):  # no thread: they are told with the next one
+                telling.start()
 
     def _follow_contacts(self, mark: str) -> None:
         """Keep connections to the members that the core talks to.
@@ -339,13 +358,15 @@ class Server:
         facts = {**self.driver.status(), "sessions": len(self.logmanager.state.sessions)}
         facts |= {"reads": self.readings.mode, "pid": os.getpid(), "build": build()}
         facts |= {"bytes": self.logmanager.store.bytes, "max_bytes": self.quota.bytes_max}
-        facts["lacks_room_for"] = self.quota.lacks
+        facts |= self.room_facts()
+        facts["lacks_users"] = self.lacks_users
         if accounts := self.quota.accounts():
             facts["accounts"] = accounts
-        facts |= {"level": self.level, "build_level": LEVEL, "version": VERSION}
+        facts |= {"level": self.level, "build_level": self._startup.level, "version": VERSION}
+        facts["levels"] = self.levels()
         facts |= {"cluster": self.node.view.cluster, "foreign": self.foreigners.seen()}
         facts["time"] = round(self.clock.day_s(), 3)
-        facts["lost_files"] = self._snapshot_threads.check.lost
+        facts["lost_files"] = self.lost_files
         waits_ms = self.driver.measures.disk_waits_ms
         facts["disk_hangs"] = disk_hangs(waits_ms, self.pace.election_timeout_ms)
         if self.orders is not None:
@@ -357,6 +378,37 @@ class Server:
             facts["unproven"] = [] if self.is_down else self.book.unproven()
         return "STATUS response: " + json.dumps(facts)
 
+    def room_facts(self) -> dict[str, object]:
+        """Return what this node lacks room for: writes, entries of a leader, connections."""
+        self.quota.look_at_disk()
+        return {
+            "lacks_room_for": self.quota.lacks,
+            "refuses_entries": self.disk_room.lacks,
+            "connections": self.listener.traffic()[0],
+            "max_connections": self.listener.connections_max,
+        }
+
+    @property
+    def has_all_connections(self) -> bool:
+        """Whether no connection is left for clients."""
+        return self.listener.traffic()[0] >= self.listener.connections_max
+
+    @property
+    def lost_files(self) -> list[str]:
+        """The files of this node that other programs removed or cut, and that are not written again
+        yet."""
+        return self._snapshot_threads.check.lost
+
+    @property
+    def lacks_users(self) -> bool:
+        """Whether clients have to log in to change the users, and nobody can."""
+        return self.access is not None and self.access.lacks_users
+
+    def levels(self) -> dict[str, int | None]:
+        """Return the level of each member's build; None if it announces none, or is not heard."""
+        builds = {name: self._build(name).level for name in self.node.view.membership.names}
+        return {name: level if level > FLOOR else None for name, level in builds.items()}
+
     @property
     def request_room(self) -> RequestRoom:
         return self.driver.request_room
@@ -364,6 +416,10 @@ class Server:
     @property
     def level(self) -> int:
         return self.logmanager.store.level
+
+    @property
+    def announces_level(self) -> bool:
+        return self._startup.level > FLOOR
 
     def applied(self) -> None:
         """Record that entries were applied; with the driver's `core` held."""
@@ -378,22 +434,24 @@ class Server:
                 self.listener.rights_changed, f"{self.name} rights", self._rights_failed
             ).start()
         access = self.access
-        if access is not None and self.node.view.knows_committed:
-            if access.awaits_users:
-                access.await_users(False)  # they are applied, or the entry was replaced
-            if access.first_admin:
-                self._add_first_admin(access)
-
-    def _look_for_users(self, commands: Iterable[str]) -> None:
-        """Let nobody in without a login once an entry of the log adds a user. Until it is applied,
-        this node does not know the users, and a new leader would take requests of anybody."""
-        access = self.access
-        if access is None or access.is_on:
+        if access is None:
             return
-        for command in commands:
-            if _ADDS_USER in command[:LONGEST_SENDER]:
+        if access.awaits_users and self.logmanager.applied.index >= self._users_come_at:
+            access.await_users(False)  # they are known, or the entry was refused or replaced
+        if access.first_admin and self.node.view.knows_committed:
+            self._add_first_admin(access)
+
+    def _look_for_users(self, first: int, commands: Iterable[str]) -> None:
+        """Let nobody in without a login while an entry of the log may add the first user, an admin,
+        and is not applied yet. Until then this node does not know the users, and a new leader would
+        take requests of anybody. `first` is the index of the first command."""
+        access = self.access
+        if access is None or (access.is_on and not access.awaits_users):
+            return
+        for index, command in enumerate(commands, first):
+            if _ADDS_USER in command[:LONGEST_SENDER] and may_add_first_admin(command):
+                self._users_come_at = index
                 access.await_users(True)
-                return
 
     def _add_first_admin(self, access: Access) -> None:
         """Propose the first admin, if the cluster has no users. This leader has applied all
@@ -436,18 +494,26 @@ class Server:
         if self.level >= needed:
             return ""
         view, members = self.node.view, self.node.view.membership.names
-        below = [name for name in members if self._build(name).level < needed]
+        if not self.announces_level:
+            return LOW_LEVEL(self.level, "its nodes were started with --floor")
+        below = [name for name in members if self._keeps_below(name, needed)]
         if view.levels.latest < needed and below:
-            are = "is" if len(below) == 1 else "are"
             names = " and ".join(f"{name} ({self._build(name).version})" for name in below)
-            return LOW_LEVEL(self.level, f"{names} {are}")
+            return LOW_LEVEL(self.level, f"start a newer version of {names}")
         leader = view.leader
         return RISING if leader is None or leader == self.name else self.not_leader(leader)
 
     def _build(self, name: str) -> Build:
         if name == self.name:
-            return Build(LEVEL, VERSION)
+            return Build(self._startup.level, VERSION)
         return self.builds.of(name)
+
+    def _keeps_below(self, name: str, needed: int) -> bool:
+        """Whether the leader waits for a member: its build is older, or it is down after it was
+        heard."""
+        build = self._build(name)
+        was_heard = name in self.node.view.heard_levels
+        return build.level < needed and (build.level != NOT_HEARD or was_heard)
 
     def with_level(self, change: Change) -> Change:
         view = self.node.view
@@ -476,7 +542,16 @@ class Server:
 
     def not_here(self) -> str:
         leader = self.node.view.leader
-        return NO_LEADER if leader in (None, self.name) else self.not_leader(leader)
+        if leader == self.name:
+            return NO_QUORUM(leader)
+        return NO_LEADER if leader is None else self.not_leader(leader)
+
+    def not_confirmed(self) -> str:
+        leader = self.node.view.leader
+        return NO_LEADER if leader is None else NO_QUORUM(leader)
+
+    def why_late(self) -> str:
+        return NO_QUORUM(self.name) if self.driver.commits_nothing else NOT_REACHED
 
     def not_leader(self, leader: str) -> str:
         """Return the reply that sends a client on to `leader`."""

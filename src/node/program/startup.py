@@ -13,6 +13,7 @@ from ...common.config import Configuration, Pace
 from ...logmanager import LogManager
 from ...raft.change import advice
 from ...raft.effects import Effects, HardState
+from ...raft.levels import FLOOR
 from ...raft.node import RawNode, node_from_disk
 from ...raft.node_view import NodeView
 from ...raft.state import Options
@@ -49,9 +50,11 @@ class Startup:
         machines: Machines | None = None,
         never_ran: bool = False,
         is_private: bool = False,
+        floor: bool = False,
     ) -> None:
         """`never_ran` is an operator's claim about the first start only (storage/recovery.py). With
-        `is_private`, only the owner may read the node's files."""
+        `is_private`, only the owner may read the node's files. With `floor`, it announces no
+        level."""
         self.name = name
         self.configuration = configuration
         self._say = say
@@ -60,6 +63,7 @@ class Startup:
         self._machines = machines
         self._never_ran = never_ran
         self.is_private = is_private
+        self.level = FLOOR if floor else LEVEL
 
     def folder(self) -> Folder:
         """Return the folder of the node's files, not locked yet."""
@@ -82,6 +86,12 @@ class Startup:
         if recovered.not_ours:
             logmanager.close()
             raise FilesRefused(recovered.not_ours)
+        if self.level < recovered.last_level:
+            logmanager.close()
+            raise FilesRefused(
+                f"{self.name}: its files are of level {recovered.last_level}: start it without "
+                "--floor, which is for a cluster that has begun with it"
+            )
         if recovered.hard_state.term < self.first_term and recovered.log.last_index == 0:
             recovered.hard_state = HardState(self.first_term, None)
             logmanager.persist([Effects(save=recovered.hard_state)])
@@ -134,6 +144,7 @@ def node_of(
     heartbeat_ms: int,
     leased: bool,
     compact_bytes: int,
+    level: int = LEVEL,
 ) -> RawNode:
     """Return the core, restored from its files."""
     options = Options(
@@ -141,7 +152,7 @@ def node_of(
         heartbeat_ms,
         lease=leased,
         trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
-        level=LEVEL,
+        level=level,
         cluster_if_new=new_cluster(),
     )
     return node_from_disk(

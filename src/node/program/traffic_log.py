@@ -21,7 +21,6 @@ from ...raft.messages import (
     RequestVoteReply,
 )
 from ...raft.node_view import LogView, NodeView
-from ...raft.roles import Role
 from ...wire.commands.redaction import without_values, without_verifiers
 from ...wire.limits import TRAFFIC_LINES
 from ...wire.peer_lines import spell
@@ -54,7 +53,6 @@ class TrafficLog(Traffic):
         self.is_cut_off: Callable[[str], bool] | None = None  # print nothing about these peers
         self._acknowledged: dict[str, int] = {}  # by peer: the last index that was printed
         self._pre_votes = PreVotes()
-        self._led_term = 0  # the last term whose votes were printed
 
     def connected(self, address: object) -> None:
         self._console.traffic("connections", "[*] Connection from %s", address)
@@ -131,7 +129,6 @@ class TrafficLog(Traffic):
         for note in effects.notes:
             if self._console.verbose or self._pre_votes.is_new_note(note):
                 self._console.say(note)
-        self._tell_votes(view)
 
     def _of_votes(self, questions: Sequence[Message]) -> Sequence[Message]:
         """Print a reminder about repeated PreVotes; return the messages that are worth a line."""
@@ -163,16 +160,6 @@ class TrafficLog(Traffic):
             last = f"{log.last_index} {log.last_term}"
             commands = map(self._shown, log.commands[-1:])
             self._console.traffic("entries", "Last log: %s", " ".join([last, *commands]))
-
-    def _tell_votes(self, view: NodeView) -> None:
-        """Print who elected a new leader, in addition to the course's table of votes."""
-        if view.role is not Role.LEADER or view.term == self._led_term:
-            return
-        self._led_term = view.term
-        electors = view.membership.electors
-        votes = [name for name in electors if view.votes.get(name)]
-        if not self._course:
-            self._console.say(f"votes: {' '.join(votes)} of {' '.join(electors)}")
 
     def _is_pulse(self, message: Message) -> bool:
         if isinstance(message, AppendAccepted):

@@ -6,10 +6,11 @@ two writes, so that the node is not renaming a file at that moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ...logmanager import LogManager
-from ...storage.lost_files import LossStep, decide, lost_files
+from ...storage.disk import DiskFailed
+from ...storage.lost_files import FileState, LossStep, decide, lost_files
 from .snapshots import Turn, Turns, When
 
 LOOK_S = 1.0
@@ -39,8 +40,8 @@ class FileCheck:
         """Check the files, between two writes, and write lost ones again.
 
         Raises:
-            StorageError: another file has the name of one of them, or the small files can't be
-                written.
+            StorageError: another file has the name of one of them, or it is unknown which of the
+                small files were written.
         """
         manager = self._logmanager
         states = manager.file_states()
@@ -51,23 +52,36 @@ class FileCheck:
         if step is LossStep.WRITE_AGAIN:
             self._waited = 0
             self._say(f"[!] {manager.name}: {_told(self.lost, manager.folder_path)}")
-            manager.write_small_again(states)
-            self._write_again()
+            self._begin_again(states)
         elif step is LossStep.WAIT:
             self._waited += 1
             if self._waited % RETRY_LOOKS == 0:
-                manager.write_small_again(states)
-                self._write_again()
+                self._begin_again(states)
         elif step is LossStep.DONE:
             self._say(f"[*] {manager.name}: its files in {manager.folder_path} are whole again")
         return True
 
+    def _begin_again(self, states: Mapping[str, FileState]) -> None:
+        """Write the small files, and then the others in their own time. While the disk has no room
+        for them, the node continues: its memory has what they lack."""
+        try:
+            self._logmanager.write_small_again(states)
+        except DiskFailed as error:
+            if not error.changed_nothing:
+                raise
+            self._say(
+                f"[!] {self._logmanager.name}: could not write its lost files again: "
+                f"{error.survived}"
+            )
+        self._write_again()
+
 
 def _told(names: list[str], folder: str) -> str:
     is_one = len(names) == 1
-    what = f"{', '.join(names)} {'was' if is_one else 'were'} removed, renamed or cut in {folder}"
+    which = f"{', '.join(names)} {'was' if is_one else 'were'}"
     return (
-        f"{what} by another program. After a crash this node would lack what it acknowledged "
-        f"since; it now writes {'it' if is_one else 'them'} again from memory. Keep other programs "
-        "(logrotate, clean-up jobs) away from this folder. See docs/repair.md"
+        f"{which} removed, renamed, cut or extended in {folder} by another program. After a crash "
+        "this node would lack what it acknowledged since; it now writes "
+        f"{'it' if is_one else 'them'} again from memory. Keep other programs (logrotate, log "
+        "agents, clean-up jobs) away from this folder. See docs/repair.md"
     )

@@ -50,6 +50,7 @@ class SnapshotThreads:
         self._stopping = False
         self._breather = Breather()
         self.work = work = Snapshots(driver.node, logmanager, driver.writes, self, compact_bytes)
+        driver.sum_states(work.sum_state)
         self.check = check = FileCheck(logmanager, work.write_again, say)
         runs: dict[str, Callable[[], None]] = {
             "snapshots": lambda: self._run(work.take_and_check(), taker, self.breathe),

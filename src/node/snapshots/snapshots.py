@@ -9,6 +9,7 @@ each job; a schedule runs them on a virtual clock.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
@@ -25,14 +26,16 @@ from ...raft.inputs import (
     SnapshotGone,
     SnapshotRejected,
     SnapshotTaken,
+    StateSummed,
 )
 from ...raft.log import Entry, Snapshot
 from ...raft.messages import InstallSnapshot
 from ...raft.node import RawNode
-from ...storage.disk import LevelRefused, StorageError
+from ...storage.disk import DiskFailed, LevelRefused, StateRefused, StorageError
 from ...storage.log_file import LogFile, LogRewrite
-from ...storage.snapshot_lines import MachineState
-from ...wire.limits import PAIR_BYTES
+from ...storage.snapshot_lines import MachineState, lines_of
+from ...storage.sums import is_due, state_sum
+from ...wire.limits import DISK_PART, PAIR_BYTES
 from ..disk_room import least_of
 from ..loop.writer import WriteQueue
 
@@ -44,6 +47,7 @@ SPREAD = 1.25  # the largest random factor of the length at which a snapshot is 
 COPY_ENTRIES = 500  # copied at a time, under the core's lock
 CHECK_BYTES = 1 << 19  # read at once
 OPEN_MAX = 4  # snapshots that are being sent, including earlier ones
+TO_SUM_MAX = 4  # frozen states that wait to be summed
 IDLE_S = 10.0  # files are closed if no piece is requested in this time
 
 _Result = TypeVar("_Result")
@@ -108,13 +112,17 @@ class Snapshots:
         self._due_bytes = self._next_due(0)
         self._arrived: deque[Snapshot] = deque(maxlen=1)  # the latest one, to check
         self._rotten: Snapshot | None = None  # in force, but damaged, so it can't be sent
+        self._to_sum: deque[MachineState] = deque()  # frozen
         self._is_asked = False
         self._files_are_lost = False
         self._wanted: deque[InstallSnapshot] = deque()
         self._open: dict[Snapshot, BinaryIO] = {}
         # The free bytes of the disk, and its size; by default the disk is endless.
         self.disk: Callable[[], tuple[int, int]] = lambda: (1 << 62, 0)
+        # Whether a leader would refuse writes for lack of room on the disk, as of the last look.
+        self.is_disk_short: Callable[[], bool] = lambda: False
         self._is_short = False  # the disk lacks room for a snapshot
+        self._tried_index = 0  # the last applied entry when a snapshot was tried to free the disk
 
     # --- from any thread -------------------------------------------------------------------
 
@@ -122,7 +130,8 @@ class Snapshots:
         """Record that the log has grown, or that a whole snapshot has arrived; never wait."""
         if arrived is not None:
             self._arrived.append(arrived)
-        if arrived is not None or self._logmanager.log_bytes > self._due_bytes:
+        is_due = self._logmanager.log_bytes > self._due_bytes or self.is_disk_short()
+        if arrived is not None or is_due:
             self._rim.wake_taker()
 
     def ask(self, *, compacts: bool = False) -> None:
@@ -139,6 +148,20 @@ class Snapshots:
         self._files_are_lost = True
         self._rim.wake_taker()
 
+    def sum_state(self) -> None:
+        """Freeze the state, to be summed, if the last applied entry asks for that, or if it is due
+        after that entry; never wait. The caller holds `core`, and nothing is being applied. If
+        earlier states are not summed yet, this one may be left out."""
+        manager = self._logmanager
+        if not manager.store.to_sum:
+            if self._to_sum or not is_due(manager.applied.index, manager.state_lines):
+                return
+        elif len(self._to_sum) >= TO_SUM_MAX:
+            return
+        with contextlib.suppress(StateRefused):
+            self._to_sum.append(manager.freeze(even_differing=manager.store.to_sum))
+            self._rim.wake_taker()
+
     def send(self, message: InstallSnapshot) -> None:
         """Queue a piece of a snapshot, to be read from its file and sent; never wait."""
         self._wanted.append(message)
@@ -150,33 +173,44 @@ class Snapshots:
         """Take and check snapshots whenever one is due: one of the two jobs."""
         while True:
             try:
-                if self._arrived:
+                if self._to_sum:
+                    yield from self._sum(self._to_sum[0])
+                elif self._arrived:
                     yield from self._check(self._arrived.pop())
                 elif self._files_are_lost:
                     self._files_are_lost = False
                     yield from self._take(is_needed=self._logmanager.applied.index > 0)
-                elif self._rotten or self._logmanager.log_bytes > self._due_bytes:
+                elif self._rotten or self._is_due():
                     yield from self._take(is_needed=self._rotten is not None)
                 elif self._is_asked:
                     self._is_asked = False
                     yield from self._take(compacts=False)
                 else:
-                    yield Turn(When.WOKEN, limit_s=RETRY_S if self._is_short else -1)
+                    looks_again = self._is_short or self.is_disk_short()
+                    yield Turn(When.WOKEN, limit_s=RETRY_S if looks_again else -1)
                     if self._is_short and not self._lacks_room():
                         self._due_bytes = -1
             except LevelRefused:  # the snapshot's leader has a level beyond this build
                 raise
             except StorageError as error:
                 # The snapshot in force is unchanged; the node can continue without a new one.
-                self._rim.say(f"[!] {self._name} could take no snapshot: {error}")
+                self._rim.say(f"[!] {self._name} could take no snapshot: {error.survived}")
                 self._due_bytes = self._logmanager.log_bytes + self._compact_bytes
                 self._rotten = None  # detected again at the next request
+
+    def _sum(self, state: MachineState) -> Turns[None]:
+        """Sum a frozen state, and report the sum to the core."""
+        try:
+            total = yield from state_sum(lines_of(state))
+        finally:
+            self._to_sum.popleft()
+            state.release(self._rim.breathe)
+        self._rim.step(StateSummed(state.index, total, state.chain))
 
     def _take(self, *, compacts: bool = True, is_needed: bool = False) -> Turns[None]:
         """Take a snapshot of the present state, and let the log begin after it. If there is nothing
         new, do so only if it `is_needed`."""
-        current = self._files.current
-        has_news = self._logmanager.applied.index > (current.index if current is not None else 0)
+        current, has_news = self._files.current, self._has_news()
         if not is_needed and (not has_news or self._lacks_room()):
             if compacts and not has_news:  # nothing new: look again when it grows
                 self._due_bytes = self._logmanager.log_bytes
@@ -185,16 +219,14 @@ class Snapshots:
             # The node was born to join, and has not reached the first entry that names members.
             self._due_bytes = self._logmanager.log_bytes + self._compact_bytes
             return
-        states: list[MachineState] = []
-
-        def freeze() -> bool:
-            states.append(self._logmanager.freeze())
-            return True
-
-        yield Turn(When.NOTHING_APART, freeze)  # all applied entries are reported to the core
-        keys = len(states[0].pairs)
+        state = yield from self._frozen()
+        if state is None:
+            self._due_bytes, self._rotten = NEVER, None  # until a snapshot replaces the state
+            return
+        keys = len(state.pairs)
+        writing, state = self._files.writing(state, self._rim.breathe), None
         try:
-            snapshot = yield from self._files.writing(states.pop(), self._rim.breathe)
+            snapshot = yield from writing
         except StorageError:
             self._files.discard()
             raise
@@ -214,13 +246,57 @@ class Snapshots:
             yield from self._compact(snapshot)
             self._due_bytes = self._next_due(self._logmanager.log_bytes)
 
+    def _is_due(self) -> bool:
+        """Whether a snapshot is due, since the log is long, or since it frees the disk: that is
+        tried once for each applied entry."""
+        if self._logmanager.log_bytes > self._due_bytes:
+            return True
+        index = self._logmanager.applied.index
+        if index == self._tried_index or not (self._has_news() and self.frees_disk()):
+            return False
+        self._tried_index = index
+        return True
+
+    def _has_news(self) -> bool:
+        """Whether an entry was applied since the snapshot in force."""
+        current = self._files.current
+        return self._logmanager.applied.index > (current.index if current is not None else 0)
+
+    def frees_disk(self) -> bool:
+        """Whether the disk is short, and a snapshot would free most of the bytes of this node: the
+        log that takes no writes does not grow until a snapshot is due."""
+        left, whole = self.disk()
+        current = self._files.current
+        held = self._logmanager.log_bytes + (current.size if current is not None else 0)
+        least = least_of(whole)
+        return left < 2 * least and held > 2 * self._size() + least // 4
+
+    def _size(self) -> int:
+        """Return the approximate size of the next snapshot."""
+        store = self._logmanager.store
+        return store.pair_bytes - PAIR_BYTES * len(store)
+
+    def _frozen(self) -> Turns[MachineState | None]:
+        """Return the present state, frozen, or None if it may not be read. All applied entries are
+        reported to the core then."""
+        states: list[MachineState] = []
+
+        def freeze() -> bool:
+            with contextlib.suppress(StateRefused):
+                states.append(self._logmanager.freeze())
+            return True
+
+        yield Turn(When.NOTHING_APART, freeze)
+        return states.pop() if states else None
+
     def _lacks_room(self) -> bool:
         """Whether a snapshot would leave too little of the disk for the log; report this once, and
         check again soon."""
-        store = self._logmanager.store
         left, whole = self.disk()
-        size = store.pair_bytes - PAIR_BYTES * len(store)  # the approximate size of the file
+        size = self._size()
         was_short, self._is_short = self._is_short, left - size < least_of(whole)
+        if self._is_short and size <= left // DISK_PART and self.frees_disk():
+            self._is_short = False
         if self._is_short and not was_short:
             self._rim.say(
                 f"[!] {self._name} takes no snapshot: the disk has {left:,} bytes left, and the "
@@ -293,8 +369,12 @@ class Snapshots:
 
         The remaining entries are copied from the log in memory. It may be ahead of the disk, or may
         have cut entries that the disk still has: then the waiting steps are written first.
+
+        Raises:
+            DiskFailed: the new log could not be written. The old one is in force.
         """
         finished: list[LogFile | None] = []
+        failed: list[DiskFailed] = []
 
         def finish() -> bool:
             with self._rim.core:
@@ -302,10 +382,17 @@ class Snapshots:
                 if last + 1 < rewrite.next_index or self._writes.goes_first:
                     return False
                 rest = log.entries(rewrite.next_index, last)
-            finished.append(self._logmanager.finish_rewrite(rewrite, rest))
+            try:
+                finished.append(self._logmanager.finish_rewrite(rewrite, rest))
+            except DiskFailed as error:
+                if not error.changed_nothing:
+                    raise
+                failed.append(error)
             return True
 
         is_done = yield Turn(When.BETWEEN_WRITES, finish)
+        if failed:
+            raise failed[0]
         for old in finished:
             if old is not None:
                 old.close()  # frees its bytes, which takes a long time; no writer waits here
@@ -346,7 +433,8 @@ class Snapshots:
         except LevelRefused:
             raise
         except (ValueError, StorageError) as error:
-            self._rim.step(SnapshotRejected(snapshot, str(error)))
+            why = error.survived if isinstance(error, StorageError) else str(error)
+            self._rim.step(SnapshotRejected(snapshot, why))
             return
         members, level, cluster = loaded.members, loaded.level, loaded.cluster
         del loaded

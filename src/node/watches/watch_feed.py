@@ -4,8 +4,8 @@
   up in an index by prefix, and touches no watch that does not match.
 * After the step the same thread hands the lines out (`hand_out`), with one send for each
   connection, without waiting. Only one thread at a time does so, so the lines of a connection stay
-  in order. If there is more than a slice of work, the owner thread does the rest, and keeps time in
-  between.
+  in order. That thread may be the one that hears a member. So it stops after a slice, which is
+  bounded in connections and in time, and the owner thread does the rest, and keeps time in between.
 * If its reader is slow, a watch can't be pushed more lines, and lags: from then on its connection
   asks it for pieces, which it takes from the history. At the end of the history it is pushed again.
   If the history has dropped its events, the watch is ended.
@@ -40,6 +40,7 @@ from .prefix_watch import LAST, NO_END, Delivery, Group, PrefixWatch, WatchMode
 from .watch_listing import GivenUp
 
 SLICE = 200  # connections that one call of `hand_out` sends to
+SLICE_S = 0.01  # after this time such a call sends to no further connection
 PIECE_EVENTS = 500  # of its prefix that a lagging watch takes at once
 PIECE_LINES_BYTES = 64 << 10  # the size of a piece
 SILENT_S = 5.0  # after this time, a watch is sent its position at the next check
@@ -77,7 +78,7 @@ class Feed:
         self._is_stranded = is_stranded
         self._has_ended = has_ended
         self._users_changed = users_changed
-        self._clock = clock
+        self._clock, self._now_s = clock, clock.reader_s()
         self._index: PrefixIndex[Group] = PrefixIndex()
         self._dirty: deque[Group] = deque()
         self._ready: dict[EventSink, list[Delivery]] = {}
@@ -139,29 +140,35 @@ class Feed:
     def hand_out(self) -> None:
         """Send a slice of the waiting lines, and leave the rest to the owner. If another thread is
         already sending, leave all of them to it."""
-        left = SLICE
+        left, end_s, encoded = SLICE, 0.0, EncodedLines()
         while self.has_work:
-            if left <= 0:
+            if left <= 0 or (end_s and self._now_s() >= end_s):
                 self._wake_owner()
                 return
             if not self.handing.acquire(blocking=False):
                 return
+            end_s = end_s or self._now_s() + SLICE_S
             try:
-                left -= self._hand_out_to(left)
+                left -= self._hand_out_to_next(encoded)
             finally:
                 self.handing.release()
 
-    def _hand_out_to(self, count: int) -> int:
-        """Send the waiting lines of at most this many connections; return how many there were."""
+    def _hand_out_to_next(self, encoded: EncodedLines) -> int:
+        """Send the waiting lines of a connection, or end the watches that have lost their right if
+        no lines wait; return the number of connections."""
         with self.lock:
             self.distribute()
-            sinks = list(self._ready)[:count]
-            ready = [(sink, self._ready.pop(sink)) for sink in sinks]
-            refused, self._refused = self._refused, []
-        self._push(ready)
+            sink = next(iter(self._ready), None)
+            if sink is not None:
+                deliveries = self._ready.pop(sink)
+            refused: list[PrefixWatch] = []
+            if sink is None or not self._ready:
+                refused, self._refused = self._refused, []
+        if sink is not None:
+            self._push(sink, deliveries, encoded)
         if refused:
             self._end_refused(refused)
-        return len(ready)
+        return int(sink is not None)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -176,33 +183,27 @@ class Feed:
         """Send the waiting lines of one connection; with `handing` held."""
         with self.lock:
             self.distribute()
-            ready = [(sink, self._ready.pop(sink, []))]
-        self._push(ready)
+            deliveries = self._ready.pop(sink, [])
+        self._push(sink, deliveries, EncodedLines())
 
-    def _push(self, ready: Sequence[tuple[EventSink, list[Delivery]]]) -> None:
-        cache: dict[tuple[int, str], bytes] = {}
-        now_s = self._clock.now_s()
-        for sink, deliveries in ready:
-            parts, size = list[bytes](), 0
-            for watch, before, lines in deliveries:
-                if watch.mode is WatchMode.ENDED and before != LAST:
-                    continue
-                if lines is TOO_LONG:
-                    size = PUSHED_BYTES + 1
-                if size > PUSHED_BYTES:
-                    break
-                watch.sent_s = now_s
-                part = cache.get((id(lines), watch.head))
-                if part is None:
-                    if len(cache) >= SPELLED_MAX:
-                        cache.clear()
-                    part = cache[id(lines), watch.head] = watch.spelled(lines)
-                parts.append(part)
-                size += len(part)
-            if size > PUSHED_BYTES:  # the watches send the same lines in pieces
-                sink.push_later(partial(self._to_backlogs, deliveries))
-            elif parts:
-                sink.push(b"".join(parts), partial(self._to_backlogs, deliveries))
+    def _push(self, sink: EventSink, deliveries: list[Delivery], encoded: EncodedLines) -> None:
+        """Send lines to one connection, or leave them to its own thread."""
+        to_backlogs = partial(self._to_backlogs, deliveries)
+        parts, size, now_s = list[bytes](), 0, self._now_s()
+        for watch, before, lines in deliveries:
+            if watch.mode is WatchMode.ENDED and before != LAST:
+                continue
+            if lines is TOO_LONG:
+                size = PUSHED_BYTES + 1
+            if size > PUSHED_BYTES:
+                break
+            watch.sent_s = now_s
+            parts.append(encoded.of(watch, lines))
+            size += len(parts[-1])
+        if size > PUSHED_BYTES:  # the watches send the same lines in pieces
+            sink.push_later(to_backlogs)
+        elif parts:
+            sink.push(b"".join(parts), to_backlogs)
 
     def _end_refused(self, refused: Sequence[PrefixWatch]) -> None:
         """End watches whose users lost the right before the last call of `distribute`, after the
@@ -217,10 +218,11 @@ class Feed:
 
     def distribute(self) -> None:
         """Give each watch the events of its group; with `handing` and `lock` held."""
+        event_lines = EventLines()
         while self._dirty:
             group = self._dirty.popleft()
             events, group.pending = group.pending, []
-            lines = TOO_LONG if _are_long(events) else [words.event(*event) for event in events]
+            lines = TOO_LONG if _are_long(events) else event_lines.lines_of(events)
             first, last = events[0][0], events[-1][0]
             before = self.history.before(first)
             for watch in group.watches:
@@ -228,7 +230,7 @@ class Feed:
                     self._ready.setdefault(watch.sink, []).append((watch, before, lines))
                 elif last > watch.position and first <= watch.until:
                     after, until = watch.position, watch.until
-                    new = [words.event(*one) for one in events if after < one[0] <= until]
+                    new = event_lines.lines_of([one for one in events if after < one[0] <= until])
                     new = TOO_LONG if lines is TOO_LONG else new
                     delivery = (watch, max(before, after), new)
                     self._ready.setdefault(watch.sink, []).append(delivery)
@@ -246,7 +248,7 @@ class Feed:
             if watch.mode is WatchMode.ENDED:
                 continue
             is_live = watch.mode is WatchMode.LIVE and last <= watch.until
-            if is_live and now_s - watch.sent_s >= SILENT_S:
+            if is_live and watch.sink.uses_positions and now_s - watch.sent_s >= SILENT_S:
                 self._ready.setdefault(watch.sink, []).append((watch, last, lines))
             quiet.append((now_s + LOOK_S, watch))
 
@@ -388,6 +390,40 @@ class Feed:
     def say_last(self, watch: PrefixWatch, line: str) -> None:
         """Queue the last line of a watch, after all its other lines; with `handing` held."""
         self._ready.setdefault(watch.sink, []).append((watch, LAST, [line]))
+
+
+class EventLines:
+    """The line of each event, which all groups that it matches share: a key may match as many
+    prefixes as it has characters."""
+
+    def __init__(self) -> None:
+        self._lines: dict[int, tuple[BareEvent, str]] = {}
+
+    def lines_of(self, events: Sequence[BareEvent]) -> list[str]:
+        return [self._line_of(event) for event in events]
+
+    def _line_of(self, event: BareEvent) -> str:
+        kept = self._lines.get(id(event))
+        if kept is None:
+            kept = self._lines[id(event)] = event, words.event(*event)  # kept, or its id may return
+        return kept[1]
+
+
+class EncodedLines:
+    """The latest lists of lines that were spelled, for watches with the same lines and head."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[int, str], tuple[list[str], bytes]] = {}
+
+    def of(self, watch: PrefixWatch, lines: list[str]) -> bytes:
+        """Return these lines of a watch as bytes to send."""
+        key = id(lines), watch.head
+        kept = self._parts.get(key)
+        if kept is None:
+            if len(self._parts) >= SPELLED_MAX:
+                self._parts.clear()
+            kept = self._parts[key] = lines, watch.spelled(lines)  # kept, or its id may return
+        return kept[1]
 
 
 def _are_long(events: Sequence[BareEvent]) -> bool:

@@ -27,12 +27,12 @@ from ...state.key_index import place_of
 from ...state.pairs import StillPairs
 from ...state.prefixes import PrefixIndex
 from ...state.sessions import entry_number
-from ...storage.disk import HalfApplied
+from ...storage.disk import StateRefused
 from ...wire.commands.watch_lines import has
 from ...wire.key_stat import value_of
 from ...wire.limits import LISTING_BYTES, LISTING_FILES, LISTINGS_BYTES
 from ...wire.protocol import real
-from ...wire.refusal import HALF_APPLIED, NOT_LISTED, NOT_WRITTEN
+from ...wire.refusal import NOT_LISTED, NOT_WRITTEN
 from ..disk_room import spares
 
 STEP_KEYS = 1000  # scanned between two pauses
@@ -272,8 +272,8 @@ class Lister:
             if lines is not None:  # else the previous scan included these prefixes
                 try:
                     self._look(waiting, lines)
-                except HalfApplied:
-                    lines.failure = HALF_APPLIED
+                except StateRefused as refused:
+                    lines.failure = refused.refusal
                 except BaseException:
                     lines.failure = NOT_LISTED  # for the other callers of this scan
                     raise

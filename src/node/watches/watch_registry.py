@@ -12,8 +12,8 @@ from ...raft.node_view import NodeView
 from ...state.user_table import UserTable
 from ...wire.commands import watch_lines as words
 from ...wire.commands.watch_lines import WatchAsked
-from ...wire.limits import WATCHES_LEFT_PART, WATCHES_MAX
-from ...wire.refusal import REMOVED, STOPPING
+from ...wire.limits import KEPT_PART, USER_SHARE, WATCH_BYTES, WATCHES_MAX
+from ...wire.refusal import DIVERGED, REMOVED, STOPPING
 from ..clock import SYSTEM, Clock
 from .prefix_watch import PrefixWatch, WatchMode
 from .watch_feed import Feed
@@ -38,17 +38,25 @@ class WatchRegistry:
         self.count = 0  # of running watches
         self._weight = 0  # of the running watches
         self._weight_of: dict[str, int] = {}  # by user, if there are users
+        # What subscriptions count as in addition to their watches: their user and this number.
+        self._kept: dict[EventSink, dict[str, tuple[str | None, int]]] = {}
         self.watches_max = WATCHES_MAX
         self.are_used = False  # there was a watch
         self._begins_anew = False  # a thread restarts watches
         self._is_closed = False
-        self._is_cut_off = False  # this node was removed, and hears no leader
+        self._is_cut_off = False  # this node was removed, and hears no leader, or its state differs
+        self._differs = False
         self.feed = Feed(
             logmanager, wake_owner, self._list_anew, self._forget, self._users_changed, clock
         )
         self.run_beside = self._in_a_thread  # a schedule replaces this
         self.on_failure: Callable[[Exception], None] = _raise  # the driver replaces this
         self.hand_out = self.feed.hand_out
+
+    @property
+    def weight(self) -> int:
+        """What is watched, and kept for subscriptions, as a number of watches."""
+        return self._weight
 
     @property
     def last(self) -> int:
@@ -119,28 +127,54 @@ class WatchRegistry:
             self._judged_ahead[watch] = users
         self._watches.setdefault(sink, running)[request_id] = watch
         self.count += 1
-        self._weigh(watch, watch.weight)
+        self._weigh(watch.user, watch.weight)
         self.feed.enter(watch, self._clock.now_s())
         return watch, lines
 
-    def _weigh(self, watch: PrefixWatch, weight: int) -> None:
-        """Add to the weight of all watches, and of the user of this one."""
+    def _weigh(self, user: str | None, weight: int) -> None:
+        """Add to the weight of all watches, and of those of this user."""
         self._weight += weight
-        if watch.user is not None:
-            own = self._weight_of.pop(watch.user, 0) + weight
+        if user is not None:
+            own = self._weight_of.pop(user, 0) + weight
             if own:
-                self._weight_of[watch.user] = own
+                self._weight_of[user] = own
+
+    def keep(self, sink: EventSink, request_id: str, size: int, *, is_watch: bool) -> str:
+        weight = size // WATCH_BYTES + (not is_watch)
+        with self.feed.lock:
+            if refusal := self._why_not(sink.user, self._watches.get(sink, {}), request_id):
+                return refusal
+            self._kept.setdefault(sink, {})[request_id] = (sink.user, weight)
+            self._weigh(sink.user, weight)
+        return ""
+
+    def _give_back(self, sink: EventSink, request_id: str) -> None:
+        """Forget what a subscription counts as, with the lock held."""
+        kept = self._kept.get(sink, {})
+        user, weight = kept.pop(request_id, (None, 0))
+        self._weigh(user, -weight)
+        if not kept:
+            self._kept.pop(sink, None)
 
     def _why_not(self, user: str | None, running: dict[str, PrefixWatch], request_id: str) -> str:
         """Return why another watch can't begin; "" if it can."""
         if self._is_closed or self._is_cut_off:
-            return STOPPING if self._is_closed else REMOVED
+            return STOPPING if self._is_closed else DIVERGED if self._differs else REMOVED
         if request_id in running:
             return words.runs_already(request_id)
-        own_max = self.watches_max - self.watches_max // WATCHES_LEFT_PART
-        if user is not None and self._weight_of.get(user, 0) >= own_max:
+        if self._weight >= self.watches_max:
+            return words.too_many(self.watches_max)
+        if user is None or self._is_admin(user):
+            return ""
+        left = max(0, self.watches_max - self.watches_max // KEPT_PART - self._weight)
+        own_max = USER_SHARE * left  # so some are left for the next user, as with keys (Quota)
+        if self._weight_of.get(user, 0) >= own_max:
             return words.too_many(own_max, of_user=True)
-        return words.too_many(self.watches_max) if self._weight >= self.watches_max else ""
+        return ""
+
+    def _is_admin(self, user: str) -> bool:
+        found = self._store.users.find(user)
+        return found is not None and found.identity.is_admin
 
     def _list(self, watch: PrefixWatch, listing: KeyListing, resets: int) -> str:
         """Start a watch with the keys; return the line that reports this, or why it can't start."""
@@ -175,11 +209,13 @@ class WatchRegistry:
 
     def look(self, view: NodeView) -> None:
         """Check for watches that need a keepalive or wait for a thread. If this node was removed,
-        and so gets no more entries, end all watches; accept new ones once it is added again."""
-        is_cut_off = view.removed_by > 0 and not view.is_member and view.leader is None
-        was_cut_off, self._is_cut_off = self._is_cut_off, is_cut_off
-        if is_cut_off and not was_cut_off:
-            self._end_all(words.IS_REMOVED)
+        and so gets no more entries, or if its state differs from that of the others, end all
+        watches; accept new ones once it is added again, or its state was replaced."""
+        is_removed = view.removed_by > 0 and not view.is_member and view.leader is None
+        self._differs = view.differs > 0
+        was_cut_off, self._is_cut_off = self._is_cut_off, is_removed or self._differs
+        if self._is_cut_off and not was_cut_off:
+            self._end_all(words.DIFFERS if self._differs else words.IS_REMOVED)
         self.feed.mark_keepalives_due()
         with self.feed.lock:
             self._list_anew()
@@ -211,6 +247,7 @@ class WatchRegistry:
         with feed.alone():
             feed.push_to(sink)
             with feed.lock:
+                self._give_back(sink, request_id)
                 watch = self._watches.get(sink, {}).get(request_id)
                 if watch is None:
                     return words.no_watch(request_id)
@@ -246,6 +283,8 @@ class WatchRegistry:
             for watch in list(self._watches.get(sink, {}).values()):
                 self.feed.leave(watch, WatchMode.ENDED)
                 self._forget(watch)
+            for request_id in list(self._kept.get(sink, {})):
+                self._give_back(sink, request_id)
 
     def close(self) -> None:
         """End every watch, since this node stops; accept none from now on."""
@@ -276,7 +315,7 @@ class WatchRegistry:
         if watches is not None and watches.get(watch.request_id) is watch:
             del watches[watch.request_id]
             self.count -= 1
-            self._weigh(watch, -watch.weight)
+            self._weigh(watch.user, -watch.weight)
             if not watches:
                 del self._watches[watch.sink]
 

@@ -54,20 +54,19 @@ def execute(store: Store, command: str) -> str:
     return error(not_understood(command))
 
 
-_READS: Final = {verb: row.level for verb, row in COMMANDS.items() if row.handling.takes_mode}
+_READS: Final = frozenset([verb for verb, row in COMMANDS.items() if row.handling.takes_mode])
 _DIGITS_MAX = 19
 
 
-def is_read(command: str, level: int) -> bool:
-    """Return whether the command changes nothing, so that a retry may read a newer state. Each
-    build has the same reads at a given level."""
+def is_read(command: str) -> bool:
+    """Return whether the command changes nothing, so that a retry may read a newer state."""
     verb, space, _ = command.partition(" ")
-    return bool(space) and _READS.get(verb, NUMBER_MAX) <= level
+    return bool(space) and verb in _READS
 
 
 @applies("noop")
 @applies("members")
-@applies("level")
+@applies("cluster")
 def _of_the_core(store: Store, operands: str) -> str | None:
     """Apply an entry of the core. It has no effect on the pairs."""
     return ""
@@ -194,6 +193,15 @@ def _read(store: Store, key: str) -> str | None:
     value = real(store[key])
     store.reworked += len(value.encode("utf-8", "surrogateescape"))
     return f"READ response: {json.dumps({'index': facts.changed, 'value': value})}"
+
+
+@applies("sum")
+def _sum(store: Store, operands: str) -> str | None:
+    """Let the node sum its state after this entry; the reply is the entry's number."""
+    if operands:
+        return None
+    store.to_sum = True
+    return f"SUM response: {store.number}"
 
 
 @applies("clear")

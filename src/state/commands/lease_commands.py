@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from ...raft.levels import LOWEST
 from ...wire.commands.lease_operands import (
-    FRACTIONS,
     UNDER,
     grant_in,
-    is_fraction,
     lease_in,
     ms_in,
     spell_seconds,
@@ -26,12 +24,6 @@ def ms_of(store: Store, lease: str) -> int:
     if lease in store.leases.granted:
         return store.leases.granted[lease]
     return own_ms(lease) if lease in store.leased else 0
-
-
-def _time_in(store: Store, text: str) -> int | None:
-    """Return the milliseconds in a time; None if it is malformed. Below the level FRACTIONS, a time
-    is a whole number of seconds, as in an older build."""
-    return None if is_fraction(text) and store.level < FRACTIONS else ms_in(text)
 
 
 @applies("under")
@@ -62,7 +54,7 @@ def _lease(store: Store, operands: str) -> str | None:
     if grant is None:
         return None
     ms, tag = grant
-    if _time_in(store, spell_seconds(ms)) is None:
+    if ms_in(spell_seconds(ms)) is None:
         return None
     lease = store.leases.grant(store.number, ms, tag, store.user)
     return f"LEASE response: {lease} for {spell_seconds(ms)} s"
@@ -85,7 +77,7 @@ def _setex(store: Store, operands: str) -> str | None:
     """Execute `setex KEY SECONDS VALUE`: set the key under its own new lease."""
     key, _, rest = operands.partition(" ")
     time, space, value = rest.partition(" ")
-    ms = _time_in(store, time)
+    ms = ms_in(time)
     if not (key and space) or ms is None:
         return None
     lease = own_lease(store.number, ms)
@@ -98,7 +90,7 @@ def _setex(store: Store, operands: str) -> str | None:
 def _expire(store: Store, operands: str) -> str | None:
     """Execute `expire KEY SECONDS`: put the key under its own new lease."""
     key, _, time = operands.partition(" ")
-    ms = _time_in(store, time)
+    ms = ms_in(time)
     if not key or ms is None:
         return None
     if key not in store:

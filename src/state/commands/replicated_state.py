@@ -14,12 +14,14 @@ from ...raft.membership import PREFIX, Membership, read
 from ...wire.commands.authorization import denial_reason
 from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.lease_operands import without_tag
+from ...wire.commands.operands import not_understood
+from ...wire.protocol import ProtocolError
+from ...wire.refusal import error
 from ..sessions import SessionTable, entry_numbers_of
 from ..store import Store
 from .key_commands import execute, is_read, set_to
 from .machines import Machines
 
-_FORGET_LEVEL: Final = COMMANDS["forget"].level
 _NOT_OF_THE_STORE: Final = (PREFIX, levels.PREFIX, "machine ")
 
 
@@ -45,13 +47,14 @@ class ReplicatedState:
         answers: bool = True,
     ) -> list[str]:
         """Execute committed entries in order and return their replies. Stop once `now_s` reaches
-        `end_s`; the time is read after each entry that is not a `set`. Without `answers`, the reply
-        to a `set` is "".
+        `end_s`; the time is read after each entry that is not a `set`. Stop after an entry that
+        sets `to_sum`, too. Without `answers`, the reply to a `set` is "".
 
         The same entries give the same pairs and replies on every node. Any command is executed or
         answered with `Sorry, `; it never raises an exception (paper §2).
         """
         store, replies = self.store, list[str]()
+        store.to_sum = False
         numbers, begin = entry_numbers_of(entries), 0  # where the sets that are not noted yet begin
         for place, (number, entry) in enumerate(zip(numbers, entries, strict=True)):
             store.number, store.term, command = number, entry[1], entry[2]
@@ -68,7 +71,7 @@ class ReplicatedState:
                 replies.append(self._execute(number, command))
             else:
                 replies.append(execute(store, command))
-            if now_s is not None and now_s() >= end_s:
+            if now_s is not None and (store.to_sum or now_s() >= end_s):
                 break
         if begin < len(replies):
             store.note_sets(numbers[begin : len(replies)], entries[begin : len(replies)])
@@ -91,7 +94,7 @@ class ReplicatedState:
         if not (number.isascii() and number.isdigit() and len(number) < 20):  # int() has a limit
             return self._execute_unnumbered(entry_number, name, bare)
         user = self.sessions.user_of(name)
-        if is_read(bare, self.store.level):
+        if is_read(bare):
             return self._do(bare, user)
         request = without_tag(bare)
         reply = self.sessions.earlier_reply(name, int(number), request)
@@ -103,15 +106,16 @@ class ReplicatedState:
     def _execute_unnumbered(self, entry_number: int, name: str, bare: str) -> str:
         """Execute `NAME@session`, with the user who begins the session if one is logged in,
         `NAME@forget`, or the command of the user NAME."""
-        level = self.store.level
         if bare == "session":
             return f"SESSION response: {self.sessions.begin(name, entry_number)}"
-        if bare.startswith("session ") and level >= levels.ACCOUNTED:
+        if self.store.level <= levels.FLOOR:  # as other implementations, which know no users
+            return self._do(bare)
+        if bare.startswith("session "):
             user = bare.removeprefix("session ")
             return f"SESSION response: {self.sessions.begin(name, entry_number, user)}"
-        if bare == "forget" and level >= _FORGET_LEVEL:
+        if bare == "forget":
             return self.sessions.forget(name)
-        return self._do(bare, name if level >= levels.ACCOUNTED else "")
+        return self._do(bare, name)
 
     def _raise(self, order: levels.Raise) -> None:
         """Raise the level, unless the entry names a cluster identity other than the first one."""
@@ -121,11 +125,15 @@ class ReplicatedState:
 
     def _why_denied(self, command: str, user: str) -> str:
         """Return the refusal of a user's command at this entry, or "". A verb above the level is
-        unknown here, as in an older build, whoever uses it."""
+        unknown here, as in an older build, whoever uses it. So is a command that no parser would
+        have let pass: an entry never raises."""
         store, row = self.store, COMMANDS.get(command.partition(" ")[0])
         if row is None or row.level > store.level:
             return ""
-        return denial_reason(store.users.identity(user), command, store.keys_of)
+        try:
+            return denial_reason(store.users.identity(user), command, store.keys_of)
+        except ProtocolError:
+            return error(not_understood(command))
 
     def _do(self, bare: str, user: str = "") -> str:
         """Execute a command for a user, or for nobody (""). A user's right may have ended between

@@ -54,14 +54,9 @@ def holds(store: Store, condition: Condition) -> bool:
     Raises:
         RequestRefused: it names an entry that does not exist yet.
     """
-    key, test, value, since, lease = condition
-    if test == "unchanged":
-        if since >= store.number:
-            why = f"{shown(key)} unchanged since {since}: no entry has that index yet"
-            raise RequestRefused(error(f"{why}. {_NOTHING}"))
-        facts = store.facts(key)
-        is_unchanged = facts is not None and facts.changed <= since
-        return is_unchanged and lease in (None, store.lease_of(key))
+    key, test, value, since, _ = condition
+    if test == "unchanged" or since:
+        return _holds_since(store, condition)
     if condition.is_on_prefix:
         return store.has_keys_under(key) == (test == "keys")
     current = store.get(key)
@@ -71,6 +66,23 @@ def holds(store: Store, condition: Condition) -> bool:
     if test in ("absent", "exists"):
         return (current is None) == (test == "absent")
     return (current == value) == (test == "=")
+
+
+def _holds_since(store: Store, condition: Condition) -> bool:
+    """Return whether a key was neither changed nor removed after an entry.
+
+    Raises:
+        RequestRefused: that entry does not exist yet.
+    """
+    key, test, _, since, lease = condition
+    if since >= store.number:
+        why = f"{shown(key)} {test} since {since}: no entry has that index yet"
+        raise RequestRefused(error(f"{why}. {_NOTHING}"))
+    if test == "absent":
+        return key not in store and store.last_removal(key) <= since
+    facts = store.facts(key)
+    is_unchanged = facts is not None and facts.changed <= since
+    return is_unchanged and lease in (None, store.lease_of(key))
 
 
 def _operate(store: Store, commands: Sequence[str]) -> list[str]:

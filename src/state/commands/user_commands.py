@@ -57,6 +57,13 @@ def _users(store: Store, operands: str) -> str | None:
     return None if operands else f"USERS response: {json.dumps(store.users.facts())}"
 
 
+def may_add_first_admin(command: str) -> bool:
+    """Whether an entry may add the first user of a cluster, who is an admin with a password."""
+    client, at, bare = command.partition("@")
+    words = (bare if at and " " not in client else command).split(" ")
+    return words[0] == "user-add" and words[2:3] != [NO_PASSWORD] and ADMIN in words[3:]
+
+
 @_changes("user-add")
 def _add_user(store: Store, words: list[str]) -> str:
     name, verifier, *roles = words

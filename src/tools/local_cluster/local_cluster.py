@@ -127,7 +127,7 @@ class LocalCluster:
 
     def wait_until_up(self, leader_wanted: bool, deadline: float) -> list[status.NodeStatus]:
         """Return the answers of all nodes, once ours have answered and, if `leader_wanted`, one
-        leads.
+        leads or none of ours is left.
 
         `deadline` is on the monotonic clock, in seconds. At the deadline, the current answers are
         returned.
@@ -142,8 +142,8 @@ class LocalCluster:
             with contextlib.suppress(queue.Empty):
                 self.report_death(self.deaths.get(timeout=ASK_AGAIN_SECONDS))
             complete = self._answered.issuperset(self.configuration.members)
-            leads = status.leader_of(nodes) is not None
-            if (complete and (leads or not leader_wanted)) or time.monotonic() > deadline:
+            settled = not leader_wanted or status.leader_of(nodes) or not self.alive
+            if (complete and settled) or time.monotonic() > deadline:
                 return nodes
 
     def _is_ours(self, node: status.NodeStatus) -> bool:

@@ -78,7 +78,11 @@ def up(
     with asked_to_stop():
         try:
             _begin(cluster, others, view_port)
-            code = _with_client(cluster) if client_wanted else _until_stopped(cluster)
+            code = (
+                _with_client(cluster)
+                if client_wanted
+                else _until_stopped(cluster, has_view=view_port is not None)
+            )
         except NotStarted as error:
             relay.say(f"[!] {error}")
             code = EXIT_NOT_STARTED
@@ -115,11 +119,12 @@ def _say_for_view(cluster: LocalCluster, line: str) -> None:
     cluster.relay.say(line)
 
 
-def _say_up(cluster: LocalCluster, line: str) -> None:
-    """Print that the nodes are up, and repeat where the picture is: the first line about it is far
-    above by then."""
-    cluster.relay.say(line)
-    if cluster.picture:
+def _say_picture(cluster: LocalCluster) -> None:
+    """Wait until a node leads, and repeat where the picture is: the lines of an election hide what
+    was printed before."""
+    seconds = LEADER_SECONDS_MAX[cluster.pace.name]
+    cluster.wait_until_up(leader_wanted=True, deadline=time.monotonic() + seconds)
+    if cluster.picture and cluster.alive:
         cluster.relay.say(cluster.picture)
 
 
@@ -127,19 +132,23 @@ def _nodes(count: int) -> str:
     return f"{count} node{'s' * (count != 1)}"
 
 
-def _until_stopped(cluster: LocalCluster) -> int:
+def _until_stopped(cluster: LocalCluster, *, has_view: bool) -> int:
     """Watch the nodes until none is left. A signal, or the end of the reader, raises an
     exception."""
     with threads_without_signals():
         cluster.relay.watch_reader(lambda: cluster.deaths.put(""))
     cluster.wait_until_up(leader_wanted=False, deadline=float("inf"))
     nodes = len(cluster.configuration.members)
-    _say_up(
-        cluster, f"[*] {_nodes(nodes)} up: {described(cluster.configuration)}; Ctrl-C stops all"
+    cluster.relay.say(
+        f"[*] {_nodes(nodes)} up: {described(cluster.configuration)}; Ctrl-C stops all"
     )
+    if has_view:
+        _say_picture(cluster)
     while cluster.alive:
         with contextlib.suppress(queue.Empty):
             cluster.report_death(cluster.deaths.get(timeout=WAIT_S_MAX))
+            if has_view:
+                _say_picture(cluster)
     cluster.relay.say("[!] no node that was started here is left")
     return EXIT_ALL_DEAD
 
@@ -155,14 +164,15 @@ def _with_client(cluster: LocalCluster) -> int:
         cluster.relay.say(
             f"[!] no leader within {seconds:g} s; the nodes' output is in {folder}/*.console"
         )
-        cluster.relay.say(f"[!] {verdict(nodes).text}")
+        cluster.relay.say(f"[!] {verdict(nodes).line}")
         return status.EXIT_NO_LEADER
     reachable = sum(node.answer is not None for node in nodes if node.name in members)
-    _say_up(
-        cluster,
+    cluster.relay.say(
         f"[*] {'' if reachable == len(members) else f'{reachable} of '}{_nodes(len(members))} up: "
-        f"{described(cluster.configuration)}, {leader.name} leads term {leader.answer['term']}",
+        f"{described(cluster.configuration)}, {leader.name} leads term {leader.answer['term']}"
     )
+    if cluster.picture:
+        cluster.relay.say(cluster.picture)
     teller = threading.Thread(
         target=_tell_deaths, args=(cluster,), name="tells deaths", daemon=True
     )

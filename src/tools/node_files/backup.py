@@ -18,6 +18,7 @@ from ...clients.requests.address_options import named_nodes
 from ...clients.requests.backup_copy import Backup, Fetching, fetch
 from ...clients.requests.conversation import Client
 from ...clients.requests.node_connection import ClientError
+from ...clients.terminal.exit_status import exit_status_of
 from ...clients.terminal.options import ClientAccess, access_of, add_asking_options
 from ...common import config
 from ...common.address import Address, is_loopback, split
@@ -26,12 +27,13 @@ from ...common.build_level import new_cluster
 from ...common.config import ConfigError, Configuration, check_name
 from ...common.process.wakeup import no_pause
 from ...logmanager import LogManager, parts_of
-from ...raft.levels import IDENTIFIED
+from ...raft.levels import FLOOR
 from ...raft.log import Log
 from ...raft.membership import Membership, all_vote
 from ...state.commands.machines import UnknownMachine
 from ...state.lease_table import own_ms
 from ...state.sessions import next_era
+from ...state.user_table import read_users
 from ...storage.birth import spell_trace, trace
 from ...storage.disk import FilesRefused, LevelRefused, StorageError
 from ...storage.folder import Folder, new_folder
@@ -49,7 +51,7 @@ from ...wire.refusal import error
 from ..progress_bar import Bar
 from ..status import status
 from ..status.status_report import explained
-from .fsck import WatchedFolder, tell_failure, tell_unwritten
+from .fsck import WatchedFolder, tell_era, tell_failure, tell_unwritten
 
 if TYPE_CHECKING:
     from ...common.arguments import Commands
@@ -62,7 +64,7 @@ def of_cluster(
 
     It is the state after one entry. It holds every write that was acknowledged before this request
     (the leader confirms that it leads). Returns 0: done; 3: no leader; 4: the file can't be
-    written; 5: refused or unreachable.
+    written; 5: refused or unreachable; 6: login; 8: TLS.
     """
     path = _new_file(file)
     try:
@@ -71,7 +73,7 @@ def of_cluster(
     except ClientError as problem:
         failure = explained(problem, members, access)
         print(error(failure.at_the_shell), file=sys.stderr)
-        return failure.outcome
+        return exit_status_of(failure)
     except StorageError as failure:
         return tell_unwritten(failure, file)
     entry = f"entry {backup.index} of term {backup.term}"
@@ -201,7 +203,7 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
     configuration = _members_to_be(Path(folder), members)
     try:
         loaded = _read(Path(file))
-        if loaded.level >= IDENTIFIED:  # below that level, its first leader draws one
+        if loaded.level > FLOOR:  # at the floor, its first leader draws one
             loaded.cluster = new_cluster()
         names = list(configuration.members)
         written = [0]
@@ -216,14 +218,28 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
     )
     for name, address in configuration.members.items():
         if is_loopback(address.host):
-            print(f"start {name}: {typed()} server {name} {address.port} --dir {folder}")
+            where, command = "", f": {typed()} server {name} {address.port} --dir {folder}"
         else:
-            print(f"start {name} on {address.host}, with its settings, from a copy of its files")
-    print(
-        "If the cluster had TLS, a secret or users, start the nodes with these settings again: "
-        "without them a node lets in anyone who reaches it."
-    )
+            where, command = f" on {address.host}", ", from a copy of its files"
+        print(f"start {name}{where} as before, with its settings for TLS and a secret{command}")
+    tell_era(loaded.snapshot.term)
+    _tell_who_is_let_in(len(read_users(loaded.users)))
     return 0
+
+
+def _tell_who_is_let_in(users: int) -> None:
+    """Print what protects the restored nodes. Users are in the backup; certificates and the secret
+    are not."""
+    means = "without them a node lets in anyone who reaches it"
+    if users:
+        are = "user is" if users == 1 else "users are"
+        print(
+            f"The {users:,} {are} in the backup: each node asks for a login from its first start."
+        )
+        means = "without the secret, anyone who reaches a node can pose as a member"
+    print(
+        f"If the cluster had TLS or a secret, start the nodes with these settings again: {means}."
+    )
 
 
 def _members_to_be(folder: Path, members: Sequence[str]) -> Configuration:
@@ -291,6 +307,8 @@ def _state_for(members: Membership, loaded: LoadedSnapshot) -> MachineState:
         leases=loaded.leases,
         cluster=loaded.cluster,
         users=loaded.users,
+        chain=loaded.chain,
+        removals=loaded.removals,
     )
 
 
@@ -312,7 +330,8 @@ def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[i
     ):
         for name in members.names:
             folder.write_new(f"{name}.state_machine", counted())
-            log = whole_file(members, Log(index, term), loaded.level, loaded.cluster)
+            empty = Log(index, term)
+            log = whole_file(members, empty, loaded.level, loaded.cluster, loaded.chain)
             folder.write_new(f"{name}.log", log)
             mark = Mark(index, term)
             promise = Promise(
@@ -338,7 +357,7 @@ def _add_backup(commands: Commands) -> None:
         description="Write the keys and sessions after one entry into a text file with a "
         "checksum. A backup of a running cluster holds every earlier acknowledged write. Exit "
         "code 0: done; 2: usage; 3: no leader, or the node runs or is damaged; 4: the file can't "
-        "be written, or no node answered to the end; 5: refused or unreachable.",
+        "be written, or no node answered to the end; 5: refused or unreachable; 6: login; 8: TLS.",
     )
     backup.add_argument("file", metavar="FILE", help="a file that does not exist yet")
     source = backup.add_mutually_exclusive_group()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ...common import config
 from ...common.config import ConfigError
+from ...state.sessions import has_next_era
 from ...storage.disk import (
     EXIT_DISK,
     DiskFailed,
@@ -83,6 +84,18 @@ def tell_failure(failure: StorageError, written: str = "") -> int:
         return tell_unwritten(failure, written)
     print(f"raftline: {failure}", file=sys.stderr)
     return exit_status_of(failure)
+
+
+def tell_era(term: int) -> None:
+    """Warn if a cluster that is continued from this term may give out numbers again."""
+    if not has_next_era(term):
+        print(
+            "raftline: the terms are in the last era, since a member announced a forged one: "
+            "fencing tokens and names of sessions may come again. Make the guarded resources "
+            "forget the tokens that they have seen, and let clients begin new sessions "
+            "(docs/repair.md)",
+            file=sys.stderr,
+        )
 
 
 def tell_unwritten(failure: StorageError, written: str) -> int:
@@ -209,6 +222,7 @@ def _report(plan: Plan, actions: list[str], running: bool, *, repaired: bool) ->
         "first_index": log.log.base_index + 1 if log is not None else None,
         "last_index": log.log.last_index if log is not None else None,
         "last_term": log.log.last_term if log is not None else None,
+        "sum": f"{plan.chain:08x}" if log is not None else None,
         "snapshot_index": loaded.snapshot.index if loaded is not None else 0,
         "problems": [
             _spelled(problem, str(problem), repaired=repaired) for problem in plan.problems
@@ -248,7 +262,8 @@ def _tell(report: dict[str, Any]) -> None:
         if last is not None and last < report["first_index"]:
             log = "no entries"
         after = f" after a snapshot of entry {snapshot}" if snapshot else ""
-        print(f"{node}: sound: term {report['term']}, {log}{after}")
+        summed = f", sum {report['sum']}" if last is not None else ""
+        print(f"{node}: sound: term {report['term']}, {log}{after}{summed}")
 
 
 def add_commands(commands: Commands) -> None:

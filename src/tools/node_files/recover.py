@@ -20,8 +20,9 @@ from ...raft.membership import Configurations, Membership
 from ...state.sessions import next_era
 from ...storage.disk import FilesRefused, StorageError
 from ...storage.folder import Folder
+from ...storage.hard_state import HardStateFile, LogState
 from ...storage.recovery import Recovered
-from .fsck import tell_failure
+from .fsck import tell_era, tell_failure
 
 if TYPE_CHECKING:
     from ...common.arguments import Commands
@@ -45,7 +46,9 @@ def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
 
 
 def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
-    node, recovered = manager.name, manager.recover()
+    node = manager.name
+    _check_state(place, node)
+    recovered = manager.recover()
     log = recovered.log
     members = Configurations(log.base_index, recovered.members, log.commands).latest
     address = _address(place, node, members)
@@ -62,6 +65,7 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
     if not (confirmed or _is_confirmed(node)):
         print("Nothing was changed.")
         return 1
+    tell_era(max(recovered.hard_state.term, log.last_term))
     index, term = take_over(manager, recovered, node, address)
     print(
         f"{node} is the only member from entry {index} on, in term {term}.\n"
@@ -74,12 +78,28 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
     return 0
 
 
+def _check_state(place: Path, node: str) -> None:
+    """Raise FilesRefused if a start would keep the files aside, since their state differs from that
+    of the others."""
+    storage = HardStateFile(Folder(place), node)
+    try:
+        promise = storage.load()
+    except FilesRefused:
+        return  # the recovery reports it
+    if promise is not None and promise.state is LogState.DIVERGED:
+        raise FilesRefused(
+            f"{node} differs from the other members, so its state can't be trusted. Recover "
+            "another survivor. If there is none: restore a backup (raftline restore)"
+        )
+
+
 def _start(node: str, address: str, place: Path) -> str:
     """Return how to start the node. If only the owner can read its files, the node had TLS, a
     secret or users: without these settings it would let in anyone who reaches it."""
     files = [place / f"{node}{end}" for end in (".log", ".state_machine")]
     if any(path.stat().st_mode & 0o077 for path in files if path.exists()):
-        return f": {typed()} server {node} {Address.parse(address).port} --dir {place}"
+        port = Address.parse(address).port
+        return f" as before, with its settings: {typed()} server {node} {port} --dir {place}"
     return (
         f" as before, with its settings for TLS, secret and users (systemctl start raftline@{node},"
         " for example)"

@@ -31,7 +31,7 @@ from ...wire.protocol import ProtocolError, escape, real
 from ...wire.refusal import error
 from ...wire.replies.refusals import refusal_in
 from ...wire.replies.replies import Reply, RequestOutcome, value_in
-from ..verbs import LISTINGS, REQUESTS
+from ..verbs import EXISTS, LISTINGS, REQUESTS
 
 STDIN = "-"
 _NUMBER = re.compile(r"-[0-9.]+")  # not an option, though it begins with a dash
@@ -62,7 +62,10 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     end = None if not is_value else b"" if is_raw else b"\n"
 
     def talk(client: Client, explain: Explain) -> int:
-        printer = ShellPrinter(options.quiet, options.json, explain, end)
+        make = ExistsPrinter if verb == EXISTS else ShellPrinter
+        printer = make(
+            options.quiet, options.json, explain, end, getattr(options, "long_value", "")
+        )
         return _converse(client, command, verb, options, printer)
 
     return converse(options, reader.prog, talk)
@@ -153,7 +156,7 @@ def _add_options(reader: Parser, forms: argparse._MutuallyExclusiveGroup, verb: 
             dest="file",
             type=Path,
             metavar="FILE",
-            help="take VALUE from FILE; VALUE - is standard input",
+            help="take VALUE from FILE; - is standard input, also as VALUE",
         )
     if verb == "show":
         what = reader.add_mutually_exclusive_group()
@@ -179,7 +182,7 @@ def _add_options(reader: Parser, forms: argparse._MutuallyExclusiveGroup, verb: 
 
 def row(verb: str) -> Command:
     """Return the row of the request that a command of the shell sends."""
-    return COMMANDS["show" if verb in LISTINGS else verb]
+    return COMMANDS["show" if verb in LISTINGS else "stat" if verb == EXISTS else verb]
 
 
 def _takes_file(verb: str) -> bool:
@@ -230,7 +233,9 @@ def _command(reader: Parser, options: argparse.Namespace, verb: str, typed: Type
     if _takes_file(verb) and (options.file is not None or typed.words[1:] == [STDIN]):
         if options.file is not None and len(words) > 1:
             reader.error("--from and VALUE both give the value; give one of them")
-        words[1:] = [_read_value(options.file)] if words else []
+        if words:
+            words[1:] = [_read_value(options.file)]
+            options.long_value = escape(words[1], key=False)
     needed = of_verb.operands.needed
     if len(words) < len(needed):
         reader.error(f"{needed[len(words)]} is missing")
@@ -266,7 +271,7 @@ def _read_value(path: Path | None) -> str:
         ConfigError: it can't be read, or is longer than a value may be.
     """
     try:
-        if path is None:
+        if path is None or str(path) == STDIN:
             if getattr(sys.stdin, "name", "") == os.devnull:  # by open_closed_streams
                 raise ConfigError("standard input is closed, and VALUE - reads from it")
             data = sys.stdin.buffer.read(VALUE_BYTES + 1)
@@ -276,20 +281,27 @@ def _read_value(path: Path | None) -> str:
     except OSError as error:
         raise ConfigError(f"--from {complaint(error)}") from None
     if len(data) > VALUE_BYTES:
-        where = "standard input" if path is None else path
+        where = "standard input" if path is None or str(path) == STDIN else path
         raise ConfigError(f"{where}: holds more than the {VALUE_BYTES:,} bytes of a value")
     return data.decode("utf-8", "surrogateescape")
 
 
 class ShellPrinter(ReplyPrinter):
     """Prints replies on standard output. With `end`, prints only the bytes of a value, and then
-    `end`. Refusals, with advice, go to standard error."""
+    `end`. For `long_value`, which came from a file, prints its size. Refusals, with advice, go to
+    standard error."""
 
     def __init__(
-        self, quiet: bool, as_object: bool, explain: Explain, end: bytes | None = None
+        self,
+        quiet: bool,
+        as_object: bool,
+        explain: Explain,
+        end: bytes | None = None,
+        long_value: str = "",
     ) -> None:
         super().__init__(quiet, as_object, explain)
         self._end = end
+        self._long_value = long_value
 
     def _print(self, command: str, reply: Reply, outcome: RequestOutcome) -> RequestOutcome:
         if self.as_object:
@@ -301,6 +313,10 @@ class ShellPrinter(ReplyPrinter):
             )  # otherwise it is explained already
             print(error(refused.at_the_shell) if refused else reply.text, file=sys.stderr)
         elif self._end is None:
+            if self._long_value and reply.text.endswith(f" set to {self._long_value}"):
+                size = len(real(self._long_value).encode("utf-8", "surrogateescape"))
+                text = reply.text.removesuffix(self._long_value)
+                reply = reply._replace(text=f"{text}a value of {size:,} bytes")
             return super()._print(command, reply, outcome)
         elif outcome is RequestOutcome.DONE:
             sys.stdout.buffer.write(real(value_in(reply.text)).encode("utf-8", "surrogateescape"))
@@ -309,3 +325,16 @@ class ShellPrinter(ReplyPrinter):
         else:
             print(reply.text, file=sys.stderr)
         return outcome
+
+
+class ExistsPrinter(ShellPrinter):
+    """Prints whether a key exists, by the reply to its `stat`."""
+
+    def _print(self, command: str, reply: Reply, outcome: RequestOutcome) -> RequestOutcome:
+        if not self.as_object and outcome is RequestOutcome.DONE:
+            if not self.quiet:
+                print(f"EXISTS response: {command.partition(' ')[2]} exists")
+            return outcome
+        if not self.as_object and outcome is RequestOutcome.ABSENT:
+            reply = reply._replace(text=reply.text.replace("STAT ", "EXISTS ", 1))
+        return super()._print(command, reply, outcome)

@@ -26,6 +26,7 @@ from ...clients.calls.value_codec import TEXT
 from ...clients.kv.kv import KV
 from ...clients.requests.address_options import by_address
 from ...clients.requests.node_connection import ClientError
+from ...clients.terminal.exit_status import exit_status_of
 from ...clients.terminal.options import ClientAccess, add_asking_options, clients_of
 from ...common.arguments import as_number
 from ...common.config import ConfigError, complaint
@@ -331,4 +332,4 @@ def _failed(problem: Exception, clients: Any, hint: str) -> int:
     access = ClientAccess(clients.credentials, clients.tls)
     failure = explained(problem, by_address(clients.addresses.known), access)
     print(error(failure.at_the_shell + hint), file=sys.stderr)
-    return failure.outcome
+    return exit_status_of(failure)

@@ -11,6 +11,7 @@ from ...clients.calls.value_codec import TEXT
 from ...clients.kv.kv import KV
 from ...clients.requests.address_options import by_address
 from ...clients.requests.node_connection import ClientError
+from ...clients.terminal.exit_status import exit_status_of
 from ...clients.terminal.options import ClientAccess, clients_of
 from ...clients.terminal.streams import say
 from ...wire.refusal import error
@@ -41,7 +42,7 @@ def keep(seconds: float, options: argparse.Namespace) -> int:
         nodes = by_address(clients.addresses.known)
         access = ClientAccess(clients.credentials, clients.tls)
         failure = explained(problem, nodes, access)
-        return _failure(failure.at_the_shell, int(failure.outcome), options)
+        return _failure(failure.at_the_shell, exit_status_of(failure), options)
     return EXIT_LOST  # not reached: the end of `with` raises LeaseLost
 
 

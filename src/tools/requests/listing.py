@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ...client import ReplyPrinter
 from ...clients.requests.conversation import Client
 from ...clients.requests.node_connection import ClientError
+from ...clients.terminal.exit_status import exit_status_of, exit_status_to
 from ...clients.terminal.streams import say
 from ...wire.commands.command_table import read_request
 from ...wire.commands.operands import NO_LIMITS
@@ -44,7 +45,9 @@ class _Failed(Exception):
         super().__init__(for_people(text))
         self.command = command
         self.why = why
-        self.outcome = outcome_to(command, text)
+        self.outcome = (
+            exit_status_to(command, text) if isinstance(why, Reply) else exit_status_of(why)
+        )
 
     def show(self, printer: ReplyPrinter) -> int:
         """Print the reason and return the exit code."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...clients.requests.address_options import named_nodes
 from ...clients.requests.conversation import Client
 from ...clients.requests.node_connection import ClientError, say_waiting
+from ...clients.terminal.exit_status import exit_status_of
 from ...clients.terminal.options import ClientAccess, access_of, add_asking_options
 from ...common.address import Address
 from ...common.config import check_name
@@ -65,7 +66,7 @@ def carry_out(
     except ClientError as problem:
         failure = explained(problem, members, access)
         print(error(failure.at_the_shell), file=sys.stderr)
-        return failure.outcome
+        return exit_status_of(failure)
     if change is None:
         facts = json.loads(reply.removeprefix(MARK))
         if not json_wanted:
@@ -114,7 +115,7 @@ def transfer(
     if leader is None and any(node.answer or node.is_shut for node in nodes):
         result = verdict(nodes)
         notice = f"{NO_LEADER}\n" if result.serves is False else ""
-        print(f"{notice}[!] {result.text}", file=sys.stderr)
+        print(f"{notice}[!] {result.line}", file=sys.stderr)
         status.complain_of(nodes)
         return result.exit_status
     first, *others = [each.address for each in ([leader] if leader else nodes)]
@@ -132,7 +133,7 @@ def transfer(
             text = client.ask(f"transfer {to}" if to else "transfer").text
     except ClientError as failure:
         print(error(failure.at_the_shell), file=sys.stderr)
-        return failure.outcome
+        return exit_status_of(failure)
     is_done = text.startswith(TAKEN_OVER)
     print(for_people(text), file=sys.stdout if is_done else sys.stderr)
     member_names = status.newest_members(nodes).get("members") or [node.name for node in nodes]

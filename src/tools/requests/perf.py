@@ -18,6 +18,7 @@ from ...clients.calls.value_codec import TEXT
 from ...clients.kv.aio_kv import AioKV
 from ...clients.requests.address_options import by_address, named_nodes
 from ...clients.requests.node_connection import ClientError
+from ...clients.terminal.exit_status import exit_status_of
 from ...clients.terminal.options import ClientAccess, access_of, add_asking_options
 from ...clients.terminal.streams import say
 from ...common.arguments import as_seconds
@@ -103,7 +104,7 @@ def check(asker: AioAsker, load: Load, seconds: float, prefix: str, as_object: b
         access = ClientAccess(asker.credentials, asker.tls)
         failure = explained(problem, nodes, access)
         print(error(failure.at_the_shell), file=sys.stderr)
-        return failure.outcome
+        return exit_status_of(failure)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     if as_object:
@@ -164,7 +165,8 @@ def add_commands(commands: Commands) -> None:
     """Add the command to the command line."""
     check = commands.add_parser(
         "check",
-        help="test whether a running cluster bears a load: raftline check perf",
+        help="test whether a running cluster bears a load, or whether its members agree: raftline "
+        "check perf, check replicas",
         description="Check a running cluster.",
     )
     actions = check.add_subparsers(metavar="WHAT", required=True)
@@ -189,6 +191,22 @@ def add_commands(commands: Commands) -> None:
     perf.add_argument("--json", action="store_true", help="for programs")
     add_asking_options(perf, 10.0)
     perf.set_defaults(carry_out=_perf)
+    replicas = actions.add_parser(
+        "replicas",
+        help="whether all members hold the same state, and the first key that differs",
+        description="Let all members sum their states after one entry, compare the sums, and show "
+        "the first key that differs. Exit code 0: all are equal; 1: some differ; 3: no leader; 5: "
+        "refused, or a member was not compared.",
+    )
+    replicas.add_argument("--json", action="store_true", help="for programs")
+    add_asking_options(replicas, 30.0)
+    replicas.set_defaults(carry_out=_replicas)
+
+
+def _replicas(options: argparse.Namespace) -> int:
+    from .replicas import carry_out_check
+
+    return carry_out_check(options)
 
 
 def _perf(options: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ...clients.requests.address_options import has_name
-from ...clients.requests.client_tls import BAD_CERTIFICATE, NO_TLS, REFUSED_HERE, tls_trouble
+from ...clients.requests.client_tls import tls_trouble
 from ...clients.requests.conversation import Client
 from ...clients.requests.line_connection import ConnectionEnded, TooLong
 from ...clients.requests.node_connection import (
@@ -41,6 +41,7 @@ from ...common.time_of_day import time_of_day
 from ...raft.levels import is_foreign
 from ...wire.refusal import RequestOutcome
 from ...wire.replies.refusals import refusal_in
+from .troubles import SHUT
 
 ANSWER_BYTES_MAX = 1 << 16
 LINE = b"status"
@@ -67,18 +68,26 @@ OPTIONAL_FIELDS: Mapping[str, type] = {
 }
 GRACE_S = 0.2  # added for late answers
 LOOK_S = 1.0  # to find the leader before a request
-# The reason why a node reports nothing, as shown in the table. The first three are for nodes that
-# can't be reached. The others are for nodes that do not let us in, or that we do not trust.
+# The reason why a node reports nothing, as shown in the table. No node answers at the first three.
 UNREACHABLE, NO_HOST, NO_ANSWER = "unreachable", "no such host", "no answer"
-NO_LOGIN, LOGIN_FAILED, NOT_ALLOWED = "no login", "login failed", "not allowed"
-NEEDS_TLS = "TLS alone"
-KEPT_OUT = frozenset(
-    {NO_LOGIN, LOGIN_FAILED, NOT_ALLOWED, NEEDS_TLS, NO_TLS, BAD_CERTIFICATE, REFUSED_HERE}
-)
-WORDS = {"not-allowed": NOT_ALLOWED, "no-login": NO_LOGIN, "tls-only": NEEDS_TLS}  # by codes
+# Something answers that is not the node, or that we can't read.
+OTHER_NODE, NO_NODE, UNREADABLE = "other node", "not a node", "unreadable"
+# The node answers, and does not serve. The words of the nodes that may serve are in `SHUT`.
+STOPPING, REMOVED, DOWN = "stopping", "removed", "down"
+NO_LOGIN, LOGIN_FAILED, REFUSES = "no login", "login failed", "refuses"
+WORDS = {  # by the code of a refusal; others are REFUSES
+    "not-allowed": "not allowed",
+    "no-login": NO_LOGIN,
+    "tls-only": "TLS alone",
+    "full": "full",
+    "users-unknown": "no users yet",
+    "stopping": STOPPING,
+    "removed": REMOVED,
+    "down": DOWN,
+}
+_NOBODY = (UNREACHABLE, NO_HOST, NO_ANSWER, OTHER_NODE, NO_NODE)
 EXIT_OK = 0
-EXIT_NO_LEADER = 3
-EXIT_UNKNOWN = int(RequestOutcome.REFUSED)  # no node let us in
+EXIT_NO_LEADER = int(RequestOutcome.NO_LEADER)
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,12 @@ class NodeStatus:
     @property
     def is_shut(self) -> bool:
         """Whether one side refused the other, in which case the node may still be serving."""
-        return self.answer is None and self.word in KEPT_OUT
+        return self.answer is None and self.word in SHUT
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether a node answers at its address, whatever it says."""
+        return self.answer is not None or self.word not in _NOBODY
 
     @property
     def leads(self) -> bool:
@@ -107,7 +121,7 @@ class NodeStatus:
 class NoAnswer(Exception):
     """A node gave no status. The message is a short reason; see `word` above."""
 
-    def __init__(self, why: str, word: str = UNREACHABLE) -> None:
+    def __init__(self, why: str, word: str) -> None:
         super().__init__(why)
         self.word = word
 
@@ -314,7 +328,7 @@ def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
 
 
 def ask(name: str, address: Address, access: ClientAccess, timeout_s: float) -> NodeStatus:
-    """Return the status of the node at `address`, or the reason why it counts as unreachable."""
+    """Return the status of the node at `address`, or the reason why there is none."""
     before_s = time_of_day()
     with NodeShell("raftline", *access, asks_codes=False) as shell:
         status = carry_out(asking(name, address, Deadline(timeout_s)), shell.do)
@@ -341,11 +355,11 @@ def asking(name: str, address: Address, deadline: Deadline) -> Talk[NodeStatus]:
         if not has_name(name) and NAME.fullmatch(answer["name"]):
             name = answer["name"]
         if answer["name"] != name:
-            raise NoAnswer(f"{safe_line(answer['name'])} answers there")
+            raise NoAnswer(f"{safe_line(answer['name'])} answers there", OTHER_NODE)
     except NoAnswer as error:
         return NodeStatus(name, address, None, str(error), error.word)
     except ClientError as error:  # of the login
-        word = UNREACHABLE
+        word = WORDS.get(error.code, UNREACHABLE)
         if isinstance(error, LoginFailed):
             word = NO_LOGIN if error._was_not_tried else LOGIN_FAILED
         return NodeStatus(name, address, None, f"no login: {error.at_the_shell}", word)
@@ -357,9 +371,9 @@ def asking(name: str, address: Address, deadline: Deadline) -> Talk[NodeStatus]:
 def _why(error: OSError, address: Address, limit_s: float) -> tuple[str, str]:
     """Return why a node gave no answer, in a short sentence and in two or three words."""
     if isinstance(error, ConnectionEnded):
-        return "closed the connection without an answer", UNREACHABLE
+        return "closed the connection without an answer", NO_ANSWER
     if isinstance(error, TooLong):
-        return "its answer is not a status line", UNREACHABLE
+        return "its answer is not a status line", NO_NODE
     if isinstance(error, TimeoutError):
         return f"no answer within {limit_s:.3g} s", NO_ANSWER
     if isinstance(error, socket.gaierror):
@@ -378,20 +392,20 @@ def _read_answer(line: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(facts)
     except (ValueError, RecursionError) as error:
-        raise NoAnswer("its status is not JSON") from error
+        raise NoAnswer("its status is not JSON", UNREADABLE) from error
     if not isinstance(answer, dict):
-        raise NoAnswer("its status is not a JSON object")
+        raise NoAnswer("its status is not a JSON object", UNREADABLE)
     if not any(field in answer for field in COUNTS) and "role" in answer:
         answer |= {**dict.fromkeys(COUNTS, 0), WITHHELD: True}
     for field, kind in FIELDS.items():
         value = answer.get(field)
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise NoAnswer(f"its status lacks {field}")
+            raise NoAnswer(f"its status lacks {field}", UNREADABLE)
     for field, kind in OPTIONAL_FIELDS.items():
         value = answer.get(field, kind())
         names = value if kind in (list, dict) else ()
         if not isinstance(value, kind) or not all(map(_is_name, names)):
-            raise NoAnswer(f"its status has {field} that can't be read")
+            raise NoAnswer(f"its status has {field} that can't be read", UNREADABLE)
     return answer
 
 
@@ -402,9 +416,9 @@ def _is_name(name: object) -> bool:
 def _refused(answer: str) -> NoAnswer:
     """Return the error for a node that sent no status: a refusal, or an unknown line."""
     refusal = refusal_in(answer.partition("@")[2].rstrip())
-    word = WORDS.get(refusal.code) if refusal is not None else None
-    if refusal is None or word is None:
-        return NoAnswer(f"answers: {safe_line(answer[:80].rstrip())}")
+    if refusal is None:
+        return NoAnswer(f"answers: {safe_line(answer[:80].rstrip())}", NO_NODE)
+    word = WORDS.get(refusal.code, REFUSES)
     return NoAnswer(f"answers: {safe_line(error_of(refusal).at_the_shell)}", word)
 
 
@@ -415,7 +429,7 @@ def leader_of(nodes: Sequence[NodeStatus]) -> NodeStatus | None:
 
 
 def complain_of(nodes: Sequence[NodeStatus]) -> None:
-    """Print on standard error why nodes without an answer count as unreachable."""
+    """Print on standard error why nodes gave no status."""
     for node in nodes:
         if node.problem:
             print(f"{node.name} ({node.address}): {node.problem}", file=sys.stderr)

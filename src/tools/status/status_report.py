@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from ...access.expiry import AT_S_MAX, warning
@@ -29,14 +30,13 @@ from ...common.arguments import as_seconds
 from ...common.process.console import draws, safe_line
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...raft.membership import majority
-from ...wire.refusal import NO_LEADER, RequestOutcome
+from ...wire.refusal import NO_LEADER, NO_QUORUM, RequestOutcome
 from ...wire.replies.refusals import sentence_of
 from ..colours import BOLD_GREEN, RED, coloured, has_colours
 from .status import (
     COUNTS,
     EXIT_NO_LEADER,
     EXIT_OK,
-    EXIT_UNKNOWN,
     LOOK_S,
     WITHHELD,
     NodeStatus,
@@ -46,12 +46,26 @@ from .status import (
     leader_of,
     newest_members,
 )
+from .troubles import (
+    AWAY,
+    ENOUGH,
+    EXIT_UNKNOWN,
+    NOBODY,
+    SHUT,
+    TOO_FEW,
+    WITHOUT_QUORUM,
+    Look,
+    Trouble,
+    troubles_of,
+)
 
 if TYPE_CHECKING:
     from ...common.arguments import Commands
 
 Answers = Mapping[str, Mapping[str, Any]]
 Words = tuple[str, str]  # the phrase for one node and for several
+Troubles = Mapping[str, Sequence[Trouble]]
+NO_TROUBLES: Troubles = MappingProxyType({})
 
 # A voter whose answer has one of these fields set counts in no quorum. By field: the phrases for
 # one node and for several.
@@ -65,15 +79,6 @@ VOTELESS: Mapping[str, Words] = {
         "have no vote until they have caught up",
     ),
 }
-# Why voters that answer do not follow: the phrases for one and for several. Only with LOST_FILES, a
-# voter can still take entries.
-DISK_HANGS, LOST_FILES, FOLLOWS_NOBODY, IS_AHEAD, LAGS = (
-    ("has a disk that hangs", "have disks that hang"),
-    ("has lost files while it ran", "have lost files while they ran"),
-    ("does not follow the leader", "do not follow the leader"),
-    ("is ahead of the leader", "are ahead of the leader"),
-    ("lacks committed entries and gets none", "lack committed entries and get none"),
-)
 HAS_VOTE, TAKES_ENTRIES = ("has a vote", "have a vote"), ("can take entries",) * 2
 SPARE = {1: "one more", 2: "two more", 3: "three more"}  # larger numbers are in digits
 SECOND_LOOK_S = 1.0  # after the first, if a voter seemed not to follow
@@ -95,13 +100,39 @@ class Verdict(NamedTuple):
     serves: bool | None
     text: str
     tally: str  # of the voters; a part of the text
-    troubles: Mapping[str, Sequence[Words]] = {}  # by name, for the voters that do not follow
+    troubles: Troubles = NO_TROUBLES  # by name, of the members that have some
+    to_do: Sequence[str] = ()
+    unknown_status: int = EXIT_UNKNOWN  # the exit status if `serves` is None
 
     @property
     def exit_status(self) -> int:
         if self.serves is None:
-            return EXIT_UNKNOWN
+            return self.unknown_status
         return EXIT_OK if self.serves and not self.troubles else EXIT_NO_LEADER
+
+    @property
+    def line(self) -> str:
+        """The text, and a sentence for each thing to do."""
+        if not self.to_do:
+            return self.text
+        return f"{'. '.join([self.text.removesuffix('.'), *self.to_do])}."
+
+
+class _Count(NamedTuple):
+    """The voters, by what they can do."""
+
+    halves: Sequence[Sequence[str]]  # the voters of each configuration in force
+    voters: Sequence[str]  # those that answer
+    voting: Sequence[str]  # of these, those that have a vote
+    able: Sequence[str]  # of these, those that take entries
+    follow: Sequence[str]  # of those with a vote, those that follow without trouble
+
+    @property
+    def lacks(self) -> Words | None:
+        """What some voters that answer do not have."""
+        if self.able != self.voting:
+            return TAKES_ENTRIES
+        return HAS_VOTE if self.voting != self.voters else None
 
 
 def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> Verdict:
@@ -111,45 +142,56 @@ def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> 
     of any node. A voter that refused us may serve, and may lead.
 
     `earlier` is the result of a previous check. Without it, no voter is reported to lag, to be
-    ahead or to follow nobody, since a healthy voter may seem so for a moment.
+    ahead, to follow nobody or to announce no level, since a healthy voter may seem so for a moment.
     """
-    if not any(node.answer or node.is_shut or node.is_foreign for node in nodes):
-        nobody = f"nobody answers at {', '.join(node.name for node in nodes)}"
-        return Verdict(None, nobody, nobody)
+    if not any(node.is_reached for node in nodes):
+        nobody = f"{NOBODY.one} {', '.join(node.name for node in nodes)}"
+        return Verdict(None, nobody, nobody, to_do=[NOBODY.do])
     leader = leader_of(nodes)
     members = (leader and leader.answer) or newest_members(nodes)
-    halves = [members.get("voters") or [node.name for node in nodes]]
-    halves += [members["outgoing"]] if members.get("outgoing") else []
     answers = {node.name: node.answer for node in nodes if node.answer and not _is_down(node)}
-    voters = list(dict.fromkeys(name for half in halves for name in half if name in answers))
-    troubles = _troubles_of(nodes, earlier, voters)
-    voting = [name for name in voters if not any(answers[name].get(one) for one in VOTELESS)]
-    able = [name for name in voting if {*troubles.get(name, ())} <= {LOST_FILES}]
-    has_quorum = _have_quorum(halves, able)
+    troubles, count = _counted(nodes, earlier, members, answers)
+    has_quorum = _have_quorum(count.halves, count.able)
     is_led = leader is not None and has_quorum
     shut = [node for node in nodes if node.is_shut]
-    answering = [*able, *(node.name for node in shut)]
-    counted = [name for name in voting if name not in troubles] if is_led else answering
-    foreign = [node.name for node in nodes if node.is_foreign]
-    serves: bool | None = is_led and not foreign
-    is_short = not _have_quorum(halves, answering)
+    answering = [*count.able, *(node.name for node in shut)]
+    serves: bool | None = is_led and not any(node.is_foreign for node in nodes)
+    is_short = not _have_quorum(count.halves, answering)
     if not serves and shut and not is_short:
         serves = None
-    lacks = TAKES_ENTRIES if able != voting else HAS_VOTE if voting != voters else None
-    tally = _tally(halves, counted, is_short=is_short, is_led=is_led, lacks=lacks)
-    text = _led_by(leader, members, answers, tally, has_quorum=has_quorum)
+    counted = count.follow if is_led else answering
+    tally = _tally(count.halves, counted, is_short=is_short, is_led=is_led, lacks=count.lacks)
+    text, trouble = _led_by(leader, members, answers, tally, has_quorum=has_quorum)
     if serves is None:
         text = f"can't tell whether a leader serves: {_kept_out(shut)}; {tally}"
     because = "" if leader else _no_leader_because(answers)
-    parts = [text, *([because] if because else _voteless(voters, answers))]
-    parts += [*_of_another(foreign), *_not_following(troubles), *_others(members, answers)]
-    both = safe_line("; ".join(parts)), safe_line("; ".join([tally, *parts[1:]]))
-    return Verdict(serves, *both, troubles)
+    parts = [*([because] if because else _voteless(count.voters, answers))]
+    parts += [*_in_trouble(troubles), *_others(members, answers)]
+    both = safe_line("; ".join([text, *parts])), safe_line("; ".join([tally, *parts]))
+    whole = [SHUT[node.word] for node in shut] if serves is None else [trouble] if trouble else []
+    to_do = [each.do for why in troubles.values() for each in why]
+    to_do = [each.do for each in whole] + to_do if serves is None or not to_do else to_do
+    reasons = {each.exit_status for each in whole}
+    unknown = reasons.pop() if len(reasons) == 1 else EXIT_UNKNOWN
+    return Verdict(serves, *both, troubles, list(dict.fromkeys(to_do)), unknown)
 
 
-def _of_another(foreign: Sequence[str]) -> Iterator[str]:
-    if foreign:
-        yield f"{', '.join(foreign)} {'is' if len(foreign) == 1 else 'are'} of another cluster"
+def _counted(
+    nodes: Sequence[NodeStatus],
+    earlier: Sequence[NodeStatus],
+    members: Mapping[str, Any],
+    answers: Answers,
+) -> tuple[Troubles, _Count]:
+    """Return the members in trouble, and the voters that answer, vote and follow."""
+    halves = [members.get("voters") or [node.name for node in nodes]]
+    halves += [members["outgoing"]] if members.get("outgoing") else []
+    names = dict.fromkeys(name for half in halves for name in half)
+    troubles = _found(nodes, earlier, [*names, *members.get("learners", ())])
+    voters = [name for name in names if name in answers]
+    voting = [name for name in voters if not any(answers[name].get(one) for one in VOTELESS)]
+    able = [name for name in voting if all(each.takes_entries for each in troubles.get(name, ()))]
+    follow = [name for name in voting if all(each.follows for each in troubles.get(name, ()))]
+    return troubles, _Count(halves, voters, voting, able, follow)
 
 
 def _led_by(
@@ -159,53 +201,47 @@ def _led_by(
     tally: str,
     *,
     has_quorum: bool,
-) -> str:
-    """Return a phrase that names the leader, if there is one, and has the tally."""
+) -> tuple[str, Trouble | None]:
+    """Return a phrase that names the leader, if there is one, and has the tally; and the trouble of
+    the cluster."""
     if leader is None and (followed := _followed(answers)):
-        return f"no leader answers, and others follow {followed}: {tally}"
+        return f"{AWAY.one} {followed}: {tally}", AWAY
+    if leader is None and has_quorum:
+        return f"no leader: {tally}, {ENOUGH.one}", ENOUGH
     if leader is None:
-        return f"no leader: {tally}" + (", enough to elect one" if has_quorum else "")
+        return f"{TOO_FEW.one}: {tally}", TOO_FEW
     if has_quorum:
-        return f"{leader.name} leads term {members['term']}: {tally}"
-    return f"no quorum for {leader.name}, leader of term {members['term']}: {tally}"
+        return f"{leader.name} leads term {members['term']}: {tally}", None
+    return (
+        f"{WITHOUT_QUORUM.one} {leader.name}, leader of term {members['term']}: {tally}",
+        WITHOUT_QUORUM,
+    )
 
 
-def _troubles_of(
-    nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus], voters: Sequence[str]
-) -> dict[str, list[Words]]:
-    """Return the voters that do not follow, with the reasons. A fact that a node does not report is
-    unknown, and not a reason."""
+def _found(
+    nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus], names: Sequence[str]
+) -> dict[str, list[Trouble]]:
+    """Return the members that are in trouble, with their troubles. A fact that a node does not
+    report is unknown, and not a trouble."""
     now, before = _by_name(nodes), _by_name(earlier)
     leader, led = leader_of(nodes), leader_of(earlier)
     is_same = leader and led and (leader.name, _term(leader)) == (led.name, _term(led))
-    troubles: dict[str, list[Words]] = {}
-    for name in voters:
-        answer, first = now[name], before.get(name)
-        why = [DISK_HANGS] * bool(answer.get("disk_hangs"))
-        why += [LOST_FILES] * bool(answer.get("lost_files"))
-        if leader and led and is_same and first and name != leader.name:
-            why += _between(answer, first, leader.answer or {}, led.answer or {})
-        if why:
-            troubles[name] = why
-    return troubles
+    leads = (leader and leader.answer) or {}
+    led_before = (is_same and led and led.answer) or {}
+    met = {name for answer in now.values() for name in _met(answer)}
+    foreign = {node.name for node in nodes if node.is_foreign}
+    troubles = {}
+    for name in dict.fromkeys([*names, *foreign]):
+        facts = (now.get(name, {}), before.get(name, {}), leads, led_before)
+        is_whole = not any(WITHHELD in each for each in facts)
+        troubles[name] = troubles_of(Look(name, *facts, met, name in foreign, is_whole))
+    return {name: why for name, why in troubles.items() if why}
 
 
-def _between(
-    now: Mapping[str, Any],
-    first: Mapping[str, Any],
-    leader: Mapping[str, Any],
-    led: Mapping[str, Any],
-) -> Iterator[Words]:
-    """Yield the problems that two checks of a voter and its leader show."""
-    if all("leader" in look and look["leader"] != leader["name"] for look in (now, first)):
-        yield FOLLOWS_NOBODY
-    if any(WITHHELD in look for look in (now, first, leader, led)):
-        return
-    if min(first["last_index"], now["last_index"]) > leader["last_index"]:
-        yield IS_AHEAD
-    is_still = now["last_index"] == first["last_index"] and not now.get("arriving_bytes")
-    if is_still and now["last_index"] < led["commit_index"]:
-        yield LAGS
+def _met(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the servers of other clusters that a node met under members' names."""
+    foreign = answer.get("foreign")
+    return foreign if isinstance(foreign, dict) else {}
 
 
 def _by_name(nodes: Sequence[NodeStatus]) -> Answers:
@@ -216,11 +252,11 @@ def _term(node: NodeStatus) -> object:
     return (node.answer or {}).get("term")
 
 
-def _not_following(troubles: Mapping[str, Sequence[Words]]) -> Iterator[str]:
-    """Yield the voters that do not follow, with the reason for each group."""
-    for words in dict.fromkeys(each for why in troubles.values() for each in why):
-        names = [name for name, why in troubles.items() if words in why]
-        yield f"{', '.join(names)} {words[len(names) > 1]}"
+def _in_trouble(troubles: Troubles) -> Iterator[str]:
+    """Yield the members that are in trouble, a phrase for each trouble."""
+    for trouble in dict.fromkeys(each for why in troubles.values() for each in why):
+        names = [name for name, why in troubles.items() if trouble in why]
+        yield f"{', '.join(names)} {trouble.several if len(names) > 1 else trouble.one}"
 
 
 def explained(
@@ -237,13 +273,13 @@ def explained(
     result = verdict(nodes)
     if result.serves is not False or not any(node.answer for node in nodes):
         return failure
-    text, kind = (
-        (str(failure), OutcomeUnknown)
-        if isinstance(failure, OutcomeUnknown)
-        else (sentence_of(NO_LEADER), NoLeader)
-    )
+    leader = leader_of(nodes)
+    kind: type[NoLeader | OutcomeUnknown] = NoLeader
+    text = sentence_of(NO_QUORUM(leader.name) if leader else NO_LEADER)
+    if isinstance(failure, OutcomeUnknown):
+        kind, text = OutcomeUnknown, str(failure)
     detailed = kind(f"{text.removesuffix('.')}. {result.tally[0].upper()}{result.tally[1:]}.")
-    detailed.advice = "raftline status shows why each node does not answer."
+    detailed.advice = "raftline status shows what to do at each node."
     return detailed
 
 
@@ -347,8 +383,7 @@ def _endings(nodes: Sequence[NodeStatus]) -> Iterator[str]:
 def _foreigners(nodes: Sequence[NodeStatus]) -> Iterator[str]:
     """Yield a line about each server of another cluster that a node met under a member's name."""
     for node in nodes:
-        foreign = (node.answer or {}).get("foreign")
-        for name, theirs in foreign.items() if isinstance(foreign, dict) else ():
+        for name, theirs in _met(node.answer or {}).items():
             yield safe_line(
                 f"{node.name} met a server named {name} of another cluster, "
                 f"{theirs}. It ignores that server (docs/repair.md)"
@@ -459,7 +494,7 @@ def _role(name: str, answer: Mapping[str, Any]) -> str:
 def as_json(
     nodes: Sequence[NodeStatus],
     indent: int | None = 2,
-    troubles: Mapping[str, Sequence[Words]] = {},
+    troubles: Troubles = NO_TROUBLES,
 ) -> str:
     """Return a JSON list with an object per node. Each object has all fields of the table, and why
     the node does not follow. A field that was not reported is null. The object of a node without an
@@ -471,7 +506,7 @@ def as_json(
         if node.answer is None:
             facts |= {
                 "role": node.word,
-                "reachable": node.is_shut,
+                "reachable": node.is_reached,
                 "problem": node.problem,
             }
         else:
@@ -479,7 +514,7 @@ def as_json(
             facts |= {**node.answer, "reachable": True, "lag": lag}
             if facts.pop(WITHHELD, False):
                 facts |= dict.fromkeys((*COUNTS, "lag"))
-        why = [one for one, _ in troubles.get(node.name, ())]
+        why = [trouble.one for trouble in troubles.get(node.name, ())]
         where = {"name": node.name, "address": str(node.address)}
         objects.append({**facts, **where, "troubles": why})
     return json.dumps(objects, indent=indent)
@@ -550,7 +585,7 @@ def _print(
         show(nodes, sys.stdout)
         if cluster := cluster_of(nodes):
             print(f"[*] cluster {safe_line(cluster)}")
-        print(f"[{'!' if result.exit_status else '*'}] {result.text}", flush=True)
+        print(f"[{'!' if result.exit_status else '*'}] {result.line}", flush=True)
         complain_of(nodes)
         for line in (*_foreigners(nodes), *_endings(nodes), *clocks(nodes)):
             print(f"[!] {line}", file=sys.stderr)
@@ -562,8 +597,9 @@ def add_commands(commands: Commands) -> None:
     status = commands.add_parser(
         "status",
         help="a table of the cluster",
-        description="Ask every node for its status. Exit code 0: a leader serves; 3: none does, or "
-        "a voter that answers does not follow; 5: unknown, since no node answers, or nodes "
+        description="Ask every node for its status. Exit code 0: a leader serves, and no member "
+        "is in trouble; 3: none does, or a member is in trouble, which the last line names; "
+        "5: unknown, since no node answers, or nodes "
         "refuse this client: no login, or a bad certificate. "
         "With --watch, the code is that of the last look before Ctrl-C.",
     )

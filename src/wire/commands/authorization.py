@@ -11,18 +11,28 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from ..protocol import shown
+from ..protocol import ProtocolError, shown
 from ..refusal import NO_LOGIN, NOT_ALLOWED, Refusal
 from .command_table import COMMANDS, IN_TRANSACTIONS, Request
 from .identity import Identity
-from .lease_operands import without_lease
-from .operands import NO_LIMITS, show_operands
+from .lease_operands import UNDER, without_lease
+from .operands import NO_LIMITS, not_understood, show_operands
 from .rights import LeaseKeys, Right, Touches, UserRole
 from .transaction_line import read_transaction
 from .watch_lines import watch_operands
 
 _READ_LOG = " read log"
-_SESSION = "write, nor begin a session for that"  # a client begins one before its first write
+# What a refusal calls a command whose verb is a noun. Entries are not in it: their refusals are
+# part of the state, which all builds of a level compute alike.
+_AS_VERBS = {
+    "session": "write, nor begin a session for that",  # a client begins one before its first write
+    "status": "read the status",
+    "members": "list the members",
+    "users": "list the users",
+    "leases": "list the leases",
+    "backup": "make a backup",
+    "lines": "read the lines of a node",
+}
 _LOGGED = ", as it is an entry of the log; read with get or show"
 _SHOWN = " too, as the reply shows the value"
 _LOGGED_GET = ", as it is an entry of the log; leave read log out"
@@ -30,7 +40,9 @@ _LOGGED_GET = ", as it is an entry of the log; leave read log out"
 
 _PUBLIC_FIELDS = (
     "name", "role", "term", "leader", "members", "reads", "build", "version", "build_level",
-    "level", "cluster", "recovering", "no_leader_because", "controlled", "down",
+    "level", "levels", "cluster", "recovering", "no_leader_because", "controlled", "down",
+    "lacks_room_for", "refuses_entries", "connections", "max_connections", "commits_nothing",
+    "disk_hangs", "lost_files", "lacks_users",
 )  # fmt: skip
 _NAMES = {
     UserRole.READER: "the right to read",
@@ -72,6 +84,7 @@ def denial_reason(
 
     Raises:
         KeysUnknownError: the lease's keys decide, and `keys_of_lease` returned None.
+        ProtocolError: the command lacks an operand that decides, so it is in no canonical spelling.
     """
     verb = command.partition(" ")[0]
     if right is None and verb in COMMANDS:
@@ -106,9 +119,9 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
     role = right.role
     match right.touches:
         case Touches.NOTHING:
-            yield _Need(role, _SESSION if verb == "session" else verb)
+            yield _Need(role, _AS_VERBS.get(verb, verb))
         case Touches.KEY:
-            key = command.split(" ", 2)[1]
+            key = _first_operand(command)
             if command.endswith(_READ_LOG) and COMMANDS[verb].handling.takes_mode:
                 line = f"{verb} {shown(key)}{_READ_LOG}"
                 yield _Need(UserRole.WRITER, line, [key], hint=_LOGGED_GET)
@@ -120,7 +133,7 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
             what = shown(prefix) or "all keys"
             yield _Need(role, f"{verb} {what}", [prefix], " there" if prefix else " for all keys")
         case Touches.INNER:
-            yield from _needs_of(without_lease(command), keys_of_lease)
+            yield from _needs_of(_inner(command), keys_of_lease)
             yield from _needs_of_lease(role, "put a key under", command, keys_of_lease)
         case Touches.PARTS:
             yield _Need(role, verb, hint=_LOGGED)
@@ -129,19 +142,34 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
             yield _Need(role, verb)
             yield from _needs_of_lease(role, verb, command, keys_of_lease)
         case Touches.EVERY:
-            yield _Need(role, verb, [""], " for all keys")
+            yield _Need(role, _AS_VERBS.get(verb, verb), [""], " for all keys")
 
 
 def _needs_of_lease(
     role: UserRole, does: str, command: str, keys_of_lease: KeysOfLease
 ) -> Iterator[_Need]:
     """Yield the needs of a line about a lease, for the lease's keys."""
-    lease = command.split(" ", 2)[1]
+    lease = _first_operand(command)
     keys = keys_of_lease(lease)
     if keys is None:
         raise KeysUnknownError
     if keys:
         yield _Need(role, f"{does} {lease}", keys, " for each of its keys")
+
+
+def _first_operand(command: str) -> str:
+    words = command.split(" ", 2)
+    if len(words) < 2:
+        raise ProtocolError(not_understood(command))
+    return words[1]
+
+
+def _inner(command: str) -> str:
+    """Return the command under a lease; another such command could nest without end."""
+    inner = without_lease(command)
+    if inner.partition(" ")[0] not in UNDER:
+        raise ProtocolError(not_understood(command))
+    return inner
 
 
 def _needs_of(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
@@ -161,7 +189,8 @@ def _needs_of_parts(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]
         looked_at.add(lease)
         return keys_of_lease(lease)
 
-    transaction = read_transaction(command.partition(" ")[2], IN_TRANSACTIONS, NO_LIMITS)
+    operands = command.partition(" ")[2]
+    transaction = read_transaction(operands, IN_TRANSACTIONS, NO_LIMITS, with_values=False)
     for condition in transaction.conditions:
         verb = "show" if condition.is_on_prefix else "get"
         yield _Need(UserRole.READER, f"{verb} {shown(condition.key)}", [condition.key])

@@ -68,6 +68,7 @@ OBSERVE = Handling("observe", is_read=True)
 TRANSFER = Handling("local", is_sent_once=True, look="status")
 SESSION = Handling("write")  # an unused session does nothing
 FORGET = Handling("write")  # a repeated one finds no session
+SUM = Handling("write")  # a repeated one sums again
 MEMBERS = Handling("members", is_read=True)
 CHANGE = Handling("members", is_sent_once=True, look="members")  # a repeated one is refused
 USERS = Handling("read", is_read=True)
@@ -110,7 +111,7 @@ class Command(NamedTuple):
     reply: ReplyForm = ReplyForm.TEXT
     at_the_shell: str = ""  # its help if `raftline VERB` is also a shell command
     elsewhere: tuple[str, ...] = ()  # its names in other stores
-    level: int = FLOOR  # the lowest cluster level that supports it
+    level: int = FLOOR  # the lowest cluster level that supports it; see `_with_level`
     work: Work = Work.SHORT
 
     @property
@@ -152,40 +153,40 @@ _ROWS = (
             at_the_shell="append VALUE to the value of KEY", work=Work.BY_VALUE),
     Command("lease", of_leases.SECONDS, "grant a lease; its keys end with it",
             LEASE, WRITES, ReplyForm.LEASE,
-            at_the_shell="grant a lease; its keys end with it, unless it is renewed", level=LOWEST),
+            at_the_shell="grant a lease; its keys end with it, unless it is renewed"),
     Command("renew", of_leases.LEASE_NAME, "renew a lease for its whole time",
             TIMED, WRITES_LEASE, ReplyForm.LEASE,
-            at_the_shell="renew a lease for its whole time", level=LOWEST),
+            at_the_shell="renew a lease for its whole time"),
     Command("release", of_leases.LEASE_NAME, "end a lease and delete its keys", LEASE, WRITES_LEASE,
-            at_the_shell="end a lease and delete its keys", level=LOWEST, work=Work.BY_KEYS),
+            at_the_shell="end a lease and delete its keys", work=Work.BY_KEYS),
     Command("under", of_leases.LEASE_COMMAND, "run a command and put its key under a lease",
-            WRITE, WRITES_UNDER_LEASE, level=LOWEST, work=Work.BY_VALUE),
+            WRITE, WRITES_UNDER_LEASE, work=Work.BY_VALUE),
     Command("setex", of_leases.KEY_SECONDS_VALUE, "set KEY for SECONDS",
-            WRITE, WRITES_KEY, ReplyForm.WRITTEN, level=LOWEST),
+            WRITE, WRITES_KEY, ReplyForm.WRITTEN),
     Command("expire", of_leases.KEY_SECONDS, "delete KEY after SECONDS",
-            WRITE, WRITES_KEY, at_the_shell="delete KEY after SECONDS", level=LOWEST),
+            WRITE, WRITES_KEY, at_the_shell="delete KEY after SECONDS"),
     Command("persist", take.KEY, "remove KEY from its lease", WRITE, WRITES_KEY,
-            at_the_shell="remove KEY from its lease, so that it stays", level=LOWEST),
+            at_the_shell="remove KEY from its lease, so that it stays"),
     Command("ttl", take.KEY, "the seconds that KEY has left", TIMED, READS_KEY,
-            at_the_shell="the seconds that KEY has left", level=LOWEST),
+            at_the_shell="the seconds that KEY has left"),
     Command("leases", take.NONE, "the leases, their remaining times and keys",
             TIMED, READS_ALL, ReplyForm.FACTS,
-            at_the_shell="the leases, their remaining times and keys", level=LOWEST),
+            at_the_shell="the leases, their remaining times and keys"),
     Command("txn", Operands(transaction_line.FORM, _read_txn, ALL_KEYS, is_line=True),
             "run several operations in one step, all or none",
             WRITE, WRITES_PARTS, ReplyForm.RESULTS,
-            at_the_shell="run several operations in one step, all or none", level=LOWEST,
+            at_the_shell="run several operations in one step, all or none",
             work=Work.BY_VALUE),
     Command("clear", take.PREFIX, "remove all keys that begin with PREFIX",
             WRITE, WRITES_PREFIX,
-            at_the_shell="remove all keys that begin with PREFIX", level=LOWEST, work=Work.BY_KEYS),
+            at_the_shell="remove all keys that begin with PREFIX", work=Work.BY_KEYS),
     Command("stat", take.KEY, "the last change of KEY, its lease, its bytes",
             READ, READS_KEY, ReplyForm.FACTS,
-            at_the_shell="the last change of KEY, its lease, its bytes", level=LOWEST,
+            at_the_shell="the last change of KEY, its lease, its bytes",
             work=Work.BY_VALUE),
     Command("read", take.KEY, "the value of KEY and its last change",
             READ, READS_KEY, ReplyForm.FACTS,
-            at_the_shell="the value of KEY and the index of its last change", level=5,
+            at_the_shell="the value of KEY and the index of its last change",
             work=Work.BY_VALUE),
     Command("object", take.OBJECT, "run an operation on an object of programs",
             WRITE, UPDATES_KEY, ReplyForm.RESULT,
@@ -197,46 +198,50 @@ _ROWS = (
             elsewhere=("keys", "list", "ls", "dump")),
     Command("watch", take.WATCHED, "the keys with PREFIX, then each change to one",
             WATCH, READS_PREFIX,
-            at_the_shell="the keys with PREFIX, then each change to one, until Ctrl-C",
-            level=LOWEST),
-    Command("unwatch", take.NONE, "end a watch on this connection", WATCH, OPEN, level=LOWEST),
+            at_the_shell="the keys with PREFIX, then each change to one, until Ctrl-C"),
+    Command("unwatch", take.NONE, "end a watch on this connection", WATCH, OPEN),
     Command("observe", take.OBSERVED, "each step of this node, and why", OBSERVE, ADMINISTERS_ALL),
     Command("unobserve", take.NONE, "end the observe on this connection", OBSERVE, OPEN),
     Command("session", take.NONE, "begin a session, in which a repeated write takes effect once",
             SESSION, WRITES),
     Command("forget", take.NONE, "end a session that needs no more retries",
-            FORGET, WRITES, level=LOWEST),
+            FORGET, WRITES),
     Command("status", take.NONE, "what this node knows about the cluster",
             LOCAL, READS, ReplyForm.FACTS, elsewhere=("info",)),
-    Command("users", take.NONE, "the users and the roles", USERS, ADMINISTERS, ReplyForm.FACTS,
-            level=5),
+    Command("users", take.NONE, "the users and the roles", USERS, ADMINISTERS, ReplyForm.FACTS),
     Command("user-add", of_users.NEW_USER, "add a user, whose password fits VERIFIER",
-            USERS_CHANGE, ADMINISTERS, level=5),
+            USERS_CHANGE, ADMINISTERS),
     Command("user-password", of_users.PASSWORD, "change the password of a user",
-            USERS_CHANGE, ADMINISTERS, level=5),
-    Command("user-remove", of_users.A_NAME, "remove a user", USERS_CHANGE, ADMINISTERS, level=5),
+            USERS_CHANGE, ADMINISTERS),
+    Command("user-remove", of_users.A_NAME, "remove a user", USERS_CHANGE, ADMINISTERS),
     Command("user-grant", of_users.USER_ROLE, "give a user a role",
-            USERS_CHANGE, ADMINISTERS, level=5),
+            USERS_CHANGE, ADMINISTERS),
     Command("user-revoke", of_users.USER_ROLE, "take a role from a user",
-            USERS_CHANGE, ADMINISTERS, level=5),
+            USERS_CHANGE, ADMINISTERS),
     Command("role-add", of_users.A_ROLE, "add a role without rights",
-            USERS_CHANGE, ADMINISTERS, level=5),
+            USERS_CHANGE, ADMINISTERS),
     Command("role-remove", of_users.A_ROLE, "remove a role, also from its users",
-            USERS_CHANGE, ADMINISTERS, level=5),
+            USERS_CHANGE, ADMINISTERS),
     Command("role-grant", of_users.GRANT, "give a role the right to keys with PREFIX",
-            USERS_CHANGE, ADMINISTERS, level=5),
+            USERS_CHANGE, ADMINISTERS),
     Command("role-revoke", of_users.REVOKED, "take from a role the right to keys with PREFIX",
-            USERS_CHANGE, ADMINISTERS, level=5),
+            USERS_CHANGE, ADMINISTERS),
     Command("transfer", take.TO, "hand the leadership over to NAME, or to any suitable member",
             TRANSFER, ADMINISTERS),
     Command("backup", take.PIECE, "copy the state, then fetch the copy in pieces",
             BACKUP, ADMINISTERS_ALL),
+    Command("sum", take.NONE, "let each node sum its state after this entry",
+            SUM, ADMINISTERS, ReplyForm.NUMBER),
+    Command("lines", take.LINES, "the pairs of this node with their facts, even if it differs",
+            LOCAL, ADMINISTERS_ALL, ReplyForm.FACTS),
     Command("login", of_logins.NAME_PASSWORD, "log in on this connection", LOGIN, OPEN),
     Command("auth", of_logins.MESSAGE, "log in with SCRAM-SHA-256, for programs", LOGIN, OPEN),
-    Command("codes", take.NONE, "put a code before each refusal on this connection", LOCAL, OPEN),
+    Command("codes", take.EXPECTED,
+            "put a code before each refusal on this connection; only CLUSTER is to serve it",
+            LOCAL, OPEN),
     Command("help", take.NONE, "this list", LOCAL, OPEN),
     Command("members", take.words(""), "the members, and which of them vote",
-            MEMBERS, ADMINISTERS, ReplyForm.FACTS),
+            MEMBERS, READS, ReplyForm.FACTS),
     Command("add", take.words("NAME HOST PORT"),
             "add a member, which catches up first and then votes", CHANGE, ADMINISTERS),
     Command("remove", take.words("NAME"), "remove a member", CHANGE, ADMINISTERS),
@@ -245,13 +250,24 @@ _ROWS = (
     Command("promote", take.words("NAME"), "make a learner a voter", CHANGE, ADMINISTERS),
     Command("demote", take.words("NAME"), "make a voter a learner", CHANGE, ADMINISTERS),
 )  # fmt: skip
-COMMANDS: Final[Mapping[str, Command]] = {row.verb: row for row in _ROWS}
+# The writes that an implementation without levels understands: the only ones at the floor.
+AT_THE_FLOOR: Final = (
+    "set", "delete", "setnx", "cas", "incr", "append", "object", "machine", "session",
+)  # fmt: skip
+
+
+def _with_level(row: Command) -> Command:
+    """Return the row with its level: any other write that names none is of the first release."""
+    is_of_the_floor = row.handling.kind != "write" or row.verb in AT_THE_FLOOR
+    return row if is_of_the_floor or row.level else row._replace(level=LOWEST)
+
+
+COMMANDS: Final[Mapping[str, Command]] = {row.verb: _with_level(row) for row in _ROWS}
 IN_TRANSACTIONS: Final[Mapping[str, Operands]] = {
     row.verb: row.operands for row in _ROWS if row.is_operation
 }
-_WITH_TIMES: Final = ("lease", "setex", "expire", "txn")
 _KEPT_CHARACTERS: Final = 1000  # of the longest transaction in the cache
-_ALL_OPERATIONS: Final = max(row.level for row in _ROWS if row.is_operation)
+_ALL_OPERATIONS: Final = max(COMMANDS[verb].level for verb in IN_TRANSACTIONS)
 # The commands that are also shell commands: `raftline get KEY`.
 AT_THE_SHELL: Mapping[str, str] = {row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell}
 # The row of an unknown verb. A newer node may know it, so it counts as a write without a number: a
@@ -315,19 +331,7 @@ def _kept_transaction(operands: str, level: int, limits: Limits) -> TransactionC
 
 
 def _read_transaction(operands: str, level: int, limits: Limits) -> TransactionCommand:
-    transaction = transaction_line.read_transaction(operands, operations_at(level), limits)
-    names_lease = any([one.lease is not None for one in transaction.conditions])
-    if names_lease and level < of_leases.UNDER_SINCE:
-        raise ProtocolError(f"a condition names a lease from level {of_leases.UNDER_SINCE} on")
-    return transaction
-
-
-def _level_of(command: Command, canonical: str) -> int:
-    """Return the cluster level that a command in canonical form needs for the times and leases in
-    it."""
-    has_ms = canonical.find(".") > 0 and of_leases.has_fraction(canonical)
-    level = max(command.level, of_leases.FRACTIONS) if has_ms else command.level
-    return max(level, of_leases.UNDER_SINCE) if of_leases.names_lease(canonical) else level
+    return transaction_line.read_transaction(operands, operations_at(level), limits)
 
 
 def row_of(command: str) -> Command:
@@ -362,8 +366,7 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     if verb in ("session", "forget") and not sender:
         raise ProtocolError(f"a session needs a name before it: NAME@{verb}")
     canonical = command.operands.read(verb, operands, limits)
-    level = _level_of(command, canonical) if verb in _WITH_TIMES else command.level
-    return Request(sender, request_id, verb, canonical, read, level)
+    return Request(sender, request_id, verb, canonical, read, command.level)
 
 
 def _without_read_mode(command: Command, message: str) -> tuple[str, str]:

@@ -14,18 +14,14 @@ from ...common.text import NUMBER
 from ..protocol import ProtocolError, shown
 from .operands import KEY, KEY_BY, KEY_OLD_NEW, KEY_VALUE, Limits, Operands
 
-SECONDS_MAX = 10_000_000  # 115 days
-FRACTIONS = 5  # from this level on, a time may have milliseconds
+SECONDS_MAX = 1_000_000_000  # 31 years
 LEASE = "lease-"
 OWN = "own-"
 TAG_BYTES = 8  # random bytes of a tag
 _NUMBER = re.compile(NUMBER)
 _TIME = re.compile(rf"({NUMBER}|0)(?:\.([0-9]{{0,2}}[1-9]))?", re.ASCII)
-_FRACTION = re.compile(r"\b(?:lease|setex \S+|expire \S+) [0-9]+\.[0-9]", re.ASCII)
 _TAG = re.compile(r"[0-9a-f]{16}", re.ASCII)
 NO_LEASE = "none"  # in a condition
-UNDER_SINCE = 5  # the level from which on a condition may name a lease
-_UNDER_SINCE = re.compile(r" unchanged since [0-9]+ under ", re.ASCII)
 # The commands allowed under a lease, each of which gives one key a value.
 UNDER: Mapping[str, Operands] = {
     "set": KEY_VALUE,
@@ -53,26 +49,11 @@ def spell_seconds(ms: int) -> str:
     return f"{ms // 1000}{fraction}"
 
 
-def is_fraction(text: str) -> bool:
-    """Return whether a time has milliseconds, so that it needs the level FRACTIONS."""
-    return "." in text
-
-
-def has_fraction(command: str) -> bool:
-    """Return whether a command, or a transaction, may hold such a time."""
-    return "." in command and _FRACTION.search(command) is not None
-
-
 def own_in(text: str) -> int | None:
     """Return the number in the name of a key's own lease, `own-61-20`; None if it is malformed."""
     number, _, time = text.removeprefix(OWN).partition("-")
     is_own = text.startswith(OWN) and _NUMBER.fullmatch(number) and ms_in(time) is not None
     return int(number) if is_own else None
-
-
-def names_lease(transaction: str) -> bool:
-    """Return whether a condition of a transaction may name a lease."""
-    return " under " in transaction and _UNDER_SINCE.search(transaction) is not None
 
 
 def lease_in(text: str) -> int | None:
@@ -113,7 +94,7 @@ def without_lease(command: str) -> str:
 
 def _seconds(text: str) -> str:
     """Return the one spelling of a time: 1.50 becomes 1.5, and 2.0 becomes 2."""
-    shortest = text.rstrip("0").rstrip(".") if is_fraction(text) else text
+    shortest = text.rstrip("0").rstrip(".") if "." in text else text
     if ms_in(shortest) is None:
         raise ProtocolError(
             f'"{shown(text)}" is not a lease time: seconds from 0.001 to {SECONDS_MAX}, with at '

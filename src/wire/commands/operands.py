@@ -8,6 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from ...common.text import NUMBER, NUMBER_MAX, is_printable
+from ...raft.levels import CLUSTER
 from ..limits import KEY_BYTES, VALUE_BYTES
 from ..protocol import NAME, ProtocolError, escape, shown, unescape
 from ..refusal import (
@@ -28,6 +29,7 @@ ALL_KEYS = 1 << 30  # all operands have the form of keys
 _TOO_LONG = {"key": KEY_TOO_LONG, "prefix": PREFIX_TOO_LONG, "value": VALUE_TOO_LONG}
 _OPTIONAL = re.compile(r"\[[^]]*\]")
 _OFFSET = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
+_CLUSTER = re.compile(CLUSTER, re.ASCII)
 WITH_INDEX = " with index"  # at the end of a show
 WHOLE_NUMBER = "whole number from -(2^63-1) to 2^63-1"
 _WHOLE_NUMBER = re.compile(rf"0|-?{NUMBER}")
@@ -250,6 +252,13 @@ def _read_transfer(verb: str, operands: str, limits: Limits) -> str:
     return f"{verb} {name}".rstrip(" ")
 
 
+def _read_codes(verb: str, operands: str, limits: Limits) -> str:
+    cluster = operands.strip(" ")
+    if cluster and not _CLUSTER.fullmatch(cluster):
+        raise ProtocolError("codes takes the identity of a cluster, as status shows it, or nothing")
+    return f"{verb} {cluster}".rstrip(" ")
+
+
 def _read_words(verb: str, operands: str, limits: Limits) -> str:
     """Return the words separated by single spaces; member_commands.read_change checks each of
     them."""
@@ -288,25 +297,29 @@ def _canonical(what: str, text: str, limit: int) -> str:
 
 
 def show_operands(command: str) -> tuple[str | None, str | None]:
-    """Return (prefix, after) of `show [PREFIX] [after KEY] [with index]`, still escaped.
+    """Return (prefix, after) of `show [PREFIX] [after KEY] [with index]`, still escaped, or of
+    `lines`, which takes no `with index`.
 
     `show after` requests the prefix `after`; `show after k` requests the keys after `k`.
 
     Raises:
-        ProtocolError: the words after `show` are malformed.
+        ProtocolError: the words after the verb are malformed.
     """
-    match command.removesuffix(WITH_INDEX).split(" "):
-        case ["show"]:
+    verb, *words = command.split(" ")
+    form = LINES.form
+    if verb == "show":
+        form = PAGE.form
+        words = command.removesuffix(WITH_INDEX).split(" ")[1:]
+    match words:
+        case []:
             return None, None
-        case ["show", prefix] if prefix:
+        case [prefix] if prefix:
             return prefix, None
-        case ["show", "after", after] if after:
+        case ["after", after] if after:
             return None, after
-        case ["show", prefix, "after", after] if prefix and after:
+        case [prefix, "after", after] if prefix and after:
             return prefix, after
-    raise ProtocolError(
-        r"show takes [PREFIX] [after KEY] [with index]; a space inside a key is written \s"
-    )
+    raise ProtocolError(rf"{verb} takes {form}; a space inside a key is written \s")
 
 
 def asks_for_index(command: str) -> bool:
@@ -322,9 +335,11 @@ KEY_BY = Operands("KEY [BY]", _read_incr, ALL_KEYS, is_public=True)
 OBJECT = Operands("KEY OPERATION [JSON ...]", _read_object)
 MACHINE = Operands("NAME JSON", _read_machine)
 PAGE = Operands("[PREFIX] [after KEY] [with index]", _read_show, ALL_KEYS, is_public=True)
+LINES = Operands("[PREFIX] [after KEY]", _read_show, ALL_KEYS, is_public=True)
 WATCHED = Operands("[PREFIX] [after INDEX]", _read_watch, ALL_KEYS, is_public=True)
 OBSERVED = Operands("[json] [all]", _read_observe, is_public=True)
 TO = Operands("[NAME]", _read_transfer, is_public=True)
+EXPECTED = Operands("[CLUSTER]", _read_codes, is_public=True)
 PIECE = Operands("[from BYTE]", _read_backup, is_public=True)
 NONE = Operands("", _read_bare, is_public=True)
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..limits import TRANSACTION_ITEMS, TRANSACTION_SCANS
-from ..protocol import ProtocolError, escape, is_number, shown, unescape
+from ..protocol import ProtocolError, escape, is_number, shown
 from .lease_operands import NO_LEASE, lease_in, own_in
 from .operands import (
     KEY,
@@ -27,9 +27,9 @@ from .operands import (
 
 FORM = "[if CONDITION ; ... then] OPERATION ; ... [else OPERATION ; ...]"
 CONDITIONS = (
-    "KEY = VALUE, KEY != VALUE, KEY > NUMBER, KEY < NUMBER, KEY absent, KEY exists, "
-    "KEY unchanged since INDEX, KEY unchanged since INDEX under LEASE, PREFIX has keys or "
-    "PREFIX has none"
+    "KEY = VALUE, KEY != VALUE, KEY > NUMBER, KEY < NUMBER, KEY absent, KEY absent since INDEX, "
+    "KEY exists, KEY unchanged since INDEX, KEY unchanged since INDEX under LEASE, "
+    "PREFIX has keys or PREFIX has none"
 )
 CLEAR = "clear"
 EMPTY = r"\e"
@@ -47,7 +47,7 @@ class Condition(NamedTuple):
     key: str
     test: str
     value: str = ""  # in the form of a stored value
-    since: int = 0
+    since: int = 0  # of `unchanged`, and of `absent`; 0: whatever came before
     lease: str | None = None  # which the key of `unchanged` is under, "" for none; None: any
 
     @property
@@ -65,9 +65,11 @@ class TransactionCommand(NamedTuple):
 
 
 def read_transaction(
-    text: str, operations: Mapping[str, Operands], limits: Limits
+    text: str, operations: Mapping[str, Operands], limits: Limits, *, with_values: bool = True
 ) -> TransactionCommand:
-    """Return the transaction after `txn `; `operations` are the allowed ones.
+    """Return the transaction after `txn `; `operations` are the allowed ones. Without values, each
+    condition and operation ends before its value, which is not read: a value may have a megabyte,
+    and rights depend on keys alone.
 
     Raises:
         ProtocolError: the transaction has a mistake; the message names the place.
@@ -86,10 +88,13 @@ def read_transaction(
         for begin, end in places:
             canonical += [";"] if len(canonical) > section_start else []
             if section == "if":
-                condition, item = _read_condition(words, begin, end, limits)
+                condition = _read_condition(words, begin, end, limits, with_values=with_values)
+                item = _condition_words(condition)
                 conditions.append(condition)
             else:
-                command, item = _read_operation(words, begin, end, operations, limits)
+                command, item = _read_operation(
+                    words, begin, end, operations, limits, with_values=with_values
+                )
                 commands[section].append(command)
             canonical += item
         canonical[section_start:section_start] = [section] if "if" in items else []
@@ -107,7 +112,10 @@ def _clears(commands: Sequence[str]) -> int:
 
 def spell_word(text: str) -> str:
     """Return a key or value in the form for a transaction."""
-    word = escape(text, key=True)
+    return _as_word(escape(text, key=True))
+
+
+def _as_word(word: str) -> str:
     return rf"\x{ord(word[0]):02x}{word[1:]}" if word in _DIVIDERS else word or EMPTY
 
 
@@ -140,21 +148,22 @@ def _divide(words: list[str]) -> dict[str, list[tuple[int, int]]]:
 
 
 def _read_condition(
-    words: list[str], begin: int, end: int, limits: Limits
-) -> tuple[Condition, list[str]]:
-    """Return a condition, and its words in canonical form."""
+    words: list[str], begin: int, end: int, limits: Limits, *, with_values: bool
+) -> Condition:
     try:
         match words[begin:end]:
+            case [key, ("=" | "!=") as test, _] if not with_values:
+                condition = Condition(_key(key, limits), test)
             case [key, ("=" | "!=") as test, value]:
-                operands = f"{_typed_key(key)} {_typed_value(value)}"
+                operands = f"{_typed(key)} {_typed(value)}"
                 _, key, value = KEY_VALUE.read("set", operands, limits).split(" ", 2)
                 condition = Condition(key, test, value)
             case [key, ("absent" | "exists") as test]:
                 condition = Condition(_key(key, limits), test)
-            case [key, "unchanged", "since", index]:
+            case [key, ("absent" | "unchanged") as test, "since", index]:
                 why = f"that is not an index from `stat KEY`. {_NOTHING}"
                 _check(is_number(index), words, end, why)
-                condition = Condition(_key(key, limits), "unchanged", since=int(index))
+                condition = Condition(_key(key, limits), test, since=int(index))
             case [key, "unchanged", "since", index, "under", lease] if is_number(index):
                 why = f"that is not a lease from `stat KEY`, or {NO_LEASE}. {_NOTHING}"
                 name = "" if lease == NO_LEASE else lease
@@ -172,7 +181,7 @@ def _read_condition(
                 raise _wrong(words, begin, end - begin, why)
     except ProtocolError as problem:
         raise _placed(words, begin, end, problem) from None
-    return condition, _condition_words(condition)
+    return condition
 
 
 def _check(is_right: bool, words: list[str], end: int, why: str) -> None:
@@ -186,7 +195,7 @@ def _condition_words(condition: Condition) -> list[str]:
     item = [_respelled(condition.key), condition.test]
     if condition.is_on_prefix:
         item.insert(1, "has")
-    elif condition.test == "unchanged":
+    elif condition.test == "unchanged" or condition.since:
         item += ["since", str(condition.since)]
         item += [] if condition.lease is None else ["under", condition.lease or NO_LEASE]
     elif condition.test not in ("absent", "exists"):
@@ -195,7 +204,13 @@ def _condition_words(condition: Condition) -> list[str]:
 
 
 def _read_operation(
-    words: list[str], begin: int, end: int, operations: Mapping[str, Operands], limits: Limits
+    words: list[str],
+    begin: int,
+    end: int,
+    operations: Mapping[str, Operands],
+    limits: Limits,
+    *,
+    with_values: bool,
 ) -> tuple[str, list[str]]:
     """Return an operation as a command, and its words in canonical form."""
     verb = words[begin]
@@ -205,20 +220,22 @@ def _read_operation(
         can = f"{', '.join(most)} and {last} can"
         raise _wrong(words, begin, 1, f"that can't stand in a transaction; {can}. {_NOTHING}")
     if verb == UNDER and end > begin + 2 and words[begin + 2] != UNDER:  # no nesting
-        inner, item = _read_operation(words, begin + 2, end, operations, limits)
-        command = _read_by(form, words, begin, end, f"{words[begin + 1]} {inner}", limits)
+        inner, item = _read_operation(
+            words, begin + 2, end, operations, limits, with_values=with_values
+        )
+        command = f"{verb} {words[begin + 1]} {inner}"
+        if with_values:
+            command = _read_by(form, words, begin, end, f"{words[begin + 1]} {inner}", limits)
         return command, [verb, words[begin + 1], *item]
     count, least, is_open = end - begin - 1, len(form.needed), "..." in form.form
     if count < least or (count > len(form.form.split()) and not is_open):
         raise _wrong(words, begin, end - begin, f"the form is: {verb} {form.form}. {_ONE_WORD}")
     parts = least + 1 if is_open else count
-    try:
-        operands = [_typed_key(word) for word in words[begin + 1 : end]]
-        if form.ends_in_value or is_open:
-            operands[parts - 1 :] = [" ".join(map(_typed_value, words[begin + parts : end]))]
-    except ProtocolError as problem:
-        raise _placed(words, begin, end, problem) from None
-    command = _read_by(form, words, begin, end, " ".join(operands), limits)
+    if not with_values and (form.ends_in_value or is_open):
+        key, *rest = words[begin + 1 : begin + parts]
+        return " ".join([verb, _key(key, limits), *rest]), []
+    operands = " ".join(map(_typed, words[begin + 1 : end]))
+    command = _read_by(form, words, begin, end, operands, limits)
     return command, [verb, *map(_respelled, command.split(" ", parts)[1:])]
 
 
@@ -232,22 +249,17 @@ def _read_by(
 
 
 def _key(word: str, limits: Limits) -> str:
-    return KEY.read("get", _typed_key(word), limits).removeprefix("get ")
+    return KEY.read("get", _typed(word), limits).removeprefix("get ")
 
 
-def _typed_key(word: str) -> str:
-    """Return a word in the form for a key outside of a transaction."""
+def _typed(word: str) -> str:
+    """Return a word in a form for a key or a value outside of a transaction."""
     return "" if word == EMPTY else word
 
 
-def _typed_value(word: str) -> str:
-    """Return a word in the form for a value at the end of a line."""
-    return "" if word == EMPTY else escape(unescape(word), key=False)
-
-
 def _respelled(part: str) -> str:
-    """Return a key or value of a command in the form for a transaction."""
-    return spell_word(unescape(part))
+    """Return a key or value in canonical form in the form for a transaction."""
+    return _as_word(part.replace(" ", r"\s"))
 
 
 class _Placed(ProtocolError):
@@ -258,6 +270,9 @@ def _wrong(words: list[str], place: int, count: int, why: str) -> ProtocolError:
     """Return the error for some words, or for the end."""
     if place == len(words):
         return _Placed(f"at the end of the transaction: {why}")
+    near = words[max(0, place - 1) : place + count]
+    if glued := next((word for word in near if ";" in word and word != ";"), ""):
+        why = f'"{shown(glued)}" is one word: write a space before and after each ; {why}'
     text = shown(" ".join(words[place : place + count]))
     return _Placed(f'at word {place + 1} of the transaction, "{text}": {why}')
 

@@ -140,6 +140,7 @@ def amid_keys(why: str, prefix: str) -> str:
 TOO_SLOW = "watch was read too slowly and has ended"
 RIGHTS = "watch has ended, since the rights of the user have changed"
 IS_STOPPING = "server is stopping, so this watch has ended"
+DIFFERS = "server's state differs from that of the others, so this watch has ended"
 IS_REMOVED = "server was removed from the cluster, so this watch has ended"
 
 

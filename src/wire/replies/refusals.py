@@ -56,11 +56,11 @@ def coded_line(name: str, request_id: str, text: str) -> str:
     return reply_line(name, request_id, with_code(text))
 
 
-def codes_line(sender: str) -> bytes:
-    """Return the line with which a client requests codes, before its first request. The client does
-    not wait for the answer: an earlier build refuses the line, and the client then reads
-    sentences."""
-    return f"{sender}#{CODES_ID}@codes".encode()
+def codes_line(sender: str, cluster: str = "") -> bytes:
+    """Return the line with which a client requests codes, before its first request. A node of
+    another cluster than `cluster` then refuses the request. The client does not wait for the
+    answer: an earlier build refuses the line, and the client then reads sentences."""
+    return f"{sender}#{CODES_ID}@codes {cluster}".rstrip(" ").encode()
 
 
 def answers_codes(line: bytes) -> bool:

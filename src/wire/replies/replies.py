@@ -154,7 +154,8 @@ def _shown_pairs(rest: str) -> list[str]:
     except ValueError:
         return [rest]
     lines = [
-        f"'{escape(key, True)}': '{escape(str(value), False)}'" for key, value in pairs.items()
+        without_controls(f"'{escape(key, True)}': '{escape(str(value), False)}'")
+        for key, value in pairs.items()
     ]
     return [*lines, f"more: {more}"] if more else lines
 

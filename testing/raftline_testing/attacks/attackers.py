@@ -16,6 +16,7 @@ from contextlib import ExitStack
 
 from raftline import RaftlineError
 from raftline.clients.requests.line_connection import LineConnection
+from raftline.wire.limits import TRANSACTION_ITEMS
 
 from .field import HELD_S, PIECE_S, SMALL, Field, leader_port
 from .redis_attacks import REDIS_ATTACKS
@@ -228,11 +229,11 @@ def kept_replies(field: Field) -> None:
 
 
 def rework(field: Field) -> None:
-    """Operate on a long list, with 128 operations in a transaction and 100 transactions in one
+    """Operate on a long list, with many operations in a transaction and 100 transactions in one
     packet."""
     with users(field, "mal", 1, leader_port(field)) as connections:
         for each in connections:
-            each.ask("c@txn " + " ; ".join(["object mal/o list.put 0 2"] * 128))
+            each.ask("c@txn " + " ; ".join(["object mal/o list.put 0 2"] * TRANSACTION_ITEMS))
             each.send(*[f"c@object mal/o list.put 0 {number}" for number in range(20)])
             drain(each, 20)
 

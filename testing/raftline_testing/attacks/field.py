@@ -40,7 +40,6 @@ PIECE_S = 2.0  # for one send to a node that reads nothing
 SMALL = 4096  # bytes of a receive buffer
 ITEMS = 330_000  # of a list in a value of that length
 SAYS_MOST = re.compile(r"memory: its bounds add up to ([0-9]+) MiB besides the keys")
-BOUNDED_LEVEL = 3  # from this level on, commands have bounds
 
 
 class Field(NamedTuple):
@@ -104,14 +103,12 @@ class Nodes(Cluster):
         return (self.folder.parent / f"{node.name}.txt").read_text()
 
     def begin(self) -> None:
-        """Start all nodes, and wait until they know the users and serve at a level that has
-        bounds."""
+        """Start all nodes, and wait until they know the users."""
         for node in self.nodes:
             node.launch()
         for node in self.nodes:
             eventually(partial(self._is_started, node), node.name)
         eventually(lambda: len(self.seen()) == 1, "one leader")
-        eventually(lambda: self._level() >= BOUNDED_LEVEL, "a level with bounds")
         add_users(self.field.at, NAMES, PASSWORD, tls=self.field.tls)
 
     def _is_started(self, node: NodeProcess) -> bool:
@@ -130,9 +127,6 @@ class Nodes(Cluster):
                 return facts
         except OSError as error:
             return {"term": f"no answer: {error}", "leader": None}
-
-    def _level(self) -> int:
-        return min(int(str(self.status_of(place).get("level", 0))) for place in range(3))
 
     def log_bytes(self) -> int:
         """Return the bytes of the longest log."""

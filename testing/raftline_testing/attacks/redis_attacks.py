@@ -129,7 +129,98 @@ def listings(field: Field) -> None:
         time.sleep(HELD_S)
 
 
+# --- little that is sent, and much that follows ---------------------------------------------------
+
+
+def guesses_on_new_connections(field: Field) -> None:
+    """Try a wrong password on each of many connections, and then open others."""
+    for number in range(3):
+        with connections(field, 40) as opened:
+            pour(opened, framed("AUTH", "ann", f"wrong{number}"))
+            for one in opened:
+                with contextlib.suppress(OSError):
+                    one.recv(1000)
+
+
+def slow_events(field: Field) -> None:
+    """Subscribe to patterns that take long to match, and cause events that all have to match."""
+    port = leader_port(field)
+    with connections(field, 5, "mal", port) as opened:
+        for number, one in enumerate(opened):
+            names = [f"__keyspace@0__:mal/*{'[xy]' * 220}x*{number}-{k}" for k in range(200)]
+            pour([one], b"".join(framed("PSUBSCRIBE", name) for name in names))
+        with connections(field, 1, "mal", port) as writers:
+            for number in range(10):
+                pour(writers, framed("SET", "mal/" + "y" * 1000, str(number)))
+                time.sleep(HELD_S / 10)
+
+
+def patterns(field: Field) -> None:
+    """Match by patterns that are long once they are compiled."""
+    names = [f"{'[^a]' * 250}{number}" for number in range(400)]
+    with connections(field, 4, "mal") as opened:
+        for one in opened:
+            pour([one], framed("CONFIG", "GET", *names) + framed("KEYS", names[0]) * 20)
+        time.sleep(HELD_S)
+
+
+def names_of_channels(field: Field) -> None:
+    """Subscribe to channels with long names, on which there are no messages."""
+    with connections(field, 2, "mal") as opened:
+        for number in range(20):
+            pour(opened, framed("SUBSCRIBE", f"{number}{'c' * 1_000_000}"))
+        time.sleep(HELD_S)
+
+
+def one_key_many_times(field: Field) -> None:
+    """Ask for one long value 4,000 times, in a command and in a transaction."""
+    many = framed("MGET", *["mal/big"] * 4000)
+    whole = framed("MULTI") + framed("GET", "mal/big") * 400 + framed("EXEC")
+    with connections(field, 2, "mal", leader_port(field)) as opened:
+        pour(opened, many + whole)
+        time.sleep(HELD_S)
+
+
+def transactions_of_commands(field: Field) -> None:
+    """Ask a thousand times in a transaction for the list of all commands."""
+    whole = framed("MULTI") + framed("COMMAND") * 1000 + framed("EXEC")
+    with connections(field, 3, "mal") as opened:
+        pour(opened, whole)
+        time.sleep(HELD_S)
+
+
+def escaped_values(field: Field) -> None:
+    """Write values whose bytes are all escaped by commands of a few bytes."""
+    with connections(field, 3, "mal", leader_port(field)) as opened:
+        pour(opened, framed("SETRANGE", "mal/z", "1047000", "x"))
+        pour(opened, framed("COPY", "mal/z", "mal/z2", "REPLACE"))
+        time.sleep(HELD_S)
+
+
+def calls_without_a_turn(field: Field) -> None:
+    """Ask for what connections compute themselves, on many of them, as fast as they answer."""
+    line = b"".join(framed(*each) for each in (("INFO",), ("HELLO",), ("CLUSTER", "SHARDS")))
+    with connections(field, 100, "bob") as opened:
+        until_s = time.monotonic() + HELD_S
+        while time.monotonic() < until_s:
+            pour(opened, line)
+            for one in opened:
+                with contextlib.suppress(OSError):
+                    one.recv(1 << 16)
+
+
+def watches_of_two_users(field: Field) -> None:
+    """Take all watches that two users can get."""
+    with connections(field, 4, "mal") as mals, connections(field, 4, "bob") as bobs:
+        for begin in range(0, 2_000, 100):
+            names = [f"__keyspace@0__:mal/{begin + number}" for number in range(100)]
+            pour([*mals, *bobs], framed("SUBSCRIBE", *names))
+        time.sleep(HELD_S)
+
+
 REDIS_ATTACKS: tuple[Callable[[Field], None], ...] = (
     half_commands_of_strangers, commands_of_strangers, auth_guesses, half_values,
     values_that_nobody_takes, transactions_without_an_end, long_sets, subscriptions, listings,
+    guesses_on_new_connections, slow_events, patterns, names_of_channels, one_key_many_times,
+    transactions_of_commands, escaped_values, calls_without_a_turn, watches_of_two_users,
 )  # fmt: skip

@@ -15,14 +15,16 @@ from raftline.net.peers.peers import Speakers
 from raftline.net.protocol.host import Batch, ReplySink, RequestRoom
 from raftline.net.protocol.redis_node import RedisNode
 from raftline.net.protocol.refusal_counts import RefusalCounts
+from raftline.net.protocol.turns import CALLS_AT_ONCE, Turns
 from raftline.net.reply_budget import ReplyRoom
 from raftline.net.state_copies import Backups
 from raftline.raft.messages import Message
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.commands.rights import LeaseKeys
+from raftline.wire.commands.watch_lines import too_many
 from raftline.wire.limits import QUEUED_BYTES
-from raftline.wire.refusal import NO_LEADER
+from raftline.wire.refusal import NO_LEADER, NOT_REACHED
 
 
 class FakeHost:
@@ -33,9 +35,11 @@ class FakeHost:
         self.access = None
         self.keys_of_lease: Callable[[str], LeaseKeys | None] = lambda lease: LeaseKeys([])
         self.not_here = lambda: NO_LEADER
+        self.not_confirmed, self.why_late = (lambda: NO_LEADER), (lambda: NOT_REACHED)
         self.without_machine = lambda command: ""  # it has every state machine
         self.is_down, self.patience_s = False, 60.0
-        self.level, self.why_level = 1, lambda needed: f"Sorry, this needs level {needed}"
+        self.announces_level = True
+        self.level, self.why_level = 0, lambda needed: f"Sorry, this needs level {needed}"
         self.with_level = lambda change: change
         self.speakers, self.peer_auth, self.tls = Speakers(0.3, lambda: 0.0), NO_AUTH, None
         self.reply_room, self.foreigners = ReplyRoom(), Foreigners("s1")
@@ -60,6 +64,11 @@ class FakeHost:
         self.is_peer, self.hears_from_leader = (lambda name: name == "s2"), lambda: True
         self.why_not_heard = lambda name, _: "" if name == "s2" else f"{name} is not a peer of s1"
         self.redis = RedisNode(self.limits, time.time, self.new_token)
+        # Nothing was applied, and there is no room for a watch.
+        self.watchers: Any = SimpleNamespace(
+            last=0, keep=lambda *_, **__: too_many(0), drop=lambda _: None
+        )
+        self.calls = Turns(CALLS_AT_ONCE, time.monotonic)
         self.__dict__.update(facts)
 
     def hear(self, received: Iterable[Any], _: object) -> list[Any]:

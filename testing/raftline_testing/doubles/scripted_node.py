@@ -29,8 +29,8 @@ Start = Callable[..., "ScriptedNode"]
 
 def answer_to_codes(line: str, name: str = "s1") -> bytes:
     """Return the answer to the line by which clients ask for codes; b"" for another line."""
-    text = line.partition("@")[2]
-    return f"{name}#{CODES_ID}@{CODES}\n".encode() if text == "codes" else b""
+    verb = line.partition("@")[2].partition(" ")[0]
+    return f"{name}#{CODES_ID}@{CODES}\n".encode() if verb == "codes" else b""
 
 
 class ScriptedNode:

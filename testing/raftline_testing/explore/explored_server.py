@@ -115,6 +115,7 @@ class Core(NamedTuple):
     lease_until_ms: int
     applying: int  # the last entry handed out if some are not applied yet, or 0
     log: tuple[Entry, ...]  # of a leader
+    durable: tuple[int, int]  # the index and term of the last entry that it counts as on its disk
 
 
 class Numbers:
@@ -233,6 +234,7 @@ class Server:
                     lease_until_ms(state) if leads else 0,
                     state.applying if state.applying > state.applied else 0,
                     _entries(state, state.log.last_index) if leads else (),
+                    (state.durable_index, state.log.term_at(state.durable_index) or 0),
                 )
             )
         return number

@@ -476,6 +476,10 @@ class World:
             sent += after
         local = local._replace(core=outcome.core, queue=queue)
         events = (*made.events, outcome.event) if outcome.event else made.events
+        index, term = self.servers[place].cores[outcome.core].durable
+        if not local.disk.holds(index, term):
+            why = f"takes entry {index} of term {term} to be on its disk"
+            events = (*events, Bad(f"{self.names[place]} {why}"))
         return self._sent(Made(local, made.left, made.send, events), sent)
 
     def _with_messages(self, work: Work, messages: tuple[int, ...]) -> Work:

@@ -20,14 +20,31 @@ from raftline.storage.lost_files import Found
 
 from .memory_file import Died, Fault, Kind, MemoryFile
 
-__all__ = ["Died", "Fault", "Kind", "MemoryFolder"]
+__all__ = ["Beside", "Died", "Fault", "Kind", "MemoryFolder"]
+
+
+class Beside:
+    """A failure of files that are not in force yet, whose names have this end."""
+
+    def __init__(self, kind: Kind, end: str = "", after: int = 0) -> None:
+        """Let all writes and syncs fail, except the first ones."""
+        self.end = end
+        self._kind = kind
+        self._left = after
+
+    def strikes(self) -> Kind | None:
+        """Count a write or a sync; return how it fails."""
+        self._left -= 1
+        return self._kind if self._left < 0 else None
 
 
 class MemoryAppendFile(AppendFile):
     """The open end of a file in memory."""
 
-    def __init__(self, folder: MemoryFolder, name: str, file: MemoryFile) -> None:
-        super().__init__(name, -1)
+    def __init__(
+        self, folder: MemoryFolder, name: str, file: MemoryFile, *, in_force: bool
+    ) -> None:
+        super().__init__(name, -1, in_force=in_force)
         self._folder = folder
         self._file = file
 
@@ -36,7 +53,7 @@ class MemoryAppendFile(AppendFile):
         return (0, id(self._file))
 
     def _write(self, data: bytes) -> None:
-        kind = self._folder.writing_step()
+        kind = self._folder.writing_step() or self._spoiled()
         self._file.write(data, kind)
         if kind is not None:
             self._folder.finish(kind)
@@ -44,6 +61,8 @@ class MemoryAppendFile(AppendFile):
     def _sync(self) -> None:
         try:
             kind = self._folder.step()
+            if kind is None and (spoiled := self._spoiled()):
+                self._folder.finish(spoiled)
         except OSError:
             self._file.fail_sync()
             raise
@@ -51,6 +70,11 @@ class MemoryAppendFile(AppendFile):
             self._file.sync()
         if kind is not None:
             self._folder.finish(kind)
+
+    def _spoiled(self) -> Kind | None:
+        spoiled = self._folder.beside
+        is_ours = spoiled is not None and not self._in_force and self._path.endswith(spoiled.end)
+        return spoiled.strikes() if spoiled is not None and is_ours else None
 
     def _truncate(self, size: int) -> None:
         kind = self._folder.step()
@@ -76,6 +100,7 @@ class MemoryFolder(Folder):
         self.steps = 0
         self.is_dead = False
         self.is_full = False  # no file can grow
+        self.beside: Beside | None = None
         self._files = {name: MemoryFile(data) for name, data in (files or {}).items()}
         self._may_be_left = [dict(self._files)]  # the sets of names that a power cut may leave
         self._held_locks: set[str] = set()
@@ -96,13 +121,17 @@ class MemoryFolder(Folder):
         self._may_be_left = [dict(self._files)]
 
     def take_away(self, name: str, way: str) -> MemoryFile:
-        """Remove, rename or truncate a file. A process that has it open still writes to it.
+        """Remove, rename or truncate a file, or append to it. A process that has it open still
+        writes to it.
 
-        Returns the removed file.
+        Returns the spoiled file.
         """
         file = self._files[name]
         if way == "truncate":
             del file.data[:]
+            file.sync()
+        elif way == "append":
+            file.write(b"rotated\n", None)
             file.sync()
         else:
             del self._files[name]
@@ -170,6 +199,8 @@ class MemoryFolder(Folder):
         """Complete the step that has the fault `kind`."""
         if kind is Kind.ENOSPC:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if kind is Kind.EIO:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         self.is_dead = True
         raise Died
 
@@ -202,7 +233,7 @@ class MemoryFolder(Folder):
         return io.BytesIO(data)
 
     def replace(self, name: str, chunks: Iterable[bytes]) -> None:
-        beside = f"{name}.tmp"
+        beside, is_renamed = f"{name}.tmp", False
         try:
             self._whole_step()
             file = MemoryFile()
@@ -219,12 +250,13 @@ class MemoryFolder(Folder):
             self._end_whole_step()
             self._whole_step()
             self._files[name] = self._files.pop(beside)
+            is_renamed = True
             self._names_changed()
             self._end_whole_step()
             self._sync_names()
         except OSError as error:
             self._files.pop(beside, None)
-            raise disk_failed(name, "replace", error) from error
+            raise disk_failed(name, "replace", error, changed_nothing=not is_renamed) from error
 
     def create(self, name: str) -> AppendFile:
         try:
@@ -233,19 +265,21 @@ class MemoryFolder(Folder):
             self._names_changed()
             self._end_whole_step()
         except OSError as error:
-            raise disk_failed(name, "make", error) from error
-        return MemoryAppendFile(self, name, self._files[name])
+            raise disk_failed(name, "make", error, changed_nothing=True) from error
+        return MemoryAppendFile(self, name, self._files[name], in_force=False)
 
     def rename(self, old: str, new: str) -> None:
+        is_renamed = False
         try:
             self._whole_step()
             self._files[new] = self._there(old)
             del self._files[old]
+            is_renamed = True
             self._names_changed()
             self._end_whole_step()
             self._sync_names()
         except OSError as error:
-            raise disk_failed(new, "replace", error) from error
+            raise disk_failed(new, "replace", error, changed_nothing=not is_renamed) from error
 
     def remove(self, name: str) -> None:
         if name in self._files:
@@ -267,7 +301,7 @@ class MemoryFolder(Folder):
             if name in self._files:
                 self._files[name].fail_sync()
             raise disk_failed(name, "open for writing", error) from error
-        return MemoryAppendFile(self, name, self._files[name])
+        return MemoryAppendFile(self, name, self._files[name], in_force=True)
 
     def write_again(self, name: str, begin: int, end: int) -> None:
         try:

@@ -145,11 +145,11 @@ class Cluster:
     def running(self) -> list[NodeProcess]:
         return [node for node in self.nodes if node.is_running]
 
-    def start(self: Kind) -> Kind:
-        """Start every node that isn't running, and wait until all serve."""
+    def start(self: Kind, *options: str) -> Kind:
+        """Start every node that isn't running with these options, and wait until all serve."""
         idle = [node for node in self.nodes if not node.is_running]
         for node in idle:
-            node.launch()
+            node.launch(*options)
         for node in idle:
             node.wait_for_line(STARTED)
         return self
@@ -226,13 +226,12 @@ class Cluster:
         return self
 
     def wait_until_raised(self: Kind) -> Kind:
-        """Wait until every node is at the highest level that all builds support: the leader appends
-        an entry for it as soon as it knows all levels."""
+        """Wait until every node is at the highest level that all builds support."""
 
         def raised() -> bool:
             views = [node.status() for node in self.nodes]
-            lowest = min(view.get("build_level", 1) for view in views)
-            return all(view and view.get("level", 1) >= lowest for view in views)
+            lowest = min(view.get("build_level", 0) for view in views)
+            return all(view and view.get("level", 0) >= lowest for view in views)
 
         eventually(raised, "the level of the builds")
         return self

@@ -25,7 +25,7 @@ from raftline.wire.commands.user_operands import Verifier
 from .processes import DEADLINE_S, eventually
 
 ROOT = "root"
-USERS_LEVEL = 5
+USERS_LEVEL = 1
 Known = Mapping[str, tuple[UserRole, tuple[str, ...]]]  # by name: a role, and its prefixes
 ROOT_ALONE: Known = {ROOT: (UserRole.ADMIN, EVERYWHERE)}
 

@@ -23,6 +23,7 @@ CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at mo
     ("-C testing nemesis MINUTES=60", 80),
     ("-C testing attacks MINUTES=60", 75),
     ("-C testing fuzz MINUTES=60", 75),
+    ("-C testing amplification MINUTES=60", 75),
     ("-C testing mutants", 480),
     ("-C course labs", 60),
     ("-C course grade-test", 60),

@@ -31,6 +31,7 @@ Acts, with times in virtual milliseconds:
     > s1 <- client4#17@set b 5        a client's line with a request's number
     > build 1 s3                     a server's build is of this level from its next start on
     > s3 tells s1                     the level of its build; > s3 tells s1 nothing: it broke
+    > s2 s3 are another cluster       from their next starts on: two clusters are judged apart
     > sessions 2                      before the start: sessions that a cluster remembers
     > status
 """
@@ -44,11 +45,13 @@ from unittest.mock import patch
 
 from raftline.raft.effects import HardState
 from raftline.raft.inputs import PeerDisconnected, PeerLevel, Transfer
+from raftline.raft.levels import FLOOR, NOT_HEARD
 from raftline.raft.log import Entry
 from raftline.state import sessions
 from raftline.wire.limits import SESSIONS_MAX
 from raftline_testing.judging.collected import Collector
 
+from ..invariants import Invariants
 from ..virtual.failing import draw_failure
 from ..virtual.nodes.simulated_disk import Disk
 from ..virtual.script import ScriptedCluster, ScriptedHost
@@ -84,8 +87,10 @@ class Player:
         elif match := _LOSES.fullmatch(act):
             self._host([match[1]]).take(PeerDisconnected(match[2]))
         elif match := _TELLS.fullmatch(act):
-            level = 0 if match[3] else cluster.hosts[match[1]].build_level
-            self._host([match[2]]).take(PeerLevel(match[1], level))
+            level = NOT_HEARD if match[3] else cluster.hosts[match[1]].build_level
+            self._tell_level(cluster.hosts[match[1]], self._host([match[2]]), level)
+        elif act.endswith(" are another cluster"):
+            self._judge_apart(act.removesuffix(" are another cluster").split())
         elif match := _HANDS_OVER.fullmatch(act):
             self._host([match[1]]).take(Transfer(match[2]))
         else:
@@ -230,6 +235,15 @@ class Player:
             host.disk.newborn = True
         host.start()
 
+    def _judge_apart(self, names: list[str]) -> None:
+        invariants = Invariants()
+        for name in names:
+            self.cluster.hosts[name].judge_by(invariants)
+
+    def _tell_level(self, sender: ScriptedHost, receiver: ScriptedHost, level: int) -> None:
+        if not receiver.answered_by(sender.name, sender.cluster):
+            receiver.take(PeerLevel(sender.name, level))
+
     # --- afterwards -----------------------------------------------------------------------
 
     def _line(self, to: str, sender: str, text: str) -> None:
@@ -314,7 +328,7 @@ def _status_of(host: ScriptedHost) -> str:
         f"log {' '.join(terms) or 'empty'}, commit {view.commit_index}"
         + (", without vote" if view.recovering else "")
         + (f", {view.membership.describe()}" if has_changed else "")
-        + (f", level {host.manager.level}" if host.manager.level > 1 else "")
+        + (f", level {host.manager.level}" if host.manager.level > FLOOR else "")
     )
 
 

@@ -5,6 +5,9 @@ A transcript may forge a node's message; a simulated network can only repeat mes
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from raftline.raft.effects import Effects
 from raftline.raft.far_terms import TERM_LEAP_MAX
 from raftline.raft.inputs import Receive, Tick
@@ -14,6 +17,8 @@ from raftline.raft.node import RawNode
 from raftline.raft.state import State
 
 from ..invariants import InvariantError, Invariants
+
+ACCUSED = re.compile(r"\[.\] (\S+) lost (?:entries:|its memory)")
 
 
 class HonestInvariants(Invariants):
@@ -57,6 +62,8 @@ class HonestInvariants(Invariants):
         held = self._votes_held.get(name)
         if held is None or held[1] != state.vote or held[0] != state.term:
             self._keeps_its_vote(state)
+        if effects.notes:
+            self._accuses_no_sound_server(state, effects.notes)
         leading = state.leading
         # No other input brings a vote or an acknowledgement; a tick checks all.
         if leading is not None and isinstance(event, (Receive, Tick)):
@@ -65,6 +72,17 @@ class HonestInvariants(Invariants):
             if not self._lost_a_log:
                 sender = event.message.sender if isinstance(event, Receive) else None
                 self._counts_entries_that_are_held(state, sender)
+
+    def _accuses_no_sound_server(self, state: State, notes: Sequence[str]) -> None:
+        """A server that kept all that it had synced is never said to have lost it, which would cost
+        it its vote."""
+        for note in notes:
+            said = ACCUSED.match(note)
+            if said is None or said[1] in self.have_lost:
+                continue
+            node = self.nodes.get(said[1])
+            if node is None or not node._state.recovering:  # else it says so itself
+                raise InvariantError(f"{state.name} accuses {said[1]}, which lost nothing: {note}")
 
     def _changes_one_step_at_a_time(self) -> None:
         """Check the order of committed configurations: voters change through a joint one, which

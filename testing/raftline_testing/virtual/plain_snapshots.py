@@ -1,5 +1,5 @@
 """Snapshots as a transcript spells them, so that a person can type one: the members if they have
-changed, the level, with the leases, if it isn't the first one, a line for each key, and the
+changed, the level, with the leases, if it is above the floor, a line for each key, and the
 sessions if there are any."""
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from zlib import crc32
 
 from raftline.common.process.wakeup import Breathe
 from raftline.raft import levels
-from raftline.raft.levels import spell
+from raftline.raft.levels import FLOOR, spell
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import Membership, read
 from raftline.storage.folder import Folder
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import HEAD, LoadedSnapshot, MachineState
+from raftline.storage.sums import spell_sum, split_sum
 from raftline.wire.commands.lease_operands import LEASE
 from raftline.wire.key_stat import read_key_line, spell_key_line, value_of, with_facts
 
@@ -52,14 +53,15 @@ class PlainSnapshots(SnapshotFile):
 
     def _write(self, state: MachineState) -> Generator[None, None, Snapshot]:
         lines = [] if state.members == self._first_members else [state.members.spell()]
-        if state.level > 1:
-            lines += [spell(state.level, state.cluster), *state.leases]
+        if state.level > FLOOR:
+            chain = [spell_sum(state.chain)] if state.chain else []
+            lines += [spell(state.level, state.cluster), *chain, *state.leases]
             lines += [spell_key_line(*pair) for pair in state.pairs.items()]
         else:
             lines += [f"{key} {value_of(text)}" for key, text in state.pairs.items()]
         lines += list(state.sessions) if len(state.sessions) > 1 else []  # the first is a head
         text = "".join(f"{line}\n" for line in lines).encode()
-        self._written = (state.members, state.level, state.cluster)
+        self._written = (state.members, state.level, state.cluster, state.chain)
         loaded = self._loaded(state.index, state.term, text)
         yield
         return self._placed(self._beside, loaded, text).snapshot
@@ -80,6 +82,8 @@ class PlainSnapshots(SnapshotFile):
         lines = [line for line in lines if not line.startswith(_SESSION)]
         if lines and levels.read(lines[0]).level:
             loaded.level, loaded.cluster = levels.read(lines.pop(0))
+            loaded.chain = split_sum(lines[0].encode())[0] if lines else 0
+            lines = lines[1:] if loaded.chain else lines
             loaded.leases = [line for line in lines if line.startswith(LEASE)]
             keys = [line for line in lines if not line.startswith(LEASE)]  # facts come first
             for key, held, lease in map(read_key_line, keys):

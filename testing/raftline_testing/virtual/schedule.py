@@ -23,9 +23,11 @@ from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 from raftline.state import key_pages, sessions
 from raftline.state.store import sizes_of
+from raftline.storage import sums
 from raftline_testing.judging.collected import Collector
 from raftline_testing.lab_address import ADDRESS
 
+from ..invariants import BeganAgain
 from .clients.client_history import History
 from .clients.client_request import COUNTER
 from .clients.clients import SimulatedClient
@@ -41,6 +43,7 @@ from .faults.churn import Operator
 from .faults.faults import Faults
 from .faults.nonmember import NonMember
 from .faults.proofs import Proofs, read_secrets
+from .faults.second_beginning import TwoClusters
 from .faults.upgrades import Upgrades
 from .honest_invariants import HonestInvariants
 from .locks.groups import Member
@@ -67,6 +70,7 @@ from .world.world import World
 # Election timeouts after the last fault. Most seeds needed 7, and seed 3084 needed 26 to 50, where
 # a node catches up entry by entry while a tenth of all messages is lost.
 SERVE_WITHIN_TIMEOUTS = 75
+SUM_EVERY = 8  # entries between two sums of a small state
 # Programs with exclusive locks, programs that also share them, workers, and members of groups.
 LOCKER_KINDS: tuple[type[Locker], ...] = (Locker,) * 3 + (Sharer,) * 3 + (Worker,) * 2
 MACHINES = (0, 0, 1)  # watches with the machine of raftline's clients
@@ -105,7 +109,7 @@ def run(
     """Run a schedule of this many events with faults, then heal everything and judge.
 
     The seed decides everything that the arguments don't. A `collector` gets the steps of all nodes.
-    `lockers` is the number of programs that take locks, in a cluster at level 3.
+    `lockers` is the number of programs that take locks, in a cluster above the floor.
 
     Raises:
         SimulationFailed: an invariant broke, the healed cluster did not serve, or no single copy of
@@ -146,6 +150,9 @@ def as_planned(schedule: Schedule) -> Iterator[None]:
     """Set the bounds of a plan in modules, read secrets from memory, and never pause."""
     plan = schedule.plan
     with (
+        schedule.upgrades.files_are_known(),
+        replaced(sums, "SUM_EVERY", SUM_EVERY),
+        replaced(sums, "LINES_PART", 1),
         replaced(key_pages, "PAGE_KEYS", schedule.onlookers.page_keys),
         replaced(state, "APPLY_MAX", plan.apply_max),
         replaced(sessions, "SESSIONS_MAX", plan.sessions_max),
@@ -198,6 +205,7 @@ class Schedule:
         self.network = Network(self.world, plan, names)
         self.network.deliver = self._deliver
         invariants = HonestInvariants(Membership(tuple(members), addresses=members))
+        self._invariants, self._has_two_clusters = invariants, False
         self.hosts = {
             name: Host(
                 self.world,
@@ -239,6 +247,7 @@ class Schedule:
         self.guests = Guests(self.world, plan, hosts, self.history, watching, seed)
         has_users = self.guests.is_on
         self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed, has_users=has_users)
+        self.faults.may_begin_again = self.upgrades.begins_above_the_floor
         NonMember(self.world, plan, hosts)
         self.operator = Operator(self.world, plan, hosts, addresses)
         self._let_writers_sleep(random.Random(f"writers {seed}"), hosts)
@@ -289,7 +298,7 @@ class Schedule:
         return Dealer(self.world, self.plan, name, hosts, self.ledger)
 
     def _holders(self, hosts: Sequence[Host]) -> list[Holder]:
-        """Return the holders of leases; they need a cluster of level 3."""
+        """Return the holders of leases; they need a cluster above the floor."""
         if not self.plan.holders:
             return []
         check = LeaseCheck(self.world)
@@ -299,7 +308,7 @@ class Schedule:
         return [Holder(self.world, self.plan, name, hosts, check) for name in names]
 
     def _lockers(self, hosts: Sequence[Host], seed: int) -> list[Locker]:
-        """Return the programs that take locks; they need a cluster of level 3."""
+        """Return the programs that take locks; they need a cluster above the floor."""
         if not self.plan.lockers:
             return []
         check = LockCheck(self.world)
@@ -322,17 +331,27 @@ class Schedule:
             host.collector = collector
 
     def events(self, steps: int) -> Iterator[None]:
-        """Run this many events with faults, then those of the healed cluster; yield before each."""
-        self.first_starts()
-        for _ in range(steps):
-            yield
-            self.world.step()
-        yield from self._heal()
+        """Run this many events with faults, then those of the healed cluster; yield before each.
+        The schedule ends with the beginning of a second cluster."""
+        try:
+            self.first_starts()
+            for _ in range(steps):
+                yield
+                self.world.step()
+            yield from self._heal()
+        except BeganAgain as again:
+            self._has_two_clusters = True
+            self.world.tell("act", f"> end: {again}")
+            TwoClusters(
+                self.world, self.plan, self.hosts, self._invariants, self.upgrades.newest
+            ).run()
 
     def first_starts(self) -> None:
         chance, latest_ms = self.world.random, 20 * self.plan.options.election_timeout_ms
         for host in self.hosts.values():
             host.disk.newborn = True
+            if host.name in self.faults.births.held:
+                continue
             if self.world.chance(self.plan.late_starts):
                 self.world.counts["late starts"] += 1
                 self.world.after(chance.randint(1, latest_ms), host.start)
@@ -351,6 +370,9 @@ class Schedule:
         self.proofs.finish()
         served, disks = len(self.history) + 4 * len(self.clients), self.faults.disks
         committed = disks.committed_elsewhere() if disks.has_hung_disk else -1
+        hung = self.faults.hung
+        yield from self._until("end a change", lambda: hung.has_ended_change)
+        hung.restart()
         yield from self._until("let every user in", self.guests.are_settled)
         yield from self._until("serve", lambda: len(self.history) >= served)
         yield from self._until("commit", lambda: disks.committed_elsewhere() > committed)
@@ -499,6 +521,8 @@ class Schedule:
 
     def judge(self) -> None:
         """Check that all state machines are equal, and the history is linearizable."""
+        if self._has_two_clusters:
+            return
         managers = [host.manager for host in self._members()]
         machines = [_machine(one) for one in managers]
         if any(other != machines[0] for other in machines):

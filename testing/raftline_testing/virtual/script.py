@@ -260,7 +260,8 @@ class ScriptedCluster:
         except PeerError as error:
             self.world.tell("answer", f"{sender} <- {to}@Sorry, {error}")
         else:
-            self.hosts[to].hear(message)
+            known = self.hosts.get(sender)
+            self.hosts[to].hear(message, known.cluster if known is not None else "")
 
     def request(self, to: str, client: str, command: str) -> None:
         """Deliver a client's command to a server; `client` is NAME or NAME#ID."""

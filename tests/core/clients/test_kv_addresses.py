@@ -7,9 +7,8 @@ import json
 import pytest
 
 from raftline.clients.requests.addresses import (
-    AGAIN_S,
     LEARNED_MAX,
-    UNANSWERED_S,
+    SOON_S,
     Addresses,
     members_in,
 )
@@ -57,7 +56,7 @@ def test_the_members_of_another_cluster_are_not_learned() -> None:
     [
         status(S4, S5, leader=None),  # cut off, or removed: it names those of an earlier time
         status(S4, S5, leader="s9"),
-        "Sorry, bob may not status: it takes the right to read. Nothing was done.",
+        "Sorry, bob may not read the status: it takes the right to read. Nothing was done.",
         "STATUS response: ",
         "STATUS response: []",
         'STATUS response: {"leader": "s1", "role": "leader"}',
@@ -80,18 +79,18 @@ def test_a_reply_that_names_no_members_for_certain_changes_nothing(reply: str) -
 def test_one_connection_asks_at_a_time_and_again_later() -> None:
     addresses = Addresses([S1], learns=True)
     assert addresses.asks(100.0)
-    assert not addresses.asks(100.0 + UNANSWERED_S - 1)
-    assert addresses.asks(100.0 + UNANSWERED_S)  # the node that was asked gave no answer
+    assert not addresses.asks(100.0 + SOON_S - 1)
+    assert addresses.asks(100.0 + SOON_S)  # the node that was asked gave no answer
     addresses.take(status(S1, S2), 110.0)
-    assert not addresses.asks(110.0 + AGAIN_S - 1)
-    assert addresses.asks(110.0 + AGAIN_S)
+    assert not addresses.asks(110.0 + SOON_S - 1)
+    assert addresses.asks(110.0 + SOON_S)
 
 
 def test_a_reply_that_names_no_members_is_soon_asked_for_again() -> None:
     addresses = Addresses([S1], learns=True)
     addresses.take(status(S1, S2, leader=None), 110.0)
-    assert not addresses.asks(110.0 + UNANSWERED_S - 1)
-    assert addresses.asks(110.0 + UNANSWERED_S)
+    assert not addresses.asks(110.0 + SOON_S - 1)
+    assert addresses.asks(110.0 + SOON_S)
 
 
 def test_a_client_that_stays_at_its_nodes_asks_for_none() -> None:

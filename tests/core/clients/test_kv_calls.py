@@ -278,7 +278,7 @@ def test_a_conditional_write_has_a_time_or_a_lease() -> None:
     ):
         with pytest.raises(ValueError, match="give that or lease, not both"):
             write()
-    with pytest.raises(ValueError, match=r"0\.001 to 10000000 seconds"):
+    with pytest.raises(ValueError, match=r"0\.001 to 1000000000 seconds"):
         CALLS.setnx("a", "1", ttl=0)
 
 
@@ -286,7 +286,7 @@ def test_a_conditional_write_has_a_time_or_a_lease() -> None:
     ("ttl", "spelled"),
     [
         (1, "1"), (1.0, "1"), (1.5, "1.5"), (0.1 + 0.2, "0.3"), (0.001, "0.001"), (1 / 3, "0.333"),
-        (10_000_000, "10000000"), (timedelta(minutes=2), "120"),
+        (1_000_000_000, "1000000000"), (timedelta(minutes=2), "120"),
         (timedelta(milliseconds=5), "0.005"),
     ],
 )  # fmt: skip
@@ -370,7 +370,7 @@ def test_a_time_that_a_key_has_left_is_none_where_it_stays() -> None:
         (lambda: CALLS.incr("a", 1.5), TypeError, "a whole number is an int"),  # type: ignore[arg-type]
         (lambda: CALLS.incr("a", True), TypeError, "a whole number is an int"),
         (lambda: CALLS.set("a", "1", ttl=0.0005), ValueError, "is not a valid lease time"),
-        (lambda: CALLS.set("a", "1", ttl=100_000_000), ValueError, "is not a valid lease time"),
+        (lambda: CALLS.set("a", "1", ttl=10_000_000_000), ValueError, "is not a valid lease time"),
         (lambda: CALLS.set("a", "1", ttl=10, lease="lease-1"), ValueError, "not both"),
         (lambda: CALLS.set("a", "1", lease="x set b 1"), ValueError, "is not a lease"),
         (lambda: lease_time(float("nan")), ValueError, "is not a valid lease time"),

@@ -19,6 +19,7 @@ from raftline.clients.kv.kv import KV
 from raftline.clients.requests.addresses import Addresses
 from raftline.clients.requests.pool import Clients
 from raftline.wire.commands.operands import show_operands
+from raftline.wire.limits import TRANSACTION_ITEMS
 from raftline.wire.protocol import escape
 from tests.core.clients.kv_model import Model
 
@@ -184,7 +185,7 @@ def test_popitem_lists_again_where_a_page_was_emptied_by_others() -> None:
 
 
 @pytest.mark.parametrize("make", [threads, TASKS])
-def test_update_sets_up_to_128_pairs_in_one_step(make: Any) -> None:
+def test_update_sets_many_pairs_in_one_step(make: Any) -> None:
     kv, cluster = make()
 
     def updated(*arguments: Any, **named: Any) -> int:
@@ -197,12 +198,14 @@ def test_update_sets_up_to_128_pairs_in_one_step(make: Any) -> None:
     assert updated({"a": "1"}) == 1
     assert cluster.asked == ["set a 1"]
     cluster.asked.clear()
-    assert updated({f"k{number}": str(number) for number in range(127)}, then="else") == 1
-    assert len(cluster.model.store) == 129
+    pairs = {f"k{number}": str(number) for number in range(TRANSACTION_ITEMS - 1)}
+    assert updated(pairs, then="else") == 1
+    assert len(cluster.model.store) == TRANSACTION_ITEMS + 1
     assert cluster.model.ask(CALLS.get("then")) == "else"
     cluster.asked.clear()
-    assert updated([(f"n{number % 129}", str(number)) for number in range(300)]) == 2
-    assert cluster.model.ask(CALLS.get("n0")) == "258"
+    keys = TRANSACTION_ITEMS + 1
+    assert updated([(f"n{number % keys}", str(number)) for number in range(2 * keys)]) == 2
+    assert cluster.model.ask(CALLS.get("n0")) == str(keys)
 
 
 @pytest.mark.parametrize("make", [threads, TASKS])

@@ -7,21 +7,26 @@ from dataclasses import replace
 import pytest
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.inputs import Receive, Tick
-from raftline.raft.log import Snapshot
+from raftline.raft.inputs import PeerLevel, Receive, Tick
+from raftline.raft.levels import LOWEST, spell
+from raftline.raft.log import Log, Snapshot
 from raftline.raft.messages import (
+    LOOKS_FOR_HISTORY,
     AppendAccepted,
     InstallSnapshot,
     Message,
+    PeerError,
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import RawNode
+from raftline.raft.newborn import PATIENCE
+from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.roles import Role
 from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
     append,
+    members_of,
     node_of,
     request,
     sync,
@@ -31,6 +36,7 @@ from raftline_testing.orders import Campaign, OrderRefused, obey
 
 SNAPSHOT = InstallSnapshot("s2", "s1", 1, Snapshot(5, 1, 10, 0), 0, 0, 1)
 DENIED = RequestVoteReply("s2", "s1", 1, False, True, "I hear from leader s3 of term 1")
+BY_HAND_IS_MORE = "log not up to date: it ends at 0 of term 0, mine at 2 of term 1, written by hand"
 HISTORY: dict[str, Message] = {
     "a leader's entries": append(1, (0, 0), 1, sender="s2", to="s1"),
     "a leader's heartbeat": append(1, (0, 0), sender="s2", to="s1"),
@@ -56,6 +62,9 @@ HISTORY: dict[str, Message] = {
         DENIED, reason="the log of s1 was written by hand, mine holds a cluster's entries"
     ),
 }
+
+
+UNSURE = "I may be new or may have lost everything, so I catch up without a vote"
 
 
 def newborn(*terms: int) -> RawNode:
@@ -107,9 +116,15 @@ def test_a_first_leader_saves_that_it_is_no_newborn_before_it_sends() -> None:
     assert len(node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms).send) == 2
 
 
+def vote_by_hand(node: RawNode) -> None:
+    """Let it vote for s2, which has a longer hand-written log; s3 has no history either."""
+    node.step(Receive(RequestVote("s3", "s1", 3, 0, 0, pre_vote=True)), 9)
+    node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
+
+
 def test_a_voter_with_a_hand_written_log_is_complete_under_its_elected_leader() -> None:
     node = newborn(1)
-    node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
+    vote_by_hand(node)
     assert (node.view.vote, node.view.newborn) == ("s2", True)
     effects = node.step(Receive(append(3, (0, 0), 2, 2, 3, sender="s2", to="s1")), 20)
     assert (node.view.newborn, node.view.recovering) == (False, False)
@@ -121,7 +136,7 @@ def test_a_voter_with_a_hand_written_log_is_complete_under_its_elected_leader() 
 def test_a_denial_that_names_the_elected_leader_is_no_history(teller: str) -> None:
     """It may come before that leader's first word. Two without votes were stuck for good."""
     node = newborn(1)
-    node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
+    vote_by_hand(node)
     reason = "I hear from leader s2 of term 3"
     effects = node.step(Receive(RequestVoteReply(teller, "s1", 3, False, True, reason)), 20)
     assert (node.view.recovering, effects.forgot, terms_of(node)) == (False, False, [1])
@@ -132,6 +147,7 @@ def test_a_denial_that_names_the_elected_leader_is_no_history(teller: str) -> No
 def test_a_pre_candidate_that_gives_its_vote_ends_its_candidacy() -> None:
     node = node_of("s1", term=3, newborn=True)
     node.step(Tick(), TIMEOUT_MS)
+    node.step(Receive(request(3, sender="s3", to="s1", pre_vote=True)), TIMEOUT_MS)
     node.step(Receive(request(3, sender="s2", to="s1")), TIMEOUT_MS + 1)
     assert (node.view.vote, node.view.role) == ("s2", Role.FOLLOWER)
     for peer in ("s2", "s3"):  # its own PreVotes, granted late
@@ -139,7 +155,117 @@ def test_a_pre_candidate_that_gives_its_vote_ends_its_candidacy() -> None:
     assert node.view.term == 3
 
 
-UNSURE = "I may be new or may have lost everything, so I catch up without a vote"
+def answer(node: RawNode, message: Message, now_ms: int) -> RequestVoteReply:
+    """Return the node's answer to a vote request."""
+    sent = node.step(Receive(message), now_ms).send_after_save
+    (reply,) = [one for one in sent if isinstance(one, RequestVoteReply)]
+    return reply
+
+
+PATIENCE_MS = PATIENCE * OPTIONS.election_timeout_ms
+
+
+def test_newborn_asks_the_others_when_a_candidate_stands() -> None:
+    """A controller's TIMEOUT, or an implementation without PreVote, asks for votes at once."""
+    node = newborn()
+    effects = node.step(Receive(request(1, sender="s2", to="s1")), 10)
+    asked_now = [one.to for one in effects.messages() if isinstance(one, RequestVote)]
+    assert asked_now == ["s2", "s3"]
+    assert node.view.role is Role.FOLLOWER
+    node.step(Receive(RequestVoteReply("s3", "s1", 1, True, True)), 11)
+    assert answer(node, request(2, sender="s2", to="s1"), 12).granted
+
+
+@pytest.mark.parametrize("pre_vote", [False, True])
+def test_newborn_votes_after_its_patience(pre_vote: bool) -> None:
+    """s3 is silent: it may have entries that s1 acknowledged before it lost its disk."""
+    node = newborn()
+    wanted = request(1, sender="s2", to="s1", pre_vote=pre_vote)
+    early = answer(node, wanted, PATIENCE_MS - 1)
+    assert (early.granted, early.reason) == (False, LOOKS_FOR_HISTORY)
+    assert (node.view.newborn, node.view.vote) == (True, None)
+    assert answer(node, wanted, PATIENCE_MS).granted
+
+
+def test_newborn_stands_after_its_patience() -> None:
+    node, stood_ms = newborn(), 0
+    while not stood_ms:
+        asked(node, node.wake_at_ms)
+        term = node.view.term + 1
+        node.step(Receive(RequestVoteReply("s2", "s1", term, True, True)), node.view.now_ms)
+        stood_ms = node.view.now_ms if node.view.role is Role.CANDIDATE else 0
+    assert PATIENCE_MS <= stood_ms <= PATIENCE_MS + TIMEOUT_MS // 5
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [LOOKS_FOR_HISTORY, "already voted for s3 in term 1", BY_HAND_IS_MORE],
+)
+def test_newborn_need_not_wait_for_members_heard(reason: str) -> None:
+    node = newborn()
+    node.step(Tick(), TIMEOUT_MS)
+    for peer in ("s2", "s3"):
+        reply = RequestVoteReply(peer, "s1", 0, False, True, reason)
+        node.step(Receive(reply), TIMEOUT_MS)
+    assert answer(node, request(1, sender="s2", to="s1"), TIMEOUT_MS + 1).granted
+
+
+@pytest.mark.parametrize("reason", ["term 1 is over, I am in term 5", UNSURE])
+def test_newborn_waits_if_a_denial_shows_nothing(reason: str) -> None:
+    """A member in a later term may hold entries. One that may be new has heard of a history."""
+    node = newborn()
+    node.step(Tick(), TIMEOUT_MS)
+    node.step(Receive(RequestVoteReply("s3", "s1", 0, False, True, reason)), TIMEOUT_MS)
+    node.step(Receive(RequestVoteReply("s2", "s1", 1, True, True)), TIMEOUT_MS)
+    assert node.view.role is Role.PRE_CANDIDATE
+    assert not answer(node, request(1, sender="s2", to="s1"), TIMEOUT_MS + 1).granted
+
+
+MINE, THEIRS = "0123456789abcdef", "fedcba9876543210"
+
+
+def led_with_identity(known: str) -> tuple[RawNode, list[Message]]:
+    """Return a new leader of term 2, whose log holds the identity MINE and one more entry, and what
+    it sends first."""
+    log = Log()
+    log.append(1, spell(LOWEST, MINE))
+    log.append(1, "set a 4")
+    options = replace(OPTIONS, level=LOWEST)
+    members = members_of("s1", "s2", "s3")
+    disk = HardState(1, "s1")
+    node = node_from_disk("s1", members, log, disk, options, lambda: TIMEOUT_MS, 0, cluster=known)
+    node.step(PeerLevel("s2", LOWEST), 0)
+    node.step(Tick(), TIMEOUT_MS)
+    node.step(Receive(RequestVoteReply("s2", "s1", 2, True, True)), TIMEOUT_MS)
+    effects = node.step(Receive(RequestVoteReply("s2", "s1", 2, True)), TIMEOUT_MS)
+    assert node.view.is_leader
+    return node, effects.messages()
+
+
+@pytest.mark.parametrize(("known", "next_index"), [("", 1), (MINE, 3)])
+def test_leader_sends_an_identity_it_is_not_sure_of(known: str, next_index: int) -> None:
+    node, _ = led_with_identity(known)
+    assert node.view.progress["s2"].next_index == next_index
+
+
+def test_follower_refuses_a_leader_of_another_cluster() -> None:
+    """The entries of both have the same index and term, so the last ones seem to match."""
+    log = Log()
+    log.append(1, spell(LOWEST, THEIRS))
+    log.append(1, "set a 7")
+    options = replace(OPTIONS, level=LOWEST)
+    members, disk = members_of("s1", "s2", "s3"), HardState(1, "s2")
+    node = node_from_disk("s2", members, log, disk, options, lambda: 900, 0, cluster=THEIRS)
+    _, sent = led_with_identity("")
+    (entries,) = [one for one in sent if one.to == "s2"]
+    with pytest.raises(PeerError, match=f"of cluster {MINE}, and this is cluster {THEIRS}"):
+        node.step(Receive(entries), 10)
+
+
+def test_lone_newborn_stands_at_once() -> None:
+    node = node_of("s1", newborn=True, voters=("s1",))
+    node.step(Tick(), node.wake_at_ms)
+    assert (node.view.now_ms, node.view.is_leader) == (0, True)
 
 
 def test_a_node_that_may_be_new_reports_just_that() -> None:
@@ -224,6 +350,6 @@ def test_the_owner_of_a_hand_written_log_asks_at_once_as_newborn() -> None:
 @pytest.mark.parametrize("named", ["s3 of term 3", "s2 of term 2", "s2 of term 4", "s2"])
 def test_a_denial_that_names_another_leadership_is_a_history(named: str) -> None:
     node = newborn(1)
-    node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
+    vote_by_hand(node)
     denial = RequestVoteReply("s3", "s1", 3, False, True, f"I hear from leader {named}")
     assert node.step(Receive(denial), 20).forgot

@@ -14,6 +14,7 @@ from raftline.raft.messages import (
     TimeoutNow,
 )
 from raftline.raft.node import RawNode
+from raftline.raft.progress import Mode
 from raftline.raft.transfer import DISK_TIMEOUTS
 from raftline_testing.doubles.cores import (
     OPTIONS,
@@ -70,16 +71,73 @@ def test_a_leader_whose_disk_hangs_steps_down_if_nobody_takes_over() -> None:
     assert not leader.view.is_leader
 
 
+def answered(leader: RawNode, for_ms: int, **held: int) -> list[Effects]:
+    """Let time pass by heartbeats, which each follower answers with the entry that it holds."""
+    steps, end_ms = [], leader.view.now_ms + for_ms
+    while leader.view.is_leader and leader.view.now_ms < end_ms:
+        steps.append(leader.step(Tick(), leader.view.now_ms + OPTIONS.heartbeat_ms))
+        for name, index in held.items():
+            if leader.view.is_leader:
+                acknowledge(leader, name, index)
+    return steps
+
+
 def test_a_leader_steps_down_for_its_disk_though_no_follower_holds_everything() -> None:
     leader = established("s1")
-    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
-    end_ms = TIMEOUT_MS + STALL_MS + 3 * OPTIONS.election_timeout_ms
-    for now_ms in range(TIMEOUT_MS, end_ms, OPTIONS.heartbeat_ms):
-        leader.step(Tick(), now_ms)
-        for name in ("s2", "s3"):  # their own disks hang as well, and they answer heartbeats
-            if leader.view.is_leader:
-                acknowledge(leader, name, 1)
+    leader.step(Propose(["set a 4", "set a 5"]), TIMEOUT_MS)
+    steps = answered(leader, STALL_MS + 3 * OPTIONS.election_timeout_ms, s2=2, s3=2)
     assert not leader.view.is_leader
+    assert successors(steps) == []
+
+
+@pytest.mark.parametrize(
+    "held", [{"s2": 1, "s3": 1}, {"s2": 2, "s3": 1}, {"s2": 1, "s3": 2}], ids=str
+)
+def test_a_leader_with_a_hung_disk_keeps_its_place_among_hung_disks(held: dict[str, int]) -> None:
+    """Followers answer heartbeats past their disks, so an answer doesn't show that a disk works.
+    With two hung disks of three nobody else can be elected, and this leader still serves reads."""
+    leader = established("s1")
+    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
+    steps = answered(leader, 3 * STALL_MS, **held)
+    assert leader.view.is_leader
+    assert (successors(steps), warnings(steps)) == ([], [])
+    leader.step(Read(["get a"]), leader.view.now_ms)
+    effects = acknowledge(leader, "s3", held["s3"])
+    assert [read.token for read in effects.reads] == ["get a"]
+
+
+def test_a_leader_among_slow_disks_keeps_its_place() -> None:
+    """The disk of s2 is as slow, and a little ahead of the leader's now and then."""
+    leader = established("s1")
+    for number in range(2, 6):
+        leader.step(Propose([f"set a {number}"]), leader.view.now_ms)
+        answered(leader, STALL_MS, s2=number - 1, s3=number)
+        answered(leader, 2 * OPTIONS.election_timeout_ms, s2=number, s3=number)
+        sync(leader)
+    assert leader.view.is_leader
+
+
+def test_a_hung_leader_gives_way_once_another_disk_responds_again() -> None:
+    leader = established("s1")
+    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
+    answered(leader, 2 * STALL_MS, s2=1, s3=2)
+    assert leader.view.is_leader
+    steps = answered(leader, STALL_MS, s2=2, s3=2)
+    assert successors(steps)
+    assert len(warnings(steps)) == 1
+
+
+@pytest.mark.parametrize(("held", "leads"), [(1, True), (2, False)])
+def test_a_follower_that_lags_lets_a_hung_leader_step_down(held: int, leads: bool) -> None:
+    """It can't help to commit before it has caught up, which may wait for the leader's disk: so no
+    commit shows that the other disks work."""
+    leader = established("s1")
+    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
+    progress = leader._state.progress["s3"]
+    for _ in range(STALL_MS // OPTIONS.heartbeat_ms + 30):
+        answered(leader, OPTIONS.heartbeat_ms, s2=held)
+        progress.mode, progress.heard_at_ms = Mode.PROBE, leader.view.now_ms
+    assert leader.view.is_leader == leads
 
 
 def test_a_leader_whose_disk_moves_in_time_leads_on() -> None:

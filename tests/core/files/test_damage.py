@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -26,6 +26,11 @@ from raftline_testing.files.node_files import (
     storage_file,
     write,
 )
+
+GOOD_ENTRIES = [
+    Entry(1, 1, "noop"), Entry(2, 1, "set a 4"), Entry(3, 1, "set b 30"),
+    Entry(4, 2, "delete b"), Entry(5, 2, "set c 1"),
+]  # fmt: skip
 
 # --- a torn tail --------------------------------------------------------------------------
 
@@ -110,8 +115,6 @@ def test_a_note_with_a_wrong_entry_count_is_refused_even_under_an_old_mark() -> 
 
 
 def test_any_flipped_bit_is_refused_or_costs_an_unpromised_batch_alone() -> None:
-    good = [Entry(1, 1, "noop"), Entry(2, 1, "set a 4"), Entry(3, 1, "set b 30"),
-            Entry(4, 2, "delete b"), Entry(5, 2, "set c 1")]  # fmt: skip
     last_batch = GOOD.index(b"4 2 delete b")
     cut = refused = 0
     for mark in ((5, 2), (3, 1)):
@@ -127,9 +130,49 @@ def test_any_flipped_bit_is_refused_or_costs_an_unpromised_batch_alone() -> None
                 cut += 1
                 assert mark == (3, 1)
                 assert byte >= last_batch
-                assert known(recovered) == good[:3]
+                assert known(recovered) == GOOD_ENTRIES[:3]
     assert cut
     assert refused
+
+
+def damaged(data: bytes, place: int) -> Iterator[bytes]:
+    """Yield the bytes with each damage at one place: a flipped bit, another byte, one more or
+    less."""
+    before, byte, after = data[:place], data[place], data[place + 1 :]
+    for bit in range(8):
+        yield before + bytes([byte ^ 1 << bit]) + after
+    for put in (b"\0", b"\n", b"#", b" ", b"9", b""):
+        if put != bytes([byte]):
+            yield before + put + after
+    yield before + bytes([byte, byte]) + after
+
+
+@pytest.mark.parametrize("mark", [(0, 0), (2, 1)])
+@pytest.mark.parametrize("torn", [b"", b"6 2 se"])
+@pytest.mark.parametrize(
+    ("second", "last"),
+    [
+        (SECOND, THIRD),
+        (SECOND, b"# cut after 2\n3 2 set c 1\n"),
+        (SECOND, b"4 1 set c 1\n"),
+    ],
+)
+def test_damage_never_cuts_off_what_may_be_acknowledged(
+    mark: tuple[int, int], torn: bytes, second: bytes, last: bytes
+) -> None:
+    """A batch may be acknowledged as soon as the next one has begun, whatever the mark says."""
+    storage = storage_file(2, mark=mark)
+    before, whole = log_file(FIRST, second), log_file(FIRST, second, last)
+    kept = [known(boot(found(data, storage))[1]) for data in (whole, before)]
+    if torn:
+        kept.pop()
+    for place in range(len(log_file(FIRST)), len(before if torn else whole)):
+        for bad in damaged(whole, place):
+            try:
+                _, recovered = boot(found(bad + torn, storage))
+            except FilesRefused:
+                continue
+            assert known(recovered) in kept, bad[place - 40 :]
 
 
 def test_a_flipped_bit_in_the_base_line_is_refused_once_a_batch_covers_it() -> None:

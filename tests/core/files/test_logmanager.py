@@ -15,7 +15,7 @@ from raftline.node.watches.watch_listing import Lister
 from raftline.state.commands.machines import UnknownMachine
 from raftline.state.key_pages import PAGE_CHARACTERS
 from raftline.state.store import BREATHE_KEYS
-from raftline.storage.disk import HalfApplied
+from raftline.storage.disk import StateRefused
 from raftline.wire.refusal import HALF_APPLIED, STOPPING
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries, known, vote, write
@@ -249,7 +249,7 @@ def test_pairs_of_no_entry_are_neither_frozen_nor_listed() -> None:
     with pytest.raises(UnknownMachine):
         manager.apply(entries(2, 1, "set a 2", "machine of another program"))
     for take in (manager.freeze, manager.hold):
-        with pytest.raises(HalfApplied, match="an entry failed on this server, which stops"):
+        with pytest.raises(StateRefused, match="an entry failed on this server, which stops"):
             take()
     [listing] = Lister(manager).take([""])
     assert listing.failure == HALF_APPLIED
@@ -263,7 +263,7 @@ def test_a_confirmed_read_gets_no_pairs_that_a_failed_entry_left() -> None:
             raise MemoryError
 
     manager = after(*(f"set k{number} 1" for number in range(2 * BREATHE_KEYS)))
-    manager.store.level = 3
+    manager.store.level = 1
     manager.store.breathe = no_memory
     with pytest.raises(MemoryError):
         manager.apply(entries(2 * BREATHE_KEYS + 1, 1, "clear k"))

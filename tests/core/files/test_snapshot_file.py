@@ -94,6 +94,20 @@ def test_a_snapshot_is_text_that_a_person_can_read() -> None:
     assert text.splitlines()[-1].startswith("# end: 1 session, 0 leases, 3 keys, crc32 ")
 
 
+def test_the_last_removals_of_keys_are_read_back() -> None:
+    """A node that starts from a snapshot decides as those that applied the removals: see
+    `KEY absent since INDEX`."""
+    state = state_of({"a": "4"})
+    state.removals = {203: 16, 7: 2}
+    folder = MemoryFolder()
+    file = SnapshotFile(folder, "s1")
+    file.publish(write_snapshot(file, state))
+    lines = folder.content(NAME).decode().splitlines()
+    assert lines[1:6] == ["sessions 0", "leases 0", "removals 2", "7 2", "203 16"]
+    assert lines[-1].startswith("# end: 0 sessions, 0 leases, 2 removals, 1 key, crc32 ")
+    assert loaded(folder.content(NAME)).removals == state.removals
+
+
 @pytest.mark.parametrize("sessions", [0, 1, 249, 250, 999, 1000, 1001])
 @pytest.mark.parametrize("keys", [0, 1, 250, 999, 1000, 1001, 2750])
 def test_any_number_of_sessions_and_keys_is_read_back(sessions: int, keys: int) -> None:

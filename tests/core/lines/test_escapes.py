@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftline.node.loop.quota import needs_room
 from raftline.wire import escapes
+from raftline.wire.commands.authorization import denial_reason
 from raftline.wire.commands.command_table import read_request
+from raftline.wire.commands.identity import Identity
 from raftline.wire.protocol import ProtocolError, decode_line, escape, split_sender, unescape
 from raftline_testing.runner.at_night import in_the_rest
 from tests.core.typed import LIMITS, command, refusal
@@ -129,3 +132,47 @@ def test_a_long_text_is_spelled_as_its_parts_are(escape_of: str) -> None:
     raw = unescape(escape_of)
     for key in (True, False):
         assert escape(raw * MANY, key) == escape(raw, key) * MANY
+
+
+class Passes:
+    """Counts how often a long text is escaped or unescaped."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        for name in ("meant", "spelled"):
+            monkeypatch.setattr(escapes, name, self._counting(getattr(escapes, name)))
+
+    def _counting(self, function: Callable[..., str]) -> Callable[..., str]:
+        def counted(text: str, *more: Any) -> str:
+            self.count += len(text) >= MANY
+            return function(text, *more)
+
+        return counted
+
+    def take(self) -> int:
+        count, self.count = self.count, 0
+        return count
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    "line",
+    [
+        "txn set k {}", "txn if k = {} then delete k", "txn setex k 5 {}", "txn append k {}",
+        "txn under lease-5 set k {}", "txn cas k a {}", "set k {}",
+    ],
+)  # fmt: skip
+def test_entry_reads_a_value_once_and_rights_do_not(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else is applied while an entry is read, and a value may have a million escapes. So
+    the line and the entry each unescape it once, and spell it once; the check of rights, and of
+    room, reads keys only."""
+    passes = Passes(monkeypatch)
+    entry = command(line.format(r"\x00" * MANY))
+    again = 2 * line.startswith("txn under ")  # what stands under a lease is a command by itself
+    assert passes.take() == 2 + again
+    identity = Identity("bob", reads=("k",), writes=("k",))
+    assert denial_reason(identity, entry, lambda lease: []) == ""
+    assert needs_room(entry) or "delete" in line
+    assert passes.take() == 0

@@ -27,7 +27,6 @@ from raftline.raft.inputs import (
     Synced,
     Tick,
 )
-from raftline.raft.levels import LOWEST
 from raftline.raft.messages import AppendRejected, RequestVoteReply, TimeoutNow
 from raftline.raft.node import RawNode
 from raftline_testing.doubles.cores import (
@@ -190,13 +189,16 @@ def test_an_election_from_the_silence_to_the_first_commit() -> None:
     )
 
 
-def test_a_fresh_cluster_names_the_empty_entry_of_its_leader_and_not_the_level_after_it() -> None:
-    node = candidate_of("s1", options=replace(OPTIONS, level=LOWEST))
+def test_first_leader_names_the_entry_of_the_identity() -> None:
+    """It also raises the level, and is named once."""
+    options = replace(OPTIONS, level=2, cluster_if_new="9f86d081884c7d65")
+    node = candidate_of("s1", options=options)
     for peer in ("s2", "s3"):
-        node.step(PeerLevel(peer, LOWEST), node.view.now_ms)
+        node.step(PeerLevel(peer, 2), node.view.now_ms)
     won = observed_step(node, Receive(RequestVoteReply("s2", "s1", node.view.term, True)))
-    assert [entry.command for entry in won.effects.append] == ["noop", "level 3"]
-    assert "I append the empty entry 1 (§8)" in text_of(explained(won))
+    identity, raises = [f"cluster 9f86d081884c7d65 level {level}" for level in (1, 2)]
+    assert [entry.command for entry in won.effects.append] == [identity, raises]
+    assert "I append the entry 1, the cluster's identity (§8)" in text_of(explained(won))
 
 
 def test_an_entry_of_an_earlier_term_on_a_majority_is_not_committed() -> None:

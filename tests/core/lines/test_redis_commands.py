@@ -14,7 +14,7 @@ from raftline.resp.fast import Line
 from raftline.resp.forms import value_of
 from raftline.resp.keys import Pattern
 from raftline.resp.programs import Ask, Context
-from raftline.resp.replies import Failure, Flat, Push, Several, Value
+from raftline.resp.replies import NO_LIST, Failure, Flat, Push, Several, Value, spell
 from raftline.resp.session import Session
 from raftline.state.commands.key_commands import execute
 from raftline.state.commands.lease_commands import ms_of
@@ -22,7 +22,7 @@ from raftline.state.key_pages import read_selection, take_page
 from raftline.state.store import Store
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.operands import Limits
-from raftline.wire.limits import REDIS_QUEUED
+from raftline.wire.limits import REDIS_ARGUMENTS, REDIS_QUEUED, TRANSACTION_ITEMS
 from raftline.wire.protocol import ProtocolError
 from raftline.wire.refusal import error
 
@@ -96,7 +96,8 @@ class Model:
         try:
             ask: Ask = next(program)
             while True:
-                replies = [self.line(text) for text in ask.lines]
+                is_last = ask.kind == "last"
+                replies = [str(self.store.number)] * is_last + list(map(self.line, ask.lines))
                 refused = any(reply.startswith("Sorry") for reply in replies)
                 assert not refused or ask.takes_refusals, replies
                 ask = program.send(replies)
@@ -132,6 +133,8 @@ ROWS: list[tuple[str, str, Value]] = [
     ("SET a 2", "SET a 3 IFNE 2", None),
     ("SET a 2", "SET a 3 NX XX", Failure("ERR syntax error")),
     ("", "SET a 3 EX 10 PX 10", Failure("ERR syntax error")),
+    ("", "SCRIPT FLUSH ASYNC", "OK"),
+    ("", "SCRIPT FLUSH x", Failure("ERR SCRIPT FLUSH only support SYNC|ASYNC option")),
     ("", "SET a 3 EX", Failure("ERR syntax error")),
     ("", "SET a 3 EX x", Failure("ERR value is not an integer or out of range")),
     ("", "SET a 3 EX 0", Failure("ERR invalid expire time in 'set' command")),
@@ -305,9 +308,9 @@ ROWS: list[tuple[str, str, Value]] = [
      ["OK", Failure("ERR value is not an integer or out of range"), "x"]),
     ("MULTI;SET a 1 EX 10;TTL a;RENAME a b;PING", "EXEC", ["OK", 10, "OK", "PONG"]),
     ("MULTI;SET a 1;DISCARD", "GET a", None),
-    ("SET a 1;WATCH a;SET a 2;MULTI;SET a 3", "EXEC", None),
+    ("SET a 1;WATCH a;SET a 2;MULTI;SET a 3", "EXEC", NO_LIST),
     ("SET a 1;WATCH a;SET a 2;UNWATCH;MULTI;SET a 3", "EXEC", ["OK"]),
-    ("WATCH a;SET a 2;MULTI;STRLEN a", "EXEC", None),
+    ("WATCH a;SET a 2;MULTI;STRLEN a", "EXEC", NO_LIST),
     ("WATCH a;SET b 2;MULTI;SET a 3", "EXEC", ["OK"]),
 ]  # fmt: skip
 
@@ -336,6 +339,37 @@ def test_on_a_view_it_has_the_same_reply(before: str, command: str, reply: Value
         else:
             model.in_multi(*words)
     assert model.in_multi(*command.split()) == reply
+
+
+@pytest.mark.parametrize(("before", "command", "reply"), ROWS, ids=lambda part: str(part)[:60])
+def test_in_a_transaction_it_has_the_same_reply(before: str, command: str, reply: Value) -> None:
+    """Many commands are operations of one, which is tried first."""
+    row = COMMANDS[command.split()[0]]
+    if row.decide is None or "MULTI" in before:
+        pytest.skip("it is no part of one")
+    if isinstance(reply, Failure) and "number of arguments" in reply and "|" not in reply:
+        pytest.skip("it is refused before")
+    model = Model()
+    for each in filter(None, before.split(";")):
+        model.ask(*each.split())
+    model.ask("MULTI")
+    assert model.ask(*command.split()) == "QUEUED"
+    assert model.ask("EXEC") == [reply]
+
+
+def test_the_usual_rate_limiter_reads_nothing_first() -> None:
+    """So nobody who changes the same key can make it run again."""
+    model = Model()
+    for words in (
+        ("INCR", "n"), ("EXPIRE", "n", 60), ("SETEX", "s", 9, "a b "), ("SETNX", "s", 1),
+        ("SET", "e", "", "PX", 1500), ("PERSIST", "s"), ("EXPIRE", "none", 1),
+    ):  # fmt: skip
+        for command in (("MULTI",), words, ("EXEC",)):
+            model.ask(*command)
+    assert model.lines == [
+        "txn incr n 1", "txn expire n 60", r"txn setex s 9 a\sb\s", "txn setnx s 1",
+        r"txn setex e 1.5 \e", "txn persist s", "txn expire none 1",
+    ]  # fmt: skip
 
 
 def test_a_command_on_a_view_runs_again_if_its_key_changes() -> None:
@@ -379,10 +413,34 @@ def test_a_watch_also_notices_a_change_of_the_time(change: str, queued: str) -> 
         model.ask(*command.split())
     other = Model(model.store)
     other.ask(*change.split())
-    assert model.ask("EXEC") is None
+    assert model.ask("EXEC") is NO_LIST
     for command in ("WATCH a none", "MULTI", queued):
         model.ask(*command.split())
     assert isinstance(model.ask("EXEC"), list)
+
+
+@pytest.mark.parametrize("queued", ["SET b 1", "SETRANGE b 0 1", "GET b", "STRLEN b"])
+@pytest.mark.parametrize(
+    ("changes", "is_noticed"),
+    [
+        ("", False), ("SET c 1;DEL c", False), ("SET a 1;DEL a", True), ("SET a 1;GETDEL a", True),
+        ("SET a 1;PEXPIRE a -1", True), ("MSET a 1 c 2;FLUSHALL", True), ("SET a 1", True),
+    ],
+)  # fmt: skip
+def test_a_watch_notices_a_key_that_was_set_and_removed(
+    changes: str, is_noticed: bool, queued: str
+) -> None:
+    """It was absent before and after, and what was read meanwhile may be out of date."""
+    model, other = Model(), Model()
+    other.store = model.store
+    model.ask("MSET", "a", 1, "b", 2)
+    model.ask("DEL", "a")
+    model.ask("WATCH", "a")
+    for each in filter(None, changes.split(";")):
+        other.ask(*each.split())
+    model.ask("MULTI")
+    model.ask(*queued.split())
+    assert (model.ask("EXEC") is NO_LIST) == is_noticed
 
 
 def test_a_command_gives_up_if_its_keys_change_all_the_time() -> None:
@@ -421,7 +479,43 @@ def test_a_long_key_or_value_is_refused() -> None:
     model, limits = Model(), Limits()
     assert "the limit is" in str(model.ask("GET", "k" * (limits.key_bytes + 1)))
     assert "the limit is" in str(model.ask("SET", "k", "v" * (limits.value_bytes + 1)))
-    assert "at most 128 keys" in str(model.ask("DEL", *map(str, range(129))))
+
+
+def test_only_what_is_changed_or_checked_counts_as_keys() -> None:
+    """Such keys are conditions or operations of one entry, whose number has a bound. The error
+    names it, and nothing was done."""
+    model, many = Model(), [f"k{number}" for number in range(TRANSACTION_ITEMS + 1)]
+    pairs = [word for key in many[1:] for word in (key, "1")]
+    assert model.ask("MSET", *pairs) == "OK"
+    assert model.ask("MGET", *many, *many) == [None, *["1"] * TRANSACTION_ITEMS] * 2
+    assert model.ask("EXISTS", *many) == TRANSACTION_ITEMS
+    bound = f"changes or depends on {TRANSACTION_ITEMS + 1} keys, and at most {TRANSACTION_ITEMS}"
+    for words in (("DEL", *many), ("MSET", "k0", "1", *pairs)):
+        assert bound in str(model.ask(*words)), words[0]
+    assert model.ask("EXISTS", *many) == TRANSACTION_ITEMS
+    assert model.ask("UNLINK", *many[1:]) == TRANSACTION_ITEMS
+
+
+def test_a_transaction_reads_as_many_keys_as_a_command() -> None:
+    model, many = Model(), list(map(str, range(REDIS_ARGUMENTS - 1)))
+    model.ask("MULTI")
+    model.ask("MGET", *many)
+    model.ask("MGET", "a", "b")
+    bound = f"names {REDIS_ARGUMENTS + 1} keys, and at most {REDIS_ARGUMENTS}"
+    assert bound in str(model.ask("EXEC"))
+
+
+@pytest.mark.parametrize("count", [200, 1000])
+def test_a_pipeline_of_many_commands_is_one_transaction(count: int) -> None:
+    """Clients send a pipeline as `MULTI`; the cache of Django sets many keys and their times so."""
+    model = Model()
+    for words in (("SET", "1"), ("GET",), ("INCR",), ("EXPIRE", 60), ("TTL",), ("DEL",)):
+        model.ask("MULTI")
+        for number in range(count):
+            assert model.ask(words[0], f"k{number}", *words[1:]) == "QUEUED"
+        replies = model.ask("EXEC")
+        assert isinstance(replies, list)
+        assert replies == [{"SET": "OK", "GET": "1", "INCR": 2, "TTL": 60}.get(words[0], 1)] * count
 
 
 @pytest.mark.parametrize(
@@ -448,8 +542,33 @@ def test_a_transaction_holds_so_many_commands_and_no_more() -> None:
     model.ask("MULTI")
     queued = [model.ask("GET", "a") for _ in range(REDIS_QUEUED)]
     assert set(map(str, queued)) == {"QUEUED"}
-    assert model.ask("GET", "a") == "ERR too many commands after MULTI"
+    assert f"at most {REDIS_QUEUED} commands, and " in str(model.ask("GET", "a"))
     assert str(model.ask("EXEC")).startswith("EXECABORT ")
+
+
+def test_an_exec_with_arguments_ends_the_transaction() -> None:
+    model = Model()
+    model.ask("MULTI")
+    model.ask("SET", "a", 1)
+    assert str(model.ask("EXEC", "x")).startswith("EXECABORT ")
+    assert model.ask("EXEC") == "ERR EXEC without MULTI"
+    assert model.ask("EXEC", "x") == "ERR wrong number of arguments for 'exec' command"
+
+
+def test_an_exec_that_is_not_done_is_answered_as_in_redis() -> None:
+    assert [spell(NO_LIST, version) for version in (2, 3)] == ["*-1\r\n", "_\r\n"]
+
+
+@pytest.mark.parametrize("wrong", [("SET", "a", "v" * (1 << 21)), ("PEXPIRE", "b", 1 << 50)])
+def test_a_command_with_too_long_a_value_or_time_fails_alone(wrong: Any) -> None:
+    model = Model()
+    model.ask("MSET", "b", 1, "c", 1)
+    model.ask("MULTI")
+    for words in (("INCR", "c"), wrong, ("INCR", "c")):
+        assert model.ask(*words) == "QUEUED"
+    replies = model.ask("EXEC")
+    assert isinstance(replies, list)
+    assert (replies[0], type(replies[1]), replies[2]) == (2, Failure, 3)
 
 
 def test_the_scripts_of_a_lock() -> None:

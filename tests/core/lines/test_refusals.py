@@ -17,7 +17,7 @@ from raftline.state.commands.key_commands import execute
 from raftline.state.commands.machines import Machines, Rejected
 from raftline.state.sessions import SessionTable
 from raftline.state.store import Store
-from raftline.storage.disk import HalfApplied
+from raftline.storage.disk import StateRefused
 from raftline.storage.snapshot_lines import MachineState
 from raftline.wire import refusal as sentences
 from raftline.wire.commands import watch_lines
@@ -83,13 +83,13 @@ def denied(identity: Identity) -> str:
     return denial_reason(identity, "set a 1", lambda lease: [])
 
 
-def half_applied() -> str:
+def unreadable(refusal: Refusal) -> Refusal:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
-    manager._is_half_applied = True
-    with pytest.raises(HalfApplied) as caught:
+    manager.refuse_reads(refusal)
+    with pytest.raises(StateRefused) as caught:
         manager.freeze()
-    assert str(caught.value) == sentences.HALF_APPLIED.sentence
-    return sentences.HALF_APPLIED
+    assert str(caught.value) == refusal.sentence
+    return caught.value.refusal
 
 
 def no_backup(folder: str = "/no such folder", *, spares: bool = True, before: int = 0) -> str:
@@ -131,14 +131,17 @@ SENTENCES = [
     (no_leader(f"s1, s2 and s3 have no vote, since they {LOST}", ["s1", "s2", "s3"]),
      "no-leader s1 s3"),
     (sentences.STOPPING, "stopping"),
-    (half_applied(), "stopping"),
+    (unreadable(sentences.HALF_APPLIED), "stopping"),
+    (unreadable(sentences.DIVERGED), "diverged"),
     (sentences.REMOVED, "removed"),
     (sentences.SHUT_DOWN, "down"),
     (sentences.RISING, "level-rising"),
     (sentences.FULL, "full"),
     (sentences.TOO_MANY_LOGINS, "full"),
     (sentences.TOO_MUCH_WAITS, "full"),
-    (sentences.NO_USERS_YET, "full"),
+    (sentences.NO_USERS_YET, "users-unknown"),
+    (sentences.OTHER_CLUSTER("0123456789abcdef", "f" * 16), "other-cluster 0123456789abcdef"),
+    (sentences.NO_QUORUM("s1"), "no-quorum"),
     (sentences.NOT_REACHED, "full"),
     (sentences.NOT_WRITTEN("/d", "No space left"), "full"),
     (sentences.NOT_LISTED, "full"),
@@ -150,14 +153,14 @@ SENTENCES = [
     (SessionTable().forget("c"), "no-session"),
     (denied(NOBODY), "no-login"),
     (denied(ZOE), "not-allowed"),
-    (executed("user-add bob -", level=5), "first-user"),
-    (executed(f"user-add root {VERIFIER} admin", "user-remove root", level=5), "last-admin"),
+    (executed("user-add bob -", level=1), "first-user"),
+    (executed(f"user-add root {VERIFIER} admin", "user-remove root", level=1), "last-admin"),
     (sentences.TOO_MANY_USERS("1024 users"), "too-many-users"),
     (sentences.LOGIN_FAILED, "login-failed"),
     (sentences.NOT_PRIVATE(MECHANISM), "login-failed"),
     (sentences.NO_USERS, "no-users"),
     (sentences.TLS_ONLY, "tls-only"),
-    (sentences.LOW_LEVEL(1, "s3 (announces no level) is"), "low-level 1"),
+    (sentences.LOW_LEVEL(1, "start a newer version of s3 (0.2.0)"), "low-level 1"),
     (not_understood("pull"), "not-understood"),
     (mistake("set key 12345", Limits(3, 4)), "too-long"),
     (mistake("get key", Limits(2, 4)), "too-long"),

@@ -15,14 +15,22 @@ from raftline.wire.commands.authorization import (
     denial_reason,
     partial_status,
 )
-from raftline.wire.commands.command_table import COMMANDS, WRITE, Command, read_request
+from raftline.wire.commands.command_table import (
+    COMMANDS,
+    IN_TRANSACTIONS,
+    WRITE,
+    Command,
+    read_request,
+)
 from raftline.wire.commands.identity import Identity, identity_of, nobody
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.rights import ADMINISTERS_ALL, LeaseKeys, UserRole
+from raftline.wire.commands.transaction_line import read_transaction
 from raftline.wire.protocol import escape
 from raftline.wire.refusal import error
 from raftline.wire.replies.refusals import sentence_of
 from raftline_course.controller.orders import ORDERS
+from tests.core.typed import LIMITS, command
 
 BOB = identity_of("bob", UserRole.READER, ("app/",))
 EVE = identity_of("eve", UserRole.WRITER, ("app/", "web/"))
@@ -110,15 +118,15 @@ def test_a_reader_reads_below_its_prefix(line: str) -> None:
         ("watch", "watch all keys", "the right to read for all keys"),
         ("watch after 7", "watch all keys", "the right to read for all keys"),
         ("watch app", "watch app", "the right to read there"),
-        ("leases", "leases", "the right to read for all keys"),
+        ("leases", "list the leases", "the right to read for all keys"),
         ("lease 10", "lease", "the right to write"),
         ("renew lease-5", "renew", "the right to write"),
         ("release lease-5", "release", "the right to write"),
         ("session", "write, nor begin a session for that", "the right to write"),
         ("transfer", "transfer", "the role admin"),
-        ("backup", "backup", "the role admin for all keys"),
-        ("backup from 0", "backup", "the role admin for all keys"),
-        ("members", "members", "the role admin"),
+        ("backup", "make a backup", "the role admin for all keys"),
+        ("backup from 0", "make a backup", "the role admin for all keys"),
+        ("users", "list the users", "the role admin"),
         ("remove s2", "remove", "the role admin"),
         ("STORE app/x 5", "STORE", "the role admin for all keys"),
         ("SHUTDOWN", "SHUTDOWN", "the role admin for all keys"),
@@ -127,6 +135,15 @@ def test_a_reader_reads_below_its_prefix(line: str) -> None:
 def test_what_a_reader_of_one_prefix_may_not(line: str, named: str, takes: str) -> None:
     said = f"bob may not {named}: it takes {takes}. Nothing was done."
     assert refusal(BOB, line) == said
+
+
+def test_a_reader_lists_the_members() -> None:
+    """Of one prefix as well: a status names the members to it."""
+    assert refusal(BOB, "members") == ""
+    assert refusal(nobody(UserRole.READER), "members") == ""
+    assert refusal(nobody(UserRole.NONE), "members").startswith(
+        "a client without a login may not list the members: "
+    )
 
 
 @pytest.mark.parametrize(
@@ -227,7 +244,7 @@ def test_where_the_keys_of_a_lease_may_be_unknown_nobody_is_taken_for_its_owner(
 def test_a_writer_of_all_keys_is_no_admin() -> None:
     for verb, row in COMMANDS.items():
         line = {"add": "add s4 h 1", "replace": "replace s2 s4 h 1"}.get(verb, f"{verb} s2")
-        line = verb if verb in ("members", "backup", "observe", "users") else line
+        line = verb if verb in ("members", "backup", "observe", "users", "sum") else line
         if verb in ABOUT_USERS:
             line = f"{verb} {ABOUT_USERS[verb]}"
         if row.right.role is UserRole.ADMIN:
@@ -274,3 +291,26 @@ def test_a_status_in_part_names_the_members_and_no_count() -> None:
     status = '"name": "s1", "members": {"s1": "h:1"}, "term": 2'
     whole = f'STATUS response: {{"last_index": 9, "voters": ["s1"], {status}}}'
     assert partial_status(whole) == f"STATUS response: {{{status}}}"
+
+
+@pytest.mark.parametrize("verb", IN_TRANSACTIONS)
+def test_outline_of_a_transaction_names_the_same_keys(verb: str) -> None:
+    """Rights are checked by an outline without values, which must not differ from what is applied:
+    each operation is the beginning of the whole one, and goes on to the end of its keys."""
+    samples = {
+        "object": r'object \x6b dict.put "a" 1', "under": r"under lease-5 set \x6b a\sb",
+        "setex": r"setex k\s2 1.50 \x41", "cas": r"cas \x3b a b", "incr": "incr k 5",
+        "expire": "expire k 5", "append": r"append k \e", "set": r"set \x74hen then\s",
+    }  # fmt: skip
+    text = samples.get(verb) or f"{verb} {' '.join(['k'] * len(IN_TRANSACTIONS[verb].needed))}"
+    entry = command(f"txn if k = x ; k2 absent then {text} ; {text} else {text}")
+    operands = entry.partition(" ")[2]
+    whole = read_transaction(operands, IN_TRANSACTIONS, LIMITS)
+    outline = read_transaction(operands, IN_TRANSACTIONS, LIMITS, with_values=False)
+    assert [(one.key, one.test) for one in outline.conditions] == [("k", "="), ("k2", "absent")]
+    for ours, its in zip(
+        outline.then + outline.otherwise, whole.then + whole.otherwise, strict=True
+    ):
+        assert f"{its} ".startswith(f"{ours} ")
+        count = 4 if verb == "under" else 2
+        assert ours.split(" ")[:count] == its.split(" ")[:count]

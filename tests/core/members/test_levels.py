@@ -19,7 +19,7 @@ from raftline.raft.inputs import (
     Tick,
     Transfer,
 )
-from raftline.raft.levels import FLOOR, Levels, LevelTooHigh, read, spell
+from raftline.raft.levels import FLOOR, LOWEST, NOT_HEARD, Levels, LevelTooHigh, read, spell
 from raftline.raft.log import Entry, SafetyError, Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
@@ -31,6 +31,7 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import RawNode
+from raftline.raft.upgrade import PATIENCE
 from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -43,20 +44,21 @@ from raftline_testing.doubles.cores import (
     sync,
 )
 
-NEWER = replace(OPTIONS, level=3, chunk_bytes=40)
 IDENTITY = "9f86d081884c7d65"
-NEWEST = replace(NEWER, level=4, cluster_if_new=IDENTITY)
-RAISES = spell(4, IDENTITY)
+FIRST = replace(OPTIONS, level=LOWEST, cluster_if_new=IDENTITY, chunk_bytes=40)
+NEWER = replace(FIRST, level=2)
+IDENTIFIES, RAISES = spell(1, IDENTITY), spell(2, IDENTITY)
 ADDRESSES = {name: f"{name}:1" for name in ("s1", "s2", "s3", "s4")}
 THREE = Membership(("s1", "s2", "s3"), addresses={n: ADDRESSES[n] for n in ("s1", "s2", "s3")})
 
 
 def leader(voters: Membership = THREE, **more: object) -> RawNode:
-    """Return s1, which leads and whose build is of level 3; its peers have announced nothing."""
+    """Return s1, which leads a cluster of level 1 with a build of level 2; its peers have announced
+    nothing."""
     return established("s1", voters=voters, options=NEWER, **more)
 
 
-def tell(node: RawNode, peer: str, level: int = 3) -> Effects:
+def tell(node: RawNode, peer: str, level: int = 2) -> Effects:
     return node.step(PeerLevel(peer, level), node.view.now_ms)
 
 
@@ -65,13 +67,23 @@ def commands(effects: Effects) -> list[str]:
 
 
 def raised(node: RawNode) -> RawNode:
-    """Return a leader whose followers have announced level 3 and hold the entry of it."""
+    """Return a leader whose followers have announced level 2 and hold the entry of it."""
     for peer in node.view.peers:
         tell(node, peer)
     sync(node)
     for peer in node.view.peers:
         acknowledge(node, peer)
     return node
+
+
+def wait_for_members(node: RawNode) -> Effects:
+    """Let the time pass for which a new leader waits for members that were never heard, with s2
+    alive; return the effects of the last moment."""
+    until_ms = node._state.as_leader.since_ms + PATIENCE * OPTIONS.election_timeout_ms
+    while node.view.now_ms < until_ms - 1:
+        acknowledge(node, "s2")
+        assert commands(node.step(Tick(), min(node.wake_at_ms, until_ms - 1))) == []
+    return node.step(Tick(), until_ms)
 
 
 def to(effects: Effects, peer: str) -> list[object]:
@@ -82,17 +94,17 @@ def to(effects: Effects, peer: str) -> list[object]:
 # --- when it rises -----------------------------------------------------------------------------
 
 
-def test_the_leader_raises_the_level_once_every_member_has_announced_its_own() -> None:
+def test_level_rises_once_every_member_announced_it() -> None:
     node = leader()
     assert commands(tell(node, "s2")) == []
     effects = tell(node, "s3")
-    assert commands(effects) == ["level 3"]
-    assert effects.level == 3  # for NAME.storage, before the log
-    assert effects.notes == ["[*] Entry 2 raises this cluster to level 3"]
-    assert [message.entries[0].command for message in effects.send] == ["level 3"] * 2  # type: ignore[union-attr]
+    assert commands(effects) == [RAISES]
+    assert effects.level == 2  # for NAME.storage, before the log
+    assert effects.notes == ["[*] Entry 2 raises this cluster to level 2"]
+    assert [type(to(effects, peer)[-1]) for peer in ("s2", "s3")] == [AppendEntries] * 2
 
 
-def test_the_level_rises_once() -> None:
+def test_level_rises_once() -> None:
     node = leader()
     tell(node, "s2")
     tell(node, "s3")
@@ -100,98 +112,136 @@ def test_the_level_rises_once() -> None:
     assert commands(acknowledge(node, "s2")) == []
 
 
-def test_a_learner_has_to_tell_as_well() -> None:
+def test_learner_must_announce_the_level_as_well() -> None:
     members = Membership(("s1", "s2"), ("s3",), addresses=THREE.addresses)
     node = leader(members)
     assert commands(tell(node, "s2")) == []
-    assert commands(tell(node, "s3")) == ["level 3"]
+    assert commands(tell(node, "s3")) == [RAISES]
 
 
-def test_both_halves_of_a_joint_configuration_have_to_tell() -> None:
+def test_both_halves_of_a_joint_configuration_must_announce() -> None:
     node = leader()
     node.step(ChangeMembers(Change("remove", "s3"), "token"), node.view.now_ms)
     assert node.view.membership.is_joint
     assert "s3" not in node.view.membership.voters
     assert commands(tell(node, "s2")) == []
-    assert commands(tell(node, "s3")) == ["level 3"]
+    assert commands(tell(node, "s3")) == [RAISES]
 
 
-@pytest.mark.parametrize("level", [1, 0])
-def test_a_member_below_keeps_the_level_where_it_is(level: int) -> None:
+@pytest.mark.parametrize("level", [LOWEST, FLOOR, NOT_HEARD])
+def test_member_below_the_level_keeps_it_where_it_is(level: int) -> None:
     node = leader()
     tell(node, "s2")
     assert commands(tell(node, "s3", level)) == []
 
 
-def test_a_member_whose_connection_broke_has_announced_nothing() -> None:
+def test_broken_connection_withdraws_an_announcement() -> None:
     node = leader()
     tell(node, "s2")
-    tell(node, "s2", 0)
+    tell(node, "s2", NOT_HEARD)
     assert commands(tell(node, "s3")) == []
 
 
-def test_a_build_of_the_floor_raises_nothing() -> None:
-    node = established("s1", voters=THREE)
+def test_quorum_raises_without_a_member_never_heard() -> None:
+    """s3 was never up: it can hold no entry of a lower level."""
+    node = leader()
+    tell(node, "s2")
+    assert commands(wait_for_members(node)) == [RAISES]
+
+
+def test_less_than_a_quorum_raises_nothing() -> None:
+    node = leader()
+    assert commands(wait_for_members(node)) == []
+
+
+def test_quorum_of_both_halves_must_have_announced() -> None:
+    """s1 and s3 are a quorum of the three, and not of s1 and s2, who are to remain."""
+    node = leader()
+    node.step(ChangeMembers(Change("remove", "s3"), "token"), node.view.now_ms)
+    late_ms = node.view.now_ms + PATIENCE * OPTIONS.election_timeout_ms
+    assert commands(node.step(PeerLevel("s3", 2), late_ms)) == []
+    assert commands(node.step(PeerLevel("s2", 2), late_ms)) == [RAISES]
+
+
+@pytest.mark.parametrize("last", [2, LOWEST, FLOOR])
+def test_member_heard_before_and_gone_keeps_the_level(last: int) -> None:
+    """s3 may come back with an older build, whatever it announced last."""
+    node = leader()
+    tell(node, "s3", last)
+    tell(node, "s3", NOT_HEARD)
+    tell(node, "s2")
+    assert commands(wait_for_members(node)) == []
+    assert commands(tell(node, "s3")) == [RAISES]
+
+
+def test_new_leader_waits_again_for_members_never_heard() -> None:
+    """s3 may be about to dial it, as each member does after a start."""
+    node = node_of("s1", voters=THREE, options=NEWER)
+    tell(node, "s2")
+    late_ms = 2 * PATIENCE * OPTIONS.election_timeout_ms
+    node.step(Tick(), late_ms)
+    granted = [RequestVoteReply("s2", "s1", 1, True, pre_vote=is_pre) for is_pre in (True, False)]
+    assert commands([node.step(Receive(reply), late_ms) for reply in granted][-1]) == [IDENTIFIES]
+    sync(node)
+    assert commands(wait_for_members(node)) == [RAISES]
+
+
+def test_build_of_the_lowest_level_raises_nothing() -> None:
+    node = established("s1", voters=THREE, options=FIRST)
     tell(node, "s2")
     assert commands(tell(node, "s3")) == []
 
 
-def test_who_gives_way_raises_nothing() -> None:
+def test_floor_raises_nothing() -> None:
+    """The node was started with --floor: its log has no identity."""
+    node = established("s1", voters=THREE, options=replace(NEWER, level=FLOOR))
+    tell(node, "s2")
+    assert commands(tell(node, "s3")) == []
+    assert node.view.log.commands == ["noop"]
+
+
+def test_leader_that_transfers_raises_nothing() -> None:
     node = leader()
     tell(node, "s2")
     node.step(Transfer("s2"), node.view.now_ms)
     assert commands(tell(node, "s3")) == []
 
 
-def test_a_new_leader_raises_the_level_with_its_no_op() -> None:
+def test_new_leader_raises_the_level_with_its_first_entry() -> None:
+    """All members had announced level 2 before the election."""
     node = node_of("s1", voters=THREE, options=NEWER)
     assert commands(tell(node, "s2")) == commands(tell(node, "s3")) == []
     node.step(Tick(), TIMEOUT_MS)
     granted = [RequestVoteReply("s2", "s1", 1, True, pre_vote=is_pre) for is_pre in (True, False)]
     effects = [node.step(Receive(reply), TIMEOUT_MS) for reply in granted]
-    assert commands(effects[-1]) == ["noop", "level 3"]
+    assert commands(effects[-1]) == [IDENTIFIES, RAISES]
 
 
 @pytest.mark.parametrize(
-    ("announced", "level"),
-    [((4, 4), [RAISES]), ((4, 3), ["level 3"]), ((3, 3), ["level 3"]), ((4, 1), []), ((4, 2), [])],
+    ("announced", "level"), [((3, 3), 3), ((3, 2), 2), ((2, 2), 2), ((3, 1), 0), ((3, 0), 0)]
 )
-def test_the_level_rises_to_the_highest_that_all_members_know(
-    announced: tuple[int, int], level: list[str]
-) -> None:
-    """From the floor to level 4 it is one entry; a member of level 3 holds the others there."""
-    node = established("s1", voters=THREE, options=NEWEST)
+def test_level_rises_to_the_highest_that_all_know(announced: tuple[int, int], level: int) -> None:
+    """From level 1 to level 3 it is one entry."""
+    node = established("s1", voters=THREE, options=replace(NEWER, level=3))
     tell(node, "s2", announced[0])
-    assert commands(tell(node, "s3", announced[1])) == level
+    expected = [spell(level, IDENTITY)] if level else []
+    assert commands(tell(node, "s3", announced[1])) == expected
 
 
-def test_a_level_rises_further_when_the_last_member_is_upgraded() -> None:
-    node = raised(established("s1", voters=THREE, options=NEWEST))
-    assert node.view.levels.latest == 3
-    assert commands(tell(node, "s2", 4)) == []
-    effects = tell(node, "s3", 4)
-    assert (commands(effects), effects.level) == ([RAISES], 4)
-
-
-def test_a_server_of_level_3_is_sent_nothing_once_the_log_has_level_4() -> None:
-    node = raised(established("s1", voters=THREE, options=NEWEST))
-    for peer in ("s2", "s3"):
-        tell(node, peer, 4)
+def test_level_rises_when_the_last_member_is_upgraded() -> None:
+    node = raised(established("s1", voters=THREE, options=replace(NEWER, level=3)))
+    assert node.view.levels.latest == 2
+    assert commands(tell(node, "s2", 3)) == []
     effects = tell(node, "s3", 3)
-    assert effects.notes == [
-        "[!] s3 runs a build of level 3, and this cluster is at level 4: s1 sends it nothing. "
-        "Start s3 with a newer version"
-    ]
-    proposed = node.step(Propose(["set a 1"]), node.view.now_ms)
-    assert to(proposed, "s3") == [] != to(proposed, "s2")
+    assert (commands(effects), effects.level) == ([spell(3, IDENTITY)], 3)
 
 
 # --- whom it keeps out ---------------------------------------------------------------------------
 
 
-def test_a_leader_sends_nothing_of_a_level_to_a_server_that_has_not_announced_it() -> None:
+def test_leader_sends_nothing_without_an_announcement() -> None:
     node = raised(leader())
-    tell(node, "s3", 0)
+    tell(node, "s3", NOT_HEARD)
     heartbeat_ms = node.wake_at_ms
     for now_ms in range(heartbeat_ms, heartbeat_ms + 100, 50):
         assert to(node.step(Propose(["set a 1"]), now_ms), "s3") == []
@@ -200,66 +250,89 @@ def test_a_leader_sends_nothing_of_a_level_to_a_server_that_has_not_announced_it
     assert to(node.step(Receive(answer), node.view.now_ms), "s3") == []
 
 
-def test_it_speaks_at_once_to_a_server_that_tells() -> None:
+def test_leader_sends_at_once_after_an_announcement() -> None:
     node = raised(leader())
-    tell(node, "s3", 0)
+    tell(node, "s3", NOT_HEARD)
     assert [type(message) for message in to(tell(node, "s3"), "s3")] == [AppendEntries]
 
 
-def test_a_server_below_is_named_and_sent_nothing() -> None:
+def test_member_below_the_level_is_named_and_sent_nothing() -> None:
+    """s3 was downgraded after it had announced level 2."""
     node = raised(leader())
-    effects = tell(node, "s3", 1)
+    effects = tell(node, "s3", LOWEST)
     assert to(effects, "s3") == []
     assert effects.notes == [
-        "[!] s3 runs a build of level 1, and this cluster is at level 3: s1 sends it nothing. "
-        "Start s3 with a newer version"
+        "[!] s3 runs a build of level 1, and this cluster is at level 2: s1 sends it nothing. "
+        "Start s3 with a newer version (docs/operate/upgrades.md)"
+    ]
+    proposed = node.step(Propose(["set a 1"]), node.view.now_ms)
+    assert to(proposed, "s3") == [] != to(proposed, "s2")
+
+
+def test_member_that_announces_no_level_is_named() -> None:
+    """It is another implementation, or was started with --floor."""
+    node = established("s1", voters=THREE, options=FIRST)
+    effects = tell(node, "s3", FLOOR)
+    assert to(effects, "s3") == []
+    assert effects.notes == [
+        "[!] s3 announces no level, and this cluster is at level 1: s1 sends it nothing. Start s3 "
+        "with raftline and without --floor; if other implementations take part, begin a cluster "
+        "whose nodes all have --floor (docs/operate/upgrades.md)"
     ]
 
 
-def test_a_lost_connection_alone_keeps_what_was_announced() -> None:
+def test_server_that_is_no_member_is_not_named() -> None:
+    node = established("s1", voters=THREE, options=FIRST)
+    assert tell(node, "s4", FLOOR).notes == []
+
+
+def test_lost_connection_alone_keeps_what_was_announced() -> None:
     """The connection that a peer made broke; the one to it tells for itself."""
     node = raised(leader())
     node.step(PeerDisconnected("s3"), node.view.now_ms)
-    assert node._state.peer_levels == {"s2": 3, "s3": 3}
+    assert node._state.peer_levels == {"s2": 2, "s3": 2}
 
 
-def test_a_server_below_gets_no_piece_of_a_snapshot() -> None:
+def test_member_below_the_level_gets_no_piece_of_a_snapshot() -> None:
     node = raised(leader())
     applied(node)
     node.step(SnapshotTaken(Snapshot(2, node.view.term, 100, 5)), node.view.now_ms)
     compact(node, 2)
-    assert add(node, "s4", 3) == []
+    assert add(node, "s4", 2) == []
     assert to(node.step(Tick(), node.wake_at_ms), "s4") == []
     tell(node, "s4")
     term, number = node.view.term, node.view.round
     lacks_all = Receive(AppendRejected("s4", "s1", term, 0, number))
     begun = to(node.step(lacks_all, node.view.now_ms), "s4")
     assert [type(message) for message in begun] == [InstallSnapshot] * 2
-    tell(node, "s4", 0)
+    tell(node, "s4", NOT_HEARD)
     held = Receive(InstallSnapshotReply("s4", "s1", term, 2, term, 40, node.view.round))
     assert to(node.step(held, node.view.now_ms), "s4") == []
     assert to(node.step(Tick(), node.wake_at_ms + 1000), "s4") == []
 
 
-def add(node: RawNode, name: str, level: int = 0) -> list[str]:
+def add(node: RawNode, name: str, level: int = NOT_HEARD) -> list[str]:
     """Ask a leader to add a server; return the refusals."""
     change = Change("add", name, ADDRESSES[name], level=level)
     effects = node.step(ChangeMembers(change, "token"), node.view.now_ms)
     return [settled.text for settled in effects.settled]
 
 
-def test_a_server_below_the_level_is_not_added() -> None:
+@pytest.mark.parametrize(
+    ("level", "what"), [(LOWEST, "runs a build of level 1"), (FLOOR, "announces no level")]
+)
+def test_server_below_the_level_is_not_added(level: int, what: str) -> None:
     node = raised(leader())
-    assert add(node, "s4", 1) == [
-        "s4 runs a build of level 1, and this cluster is at level 3: start s4 with a newer "
-        "version. Nothing was changed"
-    ]
+    refusal = f"s4 {what}, and this cluster is at level 2: start s4 with a newer version."
+    assert add(node, "s4", level) == [f"{refusal} Nothing was changed"]
+    tell(node, "s4", level)  # as it announces itself on the leader's connection
+    assert add(node, "s4") == [f"{refusal} Nothing was changed"]
     assert "s4" not in node.view.membership.names
-    assert add(node, "s4", 3) == []
+    assert add(node, "s4", 2) == []
     assert "s4" in node.view.membership.names
 
 
-def test_a_server_that_has_announced_nothing_is_added_and_sent_nothing() -> None:
+def test_added_server_is_sent_nothing_until_it_announces() -> None:
     node = raised(leader())
     change = Change("add", "s4", ADDRESSES["s4"])
     effects = node.step(ChangeMembers(change, "token"), node.view.now_ms)
@@ -268,77 +341,87 @@ def test_a_server_that_has_announced_nothing_is_added_and_sent_nothing() -> None
     assert to(tell(node, "s4"), "s4") != []
 
 
-def test_in_a_cluster_at_the_floor_any_server_is_added_and_keeps_it_there() -> None:
+def test_added_server_of_a_lower_level_keeps_the_level() -> None:
     node = leader()
     tell(node, "s2")
-    assert add(node, "s4", 1) == []
+    assert add(node, "s4", LOWEST) == []
+    tell(node, "s4", LOWEST)
     assert commands(tell(node, "s3")) == []
+
+
+def test_cluster_at_the_floor_adds_any_server() -> None:
+    node = established("s1", voters=THREE, options=OPTIONS)
+    assert add(node, "s4", FLOOR) == []
 
 
 # --- where it is kept ----------------------------------------------------------------------------
 
 
-def entries(*levels: str) -> AppendEntries:
+def entries(*listed: str) -> AppendEntries:
     """Return an AppendEntries of term 1 that holds these commands from index 1 on."""
-    listed = [Entry(index, 1, command) for index, command in enumerate(levels, start=1)]
-    return AppendEntries("s1", "s2", 1, 0, 0, listed, 0, 1)
+    appended = [Entry(index, 1, command) for index, command in enumerate(listed, start=1)]
+    return AppendEntries("s1", "s2", 1, 0, 0, appended, 0, 1)
 
 
-def test_a_follower_notes_the_level_before_its_log_does() -> None:
+def test_follower_notes_the_level_before_its_log_holds_it() -> None:
     node = node_of("s2", voters=THREE, options=NEWER)
-    effects = node.step(Receive(entries("noop", "level 3")), 0)
-    assert effects.level == 3
-    assert node.view.levels.latest == 3
+    effects = node.step(Receive(entries(IDENTIFIES, RAISES)), 0)
+    assert effects.level == 2
+    assert node.view.levels.latest == 2
     assert node.view.levels.at(node.view.applying) == FLOOR
 
 
-def test_a_level_that_is_cut_off_is_forgotten() -> None:
+def test_level_that_is_cut_off_is_forgotten() -> None:
     node = node_of("s2", voters=THREE, options=NEWER)
-    node.step(Receive(entries("noop", "level 3")), 0)
+    node.step(Receive(entries(IDENTIFIES, RAISES)), 0)
     node.step(Receive(append(2, (1, 1), 2, sender="s3")), 0)
-    assert node.view.levels.latest == FLOOR
+    assert node.view.levels.latest == LOWEST
 
 
-def test_a_server_stops_at_a_level_above_its_own() -> None:
-    node = node_of("s2", voters=THREE, options=NEWER)
+@pytest.mark.parametrize("supported", [FLOOR, LOWEST])
+def test_server_stops_at_a_level_above_its_own(supported: int) -> None:
+    node = node_of("s2", voters=THREE, options=replace(NEWER, level=supported))
     with pytest.raises(LevelTooHigh) as stopped:
-        node.step(Receive(entries("noop", "level 4")), 0)
+        node.step(Receive(entries("noop", RAISES)), 0)
     assert isinstance(stopped.value, SafetyError)
     assert str(stopped.value) == (
-        "entry 2 raises this cluster to level 4, and this build of s2 knows levels up to 3: "
-        "start it with a newer version"
+        f"entry 2 raises this cluster to level 2, and s2 knows levels up to {supported}: start it "
+        "with a newer version, or without --floor"
     )
 
 
-def test_a_snapshot_that_arrives_brings_its_level() -> None:
+def test_snapshot_that_arrives_brings_its_level() -> None:
     node = node_of("s2", term=1, voters=THREE, options=NEWER)
     snapshot = Snapshot(7, 1, 3, 5)
     node.step(Receive(InstallSnapshot("s1", "s2", 1, snapshot, 0, 3, 1, "abc")), 0)
-    effects = node.step(SnapshotChecked(snapshot, THREE, 3), 0)
-    assert (effects.install, effects.level) == (snapshot, 3)
-    assert (node.view.levels.latest, node.view.levels.at(7)) == (3, 3)
+    effects = node.step(SnapshotChecked(snapshot, THREE, 2, IDENTITY), 0)
+    assert (effects.install, effects.level) == (snapshot, 2)
+    assert (node.view.levels.latest, node.view.levels.at(7)) == (2, 2)
 
 
 @pytest.mark.parametrize(
-    ("command", "level"),
+    ("words", "level"),
     [
-        ("level 3", 3), ("level 12", 12), ("level 0", 0), ("level", 0), ("level  3", 0),
-        ("level 2", 0), ("level 1", 0), ("level 3 4", 0), ("level x", 0),
-        ("level ٣", 0), ("level 1234567890", 0), ("set a 1", 0),
+        ("level 1", 1), ("level 2", 2), ("level 12", 12), ("level 0", 0), ("level", 0),
+        ("level  1", 0), ("level 01", 0), ("level 1 2", 0), ("level x", 0), ("level ٣", 0),
+        ("level 1234567890", 0),
     ],
 )  # fmt: skip
-def test_one_command_alone_is_a_level(command: str, level: int) -> None:
+def test_one_spelling_alone_is_a_level(words: str, level: int) -> None:
+    command = f"cluster {IDENTITY} {words}"
     assert read(command).level == level
-    assert not level or spell(level) == command
+    assert not level or spell(level, IDENTITY) == command
+    assert read(words).level == read(f"set a {command}").level == FLOOR
 
 
-def test_the_level_of_each_place_in_a_log() -> None:
-    levels = Levels(10, 3, ["set a 1", "level 4", "level 3", "level x", "level 5"])
-    assert [levels.at(index) for index in range(9, 17)] == [3, 3, 3, 4, 4, 4, 5, 5]
-    assert levels.latest == 5
-    levels.compact(13)
-    assert [levels.at(index) for index in (13, 14, 15)] == [4, 4, 5]
-    levels.cut_after(14)
+def test_each_place_in_a_log_has_its_level() -> None:
+    listed = ["set a 1", spell(3, IDENTITY), RAISES, "level 9", spell(4, IDENTITY)]
+    levels = Levels(10, 2, listed, IDENTITY)
+    assert [levels.at(index) for index in range(9, 17)] == [2, 2, 2, 3, 3, 3, 4, 4]
     assert levels.latest == 4
-    assert not levels.append(15, "level 4")
-    assert levels.append(15, "level 5")
+    levels.compact(13)
+    assert [levels.at(index) for index in (13, 14, 15)] == [3, 3, 4]
+    levels.cut_after(14)
+    assert levels.latest == 3
+    assert not levels.append(15, spell(3, IDENTITY))
+    assert levels.append(15, spell(4, IDENTITY))

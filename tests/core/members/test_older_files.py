@@ -9,7 +9,7 @@ import pytest
 
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import PeerLevel, Propose, Receive, SnapshotTaken, Synced, Tick
-from raftline.raft.levels import LOSSES
+from raftline.raft.levels import FLOOR, LOWEST, NOT_HEARD
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import (
     AppendAccepted,
@@ -34,12 +34,12 @@ from raftline_testing.doubles.cores import (
 
 ENTRIES = 6  # that s3 acknowledged
 KEPT = 3  # that the older copy of its files holds
-TOLD = replace(OPTIONS, level=LOSSES)
+TOLD = replace(OPTIONS, level=LOWEST, cluster_if_new="9f86d081884c7d65")
 
 
-def leader(entries: int = ENTRIES, *, level: int = LOSSES) -> RawNode:
-    """Return a leader whose followers acknowledged so many entries, on builds of this level."""
-    node = established("s1", options=TOLD)
+def leader(entries: int = ENTRIES, *, level: int = LOWEST) -> RawNode:
+    """Return a leader whose followers acknowledged so many entries, of a cluster of this level."""
+    node = established("s1", options=replace(TOLD, level=level))
     for name in ("s2", "s3"):
         node.step(PeerLevel(name, level), TIMEOUT_MS)
     node.step(Propose([f"set a {number}" for number in range(2, entries + 1)]), TIMEOUT_MS)
@@ -149,8 +149,9 @@ def test_a_follower_with_older_files_counts_for_no_commit() -> None:
     assert node.view.commit_index > before
 
 
-def test_a_build_that_does_not_know_the_words_catches_up_and_keeps_its_vote() -> None:
-    node, follower = leader(level=LOSSES - 1), older()
+def test_loss_is_not_told_at_the_floor() -> None:
+    """Another implementation may not know the words: it catches up, and keeps its vote."""
+    node, follower = leader(level=FLOOR), older()
     notes = talk(node, follower, 6)
     assert follower.view.log.last_index == node.view.log.last_index
     assert not follower.view.recovering
@@ -195,12 +196,17 @@ def test_a_late_complaint_is_no_proof(round_of: str) -> None:
     assert node.view.progress["s3"].match_index == acknowledged
 
 
-def test_a_loss_is_found_once_it_is_known_how_to_tell_the_follower() -> None:
+def test_loss_found_on_a_broken_connection_is_told_later() -> None:
+    """The refusal was under way when the leader's connection to s3 broke."""
     node, follower = leader(), older()
-    node.step(PeerLevel("s3", 0), node.view.now_ms)  # a new connection, on which nothing was said
-    assert not any("lost entries" in note for note in talk(node, follower, 3))
+    effects = node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
+    (said,) = answers(follower, to_s3(effects)[:1], node.view.now_ms)
+    node.step(PeerLevel("s3", NOT_HEARD), node.view.now_ms)
+    effects = node.step(Receive(said.messages()[0]), node.view.now_ms)
+    assert to_s3(effects) == []
+    assert talk(node, follower, 3) == []
     assert not follower.view.recovering
-    node.step(PeerLevel("s3", LOSSES), node.view.now_ms)
+    node.step(PeerLevel("s3", LOWEST), node.view.now_ms)
     notes = talk(node, follower, 6)
     assert sum("lost entries" in note for note in notes) == 2
     assert has_vote(follower)

@@ -9,13 +9,15 @@ import pytest
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.inputs import ChangeMembers, Propose, Receive, Tick
-from raftline.raft.log import Log, SafetyError
+from raftline.raft.log import Log, SafetyError, Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
     RequestVoteReply,
 )
 from raftline.raft.node import RawNode, node_from_disk
+from raftline.raft.progress import Mode, Sending
+from raftline.raft.reconfiguration import PATIENCE
 from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -83,6 +85,54 @@ def test_after_ten_slow_rounds_it_stays_a_learner() -> None:
     assert len(settled) == 1
     assert "s4 is a learner without a vote, since it lags behind after 10 rounds" in settled[0]
     assert node.view.membership.learners == ("s4",)
+
+
+def catching_up(node: RawNode, for_ms: int, *, held: int, moves: int = 0) -> list[str]:
+    """Let time pass by heartbeats. s2 holds all, and s4 so many entries; after each election
+    timeout it holds a few more. Return the outcomes of changes."""
+    settled: list[str] = []
+    begin_ms = node.view.now_ms
+    while node.view.is_leader and node.view.now_ms < begin_ms + for_ms and not settled:
+        steps = [node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms), sync(node)]
+        timeouts = (node.view.now_ms - begin_ms) // OPTIONS.election_timeout_ms
+        steps += [acknowledge(node, "s2"), acknowledge(node, "s4", held + moves * timeouts)]
+        settled += [text for effects in steps for _, _, text in effects.settled]
+    return settled
+
+
+def test_a_change_ends_if_its_candidate_takes_no_entries() -> None:
+    """A server whose disk hangs answers heartbeats for ever, and holds nothing new."""
+    node = led("s1", "s2", "s3", learners=("s4",))
+    node.step(Propose(["set a 4"]), node.view.now_ms)
+    change(node, "promote", "s4")
+    patience_ms = 2 * PATIENCE * OPTIONS.election_timeout_ms
+    assert catching_up(node, patience_ms, held=1) == []
+    (text,) = catching_up(node, 2 * OPTIONS.election_timeout_ms, held=1)
+    assert text == (
+        "s4 is a learner without a vote, since it takes no entries. "
+        "Once it has caught up: promote s4; to give it up: remove s4"
+    )
+    assert outcomes(change(node, "demote", "s3")) != ["refused"]
+
+
+def test_a_candidate_that_catches_up_slowly_keeps_its_change() -> None:
+    node = led("s1", "s2", "s3", learners=("s4",))
+    node.step(Propose([f"set a {number}" for number in range(100)]), node.view.now_ms)
+    change(node, "promote", "s4")
+    assert catching_up(node, 60 * OPTIONS.election_timeout_ms, held=1, moves=1) == []
+
+
+@pytest.mark.parametrize(("size", "waits"), [(1000, False), (1 << 30, True)])
+def test_a_long_snapshot_may_be_checked_for_long(size: int, waits: bool) -> None:
+    """Once all of it has arrived, nothing shows how far the candidate's check is."""
+    node = led("s1", "s2", "s3", learners=("s4",))
+    node.step(Propose(["set a 4"]), node.view.now_ms)
+    progress = node._state.progress["s4"]
+    change(node, "promote", "s4")
+    progress.mode = Mode.SNAPSHOT
+    progress.sending = Sending(Snapshot(2, 1, size, 0), size, size)
+    settled = catching_up(node, 60 * OPTIONS.election_timeout_ms, held=1)
+    assert bool(settled) != waits
 
 
 def test_a_removed_member_is_notified_and_then_forgotten() -> None:
@@ -155,3 +205,24 @@ def test_no_change_before_an_entry_of_the_leader_s_own_term_is_committed() -> No
     ]
     assert [(token, outcome) for token, outcome, _ in effects.settled] == [("second", "refused")]
     assert "remove s3 is under way" in effects.settled[0].text
+
+
+@pytest.mark.parametrize("without_vote", [0, 7])
+def test_answers_from_before_a_removal_count_for_nothing(without_vote: int) -> None:
+    """A member that is added again may have lost its files meanwhile, or may have them all."""
+    node = led("s1", "s2", "s3", "s4")
+    state = node.view
+    late = AppendAccepted(
+        "s4", "s1", state.term, state.log.last_index, state.round, without_vote=without_vote
+    )
+    change(node, "remove", "s4")
+    while node.view.commit_index < node.view.log.last_index or "s4" in node.view.membership.names:
+        beat(node)
+        sync(node)
+        for peer in ("s2", "s3", "s4"):
+            acknowledge(node, peer)
+    change(node, "add", "s4", "s4:1")
+    effects = node.step(Receive(late), node.view.now_ms)
+    assert node.view.progress["s4"].match_index == 0
+    assert node.view.progress["s4"].is_counted
+    assert not effects.notes

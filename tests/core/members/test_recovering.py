@@ -103,7 +103,8 @@ def test_a_node_votes_again_by_the_members_of_the_log_and_not_of_its_file(
 ) -> None:
     """Else it would lead, and commit, with others than a majority of those who are members: s1, s2
     and s3 elect another, which lacks that. No entry named the members before."""
-    voters, options = ("s1", "s2", "s3", "s4", "s5"), replace(OPTIONS, level=LOWEST)
+    voters = ("s1", "s2", "s3", "s4", "s5")
+    options = replace(OPTIONS, level=LOWEST, cluster_if_new="9f86d081884c7d65")
     leader = established("s1", 1, 1, 1, voters=voters, options=options)
     for peer in voters[1:]:
         leader.step(PeerLevel(peer, LOWEST), leader.view.now_ms)

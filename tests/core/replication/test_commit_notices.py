@@ -12,7 +12,7 @@ NOTICE_MS = OPTIONS.heartbeat_ms // 20
 
 
 def at_rest() -> RawNode:
-    """Return a leader at level 3 whose followers know all that is committed."""
+    """Return a leader at level 2 whose followers know all that is committed."""
     node = raised(leader())
     node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
     node.step(Tick(), node.view.now_ms + NOTICE_MS)

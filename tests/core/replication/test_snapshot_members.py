@@ -15,6 +15,7 @@ from raftline.raft.messages import InstallSnapshot
 from raftline.raft.node import RawNode
 from raftline.storage.log_lines import base_line, read_base, spell_members
 from raftline.storage.snapshot_lines import LoadedSnapshot
+from raftline.storage.sums import spell_sum
 from raftline_testing.doubles.cores import TIMEOUT_MS, node_of
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries
@@ -82,9 +83,10 @@ def compacted(members: Membership) -> MemoryFolder:
 def test_a_restart_finds_learners_and_joint_halves_in_the_base_line(members: Membership) -> None:
     folder = compacted(members)
     spelled = spell_members(members)
-    assert folder.content("s1.log").startswith(f"3 1 base {spelled}\n".encode())
-    assert folder.content("s1.state_machine").startswith(f"3 1 snapshot {spelled}\n".encode())
     manager, recovered = boot(folder.kill())
+    where = f"{spell_sum(recovered.chain)}{spelled}"
+    assert folder.content("s1.log").startswith(f"3 1 base {where}\n".encode())
+    assert folder.content("s1.state_machine").startswith(f"3 1 snapshot {where}\n".encode())
     assert recovered.members == members
     assert manager.members == members
     configurations = Configurations(3, recovered.members, recovered.log.commands)

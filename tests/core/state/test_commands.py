@@ -158,7 +158,7 @@ def test_each_command_of_the_table_that_is_applied_has_its_function() -> None:
         "forget",
         "machine",
     }  # state/commands/replicated_state.py
-    of_the_node = {"noop", "members", "level", EXPIRED}
+    of_the_node = {"noop", "members", "cluster", EXPIRED}
     assert APPLIED.keys() - of_the_node == applied - of_sessions_and_machines
 
 

@@ -26,7 +26,7 @@ class SameAsALook(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = Store(level=4)
+        self.store = Store(level=1)
         self.store.number = 1
 
     @rule(key=KEYS | SPELLED)

@@ -9,8 +9,6 @@ from raftline.state.commands.key_commands import execute
 from raftline.state.commands.lease_commands import ms_of
 from raftline.state.lease_table import read_expiry, read_granted, spell_expiry, spell_granted
 from raftline.state.store import Store
-from raftline.wire.commands.lease_operands import FRACTIONS
-from raftline.wire.commands.operands import not_understood
 from raftline_testing.files.node_files import entries
 from tests.core.state.test_store import at_entry_10, copied
 
@@ -18,10 +16,10 @@ TERM = 4
 
 
 class Machine:
-    """A store of level 3 whose entries are numbered from 57 on, all of one term."""
+    """A store of level 1 whose entries are numbered from 57 on, all of one term."""
 
     def __init__(self) -> None:
-        self.store = Store(level=3)
+        self.store = Store(level=1)
         self.number = 56
 
     def apply(self, command: str, term: int = TERM) -> str:
@@ -217,9 +215,9 @@ def test_an_expiry_is_read_as_it_is_spelled() -> None:
 @pytest.mark.parametrize(
     "command",
     ["lease 10", "release lease-5", "under lease-5 set a 1", "setex a 10 1", "expire a 10",
-     "persist a", "expired 4 lease-5", "txn set a 2", "stat a", "clear a"],
+     "persist a", "expired 4 lease-5", "txn set a 2", "clear a"],
 )  # fmt: skip
-def test_below_level_2_these_are_no_commands(command: str) -> None:
+def test_these_are_no_commands_at_the_floor(command: str) -> None:
     store = Store({"a": "1"})
     assert execute(store, command).startswith("Sorry, I don't understand: ")
     assert store == {"a": "1"}
@@ -242,16 +240,7 @@ def test_an_entry_that_a_person_wrote_is_a_mistake_and_changes_nothing(
     assert machine.store.leases.granted == {"lease-57": 10_000}
 
 
-@pytest.mark.parametrize("command", ["lease 1.5", "setex a 1.5 b", "expire a 1.5"])
-def test_below_its_level_a_time_with_milliseconds_changes_nothing(command: str) -> None:
-    store = Store({"a": "1"}, level=4)
-    assert execute(store, command) == not_understood(command)
-    assert not store.leases.granted
-    assert not store.leased
-
-
 def test_a_time_with_milliseconds_is_kept_and_shown(machine: Machine) -> None:
-    machine.store.level = FRACTIONS
     replies = machine.talk("lease 1.5", "setex a 0.25 1", "set b 2", "expire b 10.001")
     assert replies[0] == "LEASE response: lease-57 for 1.5 s"
     assert replies[3] == "EXPIRE response: b for 10.001 s"
@@ -297,7 +286,7 @@ def test_the_timer_is_notified_of_each_time_that_begins(machine: Machine) -> Non
 
 
 def with_entries(*commands: str) -> LogManager:
-    """Return a node of level 3 that has applied these from entry 11 on."""
+    """Return a node of level 1 that has applied these from entry 11 on."""
     manager = at_entry_10()
     manager.apply(entries(11, 1, *commands))
     return manager

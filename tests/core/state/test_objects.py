@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -395,3 +397,39 @@ def test_the_last_long_reply_of_a_session_is_repeated_exactly() -> None:
     assert take(2) == second == f'OBJECT response: "{longer}"'
     assert take(1) == DONE_ONCE
     assert machine.value == []
+
+
+@pytest.mark.pure
+def test_numbers_within_the_limits_cost_no_call_each() -> None:
+    """Calls for each of 330,000 numbers keep the interpreter from threads that answer members."""
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        values = read_json("[" + "1, -2.5, 999999999999999999, " * 1000 + "0]")
+    finally:
+        sys.setprofile(None)
+    assert len(values) == 3001
+    assert calls < 100
+
+
+@given(
+    st.lists(
+        st.integers()
+        | st.integers(2**63 - 3, 2**63 + 3)
+        | st.integers(10**17, 10**20)
+        | st.floats()
+        | st.sampled_from(["1E5", "1e999", "0.5E-3", "-0", "1" * 400 + ".5", '"9e9"', "NaN"])
+    )
+)
+def test_each_number_is_within_the_limits_or_refused(numbers: list[object]) -> None:
+    text = "[" + ", ".join(map(str, numbers)) + "]"
+    try:
+        values = read_json(text)
+    except NotJsonError:
+        return
+    assert checked(values) == values == json.loads(text)

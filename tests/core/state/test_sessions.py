@@ -167,7 +167,7 @@ def test_no_prefix_makes_apply_raise(client: str, command: str) -> None:
 
 def test_a_session_that_was_forgotten_is_gone_and_its_requests_are_refused() -> None:
     machine = Machine()
-    machine.do("level 3")
+    machine.do("cluster 9f86d081884c7d65 level 1")
     name = machine.do("client4@session").removeprefix("SESSION response: ")
     machine.do(f"{name}#1@incr n")
     for _ in range(2):  # a second time it makes no difference
@@ -181,7 +181,7 @@ def test_a_session_that_was_forgotten_is_gone_and_its_requests_are_refused() -> 
 def test_a_name_that_a_client_made_up_is_not_forgotten() -> None:
     """A late copy of its request would begin it anew, and be done a second time."""
     machine = Machine()
-    machine.do("level 3")
+    machine.do("cluster 9f86d081884c7d65 level 1")
     machine.do("client4#1@incr n")
     assert machine.do("client4@forget").startswith("Sorry, client4 is not a session that")
     assert machine.do("client4#1@incr n") == "INCR response: 1"
@@ -198,7 +198,7 @@ def test_at_the_floor_a_session_is_not_forgotten() -> None:
 
 def test_sessions_that_are_given_back_push_nobody_out() -> None:
     machine = Machine()
-    machine.do("level 3")
+    machine.do("cluster 9f86d081884c7d65 level 1")
     machine.do("quiet#1@incr n")
     for _ in range(SESSIONS_MAX + 10):
         name = machine.do("raftline@session").removeprefix("SESSION response: ")

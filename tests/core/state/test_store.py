@@ -47,7 +47,7 @@ COMMANDS = st.one_of(
 def at_entry_10(*before: str) -> LogManager:
     """Return a node whose entry 10 raised its level, after these commands."""
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
-    manager.apply(entries(10 - len(before), 1, *before, "level 3"))
+    manager.apply(entries(10 - len(before), 1, *before, "cluster 9f86d081884c7d65 level 1"))
     manager.store.notes_events = True
     return manager
 
@@ -170,7 +170,7 @@ def test_of_one_entry_all_events_are_given_or_none(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("command", ["clear k", "expired 1 lease-1", "release lease-1"])
 def test_the_removal_of_many_keys_pauses_between_its_parts(command: str) -> None:
     """Machine code lets no other thread run but in a pause: heartbeats would be late."""
-    store, left = Store(level=3), list[int]()
+    store, left = Store(level=1), list[int]()
     store.leases.granted["lease-1"] = 5
     for number in range(2 * BREATHE_KEYS + 1):
         store.put_under("lease-1", f"k{number}", "v")
@@ -182,7 +182,7 @@ def test_the_removal_of_many_keys_pauses_between_its_parts(command: str) -> None
 
 def test_a_transaction_on_many_keys_pauses_between_its_parts() -> None:
     count, pauses = 2 * RUN_KEYS + 1, 0
-    store = Store({f"k{number}": "v" for number in range(count)}, level=3)
+    store = Store({f"k{number}": "v" for number in range(count)}, level=1)
 
     def breathe() -> None:
         nonlocal pauses
@@ -235,8 +235,9 @@ def test_a_snapshot_carries_the_facts() -> None:
     manager.store.put_under("lease-7", "b", "two  words ")
     manager.apply(entries(13, 1, "set empty "))
     state = manager.freeze()
+    places = "s1=localhost:10000 s2=localhost:10001 s3=localhost:10002"
     assert b"".join(spell_snapshot(state)).decode().split("\n")[:-2] == [
-        "13 1 snapshot level 3 s1=localhost:10000 s2=localhost:10001 s3=localhost:10002",
+        f"13 1 snapshot cluster 9f86d081884c7d65 level 1 sum {state.chain:08x} {places}",
         "sessions 1",
         '{"forgotten": false}',
         "leases 0",
@@ -297,7 +298,7 @@ class OneMeaning(RuleBasedStateMachine):
     @initialize(commands=st.lists(COMMANDS, max_size=5))
     def begin(self, commands: list[str]) -> None:
         self.plain: dict[str, str] = {}
-        self.store = Store(level=3)
+        self.store = Store(level=1)
         self.store.number = 5
         for command in commands:
             execute(self.store, command)
@@ -343,7 +344,7 @@ class OneMeaning(RuleBasedStateMachine):
     def write_a_snapshot(self) -> None:
         store = self.store
         members, held = all_vote(MEMBERS), dict(store.held)
-        state = MachineState(9, 1, members, [], held, level=3)
+        state = MachineState(9, 1, members, [], held, level=1, cluster="9f86d081884c7d65")
         loaded = copied(state)
         assert loaded.leased == store.leased
         fresh = Store()
@@ -378,7 +379,7 @@ TestOneMeaning = OneMeaning.TestCase
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"])), st.integers(1, 2**63 - 1))
 def test_any_value_comes_back_as_it_was(value: str, number: int) -> None:
-    store = Store(level=3)
+    store = Store(level=1)
     store.number = number
     store["k"] = value
     assert (store["k"], store.facts("k")) == (value, KeyFacts(number))

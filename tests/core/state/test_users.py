@@ -35,7 +35,7 @@ class Machine:
         self.store = self.manager.store
         self._index = 0
         self.do(
-            "level 5 cluster 9f86d081884c7d65",
+            "cluster 9f86d081884c7d65 level 1",
             f"user-add root {VERIFIER} admin",
             "role-add app",
             "role-grant app readwrite app/",
@@ -130,7 +130,7 @@ def test_the_first_user_is_an_admin_with_a_password_and_the_last_admin_stays() -
     machine = Machine.__new__(Machine)
     machine.manager = LogManager("s1", MemoryFolder(), MEMBERS)
     machine.store, machine._index = machine.manager.store, 0
-    machine.do("level 5 cluster 9f86d081884c7d65")
+    machine.do("cluster 9f86d081884c7d65 level 1")
     for first in (f"user-add bob {VERIFIER} reader", "user-add root - admin"):
         assert machine.do(first)[0].startswith("Sorry, the first user needs the role admin and")
     machine.do(f"user-add root {VERIFIER} admin")
@@ -140,9 +140,9 @@ def test_the_first_user_is_an_admin_with_a_password_and_the_last_admin_stays() -
     assert machine.do("user-remove root") == ["USER-REMOVE response: root removed"]
 
 
-def test_below_level_5_there_are_no_users() -> None:
+def test_there_are_no_users_at_the_floor() -> None:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
-    [_, reply] = manager.apply([Entry(1, 1, "level 4"), Entry(2, 1, "role-add app")])
+    [_, reply] = manager.apply([Entry(1, 1, "noop"), Entry(2, 1, "role-add app")])
     assert reply.startswith("Sorry, I don't understand: role-add app.")
 
 

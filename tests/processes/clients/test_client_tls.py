@@ -213,7 +213,7 @@ def test_every_command_that_asks_nodes_takes_a_login_and_tls(
     assert (refused.returncode, refused.stdout) == (5, "")
     assert "Sorry, bob may not transfer" in refused.stderr
     nobody = json.loads(run("status", "--json", *PATIENT, *ann(made)[:2], *folder).stdout)
-    assert "a client without a login may not status" in nobody[0]["problem"]
+    assert "a client without a login may not read the status" in nobody[0]["problem"]
 
 
 def test_status_says_who_did_not_let_it_in(closed: Cluster, made: Path, tmp_path: Path) -> None:
@@ -223,20 +223,21 @@ def test_status_says_who_did_not_let_it_in(closed: Cluster, made: Path, tmp_path
     (tmp_path / "wrong").write_text("not this one\n")
     (tmp_path / "wrong").chmod(0o600)
     ca = ["--tls-ca", str(made / "ca.pem")]
-    for access, word, why in (
-        (ca, "no login", "a client without a login may not status"),
-        ([*ca, "--user", "ann"], "no login", "ann has no password here"),
+    for access, word, status, why in (
+        (ca, "no login", 5, "a client without a login may not read the status"),
+        ([*ca, "--user", "ann"], "no login", 5, "ann has no password here"),
         (
             [*ca, "--user", "ann", "--password-file", str(tmp_path / "wrong")],
             "login failed",
+            6,
             "the login failed",
         ),
-        (["--tls-ca", str(other / "ca.pem")], "bad certificate", "CERTIFICATE_VERIFY_FAILED"),
-        ([], "TLS alone", "this port speaks TLS alone"),
+        (["--tls-ca", str(other / "ca.pem")], "bad certificate", 8, "CERTIFICATE_VERIFY_FAILED"),
+        ([], "TLS alone", 8, "this port speaks TLS alone"),
     ):
         for verb in ("status", "transfer"):
             done = run(verb, *PATIENT, *access, "--dir", str(closed.folder))
-            assert done.returncode == 5, done
+            assert done.returncode == status, done
             assert f"[!] can't tell whether a leader serves: {word} at s1; 1 of 1" in (
                 done.stdout + done.stderr
             )

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import raftline
+from raftline.api import KVSnapshot, Version
 from raftline.clients.requests.one_node import NodeStep
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
@@ -583,3 +584,24 @@ def test_a_watch_is_brought_up_to_now_and_a_listing_has_its_index(kv: raftline.K
         sums = [batch.incr("y/n") for _ in range(300)]
     assert [each.result() for each in sums] == [*range(1, 301)]
     assert kv.get_many(["y/a", "y/none"]) == {"y/a": "1"}
+
+
+def test_snapshot_has_the_versions_that_read_gives(kv: raftline.KV[str]) -> None:
+    for number in range(3):
+        kv[f"snap/{number}"] = str(number)
+    snapshot = kv.snapshot("snap/")
+    assert {key: snapshot.read(key) for key in snapshot.pairs} == dict(kv.read_items("snap/"))
+    assert snapshot.read("snap/none") == kv.read("snap/none") == (None, 0)
+    kv["snap/1"] = "changed"
+    assert kv.cas("snap/0", snapshot.read("snap/0"), "2")
+    assert not kv.cas("snap/1", snapshot.read("snap/1"), "2")
+
+
+def test_snapshot_tells_a_key_that_changed_meanwhile() -> None:
+    """Its index was read after it had changed again, so the index of the snapshot stands for it."""
+    snapshot = KVSnapshot(7, {"a": "1", "b": "2"})._with_indices(
+        [("a", Version("1", 5)), ("b", Version("3", 9)), ("c", Version("4", 8))]
+    )
+    assert snapshot.read("a") == ("1", 5)
+    assert snapshot.read("b") == ("2", 7)
+    assert snapshot.read("c") == (None, 0)

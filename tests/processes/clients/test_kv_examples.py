@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.processes.typed import at
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "docs" / "examples"
+WEB_SERVICES = {"web_service": ["aiohttp"], "web_service_fastapi": ["fastapi", "uvicorn"]}
 BOTH = pytest.mark.parametrize("form", ["", "_aio"])  # for threads, and for asyncio
 
 
@@ -81,11 +83,11 @@ def test_the_cron_lock_is_free_at_once_if_its_command_cannot_be_run(
 
 
 @pytest.mark.parametrize(
-    "form", ["cron_lock", "cron_lock_aio", "leader", "leader_aio", "web_service"]
+    "form", ["cron_lock", "cron_lock_aio", "leader", "leader_aio", *WEB_SERVICES]
 )
 def test_an_example_without_its_argument_prints_what_it_takes(form: str) -> None:
-    if form == "web_service":
-        pytest.importorskip("aiohttp")
+    for package in WEB_SERVICES.get(form, ()):
+        pytest.importorskip(package)
     command = [sys.executable, str(EXAMPLES / f"{form}.py")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
@@ -155,10 +157,14 @@ def test_tasks_that_share_a_lock_have_it_one_after_the_other(nodes: Cluster) -> 
         program.close()
 
 
-def test_the_web_service_answers_from_the_cluster(kv: raftline.KV[str], nodes: Cluster) -> None:
-    pytest.importorskip("aiohttp")
+@pytest.mark.parametrize("form", WEB_SERVICES)
+def test_the_web_service_answers_from_the_cluster(
+    kv: raftline.KV[str], nodes: Cluster, form: str
+) -> None:
+    for package in WEB_SERVICES[form]:
+        pytest.importorskip(package)
     port = next(free_ports)
-    service = example("web_service", nodes, str(port)).launch()
+    service = example(form, nodes, str(port)).launch()
 
     def asked(path: str, data: bytes | None = None) -> str:
         request = urllib.request.Request(
@@ -225,7 +231,8 @@ def test_the_examples_are_well_typed(tmp_path: Path) -> None:
     typing = tmp_path / "typing"
     typing.mkdir()
     (typing / "raftline").symlink_to(ROOT / "src")
-    examples = sorted(map(str, EXAMPLES.glob("*.py")))
+    unknown = [form for form, needed in WEB_SERVICES.items() if not all(map(find_spec, needed))]
+    examples = [str(path) for path in EXAMPLES.glob("*.py") if path.stem not in unknown]
     settings = ["--strict", "--explicit-package-bases", "--cache-dir", str(ROOT / ".mypy_cache")]
     done = subprocess.run(
         [sys.executable, "-m", "mypy", *settings, *examples],

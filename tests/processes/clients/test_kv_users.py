@@ -52,7 +52,7 @@ def test_the_first_admin_shuts_an_open_cluster_and_passwords_log_users_in(three:
             kv.users.remove("root")
     with raftline.connect(nodes, timeout=DEADLINE_S, user="bob", password="battery") as kv:
         assert kv.get("a") is None
-        with pytest.raises(raftline.NotAllowed, match="bob may not users"):
+        with pytest.raises(raftline.NotAllowed, match="bob may not list the users"):
             kv.users.list()
     with (
         raftline.connect(nodes, timeout=DEADLINE_S) as kv,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import shutil
 import socket
@@ -52,6 +51,18 @@ class Raw:
         """Return the first line of a reply."""
         self.send(framed(*words))
         return self.line()
+
+    def whole(self, *words: bytes) -> bytes:
+        """Return all bytes of a reply."""
+        self.send(framed(*words))
+        return self._whole()
+
+    def _whole(self) -> bytes:
+        head = self.line()
+        count = int(head[1:]) if head[:1] in b"$*>" else 0
+        if head.startswith(b"$"):
+            return head + (self._file.read(count + 2) if count >= 0 else b"")
+        return head + b"".join([self._whole() for _ in range(count)])
 
     def rest(self) -> bytes:
         """Return all bytes until the node closes the connection."""
@@ -172,6 +183,48 @@ def test_redis_py_carries_out_a_transaction(redis: Any, store: Any) -> None:
     assert store.get("a") == "changed"
 
 
+@pytest.mark.parametrize("ends", ["deleted", "expired"])
+def test_a_cache_filled_under_watch_is_never_stale(redis: Any, store: Any, ends: str) -> None:
+    """Another client filled the absent key meanwhile, and it was dropped when the data changed."""
+    with store.pipeline() as pipe:
+        pipe.watch("page")
+        assert store.set("page", "old", px=50 if ends == "expired" else None)
+        if ends == "deleted":
+            assert store.delete("page") == 1
+        eventually(lambda: store.get("page") is None, "the end of the key")
+        pipe.multi()
+        pipe.set("page", "old")
+        with pytest.raises(redis.WatchError):
+            pipe.execute()
+        assert store.get("page") is None
+        pipe.watch("page")
+        pipe.multi()
+        pipe.set("page", "new")
+        assert pipe.execute() == [True]
+
+
+@pytest.mark.parametrize("count", [200, 1000])
+def test_redis_py_takes_many_keys_at_a_time(store: Any, count: int) -> None:
+    """Its pipelines are transactions unless a program says otherwise."""
+    keys = [f"k{number}" for number in range(count)]
+    with store.pipeline() as pipe:
+        for key in keys:
+            pipe.set(key, key)
+        assert pipe.execute() == [True] * count
+        for key in keys:
+            pipe.get(key)
+        assert pipe.execute() == keys
+        pipe.mset(dict.fromkeys(keys, "v"))
+        for key in keys:
+            pipe.expire(key, 60)
+        assert pipe.execute() == [True] * (count + 1)
+    assert store.mget(keys) == ["v"] * count
+    assert store.exists(*keys, "absent") == count
+    assert store.delete(*keys) == count
+    assert store.mset(dict.fromkeys(keys, "w"))
+    assert store.unlink(*store.keys()) == count
+
+
 def test_redis_py_counts_in_transactions_that_meet(store: Any) -> None:
     def add(pipe: Any) -> None:
         number = int(pipe.get("n") or 0)
@@ -219,36 +272,6 @@ def test_in_cluster_mode_a_client_follows_the_leader(redis: Any, cluster: Cluste
         cluster.leader()
         assert client.set("b", "2")
         assert client.get("a") == "1"
-
-
-def test_in_sentinel_mode_a_client_finds_the_leader(redis: Any, cluster: Cluster) -> None:
-    sentinel = redis.Sentinel([("localhost", node.port) for node in cluster.nodes])
-    assert sentinel.discover_master("raftline") == ("localhost", cluster["s1"].port)
-    assert sentinel.master_for("raftline").set("a", "1")
-    followers = {("localhost", cluster[name].port) for name in ("s2", "s3")}
-    assert set(sentinel.discover_slaves("raftline")) == followers
-    cluster["s1"].kill()
-    leader = cluster.leader()
-    eventually(
-        lambda: sentinel.discover_master("raftline") == ("localhost", leader.port), "the leader"
-    )
-    assert sentinel.master_for("raftline").get("a") == b"1"
-
-
-def test_in_sentinel_mode_a_client_leaves_a_leader_that_follows(
-    redis: Any, cluster: Cluster
-) -> None:
-    sentinel = redis.Sentinel([("localhost", node.port) for node in cluster.nodes])
-    store = sentinel.master_for("raftline")
-    assert store.set("a", "1")
-    assert "s2" in cluster["s1"].ask("transfer s2")
-
-    def value() -> Any:
-        with contextlib.suppress(redis.ResponseError, redis.ConnectionError):
-            return store.get("a")
-        return None
-
-    eventually(lambda: value() == b"1", "a connection to the new leader")
 
 
 def test_notifications_arrive_in_order_at_a_follower(redis: Any, nodes: Cluster) -> None:
@@ -340,7 +363,8 @@ def test_the_keys_of_a_user_count_for_it(tmp_path: Path) -> None:
         assert bob.ask(b"SET", b"app/a", b"1") == b"+OK\r\n"
         one = facts()["accounts"]["bob"]["bytes"]
         assert bob.ask(b"SETRANGE", b"app/b", b"0", b"1") == b":1\r\n"
-        assert facts()["accounts"]["bob"] == {"bytes": 2 * one, "leases": 0}
+        both = facts()["accounts"]["bob"]["bytes"]
+        assert 2 * one <= both <= 2 * one + 1  # a byte for each digit of an entry's number
 
 
 def test_a_user_of_redis_py_has_the_rights_of_the_node(redis: Any, tmp_path: Path) -> None:

@@ -109,6 +109,36 @@ def test_a_value_goes_in_and_comes_out_as_its_bytes(start: Start, tmp_path: Path
     assert (gone.stdout, gone.stderr) == ("", "GET response, no such key: gone\n")
 
 
+@pytest.mark.parametrize("words", [["a", "--from", "file"], ["a", "--from", "-"], ["a", "-"]])
+def test_a_value_from_a_file_is_not_printed(start: Start, tmp_path: Path, words: list[str]) -> None:
+    """It may be long, and its bytes mean nothing on a terminal."""
+    at = f"localhost:{start(store()).port}"
+    (tmp_path / "file").write_bytes(ANY_BYTES * 100)
+    done = raftline(tmp_path, "set", *words, at=at, typed=ANY_BYTES * 100)
+    assert (done.stdout, done.stderr, done.returncode) == (
+        "SET response: a set to a value of 2,000 bytes\n", "", 0
+    )  # fmt: skip
+    assert get_bytes(tmp_path, "--raw", "a", at=at) == ANY_BYTES * 100
+    shown = raftline(tmp_path, "set", *words, "--json", at=at, typed=b"short")
+    assert '"key": "a"' in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["ana"], (0, "EXISTS response: ana exists\n", "")),
+        (["-q", "ana"], (0, "", "")),
+        (["a b"], (1, "EXISTS response, no such key: a\\sb\n", "")),
+        (["-q", "bob"], (1, "", "EXISTS response, no such key: bob\n")),
+    ],
+)
+def test_exists_has_the_answer_in_its_exit_status(
+    start: Start, tmp_path: Path, words: list[str], expected: tuple[int, str, str]
+) -> None:
+    done = raftline(tmp_path, "exists", *words, at=f"localhost:{start(store()).port}")
+    assert (done.returncode, done.stdout, done.stderr) == expected
+
+
 def get_bytes(folder: Path, *words: str, at: str) -> bytes:
     return subprocess.run(
         [sys.executable, "-m", "raftline", "get", *words],
@@ -364,7 +394,6 @@ def test_without_a_quorum_a_command_says_what_is_missing(
 
 def test_commands_of_the_shell_leave_no_session_behind(shared: Cluster, tmp_path: Path) -> None:
     where = f"localhost:{shared.nodes[0].port}"
-    eventually(lambda: shared.nodes[0].status()["level"] >= 3, "the level")
     for number in range(3):
         assert raftline(tmp_path, "set", "a", number, at=where).returncode == 0
     eventually(lambda: shared.nodes[0].status()["sessions"] == 0, "all were given back")

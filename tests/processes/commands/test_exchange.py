@@ -13,6 +13,7 @@ from raftline import cli
 from raftline.clients.kv.shared import ThreadTransport
 from raftline.clients.requests.node_connection import ClientError, Refused
 from raftline.tools.requests.exchange import BadLine, Row, read_row, spell_row
+from raftline.wire.limits import TRANSACTION_ITEMS
 from raftline_testing.nodes.cluster import Cluster
 from tests.processes.typed import at
 
@@ -113,7 +114,8 @@ def test_an_import_that_the_cluster_refuses_names_the_line_to_continue_at(
     kv: raftline.KV[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second of three steps is refused; the third is in flight by then."""
-    lines = [spell_row(Row(f"l/{number:03}", "1", None)) for number in range(300)]
+    count, line = 2 * TRANSACTION_ITEMS + 1, TRANSACTION_ITEMS + 1
+    lines = [spell_row(Row(f"l/{number:04}", "1", None)) for number in range(count)]
     send = ThreadTransport.request_together
 
     def refused(self: ThreadTransport, commands: Sequence[str]) -> list[str | ClientError]:
@@ -125,11 +127,11 @@ def test_an_import_that_the_cluster_refuses_names_the_line_to_continue_at(
     status, why = run("import", name)
     assert status == 5
     assert "no room: the store is full" in why
-    again = f"To continue: raftline import {name} --from 129\n"
-    assert why.endswith(f" The lines before line 129 were imported. {again}")
+    again = f"To continue: raftline import {name} --from {line}\n"
+    assert why.endswith(f" The lines before line {line} were imported. {again}")
     monkeypatch.undo()
-    assert run("import", name, "--from", "129")[0] == 0
-    assert len(list(kv.keys("l/"))) == 300
+    assert run("import", name, "--from", str(line))[0] == 0
+    assert len(list(kv.keys("l/"))) == count
 
 
 @pytest.mark.parametrize(

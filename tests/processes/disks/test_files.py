@@ -150,7 +150,7 @@ def test_a_leader_whose_fdatasync_fails_stops_and_acknowledges_nothing(tmp_path:
         fail_syncs(node, flag)
         for other in cluster.nodes[1:]:
             other.options += ["--pace", "human"]  # so that s1 leads
-        cluster.start()
+        cluster.start("--new")
         assert cluster.ask("client4@set b old") == "SET response: b set to old"
         cluster["s3"].pause()  # the two others would be a majority without the leader's own disk
         flag.write_text("")
@@ -194,7 +194,7 @@ def test_a_follower_whose_fdatasync_fails_stops_and_the_others_go_on(tmp_path: P
     with Cluster(tmp_path, 3) as cluster:
         fail_syncs(cluster["s3"], flag)
         cluster["s3"].options += ["--pace", "human"]  # so that it never leads
-        cluster.start()
+        cluster.start("--new")
         cluster.ask("client4@set b old")
         flag.write_text("")
         assert cluster.ask("client4@set b new") == "SET response: b set to new"
@@ -287,7 +287,7 @@ def test_a_full_disk_of_a_follower_leaves_the_others_serving(tmp_path: Path) -> 
         node.folder = folder
         node.where = ["--dir", str(folder)]
         node.options += ["--pace", "human"]  # so that it never leads
-        cluster.start()
+        cluster.start("--new")
         for number in range(60):
             reply = cluster.ask(f"client4@set k{number} " + "v" * 10_000)
             assert reply.startswith(f"SET response: k{number} set to ")

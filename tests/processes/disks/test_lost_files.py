@@ -22,6 +22,12 @@ def _copy_and_truncate(node: NodeProcess) -> None:
     node.log.write_bytes(b"")
 
 
+def _extend(node: NodeProcess) -> None:
+    """As `echo rotated >> NAME.log` does."""
+    with node.log.open("a") as file:
+        file.write("rotated\n")
+
+
 def _remove_all(node: NodeProcess) -> None:
     for each in (*node.folder.glob(f"{node.name}.*"), node.folder / f".{node.name}.born"):
         each.unlink()
@@ -32,8 +38,8 @@ def _is_whole(node: NodeProcess) -> None:
     node.wait_for_line(f"[*] {node.name}: its files in ")
 
 
-@pytest.mark.parametrize("lose", [_remove_all, *at_night(_rotate, _copy_and_truncate)])
-def test_nodes_that_lose_all_files_at_once_lose_no_write(
+@pytest.mark.parametrize("lose", [_remove_all, _extend, *at_night(_rotate, _copy_and_truncate)])
+def test_nodes_that_lose_files_at_once_lose_no_write(
     tmp_path: Path, lose: Callable[[NodeProcess], None]
 ) -> None:
     with Cluster(tmp_path, 3) as cluster:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from zlib import crc32
@@ -66,8 +67,9 @@ def test_a_cluster_with_a_learner_compacts_restarts_and_refills_it(small: Cluste
     write(small, 0, 2000)
     for node in small.nodes:
         base = compacted(node, beyond=changed)
-        raised = f"level {LEVEL} cluster {node.status()['cluster']}"
-        assert node.log.read_text().splitlines()[0].endswith(f" base {raised} {spelled}")
+        raised = f"cluster {node.status()['cluster']} level {LEVEL}"
+        first = node.log.read_text().splitlines()[0]
+        assert re.search(rf" base {raised} sum [0-9a-f]{{8}} {re.escape(spelled)}$", first), first
         assert base > changed
     small.kill()
     small.start()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from raftline.common.config import FAST
+from raftline.raft.transfer import DISK_TIMEOUTS
 from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nemesis import slow_disk
 from raftline_testing.nodes.altered import alter
@@ -136,7 +138,8 @@ def test_status_names_a_follower_whose_disk_hangs_until_it_moves(tmp_path: Path)
         stalled = cluster.followers()[0]
         with held(stalled):
             assert cluster.ask("client4@set b 1") == "SET response: b set to 1"
-            hangs = f"2 of 3 voters follow; none may fail; {stalled.name} has a disk that hangs"
+            hangs = f"2 of 3 voters follow; none may fail; {stalled.name} has a disk that hangs. "
+            hangs += "Replace or repair that disk."
             assert eventually(lambda: last_line(3, hangs), "a disk that is named")
         assert eventually(lambda: last_line(0, well), "three voters that follow again")
 
@@ -204,6 +207,27 @@ def test_two_stalled_disks_stop_writes_and_the_figures_show_it(
         assert cluster.ask("client4@set b 2") == "SET response: b set to 2"
         for node in cluster.nodes:
             eventually(lambda door=doors[node.name]: under_way_s(door) == 0, "its disk moves")
+
+
+def test_two_stalled_disks_with_the_leaders_leave_reads(tmp_path: Path) -> None:
+    """Neither of the two can be elected or vote, so only this leader can serve."""
+    with with_disks(tmp_path) as cluster:
+        doors = {node.name: next(free_ports) for node in cluster.nodes}
+        for node in cluster.nodes:
+            node.options += ["--http", str(doors[node.name])]
+        assert cluster.start().ask("client4@set b 0") == "SET response: b set to 0"
+        cluster.wait_until_equal()
+        leader, other = cluster.leader(), cluster.followers()[0]
+        term, long_s = (
+            leader.status()["term"],
+            1.5 * DISK_TIMEOUTS * FAST.election_timeout_ms / 1000,
+        )
+        with held(leader, other), leader.connect() as writer:
+            writer.send("client4@set b 1")
+            eventually(lambda: under_way_s(doors[leader.name]) > long_s, "a disk that hangs")
+            assert leader.ask("client4@get b") == f"{leader.name}@GET response: 0"
+            assert leader.status()["term"] == term
+        assert cluster.ask("client4@set b 2") == "SET response: b set to 2"
 
 
 def page(door: int, name: str) -> str:

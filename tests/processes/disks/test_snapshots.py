@@ -249,7 +249,7 @@ def test_a_paused_follower_costs_the_leader_neither_time_nor_memory(tmp_path: Pa
 
 def test_a_person_can_play_the_leader_and_send_a_piece(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--pace", "human") as cluster:
-        node = cluster["s1"].start()
+        node = cluster["s1"].start("--new")
         with node.connect() as s2:
             assert s2.ask("s2@RequestVote 1-0-0") == "s1@Count on me term 1"
             line = 's2@InstallSnapshot 1-5-1 offset {} of 90 crc32 00000000 round 1 data "{}"'

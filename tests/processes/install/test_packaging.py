@@ -258,6 +258,8 @@ def test_no_manifest_script_or_image_starts_a_node_with_new() -> None:
         *(ROOT / "deploy").rglob("*"),
         *(ROOT / "course" / "labs").rglob("*"),
     ]
+    # They play the peers of a node in a folder of their own, which is gone afterwards.
+    players = {ROOT / "course" / "labs" / lab / "check.py" for lab in ("repair", "majorities")}
     for path in places:
-        if path.is_file() and path.suffix != ".pyc":
+        if path.is_file() and path.suffix != ".pyc" and path not in players:
             assert b"--new" not in path.read_bytes(), f"{path} would undo what protects"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
 
@@ -46,11 +47,15 @@ def test_no_program_of_a_round_begins_or_ends_alone(kv: raftline.KV[str]) -> Non
 
     def work() -> None:
         step = kv.double_barrier("rounds", 3)
+        with pytest.raises(RuntimeError, match="this object has not entered"):
+            step.leave()
         for number in range(3):
             held = step.enter()
             assert held is not None
             inside.append(number)
-            assert step.leave(held)
+            assert (step.leave, held.leave, partial(step.leave, held))[number]()
+            with pytest.raises(RuntimeError, match="released already"):
+                step.leave()
             with pytest.raises(RuntimeError, match="released already"):
                 step.leave(held)
 
@@ -97,6 +102,11 @@ def test_asyncio_has_the_same_barriers(nodes: Cluster) -> None:
             step = kv.double_barrier("tasks", 2)
             assert await step.enter(timeout=0.3) is None
             both = await asyncio.gather(step.enter(), step.enter())
-            assert all(await asyncio.gather(*(step.leave(held) for held in both if held)))
+            with pytest.raises(RuntimeError, match="inside 2 times; leave with what `enter`"):
+                await step.leave()
+            assert all(await asyncio.gather(*(held.leave() for held in both if held)))
+            second = kv.double_barrier("tasks", 2)
+            await asyncio.gather(step.enter(), second.enter())
+            assert all(await asyncio.gather(step.leave(), second.leave()))
 
     asyncio.run(work())

@@ -61,7 +61,7 @@ def test_a_message_of_a_stranger_takes_no_fresh_nodes_vote(cluster: Cluster) -> 
 
 def with_an_entry(node: NodeProcess) -> NodeProcess:
     """Let a person who speaks as s2 be elected by a lone fresh s1 and give it an entry."""
-    node.start()
+    node.start("--new")  # else it would look for members with entries first
     assert node.ask_as_peer("s2@RequestVote 1-0-0") == "s1@Count on me term 1"
     reply = node.ask_as_peer(f"s2@AppendEntries 1-0-0-[{ENTRY}] commit 1 round 1")
     assert reply == "s1@I am up to date term 1 index 1 round 1"

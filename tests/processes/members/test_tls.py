@@ -283,7 +283,7 @@ def test_a_node_gives_nothing_to_a_peer_with_another_s_certificate(
             node.options += options(made, node.name, "--tls-only")
         cluster["s3"].options[3:7] = options(made, "app")[:4]
         for node in cluster.nodes:
-            node.start()
+            node.start("--new")
         cluster["s1"].wait_for_line("no certificate for s3: ")
         assert led(cluster, made).name in ("s1", "s2")
         [status] = said(cluster["s1"], "status", files=as_client(made))
@@ -454,7 +454,7 @@ def test_nobody_is_answered_without_a_certificate_where_one_is_required(
         check=False,
         env=env,
     )
-    assert done.returncode == 5
+    assert done.returncode == 8
     assert "it requires a client certificate: name one and its key" in done.stderr
     stranger = connect(at, tls=ClientTls(ca=made / "ca.pem"), timeout=3)
     with stranger, pytest.raises(ClientError, match="it requires a client certificate"):

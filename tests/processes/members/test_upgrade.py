@@ -1,65 +1,48 @@
-"""Nodes of an older level become nodes of this one, one by one, and back while that is possible."""
+"""Nodes of this build become nodes of the next release, and files of earlier builds are refused."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from raftline.access.secret import make_secret
+from raftline.clients.requests.client_login import Credentials, log_in
+from raftline.clients.requests.pool import Clients
 from raftline.common.build_level import LEVEL
 from raftline.common.version import RELEASE
+from raftline.wire.commands.rights import UserRole
+from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.known_users import ROOT, add_users, first_admin
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 from raftline_testing.runner.at_night import at_night
-from tests.processes.members.versions import (
-    LEVEL_3,
-    LEVEL_4,
-    unpacked,
-    with_new_verb,
-)
+from tests.processes.members.versions import EARLIER, NEXT, next_release, unpacked
 
+PASSWORD = "correct horse battery"
 SNAPSHOTS = ("--compact-at", "3000")
-# The old build meets a line or a level that is new to it, by how far the level has spread.
-REFUSED = re.compile(r"\.storage.* newer version.*Start the node with|Start the node with a newer")
-
-
-@dataclass
-class Versions:
-    """The programs of a node, by level; `new` has this one."""
-
-    old: dict[int, list[str]]
-    new: list[str]
+NEVER_REACHED = 60.0  # seconds; a patience is a tenth of it
 
 
 @pytest.fixture(scope="module")
-def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
-    folder = tmp_path_factory.mktemp("versions")
-    older: dict[int, list[str]] = {}
-    for level, commit in enumerate([LEVEL_3, LEVEL_4], start=3):
-        older[level] = unpacked(commit, folder / str(level))
-    return Versions(older, with_new_verb(folder / "new"))
-
-
-@pytest.fixture(params=[*at_night(3), 4], ids=lambda level: f"from level {level}")
-def level(request: pytest.FixtureRequest) -> int:
-    """The level of the nodes that are upgraded."""
-    return int(request.param)
+def newer(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The program of a node of the next release."""
+    return next_release(tmp_path_factory.mktemp("next"))
 
 
 @pytest.fixture
-def old(versions: Versions, level: int, tmp_path: Path) -> Iterator[Cluster]:
-    """Three nodes of an older level, led by s1, which take a snapshot every some ten writes."""
+def old(tmp_path: Path) -> Iterator[Cluster]:
+    """Three nodes of this build, led by s1, which take a snapshot every some ten writes."""
     with Cluster(tmp_path, 3, *STEADY, *SNAPSHOTS) as cluster:
-        for node in cluster.nodes:
-            node.program = versions.old[level]
         cluster.start()
-        eventually(lambda: levels(cluster) == [level] * 3, f"level {level} on all nodes")
+        eventually(lambda: levels(cluster) == [LEVEL] * 3, f"level {LEVEL} on all nodes")
         yield cluster.led_by("s1")
 
 
@@ -118,14 +101,13 @@ def levels(cluster: Cluster) -> list[object]:
     return [node.status().get("level") for node in cluster.nodes]
 
 
-def waits_for(node: NodeProcess, level: int, *names: str) -> bool:
+def waits_for(node: NodeProcess, *names: str) -> bool:
     """Whether a node refuses a new verb since exactly these are to be upgraded."""
     named = " and ".join(f"{name} (VERSION)" for name in names)
-    are = "is" if len(names) == 1 else "are"
     reply = re.sub(r"\((?!not heard)[^)]+\)", "(VERSION)", node.ask("client4@getdel a"))
     return reply == (
-        f"{node.name}@Sorry, this cluster is at level {level} until {named} {are} upgraded. "
-        "Nothing was done."
+        f"{node.name}@Sorry, this cluster is at level {LEVEL}, and this needs a higher one: "
+        f"start a newer version of {named}. Nothing was done."
     )
 
 
@@ -143,38 +125,35 @@ def start_refused(node: NodeProcess, program: list[str]) -> str:
     return node.said[-1]
 
 
-def upgraded(cluster: Cluster, versions: Versions) -> Cluster:
+def upgraded(cluster: Cluster, newer: list[str]) -> Cluster:
     """Upgrade all nodes at once; wait until the level has risen everywhere."""
     for node in cluster.nodes:
-        replace(node, versions.new)
-    eventually(lambda: levels(cluster) == [LEVEL] * 3, "the level of the new build on all nodes")
+        replace(node, newer)
+    eventually(lambda: levels(cluster) == [NEXT] * 3, "the level of the new build on all nodes")
     return cluster
 
 
-@pytest.mark.parametrize(
-    ("level", "order"),
-    [(4, "s3 s2 s1"), *at_night((3, "s1 s2 s3"))],
-)
-def test_a_cluster_is_upgraded_node_by_node_under_load(
-    old: Cluster, versions: Versions, level: int, order: str
-) -> None:
+@pytest.mark.parametrize("order", ["s3 s2 s1", *at_night("s1 s2 s3")])
+def test_cluster_is_upgraded_node_by_node(old: Cluster, newer: list[str], order: str) -> None:
+    """Under load, with one node that goes back in between."""
     first, second, third = (old[name] for name in order.split())
+    before = first.program
     writer = Writer(old)
     writer.start()
     writer.wrote(40)
-    replace(first, versions.new)
-    eventually(lambda: waits_for(first, level, *sorted([second.name, third.name])), "a refusal")
+    replace(first, newer)
+    eventually(lambda: waits_for(first, *sorted([second.name, third.name])), "a refusal")
     writer.wrote(40)
-    replace(first, versions.old[level])  # no file says yet that a newer version was here
+    replace(first, before)  # no file says yet that a newer version was here
     writer.wrote(40)
-    replace(first, versions.new)
-    replace(second, versions.new)
+    replace(first, newer)
+    replace(second, newer)
     for node in (first, second):
-        eventually(lambda node=node: waits_for(node, level, third.name), "a refusal")
+        eventually(lambda node=node: waits_for(node, third.name), "a refusal")
     assert "I don't understand: getdel a" in third.ask("client4@getdel a")
     writer.wrote(40)
-    replace(third, versions.new)
-    eventually(lambda: levels(old) == [LEVEL] * 3, "the level of the new build on all nodes")
+    replace(third, newer)
+    eventually(lambda: levels(old) == [NEXT] * 3, "the level of the new build on all nodes")
     writer.wrote(40)
     acknowledged = writer.finish()
     old.wait_until_equal()
@@ -186,97 +165,155 @@ def test_a_cluster_is_upgraded_node_by_node_under_load(
         assert node.status()["snapshot_index"] > 0
 
 
-def test_a_node_of_the_old_version_refuses_files_of_a_later_level(
-    old: Cluster, versions: Versions, level: int
-) -> None:
+def log_in_everywhere(cluster: Cluster, users: list[str]) -> None:
+    """Log in on a new connection to each node. Raises LoginFailed."""
+    for node in cluster.nodes:
+        for user in users:
+            with contextlib.closing(node.connect()) as connection:
+                log_in(connection, Credentials(user, PASSWORD), "c", DEADLINE_S)
+
+
+def transfer(cluster: Cluster, name: str) -> None:
+    """Hand the leadership to a node, as the first admin does."""
+    known = Credentials(ROOT, PASSWORD)
+
+    def leads() -> bool:
+        leader = cluster.leader()
+        if leader.name != name:
+            with Clients(f"localhost:{leader.port}", credentials=known) as clients:
+                clients.request(f"transfer {name}")
+        return cluster.leader().name == name
+
+    eventually(leads, f"{name} leads")
+
+
+def test_users_log_in_at_every_node_during_an_upgrade(newer: list[str], tmp_path: Path) -> None:
+    """Whichever build leads; a user who is added meanwhile is known to all builds."""
+    (tmp_path / "nodes").mkdir()
+    make_secret(tmp_path / "secret")
+    options = [*first_admin(tmp_path, PASSWORD)[:2], "--anonymous", "reader"]
+    options += ["--secret", str(tmp_path / "secret")]
+    users = [ROOT]
+    with Cluster(tmp_path / "nodes", 3, *STEADY, *SNAPSHOTS, *options) as cluster:
+        cluster.start()
+        at = ",".join(f"localhost:{node.port}" for node in cluster.nodes)
+        for name in ("s3", "s2", "s1"):
+            for leader in ("s1", "s3"):
+                transfer(cluster, leader)
+                users.append(f"user{len(users)}")
+                add_users(at, {users[-1]: (UserRole.WRITER, ("app/",))}, PASSWORD)
+                log_in_everywhere(cluster, users)
+            assert levels(cluster) == [LEVEL] * 3
+            replace(cluster[name], newer)
+            cluster.wait_until_whole()
+            log_in_everywhere(cluster, users)
+        eventually(lambda: levels(cluster) == [NEXT] * 3, "the level of the new build on all nodes")
+        log_in_everywhere(cluster, users)
+
+
+def test_old_build_refuses_files_of_later_level(old: Cluster, newer: list[str]) -> None:
+    """They are left as they are, and the new build goes on with them."""
+    before = old["s1"].program
     for number in range(40):
         old.ask(f"c@set k{number} {'x' * 100}")
-    upgraded(old, versions)
-    node = old.followers()[0]
+    node = upgraded(old, newer).followers()[0]
     node.close()
     files = [old.folder / f"{node.name}.{end}" for end in ("log", "storage", "state_machine")]
-    before = [path.read_bytes() for path in files]
-    assert REFUSED.search(start_refused(node, versions.old[level]))
-    assert [path.read_bytes() for path in files] == before
-    node.program = versions.new
+    held = [path.read_bytes() for path in files]
+    refusal = f"level {NEXT}, and this build of raftline knows levels up to {LEVEL}"
+    assert refusal in start_refused(node, before)
+    assert [path.read_bytes() for path in files] == held
+    node.program = newer
     node.start()
     old.wait_until_whole()
 
 
-def test_a_node_of_the_old_version_that_lost_its_files_is_sent_nothing(
-    old: Cluster, versions: Versions, level: int
-) -> None:
+def test_old_build_without_files_is_sent_nothing(old: Cluster, newer: list[str]) -> None:
     """A node that kept its log finds the later level there, and does not start."""
-    upgraded(old, versions)
-    node = old.followers()[0]
+    before = old["s1"].program
+    node = upgraded(old, newer).followers()[0]
     node.close()
     for end in (".storage", ".log", ".state_machine"):
         (old.folder / f"{node.name}{end}").unlink(missing_ok=True)
-    node.program = versions.old[level]
+    node.program = before
     node.start()
     leader = old.leader()
-    warning = f"[!] {node.name} runs a build of level {level}, and this cluster is at level {LEVEL}"
+    warning = f"[!] {node.name} runs a build of level {LEVEL}, and this cluster is at level {NEXT}"
     leader.wait_for_line(warning)
     for number in range(5):
         old.ask(f"c@set k{number} 1")
     assert old.ask("client4@getdel k0") == "GETDEL response: 1"
     silent = node.status()
     assert (silent["last_applied"], silent["leader"], silent["recovering"]) == (0, None, True)
-    replace(node, versions.new)
+    replace(node, newer)
     old.wait_until_whole()
     assert pairs(node) == pairs(leader)
 
 
-def test_a_node_below_the_level_is_not_added(old: Cluster, versions: Versions, level: int) -> None:
-    leader = upgraded(old, versions).leader()
+def test_node_below_the_level_is_not_added(old: Cluster, newer: list[str]) -> None:
+    """It joins once it runs the newer build."""
+    before = old["s1"].program
+    leader = upgraded(old, newer).leader()
     folder = old.folder / "s4"
     folder.mkdir()
     joining = ["--join", f"localhost:{leader.port}"]
     newcomer = NodeProcess("s4", next(free_ports), folder, joining)
-    newcomer.program = versions.old[level]
+    newcomer.program = before
     old.nodes.append(newcomer)
     newcomer.start()
     newcomer.wait_for_line(
-        f"[!] s4 is not added yet: s4 runs a build of level {level}, and this cluster is at level "
-        f"{LEVEL}: start s4 with a newer version. Nothing was changed."
+        f"[!] s4 is not added yet: s4 runs a build of level {LEVEL}, and this cluster is at level "
+        f"{NEXT}: start s4 with a newer version. Nothing was changed."
     )
     assert leader.status()["learners"] == []
-    replace(newcomer, versions.new)
+    replace(newcomer, newer)
     eventually(lambda: "s4" in leader.status()["voters"], "a vote for s4")
-    eventually(lambda: newcomer.status().get("level") == LEVEL, "its level at s4")
+    eventually(lambda: newcomer.status().get("level") == NEXT, "its level at s4")
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_a_new_cluster_is_at_the_level_of_its_build(
-    versions: Versions, tmp_path: Path, count: int
+@pytest.mark.parametrize(("count", "up"), [(1, 1), (3, 3), (3, 2)])
+def test_new_cluster_gets_the_level_of_its_build(
+    newer: list[str], tmp_path: Path, count: int, up: int
 ) -> None:
+    """Also if one member is never started."""
     with Cluster(tmp_path, count) as cluster:
-        for node in cluster.nodes:
-            node.program = versions.new
-        cluster.start()
-        eventually(lambda: levels(cluster) == [LEVEL] * count, "its level")
-        facts = cluster.leader().status()
-        assert (facts["level"], facts["build_level"]) == (LEVEL, LEVEL)
+        for node in cluster.nodes[:up]:
+            node.program = newer
+            node.start()
+        del cluster.nodes[up:]
+        eventually(lambda: levels(cluster) == [NEXT] * up, "its level", NEVER_REACHED)
+        facts = cluster.nodes[0].status()
+        assert (facts["level"], facts["build_level"]) == (NEXT, NEXT)
         assert facts["version"] == f"{RELEASE}.dev0"  # of a copy without .git
         assert cluster.ask("client4@getdel a") == "GETDEL response, no such key: a"
         cluster.wait_until_on_all_disks()
-        raised = f" level {LEVEL} cluster {facts['cluster']}\n"
-        assert raised in cluster.leader().log.read_text()
+        first, second = re.findall(
+            r"^\d+ \d+ (cluster .*)$", cluster.nodes[0].log.read_text(), re.M
+        )
+        assert first == f"cluster {facts['cluster']} level 1"
+        assert second == f"cluster {facts['cluster']} level {NEXT}"
 
 
-def test_a_cluster_with_a_member_that_is_away_stays_where_it_is(
-    versions: Versions, tmp_path: Path
-) -> None:
-    with Cluster(tmp_path, 3, *STEADY) as cluster:
-        for node in cluster.nodes:
-            node.program = versions.new
-        s1, s2, s3 = cluster.nodes
-        s1.start()
-        s2.start()
-        cluster.leader()
-        away = "until s3 (not heard yet) is upgraded. Nothing was done."
-        for node in (s1, s2):
-            eventually(lambda node=node: node.ask("client4@getdel a").endswith(away), away)
-        assert s1.status()["level"] == 1
-        s3.start()
-        eventually(lambda: levels(cluster) == [LEVEL] * 3, "its level")
+def test_files_of_an_earlier_build_are_refused(tmp_path: Path) -> None:
+    """The line says how to take the data along, and that works."""
+    program = unpacked(EARLIER, tmp_path / "earlier")
+    (tmp_path / "nodes").mkdir()
+    with Cluster(tmp_path / "nodes", 1) as cluster:
+        (node,) = cluster.nodes
+        now, node.program = node.program, program
+        node.start()
+        assert cluster.ask("client4@set a two words") == "SET response: a set to two words"
+        saved, at = tmp_path / "saved", f"localhost:{node.port}"
+        cli = [program[0], str(tmp_path / "earlier" / "src" / "cli.py")]
+        subprocess.run([*cli, "export", "--at", at, str(saved)], check=True, capture_output=True)
+        node.close()
+        assert (
+            ": it was written by a build from before the first release, whose format is "
+            "not read any more. To keep the data, start that build, save the pairs with `raftline "
+            "export FILE`, and load them into a new cluster with `raftline import FILE`"
+        ) in start_refused(node, now)
+        for file in (tmp_path / "nodes").glob("*s1*"):
+            file.unlink()
+        node.start()
+        assert raftline("import", "--at", at, saved).returncode == 0
+        assert cluster.ask("client4@get a") == "GET response: two words"

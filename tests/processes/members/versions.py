@@ -1,4 +1,4 @@
-"""Other versions of a node: late ones of levels 3 and 4, and this one with a new verb."""
+"""Other versions of a node: one from before the first release, and the next release."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from raftline.common.build_level import LEVEL
+
 ROOT = Path(__file__).resolve().parents[3]
-LEVEL_3 = "71868988f8771226f36b71dbece11d9c5499cf46"  # the last commit of level 3
-LEVEL_4 = "c5d0fbf16791f727f8f48043a0f163bfe6abfedd"  # a late commit of level 4
-ROW = """    Command("getdel", take.KEY, "the value of KEY, which is removed", WRITE, WRITES_KEY,
-            level=5),
+EARLIER = "25d4c079"  # the last commit of the format before the first release
+NEXT = LEVEL + 1
+ROW = f"""    Command("getdel", take.KEY, "the value of KEY, which is removed", WRITE, WRITES_KEY,
+            level={NEXT}),
 """
 FUNCTION = """
 
@@ -30,9 +32,7 @@ def unpacked(commit: str, folder: Path) -> list[str]:
     """Return the program of a node of a commit, unpacked into a folder; skip the test if the
     history lacks it."""
     _unpack(commit, folder)
-    of_course = folder / "course" / "raftline_course" / "node.py"  # obeys a controller, from 3 on
-    server = of_course if of_course.exists() else folder / "src" / "server.py"
-    return [sys.executable, str(server)]
+    return [sys.executable, str(folder / "src" / "server.py")]
 
 
 def _unpack(commit: str, folder: Path) -> None:
@@ -46,10 +46,12 @@ def _unpack(commit: str, folder: Path) -> None:
             archive.extract(member, folder)
 
 
-def with_new_verb(folder: Path) -> list[str]:
-    """Return the program of a node of this version with a command of level 5, `getdel KEY`."""
+def next_release(folder: Path) -> list[str]:
+    """Return the program of a node of the next level, with a command of it, `getdel KEY`."""
     copy = folder / "src"
     shutil.copytree(ROOT / "src", copy, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    known = copy / "common" / "build_level.py"
+    known.write_text(known.read_text().replace(f"LEVEL = {LEVEL} ", f"LEVEL = {NEXT} ", 1))
     rows = copy / "wire" / "commands" / "command_table.py"
     applied = copy / "state" / "commands" / "key_commands.py"
     rows.write_text(rows.read_text().replace("_ROWS = (\n", f"_ROWS = (\n{ROW}", 1))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from raftline import NoLeader, aio, connect
 from raftline.common.build_level import LEVEL
 from raftline.common.config import FILE_NAME
 from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
-from raftline_testing.nodes.processes import eventually
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.processes.members.test_members import joined
 
 
@@ -66,7 +69,7 @@ def test_each_cluster_has_an_identity_that_all_its_nodes_keep(earlier: Cluster) 
         f" cluster {known} " in (earlier.folder / f"{name}.storage").read_text()
         for name in ("s1", "s2", "s3")
     )
-    assert f"level {LEVEL} cluster {known}" in earlier["s1"].log.read_text()
+    assert re.search(rf"^1 \d+ cluster {known} level {LEVEL}$", earlier["s1"].log.read_text(), re.M)
     earlier.start().leader()
     assert identity(earlier) == known
 
@@ -142,7 +145,7 @@ def test_status_names_the_lone_leader_of_another_cluster_and_ends_with_an_error(
     asked = raftline("status", "--dir", earlier.folder)
     assert asked.returncode == 3
     last = asked.stdout.splitlines()[-1]
-    assert last.endswith("2 of 3 voters follow; none may fail; s3 is of another cluster")
+    assert "2 of 3 voters follow; none may fail; s3 is of another cluster. Correct " in last
     assert f"a node of another cluster answers there, {theirs}" in asked.stderr
     earlier["s2"].kill()
     earlier["s1"].kill()
@@ -231,3 +234,72 @@ def test_two_clusters_with_one_secret_and_a_stale_address_stay_apart(
             assert production.ask("get k3") == "GET response: production"
             term = production["s3"].status()["term"]
             assert production["s1"].status()["term"] == term
+
+
+@pytest.fixture
+def stranger(earlier: Cluster, tmp_path: Path) -> Iterator[NodeProcess]:
+    """A node that leads another cluster, alone, at the address of s1; s1 has been killed."""
+    folder = tmp_path / "stranger"
+    folder.mkdir()
+    with Cluster(folder, 1, "--new") as other:
+        other["s1"].port = earlier["s1"].port
+        (folder / FILE_NAME).write_text(f"s1 localhost {earlier['s1'].port}\n")
+        yield other["s1"]
+
+
+def take_place(earlier: Cluster, stranger: NodeProcess) -> None:
+    earlier["s1"].kill()
+    stranger.start()
+    eventually(lambda: stranger.ask("set own 1").startswith("s1@SET"), "the stranger leads")
+    eventually(lambda: earlier.ask("get k1"), "the two others serve")
+
+
+def test_client_refuses_another_clusters_node(earlier: Cluster, stranger: NodeProcess) -> None:
+    """It knows its cluster; another one took over the address that it asks first."""
+    at = [f"localhost:{node.port}" for node in earlier.nodes]
+    with connect(at, timeout=DEADLINE_S) as kv, kv.watch("w/") as watch:
+        kv["a"] = "1"
+        kv["w/a"] = "1"
+        assert kv["k1"] == "earlier"
+        assert watch.next_event(DEADLINE_S) is not None
+        take_place(earlier, stranger)
+        for number in range(20):
+            kv[f"w/{number}"] = "2"
+            assert kv["k1"] == "earlier"
+        seen = {watch.next_event(DEADLINE_S).key for _ in range(20)}  # type: ignore[union-attr]
+    assert len(seen) == 20
+    assert stranger.ask("get k1") == "s1@GET response, no such key: k1"
+    assert '"own"' in (pairs := stranger.ask("show"))
+    assert "w/" not in pairs
+
+
+def test_task_refuses_another_clusters_node(earlier: Cluster, stranger: NodeProcess) -> None:
+    """The same for asyncio, with all requests in flight at once."""
+    at = [f"localhost:{node.port}" for node in earlier.nodes]
+
+    async def run() -> None:
+        async with aio.connect(at, timeout=DEADLINE_S) as kv:
+            await kv.set("a", "1")
+            await asyncio.to_thread(take_place, earlier, stranger)
+            await asyncio.gather(*(kv.set(f"w/{number}", "2") for number in range(20)))
+            assert set(await asyncio.gather(*(kv.get("k1") for _ in range(20)))) == {"earlier"}
+
+    asyncio.run(run())
+    assert "w/" not in stranger.ask("show")
+
+
+def test_client_says_that_all_nodes_are_of_another_cluster(
+    earlier: Cluster, tmp_path: Path
+) -> None:
+    """A cluster that was begun again at the same addresses: programs connect again."""
+    at = [f"localhost:{node.port}" for node in earlier.nodes]
+    with connect(at, timeout=DEADLINE_S) as kv:
+        kv["a"] = "1"
+        earlier.kill()
+        with at_the_places_of(earlier, tmp_path / "later") as later:
+            later.start().led_by("s1")
+            with pytest.raises(NoLeader, match=r"part of cluster .*connect again") as refused:
+                kv.within(2).set("a", "2")
+            assert refused.value.code == "other-cluster"
+            with connect(at, timeout=DEADLINE_S) as again:
+                assert again.get("a") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from raftline import aio, connect
 from raftline.clients.requests.line_connection import LineConnection as Conversation
 from raftline_testing.nodes.cluster import SERVER, Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually
@@ -265,3 +267,25 @@ def test_five_nodes_serve_with_two_down(tmp_path: Path) -> None:
         cluster.leader().kill()
         done |= writes(cluster, "three", 3)
         assert shown(cluster) == done
+
+
+@pytest.mark.parametrize("kind", ["threads", "tasks"])
+def test_hung_leader_is_left_within_the_default_limit(fast: Cluster, kind: str) -> None:
+    """Its kernel still takes connections and lines; the others elect meanwhile."""
+    at = [f"localhost:{node.port}" for node in fast.nodes]
+
+    async def run() -> None:
+        async with aio.connect(at) as kv:
+            await kv.set("a", "1")
+            fast.leader().pause()
+            await kv.set("a", "2")
+            assert await kv.get("a") == "2"
+
+    if kind == "tasks":
+        asyncio.run(run())
+        return
+    with connect(at) as kv:
+        kv["a"] = "1"
+        fast.leader().pause()
+        kv["a"] = "2"
+        assert kv["a"] == "2"

@@ -10,11 +10,11 @@ from raftline_testing.nodes.played import PlayedPeer
 
 def test_two_candidates_that_ask_each_other_at_once_both_get_an_answer(tmp_path: Path) -> None:
     with (
-        Cluster(tmp_path, 3, "--pace", "class") as cluster,
+        Cluster(tmp_path, 3, "--pace", "class", "--floor") as cluster,
         PlayedPeer(cluster["s2"]) as s2,
         PlayedPeer(cluster["s3"]) as s3,
     ):
-        node = cluster["s1"].start()
+        node = cluster["s1"].start("--new")
         assert s2.let_stand() == "s1@RequestVote 1-0-0"
         assert s3.hear("RequestVote") == "s1@RequestVote 1-0-0"  # s1 waits, and neither answers
         for name in ("s2", "s3"):

@@ -123,15 +123,19 @@ def test_the_changes_are_in_the_form_of_the_repository(copy: Path) -> None:
     assert formatted == f"{len(files)} files already formatted\n"
 
 
-def test_below_its_level_a_transaction_does_not_know_it(copy: Path) -> None:
+def test_below_its_level_a_transaction_does_not_know_it(copy: Path, tmp_path: Path) -> None:
     """As an older build does not: it would else be done by some nodes, and not by others."""
+    shutil.copytree(copy / "src", tmp_path / "src")
+    row = '            at_the_shell="the value of KEY, which is removed"'
+    lines = (f"-{row}),", f"+{row}, level=2),")
+    change(tmp_path, [Change("src/wire/commands/command_table.py", lines)])
     said = python(
-        copy,
+        tmp_path,
         "-c",
         """if True:
         from raftline.state.commands.key_commands import execute
         from raftline.state.store import Store
-        for level in (3, 4):
+        for level in (1, 2):
             print(execute(Store({"a": "1"}, level), "txn getdel a ; set b 1"))
     """,
     ).splitlines()

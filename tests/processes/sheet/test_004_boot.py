@@ -12,7 +12,7 @@ from raftline_testing.nodes.processes import eventually, free_ports
 REPORT = "0 1 set a 4\n1 2 set b 30\n2 3 get b\n3 3 set c 5\n4 3 delete b\n"
 TIMEOUT = re.compile(r"with timeout ([0-9.]+) seconds")
 
-OWN = ("noop", "level", "members")  # entries of the core
+OWN = ("noop", "cluster", "members")  # entries of the core
 
 
 def test_two_arguments_start_a_node_that_recovers_before_it_arms_its_timer(tmp_path: Path) -> None:

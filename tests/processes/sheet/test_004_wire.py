@@ -20,9 +20,10 @@ from raftline_testing.nodes.processes import eventually
 def stage(tmp_path: Path) -> Iterator[tuple[NodeProcess, PlayedPeer, PlayedPeer]]:
     """A real s1, and s2 and s3 played by the test. At its pace a test that stands still for a
     second answers in time all the same."""
-    with Cluster(tmp_path, 3, "--pace", "class") as cluster, contextlib.ExitStack() as stack:
+    options = ("--pace", "class", "--floor")
+    with Cluster(tmp_path, 3, *options) as cluster, contextlib.ExitStack() as stack:
         peers = [stack.enter_context(PlayedPeer(cluster[name])) for name in ("s2", "s3")]
-        cluster["s1"].start()
+        cluster["s1"].start("--new")
         yield cluster["s1"], peers[0], peers[1]
 
 
@@ -83,14 +84,14 @@ FIGURE_2 = [
 
 def test_figure_2_a_follower_asks_for_entries_after_1_and_gets_them(tmp_path: Path) -> None:
     with (
-        Cluster(tmp_path, 3, "--pace", "class") as cluster,
+        Cluster(tmp_path, 3, "--pace", "class", "--floor") as cluster,
         PlayedPeer(cluster["s2"]) as s2,
         PlayedPeer(cluster["s3"]) as s3,
     ):
         node = cluster["s1"]
         lines = [f"{number} {entry}\n" for number, entry in enumerate(FIGURE_2, start=1)]
         node.log.write_text("".join(lines))
-        node.start()
+        node.start("--new")
         s2.vote()
         s2.follow()
         line = s3.hear("AppendEntries")
@@ -163,8 +164,8 @@ def test_the_course_spelling_of_entries_is_accepted(stage: Stage) -> None:
 
 
 def test_two_votes_of_four_make_no_leader(tmp_path: Path) -> None:
-    with Cluster(tmp_path, 4) as cluster, PlayedPeer(cluster["s2"]) as s2:
-        node = cluster["s1"].start()
+    with Cluster(tmp_path, 4, "--floor") as cluster, PlayedPeer(cluster["s2"]) as s2:
+        node = cluster["s1"].start("--new")
         for _ in range(3):  # its own and one of four: the seed's Figure 3, not to be had here
             s2.hear("PreVote 1-0-0")
             s2.answer("Count on me term 1 prevote")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually, free_ports
 
@@ -115,7 +116,6 @@ def test_the_figures_tell_what_was_done(cluster: Monitored) -> None:
 
 def test_watches_and_leases_are_counted(cluster: Monitored) -> None:
     leader = cluster.leader()
-    eventually(lambda: leader.status()["level"] >= 2, "level 3")
     with leader.connect() as client:
         assert "LEASE response" in client.ask("client4@lease 1000")
         client.send("client4@watch figure")
@@ -150,6 +150,26 @@ def test_a_node_without_a_quorum_is_healthy_and_not_ready(tmp_path: Path) -> Non
         assert cluster.page(left, "/health") == (200, "ok\n")
         others[0].start()
         eventually(lambda: cluster.page(left, "/ready")[0] == 200, "it is ready again")
+
+
+def test_a_node_without_room_for_keys_is_not_ready_and_status_says_why(tmp_path: Path) -> None:
+    with Monitored(tmp_path, 1) as cluster:
+        (node,) = cluster.nodes
+        node.options += ["--max-bytes", "1000"]
+        cluster.start()
+        eventually(lambda: cluster.page(node, "/ready")[0] == 200, "it is ready")
+        assert raftline("status", "--dir", cluster.folder).returncode == 0
+        assert cluster.ask(f"client4@set a {'x' * 1000}").startswith("SET response: ")
+        assert "no room: keys and leases take 1000 bytes" in cluster.ask("client4@set b 2")
+        why = "keys and leases take all of --max-bytes"
+        assert cluster.page(node, "/ready") == (503, f"not ready: {why}\n")
+        assert cluster.figures(node)["raftline_lacks_room{bytes}"] == 1
+        seen = raftline("status", "--dir", cluster.folder)
+        assert seen.returncode == 3
+        assert f"; {node.name} refuses writes, since {why}. Delete or" in seen.stdout
+        assert cluster.ask("client4@delete a").startswith("DELETE response")
+        assert cluster.page(node, "/ready")[0] == 200
+        assert raftline("status", "--dir", cluster.folder).returncode == 0
 
 
 def test_an_http_port_that_others_reach_is_reported_and_one_in_use_is_refused(

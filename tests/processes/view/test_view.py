@@ -17,7 +17,7 @@ import pytest
 
 from raftline_testing.doubles.saved_page import held
 from raftline_testing.nodes.cluster import CALM, Cluster, NodeProcess
-from raftline_testing.nodes.processes import Process, eventually, free_ports
+from raftline_testing.nodes.processes import Process, eventually, free_ports, ports_in_a_row
 
 PROGRAM = [sys.executable, str(Path(__file__).parents[3] / "src" / "cli.py")]
 pytest.importorskip("aiohttp", reason="the page needs aiohttp")
@@ -202,8 +202,24 @@ def test_a_node_of_up_is_killed_started_and_stopped_from_the_page(tmp_path: Path
         up.wait_for_line("s1 stopped as requested")
 
 
-def order(page: int, key: str, what: str) -> str:
-    asked = {"node": "s1", "what": what}
+def test_the_address_of_up_comes_again_after_each_election(tmp_path: Path) -> None:
+    """The lines of the first election hid it, and it did not come again after a death."""
+    command = [*PROGRAM, "up", "--dir", str(tmp_path), "--base-port", str(ports_in_a_row(3))]
+    with closing(Process("up", [*command, "--view", str(next(free_ports))])) as up:
+        first = up.launch().wait_for_line("I am Leader")
+        address = up.wait_for_line("the picture: http://", since=up.said.index(first))
+        leader, _, _ = first.partition(" | ")
+        key, page = address.partition("/#key=")[2], int(address.split(":")[-1].partition("/")[0])
+        assert "was killed" in order(page, key, "kill", leader)
+        death = up.wait_for_line(f"{leader} died")
+        died = up.said.index(death)
+        second = up.wait_for_line("I am Leader", since=died)
+        elected = up.said.index(second, died)
+        assert up.wait_for_line("the picture: http://", since=elected) == address
+
+
+def order(page: int, key: str, what: str, node: str = "s1") -> str:
+    asked = {"node": node, "what": what}
     return ask(page, "/process", asked, **own(page), **{"X-Raftline-Key": key})[2]
 
 

@@ -35,7 +35,7 @@ class Scene(Wired):
         self.watchers = WatchRegistry(self.manager, lambda: None)
         self.index = 0
         self.apply(
-            "level 5",
+            "cluster 9f86d081884c7d65 level 1",
             f"user-add root {VERIFIERS[PASSWORD]} admin",
             "role-add app",
             "role-grant app readwrite app/",
@@ -43,7 +43,7 @@ class Scene(Wired):
         )
         facts: dict[str, Any] = {"watchers": self.watchers, "logmanager": self.manager}
         facts["observers"] = SimpleNamespace(close=lambda _: "")
-        self.host = cast(Any, FakeHost(access=self.access, level=5, **facts))
+        self.host = cast(Any, FakeHost(access=self.access, level=1, **facts))
         self.waiting: list[Batch] = []
         self.arrived = threading.Semaphore(0)
         self.host.submit = self._submit

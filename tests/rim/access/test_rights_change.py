@@ -55,9 +55,9 @@ class Scene(Wired):
         self.manager = LogManager("s1", MemoryFolder(), {"s1": "localhost:10000"})
         self.watchers = WatchRegistry(self.manager, lambda: None)
         self.index = 0
-        self.apply("level 3")
+        self.apply("cluster 9f86d081884c7d65 level 1")
         facts = {"watchers": self.watchers, "logmanager": self.manager}
-        self.host = cast(Any, FakeHost(access=self.access, level=3, **facts))
+        self.host = cast(Any, FakeHost(access=self.access, level=1, **facts))
         self.host.submit = self._confirm_all
         self.connect(self.host)
 

@@ -20,6 +20,7 @@ from raftline.clients.requests.pool import Clients
 from raftline.wire.refusal import (
     FULL,
     NO_LEADER,
+    NO_QUORUM,
     REMOVED,
     SHUT_DOWN,
     STOPPING,
@@ -48,6 +49,18 @@ def test_follow_leaves_a_dead_leader_for_a_known_node(start: Start) -> None:
         assert client.request("get a") == "GET response: 5"
         assert client.request("get a") == "GET response: 5"
     assert len(second.received) == 4
+
+
+def test_follow_reports_a_leader_without_a_quorum_rather_than_a_redirect(start: Start) -> None:
+    leader = start(lambda _: NO_QUORUM("s1"))
+    second = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
+    also = [("localhost", leader.port)]
+    with (
+        Client(port=second.port, timeout_s=0.5, follow=True, also=also) as client,
+        pytest.raises(NoLeader, match="s1 leads, but no quorum confirms") as raised,
+    ):
+        client.request("set a 5")
+    assert raised.value.code == "no-quorum"
 
 
 def test_follow_asks_a_third_node_if_two_name_each_other(start: Start) -> None:
@@ -234,12 +247,12 @@ def test_each_sorry_line_has_its_own_exception(start: Start) -> None:
             client.request("set a 5")
 
 
-def test_a_leader_that_hangs_is_no_leader_to_a_client_that_follows_it(start: Start) -> None:
+def test_hung_leader_is_named_to_a_client_that_follows_it(start: Start) -> None:
     hangs = start(lambda _: None)
     follower = start(lambda _: not_leader("s1", "localhost", hangs.port), "s2")
     with raftline.connect(f"localhost:{follower.port}", timeout=0.4) as kv:
         for ask in (lambda: kv.get("a"), lambda: kv.set("a", "5")):
-            with pytest.raises(raftline.NoLeader, match="I am not the leader"):
+            with pytest.raises(raftline.Unreachable, match="nodes name as the leader"):
                 ask()
 
 

@@ -16,7 +16,8 @@ from raftline.clients.asyncio.asker import AioAsker
 from raftline.clients.asyncio.link import Link
 from raftline.common.address import Address
 from raftline.wire.refusal import not_leader
-from raftline_testing.doubles.scripted_node import answer_to_codes
+from raftline_testing.doubles.scripted_node import ScriptedNode, answer_to_codes, store
+from raftline_testing.nodes.processes import eventually
 
 DEADLINE_S = 30.0
 LIMIT_S = 0.8
@@ -184,7 +185,7 @@ def test_a_node_that_stands_still_is_left_with_all_that_it_was_asked() -> None:
 
 def test_a_connection_on_which_nothing_came_is_given_up_for_a_new_one() -> None:
     async def run() -> None:
-        async with node() as s1, connected(s1, timeout=10) as kv:
+        async with node() as s1, connected(s1, timeout=4) as kv:
             s1.hears = False
             get = asyncio.ensure_future(kv.get("a"))
             await s1.has(1)
@@ -251,7 +252,7 @@ def test_a_leader_whose_host_is_no_name_is_not_reached() -> None:
     async def run() -> None:
         nowhere = not_leader("s2", "a..b", 10000)
         async with node(lambda _: nowhere) as s1, connected(s1, timeout=0.3) as kv:
-            with pytest.raises(raftline.errors.NotLeader):
+            with pytest.raises(raftline.Unreachable, match=r"name as the leader.* no such host"):
                 await kv.get("a")
 
     asyncio.run(run())
@@ -470,3 +471,31 @@ def test_a_client_that_is_closed_amid_requests_gives_back_its_session_after_them
             assert await s1.has(len(lines) + 2) == [*lines, "p-7#2@set b 2", "p-7@forget"]
 
     asyncio.run(main())
+
+
+def test_client_is_closed_after_its_event_loop() -> None:
+    """A fixture of pytest-asyncio ends in another loop than the one that used the client."""
+    plain = ScriptedNode(store())
+    kv = raftline.aio.connect(f"localhost:{plain.port}", timeout=DEADLINE_S)
+
+    async def use() -> None:
+        assert await kv.get("ana") == "4"
+
+    asyncio.run(use())
+    asyncio.run(kv.close())
+    assert kv.state == "closed"
+    with pytest.raises(raftline.errors.Closed):
+        asyncio.run(kv.get("ana"))
+    eventually(lambda: all(each.fileno() < 0 for each in plain.connections), "the node hung up")
+    plain.close()
+
+
+def test_client_is_not_closed_beside_its_event_loop() -> None:
+    async def run() -> None:
+        async with node(value) as s1, connected(s1) as kv:
+            assert await kv.get("a") == "a"
+            with pytest.raises(RuntimeError, match="another event loop; close it there"):
+                await asyncio.to_thread(asyncio.run, kv.close())
+            assert await kv.get("a") == "a"
+
+    asyncio.run(run())

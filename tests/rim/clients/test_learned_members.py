@@ -8,12 +8,13 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 import raftline
 import raftline.aio
-from raftline.clients.asyncio.asker import AioAsker
+from raftline.clients.asyncio.asker import AioAsker, InFlight
 from raftline.clients.requests import addresses, health
 from raftline.clients.requests.addresses import Addresses
 from raftline.clients.requests.conversation import Client
@@ -96,6 +97,21 @@ def test_the_node_that_served_is_asked_for_the_members_now_and_then() -> None:
         again.send(Reply("s1", "GET response: 5"))
 
 
+def test_members_are_asked_for_soon_after_a_change() -> None:
+    """After 5 s, then after twice that, up to a minute; and from 5 s on again after a change."""
+    known, now_s, pauses_s = Addresses([S1], learns=True), 0.0, []
+    two = status(s1=1).replace("localhost", "h2")
+    alone = two.replace("h2", "h1")
+    assert known.asks(now_s)
+    for reply in [*[alone] * 6, *[two] * 3]:
+        known.take(reply, now_s)
+        taken_s = now_s
+        while not known.asks(now_s):
+            now_s += 1
+        pauses_s.append(now_s - taken_s)
+    assert pauses_s == [5, 10, 20, 40, 60, 60, 5, 10, 20]
+
+
 def test_a_node_that_serves_nothing_is_not_asked_for_the_members() -> None:
     steps = search(
         NodeTurns([S1], Addresses([S1], learns=True)), ClientSessions(), "c", "get a", Deadline(0)
@@ -128,7 +144,7 @@ def test_tasks_go_on_at_a_member_that_nobody_named() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("text", [None, "Sorry, bob may not status.", "what?"])
+@pytest.mark.parametrize("text", [None, "Sorry, bob may not read the status.", "what?"])
 def test_a_node_that_names_nobody_is_no_failure_of_what_it_served(text: str | None) -> None:
     def handler(message: str) -> str | None:
         return text if message == "status" else value(message)
@@ -153,16 +169,16 @@ def test_a_login_that_fails_at_the_question_is_no_failure_of_what_was_served(
     exchange, attempt = Client._exchange, AioAsker._attempt
 
     def refused(
-        self: Client, node: NodeConnection, line: bytes, command: str, deadline: Deadline
+        self: Client, node: NodeConnection, line: bytes, command: str, *limits: Any
     ) -> Reply:
         if command == "status":
             raise LoginFailed("the users are others now")
-        return exchange(self, node, line, command, deadline)
+        return exchange(self, node, line, command, *limits)
 
-    async def refused_too(self: AioAsker, step: AskNode) -> Answer | Connected:
+    async def refused_too(self: AioAsker, in_flight: InFlight, step: AskNode) -> Answer | Connected:
         if step.command == "status":
             raise LoginFailed("the users are others now")
-        return await attempt(self, step)
+        return await attempt(self, in_flight, step)
 
     async def run() -> None:
         async with raftline.aio.connect(f"localhost:{s1.port}") as kv:

@@ -168,7 +168,7 @@ def test_a_thread_that_waits_for_a_connection_gets_the_next_that_is_free(
 ) -> None:
     thread = threading.Thread(target=busy.request, args=("set a 2",))
     thread.start()
-    eventually(lambda: bool(busy._lock._waiters), "it waits")  # type: ignore[attr-defined]
+    eventually(lambda: bool(busy._has_room._waiters), "it waits")  # type: ignore[attr-defined]
     node.may_answer.set()
     thread.join(DEADLINE_S / 3)
     assert not thread.is_alive()

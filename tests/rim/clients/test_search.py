@@ -409,3 +409,54 @@ def test_the_end_of_a_search_names_the_time_that_was_given(
         carry_out(search(NodeTurns(nodes), ClientSessions(), "c", command, deadline), do)
     assert " within 3 s." in str(failure.value)
     assert str(failure.value).count("within") == 1
+
+
+@pytest.mark.parametrize("command", ["get a", "set a 1", "txn if a is 1 then set b 2"])
+@pytest.mark.parametrize("hangs", [True, False])
+def test_unheard_leader_is_named(command: str, hangs: bool) -> None:
+    """The network loses what this client sends to the leader; the other nodes name it."""
+    now_s = 0.0
+
+    def do(step: SearchStep) -> Answer | None:
+        nonlocal now_s
+        assert isinstance(step, (AskNode, Pause))
+        if isinstance(step, Pause):
+            now_s += step.seconds
+            return None
+        if step.address != S1:
+            now_s += 0.01
+            return said(not_leader("s1", *S1))
+        now_s += step.connect_s
+        error = TimeoutError() if hangs else OSError(113, "No route to host")
+        return unreachable(step.address, error, step.connect_s)
+
+    deadline = Deadline(8, attempt_s=1, now=lambda: now_s)
+    steps = search(NodeTurns([S1, S2, S3]), ClientSessions(), "c", command, deadline)
+    with pytest.raises(
+        Unreachable, match=r"^s1 at localhost port 1, which the other nodes"
+    ) as seen:
+        carry_out(steps, do)
+    assert type(seen.value) is (TimedOut if hangs else Unreachable)
+    assert str(seen.value).count("within") <= 1
+    assert " within 8 s." in str(seen.value) or not hangs
+
+
+def test_silent_leader_leaves_a_write_unknown_at_first() -> None:
+    """The write was sent there before the network lost the leader: it may yet take effect."""
+    now_s = 0.0
+
+    def do(step: SearchStep) -> Answer | None:
+        nonlocal now_s
+        now_s += step.seconds if isinstance(step, Pause) else step.limit_s  # type: ignore[union-attr]
+        if not isinstance(step, AskNode):
+            return None
+        if step.command == "session":
+            return said("SESSION response: c-7")
+        if step.address != S1:
+            return said(not_leader("s1", *S1))
+        return lost(step.command, step.address, TimeoutError(), step.limit_s)
+
+    deadline = Deadline(8, attempt_s=1, now=lambda: now_s)
+    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "set a 1", deadline)
+    with pytest.raises(OutcomeUnknown, match="localhost port 1 gave no answer within 8 s"):
+        carry_out(steps, do)

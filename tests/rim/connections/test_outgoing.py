@@ -299,3 +299,27 @@ def test_a_reply_of_the_connections_thread_and_pushed_lines_never_mix(line: Line
     for one in bytes(data).splitlines():
         assert one in (b"p" * 5000, b"r" * 200_000, Pieces(1, "b").left[0].rstrip())
     assert data.count(b"r\n") == 20
+
+
+def test_one_flush_sends_a_bounded_part_of_many_replies(line: Line) -> None:
+    """The thread that flushes may hear a member; a client that reads as fast must not hold it."""
+    threads: list[str] = []
+
+    class Taker(socket.socket):
+        """A reader that takes everything at once."""
+
+        def send(self, data: Any, flags: int = 0) -> int:
+            threads.append(threading.current_thread().name)
+            return len(data)
+
+        def sendall(self, data: Any, flags: int = 0) -> None:
+            threads.append(threading.current_thread().name)
+
+    with Taker(fileno=line.near.detach()) as near:
+        line.outgoing._socket = near
+        reads = line.ask(*["get a"] * 1000, is_read=True)
+        reads.wake()
+        line.host.flush()
+        line.outgoing.wait_until_empty()
+    assert reads.sent == 1000
+    assert threads.count(threading.current_thread().name) <= 4

@@ -29,12 +29,12 @@ class Subscriber(Scene):
         self.there.sendall(framed(*words))
         return self.line()
 
-    def subscribe(self, pattern: str) -> str:
+    def subscribe(self, pattern: str, verb: str = "PSUBSCRIBE") -> str:
         """Subscribe; return "" or the error."""
-        said = self.command("PSUBSCRIBE", pattern)
+        said = self.command(verb, pattern)
         if said.startswith("-"):
             return said
-        assert [said, *[self.line() for _ in range(5)]][2::2] == ["psubscribe", pattern]
+        assert [said, *[self.line() for _ in range(5)]][2::2] == [verb.lower(), pattern]
         return ""
 
     def message(self) -> str:

@@ -6,11 +6,10 @@ import pytest
 
 from raftline.access.login import Access
 from raftline.net.protocol.host import Batch
-from raftline.net.protocol.redis_node import RedisNode
+from raftline.net.protocol.turns import Turns
 from raftline.node.loop.queue import RequestQueue
 from raftline.state.store import Store
 from raftline.wire.commands.identity import EVERYWHERE
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import READS_TOGETHER, WRITES_TOGETHER
 from raftline_testing.doubles.redis_wire import RedisWire, framed
@@ -68,17 +67,17 @@ def test_without_users_a_connection_has_one_turn() -> None:
 
 
 def test_the_commands_that_change_a_key_take_turns_by_user() -> None:
-    node = RedisNode(Limits(), float, lambda size: "0" * 2 * size)
+    turns = Turns()
     bobs = [Batch([], is_read=True, asker=Sink("bob")) for _ in range(9)]
     ann = Batch([], is_read=True, asker=Sink("ann"))
-    assert node.take_turn("k", bobs[0])
-    assert not any([node.take_turn("k", one) for one in (*bobs[1:], ann)])
+    assert turns.take("k", bobs[0])
+    assert not any([turns.take("k", one) for one in (*bobs[1:], ann)])
     for _ in range(2):
-        node.leave_turn("k")
+        turns.leave("k")
     assert ann.is_answered
     assert [one.is_answered for one in bobs] == [False, True, *[False] * 7]
     for _ in range(7):
-        node.leave_turn("k")
+        turns.leave("k")
     assert all(one.is_answered for one in bobs[1:])
-    node.leave_turn("k")  # of the last of bob's commands
-    assert node.take_turn("k", ann)
+    turns.leave("k")  # of the last of bob's commands
+    assert turns.take("k", ann)

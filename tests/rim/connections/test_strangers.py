@@ -51,7 +51,7 @@ class Door:
     ) -> None:
         here, self.there = socket.socketpair()
         self.there.settimeout(DEADLINE_S)
-        self.host = FakeHost(access=access, level=3, **facts)
+        self.host = FakeHost(access=access, level=1, **facts)
         self.connection = Connection(
             cast(Any, self.host), here, for_peers_only=False, half_lines=half_lines
         )
@@ -151,7 +151,7 @@ def test_a_long_line_after_a_login_in_the_same_packet_is_taken(
     assert door.line() == "s1@LOGIN response: you are root, an admin"
     assert eventually(lambda: door.host.batches)
     (command,) = door.host.batches[0].commands
-    assert len(command) == len("set a ") + size
+    assert len(command) == len("root@set a ") + size
 
 
 def test_a_long_line_before_a_login_in_the_same_packet_ends_it(
@@ -486,7 +486,7 @@ def test_admins_give_way_to_nobody() -> None:
 def test_one_user_locks_nobody_out(
     access: Access, login: Callable[[str, str], bytes], welcome: str, full: str
 ) -> None:
-    host = FakeHost(access=access, level=3)
+    host = FakeHost(access=access, level=1)
     access.follow(table_of({**ROOT_ALONE, "bob": (UserRole.READER, ("bob/",))}, PASSWORD))
     port = next(free_ports)
     listener = Listener("127.0.0.1", port, 8)
@@ -517,7 +517,7 @@ def test_silent_connections_keep_nobody_out(
     access: Access, monkeypatch: pytest.MonkeyPatch, users: bool, begun: bytes
 ) -> None:
     monkeypatch.setattr(places_module, "STRANGER_LEAST_S", 0.0)
-    host = FakeHost(access=access if users else None, level=3)
+    host = FakeHost(access=access if users else None, level=1)
     port = next(free_ports)
     listener = Listener("127.0.0.1", port, 3)
     listener.open(cast(Any, host))

@@ -478,7 +478,7 @@ class Apart:
         self.stepper = self.slow.stepper
         self.stepper.applying._now_s = lambda: 0.0
         self.stepper.applying.on_long = self.wake
-        self.slow.manager.store.level = 3
+        self.slow.manager.store.level = 1
         self.propose("lease 5", "set a 1", "set b 2")
         (self.lease,) = self.slow.manager.store.leases.granted
         self.renewal = Batch([f"renew {self.lease}"], is_read=True, reading=Reading(by_clock=True))

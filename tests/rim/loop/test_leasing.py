@@ -14,7 +14,6 @@ from raftline.raft.messages import RequestVoteReply
 from raftline.raft.node import RawNode
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
-from raftline.wire.commands.lease_operands import FRACTIONS
 from raftline.wire.limits import LEASE_KEYS_CHARACTERS, LEASES_LISTED
 from raftline_testing.doubles.cores import acknowledge, established, leader_of, node_of, sync
 from raftline_testing.orders import StepDown, obey
@@ -27,7 +26,7 @@ class Leader:
 
     def __init__(self, node: RawNode | None = None) -> None:
         self.node = node or established("s1")
-        self.store = Store(level=3)
+        self.store = Store(level=1)
         self.leasing = GrantedLeases(self.node, self.store)
         self.now_ms = 1000
         self.look()
@@ -89,7 +88,6 @@ def test_a_lease_expires_once_its_whole_time_and_a_tenth_have_passed(leader: Lea
 
 
 def test_a_lease_of_milliseconds_expires_and_is_renewed_like_others(leader: Leader) -> None:
-    leader.store.level = FRACTIONS
     lease = f"lease-{leader.apply('lease 1.5')}"
     assert leader.ask(f"renew {lease}") == f"RENEW response: {lease} for 1.5 s"
     listed = json.loads(leader.ask("leases").removeprefix("LEASES response: "))

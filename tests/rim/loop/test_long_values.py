@@ -164,7 +164,7 @@ def test_a_long_value_is_forgotten_by_the_history_without_a_copy() -> None:
 @pytest.mark.parametrize("command", ["set k VALUE", "set  k VALUE", "set VALUE", "set k  VALUE "])
 def test_a_long_set_does_what_a_short_one_does(command: str) -> None:
     value = "v" * 5000
-    replies, stores = [], [Store(level=3), Store(level=3)]
+    replies, stores = [], [Store(level=1), Store(level=1)]
     for store, text in zip(stores, (value, "VALUE"), strict=True):
         reply = execute(store, command.replace("VALUE", text))
         replies.append(reply.replace(value, "VALUE"))

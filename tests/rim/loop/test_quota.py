@@ -22,7 +22,7 @@ FREE = (LARGE, LARGE)
 
 @pytest.fixture
 def store() -> Store:
-    store = Store(level=5)
+    store = Store(level=1)
     store.number = 1
     return store
 
@@ -46,6 +46,7 @@ def test_beyond_its_bytes_a_cluster_takes_only_what_frees_some(store: Store) -> 
         "delete or clear some keys first."
     )
     assert (code_of(sets), delete, quota.lacks) == ("no-room", "", "bytes")
+    assert answers(quota, "sum", "c@sum") == ["", ""]
     execute(store, "delete a")
     assert (answers(quota, "set b 1"), store.bytes) == ([""], 0)
 

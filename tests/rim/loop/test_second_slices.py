@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.net.protocol.host import Batch
+from raftline.net.protocol.host import Backlog, Batch
 from raftline.net.protocol.outgoing_protocol import READS_AT_ONCE
 from raftline.node.loop.granted_leases import EXPIRED_MAX, STARTED_MAX, GrantedLeases
 from raftline.node.watches import observers, watch_listing, watch_registry
-from raftline.node.watches.watch_feed import PIECE_EVENTS, SLICE, SPELLED_MAX
+from raftline.node.watches.watch_feed import PIECE_EVENTS, SLICE, SLICE_S, SPELLED_MAX
 from raftline.raft.inputs import Propose, SnapshotTaken, Tick
 from raftline.raft.log import Snapshot
 from raftline.raft.snapshot import COMPACT_MAX
@@ -27,7 +27,7 @@ from raftline.state.key_index import RUN_KEYS
 from raftline.state.key_pages import PAGE_KEYS
 from raftline.state.pairs import FREED_MAX, LayeredPairs, free
 from raftline.wire.commands.observe_lines import ObserveAsked
-from raftline.wire.limits import LEASES_LISTED, TRANSACTION_ITEMS
+from raftline.wire.limits import LEASES_LISTED
 from raftline_testing.doubles.cores import acknowledge, applied, compact, established, sync
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.files.faulty_folder import MemoryFolder
@@ -43,6 +43,7 @@ from tests.rim.watches.test_watchers import FakeSink, Scene
 
 def test_events_for_many_connections_leave_a_slice_at_a_time_and_reach_all() -> None:
     scene = Scene()
+    scene.clock.s = 0.0
     sinks = [FakeSink() for _ in range(2 * SLICE + 50)]
     for sink in sinks:
         scene.watch("k", sink=sink)
@@ -58,8 +59,32 @@ def test_events_for_many_connections_leave_a_slice_at_a_time_and_reach_all() -> 
     assert {tuple(sink.read()) for sink in sinks} == {("s1@EVENT 2 set k 1",)}
 
 
+def test_slices_of_events_are_bounded_in_time() -> None:
+    """The thread that hands out may hear a member: it leaves the rest to the owner."""
+    scene = Scene()
+    scene.clock.s = 0.0
+
+    class SlowSink(FakeSink):
+        def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
+            scene.clock.s = scene.clock.now_s() + SLICE_S / 4
+            super().push(data, to_backlogs)
+
+    sinks = [SlowSink() for _ in range(10)]
+    for sink in sinks:
+        scene.watch("k", sink=sink)
+        sink.read()
+    scene.is_held, woken, reached = True, scene.woken, []
+    scene.apply("set k 1")
+    while scene.watchers.feed.has_work:
+        scene.watchers.hand_out()
+        reached.append(sum(bool(sink.text) for sink in sinks))
+    assert reached == [4, 8, 10]
+    assert scene.woken == woken + 2
+
+
 def test_a_slice_counts_connections_over_several_groups() -> None:
     scene = Scene()
+    scene.clock.s = 0.0
     sinks = [FakeSink() for _ in range(SLICE + 10)]
     for number, sink in enumerate(sinks):
         scene.watch(f"k{number % 3}", sink=sink)
@@ -140,7 +165,15 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     # As their bytes are: U+E000 is EE 80 80, and comes before a byte FF that is no UTF-8.
     names = [*[f"k{number * 37 % 101:03}" for number in range(99)], "k\\xff", "k\ue000"]
-    manager.apply(entries(1, 1, "level 3", *[f"set {name} v{name}" for name in names], "set z 1"))
+    manager.apply(
+        entries(
+            1,
+            1,
+            "cluster 9f86d081884c7d65 level 1",
+            *[f"set {name} v{name}" for name in names],
+            "set z 1",
+        )
+    )
     monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
     breaths: list[int] = []
     [found] = watch_listing.Lister(manager, lambda: breaths.append(1)).take(["k"])
@@ -409,13 +442,15 @@ def test_a_long_history_forgets_its_oldest_entries_and_keeps_the_rest_whole() ->
 def test_of_a_transaction_with_too_many_bytes_of_events_all_are_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each of its 128 operations may tell a value of a mebibyte. Watches begin anew after it."""
+    """Each of its operations may tell a value of a mebibyte. Watches begin anew after it."""
     monkeypatch.setattr(store_module, "APPLIED_CHARACTERS", 100_000)
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
-    manager.apply(entries(1, 1, "level 3", f"set k {'v' * 1000}", "set n 1"))
+    manager.apply(
+        entries(1, 1, "cluster 9f86d081884c7d65 level 1", f"set k {'v' * 1000}", "set n 1")
+    )
     manager.store.notes_events = True
     manager.take_events()
-    heavy = "txn then " + " ; ".join(["append k x"] * TRANSACTION_ITEMS)
+    heavy = "txn then " + " ; ".join(["append k x"] * 128)
     replies = manager.apply(entries(4, 1, "set a 1", heavy, "set b 1", heavy, "set c 1"))
     done = [reply.startswith("TXN response, then") for reply in replies]
     assert done == [False, True, False, True, False]

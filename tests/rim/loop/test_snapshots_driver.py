@@ -12,12 +12,14 @@ from typing import Any, BinaryIO
 import pytest
 
 import raftline.node.snapshots.snapshots
+from raftline.common.build_level import LEVEL
 from raftline.common.process.wakeup import Wakeup, no_pause
 from raftline.logmanager import LogManager
 from raftline.node.clock import SYSTEM
 from raftline.node.loop.driver import Driver
+from raftline.node.snapshots.file_check import RETRY_LOOKS
 from raftline.node.snapshots.snapshot_threads import SnapshotThreads
-from raftline.node.snapshots.snapshots import Turns
+from raftline.node.snapshots.snapshots import Turn, Turns, When
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
 from raftline.raft.log import Entry, Snapshot
@@ -30,10 +32,12 @@ from raftline.storage.disk import FilesRefused
 from raftline.storage.log_file import LogRewrite
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import MachineState
+from raftline.storage.sums import chained, spell_sum
 from raftline.wire.commands.watch_lines import WatchAsked
 from raftline.wire.peer_lines import spell
+from raftline.wire.refusal import DIVERGED
 from raftline.wire.strict_json import Json
-from raftline_testing.files.faulty_folder import Fault, Kind, MemoryFolder
+from raftline_testing.files.faulty_folder import Beside, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
 from raftline_testing.files.snapshot_writing import write_snapshot
 from raftline_testing.nodes.processes import eventually
@@ -423,6 +427,74 @@ def test_without_room_for_a_snapshot_the_node_reports_it_and_goes_on(
     assert "s2.state_machine.tmp" not in rig.folder.contents()
 
 
+def is_survived(line: str) -> bool:
+    return ": No space left on device. The node continues with its present files; free" in line
+
+
+def test_no_room_for_the_end_of_a_new_log_keeps_the_old(make_rig: Callable[..., Rig]) -> None:
+    """The last entries are copied by the writer, whose other errors stop the node."""
+    rig = make_rig(compact_bytes=500)
+    rig.grow()
+    rig.wait_for(lambda: rig.answers)
+    turns = rig.snapshots.take_and_check()
+    turn: Turn | None = next(turns)
+    while "s2.log.new" not in rig.folder.contents() or turn is None:
+        turn = turns.send(turn is None or rig.threads._has_come(turn, Wakeup()))
+    rig.folder.beside = Beside(Kind.ENOSPC)
+    turns.send(rig.threads._has_come(turn, Wakeup()))
+    assert rig.said[-1].startswith("[!] s2 could take no snapshot: s2.log.new: cannot ")
+    assert is_survived(rig.said[-1])
+    assert "s2.log.new" not in rig.folder.contents()
+    rig.append(41, 1, 41, "set more 1", prev_term=1)
+    rig.wait_for(lambda: "I am up to date term 1 index 41 round 1" in rig.answers)
+    rig.folder.beside = None
+    rig.snapshots.ask(compacts=True)
+    rig.threads.start()
+    rig.wait_for_line("[*] s2.log begins after entry 41 now")
+
+
+def test_an_arriving_snapshot_without_room_is_refused(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.threads.start()
+    rig.append(1, 2, 1, "set a 1", prev_term=0)
+    rig.wait_for(lambda: rig.answers)
+    rig.folder.beside = Beside(Kind.ENOSPC)
+    data, snapshot = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data, snapshot, 50))
+    rig.wait_for_line("[!] s2 refuses the snapshot up to entry 20 that it received: ")
+    assert is_survived(rig.said[-1])
+    assert "s2.state_machine.part" not in rig.folder.contents()
+    assert rig.manager.store == {"a": "1"}
+    rig.folder.beside = None
+    rig.receive(*pieces(data, snapshot, 50))
+    rig.wait_for_line("[*] s2 installs the snapshot")
+    assert rig.manager.store == {"a": "9"}
+
+
+@pytest.mark.parametrize("lost", [".s2.born", "s2.storage", "s2.log"])
+def test_lost_files_without_room_do_not_stop_a_node(
+    make_rig: Callable[..., Rig], lost: str
+) -> None:
+    """Its memory has what the files lack, and is lost when it stops."""
+    rig = make_rig()
+    rig.append(1, 1, 2, "set a 1", "set b 2", prev_term=0)
+    rig.wait_for(lambda: rig.answers)
+    rig.folder.lose(lost)
+    rig.folder.is_full = True
+    check = rig.threads.check
+    assert check.look()
+    assert rig.said[-1].startswith("[!] s2: could not write its lost files again: ")
+    assert is_survived(rig.said[-1])
+    assert check.lost == [lost]
+    rig.folder.is_full = False
+    for _ in range(RETRY_LOOKS):
+        assert check.look()
+    rig.threads.start()
+    eventually(lambda: not (check.look() and check.lost))
+    assert rig.said[-1].endswith("are whole again")
+    assert rig.failures == []
+
+
 def test_a_snapshot_leaves_the_log_its_part_of_the_disk_and_is_taken_once_there_is_room(
     make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -437,6 +509,48 @@ def test_a_snapshot_leaves_the_log_its_part_of_the_disk_and_is_taken_once_there_
     rig.wait_for_line("[*] s2.log begins after entry 40 now")
     assert len([line for line in rig.said if "takes no snapshot" in line]) == 1
     assert rig.failures == []
+
+
+@pytest.mark.parametrize("left", [1500, 900])
+def test_a_short_disk_gets_the_bytes_of_deleted_keys_back(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    """A leader leaves 2,000 bytes of this disk free, a follower 1,000."""
+    monkeypatch.setattr(raftline.node.snapshots.snapshots, "RETRY_S", 0.01)
+    rig = make_rig(compact_bytes=1 << 20)
+    rig.snapshots.disk, rig.snapshots.is_disk_short = (lambda: (left, 16_000)), (lambda: True)
+    rig.threads.start()
+    rig.grow()
+    assert rig.driver.status()["snapshot_index"] == 0
+    rig.append(41, 1, 80, *[f"delete k{number}" for number in range(40)], prev_term=1)
+    rig.wait_for_line("[*] s2.log begins after entry 80 now")
+    assert len([line for line in rig.said if "took a snapshot" in line]) == 1
+
+
+def test_a_disk_too_short_for_the_snapshot_is_tried_once(make_rig: Callable[..., Rig]) -> None:
+    """Ten keys of 44 bytes stay, and their snapshot would leave too little to the log."""
+    rig = make_rig(compact_bytes=1 << 20)
+    rig.snapshots.disk, rig.snapshots.is_disk_short = (lambda: (1100, 16_000)), (lambda: True)
+    rig.grow()
+    rig.append(41, 1, 70, *[f"delete k{number}" for number in range(10, 40)], prev_term=1)
+    rig.wait_for(lambda: any(" index 70 " in answer for answer in rig.answers))
+    assert rig.snapshots.frees_disk()
+    turn = next(rig.snapshots.take_and_check())
+    assert turn is not None
+    assert (turn.when, turn.limit_s) == (When.WOKEN, raftline.node.snapshots.snapshots.RETRY_S)
+    assert len([line for line in rig.said if "takes no snapshot" in line]) == 1
+
+
+def test_a_disk_with_room_keeps_the_log_as_it_is(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(compact_bytes=1 << 20)
+    left = [2000]
+    rig.snapshots.disk = lambda: (left[0], 16_000)
+    rig.grow()
+    rig.append(41, 1, 80, *[f"delete k{number}" for number in range(40)], prev_term=1)
+    rig.wait_for(lambda: any(" index 80 " in answer for answer in rig.answers))
+    assert not rig.snapshots.frees_disk()
+    left[0] -= 1
+    assert rig.snapshots.frees_disk()
 
 
 def test_a_node_stops_amid_a_rewrite_of_the_log_though_its_disk_fails(
@@ -705,6 +819,24 @@ def test_a_node_that_joins_takes_no_snapshot_before_it_knows_the_members(
     rig.append(41, 1, 81, members, *commands, prev_term=1)
     rig.wait_for_line("[*] s2.log begins after entry 81 now")
     assert not any("after entry 40," in line for line in rig.said)
-    head = b"81 1 snapshot s1=a:1,voter s2=b:2,learner\n"
+    chain = spell_sum(rig.manager.snapshots.chain)
+    head = f"81 1 snapshot {chain}s1=a:1,voter s2=b:2,learner\n".encode()
     assert rig.folder.content("s2.state_machine").startswith(head)
     assert boot(rig.folder.kill(), "s2")[1].members.learners == ("s2",)
+
+
+def test_a_state_is_summed_right_after_an_asking_entry(make_rig: Callable[..., Rig]) -> None:
+    """Amid a slice, and at a node that differs, too; without that, no sum is due here."""
+    rig = make_rig(compact_bytes=1 << 20)
+    rig.threads.start()
+    rig.manager.store.level = LEVEL
+    rig.append(1, 1, 4, "noop", "set a 1", "sum", "set a 2", prev_term=0)
+    eventually(lambda: [*rig.driver.node.view.state_sums] == [3], "a sum")
+    summed = rig.driver.node.view.state_sums[3]
+    assert summed.chain == chained(0, 0, rig.driver.node.committed(1, 3))
+    rig.manager.refuse_reads(DIVERGED)
+    rig.append(5, 1, 7, "sum", "c1@sum", "set a 3", prev_term=1)
+    eventually(lambda: [*rig.driver.node.view.state_sums] == [3, 5, 6], "two more")
+    sums = rig.driver.node.view.state_sums
+    assert sums[3].sum != sums[5].sum == sums[6].sum
+    assert rig.driver.status()["last_applied"] == 7

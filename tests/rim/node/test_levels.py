@@ -16,6 +16,7 @@ from raftline.common.version import VERSION
 from raftline.net.peers.level_exchange import Builds, ask_level, read_level
 from raftline.net.peers.peers import Peer, Speaker
 from raftline.net.protocol.admission import Admission
+from raftline.raft.levels import NOT_HEARD
 from raftline.wire.commands import operands as take
 from raftline.wire.commands.command_table import COMMANDS, WRITE, Command
 from raftline.wire.commands.operands import Limits
@@ -26,7 +27,7 @@ from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.rim.connections.test_connection import Scene
 
-NEWER = Command("getdel", take.KEY, "the value, which is removed", WRITE, WRITES_KEY, level=3)
+NEWER = Command("getdel", take.KEY, "the value, which is removed", WRITE, WRITES_KEY, level=2)
 
 
 @pytest.fixture(autouse=True)
@@ -44,14 +45,25 @@ def admitted(line: bytes, level: int) -> tuple[str, str]:
 
 @pytest.mark.parametrize("line", [b"getdel a", b"client4@getdel a", b"client4#7@getdel a"])
 def test_a_request_above_the_level_of_the_cluster_is_refused(line: bytes) -> None:
-    assert admitted(line, 1) == ("local", "Sorry, this needs level 3")
-    assert admitted(line, 3) == ("write", "")
+    assert admitted(line, 1) == ("local", "Sorry, this needs level 2")
+    assert admitted(line, 2) == ("write", "")
 
 
 def test_requests_of_the_floor_are_always_served() -> None:
-    assert admitted(b"set a 1", 1) == ("write", "")
-    assert admitted(b"show", 1) == ("show", "")
-    assert admitted(b"nonsense", 1)[0] == "local"
+    for line in (b"set a 1", b"c@session", b"object a list.append 1"):
+        assert admitted(line, 0) == ("write", "")
+    for line, kind in ((b"show", "show"), (b"stat a", "read"), (b"watch a", "watch")):
+        assert admitted(line, 0) == (kind, "")
+    assert admitted(b"nonsense", 0)[0] == "local"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"txn set a 1", b"lease 10", b"setex a 10 1", b"clear a", b"c-57@forget", b"role-add a"],
+)
+def test_other_writes_are_refused_at_the_floor(line: bytes) -> None:
+    assert admitted(line, 0) == ("local", "Sorry, this needs level 1")
+    assert admitted(line, 1) == ("write", "")
 
 
 def test_a_refused_request_reaches_nobody_and_keeps_its_place() -> None:
@@ -66,7 +78,7 @@ def test_a_refused_request_reaches_nobody_and_keeps_its_place() -> None:
         data += scene.there.recv(4096)
     assert data.decode().split("\n")[:3] == [
         "s1@SET response: a set to 1",
-        "s1#7@Sorry, this needs level 3",
+        "s1#7@Sorry, this needs level 2",
         "s1@SET response: b set to 2",
     ]
     scene.connection.close()
@@ -117,12 +129,12 @@ def dialling() -> Iterator[Dialled]:
 @pytest.mark.parametrize(
     ("answer", "build"),
     [
-        ("Level 3 version 0.2.0", Build(3, "0.2.0")),
+        ("Level 1 version 0.2.0", Build(1, "0.2.0")),
         ("Level 13 version 7.1rc2", Build(13, "7.1rc2")),
-        ("Sorry, I don't understand: Level 4 version 0.2.0. Try: get KEY", Build(1, NO_LEVEL)),
+        ("Sorry, I don't understand: Level 1 version 0.2.0. Try: get KEY", Build(0, NO_LEVEL)),
     ],
 )
-def test_a_connection_to_a_peer_begins_with_the_question_for_its_level(
+def test_connection_to_a_peer_begins_with_the_level_question(
     dialling: Dialled, answer: str, build: Build
 ) -> None:
     connection, first = dialling.dialled(answer)
@@ -133,7 +145,7 @@ def test_a_connection_to_a_peer_begins_with_the_question_for_its_level(
     assert dialling.said == []
 
 
-def test_the_end_of_a_stale_connection_takes_nothing_back_that_a_later_one_announced() -> None:
+def test_end_of_a_stale_connection_keeps_a_later_announcement() -> None:
     """A member moved: its old host is silent, and gives up once the new one is announced."""
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
@@ -165,23 +177,23 @@ def test_the_end_of_a_stale_connection_takes_nothing_back_that_a_later_one_annou
         assert gone.wait(DEADLINE_S)
         assert (levels, builds.of("s3")) == ([("s3", 2)], Build(2, "0.2.0"))
         new.close()
-        eventually(lambda: levels == [("s3", 2), ("s3", 0)], "the end of the connection")
-        assert builds.of("s3").level == 0
+        eventually(lambda: levels == [("s3", 2), ("s3", NOT_HEARD)], "the end of the connection")
+        assert builds.of("s3").level == NOT_HEARD
 
 
-def test_the_end_of_a_stale_connection_that_announced_last_leaves_what_holds() -> None:
+def test_end_of_a_stale_connection_restores_an_earlier_one() -> None:
     """A member moved away and back: who dialed its other address heard of it after the successor,
     and ends. Nobody asks on the connection that stands, so a leader would be silent for good."""
     levels: list[int] = []
     builds, stale, standing = Builds(lambda _, level: levels.append(level)), object(), object()
     builds.record("s3", Build(2, "0.2.0"), standing)
-    builds.record("s3", Build(1, NO_LEVEL), stale)
-    assert builds.of("s3") == Build(1, NO_LEVEL)
+    builds.record("s3", Build(0, NO_LEVEL), stale)
+    assert builds.of("s3") == Build(0, NO_LEVEL)
     builds.record("s3", None, stale)
-    assert (levels, builds.of("s3")) == ([2, 1, 2], Build(2, "0.2.0"))
+    assert (levels, builds.of("s3")) == ([2, 0, 2], Build(2, "0.2.0"))
     builds.record("s3", None, standing)
     builds.record("s3", None, standing)
-    assert (levels, builds.of("s3").level) == ([2, 1, 2, 0], 0)
+    assert (levels, builds.of("s3").level) == ([2, 0, 2, NOT_HEARD], NOT_HEARD)
 
 
 def test_an_old_build_without_a_place_is_asked_again_later(dialling: Dialled) -> None:
@@ -214,6 +226,17 @@ def test_a_node_answers_the_question_also_where_it_is_down() -> None:
     for scene.host.is_down in (False, True):
         scene.say("s2@Level 7 version 9\n")
         assert scene.there.recv(4096).decode() == f"s1@Level {LEVEL} version {VERSION}\n"
+    scene.connection.close()
+    scene.there.close()
+
+
+def test_node_with_floor_answers_as_one_without_levels() -> None:
+    scene = Scene()
+    scene.host.announces_level = False
+    scene.say("s2@Level 1 version 9\n")
+    answer = scene.there.recv(4096).decode().removeprefix("s1@").rstrip("\n")
+    assert answer.startswith("Sorry, I don't understand: Level 1 version 9.")
+    assert read_level(answer) == Build(0, NO_LEVEL)
     scene.connection.close()
     scene.there.close()
 

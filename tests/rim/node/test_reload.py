@@ -90,7 +90,7 @@ def test_the_pages_ask_for_no_other_line() -> None:
             "tls-and-secret.md",
             "[*] s1 has reloaded: settings, secret (two, of which the first is used)",
         ),
-        ("upgrades.md", "[*] Entry 4711 raises this cluster to level 5"),
+        ("upgrades.md", "[*] Entry 4711 raises this cluster to level 2"),
     }
     assert len(SETTINGS) == 2
 

@@ -14,24 +14,25 @@ from raftline.common.address import Address
 from raftline.common.build_level import LEVEL, Build
 from raftline.common.config import FAST, FILE_NAME, Configuration
 from raftline.common.process.console import Console
+from raftline.common.version import VERSION
 from raftline.logmanager import LogManager
 from raftline.net.connections.shared_reader import SharedReader
 from raftline.net.peers.level_exchange import Builds
 from raftline.net.protocol.host import Batch
 from raftline.node.program.node_server import Server
 from raftline.node.program.startup import Startup
-from raftline.raft.inputs import Receive
-from raftline.raft.levels import spell
+from raftline.raft.inputs import PeerLevel, Receive
+from raftline.raft.levels import FLOOR, NOT_HEARD, spell
 from raftline.raft.log import Entry
 from raftline.wire.commands.parsing import ReadSettings
-from raftline.wire.refusal import NO_LEADER, RISING
+from raftline.wire.refusal import NO_LEADER, NO_QUORUM, RISING
 from raftline_testing.doubles.cores import OPTIONS, append, established, leader_of, node_of
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.rim.connections.test_connection import Scene
 
-RAISE = [Entry(1, 1, spell(LEVEL))]
+RAISE = [Entry(1, 1, spell(LEVEL, "9f86d081884c7d65"))]
 
 
 @pytest.fixture
@@ -44,18 +45,18 @@ def host() -> Server:
     host.node._state.append(RAISE)
     host.logmanager = LogManager("s1", MemoryFolder(), MEMBERS)
     host.builds = Builds(lambda name, level: None)
-    assert (host.level, host.node.view.levels.latest) == (1, LEVEL)
+    assert (host.level, host.node.view.levels.latest) == (0, LEVEL)
     return host
 
 
-def test_the_keys_of_a_lease_are_known_once_what_was_committed_is_applied(host: Server) -> None:
+def test_keys_of_a_lease_are_known_once_entries_are_applied(host: Server) -> None:
     host.driver = SimpleNamespace(core=threading.Lock())  # type: ignore[assignment]
     host.book = SimpleNamespace(address=lambda _: Address("h2", 10001))  # type: ignore[assignment]
     host.logmanager.store.leased["lease-5"] = {"a"}
-    for node in (node_of("s1", 1), leader_of("s1", 1)):
+    for node, why in ((node_of("s1", 1), NO_LEADER), (leader_of("s1", 1), NO_QUORUM("s1"))):
         host.node = node
         assert host.keys_of_lease("lease-5") is None
-        assert host.not_here() == NO_LEADER
+        assert host.not_here() == host.not_confirmed() == why
     host.node = established("s1", 1)
     known = host.keys_of_lease("lease-5")
     assert known is not None
@@ -82,7 +83,7 @@ def test_a_request_waits_until_the_level_of_the_log_is_applied(host: Server) -> 
     assert replies == [""]
 
 
-def test_a_request_that_waited_too_long_for_a_level_is_asked_to_try_again(host: Server) -> None:
+def test_request_that_waited_too_long_for_a_level_is_refused(host: Server) -> None:
     host.slowest_ms = 0
     assert host.why_level(LEVEL) == RISING
 
@@ -96,10 +97,30 @@ def test_a_request_that_waits_for_a_level_is_sent_on_to_a_leader(host: Server) -
     assert replies == ["Sorry, I am not the leader. Last leader I heard from is: s2 (h2:10001)"]
 
 
-def test_a_request_does_not_wait_for_a_member_that_is_to_be_upgraded(host: Server) -> None:
+def test_request_waits_for_no_member_to_be_upgraded(host: Server) -> None:
+    """s3 was never heard, so the leader does not wait for it."""
     host.slowest_ms = 1000 * int(DEADLINE_S)
     host.builds.record("s2", Build(LEVEL, "9"), host)
-    assert host.why_level(LEVEL + 1).startswith("Sorry, this cluster is at level 1 until s1 (")
+    assert host.why_level(LEVEL + 1) == (
+        "Sorry, this cluster is at level 0, and this needs a higher one: start a newer version of "
+        f"s1 ({VERSION}) and s2 (9). Nothing was done."
+    )
+
+
+def test_request_names_a_member_that_was_heard_and_is_gone(host: Server) -> None:
+    host.slowest_ms = 1000 * int(DEADLINE_S)
+    for level in (LEVEL, NOT_HEARD):
+        host.node.step(PeerLevel("s3", level), host.node.view.now_ms)
+    assert "and s3 (not heard yet). Nothing" in host.why_level(LEVEL + 1)
+
+
+def test_request_above_the_floor_names_the_option(host: Server) -> None:
+    host.slowest_ms = 1000 * int(DEADLINE_S)
+    host._startup.level = FLOOR
+    assert host.why_level(LEVEL) == (
+        "Sorry, this cluster is at level 0, and this needs a higher one: its nodes were started "
+        "with --floor. Nothing was done."
+    )
 
 
 def test_a_connection_that_waits_for_a_level_holds_up_no_other() -> None:

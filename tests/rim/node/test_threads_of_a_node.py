@@ -306,7 +306,7 @@ def test_a_node_stops_though_its_console_fails() -> None:
     def say(_: str) -> None:
         raise ValueError("a filter")
 
-    startup: Any = SimpleNamespace(name="s1", is_private=False)
+    startup: Any = SimpleNamespace(name="s1", is_private=False, level=1)
     console: Any = SimpleNamespace(say=say)
     pace: Any = SimpleNamespace(election_timeout_ms=1, election_spread_ms=1)
     server = Server(startup, pace, console, readings=cast(Any, None))

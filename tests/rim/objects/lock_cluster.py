@@ -119,6 +119,7 @@ class Cluster(Store):
     """A cluster for threads."""
 
     timeout = 10.0
+    was_served = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -183,6 +184,7 @@ class AioCluster(Store):
     otherwise."""
 
     timeout = 10.0
+    was_served = False
 
     def __init__(self) -> None:
         super().__init__()

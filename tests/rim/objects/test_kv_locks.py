@@ -18,7 +18,15 @@ from raftline.clients.calls.kv_errors import LeaseLost, TooManyWatches
 from raftline.clients.locks import claims
 from raftline.clients.locks.held import WithBlocks
 from raftline.clients.locks.lease import Lease
-from raftline.clients.requests.node_connection import Closed, Unreachable
+from raftline.clients.requests.node_connection import (
+    ClientError,
+    Closed,
+    LoginFailed,
+    NoLeader,
+    OutcomeUnknown,
+    Refused,
+    Unreachable,
+)
 from tests.rim.objects.lock_cluster import HELD, AioCluster, AioWatch, Cluster, Watch
 
 DEADLINE_S = 30.0
@@ -464,6 +472,51 @@ def test_a_failure_leaves_the_lock_to_the_next_caller() -> None:
             held.release()
     cluster.ask(CALLS.delete(HELD))
     assert lock.acquire(timeout=0) is not None
+
+
+@pytest.mark.parametrize("error", [Unreachable, NoLeader, OutcomeUnknown])
+@pytest.mark.parametrize("verb", ["lease", "txn"])
+@pytest.mark.parametrize("point", ["before", "after"])
+def test_a_wait_without_a_limit_claims_again_after_an_outage(
+    monkeypatch: pytest.MonkeyPatch, error: type[ClientError], verb: str, point: str
+) -> None:
+    """The request that failed may have been done."""
+    monkeypatch.setattr(claims, "LONGEST_PAUSE_S", 0.0)
+    cluster, left = Cluster(), [3]
+
+    def fails(command: str) -> None:
+        if command.startswith(verb) and left[0]:
+            left[0] -= 1
+            raise error("no answer")
+
+    setattr(cluster, point, fails)
+    cluster.was_served = True
+    held = cluster.lock().acquire()
+    assert left == [0]
+    assert held.check() == held.token
+    held.release()
+    assert cluster.keys() == {}
+
+
+def lasting() -> Unreachable:
+    error = Unreachable("the certificate has expired")
+    error.lasts = True
+    return error
+
+
+@pytest.mark.parametrize(
+    "error", [Closed("closed"), lasting(), LoginFailed("wrong"), Refused("no room")]
+)
+def test_an_error_that_lasts_ends_a_wait_without_a_limit(error: ClientError) -> None:
+    cluster = Cluster()
+    cluster.was_served = True
+
+    def fails(command: str) -> None:
+        raise error
+
+    cluster.before = fails
+    with pytest.raises(type(error)):
+        cluster.lock().acquire()
 
 
 @pytest.mark.parametrize("kind", ["lock", "shared_lock", "semaphore"])

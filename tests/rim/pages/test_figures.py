@@ -30,6 +30,7 @@ from raftline.monitoring.endpoints import PLAIN, Pages
 from raftline.monitoring.metrics import metrics
 from raftline.node.loop.measures import BOUNDS_S, LEASE_SHOWN_MS, Measures, node_facts
 from raftline.node.program.node_server import Server
+from raftline.raft.inputs import StateSummed
 from raftline.raft.roles import Role
 from raftline.storage import disk
 from raftline.wire.limits import PAIRS_BYTES
@@ -91,6 +92,8 @@ def painted() -> Server:
         log=SimpleNamespace(last_index=1170),
         progress=progress,
         term=3,
+        name="s1",
+        differing={"s3": 1024},
         membership=SimpleNamespace(voters=["s1", "s2"]),
     )
     store = SimpleNamespace(leases=SimpleNamespace(granted=Sized(61)), leased=Sized(67))
@@ -99,6 +102,7 @@ def painted() -> Server:
         core=threading.Lock(),
         node=SimpleNamespace(view=view),
         measures=measures,
+        stalled_s=lambda: 173.5,
         waiting=lambda: {**WAITING, "disk": 37},
         watchers=SimpleNamespace(count=71, feed=SimpleNamespace(history=Sized(73))),
     )
@@ -107,9 +111,13 @@ def painted() -> Server:
         refusals=SimpleNamespace(by_code=lambda: {"full": 157, "bad-request": 163}),
         clock=SimpleNamespace(day_s=lambda: 139_000),
         is_down=False,
-        level=3,
+        level=1,
         driver=driver,
-        listener=SimpleNamespace(traffic=lambda: (79, 83, 89, 97)),
+        listener=SimpleNamespace(traffic=lambda: (79, 83, 89, 97), connections_max=167),
+        foreigners=SimpleNamespace(seen=lambda: dict.fromkeys(("s2", "s3"), "c")),
+        lost_files=["s1.log", "s1.storage", "s1.state_machine"],
+        lacks_users=True,
+        room_facts=lambda: {"lacks_room_for": "disk", "refuses_entries": "log"},
         access=SimpleNamespace(failures=SimpleNamespace(count=131)),
         tls=SimpleNamespace(ends=lambda: {"certificate": 137, "ca": 139}),
         book=SimpleNamespace(traffic=lambda: {"s2": (101, 103), "s3": (107, 109)}),
@@ -118,7 +126,7 @@ def painted() -> Server:
             state=SimpleNamespace(sessions=Sized(113)),
             store=_Store(store),
         ),
-        quota=SimpleNamespace(bytes_max=149, lacks="disk", has_user_beyond_share=True),
+        quota=SimpleNamespace(bytes_max=149, has_user_beyond_share=True),
     )
     return cast(Server, node)
 
@@ -146,7 +154,10 @@ EXPECTED: Figures = {
     "raftline_role{role=leader}": 1, "raftline_role{role=follower}": 0,
     "raftline_role{role=candidate}": 0, "raftline_role{role=pre-candidate}": 0,
     "raftline_role{role=down}": 0, "raftline_term": 3, "raftline_has_leader": 1,
-    "raftline_level": 3, "raftline_voters": 5, "raftline_learners": 7,
+    "raftline_level": 1, "raftline_build_level": LEVEL, "raftline_foreigners": 2,
+    "raftline_lost_files": 3, "raftline_lacks_users": 1, "raftline_commit_stalled_seconds": 173.5,
+    "raftline_max_connections": 167, "raftline_lacks_room{for=log}": 1, "raftline_voters": 5,
+    "raftline_learners": 7,
     "raftline_follower_lag_entries{peer=s2}": 7,  # 1170 - 1163
     "raftline_follower_lag_entries{peer=s3}": 0,  # it holds more than this look shows
     "raftline_follower_silent_seconds{peer=s2}": 8.0,
@@ -159,6 +170,8 @@ EXPECTED: Figures = {
     "raftline_leader_changes_total": 17, "raftline_takeovers_total": 5,
     "raftline_clock_timestamp_seconds": 139_000,
     "raftline_peer_votes{peer=s2}": 1, "raftline_peer_votes{peer=s3}": 0,
+    "raftline_replica_differs{peer=s1}": 0, "raftline_replica_differs{peer=s2}": 0,
+    "raftline_replica_differs{peer=s3}": 1,
     "raftline_last_index": 1100, "raftline_synced_index": 1101, "raftline_commit_index": 1130,
     "raftline_last_applied": 1117, "raftline_base_index": 1009, "raftline_snapshot_index": 1013,
     "raftline_snapshot_bytes": 1019, "raftline_arriving_bytes": 1021, "raftline_log_bytes": 1031,
@@ -557,6 +570,8 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
         "snapshot_bytes": 0,
         "arriving_bytes": 0,
         "recovering": False,
+        "differs": {},
+        "state_sums": {},
         "newborn": False,
         "may_be_new": False,
         "no_leader_because": "",
@@ -576,6 +591,12 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
         "bytes": rig.server.logmanager.store.bytes,
         "max_bytes": PAIRS_BYTES,
         "lacks_room_for": "",
+        "refuses_entries": "",
+        "commits_nothing": False,
+        "lacks_users": False,
+        "connections": 1,
+        "max_connections": rig.server.listener.connections_max,
+        "levels": {"s1": LEVEL},
         "reads": "index",
         "pid": os.getpid(),
         "level": LEVEL,
@@ -611,6 +632,8 @@ def test_the_facts_of_a_core_are_those_of_its_fields() -> None:
         arriving_bytes=29,
         snapshot=SimpleNamespace(index=37, size=41),
         recovering="a",
+        differing={"s3": 1024},
+        state_sums={1024: StateSummed(1024, 27, 5)},
         newborn="b",
         may_be_new="c",
         no_leader_because="d",
@@ -634,6 +657,8 @@ def test_the_facts_of_a_core_are_those_of_its_fields() -> None:
         "snapshot_bytes": 41,
         "arriving_bytes": 29,
         "recovering": "a",
+        "differs": {"s3": 1024},
+        "state_sums": {"1024": ["00000005", "000000000000001b"]},
         "newborn": "b",
         "may_be_new": "c",
         "no_leader_because": "d",

@@ -319,6 +319,24 @@ def test_a_joiner_that_has_no_login_waits_for_an_admin(refusal: str, line: str) 
     assert said == [f"[*] s4 asks localhost:{there.port} to be added to the cluster", line]
 
 
+@pytest.mark.parametrize("variable", ["RAFTLINE_TLS_CA", "RAFTLINE_TLS_SERVER_NAME"])
+def test_a_joiner_does_not_use_the_tls_of_a_client(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """A node without TLS asks in plain text, whatever a client's variables name."""
+    monkeypatch.setenv(variable, "no-such-file")
+    view = SimpleNamespace(is_member=False, membership=SimpleNamespace(electors=()))
+    said: list[str] = []
+    with scripted_nodes() as start:
+        added = "ADD response: s4 added"
+        there = start(lambda asked: LEVEL_1 if asked.startswith("Level ") else added)
+        address = Address("localhost", there.port)
+        node = cast(RawNode, SimpleNamespace(view=view))
+        begin_to_join("s4", Address("h", 4), address, None, node, Foreigners("s4"), said.append)
+        eventually(lambda: len(said) == 2)
+    assert said[1] == f"[*] {added}"
+
+
 def test_a_joiner_that_finds_no_leader_says_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that names itself as the node to join finds none either."""
     monkeypatch.setattr(joining, "SEARCH_S", 0.05)

@@ -16,7 +16,7 @@ import pytest
 from raftline.node.watches.prefix_watch import PrefixWatch
 from raftline.node.watches.watch_listing import KeyListing
 from raftline.wire.commands import watch_lines as words
-from raftline.wire.refusal import REMOVED, STOPPING
+from raftline.wire.refusal import DIVERGED, REMOVED, STOPPING
 from raftline_testing.nodes.processes import eventually
 from tests.rim.watches.test_watchers import FakeSink, Scene
 
@@ -236,8 +236,12 @@ def test_rights_that_change_amid_events_end_those_watches_alone_after_the_events
 # --- a node that is cut off for ever, and silence -------------------------------------------------
 
 
-def view(*, removed_by: int = 0, is_member: bool = True, leader: str | None = None) -> Any:
-    return SimpleNamespace(removed_by=removed_by, is_member=is_member, leader=leader)
+def view(
+    *, removed_by: int = 0, is_member: bool = True, leader: str | None = None, differs: int = 0
+) -> Any:
+    return SimpleNamespace(
+        removed_by=removed_by, is_member=is_member, leader=leader, differs=differs
+    )
 
 
 @pytest.mark.pure
@@ -261,6 +265,16 @@ def test_watches_end_at_a_node_that_was_removed_and_hears_nobody(scene: Scene) -
     scene.watchers.look(view(removed_by=9, is_member=False))
     assert scene.sink.read()[1:] == [f"s1@{words.go_on_elsewhere(words.IS_REMOVED, 'a', 2)}"]
     assert scene.watch("a") == [REMOVED]
+
+
+@pytest.mark.pure
+def test_watches_end_at_a_node_whose_state_differs(scene: Scene) -> None:
+    scene.watch("a")
+    scene.watchers.look(view(differs=9, leader="s2"))
+    assert scene.sink.read() == [f"s1@{words.go_on_elsewhere(words.DIFFERS, 'a', 1)}"]
+    assert scene.watch("a") == [DIVERGED]
+    scene.watchers.look(view(leader="s2"))  # a snapshot replaced its state
+    assert scene.watch("a")[0].startswith("WATCH response: ")
 
 
 @pytest.mark.pure

@@ -17,13 +17,14 @@ from raftline.storage.snapshot_lines import LoadedSnapshot
 from raftline.wire.commands import watch_lines as words
 from raftline.wire.commands.authorization import denial_reason
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.limits import KEPT_PART
 from raftline_testing.doubles.fake_host import FakeHost
 from tests.rim.watches import test_watchers
 from tests.rim.watches.test_watch_meetings import settle
 from tests.rim.watches.test_watchers import FakeSink
 
 SETUP = (
-    "level 5",
+    "cluster 9f86d081884c7d65 level 1",
     f"user-add root {make_verifier('correct horse', ITERATIONS_LEAST)} admin",
     "role-add app",
     "role-grant app read app/",
@@ -202,7 +203,7 @@ def test_a_snapshot_without_the_user_ends_the_watch_before_the_keys_come_again(
     users = scene.manager.store.users.with_account("bob", None).spell()
     snapshot = Snapshot(scene.index + 5, 1, 0, 0)
     members, pairs = scene.manager.members, {"app/a": "1"}
-    scene.manager.arrived(LoadedSnapshot(snapshot, members, [], pairs, level=5, users=users))
+    scene.manager.arrived(LoadedSnapshot(snapshot, members, [], pairs, level=1, users=users))
     scene.manager.take_over(snapshot)
     scene.watchers.feed.applied([])
     settle(scene, scene.bob)
@@ -231,8 +232,27 @@ def test_a_redis_client_gets_no_message_of_a_later_change(scene: Scene) -> None:
     assert events.open("1", "app/") == ""
     scene.bob.pump()
     scene.apply("set app/a 1", "user-remove bob", "set app/b 2")
+    scene.bob.pump()
     said = "\n".join(scene.bob.read())
     assert "app/a" in said
     assert "app/b" not in said
     assert scene.bob.is_broken_off  # which shows the client that messages are missing
     assert scene.watchers.count == 0
+
+
+def test_users_who_take_all_they_may_leave_watches(scene: Scene) -> None:
+    """To the next user, and to admins, who get a sixteenth that no other user gets."""
+    scene.watchers.watches_max = 640
+
+    def take(user: str) -> int:
+        """Return how many watches a user gets."""
+        sink, count = FakeSink(user), 0
+        while scene.watch("k", number=str(count), sink=sink)[0].startswith("WATCH "):
+            count += 1
+        return count
+
+    assert [take(user) for user in ("bob", "eve", "ann")] == [450, 113, 28]
+    while take("mallory") + take("oscar"):
+        """They share what is left."""
+    assert take("ann") == 0
+    assert take("root") == 640 // KEPT_PART

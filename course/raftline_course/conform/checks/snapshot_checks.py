@@ -97,6 +97,7 @@ def taken(scene: Scene) -> Sent:
     scene.all_do(silent)
     scene.transcript.act("s1 starts again with an empty folder")
     scene.node.start()
+    scene.show_no_history()
     term = snapshot.term + 3
     scene.be_led("s2", term)
     return Sent(snapshot, installer.data, term)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from raftline.wire.refusal import DIVERGED
+
 from ..clients.one_at_a_time import OneAtATime
 from ..nodes.request_interface import Server
 from ..world.plan import Plan
@@ -121,6 +123,8 @@ class SimulatedClient(OneAtATime):
                 raise AssertionError(f"{request.line}: first {request.first_reply!r}, now {reply}")
         elif request.verb == "session":
             self._session = reply.removeprefix("SESSION response: ")
+        elif reply == DIVERGED:
+            self._leader = None  # a read, at a node whose state differs
         else:
             self._history.answered(request, reply, self._world.tick())
             self._learn(request, reply)

@@ -27,7 +27,7 @@ SUM = BALANCE * len(ACCOUNTS)
 REPLY = re.compile(r"TXN response, (then|else): (\[.*\])")
 CLEARED = re.compile(r"CLEAR response: ([0-9]+) keys? deleted")
 UNCERTAIN = ("Sorry, session expired", "Sorry, outcome unknown")
-NO_LEVEL = "Sorry, I don't understand: "  # the cluster hasn't reached level 3 yet
+NO_LEVEL = "Sorry, I don't understand: "  # the cluster is still at the floor
 
 
 @dataclass(eq=False)

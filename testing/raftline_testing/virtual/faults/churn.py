@@ -125,11 +125,12 @@ class Operator:
         return planned.target.is_quorum(whole)
 
 
-def can_lose(hosts: Sequence[Host], name: str) -> bool:
+def can_lose(hosts: Sequence[Host], name: str, *, with_new: bool = False) -> bool:
     """Whether a quorum with whole logs remains without this node, in each current or possible
     configuration: all that nodes know, before and after a change in progress or one that a leader
-    holds until it may begin."""
-    if any(host.view is None for host in hosts):
+    holds until it may begin. `with_new`: a node that never ran before counts, since its operator
+    may say that."""
+    if not with_new and any(host.view is None for host in hosts):
         # a node that has not started yet may be needed, and may find that it has no vote
         return False
     # A node that is a learner by its own log is never a candidate: if it is ahead of a voter of a
@@ -143,9 +144,12 @@ def can_lose(hosts: Sequence[Host], name: str) -> bool:
         and host.view is not None
         and host.name in host.view.membership.electors
     }
+    if with_new:
+        whole |= {host.name for host in hosts if host.may_be_said_new and host.name != name}
     configurations: list[Membership] = []
     for host in hosts:
         if host.view is None:
+            configurations.append(Membership(tuple(host.members), addresses=dict(host.members)))
             continue
         state = host.view._state
         configurations += [state.membership, state.configurations.at(state.commit_index)]

@@ -19,7 +19,7 @@ from ..world.world import World
 from .churn import can_lose
 
 NOTICED_MS = 4000  # within this time a running node has a log again, or has stopped
-WAYS = ("remove", "rename", "truncate")
+WAYS = ("remove", "rename", "truncate", "append")
 
 
 class SlowTime(NamedTuple):
@@ -136,8 +136,8 @@ class DiskFaults:
     # --- logs that are gone ---------------------------------------------------------------------
 
     def take_log(self, host: Host) -> None:
-        """Remove, rename or truncate the log of a running node, if the others can elect without it
-        until it notices."""
+        """Remove, rename or truncate the log of a running node, or append to it, if the others can
+        elect without it until it notices."""
         has_log = f"{host.name}.log" in host.disk.folder.contents()
         if host.node is None or not has_log or not can_lose(self._hosts, host.name):
             return
@@ -156,6 +156,8 @@ class DiskFaults:
         """
         if not host.disk.log_is_gone or host.incarnation != incarnation:
             return
+        if host.view is None or not host.view.log.last_index:
+            return  # it has acknowledged nothing, and writes its log with its first snapshot
         busy = host.paused or host.disk.is_hung or host.slow_ms is not None
         if busy or others != self._others:  # it may have been paused meanwhile
             self._world.after(NOTICED_MS, self._judge_log, host, incarnation, self._others)

@@ -7,16 +7,23 @@ from collections.abc import Callable, Sequence
 
 from raftline.raft.inputs import PeerDisconnected, Transfer
 
+from ...files.faulty_folder import Beside
 from ...orders import Campaign, Order, StepDown
 from ..clients.crowds import Crowds
+from ..nodes.simulated_disk import FAILURES
 from ..nodes.simulated_node import Host, leaders
 from ..world.network import Network
 from ..world.plan import ALL_FAULTS, Plan
 from ..world.world import World
+from .births import Births
 from .churn import can_lose
 from .diskfaults import DiskFaults
+from .hungdisks import HungDisks
 from .leaps import Leaps
 from .wrongfiles import WrongFiles
+
+ARRIVING = ".state_machine.part"
+BESIDE = (".log.new", ".state_machine.tmp", ARRIVING)  # files that are not in force yet
 
 
 class Faults:
@@ -30,10 +37,14 @@ class Faults:
         self._names = [host.name for host in hosts]
         self._over = False
         self._handed = 0  # requested transfers
+        # Whether each log has an identity, so that two clusters are told apart.
+        self.may_begin_again = False
         self.disks = DiskFaults(world, plan, network, hosts)
         self.crowds = Crowds(world, plan, hosts)
         self._files = WrongFiles(world, plan, network, hosts)
         self._leaps = Leaps(world, plan, network, hosts)
+        self.births = Births(world, plan, hosts)
+        self.hung = HungDisks(world, plan, network, hosts)
         acts: tuple[Callable[[], None], ...] = (
             self._cut_one_way,
             self._isolate,
@@ -49,7 +60,7 @@ class Faults:
             self._kill_all,
             lambda: self._lose("log"),
             lambda: self._lose("storage"),
-            lambda: self._lose("all"),
+            self._wipe,
             self._slow_disk,
             self._failing_disk,
             self._lose_connection,
@@ -65,7 +76,11 @@ class Faults:
             self._files.put_back,
             self._files.put_foreign,
             lambda: self.crowds.come(self._some()),
+            self._wipe_at_birth,
             self._leaps.leap,
+            self._full_beside,
+            self.hung.hang_majority,
+            self.hung.hang_candidate,
         )
         self._acts = dict(zip(ALL_FAULTS, acts, strict=True))
         self._wait()
@@ -76,17 +91,35 @@ class Faults:
         self.disks.stop()
         self._files.stop()
         self._leaps.stop()
+        self.births.stop()
+        self.hung.stop()
         self.crowds.leave()
         self._network.calm_down()
         for host in self._hosts:
             host.disk_ms = min(self._plan.disk_ms, 5)
             host.long_ms = 0
             host.disk.be_full(False)
+            host.disk.spoil_beside(None)
             host.disk.folder.fault = None
             if host.node is not None:
                 host.manager.fails = False
             host.resume()
             host.start()
+        self._say_who_is_new()
+
+    def _say_who_is_new(self) -> None:
+        """If too few have a vote to elect, start those that never ran before with `--new`; look
+        again in a while."""
+        self._world.after(4 * self._plan.options.election_timeout_ms, self._say_who_is_new)
+        if any(host.view is None for host in self._hosts) or can_lose(self._hosts, ""):
+            return
+        for host in self._hosts:
+            view = host.view
+            if host.may_be_said_new and view is not None and view.recovering:
+                self._tell(f"new {host.name}")
+                self._world.counts["said to be new, to end a wait"] += 1
+                host.stop(power_cut=False)
+                host.start(never_ran=True)
 
     def _wait(self) -> None:
         self._world.after(self._world.random.randint(1, 2 * self._plan.fault_every_ms), self._next)
@@ -94,7 +127,7 @@ class Faults:
     def _next(self) -> None:
         if self._over:
             return
-        if self._files.is_guarding:
+        if self._files.is_guarding or self.births.are_calm or self.hung.are_calm:
             self._wait()
             return
         kind = self._world.random.choice(self._plan.faults)
@@ -261,11 +294,13 @@ class Faults:
         self._world.after(self._a_while_ms(), host.start)
 
     def _lose(self, what: str) -> None:
-        """Delete the log, the term and vote, or all files of a node that is down, if the cluster
-        can still elect in the end."""
+        """Delete the log, or the term and vote, of a node that is down, if the cluster can still
+        elect in the end."""
         host = self._some()
-        if host.disk.is_foreign or not can_lose(self._hosts, host.name):
-            return
+        if not host.disk.is_foreign and can_lose(self._hosts, host.name):
+            self._crash_and_lose(host, what)
+
+    def _crash_and_lose(self, host: Host, what: str) -> None:
         self._crash(host, power_cut=False)
         if host.node is None:
             self._tell(f"lose {what} {host.name}")
@@ -278,14 +313,33 @@ class Faults:
             else:
                 self._lose_all(host)
 
+    def _wipe(self) -> None:
+        """Delete all files of a node, as long as a majority of the members have their files or
+        never ran before. Counts show what is not done, and is named beside the promise
+        (README.md)."""
+        host, counts = self._some(), self._world.counts
+        if host.disk.is_foreign or host.view is None:
+            return
+        if not can_lose(self._hosts, host.name, with_new=self.may_begin_again):
+            counts["wipes not done: of a majority"] += 1
+            return
+        counts["wipes beside members that never ran"] += not can_lose(self._hosts, host.name)
+        self._crash_and_lose(host, "all")
+
+    def _wipe_at_birth(self) -> None:
+        if self.may_begin_again:
+            self.births.wipe(self._tell_lost)
+
     def _lose_all(self, host: Host) -> None:
-        """Delete all files of a node, including the trace that it existed if it is started to join
-        or the others' entries name it; no entry names a node that was born alone:
-        docs/repair.md."""
+        """Delete all files of a stopped node, including the trace that it existed. At the floor,
+        the trace stays if the others would not know that there is a history: nothing tells two
+        clusters apart there. A node that is started to join votes in neither case."""
         others = [other for other in self._hosts if other is not host]
         is_named = all(other.disk.has_entries for other in others) and host.was_born_with_others
         joins = self._world.chance(0.4)
-        host.disk.lose_all(trace=joins or is_named)
+        leaves_trace = not (joins or is_named or self.may_begin_again)
+        self._world.counts["wipes that left a trace, at the floor"] += leaves_trace
+        host.disk.lose_all(trace=not leaves_trace)
         if joins:
             self._world.counts["started to join without files"] += 1
             host.is_joiner = True
@@ -311,6 +365,17 @@ class Faults:
         self._tell(f"fill disk {host.name}")
         host.disk.be_full(True)
         self._world.after(self._a_while_ms(), host.disk.be_full, False)
+
+    def _full_beside(self) -> None:
+        """Let no snapshot be taken or received at a node for a while, or let no new log begin after
+        one: it continues with its present files. A node that is cut off before is sent one."""
+        host, chance = self._some(), self._world.random
+        end = chance.choice(BESIDE)
+        self._tell(f"spoil {host.name}{end}")
+        if end == ARRIVING:
+            self._mend_later(self._network.split([host.name]))
+        host.disk.spoil_beside(Beside(chance.choice(FAILURES), end, chance.randint(0, 6)))
+        self._world.after(10 * self._a_while_ms(), host.disk.spoil_beside, None)
 
     def _failing_machine(self) -> None:
         """Make the next entry fail at a node: it stops, and never continues without the entry."""

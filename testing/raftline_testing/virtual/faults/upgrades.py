@@ -1,33 +1,45 @@
-"""Builds of older levels among the nodes of a schedule, and how they are upgraded.
+"""The builds of the nodes in a schedule, and how they are upgraded one by one.
 
-Only some schedules are chosen, with a separate source of chance: the rest stay the same.
+A separate source of chance picks them: the rest of a schedule stays the same. Most schedules run at
+level 1 from their first entry on, as real nodes do. In some, all nodes stay at the floor. In the
+others, nodes of an older build are upgraded while they are down: from the floor to level 1, or from
+level 1 to that of the next release.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from types import ModuleType
 
 from raftline.common.build_level import LEVEL
-from raftline.raft.inputs import PeerLevel
 from raftline.raft.levels import FLOOR, LOWEST
+from raftline.storage import hard_state, log_lines, start_plan
 
 from ..nodes.simulated_node import Host
 from ..world.network import Links
 from ..world.plan import Plan
 from ..world.world import World
+from .announcements import Announcements
 
-NEWER = LEVEL
-NOTICED_FROM_NEWER = ("older files", "foreign files")  # builds of earlier levels can't notice these
-# of schedules with builds of several levels, in addition to those that need a higher level
-SHARE = 0.4
+NEXT = LEVEL + 1  # of the next release, which has nothing new yet
+AT_THE_FLOOR = (FLOOR, FLOOR)  # the levels of the older and the newer build
+RELEASED = (LOWEST, LOWEST)
+FROM_THE_FLOOR = (FLOOR, LOWEST)
+TO_THE_NEXT = (LOWEST, NEXT)
+KINDS = (AT_THE_FLOOR, *[RELEASED] * 5, FROM_THE_FLOOR, *[TO_THE_NEXT] * 3)
+# Builds at the floor can't notice these: their cluster has no identity, and tells nobody of a loss.
+ABOVE_THE_FLOOR = ("older files", "foreign files", "wipe at birth")
+SHARES = (0.3, 0.7, 1.0)  # of older builds among the nodes
+READ_LEVELS: tuple[ModuleType, ...] = (hard_state, log_lines, start_plan)
 
 
 class Upgrades:
     """Starts of some nodes with an older build, and upgrades of nodes that are down.
 
-    A node above the floor knows the level of another while both are up and reach each other. A node
-    stops at an entry of a level above its own, which fails the schedule.
+    A node stops at an entry of a level above its own, which fails the schedule.
     """
 
     def __init__(
@@ -41,30 +53,60 @@ class Upgrades:
         has_users: bool,
     ) -> None:
         self._chance = random.Random(f"levels of {seed}")
-        # A late node with a log written by hand may wait for ever, if a spare leads by then: the
-        # spare is in the later term, and doesn't know that member. Upgrading all at once would
-        # cause that.
-        is_picked = self._chance.random() < SHARE or plan.holders + plan.dealers + plan.lockers > 0
-        needs_newest = not set(NOTICED_FROM_NEWER).isdisjoint(plan.faults)
-        is_picked = is_picked or needs_newest or has_users
-        self.is_on = is_picked and not plan.by_hand
         self._world = world
-        self._links = links
         self._hosts = hosts
         self._pause_ms = plan.options.election_timeout_ms // 2
-        if self.is_on:
-            shares = [0, 0, 0, 0.3] if has_users else [0, 0.3, 1]
-            share = 0 if needs_newest else self._chance.choice(shares)
-            older = random.Random(f"older levels of {seed}")
-            for host in hosts:
-                is_older = self._chance.random() < share
-                host.build_level = older.choice([FLOOR, LOWEST]) if is_older else NEWER
-            world.after(self._pause_ms, self._look)
+        kind = self._chance.choice(KINDS)
+        if plan.by_hand:
+            # A late node with a log written by hand may wait for ever, if a spare leads by then:
+            # the spare is in the later term, and doesn't know that member. Upgrading all at once
+            # would cause that.
+            kind = self._chance.choice([AT_THE_FLOOR, RELEASED])
+        elif kind[0] == FLOOR and self._needs_levels(plan, has_users=has_users):
+            kind = RELEASED
+        older, self.newest = kind
+        self.begins_above_the_floor = older > FLOOR
+        share = self._chance.choice(SHARES)
+        for host in hosts:
+            host.build_level = older if self._chance.random() < share else self.newest
+        self._announce = partial(Announcements, world, links, hosts, seed, plan.delay_ms)
+        if self.newest > FLOOR:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._announce()
+        self._world.after(self._pause_ms, self._look)
+
+    @staticmethod
+    def _needs_levels(plan: Plan, *, has_users: bool) -> bool:
+        asks = has_users or plan.holders + plan.dealers + plan.lockers > 0
+        return asks or not set(ABOVE_THE_FLOOR).isdisjoint(plan.faults)
+
+    @contextlib.contextmanager
+    def files_are_known(self) -> Iterator[None]:
+        """Let the modules of the files read those of the newest build here."""
+        before = [vars(module)["LEVEL"] for module in READ_LEVELS]
+        try:
+            for module in READ_LEVELS:
+                vars(module)["LEVEL"] = max(self.newest, LEVEL)
+            yield
+        finally:
+            for module, level in zip(READ_LEVELS, before, strict=True):
+                vars(module)["LEVEL"] = level
+
+    def put_newest(self) -> None:
+        """Let every node run the newest build from its first start on, above the floor."""
+        if self.newest == FLOOR:
+            self.newest = LOWEST
+            self._begin()
+        self.begins_above_the_floor = True
+        for host in self._hosts:
+            host.build_level = self.newest
 
     def finish(self) -> None:
         """Upgrade the remaining nodes."""
-        for host in self._hosts if self.is_on else ():
-            if host.build_level < NEWER:
+        for host in self._hosts:
+            if host.build_level < self.newest:
                 was_up = host.node is not None
                 host.stop(power_cut=False)
                 self._upgrade(host)
@@ -72,45 +114,38 @@ class Upgrades:
                     host.start()
 
     def have_risen(self, members: Sequence[Host]) -> bool:
-        """Whether all members have applied the level, if it must rise, and agree on one
-        identity."""
-        if not self.is_on:
+        """Whether all members have applied the newest level, and agree on one identity."""
+        if self.newest == FLOOR:
             return True
         identities = {host.cluster for host in members}
         is_one = len(identities) == 1 and "" not in identities
-        return is_one and all(host.manager.level == NEWER for host in members)
+        return is_one and all(host.manager.level == self.newest for host in members)
 
     def _upgrade(self, host: Host) -> None:
-        host.build_level = NEWER
+        host.build_level = self.newest
         self._world.counts["nodes upgraded"] += 1
 
     def _look(self) -> None:
         for host in self._hosts:
-            if host.node is None and host.build_level < NEWER and self._chance.random() < 0.1:
+            is_older = host.build_level < self.newest
+            if host.node is None and is_older and self._chance.random() < 0.1:
                 self._upgrade(host)
             if host.node is not None and host.build_level > FLOOR:
-                self._tell(host)
                 self._check(host)
         self._world.after(self._pause_ms, self._look)
 
-    def _tell(self, host: Host) -> None:
-        for other in self._hosts:
-            if other is host or host.node is None:
-                continue
-            reaches = self._links.are_linked(host.name, other.name)
-            level = other.build_level if reaches and other.node is not None else 0
-            if host.node._state.peer_levels.get(other.name, 0) != level:
-                host.take(PeerLevel(other.name, level))
-
     def _check(self, host: Host) -> None:
-        """Check that each server that was a member when the level rose has that level: no build is
-        downgraded here."""
+        """Check that a quorum had the level when it rose: no build is downgraded here. A member
+        with an older build was never heard by then."""
         view = host.node.view if host.node is not None else None
-        if view is None or view.levels.latest <= FLOOR:
+        if view is None or view.levels.latest <= LOWEST:
             return
         index = view.levels.index
-        if index > view.log.base_index:
+        members = view.configurations.at(index)  # a joiner may not know them
+        if index > view.log.base_index and members.names:
             self._world.counts["levels raised"] += 1
-            members = view.configurations.at(index).names
-            below = [one.name for one in self._hosts if one.build_level < view.levels.latest]
-            assert not set(below) & set(members), f"{below} are below the level of entry {index}"
+            have = [one.name for one in self._hosts if one.build_level >= view.levels.latest]
+            assert members.is_quorum(have), f"only {have} have the level of entry {index}"
+            self._world.counts["levels raised beside an older build"] += not {
+                *members.names
+            }.issubset(have)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from raftline.raft.inputs import PeerLevel, Propose
+from raftline.raft.levels import LOWEST
 from raftline.raft.membership import Membership
 
 from ...invariants import Invariants
@@ -18,7 +19,6 @@ from ..world.plan import NEVER, Plan
 from ..world.world import World
 from .churn import can_lose
 from .diskfaults import undisputed_leader
-from .upgrades import NEWER
 
 HEARD_WITHIN_TIMEOUTS = 30
 FOREIGN_WRITES = 12
@@ -67,7 +67,7 @@ class WrongFiles:
         is_calm = not (self._guard or self._network.has_cuts or self._world.look)
         if leader is None or leader.view is None or not is_calm:
             return
-        if any(host.build_level < NEWER for host in self._hosts):
+        if any(host.build_level < LOWEST for host in self._hosts):
             return  # no server could tell it
         progress = leader.view._state.progress
         voters = leader.view.membership.voters
@@ -126,13 +126,13 @@ class WrongFiles:
         """Restart a node with its files of an earlier cluster, which had the same names.
 
         It is useless to its cluster until these files are removed, so the others must be able to
-        elect without it. From level NEWER on, a cluster has its own identity at each node that has
-        run; below it the two can't be told apart. A cluster of one node would elect its leader
-        again and serve any client there; these clients trust their addresses.
+        elect without it. A cluster has its own identity at each node that has applied its first
+        entry; at the floor the two can't be told apart. A cluster of one node would elect its
+        leader again and serve any client there; these clients trust their addresses.
         """
         views = [host.view for host in self._hosts]
         born = [host for host in self._hosts if len(host.members) > 1 and not host.is_joiner]
-        if None in views or any(host.manager.level < NEWER for host in self._hosts) or not born:
+        if None in views or any(host.manager.level < LOWEST for host in self._hosts) or not born:
             return
         host = self._world.random.choice(born)
         if host.node is None or host.disk.is_foreign or not can_lose(self._hosts, host.name):
@@ -170,8 +170,38 @@ def earlier_cluster(
     Raises:
         AssertionError: it doesn't elect or write.
     """
-    world = World(chance)
-    calm = replace(
+    world, calm = World(chance), calmed(plan)
+    network = Network(world, calm, list(members))
+    network.calm_down()
+    invariants = HonestInvariants(Membership(tuple(members), addresses=dict(members)))
+    hosts = {
+        name: Host(world, calm, name, members, invariants, network.send, Disk(world, name))
+        for name in members
+    }
+    network.deliver = lambda message: hosts[message.to].hear(message)
+    for host in hosts.values():
+        host.disk.newborn, host.build_level, host.era = True, LOWEST, "earlier "
+        host.start()
+        for name in members:
+            if name != host.name:
+                host.take(PeerLevel(name, LOWEST))
+    run_until(world, lambda: all(host.manager.level == LOWEST for host in hosts.values()))
+    values = [f"set {chance.choice('abc')} foreign{n}" for n in range(FOREIGN_WRITES)]
+    for value in values:
+        leader = undisputed_leader(list(hosts.values()))
+        if leader is not None:
+            leader.take(Propose([value]))
+            world.step()
+    indexes = [host.view.log.last_index for host in hosts.values() if host.view is not None]
+    run_until(world, lambda: all(h.manager.applied.index >= max(indexes) for h in hosts.values()))
+    for host in hosts.values():
+        host.stop(power_cut=False)
+    return {name: host.disk.folder.contents() for name, host in hosts.items()}
+
+
+def calmed(plan: Plan) -> Plan:
+    """Return the plan of a cluster in which nothing goes wrong."""
+    return replace(
         plan,
         duplicates=0,
         replays=0,
@@ -184,35 +214,14 @@ def earlier_cluster(
         slow_entries=False,
         long_ms=0,
     )
-    network = Network(world, calm, list(members))
-    network.calm_down()
-    invariants = HonestInvariants(Membership(tuple(members), addresses=dict(members)))
-    hosts = {
-        name: Host(world, calm, name, members, invariants, network.send, Disk(world, name))
-        for name in members
-    }
-    network.deliver = lambda message: hosts[message.to].hear(message)
-    for host in hosts.values():
-        host.disk.newborn, host.build_level, host.era = True, NEWER, "earlier "
-        host.start()
-        for name in members:
-            if name != host.name:
-                host.take(PeerLevel(name, NEWER))
-    _run_until(world, lambda: all(host.manager.level == NEWER for host in hosts.values()))
-    values = [f"set {chance.choice('abc')} foreign{n}" for n in range(FOREIGN_WRITES)]
-    for value in values:
-        leader = undisputed_leader(list(hosts.values()))
-        if leader is not None:
-            leader.take(Propose([value]))
-            world.step()
-    indexes = [host.view.log.last_index for host in hosts.values() if host.view is not None]
-    _run_until(world, lambda: all(h.manager.applied.index >= max(indexes) for h in hosts.values()))
-    for host in hosts.values():
-        host.stop(power_cut=False)
-    return {name: host.disk.folder.contents() for name, host in hosts.items()}
 
 
-def _run_until(world: World, is_so: Callable[[], bool]) -> None:
+def run_until(world: World, is_so: Callable[[], bool]) -> None:
+    """Run until the condition holds.
+
+    Raises:
+        AssertionError: it does not within EVENTS_MAX events.
+    """
     for _ in range(EVENTS_MAX):
         if is_so():
             return

@@ -370,6 +370,10 @@ class Locker(Searcher):
     def timeout(self) -> float:
         return self.limit_s
 
+    @property
+    def was_served(self) -> bool:
+        return self.found > 0
+
     def now_s(self) -> float:
         return self.world.now_ms / 1000
 

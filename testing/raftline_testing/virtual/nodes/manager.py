@@ -29,6 +29,7 @@ class Manager(LogManager):
     events."""
 
     fails = False  # at the next entry
+    errs: Callable[[LogManager], None] | None = None  # spoils the state after entries
     spend: Callable[[], None] | None = None  # called for each entry, which then takes long
 
     # Whether a long entry is being applied; None: there are no long entries.
@@ -56,6 +57,8 @@ class Manager(LogManager):
         if self.fails:
             raise MachineFailed
         replies = super().apply(entries, self._slowly(now_s), end_s, answers=answers)
+        if self.errs is not None:
+            self.errs(self)
         if self.looker is not None:
             self.looker.applied(entries[: len(replies)], replies)
         return replies
@@ -71,7 +74,7 @@ class Manager(LogManager):
 
         return later_s
 
-    def freeze(self) -> MachineState:
+    def freeze(self, *, even_differing: bool = False) -> MachineState:
         """Freeze the present state.
 
         Raises:
@@ -79,7 +82,7 @@ class Manager(LogManager):
         """
         if self.changes_apart is not None and self.changes_apart():
             raise InvariantError(f"{self.name} freezes its state during a long entry")
-        return super().freeze()
+        return super().freeze(even_differing=even_differing)
 
     def take_events(self) -> TakenEvents:
         self.taken = super().take_events()

@@ -76,8 +76,7 @@ class Monitor:
             if work.install is not None:
                 self._tell(f"has the snapshot of entry {work.install.index} in force")
                 counts["snapshots installed"] += 1
-                invariants.cut(name, work.install.index)
-                invariants.synced(name, work.install.index)
+                invariants.installed(name, work.install)
             if work.cut_after is not None:
                 self._tell(f"cuts after {work.cut_after}")
                 counts["cuts"] += 1
@@ -85,7 +84,7 @@ class Monitor:
             if work.append:
                 for entry in work.append:
                     self._tell(f"appends {spell_entry(entry)}")
-                invariants.synced(name, work.append[-1].index)
+                invariants.synced(name, work.append)
             if work.forgot:
                 self._tell("writes down that it has no vote")
                 counts["newborns that found a history"] += 1

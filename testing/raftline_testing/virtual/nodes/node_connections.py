@@ -23,6 +23,7 @@ from raftline.net.protocol.redis_node import RedisNode
 from raftline.net.protocol.refusal_counts import RefusalCounts
 from raftline.net.protocol.server_protocol import ServerProtocol
 from raftline.net.protocol.serving import Ending, Serving
+from raftline.net.protocol.turns import CALLS_AT_ONCE, Turns
 from raftline.net.protocol.waits import AwaitReplies, ReserveRoom, SendBytes, Wait, WaitFor
 from raftline.net.reply_budget import ReplyRoom
 from raftline.net.state_copies import Backups
@@ -38,7 +39,7 @@ from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.commands.rights import LeaseKeys
 from raftline.wire.limits import LONG_REPLY_BYTES
-from raftline.wire.refusal import NO_LEADER, RISING, error
+from raftline.wire.refusal import NO_LEADER, NO_QUORUM, NOT_REACHED, RISING, error
 
 from ...invariants import InvariantError
 from ..world.virtual_clock import Clock
@@ -110,11 +111,13 @@ class Doors:
         self.is_private = False  # no third party can read a connection
         self.peer_auth: PeerAuth = NO_AUTH
         self.tls: Tls | None = None
+        self.announces_level = True
         self.foreigners = Foreigners(host.name, lambda: host.cluster, now_s=host.clock.now_s)
         self.reply_room = ReplyRoom(LONG_REPLY_BYTES, now_s=host.clock.now_s)
         self.refusals = RefusalCounts()
         self.backups = Backups(lambda folder, size: True, host.clock.now_s)
         self.redis = RedisNode(self.limits, host.clock.day_s, self.new_token)
+        self.calls = Turns(CALLS_AT_ONCE, host.clock.now_s)
         self.traffic_log = NoTraffic()
         self.orders: Orders | None = None
         self.observers: Any = None
@@ -184,7 +187,16 @@ class Doors:
 
     def not_here(self) -> str:
         leader = self._view.leader
-        return NO_LEADER if leader in (None, self.name) else self._host.not_leader(leader)
+        if leader == self.name:
+            return NO_QUORUM(leader)
+        return NO_LEADER if leader is None else self._host.not_leader(leader)
+
+    def not_confirmed(self) -> str:
+        leader = self._view.leader
+        return NO_LEADER if leader is None else NO_QUORUM(leader)
+
+    def why_late(self) -> str:
+        return NOT_REACHED
 
     def without_machine(self, command: str) -> str:
         why = self._host.manager.state.machines.why_not(command.split(" ", 2)[1])

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from random import Random
 
+from raftline.wire.refusal import DIVERGED
+
 from ...invariants import InvariantError
 from ..world.chance import pick, up_to
 from ..world.world import World
@@ -72,7 +74,7 @@ class RoughLines:
         name = b"noise"
 
         def heard(reply: str | None) -> None:
-            if reply is not None and not reply.startswith(begin):
+            if reply is not None and not reply.startswith(begin) and reply != DIVERGED:
                 raise InvariantError(f"{host.name} answers {line!r} by {reply!r}")
             if reply is not None and begin == "STATUS response: ":
                 facts = json.loads(reply.partition(": ")[2])

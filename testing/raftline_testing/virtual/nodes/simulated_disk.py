@@ -11,7 +11,7 @@ from raftline.raft.node import RawNode
 from raftline.storage.disk import DiskFailed, FilesRefused
 from raftline.storage.recovery import Recovered
 
-from ...files.faulty_folder import Died, Fault, Kind, MemoryFolder
+from ...files.faulty_folder import Beside, Died, Fault, Kind, MemoryFolder
 from ...files.memory_file import MemoryFile
 from ...invariants import InvariantError
 from ..world.world import World, spell_entry
@@ -40,6 +40,7 @@ class Disk:
         # lost promised data, including term and vote, since its last start
         self.lost_promise = False
         self.is_full = False  # no file can grow
+        self.beside: Beside | None = None  # how writes of files fail that are not in force yet
         self.is_hung = False  # no write or sync ever returns, until the next start
         self.went_back = False  # its files are older, and the node hasn't learned that yet
         self.is_foreign = False  # its files belong to another cluster
@@ -146,13 +147,13 @@ class Disk:
         self._leave(power_cut=power_cut)
 
     def _leave(self, *, power_cut: bool) -> None:
-        folder = self.folder
-        if self.log_is_gone:
-            self.whole, self._was_robbed = False, True
-            self._refused_log = f"{self._name}.log"
+        folder, taken, is_gone = self.folder, self._taken, self.log_is_gone
         self._taken, self.is_hung = None, False
         self.folder = folder.crash(self._world.random) if power_cut else folder.kill()
-        self.folder.is_full = self.is_full
+        if is_gone or (taken is not None and self._is_back(taken)):
+            self.whole, self._was_robbed = False, True
+            self._refused_log = f"{self._name}.log"
+        self.folder.is_full, self.folder.beside = self.is_full, self.beside
         self._mark_is_there = not power_cut
         if self.whole and not (self.newborn or self.went_back or self.is_foreign):
             self._copies.append(Copy(self.folder.contents(), self._promised))
@@ -164,6 +165,20 @@ class Disk:
     def be_full(self, is_full: bool) -> None:
         """Fill the disk, or make room again."""
         self.is_full = self.folder.is_full = is_full
+
+    def spoil_beside(self, beside: Beside | None) -> None:
+        """Let writes of files that are not in force yet fail, or succeed again."""
+        self.beside = self.folder.beside = beside
+
+    def judge_stop(self, failure: DiskFailed) -> None:
+        """Check a stop of the node for a failure of its disk.
+
+        Raises:
+            InvariantError: all files in force could be written.
+        """
+        folder = self.folder
+        if folder.beside is not None and folder.fault is None and not folder.is_full:
+            raise InvariantError(f"{self._name} stops without need: {failure}")
 
     def fail_soon(self) -> None:
         """Make one of the next writes or syncs fail."""
@@ -195,8 +210,16 @@ class Disk:
         """Whether the log that the running node writes no longer has its name."""
         return self._taken is not None and self.folder.lacks(f"{self._name}.log", self._taken)
 
+    def _is_back(self, taken: MemoryFile) -> bool:
+        """Whether a power cut undid the name of the new log, so that the rest of the one that was
+        taken away is there again, or no log."""
+        left = self.folder.contents().get(f"{self._name}.log")
+        if left is None:
+            return True
+        return b" base" not in left.partition(b"\n")[0] and bytes(taken.data).startswith(left)
+
     def take_log(self, way: str) -> None:
-        """Remove, rename or truncate the log of the running node."""
+        """Remove, rename or truncate the log of the running node, or append to it."""
         self._taken = self.folder.take_away(f"{self._name}.log", way)
 
     def go_back(self, acknowledged: int) -> bool:
@@ -254,6 +277,11 @@ class Disk:
             notes = [at for at, line in enumerate(lines) if b" synced, crc32 " in line]
             left[name] = b"".join(lines[: chance.choice([0, *notes]) + 1])
         self.folder = MemoryFolder(left)
+
+    def loses_state(self) -> None:
+        """Note that the next start leaves out the log and the snapshot, since their state differs
+        from that of the other nodes."""
+        self.whole, self._was_robbed = False, True
 
     def _check(self, recovered: Recovered) -> None:
         """Check that entries reported durable are there, or that the node knows of the loss.

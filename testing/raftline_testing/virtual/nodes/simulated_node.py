@@ -18,6 +18,7 @@ from random import Random
 from typing import Protocol
 
 from raftline.common.process.wakeup import no_pause
+from raftline.net.peers.level_exchange import Foreigners
 from raftline.net.protocol.host import Batch, ReplySink
 from raftline.node.clock import OwnerSleep
 from raftline.node.loop.applying import SLICE_S
@@ -36,8 +37,9 @@ from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode, StepObserver, node_from_disk
 from raftline.raft.node_view import NodeView
 from raftline.raft.state import Options
-from raftline.storage.disk import DiskFailed, StorageError
+from raftline.storage.disk import DiskFailed, StateRefused, StorageError
 from raftline.storage.snapshot_lines import MachineState
+from raftline.storage.sums import is_due
 from raftline.view.picture import Where
 from raftline.wire.limits import REQUESTS_TOGETHER, WRITES_TOGETHER
 from raftline.wire.refusal import OUTCOME_UNKNOWN, not_leader
@@ -58,7 +60,7 @@ from .promptness import Promptness
 from .request_interface import Asked, Request
 from .requests import Requests
 from .simulated_disk import Disk
-from .snapshot_jobs import Snapshots
+from .snapshot_jobs import Snapshots, state_summed
 
 READ_RUNS_MOST = WRITES_TOGETHER // REQUESTS_TOGETHER  # runs of full batches
 MayBegin = Callable[[RawNode, Change], bool]
@@ -223,6 +225,8 @@ class Host(ServingNode):
         self._invariants = invariants
         self.network_send = send
         self.build_level = FLOOR  # level of the build that it runs
+        # Called when it has started, stopped, continued, or learned its identity.
+        self.on_change: Callable[[], None] = lambda: None
         self.era = ""  # differs for an earlier cluster
         self.was_born_with_others = len(members) > 1
         self.is_joiner = False  # from its next start on, it knows no members and asks to be added
@@ -252,7 +256,12 @@ class Host(ServingNode):
             self._leads_on,
             lambda reply: self.watch_renewals(self, reply),
         )
+        self.requests.doors.foreigners = Foreigners(
+            name, lambda: self.cluster, self._say, self.clock.now_s
+        )
         self.snapshots = Snapshots(world, plan.compact_bytes, plan.pause_ms, self)
+        self.sums_in_a_job = False
+        self.may_differ = False  # a fault gave it another state
         self._monitor = Monitor(world, name, invariants)
         self._answers = Answers(self.post)
 
@@ -296,7 +305,7 @@ class Host(ServingNode):
     def hear(self, message: Message, cluster: str = "") -> None:
         """Receive a message on a connection whose other end announced this identity. As on a real
         connection, messages from another cluster are ignored."""
-        if self.node is None or self._refuses(cluster):
+        if self.node is None or self._refuses(message.sender, cluster):
             self._lose(message, "receiver")
             return
         if self.paused:
@@ -304,15 +313,31 @@ class Host(ServingNode):
         else:
             self._alive(self._incarnation, self._receive, message)
 
-    def _refuses(self, cluster: str) -> bool:
-        is_refused = is_foreign(self.cluster, cluster)
+    def _refuses(self, sender: str, cluster: str) -> bool:
+        is_refused = is_foreign(self.cluster, cluster)  # nearly never
         self._world.counts["messages of other clusters"] += is_refused
-        return is_refused
+        return is_refused and self._names(sender, cluster, dials=True)
+
+    def answered_by(self, peer: str, cluster: str) -> bool:
+        """Return whether the answer to this node's announcement shows another cluster."""
+        return is_foreign(self.cluster, cluster) and self._names(peer, cluster, dials=False)
+
+    def _names(self, name: str, cluster: str, *, dials: bool) -> bool:
+        place = self._members.get(name, "nowhere")
+        return self.foreigners.refuses(name, cluster, place, dials=dials)
+
+    @property
+    def foreigners(self) -> Foreigners:
+        """The servers of other clusters that appeared under members' names."""
+        return self.requests.doors.foreigners
+
+    def _say(self, text: str) -> None:
+        self._world.tell("note", f"{self.name}: {text}")
 
     def hear_now(self, message: Message, cluster: str) -> None:
         """Receive a message as a connection's thread, which doesn't hold `core`; its other end
         announced this identity."""
-        if self.node is not None and not self._refuses(cluster):
+        if self.node is not None and not self._refuses(message.sender, cluster):
             self._with_core(partial(self._receive, self.node, message))
 
     def when_up(self, act: Callable[[], object]) -> None:
@@ -413,6 +438,8 @@ class Host(ServingNode):
         except (Died, DiskFailed) as error:
             self._world.tell("act", f"> {self.name} dies at its disk: {type(error).__name__}")
             self._world.counts["deaths at the disk"] += 1
+            if isinstance(error, DiskFailed):
+                self.disk.judge_stop(error)
             self.stop(power_cut=isinstance(error, Died) and self._world.chance(0.5))
             self._world.after(self._world.random.randint(10, 500), self.start)
         except MachineFailed:
@@ -486,9 +513,20 @@ class Host(ServingNode):
         return not_leader(leader, leader, 1)
 
     def report(self, effects: Effects) -> None:
-        """Count the changes of a step, which the monitor has seen before."""
+        """Count the changes of a step, which the monitor has seen before.
+
+        Raises:
+            InvariantError: the node found that its state differs, and no fault made it differ.
+        """
+        if effects.differs:
+            self._world.counts["nodes that differ"] += 1
+            if not self.may_differ:
+                raise InvariantError(f"{self.name} differs from entry {effects.differs} on")
+            self.disk.loses_state()
         if effects.notes and self.view is not None:
             self.measures.stepped(self.view, effects)
+        if effects.cluster is not None:
+            self.on_change()
 
     def wrote(self, arrived: Snapshot | None) -> None:
         """Check whether a snapshot is due, or has fully arrived."""
@@ -640,6 +678,8 @@ class Host(ServingNode):
         if self.pairs_lock.is_held:
             self._after_long.append(self.back_up)
             return
+        if self.view is not None and self.view.differs:
+            return  # it gives none
         state = self.manager.freeze()
         expected = state.index, dict(self.manager.store.held)
         assert state.index == self.manager.applied.index
@@ -767,6 +807,7 @@ class Host(ServingNode):
         self.snapshots.started(node)
         self.clock.forget()
         self._owner_sleeps(node)
+        self.on_change()
 
     def _make_rim(self, node: RawNode) -> None:
         """Create the parts of a driver."""
@@ -785,9 +826,21 @@ class Host(ServingNode):
         self._rounds = Rounds(node.view, self.stepper, queue, self, sleep, self.clock, self.fail)
         if self._plan.long_ms:
             self.stepper.applying.on_long = self._wake_applier
+        self.stepper.applying.on_sum = self._sum_state
         self.stepper.watchers.run_beside = self._run_beside
         if self.watching is not None:
             self.watching.started(self.stepper.watchers)
+
+    def _sum_state(self) -> None:
+        """Sum the state in a job, which draws chances for its pauses, or at once."""
+        manager, node = self.manager, self.node
+        if self.sums_in_a_job:
+            self.snapshots.work.sum_state()
+        elif node is not None and (
+            manager.store.to_sum or is_due(manager.applied.index, manager.state_lines)
+        ):
+            with contextlib.suppress(StateRefused):
+                node.step(state_summed(manager), node.view.now_ms)
 
     def _run_beside(self, run: Callable[[], None]) -> bool:
         """Restart watches, as if by a separate thread."""
@@ -823,6 +876,7 @@ class Host(ServingNode):
         self.paused = False
         self._backlog.clear()
         self.requests.hang_up()
+        self.on_change()
 
     def pause(self) -> None:
         """Pause: take no input while time passes."""
@@ -841,6 +895,7 @@ class Host(ServingNode):
         for act in backlog:
             act()
         self._alive(self._incarnation, self._keep_time)
+        self.on_change()
 
 
 class ChangeAsked:

@@ -7,16 +7,20 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from raftline.common.process.wakeup import no_pause
+from raftline.logmanager import LogManager
 from raftline.node.loop.writer import WriteQueue
 from raftline.node.snapshots import snapshots
 from raftline.node.snapshots.file_check import FileCheck
 from raftline.node.snapshots.snapshots import SPREAD, Turn, Turns, When
-from raftline.raft.inputs import Input, SnapshotRejected, SnapshotTaken
+from raftline.raft.inputs import Input, SnapshotRejected, SnapshotTaken, StateSummed
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode
 from raftline.storage.disk import StorageError
 from raftline.storage.log_file import LogFile
+from raftline.storage.snapshot_lines import lines_of
+from raftline.storage.sums import state_sum
 
 from ...files.faulty_folder import Died
 from ...invariants import InvariantError
@@ -131,6 +135,23 @@ class Snapshots:
     def wake_sender(self) -> None:
         if self._sender is not None:
             self._sender.wake()
+
+
+def state_summed(manager: LogManager) -> StateSummed:
+    """Return the sum of a state.
+
+    Raises:
+        StateRefused: the state differs from that of the other nodes.
+    """
+    state = manager.freeze()
+    summing = state_sum(lines_of(state))
+    try:
+        while True:
+            next(summing)
+    except StopIteration as end:
+        return StateSummed(state.index, end.value, state.chain)
+    finally:
+        state.release(no_pause)
 
 
 class Job:

@@ -306,6 +306,7 @@ def _as_server(host: Host) -> Any:
         watchers=host.stepper.watchers,
         has_written=False,
         status=lambda: {**facts, "log_bytes": host.manager.log_bytes, "syncs": 0},
+        stalled_s=lambda: host.stepper.stall.look(host.clock.now_ms()) / 1000,
         waiting=lambda: {**host.queue.waiting(), "disk": host.writes.count},
     )
     return SimpleNamespace(
@@ -319,7 +320,11 @@ def _as_server(host: Host) -> Any:
         access=None,
         tls=None,
         logmanager=host.manager,
-        listener=SimpleNamespace(traffic=lambda: (0, 0, 0, 0)),
+        listener=SimpleNamespace(traffic=lambda: (0, 0, 0, 0), connections_max=1),
+        foreigners=SimpleNamespace(seen=dict),
+        lost_files=[],
+        lacks_users=False,
+        room_facts=lambda: {"lacks_room_for": "", "refuses_entries": ""},
         refusals=RefusalCounts(),
         book=SimpleNamespace(traffic=dict),
         quota=Quota(host.manager.store, DiskSpace()),

@@ -22,6 +22,7 @@ class Links:
 
     def __init__(self) -> None:
         self._cut: Counter[tuple[str, str]] = Counter()  # the number of cuts of a link
+        self.on_change: Callable[[], None] = lambda: None  # called after each cut and mending
 
     def cut(self, senders: Sequence[str], receivers: Sequence[str]) -> Counter[tuple[str, str]]:
         """Block messages from these to those; messages in flight still arrive.
@@ -30,15 +31,18 @@ class Links:
         """
         cut = Counter((one, other) for one in senders for other in receivers if one != other)
         self._cut += cut
+        self.on_change()
         return cut
 
     def mend(self, cut: Counter[tuple[str, str]]) -> None:
         """Undo one cut."""
         self._cut -= cut
+        self.on_change()
 
     def heal(self) -> None:
         """Pass all messages again, with the planned disturbances."""
         self._cut.clear()
+        self.on_change()
 
     @property
     def cuts(self) -> list[tuple[str, str]]:

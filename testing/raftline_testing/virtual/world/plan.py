@@ -44,6 +44,8 @@ RARE_SHARE = 1 / 4  # of schedules have one of the rare faults; the other schedu
 NEVER = 1 << 40
 LITTLE_ROOM = 1 << 19  # bytes of waiting requests, in schedules with crowds
 LEAP_SHARE = 1 / 24  # of schedules, picked after that
+NEWEST_SHARE = 1 / 12  # of schedules have one of the newest faults, picked after that
+LITTLE_LOG = 400  # bytes, so that a snapshot is often being written
 FEW_STEPS = 30  # steps that may wait for a disk, if disks hang: a schedule is too short for many
 LATER_FAULTS = (
     "regain",
@@ -58,9 +60,11 @@ RARE_FAULTS = (
     "older files",
     "foreign files",
     "crowd",
+    "wipe at birth",
     "leap",
 )  # picked last
-ALL_FAULTS = FAULTS + LATER_FAULTS + RARE_FAULTS
+NEWEST_FAULTS = ("full beside", "hung majority", "hung candidate")
+ALL_FAULTS = FAULTS + LATER_FAULTS + RARE_FAULTS + NEWEST_FAULTS
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,12 @@ class Plan:
     nonmember_every_ms: int = 0  # a non-member sends to a newborn; 0: never
     said_new: float = 0  # the share of first starts that an operator declares as first
     retries_behind: float = 0  # the share of answered writes after which an older one is repeated
-    dealers: int = 0  # clients of transactions; with any, the cluster is at level 3
+    dealers: int = 0  # clients of transactions; with any, the cluster is above the floor
     slow_entries: bool = False  # each entry takes a slice of applying
-    holders: int = 0  # holders of leases; with any, the cluster is at level 3
+    holders: int = 0  # holders of leases; with any, the cluster is above the floor
     searchers: int = 0  # clients that run the search of raftline's own clients
     long_ms: int = 0  # time to apply a long entry; 0: there are none
-    lockers: int = 0  # programs that take locks; with any, the cluster is at level 3
+    lockers: int = 0  # programs that take locks; with any, the cluster is above the floor
     queued_bytes: int = QUEUED_BYTES  # of waiting requests
     waiting_max: int = WAITING_MAX  # steps that may wait for a disk
     logged_reads: float = 0.05  # the share of gets that become entries
@@ -214,6 +218,12 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
         plan = replace(plan, faults=[*plan.faults, chance.choice(RARE_FAULTS[:-1])])
     if not faults and chance.random() < LEAP_SHARE:
         plan = replace(plan, faults=[*plan.faults, "leap"])
+    if not faults and chance.random() < NEWEST_SHARE:
+        plan = replace(plan, faults=[*plan.faults, chance.choice(NEWEST_FAULTS)])
+    if "full beside" in plan.faults:
+        plan = replace(plan, compact_bytes=LITTLE_LOG)
+    if "hung majority" in plan.faults or "hung candidate" in plan.faults:
+        plan = _with_calm(plan)
     if "hung disk" in plan.faults:
         plan = replace(plan, waiting_max=FEW_STEPS)
     if "crowd" in plan.faults:
@@ -222,6 +232,17 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
         plan = replace(plan, options=options, queued_bytes=LITTLE_ROOM, apply_max=4096)
         plan = replace(plan, slow_entries=False)
     return plan
+
+
+def _with_calm(plan: Plan) -> Plan:
+    """Return a plan whose network works, so that a leader stays, and without leases, whose promises
+    wait for the disks. Another server may join, and nothing else changes the members."""
+    options = replace(plan.options, lease=False)
+    plan = replace(plan, options=options, loss=0, late=0, delay_ms=min(plan.delay_ms, 10))
+    plan = replace(plan, slow_entries=False, long_ms=0, restarts_differ=0)
+    plan = replace(plan, spares=1, late_starts=0, change_every_ms=0, by_hand=0)
+    every_ms = options.election_timeout_ms
+    return replace(plan, think_ms=max(30, plan.think_ms), fault_every_ms=every_ms)
 
 
 def with_lockers(plan: Plan, count: int) -> Plan:

@@ -39,7 +39,7 @@ class World:
         self.events = 0
         self._since_time_passed = 0
         self.counts: dict[str, int] = defaultdict(int)
-        self._say = say
+        self.say = say
         self._trace: deque[tuple[int, str | Message]] = deque(maxlen=TRACE_LINES)
         self._number = -1
         self.acting = ""  # the node that acted last
@@ -112,8 +112,8 @@ class World:
     def tell(self, kind: str, what: str | Message) -> None:
         """Keep a line, or a message that arrives, for the trace. A script prints only some kinds of
         lines: `note`, `send`, `disk`, `answer`."""
-        if self._say is not None:
-            self._say(_line(self.now_ms, what))
+        if self.say is not None:
+            self.say(_line(self.now_ms, what))
         self._trace.append((self.now_ms, what))
 
     def applied(self, name: str, entry: Entry) -> None:

@@ -1,0 +1,192 @@
+"""The files of a node whose state differs are kept aside at its next start."""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+import pytest
+
+from raftline.common.process.wakeup import no_pause
+from raftline.raft.effects import Chunk, Effects
+from raftline.raft.levels import spell as spell_level
+from raftline.raft.log import Entry, Snapshot
+from raftline.storage.disk import StateRefused
+from raftline.storage.hard_state import LogState
+from raftline.storage.snapshot_lines import spell_snapshot
+from raftline.storage.start_plan import read_plan
+from raftline.storage.sums import chained, state_sum
+from raftline.wire.refusal import DIVERGED
+from raftline_testing.files.faulty_folder import Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import boot, entries, vote, write
+from raftline_testing.files.snapshot_writing import write_snapshot
+
+LOG, SNAPSHOT = "s1.log", "s1.state_machine"
+
+
+def diverged() -> MemoryFolder:
+    """Return the files of a stopped node that found that it differs."""
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, "s2")
+    write(manager, 1, 1, "noop", "set a 1")
+    manager.apply(entries(1, 1, "noop", "set a 1"))
+    manager.snapshots.publish(write_snapshot(manager.snapshots, manager.freeze()))
+    manager.persist([Effects(differs=2)])
+    return folder.kill()
+
+
+def test_a_start_keeps_the_files_that_differ_aside() -> None:
+    folder = diverged()
+    log, snapshot = folder.content(LOG), folder.content(SNAPSHOT)
+    manager, recovered = boot(folder)
+    assert (recovered.recovering, recovered.log.last_index, recovered.snapshot) == (True, 0, None)
+    assert recovered.hard_state[:2] == (1, "s2")
+    assert folder.content(f"{LOG}.differs-1") == log
+    assert folder.content(f"{SNAPSHOT}.differs-1") == snapshot
+    assert f"[*] {LOG} differs from the others' and is kept as {LOG}.differs-1" in recovered.notes
+    manager.close()
+    assert boot(folder.kill())[1].recovering
+
+
+def test_a_crash_at_any_step_of_that_start_is_harmless() -> None:
+    for step in range(1, 60):
+        folder = diverged()
+        folder.fault = Fault(folder.steps + step, Kind.DIE_BEFORE)
+        try:
+            boot(folder)
+        except BaseException:
+            assert folder.is_dead
+        is_over = not folder.is_dead
+        left = folder.kill()
+        _, recovered = boot(left)
+        assert (recovered.recovering, recovered.log.last_index) == (True, 0)
+        assert LOG + ".differs-1" in left.contents()
+        if is_over:
+            return
+    raise AssertionError("it never ended")
+
+
+def test_a_state_that_differs_is_not_read_until_a_snapshot_replaces_it() -> None:
+    manager, _ = boot(MemoryFolder())
+    manager.apply(entries(1, 1, "noop", "set a 1"))
+    data = b"".join(spell_snapshot(manager.freeze()))
+    manager.refuse_reads(DIVERGED)
+    assert manager.read(["get a", "show"]) == [DIVERGED, DIVERGED]
+    for act in (manager.freeze, manager.hold):
+        with pytest.raises(StateRefused):
+            act()
+    manager.persist([Effects(chunks=[Chunk(0, data)])])
+    snapshot = Snapshot(2, 1, len(data), crc32(data))
+    manager.arrived(manager.snapshots.check(snapshot, no_pause))
+    manager.take_over(snapshot)
+    assert manager.read(["get a"]) == ["GET response: 1"]
+    assert manager.chain == chained(0, 0, entries(1, 1, "noop", "set a 1"))
+
+
+def test_a_crash_amid_an_install_trusts_no_state_that_differs() -> None:
+    """At the next start the snapshot is in force, or the files that differ are kept aside."""
+    for step in range(1, 60):
+        folder = MemoryFolder()
+        manager, _ = boot(folder)
+        vote(manager, 1, "s2")
+        write(manager, 1, 1, "noop", "set a 2")
+        manager.apply(entries(1, 1, "noop", "set a 1"))  # as the others have it
+        data = b"".join(spell_snapshot(manager.freeze()))
+        manager.persist([Effects(differs=2, chunks=[Chunk(0, data)])])
+        snapshot = Snapshot(2, 1, len(data), crc32(data))
+        manager.arrived(manager.snapshots.check(snapshot, no_pause))
+        folder.fault = Fault(folder.steps + step, Kind.DIE_BEFORE)
+        try:
+            manager.persist([Effects(install=snapshot, forgot=True)])
+        except BaseException:
+            assert folder.is_dead
+        left = folder.kill()
+        _, recovered = boot(left)
+        assert recovered.recovering
+        assert recovered.snapshot == snapshot or left.exists(f"{LOG}.differs-1")
+        if not folder.is_dead:
+            assert (recovered.snapshot, left.exists(f"{LOG}.differs-1")) == (snapshot, False)
+            return
+    raise AssertionError("it never ended")
+
+
+def test_fsck_names_the_state() -> None:
+    plan = read_plan(diverged(), "s1")
+    assert plan.promise is not None
+    assert (plan.promise.state, plan.has_vote, plan.problems) == (LogState.DIVERGED, False, [])
+    assert plan.notes[0].startswith("the state of s1 differs from that of the others. ")
+
+
+def test_the_chain_of_a_file_is_recomputed_from_its_base() -> None:
+    """It is the same whether or not the log begins after a snapshot."""
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, "s2")
+    written = entries(1, 1, "noop", "set a 1", "set b 2")
+    manager.persist([Effects(append=written)])
+    whole = read_plan(folder.kill(), "s1").chain
+    manager.apply(written[:2])
+    snapshot = write_snapshot(manager.snapshots, manager.freeze())
+    manager.snapshots.publish(snapshot)
+    manager.finish_rewrite(manager.begin_rewrite(snapshot), written[2:])
+    left = folder.kill()
+    assert left.content(LOG).startswith(b"2 1 base sum ")
+    assert read_plan(left, "s1").chain == whole == chained(0, 0, written)
+
+
+def test_the_chain_does_not_depend_on_the_slices() -> None:
+    written = [*entries(1, 1, "noop", "set a 1"), *entries(3, 4, "noop", "set b 2")]
+    for cut in range(5):
+        chain = chained(0, 0, written[:cut])
+        term = written[cut - 1].term if cut else 0
+        assert chained(chain, term, written[cut:]) == chained(0, 0, written)
+    moved = [*written[:2], written[2]._replace(term=5), written[3]._replace(term=5)]
+    assert chained(0, 0, moved) != chained(0, 0, written)
+
+
+def test_apply_stops_after_an_entry_that_asks_for_a_sum() -> None:
+    """Only if the caller can apply the rest later."""
+    manager, _ = boot(MemoryFolder())
+    written = [
+        Entry(1, 1, spell_level(1, "9f86d081884c7d65")),
+        *entries(2, 1, "sum", "set a 1", "c@sum", "noop"),
+    ]
+    assert manager.apply(written[:3], lambda: 0.0, 1.0)[-1] == "SUM response: 2"
+    assert (manager.applied.index, manager.store.to_sum) == (2, True)
+    manager.apply(written[2:], lambda: 0.0, 1.0)
+    assert (manager.applied.index, manager.store.to_sum) == (4, True)
+    manager.apply(written[4:], lambda: 0.0, 1.0)
+    assert (manager.applied.index, manager.store.to_sum) == (5, False)
+
+
+def test_a_sum_is_unknown_below_its_level() -> None:
+    manager, _ = boot(MemoryFolder())
+    (reply,) = manager.apply(entries(1, 1, "sum"), lambda: 0.0, 1.0)
+    assert reply.startswith("Sorry, ")
+    assert not manager.store.to_sum
+
+
+def test_a_member_that_differs_shows_its_lines() -> None:
+    manager, _ = boot(MemoryFolder())
+    manager.apply(entries(1, 1, "set a 1", "set b 2"))
+    manager.refuse_reads(DIVERGED)
+    assert manager.read(["show"]) == [DIVERGED]
+    shown = '{"applied": 2, "lines": ["2 b 2"], "after": null}'
+    assert manager.read(["lines after a"]) == [f"LINES response: {shown}"]
+    with pytest.raises(StateRefused):
+        manager.freeze()
+    manager.freeze(even_differing=True).release(no_pause)
+
+
+def test_the_sum_of_a_state_does_not_depend_on_the_order() -> None:
+    assert total(["a", "b", "c"]) == total(["c", "a", "b"]) != total(["a", "b", "d"])
+    assert total(["a", "a"]) != total([])
+
+
+def total(lines: list[str]) -> int:
+    summing = state_sum(lines)
+    try:
+        while True:
+            next(summing)
+    except StopIteration as end:
+        return int(end.value)

@@ -1,0 +1,311 @@
+"""Replicas compare their sums, and one that differs serves nobody until its state was replaced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from raftline.raft.agreement import VERDICT_TIMEOUTS
+from raftline.raft.effects import Effects
+from raftline.raft.inputs import (
+    Applied,
+    AskLeader,
+    PeerLevel,
+    Propose,
+    Receive,
+    SnapshotChecked,
+    StateSummed,
+    Tick,
+)
+from raftline.raft.levels import spell as spell_level
+from raftline.raft.log import Snapshot
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    Difference,
+    InstallSnapshot,
+    RequestVote,
+    SumKind,
+    Sums,
+)
+from raftline.raft.node import RawNode
+from raftline.wire.peer_lines import read, spell
+from raftline_testing.doubles.cores import (
+    OPTIONS,
+    TIMEOUT_MS,
+    append,
+    beat,
+    established,
+    members_of,
+    node_of,
+    sync,
+)
+
+RAISED = replace(OPTIONS, level=4, cluster_if_new="9f86d081884c7d65")
+CHAIN, OTHER = 0x1FF08C67, 0x8D6DBE85
+
+
+def leader(*peers: str, options: object = RAISED) -> RawNode:
+    """Return a leader above the floor that has applied entries with the chain CHAIN."""
+    voters = ("s1", *(peers or ("s2", "s3")))
+    node = established("s1", options=options, voters=voters)
+    for name in voters[1:]:
+        node.step(PeerLevel(name, RAISED.level), TIMEOUT_MS)
+    node.step(Propose(["set a 1"]), node.view.now_ms)
+    sync(node)
+    for name in voters[1:]:
+        answer(node, name, None)
+    node.step(Applied(node.view.applying, CHAIN), node.view.now_ms)
+    return node
+
+
+def answer(node: RawNode, name: str, sums: Sums | None, life: int = 0) -> Effects:
+    view = node.view
+    message = AppendAccepted(
+        name, "s1", view.term, view.log.last_index, view.round, life, sums=sums
+    )
+    return node.step(Receive(message), view.now_ms)
+
+
+def sums_of(node: RawNode, chain: int = CHAIN, *, differs: int = 0) -> Sums:
+    return Sums(node.view.applied, chain, differs=differs)
+
+
+def told(effects: Effects, name: str) -> Difference | None:
+    (first,) = [one for one in effects.send if isinstance(one, AppendEntries) and one.to == name][
+        :1
+    ]
+    return first.differs
+
+
+def follower(*, level: bool = True) -> RawNode:
+    """Return s2, which has applied three entries with the chain OTHER."""
+    node = node_of("s2", options=RAISED)
+    message = append(1, (0, 0), 1, 1, 1, commit=3)
+    if level:
+        first = message.entries[0]._replace(command=spell_level(4, RAISED.cluster_if_new))
+        message.entries = [first, *message.entries[1:]]
+    node.step(Receive(message), 0)
+    sync(node)
+    node.step(Applied(3, OTHER), 0)
+    return node
+
+
+def heartbeat(difference: Difference | None = None, *, vote_again: int = 0) -> Receive:
+    message = append(1, (3, 1), commit=3, number=2, vote_again=vote_again)
+    message.differs = difference
+    return Receive(message)
+
+
+def answer_in(effects: Effects) -> AppendAccepted:
+    (one,) = [one for one in effects.messages() if isinstance(one, AppendAccepted)]
+    return one
+
+
+def test_an_answer_to_a_heartbeat_reports_the_sums() -> None:
+    node = follower()
+    node.step(StateSummed(3, 77), 0)
+    assert answer_in(node.step(heartbeat(), 0)).sums == Sums(3, OTHER, 3, 77)
+
+
+def test_an_answer_to_entries_reports_no_sums() -> None:
+    node = follower()
+    effects = node.step(Receive(append(1, (3, 1), 1, commit=3, number=2)), 0)
+    assert answer_in(effects).sums is None
+
+
+def test_no_sums_are_reported_at_the_floor() -> None:
+    """There the leader may be another implementation."""
+    assert answer_in(follower(level=False).step(heartbeat(), 0)).sums is None
+
+
+def test_equal_sums_say_nothing() -> None:
+    node = leader()
+    for name in ("s2", "s3"):
+        assert answer(node, name, sums_of(node)).notes == []
+    assert node.view.differing == {}
+
+
+def test_an_index_that_the_leader_does_not_know_says_nothing() -> None:
+    node = leader()
+    assert answer(node, "s2", Sums(1, OTHER)).notes == []
+    assert answer(node, "s2", Sums(node.view.applied + 1, OTHER)).notes == []
+    assert node.view.differing == {}
+
+
+def test_a_follower_that_differs_is_told_and_not_counted() -> None:
+    node = leader()
+    answer(node, "s3", sums_of(node))
+    index = node.view.applied
+    effects = answer(node, "s2", sums_of(node, OTHER))
+    assert effects.notes[0].startswith("[!] s2 differs from s1: the entries that it applied up to")
+    assert node.view.differing == {"s2": index}
+    assert not node.view.progress["s2"].is_counted
+    effects = beat(node)
+    assert told(effects, "s2") == Difference(index, SumKind.ENTRIES, CHAIN)
+    assert told(effects, "s3") is None
+
+
+def test_a_state_that_differs_is_told_with_its_sum() -> None:
+    node = leader()
+    index = node.view.applied
+    node.step(StateSummed(index, 1), node.view.now_ms)
+    answer(node, "s3", Sums(index, CHAIN, index, 1))
+    answer(node, "s2", Sums(index, CHAIN, index, 2))
+    assert told(beat(node), "s2") == Difference(index, SumKind.STATE, 1)
+
+
+def test_the_verdict_waits_for_the_other_voters() -> None:
+    node = leader()
+    assert answer(node, "s2", sums_of(node, OTHER)).notes == []
+    assert node.view.differing == {}
+    assert answer(node, "s3", sums_of(node)).notes != []
+    assert node.view.differing == {"s2": node.view.applied}
+
+
+def test_the_verdict_does_not_wait_for_ever() -> None:
+    node = leader("s2", "s3", "s4", "s5")
+    answer(node, "s2", sums_of(node, OTHER))
+    until_ms = node.view.now_ms + VERDICT_TIMEOUTS * RAISED.election_timeout_ms
+    while node.view.now_ms < until_ms:
+        assert node.view.differing == {}
+        node.step(Tick(), min(until_ms, node.wake_at_ms))
+        for name in ("s3", "s4", "s5"):
+            answer(node, name, None)
+    assert node.view.differing == {"s2": node.view.applied}
+
+
+def test_the_verdict_waits_as_long_for_voters_that_are_away() -> None:
+    """A leader that is wrong itself may hear first from one of those that are right."""
+    node = leader()
+    answer(node, "s2", sums_of(node, OTHER))
+    until_ms = node.view.now_ms + VERDICT_TIMEOUTS * RAISED.election_timeout_ms
+    while node.view.now_ms < until_ms:
+        assert node.view.differing == {}
+        node.step(Tick(), min(until_ms, node.wake_at_ms))
+        answer(node, "s2", sums_of(node, OTHER))
+    assert node.view.differing == {"s2": node.view.applied}
+
+
+def test_a_quorum_that_agrees_decides_at_once() -> None:
+    node = leader("s2", "s3", "s4", "s5")
+    answer(node, "s3", sums_of(node))
+    answer(node, "s4", sums_of(node))
+    answer(node, "s2", sums_of(node, OTHER))
+    assert node.view.differing == {"s2": node.view.applied}
+
+
+def test_a_leader_that_differs_from_a_quorum_steps_down() -> None:
+    node = leader()
+    index = node.view.applied
+    answer(node, "s2", sums_of(node, OTHER))
+    effects = answer(node, "s3", sums_of(node, OTHER))
+    assert effects.notes[0].startswith("[!] s1 differs from s2 s3, which are a quorum, at entry")
+    assert (node.view.is_leader, node.view.recovering, node.view.differs) == (False, True, index)
+    assert effects.differs == index
+    node.step(Tick(), node.wake_at_ms)
+    assert node.view.role.value == "follower"  # it stands for no election
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [Difference(3, SumKind.ENTRIES, CHAIN), Difference(3, SumKind.STATE, 78)],
+    ids=["entries", "state"],
+)
+def test_a_follower_that_differs_has_no_vote_from_then_on(difference: Difference) -> None:
+    node = follower()
+    node.step(StateSummed(3, 77), 0)
+    effects = node.step(heartbeat(difference), 0)
+    assert effects.notes[0].startswith("[!] s2 differs from its leader s1: ")
+    assert (effects.differs, node.view.differs, node.view.recovering) == (3, 3, True)
+    reply = answer_in(effects)
+    assert reply in effects.send_after_save  # the mark is on disk before
+    assert (reply.without_vote, reply.sums) == (1, Sums(3, OTHER, 3, 77, 3))
+    asked = RequestVote("s3", "s2", 2, 9, 1)
+    answers = node.step(Receive(asked), 10 * TIMEOUT_MS).messages()
+    assert not any(getattr(one, "granted", False) for one in answers)
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [Difference(3, SumKind.ENTRIES, OTHER), Difference(2, SumKind.ENTRIES, CHAIN),
+     Difference(2, SumKind.STATE, 1)],
+    ids=["equal by now", "unknown entry", "unknown state"],
+)  # fmt: skip
+def test_a_difference_that_is_not_proved_changes_nothing(difference: Difference) -> None:
+    node = follower()
+    assert node.step(heartbeat(difference), 0).notes == []
+    assert node.view.differs == 0
+
+
+def test_a_follower_that_differs_does_not_regain_its_vote() -> None:
+    node = follower()
+    node.step(heartbeat(Difference(3, SumKind.ENTRIES, CHAIN)), 0)
+    assert not node.step(heartbeat(vote_again=1), 0).recovered
+    assert node.view.recovering
+
+
+def test_its_waiting_reads_are_given_back() -> None:
+    node = follower()
+    node.step(AskLeader(["read"]), 0)
+    effects = node.step(heartbeat(Difference(3, SumKind.ENTRIES, CHAIN)), 0)
+    assert effects.refused == ["read"]
+
+
+def test_a_snapshot_replaces_the_state_that_differs() -> None:
+    node = follower()
+    node.step(heartbeat(Difference(3, SumKind.ENTRIES, CHAIN)), 0)
+    snapshot = Snapshot(7, 1, 8, 5)
+    message = InstallSnapshot("s1", "s2", 1, snapshot, 0, 8, 3, "12345678")
+    node.step(Receive(message), 0)
+    effects = node.step(SnapshotChecked(snapshot, members_of("s1", "s2", "s3"), 4), 0)
+    assert (effects.install, effects.forgot) == (snapshot, True)
+    assert (node.view.differs, node.view.recovering) == (0, True)
+    node.step(Applied(7, CHAIN), 0)
+    later = append(1, (7, 1), commit=7, number=4, vote_again=1)
+    assert node.step(Receive(later), 0).recovered
+
+
+def test_a_sum_of_a_state_that_was_replaced_is_ignored() -> None:
+    node = node_of("s2", options=RAISED)
+    snapshot = Snapshot(7, 1, 8, 5)
+    node.step(Receive(InstallSnapshot("s1", "s2", 1, snapshot, 0, 8, 3, "12345678")), 0)
+    node.step(SnapshotChecked(snapshot, members_of("s1", "s2", "s3"), 4), 0)
+    node.step(StateSummed(6, 1), 0)
+    assert node.view.state_sums == {}
+
+
+def test_the_leader_forgets_a_difference_once_the_state_was_replaced() -> None:
+    node = leader()
+    answer(node, "s3", sums_of(node))
+    answer(node, "s2", sums_of(node, OTHER))
+    beat(node)
+    answer(node, "s2", sums_of(node, OTHER, differs=node.view.applied), life=7)
+    assert node.view.differing == {"s2": node.view.applied}
+    beat(node)
+    answer(node, "s2", sums_of(node), life=8)  # after a restart
+    assert node.view.differing == {}
+    assert told(beat(node), "s2") is None
+
+
+def test_a_later_leader_names_the_member_by_its_report() -> None:
+    node = leader()
+    assert answer(node, "s2", sums_of(node, OTHER, differs=2), life=7).notes[:1] == [
+        "[*] s2 lost its memory: it catches up without a vote"
+    ]
+    assert node.view.differing == {"s2": 2}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        AppendAccepted("s2", "s1", 7, 9, 2, sums=Sums(9, 0x1FF)),
+        AppendAccepted("s2", "s1", 7, 9, 2, 5, 500, sums=Sums(9, CHAIN, 4, 1 << 63, 3)),
+        AppendAccepted("s2", "s1", 7, 9, 2, 5, 0, True, Sums(9, CHAIN, differs=3)),
+        AppendEntries("s1", "s2", 7, 9, 2, [], 3, 2, differs=Difference(9, SumKind.STATE, 5)),
+        AppendEntries("s1", "s2", 7, 9, 2, [], 3, 2, 5, 0, Difference(9, SumKind.ENTRIES, 5)),
+    ],
+)
+def test_a_line_carries_the_sums(message: AppendAccepted | AppendEntries) -> None:
+    assert read(message.sender, message.to, spell(message)) == message

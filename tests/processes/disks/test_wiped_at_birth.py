@@ -1,0 +1,62 @@
+"""A disk that is lost before all members of a cluster have run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from raftline_testing.doubles.in_process import raftline
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
+
+
+def wipe(node: NodeProcess) -> None:
+    """Remove all files of a node, and the trace of its birth."""
+    for path in (*node.folder.glob(f"{node.name}.*"), node.folder / f".{node.name}.born"):
+        path.unlink()
+
+
+def ask_leader(cluster: Cluster, line: str) -> str:
+    """Return the reply of the leader of the running nodes."""
+
+    def reply() -> str:
+        led = [node for node in cluster.running if node.status().get("role") == "leader"]
+        return led[-1].ask(line).partition("@")[2] if led else ""
+
+    return eventually(reply, f"an answer to {line}")
+
+
+def names_the_other(node: NodeProcess, name: str, theirs: str) -> bool:
+    return node.status().get("foreign", {}).get(name) == theirs
+
+
+def test_wiped_node_and_fresh_node_begin_another_cluster(tmp_path: Path) -> None:
+    """s1 and s2 acknowledge a write, s2 loses its disk, and s3 starts for the first time while s1
+    is away for longer than they wait for it. Nothing of the two clusters is mixed."""
+    with Cluster(tmp_path, 3) as cluster:
+        first, second, third = cluster.nodes
+        first.start()
+        second.start()
+        assert ask_leader(cluster, "set account 100") == "SET response: account set to 100"
+        eventually(lambda: first.status().get("last_applied", 0) >= 2, "the write at s1")
+        mine = first.status()["cluster"]
+        cluster.kill()
+        wipe(second)
+        second.start()
+        third.start()
+        assert ask_leader(cluster, "set account 7") == "SET response: account set to 7"
+        theirs = second.status()["cluster"]
+        assert "" != theirs != mine
+        first.start()
+        said = first.wait_for_line(f"is of cluster {theirs}, and s1 of cluster {mine}: nothing is")
+        assert said.startswith("[!] s")
+        second.wait_for_line(f"[!] s1 at localhost:{first.port} is of cluster {mine}, and s2 of ")
+        eventually(lambda: names_the_other(first, "s2", theirs), "s2 in the status of s1")
+        eventually(lambda: names_the_other(second, "s1", mine), "s1 in the status of s2")
+        assert ask_leader(cluster, "get account") == "GET response: 7"
+        result = raftline("status", "--dir", tmp_path)
+        assert "s1 is of another cluster" in result.stdout
+        assert result.returncode != 0
+        cluster.kill()
+        assert raftline("recover", "s1", "--dir", tmp_path, "--yes").returncode == 0
+        first.start()
+        assert ask_leader(cluster, "get account") == "GET response: 100"

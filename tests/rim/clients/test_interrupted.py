@@ -1,0 +1,182 @@
+"""An exception at any line of a call, as a signal handler raises it, leaves every client usable.
+
+Ctrl-C that a program survives, `signal.alarm`, and the time limits of test runners and of workers
+raise in the middle of a call. A tracer raises here at one line after the other. A line with `with`
+is left out: no signal handler runs between its lock and its block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import linecache
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import raftline
+import raftline.aio
+from raftline_testing.doubles.scripted_node import ScriptedNode, store
+
+LIMIT_S = 3.0
+PLACES = ("/clients/", "/common/process/wakeup.py")
+Call = Callable[[Any], Any]
+
+
+class Late(Exception):
+    """Raised in the middle of a call."""
+
+
+class Tracer:
+    """Raises at the line with this number, counted from the start of a call."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+        self.place = ""
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> Any:
+        file = frame.f_code.co_filename
+        if not any(each in file for each in PLACES) or file == __file__:
+            return None
+        if event == "line" and not _is_with(file, frame.f_lineno):
+            self.left -= 1
+            if self.left == 0:
+                self.place = f"{file}:{frame.f_lineno}"
+                raise Late
+        return self
+
+
+def _is_with(file: str, line: int) -> bool:
+    return linecache.getline(file, line).lstrip().startswith(("with ", "async with "))
+
+
+def interrupted(number: int, call: Callable[[], object]) -> str:
+    """Raise at the line with this number of a call; return its place, "" after the last line."""
+    tracer = Tracer(number)
+    sys.settrace(tracer)
+    try:
+        call()
+    except Late:
+        pass
+    finally:
+        sys.settrace(None)
+    return tracer.place
+
+
+@pytest.fixture
+def node() -> Iterator[ScriptedNode]:
+    node = ScriptedNode(store())
+    yield node
+    node.close()
+
+
+def by_pipeline(kv: raftline.KV[str]) -> None:
+    with kv.pipeline() as batch:
+        batch.set("c", "1")
+        batch.get("c")
+
+
+CALLS: dict[str, Call] = {
+    "get": lambda kv: kv.get("ana"),
+    "set": lambda kv: kv.set("c", "1"),
+    "pipeline": by_pipeline,
+    "close": lambda kv: kv.close(),
+}
+
+
+def serves(kv: raftline.KV[str]) -> None:
+    """Assert that a client serves this thread and another, which can't take this thread's locks."""
+    for key in ("a", "b"):
+        kv.set(key, f"{key} 1")
+    assert [kv.get("a"), kv.get("b"), kv.get("ana")] == ["a 1", "b 1", "4"]
+    found: list[str | None] = []
+    thread = threading.Thread(target=lambda: found.append(kv.get("ana")), daemon=True)
+    thread.start()
+    thread.join(LIMIT_S)
+    assert found == ["4"]
+
+
+def check(node: ScriptedNode, number: int, call: Call, *, is_connected: bool) -> str:
+    """Interrupt a call of a new client at this line, and assert that it and the next one serve."""
+    at = f"localhost:{node.port}"
+    with raftline.connect(at, timeout=LIMIT_S) as kv:
+        if is_connected:
+            kv.set("b", "2")
+        place = interrupted(number, partial(call, kv))
+        try:
+            if call is not CALLS["close"]:
+                serves(kv)
+            with raftline.connect(at, timeout=LIMIT_S) as other:
+                serves(other)
+        except Exception as error:
+            raise AssertionError(f"interrupted at line {number}, {place}") from error
+    return place
+
+
+def test_first_call_may_be_interrupted_at_any_line(node: ScriptedNode) -> None:
+    """The first get looks up a name, connects and asks."""
+    last = next(n for n in count(1) if not check(node, n, CALLS["get"], is_connected=False))
+    assert last > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_connected", [False, True])
+@pytest.mark.parametrize("name", CALLS)
+def test_call_may_be_interrupted_at_any_line(
+    node: ScriptedNode, name: str, is_connected: bool
+) -> None:
+    """The same client and a new one serve afterwards."""
+    call = CALLS[name]
+    assert next(n for n in count(1) if not check(node, n, call, is_connected=is_connected)) > 10
+
+
+AIO_CALLS: dict[str, Call] = {
+    "get": lambda kv: kv.get("ana"),
+    "set": lambda kv: kv.set("c", "1"),
+    "get_many": lambda kv: kv.get_many(["ana", "b"]),
+}
+
+
+async def check_task(node: ScriptedNode, number: int, call: Call, *, is_connected: bool) -> str:
+    """Interrupt a call of a new client at this line, and assert that the client serves."""
+    kv = raftline.aio.connect(f"localhost:{node.port}", timeout=LIMIT_S)
+    if is_connected:
+        await kv.set("b", "2")
+    tracer = Tracer(number)
+    sys.settrace(tracer)
+    try:
+        await call(kv)
+    except (Late, raftline.ClientError):  # a callback of the loop may have been interrupted
+        pass
+    finally:
+        sys.settrace(None)
+    try:
+        assert await kv.get("ana") == "4"
+        for key in ("a", "b"):
+            await kv.set(key, f"{key} 1")
+        assert [await kv.get(key) for key in ("a", "b", "ana")] == ["a 1", "b 1", "4"]
+        await kv.close()
+    except Exception as error:
+        raise AssertionError(f"interrupted at line {number}, {tracer.place}") from error
+    return tracer.place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_connected", [False, True])
+@pytest.mark.parametrize("name", AIO_CALLS)
+def test_task_may_be_interrupted_at_any_line(
+    node: ScriptedNode, name: str, is_connected: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No reply is taken for the reply to another request."""
+    caplog.set_level(logging.CRITICAL, "asyncio")  # which logs exceptions of its callbacks
+    number, place = 0, "before"
+    while place:
+        number += 1
+        place = asyncio.run(check_task(node, number, AIO_CALLS[name], is_connected=is_connected))
+    assert number > 10

@@ -1,0 +1,154 @@
+"""What one request of a Redis client may cost: the bytes of its reply, of its entry, and of what
+its connection keeps. A few bytes may ask for the same thing a thousand times."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+
+from raftline.common.build_level import LEVEL
+from raftline.resp.commands import COMMANDS
+from raftline.state.store import Store
+from raftline_testing.doubles.redis_wire import RedisWire, framed, replies_in
+from tests.rim.connections import test_redis_bounds
+from tests.rim.connections.test_redis_bounds import APP, Subscriber, Wire
+
+scene = test_redis_bounds.scene  # the fixture
+
+# --- the ledger of a request ----------------------------------------------------------------------
+
+BIG = "x" * 1_000_000
+OVER = b"-ERR the reply has more than 8388608 bytes"
+
+
+class Measured(RedisWire):
+    """A connection that notes how many bytes the node had to keep for a command."""
+
+    def peak(self, data: bytes) -> tuple[int, bytes]:
+        """Return the most memory while the node serves these bytes, and what it replies."""
+        tracemalloc.start()
+        try:
+            sent = self.feed(data)
+            return tracemalloc.get_traced_memory()[1], sent
+        finally:
+            tracemalloc.stop()
+
+
+def in_multi(*commands: bytes) -> bytes:
+    return framed("MULTI") + b"".join(commands) + framed("EXEC")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        framed("MGET", *["k"] * 400),
+        framed("MGET", *["k"] * 4000),
+        in_multi(*[framed("GET", "k")] * 400),
+        in_multi(*[framed("GETRANGE", "k", "0", "-1")] * 400),
+        in_multi(framed("SET", "new", "1"), framed("STRLEN", "k"), framed("MGET", *["k"] * 9)),
+        in_multi(*[framed("GETSET", "k", "y" * 9)] * 2, framed("MGET", *["old"] * 9)),
+    ],
+)
+def test_reply_over_the_ledger_is_refused_before_a_write(data: bytes) -> None:
+    """A few bytes may ask for the same value very often: what the reply would have is counted
+    before it is spelled, and before anything is written."""
+    store = Store(level=LEVEL)
+    wire = Measured(store)
+    wire.feed(framed("SET", "k", BIG) + framed("SET", "old", BIG))
+    peak, sent = wire.peak(data)
+    assert replies_in(sent)[-1].startswith(OVER)
+    assert peak < 24 << 20
+    assert dict(store) == {"k": BIG, "old": BIG}
+    assert wire.feed(framed("MGET", "k", "k")).startswith(b"*2\r\n$1000000\r\n")
+
+
+def test_changes_over_the_ledger_are_refused_before_the_write() -> None:
+    """Each COPY has 30 bytes, and its part of the entry a megabyte, or four."""
+    store = Store(level=LEVEL)
+    Measured(store).feed(framed("SET", "k", BIG))
+    copies = [framed("COPY", "k", f"k{number}") for number in range(30)]
+    peak, sent = Measured(store).peak(in_multi(*copies))
+    assert b"-ERR the changes have more than 4198656 bytes" in sent
+    assert peak < 24 << 20
+    assert list(store) == ["k"]
+    assert (
+        replies_in(Measured(store).feed(in_multi(*copies[:3])))[-1] == b"*3\r\n:1\r\n:1\r\n:1\r\n"
+    )
+
+
+def test_work_over_the_ledger_is_refused() -> None:
+    """A thousand commands of 30 bytes on a value of a megabyte are as many megabytes to copy."""
+    store = Store(level=LEVEL)
+    wire = Measured(store)
+    wire.feed(framed("SET", "k", BIG))
+    sent = wire.feed(
+        in_multi(framed("APPEND", "k", "z"), *[framed("SETRANGE", "k", "5", "y")] * 1000)
+    )
+    assert b"-ERR the commands make more than 67108864 bytes" in sent
+    assert store["k"] == BIG
+
+
+def test_replies_about_commands_are_spelled_once() -> None:
+    """A thousand in one EXEC are parts of one text, which is in the ledger like any other."""
+    wire = Measured(Store(level=LEVEL))
+    alone = wire.feed(framed("COMMAND"))
+    assert alone == wire.feed(framed("COMMAND", "INFO", *COMMANDS))
+    some = wire.feed(in_multi(*[framed("COMMAND")] * 9))
+    assert some.endswith(b"*9\r\n" + 9 * alone)
+    wire.feed(framed("SET", "k", BIG))
+    peak, sent = wire.peak(in_multi(framed("MGET", *"kkkk"), *[framed("COMMAND")] * 1000))
+    assert peak < 40 << 20
+    assert OVER in sent, "some are refused: they are in the reply, each by itself"
+    assert 0 < sent.count(alone) < 1000
+
+
+def test_long_reply_waits_for_room_even_if_nothing_is_read() -> None:
+    """Three connections that describe all commands must not have their replies at once."""
+    wire = Wire(Store(level=LEVEL))
+    wire.feed(in_multi(*[framed("COMMAND")] * 100))
+    assert wire.reserved
+
+
+def test_patterns_of_a_command_are_bounded() -> None:
+    wire = Measured(Store(level=LEVEL))
+    assert wire.feed(framed("CONFIG", "GET", *["*save"] * 128)) == b"*2\r\n$4\r\nsave\r\n$0\r\n\r\n"
+    refused = wire.feed(framed("CONFIG", "GET", *["*save"] * 129))
+    assert refused == b"-ERR a command has at most 128 patterns\r\n"
+
+
+# --- subscriptions without a watch ----------------------------------------------------------------
+
+
+def test_channels_without_a_watch_count_as_watches(scene: Subscriber) -> None:
+    """A channel outside of the notifications has no messages, and takes memory all the same. It is
+    given back by the end of the subscription, and by that of the connection."""
+    scene.watchers.watches_max = 8
+    begun = [scene.subscribe(f"news{number}", "SUBSCRIBE") for number in range(7)]
+    assert begun[:6] == [""] * 6
+    assert "this server serves at most 6 watches of one user" in begun[6]
+    assert scene.subscribe("news1", "SUBSCRIBE") == "", "it is there already"
+    scene.subscribe("news1", "UNSUBSCRIBE")
+    assert scene.subscribe("w[a-z]*", "PSUBSCRIBE") == ""
+    assert scene.subscribe(APP) != ""
+    assert scene.watchers.weight == 6
+    scene.close()
+    assert scene.watchers.weight == 0
+
+
+def test_pattern_counts_as_the_memory_that_it_takes(scene: Subscriber) -> None:
+    scene.watchers.watches_max = 100
+    many = "".join([f"[{chr(first)}-~]" for first in range(94, 126)])
+    assert scene.subscribe(APP + many) == ""
+    assert scene.watchers.weight == 2
+    scene.subscribe(APP + many, "PUNSUBSCRIBE")
+    assert scene.watchers.weight == 0
+
+
+@pytest.mark.parametrize("verb", ["SUBSCRIBE", "PSUBSCRIBE"])
+def test_name_of_a_channel_is_bounded(verb: str, scene: Subscriber) -> None:
+    longest = {"SUBSCRIBE": len("__keyspace@0__:") + 1024, "PSUBSCRIBE": 1024}[verb]
+    refused = scene.command(verb, "fine", "x" * (longest + 1))
+    assert refused.endswith(f" has at most {longest} bytes")
+    assert scene.command("PING") == "+PONG", "none of them has begun"
+    assert scene.subscribe("x" * longest, verb) == ""

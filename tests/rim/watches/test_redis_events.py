@@ -1,0 +1,104 @@
+"""The events of Redis clients are made into messages by the thread that sends them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from raftline.net.connections.outgoing import Outgoing
+from raftline.net.protocol.redis_events import RedisEvents
+from raftline.resp.notifications import Subscription
+from raftline.resp.replies import Value
+from raftline.resp.session import Session
+from raftline.wire.limits import PUSHED_BYTES
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
+from tests.rim.watches.test_watchers import Scene
+
+
+class SlowPattern(Subscription):
+    """A pattern that takes as long to match as a client likes."""
+
+    def __init__(self) -> None:
+        super().__init__("__keyspace@0__:k*", is_pattern=True)
+        self.may_match = threading.Event()
+        self.threads: set[str] = set()
+
+    def messages(self, kind: str, key: str) -> list[Value]:
+        self.threads.add(threading.current_thread().name)
+        self.may_match.wait(DEADLINE_S)
+        return super().messages(kind, key)
+
+
+class Subscriber:
+    """A Redis client with one subscription."""
+
+    def __init__(self, scene: Scene) -> None:
+        near, self.far = socket.socketpair()
+        self.far.settimeout(DEADLINE_S)
+        self.near = near
+        host: Any = FakeHost(watchers=scene.watchers)
+        self.outgoing = Outgoing(host, near)
+        session = Session()
+        self.pattern = session.subscriptions["1"] = SlowPattern()
+        self.events = RedisEvents(host, self.outgoing, session)
+        assert self.events.open("1", "k") == ""
+        self.outgoing.pump()
+
+    def receive(self, messages: int) -> list[str]:
+        """Return the keys of this many messages."""
+        keys: list[str] = []
+        with self.far.makefile("rb") as lines:
+            while len(keys) < messages:
+                line = lines.readline().decode().strip()
+                assert line, "the connection ended"
+                if line.startswith("__keyspace@0__:k") and not line.endswith("*"):
+                    keys.append(line.removeprefix("__keyspace@0__:"))
+        return keys
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.fixture
+def client(scene: Scene) -> Iterator[Subscriber]:
+    one = Subscriber(scene)
+    with one.near, one.far:
+        yield one
+        one.pattern.may_match.set()
+        eventually(one.outgoing.is_empty)
+
+
+def test_the_sending_thread_matches_the_patterns(scene: Scene, client: Subscriber) -> None:
+    """The thread that took the step may hear a member, and returns while a pattern is matched."""
+    scene.apply("set k1 1")
+    scene.apply("set k2 2")
+    assert not scene.watchers.feed.has_work
+    client.pattern.may_match.set()
+    assert client.receive(2) == ["k1", "k2"]
+    assert threading.current_thread().name not in client.pattern.threads
+
+
+def test_events_beyond_the_bound_wait_in_the_history(scene: Scene, client: Subscriber) -> None:
+    """While a pattern is matched, the connection holds no more than one push in addition to it."""
+    value = "v" * (PUSHED_BYTES // 2)
+    for number in range(8):
+        scene.apply(f"set k{number} {value}")
+    events = client.events
+    assert events._pushed_bytes - events._taken_bytes <= 2 * PUSHED_BYTES
+    client.pattern.may_match.set()
+    assert client.receive(8) == [f"k{number}" for number in range(8)]
+
+
+def test_a_quiet_subscription_gets_no_positions(scene: Scene, client: Subscriber) -> None:
+    """They have no message, so nothing is sent, nor made."""
+    scene.clock.s = scene.clock.now_s() + 60.0
+    scene.watchers.feed.mark_keepalives_due()
+    scene.watchers.hand_out()
+    assert client.events._pushed_bytes == 0
