@@ -50,8 +50,8 @@ FIGURE_LOG = (
 @contextmanager
 def nodes(count: int, *options: str, logs: dict[str, int] | None = None) -> Iterator[Cluster]:
     """Yield nodes that aren't started, with the course's console; `logs` says how much of the
-    figures' log each one has."""
-    options = ("--course-console", *options)
+    figures' log each one has. Such a log has no identity, nor has what a leader adds to it."""
+    options = ("--course-console", *(("--floor",) if logs else ()), *options)
     with LabFolder() as scene, Cluster(scene.folder, count, *options) as cluster:
         for name, length in (logs or {}).items():
             cluster[name].log.write_text("".join(f"{line}\n" for line in FIGURE_LOG[:length]))
@@ -93,6 +93,8 @@ def figure_3() -> Shown:
     """A candidate becomes leader, by a true majority: two of four are none, three are."""
     # s3 also has an entry: a node without files can't know that it never voted, so it has no vote.
     with nodes(4, "--verbose", logs={"s1": 9, "s2": 1, "s3": 1}) as cluster:
+        for node in cluster.nodes[:3]:
+            _was_a_member(node, cluster)
         first = cluster["s1"].start()
         cluster["s2"].start()
         for _ in range(2):  # each is kept for two election timeouts: time enough to be elected
@@ -161,7 +163,7 @@ def figure_7() -> Shown:
         for node in (first, other, follower):
             node.start()
             node.wait_for_line(" 12 7 noop" if node is other else "[*]")
-        follower.wait_for_line("Last log: 13 7 level 5")  # all three are up
+        follower.wait_for_line("Last log: 12 7 noop")
         cluster.wait_until_whole()
         first.kill()
         leader = cluster.leader()
@@ -170,7 +172,7 @@ def figure_7() -> Shown:
         assert cluster.ask("client1@get d") == "GET response: 8"
         stood = _between(leader.said, "Lost the connection to leader s1", "{'s1'")
         return {
-            "s2, a follower": _between(follower.said, "AppendEntries 7-11-6-[]", "Last log: 13 7"),
+            "s2, a follower": _between(follower.said, "AppendEntries 7-11-6-[]", "Last log: 12 7"),
             "a follower that stands": [line for line in stood if "Connection from" not in line],
         }
 
