@@ -1,7 +1,8 @@
 """All attacks at once, while users work: `make -C testing attacks MINUTES=60`.
 
-Three nodes with users, a secret and TLS pass if no leader is lost, no user is refused, and each
-node gives back its memory and takes no more than it announced at its start, not counting the keys.
+Three nodes with users, a secret and TLS pass if no leader is lost, no user is refused, the median
+of a user's set and of a get is below MEDIAN_S, and each node gives back its memory and takes no
+more than it announced at its start, not counting the keys.
 The nodes get the highest priority on this machine and the attackers a lower one, as far as this
 user may set priorities. A run of less than SHORT_S, as in `.ci/run`, judges neither time nor
 memory: all nodes must keep running, and no user may read a wrong value. Exit codes: 0 they passed,
@@ -32,6 +33,7 @@ BACK_PART = 2  # of the most that a node may take
 LOOK_S = 1.0
 REPORT_S = 30.0
 NICE = 10
+MEDIAN_S = 0.05  # of a set and of a get of a user who does not attack
 SHORT_S = 60.0  # in a shorter run a busy machine distorts the figures
 FAR = 8  # times what a node may take: nothing more can be learned
 
@@ -86,6 +88,7 @@ class Campaign:
             done = [work.done for work in users.works]
             for work in users.works:
                 work.longest_s = 0.0
+                work.times_s.clear()
                 work.refused.clear()
             process = multiprocessing.Process(
                 target=attack, args=(nodes.field, name, self._waves[name])
@@ -99,11 +102,15 @@ class Campaign:
             rises = [peak - memory for peak, memory in zip(peaks, before, strict=True)]
             done = [work.done - was for work, was in zip(users.works, done, strict=True)]
             longest = max(work.longest_s for work in users.works if work.name != "lock holder")
+            medians = [
+                ms(work.median_s) for work in users.works if work.name in ("writer", "reader")
+            ]
             is_same = "" if nodes.seen() == terms else f" {terms} {nodes.seen()}"
             refused = sum(len(work.refused) for work in users.works)
             print(
                 f"{name:28} {self._waves[name].value:5} waves, +{mib(rises)} to {mib(peaks)}, now "
-                f"{mib(nodes.memory())}, done {done}, longest {longest:.1f} s, {refused} refused"
+                f"{mib(nodes.memory())}, done {done}, medians {' '.join(medians)}, "
+                f"longest {longest:.1f} s, {refused} refused"
                 f"{is_same}",
                 flush=True,
             )
@@ -161,6 +168,8 @@ class Campaign:
             problems += [f"{work.name}: {each}" for each in work.refused[:10]]
             if not work.done:
                 problems.append(f"{work.name}: nothing was done")
+            if work.name in ("writer", "reader") and work.median_s > MEDIAN_S:
+                problems.append(f"{work.name}: the median of a call is {ms(work.median_s)}")
         return problems
 
     def _look_on(self, seconds: float) -> None:
@@ -202,7 +211,10 @@ class Campaign:
             "waves": {name: count.value for name, count in self._waves.items()},
             "most": self._most, "base": self._base, "peaks": self._peaks,
             "back_after_s": self._back_after_s, "samples": self._samples,
-            "users": {work.name: [work.done, work.longest_s, work.refused] for work in users},
+            "users": {
+                work.name: [work.done, work.median_s, work.longest_s, work.refused]
+                for work in users
+            },
         }  # fmt: skip
 
     def _report(self) -> None:
@@ -212,7 +224,8 @@ class Campaign:
             print(f"{name:28} {count.value:7} waves")
         for work in self._users.works if self._users else ():
             print(
-                f"{work.name:12} {work.done:7} done, longest {work.longest_s:.1f} s, "
+                f"{work.name:12} {work.done:7} done, median {ms(work.median_s)}, "
+                f"longest {work.longest_s:.1f} s, "
                 f"{len(work.refused)} refused"
             )
 
@@ -224,6 +237,10 @@ def attack(field: Field, name: str, count: object) -> None:
         wave(field, ATTACKS[name])
         count.value += 1  # type: ignore[attr-defined]
         time.sleep(0.05)
+
+
+def ms(time_s: float) -> str:
+    return f"{1000 * time_s:.0f} ms"
 
 
 def mib(sizes: list[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 import urllib.request
@@ -30,6 +31,12 @@ class Work:
     done: int = 0
     longest_s: float = 0.0
     refused: list[str] = field(default_factory=list)
+    times_s: list[float] = field(default_factory=list)  # of the calls, in order
+
+    @property
+    def median_s(self) -> float:
+        """The median of all calls; 0 if there were none."""
+        return statistics.median(self.times_s) if self.times_s else 0.0
 
 
 class UsersAtWork:
@@ -78,7 +85,8 @@ class UsersAtWork:
                 work.refused.append(f"{type(error).__name__}: {error}")
                 self._end.wait(1)
             work.done += 1
-            work.longest_s = max(work.longest_s, time.monotonic() - begun_s)
+            work.times_s.append(time.monotonic() - begun_s)
+            work.longest_s = max(work.longest_s, work.times_s[-1])
 
     def _write(self, work: Work) -> None:
         with self._connected("ann") as kv:
