@@ -161,7 +161,8 @@ class Login:
         self._exchange: Exchange | None = None
         self._exchange_users = access.users
         self.identity = access.nobody
-        self.has_lost_user = False  # it was found to be gone, and nobody has logged in since
+        # The user who was found to be gone, and after whom nobody has logged in; or "".
+        self.lost_user = ""
         self._is_certified = False  # logged in by a certificate: then no password counts
 
     def denial_reason(
@@ -203,8 +204,8 @@ class Login:
 
     def _look_again(self) -> None:
         self._users, now = self._access.users, self.now()
-        if now is None:
-            self._user, self.has_lost_user = None, True
+        if now is None and self._user is not None:
+            self._user, self.lost_user = None, self._user.identity.user
         self.identity = self._access.nobody if now is None else now
 
     def by_certificate(self, name: str) -> None:
@@ -287,7 +288,7 @@ class Login:
         if self.now() is None:  # a later change checks this login itself
             self._user, self.identity = None, self._access.nobody
             return ""
-        self.has_lost_user = False
+        self.lost_user = ""
         return f"LOGIN response: you are {user.identity.in_words()}"
 
     def _failed(self) -> str:

@@ -128,8 +128,15 @@ class Admission:
 
     @property
     def named_in_log(self) -> str:
-        """The user that entries of this connection name, "" for none."""
-        return (self.user or "") if self._host.level > FLOOR else ""
+        """The user that entries of this connection name, "" for none.
+
+        If that user is found to be gone, earlier lines may be admitted that are not in the log yet.
+        Their entries name the user still, so that each is refused where it is applied.
+        """
+        login = self.login
+        if login is None or self._host.level <= FLOOR:
+            return ""
+        return login.identity.user or login.lost_user
 
     @property
     def has_rules(self) -> bool:

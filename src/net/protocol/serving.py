@@ -214,7 +214,7 @@ class Serving:
         self._watching.end_refused(login.denial_by_now)
         if self._redis is not None:
             self._redis.end_refused(login.denial_by_now)
-        if now is not None and not login.has_lost_user:
+        if now is not None and not login.lost_user:
             return Ending.NONE
         self._has_lost_user = True
         return Ending.AFTER_REPLIES

@@ -13,10 +13,12 @@ import pytest
 from raftline.access.login import Access
 from raftline.access.users import make_verifier
 from raftline.logmanager import LogManager
+from raftline.net.protocol.admission import Admission
 from raftline.net.protocol.host import Batch
 from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.log import Entry
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.parsing import ParsedLine
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.files.faulty_folder import MemoryFolder
 from tests.rim.access.test_rights_change import Wired
@@ -145,3 +147,26 @@ def test_an_observer_is_cut_off_at_once(scene: Scene) -> None:
     scene.change_users("user-remove bob")
     scene.answer()
     assert scene.line() == ""
+
+
+@pytest.mark.parametrize("change", ["user-remove bob", f"user-password bob {VERIFIERS[OTHER]}"])
+def test_lines_of_one_packet_name_the_user_who_goes_between_them(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """The first line is admitted, and its entry comes after the one that takes the user away."""
+    admit = Admission.admit
+
+    def admit_and_change(admission: Admission, line: ParsedLine) -> ParsedLine:
+        admitted = admit(admission, line)
+        if admitted.text == "set app/x 1":
+            scene.apply(change)
+        return admitted
+
+    monkeypatch.setattr(Admission, "admit", admit_and_change)
+    scene.send("set app/x 1", "set app/x 2")
+    scene.arrived.acquire()
+    assert [batch.commands for batch in scene.waiting] == [["bob@set app/x 1"]]
+    scene.answer()
+    is_removed = change.startswith("user-remove")
+    assert scene.line().startswith("s1@Sorry, bob may not" if is_removed else "s1@SET response: ")
+    assert "may not set app/x" in scene.line()
