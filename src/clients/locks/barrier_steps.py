@@ -43,6 +43,7 @@ class BarrierSteps(Generic[SomeHeld]):
     """The parts of a barrier that send requests."""
 
     _held_class: type[SomeHeld]
+    _keeps_lease = True  # under another lease it would leave a round that counts it
     # of BaseClaim
     _keys: Any
     _limits: Any
@@ -61,8 +62,11 @@ class BarrierSteps(Generic[SomeHeld]):
 
     def _claiming(self, attempt: Attempt[Any], value: str, wait: Wait) -> Claiming[SomeHeld | None]:
         """Enter a double barrier, and wait until enough programs are in."""
-        attempt.lease = lease = self._make_lease()
-        name = yield from lease._granting()
+        if attempt.lease is None:
+            attempt.lease = self._make_lease()
+            yield from attempt.lease._granting()
+        lease = attempt.lease
+        name = lease.id
         key = f"{self._keys.inside}{name}"
         # If nobody is in, a round that is left over ended when all of its programs died.
         entering = Transaction(TEXT, itself).if_.none_under(self._keys.inside).then

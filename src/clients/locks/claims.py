@@ -83,6 +83,7 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
     _lease_class: type[Leased]
     _held_class: type[SomeHeld]
     _waits_for_others = True
+    _keeps_lease = False  # whether a claim continues under its lease after an outage
     _client: Any  # carries out its requests
 
     def __init__(
@@ -150,7 +151,8 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
 
         def claim() -> Claiming[SomeHeld | None]:
             attempt.hang_up()
-            yield from self._dropping(attempt)  # of a claim that an outage has ended
+            if not self._keeps_lease or attempt.lease is None or not attempt.lease.is_held:
+                yield from self._dropping(attempt)  # of a claim that an outage has ended
             return (yield from self._claiming(attempt, value, wait))
 
         try:
