@@ -47,7 +47,7 @@ class Condition(NamedTuple):
     key: str
     test: str
     value: str = ""  # in the form of a stored value
-    since: int = 0  # of `unchanged`, and of `absent`; 0: whatever came before
+    since: int = 0  # of `unchanged`, and of `absent`, where 0 means any time
     lease: str | None = None  # which the key of `unchanged` is under, "" for none; None: any
 
     @property
@@ -163,6 +163,8 @@ def _read_condition(
             case [key, ("absent" | "unchanged") as test, "since", index]:
                 why = f"that is not an index from `stat KEY`. {_NOTHING}"
                 _check(is_number(index), words, end, why)
+                why = f"the first entry has the index 1. Without since, it is KEY absent. {_NOTHING}"
+                _check(test == "unchanged" or index != "0", words, end, why)
                 condition = Condition(_key(key, limits), test, since=int(index))
             case [key, "unchanged", "since", index, "under", lease] if is_number(index):
                 why = f"that is not a lease from `stat KEY`, or {NO_LEASE}. {_NOTHING}"

@@ -280,6 +280,7 @@ def test_a_value_that_looks_like_an_absence_is_distinguished_from_it() -> None:
         ("txn if b unchanged since x then get a", 'at word 5 of the transaction, "x": that is no'),
         ("txn if b unchanged since -1 then get a", '"-1": that is not an index'),
         (f"txn if b unchanged since {2**63} then get a", "that is not an index"),
+        ("txn if b absent since 0 then get a", '"0": the first entry has the index 1. Without'),
         ("txn if b unchanged since 5 under x then get a", '"x": that is not a lease from'),
         ("txn if b unchanged since 5 under own-5 then get a", "that is not a lease"),
         ("txn if b unchanged since 5 under lease- then get a", "that is not a lease"),
