@@ -336,6 +336,7 @@ class AioAsker:
             return Link(reached, self.name, self.addresses.cluster)
 
         link = await reach(address, make, self.tls, CONNECT_TIMEOUT_S, others)
+        link.closed.add_done_callback(lambda _: self._old.discard(link))
         if self.credentials is not None:
             await self._log_in(link, self.credentials)
         if self.is_closed:  # it was made at the same moment
@@ -353,7 +354,6 @@ class AioAsker:
         self._link = link
         if before is not None and before.is_open:
             self._old.add(before)
-            before.closed.add_done_callback(lambda _: self._old.discard(before))
             before.retire()
 
     async def _log_in(self, link: Link, credentials: Credentials) -> None:

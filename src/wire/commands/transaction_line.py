@@ -163,7 +163,9 @@ def _read_condition(
             case [key, ("absent" | "unchanged") as test, "since", index]:
                 why = f"that is not an index from `stat KEY`. {_NOTHING}"
                 _check(is_number(index), words, end, why)
-                why = f"the first entry has the index 1. Without since, it is KEY absent. {_NOTHING}"
+                why = (
+                    f"the first entry has the index 1. Without since, it is KEY absent. {_NOTHING}"
+                )
                 _check(test == "unchanged" or index != "0", words, end, why)
                 condition = Condition(_key(key, limits), test, since=int(index))
             case [key, "unchanged", "since", index, "under", lease] if is_number(index):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from raftline_testing.nodes.processes import eventually
 
 DEADLINE_S = 30.0
 LIMIT_S = 0.8
+CHANGES = 1000
 pytestmark = pytest.mark.usefixtures("event_loops")
 
 
@@ -242,6 +244,54 @@ def test_requests_follow_the_leader_while_others_are_still_answered() -> None:
             s1.answer(s1.lines[1], "GET response: of s1")
             assert await second == "of s1"
             assert s2.lines == ["program@get a"]
+
+    asyncio.run(run())
+
+
+def test_changes_between_two_connections_keep_no_memory() -> None:
+    """Each node first sends a request on to the other, and always keeps one waiting."""
+    sent_on: set[str] = set()
+
+    def late(other: Callable[[], Node]) -> Callable[[str], str | None]:
+        waiting: list[str] = []
+
+        def answer_to_the_last_but_one(text: str) -> str | None:
+            waiting.append(text)
+            if len(waiting) < 2:
+                return None
+            first = waiting.pop(0)
+            if first in sent_on:
+                return value(first)
+            sent_on.add(first)
+            return not_leader("other", "127.0.0.1", other().port)
+
+        return answer_to_the_last_but_one
+
+    async def run() -> None:
+        async with (
+            node(late(lambda: s2)) as s1,
+            node(late(lambda: s1)) as s2,
+            connected(s1, s2) as kv,
+        ):
+
+            async def asks(task: int) -> None:
+                for number in range(CHANGES):
+                    await kv.get(f"{task}-{number}")
+
+            tasks = [asyncio.ensure_future(asks(number)) for number in range(4)]
+            await s1.has(CHANGES // 2)
+            tracemalloc.start()
+            try:
+                await s1.has(CHANGES + CHANGES // 2)
+                taken = tracemalloc.take_snapshot()
+            finally:
+                tracemalloc.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            asker = taken.filter_traces([tracemalloc.Filter(True, "*/asyncio/asker.py")])
+            kept = sum(each.size for each in asker.traces)
+            assert kept < 20 * CHANGES
 
     asyncio.run(run())
 
