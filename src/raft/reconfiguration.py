@@ -128,8 +128,9 @@ def append_configuration(state: State, membership: Membership) -> None:
     state.append([Entry(state.log.last_index + 1, state.term, membership.spell())])
     for name in state.peers:
         # A removed member may return without its files: its old progress does not count, nor does
-        # a late answer that would restore it.
+        # a late answer to this round or an earlier one, which would restore it.
         if name not in leading.progress or leading.leaving.pop(name, None) is not None:
+            leading.round += 1
             leading.progress[name] = Progress(
                 state.log.last_index, state.now_ms, since_round=leading.round
             )

@@ -211,18 +211,23 @@ def test_no_change_before_an_entry_of_the_leader_s_own_term_is_committed() -> No
 def test_answers_from_before_a_removal_count_for_nothing(without_vote: int) -> None:
     """A member that is added again may have lost its files meanwhile, or may have them all."""
     node = led("s1", "s2", "s3", "s4")
-    state = node.view
-    late = AppendAccepted(
-        "s4", "s1", state.term, state.log.last_index, state.round, without_vote=without_vote
-    )
+
+    def answer() -> AppendAccepted:
+        state = node.view
+        index, term = state.log.last_index, state.term
+        return AppendAccepted("s4", "s1", term, index, state.round, without_vote=without_vote)
+
+    late = [answer()]
     change(node, "remove", "s4")
     while node.view.commit_index < node.view.log.last_index or "s4" in node.view.membership.names:
         beat(node)
         sync(node)
         for peer in ("s2", "s3", "s4"):
             acknowledge(node, peer)
+    late.append(answer())
     change(node, "add", "s4", "s4:1")
-    effects = node.step(Receive(late), node.view.now_ms)
-    assert node.view.progress["s4"].match_index == 0
-    assert node.view.progress["s4"].is_counted
-    assert not effects.notes
+    for each in late:
+        effects = node.step(Receive(each), node.view.now_ms)
+        assert node.view.progress["s4"].match_index == 0
+        assert node.view.progress["s4"].is_counted
+        assert not effects.notes
