@@ -63,8 +63,9 @@ class PendingChange:
     round_index: int  # the entry that the candidate must hold to finish this round
     rounds: int = 1
     joint_index: int = 0
-    held: tuple[int, int] = (0, 0)  # the candidate's last entry, and bytes of a snapshot
-    held_since_ms: int = 0  # when these last changed
+    # The most that the candidate held: its last entry, that of a snapshot, and bytes of it.
+    held: tuple[int, int, int] = (0, 0, 0)
+    held_since_ms: int = 0  # when it last took more
 
 
 def plan(change: Change, members: Membership) -> ChangePlan:

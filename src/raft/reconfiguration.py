@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..common.text import NUMBER_MAX
 from .change import Change, ChangePlan, ChangeRefused, PendingChange, advice, plan
 from .effects import Settled
 from .levels import FLOOR
@@ -221,16 +222,20 @@ def _catch_up(state: State, pending: PendingChange) -> None:
 
 
 def _makes_no_progress(state: State, pending: PendingChange, progress: Progress) -> bool:
-    """Whether a candidate that answers has taken nothing for long. Its disk may hang: it answers
-    heartbeats past its disk. A snapshot that has arrived is checked and installed first, at
-    `INSTALLED_BYTES` in an election timeout at least."""
-    sending = progress.sending
-    held = progress.match_index, sending.held if sending is not None else 0
-    if held != pending.held or not pending.held_since_ms:
+    """Whether a candidate that answers has taken nothing new for long. Its disk may hang: it
+    answers heartbeats past its disk. Or it refuses each snapshot that it has received, and gets it
+    again. A snapshot that has arrived is checked and installed first, at `INSTALLED_BYTES` in an
+    election timeout at least."""
+    held, patience = (progress.match_index, 0, 0), 2 * PATIENCE
+    if (sending := progress.sending) is not None:
+        snapshot = sending.snapshot
+        held = progress.match_index, snapshot.index, sending.held
+        if sending.held >= snapshot.size:
+            held = progress.match_index, NUMBER_MAX, 0  # nothing but its last entry is new
+            patience += snapshot.size // INSTALLED_BYTES
+    is_new = held > pending.held or held[0] < pending.held[0]  # or it lost its memory
+    if is_new or not pending.held_since_ms:
         pending.held, pending.held_since_ms = held, state.now_ms
-    patience = 2 * PATIENCE
-    if sending is not None and sending.held >= sending.snapshot.size:
-        patience += sending.snapshot.size // INSTALLED_BYTES
     waits_ms = state.now_ms - pending.held_since_ms
     return waits_ms > patience * state.options.election_timeout_ms
 

@@ -26,6 +26,7 @@ SEEDS = {
     "full beside": (1, 48),
     "hung majority": (0, 15),
     "hung candidate": (7, 12),
+    "refused snapshot": (10, 12),
 }
 EFFECTS = {
     "hung disk": "disks that hang",
@@ -39,6 +40,7 @@ EFFECTS = {
     "full beside": "snapshots not taken",
     "hung majority": "reads judged under hung disks",
     "hung candidate": "candidates whose disk hangs",
+    "refused snapshot": "candidates that refuse snapshots",
 }
 
 

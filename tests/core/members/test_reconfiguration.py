@@ -135,6 +135,20 @@ def test_a_long_snapshot_may_be_checked_for_long(size: int, waits: bool) -> None
     assert bool(settled) != waits
 
 
+def test_a_change_ends_if_its_candidate_refuses_each_snapshot() -> None:
+    """Each snapshot arrives, is refused and sent again; later ones are longer."""
+    node = led("s1", "s2", "s3", learners=("s4",))
+    node.step(Propose(["set a 4"]), node.view.now_ms)
+    change(node, "promote", "s4")
+    progress, settled = node._state.progress["s4"], 0
+    progress.mode = Mode.SNAPSHOT
+    for size in range(1000, 1060):
+        for held in (0, size // 2, size):
+            progress.sending = Sending(Snapshot(size, 1, size, 0), held, size)
+            settled += len(catching_up(node, OPTIONS.election_timeout_ms, held=1))
+    assert settled == 1
+
+
 def test_a_removed_member_is_notified_and_then_forgotten() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")

@@ -18,11 +18,10 @@ from ..world.world import World
 from .births import Births
 from .churn import can_lose
 from .diskfaults import DiskFaults
-from .hungdisks import HungDisks
+from .hungdisks import ARRIVING, HungDisks
 from .leaps import Leaps
 from .wrongfiles import WrongFiles
 
-ARRIVING = ".state_machine.part"
 BESIDE = (".log.new", ".state_machine.tmp", ARRIVING)  # files that are not in force yet
 
 
@@ -81,6 +80,7 @@ class Faults:
             self._full_beside,
             self.hung.hang_majority,
             self.hung.hang_candidate,
+            self.hung.refuse_snapshots,
         )
         self._acts = dict(zip(ALL_FAULTS, acts, strict=True))
         self._wait()
@@ -99,7 +99,8 @@ class Faults:
             host.disk_ms = min(self._plan.disk_ms, 5)
             host.long_ms = 0
             host.disk.be_full(False)
-            host.disk.spoil_beside(None)
+            if host is not self.hung.refusing:
+                host.disk.spoil_beside(None)
             host.disk.folder.fault = None
             if host.node is not None:
                 host.manager.fails = False

@@ -1,9 +1,9 @@
-"""Disks that hang where the others can't go on without them: those of a majority, or that of a
-server which is about to get a vote.
+"""Disks that hang or fail where the others can't go on without them: those of a majority, or that
+of a server which is about to get a vote.
 
 A server answers heartbeats past its disk. So a majority of hung disks stops writes and elections,
 but an undisputed leader continues to serve reads; and a change of members ends, though its
-candidate answers and takes no entries. No other fault happens meanwhile.
+candidate answers and takes no entries or no snapshot. No other fault happens meanwhile.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any
 
 from raftline.raft.change import Change
 
+from ...files.faulty_folder import Beside
 from ..clients.client_request import ClientRequest
+from ..nodes.simulated_disk import FAILURES
 from ..nodes.simulated_node import Host
 from ..world.network import Network
 from ..world.plan import Plan
@@ -24,6 +26,7 @@ from .diskfaults import undisputed_leader
 READ_AT, JUDGED_AT, RESTARTED_AT = 16, 18, 19
 CHANGE_BEGINS_WITHIN, CHANGE_ENDS_WITHIN = 2, 30
 LOOK_MS = 20  # the longest time between two looks at a candidate
+ARRIVING = ".state_machine.part"
 
 
 class Reader:
@@ -44,7 +47,7 @@ class Reader:
 
 
 class HungDisks:
-    """The two faults, and a check of what each may not stop."""
+    """The three faults, and a check of what each may not stop."""
 
     def __init__(self, world: World, plan: Plan, network: Network, hosts: Sequence[Host]) -> None:
         self._world = world
@@ -54,6 +57,7 @@ class HungDisks:
         self._timeout_ms = plan.options.election_timeout_ms
         self._calm_until_ms = 0
         self._hung: list[Host] = []  # the hosts of the disks that hang
+        self.refusing: Host | None = None  # the host whose disk takes no snapshot
         # The leader, incarnation and term of a change, and its outcome.
         self._change: tuple[Host, int, int] | None = None
         self._outcomes: list[str] = []
@@ -65,7 +69,7 @@ class HungDisks:
         return self._world.now_ms < self._calm_until_ms
 
     def stop(self) -> None:
-        """Begin nothing more. The disk of a candidate hangs until its change has ended."""
+        """Begin nothing more. The disk of a candidate hangs or fails until its change has ended."""
         self._is_over = True
         if self.has_ended_change:
             self.restart()
@@ -95,9 +99,34 @@ class HungDisks:
 
     def hang_candidate(self) -> None:
         """Ask for the vote of a server without one, and hang its disk while it catches up."""
-        leader, chance = self._leader(), self._world.random
-        if leader is None or leader.view is None:
+        leader = self._leader()
+        host = self._without_vote(leader)
+        if leader is None or host is None:
             return
+        self._calm_until_ms = self._world.now_ms + CHANGE_BEGINS_WITHIN * self._timeout_ms
+        self._ask(leader, host)
+        self._world.after(self._world.random.randint(1, LOOK_MS), self._look, leader, host)
+
+    def refuse_snapshots(self) -> None:
+        """Ask for the vote of a server without one that lacks the beginning of the log, and let its
+        disk fail at each snapshot."""
+        leader = self._leader()
+        host = self._without_vote(leader)
+        if leader is None or leader.view is None or host is None or host.view is None:
+            return
+        if host.view.log.last_index >= leader.view.log.base_index:
+            return
+        self._world.tell("act", f"> refuse snapshots {host.name}")
+        self._world.counts["candidates that refuse snapshots"] += 1
+        self.refusing = host
+        host.disk.spoil_beside(Beside(self._world.random.choice(FAILURES), ARRIVING))
+        self._be_calm(CHANGE_ENDS_WITHIN + 5)
+        self._ask(leader, host)
+
+    def _without_vote(self, leader: Host | None) -> Host | None:
+        """Return a server without a vote that this leader can make a voter, or None."""
+        if leader is None or leader.view is None:
+            return None
         members = leader.view.membership
         without = [
             host
@@ -105,14 +134,8 @@ class HungDisks:
             if host.node is not None and host.name not in members.voters
         ]
         if not without or len(members.voters) < 2:  # two voters need each other
-            return
-        host = chance.choice(without)
-        change = Change("promote", host.name)
-        if host.name not in members.learners:
-            change = Change("add", host.name, f"localhost:{10000 + int(host.name[1:])}")
-        self._calm_until_ms = self._world.now_ms + CHANGE_BEGINS_WITHIN * self._timeout_ms
-        self._ask(leader, change)
-        self._world.after(chance.randint(1, LOOK_MS), self._look, leader, host)
+            return None
+        return self._world.random.choice(without)
 
     def _look(self, leader: Host, host: Host) -> None:
         """Hang the disk of a candidate that has a term on it, and so answers; before that, look
@@ -150,11 +173,15 @@ class HungDisks:
 
     def _hang(self, names: Sequence[str], timeouts: int) -> None:
         self._world.tell("act", f"> hang disks {' '.join(names)}")
-        self._calm_until_ms = self._world.now_ms + timeouts * self._timeout_ms
         for host in map(self._hosts.__getitem__, names):
             if host.node is not None and not host.disk.is_hung:
                 host.disk.is_hung = True
                 self._hung.append(host)
+        self._be_calm(timeouts)
+
+    def _be_calm(self, timeouts: int) -> None:
+        """Let no other fault happen for so many election timeouts, and then end this one."""
+        self._calm_until_ms = self._world.now_ms + timeouts * self._timeout_ms
         self._world.after(timeouts * self._timeout_ms - 1, self._end)
 
     def _end(self) -> None:
@@ -162,7 +189,10 @@ class HungDisks:
             self.restart()
 
     def restart(self) -> None:
-        """Restart the nodes with hung disks on working disks."""
+        """Restart the nodes with hung disks on working disks, and let snapshots be taken again."""
+        refusing, self.refusing = self.refusing, None
+        if refusing is not None:
+            refusing.disk.spoil_beside(None)
         hung, self._hung = self._hung, []
         for host in hung:
             if host.disk.is_hung:
@@ -203,9 +233,12 @@ class HungDisks:
         if not reader.replies:
             raise AssertionError(f"{leader.name} leads, and does not answer a read")
 
-    def _ask(self, leader: Host, change: Change) -> None:
+    def _ask(self, leader: Host, host: Host) -> None:
         if leader.view is None:
             return
+        change = Change("promote", host.name)
+        if host.name not in leader.view.membership.learners:
+            change = Change("add", host.name, f"localhost:{10000 + int(host.name[1:])}")
         outcomes: list[str] = []
         self._outcomes, self._change = outcomes, (leader, leader.incarnation, leader.view.term)
         leader.change(change, lambda outcome, _: outcomes.append(outcome), lambda *_: True)
@@ -217,8 +250,9 @@ class HungDisks:
         Raises:
             AssertionError: it is still in progress, and bars all others.
         """
-        if outcomes is self._outcomes and self._hung and not self.has_ended_change:
+        is_struck = bool(self._hung) or self.refusing is not None
+        if outcomes is self._outcomes and is_struck and not self.has_ended_change:
             raise AssertionError(
                 f"a change has not ended after {CHANGE_ENDS_WITHIN} election timeouts, though its "
-                "candidate alone takes no entries"
+                "candidate alone takes nothing"
             )

@@ -45,6 +45,7 @@ NEVER = 1 << 40
 LITTLE_ROOM = 1 << 19  # bytes of waiting requests, in schedules with crowds
 LEAP_SHARE = 1 / 24  # of schedules, picked after that
 NEWEST_SHARE = 1 / 12  # of schedules have one of the newest faults, picked after that
+REFUSED_SHARE = 1 / 36  # of schedules have refused snapshots, picked after that
 LITTLE_LOG = 400  # bytes, so that a snapshot is often being written
 FEW_STEPS = 30  # steps that may wait for a disk, if disks hang: a schedule is too short for many
 LATER_FAULTS = (
@@ -63,7 +64,7 @@ RARE_FAULTS = (
     "wipe at birth",
     "leap",
 )  # picked last
-NEWEST_FAULTS = ("full beside", "hung majority", "hung candidate")
+NEWEST_FAULTS = ("full beside", "hung majority", "hung candidate", "refused snapshot")
 ALL_FAULTS = FAULTS + LATER_FAULTS + RARE_FAULTS + NEWEST_FAULTS
 
 
@@ -219,11 +220,21 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
     if not faults and chance.random() < LEAP_SHARE:
         plan = replace(plan, faults=[*plan.faults, "leap"])
     if not faults and chance.random() < NEWEST_SHARE:
-        plan = replace(plan, faults=[*plan.faults, chance.choice(NEWEST_FAULTS)])
+        plan = replace(plan, faults=[*plan.faults, chance.choice(NEWEST_FAULTS[:-1])])
+    if not faults and chance.random() < REFUSED_SHARE:
+        plan = replace(plan, faults=[*plan.faults, "refused snapshot"])
+    return _with_room_for_faults(plan)
+
+
+def _with_room_for_faults(plan: Plan) -> Plan:
+    """Return a plan in which its faults can strike, and their effects be judged."""
     if "full beside" in plan.faults:
         plan = replace(plan, compact_bytes=LITTLE_LOG)
-    if "hung majority" in plan.faults or "hung candidate" in plan.faults:
+    if {"hung majority", "hung candidate", "refused snapshot"} & {*plan.faults}:
         plan = _with_calm(plan)
+    if "refused snapshot" in plan.faults:
+        options = replace(plan.options, trailing_bytes=0, chunk_bytes=1 << 18)
+        plan = replace(plan, options=options, compact_bytes=LITTLE_LOG)
     if "hung disk" in plan.faults:
         plan = replace(plan, waiting_max=FEW_STEPS)
     if "crowd" in plan.faults:
