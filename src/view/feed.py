@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 
 from ..clients.requests.one_node import HangUp, NextLine, Rest, Send, Talk
+from ..clients.terminal.exit_status import exit_status_to
 from ..common.address import Address
 from ..common.process.console import safe_line
+from ..wire.replies.replies import RequestOutcome
 from .picture import Event, Picture
 from .thinning import BATCH_MAX, remembered, thinned
 from .viewed_nodes import SPEAKER, UserRefused, ViewedNodes
@@ -32,6 +34,7 @@ class PageFeed:
         self.nodes = nodes
         self._say = say
         self.problems: dict[str, str] = {}  # by node, for nodes that are not observed now
+        self.exit_statuses: dict[str, int] = {}  # the status of each of these problems
         self._has_news = False  # about members or problems
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.picture = Picture()
@@ -70,8 +73,16 @@ class PageFeed:
         if isinstance(members, Mapping) and self.nodes.know(members):
             self._observe_all()
 
-    def _note_problem(self, name: str, problem: str, *, is_refusal: bool = False) -> None:
+    def _note_problem(
+        self,
+        name: str,
+        problem: str,
+        status: int = RequestOutcome.REFUSED,
+        *,
+        is_refusal: bool = False,
+    ) -> None:
         """Keep the reason why a node is not observed, or "" if it is. Print a refusal."""
+        self.exit_statuses[name] = status
         if problem != self.problems.get(name, ""):
             self.problems[name], self._has_news = problem, True
             if is_refusal:
@@ -83,7 +94,7 @@ class PageFeed:
             try:
                 address = yield from self.nodes.connecting(name)
             except UserRefused as error:
-                self._note_problem(name, str(error), is_refusal=True)
+                self._note_problem(name, str(error), error.exit_status, is_refusal=True)
                 yield Rest(AGAIN_REFUSED_S)
                 continue
             except OSError:
@@ -128,7 +139,8 @@ class PageFeed:
                 self._know(sent)
                 self._put(self.picture.step(name, sent))
             else:
-                self._note_problem(name, text.rstrip(), is_refusal=True)
+                status = exit_status_to("observe", text.rstrip())
+                self._note_problem(name, text.rstrip(), status, is_refusal=True)
                 return
 
     # --- the pages ------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from ..clients.requests.line_connection import ConnectionEnded
 from ..clients.requests.node_connection import ClientError, Deadline, LoginFailed
 from ..clients.requests.one_node import Connect, Talk, answer_to
 from ..clients.requests.steps import carry_out_awaiting
+from ..clients.terminal.exit_status import EXIT_LOGIN, EXIT_TLS
 from ..clients.terminal.options import ClientAccess
 from ..common.address import Address
 
@@ -26,6 +27,10 @@ SPEAKER = "view"
 
 class UserRefused(OSError):
     """A node refuses this user, or can't be trusted. The text explains why."""
+
+    def __init__(self, why: str, exit_status: int) -> None:
+        super().__init__(why)
+        self.exit_status = exit_status
 
 
 class ViewedNodes:
@@ -63,9 +68,9 @@ class ViewedNodes:
         try:
             yield Connect(address, CONNECT_S)
         except ssl.SSLError as error:
-            raise UserRefused(f"TLS: {error.reason or error}") from None
+            raise UserRefused(f"TLS: {error.reason or error}", EXIT_TLS) from None
         except LoginFailed as error:
-            raise UserRefused(f"the login failed: {error}") from None
+            raise UserRefused(f"the login failed: {error}", EXIT_LOGIN) from None
         except (ClientError, OSError) as error:
             self.missed(name, address)
             in_time = "no connection in time"

@@ -51,7 +51,8 @@ def view(members: Mapping[str, Address], access: ClientAccess, port: int) -> int
 
 def save(members: Mapping[str, Address], access: ClientAccess, path: Path, seconds: float) -> int:
     """Observe for this time, once all nodes have answered, and write the steps as one
-    self-contained page. Returns 0: done; 5: no node was reached, or no node let the user observe.
+    self-contained page. Returns 0: done; 6 or 8: no node let the user observe, and each for a
+    failed login, or for TLS; 5: no node did so, for other reasons.
 
     Raises:
         ConfigError: the file can't be written.
@@ -71,7 +72,8 @@ def save(members: Mapping[str, Address], access: ClientAccess, path: Path, secon
     if not feed.kept:
         why = f"raftline: none of {', '.join(members)} answered; nothing was saved"
         print(why, file=sys.stderr)
-        return RequestOutcome.REFUSED
+        statuses = {*feed.exit_statuses.values()}
+        return statuses.pop() if len(statuses) == 1 else RequestOutcome.REFUSED
     try:
         with open(path, "w", encoding="utf-8", opener=private) as file:  # it may hold values
             file.write(saved_page(feed.everything(), path.stem))

@@ -39,7 +39,7 @@ _EPILOG = (
     "The nodes come from --at, else from $RAFTLINE, else from the folder's "
     "server-configuration.txt; the request goes to their leader. Exit code 0: done; 1: no such "
     "key; 2: usage; 3: no leader; 4: outcome unknown (a write that may yet take effect); 5: "
-    "refused or unreachable; 74: the reply can't be printed."
+    "refused or unreachable; 6: login; 8: TLS; 74: the reply can't be printed."
 )
 
 

@@ -63,7 +63,7 @@ def add_commands(commands: Commands) -> None:
         help="write the keys as lines of JSON",
         description="Write each key, value and time to live as a line of JSON. A thousand keys "
         "at a time show one moment. Exit code 0: done; 2: usage; 3: no leader; 5: refused or "
-        "unreachable; 74: the file can't be written.",
+        "unreachable; 6: login; 8: TLS; 74: the file can't be written.",
     )
     exports.add_argument("file", metavar="FILE", nargs="?", default=STREAM, help="a new file")
     exports.add_argument("--prefix", metavar="P", help="only the keys that begin with P")
@@ -75,7 +75,7 @@ def add_commands(commands: Commands) -> None:
         help="set keys from lines of JSON",
         description="Set the keys of a file of `raftline export`; other keys stay. Exit code 0: "
         "done; 2: usage, or a broken line; 3: no leader; 4: outcome unknown; 5: refused or "
-        "unreachable.",
+        "unreachable; 6: login; 8: TLS.",
     )
     imports.add_argument("file", metavar="FILE", nargs="?", default=STREAM, help="- is stdin")
     imports.add_argument(

@@ -45,7 +45,7 @@ def carry_out(
     """Ask the leader for a change, or for the members, and print its answer.
 
     Returns 0: done; 2: usage; 3: no leader; 4: outcome unknown; 5: refused, unreachable, or the new
-    member did not catch up and has no vote.
+    member did not catch up and has no vote; 6: login; 8: TLS.
 
     Raises:
         ConfigError: no node can have that name.
@@ -103,7 +103,7 @@ def transfer(
 ) -> int:
     """Ask the leader to hand over, print its reply and return the exit code.
 
-    Returns 0: done; 3: no leader; 4: outcome unknown; 5: refused, or no node answers.
+    Returns 0: done; 3: no leader; 4: outcome unknown; 5: refused, unreachable; 6: login; 8: TLS.
 
     Raises:
         ConfigError: no node can have that name.
@@ -163,7 +163,7 @@ def _add_transfer(commands: Commands) -> None:
         help="hand the leadership over",
         description="Make another node the leader, for example before work on the leader's "
         "machine. Exit code 0: it leads; 3: no leader to ask; 4: outcome unknown; 5: refused, or "
-        "not let in.",
+        "no node was reached; 6: login; 8: TLS.",
     )
     transfer.add_argument("to", metavar="NAME", nargs="?", help="which node (any that can)")
     add_asking_options(transfer, 15.0)

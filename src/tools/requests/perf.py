@@ -175,7 +175,7 @@ def add_commands(commands: Commands) -> None:
         help="a minute of writes, and a verdict",
         description="Write values of 256 bytes at a given rate, under a prefix that is cleared "
         "afterwards, and report whether the cluster bore it. Exit code 0: it did; 1: it did not; "
-        "3: no leader; 5: refused or unreachable.",
+        "3: no leader; 5: refused or unreachable; 6: login; 8: TLS.",
     )
     perf.add_argument(
         "--load",
@@ -196,7 +196,7 @@ def add_commands(commands: Commands) -> None:
         help="whether all members hold the same state, and the first key that differs",
         description="Let all members sum their states after one entry, compare the sums, and show "
         "the first key that differs. Exit code 0: all are equal; 1: some differ; 3: no leader; 5: "
-        "refused, or a member was not compared.",
+        "refused, or a member was not compared; 6: login; 8: TLS.",
     )
     replicas.add_argument("--json", action="store_true", help="for programs")
     add_asking_options(replicas, 30.0)

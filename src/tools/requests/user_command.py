@@ -39,7 +39,7 @@ _DOES = {
     "role": "the roles of a cluster's users: list, add, remove, grant, revoke",
 }
 _EXIT = "Exit code 0: done; 1: there is no such user or role, or it exists; 2: usage; 3: no "
-_EXIT += "leader; 4: outcome unknown; 5: refused or unreachable."
+_EXIT += "leader; 4: outcome unknown; 5: refused or unreachable; 6: login; 8: TLS."
 _ASKED = "A password is asked for twice, or is the first line of a pipe; it is never an argument. "
 
 
@@ -197,8 +197,11 @@ class _Table(ShellPrinter):
         if self.as_object or outcome is not RequestOutcome.DONE:
             return super()._print(command, reply, outcome)
         facts = json.loads(value_in(reply.text))
+        noun = "role" if self.is_of_roles else "user"
         for line in _roles_in(facts) if self.is_of_roles else _users_in(facts):
             say(line)
+        if not facts[f"{noun}s"] and not self.quiet:
+            _note(f"the cluster has no {noun}s")
         return outcome
 
 

@@ -599,8 +599,8 @@ def add_commands(commands: Commands) -> None:
         help="a table of the cluster",
         description="Ask every node for its status. Exit code 0: a leader serves, and no member "
         "is in trouble; 3: none does, or a member is in trouble, which the last line names; "
-        "5: unknown, since no node answers, or nodes "
-        "refuse this client: no login, or a bad certificate. "
+        "5: unknown, since no node answers, or nodes let nobody in; 6 or 8: unknown, since login "
+        "or TLS fails. "
         "With --watch, the code is that of the last look before Ctrl-C.",
     )
     add_asking_options(status, 2.0)

@@ -200,6 +200,13 @@ def test_an_import_widens_no_role_that_has_other_rights(run: Run, tmp_path: Path
     assert run("user")[1] == "root  admin\n"
 
 
+def test_an_empty_list_is_not_taken_for_a_failure(three: Cluster) -> None:
+    for noun in ("user", "role"):
+        said = f"[*] the cluster has no {noun}s\n"
+        assert raftline({"RAFTLINE": at(three)}, noun, "list") == (0, "", said)
+        assert raftline({"RAFTLINE": at(three)}, noun, "list", "-q") == (0, "", "")
+
+
 def test_an_import_needs_an_admin_first(three: Cluster, tmp_path: Path) -> None:
     code, _, errors = raftline({"RAFTLINE": at(three)}, "user", "import", str(old_file(tmp_path)))
     assert code == 2

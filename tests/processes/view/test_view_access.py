@@ -106,28 +106,33 @@ def begun(port: int, headers: dict[str, str]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("user", "password", "why"),
+    ("user", "password", "why", "status"),
     [
-        ("ann", "wrong", "the login failed: "),
-        ("bob", "password", "Sorry, "),
+        ("ann", "wrong", "the login failed: ", 6),
+        ("bob", "password", "Sorry, ", 5),
     ],
 )
 def test_who_may_not_observe_reads_why(
-    three: Cluster, folder: Path, user: str, password: str, why: str
+    three: Cluster, folder: Path, user: str, password: str, why: str, status: int
 ) -> None:
     page = folder / "page.html"
     more = ["--save", str(page), "--for", "0.5"]
     saver = viewer(three, folder, user, password, *more).launch()
-    assert saver.ended() == 5
+    assert saver.ended() == status
     warnings = [line for line in saver.lines if line.startswith("[!] ")]
     assert [line for line in warnings if f"can't be observed: {why}" in line] == warnings != []
     assert saver.lines[-1].endswith("answered; nothing was saved")
     assert not page.exists()
 
 
-def test_without_the_authority_no_node_is_trusted(three: Cluster, folder: Path) -> None:
-    env = {**os.environ, "RAFTLINE_TLS_CA": str(folder / "s1.pem")}
+@pytest.mark.parametrize(
+    ("trusted", "why"), [({"RAFTLINE_TLS_CA": "s1.pem"}, "TLS: "), ({}, "Sorry, ")]
+)
+def test_without_the_authority_no_node_is_trusted(
+    three: Cluster, folder: Path, trusted: dict[str, str], why: str
+) -> None:
+    env = {**os.environ, **{name: str(folder / file) for name, file in trusted.items()}}
     command = [*PROGRAM, "view", "--dir", str(three.folder), "--save", str(folder / "x.html")]
     saver = Process("save", [*command, "--for", "0.5"], env=env).launch()
-    assert saver.ended() == 5
-    assert any("can't be observed: TLS: " in line for line in saver.lines)
+    assert saver.ended() == 8
+    assert any(f"can't be observed: {why}" in line for line in saver.lines)
