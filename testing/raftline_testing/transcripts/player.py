@@ -22,6 +22,8 @@ Acts, with times in virtual milliseconds:
     > trail 1000                      before the start: bytes of entries kept that a snapshot holds
     > cut s1, > cut s1 -> s2, > cut s1 -> all, > cut s1 s2 | s3 s4 s5, > heal
     > crash s1, > restart s1, > hold disk s1, > release disk s1
+    > hold check s1, > release check s1               a snapshot that has arrived is checked, and
+                                      the core learns of it later
     > lose log s1, > lose storage s1, > lose all s1     its files are deleted, and it starts
     > newborn s1 s2 s3                before the start: they never ran, entries are by hand
     > new s3                          it is started again by an operator's word that it never ran
@@ -101,6 +103,8 @@ class Player:
                 "lose all",
                 "hold disk",
                 "release disk",
+                "hold check",
+                "release check",
             ):
                 words = [f"{words[0]}_{words[1]}", *words[2:]]
             self._acts()[words[0]](words[1:])
@@ -152,6 +156,8 @@ class Player:
             "lose_all": lambda words: self._lose(words, lambda disk: disk.lose_all(trace=True)),
             "hold_disk": lambda words: self._host(words).hold_disk(True),
             "release_disk": lambda words: self._host(words).hold_disk(False),
+            "hold_check": lambda words: self._host(words).hold_check(True),
+            "release_check": lambda words: self._host(words).hold_check(False),
             "status": self._status,
         }
 

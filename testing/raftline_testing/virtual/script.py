@@ -126,6 +126,7 @@ class ScriptedHost(Host):
         self.build_level = cluster.builds.get(name, self.build_level)
         self.make_node = cluster.make_node
         self.base = all_vote(members)  # members at birth; none if it waits to be added
+        self._held_checks: list[Callable[[], None]] | None = None  # None: no check is held
 
     def join(self) -> None:
         """From the next start on, know no members and wait to be added."""
@@ -135,6 +136,20 @@ class ScriptedHost(Host):
         """Stop all writes, or write all waiting work in order with one sync."""
         self.disk.is_held = is_held
         self.write()
+
+    def hold_check(self, is_held: bool) -> None:
+        """Hold the results of checks of snapshots, or take them all."""
+        held, self._held_checks = self._held_checks, [] if is_held else None
+        for take in held or ():
+            take()
+
+    def while_nothing_is_apart(self, act: Callable[[], bool], then: Callable[[bool], None]) -> None:
+        if self._held_checks is None:
+            super().while_nothing_is_apart(act, then)
+        else:
+            self._held_checks.append(
+                lambda: super(ScriptedHost, self).while_nothing_is_apart(act, then)
+            )
 
     def answered(self, request: ScriptedRequest, reply: str) -> None:
         sender, mark, number = request.sender.partition("#")
@@ -172,7 +187,7 @@ class ScriptedHost(Host):
 
     def stop(self, *, power_cut: bool) -> None:
         super().stop(power_cut=power_cut)
-        self.disk.is_held = False
+        self.disk.is_held, self._held_checks = False, None
 
 
 class ScriptedCluster:
