@@ -152,9 +152,12 @@ def test_a_leader_whose_disk_moves_in_time_leads_on() -> None:
 
 def test_a_leader_that_writes_nothing_for_long_leads_on() -> None:
     leader = established("s1")
+    leader.step(Propose(["set a 4"]), leader.view.now_ms)
+    lead_on(leader, OPTIONS.election_timeout_ms, "s2", "s3")
+    sync(leader)
     lead_on(leader, 3 * STALL_MS, "s2", "s3")
     leader.step(Propose(["set a 4"]), leader.view.now_ms)
-    lead_on(leader, STALL_MS // 2, "s2", "s3")
+    lead_on(leader, STALL_MS - OPTIONS.election_timeout_ms, "s2", "s3")
     assert leader.view.is_leader
 
 
