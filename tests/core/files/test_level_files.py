@@ -103,6 +103,19 @@ def test_start_keeps_the_level_of_its_log() -> None:
     assert manager.level == 1
 
 
+def test_start_without_its_log_keeps_the_level_of_its_storage() -> None:
+    """Until it has caught up, an older build would take part below the level of the cluster."""
+    folder = MemoryFolder()
+    raised(folder).close()
+    left = folder.kill().contents()
+    del left["s1.log"]
+    folder = MemoryFolder(left)
+    for _ in range(2):
+        manager, _ = boot(folder)
+        manager.close()
+        assert b" cluster - level 1 crc32 " in first_line(folder, "s1.storage")
+
+
 def test_next_start_drops_a_level_that_was_cut_off() -> None:
     folder = MemoryFolder()
     manager = raised(folder)

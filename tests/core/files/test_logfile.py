@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raftline.common.text import VERY_LONG
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry, SafetyError
@@ -129,6 +130,7 @@ def test_disk_tasks_without_entries_leave_the_log_alone() -> None:
         (2, 1, "set a 1\n3 1 set b 2", "control character"),
         (2, 1, "set a \ud800", "control character"),
         (2, 1, "set a \x85", "control character"),
+        (2, 1, f"set a {'1' * VERY_LONG}\n3 1 set b 2", "control character"),
     ],
 )
 def test_a_line_that_would_break_the_log_is_never_written(
