@@ -27,7 +27,7 @@ def test_a_transfer_that_overlooks_a_change_of_its_watched_accounts_is_found(
 ) -> None:
     real = transactions._at_once
     monkeypatch.setattr(transactions, "_at_once", lambda lines, watched: real(lines, {}))
-    assert "the accounts hold" in first_failure([141])
+    assert "the accounts hold" in first_failure([144])
 
 
 def test_a_write_of_unknown_outcome_that_is_said_to_be_refused_is_found(

@@ -98,3 +98,18 @@ def test_an_operation_costs_the_same_with_many_jobs(operation: str) -> None:
     assert many_looks == few_looks < 100
     assert many_bytes <= few_bytes + 20  # the numbers of the jobs are longer
     assert few_bytes < 2000
+
+
+def test_a_program_puts_a_job_into_a_queue_that_was_cleared_meanwhile() -> None:
+    model, queue = Model(), QueueState("jobs", None, TEXT)
+    asked: list[str] = []
+
+    def do(step: Any) -> Any:
+        asked.append(step.call.command)
+        assert len(asked) < 10, "it asks the same again and again"
+        return model.ask(step.call)
+
+    assert [carry_out(queue.put("a"), do) for _ in range(3)] == [1, 2, 3]
+    model.ask(CALLS.clear(queue.keys.prefix))
+    assert carry_out(queue.put("b"), do) == 1
+    assert model.ask(CALLS.get(queue.keys.job(1))) == "b"
