@@ -180,12 +180,16 @@ class Login:
         Raises:
             KeysUnknownError: it takes a right to the keys of a lease.
         """
-        return denial_reason(self.now() or self._access.nobody, command, lambda lease: None)
+        return denial_reason(self.identity_now(), command, lambda lease: None)
 
     def reads_by(self, users: UserTable) -> tuple[str, ...]:
         """Return the prefixes of the keys that this connection may read by these users. Any thread
         may call this."""
         return (self.by(users) or self._access.nobody).reads
+
+    def identity_now(self) -> Identity:
+        """Return the identity whose rights count now. Any thread may call this."""
+        return self.now() or self._access.nobody
 
     def now(self) -> Identity | None:
         """Return this connection's identity by the current users; see `by`."""

@@ -10,7 +10,7 @@ from ..wire.limits import REDIS_NAME_BYTES, REDIS_PATTERNS
 from ..wire.protocol import shown
 from .keys import Pattern
 from .notifications import unsubscribe_all
-from .programs import Ask, Context, Program, Refused, Run, Steps, choose, integer
+from .programs import Ask, Call, Context, Program, Refused, Run, Steps, choose, integer
 from .replies import OK, SYNTAX, Failure, Flat, Simple, Value
 
 VERSION: Final = "7.0.0"  # of Redis, whose commands these are
@@ -80,6 +80,11 @@ def _time(context: Context, words: list[str]) -> Value:
 
 
 # --- the login -----------------------------------------------------------------------------------
+
+
+def is_login(call: Call) -> bool:
+    """Whether a call may log in."""
+    return call.name == "AUTH" or (call.name == "HELLO" and len(call.words) > 2)
 
 
 def _auth(context: Context, words: list[str]) -> Program:

@@ -205,13 +205,13 @@ def carry_out(
     for attempts in range(REDIS_TRIES):
         if attempts == 1:  # others change these keys: wait for the commands of this node that do
             yield Ask([], "turn", keys[0])
+        context.open_ledger()
         held: dict[str, Held] = {}
         if keys:
             loaded = yield from load(context, keys, with_times=with_times)
             held = dict(zip(keys, loaded, strict=True))
         if _have_changed(held, watched):
             return None
-        context.open_ledger()
         view = View(held, context.node.now_ms(), context.node.limits, context.ledger)
         values = _attempts(context, tasks, view)
         operations = view.operations(context)

@@ -19,7 +19,7 @@ class OverLedgerError(ProtocolError):
 class RequestLedger:
     """Counts what a request makes the node keep until it is answered."""
 
-    __slots__ = ("_changes_max", "changed", "returned", "worked")
+    __slots__ = ("_changes_max", "changed", "held", "returned", "worked")
 
     def __init__(self, changes_max: int) -> None:
         """`changes_max` is the number of bytes of all values that an entry may have: those of the
@@ -28,6 +28,7 @@ class RequestLedger:
         self.returned = 0
         self.changed = 0
         self.worked = 0
+        self.held = 0  # bytes that were read for it; the room for long replies bounds them
 
     def returns(self, size: int) -> None:
         """Count bytes of the reply.

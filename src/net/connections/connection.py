@@ -151,12 +151,21 @@ class Connection(Origin, Shareable):
         elif isinstance(wait, SendBytes):
             self.outgoing.send_bytes(wait.data)
         elif isinstance(wait, ReserveRoom):
-            self._host.reply_room.reserve(wait.holder, in_turn=wait.in_turn)
+            self._reserve(wait)
         elif isinstance(wait, AwaitReplies):
-            is_there = wait.batch.wait(wait.within_s)
+            is_there = self.outgoing.wait_for_answer(wait.batch, wait.within_s)
         if self._protocol.why_late:  # a stranger gets no extra time by reading replies slowly
             self._protocol.pass_time(time.monotonic())
         return is_there
+
+    def _reserve(self, wait: ReserveRoom) -> None:
+        room = self._host.reply_room
+        room.reserve(wait.holder, in_turn=wait.in_turn)
+        try:
+            self.outgoing.check_ended()
+        except OSError:
+            room.give(wait.holder)
+            raise
 
     def _read(self) -> None:
         """Wait for bytes, or let the shared reader read for a while."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ...common.process.guarded_thread import guarded_thread
 from ...common.process.wakeup import Wakeup
-from ..protocol.host import Host
+from ..protocol.host import Batch, Host
 from ..protocol.outgoing_protocol import OutgoingProtocol
 
 
@@ -38,6 +38,8 @@ class Outgoing(OutgoingProtocol):
         self._sending = threading.Lock()  # held to wait for the reader; taken before `_lock`
         self._has_waiter = False  # the connection's thread sleeps on `_moved`
         self._moved = Wakeup()
+        self._has_ended = False  # by this node: nothing more is sent
+        self._awaited: Batch | None = None  # the connection's thread waits for its answer
         self._tell: Callable[[], None] | None = None  # tells the shared reader that there is room
 
     # --- the thread that reads: the connection's own, or the shared reader ---------------------
@@ -85,6 +87,23 @@ class Outgoing(OutgoingProtocol):
         finally:
             self.end_turn()
         self._pump()
+
+    def wait_for_answer(self, batch: Batch, within_s: float) -> bool:
+        """Wait for the answer to a batch; return whether it is in time.
+
+        Raises:
+            OSError: the connection was ended meanwhile.
+        """
+        self._awaited = batch
+        is_there = not self._has_ended and batch.wait(within_s)
+        self._awaited = None
+        self.check_ended()
+        return is_there
+
+    def check_ended(self) -> None:
+        """Raise OSError if this node has ended the connection."""
+        if self._has_ended:
+            raise ConnectionAbortedError
 
     # --- any thread ----------------------------------------------------------------------------
 
@@ -155,6 +174,11 @@ class Outgoing(OutgoingProtocol):
         return True
 
     def _shut_down(self, how: int = socket.SHUT_RDWR) -> None:
+        if how == socket.SHUT_RDWR:
+            self._has_ended = True
+            awaited = self._awaited
+            if awaited is not None:
+                awaited.stop_waiting()
         with contextlib.suppress(OSError):
             self._socket.shutdown(how)
 

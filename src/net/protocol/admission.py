@@ -95,6 +95,16 @@ class Admission:
         except KeysUnknownError:
             return self._host.not_here()
 
+    @property
+    def users(self) -> object:
+        """The users by whose rights a line is admitted now, for `denial_since`."""
+        return None if self._host.access is None else self._host.access.users
+
+    def denial_since(self, users: object, command: str) -> str:
+        """Return why the rights of now refuse a read that was admitted by the rights of these
+        users, or "". The caller has read already: the state may be one without these rights."""
+        return "" if self.users is users else self.denial_by_now(command)
+
     def reads_by(self, users: UserTable) -> tuple[str, ...]:
         """Return the prefixes of the keys that may be read here by these users. Any thread may call
         this."""
@@ -316,9 +326,9 @@ class Admission:
         return line
 
     def status(self) -> str:
-        """Return the reply to `status`, with only the facts that the user may see."""
+        """Return the reply to `status`, with only the facts that the user may see by now."""
         reply, login = self._host.status(), self.login
-        is_whole = login is None or sees_whole_status(login.identity)
+        is_whole = login is None or sees_whole_status(login.identity_now())
         return reply if is_whole else partial_status(reply)
 
     def logged(self, request: Request) -> str:

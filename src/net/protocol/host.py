@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from sys import getsizeof
@@ -269,8 +270,14 @@ class Batch:
             self.leave_room()
         if self.reply_sink is not None:
             self.reply_sink.mark_ready()
-        elif self._done is not None and self._done.locked():
-            self._done.release()
+        else:
+            self.stop_waiting()
+
+    def stop_waiting(self) -> None:
+        """Release the thread that waits, if there is one; any thread may call this."""
+        if self._done is not None:
+            with contextlib.suppress(RuntimeError):  # it was released before
+                self._done.release()
 
     def answer_all(self, reply: str) -> None:
         """Give every request of the batch this reply."""

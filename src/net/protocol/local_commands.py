@@ -18,9 +18,10 @@ from ...wire.protocol import CODES
 from ...wire.refusal import error, outcome_unknown
 from ..peers.level_exchange import answer_to_level
 from ..state_copies import BackupFailed, BackupFile
+from .admission import Admission
 from .host import Batch, Host, ReadableState
 from .outgoing_protocol import OutgoingProtocol
-from .user_calls import UserCalls
+from .user_calls import NotReached, UserCalls
 from .waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
 
 _LISTINGS: Final = ("show", "lines")
@@ -36,20 +37,20 @@ class LocalCommands:
     def __init__(
         self,
         host: Host,
+        admission: Admission,
         outgoing: OutgoingProtocol,
         replies: Replies,
         calls: UserCalls,
-        status: Callable[[], str],
         break_off: Callable[[], None],
         address: Callable[[], str],
     ) -> None:
-        """`status` returns the reply to `status` that the user may see, `break_off` ends the
-        connection, and `address` returns the host that it comes from."""
+        """`break_off` ends the connection, and `address` returns the host that it comes from."""
         self._host = host
+        self._admission = admission
+        self._rights: object = None  # the users by whose rights the present lines were admitted
         self._outgoing = outgoing
         self._replies = replies
         self._calls = calls
-        self._status = status
         self.break_off = break_off
         self._address = address
         self._backup_file: BackupFile | None = None  # fetched by this connection
@@ -60,27 +61,42 @@ class LocalCommands:
         """The user that is logged in here; see `Holder`."""
         return self._outgoing.user
 
-    def serve(self, kind: str, run: Sequence[ParsedLine]) -> Waits[None]:
-        """Reply to lines of one kind and one `Reading`."""
+    def serve(self, kind: str, run: Sequence[ParsedLine], rights: object) -> Waits[None]:
+        """Reply to lines of one kind and one `Reading`. `rights` are the users by whose rights they
+        were admitted."""
+        self._rights = rights
         if kind == "show":
             requests = [one.request for one in run]
-            yield from self._calls.carry_out(self._shows(requests, run[0].reading))
+            yield from self._in_turn(requests, self._shows(requests, run[0].reading))
             return
         for one in run:
             if kind == "backup":
                 yield from self._backup(one.request)
-            elif kind == "local" and not one.reply:
-                yield from self._calls.carry_out(self._serve_here(one))
+            elif _is_computed(one):
+                yield from self._in_turn([one.request], self._serve_here(one))
             else:
-                reply = yield from self._answer(kind, one)
-                yield from self._replies.add_in_pieces(one.request.id, reply)
+                yield from self._add(one.request, (yield from self._answer(kind, one)))
+
+    def _in_turn(self, requests: Sequence[Request], program: Waits[None]) -> Waits[None]:
+        """Carry out a machine, or refuse its requests if it has to wait for too long."""
+        try:
+            yield from self._calls.carry_out(program)
+        except NotReached as late:
+            for request in requests:
+                yield from self._add(request, late.refusal)
 
     def _serve_here(self, line: ParsedLine) -> Waits[None]:
-        if _is_read(line.request):
-            yield from self._read_here(line.request)
+        if line.request.verb == "status":
+            yield from self._add(line.request, self._judged(line.request, self._admission.status()))
         else:
-            reply = yield from self._answer("local", line)
-            yield from self._replies.add_in_pieces(line.request.id, reply)
+            yield from self._read_here(line.request)
+
+    def _add(self, request: Request, reply: str) -> Waits[None]:
+        yield from self._replies.add_in_pieces(request.id, reply)
+
+    def _judged(self, request: Request, reply: str) -> str:
+        """Return a reply, or why the rights of now refuse it."""
+        return self._admission.denial_since(self._rights, request.command) or reply
 
     def _answer(self, kind: str, line: ParsedLine) -> Waits[str]:
         """Return the reply to a line that needs no room for a long reply."""
@@ -98,20 +114,20 @@ class LocalCommands:
             return (yield from self._transfer(line.request))
         if line.request.verb == "codes":
             return (yield from self._put_codes())
-        return HELP if line.request.verb == "help" else self._status()
+        return HELP
 
     def _read_here(self, request: Request) -> Waits[None]:
         read = partial(_first, self._host.logmanager, request.command)
         is_listing = request.verb in _LISTINGS
         reply = "" if is_listing else read()
         if reply and len(reply) <= PIECE_CHARACTERS:
-            yield from self._replies.add_in_pieces(request.id, reply)
+            yield from self._add(request, self._judged(request, reply))
         else:
             reply = ""  # the reply is made again when its turn has come
-            yield from self._long(request.id, read, in_turn=not is_listing)
+            yield from self._long(request, read, in_turn=not is_listing)
 
     def _long(
-        self, request_id: str, make: Callable[[], str], *, in_turn: bool = False
+        self, request: Request, make: Callable[[], str], *, in_turn: bool = False
     ) -> Waits[None]:
         """Add a reply that may be long, once the node has room for it; see `ReplyRoom`. A holder of
         room waits only for its reader, since others wait for the room."""
@@ -121,7 +137,7 @@ class LocalCommands:
         try:
             reply = make()
             room.hold(self, sys.getsizeof(reply))
-            yield from self._replies.add_in_pieces(request_id, reply)
+            yield from self._add(request, self._judged(request, reply))
         finally:
             room.give(self)
 
@@ -133,10 +149,10 @@ class LocalCommands:
         for place, request in enumerate(requests):
             if is_answered and batch.reader is not None:
                 read = partial(_first, batch.reader, request.command)
-                yield from self._long(request.id, read)
+                yield from self._long(request, read)
             else:
                 reply = batch.replies[place] if is_answered else self._host.not_confirmed()
-                yield from self._replies.add_in_pieces(request.id, reply)
+                yield from self._add(request, reply)
 
     def _members(self, line: ParsedLine) -> Waits[str]:
         """Change the members, or list them once it is confirmed that this server leads."""
@@ -154,24 +170,24 @@ class LocalCommands:
             )
         if batch.replies:
             return batch.replies[0]
-        return "MEMBERS response: " + json.dumps(host.members())
+        return self._judged(line.request, "MEMBERS response: " + json.dumps(host.members()))
 
     def _backup(self, request: Request) -> Waits[None]:
         """Copy the state, once it is confirmed that this server leads; or reply with a piece of
         that copy."""
         offset = request.command.rpartition(" ")[2]
         if offset != "backup":
-            yield from self._long(request.id, partial(self._piece_of_backup, int(offset)))
+            yield from self._long(request, partial(self._piece_of_backup, int(offset)))
             return
         yield from self._replies.flush()
         batch = Batch(["backup"], is_read=True, asker=self._outgoing)
         self._host.submit(batch)
         is_answered = yield AwaitReplies(batch, self._host.patience_s)
         if is_answered and not batch.replies:
-            yield from self._long(request.id, self._begin_backup)
+            yield from self._long(request, self._begin_backup)
         else:
             reply = batch.replies[0] if is_answered else self._host.not_confirmed()
-            yield from self._replies.add_in_pieces(request.id, reply)
+            yield from self._add(request, reply)
 
     def _piece_of_backup(self, offset: int) -> str:
         file = self._backup_file
@@ -221,8 +237,13 @@ class LocalCommands:
         return outcome_unknown("it is not known yet who leads")
 
 
-def _is_read(request: Request) -> bool:
-    return request.verb in _LISTINGS or COMMANDS[request.verb].handling.takes_mode
+def _is_computed(line: ParsedLine) -> bool:
+    """Whether the reply to a line is read or computed here. That to others is a constant, which a
+    client without a login may have as well, or waits for another thread."""
+    if line.kind != "local" or line.reply:
+        return False
+    verb = line.request.verb
+    return verb == "status" or verb in _LISTINGS or COMMANDS[verb].handling.takes_mode
 
 
 def _first(reader: ReadableState, command: str) -> str:

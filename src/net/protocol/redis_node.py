@@ -13,7 +13,7 @@ from ...resp.cluster import switched
 from ...resp.programs import size_of
 from ...wire.commands.operands import Limits
 from ...wire.limits import REDIS_CURSORS, REDIS_CURSORS_BYTES
-from .turns import Turns
+from .turns import CALLS_AT_ONCE, Turns
 
 _NUMBER_BITS = 32
 
@@ -41,7 +41,8 @@ class RedisNode:
         self._last_cursor = int(new_token(3), 16) << _NUMBER_BITS
         self._cursors: dict[int, str] = {}  # the oldest first
         self._bytes = 0
-        self.turns = Turns()  # of the commands that change a key
+        self.turns = Turns()  # of the commands that change a key, by key
+        self.retries = Turns(CALLS_AT_ONCE)  # of the commands that have such a turn, by user
         self._leader = ""  # the address of the last leader that was known
         self._listeners: dict[SwitchListener, None] = {}
         self._switches: deque[str] = deque()  # of which the listeners were not told yet

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from sys import getsizeof
 
 from ...resp.commands import SUBSCRIBING
-from ...resp.connection import WITHOUT_LOGIN
+from ...resp.connection import WITHOUT_LOGIN, is_login
 from ...resp.forms import value_of
 from ...resp.programs import Ask, Call
 from ...resp.replies import NO_LOGIN, Failure, Value, failure_of, length_of, spell
@@ -19,11 +19,11 @@ from ...wire.protocol import ProtocolError
 from ...wire.refusal import BAD_REQUEST, outcome_unknown
 from ...wire.replies.refusals import code_of
 from .admission import Admission
-from .host import Batch, Host
+from .host import Batch, Host, ReadableState
 from .outgoing_protocol import OutgoingProtocol
 from .redis_events import RedisEvents
 from .redis_requests import RedisRequest, RedisRequests
-from .user_calls import UserCalls
+from .user_calls import NotReached, UserCalls
 from .waits import AwaitReplies, Replies, ReserveRoom, Waits
 
 _KNOWN_HERE = frozenset({"status", "last", "watch"})  # kinds that ask no other thread
@@ -56,8 +56,6 @@ class RedisServing:
         self.session = requests.session
         self.break_off = break_off
         self._holds = False  # room
-        self._read = 0  # bytes of it, for what was read
-        self._turn = ""  # the key whose turn this connection has
         self._events = RedisEvents(host, outgoing, requests.session)
 
     @property
@@ -65,11 +63,16 @@ class RedisServing:
         """The user that is logged in here; see `Holder`."""
         return self._outgoing.user
 
-    def serve(self, run: Sequence[RedisRequest]) -> Waits[None]:
-        """Reply to commands, in order."""
+    def serve(self, run: Sequence[RedisRequest], rights: object) -> Waits[None]:
+        """Reply to commands, in order. `rights` are the users by whose rights they were
+        admitted."""
         for request in run:
             try:
-                yield from self._reply((yield from self._value(request)))
+                self._context.open_ledger()
+                if request.call is None:
+                    yield from self._reply(self._known_value(request, rights))
+                else:
+                    yield from self._in_turn(request.call)
                 if self._holds or self._events.has_new:
                     yield from self._replies.flush()
             finally:
@@ -88,26 +91,23 @@ class RedisServing:
         if size > ANSWER_BYTES + REFUSALS_BYTES:
             value = Failure(f"ERR the reply has more than {ANSWER_BYTES} bytes")
         elif size > PIECE_CHARACTERS:
-            if not self._holds:
-                yield from self._reserve()
-            self._host.reply_room.hold(self, self._read + size)
+            yield from self._reserve()
+            self._host.reply_room.hold(self, self._context.ledger.held + size)
         yield from self._replies.add_spelled(spell(value, self.session.version))
 
     def _reserve(self) -> Waits[None]:
-        """Wait until there is room for what is read and returned."""
-        yield from self._replies.flush()  # earlier replies need not wait
-        yield ReserveRoom(self, in_turn=False)
-        self._holds = True
+        """Wait until there is room for what a command reads and returns, unless it has it."""
+        if not self._holds:
+            yield from self._replies.flush()  # earlier replies need not wait
+            yield ReserveRoom(self, in_turn=False)
+            self._holds = True
 
-    def _value(self, request: RedisRequest) -> Waits[Value]:
-        call = request.call
-        if call is not None:
-            if call.name in WITHOUT_LOGIN and not self._outgoing.user:
-                return (yield from self._carry_out(call))  # a login has turns of its own
-            return (yield from self._calls.carry_out(self._carry_out(call)))
+    def _known_value(self, request: RedisRequest, rights: object) -> Value:
+        """Return the reply to a command that is no call."""
         reply = request.reply
         if request.local:
             (reply,) = self._host.logmanager.read([request.local])
+            reply = self._admission.denial_since(rights, request.local) or reply
         form, _, key = request.id.partition(" ")
         if reply.startswith("Sorry"):
             self._host.refusals.add(code_of(reply))
@@ -115,18 +115,34 @@ class RedisServing:
             self._host.refusals.add(BAD_REQUEST)
         return value_of(form, key, reply) if reply else request.answer
 
-    def _carry_out(self, call: Call) -> Waits[Value]:
-        """Carry out a call, and return its reply."""
+    def _in_turn(self, call: Call) -> Waits[None]:
+        """Carry out a call, or refuse it if it has to wait for too long. A stranger can do nothing
+        but log in, and a login has turns of its own."""
+        needs_turn = not (self._admission.is_stranger or is_login(call))
+        try:
+            yield from self._calls.carry_out(self._carry_out(call), needs_first=needs_turn)
+        except NotReached as late:
+            self._host.refusals.add(late.refusal.code)
+            yield from self._reply(failure_of(late.refusal, ""))
+
+    def _carry_out(self, call: Call) -> Waits[None]:
+        """Carry out a call, and reply."""
+        yield from self._reply((yield from self._value(call)))
+
+    def _value(self, call: Call) -> Waits[Value]:
+        """Carry out a call; return the value of its reply."""
         if self._admission.is_stranger and call.name not in WITHOUT_LOGIN:
             self._host.refusals.add("no-login")
             return Failure(NO_LOGIN)
-        self._context.open_ledger()
         program = call.carry_out(self._context)
         try:
             ask = next(program)
             while True:
-                is_turn = ask.kind == "turn"
-                replies = yield from (self._take_turn(ask.key) if is_turn else self._ask(ask))
+                replies = list[str]()
+                if ask.kind == "turn":
+                    yield from self._calls.take_key(ask.key)
+                else:
+                    replies = yield from self._ask(ask)
                 if refusal := _refusal(ask, replies):
                     self._host.refusals.add(code_of(refusal))
                     failure = failure_of(refusal, ask.key)
@@ -143,27 +159,26 @@ class RedisServing:
             return Failure(f"ERR {mistake}")
         finally:
             program.close()
-            if self._turn:
-                key, self._turn = self._turn, ""
-                self._host.redis.turns.leave(key)
+            self._calls.leave_key()
 
     def _ask(self, ask: Ask) -> Waits[list[str]]:
         """Return the replies to lines of one kind."""
+        if ask.kind == "login":
+            return [(yield from self._calls.without_turn(lambda: self._log_in(ask)))]
+        rights = self._admission.users
         admitted = [self._admitted(ask, text) for text in ask.lines]
         for line in admitted:
             if line.reply:
-                self._outgoing.user = self._admission.user  # it may be a login
                 return [line.reply] * len(admitted)
         if ask.kind in _KNOWN_HERE:
             return [self._known(ask, admitted)]
         kind, commands = admitted[0].kind, [line.request.command for line in admitted]
-        if kind != "write":
-            self._give_room()
-            yield from self._reserve()
         if kind == "local":
-            return self._held(self._host.logmanager.read(commands, ANSWER_BYTES), len(commands))
+            return (yield from self._read(ask, self._host.logmanager, commands, rights))
         if kind == "write" and self._admission.named_in_log:
             commands = [self._admission.logged(line.request) for line in admitted]
+        if not self._holds:
+            yield from self._replies.flush()  # earlier replies need not wait
         reading = admitted[0].reading
         batch = Batch(commands, kind != "write", reading, asker=self._outgoing)
         batch.writer = self._admission.writer
@@ -171,8 +186,35 @@ class RedisServing:
         if not (yield AwaitReplies(batch, self._host.patience_s)):
             return [self._late(batch)] * len(commands)
         if batch.reader is not None:
-            return self._held(batch.reader.read(commands, ANSWER_BYTES), len(commands))
+            return (yield from self._read(ask, batch.reader, commands, rights))
         return batch.replies
+
+    def _log_in(self, ask: Ask) -> str:
+        (line,) = [self._admitted(ask, text) for text in ask.lines]
+        self._outgoing.user = self._admission.user
+        return line.reply
+
+    def _read(
+        self, ask: Ask, reader: ReadableState, commands: list[str], rights: object
+    ) -> Waits[list[str]]:
+        """Return what is read, as far as the rights of now allow it, and hold room for all that the
+        command has read: of listed keys, it keeps those that it returns.
+
+        Raises:
+            ProtocolError: there is more than a reply may hold.
+        """
+        yield from self._reserve()
+        replies = reader.read(commands, ANSWER_BYTES)
+        ledger, size = self._context.ledger, sum(map(getsizeof, replies))
+        self._host.reply_room.hold(self, ledger.held + ledger.returned + size)
+        if ask.kind != "show":
+            ledger.held += size
+        if len(replies) < len(commands):
+            raise ProtocolError(f"the values have more than {ANSWER_BYTES} bytes")
+        return [
+            self._admission.denial_since(rights, command) or reply
+            for command, reply in zip(commands, replies, strict=True)
+        ]
 
     def _known(self, ask: Ask, admitted: list[ParsedLine]) -> str:
         """Return the reply of this node by itself."""
@@ -187,19 +229,6 @@ class RedisServing:
         """Return the refusal of requests that were not answered in time."""
         unknown = outcome_unknown("no quorum answered in time")
         return self._host.not_confirmed() if batch.is_read else unknown
-
-    def _take_turn(self, key: str) -> Waits[list[str]]:
-        """Wait until no other command of this node changes a key on the same condition."""
-        turns, ticket = self._host.redis.turns, Batch([], is_read=True, asker=self._outgoing)
-        if turns.take(key, ticket):
-            self._turn = key
-            return []
-        try:
-            yield AwaitReplies(ticket, self._host.patience_s)
-        finally:  # perhaps the connection ends
-            if not turns.give_up(key, ticket):
-                self._turn = key
-        return []
 
     def _watch(self, ask: Ask, admitted: list[ParsedLine]) -> str:
         """Begin or end a subscription, which need not have a watch; return a refusal, or ""."""
@@ -218,21 +247,9 @@ class RedisServing:
         """End the watches that are no longer allowed. Any thread may call this."""
         self._events.end_refused(why_not)
 
-    def _held(self, replies: list[str], count: int) -> list[str]:
-        """Return what was read, and hold room for it.
-
-        Raises:
-            ProtocolError: there was more than a reply may hold.
-        """
-        self._read = sum(map(getsizeof, replies))
-        self._host.reply_room.hold(self, self._read)
-        if len(replies) < count:
-            raise ProtocolError(f"the values have more than {ANSWER_BYTES} bytes")
-        return replies
-
     def _give_room(self) -> None:
         if self._holds:
-            self._holds, self._read = False, 0
+            self._holds = False
             self._host.reply_room.give(self)
 
     def _admitted(self, ask: Ask, text: str) -> ParsedLine:

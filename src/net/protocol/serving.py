@@ -62,13 +62,14 @@ class Serving:
         self._replies = Replies(host.name, outgoing)
         self._calls = UserCalls(host, outgoing)
         self._local_commands = LocalCommands(
-            host, outgoing, self._replies, self._calls, admission.status, break_off, address
+            host, admission, outgoing, self._replies, self._calls, break_off, address
         )
         why_refused = admission.denial_reason
         self._watching = WatchSubscriptions(host, outgoing, self._replies, why_refused)
         self._observing = ObserveSubscription(host, outgoing, self._replies, why_refused)
         self._redis: RedisServing | None = None
         self._left: Step | None = None  # a step that `take_now` left to `steps`
+        self._rights: object = None  # the users by whose rights the last step was admitted
         self._has_lost_user = False  # it is gone, or has another password
         self.drains = False  # at the end, incoming bytes are discarded for a while
 
@@ -101,8 +102,7 @@ class Serving:
         yield from self._end(step)
 
     def _next_step(self, *, may_wait: bool = True) -> Step | None:
-        access = self._host.access
-        rights = None if access is None else access.users  # those by which requests are admitted
+        rights = self._rights = self._admission.users
         step, redis = self._protocol.next_step(may_wait=may_wait), self._protocol.redis
         if isinstance(step, Batch):
             step.rights = rights
@@ -146,7 +146,7 @@ class Serving:
             yield WaitFor.EMPTY
         if isinstance(step, RedisRun):
             assert self._redis is not None  # since `_next_step`
-            yield from self._redis.serve(step.requests)
+            yield from self._redis.serve(step.requests, self._rights)
             self._protocol.end_call()
             if self._redis.session.ends:
                 self._protocol.end()
@@ -165,7 +165,7 @@ class Serving:
             yield from self._observing.serve([one.request for one in lines])
         else:
             self._outgoing.user = self._admission.user  # a login may be among these
-            yield from self._local_commands.serve(kind, lines)
+            yield from self._local_commands.serve(kind, lines, self._rights)
 
     def complaint(self, problem: str) -> bytes:
         """Return the queued replies, followed by a complaint."""

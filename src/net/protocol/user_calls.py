@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, TypeVar
 
+from ...wire.refusal import NOT_REACHED, RequestRefused
 from .host import Batch, Host
 from .outgoing_protocol import OutgoingProtocol
-from .waits import AwaitReplies, Waits
+from .turns import Turns
+from .waits import AwaitReplies, ReserveRoom, Wait, Waits
 
 PAUSE_PART: Final = 3  # times as long as a turn took, before the next one of a crowd
 PAUSE_S_MAX: Final = 0.05
 
 _Result = TypeVar("_Result")
+
+
+class NotReached(RequestRefused):
+    """A call waited too long for its first turn."""
 
 
 class UserCalls:
@@ -22,6 +29,14 @@ class UserCalls:
     has. If more of its calls wait, each turn ends with a pause: a thread that runs all the time
     would keep the interpreter from the threads that answer members and other users. Without users a
     node counts by connection, and each has its turn.
+
+    A turn ends before each wait. The next one begins after an answer, or together with the room for
+    a long reply. What follows a wait for the reader computes nothing, so it takes no turn. A call
+    never waits for its turn while it holds something that other users may wait for:
+
+    * Room is given back until there is a turn as well.
+    * A call that has the turn of a key takes no further turn of its user. Only a few calls of a
+      user have the turn of a key at a time.
     """
 
     def __init__(self, host: Host, outgoing: OutgoingProtocol) -> None:
@@ -30,19 +45,27 @@ class UserCalls:
         self._user = ""  # whose turn this call has
         self._has_turn = False
         self._begun_s = 0.0
+        self._has_key = False  # the turn of one
+        self._kept: list[tuple[Turns, str]] = []  # turns that `leave_key` ends
 
-    def carry_out(self, program: Waits[_Result]) -> Waits[_Result]:
-        """Carry out a machine; it has a turn between its waits, and none while it waits."""
-        user = self._outgoing.user
-        if user is None:
-            return (yield from program)
+    def carry_out(self, program: Waits[_Result], *, needs_first: bool = True) -> Waits[_Result]:
+        """Carry out a machine. Unless it `needs_first`, it computes nothing before its first wait,
+        and takes no turn for that.
+
+        Raises:
+            NotReached: its first turn did not come in time. It was not begun.
+        """
+        if self._outgoing.user is None:
+            try:
+                return (yield from program)
+            finally:
+                self.leave_key()
         try:
-            yield from self._take_turn(user)
+            if needs_first and not (yield from self._take_turn(is_first=True)):
+                raise NotReached(NOT_REACHED)
             wait = next(program)
             while True:
-                yield from self._leave_turn()
-                result = yield wait
-                yield from self._take_turn(user)
+                result = yield from self._waited(wait)
                 wait = program.send(result)
         except StopIteration as end:
             yield from self._leave_turn()
@@ -50,30 +73,109 @@ class UserCalls:
             return value
         finally:
             self._give_back()
+            self.leave_key()
             program.close()
 
-    def _take_turn(self, user: str) -> Waits[None]:
-        """Wait for a turn; if it takes too long, continue without one."""
-        turns, ticket = self._host.calls, Batch([], is_read=True, asker=self._outgoing)
-        self._user = user
-        self._has_turn = turns.take(user, ticket)
-        if not self._has_turn:
-            try:
-                yield AwaitReplies(ticket, self._host.patience_s)
-            finally:  # perhaps the connection ends
-                self._has_turn = not turns.give_up(user, ticket)
-        self._begun_s = turns.now_s()
+    def _waited(self, wait: Wait) -> Waits[bool]:
+        """Wait without a turn; then take the turn for what is computed next."""
+        if isinstance(wait, ReserveRoom) and not self._has_key:
+            yield from self._reserve(wait)
+            return True
+        yield from self._leave_turn()
+        result = yield wait
+        if isinstance(wait, AwaitReplies) and not self._has_key:
+            yield from self._take_turn()
+        return result
+
+    def _reserve(self, wait: ReserveRoom) -> Waits[None]:
+        """Wait until there is both room and a turn, and take them together."""
+        room = self._host.reply_room
+        while not (self._has_turn and room.reserve_now(wait.holder, in_turn=wait.in_turn)):
+            yield from self._leave_turn()
+            yield wait
+            ticket = self._ticket()
+            if self._takes(ticket):
+                return
+            room.give(wait.holder)
+            yield from self._await_turn(ticket)
+
+    def _take_turn(self, *, is_first: bool = False) -> Waits[bool]:
+        """Wait for a turn; return whether it came, which only a first one may not do in time."""
+        ticket = self._ticket()
+        return self._takes(ticket) or (yield from self._await_turn(ticket, is_first=is_first))
+
+    def _takes(self, ticket: Batch) -> bool:
+        """Take a turn if one is free; return whether it was."""
+        self._user = self._outgoing.user or ""
+        is_free = self._host.calls.take(self._user, ticket)
+        if is_free:
+            self._begin()
+        return is_free
+
+    def _await_turn(self, ticket: Batch, *, is_first: bool = False) -> Waits[bool]:
+        try:
+            while not (yield AwaitReplies(ticket, self._host.patience_s)) and not is_first:
+                pass
+        finally:  # perhaps the connection ends
+            if not self._host.calls.give_up(self._user, ticket):
+                self._begin()
+        return self._has_turn
+
+    def _begin(self) -> None:
+        self._has_turn = True
+        self._begun_s = self._host.calls.now_s()
 
     def _leave_turn(self) -> Waits[None]:
         """Give the turn to the next call of the user, if one waits after a pause."""
         turns = self._host.calls
         if self._has_turn and turns.are_awaited(self._user):
             used_s = turns.now_s() - self._begun_s
-            never = Batch([], is_read=True, asker=self._outgoing)
-            yield AwaitReplies(never, min(PAUSE_S_MAX, PAUSE_PART * used_s))
+            yield AwaitReplies(self._ticket(), min(PAUSE_S_MAX, PAUSE_PART * used_s))
         self._give_back()
 
     def _give_back(self) -> None:
         if self._has_turn:
             self._has_turn = False
             self._host.calls.leave(self._user)
+
+    def _ticket(self) -> Batch:
+        return Batch([], is_read=True, asker=self._outgoing)
+
+    def without_turn(self, act: Callable[[], _Result]) -> Waits[_Result]:
+        """Do what may wait by itself: a login. Then take a turn of whoever is logged in."""
+        self._give_back()
+        result = act()
+        if self._outgoing.user:
+            answered = self._ticket()
+            answered.wake()
+            yield AwaitReplies(answered, 0.0)
+        return result
+
+    # --- the turn of a key -----------------------------------------------------------------------
+
+    def take_key(self, key: str) -> Waits[None]:
+        """Wait until no other call of this node changes a key on the same condition. If it takes
+        too long, continue without its turn."""
+        redis, user = self._host.redis, self._outgoing.user
+        if user is None or (yield from self._take_and_keep(redis.retries, user)):
+            self._has_key = yield from self._take_and_keep(redis.turns, key)
+
+    def _take_and_keep(self, turns: Turns, name: str) -> Waits[bool]:
+        """Wait for a turn that `leave_key` ends; return whether it came in time."""
+        ticket = self._ticket()
+        has_turn = turns.take(name, ticket)
+        try:
+            if not has_turn:
+                yield AwaitReplies(ticket, self._host.patience_s)
+        finally:  # perhaps the connection ends
+            has_turn = has_turn or not turns.give_up(name, ticket)
+            if has_turn:
+                self._kept.append((turns, name))
+        return has_turn
+
+    def leave_key(self) -> None:
+        """Leave the turn of a key, if this call has one."""
+        self._has_key = False
+        while self._kept:
+            turns, name = self._kept.pop()
+            turns.leave(name)

@@ -85,6 +85,10 @@ class RedisWire(OutgoingProtocol):
                 self.has_ended = True
         return self.sent[before:]
 
+    def give_up(self) -> None:
+        """End the present wait for an answer: it has taken too long."""
+        self._wait = self._steps.send(False)
+
     def _has_to_wait(self, *, is_fed: bool) -> bool:
         wait = self._wait
         if isinstance(wait, AwaitReplies) and not wait.batch.is_answered:

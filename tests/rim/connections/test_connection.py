@@ -433,6 +433,16 @@ def test_no_backup_is_taken_of_pairs_of_no_entry() -> None:
     scene.end()
 
 
+@pytest.mark.parametrize("data", [framed("MGET", "a", "b"), b"show\n"], ids=["MGET", "show"])
+def test_ended_connection_does_not_go_on_with_its_call(scene: Scene, data: bytes) -> None:
+    scene.host.patience_s = 1e6
+    scene.there.sendall(data)
+    scene.submitted(1)
+    scene.connection.break_off()
+    scene.thread.join(DEADLINE_S)
+    assert not scene.thread.is_alive()
+
+
 def test_the_room_of_a_backup_is_given_back_with_its_connection(tmp_path: Path) -> None:
     scene = Scene()
     frozen = MachineState(1, 1, all_vote(MEMBERS), [], {"a": "1"})

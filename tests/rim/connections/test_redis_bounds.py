@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 
 import pytest
 
 from raftline.access.login import Access
 from raftline.common.build_level import LEVEL
-from raftline.net.protocol.waits import ReserveRoom
+from raftline.net.protocol.waits import AwaitReplies, ReserveRoom
 from raftline.resp.commands import COMMANDS
 from raftline.resp.connection import WITHOUT_LOGIN
 from raftline.state.store import Store
@@ -166,14 +167,17 @@ def test_a_redis_client_that_reads_too_slowly_misses_nothing_before_its_end(
 
 
 class Wire(RedisWire):
-    """A connection that notes the room for replies at each send."""
+    """A connection that notes the room for replies at each send, and while it waits."""
 
     def __init__(self, store: Store) -> None:
         self.rooms: list[int] = []
+        self.rooms_amid: list[int] = []  # while it waits for answers
         self.reserved = 0
         super().__init__(store)
 
     def _has_to_wait(self, *, is_fed: bool) -> bool:
+        if isinstance(self._wait, AwaitReplies):
+            self.rooms_amid.append(self.host.reply_room.used)
         self.reserved += isinstance(self._wait, ReserveRoom)
         return super()._has_to_wait(is_fed=is_fed)
 
@@ -202,3 +206,27 @@ def test_what_a_command_reads_takes_room_until_it_is_sent(commands: bytes) -> No
     wire.feed(framed("SET", "a", "v" * 10_000 + "\U0001f600"))  # four bytes a character in memory
     wire.feed(commands)
     assert wire.rooms[-1] > 50_000
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    ("commands", "least"),
+    [
+        (framed("COPY", "t", "u"), [0, 10_000, 10_000]),
+        (framed("KEYS", "a*"), [0, 20_000]),
+    ],
+    ids=["times", "pages"],
+)
+def test_what_a_command_has_read_takes_room_while_it_reads_more(
+    commands: bytes, least: list[int]
+) -> None:
+    wire = Wire(Store(level=LEVEL))
+    wire.feed(framed("SET", "t", "v" * 10_000, "EX", "10"))
+    for page in range(3):
+        pairs = [word for number in range(400) for word in (f"a{page}{number}" + "k" * 90, "")]
+        wire.feed(framed("MSET", *pairs))
+    wire.rooms_amid.clear()
+    wire.feed(commands)
+    assert len(wire.rooms_amid) >= len(least)
+    assert all(map(operator.ge, wire.rooms_amid, least)), wire.rooms_amid
+    assert wire.host.reply_room.used == 0

@@ -10,7 +10,8 @@ import pytest
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.turns import CALLS_AT_ONCE, Turns
 from raftline.net.protocol.user_calls import PAUSE_PART, PAUSE_S_MAX, UserCalls
-from raftline.net.protocol.waits import AwaitReplies, WaitFor, Waits
+from raftline.net.protocol.waits import AwaitReplies, ReserveRoom, Wait, WaitFor, Waits
+from raftline.net.reply_budget import MAKERS
 from raftline.state.store import Store
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
@@ -114,19 +115,158 @@ def test_without_users_each_connection_has_its_turn(crowd: Crowd) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [framed("INFO"), framed("HELLO"), framed("CLUSTER", "SHARDS"), framed("COMMAND"), b"help\n"],
-    ids=["INFO", "HELLO", "SHARDS", "COMMAND", "help"],
+    [framed("INFO"), framed("HELLO"), framed("CLUSTER", "SHARDS"), framed("COMMAND"), b"status\n"],
+    ids=["INFO", "HELLO", "SHARDS", "COMMAND", "status"],
 )
-def test_every_call_and_local_line_takes_a_turn(data: bytes) -> None:
+def test_every_call_and_computed_line_takes_a_turn(data: bytes) -> None:
     """The reply comes when the user's other connections have left a turn, and not before."""
-    access = access_with(dict.fromkeys(("ann", "bob"), (UserRole.READER, EVERYWHERE)), "right")
+    turns = taken_by("bob")
+    assert wire_of("ann", turns).feed(data)
+    bobs = wire_of("bob", turns)
+    assert bobs.feed(data) == b""
+    turns.leave("bob")
+    assert bobs.feed(b"")
+
+
+@pytest.mark.parametrize("data", [framed("INFO"), b"status\n"], ids=["INFO", "status"])
+def test_a_call_that_waits_too_long_for_its_first_turn_is_refused(data: bytes) -> None:
+    bobs = wire_of("bob", taken_by("bob"))
+    bobs.feed(data)
+    bobs.give_up()
+    assert b"Nothing was done; try again." in bobs.feed(b"")
+
+
+@pytest.mark.parametrize("data", [b"codes\n", b"help\n"])
+def test_constant_lines_wait_for_no_turn(data: bytes) -> None:
+    """All clients without a login share one account, so others could keep them waiting."""
+    assert wire_of("", taken_by("")).feed(data)
+
+
+def test_an_anonymous_reader_takes_a_turn_for_hello_and_none_to_log_in() -> None:
+    turns = taken_by("")
+    reader = wire_of("", turns, UserRole.READER)
+    assert reader.feed(framed("HELLO")) == b""
+    turns.leave("")
+    assert reader.feed(b"")
+    turns.take("", Batch([], is_read=True))
+    assert wire_of("", turns, UserRole.READER).feed(framed("AUTH", "ann", "right")) == b"+OK\r\n"
+
+
+def test_a_login_is_checked_without_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for those of others; what follows it takes a turn of who is logged in then."""
+    turns = taken_by("ann")
+    bobs = wire_of("bob", turns)
+    at_login: list[list[str]] = []
+    host: Any = bobs.host
+    logins = host.access.turns
+    take = logins.take
+
+    def takes(*of: Any) -> bool:
+        at_login.append(list(turns._taken))
+        return bool(take(*of))
+
+    monkeypatch.setattr(logins, "take", takes)
+    assert bobs.feed(framed("HELLO", "2", "AUTH", "ann", "right")) == b""
+    assert at_login == [["ann"]]
+    turns.leave("ann")
+    assert bobs.feed(b"").startswith(b"*14\r\n")
+
+
+def taken_by(user: str) -> Turns:
+    """Return turns, all of which other calls of a user have."""
     turns = Turns(CALLS_AT_ONCE)
     for _ in range(CALLS_AT_ONCE):
-        assert turns.take("bob", Batch([], is_read=True))
-    wires = {user: RedisWire(Store(), access, user) for user in ("ann", "bob")}
-    for wire in wires.values():
-        wire._host.calls = turns
-    assert wires["ann"].feed(data)
-    assert wires["bob"].feed(data) == b""
-    turns.leave("bob")
-    assert wires["bob"].feed(b"")
+        assert turns.take(user, Batch([], is_read=True))
+    return turns
+
+
+def wire_of(user: str, turns: Turns, anonymous: UserRole = UserRole.NONE) -> RedisWire:
+    users = dict.fromkeys(("ann", "bob"), (UserRole.READER, EVERYWHERE))
+    wire = RedisWire(Store(), access_with(users, "right", anonymous), user)
+    wire._host.calls = turns
+    return wire
+
+
+# --- what others may wait for --------------------------------------------------------------------
+
+
+class Reader:
+    """A connection that holds room for a reply."""
+
+    def __init__(self, user: str | None) -> None:
+        self.user = user
+
+    def break_off(self) -> None:
+        raise AssertionError
+
+
+def test_a_call_that_waits_for_its_turn_holds_no_room(crowd: Crowd) -> None:
+    room, mine = crowd.host.reply_room, Reader("bob")
+    others = [Reader(f"u{number}") for number in range(MAKERS)]
+    for one in others:
+        assert room.reserve_now(one, in_turn=True)
+
+    def long_reply() -> Waits[None]:
+        yield ReserveRoom(mine, in_turn=True)
+        crowd.computed.append("long")
+
+    outgoing: Any = SimpleNamespace(user="bob")
+    call = UserCalls(crowd.host, outgoing).carry_out(long_reply())
+    wait = next(call)
+    assert isinstance(wait, ReserveRoom)
+    for _ in range(CALLS_AT_ONCE):  # other calls of the user begin
+        assert crowd.turns.take("bob", Batch([], is_read=True))
+    room.give(others[0])
+    assert room.reserve_now(mine, in_turn=True)  # as its thread does
+    turn = call.send(True)
+    assert isinstance(turn, AwaitReplies)
+    assert room.reserve_now(others[0], in_turn=True)
+    room.give(others[0])
+    crowd.turns.leave("bob")
+    assert turn.batch.is_answered
+    with pytest.raises(StopIteration):
+        call.send(True)
+    assert crowd.computed == ["long"]
+
+
+def test_a_call_with_the_turn_of_a_key_takes_no_other(crowd: Crowd) -> None:
+    """Calls of other users on this key wait for it."""
+    outgoing: Any = SimpleNamespace(user="bob")
+    calls = UserCalls(crowd.host, outgoing)
+
+    def changes_key() -> Waits[None]:
+        yield from calls.take_key("k")
+        yield WaitFor.EMPTY
+        yield AwaitReplies(Batch([], is_read=True), 1.0)
+        crowd.computed.append("k")
+
+    call = calls.carry_out(changes_key())
+    assert next(call) is WaitFor.EMPTY
+    for _ in range(CALLS_AT_ONCE):
+        assert crowd.turns.take("bob", Batch([], is_read=True))
+    answer = call.send(True)
+    assert isinstance(answer, AwaitReplies)
+    with pytest.raises(StopIteration):
+        call.send(True)
+    assert crowd.computed == ["k"]
+    assert crowd.host.redis.turns.take("k", Batch([], is_read=True))
+
+
+def test_a_user_has_the_turns_of_a_few_keys(crowd: Crowd) -> None:
+    def begun(user: str, key: str) -> tuple[Waits[None], Wait]:
+        outgoing: Any = SimpleNamespace(user=user)
+        calls = UserCalls(crowd.host, outgoing)
+
+        def changes_key() -> Waits[None]:
+            yield from calls.take_key(key)
+            yield WaitFor.EMPTY
+
+        call = calls.carry_out(changes_key())
+        return call, next(call)
+
+    bobs = [begun("bob", f"k{number}") for number in range(CALLS_AT_ONCE + 1)]
+    assert [wait is WaitFor.EMPTY for _, wait in bobs] == [True] * CALLS_AT_ONCE + [False]
+    assert begun("ann", f"k{CALLS_AT_ONCE}")[1] is WaitFor.EMPTY
+    bobs[0][0].close()
+    assert isinstance(bobs[-1][1], AwaitReplies)
+    assert bobs[-1][1].batch.is_answered
