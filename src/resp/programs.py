@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 
 from ..wire.commands.lease_operands import SECONDS_MAX, spell_seconds
 from ..wire.commands.operands import Limits
-from ..wire.protocol import escape, shown
+from ..wire.protocol import escape, shown, size_of
 from ..wire.request_ledger import RequestLedger
 from .replies import NOT_INTEGER, Failure, Value
 from .session import Session
@@ -118,11 +118,6 @@ def bounded(what: str, text: str, limit: int) -> str:
     return text
 
 
-def size_of(text: str) -> int:
-    """Return the number of bytes."""
-    return len(text) if text.isascii() else len(raw(text))
-
-
 def raw(text: str) -> bytes:
     """Return the bytes of a text."""
     return text.encode("utf-8", "surrogateescape")
@@ -131,6 +126,13 @@ def raw(text: str) -> bytes:
 def text_of(data: bytes) -> str:
     """Return bytes as a text."""
     return data.decode("utf-8", "surrogateescape")
+
+
+def joined(one: str, other: str) -> str:
+    """Return the text of the bytes of two texts. Only those at the border are decoded, which may
+    make up a character: a decoder takes several times the memory of a long text."""
+    border = text_of(raw(one[-3:] + other[:3]))  # of at most four bytes
+    return "".join([one[:-3], border, other[3:]])
 
 
 def integer(text: str, problem: Failure = NOT_INTEGER) -> int:

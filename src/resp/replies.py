@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 from typing import Final, NamedTuple, TypeAlias, Union
 
-from ..wire.protocol import shown
+from ..wire.protocol import shown, size_of
 from ..wire.refusal import Refusal, RequestOutcome
 from ..wire.replies.refusals import leader_in, refusal_in
 
@@ -73,7 +73,7 @@ _HEAD: Final = 24  # bytes of a number, or of a length, with what ends it
 
 def bulk(text: str) -> str:
     """Return a text as a bulk string."""
-    return f"${_size_of(text)}\r\n{text}\r\n"
+    return f"${size_of(text)}\r\n{text}\r\n"
 
 
 def spell(value: Value, version: int) -> str:
@@ -114,7 +114,7 @@ def length_of(value: Value) -> int:
     """Return how many bytes a reply has at most, without spelling it."""
     match value:
         case str():
-            return _size_of(value) + _HEAD
+            return size_of(value) + _HEAD
         case None | int() | float() | NoList():
             return _HEAD
         case Spelled(text):
@@ -124,10 +124,6 @@ def length_of(value: Value) -> int:
         case Several(parts) | Push(parts):
             return _HEAD + sum(map(length_of, parts))
     return _HEAD + sum(map(length_of, value))
-
-
-def _size_of(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
 
 
 def _one_line(text: str) -> str:

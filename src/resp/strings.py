@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import Final, NamedTuple
 
-from .programs import INTEGER_MAX, Refused, integer, raw, size_of, text_of
+from ..wire.protocol import size_of
+from .programs import INTEGER_MAX, Refused, integer, joined, raw, text_of
 from .replies import OK, OVERFLOW, SYNTAX, Failure, Value
 from .times import Times, time_option
 from .view import View
@@ -164,7 +165,7 @@ def pairs_of(words: list[str]) -> list[tuple[str, str]]:
 
 def append(view: View, words: list[str]) -> Value:
     """APPEND KEY VALUE"""
-    whole = text_of(raw(view.get(words[1]) or "") + raw(words[2]))
+    whole = joined(view.get(words[1]) or "", words[2])
     view.amend(words[1], whole)
     return size_of(whole)
 
@@ -209,6 +210,7 @@ def setrange(view: View, words: list[str]) -> Value:
         )
     data = data.ljust(offset, b"\0")
     data = data[:offset] + new + data[offset + len(new) :]
+    view.works(len(data))
     view.amend(key, text_of(data))
     return len(data)
 

@@ -17,9 +17,9 @@ from ..wire.commands.lease_operands import NO_LEASE
 from ..wire.commands.operands import Limits
 from ..wire.commands.transaction_line import spell_word
 from ..wire.limits import REDIS_ARGUMENTS, REDIS_TRIES, TRANSACTION_ITEMS
-from ..wire.protocol import real
+from ..wire.protocol import real, size_of
 from ..wire.request_ledger import RequestLedger
-from .programs import Ask, Context, Refused, Steps, bounded, seconds_text, size_of, spell_key
+from .programs import Ask, Context, Refused, Steps, bounded, seconds_text, spell_key
 from .replies import Failure, Value, length_of
 
 _READ_PART: Final = 64  # of a value that is read, not copied: it counts as a part of one made
@@ -84,6 +84,10 @@ class View:
         seconds_text(left_ms or 0)
         self._now[key] = Held(value, left_ms=left_ms)
         self._written[key] = None
+
+    def works(self, size: int) -> None:
+        """Count the bytes of a long text that a command makes on the way to a value."""
+        self._ledger.works(size)
 
     def amend(self, key: str, value: str) -> None:
         """Set the value of a key, and leave it its time."""

@@ -17,6 +17,7 @@ from .refusal import error
 NAME: Final = re.compile(PLAIN_NAME, re.ASCII)
 _NUMBER: Final = re.compile(rf"0|{NUMBER}")
 LONG: Final = 4096  # characters or bytes of a line, above which each copy matters
+_PIECE: Final = 16 << 10  # characters that are encoded at a time
 SENDER: Final = rf"({PLAIN_NAME})(?:#(0|[1-9][0-9]{{0,17}}))?@"  # with its id, up to 18 digits
 _SENDER: Final = re.compile(SENDER.encode())
 # Invisible characters: controls, formats, spaces of other widths, surrogates, private ones. Each
@@ -74,6 +75,15 @@ def unescape(text: str) -> str:
             rf"\{shown(str(unknown))} is not an escape. Write \\ for a backslash, \n \r \t \s,"
             r" or \xNN for a byte."
         ) from None
+
+
+def size_of(text: str) -> int:
+    """Return the number of bytes of a text that is not escaped. They are encoded in pieces: a loop
+    that encodes a growing text whole makes the C library's allocator take new memory each time."""
+    if text.isascii():
+        return len(text)
+    pieces = [text[begin : begin + _PIECE] for begin in range(0, len(text), _PIECE)]
+    return sum([len(piece.encode("utf-8", "surrogateescape")) for piece in pieces])
 
 
 def real(text: str) -> str:

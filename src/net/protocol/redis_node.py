@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ...resp.cluster import switched
-from ...resp.programs import size_of
 from ...wire.commands.operands import Limits
 from ...wire.limits import REDIS_CURSORS, REDIS_CURSORS_BYTES
+from ...wire.protocol import size_of
 from .turns import CALLS_AT_ONCE, Turns
 
 _NUMBER_BITS = 32

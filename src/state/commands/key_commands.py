@@ -18,7 +18,7 @@ from ...common.text import NUMBER_MAX
 from ...raft.levels import FLOOR
 from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.operands import Limits, not_understood
-from ...wire.protocol import ProtocolError, escape, real, shown, unescape
+from ...wire.protocol import ProtocolError, escape, real, shown, size_of, unescape
 from ...wire.refusal import APPENDED_TOO_LONG, NO_NUMBER, OUT_OF_RANGE, error
 from ..key_events import DELETE
 from ..store import Store, in_one_order
@@ -161,7 +161,7 @@ def _append(store: Store, operands: str) -> str | None:
         value = _value(text)
     except ProtocolError as problem:
         return problem.refusal
-    size = len(text.encode("utf-8", "surrogateescape"))
+    size = size_of(text)
     store.reworked += 2 * size
     limit = Limits().value_bytes
     if size > limit:
@@ -177,7 +177,7 @@ def _stat(store: Store, key: str) -> str | None:
     facts = store.facts(key)
     if facts is None:
         return f"STAT response, no such key: {key}"
-    size = len(real(store[key]).encode("utf-8", "surrogateescape"))
+    size = size_of(real(store[key]))
     store.reworked += size
     stat = {"index": facts.changed, "lease": facts.lease or None, "bytes": size}
     return f"STAT response: {json.dumps(stat)}"
@@ -191,7 +191,7 @@ def _read(store: Store, key: str) -> str | None:
     if facts is None:
         return f"READ response, no such key: {key}"
     value = real(store[key])
-    store.reworked += len(value.encode("utf-8", "surrogateescape"))
+    store.reworked += size_of(value)
     return f"READ response: {json.dumps({'index': facts.changed, 'value': value})}"
 
 

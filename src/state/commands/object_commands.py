@@ -10,7 +10,7 @@ from typing import Final
 
 from ...wire.commands.object_operations import Unfit, fits, operands_of
 from ...wire.commands.operands import Limits
-from ...wire.protocol import ProtocolError, escape, shown, unescape
+from ...wire.protocol import ProtocolError, escape, shown, size_of, unescape
 from ...wire.refusal import JSON_TOO_LONG, WRONG_KIND, RequestRefused, error
 from ...wire.strict_json import Json, NotJsonError, read_json, spell_json
 from ..store import Store
@@ -125,7 +125,7 @@ def _read(store: Store, key: str, kind: str) -> tuple[Json, int]:
     """
     try:
         text = unescape(store.get(key, EMPTY[kind]))
-        size = len(text.encode("utf-8", "surrogateescape"))
+        size = size_of(text)
         store.reworked += size
         value = read_json(text)
         if fits(kind, value):

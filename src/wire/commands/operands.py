@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ...common.text import NUMBER, NUMBER_MAX, is_printable
 from ...raft.levels import CLUSTER
 from ..limits import KEY_BYTES, VALUE_BYTES
-from ..protocol import NAME, ProtocolError, escape, shown, unescape
+from ..protocol import NAME, ProtocolError, escape, shown, size_of, unescape
 from ..refusal import (
     KEY_TOO_LONG,
     LINE_TOO_LONG,
@@ -290,7 +290,7 @@ def _canonical(what: str, text: str, limit: int) -> str:
         text = escape(raw, what != "value")
     else:
         raw = text
-    size = len(raw) if raw.isascii() else len(raw.encode("utf-8", "surrogateescape"))
+    size = size_of(raw)
     if size > limit:
         raise ProtocolError(_TOO_LONG[what](size, limit))
     return text

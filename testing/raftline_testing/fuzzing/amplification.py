@@ -40,6 +40,8 @@ COMPUTED_S: Final = 0.8
 COMPUTED_PER_REQUEST_S: Final = 0.25
 COMPUTED_PER_BYTE_S: Final = 20e-6
 COMPUTED_PER_REPLIED_S: Final = 60e-9
+TOOK: Final = "it took"
+TRIES: Final = 3
 SENT_BYTES: Final = 48 << 10
 VALUE: Final = 1_000_000
 PATIENCE_S: Final = 60.0
@@ -88,9 +90,7 @@ class Cost:
         if self.kept > kept_max:
             return f"it kept {self.kept >> 20} MiB for {sent} bytes; {kept_max >> 20} are right"
         if self.computed_s > computed_max_s:
-            return (
-                f"it took {self.computed_s:.2f} s for {sent} bytes; {computed_max_s:.2f} is right"
-            )
+            return f"{TOOK} {self.computed_s:.2f} s for {sent} bytes; {computed_max_s:.2f} is right"
         return ""
 
 
@@ -138,6 +138,15 @@ class Measured:
     def __init__(self, node: NodeProcess) -> None:
         self._node = node
         self._prepare()
+
+    def excess_of(self, example: Example) -> str:
+        """Return which bound an example exceeds, or "". On a busy machine a thread that waits for a
+        processor may be charged for it, so too much time counts if it is taken every time."""
+        for _ in range(TRIES):
+            excess = self.cost_of(example).excess(example)
+            if not excess or not excess.startswith(TOOK):
+                break
+        return excess
 
     def cost_of(self, example: Example) -> Cost:
         """Send an example, and wait until it was served, and its connection has ended."""
@@ -189,9 +198,9 @@ def carried_out(node: NodeProcess, seconds: float, begin: int) -> int:
     end_s, count, measured = time.monotonic() + seconds, 0, Measured(node)
     print(f"{seconds:.0f} s, SEED={begin}", flush=True)
     for example in examples(random.Random(begin)):
-        cost = measured.cost_of(example)
+        excess = measured.excess_of(example)
         count += 1
-        if excess := cost.excess(example):
+        if excess:
             shown = example.data[:400].decode("utf-8", "replace")
             print(f"{example.name}: {excess}; SEED={begin}, example {count}: {shown!r}", flush=True)
             return 1

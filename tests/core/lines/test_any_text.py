@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from raftline.common import config
 from raftline.raft import membership
 from raftline.raft.messages import PeerError
+from raftline.resp.programs import joined, raw, text_of
 from raftline.state.sessions import SessionTable
 from raftline.storage.disk import StorageError
 from raftline.storage.hard_state import HardStateFile
@@ -26,7 +27,15 @@ from raftline.wire.commands.command_table import COMMANDS, read_request
 from raftline.wire.commands.member_commands import read_change
 from raftline.wire.commands.operands import Limits
 from raftline.wire.peer_lines import is_one_line, read_entries, spell_entries
-from raftline.wire.protocol import NAME, ProtocolError, decode_line, escape, split_sender, unescape
+from raftline.wire.protocol import (
+    NAME,
+    ProtocolError,
+    decode_line,
+    escape,
+    size_of,
+    split_sender,
+    unescape,
+)
 from raftline_course.controller import udp
 from raftline_course.controller.faults import Table, read_fault
 from raftline_course.controller.orders import FAULT_FORMS
@@ -293,3 +302,19 @@ def test_an_escaped_text_is_printable_and_unescapes_to_itself(text: str, key: bo
     assert is_one_line(spelled or "x")
     assert not (key and " " in spelled)
     assert unescape(spelled) == bytes_of(text).decode("utf-8", "surrogateescape")
+
+
+AMID = st.lists(st.sampled_from(["a", "é", "中", "\U0001f600"]), max_size=4).map(
+    lambda each: "".join(each).encode()
+)
+
+
+@given(AMID | BYTES, st.integers(0, 24))
+def test_texts_that_are_joined_are_the_text_of_their_bytes(data: bytes, cut: int) -> None:
+    """The bytes of a character may be cut apart."""
+    assert joined(text_of(data[:cut]), text_of(data[cut:])) == text_of(data)
+
+
+@given(BYTES.map(text_of), st.sampled_from([0, 1, 20_000]))
+def test_a_size_is_that_of_the_bytes(text: str, times: int) -> None:
+    assert size_of(times * text) == times * len(raw(text))
