@@ -258,11 +258,15 @@ class OutgoingProtocol(ReplySink):
                 if sent < len(data):
                     self._send_later(data[sent:])
 
-    def push_later(self, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
-        """Turn watches whose lines are too long to be pushed into backlogs."""
+    def push_later(
+        self, to_backlogs: Callable[[], Sequence[Backlog]], idle: Backlog | None = None
+    ) -> None:
+        """Turn watches into backlogs: their lines are too long to be pushed, or only the sending
+        thread may make them. If nothing waits to be sent, `idle` has the same lines."""
         with self._lock:
             is_asked = self._is_stuck or bool(self._backlogs or self._coming)
-            (self._coming or self._backlogs).extend(to_backlogs())
+            added = to_backlogs() if is_asked or idle is None else [idle]
+            (self._coming or self._backlogs).extend(added)
             if not is_asked:
                 self._send_later(b"")
 

@@ -14,7 +14,6 @@ from ...resp.replies import spell
 from ...resp.session import Session
 from ...state.user_table import UserTable
 from ...wire.commands.watch_lines import WatchAsked
-from ...wire.limits import PUSHED_BYTES
 from .host import Backlog, Host
 from .outgoing_protocol import OutgoingProtocol
 
@@ -33,8 +32,6 @@ class RedisEvents:
         self.is_used = False
         self.has_new = False  # watches whose lines follow the next replies
         self._of_leaders: tuple[Subscription, ...] = ()  # replaced as a whole
-        # Each is changed by one thread at a time: the one that pushes, and the one that sends.
-        self._pushed_bytes = self._taken_bytes = 0
 
     def open(self, watch_id: str, prefix: str | None, held_bytes: int = 0) -> str:
         """Begin a subscription that takes so many bytes: watch the changes of keys with a prefix
@@ -115,15 +112,9 @@ class RedisEvents:
         return False
 
     def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
-        if self._pushed_bytes - self._taken_bytes > PUSHED_BYTES:
-            self.push_later(to_backlogs)
-        else:
-            self._pushed_bytes += len(data)
-            self._outgoing.push_later(lambda: [_Pushed(self._take, data)])
-
-    def _take(self, data: bytes) -> bytes:
-        self._taken_bytes += len(data)
-        return self._translate(data)
+        """See `EventSink`. A connection that has not sent its last messages keeps no others."""
+        pushed = _Pushed(self._translate, data)
+        self._outgoing.push_later(lambda: self._translating(to_backlogs()), pushed)
 
     def push_later(self, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         self._outgoing.push_later(lambda: self._translating(to_backlogs()))
@@ -144,13 +135,13 @@ class RedisEvents:
 class _Pushed:
     """Lines that were pushed, and are made into messages by the thread that sends them."""
 
-    def __init__(self, take: Callable[[bytes], bytes], data: bytes) -> None:
-        self._take = take
+    def __init__(self, translate: Callable[[bytes], bytes], data: bytes) -> None:
+        self._translate = translate
         self._data = data
 
     def next_piece(self) -> bytes:
         data, self._data = self._data, b""
-        return self._take(data) if data else b""
+        return self._translate(data) if data else b""
 
 
 class _Once:

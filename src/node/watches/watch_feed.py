@@ -140,7 +140,7 @@ class Feed:
     def hand_out(self) -> None:
         """Send a slice of the waiting lines, and leave the rest to the owner. If another thread is
         already sending, leave all of them to it."""
-        left, end_s, encoded = SLICE, 0.0, EncodedLines()
+        left, end_s, encoded, is_first = SLICE, 0.0, EncodedLines(), True
         while self.has_work:
             if left <= 0 or (end_s and self._now_s() >= end_s):
                 self._wake_owner()
@@ -149,20 +149,22 @@ class Feed:
                 return
             end_s = end_s or self._now_s() + SLICE_S
             try:
-                left -= self._hand_out_to_next(encoded)
+                left -= self._hand_out_to_next(encoded, is_first=is_first)
+                is_first = False
             finally:
                 self.handing.release()
 
-    def _hand_out_to_next(self, encoded: EncodedLines) -> int:
-        """Send the waiting lines of a connection, or end the watches that have lost their right if
-        no lines wait; return the number of connections."""
+    def _hand_out_to_next(self, encoded: EncodedLines, *, is_first: bool) -> int:
+        """Send the waiting lines of a connection; return the number of connections. The first call
+        of a slice, and one that leaves no lines, also ends the watches that have lost their
+        right."""
         with self.lock:
             self.distribute()
             sink = next(iter(self._ready), None)
             if sink is not None:
                 deliveries = self._ready.pop(sink)
             refused: list[PrefixWatch] = []
-            if sink is None or not self._ready:
+            if is_first or not self._ready:
                 refused, self._refused = self._refused, []
         if sink is not None:
             self._push(sink, deliveries, encoded)
@@ -210,7 +212,8 @@ class Feed:
         events that they may still have; with `handing` held."""
         with self.lock:
             for watch in refused:
-                if watch.mode is WatchMode.LIVE and watch.sink in self._ready:
+                due = self._ready.get(watch.sink, ())
+                if watch.mode is WatchMode.LIVE and any([one[0] is watch for one in due]):
                     self._refused.append(watch)  # its events wait for the next slice
                 elif watch.mode is not WatchMode.ENDED:
                     self.say_last(watch, self.end(watch, words.RIGHTS))

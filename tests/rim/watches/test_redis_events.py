@@ -14,7 +14,6 @@ from raftline.net.protocol.redis_events import RedisEvents
 from raftline.resp.notifications import Subscription
 from raftline.resp.replies import Value
 from raftline.resp.session import Session
-from raftline.wire.limits import PUSHED_BYTES
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.rim.watches.test_watchers import Scene
@@ -85,13 +84,22 @@ def test_the_sending_thread_matches_the_patterns(scene: Scene, client: Subscribe
     assert threading.current_thread().name not in client.pattern.threads
 
 
-def test_events_beyond_the_bound_wait_in_the_history(scene: Scene, client: Subscriber) -> None:
-    """While a pattern is matched, the connection holds no more than one push in addition to it."""
-    value = "v" * (PUSHED_BYTES // 2)
+def test_a_client_that_reads_nothing_keeps_no_events_beyond_the_history(
+    scene: Scene, client: Subscriber
+) -> None:
+    """While it has one message to take, the next ones are the watch's, which the history drops."""
+    scene.watchers.feed.history.bound(2, 1 << 20)
     for number in range(8):
-        scene.apply(f"set k{number} {value}")
-    events = client.events
-    assert events._pushed_bytes - events._taken_bytes <= 2 * PUSHED_BYTES
+        scene.apply(f"set k{number} v")
+    client.pattern.may_match.set()
+    with client.far.makefile("rb") as lines:
+        told = lines.read()
+    assert told.count(b"set") == 1
+
+
+def test_events_that_wait_in_the_history_follow_in_order(scene: Scene, client: Subscriber) -> None:
+    for number in range(8):
+        scene.apply(f"set k{number} v")
     client.pattern.may_match.set()
     assert client.receive(8) == [f"k{number}" for number in range(8)]
 
@@ -101,4 +109,5 @@ def test_a_quiet_subscription_gets_no_positions(scene: Scene, client: Subscriber
     scene.clock.s = scene.clock.now_s() + 60.0
     scene.watchers.feed.mark_keepalives_due()
     scene.watchers.hand_out()
-    assert client.events._pushed_bytes == 0
+    assert client.outgoing.bytes_sent == 0
+    assert client.outgoing.is_empty()

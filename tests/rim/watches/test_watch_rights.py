@@ -9,6 +9,7 @@ import pytest
 
 from raftline.access.users import make_verifier
 from raftline.net.protocol.redis_events import RedisEvents
+from raftline.node.watches import watch_feed
 from raftline.node.watches.watch_listing import KeyListing
 from raftline.raft.log import Entry, Snapshot
 from raftline.resp.notifications import Subscription
@@ -104,6 +105,27 @@ def test_events_that_wait_when_the_right_ends_are_sent_up_to_that_entry(scene: S
         scene.apply(command)
     scene.watchers.hand_out()
     assert scene.bob.read() == [f"s1@EVENT {first} set app/a 1", ended(first + 1)]
+
+
+def test_a_watch_ends_while_lines_of_others_always_wait(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if its connection has another watch, which gets events all the time."""
+    monkeypatch.setattr(watch_feed, "SLICE", 1)
+    roots = [UserSink(scene.manager.store, "root") for _ in range(3)]
+    scene.watch("app/", sink=scene.bob)
+    scene.apply("role-add other", "role-grant other read other/", "user-grant bob other")
+    for sink in (scene.bob, *roots):
+        scene.watch("other/", number="2", sink=sink)
+    scene.is_held = True
+    scene.apply("set other/a 1", "user-revoke bob app")
+    scene.is_held, last = False, ended(scene.index)
+    said: list[str] = []
+    for _ in range(6):
+        scene.apply("set other/a 1")
+        assert scene.watchers.feed.has_work
+        said += scene.bob.read()
+    assert last in said
 
 
 def test_a_slow_reader_gets_no_later_event_out_of_the_history(scene: Scene) -> None:

@@ -50,8 +50,10 @@ class FakeSink:
             self.pushes += 1
             self.text += data.decode()
 
-    def push_later(self, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
-        self.backlogs += to_backlogs()
+    def push_later(
+        self, to_backlogs: Callable[[], Sequence[Backlog]], idle: Backlog | None = None
+    ) -> None:
+        self.backlogs += to_backlogs() if idle is None or self.backlogs else [idle]
 
     def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
         self.backlogs += backlogs
@@ -80,7 +82,7 @@ class Scene:
     def __init__(self, events_max: int = 1000) -> None:
         self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
         self.woken = 0
-        self.clock = SetClock()
+        self.clock = SetClock(s=1000.0)  # a slice never takes too long
         self.watchers = WatchRegistry(self.manager, self._wake, self.clock)
         self.watchers.feed.history.bound(events_max, 1 << 20)
         self.sink = FakeSink()
