@@ -16,6 +16,7 @@ NOT_FINITE: Final = Failure("ERR increment would produce NaN or Infinity")
 TOO_LONG: Final = Failure("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
 LENGTH_MAX: Final = 512 << 20  # as in Redis; the limit of a value is far below
 _DIGITS: Final = 17  # after the point, as in Redis
+_FLOAT_MAX: Final = 5 << 10  # characters, as in Redis: a longer text is no number
 
 
 class SetOptions(NamedTuple):
@@ -259,8 +260,9 @@ def incrbyfloat(view: View, words: list[str]) -> Value:
 
 
 def _decimal(text: str) -> Decimal:
+    is_number = len(text) < _FLOAT_MAX and text.isascii() and text == text.strip()
     try:
-        number = Decimal(text) if text.isascii() and text == text.strip() else Decimal("nan")
+        number = Decimal(text) if is_number else Decimal("nan")
     except InvalidOperation:
         number = Decimal("nan")
     if number.is_nan() or "_" in text:

@@ -190,6 +190,8 @@ ROWS: list[tuple[str, str, Value]] = [
     ("SET a 5.0e3", "INCRBYFLOAT a 2.0e2", "5200"),
     ("SET a 1", "INCRBYFLOAT a -1", "0"),
     ("SET a x", "INCRBYFLOAT a 1", Failure("ERR value is not a valid float")),
+    ("SET a 1." + 5118 * "0", "INCRBYFLOAT a 1", Failure("ERR value is not a valid float")),
+    ("SET a 1." + 5117 * "0", "INCRBYFLOAT a 1", "2"),
     ("", "INCRBYFLOAT a inf", Failure("ERR increment would produce NaN or Infinity")),
     ("SET a 1;SET b 2", "DEL a b c", 2),
     ("SET a 1", "UNLINK a", 1),
