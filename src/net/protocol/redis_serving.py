@@ -44,8 +44,9 @@ class RedisServing:
         calls: UserCalls,
         requests: RedisRequests,
         break_off: Callable[[], None],
+        note_user: Callable[[], None],
     ) -> None:
-        """`break_off` ends the connection."""
+        """`break_off` ends the connection. `note_user` is called after each login."""
         self._host = host
         self._admission = admission
         self._outgoing = outgoing
@@ -55,6 +56,7 @@ class RedisServing:
         self._context = requests.context
         self.session = requests.session
         self.break_off = break_off
+        self._note_user = note_user
         self._holds = False  # room
         self._events = RedisEvents(host, outgoing, requests.session)
 
@@ -191,7 +193,7 @@ class RedisServing:
 
     def _log_in(self, ask: Ask) -> str:
         (line,) = [self._admitted(ask, text) for text in ask.lines]
-        self._outgoing.user = self._admission.user
+        self._note_user()
         return line.reply
 
     def _read(

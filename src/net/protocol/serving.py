@@ -115,6 +115,7 @@ class Serving:
                 self._calls,
                 redis,
                 self._break_off,
+                self._note_user,
             )
             speller = Speller(redis.session, self._outgoing.read_no_more)
             self._outgoing.put_spelling(speller.spell, "surrogateescape")
@@ -164,8 +165,15 @@ class Serving:
             yield from self._replies.flush()
             yield from self._observing.serve([one.request for one in lines])
         else:
-            self._outgoing.user = self._admission.user  # a login may be among these
+            self._note_user()  # a login may be among these
             yield from self._local_commands.serve(kind, lines, self._rights)
+
+    def _note_user(self) -> None:
+        """Note who is logged in. What another user began on this connection ends, unless this one
+        may have it as well."""
+        before, self._outgoing.user = self._outgoing.user, self._admission.user
+        if before not in (None, self._outgoing.user) and self.end_refused() is Ending.AT_ONCE:
+            self._break_off()
 
     def complaint(self, problem: str) -> bytes:
         """Return the queued replies, followed by a complaint."""

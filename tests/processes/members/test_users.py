@@ -419,6 +419,18 @@ def test_rights_that_an_admin_changes_count_at_once(tmp_path: Path) -> None:
         assert eve.read_line() == bob.read_line() == ""  # both connections have ended
 
 
+def test_a_login_ends_the_watches_that_its_user_may_not_have(cluster: Cluster) -> None:
+    with logged_in(cluster, "s1", "bob") as connection:
+        assert "WATCH response" in connection.ask("c#1@watch app/")
+        assert "#1@Sorry, this watch has ended" in connection.ask("login eve wrong")
+        assert "the login failed" in connection.read_line()
+        assert "you are bob" in connection.ask(f"login bob {PASSWORD}")
+        assert "WATCH response" in connection.ask("c#2@watch app/")
+        assert "you are ann" in connection.ask(f"login ann {PASSWORD}")
+        ask(cluster, "eve", "set app/other-login x")
+        assert "#2@EVENT" in connection.read_line()
+
+
 def fill(kv: raftline.KV[str], prefix: str) -> str:
     """Set keys until one is refused; return the refusal."""
     for number in range(1000):
