@@ -37,6 +37,7 @@ class Ask:
     lines: list[str]
     kind: str = "read"  # or "write", "timed", "show", "login", "status", "watch", "turn", "last"
     key: str = ""  # for the slot in a redirect
+    is_canonical: bool = False  # the lines are spelled as in the log, and within the limits
     takes_refusals: bool = False  # the program gets refusals of its transaction as replies
     watch_id: str = ""  # of a watch, or another subscription, that begins or ends
     held_bytes: int = 0  # that such a subscription takes

@@ -259,7 +259,7 @@ def too_many(what: str, count: int, most: int) -> Failure:
 def commit(conditions: Sequence[str], operations: Sequence[str], key: str) -> Steps[bool]:
     """Make changes in one entry; return whether the conditions held."""
     line = f"txn if {' ; '.join(conditions)} then " if conditions else "txn "
-    (reply,) = yield Ask([line + " ; ".join(operations)], "write", key)
+    (reply,) = yield Ask([line + " ; ".join(operations)], "write", key, is_canonical=True)
     return reply.startswith("TXN response, then")
 
 

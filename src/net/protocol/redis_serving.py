@@ -11,7 +11,7 @@ from ...resp.connection import WITHOUT_LOGIN, is_login
 from ...resp.forms import value_of
 from ...resp.programs import Ask, Call
 from ...resp.replies import NO_LOGIN, Failure, Value, failure_of, length_of, spell
-from ...wire.commands.command_table import read_request
+from ...wire.commands.command_table import COMMANDS, Request, read_request
 from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
 from ...wire.commands.watch_lines import watch_operands
 from ...wire.limits import ANSWER_BYTES, PIECE_CHARACTERS, REDIS_QUEUED
@@ -260,7 +260,11 @@ class RedisServing:
         Raises:
             ProtocolError: it has a mistake.
         """
-        request = read_request("", "", text, self._host.limits)
+        if ask.is_canonical:  # values of a megabyte are not read again
+            verb = text.partition(" ")[0]
+            request = Request("", "", verb, text, "", COMMANDS[verb].level)
+        else:
+            request = read_request("", "", text, self._host.limits)
         kind, reading = ask.kind, BY_ROUND
         if kind == "timed":
             kind, reading = "read", BY_CLOCK
