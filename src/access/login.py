@@ -207,9 +207,9 @@ class Login:
         return now.identity if now is not None and now.verifier == user.verifier else None
 
     def _look_again(self) -> None:
-        self._users, now = self._access.users, self.now()
-        if now is None and self._user is not None:
-            self._user, self.lost_user = None, self._user.identity.user
+        self._users, now, before = self._access.users, self.now(), self._user
+        if now is None and before is not None:
+            self._user, self.lost_user = None, before.identity.user
         self.identity = self._access.nobody if now is None else now
 
     def by_certificate(self, name: str) -> None:
