@@ -166,14 +166,14 @@ class RedisServing:
     def _ask(self, ask: Ask) -> Waits[list[str]]:
         """Return the replies to lines of one kind."""
         if ask.kind == "login":
-            return [(yield from self._calls.without_turn(lambda: self._log_in(ask)))]
+            return [self._calls.without_turn(lambda: self._log_in(ask))]
         rights = self._admission.users
         admitted = [self._admitted(ask, text) for text in ask.lines]
         for line in admitted:
             if line.reply:
                 return [line.reply] * len(admitted)
         if ask.kind in _KNOWN_HERE:
-            return [self._known(ask, admitted)]
+            return [(yield from self._known(ask, admitted, rights))]
         kind, commands = admitted[0].kind, [line.request.command for line in admitted]
         if kind == "local":
             return (yield from self._read(ask, self._host.logmanager, commands, rights))
@@ -218,11 +218,13 @@ class RedisServing:
             for command, reply in zip(commands, replies, strict=True)
         ]
 
-    def _known(self, ask: Ask, admitted: list[ParsedLine]) -> str:
+    def _known(self, ask: Ask, admitted: list[ParsedLine], rights: object) -> Waits[str]:
         """Return the reply of this node by itself."""
         match ask.kind:
             case "status":
-                return self._admission.status()
+                yield from self._calls.compute()
+                status = self._admission.status()
+                return self._admission.denial_since(rights, ask.kind) or status
             case "last":
                 return str(self._host.watchers.last)
         return self._watch(ask, admitted)

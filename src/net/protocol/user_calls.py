@@ -141,15 +141,17 @@ class UserCalls:
     def _ticket(self) -> Batch:
         return Batch([], is_read=True, asker=self._outgoing)
 
-    def without_turn(self, act: Callable[[], _Result]) -> Waits[_Result]:
-        """Do what may wait by itself: a login. Then take a turn of whoever is logged in."""
+    def without_turn(self, act: Callable[[], _Result]) -> _Result:
+        """Do what may wait by itself: a login."""
         self._give_back()
-        result = act()
-        if self._outgoing.user:
+        return act()
+
+    def compute(self) -> Waits[None]:
+        """Have a turn of whoever is logged in from now on, also after a login."""
+        if not (self._has_turn or self._has_key or self._outgoing.user is None):
             answered = self._ticket()
             answered.wake()
-            yield AwaitReplies(answered, 0.0)
-        return result
+            yield AwaitReplies(answered, 0.0)  # after which `carry_out` takes one
 
     # --- the turn of a key -----------------------------------------------------------------------
 

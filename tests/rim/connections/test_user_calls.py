@@ -168,6 +168,7 @@ def test_a_login_is_checked_without_a_turn(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(logins, "take", takes)
     assert bobs.feed(framed("HELLO", "2", "AUTH", "ann", "right")) == b""
     assert at_login == [["ann"]]
+    assert wire_of("bob", turns).feed(framed("AUTH", "ann", "right")) == b"+OK\r\n"
     turns.leave("ann")
     assert bobs.feed(b"").startswith(b"*14\r\n")
 
