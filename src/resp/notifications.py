@@ -6,7 +6,7 @@ A subscription to changes of keys is one watch, whose id is the number of the su
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from sys import getsizeof
 from typing import Final
 
@@ -70,10 +70,10 @@ def translated(
 ) -> bytes | None:
     """Return the messages for lines of watches; None if a watch has ended, or has missed events."""
     messages: list[str] = []
-    for line in data.decode("utf-8", "replace").splitlines():
-        head, _, text = line.partition("@")
+    for line in _without_values(data):
+        head, _, text = line.decode("utf-8", "replace").partition("@")
         subscription = subscriptions.get(head.partition("#")[2])
-        words = text.split(" ", 4)
+        words = text.split(" ")
         if subscription is None:
             continue
         if words[0] != "EVENT":
@@ -82,6 +82,22 @@ def translated(
             changes = subscription.messages(words[2], real(words[3]))
             messages += [spell(change, version) for change in changes]
     return "".join(messages).encode("utf-8", "surrogateescape")
+
+
+def _without_values(data: bytes) -> Iterator[bytes]:
+    """Yield each line up to its fourth space. No message has the value, which may be long."""
+    begin = 0
+    while begin < len(data):
+        end = data.find(b"\n", begin)
+        end = len(data) if end < 0 else end
+        stop = begin - 1
+        for _ in range(4):  # EVENT INDEX KIND KEY VALUE
+            stop = data.find(b" ", stop + 1, end)
+            if stop < 0:
+                stop = end
+                break
+        yield data[begin:stop]
+        begin = end + 1
 
 
 # --- the commands --------------------------------------------------------------------------------
