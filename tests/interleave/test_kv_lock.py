@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 
-from raftline.clients.locks import claims, held, lock
+from raftline.clients.calls.calls import CALLS
+from raftline.clients.locks import claims, held, lease, lease_timer, lock
 from raftline.clients.locks.contest import LOCKS, LockKeys
+from raftline.clients.locks.lease import Keeper
 from raftline.clients.locks.lock import Lock
+from raftline.clients.requests.node_connection import Closed
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
-from tests.rim.objects.lock_cluster import Cluster
+from raftline_testing.interleave.threads import Thread
+from tests.rim.objects.lock_cluster import HELD, Cluster
 
 LINES = (lock, claims, held)
 WAITS_S = (-1, 0, -1, 0.5)  # of the threads in turn; -1: for ever
@@ -48,6 +54,34 @@ def threads_share_locks() -> None:
     assert tokens == sorted(set(tokens)), "a token came twice"
     assert len(tokens) >= WAITS_S.count(-1)
     assert cluster.keys() == {}, "the lock is held for ever"
+
+
+def a_client_is_closed_while_threads_wait() -> None:
+    """What a thread holds by then stays held, until its lease would end."""
+    cluster = Cluster()
+    cluster.keeper = Keeper(cluster, "program")
+    lock = cluster.lock()
+    tokens: list[int] = []
+
+    def work() -> None:
+        with contextlib.suppress(Closed):
+            tokens.append(lock.acquire().token)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(Thread.schedule.random.choice((0.0, 0.1)))
+    cluster.close()
+    for thread in threads:
+        thread.join()
+    held = cluster.carry_out(CALLS.stat(HELD))
+    assert tokens == ([] if held is None else [held.index])
+    assert set(cluster.keys()) <= {HELD}, "a closed client waits on"
+
+
+@seeds(120, 30_000)
+def test_a_closed_client_leaves_no_place_in_line(seeds: range) -> None:
+    check_interleavings(a_client_is_closed_while_threads_wait, seeds, (*LINES, lease, lease_timer))
 
 
 @seeds(120, 30_000)

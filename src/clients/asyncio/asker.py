@@ -37,7 +37,7 @@ from ..requests.node_connection import (
     unreachable,
 )
 from ..requests.pipelining import ends_a_pipeline, unsent
-from ..requests.pool import PARTS
+from ..requests.pool import LAST_S, PARTS
 from ..requests.search import (
     WINDOW,
     Answer,
@@ -94,6 +94,7 @@ class AioAsker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = os.getpid()
         self.is_closed = False
+        self._has_ended = False  # no connection is made any more
 
     async def request(self, command: str, timeout_s: float) -> str:
         """Return the text of the reply, within `timeout_s` or slightly more.
@@ -107,10 +108,10 @@ class AioAsker:
         steps = search(self._nodes, self._sessions, self.name, command, deadline)
         return text_of(await self._carry_out(steps))
 
-    async def _carry_out(self, steps: Search[Kind]) -> Kind:
+    async def _carry_out(self, steps: Search[Kind], *, is_last: bool = False) -> Kind:
         in_flight: InFlight = {}
         try:
-            return await carry_out_awaiting(steps, partial(self._do, in_flight))
+            return await carry_out_awaiting(steps, partial(self._do, in_flight, is_last))
         finally:
             for link, _, future in in_flight.values():
                 link.holders -= 1
@@ -206,9 +207,12 @@ class AioAsker:
         elif self._loop is not loop:
             raise RuntimeError("this client belongs to another event loop; connect again here")
 
-    async def close(self) -> None:
-        """Release the sessions, close the connection, and wait until it has ended."""
+    async def close(self, last: Sequence[str] = ()) -> None:
+        """Send the `last` requests, and wait at most LAST_S for their replies. Then release the
+        sessions, close the connection, and wait until it has ended."""
         self.is_closed = True
+        await asyncio.gather(*map(self._request_last, last), return_exceptions=True)
+        self._has_ended = True
         sessions, self._sessions = self._sessions, ClientSessions()
         if self._link is not None:
             self._link.send_last([line_of(name, "forget") for name in sessions.names])
@@ -225,8 +229,15 @@ class AioAsker:
         self._link = None
         self._old.clear()
 
-    async def _do(self, in_flight: InFlight, step: SearchStep) -> Answer | Connected | None:
-        if self.is_closed:
+    async def _request_last(self, command: str) -> None:
+        deadline = Deadline(LAST_S, attempt_s=LAST_S / PARTS)
+        steps = search(self._nodes, self._sessions, self.name, command, deadline)
+        await self._carry_out(steps, is_last=True)
+
+    async def _do(
+        self, in_flight: InFlight, is_last: bool, step: SearchStep
+    ) -> Answer | Connected | None:
+        if self.is_closed and not is_last:
             return Closed("this client was closed")
         if isinstance(step, Pause):
             await asyncio.sleep(step.seconds)
@@ -339,7 +350,7 @@ class AioAsker:
         link.closed.add_done_callback(lambda _: self._old.discard(link))
         if self.credentials is not None:
             await self._log_in(link, self.credentials)
-        if self.is_closed:  # it was made at the same moment
+        if self._has_ended:  # it was made at the same moment
             link.close(ConnectionAbortedError("this client was closed"))
         self._use(link)
         return link

@@ -138,7 +138,8 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         return self._asker.is_closed
 
     async def close(self) -> None:
-        """End the connection, watches and tasks. Leases that are not released expire."""
+        """End the connection, watches and tasks; see `raftline.KV.close`. Leases that are not
+        released expire."""
         if not self._asker.is_here:  # they belong to the process that forked
             self._asker.is_closed = True
             return
@@ -154,9 +155,8 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         tasks = {watch._task for watch in watches if watch._task} - {asyncio.current_task()}
         if tasks:
             await asyncio.wait(tasks)
-        if self._shared.keeper is not None:
-            await self._shared.keeper.close()
-        await self._asker.close()
+        keeper = self._shared.keeper
+        await self._asker.close(last=[] if keeper is None else await keeper.close())
         self._shared.listeners.close()
 
     # --- requests -------------------------------------------------------------------------------

@@ -58,15 +58,14 @@ class Shared:
         return watch
 
     def close(self) -> None:
-        """Close the connections, watches and threads. Leases that are not released expire."""
+        """Close the connections, watches and threads. What waits leaves the line; leases of what is
+        held expire."""
         with self.lock:
             self.is_closed = True
             watches = list(self._watches)
         for watch in watches:
             watch.close()
-        if self.keeper is not None:
-            self.keeper.close()
-        self.clients.close()
+        self.clients.close(last=[] if self.keeper is None else self.keeper.close())
         self.listeners.close()
 
 

@@ -13,7 +13,7 @@ from ..calls.calls import Ask, Call, Steps
 from ..calls.methods import awaited
 from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
-from .lease_timer import BaseLease, Clock, LeaseTimer, clock
+from .lease_timer import BaseLease, Clock, LeaseTimer, clock, closing
 from .renewals import Renewals, UntilDue, keeping
 
 Result = TypeVar("Result")
@@ -34,6 +34,8 @@ class AioKeeper:
         self._client = client
         self._now = now
         self._tasks: dict[LeaseTimer, tuple[Renewals, asyncio.Task[None]]] = {}
+        self._is_closed = False
+        self.leaving: set[str] = set()  # leases that claims are releasing
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -41,6 +43,9 @@ class AioKeeper:
     def keep(self, timer: LeaseTimer) -> None:
         """Renew a lease from now on, until it is over. If its task is cancelled, the lease is given
         up."""
+        if self._is_closed:
+            timer.give_up()
+            return
         renewals = Renewals()
         renewals.add(timer)
         steps = keeping(renewals, self._now, contextlib.nullcontext())
@@ -56,12 +61,16 @@ class AioKeeper:
             if task is not _current_task():
                 task.cancel()
 
-    async def close(self) -> None:
-        """Stop renewing, and wait until the tasks have ended."""
+    async def close(self) -> list[str]:
+        """Stop renewing, and wait until the tasks have ended. Return the lines that release what
+        waiting claims leave behind."""
         tasks = [task for _, task in self._tasks.values()]
+        self._is_closed = True
+        releases = closing(list(self._tasks), self.leaving)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        return releases
 
     async def _do(self, renewals: Renewals, step: Ask | UntilDue) -> object:
         if isinstance(step, Ask):

@@ -100,7 +100,7 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         """`watching` starts a watch; `holder` is the first part of the name that other programs
         read."""
         make: Callable[..., Leased] = self._lease_class
-        self._make_lease = partial(make, client, keeper, ttl)
+        self._new_lease = partial(make, client, keeper, ttl)
         self._make_lease()  # raises at once if the time is invalid
         self.name = keys.name
         self._client = client
@@ -110,6 +110,11 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         self._holder_name = holder
         self._codec = codec
         self._with_blocks: WithBlocks[SomeHeld] = WithBlocks()
+
+    def _make_lease(self) -> Leased:
+        lease = self._new_lease()
+        lease._is_of_claim = True
+        return lease
 
     def _now(self) -> float:
         """Return the seconds of the clock that watches use."""

@@ -16,7 +16,7 @@ from ..calls.methods import carried_out
 from ..calls.wait_times import end_of_wait
 from ..requests.steps import carry_out
 from ..requests.times import Seconds
-from .lease_timer import BaseLease, Clock, LeaseTimer, clock
+from .lease_timer import BaseLease, Clock, LeaseTimer, clock, closing
 from .renewals import Renewals, UntilDue, keeping
 
 Result = TypeVar("Result")
@@ -45,6 +45,8 @@ class Keeper:
         self._changed = threading.Condition(self._lock)
         self._renewals = Renewals()
         self._thread: threading.Thread | None = None
+        self._is_closed = False
+        self.leaving: set[str] = set()  # leases that claims are releasing
 
     def keep(self, timer: LeaseTimer) -> None:
         """Renew a lease from now on, until it is over."""
@@ -52,6 +54,9 @@ class Keeper:
             self._begin_anew()
         with self._lock:
             if timer.is_over:
+                return
+            if self._is_closed:
+                timer.give_up()
                 return
             self._renewals.add(timer)
             if not self._renewals.is_carried_out:
@@ -68,19 +73,21 @@ class Keeper:
                 self._renewals.drop(timer)
                 self._changed.notify()
 
-    def close(self) -> None:
+    def close(self) -> list[str]:
         """Stop renewing, and wait until the thread has ended. Do not wait for a renewal in
-        progress: the thread ends after it."""
+        progress: the thread ends after it. Return the lines that release what waiting claims leave
+        behind."""
         if self._process != os.getpid():
-            return
+            return []
         with self._lock:
+            self._is_closed = True
             given_up = self._renewals.drop_all()
             thread = None if self._renewals.is_asking else self._thread
             self._changed.notify()
-        for timer in given_up:
-            timer.give_up()
+        releases = closing(given_up, self.leaving)
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+        return releases
 
     def _run(self) -> None:
         carry_out(keeping(self._renewals, self._now, self._lock), self._do)

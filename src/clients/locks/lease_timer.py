@@ -11,7 +11,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Set
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -20,7 +20,7 @@ from ..calls.calls import CALLS, Ask, Steps, lease_ms
 from ..calls.kv_errors import LeaseLost
 from ..calls.listeners import plain
 from ..requests.health import report_error
-from ..requests.node_connection import ClientError
+from ..requests.node_connection import ClientError, Closed
 from ..requests.pool import time_limit
 from ..requests.times import Seconds
 
@@ -59,6 +59,7 @@ class LeaseTimer:
         self.is_over = False
         self.was_lost = False
         self.is_renewed = True  # by the keeper; otherwise by the program
+        self.is_waiting = False  # of a claim that has not won yet
         self._on_end = on_end
         self._has_reported = False
         self.ending = threading.RLock()  # a signal handler may release
@@ -125,7 +126,10 @@ class LeaseTimer:
 
     def loss(self) -> LeaseLost:
         """Return the error for a use of the lease after its end."""
-        return LeaseLost(f"{self.lease} has ended: it was released, or not renewed in time")
+        return LeaseLost(
+            f"{self.lease} has ended: it was released, or not renewed in time, or its client was "
+            "closed"
+        )
 
 
 class LeaseKeeper(Protocol):
@@ -133,6 +137,23 @@ class LeaseKeeper(Protocol):
 
     def keep(self, timer: LeaseTimer) -> None: ...
     def drop(self, timer: LeaseTimer) -> None: ...
+    @property
+    def leaving(self) -> set[str]:
+        """The leases that claims are releasing."""
+        ...
+
+
+def closing(timers: Iterable[LeaseTimer], leaving: Set[str]) -> list[str]:
+    """Give up the leases of a client that closes. Return the lines that release those of its
+    waiting claims, and those that are being released. What it holds stays held until its lease
+    expires."""
+    waiting = set()
+    for timer in timers:
+        with timer.ending:
+            if timer.is_waiting and not timer.is_over:
+                waiting.add(timer.lease)
+        timer.give_up()
+    return [CALLS.release(lease).command for lease in waiting | leaving]
 
 
 Event = TypeVar("Event", bound=Any)  # has `set`, which is called once a lease is over
@@ -143,6 +164,7 @@ class BaseLease(NoCopies, Generic[Event]):
 
     _with = "with"
     _client: Any  # carries out its requests
+    _is_of_claim = False  # which holds nothing before `_begin_holding`
 
     def __init__(
         self,
@@ -226,7 +248,7 @@ class BaseLease(NoCopies, Generic[Event]):
         with timer.ending:
             if not timer.is_held(self._now()):
                 return False
-            self._on_lost = on_lost
+            self._on_lost, timer.is_waiting = on_lost, False
             return True
 
     def _granted(self) -> LeaseTimer:
@@ -281,7 +303,7 @@ class BaseLease(NoCopies, Generic[Event]):
             else:
                 timer = LeaseTimer(spare.lease, spare.seconds, spare.sent_s, on_end)
             self._over, self._timer = over, timer  # both: if this fails, the previous lease counts
-            timer.is_renewed = self._keep
+            timer.is_renewed, timer.is_waiting = self._keep, self._is_of_claim
             try:
                 self._keeper.keep(timer)
             except RuntimeError:  # no thread can be started
@@ -312,12 +334,18 @@ class BaseLease(NoCopies, Generic[Event]):
 
     def _dropping(self) -> Steps[None]:
         """Release the lease, even if it was lost. A failure is not reported: the lease expires
-        anyway."""
-        timer = self._timer
+        anyway, or is released by `closing` if the client was closed."""
+        timer, leaving = self._timer, self._keeper.leaving
         if timer is not None and self._is_here:
+            leaving.add(timer.lease)
             timer.give_up()
-            with contextlib.suppress(ClientError):
+            try:
                 yield Ask(CALLS.release(timer.lease))
+            except Closed:
+                return
+            except ClientError:
+                pass
+            leaving.discard(timer.lease)
 
     def _set_aside(self) -> LeaseTimer | None:
         """Stop holding the lease without ending it, so that another object of this process can take

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -25,6 +26,7 @@ TIMEOUT_S = 10.0
 LEAST_S = 0.001
 CONNECTIONS_MAX = 64  # of one program, each with a session: a cluster keeps 4,096 sessions
 LOOK_S = 1.0
+LAST_S = 0.5  # for the last requests of a client that closes
 PARTS = 8  # of the time: the first node may keep a request for one part, the second for two
 
 
@@ -124,13 +126,19 @@ class Clients(NoCopies):
         with self._lock:
             return not self._is_closed and not self._idle and len(self._living) >= CONNECTIONS_MAX
 
-    def close(self) -> None:
-        """Release all sessions, and close all connections; requests in flight still finish."""
+    def close(self, last: Sequence[str] = ()) -> None:
+        """Send the `last` requests, and wait at most LAST_S for their replies. Then release all
+        sessions, and close all connections; other requests in flight still finish."""
         self._look_for_fork()
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
             self._has_room.notify_all()
+        if last:
+            idle = idle or [self._made()]
+            idle[-1].timeout_s, idle[-1].attempt_s = LAST_S, LAST_S / PARTS
+            with contextlib.suppress(ClientError):
+                list(idle[-1].ask_together(last))
         for client in idle:
             client.forget_sessions()
 

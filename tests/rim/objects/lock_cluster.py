@@ -16,6 +16,7 @@ from raftline.clients.locks.contest import ELECTIONS, LOCKS, LockKeys, SharedKey
 from raftline.clients.locks.lease import Keeper, Lease
 from raftline.clients.locks.lease_timer import LeaseTimer
 from raftline.clients.locks.lock import Election, Lock, Semaphore
+from raftline.clients.requests.node_connection import Closed
 from raftline.clients.watches.watch_events import Event, WatchCursor
 from raftline.state.key_pages import read_selection, take_page
 from raftline.wire.commands import watch_lines as words
@@ -28,6 +29,7 @@ HELD = LockKeys(LOCKS, "nightly").held
 class _Kept:
     def __init__(self) -> None:
         self.kept: list[LeaseTimer] = []
+        self.leaving: set[str] = set()
 
     def keep(self, timer: LeaseTimer) -> None:
         self.kept.append(timer)
@@ -125,8 +127,12 @@ class Cluster(Store):
         super().__init__()
         self.changed = threading.Condition()
         self.keeper: Keeper = NoKeeper()
+        self.is_closed = False
+        self._watches: list[Watch] = []
 
     def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+        if self.is_closed:
+            raise Closed("this client was closed")
         self.before(call.command)
         with self.changed:
             found = self.carry_out(call)
@@ -136,7 +142,21 @@ class Cluster(Store):
 
     def watch(self, prefix: str) -> Any:
         with self.changed:
-            return Watch(self, prefix)
+            if self.is_closed:
+                raise Closed("this client was closed")
+            self._watches.append(Watch(self, prefix))
+            return self._watches[-1]
+
+    def close(self) -> None:
+        """Close the client of all threads, as `Shared.close` does."""
+        with self.changed:
+            self.is_closed = True
+            for watch in self._watches:
+                watch.close()
+            self.changed.notify_all()
+        for line in self.keeper.close():
+            with self.changed:
+                self.carry_out(Call(line, str))
 
     def lock(self, name: str = "nightly", **more: Any) -> Lock:
         on_lost = more.pop("on_lost", None)
@@ -170,7 +190,7 @@ class Watch(Followed):
         with self._changed:
             while not self.takes():
                 left_s = None if until_s is None else until_s - time.monotonic()
-                if left_s is not None and left_s <= 0:
+                if self._is_closed or (left_s is not None and left_s <= 0):
                     return False
                 self._changed.wait(left_s)
         return True

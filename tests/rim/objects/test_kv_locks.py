@@ -426,8 +426,7 @@ def test_a_lock_that_was_got_too_late_is_given_back_and_asked_for_again() -> Non
 def test_one_try_whose_lease_is_over_before_it_is_known_gets_nothing() -> None:
     cluster, lost, now_s = Cluster(), [], [0.0]
     lock = cluster.lock(on_lost=lambda: lost.append(1))
-    make = lock._make_lease
-    lock._make_lease = lambda **more: make(now=lambda: now_s[0], **more)  # type: ignore[assignment]
+    lock._new_lease = partial(lock._new_lease, now=lambda: now_s[0])
     ways = iter([11.0, 11.0, 0.0])
 
     def after(command: str) -> None:

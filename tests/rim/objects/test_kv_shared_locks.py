@@ -47,6 +47,9 @@ EARLIER = EarlierKeys("nightly")
 
 
 class _Keeper:
+    def __init__(self) -> None:
+        self.leaving: set[str] = set()
+
     def keep(self, timer: LeaseTimer) -> None:
         """Leases end by order of the test."""
 

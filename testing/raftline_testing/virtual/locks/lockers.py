@@ -166,6 +166,7 @@ class SimulatedKeeper:
         self._shared = Renewals()
         self._unanswered: dict[Renewals, float] = {}  # how long a lease was held before the request
         self._changed = Promise()
+        self.leaving: set[str] = set()
 
     def keep(self, timer: LeaseTimer) -> None:
         renewals = self._shared if self._is_shared else Renewals()
