@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from raftline.clients.locks.aio_lock import AioLock
 from raftline.clients.locks.contest import LOCKS, LockKeys
+from raftline.clients.locks.gates import Gates
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 from raftline_testing.interleave.tasks import end_of
 from tests.rim.objects.lock_cluster import AioCluster
@@ -13,9 +15,17 @@ from tests.rim.objects.lock_cluster import AioCluster
 WAITS_S = (-1, 0, -1, 0.5, -1)  # of the tasks in turn; -1: for ever
 
 
-async def tasks_share_locks(cancelled: int = -1) -> None:
+class OneClient(AioCluster):
+    """A cluster whose claims are those of one client."""
+
+    gates = Gates()
+
+
+async def tasks_share_locks(cancelled: int = -1, *, is_one_client: bool = False) -> None:
     """Four tasks share one object, and one has another; one of them may be cancelled."""
-    cluster = AioCluster()
+    cluster = OneClient() if is_one_client else AioCluster()
+    if is_one_client:
+        OneClient.gates = Gates()
     cluster.ways = 1
     shared, other = (
         AioLock(
@@ -51,9 +61,16 @@ async def tasks_share_locks(cancelled: int = -1) -> None:
     assert len(tokens) >= WAITS_S.count(-1) - (cancelled >= 0)
     assert cluster.keys() == {}, "the lock is held for ever"
 
+    assert not cluster.gates._turns, "a task stays at the gate"
+
 
 async def one_is_cancelled() -> None:
     await tasks_share_locks(cancelled=0)
+
+
+async def one_of_one_client_is_cancelled() -> None:
+    loop: Any = asyncio.get_running_loop()
+    await tasks_share_locks(cancelled=loop.chance.choice((-1, 0, 3)), is_one_client=True)
 
 
 @seeds(70, 30_000)
@@ -64,3 +81,8 @@ def test_one_holds_it_at_a_time_and_everybody_gets_it(seeds: range) -> None:
 @seeds(70, 30_000)
 def test_a_cancelled_task_takes_nothing_along(seeds: range) -> None:
     check_interleavings(one_is_cancelled, seeds)
+
+
+@seeds(70, 30_000)
+def test_tasks_of_one_client_take_it_one_after_the_other(seeds: range) -> None:
+    check_interleavings(one_of_one_client_is_cancelled, seeds)

@@ -7,8 +7,9 @@ import threading
 import time
 
 from raftline.clients.calls.calls import CALLS
-from raftline.clients.locks import claims, held, lease, lease_timer, lock
+from raftline.clients.locks import claims, gates, held, lease, lease_timer, lock
 from raftline.clients.locks.contest import LOCKS, LockKeys
+from raftline.clients.locks.gates import Gates
 from raftline.clients.locks.lease import Keeper
 from raftline.clients.locks.lock import Lock
 from raftline.clients.requests.node_connection import Closed
@@ -20,9 +21,25 @@ LINES = (lock, claims, held)
 WAITS_S = (-1, 0, -1, 0.5)  # of the threads in turn; -1: for ever
 
 
-def threads_share_locks() -> None:
+class OneClient(Cluster):
+    """A cluster whose claims are those of one client."""
+
+    gates = Gates()
+
+
+def threads_of_one_client_share_locks() -> None:
+    OneClient.gates = Gates()
+    cluster = OneClient()
+    threads_share_locks(cluster)
+    assert not cluster.gates._turns, "a thread stays at the gate"
+
+
+def threads_of_clients_share_locks() -> None:
+    threads_share_locks(Cluster())
+
+
+def threads_share_locks(cluster: Cluster) -> None:
     """Three threads share one object; a fourth has another one of the same lock."""
-    cluster = Cluster()
     shared, other = (
         Lock(
             cluster, cluster.keeper, cluster.watch, LockKeys(LOCKS, "nightly"), 10, None, "program"
@@ -86,4 +103,9 @@ def test_a_closed_client_leaves_no_place_in_line(seeds: range) -> None:
 
 @seeds(120, 30_000)
 def test_one_holds_it_at_a_time_and_everybody_gets_it(seeds: range) -> None:
-    check_interleavings(threads_share_locks, seeds, LINES)
+    check_interleavings(threads_of_clients_share_locks, seeds, LINES)
+
+
+@seeds(120, 30_000)
+def test_threads_of_one_client_take_it_one_after_the_other(seeds: range) -> None:
+    check_interleavings(threads_of_one_client_share_locks, seeds, (*LINES, gates))

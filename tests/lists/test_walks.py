@@ -103,8 +103,9 @@ def test_a_lock_takes_the_steps_of_its_page(
         recorded(monkeypatch) as ran,
         running_nodes(tmp_path, 1) as nodes,
         connect(str(nodes["s1"].address)) as kv,
+        connect(str(nodes["s1"].address)) as program,
     ):
-        mine, others = kv.lock("x", ttl=10), kv.lock("x", ttl=3)
+        mine, others = kv.lock("x", ttl=10), program.lock("x", ttl=3)
         first = mine.acquire()
         waiter = threading.Thread(target=lambda: tokens.append(others.acquire().token))
         waiter.start()

@@ -146,10 +146,10 @@ def _close(attempt: asyncio.Task[Lines]) -> None:
         attempt.result().close(ConnectionAbortedError("another node was reached before"))
 
 
-async def ends_within(work: Awaitable[object], seconds: float) -> bool:
-    """Wait for `work` to end, for at most this time; return whether it has ended. Cancel it if it
-    has not, or if the waiting task is cancelled. Before Python 3.12, `asyncio.wait_for` may lose
-    the cancellation of the waiting task."""
+async def ends_within(work: Awaitable[object], seconds: float | None) -> bool:
+    """Wait for `work` to end, for at most this time (None: forever); return whether it has ended.
+    Cancel it if it has not, or if the waiting task is cancelled. Before Python 3.12,
+    `asyncio.wait_for` may lose the cancellation of the waiting task."""
     future = asyncio.ensure_future(work)
     try:
         return bool((await asyncio.wait([future], timeout=seconds))[0])

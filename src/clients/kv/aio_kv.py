@@ -24,6 +24,7 @@ from ..locks.aio_lease import AioKeeper, AioLease
 from ..locks.aio_lock import AioElection, AioLock, AioSemaphore
 from ..locks.barrier import AioBarrier, AioDoubleBarrier
 from ..locks.barrier_steps import BarrierKeys
+from ..locks.gates import Gates
 from ..locks.partition_steps import PartitionKeys
 from ..locks.partitioner import AioPartitioner
 from ..locks.party import AioParty
@@ -55,13 +56,15 @@ class _AioShared:
         self.listeners = LoopListeners(health)
         self.watches: weakref.WeakSet[AioWatch[Any]] = weakref.WeakSet()
         self.keeper: AioKeeper | None = None
+        self.gates = Gates()
 
 
 class TaskTransport:
     """Carries out the calls of one client, each within its time limit."""
 
-    def __init__(self, asker: AioAsker, timeout: float) -> None:
+    def __init__(self, asker: AioAsker, gates: Gates, timeout: float) -> None:
         self._asker = asker
+        self.gates = gates
         self.timeout = timeout
 
     @property
@@ -114,7 +117,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         self._asker = asker
         self._is_view = shared is not None
         self._shared = shared or _AioShared(asker.addresses.health)
-        self._transport = TaskTransport(asker, self._timeout)
+        self._transport = TaskTransport(asker, self._shared.gates, self._timeout)
         self._ask = self._transport.ask
 
     async def __aenter__(self) -> AioKV[Data]:

@@ -14,6 +14,7 @@ from ...common.errors import RaftlineError
 from ..calls.calls import Call
 from ..calls.listeners import ThreadListeners
 from ..calls.value_codec import Data
+from ..locks.gates import Gates
 from ..locks.lease import Keeper
 from ..requests.node_connection import ClientError, Closed
 from ..requests.pool import Clients
@@ -31,6 +32,7 @@ class Shared:
     def __init__(self, clients: Clients) -> None:
         self.clients = clients
         self.keeper: Keeper | None = None
+        self.gates = Gates()
         self.is_closed = False
         self.listeners = ThreadListeners(clients.addresses.health, clients.name)
         self._watches: weakref.WeakSet[Watch[Any]] = weakref.WeakSet()
@@ -75,6 +77,10 @@ class ThreadTransport:
     def __init__(self, shared: Shared, timeout: float) -> None:
         self._shared = shared
         self.timeout = timeout
+
+    @property
+    def gates(self) -> Gates:
+        return self._shared.gates
 
     @property
     def was_served(self) -> bool:

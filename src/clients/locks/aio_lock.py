@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, TypeVar, overload
 
 from ...common.public import public
+from ..asyncio.line_protocol import ends_within
 from ..calls.calls import CALLS, Ask
 from ..calls.methods import awaited
 from ..calls.value_codec import Data
@@ -14,7 +15,7 @@ from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
 from ..watches.aio_watch import AioWatch
 from .aio_lease import AioLease, AioTransport
-from .claims import BaseClaim, Claiming, ClaimStep, LeaderChanges, Look, Pause
+from .claims import AwaitTurn, BaseClaim, Claiming, ClaimStep, LeaderChanges, Look, Pause
 from .held import BaseHeld
 
 Kind = TypeVar("Kind")
@@ -63,6 +64,12 @@ class AioClaim(BaseClaim[AioLease, AioHeld]):
             return await self._client.ask(step.call, step.limit_s)
         if isinstance(step, Look):
             return await step.watch._step(step.until_s)
+        if isinstance(step, AwaitTurn):
+            admitted = asyncio.Event()
+            step.turn.when_admitted(admitted.set)
+            left_s = None if step.until_s is None else max(0.0, step.until_s - self._now())
+            await ends_within(admitted.wait(), left_s)
+            return step.turn.is_admitted
         if isinstance(step, Pause):
             await asyncio.sleep(max(0.0, step.until_s - self._now()))
             return None

@@ -2,7 +2,7 @@
 
 Each operation that sends a request or waits is a machine (`steps.py`). A claim acquires a lease,
 tries at once, and then follows the keys by a watch (`contest.py`). If it wins, it returns what is
-held (`held.py`). Claims of one program contend like claims of different programs.
+held (`held.py`). Callers of one client wait for each other in the program (`gates.py`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from ..requests.search import LONGEST_PAUSE_S
 from ..requests.times import Seconds
 from ..watches.watch_machine import BaseWatch
 from .contest import LockKeys, LockProtocol, token_in
+from .gates import Turn
 from .held import Leased, SomeHeld, WithBlocks, sweeping, sweeping_after
 from .lease_timer import LEAST_S, LeaseKeeper
 
@@ -53,13 +54,20 @@ class Look(NamedTuple):
     until_s: float | None
 
 
+class AwaitTurn(NamedTuple):
+    """A step: wait for a turn at a gate (`gates.py`). The answer is False if the time is over."""
+
+    turn: Turn
+    until_s: float | None
+
+
 class LetGo(NamedTuple):
     """A step: carry out these steps to their end, even if the caller is cancelled meanwhile."""
 
     steps: Claiming[None]
 
 
-ClaimStep = Ask | Pause | Look | LetGo
+ClaimStep = Ask | Pause | Look | AwaitTurn | LetGo
 Claiming = Generator[ClaimStep, Any, Kind]
 
 
@@ -69,6 +77,7 @@ class Attempt(Generic[Leased]):
     lease: Leased | None = None
     contest: LockProtocol | None = None
     watch: Any = None
+    turn: Turn | None = None
 
     def hang_up(self) -> None:
         """Close the watch, if there is one."""
@@ -166,7 +175,7 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         finally:
             attempt.hang_up()
             if held is None:
-                yield LetGo(limits.keep(self._dropping(attempt), RELEASE_S))
+                yield LetGo(limits.keep(self._giving_up(attempt), RELEASE_S))
 
     def _entering(self) -> Claiming[SomeHeld]:
         held = yield from self._acquiring(self._value, True, None)
@@ -177,6 +186,8 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         self, attempt: Attempt[Leased], value: str, wait: Wait
     ) -> Claiming[SomeHeld | None]:
         """Claim it. A single try reads first, and writes nothing if the lock is held."""
+        if not (yield from self._entering_gate(attempt, wait)):
+            return None
         while True:
             values = yield from self._looking(wait.is_once)
             if wait.is_once and not self._keys.is_free(values):
@@ -191,12 +202,20 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
                 token = yield from self._contending(attempt, protocol, wait)
                 if token is None:
                     return None
-                if lease._begin_holding(self._on_lost):
+                if lease._begin_holding(self._on_lost, attempt.turn):
                     return self._held_class(self._keys, lease, protocol, token)
             except LeaseLost:
                 pass  # the lease ended before the claim won
             if wait.is_once or self._now() >= wait.until_s:
                 return None
+
+    def _entering_gate(self, attempt: Attempt[Leased], wait: Wait) -> Claiming[bool]:
+        """Wait behind the other callers of this client; return whether it was in time."""
+        limit = self._keys.limit
+        if attempt.turn is None and limit is not None and not wait.is_once:
+            attempt.turn = turn = self._client.gates.line_up(self._keys.prefix, limit)
+            return turn.is_admitted or bool((yield AwaitTurn(turn, wait.until_or_none_s)))
+        return True
 
     def _looking(self, is_once: bool) -> Claiming[dict[str, str]]:
         """Return the keys that decide the first try of a claim. No keys mean that it is free."""
@@ -279,6 +298,14 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
                 return
         if watch._is_closed:
             raise Closed(f"this client was closed while it waited for {self.name}")
+
+    def _giving_up(self, attempt: Attempt[Leased]) -> Claiming[None]:
+        """End an attempt that failed; then the next caller of this client may try."""
+        try:
+            yield from self._dropping(attempt)
+        finally:
+            if attempt.turn is not None:
+                attempt.turn.leave()
 
     def _dropping(self, attempt: Attempt[Leased]) -> Claiming[None]:
         """Release the lease of an attempt that failed."""

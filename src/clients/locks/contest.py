@@ -41,6 +41,7 @@ class LockKeys:
     """The keys of one lock or election, for one holder at a time."""
 
     looks_first = False  # whether a claim that may wait also reads before its first try
+    limit: int | None = 1  # how many hold it at a time; None: any number
 
     def __init__(self, kind: str, name: str) -> None:
         """Name the keys. Raises TypeError, ValueError if the name can't be a part of a key."""
@@ -109,6 +110,7 @@ class SharedKeys(LockKeys):
     """The keys of a lock for shared holders."""
 
     looks_first = True
+    limit = None
 
     def __init__(self, name: str) -> None:
         super().__init__(LOCKS, name)
@@ -130,6 +132,7 @@ class Slots(LockKeys):
         super().__init__(SEMAPHORES, name)
         if not 1 <= whole(limit) <= SLOTS_MAX:
             raise ValueError(f"a semaphore has 1 to {SLOTS_MAX} holders at a time, not {limit}")
+        self.limit = limit
         self.slots = [f"{self.prefix}{number}" for number in range(1, limit + 1)]
 
     def holders_in(self, values: Mapping[str, str]) -> list[str]:

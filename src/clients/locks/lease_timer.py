@@ -23,6 +23,7 @@ from ..requests.health import report_error
 from ..requests.node_connection import ClientError, Closed
 from ..requests.pool import time_limit
 from ..requests.times import Seconds
+from .gates import Turn
 
 RENEWALS = 3  # per lease time
 RETRY_S = 0.2  # pause after a failed renewal
@@ -165,6 +166,7 @@ class BaseLease(NoCopies, Generic[Event]):
     _with = "with"
     _client: Any  # carries out its requests
     _is_of_claim = False  # which holds nothing before `_begin_holding`
+    _turn: Turn | None = None  # at a gate, which it leaves at its end
 
     def __init__(
         self,
@@ -239,16 +241,19 @@ class BaseLease(NoCopies, Generic[Event]):
         if self._timer is not None:
             self._timer.lose()
 
-    def _begin_holding(self, on_lost: Callable[[], object] | None) -> bool:
-        """Arrange that `on_lost` is called if the lease is lost from now on. Return False if it has
-        ended already; then `on_lost` is never called."""
+    def _begin_holding(
+        self, on_lost: Callable[[], object] | None, turn: Turn | None = None
+    ) -> bool:
+        """Arrange that `on_lost` is called if the lease is lost from now on, and that its end lets
+        the next caller take its turn. Return False if it has ended already; then it does
+        neither."""
         timer = self._timer
         if timer is None:
             return False
         with timer.ending:
             if not timer.is_held(self._now()):
                 return False
-            self._on_lost, timer.is_waiting = on_lost, False
+            self._on_lost, timer.is_waiting, self._turn = on_lost, False, turn
             return True
 
     def _granted(self) -> LeaseTimer:
@@ -323,7 +328,12 @@ class BaseLease(NoCopies, Generic[Event]):
     def _releasing(self) -> Steps[int]:
         """End the lease; return how many keys were deleted. Raises LeaseLost if it had ended
         before."""
-        return (yield from releasing(self._held(), self._now))
+        turn, self._turn = self._turn, None  # until the answer
+        try:
+            return (yield from releasing(self._held(), self._now))
+        finally:
+            if turn is not None:
+                turn.leave()
 
     def _leaving(self, error: BaseException | None) -> Steps[None]:
         """Release the lease at the end of a `with`. An error in the block takes precedence over an
@@ -363,6 +373,8 @@ class BaseLease(NoCopies, Generic[Event]):
     def _ended(self, over: Event, timer: LeaseTimer) -> None:
         self._keeper.drop(timer)
         over.set()
+        if self._turn is not None:
+            self._turn.leave()
         if timer.was_lost and self._on_lost is not None:
             self._call_apart(self._on_lost)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, overload
 
+from ...common.process.wakeup import Flag
 from ...common.public import public
 from ..calls.calls import CALLS, Ask
 from ..calls.methods import carried_out
@@ -14,7 +15,7 @@ from ..calls.value_codec import Data
 from ..requests.steps import carry_out
 from ..requests.times import Seconds
 from ..watches.watch import Watch
-from .claims import BaseClaim, Claiming, ClaimStep, LeaderChanges, Look, Pause
+from .claims import AwaitTurn, BaseClaim, Claiming, ClaimStep, LeaderChanges, Look, Pause
 from .held import BaseHeld
 from .lease import Lease, Transport
 
@@ -79,6 +80,11 @@ class Claim(BaseClaim[Lease, Held]):
             return self._client.ask(step.call, step.limit_s)
         if isinstance(step, Look):
             return step.watch._step(step.until_s)
+        if isinstance(step, AwaitTurn):
+            admitted = Flag()
+            step.turn.when_admitted(admitted.set)
+            left_s = None if step.until_s is None else step.until_s - self._now()
+            return admitted.wait(left_s)
         if isinstance(step, Pause):
             time.sleep(max(0.0, step.until_s - self._now()))
             return None

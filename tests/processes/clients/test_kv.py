@@ -353,10 +353,11 @@ def test_a_lease_that_somebody_ended_is_reported_as_lost(
         loses_one()
 
 
-def test_one_program_holds_a_lock_at_a_time(kv: raftline.KV[str]) -> None:
+def test_one_program_holds_a_lock_at_a_time(kv: raftline.KV[str], nodes: Cluster) -> None:
+    program = raftline.connect(at(nodes))
     with kv.lock("nightly", ttl=5) as held:
         assert held.token > 0
-        other = kv.lock("nightly", ttl=5)
+        other = program.lock("nightly", ttl=5)
         assert other.acquire(timeout=0) is None
         assert other.acquire(timeout=0.2) is None
         assert other.holder() == kv.lock("nightly").holder() is not None
@@ -374,6 +375,7 @@ def test_one_program_holds_a_lock_at_a_time(kv: raftline.KV[str]) -> None:
         later.release()
     assert list(kv.items("lock/nightly/")) == []
     assert other.holder() is None
+    program.close()
 
 
 def test_programs_share_a_lock_and_hold_a_semaphore(kv: raftline.KV[str], nodes: Cluster) -> None:

@@ -338,13 +338,8 @@ def test_tasks_that_wait_for_a_lock_end_with_closed_as_their_client_does(nodes: 
             locks = [shared, shared, kv.lock("same")]
             waiting = [asyncio.ensure_future(each.acquire()) for each in locks]
 
-            def are_waiting() -> bool:
-                watches, link = list(kv._shared.watches), kv._asker._link
-                is_quiet = link is not None and not link._waiting
-                return is_quiet and [each.is_listed for each in watches] == 3 * [True]
-
-            while not (await other.stat("lock/same/next") and are_waiting()):
-                await asyncio.sleep(0.02)
+            async with other.watch("lock/same/next") as watch:
+                await watch.next_event()
             await kv.close()
             ended = await asyncio.gather(*waiting, return_exceptions=True)
             assert [type(each) for each in ended] == 3 * [raftline.errors.Closed]

@@ -13,6 +13,7 @@ from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.locks.aio_lease import AioKeeper
 from raftline.clients.locks.aio_lock import AioElection, AioLock, AioSemaphore
 from raftline.clients.locks.contest import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
+from raftline.clients.locks.gates import Gates
 from raftline.clients.locks.lease import Keeper, Lease
 from raftline.clients.locks.lease_timer import LeaseTimer
 from raftline.clients.locks.lock import Election, Lock, Semaphore
@@ -56,6 +57,11 @@ class Store:
         self.asked: list[str] = []
         self.before: Callable[[str], object] = lambda command: None
         self.after: Callable[[str], object] = lambda command: None
+
+    @property
+    def gates(self) -> Gates:
+        """New gates for each claim, so that all contend as claims of different clients."""
+        return Gates()
 
     def keys(self) -> dict[str, str]:
         return dict(self.model.store.items())

@@ -83,7 +83,7 @@ class Claim(BaseClaim[Lease, BaseHeld[Lease]]):
         self.store = store
         self._name = name
         self.leases: list[str] = []
-        super().__init__(None, _Keeper(), partial(Watch, store), keys, 10)
+        super().__init__(store, _Keeper(), partial(Watch, store), keys, 10)
 
     def _now(self) -> float:
         return 0.0

@@ -24,8 +24,17 @@ from raftline.clients.calls.calls import CALLS, Ask, Call, Steps
 from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.calls.transaction import Transaction, itself
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.locks.claims import BaseClaim, Claiming, ClaimStep, LetGo, Look, Pause
+from raftline.clients.locks.claims import (
+    AwaitTurn,
+    BaseClaim,
+    Claiming,
+    ClaimStep,
+    LetGo,
+    Look,
+    Pause,
+)
 from raftline.clients.locks.contest import LOCKS, LockKeys, SharedKeys, Slots
+from raftline.clients.locks.gates import Gates, Turn
 from raftline.clients.locks.held import BaseHeld
 from raftline.clients.locks.lease_timer import BaseLease, LeaseTimer
 from raftline.clients.locks.renewals import Renewals, UntilDue, keeping
@@ -100,8 +109,10 @@ class SimulatedLease(BaseLease[_Over]):
     def _call_apart(on_lost: Callable[[], object]) -> None:
         on_lost()
 
-    def _begin_holding(self, on_lost: Callable[[], object] | None) -> bool:
-        return super()._begin_holding(self._report_loss)
+    def _begin_holding(
+        self, on_lost: Callable[[], object] | None, turn: Turn | None = None
+    ) -> bool:
+        return super()._begin_holding(self._report_loss, turn)
 
     def _report_loss(self) -> None:
         """Take the report of a loss, once."""
@@ -149,6 +160,13 @@ class SimulatedLock(BaseClaim[SimulatedLease, SimulatedHeld]):
             return await self._program._ask_step(step)
         if isinstance(step, Look):
             return await step.watch.step(step.until_s)
+        if isinstance(step, AwaitTurn):
+            admitted = Promise()
+            step.turn.when_admitted(admitted.settle)
+            if step.until_s is not None:
+                self._program.at(step.until_s, admitted.settle)
+            await admitted
+            return step.turn.is_admitted
         if isinstance(step, Pause):
             await self._program.sleep(max(0.0, step.until_s - self._now()))
             return None
@@ -350,6 +368,7 @@ class Locker(Searcher):
         self.check = check
         self.limit_s = plan.options.election_timeout_ms * chance.choice((10, 30)) / 1000
         self.keeper = SimulatedKeeper(self, chance.random() < 0.5)
+        self.gates = Gates()
         self._tasks: dict[Task, None] = {}
         self._last_round: list[SimulatedLock] | None = None  # locks to be taken once more
         self._weather = "fair"
