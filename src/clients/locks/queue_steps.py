@@ -7,7 +7,7 @@ Jobs are numbered, so that no operation lists the jobs. The keys of a queue, und
   transaction each, on the condition that `tail` or `head` has not changed.
 * `line/LEASE` is the place of a worker that waits for a job, under its lease. While somebody waits,
   only the first in line takes a job; the others follow these keys with a watch. A worker that
-  leaves a job alone for a second loses its place.
+  leaves a job alone for a second loses its place, and who notices that takes the job.
 * `jobs/NUMBER` has the value of a job until it is done.
 * `taken/NUMBER` has the count of its deliveries, and `held/NUMBER` the name of its worker, under
   the lease of that worker. The index of the entry that set `held` is the fencing token. If a job is
@@ -352,6 +352,7 @@ class TakeSteps(Generic[Data, SomeJob]):
     _line: Line | None = None  # as its watch reports it
     _place: str | None = None  # its own place in line
     _is_listed = False  # whether the watch has reported that place
+    _passes = False  # whether it takes a job that a worker before it has left alone
     _is_polite = True  # whether it leaves jobs to the workers in line
     # of BaseClaim
     _make_lease: Any
@@ -364,6 +365,7 @@ class TakeSteps(Generic[Data, SomeJob]):
     def _claiming(self, attempt: Attempt[Any], worker: str, wait: Wait) -> Claiming[SomeJob | None]:
         """Return a job, waiting in line for one until the time is over."""
         self._is_polite, self._place, self._is_listed = not wait.is_once, None, False
+        self._passes = False
         while True:
             if self._now() >= self._state.sweep_due_s:
                 self._state.sweep_due_s = self._now() + SWEEP_S
@@ -388,7 +390,8 @@ class TakeSteps(Generic[Data, SomeJob]):
             yield from state.waiting()
         is_next = state.head < state.tail
         if line is not None and place is not None:
-            is_next = is_next and line.first == place
+            is_next = is_next and (line.first == place or self._passes)
+            self._passes = False
         if not (is_next or state.lost):
             return None
         if attempt.lease is None:
@@ -472,7 +475,7 @@ class TakeSteps(Generic[Data, SomeJob]):
         if watch._is_closed:
             raise Closed(f"this client was closed, so no job of {self._state.keys.name} was taken")
         if stall is not None and stall == line.stall and self._now() >= begun_s + PASS_S:
-            yield Ask(CALLS.delete(stall[1]))
+            self._passes = bool((yield Ask(CALLS.delete(stall[1]))))
 
 
 _ENDED = ("held", "taken", "job")  # the keys that the end of a job deletes

@@ -172,6 +172,27 @@ def test_a_worker_that_died_in_line_delays_the_others_for_a_moment_only(
         assert not kv.queue("line").take(timeout=0)
 
 
+def test_workers_that_died_in_line_delay_a_job_once_and_not_one_after_the_other(
+    nodes: Cluster, kv: raftline.KV[str]
+) -> None:
+    """Who passes over the first of them takes the job; the places of the others are still there."""
+    dead = [f"queue/line/line/{kv.lease(600).grant()}" for _ in range(4)]
+    for place in dead:
+        kv.set(place, "a worker that is dead")
+    with kv.watch("queue/line/line/lease-") as places:
+        jobs: list[raftline.api.Job[str]] = []
+        worker = threading.Thread(target=lambda: jobs.append(kv.queue("line").take()))
+        worker.start()
+        while next(places).key in dead:
+            pass
+        kv.queue("line").put("a")
+        worker.join(DEADLINE_S)
+    assert [job.value for job in jobs] == ["a"]
+    assert set(kv.keys("queue/line/line/lease-")) == set(dead[1:])
+    jobs[0].done()
+    kv.clear("queue/line/")
+
+
 def test_a_busy_worker_needs_two_entries_for_a_job(kv: raftline.KV[str]) -> None:
     """One takes it, and one ends it. The lease serves for all jobs."""
     jobs = kv.queue("busy")
