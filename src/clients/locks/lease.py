@@ -4,6 +4,7 @@ client."""
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from .lease_timer import BaseLease, Clock, LeaseTimer, clock, closing
 from .renewals import Renewals, UntilDue, keeping
 
 Result = TypeVar("Result")
+LINGER_S = 5.0  # the thread waits for another lease: one is acquired for each lock
 
 
 class Transport(Protocol):
@@ -31,7 +33,7 @@ class Transport(Protocol):
 
 
 class Keeper:
-    """Renews the leases of one client, in a thread that runs while there are leases."""
+    """Renews the leases of one client, in a thread that ends LINGER_S after the last lease."""
 
     def __init__(self, client: Transport, name: str, now: Clock = clock) -> None:
         self._client = client
@@ -45,6 +47,8 @@ class Keeper:
         self._changed = threading.Condition(self._lock)
         self._renewals = Renewals()
         self._thread: threading.Thread | None = None
+        self._runs = False  # the thread
+        self._waits_until_s = -math.inf  # the thread, unless it is woken
         self._is_closed = False
         self.leaving: set[str] = set()  # leases that claims are releasing
 
@@ -59,19 +63,18 @@ class Keeper:
                 timer.give_up()
                 return
             self._renewals.add(timer)
-            if not self._renewals.is_carried_out:
+            if not self._runs:
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 thread.start()  # may raise, and then the next lease starts a thread
-                self._thread = thread
-                self._renewals.is_carried_out = True
-            self._changed.notify()
+                self._thread, self._runs = thread, True
+            if timer.due_s < self._waits_until_s:
+                self._changed.notify()
 
     def drop(self, timer: LeaseTimer) -> None:
         """Stop renewing a lease, because it is over."""
         if self._process == os.getpid():
             with self._lock:
                 self._renewals.drop(timer)
-                self._changed.notify()
 
     def close(self) -> list[str]:
         """Stop renewing, and wait until the thread has ended. Do not wait for a renewal in
@@ -90,15 +93,28 @@ class Keeper:
         return releases
 
     def _run(self) -> None:
-        carry_out(keeping(self._renewals, self._now, self._lock), self._do)
+        while True:
+            carry_out(keeping(self._renewals, self._now, self._lock), self._do)
+            with self._lock:
+                if not self._renewals and not self._is_closed:
+                    self._wait(LINGER_S)
+                self._runs = bool(self._renewals)
+                if not self._runs:
+                    return
 
     def _do(self, step: Ask | UntilDue) -> object:
         if isinstance(step, Ask):
             return self._client.ask(step.call, step.limit_s)
         with self._lock:
             if self._renewals:
-                self._changed.wait(max(0.0, self._renewals.due_s - self._now()))
+                self._wait(min(LINGER_S, max(0.0, self._renewals.due_s - self._now())))
         return None
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for a lease that is due before that time is over."""
+        self._waits_until_s = self._now() + seconds
+        self._changed.wait(seconds)
+        self._waits_until_s = -math.inf
 
 
 def call_apart(on_lost: Callable[[], object]) -> None:

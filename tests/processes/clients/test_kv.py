@@ -304,6 +304,14 @@ def test_closing_the_client_ends_its_watches_and_its_thread(nodes: Cluster) -> N
     kv.close()
 
 
+def test_one_thread_renews_the_leases_of_successive_locks(kv: raftline.KV[str]) -> None:
+    threads: list[threading.Thread] = []
+    for _ in range(10):
+        with kv.lock("one after the other"):
+            threads += [each for each in threading.enumerate() if "renews" in each.name]
+    assert len(set(threads)) < len(threads) == 10
+
+
 def test_a_lease_renews_itself_and_takes_its_keys_along(kv: raftline.KV[str]) -> None:
     with kv.lease(5) as lease:
         kv.set("l/a", "1", lease=lease)
