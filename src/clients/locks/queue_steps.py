@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from ...common.public import public
+from ...wire.limits import TRANSACTION_ITEMS
 from ..calls.calls import CALLS, Ask, Call, Steps, whole
 from ..calls.kv_errors import LeaseLost, TooManyWatches
 from ..calls.transaction import Conditions, Operations, Outcome, Plan, Transaction, itself
@@ -325,7 +326,7 @@ class BaseJob(BaseHeld[Leased], Generic[Leased, Data]):
         Raises:
             LeaseLost: the job is not held any more; nothing was done.
             RuntimeError: it is done or released already.
-            ValueError: the transaction has operations after else_.
+            ValueError: the transaction has operations after else_, or too many.
         """
         if self._is_released:
             raise RuntimeError(f"job {self.number} of {self.name} is done or released already")
@@ -496,6 +497,15 @@ def _end_of(
         raise TypeError("done takes a transaction that is not committed: kv.txn().then.set(…)")
     if theirs.branches["else"]:
         raise ValueError("a transaction of done has no operations after else_")
+    for given, of_end, what, why in (
+        (theirs.branches["then"], own.branches["then"], "operations", "end the job"),
+        (theirs.conditions, own.conditions, "conditions", "says that the job is held"),
+    ):
+        room = TRANSACTION_ITEMS - len(of_end)
+        if len(given) > room:
+            raise ValueError(
+                f"done takes up to {room} {what}, not {len(given)}: {len(of_end)} {why}"
+            )
     merged: Plan[Any] = Plan(theirs.codec)
     merged.conditions = [*theirs.conditions, *own.conditions]
     merged.leases = set(theirs.leases)

@@ -90,6 +90,30 @@ def test_a_condition_of_the_result_that_fails_leaves_the_job_held(kv: raftline.K
     assert kv.get("there") is None
 
 
+def test_done_takes_as_many_operations_as_its_own_leave_room_for(kv: raftline.KV[str]) -> None:
+    jobs = kv.queue("large")
+    jobs.put("a")
+    job = jobs.take()
+    full, many = kv.txn().then, kv.txn().if_
+    for number in range(1022):
+        full.set(f"large/{number}", "x")
+    for number in range(1024):
+        many.absent(f"none/{number}")
+    with pytest.raises(ValueError, match="done takes up to 1021 operations, not 1022: 3 end the"):
+        job.done(full)
+    with pytest.raises(ValueError, match="done takes up to 1023 conditions, not 1024: 1 says that"):
+        job.done(many.then.set("large/0", "x"))
+    assert job.check() == job.token
+    fits = kv.txn().if_
+    for number in range(1023):
+        fits.absent(f"none/{number}")
+    results = fits.then
+    for number in range(1021):
+        results.set(f"large/{number}", "x")
+    assert job.done(results)
+    assert kv.clear("large/") == 1021
+
+
 def test_a_worker_that_lost_its_job_can_not_end_it(kv: raftline.KV[str]) -> None:
     jobs = kv.queue("lost")
     jobs.put("a")
