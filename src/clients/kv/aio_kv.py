@@ -336,7 +336,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
 
     def queue(self, name: str, *, max_deliveries: int | None = DELIVERIES) -> AioQueue[Data]:
         """Return a queue of jobs; see `raftline.KV.queue`."""
-        return AioQueue(name, self._codec, max_deliveries, self._ask, self._claim)
+        return AioQueue(name, self._codec, max_deliveries, self._transport, self._claim)
 
     def party(
         self, name: str, *, ttl: Seconds = TTL_S, on_lost: Callable[[], object] | None = None

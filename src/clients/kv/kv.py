@@ -317,7 +317,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         """Return a queue of jobs: `kv.queue("jobs").put("5")`, and `with kv.queue("jobs").take() as
         job` in a worker. A job that was delivered `max_deliveries` times and never done is dead:
         `queue.dead()` lists it. None sets no limit."""
-        return Queue(name, self._codec, max_deliveries, self._ask, self._claim)
+        return Queue(name, self._codec, max_deliveries, self._transport, self._claim)
 
     def party(
         self, name: str, *, ttl: Seconds = TTL_S, on_lost: Callable[[], object] | None = None

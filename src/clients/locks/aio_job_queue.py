@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar, cast, overload
 
 from ...common.public import public
-from ..calls.calls import Ask, Steps
+from ..calls.calls import Ask
 from ..calls.transaction import Operations, Outcome
 from ..calls.value_codec import Data
 from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
 from .aio_lease import AioLease
-from .aio_lock import AioClaim, AioHeld
+from .aio_lock import AioClaim, AioHeld, admitted_in_time
+from .claims import AwaitTurn, Claiming, ClaimStep
 from .job_queue import TAKE_S
 from .queue_steps import BaseJob, BaseQueue, DeadJob, TakeSteps
 
@@ -46,7 +47,7 @@ class AioQueue(BaseQueue[Data]):
 
     async def put(self, value: Data) -> int:
         """Add a job at the end of the queue; return its number."""
-        return await self._carry_out(self._state.put(value))
+        return await self._carry_out(self._putting(value))
 
     @overload
     async def take(
@@ -90,8 +91,11 @@ class AioQueue(BaseQueue[Data]):
         """Delete a dead job; return whether it was dead."""
         return await self._carry_out(self._state.discard(number))
 
-    async def _carry_out(self, steps: Steps[Result]) -> Result:
-        def do(step: Ask) -> Awaitable[object]:
-            return cast("Awaitable[object]", self._ask(step.call))
+    async def _carry_out(self, steps: Claiming[Result]) -> Result:
+        def do(step: ClaimStep) -> Awaitable[object]:
+            if isinstance(step, AwaitTurn):
+                return admitted_in_time(step)
+            assert isinstance(step, Ask)
+            return cast("Awaitable[object]", self._client.ask(step.call))
 
         return await carry_out_awaiting(steps, do)

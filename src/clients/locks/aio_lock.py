@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, TypeVar, overload
 
@@ -19,6 +20,15 @@ from .claims import AwaitTurn, BaseClaim, Claiming, ClaimStep, LeaderChanges, Lo
 from .held import BaseHeld
 
 Kind = TypeVar("Kind")
+
+
+async def admitted_in_time(step: AwaitTurn) -> bool:
+    """Wait for a turn at a gate; return whether it came in time."""
+    admitted = asyncio.Event()
+    step.turn.when_admitted(admitted.set)
+    left_s = None if step.until_s is None else max(0.0, step.until_s - time.monotonic())
+    await ends_within(admitted.wait(), left_s)
+    return step.turn.is_admitted
 
 
 @public("raftline.aio", "Held")
@@ -65,11 +75,7 @@ class AioClaim(BaseClaim[AioLease, AioHeld]):
         if isinstance(step, Look):
             return await step.watch._step(step.until_s)
         if isinstance(step, AwaitTurn):
-            admitted = asyncio.Event()
-            step.turn.when_admitted(admitted.set)
-            left_s = None if step.until_s is None else max(0.0, step.until_s - self._now())
-            await ends_within(admitted.wait(), left_s)
-            return step.turn.is_admitted
+            return await admitted_in_time(step)
         if isinstance(step, Pause):
             await asyncio.sleep(max(0.0, step.until_s - self._now()))
             return None

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast, overload
 
 from ...common.public import public
-from ..calls.calls import Ask, Steps
+from ..calls.calls import Ask
 from ..calls.transaction import Operations, Outcome
 from ..calls.value_codec import Data
 from ..requests.steps import carry_out
 from ..requests.times import Seconds
+from .claims import AwaitTurn, Claiming, ClaimStep
 from .lease import Lease
-from .lock import Claim, Held
+from .lock import Claim, Held, admitted_in_time
 from .queue_steps import BaseJob, BaseQueue, DeadJob, TakeSteps
 
 Result = TypeVar("Result")
@@ -67,7 +68,7 @@ class Queue(BaseQueue[Data]):
             OutcomeUnknown: the job may have been added.
             NotAllowed, Refused: the user may not write here, or the cluster takes no new keys.
         """
-        return self._carry_out(self._state.put(value))
+        return self._carry_out(self._putting(value))
 
     @overload
     def take(
@@ -123,8 +124,11 @@ class Queue(BaseQueue[Data]):
         """Delete a dead job; return whether it was dead."""
         return self._carry_out(self._state.discard(number))
 
-    def _carry_out(self, steps: Steps[Result]) -> Result:
-        def do(step: Ask) -> object:
-            return self._ask(step.call)
+    def _carry_out(self, steps: Claiming[Result]) -> Result:
+        def do(step: ClaimStep) -> object:
+            if isinstance(step, AwaitTurn):
+                return admitted_in_time(step)
+            assert isinstance(step, Ask)
+            return self._client.ask(step.call)
 
         return carry_out(steps, do)

@@ -22,6 +22,13 @@ from .lease import Lease, Transport
 Kind = TypeVar("Kind")
 
 
+def admitted_in_time(step: AwaitTurn) -> bool:
+    """Wait for a turn at a gate; return whether it came in time."""
+    admitted = Flag()
+    step.turn.when_admitted(admitted.set)
+    return admitted.wait(None if step.until_s is None else step.until_s - time.monotonic())
+
+
 @public("raftline.api")
 class Held(BaseHeld[Lease]):
     """What a thread has acquired: a lock, a slot of a semaphore or a leadership. It belongs to no
@@ -81,10 +88,7 @@ class Claim(BaseClaim[Lease, Held]):
         if isinstance(step, Look):
             return step.watch._step(step.until_s)
         if isinstance(step, AwaitTurn):
-            admitted = Flag()
-            step.turn.when_admitted(admitted.set)
-            left_s = None if step.until_s is None else step.until_s - self._now()
-            return admitted.wait(left_s)
+            return admitted_in_time(step)
         if isinstance(step, Pause):
             time.sleep(max(0.0, step.until_s - self._now()))
             return None

@@ -13,8 +13,8 @@ Jobs are numbered, so that no operation lists the jobs. The keys of a queue, und
   the lease of that worker. The index of the entry that set `held` is the fencing token. If a job is
   taken and not held, its worker has died or gave it back, and it is delivered again.
 * `dead/NUMBER` has the count of deliveries of a job that is not delivered any more.
-* `sweep` exists for a second after a worker has looked for jobs that are taken and not held. So all
-  workers together list the taken jobs once a second.
+* `sweep` exists for a second after a worker has found jobs that are taken and not held, so that the
+  others leave them to it.
 
 The lease of a job that is done is set aside for the next job, so a worker that is busy needs a
 lease only now and then.
@@ -23,6 +23,7 @@ lease only now and then.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -35,9 +36,9 @@ from ..calls.kv_errors import LeaseLost, TooManyWatches
 from ..calls.transaction import Conditions, Operations, Outcome, Plan, Transaction, itself
 from ..calls.value_codec import TEXT, Codec, Data
 from ..calls.wait_times import Wait
-from ..requests.node_connection import Closed
+from ..requests.node_connection import Closed, TimedOut
 from ..watches.watch_events import Event
-from .claims import Attempt, Claiming, Look, Pause
+from .claims import Attempt, AwaitTurn, Claiming, Look, Pause
 from .contest import LockKeys, LockProtocol, number_of
 from .held import BaseHeld, Leased, is_of
 from .lease_timer import BaseLease, LeaseTimer
@@ -162,6 +163,8 @@ class QueueState(Generic[Data]):
     def put(self, value: Data) -> Steps[int]:
         """Add a job at the end; return its number."""
         text = self.codec.text(value)
+        if not self.tail:  # a read is no entry, and a wrong guess is one
+            self.tail = int((yield Ask(CALLS.get(self.keys.tail))) or 0)
         while True:
             number = self.tail + 1
             plan = _is(_plan().if_, self.keys.tail, self.tail).then.incr(self.keys.tail)
@@ -203,16 +206,18 @@ class QueueState(Generic[Data]):
     # --- parts of a take -------------------------------------------------------------------------
 
     def sweep(self) -> Steps[None]:
-        """Find the jobs that are taken and not held, unless a worker did so within a second."""
+        """Find the jobs that are taken and not held, unless another worker found some within a
+        second. If there is none, nothing is written."""
         mark = self.keys.sweep_mark
         if (yield Ask(CALLS.exists(mark))):
             return
-        if not (yield Ask(CALLS.setnx(mark, "1", ttl=SWEEP_S))):
-            return
         taken = yield from _counts_under(self.keys.taken())
-        if taken:
-            held = yield from _numbers_under(self.keys.held_by())
-            self.lost = deque((each, taken[each]) for each in taken if each not in held)
+        if not taken:
+            return
+        held = yield from _numbers_under(self.keys.held_by())
+        lost = [(each, taken[each]) for each in taken if each not in held]
+        if lost and (yield Ask(CALLS.setnx(mark, "1", ttl=SWEEP_S))):
+            self.lost = deque(lost)
 
     def again(self, worker: str, lease: str, place: str | None) -> Steps[Delivery | None]:
         """Deliver a lost job again. A job without deliveries left is dead."""
@@ -296,13 +301,34 @@ class BaseQueue(Generic[Data]):
         name: str,
         codec: Codec[Data],
         max_deliveries: int | None,
-        ask: Callable[..., Any],
+        client: Any,
         claim: Callable[..., Any],
     ) -> None:
+        """`client` carries out the requests, and `claim` makes a take."""
         self.name = name
         self._state = QueueState(name, max_deliveries, codec)
-        self._ask = ask
+        self._client = client
         self._claim = claim
+
+    def _putting(self, value: Data) -> Claiming[int]:
+        """Add a job. Callers of one client do so one after the other: each job has the next number,
+        so all but one of them would write an entry in vain.
+
+        Raises:
+            TimedOut: others kept it waiting for the time limit of the client.
+        """
+        client = self._client
+        turn = client.gates.line_up(self._state.keys.tail, 1)
+        try:
+            until_s = time.monotonic() + client.timeout
+            if not (turn.is_admitted or (yield AwaitTurn(turn, until_s))):
+                raise TimedOut(
+                    f"other puts of this program into {self.name} got no answer within "
+                    f"{client.timeout:g} s, so nothing was sent"
+                )
+            return (yield from self._state.put(value))
+        finally:
+            turn.leave()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

@@ -234,6 +234,57 @@ def test_a_busy_worker_needs_two_entries_for_a_job(kv: raftline.KV[str]) -> None
     assert len({kv.stat(key) for key in kv.keys("queue/busy/held/")}) == 0
 
 
+def test_puts_that_wait_together_cost_an_entry_each(nodes: Cluster, kv: raftline.KV[str]) -> None:
+    count = 50
+
+    async def put() -> None:
+        async with raftline.aio.connect(at(nodes)) as client:
+            jobs = client.queue("together")
+            await jobs.put("first")
+            numbers = await asyncio.gather(*(jobs.put(str(each)) for each in range(count)))
+            assert numbers == list(range(2, count + 2))
+            new = await asyncio.gather(*(client.queue("together").put("") for _ in range(count)))
+            assert new == list(range(count + 2, 2 * count + 2))
+
+    asyncio.run(put())
+    first, last = (kv.stat(f"queue/together/jobs/{number:016}") for number in (1, 2 * count + 1))
+    assert first is not None
+    assert last is not None
+    lines_sent_again = count
+    assert last.index - first.index <= 2 * count + lines_sent_again
+
+
+def test_puts_of_threads_wait_for_each_other(kv: raftline.KV[str]) -> None:
+    jobs, numbers = kv.queue("threads"), []
+    threads = [threading.Thread(target=lambda: numbers.append(jobs.put("a"))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert sorted(numbers) == list(range(1, 21))
+    stats = (kv.stat(f"queue/threads/jobs/{number:016}") for number in (1, 20))
+    first, last = (stat.index for stat in stats if stat is not None)
+    sessions_and_lines_sent_again = 40
+    assert last - first <= 19 + sessions_and_lines_sent_again
+
+
+def test_idle_workers_write_nothing(kv: raftline.KV[str], nodes: Cluster) -> None:
+    """They look for jobs that nobody holds, while another worker holds one."""
+    jobs = kv.queue("idle")
+    jobs.put("long")
+    held = jobs.take(600)
+    with raftline.connect(at(nodes)) as idle, kv.watch("queue/idle/") as watch:
+        jobs.put("short")
+        worker = idle.queue("idle").take(600)
+        assert worker.done()
+        assert idle.queue("idle").take(600, timeout=3) is None
+        changed = {event.key.split("/")[2] for event in watch.sync() or pytest.fail("no events")}
+    assert "sweep" not in changed
+    held.release()
+    with kv.queue("idle").take(timeout=DEADLINE_S) or pytest.fail("no job") as again:
+        assert again.value == "long"
+
+
 def test_a_lease_that_was_set_aside_is_renewed_again(kv: raftline.KV[str]) -> None:
     jobs = kv.queue("spare")
     lost = threading.Event()
