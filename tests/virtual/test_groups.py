@@ -72,9 +72,9 @@ def joins_without_a_lease(claim: Any, key: str, value: str, lease: str) -> Any:
 @pytest.mark.parametrize(
     ("steps", "name", "bug", "seed", "words"),
     [
-        (PartitionSteps, "_taking", takes_without_condition, 5, "for certain"),
+        (PartitionSteps, "_taking", takes_without_condition, 8, "for certain"),
         (BarrierSteps, "_is_full", begins_too_early, 0, "begins with"),
-        (BarrierSteps, "_is_open", passes_a_closed_gate, 2, "closed gate"),
+        (BarrierSteps, "_is_open", passes_a_closed_gate, 0, "closed gate"),
         (JoinSteps, "_adding", joins_without_a_key, 0, "is not listed"),
         (JoinSteps, "_adding", joins_without_a_lease, 0, "is gone, and is listed"),
     ],
