@@ -19,7 +19,7 @@ SEEDS = {
     "slow syncs": (104,),
     "gone log": (30,),
     "older files": (8,),
-    "foreign files": (5, 7, 27),
+    "foreign files": (5, 7, 31),
     "crowd": (2, 9, 16),
     "wipe at birth": (5, 16),
     "leap": (8, 5),
