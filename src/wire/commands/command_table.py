@@ -128,7 +128,8 @@ class Command(NamedTuple):
 
 
 def _read_txn(verb: str, operands: str, limits: Limits) -> str:
-    return f"{verb} {transaction_of(operands, _ALL_OPERATIONS, limits).spelled}"
+    txn = transaction_of(operands, _ALL_OPERATIONS, limits)
+    return f"{verb} {transaction_line.spell_transaction(txn, IN_TRANSACTIONS)}"
 
 
 _ROWS = (

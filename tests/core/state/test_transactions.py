@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from random import Random
 
 import pytest
@@ -18,8 +19,13 @@ from raftline.state.commands import transaction_commands
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.storage.disk import StorageError
+from raftline.wire.commands.command_table import IN_TRANSACTIONS
 from raftline.wire.commands.operands import Limits, not_understood
-from raftline.wire.commands.transaction_line import spell_word
+from raftline.wire.commands.transaction_line import (
+    read_transaction,
+    spell_transaction,
+    spell_word,
+)
 from raftline.wire.limits import SHORT_REPLY_BYTES, TRANSACTION_ITEMS, TRANSACTION_SCANS
 from raftline.wire.protocol import ProtocolError, escape, unescape
 from raftline.wire.refusal import DONE_ONCE, error
@@ -679,6 +685,108 @@ def test_a_transaction_is_its_commands_one_after_the_other_or_nothing(
         assert changed <= {*seen}
         assert seen == {key: trial.get(key) for key in seen}
         model = trial
+
+
+ITEMS = st.sampled_from([
+    "set a 1", r"set x\sy two\swords", "get a", "delete b", "setnx a then1", "incr a", "incr a -7",
+    "incr a 07", "append a x", "persist a", "stat a", "read a", "under lease-5 set a 1",
+    "under lease-5.0123456789abcdef incr a", "under lease-05 set a 1", "under lease-5 get a",
+    "under lease-5 under lease-6 set a 1", "set a", "get a 1", "get if",
+    r"set a \e", r"set \n\\ \r", "set a then", "get else", "set ; 1", "cas a 1 2", "clear a",
+    "show a", "setex a 1.50 x", f"set {'k' * 1025} 1", "set é ü",
+])  # fmt: skip
+TESTS = st.sampled_from([
+    "a absent", "a exists", r"x\sy = two\swords", "a != 1", "a = then", "a absent since 3",
+    "a absent since 0", "a unchanged since 3", "a unchanged since 3 under none", "a > 3", "a > x",
+    f"a absent since {2**63}", "a has keys", "a", "a = ", "a since 3", f"{'k' * 1025} absent",
+])  # fmt: skip
+INSERTED = st.sampled_from([";", "then", "else", "if", "", "a", "set", "\\", "under"])
+
+
+@given(
+    when=st.lists(TESTS, max_size=3),
+    then=st.lists(ITEMS, min_size=1, max_size=4),
+    otherwise=st.lists(ITEMS, max_size=2),
+    inserted=st.lists(st.tuples(st.integers(0, 30), INSERTED), max_size=2),
+)
+def test_a_short_plain_transaction_is_read_as_any_other_one(
+    when: list[str], then: list[str], otherwise: list[str], inserted: list[tuple[int, str]]
+) -> None:
+    line = " ; ".join(then)
+    line = f"if {' ; '.join(when)} then {line}" if when else line
+    line = f"{line} else {' ; '.join(otherwise)}" if otherwise else line
+    words = line.split(" ")
+    for place, word in inserted:
+        words.insert(place, word)
+    line = " ".join(words)
+
+    def read(last: str) -> object:
+        text = f"{line} ; get {last}"
+        try:
+            txn = read_transaction(text, IN_TRANSACTIONS, Limits())
+        except ProtocolError as problem:
+            return str(problem)
+        return *txn[:3], spell_transaction(txn, IN_TRANSACTIONS)
+
+    assert read("z") == read(r"\x7a")  # the second is in no canonical form
+
+
+# --- what a transaction leaves if it fails -------------------------------------------------------
+
+
+def all_of(store: Store) -> list[object]:
+    leases = store.leases
+    state: list[object] = [store.held, leases.granted, leases.started, store.leased]
+    return deepcopy([*state, store.removals, store.bytes, store.accounts.bytes])
+
+
+@given(
+    writers=st.lists(st.sampled_from(["", "ann", "bob"]), min_size=3, max_size=3),
+    operations=st.lists(
+        st.sampled_from([
+            "set a 2", "set b 22", "delete a", "delete b", "delete c", "incr a", "append b x",
+            "under lease-1 set a 3", "under lease-1 setnx n 4", "setex n 5 x", "expire b 5",
+            "persist c", "clear a", "clear n", 'object o dict.put "k" 1',
+        ]),
+        min_size=1,
+        max_size=6,
+    ),
+)  # fmt: skip
+def test_a_transaction_that_fails_leaves_the_whole_state_as_it_was(
+    writers: list[str], operations: list[str]
+) -> None:
+    store = Store(level=LEVEL)
+    store.notes_events, store.leases.started = True, []
+    store.number = 1
+    execute(store, "lease 10")
+    for number, (writer, key) in enumerate(zip(writers, "abc", strict=True), start=2):
+        store.number, store.user = number, writer
+        execute(store, f"{'under lease-1 ' if key == 'c' else ''}set {key} 1")
+    store.number, store.user = 9, writers[0]
+    store.take_events()
+    before, keys = all_of(store), sorted(store.keys_under("a"))
+    line = " ; ".join(operations)
+    assert execute(store, canonical(f"txn {line} ; set w x ; incr w")).startswith("Sorry, ")
+    assert (all_of(store), sorted(store.keys_under("a"))) == (before, keys)
+    assert store.take_events().events == []
+    # Nor does it leave anything that a later one meets.
+    twin = Store(level=LEVEL)
+    twin.notes_events = True
+    for part in ("held", "leases", "leased", "removals", "pair_bytes", "accounts"):
+        setattr(twin, part, deepcopy(getattr(store, part)))
+    twin.number, twin.user = 10, writers[1]
+    store.number, store.user = 10, writers[1]
+    again = canonical(f"txn {line}")
+    assert execute(store, again) == execute(twin, again)
+    assert all_of(store) == all_of(twin)
+
+
+def test_a_key_that_came_and_went_within_a_transaction_was_never_removed() -> None:
+    machine = Machine("set gone 1")
+    before = machine.index
+    machine.ask("txn set brief 1 ; delete brief ; delete gone")
+    store = machine.manager.store
+    assert (store.last_removal("brief"), store.last_removal("gone")) == (0, before)
 
 
 # --- all or nothing at every crash point ---------------------------------------------------------
