@@ -18,9 +18,7 @@ FREED_MAX = 1000  # pairs freed at a time
 class _Layers(Mapping[str, str]):
     """Pairs and the changes above them. A change is a text, or None if the key was deleted."""
 
-    def __init__(
-        self, base: MutableMapping[str, str], changes: dict[str, str | None], count: int
-    ) -> None:
+    def __init__(self, base: dict[str, str], changes: dict[str, str | None], count: int) -> None:
         self.base = base
         self.changes = changes
         self._count = count
@@ -67,11 +65,15 @@ class _Items(ItemsView[str, str]):
         return self._mapping.merged()
 
 
-class Overlay(_Layers, MutableMapping[str, str]):
-    """Changes above pairs that do not change."""
+class LayeredPairs(_Layers, MutableMapping[str, str]):
+    """Pairs in two layers: a dict that is frozen while it has readers, and the changes since then.
 
-    def __init__(self, base: MutableMapping[str, str]) -> None:
+    Callers hold the lock that guards the pairs. Only a `StillPairs` is read without it.
+    """
+
+    def __init__(self, base: dict[str, str]) -> None:
         super().__init__(base, {}, len(base))
+        self.readers = 0
 
     def __setitem__(self, key: str, value: str) -> None:
         self._count += key not in self
@@ -82,20 +84,6 @@ class Overlay(_Layers, MutableMapping[str, str]):
             raise KeyError(key)
         self._count -= 1
         self._change(key, None)
-
-    def _change(self, key: str, value: str | None) -> None:
-        self.changes[key] = value
-
-
-class LayeredPairs(Overlay):
-    """Pairs in two layers: a dict that is frozen while it has readers, and the changes since then.
-
-    Callers hold the lock that guards the pairs. Only a `StillPairs` is read without it.
-    """
-
-    def __init__(self, base: dict[str, str]) -> None:
-        super().__init__(base)
-        self.readers = 0
 
     def hold(self) -> StillPairs:
         """Freeze the pairs and return them for a reader, which must call `let_go`."""

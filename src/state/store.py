@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import (
     Callable,
     Collection,
-    Iterable,
     Iterator,
     Mapping,
     MutableMapping,
@@ -41,7 +40,6 @@ from .key_events import (
 )
 from .key_index import RUN_KEYS, KeyIndex
 from .lease_table import Leases
-from .pairs import Overlay
 from .user_table import UserTable
 
 Pairs = MutableMapping[str, str]
@@ -82,9 +80,14 @@ class Store(MutableMapping[str, str]):
         self.removals: dict[int, int] = {}  # by group: the last entry that removed a key of it
         self.pair_bytes = 0  # of the pairs in memory, estimated
         self.to_sum = False  # the last entry asks for a sum of the state after it
-        self.below: Store | None = None  # for a draft: the store under its changes
+        # While a transaction is open: the text before it of each key that it changed, and the last
+        # event of each.
+        self._before: dict[str, str | None] | None = None
+        self._drafted: dict[str, BareEvent] = {}
+        self._started = 0  # of the started leases, those before it
+        self._restores = False  # it is being rolled back
+        self.reworked = 0  # bytes of values that it has read and rewritten
         self._index: KeyIndex | None = None  # made by the first request for a prefix
-        self.reworked = 0  # bytes of values read and rewritten since then
         self.notes_events = False  # whether events are recorded
         # Called during long work: machine code keeps Python's interpreter to itself until then.
         self.breathe: Breathe = no_pause
@@ -177,7 +180,9 @@ class Store(MutableMapping[str, str]):
     def _put(self, key: str, text: str) -> None:
         """Store a text with facts under a key."""
         before, size = self.held.get(key), size_of(key, text)
-        is_counted = bool(self.user or self.accounts.bytes)
+        if self._before is not None:
+            self._before.setdefault(key, before)
+        is_counted = bool(self.user or self.accounts.bytes or self._restores)
         if before is None:
             self.pair_bytes += size
             if self._index is not None:
@@ -200,7 +205,10 @@ class Store(MutableMapping[str, str]):
             self.pair_bytes -= size
             if self.accounts.bytes:
                 self.accounts.count(before, size, -1)
-            self.removals[_group_of(key)] = self.number
+            if self._before is None:
+                self.removals[_group_of(key)] = self.number
+            else:
+                self._before.setdefault(key, before)
             del self.held[key]
 
     def write(self, key: str, value: str) -> None:
@@ -261,6 +269,40 @@ class Store(MutableMapping[str, str]):
             return
         self._put(key, text)
 
+    # --- a transaction ---------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Begin a transaction. Until `commit` or `roll_back`, no change is an event."""
+        self._before = {}
+        self.reworked = 0
+        self._started = len(self.leases.started or ())
+
+    def commit(self) -> None:
+        """End the transaction. Each changed key gets one event, with its new state."""
+        changed, self._before = self._before or {}, None
+        events, self._drafted = self._drafted, {}
+        for place, (key, before) in enumerate(changed.items(), start=1):
+            if place % BREATHE_KEYS == 0:
+                self.breathe()
+            if key not in self.held:
+                if before is None:
+                    events.pop(key, None)  # the key is unchanged
+                else:
+                    self.removals[_group_of(key)] = self.number
+        for _, kind, key, value in events.values():
+            self.note(kind, key, value)
+
+    def roll_back(self) -> None:
+        """End the transaction, and restore all that it changed."""
+        self._restores = True
+        for place, (key, before) in enumerate((self._before or {}).items(), start=1):
+            if place % BREATHE_KEYS == 0:
+                self.breathe()
+            self.put_text(key, before)
+        self._before, self._drafted, self._restores = None, {}, False
+        if self.leases.started is not None:
+            del self.leases.started[self._started :]
+
     # --- keys by prefix --------------------------------------------------------------------------
 
     @property
@@ -272,18 +314,13 @@ class Store(MutableMapping[str, str]):
 
     def keys_under(self, prefix: str) -> list[str]:
         """Return the keys that begin with a prefix, in no order."""
-        if self.below is None:
-            keys = self._sorted().under(prefix, self.held, self.breathe)
-            self.breathe()
-        else:  # a draft has few changes
-            below = dict.fromkeys(self.below.keys_under(prefix))
-            changed = [key for key in self._changed() if key.startswith(prefix)]
-            keys = [key for key in dict.fromkeys([*below, *changed]) if key in self.held]
+        keys = self._sorted().under(prefix, self.held, self.breathe)
+        self.breathe()
         return list(filter(_fits(prefix), keys))
 
     def keys_after(self, prefix: str, after: str) -> Iterator[str]:
         """Yield the keys that begin with a prefix and come after a key, or after none (""), in the
-        order of their bytes. This is no draft, and does not change meanwhile."""
+        order of their bytes. The store does not change meanwhile."""
         keys = self._sorted().in_order(prefix, after, self.held, self.breathe)
         beginning = real(prefix)
         return filter(lambda key: real(key).startswith(beginning), keys)
@@ -297,17 +334,12 @@ class Store(MutableMapping[str, str]):
 
     def has_keys_under(self, prefix: str) -> bool:
         """Return whether a key begins with a prefix."""
-        if self.below is not None:
-            return bool(self.keys_under(prefix))
         return self._sorted().has_any(prefix, self.held, _fits(prefix), self.breathe)
 
     def _sorted(self) -> KeyIndex:
         if self._index is None:
             self._index = KeyIndex(self.held)
         return self._index
-
-    def _changed(self) -> Iterable[str]:
-        return self.held.changes if isinstance(self.held, Overlay) else self.held
 
     def facts(self, key: str) -> KeyFacts | None:
         """Return the facts of a key, or None if it is absent."""
@@ -338,6 +370,9 @@ class Store(MutableMapping[str, str]):
     def note(self, kind: str, key: str, value: str) -> None:
         """Record a change by the entry being applied."""
         number = self.number
+        if self._before is not None:
+            self._drafted[key] = (number, kind, key, value)
+            return
         if number == self._lost_up_to:  # record all events of an entry or none
             return
         self._events.append((number, kind, key, value))

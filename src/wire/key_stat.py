@@ -50,12 +50,13 @@ def facts_of(stored: str) -> KeyFacts:
 
 def lease_of(stored: str) -> str:
     """Return the lease of the key, "" if it has none."""
-    return stored.partition(MARK)[2].partition(",")[2].partition(",")[0]
+    return user_and_lease(stored)[1]
 
 
 def user_and_lease(stored: str) -> tuple[str, str]:
     """Return the user who wrote the value, "" if nobody was logged in, and the key's lease."""
-    comma = stored.find(",", stored.rfind(MARK))
+    begin = stored.rfind(MARK)
+    comma = stored.find(",", begin) if begin >= 0 else -1
     if comma < 0:  # nearly always, without users
         return "", ""
     lease, _, user = stored[comma + 1 :].partition(",")

@@ -179,8 +179,8 @@ def _stat(store: Store, key: str) -> str | None:
         return f"STAT response, no such key: {key}"
     size = size_of(real(store[key]))
     store.reworked += size
-    stat = {"index": facts.changed, "lease": facts.lease or None, "bytes": size}
-    return f"STAT response: {json.dumps(stat)}"
+    lease = f'"{facts.lease}"' if facts.lease else "null"
+    return f'STAT response: {{"index": {facts.changed}, "lease": {lease}, "bytes": {size}}}'
 
 
 @applies("read")

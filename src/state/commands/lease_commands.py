@@ -31,11 +31,11 @@ def _under(store: Store, operands: str) -> str | None:
     """Execute `under LEASE COMMAND`. If the command succeeds, put its key under the lease."""
     lease, _, command = operands.partition(" ")
     verb, _, rest = command.partition(" ")
-    if verb not in UNDER or not _names_one(store, lease):
+    if verb not in UNDER:
         return None
     answered = f"{verb.upper()} response"
     if lease not in store.leases.granted:
-        return f"{answered}, no such lease: {lease}"
+        return f"{answered}, no such lease: {lease}" if _names_one(store, lease) else None
     reply = execute(store, command)
     if reply.startswith(f"{answered}: "):
         store.bind(rest.partition(" ")[0], lease)

@@ -38,6 +38,11 @@ class OpenObjects:
         self._store = store
         self._open: dict[str, _Open] = {}
 
+    @property
+    def are_open(self) -> bool:
+        """Whether an object is open."""
+        return bool(self._open)
+
     def execute(self, operands: str) -> str:
         """Execute `KEY OPERATION [JSON …]` and return its reply. Its object stays open."""
         key, _, rest = operands.partition(" ")

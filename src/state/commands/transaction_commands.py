@@ -1,14 +1,13 @@
 """The effect of a transaction: one of its branches, all or nothing. Deterministic and total.
 
-A transaction is one entry, so no other command runs between its conditions and operations. The
-operations act on a draft of the Store. If all of them succeed, the draft is written into the Store.
-If an operation fails, the transaction changes nothing.
+A transaction is one entry, so no other command runs between its conditions and operations. If an
+operation fails, the Store takes back the changes of those before it, which nobody has seen.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from json.encoder import encode_basestring_ascii
 
 from ...wire.commands.command_table import ReplyForm, row_of, transaction_of
 from ...wire.commands.lease_operands import without_lease
@@ -26,7 +25,6 @@ from ...wire.refusal import (
     error,
 )
 from ..store import Store
-from .draft import Draft
 from .key_commands import applies, execute, whole_number
 from .object_commands import OpenObjects
 
@@ -40,11 +38,15 @@ def _txn(store: Store, operands: str) -> str | None:
     try:
         txn = transaction_of(operands, store.level, Limits())
         is_met = all([holds(store, condition) for condition in txn.conditions])
-        draft = Draft(store)
-        answers = _operate(draft.store, txn.then if is_met else txn.otherwise)
     except (ProtocolError, RequestRefused) as problem:
         return problem.refusal
-    draft.adopt()
+    store.begin()
+    try:
+        answers = _operate(store, txn.then if is_met else txn.otherwise)
+    except (ProtocolError, RequestRefused) as problem:
+        store.roll_back()
+        return problem.refusal
+    store.commit()
     return f"TXN response, {'then' if is_met else 'else'}: [{', '.join(answers)}]"
 
 
@@ -57,14 +59,14 @@ def holds(store: Store, condition: Condition) -> bool:
     key, test, value, since, _ = condition
     if test == "unchanged" or since:
         return _holds_since(store, condition)
+    if test in ("absent", "exists"):
+        return (key in store.held) == (test == "exists")
     if condition.is_on_prefix:
         return store.has_keys_under(key) == (test == "keys")
     current = store.get(key)
     if test in (">", "<"):
         number = None if current is None else whole_number(current)
         return number is not None and (number > int(value) if test == ">" else number < int(value))
-    if test in ("absent", "exists"):
-        return (current is None) == (test == "absent")
     return (current == value) == (test == "=")
 
 
@@ -95,49 +97,41 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
     answers: list[str] = []
     size, objects = 0, OpenObjects(store)
     for place, command in enumerate(commands, start=1):
-        reply = _execute_open(store, objects, command)
-        answer = reply.partition(" response")[2]
+        if command.startswith("object "):
+            reply = objects.execute(command.removeprefix("object "))
+        else:
+            if objects.are_open:
+                _close_before(objects, command)
+            reply = execute(store, command)
         if reply.startswith(SORRY):
             why = reply.removeprefix(SORRY).removesuffix(_NOTHING).rstrip(" .")
             raise RequestRefused(NOT_DONE(place, shown(command), why))
-        if answer.startswith(NO_SUCH_LEASE):
-            lease = answer.removeprefix(NO_SUCH_LEASE)
-            raise RequestRefused(LEASE_OVER(place, shown(command), lease))
-        is_absent = answer.startswith(", ") and row_of(command).reply is ReplyForm.VALUE
-        _check_rework(store, place)
-        answers.append(json.dumps(None if is_absent else real(answer[2:])))
+        answer = reply.partition(" response")[2]
+        is_absent = False
+        if answer.startswith(", "):
+            if answer.startswith(NO_SUCH_LEASE):
+                lease = answer.removeprefix(NO_SUCH_LEASE)
+                raise RequestRefused(LEASE_OVER(place, shown(command), lease))
+            is_absent = row_of(command).reply is ReplyForm.VALUE
+        if store.reworked > REWORK_BYTES:
+            raise RequestRefused(REWORKS_TOO_MUCH(place, REWORK_BYTES))
+        answers.append("null" if is_absent else encode_basestring_ascii(real(answer[2:])))
         size += len(answers[-1]) + len(", ")
         if size > ANSWER_BYTES:
             raise RequestRefused(ANSWERS_TOO_MUCH(place, f"{ANSWER_BYTES} bytes as JSON"))
-    _close(objects, None)
-    _check_rework(store, len(commands))
+    objects.close_all()
+    if store.reworked > REWORK_BYTES:
+        raise RequestRefused(REWORKS_TOO_MUCH(len(commands), REWORK_BYTES))
     return answers
 
 
-def _execute_open(store: Store, objects: OpenObjects, command: str) -> str:
-    """Execute one operation of several. Objects stay open until another command needs them; `clear`
-    needs all of them.
+def _close_before(objects: OpenObjects, command: str) -> None:
+    """Close the object under the key of this command; `clear` needs all of them.
 
     Raises:
         RequestRefused: a closed object would be too long.
     """
-    verb, _, operands = command.partition(" ")
-    if verb == "object":
-        return objects.execute(operands)
-    key = without_lease(command).partition(" ")[2].partition(" ")[0]
-    _close(objects, None if verb == CLEAR else key)
-    return execute(store, command)
-
-
-def _close(objects: OpenObjects, key: str | None) -> None:
-    """Close the object under a key, or all of them."""
-    if key is None:
+    if command.startswith(f"{CLEAR} "):
         objects.close_all()
     else:
-        objects.close(key)
-
-
-def _check_rework(store: Store, place: int) -> None:
-    """Raise RequestRefused if the operations up to this place read and rewrite too much."""
-    if store.reworked > REWORK_BYTES:
-        raise RequestRefused(REWORKS_TOO_MUCH(place, REWORK_BYTES))
+        objects.close(without_lease(command).partition(" ")[2].partition(" ")[0])

@@ -193,7 +193,7 @@ def test_a_transaction_on_many_keys_pauses_between_its_parts() -> None:
     assert pauses == 2  # while the keys are sorted
     execute(store, "txn clear k")
     parts = count // BREATHE_KEYS
-    assert (pauses, len(store)) == (2 + 1 + 2 * parts, 0)  # a look, the draft, and the store
+    assert (pauses, len(store)) == (2 + 1 + 2 * parts, 0)  # a look, the removals, and the end
 
 
 def test_a_whole_write_takes_a_key_out_of_its_lease_and_an_addition_does_not() -> None:
