@@ -11,6 +11,7 @@ from typing import Final
 
 from ..raft.log import Entry
 from ..wire.commands.command_table import COMMANDS, Work
+from ..wire.limits import LONG_TURNS
 from .lease_table import EXPIRED
 from .store import LONG_KEYS, Store
 
@@ -47,28 +48,34 @@ def count_short(store: Store, entries: Sequence[Entry]) -> int:
     return count
 
 
-def is_long(store: Store, commands: Sequence[str]) -> bool:
-    """Return whether one of the commands takes a long time, judged by slightly older or newer
-    pairs."""
+def is_long(store: Store, commands: Sequence[str], part: int = 1) -> bool:
+    """Return whether one of the commands takes a long time, or more than a `part` of it, judged by
+    slightly older or newer pairs."""
     for command in commands:
         if not command.startswith(_SHORT):
             match = _MAY_BE_LONG.match(command)
-            if match is not None and _is_long(store, match[1], command):
+            if match is not None and _is_long(store, match[1], command, part):
                 return True
     return False
 
 
-def _is_long(store: Store, verb: str, command: str) -> bool:
+def is_quick(store: Store, commands: Sequence[str]) -> bool:
+    """Return whether no command takes more than a small part of a long time, judged likewise."""
+    return not is_long(store, commands, LONG_TURNS)
+
+
+def _is_long(store: Store, verb: str, command: str, part: int = 1) -> bool:
     work = _WORK.get(verb, Work.BY_KEYS)
-    if work is Work.OF_PROGRAM:
+    keys, characters = LONG_KEYS // part, LONG_CHARACTERS // part
+    if work is Work.OF_PROGRAM or (work is Work.BY_VALUE and len(command) > characters):
         return True
-    if verb == "txn" and len(store) > LONG_KEYS and _CLEARS.search(command):
+    if verb == "txn" and len(store) > keys and _CLEARS.search(command):
         return True
-    if verb == "txn" and store.unsorted > LONG_KEYS and _SCANS.search(command):
+    if verb == "txn" and store.unsorted > keys and _SCANS.search(command):
         return True
     if work is Work.BY_VALUE:
-        return len(command) > LONG_CHARACTERS or _characters(store, command) > LONG_CHARACTERS
-    return (len(store) if verb == "clear" else _leased(store, command)) > LONG_KEYS
+        return _characters(store, command) > characters
+    return (len(store) if verb == "clear" else _leased(store, command)) > keys
 
 
 def _characters(store: Store, command: str) -> int:

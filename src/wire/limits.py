@@ -105,6 +105,7 @@ QUEUED_BYTES = 16 << 20  # of waiting requests of all connections
 LONG_BYTES = 64 << 10  # of a run of requests that must let short ones go first
 LONG_TOGETHER = 2  # requests in a run whose entries may take a long time to apply
 LONG_TURNS = 32  # requests that such a run counts as in addition to its own, in fair queueing
+QUICK_TURNS = 7  # instead of these, if their commands and the values that they read are short
 LONG_QUEUED_BYTES = QUEUED_BYTES * 3 // 4  # of waiting long runs of all connections
 LONG_UNDER_WAY_BYTES = 2 * (VALUE_BYTES + 2 * KEY_BYTES)  # of long runs, proposed at a time
 LONG_WORK_BYTES = 2 << 20  # counted there for a run whose entries take a long time to apply

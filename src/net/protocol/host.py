@@ -195,8 +195,8 @@ class Batch:
 
     __slots__ = (
         "_done", "asked_ms", "asked_s", "asker", "bytes", "change", "commands", "first_index",
-        "hold_until_ms", "ids", "is_answered", "is_read", "kept", "may_be_long", "reader",
-        "reading", "replies", "reply_sink", "rights", "room", "sent", "size", "writer",
+        "hold_until_ms", "ids", "is_answered", "is_quick", "is_read", "kept", "may_be_long",
+        "reader", "reading", "replies", "reply_sink", "rights", "room", "sent", "size", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -218,6 +218,7 @@ class Batch:
         self.asker = reply_sink or asker
         self.change = change  # a change of members, which is the only command of its batch
         self.may_be_long = True  # False: none of the commands takes a long time to apply
+        self.is_quick = False  # it may be long, but the pairs show that it is not
         # The user whose share of the store these writes use; None: an admin's, or no users.
         self.writer: str | None = None
         self.rights: object = None  # the users by whose rights these requests were admitted

@@ -23,7 +23,7 @@ from ...raft.effects import Effects
 from ...raft.inputs import Input, PeerDisconnected, PeerLevel
 from ...raft.messages import Message
 from ...raft.node import RawNode
-from ...state.work import is_long
+from ...state.work import is_long, is_quick
 from ...wire.replies.refusals import code_of
 from ..clock import SYSTEM, Clock, OwnerSleep
 from .measures import Measures, node_facts
@@ -59,7 +59,11 @@ class Driver:
         self._writer = Writer(logmanager, self.core, self._written, self._fail, self.measures)
         self.writes, self.between_writes = self._writer.queue, self._writer.between_writes
         self._queue = RequestQueue(
-            hold_ms, self.measures, clock=clock, is_long=partial(is_long, logmanager.store)
+            hold_ms,
+            self.measures,
+            clock=clock,
+            is_long=partial(is_long, logmanager.store),
+            is_quick=partial(is_quick, logmanager.store),
         )
         self.request_room = self._queue.room
         self._wakeup = Wakeup()

@@ -16,6 +16,7 @@ from ...wire.limits import (
     LONG_UNDER_WAY_BYTES,
     LONG_WORK_BYTES,
     QUEUED_BYTES,
+    QUICK_TURNS,
     READS_TOGETHER,
     WRITES_TOGETHER,
 )
@@ -192,8 +193,16 @@ def _shortest(own: Waiting) -> tuple[int, object]:
 
 
 def _turns(batch: Batch) -> int:
-    """Return the size of a run in requests. A transaction takes as long as many sets do."""
-    return len(batch.commands) + LONG_TURNS * batch.may_be_long
+    """Return the size of a run in requests."""
+    return len(batch.commands) + _additional_turns(batch)
+
+
+def _additional_turns(batch: Batch) -> int:
+    """Return how many more requests a run counts as: a long transaction takes as long as many sets
+    do. A quick one may become long by the entries before it, so it counts as some, too."""
+    if not batch.may_be_long:
+        return 0
+    return QUICK_TURNS if batch.is_quick else LONG_TURNS
 
 
 class RequestQueue:
@@ -209,10 +218,12 @@ class RequestQueue:
         bytes_max: int = QUEUED_BYTES,
         clock: Clock = SYSTEM,
         is_long: Callable[[Sequence[str]], bool] = lambda _: False,
+        is_quick: Callable[[Sequence[str]], bool] = lambda _: False,
     ) -> None:
+        """`is_long` and `is_quick` judge the commands of one run by the pairs."""
         self._now_s = clock.reader_s()
         self._hold_ms = hold_ms
-        self._long = LongWrites(is_long)
+        self._long, self._is_quick = LongWrites(is_long), is_quick
         self._write_turns, self._read_turns = UserTurns(), UserTurns()
         self.room = RequestRoom(bytes_max)
         self._measures = measures or Measures()
@@ -223,7 +234,7 @@ class RequestQueue:
         self.held: list[Batch] = []  # wait for a leader, at most for `hold_ms`
         self.pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
         self._pending_term = 0
-        self.long_pending = 0  # runs among these that may take a long time to apply
+        self.additional_pending = 0  # as how many more requests these count
 
     def put(self, *batches: Batch) -> None:
         """Queue batches that arrived together for the next step of the core. A batch is refused if
@@ -288,11 +299,20 @@ class RequestQueue:
 
     def leave_writes(self, writes: list[Batch]) -> list[Batch]:
         """Return the writes that are proposed now; queue the others again."""
+        self._look_for_quick(writes)
         return self._write_turns.leave_some(writes, self.writes, WRITES_TOGETHER)
 
     def leave_reads(self, reads: list[Batch], waiting: deque[Batch]) -> list[Batch]:
         """Return the reads that share the next round; queue the others again."""
+        self._look_for_quick(reads)
         return self._read_turns.leave_some(reads, waiting, READS_TOGETHER)
+
+    def _look_for_quick(self, batches: list[Batch]) -> None:
+        """Mark the runs that are quick. While a long write is under way, none is: its value is not
+        among the pairs yet."""
+        for batch in batches:
+            if batch.may_be_long:
+                batch.is_quick = not self._long.under_way and self._is_quick(batch.commands)
 
     def let_long_go(self) -> None:
         """Move long writes to the queue, up to the in-flight limit."""
@@ -319,7 +339,7 @@ class RequestQueue:
         for batch in batches:
             batch.first_index = first_index + len(commands)
             commands += batch.commands
-            self.long_pending += batch.may_be_long
+            self.additional_pending += _additional_turns(batch)
         self._pending_term = term
         self.pending.extend(batches)
         return commands
@@ -344,7 +364,7 @@ class RequestQueue:
             if len(batch.replies) < len(batch.commands):
                 break
             answered.append(self.pending.popleft())
-            self.long_pending -= batch.may_be_long
+            self.additional_pending -= _additional_turns(batch)
         if answered:
             self._wake(answered, self._measures.writes)
             self.let_long_go()
@@ -379,7 +399,7 @@ class RequestQueue:
             if batch.first_index + len(batch.commands) - 1 <= after:
                 return
             self.pending.pop()
-            self.long_pending -= batch.may_be_long
+            self.additional_pending -= _additional_turns(batch)
             batch.leave_room()
             batch.answer_rest(outcome_unknown(why))
         self.let_long_go()

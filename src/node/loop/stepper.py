@@ -35,7 +35,7 @@ from ...raft.messages import (
 )
 from ...raft.node import RawNode
 from ...wire.commands.member_commands import change_reply
-from ...wire.limits import LONG_TURNS, WRITES_UNDER_WAY
+from ...wire.limits import WRITES_UNDER_WAY
 from ...wire.refusal import DIVERGED, NO_QUORUM, REMOVED, STOPPING, no_leader, outcome_unknown
 from ..clock import SYSTEM, Clock, OwnerSleep
 from ..watches.watch_registry import WatchRegistry
@@ -207,7 +207,7 @@ class Stepper:
         if not self._batching.in_flight:  # as with a single client
             return False
         view = self._node.view
-        waiting = view.log.last_index - view.applied + LONG_TURNS * self._queue.long_pending
+        waiting = view.log.last_index - view.applied + self._queue.additional_pending
         return waiting >= WRITES_UNDER_WAY
 
     def _serves_reads(self) -> bool:

@@ -6,7 +6,14 @@ import pytest
 
 from raftline.raft.log import Entry
 from raftline.state.store import Store
-from raftline.state.work import LONG_CHARACTERS, LONG_KEYS, TOGETHER_CHARACTERS, count_short
+from raftline.state.work import (
+    LONG_CHARACTERS,
+    LONG_KEYS,
+    TOGETHER_CHARACTERS,
+    count_short,
+    is_quick,
+)
+from raftline.wire.limits import LONG_TURNS
 
 
 @pytest.fixture
@@ -61,6 +68,27 @@ def test_an_entry_is_long(store: Store, command: str) -> None:
 )
 def test_an_entry_is_short(store: Store, command: str) -> None:
     assert count_short(store, entries("set a 1", command, "set b 1")) == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "quick"),
+    [
+        ("txn if a absent then set a 1 ; stat short", True),
+        ("client4#7@append short v", True),
+        ("release lease-3", True),
+        ("clear k", True),
+        ("txn get half", False),
+        ("client4#7@append half v", False),
+        (f"txn set a {'v' * (LONG_CHARACTERS // LONG_TURNS)}", False),
+        ("release lease-2", False),
+        ("machine m {}", False),
+    ],
+)
+def test_a_quick_entry_takes_a_small_part_of_what_is_long(
+    store: Store, command: str, quick: bool
+) -> None:
+    store["short"] = "v" * (LONG_CHARACTERS // LONG_TURNS // 2)
+    assert is_quick(store, ["set a 1", command, "set b 1"]) == quick
 
 
 def test_a_clear_takes_as_long_as_there_are_keys(store: Store) -> None:

@@ -24,6 +24,7 @@ from raftline.wire.limits import (
     LONG_TURNS,
     LONG_UNDER_WAY_BYTES,
     PEER_LINE_BYTES,
+    QUICK_TURNS,
     READS_TOGETHER,
     VALUE_BYTES,
     WRITES_TOGETHER,
@@ -514,12 +515,24 @@ def test_few_transactions_share_a_group_and_a_set_goes_before_the_rest() -> None
     assert len(proposed) <= 1 + WRITES_TOGETHER // LONG_TURNS
 
 
+def test_many_quick_transactions_share_a_group_unless_a_long_write_is_under_way() -> None:
+    queue = RequestQueue(hold_ms=1000, is_quick=lambda commands: commands[0].startswith("txn"))
+    queue.put(*[transaction(Sink()) for _ in range(200)])
+    first = queue.leave_writes(take(queue))
+    assert WRITES_TOGETHER // (2 + QUICK_TURNS) <= len(first) < 200
+    queue.put(long := long_run(Sink()))
+    second = queue.leave_writes(take(queue))
+    assert len(second) <= 1 + WRITES_TOGETHER // LONG_TURNS
+    long.answer_all("done")
+    assert len(queue.leave_writes(take(queue))) >= WRITES_TOGETHER // (2 + QUICK_TURNS)
+
+
 def test_transactions_under_way_are_counted_until_they_are_answered() -> None:
     queue, sink = RequestQueue(hold_ms=1000), Sink()
     batches = [transaction(sink) for _ in range(3)]
     queue.enter(batches, 1, 1)
-    assert queue.long_pending == 3
+    assert queue.additional_pending == 3 * LONG_TURNS
     queue.answer_applied(["done"] * 4, 1, 4)
-    assert queue.long_pending == 1
+    assert queue.additional_pending == LONG_TURNS
     queue.give_up_pending("nobody leads")
-    assert queue.long_pending == 0
+    assert queue.additional_pending == 0
