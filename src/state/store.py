@@ -83,7 +83,7 @@ class Store(MutableMapping[str, str]):
         # While a transaction is open: the text before it of each key that it changed, and the last
         # event of each.
         self._before: dict[str, str | None] | None = None
-        self._drafted: dict[str, BareEvent] = {}
+        self._pending_events: dict[str, BareEvent] = {}
         self._started = 0  # of the started leases, those before it
         self._restores = False  # it is being rolled back
         self.reworked = 0  # bytes of values that it has read and rewritten
@@ -280,7 +280,7 @@ class Store(MutableMapping[str, str]):
     def commit(self) -> None:
         """End the transaction. Each changed key gets one event, with its new state."""
         changed, self._before = self._before or {}, None
-        events, self._drafted = self._drafted, {}
+        events, self._pending_events = self._pending_events, {}
         for place, (key, before) in enumerate(changed.items(), start=1):
             if place % BREATHE_KEYS == 0:
                 self.breathe()
@@ -299,7 +299,7 @@ class Store(MutableMapping[str, str]):
             if place % BREATHE_KEYS == 0:
                 self.breathe()
             self.put_text(key, before)
-        self._before, self._drafted, self._restores = None, {}, False
+        self._before, self._pending_events, self._restores = None, {}, False
         if self.leases.started is not None:
             del self.leases.started[self._started :]
 
@@ -371,7 +371,7 @@ class Store(MutableMapping[str, str]):
         """Record a change by the entry being applied."""
         number = self.number
         if self._before is not None:
-            self._drafted[key] = (number, kind, key, value)
+            self._pending_events[key] = (number, kind, key, value)
             return
         if number == self._lost_up_to:  # record all events of an entry or none
             return
@@ -435,8 +435,9 @@ class Store(MutableMapping[str, str]):
 
     def _unbind(self, key: str) -> None:
         """Take a key out of its lease, if it has one."""
-        lease = self.lease_of(key)
-        keys = self.leased.get(lease)
+        held = self.held.get(key)
+        lease = "" if held is None else lease_of(held)
+        keys = self.leased.get(lease) if lease else None
         if keys is not None:
             keys.discard(key)
             self._listed.pop(lease, None)

@@ -16,7 +16,7 @@ from ...wire.commands.lease_operands import (
 from ..key_events import DELETE
 from ..lease_table import EXPIRED, own_lease, own_ms, read_expiry
 from ..store import Store
-from .key_commands import applies, execute
+from .key_commands import applies, execute, set_to
 
 
 def ms_of(store: Store, lease: str) -> int:
@@ -36,6 +36,11 @@ def _under(store: Store, operands: str) -> str | None:
     answered = f"{verb.upper()} response"
     if lease not in store.leases.granted:
         return f"{answered}, no such lease: {lease}" if _names_one(store, lease) else None
+    if verb == "set":
+        key, space, value = rest.partition(" ")
+        if key and space:
+            store.put_under(lease, key, value)
+            return set_to(key, value)
     reply = execute(store, command)
     if reply.startswith(f"{answered}: "):
         store.bind(rest.partition(" ")[0], lease)

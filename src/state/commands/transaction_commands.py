@@ -115,7 +115,8 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
             is_absent = row_of(command).reply is ReplyForm.VALUE
         if store.reworked > REWORK_BYTES:
             raise RequestRefused(REWORKS_TOO_MUCH(place, REWORK_BYTES))
-        answers.append("null" if is_absent else encode_basestring_ascii(real(answer[2:])))
+        answer = real(answer[2:]) if "\\" in answer else answer[2:]
+        answers.append("null" if is_absent else encode_basestring_ascii(answer))
         size += len(answers[-1]) + len(", ")
         if size > ANSWER_BYTES:
             raise RequestRefused(ANSWERS_TOO_MUCH(place, f"{ANSWER_BYTES} bytes as JSON"))

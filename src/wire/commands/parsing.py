@@ -106,6 +106,7 @@ def parse(line: bytes, limits: Limits, readings: ReadSettings, me: str) -> Parse
         if row is not None and fits:
             request = Request(sender, number, verb, text, "", row.level)
             return _parse_request(request, text, row.handling, readings)
+        return _parse_text(sender, number, text, limits, readings)
     return _parse_closely(line, limits, readings, me)
 
 
@@ -158,6 +159,13 @@ def _parse_closely(line: bytes, limits: Limits, readings: ReadSettings, me: str)
         other = _parse_other(sender, number, text, me)
         if other is not None:
             return other
+    return _parse_text(sender, number, text, limits, readings)
+
+
+def _parse_text(
+    sender: str, number: str, text: str, limits: Limits, readings: ReadSettings
+) -> ParsedLine:
+    """Return the parsed line for a text that is no peer's."""
     try:
         request = read_request(sender, number, text, limits)
     except ProtocolError as problem:
