@@ -442,7 +442,7 @@ def test_a_long_history_forgets_its_oldest_entries_and_keeps_the_rest_whole() ->
 def test_of_a_transaction_with_too_many_bytes_of_events_all_are_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each of its operations may tell a value of a mebibyte. Watches begin anew after it."""
+    """Each key that it changes may tell a value of a mebibyte. Watches begin anew after it."""
     monkeypatch.setattr(store_module, "APPLIED_CHARACTERS", 100_000)
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     manager.apply(
@@ -450,14 +450,14 @@ def test_of_a_transaction_with_too_many_bytes_of_events_all_are_given_up(
     )
     manager.store.notes_events = True
     manager.take_events()
-    heavy = "txn then " + " ; ".join(["append k x"] * 128)
+    heavy = "txn then " + " ; ".join([f"append k{n} {'v' * 1000}" for n in range(128)])
     replies = manager.apply(entries(4, 1, "set a 1", heavy, "set b 1", heavy, "set c 1"))
     done = [reply.startswith("TXN response, then") for reply in replies]
     assert done == [False, True, False, True, False]
     taken = manager.take_events()
     assert taken.lost_up_to == 7
     assert [event[:3] for event in taken.events] == [(8, "set", "c")]
-    light = "txn then " + " ; ".join(["append k x"] * 50)
+    light = "txn then " + " ; ".join(["append k x"] * 128)
     manager.apply(entries(9, 1, light))
     taken = manager.take_events()  # of each key one event, once there is room for all
     assert (taken.lost_up_to, [event[:3] for event in taken.events]) == (0, [(9, "set", "k")])
