@@ -40,6 +40,7 @@ from .key_events import (
 )
 from .key_index import RUN_KEYS, KeyIndex
 from .lease_table import Leases
+from .recipe_keys import RecipeKeys
 from .user_table import UserTable
 
 Pairs = MutableMapping[str, str]
@@ -88,6 +89,7 @@ class Store(MutableMapping[str, str]):
         self._restores = False  # it is being rolled back
         self.reworked = 0  # bytes of values that it has read and rewritten
         self._index: KeyIndex | None = None  # made by the first request for a prefix
+        self._recipe_keys: RecipeKeys | None = None  # made by the first entry that asks
         self.notes_events = False  # whether events are recorded
         # Called during long work: machine code keeps Python's interpreter to itself until then.
         self.breathe: Breathe = no_pause
@@ -113,7 +115,7 @@ class Store(MutableMapping[str, str]):
         `sizes_of`."""
         old, self.held = self.held, held
         self.pair_bytes, self.accounts = sizes_of(held) if sizes is None else sizes
-        self._index = None
+        self._index = self._recipe_keys = None
         self._listed = {}
         self.level, self.leased, self.removals = level, leased, dict(removals)
         self._put_users(UserTable() if users is None else users, number - 1)
@@ -189,6 +191,8 @@ class Store(MutableMapping[str, str]):
                 self._index.add(key)
                 if self._index.count > 2 * len(self.held) + LONG_KEYS:
                     self._index = None  # most of its keys were removed
+            if self._recipe_keys is not None:
+                self._recipe_keys.add(key)
         else:
             before_size = size_of(key, before)
             self.pair_bytes += size - before_size
@@ -210,6 +214,8 @@ class Store(MutableMapping[str, str]):
             else:
                 self._before.setdefault(key, before)
             del self.held[key]
+            if self._recipe_keys is not None:
+                self._recipe_keys.remove(key, self.held)
 
     def write(self, key: str, value: str) -> None:
         """Set the whole value. The caller records the event with `note_sets`."""
@@ -238,6 +244,19 @@ class Store(MutableMapping[str, str]):
         self._put(key, with_facts(value, self.number, lease, self.user))
         if self.notes_events:
             self.note(SET, key, value)
+
+    def put_for(self, user: str, lease: str, key: str, value: str) -> None:
+        """Do that, and count the key for this user, whoever's entry it is."""
+        writer, self.user = self.user, user
+        self.put_under(lease, key, value)
+        self.user = writer
+
+    def move(self, key: str, to: str) -> None:
+        """Move the value of a key to another key, with its lease and its user. That is a change by
+        this entry."""
+        _, lease, user = facts_of(self.held[key])
+        self.put_for(user, lease, to, self[key])
+        self._remove(key, DELETE)
 
     def bind(self, key: str, lease: str) -> None:
         """Put an existing key under a lease, or under none (""). Its value stays, so this is not a
@@ -302,6 +321,22 @@ class Store(MutableMapping[str, str]):
         self._before, self._pending_events, self._restores = None, {}, False
         if self.leases.started is not None:
             del self.leases.started[self._started :]
+
+    # --- keys of locks and queues ----------------------------------------------------------------
+
+    @property
+    def recipe_keys(self) -> RecipeKeys:
+        """The index of these keys."""
+        if self._recipe_keys is None:
+            self._recipe_keys = RecipeKeys(self.held, self.breathe)
+        return self._recipe_keys
+
+    def waiting_at(self, prefix: str) -> int:
+        """Return the number of claims in line at the PREFIX of a lock; while there is no index, the
+        number of keys that the next such entry looks at. Read without the lock, it may be slightly
+        out of date."""
+        keys = self._recipe_keys
+        return len(self.held) if keys is None else keys.count(f"{prefix}line/")
 
     # --- keys by prefix --------------------------------------------------------------------------
 

@@ -28,7 +28,8 @@ from ..disk_room import DiskSpace
 
 _SENDER: Final = r"(?:[^ @]*@)?"
 _FREES: Final = re.compile(
-    rf"{_SENDER}(?:(?:delete|clear|release) |(?:forget|sum)\Z|session(?: |\Z))"
+    rf"{_SENDER}(?:(?:delete|clear|release|unhold) |(?:forget|sum)\Z|session(?: |\Z)"
+    r"|dequeue [^ ]+ (?:0 [^ ]+|[^ ]+ [^ ]+ now) )"  # without a place in line
 )
 _TXN: Final = re.compile(rf"{_SENDER}txn ")
 _LEASE: Final = re.compile(rf"{_SENDER}lease ")

@@ -4,6 +4,7 @@ from . import (  # noqa: F401  they register the functions of commands
     key_commands,
     lease_commands,
     object_commands,
+    recipe_commands,
     transaction_commands,
     user_commands,
 )

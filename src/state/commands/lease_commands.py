@@ -5,6 +5,9 @@ docs/use/leases.md describes leases for users.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
 from ...raft.levels import LOWEST
 from ...wire.commands.lease_operands import (
     UNDER,
@@ -13,10 +16,26 @@ from ...wire.commands.lease_operands import (
     ms_in,
     spell_seconds,
 )
-from ..key_events import DELETE
+from ..key_events import DELETE, EXPIRE
 from ..lease_table import EXPIRED, own_lease, own_ms, read_expiry
 from ..store import Store
 from .key_commands import applies, execute, set_to
+
+# Called with leases before their keys are deleted, these return what is to be done afterwards.
+Ending: TypeAlias = Callable[[Store, Sequence[str]], Callable[[], None]]
+ENDINGS: Final[list[Ending]] = []
+
+
+def end_leases(store: Store, leases: Sequence[str], kind: str) -> int:
+    """End leases and delete their keys, each with an event of this kind; return the number of
+    keys."""
+    count, rest = 0, [ending(store, leases) for ending in ENDINGS]
+    for lease in leases:
+        count += len(store.expire(lease, kind))
+        store.leases.end(lease)
+    for complete in rest:
+        complete()
+    return count
 
 
 def ms_of(store: Store, lease: str) -> int:
@@ -72,9 +91,8 @@ def _release(store: Store, lease: str) -> str | None:
         return None
     if lease not in store.leases.granted:
         return f"RELEASE response, no such lease: {lease}"
-    keys = store.expire(lease, DELETE)
-    store.leases.end(lease)
-    return f"RELEASE response: {lease} released, {len(keys)} key{'s' * (len(keys) != 1)} deleted"
+    count = end_leases(store, [lease], DELETE)
+    return f"RELEASE response: {lease} released, {count} key{'s' * (count != 1)} deleted"
 
 
 @applies("setex")
@@ -127,8 +145,7 @@ def _expired(store: Store, operands: str) -> str | None:
     not measured the time. It does nothing to a lease that has ended. A key whose time was set again
     is under another lease.
     """
-    for lease in read_expiry(operands, store.term):
-        if ms_of(store, lease):
-            store.expire(lease)
-            store.leases.end(lease)
+    named = dict.fromkeys(read_expiry(operands, store.term))
+    due = [lease for lease in named if ms_of(store, lease)]
+    end_leases(store, due, EXPIRE)
     return ""

@@ -17,6 +17,7 @@ from .command_table import COMMANDS, IN_TRANSACTIONS, Request
 from .identity import Identity
 from .lease_operands import UNDER, without_lease
 from .operands import NO_LIMITS, not_understood, show_operands
+from .recipe_operands import claim_lease_in
 from .rights import LeaseKeys, Right, Touches, UserRole
 from .transaction_line import read_transaction
 from .watch_lines import watch_operands
@@ -121,35 +122,44 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
         case Touches.NOTHING:
             yield _Need(role, _AS_VERBS.get(verb, verb))
         case Touches.KEY:
-            key = _first_operand(command)
-            if command.endswith(_READ_LOG) and COMMANDS[verb].handling.takes_mode:
-                line = f"{verb} {shown(key)}{_READ_LOG}"
-                yield _Need(UserRole.WRITER, line, [key], hint=_LOGGED_GET)
-            yield _Need(role, f"{verb} {shown(key)}", [key])
-            if right.shows:
-                yield _Need(UserRole.READER, f"{verb} {shown(key)}", [key], hint=_SHOWN)
+            yield from _needs_of_key(verb, right, command)
         case Touches.PREFIX:
             prefix = _prefix_of(verb, command)
             what = shown(prefix) or "all keys"
             yield _Need(role, f"{verb} {what}", [prefix], " there" if prefix else " for all keys")
         case Touches.INNER:
             yield from _needs_of(_inner(command), keys_of_lease)
-            yield from _needs_of_lease(role, "put a key under", command, keys_of_lease)
+            lease = _first_operand(command)
+            yield from _needs_of_lease(role, "put a key under", lease, keys_of_lease)
+        case Touches.CLAIM:
+            yield from _needs_of_key(verb, right, command)
+            lease = claim_lease_in(command)
+            yield from _needs_of_lease(role, "put a key under", lease, keys_of_lease)
         case Touches.PARTS:
             yield _Need(role, verb, hint=_LOGGED)
             yield from _needs_of_parts(command, keys_of_lease)
         case Touches.LEASE:
             yield _Need(role, verb)
-            yield from _needs_of_lease(role, verb, command, keys_of_lease)
+            yield from _needs_of_lease(role, verb, _first_operand(command), keys_of_lease)
         case Touches.EVERY:
             yield _Need(role, _AS_VERBS.get(verb, verb), [""], " for all keys")
 
 
+def _needs_of_key(verb: str, right: Right, command: str) -> Iterator[_Need]:
+    """Yield the needs of a line for its key, or for its prefix."""
+    key = _first_operand(command)
+    if command.endswith(_READ_LOG) and COMMANDS[verb].handling.takes_mode:
+        line = f"{verb} {shown(key)}{_READ_LOG}"
+        yield _Need(UserRole.WRITER, line, [key], hint=_LOGGED_GET)
+    yield _Need(right.role, f"{verb} {shown(key)}", [key])
+    if right.shows:
+        yield _Need(UserRole.READER, f"{verb} {shown(key)}", [key], hint=_SHOWN)
+
+
 def _needs_of_lease(
-    role: UserRole, does: str, command: str, keys_of_lease: KeysOfLease
+    role: UserRole, does: str, lease: str, keys_of_lease: KeysOfLease
 ) -> Iterator[_Need]:
     """Yield the needs of a line about a lease, for the lease's keys."""
-    lease = _first_operand(command)
     keys = keys_of_lease(lease)
     if keys is None:
         raise KeysUnknownError
@@ -204,7 +214,7 @@ def _prefix_of(verb: str, command: str) -> str:
         return show_operands(command)[0] or ""
     if verb == "watch":
         return watch_operands(command).prefix
-    return command.partition(" ")[2]
+    return _first_operand(command)
 
 
 def sees_whole_status(identity: Identity) -> bool:

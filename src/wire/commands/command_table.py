@@ -18,6 +18,7 @@ from ..protocol import ProtocolError, shown
 from . import lease_operands as of_leases
 from . import login_operands as of_logins
 from . import operands as take
+from . import recipe_operands as of_recipes
 from . import transaction_line
 from . import user_operands as of_users
 from .operands import ALL_KEYS, TRY, Limits, Operands, not_understood
@@ -29,9 +30,11 @@ from .rights import (
     READS_ALL,
     READS_KEY,
     READS_PREFIX,
+    UPDATES_CLAIM,
     UPDATES_KEY,
     WRITES,
     WRITES_ALL,
+    WRITES_CLAIM,
     WRITES_KEY,
     WRITES_LEASE,
     WRITES_PARTS,
@@ -60,6 +63,7 @@ READ = Handling("read", is_read=True, takes_mode=True)
 TIMED = Handling("read", is_read=True, is_timed=True)  # a renewal may be repeated
 WRITE = Handling("write", is_numbered=True, look="get")
 LEASE = Handling("write", is_numbered=True, look="leases")  # a grant, an end
+RECIPE = Handling("write", is_numbered=True, look="show")  # of several keys
 SHOW = Handling("show", is_read=True, takes_mode=True)
 BACKUP = Handling("backup", is_read=True)
 LOCAL = Handling("local", is_read=True)
@@ -97,6 +101,7 @@ class Work(Enum):
     SHORT = auto()
     BY_VALUE = auto()  # it grows with the values of the keys that it names
     BY_KEYS = auto()  # it grows with the keys of a lease, or with all keys
+    BY_LINE = auto()  # it grows with the claims that wait in the same line
     OF_PROGRAM = auto()  # unknown
 
 
@@ -194,6 +199,16 @@ _ROWS = (
             at_the_shell="run an operation on an object of programs", work=Work.BY_VALUE),
     Command("machine", take.MACHINE, "run a command on a program's own state machine",
             WRITE, WRITES_ALL, ReplyForm.RESULT, work=Work.OF_PROGRAM),
+    Command("hold", of_recipes.HOLD, "take a seat of a lock, or a place in line", RECIPE,
+            WRITES_CLAIM, work=Work.BY_LINE),
+    Command("unhold", of_recipes.UNHOLD, "give the seat to the next claim in line", RECIPE,
+            WRITES_CLAIM, work=Work.BY_LINE),
+    Command("enqueue", of_recipes.ENQUEUE, "add a job to a queue", RECIPE, WRITES_PREFIX,
+            ReplyForm.NUMBER, work=Work.BY_LINE),
+    Command("requeue", of_recipes.REQUEUE, "let a dead job of a queue wait again", RECIPE,
+            WRITES_PREFIX, ReplyForm.NUMBER, work=Work.BY_LINE),
+    Command("dequeue", of_recipes.DEQUEUE, "end jobs of a queue, then take others or wait",
+            RECIPE, UPDATES_CLAIM, ReplyForm.FACTS, work=Work.BY_LINE),
     Command("show", take.PAGE, "all pairs", SHOW, READS_PREFIX, ReplyForm.PAIRS,
             at_the_shell="all pairs, or the pairs whose keys begin with PREFIX",
             elsewhere=("keys", "list", "ls", "dump")),

@@ -19,8 +19,8 @@ def without_verifiers(text: str) -> str:
 
 
 def without_values(text: str) -> str:
-    """Return the verb and the key for a console: `set a …`. An unknown line is hidden completely,
-    because any part of it may be a value."""
+    """Return the verb and the key or prefix for a console: `set a …`. An unknown line is hidden
+    completely, because any part of it may be a value."""
     before, at, command = text.partition("@")  # the session and the number of an entry
     if not at or " " in before:
         before, at, command = "", "", text
@@ -30,5 +30,5 @@ def without_values(text: str) -> str:
         return f"{before}{at}…"
     if not words or (row.operands.is_public and len(words) < _WORDS_MAX):
         return text
-    key = [words[0]] if row.operands.begins_with_key else []
+    key = [words[0]] if row.operands.form.startswith(("KEY", "PREFIX")) else []
     return " ".join([f"{before}{at}{verb}", *key, "…"])

@@ -37,6 +37,7 @@ class Touches(Enum):
     KEY = "KEY"
     PREFIX = "all keys with PREFIX"
     INNER = "the key of the command, and all keys of LEASE"
+    CLAIM = "all keys with PREFIX, and all keys of the lease of CLAIM"
     PARTS = "each condition and operation for itself"
     LEASE = "all keys of LEASE"
     EVERY = "all keys"
@@ -64,6 +65,8 @@ WRITES: Final = Right(UserRole.WRITER)
 WRITES_KEY: Final = Right(UserRole.WRITER, Touches.KEY)
 UPDATES_KEY: Final = Right(UserRole.WRITER, Touches.KEY, shows=True)
 WRITES_PREFIX: Final = Right(UserRole.WRITER, Touches.PREFIX)
+WRITES_CLAIM: Final = Right(UserRole.WRITER, Touches.CLAIM)
+UPDATES_CLAIM: Final = Right(UserRole.WRITER, Touches.CLAIM, shows=True)
 WRITES_LEASE: Final = Right(UserRole.WRITER, Touches.LEASE)
 WRITES_UNDER_LEASE: Final = Right(UserRole.WRITER, Touches.INNER)
 WRITES_PARTS: Final = Right(UserRole.WRITER, Touches.PARTS)

@@ -29,7 +29,8 @@ _ROWS = {verb.upper(): row for verb, row in COMMANDS.items()}  # by the verb in 
 OTHERWISE = ", else"  # the conditions of a transaction did not hold
 NOT_MET = frozenset(
     {NO_SUCH_KEY, ", key exists", ", no match", ", not done", OTHERWISE, ", no such lease",
-     ", no lease", ", no such user", ", user exists", ", no such role", ", role exists"}
+     ", no lease", ", no such user", ", user exists", ", no such role", ", role exists",
+     ", in line", ", not free", ", no such claim", ", no such job"}
 )  # fmt: skip
 
 

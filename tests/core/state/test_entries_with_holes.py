@@ -42,6 +42,15 @@ TAILS = (
     " app/a read log",
     " read log",
     " 1.5 app/a",
+    " app/ lease-1",
+    " app/ alone lease-1",
+    " app/ alone now lease-1 x",
+    " app alone lease-1 x",
+    " / 0 lease-1 x",
+    " app/ 1 0 lease-1 ",
+    " app/ 1 0 now lease-1 1:1:back 0:0",
+    " app/ 257 0 lease-1 99999999999999999999:1",
+    " app/ 0",
 )
 MACHINE = "machine"  # a program's own command, which may raise
 
@@ -61,7 +70,7 @@ def entries_with_holes(chance: random.Random, count: int) -> Iterator[str]:
             ]
             command[place : place + 1] = chance.choice(ways)
             command = command or [""]
-        if command[0] != MACHINE:
+        if command[0].rpartition("@")[2] != MACHINE:
             count -= 1
             yield " ".join(command)
 

@@ -1,0 +1,330 @@
+"""The effect of the commands for locks and queues: `hold`, `unhold`, `enqueue`, `requeue` and
+`dequeue`. Deterministic and total.
+
+Each is one entry, so nobody else acts between its steps. All of their state is in keys, those of
+waiting claims in the order of their entries (docs/develop/recipes-as-entries.md). What one entry
+frees, the same entry gives to those that wait, also if it ends a lease. So nobody waits for
+something free, unless a person has deleted or set one of these keys: then the next of these
+commands at the same PREFIX puts that right.
+
+The order of arrival is the order of entries, as for the sequential nodes of ZooKeeper (Hunt et al.,
+2010, section 2.4). The fencing token of a holder is the index of the entry that made it one, as the
+sequencer of Chubby (Burrows, 2006, section 2.4).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+from ...common.text import NUMBER
+from ...wire.commands.recipe_operands import (
+    ALONE,
+    CLAIM,
+    SHARED,
+    Dequeue,
+    dequeue_in,
+    hold_in,
+    is_claim,
+    is_prefix,
+    lease_of,
+)
+from ...wire.limits import TAKEN_BYTES
+from ...wire.protocol import real
+from ..recipe_keys import prefix_of
+from ..store import Store
+from .key_commands import applies, whole_number
+from .lease_commands import ENDINGS
+
+_DIGITS: Final = 16  # of an index in a key, so that keys are in the order of the indexes
+_SEATED: Final = 500  # between two pauses: some ms of work
+_ORPHANS: Final = 100  # waiting jobs without a value that one look drops, at most
+_HELD_JOB: Final = re.compile(rf"(.*/)held/({CLAIM})/([0-9]{{16,19}})", re.ASCII | re.DOTALL)
+_JOB_NUMBER: Final = re.compile(NUMBER, re.ASCII)
+
+
+# --- locks, elections, semaphores ---------------------------------------------------------------
+
+
+@applies("hold")
+def _hold(store: Store, operands: str) -> str | None:
+    """Execute `hold PREFIX MODE [now] CLAIM VALUE`: take a seat, or a place in line."""
+    asked = hold_in(operands)
+    if asked is None:
+        return None
+    prefix, mode, claim, value, is_now = asked
+    lease = lease_of(claim)
+    if lease not in store.leases.granted:
+        return f"HOLD response, no such lease: {lease}"
+    key = _key_of(store, prefix, claim)
+    if key is None and not store.recipe_keys.count(f"{prefix}line/"):
+        seat = _free_seat(store, prefix, mode)
+        if seat:
+            key = f"{prefix}held/{seat}/{claim}"
+            store.put_under(lease, key, value)
+            return f"HOLD response: {key} {store.number}"
+    if key is None and is_now:
+        return f"HOLD response, not free: {prefix}"
+    if key is None:
+        key = f"{prefix}line/{_indexed(store.number)}/{mode}/{claim}"
+        store.put_under(lease, key, value)
+    _seat_line(store, prefix)
+    key = _key_of(store, prefix, claim) or key
+    facts = store.facts(key)
+    if key.startswith(f"{prefix}line/") or facts is None:
+        return f"HOLD response, in line: {key}"
+    return f"HOLD response: {key} {facts.changed}"
+
+
+@applies("unhold")
+def _unhold(store: Store, operands: str) -> str | None:
+    """Execute `unhold PREFIX CLAIM`: give up the seat, or the place in line."""
+    prefix, _, claim = operands.partition(" ")
+    if not (is_prefix(prefix) and is_claim(claim)):
+        return None
+    key = _key_of(store, prefix, claim)
+    if key is not None:
+        del store[key]
+    _seat_line(store, prefix)
+    return f"UNHOLD response, no such claim: {claim}" if key is None else f"UNHOLD response: {key}"
+
+
+def _indexed(index: int) -> str:
+    return f"{index:0{_DIGITS}}"
+
+
+def _key_of(store: Store, prefix: str, claim: str) -> str | None:
+    """Return the key of a claim's seat, or of its place in line; None if it has neither."""
+    for seat in (ALONE, SHARED):
+        if f"{prefix}held/{seat}/{claim}" in store:
+            return f"{prefix}held/{seat}/{claim}"
+    groups = f"{prefix}held/", f"{prefix}line/"
+    keys = [store.recipe_keys.ending(group, f"/{claim}", store.held) for group in groups]
+    return min([*keys[0], *keys[1]], default=None)
+
+
+def _free_seat(store: Store, prefix: str, mode: str) -> str:
+    """Return the seat that a claim of this mode may take now, "" if there is none. Seats of
+    different modes exclude one another."""
+    keys = store.recipe_keys
+    alone, shared = keys.count(f"{prefix}held/{ALONE}/"), keys.count(f"{prefix}held/{SHARED}/")
+    numbered = f"{prefix}held/"
+    if mode in (ALONE, SHARED):
+        is_taken = alone or keys.count(numbered) or (shared and mode == ALONE)
+        return "" if is_taken else mode
+    if alone or shared:
+        return ""
+    begin = len(numbered)
+    taken = {int(key[begin : begin + 4]) for key in keys.ending(numbered, "", store.held)}
+    for seat in range(1, int(mode) + 1):
+        if seat not in taken:
+            return f"{seat:04}"
+    return ""
+
+
+def _seat_line(store: Store, prefix: str) -> None:
+    """Give seats to the first in line, in strict order: who does not fit lets nobody pass."""
+    line, count = f"{prefix}line/", 0
+    while (place := store.recipe_keys.first(line, store.held)) is not None:
+        _, mode, claim = place[len(line) :].split("/", 2)
+        seat = _free_seat(store, prefix, mode)
+        if not seat:
+            return
+        store.move(place, f"{prefix}held/{seat}/{claim}")
+        count += 1
+        if count % _SEATED == 0:
+            store.breathe()
+
+
+# --- queues -------------------------------------------------------------------------------------
+
+
+class _Job(NamedTuple):
+    """A waiting job: its digits in keys, how often it was delivered, its value."""
+
+    digits: str
+    deliveries: int
+    value: str
+
+
+@applies("enqueue")
+def _enqueue(store: Store, operands: str) -> str | None:
+    """Execute `enqueue PREFIX VALUE`: add a job, numbered after this entry."""
+    prefix, space, value = operands.partition(" ")
+    if not (space and is_prefix(prefix)):
+        return None
+    number = store.number
+    while f"{prefix}jobs/{_indexed(number)}" in store:  # it came from another cluster
+        number += 1
+    store[f"{prefix}jobs/{_indexed(number)}"] = value
+    _let_wait(store, prefix, _indexed(number), 0)
+    _serve(store, prefix)
+    return f"ENQUEUE response: {number}"
+
+
+@applies("requeue")
+def _requeue(store: Store, operands: str) -> str | None:
+    """Execute `requeue PREFIX NUMBER`: let a dead job wait again, as a job never delivered."""
+    prefix, _, number = operands.partition(" ")
+    if not (is_prefix(prefix) and _JOB_NUMBER.fullmatch(number)):
+        return None
+    digits = _indexed(int(number))
+    if store.pop(f"{prefix}dead/{digits}", None) is None:
+        return f"REQUEUE response, no such job: {number}"
+    _let_wait(store, prefix, digits, 0)
+    _serve(store, prefix)
+    return f"REQUEUE response: {number}"
+
+
+@applies("dequeue")
+def _dequeue(store: Store, operands: str) -> str | None:
+    """Execute `dequeue PREFIX COUNT MAX [now] CLAIM [NUMBER:TOKEN[:back] ...]`: end jobs, then
+    take others or a place in line."""
+    asked = dequeue_in(operands)
+    if asked is None:
+        return None
+    prefix, count, deliveries_max, claim, _, is_now = asked
+    lease = lease_of(claim)
+    if lease not in store.leases.granted:
+        return f"DEQUEUE response, no such lease: {lease}"
+    ended = _end_jobs(store, asked)
+    _serve(store, prefix)
+    idle, held = f"{prefix}idle/", store.held
+    place = min(store.recipe_keys.ending(idle, f"/{claim}", held), default=None)
+    taken, size = list[dict[str, object]](), 0
+    while len(taken) < count and (job := _next_job(store, prefix, deliveries_max)) is not None:
+        value = real(job.value)
+        size += len(json.dumps(value))
+        if taken and size > TAKEN_BYTES:
+            break
+        _deliver(store, prefix, job, claim, deliveries_max, store.user, lease)
+        taken.append({"number": int(job.digits), "deliveries": job.deliveries + 1, "value": value})
+    if place is not None and (taken or is_now or not count):
+        del store[place]
+        place = None
+    elif count and not (place or taken or is_now or store.recipe_keys.count(f"{prefix}wait/")):
+        place = f"{idle}{_indexed(store.number)}/{count}.{deliveries_max}/{claim}"
+        store.put_under(lease, place, "")
+    shown = None if place is None else real(place)
+    answer = {"index": store.number, "ended": ended, "jobs": taken, "place": shown}
+    return f"DEQUEUE response: {json.dumps(answer)}"
+
+
+def _end_jobs(store: Store, asked: Dequeue) -> list[int]:
+    """End the jobs that a worker holds by these tokens; return their numbers."""
+    numbers = []
+    for number, token, is_back in asked.ended:
+        digits = _indexed(int(number))
+        key = f"{asked.prefix}held/{asked.claim}/{digits}"
+        facts = store.facts(key)
+        if facts is None or facts.changed != token:
+            continue
+        count = store.pop(key)
+        if is_back:
+            _give_back(store, asked.prefix, digits, count)
+        else:
+            store.pop(f"{asked.prefix}jobs/{digits}", None)
+        numbers.append(int(number))
+    return numbers
+
+
+def _give_back(store: Store, prefix: str, digits: str, count: str) -> None:
+    """Let a job wait again that was held; `count` is the value of that key. If it was delivered as
+    often as its worker allowed, it is dead."""
+    deliveries, _, limit = count.partition("/")
+    made, most = whole_number(deliveries) or 0, whole_number(limit) or 0
+    if 0 < most <= made:
+        _set_for_job(store, prefix, "dead", digits, made)
+    else:
+        _let_wait(store, prefix, digits, made)
+
+
+def _let_wait(store: Store, prefix: str, digits: str, deliveries: int) -> None:
+    _set_for_job(store, prefix, "wait", digits, deliveries)
+
+
+def _set_for_job(store: Store, prefix: str, kind: str, digits: str, deliveries: int) -> None:
+    """Set a key of a job to the count of its deliveries. It counts for the user of the job."""
+    facts = store.facts(f"{prefix}jobs/{digits}")
+    if facts is not None:  # else nothing is left of the job
+        store.put_for(facts.user, "", f"{prefix}{kind}/{digits}", str(deliveries))
+
+
+def _next_job(store: Store, prefix: str, deliveries_max: int) -> _Job | None:
+    """Return the first job that waits and was not delivered as often as that; 0 is no limit. A job
+    that was is dead, and what waits without a value is removed, some at each look."""
+    wait = f"{prefix}wait/"
+    for _ in range(_ORPHANS):
+        key = store.recipe_keys.first(wait, store.held)
+        if key is None:
+            return None
+        digits = key[len(wait) :]
+        value = store.get(f"{prefix}jobs/{digits}")
+        deliveries = max(0, whole_number(store[key]) or 0)
+        if value is not None and not 0 < deliveries_max <= deliveries:
+            return _Job(digits, deliveries, value)
+        del store[key]
+        _set_for_job(store, prefix, "dead", digits, deliveries)
+    return None
+
+
+def _deliver(
+    store: Store, prefix: str, job: _Job, claim: str, deliveries_max: int, user: str, lease: str
+) -> None:
+    """Hand a waiting job to a claim. The key counts for this user, and is under this lease."""
+    held = f"{prefix}held/{claim}/{job.digits}"
+    store.put_for(user, lease, held, f"{job.deliveries + 1}/{deliveries_max}")
+    del store[f"{prefix}wait/{job.digits}"]
+
+
+def _serve(store: Store, prefix: str) -> None:
+    """Hand waiting jobs to the workers in line, in strict order; each leaves the line."""
+    idle = f"{prefix}idle/"
+    while (place := store.recipe_keys.first(idle, store.held)) is not None:
+        _, wanted, claim = place[len(idle) :].split("/", 2)
+        count, _, deliveries_max = wanted.partition(".")
+        facts, taken = store.facts(place), 0
+        assert facts is not None, "the index has existing keys"
+        while taken < max(1, int(count)):
+            job = _next_job(store, prefix, int(deliveries_max))
+            if job is None:
+                break
+            _deliver(store, prefix, job, claim, int(deliveries_max), facts.user, facts.lease)
+            taken += 1
+        if not taken:
+            return
+        del store[place]
+
+
+# --- the end of a lease -------------------------------------------------------------------------
+
+
+def _ending(store: Store, leases: Sequence[str]) -> Callable[[], None]:
+    """Note the seats, the places and the jobs under these leases. Afterwards, give what is free to
+    those that wait."""
+    lines, jobs = set[str](), list[tuple[str, str, str]]()
+    for lease in leases:
+        for key in store.leased.get(lease, ()):
+            match = _HELD_JOB.fullmatch(key)
+            if match is not None:
+                jobs.append((match[1], match[3], store[key]))
+            elif prefix := prefix_of(key):
+                lines.add(prefix)
+    return partial(_give_to_waiting, store, sorted(lines), sorted(jobs))
+
+
+def _give_to_waiting(
+    store: Store, lines: Sequence[str], jobs: Sequence[tuple[str, str, str]]
+) -> None:
+    for prefix in lines:
+        _seat_line(store, prefix)
+    for prefix, digits, count in jobs:
+        _give_back(store, prefix, digits, count)
+    for prefix in sorted({prefix for prefix, _, _ in jobs}):
+        _serve(store, prefix)
+
+
+ENDINGS.append(_ending)

@@ -1,0 +1,190 @@
+r"""The operands of the commands for locks and queues. Pure.
+
+    hold PREFIX MODE [now] CLAIM VALUE
+    unhold PREFIX CLAIM
+    enqueue PREFIX VALUE
+    requeue PREFIX NUMBER
+    dequeue PREFIX COUNT MAX [now] CLAIM [NUMBER:TOKEN[:back] ...]
+
+PREFIX ends with a slash. CLAIM is a lease, or a lease and a number that the client chooses, as in
+`lease-57/3`, so that one lease can have many claims. docs/develop/recipes-as-entries.md has the
+keys that they set.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from ...common.text import NUMBER
+from ..limits import JOBS_MAX, SEATS_MAX
+from ..protocol import ProtocolError, shown
+from .lease_operands import LEASE
+from .operands import ALL_KEYS, KEY_VALUE, PREFIX, Limits, Operands, not_understood
+
+ALONE = "alone"
+SHARED = "shared"
+SUFFIX_BYTES: Final = 128  # of a key after its PREFIX, at most
+CLAIM: Final = rf"{LEASE}{NUMBER}(?:\.[0-9a-f]{{16}})?(?:/{NUMBER})?"
+MODE: Final = rf"{ALONE}|{SHARED}|[1-9][0-9]{{0,2}}|{SEATS_MAX}"
+COUNT: Final = "0|[1-9][0-9]{0,2}"
+DELIVERIES: Final = "0|[1-9][0-9]{0,8}"
+_HOLD: Final = re.compile(rf"({MODE}) (now )?({CLAIM}) (.*)", re.ASCII | re.DOTALL)
+_CLAIM: Final = re.compile(CLAIM, re.ASCII)
+_NUMBER: Final = re.compile(NUMBER, re.ASCII)
+_ENDED: Final = rf" {NUMBER}:{NUMBER}(?::back)?"
+_DEQUEUE: Final = re.compile(
+    rf"({COUNT}) ({DELIVERIES}) (now )?({CLAIM})((?:{_ENDED}){{0,{JOBS_MAX}}})", re.ASCII
+)
+_CLAIM_FORM = f"CLAIM is a lease, or a lease and a number: {LEASE}57/3"
+_NOTHING = "Nothing was done."
+
+
+class Hold(NamedTuple):
+    """The operands of a `hold`."""
+
+    prefix: str
+    mode: str  # `alone`, `shared` or the number of seats
+    claim: str
+    value: str
+    is_now: bool = False  # it does not wait in line
+
+
+class Ended(NamedTuple):
+    """A job that its worker holds no longer."""
+
+    number: str
+    token: int  # the index of the entry that handed it over
+    is_back: bool  # it is not done and waits again
+
+
+class Dequeue(NamedTuple):
+    """The operands of a `dequeue`."""
+
+    prefix: str
+    jobs_max: int  # to take; 0 for none
+    deliveries_max: int  # of a job, then it is dead; 0 for no limit
+    claim: str
+    ended: list[Ended]
+    is_now: bool = False  # it does not wait in line
+
+
+def lease_of(claim: str) -> str:
+    """Return the lease of a claim."""
+    return claim.partition("/")[0]
+
+
+def claim_lease_in(command: str) -> str:
+    """Return the lease of the claim in a `hold`, `unhold` or `dequeue`.
+
+    Raises:
+        ProtocolError: it names none.
+    """
+    for word in command.split(" ", 6)[2:6]:
+        if word.startswith(LEASE):
+            return lease_of(word)
+    raise ProtocolError(not_understood(command))
+
+
+def is_claim(text: str) -> bool:
+    """Return whether a text is a claim."""
+    return _CLAIM.fullmatch(text) is not None
+
+
+def is_prefix(text: str) -> bool:
+    """Return whether a text can be the PREFIX of these commands."""
+    return text.endswith("/") and " " not in text
+
+
+def hold_in(operands: str) -> Hold | None:
+    """Return the operands of a `hold` in canonical form; None if they are malformed."""
+    prefix, _, rest = operands.partition(" ")
+    match = _HOLD.fullmatch(rest)
+    if match is None or not is_prefix(prefix):
+        return None
+    return Hold(prefix, match[1], match[3], match[4], match[2] is not None)
+
+
+def dequeue_in(operands: str) -> Dequeue | None:
+    """Return the operands of a `dequeue` in canonical form; None if they are malformed."""
+    prefix, _, rest = operands.partition(" ")
+    match = _DEQUEUE.fullmatch(rest)
+    if match is None or not is_prefix(prefix) or int(match[1]) > JOBS_MAX:
+        return None
+    ended = []
+    for word in match[5].split():
+        number, token, *back = word.split(":")
+        ended.append(Ended(number, int(token), bool(back)))
+    return Dequeue(prefix, int(match[1]), int(match[2]), match[4], ended, match[3] is not None)
+
+
+def _prefix(verb: str, text: str, limits: Limits) -> str:
+    """Return the canonical spelling of a PREFIX, which leaves room for the rest of its keys."""
+    shorter = limits._replace(key_bytes=limits.key_bytes - SUFFIX_BYTES)
+    prefix = PREFIX.read(verb, text, shorter)[len(verb) + 1 :]
+    if not prefix.endswith("/"):
+        raise ProtocolError(f'"{shown(prefix)}" does not end with /. {_NOTHING}')
+    return prefix
+
+
+def _read_hold(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `hold PREFIX MODE [now] CLAIM VALUE`. The value is the rest of the line."""
+    typed, _, rest = operands.partition(" ")
+    match = _HOLD.fullmatch(rest)
+    if match is None:
+        raise ProtocolError(
+            f"the form is: {verb} {HOLD.form}. MODE is {ALONE}, {SHARED} or a number of seats up "
+            f"to {SEATS_MAX}, and {_CLAIM_FORM}. {_NOTHING}"
+        )
+    prefix = _prefix(verb, typed, limits)
+    value = KEY_VALUE.read(verb, f"a {match[4]}", limits)[len(verb) + 3 :]
+    return f"{verb} {prefix} {match[1]} {match[2] or ''}{match[3]} {value}"
+
+
+def _read_unhold(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `unhold PREFIX CLAIM`."""
+    typed, _, claim = operands.rstrip(" ").partition(" ")
+    if not is_claim(claim):
+        raise ProtocolError(f"the form is: {verb} {UNHOLD.form}. {_CLAIM_FORM}. {_NOTHING}")
+    return f"{verb} {_prefix(verb, typed, limits)} {claim}"
+
+
+def _read_enqueue(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `enqueue PREFIX VALUE`. The value is the rest of the line."""
+    typed, space, value = operands.partition(" ")
+    if not typed or not space:
+        raise ProtocolError(f"the form is: {verb} {ENQUEUE.form}. {_NOTHING}")
+    prefix = _prefix(verb, typed, limits)
+    return KEY_VALUE.read(verb, f"{prefix} {value}", limits)
+
+
+def _read_requeue(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `requeue PREFIX NUMBER`."""
+    typed, _, number = operands.rstrip(" ").partition(" ")
+    if not _NUMBER.fullmatch(number):
+        raise ProtocolError(f"the form is: {verb} {REQUEUE.form}. {_NOTHING}")
+    return f"{verb} {_prefix(verb, typed, limits)} {number}"
+
+
+def _read_dequeue(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `dequeue PREFIX COUNT MAX [now] CLAIM [NUMBER:TOKEN[:back] ...]`."""
+    typed, _, rest = operands.rstrip(" ").partition(" ")
+    match = _DEQUEUE.fullmatch(rest)
+    if match is None or int(match[1]) > JOBS_MAX:
+        raise ProtocolError(
+            f"the form is: {verb} {DEQUEUE.form}. COUNT is at most {JOBS_MAX}, and so are the jobs "
+            f"at the end; MAX is a number of deliveries, or 0; {_CLAIM_FORM}. {_NOTHING}"
+        )
+    return f"{verb} {_prefix(verb, typed, limits)} {rest}"
+
+
+HOLD = Operands("PREFIX MODE [now] CLAIM VALUE", _read_hold, 3)
+UNHOLD = Operands("PREFIX CLAIM", _read_unhold, ALL_KEYS, is_public=True)
+ENQUEUE = Operands("PREFIX VALUE", _read_enqueue, 1)
+REQUEUE = Operands("PREFIX NUMBER", _read_requeue, ALL_KEYS, is_public=True)
+DEQUEUE = Operands(
+    "PREFIX COUNT MAX [now] CLAIM [NUMBER:TOKEN[:back] ...]",
+    _read_dequeue,
+    ALL_KEYS,
+    is_public=True,
+)

@@ -1,0 +1,456 @@
+"""Locks and queues as entries: the keys, what the end of a lease gives to those that wait, rights,
+accounts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from raftline.state.commands.key_commands import execute
+from raftline.state.lease_table import spell_expiry
+from raftline.state.store import Store
+from raftline.state.work import LONG_KEYS, count_short
+from raftline.wire.commands.command_table import read_request
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.redaction import without_values
+from raftline.wire.limits import TAKEN_BYTES
+from raftline.wire.protocol import ProtocolError
+from tests.core.state.test_accounts import ANN, BOB
+from tests.core.state.test_accounts import Machine as MachineOfUsers
+from tests.core.state.test_leases import TERM, Machine
+from tests.core.state.test_users import Machine as MachineOfRoles
+from tests.core.state.test_work import entries
+
+L = "lock/a/"
+Q = "queue/q/"
+
+
+@pytest.fixture
+def machine() -> Machine:
+    """A store with lease-57, lease-58 and lease-59; the next entry is 60."""
+    machine = Machine()
+    machine.talk("lease 10", "lease 10", "lease 10")
+    return machine
+
+
+def asked(machine: Machine, command: str) -> dict[str, Any]:
+    reply = machine.apply(command)
+    head, _, facts = reply.partition(": ")
+    assert head == "DEQUEUE response", reply
+    answer: dict[str, Any] = json.loads(facts)
+    return answer
+
+
+def numbers(answer: dict[str, Any]) -> list[int]:
+    return [job["number"] for job in answer["jobs"]]
+
+
+def keys(machine: Machine, prefix: str) -> list[str]:
+    return sorted(key.removeprefix(prefix) for key in machine.store if key.startswith(prefix))
+
+
+def expire(machine: Machine, *leases: str) -> None:
+    assert machine.apply(spell_expiry(TERM, leases)) == ""
+
+
+# --- locks, elections, semaphores ---------------------------------------------------------------
+
+
+def test_hold_takes_a_free_seat_and_then_a_place_in_line(machine: Machine) -> None:
+    assert machine.talk(
+        f"hold {L} alone lease-57/3 web 1",
+        f"hold {L} alone lease-58 b",
+        f"hold {L} alone lease-57/3 other",
+        f"hold {L} alone lease-58 other",
+    ) == [
+        f"HOLD response: {L}held/alone/lease-57/3 60",
+        f"HOLD response, in line: {L}line/0000000000000061/alone/lease-58",
+        f"HOLD response: {L}held/alone/lease-57/3 60",
+        f"HOLD response, in line: {L}line/0000000000000061/alone/lease-58",
+    ]
+    assert machine.store[f"{L}held/alone/lease-57/3"] == "web 1"
+    assert machine.store.lease_of(f"{L}held/alone/lease-57/3") == "lease-57"
+
+
+def test_unhold_gives_the_seat_to_the_first_in_line_with_this_entry_as_token(
+    machine: Machine,
+) -> None:
+    machine.talk(*(f"hold {L} alone lease-{lease} of-{lease}" for lease in (57, 58, 59)))
+    assert machine.talk(f"unhold {L} lease-57", f"unhold {L} lease-57") == [
+        f"UNHOLD response: {L}held/alone/lease-57",
+        "UNHOLD response, no such claim: lease-57",
+    ]
+    seat = f"{L}held/alone/lease-58"
+    assert machine.store[seat] == "of-58"
+    facts = machine.store.facts(seat)
+    assert facts is not None
+    assert (facts.changed, facts.lease) == (63, "lease-58")
+    assert machine.apply(f"hold {L} alone lease-58 x") == f"HOLD response: {seat} 63"
+
+
+def test_a_claim_may_leave_the_line(machine: Machine) -> None:
+    machine.talk(*(f"hold {L} alone lease-{lease} x" for lease in (57, 58, 59)))
+    place = f"{L}line/0000000000000061/alone/lease-58"
+    assert machine.apply(f"unhold {L} lease-58") == f"UNHOLD response: {place}"
+    machine.apply(f"unhold {L} lease-57")
+    assert keys(machine, L) == ["held/alone/lease-59"]
+
+
+def test_a_claim_that_does_not_wait_writes_nothing(machine: Machine) -> None:
+    machine.apply(f"hold {L} alone lease-57 x")
+    before = dict(machine.store)
+    assert machine.apply(f"hold {L} alone now lease-58 x") == f"HOLD response, not free: {L}"
+    assert dict(machine.store) == before
+    machine.apply(f"unhold {L} lease-57")
+    seat = f"{L}held/alone/lease-58"
+    assert machine.apply(f"hold {L} alone now lease-58 x") == f"HOLD response: {seat} 63"
+
+
+def test_a_claim_under_no_lease_is_none(machine: Machine) -> None:
+    assert machine.talk(f"hold {L} alone lease-5/1 x", f"dequeue {Q} 1 0 lease-5/1") == [
+        "HOLD response, no such lease: lease-5",
+        "DEQUEUE response, no such lease: lease-5",
+    ]
+    assert dict(machine.store) == {}
+
+
+def test_shared_claims_get_their_seats_together_and_in_order(machine: Machine) -> None:
+    machine.talk(
+        f"hold {L} shared lease-57/1 a",
+        f"hold {L} shared lease-57/2 b",
+        f"hold {L} alone lease-58 c",
+        f"hold {L} shared lease-59/1 d",
+        f"hold {L} shared lease-59/2 e",
+    )
+    assert keys(machine, f"{L}held/") == ["shared/lease-57/1", "shared/lease-57/2"]
+    machine.apply(f"unhold {L} lease-57/1")
+    assert keys(machine, f"{L}held/") == ["shared/lease-57/2"]
+    machine.apply(f"unhold {L} lease-57/2")
+    assert keys(machine, f"{L}held/") == ["alone/lease-58"]
+    machine.apply(f"unhold {L} lease-58")
+    assert keys(machine, L) == ["held/shared/lease-59/1", "held/shared/lease-59/2"]
+
+
+def test_shared_claims_behind_one_that_leaves_the_line_get_their_seats(machine: Machine) -> None:
+    machine.talk(f"hold {L} shared lease-57 a", f"hold {L} alone lease-58 b")
+    machine.apply(f"hold {L} shared lease-59 c")
+    expire(machine, "lease-58")
+    assert keys(machine, L) == ["held/shared/lease-57", "held/shared/lease-59"]
+
+
+def test_a_semaphore_gives_the_lowest_free_seat(machine: Machine) -> None:
+    machine.talk(*(f"hold {L} 2 lease-57/{claim} x" for claim in (1, 2, 3)))
+    assert keys(machine, L) == [
+        "held/0001/lease-57/1",
+        "held/0002/lease-57/2",
+        "line/0000000000000062/2/lease-57/3",
+    ]
+    machine.apply(f"unhold {L} lease-57/1")
+    assert keys(machine, L) == ["held/0001/lease-57/3", "held/0002/lease-57/2"]
+    assert machine.apply(f"hold {L} 3 lease-57/4 x").endswith("held/0003/lease-57/4 64")
+
+
+def test_seats_of_different_modes_exclude_one_another(machine: Machine) -> None:
+    for first in ("alone", "shared", "5"):
+        for then in ("alone", "shared", "5"):
+            machine.apply(f"hold {L} {first} lease-57 x")
+            reply = machine.apply(f"hold {L} {then} now lease-58 x")
+            is_free = first == then != "alone"
+            assert reply.startswith("HOLD response: " if is_free else "HOLD response, not free")
+            machine.talk(f"unhold {L} lease-57", f"unhold {L} lease-58")
+
+
+def test_a_claim_in_line_sees_one_event_of_its_seat(machine: Machine) -> None:
+    machine.talk(f"hold {L} alone lease-57 a", f"hold {L} alone lease-58 b")
+    machine.store.notes_events = True
+    machine.apply(f"unhold {L} lease-57")
+    assert [event[:3] for event in machine.store.take_events().events] == [
+        (62, "delete", f"{L}held/alone/lease-57"),
+        (62, "set", f"{L}held/alone/lease-58"),
+        (62, "delete", f"{L}line/0000000000000061/alone/lease-58"),
+    ]
+
+
+@pytest.mark.parametrize("ends", ["release", "expired"])
+def test_the_end_of_a_lease_gives_its_seats_to_those_in_line(machine: Machine, ends: str) -> None:
+    machine.talk(
+        *(f"hold lock/{name}/ alone lease-57 x" for name in "ab"),
+        *(f"hold lock/{name}/ alone lease-58 y" for name in "ab"),
+        "hold lock/c/ alone lease-58 y",
+        "hold lock/c/ alone lease-57 x",
+    )
+    if ends == "release":
+        assert machine.apply("release lease-57").endswith("lease-57 released, 3 keys deleted")
+    else:
+        expire(machine, "lease-57")
+    assert keys(machine, "lock/") == [f"{name}/held/alone/lease-58" for name in "abc"]
+
+
+def test_leases_that_end_together_give_nothing_to_one_another(machine: Machine) -> None:
+    machine.talk(*(f"hold {L} alone lease-{lease} x" for lease in (57, 58, 59)))
+    machine.store.notes_events = True
+    expire(machine, "lease-57", "lease-58", "lease-57")
+    assert keys(machine, L) == ["held/alone/lease-59"]
+    events = machine.store.take_events().events
+    assert [event[2] for event in events if event[1] == "set"] == [f"{L}held/alone/lease-59"]
+
+
+def test_a_seat_whose_key_a_person_deleted_goes_to_the_first_in_line(machine: Machine) -> None:
+    machine.talk(*(f"hold {L} alone lease-{lease} x" for lease in (57, 58)))
+    machine.apply(f"delete {L}held/alone/lease-57")
+    seat = f"{L}held/alone/lease-58"
+    assert machine.apply(f"hold {L} alone lease-58 x") == f"HOLD response: {seat} 63"
+
+
+def test_a_new_claim_does_not_pass_a_line_that_a_person_left_without_a_holder(
+    machine: Machine,
+) -> None:
+    machine.talk(*(f"hold {L} alone lease-{lease} x" for lease in (57, 58)))
+    machine.apply(f"delete {L}held/alone/lease-57")
+    assert machine.apply(f"hold {L} alone lease-59 x").startswith("HOLD response, in line")
+    assert keys(machine, f"{L}held/") == ["alone/lease-58"]
+
+
+def test_a_lock_whose_name_looks_like_a_place_in_line_is_another_lock(machine: Machine) -> None:
+    machine.talk(f"hold {L} alone lease-57 x", f"hold {L} shared lease-58 x")
+    inner = f"{L}line/0000000000000061/"
+    assert machine.apply(f"hold {inner} shared lease-59 x").startswith("HOLD response: ")
+    machine.apply(f"unhold {L} lease-57")
+    assert keys(machine, f"{L}held/") == ["shared/lease-58"]
+
+
+# --- queues -------------------------------------------------------------------------------------
+
+
+def test_a_job_waits_is_taken_and_ends(machine: Machine) -> None:
+    assert machine.talk(f"enqueue {Q} job one", f"enqueue {Q} ") == [
+        "ENQUEUE response: 60",
+        "ENQUEUE response: 61",
+    ]
+    job = {"number": 60, "deliveries": 1, "value": "job one"}
+    assert asked(machine, f"dequeue {Q} 1 10 lease-57/4") == {
+        "index": 62, "ended": [], "jobs": [job], "place": None,
+    }  # fmt: skip
+    assert keys(machine, Q) == [
+        "held/lease-57/4/0000000000000060",
+        "jobs/0000000000000060",
+        "jobs/0000000000000061",
+        "wait/0000000000000061",
+    ]
+    answer = asked(machine, f"dequeue {Q} 1 10 lease-57/4 60:62")
+    assert (answer["ended"], numbers(answer)) == ([60], [61])
+    answer = asked(machine, f"dequeue {Q} 0 10 lease-57/4 61:63 60:62")
+    assert (answer["ended"], answer["place"], dict(machine.store)) == ([61], None, {})
+
+
+def test_an_idle_worker_gets_the_next_job_by_the_entry_that_adds_it(machine: Machine) -> None:
+    for lease in (58, 57):
+        place = asked(machine, f"dequeue {Q} 1 10 lease-{lease}")["place"]
+        assert place == f"{Q}idle/{machine.number:016}/1.10/lease-{lease}"
+    assert asked(machine, f"dequeue {Q} 1 10 lease-57")["place"] == place
+    machine.talk(f"enqueue {Q} a", f"enqueue {Q} b", f"enqueue {Q} c")
+    assert keys(machine, Q) == [
+        "held/lease-57/0000000000000064",
+        "held/lease-58/0000000000000063",
+        "jobs/0000000000000063",
+        "jobs/0000000000000064",
+        "jobs/0000000000000065",
+        "wait/0000000000000065",
+    ]
+    assert asked(machine, f"dequeue {Q} 0 10 lease-57 64:64")["ended"] == [64]
+
+
+def test_a_worker_that_does_not_wait_leaves_the_line(machine: Machine) -> None:
+    assert asked(machine, f"dequeue {Q} 1 0 now lease-57")["place"] is None
+    for end in ("1 0 now lease-57", "0 0 lease-57"):
+        assert asked(machine, f"dequeue {Q} 1 0 lease-57")["place"]
+        assert asked(machine, f"dequeue {Q} {end}")["place"] is None
+        assert dict(machine.store) == {}
+
+
+def test_the_jobs_of_an_ended_lease_wait_again_in_order_or_go_to_idle_workers(
+    machine: Machine,
+) -> None:
+    machine.talk(*(f"enqueue {Q} {value}" for value in "abc"))
+    assert numbers(asked(machine, f"dequeue {Q} 3 10 lease-57")) == [60, 61, 62]
+    assert asked(machine, f"dequeue {Q} 2 10 lease-58")["place"]
+    machine.apply(f"enqueue {Q} d")
+    asked(machine, f"dequeue {Q} 2 10 lease-58")
+    expire(machine, "lease-57")
+    assert keys(machine, f"{Q}held/") == [f"lease-58/{number:016}" for number in (60, 61, 65)]
+    assert machine.store[f"{Q}held/lease-58/0000000000000060"] == "2/10"
+    assert machine.store[f"{Q}wait/0000000000000062"] == "1"
+    assert numbers(asked(machine, f"dequeue {Q} 1 10 lease-59")) == [62]
+
+
+def test_a_job_that_was_delivered_as_often_as_allowed_is_dead_until_requeue(
+    machine: Machine,
+) -> None:
+    machine.apply(f"enqueue {Q} a")
+    asked(machine, f"dequeue {Q} 1 2 lease-57")
+    expire(machine, "lease-57")
+    asked(machine, f"dequeue {Q} 1 2 lease-58")
+    expire(machine, "lease-58")
+    assert keys(machine, Q) == ["dead/0000000000000060", "jobs/0000000000000060"]
+    assert machine.store[f"{Q}dead/0000000000000060"] == "2"
+    asked(machine, f"dequeue {Q} 1 2 lease-59")
+    assert machine.talk(f"requeue {Q} 60", f"requeue {Q} 60") == [
+        "REQUEUE response: 60",
+        "REQUEUE response, no such job: 60",
+    ]
+    assert machine.store[f"{Q}held/lease-59/0000000000000060"] == "1/2"
+
+
+def test_a_worker_gets_no_job_that_was_delivered_as_often_as_it_allows(machine: Machine) -> None:
+    machine.talk(f"enqueue {Q} a", f"enqueue {Q} b")
+    asked(machine, f"dequeue {Q} 1 0 lease-57")
+    expire(machine, "lease-57")
+    assert numbers(asked(machine, f"dequeue {Q} 2 1 lease-58")) == [61]
+    assert keys(machine, f"{Q}dead/") == ["0000000000000060"]
+
+
+def test_a_job_that_is_given_back_waits_again(machine: Machine) -> None:
+    machine.talk(f"enqueue {Q} a", f"enqueue {Q} b")
+    asked(machine, f"dequeue {Q} 2 10 lease-57")
+    assert asked(machine, f"dequeue {Q} 0 10 lease-57 60:62:back 61:62")["ended"] == [60, 61]
+    assert keys(machine, Q) == ["jobs/0000000000000060", "wait/0000000000000060"]
+    assert machine.store[f"{Q}wait/0000000000000060"] == "1"
+
+
+def test_a_job_ends_only_by_its_worker_and_its_token(machine: Machine) -> None:
+    machine.apply(f"enqueue {Q} a")
+    asked(machine, f"dequeue {Q} 1 10 lease-57")
+    for line in ("lease-57 60:60", "lease-58 60:61", "lease-57/1 60:61", "lease-57 61:61"):
+        assert asked(machine, f"dequeue {Q} 0 10 {line}")["ended"] == []
+    assert f"{Q}jobs/0000000000000060" in machine.store
+
+
+def test_a_transaction_ends_a_job_along_with_other_writes_once(machine: Machine) -> None:
+    machine.apply(f"enqueue {Q} a")
+    asked(machine, f"dequeue {Q} 1 10 lease-57")
+    held, job = f"{Q}held/lease-57/0000000000000060", f"{Q}jobs/0000000000000060"
+    end = f"if {held} unchanged since 61 then delete {held} ; delete {job} ; incr done"
+    for section in ("then", "else"):
+        assert machine.apply(f"txn {end}").startswith(f"TXN response, {section}: ")
+    assert dict(machine.store) == {"done": "1"}
+
+
+def test_a_dequeue_takes_fewer_jobs_than_it_may_if_they_are_long(machine: Machine) -> None:
+    for _ in range(3):
+        machine.apply(f"enqueue {Q} {'x' * (TAKEN_BYTES // 2)}")
+    assert len(asked(machine, f"dequeue {Q} 3 0 lease-57")["jobs"]) == 1
+    assert len(asked(machine, f"dequeue {Q} 3 0 lease-57")["jobs"]) == 1
+
+
+def test_a_job_whose_value_a_person_deleted_is_passed_over(machine: Machine) -> None:
+    machine.talk(f"enqueue {Q} a", f"enqueue {Q} b", f"delete {Q}jobs/0000000000000060")
+    assert numbers(asked(machine, f"dequeue {Q} 2 0 lease-57")) == [61]
+    machine.apply(f"delete {Q}jobs/0000000000000061")
+    expire(machine, "lease-57")
+    assert dict(machine.store) == {}
+
+
+def test_a_job_never_takes_the_number_of_another(machine: Machine) -> None:
+    machine.talk(f"set {Q}jobs/0000000000000061 old", f"enqueue {Q} new")
+    assert machine.store[f"{Q}jobs/0000000000000061"] == "old"
+    assert machine.store[f"{Q}jobs/0000000000000062"] == "new"
+
+
+# --- the keys decide, whatever came before ------------------------------------------------------
+
+
+def test_a_state_that_is_read_from_a_snapshot_continues_the_same(machine: Machine) -> None:
+    machine.talk(
+        f"hold {L} alone lease-57 a", f"hold {L} alone lease-58 b", f"enqueue {Q} c",
+        f"unhold {L} lease-57", f"hold {L} alone lease-59 b",
+    )  # fmt: skip
+    again = Machine()
+    again.number = machine.number
+    store = machine.store
+    again.store.replace(dict(store.held), 1, store.leases, store.leased, machine.number)
+    commands = [f"unhold {L} lease-58", f"dequeue {Q} 1 0 lease-59"]
+    assert machine.talk(*commands) == again.talk(*commands)
+    assert dict(machine.store) == dict(again.store)
+
+
+# --- lines, rights, accounts, work --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "hold", "hold lock/a/", f"hold {L} alone lease-57", f"hold {L} both lease-57 x",
+        f"hold {L} 0 lease-57 x", f"hold {L} 1001 lease-57 x", f"hold {L} alone x lease-57",
+        f"hold {L} alone lease-57/0 x", f"hold {L} alone lease-57/ x", "hold lock alone lease-5 x",
+        f"unhold {L}", f"unhold {L} lease", f"unhold {L} lease-57 x", "unhold lock lease-57",
+        "enqueue", f"enqueue {Q}", "enqueue queue x", f"requeue {Q}", f"requeue {Q} x",
+        f"dequeue {Q} 1 lease-57", f"dequeue {Q} 257 0 lease-57", f"dequeue {Q} 1 0 lease-57 60",
+        f"dequeue {Q} 1 0 lease-57 60:x", f"dequeue {Q} 1 0 lease-57 60:61:front",
+        f"dequeue {Q} 0 0 lease-57{' 1:1' * 257}", f"hold {'x' * 900}/ alone lease-57 x",
+    ],
+)  # fmt: skip
+def test_a_mistake_is_refused_and_nothing_is_done(line: str) -> None:
+    with pytest.raises(ProtocolError, match=r"Nothing was done\."):
+        read_request("", "", line, Limits())
+
+
+def test_a_prefix_has_one_spelling() -> None:
+    request = read_request("", "", r"hold \x6cock/two\swords/ alone now lease-57 web 1 ", Limits())
+    assert request.command == r"hold lock/two\swords/ alone now lease-57 web 1 "
+
+
+def test_a_console_shows_the_prefix_and_no_value() -> None:
+    assert without_values(f"c#1@hold {L} alone lease-57 secret") == f"c#1@hold {L} …"
+    assert without_values(f"enqueue {Q} secret") == f"enqueue {Q} …"
+
+
+def test_the_rights_are_those_for_the_prefix_and_for_the_keys_of_the_lease() -> None:
+    machine = MachineOfRoles()
+    _, reply = machine.do("noop", "bob@lease 10 0123456789abcdef")
+    lease = reply.split()[2]
+    refused = machine.do(
+        f"bob@hold db/ alone {lease} x", f"bob@unhold db/ {lease}", "bob@enqueue db/ x",
+        "bob@requeue db/ 1", f"bob@dequeue db/ 1 0 {lease}",
+    )  # fmt: skip
+    assert all("the right to write there" in reply for reply in refused)
+    [seated] = machine.do(f"bob@hold app/a/ alone {lease} x")
+    assert seated.startswith("HOLD response: app/a/held/alone/")
+    machine.do(f"under {lease} set db/x 1")
+    for line in (f"hold app/b/ alone {lease} x", f"dequeue app/q/ 1 0 {lease}"):
+        assert "for each of its keys" in machine.do(f"bob@{line}")[0]
+    machine.do("role-add adder", "role-grant adder write app/", "user-add eve - adder")
+    machine.do("eve@lease 10 1123456789abcdef")
+    assert (
+        "the right to read there"
+        in machine.do(f"eve@dequeue app/q/ 1 0 lease-{machine._index}.1123456789abcdef")[0]
+    )
+    assert machine.do("eve@enqueue app/q/ x")[0].startswith("ENQUEUE response: ")
+
+
+def test_keys_count_for_the_user_whose_claim_or_job_they_are() -> None:
+    machine = MachineOfUsers()
+    machine.do("lease 10", "lease 10", f"{BOB}#1@hold {L} alone lease-4 x")
+    machine.do(f"{ANN}#1@hold {L} alone lease-5 x")
+    machine.do("expired 1 lease-4")
+    assert set(machine.held) == {"ann"}
+    machine.do("lease 10", f"{BOB}#2@enqueue {Q} x", f"{ANN}#2@dequeue {Q} 1 0 lease-9")
+    both = dict(machine.held)
+    machine.do("expired 1 lease-9")
+    after = machine.held
+    assert after["bob"] > both["bob"]
+    assert after["ann"] < both["ann"]
+
+
+def test_an_entry_that_looks_at_very_many_keys_or_claims_is_long() -> None:
+    store = Store({f"k{number}": "1" for number in range(LONG_KEYS + 1)}, level=1)
+    store.leases.add("lease-1", 10, "")
+    for command in (f"hold {L} alone lease-1 x", f"x@enqueue {Q} y"):
+        assert count_short(store, entries(command, "set b 1")) == 0
+    execute(store, f"hold {L} alone lease-1 x")
+    assert count_short(store, entries(f"unhold {L} lease-1", "release lease-1", "set b 1")) == 3
+    for number in range(LONG_KEYS + 1):
+        store.number = number
+        execute(store, f"hold {L} shared lease-1/{number + 1} x")
+    assert count_short(store, entries(f"unhold {L} lease-1")) == 0
