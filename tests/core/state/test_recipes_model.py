@@ -1,0 +1,261 @@
+"""After any sequence of holds, jobs, ends of leases and deletions by hand, the keys are those of a
+small model, which has lists where the state machine has keys and an index of them."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from raftline.state.commands.key_commands import execute
+from raftline.state.lease_table import spell_expiry
+from raftline.state.store import Store
+from raftline_testing.runner.at_night import at_night
+
+PREFIXES = ("a/", "a/line/", "b/")
+MODES = ("alone", "alone", "shared", "shared", "1", "2", "3")
+TERM = 4
+STEPS = 150
+
+
+class Line:
+    """One lock: its seats in the order in which they were taken, and its line."""
+
+    def __init__(self) -> None:
+        self.seats: dict[str, str] = {}  # by claim
+        self.places: list[tuple[int, str, str]] = []  # the entry, the mode, the claim
+
+    def hold(self, number: int, mode: str, claim: str, is_now: bool) -> None:
+        if claim in self.seats or any(claim == place[2] for place in self.places):
+            self.serve()
+        elif not self.places and (seat := self._free(mode)):
+            self.seats[claim] = seat
+        elif not is_now:
+            self.places.append((number, mode, claim))
+            self.serve()
+
+    def drop(self, claim: str) -> None:
+        if self.seats.pop(claim, None) is None:
+            self.places = [place for place in self.places if place[2] != claim]
+
+    def serve(self) -> None:
+        while self.places and (seat := self._free(self.places[0][1])):
+            self.seats[self.places.pop(0)[2]] = seat
+
+    def _free(self, mode: str) -> str:
+        taken = set(self.seats.values())
+        if mode == "alone":
+            return "" if taken else "alone"
+        if mode == "shared":
+            return "" if taken - {"shared"} else "shared"
+        numbers = [f"{number:04}" for number in range(1, int(mode) + 1)]
+        free = [number for number in numbers if number not in taken]
+        return free[0] if free and not taken & {"alone", "shared"} else ""
+
+    def expected(self) -> set[str]:
+        seats = {f"held/{seat}/{claim}" for claim, seat in self.seats.items()}
+        return seats | {f"line/{number:016}/{mode}/{claim}" for number, mode, claim in self.places}
+
+    def check(self) -> None:
+        """At most one alone, never beside others; each seat of a semaphore once."""
+        seats = list(self.seats.values())
+        kinds = {seat if seat in ("alone", "shared") else "seats" for seat in seats}
+        assert len(kinds) <= 1
+        assert "shared" in kinds or len(seats) == len(set(seats))
+
+
+class Jobs:
+    """One queue: its jobs by number, and the workers that wait."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, int] = {}  # deliveries
+        self.held: dict[int, tuple[str, int, int, int]] = {}  # claim, token, deliveries, most
+        self.dead: dict[int, int] = {}
+        self.idle: list[tuple[int, int, int, str]] = []  # the entry, count, most, claim
+        self.put: set[int] = set()
+        self.ended: set[int] = set()
+
+    def take(self, number: int, claim: str, count: int, most: int) -> list[int]:
+        taken: list[int] = []
+        for job in sorted(self.waiting):
+            if len(taken) < count:
+                deliveries = self.waiting.pop(job)
+                if most and deliveries >= most:
+                    self.dead[job] = deliveries
+                else:
+                    self.held[job] = claim, number, deliveries + 1, most
+                    taken.append(job)
+        return taken
+
+    def serve(self, number: int) -> None:
+        while self.idle:
+            _, count, most, claim = self.idle[0]
+            if not self.take(number, claim, count, most):
+                return
+            self.idle.pop(0)
+
+    def give_back(self, job: int) -> None:
+        _, _, deliveries, most = self.held.pop(job)
+        if most and deliveries >= most:
+            self.dead[job] = deliveries
+        else:
+            self.waiting[job] = deliveries
+
+    def expected(self) -> dict[str, str]:
+        keys = {f"jobs/{job:016}": f"job {job}" for job in self.put - self.ended}
+        keys |= {f"wait/{job:016}": str(count) for job, count in self.waiting.items()}
+        keys |= {f"dead/{job:016}": str(count) for job, count in self.dead.items()}
+        for job, (claim, _, count, most) in self.held.items():
+            keys[f"held/{claim}/{job:016}"] = f"{count}/{most}"
+        return keys | {
+            f"idle/{number:016}/{count}.{most}/{claim}": ""
+            for number, count, most, claim in self.idle
+        }
+
+    def check(self) -> None:
+        """Each job is in one place, and none is lost."""
+        places = [*self.waiting, *self.held, *self.dead, *self.ended]
+        assert sorted(places) == sorted(self.put)
+
+
+class World:
+    """The state machine and the model, with the same entries."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.store = Store(level=1)
+        self.number = 0
+        self.leases: list[str] = []
+        self.lines = {prefix: Line() for prefix in PREFIXES}
+        self.jobs = Jobs()
+
+    def do(self, command: str) -> str:
+        self.number += 1
+        self.store.number, self.store.term = self.number, TERM
+        return execute(self.store, command)
+
+    def claim(self) -> str:
+        return self.chance.choice(self.leases) + self.chance.choice(("", "/1", "/2"))
+
+    def step(self) -> None:
+        if len(self.leases) < 2 or (len(self.leases) < 5 and self.chance.random() < 0.1):
+            self.do("lease 10")
+            self.leases.append(f"lease-{self.number}")
+            return
+        steps = [self.hold, self.hold, self.unhold, self.by_hand, self.enqueue, self.enqueue]
+        steps += [self.dequeue, self.dequeue, self.dequeue, self.requeue, self.end, self.reload]
+        self.chance.choice(steps)()
+
+    def hold(self) -> None:
+        prefix, claim = self.chance.choice(PREFIXES), self.claim()
+        mode, is_now = self.chance.choice(MODES), self.chance.random() < 0.2
+        reply = self.do(f"hold {prefix} {mode} {'now ' * is_now}{claim} x")
+        line = self.lines[prefix]
+        line.hold(self.number, mode, claim, is_now)
+        assert reply.startswith("HOLD response: ") == (claim in line.seats)
+        assert reply.startswith("HOLD response, in line") == (
+            claim in [place[2] for place in line.places]
+        )
+
+    def unhold(self) -> None:
+        prefix, claim = self.chance.choice(PREFIXES), self.claim()
+        self.do(f"unhold {prefix} {claim}")
+        self.lines[prefix].drop(claim)
+        self.lines[prefix].serve()
+
+    def by_hand(self) -> None:
+        """A person deletes the key of a seat or of a place, which serves nobody."""
+        prefix = self.chance.choice(PREFIXES)
+        keys = sorted(self.lines[prefix].expected())
+        if keys:
+            key = self.chance.choice(keys)
+            assert self.do(f"delete {prefix}{key}").endswith("deleted")
+            self.lines[prefix].drop("/".join(key.split("/")[3 if key[0] == "l" else 2 :]))
+
+    def end(self) -> None:
+        ending = self.chance.sample(self.leases, self.chance.randint(1, 2))
+        if len(ending) == 1 and self.chance.random() < 0.5:
+            self.do(f"release {ending[0]}")
+        else:
+            self.do(spell_expiry(TERM, ending))
+        for lease in ending:
+            self.leases.remove(lease)
+        for line in self.lines.values():
+            lost = [each for each in [*line.seats, *(place[2] for place in line.places)]
+                    if each.partition("/")[0] in ending]  # fmt: skip
+            for claim in lost:
+                line.drop(claim)
+            if lost:
+                line.serve()
+        jobs = self.jobs
+        jobs.idle = [each for each in jobs.idle if each[3].partition("/")[0] not in ending]
+        for job in [job for job, each in jobs.held.items() if each[0].partition("/")[0] in ending]:
+            jobs.give_back(job)
+        jobs.serve(self.number)
+
+    def enqueue(self) -> None:
+        assert self.do(f"enqueue q/ job {self.number + 1}") == f"ENQUEUE response: {self.number}"
+        self.jobs.put.add(self.number)
+        self.jobs.waiting[self.number] = 0
+        self.jobs.serve(self.number)
+
+    def requeue(self) -> None:
+        jobs = self.jobs
+        job = self.chance.choice([*jobs.dead, 999])
+        self.do(f"requeue q/ {job}")
+        if jobs.dead.pop(job, None) is not None:
+            jobs.waiting[job] = 0
+            jobs.serve(self.number)
+
+    def dequeue(self) -> None:
+        jobs, claim, chance = self.jobs, self.claim(), self.chance
+        count, most, is_now = chance.randint(0, 3), chance.choice((0, 2, 3)), chance.random() < 0.3
+        words, ended, back = [], [], []
+        for job in [job for job in jobs.held if chance.random() < 0.6]:
+            holder, token, _, _ = jobs.held[job]
+            token += chance.random() < 0.1
+            is_back = chance.random() < 0.3
+            words.append(f" {job}:{token}{':back' * is_back}")
+            if holder == claim and token == jobs.held[job][1]:
+                (back if is_back else ended).append(job)
+        now = "now " * is_now
+        reply = self.do(f"dequeue q/ {count} {most} {now}{claim}{''.join(words)}")
+        for job in ended:
+            del jobs.held[job]
+            jobs.ended.add(job)
+        for job in back:
+            jobs.give_back(job)
+        jobs.serve(self.number)
+        taken = jobs.take(self.number, claim, count, most)
+        mine = [each for each in jobs.idle if each[3] == claim]
+        if taken or is_now or not count:
+            jobs.idle = [each for each in jobs.idle if each[3] != claim]
+        elif not mine:
+            jobs.idle.append((self.number, count, most, claim))
+        answer = json.loads(reply.partition(": ")[2])
+        assert sorted(answer["ended"]) == sorted(ended + back)
+        assert [job["number"] for job in answer["jobs"]] == taken
+
+    def reload(self) -> None:
+        """Go on from a snapshot: the index is made again."""
+        store = self.store
+        store.replace(dict(store.held), 1, store.leases, store.leased, self.number)
+
+    def check(self) -> None:
+        expected = {
+            f"{prefix}{key}": "x" for prefix, line in self.lines.items() for key in line.expected()
+        }
+        expected |= {f"q/{key}": value for key, value in self.jobs.expected().items()}
+        assert dict(self.store) == expected
+        for each in (*self.lines.values(), self.jobs):
+            each.check()
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 40), *at_night((40, 2000))])
+def test_the_keys_are_those_of_the_model(first: int, count: int) -> None:
+    for seed in range(first, first + count):
+        world = World(random.Random(seed))
+        for _ in range(STEPS):
+            world.step()
+            world.check()
