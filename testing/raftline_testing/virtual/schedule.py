@@ -46,6 +46,7 @@ from .faults.proofs import Proofs, read_secrets
 from .faults.second_beginning import TwoClusters
 from .faults.upgrades import Upgrades
 from .honest_invariants import HonestInvariants
+from .locks.claimants import Claimant, ClaimCheck
 from .locks.groups import Member
 from .locks.lease_holders import Holder, LeaseCheck
 from .locks.lockchecks import LockCheck
@@ -232,6 +233,7 @@ class Schedule:
             self.world.counts["logs written by hand"] += 1
             by_hand = entries_of(1, 1001, [f"set hand {n}" for n in range(1, plan.by_hand + 1)])
             self.world.random.choice(hosts[: plan.nodes]).disk.bring(by_hand)  # no such term occurs
+        self.claims = ClaimCheck(self.world)
         self.holders = self._holders(hosts)
         self.ledger = Ledger()
         self.dealers = [
@@ -297,14 +299,16 @@ class Schedule:
             return RedisDealer(self.world, self.plan, name, hosts, self.ledger, seed)
         return Dealer(self.world, self.plan, name, hosts, self.ledger)
 
-    def _holders(self, hosts: Sequence[Host]) -> list[Holder]:
+    def _holders(self, hosts: Sequence[Host]) -> Sequence[Holder]:
         """Return the holders of leases; they need a cluster above the floor."""
         if not self.plan.holders:
             return []
-        check = LeaseCheck(self.world)
+        names = [f"holder{number}" for number in range(1, self.plan.holders + 1)]
+        check = self.claims if self.plan.claims else LeaseCheck(self.world)
         for host in hosts:
             host.watch_leases = check.applied
-        names = [f"holder{number}" for number in range(1, self.plan.holders + 1)]
+        if self.plan.claims:
+            return [Claimant(self.world, self.plan, name, hosts, self.claims) for name in names]
         return [Holder(self.world, self.plan, name, hosts, check) for name in names]
 
     def _lockers(self, hosts: Sequence[Host], seed: int) -> list[Locker]:
@@ -530,6 +534,7 @@ class Schedule:
         self.world.counts["hand-written logs that won"] += "hand" in managers[0].store
         self.history.judge_counter(int(managers[0].store.get(COUNTER, "0")))
         self.ledger.judge(managers[0].store)
+        self.claims.judge(managers[0].store)
         if self.foreman is not None:
             self.foreman.judge(json.loads(managers[0].store.get(jobs_machine.NAME, "[]")))
         for talker in (*self.talkers, *self.faults.crowds.all):

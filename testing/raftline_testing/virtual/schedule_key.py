@@ -6,7 +6,7 @@ from random import Random
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs, quote, urlencode
 
-from .world.plan import ALL_FAULTS, Plan, pick_plan, with_lockers, with_redis
+from .world.plan import ALL_FAULTS, Plan, pick_plan, with_claims, with_lockers, with_redis
 
 # this number finds the most faults a minute: docs/develop/speed.md, "Schedules a minute"
 STEPS: Final = 3000
@@ -32,6 +32,7 @@ class ScheduleKey(NamedTuple):
         plan = pick_plan(Random(self.seed), self.nodes, self.faults)
         if self.lockers:
             return with_lockers(plan, self.lockers)
+        plan = with_claims(plan, self.seed)
         return plan if self.faults else with_redis(plan, self.seed)
 
     def options(self) -> str:

@@ -211,7 +211,7 @@ class World:
     def dequeue(self) -> None:
         jobs, claim, chance = self.jobs, self.claim(), self.chance
         count, most, is_now = chance.randint(0, 3), chance.choice((0, 2, 3)), chance.random() < 0.3
-        words, ended, back = [], [], []
+        words, ended, back = list[str](), list[int](), list[int]()
         for job in [job for job in jobs.held if chance.random() < 0.6]:
             holder, token, _, _ = jobs.held[job]
             token += chance.random() < 0.1
@@ -248,8 +248,9 @@ class World:
         }
         expected |= {f"q/{key}": value for key, value in self.jobs.expected().items()}
         assert dict(self.store) == expected
-        for each in (*self.lines.values(), self.jobs):
-            each.check()
+        for line in self.lines.values():
+            line.check()
+        self.jobs.check()
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 40), *at_night((40, 2000))])

@@ -38,6 +38,7 @@ FAULTS = (
     "hand over",
     "die writing",
 )
+CLAIMS_SHARE = 0.5  # of the schedules with holders of leases
 LOCKERS_SHARE = 1 / 8  # of schedules
 REDIS_SHARE = 1 / 2  # of schedules whose faults are drawn; the other ones stay the same
 RARE_SHARE = 1 / 4  # of schedules have one of the rare faults; the other schedules stay the same
@@ -106,6 +107,7 @@ class Plan:
     dealers: int = 0  # clients of transactions; with any, the cluster is above the floor
     slow_entries: bool = False  # each entry takes a slice of applying
     holders: int = 0  # holders of leases; with any, the cluster is above the floor
+    claims: bool = False  # these take locks and jobs as well
     searchers: int = 0  # clients that run the search of raftline's own clients
     long_ms: int = 0  # time to apply a long entry; 0: there are none
     lockers: int = 0  # programs that take locks; with any, the cluster is above the floor
@@ -262,6 +264,12 @@ def with_lockers(plan: Plan, count: int) -> Plan:
     return replace(
         plan, lockers=count, clients=1, dealers=0, holders=0, by_hand=0, sessions_max=4096
     )
+
+
+def with_claims(plan: Plan, seed: int) -> Plan:
+    """Return a plan in which, in some schedules, the holders of leases take locks and jobs."""
+    chance = random.Random(f"claims {seed}")
+    return replace(plan, claims=plan.holders > 0 and chance.random() < CLAIMS_SHARE)
 
 
 def with_redis(plan: Plan, seed: int) -> Plan:
