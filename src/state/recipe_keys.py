@@ -45,10 +45,11 @@ def group_of(key: str) -> str:
     return "" if match is None else match[1] + match[match.lastindex or 1]
 
 
-def prefix_of(key: str) -> str:
-    """Return the PREFIX of a key that belongs to a group, "" for any other key."""
+def lock_of(key: str) -> str:
+    """Return the PREFIX of the lock of which a key is a seat or a place in line, "" for any other
+    key."""
     match = _KEY.fullmatch(key)
-    return "" if match is None else match[1]
+    return match[1] if match is not None and (match[2] or match[3] or match[4]) else ""
 
 
 class RecipeKeys:

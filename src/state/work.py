@@ -13,7 +13,7 @@ from ..raft.log import Entry
 from ..wire.commands.command_table import COMMANDS, Work
 from ..wire.limits import LONG_TURNS
 from .lease_table import EXPIRED
-from .recipe_keys import prefix_of
+from .recipe_keys import lock_of
 from .store import LONG_KEYS, Store
 
 # Some 20 ms of work. The slowest command on values is `append` to bytes that are all escaped.
@@ -103,6 +103,6 @@ def _leased(store: Store, command: str) -> int:
         count += len(keys)
         if 0 < count <= LONG_KEYS:
             own = tuple(keys)  # another thread may change them
-            prefixes = {prefix_of(key) for key in own if "/held/" in key or "/line/" in key}
-            count += sum([store.waiting_at(prefix) for prefix in prefixes if prefix])
+            locks = {lock_of(key) for key in own if "/held/" in key or "/line/" in key}
+            count += sum([store.waiting_at(prefix) for prefix in locks])
     return count

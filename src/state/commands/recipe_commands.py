@@ -34,7 +34,7 @@ from ...wire.commands.recipe_operands import (
 )
 from ...wire.limits import TAKEN_BYTES
 from ...wire.protocol import real
-from ..recipe_keys import prefix_of
+from ..recipe_keys import lock_of
 from ..store import Store
 from .key_commands import applies, whole_number
 from .lease_commands import ENDINGS
@@ -160,8 +160,7 @@ def _enqueue(store: Store, operands: str) -> str | None:
     while f"{prefix}jobs/{_indexed(number)}" in store:  # it came from another cluster
         number += 1
     store[f"{prefix}jobs/{_indexed(number)}"] = value
-    _let_wait(store, prefix, _indexed(number), 0)
-    _serve(store, prefix)
+    _add(store, prefix, _indexed(number))
     return f"ENQUEUE response: {number}"
 
 
@@ -174,8 +173,7 @@ def _requeue(store: Store, operands: str) -> str | None:
     digits = _indexed(int(number))
     if store.pop(f"{prefix}dead/{digits}", None) is None:
         return f"REQUEUE response, no such job: {number}"
-    _let_wait(store, prefix, digits, 0)
-    _serve(store, prefix)
+    _add(store, prefix, digits)
     return f"REQUEUE response: {number}"
 
 
@@ -194,13 +192,14 @@ def _dequeue(store: Store, operands: str) -> str | None:
     _serve(store, prefix)
     idle, held = f"{prefix}idle/", store.held
     place = min(store.recipe_keys.ending(idle, f"/{claim}", held), default=None)
+    worker = _Worker(claim, count, deliveries_max, store.user, lease)
     taken, size = list[dict[str, object]](), 0
     while len(taken) < count and (job := _next_job(store, prefix, deliveries_max)) is not None:
         value = real(job.value)
         size += len(json.dumps(value))
         if taken and size > TAKEN_BYTES:
             break
-        _deliver(store, prefix, job, claim, deliveries_max, store.user, lease)
+        _deliver(store, prefix, job.digits, job.deliveries + 1, worker)
         taken.append({"number": int(job.digits), "deliveries": job.deliveries + 1, "value": value})
     if place is not None and (taken or is_now or not count):
         del store[place]
@@ -271,28 +270,57 @@ def _next_job(store: Store, prefix: str, deliveries_max: int) -> _Job | None:
     return None
 
 
-def _deliver(
-    store: Store, prefix: str, job: _Job, claim: str, deliveries_max: int, user: str, lease: str
-) -> None:
-    """Hand a waiting job to a claim. The key counts for this user, and is under this lease."""
-    held = f"{prefix}held/{claim}/{job.digits}"
-    store.put_for(user, lease, held, f"{job.deliveries + 1}/{deliveries_max}")
-    del store[f"{prefix}wait/{job.digits}"]
+def _deliver(store: Store, prefix: str, digits: str, deliveries: int, to: _Worker) -> None:
+    """Hand a job to a worker."""
+    held = f"{prefix}held/{to.claim}/{digits}"
+    store.put_for(to.user, to.lease, held, f"{deliveries}/{to.deliveries_max}")
+    store.pop(f"{prefix}wait/{digits}", None)
+
+
+class _Worker(NamedTuple):
+    """A worker in line: its claim, how many jobs it takes, and for what its keys count."""
+
+    claim: str
+    jobs_max: int
+    deliveries_max: int
+    user: str
+    lease: str
+
+
+def _first_worker(store: Store, prefix: str) -> tuple[str, _Worker] | None:
+    """Return the first place in line, and its worker."""
+    idle = f"{prefix}idle/"
+    place = store.recipe_keys.first(idle, store.held)
+    facts = None if place is None else store.facts(place)
+    if place is None or facts is None:
+        return None
+    _, wanted, claim = place[len(idle) :].split("/", 2)
+    count, _, most = wanted.partition(".")
+    return place, _Worker(claim, max(1, int(count)), int(most), facts.user, facts.lease)
+
+
+def _add(store: Store, prefix: str, digits: str) -> None:
+    """Hand a job that counts as never delivered to the first worker in line, or let it wait."""
+    first = _first_worker(store, prefix)
+    if first is None or store.recipe_keys.count(f"{prefix}wait/"):
+        _let_wait(store, prefix, digits, 0)
+        _serve(store, prefix)
+        return
+    place, worker = first
+    _deliver(store, prefix, digits, 1, worker)
+    del store[place]
 
 
 def _serve(store: Store, prefix: str) -> None:
     """Hand waiting jobs to the workers in line, in strict order; each leaves the line."""
-    idle = f"{prefix}idle/"
-    while (place := store.recipe_keys.first(idle, store.held)) is not None:
-        _, wanted, claim = place[len(idle) :].split("/", 2)
-        count, _, deliveries_max = wanted.partition(".")
-        facts, taken = store.facts(place), 0
-        assert facts is not None, "the index has existing keys"
-        while taken < max(1, int(count)):
-            job = _next_job(store, prefix, int(deliveries_max))
+    while (first := _first_worker(store, prefix)) is not None:
+        place, worker = first
+        taken = 0
+        while taken < worker.jobs_max:
+            job = _next_job(store, prefix, worker.deliveries_max)
             if job is None:
                 break
-            _deliver(store, prefix, job, claim, int(deliveries_max), facts.user, facts.lease)
+            _deliver(store, prefix, job.digits, job.deliveries + 1, worker)
             taken += 1
         if not taken:
             return
@@ -311,7 +339,7 @@ def _ending(store: Store, leases: Sequence[str]) -> Callable[[], None]:
             match = _HELD_JOB.fullmatch(key)
             if match is not None:
                 jobs.append((match[1], match[3], store[key]))
-            elif prefix := prefix_of(key):
+            elif prefix := lock_of(key):
                 lines.add(prefix)
     return partial(_give_to_waiting, store, sorted(lines), sorted(jobs))
 

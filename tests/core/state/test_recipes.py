@@ -448,6 +448,11 @@ def test_an_entry_that_looks_at_very_many_keys_or_claims_is_long() -> None:
     store.leases.add("lease-1", 10, "")
     for command in (f"hold {L} alone lease-1 x", f"x@enqueue {Q} y"):
         assert count_short(store, entries(command, "set b 1")) == 0
+    for key in (f"{L}held/alone/lease-1", f"{Q}held/lease-1/0000000000000007"):
+        assert count_short(store, entries("release lease-1", "set b 1")) == 2
+        store.put_under("lease-1", key, "1/0")
+        assert count_short(store, entries("release lease-1", "set b 1")) == 0
+        store.pop(key)
     execute(store, f"hold {L} alone lease-1 x")
     assert count_short(store, entries(f"unhold {L} lease-1", "release lease-1", "set b 1")) == 3
     for number in range(LONG_KEYS + 1):
