@@ -171,7 +171,8 @@ def _requeue(store: Store, operands: str) -> str | None:
     if not (is_prefix(prefix) and _JOB_NUMBER.fullmatch(number)):
         return None
     digits = _indexed(int(number))
-    if store.pop(f"{prefix}dead/{digits}", None) is None:
+    was_dead = store.pop(f"{prefix}dead/{digits}", None) is not None
+    if not was_dead or f"{prefix}jobs/{digits}" not in store:
         return f"REQUEUE response, no such job: {number}"
     _add(store, prefix, digits)
     return f"REQUEUE response: {number}"
@@ -189,9 +190,10 @@ def _dequeue(store: Store, operands: str) -> str | None:
     if lease not in store.leases.granted:
         return f"DEQUEUE response, no such lease: {lease}"
     ended = _end_jobs(store, asked)
+    waits = count > 0 and not is_now
+    if not waits:
+        _leave_line(store, prefix, claim)
     _serve(store, prefix)
-    idle, held = f"{prefix}idle/", store.held
-    place = min(store.recipe_keys.ending(idle, f"/{claim}", held), default=None)
     worker = _Worker(claim, count, deliveries_max, store.user, lease)
     taken, size = list[dict[str, object]](), 0
     while len(taken) < count and (job := _next_job(store, prefix, deliveries_max)) is not None:
@@ -201,15 +203,27 @@ def _dequeue(store: Store, operands: str) -> str | None:
             break
         _deliver(store, prefix, job.digits, job.deliveries + 1, worker)
         taken.append({"number": int(job.digits), "deliveries": job.deliveries + 1, "value": value})
-    if place is not None and (taken or is_now or not count):
-        del store[place]
-        place = None
-    elif count and not (place or taken or is_now or store.recipe_keys.count(f"{prefix}wait/")):
-        place = f"{idle}{_indexed(store.number)}/{count}.{deliveries_max}/{claim}"
+    if taken:
+        _leave_line(store, prefix, claim)
+    place = _place_in_line(store, prefix, claim)
+    if waits and not (place or taken or store.recipe_keys.count(f"{prefix}wait/")):
+        place = f"{prefix}idle/{_indexed(store.number)}/{count}.{deliveries_max}/{claim}"
         store.put_under(lease, place, "")
     shown = None if place is None else real(place)
     answer = {"index": store.number, "ended": ended, "jobs": taken, "place": shown}
     return f"DEQUEUE response: {json.dumps(answer)}"
+
+
+def _place_in_line(store: Store, prefix: str, claim: str) -> str | None:
+    """Return the key of a worker that waits; None if it does not wait."""
+    keys = store.recipe_keys.ending(f"{prefix}idle/", f"/{claim}", store.held)
+    return min(keys, default=None)
+
+
+def _leave_line(store: Store, prefix: str, claim: str) -> None:
+    place = _place_in_line(store, prefix, claim)
+    if place is not None:
+        del store[place]
 
 
 def _end_jobs(store: Store, asked: Dequeue) -> list[int]:

@@ -319,6 +319,22 @@ def test_a_job_that_is_given_back_waits_again(machine: Machine) -> None:
     assert machine.store[f"{Q}wait/0000000000000060"] == "1"
 
 
+def test_a_worker_that_leaves_the_line_does_not_get_the_job_that_it_gives_back(
+    machine: Machine,
+) -> None:
+    machine.apply(f"enqueue {Q} a")
+    asked(machine, f"dequeue {Q} 1 10 lease-57")
+    assert asked(machine, f"dequeue {Q} 1 10 lease-57")["place"]
+    asked(machine, f"dequeue {Q} 0 10 lease-57 60:61:back")
+    assert keys(machine, Q) == ["jobs/0000000000000060", "wait/0000000000000060"]
+
+
+def test_a_dead_job_whose_value_a_person_deleted_is_no_job(machine: Machine) -> None:
+    machine.talk(f"set {Q}dead/0000000000000007 3", f"dequeue {Q} 1 10 lease-57")
+    assert machine.apply(f"requeue {Q} 7") == "REQUEUE response, no such job: 7"
+    assert len(keys(machine, Q)) == 1
+
+
 def test_a_job_ends_only_by_its_worker_and_its_token(machine: Machine) -> None:
     machine.apply(f"enqueue {Q} a")
     asked(machine, f"dequeue {Q} 1 10 lease-57")

@@ -95,6 +95,9 @@ class Jobs:
                 return
             self.idle.pop(0)
 
+    def leave(self, claim: str) -> None:
+        self.idle = [each for each in self.idle if each[3] != claim]
+
     def give_back(self, job: int) -> None:
         _, _, deliveries, most = self.held.pop(job)
         if most and deliveries >= most:
@@ -226,12 +229,13 @@ class World:
             jobs.ended.add(job)
         for job in back:
             jobs.give_back(job)
+        if is_now or not count:
+            jobs.leave(claim)
         jobs.serve(self.number)
         taken = jobs.take(self.number, claim, count, most)
-        mine = [each for each in jobs.idle if each[3] == claim]
-        if taken or is_now or not count:
-            jobs.idle = [each for each in jobs.idle if each[3] != claim]
-        elif not mine:
+        if taken:
+            jobs.leave(claim)
+        elif count and not is_now and claim not in [each[3] for each in jobs.idle]:
             jobs.idle.append((self.number, count, most, claim))
         answer = json.loads(reply.partition(": ")[2])
         assert sorted(answer["ended"]) == sorted(ended + back)
