@@ -32,8 +32,9 @@ class ScheduleKey(NamedTuple):
         plan = pick_plan(Random(self.seed), self.nodes, self.faults)
         if self.lockers:
             return with_lockers(plan, self.lockers)
-        plan = with_claims(plan, self.seed)
-        return plan if self.faults else with_redis(plan, self.seed)
+        if self.faults:
+            return plan
+        return with_redis(with_claims(plan, self.seed), self.seed)
 
     def options(self) -> str:
         """Return the options of simulate.py, without the seed."""

@@ -38,7 +38,7 @@ FAULTS = (
     "hand over",
     "die writing",
 )
-CLAIMS_SHARE = 0.5  # of the schedules with holders of leases
+CLAIMS_SHARE = 0.5  # of the schedules with holders of leases whose faults are drawn
 LOCKERS_SHARE = 1 / 8  # of schedules
 REDIS_SHARE = 1 / 2  # of schedules whose faults are drawn; the other ones stay the same
 RARE_SHARE = 1 / 4  # of schedules have one of the rare faults; the other schedules stay the same
