@@ -16,7 +16,7 @@ from typing import Final
 from ..common.process.wakeup import Breathe
 from ..wire.commands.recipe_operands import ALONE, CLAIM, COUNT, DELIVERIES, MODE, SHARED
 
-_INDEX: Final = "[0-9]{16,19}"  # of an entry, so that keys are in the order of the entries
+_INDEX: Final = "[0-9]{19}"  # the number of an entry, so that keys are in the order of the entries
 _KEY: Final = re.compile(
     rf"(.*/)(?:(held/(?:{ALONE}|{SHARED})/){CLAIM}|(held/)[0-9]{{4}}/{CLAIM}"
     rf"|(line/){_INDEX}/(?:{MODE})/{CLAIM}"

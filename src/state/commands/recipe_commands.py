@@ -39,10 +39,10 @@ from ..store import Store
 from .key_commands import applies, whole_number
 from .lease_commands import ENDINGS
 
-_DIGITS: Final = 16  # of an index in a key, so that keys are in the order of the indexes
+_DIGITS: Final = 19  # of a number of an entry, so that keys are in the order of the numbers
 _SEATED: Final = 500  # between two pauses: some ms of work
 _ORPHANS: Final = 100  # waiting jobs without a value that one look drops, at most
-_HELD_JOB: Final = re.compile(rf"(.*/)held/({CLAIM})/([0-9]{{16,19}})", re.ASCII | re.DOTALL)
+_HELD_JOB: Final = re.compile(rf"(.*/)held/({CLAIM})/([0-9]{{19}})", re.ASCII | re.DOTALL)
 _JOB_NUMBER: Final = re.compile(NUMBER, re.ASCII)
 
 

@@ -66,9 +66,9 @@ def test_hold_takes_a_free_seat_and_then_a_place_in_line(machine: Machine) -> No
         f"hold {L} alone lease-58 other",
     ) == [
         f"HOLD response: {L}held/alone/lease-57/3 60",
-        f"HOLD response, in line: {L}line/0000000000000061/alone/lease-58",
+        f"HOLD response, in line: {L}line/0000000000000000061/alone/lease-58",
         f"HOLD response: {L}held/alone/lease-57/3 60",
-        f"HOLD response, in line: {L}line/0000000000000061/alone/lease-58",
+        f"HOLD response, in line: {L}line/0000000000000000061/alone/lease-58",
     ]
     assert machine.store[f"{L}held/alone/lease-57/3"] == "web 1"
     assert machine.store.lease_of(f"{L}held/alone/lease-57/3") == "lease-57"
@@ -92,7 +92,7 @@ def test_unhold_gives_the_seat_to_the_first_in_line_with_this_entry_as_token(
 
 def test_a_claim_may_leave_the_line(machine: Machine) -> None:
     machine.talk(*(f"hold {L} alone lease-{lease} x" for lease in (57, 58, 59)))
-    place = f"{L}line/0000000000000061/alone/lease-58"
+    place = f"{L}line/0000000000000000061/alone/lease-58"
     assert machine.apply(f"unhold {L} lease-58") == f"UNHOLD response: {place}"
     machine.apply(f"unhold {L} lease-57")
     assert keys(machine, L) == ["held/alone/lease-59"]
@@ -145,7 +145,7 @@ def test_a_semaphore_gives_the_lowest_free_seat(machine: Machine) -> None:
     assert keys(machine, L) == [
         "held/0001/lease-57/1",
         "held/0002/lease-57/2",
-        "line/0000000000000062/2/lease-57/3",
+        "line/0000000000000000062/2/lease-57/3",
     ]
     machine.apply(f"unhold {L} lease-57/1")
     assert keys(machine, L) == ["held/0001/lease-57/3", "held/0002/lease-57/2"]
@@ -169,7 +169,7 @@ def test_a_claim_in_line_sees_one_event_of_its_seat(machine: Machine) -> None:
     assert [event[:3] for event in machine.store.take_events().events] == [
         (62, "delete", f"{L}held/alone/lease-57"),
         (62, "set", f"{L}held/alone/lease-58"),
-        (62, "delete", f"{L}line/0000000000000061/alone/lease-58"),
+        (62, "delete", f"{L}line/0000000000000000061/alone/lease-58"),
     ]
 
 
@@ -215,7 +215,7 @@ def test_a_new_claim_does_not_pass_a_line_that_a_person_left_without_a_holder(
 
 def test_a_lock_whose_name_looks_like_a_place_in_line_is_another_lock(machine: Machine) -> None:
     machine.talk(f"hold {L} alone lease-57 x", f"hold {L} shared lease-58 x")
-    inner = f"{L}line/0000000000000061/"
+    inner = f"{L}line/0000000000000000061/"
     assert machine.apply(f"hold {inner} shared lease-59 x").startswith("HOLD response: ")
     machine.apply(f"unhold {L} lease-57")
     assert keys(machine, f"{L}held/") == ["shared/lease-58"]
@@ -234,10 +234,10 @@ def test_a_job_waits_is_taken_and_ends(machine: Machine) -> None:
         "index": 62, "ended": [], "jobs": [job], "place": None,
     }  # fmt: skip
     assert keys(machine, Q) == [
-        "held/lease-57/4/0000000000000060",
-        "jobs/0000000000000060",
-        "jobs/0000000000000061",
-        "wait/0000000000000061",
+        "held/lease-57/4/0000000000000000060",
+        "jobs/0000000000000000060",
+        "jobs/0000000000000000061",
+        "wait/0000000000000000061",
     ]
     answer = asked(machine, f"dequeue {Q} 1 10 lease-57/4 60:62")
     assert (answer["ended"], numbers(answer)) == ([60], [61])
@@ -248,16 +248,16 @@ def test_a_job_waits_is_taken_and_ends(machine: Machine) -> None:
 def test_an_idle_worker_gets_the_next_job_by_the_entry_that_adds_it(machine: Machine) -> None:
     for lease in (58, 57):
         place = asked(machine, f"dequeue {Q} 1 10 lease-{lease}")["place"]
-        assert place == f"{Q}idle/{machine.number:016}/1.10/lease-{lease}"
+        assert place == f"{Q}idle/{machine.number:019}/1.10/lease-{lease}"
     assert asked(machine, f"dequeue {Q} 1 10 lease-57")["place"] == place
     machine.talk(f"enqueue {Q} a", f"enqueue {Q} b", f"enqueue {Q} c")
     assert keys(machine, Q) == [
-        "held/lease-57/0000000000000064",
-        "held/lease-58/0000000000000063",
-        "jobs/0000000000000063",
-        "jobs/0000000000000064",
-        "jobs/0000000000000065",
-        "wait/0000000000000065",
+        "held/lease-57/0000000000000000064",
+        "held/lease-58/0000000000000000063",
+        "jobs/0000000000000000063",
+        "jobs/0000000000000000064",
+        "jobs/0000000000000000065",
+        "wait/0000000000000000065",
     ]
     assert asked(machine, f"dequeue {Q} 0 10 lease-57 64:64")["ended"] == [64]
 
@@ -279,9 +279,9 @@ def test_the_jobs_of_an_ended_lease_wait_again_in_order_or_go_to_idle_workers(
     machine.apply(f"enqueue {Q} d")
     asked(machine, f"dequeue {Q} 2 10 lease-58")
     expire(machine, "lease-57")
-    assert keys(machine, f"{Q}held/") == [f"lease-58/{number:016}" for number in (60, 61, 65)]
-    assert machine.store[f"{Q}held/lease-58/0000000000000060"] == "2/10"
-    assert machine.store[f"{Q}wait/0000000000000062"] == "1"
+    assert keys(machine, f"{Q}held/") == [f"lease-58/{number:019}" for number in (60, 61, 65)]
+    assert machine.store[f"{Q}held/lease-58/0000000000000000060"] == "2/10"
+    assert machine.store[f"{Q}wait/0000000000000000062"] == "1"
     assert numbers(asked(machine, f"dequeue {Q} 1 10 lease-59")) == [62]
 
 
@@ -293,14 +293,14 @@ def test_a_job_that_was_delivered_as_often_as_allowed_is_dead_until_requeue(
     expire(machine, "lease-57")
     asked(machine, f"dequeue {Q} 1 2 lease-58")
     expire(machine, "lease-58")
-    assert keys(machine, Q) == ["dead/0000000000000060", "jobs/0000000000000060"]
-    assert machine.store[f"{Q}dead/0000000000000060"] == "2"
+    assert keys(machine, Q) == ["dead/0000000000000000060", "jobs/0000000000000000060"]
+    assert machine.store[f"{Q}dead/0000000000000000060"] == "2"
     asked(machine, f"dequeue {Q} 1 2 lease-59")
     assert machine.talk(f"requeue {Q} 60", f"requeue {Q} 60") == [
         "REQUEUE response: 60",
         "REQUEUE response, no such job: 60",
     ]
-    assert machine.store[f"{Q}held/lease-59/0000000000000060"] == "1/2"
+    assert machine.store[f"{Q}held/lease-59/0000000000000000060"] == "1/2"
 
 
 def test_a_worker_gets_no_job_that_was_delivered_as_often_as_it_allows(machine: Machine) -> None:
@@ -308,15 +308,15 @@ def test_a_worker_gets_no_job_that_was_delivered_as_often_as_it_allows(machine: 
     asked(machine, f"dequeue {Q} 1 0 lease-57")
     expire(machine, "lease-57")
     assert numbers(asked(machine, f"dequeue {Q} 2 1 lease-58")) == [61]
-    assert keys(machine, f"{Q}dead/") == ["0000000000000060"]
+    assert keys(machine, f"{Q}dead/") == ["0000000000000000060"]
 
 
 def test_a_job_that_is_given_back_waits_again(machine: Machine) -> None:
     machine.talk(f"enqueue {Q} a", f"enqueue {Q} b")
     asked(machine, f"dequeue {Q} 2 10 lease-57")
     assert asked(machine, f"dequeue {Q} 0 10 lease-57 60:62:back 61:62")["ended"] == [60, 61]
-    assert keys(machine, Q) == ["jobs/0000000000000060", "wait/0000000000000060"]
-    assert machine.store[f"{Q}wait/0000000000000060"] == "1"
+    assert keys(machine, Q) == ["jobs/0000000000000000060", "wait/0000000000000000060"]
+    assert machine.store[f"{Q}wait/0000000000000000060"] == "1"
 
 
 def test_a_worker_that_leaves_the_line_does_not_get_the_job_that_it_gives_back(
@@ -326,11 +326,11 @@ def test_a_worker_that_leaves_the_line_does_not_get_the_job_that_it_gives_back(
     asked(machine, f"dequeue {Q} 1 10 lease-57")
     assert asked(machine, f"dequeue {Q} 1 10 lease-57")["place"]
     asked(machine, f"dequeue {Q} 0 10 lease-57 60:61:back")
-    assert keys(machine, Q) == ["jobs/0000000000000060", "wait/0000000000000060"]
+    assert keys(machine, Q) == ["jobs/0000000000000000060", "wait/0000000000000000060"]
 
 
 def test_a_dead_job_whose_value_a_person_deleted_is_no_job(machine: Machine) -> None:
-    machine.talk(f"set {Q}dead/0000000000000007 3", f"dequeue {Q} 1 10 lease-57")
+    machine.talk(f"set {Q}dead/0000000000000000007 3", f"dequeue {Q} 1 10 lease-57")
     assert machine.apply(f"requeue {Q} 7") == "REQUEUE response, no such job: 7"
     assert len(keys(machine, Q)) == 1
 
@@ -340,13 +340,13 @@ def test_a_job_ends_only_by_its_worker_and_its_token(machine: Machine) -> None:
     asked(machine, f"dequeue {Q} 1 10 lease-57")
     for line in ("lease-57 60:60", "lease-58 60:61", "lease-57/1 60:61", "lease-57 61:61"):
         assert asked(machine, f"dequeue {Q} 0 10 {line}")["ended"] == []
-    assert f"{Q}jobs/0000000000000060" in machine.store
+    assert f"{Q}jobs/0000000000000000060" in machine.store
 
 
 def test_a_transaction_ends_a_job_along_with_other_writes_once(machine: Machine) -> None:
     machine.apply(f"enqueue {Q} a")
     asked(machine, f"dequeue {Q} 1 10 lease-57")
-    held, job = f"{Q}held/lease-57/0000000000000060", f"{Q}jobs/0000000000000060"
+    held, job = f"{Q}held/lease-57/0000000000000000060", f"{Q}jobs/0000000000000000060"
     end = f"if {held} unchanged since 61 then delete {held} ; delete {job} ; incr done"
     for section in ("then", "else"):
         assert machine.apply(f"txn {end}").startswith(f"TXN response, {section}: ")
@@ -361,17 +361,30 @@ def test_a_dequeue_takes_fewer_jobs_than_it_may_if_they_are_long(machine: Machin
 
 
 def test_a_job_whose_value_a_person_deleted_is_passed_over(machine: Machine) -> None:
-    machine.talk(f"enqueue {Q} a", f"enqueue {Q} b", f"delete {Q}jobs/0000000000000060")
+    machine.talk(f"enqueue {Q} a", f"enqueue {Q} b", f"delete {Q}jobs/0000000000000000060")
     assert numbers(asked(machine, f"dequeue {Q} 2 0 lease-57")) == [61]
-    machine.apply(f"delete {Q}jobs/0000000000000061")
+    machine.apply(f"delete {Q}jobs/0000000000000000061")
     expire(machine, "lease-57")
     assert dict(machine.store) == {}
 
 
 def test_a_job_never_takes_the_number_of_another(machine: Machine) -> None:
-    machine.talk(f"set {Q}jobs/0000000000000061 old", f"enqueue {Q} new")
-    assert machine.store[f"{Q}jobs/0000000000000061"] == "old"
-    assert machine.store[f"{Q}jobs/0000000000000062"] == "new"
+    machine.talk(f"set {Q}jobs/0000000000000000061 old", f"enqueue {Q} new")
+    assert machine.store[f"{Q}jobs/0000000000000000061"] == "old"
+    assert machine.store[f"{Q}jobs/0000000000000000062"] == "new"
+
+
+def test_the_order_stays_when_a_recovery_makes_the_numbers_long(machine: Machine) -> None:
+    machine.talk(f"hold {L} alone lease-57 a", f"enqueue {Q} a")
+    for number in (10**15, 10**16, 10**18):
+        machine.number = number
+        machine.talk(f"hold {L} alone lease-58/{number} x", f"enqueue {Q} b")
+    answer = asked(machine, f"dequeue {Q} 4 0 lease-59")
+    assert numbers(answer) == [61, 10**15 + 2, 10**16 + 2, 10**18 + 2]
+    machine.apply(f"unhold {L} lease-57")
+    for number in (10**15, 10**16, 10**18):
+        assert keys(machine, f"{L}held/") == [f"alone/lease-58/{number}"]
+        machine.apply(f"unhold {L} lease-58/{number}")
 
 
 # --- the keys decide, whatever came before ------------------------------------------------------
@@ -464,7 +477,7 @@ def test_an_entry_that_looks_at_very_many_keys_or_claims_is_long() -> None:
     store.leases.add("lease-1", 10, "")
     for command in (f"hold {L} alone lease-1 x", f"x@enqueue {Q} y"):
         assert count_short(store, entries(command, "set b 1")) == 0
-    for key in (f"{L}held/alone/lease-1", f"{Q}held/lease-1/0000000000000007"):
+    for key in (f"{L}held/alone/lease-1", f"{Q}held/lease-1/0000000000000000007"):
         assert count_short(store, entries("release lease-1", "set b 1")) == 2
         store.put_under("lease-1", key, "1/0")
         assert count_short(store, entries("release lease-1", "set b 1")) == 0

@@ -55,7 +55,7 @@ class Line:
 
     def expected(self) -> set[str]:
         seats = {f"held/{seat}/{claim}" for claim, seat in self.seats.items()}
-        return seats | {f"line/{number:016}/{mode}/{claim}" for number, mode, claim in self.places}
+        return seats | {f"line/{number:019}/{mode}/{claim}" for number, mode, claim in self.places}
 
     def check(self) -> None:
         """At most one alone, never beside others; each seat of a semaphore once."""
@@ -106,13 +106,13 @@ class Jobs:
             self.waiting[job] = deliveries
 
     def expected(self) -> dict[str, str]:
-        keys = {f"jobs/{job:016}": f"job {job}" for job in self.put - self.ended}
-        keys |= {f"wait/{job:016}": str(count) for job, count in self.waiting.items()}
-        keys |= {f"dead/{job:016}": str(count) for job, count in self.dead.items()}
+        keys = {f"jobs/{job:019}": f"job {job}" for job in self.put - self.ended}
+        keys |= {f"wait/{job:019}": str(count) for job, count in self.waiting.items()}
+        keys |= {f"dead/{job:019}": str(count) for job, count in self.dead.items()}
         for job, (claim, _, count, most) in self.held.items():
-            keys[f"held/{claim}/{job:016}"] = f"{count}/{most}"
+            keys[f"held/{claim}/{job:019}"] = f"{count}/{most}"
         return keys | {
-            f"idle/{number:016}/{count}.{most}/{claim}": ""
+            f"idle/{number:019}/{count}.{most}/{claim}": ""
             for number, count, most, claim in self.idle
         }
 

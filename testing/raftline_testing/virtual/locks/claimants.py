@@ -91,7 +91,7 @@ class ClaimCheck(LeaseCheck):
         Raises:
             AssertionError: an acknowledged job is lost, or one that ended is there.
         """
-        there = {int(key[-16:]) for key in store if key.startswith(f"{QUEUE}jobs/")}
+        there = {int(key[-19:]) for key in store if key.startswith(f"{QUEUE}jobs/")}
         lost = self._put - there - self._may_have_ended
         assert not lost, f"jobs {sorted(lost)} are lost"
         assert not there & self._ended, f"jobs {sorted(there & self._ended)} have ended"
@@ -127,7 +127,7 @@ class ClaimCheck(LeaseCheck):
         self._world.counts["claims in line"] += len(modes)
 
     def _check_jobs(self, keys: Sequence[str]) -> None:
-        found = {word: [int(key[-16:]) for key in keys if key.startswith(f"{word}/")]
+        found = {word: [int(key[-19:]) for key in keys if key.startswith(f"{word}/")]
                  for word in ("jobs", "wait", "held", "dead")}  # fmt: skip
         placed = sorted(found["wait"] + found["held"] + found["dead"])
         assert placed == sorted(found["jobs"]), f"a job is in no place, or in two: {keys}"
@@ -180,7 +180,7 @@ class Claimant(Holder):
             self._world.within(HEARD_MS, self._seated, claim, token)
         elif idle and key.startswith(f"{QUEUE}held/{idle}/"):
             self._heard.add(token)
-            self._world.within(HEARD_MS, self._given, idle, int(key[-16:]), token)
+            self._world.within(HEARD_MS, self._given, idle, int(key[-19:]), token)
 
     def _seated(self, claim: str, token: int) -> None:
         if claim == self._claim and self._is_certain and not self._token:
