@@ -112,6 +112,7 @@ QUICK_TURNS = 7  # instead of these, if their commands and the values that they 
 LONG_QUEUED_BYTES = QUEUED_BYTES * 3 // 4  # of waiting long runs of all connections
 LONG_UNDER_WAY_BYTES = 2 * (VALUE_BYTES + 2 * KEY_BYTES)  # of long runs, proposed at a time
 LONG_WORK_BYTES = 2 << 20  # counted there for a run whose entries take a long time to apply
+LONG_REST_S = 0.5  # at most, before the next long run, if short writes of others wait for these
 CROWDED_BYTES = 256 << 10  # of waiting long runs; beyond this, their connections are not read
 WRITES_TOGETHER = 256  # requests proposed at a time, from all connections in turn
 READS_TOGETHER = 256  # reads confirmed at a time, from all connections in turn

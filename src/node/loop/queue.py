@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from ...net.protocol.host import SHORT, Batch, RequestRoom
 from ...wire.limits import (
     BATCHES_HELD,
     LONG_BYTES,
+    LONG_REST_S,
     LONG_TURNS,
     LONG_UNDER_WAY_BYTES,
     LONG_WORK_BYTES,
@@ -30,17 +32,25 @@ class LongWrites:
 
     Entries are applied in order, so long writes that are proposed delay every short write after
     them. Long runs that wait here delay only later runs of the same connection. The users take
-    turns, and so do the connections of each user. Any thread may call.
+    turns, and so do the connections of each user.
+
+    If short writes of others arrive while a long run is under way, the next one rests for as long
+    as this one takes. So half of the time is left to those who write little. Any thread may call.
     """
 
-    def __init__(self, is_long: Callable[[Sequence[str]], bool]) -> None:
+    def __init__(
+        self, is_long: Callable[[Sequence[str]], bool], now_s: Callable[[], float]
+    ) -> None:
         self._is_long = is_long  # whether commands take a long time to apply
+        self._now_s = now_s
         self._lock = threading.Lock()
         # The runs of each user, by connection, with their bytes; the first user's turn is next.
         self.waiting: OrderedDict[object, OrderedDict[object, deque[tuple[Batch, int]]]]
         self.waiting = OrderedDict()
-        self.under_way: list[tuple[Batch, int]] = []
+        self.under_way: list[tuple[Batch, int, float]] = []  # with their bytes and beginning
         self.count = 0  # of waiting runs
+        self._rests_until_s = 0.0
+        self._delays_others = False  # a short write of another user waits for these
 
     def holds_back(self, batch: Batch) -> bool:
         """Take a run if it has to wait; return whether it was taken."""
@@ -49,22 +59,46 @@ class LongWrites:
             size = LONG_WORK_BYTES
         account, sink = batch.account, batch.asker or batch
         if not size and sink not in self.waiting.get(account, ()):
+            self.note_short(batch)
             return False
         with self._lock:
             if not self.waiting and self._may_go(size):
-                self.under_way.append((batch, size))
+                self.under_way.append((batch, size, self._now_s()))
                 return False
             own = self.waiting.setdefault(account, OrderedDict())
             own.setdefault(sink, deque()).append((batch, size))
             self.count += 1
         return True
 
+    def note_short(self, batch: Batch) -> None:
+        """Note a short write, which waits for the long runs that are under way."""
+        if any([long.account != batch.account for long, _, _ in self.under_way]):
+            self._delays_others = True
+
+    @property
+    def rests_until_s(self) -> float:
+        """The time at which a waiting run may be proposed; infinite if none rests."""
+        return self._rests_until_s if self.count and not self.under_way else math.inf
+
     def _forget_ended(self) -> None:
-        self.under_way = [one for one in self.under_way if one[0].room is not None]
+        if not any([batch.room is None for batch, _, _ in self.under_way]):
+            return
+        now_s, left = self._now_s(), list[tuple[Batch, int, float]]()
+        for batch, size, begun_s in self.under_way:
+            if batch.room is not None:
+                left.append((batch, size, begun_s))
+            elif size and self._delays_others:
+                rest_s = min(now_s - begun_s, LONG_REST_S)
+                self._rests_until_s = max(self._rests_until_s, now_s + rest_s)
+        self.under_way = left
+        if not left:
+            self._delays_others = False
 
     def _may_go(self, size: int) -> bool:
         self._forget_ended()
-        used = sum([bytes_here for _, bytes_here in self.under_way])
+        if size and self._now_s() < self._rests_until_s:
+            return False
+        used = sum([bytes_here for _, bytes_here, _ in self.under_way])
         return not (used and size) or used + size <= LONG_UNDER_WAY_BYTES
 
     def forget_answered(self) -> None:
@@ -102,7 +136,7 @@ class LongWrites:
                 if batch.room is not None:  # else it was late, and has been refused
                     writes.append(batch)
                     if size:
-                        self.under_way.append((batch, size))
+                        self.under_way.append((batch, size, self._now_s()))
                 if runs:
                     own.move_to_end(sink)
                 else:  # only after the batch is in `writes`, so that a later one follows it
@@ -223,7 +257,7 @@ class RequestQueue:
         """`is_long` and `is_quick` judge the commands of one run by the pairs."""
         self._now_s = clock.reader_s()
         self._hold_ms = hold_ms
-        self._long, self._is_quick = LongWrites(is_long), is_quick
+        self._long, self._is_quick = LongWrites(is_long, self._now_s), is_quick
         self._write_turns, self._read_turns = UserTurns(), UserTurns()
         self.room = RequestRoom(bytes_max)
         self._measures = measures or Measures()
@@ -261,7 +295,11 @@ class RequestQueue:
             self.others.append(batch)
         elif batch.is_read:
             self.reads.append(batch)
-        elif is_short or not long.holds_back(batch):
+        elif is_short:
+            if long.under_way:
+                long.note_short(batch)
+            self.writes.append(batch)
+        elif not long.holds_back(batch):
             self.writes.append(batch)
 
     def waiting(self) -> dict[str, int]:
@@ -270,6 +308,11 @@ class RequestQueue:
             "writes": len(self.writes) + self._long.count, "reads": len(self.reads),
             "others": len(self.others), "leader": len(self.held), "commit": len(self.pending),
         }  # fmt: skip
+
+    @property
+    def long_due_s(self) -> float:
+        """The time at which a long write that rests may be proposed; infinite if none does."""
+        return self._long.rests_until_s
 
     @property
     def held_until_ms(self) -> int | None:

@@ -58,6 +58,7 @@ class Rounds:
             self._queue.drop_answered()
             self._stepper.watchers.look(self._view)
         queue = self._queue
+        queue.let_long_go()
         if queue.writes or queue.reads or queue.others or queue.held:
             self._stepper.serve()
         if queue.held and queue.held[0].hold_until_ms < self._sleep.until_ms:
@@ -93,7 +94,8 @@ class Rounds:
         if held_until_ms is not None:
             deadline = min(deadline, held_until_ms)
         self._sleep.until_ms = deadline
-        gather_s = self._stepper.next_look_s() - self._now_s()
+        now_s = self._now_s()
+        gather_s = min(self._stepper.next_look_s(), max(now_s, self._queue.long_due_s)) - now_s
         pause_s = 0.0 if self._stepper.applying.lags else (deadline - now) / 1000
         self._sleep.is_for_a_group = gather_s < pause_s
         return min(gather_s, pause_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import weakref
 from typing import Any
@@ -262,7 +263,8 @@ def take(queue: RequestQueue) -> list[Batch]:
 
 
 def test_short_writes_go_before_long_ones_of_other_connections() -> None:
-    queue, sinks = RequestQueue(hold_ms=1000), [Sink() for _ in range(3)]
+    queue = RequestQueue(hold_ms=1000, clock=SetClock(s=0.0))
+    sinks = [Sink() for _ in range(3)]
     first, second, short = long_run(sinks[0]), long_run(sinks[1]), short_run(sinks[2])
     queue.put(first)
     queue.put(second)
@@ -536,3 +538,25 @@ def test_transactions_under_way_are_counted_until_they_are_answered() -> None:
     assert queue.additional_pending == LONG_TURNS
     queue.give_up_pending("nobody leads")
     assert queue.additional_pending == 0
+
+
+def test_long_writes_rest_as_long_as_they_delayed_short_writes_of_others() -> None:
+    clock = SetClock(s=0.0)
+    queue, bob, ann = RequestQueue(hold_ms=1000, clock=clock), Sink("bob"), Sink("ann")
+    first, second, third = (long_run(bob) for _ in range(3))
+    queue.put(first, second, third)
+    assert take(queue) == [first]
+    clock.s = 0.25
+    queue.put(short := short_run(ann))
+    assert take(queue) == [short]
+    clock.s = 0.5
+    first.answer_all("done")
+    assert take(queue) == []
+    assert queue.long_due_s == 1.0
+    clock.s = 1.0
+    assert take(queue) == [second]
+    queue.put(short_run(bob))  # nobody else waits this time
+    clock.s = 1.5
+    second.answer_all("done")
+    assert third in take(queue)
+    assert queue.long_due_s == math.inf
