@@ -12,7 +12,7 @@ from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual import schedule
 from raftline_testing.virtual.seeds import counts_of, first_failure
 
-SCHEDULES, STEPS = 12, 2000
+SCHEDULES, STEPS = 20, 2000
 COVERED = ("keys", "events", "refused", "came anew", "went on")
 
 

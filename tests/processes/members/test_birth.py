@@ -34,14 +34,20 @@ OPEN = (RequestOutcome.NO_LEADER, RequestOutcome.UNKNOWN)  # no node has served 
 OPERANDS = {
     "KEY": "k", "VALUE": "5", "OLD": "5", "NEW": "6", "SECONDS": "10", "LEASE": "lease-1",
     "PREFIX": "none/", "NAME": "nobody", "ROLE": "admin", "PASSWORD": "wrong", "MESSAGE": "biws",
+    "MODE": "alone", "CLAIM": "lease-1", "COUNT": "1", "MAX": "1", "NUMBER": "1",
     "HOST": "localhost", "PORT": "1", "OPERATION": "get k", "JSON": "1",
 }  # fmt: skip
-_OPTIONAL = re.compile(r" ?\[[^\]]*\]")
+_OPTIONAL = re.compile(r" ?\[[^][]*\]")  # without another one inside
 
 
 def line_of(row: Command) -> str:
     """Return a line with the verb of a row, made from the form that `help` shows."""
-    words = _OPTIONAL.sub("", row.form).replace(" ; ...", "").replace(" ...", " k 1").split(" ")
+    words = (
+        _OPTIONAL.sub("", _OPTIONAL.sub("", row.form))
+        .replace(" ; ...", "")
+        .replace(" ...", " k 1")
+        .split(" ")
+    )
     given = {**OPERANDS, "VERIFIER": str(verifier_of(PASSWORD))}
     if row.verb == "object":
         given["OPERATION"] = "set.add 1"

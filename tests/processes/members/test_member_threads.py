@@ -45,7 +45,7 @@ ALLOWED = {
     "net/protocol/redis_node.py": {"is_led_from"},
     # A few fields of each request, and of each connection.
     "net/protocol/host.py": {
-        "answer_all", "answer_rest", "asks_leader", "leave_room", "let_go", "wake",
+        "answer_all", "answer_rest", "asks_leader", "leave_room", "let_go", "stop_waiting", "wake",
     },
     "net/connections/connection_slots.py": {"all"},
     "net/connections/listener.py": {"_all_open", "give_up_late"},
