@@ -37,7 +37,7 @@ class Job(BaseJob[Lease, Data], Held, Generic[Data]):
         Raises:
             LeaseLost: the job is not held any more; nothing was done.
             RuntimeError: it is done or released already.
-            ValueError: the transaction has operations after else_, more than 1,021 operations, or
+            ValueError: the transaction has operations after `else_`, more than 1,021 operations, or
                 more than 1,023 conditions; the job is still held.
         """
         return self._lease._carry_out(self._finishing(txn))

@@ -352,7 +352,7 @@ class BaseJob(BaseHeld[Leased], Generic[Leased, Data]):
         Raises:
             LeaseLost: the job is not held any more; nothing was done.
             RuntimeError: it is done or released already.
-            ValueError: the transaction has operations after else_, or too many.
+            ValueError: the transaction has operations after `else_`, or too many.
         """
         if self._is_released:
             raise RuntimeError(f"job {self.number} of {self.name} is done or released already")
