@@ -2,11 +2,10 @@
 
 Three nodes with users, a secret and TLS pass if no leader is lost, no user is refused, the median
 of a user's set and of a get is below MEDIAN_S, and each node gives back its memory and takes no
-more than it announced at its start, not counting the keys.
-The nodes get the highest priority on this machine and the attackers a lower one, as far as this
-user may set priorities. A run of less than SHORT_S, as in `.ci/run`, judges neither time nor
-memory: all nodes must keep running, and no user may read a wrong value. Exit codes: 0 they passed,
-1 they failed.
+more than it announced at its start, not counting the keys. The nodes and the users get the highest
+priority on this machine and the attackers a lower one, as far as the account may set priorities.
+A run of less than SHORT_S, as in `.ci/run`, judges neither time nor memory: all nodes must keep
+running, and no user may read a wrong value. Exit codes: 0 they passed, 1 they failed.
 """
 
 from __future__ import annotations

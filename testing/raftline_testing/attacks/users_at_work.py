@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import threading
 import time
@@ -17,6 +18,7 @@ PATIENCE_S = 30.0
 PAUSE_S = 0.05
 LOOK_S = 0.5  # between two checks whether the end has come
 LOCK_S = 20
+PRIORITY = -19
 
 
 class WrongAnswer(Exception):
@@ -77,6 +79,8 @@ class UsersAtWork:
         )
 
     def _repeat(self, work: Work, call: Callable[[], None]) -> None:
+        if os.geteuid() == 0:  # as the nodes: the processors of users are not under attack
+            os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)  # of this thread, on Linux
         while not self._end.wait(PAUSE_S):
             begun_s = time.monotonic()
             try:
