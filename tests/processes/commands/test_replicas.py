@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from raftline_testing.doubles import in_process
-from raftline_testing.files.edited_log import edit_entry
 from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.edited_entry import edit_entry
 from tests.processes.typed import at
 
 
@@ -28,10 +28,7 @@ def test_check_replicas_shows_the_first_key_that_differs(cluster: Cluster) -> No
     assert "[*] all 3 members are equal after entry " in done.stdout
     cluster.wait_until_on_all_disks()
     edited = cluster["s3"]
-    edited.terminate()
-    edited.ended()
-    edit_entry(edited.log, b" set b 1\n", b" set b 2\n")
-    edited.start()
+    edit_entry(edited, b" set b 1\n", b" set b 2\n")
     edited.wait_for_line("[!] s3 differs from its leader s1: ")
     done = in_process.raftline("check", "replicas", "--at", at(cluster))
     assert done.returncode == 1, done.stdout + done.stderr

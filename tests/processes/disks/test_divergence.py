@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline_testing.files.edited_log import edit_entry
 from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.edited_entry import edit_entry
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 ROOT = Path(__file__).parents[3]
@@ -32,10 +32,7 @@ def test_an_edited_entry_is_found_and_a_restart_mends_it(cluster: Cluster, tmp_p
     assert cluster.ask("client1@set b 1").endswith("set to 1")
     cluster.wait_until_on_all_disks()
     edited = cluster["s3"]
-    edited.terminate()
-    edited.ended()
-    edit_entry(edited.log, b" set a 1\n", b" set a 2\n")
-    edited.start()
+    edit_entry(edited, b" set a 1\n", b" set a 2\n")
     edited.wait_for_line("[!] s3 differs from its leader s1: ")
     cluster["s1"].wait_for_line("[!] s3 differs from s1: the entries that it applied")
     assert cluster["s1"].status()["differs"].keys() == {"s3"}
