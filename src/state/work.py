@@ -11,6 +11,7 @@ from typing import Final
 
 from ..raft.log import Entry
 from ..wire.commands.command_table import COMMANDS, Work
+from ..wire.commands.recipe_operands import lease_of
 from ..wire.limits import LONG_TURNS
 from .lease_table import EXPIRED
 from .recipe_keys import lock_of
@@ -78,6 +79,9 @@ def _is_long(store: Store, verb: str, command: str, part: int = 1) -> bool:
         return _characters(store, command) > characters
     if work is Work.BY_LINE:
         return _in_line(store, command) > keys
+    if work is Work.BY_CLAIM:
+        leased = store.leased.get(lease_of(command.rpartition(" ")[2]), ())
+        return _in_line(store, command) + len(leased) > keys
     return (len(store) if verb == "clear" else _leased(store, command)) > keys
 
 

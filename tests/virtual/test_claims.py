@@ -1,5 +1,6 @@
-"""Locks and jobs by `hold`, `unhold`, `enqueue` and `dequeue` in schedules of faults: the seats of
-those who are certain of them fit together, tokens grow, and no acknowledged job is lost."""
+"""Locks and jobs by `hold`, `unhold`, `abandon`, `enqueue` and `dequeue` in schedules of faults:
+the seats of those who are certain of them fit together, tokens grow, no acknowledged job is lost,
+and an abandoned claim gets nothing by a late line."""
 
 from __future__ import annotations
 
@@ -24,6 +25,8 @@ COVERED = (
     "jobs delivered",
     "jobs handed over",
     "jobs ended",
+    "claims abandoned",
+    "late lines refused",
 )
 
 
@@ -49,12 +52,19 @@ def drops_the_job(store: Any, prefix: str, digits: str, count: str) -> None:
     """Forget a job that was held."""
 
 
+def forgets_who_is_gone(store: Any, prefix: str, claim: str) -> bool:
+    """Give to abandoned claims as well."""
+    return False
+
+
 @pytest.mark.parametrize(
     ("name", "bug", "seed", "words"),
     [
         ("_seat_line", serves_nobody, 2, "waits for a free seat"),
-        ("_free_seat", gives_every_seat, 2, "one seat twice"),
-        ("_give_back", drops_the_job, 2, "in no place"),
+        ("_free_seat", gives_every_seat, 7, "one seat twice"),
+        ("_give_back", drops_the_job, 7, "in no place"),
+        ("_is_gone", forgets_who_is_gone, 32, "an abandoned claim has .*c/jobs/"),
+        ("_is_gone", forgets_who_is_gone, 83, "an abandoned claim has .*c/gate/"),
     ],
 )
 @pytest.mark.slow

@@ -1,5 +1,5 @@
-"""The effect of the commands for locks and queues: `hold`, `unhold`, `enqueue`, `requeue` and
-`dequeue`. Deterministic and total.
+"""The effect of the commands for locks and queues: `hold`, `unhold`, `abandon`, `enqueue`,
+`requeue` and `dequeue`. Deterministic and total.
 
 Each is one entry, so nobody else acts between its steps. All of their state is in keys, those of
 waiting claims in the order of their entries (docs/develop/recipes-as-entries.md). What one entry
@@ -59,6 +59,8 @@ def _hold(store: Store, operands: str) -> str | None:
     lease = lease_of(claim)
     if lease not in store.leases.granted:
         return f"HOLD response, no such lease: {lease}"
+    if _is_gone(store, prefix, claim):
+        return f"HOLD response, abandoned: {claim}"
     key = _key_of(store, prefix, claim)
     if key is None and not store.recipe_keys.count(f"{prefix}line/"):
         seat = _free_seat(store, prefix, mode)
@@ -90,6 +92,35 @@ def _unhold(store: Store, operands: str) -> str | None:
         del store[key]
     _seat_line(store, prefix)
     return f"UNHOLD response, no such claim: {claim}" if key is None else f"UNHOLD response: {key}"
+
+
+@applies("abandon")
+def _abandon(store: Store, operands: str) -> str | None:
+    """Execute `abandon PREFIX CLAIM`: give up the seat, the places and the jobs of a claim, which
+    gets nothing more at PREFIX."""
+    prefix, _, claim = operands.partition(" ")
+    if not (is_prefix(prefix) and is_claim(claim)):
+        return None
+    lease = lease_of(claim)
+    if lease not in store.leases.granted:
+        return f"ABANDON response, no such lease: {lease}"
+    for key_of in (_key_of, _place_in_line):
+        while (key := key_of(store, prefix, claim)) is not None:
+            del store[key]
+    jobs = _jobs_of(store, prefix, claim)
+    counts = [store.pop(job) for job in jobs]
+    if not _is_gone(store, prefix, claim):
+        store.put_under(lease, f"{prefix}gone/{claim}", "")
+    _seat_line(store, prefix)
+    for job, count in zip(jobs, counts, strict=True):
+        _give_back(store, prefix, job[-_DIGITS:], count)
+    _serve(store, prefix)
+    return f"ABANDON response: {claim}"
+
+
+def _is_gone(store: Store, prefix: str, claim: str) -> bool:
+    """Return whether a claim was abandoned: it gets nothing more at PREFIX."""
+    return f"{prefix}gone/{claim}" in store.held
 
 
 def _indexed(index: int) -> str:
@@ -189,6 +220,8 @@ def _dequeue(store: Store, operands: str) -> str | None:
     lease = lease_of(claim)
     if lease not in store.leases.granted:
         return f"DEQUEUE response, no such lease: {lease}"
+    if _is_gone(store, prefix, claim):
+        return f"DEQUEUE response, abandoned: {claim}"
     ended = _end_jobs(store, asked)
     waits = count > 0 and not is_now
     if not waits:
@@ -224,6 +257,17 @@ def _leave_line(store: Store, prefix: str, claim: str) -> None:
     place = _place_in_line(store, prefix, claim)
     if place is not None:
         del store[place]
+
+
+def _jobs_of(store: Store, prefix: str, claim: str) -> list[str]:
+    """Return the keys of the jobs that a worker holds, in the order of their numbers. They are
+    among the keys of its lease."""
+    held, keys = f"{prefix}held/{claim}/", list[str]()
+    for key in store.leased.get(lease_of(claim), ()):
+        match = _HELD_JOB.fullmatch(key) if key.startswith(held) else None
+        if match is not None and match[2] == claim:  # and not one with a number after the lease
+            keys.append(key)
+    return sorted(keys)
 
 
 def _end_jobs(store: Store, asked: Dequeue) -> list[int]:

@@ -102,6 +102,7 @@ class Work(Enum):
     BY_VALUE = auto()  # it grows with the values of the keys that it names
     BY_KEYS = auto()  # it grows with the keys of a lease, or with all keys
     BY_LINE = auto()  # it grows with the claims that wait in the same line
+    BY_CLAIM = auto()  # it grows with these claims, and with the keys of the claim's lease
     OF_PROGRAM = auto()  # unknown
 
 
@@ -201,8 +202,10 @@ _ROWS = (
             WRITE, WRITES_ALL, ReplyForm.RESULT, work=Work.OF_PROGRAM),
     Command("hold", of_recipes.HOLD, "take a seat of a lock, or a place in line", RECIPE,
             WRITES_CLAIM, work=Work.BY_LINE),
-    Command("unhold", of_recipes.UNHOLD, "give the seat to the next claim in line", RECIPE,
+    Command("unhold", of_recipes.ONE_CLAIM, "give the seat to the next claim in line", RECIPE,
             WRITES_CLAIM, work=Work.BY_LINE),
+    Command("abandon", of_recipes.ONE_CLAIM, "give up all that a claim has or may yet get",
+            RECIPE, WRITES_CLAIM, work=Work.BY_CLAIM),
     Command("enqueue", of_recipes.ENQUEUE, "add a job to a queue", RECIPE, WRITES_PREFIX,
             ReplyForm.NUMBER, work=Work.BY_LINE),
     Command("requeue", of_recipes.REQUEUE, "let a dead job of a queue wait again", RECIPE,

@@ -2,6 +2,7 @@ r"""The operands of the commands for locks and queues. Pure.
 
     hold PREFIX MODE [now] CLAIM VALUE
     unhold PREFIX CLAIM
+    abandon PREFIX CLAIM
     enqueue PREFIX VALUE
     requeue PREFIX NUMBER
     dequeue PREFIX COUNT MAX [now] CLAIM [NUMBER:TOKEN[:back] ...]
@@ -75,7 +76,7 @@ def lease_of(claim: str) -> str:
 
 
 def claim_lease_in(command: str) -> str:
-    """Return the lease of the claim in a `hold`, `unhold` or `dequeue`.
+    """Return the lease of the claim in a `hold`, `unhold`, `abandon` or `dequeue`.
 
     Raises:
         ProtocolError: it names none.
@@ -141,11 +142,11 @@ def _read_hold(verb: str, operands: str, limits: Limits) -> str:
     return f"{verb} {prefix} {match[1]} {match[2] or ''}{match[3]} {value}"
 
 
-def _read_unhold(verb: str, operands: str, limits: Limits) -> str:
-    """Parse `unhold PREFIX CLAIM`."""
+def _read_claim(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `unhold PREFIX CLAIM` or `abandon PREFIX CLAIM`."""
     typed, _, claim = operands.rstrip(" ").partition(" ")
     if not is_claim(claim):
-        raise ProtocolError(f"the form is: {verb} {UNHOLD.form}. {_CLAIM_FORM}. {_NOTHING}")
+        raise ProtocolError(f"the form is: {verb} {ONE_CLAIM.form}. {_CLAIM_FORM}. {_NOTHING}")
     return f"{verb} {_prefix(verb, typed, limits)} {claim}"
 
 
@@ -179,7 +180,7 @@ def _read_dequeue(verb: str, operands: str, limits: Limits) -> str:
 
 
 HOLD = Operands("PREFIX MODE [now] CLAIM VALUE", _read_hold, 3)
-UNHOLD = Operands("PREFIX CLAIM", _read_unhold, ALL_KEYS, is_public=True)
+ONE_CLAIM = Operands("PREFIX CLAIM", _read_claim, ALL_KEYS, is_public=True)
 ENQUEUE = Operands("PREFIX VALUE", _read_enqueue, 1)
 REQUEUE = Operands("PREFIX NUMBER", _read_requeue, ALL_KEYS, is_public=True)
 DEQUEUE = Operands(

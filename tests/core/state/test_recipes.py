@@ -387,6 +387,108 @@ def test_the_order_stays_when_a_recovery_makes_the_numbers_long(machine: Machine
         machine.apply(f"unhold {L} lease-58/{number}")
 
 
+# --- claims that are abandoned ------------------------------------------------------------------
+
+
+def test_an_abandoned_claim_gives_up_its_seat_and_gets_none_by_a_late_hold(
+    machine: Machine,
+) -> None:
+    machine.talk(f"hold {L} alone lease-57/3 a", f"hold {L} alone lease-58 b")
+    assert machine.talk(f"abandon {L} lease-57/3", f"hold {L} alone lease-57/3 a") == [
+        "ABANDON response: lease-57/3",
+        "HOLD response, abandoned: lease-57/3",
+    ]
+    assert keys(machine, L) == ["gone/lease-57/3", "held/alone/lease-58"]
+    seat = f"{L}held/alone/lease-58"
+    assert machine.apply(f"hold {L} alone lease-58 b") == f"HOLD response: {seat} 62"
+    machine.apply(f"unhold {L} lease-58")
+    assert machine.apply(f"hold {L} alone lease-57/3 a") == "HOLD response, abandoned: lease-57/3"
+    assert machine.apply(f"hold {L} alone lease-57/4 a").startswith("HOLD response: ")
+
+
+def test_a_claim_without_anything_is_abandoned_before_its_hold(machine: Machine) -> None:
+    assert machine.talk(f"abandon {L} lease-57", f"hold {L} shared lease-57 a") == [
+        "ABANDON response: lease-57",
+        "HOLD response, abandoned: lease-57",
+    ]
+    assert keys(machine, L) == ["gone/lease-57"]
+    assert machine.store[f"{L}gone/lease-57"] == ""
+    assert machine.apply("hold lock/b/ shared lease-57 a").startswith("HOLD response: ")
+
+
+@pytest.mark.parametrize("mode", ["alone", "shared", "2"])
+def test_an_abandoned_claim_leaves_its_seat_or_the_line_in_any_mode(
+    machine: Machine, mode: str
+) -> None:
+    other = "alone" if mode == "shared" else "shared"
+    machine.talk(f"hold {L} {mode} lease-57 a", f"hold {L} {other} lease-58 b")
+    machine.talk(f"hold {L} {mode} lease-59 c", f"abandon {L} lease-58")
+    seats = ["0001", "0002"] if mode == "2" else [mode, mode]
+    served = [f"held/{seats[0]}/lease-57"]
+    served += [] if mode == "alone" else [f"held/{seats[1]}/lease-59"]
+    assert [key for key in keys(machine, L) if key.startswith("held/")] == served
+    machine.apply(f"abandon {L} lease-57")
+    seat = seats[0] if mode == "alone" else seats[1]
+    assert keys(machine, L) == ["gone/lease-57", "gone/lease-58", f"held/{seat}/lease-59"]
+
+
+def test_an_abandoned_worker_gives_back_its_jobs_and_gets_none(machine: Machine) -> None:
+    machine.talk(*(f"enqueue {Q} {value}" for value in "abc"))
+    assert numbers(asked(machine, f"dequeue {Q} 1 1 lease-57/1")) == [60]
+    assert numbers(asked(machine, f"dequeue {Q} 1 9 lease-57/1")) == [61]
+    assert numbers(asked(machine, f"dequeue {Q} 1 9 lease-57")) == [62]
+    assert machine.apply(f"abandon {Q} lease-57") == "ABANDON response: lease-57"
+    assert keys(machine, f"{Q}held/") == [f"lease-57/1/{number:019}" for number in (60, 61)]
+    assert asked(machine, f"dequeue {Q} 1 9 lease-58")["ended"] == []
+    assert asked(machine, f"dequeue {Q} 3 9 lease-59")["place"]
+    machine.apply(f"abandon {Q} lease-57/1")
+    assert keys(machine, f"{Q}held/") == [f"lease-58/{62:019}", f"lease-59/{61:019}"]
+    assert machine.store[f"{Q}held/lease-59/{61:019}"] == "2/9"
+    assert machine.store[f"{Q}dead/{60:019}"] == "1"
+    before = dict(machine.store)
+    late = f"dequeue {Q} 1 9 lease-57/1 60:63 61:64"
+    assert machine.apply(late) == "DEQUEUE response, abandoned: lease-57/1"
+    assert dict(machine.store) == before
+
+
+def test_an_abandoned_worker_leaves_the_line(machine: Machine) -> None:
+    assert asked(machine, f"dequeue {Q} 1 9 lease-57")["place"]
+    machine.talk(f"abandon {Q} lease-57", f"enqueue {Q} a")
+    number = f"{machine.number:019}"
+    assert keys(machine, Q) == ["gone/lease-57", f"jobs/{number}", f"wait/{number}"]
+
+
+def test_the_jobs_of_an_abandoned_worker_make_events_in_the_order_of_their_numbers(
+    machine: Machine,
+) -> None:
+    machine.talk(*(f"enqueue {Q} x" for _ in range(9)))
+    assert len(numbers(asked(machine, f"dequeue {Q} 9 0 lease-57"))) == 9
+    machine.store.notes_events = True
+    machine.apply(f"abandon {Q} lease-57")
+    changed = [event[2] for event in machine.store.take_events().events]
+    waiting = [f"{Q}wait/{number:019}" for number in range(60, 69)]
+    held = [f"{Q}held/lease-57/{number:019}" for number in range(60, 69)]
+    assert changed == [*held, f"{Q}gone/lease-57", *waiting]
+
+
+def test_a_repeated_abandon_writes_nothing(machine: Machine) -> None:
+    machine.apply(f"abandon {L} lease-57")
+    before = dict(machine.store.held)
+    assert machine.apply(f"abandon {L} lease-57") == "ABANDON response: lease-57"
+    assert dict(machine.store.held) == before
+
+
+def test_an_abandoned_claim_is_forgotten_with_its_lease(machine: Machine) -> None:
+    machine.apply(f"abandon {L} lease-57/3")
+    expire(machine, "lease-57")
+    assert dict(machine.store) == {}
+    assert machine.talk(f"abandon {L} lease-57/3", f"hold {L} alone lease-57/3 a") == [
+        "ABANDON response, no such lease: lease-57",
+        "HOLD response, no such lease: lease-57",
+    ]
+    assert dict(machine.store) == {}
+
+
 # --- the keys decide, whatever came before ------------------------------------------------------
 
 
@@ -413,6 +515,7 @@ def test_a_state_that_is_read_from_a_snapshot_continues_the_same(machine: Machin
         "hold", "hold lock/a/", f"hold {L} alone lease-57", f"hold {L} both lease-57 x",
         f"hold {L} 0 lease-57 x", f"hold {L} 1001 lease-57 x", f"hold {L} alone x lease-57",
         f"hold {L} alone lease-57/0 x", f"hold {L} alone lease-57/ x", "hold lock alone lease-5 x",
+        f"abandon {L}", f"abandon {L} lease-57/x", "abandon lock lease-57",
         f"unhold {L}", f"unhold {L} lease", f"unhold {L} lease-57 x", "unhold lock lease-57",
         "enqueue", f"enqueue {Q}", "enqueue queue x", f"requeue {Q}", f"requeue {Q} x",
         f"dequeue {Q} 1 lease-57", f"dequeue {Q} 257 0 lease-57", f"dequeue {Q} 1 0 lease-57 60",
@@ -440,14 +543,17 @@ def test_the_rights_are_those_for_the_prefix_and_for_the_keys_of_the_lease() -> 
     _, reply = machine.do("noop", "bob@lease 10 0123456789abcdef")
     lease = reply.split()[2]
     refused = machine.do(
-        f"bob@hold db/ alone {lease} x", f"bob@unhold db/ {lease}", "bob@enqueue db/ x",
+        f"bob@hold db/ alone {lease} x", f"bob@unhold db/ {lease}", f"bob@abandon db/ {lease}",
+        "bob@enqueue db/ x",
         "bob@requeue db/ 1", f"bob@dequeue db/ 1 0 {lease}",
     )  # fmt: skip
     assert all("the right to write there" in reply for reply in refused)
     [seated] = machine.do(f"bob@hold app/a/ alone {lease} x")
     assert seated.startswith("HOLD response: app/a/held/alone/")
     machine.do(f"under {lease} set db/x 1")
-    for line in (f"hold app/b/ alone {lease} x", f"dequeue app/q/ 1 0 {lease}"):
+    for line in (
+        f"hold app/b/ alone {lease} x", f"dequeue app/q/ 1 0 {lease}", f"abandon app/a/ {lease}",
+    ):  # fmt: skip
         assert "for each of its keys" in machine.do(f"bob@{line}")[0]
     machine.do("role-add adder", "role-grant adder write app/", "user-add eve - adder")
     machine.do("eve@lease 10 1123456789abcdef")
@@ -488,3 +594,5 @@ def test_an_entry_that_looks_at_very_many_keys_or_claims_is_long() -> None:
         store.number = number
         execute(store, f"hold {L} shared lease-1/{number + 1} x")
     assert count_short(store, entries(f"unhold {L} lease-1")) == 0
+    assert count_short(store, entries("x@abandon lock/b/ lease-1/7")) == 0
+    assert count_short(store, entries("abandon lock/b/ lease-2", "abandon ", "set b 1")) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -98,6 +99,13 @@ class Jobs:
     def leave(self, claim: str) -> None:
         self.idle = [each for each in self.idle if each[3] != claim]
 
+    def end_claims(self, number: int, claims: Callable[[str], bool]) -> None:
+        """Take all from these claims."""
+        self.idle = [each for each in self.idle if not claims(each[3])]
+        for job in sorted(job for job, each in self.held.items() if claims(each[0])):
+            self.give_back(job)
+        self.serve(number)
+
     def give_back(self, job: int) -> None:
         _, _, deliveries, most = self.held.pop(job)
         if most and deliveries >= most:
@@ -132,6 +140,7 @@ class World:
         self.leases: list[str] = []
         self.lines = {prefix: Line() for prefix in PREFIXES}
         self.jobs = Jobs()
+        self.gone: set[tuple[str, str]] = set()  # a prefix, and a claim that was abandoned there
 
     def do(self, command: str) -> str:
         self.number += 1
@@ -148,6 +157,7 @@ class World:
             return
         steps = [self.hold, self.hold, self.unhold, self.by_hand, self.enqueue, self.enqueue]
         steps += [self.dequeue, self.dequeue, self.dequeue, self.requeue, self.end, self.reload]
+        steps += [self.abandon]
         self.chance.choice(steps)()
 
     def hold(self) -> None:
@@ -155,6 +165,9 @@ class World:
         mode, is_now = self.chance.choice(MODES), self.chance.random() < 0.2
         reply = self.do(f"hold {prefix} {mode} {'now ' * is_now}{claim} x")
         line = self.lines[prefix]
+        if (prefix, claim) in self.gone:
+            assert reply == f"HOLD response, abandoned: {claim}"
+            return
         line.hold(self.number, mode, claim, is_now)
         assert reply.startswith("HOLD response: ") == (claim in line.seats)
         assert reply.startswith("HOLD response, in line") == (
@@ -166,6 +179,23 @@ class World:
         self.do(f"unhold {prefix} {claim}")
         self.lines[prefix].drop(claim)
         self.lines[prefix].serve()
+
+    def abandon(self) -> None:
+        prefix, claim = self.chance.choice([*PREFIXES, "q/"]), self.claim()
+        if prefix == "q/":
+            having = [each[3] for each in self.jobs.idle]
+            having += [each[0] for each in self.jobs.held.values()]
+        else:
+            having = [*self.lines[prefix].seats]
+        if having and self.chance.random() < 0.7:
+            claim = self.chance.choice(having)
+        assert self.do(f"abandon {prefix} {claim}") == f"ABANDON response: {claim}"
+        self.gone.add((prefix, claim))
+        if prefix == "q/":
+            self.jobs.end_claims(self.number, claim.__eq__)
+        else:
+            self.lines[prefix].drop(claim)
+            self.lines[prefix].serve()
 
     def by_hand(self) -> None:
         """A person deletes the key of a seat or of a place, which serves nobody."""
@@ -191,11 +221,8 @@ class World:
                 line.drop(claim)
             if lost:
                 line.serve()
-        jobs = self.jobs
-        jobs.idle = [each for each in jobs.idle if each[3].partition("/")[0] not in ending]
-        for job in [job for job, each in jobs.held.items() if each[0].partition("/")[0] in ending]:
-            jobs.give_back(job)
-        jobs.serve(self.number)
+        self.jobs.end_claims(self.number, lambda claim: claim.partition("/")[0] in ending)
+        self.gone = {each for each in self.gone if each[1].partition("/")[0] not in ending}
 
     def enqueue(self) -> None:
         assert self.do(f"enqueue q/ job {self.number + 1}") == f"ENQUEUE response: {self.number}"
@@ -224,6 +251,9 @@ class World:
                 (back if is_back else ended).append(job)
         now = "now " * is_now
         reply = self.do(f"dequeue q/ {count} {most} {now}{claim}{''.join(words)}")
+        if ("q/", claim) in self.gone:
+            assert reply == f"DEQUEUE response, abandoned: {claim}"
+            return
         for job in ended:
             del jobs.held[job]
             jobs.ended.add(job)
@@ -251,6 +281,7 @@ class World:
             f"{prefix}{key}": "x" for prefix, line in self.lines.items() for key in line.expected()
         }
         expected |= {f"q/{key}": value for key, value in self.jobs.expected().items()}
+        expected |= {f"{prefix}gone/{claim}": "" for prefix, claim in self.gone}
         assert dict(self.store) == expected
         for line in self.lines.values():
             line.check()

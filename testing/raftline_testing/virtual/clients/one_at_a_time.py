@@ -31,9 +31,13 @@ class OneAtATime:
         self.waiting = request
         if self._leader is None:
             self._leader = world.pick(list(self._servers))
-        world.within(2, self._servers[self._leader].submit, request)
+        world.within(self._way_ms(request), self._servers[self._leader].submit, request)
         patience_ms = self._plan.options.election_timeout_ms * world.pick((1, 3, 10))
         world.after(patience_ms, self.unknown, request)
+
+    def _way_ms(self, request: Any) -> int:
+        """Return the time that a request takes to its server, at most."""
+        return 2
 
     def _settle(self, request: Any) -> bool:
         """Record the outcome of a request; return whether it is the first one."""

@@ -1,13 +1,15 @@
-"""Simulated clients that take locks and jobs by `hold`, `unhold`, `enqueue` and `dequeue`, in
-schedules of faults, and the checks of what they believe and of the keys.
+"""Simulated clients that take locks and jobs by `hold`, `unhold`, `abandon`, `enqueue` and
+`dequeue`, in schedules of faults, and the checks of what they believe and of the keys.
 
 A claim that waits sends nothing: it hears of its seat, and an idle worker of its job, as from a
-watch. Leases are kept as by any holder (lease_holders.py).
+watch. Some lines of `hold` and `dequeue` arrive after their client has given them up, or sent them
+again. Leases are kept as by any holder (lease_holders.py).
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -23,6 +25,9 @@ LOCKS: Final = ("c/door/", "c/gate/")
 QUEUE: Final = "c/jobs/"
 MODES: Final = ("alone", "alone", "shared", "2")
 HEARD_MS: Final = 200  # until a client hears of an event, at most
+MAY_BE_LATE: Final = ("hold", "dequeue")
+LATE_MS: Final = 3000  # that a line may stay in the network
+_HAS: Final = re.compile(r"(c/\w+/)(?:held|line|idle)/.*?(lease-[^/]+/[1-9][0-9]{0,17})(?:/|\Z)")
 
 
 class ClaimCheck(LeaseCheck):
@@ -33,6 +38,7 @@ class ClaimCheck(LeaseCheck):
         self.claimants: list[Claimant] = []
         self._last = 0  # the entry of the latest applied state
         self._tokens: dict[str, tuple[int, int]] = {}  # of a holder alone, and of any
+        self._gone: set[tuple[str, ...]] = set()  # each a prefix, and a claim abandoned there
         self._put: set[int] = set()
         self._ended: set[int] = set()
         self._may_have_ended: set[int] = set()
@@ -55,6 +61,11 @@ class ClaimCheck(LeaseCheck):
         self._tokens[prefix] = (token if mode == "alone" else alone, max(highest, token))
         self._world.counts["seats had"] += 1
         self._world.counts["seats beside others"] += len(others) > 0
+
+    def abandoned(self, prefix: str, claim: str) -> None:
+        """Record a claim whose `abandon` was acknowledged."""
+        self._gone.add((prefix, claim))
+        self._world.counts["claims abandoned"] += 1
 
     def put(self, number: int) -> None:
         """Record a job whose `enqueue` was acknowledged."""
@@ -107,11 +118,16 @@ class ClaimCheck(LeaseCheck):
         for prefix in LOCKS:
             self._check_lock(prefix, [key for key in keys if key.startswith(prefix)])
         self._check_jobs([key.removeprefix(QUEUE) for key in keys if key.startswith(QUEUE)])
+        self._check_gone(keys)
         for key in keys:
             facts = store.facts(key)
             if facts is not None and "/held/" in key:
                 for client in self.claimants:
                     client.may_hear(key, facts.changed)
+
+    def _check_gone(self, keys: Sequence[str]) -> None:
+        had = {match.groups() for match in map(_HAS.match, keys) if match is not None} & self._gone
+        assert not had, f"an abandoned claim has a seat, a place or a job: {sorted(had)}"
 
     def _check_lock(self, prefix: str, keys: Sequence[str]) -> None:
         seats = [key.removeprefix(prefix).split("/")[1] for key in keys if "/held/" in key]
@@ -148,9 +164,11 @@ class Claimant(Holder):
         self._claim = ""  # in line or in a seat; "" for none
         self._claims = 0  # that it has made
         self._token = 0  # of its seat; 0 for none
+        self._is_doubtful = False  # a copy of the `hold` of this claim may yet take effect
         self._until_ms = 0.0  # of its lease
         self._jobs: dict[int, int] = {}  # the token of each job that it holds
-        self._idle = ""  # its claim in line for a job
+        self._worker = ""  # the claim of these
+        self._idle = ""  # the same, in line for a job
         self._heard: set[int] = set()
         super().__init__(world, plan, name, servers, check)
         self._is_own = False
@@ -226,13 +244,14 @@ class Claimant(Holder):
         world = self._world
         if not self._claim:
             self.prefix, self.mode = world.pick(LOCKS), world.pick(MODES)
-            self._claim = self._new_claim()
+            self._claim, self._is_doubtful = self._new_claim(), False
             self._hold(now=world.chance(0.2))
         elif not self._token and world.chance(0.3):
             self._hold(now=False)
         elif self._token or world.chance(0.2):
             self._token, claim, self._claim = 0, self._claim, ""  # released from the request on
-            self._write(f"unhold {self.prefix} {claim}")
+            verb = "abandon" if self._is_doubtful else "unhold"
+            self._write(f"{verb} {self.prefix} {claim}")
         else:
             self._think()
 
@@ -249,21 +268,58 @@ class Claimant(Holder):
         for word in words:
             if not word.endswith(":back"):
                 self._check.ends(int(word.partition(":")[0]))
-        # A claim of its own, which a late copy of an earlier line does not name.
-        claim = self._idle or f"{self._lease}/1000"
+        self._worker = claim = self._worker or self._new_claim()
         self._idle = ""
         now = "now " * world.chance(0.5)
         self._write(f"dequeue {QUEUE} {world.pick((0, 1, 1, 2))} 3 {now}{claim}{''.join(words)}")
 
     def _forget(self) -> None:
-        self._claim, self._token, self._jobs, self._idle, self._until_ms = "", 0, {}, "", 0.0
+        self._drop_lock()
+        self._drop_jobs()
+        self._until_ms = 0.0
         super()._forget()
+
+    def _drop_lock(self) -> None:
+        self._claim, self._token = "", 0
+
+    def _drop_jobs(self) -> None:
+        self._worker, self._idle, self._jobs = "", "", {}
+
+    # --- lines that arrive late -----------------------------------------------------------------
+
+    def _way_ms(self, request: LeaseRequest) -> int:
+        is_late = _words(request)[0] in MAY_BE_LATE and self._world.chance(0.1)
+        return LATE_MS if is_late else super()._way_ms(request)
+
+    def unknown(self, request: LeaseRequest) -> None:
+        verb, prefix, *words = _words(request)
+        if request.settled or verb not in MAY_BE_LATE:
+            super().unknown(request)
+            return
+        self._is_doubtful = self._is_doubtful or verb == "hold"
+        if self._world.chance(0.5):
+            super().unknown(request)  # it sends the line again
+            return
+        self._settle(request)
+        self._leader = None
+        claim = next(word for word in words if word.startswith("lease-"))
+        if verb == "hold":
+            self._drop_lock()
+        else:
+            self._drop_jobs()
+        self._world.within(20, self._abandon, prefix, claim)
+
+    def _abandon(self, prefix: str, claim: str) -> None:
+        if not self.stopped and self.waiting is None:
+            self._write(f"abandon {prefix} {claim}")
 
     # --- replies --------------------------------------------------------------------------------
 
     def answered(self, request: LeaseRequest, reply: str) -> None:
         verb = reply.partition(" response")[0]
-        if verb not in ("HOLD", "UNHOLD", "ENQUEUE", "DEQUEUE") or request.settled:
+        if request.settled and ", abandoned: " in reply:
+            self._world.counts["late lines refused"] += 1
+        if verb not in ("HOLD", "UNHOLD", "ABANDON", "ENQUEUE", "DEQUEUE") or request.settled:
             sent_ms = request.sent_ms
             is_kept = reply.startswith(("LEASE response: ", "RENEW response: "))
             if is_kept and not request.settled:
@@ -277,8 +333,12 @@ class Claimant(Holder):
         if "no such lease" in reply:
             self._forget()
             return
+        assert ", abandoned: " not in reply, f"{self.name} has not abandoned it: {reply}"
         if verb == "HOLD":
+            self._is_doubtful = self._is_doubtful and not self._is_numbered
             self._hear_hold(reply, answer)
+        elif verb == "ABANDON":
+            self._check.abandoned(_words(request)[1], answer)
         elif verb == "ENQUEUE":
             self._check.put(int(answer))
             self._world.counts["jobs enqueued"] += 1
@@ -289,7 +349,7 @@ class Claimant(Holder):
     def _hear_hold(self, reply: str, answer: str) -> None:
         if answer and self._is_certain and not self._token:
             self._seated(self._claim, int(answer.split(" ")[1]))
-        elif "not free" in reply:
+        elif "not free" in reply and not self._is_doubtful:
             self._claim = ""
 
     def _hear_dequeue(self, command: str, answer: str) -> None:
@@ -306,3 +366,8 @@ class Claimant(Holder):
             self._take(job["number"], facts["index"])
         if facts["place"] is not None:
             self._idle = facts["place"].split(".", 1)[1].split("/", 1)[1]
+
+
+def _words(request: LeaseRequest) -> list[str]:
+    """Return the words of a request, without its sender."""
+    return request.command.rpartition("@")[2].split(" ")
