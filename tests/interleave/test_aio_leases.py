@@ -40,7 +40,7 @@ class ByTheAnswer(AioLease):
     async def grant(self) -> AioLease:
         await super().grant()
         assert self._timer is not None
-        self._timer.extend(self._now())
+        self._timer.timer.extend(self._now())
         return self
 
 

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 from raftline.clients.locks.aio_lock import AioLock
-from raftline.clients.locks.contest import LOCKS, LockKeys
 from raftline.clients.locks.gates import Gates
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 from raftline_testing.interleave.tasks import end_of
@@ -15,7 +14,13 @@ from tests.rim.objects.lock_cluster import AioCluster
 WAITS_S = (-1, 0, -1, 0.5, -1)  # of the tasks in turn; -1: for ever
 
 
-class OneClient(AioCluster):
+class LongLeases(AioCluster):
+    """A cluster whose leases outlast every wait: nobody renews them."""
+
+    ttl = 10.0**6
+
+
+class OneClient(LongLeases):
     """A cluster whose claims are those of one client."""
 
     gates = Gates()
@@ -23,16 +28,11 @@ class OneClient(AioCluster):
 
 async def tasks_share_locks(cancelled: int = -1, *, is_one_client: bool = False) -> None:
     """Four tasks share one object, and one has another; one of them may be cancelled."""
-    cluster = OneClient() if is_one_client else AioCluster()
+    cluster = OneClient() if is_one_client else LongLeases()
     if is_one_client:
         OneClient.gates = Gates()
     cluster.ways = 1
-    shared, other = (
-        AioLock(
-            cluster, cluster.keeper, cluster.watch, LockKeys(LOCKS, "nightly"), 10, None, "program"
-        )
-        for _ in range(2)
-    )
+    shared, other = cluster.lock(), cluster.lock()
     holders: list[int] = []
     tokens: list[int] = []
 

@@ -72,7 +72,7 @@ class ByTheAnswer(Lease):
     def grant(self) -> Lease:
         super().grant()
         assert self._timer is not None
-        self._timer.extend(self._now())
+        self._timer.timer.extend(self._now())
         return self
 
 

@@ -109,7 +109,7 @@ def test_a_lock_takes_the_steps_of_its_page(
         first = mine.acquire()
         waiter = threading.Thread(target=lambda: tokens.append(others.acquire().token))
         waiter.start()
-        assert eventually(lambda: "lock/x/next" in kv)
+        assert eventually(lambda: any(key.startswith("lock/x/line/") for key in kv))
         assert first.check() == first.token
         first.release()
         waiter.join()

@@ -5,7 +5,19 @@ from __future__ import annotations
 import os
 import zlib
 
+import raftline
 from raftline_testing.nodes.cluster import Cluster
+
+
+def holder_key(kv: raftline.KV[str], prefix: str) -> str:
+    """Return the key of the only holder of a lock or an election."""
+    [key] = kv.keys(f"{prefix}held/")
+    return key
+
+
+def somebody_waits(kv: raftline.KV[str], prefix: str) -> bool:
+    """Return whether a claim to a lock or an election is in line."""
+    return any(kv.keys(f"{prefix}line/"))
 
 
 def at(cluster: Cluster) -> str:

@@ -11,9 +11,8 @@ from raftline.clients.calls.calls import CALLS, Ask
 from raftline.clients.calls.transaction import Transaction, itself
 from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.locks.barrier_steps import BarrierSteps
-from raftline.clients.locks.contest import token_in
 from raftline.clients.locks.partition_steps import PartitionSteps
-from raftline.clients.locks.party_steps import JoinSteps
+from raftline.clients.locks.party_steps import JoinSteps, index_in
 from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual.schedule import SimulationFailed, run
 from raftline_testing.virtual.seeds import counts_of
@@ -66,7 +65,7 @@ def joins_without_a_key(claim: Any, key: str, value: str, lease: str) -> Any:
 def joins_without_a_lease(claim: Any, key: str, value: str, lease: str) -> Any:
     """Set a key that stays when its program dies."""
     joining = Transaction(TEXT, itself).then.set(key, value)
-    return token_in((yield Ask(joining.stat(key).commit())))
+    return index_in((yield Ask(joining.stat(key).commit())))
 
 
 @pytest.mark.parametrize(

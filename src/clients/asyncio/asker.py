@@ -108,6 +108,21 @@ class AioAsker:
         steps = search(self._nodes, self._sessions, self.name, command, deadline)
         return text_of(await self._carry_out(steps))
 
+    def send_off(self, command: str, settled: Callable[[str | None], object]) -> bool:
+        """Send a request whose answer is not awaited, if there is a connection to the leader;
+        return whether it was sent. `settled` gets the text of the answer, None if there is none."""
+        self.check_place()
+        link = self._at_hand(self._nodes.current)
+        if link is None or link.is_full:
+            return False
+
+        def take(answer: asyncio.Future[Reply]) -> None:
+            is_answered = not answer.cancelled() and answer.exception() is None
+            settled(answer.result().text if is_answered else None)
+
+        link.send(line_of(self.name, command)).add_done_callback(take)
+        return True
+
     async def _carry_out(self, steps: Search[Kind], *, is_last: bool = False) -> Kind:
         in_flight: InFlight = {}
         try:

@@ -77,6 +77,11 @@ class TaskTransport:
         limit_s = self.timeout if timeout is None else time_limit(timeout)
         return await self._asker.request(command, limit_s)
 
+    def send_off(self, command: str, settled: Callable[[str | None], object]) -> bool:
+        """Send a request whose answer is not awaited, if the connection is there; return whether it
+        was sent. `settled` gets the text of the answer later, None if there is none."""
+        return self._asker.send_off(command, settled)
+
     async def request_together(self, commands: Sequence[str]) -> list[str | ClientError]:
         """Return the text of each reply, or its error; all requests are in flight at once."""
         return await self._asker.request_together(commands, self.timeout)

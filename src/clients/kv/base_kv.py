@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from ...common.no_copies import NoCopies
 from ..calls.calls import CallFactory
 from ..calls.value_codec import Codec, Data
-from ..locks.contest import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
+from ..locks.lock_keys import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
 from ..requests.addresses import Addresses
 from ..requests.health import ClientState
 from ..requests.node_connection import in_words
@@ -112,15 +112,24 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         shared: bool = False,
         ttl: Seconds = TTL_S,
         on_lost: Callable[[], object] | None = None,
+        own_lease: bool = False,
+        wait_release: bool = True,
     ) -> SomeLock:
         """Return a lock: `with kv.lock("nightly") as held`; in asyncio `async with`. `on_lost` is
         called if it is lost.
 
         With `shared=True`, any number of programs hold it at a time, and no program holds it
         exclusively.
+
+        All that a client holds with one `ttl` is under one lease, and is lost together if that is
+        lost. With `own_lease=True`, each acquisition has a lease for itself. With
+        `wait_release=False`, a release sends its request and does not await the answer: it takes
+        effect before later requests of this thread or task, and raises no LeaseLost.
         """
         keys = SharedKeys(name) if shared else LockKeys(LOCKS, name)
-        return self._claim(self._lock_class, keys, ttl, on_lost)
+        return self._claim(
+            self._lock_class, keys, ttl, on_lost, own_lease=own_lease, wait_release=wait_release
+        )
 
     def semaphore(
         self,
@@ -129,26 +138,53 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         *,
         ttl: Seconds = TTL_S,
         on_lost: Callable[[], object] | None = None,
+        own_lease: bool = False,
+        wait_release: bool = True,
     ) -> SomeSemaphore:
         """Return a semaphore that up to `limit` programs hold at a time, from 1 to 1000."""
-        return self._claim(self._semaphore_class, Slots(name, limit), ttl, on_lost)
+        keys = Slots(name, limit)
+        return self._claim(
+            self._semaphore_class,
+            keys,
+            ttl,
+            on_lost,
+            own_lease=own_lease,
+            wait_release=wait_release,
+        )
 
     def election(
-        self, name: str, *, ttl: Seconds = TTL_S, on_lost: Callable[[], object] | None = None
+        self,
+        name: str,
+        *,
+        ttl: Seconds = TTL_S,
+        on_lost: Callable[[], object] | None = None,
+        own_lease: bool = False,
+        wait_release: bool = True,
     ) -> SomeElection:
         """Return an election: `kv.election("service").campaign("host1")` waits until this program
         leads."""
         election: SomeElection = self._claim(
-            self._election_class, LockKeys(ELECTIONS, name), ttl, on_lost
+            self._election_class,
+            LockKeys(ELECTIONS, name),
+            ttl,
+            on_lost,
+            own_lease=own_lease,
+            wait_release=wait_release,
         )
         return election
 
     def _claim(
-        self, kind: type[Made], keys: LockKeys, ttl: Seconds, on_lost: Callable[[], object] | None
+        self,
+        kind: type[Made],
+        keys: LockKeys,
+        ttl: Seconds,
+        on_lost: Callable[[], object] | None,
+        **options: bool,
     ) -> Made:
         holder = f"{self._name} on {socket.gethostname()}"
-        return self._make(kind, self._watch_text, keys, ttl, on_lost, holder, self._codec)
+        parts = self._watch_text, keys, ttl, on_lost, holder, self._codec
+        return self._make(kind, *parts, **options)
 
-    def _make(self, kind: type[Made], *parts: object) -> Made:
+    def _make(self, kind: type[Made], *parts: object, **options: bool) -> Made:
         make: Callable[..., Made] = kind
-        return make(self._transport, self._keeper, *parts)
+        return make(self._transport, self._keeper, *parts, **options)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -98,6 +98,18 @@ class ThreadTransport:
         if self._shared.is_closed:
             raise Closed(CLOSED)
         return self._shared.clients.request_together(commands, self.timeout)
+
+    def send_off(self, command: str, settled: Callable[[str | None], object]) -> bool:
+        """Send a request along with the next one, or by `flush`, and await no answer; return False
+        if no connection is there. `settled` gets the text of the answer later, None if there is
+        none."""
+        if self._shared.is_closed:
+            raise Closed(CLOSED)
+        return self._shared.clients.send_off(command, settled)
+
+    def flush(self) -> None:
+        """Send the requests of `send_off` that no later request has taken along."""
+        self._shared.clients.flush()
 
     def ask(self, call: Call[Result], timeout: Seconds | None = None) -> Result:
         """Carry out a call, and return the result that its reply stands for."""

@@ -13,7 +13,7 @@ from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
 from .aio_lease import AioLease
 from .aio_lock import AioClaim, AioHeld, admitted_in_time
-from .claims import AwaitTurn, Claiming, ClaimStep
+from .claim_steps import AwaitTurn, Claiming, ClaimStep
 from .job_queue import TAKE_S
 from .queue_steps import BaseJob, BaseQueue, DeadJob, TakeSteps
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from ...common.public import public
+from ..asyncio.line_protocol import ends_within
 from ..calls.calls import Ask, Call, Steps
 from ..calls.methods import awaited
 from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
-from .lease_timer import BaseLease, Clock, LeaseTimer, clock, closing
+from .base_lease import BaseLease
+from .claim_steps import SendOff
+from .kept_leases import KeptLeases
+from .lease_timer import Clock, LeaseTimer, clock, closing
 from .renewals import Renewals, UntilDue, keeping
 
 Result = TypeVar("Result")
@@ -27,6 +31,12 @@ class AioTransport(Protocol):
     async def ask(self, call: Call[Result], timeout: float | None = None) -> Result: ...
 
 
+class AioSender(AioTransport, Protocol):
+    """A client that also sends requests whose answer is not awaited."""
+
+    def send_off(self, command: str, settled: Callable[[str | None], object]) -> bool: ...
+
+
 class AioKeeper:
     """Renews the leases of one client, with one task for each lease."""
 
@@ -35,7 +45,9 @@ class AioKeeper:
         self._now = now
         self._tasks: dict[LeaseTimer, tuple[Renewals, asyncio.Task[None]]] = {}
         self._is_closed = False
-        self.leaving: set[str] = set()  # leases that claims are releasing
+        self._hurried: dict[LeaseTimer, asyncio.Event] = {}  # of tasks that wait
+        self.kept = KeptLeases()
+        self.leaving: set[str] = set()  # the requests that claims send to leave
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -49,7 +61,8 @@ class AioKeeper:
         renewals = Renewals()
         renewals.add(timer)
         steps = keeping(renewals, self._now, contextlib.nullcontext())
-        task = asyncio.ensure_future(carry_out_awaiting(steps, partial(self._do, renewals)))
+        do = partial(self._do, timer, renewals)
+        task = asyncio.ensure_future(carry_out_awaiting(steps, do))
         self._tasks[timer] = renewals, task
         task.add_done_callback(lambda _: timer.give_up())
 
@@ -60,6 +73,14 @@ class AioKeeper:
             renewals.drop(timer)
             if task is not _current_task():
                 task.cancel()
+
+    def hurry(self, timer: LeaseTimer) -> None:
+        """Renew a lease soon, since a request was not answered that the renewal repeats."""
+        if timer in self._tasks:
+            timer.retry_soon(self._now())
+            self._tasks[timer][0].put_back(timer)
+            if timer in self._hurried:
+                self._hurried[timer].set()
 
     async def close(self) -> list[str]:
         """Stop renewing, and wait until the tasks have ended. Return the lines that release what
@@ -72,10 +93,14 @@ class AioKeeper:
         await asyncio.gather(*tasks, return_exceptions=True)
         return releases
 
-    async def _do(self, renewals: Renewals, step: Ask | UntilDue) -> object:
+    async def _do(self, timer: LeaseTimer, renewals: Renewals, step: Ask | UntilDue) -> object:
         if isinstance(step, Ask):
             return await self._client.ask(step.call, step.limit_s)
-        await asyncio.sleep(max(0.0, renewals.due_s - self._now()))
+        self._hurried[timer] = hurried = asyncio.Event()
+        try:
+            await ends_within(hurried.wait(), max(0.0, renewals.due_s - self._now()))
+        finally:
+            del self._hurried[timer]
         return None
 
 
@@ -94,7 +119,7 @@ class AioLease(BaseLease[asyncio.Event]):
 
     _with = "async with"
 
-    _client: AioTransport
+    _client: AioSender
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         await self._carry_out(self._leaving(error))
@@ -121,8 +146,10 @@ class AioLease(BaseLease[asyncio.Event]):
         return timer.was_lost
 
     async def _carry_out(self, steps: Steps[Result]) -> Result:
-        def do(step: Ask) -> Awaitable[object]:
-            return self._client.ask(step.call, step.limit_s)
+        async def do(step: Ask | SendOff) -> object:
+            if isinstance(step, SendOff):
+                return self._client.send_off(step.command, step.settled)
+            return await self._client.ask(step.call, step.limit_s)
 
         return await carry_out_awaiting(steps, do)
 

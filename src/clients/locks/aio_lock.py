@@ -9,14 +9,15 @@ from typing import Any, Generic, TypeVar, overload
 
 from ...common.public import public
 from ..asyncio.line_protocol import ends_within
-from ..calls.calls import CALLS, Ask
+from ..calls.calls import Ask
 from ..calls.methods import awaited
 from ..calls.value_codec import Data
 from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
 from ..watches.aio_watch import AioWatch
 from .aio_lease import AioLease, AioTransport
-from .claims import AwaitTurn, BaseClaim, Claiming, ClaimStep, LeaderChanges, Look, Pause
+from .claim_steps import AwaitTurn, Claiming, ClaimStep, Look, Pause
+from .claims import BaseClaim, LeaderChanges
 from .held import BaseHeld
 
 Kind = TypeVar("Kind")
@@ -135,12 +136,12 @@ class AioElection(AioClaim, Generic[Data]):
 
     async def leader(self) -> Data | None:
         """Return the value that the leader campaigned with; None if there is no leader."""
-        return self._codec.of_any(await self._client.ask(CALLS.get(self._keys.held)))
+        return self._codec.of_any(await self._carry_out(self._holder_value()))
 
     async def observe(self) -> AsyncIterator[Data | None]:
         """Yield the leader's value now and after each change; None while there is no leader."""
         leaders = LeaderChanges(self._keys)
-        async with self._watching(self._keys.prefix) as watch:
+        async with self._watching(self._keys.held) as watch:
             while await watch._step():
                 for value in leaders.take(watch):
                     yield self._codec.of_any(value)

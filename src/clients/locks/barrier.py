@@ -10,7 +10,6 @@ from ..requests.times import Seconds
 from .aio_lease import AioLease
 from .aio_lock import AioClaim, AioHeld
 from .barrier_steps import BarrierSteps
-from .contest import LockProtocol
 from .lease import Lease
 from .lock import Claim, Held
 
@@ -39,10 +38,8 @@ class Barrier(BarrierSteps[Held], Claim):
 class Entered(Held):
     """What `DoubleBarrier.enter` returns. `with` and `release` leave without waiting for others."""
 
-    def __init__(
-        self, barrier: DoubleBarrier, lease: Lease, contest: LockProtocol, token: int
-    ) -> None:
-        super().__init__(barrier._keys, lease, contest, token)
+    def __init__(self, barrier: DoubleBarrier, lease: Lease, key: str, token: int) -> None:
+        super().__init__(barrier._keys, lease, key, token)
         self._barrier = barrier
 
     def leave(self, timeout: Seconds | None = None) -> bool:
@@ -108,10 +105,8 @@ class AioBarrier(BarrierSteps[AioHeld], AioClaim):
 class AioEntered(AioHeld):
     """What `DoubleBarrier.enter` returns; see `raftline.api.Entered`."""
 
-    def __init__(
-        self, barrier: AioDoubleBarrier, lease: AioLease, contest: LockProtocol, token: int
-    ) -> None:
-        super().__init__(barrier._keys, lease, contest, token)
+    def __init__(self, barrier: AioDoubleBarrier, lease: AioLease, key: str, token: int) -> None:
+        super().__init__(barrier._keys, lease, key, token)
         self._barrier = barrier
 
     async def leave(self, timeout: Seconds | None = None) -> bool:

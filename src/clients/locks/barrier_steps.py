@@ -17,9 +17,10 @@ from ..calls.transaction import Transaction, itself
 from ..calls.value_codec import TEXT
 from ..calls.wait_times import Wait, seconds_to_wait
 from ..requests.times import Seconds
-from .claims import Attempt, Claiming
-from .contest import LockKeys, LockProtocol
+from .claim_steps import Claiming
+from .claims import Attempt
 from .held import SomeHeld
+from .lock_keys import LockKeys
 
 BARRIERS = "barrier"
 COUNT_MAX = 100  # one transaction names all of them
@@ -76,13 +77,11 @@ class BarrierSteps(Generic[SomeHeld]):
             outside = Transaction(TEXT, itself).if_.absent(self._keys.round).then.delete(key)
             if (yield Ask(outside.commit())):
                 return None  # no round that counts this program has begun
-        contest = LockProtocol(self._keys, name, value)
-        contest.key = key
         stat = yield Ask(CALLS.stat(key))
         if stat is None or not lease._begin_holding(self._on_lost):
             raise LeaseLost(f"{name} ended while this program waited at {self._keys.name}")
         make: Any = self._held_class
-        held: SomeHeld = make(self, lease, contest, stat.index)
+        held: SomeHeld = make(self, lease, key, stat.index)
         self._inside = [each for each in self._inside if each.is_held] + [held]
         return held
 

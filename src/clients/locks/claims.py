@@ -1,8 +1,9 @@
 """Claims to locks, semaphores and elections. Threads and tasks share this code.
 
-Each operation that sends a request or waits is a machine (`steps.py`). A claim acquires a lease,
-tries at once, and then follows the keys by a watch (`contest.py`). If it wins, it returns what is
-held (`held.py`). Callers of one client wait for each other in the program (`gates.py`).
+Each operation that sends a request or waits is a machine (`steps.py`). A claim is one `hold` under
+the lease that the client keeps (`kept_leases.py`). If others hold the lock, a watch tells the claim
+when it has its turn, and it sends nothing until then. What it holds is an object (`held.py`).
+Callers of one client wait for each other in the program (`gates.py`).
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ...common.no_copies import NoCopies
 from ..calls.calls import CALLS, Ask
@@ -30,52 +31,25 @@ from ..requests.node_connection import (
 from ..requests.search import LONGEST_PAUSE_S
 from ..requests.times import Seconds
 from ..watches.watch_machine import BaseWatch
-from .contest import LockKeys, LockProtocol, token_in
+from .base_lease import LeaseKeeper
+from .claim_steps import AwaitTurn, Claiming, LetGo, Look, Pause
 from .gates import Turn
-from .held import Leased, SomeHeld, WithBlocks, sweeping, sweeping_after
-from .lease_timer import LEAST_S, LeaseKeeper
+from .held import Leased, SomeHeld, WithBlocks
+from .lease_timer import LEAST_S
+from .lock_keys import LockKeys
+from .recipe_calls import InLine, Seat, hold
 
-POLL_S = 1.0  # between two tries of a claim that can't get a watch
-RELEASE_S = 0.15  # after the wait, for the release of a lease that won nothing
+POLL_S = 1.0  # between two looks of a claim that can't get a watch
+LOOK_S = 5.0  # between two looks of a claim whose watch reports nothing
+RELEASE_S = 0.15  # after the wait, for the end of a claim that won nothing
 Kind = TypeVar("Kind")
-
-
-class Pause(NamedTuple):
-    """A step: wait until this time, by the clock of watches."""
-
-    until_s: float
-
-
-class Look(NamedTuple):
-    """A step: process one line of this watch. The answer is False if the time is over, or the
-    client was closed."""
-
-    watch: Any
-    until_s: float | None
-
-
-class AwaitTurn(NamedTuple):
-    """A step: wait for a turn at a gate (`gates.py`). The answer is False if the time is over."""
-
-    turn: Turn
-    until_s: float | None
-
-
-class LetGo(NamedTuple):
-    """A step: carry out these steps to their end, even if the caller is cancelled meanwhile."""
-
-    steps: Claiming[None]
-
-
-ClaimStep = Ask | Pause | Look | AwaitTurn | LetGo
-Claiming = Generator[ClaimStep, Any, Kind]
 
 
 class Attempt(Generic[Leased]):
     """One try to acquire a lock, from the call to its end."""
 
     lease: Leased | None = None
-    contest: LockProtocol | None = None
+    place: str | None = None  # its key in line
     watch: Any = None
     turn: Turn | None = None
 
@@ -105,9 +79,13 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         on_lost: Callable[[], object] | None = None,
         holder: str = "",
         codec: Codec[Any] = TEXT,
+        *,
+        own_lease: bool = False,
+        wait_release: bool = True,
     ) -> None:
         """`watching` starts a watch; `holder` is the first part of the name that other programs
-        read."""
+        read. With `own_lease`, each claim has a lease for itself. Without `wait_release`, a release
+        does not await its answer."""
         make: Callable[..., Leased] = self._lease_class
         self._new_lease = partial(make, client, keeper, ttl)
         self._make_lease()  # raises at once if the time is invalid
@@ -118,6 +96,8 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         self._on_lost = None if on_lost is None else plain(on_lost, "on_lost")
         self._holder_name = holder
         self._codec = codec
+        self._has_own_lease = own_lease
+        self._waits_for_release = wait_release
         self._with_blocks: WithBlocks[SomeHeld] = WithBlocks()
 
     def _make_lease(self) -> Leased:
@@ -137,13 +117,14 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         holders are joined with commas."""
         return ", ".join((yield from self._holders())) or None
 
+    def _holder_value(self) -> Claiming[str | None]:
+        """Return the value of the only holder; None if nobody holds it."""
+        holders = yield from self._keys.holders()
+        return holders[0][1] if holders else None
+
     def _holders(self) -> Claiming[list[str]]:
         """Return the names that the holders gave, in the order of their slots."""
-        keys = self._keys
-        values = keys.parse((yield Ask(keys.read_request)))
-        if keys.mark_in(values) is None:
-            return keys.holders_in(values)
-        return keys.sharers_in(dict((yield Ask(keys.sharers_request)).pairs))
+        return [name for _, name in (yield from self._keys.holders())]
 
     @property
     def _value(self) -> str:
@@ -165,7 +146,8 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
 
         def claim() -> Claiming[SomeHeld | None]:
             attempt.hang_up()
-            if not self._keeps_lease or attempt.lease is None or not attempt.lease.is_held:
+            is_kept = self._keeps_lease or attempt.place is not None
+            if not is_kept or attempt.lease is None or not attempt.lease.is_held:
                 yield from self._dropping(attempt)  # of a claim that an outage has ended
             return (yield from self._claiming(attempt, value, wait))
 
@@ -189,23 +171,21 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         if not (yield from self._entering_gate(attempt, wait)):
             return None
         while True:
-            values = yield from self._looking(wait.is_once)
-            if wait.is_once and not self._keys.is_free(values):
+            if wait.is_once and not self._keys.is_free((yield from self._keys.holders())):
                 return None
             try:
-                attempt.hang_up()
-                yield from self._dropping(attempt)
-                attempt.lease = lease = self._make_lease()
-                protocol = self._keys.claim((yield from lease._granting()), value)
-                protocol.reset(values)
-                attempt.contest = protocol
-                token = yield from self._contending(attempt, protocol, wait)
-                if token is None:
+                seat = yield from self._contending(attempt, value, wait)
+                lease = attempt.lease
+                if seat is None or lease is None:
                     return None
                 if lease._begin_holding(self._on_lost, attempt.turn):
-                    return self._held_class(self._keys, lease, protocol, token)
+                    held = self._held_class(self._keys, lease, seat.key, seat.token)
+                    held._waits_for_release = self._waits_for_release
+                    return held
             except LeaseLost:
                 pass  # the lease ended before the claim won
+            attempt.hang_up()
+            yield from self._dropping(attempt)
             if wait.is_once or self._now() >= wait.until_s:
                 return None
 
@@ -217,60 +197,93 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
             return turn.is_admitted or bool((yield AwaitTurn(turn, wait.until_or_none_s)))
         return True
 
-    def _looking(self, is_once: bool) -> Claiming[dict[str, str]]:
-        """Return the keys that decide the first try of a claim. No keys mean that it is free."""
-        keys = self._keys
-        if not (is_once or keys.looks_first):
-            return {}
-        values = keys.parse((yield Ask(keys.read_request)))
-        mark = keys.mark_in(values)
-        if mark and not keys.is_free(values) and (yield from sweeping(keys, mark)):
-            return {}
-        return values
-
     def _contending(
-        self, attempt: Attempt[Leased], protocol: LockProtocol, wait: Wait
-    ) -> Claiming[int | None]:
-        call = protocol.next_call(and_wait=False)
-        token = None if call is None else token_in((yield Ask(call)))
-        if token is not None or wait.is_once:
-            return token
-        protocol.reset({})  # the watch lists existing keys, not deleted ones
-        attempt.watch = self._watching(self._keys.prefix)
+        self, attempt: Attempt[Leased], value: str, wait: Wait
+    ) -> Claiming[Seat | None]:
+        """Take a free seat, or wait in line for one; return None if the time is over."""
+        if attempt.place is None:
+            attempt.lease = lease = self._make_lease()
+            if self._has_own_lease:
+                yield from lease._granting()
+            else:
+                once_s = self._now() + self._client.timeout
+                until_s = once_s if wait.is_once else wait.until_or_none_s
+                if (yield from lease._joining(self._keys.prefix, until_s)) is None:
+                    return None
+            seat = yield from self._holding(attempt, value, is_once=wait.is_once)
+            if seat is not None or wait.is_once:
+                return seat
+        assert attempt.lease is not None, "a claim in line has a lease"
+        attempt.watch = self._watching(self._keys.seat_prefix(attempt.lease._claim_name))
         try:
-            return (yield from self._following(attempt.watch, protocol, wait))
+            return (yield from self._following(attempt, value, wait))
         except TooManyWatches:
-            return (yield from self._polling(protocol, wait))
+            return (yield from self._polling(attempt, value, wait))
 
-    def _following(self, watch: Any, protocol: LockProtocol, wait: Wait) -> Claiming[int | None]:
-        """Try again whenever a watch reports that the keys have changed."""
-        while (yield Look(watch, wait.until_or_none_s)):
-            protocol.apply_events(watch._take_ready(), watch.is_listed)
-            call = protocol.next_call() if watch.is_listed else None
-            if call is not None:
-                token = token_in((yield Ask(call)))
-                if token is not None:
-                    return token
-            elif watch.is_listed and protocol.abandoned is not None:
-                yield from sweeping(self._keys, protocol.abandoned)
-        if watch._is_closed:
-            raise Closed(f"this client was closed, so {self.name} was not acquired")
-        return None
+    def _holding(
+        self, attempt: Attempt[Leased], value: str, *, is_once: bool = False
+    ) -> Claiming[Seat | None]:
+        """Ask for a seat; return None if the claim has a place in line, or `is_once` and others
+        hold it."""
+        lease, keys = attempt.lease, self._keys
+        assert lease is not None, "a claim has a lease"
+        name = lease._claim_name
+        call = hold(keys.prefix, keys.mode, name, value, now=is_once)
+        answer = yield from lease._requesting(call)
+        attempt.place = answer.key if isinstance(answer, InLine) else None
+        return answer if isinstance(answer, Seat) else None
 
-    def _polling(self, protocol: LockProtocol, wait: Wait) -> Claiming[int | None]:
-        """Try again once a second, because no node serves a watch."""
+    def _following(self, attempt: Attempt[Leased], value: str, wait: Wait) -> Claiming[Seat | None]:
+        """Wait until a watch reports the seat of this claim. Look now and then whether its place in
+        line is still there, since someone may delete the key."""
+        watch, lease = attempt.watch, attempt.lease
+        assert lease is not None, "a claim has a lease"
+        end = f"/{lease._claim_name}"
+        look_s = self._now() + LOOK_S
+        while True:
+            until_s = min(wait.until_s, look_s, self._now() + lease.left)
+            yield Look(watch, until_s)
+            for event in watch._take_ready():
+                if event.is_there and event.key.endswith(end):
+                    if event.kind == "set":
+                        return Seat(event.key, event.index)
+                    look_s = self._now()  # the index of this key's last change is not known
+            if watch._is_closed:
+                raise Closed(f"this client was closed, so {self.name} was not acquired")
+            lease._expect_held()
+            if self._now() >= look_s:
+                look_s = self._now() + LOOK_S
+                seat = yield from self._seat_now(attempt, value)
+                if seat is not None:
+                    return seat
+            if self._now() >= wait.until_s:
+                return None
+
+    def _polling(self, attempt: Attempt[Leased], value: str, wait: Wait) -> Claiming[Seat | None]:
+        """Look once a second for the seat of this claim, because no node serves a watch."""
         while self._now() < wait.until_s:
-            page = yield Ask(CALLS.page(self._keys.prefix))
-            protocol.reset(dict(page.pairs))
-            call = protocol.next_call()
-            if call is not None:
-                token = token_in((yield Ask(call)))
-                if token is not None:
-                    return token
-            elif protocol.abandoned is not None:
-                yield from sweeping(self._keys, protocol.abandoned)
+            seat = yield from self._seat_now(attempt, value)
+            if seat is not None:
+                return seat
             yield Pause(min(wait.until_s, self._now() + POLL_S))
         return None
+
+    def _seat_now(self, attempt: Attempt[Leased], value: str) -> Claiming[Seat | None]:
+        """Return the seat of a claim; None if it still waits. If someone has deleted its place, or
+        the key of the holder, it asks again."""
+        lease, place = attempt.lease, attempt.place
+        assert lease is not None, "a claim has a lease"
+        assert place is not None, "a claim that waits has a place"
+        lease._expect_held()
+        name = lease._claim_name
+        page = yield Ask(CALLS.versions_page(self._keys.held))
+        for key, version in page.pairs:
+            if key.endswith(f"/{name}"):
+                return Seat(key, version.index)
+        holders = [(key, "") for key, _ in page.pairs if self._keys.is_seat(key)]
+        if not self._keys.is_forgotten(holders) and (yield Ask(CALLS.exists(place))):
+            return None
+        return (yield from self._holding(attempt, value))
 
     def _watched(
         self, attempt: Attempt[Any], is_met: Callable[[], Claiming[bool]], wait: Wait
@@ -308,11 +321,10 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
                 attempt.turn.leave()
 
     def _dropping(self, attempt: Attempt[Leased]) -> Claiming[None]:
-        """Release the lease of an attempt that failed."""
-        lease, attempt.lease = attempt.lease, None
+        """Take back the claim of an attempt that failed."""
+        lease, attempt.lease, attempt.place = attempt.lease, None, None
         if lease is not None:
             yield from lease._dropping()
-            yield from sweeping_after(self._keys, attempt.contest)
 
 
 class RequestLimits:
@@ -382,18 +394,24 @@ def _is_final(error: ClientError) -> bool:
 
 
 class LeaderChanges:
-    """The leaders that a watch of an election reports."""
+    """The leaders that a watch of an election's holders reports."""
 
     def __init__(self, keys: LockKeys) -> None:
-        self._held = keys.held
+        self._keys = keys
+        self._leaders: dict[str, str] = {}  # by key: at most one after each entry
         self._is_reported = False
 
     def take(self, watch: BaseWatch[str]) -> Iterator[str | None]:
         """Yield the values of the leaders since the last call; None while there is no leader."""
         for event in watch._take_ready():
-            if event.key == self._held:
-                self._is_reported = True
-                yield event.value
+            if not self._keys.is_seat(event.key):
+                continue
+            if event.value is None:
+                self._leaders.pop(event.key, None)
+            else:
+                self._leaders[event.key] = event.value
+            self._is_reported = True
+            yield next(iter(self._leaders.values()), None)
         if watch.is_listed and not self._is_reported:
             self._is_reported = True
             yield None

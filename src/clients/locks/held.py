@@ -1,13 +1,12 @@
 """What a program holds: a lock, a slot of a semaphore or the leadership of an election.
 
-Each acquisition makes one such object, with its own lease and fencing token. Only this
+Each acquisition makes one such object, with its own claim and fencing token. Only this
 object releases it. Threads, tasks and simulated programs share this code; the requests are machines
 (`steps.py`).
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
@@ -15,8 +14,8 @@ from ...common.no_copies import NoCopies
 from ..calls.calls import CALLS, Ask, Stat, Steps
 from ..calls.kv_errors import LeaseLost
 from ..requests.node_connection import ClientError
-from .contest import MARK, LockKeys, LockProtocol
-from .lease_timer import BaseLease, suppress_if
+from .base_lease import BaseLease, suppress_if
+from .lock_keys import LockKeys
 
 Leased = TypeVar("Leased", bound=BaseLease[Any])
 SomeHeld = TypeVar("SomeHeld", bound="BaseHeld[Any]")
@@ -25,14 +24,15 @@ SomeHeld = TypeVar("SomeHeld", bound="BaseHeld[Any]")
 class BaseHeld(NoCopies, Generic[Leased]):
     """The part that never waits: the state, and the requests as machines."""
 
-    def __init__(self, keys: LockKeys, lease: Leased, contest: LockProtocol, token: int) -> None:
+    def __init__(self, keys: LockKeys, lease: Leased, key: str, token: int) -> None:
         """Hold the key of a claim that has won under this lease."""
         self.name = keys.name
         self._keys = keys
         self._lease = lease
-        self._contest = contest
+        self._key = key
         self._token = token
         self._is_released = False
+        self._waits_for_release = True
 
     def __repr__(self) -> str:
         state = "held" if self.is_held else "not held"
@@ -53,7 +53,7 @@ class BaseHeld(NoCopies, Generic[Leased]):
     def slot(self) -> int | None:
         """The number of a semaphore's slot, from 1 to the limit; None for other locks. The tokens
         of one slot only grow."""
-        return self._keys.slot_of(self._contest.key)
+        return self._keys.slot_of(self._key)
 
     def _checking(self) -> Steps[int]:
         """Return the token, once the cluster has confirmed that it is held: the lease is alive, and
@@ -62,11 +62,9 @@ class BaseHeld(NoCopies, Generic[Leased]):
         Raises:
             LeaseLost: it is not held.
         """
-        lease, key, mark = self._lease, self._contest.key, self._contest.mark
+        lease = self._lease
         yield from lease._checking(None)
-        if not is_of((yield Ask(CALLS.stat(key))), self._token) or (
-            mark is not None and (yield Ask(CALLS.get(self._keys.held))) != mark
-        ):
+        if not is_of((yield Ask(CALLS.stat(self._key))), self._token):
             lease._lose()
             raise self._broken()
         lease._expect_held()  # the last answer may have taken a long time
@@ -82,8 +80,7 @@ class BaseHeld(NoCopies, Generic[Leased]):
         if self._is_released:
             raise RuntimeError(f"{self.name} is released already")
         self._is_released = self._lease._is_here
-        deleted = yield from self._lease._releasing()
-        yield from sweeping_after(self._keys, self._contest)
+        deleted = yield from self._lease._ending(waits=self._waits_for_release)
         if not deleted:
             raise self._broken()
 
@@ -96,8 +93,9 @@ class BaseHeld(NoCopies, Generic[Leased]):
 
     def _broken(self) -> LeaseLost:
         """Return the error for a key that another holder has set, or that was deleted."""
-        key = self._contest.key
-        return LeaseLost(f"{key} no longer belongs to this program: it was deleted or set again")
+        return LeaseLost(
+            f"{self._key} no longer belongs to this program: it was deleted or set again"
+        )
 
 
 class WithBlocks(Generic[SomeHeld]):
@@ -127,28 +125,6 @@ class WithBlocks(Generic[SomeHeld]):
         block = blocks[-1]
         self._blocks.remove(block)
         return block[1]
-
-
-def sweeping(keys: LockKeys, mark: str) -> Steps[bool]:
-    """Delete the mark of shared holders if no such holder is left; return whether it was
-    deleted."""
-    stat = yield Ask(CALLS.stat(keys.held))
-    page = yield Ask(keys.sharers_request)
-    if stat is None or not page.is_last or keys.sharers_in(dict(page.pairs)):
-        return False
-    swept = yield Ask(keys.sweep(mark, stat.index))
-    return bool(swept)
-
-
-def sweeping_after(keys: LockKeys, contest: LockProtocol | None) -> Steps[None]:
-    """Delete the mark if the end of this claim leaves no shared holder. A failure is not reported:
-    the next claim deletes the mark. While the first holder, which the mark names, is there, only
-    its key is read."""
-    if contest is not None and (mark := contest.mark) is not None:
-        first = keys.sharer(mark.removeprefix(MARK))
-        with contextlib.suppress(ClientError):
-            if first == contest.key or (yield Ask(CALLS.get(first))) is None:
-                yield from sweeping(keys, mark)
 
 
 def is_of(stat: Stat | None, token: int | None) -> bool:

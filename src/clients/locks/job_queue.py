@@ -11,7 +11,7 @@ from ..calls.transaction import Operations, Outcome
 from ..calls.value_codec import Data
 from ..requests.steps import carry_out
 from ..requests.times import Seconds
-from .claims import AwaitTurn, Claiming, ClaimStep
+from .claim_steps import AwaitTurn, Claiming, ClaimStep
 from .lease import Lease
 from .lock import Claim, Held, admitted_in_time
 from .queue_steps import BaseJob, BaseQueue, DeadJob, TakeSteps

@@ -17,10 +17,14 @@ from ..calls.methods import carried_out
 from ..calls.wait_times import end_of_wait
 from ..requests.steps import carry_out
 from ..requests.times import Seconds
-from .lease_timer import BaseLease, Clock, LeaseTimer, clock, closing
+from .base_lease import BaseLease
+from .claim_steps import SendOff
+from .kept_leases import KeptLeases
+from .lease_timer import Clock, LeaseTimer, clock, closing
 from .renewals import Renewals, UntilDue, keeping
 
 Result = TypeVar("Result")
+FLUSH_S = 0.002  # a release waits for the next request of its program, to be sent with it
 LINGER_S = 5.0  # the thread waits for another lease: one is acquired for each lock
 
 
@@ -30,6 +34,13 @@ class Transport(Protocol):
     timeout: float
 
     def ask(self, call: Call[Result], timeout: float | None = None) -> Result: ...
+
+
+class Sender(Transport, Protocol):
+    """A client that also sends requests whose answer is not awaited."""
+
+    def send_off(self, command: str, settled: Callable[[str | None], object]) -> bool: ...
+    def flush(self) -> None: ...
 
 
 class Keeper:
@@ -50,7 +61,10 @@ class Keeper:
         self._runs = False  # the thread
         self._waits_until_s = -math.inf  # the thread, unless it is woken
         self._is_closed = False
-        self.leaving: set[str] = set()  # leases that claims are releasing
+        self._flush: Callable[[], object] | None = None
+        self._flush_at_s = math.inf
+        self.kept = KeptLeases()
+        self.leaving: set[str] = set()  # the requests that claims send to leave
 
     def keep(self, timer: LeaseTimer) -> None:
         """Renew a lease from now on, until it is over."""
@@ -75,6 +89,23 @@ class Keeper:
         if self._process == os.getpid():
             with self._lock:
                 self._renewals.drop(timer)
+
+    def hurry(self, timer: LeaseTimer) -> None:
+        """Renew a lease soon, since a request was not answered that the renewal repeats."""
+        if self._process == os.getpid():
+            with self._lock:
+                timer.retry_soon(self._now())
+                self._renewals.put_back(timer)
+                if timer.due_s < self._waits_until_s:
+                    self._changed.notify()
+
+    def flush_soon(self, flush: Callable[[], object]) -> None:
+        """Call `flush` in FLUSH_S."""
+        with self._lock:
+            if self._flush is None:
+                self._flush, self._flush_at_s = flush, self._now() + FLUSH_S
+                if self._flush_at_s < self._waits_until_s:
+                    self._changed.notify()
 
     def close(self) -> list[str]:
         """Stop renewing, and wait until the thread has ended. Do not wait for a renewal in
@@ -106,8 +137,14 @@ class Keeper:
         if isinstance(step, Ask):
             return self._client.ask(step.call, step.limit_s)
         with self._lock:
-            if self._renewals:
-                self._wait(min(LINGER_S, max(0.0, self._renewals.due_s - self._now())))
+            flush, due_s = self._flush, min(self._renewals.due_s, self._flush_at_s)
+            is_to_flush = flush is not None and self._now() >= self._flush_at_s
+            if is_to_flush:
+                self._flush, self._flush_at_s = None, math.inf
+            elif self._renewals:
+                self._wait(min(LINGER_S, max(0.0, due_s - self._now())))
+        if flush is not None and is_to_flush:
+            flush()
         return None
 
     def _wait(self, seconds: float) -> None:
@@ -115,6 +152,14 @@ class Keeper:
         self._waits_until_s = self._now() + seconds
         self._changed.wait(seconds)
         self._waits_until_s = -math.inf
+
+
+def send_off(client: Sender, keeper: Any, step: SendOff) -> bool:
+    """Send a request along with the next one of this program, or soon."""
+    is_sent = client.send_off(step.command, step.settled)
+    if is_sent:
+        keeper.flush_soon(client.flush)
+    return is_sent
 
 
 def call_apart(on_lost: Callable[[], object]) -> None:
@@ -137,7 +182,7 @@ class Lease(BaseLease[Flag]):
     own thread.
     """
 
-    _client: Transport
+    _client: Sender
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._carry_out(self._leaving(error))
@@ -178,7 +223,9 @@ class Lease(BaseLease[Flag]):
         return over.wait(end_of_wait(timeout, 0.0)) and timer.was_lost
 
     def _carry_out(self, steps: Steps[Result]) -> Result:
-        def do(step: Ask) -> object:
+        def do(step: Ask | SendOff) -> object:
+            if isinstance(step, SendOff):
+                return send_off(self._client, self._keeper, step)
             return self._client.ask(step.call, step.limit_s)
 
         return carry_out(steps, do)

@@ -9,13 +9,14 @@ from typing import Any, Generic, TypeVar, overload
 
 from ...common.process.wakeup import Flag
 from ...common.public import public
-from ..calls.calls import CALLS, Ask
+from ..calls.calls import Ask
 from ..calls.methods import carried_out
 from ..calls.value_codec import Data
 from ..requests.steps import carry_out
 from ..requests.times import Seconds
 from ..watches.watch import Watch
-from .claims import AwaitTurn, BaseClaim, Claiming, ClaimStep, LeaderChanges, Look, Pause
+from .claim_steps import AwaitTurn, Claiming, ClaimStep, Look, Pause
+from .claims import BaseClaim, LeaderChanges
 from .held import BaseHeld
 from .lease import Lease, Transport
 
@@ -160,11 +161,11 @@ class Election(Claim, Generic[Data]):
 
     def leader(self) -> Data | None:
         """Return the value that the leader campaigned with; None if there is no leader."""
-        return self._codec.of_any(self._client.ask(CALLS.get(self._keys.held)))
+        return self._codec.of_any(self._carry_out(self._holder_value()))
 
     def observe(self) -> Iterator[Data | None]:
         """Yield the leader's value now and after each change; None while there is no leader."""
         leaders = LeaderChanges(self._keys)
-        with self._watching(self._keys.prefix) as watch:
+        with self._watching(self._keys.held) as watch:
             while watch._step():
                 yield from map(self._codec.of_any, leaders.take(watch))

@@ -25,10 +25,11 @@ from ..calls.transaction import Transaction, itself
 from ..calls.value_codec import TEXT
 from ..calls.wait_times import Wait, seconds_to_wait
 from ..requests.times import Seconds
-from .claims import Attempt, Claiming
-from .contest import LockKeys, LockProtocol, number_of, token_in
+from .claim_steps import Claiming
+from .claims import Attempt
 from .held import BaseHeld, Leased, SomeHeld
-from .party_steps import JoinSteps
+from .lock_keys import LockKeys, number_of
+from .party_steps import JoinSteps, index_in
 
 PARTITIONS = "partition"
 SHARDS_MAX = 1000
@@ -96,9 +97,9 @@ class BaseShare(BaseHeld[Leased], Generic[Leased]):
     """The shards of one member, and its membership."""
 
     def __init__(
-        self, keys: PartitionKeys, lease: Leased, contest: LockProtocol, token: int, claim: Any
+        self, keys: PartitionKeys, lease: Leased, key: str, token: int, claim: Any
     ) -> None:
-        super().__init__(keys, lease, contest, token)
+        super().__init__(keys, lease, key, token)
         self._claim = claim
         self._shards: dict[int, int] | None = None  # as `update` returned them
         self._surplus: dict[int, int] = {}  # to be given back by the next `update`
@@ -123,9 +124,9 @@ class PartitionSteps(JoinSteps[SomeHeld]):
         while True:
             agreed = Transaction(TEXT, itself).if_.equal(keys.count, count).then
             agreed = agreed.set(key, value, lease=lease).stat(key)
-            token = token_in((yield Ask(agreed.commit())))
-            if token is not None:
-                return token
+            joined = yield Ask(agreed.commit())
+            if joined:
+                return index_in(joined)
             alone = Transaction(TEXT, itself).if_.none_under(keys.members)
             fresh = alone.none_under(keys.shards_prefix).then.set(keys.count, count)
             outcome = yield Ask(fresh.else_.get(keys.count).commit())
@@ -133,9 +134,9 @@ class PartitionSteps(JoinSteps[SomeHeld]):
                 current = outcome.value(0) or "an unknown number of"
                 raise ValueError(f"{self._keys.name} has {current} shards, not {count}")
 
-    def _make_held(self, lease: Any, contest: LockProtocol, token: int) -> SomeHeld:
+    def _make_held(self, lease: Any, key: str, token: int) -> SomeHeld:
         make: Any = self._held_class
-        share: SomeHeld = make(self._keys, lease, contest, token, self)
+        share: SomeHeld = make(self._keys, lease, key, token, self)
         return share
 
     def _division(self) -> Steps[Division]:

@@ -10,12 +10,13 @@ from typing import Any, Generic
 
 from ..calls.calls import CALLS, Ask, Steps, Version
 from ..calls.kv_errors import LeaseLost
-from ..calls.transaction import Transaction, itself
+from ..calls.transaction import Outcome, Transaction, itself
 from ..calls.value_codec import TEXT
 from ..calls.wait_times import Wait
-from .claims import Attempt, Claiming
-from .contest import LockKeys, LockProtocol, number_of, token_in
+from .claim_steps import Claiming
+from .claims import Attempt
 from .held import SomeHeld
+from .lock_keys import LockKeys, number_of
 
 PARTIES = "party"
 
@@ -28,6 +29,13 @@ class PartyKeys(LockKeys):
 
     def member(self, lease: str) -> str:
         return f"{self.prefix}{lease}"
+
+
+def index_in(outcome: Outcome[str]) -> int:
+    """Return the index of the entry of a transaction that set a key and showed its `stat`."""
+    stat = outcome.stat(1)
+    assert stat is not None, "the key was set in the same step"
+    return stat.index
 
 
 class JoinSteps(Generic[SomeHeld]):
@@ -48,24 +56,21 @@ class JoinSteps(Generic[SomeHeld]):
                 yield from self._dropping(attempt)
                 attempt.lease = lease = self._make_lease()
                 name = yield from lease._granting()
-                contest = LockProtocol(self._keys, name, value)
-                contest.key = self._keys.member(name)
-                token = yield from self._adding(contest.key, value, name)
+                key = self._keys.member(name)
+                token = yield from self._adding(key, value, name)
                 if lease._begin_holding(self._on_lost):
-                    return self._make_held(lease, contest, token)
+                    return self._make_held(lease, key, token)
             except LeaseLost:
                 pass  # the lease ended before the program had joined
 
     def _adding(self, key: str, value: str, lease: str) -> Steps[int]:
         """Set the key of a member; return the index of that entry."""
         joining = Transaction(TEXT, itself).then.set(key, value, lease=lease)
-        token = token_in((yield Ask(joining.stat(key).commit())))
-        assert token is not None, "a transaction without conditions succeeds"
-        return token
+        return index_in((yield Ask(joining.stat(key).commit())))
 
-    def _make_held(self, lease: Any, contest: LockProtocol, token: int) -> SomeHeld:
+    def _make_held(self, lease: Any, key: str, token: int) -> SomeHeld:
         make: Any = self._held_class
-        held: SomeHeld = make(self._keys, lease, contest, token)
+        held: SomeHeld = make(self._keys, lease, key, token)
         return held
 
     def _versions(self) -> Steps[list[tuple[str, Version[str]]]]:

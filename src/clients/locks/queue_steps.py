@@ -38,10 +38,12 @@ from ..calls.value_codec import TEXT, Codec, Data
 from ..calls.wait_times import Wait
 from ..requests.node_connection import Closed, TimedOut
 from ..watches.watch_events import Event
-from .claims import Attempt, AwaitTurn, Claiming, Look, Pause
-from .contest import LockKeys, LockProtocol, number_of
+from .base_lease import BaseLease
+from .claim_steps import AwaitTurn, Claiming, Look, Pause
+from .claims import Attempt
 from .held import BaseHeld, Leased, is_of
-from .lease_timer import BaseLease, LeaseTimer
+from .lease_timer import LeaseTimer
+from .lock_keys import LockKeys, number_of
 
 QUEUES = "queue"
 SWEEP_S = 1  # between two looks for jobs that are taken and not held
@@ -338,9 +340,7 @@ class BaseJob(BaseHeld[Leased], Generic[Leased, Data]):
     """A job that was taken: its value, and its end."""
 
     def __init__(self, state: QueueState[Data], lease: Leased, worker: str, job: Delivery) -> None:
-        contest = LockProtocol(state.keys, str(lease), worker)
-        contest.key = state.keys.held_by(job.number)
-        super().__init__(state.keys, lease, contest, job.token)
+        super().__init__(state.keys, lease, state.keys.held_by(job.number), job.token)
         self.number = job.number
         self.value: Data = state.codec.of(job.value)
         self.deliveries = job.deliveries

@@ -36,7 +36,7 @@ class Renewals:
         self._begin()
 
     def _begin(self) -> None:
-        self._kept: set[LeaseTimer] = set()
+        self._kept: dict[LeaseTimer, int] = {}  # and the number of its item that counts
         self._lengths: Counter[float] = Counter()  # leases kept, by their seconds
         self._waiting: list[_Item] = []  # not due yet, by their due time
         self._due: list[_Item] = []  # due, by the time at which they would be lost
@@ -56,19 +56,20 @@ class Renewals:
 
     def add(self, timer: LeaseTimer) -> None:
         """Start renewing a lease."""
-        self._kept.add(timer)
+        self._kept[timer] = 0
         self._lengths[timer.seconds] += 1
         self.put_back(timer)
 
     def put_back(self, timer: LeaseTimer) -> None:
-        """Queue a lease again that was taken, if it is still kept."""
+        """Queue a lease again that was taken, or that is due earlier now, if it is still kept."""
         if timer in self._kept:
-            heapq.heappush(self._waiting, (timer.due_s, next(self._numbers), timer))
+            self._kept[timer] = number = next(self._numbers)
+            heapq.heappush(self._waiting, (timer.due_s, number, timer))
 
     def drop(self, timer: LeaseTimer) -> None:
         """Stop renewing a lease."""
         if timer in self._kept:
-            self._kept.remove(timer)
+            del self._kept[timer]
             self._lengths[timer.seconds] -= 1
             if not self._lengths[timer.seconds]:
                 del self._lengths[timer.seconds]
@@ -82,16 +83,19 @@ class Renewals:
     def take(self, now_s: float) -> LeaseTimer | None:
         """Take the lease to renew now; return None if no lease is due."""
         while self._waiting and self._waiting[0][0] <= now_s:
-            timer = heapq.heappop(self._waiting)[2]
+            _, number, timer = heapq.heappop(self._waiting)
+            if self._kept.get(timer) != number:
+                continue
             if timer.due_s > now_s:  # `check` renewed it meanwhile
                 self.put_back(timer)
             else:
-                heapq.heappush(self._due, (timer.until_s, next(self._numbers), timer))
+                heapq.heappush(self._due, (timer.until_s, number, timer))
         while self._due:
-            timer = heapq.heappop(self._due)[2]
-            if timer in self._kept and timer.due_s <= now_s:
+            _, number, timer = heapq.heappop(self._due)
+            if self._kept.get(timer) == number and timer.due_s <= now_s:
                 return timer
-            self.put_back(timer)
+            if self._kept.get(timer) == number:
+                self.put_back(timer)
         return None
 
 

@@ -59,6 +59,11 @@ def name_of_client(name: str) -> str:
     return name
 
 
+def _settle(settled: Callable[[str | None], object], raw: bytes | None) -> None:
+    reply = None if raw is None else read_reply(raw.removesuffix(b"\r"))
+    settled(None if reply is None else reply.text)
+
+
 class Client:
     """Sends one request after another, to one node at a time; not for several threads at once.
 
@@ -130,9 +135,28 @@ class Client:
 
     def close(self) -> None:
         """Close the connection; the next request makes a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def send_off(self, command: str, settled: Callable[[str | None], object]) -> bool:
+        """Send a request along with the next one, or by `flush`, and await no answer. Return False
+        if there is no connection. `settled` gets the text of the answer when a later request is
+        answered, or None if the connection is closed first."""
+        self._look_for_fork()
+        connection = self._connection
+        if connection is None or connection.address != self.address or not connection.is_silent():
+            return False
+        connection.send_off(line_of(self.name, command), partial(_settle, settled))
+        return True
+
+    def flush(self) -> None:
+        """Send what `send_off` has held back."""
         if self._connection is not None:
-            self._connection.socket.close()
-            self._connection = None
+            try:
+                self._connection.flush()
+            except OSError:
+                self.close()
 
     def forget_sessions(self) -> None:
         """Release the sessions, and close the connection. This waits neither for an answer nor for
@@ -142,6 +166,8 @@ class Client:
         sessions, self._sessions = self._sessions, ClientSessions()
         if self._connection is not None:
             self._connection.timeout_s = LEAST_S
+            with contextlib.suppress(OSError):
+                self._connection.flush()
             for name in sessions.names:
                 with contextlib.suppress(OSError):
                     self._connection.send(line_of(name, "forget"))

@@ -7,6 +7,7 @@ import math
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -35,6 +36,7 @@ ADVICE = {  # to a user at a shell, by the code of a refusal
     "tls-only": "Or --tls-ca FILE.",
 }
 _LIMITS = Limits()
+Settled = Callable[["bytes | None"], object]  # gets the answer to a line, None if there is none
 
 
 def in_words(addresses: Iterable[Address]) -> str:
@@ -291,6 +293,8 @@ class NodeConnection(LineConnection):
         the line that asks for them is sent with the first line, and names the `cluster` to which
         the node has to belong."""
         self._codes = CodesOpening(sender, cluster)
+        self._held_back: list[bytes] = []  # lines for `flush`, or the next `send`
+        self._unawaited: deque[Settled] = deque()  # of lines sent before any that is awaited
         try:
             super().__init__(address.port, timeout_s, address.host, tls, others)
         except UnicodeError:  # not a name that can be looked up, such as a..b
@@ -298,19 +302,56 @@ class NodeConnection(LineConnection):
 
     def send(self, *lines: str | bytes) -> None:
         """Send these lines, each followed by a newline."""
-        super().send(*self._codes.take_unsent(), *lines)
+        super().send(*self._before(), *lines)
 
     def send_soon(self, *lines: str | bytes) -> None:
         """Send lines while replies are read; see `LineConnection.send_soon`."""
-        super().send_soon(*self._codes.take_unsent(), *lines)
+        super().send_soon(*self._before(), *lines)
+
+    def _before(self) -> list[str | bytes]:
+        """Take the lines that are sent along with the next ones."""
+        held_back, self._held_back = self._held_back, []
+        return [*self._codes.take_unsent(), *held_back]
 
     def read(self, until_s: float | None = None, bytes_max: int | None = None) -> bytes:
         """Return the next line without its newline; see `LineConnection.read`."""
+        line = self._read_own(until_s, bytes_max)
+        while self._unawaited:
+            self._unawaited.popleft()(line)
+            line = self._read_own(until_s, bytes_max)
+        return line
+
+    def _read_own(self, until_s: float | None, bytes_max: int | None) -> bytes:
         line = super().read(until_s, bytes_max)
         return super().read(until_s, bytes_max) if self._codes.is_answered_by(line) else line
 
+    def send_off(self, line: bytes, settled: Settled) -> None:
+        """Send a line along with the next one, or by `flush`, and await no answer. `settled` gets
+        the answer when a later one is read, or None if the connection is closed first."""
+        self._held_back.append(line)
+        self._unawaited.append(settled)
+
+    def flush(self) -> None:
+        """Send what `send_off` has held back, as much as possible without waiting."""
+        if self._held_back:
+            self.send_soon()
+
+    def close(self) -> None:
+        super().close()
+        unawaited, self._unawaited = self._unawaited, deque()
+        for settled in unawaited:
+            settled(None)
+
     def is_silent(self) -> bool:
         """Return whether nothing unsolicited arrived: neither the end nor a node's closing line."""
+        try:
+            while self._unawaited:
+                line = self._read_own(0.0, None)
+                self._unawaited.popleft()(line)
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
         if self.received:
             return False
         try:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ...common.address import Address
 from ...common.no_copies import NoCopies
@@ -117,6 +117,26 @@ class Clients(NoCopies):
             return [_text_or_error(answer) for answer in client.ask_together(commands)]
         finally:
             self._give_back(client)
+
+    def send_off(self, command: str, settled: Callable[[str | None], object]) -> bool:
+        """Send a request along with the next one, or by `flush`, and await no answer. Return False
+        if no connection is idle. `settled` is as for a `Client`."""
+        self._look_for_fork()
+        with self._lock:
+            if self._is_closed or not self._idle:
+                return False
+            client = self._idle.pop()
+        try:
+            return client.send_off(command, settled)
+        finally:
+            self._give_back(client)
+
+    def flush(self) -> None:
+        """Send the requests of `send_off` that no later request has taken along."""
+        self._look_for_fork()
+        with self._lock:
+            for client in self._idle:
+                client.flush()
 
     @property
     def _is_full(self) -> bool:

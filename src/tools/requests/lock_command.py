@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from ...clients.calls.kv_errors import LeaseLost
 from ...clients.calls.value_codec import TEXT
 from ...clients.kv.kv import KV
-from ...clients.locks.contest import SLOTS_MAX
 from ...clients.locks.lock import Held
 from ...clients.requests.address_options import by_address
 from ...clients.requests.node_connection import ClientError, Refused, say_waiting
@@ -24,6 +23,7 @@ from ...clients.requests.pool import TIMEOUT_S
 from ...clients.terminal.options import ClientAccess, add_asking_options, clients_of
 from ...common.arguments import Parser, as_number, as_seconds
 from ...wire.commands.lease_operands import SECONDS_MAX, ms_in
+from ...wire.limits import SEATS_MAX
 from ...wire.refusal import error
 from .held_command import CannotRun, ExitResult, Interrupted, Signals, run
 
@@ -131,7 +131,7 @@ def _add_lock_options(reader: Parser) -> None:
     )
     form = reader.add_mutually_exclusive_group()
     form.add_argument("--shared", action="store_true", help="share it with other --shared holders")
-    holders = as_number("number of holders", 1, SLOTS_MAX)
+    holders = as_number("number of holders", 1, SEATS_MAX)
     form.add_argument(
         "--at-most", type=holders, metavar="N", help="up to N hold it: the semaphore NAME"
     )
@@ -182,9 +182,9 @@ def _lock(
 ) -> int:
     name, ttl = options.name, options.ttl
     lock = (
-        kv.semaphore(name, options.at_most, ttl=ttl)
+        kv.semaphore(name, options.at_most, ttl=ttl, own_lease=True)
         if options.at_most
-        else kv.lock(name, shared=options.shared, ttl=ttl)
+        else kv.lock(name, shared=options.shared, ttl=ttl, own_lease=True)
     )
     with _at_the_end() as end:
         end.held = lock.acquire(timeout=0)
@@ -208,7 +208,7 @@ def _elect(
     whose = "free" if leader is None else f"with {leader}"
     says.state("campaigns", f"{says.what}is {whose}", leader=leader)
     while True:
-        election = kv.election(options.name, ttl=options.ttl)
+        election = kv.election(options.name, ttl=options.ttl, own_lease=True)
         with _at_the_end() as end:
             try:
                 end.held = held = election.campaign(

@@ -21,7 +21,7 @@ from raftline.clients.calls.calls import (
 )
 from raftline.clients.calls.kv_errors import LeaseLost, NotUnderstood
 from raftline.clients.calls.value_codec import BINARY, TEXT
-from raftline.clients.locks.contest import LOCKS, LockKeys
+from raftline.clients.locks.lock_keys import LOCKS, LockKeys
 from raftline.clients.requests.node_connection import Refused
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline.wire.commands.command_table import read_request

@@ -9,6 +9,8 @@ import pytest
 
 from raftline.clients.calls.calls import Ask, Steps
 from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.locks.base_lease import BaseLease
+from raftline.clients.locks.kept_leases import KeptLeases
 from raftline.clients.locks.lease_timer import (
     LEAST_S,
     RENEWALS,
@@ -17,13 +19,24 @@ from raftline.clients.locks.lease_timer import (
     clock,
     confirming,
     granting,
-    releasing,
     renewing,
 )
 from raftline.clients.requests.node_connection import Unreachable
 from raftline.clients.requests.steps import carry_out
 
 Kind = TypeVar("Kind")
+
+
+class Over:
+    def set(self) -> None:
+        """Do nothing: nobody waits for the end."""
+
+
+class ProgramLease(BaseLease[Over]):
+    """A lease as an object of a program."""
+
+    def _new_event(self) -> Over:
+        return Over()
 
 
 class Way:
@@ -56,8 +69,26 @@ class Held:
     def __init__(self, *answers: Any, back_s: float = 2.0) -> None:
         self.way = Way("lease-57", *answers)
         self.ended: list[LeaseTimer] = []
-        self.timer = self.way.carry_out(granting(9, self.ended.append, self.way.now))
+        self.lease = ProgramLease(None, self, 9, now=self.way.now)
+        self.way.carry_out(self.lease._granting())
+        timer = self.lease._timer
+        assert isinstance(timer, LeaseTimer)
+        self.timer = timer
         self.way.back_s = back_s
+
+    # as a keeper
+
+    kept = KeptLeases()
+    leaving: set[str] = set()  # noqa: RUF012
+
+    def keep(self, timer: LeaseTimer) -> None:
+        """Do nothing: the test renews it."""
+
+    def drop(self, timer: LeaseTimer) -> None:
+        self.ended.append(timer)
+
+    def hurry(self, timer: LeaseTimer) -> None:
+        """Do nothing."""
 
     def renew(self, shortest_s: float = 1000.0) -> None:
         self.way.carry_out(renewing(self.timer, self.way.now, shortest_s))
@@ -108,7 +139,7 @@ def test_a_grant_whose_answer_takes_the_whole_time_was_never_held() -> None:
     for back_s, is_granted in ((7.99, True), (8.0, False)):
         way = Way("lease-57", back_s=back_s)
         ended: list[Any] = []
-        steps = granting(9, ended.append, way.now)
+        steps = granting(9, ended.append, way.now, LeaseTimer)
         if is_granted:
             assert way.carry_out(steps).is_held(way.now())
         else:
@@ -204,7 +235,7 @@ def test_a_lease_that_is_released_amid_a_renewal_is_not_lost() -> None:
     held = Held(0, back_s=0.0)
     steps = renewing(held.timer, held.way.now)
     next(steps)
-    assert held.way.carry_out(releasing(held.timer, held.way.now)) == 0
+    assert held.way.carry_out(held.lease._releasing()) == 0
     with pytest.raises(StopIteration):
         steps.send(False)  # the cluster knows it no more
     assert not held.timer.was_lost
@@ -216,11 +247,11 @@ def test_a_release_of_what_had_ended_reports_that(deleted: int | None, past_s: f
     held = Held(deleted)
     held.way.now_s += past_s
     with pytest.raises(LeaseLost, match="lease-57 has ended"):
-        held.way.carry_out(releasing(held.timer, held.way.now))
+        held.way.carry_out(held.lease._releasing())
     assert held.way.asked[-1][0] == "release lease-57"
 
 
 def test_a_release_that_takes_long_was_one_of_what_was_held() -> None:
     held = Held(2, back_s=100.0)
-    assert held.way.carry_out(releasing(held.timer, held.way.now)) == 2
+    assert held.way.carry_out(held.lease._releasing()) == 2
     assert not held.timer.was_lost

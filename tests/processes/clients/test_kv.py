@@ -19,7 +19,7 @@ from raftline.api import KVSnapshot, Version
 from raftline.clients.requests.one_node import NodeStep
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from tests.processes.typed import at
+from tests.processes.typed import at, somebody_waits
 
 
 def ours() -> list[str]:
@@ -372,7 +372,7 @@ def test_one_program_holds_a_lock_at_a_time(kv: raftline.KV[str], nodes: Cluster
         got: list[raftline.api.Held] = []
         waits = threading.Thread(target=lambda: got.append(other.acquire()))
         waits.start()
-        eventually(lambda: "lock/nightly/next" in kv, "somebody who waits")
+        eventually(lambda: somebody_waits(kv, "lock/nightly/"), "somebody who waits")
     waits.join(DEADLINE_S)
     later = got[0]
     assert later.check() == later.token > held.token
@@ -394,7 +394,7 @@ def test_programs_share_a_lock_and_hold_a_semaphore(kv: raftline.KV[str], nodes:
             got: list[raftline.api.Held] = []
             waiting = threading.Thread(target=lambda: got.append(kv.lock("book").acquire()))
             waiting.start()
-            eventually(lambda: "lock/book/next" in kv, "somebody who waits")
+            eventually(lambda: somebody_waits(kv, "lock/book/"), "somebody who waits")
             assert other.lock("book", shared=True).acquire(timeout=0) is None
         assert got == []
     waiting.join(DEADLINE_S)
@@ -406,7 +406,7 @@ def test_programs_share_a_lock_and_hold_a_semaphore(kv: raftline.KV[str], nodes:
     with pool as later:
         assert later.token > held.token
     assert list(kv.keys("semaphore/")) == []
-    assert list(kv.keys("lock/book/")) == ["lock/book/held"]  # which the thread has got
+    assert list(kv.keys("lock/book/")) == [got[0]._key]  # which the thread has got
 
 
 def test_the_lock_of_a_killed_holder_is_free_for_who_tries_once(

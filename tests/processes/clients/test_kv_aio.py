@@ -338,7 +338,7 @@ def test_tasks_that_wait_for_a_lock_end_with_closed_as_their_client_does(nodes: 
             locks = [shared, shared, kv.lock("same")]
             waiting = [asyncio.ensure_future(each.acquire()) for each in locks]
 
-            async with other.watch("lock/same/next") as watch:
+            async with other.watch("lock/same/line/") as watch:
                 await watch.next_event()
             await kv.close()
             ended = await asyncio.gather(*waiting, return_exceptions=True)

@@ -16,7 +16,7 @@ import pytest
 import raftline
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, Process, eventually, free_ports
-from tests.processes.typed import at
+from tests.processes.typed import at, somebody_waits
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "docs" / "examples"
@@ -102,7 +102,7 @@ def test_the_leader_is_followed_by_another(kv: raftline.KV[str], nodes: Cluster,
     try:
         first.wait_for_line("one leads with token ")
         second.launch()
-        eventually(lambda: "election/service/next" in kv, "a second one that waits")
+        eventually(lambda: somebody_waits(kv, "election/service/"), "a second one that waits")
         assert kv.election("service").leader() == "one"
         first.kill()
         second.wait_for_line("two leads with token ")

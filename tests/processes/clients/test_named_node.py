@@ -13,7 +13,7 @@ import raftline
 import raftline.aio
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from tests.processes.typed import at
+from tests.processes.typed import at, somebody_waits
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 
@@ -40,7 +40,7 @@ def test_watches_and_locks_that_wait_go_on_where_the_one_named_node_has_died(
 
         waiter = threading.Thread(target=wait)
         waiter.start()
-        eventually(lambda: "lock/door/next" in others, "somebody waits for the lock")
+        eventually(lambda: somebody_waits(others, "lock/door/"), "somebody waits for the lock")
 
         async def work() -> None:
             async with raftline.aio.connect(where, timeout=DEADLINE_S) as kv:

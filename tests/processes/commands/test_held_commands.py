@@ -20,7 +20,7 @@ from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE, free_port
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import eventually
 from tests.processes.stray_signal import with_stray_signal
-from tests.processes.typed import at
+from tests.processes.typed import at, holder_key, somebody_waits
 
 PRINTS_TOKEN = "import os; print(os.environ['RAFTLINE_TOKEN'], flush=True)"
 STANDS = f"{PRINTS_TOKEN}; import time; time.sleep(60)"
@@ -148,8 +148,8 @@ def test_a_lock_that_is_held_is_waited_for_or_not(nodes: Cluster, kv: raftline.K
     with started(nodes, "lock", "held", "--", *program(PRINTS_TOKEN)) as waiting:
         assert waiting.stderr is not None
         assert waiting.stderr.readline().startswith("[*] the lock held is held by program on ")
-        eventually(lambda: kv.get("lock/held/next") is not None)
-        end_lease_of(kv, "lock/held/held")
+        eventually(lambda: somebody_waits(kv, "lock/held/"))
+        end_lease_of(kv, holder_key(kv, "lock/held/"))
         assert int(line(waiting)) > 0
         assert waiting.wait(DEADLINE_S) == 0
     with pytest.raises(raftline.LeaseLost):
@@ -164,10 +164,10 @@ def test_a_signal_that_comes_while_it_waits_ends_it_and_others_wait_no_longer(
             kv.lock("left"),
             started(nodes, "lock", "left", "--", *program(PRINTS_TOKEN)) as waiting,
         ):
-            eventually(lambda: kv.get("lock/left/next") is not None)
+            eventually(lambda: somebody_waits(kv, "lock/left/"))
             waiting.send_signal(number)
             assert waiting.wait(DEADLINE_S) == 128 + number
-            assert kv.get("lock/left/next") is None
+            assert not somebody_waits(kv, "lock/left/")
 
 
 def test_a_lost_lock_ends_the_command_and_all_that_it_started(
@@ -175,7 +175,7 @@ def test_a_lost_lock_ends_the_command_and_all_that_it_started(
 ) -> None:
     with started(nodes, "lock", "lost", "--ttl", "9", "--", *program(PARENT)) as process:
         child = int(line(process))
-        end_lease_of(kv, "lock/lost/held")
+        end_lease_of(kv, holder_key(kv, "lock/lost/"))
         _, errors = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 124
         assert errors == f"Sorry, the lock lost was lost; {sys.executable} has ended\n"
@@ -183,14 +183,14 @@ def test_a_lost_lock_ends_the_command_and_all_that_it_started(
 
 
 @pytest.mark.parametrize(
-    ("verb", "key"), [("lock", "lock/broken/held"), ("elect", "election/broken/held")]
+    ("verb", "prefix"), [("lock", "lock/broken/"), ("elect", "election/broken/")]
 )
 def test_a_lock_whose_key_somebody_deletes_is_lost(
-    nodes: Cluster, kv: raftline.KV[str], verb: str, key: str
+    nodes: Cluster, kv: raftline.KV[str], verb: str, prefix: str
 ) -> None:
     with started(nodes, verb, "-q", "broken", "--ttl", "1", "--", *program(STANDS)) as process:
         first = int(line(process))
-        del kv[key]
+        del kv[holder_key(kv, prefix)]
         if verb == "elect":
             assert int(line(process)) > first
             return
@@ -199,15 +199,13 @@ def test_a_lock_whose_key_somebody_deletes_is_lost(
         assert process.returncode == 124
 
 
-@pytest.mark.parametrize(
-    ("verb", "key"), [("lock", "lock/late/held"), ("elect", "election/late/held")]
-)
+@pytest.mark.parametrize(("verb", "prefix"), [("lock", "lock/late/"), ("elect", "election/late/")])
 def test_a_loss_that_only_the_end_shows_has_the_status_of_a_loss(
-    nodes: Cluster, kv: raftline.KV[str], verb: str, key: str
+    nodes: Cluster, kv: raftline.KV[str], verb: str, prefix: str
 ) -> None:
     with started(nodes, verb, "-q", "late", "--ttl", "900", "--", *program(STANDS)) as process:
         line(process)
-        del kv[key]
+        del kv[holder_key(kv, prefix)]
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 124
@@ -223,7 +221,7 @@ def test_elect_that_is_to_stop_does_not_run_its_command_again_after_a_loss(
         line(process)
         process.send_signal(number)
         assert line(process) == number.name  # the command has it, and takes a while to end
-        end_lease_of(kv, "election/told/held")
+        end_lease_of(kv, holder_key(kv, "election/told/"))
         said, _ = process.communicate(timeout=DEADLINE_S)
         assert (process.returncode, said) == (124, "SIGTERM\n")
 
@@ -232,7 +230,7 @@ def test_a_command_that_outlives_sigterm_is_killed(nodes: Cluster, kv: raftline.
     words = ("lock", "stubborn", "--ttl", "9", "--grace", "3", "--", *program(STUBBORN))
     with started(nodes, *words) as process:
         line(process)
-        end_lease_of(kv, "lock/stubborn/held")
+        end_lease_of(kv, holder_key(kv, "lock/stubborn/"))
         said, _ = process.communicate(timeout=DEADLINE_S)
         assert (process.returncode, said) == (124, "SIGTERM\n")
 
@@ -322,8 +320,8 @@ def test_an_elected_command_runs_again_after_a_loss_until_it_ends_by_itself(
     with started(nodes, *words, *program(STANDS)) as process:
         first = int(line(process))
         assert kv.election("service").leader() == "host 1"
-        assert done(nodes, "get", "-q", "election/service/held")[1] == "host 1\n"
-        end_lease_of(kv, "election/service/held")
+        assert "host 1" in done(nodes, "show", "election/service/held/")[1]
+        end_lease_of(kv, holder_key(kv, "election/service/"))
         second = int(line(process))
         assert first < second
         process.send_signal(signal.SIGTERM)

@@ -14,23 +14,23 @@ import raftline
 import raftline.aio
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from tests.processes.typed import at
+from tests.processes.typed import at, somebody_waits
 
 TTL_S = 600  # longer than any test: a lease that is left over keeps the lock
 # A wait of a client: the key that exists while it waits, and the wait. Another client, which comes
 # first, holds what it waits for; nobody holds a queue or a barrier.
 WAITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "lock": ("lock/closed/next", lambda kv: kv.lock("closed", ttl=TTL_S).acquire()),
+    "lock": ("lock/closed/line/", lambda kv: kv.lock("closed", ttl=TTL_S).acquire()),
     "shared lock": (
-        "lock/closed shared/next",
+        "lock/closed shared/line/",
         lambda kv: kv.lock("closed shared", shared=True, ttl=TTL_S).acquire(),
     ),
     "election": (
-        "election/closed/next",
+        "election/closed/line/",
         lambda kv: kv.election("closed", ttl=TTL_S).campaign("host1"),
     ),
     "semaphore": (
-        "semaphore/closed/next",
+        "semaphore/closed/line/",
         lambda kv: kv.semaphore("closed", 1, ttl=TTL_S).acquire(),
     ),
     "queue": ("queue/closed/line/lease-", lambda kv: kv.queue("closed").take(TTL_S)),
@@ -67,7 +67,7 @@ def test_a_waiting_thread_leaves_the_line_when_its_client_is_closed(
             wait(closed)
         ends.append(end.type)
 
-    thread = threading.Thread(target=waits)
+    thread = threading.Thread(target=waits, daemon=True)
     with kv.watch(key) as watch:
         thread.start()
         while next(watch).kind != "set":
@@ -129,15 +129,15 @@ def test_a_waiting_client_that_is_closed_after_its_leader_was_killed_leaves_the_
                 closed.lock("closed", ttl=TTL_S).acquire()
             ended.set()
 
-        thread = threading.Thread(target=waits)
+        thread = threading.Thread(target=waits, daemon=True)
         thread.start()
-        eventually(lambda: "lock/closed/next" in kv, "the waiter's place")
+        eventually(lambda: somebody_waits(kv, "lock/closed/"), "the waiter's place")
         three.leader().kill()
         kv.ping()  # there is another leader, which the closed client has not asked yet
         closed.close()
         thread.join(DEADLINE_S)
         assert ended.is_set()
-        eventually(lambda: "lock/closed/next" not in kv, "the waiter has left")
+        eventually(lambda: not somebody_waits(kv, "lock/closed/"), "the waiter has left")
         assert held.check() == held.token
 
 

@@ -23,10 +23,13 @@ KV = raftline.KV[str]
 # What waits, and the request after the outage that ends its wait.
 WAITS: dict[str, tuple[Callable[[Any], Any], Callable[[KV], object]]] = {
     "take": (lambda kv: kv.queue("jobs").take(), lambda kv: kv.queue("jobs").put("a")),
-    "lock": (lambda kv: kv.lock("door").acquire(), lambda kv: kv.delete("lock/door/held")),
+    "lock": (
+        lambda kv: kv.lock("door").acquire(),
+        lambda kv: kv.request("unhold lock/door/ lease-9"),
+    ),
     "campaign": (
         lambda kv: kv.election("chief").campaign("me"),
-        lambda kv: kv.delete("election/chief/held"),
+        lambda kv: kv.request("unhold election/chief/ lease-9"),
     ),
     "barrier": (lambda kv: kv.barrier("gate").wait(), lambda kv: kv.barrier("gate").open()),
     "enter": (
@@ -38,7 +41,7 @@ WAITS: dict[str, tuple[Callable[[Any], Any], Callable[[KV], object]]] = {
 
 def occupied(kv: KV) -> None:
     """Let everything be held by a program that has died, under no lease."""
-    for key in ("lock/door/held", "election/chief/held"):
+    for key in ("lock/door/held/alone/lease-9", "election/chief/held/alone/lease-9"):
         kv[key] = "somebody"
     kv.barrier("gate").close()
 

@@ -12,11 +12,12 @@ from raftline.clients.calls.calls import Call
 from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.locks.aio_lease import AioKeeper
 from raftline.clients.locks.aio_lock import AioElection, AioLock, AioSemaphore
-from raftline.clients.locks.contest import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
 from raftline.clients.locks.gates import Gates
+from raftline.clients.locks.kept_leases import KeptLeases
 from raftline.clients.locks.lease import Keeper, Lease
 from raftline.clients.locks.lease_timer import LeaseTimer
 from raftline.clients.locks.lock import Election, Lock, Semaphore
+from raftline.clients.locks.lock_keys import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
 from raftline.clients.requests.node_connection import Closed
 from raftline.clients.watches.watch_events import Event, WatchCursor
 from raftline.state.key_pages import read_selection, take_page
@@ -29,15 +30,23 @@ HELD = LockKeys(LOCKS, "nightly").held
 
 class _Kept:
     def __init__(self) -> None:
-        self.kept: list[LeaseTimer] = []
+        self.timers: list[LeaseTimer] = []
+        self.kept = KeptLeases()
         self.leaving: set[str] = set()
+        self.hurried: list[LeaseTimer] = []
 
     def keep(self, timer: LeaseTimer) -> None:
-        self.kept.append(timer)
+        self.timers.append(timer)
 
     def drop(self, timer: LeaseTimer) -> None:
-        if timer in self.kept:
-            self.kept.remove(timer)
+        if timer in self.timers:
+            self.timers.remove(timer)
+
+    def hurry(self, timer: LeaseTimer) -> None:
+        self.hurried.append(timer)
+
+    def flush_soon(self, flush: Callable[[], object]) -> None:
+        """Do nothing: the test answers what is sent off."""
 
 
 class NoKeeper(_Kept, Keeper):
@@ -51,10 +60,15 @@ class NoAioKeeper(_Kept, AioKeeper):
 class Store:
     """A state machine whose leases do not end by themselves."""
 
+    timeout = 10.0
+    ttl = 10.0  # of its leases
+
     def __init__(self) -> None:
         self.model = Model()
         self.lines: list[str] = []
         self.asked: list[str] = []
+        self.sent_off: list[tuple[str, Callable[[str | None], object]]] = []
+        self.is_disconnected = False
         self.before: Callable[[str], object] = lambda command: None
         self.after: Callable[[str], object] = lambda command: None
 
@@ -64,7 +78,19 @@ class Store:
         return Gates()
 
     def keys(self) -> dict[str, str]:
-        return dict(self.model.store.items())
+        """Return the keys, without what abandoned claims leave until the end of their lease."""
+        pairs = self.model.store.items()
+        return {key: value for key, value in pairs if "/gone/" not in key}
+
+    def send_off(self, command: str, settled: Callable[[str | None], object]) -> bool:
+        """Keep a request whose answer is not awaited for the test to answer."""
+        if self.is_disconnected:
+            return False
+        self.sent_off.append((command, settled))
+        return True
+
+    def flush(self) -> None:
+        """Do nothing."""
 
     def carry_out(self, call: Call[Result]) -> Result:
         self.asked.append(call.command)
@@ -126,7 +152,6 @@ class Followed:
 class Cluster(Store):
     """A cluster for threads."""
 
-    timeout = 10.0
     was_served = False
 
     def __init__(self) -> None:
@@ -167,19 +192,26 @@ class Cluster(Store):
     def lock(self, name: str = "nightly", **more: Any) -> Lock:
         on_lost = more.pop("on_lost", None)
         return Lock(
-            self, self.keeper, self.watch, LockKeys(LOCKS, name), 10, on_lost, "program", **more
+            self,
+            self.keeper,
+            self.watch,
+            LockKeys(LOCKS, name),
+            self.ttl,
+            on_lost,
+            "program",
+            **more,
         )
 
     def shared_lock(self, on_lost: Any = None) -> Lock:
         keys = SharedKeys("nightly")
-        return Lock(self, self.keeper, self.watch, keys, 10, on_lost, "program")
+        return Lock(self, self.keeper, self.watch, keys, self.ttl, on_lost, "program")
 
     def semaphore(self, limit: int) -> Semaphore:
         keys = Slots("reports", limit)
-        return Semaphore(self, self.keeper, self.watch, keys, 10, None, "program")
+        return Semaphore(self, self.keeper, self.watch, keys, self.ttl, None, "program")
 
     def election(self, name: str = "service") -> Election[str]:
-        return Election(self, self.keeper, self.watch, LockKeys(ELECTIONS, name), 10)
+        return Election(self, self.keeper, self.watch, LockKeys(ELECTIONS, name), self.ttl)
 
     def lease(self, ttl: float = 10, **more: Any) -> Lease:
         return Lease(self, self.keeper, ttl, **more)
@@ -209,7 +241,6 @@ class AioCluster(Store):
     """A cluster for tasks: it answers without a turn of the event loop, unless `way_s` says
     otherwise."""
 
-    timeout = 10.0
     was_served = False
 
     def __init__(self) -> None:
@@ -236,18 +267,20 @@ class AioCluster(Store):
         return AioWatch(self, prefix)
 
     def lock(self, name: str = "nightly", on_lost: Any = None) -> AioLock:
-        return AioLock(self, self.keeper, self.watch, LockKeys(LOCKS, name), 10, on_lost, "program")
+        return AioLock(
+            self, self.keeper, self.watch, LockKeys(LOCKS, name), self.ttl, on_lost, "program"
+        )
 
     def shared_lock(self) -> AioLock:
         keys = SharedKeys("nightly")
-        return AioLock(self, self.keeper, self.watch, keys, 10, None, "program")
+        return AioLock(self, self.keeper, self.watch, keys, self.ttl, None, "program")
 
     def semaphore(self, limit: int) -> AioSemaphore:
         keys = Slots("reports", limit)
-        return AioSemaphore(self, self.keeper, self.watch, keys, 10, None, "program")
+        return AioSemaphore(self, self.keeper, self.watch, keys, self.ttl, None, "program")
 
     def election(self, name: str = "service") -> AioElection[str]:
-        return AioElection(self, self.keeper, self.watch, LockKeys(ELECTIONS, name), 10)
+        return AioElection(self, self.keeper, self.watch, LockKeys(ELECTIONS, name), self.ttl)
 
 
 class AioWatch(Followed):

@@ -27,7 +27,15 @@ from raftline.clients.requests.node_connection import (
     Refused,
     Unreachable,
 )
-from tests.rim.objects.lock_cluster import HELD, AioCluster, AioWatch, Cluster, Watch
+from tests.rim.objects.lock_cluster import (
+    AioCluster,
+    AioWatch,
+    Cluster,
+    NoAioKeeper,
+    NoKeeper,
+    Store,
+    Watch,
+)
 
 DEADLINE_S = 30.0
 OF_LOCKS = (
@@ -76,7 +84,12 @@ def waits_for(cluster: Cluster, condition: Callable[[], object]) -> None:
 
 
 def lose(cluster: Cluster) -> None:
-    cluster.keeper.kept[-1].lose()  # type: ignore[attr-defined]
+    cluster.keeper.timers[-1].lose()  # type: ignore[attr-defined]
+
+
+def looks(cluster: Store) -> list[str]:
+    """Return the requests that look for a seat."""
+    return [asked for asked in cluster.asked if asked.startswith("show lock/nightly/held/")]
 
 
 # --- one object, many callers -------------------------------------------------------------------
@@ -105,7 +118,7 @@ def test_a_lock_that_gets_no_watch_looks_again_and_again(
     second._watching = no_watch
     held, threads, got = first.acquire(), Threads(), []
     threads.begin(lambda: got.append(second.acquire()))
-    waits_for(cluster, lambda: cluster.asked.count("show lock/nightly/") >= 3)
+    waits_for(cluster, lambda: len(looks(cluster)) >= 3)
     held.release()
     threads.end()
     assert got[0].is_held
@@ -126,7 +139,7 @@ def test_a_task_s_lock_that_gets_no_watch_looks_again_and_again(
         second._watching = lambda prefix: Refusing(cluster, prefix)  # type: ignore[assignment,return-value]
         held = await first.acquire()
         waiting = asyncio.create_task(second.acquire())
-        while cluster.asked.count("show lock/nightly/") < 3:
+        while len(looks(cluster)) < 3:
             await asyncio.sleep(0)
         await held.release()
         assert (await waiting).is_held
@@ -206,11 +219,11 @@ def test_check_and_release_of_a_lock_that_was_broken_report_its_loss() -> None:
     first, second = cluster.lock(on_lost=lost.set), cluster.lock()
     mine = first.acquire()
     assert mine.check() == mine.token
-    cluster.ask(CALLS.delete(HELD))
+    cluster.ask(CALLS.delete(mine._key))
     others = second.acquire()
     assert others.check() == others.token > mine.token
     assert mine.is_held  # as far as it knows
-    with pytest.raises(LeaseLost, match=f"^{HELD} no longer belongs to this program"):
+    with pytest.raises(LeaseLost, match=f"^{mine._key} no longer belongs to this program"):
         mine.check()
     assert not mine.is_held
     assert mine.wait_lost(0)
@@ -223,11 +236,10 @@ def test_check_and_release_of_a_lock_that_was_broken_report_its_loss() -> None:
     assert others.check() == others.token
     others.release()
     again = second.acquire()
-    cluster.ask(CALLS.set(HELD, "by hand"))
-    with pytest.raises(LeaseLost, match=f"^{HELD} no longer belongs to this program"):
-        again.release()
+    cluster.ask(CALLS.set(again._key, "by hand"))
+    with pytest.raises(LeaseLost, match=f"^{again._key} no longer belongs to this program"):
+        again.check()
     assert not again.is_held
-    assert cluster.keys() == {HELD: "by hand"}
 
 
 def test_a_lock_whose_time_ends_amid_a_check_is_not_confirmed() -> None:
@@ -236,8 +248,7 @@ def test_a_lock_whose_time_ends_amid_a_check_is_not_confirmed() -> None:
 
     def takes_long(command: str) -> None:
         if command.startswith("stat "):
-            timer = held._lease._timer
-            assert timer is not None
+            timer = held._lease._granted().timer
             timer.sent_s = -timer.seconds
 
     cluster.after = takes_long
@@ -254,9 +265,9 @@ def test_check_and_release_of_a_task_s_lock_that_was_broken_report_its_loss() ->
         first, second = cluster.lock(on_lost=lost.set), cluster.lock()
         mine = await first.acquire()
         assert await mine.check() == mine.token
-        await cluster.ask(CALLS.delete(HELD))
+        await cluster.ask(CALLS.delete(mine._key))
         others = await second.acquire()
-        with pytest.raises(LeaseLost, match=f"^{HELD} no longer belongs to this program"):
+        with pytest.raises(LeaseLost, match=f"^{mine._key} no longer belongs to this program"):
             await mine.check()
         assert not mine.is_held
         assert await mine.wait_lost()
@@ -266,8 +277,8 @@ def test_check_and_release_of_a_task_s_lock_that_was_broken_report_its_loss() ->
         with pytest.raises(RuntimeError, match="released already"):
             await mine.release()
         assert await others.check() == others.token
-        await cluster.ask(CALLS.delete(HELD))
-        with pytest.raises(LeaseLost, match=f"^{HELD} no longer belongs to this program"):
+        await cluster.ask(CALLS.delete(others._key))
+        with pytest.raises(LeaseLost):
             await others.release()
 
     run(work)
@@ -276,8 +287,8 @@ def test_check_and_release_of_a_task_s_lock_that_was_broken_report_its_loss() ->
 def test_an_election_that_was_broken_reports_its_loss() -> None:
     cluster = Cluster()
     held = cluster.election().campaign("one")
-    cluster.ask(CALLS.delete("election/service/held"))
-    with pytest.raises(LeaseLost, match="election/service/held no longer belongs to this program"):
+    cluster.ask(CALLS.clear("election/service/"))
+    with pytest.raises(LeaseLost, match=r"election/service/held/.* no longer belongs to this"):
         held.check()
     with pytest.raises(LeaseLost):
         held.release()
@@ -307,7 +318,7 @@ def test_a_thread_that_lost_a_lock_releases_nothing_of_the_next_one() -> None:
     def loses() -> None:
         with lock as held:
             tokens.append(held.token)
-            cluster.ask(CALLS.delete(HELD))
+            cluster.ask(CALLS.delete(held._key))
             lose(cluster)
             lost.set()
             assert others.wait(DEADLINE_S)
@@ -336,7 +347,7 @@ def test_a_task_that_lost_a_lock_releases_nothing_of_the_next_one() -> None:
 
         async def loses() -> None:
             async with lock as held:
-                await cluster.ask(CALLS.delete(HELD))
+                await cluster.ask(CALLS.delete(held._key))
                 with pytest.raises(LeaseLost):
                     await held.check()
                 lost.set()
@@ -375,15 +386,16 @@ def test_who_waits_for_a_loss_is_woken_by_a_release() -> None:
 
 def test_the_loss_of_a_lease_that_waits_is_no_loss_of_the_lock() -> None:
     cluster, threads, got, lost = Cluster(), Threads(), [], []
-    other, lock = cluster.lock(), cluster.lock(on_lost=lambda: lost.append(1))
-    held = other.acquire()
+    held = cluster.lock().acquire()
+    cluster.keeper = NoKeeper()  # of another client
+    lock = cluster.lock(on_lost=lambda: lost.append(1))
     threads.begin(lambda: got.append(lock.acquire()))
     waits_for(cluster, lambda: len(cluster.keys()) == 2)
-    waiting = cluster.keeper.kept[-1]  # type: ignore[attr-defined]
-    waiting.lose()
+    waiting = cluster.keeper.timers[-1]
     with cluster.changed:
         cluster.model.expire(waiting.lease)
-    held.release()  # it hears of it, and asks with another lease
+    lose(cluster)
+    held.release()  # it claims the lock under another lease
     threads.end()
     assert got[0].is_held
     assert lost == []
@@ -392,14 +404,15 @@ def test_the_loss_of_a_lease_that_waits_is_no_loss_of_the_lock() -> None:
 def test_the_loss_of_a_task_s_lease_that_waits_is_no_loss_of_the_lock() -> None:
     async def work() -> None:
         cluster, lost = AioCluster(), []
-        other, lock = cluster.lock(), cluster.lock(on_lost=lambda: lost.append(1))
-        held = await other.acquire()
+        held = await cluster.lock().acquire()
+        cluster.keeper = keeper = NoAioKeeper()  # of another client
+        lock = cluster.lock(on_lost=lambda: lost.append(1))
         waits = asyncio.ensure_future(lock.acquire())
         while len(cluster.keys()) < 2:
             await asyncio.sleep(0)
-        waiting = cluster.keeper.kept[-1]  # type: ignore[attr-defined]
-        waiting.lose()
+        waiting = keeper.timers[-1]
         cluster.model.expire(waiting.lease)
+        waiting.lose()
         await held.release()
         assert (await waits).is_held
         await asyncio.sleep(0)
@@ -414,7 +427,7 @@ def test_a_lock_that_was_got_too_late_is_given_back_and_asked_for_again() -> Non
     losses = iter([True])
 
     def after(command: str) -> None:
-        if command.startswith("txn") and next(losses, False):
+        if command.startswith("hold ") and next(losses, False):
             lose(cluster)  # its time is over when the answer comes
 
     cluster.after = after
@@ -445,7 +458,7 @@ def test_one_try_looks_before_it_has_a_lease_granted() -> None:
     assert first.campaign("one", timeout=0) is not None
     number, asked = cluster.model.store.number, len(cluster.asked)
     assert second.campaign("two", timeout=0) is None
-    assert cluster.asked[asked:] == ["get election/service/held"]
+    assert cluster.asked[asked:] == ["show election/service/held/"]
     assert cluster.lock().acquire(timeout=0) is not None
     assert cluster.model.store.number > number
 
@@ -469,12 +482,14 @@ def test_a_failure_leaves_the_lock_to_the_next_caller() -> None:
         cluster.before = lambda command: None
         with pytest.raises(RuntimeError):
             held.release()
-    cluster.ask(CALLS.delete(HELD))
+    for timer in cluster.keeper.hurried:  # type: ignore[attr-defined]
+        for command in timer.unanswered():
+            cluster.ask(Call(command, str))
     assert lock.acquire(timeout=0) is not None
 
 
 @pytest.mark.parametrize("error", [Unreachable, NoLeader, OutcomeUnknown])
-@pytest.mark.parametrize("verb", ["lease", "txn"])
+@pytest.mark.parametrize("verb", ["lease", "hold"])
 @pytest.mark.parametrize("point", ["before", "after"])
 def test_a_wait_without_a_limit_claims_again_after_an_outage(
     monkeypatch: pytest.MonkeyPatch, error: type[ClientError], verb: str, point: str
@@ -624,7 +639,7 @@ def test_a_thread_s_wait_ends_in_time_where_no_node_answers() -> None:
 
 def test_a_thread_s_wait_ends_in_time_where_nodes_answer_no_more() -> None:
     cluster = HangingCluster()
-    cluster.hangs = ("txn", "release ")
+    cluster.hangs = ("hold ", "abandon ")
     begun_s = time.monotonic()
     lock = cluster.lock()
     assert lock.acquire(timeout=WAIT_S) is None
@@ -641,7 +656,7 @@ def test_a_task_s_wait_ends_in_time_where_nodes_hang() -> None:
         with pytest.raises(Unreachable):
             await cluster.lock().acquire(timeout=WAIT_S)
         assert time.monotonic() - begun_s < cluster.timeout / 2
-        cluster.hangs = ("txn", "release ")
+        cluster.hangs = ("hold ", "abandon ")
         begun_s = time.monotonic()
         assert await cluster.lock().acquire(timeout=WAIT_S) is None
         assert time.monotonic() - begun_s < cluster.timeout / 2

@@ -14,19 +14,14 @@ import pytest
 
 from raftline.clients.calls.calls import CALLS, Ask
 from raftline.clients.calls.kv_errors import LeaseLost
-from raftline.clients.locks.claims import BaseClaim, LetGo, Look
-from raftline.clients.locks.contest import (
-    ELECTIONS,
-    LOCKS,
-    MARK,
-    LockKeys,
-    SharedKeys,
-    Slots,
-)
+from raftline.clients.locks.base_lease import BaseLease
+from raftline.clients.locks.claim_steps import LetGo, Look
+from raftline.clients.locks.claims import LOOK_S, BaseClaim
 from raftline.clients.locks.held import BaseHeld
-from raftline.clients.locks.lease_timer import BaseLease, LeaseTimer
+from raftline.clients.locks.kept_leases import KeptLeases
+from raftline.clients.locks.lease_timer import LeaseTimer
+from raftline.clients.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
 from raftline.clients.requests.node_connection import ClientError, Unreachable
-from raftline.clients.watches.watch_events import Event
 from tests.rim.objects.lock_cluster import Cluster, Followed, Store
 
 ALONE = LockKeys(LOCKS, "nightly")
@@ -35,25 +30,16 @@ Steps = Generator[None, None, Any]
 Kind = TypeVar("Kind")
 
 
-class EarlierKeys(LockKeys):
-    """A lock as programs of a version without shared locks know it."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(LOCKS, name)
-        self._may_be_shared = False
-
-
-EARLIER = EarlierKeys("nightly")
-
-
 class _Keeper:
     def __init__(self) -> None:
+        self.kept = KeptLeases()
         self.leaving: set[str] = set()
 
     def keep(self, timer: LeaseTimer) -> None:
         """Leases end by order of the test."""
 
     def drop(self, timer: LeaseTimer) -> None: ...
+    def hurry(self, timer: LeaseTimer) -> None: ...
 
 
 class _Over:
@@ -83,14 +69,22 @@ class Claim(BaseClaim[Lease, BaseHeld[Lease]]):
         self.store = store
         self._name = name
         self.leases: list[str] = []
-        super().__init__(store, _Keeper(), partial(Watch, store), keys, 10)
+        self.now_s = 0.0
+        keeper = _Keeper()
+        self._kept_leases = keeper.kept
+        super().__init__(store, keeper, partial(Watch, store), keys, 10)
+
+    @property
+    def lease_now(self) -> LeaseTimer | None:
+        """The lease that this program keeps."""
+        return self._kept_leases.get(10.0)
 
     def _now(self) -> float:
-        return 0.0
+        return self.now_s
 
     @property
     def key(self) -> str:
-        return self.held._contest.key
+        return self.held._key
 
     @property
     def token(self) -> int:
@@ -132,7 +126,11 @@ class Claim(BaseClaim[Lease, BaseHeld[Lease]]):
                 cut_off(steps, died)
                 return None
             if isinstance(step, Look):
-                do = partial(steps.send, True) if step.watch.takes() else partial(_again, step)
+                is_over = step.until_s is not None and self.now_s >= step.until_s
+                is_heard = step.watch.takes()
+                do = partial(steps.send, is_heard)
+                if not (is_heard or is_over):
+                    do = partial(_again, step)
             elif isinstance(step, LetGo):
                 yield from self._carry_out(step.steps)
                 do = partial(steps.send, None)
@@ -190,7 +188,9 @@ class World:
         self.limit = limit
         self.holders: dict[Claim, int] = {}
         self.highest = self.highest_alone = 0
+        self.highest_of: dict[int, int] = {}  # by slot
         self.most = self.losses = 0
+        self.unheard: list[LeaseTimer] = []  # leases that have expired, as their holders don't know
         claims = [Claim(self.store, keys, f"p{number}") for number, keys in enumerate(kinds)]
         self.running: dict[Claim, Iterator[None]] = {each: self.lives(each) for each in claims}
 
@@ -198,6 +198,8 @@ class World:
         for _ in range(20_000):
             if not self.running:
                 return
+            if self.unheard and self.chance.random() < 0.1:
+                self.unheard.pop().lose()  # as a renewal shows
             claim = self.chance.choice(list(self.running))
             if self.chance.random() < 0.003:
                 self.running[claim] = self.dies(claim)
@@ -222,14 +224,19 @@ class World:
                 self.losses += 1
 
     def won(self, claim: Claim, token: int) -> None:
+        if claim.key not in self.store.model.store:
+            return  # its lease has expired, which its clock would have shown
         others = [each.contested for each in self.holders]
         if claim.contested is SHARED:
             assert set(others) <= {SHARED}, "it is held by one alone"
             assert token > self.highest_alone
         else:
             assert len(others) < self.limit, "too many hold it"
-            assert token > self.highest
+            slot = claim.held.slot
+            assert token > (self.highest if slot is None else self.highest_of.get(slot, 0))
             self.highest_alone = token
+            if slot is not None:
+                self.highest_of[slot] = token
         self.highest = max(self.highest, token)
         self.holders[claim] = token
         self.most = max(self.most, len(self.holders))
@@ -243,6 +250,9 @@ class World:
         self.holders.pop(claim, None)
         for lease in claim.leases:
             expire(self.store, lease)
+        kept = claim.lease_now
+        if kept is not None:
+            self.unheard.append(kept)
 
 
 def is_left(store: Store) -> dict[str, str]:
@@ -255,7 +265,7 @@ def is_left(store: Store) -> dict[str, str]:
 
 @pytest.mark.parametrize("seed", range(100))
 def test_one_holds_a_lock_alone_or_many_share_it(seed: int) -> None:
-    world = World(seed, [SHARED, ALONE, SHARED, EARLIER, SHARED, ALONE, SHARED])
+    world = World(seed, [SHARED, ALONE, SHARED, ALONE, SHARED])
     world.run()
     assert is_left(world.store) == {}
 
@@ -288,106 +298,75 @@ def test_who_waits_to_hold_it_alone_is_not_passed_by_new_shared_holders() -> Non
     at_once(first.gives())
     alone = at_once(waiting)
     goes_on(late_waiting)
-    assert store.keys()[ALONE.next] == late.leases[-1]
     at_once(writer.gives())
     assert at_once(late_waiting) > alone
     at_once(late.gives())
     assert store.keys() == {}
 
 
-def test_an_earlier_program_waits_for_all_shared_holders_to_go() -> None:
+def test_one_try_succeeds_once_the_shared_holders_are_gone() -> None:
     store = Store()
-    one, two, earlier = (Claim(store, keys) for keys in (SHARED, SHARED, EARLIER))
-    at_once(one.gets())
-    at_once(two.gets())
-    waiting = earlier.gets()
-    goes_on(waiting)
-    at_once(one.gives())
-    goes_on(waiting)
-    assert at_once(Claim(store, EARLIER).gets(0.0)) is None
-    at_once(two.gives())
-    assert at_once(waiting) == earlier.token
-
-
-@pytest.mark.parametrize("keys", [ALONE, SHARED])
-def test_who_waits_behind_an_earlier_program_deletes_the_mark_of_dead_holders(
-    keys: LockKeys,
-) -> None:
-    store = Store()
-    dead, earlier, behind = (Claim(store, each) for each in (SHARED, EARLIER, keys))
-    at_once(dead.gets())
-    waiting, waiting_behind = earlier.gets(), behind.gets()
-    goes_on(waiting)
-    goes_on(waiting_behind)
-    expire(store, dead.leases[0])
-    goes_on(waiting)
-    assert store.keys()[ALONE.held].startswith(MARK)
-    goes_on(waiting_behind)
-    assert at_once(waiting) == earlier.token
-    at_once(earlier.gives())
-    assert at_once(waiting_behind) == behind.token
-
-
-def test_one_try_looks_whether_the_shared_holders_are_alive() -> None:
-    store = Store()
-    one, two = Claim(store, SHARED), Claim(store, SHARED)
+    one, two, writer = (Claim(store, keys) for keys in (SHARED, SHARED, ALONE))
     at_once(one.gets())
     at_once(two.gets())
     expire(store, one.leases[0])
-    asked = len(store.asked)
-    writer = Claim(store, ALONE)
     assert at_once(writer.gets(0.0)) is None
-    assert [each.split()[0] for each in store.asked[asked:]] == ["get", "stat", "show"]
     expire(store, two.leases[0])
     assert at_once(writer.gets(0.0)) == writer.token
 
 
-def test_a_mark_is_not_deleted_under_one_who_came_meanwhile() -> None:
+def test_whose_lease_ends_in_line_claims_the_lock_again_at_its_end() -> None:
     store = Store()
-    first, second, writer = (Claim(store, keys) for keys in (SHARED, SHARED, ALONE))
+    first, second, third = (Claim(store, ALONE, name) for name in "abc")
     at_once(first.gets())
-    leaving = first.gives()
-    while not store.asked[-1].startswith("show "):
-        next(leaving)
-    joining = second.gets(0.0)
-    assert at_once(joining) == second.token
-    at_once(leaving)
-    assert at_once(writer.gets(0.0)) is None
-    assert at_once(second.checks()) == second.token
-
-
-def test_who_leaves_reads_one_key_while_the_first_holder_is_there() -> None:
-    store = Store()
-    first, second, third = (Claim(store, SHARED, name) for name in "abc")
-    for each in (first, second, third):
-        at_once(each.gets())
-    before = len(store.asked)
-    at_once(second.gives())
-    assert [call.split(" ")[0] for call in store.asked[before:]] == ["release", "get"]
+    waiting = (second.gets(), third.gets())
+    for each in waiting:
+        goes_on(each)
+    expire(store, second.leases[0])
+    lost = second.lease_now
+    assert lost is not None
+    lost.lose()
+    goes_on(waiting[0])
     at_once(first.gives())
+    token = at_once(waiting[1])
+    goes_on(waiting[0])
     at_once(third.gives())
-    left = store.keys()
-    assert SHARED.held not in left
+    assert at_once(waiting[0]) > token
 
 
-@pytest.mark.parametrize("error", [Unreachable("nobody answers"), KeyboardInterrupt()])
-def test_a_release_that_failed_or_was_interrupted_asks_nothing_more(error: BaseException) -> None:
-    """It would last for twice the time limit. The next claim deletes the mark."""
-
-    def fails(command: str) -> None:
-        asked.append(command)
-        raise error
-
-    cluster = Cluster()
-    held = cluster.shared_lock().acquire()
-    asked: list[str] = []
-    cluster.before = fails
-    with pytest.raises(type(error)):
-        held.release()
-    assert [command.partition(" ")[0] for command in asked] == ["release"]
+def test_whose_place_was_deleted_by_hand_gets_another_one() -> None:
+    store = Store()
+    first, second = Claim(store, ALONE, "a"), Claim(store, ALONE, "b")
+    at_once(first.gets())
+    waiting = second.gets()
+    goes_on(waiting)
+    store.carry_out(CALLS.clear(f"{ALONE.prefix}line/"))
+    second.now_s += LOOK_S
+    goes_on(waiting)
+    at_once(first.gives())
+    assert at_once(waiting) == second.token
 
 
-def test_shared_holders_are_named_and_a_mark_alone_is_no_holder() -> None:
+@pytest.mark.parametrize("keys", [ALONE, SHARED, Slots("reports", 1)])
+def test_who_waits_notices_that_the_holder_was_deleted_by_hand(keys: LockKeys) -> None:
+    store = Store()
+    first = Claim(store, keys if isinstance(keys, Slots) else ALONE)
+    second = Claim(store, keys)
+    at_once(first.gets())
+    waiting = second.gets()
+    goes_on(waiting)
+    second.now_s += LOOK_S
+    goes_on(waiting)
+    asked = len(store.asked)
+    second.now_s += LOOK_S
+    goes_on(waiting)
+    assert [each.split(" ")[0] for each in store.asked[asked:]] == ["show", "stat"]
+    store.carry_out(CALLS.delete(first.key))
+    second.now_s += LOOK_S
+    assert at_once(waiting) == second.token > first.token
+
+
+def test_shared_holders_are_named() -> None:
     store = Store()
     one, two = Claim(store, SHARED, "one"), Claim(store, SHARED, "two")
     asks = Claim(store, ALONE)
@@ -408,7 +387,7 @@ def test_a_shared_lock_that_an_operator_cleared_is_lost() -> None:
     with pytest.raises(LeaseLost, match=f"{one.key} no longer belongs to this program"):
         at_once(one.checks())
     assert at_once(two.checks()) == two.token
-    store.carry_out(CALLS.delete(ALONE.held))  # and the next one shares it anew
+    store.carry_out(CALLS.clear(SHARED.prefix))
     assert at_once(writer.gets(0.0)) is not None
     at_once(writer.gives())
     at_once(Claim(store, SHARED).gets())
@@ -416,30 +395,9 @@ def test_a_shared_lock_that_an_operator_cleared_is_lost() -> None:
         at_once(two.checks())
 
 
-def test_a_listing_that_comes_again_is_news_also_without_an_event() -> None:
-    protocol = SHARED.claim("lease-9", "program")
-    mark = Event(5, "has", ALONE.held, f"{MARK}lease-1")
-    protocol.apply_events([mark], is_listed=True)
-    assert protocol.next_call() is not None
-    protocol.apply_events([], is_listed=True)
-    assert protocol.next_call() is None
-    protocol.apply_events([], is_listed=False)
-    protocol.apply_events([], is_listed=True)
-    assert protocol.next_call() is not None
-
-
-def test_a_leader_s_word_is_no_mark_of_shared_holders() -> None:
-    store = Store()
-    leader, other = (Claim(store, LockKeys(ELECTIONS, "service"), name) for name in "ab")
-    leader._name = f"{MARK}lease-1"
-    at_once(leader.gets())
-    goes_on(other.gets())
-    assert at_once(leader.checks()) == leader.token
-
-
 def test_locks_whose_names_look_like_keys_of_others_are_others() -> None:
     store = Store()
-    names = ("a", "a/shared", "a/shared/lease-1", "a/shared/lease-1/held")
+    names = ("a", "a/held", "a/held/shared", "a/held/shared/lease-1", "a/held/0001")
     claims = [Claim(store, keys) for name in names for keys in (SharedKeys(name), Slots(name, 1))]
     for claim in claims:
         assert at_once(claim.gets(0.0)) is not None
@@ -457,13 +415,13 @@ def test_programs_with_different_limits_each_keep_to_their_own_slots() -> None:
     assert at_once(narrow.gets(0.0)) is None
     names = at_once(narrow.names())
     assert sorted(names) == ["w0", "w1", "w2", "w3", "w4"]
-    third = next(each for each in wide if each.key.endswith("/3"))
+    third = next(each for each in wide if each.held.slot == 3)
     at_once(third.gives())
     assert at_once(narrow.gets(0.0)) is None
-    first = next(each for each in wide if each.key.endswith("/1"))
+    first = next(each for each in wide if each.held.slot == 1)
     at_once(first.gives())
     assert at_once(narrow.gets(0.0)) is not None
-    assert narrow.key.endswith("/1")
+    assert narrow.held.slot == 1
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1001])
@@ -509,7 +467,7 @@ def test_who_lost_a_shared_lock_shares_it_again() -> None:
     cluster = Cluster()
     lock = cluster.shared_lock()
     lost = lock.acquire()
-    cluster.keeper.kept[-1].lose()  # type: ignore[attr-defined]
+    cluster.keeper.timers[-1].lose()  # type: ignore[attr-defined]
     with pytest.raises(LeaseLost):
         lost.check()
     with lock as held:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from raftline.clients.locks.barrier_steps import BarrierKeys
-from raftline.clients.locks.contest import LOCKS, LockKeys
+from raftline.clients.locks.lock_keys import LOCKS, LockKeys
 from raftline.logmanager import LogManager
-from raftline.wire.key_stat import value_of
 
 from ..world.world import World
 from .groupchecks import BarrierCheck, PartyCheck, ShardCheck
@@ -43,12 +43,12 @@ class LockCheck:
         self._tokens: dict[str, tuple[int, int]] = {}
         # the leases, and whether each is shared
         self._held: dict[str, list[tuple[Lease, bool]]] = {}
-        self._leases: dict[str, Lease] = {}
+        self._leases: dict[str, list[Lease]] = {}
         self._there: set[str] = set()
         self._latest = 0
         self._late_renewal = ""
-        # the holder and the next one, as applied
-        self._keys: dict[str, tuple[str | None, str | None]] = {}
+        # the claims that hold each lock, and those in line, as applied
+        self._claims: dict[str, tuple[set[str], list[str]]] = {}
 
     def won(
         self, name: str, token: int, lease: Lease, shares: bool = False, limit: int = 1
@@ -81,9 +81,13 @@ class LockCheck:
         self._world.counts["locks set by hand"] += 1
 
     def granted(self, lease: Lease) -> None:
-        """Record a lease granted to a program."""
-        self._leases = {name: each for name, each in self._leases.items() if each.is_held}
-        self._leases[lease.id] = lease
+        """Record a lease granted to a program, or a claim under it."""
+        self._leases = {
+            name: held
+            for name, leases in self._leases.items()
+            if (held := [each for each in leases if each.is_held])
+        }
+        self._leases.setdefault(lease.id, []).append(lease)
 
     def renews(self, lease: str, is_held: bool) -> None:
         """Note a program that requests the renewal of a lease that has expired, so is lost.
@@ -106,16 +110,27 @@ class LockCheck:
         self._latest = manager.applied.index
         there = set(manager.store.leases.granted)
         for name in self._there - there:
-            lease = self._leases.get(name)
-            is_held = lease is not None and lease.is_held and not lease.is_broken
-            assert not is_held, f"{lease} is believed in after its end"
+            for lease in self._leases.get(name, []):
+                is_held = lease.is_held and not lease.is_broken
+                assert not is_held, f"{lease} is believed in after its end"
         self._world.counts["members whose lease ended"] += self.party.ended(self._there - there)
         self._there = there
         self.barriers.applied(manager.store.held)
         for keys in KEYS:
-            held, ahead = (manager.store.held.get(key) for key in (keys.held, keys.next))
-            held_before, ahead_before = self._keys.get(keys.name, (None, None))
-            self._keys[keys.name] = held, ahead
-            if held is not None and held != held_before and ahead is not None:
-                is_passed_by = ahead == ahead_before and value_of(held) != BY_HAND
-                assert not is_passed_by, f"the next caller for {keys.name} is passed over"
+            self._check_order(keys, manager.store.held)
+
+    def _check_order(self, keys: LockKeys, held: Mapping[str, object]) -> None:
+        """Check that a claim that did not wait has passed nobody in line."""
+        seats = {claim_in(key) for key in held if keys.is_seat(key)}
+        places = f"{keys.prefix}line/"
+        line = [claim_in(key) for key in sorted(held) if key.startswith(places)]
+        seats_before, line_before = self._claims.get(keys.name, (set(), []))
+        self._claims[keys.name] = seats, line
+        passing = seats - seats_before - set(line_before)
+        is_passed_by = bool(passing and line and line_before) and line[0] == line_before[0]
+        assert not is_passed_by, f"{line[:1]} waits for {keys.name}, and {passing} have passed it"
+
+
+def claim_in(key: str) -> str:
+    """Return the claim that a key ends with."""
+    return key[key.rindex("lease-") :]

@@ -24,19 +24,22 @@ from raftline.clients.calls.calls import CALLS, Ask, Call, Steps
 from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.calls.transaction import Transaction, itself
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.locks.claims import (
+from raftline.clients.locks.base_lease import BaseLease
+from raftline.clients.locks.claim_steps import (
     AwaitTurn,
-    BaseClaim,
     Claiming,
     ClaimStep,
     LetGo,
     Look,
     Pause,
+    SendOff,
 )
-from raftline.clients.locks.contest import LOCKS, LockKeys, SharedKeys, Slots
+from raftline.clients.locks.claims import BaseClaim
 from raftline.clients.locks.gates import Gates, Turn
 from raftline.clients.locks.held import BaseHeld
-from raftline.clients.locks.lease_timer import BaseLease, LeaseTimer
+from raftline.clients.locks.kept_leases import KeptLeases
+from raftline.clients.locks.lease_timer import LeaseTimer
+from raftline.clients.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
 from raftline.clients.locks.renewals import Renewals, UntilDue, keeping
 from raftline.clients.requests.node_connection import ClientError, Deadline
 from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
@@ -125,7 +128,14 @@ class SimulatedLease(BaseLease[_Over]):
         name = yield from super()._granting(spare)
         assert self.is_held, f"{name} is taken, though its time was over"
         self.program.world.counts["leases of lockers"] += 1
-        self.program.check.granted(self)
+        self.program.has(self)
+        return name
+
+    def _joining(self, prefix: str, until_s: float | None) -> Claiming[str | None]:
+        name = yield from super()._joining(prefix, until_s)
+        if name is not None:
+            self.program.world.counts["claims of lockers"] += 1
+            self.program.has(self)
         return name
 
 
@@ -141,7 +151,10 @@ class SimulatedLock(BaseClaim[SimulatedLease, SimulatedHeld]):
 
     def __init__(self, program: Locker, keys: LockKeys, seconds: int) -> None:
         self._program = program
-        super().__init__(program, program.keeper, program.watch, keys, seconds)
+        wait_release = program.chance.random() < 0.7
+        super().__init__(
+            program, program.keeper, program.watch, keys, seconds, wait_release=wait_release
+        )
 
     def _now(self) -> float:
         return self._program.now_s()
@@ -149,13 +162,13 @@ class SimulatedLock(BaseClaim[SimulatedLease, SimulatedHeld]):
     def won(self, held: SimulatedHeld) -> None:
         """Record that the running task has it."""
         shares = isinstance(self._keys, SharedKeys)
-        limit = len(self._keys.slots) if isinstance(self._keys, Slots) else 1
+        limit = self._keys.limit if isinstance(self._keys, Slots) else 1
         self._program.check.won(self.name, held.token, held._lease, shares, limit)
 
     async def carry_out(self, steps: Claiming[Result]) -> Result:
         return await carry_out_awaiting(steps, self._do)
 
-    async def _do(self, step: ClaimStep) -> object:
+    async def _do(self, step: ClaimStep | SendOff) -> object:
         if isinstance(step, Ask):
             return await self._program._ask_step(step)
         if isinstance(step, Look):
@@ -167,6 +180,8 @@ class SimulatedLock(BaseClaim[SimulatedLease, SimulatedHeld]):
                 self._program.at(step.until_s, admitted.settle)
             await admitted
             return step.turn.is_admitted
+        if isinstance(step, SendOff):
+            return self._program.send_off(step)
         if isinstance(step, Pause):
             await self._program.sleep(max(0.0, step.until_s - self._now()))
             return None
@@ -184,6 +199,7 @@ class SimulatedKeeper:
         self._shared = Renewals()
         self._unanswered: dict[Renewals, float] = {}  # how long a lease was held before the request
         self._changed = Promise()
+        self.kept = KeptLeases()
         self.leaving: set[str] = set()
 
     def keep(self, timer: LeaseTimer) -> None:
@@ -199,6 +215,12 @@ class SimulatedKeeper:
     def drop(self, timer: LeaseTimer) -> None:
         if timer in self._all:
             self._all.pop(timer).drop(timer)
+            self._changed.settle()
+
+    def hurry(self, timer: LeaseTimer) -> None:
+        if timer in self._all:
+            timer.retry_soon(self._program.lease_s())
+            self._all[timer].put_back(timer)
             self._changed.settle()
 
     def die(self) -> None:
@@ -218,6 +240,9 @@ class SimulatedKeeper:
             AssertionError: it pauses for long, though the last renewal failed.
         """
         program = self._program
+        if isinstance(step, Ask) and not step.call.command.startswith("renew "):
+            program.world.counts["requests of lockers sent again"] += 1
+            return await program.ask(step.call, step.limit_s)
         if isinstance(step, Ask):
             program.world.counts["renewals of lockers"] += 1
             lease, now_s = step.call.command.removeprefix("renew "), program.lease_s()
@@ -369,6 +394,8 @@ class Locker(Searcher):
         self.limit_s = plan.options.election_timeout_ms * chance.choice((10, 30)) / 1000
         self.keeper = SimulatedKeeper(self, chance.random() < 0.5)
         self.gates = Gates()
+        self._leases: dict[SimulatedLease, None] = {}  # that it may hold
+        self._revoked: set[str] = set()
         self._tasks: dict[Task, None] = {}
         self._last_round: list[SimulatedLock] | None = None  # locks to be taken once more
         self._weather = "fair"
@@ -463,11 +490,30 @@ class Locker(Searcher):
     async def _ask_step(self, step: Ask) -> object:
         return await self.ask(step.call, step.limit_s)
 
+    def send_off(self, step: SendOff) -> bool:
+        """Send a request whose answer nobody awaits, or say that no connection is there."""
+        if self.chance.random() < 0.3:
+            return False
+
+        def settle(text: str | None, error: BaseException | None) -> None:
+            step.settled(None if error else text)
+
+        Task(self.ask(Call(step.command, str), None), settle)
+        self.world.counts["releases sent off"] += 1
+        return True
+
     def _end(self, call: ProgramCall, reply: Reply) -> None:
         call.ended.settle(reply)
 
     def _fail(self, call: ProgramCall, error: ClientError) -> None:
         call.ended.settle(None, error)
+
+    def has(self, lease: SimulatedLease) -> None:
+        """Record a lease or a claim of this program."""
+        self._leases = {each: None for each in self._leases if each.is_held}
+        self._leases[lease] = None
+        lease.is_broken = lease.id in self._revoked
+        self.check.granted(lease)
 
     # --- its tasks ------------------------------------------------------------------------------
 
@@ -549,7 +595,7 @@ class Locker(Searcher):
             is_short = is_last or end == "checks"
             await self.sleep((SHORT_S if is_short else HOLD_S) * self.chance.random())
             if end == "is broken":
-                await self._break(lock, lease, token)
+                await self._break(held)
             elif end in ("is revoked", "forgets"):
                 await self._revoke(lease)
                 await self.sleep(HOLD_S * self.chance.random())
@@ -567,7 +613,7 @@ class Locker(Searcher):
             pass
         finally:
             if end == "dies":
-                lease._lose()
+                lease._granted().timer.lose()
             if end != "forgets" or not lease.is_surely_broken:
                 await shielded(self._release(lock, held))
 
@@ -580,32 +626,38 @@ class Locker(Searcher):
             assert not lease.is_held
         else:
             is_lost = lease.is_surely_broken or not was_held
-            assert not is_lost, f"{lease} was lost, and its release reports no loss"
+            is_known = held._waits_for_release
+            assert not (is_lost and is_known), f"{lease} was lost, and its release reports no loss"
         assert lease.is_reported or not lease.was_lost, f"the loss of {lease} is not reported"
 
     # --- other actors ---------------------------------------------------------------------------
 
-    async def _break(self, lock: SimulatedLock, lease: SimulatedLease, token: int) -> None:
+    async def _break(self, held: SimulatedHeld) -> None:
         """Delete the key of a held lock, as an operator may do."""
-        lease.is_broken, held = True, lock._keys.held
-        broken = Transaction(TEXT, itself).if_.unchanged(held, token).then.delete(held).commit()
+        lease, key = held._lease, held._key
+        lease.is_broken = True
+        broken = Transaction(TEXT, itself).if_.unchanged(key, held.token).then.delete(key).commit()
         lease.is_surely_broken = (await self.ask(broken, None)).succeeded
 
     async def _revoke(self, lease: SimulatedLease) -> None:
-        """End a lease that another task holds."""
-        lease.is_broken = True
+        """End a lease that another task holds, and with it what others hold under it."""
+        self._revoked.add(lease.id)
+        revoked = [each for each in self._leases if each.is_held and each.id == lease.id]
+        for each in revoked:
+            each.is_broken = True
         await self.ask(CALLS.release(lease.id), None)
-        lease.is_surely_broken = True
+        for each in revoked:
+            each.is_surely_broken = True
 
     async def _set_by_hand(self, lock: SimulatedLock) -> None:
-        """Set the key of a lock for a moment as soon as it is free, regardless of the next caller.
-        The holding task releases the lock meanwhile."""
-        lease, held = SimulatedLease(self, self.keeper, 1, keep=False), lock._keys.held
+        """Set the key of a lock for a moment as soon as it is free. The holding task releases the
+        lock meanwhile."""
+        lease, keys = SimulatedLease(self, self.keeper, 1, keep=False), lock._keys
         with contextlib.suppress(ClientError):
             await carry_out_awaiting(lease._granting(), self._ask_step)
             while lease.is_held:
-                taken = Transaction(TEXT, itself).if_.absent(held)
-                asked = taken.then.set(held, BY_HAND, lease=lease).commit()
+                taken = Transaction(TEXT, itself).if_.none_under(keys.prefix).then
+                asked = taken.set(keys.seat_prefix(lease.id), BY_HAND, lease=lease).commit()
                 if (await self.ask(asked, None)).succeeded:
                     self.check.set_by_hand(lock.name, lease)
                     await self.sleep(SHORT_S)

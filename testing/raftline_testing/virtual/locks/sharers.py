@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftline.clients.locks.contest import LOCKS, LockKeys, SharedKeys, Slots
+from raftline.clients.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
 
 from .lockers import WAITS_S, Locker, SimulatedLock
 
@@ -17,7 +17,7 @@ class Sharer(Locker):
     """A program whose tasks share the lock that others want exclusively, and hold a semaphore."""
 
     ends = ("releases", "releases", "checks", "dies", "is revoked", "forgets")
-    last_requests = 10  # also the read before a try, and the requests that delete a mark
+    last_requests = 4  # also the read before a try
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)

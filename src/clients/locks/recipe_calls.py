@@ -1,0 +1,81 @@
+"""The requests of locks and queues: how each is spelled, and how its reply is read. Pure.
+
+docs/use/protocol.md has the requests and their replies.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ...wire.commands.recipe_operands import lease_of
+from ...wire.protocol import escape
+from ..calls.calls import NO_SUCH_LEASE, Call, ReplyParts, answered, raw_text
+from ..calls.kv_errors import LeaseLost
+
+
+class Seat(NamedTuple):
+    """The key of a holder, and its fencing token: the index of the entry that set the key."""
+
+    key: str
+    token: int
+
+
+class InLine(NamedTuple):
+    """The key of a claim that waits."""
+
+    key: str
+
+
+def hold(
+    prefix: str, mode: str, claim: str, value: str, *, now: bool = False
+) -> Call[Seat | InLine | None]:
+    """Claim a seat; return it, or the place in line. With `now`, return None if it is not free.
+
+    Raises:
+        LeaseLost: the lease of the claim has ended.
+    """
+
+    def read(text: str) -> Seat | InLine | None:
+        reply = _of_lease(text, claim)
+        if reply.absence == ", not free":
+            return None
+        if reply.absence == ", in line":
+            return InLine(raw_text(reply.rest))
+        if reply.absence:
+            raise ValueError(text)
+        key, _, token = reply.rest.rpartition(" ")
+        return Seat(raw_text(key), int(token))
+
+    words = f"{mode} {'now ' if now else ''}{claim} {escape(value, key=False)}"
+    return Call(f"hold {_spelled(prefix)} {words}", read)
+
+
+def unhold(prefix: str, claim: str) -> Call[int | None]:
+    """Give up the seat or the place in line of a claim; return 1, or None if it had neither."""
+
+    def read(text: str) -> int | None:
+        return None if answered(text).absence else 1
+
+    return Call(f"unhold {_spelled(prefix)} {claim}", read)
+
+
+def abandon(prefix: str, claim: str) -> Call[int | None]:
+    """Give up all that a claim has, or may still get by a request that is under way; return 1, or
+    None if its lease has ended."""
+
+    def read(text: str) -> int | None:
+        return None if answered(text).absence else 1
+
+    return Call(f"abandon {_spelled(prefix)} {claim}", read)
+
+
+def _spelled(prefix: str) -> str:
+    return escape(prefix, key=True)
+
+
+def _of_lease(text: str, claim: str) -> ReplyParts:
+    """Return the parts of a reply. Raises LeaseLost if the lease of the claim has ended."""
+    reply = answered(text)
+    if reply.absence == NO_SUCH_LEASE:
+        raise LeaseLost(f"{lease_of(claim)} has ended, so nothing was done")
+    return reply

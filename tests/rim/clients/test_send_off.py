@@ -1,0 +1,110 @@
+"""A request that is sent off, whose answer is not awaited: it is sent with the next one, or by
+`flush`, and no other request takes its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from raftline.clients.asyncio.asker import AioAsker
+from raftline.clients.requests.pool import Clients
+from raftline.common.address import Address
+from raftline_testing.doubles.scripted_node import ScriptedNode, store
+from raftline_testing.nodes.processes import eventually
+
+Settled = list["str | None"]
+
+
+@pytest.fixture
+def node() -> Iterator[ScriptedNode]:
+    answers = store()
+
+    def handler(message: str) -> str | None:
+        if message.startswith("unhold "):
+            return f"UNHOLD response: {message.removeprefix('unhold ')}"
+        return answers(message)
+
+    scripted = ScriptedNode(handler)
+    yield scripted
+    scripted.close()
+
+
+@pytest.fixture
+def clients(node: ScriptedNode) -> Iterator[Clients]:
+    with Clients(f"localhost:{node.port}", name="program") as clients:
+        clients.request("set a 1")
+        yield clients
+
+
+def take(settled: Settled) -> Callable[[str | None], object]:
+    return settled.append
+
+
+def test_it_is_sent_with_the_next_request_which_gets_its_own_answer(
+    node: ScriptedNode, clients: Clients
+) -> None:
+    settled: Settled = []
+    before = len(node.asked)
+    assert clients.send_off("unhold a/ lease-1", take(settled))
+    assert clients.send_off("unhold a/ lease-2", take(settled))
+    assert (len(node.asked), settled) == (before, [])
+    assert clients.request("get a") == "GET response: 1"
+    assert settled == ["UNHOLD response: a/ lease-1", "UNHOLD response: a/ lease-2"]
+    assert clients.request("get a") == "GET response: 1"
+    assert [line.partition("@")[2] for line in node.asked[before:]][:2] == [
+        "unhold a/ lease-1",
+        "unhold a/ lease-2",
+    ]
+
+
+def test_flush_sends_it_alone_and_its_answer_may_wait(node: ScriptedNode, clients: Clients) -> None:
+    settled: Settled = []
+    connections = node.connections
+    assert clients.send_off("unhold a/ lease-1", take(settled))
+    clients.flush()
+    assert eventually(lambda: any("unhold" in line for line in node.asked), "it is sent")
+    assert clients.request("get a") == "GET response: 1"
+    assert settled == ["UNHOLD response: a/ lease-1"]
+    assert node.connections == connections
+
+
+def test_it_is_sent_as_the_client_closes_and_nobody_hears_its_answer(
+    node: ScriptedNode, clients: Clients
+) -> None:
+    settled: Settled = []
+    assert clients.send_off("unhold a/ lease-1", take(settled))
+    clients.close()
+    assert settled == [None]
+    assert eventually(lambda: node.asked[-1] == "program@unhold a/ lease-1", "it is sent")
+
+
+def test_without_a_connection_nothing_is_sent(node: ScriptedNode) -> None:
+    settled: Settled = []
+    with Clients(f"localhost:{node.port}", name="program") as clients:
+        assert not clients.send_off("unhold a/ lease-1", take(settled))
+    assert not clients.send_off("unhold a/ lease-1", take(settled))
+    assert settled == []
+
+
+def test_a_task_s_is_sent_in_order(node: ScriptedNode) -> None:
+    async def work() -> None:
+        settled: Settled = []
+        asker = AioAsker([Address("localhost", node.port)], "program", 5.0)
+        assert not asker.send_off("unhold a/ lease-1", take(settled))
+        await asker.request("set a 1", 5.0)
+        before = len(node.asked)
+        assert asker.send_off("unhold a/ lease-1", take(settled))
+        assert await asker.request("get a", 5.0) == "GET response: 1"
+        assert settled == ["UNHOLD response: a/ lease-1"]
+        assert [line.partition("@")[2] for line in node.asked[before:]] == [
+            "unhold a/ lease-1",
+            "get a",
+        ]
+        assert asker.send_off("unhold a/ lease-2", take(settled))
+        await asker.close()
+        await asyncio.sleep(0)
+        assert settled[1:] == [None]
+
+    asyncio.run(asyncio.wait_for(work(), 30))
