@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar, cast, overload
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Generic, cast, overload
 
 from ...common.public import public
 from ..calls.calls import Ask
+from ..calls.methods import awaited
 from ..calls.transaction import Operations, Outcome
 from ..calls.value_codec import Data
 from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
 from .aio_lease import AioLease
-from .aio_lock import AioClaim, AioHeld, admitted_in_time
-from .claim_steps import AwaitTurn, Claiming, ClaimStep
+from .aio_lock import AioClaim, AioHeld
 from .job_queue import TAKE_S
-from .queue_steps import BaseJob, BaseQueue, DeadJob, TakeSteps
-
-Result = TypeVar("Result")
+from .queue_steps import BaseJob, BaseQueue, TakeSteps
 
 
 @public("raftline.aio", "Job")
@@ -45,13 +43,15 @@ class AioQueue(BaseQueue[Data]):
     """A queue of jobs that acknowledges: `async with await kv.queue("jobs").take() as job`; see
     `raftline.api.Queue`."""
 
-    async def put(self, value: Data) -> int:
-        """Add a job at the end of the queue; return its number."""
-        return await self._carry_out(self._putting(value))
+    put = awaited(BaseQueue[Data]._putting, "put")
 
     @overload
     async def take(
-        self, ttl: Seconds = ..., *, on_lost: Callable[[], object] | None = ...
+        self,
+        ttl: Seconds = ...,
+        *,
+        on_lost: Callable[[], object] | None = ...,
+        done: AioJob[Data] | None = ...,
     ) -> AioJob[Data]: ...
     @overload
     async def take(
@@ -60,6 +60,7 @@ class AioQueue(BaseQueue[Data]):
         *,
         timeout: Seconds | None,
         on_lost: Callable[[], object] | None = ...,
+        done: AioJob[Data] | None = ...,
     ) -> AioJob[Data] | None: ...
     async def take(
         self,
@@ -67,35 +68,47 @@ class AioQueue(BaseQueue[Data]):
         *,
         timeout: Seconds | None = None,
         on_lost: Callable[[], object] | None = None,
+        done: AioJob[Data] | None = None,
     ) -> AioJob[Data] | None:
         """Return the next job, waiting at most `timeout` seconds for one; None if there was none.
-        See `raftline.api.Queue.take`."""
-        take: Any = self._claim(_AioTake, self._state.keys, ttl, on_lost)
-        take._state = self._state
-        job = await take._carry_out(take._acquiring(take._value, timeout, -1))
-        return cast("AioJob[Data] | None", job)
+        `done` is ended by the same request. See `raftline.api.Queue.take`."""
+        jobs = await self._taking(1, ttl, timeout, on_lost, [] if done is None else [done])
+        return jobs[0] if jobs else None
 
-    async def waiting(self) -> int:
-        """Return how many jobs wait for their first delivery."""
-        return await self._carry_out(self._state.waiting())
+    async def take_many(
+        self,
+        count: int,
+        ttl: Seconds = TAKE_S,
+        *,
+        timeout: Seconds | None = None,
+        on_lost: Callable[[], object] | None = None,
+        done: Iterable[AioJob[Data]] = (),
+    ) -> list[AioJob[Data]]:
+        """Return up to `count` jobs as soon as there is one; none if there was none for `timeout`
+        seconds. See `raftline.api.Queue.take_many`."""
+        return await self._taking(count, ttl, timeout, on_lost, done)
 
-    async def dead(self) -> list[DeadJob]:
-        """Return the jobs that were delivered `max_deliveries` times and never done."""
-        return await self._carry_out(self._state.dead())
+    async def _taking(
+        self,
+        count: int,
+        ttl: Seconds,
+        timeout: Seconds | None,
+        on_lost: Callable[[], object] | None,
+        done: Iterable[AioJob[Data]],
+    ) -> list[AioJob[Data]]:
+        take = self._take(_AioTake, ttl, on_lost)
+        jobs: list[AioJob[Data]] = await take._carry_out(take._taking(count, timeout, done))
+        return jobs
 
-    async def retry(self, number: int) -> bool:
-        """Deliver a dead job again; see `raftline.api.Queue.retry`."""
-        return await self._carry_out(self._state.retry(number))
+    done = awaited(BaseQueue[Data]._ending, "done")
+    release = awaited(BaseQueue[Data]._giving_back, "release")
+    waiting = awaited(BaseQueue[Data]._waiting, "waiting")
+    dead = awaited(BaseQueue[Data]._dead, "dead")
+    retry = awaited(BaseQueue[Data]._retrying, "retry")
+    discard = awaited(BaseQueue[Data]._discarding, "discard")
 
-    async def discard(self, number: int) -> bool:
-        """Delete a dead job; return whether it was dead."""
-        return await self._carry_out(self._state.discard(number))
-
-    async def _carry_out(self, steps: Claiming[Result]) -> Result:
-        def do(step: ClaimStep) -> Awaitable[object]:
-            if isinstance(step, AwaitTurn):
-                return admitted_in_time(step)
-            assert isinstance(step, Ask)
+    async def _carry_out(self, steps: Any) -> Any:
+        def do(step: Ask) -> Awaitable[object]:
             return cast("Awaitable[object]", self._client.ask(step.call))
 
         return await carry_out_awaiting(steps, do)

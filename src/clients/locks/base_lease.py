@@ -136,6 +136,23 @@ class BaseLease(NoCopies, Generic[Event]):
         if self._timer is not None:
             self._timer.lose()
 
+    def _lose_all(self) -> None:
+        """Mark all that is under the same lease as lost, because the cluster knows no such
+        lease."""
+        if self._timer is not None:
+            self._timer.timer.lose()
+
+    def _shares_with(self, other: BaseLease[Any]) -> bool:
+        """Return whether another object may stand for the same claim: it is of the same client, has
+        the same time, and the claim is not over."""
+        is_same = self._keeper is other._keeper and self._seconds == other._seconds
+        return is_same and self._is_here and not self._is_over
+
+    def _give_up(self) -> None:
+        """Stop holding it, because what it guards was given up."""
+        if self._timer is not None:
+            self._timer.give_up()
+
     def _begin_holding(
         self, on_lost: Callable[[], object] | None, turn: Turn | None = None
     ) -> bool:
@@ -183,8 +200,8 @@ class BaseLease(NoCopies, Generic[Event]):
 
     # --- the machines ---------------------------------------------------------------------------
 
-    def _granting(self, spare: LeaseTimer | None = None) -> Steps[str]:
-        """Acquire the lease, or take over a spare one, and renew it from then on; return its name.
+    def _granting(self) -> Steps[str]:
+        """Acquire the lease, and renew it from then on; return its name.
 
         Raises:
             LeaseLost: the answer came after its time was over, so it was never held.
@@ -198,10 +215,7 @@ class BaseLease(NoCopies, Generic[Event]):
                 raise RuntimeError(f"{self.id} is already granted; make another one: kv.lease(…)")
             over = self._new_event()
             on_end = partial(self._ended, over)
-            if spare is None:
-                timer = yield from granting(self._seconds, on_end, self._now, LeaseTimer)
-            else:
-                timer = LeaseTimer(spare.lease, spare.seconds, spare.sent_s, on_end)
+            timer = yield from granting(self._seconds, on_end, self._now, LeaseTimer)
             self._over, self._timer = over, timer  # both: if this fails, the previous lease counts
             timer.is_renewed, timer.is_waiting = self._keep, self._is_of_claim
             self._keep_renewing(timer)
@@ -225,6 +239,16 @@ class BaseLease(NoCopies, Generic[Event]):
             raise LeaseLost("the lease of this client ended before it acquired anything")
         self._over, self._timer = over, claim
         return claim.name
+
+    def _sharing(self, other: BaseLease[Any]) -> None:
+        """Stand for the claim of another object, with an end of its own. Raises LeaseLost."""
+        claim, over = other._held(), self._new_event()
+        assert isinstance(claim, ClaimTimer), "only claims under a kept lease are shared"
+        on_end = partial(self._ended, over)
+        timer = claim.timer.new_claim(claim.prefix, on_end, claim.number)
+        if timer is None:
+            raise claim.loss()
+        self._over, self._timer = over, timer
 
     def _kept_lease(self, until_s: float | None) -> Claiming[KeptLease | None]:
         """Return the kept lease, granted or renewed within a third of its time; None if the time is
@@ -310,9 +334,11 @@ class BaseLease(NoCopies, Generic[Event]):
             with suppress_if(error, ClientError):
                 yield from self._releasing()
 
-    def _dropping(self) -> Steps[None]:
+    def _dropping(self, instead: Steps[None] | None = None) -> Steps[None]:
         """Release the lease, even if it was lost. A failure is not reported: the lease expires
-        anyway, or is released by `closing` if the client was closed."""
+        anyway, or is released by `closing` if the client was closed.
+
+        `instead` are steps that give up the same; if they fail, the keeper does it."""
         timer, leaving = self._timer, self._keeper.leaving
         if timer is None or not self._is_here:
             return
@@ -322,7 +348,7 @@ class BaseLease(NoCopies, Generic[Event]):
         timer.give_up()
         if command:
             try:
-                yield from self._giving(Call(command, read_nothing))
+                yield from self._giving(Call(command, read_nothing), instead)
             except Closed:
                 return
             except ClientError:
@@ -343,13 +369,16 @@ class BaseLease(NoCopies, Generic[Event]):
         timer.expect_answer(command)
         return SendOff(command, settled)
 
-    def _giving(self, call: Call[Kind]) -> Steps[Kind]:
-        """Send a request that gives something up, and return its result. If it is not answered, the
-        keeper sends it again until the lease is over."""
+    def _giving(self, call: Call[Kind], instead: Steps[Kind] | None = None) -> Steps[Kind]:
+        """Send a request that gives something up, or carry out other steps that do, and return the
+        result. If they are not answered, the keeper sends the request until the lease is over."""
         timer = self._granted().timer
         timer.expect_answer(call.command)
         try:
-            result: Kind = yield Ask(call)
+            if instead is None:
+                result: Kind = yield Ask(call)
+            else:
+                result = yield from instead
         except (Closed, GeneratorExit):
             raise
         except BaseException:
@@ -357,19 +386,6 @@ class BaseLease(NoCopies, Generic[Event]):
             raise
         timer.answered(call.command)
         return result
-
-    def _set_aside(self) -> LeaseTimer | None:
-        """Stop holding the lease without ending it, so that another object of this process can take
-        it over soon. Return None if it is over."""
-        timer = self._timer
-        if not isinstance(timer, LeaseTimer) or not self._is_here or not timer.is_held(self._now()):
-            return None
-        timer.give_up()
-        return timer
-
-    def _can_take_over(self, spare: LeaseTimer) -> bool:
-        """Return whether a lease that was set aside has this time, and most of it left."""
-        return spare.seconds == self._seconds and self._now() < spare.renew_at_s
 
     def _ended(self, over: Event, timer: AnyTimer) -> None:
         if isinstance(timer, ClaimTimer):

@@ -135,12 +135,16 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         return RequestLimits(wait, self._client, self._now, outlasts=outlasts)
 
     def _acquiring(
-        self, value: str, blocking: bool | Seconds | None, timeout: Seconds | None
+        self,
+        value: str,
+        blocking: bool | Seconds | None,
+        timeout: Seconds | None,
+        attempt: Attempt[Leased] | None = None,
     ) -> Claiming[SomeHeld | None]:
         """Return what is held. Return None if the time is over first. A cancelled caller holds
-        nothing."""
+        nothing. A try that has begun already is continued."""
         wait = Wait.of(seconds_to_wait(blocking, timeout), self._now())
-        attempt: Attempt[Leased] = Attempt()
+        attempt = attempt or Attempt()
         held: SomeHeld | None = None
         limits = self._limits(wait, outlasts=self._waits_for_others)
 

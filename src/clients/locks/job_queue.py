@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar, cast, overload
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, overload
 
 from ...common.public import public
 from ..calls.calls import Ask
+from ..calls.methods import carried_out
 from ..calls.transaction import Operations, Outcome
 from ..calls.value_codec import Data
 from ..requests.steps import carry_out
 from ..requests.times import Seconds
-from .claim_steps import AwaitTurn, Claiming, ClaimStep
 from .lease import Lease
-from .lock import Claim, Held, admitted_in_time
-from .queue_steps import BaseJob, BaseQueue, DeadJob, TakeSteps
+from .lock import Claim, Held
+from .queue_steps import BaseJob, BaseQueue, TakeSteps
 
-Result = TypeVar("Result")
 TAKE_S = 30
 
 
@@ -25,8 +24,8 @@ class Job(BaseJob[Lease, Data], Held, Generic[Data]):
     """A job that a worker has taken: `number`, `value`, and `deliveries`, which is 1 the first
     time. `done` removes it; `with` gives it back unless it is done, and so does `release`.
 
-    It has a lease, which is renewed until the end. If the worker dies, the job is delivered to
-    another worker after the time of the lease.
+    It is held under the lease that the client keeps for what it holds with the same `ttl`. If the
+    program dies, its jobs are delivered to other workers when the lease ends.
     """
 
     def done(self, txn: Operations[Any, Any] | None = None) -> Outcome[Any]:
@@ -34,10 +33,14 @@ class Job(BaseJob[Lease, Data], Held, Generic[Data]):
         `job.done(kv.txn().then.set("result", "5"))`. If a condition of that transaction does not
         hold, the outcome is false, nothing was done and the job is still held.
 
+        Without a transaction, the client repeats the request until it is answered, even if this
+        call raises an error first.
+
         Raises:
             LeaseLost: the job is not held any more; nothing was done.
+            OutcomeUnknown: the job may be done; if it is not, it is delivered again.
             RuntimeError: it is done or released already.
-            ValueError: the transaction has operations after `else_`, more than 1,021 operations, or
+            ValueError: the transaction has operations after `else_`, more than 1,022 operations, or
                 more than 1,023 conditions; the job is still held.
         """
         return self._lease._carry_out(self._finishing(txn))
@@ -56,23 +59,19 @@ class _Take(TakeSteps[Data, "Job[Data]"], Claim):
 class Queue(BaseQueue[Data]):
     """A queue of jobs that acknowledges: `with kv.queue("jobs").take() as job`.
 
-    Each job is delivered until a worker is done with it. Jobs are delivered first in, first out,
-    except for jobs that are delivered again. Any thread may use the object.
+    Each job is delivered until a worker is done with it. Jobs are delivered first in, first out;
+    what is delivered again comes in its old place. Any thread may use the object.
     """
 
-    def put(self, value: Data) -> int:
-        """Add a job at the end of the queue; return its number.
-
-        Raises:
-            Unreachable, NoLeader: no node served in time; the job was not added.
-            OutcomeUnknown: the job may have been added.
-            NotAllowed, Refused: the user may not write here, or the cluster takes no new keys.
-        """
-        return self._carry_out(self._putting(value))
+    put = carried_out(BaseQueue[Data]._putting, "put")
 
     @overload
     def take(
-        self, ttl: Seconds = ..., *, on_lost: Callable[[], object] | None = ...
+        self,
+        ttl: Seconds = ...,
+        *,
+        on_lost: Callable[[], object] | None = ...,
+        done: Job[Data] | None = ...,
     ) -> Job[Data]: ...
     @overload
     def take(
@@ -81,6 +80,7 @@ class Queue(BaseQueue[Data]):
         *,
         timeout: Seconds | None,
         on_lost: Callable[[], object] | None = ...,
+        done: Job[Data] | None = ...,
     ) -> Job[Data] | None: ...
     def take(
         self,
@@ -88,12 +88,15 @@ class Queue(BaseQueue[Data]):
         *,
         timeout: Seconds | None = None,
         on_lost: Callable[[], object] | None = None,
+        done: Job[Data] | None = None,
     ) -> Job[Data] | None:
         """Return the next job, waiting at most `timeout` seconds for one (0: one try; None, -1:
         forever). Return None if there was none.
 
-        The job has a lease of `ttl` seconds, which is renewed while this program lives. `on_lost`
-        is called if the lease is lost.
+        The job is held under a lease of `ttl` seconds, which is renewed while this program lives.
+        `on_lost` is called if the lease is lost.
+
+        `done` is a job that is done. It is ended by the same request, if it has the same `ttl`.
 
         Without a timeout it waits through elections and outages, once a node has served this
         client.
@@ -101,34 +104,48 @@ class Queue(BaseQueue[Data]):
         Raises:
             Unreachable, NoLeader, OutcomeUnknown: no node serves, and there is a timeout, or no
                 node has ever served this client. No job was taken, or it is delivered again.
+            LeaseLost: the job that is `done` is not held any more; none was taken.
             NotAllowed, Refused: the user may not write here, or the cluster takes no new keys.
+            RuntimeError: the job that is `done` was ended or released already.
         """
-        take: Any = self._claim(_Take, self._state.keys, ttl, on_lost)
-        take._state = self._state
-        return cast("Job[Data] | None", take._carry_out(take._acquiring(take._value, timeout, -1)))
+        jobs = self._taking(1, ttl, timeout, on_lost, [] if done is None else [done])
+        return jobs[0] if jobs else None
 
-    def waiting(self) -> int:
-        """Return how many jobs wait for their first delivery."""
-        return self._carry_out(self._state.waiting())
+    def take_many(
+        self,
+        count: int,
+        ttl: Seconds = TAKE_S,
+        *,
+        timeout: Seconds | None = None,
+        on_lost: Callable[[], object] | None = None,
+        done: Iterable[Job[Data]] = (),
+    ) -> list[Job[Data]]:
+        """Return up to `count` jobs, 256 at most, as soon as there is one; return none if there was
+        none for `timeout` seconds. `on_lost` is called for each job that is lost. Jobs of more than
+        1 MiB together come one by one. The rest is as for `take`."""
+        return self._taking(count, ttl, timeout, on_lost, done)
 
-    def dead(self) -> list[DeadJob]:
-        """Return the jobs that were delivered `max_deliveries` times and never done."""
-        return self._carry_out(self._state.dead())
+    def _taking(
+        self,
+        count: int,
+        ttl: Seconds,
+        timeout: Seconds | None,
+        on_lost: Callable[[], object] | None,
+        done: Iterable[Job[Data]],
+    ) -> list[Job[Data]]:
+        take = self._take(_Take, ttl, on_lost)
+        jobs: list[Job[Data]] = take._carry_out(take._taking(count, timeout, done))
+        return jobs
 
-    def retry(self, number: int) -> bool:
-        """Deliver a dead job again, as if it had not been delivered yet; return whether it was
-        dead."""
-        return self._carry_out(self._state.retry(number))
+    done = carried_out(BaseQueue[Data]._ending, "done")
+    release = carried_out(BaseQueue[Data]._giving_back, "release")
+    waiting = carried_out(BaseQueue[Data]._waiting, "waiting")
+    dead = carried_out(BaseQueue[Data]._dead, "dead")
+    retry = carried_out(BaseQueue[Data]._retrying, "retry")
+    discard = carried_out(BaseQueue[Data]._discarding, "discard")
 
-    def discard(self, number: int) -> bool:
-        """Delete a dead job; return whether it was dead."""
-        return self._carry_out(self._state.discard(number))
-
-    def _carry_out(self, steps: Claiming[Result]) -> Result:
-        def do(step: ClaimStep) -> object:
-            if isinstance(step, AwaitTurn):
-                return admitted_in_time(step)
-            assert isinstance(step, Ask)
+    def _carry_out(self, steps: Any) -> Any:
+        def do(step: Ask) -> object:
             return self._client.ask(step.call)
 
         return carry_out(steps, do)

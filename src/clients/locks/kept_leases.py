@@ -29,6 +29,7 @@ class ClaimTimer(LeaseEnd):
         super().__init__(kept.lease, on_end)
         self.timer = kept
         self.prefix = prefix
+        self.number = number
         self.name = f"{kept.lease}/{number}"
         self.take_back = ""  # the request that takes back what it has asked for, if anything
         self.is_waiting = True
@@ -80,12 +81,15 @@ class KeptLease(LeaseTimer):
         is acquired now has two thirds of it at least."""
         return self.is_held(now_s) and now_s < self.sent_s + self.seconds / RENEWALS
 
-    def new_claim(self, prefix: str, on_end: Callable[[Any], object]) -> ClaimTimer | None:
-        """Return a new claim to the keys with a prefix; None if the lease is over."""
+    def new_claim(
+        self, prefix: str, on_end: Callable[[Any], object], number: int = 0
+    ) -> ClaimTimer | None:
+        """Return a new claim to the keys with a prefix; None if the lease is over. With the number
+        of a claim, the new one has its name, and an end of its own."""
         with self.ending:
             if self.is_over:
                 return None
-            claim = ClaimTimer(self, prefix, next(self._numbers), on_end)
+            claim = ClaimTimer(self, prefix, number or next(self._numbers), on_end)
             self._claims[claim] = None
             return claim
 

@@ -1,59 +1,39 @@
 """A queue of jobs: its keys, and its operations as machines. Threads and tasks share this code.
 
-Jobs are numbered, so that no operation lists the jobs. The keys of a queue, under `queue/NAME/`:
-
-* `line/tail` has the number of the last job. `line/head` has the number of the last job that was
-  delivered for the first time, so the jobs between the two wait. A put and a first delivery are one
-  transaction each, on the condition that `tail` or `head` has not changed.
-* `line/LEASE` is the place of a worker that waits for a job, under its lease. While somebody waits,
-  only the first in line takes a job; the others follow these keys with a watch. A worker that
-  leaves a job alone for a second loses its place, and who notices that takes the job.
-* `jobs/NUMBER` has the value of a job until it is done.
-* `taken/NUMBER` has the count of its deliveries, and `held/NUMBER` the name of its worker, under
-  the lease of that worker. The index of the entry that set `held` is the fencing token. If a job is
-  taken and not held, its worker has died or gave it back, and it is delivered again.
-* `dead/NUMBER` has the count of deliveries of a job that is not delivered any more.
-* `sweep` exists for a second after a worker has found jobs that are taken and not held, so that the
-  others leave them to it.
-
-The lease of a job that is done is set aside for the next job, so a worker that is busy needs a
-lease only now and then.
+Each operation is one entry of the state machine (`enqueue`, `dequeue`, `requeue`), so no operation
+lists the jobs; docs/develop/recipes-as-entries.md has the keys. A take is a claim under the lease
+that the client keeps (`kept_leases.py`). If there is no job, the claim gets a place in line, and a
+watch tells it which job was handed to it; until then it sends nothing. What a take may have got
+without an answer is taken back, so that no job stays with a program that does not know of it.
 """
 
 from __future__ import annotations
 
-import os
-import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ...common.public import public
-from ...wire.limits import TRANSACTION_ITEMS
+from ...wire.limits import JOBS_MAX, TRANSACTION_ITEMS
 from ..calls.calls import CALLS, Ask, Call, Steps, whole
 from ..calls.kv_errors import LeaseLost, TooManyWatches
 from ..calls.transaction import Conditions, Operations, Outcome, Plan, Transaction, itself
 from ..calls.value_codec import TEXT, Codec, Data
-from ..calls.wait_times import Wait
-from ..requests.node_connection import Closed, TimedOut
-from ..watches.watch_events import Event
-from .base_lease import BaseLease
-from .claim_steps import AwaitTurn, Claiming, Look, Pause
-from .claims import Attempt
+from ..calls.wait_times import Wait, seconds_to_wait
+from ..requests.node_connection import Closed
+from ..requests.times import Seconds
+from .claim_steps import Claiming, LetGo, Look, Pause
+from .claims import LOOK_S, POLL_S, RELEASE_S, Attempt
 from .held import BaseHeld, Leased, is_of
-from .lease_timer import LeaseTimer
-from .lock_keys import LockKeys, number_of
+from .lock_keys import LockKeys
+from .recipe_calls import Delivery, Dequeued, dequeue, ending, enqueue, requeue
 
 QUEUES = "queue"
-SWEEP_S = 1  # between two looks for jobs that are taken and not held
-PASS_S = 0.9  # until a worker that leaves a job alone is passed over
-TRIES = 16  # of a worker, if others take the next job first; then it waits in line
 DELIVERIES = 10  # by default
-_DIGITS = 16  # so that the keys are in the order of the numbers
+DELIVERIES_MAX = 999_999_999
+_DIGITS = 19  # so that the keys are in the order of the numbers
 SomeJob = TypeVar("SomeJob", bound="BaseJob[Any, Any]")
-_If: TypeAlias = "Conditions[str, Call[Outcome[str]]]"
-_Then: TypeAlias = "Operations[str, Call[Outcome[str]]]"
 
 
 @public("raftline.api")
@@ -72,231 +52,25 @@ class QueueKeys(LockKeys):
     def __init__(self, name: str) -> None:
         """Name the keys. Raises TypeError, ValueError if the name can't be a part of a key."""
         super().__init__(QUEUES, name)
-        self.line = f"{self.prefix}line/"
-        self.head, self.tail = f"{self.line}head", f"{self.line}tail"
-        self.places = f"{self.line}lease-"
-        self.sweep_mark = f"{self.prefix}sweep"
-
-    def place(self, lease: str) -> str:
-        """Return the key of a worker that waits."""
-        return f"{self.line}{lease}"
+        self.waiting = f"{self.prefix}wait/"
+        self.dead = f"{self.prefix}dead/"
 
     def job(self, number: int) -> str:
         return f"{self.prefix}jobs/{number:0{_DIGITS}}"
 
-    def taken(self, number: int | None = None) -> str:
-        """Return the key of a taken job, or the prefix of all."""
-        return self._numbered("taken", number)
+    def dead_job(self, number: int) -> str:
+        return f"{self.dead}{number:0{_DIGITS}}"
 
-    def held_by(self, number: int | None = None) -> str:
-        """Return the key of a held job, or the prefix of all."""
-        return self._numbered("held", number)
+    def held_by(self, claim: str) -> str:
+        """Return what the keys of the jobs begin with that a claim holds."""
+        return f"{self.held}{claim}/"
 
-    def dead(self, number: int | None = None) -> str:
-        """Return the key of a dead job, or the prefix of all."""
-        return self._numbered("dead", number)
-
-    def _numbered(self, kind: str, number: int | None) -> str:
-        return f"{self.prefix}{kind}/" + ("" if number is None else f"{number:0{_DIGITS}}")
-
-
-class Delivery(NamedTuple):
-    """A job that is delivered."""
-
-    number: int
-    token: int
-    value: str
-    deliveries: int
-
-
-class Line:
-    """The workers that wait, and the numbers of jobs, as a watch reports them."""
-
-    def __init__(self, keys: QueueKeys) -> None:
-        self._keys = keys
-        self._values: dict[str, str] = {}
-
-    def apply(self, events: Iterable[Event[str]]) -> None:
-        for event in events:
-            if event.value is None:
-                self._values.pop(event.key, None)
-            else:
-                self._values[event.key] = event.value
-
-    @property
-    def ends(self) -> tuple[int, int]:
-        """The numbers of the job delivered last for the first time, and of the last job."""
-        head, tail = (self._values.get(key, "0") for key in (self._keys.head, self._keys.tail))
-        return int(head), int(tail)
-
-    def has(self, place: str | None) -> bool:
-        """Return whether a worker still has this place."""
-        return place in self._values
-
-    @property
-    def first(self) -> str | None:
-        """The place of the worker that came first, which takes the next job."""
-        places = (key for key in self._values if key.startswith(self._keys.places))
-        return min(places, key=number_of, default=None)
-
-    @property
-    def stall(self) -> tuple[int, str] | None:
-        """The job that waits for the first worker, and the place of that worker."""
-        (head, tail), first = self.ends, self.first
-        return (head, first) if head < tail and first is not None else None
-
-
-class QueueState(Generic[Data]):
-    """The state that all takes of one queue object share. Any thread may use it."""
-
-    def __init__(self, name: str, max_deliveries: int | None, codec: Codec[Data]) -> None:
-        if max_deliveries is not None and whole(max_deliveries) < 1:
-            raise ValueError(f"a job is delivered at least once, not {max_deliveries} times")
-        self.keys = QueueKeys(name)
-        self.max_deliveries = max_deliveries
-        self.codec = codec
-        self.lost: deque[tuple[int, int]] = deque()  # taken and not held: number, deliveries
-        self.head = self.tail = 0  # a guess
-        self.sweep_due_s = 0.0
-        self._spares: deque[tuple[int, LeaseTimer]] = deque()  # leases, and their process
-
-    # --- requests --------------------------------------------------------------------------------
-
-    def put(self, value: Data) -> Steps[int]:
-        """Add a job at the end; return its number."""
-        text = self.codec.text(value)
-        if not self.tail:  # a read is no entry, and a wrong guess is one
-            self.tail = int((yield Ask(CALLS.get(self.keys.tail))) or 0)
-        while True:
-            number = self.tail + 1
-            plan = _is(_plan().if_, self.keys.tail, self.tail).then.incr(self.keys.tail)
-            put = plan.set(self.keys.job(number), text).else_.get(self.keys.tail).commit()
-            outcome = yield Ask(put)
-            self.tail = number if outcome else int(outcome.value(0) or 0)
-            if outcome:
-                return number
-
-    def waiting(self) -> Steps[int]:
-        """Return how many jobs wait for their first delivery."""
-        self.head = int((yield Ask(CALLS.get(self.keys.head))) or 0)
-        self.tail = int((yield Ask(CALLS.get(self.keys.tail))) or 0)
-        return self.tail - self.head
-
-    def dead(self) -> Steps[list[DeadJob]]:
-        """Return the jobs that were delivered `max_deliveries` times and never done."""
-        counts = yield from _counts_under(self.keys.dead())
-        jobs = []
-        for number, deliveries in counts.items():
-            value = yield Ask(CALLS.get(self.keys.job(number)))
-            if value is not None:
-                jobs.append(DeadJob(number, self.codec.of(value), deliveries))
-        return jobs
-
-    def retry(self, number: int) -> Steps[bool]:
-        """Deliver a dead job again, as if it had not been delivered yet; return whether it was
-        dead."""
-        dead = self.keys.dead(whole(number))
-        moved = _plan().if_.exists(dead).then.delete(dead).set(self.keys.taken(number), "0")
-        return bool((yield Ask(moved.commit())))
-
-    def discard(self, number: int) -> Steps[bool]:
-        """Delete a dead job; return whether it was dead."""
-        dead = self.keys.dead(whole(number))
-        deleted = _plan().if_.exists(dead).then.delete(dead).delete(self.keys.job(number))
-        return bool((yield Ask(deleted.commit())))
-
-    # --- parts of a take -------------------------------------------------------------------------
-
-    def sweep(self) -> Steps[None]:
-        """Find the jobs that are taken and not held, unless another worker found some within a
-        second. If there is none, nothing is written."""
-        mark = self.keys.sweep_mark
-        if (yield Ask(CALLS.exists(mark))):
-            return
-        taken = yield from _counts_under(self.keys.taken())
-        if not taken:
-            return
-        held = yield from _numbers_under(self.keys.held_by())
-        lost = [(each, taken[each]) for each in taken if each not in held]
-        if lost and (yield Ask(CALLS.setnx(mark, "1", ttl=SWEEP_S))):
-            self.lost = deque(lost)
-
-    def again(self, worker: str, lease: str, place: str | None) -> Steps[Delivery | None]:
-        """Deliver a lost job again. A job without deliveries left is dead."""
-        while self.lost:
-            try:
-                number, count = self.lost.popleft()
-            except IndexError:  # another thread took it
-                return None
-            taken, held = self.keys.taken(number), self.keys.held_by(number)
-            lost = _plan().if_.equal(taken, str(count)).absent(held)
-            if self.max_deliveries is not None and count >= self.max_deliveries:
-                dead = lost.then.delete(taken).set(self.keys.dead(number), str(count))
-                yield Ask(dead.commit())
-                continue
-            taking = self._taking(lost, number, worker, lease, place)
-            outcome = yield Ask(taking.commit())
-            if outcome:
-                return _delivery(number, outcome)
-        return None
-
-    def next(
-        self, worker: str, lease: str, place: str | None, is_polite: bool
-    ) -> Steps[Delivery | None]:
-        """Deliver the next job for the first time. Return None if there is none, or if it is for
-        somebody else: `is_polite` leaves it to the workers in line, and others may be faster."""
-        for _ in range(TRIES):
-            head, number = self.head, self.head + 1
-            due = _is(_plan().if_, self.keys.head, head)
-            if is_polite:
-                due = due.none_under(self.keys.places)
-            taking = self._taking(due, number, worker, lease, place).incr(self.keys.head)
-            outcome = yield Ask(taking.else_.get(self.keys.head).get(self.keys.tail).commit())
-            if outcome:
-                self.head = number
-                return _delivery(number, outcome)
-            self.head, self.tail = (int(outcome.value(each) or 0) for each in (0, 1))
-            is_over = self.head >= self.tail
-            if is_over or (self.head == head and not (yield from self._skipping(head))):
-                return None
-        return None
-
-    def _skipping(self, head: int) -> Steps[bool]:
-        """Go past the job after `head` if it was deleted; return whether it was."""
-        job = self.keys.job(head + 1)
-        gone = _is(_plan().if_, self.keys.head, head).absent(job).greater(self.keys.tail, head)
-        is_gone = bool((yield Ask(gone.then.incr(self.keys.head).commit())))
-        self.head += is_gone
-        return is_gone
-
-    def _taking(self, due: _If, number: int, worker: str, lease: str, place: str | None) -> _Then:
-        held, job = self.keys.held_by(number), self.keys.job(number)
-        plan = due.exists(job).then.set(held, worker, lease=lease).stat(held).get(job)
-        plan.incr(self.keys.taken(number))
-        return plan if place is None else plan.delete(place)
-
-    # --- leases ----------------------------------------------------------------------------------
-
-    def set_aside(self, lease: BaseLease[Any]) -> None:
-        """Keep the lease of a job that is done for the next one."""
-        timer = lease._set_aside()
-        if timer is not None:
-            self._spares.append((os.getpid(), timer))
-
-    def spare_for(self, lease: BaseLease[Any]) -> LeaseTimer | None:
-        """Return a lease that this one can take over. The others expire, with no key under them."""
-        while self._spares:
-            try:
-                process, timer = self._spares.pop()
-            except IndexError:  # another thread took it
-                return None
-            if process == os.getpid() and lease._can_take_over(timer):
-                return timer
-        return None
+    def held_job(self, claim: str, number: int) -> str:
+        return f"{self.held_by(claim)}{number:0{_DIGITS}}"
 
 
 class BaseQueue(Generic[Data]):
-    """A queue for threads or for tasks."""
+    """A queue for threads or for tasks: the requests that need no claim."""
 
     def __init__(
         self,
@@ -307,44 +81,206 @@ class BaseQueue(Generic[Data]):
         claim: Callable[..., Any],
     ) -> None:
         """`client` carries out the requests, and `claim` makes a take."""
+        if max_deliveries is not None and not 1 <= whole(max_deliveries) <= DELIVERIES_MAX:
+            raise ValueError(
+                f"a job is delivered 1 to {DELIVERIES_MAX} times at most, not {max_deliveries}; "
+                "None is no limit"
+            )
         self.name = name
-        self._state = QueueState(name, max_deliveries, codec)
+        self._keys = QueueKeys(name)
+        self._deliveries_max = max_deliveries or 0
+        self._codec = codec
         self._client = client
         self._claim = claim
-
-    def _putting(self, value: Data) -> Claiming[int]:
-        """Add a job. Callers of one client do so one after the other: each job has the next number,
-        so all but one of them would write an entry in vain.
-
-        Raises:
-            TimedOut: others kept it waiting for the time limit of the client.
-        """
-        client = self._client
-        turn = client.gates.line_up(self._state.keys.tail, 1)
-        try:
-            until_s = time.monotonic() + client.timeout
-            if not (turn.is_admitted or (yield AwaitTurn(turn, until_s))):
-                raise TimedOut(
-                    f"other puts of this program into {self.name} got no answer within "
-                    f"{client.timeout:g} s, so nothing was sent"
-                )
-            return (yield from self._state.put(value))
-        finally:
-            turn.leave()
+        self._seems_empty = True  # the last take found no job
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+    def _take(self, kind: type[Any], ttl: Seconds, on_lost: Callable[[], object] | None) -> Any:
+        take = self._claim(kind, self._keys, ttl, on_lost)
+        take._queue = self
+        return take
+
+    def _dequeue(
+        self, jobs_max: int, claim: str, ends: Sequence[str] = (), *, now: bool = False
+    ) -> Call[Dequeued]:
+        return dequeue(self._keys.prefix, jobs_max, self._deliveries_max, claim, ends, now=now)
+
+    def _putting(self, value: Data) -> Steps[int]:
+        """Add a job at the end of the queue; return its number.
+
+        Raises:
+            Unreachable, NoLeader: no node served in time; the job was not added.
+            OutcomeUnknown: the job may have been added.
+            NotAllowed, Refused: the user may not write here, or the cluster takes no new keys.
+        """
+        number: int = yield Ask(enqueue(self._keys.prefix, self._codec.text(value)))
+        return number
+
+    def _waiting(self) -> Steps[int]:
+        """Return how many jobs wait. This reads their keys, a thousand with each request."""
+        count = 0
+        after, is_last = "", False
+        while not is_last:
+            page = yield Ask(CALLS.page(self._keys.waiting, after))
+            count += len(page.pairs)
+            after, is_last = page.after, page.is_last
+        return count
+
+    def _dead(self) -> Steps[list[DeadJob]]:
+        """Return the jobs that were delivered `max_deliveries` times and never done."""
+        jobs = []
+        after, is_last = "", False
+        while not is_last:
+            page = yield Ask(CALLS.page(self._keys.dead, after))
+            for key, deliveries in page.pairs:
+                number = int(key.removeprefix(self._keys.dead))
+                value = yield Ask(CALLS.get(self._keys.job(number)))
+                if value is not None:
+                    jobs.append(DeadJob(number, self._codec.of(value), int(deliveries)))
+            after, is_last = page.after, page.is_last
+        return jobs
+
+    def _retrying(self, number: int) -> Steps[bool]:
+        """Deliver a dead job again, as if it had not been delivered yet; return whether it was
+        dead."""
+        if whole(number) < 1:
+            return False
+        was_dead: bool = yield Ask(requeue(self._keys.prefix, number))
+        return was_dead
+
+    def _discarding(self, number: int) -> Steps[bool]:
+        """Delete a dead job; return whether it was dead."""
+        dead = self._keys.dead_job(whole(number))
+        then = Transaction(TEXT, itself).if_.exists(dead).then.delete(dead)
+        return bool((yield Ask(then.delete(self._keys.job(number)).commit())))
+
+    # --- the ends of jobs ------------------------------------------------------------------------
+
+    def _checked(self, jobs: Iterable[Any]) -> list[BaseJob[Any, Any]]:
+        """Return jobs that were taken from this queue. Raises TypeError, ValueError."""
+        each: list[BaseJob[Any, Any]] = []
+        for job in jobs:
+            if not isinstance(job, BaseJob):
+                raise TypeError(f"a job is what take returns, not {type(job).__name__}")
+            if job._queue._keys.prefix != self._keys.prefix:
+                raise ValueError(f"{job} is not a job of {self._keys.name}")
+            each.append(job)
+        return list(dict.fromkeys(each))
+
+    def _ending(self, jobs: Iterable[Any]) -> Steps[None]:
+        """Remove jobs, with one request for those that were taken together.
+
+        Raises:
+            LeaseLost: some are not held any more; the others are done.
+            OutcomeUnknown: some may be done; those that are not are delivered again.
+            RuntimeError: one is done or released already; nothing was done.
+        """
+        checked = self._checked(jobs)
+        for job in checked:
+            job._expect_open()
+        yield from self._ending_all(checked)
+
+    def _giving_back(self, jobs: Iterable[Any]) -> Steps[None]:
+        """Give back those of the jobs that are neither done nor released. Raises LeaseLost if some
+        were lost."""
+        open_jobs = [job for job in self._checked(jobs) if not job._is_released]
+        for job in open_jobs:
+            job._lease._granted()  # raises RuntimeError in a forked process
+        yield from self._ending_all(open_jobs, is_back=True)
+
+    def _ending_all(
+        self, jobs: Sequence[BaseJob[Any, Any]], *, is_back: bool = False
+    ) -> Steps[None]:
+        lost = []
+        for group in _of_one_claim(jobs):
+            lost += yield from self._ending_together(group, is_back)
+        if lost:
+            raise self._not_held(lost)
+
+    def _ending_together(
+        self, jobs: Sequence[BaseJob[Any, Any]], is_back: bool
+    ) -> Steps[list[BaseJob[Any, Any]]]:
+        """Send one request; return the jobs that are not held any more."""
+        lease, words = jobs[0]._lease, [job._ending_word(is_back=is_back) for job in jobs]
+        call = self._dequeue(0, jobs[0]._claim_name, words)
+        for job in jobs:
+            job._is_released = True
+            if is_back:  # as it may be delivered again before the answer arrives
+                job._lease._give_up()
+        try:
+            if lease._is_here:
+                answer = yield from lease._giving(call)
+            else:
+                answer = yield Ask(call)
+        except LeaseLost:
+            lease._lose_all()
+            return list(jobs)
+        except BaseException:
+            for job in jobs:
+                job._lease._give_up()
+            raise
+        return settled(jobs, answer.ended, is_done=not is_back)
+
+    def _not_held(self, jobs: Sequence[BaseJob[Any, Any]]) -> LeaseLost:
+        """Return the error for jobs that their worker wanted to end."""
+        numbers = ", ".join(str(job.number) for job in jobs)
+        if len(jobs) > 1:
+            return LeaseLost(
+                f"jobs {numbers} of {self._keys.name} are not held any more, so they are not done "
+                "by this worker"
+            )
+        return LeaseLost(
+            f"job {numbers} of {self._keys.name} is not held any more, so it is not done by this "
+            "worker; nothing was done"
+        )
+
+
+def _of_one_claim(jobs: Iterable[BaseJob[Any, Any]]) -> Iterator[list[BaseJob[Any, Any]]]:
+    """Yield the jobs of each claim, as many as one request ends."""
+    groups: dict[str, list[BaseJob[Any, Any]]] = {}
+    for job in jobs:
+        groups.setdefault(job._claim_name, []).append(job)
+    for group in groups.values():
+        for begin in range(0, len(group), JOBS_MAX):
+            yield group[begin : begin + JOBS_MAX]
 
 
 class BaseJob(BaseHeld[Leased], Generic[Leased, Data]):
     """A job that was taken: its value, and its end."""
 
-    def __init__(self, state: QueueState[Data], lease: Leased, worker: str, job: Delivery) -> None:
-        super().__init__(state.keys, lease, state.keys.held_by(job.number), job.token)
+    def __init__(
+        self,
+        queue: BaseQueue[Data],
+        lease: Leased,
+        job: Delivery,
+        mates: set[BaseJob[Any, Any]],
+    ) -> None:
+        """`mates` are the jobs that the same claim holds."""
+        self._claim_name = lease._claim_name
+        super().__init__(
+            queue._keys, lease, queue._keys.held_job(self._claim_name, job.number), job.token
+        )
         self.number = job.number
-        self.value: Data = state.codec.of(job.value)
+        self.value: Data = queue._codec.of(job.value)
         self.deliveries = job.deliveries
-        self._state = state
+        self._queue = queue
+        self._is_done = False
+        self._mates = mates
+        mates.add(self)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the cluster has answered that this worker has ended the job."""
+        return self._is_done
+
+    def _ending_word(self, *, is_back: bool = False) -> str:
+        return ending(self.number, self._token, is_back=is_back)
+
+    def _expect_open(self) -> None:
+        if self._is_released:
+            raise RuntimeError(f"job {self.number} of {self.name} is done or released already")
 
     def _finishing(self, txn: Operations[Any, Any] | None) -> Steps[Outcome[Any]]:
         """Remove the job, with the operations of a transaction in the same step.
@@ -354,170 +290,330 @@ class BaseJob(BaseHeld[Leased], Generic[Leased, Data]):
             RuntimeError: it is done or released already.
             ValueError: the transaction has operations after `else_`, or too many.
         """
-        if self._is_released:
-            raise RuntimeError(f"job {self.number} of {self.name} is done or released already")
-        plan = _end_of(self._state.keys, self.number, self._token, txn)
+        self._expect_open()
+        if txn is None:
+            yield from self._queue._ending([self])
+            return Outcome(True, [], self._queue._codec.kind)
+        plan = _end_of(self._queue._keys.job(self.number), self._key, self._token, txn)
         outcome = yield Ask(plan.call)
         if outcome:
             self._is_released = True
-            self._state.set_aside(self._lease)
+            settled([self], [self.number])
             return Outcome(True, outcome.results[: -len(_ENDED)], plan.codec.kind)
         if is_of(outcome.stat(0), self._token):
             return Outcome(False, [], plan.codec.kind)
         self._lease._lose()
-        raise LeaseLost(
-            f"job {self.number} of {self.name} is not held any more, so it is not done by this "
-            "worker; nothing was done"
-        )
+        raise self._queue._not_held([self])
+
+    def _releasing(self) -> Steps[None]:
+        """Give it back.
+
+        Raises:
+            LeaseLost: it was lost.
+            RuntimeError: it is done or released already, or held by the process that forked.
+        """
+        self._expect_open()
+        self._lease._held()
+        yield from self._queue._giving_back([self])
+
+
+def settled(
+    jobs: Iterable[BaseJob[Any, Any]], ended: Collection[int], *, is_done: bool = True
+) -> list[BaseJob[Any, Any]]:
+    """Record which jobs a request has ended or given back; return the others, which are lost."""
+    lost = []
+    for job in jobs:
+        job._mates.discard(job)
+        if job.number in ended:
+            job._is_done = is_done
+            job._lease._give_up()
+        else:
+            job._lease._lose()
+            lost.append(job)
+    return lost
+
+
+class TakeAttempt(Attempt[Leased]):
+    """One take, from the call to its end."""
+
+    def __init__(self, jobs_max: int) -> None:
+        self.jobs_max = jobs_max
 
 
 class TakeSteps(Generic[Data, SomeJob]):
-    """One take, as a claim (`claims.py`)."""
+    """One take, as a claim (`claims.py`): the claim of one `dequeue`, which gets jobs at once, or a
+    place in line."""
 
-    _state: QueueState[Data]
-    _held_class: type[SomeJob]
-    _line: Line | None = None  # as its watch reports it
-    _place: str | None = None  # its own place in line
-    _is_listed = False  # whether the watch has reported that place
-    _passes = False  # whether it takes a job that a worker before it has left alone
-    _is_polite = True  # whether it leaves jobs to the workers in line
+    _queue: BaseQueue[Data]
+    _held_class: Any
     # of BaseClaim
+    _acquiring: Any
+    _client: Any
+    _giving_up: Any
+    _keys: Any
+    _limits: Any
     _make_lease: Any
     _now: Any
     _on_lost: Any
-    _value: str
     _watching: Any
-    _dropping: Any
 
-    def _claiming(self, attempt: Attempt[Any], worker: str, wait: Wait) -> Claiming[SomeJob | None]:
-        """Return a job, waiting in line for one until the time is over."""
-        self._is_polite, self._place, self._is_listed = not wait.is_once, None, False
-        self._passes = False
+    def _taking(
+        self, jobs_max: int, timeout: Seconds | None, done: Iterable[Any] = ()
+    ) -> Claiming[list[SomeJob]]:
+        """Return up to so many jobs as soon as there is one, none if the time is over first. End
+        others before, by the same request if they are all that one claim holds.
+
+        Raises:
+            LeaseLost: some of those are not held any more; the others are done, and no job is
+                taken.
+            RuntimeError: one of those is done or released already; nothing was done.
+            ValueError: the number is not 1 to 256.
+        """
+        if not 1 <= whole(jobs_max) <= JOBS_MAX:
+            raise ValueError(f"a worker takes 1 to {JOBS_MAX} jobs at a time, not {jobs_max}")
+        wait = Wait.of(seconds_to_wait(timeout, -1), self._now())
+        jobs = self._queue._checked(done)
+        for job in jobs:
+            job._expect_open()
+        attempt: TakeAttempt[Any] = TakeAttempt(jobs_max)
+        if not self._can_end_along(jobs):
+            yield from self._queue._ending(jobs)
+        else:
+            taken = yield from self._exchanging(attempt, jobs, wait)
+            if taken or wait.is_once:
+                if not taken:
+                    yield from self._dropping(attempt)
+                return taken
+        held: list[SomeJob] | None = yield from self._acquiring("", timeout, -1, attempt)
+        return held or []
+
+    def _can_end_along(self, jobs: Sequence[BaseJob[Any, Any]]) -> bool:
+        """Return whether one request may end these jobs and take others: they are all that one
+        claim of this client holds, so what is in doubt afterwards may be taken back as a whole."""
+        lease = jobs[0]._lease if jobs else None
+        return (
+            lease is not None
+            and len(jobs) <= JOBS_MAX
+            and set(jobs) == jobs[0]._mates
+            and lease._shares_with(self._make_lease())
+        )
+
+    def _exchanging(
+        self, attempt: TakeAttempt[Any], jobs: Sequence[BaseJob[Any, Any]], wait: Wait
+    ) -> Claiming[list[SomeJob]]:
+        """End jobs and take others, in one entry."""
+        attempt.lease = lease = self._make_lease()
+        lease._sharing(jobs[0]._lease)
+        for job in jobs:
+            job._is_released = True
+        try:
+            words = [job._ending_word() for job in jobs]
+            answer = yield from self._dequeuing(attempt, words, now=wait.is_once)
+            lost = settled(jobs, answer.ended)
+            if lost:
+                raise self._queue._not_held(lost)
+        except BaseException:
+            for job in jobs:
+                job._lease._give_up()
+            yield LetGo(self._limits(wait).keep(self._giving_up(attempt), RELEASE_S))
+            raise
+        try:
+            return self._made_jobs(attempt, answer.jobs)
+        except LeaseLost:  # after those were done
+            return []
+
+    def _claiming(self, attempt: Any, value: str, wait: Wait) -> Claiming[Any]:
+        """Return jobs, waiting in line for one until the time is over."""
         while True:
-            if self._now() >= self._state.sweep_due_s:
-                self._state.sweep_due_s = self._now() + SWEEP_S
-                yield from self._state.sweep()
             try:
-                job = yield from self._trying(attempt, worker)
-                if job is not None:
-                    return job
-                self._set_aside(attempt)
-            except LeaseLost:  # before it took a job
-                yield from self._leaving_line(attempt)
+                taken = yield from self._getting(attempt, wait)
+                if taken is None:
+                    return None
+                jobs = self._made_jobs(attempt, taken)
+                if jobs:
+                    return jobs
+            except LeaseLost:
+                pass  # the lease ended before the claim got a job
+            attempt.hang_up()
+            yield from self._dropping(attempt)
             if wait.is_once or self._now() >= wait.until_s:
                 return None
-            yield from self._waiting(attempt, worker, wait)
 
-    def _trying(self, attempt: Attempt[Any], worker: str) -> Claiming[SomeJob | None]:
-        """Return a job if there is one for this worker."""
-        state, line, place = self._state, self._line, self._place
-        if line is not None and place is not None:
-            state.head, state.tail = line.ends
-        elif state.head >= state.tail:
-            yield from state.waiting()
-        is_next = state.head < state.tail
-        if line is not None and place is not None:
-            is_next = is_next and (line.first == place or self._passes)
-            self._passes = False
-        if not (is_next or state.lost):
-            return None
-        if attempt.lease is None:
-            yield from self._granting(attempt)
+    def _made_jobs(
+        self, attempt: TakeAttempt[Any], deliveries: Sequence[Delivery]
+    ) -> list[SomeJob]:
+        """Return the jobs that were delivered to a claim, each with an end of its own. Raises
+        LeaseLost if its lease has ended."""
+        make = self._held_class
+        mates: set[BaseJob[Any, Any]] = set()
         lease: Any = attempt.lease
-        delivery = yield from state.again(worker, lease.id, place)
-        if delivery is None and is_next:
-            is_polite = self._is_polite and place is None
-            delivery = yield from state.next(worker, lease.id, place, is_polite)
-        if delivery is None:
-            return None
-        if not lease._begin_holding(self._on_lost):
-            raise LeaseLost(f"{lease} ended as it took a job")
-        make: Any = self._held_class
-        job: SomeJob = make(state, lease, worker, delivery)
-        return job
+        if deliveries and not lease._begin_holding(self._on_lost):
+            raise LeaseLost(f"{lease} ended as it took jobs")
+        jobs: list[SomeJob] = [make(self._queue, lease, each, mates) for each in deliveries[:1]]
+        with contextlib.suppress(LeaseLost):  # then the first job is lost as well
+            for delivery in deliveries[1:]:
+                own = self._make_lease()
+                own._sharing(lease)
+                own._begin_holding(self._on_lost)
+                jobs.append(make(self._queue, own, delivery, mates))
+        return jobs
 
-    def _granting(self, attempt: Attempt[Any], *, is_new: bool = False) -> Claiming[str]:
-        """Acquire a lease, or take over a spare one unless it has to be new."""
-        attempt.lease = lease = self._make_lease()
-        spare = None if is_new else self._state.spare_for(lease)
-        name: str = yield from lease._granting(spare)
-        return name
-
-    def _set_aside(self, attempt: Attempt[Any]) -> None:
-        """Keep the lease of a try that took no job, unless a place in line is under it."""
-        if attempt.lease is not None and self._place is None:
-            self._state.set_aside(attempt.lease)
-            attempt.lease = None
-
-    def _waiting(self, attempt: Attempt[Any], worker: str, wait: Wait) -> Claiming[None]:
-        """Wait until this worker is first in line and there is a job, at most until the next
-        sweep."""
-        begun_s = self._now()
-        until_s = min(wait.until_s, begun_s + SWEEP_S)
+    def _getting(
+        self, attempt: TakeAttempt[Any], wait: Wait
+    ) -> Claiming[Sequence[Delivery] | None]:
+        """Take jobs that are there, or wait in line; return None if the time is over. A single try
+        reads first if the last one found nothing, since a read is no entry."""
+        if attempt.place is None:
+            if wait.is_once and self._queue._seems_empty:
+                page = yield Ask(CALLS.page(self._keys.waiting))
+                if not page.pairs:
+                    return None
+            attempt.lease = lease = self._make_lease()
+            once_s = self._now() + self._client.timeout
+            until_s = once_s if wait.is_once else wait.until_or_none_s
+            if (yield from lease._joining(self._keys.prefix, until_s)) is None:
+                return None
+            answer = yield from self._dequeuing(attempt, now=wait.is_once)
+            if attempt.place is None:
+                return None if wait.is_once and not answer.jobs else answer.jobs
+        assert attempt.lease is not None, "a claim in line has a lease"
+        attempt.watch = self._watching(self._keys.held_by(attempt.lease._claim_name))
         try:
-            yield from self._joining_line(attempt, worker, until_s)
-            yield from self._following_line(attempt, until_s)
+            return (yield from self._awaiting_job(attempt, wait))
         except TooManyWatches:
-            self._is_polite = False  # it can't see when its turn comes
-            attempt.hang_up()
-            yield Pause(until_s)
+            return (yield from self._polling_for_job(attempt, wait))
+
+    def _dequeuing(
+        self, attempt: TakeAttempt[Any], ends: Sequence[str] = (), *, now: bool = False
+    ) -> Claiming[Dequeued]:
+        """Take jobs, or a place in line. What is in doubt is taken back at the end of the
+        attempt."""
+        lease = attempt.lease
+        assert lease is not None, "a claim has a lease"
+        timer = lease._held()
+        timer.begin_request()
+        call = self._queue._dequeue(attempt.jobs_max, lease._claim_name, ends, now=now)
+        try:
+            answer: Dequeued = yield Ask(call)
         except LeaseLost:
-            yield from self._leaving_line(attempt)
+            lease._lose_all()
+            raise
+        attempt.place = answer.place
+        self._queue._seems_empty = not answer.jobs
+        if not (answer.jobs or answer.place):
+            timer.take_back = ""
+        return answer
 
-    def _joining_line(self, attempt: Attempt[Any], worker: str, until_s: float) -> Claiming[None]:
-        """Take the last place in line, once a watch has listed the others."""
-        if attempt.watch is None:
-            self._line = Line(self._state.keys)
-            attempt.watch = self._watching(self._state.keys.line)
-        assert self._line is not None, "it is made with the watch"
-        while not attempt.watch.is_listed:
-            if not (yield Look(attempt.watch, until_s)):
-                return
-            self._line.apply(attempt.watch._take_ready())
-        if self._place is None:
-            name = yield from self._granting(attempt, is_new=True)  # with the last number
-            place = self._state.keys.place(name)
-            yield Ask(CALLS.set(place, worker, lease=name))
-            self._place = place
+    def _awaiting_job(
+        self, attempt: TakeAttempt[Any], wait: Wait
+    ) -> Claiming[Sequence[Delivery] | None]:
+        """Wait until a watch reports a job of this claim. Look now and then whether its place in
+        line is still there, since someone may delete the key."""
+        watch, lease = attempt.watch, attempt.lease
+        assert lease is not None, "a claim in line has a lease"
+        look_s = self._now() + LOOK_S
+        while True:
+            yield Look(watch, min(wait.until_s, look_s, self._now() + lease.left))
+            events = [event for event in watch._take_ready() if event.is_there]
+            if watch._is_closed:
+                raise Closed(f"this client was closed, so no job of {self._keys.name} was taken")
+            lease._expect_held()
+            if len(events) == 1 == attempt.jobs_max and events[0].kind == "set":
+                event = events[0]
+                return (yield from self._reading([_handed(event.key, event.index, event.value)]))
+            if events or self._now() >= look_s:
+                look_s = self._now() + LOOK_S
+                jobs = yield from self._looking(attempt)
+                if jobs:
+                    return jobs
+            if self._now() >= wait.until_s:
+                return (yield from self._leaving_late(attempt))
 
-    def _leaving_line(self, attempt: Attempt[Any]) -> Claiming[None]:
-        self._place, self._is_listed = None, False
-        yield from self._dropping(attempt)
+    def _polling_for_job(
+        self, attempt: TakeAttempt[Any], wait: Wait
+    ) -> Claiming[Sequence[Delivery] | None]:
+        """Look once a second for a job of this claim, because no node serves a watch."""
+        assert attempt.lease is not None, "a claim in line has a lease"
+        while self._now() < wait.until_s:
+            attempt.lease._expect_held()
+            jobs = yield from self._looking(attempt)
+            if jobs:
+                return jobs
+            yield Pause(min(wait.until_s, self._now() + POLL_S))
+        return (yield from self._leaving_late(attempt))
 
-    def _following_line(self, attempt: Attempt[Any], until_s: float) -> Claiming[None]:
-        """Follow the line. If the first worker leaves a job alone all the time, pass it over."""
-        watch, line, begun_s = attempt.watch, self._line, self._now()
-        assert line is not None, "it is made with the watch"
-        stall = line.stall
-        while (yield Look(watch, until_s)):
-            line.apply(watch._take_ready())
-            waiting = line.stall
-            if waiting is not None and waiting[1] == self._place and watch.is_listed:
-                return
-            is_listed = line.has(self._place)
-            if self._is_listed and not is_listed:
-                yield from self._leaving_line(attempt)  # another worker has passed it over
-                return
-            self._is_listed = is_listed
-        if watch._is_closed:
-            raise Closed(f"this client was closed, so no job of {self._state.keys.name} was taken")
-        if stall is not None and stall == line.stall and self._now() >= begun_s + PASS_S:
-            self._passes = bool((yield Ask(CALLS.delete(stall[1]))))
+    def _looking(self, attempt: TakeAttempt[Any]) -> Claiming[Sequence[Delivery]]:
+        """Return the jobs that were handed to a claim in line; none if it still waits. Raises
+        LeaseLost if someone has deleted its place, so that it begins again."""
+        lease, place = attempt.lease, attempt.place
+        assert lease is not None, "a claim in line has a lease"
+        assert place is not None, "a claim in line has a place"
+        is_in_line = yield Ask(CALLS.exists(place))
+        jobs = yield from self._handed_to(lease._claim_name)
+        if not (is_in_line or jobs):
+            raise LeaseLost(f"{place} was deleted")
+        return (yield from self._reading(jobs))
+
+    def _handed_to(self, claim: str) -> Steps[list[Delivery]]:
+        """Return the jobs that a claim holds, still without their values."""
+        page = yield Ask(CALLS.versions_page(self._keys.held_by(claim)))
+        return [_handed(key, version.index, version.value) for key, version in page.pairs]
+
+    def _reading(self, jobs: Sequence[Delivery]) -> Steps[list[Delivery]]:
+        """Read the values of jobs; leave out those that someone has deleted."""
+        read = []
+        for job in jobs:
+            value = yield Ask(CALLS.get(self._keys.job(job.number)))
+            if value is not None:
+                read.append(job._replace(value=value))
+        return read
+
+    def _leaving_late(self, attempt: TakeAttempt[Any]) -> Claiming[Sequence[Delivery] | None]:
+        """Leave the line, since the time is over; return the jobs that came just before that."""
+        lease = attempt.lease
+        assert lease is not None, "a claim in line has a lease"
+        claim = lease._claim_name
+        yield Ask(self._queue._dequeue(0, claim))
+        handed = yield from self._handed_to(claim)
+        attempt.place = None
+        if not handed:
+            lease._held().take_back = ""
+            return None
+        return (yield from self._reading(handed))
+
+    def _dropping(self, attempt: Any) -> Claiming[None]:
+        """Take back the claim of an attempt that failed."""
+        lease, place = attempt.lease, attempt.place
+        attempt.lease = attempt.place = None
+        if lease is not None:
+            yield from lease._dropping(None if place is None else self._leaving_line(lease))
+
+    def _leaving_line(self, lease: Any) -> Steps[None]:
+        """Leave the line, and give back what came just before that. Unlike `abandon`, this leaves
+        no key behind."""
+        claim = lease._claim_name
+        yield Ask(self._queue._dequeue(0, claim))
+        words = [
+            ending(job.number, job.token, is_back=True)
+            for job in (yield from self._handed_to(claim))
+        ]
+        if words:
+            yield Ask(self._queue._dequeue(0, claim, words))
 
 
-_ENDED = ("held", "taken", "job")  # the keys that the end of a job deletes
+def _handed(key: str, index: int, value: str | None) -> Delivery:
+    """Return the job of a key that was set when it was handed over, without its value."""
+    return Delivery(int(key[-_DIGITS:]), index, int((value or "0").partition("/")[0]), "")
 
 
-def _end_of(
-    keys: QueueKeys, number: int, token: int, txn: Operations[Any, Any] | None
-) -> Plan[Any]:
+_ENDED = ("held", "job")  # the keys that the end of a job deletes
+
+
+def _end_of(job: str, held: str, token: int, txn: Operations[Any, Any]) -> Plan[Any]:
     """Return the transaction that ends a job, after the operations of the program."""
-    held = keys.held_by(number)
     own = Plan(TEXT)
     then = Conditions(own, itself).unchanged(held, token).then
-    then.delete(held).delete(keys.taken(number)).delete(keys.job(number)).else_.stat(held)
-    if txn is None:
-        return own
+    then.delete(held).delete(job).else_.stat(held)
     theirs: Any = getattr(txn, "_plan", None)
     if not isinstance(theirs, Plan) or not theirs.branches["then"]:
         raise TypeError("done takes a transaction that is not committed: kv.txn().then.set(…)")
@@ -539,46 +635,3 @@ def _end_of(
         merged.branches[branch] = [*theirs.branches[branch], *own.branches[branch]]
         merged.readers[branch] = [*theirs.readers[branch], *own.readers[branch]]
     return merged
-
-
-def _delivery(number: int, outcome: Outcome[str]) -> Delivery:
-    stat = outcome.stat(1)
-    assert stat is not None, "the key was set in the same step"
-    return Delivery(number, stat.index, outcome.value(2) or "", outcome.number(3))
-
-
-def _plan() -> Transaction[str, Call[Outcome[str]]]:
-    return Transaction(TEXT, itself)
-
-
-def _is(conditions: _If, key: str, number: int) -> _If:
-    """Require that a counter has this number; an absent counter has 0."""
-    return conditions.equal(key, str(number)) if number else conditions.absent(key)
-
-
-def _pairs_under(prefix: str) -> Steps[list[tuple[str, str]]]:
-    pairs: list[tuple[str, str]] = []
-    after, is_last = "", False
-    while not is_last:
-        page = yield Ask(CALLS.page(prefix, after))
-        pairs += page.pairs
-        after, is_last = page.after, page.is_last
-    return pairs
-
-
-def _counts_under(prefix: str) -> Steps[dict[int, int]]:
-    """Return the number in each numbered key under a prefix, in the order of the keys."""
-    pairs = yield from _pairs_under(prefix)
-    return {number: int(count) for number, count in _numbered(prefix, pairs)}
-
-
-def _numbers_under(prefix: str) -> Steps[Collection[int]]:
-    pairs = yield from _pairs_under(prefix)
-    return {number for number, _ in _numbered(prefix, pairs)}
-
-
-def _numbered(prefix: str, pairs: list[tuple[str, str]]) -> Iterator[tuple[int, str]]:
-    for key, value in pairs:
-        digits = key.removeprefix(prefix)
-        if digits.isdecimal():
-            yield int(digits), value

@@ -5,6 +5,8 @@ docs/use/protocol.md has the requests and their replies.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...wire.commands.recipe_operands import lease_of
@@ -24,6 +26,24 @@ class InLine(NamedTuple):
     """The key of a claim that waits."""
 
     key: str
+
+
+class Delivery(NamedTuple):
+    """A job that is delivered: its number, its token, how often it was delivered, its value."""
+
+    number: int
+    token: int
+    deliveries: int
+    value: str
+
+
+class Dequeued(NamedTuple):
+    """The numbers of the jobs that a `dequeue` ended, those that it delivered, and the key of its
+    place in line."""
+
+    ended: list[int]
+    jobs: list[Delivery]
+    place: str | None
 
 
 def hold(
@@ -67,6 +87,61 @@ def abandon(prefix: str, claim: str) -> Call[int | None]:
         return None if answered(text).absence else 1
 
     return Call(f"abandon {_spelled(prefix)} {claim}", read)
+
+
+def enqueue(prefix: str, value: str) -> Call[int]:
+    """Add a job; return its number."""
+
+    def read(text: str) -> int:
+        return int(answered(text).rest)
+
+    return Call(f"enqueue {_spelled(prefix)} {escape(value, key=False)}", read)
+
+
+def dequeue(
+    prefix: str,
+    jobs_max: int,
+    deliveries_max: int,
+    claim: str,
+    ends: Sequence[str] = (),
+    *,
+    now: bool = False,
+) -> Call[Dequeued]:
+    """End or give back jobs of a claim (`ending`), then take others or a place in line. With `now`,
+    or for no jobs, the claim has no place in line afterwards.
+
+    Raises:
+        LeaseLost: the lease of the claim has ended, so nothing was done.
+    """
+
+    def read(text: str) -> Dequeued:
+        reply = _of_lease(text, claim)
+        if reply.absence:
+            raise ValueError(text)
+        answer = json.loads(reply.rest)
+        token = int(answer["index"])
+        jobs = [
+            Delivery(int(each["number"]), token, int(each["deliveries"]), each["value"])
+            for each in answer["jobs"]
+        ]
+        return Dequeued([int(number) for number in answer["ended"]], jobs, answer["place"])
+
+    words = [str(jobs_max), str(deliveries_max), *(["now"] if now else []), claim, *ends]
+    return Call(f"dequeue {_spelled(prefix)} {' '.join(words)}", read)
+
+
+def ending(number: int, token: int, *, is_back: bool = False) -> str:
+    """Return the word of a `dequeue` that ends a job, or gives it back."""
+    return f"{number}:{token}{':back' if is_back else ''}"
+
+
+def requeue(prefix: str, number: int) -> Call[bool]:
+    """Let a dead job wait again; return whether it was dead."""
+
+    def read(text: str) -> bool:
+        return not answered(text).absence
+
+    return Call(f"requeue {_spelled(prefix)} {number}", read)
 
 
 def _spelled(prefix: str) -> str:

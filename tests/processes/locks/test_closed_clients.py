@@ -33,7 +33,7 @@ WAITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "semaphore/closed/line/",
         lambda kv: kv.semaphore("closed", 1, ttl=TTL_S).acquire(),
     ),
-    "queue": ("queue/closed/line/lease-", lambda kv: kv.queue("closed").take(TTL_S)),
+    "queue": ("queue/closed/idle/", lambda kv: kv.queue("closed").take(TTL_S)),
     "double barrier": (
         "barrier/closed/in/lease-",
         lambda kv: kv.double_barrier("closed", 2, ttl=TTL_S).enter(),

@@ -19,7 +19,7 @@ from tests.processes.typed import at
 
 WAITS = """
 import raftline, sys
-raftline.connect(sys.argv[1], name="worker").queue("line").take(30)
+raftline.connect(sys.argv[1], name="worker").queue("line").take(2)
 """
 TAKES = """
 import raftline, sys, threading
@@ -31,19 +31,20 @@ threading.Event().wait()
 
 def test_jobs_come_in_order_and_end_with_their_result(kv: raftline.KV[str]) -> None:
     jobs = kv.queue("order")
-    assert [jobs.put(value) for value in ("a", "", "ü b")] == [1, 2, 3]
+    numbers = [jobs.put(value) for value in ("a", "", "ü b")]
+    assert numbers == sorted(set(numbers))
     assert jobs.waiting() == 3
-    for number, value in enumerate(("a", "", "ü b"), start=1):
+    for count, value in enumerate(("a", "", "ü b"), start=1):
         with jobs.take(timeout=0) or pytest.fail("no job") as job:
-            assert (job.number, job.value, job.deliveries) == (number, value, 1)
+            assert (job.number, job.value, job.deliveries) == (numbers[count - 1], value, 1)
             assert job.check() == job.token
-            outcome = job.done(kv.txn().then.set(f"result/{number}", "ok").incr("results"))
+            outcome = job.done(kv.txn().then.set(f"result/{count}", "ok").incr("results"))
             assert outcome.succeeded
-            assert outcome.results == [True, number]
+            assert outcome.results == [True, count]
+            assert job.is_done
             assert not job.is_held
     assert jobs.take(timeout=0) is None
-    left = {key.removeprefix("queue/order/") for key in kv.keys("queue/order/")}
-    assert left - {"sweep"} == {"line/head", "line/tail"}
+    assert list(kv.keys("queue/order/")) == []
     assert kv["results"] == "3"
 
 
@@ -61,16 +62,14 @@ def test_a_job_that_is_given_back_is_delivered_again_and_dies_at_last(
     for count in (1, 2):
         with pytest.raises(OSError, match="broken"):
             fail(count)
-    while not jobs.dead():  # on a busy machine the first look may come late
-        assert jobs.take(timeout=2.5) is None
+    assert jobs.take(timeout=0) is None
     assert jobs.dead() == [raftline.api.DeadJob(number, "poison", 2)]
     assert (jobs.retry(number), jobs.retry(number), jobs.dead()) == (True, False, [])
     job = jobs.take(timeout=DEADLINE_S)
     assert job is not None
     assert (job.value, job.deliveries) == ("poison", 1)
     job.release()
-    while not jobs.dead():
-        assert kv.queue("bad", max_deliveries=1).take(timeout=2.5) is None
+    assert kv.queue("bad", max_deliveries=1).take(timeout=0.1) is None
     assert (jobs.discard(number), jobs.discard(number), jobs.dead()) == (True, False, [])
 
 
@@ -85,7 +84,7 @@ def test_a_condition_of_the_result_that_fails_leaves_the_job_held(kv: raftline.K
     with pytest.raises(TypeError, match=r"done takes a transaction that is not committed: kv\.txn"):
         job.done(kv.txn().then.get("a").commit())  # type: ignore[arg-type]
     job.done()
-    with pytest.raises(RuntimeError, match="job 1 of condition is done or released already"):
+    with pytest.raises(RuntimeError, match="of condition is done or released already"):
         job.done()
     assert kv.get("there") is None
 
@@ -95,11 +94,11 @@ def test_done_takes_as_many_operations_as_its_own_leave_room_for(kv: raftline.KV
     jobs.put("a")
     job = jobs.take()
     full, many = kv.txn().then, kv.txn().if_
-    for number in range(1022):
+    for number in range(1023):
         full.set(f"large/{number}", "x")
     for number in range(1024):
         many.absent(f"none/{number}")
-    with pytest.raises(ValueError, match="done takes up to 1021 operations, not 1022: 3 end the"):
+    with pytest.raises(ValueError, match="done takes up to 1022 operations, not 1023: 2 end the"):
         job.done(full)
     with pytest.raises(ValueError, match="done takes up to 1023 conditions, not 1024: 1 says that"):
         job.done(many.then.set("large/0", "x"))
@@ -108,24 +107,54 @@ def test_done_takes_as_many_operations_as_its_own_leave_room_for(kv: raftline.KV
     for number in range(1023):
         fits.absent(f"none/{number}")
     results = fits.then
-    for number in range(1021):
+    for number in range(1022):
         results.set(f"large/{number}", "x")
     assert job.done(results)
-    assert kv.clear("large/") == 1021
+    assert kv.clear("large/") == 1022
 
 
-def test_a_worker_that_lost_its_job_can_not_end_it(kv: raftline.KV[str]) -> None:
+def test_a_worker_that_lost_its_job_can_not_end_it(nodes: Cluster, kv: raftline.KV[str]) -> None:
     jobs = kv.queue("lost")
     jobs.put("a")
-    slow = jobs.take()
-    kv.delete(f"queue/lost/held/{slow.number:016}")  # as if its lease had ended
-    with jobs.take(timeout=DEADLINE_S) or pytest.fail("no job") as fast:
-        assert (fast.number, fast.deliveries) == (slow.number, 2)
-        assert fast.token > slow.token
-        with pytest.raises(raftline.LeaseLost, match="job 1 of lost is not held any more"):
-            slow.done(kv.txn().then.set("twice", "1"))
-        fast.done()
+    with raftline.connect(at(nodes)) as paused:
+        slow = paused.queue("lost").take()
+        kv.request(f"release {lease_of(kv, 'lost')}")  # as if its time were over
+        with jobs.take(timeout=DEADLINE_S) or pytest.fail("no job") as fast:
+            assert (fast.number, fast.deliveries) == (slow.number, 2)
+            assert fast.token > slow.token
+            with pytest.raises(raftline.LeaseLost, match="of lost is not held any more"):
+                slow.done(paused.txn().then.set("twice", "1"))
+            fast.done()
+        with pytest.raises(raftline.LeaseLost):
+            slow.release()
     assert kv.get("twice") is None
+
+
+def lease_of(kv: raftline.KV[str], queue: str) -> str:
+    """Return the lease of the first job of a queue that is held."""
+    stat = kv.stat(next(iter(kv.keys(f"queue/{queue}/held/"))))
+    assert stat is not None
+    assert stat.lease is not None
+    return stat.lease
+
+
+def test_all_jobs_of_a_lost_lease_are_lost_and_each_worker_is_told(kv: raftline.KV[str]) -> None:
+    jobs = kv.queue("all lost")
+    for value in "abc":
+        jobs.put(value)
+    lost: list[str] = []
+    taken = [*jobs.take_many(2, 2, on_lost=lambda: lost.append("many"))]
+    taken.append(jobs.take(2, on_lost=lambda: lost.append("one")))
+    assert not taken[0].wait_lost(timeout=3)  # it is renewed
+    assert all(job.check() == job.token for job in taken)
+    kv.request(f"release {lease_of(kv, 'all lost')}")
+    eventually(lambda: sorted(lost) == ["many", "many", "one"], "each worker is told")
+    with pytest.raises(raftline.LeaseLost, match=r"jobs \d+, \d+ of all lost are not held"):
+        jobs.done(taken[:2])
+    with pytest.raises(raftline.LeaseLost):
+        taken[2].done()
+    assert not any(job.is_done for job in taken)
+    assert [job.deliveries for job in jobs.take_many(3)] == [2, 2, 2]
 
 
 def test_a_waiting_worker_takes_a_new_job(kv: raftline.KV[str]) -> None:
@@ -152,7 +181,7 @@ def test_waiting_workers_take_jobs_in_the_order_in_which_they_came(kv: raftline.
             job.done()
 
     workers = []
-    with kv.watch("queue/turns/line/lease-") as places:
+    with kv.watch("queue/turns/idle/") as places:
         for number in range(5):
             workers.append(threading.Thread(target=work, args=(number,)))
             workers[-1].start()
@@ -164,15 +193,14 @@ def test_waiting_workers_take_jobs_in_the_order_in_which_they_came(kv: raftline.
     for worker in workers:
         worker.join(DEADLINE_S)
     assert taken == [(number, f"job {number}") for number in range(5)]
-    assert list(kv.keys("queue/turns/line/lease-")) == []
+    assert list(kv.keys("queue/turns/")) == []
 
 
-def test_a_worker_that_died_in_line_delays_the_others_for_a_moment_only(
+def test_a_job_of_a_worker_that_died_in_line_goes_to_the_next_when_the_lease_ends(
     nodes: Cluster, kv: raftline.KV[str]
 ) -> None:
-    """Its lease lasts for longer than this test may."""
     with (
-        kv.watch("queue/line/line/lease-") as places,
+        kv.watch("queue/line/idle/") as places,
         subprocess.Popen(
             [sys.executable, "-c", WAITS, at(nodes)],
             env={**os.environ, "PYTHONPATH": str(SOURCE)},
@@ -180,11 +208,11 @@ def test_a_worker_that_died_in_line_delays_the_others_for_a_moment_only(
     ):
         assert next(places).kind == "set"
         dead.kill()
-        taken: list[str] = []
+        taken: list[tuple[str, int]] = []
 
         def work() -> None:
             with kv.queue("line").take() as job:
-                taken.append(job.value)
+                taken.append((job.value, job.deliveries))
                 job.done()
 
         worker = threading.Thread(target=work)
@@ -192,124 +220,94 @@ def test_a_worker_that_died_in_line_delays_the_others_for_a_moment_only(
         assert next(places).kind == "set"
         kv.queue("line").put("a")
         worker.join(DEADLINE_S)
-        assert taken == ["a"]
-        assert not kv.queue("line").take(timeout=0)
+        assert taken == [("a", 2)]
+        assert list(kv.keys("queue/line/")) == []
 
 
-def test_workers_that_died_in_line_delay_a_job_once_and_not_one_after_the_other(
-    nodes: Cluster, kv: raftline.KV[str]
-) -> None:
-    """Who passes over the first of them takes the job; the places of the others are still there."""
-    dead = [f"queue/line/line/{kv.lease(600).grant()}" for _ in range(4)]
-    for place in dead:
-        kv.set(place, "a worker that is dead")
-    with kv.watch("queue/line/line/lease-") as places:
-        jobs: list[raftline.api.Job[str]] = []
-        worker = threading.Thread(target=lambda: jobs.append(kv.queue("line").take()))
-        worker.start()
-        while next(places).key in dead:
-            pass
-        kv.queue("line").put("a")
-        worker.join(DEADLINE_S)
-    assert [job.value for job in jobs] == ["a"]
-    assert set(kv.keys("queue/line/line/lease-")) == set(dead[1:])
-    jobs[0].done()
-    kv.clear("queue/line/")
+def test_a_worker_takes_several_jobs_and_ends_them_together(kv: raftline.KV[str]) -> None:
+    jobs = kv.queue("many")
+    numbers = [jobs.put(str(number)) for number in range(7)]
+    batch = jobs.take_many(5)
+    assert [(job.number, job.value) for job in batch] == [
+        (number, str(count)) for count, number in enumerate(numbers[:5])
+    ]
+    batch[1].done()
+    batch[2].release()
+    with pytest.raises(RuntimeError, match="is done or released already"):
+        jobs.done(batch)
+    assert batch[0].is_held
+    jobs.done([batch[0], batch[3]])
+    jobs.release(batch)  # what is left
+    assert [job.is_done for job in batch] == [True, True, False, True, False]
+    again = jobs.take_many(10)
+    assert [(job.value, job.deliveries) for job in again] == [
+        ("2", 2), ("4", 2), ("5", 1), ("6", 1)
+    ]  # fmt: skip
+    jobs.done(again)
+    assert jobs.take_many(10, timeout=0) == []
+    assert jobs.take_many(10, timeout=0.05) == []
+    assert list(kv.keys("queue/many/")) == []
 
 
-def test_a_busy_worker_needs_two_entries_for_a_job(kv: raftline.KV[str]) -> None:
-    """One takes it, and one ends it. The lease serves for all jobs."""
-    jobs = kv.queue("busy")
-    for number in range(20):
+def test_a_worker_ends_its_jobs_with_the_take_of_the_next(kv: raftline.KV[str]) -> None:
+    jobs = kv.queue("next")
+    for number in range(6):
         jobs.put(str(number))
-    tokens = []
-    for _ in range(20):
-        with jobs.take(60, timeout=0) or pytest.fail("no job") as job:
-            tokens.append(job.token)
-            assert job.is_held
-            job.done()
-            assert not job.is_held
-    grants_and_sweeps = 6
-    assert tokens[-1] - tokens[0] <= 2 * 19 + grants_and_sweeps
-    assert len({kv.stat(key) for key in kv.keys("queue/busy/held/")}) == 0
+    first = jobs.take()
+    second = jobs.take(timeout=0, done=first)
+    assert second is not None
+    assert (first.is_done, first.is_held, second.value) == (True, False, "1")
+    with pytest.raises(RuntimeError, match="is done or released already"):
+        jobs.take(done=first)
+    batch = jobs.take_many(2, done=[second])
+    left = jobs.take(done=batch[0])  # the other one is still held
+    assert batch[1].check() == batch[1].token
+    assert left.value == "4"
+    last = jobs.take_many(5, timeout=0, done=[left, batch[1]])
+    assert [job.value for job in last] == ["5"]
+    assert jobs.take_many(5, timeout=0.05, done=last) == []
+    assert list(kv.keys("queue/next/")) == []
 
 
-def test_puts_that_wait_together_cost_an_entry_each(nodes: Cluster, kv: raftline.KV[str]) -> None:
-    count = 50
-
-    async def put() -> None:
-        async with raftline.aio.connect(at(nodes)) as client:
-            jobs = client.queue("together")
-            await jobs.put("first")
-            numbers = await asyncio.gather(*(jobs.put(str(each)) for each in range(count)))
-            assert numbers == list(range(2, count + 2))
-            new = await asyncio.gather(*(client.queue("together").put("") for _ in range(count)))
-            assert new == list(range(count + 2, 2 * count + 2))
-
-    asyncio.run(put())
-    first, last = (kv.stat(f"queue/together/jobs/{number:016}") for number in (1, 2 * count + 1))
-    assert first is not None
-    assert last is not None
-    lines_sent_again = count
-    assert last.index - first.index <= 2 * count + lines_sent_again
+def test_a_job_that_was_lost_is_not_ended_with_a_take(kv: raftline.KV[str]) -> None:
+    jobs = kv.queue("gone")
+    jobs.put("a")
+    job = jobs.take()
+    jobs.put("b")
+    kv.clear("queue/gone/held/")
+    with pytest.raises(raftline.LeaseLost, match="of gone is not held any more"):
+        jobs.take(done=job)
+    assert jobs.waiting() == 1
 
 
-def test_puts_of_threads_wait_for_each_other(kv: raftline.KV[str]) -> None:
-    jobs, numbers = kv.queue("threads"), []
-    threads = [threading.Thread(target=lambda: numbers.append(jobs.put("a"))) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(DEADLINE_S)
-    assert sorted(numbers) == list(range(1, 21))
-    stats = (kv.stat(f"queue/threads/jobs/{number:016}") for number in (1, 20))
-    first, last = (stat.index for stat in stats if stat is not None)
-    sessions_and_lines_sent_again = 40
-    assert last - first <= 19 + sessions_and_lines_sent_again
+def test_bad_jobs_are_not_ended(kv: raftline.KV[str]) -> None:
+    jobs, others = kv.queue("these"), kv.queue("others")
+    others.put("a")
+    with others.take() as other:
+        with pytest.raises(ValueError, match="is not a job of these"):
+            jobs.done([other])
+        with pytest.raises(ValueError, match="is not a job of these"):
+            jobs.take(done=other)
+        with pytest.raises(TypeError, match="a job is what take returns, not str"):
+            jobs.release(["a"])  # type: ignore[list-item]
+        assert other.check() == other.token
+    for count in (0, 257):
+        with pytest.raises(ValueError, match=f"takes 1 to 256 jobs at a time, not {count}"):
+            jobs.take_many(count)
 
 
-def test_idle_workers_write_nothing(kv: raftline.KV[str], nodes: Cluster) -> None:
-    """They look for jobs that nobody holds, while another worker holds one."""
-    jobs = kv.queue("idle")
-    jobs.put("long")
-    held = jobs.take(600)
-    with raftline.connect(at(nodes)) as idle, kv.watch("queue/idle/") as watch:
-        jobs.put("short")
-        worker = idle.queue("idle").take(600)
-        assert worker.done()
-        assert idle.queue("idle").take(600, timeout=3) is None
-        changed = {event.key.split("/")[2] for event in watch.sync() or pytest.fail("no events")}
-    assert "sweep" not in changed
-    held.release()
-    with kv.queue("idle").take(timeout=DEADLINE_S) or pytest.fail("no job") as again:
-        assert again.value == "long"
-
-
-def test_a_lease_that_was_set_aside_is_renewed_again(kv: raftline.KV[str]) -> None:
-    jobs = kv.queue("spare")
-    lost = threading.Event()
-    for _ in range(2):
-        jobs.put("a")
-    with jobs.take(2) as job:
-        lease = kv.stat("queue/spare/held/0000000000000001")
-        job.done()
-    with jobs.take(2, on_lost=lost.set) as job:
-        held = kv.stat("queue/spare/held/0000000000000002")
-        assert lease is not None
-        assert held is not None
-        assert held.lease == lease.lease
-        assert not job.wait_lost(timeout=3)  # it is renewed, as the first one was
-        assert job.check() == job.token
-        kv.request(f"release {held.lease}")
-        assert lost.wait(DEADLINE_S)
-        with pytest.raises(raftline.LeaseLost):
-            job.done()
-        with pytest.raises(raftline.LeaseLost):
-            job.release()
+def test_jobs_of_one_client_are_under_one_lease(kv: raftline.KV[str]) -> None:
+    jobs = kv.queue("lease")
+    for value in "abc":
+        jobs.put(value)
+    taken = [jobs.take(60), *jobs.take_many(2, 60)]
+    stats = [kv.stat(key) for key in kv.keys("queue/lease/held/")]
+    assert len({stat.lease for stat in stats if stat is not None}) == 1
+    jobs.done(taken)
 
 
 def test_bad_input_of_a_queue(kv: raftline.KV[str]) -> None:
-    with pytest.raises(ValueError, match="a job is delivered at least once, not 0 times"):
+    with pytest.raises(ValueError, match="a job is delivered 1 to 999999999 times at most, not 0"):
         kv.queue("jobs", max_deliveries=0)
     with pytest.raises(ValueError, match="the name of a queue has at least one byte"):
         kv.queue("")
@@ -342,12 +340,59 @@ def test_asyncio_has_the_same_queue(nodes: Cluster) -> None:
             await jobs.put("poison")
             async with await jobs.take() as job:
                 number = job.number
-            while not await jobs.dead():
-                assert await jobs.take(timeout=2.5) is None
             assert await jobs.dead() == [raftline.api.DeadJob(number, "poison", 1)]
             assert await jobs.retry(number)
             assert not await jobs.discard(number)
-            assert await jobs.waiting() == 0
+            assert await jobs.waiting() == 1
+            batch = await jobs.take_many(3)
+            await jobs.put("last")
+            batch = await jobs.take_many(3, done=batch)
+            await jobs.release(batch)
+            assert await jobs.discard(batch[0].number)
+            assert not [key async for key in kv.keys("queue/tasks/")]
+
+    asyncio.run(work())
+
+
+def test_a_task_that_is_cancelled_in_line_leaves_nothing_behind(nodes: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(nodes)) as kv, kv.watch("queue/cancel/idle/") as places:
+            jobs = kv.queue("cancel")
+            for _ in range(3):
+                waiting = asyncio.ensure_future(jobs.take(600))
+                assert (await anext(places)).kind == "set"
+                waiting.cancel()
+                assert (await anext(places)).kind == "delete"
+                await asyncio.gather(waiting, return_exceptions=True)
+            assert not [key async for key in kv.keys("queue/cancel/")]
+
+    asyncio.run(work())
+
+
+def test_cancelled_takes_lose_no_job(nodes: Cluster) -> None:
+    """Whatever the moment is: before the answer, in line, or as a job arrives."""
+    count = 40
+
+    async def work() -> None:
+        async with raftline.aio.connect(at(nodes)) as kv:
+            jobs = kv.queue("cancels", max_deliveries=None)
+            done = []
+            for number in range(count):
+                take = asyncio.ensure_future(jobs.take(600))
+                put = asyncio.ensure_future(jobs.put(str(number)))
+                for _ in range(number):
+                    await asyncio.sleep(0)
+                take.cancel()
+                await put
+                for each in await asyncio.gather(take, return_exceptions=True):
+                    if isinstance(each, raftline.aio.Job):
+                        await each.release()
+            while len(done) < count:
+                job = await jobs.take(600, timeout=DEADLINE_S)
+                assert job is not None, "a job was lost"
+                await job.done()
+                done.append(job.value)
+            assert sorted(done, key=int) == [str(number) for number in range(count)]
 
     asyncio.run(work())
 
