@@ -124,8 +124,8 @@ class SimulatedLease(BaseLease[_Over]):
         self.is_reported = True
         self.program.world.counts["locks lost"] += 1
 
-    def _granting(self, spare: LeaseTimer | None = None) -> Steps[str]:
-        name = yield from super()._granting(spare)
+    def _granting(self) -> Steps[str]:
+        name = yield from super()._granting()
         assert self.is_held, f"{name} is taken, though its time was over"
         self.program.world.counts["leases of lockers"] += 1
         self.program.has(self)
@@ -137,6 +137,10 @@ class SimulatedLease(BaseLease[_Over]):
             self.program.world.counts["claims of lockers"] += 1
             self.program.has(self)
         return name
+
+    def _sharing(self, other: BaseLease[Any]) -> None:
+        super()._sharing(other)
+        self.program.has(self)
 
 
 class SimulatedHeld(BaseHeld[SimulatedLease]):
