@@ -364,6 +364,7 @@ class BaseLease(NoCopies, Generic[Event]):
             if text is not None and refusal_in(text) is None:
                 timer.answered(command)
             else:
+                timer.expect_answer(command, again=True)
                 self._keeper.hurry(timer)
 
         timer.expect_answer(command)
@@ -382,6 +383,7 @@ class BaseLease(NoCopies, Generic[Event]):
         except (Closed, GeneratorExit):
             raise
         except BaseException:
+            timer.expect_answer(call.command, again=True)
             self._keeper.hurry(timer)
             raise
         timer.answered(call.command)

@@ -73,7 +73,7 @@ class KeptLease(LeaseTimer):
         super().__init__(lease, seconds, sent_s, on_end)
         self._numbers = itertools.count(1)
         self._claims: dict[ClaimTimer, None] = {}
-        self._unanswered: dict[str, None] = {}
+        self._unanswered: dict[str, bool] = {}  # and whether nobody awaits the answer
         self._unused_since_s = sent_s
 
     def is_fresh(self, now_s: float) -> bool:
@@ -116,16 +116,17 @@ class KeptLease(LeaseTimer):
 
     # --- requests that have to be answered ------------------------------------------------------
 
-    def expect_answer(self, command: str) -> None:
-        """Record a request that is to be sent again until it is answered: what it gives up would
-        otherwise stay held as long as the lease is renewed."""
-        self._unanswered[command] = None
+    def expect_answer(self, command: str, *, again: bool = False) -> None:
+        """Record a request that has to be answered: what it gives up would otherwise stay held as
+        long as the lease is renewed. Once nobody awaits its answer, it is to be sent `again`; not
+        before, since the first of two copies would leave nothing to the one that is awaited."""
+        self._unanswered[command] = again
 
     def answered(self, command: str) -> None:
         self._unanswered.pop(command, None)
 
     def unanswered(self) -> list[str]:
-        return list(self._unanswered)
+        return [command for command, again in list(self._unanswered.items()) if again]
 
     def last_requests(self) -> list[str]:
         with self.ending:

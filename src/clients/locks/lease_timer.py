@@ -125,7 +125,7 @@ class LeaseTimer(LeaseEnd):
     def end_request(self) -> None:
         """Do nothing."""
 
-    def expect_answer(self, command: str) -> None:
+    def expect_answer(self, command: str, *, again: bool = False) -> None:
         """Do nothing: the lease is not renewed any more."""
 
     def is_held(self, now_s: float) -> bool:

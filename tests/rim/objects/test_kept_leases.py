@@ -183,7 +183,7 @@ def test_a_request_that_is_refused_does_not_end_the_renewals() -> None:
         return True if command.startswith("renew ") else None
 
     for command in ("unhold a/ lease-1/1", "unhold b/ lease-1/2"):
-        kept.expect_answer(command)
+        kept.expect_answer(command, again=True)
     for timer in (kept, others):
         carry_out(renewing(timer, lambda: 1.0), lambda step: answers(step.call.command))
         assert timer.until_s == 11.0
@@ -251,7 +251,7 @@ def test_a_release_that_is_not_awaited_is_repeated_if_it_gets_no_answer() -> Non
     [(command, settled)] = cluster.sent_off
     assert command == f"unhold {LockKeys(LOCKS, 'nightly').prefix} lease-1/1"
     [kept] = timers(cluster)
-    assert kept.unanswered() == [command]
+    assert kept.unanswered() == []  # its answer may still arrive
     for text in (None, "Sorry, I am not the leader. Last leader I heard from is: s1 (a:1)"):
         settled(text)
         assert kept.unanswered() == [command]
