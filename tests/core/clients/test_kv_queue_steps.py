@@ -8,20 +8,19 @@ from typing import Any
 import pytest
 
 from raftline.clients.calls.calls import CALLS, Call
-from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.locks.queue_steps import QueueState
-from raftline.clients.requests.steps import carry_out
+from raftline.clients.locks.recipe_calls import Delivery, dequeue, ending, enqueue, requeue
 from tests.core.clients.kv_model import Model
 
 FEW, MANY = 1_000, 100_000
+PREFIX = "queue/jobs/"
 
 
-class Counted(dict[str, str]):
+class Counted(dict[str, Any]):
     """Pairs that count how often a key is looked at."""
 
     looks = 0
 
-    def __getitem__(self, key: str) -> str:
+    def __getitem__(self, key: str) -> Any:
         self.looks += 1
         return super().__getitem__(key)
 
@@ -44,18 +43,13 @@ class Operations:
 
     def __init__(self, jobs: int) -> None:
         self.model = Model()
-        self.queue = QueueState("jobs", None, TEXT)
-        keys = self.queue.keys
-        for number in range(1, jobs + 1):
-            self.model.store[keys.job(number)] = "value"
-        self.model.store[keys.tail] = str(jobs)
-        assert not self.model.store.has_keys_under(keys.places)  # the first question sorts the keys
+        self.lease = self.model.ask(CALLS.grant(10))
+        for _ in range(jobs):
+            self.model.ask(enqueue(PREFIX, "value"))
+        self.held = self.take()
         self.pairs = Counted(self.model.store.held)
         self.model.store.held = self.pairs
         self.bytes = 0
-        self.lease = self.ask(CALLS.grant(10))
-        assert self._carry_out(self.queue.waiting()) == jobs
-        self.take()
 
     def ask(self, call: Call[Any]) -> Any:
         def read(text: str) -> Any:
@@ -65,9 +59,6 @@ class Operations:
         self.bytes += len(call.command)
         return self.model.ask(Call(call.command, read))
 
-    def _carry_out(self, steps: Any) -> Any:
-        return carry_out(steps, lambda step: self.ask(step.call))
-
     def costs_of(self, act: Callable[[], object]) -> tuple[int, int]:
         """Return how many keys an operation looks at, and the bytes of its requests and replies."""
         self.pairs.looks = self.bytes = 0
@@ -75,41 +66,46 @@ class Operations:
         return self.pairs.looks, self.bytes
 
     def put(self) -> None:
-        self._carry_out(self.queue.put("value"))
+        self.ask(enqueue(PREFIX, "value"))
 
-    def take(self) -> None:
-        assert self._carry_out(self.queue.next("worker", self.lease, None, True)) is not None
+    def take(self) -> Delivery:
+        (job,) = self.model.ask(dequeue(PREFIX, 1, 10, f"{self.lease}/1")).jobs
+        return job
 
-    def take_again(self) -> None:
-        self.ask(CALLS.clear(self.queue.keys.held_by()))
-        self.queue.lost.append((1, 1))
-        assert self._carry_out(self.queue.again("worker", self.lease, None)) is not None
+    def exchange(self) -> None:
+        word = ending(self.held.number, self.held.token)
+        answer = self.ask(dequeue(PREFIX, 1, 10, f"{self.lease}/1", [word]))
+        assert answer.ended == [self.held.number]
+        assert len(answer.jobs) == 1
+
+    def give_back(self) -> None:
+        word = ending(self.held.number, self.held.token, is_back=True)
+        assert self.ask(dequeue(PREFIX, 0, 10, f"{self.lease}/1", [word])).ended
 
 
-@pytest.mark.parametrize("operation", ["put", "take", "take_again"])
+@pytest.mark.parametrize("operation", ["put", "exchange", "give_back"])
 def test_an_operation_costs_the_same_with_many_jobs(operation: str) -> None:
     costs = []
     for jobs in (FEW, MANY):
         queue = Operations(jobs)
-        if operation == "put":
-            queue.put()  # the first one guesses
         costs.append(queue.costs_of(getattr(queue, operation)))
     (few_looks, few_bytes), (many_looks, many_bytes) = costs
     assert many_looks == few_looks < 100
     assert many_bytes <= few_bytes + 20  # the numbers of the jobs are longer
-    assert few_bytes < 2000
+    assert few_bytes < 300
 
 
-def test_a_program_puts_a_job_into_a_queue_that_was_cleared_meanwhile() -> None:
-    model, queue = Model(), QueueState("jobs", None, TEXT)
-    asked: list[str] = []
-
-    def do(step: Any) -> Any:
-        asked.append(step.call.command)
-        assert len(asked) < 10, "it asks the same again and again"
-        return model.ask(step.call)
-
-    assert [carry_out(queue.put("a"), do) for _ in range(3)] == [1, 2, 3]
-    model.ask(CALLS.clear(queue.keys.prefix))
-    assert carry_out(queue.put("b"), do) == 1
-    assert model.ask(CALLS.get(queue.keys.job(1))) == "b"
+def test_the_calls_of_a_queue_read_what_a_node_answers() -> None:
+    model = Model()
+    claim = f"{model.ask(CALLS.grant(10))}/7"
+    number = model.ask(enqueue("queue/my jobs/", " ü\n"))
+    taken = model.ask(dequeue("queue/my jobs/", 3, 1, claim))
+    assert taken.jobs == [Delivery(number, model.store.number, 1, " ü\n")]
+    assert (taken.ended, taken.place) == ([], None)
+    assert model.ask(dequeue("queue/my jobs/", 1, 1, claim, now=True)).place is None
+    place = model.ask(dequeue("queue/my jobs/", 1, 1, claim)).place
+    assert place == f"queue/my jobs/idle/{model.store.number:019}/1.1/{claim}"
+    back = [ending(number, taken.jobs[0].token, is_back=True)]
+    assert model.ask(dequeue("queue/my jobs/", 0, 1, claim, back)).ended == [number]
+    assert model.ask(requeue("queue/my jobs/", number))
+    assert not model.ask(requeue("queue/my jobs/", number))
