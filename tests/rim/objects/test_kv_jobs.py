@@ -1,5 +1,5 @@
-"""Takes that fail, are cancelled or come late, and ends of jobs without an answer: no job stays with
-a program that does not know of it."""
+"""Takes that fail, are cancelled or come late, and ends of jobs without an answer: no job stays
+with a program that does not know of it."""
 
 from __future__ import annotations
 
