@@ -169,7 +169,7 @@ class BaseQueue(Generic[Data]):
             each.append(job)
         return list(dict.fromkeys(each))
 
-    def _ending(self, jobs: Iterable[Any]) -> Steps[None]:
+    def _ending(self, jobs: Iterable[BaseJob[Any, Any]]) -> Steps[None]:
         """Remove jobs, with one request for those that were taken together.
 
         Raises:
@@ -182,7 +182,7 @@ class BaseQueue(Generic[Data]):
             job._expect_open()
         yield from self._ending_all(checked)
 
-    def _giving_back(self, jobs: Iterable[Any]) -> Steps[None]:
+    def _giving_back(self, jobs: Iterable[BaseJob[Any, Any]]) -> Steps[None]:
         """Give back those of the jobs that are neither done nor released. Raises LeaseLost if some
         were lost."""
         open_jobs = [job for job in self._checked(jobs) if not job._is_released]

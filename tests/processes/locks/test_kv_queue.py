@@ -376,7 +376,7 @@ def test_cancelled_takes_lose_no_job(nodes: Cluster) -> None:
     async def work() -> None:
         async with raftline.aio.connect(at(nodes)) as kv:
             jobs = kv.queue("cancels", max_deliveries=None)
-            done = []
+            done = list[str]()
             for number in range(count):
                 take = asyncio.ensure_future(jobs.take(600))
                 put = asyncio.ensure_future(jobs.put(str(number)))
@@ -395,6 +395,37 @@ def test_cancelled_takes_lose_no_job(nodes: Cluster) -> None:
             assert sorted(done, key=int) == [str(number) for number in range(count)]
 
     asyncio.run(work())
+
+
+def test_a_worker_needs_the_rights_on_the_keys_of_its_queue(three: Cluster) -> None:
+    nodes, word = at(three), "correct horse"
+    with raftline.connect(nodes, timeout=DEADLINE_S) as kv:
+        for role in ("works", "looks"):
+            kv.users.add_role(role)
+        kv.users.grant_role("works", "readwrite", "queue/mails/")
+        kv.users.grant_role("looks", "read", "queue/mails/")
+        kv.users.add("root", word, ["admin"])
+    with raftline.connect(nodes, timeout=DEADLINE_S, user="root", password=word) as kv:
+        kv.users.add("ann", word, ["works"])
+        kv.users.add("bob", word, ["looks"])
+    with raftline.connect(nodes, timeout=DEADLINE_S, user="ann", password=word) as kv:
+        jobs, taken = kv.queue("mails"), []
+        worker = threading.Thread(target=lambda: taken.append(jobs.take(2)))
+        worker.start()
+        jobs.put("a")
+        worker.join(DEADLINE_S)
+        jobs.put("b")
+        following = jobs.take(2, done=taken[0])
+        assert following.done(kv.txn().then.get("queue/mails/none"))
+        with pytest.raises(raftline.NotAllowed):
+            kv.queue("others").put("a")
+        with pytest.raises(raftline.NotAllowed):
+            kv.queue("others").take(2)
+    with raftline.connect(nodes, timeout=DEADLINE_S, user="bob", password=word) as kv:
+        assert kv.queue("mails").waiting() == 0
+        for refused in (lambda: kv.queue("mails").put("a"), lambda: kv.queue("mails").take(2)):
+            with pytest.raises(raftline.NotAllowed):
+                refused()
 
 
 def test_no_job_is_lost_when_workers_and_a_leader_are_killed(three: Cluster) -> None:
