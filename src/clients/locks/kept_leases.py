@@ -131,10 +131,10 @@ class KeptLease(LeaseTimer):
     def last_requests(self) -> list[str]:
         with self.ending:
             claims = list(self._claims)
-        if all(claim.is_waiting for claim in claims):
+        waiting = [claim for claim in claims if claim.stop_waiting()]
+        if len(waiting) == len(claims):
             return [self.give_back.command]
-        waiting = (claim.take_back for claim in claims if claim.is_waiting)
-        return [*filter(None, waiting), *self._unanswered]
+        return [*filter(None, (claim.take_back for claim in waiting)), *self._unanswered]
 
 
 class KeptLeases:

@@ -63,6 +63,15 @@ class LeaseEnd:
         if self._on_end is not None:
             self._on_end(self)
 
+    def stop_waiting(self) -> bool:
+        """Give it up if it has not won yet, so that it can't win any more; return whether it was
+        so."""
+        with self.ending:
+            is_waiting = self.is_waiting and not self.is_over
+            if is_waiting:
+                self.give_up()
+            return is_waiting
+
     def loss(self) -> LeaseLost:
         """Return the error for a use after the end."""
         return LeaseLost(
@@ -157,8 +166,7 @@ class LeaseTimer(LeaseEnd):
 
     def last_requests(self) -> list[str]:
         """Return the requests that leave what it waits for, as its client closes."""
-        with self.ending:
-            return [self.give_back.command] if self.is_waiting and not self.is_over else []
+        return [self.give_back.command] if self.stop_waiting() else []
 
     def unanswered(self) -> list[str]:
         """Return the requests that are to be sent again after a renewal, until they are
