@@ -14,11 +14,20 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from ..common.process.wakeup import Breathe
-from ..wire.commands.recipe_operands import ALONE, CLAIM, COUNT, DELIVERIES, MODE, SHARED
+from ..wire.commands.recipe_operands import (
+    ALONE,
+    CLAIM,
+    COUNT,
+    DELIVERIES,
+    MODE,
+    SHARED,
+    TOGETHER,
+)
 
 _INDEX: Final = "[0-9]{19}"  # the number of an entry, so that keys are in the order of the entries
 _KEY: Final = re.compile(
     rf"(.*/)(?:(held/(?:{ALONE}|{SHARED})/){CLAIM}|(held/)[0-9]{{4}}/{CLAIM}"
+    rf"|(held/{TOGETHER}/){_INDEX}/{CLAIM}"
     rf"|(line/){_INDEX}/(?:{MODE})/{CLAIM}"
     rf"|(idle/){_INDEX}/(?:{COUNT})\.(?:{DELIVERIES})/{CLAIM}|(wait/){_INDEX})",
     re.ASCII | re.DOTALL,
@@ -39,8 +48,8 @@ class _Group:
 
 def group_of(key: str) -> str:
     """Return the beginning of a key that its group shares: `PREFIX held/alone/`,
-    `PREFIX held/shared/`, `PREFIX held/` for the seats of a semaphore, `PREFIX line/`,
-    `PREFIX idle/` or `PREFIX wait/`. Return "" for any other key."""
+    `PREFIX held/shared/`, `PREFIX held/together/`, `PREFIX held/` for the seats of a semaphore,
+    `PREFIX line/`, `PREFIX idle/` or `PREFIX wait/`. Return "" for any other key."""
     match = _KEY.fullmatch(key)
     return "" if match is None else match[1] + match[match.lastindex or 1]
 
@@ -49,7 +58,7 @@ def lock_of(key: str) -> str:
     """Return the PREFIX of the lock of which a key is a seat or a place in line, "" for any other
     key."""
     match = _KEY.fullmatch(key)
-    return match[1] if match is not None and (match[2] or match[3] or match[4]) else ""
+    return match[1] if match is not None and any(match.group(2, 3, 4, 5)) else ""
 
 
 class RecipeKeys:

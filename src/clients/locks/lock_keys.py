@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from ...wire.commands.lease_operands import lease_in
-from ...wire.commands.recipe_operands import ALONE, CLAIM, SHARED
+from ...wire.commands.recipe_operands import ALONE, CLAIM, SHARED, TOGETHER
 from ...wire.limits import SEATS_MAX
 from ..calls.calls import CALLS, Ask, Steps, whole
 from ..calls.value_codec import TEXT
@@ -20,7 +20,9 @@ LOCKS = "lock"
 ELECTIONS = "election"
 SEMAPHORES = "semaphore"
 Pairs = Sequence[tuple[str, str]]
-_SEAT = re.compile(rf"(?:{ALONE}|{SHARED}|[0-9]{{4}})/{CLAIM}", re.ASCII)  # of a key of a holder
+_SEAT = re.compile(  # of a key of a holder
+    rf"(?:{ALONE}|{SHARED}|[0-9]{{4}}|{TOGETHER}/[0-9]{{19}})/{CLAIM}", re.ASCII
+)
 
 
 class LockKeys:

@@ -25,6 +25,7 @@ from ...wire.commands.recipe_operands import (
     ALONE,
     CLAIM,
     SHARED,
+    TOGETHER,
     Dequeue,
     dequeue_in,
     hold_in,
@@ -63,7 +64,7 @@ def _hold(store: Store, operands: str) -> str | None:
         return f"HOLD response, abandoned: {claim}"
     key = _key_of(store, prefix, claim)
     if key is None and not store.recipe_keys.count(f"{prefix}line/"):
-        seat = _free_seat(store, prefix, mode)
+        seat = _free_seat(store, prefix, mode, 1)
         if seat:
             key = f"{prefix}held/{seat}/{claim}"
             store.put_under(lease, key, value)
@@ -132,28 +133,38 @@ def _key_of(store: Store, prefix: str, claim: str) -> str | None:
     for seat in (ALONE, SHARED):
         if f"{prefix}held/{seat}/{claim}" in store:
             return f"{prefix}held/{seat}/{claim}"
-    groups = f"{prefix}held/", f"{prefix}line/"
+    groups = f"{prefix}held/", f"{prefix}held/{TOGETHER}/", f"{prefix}line/"
     keys = [store.recipe_keys.ending(group, f"/{claim}", store.held) for group in groups]
-    return min([*keys[0], *keys[1]], default=None)
+    return min([*keys[0], *keys[1], *keys[2]], default=None)
 
 
-def _free_seat(store: Store, prefix: str, mode: str) -> str:
+def _free_seat(store: Store, prefix: str, mode: str, waiting: int) -> str:
     """Return the seat that a claim of this mode may take now, "" if there is none. Seats of
-    different modes exclude one another."""
-    keys = store.recipe_keys
-    alone, shared = keys.count(f"{prefix}held/{ALONE}/"), keys.count(f"{prefix}held/{SHARED}/")
-    numbered = f"{prefix}held/"
-    if mode in (ALONE, SHARED):
-        is_taken = alone or keys.count(numbered) or (shared and mode == ALONE)
-        return "" if is_taken else mode
-    if alone or shared:
+    different modes exclude one another. `waiting` is the number of claims in line, with this
+    one."""
+    keys, held = store.recipe_keys, f"{prefix}held/"
+    kind, _, number = mode.rpartition(":")
+    of_kind = {ALONE: ALONE, SHARED: SHARED}.get(mode, kind)
+    taken = [each for each in (ALONE, SHARED, TOGETHER, "") if keys.count(_seats(prefix, each))]
+    if taken and (taken != [of_kind] or of_kind == ALONE):
         return ""
-    begin = len(numbered)
-    taken = {int(key[begin : begin + 4]) for key in keys.ending(numbered, "", store.held)}
+    if mode in (ALONE, SHARED):
+        return mode
+    if kind == TOGETHER:
+        first = keys.first(_seats(prefix, TOGETHER), store.held)
+        if first is not None:  # they are inside, and it joins them
+            return first[len(held) :][: len(TOGETHER) + 1 + _DIGITS]
+        return f"{TOGETHER}/{_indexed(store.number)}" if waiting >= int(number) else ""
+    numbers = {int(key[len(held) :][:4]) for key in keys.ending(held, "", store.held)}
     for seat in range(1, int(mode) + 1):
-        if seat not in taken:
+        if seat not in numbers:
             return f"{seat:04}"
     return ""
+
+
+def _seats(prefix: str, kind: str) -> str:
+    """Return the group of the seats of a mode (`recipe_keys.py`); "" is that of a semaphore."""
+    return f"{prefix}held/{kind}/" if kind else f"{prefix}held/"
 
 
 def _seat_line(store: Store, prefix: str) -> None:
@@ -161,7 +172,7 @@ def _seat_line(store: Store, prefix: str) -> None:
     line, count = f"{prefix}line/", 0
     while (place := store.recipe_keys.first(line, store.held)) is not None:
         _, mode, claim = place[len(line) :].split("/", 2)
-        seat = _free_seat(store, prefix, mode)
+        seat = _free_seat(store, prefix, mode, store.recipe_keys.count(line))
         if not seat:
             return
         store.move(place, f"{prefix}held/{seat}/{claim}")

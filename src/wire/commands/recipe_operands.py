@@ -25,9 +25,11 @@ from .operands import ALL_KEYS, KEY_VALUE, PREFIX, Limits, Operands, not_underst
 
 ALONE = "alone"
 SHARED = "shared"
+TOGETHER = "together"
 SUFFIX_BYTES: Final = 128  # of a key after its PREFIX, at most
 CLAIM: Final = rf"{LEASE}{NUMBER}(?:\.[0-9a-f]{{16}})?(?:/{NUMBER})?"
-MODE: Final = rf"{ALONE}|{SHARED}|[1-9][0-9]{{0,2}}|{SEATS_MAX}"
+_SEATS: Final = rf"[1-9][0-9]{{0,2}}|{SEATS_MAX}"
+MODE: Final = rf"{ALONE}|{SHARED}|(?:{TOGETHER}:)?(?:{_SEATS})"
 COUNT: Final = "0|[1-9][0-9]{0,2}"
 DELIVERIES: Final = "0|[1-9][0-9]{0,8}"
 _HOLD: Final = re.compile(rf"({MODE}) (now )?({CLAIM}) (.*)", re.ASCII | re.DOTALL)
@@ -45,7 +47,7 @@ class Hold(NamedTuple):
     """The operands of a `hold`."""
 
     prefix: str
-    mode: str  # `alone`, `shared` or the number of seats
+    mode: str  # `alone`, `shared`, the number of seats, or `together:` and a number of claims
     claim: str
     value: str
     is_now: bool = False  # it does not wait in line
@@ -134,8 +136,8 @@ def _read_hold(verb: str, operands: str, limits: Limits) -> str:
     match = _HOLD.fullmatch(rest)
     if match is None:
         raise ProtocolError(
-            f"the form is: {verb} {HOLD.form}. MODE is {ALONE}, {SHARED} or a number of seats up "
-            f"to {SEATS_MAX}, and {_CLAIM_FORM}. {_NOTHING}"
+            f"the form is: {verb} {HOLD.form}. MODE is {ALONE}, {SHARED}, a number of seats up to "
+            f"{SEATS_MAX}, or {TOGETHER}: and such a number, and {_CLAIM_FORM}. {_NOTHING}"
         )
     prefix = _prefix(verb, typed, limits)
     value = KEY_VALUE.read(verb, f"a {match[4]}", limits)[len(verb) + 3 :]

@@ -133,6 +133,56 @@ def test_shared_claims_get_their_seats_together_and_in_order(machine: Machine) -
     assert keys(machine, L) == ["held/shared/lease-59/1", "held/shared/lease-59/2"]
 
 
+def test_claims_that_go_together_get_their_seats_in_one_entry(machine: Machine) -> None:
+    assert machine.talk(
+        f"hold {L} together:3 lease-57/1 a",
+        f"hold {L} together:3 lease-57/2 b",
+        f"hold {L} together:3 now lease-59 c",
+        f"hold {L} together:3 lease-58 c",
+        f"hold {L} together:3 lease-57/1 a",
+        f"hold {L} together:3 now lease-59 d",
+    ) == [
+        f"HOLD response, in line: {L}line/0000000000000000060/together:3/lease-57/1",
+        f"HOLD response, in line: {L}line/0000000000000000061/together:3/lease-57/2",
+        f"HOLD response, not free: {L}",
+        f"HOLD response: {L}held/together/0000000000000000063/lease-58 63",
+        f"HOLD response: {L}held/together/0000000000000000063/lease-57/1 63",
+        f"HOLD response: {L}held/together/0000000000000000063/lease-59 65",
+    ]
+    assert machine.apply(f"hold {L} alone now lease-58/2 x") == f"HOLD response, not free: {L}"
+
+
+def test_the_next_round_begins_once_the_last_has_left(machine: Machine) -> None:
+    machine.talk(*(f"hold {L} together:2 lease-{lease} x" for lease in (57, 58)))
+    assert machine.apply(f"unhold {L} lease-57") == (
+        f"UNHOLD response: {L}held/together/0000000000000000061/lease-57"
+    )
+    expire(machine, "lease-58")
+    assert keys(machine, L) == []
+    machine.talk(*(f"hold {L} together:2 lease-{claim} x" for claim in ("57", "59/1")))
+    assert keys(machine, L) == [
+        f"held/together/0000000000000000065/{claim}" for claim in ("lease-57", "lease-59/1")
+    ]
+
+
+def test_claims_behind_one_alone_go_together_once_it_ends(machine: Machine) -> None:
+    machine.talk(
+        f"hold {L} alone lease-57 x",
+        f"hold {L} together:2 lease-58 x",
+        f"hold {L} together:2 lease-59 x",
+    )
+    expire(machine, "lease-57")
+    assert keys(machine, L) == [
+        f"held/together/0000000000000000063/lease-{lease}" for lease in (58, 59)
+    ]
+
+
+@pytest.mark.parametrize("mode", ["together", "together:0", "together:1001", "alone:2"])
+def test_a_mode_of_another_form_is_refused(mode: str) -> None:
+    with pytest.raises(ProtocolError, match="MODE is alone, shared, a number of seats"):
+        read_request("", "", f"hold {L} {mode} lease-57 x", Limits())
+
+
 def test_shared_claims_behind_one_that_leaves_the_line_get_their_seats(machine: Machine) -> None:
     machine.talk(f"hold {L} shared lease-57 a", f"hold {L} alone lease-58 b")
     machine.apply(f"hold {L} shared lease-59 c")

@@ -15,7 +15,18 @@ from raftline.state.store import Store
 from raftline_testing.runner.at_night import at_night
 
 PREFIXES = ("a/", "a/line/", "b/")
-MODES = ("alone", "alone", "shared", "shared", "1", "2", "3")
+MODES = (
+    "alone",
+    "alone",
+    "shared",
+    "shared",
+    "1",
+    "2",
+    "3",
+    "together:1",
+    "together:2",
+    "together:3",
+)
 TERM = 4
 STEPS = 150
 
@@ -29,41 +40,45 @@ class Line:
 
     def hold(self, number: int, mode: str, claim: str, is_now: bool) -> None:
         if claim in self.seats or any(claim == place[2] for place in self.places):
-            self.serve()
-        elif not self.places and (seat := self._free(mode)):
+            self.serve(number)
+        elif not self.places and (seat := self._free(number, mode, 1)):
             self.seats[claim] = seat
         elif not is_now:
             self.places.append((number, mode, claim))
-            self.serve()
+            self.serve(number)
 
     def drop(self, claim: str) -> None:
         if self.seats.pop(claim, None) is None:
             self.places = [place for place in self.places if place[2] != claim]
 
-    def serve(self) -> None:
-        while self.places and (seat := self._free(self.places[0][1])):
+    def serve(self, number: int) -> None:
+        while self.places and (seat := self._free(number, self.places[0][1], len(self.places))):
             self.seats[self.places.pop(0)[2]] = seat
 
-    def _free(self, mode: str) -> str:
+    def _free(self, number: int, mode: str, waiting: int) -> str:
         taken = set(self.seats.values())
+        if mode.startswith("together:"):
+            if taken:
+                return max(taken) if max(taken).startswith("together") else ""
+            return f"together/{number:019}" if waiting >= int(mode[9:]) else ""
         if mode == "alone":
             return "" if taken else "alone"
         if mode == "shared":
             return "" if taken - {"shared"} else "shared"
         numbers = [f"{number:04}" for number in range(1, int(mode) + 1)]
         free = [number for number in numbers if number not in taken]
-        return free[0] if free and not taken & {"alone", "shared"} else ""
+        return free[0] if free and all(each.isdecimal() for each in taken) else ""
 
     def expected(self) -> set[str]:
         seats = {f"held/{seat}/{claim}" for claim, seat in self.seats.items()}
         return seats | {f"line/{number:019}/{mode}/{claim}" for number, mode, claim in self.places}
 
     def check(self) -> None:
-        """At most one alone, never beside others; each seat of a semaphore once."""
+        """At most one alone, never beside others; each seat of a semaphore once; one round."""
         seats = list(self.seats.values())
-        kinds = {seat if seat in ("alone", "shared") else "seats" for seat in seats}
+        kinds = {"seats" if seat.isdecimal() else seat for seat in seats}
         assert len(kinds) <= 1
-        assert "shared" in kinds or len(seats) == len(set(seats))
+        assert kinds - {"alone", "seats"} or len(seats) == len(set(seats))
 
 
 class Jobs:
@@ -178,7 +193,7 @@ class World:
         prefix, claim = self.chance.choice(PREFIXES), self.claim()
         self.do(f"unhold {prefix} {claim}")
         self.lines[prefix].drop(claim)
-        self.lines[prefix].serve()
+        self.lines[prefix].serve(self.number)
 
     def abandon(self) -> None:
         prefix, claim = self.chance.choice([*PREFIXES, "q/"]), self.claim()
@@ -195,7 +210,7 @@ class World:
             self.jobs.end_claims(self.number, claim.__eq__)
         else:
             self.lines[prefix].drop(claim)
-            self.lines[prefix].serve()
+            self.lines[prefix].serve(self.number)
 
     def by_hand(self) -> None:
         """A person deletes the key of a seat or of a place, which serves nobody."""
@@ -204,7 +219,7 @@ class World:
         if keys:
             key = self.chance.choice(keys)
             assert self.do(f"delete {prefix}{key}").endswith("deleted")
-            self.lines[prefix].drop("/".join(key.split("/")[3 if key[0] == "l" else 2 :]))
+            self.lines[prefix].drop(key[key.index("lease-") :])
 
     def end(self) -> None:
         ending = self.chance.sample(self.leases, self.chance.randint(1, 2))
@@ -220,7 +235,7 @@ class World:
             for claim in lost:
                 line.drop(claim)
             if lost:
-                line.serve()
+                line.serve(self.number)
         self.jobs.end_claims(self.number, lambda claim: claim.partition("/")[0] in ending)
         self.gone = {each for each in self.gone if each[1].partition("/")[0] not in ending}
 
