@@ -38,7 +38,7 @@ def threads_meet() -> None:
     left: list[bool] = []
 
     def work() -> None:
-        held = DoubleBarrier(cluster, cluster.keeper, cluster.watch, keys, 10).enter()
+        held = DoubleBarrier(cluster, cluster.keeper, cluster.watch, keys, 10.0**6).enter()
         assert held is not None
         left.append(held.leave())
 

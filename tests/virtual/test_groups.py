@@ -11,17 +11,21 @@ from raftline.clients.calls.calls import CALLS, Ask
 from raftline.clients.calls.transaction import Transaction, itself
 from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.locks.barrier_steps import BarrierSteps
-from raftline.clients.locks.partition_steps import PartitionSteps
-from raftline.clients.locks.party_steps import JoinSteps, index_in
+from raftline.clients.locks.partition_steps import PartitionSteps, index_in
+from raftline.clients.locks.party_steps import JoinSteps
+from raftline.clients.locks.recipe_calls import Seat
+from raftline.state.commands import recipe_commands
+from raftline.state.store import Store
 from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual.schedule import SimulationFailed, run
 from raftline_testing.virtual.seeds import counts_of
 
-SCHEDULES, STEPS, PROGRAMS = 8, 3000, 12
+SCHEDULES, STEPS, PROGRAMS = 16, 3000, 12
 COVERED = (
     "shards had",
     "shares lost",
     "barriers passed",
+    "barriers left together",
     "gates passed",
     "parties left",
     "members whose lease ended",
@@ -36,18 +40,21 @@ def test_a_shard_has_one_owner_and_nobody_passes_a_barrier_early(first: int, cou
     assert count == 1 or [name for name in COVERED if not counts[name]] == []
 
 
-def takes_without_condition(claim: Any, lease: str, numbers: list[int]) -> Any:
+def takes_without_condition(claim: Any, share: Any, numbers: list[int], division: Any) -> Any:
     """Take shards that another member may have taken meanwhile."""
+    lease, keys = share._lease, claim._keys
     taking = Transaction(TEXT, itself).then
     for number in numbers:
-        taking.set(claim._keys.shard(number), lease, lease=lease)
-    yield Ask(taking.commit())
+        taking.set(keys.shard(number), lease._claim_name, lease=lease.id)
+    return index_in((yield Ask(taking.stat(keys.shard(numbers[0])).commit())))
 
 
-def begins_too_early(claim: Any) -> Any:
-    """Begin a round with one program."""
-    yield Ask(CALLS.set(claim._keys.round, "1"))
-    return True
+FREE_SEAT = recipe_commands._free_seat
+
+
+def begins_too_early(store: Store, prefix: str, mode: str, waiting: int) -> str:
+    """Begin a round with one claim too few."""
+    return FREE_SEAT(store, prefix, mode, waiting + 1)
 
 
 def passes_a_closed_gate(claim: Any) -> Any:
@@ -56,31 +63,47 @@ def passes_a_closed_gate(claim: Any) -> Any:
     return True
 
 
-def joins_without_a_key(claim: Any, key: str, value: str, lease: str) -> Any:
-    """Return a token, and set no key."""
+def leaves_early(claim: Any, held: Any, timeout: Any) -> Any:
+    """Leave, and do not wait for the others."""
+    yield from held._releasing()
+    return True
+
+
+def joins_without_a_key(claim: Any, attempt: Any, value: str, **_: Any) -> Any:
+    """Return a seat, and set no key."""
+    key = f"{claim._keys.members}{attempt.lease._claim_name}"
     yield Ask(CALLS.stat(key))
-    return 1
+    return Seat(key, 1)
 
 
-def joins_without_a_lease(claim: Any, key: str, value: str, lease: str) -> Any:
+def joins_without_a_lease(claim: Any, attempt: Any, value: str, **_: Any) -> Any:
     """Set a key that stays when its program dies."""
+    key = f"{claim._keys.members}{attempt.lease._claim_name}"
     joining = Transaction(TEXT, itself).then.set(key, value)
-    return index_in((yield Ask(joining.stat(key).commit())))
+    return Seat(key, index_in((yield Ask(joining.stat(key).commit()))))
+
+
+def takes_nothing_back(claim: Any, attempt: Any) -> Any:
+    """Keep what a claim has asked for in vain."""
+    attempt.lease = None
+    yield from ()
 
 
 @pytest.mark.parametrize(
     ("steps", "name", "bug", "seed", "words"),
     [
-        (PartitionSteps, "_taking", takes_without_condition, 8, "for certain"),
-        (BarrierSteps, "_is_full", begins_too_early, 0, "begins with"),
-        (BarrierSteps, "_is_open", passes_a_closed_gate, 0, "closed gate"),
-        (JoinSteps, "_adding", joins_without_a_key, 0, "is not listed"),
-        (JoinSteps, "_adding", joins_without_a_lease, 0, "is gone, and is listed"),
+        (PartitionSteps, "_taking", takes_without_condition, 5, "for certain"),
+        (recipe_commands, "_free_seat", begins_too_early, 0, "begins with"),
+        (BarrierSteps, "_is_open", passes_a_closed_gate, 1, "closed gate"),
+        (BarrierSteps, "_leaving", leaves_early, 0, "it is not over"),
+        (JoinSteps, "_dropping", takes_nothing_back, 2, "have their locks within"),
+        (JoinSteps, "_holding", joins_without_a_key, 1, "is not listed"),
+        (JoinSteps, "_holding", joins_without_a_lease, 3, "is gone, and is listed"),
     ],
 )
 @pytest.mark.slow
 def test_a_schedule_finds_the_bug(
-    steps: type,
+    steps: Any,
     name: str,
     bug: Callable[..., Any],
     seed: int,

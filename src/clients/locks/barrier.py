@@ -9,13 +9,13 @@ from ..calls.calls import CALLS
 from ..requests.times import Seconds
 from .aio_lease import AioLease
 from .aio_lock import AioClaim, AioHeld
-from .barrier_steps import BarrierSteps
+from .barrier_steps import BarrierSteps, BaseEntered
 from .lease import Lease
 from .lock import Claim, Held
 
 
 @public("raftline.api")
-class Barrier(BarrierSteps[Held], Claim):
+class Barrier(BarrierSteps[Lease, Held], Claim):
     """A barrier at which programs wait while it is closed: `kv.barrier("upgrade").wait()`."""
 
     def close(self) -> None:
@@ -31,16 +31,14 @@ class Barrier(BarrierSteps[Held], Claim):
 
         Without a timeout it waits through outages; the errors are those of `Lock.acquire`.
         """
-        return self._carry_out(self._waiting(self._is_open, timeout))
+        return self._carry_out(self._passing(timeout))
 
 
 @public("raftline.api")
-class Entered(Held):
+class Entered(BaseEntered[Lease], Held):
     """What `DoubleBarrier.enter` returns. `with` and `release` leave without waiting for others."""
 
-    def __init__(self, barrier: DoubleBarrier, lease: Lease, key: str, token: int) -> None:
-        super().__init__(barrier._keys, lease, key, token)
-        self._barrier = barrier
+    _barrier: DoubleBarrier
 
     def leave(self, timeout: Seconds | None = None) -> bool:
         """Leave, and wait for the others; see `DoubleBarrier.leave`."""
@@ -51,7 +49,7 @@ class Entered(Held):
 
 
 @public("raftline.api")
-class DoubleBarrier(BarrierSteps[Entered], Claim):
+class DoubleBarrier(BarrierSteps[Lease, Any], Claim):
     """A barrier that `count` programs pass together, at the beginning and at the end of a step."""
 
     _held_class: Any = Entered
@@ -65,7 +63,7 @@ class DoubleBarrier(BarrierSteps[Entered], Claim):
         Raises:
             LeaseLost: the lease of this program ended while it waited.
             Unreachable, NoLeader, OutcomeUnknown: as for `Lock.acquire`; this program is outside
-                once its lease has ended.
+                as soon as a node serves again.
         """
         return cast("Entered | None", self._carry_out(self._acquiring(self._value, timeout, -1)))
 
@@ -85,7 +83,7 @@ class DoubleBarrier(BarrierSteps[Entered], Claim):
 
 
 @public("raftline.aio", "Barrier")
-class AioBarrier(BarrierSteps[AioHeld], AioClaim):
+class AioBarrier(BarrierSteps[AioLease, AioHeld], AioClaim):
     """A barrier at which programs wait while it is closed; see `raftline.api.Barrier`."""
 
     async def close(self) -> None:
@@ -98,16 +96,14 @@ class AioBarrier(BarrierSteps[AioHeld], AioClaim):
 
     async def wait(self, timeout: Seconds | None = None) -> bool:
         """Wait until the barrier is open, at most `timeout` seconds; return whether it is."""
-        return await self._carry_out(self._waiting(self._is_open, timeout))
+        return await self._carry_out(self._passing(timeout))
 
 
 @public("raftline.aio", "Entered")
-class AioEntered(AioHeld):
+class AioEntered(BaseEntered[AioLease], AioHeld):
     """What `DoubleBarrier.enter` returns; see `raftline.api.Entered`."""
 
-    def __init__(self, barrier: AioDoubleBarrier, lease: AioLease, key: str, token: int) -> None:
-        super().__init__(barrier._keys, lease, key, token)
-        self._barrier = barrier
+    _barrier: AioDoubleBarrier
 
     async def leave(self, timeout: Seconds | None = None) -> bool:
         """Leave, and wait for the others; see `raftline.api.DoubleBarrier.leave`."""
@@ -118,7 +114,7 @@ class AioEntered(AioHeld):
 
 
 @public("raftline.aio", "DoubleBarrier")
-class AioDoubleBarrier(BarrierSteps[AioEntered], AioClaim):
+class AioDoubleBarrier(BarrierSteps[AioLease, Any], AioClaim):
     """A barrier that `count` programs pass together; see `raftline.api.DoubleBarrier`."""
 
     _held_class: Any = AioEntered

@@ -295,6 +295,12 @@ class BaseLease(NoCopies, Generic[Event]):
         timer.end_request()
         return result
 
+    def _forget_request(self) -> None:
+        """Record that nothing is left of what a claim has asked for."""
+        timer = self._held()
+        if isinstance(timer, ClaimTimer):
+            timer.take_back = ""
+
     def _checking(self, timeout: Seconds | None) -> Steps[None]:
         """Confirm the lease with the cluster. Raises LeaseLost."""
         timer = self._held()
@@ -308,9 +314,10 @@ class BaseLease(NoCopies, Generic[Event]):
         ended before."""
         return (yield from self._ending(waits=True))
 
-    def _ending(self, *, waits: bool) -> Generator[Any, Any, int]:
+    def _ending(self, *, waits: bool, more: Call[Any] | None = None) -> Generator[Any, Any, int]:
         """End the lease or the claim. Without `waits`, only send the request, if a connection is
-        there: it is repeated until it is answered, and what the answer says is not reported."""
+        there: it is repeated until it is answered, and what the answer says is not reported. A
+        claim is given up by the request `more`, if that is done."""
         turn, self._turn = self._turn, None  # until the answer
         timer = self._held()
         was_held = timer.is_held(self._now())
@@ -319,7 +326,8 @@ class BaseLease(NoCopies, Generic[Event]):
             is_kept = isinstance(timer, ClaimTimer)
             if is_kept and not waits and (yield self._sending_off(timer.give_back)):
                 return 1
-            deleted = yield from self._giving(timer.give_back)
+            instead = None if more is None else _either(more, timer.give_back)
+            deleted = yield from self._giving(timer.give_back, instead)
             if deleted is None or not was_held:
                 raise timer.loss()
             return deleted
@@ -399,6 +407,13 @@ class BaseLease(NoCopies, Generic[Event]):
             self._turn.leave()
         if timer.was_lost and self._on_lost is not None:
             self._call_apart(self._on_lost)
+
+
+def _either(first: Call[Any], other: Call[int | None]) -> Steps[int | None]:
+    """Send a request, and another one unless the first is done."""
+    is_done = yield Ask(first)
+    result: int | None = 1 if is_done else (yield Ask(other))
+    return result
 
 
 def suppress_if(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -30,6 +30,7 @@ from ..requests.node_connection import (
 )
 from ..requests.search import LONGEST_PAUSE_S
 from ..requests.times import Seconds
+from ..watches.watch_events import Event
 from ..watches.watch_machine import BaseWatch
 from .base_lease import LeaseKeeper
 from .claim_steps import AwaitTurn, Claiming, LetGo, Look, Pause
@@ -58,6 +59,43 @@ class Attempt(Generic[Leased]):
         watch, self.watch = self.watch, None
         if watch is not None:
             watch.close()
+
+
+class News:
+    """What a watch has to report so that a condition on the keys under a prefix is asked for
+    again: any change, or that the watch has listed them."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def begin(self) -> None:
+        """Begin again with another watch."""
+
+    def take(self, events: Sequence[Event[str]], *, is_listing: bool) -> bool:
+        """Return whether these events are news; `is_listing` if they end the list of the keys."""
+        return is_listing or bool(events)
+
+
+class NoneLeft(News):
+    """News for those who wait until there are no such keys."""
+
+    def __init__(self, prefix: str, only: str | None = None) -> None:
+        """`only` is the key that counts, if not all of them do."""
+        super().__init__(prefix)
+        self._only = only
+        self._there: set[str] = set()
+
+    def begin(self) -> None:
+        self._there = set()
+
+    def take(self, events: Sequence[Event[str]], *, is_listing: bool) -> bool:
+        changes = [event for event in events if self._only in (None, event.key)]
+        for event in changes:
+            if event.is_there:
+                self._there.add(event.key)
+            else:
+                self._there.discard(event.key)
+        return not self._there and (is_listing or bool(changes))
 
 
 class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
@@ -183,7 +221,7 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
                 if seat is None or lease is None:
                     return None
                 if lease._begin_holding(self._on_lost, attempt.turn):
-                    held = self._held_class(self._keys, lease, seat.key, seat.token)
+                    held = self._make_held(lease, seat)
                     held._waits_for_release = self._waits_for_release
                     return held
             except LeaseLost:
@@ -192,6 +230,9 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
             yield from self._dropping(attempt)
             if wait.is_once or self._now() >= wait.until_s:
                 return None
+
+    def _make_held(self, lease: Leased, seat: Seat) -> SomeHeld:
+        return self._held_class(self._keys, lease, seat.key, seat.token)
 
     def _entering_gate(self, attempt: Attempt[Leased], wait: Wait) -> Claiming[bool]:
         """Wait behind the other callers of this client; return whether it was in time."""
@@ -206,14 +247,8 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
     ) -> Claiming[Seat | None]:
         """Take a free seat, or wait in line for one; return None if the time is over."""
         if attempt.place is None:
-            attempt.lease = lease = self._make_lease()
-            if self._has_own_lease:
-                yield from lease._granting()
-            else:
-                once_s = self._now() + self._client.timeout
-                until_s = once_s if wait.is_once else wait.until_or_none_s
-                if (yield from lease._joining(self._keys.prefix, until_s)) is None:
-                    return None
+            if attempt.lease is None and not (yield from self._beginning(attempt, wait)):
+                return None
             seat = yield from self._holding(attempt, value, is_once=wait.is_once)
             if seat is not None or wait.is_once:
                 return seat
@@ -223,6 +258,17 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
             return (yield from self._following(attempt, value, wait))
         except TooManyWatches:
             return (yield from self._polling(attempt, value, wait))
+
+    def _beginning(self, attempt: Attempt[Leased], wait: Wait) -> Claiming[bool]:
+        """Begin a claim under the kept lease, or under a lease of its own; return whether it was in
+        time."""
+        attempt.lease = lease = self._make_lease()
+        if self._has_own_lease:
+            yield from lease._granting()
+            return True
+        once_s = self._now() + self._client.timeout
+        until_s = once_s if wait.is_once else wait.until_or_none_s
+        return (yield from lease._joining(self._keys.prefix, until_s)) is not None
 
     def _holding(
         self, attempt: Attempt[Leased], value: str, *, is_once: bool = False
@@ -290,31 +336,41 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         return (yield from self._holding(attempt, value))
 
     def _watched(
-        self, attempt: Attempt[Any], is_met: Callable[[], Claiming[bool]], wait: Wait
+        self,
+        attempt: Attempt[Any],
+        is_met: Callable[[], Claiming[bool]],
+        wait: Wait,
+        news: News,
     ) -> Claiming[bool]:
-        """Wait until a condition on the keys is met; return whether it was in time."""
+        """Wait until a condition on the keys is met; return whether it was in time. It is asked
+        for at first, and then after news only."""
         while not (yield from is_met()):
             if wait.is_once or self._now() >= wait.until_s:
                 return False
             try:
-                yield from self._next_change(attempt, wait)
+                if not (yield from self._next_change(attempt, wait, news)):
+                    return False
             except TooManyWatches:
                 attempt.hang_up()
                 yield Pause(min(wait.until_s, self._now() + POLL_S))
         return True
 
-    def _next_change(self, attempt: Attempt[Any], wait: Wait) -> Claiming[None]:
-        """Wait until a watch reports a change, or has listed the keys."""
+    def _next_change(self, attempt: Attempt[Any], wait: Wait, news: News) -> Claiming[bool]:
+        """Wait until a watch has listed the keys and reports news. Return False if it has reported
+        none in time."""
         if attempt.watch is None:
-            attempt.watch = self._watching(self._keys.prefix)
+            news.begin()
+            attempt.watch = self._watching(news.prefix)
         watch = attempt.watch
-        is_news = not watch.is_listed
+        was_listed = watch.is_listed
         while (yield Look(watch, wait.until_or_none_s)):
-            is_news = bool(watch._take_ready()) or is_news
-            if is_news and watch.is_listed:
-                return
+            is_listing = not was_listed and watch.is_listed
+            was_listed = watch.is_listed
+            if news.take(watch._take_ready(), is_listing=is_listing) and was_listed:
+                return True
         if watch._is_closed:
             raise Closed(f"this client was closed while it waited for {self.name}")
+        return not watch.is_listed  # then it may have missed something
 
     def _giving_up(self, attempt: Attempt[Leased]) -> Claiming[None]:
         """End an attempt that failed; then the next caller of this client may try."""

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
 from ...common.no_copies import NoCopies
-from ..calls.calls import CALLS, Ask, Stat, Steps
+from ..calls.calls import CALLS, Ask, Call, Stat, Steps
 from ..calls.kv_errors import LeaseLost
 from ..requests.node_connection import ClientError
 from .base_lease import BaseLease, suppress_if
@@ -23,6 +23,8 @@ SomeHeld = TypeVar("SomeHeld", bound="BaseHeld[Any]")
 
 class BaseHeld(NoCopies, Generic[Leased]):
     """The part that never waits: the state, and the requests as machines."""
+
+    _gives_with: Call[Any] | None = None  # a request that gives it back along with more
 
     def __init__(self, keys: LockKeys, lease: Leased, key: str, token: int) -> None:
         """Hold the key of a claim that has won under this lease."""
@@ -80,7 +82,8 @@ class BaseHeld(NoCopies, Generic[Leased]):
         if self._is_released:
             raise RuntimeError(f"{self.name} is released already")
         self._is_released = self._lease._is_here
-        deleted = yield from self._lease._ending(waits=self._waits_for_release)
+        waits = self._waits_for_release
+        deleted = yield from self._lease._ending(waits=waits, more=self._gives_with)
         if not deleted:
             raise self._broken()
 

@@ -18,7 +18,8 @@ from .partition_steps import BaseShare, PartitionSteps
 class Share(BaseShare[Lease], Held):
     """The shards of this program. `with` leaves at its end, and so does `release`.
 
-    It has one lease. If that is lost, `is_held` is false, and all shards are free for others.
+    They are under the lease of its client for this `ttl`. If that is lost, `is_held` is false, and
+    all shards are free for others.
     """
 
     def update(self, timeout: Seconds | None = None) -> dict[int, int]:
@@ -44,7 +45,7 @@ class Share(BaseShare[Lease], Held):
 
 
 @public("raftline.api")
-class Partitioner(PartitionSteps[Share], Claim, Generic[Data]):
+class Partitioner(PartitionSteps[Lease, Share], Claim, Generic[Data]):
     """Divides shards among the programs that have joined: `with
     kv.partitioner("work", shards=16).join("host1") as share`. One program at a time has a shard."""
 
@@ -56,7 +57,7 @@ class Partitioner(PartitionSteps[Share], Claim, Generic[Data]):
         Raises:
             ValueError: the members that are here have another number of shards.
             Unreachable, NoLeader, OutcomeUnknown: no node served within the time limit of the
-                client. A membership that was begun ends with its lease.
+                client. A membership that was begun ends as soon as a node serves again.
         """
         return cast("Share", self._carry_out(self._acquiring(self._codec.text(value), None, -1)))
 
@@ -81,7 +82,7 @@ class AioShare(BaseShare[AioLease], AioHeld):
 
 
 @public("raftline.aio", "Partitioner")
-class AioPartitioner(PartitionSteps[AioShare], AioClaim, Generic[Data]):
+class AioPartitioner(PartitionSteps[AioLease, AioShare], AioClaim, Generic[Data]):
     """Divides shards among the programs that have joined; see `raftline.api.Partitioner`."""
 
     _held_class: Any = AioShare

@@ -7,13 +7,15 @@ from typing import Generic, cast
 
 from ...common.public import public
 from ..calls.value_codec import Data
+from .aio_lease import AioLease
 from .aio_lock import AioClaim, AioHeld
+from .lease import Lease
 from .lock import Claim, Held
 from .party_steps import JoinSteps, MemberChanges
 
 
 @public("raftline.api")
-class Party(JoinSteps[Held], Claim, Generic[Data]):
+class Party(JoinSteps[Lease, Held], Claim, Generic[Data]):
     """The programs that are here: `with kv.party("web").join("host1")`. A member that dies leaves
     once the time of its lease is over."""
 
@@ -23,7 +25,7 @@ class Party(JoinSteps[Held], Claim, Generic[Data]):
 
         Raises:
             Unreachable, NoLeader, OutcomeUnknown: no node served within the time limit of the
-                client. A membership that was begun ends with its lease.
+                client. A membership that was begun ends as soon as a node serves again.
         """
         return cast("Held", self._carry_out(self._acquiring(self._codec.text(value), None, -1)))
 
@@ -33,15 +35,16 @@ class Party(JoinSteps[Held], Claim, Generic[Data]):
 
     def observe(self) -> Iterator[list[Data]]:
         """Yield the members now and after each change."""
-        changes = MemberChanges()
-        with self._watching(self._keys.prefix) as watch:
+        changes = MemberChanges(self._keys)
+        with self._watching(self._keys.members) as watch:
             while watch._step():
-                for members in changes.take(watch):
+                if changes.take(watch):
+                    members = self._carry_out(self._changed(changes))
                     yield [self._codec.of(text) for text in members]
 
 
 @public("raftline.aio", "Party")
-class AioParty(JoinSteps[AioHeld], AioClaim, Generic[Data]):
+class AioParty(JoinSteps[AioLease, AioHeld], AioClaim, Generic[Data]):
     """The programs that are here: `async with await kv.party("web").join("host1")`; see
     `raftline.api.Party`."""
 
@@ -56,8 +59,9 @@ class AioParty(JoinSteps[AioHeld], AioClaim, Generic[Data]):
 
     async def observe(self) -> AsyncIterator[list[Data]]:
         """Yield the members now and after each change."""
-        changes = MemberChanges()
-        async with self._watching(self._keys.prefix) as watch:
+        changes = MemberChanges(self._keys)
+        async with self._watching(self._keys.members) as watch:
             while await watch._step():
-                for members in changes.take(watch):
+                if changes.take(watch):
+                    members = await self._carry_out(self._changed(changes))
                     yield [self._codec.of(text) for text in members]

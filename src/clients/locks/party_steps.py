@@ -1,114 +1,112 @@
 """A party: the programs that are here. Its keys, and its operations as machines.
 
-Each member has a key, `party/NAME/LEASE`, under its own lease, so it leaves when it dies.
+A member is a claim (`claims.py`) that holds the party beside any others, with its value in
+`party/NAME/held/shared/CLAIM`. So joining and leaving are one entry each, and a member that dies
+leaves with its lease. The index of that key is the order in which they joined.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Generic
+import math
+from typing import Any
 
+from ...wire.commands.recipe_operands import SHARED
 from ..calls.calls import CALLS, Ask, Steps, Version
-from ..calls.kv_errors import LeaseLost
-from ..calls.transaction import Outcome, Transaction, itself
-from ..calls.value_codec import TEXT
 from ..calls.wait_times import Wait
 from .claim_steps import Claiming
-from .claims import Attempt
-from .held import SomeHeld
-from .lock_keys import LockKeys, number_of
+from .claims import BaseClaim
+from .held import Leased, SomeHeld
+from .lock_keys import LockKeys
 
 PARTIES = "party"
+Versions = list[tuple[str, Version[str]]]
+_FOREVER = Wait(math.inf, is_once=False)
 
 
 class PartyKeys(LockKeys):
     """The keys of one party."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(PARTIES, name)
+    mode = SHARED
+    limit = None
 
-    def member(self, lease: str) -> str:
-        return f"{self.prefix}{lease}"
-
-
-def index_in(outcome: Outcome[str]) -> int:
-    """Return the index of the entry of a transaction that set a key and showed its `stat`."""
-    stat = outcome.stat(1)
-    assert stat is not None, "the key was set in the same step"
-    return stat.index
+    def __init__(self, name: str, kind: str = PARTIES) -> None:
+        super().__init__(kind, name)
+        self.members = self.seat_prefix("")
 
 
-class JoinSteps(Generic[SomeHeld]):
-    """The parts of a party that send requests, as a claim (`claims.py`)."""
+class JoinSteps(BaseClaim[Leased, SomeHeld]):
+    """The parts of a party that send requests, as a claim."""
 
-    _held_class: type[SomeHeld]
     _waits_for_others = False
-    # of BaseClaim
-    _keys: Any
-    _make_lease: Any
-    _on_lost: Any
-    _dropping: Any
+    _keys: PartyKeys
 
-    def _claiming(self, attempt: Attempt[Any], value: str, wait: Wait) -> Claiming[SomeHeld]:
-        """Join, which never waits for others."""
-        while True:
-            try:
-                yield from self._dropping(attempt)
-                attempt.lease = lease = self._make_lease()
-                name = yield from lease._granting()
-                key = self._keys.member(name)
-                token = yield from self._adding(key, value, name)
-                if lease._begin_holding(self._on_lost):
-                    return self._make_held(lease, key, token)
-            except LeaseLost:
-                pass  # the lease ended before the program had joined
-
-    def _adding(self, key: str, value: str, lease: str) -> Steps[int]:
-        """Set the key of a member; return the index of that entry."""
-        joining = Transaction(TEXT, itself).then.set(key, value, lease=lease)
-        return index_in((yield Ask(joining.stat(key).commit())))
-
-    def _make_held(self, lease: Any, key: str, token: int) -> SomeHeld:
-        make: Any = self._held_class
-        held: SomeHeld = make(self._keys, lease, key, token)
-        return held
-
-    def _versions(self) -> Steps[list[tuple[str, Version[str]]]]:
-        """Return all keys under the prefix with their versions."""
-        pairs: list[tuple[str, Version[str]]] = []
+    def _versions(self, prefix: str) -> Steps[Versions]:
+        """Return all keys under a prefix with their versions."""
+        pairs: Versions = []
         after, is_last = "", False
         while not is_last:
-            page = yield Ask(CALLS.versions_page(self._keys.prefix, after))
+            page = yield Ask(CALLS.versions_page(prefix, after))
             pairs += page.pairs
             after, is_last = page.after, page.is_last
         return pairs
 
+    def _joined(self) -> Steps[Versions]:
+        """Return the keys of the members in the order in which they joined."""
+        pairs = yield from self._versions(self._keys.members)
+        return in_order(self._keys, pairs)
+
     def _members(self) -> Steps[list[str]]:
         """Return the texts of the members' values, in the order in which they joined."""
-        versions = yield from self._versions()
-        return in_order({key: version.value or "" for key, version in versions})
+        return [version.value or "" for _, version in (yield from self._joined())]
+
+    def _changed(self, changes: MemberChanges) -> Claiming[list[str]]:
+        """Return the texts of the members that a watch reports, in the same order. Who joined
+        before the watch began is not known from it."""
+        if changes.are_unordered:
+            joined = yield from self._limits(_FOREVER).outlasting(self._joined)
+            changes.order(joined or [])
+        return changes.report()
 
 
 class MemberChanges:
     """The members that a watch of a party reports."""
 
-    def __init__(self) -> None:
-        self._members: dict[str, str] = {}
+    def __init__(self, keys: PartyKeys) -> None:
+        self._keys = keys
+        self._values: dict[str, str] = {}  # of the members, by key, in order
+        self._listed: set[str] = set()  # these have the index of the listing
         self._reported: list[str] | None = None
 
-    def take(self, watch: Any) -> Iterator[list[str]]:
-        """Yield the texts of the members if they have changed since the last call."""
+    def take(self, watch: Any) -> bool:
+        """Take the events of a watch; return whether there is something to report."""
         for event in watch._take_ready():
-            if event.value is None:
-                self._members.pop(event.key, None)
-            else:
-                self._members[event.key] = event.value
-        now = in_order(self._members)
-        if watch.is_listed and now != self._reported:
-            self._reported = now
-            yield now
+            if self._keys.is_seat(event.key):
+                self._values.pop(event.key, None)
+                self._listed.discard(event.key)
+                if event.value is not None:
+                    self._values[event.key] = event.value
+                    if event.kind == "has":
+                        self._listed.add(event.key)
+        return bool(watch.is_listed and list(self._values.values()) != self._reported)
+
+    @property
+    def are_unordered(self) -> bool:
+        return bool(self._listed) and len(self._values) > 1
+
+    def order(self, joined: Versions) -> None:
+        """Put the members in the order in which they joined."""
+        places = {key: place for place, (key, _) in enumerate(joined)}
+        by_place = sorted(self._values, key=lambda key: places.get(key, len(places)))
+        self._values = {key: self._values[key] for key in by_place}
+        self._listed = set()
+
+    def report(self) -> list[str]:
+        """Return the texts of the members' values."""
+        self._reported = list(self._values.values())
+        return self._reported
 
 
-def in_order(members: Mapping[str, str]) -> list[str]:
-    """Return the values of members by their keys, in the order in which they got their leases."""
-    return [members[key] for key in sorted(members, key=number_of)]
+def in_order(keys: LockKeys, pairs: Versions) -> Versions:
+    """Return those of these pairs that are members, in the order in which they joined."""
+    members = [pair for pair in pairs if keys.is_seat(pair[0])]
+    return sorted(members, key=lambda pair: pair[1].index)

@@ -38,7 +38,7 @@ def test_programs_wait_while_a_barrier_is_closed(kv: raftline.KV[str]) -> None:
     assert (gate.open(), gate.open()) == (True, False)
     waiter.join(DEADLINE_S)
     assert passed == [True]
-    with pytest.raises(ValueError, match="1 to 100 programs pass a barrier together, not 0"):
+    with pytest.raises(ValueError, match="1 to 1000 programs pass a barrier together, not 0"):
         kv.double_barrier("step", 0)
 
 

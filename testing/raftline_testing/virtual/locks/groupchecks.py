@@ -63,13 +63,21 @@ class PartyCheck:
 
     def __init__(self) -> None:
         self._members: dict[str, MemberLease] = {}  # by value; their programs are not leaving
-        self._values: dict[str, str] = {}  # of all members so far, by lease
+        self._values: dict[str, set[str]] = {}  # of all members so far, by lease
         self._gone: set[str] = set()
+        self._vain: set[str] = set()  # their joins have not succeeded
+        self.has_leftover = False  # whether the last list has one of these
+
+    def joining(self, value: str) -> None:
+        """Record that a program tries to join. If it gives up, it is not to be a member, though it
+        lives."""
+        self._vain.add(value)
 
     def joined(self, value: str, lease: MemberLease) -> None:
         """Record that a program has joined with this value, which no other member has."""
+        self._vain.remove(value)
         self._members[value] = lease
-        self._values[lease.id] = value
+        self._values.setdefault(lease.id, set()).add(value)
 
     def leaving(self, value: str) -> None:
         """Record that a program leaves or dies: it may be listed or not."""
@@ -82,7 +90,7 @@ class PartyCheck:
     def ended(self, leases: Iterable[str]) -> int:
         """Record that a node has applied the end of these leases; return how many members they
         had."""
-        values = {self._values[lease] for lease in leases if lease in self._values} - self._gone
+        values = set().union(*(self._values.get(lease, ()) for lease in leases)) - self._gone
         self._gone |= values
         return len(values)
 
@@ -103,6 +111,7 @@ class PartyCheck:
         for value, lease in members.items():
             is_here = self._members.get(value) is lease and lease.is_held and not lease.is_broken
             assert value in values or not is_here, f"{value} is here, and is not listed"
+        self.has_leftover = not self._vain.isdisjoint(values)
         for value in values:
             assert value not in gone, f"{value} is gone, and is listed"
 
@@ -112,28 +121,45 @@ class BarrierCheck:
 
     def __init__(self, keys: BarrierKeys) -> None:
         self._keys = keys
-        self._inside = 0
-        self._has_round = self._is_closed = False
+        self._count = int(keys.mode.partition(":")[2])
+        self._round = ""  # the prefix of its keys
+        self._is_closed = False
         self.rounds = self.openings = 0  # so far; one that is under way, or open, counts
 
-    def applied(self, pairs: Mapping[str, str]) -> None:
+    def applied(self, pairs: Mapping[str, object]) -> None:
         """Check the keys after some entries.
 
         Raises:
-            AssertionError: a round has begun, though too few programs were in.
+            AssertionError: a round has begun, though too few programs were in, or before the last
+                one was over; or enough programs wait, and no round has begun.
         """
-        keys, has_round, is_closed = self._keys, self._has_round, self._is_closed
-        self._has_round, self._is_closed = keys.round in pairs, keys.closed in pairs
-        if self._has_round and not has_round:
-            assert self._inside >= keys.count, f"a round of {keys.count} begins with {self._inside}"
-            self.rounds += 1
+        keys, is_closed = self._keys, self._is_closed
+        self._is_closed = keys.closed in pairs
         self.openings += is_closed and not self._is_closed
-        self._inside = sum(key.startswith(keys.inside) for key in pairs)
+        seats = [key for key in pairs if keys.is_seat(key)]
+        rounds = {key[: key.index("lease-")] for key in seats}
+        assert len(rounds) <= 1, f"several rounds at a time: {sorted(rounds)}"
+        before, self._round = self._round, min(rounds, default="")
+        if self._round and self._round != before:
+            count = len(seats)
+            assert count >= self._count, f"a round of {self._count} begins with {count}"
+            self.rounds += 1
+        waiting = [key for key in pairs if key.startswith(f"{keys.prefix}line/")]
+        is_late = bool(waiting) and (bool(rounds) or len(waiting) >= self._count)
+        assert not is_late, f"{waiting} wait, and the round is {self._round or 'not begun'}"
+
+    def left(self, round_: str) -> None:
+        """Check that a round is over, as a program that has left it has been told.
+
+        Raises:
+            AssertionError: it is not.
+        """
+        assert self._round != round_, f"a program has left {round_}, and it is not over"
 
     @property
     def entering(self) -> int:
         """The rounds before the one that a program may join now."""
-        return self.rounds - self._has_round
+        return self.rounds - bool(self._round)
 
     @property
     def waiting(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from raftline.clients.calls.calls import CALLS, Ask
 from raftline.clients.calls.kv_errors import LeaseLost
-from raftline.clients.locks.barrier_steps import BarrierSteps
+from raftline.clients.locks.barrier_steps import BarrierSteps, BaseEntered
 from raftline.clients.locks.partition_steps import BaseShare, PartitionKeys, PartitionSteps
 from raftline.clients.locks.party_steps import JoinSteps, PartyKeys
 from raftline.clients.requests.node_connection import ClientError
@@ -38,18 +38,24 @@ class SimulatedShare(BaseShare[SimulatedLease], SimulatedHeld):
         return self._lease.is_broken
 
 
-class SimulatedPartitioner(PartitionSteps[Any], SimulatedLock):
+class SimulatedPartitioner(PartitionSteps[SimulatedLease, Any], SimulatedLock):
     """A partitioner of a simulated program."""
 
     _held_class: Any = SimulatedShare
 
 
-class SimulatedParty(JoinSteps[Any], SimulatedLock):
+class SimulatedParty(JoinSteps[SimulatedLease, Any], SimulatedLock):
     """A party of a simulated program."""
 
 
-class SimulatedBarrier(BarrierSteps[Any], SimulatedLock):
+class SimulatedEntered(BaseEntered[SimulatedLease], SimulatedHeld):
+    """A simulated program inside a double barrier."""
+
+
+class SimulatedBarrier(BarrierSteps[SimulatedLease, Any], SimulatedLock):
     """A barrier and a double barrier of a simulated program."""
+
+    _held_class: Any = SimulatedEntered
 
 
 class Member(Locker):
@@ -61,6 +67,8 @@ class Member(Locker):
         self._work = SimulatedPartitioner(self, PartitionKeys("work", SHARDS), seconds)
         self._party = SimulatedParty(self, PartyKeys("web"), seconds)
         self._barrier = SimulatedBarrier(self, MEETING, seconds)
+        for each in (self._work, self._party, self._barrier):
+            each._waits_for_release = True  # they are released in no other way
         self._joined = 0
 
     async def _takes_a_lock(self) -> None:
@@ -73,10 +81,13 @@ class Member(Locker):
         self._last_round = [self._work]
 
     async def _takes(self, lock: SimulatedLock, wait_s: float | None) -> None:
-        """Join once more, and list the party: the last round."""
+        """Join once more, and list the party until those that gave up are gone: the last round."""
         try:
             await self._shares()
             await self._lists()
+            while self.check.party.has_leftover:
+                await self.sleep(SHORT_S)
+                await self._lists()
         except ClientError:
             if self._last_round is not None:
                 await self.sleep(SHORT_S)
@@ -114,7 +125,9 @@ class Member(Locker):
         self.world.counts["barriers passed"] += 1
         try:
             await self.sleep(SHORT_S * self.chance.random())
-            await barrier.carry_out(barrier._leaving(held, wait_s))
+            if await barrier.carry_out(barrier._leaving(held, wait_s)):
+                self.check.barriers.left(held._round)
+                self.world.counts["barriers left together"] += 1
         finally:
             await self._leaves(barrier, held)
 
@@ -122,6 +135,7 @@ class Member(Locker):
         """Join the party, list it, and leave or die."""
         party, check, self._joined = self._party, self.check.party, self._joined + 1
         value = f"{self.name} {self._joined}"
+        check.joining(value)
         held: Any = await party.carry_out(party._acquiring(value, None, -1))
         check.joined(value, held._lease)
         is_out = False
@@ -131,7 +145,7 @@ class Member(Locker):
             check.leaving(value)
             if self._last_round is None and self.chance.random() < DEATHS_SHARE:
                 is_out = True
-                held._lease._lose()
+                held._lease._granted().timer.lose()
                 await self.sleep(1.5 * HOLD_S)  # its lease has ended, if there is a leader
                 await self._lists()
                 return
@@ -155,7 +169,7 @@ class Member(Locker):
         if closes:
             await self._ask_step(Ask(CALLS.set(MEETING.closed, "1")))
         before = self.check.barriers.waiting
-        if await barrier.carry_out(barrier._waiting(barrier._is_open, 0.5 if closes else 5.0)):
+        if await barrier.carry_out(barrier._passing(0.5 if closes else 5.0)):
             assert self.check.barriers.openings > before, "a closed gate lets a program through"
             self.world.counts["gates passed"] += 1
         if closes:
@@ -170,6 +184,6 @@ class Member(Locker):
             if fate == "is revoked":
                 await shielded(self._revoke(held._lease))
             if fate == "dies":
-                held._lease._lose()
+                held._lease._granted().timer.lose()
             else:
                 await shielded(claim.carry_out(held._releasing()))
