@@ -659,9 +659,9 @@ def _run(writing: Generator[None, None, Snapshot]) -> Snapshot:
 def _save_names(storage: HardStateFile, level: int, cluster: str) -> None:
     """Save the level and the identity, if they are new."""
     promise = storage.promise
-    named = promise._replace(level=max(level, promise.level), cluster=promise.cluster or cluster)
-    if named != promise:
-        storage.save(named)
+    if level > promise.level or (cluster and not promise.cluster):
+        cluster = promise.cluster or cluster
+        storage.save(promise._replace(level=max(level, promise.level), cluster=cluster))
 
 
 def _asked(works: Sequence[Effects]) -> tuple[HardState | None, int, str, bool]:

@@ -22,8 +22,8 @@ from ..wire.limits import (
 
 
 class DiskSpace:
-    """The free bytes of the disk and its size, as of the last look: at the start, after each write,
-    and whenever they decide whether something is refused."""
+    """The free bytes of the disk and its size, as of the last look: at the start, after writes, and
+    whenever they decide whether something is refused."""
 
     def __init__(self, measure: Callable[[], tuple[int, int]] = lambda: (1 << 62, 0)) -> None:
         """By default, the disk is endless."""

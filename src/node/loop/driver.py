@@ -33,6 +33,7 @@ from .rounds import Rounds
 from .stepper import NodeRim, Stepper
 from .writer import Durable, Writer
 
+DISK_LOOK_S = 0.01  # between two looks at the disk, while it has much room
 HANDOVER_LIMIT_S = 2.0  # at a human pace, an election timeout is too long to delay a stop
 
 _Result = TypeVar("_Result")
@@ -74,6 +75,7 @@ class Driver:
             node, logmanager, self._writer.queue, self._queue, rim, self._sleep, clock
         )
         self._quota = self._stepper.quota = quota
+        self._disk_look_s = 0.0  # the time of the next look
         self._applying = self._stepper.applying
         self._rounds = Rounds(
             node.view, self._stepper, self._queue, rim, self._sleep, clock, self.fail
@@ -240,16 +242,21 @@ class Driver:
         return True
 
     def _written(self, durable: Durable | None) -> None:
-        """Release the steps that waited for this write; steps queued since then are written
-        next."""
-        if self._quota is not None:
-            self._quota.look_at_disk()
+        """Release the steps that waited for this write; steps queued since then are written next.
+
+        The look at the disk comes last, since answers wait for this thread.
+        """
         with self.core:
             tasks = self._writer.queue.take_written()
             if self._failure is None:
                 self.syncs += durable is not None
                 self._rounds.after_write(tasks, durable)
         self._rounds.look(self._take_round)
+        if self._quota is not None:
+            now_s = self._clock.now_s()
+            if now_s >= self._disk_look_s or self._quota.is_disk_low:
+                self._disk_look_s = now_s + DISK_LOOK_S
+                self._quota.look_at_disk()
 
     # --- long entries, in a thread of their own --------------------------------------------
 

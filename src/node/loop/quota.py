@@ -57,7 +57,7 @@ class Quota:
         self._say = say
 
     def look_at_disk(self) -> None:
-        """Check whether the disk has room; called after each write, by the thread that wrote."""
+        """Check whether the disk has room; called after a write, by the thread that wrote."""
         left, _ = self._disk.look()
         was_full, self._is_disk_full = self._is_disk_full, self._disk.is_short(2)
         if self._is_disk_full and not was_full:
@@ -67,6 +67,12 @@ class Quota:
             )
         elif was_full and not self._is_disk_full:
             self._say("[*] The disk has room again: writes are accepted")
+
+    @property
+    def is_disk_low(self) -> bool:
+        """Whether the disk may soon be nearly full: it has less than eight times the bytes that a
+        leader leaves free, so each write needs a look."""
+        return self._disk.is_short(16)
 
     @property
     def lacks(self) -> str:

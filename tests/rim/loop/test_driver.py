@@ -464,6 +464,40 @@ def test_an_answer_waits_for_every_write_that_was_asked_for_before_it() -> None:
     driver.stop(DEADLINE_S)
 
 
+class Looks(Answers):
+    """A peer's connection, and a quota: it keeps in which order answers and looks were made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order: list[str] = []
+        self.is_disk_low = False
+
+    def answer(self, messages: Sequence[Message]) -> None:
+        super().answer(messages)
+        self.order.append("answer")
+
+    def look_at_disk(self) -> None:
+        self.order.append("look")
+
+
+def test_answers_leave_before_a_look_at_the_disk_which_each_write_has_only_if_room_is_low() -> None:
+    clock, looks = SetClock(s=0.0), Looks()
+    manager = LogManager("s2", MemoryFolder(), MEMBERS)
+    manager.recover()
+    quota: Any = looks
+    driver = Driver(node_of("s2"), manager, FakeRim(), 60_000, clock, quota)
+    orders = []
+    for index, now_s, is_low in ((1, 0.0, False), (2, 0.0, False), (3, 0.0, True), (4, 1.0, False)):
+        clock.s, looks.is_disk_low = now_s, is_low
+        entry = Entry(index, 1, f"set a {index}")
+        append = AppendEntries("s1", "s2", 1, index - 1, min(index - 1, 1), [entry], 0, 1)
+        assert driver.receive([append], looks) == []
+        driver._writer._write_once()
+        orders.append(looks.order[:])
+        looks.order.clear()
+    assert orders == [["answer", "look"], ["answer"], ["answer", "look"], ["answer", "look"]]
+
+
 def test_a_stalled_disk_does_not_block_the_core() -> None:
     driver = driver_of_s1(FakeRim(), HeldManager)
     manager = manager_of(driver)

@@ -179,6 +179,20 @@ def test_without_users_there_are_no_shares(store: Store) -> None:
     assert store.bytes >= 100_000
 
 
+@pytest.mark.parametrize(
+    ("free", "whole", "is_low"),
+    [
+        (8 * DISK_LEFT_BYTES, LARGE, False),
+        (8 * DISK_LEFT_BYTES - 1, LARGE, True),
+        (47 << 20, 48 << 20, True),
+    ],
+)
+def test_disk_is_low_long_before_it_is_nearly_full(
+    store: Store, free: int, whole: int, is_low: bool
+) -> None:
+    assert Quota(store, DiskSpace(lambda: (free, whole))).is_disk_low == is_low
+
+
 def test_a_leader_whose_disk_is_nearly_full_refuses_before_it_is(store: Store) -> None:
     disk, said = [DISK_LEFT_BYTES, LARGE], list[str]()
     quota = Quota(store, DiskSpace(lambda: (disk[0], disk[1])), say=said.append)
