@@ -8,7 +8,14 @@ from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual.seeds import counts_of
 
 SCHEDULES, STEPS = 8, 3000
-COVERED = ("jobs put", "jobs taken again", "jobs done", "jobs lost", "takes that end jobs")
+COVERED = (
+    "jobs put",
+    "jobs taken again",
+    "jobs done",
+    "jobs lost",
+    "jobs taken over",
+    "takes that end jobs",
+)
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,8 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         read. With `own_lease`, each claim has a lease for itself. Without `wait_release`, a release
         does not await its answer."""
         make: Callable[..., Leased] = self._lease_class
-        self._new_lease = partial(make, client, keeper, ttl)
+        self._new_lease = partial(make, client, keeper)
+        self._ttl = ttl
         self._make_lease()  # raises at once if the time is invalid
         self.name = keys.name
         self._client = client
@@ -138,8 +139,8 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         self._waits_for_release = wait_release
         self._with_blocks: WithBlocks[SomeHeld] = WithBlocks()
 
-    def _make_lease(self) -> Leased:
-        lease = self._new_lease()
+    def _make_lease(self, ttl: Seconds | None = None) -> Leased:
+        lease = self._new_lease(self._ttl if ttl is None else ttl)
         lease._is_of_claim = True
         return lease
 

@@ -27,11 +27,20 @@ from .claim_steps import Claiming, LetGo, Look, Pause
 from .claims import LOOK_S, POLL_S, RELEASE_S, Attempt
 from .held import BaseHeld, Leased, is_of
 from .lock_keys import LockKeys
-from .recipe_calls import Delivery, Dequeued, dequeue, ending, enqueue, requeue
+from .recipe_calls import (
+    Delivery,
+    Dequeued,
+    dequeue,
+    ending,
+    enqueue,
+    requeue,
+    taking_over,
+)
 
 QUEUES = "queue"
 DELIVERIES = 10  # by default
 DELIVERIES_MAX = 999_999_999
+IDLE_S = 3.0  # of the lease of a place in line
 _DIGITS = 19  # so that the keys are in the order of the numbers
 SomeJob = TypeVar("SomeJob", bound="BaseJob[Any, Any]")
 
@@ -103,9 +112,16 @@ class BaseQueue(Generic[Data]):
         return take
 
     def _dequeue(
-        self, jobs_max: int, claim: str, ends: Sequence[str] = (), *, now: bool = False
+        self,
+        jobs_max: int,
+        claim: str,
+        words: Sequence[str] = (),
+        *,
+        now: bool = False,
+        waits_as: str = "",
     ) -> Call[Dequeued]:
-        return dequeue(self._keys.prefix, jobs_max, self._deliveries_max, claim, ends, now=now)
+        prefix, most = self._keys.prefix, self._deliveries_max
+        return dequeue(prefix, jobs_max, most, claim, words, now=now, waits_as=waits_as)
 
     def _putting(self, value: Data) -> Steps[int]:
         """Add a job at the end of the queue; return its number.
@@ -336,13 +352,26 @@ def settled(
 class TakeAttempt(Attempt[Leased]):
     """One take, from the call to its end."""
 
+    waiter: Leased | None = None  # the claim that waits in line, unless that is the claim itself
+
     def __init__(self, jobs_max: int) -> None:
         self.jobs_max = jobs_max
+
+    @property
+    def in_line(self) -> Leased:
+        """The claim that has the place in line."""
+        claim = self.waiter or self.lease
+        assert claim is not None, "an attempt in line has a claim"
+        return claim
 
 
 class TakeSteps(Generic[Data, SomeJob]):
     """One take, as a claim (`claims.py`): the claim of one `dequeue`, which gets jobs at once, or a
-    place in line."""
+    place in line.
+
+    The place belongs to another claim, whose lease is short, and which gets the next job; the take
+    then takes it over. So a worker that was killed in line keeps a job from the others for a few
+    seconds, and not for the whole time of its jobs."""
 
     _queue: BaseQueue[Data]
     _held_class: Any
@@ -402,13 +431,15 @@ class TakeSteps(Generic[Data, SomeJob]):
         self, attempt: TakeAttempt[Any], jobs: Sequence[BaseJob[Any, Any]], wait: Wait
     ) -> Claiming[list[SomeJob]]:
         """End jobs and take others, in one entry."""
+        is_in_time = wait.is_once or (yield from self._joining_line(attempt, wait.until_or_none_s))
         attempt.lease = lease = self._make_lease()
         lease._sharing(jobs[0]._lease)
         for job in jobs:
             job._is_released = True
         try:
             words = [job._ending_word() for job in jobs]
-            answer = yield from self._dequeuing(attempt, words, now=wait.is_once)
+            now = wait.is_once or not is_in_time
+            answer = yield from self._dequeuing(attempt, words, now=now)
             lost = settled(jobs, answer.ended)
             if lost:
                 raise self._queue._not_held(lost)
@@ -473,35 +504,73 @@ class TakeSteps(Generic[Data, SomeJob]):
             until_s = once_s if wait.is_once else wait.until_or_none_s
             if (yield from lease._joining(self._keys.prefix, until_s)) is None:
                 return None
+            if not (wait.is_once or (yield from self._joining_line(attempt, until_s))):
+                return None
             answer = yield from self._dequeuing(attempt, now=wait.is_once)
             if attempt.place is None:
                 return None if wait.is_once and not answer.jobs else answer.jobs
-        assert attempt.lease is not None, "a claim in line has a lease"
-        attempt.watch = self._watching(self._keys.held_by(attempt.lease._claim_name))
+        attempt.watch = self._watching(self._keys.held_by(attempt.in_line._claim_name))
         try:
             return (yield from self._awaiting_job(attempt, wait))
         except TooManyWatches:
             return (yield from self._polling_for_job(attempt, wait))
+
+    def _joining_line(self, attempt: TakeAttempt[Any], until_s: float | None) -> Claiming[bool]:
+        """Begin the claim that waits in line; return whether it was in time. A take whose own time
+        is as short waits itself."""
+        if self._make_lease()._seconds <= IDLE_S:
+            return True
+        attempt.waiter = waiter = self._make_lease(IDLE_S)
+        return (yield from waiter._joining(self._keys.prefix, until_s)) is not None
+
+    def _end_waiter(self, attempt: TakeAttempt[Any]) -> None:
+        """End the claim that waited, which has nothing any more."""
+        waiter, attempt.waiter = attempt.waiter, None
+        if waiter is not None and not waiter._is_over:
+            waiter._held().take_back = ""
+            waiter._give_up()
 
     def _dequeuing(
         self, attempt: TakeAttempt[Any], ends: Sequence[str] = (), *, now: bool = False
     ) -> Claiming[Dequeued]:
         """Take jobs, or a place in line. What is in doubt is taken back at the end of the
         attempt."""
-        lease = attempt.lease
+        lease, waiter = attempt.lease, attempt.waiter
         assert lease is not None, "a claim has a lease"
-        timer = lease._held()
-        timer.begin_request()
-        call = self._queue._dequeue(attempt.jobs_max, lease._claim_name, ends, now=now)
-        try:
-            answer: Dequeued = yield Ask(call)
-        except LeaseLost:
-            lease._lose_all()
-            raise
+        waits_as = ""
+        if waiter is not None:
+            waits_as = waiter._claim_name
+            waiter._held().begin_request()
+        answer = yield from self._asking(attempt, attempt.jobs_max, ends, now=now, as_=waits_as)
         attempt.place = answer.place
         self._queue._seems_empty = not answer.jobs
-        if not (answer.jobs or answer.place):
-            timer.take_back = ""
+        if answer.place is None:
+            self._end_waiter(attempt)
+        if not answer.jobs and (answer.place is None or waiter is not None):
+            lease._held().take_back = ""
+        return answer
+
+    def _asking(
+        self,
+        attempt: TakeAttempt[Any],
+        jobs_max: int,
+        words: Sequence[str],
+        *,
+        now: bool = False,
+        as_: str = "",
+    ) -> Claiming[Dequeued]:
+        """Send a `dequeue` of the claim, which is taken back if its outcome stays unknown."""
+        lease = attempt.lease
+        assert lease is not None, "a claim has a lease"
+        lease._held().begin_request()
+        call = self._queue._dequeue(jobs_max, lease._claim_name, words, now=now, waits_as=as_)
+        try:
+            answer: Dequeued = yield Ask(call)
+        except LeaseLost as lost:
+            for each in (lease, attempt.waiter):
+                if each is not None and str(lost).startswith(f"{each.id} "):
+                    each._lose_all()
+            raise
         return answer
 
     def _awaiting_job(
@@ -509,18 +578,21 @@ class TakeSteps(Generic[Data, SomeJob]):
     ) -> Claiming[Sequence[Delivery] | None]:
         """Wait until a watch reports a job of this claim. Look now and then whether its place in
         line is still there, since someone may delete the key."""
-        watch, lease = attempt.watch, attempt.lease
-        assert lease is not None, "a claim in line has a lease"
+        watch, claims = attempt.watch, [attempt.in_line, attempt.lease]
         look_s = self._now() + LOOK_S
         while True:
-            yield Look(watch, min(wait.until_s, look_s, self._now() + lease.left))
+            left_s = min(each.left for each in claims if each is not None)
+            yield Look(watch, min(wait.until_s, look_s, self._now() + left_s))
             events = [event for event in watch._take_ready() if event.is_there]
             if watch._is_closed:
                 raise Closed(f"this client was closed, so no job of {self._keys.name} was taken")
-            lease._expect_held()
+            for each in claims:
+                if each is not None:
+                    each._expect_held()
             if len(events) == 1 == attempt.jobs_max and events[0].kind == "set":
                 event = events[0]
-                return (yield from self._reading([_handed(event.key, event.index, event.value)]))
+                handed = [_handed(event.key, event.index, event.value)]
+                return (yield from self._taking_over(attempt, handed))
             if events or self._now() >= look_s:
                 look_s = self._now() + LOOK_S
                 jobs = yield from self._looking(attempt)
@@ -533,9 +605,8 @@ class TakeSteps(Generic[Data, SomeJob]):
         self, attempt: TakeAttempt[Any], wait: Wait
     ) -> Claiming[Sequence[Delivery] | None]:
         """Look once a second for a job of this claim, because no node serves a watch."""
-        assert attempt.lease is not None, "a claim in line has a lease"
         while self._now() < wait.until_s:
-            attempt.lease._expect_held()
+            attempt.in_line._expect_held()
             jobs = yield from self._looking(attempt)
             if jobs:
                 return jobs
@@ -545,19 +616,44 @@ class TakeSteps(Generic[Data, SomeJob]):
     def _looking(self, attempt: TakeAttempt[Any]) -> Claiming[Sequence[Delivery]]:
         """Return the jobs that were handed to a claim in line; none if it still waits. Raises
         LeaseLost if someone has deleted its place, so that it begins again."""
-        lease, place = attempt.lease, attempt.place
-        assert lease is not None, "a claim in line has a lease"
+        place = attempt.place
         assert place is not None, "a claim in line has a place"
         is_in_line = yield Ask(CALLS.exists(place))
-        jobs = yield from self._handed_to(lease._claim_name)
-        if not (is_in_line or jobs):
+        handed = yield from self._handed_to(attempt.in_line._claim_name)
+        if not (is_in_line or handed):
             raise LeaseLost(f"{place} was deleted")
-        return (yield from self._reading(jobs))
+        return (yield from self._taking_over(attempt, handed)) if handed else []
+
+    def _taking_over(
+        self, attempt: TakeAttempt[Any], handed: Sequence[Delivery]
+    ) -> Claiming[Sequence[Delivery]]:
+        """Return the jobs that were handed to the claim in line, from now on those of the take.
+        Raises LeaseLost if they were lost before."""
+        waiter = attempt.waiter
+        if waiter is None:
+            return (yield from self._reading(handed))
+        jobs: list[Delivery] = []
+        while handed:  # some together may be too long for one reply
+            words = [taking_over(each.number, each.token, waiter._claim_name) for each in handed]
+            answer = yield from self._asking(attempt, 0, words)
+            jobs += answer.jobs
+            taken = {job.number for job in answer.jobs}
+            handed = [each for each in handed if taken and each.number not in taken]
+        attempt.place = None
+        self._end_waiter(attempt)
+        if not jobs:
+            raise LeaseLost(f"{waiter.id} ended before its job was taken over")
+        return jobs
 
     def _handed_to(self, claim: str) -> Steps[list[Delivery]]:
         """Return the jobs that a claim holds, still without their values."""
-        page = yield Ask(CALLS.versions_page(self._keys.held_by(claim)))
-        return [_handed(key, version.index, version.value) for key, version in page.pairs]
+        prefix, after, is_last = self._keys.held_by(claim), "", False
+        handed = []
+        while not is_last:
+            page = yield Ask(CALLS.versions_page(prefix, after))
+            handed += [_handed(key, each.index, each.value) for key, each in page.pairs]
+            after, is_last = page.after, page.is_last
+        return handed
 
     def _reading(self, jobs: Sequence[Delivery]) -> Steps[list[Delivery]]:
         """Read the values of jobs; leave out those that someone has deleted."""
@@ -570,23 +666,23 @@ class TakeSteps(Generic[Data, SomeJob]):
 
     def _leaving_late(self, attempt: TakeAttempt[Any]) -> Claiming[Sequence[Delivery] | None]:
         """Leave the line, since the time is over; return the jobs that came just before that."""
-        lease = attempt.lease
-        assert lease is not None, "a claim in line has a lease"
-        claim = lease._claim_name
-        yield Ask(self._queue._dequeue(0, claim))
-        handed = yield from self._handed_to(claim)
+        line = attempt.in_line
+        yield Ask(self._queue._dequeue(0, line._claim_name))
+        handed = yield from self._handed_to(line._claim_name)
         attempt.place = None
         if not handed:
-            lease._held().take_back = ""
+            line._held().take_back = ""
             return None
-        return (yield from self._reading(handed))
+        return (yield from self._taking_over(attempt, handed))
 
     def _dropping(self, attempt: Any) -> Claiming[None]:
         """Take back the claim of an attempt that failed."""
-        lease, place = attempt.lease, attempt.place
-        attempt.lease = attempt.place = None
-        if lease is not None:
-            yield from lease._dropping(None if place is None else self._leaving_line(lease))
+        lease, waiter, place = attempt.lease, attempt.waiter, attempt.place
+        attempt.lease = attempt.waiter = attempt.place = None
+        for claim in (waiter, lease):
+            if claim is not None:
+                is_in_line = place is not None and claim is (waiter or lease)
+                yield from claim._dropping(self._leaving_line(claim) if is_in_line else None)
 
     def _leaving_line(self, lease: Any) -> Steps[None]:
         """Leave the line, and give back what came just before that. Unlike `abandon`, this leaves

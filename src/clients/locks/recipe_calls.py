@@ -9,7 +9,6 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...wire.commands.recipe_operands import lease_of
 from ...wire.protocol import escape
 from ..calls.calls import NO_SUCH_LEASE, Call, ReplyParts, answered, raw_text
 from ..calls.kv_errors import LeaseLost
@@ -56,7 +55,7 @@ def hold(
     """
 
     def read(text: str) -> Seat | InLine | None:
-        reply = _of_lease(text, claim)
+        reply = _of_lease(text)
         if reply.absence == ", not free":
             return None
         if reply.absence == ", in line":
@@ -106,16 +105,18 @@ def dequeue(
     ends: Sequence[str] = (),
     *,
     now: bool = False,
+    waits_as: str = "",
 ) -> Call[Dequeued]:
-    """End or give back jobs of a claim (`ending`), then take others or a place in line. With `now`,
+    """End or give back jobs of a claim, or take them over (`ending`, `taking_over`); then take
+    others or a place in line, which is that of the claim `waits_as` if that is given. With `now`,
     or for no jobs, the claim has no place in line afterwards.
 
     Raises:
-        LeaseLost: the lease of the claim has ended, so nothing was done.
+        LeaseLost: the lease of a claim has ended, so nothing was done.
     """
 
     def read(text: str) -> Dequeued:
-        reply = _of_lease(text, claim)
+        reply = _of_lease(text)
         if reply.absence:
             raise ValueError(text)
         answer = json.loads(reply.rest)
@@ -126,13 +127,19 @@ def dequeue(
         ]
         return Dequeued([int(number) for number in answer["ended"]], jobs, answer["place"])
 
-    words = [str(jobs_max), str(deliveries_max), *(["now"] if now else []), claim, *ends]
+    how = ["now"] if now else ["as", waits_as] if waits_as else []
+    words = [str(jobs_max), str(deliveries_max), *how, claim, *ends]
     return Call(f"dequeue {_spelled(prefix)} {' '.join(words)}", read)
 
 
 def ending(number: int, token: int, *, is_back: bool = False) -> str:
     """Return the word of a `dequeue` that ends a job, or gives it back."""
     return f"{number}:{token}{':back' if is_back else ''}"
+
+
+def taking_over(number: int, token: int, holder: str) -> str:
+    """Return the word of a `dequeue` that takes a job over from another claim."""
+    return f"{number}:{token}:{holder}"
 
 
 def requeue(prefix: str, number: int) -> Call[bool]:
@@ -148,9 +155,9 @@ def _spelled(prefix: str) -> str:
     return escape(prefix, key=True)
 
 
-def _of_lease(text: str, claim: str) -> ReplyParts:
-    """Return the parts of a reply. Raises LeaseLost if the lease of the claim has ended."""
+def _of_lease(text: str) -> ReplyParts:
+    """Return the parts of a reply. Raises LeaseLost if the lease of a claim has ended."""
     reply = answered(text)
     if reply.absence == NO_SUCH_LEASE:
-        raise LeaseLost(f"{lease_of(claim)} has ended, so nothing was done")
+        raise LeaseLost(f"{reply.rest} has ended, so nothing was done")
     return reply

@@ -222,40 +222,64 @@ def _requeue(store: Store, operands: str) -> str | None:
 
 @applies("dequeue")
 def _dequeue(store: Store, operands: str) -> str | None:
-    """Execute `dequeue PREFIX COUNT MAX [now] CLAIM [NUMBER:TOKEN[:back] ...]`: end jobs, then
-    take others or a place in line."""
+    """Execute `dequeue PREFIX COUNT MAX [now | as CLAIM] CLAIM [NUMBER:TOKEN[:back | :CLAIM] ...]`:
+    end jobs or take them over, then take others or a place in line."""
     asked = dequeue_in(operands)
     if asked is None:
         return None
-    prefix, count, deliveries_max, claim, _, is_now = asked
-    lease = lease_of(claim)
-    if lease not in store.leases.granted:
-        return f"DEQUEUE response, no such lease: {lease}"
-    if _is_gone(store, prefix, claim):
-        return f"DEQUEUE response, abandoned: {claim}"
+    prefix, count, deliveries_max, claim, _, is_now, waits_as = asked
+    waiter = waits_as or claim
+    for each in (claim, waiter):
+        if lease_of(each) not in store.leases.granted:
+            return f"DEQUEUE response, no such lease: {lease_of(each)}"
+        if _is_gone(store, prefix, each):
+            return f"DEQUEUE response, abandoned: {each}"
     ended = _end_jobs(store, asked)
     waits = count > 0 and not is_now
     if not waits:
-        _leave_line(store, prefix, claim)
+        _leave_line(store, prefix, waiter)
     _serve(store, prefix)
-    worker = _Worker(claim, count, deliveries_max, store.user, lease)
-    taken, size = list[dict[str, object]](), 0
+    worker = _Worker(claim, count, deliveries_max, store.user, lease_of(claim))
+    taken, size = _take_over(store, asked, worker), 0
     while len(taken) < count and (job := _next_job(store, prefix, deliveries_max)) is not None:
         value = real(job.value)
         size += len(json.dumps(value))
         if taken and size > TAKEN_BYTES:
             break
         _deliver(store, prefix, job.digits, job.deliveries + 1, worker)
-        taken.append({"number": int(job.digits), "deliveries": job.deliveries + 1, "value": value})
+        taken.append(_shown(job.digits, job.deliveries + 1, value))
     if taken:
-        _leave_line(store, prefix, claim)
-    place = _place_in_line(store, prefix, claim)
+        _leave_line(store, prefix, waiter)
+    place = _place_in_line(store, prefix, waiter)
     if waits and not (place or taken or store.recipe_keys.count(f"{prefix}wait/")):
-        place = f"{prefix}idle/{_indexed(store.number)}/{count}.{deliveries_max}/{claim}"
-        store.put_under(lease, place, "")
+        place = f"{prefix}idle/{_indexed(store.number)}/{count}.{deliveries_max}/{waiter}"
+        store.put_under(lease_of(waiter), place, "")
     shown = None if place is None else real(place)
     answer = {"index": store.number, "ended": ended, "jobs": taken, "place": shown}
     return f"DEQUEUE response: {json.dumps(answer)}"
+
+
+def _shown(digits: str, deliveries: int, value: str) -> dict[str, object]:
+    return {"number": int(digits), "deliveries": deliveries, "value": value}
+
+
+def _take_over(store: Store, asked: Dequeue, worker: _Worker) -> list[dict[str, object]]:
+    """Take jobs over from other claims that hold them by these tokens; return them. They stay with
+    their claims if all of them would be too long for a reply."""
+    taken, size = list[dict[str, object]](), 0
+    for number, token, _, holder in asked.named:
+        digits = _indexed(int(number))
+        key = f"{asked.prefix}held/{holder}/{digits}"
+        facts = store.facts(key) if holder else None
+        value = store.get(f"{asked.prefix}jobs/{digits}")
+        if facts is not None and facts.changed == token and value is not None:
+            size += len(json.dumps(real(value)))
+            if taken and size > TAKEN_BYTES:
+                break
+            deliveries = whole_number(store.pop(key).partition("/")[0]) or 0
+            _deliver(store, asked.prefix, digits, deliveries, worker)
+            taken.append(_shown(digits, deliveries, real(value)))
+    return taken
 
 
 def _place_in_line(store: Store, prefix: str, claim: str) -> str | None:
@@ -284,11 +308,11 @@ def _jobs_of(store: Store, prefix: str, claim: str) -> list[str]:
 def _end_jobs(store: Store, asked: Dequeue) -> list[int]:
     """End the jobs that a worker holds by these tokens; return their numbers."""
     numbers = []
-    for number, token, is_back in asked.ended:
+    for number, token, is_back, holder in asked.named:
         digits = _indexed(int(number))
         key = f"{asked.prefix}held/{asked.claim}/{digits}"
         facts = store.facts(key)
-        if facts is None or facts.changed != token:
+        if facts is None or facts.changed != token or holder:
             continue
         count = store.pop(key)
         if is_back:

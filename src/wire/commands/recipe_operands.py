@@ -5,7 +5,7 @@ r"""The operands of the commands for locks and queues. Pure.
     abandon PREFIX CLAIM
     enqueue PREFIX VALUE
     requeue PREFIX NUMBER
-    dequeue PREFIX COUNT MAX [now] CLAIM [NUMBER:TOKEN[:back] ...]
+    dequeue PREFIX COUNT MAX [now | as CLAIM] CLAIM [NUMBER:TOKEN[:back | :CLAIM] ...]
 
 PREFIX ends with a slash. CLAIM is a lease, or a lease and a number that the client chooses, as in
 `lease-57/3`, so that one lease can have many claims. docs/develop/recipes-as-entries.md has the
@@ -35,9 +35,10 @@ DELIVERIES: Final = "0|[1-9][0-9]{0,8}"
 _HOLD: Final = re.compile(rf"({MODE}) (now )?({CLAIM}) (.*)", re.ASCII | re.DOTALL)
 _CLAIM: Final = re.compile(CLAIM, re.ASCII)
 _NUMBER: Final = re.compile(NUMBER, re.ASCII)
-_ENDED: Final = rf" {NUMBER}:{NUMBER}(?::back)?"
+_NAMED: Final = rf" {NUMBER}:{NUMBER}(?::back|:{CLAIM})?"
 _DEQUEUE: Final = re.compile(
-    rf"({COUNT}) ({DELIVERIES}) (now )?({CLAIM})((?:{_ENDED}){{0,{JOBS_MAX}}})", re.ASCII
+    rf"({COUNT}) ({DELIVERIES}) (?:(now) |as ({CLAIM}) )?({CLAIM})((?:{_NAMED}){{0,{JOBS_MAX}}})",
+    re.ASCII,
 )
 _CLAIM_FORM = f"CLAIM is a lease, or a lease and a number: {LEASE}57/3"
 _NOTHING = "Nothing was done."
@@ -53,12 +54,13 @@ class Hold(NamedTuple):
     is_now: bool = False  # it does not wait in line
 
 
-class Ended(NamedTuple):
-    """A job that its worker holds no longer."""
+class NamedJob(NamedTuple):
+    """A job that a `dequeue` names: its worker holds it no longer, or takes it over."""
 
     number: str
     token: int  # the index of the entry that handed it over
-    is_back: bool  # it is not done and waits again
+    is_back: bool = False  # it is not done and waits again
+    holder: str = ""  # the claim from which it is taken over
 
 
 class Dequeue(NamedTuple):
@@ -68,8 +70,9 @@ class Dequeue(NamedTuple):
     jobs_max: int  # to take; 0 for none
     deliveries_max: int  # of a job, then it is dead; 0 for no limit
     claim: str
-    ended: list[Ended]
+    named: list[NamedJob]
     is_now: bool = False  # it does not wait in line
+    waits_as: str = ""  # the claim that waits in line instead
 
 
 def lease_of(claim: str) -> str:
@@ -83,8 +86,9 @@ def claim_lease_in(command: str) -> str:
     Raises:
         ProtocolError: it names none.
     """
-    for word in command.split(" ", 6)[2:6]:
-        if word.startswith(LEASE):
+    words = command.split(" ", 8)[2:]
+    for word, before in zip(words, ["", *words], strict=False):
+        if word.startswith(LEASE) and before != "as":
             return lease_of(word)
     raise ProtocolError(not_understood(command))
 
@@ -114,11 +118,13 @@ def dequeue_in(operands: str) -> Dequeue | None:
     match = _DEQUEUE.fullmatch(rest)
     if match is None or not is_prefix(prefix) or int(match[1]) > JOBS_MAX:
         return None
-    ended = []
-    for word in match[5].split():
-        number, token, *back = word.split(":")
-        ended.append(Ended(number, int(token), bool(back)))
-    return Dequeue(prefix, int(match[1]), int(match[2]), match[4], ended, match[3] is not None)
+    named = []
+    for word in match[6].split():
+        number, token, *what = word.split(":")
+        is_back, holder = what == ["back"], "".join(each for each in what if each != "back")
+        named.append(NamedJob(number, int(token), is_back, holder))
+    is_now, waits_as = match[3] is not None, match[4] or ""
+    return Dequeue(prefix, int(match[1]), int(match[2]), match[5], named, is_now, waits_as)
 
 
 def _prefix(verb: str, text: str, limits: Limits) -> str:
@@ -170,7 +176,7 @@ def _read_requeue(verb: str, operands: str, limits: Limits) -> str:
 
 
 def _read_dequeue(verb: str, operands: str, limits: Limits) -> str:
-    """Parse `dequeue PREFIX COUNT MAX [now] CLAIM [NUMBER:TOKEN[:back] ...]`."""
+    """Parse the operands of a `dequeue`."""
     typed, _, rest = operands.rstrip(" ").partition(" ")
     match = _DEQUEUE.fullmatch(rest)
     if match is None or int(match[1]) > JOBS_MAX:
@@ -186,7 +192,7 @@ ONE_CLAIM = Operands("PREFIX CLAIM", _read_claim, ALL_KEYS, is_public=True)
 ENQUEUE = Operands("PREFIX VALUE", _read_enqueue, 1)
 REQUEUE = Operands("PREFIX NUMBER", _read_requeue, ALL_KEYS, is_public=True)
 DEQUEUE = Operands(
-    "PREFIX COUNT MAX [now] CLAIM [NUMBER:TOKEN[:back] ...]",
+    "PREFIX COUNT MAX [now | as CLAIM] CLAIM [NUMBER:TOKEN[:back | :CLAIM] ...]",
     _read_dequeue,
     ALL_KEYS,
     is_public=True,

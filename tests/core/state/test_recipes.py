@@ -312,6 +312,49 @@ def test_an_idle_worker_gets_the_next_job_by_the_entry_that_adds_it(machine: Mac
     assert asked(machine, f"dequeue {Q} 0 10 lease-57 64:64")["ended"] == [64]
 
 
+def test_a_worker_may_wait_as_another_claim_and_take_its_job_over(machine: Machine) -> None:
+    place = asked(machine, f"dequeue {Q} 1 10 as lease-58/1 lease-57/1")["place"]
+    assert place == f"{Q}idle/{machine.number:019}/1.10/lease-58/1"
+    machine.apply(f"enqueue {Q} a")
+    job, token = 61, machine.number
+    assert keys(machine, Q)[0] == f"held/lease-58/1/{job:019}"
+    for wrong in (f"{job}:{token + 1}:lease-58/1", f"{job}:{token}:lease-58/2", f"{job}:{token}"):
+        assert numbers(asked(machine, f"dequeue {Q} 0 10 lease-57/1 {wrong}")) == []
+    answer = asked(machine, f"dequeue {Q} 0 10 lease-57/1 {job}:{token}:lease-58/1")
+    assert answer["jobs"] == [{"number": job, "deliveries": 1, "value": "a"}]
+    assert keys(machine, Q) == [f"held/lease-57/1/{job:019}", f"jobs/{job:019}"]
+    machine.apply("release lease-58")
+    ended = asked(machine, f"dequeue {Q} 0 10 lease-57/1 {job}:{answer['index']}")["ended"]
+    assert (ended, dict(machine.store)) == ([job], {})
+
+
+def test_the_job_of_a_worker_that_died_in_line_waits_again_with_the_lease_of_its_place(
+    machine: Machine,
+) -> None:
+    asked(machine, f"dequeue {Q} 1 10 as lease-58/1 lease-57/1")
+    machine.talk(f"enqueue {Q} a", "release lease-58")
+    assert numbers(asked(machine, f"dequeue {Q} 1 10 lease-59")) == [61]
+    assert machine.apply(f"dequeue {Q} 1 10 as lease-58/1 lease-57/1") == (
+        "DEQUEUE response, no such lease: lease-58"
+    )
+
+
+def test_a_job_that_is_taken_over_counts_and_a_reply_stays_short(machine: Machine) -> None:
+    asked(machine, f"dequeue {Q} 3 10 as lease-58/1 lease-57/1")
+    long = "x" * 700_000
+    machine.talk(f"enqueue {Q} {long}")
+    asked(machine, f"dequeue {Q} 3 10 as lease-58/1 lease-57/2")
+    machine.talk(f"enqueue {Q} {long}")
+    held = [key for key in machine.store if "/held/" in key]
+    facts = {key: machine.store.facts(key) for key in held}
+    words = [f"{int(key[-19:])}:{each.changed}:lease-58/1" for key, each in facts.items() if each]
+    first = asked(machine, f"dequeue {Q} 1 10 lease-57/1 {' '.join(words)}")
+    assert len(first["jobs"]) == 1
+    second = asked(machine, f"dequeue {Q} 1 10 lease-57/1 {' '.join(words)}")
+    assert len(second["jobs"]) == 1
+    assert numbers(first) != numbers(second)
+
+
 def test_a_worker_that_does_not_wait_leaves_the_line(machine: Machine) -> None:
     assert asked(machine, f"dequeue {Q} 1 0 now lease-57")["place"] is None
     for end in ("1 0 now lease-57", "0 0 lease-57"):

@@ -256,35 +256,47 @@ class World:
     def dequeue(self) -> None:
         jobs, claim, chance = self.jobs, self.claim(), self.chance
         count, most, is_now = chance.randint(0, 3), chance.choice((0, 2, 3)), chance.random() < 0.3
-        words, ended, back = list[str](), list[int](), list[int]()
-        for job in [job for job in jobs.held if chance.random() < 0.6]:
-            holder, token, _, _ = jobs.held[job]
-            token += chance.random() < 0.1
-            is_back = chance.random() < 0.3
-            words.append(f" {job}:{token}{':back' * is_back}")
-            if holder == claim and token == jobs.held[job][1]:
-                (back if is_back else ended).append(job)
-        now = "now " * is_now
+        waiter = claim if is_now or chance.random() < 0.7 else self.claim()
+        words, ended, back, over = self.named(claim)
+        now = "now " * is_now + f"as {waiter} " * (waiter != claim)
         reply = self.do(f"dequeue q/ {count} {most} {now}{claim}{''.join(words)}")
-        if ("q/", claim) in self.gone:
-            assert reply == f"DEQUEUE response, abandoned: {claim}"
-            return
+        for each in (claim, waiter):
+            if ("q/", each) in self.gone:
+                assert reply == f"DEQUEUE response, abandoned: {each}"
+                return
         for job in ended:
             del jobs.held[job]
             jobs.ended.add(job)
         for job in back:
             jobs.give_back(job)
         if is_now or not count:
-            jobs.leave(claim)
+            jobs.leave(waiter)
         jobs.serve(self.number)
-        taken = jobs.take(self.number, claim, count, most)
+        for job in over:
+            jobs.held[job] = (claim, self.number, jobs.held[job][2], most)
+        taken = over + jobs.take(self.number, claim, max(0, count - len(over)), most)
         if taken:
-            jobs.leave(claim)
-        elif count and not is_now and claim not in [each[3] for each in jobs.idle]:
-            jobs.idle.append((self.number, count, most, claim))
+            jobs.leave(waiter)
+        elif count and not is_now and waiter not in [each[3] for each in jobs.idle]:
+            jobs.idle.append((self.number, count, most, waiter))
         answer = json.loads(reply.partition(": ")[2])
         assert sorted(answer["ended"]) == sorted(ended + back)
         assert [job["number"] for job in answer["jobs"]] == taken
+
+    def named(self, claim: str) -> tuple[list[str], list[int], list[int], list[int]]:
+        """Return words of a `dequeue`, and the jobs that it ends, gives back and takes over."""
+        held, chance = self.jobs.held, self.chance
+        words, ended, back, over = list[str](), list[int](), list[int](), list[int]()
+        for job in [job for job in held if chance.random() < 0.6]:
+            holder, token, _, _ = held[job]
+            is_right = chance.random() < 0.9
+            word = f" {job}:{token + (not is_right)}"
+            kind = chance.choice(("", "", ":back", f":{holder}"))
+            words.append(word + kind)
+            of_kind = {"": ended, ":back": back}.get(kind, over)
+            if is_right and (of_kind is over or holder == claim):
+                of_kind.append(job)
+        return words, ended, back, over
 
     def reload(self) -> None:
         """Go on from a snapshot: the index is made again."""

@@ -19,7 +19,7 @@ from tests.processes.typed import at
 
 WAITS = """
 import raftline, sys
-raftline.connect(sys.argv[1], name="worker").queue("line").take(2)
+raftline.connect(sys.argv[1], name="worker").queue("line").take(600)
 """
 TAKES = """
 import raftline, sys, threading

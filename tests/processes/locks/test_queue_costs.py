@@ -136,8 +136,7 @@ def test_an_idle_worker_costs_nothing_until_its_job_comes(
         other.queue("jobs").put("late")
         worker.join(DEADLINE_S)
         requests, entries, _ = counts.look()
-        assert entries == 1  # that of the put
-        assert requests == 2  # the put; and the worker reads the job
+        assert (requests, entries) == (2, 2)  # the put; and the worker takes the job over
     taken[0].done()
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ class Clock:
     def lock(self, cluster: Cluster, name: str) -> Lock:
         lock = cluster.lock(name)
         make = lock._new_lease
-        lock._new_lease = lambda: make(now=lambda: self.now_s)  # type: ignore[assignment]
+        lock._new_lease = partial(make, now=lambda: self.now_s)
         return lock
 
 

@@ -43,6 +43,12 @@ class SimulatedTake(TakeSteps[str, SimulatedJob], SimulatedLock):
 
     _held_class: Any = SimulatedJob
 
+    def _taking_over(self, attempt: Any, handed: Any) -> Any:
+        is_of_another = attempt.waiter is not None
+        jobs = yield from super()._taking_over(attempt, handed)
+        self._program.world.counts["jobs taken over"] += is_of_another and len(jobs)
+        return jobs
+
 
 class Worker(Locker):
     """A program whose tasks put jobs into a queue, or work on them."""
@@ -51,7 +57,7 @@ class Worker(Locker):
         super().__init__(*parts)
         self._jobs = self.check.jobs
         self._queue = BaseQueue(QUEUE, TEXT, None, self, self._make_take)
-        self._seconds = self.chance.choice((1, 2))
+        self._seconds = self.chance.choice((1, 2, 5))
 
     async def _takes_a_lock(self) -> None:
         for _ in range(self.chance.randint(0, 3)):
