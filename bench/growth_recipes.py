@@ -3,6 +3,7 @@ import, each by the client that a Python program would use."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import http.client
@@ -13,10 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import raftline
+import raftline.aio
 import redis_server
 import zookeeper_nodes
 from clusters import Cluster
@@ -33,16 +36,18 @@ CALLERS = (1, 8)
 KEY, VALUE = "kitchen", "v" * 100
 HELD_S = 60  # of a lease: longer than a measurement
 IMPORTED = 50_000
+TENS, MANY = 10, 20_000  # jobs that are taken at a time, and that are there
 TOGETHER = 128  # sets of one transaction
 
-Do = Callable[[], object]  # one operation
+Do = Callable[[], object]  # one operation, or as many as the int that it returns
 Way = Callable[[int, int], AbstractContextManager[Do]]  # by the leader's port, and who calls
 
 
 def recipes(setup: Setup) -> None:
-    """Measure operations of programs, by one caller and by eight, each with its own client: read a
-    value with its version; acquire and release a free lock; put a job, take one and end it. Then
-    import 50,000 keys of 100 bytes from a file."""
+    """Measure operations of programs, by one caller and by eight, each with its own client: set a
+    value; read one with its version; acquire and release a free lock; put a job; put a job, take
+    one and end it; take and end jobs that are there by tens. Then import 50,000 keys of 100 bytes
+    from a file."""
     for kind, ways in _present(setup).items():
         with kind(setup.folder, setup.port, 1 if kind is Redis else 3) as cluster:
             port = cluster.port(cluster.wait_for_leader())
@@ -64,14 +69,28 @@ def recipes(setup: Setup) -> None:
 def _present(setup: Setup) -> Mapping[type[Cluster], Mapping[str, Way]]:
     """Return the ways of the systems that are installed."""
     ways: dict[type[Cluster], dict[str, Way]] = {
-        Raftline: {"read": _raftline_read, "lock": _raftline_lock, "queue": _raftline_queue}
+        Raftline: {
+            "set": _raftline_set,
+            "read": _raftline_read,
+            "lock": _raftline_lock,
+            "lock, release not awaited": partial(_raftline_lock, wait_release=False),
+            "put": _raftline_put,
+            "queue": _raftline_queue,
+            "queue, end and take in one": _raftline_exchange,
+            "queue by tens": _raftline_tens,
+        }
     }
     if setup.etcd:
         ways[Etcd] = {"read": _etcd_read, "lock": _etcd_lock}
     if zookeeper_nodes.version() is not None:
-        ways[ZooKeeper] = {"read": _kazoo_read, "lock": _kazoo_lock, "queue": _kazoo_queue}
+        ways[ZooKeeper] = {
+            "read": _kazoo_read,
+            "lock": _kazoo_lock,
+            "put": _kazoo_put,
+            "queue": _kazoo_queue,
+        }
     if redis_server.client() is not None:
-        ways[Redis] = {"lock": _redis_lock, "queue": _redis_queue}
+        ways[Redis] = {"lock": _redis_lock, "put": _redis_put, "queue": _redis_queue}
     return ways
 
 
@@ -83,8 +102,9 @@ def _figures(way: Way, port: int, callers: int, seconds: float) -> dict[str, flo
         def call(do: Do) -> None:
             while counted.goes_on():
                 asked_s = time.monotonic()
-                do()
-                counted.note(asked_s)
+                done = do()
+                for _ in range(done if isinstance(done, int) else 1):
+                    counted.note(asked_s)
 
         pool = stack.enter_context(ThreadPoolExecutor(callers))
         for caller in [pool.submit(call, do) for do in each]:
@@ -102,6 +122,12 @@ def _rate(work: Callable[[], None]) -> dict[str, float]:
 
 
 @contextlib.contextmanager
+def _raftline_set(port: int, number: int) -> Iterator[Do]:
+    with raftline.connect(f"localhost:{port}") as kv:
+        yield lambda: kv.set(f"{KEY}-{number}", VALUE)
+
+
+@contextlib.contextmanager
 def _raftline_read(port: int, _: int) -> Iterator[Do]:
     with raftline.connect(f"localhost:{port}") as kv:
         kv.set(KEY, VALUE)
@@ -109,9 +135,9 @@ def _raftline_read(port: int, _: int) -> Iterator[Do]:
 
 
 @contextlib.contextmanager
-def _raftline_lock(port: int, number: int) -> Iterator[Do]:
+def _raftline_lock(port: int, number: int, *, wait_release: bool = True) -> Iterator[Do]:
     with raftline.connect(f"localhost:{port}") as kv:
-        lock = kv.lock(f"lock-{number}", ttl=HELD_S)
+        lock = kv.lock(f"lock-{number}", ttl=HELD_S, wait_release=wait_release)
 
         def do() -> None:
             with lock:
@@ -131,6 +157,51 @@ def _raftline_queue(port: int, _: int) -> Iterator[Do]:
                 job.done()
 
         yield do
+
+
+@contextlib.contextmanager
+def _raftline_put(port: int, _: int) -> Iterator[Do]:
+    with raftline.connect(f"localhost:{port}") as kv:
+        jobs = kv.queue("puts")
+        yield lambda: jobs.put(VALUE)
+
+
+@contextlib.contextmanager
+def _raftline_exchange(port: int, _: int) -> Iterator[Do]:
+    """A worker that ends its last job as it takes the next."""
+    with raftline.connect(f"localhost:{port}") as kv:
+        jobs = kv.queue("exchanged")
+        jobs.put(VALUE)
+        held = [jobs.take(ttl=HELD_S)]
+
+        def do() -> None:
+            jobs.put(VALUE)
+            held[0] = jobs.take(ttl=HELD_S, done=held[0])
+
+        yield do
+
+
+@contextlib.contextmanager
+def _raftline_tens(port: int, number: int) -> Iterator[Do]:
+    """Jobs that are there before; ten are ended as the next ten are taken."""
+    if number == 0:
+        asyncio.run(_put_many(port))
+    with raftline.connect(f"localhost:{port}") as kv:
+        jobs = kv.queue("many")
+        held = [jobs.take_many(TENS, ttl=HELD_S)]
+
+        def do() -> int:
+            held[0] = jobs.take_many(TENS, ttl=HELD_S, done=held[0])
+            return len(held[0])
+
+        yield do
+
+
+async def _put_many(port: int) -> None:
+    async with raftline.aio.connect(f"localhost:{port}", timeout=60) as kv:
+        jobs = kv.queue("many")
+        for _ in range(MANY // TOGETHER):
+            await asyncio.gather(*(jobs.put(VALUE) for _ in range(TOGETHER)))
 
 
 def _keys() -> Iterator[str]:
@@ -243,6 +314,13 @@ def _kazoo_lock(port: int, number: int) -> Iterator[Do]:
 
 
 @contextlib.contextmanager
+def _kazoo_put(port: int, _: int) -> Iterator[Do]:
+    with _kazoo(port) as client:
+        jobs = client.LockingQueue("/puts")
+        yield lambda: jobs.put(VALUE.encode())
+
+
+@contextlib.contextmanager
 def _kazoo_queue(port: int, _: int) -> Iterator[Do]:
     with _kazoo(port) as client:
         jobs = client.LockingQueue("/jobs")
@@ -275,6 +353,12 @@ def _redis_lock(port: int, number: int) -> Iterator[Do]:
                 pass
 
         yield do
+
+
+@contextlib.contextmanager
+def _redis_put(port: int, _: int) -> Iterator[Do]:
+    with _redis(port) as client:
+        yield lambda: client.xadd("puts", {"job": VALUE})
 
 
 @contextlib.contextmanager
