@@ -272,7 +272,11 @@ def _take_over(store: Store, asked: Dequeue, worker: _Worker) -> list[dict[str, 
         key = f"{asked.prefix}held/{holder}/{digits}"
         facts = store.facts(key) if holder else None
         value = store.get(f"{asked.prefix}jobs/{digits}")
-        if facts is not None and facts.changed == token and value is not None:
+        if facts is None or facts.changed != token:
+            continue
+        if value is None:  # nothing else is left of the job
+            del store[key]
+        else:
             size += len(json.dumps(real(value)))
             if taken and size > TAKEN_BYTES:
                 break

@@ -323,6 +323,12 @@ def test_a_worker_may_wait_as_another_claim_and_take_its_job_over(machine: Machi
     answer = asked(machine, f"dequeue {Q} 0 10 lease-57/1 {job}:{token}:lease-58/1")
     assert answer["jobs"] == [{"number": job, "deliveries": 1, "value": "a"}]
     assert keys(machine, Q) == [f"held/lease-57/1/{job:019}", f"jobs/{job:019}"]
+    asked(machine, f"dequeue {Q} 1 10 as lease-58/1 lease-57/2")
+    machine.talk(f"enqueue {Q} b", f"clear {Q}jobs/")
+    token = machine.number - 1
+    word = f"{token}:{token}:lease-58/1"
+    assert numbers(asked(machine, f"dequeue {Q} 0 10 lease-57/2 {word}")) == []
+    assert not any("lease-58" in key for key in machine.store)
     machine.apply("release lease-58")
     ended = asked(machine, f"dequeue {Q} 0 10 lease-57/1 {job}:{answer['index']}")["ended"]
     assert (ended, dict(machine.store)) == ([job], {})
