@@ -92,10 +92,10 @@ def takes_nothing_back(claim: Any, attempt: Any) -> Any:
 @pytest.mark.parametrize(
     ("steps", "name", "bug", "seed", "words"),
     [
-        (PartitionSteps, "_taking", takes_without_condition, 5, "for certain"),
+        (PartitionSteps, "_taking", takes_without_condition, 4, "for certain"),
         (recipe_commands, "_free_seat", begins_too_early, 0, "begins with"),
         (BarrierSteps, "_is_open", passes_a_closed_gate, 1, "closed gate"),
-        (BarrierSteps, "_leaving", leaves_early, 0, "it is not over"),
+        (BarrierSteps, "_leaving", leaves_early, 1, "it is not over"),
         (JoinSteps, "_dropping", takes_nothing_back, 2, "have their locks within"),
         (JoinSteps, "_holding", joins_without_a_key, 1, "is not listed"),
         (JoinSteps, "_holding", joins_without_a_lease, 3, "is gone, and is listed"),

@@ -244,19 +244,23 @@ class Driver:
     def _written(self, durable: Durable | None) -> None:
         """Release the steps that waited for this write; steps queued since then are written next.
 
-        The look at the disk comes last, since answers wait for this thread.
+        The look at the disk comes last, since answers wait for this thread; but first if the disk
+        is low.
         """
+        quota = self._quota
+        is_disk_low = quota is not None and quota.is_disk_low
+        if quota is not None and is_disk_low:
+            quota.look_at_disk()
         with self.core:
             tasks = self._writer.queue.take_written()
             if self._failure is None:
                 self.syncs += durable is not None
                 self._rounds.after_write(tasks, durable)
         self._rounds.look(self._take_round)
-        if self._quota is not None:
-            now_s = self._clock.now_s()
-            if now_s >= self._disk_look_s or self._quota.is_disk_low:
-                self._disk_look_s = now_s + DISK_LOOK_S
-                self._quota.look_at_disk()
+        now_s = self._clock.now_s()
+        if quota is not None and not is_disk_low and now_s >= self._disk_look_s:
+            self._disk_look_s = now_s + DISK_LOOK_S
+            quota.look_at_disk()
 
     # --- long entries, in a thread of their own --------------------------------------------
 

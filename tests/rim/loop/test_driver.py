@@ -480,7 +480,7 @@ class Looks(Answers):
         self.order.append("look")
 
 
-def test_answers_leave_before_a_look_at_the_disk_which_each_write_has_only_if_room_is_low() -> None:
+def test_answers_leave_before_a_look_at_the_disk_and_after_it_if_room_is_low() -> None:
     clock, looks = SetClock(s=0.0), Looks()
     manager = LogManager("s2", MemoryFolder(), MEMBERS)
     manager.recover()
@@ -495,7 +495,7 @@ def test_answers_leave_before_a_look_at_the_disk_which_each_write_has_only_if_ro
         driver._writer._write_once()
         orders.append(looks.order[:])
         looks.order.clear()
-    assert orders == [["answer", "look"], ["answer"], ["answer", "look"], ["answer", "look"]]
+    assert orders == [["answer", "look"], ["answer"], ["look", "answer"], ["answer", "look"]]
 
 
 def test_a_stalled_disk_does_not_block_the_core() -> None:
