@@ -163,7 +163,11 @@ def _raftline_queue(port: int, _: int) -> Iterator[Do]:
 def _raftline_put(port: int, _: int) -> Iterator[Do]:
     with raftline.connect(f"localhost:{port}") as kv:
         jobs = kv.queue("puts")
-        yield lambda: jobs.put(VALUE)
+
+        def do() -> None:
+            jobs.put(VALUE)
+
+        yield do
 
 
 @contextlib.contextmanager
