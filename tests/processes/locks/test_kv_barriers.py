@@ -71,7 +71,7 @@ def test_no_program_of_a_round_begins_or_ends_alone(kv: raftline.KV[str]) -> Non
 
 def test_a_program_that_is_killed_inside_has_left(three: Cluster) -> None:
     with (
-        raftline.connect(at(three)) as kv,
+        raftline.connect(at(three), timeout=DEADLINE_S) as kv,
         subprocess.Popen(
             [sys.executable, "-c", ENTERS, at(three)],
             text=True,
