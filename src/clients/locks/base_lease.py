@@ -251,8 +251,8 @@ class BaseLease(NoCopies, Generic[Event]):
         self._over, self._timer = over, timer
 
     def _kept_lease(self, until_s: float | None) -> Claiming[KeptLease | None]:
-        """Return the kept lease, granted or renewed within a third of its time; None if the time is
-        over first. One claim of a client at a time sends a request for that."""
+        """Return the kept lease with two thirds of its time left or more; None if the time is over
+        first. One claim of a client at a time has it granted or renewed for that."""
         kept_leases = self._keeper.kept
         kept = kept_leases.get(self._seconds)
         if kept is not None and kept.is_fresh(self._now()):
@@ -290,7 +290,7 @@ class BaseLease(NoCopies, Generic[Event]):
         try:
             result: Kind = yield Ask(call)
         except LeaseLost:
-            timer.timer.lose()
+            self._lose_all()
             raise
         timer.end_request()
         return result

@@ -77,8 +77,7 @@ class KeptLease(LeaseTimer):
         self._unused_since_s = sent_s
 
     def is_fresh(self, now_s: float) -> bool:
-        """Return whether it is held and was renewed within the last third of its time, so that what
-        is acquired now has two thirds of it at least."""
+        """Return whether it is held, and has at least two thirds of its time left."""
         return self.is_held(now_s) and now_s < self.sent_s + self.seconds / RENEWALS
 
     def new_claim(

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from ...common.public import public
 from ...wire.limits import JOBS_MAX, TRANSACTION_ITEMS
-from ..calls.calls import CALLS, Ask, Call, Steps, whole
+from ..calls.calls import CALLS, Ask, Call, Steps, lease_ms, whole
 from ..calls.kv_errors import LeaseLost, TooManyWatches
 from ..calls.transaction import Conditions, Operations, Outcome, Plan, Transaction, itself
 from ..calls.value_codec import TEXT, Codec, Data
@@ -384,6 +384,7 @@ class TakeSteps(Generic[Data, SomeJob]):
     _make_lease: Any
     _now: Any
     _on_lost: Any
+    _ttl: Any
     _watching: Any
 
     def _taking(
@@ -518,7 +519,7 @@ class TakeSteps(Generic[Data, SomeJob]):
     def _joining_line(self, attempt: TakeAttempt[Any], until_s: float | None) -> Claiming[bool]:
         """Begin the claim that waits in line; return whether it was in time. A take whose own time
         is as short waits itself."""
-        if self._make_lease()._seconds <= IDLE_S:
+        if lease_ms(self._ttl) <= 1000 * IDLE_S:
             return True
         attempt.waiter = waiter = self._make_lease(IDLE_S)
         return (yield from waiter._joining(self._keys.prefix, until_s)) is not None
