@@ -35,7 +35,7 @@ WAITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     ),
     "queue": ("queue/closed/idle/", lambda kv: kv.queue("closed").take(TTL_S)),
     "double barrier": (
-        "barrier/closed/in/lease-",
+        "barrier/closed/line/",
         lambda kv: kv.double_barrier("closed", 2, ttl=TTL_S).enter(),
     ),
 }

@@ -128,6 +128,7 @@ def test_an_idle_worker_costs_nothing_until_its_job_comes(
     worker.start()
     eventually(lambda: any(client.keys("queue/jobs/idle/")), "a place in line")
     counts.look()
+    client.set("session", "begun")  # of the connection that the worker uses next
     with raftline.connect(at(three)) as other:
         other.set("session", "begun")
         counts.look()
