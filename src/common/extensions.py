@@ -1,0 +1,27 @@
+"""The extensions of the kernel: the one place that names them.
+
+An extension joins the kernel by modules with fixed names, its seams: the kernel asks for each
+module of that name. An extension whose folder is not there is left out, so a tree without it works
+without a change of another file (docs/develop/architecture.md#kernel-and-extensions).
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Final
+
+EXTENSIONS: Final = ("recipes", "doors.redis", "picture", "objects", "monitoring", "tools")
+
+
+def joined(seam: str) -> list[ModuleType]:
+    """Return the module of this name of each extension that is there and has one."""
+    found = []
+    for extension in EXTENSIONS:
+        name = f"raftline.{extension}.{seam}"
+        try:
+            found.append(importlib.import_module(name))
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise  # the extension is there, and lacks something else
+    return found

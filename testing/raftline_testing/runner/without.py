@@ -1,0 +1,63 @@
+"""The kernel's quick tests in a copy of the tree that lacks an extension.
+
+    python -m raftline_testing.runner.without redis
+    python -m raftline_testing.runner.without redis -- tests/core -k lease
+
+An extension is three folders: its code, its tests, and its part of the harness.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from raftline.common.extensions import EXTENSIONS
+
+from .tree_copy import copy_tree
+
+NAMES = {extension.rpartition(".")[2]: extension for extension in EXTENSIONS}
+KERNEL_TESTS = ("tests/core", "tests/rim", "tests/interleave", "tests/virtual")
+
+
+def folders_of(name: str) -> list[Path]:
+    """Return the folders of an extension, relative to the root of the tree."""
+    code = Path("src", *NAMES[name].split("."))
+    return [code, Path("tests", name), Path("testing/raftline_testing", name)]
+
+
+def copy_without(name: str, to: Path) -> None:
+    """Copy the tree to a new folder, without an extension."""
+    copy_tree(to)
+    for folder in folders_of(name):
+        shutil.rmtree(to / folder, ignore_errors=True)
+
+
+def run_tests(tree: Path, arguments: Sequence[str]) -> int:
+    """Run tests of a tree, and return pytest's exit status."""
+    packages = [tree / "deploy" / "editable"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, packages))}
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--lane", "quick"]
+    return subprocess.run([*pytest, *arguments], cwd=tree, env=environment, check=False).returncode
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("extension", choices=NAMES)
+    parser.add_argument("pytest", nargs="*", help="arguments of pytest; default: all quick tests")
+    asked = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder, "tree")
+        copy_without(asked.extension, tree)
+        return run_tests(tree, asked.pytest or ["-n", "2", *KERNEL_TESTS])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

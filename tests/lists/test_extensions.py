@@ -1,0 +1,84 @@
+"""The boundary of the kernel: the table of extensions in docs/develop/architecture.md."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import pytest
+
+from tests.lists.test_rooms import PAGE, arrows, modules
+
+# The modules of the kernel that still import an extension. Nothing may be added.
+WOVEN = {
+    "redis": {
+        "net.protocol.host", "net.protocol.server_protocol", "net.protocol.serving",
+        "node.program.node_server",
+    },
+    "recipes": {
+        "clients.kv.aio_kv", "clients.kv.base_kv", "clients.kv.kv", "clients.kv.shared",
+        "state.commands.__init__", "state.store", "state.work", "wire.commands.authorization",
+        "wire.commands.command_table",
+    },
+    "picture": {
+        "node.program.file_recorder", "node.program.node_server", "node.program.traffic_log",
+        "node.watches.observers",
+    },
+}  # fmt: skip
+
+
+@functools.cache
+def extensions() -> dict[str, list[str]]:
+    """Return the modules or folders of each extension, as beginnings of module names."""
+    row = re.compile(r"^\| (\w+) \| ((?:`src/[\w/]+(?:/|\.py)` ?)+)\| .* \|$", re.M)
+    table = PAGE.read_text(encoding="utf-8").partition("## Kernel and extensions")[2]
+    return {
+        name: [
+            path.removesuffix(".py").replace("/", ".").removeprefix("src.")
+            for path in re.findall(r"`([^`]+)`", paths)
+        ]
+        for name, paths in row.findall(table.partition("\n## ")[0])
+    }
+
+
+@functools.cache
+def composing() -> set[str]:
+    """Return the modules that put the kernel and the extensions together."""
+    line = re.search(r"^These modules put .*: (.*)\.$", PAGE.read_text(encoding="utf-8"), re.M)
+    assert line is not None
+    return set(re.findall(r"`(\w+)`", line[1]))
+
+
+def extension_of(module: str) -> str:
+    """Return the extension of a module, "" if it is of the kernel."""
+    return next(
+        (
+            name
+            for name, paths in extensions().items()
+            if any(
+                module == path or (path[-1] == "." and module.startswith(path)) for path in paths
+            )
+        ),
+        "",
+    )
+
+
+def test_the_table_names_modules_that_exist() -> None:
+    for name, paths in extensions().items():
+        assert [path for path in paths if not _is_there(path)] == [], name
+    assert composing() <= modules().keys()
+
+
+def _is_there(path: str) -> bool:
+    return any(name == path or name.startswith(path) for name in modules())
+
+
+@pytest.mark.parametrize("extension", extensions())
+def test_the_kernel_imports_no_extension(extension: str) -> None:
+    woven = {
+        name
+        for name, others in arrows().items()
+        if not extension_of(name) and name not in composing()
+        if any(extension_of(one) == extension for one in others)
+    }
+    assert woven == WOVEN.get(extension, set())
