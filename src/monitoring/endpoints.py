@@ -69,7 +69,7 @@ def unhealthy_reason(server: Server) -> str:
     driver = server.driver
     if server.exit_status or driver.has_written:
         return "unwell: this node is stopping"
-    if not driver.core.acquire(timeout=CORE_S):
+    if driver.core.acquire(CORE_S) is None:
         return f"unwell: a step of the core takes longer than {CORE_S:g} s"
     driver.core.release()
     return ""
@@ -98,9 +98,7 @@ def lacking(server: Server) -> str:
         return _LACKING[str(what)]
     if server.has_all_connections:
         return "all its connections are taken (--max-connections)"
-    with server.driver.core:
-        is_stalled = server.driver.commits_nothing
-    return "it leads, and commits nothing" if is_stalled else ""
+    return "it leads, and commits nothing" if server.driver.commits_nothing else ""
 
 
 def _ready(server: Server) -> Answer:

@@ -20,8 +20,8 @@ from raftline.net.peers import peers
 from raftline.net.peers.level_exchange import Builds
 from raftline.net.peers.peers import Peer
 from raftline.net.protocol.host import Origin
+from raftline.node.loop import arrivals, queue, stepper, writer
 from raftline.node.loop import driver as drivers
-from raftline.node.loop import queue, rounds, stepper, writer
 from raftline.node.loop.driver import Driver
 from raftline.node.loop.stepper import Delivery
 from raftline.raft.effects import Effects
@@ -33,7 +33,7 @@ from raftline_testing.interleave.wires import Wire, connected
 from tests.interleave import members
 from tests.interleave.members import Asking, Member, Network, wait_for_a_leader
 
-LINES = (drivers, rounds, queue, writer, peers, levels, connections)
+LINES = (drivers, arrivals, queue, writer, peers, levels, connections)
 MEMBERS = {"s1": "one:10001", "s2": "two:10002"}
 MOVED = "three:10003"  # where s2 is reached as well
 CLIENTS, BREAKS = 2, 2
@@ -206,8 +206,8 @@ class HearsAndGoes(Driver):
     """A thread that hears a peer leaves the replies that this let go."""
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
-        with self.core:
-            self._stepper.receive_all(messages, origin)
+        with self.core as stepper:
+            stepper.receive_all(messages, origin)
         self._writer.wake()
         return []
 

@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from raftline.node.loop import applying, granted_leases, lease_clock, rounds, stepper
+from raftline.node.loop import applying, arrivals, granted_leases, lease_clock, stepper
 from raftline.node.loop import driver as drivers
 from raftline.node.loop.granted_leases import GrantedLeases
 from raftline.node.loop.stepper import Stepper
@@ -20,12 +20,13 @@ from raftline.raft.log import Entry
 from raftline.state import lease_table as leases
 from raftline.state.store import Store
 from raftline.wire.commands.parsing import BY_CLOCK
+from raftline_testing.doubles.fake_rim import stepper_of
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread, pass_steps
 from tests.interleave.members import Asking, Member, Network, wait_for_a_leader
 
 pytestmark = pytest.mark.pure  # it derives from compiled classes
-LINES = (drivers, rounds, stepper, applying, granted_leases, lease_clock, leases)
+LINES = (drivers, arrivals, stepper, applying, granted_leases, lease_clock, leases)
 MEMBERS = {"s1": "one:10001", "s2": "two:10002"}
 HOLDERS, RENEWALS = 2, 2
 SECONDS = 1
@@ -130,7 +131,7 @@ class Scene:
 
 
 def _has_leases(member: Member) -> list[object]:
-    store, clock = member.logmanager.store, member.driver._stepper._leasing
+    store, clock = member.logmanager.store, stepper_of(member.driver)._leasing
     left = [dict(store.leases.granted), dict(store.leased), set(clock._expiring)]
     return [each for each in left if each]
 

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from raftline.common.process.mutex import Mutex
 from raftline.node.loop import writer as writers
-from raftline.node.loop.writer import Writer
+from raftline.node.loop.writer import WriteQueue, Writer
 from raftline.raft.effects import Effects, HardState
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 
@@ -43,14 +44,15 @@ class Scene:
     """A writer, and the driver's part of it."""
 
     def __init__(self, **faults: int) -> None:
-        self.core = threading.Lock()
+        self.core = Mutex(WriteQueue())
         self.disk = Disk(**faults)
         self.written: list[int] = []
         self.has_failed = False
         self.failures: list[Exception] = []
         self.jobs: list[tuple[bool, int]] = []  # whether each was done, and how often
         files: Any = self.disk
-        self.writer = Writer(files, self.core, self._took, self._failed)
+        with self.core as queue:
+            self.writer = Writer(files, queue, self.core, self._took, self._failed)
         self.thread = threading.Thread(target=self.writer.run, name="writer")
 
     def _took(self, _: object) -> None:
@@ -58,7 +60,7 @@ class Scene:
             taken = self.writer.queue.take_written()
             self.written += [effects.save.term for effects, _ in taken if effects.save is not None]
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, _: WriteQueue, error: Exception) -> None:
         self.failures.append(error)
         self.has_failed = True
         self.writer.abandon()

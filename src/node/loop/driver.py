@@ -1,9 +1,10 @@
-"""The threads that step the core. rounds.py decides which requests are served, and when.
+"""The threads that step the core.
 
-Each step of the core holds one lock, `core` (docs/develop/architecture.md). The owner thread
-gathers requests and keeps time. The thread that received a peer's answer steps it into the core.
-The writer thread (writer.py) does all writes, so a slow disk delays only the steps that wait for
-it.
+The lock `core` owns the Stepper (docs/develop/architecture.md): `with self.core as stepper:` is
+the only way to it, so a function that gets a Stepper is called with the lock held, in whichever
+thread. What any thread may do without the lock is in arrivals.py. The owner thread gathers requests
+and keeps time. The thread that received a peer's answer steps it into the core. The writer thread
+(writer.py) does all writes, so a slow disk delays only the steps that wait for it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import partial
 from typing import TypeVar
 
 from ...common.process.guarded_thread import guarded_thread
+from ...common.process.mutex import Mutex
 from ...common.process.wakeup import Wakeup
 from ...logmanager import LogManager
 from ...net.protocol.host import Batch, Origin
@@ -29,9 +31,8 @@ from ..clock import SYSTEM, Clock, OwnerSleep
 from .measures import Measures, node_facts
 from .queue import RequestQueue
 from .quota import Quota
-from .rounds import Rounds
 from .stepper import NodeRim, Stepper
-from .writer import Durable, Writer
+from .writer import Durable, WriteQueue, Writer
 
 DISK_LOOK_S = 0.01  # between two looks at the disk, while it has much room
 HANDOVER_LIMIT_S = 2.0  # at a human pace, an election timeout is too long to delay a stop
@@ -55,10 +56,8 @@ class Driver:
         self._clock = clock
         self._logmanager = logmanager
         self._rim = rim
-        self.core = threading.Lock()
         self.measures = Measures(clock)
-        self._writer = Writer(logmanager, self.core, self._written, self._fail, self.measures)
-        self.writes, self.between_writes = self._writer.queue, self._writer.between_writes
+        self.writes = WriteQueue()
         self._queue = RequestQueue(
             hold_ms,
             self.measures,
@@ -71,18 +70,21 @@ class Driver:
         self._sleep = OwnerSleep(self._wakeup.set)
         self.apart = threading.Lock()  # held to apply without `core`; taken before `core`
         self._long_entries = Wakeup()
-        self._stepper = Stepper(
-            node, logmanager, self._writer.queue, self._queue, rim, self._sleep, clock
+        stepper = Stepper(
+            node, logmanager, self.writes, self._queue, rim, self._sleep, self.fail, clock
         )
-        self._quota = self._stepper.quota = quota
+        stepper.quota = self._quota = quota
         self._disk_look_s = 0.0  # the time of the next look
-        self._applying = self._stepper.applying
-        self._rounds = Rounds(
-            node.view, self._stepper, self._queue, rim, self._sleep, clock, self.fail
-        )
-        self.watchers = self._stepper.watchers
+        self._applying, self._arrivals = stepper.applying, stepper.arrivals
+        self._stall = stepper.stall
+        self.watchers = stepper.watchers
         self.watchers.on_failure = self.fail
-        self.ready_sinks = self._rounds.ready_sinks
+        self.ready_sinks = self._arrivals.ready_sinks
+        self.core = Mutex(stepper)
+        self._writer = Writer(
+            logmanager, self.writes, self.core, self._written, self._fail, self.measures
+        )
+        self.between_writes = self._writer.between_writes
         self._stopping = False
         self._failure: BaseException | None = None
         self.syncs = 0
@@ -96,19 +98,16 @@ class Driver:
         They may have to wait, to share a write or a round with later requests. With `more_come`,
         this thread calls again soon, so nothing is served yet.
         """
-        self._stepper.enqueue(*batches)
+        self._arrivals.put(*batches)
         if self._stopping:
-            with self.core:
-                self._turn_all_away()
+            with self.core as stepper:
+                self._turn_all_away(stepper)
         if not more_come:
-            self._rounds.look(self._take_round)
+            self._arrivals.look(self._take_round)
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of a peer into the core; return a complaint for each refused message."""
-        with self.core:
-            complaints = self._guard(partial(self._stepper.receive_all, messages, origin))
-        self._look()
-        return complaints or []
+        return self._step(lambda stepper: stepper.receive_all(messages, origin)) or []
 
     def peer_disconnected(self, peer: str) -> None:
         """Report to the core that a peer's connection broke."""
@@ -122,17 +121,17 @@ class Driver:
 
     def step(self, event: Input) -> None:
         """Step an input of another thread into the core (docs/develop/how-a-write-travels.md)."""
-        self._step(lambda: self._stepper.take(event))
+        self._step(lambda stepper: stepper.take(event))
 
     def step_by(self, step: Callable[[RawNode, int], Effects]) -> None:
         """Let another program change the core (the course's controller), and carry out the Effects
         that it returns. `step` gets the core and the time."""
-        self._step(lambda: self._stepper.carry_out(step(self.node, self._clock.now_ms())))
+        self._step(lambda stepper: stepper.carry_out(step(self.node, self._clock.now_ms())))
 
     def transfer(self, to: str | None) -> Batch:
         """Begin a leadership transfer; the batch's only reply reports how the transfer ended."""
         batch = Batch(["transfer"], is_read=False)
-        self._step(lambda: self._stepper.transfer(batch, to))
+        self._step(lambda stepper: stepper.transfer(batch, to))
         return batch
 
     def hand_over(self, election_timeout_ms: int) -> None:
@@ -187,54 +186,55 @@ class Driver:
 
     @property
     def commits_nothing(self) -> bool:
-        """Whether this server leads, and has committed nothing for long although entries wait; with
-        `core` held."""
-        return self._stepper.stall.is_long(self._clock.now_ms())
+        """Whether this server leads, and has committed nothing for long although entries wait. Any
+        thread may ask; the answer may be a moment old."""
+        return self._stall.is_long(self._clock.now_ms())
 
     def stalled_s(self) -> float:
         """Return for how many seconds this leader has committed nothing although entries wait."""
-        with self.core:
-            return self._stepper.stall.look(self._clock.now_ms()) / 1000
+        with self.core as stepper:
+            return stepper.stall.look(self._clock.now_ms()) / 1000
 
     def waiting(self) -> dict[str, int]:
         """Return the number of waiting batches, by reason, and of steps that wait for the disk."""
         with self.core:
-            return {**self._queue.waiting(), "disk": self._writer.queue.count}
+            return {**self._queue.waiting(), "disk": self.writes.count}
 
     # --- waiting requests, and time --------------------------------------------------------
 
     def run(self) -> None:
         """Keep time: sleep until the next deadline, then do what is due."""
         while not self._stopping:
-            with self.core:  # a step that has to wake us earlier must see our deadline
-                pause_s = self._rounds.begin_sleep()
+            with self.core as stepper:  # a step that has to wake us earlier must see our deadline
+                pause_s = stepper.begin_sleep()
             if pause_s > 0:
                 self._wakeup.wait(pause_s)
             self._sleep.end()
             if self._applying.lags:
                 time.sleep(self._applying.pause_s)  # else no other thread gets the lock
-            self._step(self._rounds.keep_time)
-        with self.core:
-            self._turn_all_away()
-        while self._rounds.ready_sinks:
-            self._rounds.flush_replies()
+            self._step(lambda stepper: stepper.keep_time())
+        with self.core as stepper:
+            self._turn_all_away(stepper)
+        while self.ready_sinks:
+            self._arrivals.flush_replies()
 
     def _look(self) -> None:
         """Wake the writer for the work that a step added. Serve the new requests that need not
         wait, then send the replies that are ready."""
         if self.writes.waiting:
             self._writer.wake()
-        self._rounds.look(self._take_round)
+        self._arrivals.look(self._take_round)
 
     def _take_round(self) -> bool:
         """Do a round, unless another thread holds the core: then the owner tries again."""
         if self._stopping:
             return False
-        if not self.core.acquire(blocking=False):
+        stepper = self.core.acquire(0)
+        if stepper is None:
             self._sleep.wake()
             return False
         try:
-            self._guard(self._rounds.do_round)
+            self._guard(stepper, Stepper.do_round)
         finally:
             self.core.release()
         if self.writes.waiting:
@@ -251,12 +251,12 @@ class Driver:
         is_disk_low = quota is not None and quota.is_disk_low
         if quota is not None and is_disk_low:
             quota.look_at_disk()
-        with self.core:
-            tasks = self._writer.queue.take_written()
+        with self.core as stepper:
+            tasks = self.writes.take_written()
             if self._failure is None:
                 self.syncs += durable is not None
-                self._rounds.after_write(tasks, durable)
-        self._rounds.look(self._take_round)
+                stepper.after_write(tasks, durable)
+        self._arrivals.look(self._take_round)
         now_s = self._clock.now_s()
         if quota is not None and not is_disk_low and now_s >= self._disk_look_s:
             self._disk_look_s = now_s + DISK_LOOK_S
@@ -274,8 +274,8 @@ class Driver:
     def _applied_apart(self) -> bool:
         """Apply some long entries; return whether more wait."""
         with self.apart:
-            with self.core:
-                entries = self._guard(self._applying.begin_apart)
+            with self.core as stepper:
+                entries = self._guard(stepper, lambda stepper: stepper.applying.begin_apart())
             if not entries:
                 return False
             try:
@@ -283,8 +283,8 @@ class Driver:
             except Exception as error:
                 self.fail(error)
                 return False
-            with self.core:
-                self._guard(lambda: self._stepper.end_apart(entries, replies))
+            with self.core as stepper:
+                self._guard(stepper, lambda stepper: stepper.end_apart(entries, replies))
         self._look()
         return self._applying.waits_apart
 
@@ -292,36 +292,36 @@ class Driver:
 
     def fail(self, error: Exception) -> None:
         """Stop the node, because an invariant broke in a helper thread."""
-        with self.core:
-            self._fail(error)
+        with self.core as stepper:
+            self._fail(stepper, error)
 
-    def _step(self, step: Callable[[], _Result]) -> _Result | None:
+    def _step(self, step: Callable[[Stepper], _Result]) -> _Result | None:
         """Take one step and return its result; then serve what it left to do."""
-        with self.core:
-            result = self._guard(step)
+        with self.core as stepper:
+            result = self._guard(stepper, step)
         self._look()
         return result
 
-    def _guard(self, step: Callable[[], _Result]) -> _Result | None:
-        """Take one step with `core` held. An error is a failure; after that, take no more steps."""
+    def _guard(self, stepper: Stepper, step: Callable[[Stepper], _Result]) -> _Result | None:
+        """Take one step. An error is a failure; after that, take no more steps."""
         if self._failure is None:
             try:
-                return step()
+                return step(stepper)
             except Exception as error:
-                self._fail(error)
+                self._fail(stepper, error)
         return None
 
-    def _fail(self, error: Exception) -> None:
-        """Stop for good, with `core` held. After a failed write or a broken invariant the state
+    def _fail(self, stepper: Stepper, error: Exception) -> None:
+        """Stop for good. After a failed write or a broken invariant the state
         here can't be trusted, so no thread steps the core again."""
         self._failure = self._failure or error
         self._stopping = True
         with contextlib.suppress(Exception):  # the first error is reported, not one that follows
             self._writer.abandon()
-            self._turn_all_away()
+            self._turn_all_away(stepper)
         self._sleep.wake()
         self._rim.fail(error)
 
-    def _turn_all_away(self) -> None:
-        self._stepper.turn_all_away(failed=self._failure is not None)
+    def _turn_all_away(self, stepper: Stepper) -> None:
+        stepper.turn_all_away(failed=self._failure is not None)
         self.watchers.close()

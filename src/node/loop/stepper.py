@@ -5,7 +5,6 @@ This module has no threads and no waiting. The driver decides which thread takes
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -35,18 +34,19 @@ from ...raft.messages import (
 )
 from ...raft.node import RawNode
 from ...wire.commands.member_commands import change_reply
-from ...wire.limits import WRITES_UNDER_WAY
 from ...wire.refusal import DIVERGED, NO_QUORUM, REMOVED, STOPPING, no_leader, outcome_unknown
 from ..clock import SYSTEM, Clock, OwnerSleep
 from ..watches.watch_registry import WatchRegistry
 from .applying import LEADERSHIP_LOST, Applying
-from .batching import Batching
+from .arrivals import Arrivals
 from .granted_leases import GrantedLeases
 from .handover import Handover
 from .queue import RequestQueue
 from .quota import Quota
 from .stall import CommitStall
 from .writer import DiskTask, Durable, WriteQueue
+
+LATE_LOOK_MS = 1000  # between two checks for requests that were not answered in time
 
 
 class Delivery:
@@ -119,8 +119,8 @@ class NodeRim(Protocol):
 class Stepper:
     """Steps the core and carries out its Effects.
 
-    The caller holds the driver's `core` lock, except for `enqueue`, `is_wanted` and `next_look_s`.
-    Their answers may be a moment old; the thread that steps the core asks again.
+    A driver keeps it in `core`, so only the thread that holds that lock can call it. What any
+    thread may use is in `arrivals`.
     """
 
     def __init__(
@@ -131,8 +131,10 @@ class Stepper:
         queue: RequestQueue,
         rim: NodeRim,
         owner_sleep: OwnerSleep,
+        on_failure: Callable[[Exception], None],
         clock: Clock = SYSTEM,
     ) -> None:
+        """`on_failure` stops the node."""
         self._node = node
         self._logmanager = logmanager
         self._writes = writes
@@ -141,8 +143,10 @@ class Stepper:
         self._sleep = owner_sleep
         self._clock, self._now_s = clock, clock.reader_s()
         self.watchers = WatchRegistry(logmanager, owner_sleep.wake, clock)
-        self._batching = Batching(self._now_s(), clock.used_s)
-        self.write_groups = self._batching.writes
+        self.arrivals = Arrivals(
+            node.view, queue, writes, self.watchers, owner_sleep, clock, on_failure
+        )
+        self._batching = self.arrivals.batching
         self._delivery = Delivery(rim.send, writes)
         self.applying = Applying(
             node, logmanager, self.watchers, queue, self._batching, self._applied, clock
@@ -154,68 +158,63 @@ class Stepper:
         self._reads_kept: list[tuple[ReadReady, int]] = []
         self.stall = CommitStall(node.view)
         self._led_term = 0  # the term that this server led after the last step; 0: none
-        self._read_rounds_max = node.view.options.read_rounds
+        self._late_look_ms = 0
         self.quota: Quota | None = None
 
-    # --- which requests are served: the numbers for the decisions of batching -------------------
+    # --- rounds: what is due, and how long the owner sleeps -----------------------------------
 
-    def enqueue(self, *batches: Batch) -> None:
-        """Put batches that arrived together in the queue."""
-        queue, now_s, now_ms = self._queue, self._now_s(), self._clock.now_ms()
-        reads, writes = len(queue.reads), len(queue.writes)
-        for batch in batches:
-            batch.asked_s, batch.asked_ms = now_s, now_ms
-        queue.put(*batches)
-        if len(queue.reads) > reads:
-            self._batching.enqueue(reads + 1, now_s, is_read=True)
-        if len(queue.writes) > writes:
-            self._batching.enqueue(writes + 1, now_s, is_read=False)
-
-    def is_wanted(self) -> bool:
-        """Whether any waiting request can be served now."""
+    def do_round(self) -> None:
+        """Do what is due now, and serve the requests that need not wait."""
+        now = self._clock.now_ms()
+        self.pass_time(now)
+        if now >= self._late_look_ms:
+            self._late_look_ms = now + LATE_LOOK_MS
+            self.stall.look(now)
+            self._rim.give_up_late(now)
+            self._queue.drop_answered()
+            self.watchers.look(self._node.view)
         queue = self._queue
-        if queue.writes and self._serves_writes():
-            return True
-        if queue.reads and self._serves_reads():
-            return True
-        return bool(queue.others)
+        queue.let_long_go()
+        if queue.writes or queue.reads or queue.others or queue.held:
+            self.serve()
+        if queue.held and queue.held[0].hold_until_ms < self._sleep.until_ms:
+            self._sleep.wake()  # that batch is refused at that time
 
-    def next_look_s(self) -> float:
-        """Return the time by which gathered requests are served, in seconds of the clock."""
-        queue, writes = self._queue, self._writes
-        if not (queue.writes or queue.reads):
-            return math.inf
-        return self._batching.next_look_s(
-            len(queue.writes),
-            len(queue.reads),
-            is_writing=writes.is_busy,
-            is_full=writes.is_full or self.are_many_under_way(),
-            is_reading=bool(queue.reads) and self._is_reading(),
-        )
+    def keep_time(self) -> None:
+        """Do a round, then apply a slice of the entries that earlier steps left."""
+        self.do_round()
+        if self.applying.lags:
+            self.apply_slice()
 
-    def _serves_writes(self) -> bool:
-        queued, writes = len(self._queue.writes), self._writes
-        is_writing = writes.is_busy
-        is_full = (is_writing and writes.is_full) or self.are_many_under_way()
-        return self._batching.serves_writes(
-            queued, self._now_s(), is_writing=is_writing, is_full=is_full
-        )
+    def after_write(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
+        """Release the steps that waited for a write; steps queued since then are written next."""
+        self.written(tasks, durable)
+        if self._queue.writes:
+            self.do_round()
+        arrived: Snapshot | None = None
+        for effects, _ in tasks:
+            arrived = effects.check or arrived
+        self._rim.wrote(arrived)
 
-    def are_many_under_way(self) -> bool:
-        """Whether very many entries are not applied yet. New entries would wait for all of them,
-        while in the queue the connections take turns."""
-        if not self._batching.in_flight:  # as with a single client
-            return False
-        view = self._node.view
-        waiting = view.log.last_index - view.applied + self._queue.additional_pending
-        return waiting >= WRITES_UNDER_WAY
+    def begin_sleep(self) -> float:
+        """Begin the owner's sleep; return its longest duration, in seconds."""
+        self._sleep.begin()
+        pause_s = self._pause_s()
+        self._sleep.until_s = self._now_s() + pause_s
+        return pause_s
 
-    def _serves_reads(self) -> bool:
-        queued, is_reading = len(self._queue.reads), self._is_reading()
-        return self._batching.serves_reads(queued, self._now_s(), is_reading=is_reading)
-
-    def _is_reading(self) -> bool:
-        return self._node.view.read_rounds >= self._read_rounds_max
+    def _pause_s(self) -> float:
+        now = self._clock.now_ms()
+        deadline = min(self.wake_at_ms, now + LATE_LOOK_MS)
+        held_until_ms = self._queue.held_until_ms
+        if held_until_ms is not None:
+            deadline = min(deadline, held_until_ms)
+        self._sleep.until_ms = deadline
+        now_s = self._now_s()
+        gather_s = min(self.arrivals.next_look_s(), max(now_s, self._queue.long_due_s)) - now_s
+        pause_s = 0.0 if self.applying.lags else (deadline - now) / 1000
+        self._sleep.is_for_a_group = gather_s < pause_s
+        return min(gather_s, pause_s)
 
     # --- inputs of the core ----------------------------------------------------------------------
 
@@ -315,8 +314,8 @@ class Stepper:
         """
         queue = self._queue
         batches = queue.take(
-            writes=bool(queue.writes) and self._serves_writes(),
-            reads=bool(queue.reads) and self._serves_reads(),
+            writes=bool(queue.writes) and self.arrivals.serve_writes(),
+            reads=bool(queue.reads) and self.arrivals.serve_reads(),
         )
         if not batches:
             return

@@ -11,9 +11,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 from ...common.mypyc_compat import mypyc_attr
+from ...common.process.mutex import Mutex
 from ...common.process.wakeup import Wakeup
 from ...net.protocol.host import Origin
 from ...raft.effects import Effects
@@ -25,6 +26,7 @@ WAITING_MAX = 1000  # steps
 WAITING_BYTES: Final = 64 << 20  # characters of entries
 
 DiskTask = tuple[Effects, Origin | None]  # a step, and the source of the message that caused it
+Core = TypeVar("Core")  # what the lock `core` owns
 _EFFECTS: Final = itemgetter(0)  # of a task
 Durable = tuple[int, int]  # index and term of the last entry now on disk
 
@@ -120,15 +122,16 @@ class Job:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Writer:
+class Writer(Generic[Core]):
     """Owns the writing of `NAME.log` and `NAME.storage`; `core` is the driver's lock."""
 
     def __init__(
         self,
         files: Files,
-        core: threading.Lock,
+        queue: WriteQueue,
+        core: Mutex[Core],
         on_written: Callable[[Durable | None], None],
-        on_failure: Callable[[Exception], None],
+        on_failure: Callable[[Core, Exception], None],
         measures: Measures | None = None,
     ) -> None:
         self._measures = measures or Measures()
@@ -137,7 +140,7 @@ class Writer:
         self._on_written = on_written
         self._on_failure = on_failure
         self._wakeup = Wakeup()
-        self.queue = WriteQueue()
+        self.queue = queue
         self._jobs: deque[Job] = deque()
         self._stopping = False
 
@@ -185,8 +188,8 @@ class Writer:
                 while (self._jobs and self._do_job()) or self._write_once():
                     pass
             except Exception as error:
-                with self._core:
-                    self._on_failure(error)
+                with self._core as core:
+                    self._on_failure(core, error)
                     self._stopping = True
                     self._end_jobs()
                 return

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 from ...common.process.guarded_thread import guarded_thread
 from ...common.process.wakeup import Wakeup
@@ -112,7 +113,7 @@ class Observers:
         self._name = name
         self._say = say
         self._node: RawNode | None = None
-        self._core = threading.Lock()  # the lock of the driver, once there is one
+        self._core: AbstractContextManager[object] = threading.Lock()  # that of the driver, later
         self._facts: Facts | None = None
         self._steps: deque[tuple[int, Step]] = deque()  # each with its number
         self._count = 0  # of recorded steps
@@ -126,7 +127,7 @@ class Observers:
         self.wake: Callable[[], None] = self._wakeup.set
         self._sender: threading.Thread | None = None
 
-    def follow(self, node: RawNode, core: threading.Lock) -> None:
+    def follow(self, node: RawNode, core: AbstractContextManager[object]) -> None:
         """Observe this node from now on. It is stepped under `core`, and has not started yet."""
         with self._lock:
             self._node, self._core = node, core

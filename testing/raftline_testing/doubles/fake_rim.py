@@ -6,6 +6,7 @@ import threading
 from functools import partial
 
 from raftline.node.loop.driver import Driver
+from raftline.node.loop.stepper import Stepper
 from raftline.raft.effects import Effects
 from raftline.raft.messages import AppendEntries, Message, RequestVoteReply
 from raftline.raft.node import RawNode
@@ -51,6 +52,12 @@ class FakeRim:
 
 def _has(node: RawNode, role: Role) -> bool:
     return node.view.role is role
+
+
+def stepper_of(driver: Driver) -> Stepper:
+    """Return what `core` owns, for a test of which no other thread steps it just then."""
+    with driver.core as stepper:
+        return stepper
 
 
 def elect(driver: Driver) -> None:

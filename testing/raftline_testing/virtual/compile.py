@@ -45,7 +45,7 @@ SIMULATED = (
     "raftline/node/loop/applying", "raftline/node/loop/batching", "raftline/node/clock",
     "raftline/node/loop/handover", "raftline/node/loop/lease_clock",
     "raftline/node/loop/granted_leases", "raftline/node/watches/watch_listing",
-    "raftline/node/loop/measures", "raftline/node/loop/queue", "raftline/node/loop/rounds",
+    "raftline/node/loop/measures", "raftline/node/loop/queue", "raftline/node/loop/arrivals",
     "raftline/node/snapshots/snapshots", "raftline/node/loop/stepper",
     "raftline/node/watches/prefix_watch", "raftline/node/watches/watch_feed",
     "raftline/node/watches/watch_registry", "raftline/node/loop/writer",

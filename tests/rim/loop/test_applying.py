@@ -13,7 +13,7 @@ import pytest
 from raftline.common.process.wakeup import PAUSE_S, Breathe, give_way, no_pause
 from raftline.logmanager import LogManager
 from raftline.net.protocol.host import Batch
-from raftline.node.loop import stepper
+from raftline.node.loop import arrivals
 from raftline.node.loop.applying import PAUSE_S_MAX, SLICE_S
 from raftline.node.loop.driver import Driver
 from raftline.raft.effects import Effects, HardState
@@ -32,7 +32,7 @@ from raftline.state.commands.machines import Machines, UnknownMachine
 from raftline.wire.commands.parsing import Reading
 from raftline.wire.refusal import STOPPING
 from raftline_testing.doubles.cores import established, node_of
-from raftline_testing.doubles.fake_rim import FakeRim, elect
+from raftline_testing.doubles.fake_rim import FakeRim, elect, stepper_of
 from raftline_testing.doubles.set_clock import SetClock
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
@@ -133,7 +133,7 @@ class Slow:
             self.manager.apply(done)
         self.clock = SetClock(node.view.now_ms)
         self.driver = Driver(node, self.manager, self.rim, 60_000, self.clock)
-        self.stepper = self.driver._stepper
+        self.stepper = stepper_of(self.driver)
         self.stepper.applying._now_s = itertools.count(0.0, SLICE_S).__next__
 
     @property
@@ -148,7 +148,7 @@ class Slow:
     def propose(self, batch: Batch) -> None:
         """Have a write proposed, though those before it are still on their way."""
         self.driver.submit(batch)
-        self.stepper._batching._proposed_s = 0.0
+        self.stepper.arrivals.batching._proposed_s = 0.0
         self.driver._look()
 
     def write(self) -> None:
@@ -158,7 +158,7 @@ class Slow:
 
     def keep_time(self) -> None:
         """Do what the owner thread does when it is awake."""
-        self.driver._step(self.driver._rounds.keep_time)
+        self.driver._step(lambda stepper: stepper.keep_time())
 
     def acknowledge(self) -> None:
         """Let s2 hold the leader's whole log, and answer its latest round."""
@@ -169,14 +169,14 @@ class Slow:
 
     def apply_all(self) -> None:
         while self.stepper.applying.lags:
-            assert self.driver._rounds.begin_sleep() <= 0  # the owner does not sleep
+            assert self.stepper.begin_sleep() <= 0  # the owner does not sleep
             self.keep_time()
 
 
 @pytest.fixture
 def leader(monkeypatch: pytest.MonkeyPatch) -> Slow:
     """A leader whose followers hold many heavy entries, of which it has applied the first."""
-    monkeypatch.setattr(stepper, "WRITES_UNDER_WAY", 2 * HEAVY)  # else the next ones wait for these
+    monkeypatch.setattr(arrivals, "WRITES_UNDER_WAY", 2 * HEAVY)  # else the next ones wait
     slow = Slow(established("s1"))
     slow.driver.submit(slow.heavy)
     first = slow.index
@@ -323,7 +323,7 @@ def following_by_slices(*commands: str) -> tuple[Driver, FakeRim]:
     rim = FakeRim()
     driver = driver_of_s1(rim)
     slice_s = iter(range(1 << 30))
-    driver._stepper.applying._now_s = lambda: next(slice_s)
+    stepper_of(driver).applying._now_s = lambda: next(slice_s)
     entries = [Entry(index, 1, command) for index, command in enumerate(commands, start=1)]
     driver.receive([AppendEntries("s2", "s1", 1, 0, 0, entries, len(entries), 1)], Answers())
     return driver, rim

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import raftline.node.loop.rounds
+import raftline.node.loop.stepper
 from raftline.logmanager import LogManager
 from raftline.net.protocol.host import Batch
 from raftline.node.clock import SYSTEM
@@ -36,7 +36,7 @@ from raftline.wire.commands.parsing import Reading
 from raftline.wire.limits import WRITES_TOGETHER, WRITES_UNDER_WAY
 from raftline.wire.refusal import NO_LEADER, REMOVED
 from raftline_testing.doubles.cores import OPTIONS, TIMEOUT_MS, established, node_of
-from raftline_testing.doubles.fake_rim import FakeRim, elect
+from raftline_testing.doubles.fake_rim import FakeRim, elect, stepper_of
 from raftline_testing.doubles.set_clock import SetClock
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
@@ -89,7 +89,7 @@ def manager_of(driver: Driver) -> Any:
 
 def batching_of(driver: Driver) -> Batching:
     """Return what decides how long a driver waits for further requests."""
-    return driver._stepper._batching
+    return driver._arrivals.batching
 
 
 def leading(driver: Driver) -> Leading:
@@ -112,7 +112,7 @@ def test_a_new_leader_sends_heartbeats_though_its_owner_slept_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Else it would look by itself.
-    monkeypatch.setattr(raftline.node.loop.rounds, "LATE_LOOK_MS", 60_000)
+    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_LOOK_MS", 60_000)
     rim = FakeRim()
     driver = driver_of_s1(rim)
     elect(driver)
@@ -157,7 +157,7 @@ def test_what_a_core_sends_once_its_entries_are_durable_leaves_though_it_does_no
     driver = Driver(node, LogManager("s1", MemoryFolder(), MEMBERS), rim, 60_000, SetClock(0))
     late = RequestVote("s1", "s2", 1, 0, 0)
     monkeypatch.setattr(node, "step", lambda event, now: Effects(send=[late]))
-    driver._stepper.written([], (1, 1))
+    stepper_of(driver).written([], (1, 1))
     assert rim.sent == [late]
 
 
@@ -358,12 +358,12 @@ def test_a_request_to_a_stopped_driver_is_refused() -> None:
 def test_a_request_during_the_owners_sleep_computation_wakes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.node.loop.rounds, "LATE_LOOK_MS", 3_600_000)
+    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_LOOK_MS", 3_600_000)
     driver = driver_of_s1(FakeRim())
     elect(driver)
     batch = Batch(["get a"], is_read=True)
-    rounds, submitted = driver._rounds, threading.Event()
-    reckon = rounds._pause_s
+    stepper, submitted = stepper_of(driver), threading.Event()
+    reckon = stepper._pause_s
 
     def submit() -> None:
         # A hundred are expected: it waits for them.
@@ -372,13 +372,13 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
         submitted.set()
 
     def reckon_too_soon() -> float:
-        rounds._pause_s = reckon  # type: ignore[method-assign]
+        stepper._pause_s = reckon  # type: ignore[method-assign]
         reckon()
         threading.Thread(target=submit).start()
         assert submitted.wait(DEADLINE_S)
         return 3600.0
 
-    rounds._pause_s = reckon_too_soon  # type: ignore[method-assign]
+    stepper._pause_s = reckon_too_soon  # type: ignore[method-assign]
     wake_owner(driver)
     assert submitted.wait(DEADLINE_S)
     eventually(lambda: driver.waiting()["reads"] == 0, "a look at the queue")
@@ -388,7 +388,7 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
 def test_a_read_left_by_a_round_is_served_without_another_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.node.loop.rounds, "LATE_LOOK_MS", 3_600_000)
+    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_LOOK_MS", 3_600_000)
     rim = FakeRim()
     driver = driver_of_s1(rim, heartbeat_ms=50_000)
     elect(driver)
@@ -427,9 +427,9 @@ def test_a_lease_that_ends_during_a_long_step_serves_no_read() -> None:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     driver = Driver(node, manager, SlowRim(), 60_000, clock)
     assert node.view.now_ms < node.view.lease_until_ms
-    rounds = driver._rounds
-    rounds.late_look_ms = 0
-    rounds.do_round()
+    stepper = stepper_of(driver)
+    stepper._late_look_ms = 0
+    stepper.do_round()
     assert batch.reader is None
     assert [waiting.tokens for waiting in node._state.as_leader.read_rounds] == [[batch]]
 
@@ -605,7 +605,7 @@ def test_who_brings_an_answer_sends_some_replies_and_the_owner_the_rest() -> Non
 
     sink: Any = Sink()
     driver.ready_sinks.extend([sink, sink])
-    driver._rounds.flush_replies()
+    driver._arrivals.flush_replies()
     eventually(lambda: not driver.ready_sinks and left <= 0, "all replies")
     assert "s1 owner" in senders
     assert senders.count(threading.current_thread().name) < len(senders)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-import raftline.node.loop.rounds
+import raftline.node.loop.stepper
 from raftline.logmanager import LogManager
 from raftline.net.protocol.host import Batch, RequestRoom
 from raftline.node.loop.driver import Driver
@@ -38,7 +38,7 @@ STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
 @pytest.fixture(autouse=True)
 def nobody_looks_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the owner sleep until it is woken: else it would find within a second what it misses."""
-    monkeypatch.setattr(raftline.node.loop.rounds, "LATE_LOOK_MS", 10**9)
+    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_LOOK_MS", 10**9)
 
 
 def acknowledge(driver: Driver) -> None:

@@ -155,7 +155,7 @@ class Rig:
     def append(self, first: int, term: int, commit: int, *commands: str, prev_term: int) -> None:
         new = entries(first, term, *commands)
         self.receive(AppendEntries("s1", "s2", term, first - 1, prev_term, new, commit, 1))
-        self.driver._step(self.driver._stepper.apply_slice)  # else it might be applied later
+        self.driver._step(lambda stepper: stepper.apply_slice())  # else it might be applied later
         assert self.driver.status()["last_applied"] == commit
 
     def grow(self) -> None:

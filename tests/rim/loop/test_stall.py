@@ -55,9 +55,9 @@ def test_a_follower_does_not_stall(view: Any) -> None:
 
 def last_too_long(driver: Driver) -> None:
     """Let the leader's stall have begun long ago."""
-    with driver.core:
-        driver._stepper.stall.look(driver._clock.now_ms())
-        driver._stepper.stall._since_ms -= 1 << 40
+    with driver.core as stepper:
+        stepper.stall.look(driver._clock.now_ms())
+        stepper.stall._since_ms -= 1 << 40
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ from raftline.raft.node import RawNode
 from raftline.storage.disk import EXIT_DISK
 from raftline.wire.commands.observe_lines import ObserveAsked
 from raftline_testing.doubles.fake_host import FakeHost
-from raftline_testing.doubles.fake_rim import FakeRim
+from raftline_testing.doubles.fake_rim import FakeRim, stepper_of
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 from tests.rim.loop.test_driver import driver_of_s1
 from tests.rim.watches.test_observers import Scene, shown
@@ -281,7 +281,8 @@ def test_an_owner_that_meets_an_error_between_two_steps_stops_the_node(
     def fail(*_: object) -> None:
         raise trouble
 
-    monkeypatch.setattr(driver._rounds, what, fail)
+    part = driver._arrivals if what == "look" else stepper_of(driver)
+    monkeypatch.setattr(part, what, fail)
     assert failed(rim, driver, trouble)
 
 
@@ -295,7 +296,7 @@ def test_a_node_stops_though_it_can_not_turn_its_clients_away(
     def fail(*_: object, **__: object) -> None:
         raise trouble
 
-    monkeypatch.setattr(driver._stepper, "turn_all_away", fail)
+    monkeypatch.setattr(stepper_of(driver), "turn_all_away", fail)
     driver.fail(trouble)
     assert rim.failed[0] is trouble
     driver.stop(DEADLINE_S)

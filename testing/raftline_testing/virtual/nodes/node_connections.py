@@ -149,7 +149,7 @@ class Doors:
     def submit(self, *batches: Batch, more_come: bool = False) -> None:
         for batch in batches:
             self.submitted.append(batch)
-            self._host.stepper.enqueue(batch)
+            self._host.stepper.arrivals.put(batch)
 
     @property
     def unanswered(self) -> int:

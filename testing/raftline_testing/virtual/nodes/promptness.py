@@ -13,7 +13,7 @@ from raftline.net.protocol.host import Batch
 from raftline.node.loop import writer
 from raftline.node.loop.handover import TAKEN_OVER
 from raftline.node.loop.queue import RequestQueue
-from raftline.node.loop.rounds import LATE_LOOK_MS
+from raftline.node.loop.stepper import LATE_LOOK_MS
 from raftline.raft.node_view import NodeView
 
 from ...invariants import InvariantError, Invariants

@@ -25,7 +25,6 @@ from raftline.node.loop.applying import SLICE_S
 from raftline.node.loop.granted_leases import GrantedLeases
 from raftline.node.loop.measures import Measures, node_facts
 from raftline.node.loop.queue import RequestQueue
-from raftline.node.loop.rounds import Rounds
 from raftline.node.loop.stepper import Stepper
 from raftline.node.loop.writer import DiskTask, WriteQueue
 from raftline.raft.change import Change
@@ -243,7 +242,6 @@ class Host(ServingNode):
         self.writer_pause_ms: Callable[[], int] = int  # drawn each time
         self._writer_sleeps = False
         self._between_writes: deque[tuple[Callable[[], bool], Callable[[bool], None]]] = deque()
-        self._rounds: Rounds
         self._promptness: Promptness
         self._sleep: OwnerSleep
         start_ms, permille = plan.clock_of(name, world.random)
@@ -380,9 +378,9 @@ class Host(ServingNode):
             if node.takes_proposals and may_begin(node, change):
                 self._world.tell("act", f"> {self.name} is asked to {change}")
                 self._world.counts["changes asked for"] += 1
-                asked = ChangeAsked(change, settle, self._rounds.ready_sinks.append)
+                asked = ChangeAsked(change, settle, self.stepper.arrivals.ready_sinks.append)
                 self._promptness.asked_to_change(asked.batch)
-                self.stepper.enqueue(asked.batch)
+                self.stepper.arrivals.put(asked.batch)
 
         self._when_up(begin)
 
@@ -453,19 +451,21 @@ class Host(ServingNode):
 
     def _look(self) -> None:
         requests = self.requests
-        self._rounds.look(self._take_round)
+        self.stepper.arrivals.look(self._take_round)
         while (requests.ready or requests.waiting) and requests.deliver():
-            self._rounds.look(self._take_round)
+            self.stepper.arrivals.look(self._take_round)
         if requests.reads_apart:
             requests.look_at_reads_apart()
         if self._is_prompt:
             queue, promptness = self.queue, self._promptness
             is_left = queue.writes or queue.reads or queue.others or queue.held
             if is_left or promptness.first_in:
-                promptness.look(is_full=self.writes.is_full or self.stepper.are_many_under_way())
+                promptness.look(
+                    is_full=self.writes.is_full or self.stepper.arrivals.are_many_under_way()
+                )
 
     def _take_round(self) -> bool:
-        self._rounds.do_round()
+        self.stepper.do_round()
         return True
 
     def later(self, delay_ms: int, act: Callable[[RawNode], None]) -> None:
@@ -559,7 +559,7 @@ class Host(ServingNode):
 
     def mark_ready(self, sink: ReplySink) -> None:
         """Mark a connection whose replies can leave after this step."""
-        self._rounds.ready_sinks.append(sink)
+        self.stepper.arrivals.ready_sinks.append(sink)
 
     def keep_waiting(self, connection: SimulatedConnection) -> None:
         """Let a connection proceed after the next replies."""
@@ -699,7 +699,7 @@ class Host(ServingNode):
         works = [effects for effects, _ in self.writes.writing]
         durable = self.disk.persist(self.manager, works)
         self._monitor.wrote(works)
-        self._rounds.after_write(self.writes.take_written(), durable)
+        self.stepper.after_write(self.writes.take_written(), durable)
         self.write()
 
     # --- time -----------------------------------------------------------------------------
@@ -713,11 +713,11 @@ class Host(ServingNode):
     def _keep_time(self, node: RawNode) -> None:
         """Act as the owner thread while it is awake, and let it sleep again."""
         self._sleep.end()
-        self._rounds.keep_time()
+        self.stepper.keep_time()
         self._owner_sleeps(node)
 
     def _owner_sleeps(self, node: RawNode) -> None:
-        pause_s = self._rounds.begin_sleep()
+        pause_s = self.stepper.begin_sleep()
         if self.stepper.applying.lags:
             pause_s = self.stepper.applying.pause_s
         pause_ms = max(ceil(1000 * pause_s - 0.001), pause_s > 0)
@@ -820,10 +820,11 @@ class Host(ServingNode):
             plan.hold_ms, self.measures, plan.queued_bytes, clock=self.clock
         )
         sleep = self._sleep = OwnerSleep(self._wake_owner)
-        self.stepper = Stepper(node, self.manager, self.writes, queue, self, sleep, self.clock)
+        self.stepper = Stepper(
+            node, self.manager, self.writes, queue, self, sleep, self.fail, self.clock
+        )
         is_own = self.make_node is node_from_disk
         self._promptness = Promptness(self.name, queue, node.view, self.clock, is_own=is_own)
-        self._rounds = Rounds(node.view, self.stepper, queue, self, sleep, self.clock, self.fail)
         if self._plan.long_ms:
             self.stepper.applying.on_long = self._wake_applier
         self.stepper.applying.on_sum = self._sum_state
