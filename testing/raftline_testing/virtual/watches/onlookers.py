@@ -20,6 +20,7 @@ from typing import Any
 from zlib import crc32
 
 from raftline.clients.calls.calls import CALLS
+from raftline.common.process.mutex import Mutex
 from raftline.common.process.wakeup import no_pause
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.refusal_counts import RefusalCounts
@@ -300,7 +301,7 @@ def _as_server(host: Host) -> Any:
     assert host.node is not None
     facts = node_facts(host.node.view, host.clock.now_ms())
     driver = SimpleNamespace(
-        core=threading.Lock(),
+        core=Mutex(host.stepper),
         node=host.node,
         measures=host.measures,
         watchers=host.stepper.watchers,
