@@ -24,9 +24,9 @@ from raftline.storage.folder import Folder
 from raftline.storage.snapshot_lines import spell_snapshot
 from raftline.tools.node_files.backup import _fetch, of_node, restore
 from raftline.tools.node_files.fsck import fsck
+from raftline_testing.doubles.user_machine import UserMachine
 from raftline_testing.files.node_files import boot, vote, write
-from tests.core.state.test_users import Machine
-from tests.tools.test_fsck import COMPACTED
+from tests.tools.damages import COMPACTED
 
 EARLIER = "9f86d081884c7d65"  # the identity of the cluster that is backed up
 
@@ -315,7 +315,7 @@ def test_a_restore_of_users_tells_that_they_are_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its nodes ask for a login at once, whatever they are started with."""
-    machine, file = Machine(), tmp_path / "backup.txt"
+    machine, file = UserMachine(), tmp_path / "backup.txt"
     file.write_bytes(b"".join(spell_snapshot(machine.manager.freeze())))
     assert restore(str(file), str(tmp_path / "new"), ["s1=localhost:1"]) == 0
     users, last = capsys.readouterr().out.splitlines()[-2:]

@@ -24,7 +24,7 @@ from raftline.storage.start_plan import Cure, read_plan
 from raftline.tools.node_files.backup import of_node, restore
 from raftline.tools.node_files.fsck import fsck
 from raftline_testing.files.node_files import GOOD, MEMBERS, boot, log_file, storage_file
-from tests.tools.test_fsck import COMPACTED, DAMAGES, WHOLE
+from tests.tools.damages import COMPACTED, DAMAGES, WHOLE
 
 SOUND = {"whole": WHOLE, "compacted": COMPACTED}
 DRAWN = 40  # damages of each kind of file

@@ -41,7 +41,7 @@ from raftline_testing.files.node_files import (
     vote,
     write,
 )
-from tests.tools.test_fsck import COMPACTED, DAMAGES, WHOLE
+from tests.tools.damages import COMPACTED, DAMAGES, WHOLE
 
 
 def test_a_survivor_without_its_log_goes_on_from_its_snapshot(

@@ -27,7 +27,7 @@ from raftline.clients.watches.watch_events import WatchCursor
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.operands import Limits, show_operands
 from raftline.wire.protocol import unescape
-from tests.core.clients.kv_model import Model
+from raftline_testing.doubles.kv_model import Model
 
 CALLS = CallFactory(TEXT)
 BYTES = CallFactory(BINARY)

@@ -9,7 +9,7 @@ import pytest
 
 from raftline.clients.calls.calls import CALLS, Call
 from raftline.clients.locks.recipe_calls import Delivery, dequeue, ending, enqueue, requeue
-from tests.core.clients.kv_model import Model
+from raftline_testing.doubles.kv_model import Model
 
 FEW, MANY = 1_000, 100_000
 PREFIX = "queue/jobs/"

@@ -1,12 +1,10 @@
 """docs/develop/grammar.md: each line that it allows is understood and spelled back, no other one.
 
-Lines are derived from the grammar by seeded chance. Some rules are more than a grammar can say
-(the indexes of entries follow on one another): a dealer draws a line that keeps them.
+Lines are derived from the grammar by seeded chance (raftline_testing/grammar_dealers.py).
 """
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from pathlib import Path
@@ -22,120 +20,17 @@ from raftline.storage.folder import Folder
 from raftline.storage.hard_state import HardStateFile
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import COMMANDS
-from raftline.wire.commands.lease_operands import spell_seconds
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.protocol import NAME, ProtocolError, split_sender
 from raftline_course.controller.orders import ORDERS
-from raftline_testing.abnf_grammar import Dealer, Grammar
+from raftline_testing.grammar_dealers import GRAMMAR, derived, positive
 
-GRAMMAR = Grammar()
 MANY = 8  # lines of one rule
 TRANSCRIPTS = Path(__file__).parents[2] / "transcripts"
 PROTOCOL_PAGE = Path(__file__).parents[3] / "docs" / "use" / "protocol.md"
 # Any of these in the place of another character is worth a try.
 ALPHABET = "aZ09@#-_.;:,=+ \\\"'{}[]()<>/%\t\x01\x7f\x85\u2028é漢😀"
-
-# --- what a grammar can't say ----------------------------------------------------------------
-
-
-def _number(grammar: Grammar, chance: random.Random) -> str:
-    return "0" if chance.random() < 0.2 else _positive(grammar, chance)
-
-
-def _positive(grammar: Grammar, chance: random.Random) -> str:
-    return str(chance.choice([chance.randint(1, 12), chance.randint(1, 2**63 - 1), 2**63 - 1]))
-
-
-def _log_end(grammar: Grammar, chance: random.Random) -> str:
-    last_term = chance.randint(0, 9)
-    index = chance.randint(1, 99) if last_term else 0
-    return f"{last_term + chance.randint(1, 9)}-{index}-{last_term}"
-
-
-def _append_entries(grammar: Grammar, chance: random.Random) -> str:
-    prev_term = term = chance.randint(0, 9)
-    index = prev_index = chance.randint(1, 99) if prev_term else 0
-    entries = []
-    for _ in range(chance.randint(0, 3)):
-        index, term = index + 1, max(term + chance.randint(0, 2), 1)
-        command = json.dumps(_derived("command", chance), ensure_ascii=False)
-        entries.append(f'{{"index": {index}, "term": {term}, "command": {command}}}')
-    term = max(term, 1) + chance.randint(0, 2)
-    commit, number = _number(grammar, chance), _number(grammar, chance)
-    again = f" vote again {_positive(grammar, chance)}" if chance.random() < 0.2 else ""
-    return (
-        f"AppendEntries {term}-{prev_index}-{prev_term}-[{', '.join(entries)}]"
-        f" commit {commit} round {number}{again}"
-    )
-
-
-def _install_snapshot(grammar: Grammar, chance: random.Random) -> str:
-    last_term = chance.randint(1, 9)
-    data = _derived("data-string", chance)
-    offset = chance.randint(0, 1 << 30)
-    size = offset + len(json.loads(data).encode("utf-8", "surrogateescape"))
-    return (
-        f"InstallSnapshot {last_term + chance.randint(0, 2)}-{chance.randint(1, 99)}-{last_term}"
-        f" offset {offset} of {size + chance.randint(0, 2)} crc32 {_derived('crc32', chance)}"
-        f" round {_number(grammar, chance)} data {data}"
-    )
-
-
-def _stray_byte(grammar: Grammar, chance: random.Random) -> str:
-    """Bytes that never begin a character of UTF-8, so that no two of them are one."""
-    return rf"\x{chance.choice([*range(0x80, 0xC0), *range(0xF8, 0x100)]):02x}"
-
-
-def _stray_data(grammar: Grammar, chance: random.Random) -> str:
-    """A character of a snapshot's data, one that is a byte among them."""
-    byte = chance.randint(0x80, 0xBF)
-    return chance.choice(["a", " ", "é", "😀", r"\n", r"\"", "\\\\", r"\u0001", rf"\udc{byte:02x}"])
-
-
-def _object(grammar: Grammar, chance: random.Random) -> str:
-    """A key stands in an object once."""
-    if chance.random() < 0.4:
-        return "{}"
-    return f"{{{_derived('jstring', chance)}: {_derived('json', chance)}}}"
-
-
-def _fraction(grammar: Grammar, chance: random.Random) -> str:
-    tiny = chance.random() * 10.0 ** -chance.randint(5, 99)
-    return repr(chance.choice([chance.uniform(-9, 9), tiny]))
-
-
-def _object_in_transaction(grammar: Grammar, chance: random.Random) -> str:
-    """The operands are one word: a space is written `\\s`."""
-    name, space, operands = _derived("operation-name", chance).partition(" ")
-    return name + space + operands.replace(" ", r"\s")
-
-
-DEALERS: dict[str, Dealer] = {
-    "number": _number,
-    "positive": _positive,
-    "log-end": _log_end,
-    "append-entries": _append_entries,
-    "install-snapshot": _install_snapshot,
-    "stray-byte": _stray_byte,
-    "data-char": _stray_data,
-    "jobject": _object,
-    "fraction": _fraction,
-    "tx-object": _object_in_transaction,
-    "iterations": lambda _, chance: str(chance.randint(4096, 10_000_000)),
-    "port": lambda _, chance: str(chance.randint(1, 65535)),
-    "seconds": lambda _, chance: spell_seconds(
-        chance.randint(1, 1_000_000_000) * chance.choice([1, 1000])
-    ),
-}
-
-
-def _derived(rule: str, chance: random.Random) -> str:
-    line = GRAMMAR.derive(rule, chance, DEALERS)
-    if rule in DEALERS or chance.random() < 0.2:  # a dealer keeps to its rule
-        assert GRAMMAR.matches(rule, line), f"no {rule}: {line}"
-    return line
-
 
 # --- what raftline understands ---------------------------------------------------------------
 
@@ -188,9 +83,9 @@ RULES = [
 
 
 def _line_of(rule: str, chance: random.Random) -> str:
-    text = _derived(rule, chance)
+    text = derived(rule, chance)
     of_a_server = rule in RULES[RULES.index("prevote") :]
-    return f"{_derived('name', chance)}@{text}" if of_a_server else text
+    return f"{derived('name', chance)}@{text}" if of_a_server else text
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -262,8 +157,8 @@ def test_each_reply_on_the_page_of_the_protocol_is_in_the_grammar() -> None:
 def test_a_derived_entry_is_read_from_the_log() -> None:
     chance = random.Random(3)
     for _ in range(40):
-        numbers = f"{_positive(GRAMMAR, chance)} {_positive(GRAMMAR, chance)}"
-        line = f"{numbers} {_derived('command', chance)}\n"
+        numbers = f"{positive(GRAMMAR, chance)} {positive(GRAMMAR, chance)}"
+        line = f"{numbers} {derived('command', chance)}\n"
         assert GRAMMAR.matches("log-line", line)
         index = int(line.split(" ")[0])
         term, command = log_lines.read_entry(line.encode(), index, 1)
@@ -273,7 +168,7 @@ def test_a_derived_entry_is_read_from_the_log() -> None:
 def test_derived_notes_of_the_log_are_read() -> None:
     chance = random.Random(4)
     for _ in range(10):
-        cut = f"{_derived('cut', chance)}\n"
+        cut = f"{derived('cut', chance)}\n"
         assert log_lines.cut_line(log_lines.read_cut(cut.encode(), 0, 2**63)) == cut.encode()
         assert GRAMMAR.matches(
             "log-line", log_lines.note_line(chance.randint(0, 2), 0x1FF).decode()
@@ -295,7 +190,7 @@ def test_derived_notes_of_the_log_are_read() -> None:
 def test_a_derived_storage_file_is_read_and_written_alike(tmp_path: Path) -> None:
     chance = random.Random(5)
     for number in range(10):
-        promise = re.sub("(?<= level ).*(?= crc32)", "1", _derived("promise-line", chance))
+        promise = re.sub("(?<= level ).*(?= crc32)", "1", derived("promise-line", chance))
         mark = f"synced entry {chance.randint(0, 99):019} term {chance.randint(0, 9):019} crc32 0\n"
         data = "".join(map(_with_crc, (promise, mark)))
         name = promise.split(" ")[1]

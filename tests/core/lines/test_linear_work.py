@@ -1,29 +1,16 @@
 """A line costs work in proportion to its bytes: what is read before a login is anybody's choice.
 
-Regular expressions and joins run in C, where nothing counts their steps. So processor time is
-compared, of one line and of one `FACTOR` times as long: in proportion it grows by that factor,
-and with the square of the length by its square. The bound lies in the middle of the two.
+raftline_testing/linear_work.py says how work is compared.
 """
 
 from __future__ import annotations
-
-import time
-from collections.abc import Callable
 
 import pytest
 
 from raftline.wire.commands.command_table import COMMANDS
 from raftline.wire.commands.object_operations import OPERANDS
-from raftline.wire.commands.operands import Limits
-from raftline.wire.commands.parsing import ReadSettings, parse
-from raftline.wire.protocol import looks_foreign
 from raftline_course.controller.orders import ORDERS
-
-SHORT_BYTES = 4 << 10
-FACTOR = 8
-TIMES_MORE_MAX = 3.0 * FACTOR  # FACTOR is in proportion, FACTOR ** 2 is the square
-LEAST_S = 0.0003  # less than this is the noise of the clock
-TRIES = 10
+from raftline_testing.linear_work import TIMES_MORE_MAX, times_more, understood
 
 pytestmark = pytest.mark.needs("a clock of a thread")
 
@@ -48,35 +35,6 @@ PIECES = [
     b" transfer", b"A", b"AA ", b"HTTP/", b"\\u0041", b"..", b"s2@", b"; get k ",
 ]  # fmt: skip
 FEW = [b"\r\xff\xfa", b"\\", b"[", b" a", b"under a ", b"\t"]
-
-
-def seconds(work: Callable[[bytes], object], line: bytes) -> float:
-    begun_s = time.thread_time()
-    work(line)
-    return time.thread_time() - begun_s
-
-
-def times_more(
-    work: Callable[[bytes], object],
-    beginning: bytes,
-    piece: bytes,
-    short: int = SHORT_BYTES,
-    factor: int = FACTOR,
-) -> float:
-    """Return how much more time a line takes that is `factor` times as long as `short` bytes."""
-    long = (beginning + piece * (short * factor // len(piece)))[: short * factor]
-    ratios = []
-    for _ in range(TRIES):
-        short_s, long_s = seconds(work, long[:short]), seconds(work, long)
-        ratios.append(long_s / max(short_s, LEAST_S))
-        if ratios[-1] <= 3 * factor:
-            break
-    return min(ratios)
-
-
-def understood(line: bytes) -> None:
-    looks_foreign(line)
-    parse(line, Limits(), ReadSettings(), "s1")
 
 
 @pytest.mark.parametrize("piece", PIECES)

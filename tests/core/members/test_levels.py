@@ -43,37 +43,22 @@ from raftline_testing.doubles.cores import (
     node_of,
     sync,
 )
+from raftline_testing.doubles.rising_leader import (
+    ADDRESSES,
+    FIRST,
+    IDENTITY,
+    NEWER,
+    THREE,
+    leader,
+    raised,
+    tell,
+)
 
-IDENTITY = "9f86d081884c7d65"
-FIRST = replace(OPTIONS, level=LOWEST, cluster_if_new=IDENTITY, chunk_bytes=40)
-NEWER = replace(FIRST, level=2)
 IDENTIFIES, RAISES = spell(1, IDENTITY), spell(2, IDENTITY)
-ADDRESSES = {name: f"{name}:1" for name in ("s1", "s2", "s3", "s4")}
-THREE = Membership(("s1", "s2", "s3"), addresses={n: ADDRESSES[n] for n in ("s1", "s2", "s3")})
-
-
-def leader(voters: Membership = THREE, **more: object) -> RawNode:
-    """Return s1, which leads a cluster of level 1 with a build of level 2; its peers have announced
-    nothing."""
-    return established("s1", voters=voters, options=NEWER, **more)
-
-
-def tell(node: RawNode, peer: str, level: int = 2) -> Effects:
-    return node.step(PeerLevel(peer, level), node.view.now_ms)
 
 
 def commands(effects: Effects) -> list[str]:
     return [entry.command for entry in effects.append]
-
-
-def raised(node: RawNode) -> RawNode:
-    """Return a leader whose followers have announced level 2 and hold the entry of it."""
-    for peer in node.view.peers:
-        tell(node, peer)
-    sync(node)
-    for peer in node.view.peers:
-        acknowledge(node, peer)
-    return node
 
 
 def wait_for_members(node: RawNode) -> Effects:

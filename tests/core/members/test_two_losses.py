@@ -21,6 +21,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
+from raftline_testing.doubles.compacted_leader import fall_behind, leader_with_snapshot
 from raftline_testing.doubles.cores import (
     TIMEOUT_MS,
     acknowledge,
@@ -30,7 +31,6 @@ from raftline_testing.doubles.cores import (
 )
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import boot, known, storage_file
-from tests.core.replication.test_snapshot import fall_behind, leader_with_snapshot
 
 
 def loses(leader: RawNode, incarnation: int, peer: str = "s3") -> Effects:

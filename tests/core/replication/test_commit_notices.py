@@ -6,7 +6,7 @@ from raftline.raft.inputs import Propose, Receive, Tick
 from raftline.raft.messages import AppendEntries, AppendRejected
 from raftline.raft.node import RawNode
 from raftline_testing.doubles.cores import OPTIONS, acknowledge, sync
-from tests.core.members.test_levels import leader, raised
+from raftline_testing.doubles.rising_leader import leader, raised
 
 NOTICE_MS = OPTIONS.heartbeat_ms // 20
 

@@ -36,6 +36,12 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import RawNode
+from raftline_testing.doubles.compacted_leader import (
+    MEMBERS,
+    SMALL,
+    fall_behind,
+    leader_with_snapshot,
+)
 from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -49,7 +55,6 @@ from raftline_testing.doubles.cores import (
     node_of,
     sync,
 )
-from tests.core.replication.test_snapshot import MEMBERS, SMALL, fall_behind, leader_with_snapshot
 
 FIVE = ("s1", "s2", "s3", "s4", "s5")
 LEASES = replace(OPTIONS, lease=True)

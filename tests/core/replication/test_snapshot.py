@@ -20,7 +20,6 @@ from raftline.raft.log import SafetyError, Snapshot
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import (
     AppendAccepted,
-    AppendRejected,
     InstallSnapshot,
     InstallSnapshotReply,
     PeerError,
@@ -28,8 +27,15 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
 from raftline.raft.snapshot import ENTRY_BYTES, LAGGING
-from raftline.raft.state import Options
 from raftline.wire.peer_lines import spell
+from raftline_testing.doubles.compacted_leader import (
+    MEMBERS,
+    SMALL,
+    THREE_PIECES,
+    fall_behind,
+    leader_with_snapshot,
+    pieces,
+)
 from raftline_testing.doubles.cores import (
     TIMEOUT_MS,
     acknowledge,
@@ -42,29 +48,11 @@ from raftline_testing.doubles.cores import (
     sync,
 )
 
-SMALL = Options(
-    election_timeout_ms=150, heartbeat_ms=50, chunk_bytes=10, trailing_bytes=0, chunk_window=2
-)
-THREE_PIECES = 25
-
-MEMBERS = all_vote({f"s{n}": f"localhost:{9999 + n}" for n in (1, 2, 3)})
-
 
 def test_a_log_is_not_compacted_beyond_its_end() -> None:
     log = log_of(1, 1)
     with pytest.raises(SafetyError):
         log.compact(3)
-
-
-def leader_with_snapshot(index: int = 3, size: int = THREE_PIECES) -> RawNode:
-    """Return a leader of entries 1-5 (5 is its no-op), compacted up to `index`."""
-    node = established("s1", 1, 1, 1, 2, options=SMALL)
-    node.step(
-        SnapshotTaken(Snapshot(index, node.view.log.term_at(index) or 0, size, 7)), TIMEOUT_MS
-    )
-    while compact(node, node.view.compaction_index):
-        pass
-    return node
 
 
 def test_only_entries_that_a_snapshot_holds_are_dropped() -> None:
@@ -150,21 +138,6 @@ def test_an_older_snapshot_never_takes_a_later_ones_place() -> None:
     node.step(SnapshotTaken(Snapshot(2, 1, 10, 0)), TIMEOUT_MS)
     assert node.view.snapshot is not None
     assert node.view.snapshot.index == 4
-
-
-def fall_behind(node: RawNode, peer: str = "s2") -> list[InstallSnapshot]:
-    """Let a follower say that it has lost everything; return the pieces it is sent."""
-    node.view.progress[peer].match_index = 0
-    # It refuses what follows on its match index, and then what follows on the log's base.
-    pieces(node, AppendRejected(peer, "s1", node.view.term, 0, node.view.round))
-    return pieces(node, AppendRejected(peer, "s1", node.view.term, 0, node.view.round))
-
-
-def pieces(
-    node: RawNode, message: AppendRejected | InstallSnapshotReply | AppendAccepted
-) -> list[InstallSnapshot]:
-    effects = node.step(Receive(message), node.view.now_ms)
-    return [m for m in effects.send_after_save if isinstance(m, InstallSnapshot)]
 
 
 def held(node: RawNode, offset: int, number: int | None = None) -> InstallSnapshotReply:

@@ -6,40 +6,10 @@ import io
 
 import pytest
 
-from raftline.logmanager import LogManager
-from raftline.raft.log import Entry
-from raftline.state.store import sizes_of
 from raftline.storage.snapshot_lines import LoadedSnapshot, SnapshotReader, spell_snapshot
 from raftline.wire.key_stat import KeyFacts, read_key_line
 from raftline.wire.limits import LEASE_BYTES, PAIR_BYTES
-from raftline_testing.files.faulty_folder import MemoryFolder
-from raftline_testing.files.node_files import MEMBERS
-
-BOB, ANN = "c.9f86d081884c7d65-2", "c.3c6e0b8a9c15224a-3"  # their sessions
-
-
-class Machine:
-    """A state machine at a level, with a session of bob and one of ann."""
-
-    def __init__(self, level: int = 1) -> None:
-        self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
-        self.store = self.manager.store
-        self._index = 0
-        self.do(f"cluster 9f86d081884c7d65 level {level}" if level else "noop")
-        self.do(f"{BOB.rpartition('-')[0]}@session bob")
-        self.do(f"{ANN.rpartition('-')[0]}@session ann")
-
-    def do(self, *commands: str) -> list[str]:
-        entries = [Entry(self._index + place, 1, each) for place, each in enumerate(commands, 1)]
-        self._index += len(commands)
-        return self.manager.apply(entries)
-
-    @property
-    def held(self) -> dict[str, int]:
-        """The bytes of each user; they have to be those that a new look at all pairs finds."""
-        size, accounts = sizes_of(self.store.held)
-        assert (size, accounts.bytes) == (self.store.pair_bytes, self.store.accounts.bytes)
-        return self.store.accounts.bytes
+from raftline_testing.doubles.account_machine import ANN, BOB, AccountMachine
 
 
 def pair(key: str, value: str, facts: str) -> int:
@@ -48,11 +18,11 @@ def pair(key: str, value: str, facts: str) -> int:
 
 
 @pytest.fixture
-def machine() -> Machine:
-    return Machine()
+def machine() -> AccountMachine:
+    return AccountMachine()
 
 
-def test_a_key_counts_for_the_user_who_wrote_it_last(machine: Machine) -> None:
+def test_a_key_counts_for_the_user_who_wrote_it_last(machine: AccountMachine) -> None:
     machine.do(f"{BOB}#1@set a 12345")
     assert machine.held == {"bob": pair("a", "12345", "4,,bob")}
     machine.do(f"{ANN}#1@append a 6")
@@ -62,12 +32,12 @@ def test_a_key_counts_for_the_user_who_wrote_it_last(machine: Machine) -> None:
     assert machine.store.facts("a") == KeyFacts(6)
 
 
-def test_a_user_needs_no_session_for_that(machine: Machine) -> None:
+def test_a_user_needs_no_session_for_that(machine: AccountMachine) -> None:
     machine.do("bob@set a 1", "bob@incr a")
     assert machine.held == {"bob": pair("a", "2", "5,,bob")}
 
 
-def test_a_retry_counts_once(machine: Machine) -> None:
+def test_a_retry_counts_once(machine: AccountMachine) -> None:
     machine.do(*[f"{BOB}#1@set a 1"] * 3)
     assert machine.held == {"bob": pair("a", "1", "4,,bob")}
 
@@ -75,20 +45,22 @@ def test_a_retry_counts_once(machine: Machine) -> None:
 @pytest.mark.parametrize(
     "command", ["delete a", "clear a", "txn delete a", "txn clear a", "txn set a 2 ; delete a"]
 )
-def test_whoever_removes_a_key_takes_it_from_its_user(machine: Machine, command: str) -> None:
+def test_whoever_removes_a_key_takes_it_from_its_user(
+    machine: AccountMachine, command: str
+) -> None:
     machine.do(f"{BOB}#1@set a 1", f"{ANN}#1@{command}")
     assert machine.held == {}
     assert machine.store.pair_bytes == 0
 
 
-def test_a_transaction_counts_for_its_user(machine: Machine) -> None:
+def test_a_transaction_counts_for_its_user(machine: AccountMachine) -> None:
     machine.do(f"{BOB}#1@txn set a 1 ; set b 2", f"{ANN}#1@txn if a = 1 then set b 3 ; get a")
     assert machine.held == {"bob": pair("a", "1", "4,,bob"), "ann": pair("b", "3", "5,,ann")}
     machine.do(f"{ANN}#2@txn set a 1 ; incr b x")  # it fails as a whole
     assert machine.held["bob"] == pair("a", "1", "4,,bob")
 
 
-def test_a_lease_counts_for_the_user_who_asked_for_it(machine: Machine) -> None:
+def test_a_lease_counts_for_the_user_who_asked_for_it(machine: AccountMachine) -> None:
     machine.do(f"{BOB}#1@lease 10 9f86d081884c7d65", "ann@lease 10", "lease 10")
     assert machine.store.leases.count_of == {"bob": 1, "ann": 1}
     machine.do("release lease-4.9f86d081884c7d65", "release lease-6")
@@ -96,7 +68,7 @@ def test_a_lease_counts_for_the_user_who_asked_for_it(machine: Machine) -> None:
     assert machine.store.leases.users == {"lease-5": "ann"}
 
 
-def test_a_key_under_a_lease_keeps_its_user(machine: Machine) -> None:
+def test_a_key_under_a_lease_keeps_its_user(machine: AccountMachine) -> None:
     machine.do(f"{BOB}#1@set a 1", "expire a 10", f"{ANN}#1@setex b 10 2")
     assert machine.store.facts("a") == KeyFacts(4, "own-5-10", "bob")
     bob = pair("a", "1", "4,own-5-10,bob") + LEASE_BYTES
@@ -108,18 +80,18 @@ def test_a_key_under_a_lease_keeps_its_user(machine: Machine) -> None:
 
 def test_nobody_holds_anything_at_the_floor() -> None:
     """There a name is that of a client, and other implementations take part."""
-    machine = Machine(level=0)
+    machine = AccountMachine(level=0)
     assert machine.do("bob@set a 1") == ["SET response: a set to 1"]
     assert machine.do("c@session bob")[0].startswith("Sorry, ")
     assert (machine.held, machine.store.leases.count_of) == ({}, {})
 
 
-def test_a_snapshot_brings_the_accounts(machine: Machine) -> None:
+def test_a_snapshot_brings_the_accounts(machine: AccountMachine) -> None:
     machine.do(f"{BOB}#1@set a 1", f"{BOB}#2@setex b 10 2", f"{ANN}#1@lease 20", "set c 3")
     data = b"".join(spell_snapshot(machine.manager.freeze()))
     for line in (b"4,,bob a 1", b"5,own-5-10,bob b 2", b"lease-6 20 ann", b"7 c 3"):
         assert b"\n%s\n" % line in data
-    other = Machine()
+    other = AccountMachine()
     other.do("bob@set x 1", "bob@lease 10")
     loaded: LoadedSnapshot = SnapshotReader(io.BytesIO(data), lambda: None).read()
     other.manager.arrived(loaded)

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from raftline.wire.commands.command_table import COMMANDS
-from tests.core.lines.test_grammar import DEALERS, GRAMMAR
-from tests.core.state.test_users import BOB, Machine
+from raftline_testing.doubles.user_machine import BOB, UserMachine
+from raftline_testing.grammar_dealers import DEALERS, GRAMMAR
 
 # Nobody, a session of nobody, a user with few rights and his session, an admin, and strangers.
 SENDERS = ("", "x-9#1@", "bob@", f"{BOB}#{{number}}@", "root@", "ann@", "-@", "bob#@")
@@ -77,16 +77,16 @@ def entries_with_holes(chance: random.Random, count: int) -> Iterator[str]:
 
 def raised(sender: str, commands: Iterator[str]) -> list[str]:
     """Return the entries that raise, each at a state of its own and after the others."""
-    machine, wrong = Machine(), []
+    machine, wrong = UserMachine(), []
     for number, command in enumerate(commands, start=1):
         entry = sender.format(number=number) + command
         try:
             machine.do(entry)
         except Exception as error:
             wrong.append(f"{entry}: {type(error).__name__}")
-            machine = Machine()
+            machine = UserMachine()
         if number % 50 == 0:
-            machine = Machine()  # a command may have removed the user
+            machine = UserMachine()  # a command may have removed the user
     return wrong
 
 

@@ -8,10 +8,10 @@ from raftline.logmanager import LogManager
 from raftline.state.store import Store
 from raftline.wire.commands.lease_operands import grant_in, lease_in, with_tag, without_tag
 from raftline.wire.key_stat import read_key_line
+from raftline_testing.doubles.lease_machine import LeaseMachine, first_leases
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries
-from tests.core.state.test_leases import Machine, first_leases
-from tests.core.state.test_store import copied
+from tests.core.state.machine import copied
 
 TAG = "9f86d081884c7d65"
 OTHER = "0f86d081884c7d65"
@@ -25,7 +25,7 @@ def at_level_1(*commands: str) -> LogManager:
 
 
 def test_a_lease_with_a_tag_is_known_by_its_whole_name() -> None:
-    machine = Machine()
+    machine = LeaseMachine()
     machine.store = Store(level=1)
     name = f"lease-57.{TAG}"
     assert machine.talk(

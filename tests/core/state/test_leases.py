@@ -9,34 +9,17 @@ from raftline.state.commands.key_commands import execute
 from raftline.state.commands.lease_commands import ms_of
 from raftline.state.lease_table import read_expiry, read_granted, spell_expiry, spell_granted
 from raftline.state.store import Store
+from raftline_testing.doubles.lease_machine import TERM, LeaseMachine, first_leases
 from raftline_testing.files.node_files import entries
-from tests.core.state.test_store import at_entry_10, copied
-
-TERM = 4
-
-
-class Machine:
-    """A store of level 1 whose entries are numbered from 57 on, all of one term."""
-
-    def __init__(self) -> None:
-        self.store = Store(level=1)
-        self.number = 56
-
-    def apply(self, command: str, term: int = TERM) -> str:
-        self.number += 1
-        self.store.number, self.store.term = self.number, term
-        return execute(self.store, command)
-
-    def talk(self, *commands: str) -> list[str]:
-        return [self.apply(command) for command in commands]
+from tests.core.state.machine import at_entry_10, copied
 
 
 @pytest.fixture
-def machine() -> Machine:
-    return Machine()
+def machine() -> LeaseMachine:
+    return LeaseMachine()
 
 
-def test_a_lease_is_named_after_its_entry_and_takes_its_keys_along(machine: Machine) -> None:
+def test_a_lease_is_named_after_its_entry_and_takes_its_keys_along(machine: LeaseMachine) -> None:
     assert machine.talk(
         "lease 10",
         "under lease-57 set a two words",
@@ -55,7 +38,7 @@ def test_a_lease_is_named_after_its_entry_and_takes_its_keys_along(machine: Mach
     assert dict(machine.store) == {"c": "1"}
 
 
-def test_one_key_and_no_key_are_reported_as_such(machine: Machine) -> None:
+def test_one_key_and_no_key_are_reported_as_such(machine: LeaseMachine) -> None:
     machine.talk("lease 10", "lease 20", "under lease-58 set a 1")
     assert machine.talk("release lease-57", "release lease-58") == [
         "RELEASE response: lease-57 released, 0 keys deleted",
@@ -63,7 +46,9 @@ def test_one_key_and_no_key_are_reported_as_such(machine: Machine) -> None:
     ]
 
 
-def test_each_command_that_gives_a_value_puts_its_key_under_the_lease(machine: Machine) -> None:
+def test_each_command_that_gives_a_value_puts_its_key_under_the_lease(
+    machine: LeaseMachine,
+) -> None:
     machine.talk("lease 10", "set a 1", "set b x", "set n 1")
     assert machine.talk(
         "under lease-57 cas a 1 2",
@@ -79,7 +64,7 @@ def test_each_command_that_gives_a_value_puts_its_key_under_the_lease(machine: M
     assert machine.apply("release lease-57").endswith("4 keys deleted")
 
 
-def test_a_condition_that_is_not_met_puts_nothing_under_the_lease(machine: Machine) -> None:
+def test_a_condition_that_is_not_met_puts_nothing_under_the_lease(machine: LeaseMachine) -> None:
     machine.talk("lease 10", "set a 1", "set b x")
     assert machine.talk(
         "under lease-57 cas a 5 2", "under lease-57 setnx a 1", "under lease-57 incr b"
@@ -92,7 +77,7 @@ def test_a_condition_that_is_not_met_puts_nothing_under_the_lease(machine: Machi
     assert dict(machine.store) == {"a": "1", "b": "x"}
 
 
-def test_under_a_lease_that_is_not_there_nothing_is_done(machine: Machine) -> None:
+def test_under_a_lease_that_is_not_there_nothing_is_done(machine: LeaseMachine) -> None:
     assert machine.talk("under lease-9 set a 1", "under lease-9 incr a") == [
         "SET response, no such lease: lease-9",
         "INCR response, no such lease: lease-9",
@@ -101,7 +86,9 @@ def test_under_a_lease_that_is_not_there_nothing_is_done(machine: Machine) -> No
 
 
 @pytest.mark.parametrize("command", ["set a 2", "cas a 1 2", "setex a 5 2", "expire a 5"])
-def test_a_new_value_without_the_lease_takes_the_key_out(machine: Machine, command: str) -> None:
+def test_a_new_value_without_the_lease_takes_the_key_out(
+    machine: LeaseMachine, command: str
+) -> None:
     machine.talk("lease 10", "under lease-57 set a 1", command)
     assert machine.apply("release lease-57").endswith("0 keys deleted")
     assert "a" in machine.store
@@ -112,24 +99,26 @@ def test_a_new_value_without_the_lease_takes_the_key_out(machine: Machine, comma
     [("1", "incr a"), ("1", "append a 2"), ("[]", "object a list.append 1")],
 )
 def test_a_change_of_the_value_leaves_the_key_in(
-    machine: Machine, value: str, command: str
+    machine: LeaseMachine, value: str, command: str
 ) -> None:
     machine.talk("lease 10", f"under lease-57 set a {value}", command)
     assert machine.apply("release lease-57").endswith("1 key deleted")
 
 
-def test_a_key_is_under_the_lease_that_it_was_put_under_last(machine: Machine) -> None:
+def test_a_key_is_under_the_lease_that_it_was_put_under_last(machine: LeaseMachine) -> None:
     machine.talk("lease 10", "lease 10", "under lease-57 set a 1", "under lease-58 append a 2")
     assert machine.apply("release lease-57").endswith("0 keys deleted")
     assert machine.apply("release lease-58").endswith("1 key deleted")
 
 
-def test_a_key_that_is_deleted_and_set_again_is_under_no_lease(machine: Machine) -> None:
+def test_a_key_that_is_deleted_and_set_again_is_under_no_lease(machine: LeaseMachine) -> None:
     machine.talk("lease 10", "under lease-57 set a 1", "delete a", "set a 2")
     assert machine.apply("release lease-57").endswith("0 keys deleted")
 
 
-def test_a_key_s_own_lease_is_named_after_the_entry_that_set_its_time(machine: Machine) -> None:
+def test_a_key_s_own_lease_is_named_after_the_entry_that_set_its_time(
+    machine: LeaseMachine,
+) -> None:
     assert machine.talk(
         "setex a 10 two words", "incr a", "append a s", "expire a 20", "expire b 20"
     ) == [
@@ -143,12 +132,12 @@ def test_a_key_s_own_lease_is_named_after_the_entry_that_set_its_time(machine: M
     assert machine.store["a"] == "two wordss"
 
 
-def test_incr_and_append_don_t_change_the_time_of_a_key(machine: Machine) -> None:
+def test_incr_and_append_don_t_change_the_time_of_a_key(machine: LeaseMachine) -> None:
     machine.talk("setex a 10 1", "incr a", "append a 2")
     assert machine.store.lease_of("a") == "own-57-10"
 
 
-def test_persist_ends_a_key_s_time_and_takes_it_out_of_a_lease(machine: Machine) -> None:
+def test_persist_ends_a_key_s_time_and_takes_it_out_of_a_lease(machine: LeaseMachine) -> None:
     assert machine.talk(
         "setex a 10 1",
         "persist a",
@@ -168,7 +157,7 @@ def test_persist_ends_a_key_s_time_and_takes_it_out_of_a_lease(machine: Machine)
 # --- the expiry ---------------------------------------------------------------------------------
 
 
-def test_an_expiry_ends_its_leases_and_deletes_their_keys(machine: Machine) -> None:
+def test_an_expiry_ends_its_leases_and_deletes_their_keys(machine: LeaseMachine) -> None:
     machine.talk("lease 10", "under lease-57 set a 1", "setex b 10 2", "set c 3", "lease 20")
     assert machine.apply(spell_expiry(TERM, ["lease-57", "own-59-10"])) == ""
     assert dict(machine.store) == {"c": "3"}
@@ -177,7 +166,7 @@ def test_an_expiry_ends_its_leases_and_deletes_their_keys(machine: Machine) -> N
 
 @pytest.mark.parametrize("named", [TERM - 1, TERM + 1])
 def test_an_expiry_of_another_term_than_its_entry_s_does_nothing(
-    machine: Machine, named: int
+    machine: LeaseMachine, named: int
 ) -> None:
     machine.talk("lease 10", "under lease-57 set a 1")
     machine.apply(spell_expiry(named, ["lease-57"]))
@@ -187,13 +176,13 @@ def test_an_expiry_of_another_term_than_its_entry_s_does_nothing(
 
 @pytest.mark.parametrize("later", ["expire a 10", "setex a 10 1", "set a 1", "persist a"])
 def test_an_expiry_does_nothing_to_a_key_whose_time_was_set_anew(
-    machine: Machine, later: str
+    machine: LeaseMachine, later: str
 ) -> None:
     machine.talk("setex a 10 1", later, spell_expiry(TERM, ["own-57-10"]))
     assert dict(machine.store) == {"a": "1"}
 
 
-def test_an_expiry_that_a_person_wrote_into_a_log_harms_nobody(machine: Machine) -> None:
+def test_an_expiry_that_a_person_wrote_into_a_log_harms_nobody(machine: LeaseMachine) -> None:
     machine.talk("lease 10", "setex a 10 1")
     for line in ("expired", "expired 4", "expired 4 ", "expired x lease-57", "expired  lease-57"):
         machine.apply(line)
@@ -232,7 +221,7 @@ def test_these_are_no_commands_at_the_floor(command: str) -> None:
      "setex a x 1", "expire a", "expire a 0", "persist", "persist a b", "renew lease-57", "leases"],
 )  # fmt: skip
 def test_an_entry_that_a_person_wrote_is_a_mistake_and_changes_nothing(
-    machine: Machine, command: str
+    machine: LeaseMachine, command: str
 ) -> None:
     machine.apply("lease 10")
     assert machine.apply(command).startswith("Sorry, ")
@@ -240,7 +229,7 @@ def test_an_entry_that_a_person_wrote_is_a_mistake_and_changes_nothing(
     assert machine.store.leases.granted == {"lease-57": 10_000}
 
 
-def test_a_time_with_milliseconds_is_kept_and_shown(machine: Machine) -> None:
+def test_a_time_with_milliseconds_is_kept_and_shown(machine: LeaseMachine) -> None:
     replies = machine.talk("lease 1.5", "setex a 0.25 1", "set b 2", "expire b 10.001")
     assert replies[0] == "LEASE response: lease-57 for 1.5 s"
     assert replies[3] == "EXPIRE response: b for 10.001 s"
@@ -252,7 +241,7 @@ def test_a_time_with_milliseconds_is_kept_and_shown(machine: Machine) -> None:
     assert [ms_of(machine.store, lease) for lease in own] == [250, 10_001]
 
 
-def test_shared_leases_are_read_from_a_snapshot_as_they_were_spelled(machine: Machine) -> None:
+def test_shared_leases_are_read_from_a_snapshot_as_they_were_spelled(machine: LeaseMachine) -> None:
     machine.talk("lease 10", "lease 20")
     lines = spell_granted(machine.store.leases.copy())
     assert lines == ["lease-57 10", "lease-58 20"]
@@ -267,14 +256,14 @@ def test_a_damaged_line_of_a_lease_is_refused(lines: list[str]) -> None:
         read_granted(lines)
 
 
-def test_the_time_of_a_lease_is_known_as_long_as_it_is_there(machine: Machine) -> None:
+def test_the_time_of_a_lease_is_known_as_long_as_it_is_there(machine: LeaseMachine) -> None:
     machine.talk("lease 10", "setex a 20 1")
     assert [ms_of(machine.store, each) for each in ("lease-57", "own-58-20")] == [10_000, 20_000]
     machine.talk("release lease-57", "delete a")
     assert [ms_of(machine.store, each) for each in ("lease-57", "own-58-20")] == [0, 0]
 
 
-def test_the_timer_is_notified_of_each_time_that_begins(machine: Machine) -> None:
+def test_the_timer_is_notified_of_each_time_that_begins(machine: LeaseMachine) -> None:
     machine.apply("lease 10")
     assert machine.store.leases.started is None
     machine.store.leases.started = []
@@ -306,10 +295,6 @@ def test_a_snapshot_carries_the_leases_and_their_keys() -> None:
         manager.apply(entries(51, 1, "expired 1 own-13-20 lease-14"))
         assert not manager.store
         assert manager.store.leases.granted == {}
-
-
-def first_leases(manager: LogManager) -> list[str]:
-    return spell_granted(manager.store.leases.copy())
 
 
 def test_a_retried_request_about_a_lease_gets_its_first_reply() -> None:

@@ -17,25 +17,24 @@ from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.redaction import without_values
 from raftline.wire.limits import TAKEN_BYTES
 from raftline.wire.protocol import ProtocolError
-from tests.core.state.test_accounts import ANN, BOB
-from tests.core.state.test_accounts import Machine as MachineOfUsers
-from tests.core.state.test_leases import TERM, Machine
-from tests.core.state.test_users import Machine as MachineOfRoles
-from tests.core.state.test_work import entries
+from raftline_testing.doubles.account_machine import ANN, BOB, AccountMachine
+from raftline_testing.doubles.lease_machine import TERM, LeaseMachine
+from raftline_testing.doubles.user_machine import UserMachine
+from raftline_testing.files.node_files import entries
 
 L = "lock/a/"
 Q = "queue/q/"
 
 
 @pytest.fixture
-def machine() -> Machine:
+def machine() -> LeaseMachine:
     """A store with lease-57, lease-58 and lease-59; the next entry is 60."""
-    machine = Machine()
+    machine = LeaseMachine()
     machine.talk("lease 10", "lease 10", "lease 10")
     return machine
 
 
-def asked(machine: Machine, command: str) -> dict[str, Any]:
+def asked(machine: LeaseMachine, command: str) -> dict[str, Any]:
     reply = machine.apply(command)
     head, _, facts = reply.partition(": ")
     assert head == "DEQUEUE response", reply
@@ -47,18 +46,18 @@ def numbers(answer: dict[str, Any]) -> list[int]:
     return [job["number"] for job in answer["jobs"]]
 
 
-def keys(machine: Machine, prefix: str) -> list[str]:
+def keys(machine: LeaseMachine, prefix: str) -> list[str]:
     return sorted(key.removeprefix(prefix) for key in machine.store if key.startswith(prefix))
 
 
-def expire(machine: Machine, *leases: str) -> None:
+def expire(machine: LeaseMachine, *leases: str) -> None:
     assert machine.apply(spell_expiry(TERM, leases)) == ""
 
 
 # --- locks, elections, semaphores ---------------------------------------------------------------
 
 
-def test_hold_takes_a_free_seat_and_then_a_place_in_line(machine: Machine) -> None:
+def test_hold_takes_a_free_seat_and_then_a_place_in_line(machine: LeaseMachine) -> None:
     assert machine.talk(
         f"hold {L} alone lease-57/3 web 1",
         f"hold {L} alone lease-58 b",
@@ -75,7 +74,7 @@ def test_hold_takes_a_free_seat_and_then_a_place_in_line(machine: Machine) -> No
 
 
 def test_unhold_gives_the_seat_to_the_first_in_line_with_this_entry_as_token(
-    machine: Machine,
+    machine: LeaseMachine,
 ) -> None:
     machine.talk(*(f"hold {L} alone lease-{lease} of-{lease}" for lease in (57, 58, 59)))
     assert machine.talk(f"unhold {L} lease-57", f"unhold {L} lease-57") == [
@@ -90,7 +89,7 @@ def test_unhold_gives_the_seat_to_the_first_in_line_with_this_entry_as_token(
     assert machine.apply(f"hold {L} alone lease-58 x") == f"HOLD response: {seat} 63"
 
 
-def test_a_claim_may_leave_the_line(machine: Machine) -> None:
+def test_a_claim_may_leave_the_line(machine: LeaseMachine) -> None:
     machine.talk(*(f"hold {L} alone lease-{lease} x" for lease in (57, 58, 59)))
     place = f"{L}line/0000000000000000061/alone/lease-58"
     assert machine.apply(f"unhold {L} lease-58") == f"UNHOLD response: {place}"
@@ -98,7 +97,7 @@ def test_a_claim_may_leave_the_line(machine: Machine) -> None:
     assert keys(machine, L) == ["held/alone/lease-59"]
 
 
-def test_a_claim_that_does_not_wait_writes_nothing(machine: Machine) -> None:
+def test_a_claim_that_does_not_wait_writes_nothing(machine: LeaseMachine) -> None:
     machine.apply(f"hold {L} alone lease-57 x")
     before = dict(machine.store)
     assert machine.apply(f"hold {L} alone now lease-58 x") == f"HOLD response, not free: {L}"
@@ -108,7 +107,7 @@ def test_a_claim_that_does_not_wait_writes_nothing(machine: Machine) -> None:
     assert machine.apply(f"hold {L} alone now lease-58 x") == f"HOLD response: {seat} 63"
 
 
-def test_a_claim_under_no_lease_is_none(machine: Machine) -> None:
+def test_a_claim_under_no_lease_is_none(machine: LeaseMachine) -> None:
     assert machine.talk(f"hold {L} alone lease-5/1 x", f"dequeue {Q} 1 0 lease-5/1") == [
         "HOLD response, no such lease: lease-5",
         "DEQUEUE response, no such lease: lease-5",
@@ -116,7 +115,7 @@ def test_a_claim_under_no_lease_is_none(machine: Machine) -> None:
     assert dict(machine.store) == {}
 
 
-def test_shared_claims_get_their_seats_together_and_in_order(machine: Machine) -> None:
+def test_shared_claims_get_their_seats_together_and_in_order(machine: LeaseMachine) -> None:
     machine.talk(
         f"hold {L} shared lease-57/1 a",
         f"hold {L} shared lease-57/2 b",
@@ -133,7 +132,7 @@ def test_shared_claims_get_their_seats_together_and_in_order(machine: Machine) -
     assert keys(machine, L) == ["held/shared/lease-59/1", "held/shared/lease-59/2"]
 
 
-def test_claims_that_go_together_get_their_seats_in_one_entry(machine: Machine) -> None:
+def test_claims_that_go_together_get_their_seats_in_one_entry(machine: LeaseMachine) -> None:
     assert machine.talk(
         f"hold {L} together:3 lease-57/1 a",
         f"hold {L} together:3 lease-57/2 b",
@@ -152,7 +151,7 @@ def test_claims_that_go_together_get_their_seats_in_one_entry(machine: Machine) 
     assert machine.apply(f"hold {L} alone now lease-58/2 x") == f"HOLD response, not free: {L}"
 
 
-def test_the_next_round_begins_once_the_last_has_left(machine: Machine) -> None:
+def test_the_next_round_begins_once_the_last_has_left(machine: LeaseMachine) -> None:
     machine.talk(*(f"hold {L} together:2 lease-{lease} x" for lease in (57, 58)))
     assert machine.apply(f"unhold {L} lease-57") == (
         f"UNHOLD response: {L}held/together/0000000000000000061/lease-57"
@@ -165,7 +164,7 @@ def test_the_next_round_begins_once_the_last_has_left(machine: Machine) -> None:
     ]
 
 
-def test_claims_behind_one_alone_go_together_once_it_ends(machine: Machine) -> None:
+def test_claims_behind_one_alone_go_together_once_it_ends(machine: LeaseMachine) -> None:
     machine.talk(
         f"hold {L} alone lease-57 x",
         f"hold {L} together:2 lease-58 x",
@@ -183,14 +182,16 @@ def test_a_mode_of_another_form_is_refused(mode: str) -> None:
         read_request("", "", f"hold {L} {mode} lease-57 x", Limits())
 
 
-def test_shared_claims_behind_one_that_leaves_the_line_get_their_seats(machine: Machine) -> None:
+def test_shared_claims_behind_one_that_leaves_the_line_get_their_seats(
+    machine: LeaseMachine,
+) -> None:
     machine.talk(f"hold {L} shared lease-57 a", f"hold {L} alone lease-58 b")
     machine.apply(f"hold {L} shared lease-59 c")
     expire(machine, "lease-58")
     assert keys(machine, L) == ["held/shared/lease-57", "held/shared/lease-59"]
 
 
-def test_a_semaphore_gives_the_lowest_free_seat(machine: Machine) -> None:
+def test_a_semaphore_gives_the_lowest_free_seat(machine: LeaseMachine) -> None:
     machine.talk(*(f"hold {L} 2 lease-57/{claim} x" for claim in (1, 2, 3)))
     assert keys(machine, L) == [
         "held/0001/lease-57/1",
@@ -202,7 +203,7 @@ def test_a_semaphore_gives_the_lowest_free_seat(machine: Machine) -> None:
     assert machine.apply(f"hold {L} 3 lease-57/4 x").endswith("held/0003/lease-57/4 64")
 
 
-def test_seats_of_different_modes_exclude_one_another(machine: Machine) -> None:
+def test_seats_of_different_modes_exclude_one_another(machine: LeaseMachine) -> None:
     for first in ("alone", "shared", "5"):
         for then in ("alone", "shared", "5"):
             machine.apply(f"hold {L} {first} lease-57 x")
@@ -212,7 +213,7 @@ def test_seats_of_different_modes_exclude_one_another(machine: Machine) -> None:
             machine.talk(f"unhold {L} lease-57", f"unhold {L} lease-58")
 
 
-def test_a_claim_in_line_sees_one_event_of_its_seat(machine: Machine) -> None:
+def test_a_claim_in_line_sees_one_event_of_its_seat(machine: LeaseMachine) -> None:
     machine.talk(f"hold {L} alone lease-57 a", f"hold {L} alone lease-58 b")
     machine.store.notes_events = True
     machine.apply(f"unhold {L} lease-57")
@@ -224,7 +225,9 @@ def test_a_claim_in_line_sees_one_event_of_its_seat(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("ends", ["release", "expired"])
-def test_the_end_of_a_lease_gives_its_seats_to_those_in_line(machine: Machine, ends: str) -> None:
+def test_the_end_of_a_lease_gives_its_seats_to_those_in_line(
+    machine: LeaseMachine, ends: str
+) -> None:
     machine.talk(
         *(f"hold lock/{name}/ alone lease-57 x" for name in "ab"),
         *(f"hold lock/{name}/ alone lease-58 y" for name in "ab"),
@@ -238,7 +241,7 @@ def test_the_end_of_a_lease_gives_its_seats_to_those_in_line(machine: Machine, e
     assert keys(machine, "lock/") == [f"{name}/held/alone/lease-58" for name in "abc"]
 
 
-def test_leases_that_end_together_give_nothing_to_one_another(machine: Machine) -> None:
+def test_leases_that_end_together_give_nothing_to_one_another(machine: LeaseMachine) -> None:
     machine.talk(*(f"hold {L} alone lease-{lease} x" for lease in (57, 58, 59)))
     machine.store.notes_events = True
     expire(machine, "lease-57", "lease-58", "lease-57")
@@ -247,7 +250,7 @@ def test_leases_that_end_together_give_nothing_to_one_another(machine: Machine) 
     assert [event[2] for event in events if event[1] == "set"] == [f"{L}held/alone/lease-59"]
 
 
-def test_a_seat_whose_key_a_person_deleted_goes_to_the_first_in_line(machine: Machine) -> None:
+def test_a_seat_whose_key_a_person_deleted_goes_to_the_first_in_line(machine: LeaseMachine) -> None:
     machine.talk(*(f"hold {L} alone lease-{lease} x" for lease in (57, 58)))
     machine.apply(f"delete {L}held/alone/lease-57")
     seat = f"{L}held/alone/lease-58"
@@ -255,7 +258,7 @@ def test_a_seat_whose_key_a_person_deleted_goes_to_the_first_in_line(machine: Ma
 
 
 def test_a_new_claim_does_not_pass_a_line_that_a_person_left_without_a_holder(
-    machine: Machine,
+    machine: LeaseMachine,
 ) -> None:
     machine.talk(*(f"hold {L} alone lease-{lease} x" for lease in (57, 58)))
     machine.apply(f"delete {L}held/alone/lease-57")
@@ -263,7 +266,9 @@ def test_a_new_claim_does_not_pass_a_line_that_a_person_left_without_a_holder(
     assert keys(machine, f"{L}held/") == ["alone/lease-58"]
 
 
-def test_a_lock_whose_name_looks_like_a_place_in_line_is_another_lock(machine: Machine) -> None:
+def test_a_lock_whose_name_looks_like_a_place_in_line_is_another_lock(
+    machine: LeaseMachine,
+) -> None:
     machine.talk(f"hold {L} alone lease-57 x", f"hold {L} shared lease-58 x")
     inner = f"{L}line/0000000000000000061/"
     assert machine.apply(f"hold {inner} shared lease-59 x").startswith("HOLD response: ")
@@ -274,7 +279,7 @@ def test_a_lock_whose_name_looks_like_a_place_in_line_is_another_lock(machine: M
 # --- queues -------------------------------------------------------------------------------------
 
 
-def test_a_job_waits_is_taken_and_ends(machine: Machine) -> None:
+def test_a_job_waits_is_taken_and_ends(machine: LeaseMachine) -> None:
     assert machine.talk(f"enqueue {Q} job one", f"enqueue {Q} ") == [
         "ENQUEUE response: 60",
         "ENQUEUE response: 61",
@@ -295,7 +300,7 @@ def test_a_job_waits_is_taken_and_ends(machine: Machine) -> None:
     assert (answer["ended"], answer["place"], dict(machine.store)) == ([61], None, {})
 
 
-def test_an_idle_worker_gets_the_next_job_by_the_entry_that_adds_it(machine: Machine) -> None:
+def test_an_idle_worker_gets_the_next_job_by_the_entry_that_adds_it(machine: LeaseMachine) -> None:
     for lease in (58, 57):
         place = asked(machine, f"dequeue {Q} 1 10 lease-{lease}")["place"]
         assert place == f"{Q}idle/{machine.number:019}/1.10/lease-{lease}"
@@ -312,7 +317,7 @@ def test_an_idle_worker_gets_the_next_job_by_the_entry_that_adds_it(machine: Mac
     assert asked(machine, f"dequeue {Q} 0 10 lease-57 64:64")["ended"] == [64]
 
 
-def test_a_worker_may_wait_as_another_claim_and_take_its_job_over(machine: Machine) -> None:
+def test_a_worker_may_wait_as_another_claim_and_take_its_job_over(machine: LeaseMachine) -> None:
     place = asked(machine, f"dequeue {Q} 1 10 as lease-58/1 lease-57/1")["place"]
     assert place == f"{Q}idle/{machine.number:019}/1.10/lease-58/1"
     machine.apply(f"enqueue {Q} a")
@@ -335,7 +340,7 @@ def test_a_worker_may_wait_as_another_claim_and_take_its_job_over(machine: Machi
 
 
 def test_the_job_of_a_worker_that_died_in_line_waits_again_with_the_lease_of_its_place(
-    machine: Machine,
+    machine: LeaseMachine,
 ) -> None:
     asked(machine, f"dequeue {Q} 1 10 as lease-58/1 lease-57/1")
     machine.talk(f"enqueue {Q} a", "release lease-58")
@@ -345,7 +350,7 @@ def test_the_job_of_a_worker_that_died_in_line_waits_again_with_the_lease_of_its
     )
 
 
-def test_a_job_that_is_taken_over_counts_and_a_reply_stays_short(machine: Machine) -> None:
+def test_a_job_that_is_taken_over_counts_and_a_reply_stays_short(machine: LeaseMachine) -> None:
     asked(machine, f"dequeue {Q} 3 10 as lease-58/1 lease-57/1")
     long = "x" * 700_000
     machine.talk(f"enqueue {Q} {long}")
@@ -361,7 +366,7 @@ def test_a_job_that_is_taken_over_counts_and_a_reply_stays_short(machine: Machin
     assert numbers(first) != numbers(second)
 
 
-def test_a_worker_that_does_not_wait_leaves_the_line(machine: Machine) -> None:
+def test_a_worker_that_does_not_wait_leaves_the_line(machine: LeaseMachine) -> None:
     assert asked(machine, f"dequeue {Q} 1 0 now lease-57")["place"] is None
     for end in ("1 0 now lease-57", "0 0 lease-57"):
         assert asked(machine, f"dequeue {Q} 1 0 lease-57")["place"]
@@ -370,7 +375,7 @@ def test_a_worker_that_does_not_wait_leaves_the_line(machine: Machine) -> None:
 
 
 def test_the_jobs_of_an_ended_lease_wait_again_in_order_or_go_to_idle_workers(
-    machine: Machine,
+    machine: LeaseMachine,
 ) -> None:
     machine.talk(*(f"enqueue {Q} {value}" for value in "abc"))
     assert numbers(asked(machine, f"dequeue {Q} 3 10 lease-57")) == [60, 61, 62]
@@ -385,7 +390,7 @@ def test_the_jobs_of_an_ended_lease_wait_again_in_order_or_go_to_idle_workers(
 
 
 def test_a_job_that_was_delivered_as_often_as_allowed_is_dead_until_requeue(
-    machine: Machine,
+    machine: LeaseMachine,
 ) -> None:
     machine.apply(f"enqueue {Q} a")
     asked(machine, f"dequeue {Q} 1 2 lease-57")
@@ -402,7 +407,9 @@ def test_a_job_that_was_delivered_as_often_as_allowed_is_dead_until_requeue(
     assert machine.store[f"{Q}held/lease-59/0000000000000000060"] == "1/2"
 
 
-def test_a_worker_gets_no_job_that_was_delivered_as_often_as_it_allows(machine: Machine) -> None:
+def test_a_worker_gets_no_job_that_was_delivered_as_often_as_it_allows(
+    machine: LeaseMachine,
+) -> None:
     machine.talk(f"enqueue {Q} a", f"enqueue {Q} b")
     asked(machine, f"dequeue {Q} 1 0 lease-57")
     expire(machine, "lease-57")
@@ -410,7 +417,7 @@ def test_a_worker_gets_no_job_that_was_delivered_as_often_as_it_allows(machine: 
     assert keys(machine, f"{Q}dead/") == ["0000000000000000060"]
 
 
-def test_a_job_that_is_given_back_waits_again(machine: Machine) -> None:
+def test_a_job_that_is_given_back_waits_again(machine: LeaseMachine) -> None:
     machine.talk(f"enqueue {Q} a", f"enqueue {Q} b")
     asked(machine, f"dequeue {Q} 2 10 lease-57")
     assert asked(machine, f"dequeue {Q} 0 10 lease-57 60:62:back 61:62")["ended"] == [60, 61]
@@ -419,7 +426,7 @@ def test_a_job_that_is_given_back_waits_again(machine: Machine) -> None:
 
 
 def test_a_worker_that_leaves_the_line_does_not_get_the_job_that_it_gives_back(
-    machine: Machine,
+    machine: LeaseMachine,
 ) -> None:
     machine.apply(f"enqueue {Q} a")
     asked(machine, f"dequeue {Q} 1 10 lease-57")
@@ -428,13 +435,13 @@ def test_a_worker_that_leaves_the_line_does_not_get_the_job_that_it_gives_back(
     assert keys(machine, Q) == ["jobs/0000000000000000060", "wait/0000000000000000060"]
 
 
-def test_a_dead_job_whose_value_a_person_deleted_is_no_job(machine: Machine) -> None:
+def test_a_dead_job_whose_value_a_person_deleted_is_no_job(machine: LeaseMachine) -> None:
     machine.talk(f"set {Q}dead/0000000000000000007 3", f"dequeue {Q} 1 10 lease-57")
     assert machine.apply(f"requeue {Q} 7") == "REQUEUE response, no such job: 7"
     assert len(keys(machine, Q)) == 1
 
 
-def test_a_job_ends_only_by_its_worker_and_its_token(machine: Machine) -> None:
+def test_a_job_ends_only_by_its_worker_and_its_token(machine: LeaseMachine) -> None:
     machine.apply(f"enqueue {Q} a")
     asked(machine, f"dequeue {Q} 1 10 lease-57")
     for line in ("lease-57 60:60", "lease-58 60:61", "lease-57/1 60:61", "lease-57 61:61"):
@@ -442,7 +449,7 @@ def test_a_job_ends_only_by_its_worker_and_its_token(machine: Machine) -> None:
     assert f"{Q}jobs/0000000000000000060" in machine.store
 
 
-def test_a_transaction_ends_a_job_along_with_other_writes_once(machine: Machine) -> None:
+def test_a_transaction_ends_a_job_along_with_other_writes_once(machine: LeaseMachine) -> None:
     machine.apply(f"enqueue {Q} a")
     asked(machine, f"dequeue {Q} 1 10 lease-57")
     held, job = f"{Q}held/lease-57/0000000000000000060", f"{Q}jobs/0000000000000000060"
@@ -452,14 +459,14 @@ def test_a_transaction_ends_a_job_along_with_other_writes_once(machine: Machine)
     assert dict(machine.store) == {"done": "1"}
 
 
-def test_a_dequeue_takes_fewer_jobs_than_it_may_if_they_are_long(machine: Machine) -> None:
+def test_a_dequeue_takes_fewer_jobs_than_it_may_if_they_are_long(machine: LeaseMachine) -> None:
     for _ in range(3):
         machine.apply(f"enqueue {Q} {'x' * (TAKEN_BYTES // 2)}")
     assert len(asked(machine, f"dequeue {Q} 3 0 lease-57")["jobs"]) == 1
     assert len(asked(machine, f"dequeue {Q} 3 0 lease-57")["jobs"]) == 1
 
 
-def test_a_job_whose_value_a_person_deleted_is_passed_over(machine: Machine) -> None:
+def test_a_job_whose_value_a_person_deleted_is_passed_over(machine: LeaseMachine) -> None:
     machine.talk(f"enqueue {Q} a", f"enqueue {Q} b", f"delete {Q}jobs/0000000000000000060")
     assert numbers(asked(machine, f"dequeue {Q} 2 0 lease-57")) == [61]
     machine.apply(f"delete {Q}jobs/0000000000000000061")
@@ -467,13 +474,13 @@ def test_a_job_whose_value_a_person_deleted_is_passed_over(machine: Machine) -> 
     assert dict(machine.store) == {}
 
 
-def test_a_job_never_takes_the_number_of_another(machine: Machine) -> None:
+def test_a_job_never_takes_the_number_of_another(machine: LeaseMachine) -> None:
     machine.talk(f"set {Q}jobs/0000000000000000061 old", f"enqueue {Q} new")
     assert machine.store[f"{Q}jobs/0000000000000000061"] == "old"
     assert machine.store[f"{Q}jobs/0000000000000000062"] == "new"
 
 
-def test_the_order_stays_when_a_recovery_makes_the_numbers_long(machine: Machine) -> None:
+def test_the_order_stays_when_a_recovery_makes_the_numbers_long(machine: LeaseMachine) -> None:
     machine.talk(f"hold {L} alone lease-57 a", f"enqueue {Q} a")
     for number in (10**15, 10**16, 10**18):
         machine.number = number
@@ -490,7 +497,7 @@ def test_the_order_stays_when_a_recovery_makes_the_numbers_long(machine: Machine
 
 
 def test_an_abandoned_claim_gives_up_its_seat_and_gets_none_by_a_late_hold(
-    machine: Machine,
+    machine: LeaseMachine,
 ) -> None:
     machine.talk(f"hold {L} alone lease-57/3 a", f"hold {L} alone lease-58 b")
     assert machine.talk(f"abandon {L} lease-57/3", f"hold {L} alone lease-57/3 a") == [
@@ -505,7 +512,7 @@ def test_an_abandoned_claim_gives_up_its_seat_and_gets_none_by_a_late_hold(
     assert machine.apply(f"hold {L} alone lease-57/4 a").startswith("HOLD response: ")
 
 
-def test_a_claim_without_anything_is_abandoned_before_its_hold(machine: Machine) -> None:
+def test_a_claim_without_anything_is_abandoned_before_its_hold(machine: LeaseMachine) -> None:
     assert machine.talk(f"abandon {L} lease-57", f"hold {L} shared lease-57 a") == [
         "ABANDON response: lease-57",
         "HOLD response, abandoned: lease-57",
@@ -517,7 +524,7 @@ def test_a_claim_without_anything_is_abandoned_before_its_hold(machine: Machine)
 
 @pytest.mark.parametrize("mode", ["alone", "shared", "2"])
 def test_an_abandoned_claim_leaves_its_seat_or_the_line_in_any_mode(
-    machine: Machine, mode: str
+    machine: LeaseMachine, mode: str
 ) -> None:
     other = "alone" if mode == "shared" else "shared"
     machine.talk(f"hold {L} {mode} lease-57 a", f"hold {L} {other} lease-58 b")
@@ -531,7 +538,7 @@ def test_an_abandoned_claim_leaves_its_seat_or_the_line_in_any_mode(
     assert keys(machine, L) == ["gone/lease-57", "gone/lease-58", f"held/{seat}/lease-59"]
 
 
-def test_an_abandoned_worker_gives_back_its_jobs_and_gets_none(machine: Machine) -> None:
+def test_an_abandoned_worker_gives_back_its_jobs_and_gets_none(machine: LeaseMachine) -> None:
     machine.talk(*(f"enqueue {Q} {value}" for value in "abc"))
     assert numbers(asked(machine, f"dequeue {Q} 1 1 lease-57/1")) == [60]
     assert numbers(asked(machine, f"dequeue {Q} 1 9 lease-57/1")) == [61]
@@ -550,7 +557,7 @@ def test_an_abandoned_worker_gives_back_its_jobs_and_gets_none(machine: Machine)
     assert dict(machine.store) == before
 
 
-def test_an_abandoned_worker_leaves_the_line(machine: Machine) -> None:
+def test_an_abandoned_worker_leaves_the_line(machine: LeaseMachine) -> None:
     assert asked(machine, f"dequeue {Q} 1 9 lease-57")["place"]
     machine.talk(f"abandon {Q} lease-57", f"enqueue {Q} a")
     number = f"{machine.number:019}"
@@ -558,7 +565,7 @@ def test_an_abandoned_worker_leaves_the_line(machine: Machine) -> None:
 
 
 def test_the_jobs_of_an_abandoned_worker_make_events_in_the_order_of_their_numbers(
-    machine: Machine,
+    machine: LeaseMachine,
 ) -> None:
     machine.talk(*(f"enqueue {Q} x" for _ in range(9)))
     assert len(numbers(asked(machine, f"dequeue {Q} 9 0 lease-57"))) == 9
@@ -570,14 +577,14 @@ def test_the_jobs_of_an_abandoned_worker_make_events_in_the_order_of_their_numbe
     assert changed == [*held, f"{Q}gone/lease-57", *waiting]
 
 
-def test_a_repeated_abandon_writes_nothing(machine: Machine) -> None:
+def test_a_repeated_abandon_writes_nothing(machine: LeaseMachine) -> None:
     machine.apply(f"abandon {L} lease-57")
     before = dict(machine.store.held)
     assert machine.apply(f"abandon {L} lease-57") == "ABANDON response: lease-57"
     assert dict(machine.store.held) == before
 
 
-def test_an_abandoned_claim_is_forgotten_with_its_lease(machine: Machine) -> None:
+def test_an_abandoned_claim_is_forgotten_with_its_lease(machine: LeaseMachine) -> None:
     machine.apply(f"abandon {L} lease-57/3")
     expire(machine, "lease-57")
     assert dict(machine.store) == {}
@@ -591,12 +598,12 @@ def test_an_abandoned_claim_is_forgotten_with_its_lease(machine: Machine) -> Non
 # --- the keys decide, whatever came before ------------------------------------------------------
 
 
-def test_a_state_that_is_read_from_a_snapshot_continues_the_same(machine: Machine) -> None:
+def test_a_state_that_is_read_from_a_snapshot_continues_the_same(machine: LeaseMachine) -> None:
     machine.talk(
         f"hold {L} alone lease-57 a", f"hold {L} alone lease-58 b", f"enqueue {Q} c",
         f"unhold {L} lease-57", f"hold {L} alone lease-59 b",
     )  # fmt: skip
-    again = Machine()
+    again = LeaseMachine()
     again.number = machine.number
     store = machine.store
     again.store.replace(dict(store.held), 1, store.leases, store.leased, machine.number)
@@ -638,7 +645,7 @@ def test_a_console_shows_the_prefix_and_no_value() -> None:
 
 
 def test_the_rights_are_those_for_the_prefix_and_for_the_keys_of_the_lease() -> None:
-    machine = MachineOfRoles()
+    machine = UserMachine()
     _, reply = machine.do("noop", "bob@lease 10 0123456789abcdef")
     lease = reply.split()[2]
     refused = machine.do(
@@ -664,7 +671,7 @@ def test_the_rights_are_those_for_the_prefix_and_for_the_keys_of_the_lease() -> 
 
 
 def test_keys_count_for_the_user_whose_claim_or_job_they_are() -> None:
-    machine = MachineOfUsers()
+    machine = AccountMachine()
     machine.do("lease 10", "lease 10", f"{BOB}#1@hold {L} alone lease-4 x")
     machine.do(f"{ANN}#1@hold {L} alone lease-5 x")
     machine.do("expired 1 lease-4")
@@ -681,17 +688,19 @@ def test_an_entry_that_looks_at_very_many_keys_or_claims_is_long() -> None:
     store = Store({f"k{number}": "1" for number in range(LONG_KEYS + 1)}, level=1)
     store.leases.add("lease-1", 10, "")
     for command in (f"hold {L} alone lease-1 x", f"x@enqueue {Q} y"):
-        assert count_short(store, entries(command, "set b 1")) == 0
+        assert count_short(store, entries(1, 1, command, "set b 1")) == 0
     for key in (f"{L}held/alone/lease-1", f"{Q}held/lease-1/0000000000000000007"):
-        assert count_short(store, entries("release lease-1", "set b 1")) == 2
+        assert count_short(store, entries(1, 1, "release lease-1", "set b 1")) == 2
         store.put_under("lease-1", key, "1/0")
-        assert count_short(store, entries("release lease-1", "set b 1")) == 0
+        assert count_short(store, entries(1, 1, "release lease-1", "set b 1")) == 0
         store.pop(key)
     execute(store, f"hold {L} alone lease-1 x")
-    assert count_short(store, entries(f"unhold {L} lease-1", "release lease-1", "set b 1")) == 3
+    assert (
+        count_short(store, entries(1, 1, f"unhold {L} lease-1", "release lease-1", "set b 1")) == 3
+    )
     for number in range(LONG_KEYS + 1):
         store.number = number
         execute(store, f"hold {L} shared lease-1/{number + 1} x")
-    assert count_short(store, entries(f"unhold {L} lease-1")) == 0
-    assert count_short(store, entries("x@abandon lock/b/ lease-1/7")) == 0
-    assert count_short(store, entries("abandon lock/b/ lease-2", "abandon ", "set b 1")) == 3
+    assert count_short(store, entries(1, 1, f"unhold {L} lease-1")) == 0
+    assert count_short(store, entries(1, 1, "x@abandon lock/b/ lease-1/7")) == 0
+    assert count_short(store, entries(1, 1, "abandon lock/b/ lease-2", "abandon ", "set b 1")) == 3

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,14 +20,12 @@ from raftline.state.pairs import layered
 from raftline.state.sessions import ERA_NUMBERS, ERA_TERMS
 from raftline.state.store import BREATHE_KEYS, Store, sizes_of
 from raftline.storage.snapshot_lines import (
-    LoadedSnapshot,
     MachineState,
-    SnapshotReader,
     spell_snapshot,
 )
 from raftline.wire.key_stat import KeyFacts, read_key_line
-from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries
+from tests.core.state.machine import at_entry_10, copied
 
 KEYS = st.sampled_from(["a", "b", "c", "d"])
 COMMANDS = st.one_of(
@@ -44,14 +40,6 @@ COMMANDS = st.one_of(
 )
 
 
-def at_entry_10(*before: str) -> LogManager:
-    """Return a node whose entry 10 raised its level, after these commands."""
-    manager = LogManager("s1", MemoryFolder(), MEMBERS)
-    manager.apply(entries(10 - len(before), 1, *before, "cluster 9f86d081884c7d65 level 1"))
-    manager.store.notes_events = True
-    return manager
-
-
 def facts(manager: LogManager) -> dict[str, KeyFacts]:
     found = {key: manager.store.facts(key) for key in manager.store}
     return {key: each for key, each in found.items() if each is not None}
@@ -61,11 +49,6 @@ def events(manager: LogManager) -> list[tuple[object, ...]]:
     taken = manager.take_events()
     assert taken.lost_up_to == 0
     return [tuple(event) for event in taken.events]
-
-
-def copied(state: MachineState) -> LoadedSnapshot:
-    data = b"".join(spell_snapshot(state))
-    return SnapshotReader(io.BytesIO(data), lambda: None).read()
 
 
 def test_the_number_of_a_change_holds_the_era() -> None:

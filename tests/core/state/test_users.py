@@ -3,7 +3,6 @@ a user's entries."""
 
 from __future__ import annotations
 
-import io
 import json
 
 import pytest
@@ -12,54 +11,24 @@ from raftline.access.users import make_verifier
 from raftline.logmanager import LogManager, parts_of
 from raftline.raft.log import Entry
 from raftline.state.user_table import UserTable, read_users
-from raftline.storage.snapshot_lines import LoadedSnapshot, SnapshotReader, spell_snapshot
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import GRANTS_MAX, ROLES_MAX, USER_ROLES_MAX, USERS_MAX
 from raftline.wire.protocol import ProtocolError
+from raftline_testing.doubles.user_machine import BOB, VERIFIER, UserMachine
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 
-VERIFIER = str(make_verifier("correct horse", ITERATIONS_LEAST))
 OTHER = str(make_verifier("staple", ITERATIONS_LEAST))
-BOB = "c.9f86d081884c7d65-5"  # his session
-
-
-class Machine:
-    """A state machine with the admin root, and the user bob who may write app/ and read all keys.
-    He has begun a session by entry 5."""
-
-    def __init__(self) -> None:
-        self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
-        self.store = self.manager.store
-        self._index = 0
-        self.do(
-            "cluster 9f86d081884c7d65 level 1",
-            f"user-add root {VERIFIER} admin",
-            "role-add app",
-            "role-grant app readwrite app/",
-            "c.9f86d081884c7d65@session bob",
-            f"user-add bob {VERIFIER} app reader",
-        )
-
-    def do(self, *commands: str) -> list[str]:
-        entries = [Entry(self._index + place, 1, each) for place, each in enumerate(commands, 1)]
-        self._index += len(commands)
-        return self.manager.apply(entries)
-
-    def loaded(self) -> LoadedSnapshot:
-        """Return the snapshot of this state, as a node reads it."""
-        file = io.BytesIO(b"".join(spell_snapshot(self.manager.freeze())))
-        return SnapshotReader(file, lambda: None).read()
 
 
 @pytest.fixture
-def machine() -> Machine:
-    return Machine()
+def machine() -> UserMachine:
+    return UserMachine()
 
 
-def test_the_commands_change_users_and_roles(machine: Machine) -> None:
+def test_the_commands_change_users_and_roles(machine: UserMachine) -> None:
     replies = machine.do(
         f"user-add bob {OTHER}",
         "user-add eve - writers",
@@ -106,7 +75,7 @@ def test_the_commands_change_users_and_roles(machine: Machine) -> None:
     assert machine.store.users.identity("bob").in_words() == "bob, who has no right yet"
 
 
-def test_the_rights_of_a_user_are_those_of_all_roles(machine: Machine) -> None:
+def test_the_rights_of_a_user_are_those_of_all_roles(machine: UserMachine) -> None:
     bob = machine.store.users.identity("bob")
     assert (bob.reads, bob.writes, bob.is_admin) == (("",), ("app/",), False)
     assert bob.in_words() == "bob, who may read all keys and may write keys that begin with app/"
@@ -116,7 +85,7 @@ def test_the_rights_of_a_user_are_those_of_all_roles(machine: Machine) -> None:
     assert (root.is_admin, root.is_everywhere) == (True, True)
 
 
-def test_a_change_makes_another_table_and_a_repeated_one_does_not(machine: Machine) -> None:
+def test_a_change_makes_another_table_and_a_repeated_one_does_not(machine: UserMachine) -> None:
     before = machine.store.users
     machine.do("role-grant app readwrite app/", "user-grant bob app", "user-revoke bob writer")
     assert machine.store.users is before
@@ -127,7 +96,7 @@ def test_a_change_makes_another_table_and_a_repeated_one_does_not(machine: Machi
 
 
 def test_the_first_user_is_an_admin_with_a_password_and_the_last_admin_stays() -> None:
-    machine = Machine.__new__(Machine)
+    machine = UserMachine.__new__(UserMachine)
     machine.manager = LogManager("s1", MemoryFolder(), MEMBERS)
     machine.store, machine._index = machine.manager.store, 0
     machine.do("cluster 9f86d081884c7d65 level 1")
@@ -146,7 +115,7 @@ def test_there_are_no_users_at_the_floor() -> None:
     assert reply.startswith("Sorry, I don't understand: role-add app.")
 
 
-def test_a_snapshot_has_the_users_the_roles_and_the_secret(machine: Machine) -> None:
+def test_a_snapshot_has_the_users_the_roles_and_the_secret(machine: UserMachine) -> None:
     loaded = machine.loaded()
     assert len(loaded.users) == 4
     again = parts_of(loaded).users
@@ -174,7 +143,7 @@ def test_a_damaged_line_of_a_snapshot_is_refused(lines: list[str]) -> None:
         read_users(lines)
 
 
-def test_an_entry_is_checked_by_the_rights_at_its_place(machine: Machine) -> None:
+def test_an_entry_is_checked_by_the_rights_at_its_place(machine: UserMachine) -> None:
     """The line of each was allowed when it came; the rights ended before its entry."""
     done = machine.do("bob@set app/x 1", f"{BOB}#1@set app/y 1", f"{BOB}#2@get web/x")
     assert done == [
@@ -202,14 +171,14 @@ def test_an_entry_is_checked_by_the_rights_at_its_place(machine: Machine) -> Non
     assert dict(machine.store) == {"app/x": "1", "app/y": "1", "web/x": "2"}
 
 
-def test_an_admin_who_is_none_any_more_changes_no_users(machine: Machine) -> None:
+def test_an_admin_who_is_none_any_more_changes_no_users(machine: UserMachine) -> None:
     machine.do(f"user-add ann {VERIFIER} admin")
     demoted, refused = machine.do("ann@user-revoke root admin", "root@user-remove ann")
     assert demoted == "USER-REVOKE response: root does not have admin"
     assert refused == "Sorry, root may not user-remove: it takes the role admin. Nothing was done."
 
 
-def test_the_keys_of_a_lease_are_checked_at_the_entry(machine: Machine) -> None:
+def test_the_keys_of_a_lease_are_checked_at_the_entry(machine: UserMachine) -> None:
     (granted,) = machine.do("bob@lease 10 0123456789abcdef")
     lease = granted.partition(": ")[2].partition(" ")[0]
     machine.do(f"under {lease} set web/x 1")
@@ -219,7 +188,7 @@ def test_the_keys_of_a_lease_are_checked_at_the_entry(machine: Machine) -> None:
     ]
 
 
-def test_users_roles_and_rights_have_bounds(machine: Machine) -> None:
+def test_users_roles_and_rights_have_bounds(machine: UserMachine) -> None:
     def last(*commands: str) -> str:
         return machine.do(*commands)[-1]
 

@@ -1,7 +1,6 @@
 """The worst 4 MB for whatever reads bytes before a login: work in proportion to them.
 
-tests/core/lines/test_linear_work.py says how work is compared, and has more beginnings of shorter
-lines.
+tests/core/lines/test_linear_work.py has more beginnings, of shorter lines.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from raftline.wire.protocol import ProtocolError, decode_line, split_sender
 from raftline_course.controller.udp import DATAGRAM_BYTES_MAX, _line, _read, _why_not
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.redis_wire import framed
+from raftline_testing.linear_work import FACTOR, TIMES_MORE_MAX, times_more, understood
 from raftline_testing.runner.at_night import at_night
-from tests.core.lines.test_linear_work import FACTOR, TIMES_MORE_MAX, times_more, understood
-from tests.rim.connections.test_redis_requests import RedisMachine
+from tests.rim.connections.redis_machine import RedisMachine
 
 pytestmark = pytest.mark.slow
 SHORT = (4 << 20) // FACTOR

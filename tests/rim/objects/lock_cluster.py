@@ -22,7 +22,7 @@ from raftline.clients.requests.node_connection import Closed
 from raftline.clients.watches.watch_events import Event, WatchCursor
 from raftline.state.key_pages import read_selection, take_page
 from raftline.wire.commands import watch_lines as words
-from tests.core.clients.kv_model import Model
+from raftline_testing.doubles.kv_model import Model
 
 Result = TypeVar("Result")
 HELD = LockKeys(LOCKS, "nightly").held

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import raftline
+from raftline_testing.doubles.lone_cluster import LoneCluster
 from tests.rim.objects.cpython_suites import cases_of, problems
-from tests.rim.objects.test_replicated import Cluster
 
 WHY = "this Python comes without its own tests"
 mappings = pytest.importorskip("test.mapping_tests", reason=WHY)
@@ -32,7 +32,7 @@ class Dict(raftline.ReplicatedDict):
     """Made as a dict is."""
 
     def __init__(self, *given: Any, **more: Any) -> None:
-        super().__init__(name(), Cluster())
+        super().__init__(name(), LoneCluster())
         if given or more:
             self.update(*given, **more)
 
@@ -41,7 +41,7 @@ class List(raftline.ReplicatedList):
     """Made as a list is."""
 
     def __init__(self, given: Any = ()) -> None:
-        super().__init__(name(), Cluster())
+        super().__init__(name(), LoneCluster())
         self.extend(given)
 
 
@@ -49,7 +49,7 @@ class Queue(raftline.ReplicatedQueue):
     """Made as a queue is."""
 
     def __init__(self, maxsize: int = 0) -> None:
-        super().__init__(name(), Cluster(), maxsize=maxsize)
+        super().__init__(name(), LoneCluster(), maxsize=maxsize)
 
 
 class OfMappings(mappings.BasicTestMappingProtocol):  # type: ignore[name-defined]

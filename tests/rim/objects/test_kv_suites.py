@@ -19,7 +19,7 @@ import pytest
 from raftline.clients.calls.value_codec import TEXT, Codec
 from raftline.clients.kv.kv import KV
 from raftline.clients.requests.pool import Clients
-from tests.core.clients.test_kv_mapping import Cluster
+from raftline_testing.doubles.kv_cluster import KVCluster
 from tests.rim.objects.cpython_suites import cases_of, problems
 
 mappings = pytest.importorskip(
@@ -34,7 +34,7 @@ class Plain(KV[Any]):
     codec: Codec[Any] = TEXT
 
     def __init__(self, *given: Any, **more: Any) -> None:
-        super().__init__(cast(Clients, Cluster()), self.codec)
+        super().__init__(cast(Clients, KVCluster()), self.codec)
         self.update(*given, **more)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import pickle
-import threading
 from collections.abc import Callable, MutableMapping, MutableSequence, MutableSet
 from typing import Any
 
@@ -14,56 +12,22 @@ import pytest
 import raftline
 from raftline.clients.requests.conversation import Client
 from raftline.clients.requests.pool import Clients
-from raftline.clients.requests.search import text_of
-from raftline.logmanager import LogManager
-from raftline.raft.log import Entry
-from raftline.wire.commands.command_table import read_request, row_of
-from raftline.wire.commands.operands import Limits
-from raftline.wire.protocol import ProtocolError
-from raftline.wire.replies.replies import Reply
-from raftline_testing.files.faulty_folder import MemoryFolder
-from raftline_testing.files.node_files import MEMBERS
-
-
-class Cluster:
-    """Answers at once, as a cluster of one that never fails; counts what it was asked."""
-
-    name = "program"
-
-    def __init__(self) -> None:
-        self._manager = LogManager("s1", MemoryFolder(), MEMBERS)
-        self._index = itertools.count(1)
-        self._one_at_a_time = threading.Lock()
-        self.asked: list[str] = []
-
-    def request(self, command: str, timeout: float | None = None) -> str:
-        self.asked.append(command)
-        try:
-            request = read_request("c", "", command, Limits())
-        except ProtocolError as error:
-            raise raftline.Refused(str(error)) from None
-        if row_of(command).level > 1:
-            return text_of(Reply("s1", "Sorry, this cluster is at level 1 until s1 is upgraded."))
-        with self._one_at_a_time:
-            if command.startswith("get "):
-                return self._manager.read([request.command])[0]
-            reply = self._manager.apply([Entry(next(self._index), 1, request.command)])[0]
-        return text_of(Reply("s1", reply))
+from raftline_testing.doubles.lone_cluster import LoneCluster
 
 
 @pytest.fixture
-def cluster() -> Cluster:
-    return Cluster()
+def cluster() -> LoneCluster:
+    return LoneCluster()
 
 
-def shared_set(cluster: Cluster, *items: Any) -> raftline.ReplicatedSet:
+def shared_set(cluster: LoneCluster, *items: Any) -> raftline.ReplicatedSet:
     found = raftline.ReplicatedSet("tags", node=cluster)
     found |= items
     cluster.asked.clear()
     return found
 
 
-def test_each_collection_is_an_instance_of_its_python_interface(cluster: Cluster) -> None:
+def test_each_collection_is_an_instance_of_its_python_interface(cluster: LoneCluster) -> None:
     assert isinstance(raftline.ReplicatedDict("d", node=cluster), MutableMapping)
     assert isinstance(raftline.ReplicatedList("l", node=cluster), MutableSequence)
     assert isinstance(raftline.ReplicatedSet("s", node=cluster), MutableSet)
@@ -92,14 +56,14 @@ SET_USES: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("number", range(len(SET_USES)))
-def test_a_set_is_compared_and_combined_as_of_one_moment(number: int, cluster: Cluster) -> None:
+def test_a_set_is_compared_and_combined_as_of_one_moment(number: int, cluster: LoneCluster) -> None:
     use, tags = SET_USES[number], shared_set(cluster, 1, 2, "x")
     found, expected = use(tags), use({1, 2, "x"})
     assert (found, type(found)) == (expected, type(expected))
     assert cluster.asked == ["get tags"]
 
 
-def test_two_shared_sets_are_each_read_once(cluster: Cluster) -> None:
+def test_two_shared_sets_are_each_read_once(cluster: LoneCluster) -> None:
     tags = shared_set(cluster, 1, 2)
     others = raftline.ReplicatedSet("others", node=cluster)
     others |= {2, 3}
@@ -114,7 +78,7 @@ def test_two_shared_sets_are_each_read_once(cluster: Cluster) -> None:
         hash(tags)
 
 
-def test_a_dict_is_joined_with_others_as_a_plain_one(cluster: Cluster) -> None:
+def test_a_dict_is_joined_with_others_as_a_plain_one(cluster: LoneCluster) -> None:
     settings = raftline.ReplicatedDict("settings", node=cluster)
     settings |= {"lamp": "on", "door": "shut"}
     others = raftline.ReplicatedDict("others", node=cluster)
@@ -133,7 +97,7 @@ def test_a_dict_is_joined_with_others_as_a_plain_one(cluster: Cluster) -> None:
         settings[5] = 1  # type: ignore[index]
 
 
-def test_a_list_takes_the_indexes_that_a_list_takes(cluster: Cluster) -> None:
+def test_a_list_takes_the_indexes_that_a_list_takes(cluster: LoneCluster) -> None:
     jobs, plain = raftline.ReplicatedList("jobs", node=cluster), [1, 2, 3]
     jobs.extend(plain)
     for each in (jobs, plain):
@@ -160,7 +124,7 @@ def test_a_list_takes_the_indexes_that_a_list_takes(cluster: Cluster) -> None:
     assert jobs == [1, 5, 7]
 
 
-def test_a_counter_compares_as_its_number(cluster: Cluster) -> None:
+def test_a_counter_compares_as_its_number(cluster: LoneCluster) -> None:
     visits = raftline.ReplicatedCounter("visits", node=cluster)
     others = raftline.ReplicatedCounter("others", node=cluster)
     assert not visits
@@ -185,7 +149,7 @@ def test_a_counter_compares_as_its_number(cluster: Cluster) -> None:
         assert visits < "4"
 
 
-def test_a_counter_adds_another_as_of_one_moment(cluster: Cluster) -> None:
+def test_a_counter_adds_another_as_of_one_moment(cluster: LoneCluster) -> None:
     visits = raftline.ReplicatedCounter("visits", node=cluster)
     others = raftline.ReplicatedCounter("others", node=cluster)
     others.value = 5
@@ -194,7 +158,7 @@ def test_a_counter_adds_another_as_of_one_moment(cluster: Cluster) -> None:
     assert cluster.asked == ["get others", "incr visits 5"]
 
 
-def test_a_queue_reports_that_it_is_full(cluster: Cluster) -> None:
+def test_a_queue_reports_that_it_is_full(cluster: LoneCluster) -> None:
     with pytest.raises(TypeError):
         raftline.ReplicatedQueue("jobs", node=cluster, maxsize=1.5)  # type: ignore[arg-type]
     narrow = raftline.ReplicatedQueue("jobs", node=cluster, maxsize=1)
@@ -207,7 +171,7 @@ def test_a_queue_reports_that_it_is_full(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("pretended", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_objects_and_clients_can_not_be_copied_or_pickled(
-    pretended: Callable[[Any], Any], cluster: Cluster
+    pretended: Callable[[Any], Any], cluster: LoneCluster
 ) -> None:
     with Clients("127.0.0.1:1") as clients:
         for target in (raftline.ReplicatedDict("d", node=cluster), clients):
@@ -245,7 +209,7 @@ def test_objects_and_clients_can_not_be_copied_or_pickled(
     ],
 )  # fmt: skip
 def test_invalid_arguments_of_objects_are_refused_at_once(
-    make: Callable[[Any], Any], error: type[Exception], said: str, cluster: Cluster
+    make: Callable[[Any], Any], error: type[Exception], said: str, cluster: LoneCluster
 ) -> None:
     with pytest.raises(error, match=said):
         make(cluster)

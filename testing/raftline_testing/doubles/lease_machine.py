@@ -1,0 +1,30 @@
+"""A state machine whose entries grant and use leases."""
+
+from __future__ import annotations
+
+from raftline.logmanager import LogManager
+from raftline.state.commands.key_commands import execute
+from raftline.state.lease_table import spell_granted
+from raftline.state.store import Store
+
+TERM = 4
+
+
+class LeaseMachine:
+    """A store of level 1 whose entries are numbered from 57 on, all of one term."""
+
+    def __init__(self) -> None:
+        self.store = Store(level=1)
+        self.number = 56
+
+    def apply(self, command: str, term: int = TERM) -> str:
+        self.number += 1
+        self.store.number, self.store.term = self.number, term
+        return execute(self.store, command)
+
+    def talk(self, *commands: str) -> list[str]:
+        return [self.apply(command) for command in commands]
+
+
+def first_leases(manager: LogManager) -> list[str]:
+    return spell_granted(manager.store.leases.copy())
