@@ -18,12 +18,12 @@ from raftline.node.snapshots.snapshot_threads import SnapshotThreads
 from raftline.node.snapshots.snapshots import Turn, When
 from raftline.raft.messages import AppendEntries
 from raftline.state.commands.machines import Machines
+from raftline_testing.doubles import snapshot_rig
+from raftline_testing.doubles.snapshot_rig import Rig, leaders_snapshot, pieces
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread, pass_steps
-from tests.rim.loop import test_snapshots_driver
-from tests.rim.loop.test_snapshots_driver import Rig, leaders_snapshot, pieces
 
 LINES = (drivers, stepper, applying, snapshots, snapshot_threads)
 COMMANDS = ("set a 1", "machine m 1", "machine m 1", "set b 1", "machine m 1")
@@ -175,7 +175,7 @@ class LeavesTheApplier(Driver):
 
 @pytest.mark.slow
 def test_a_snapshot_amid_an_entry_is_found() -> None:
-    with mock.patch.object(test_snapshots_driver, "SnapshotThreads", WaitsForNoEntry):
+    with mock.patch.object(snapshot_rig, "SnapshotThreads", WaitsForNoEntry):
         failure = first_failure(it_is_refilled, range(50), LINES)
     assert failure is not None
     assert "reports entry" in str(failure)
@@ -183,7 +183,7 @@ def test_a_snapshot_amid_an_entry_is_found() -> None:
 
 @pytest.mark.slow
 def test_a_stop_that_leaves_the_applier_at_work_is_found() -> None:
-    with mock.patch.object(test_snapshots_driver, "Driver", LeavesTheApplier):
+    with mock.patch.object(snapshot_rig, "Driver", LeavesTheApplier):
         failure = first_failure(it_stops, range(50), LINES)
     assert failure is not None
     assert "at work after the stop" in str(failure)

@@ -48,7 +48,7 @@ from raftline.net.peers.peers import Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.state.sessions import SessionTable
 from raftline.state.user_table import Account, UserTable
-from raftline.wire.commands.command_table import Request, read_request
+from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
@@ -61,41 +61,24 @@ from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_course.controller.orders import ORDERS
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.scripted_node import ScriptedNode
-from raftline_testing.nodes.known_users import table_of
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
+from tests.rim.access.logins import (
+    BOB,
+    PASSWORD,
+    ROOT,
+    access_of,
+    asked,
+    login_to,
+    places_in,
+    users_of,
+)
 
-PASSWORD = "correct horse battery"
 SECRET = bytes(range(32))
-
-
-def users_of(*rows: tuple[str, UserRole, tuple[str, ...]], password: str = PASSWORD) -> UserTable:
-    return table_of({name: (role, prefixes) for name, role, prefixes in rows}, password)
-
-
-BOB = ("bob", UserRole.READER, ("app/",))
-ROOT = ("root", UserRole.ADMIN, EVERYWHERE)
-
-
-def access_of(
-    *rows: tuple[str, UserRole, tuple[str, ...]],
-    failed_s: float = 0.0,
-) -> Access:
-    access = Access(anonymous=UserRole.NONE, failed_s=failed_s)
-    access.follow(users_of(*rows))
-    return access
 
 
 @pytest.fixture
 def access() -> Access:
     return access_of(BOB, ROOT)
-
-
-def asked(line: str) -> Request:
-    return read_request("c", "", line, Limits())
-
-
-def login_to(access: Access, private: bool = True) -> Login:
-    return Login(access, lambda: private)
 
 
 def log_in(login: Login, name: str, password: str) -> str:
@@ -487,11 +470,6 @@ def test_of_a_hundred_passwords_at_a_time_one_is_derived_and_few_wait(
     for one in guessers:
         one.join(DEADLINE_S)
     assert login_to(access).take(asked("login bob wrong")) == FAILED  # all places are free again
-
-
-def places_in(turns: Throttle) -> int:
-    """Return how many have a turn or wait for one."""
-    return len(turns._present)
 
 
 @pytest.mark.parametrize("keep", [True, False])

@@ -17,15 +17,7 @@ from raftline.wire.commands.user_operands import Verifier
 from raftline.wire.limits import LOGINS_WAITING
 from raftline.wire.refusal import TOO_MANY_LOGINS
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from tests.rim.access.test_login import (
-    BOB,
-    PASSWORD,
-    ROOT,
-    access_of,
-    asked,
-    login_to,
-    places_in,
-)
+from tests.rim.access.logins import BOB, PASSWORD, ROOT, access_of, asked, login_to, places_in
 
 RIGHT = f"login bob {PASSWORD}"
 

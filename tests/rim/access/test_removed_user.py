@@ -20,8 +20,8 @@ from raftline.raft.log import Entry
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.parsing import ParsedLine
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.wired_connection import Wired
 from raftline_testing.files.faulty_folder import MemoryFolder
-from tests.rim.access.test_rights_change import Wired
 
 PASSWORD, OTHER = "correct horse battery", "staple"
 VERIFIERS = {word: str(make_verifier(word, ITERATIONS_LEAST)) for word in (PASSWORD, OTHER)}

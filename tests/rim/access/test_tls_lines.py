@@ -26,8 +26,8 @@ from raftline.net.connections.shared_reader import SharedReader
 from raftline.net.line_reader import LineReader, set_timeout
 from raftline.tools.node_files import certs
 from raftline.wire.limits import READ_BYTES
+from raftline_testing.doubles.served_connection import ServedConnection
 from raftline_testing.nodes.processes import eventually
-from tests.rim.connections.test_connection import Scene
 
 DEADLINE_S = 30.0
 RECORD_BYTES = 16 << 10  # of text, at most
@@ -194,10 +194,12 @@ class Served:
     def __init__(self, contexts: tuple[ssl.SSLContext, ssl.SSLContext], *, is_shared: bool) -> None:
         self.client = Client(contexts)
         self.calls = 0
-        self.scene: Scene
+        self.scene: ServedConnection
         submit = lambda *found, more_come=False: self.scene.host.submit(*found)  # noqa: E731
         self.reader = SharedReader(submit, crowd=0) if is_shared else None
-        self.scene = Scene(shared_reader=self.reader, ends=(self.client.here, self.client.there))
+        self.scene = ServedConnection(
+            shared_reader=self.reader, ends=(self.client.here, self.client.there)
+        )
 
     def __enter__(self) -> Served:
         return self

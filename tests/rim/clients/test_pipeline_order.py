@@ -13,7 +13,7 @@ from raftline.clients.calls.pipeline import BasePipeline
 from raftline.clients.requests.search import WINDOW
 from raftline.wire.refusal import NO_LEADER, not_leader
 from raftline_testing.doubles.scripted_node import ScriptedNode, scripted_nodes
-from tests.rim.clients.test_pipeline import Store, at, of_threads
+from tests.rim.clients.pipeline_nodes import Store, at, of_threads
 
 WRITES = 2 * WINDOW
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -23,104 +22,40 @@ from raftline.raft.messages import RequestVote
 from raftline.state.commands.machines import UnknownMachine
 from raftline.storage.snapshot_lines import MachineState
 from raftline.wire.commands.command_table import Request
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.limits import BACKUP_S, BACKUPS, PEER_LINE_BYTES
 from raftline.wire.refusal import FULL, SHUT_DOWN, STOPPING, not_leader
 from raftline_course.controller.leader_orders import store
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.redis_wire import framed
+from raftline_testing.doubles.served_connection import DEADLINE_S, SHORT, ServedConnection
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries
 from raftline_testing.nodes.processes import eventually
 
-DEADLINE_S = 60.0
-SHORT = Limits(key_bytes=16, value_bytes=16)
-
-
-class Scene:
-    """A connection served by its own thread, and a driver that answers on order."""
-
-    def __init__(
-        self,
-        limits: Limits = SHORT,
-        shared_reader: SharedReader | None = None,
-        ends: tuple[socket.socket, socket.socket] | None = None,
-        for_peers_only: bool = False,
-    ) -> None:
-        self.here, self.there = ends or socket.socketpair()
-        self.there.settimeout(DEADLINE_S)
-        self.host = cast(Any, FakeHost(limits=limits, readings=ReadSettings(at_followers=True)))
-        self.batches, self.heard = self.host.batches, self.host.heard
-        self.connection = Connection(
-            self.host, self.here, for_peers_only=for_peers_only, shared_reader=shared_reader
-        )
-        self.thread = threading.Thread(target=self.connection.serve, daemon=True)
-        self.thread.start()
-
-    def say(self, text: str) -> None:
-        self.there.sendall(text.encode())
-
-    def submitted(self, count: int) -> list[list[str]]:
-        """Return the commands of each batch, once that number has come."""
-        eventually(lambda: len(self.batches) >= count, f"{count} batches")
-        return [list(batch.commands) for batch in self.batches]
-
-    def waits(self) -> bool:
-        """Whether the connection's thread waits until the replies before have left."""
-        return bool(self.connection.outgoing._has_waiter)
-
-    def answer(self, place: int, reply: str) -> None:
-        self.batches[place].answer_all(reply)
-        self.host.flush()
-
-    def lines(self) -> list[str]:
-        """Return all lines until the connection ends."""
-        with self.there.makefile("r") as file:
-            return file.read().splitlines()
-
-    def line(self) -> str:
-        data = b""
-        while not data.endswith(b"\n"):
-            data += self.there.recv(1)
-        return data.decode().removesuffix("\n")
-
-    def line_of(self, size: int) -> bytes:
-        """Return the next bytes that were sent here."""
-        data = bytearray()
-        while len(data) < size:
-            data += self.there.recv(min(size - len(data), 1 << 20))
-        return bytes(data)
-
-    def end(self) -> None:
-        self.there.close()
-        for place in range(len(self.batches)):
-            self.answer(place, "over")
-        self.thread.join(DEADLINE_S)
-
 
 @pytest.fixture(params=["own thread", "shared reader"])
-def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
-    one = Scene()
+def scene(request: pytest.FixtureRequest) -> Iterator[ServedConnection]:
+    one = ServedConnection()
     if request.param == "shared reader":
         reader = SharedReader(lambda *found, more_come: one.host.submit(*found), crowd=0)
-        one = Scene(shared_reader=reader)
+        one = ServedConnection(shared_reader=reader)
     yield one
     one.end()
 
 
-Refused = Callable[[Scene], None]
+Refused = Callable[[ServedConnection], None]
 
 
-def _too_long(scene: Scene) -> None:
+def _too_long(scene: ServedConnection) -> None:
     scene.say("set b " + "x" * SHORT.line_bytes)
 
 
-def _no_command(scene: Scene) -> None:
+def _no_command(scene: ServedConnection) -> None:
     scene.say("nonsense\n")
 
 
-def _no_peer(scene: Scene) -> None:
+def _no_peer(scene: ServedConnection) -> None:
     scene.say("s9@RequestVote 1-0-0\n")
 
 
@@ -133,7 +68,7 @@ def _no_peer(scene: Scene) -> None:
     ],
 )
 def test_a_refusal_after_a_waiting_write_follows_its_reply(
-    scene: Scene, refused: Refused, said: str
+    scene: ServedConnection, refused: Refused, said: str
 ) -> None:
     scene.say("set a 1\n")
     assert scene.submitted(1) == [["set a 1"]]
@@ -146,7 +81,9 @@ def test_a_refusal_after_a_waiting_write_follows_its_reply(
     assert second.startswith(said)
 
 
-def test_refusals_after_codes_have_a_code_and_those_before_have_none(scene: Scene) -> None:
+def test_refusals_after_codes_have_a_code_and_those_before_have_none(
+    scene: ServedConnection,
+) -> None:
     scene.say("pull\nset a 1\ncodes\npull\nget a\nset a\n")
     assert scene.line().startswith("s1@Sorry, I don't understand: pull. Try")
     assert scene.submitted(1) == [["set a 1"]]
@@ -161,7 +98,7 @@ def test_refusals_after_codes_have_a_code_and_those_before_have_none(scene: Scen
     assert scene.line().startswith("s1@Sorry [bad-request] the value is missing: set KEY VALUE")
 
 
-def test_telnet_s_timing_mark_is_answered_in_its_turn(scene: Scene) -> None:
+def test_telnet_s_timing_mark_is_answered_in_its_turn(scene: ServedConnection) -> None:
     """Amid a reply that is on its way it would be taken for a part of it."""
     scene.say("set a 1\n")
     assert scene.submitted(1) == [["set a 1"]]
@@ -173,7 +110,9 @@ def test_telnet_s_timing_mark_is_answered_in_its_turn(scene: Scene) -> None:
     assert scene.line().startswith("s1@HELP response")
 
 
-def test_telnet_s_timing_mark_is_answered_after_the_lines_that_came_with_it(scene: Scene) -> None:
+def test_telnet_s_timing_mark_is_answered_after_the_lines_that_came_with_it(
+    scene: ServedConnection,
+) -> None:
     scene.there.sendall(b"set a 1\nhelp\n\xff\xf4" + TIMING_MARK + b"help\n")
     assert scene.submitted(1) == [["set a 1"]]
     eventually(scene.waits)
@@ -187,7 +126,7 @@ def test_telnet_s_timing_mark_is_answered_after_the_lines_that_came_with_it(scen
 def test_a_line_after_an_order_in_one_packet_finds_what_the_order_did() -> None:
     with socket.create_server(("localhost", 0)) as listener:
         there = socket.create_connection(listener.getsockname())
-        scene = Scene(ends=(listener.accept()[0], there))
+        scene = ServedConnection(ends=(listener.accept()[0], there))
 
     def obey(request: Request, _: str) -> SimpleNamespace:
         scene.host.is_down = True
@@ -203,7 +142,7 @@ def test_a_line_after_an_order_in_one_packet_finds_what_the_order_did() -> None:
     scene.end()
 
 
-def test_a_read_after_a_waiting_write_is_asked_after_its_reply(scene: Scene) -> None:
+def test_a_read_after_a_waiting_write_is_asked_after_its_reply(scene: ServedConnection) -> None:
     scene.say("set a 1\nset a 2\nget a\n")
     assert scene.submitted(1) == [["set a 1", "set a 2"]]
     eventually(scene.waits)
@@ -212,7 +151,7 @@ def test_a_read_after_a_waiting_write_is_asked_after_its_reply(scene: Scene) -> 
     assert scene.submitted(2)[1] == ["get a"]
 
 
-def test_a_connection_ends_after_the_reply_to_its_last_line(scene: Scene) -> None:
+def test_a_connection_ends_after_the_reply_to_its_last_line(scene: ServedConnection) -> None:
     scene.say("set a 1\n")
     scene.submitted(1)
     scene.there.shutdown(socket.SHUT_WR)
@@ -235,7 +174,7 @@ def test_a_connection_ends_after_the_reply_to_its_last_line(scene: Scene) -> Non
     ],
 )
 def test_the_log_gets_a_request_with_its_client_and_number_and_so_does_the_reply(
-    scene: Scene, line: str, command: str, reply: str
+    scene: ServedConnection, line: str, command: str, reply: str
 ) -> None:
     scene.say(line + "\n")
     if not reply:  # no such command: nothing is logged
@@ -247,13 +186,13 @@ def test_the_log_gets_a_request_with_its_client_and_number_and_so_does_the_reply
     assert scene.line() == reply
 
 
-def test_a_read_is_confirmed_without_its_number(scene: Scene) -> None:
+def test_a_read_is_confirmed_without_its_number(scene: ServedConnection) -> None:
     scene.say("client4#18@get a\n")
     assert scene.submitted(1) == [["get a"]]
     assert scene.batches[0].is_read
 
 
-def test_a_line_that_comes_in_pieces_is_one_line(scene: Scene) -> None:
+def test_a_line_that_comes_in_pieces_is_one_line(scene: ServedConnection) -> None:
     for piece in ("se", "t a", " 1", "\nset b", " 2\nset c 3\n"):
         scene.say(piece)
     eventually(lambda: sum(len(batch.commands) for batch in scene.batches) == 3)
@@ -264,7 +203,7 @@ def test_a_line_that_comes_in_pieces_is_one_line(scene: Scene) -> None:
     ]
 
 
-def test_only_peers_are_heard_and_only_requested_answers(scene: Scene) -> None:
+def test_only_peers_are_heard_and_only_requested_answers(scene: ServedConnection) -> None:
     scene.say("s9@RequestVote 1-0-0\n")
     assert scene.line() == ("s1@Sorry, s9 is not a peer of s1, so it can't say RequestVote 1-0-0")
     scene.say("s2@Count on me term 1\n")
@@ -351,21 +290,21 @@ def test_a_node_that_was_shut_down_refuses_clients_and_obeys_its_controller(
     ],
 )
 def test_the_last_places_are_kept_for_peers(said: str, reply: str) -> None:
-    scene = Scene(for_peers_only=True)
+    scene = ServedConnection(for_peers_only=True)
     scene.say(said)
     assert scene.lines() == [reply]
     assert not scene.batches
 
 
 def test_a_request_after_a_peer_s_line_gets_none_of_the_last_places() -> None:
-    scene = Scene(for_peers_only=True)
+    scene = ServedConnection(for_peers_only=True)
     scene.say("s2@RequestVote 1-0-0\nget a\n")
     assert scene.lines() == [f"s1@{FULL}"]
     assert scene.heard == [RequestVote("s2", "s1", 1, 0, 0)]
     assert not scene.batches
 
 
-def test_only_the_first_line_may_be_another_protocol_s(scene: Scene) -> None:
+def test_only_the_first_line_may_be_another_protocol_s(scene: ServedConnection) -> None:
     scene.say("help\n")
     assert scene.line().startswith("s1@HELP response")
     scene.say("GET / HTTP/1.1\n")
@@ -382,7 +321,7 @@ def test_only_the_first_line_may_be_another_protocol_s(scene: Scene) -> None:
     ("set b 1\n", [["set b 1"]]),
 ])  # fmt: skip
 def test_a_browser_s_request_carries_out_no_line_of_its_body(
-    scene: Scene, before: str, batches: list[list[str]]
+    scene: ServedConnection, before: str, batches: list[list[str]]
 ) -> None:
     """A page chooses the method and the body; each request has the header Host."""
     head = "Host: attacker.example:10000\r\nContent-Length: 20\r\n\r\n"
@@ -395,7 +334,9 @@ def test_a_browser_s_request_carries_out_no_line_of_its_body(
 
 
 @pytest.mark.parametrize("method", ["*1", "*", "*3\r"])
-def test_a_browser_s_request_carries_out_no_command_of_its_body(scene: Scene, method: str) -> None:
+def test_a_browser_s_request_carries_out_no_command_of_its_body(
+    scene: ServedConnection, method: str
+) -> None:
     """A page may choose a method that begins as a command does."""
     head = f"{method} / HTTP/1.1\r\nHost: attacker.example:10000\r\n\r\n"
     scene.say(head + framed("SET", "owned", "by-a-page").decode())
@@ -403,7 +344,7 @@ def test_a_browser_s_request_carries_out_no_command_of_its_body(scene: Scene, me
     assert scene.submitted(0) == []
 
 
-def test_reads_of_two_modes_are_confirmed_each_in_its_own(scene: Scene) -> None:
+def test_reads_of_two_modes_are_confirmed_each_in_its_own(scene: ServedConnection) -> None:
     scene.say("get a read lease\nget b read lease\nget c read index\n")
     assert scene.submitted(1)[0] == ["get a", "get b"]
     scene.answer(0, "done")
@@ -411,7 +352,7 @@ def test_reads_of_two_modes_are_confirmed_each_in_its_own(scene: Scene) -> None:
     assert [batch.reading.by_lease for batch in scene.batches] == [True, False]
 
 
-def test_a_show_is_spelled_by_its_connections_thread(scene: Scene) -> None:
+def test_a_show_is_spelled_by_its_connections_thread(scene: ServedConnection) -> None:
     scene.say("show\n")
     assert scene.submitted(1) == [["show"]]
     assert scene.batches[0].reply_sink is None
@@ -420,7 +361,7 @@ def test_a_show_is_spelled_by_its_connections_thread(scene: Scene) -> None:
 
 
 def test_no_backup_is_taken_of_pairs_of_no_entry() -> None:
-    scene = Scene()
+    scene = ServedConnection()
     manager = scene.host.logmanager = LogManager("s1", MemoryFolder(), {})
     scene.say("backup\n")
     scene.submitted(1)
@@ -434,7 +375,9 @@ def test_no_backup_is_taken_of_pairs_of_no_entry() -> None:
 
 
 @pytest.mark.parametrize("data", [framed("MGET", "a", "b"), b"show\n"], ids=["MGET", "show"])
-def test_ended_connection_does_not_go_on_with_its_call(scene: Scene, data: bytes) -> None:
+def test_ended_connection_does_not_go_on_with_its_call(
+    scene: ServedConnection, data: bytes
+) -> None:
     scene.host.patience_s = 1e6
     scene.there.sendall(data)
     scene.submitted(1)
@@ -444,7 +387,7 @@ def test_ended_connection_does_not_go_on_with_its_call(scene: Scene, data: bytes
 
 
 def test_the_room_of_a_backup_is_given_back_with_its_connection(tmp_path: Path) -> None:
-    scene = Scene()
+    scene = ServedConnection()
     frozen = MachineState(1, 1, all_vote(MEMBERS), [], {"a": "1"})
     scene.host.logmanager = SimpleNamespace(folder_path=str(tmp_path), freeze=lambda: frozen)
     for place in range(BACKUPS + 1):  # the next one of a connection takes the place of the last

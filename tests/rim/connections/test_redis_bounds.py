@@ -9,39 +9,16 @@ import pytest
 
 from raftline.access.login import Access
 from raftline.common.build_level import LEVEL
-from raftline.net.protocol.waits import AwaitReplies, ReserveRoom
 from raftline.resp.commands import COMMANDS
 from raftline.resp.connection import WITHOUT_LOGIN
 from raftline.state.store import Store
 from raftline_testing.doubles.redis_wire import RedisWire, framed, replies_in
+from raftline_testing.doubles.wired_connection import OTHER, PASSWORD, UserConnection
 from raftline_testing.nodes.processes import eventually
-from tests.rim.access.test_rights_change import OTHER, PASSWORD, Scene
+from tests.rim.connections.redis_connections import APP, Subscriber, Wire
 
 NO_LOGIN = b"-NOAUTH Authentication required.\r\n"
 WRONG = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
-APP, WEB = "__keyspace@0__:app/*", "__keyspace@0__:web/*"
-
-
-class Subscriber(Scene):
-    """A connection on which bob is logged in by AUTH."""
-
-    def command(self, *words: str) -> str:
-        """Send a command; return the first line of its reply."""
-        self.there.sendall(framed(*words))
-        return self.line()
-
-    def subscribe(self, pattern: str, verb: str = "PSUBSCRIBE") -> str:
-        """Subscribe; return "" or the error."""
-        said = self.command(verb, pattern)
-        if said.startswith("-"):
-            return said
-        assert [said, *[self.line() for _ in range(5)]][2::2] == [verb.lower(), pattern]
-        return ""
-
-    def message(self) -> str:
-        """Return the channel and the text of the next message; "" at the end."""
-        lines = [self.line() for _ in range(9)]
-        return " ".join(lines[6::2]).strip()
 
 
 @pytest.fixture
@@ -54,7 +31,7 @@ def scene() -> Iterator[Subscriber]:
 
 @pytest.fixture
 def access() -> Access:
-    return Scene().access
+    return UserConnection().access
 
 
 # --- before a login -------------------------------------------------------------------------------
@@ -164,26 +141,6 @@ def test_a_redis_client_that_reads_too_slowly_misses_nothing_before_its_end(
 
 
 # --- replies --------------------------------------------------------------------------------------
-
-
-class Wire(RedisWire):
-    """A connection that notes the room for replies at each send, and while it waits."""
-
-    def __init__(self, store: Store) -> None:
-        self.rooms: list[int] = []
-        self.rooms_amid: list[int] = []  # while it waits for answers
-        self.reserved = 0
-        super().__init__(store)
-
-    def _has_to_wait(self, *, is_fed: bool) -> bool:
-        if isinstance(self._wait, AwaitReplies):
-            self.rooms_amid.append(self.host.reply_room.used)
-        self.reserved += isinstance(self._wait, ReserveRoom)
-        return super()._has_to_wait(is_fed=is_fed)
-
-    def _send(self, data: bytes) -> int:
-        self.rooms.append(self.host.reply_room.used)
-        return super()._send(data)
 
 
 @pytest.mark.pure

@@ -4,6 +4,7 @@ its connection keeps. A few bytes may ask for the same thing a thousand times.""
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,15 +12,22 @@ from raftline.common.build_level import LEVEL
 from raftline.resp.commands import COMMANDS
 from raftline.state.store import Store
 from raftline_testing.doubles.redis_wire import RedisWire, framed, replies_in
-from tests.rim.connections import test_redis_bounds
-from tests.rim.connections.test_redis_bounds import APP, Subscriber, Wire
-
-scene = test_redis_bounds.scene  # the fixture
-
-# --- the ledger of a request ----------------------------------------------------------------------
+from raftline_testing.doubles.wired_connection import PASSWORD
+from tests.rim.connections.redis_connections import APP, Subscriber, Wire
 
 BIG = "x" * 1_000_000
 OVER = b"-ERR the reply has more than 8388608 bytes"
+
+
+@pytest.fixture
+def scene() -> Iterator[Subscriber]:
+    scene = Subscriber()
+    assert scene.command("AUTH", "bob", PASSWORD) == "+OK"
+    yield scene
+    scene.close()
+
+
+# --- the ledger of a request ----------------------------------------------------------------------
 
 
 class Measured(RedisWire):

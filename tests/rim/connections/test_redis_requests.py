@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
+from raftline.access.login import Access
 from raftline.net.protocol import redis_requests
 from raftline.net.protocol.host import Batch
-from raftline.net.protocol.server_protocol import End, RedisRun
+from raftline.net.protocol.server_protocol import End
 from raftline.resp.plain import PlainRun, take_plain
 from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import LINE_S, REDIS_ARGUMENTS, STRANGER_LINE_BYTES, STRANGER_S
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.redis_wire import framed
-from tests.rim.connections import test_server_protocol
-from tests.rim.connections.test_server_protocol import Machine, traced
+from raftline_testing.nodes.known_users import ROOT_ALONE, access_with
+from raftline_testing.traced_memory import traced
+from tests.rim.connections.redis_machine import RedisMachine
 
 pytestmark = pytest.mark.pure
 LIMITS = Limits(key_bytes=600, value_bytes=900)
@@ -34,19 +36,11 @@ COMMANDS = [
 ]  # fmt: skip
 BEGUN = b"*2\r\n$3\r\nGET\r\n$1\r\nk"
 LAST = [b"", BEGUN, BEGUN + b"\r\n$1\r\nv\r\n", b"GET k\r\n"]
-access = test_server_protocol.access  # the fixture
 
 
-class RedisMachine(Machine):
-    """Takes the runs of such a client apart."""
-
-    def _take(self, step: object) -> None:
-        if not isinstance(step, RedisRun):
-            super()._take(step)
-            return
-        for one in step.requests:
-            call = None if one.call is None else (one.call.name, one.call.words)
-            self.out.append((one.id, call, one.answer, one.reply, one.local))
+@pytest.fixture(scope="module")
+def access() -> Access:
+    return access_with(ROOT_ALONE, "right")
 
 
 def outcome(data: list[bytes], chance: random.Random | None = None) -> list[object]:
@@ -124,7 +118,7 @@ def test_a_half_command_takes_memory_in_proportion_to_its_bytes(word: bytes) -> 
     """What is known of its arguments does not count among the half lines of all clients."""
     half = framed(*[word] * REDIS_ARGUMENTS)[:-1]
     machine = RedisMachine(FakeHost())
-    with traced() as figures:
+    with traced(__file__) as figures:
         machine.feed(half)
     assert machine.protocol.lines.size == len(half)
     assert figures[0] < 4 * len(half)
@@ -140,7 +134,7 @@ def test_a_transaction_counts_no_less_than_the_memory_that_it_takes(words: Any) 
     redis: Any = machine.protocol.redis
     redis.session.queue = []  # the call was not carried out
     machine.out.clear()
-    with traced() as figures:
+    with traced(__file__) as figures:
         for _ in range(500):
             machine.feed(framed(*words))
             machine.out.clear()

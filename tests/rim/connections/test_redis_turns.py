@@ -13,8 +13,8 @@ from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import READS_TOGETHER, WRITES_TOGETHER
 from raftline_testing.doubles.redis_wire import RedisWire, framed
+from raftline_testing.doubles.silent_sink import SilentSink
 from raftline_testing.nodes.known_users import access_with
-from tests.rim.loop.test_queue import Sink
 
 pytestmark = pytest.mark.pure
 CROWD = 60  # connections of bob
@@ -68,8 +68,8 @@ def test_without_users_a_connection_has_one_turn() -> None:
 
 def test_the_commands_that_change_a_key_take_turns_by_user() -> None:
     turns = Turns()
-    bobs = [Batch([], is_read=True, asker=Sink("bob")) for _ in range(9)]
-    ann = Batch([], is_read=True, asker=Sink("ann"))
+    bobs = [Batch([], is_read=True, asker=SilentSink("bob")) for _ in range(9)]
+    ann = Batch([], is_read=True, asker=SilentSink("ann"))
     assert turns.take("k", bobs[0])
     assert not any([turns.take("k", one) for one in (*bobs[1:], ann)])
     for _ in range(2):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import select
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from raftline.net import reply_budget
-from raftline.net.connections.outgoing import Outgoing
-from raftline.net.protocol.host import Batch
 from raftline.net.protocol.outgoing_protocol import (
     AT_ONCE,
     NOT_KEPT,
@@ -27,87 +24,11 @@ from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.limits import LONG_REPLY_BYTES
 from raftline.wire.refusal import NOT_REACHED
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.long_replies import DEADLINE_S, LONG, Line, LongState
+from raftline_testing.doubles.served_connection import ServedConnection
 from raftline_testing.nodes.processes import eventually
-from tests.rim.connections.test_connection import Scene
 
-DEADLINE_S = 60.0
-LONG = AT_ONCE + PIECE  # characters of a value
 HEAD = len("s1@GET response: \n")
-
-
-class Recording(socket.socket):
-    """A socket that keeps the sizes of what it is given to send."""
-
-    def __init__(self, made: socket.socket) -> None:
-        super().__init__(fileno=made.detach())
-        self.sizes: list[int] = []
-
-    def send(self, data: Any, flags: int = 0) -> int:
-        self.sizes.append(len(data))
-        return super().send(data, flags)
-
-    def sendall(self, data: Any, flags: int = 0) -> None:
-        self.sizes.append(len(data))
-        super().sendall(data, flags)
-
-
-class State:
-    """A state of long values, and how much was read of it by which kind of thread."""
-
-    def __init__(self, length: int = LONG) -> None:
-        self.value = "v" * length
-        self.read_by_others = 0  # than the thread of a slow reader: characters
-        self.read_later = 0  # replies
-
-    def read(
-        self, commands: Sequence[str], room: int = 1 << 62, *, waits: bool = True
-    ) -> list[str]:
-        replies = []
-        for _ in commands:
-            replies.append(f"GET response: {self.value}")
-            room -= len(replies[-1])
-            if room <= 0:
-                break
-        if threading.current_thread().name == "slow reader":
-            self.read_later += len(replies)
-        else:
-            self.read_by_others += sum(map(len, replies))
-        return replies
-
-
-class Line:
-    """A connection's two ends, with little room in the kernel."""
-
-    def __init__(self, host: Any) -> None:
-        near, self.far = socket.socketpair()
-        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        self.near = Recording(near)
-        self.far.settimeout(DEADLINE_S)
-        self.host, self.state = host, State()
-        self.outgoing = Outgoing(host, self.near)
-
-    def ask(self, *commands: str, is_read: bool = True) -> Batch:
-        batch = Batch(commands, is_read=is_read, ids=[""] * len(commands), reply_sink=self.outgoing)
-        batch.reader = self.state if is_read else None
-        self.outgoing.add(batch)
-        return batch
-
-    def gets(self, count: int) -> None:
-        """Have a client ask for a long value so often, and the answers flushed."""
-        self.ask(*["get a"] * count).wake()
-        self.host.flush()
-
-    def receive(self, size: int) -> bytes:
-        data = bytearray()
-        with contextlib.suppress(OSError):  # a thread may still read when the test closes the line
-            while len(data) < size and (more := self.far.recv(min(size - len(data), 1 << 20))):
-                data += more
-        return bytes(data)
-
-    def close(self) -> None:
-        self.far.close()
-        eventually(lambda: not self.outgoing._is_stuck, "the end of what it was sent")
-        self.near.close()
 
 
 @pytest.fixture
@@ -320,7 +241,7 @@ def test_a_user_that_takes_nothing_leaves_room_for_the_others() -> None:
 
 def test_a_backup_takes_no_room_while_it_waits_for_a_quorum() -> None:
     """Four of them would keep each long reply waiting where there is none."""
-    scene = Scene()
+    scene = ServedConnection()
     scene.say("backup\n")
     scene.submitted(1)
     assert scene.host.reply_room.used == 0
@@ -415,16 +336,16 @@ def test_a_listing_that_can_t_be_read_ends_its_connection(line: Line) -> None:
 # --- what a connection's own thread answers -----------------------------------------------------
 
 
-def local(state: State) -> Scene:
+def local(state: LongState) -> ServedConnection:
     """Return a connection at a node that serves local reads of this state."""
-    scene = Scene()
+    scene = ServedConnection()
     scene.here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     scene.host.readings = ReadSettings(at_followers=True)
     scene.host.logmanager = state
     return scene
 
 
-def arrived(scene: Scene) -> None:
+def arrived(scene: ServedConnection) -> None:
     """Wait until the first bytes of a reply are there."""
     waiting = select.poll()
     waiting.register(scene.there, select.POLLIN)
@@ -432,7 +353,7 @@ def arrived(scene: Scene) -> None:
 
 
 def test_local_reads_of_one_packet_are_made_one_at_a_time() -> None:
-    state = State()
+    state = LongState()
     scene = local(state)
     scene.say("c@get a read local\n" * 200)
     arrived(scene)
@@ -446,7 +367,7 @@ def test_local_reads_of_one_packet_are_made_one_at_a_time() -> None:
 
 @pytest.mark.pure
 def test_short_local_reads_leave_together() -> None:
-    state = State(10)
+    state = LongState(10)
     scene = local(state)
     sizes: list[int] = []
     send = scene.connection.outgoing.send_bytes
@@ -464,7 +385,7 @@ def test_short_local_reads_leave_together() -> None:
 
 
 def test_a_reader_that_goes_away_amid_a_long_reply_gives_its_room_back() -> None:
-    scene = local(State())
+    scene = local(LongState())
     scene.say("c@get a read local\n" * 3)
     arrived(scene)
     assert scene.host.reply_room.used > 0
@@ -475,7 +396,7 @@ def test_a_reader_that_goes_away_amid_a_long_reply_gives_its_room_back() -> None
 
 
 def test_pages_of_show_are_made_one_at_a_time() -> None:
-    state = State()
+    state = LongState()
     scene = local(state)
     scene.say("c@show\n" * 50)
     scene.submitted(1)

@@ -9,27 +9,22 @@ import contextlib
 import itertools
 import random
 import socket
-import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from raftline.access.login import Access
 from raftline.access.secret import PeerAuth
 from raftline.net.connections.shared_reader import SharedReader
-from raftline.net.peers.peers import Speaker
-from raftline.net.protocol.admission import Admission
-from raftline.net.protocol.host import Batch, ReplySink
+from raftline.net.protocol.host import Batch
 from raftline.net.protocol.server_protocol import (
     HALF_LINE,
     TIMING_MARK,
     End,
     RedisRun,
     Run,
-    ServerProtocol,
-    TimingMark,
 )
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import BY_ROUND, PLAIN_BYTES, ParsedLine, ReadSettings
@@ -42,9 +37,11 @@ from raftline.wire.limits import (
     STRANGER_S,
 )
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.protocol_machine import ProtocolMachine
 from raftline_testing.doubles.redis_wire import framed
+from raftline_testing.doubles.served_connection import ServedConnection
 from raftline_testing.nodes.known_users import ROOT_ALONE, access_with
-from tests.rim.connections.test_connection import Scene
+from raftline_testing.traced_memory import traced
 
 SHORT = Limits(key_bytes=16, value_bytes=900)  # a line: 3920 bytes; before a login: 2048
 MARKED = b"se\xff\xf4" + TIMING_MARK
@@ -70,60 +67,12 @@ FIRST = [
     b"\n",
 ]
 ATTEMPTS = 10  # to measure memory
-DEPTH = 25  # frames of each allocation, so that this module is among them
 LAST = [b"", b"set a", TOO_LONG, TOO_LONG + b"\nhelp\n"]
 
 
 @pytest.fixture(scope="module")
 def access() -> Access:
     return access_with(ROOT_ALONE, "right")
-
-
-class Machine:
-    """The machine of a connection, and what came out of it, one line after the other."""
-
-    def __init__(self, host: FakeHost, *, for_peers_only: bool = False) -> None:
-        self.out: list[object] = []
-        self.notes: list[object] = []  # of the console
-        self.sizes: list[int] = []  # of batches
-        self.are_long: list[bool] = []  # whether they may take long
-        host.traffic_log.requested = lambda *what: self.notes.append(what)
-        node: Any = host
-        self.protocol = ServerProtocol(
-            node,
-            Admission(node, cast(Speaker, self), is_private=lambda: True),
-            cast(ReplySink, self),
-            for_peers_only=for_peers_only,
-            announce=lambda: self.notes.append("came"),
-        )
-        self.protocol.bound_strangers(0.0)
-
-    def feed(self, data: bytes, now_s: float = 0.0, *, shared: random.Random | None = None) -> None:
-        """Bring bytes, and take all steps; some of them as the shared reader does."""
-        if self.ended:
-            return
-        self.protocol.receive_data(data, now_s)
-        while not self.ended:
-            may_wait = shared is None or shared.random() < 0.5
-            step = self.protocol.next_step(may_wait=may_wait)
-            if step is None and (may_wait or self.protocol.is_between_lines):
-                return
-            self._take(step)
-
-    @property
-    def ended(self) -> bool:
-        return bool(self.out) and isinstance(self.out[-1], End)
-
-    def _take(self, step: object) -> None:
-        if isinstance(step, Batch):
-            kind = ("read" if step.is_read else "write", step.reading)
-            self.out += [(kind, *one) for one in zip(step.commands, step.ids, strict=True)]
-            self.sizes.append(len(step.commands))
-            self.are_long.append(step.may_be_long)
-        elif isinstance(step, Run):
-            self.out += step.lines
-        elif isinstance(step, (TimingMark, End)):
-            self.out.append(step)
 
 
 def hosts(access: Access) -> list[FakeHost]:
@@ -141,13 +90,13 @@ def hosts(access: Access) -> list[FakeHost]:
 
 @pytest.mark.pure
 def test_a_client_that_asks_for_codes_is_no_line_on_the_console() -> None:
-    machine = Machine(FakeHost(limits=SHORT))
+    machine = ProtocolMachine(FakeHost(limits=SHORT))
     machine.feed(b"client4#0@codes\nclient4@get a\n")
     assert machine.notes == ["came", ("client4", "get a")]
 
 
 def test_a_batch_tells_whether_a_line_of_it_may_take_long_to_apply() -> None:
-    protocol = Machine(FakeHost(limits=SHORT)).protocol
+    protocol = ProtocolMachine(FakeHost(limits=SHORT)).protocol
     protocol.receive_data(b"set a 1\nappend a 2\nset a 3\nget a\nset a 4\n", 0.0)
     steps = [protocol.next_step() for _ in range(3)]
     assert [step.may_be_long for step in steps if isinstance(step, Batch)] == [True, False, False]
@@ -170,7 +119,7 @@ def test_any_cut_of_the_bytes_has_the_replies_of_whole_lines(access: Access, whi
         whole, pieces = drawn(chance, LINES)
         is_last_place = chance.random() < 0.2
         expected, found = (
-            Machine(hosts(access)[which], for_peers_only=is_last_place) for _ in range(2)
+            ProtocolMachine(hosts(access)[which], for_peers_only=is_last_place) for _ in range(2)
         )
         for line in whole:
             expected.feed(line)
@@ -204,7 +153,7 @@ def test_simple_lines_are_what_they_are_one_by_one(access: Access, which: int, m
             host.limits = Limits(longest, longest)
             host.readings = ReadSettings(mode, at_followers=seed % 2 == 0)
             host.is_down = seed % 16 == 0
-            machines.append(Machine(host))
+            machines.append(ProtocolMachine(host))
         if which == 1:  # a session has a name by chance there
             lines = [line for line in lines if not line.endswith(b"session")]
         text = b"".join(chance.choice(lines) + b"\n" for _ in range(40))
@@ -219,7 +168,7 @@ def test_simple_lines_are_what_they_are_one_by_one(access: Access, which: int, m
 
 
 def test_a_run_of_simple_lines_is_one_batch_as_long_as_any_other() -> None:
-    machine = Machine(FakeHost(limits=Limits(PLAIN_BYTES, PLAIN_BYTES)))
+    machine = ProtocolMachine(FakeHost(limits=Limits(PLAIN_BYTES, PLAIN_BYTES)))
     machine.feed(b"set a 1\n")
     machine.feed(b"set a 1\n" * (REQUESTS_TOGETHER + 3) + b"append a 2\n")
     assert machine.sizes == [1, REQUESTS_TOGETHER, 3, 1]
@@ -227,29 +176,9 @@ def test_a_run_of_simple_lines_is_one_batch_as_long_as_any_other() -> None:
 
 
 def test_lines_of_one_kind_that_came_together_are_one_batch() -> None:
-    machine = Machine(FakeHost())
+    machine = ProtocolMachine(FakeHost())
     machine.feed(b"set a 1\nset b 2\nget a\nset c 3\nget a read lease\nget b read lease\nset")
     assert machine.sizes == [2, 1, 1, 2]
-
-
-@contextlib.contextmanager
-def traced(depth: int = DEPTH) -> Iterator[list[int]]:
-    """Measure the memory that a block takes. After it, the list has the bytes that are still held,
-    and the peak.
-
-    What is held is what was allocated below this module, within `depth` calls, so that no other
-    thread of the process counts. The peak has all threads, so a test takes the least of ATTEMPTS.
-    """
-    figures: list[int] = []
-    tracemalloc.start(depth)
-    try:
-        yield figures
-        peak = tracemalloc.get_traced_memory()[1]
-        mine = tracemalloc.Filter(True, __file__, all_frames=True)
-        traces = tracemalloc.take_snapshot().filter_traces([mine]).traces
-        figures += [sum(trace.size for trace in traces), peak]
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -262,8 +191,8 @@ def traced(depth: int = DEPTH) -> Iterator[list[int]]:
 def test_lines_of_few_bytes_take_little_memory_while_they_wait(line: bytes) -> None:
     """A reader that takes no replies holds up what it sent: on a thousand connections at a time."""
     count = READ_BYTES // len(line)
-    protocol = Machine(FakeHost()).protocol
-    with traced() as figures:
+    protocol = ProtocolMachine(FakeHost()).protocol
+    with traced(__file__) as figures:
         protocol.receive_data(line * count, 0.0)
         first = protocol.next_step()
     assert figures[0] < 5 * READ_BYTES
@@ -288,8 +217,8 @@ def test_of_many_short_requests_few_are_handed_over_at_a_time(line: bytes) -> No
     count = READ_BYTES // len(line)
     peaks = []
     for _ in range(ATTEMPTS):
-        machine = Machine(FakeHost(limits=SHORT, level=1))
-        with traced(1) as figures:  # the peak alone
+        machine = ProtocolMachine(FakeHost(limits=SHORT, level=1))
+        with traced(__file__, 1) as figures:  # the peak alone
             machine.protocol.receive_data(line * count, 0.0)
             machine.protocol.next_step()
         peaks.append(figures[1])
@@ -302,7 +231,7 @@ def test_of_many_short_requests_few_are_handed_over_at_a_time(line: bytes) -> No
 
 def test_each_line_is_admitted_when_its_turn_has_come(access: Access) -> None:
     """A login counts for the lines after it, and one that fails ends that."""
-    machine = Machine(hosts(access)[1])
+    machine = ProtocolMachine(hosts(access)[1])
     machine.feed(b"set a 1\nlogin root right\nset a 2\nlogin root wrong\nset a 3\n")
     refused, _, done, _, again = machine.out
     assert done == (("write", BY_ROUND), "root@set a 2", "")
@@ -312,7 +241,7 @@ def test_each_line_is_admitted_when_its_turn_has_come(access: Access) -> None:
 
 
 def test_a_stranger_has_a_bounded_time_and_who_logs_in_has_not(access: Access) -> None:
-    late, user = Machine(hosts(access)[1]), Machine(hosts(access)[1])
+    late, user = ProtocolMachine(hosts(access)[1]), ProtocolMachine(hosts(access)[1])
     user.feed(b"login root right\nget", STRANGER_S)
     user.feed(b" a\n", STRANGER_S + LINE_S)
     assert not user.ended
@@ -322,7 +251,7 @@ def test_a_stranger_has_a_bounded_time_and_who_logs_in_has_not(access: Access) -
 
 
 def test_a_line_has_a_bounded_time_from_its_first_byte() -> None:
-    machine = Machine(FakeHost())
+    machine = ProtocolMachine(FakeHost())
     machine.feed(b"set a 1\nset", 10.0)
     machine.protocol.pass_time(10.0 + LINE_S)
     machine.feed(b" a", 10.0 + LINE_S)
@@ -333,7 +262,7 @@ def test_a_line_has_a_bounded_time_from_its_first_byte() -> None:
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
 def test_a_line_that_is_too_long_ends_it_after_the_lines_before(access: Access, end: bytes) -> None:
-    machine = Machine(hosts(access)[1])
+    machine = ProtocolMachine(hosts(access)[1])
     machine.feed(b"help\n" + b"x" * STRANGER_LINE_BYTES + b"\n" + b"x" * 2049 + end)
     *before, last = machine.out
     assert len(before) == 2
@@ -344,7 +273,7 @@ def test_a_line_that_is_too_long_ends_it_after_the_lines_before(access: Access, 
 # --- by both drivers ------------------------------------------------------------------------------
 
 
-class Answering(Scene):
+class Answering(ServedConnection):
     """A connection whose requests are answered at once, by their commands."""
 
     def __init__(self, shared_reader: SharedReader | None) -> None:

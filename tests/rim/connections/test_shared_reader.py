@@ -16,8 +16,8 @@ from raftline.net.protocol.outgoing_protocol import BATCHES_MAX
 from raftline.net.protocol.server_protocol import TIMING_MARK
 from raftline.net.protocol.serving import NO_TIMING_MARK
 from raftline.wire.limits import READ_BYTES, REQUESTS_TOGETHER
+from raftline_testing.doubles.served_connection import ServedConnection
 from raftline_testing.nodes.processes import eventually
-from tests.rim.connections.test_connection import Scene
 
 
 class Crowd:
@@ -29,7 +29,7 @@ class Crowd:
         self.meanwhile: Callable[[], object] | None = None  # done once, at the next hand-over
         self.warnings: list[str] = []
         self.reader = SharedReader(self.submit, crowd, self.warnings.append)
-        self.scenes = [Scene(shared_reader=self.reader) for _ in range(count)]
+        self.scenes = [ServedConnection(shared_reader=self.reader) for _ in range(count)]
 
     def submit(self, *batches: Any, more_come: bool = False) -> None:
         meanwhile, self.meanwhile = self.meanwhile, None
@@ -52,7 +52,7 @@ class Crowd:
         for scene in self.scenes:
             self.answer(scene, len(commands))
 
-    def answer(self, scene: Scene, count: int) -> None:
+    def answer(self, scene: ServedConnection, count: int) -> None:
         while count > 0:
             eventually(lambda: any(not one.is_answered for one in scene.batches), "a batch")
             for place, batch in enumerate(scene.batches):
@@ -338,7 +338,7 @@ class SetAmidTheEnd:
 def test_a_connection_that_comes_while_all_are_given_back_is_served(crowd: Crowd) -> None:
     reader = crowd.reader
     reader._epoll = amid = SetAmidTheEnd(reader)  # type: ignore[assignment]
-    late = Scene(shared_reader=reader)
+    late = ServedConnection(shared_reader=reader)
     crowd.scenes.append(late)
     late.say("c@set a 1\n")
     crowd.answer(late, 1)

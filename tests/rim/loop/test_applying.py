@@ -32,18 +32,18 @@ from raftline.state.commands.machines import Machines, UnknownMachine
 from raftline.wire.commands.parsing import Reading
 from raftline.wire.refusal import STOPPING
 from raftline_testing.doubles.cores import established, node_of
-from raftline_testing.doubles.fake_rim import FakeRim, elect, stepper_of
-from raftline_testing.doubles.set_clock import SetClock
-from raftline_testing.files.faulty_folder import MemoryFolder
-from raftline_testing.files.node_files import MEMBERS
-from raftline_testing.nodes.processes import eventually
-from tests.rim.loop.test_driver import (
+from raftline_testing.doubles.driven_node import (
     DEADLINE_S,
     Answers,
     HeldManager,
     driver_of_s1,
     manager_of,
 )
+from raftline_testing.doubles.fake_rim import FakeRim, elect, stepper_of
+from raftline_testing.doubles.set_clock import SetClock
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS
+from raftline_testing.nodes.processes import eventually
 
 HEAVY = 700  # entries, each of which takes a slice's time
 

@@ -13,15 +13,12 @@ import pytest
 import raftline.node.loop.stepper
 from raftline.logmanager import LogManager
 from raftline.net.protocol.host import Batch
-from raftline.node.clock import SYSTEM
-from raftline.node.loop.batching import Batching
 from raftline.node.loop.driver import Driver
 from raftline.node.loop.queue import RequestQueue
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Receive
 from raftline.raft.log import Entry
-from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -29,30 +26,25 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.node import node_from_disk
 from raftline.raft.roles import Leading
-from raftline.raft.state import Options
 from raftline.wire.commands.parsing import Reading
 from raftline.wire.limits import WRITES_TOGETHER, WRITES_UNDER_WAY
 from raftline.wire.refusal import NO_LEADER, REMOVED
 from raftline_testing.doubles.cores import OPTIONS, TIMEOUT_MS, established, node_of
+from raftline_testing.doubles.driven_node import (
+    DEADLINE_S,
+    Answers,
+    HeldManager,
+    answer,
+    batching_of,
+    driver_of_s1,
+    manager_of,
+)
 from raftline_testing.doubles.fake_rim import FakeRim, elect, stepper_of
 from raftline_testing.doubles.set_clock import SetClock
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from raftline_testing.nodes.processes import eventually
-
-DEADLINE_S = 60.0
-
-
-class Answers:
-    """A peer's connection: it keeps what is answered."""
-
-    def __init__(self) -> None:
-        self.given: list[Message] = []
-
-    def answer(self, messages: Sequence[Message]) -> None:
-        self.given += messages
 
 
 class FailingManager(LogManager):
@@ -62,36 +54,6 @@ class FailingManager(LogManager):
         raise RuntimeError("a bug that no test has met")
 
 
-def driver_of_s1(
-    rim: FakeRim, kind: type[LogManager] = LogManager, heartbeat_ms: int = 20
-) -> Driver:
-    manager = kind("s1", MemoryFolder(), MEMBERS)
-    recovered = manager.recover()
-    options = Options(election_timeout_ms=60_000, heartbeat_ms=heartbeat_ms)
-    node = node_from_disk(
-        "s1",
-        Membership(tuple(MEMBERS), addresses=MEMBERS),
-        recovered.log,
-        recovered.hard_state,
-        options,
-        lambda: 60_000,
-        SYSTEM.now_ms(),
-    )
-    driver = Driver(node, manager, rim, hold_ms=60_000)
-    driver.start("s1")
-    return driver
-
-
-def manager_of(driver: Driver) -> Any:
-    """Return the LogManager of a driver, of which a test replaces a part."""
-    return driver._logmanager
-
-
-def batching_of(driver: Driver) -> Batching:
-    """Return what decides how long a driver waits for further requests."""
-    return driver._arrivals.batching
-
-
 def leading(driver: Driver) -> Leading:
     """Return what the core keeps as the leader."""
     return driver.node._state.as_leader
@@ -99,13 +61,6 @@ def leading(driver: Driver) -> Leading:
 
 def wake_owner(driver: Driver) -> None:
     driver._sleep.wake()
-
-
-def answer(driver: Driver) -> None:
-    """Have s2 answer all that it was sent."""
-    state = driver.node.view
-    given = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
-    assert driver.receive([given], None) == []
 
 
 def test_a_new_leader_sends_heartbeats_though_its_owner_slept_longer(
@@ -432,19 +387,6 @@ def test_a_lease_that_ends_during_a_long_step_serves_no_read() -> None:
     stepper.do_round()
     assert batch.reader is None
     assert [waiting.tokens for waiting in node._state.as_leader.read_rounds] == [[batch]]
-
-
-class HeldManager(LogManager):
-    """Its disk stands still while it is asked to."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.stands, self.goes_on = threading.Event(), threading.Event()
-
-    def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
-        self.stands.set()
-        assert self.goes_on.wait(DEADLINE_S)
-        return super().write(works)
 
 
 def test_an_answer_waits_for_every_write_that_was_asked_for_before_it() -> None:

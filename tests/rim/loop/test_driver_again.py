@@ -27,10 +27,10 @@ from raftline.raft.roles import ForwardedReads
 from raftline.wire.commands.parsing import Reading
 from raftline.wire.refusal import NO_LEADER, TOO_MUCH_WAITS
 from raftline_testing.doubles.cores import established
+from raftline_testing.doubles.driven_node import DEADLINE_S, batching_of, driver_of_s1
 from raftline_testing.doubles.fake_rim import FakeRim, elect
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.orders import StepDown, obey
-from tests.rim.loop.test_driver import DEADLINE_S, batching_of, driver_of_s1
 
 STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
 

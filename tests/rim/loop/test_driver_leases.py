@@ -9,9 +9,9 @@ import pytest
 from raftline.net.protocol.host import Batch
 from raftline.node.loop.driver import Driver
 from raftline.wire.commands.parsing import BY_CLOCK
+from raftline_testing.doubles.driven_node import DEADLINE_S, answer, driver_of_s1, manager_of
 from raftline_testing.doubles.fake_rim import FakeRim, elect
 from raftline_testing.nodes.processes import eventually
-from tests.rim.loop.test_driver import DEADLINE_S, answer, driver_of_s1, manager_of
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from raftline.wire.peer_lines import spell_entries
 from raftline.wire.refusal import NO_LEADER, NOT_REACHED, TOO_MUCH_WAITS
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_testing.doubles.set_clock import SetClock
+from raftline_testing.doubles.silent_sink import SilentSink
 
 
 @given(
@@ -225,25 +226,6 @@ def test_a_read_counts_until_it_is_confirmed() -> None:
     assert takes_one_more(queue)
 
 
-class Sink:
-    """A connection."""
-
-    def __init__(self, user: str | None = None) -> None:
-        self.user = user
-
-    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
-        return replies
-
-    def mark_ready(self) -> None:
-        """Nobody waits here."""
-
-    def flush(self) -> None:
-        """Nothing is sent."""
-
-    def break_off(self) -> None:
-        """Nothing is connected."""
-
-
 def long_run(sink: ReplySink, size: int = LONG_UNDER_WAY_BYTES) -> Batch:
     return Batch(["x" * size], is_read=False, reply_sink=sink)
 
@@ -264,7 +246,7 @@ def take(queue: RequestQueue) -> list[Batch]:
 
 def test_short_writes_go_before_long_ones_of_other_connections() -> None:
     queue = RequestQueue(hold_ms=1000, clock=SetClock(s=0.0))
-    sinks = [Sink() for _ in range(3)]
+    sinks = [SilentSink() for _ in range(3)]
     first, second, short = long_run(sinks[0]), long_run(sinks[1]), short_run(sinks[2])
     queue.put(first)
     queue.put(second)
@@ -278,13 +260,15 @@ def test_short_writes_go_before_long_ones_of_other_connections() -> None:
 
 def test_two_of_the_longest_values_are_proposed_at_a_time() -> None:
     queue, longest = RequestQueue(hold_ms=1000), f"set {'k' * KEY_BYTES} {'v' * VALUE_BYTES}"
-    runs = [Batch([f"client4#{n}@{longest}"], is_read=False, reply_sink=Sink()) for n in range(3)]
+    runs = [
+        Batch([f"client4#{n}@{longest}"], is_read=False, reply_sink=SilentSink()) for n in range(3)
+    ]
     queue.put(*runs)
     assert take(queue) == runs[:2]
 
 
 def test_a_short_write_goes_after_a_long_one_of_its_connection() -> None:
-    queue, sinks = RequestQueue(hold_ms=1000), [Sink(), Sink()]
+    queue, sinks = RequestQueue(hold_ms=1000), [SilentSink(), SilentSink()]
     first, second, after = long_run(sinks[0]), long_run(sinks[1]), short_run(sinks[1])
     after.may_be_long = False
     for each in (first, second, after):
@@ -297,7 +281,7 @@ def test_a_short_write_goes_after_a_long_one_of_its_connection() -> None:
 
 
 def test_a_long_write_that_was_answered_late_is_not_proposed() -> None:
-    queue, sinks = RequestQueue(hold_ms=1000), [Sink(), Sink()]
+    queue, sinks = RequestQueue(hold_ms=1000), [SilentSink(), SilentSink()]
     first, second = long_run(sinks[0]), long_run(sinks[1])
     queue.put(first)
     queue.put(second)
@@ -312,7 +296,7 @@ def test_a_long_write_that_was_answered_late_is_not_proposed() -> None:
 
 
 def test_a_long_write_that_was_answered_is_kept_by_its_connection_alone() -> None:
-    queue, sink = RequestQueue(hold_ms=1000), Sink()
+    queue, sink = RequestQueue(hold_ms=1000), SilentSink()
     queue.put(long_run(sink))
     queue.enter(take(queue), 1, term=1)
     connection = weakref.ref(sink)
@@ -330,7 +314,7 @@ def given_up(*batches: Batch) -> None:
 @pytest.mark.parametrize("is_dropped", [False, True])
 def test_a_request_that_was_given_up_is_never_served(is_dropped: bool) -> None:
     """Its client was told that nothing was done, and may have sent it again."""
-    queue, sinks = RequestQueue(hold_ms=1000), [Sink() for _ in range(6)]
+    queue, sinks = RequestQueue(hold_ms=1000), [SilentSink() for _ in range(6)]
     held, write, read, leased, long, later = (
         short_run(sinks[0]), short_run(sinks[1]),
         Batch(["get a"], is_read=True, reply_sink=sinks[2]),
@@ -355,18 +339,19 @@ def test_a_request_that_was_given_up_is_never_served(is_dropped: bool) -> None:
 
 def test_those_that_were_not_given_up_keep_their_order() -> None:
     queue = RequestQueue(hold_ms=1000)
-    runs = [short_run(Sink()) for _ in range(5)]
+    runs = [short_run(SilentSink()) for _ in range(5)]
     queue.put(*runs)
     given_up(runs[1], runs[3])
     queue.drop_answered()
-    queue.put(last := short_run(Sink()))
+    queue.put(last := short_run(SilentSink()))
     assert take(queue) == [runs[0], runs[2], runs[4], last]
 
 
 def test_an_entry_that_takes_long_counts_as_long_however_short_it_is() -> None:
     queue = RequestQueue(hold_ms=1000, is_long=lambda commands: "object" in commands[0])
     first, second = (
-        Batch([f"object o list.put {n} 1"], is_read=False, reply_sink=Sink()) for n in range(2)
+        Batch([f"object o list.put {n} 1"], is_read=False, reply_sink=SilentSink())
+        for n in range(2)
     )
     queue.put(first, second)
     assert take(queue) == [first]
@@ -374,17 +359,17 @@ def test_an_entry_that_takes_long_counts_as_long_however_short_it_is() -> None:
 
 def test_long_writes_leave_room_for_short_ones() -> None:
     queue, size = RequestQueue(hold_ms=1000), LONG_QUEUED_BYTES // 4
-    runs = [long_run(Sink(), size) for _ in range(5)]
+    runs = [long_run(SilentSink(), size) for _ in range(5)]
     queue.put(*runs)
     refused = [run for run in runs if run.replies == [TOO_MUCH_WAITS]]
     assert len(refused) == 2  # each has some bytes beside its text
-    queue.put(short := short_run(Sink()))
+    queue.put(short := short_run(SilentSink()))
     assert not short.is_answered
 
 
 def test_connections_take_turns_where_very_many_short_writes_wait() -> None:
     """Else each request would wait for all that one client sends ahead on some connections."""
-    queue, greedy, other = RequestQueue(hold_ms=1000), Sink(), Sink()
+    queue, greedy, other = RequestQueue(hold_ms=1000), SilentSink(), SilentSink()
     size = WRITES_TOGETHER // 8
     many = [short_run(greedy, size) for _ in range(32)]
     queue.put(*many, short := short_run(other))
@@ -401,9 +386,9 @@ def test_connections_take_turns_where_very_many_short_writes_wait() -> None:
 
 
 def test_one_request_goes_before_the_packets_of_many_connections_and_again_and_again() -> None:
-    queue, one = RequestQueue(hold_ms=1000), Sink()
+    queue, one = RequestQueue(hold_ms=1000), SilentSink()
     packet = ["set k v"] * (WRITES_TOGETHER // 4)
-    sinks = [Sink() for _ in range(50)]
+    sinks = [SilentSink() for _ in range(50)]
     served: list[ReplySink | None] = []
     queue.put(*[Batch(packet, is_read=False, reply_sink=sink) for sink in sinks])
     for _ in range(50):
@@ -419,9 +404,9 @@ def test_one_request_goes_before_the_packets_of_many_connections_and_again_and_a
 
 def test_the_connections_of_one_user_have_one_turn_together() -> None:
     """Ann sends packets as well, on one connection, beside sixty of bob's."""
-    queue, anns = RequestQueue(hold_ms=1000), Sink("ann")
+    queue, anns = RequestQueue(hold_ms=1000), SilentSink("ann")
     packet = ["set k v"] * (WRITES_TOGETHER // 8)
-    bobs = [Sink("bob") for _ in range(60)]
+    bobs = [SilentSink("bob") for _ in range(60)]
     served: list[ReplySink | None] = []
     queue.put(*[Batch(packet, is_read=False, reply_sink=sink) for sink in (*bobs, *[anns] * 8)])
     for _ in range(20):
@@ -436,7 +421,7 @@ def test_the_connections_of_one_user_have_one_turn_together() -> None:
 
 def test_the_users_of_long_writes_take_turns() -> None:
     queue = RequestQueue(hold_ms=1000, is_long=lambda _: True)
-    bobs, anns = [Sink("bob") for _ in range(3)], Sink("ann")
+    bobs, anns = [SilentSink("bob") for _ in range(3)], SilentSink("ann")
     long = [transaction(sink) for sink in (*bobs, anns)]
     for each in long:
         queue.put(each)
@@ -450,9 +435,9 @@ def test_the_users_of_long_writes_take_turns() -> None:
 
 
 def test_reads_take_turns_as_writes_do() -> None:
-    queue, one = RequestQueue(hold_ms=1000), Sink()
+    queue, one = RequestQueue(hold_ms=1000), SilentSink()
     packet = ["get k"] * (READS_TOGETHER // 4)
-    many = [Batch(packet, is_read=True, reply_sink=Sink()) for _ in range(20)]
+    many = [Batch(packet, is_read=True, reply_sink=SilentSink()) for _ in range(20)]
     single = Batch(["get k"], is_read=True, reply_sink=one)
     queue.put(*many, single)
     confirmed = queue.leave_reads(take(queue), queue.reads)
@@ -467,13 +452,17 @@ def test_the_longest_command_is_taken_and_fits_a_line_between_nodes() -> None:
     command = f"txn {operations}"  # a line of so many control characters, in its one spelling
     assert len(spell_entries([Entry(1, 1, command)])) + (1 << 20) < PEER_LINE_BYTES
     queue = RequestQueue(hold_ms=1000)
-    queue.put(*(small := [short_run(Sink()) for _ in range(10)]))
-    queue.put(longest := Batch([command], is_read=False, reply_sink=Sink()))
+    queue.put(*(small := [short_run(SilentSink()) for _ in range(10)]))
+    queue.put(longest := Batch([command], is_read=False, reply_sink=SilentSink()))
     assert take(queue) == [*small, longest]
 
 
 def test_the_connections_of_long_writes_take_turns() -> None:
-    queue, many, one = RequestQueue(hold_ms=1000, is_long=lambda _: True), Sink(), Sink()
+    queue, many, one = (
+        RequestQueue(hold_ms=1000, is_long=lambda _: True),
+        SilentSink(),
+        SilentSink(),
+    )
     first, *others = [transaction(many) for _ in range(4)]
     queue.put(first)
     for each in others:
@@ -489,7 +478,7 @@ def test_the_connections_of_long_writes_take_turns() -> None:
 
 def test_long_writes_are_refused_without_a_leader_as_soon_as_others() -> None:
     queue = RequestQueue(hold_ms=1000)
-    runs = [long_run(Sink()) for _ in range(3)]
+    runs = [long_run(SilentSink()) for _ in range(3)]
     queue.put(*runs)
     queue.hold(take(queue), 5)
     assert not any(run.is_answered for run in runs)
@@ -501,7 +490,7 @@ def test_long_writes_are_refused_without_a_leader_as_soon_as_others() -> None:
 
 def test_all_that_wait_are_turned_away_long_ones_too() -> None:
     queue = RequestQueue(hold_ms=1000)
-    runs = [long_run(Sink()) for _ in range(3)]
+    runs = [long_run(SilentSink()) for _ in range(3)]
     queue.put(*runs)
     queue.turn_all_away("it stops")
     assert all(run.is_answered for run in runs)
@@ -509,8 +498,8 @@ def test_all_that_wait_are_turned_away_long_ones_too() -> None:
 
 def test_few_transactions_share_a_group_and_a_set_goes_before_the_rest() -> None:
     """A transaction takes as long as many sets, and all of a group come before the next one."""
-    queue, ann = RequestQueue(hold_ms=1000), Sink("ann")
-    queue.put(*[transaction(Sink("bob")) for _ in range(200)])
+    queue, ann = RequestQueue(hold_ms=1000), SilentSink("ann")
+    queue.put(*[transaction(SilentSink("bob")) for _ in range(200)])
     queue.put(short := short_run(ann))
     proposed = queue.leave_writes(take(queue))
     assert short in proposed
@@ -519,10 +508,10 @@ def test_few_transactions_share_a_group_and_a_set_goes_before_the_rest() -> None
 
 def test_many_quick_transactions_share_a_group_unless_a_long_write_is_under_way() -> None:
     queue = RequestQueue(hold_ms=1000, is_quick=lambda commands: commands[0].startswith("txn"))
-    queue.put(*[transaction(Sink()) for _ in range(200)])
+    queue.put(*[transaction(SilentSink()) for _ in range(200)])
     first = queue.leave_writes(take(queue))
     assert WRITES_TOGETHER // (2 + QUICK_TURNS) <= len(first) < 200
-    queue.put(long := long_run(Sink()))
+    queue.put(long := long_run(SilentSink()))
     second = queue.leave_writes(take(queue))
     assert len(second) <= 1 + WRITES_TOGETHER // LONG_TURNS
     long.answer_all("done")
@@ -530,7 +519,7 @@ def test_many_quick_transactions_share_a_group_unless_a_long_write_is_under_way(
 
 
 def test_transactions_under_way_are_counted_until_they_are_answered() -> None:
-    queue, sink = RequestQueue(hold_ms=1000), Sink()
+    queue, sink = RequestQueue(hold_ms=1000), SilentSink()
     batches = [transaction(sink) for _ in range(3)]
     queue.enter(batches, 1, 1)
     assert queue.additional_pending == 3 * LONG_TURNS
@@ -542,7 +531,7 @@ def test_transactions_under_way_are_counted_until_they_are_answered() -> None:
 
 def test_long_writes_rest_as_long_as_they_delayed_short_writes_of_others() -> None:
     clock = SetClock(s=0.0)
-    queue, bob, ann = RequestQueue(hold_ms=1000, clock=clock), Sink("bob"), Sink("ann")
+    queue, bob, ann = RequestQueue(hold_ms=1000, clock=clock), SilentSink("bob"), SilentSink("ann")
     first, second, third = (long_run(bob) for _ in range(3))
     queue.put(first, second, third)
     assert take(queue) == [first]

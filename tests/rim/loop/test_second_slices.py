@@ -30,19 +30,19 @@ from raftline.wire.commands.observe_lines import ObserveAsked
 from raftline.wire.limits import LEASES_LISTED
 from raftline_testing.doubles.cores import acknowledge, applied, compact, established, sync
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.long_replies import Line
+from raftline_testing.doubles.watched_store import FakeSink, WatchScene
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.orders import StepDown, obey
-from tests.rim.connections.test_reply_room import Line
-from tests.rim.loop.test_leasing import Leader
-from tests.rim.watches.test_watchers import FakeSink, Scene
+from tests.rim.loop.leasing_leader import Leader
 
 # --- connections and watches ---------------------------------------------------------------------
 
 
 def test_events_for_many_connections_leave_a_slice_at_a_time_and_reach_all() -> None:
-    scene = Scene()
+    scene = WatchScene()
     scene.clock.s = 0.0
     sinks = [FakeSink() for _ in range(2 * SLICE + 50)]
     for sink in sinks:
@@ -61,7 +61,7 @@ def test_events_for_many_connections_leave_a_slice_at_a_time_and_reach_all() -> 
 
 def test_slices_of_events_are_bounded_in_time() -> None:
     """The thread that hands out may hear a member: it leaves the rest to the owner."""
-    scene = Scene()
+    scene = WatchScene()
     scene.clock.s = 0.0
 
     class SlowSink(FakeSink):
@@ -83,7 +83,7 @@ def test_slices_of_events_are_bounded_in_time() -> None:
 
 
 def test_a_slice_counts_connections_over_several_groups() -> None:
-    scene = Scene()
+    scene = WatchScene()
     scene.clock.s = 0.0
     sinks = [FakeSink() for _ in range(SLICE + 10)]
     for number, sink in enumerate(sinks):
@@ -101,7 +101,7 @@ def test_a_slice_counts_connections_over_several_groups() -> None:
 def test_a_watch_that_is_far_behind_goes_on_piece_by_piece(matching: str) -> None:
     """Also where none of the events of a piece has its prefix."""
     count = 3 * PIECE_EVENTS + 7
-    scene = Scene(events_max=2 * count)
+    scene = WatchScene(events_max=2 * count)
     scene.watchers.feed.history.bound(2 * count, 1 << 30)
     scene.apply(*[f"set k {number}" for number in range(count)], "set other last")
     lines = scene.watch(matching, after=1)
@@ -113,7 +113,7 @@ def test_a_watch_that_is_far_behind_goes_on_piece_by_piece(matching: str) -> Non
 
 def test_a_node_has_a_bounded_number_of_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_registry, "WATCHES_MAX", 3)
-    scene, other = Scene(), FakeSink()
+    scene, other = WatchScene(), FakeSink()
     for number in range(3):
         assert "response" in scene.watch("k", number=str(number))[0]
     assert scene.watch("k", sink=other)[0].startswith("Sorry, ")
@@ -192,7 +192,7 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
 
 @pytest.mark.pure
 def test_the_heads_of_many_watches_are_each_their_own() -> None:
-    scene = Scene()
+    scene = WatchScene()
     sinks = [FakeSink() for _ in range(2 * SPELLED_MAX + 1)]
     for number, sink in enumerate(sinks):
         scene.watch("k", number=str(number), sink=sink)

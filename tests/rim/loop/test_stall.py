@@ -13,9 +13,9 @@ from raftline.node.loop.driver import Driver
 from raftline.node.loop.stall import CommitStall
 from raftline.raft.transfer import DISK_TIMEOUTS
 from raftline.wire.refusal import NO_QUORUM, RequestOutcome
+from raftline_testing.doubles.driven_node import DEADLINE_S, answer, driver_of_s1
 from raftline_testing.doubles.fake_rim import FakeRim, elect
 from raftline_testing.nodes.processes import eventually
-from tests.rim.loop.test_driver import DEADLINE_S, answer, driver_of_s1
 
 LONG_MS = 100 * DISK_TIMEOUTS  # of the view below
 

@@ -24,8 +24,8 @@ from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import WRITES_KEY
 from raftline.wire.refusal import FULL, SHUT_DOWN, STOPPING
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.served_connection import ServedConnection
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from tests.rim.connections.test_connection import Scene
 
 NEWER = Command("getdel", take.KEY, "the value, which is removed", WRITE, WRITES_KEY, level=2)
 
@@ -67,7 +67,7 @@ def test_other_writes_are_refused_at_the_floor(line: bytes) -> None:
 
 
 def test_a_refused_request_reaches_nobody_and_keeps_its_place() -> None:
-    scene = Scene()
+    scene = ServedConnection()
     scene.say("set a 1\nclient4#7@getdel a\nset b 2\n")
     scene.submitted(1)
     scene.answer(0, "SET response: a set to 1")
@@ -222,7 +222,7 @@ def test_an_answer_that_tells_nothing_is_no_level(refusal: str) -> None:
 
 
 def test_a_node_answers_the_question_also_where_it_is_down() -> None:
-    scene = Scene()
+    scene = ServedConnection()
     for scene.host.is_down in (False, True):
         scene.say("s2@Level 7 version 9\n")
         assert scene.there.recv(4096).decode() == f"s1@Level {LEVEL} version {VERSION}\n"
@@ -231,7 +231,7 @@ def test_a_node_answers_the_question_also_where_it_is_down() -> None:
 
 
 def test_node_with_floor_answers_as_one_without_levels() -> None:
-    scene = Scene()
+    scene = ServedConnection()
     scene.host.announces_level = False
     scene.say("s2@Level 1 version 9\n")
     answer = scene.there.recv(4096).decode().removeprefix("s1@").rstrip("\n")

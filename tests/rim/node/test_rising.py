@@ -27,10 +27,10 @@ from raftline.raft.log import Entry
 from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.refusal import NO_LEADER, NO_QUORUM, RISING
 from raftline_testing.doubles.cores import OPTIONS, append, established, leader_of, node_of
+from raftline_testing.doubles.served_connection import ServedConnection
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from tests.rim.connections.test_connection import Scene
 
 RAISE = [Entry(1, 1, spell(LEVEL, "9f86d081884c7d65"))]
 
@@ -125,7 +125,7 @@ def test_request_above_the_floor_names_the_option(host: Server) -> None:
 
 def test_a_connection_that_waits_for_a_level_holds_up_no_other() -> None:
     """The shared reader leaves such a line to the thread of its connection."""
-    scenes: list[Scene] = []
+    scenes: list[ServedConnection] = []
 
     def submit(*batches: Batch, more_come: bool) -> None:
         for batch in batches:
@@ -133,7 +133,7 @@ def test_a_connection_that_waits_for_a_level_holds_up_no_other() -> None:
             scene.host.submit(batch)
 
     reader = SharedReader(submit, crowd=0)
-    scenes += [Scene(shared_reader=reader), Scene(shared_reader=reader)]
+    scenes += [ServedConnection(shared_reader=reader), ServedConnection(shared_reader=reader)]
     one, other = scenes
     asked, risen = threading.Event(), threading.Event()
 

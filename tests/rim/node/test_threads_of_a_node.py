@@ -39,12 +39,12 @@ from raftline.objects.embedded_server import LOG, Leadership, LogStream
 from raftline.raft.node import RawNode
 from raftline.storage.disk import EXIT_DISK
 from raftline.wire.commands.observe_lines import ObserveAsked
+from raftline_testing.doubles.driven_node import driver_of_s1
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.fake_rim import FakeRim, stepper_of
+from raftline_testing.doubles.observed_core import ObserverScene, shown
+from raftline_testing.doubles.watched_store import WatchScene
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
-from tests.rim.loop.test_driver import driver_of_s1
-from tests.rim.watches.test_observers import Scene, shown
-from tests.rim.watches.test_watchers import Scene as WatchScene
 
 TROUBLES = [
     MemoryError("no room"),
@@ -358,7 +358,7 @@ def test_a_node_in_a_program_that_can_not_stop_cleanly_has_ended(
 def test_observers_are_cut_off_by_an_error_and_may_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scene = Scene()
+    scene = ObserverScene()
     first, broken = scene.sink(), threading.Event()
     scene.observers.open(first, "", ObserveAsked())
     monkeypatch.setattr(first, "break_off", broken.set, raising=False)

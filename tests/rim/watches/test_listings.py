@@ -17,8 +17,8 @@ from raftline.wire.commands import watch_lines as words
 from raftline.wire.commands.watch_lines import WatchAsked
 from raftline.wire.limits import LISTINGS_BYTES
 from raftline.wire.refusal import NOT_LISTED
+from raftline_testing.doubles.watched_store import FakeSink, WatchScene
 from raftline_testing.nodes.processes import eventually
-from tests.rim.watches.test_watchers import FakeSink, Scene
 
 DEADLINE_S = 30.0
 KEYS = 500
@@ -26,15 +26,15 @@ LINES = [f"EVENT 501 has k{number:03} {'v' * 1000}" for number in range(KEYS)]  
 
 
 @pytest.fixture
-def scene(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Scene]:
+def scene(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WatchScene]:
     monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
-    scene = Scene()
+    scene = WatchScene()
     scene.apply(*(f"set k{number:03} {'v' * 1000}" for number in range(KEYS)))
     yield scene
     scene.watchers.close()
 
 
-def slow_watch(scene: Scene) -> FakeSink:
+def slow_watch(scene: WatchScene) -> FakeSink:
     """Begin a watch whose reader takes nothing; it is a look by itself."""
     sink = FakeSink()
     sink.is_slow = True
@@ -48,7 +48,7 @@ def read(sink: FakeSink) -> list[str]:
     return [line.removeprefix("s1@") for line in sink.read()]
 
 
-def test_watches_that_are_not_read_share_one_bound_of_memory(scene: Scene) -> None:
+def test_watches_that_are_not_read_share_one_bound_of_memory(scene: WatchScene) -> None:
     tracemalloc.start()
     try:
         sinks = [slow_watch(scene) for _ in range(24)]  # of 12 MB
@@ -60,7 +60,7 @@ def test_watches_that_are_not_read_share_one_bound_of_memory(scene: Scene) -> No
     assert read(sinks[0]) == read(sinks[-1]) == LINES  # of memory and of a file
 
 
-def test_prefixes_within_one_another_keep_no_key_more_than_once(scene: Scene) -> None:
+def test_prefixes_within_one_another_keep_no_key_more_than_once(scene: WatchScene) -> None:
     """Else one packet of watches would write each value to the disk as often as it has prefixes,
     and other watches would wait that long."""
     stem = "p" * 200
@@ -83,7 +83,7 @@ def test_prefixes_within_one_another_keep_no_key_more_than_once(scene: Scene) ->
     ],
 )
 def test_prefixes_of_one_look_have_each_their_own_keys(prefix: str, has: list[str]) -> None:
-    scene = Scene()
+    scene = WatchScene()
     keys = ("éb", "\\xc3z", "a", "\\xff", "é", "\\xc3", "\\xc3\\xff")
     scene.apply(*(f"set {key} 1" for key in keys))
     asked = [("1", WatchAsked(prefix)), ("2", WatchAsked("a"))]
@@ -94,7 +94,7 @@ def test_prefixes_of_one_look_have_each_their_own_keys(prefix: str, has: list[st
 
 
 @pytest.mark.parametrize("end", ["unwatch", "drop", "read", "close"])
-def test_what_a_watch_has_let_go_of_counts_no_more(scene: Scene, end: str) -> None:
+def test_what_a_watch_has_let_go_of_counts_no_more(scene: WatchScene, end: str) -> None:
     gc.disable()
     try:
         for _ in range(3):
@@ -114,7 +114,7 @@ def test_what_a_watch_has_let_go_of_counts_no_more(scene: Scene, end: str) -> No
 
 
 def test_of_too_many_files_that_goes_which_was_not_read_for_longest(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: WatchScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch_listing, "LISTINGS_BYTES", 0)
     monkeypatch.setattr(watch_listing, "LISTING_FILES", 2)
@@ -128,7 +128,7 @@ def test_of_too_many_files_that_goes_which_was_not_read_for_longest(
 
 
 def test_files_of_listings_leave_the_log_its_part_of_the_disk(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: WatchScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch_listing, "LISTINGS_BYTES", 0)
     first = slow_watch(scene)
@@ -140,7 +140,7 @@ def test_files_of_listings_leave_the_log_its_part_of_the_disk(
 
 
 def look_together(
-    scene: Scene, error: BaseException, watch: Callable[[str], object]
+    scene: WatchScene, error: BaseException, watch: Callable[[str], object]
 ) -> dict[str, object]:
     """Have three threads watch. The first looks alone, while the others come to share the next
     look, which raises `error`. Return what each was given."""
@@ -176,7 +176,7 @@ def look_together(
 @pytest.mark.pure
 @pytest.mark.parametrize("error", [MemoryError(), OSError(24, "Too many open files")])
 def test_a_look_that_fails_is_no_empty_listing_to_those_who_share_it(
-    scene: Scene, error: BaseException
+    scene: WatchScene, error: BaseException
 ) -> None:
     given = look_together(scene, error, lambda prefix: scene.lister.take([prefix])[0])
     first: Any = given.pop("")
@@ -188,7 +188,7 @@ def test_a_look_that_fails_is_no_empty_listing_to_those_who_share_it(
 
 
 @pytest.mark.pure
-def test_a_watch_whose_look_another_one_failed_is_refused(scene: Scene) -> None:
+def test_a_watch_whose_look_another_one_failed_is_refused(scene: WatchScene) -> None:
     error, sinks = MemoryError(), {prefix: FakeSink() for prefix in ("", "k", "k0")}
 
     def watch(prefix: str) -> list[str]:
@@ -206,7 +206,7 @@ def test_a_watch_whose_look_another_one_failed_is_refused(scene: Scene) -> None:
 
 
 def test_a_watch_that_is_refused_amid_the_look_leaves_the_next_one_its_own_keys(
-    scene: Scene,
+    scene: WatchScene,
 ) -> None:
     scene.apply("set app/a 1", "set pub/a 2")
     watchers, take = scene.watchers, scene.lister.take

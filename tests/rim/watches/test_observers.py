@@ -8,53 +8,23 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from raftline.node.watches import observers as module
-from raftline.node.watches.observers import Observers
 from raftline.observe.facts import Step
-from raftline.raft.inputs import Propose, Receive
+from raftline.raft.inputs import Receive
 from raftline.raft.messages import PeerError
 from raftline.wire.commands.observe_lines import ObserveAsked
-from raftline_testing.doubles.cores import append, established, node_of
+from raftline_testing.doubles.cores import append, node_of
+from raftline_testing.doubles.observed_core import ObserverScene, shown
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from tests.rim.watches.test_watchers import FakeSink
-
-
-class Scene:
-    """A node that is stepped as the driver does it, and its observers."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.node = established("s1")
-        self.core = threading.Lock()
-        self.observers = Observers("s1", self.said.append)
-        self.observers.follow(self.node, self.core)
-        self.sinks: list[FakeSink] = []
-
-    def sink(self) -> FakeSink:
-        self.sinks.append(FakeSink())
-        return self.sinks[-1]
-
-    def propose(self, *commands: str) -> None:
-        with self.core:
-            self.node.step(Propose(list(commands)), self.node.view.now_ms)
-
-    def close(self) -> None:
-        for sink in self.sinks:
-            self.observers.close(sink)
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    made = Scene()
+def scene() -> Iterator[ObserverScene]:
+    made = ObserverScene()
     yield made
     made.close()
 
 
-def shown(sink: FakeSink, word: str) -> str:
-    """Return the text that a reader got, once it holds a word."""
-    return eventually(lambda: sink.text if word in sink.text else "", word)
-
-
-def test_the_first_line_tells_the_state_and_each_step_has_one(scene: Scene) -> None:
+def test_the_first_line_tells_the_state_and_each_step_has_one(scene: ObserverScene) -> None:
     sink = scene.sink()
     assert scene.observers.open(sink, "7", ObserveAsked()) == ""
     scene.propose("set a 5")
@@ -65,7 +35,7 @@ def test_the_first_line_tells_the_state_and_each_step_has_one(scene: Scene) -> N
     assert "Propose set a 5: I append entry 2 (§5.3) | changed: log end 1 → 2" in lines[1]
 
 
-def test_a_connection_observes_once_and_ends_it(scene: Scene) -> None:
+def test_a_connection_observes_once_and_ends_it(scene: ObserverScene) -> None:
     sink = scene.sink()
     scene.observers.open(sink, "", ObserveAsked())
     again = scene.observers.open(sink, "8", ObserveAsked())
@@ -77,7 +47,7 @@ def test_a_connection_observes_once_and_ends_it(scene: Scene) -> None:
     assert scene.observers.close(sink).startswith("Sorry, this connection observes nothing.")
 
 
-def test_nobody_looks_once_the_last_observer_has_gone(scene: Scene) -> None:
+def test_nobody_looks_once_the_last_observer_has_gone(scene: ObserverScene) -> None:
     first, second = scene.sink(), scene.sink()
     for sink in (first, second):
         scene.observers.open(sink, "", ObserveAsked())
@@ -92,7 +62,7 @@ def test_nobody_looks_once_the_last_observer_has_gone(scene: Scene) -> None:
     eventually(lambda: gone not in {each.name for each in threading.enumerate()}, gone)
 
 
-def test_an_observer_is_sent_no_step_of_before_its_first_line(scene: Scene) -> None:
+def test_an_observer_is_sent_no_step_of_before_its_first_line(scene: ObserverScene) -> None:
     first, second = scene.sink(), scene.sink()
     scene.observers.wake = lambda: None  # nothing is sent before the test says so
     scene.observers.open(first, "", ObserveAsked())
@@ -107,7 +77,7 @@ def test_an_observer_is_sent_no_step_of_before_its_first_line(scene: Scene) -> N
 
 
 def test_an_observer_is_sent_steps_although_the_one_before_left_amid_them(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: ObserverScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = scene.sink(), scene.sink()
     waits, explain = threading.Event(), module.step_lines.explained
@@ -130,7 +100,7 @@ def test_an_observer_is_sent_steps_although_the_one_before_left_amid_them(
 
 
 def test_a_slow_reader_loses_lines_and_reads_how_many(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: ObserverScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "OBSERVED_LINES", 5)
     slow, quick = scene.sink(), scene.sink()
@@ -149,7 +119,7 @@ def test_a_slow_reader_loses_lines_and_reads_how_many(
 
 
 def test_the_lines_that_wait_for_a_slow_reader_are_bounded_in_characters(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: ObserverScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "OBSERVED_CHARACTERS", 2000)
     monkeypatch.setattr(module, "PIECE_CHARACTERS", 1000)
@@ -168,7 +138,7 @@ def test_the_lines_that_wait_for_a_slow_reader_are_bounded_in_characters(
 
 
 def test_the_heads_of_lines_count_while_a_reader_takes_some(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: ObserverScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "OBSERVED_CHARACTERS", 2000)
     monkeypatch.setattr(module, "PIECE_CHARACTERS", 100)
@@ -184,7 +154,7 @@ def test_the_heads_of_lines_count_while_a_reader_takes_some(
 
 
 def test_steps_that_nobody_explains_in_time_are_counted(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: ObserverScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "OBSERVED_STEPS", 0)
     sink = scene.sink()
@@ -196,7 +166,7 @@ def test_steps_that_nobody_explains_in_time_are_counted(
     assert "OBSERVED lost 3 lines" in shown(sink, "set a last")
 
 
-def test_a_refused_message_is_reported(scene: Scene) -> None:
+def test_a_refused_message_is_reported(scene: ObserverScene) -> None:
     sink = scene.sink()
     scene.observers.open(sink, "", ObserveAsked())
     message = append(1, (0, 0), sender="s2", to="s1")
@@ -207,7 +177,7 @@ def test_a_refused_message_is_reported(scene: Scene) -> None:
 
 
 def test_a_step_that_cannot_be_explained_does_not_reach_the_node(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: ObserverScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:
         raise ValueError("no such rule")
@@ -226,7 +196,7 @@ def test_a_step_that_cannot_be_explained_does_not_reach_the_node(
     assert "OBSERVED lost 2 lines" in shown(sink, "set a 3")
 
 
-def test_the_next_life_of_a_node_is_observed_by_the_same(scene: Scene) -> None:
+def test_the_next_life_of_a_node_is_observed_by_the_same(scene: ObserverScene) -> None:
     sink = scene.sink()
     scene.observers.open(sink, "", ObserveAsked())
     after: Callable[[], object] = lambda: scene.node.step(Receive(append(1, (0, 0))), 5)  # noqa: E731

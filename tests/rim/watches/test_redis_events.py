@@ -15,8 +15,8 @@ from raftline.resp.notifications import Subscription
 from raftline.resp.replies import Value
 from raftline.resp.session import Session
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.watched_store import WatchScene
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from tests.rim.watches.test_watchers import Scene
 
 
 class SlowPattern(Subscription):
@@ -36,7 +36,7 @@ class SlowPattern(Subscription):
 class Subscriber:
     """A Redis client with one subscription."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: WatchScene) -> None:
         near, self.far = socket.socketpair()
         self.far.settimeout(DEADLINE_S)
         self.near = near
@@ -61,12 +61,12 @@ class Subscriber:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def scene() -> WatchScene:
+    return WatchScene()
 
 
 @pytest.fixture
-def client(scene: Scene) -> Iterator[Subscriber]:
+def client(scene: WatchScene) -> Iterator[Subscriber]:
     one = Subscriber(scene)
     with one.near, one.far:
         yield one
@@ -74,7 +74,7 @@ def client(scene: Scene) -> Iterator[Subscriber]:
         eventually(one.outgoing.is_empty)
 
 
-def test_the_sending_thread_matches_the_patterns(scene: Scene, client: Subscriber) -> None:
+def test_the_sending_thread_matches_the_patterns(scene: WatchScene, client: Subscriber) -> None:
     """The thread that took the step may hear a member, and returns while a pattern is matched."""
     scene.apply("set k1 1")
     scene.apply("set k2 2")
@@ -85,7 +85,7 @@ def test_the_sending_thread_matches_the_patterns(scene: Scene, client: Subscribe
 
 
 def test_a_client_that_reads_nothing_keeps_no_events_beyond_the_history(
-    scene: Scene, client: Subscriber
+    scene: WatchScene, client: Subscriber
 ) -> None:
     """While it has one message to take, the next ones are the watch's, which the history drops."""
     scene.watchers.feed.history.bound(2, 1 << 20)
@@ -97,14 +97,16 @@ def test_a_client_that_reads_nothing_keeps_no_events_beyond_the_history(
     assert told.count(b"set") == 1
 
 
-def test_events_that_wait_in_the_history_follow_in_order(scene: Scene, client: Subscriber) -> None:
+def test_events_that_wait_in_the_history_follow_in_order(
+    scene: WatchScene, client: Subscriber
+) -> None:
     for number in range(8):
         scene.apply(f"set k{number} v")
     client.pattern.may_match.set()
     assert client.receive(8) == [f"k{number}" for number in range(8)]
 
 
-def test_a_quiet_subscription_gets_no_positions(scene: Scene, client: Subscriber) -> None:
+def test_a_quiet_subscription_gets_no_positions(scene: WatchScene, client: Subscriber) -> None:
     """They have no message, so nothing is sent, nor made."""
     scene.clock.s = scene.clock.now_s() + 60.0
     scene.watchers.feed.mark_keepalives_due()

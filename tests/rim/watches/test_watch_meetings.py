@@ -17,22 +17,21 @@ from raftline.node.watches.prefix_watch import PrefixWatch
 from raftline.node.watches.watch_listing import KeyListing
 from raftline.wire.commands import watch_lines as words
 from raftline.wire.refusal import DIVERGED, REMOVED, STOPPING
-from raftline_testing.nodes.processes import eventually
-from tests.rim.watches.test_watchers import FakeSink, Scene
+from raftline_testing.doubles.watched_store import FakeSink, WatchScene, settle
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def scene() -> WatchScene:
+    return WatchScene()
 
 
-def only(scene: Scene, sink: FakeSink | None = None) -> PrefixWatch:
+def only(scene: WatchScene, sink: FakeSink | None = None) -> PrefixWatch:
     """Return the one watch of a connection."""
     (watch,) = scene.watchers._watches[sink or scene.sink].values()
     return watch
 
 
-def amid_a_listing(scene: Scene, act: Callable[[], object]) -> None:
+def amid_a_listing(scene: WatchScene, act: Callable[[], object]) -> None:
     """Have something happen once, while the keys are looked at for the next watch."""
     lister: Any = scene.lister
     take = lister.take
@@ -46,19 +45,10 @@ def amid_a_listing(scene: Scene, act: Callable[[], object]) -> None:
     lister.take = meanwhile
 
 
-def settle(scene: Scene, *sinks: FakeSink) -> None:
-    """Let every watch come to where it is sent events as they happen."""
-    eventually(lambda: scene.are_listed)
-    while scene.watchers.feed.has_work:
-        scene.watchers.hand_out()
-    for sink in sinks or (scene.sink,):
-        sink.pump()
-
-
 # --- a snapshot -----------------------------------------------------------------------------------
 
 
-def test_a_snapshot_over_events_of_several_prefixes_leaves_none_of_them(scene: Scene) -> None:
+def test_a_snapshot_over_events_of_several_prefixes_leaves_none_of_them(scene: WatchScene) -> None:
     others = FakeSink()
     scene.watch("a")
     scene.watch("b", sink=others)
@@ -74,7 +64,7 @@ def test_a_snapshot_over_events_of_several_prefixes_leaves_none_of_them(scene: S
         ]
 
 
-def test_the_last_line_of_a_watch_outlives_a_snapshot(scene: Scene) -> None:
+def test_the_last_line_of_a_watch_outlives_a_snapshot(scene: WatchScene) -> None:
     scene.watch("a")
     feed = scene.watchers.feed
     with feed.handing, feed.lock:
@@ -85,7 +75,7 @@ def test_the_last_line_of_a_watch_outlives_a_snapshot(scene: Scene) -> None:
     assert last.startswith("s1@Sorry, ")
 
 
-def test_a_snapshot_amid_a_listing_lets_the_watch_begin_anew(scene: Scene) -> None:
+def test_a_snapshot_amid_a_listing_lets_the_watch_begin_anew(scene: WatchScene) -> None:
     """The listing is of the state before; it is not a fault of the reader's."""
     scene.apply("set a 1")
     amid_a_listing(scene, lambda: scene.install(90, a="7\x0080"))
@@ -104,7 +94,7 @@ def test_a_snapshot_amid_a_listing_lets_the_watch_begin_anew(scene: Scene) -> No
 
 @pytest.mark.pure
 def test_watches_that_found_no_thread_begin_anew_at_the_next_look(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: WatchScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.watch("a")
 
@@ -123,14 +113,14 @@ def test_watches_that_found_no_thread_begin_anew_at_the_next_look(
 # --- an end ---------------------------------------------------------------------------------------
 
 
-def begun_anew_for_a_slow_reader(scene: Scene) -> None:
+def begun_anew_for_a_slow_reader(scene: WatchScene) -> None:
     scene.watch("a", number="7")
     scene.sink.is_slow = True
     scene.install(90, a="7\x0080")
     settle(scene)
 
 
-def test_nothing_is_sent_for_a_watch_after_its_unwatch(scene: Scene) -> None:
+def test_nothing_is_sent_for_a_watch_after_its_unwatch(scene: WatchScene) -> None:
     begun_anew_for_a_slow_reader(scene)
     assert scene.watchers.unwatch(scene.sink, "7") == words.ENDED_AMID_KEYS
     scene.apply("set a 8")
@@ -139,7 +129,7 @@ def test_nothing_is_sent_for_a_watch_after_its_unwatch(scene: Scene) -> None:
     assert scene.sink.read() == []
 
 
-def test_an_unwatch_amid_a_listing_anew_ends_the_watch(scene: Scene) -> None:
+def test_an_unwatch_amid_a_listing_anew_ends_the_watch(scene: WatchScene) -> None:
     scene.watch("a", number="7")
     amid_a_listing(scene, lambda: scene.watchers.unwatch(scene.sink, "7"))
     scene.install(90, a="7\x0080")
@@ -151,7 +141,7 @@ def test_an_unwatch_amid_a_listing_anew_ends_the_watch(scene: Scene) -> None:
 
 
 def test_a_watch_that_begins_anew_amid_a_piece_sends_the_keys_before_the_events(
-    scene: Scene,
+    scene: WatchScene,
 ) -> None:
     scene.watch("a")
     watch, runs = only(scene), list[Callable[[], None]]()
@@ -172,7 +162,7 @@ def test_a_watch_that_begins_anew_amid_a_piece_sends_the_keys_before_the_events(
     ]
 
 
-def test_nothing_is_pushed_to_a_connection_that_has_ended(scene: Scene) -> None:
+def test_nothing_is_pushed_to_a_connection_that_has_ended(scene: WatchScene) -> None:
     scene.watch("a")
     scene.is_held = True
     scene.apply("set a 1")
@@ -187,7 +177,7 @@ def test_nothing_is_pushed_to_a_connection_that_has_ended(scene: Scene) -> None:
 
 @pytest.mark.parametrize("why", [words.IS_STOPPING, words.RIGHTS])
 def test_a_watch_that_begins_while_it_is_ended_is_answered_in_one_line(
-    scene: Scene, why: str
+    scene: WatchScene, why: str
 ) -> None:
     watchers = scene.watchers
     if why == words.RIGHTS:
@@ -198,7 +188,7 @@ def test_a_watch_that_begins_while_it_is_ended_is_answered_in_one_line(
     assert watchers.count == 0
 
 
-def test_a_node_that_stops_amid_the_keys_of_a_watch_names_no_place(scene: Scene) -> None:
+def test_a_node_that_stops_amid_the_keys_of_a_watch_names_no_place(scene: WatchScene) -> None:
     scene.apply(*(f"set k{number} {'v' * 1000}" for number in range(100)))
     scene.sink.is_slow = True
     scene.watch("k")
@@ -214,7 +204,7 @@ def test_a_node_that_stops_amid_the_keys_of_a_watch_names_no_place(scene: Scene)
 
 
 def test_rights_that_change_amid_events_end_those_watches_alone_after_the_events(
-    scene: Scene,
+    scene: WatchScene,
 ) -> None:
     scene.watch("app/", number="1")
     scene.watch("pub/", number="2")
@@ -251,7 +241,7 @@ def view(
      view(is_member=False)],
     ids=["member", "member again", "hears its leader", "joiner"],
 )  # fmt: skip
-def test_watches_go_on_at_a_node_that_may_hear_of_events(scene: Scene, alive: Any) -> None:
+def test_watches_go_on_at_a_node_that_may_hear_of_events(scene: WatchScene, alive: Any) -> None:
     scene.watch("a")
     scene.watchers.look(alive)
     scene.apply("set a 1")
@@ -259,7 +249,7 @@ def test_watches_go_on_at_a_node_that_may_hear_of_events(scene: Scene, alive: An
 
 
 @pytest.mark.pure
-def test_watches_end_at_a_node_that_was_removed_and_hears_nobody(scene: Scene) -> None:
+def test_watches_end_at_a_node_that_was_removed_and_hears_nobody(scene: WatchScene) -> None:
     scene.watch("a")
     scene.apply("set a 1")
     scene.watchers.look(view(removed_by=9, is_member=False))
@@ -268,7 +258,7 @@ def test_watches_end_at_a_node_that_was_removed_and_hears_nobody(scene: Scene) -
 
 
 @pytest.mark.pure
-def test_watches_end_at_a_node_whose_state_differs(scene: Scene) -> None:
+def test_watches_end_at_a_node_whose_state_differs(scene: WatchScene) -> None:
     scene.watch("a")
     scene.watchers.look(view(differs=9, leader="s2"))
     assert scene.sink.read() == [f"s1@{words.go_on_elsewhere(words.DIFFERS, 'a', 1)}"]
@@ -284,7 +274,7 @@ def test_watches_end_at_a_node_whose_state_differs(scene: Scene) -> None:
     ids=["member again", "hears its leader"],
 )
 def test_a_node_that_was_removed_serves_watches_once_it_is_added_again(
-    scene: Scene, back: Any
+    scene: WatchScene, back: Any
 ) -> None:
     scene.watchers.look(view(removed_by=9, is_member=False))
     scene.watchers.look(back)
@@ -294,14 +284,14 @@ def test_a_node_that_was_removed_serves_watches_once_it_is_added_again(
 
 
 @pytest.mark.pure
-def test_a_node_that_stops_serves_no_watch_though_it_is_a_member_again(scene: Scene) -> None:
+def test_a_node_that_stops_serves_no_watch_though_it_is_a_member_again(scene: WatchScene) -> None:
     scene.watchers.look(view(removed_by=9, is_member=False))
     scene.watchers.close()
     scene.watchers.look(view(removed_by=9))
     assert scene.watch("a") == [STOPPING]
 
 
-def test_a_watch_that_is_behind_gets_no_line_that_nothing_happened(scene: Scene) -> None:
+def test_a_watch_that_is_behind_gets_no_line_that_nothing_happened(scene: WatchScene) -> None:
     """`EVENT N` stands for all events up to N; so it comes after them."""
     scene.clock.s = 1000.0
     scene.watch("a")
@@ -317,7 +307,7 @@ def test_a_watch_that_is_behind_gets_no_line_that_nothing_happened(scene: Scene)
     assert scene.sink.read() == ["s1@EVENT 2 set a 1"]
 
 
-def test_a_watch_that_has_ended_is_not_looked_at_for_ever(scene: Scene) -> None:
+def test_a_watch_that_has_ended_is_not_looked_at_for_ever(scene: WatchScene) -> None:
     scene.clock.s = 1000.0
     for _ in range(20):
         scene.watch("a")

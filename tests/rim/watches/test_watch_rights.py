@@ -20,9 +20,7 @@ from raftline.wire.commands.authorization import denial_reason
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.limits import KEPT_PART
 from raftline_testing.doubles.fake_host import FakeHost
-from tests.rim.watches import test_watchers
-from tests.rim.watches.test_watch_meetings import settle
-from tests.rim.watches.test_watchers import FakeSink
+from raftline_testing.doubles.watched_store import FakeSink, WatchScene, settle
 
 SETUP = (
     "cluster 9f86d081884c7d65 level 1",
@@ -54,7 +52,7 @@ class UserSink(FakeSink):
         self.is_broken_off = True
 
 
-class Scene(test_watchers.Scene):
+class Scene(WatchScene):
     def __init__(self) -> None:
         super().__init__()
         self.apply(*SETUP)

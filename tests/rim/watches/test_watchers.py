@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,146 +12,18 @@ from raftline.logmanager import LogManager
 from raftline.net.protocol.host import Backlog
 from raftline.node.watches import watch_feed
 from raftline.node.watches.watch_listing import STEP_BYTES, Lines
-from raftline.node.watches.watch_registry import WatchRegistry
-from raftline.raft.log import Entry, Snapshot
-from raftline.storage.snapshot_lines import LoadedSnapshot
-from raftline.wire.commands.identity import EVERYWHERE
+from raftline.raft.log import Entry
 from raftline.wire.commands.watch_lines import WatchAsked
-from raftline_testing.doubles.set_clock import SetClock
-from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.doubles.watched_store import FakeSink, WatchScene
 from raftline_testing.nodes.processes import eventually
-
-MEMBERS = {"s1": "localhost:10000"}
-
-
-class FakeSink:
-    """A connection whose reader takes what it is sent, until it is asked not to."""
-
-    def __init__(self, user: str | None = None) -> None:
-        self.user = user
-        self.text = ""
-        self.backlogs: list[Backlog] = []
-        self.is_slow = False
-        self.pushes = 0
-        self.puts_codes = False
-        self.uses_positions = True
-
-    def reads_by(self, users: Any) -> tuple[str, ...]:
-        return EVERYWHERE
-
-    def denial_by_now(self, command: str) -> str:
-        return ""
-
-    def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
-        if self.is_slow or self.backlogs:
-            self.backlogs += to_backlogs()
-        else:
-            self.pushes += 1
-            self.text += data.decode()
-
-    def push_later(
-        self, to_backlogs: Callable[[], Sequence[Backlog]], idle: Backlog | None = None
-    ) -> None:
-        self.backlogs += to_backlogs() if idle is None or self.backlogs else [idle]
-
-    def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
-        self.backlogs += backlogs
-
-    def go_on(self, backlogs: Sequence[Backlog]) -> None:
-        self.add_backlogs(backlogs)
-        self.pump()
-
-    def break_off(self) -> None:
-        """The tests end no connection so."""
-
-    def pump(self) -> None:
-        while self.backlogs and not self.is_slow:
-            backlog = self.backlogs.pop(0)
-            piece = backlog.next_piece().decode()
-            self.text += piece
-            if piece:
-                self.backlogs.append(backlog)
-
-    def read(self) -> list[str]:
-        lines, self.text = self.text.splitlines(), ""
-        return lines
-
-
-class Scene:
-    def __init__(self, events_max: int = 1000) -> None:
-        self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
-        self.woken = 0
-        self.clock = SetClock(s=1000.0)  # a slice never takes too long
-        self.watchers = WatchRegistry(self.manager, self._wake, self.clock)
-        self.watchers.feed.history.bound(events_max, 1 << 20)
-        self.sink = FakeSink()
-        self.index = 0
-        self.is_held = False  # nothing is handed out after a step
-        self.apply("cluster 9f86d081884c7d65 level 1")
-
-    def _wake(self) -> None:
-        self.woken += 1
-
-    @property
-    def lister(self) -> Any:
-        """What looks up the keys with which a watch begins."""
-        return self.watchers._lister
-
-    @property
-    def listed_bytes(self) -> int:
-        """The memory that lists of keys take."""
-        return int(self.lister.room._counted())
-
-    @property
-    def are_listed(self) -> bool:
-        """Whether no watch waits for a new list of keys."""
-        return not self.watchers._begins_anew
-
-    def apply(self, *commands: str, term: int = 1) -> None:
-        """Apply entries in one step, and hand out what they did."""
-        entries = [
-            Entry(index, term, command)
-            for index, command in enumerate(commands, start=self.index + 1)
-        ]
-        self.index += len(entries)
-        self.manager.apply(entries)
-        self.note(entries)
-        if not self.is_held:
-            self.watchers.hand_out()
-
-    def note(self, entries: Sequence[Entry]) -> None:
-        """Note the events of applied entries."""
-        self.watchers.feed.applied(entries)
-
-    def watch(
-        self,
-        prefix: str = "",
-        after: int | None = None,
-        number: str = "",
-        sink: FakeSink | None = None,
-    ) -> list[str]:
-        """Begin a watch; return its first lines and those that it tells at once."""
-        sink = sink or self.sink
-        asked = WatchAsked(prefix, after)
-        first_lines = self.watchers.open(sink, [(number, asked)])[0]
-        sink.pump()
-        return [*first_lines, *sink.read()]
-
-    def install(self, index: int, **pairs: str) -> None:
-        snapshot = Snapshot(index, 1, 0, 0)
-        self.manager.arrived(LoadedSnapshot(snapshot, self.manager.members, [], pairs, level=1))
-        self.manager.take_over(snapshot)
-        self.index = index
-        self.watchers.feed.applied([])
-        self.watchers.hand_out()
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def scene() -> WatchScene:
+    return WatchScene()
 
 
-def test_a_watch_tells_the_keys_in_order_and_then_each_change(scene: Scene) -> None:
+def test_a_watch_tells_the_keys_in_order_and_then_each_change(scene: WatchScene) -> None:
     scene.apply("set b 2", "set a 1", "set other 3")
     assert scene.watch("", None) == [
         "WATCH response: 3 keys as of 4",
@@ -165,7 +36,7 @@ def test_a_watch_tells_the_keys_in_order_and_then_each_change(scene: Scene) -> N
     assert scene.sink.read() == ["s1@EVENT 5 set a 5", "s1@EVENT 6 delete b"]
 
 
-def test_what_changed_nothing_and_other_prefixes_are_not_sent(scene: Scene) -> None:
+def test_what_changed_nothing_and_other_prefixes_are_not_sent(scene: WatchScene) -> None:
     scene.watch("app/")
     scene.apply("cas app/x 1 2", "delete app/x", "get app/x", "set ap 1", "set app 1")
     assert scene.sink.read() == []
@@ -173,7 +44,7 @@ def test_what_changed_nothing_and_other_prefixes_are_not_sent(scene: Scene) -> N
     assert scene.sink.read() == ["s1@EVENT 7 set app/x 1"]
 
 
-def test_one_step_is_one_send_to_each_connection(scene: Scene) -> None:
+def test_one_step_is_one_send_to_each_connection(scene: WatchScene) -> None:
     for number in range(10):
         scene.watch("k", number=str(number))
     before = scene.sink.pushes
@@ -186,7 +57,7 @@ def test_one_step_is_one_send_to_each_connection(scene: Scene) -> None:
     ]
 
 
-def test_a_write_touches_no_watch_of_another_prefix(scene: Scene) -> None:
+def test_a_write_touches_no_watch_of_another_prefix(scene: WatchScene) -> None:
     others = [FakeSink() for _ in range(300)]
     for number, sink in enumerate(others):
         scene.watch(f"p{number}/", sink=sink)
@@ -197,7 +68,9 @@ def test_a_write_touches_no_watch_of_another_prefix(scene: Scene) -> None:
     assert scene.woken == 0
 
 
-def test_many_connections_are_sent_to_in_slices_that_the_owner_goes_on_with(scene: Scene) -> None:
+def test_many_connections_are_sent_to_in_slices_that_the_owner_goes_on_with(
+    scene: WatchScene,
+) -> None:
     sinks = [FakeSink() for _ in range(500)]
     for sink in sinks:
         scene.watch("k", sink=sink)
@@ -210,7 +83,7 @@ def test_many_connections_are_sent_to_in_slices_that_the_owner_goes_on_with(scen
         assert sink.read() == ["s1@EVENT 2 set k 1", "s1@EVENT 3 set k 2"]
 
 
-def test_a_watch_goes_on_after_an_entry(scene: Scene) -> None:
+def test_a_watch_goes_on_after_an_entry(scene: WatchScene) -> None:
     scene.apply("set k 1", "set k 2", "set k 3")
     assert scene.watch("k", after=2) == [
         "WATCH response: goes on after 2",
@@ -221,12 +94,12 @@ def test_a_watch_goes_on_after_an_entry(scene: Scene) -> None:
     assert scene.sink.read() == ["s1@EVENT 5 set k 4"]
 
 
-def test_a_watch_that_lacks_one_entry_is_sent_it(scene: Scene) -> None:
+def test_a_watch_that_lacks_one_entry_is_sent_it(scene: WatchScene) -> None:
     scene.apply("set k 1", "set k 2")
     assert scene.watch("k", after=2)[1:] == ["s1@EVENT 3 set k 2"]
 
 
-def test_what_the_keys_hold_is_not_sent_once_more(scene: Scene) -> None:
+def test_what_the_keys_hold_is_not_sent_once_more(scene: WatchScene) -> None:
     first, second, third = (Entry(index, 1, f"set k {index}") for index in (2, 3, 4))
     scene.manager.apply([first])  # and no watch has heard of it
     assert scene.watch("k") == ["WATCH response: 1 key as of 2", "s1@EVENT 2 has k 2"]
@@ -245,7 +118,7 @@ def test_what_the_keys_hold_is_not_sent_once_more(scene: Scene) -> None:
     ]
 
 
-def test_the_newest_entry_is_no_future_and_the_next_one_is(scene: Scene) -> None:
+def test_the_newest_entry_is_no_future_and_the_next_one_is(scene: WatchScene) -> None:
     scene.apply("set k 1")
     assert scene.watch("k", after=2) == ["WATCH response: goes on after 2"]
     refusal = scene.watch("k", after=3, number="1")
@@ -254,7 +127,7 @@ def test_the_newest_entry_is_no_future_and_the_next_one_is(scene: Scene) -> None
 
 
 def test_only_a_watch_after_a_kept_entry_needs_no_confirmed_read() -> None:
-    scene = Scene(events_max=2)
+    scene = WatchScene(events_max=2)
     scene.apply("set k 1", "set k 2", "set k 3", "set k 4")
     needs = scene.watchers.needs_confirming
     assert [needs(WatchAsked("", after)) for after in (None, 2, 3, 5, 6)] == [
@@ -267,7 +140,7 @@ def test_only_a_watch_after_a_kept_entry_needs_no_confirmed_read() -> None:
 
 
 def test_a_watch_after_what_is_gone_begins_anew() -> None:
-    scene = Scene(events_max=2)
+    scene = WatchScene(events_max=2)
     scene.apply("set k 1", "set k 2", "set k 3", "set k 4")
     assert scene.watch("k", after=2) == [
         "Sorry, events up to 3 are gone; watch k begins anew with what there is.",
@@ -276,7 +149,7 @@ def test_a_watch_after_what_is_gone_begins_anew() -> None:
     ]
 
 
-def test_a_watch_after_an_entry_that_a_recovery_lost_begins_anew(scene: Scene) -> None:
+def test_a_watch_after_an_entry_that_a_recovery_lost_begins_anew(scene: WatchScene) -> None:
     scene.apply("set k 1")
     scene.apply("set k 2", term=2_000_000)
     assert scene.watch("k", after=4) == [
@@ -287,7 +160,7 @@ def test_a_watch_after_an_entry_that_a_recovery_lost_begins_anew(scene: Scene) -
     assert scene.watch("k", after=2, number="1")[1:] == ["s1#1@EVENT 2000000000003 set k 2"]
 
 
-def test_a_slow_reader_takes_what_it_missed_from_the_history_in_order(scene: Scene) -> None:
+def test_a_slow_reader_takes_what_it_missed_from_the_history_in_order(scene: WatchScene) -> None:
     scene.watch("k")
     scene.apply("set k 1")
     scene.sink.is_slow = True
@@ -307,7 +180,7 @@ def test_a_slow_reader_takes_what_it_missed_from_the_history_in_order(scene: Sce
 
 
 def test_the_last_line_of_a_watch_has_a_code_if_asked_for() -> None:
-    scene = Scene()
+    scene = WatchScene()
     scene.sink.puts_codes = True
     scene.watch("k", number="7")
     scene.sink.read()
@@ -319,7 +192,7 @@ def test_the_last_line_of_a_watch_has_a_code_if_asked_for() -> None:
 
 
 def test_a_reader_that_the_history_leaves_behind_is_ended_with_its_place() -> None:
-    scene = Scene(events_max=3)
+    scene = WatchScene(events_max=3)
     scene.watch("k", number="7")
     scene.apply("set k 0")
     scene.sink.is_slow = True
@@ -336,7 +209,7 @@ def test_a_reader_that_the_history_leaves_behind_is_ended_with_its_place() -> No
     assert scene.sink.read() == []
 
 
-def test_a_snapshot_lets_every_watch_begin_anew(scene: Scene) -> None:
+def test_a_snapshot_lets_every_watch_begin_anew(scene: WatchScene) -> None:
     scene.apply("set app/old 1", "set other 1")
     slow = FakeSink()
     scene.watch("app/")
@@ -366,7 +239,7 @@ def test_a_snapshot_lets_every_watch_begin_anew(scene: Scene) -> None:
         assert said[3:] == ["s1@EVENT 92 set app/new 9"]
 
 
-def test_nothing_of_before_a_snapshot_is_sent_after_it(scene: Scene) -> None:
+def test_nothing_of_before_a_snapshot_is_sent_after_it(scene: WatchScene) -> None:
     sinks = [FakeSink() for _ in range(300)]
     for sink in sinks:
         scene.watch("k", sink=sink)
@@ -382,7 +255,7 @@ def test_nothing_of_before_a_snapshot_is_sent_after_it(scene: Scene) -> None:
         assert said[:begun][-1] == "s1@WATCH response: 1 key as of 90"
 
 
-def test_unwatch_names_the_last_entry_that_was_sent(scene: Scene) -> None:
+def test_unwatch_names_the_last_entry_that_was_sent(scene: WatchScene) -> None:
     scene.watch("k", number="7")
     scene.apply("set k 1", "set other 2")
     assert scene.watchers.unwatch(scene.sink, "7") == "UNWATCH response: ended after 3"
@@ -392,7 +265,7 @@ def test_unwatch_names_the_last_entry_that_was_sent(scene: Scene) -> None:
     assert scene.watch("k", number="7")[0].startswith("WATCH response: ")
 
 
-def test_unwatch_names_no_entry_that_is_applied_and_not_sent_yet(scene: Scene) -> None:
+def test_unwatch_names_no_entry_that_is_applied_and_not_sent_yet(scene: WatchScene) -> None:
     scene.watch("k")
     push = scene.sink.push
 
@@ -411,7 +284,7 @@ def test_unwatch_names_no_entry_that_is_applied_and_not_sent_yet(scene: Scene) -
     assert scene.sink.read() == ["s1@EVENT 2 set k 1"]
 
 
-def test_unwatch_of_a_slow_reader_names_what_it_has_taken(scene: Scene) -> None:
+def test_unwatch_of_a_slow_reader_names_what_it_has_taken(scene: WatchScene) -> None:
     scene.watch("k")
     scene.apply("set k 1")
     scene.sink.is_slow = True
@@ -419,7 +292,7 @@ def test_unwatch_of_a_slow_reader_names_what_it_has_taken(scene: Scene) -> None:
     assert scene.watchers.unwatch(scene.sink, "") == "UNWATCH response: ended after 2"
 
 
-def test_a_watch_whose_keys_are_not_all_sent_can_not_be_gone_on_from(scene: Scene) -> None:
+def test_a_watch_whose_keys_are_not_all_sent_can_not_be_gone_on_from(scene: WatchScene) -> None:
     scene.apply(*(f"set k{number} {'v' * 1000}" for number in range(100)))
     scene.sink.is_slow = True
     scene.watch("k")
@@ -428,7 +301,7 @@ def test_a_watch_whose_keys_are_not_all_sent_can_not_be_gone_on_from(scene: Scen
     )
 
 
-def test_one_id_has_one_watch_at_a_time_on_a_connection(scene: Scene) -> None:
+def test_one_id_has_one_watch_at_a_time_on_a_connection(scene: WatchScene) -> None:
     scene.watch("k")
     scene.watch("k", number="7")
     assert scene.watch("x")[0].startswith("Sorry, a watch without an id runs on this connection.")
@@ -440,7 +313,7 @@ def test_one_id_has_one_watch_at_a_time_on_a_connection(scene: Scene) -> None:
     ("prefix", "weight"), [("k" * 500, 1), ("k" * 512, 2), (r"\xff" * 1024, 9), ("€" * 341, 2)]
 )
 def test_a_watch_with_a_long_prefix_counts_as_several(
-    scene: Scene, prefix: str, weight: int
+    scene: WatchScene, prefix: str, weight: int
 ) -> None:
     """It takes as much memory: of what a node has for watches it would take nine times its part."""
     scene.watchers.watches_max = weight + 1
@@ -454,7 +327,7 @@ def test_a_watch_with_a_long_prefix_counts_as_several(
     assert [line.partition(" ")[0] for line in begun] == ["WATCH"] * weight + ["Sorry,"]
 
 
-def test_one_user_leaves_a_quarter_of_the_watches_to_the_others(scene: Scene) -> None:
+def test_one_user_leaves_a_quarter_of_the_watches_to_the_others(scene: WatchScene) -> None:
     scene.watchers.watches_max = 8
     sinks = [FakeSink("bob"), FakeSink("bob")]
     begun = [scene.watch("b", number=str(n), sink=sinks[n % 2])[0] for n in range(7)]
@@ -467,7 +340,7 @@ def test_one_user_leaves_a_quarter_of_the_watches_to_the_others(scene: Scene) ->
     assert scene.watch("b", number="9", sink=sinks[1])[0].startswith("WATCH ")
 
 
-def test_a_connection_that_ends_leaves_nothing_behind(scene: Scene) -> None:
+def test_a_connection_that_ends_leaves_nothing_behind(scene: WatchScene) -> None:
     for number in range(3):
         scene.watch("k", number=str(number))
     scene.watchers.drop(scene.sink)
@@ -476,7 +349,7 @@ def test_a_connection_that_ends_leaves_nothing_behind(scene: Scene) -> None:
     assert scene.sink.read() == []
 
 
-def test_a_node_that_stops_tells_each_watch_where_to_go_on(scene: Scene) -> None:
+def test_a_node_that_stops_tells_each_watch_where_to_go_on(scene: WatchScene) -> None:
     slow = FakeSink()
     scene.watch("k", number="7")
     scene.watch("k", sink=slow)
@@ -492,7 +365,7 @@ def test_a_node_that_stops_tells_each_watch_where_to_go_on(scene: Scene) -> None
     assert scene.watch("k")[0].startswith("Sorry, this server is stopping. ")
 
 
-def test_silence_is_broken_for_those_alone_that_hear_nothing(scene: Scene) -> None:
+def test_silence_is_broken_for_those_alone_that_hear_nothing(scene: WatchScene) -> None:
     scene.clock.s = 1000.0
     quiet = FakeSink()
     scene.watch("quiet", sink=quiet)
@@ -514,7 +387,7 @@ def test_silence_is_broken_for_those_alone_that_hear_nothing(scene: Scene) -> No
 
 
 def test_a_listing_of_many_keys_lies_in_pieces_that_are_whole_lines(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    scene: WatchScene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
     commands = [f"set k{number:05} {'é' * 200}" for number in range(5000)]
@@ -525,7 +398,7 @@ def test_a_listing_of_many_keys_lies_in_pieces_that_are_whole_lines(
 
 
 def test_a_listing_of_long_values_is_never_in_memory_as_a_whole(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    scene: WatchScene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
     written: list[int] = []
@@ -543,7 +416,7 @@ def test_a_listing_of_long_values_is_never_in_memory_as_a_whole(
     assert max(written) < STEP_BYTES + 2 * length
 
 
-def test_a_listing_that_finds_no_room_on_the_disk_is_refused_in_one_line(scene: Scene) -> None:
+def test_a_listing_that_finds_no_room_on_the_disk_is_refused_in_one_line(scene: WatchScene) -> None:
     scene.apply(*(f"set k{number:05} {'v' * 1000}" for number in range(2000)))
     refusal = scene.watch("k")  # a folder in memory has no place for files
     assert refusal == [
@@ -553,7 +426,7 @@ def test_a_listing_that_finds_no_room_on_the_disk_is_refused_in_one_line(scene: 
     assert scene.watchers.count == 0
 
 
-def test_watches_that_come_together_share_one_look_at_the_pairs(scene: Scene) -> None:
+def test_watches_that_come_together_share_one_look_at_the_pairs(scene: WatchScene) -> None:
     scene.apply("set a 1", "set b 2", "set ab 3")
     looks = []
     look = scene.lister._look
@@ -564,7 +437,7 @@ def test_watches_that_come_together_share_one_look_at_the_pairs(scene: Scene) ->
     assert len(looks) == 1
 
 
-def test_a_node_that_stops_tells_first_what_was_applied(scene: Scene) -> None:
+def test_a_node_that_stops_tells_first_what_was_applied(scene: WatchScene) -> None:
     other = FakeSink()
     scene.watch()
     scene.watch("b", sink=other)
@@ -607,7 +480,7 @@ def events_of(sink: FakeSink) -> list[str]:
     return [line.partition("@")[2][:20] for line in sink.read()]
 
 
-def test_long_events_of_many_watches_are_sent_in_pieces(scene: Scene) -> None:
+def test_long_events_of_many_watches_are_sent_in_pieces(scene: WatchScene) -> None:
     """Nothing is spelled for a prefix before a connection asks for its piece."""
     sinks = [PieceTeller() for _ in range(3)]
     for sink, prefix in zip(sinks, ("", "k", "k1"), strict=True):
@@ -626,7 +499,7 @@ def test_long_events_of_many_watches_are_sent_in_pieces(scene: Scene) -> None:
 
 @pytest.mark.pure
 def test_long_events_are_spelled_for_no_prefix_before_a_connection_asks(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: WatchScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spelled: list[str] = []
     real = watch_feed.words.event
@@ -645,7 +518,7 @@ def test_long_events_are_spelled_for_no_prefix_before_a_connection_asks(
     assert sorted(spelled) == sorted(f"k1{number}" for number in range(5) for _ in range(3))
 
 
-def test_a_watch_that_is_behind_takes_a_bounded_part_of_the_history(scene: Scene) -> None:
+def test_a_watch_that_is_behind_takes_a_bounded_part_of_the_history(scene: WatchScene) -> None:
     scene.watchers.feed.history.bound(1000, 1 << 24)
     scene.watch("k")
     scene.sink.is_slow = True
@@ -659,7 +532,7 @@ def test_a_watch_that_is_behind_takes_a_bounded_part_of_the_history(scene: Scene
     assert max(sizes) <= PIECE
 
 
-def test_many_watches_of_one_connection_share_what_is_pushed_at_once(scene: Scene) -> None:
+def test_many_watches_of_one_connection_share_what_is_pushed_at_once(scene: WatchScene) -> None:
     sink = PieceTeller()
     for number in range(10):
         scene.watch("k", number=str(number), sink=sink)
