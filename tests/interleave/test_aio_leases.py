@@ -12,10 +12,10 @@ from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.locks.aio_lease import AioKeeper, AioLease
 from raftline.clients.requests.node_connection import Unreachable
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
-from tests.interleave.test_leases import TTLS, WAYS_S, WHILE_S, Cluster
+from tests.interleave.lease_cluster import TTLS, WAYS_S, WHILE_S, LeaseCluster
 
 
-class AioCluster(Cluster):
+class AioCluster(LeaseCluster):
     """Grants leases; some requests are lost or slow."""
 
     async def _travel(self, limit_s: float) -> None:

@@ -6,11 +6,9 @@ that each parks and gets its own thread back again and again.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -22,59 +20,18 @@ from raftline.net.connections.connection import Connection
 from raftline.net.connections.outgoing import Outgoing
 from raftline.net.connections.shared_reader import SharedReader
 from raftline.net.protocol import outgoing_protocol, server_protocol
-from raftline.net.protocol.host import Batch
-from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread
-from raftline_testing.interleave.wires import Wire, connected, reader_for
+from raftline_testing.interleave.wires import Wire, connected
+from tests.interleave.connection_scene import PIECES, ROOM, ConnectionScene
 
 LINES = (connections, shared_reader, outgoing, outgoing_protocol, server_protocol)
 CLIENTS = 2
 COMMANDS = ("set a 1", "get a", "get b", "nonsense", "set b 2", "set c 3", "get c")
-PIECES = (7, 20, 200)  # bytes of lines that are sent at once
-ROOM = 120  # bytes that are on their way
-
-
-class Reads:
-    def read(self, commands: Sequence[str], room: int = 0, *, waits: bool = True) -> list[str]:
-        return [f"answer to {command.rpartition('@')[2]}" for command in commands]
-
-
-class Scene:
-    """The threads that step the core, as the connections see them."""
-
-    def __init__(self, kind: type[SharedReader], nears: list[Wire]) -> None:
-        self.waiting: list[Batch] = []
-        self.has_come, self.is_over = threading.Event(), False
-        self.host: Any = FakeHost(submit=self.submit)
-        self.reader = reader_for(nears, partial(kind, self.submit, crowd=0))
-
-    def submit(self, *batches: Batch, more_come: bool = False) -> None:
-        self.waiting.extend(batches)
-        self.has_come.set()
-
-    def answer(self) -> None:
-        """Answer what waits, in any order, and send the replies that can leave."""
-        while not self.is_over:
-            self.has_come.wait()
-            self.has_come.clear()
-            while self.waiting:
-                batch = self.waiting.pop(Thread.schedule.random.randrange(len(self.waiting)))
-                if batch.is_read:
-                    batch.reader = Reads()
-                else:
-                    batch.replies = Reads().read(batch.commands)
-                batch.wake()
-                self.flush()
-
-    def flush(self) -> None:
-        with contextlib.suppress(IndexError):  # the other thread was faster
-            while True:
-                self.host.ready_sinks.popleft().flush()
 
 
 class Client:
-    def __init__(self, scene: Scene, near: Any, far: Wire) -> None:
+    def __init__(self, scene: ConnectionScene, near: Any, far: Wire) -> None:
         connection = Connection(scene.host, near, for_peers_only=False, shared_reader=scene.reader)
         self._far, self._received = far, b""
         names = (("serve", connection.serve), ("send", self._send), ("read", self._read))
@@ -103,7 +60,7 @@ class Client:
 
 def clients_ask(kind: type[SharedReader] = SharedReader) -> None:
     ends = [connected(ROOM) for _ in range(CLIENTS)]
-    scene = Scene(kind, [near for near, _ in ends])
+    scene = ConnectionScene(kind, [near for near, _ in ends])
     with mock.patch.object(connections, "asks_only_status", return_value=True):
         clients = [Client(scene, near, far) for near, far in ends]
         drivers = [threading.Thread(target=scene.answer, name=one) for one in ("driver", "writer")]

@@ -29,8 +29,7 @@ from raftline.wire.commands.user_operands import Verifier
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread
 from raftline_testing.interleave.wires import Wire, connected
-from tests.interleave import test_connection
-from tests.interleave.test_connection import PIECES, ROOM
+from tests.interleave.connection_scene import PIECES, ROOM, ConnectionScene
 
 LINES = (logins, admission, serving, connections, server_protocol, shared_reader)
 CLIENTS = 2
@@ -53,7 +52,7 @@ def users(password: str) -> UserTable:
     return UserTable({name: Account(derived(password), ("admin",))}, secret=bytes(32))
 
 
-class Scene(test_connection.Scene):
+class Scene(ConnectionScene):
     """A node whose users change."""
 
     def __init__(self, nears: list[Wire]) -> None:

@@ -39,8 +39,8 @@ from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread
 from raftline_testing.interleave.wires import connected
-from tests.interleave import test_watch_feed
-from tests.interleave.test_watch_feed import FIRST, settle
+from tests.interleave import driven_watches
+from tests.interleave.driven_watches import FIRST, DrivenWatches, settle
 
 LINES = (watch_feed, watch_registry, subscriptions, outgoing, listing)
 COMMANDS = (
@@ -66,7 +66,7 @@ USERS = (
 REMOVAL = "user-remove bob"
 
 
-class Scene(test_watch_feed.Scene):
+class Scene(DrivenWatches):
     """A node whose state is replaced amid the entries; the state after each is known."""
 
     def __init__(self, commands: Sequence[str] = COMMANDS) -> None:
@@ -401,7 +401,7 @@ def test_an_event_of_after_the_removal_is_found() -> None:
 
 @pytest.mark.slow
 def test_a_listing_of_before_the_snapshot_is_found() -> None:
-    with mock.patch.object(test_watch_feed, "WatchRegistry", CountsResetsAfter):
+    with mock.patch.object(driven_watches, "WatchRegistry", CountsResetsAfter):
         failure = first_failure(a_snapshot_comes, range(200), LINES)
     assert failure is not None
     assert "too slowly" in str(failure)

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
-from raftline.logmanager import LogManager
 from raftline.net.connections import outgoing
 from raftline.net.connections.outgoing import Outgoing
 from raftline.net.protocol import outgoing_protocol
 from raftline.node.watches import watch_feed, watch_listing
 from raftline.node.watches import watch_registry as watchers
-from raftline.node.watches.watch_registry import WatchRegistry
-from raftline.raft.log import Entry
 from raftline.wire.commands.watch_lines import WatchAsked
 from raftline_testing.doubles.fake_host import FakeHost
-from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
-from raftline_testing.interleave.threads import Thread
 from raftline_testing.interleave.wires import connected
+from tests.interleave.driven_watches import COMMANDS, DrivenWatches, settle
 
 LINES = (watch_feed, watchers, outgoing, outgoing_protocol, watch_listing)
-COMMANDS = ("set a 1", "set b 1", "delete a", "set a 2", "set c 1", "delete b", "set a 3")
 ROOM = 40  # bytes that are on their way to a client: an event or two
-SETTLES_IN = 100  # tenths of a second, in which nobody else is slow
-FIRST = "cluster 9f86d081884c7d65 level 1"
 
 
 def states() -> list[dict[str, str]]:
@@ -41,44 +33,10 @@ def states() -> list[dict[str, str]]:
     return found
 
 
-class Scene:
-    """The watches of a node; two threads apply entries, and each client is a slow one."""
-
-    def __init__(self) -> None:
-        self.manager = LogManager("s1", MemoryFolder(), {"s1": "localhost:10000"})
-        self.is_woken = threading.Event()
-        self.watchers = WatchRegistry(self.manager, self.is_woken.set)
-        self.core = threading.Lock()
-        self.index = 0
-        self.apply(FIRST)
-        self.left = list(COMMANDS)
-        self.has_stopped = False
-
-    def apply(self, command: str) -> None:
-        self.index += 1
-        entries = [Entry(self.index, 1, command)]
-        self.manager.apply(entries)
-        self.watchers.feed.applied(entries)
-
-    def drive(self) -> None:
-        """Apply entries with the core's lock held, and hand out what they did after that."""
-        while self.left:
-            with self.core:
-                if self.left:
-                    self.apply(self.left.pop(0))
-            self.watchers.hand_out()
-
-    def keep_time(self) -> None:
-        while not self.has_stopped:
-            self.is_woken.wait()
-            self.is_woken.clear()
-            self.watchers.hand_out()
-
-
 class Client:
     """Watches a prefix on its connection, and takes its time to read."""
 
-    def __init__(self, scene: Scene, prefix: str, *, ends: bool = False) -> None:
+    def __init__(self, scene: DrivenWatches, prefix: str, *, ends: bool = False) -> None:
         near: Any
         near, self.far = connected(ROOM)
         host: Any = FakeHost()
@@ -129,7 +87,7 @@ class Client:
 
 
 def clients_watch() -> None:
-    scene = Scene()
+    scene = DrivenWatches()
     clients = [Client(scene, ""), Client(scene, "a"), Client(scene, "", ends=True)]
     owner = threading.Thread(target=scene.keep_time, name="owner")
     work = [threading.Thread(target=scene.drive, name=name) for name in ("driver", "writer")]
@@ -147,21 +105,9 @@ def clients_watch() -> None:
         client.check()
 
 
-def settle(scene: Scene, *clients: Any) -> None:
-    """Give everybody the time that they need."""
-    for _ in range(SETTLES_IN):
-        time.sleep(0.1)
-    if Thread.schedule.is_punctual:
-        assert not scene.watchers.feed.has_work, "events were left lying"
-        assert all(client.is_settled for client in clients), "a client was left waiting"
-    while scene.watchers.feed.has_work or not all(client.is_settled for client in clients):
-        scene.watchers.hand_out()
-        time.sleep(0.1)
-
-
 def a_watch_ends_as_an_event_comes() -> None:
     """Nobody does anything after that."""
-    scene = Scene()
+    scene = DrivenWatches()
     clients = [Client(scene, ""), Client(scene, "", ends=True)]
     del scene.left[1:]
     owner = threading.Thread(target=scene.keep_time, name="owner")

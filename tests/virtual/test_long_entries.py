@@ -9,10 +9,10 @@ import pytest
 
 from raftline.raft.inputs import Transfer
 from raftline.raft.messages import AppendEntries, Message
+from raftline_testing.virtual.calm import ELECTION_MS, ROUND_MS, Calm
 from raftline_testing.virtual.clients.foreman import Foreman
 from raftline_testing.virtual.nodes.jobs_machine import NAME
 from raftline_testing.virtual.nodes.simulated_node import Host, leaders
-from tests.virtual.test_leases import ELECTION_MS, ROUND_MS, Calm
 
 Send = Callable[[Message], bool]
 LONG_MS = 1000
