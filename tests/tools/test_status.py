@@ -5,89 +5,23 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from raftline import cli
-from raftline.common import config
 from raftline.common.address import Address
 from raftline.tools.status import status, status_report
 from raftline.wire.refusal import FULL, NO_USERS_YET, STOPPING, TLS_ONLY
 from raftline_testing.doubles.scripted_node import scripted_nodes
-
-LEADER = {
-    "name": "s1",
-    "role": "leader",
-    "term": 3,
-    "leader": "s1",
-    "last_index": 12,
-    "commit_index": 10,
-    "last_applied": 10,
-    "recovering": False,
-    "snapshot_index": 8,
-    "log_bytes": 20_480,
-}
-FOLLOWER = {**LEADER, "name": "s2", "role": "follower", "commit_index": 9, "last_applied": 7}
-del FOLLOWER["log_bytes"]  # of a version that doesn't say
-FOLLOWER["snapshot_index"] = 0
-
-
-def line_of(answer: dict[str, object]) -> bytes:
-    return f"{answer['name']}@STATUS response: {json.dumps(answer)}\n".encode()
-
-
-@contextlib.contextmanager
-def scripted_node(reply: bytes | None) -> Iterator[int]:
-    """Yield the port of a node that answers each line with `reply`; with None it says nothing."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    over = threading.Event()
-    asked: list[bytes] = []
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listening.accept()
-                with connection:
-                    asked.append(connection.makefile("rb").readline())
-                    if reply is None:
-                        over.wait(60)
-                    else:
-                        connection.sendall(reply)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield listening.getsockname()[1]
-    finally:
-        over.set()
-        with contextlib.suppress(OSError):
-            listening.shutdown(socket.SHUT_RDWR)
-        thread.join()
-        listening.close()
-    assert set(asked) <= {b"status\n"}  # by nobody who stood still until the time was over
-
-
-@contextlib.contextmanager
-def free_port() -> Iterator[int]:
-    """Yield a port that nobody listens on, and nobody else gets meanwhile."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
-
-
-@contextlib.contextmanager
-def cluster_of(folder: Path, *replies: bytes | None) -> Iterator[list[str]]:
-    """Yield the command for a cluster whose last node, after the scripted ones, is dead."""
-    with contextlib.ExitStack() as stack:
-        ports = [stack.enter_context(scripted_node(reply)) for reply in replies]
-        ports.append(stack.enter_context(free_port()))
-        lines = [f"s{n} 127.0.0.1 {port}\n" for n, port in enumerate(ports, start=1)]
-        (folder / config.FILE_NAME).write_text("".join(lines))
-        yield ["status", "--dir", str(folder), "--timeout", "10"]
+from raftline_testing.doubles.status_nodes import (
+    FOLLOWER,
+    LEADER,
+    cluster_of,
+    free_port,
+    line_of,
+    scripted_node,
+)
 
 
 def table_of(output: str) -> list[list[str]]:

@@ -12,8 +12,8 @@ import pytest
 import raftline
 import raftline.aio
 from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.newcomers import newcomer
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from tests.processes.members.test_members import newcomer
 from tests.processes.typed import at
 
 

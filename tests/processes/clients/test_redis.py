@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,53 +19,10 @@ from raftline.tools.node_files import certs
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.redis_wire import framed
-from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.known_users import add_users, first_admin
 from raftline_testing.nodes.processes import eventually
-
-DEADLINE_S = 60.0
-
-
-class Raw:
-    """A connection that sends commands, and reads bytes."""
-
-    def __init__(self, node: NodeProcess) -> None:
-        self._socket = socket.create_connection(("localhost", node.port), DEADLINE_S)
-        self._file = self._socket.makefile("rb")
-
-    def __enter__(self) -> Raw:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._socket.close()
-
-    def send(self, data: bytes) -> None:
-        self._socket.sendall(data)
-
-    def line(self) -> bytes:
-        return self._file.readline()
-
-    def ask(self, *words: bytes) -> bytes:
-        """Return the first line of a reply."""
-        self.send(framed(*words))
-        return self.line()
-
-    def whole(self, *words: bytes) -> bytes:
-        """Return all bytes of a reply."""
-        self.send(framed(*words))
-        return self._whole()
-
-    def _whole(self) -> bytes:
-        head = self.line()
-        count = int(head[1:]) if head[:1] in b"$*>" else 0
-        if head.startswith(b"$"):
-            return head + (self._file.read(count + 2) if count >= 0 else b"")
-        return head + b"".join([self._whole() for _ in range(count)])
-
-    def rest(self) -> bytes:
-        """Return all bytes until the node closes the connection."""
-        return self._file.read()
+from tests.processes.clients.raw_redis import DEADLINE_S, Raw
 
 
 def test_a_pipeline_is_answered_in_order(nodes: Cluster) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from raftline_testing.doubles.in_process import raftline
-from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.newcomers import joined, newcomer
 from raftline_testing.nodes.processes import eventually
-from tests.processes.members.test_members import joined, newcomer
+from raftline_testing.nodes.restored import restored_cluster
 
 
 @pytest.fixture(scope="module")
@@ -226,19 +227,6 @@ class Stream:
                     self.acknowledged = number + 1
 
 
-def _restored(backup: Path, folder: Path, count: int) -> Cluster:
-    """Return a cluster whose files are made from the backup, with its own ports."""
-    ports = Cluster(folder.parent, count).nodes
-    members = [f"{node.name}=localhost:{node.port}" for node in ports]
-    done = raftline("restore", backup, folder, "--members", *members)
-    assert done.returncode == 0, done.stderr
-    assert f" server s1 {ports[0].port} --dir {folder}\n" in done.stdout
-    cluster = Cluster(folder.parent, 0)
-    cluster.folder = folder
-    cluster.nodes = [NodeProcess(node.name, node.port, folder, []) for node in ports]
-    return cluster
-
-
 def test_a_backup_under_load_holds_all_earlier_acknowledged_writes(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
@@ -254,7 +242,7 @@ def test_a_backup_under_load_holds_all_earlier_acknowledged_writes(tmp_path: Pat
         again = raftline("backup", backup, "--dir", tmp_path / "old")
         assert again.returncode == 2
         assert "already exists" in again.stderr
-    with _restored(backup, tmp_path / "new" / "logs", 3) as restored:
+    with restored_cluster(backup, tmp_path / "new" / "logs", 3) as restored:
         restored.start()
         assert restored.ask("client7#1@incr visits") == first  # the session has come along
         held = [
@@ -275,7 +263,7 @@ def test_a_stopped_nodes_files_make_a_backup_too(stopped: Path, tmp_path: Path) 
     assert "Its last entries may not be committed" in done.stdout
     assert all(path.read_bytes() == data for path, data in before.items())
     (tmp_path / "new").mkdir()
-    with _restored(backup, tmp_path / "new" / "logs", 1) as restored:
+    with restored_cluster(backup, tmp_path / "new" / "logs", 1) as restored:
         restored.start()
         assert restored.ask("client4@get k39") == "GET response: value 39"
         assert restored.ask("client4#39@append k39 x") == (

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from tests.tools.test_status import FOLLOWER, LEADER, cluster_of, line_of
+from raftline_testing.doubles.status_nodes import FOLLOWER, LEADER, cluster_of, line_of
 
 SERVES = b"[*] s1 leads term 3: 2 of 3 voters follow; none may fail"
 # A process that inherits an ignored SIGINT would not hear it.

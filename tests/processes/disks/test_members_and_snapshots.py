@@ -13,9 +13,9 @@ from raftline.common.build_level import LEVEL
 from raftline.storage.log_lines import note_line
 from raftline_testing.files.node_files import storage_file
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.newcomers import members, newcomer
 from raftline_testing.nodes.processes import eventually
-from tests.processes.disks.test_snapshots import COMPACT_AT, base_of, check, compacted, write
-from tests.processes.members.test_members import members, newcomer
+from tests.processes.disks.compacting import COMPACT_AT, base_of, check, compacted, write
 
 
 @pytest.fixture

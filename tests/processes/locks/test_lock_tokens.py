@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 import raftline
+from raftline_testing.doubles.in_process import raftline as command
 from raftline_testing.doubles.scripted_node import SOURCE
 from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from tests.processes.commands.test_repair import _restored
-from tests.processes.commands.test_repair import raftline as command
+from raftline_testing.nodes.restored import restored_cluster
 from tests.processes.typed import at
 
 # It says its token, then gives the lock up and tries for it, as it is asked.
@@ -116,7 +116,7 @@ def test_tokens_grow_over_failover_recovery_and_restore(tmp_path: Path) -> None:
         with raftline.connect(f"localhost:{survivor.port}", timeout=DEADLINE_S) as kv:
             assert token_of(kv) > tokens[-1]
     assert tokens == sorted(set(tokens))
-    with _restored(backup, tmp_path / "new" / "logs", 3) as restored:
+    with restored_cluster(backup, tmp_path / "new" / "logs", 3) as restored:
         restored.start()
         with raftline.connect(at(restored), timeout=DEADLINE_S) as kv:
             assert token_of(kv) > tokens[-1]

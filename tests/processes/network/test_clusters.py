@@ -15,8 +15,8 @@ from raftline.common.build_level import LEVEL
 from raftline.common.config import FILE_NAME
 from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.newcomers import joined
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from tests.processes.members.test_members import joined
 
 
 def cluster(folder: Path, *options: str) -> Cluster:

@@ -1,0 +1,52 @@
+"""A connection of a Redis client to a real node, byte by byte."""
+
+from __future__ import annotations
+
+import socket
+
+from raftline_testing.doubles.redis_wire import framed
+from raftline_testing.nodes.cluster import NodeProcess
+
+DEADLINE_S = 60.0
+
+
+class Raw:
+    """A connection that sends commands, and reads bytes."""
+
+    def __init__(self, node: NodeProcess) -> None:
+        self._socket = socket.create_connection(("localhost", node.port), DEADLINE_S)
+        self._file = self._socket.makefile("rb")
+
+    def __enter__(self) -> Raw:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def line(self) -> bytes:
+        return self._file.readline()
+
+    def ask(self, *words: bytes) -> bytes:
+        """Return the first line of a reply."""
+        self.send(framed(*words))
+        return self.line()
+
+    def whole(self, *words: bytes) -> bytes:
+        """Return all bytes of a reply."""
+        self.send(framed(*words))
+        return self._whole()
+
+    def _whole(self) -> bytes:
+        head = self.line()
+        count = int(head[1:]) if head[:1] in b"$*>" else 0
+        if head.startswith(b"$"):
+            return head + (self._file.read(count + 2) if count >= 0 else b"")
+        return head + b"".join([self._whole() for _ in range(count)])
+
+    def rest(self) -> bytes:
+        """Return all bytes until the node closes the connection."""
+        return self._file.read()
