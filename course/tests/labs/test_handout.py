@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from course.tests.labs.test_sheets import labs, sheet
+from course.tests.sheets import labs, sheet
 
 from labs import handout
 from labs.bugs import patching, play

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from course.tests.labs.test_sheets import labs
+from course.tests.sheets import labs
 
 from labs.solutions import make
 

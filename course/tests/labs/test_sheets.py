@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import re
 from itertools import groupby
-from pathlib import Path
 
 import pytest
+from course.tests.sheets import LABS, PARTS, labs, sheet
 
-LABS = Path(__file__).resolve().parents[2] / "labs"
-PARTS = ["Goal", "Time", "Run", "Look", "Questions"]
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-
-
-def labs() -> list[str]:
-    """Return the labs that `make labs` checks, in their order."""
-    makefile = (LABS.parent / "Makefile").read_text("utf-8")
-    line = re.search(r"^LABS := (.*)$", makefile, re.MULTILINE)
-    assert line is not None
-    return line[1].split()
-
-
-def sheet(lab: str) -> str:
-    return (LABS / lab / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("lab", labs())

@@ -9,16 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from course.tests.processes.test_c_node import (
+from course.tests.processes.mixed_cluster import (
     JUDGED_S,
     CNode,
     MixedCluster,
-    binary,
     lead_in_turn,
-    test_what_clients_saw_amid_faults_is_linearizable,
+    serve_amid_faults,
 )
 
-__all__ = ["binary", "test_what_clients_saw_amid_faults_is_linearizable"]
 ROOT = Path(__file__).parents[3]
 SOURCE = ROOT / "course" / "labs" / "conform" / "node.js"
 LINES_MAX = 800
@@ -91,3 +89,7 @@ def test_without_a_rule_the_check_of_that_rule_fails(
 def test_each_of_three_programs_leads_is_killed_and_catches_up(cluster: MixedCluster) -> None:
     lead_in_turn(cluster, lambda node: node.name, {"s1", "s2", "s3"}, most=60)
     assert all(isinstance(node, CNode) for node in cluster.nodes[:2])
+
+
+def test_what_clients_saw_amid_faults_is_linearizable(cluster: MixedCluster) -> None:
+    serve_amid_faults(cluster)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from course.tests.labs.test_sheets import labs
+from course.tests.sheets import labs
 
 from labs.handout import make_handout
 from labs.solutions import make

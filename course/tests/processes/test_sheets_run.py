@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from course.tests.labs.test_sheets import sheet
+from course.tests.sheets import sheet
 
 from labs.handout import make_handout
 from raftline.common.config import FILE_NAME

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from course.tests.labs.test_sheets import PARTS
+from course.tests.sheets import PARTS
 
 from labs import handout
 from labs.solutions import make
