@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from pathlib import Path
+
+from tests.lists.named_tests import TEST, names_in
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "tests" / "behaviours.md"
 ROW = re.compile(
     r"^\| (?!row |subject )(00\d-\d\d|[A-Za-z][\w -]*) \| (.+) \| (.*) \|$", re.MULTILINE
 )
-TEST = re.compile(r"\[`(\w+)`\]\(([^)]+)\)")
 
 
 def problems(page: str) -> list[str]:
@@ -25,16 +25,6 @@ def problems(page: str) -> list[str]:
             if name not in names_in((PAGE.parent / link).resolve()):
                 found.append(f"{row}: no {name} in {link}")
     return found
-
-
-@cache
-def names_in(path: Path) -> frozenset[str]:
-    """Return the names of a file's tests; a transcript is one test."""
-    if not path.exists():
-        return frozenset()
-    if path.suffix == ".txt":
-        return frozenset({path.stem})
-    return frozenset(re.findall(r"(?m)^def (test_\w+)\(", path.read_text(encoding="utf-8")))
 
 
 def test_each_row_has_tests_and_all_of_them_exist() -> None:

@@ -7,8 +7,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.lists.test_rooms import ROOT, SOURCE
-from tests.lists.trees import parts_of, tree_of
+from tests.lists.imports import SOURCE
+from tests.lists.trees import ROOT, parts_of, tree_of
 
 WITHOUT_EFFECT = {"len", "min", "max", "index", "find", "start", "end"}
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.lists.test_rooms import PAGE, arrows, modules
+from tests.lists.imports import PAGE, arrows, modules
 
 # The modules of the kernel that still import an extension. Nothing may be added.
 WOVEN = {

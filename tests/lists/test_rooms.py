@@ -11,15 +11,12 @@ import functools
 import graphlib
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.lists.trees import tree_of
+from tests.lists.imports import PAGE, SOURCE, arrows, imported, is_ours, modules, name_of
+from tests.lists.trees import ROOT, tree_of
 
-ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "src"
-PAGE = ROOT / "docs" / "develop" / "architecture.md"
 SCRIPTS = {"cli", "client", "server", "simulator"}  # that people start by their path
 NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
 FACES = {"raft.__init__"}  # public names of a room, some of a room below it, loaded when used
@@ -38,49 +35,6 @@ IMPURE = {
     "sched", "secrets", "select", "selectors", "shutil", "signal", "socket", "socketserver",
     "ssl", "subprocess", "tempfile", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
-
-
-def name_of(path: Path) -> str:
-    """Return a module's name below `raftline`: `raft.log`."""
-    return ".".join(path.relative_to(SOURCE).with_suffix("").parts)
-
-
-@functools.cache
-def modules() -> dict[str, ast.Module]:
-    """Return each module's tree by its name."""
-    return {name_of(path): tree_of(path) for path in SOURCE.rglob("*.py")}
-
-
-def imported(tree: ast.AST, name: str = "") -> list[str]:
-    """Return the names that a module imports, anywhere in it: absolute ones, or full ones if the
-    module's name below `raftline` is given."""
-    found = []
-    for part in ast.walk(tree):
-        if isinstance(part, ast.Import):
-            found += [alias.name for alias in part.names]
-        elif isinstance(part, ast.ImportFrom) and not part.level:
-            found += [f"{part.module}.{alias.name}" for alias in part.names]
-        elif isinstance(part, ast.ImportFrom) and name:
-            above = ["raftline", *name.split(".")][: -part.level]
-            home = ".".join([*above, part.module] if part.module else above)
-            found += [f"{home}.{alias.name}" for alias in part.names]
-    return found
-
-
-@functools.cache
-def arrows() -> dict[str, set[str]]:
-    """Return the modules of ours that each module imports."""
-    found: dict[str, set[str]] = {}
-    for name, tree in modules().items():
-        ours = [one.removeprefix("raftline.") for one in imported(tree, name) if is_ours(one)]
-        found[name] = {
-            one if one in modules() else one.rpartition(".")[0] or "__init__" for one in ours
-        }
-    return found
-
-
-def is_ours(name: str) -> bool:
-    return name.partition(".")[0] == "raftline"
 
 
 def room_of(module: str) -> str:

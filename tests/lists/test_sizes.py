@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from tests.lists.test_rooms import modules
+from tests.lists.imports import modules
 
 FUNCTION_LINES_MAX = 40
 
