@@ -94,6 +94,13 @@ def test_the_store_imports_nothing_of_the_course() -> None:
     assert names == {"tools.course"}
 
 
+def test_the_harness_imports_nothing_of_the_course() -> None:
+    """The course hands in what the harness shall use of it. To pack its files is no import."""
+    module = re.compile(r"\braftline_course\b(?!/)")
+    sources = {path: path.read_text("utf-8") for path in (ROOT / "testing").rglob("*.py")}
+    assert [path for path, source in sources.items() if module.search(source)] == []
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     order = graphlib.TopologicalSorter({name: found - {name} for name, found in arrows().items()})
     try:

@@ -1,6 +1,7 @@
 // Loads CPython and the sources, and passes the page's requests on to testing/raftline_testing/lab/page.py.
 // The page sends { open: { sources, python, cdn } } once, then texts; each gets a text as its answer.
 const HOME = "/lab";
+const OWN_CORE = "raftline_course.grading.own_core"; // runs a reader's own core
 const MISSING = "CPython for WebAssembly is not beside the page, and HOST does not answer. With a network, reload the page; without one, `make -C docs lab` fetches CPython into a clone beforehand";
 let answer = null, runtime = null;
 let loaded = 0;
@@ -31,7 +32,7 @@ async function open({ sources, python, cdn }) {
   if (!packed.ok) throw new Error(`the sources are not at ${sources}`);
   runtime = loadedRuntime;
   runtime.unpackArchive(await packed.arrayBuffer(), "zip", { extractDir: HOME });
-  answer = runtime.runPython(`import sys; sys.path.insert(0, "${HOME}"); import boot; boot.Booted().answer`);
+  answer = runtime.runPython(`import sys; sys.path.insert(0, "${HOME}"); import boot; boot.Booted(own_core="${OWN_CORE}").answer`);
 }
 
 // For the test of random clicks: the size of WebAssembly's memory, and the objects of Python in it.

@@ -16,14 +16,15 @@ from pathlib import Path
 
 HOME = Path(__file__).resolve().parent
 BUGS = 24  # of course/labs/bugs
-PACKAGES = ("raftline", "raftline_testing", "raftline_course", "labs")
+PACKAGES = ("raftline", "raftline_testing", "labs")
 
 
 class Booted:
     """The sources that are imported now, and their answers to the page."""
 
-    def __init__(self, home: Path = HOME) -> None:
-        self._home = home
+    def __init__(self, home: Path = HOME, own_core: str = "") -> None:
+        """`own_core` is the module that runs a reader's own core."""
+        self._home, self._own_core = home, own_core
         self._bug = -1
         self._has_own_core = False
         self._answer: Callable[[str], str]
@@ -47,7 +48,7 @@ class Booted:
         self._bug, self._has_own_core = -1, bool(source.strip())
         self._boot(0)
         if self._has_own_core:
-            own_core = importlib.import_module("raftline_course.grading.own_core")
+            own_core = importlib.import_module(self._own_core)
             self._answer = own_core.page_of(source).answer
         return self._answer(json.dumps({"do": "open", "address": ""}))
 
@@ -55,8 +56,9 @@ class Booted:
         """Import the sources, with a bug of the course unless it is 0."""
         if bug == self._bug:
             return
+        packages = {*PACKAGES, self._own_core.partition(".")[0]}
         for name in list(sys.modules):
-            if name.partition(".")[0] in PACKAGES:
+            if name.partition(".")[0] in packages:
                 del sys.modules[name]
         sys.path[:] = [path for path in sys.path if not path.startswith(str(self._home))]
         sys.path.insert(0, str(self._home))

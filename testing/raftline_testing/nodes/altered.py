@@ -8,10 +8,9 @@ from pathlib import Path
 from .cluster import SERVER, NodeProcess
 
 _MAIN = """
+import runpy, sys
 sys.path.insert(0, {source!r})
-sys.path.append({source!r} + "/../course")
-from raftline_course.controlled_server import main
-sys.exit(main())
+runpy.run_path({script!r}, run_name="__main__")
 """
 
 _FAILING_SYNC = """
@@ -76,8 +75,7 @@ fcntl.fcntl = call
 
 def alter(node: NodeProcess, code: str, **facts: object) -> None:
     """Run this before the node's program, with the facts in their places."""
-    source = str(SERVER.parent)
-    program = (code + _MAIN).format(source=source, **facts)
+    program = (code + _MAIN).format(source=str(SERVER.parent), script=node.command[1], **facts)
     node.program = [sys.executable, "-c", program]
 
 
