@@ -40,7 +40,8 @@ def test_a_node_boots_as_a_follower_and_waits_out_its_timeout() -> None:
     assert node.view.role is Role.FOLLOWER
 
 
-def test_a_candidate_raises_its_term_votes_for_itself_and_asks_all_voters() -> None:
+def test_candidate_votes_for_itself_in_a_new_term() -> None:
+    """It asks all voters."""
     node = node_of("s1", 1, 2)
     asked = node.step(Tick(), TIMEOUT_MS)
     assert asked.send_after_save == [
@@ -53,9 +54,7 @@ def test_a_candidate_raises_its_term_votes_for_itself_and_asks_all_voters() -> N
 
 
 @pytest.mark.parametrize(("voters", "needed"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (7, 4)])
-def test_a_candidate_leads_with_the_votes_of_a_majority_and_not_one_less(
-    voters: int, needed: int
-) -> None:
+def test_candidate_needs_the_votes_of_a_majority(voters: int, needed: int) -> None:
     names = [f"s{number}" for number in range(1, voters + 1)]
     node = candidate_of("s1", voters=names)
     votes = 1
@@ -73,7 +72,7 @@ def test_the_winner_prints_its_vote_table() -> None:
     assert "{'s1': True, 's2': True, 's3': False}" in effects.notes
 
 
-def test_a_candidate_that_is_not_elected_tries_a_new_term_after_a_new_timeout() -> None:
+def test_candidate_retries_in_a_new_term_after_a_new_timeout() -> None:
     picks = count(150, 10)
     node = node_from_disk(
         "s1",
@@ -99,7 +98,8 @@ def test_only_a_candidate_becomes_leader() -> None:
         become_leader(node.view)  # type: ignore[arg-type]
 
 
-def test_broadcasts_are_far_quicker_than_elections_and_go_out_together() -> None:
+def test_heartbeat_interval_is_at_most_a_third_of_the_timeout() -> None:
+    """The heartbeats to all followers leave in one step."""
     assert Options().heartbeat_ms * 3 <= Options().election_timeout_ms
     node = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     effects = node.step(Tick(), node.wake_at_ms)

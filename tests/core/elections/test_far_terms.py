@@ -52,7 +52,7 @@ def test_terms_of_forged_entries_do_not_add_up_either() -> None:
 
 
 @pytest.mark.parametrize("term", [2**48 + 5, 2**60])
-def test_a_server_without_entries_takes_a_leaders_term_however_far(term: int) -> None:
+def test_empty_log_accepts_a_leader_of_any_far_term(term: int) -> None:
     node = node_of("s2")
     for pre_vote in (True, False):
         with pytest.raises(PeerError, match="is too far ahead of mine"):
@@ -168,7 +168,7 @@ def test_a_learner_that_was_away_during_leaps_returns(leaps: int) -> None:
     assert not cluster.nodes["s4"].view.membership.is_quorum(["s4"])
 
 
-def test_a_server_without_a_vote_that_was_away_during_a_leap_returns_and_votes() -> None:
+def test_recovering_server_votes_again_after_a_missed_leap() -> None:
     *others, lost = voters()
     cluster = cluster_of(*others, lost)
     leap_away_from(cluster, "s3")
@@ -178,7 +178,7 @@ def test_a_server_without_a_vote_that_was_away_during_a_leap_returns_and_votes()
     assert not again.view.recovering
 
 
-def test_two_voters_of_three_elect_after_a_leap_that_one_of_them_missed() -> None:
+def test_two_of_three_elect_although_one_missed_a_leap() -> None:
     cluster = cluster_of(*voters())
     leap_away_from(cluster, "s2")
     assert not cluster.follows("s1", "s2")
@@ -229,7 +229,7 @@ def silence(node: RawNode) -> HardState | None:
     return node.step(Tick(), node.wake_at_ms).save
 
 
-def test_a_term_is_followed_only_after_an_election_timeout_without_a_leader() -> None:
+def test_far_term_is_followed_only_after_a_silent_timeout() -> None:
     node = away_during_a_leap()
     far(node, append(FAR, (1, 1), to="s3"), 10)  # a leader was just heard
     assert silence(node) is None
@@ -254,7 +254,7 @@ def test_a_prevote_names_a_term_that_its_sender_has_not_entered() -> None:
     assert silence(node) == HardState(FAR, None)
 
 
-def test_a_server_on_its_own_moves_a_leap_in_each_timeout_and_not_beyond_a_limit() -> None:
+def test_term_leaps_once_a_timeout_up_to_a_limit() -> None:
     node = away_during_a_leap()
     silence(node)
     for count in range(1, TERM_FAR_MAX // TERM_LEAP_MAX):
@@ -265,7 +265,7 @@ def test_a_server_on_its_own_moves_a_leap_in_each_timeout_and_not_beyond_a_limit
         assert silence(node) is None
 
 
-def test_a_leader_gives_way_once_in_each_term_and_to_possible_terms_alone() -> None:
+def test_leader_steps_down_once_a_term_for_a_possible_far_term() -> None:
     leader = established("s1")
     for term in (TERM_MAX + 1, 2**63 - 1):
         far(leader, AppendRejected("s3", "s1", term, 0, 0), TIMEOUT_MS)

@@ -69,7 +69,7 @@ def test_old_rounds_are_forgotten_and_the_lease_stays() -> None:
     assert node.view.lease_until_ms == now + LEASE_MS
 
 
-def test_the_disk_forgets_a_promise_that_is_over_with_a_later_vote() -> None:
+def test_expired_lease_promise_leaves_the_disk_at_the_next_save() -> None:
     node = node_of("s2", 1, lease_ms=150)
     assert node.step(Receive(append(2, (1, 1))), 149).save == HardState(2, None, 150)
     assert node.step(Receive(append(3, (1, 1))), 150).save == HardState(3, None, 0)
@@ -107,7 +107,7 @@ def test_a_quorum_must_have_promised() -> None:
     assert node.view.lease_until_ms == TIMEOUT_MS + 90
 
 
-def test_a_new_leader_uses_no_lease_before_its_no_op_is_committed() -> None:
+def test_new_leader_has_no_lease_before_its_noop_is_committed() -> None:
     node = leader_of("s1", 1, 1, options=LEASES)
     term, number = node.view.term, node.view.round
     node.step(Receive(AppendAccepted("s2", "s1", term, 2, number, lease_ms=150)), TIMEOUT_MS)

@@ -99,7 +99,7 @@ def pre_voted(node: RawNode) -> Effects:
     return node.step(Receive(RequestVoteReply("s3", "s1", term, True, True)), node.view.now_ms)
 
 
-def test_a_first_leader_saves_that_it_is_no_newborn_before_it_sends() -> None:
+def test_first_leader_saves_it_is_not_newborn_before_sending() -> None:
     node = newborn(1, 2)
     node.step(Tick(), 0)
     pre_voted(node)
@@ -122,7 +122,7 @@ def vote_by_hand(node: RawNode) -> None:
     node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
 
 
-def test_a_voter_with_a_hand_written_log_is_complete_under_its_elected_leader() -> None:
+def test_voter_with_handwritten_log_is_whole_under_its_leader() -> None:
     node = newborn(1)
     vote_by_hand(node)
     assert (node.view.vote, node.view.newborn) == ("s2", True)
@@ -294,7 +294,8 @@ def silence(node: RawNode) -> list[str]:
     return [note for note in node.step(Tick(), node.wake_at_ms).notes if note.startswith("[!]")]
 
 
-def test_a_candidate_names_once_the_voters_without_a_vote_and_the_remedy() -> None:
+def test_candidate_names_voters_without_a_vote_once() -> None:
+    """It also names the remedy."""
     node = node_of("s1", 1, voters=("s1", "s2", "s3", "s4"))
     node.step(Tick(), TIMEOUT_MS)
     denied(node, "s2", UNSURE)
@@ -328,7 +329,8 @@ def test_a_granted_vote_cancels_a_report_of_no_vote() -> None:
     assert silence(node) == []
 
 
-def test_a_newborn_takes_an_unknown_leader_once_a_member_reports_one() -> None:
+def test_newborn_accepts_a_leader_that_a_member_reports() -> None:
+    """It does not know this leader itself."""
     node = newborn()
     node.step(Receive(DENIED), 10)
     node.step(Receive(append(1, (0, 0), 1, sender="s9", to="s1")), 20)

@@ -53,7 +53,7 @@ def warnings(steps: list[Effects]) -> list[str]:
     return [note for step in steps for note in step.notes if note.startswith("[!]")]
 
 
-def test_a_leader_whose_disk_hangs_hands_over_to_a_follower_that_holds_everything() -> None:
+def test_leader_with_hung_disk_transfers_to_a_complete_follower() -> None:
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     assert successors(lead_on(leader, STALL_MS - OPTIONS.election_timeout_ms, "s2", "s3")) == []
@@ -64,7 +64,7 @@ def test_a_leader_whose_disk_hangs_hands_over_to_a_follower_that_holds_everythin
     assert "s1" in warning
 
 
-def test_a_leader_whose_disk_hangs_steps_down_if_nobody_takes_over() -> None:
+def test_leader_with_hung_disk_steps_down_if_nobody_takes_over() -> None:
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     lead_on(leader, STALL_MS + 3 * OPTIONS.election_timeout_ms, "s2", "s3")
@@ -82,7 +82,8 @@ def answered(leader: RawNode, for_ms: int, **held: int) -> list[Effects]:
     return steps
 
 
-def test_a_leader_steps_down_for_its_disk_though_no_follower_holds_everything() -> None:
+def test_leader_with_hung_disk_needs_no_complete_follower() -> None:
+    """It steps down without a transfer."""
     leader = established("s1")
     leader.step(Propose(["set a 4", "set a 5"]), TIMEOUT_MS)
     steps = answered(leader, STALL_MS + 3 * OPTIONS.election_timeout_ms, s2=2, s3=2)
@@ -93,7 +94,7 @@ def test_a_leader_steps_down_for_its_disk_though_no_follower_holds_everything() 
 @pytest.mark.parametrize(
     "held", [{"s2": 1, "s3": 1}, {"s2": 2, "s3": 1}, {"s2": 1, "s3": 2}], ids=str
 )
-def test_a_leader_with_a_hung_disk_keeps_its_place_among_hung_disks(held: dict[str, int]) -> None:
+def test_leader_with_hung_disk_stays_among_hung_disks(held: dict[str, int]) -> None:
     """Followers answer heartbeats past their disks, so an answer doesn't show that a disk works.
     With two hung disks of three nobody else can be elected, and this leader still serves reads."""
     leader = established("s1")
@@ -117,7 +118,7 @@ def test_a_leader_among_slow_disks_keeps_its_place() -> None:
     assert leader.view.is_leader
 
 
-def test_a_hung_leader_gives_way_once_another_disk_responds_again() -> None:
+def test_leader_with_hung_disk_yields_once_another_disk_responds() -> None:
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     answered(leader, 2 * STALL_MS, s2=1, s3=2)
@@ -169,7 +170,7 @@ def test_a_leader_that_writes_nothing_for_long_leads_on() -> None:
         (("s1", "s2", "s3", "s4", "s5"), ("s2", "s3")),
     ],
 )
-def test_a_leader_without_which_there_is_no_quorum_keeps_its_place(
+def test_leader_with_hung_disk_stays_if_the_quorum_needs_it(
     voters: tuple[str, ...], answering: tuple[str, ...]
 ) -> None:
     leader = established("s1", voters=voters)
@@ -179,7 +180,7 @@ def test_a_leader_without_which_there_is_no_quorum_keeps_its_place(
     assert (successors(steps), warnings(steps)) == ([], [])
 
 
-def test_an_operators_transfer_does_not_wait_for_the_leaders_disk() -> None:
+def test_requested_transfer_does_not_wait_for_the_leaders_disk() -> None:
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     steps = [leader.step(Transfer("s3"), TIMEOUT_MS)]
@@ -209,13 +210,13 @@ def following(*, commit: int = 1) -> RawNode:
     return node
 
 
-def test_a_heartbeat_is_answered_past_the_entries_that_are_being_written() -> None:
+def test_heartbeat_is_answered_during_a_write() -> None:
     effects = following().step(Receive(append(1, (3, 1), commit=1, number=3)), 30)
     assert effects.send_past_entries == [AppendAccepted("s2", "s1", 1, 1, 3)]
     assert effects.send_after_save == []
 
 
-def test_an_answer_past_the_entries_acknowledges_none_that_is_not_on_the_disk() -> None:
+def test_answer_during_a_write_acknowledges_only_synced_entries() -> None:
     node = following()
     effects = node.step(Receive(append(1, (3, 1), commit=3, number=3)), 30)
     assert node.view.commit_index == 3
@@ -234,7 +235,7 @@ def test_entries_are_acknowledged_behind_their_own_write() -> None:
     assert effects.send_past_entries == []
 
 
-def test_a_missing_entry_is_named_past_the_entries_that_are_being_written() -> None:
+def test_missing_entry_is_reported_during_a_write() -> None:
     effects = following().step(Receive(append(1, (9, 1), number=3)), 30)
     assert effects.send_past_entries == [AppendRejected("s2", "s1", 1, 3, 3)]
 
@@ -246,13 +247,13 @@ def test_a_new_term_is_not_confirmed_before_it_is_on_the_disk() -> None:
     assert [type(one) for one in effects.send_after_save] == [AppendAccepted]
 
 
-def test_a_vote_waits_for_the_disk_behind_entries_that_are_being_written() -> None:
+def test_vote_waits_for_the_write_under_way() -> None:
     node = following()
     effects = node.step(Receive(request(2, (3, 1), sender="s3")), 3 * TIMEOUT_MS)
     assert (effects.send_past_entries, len(effects.send_after_save)) == ([], 1)
 
 
-def test_a_leaders_reads_are_confirmed_by_answers_that_acknowledge_nothing() -> None:
+def test_answer_that_acknowledges_nothing_confirms_reads() -> None:
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     leader.step(Read(["get a"]), TIMEOUT_MS)

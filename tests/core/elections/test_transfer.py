@@ -62,7 +62,7 @@ def test_a_disconnected_follower_is_not_chosen_until_it_answers() -> None:
     assert asked_to_stand(node.step(Transfer(None), TIMEOUT_MS)) == ["s2"]
 
 
-def test_a_transfer_to_a_node_that_lost_its_log_is_refused_or_ended() -> None:
+def test_transfer_to_a_node_without_its_log_is_refused_or_ended() -> None:
     node = established("s1")
     forgetful = AppendRejected("s3", "s1", 1, 0, node.view.round, without_vote=1)
     node._state.log.append(1, "set a 1")  # so that s3 is not sent it at once

@@ -86,7 +86,8 @@ def asking_follower(*reads: str, ready: bool) -> RawNode:
     return node
 
 
-def test_a_read_that_waits_to_be_applied_is_refused_when_its_new_leader_falls() -> None:
+def test_waiting_read_is_refused_when_the_new_leader_falls() -> None:
+    """The read was asked as a follower, and its index is known but not yet applied."""
     node = asking_follower("get a", ready=True)
     elect(node)
     assert fall(node).refused == ["get a"]
@@ -147,7 +148,8 @@ def test_a_transfer_target_follows_another_winner() -> None:
     assert node.view.leader == "s3"
 
 
-def test_a_leader_that_falls_forgets_that_the_one_before_it_was_lost() -> None:
+def test_fallen_leader_waits_a_full_election_timeout() -> None:
+    """It had lost the leader before it, and so waited a shorter time then."""
     node = node_of("s1")
     node.step(Receive(append(1, (0, 0), 1, sender="s2", to="s1")), 0)
     node.step(PeerDisconnected("s2"), 10)  # so its next waits are short ones
@@ -171,7 +173,7 @@ def test_a_lone_voter_waits_for_the_disk_in_every_leadership() -> None:
         assert node.step(Propose(["set a 2"]), node.view.now_ms).send == []
 
 
-def test_a_change_that_catches_up_is_unknown_when_its_leader_steps_down() -> None:
+def test_change_amid_catching_up_is_unknown_after_stepping_down() -> None:
     node = led_by_s1()
     node.step(ChangeMembers(Change("add", "s5", "s5:1"), "t"), TIMEOUT_MS)
     sync(node)

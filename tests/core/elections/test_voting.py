@@ -64,7 +64,7 @@ def test_the_vote_goes_to_a_log_that_is_at_least_as_good(
         assert granted or answer.reason.startswith("log not up to date")
 
 
-def test_a_candidate_of_an_earlier_term_is_denied_with_the_later_term() -> None:
+def test_vote_for_an_earlier_term_is_denied_with_the_later_term() -> None:
     node = node_of("s2", term=6)
     answer = vote_in(node.step(Receive(request(5)), 10).send_after_save)
     assert (answer.granted, answer.term) == (False, 6)

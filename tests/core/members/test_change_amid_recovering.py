@@ -35,7 +35,7 @@ def lose_memory(node: RawNode, name: str) -> None:
     node.step(Receive(AppendRejected(name, "s1", state.term, 0, state.round, LIFE)), state.now_ms)
 
 
-def test_no_change_makes_a_quorum_depend_on_a_voter_without_a_vote() -> None:
+def test_change_that_needs_a_recovering_voter_is_refused() -> None:
     node = established("s1", voters=members("s1", "s2", "s3"))
     lose_memory(node, "s3")
     refused = change(node, "remove", "s2")
@@ -63,7 +63,7 @@ def test_a_voter_without_a_vote_may_be_removed() -> None:
     assert node.view.membership == members("s1", "s2")
 
 
-def test_a_voter_without_its_log_that_asks_to_be_added_gets_the_members() -> None:
+def test_voter_without_its_log_gets_the_members_when_it_joins() -> None:
     node = established("s1", voters=members("s1", "s2", "s3"))
     lose_memory(node, "s3")  # started to join: no entry could tell it whom it knew
     assert change(node, "add", "s3", "localhost:1").settled == []

@@ -100,7 +100,7 @@ def has_vote(node: RawNode) -> bool:
     return answer.granted
 
 
-def test_a_follower_with_older_files_catches_up_and_the_consoles_say_why() -> None:
+def test_follower_with_older_files_catches_up_with_a_reason() -> None:
     node, follower = leader(), older()
     notes = talk(node, follower, 6)
     assert follower.view.log.last_index == node.view.log.last_index > ENTRIES
@@ -124,7 +124,7 @@ def test_a_follower_with_older_files_has_no_vote_until_the_fence() -> None:
     assert has_vote(follower)
 
 
-def test_an_older_vote_elects_nobody_without_acknowledged_entries() -> None:
+def test_older_vote_elects_nobody_without_acknowledged_entries() -> None:
     node, follower = leader(), older()
     talk(node, follower, 1)
     short = request(2, (KEPT + 1, 1), sender="s2", to="s3")  # s2 lacks what s1 and s3 committed
@@ -158,7 +158,8 @@ def test_loss_is_not_told_at_the_floor() -> None:
     assert any(note.startswith("[!] s3 lost entries") for note in notes)
 
 
-def test_a_follower_whose_files_are_older_than_the_log_of_its_leader_is_noticed() -> None:
+def test_follower_with_files_older_than_the_log_is_noticed() -> None:
+    """The leader's log begins after the end of the follower's."""
     node, follower = leader(), older(2)
     node._state.options = replace(TOLD, trailing_bytes=0)
     node.step(Propose([f"set b {number}" for number in range(8)]), node.view.now_ms)
@@ -212,7 +213,7 @@ def test_loss_found_on_a_broken_connection_is_told_later() -> None:
     assert has_vote(follower)
 
 
-def test_late_words_about_a_loss_change_nothing_at_a_follower_that_holds_the_entry() -> None:
+def test_late_notice_of_a_loss_does_not_affect_a_whole_follower() -> None:
     follower = node_of("s3", 1, 1, 1, vote="s1")
     follower.step(Receive(append(1, (3, 1), commit=3, to="s3")), 10)
     told = replace(append(1, (3, 1), commit=3, number=2, to="s3"), lost_index=3)

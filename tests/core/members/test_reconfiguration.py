@@ -172,7 +172,7 @@ def test_an_address_that_no_entry_can_hold_is_refused() -> None:
 
 
 # thesis §4.2.2
-def test_a_removed_server_stands_until_it_knows_its_removal_to_be_committed() -> None:
+def test_removed_server_campaigns_until_its_removal_commits() -> None:
     log = Log()
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter | s2=s2:1,voter")
     log.append(1, "members s2=s2:1,voter")
@@ -190,7 +190,7 @@ def test_a_removed_server_stands_until_it_knows_its_removal_to_be_committed() ->
     assert not node.step(Tick(), node.view.election_at_ms).send_after_save
 
 
-def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> None:
+def test_change_waits_for_an_inherited_change_to_complete() -> None:
     log = Log()
     log.append(1, "members s1=s1:1,voter s2=s2:1,voter | s1=s1:1,voter")
     voters = members("s1", "s2")
@@ -208,7 +208,7 @@ def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> 
     assert node.view.membership == members("s1", learners=("s9",))
 
 
-def test_no_change_before_an_entry_of_the_leader_s_own_term_is_committed() -> None:
+def test_change_waits_for_a_commit_in_the_leaders_term() -> None:
     node = leader_of("s1", voters=members("s1", "s2", "s3"))
     early = change(node, "remove", "s3", token="first")
     late = change(node, "demote", "s2", token="second")

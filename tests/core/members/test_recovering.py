@@ -98,7 +98,7 @@ def play_out(leader: RawNode, node: RawNode) -> None:
 
 
 @pytest.mark.parametrize("listed", [("s5", "s4", "s3"), ("s5", "s6", "s7", "s8", "s9")])
-def test_a_node_votes_again_by_the_members_of_the_log_and_not_of_its_file(
+def test_node_votes_again_by_the_members_of_the_log(
     listed: tuple[str, ...],
 ) -> None:
     """Else it would lead, and commit, with others than a majority of those who are members: s1, s2

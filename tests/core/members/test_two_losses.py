@@ -76,7 +76,7 @@ def sent_to_s2(effects: Effects) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("how", ["entries", "snapshot"])
-def test_a_node_that_loses_its_log_amid_a_snapshot_gets_it_from_byte_0(how: str) -> None:
+def test_snapshot_restarts_for_a_node_that_loses_its_log(how: str) -> None:
     leader = leader_with_snapshot()
     state = leader.view
     fall_behind(leader)
@@ -105,7 +105,8 @@ def recovering_folder() -> MemoryFolder:
 
 
 @pytest.mark.parametrize("kind", [Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR])
-def test_a_death_in_the_recovering_write_leaves_no_flag_without_its_entries(kind: Kind) -> None:
+def test_crash_in_the_recovering_write_leaves_no_lone_flag(kind: Kind) -> None:
+    """A node that is no longer recovering has the entries of that write."""
     became: set[bool] = set()
     for step in range(1, 20):
         folder = recovering_folder()
@@ -174,7 +175,7 @@ def test_a_write_of_many_steps_saves_each_loss_and_each_recovery() -> None:
 
 
 @pytest.mark.parametrize("late_life", [0, 1, 2])
-def test_a_late_answer_of_an_earlier_incarnation_counts_for_nothing(late_life: int) -> None:
+def test_late_answer_of_an_earlier_incarnation_is_ignored(late_life: int) -> None:
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     sync(leader)

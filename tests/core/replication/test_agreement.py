@@ -276,7 +276,7 @@ def test_a_sum_of_a_state_that_was_replaced_is_ignored() -> None:
     assert node.view.state_sums == {}
 
 
-def test_the_leader_forgets_a_difference_once_the_state_was_replaced() -> None:
+def test_leader_forgets_a_divergence_once_the_state_is_replaced() -> None:
     node = leader()
     answer(node, "s3", sums_of(node))
     answer(node, "s2", sums_of(node, OTHER))

@@ -19,7 +19,8 @@ from raftline_testing.doubles.cores import (
 )
 
 
-def test_a_follower_names_the_end_of_its_log_and_compares_numbers_as_numbers() -> None:
+def test_rejection_names_the_end_of_the_followers_log() -> None:
+    """Indexes and terms are compared as numbers."""
     node = node_of("s2", 2, 3, 3, 3, 4, 5, 5, 5, 5, term=6)
     effects = node.step(Receive(append(7, (11, 6))), 10)
     assert effects.send_after_save == [AppendRejected("s2", "s1", 7, 9, 1)]

@@ -53,14 +53,14 @@ def python(program: str, folder: Path) -> str:
 
 
 @pytest.mark.needs("processes")
-def test_the_import_of_the_core_loads_none_of_its_modules_and_none_of_the_store() -> None:
+def test_importing_the_core_loads_no_module_of_it_or_the_store() -> None:
     loaded = python("import raftline.raft; print(*sys.modules)", SOURCE).split()
     ours = {name for name in loaded if name.startswith("raftline")}
     assert ours == {"raftline", "raftline.__init__", "raftline.raft"}
 
 
 @pytest.mark.needs("processes")
-def test_the_first_program_of_the_page_needs_no_other_part_of_the_store(tmp_path: Path) -> None:
+def test_first_program_of_the_page_needs_the_core_alone(tmp_path: Path) -> None:
     """It runs with nothing but the files of `PARTS` on its path."""
     for part in PARTS:
         goal = tmp_path / "raftline" / part
@@ -78,7 +78,7 @@ def test_the_first_program_of_the_page_needs_no_other_part_of_the_store(tmp_path
     assert effectful == ""
 
 
-def test_the_page_says_what_to_do_with_each_field_and_when_to_give_each_input() -> None:
+def test_page_explains_each_field_and_each_input() -> None:
     inputs, effects = page().partition("## Inputs")[2].split("\n## ")[:2]
     fields = {field.name for field in dataclasses.fields(raftline.raft.Effects)}
     assert {name for name in fields if f"`{name}`" not in effects} == set()

@@ -55,7 +55,7 @@ def test_without_a_leader_follower_reads_are_refused() -> None:
     assert node_of("s2").step(AskLeader(["get a"]), 0).refused == ["get a"]
 
 
-def test_a_node_that_does_not_lead_the_term_answers_no_read_index_request() -> None:
+def test_only_the_leader_of_the_term_answers_read_index() -> None:
     node = follower()
     effects = node.step(Receive(ReadIndex("s3", "s2", 1, 7)), 100)
     assert effects.send_after_save == []

@@ -7,7 +7,7 @@ import pytest
 from raftline.raft.log import Entry, Log, SafetyError
 
 
-def test_a_log_over_a_base_knows_the_term_of_its_base_and_nothing_before() -> None:
+def test_log_knows_the_term_of_its_base_and_nothing_before() -> None:
     log = Log(base_index=7, base_term=3)
     log.append(4, "set a 4")
     assert [log.term_at(index) for index in (6, 7, 8, 9)] == [None, 3, 4, None]

@@ -101,7 +101,7 @@ def test_a_spelled_message_is_read_back_equal(message: Message) -> None:
 
 
 @given(st.sampled_from(["", *sorted(word + " " for word in FIRST_WORDS)]), st.text(max_size=60))
-def test_any_text_is_refused_or_read_to_a_message_of_that_spelling(word: str, text: str) -> None:
+def test_any_text_is_refused_or_the_spelling_of_a_message(word: str, text: str) -> None:
     try:
         message = read("s1", "s2", word + text)
     except PeerError:
@@ -110,7 +110,7 @@ def test_any_text_is_refused_or_read_to_a_message_of_that_spelling(word: str, te
 
 
 @given(every_message, st.integers(0, 400), st.text(max_size=3))
-def test_a_damaged_line_is_refused_or_read_to_a_message_of_that_spelling(
+def test_damaged_line_is_refused_or_the_spelling_of_a_message(
     message: Message, at: int, what: str
 ) -> None:
     line = spell(message)
@@ -304,7 +304,7 @@ def test_the_largest_number_is_accepted() -> None:
     assert found == RequestVote("s1", "s2", NUMBER_MAX, NUMBER_MAX, 1)
 
 
-def test_transfer_lease_and_read_index_messages_have_one_spelling() -> None:
+def test_transfer_lease_and_read_index_have_one_spelling() -> None:
     lines: dict[str, Message] = {
         "RequestVote 5-9-4 transfer": RequestVote("s3", "s1", 5, 9, 4, transfer=True),
         "TimeoutNow 4": TimeoutNow("s3", "s1", 4),
@@ -327,6 +327,6 @@ def test_transfer_lease_and_read_index_messages_have_one_spelling() -> None:
     ["TimeoutNow", "TimeoutNow x", "ReadIndex 4", "Read at index 1", "PreVote 5-9-4 transfer",
      f"TimeoutNow {2**63}", "RequestVote 5-9-4 transfer "],
 )  # fmt: skip
-def test_a_malformed_transfer_lease_or_read_index_line_is_refused(line: str) -> None:
+def test_malformed_transfer_lease_and_read_index_are_refused(line: str) -> None:
     with pytest.raises(PeerError, match=r"malformed \w+\. Its form is: \w+ |is beyond 2\^63-1"):
         read("s3", "s1", line)

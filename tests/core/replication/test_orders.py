@@ -43,7 +43,7 @@ def test_a_follower_refuses_the_order_to_follow() -> None:
     assert node.view.election_at_ms == before
 
 
-def test_a_timeout_saves_the_new_term_and_its_own_vote_before_it_asks() -> None:
+def test_timeout_saves_the_term_and_its_vote_before_asking() -> None:
     node = node_of("s1", 1, 1)
     effects = obey(node, Campaign(), 10)
     assert (node.view.role, node.view.term, node.view.vote) == (Role.CANDIDATE, 2, "s1")

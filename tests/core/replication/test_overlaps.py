@@ -77,7 +77,7 @@ def follower() -> RawNode:
     return node
 
 
-def test_a_longer_promise_than_the_disk_knows_of_is_written_down_first() -> None:
+def test_lease_promise_is_saved_before_it_grows() -> None:
     node = node_of("s2", lease_ms=100, options=LEASES)
     effects = node.step(Receive(append(1, (0, 0), 1)), 100)
     assert effects.save is not None
@@ -85,7 +85,7 @@ def test_a_longer_promise_than_the_disk_knows_of_is_written_down_first() -> None
     assert node.step(Receive(append(1, (1, 1), number=2)), 110).save is None
 
 
-def test_an_answer_to_the_last_message_of_a_window_frees_all_of_it() -> None:
+def test_answer_to_the_last_message_frees_the_window() -> None:
     node = established("s1")
     window = node.view.options.window
     for number in range(2 * window):
@@ -132,7 +132,7 @@ def piece(offset: int, of: Snapshot = LATER, term: int = 2, sender: str = "s1") 
     return InstallSnapshot(sender, "s2", term, of, offset, 4, 3, "a 4\n")
 
 
-def test_a_snapshot_that_was_checked_is_not_installed_once_another_has_arrived() -> None:
+def test_checked_snapshot_is_not_installed_over_a_newer_arrival() -> None:
     node = taking(piece(0, EARLIER), piece(4, EARLIER), piece(0), piece(4))
     assert node.step(SnapshotChecked(EARLIER, MEMBERS), 10).install is None
     assert node.step(SnapshotChecked(LATER, MEMBERS), 10).install == LATER
@@ -140,7 +140,7 @@ def test_a_snapshot_that_was_checked_is_not_installed_once_another_has_arrived()
     assert node_facts(node.view, 20)["arriving_bytes"] == 0
 
 
-def test_a_failed_snapshot_check_drops_no_snapshot_that_arrives_since() -> None:
+def test_failed_check_drops_no_snapshot_that_arrived_since() -> None:
     node = taking(piece(0, EARLIER), piece(4, EARLIER), piece(0))
     assert node.step(SnapshotRejected(EARLIER, "it is damaged"), 10).notes == []
     (answer,) = node.step(Receive(piece(4)), 10).send_after_save
@@ -198,7 +198,8 @@ def test_a_late_answer_about_an_earlier_snapshot_is_ignored() -> None:
     assert held(node, 10, of=5) == [20]
 
 
-def test_a_silent_follower_amid_a_snapshot_is_probed_once_an_election_timeout() -> None:
+def test_silent_follower_of_a_snapshot_is_probed_once_a_timeout() -> None:
+    """The timeout is that of an election."""
     node = sending()
     asked = []
     for _ in range(10):
@@ -215,7 +216,7 @@ def test_an_answering_follower_amid_a_snapshot_is_not_probed() -> None:
         held(node, offset)
 
 
-def test_entries_kept_after_a_snapshot_are_bounded_by_their_length() -> None:
+def test_entries_kept_after_a_snapshot_are_bounded_in_bytes() -> None:
     options = replace(OPTIONS, trailing_bytes=2500)
     node = established("s1", options=options)
     node.step(Propose(["x" * 1000] * 5), TIMEOUT_MS)
@@ -227,7 +228,7 @@ def test_entries_kept_after_a_snapshot_are_bounded_by_their_length() -> None:
     assert node.view.compaction_index == 3
 
 
-def test_entries_across_a_snapshots_end_are_taken_from_the_first_new_one() -> None:
+def test_entries_across_a_snapshots_end_are_taken_after_it() -> None:
     node = node_of("s2", *[1] * 4)
     node.step(Receive(append(1, (4, 1), commit=4)), 10)
     applied(node)
@@ -253,7 +254,7 @@ def test_a_log_compacted_over_several_terms_gives_the_same_terms(base: int) -> N
         assert compacted.entries(index, len(terms)) == whole.entries(index, len(terms))
 
 
-def test_a_removed_member_is_notified_again_once_its_removal_commits() -> None:
+def test_removed_member_is_told_again_when_its_removal_commits() -> None:
     where = {name: f"{name}:1" for name in FIVE}
     node = established("s1", voters=Membership(FIVE, addresses=where))
     node.step(ChangeMembers(Change("remove", "s5"), "t"), TIMEOUT_MS)
@@ -282,7 +283,7 @@ def led_with(*voters: str, learner: str = "") -> RawNode:
     return established("s1", voters=members)
 
 
-def test_a_learner_is_not_removed_before_its_addition_is_committed() -> None:
+def test_learner_is_not_removed_before_its_addition_commits() -> None:
     node = led_with("s1", "s2", "s3")
     node.step(ChangeMembers(Change("add", "s4", "s4:1"), "add"), TIMEOUT_MS)
     (refused,) = node.step(ChangeMembers(Change("remove", "s4"), "remove"), TIMEOUT_MS).settled
@@ -305,7 +306,8 @@ def test_a_loss_reported_by_several_answers_counts_once() -> None:
     assert held(node, 20) == [20]
 
 
-def test_reads_of_two_read_index_requests_may_wait_to_be_applied_together() -> None:
+def test_reads_of_two_read_index_requests_wait_together() -> None:
+    """They wait until their entries are applied."""
     node = follower()
     effects = node.step(AskLeader(["get a"]), 100)
     for index, further in ((2, "get b"), (3, "get c"), (3, "")):

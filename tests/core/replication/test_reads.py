@@ -35,7 +35,7 @@ def test_reads_wait_for_the_state_machine() -> None:
 
 
 @pytest.mark.parametrize("index", [0, 4])
-def test_only_what_was_handed_out_can_be_applied_and_none_of_it_twice(index: int) -> None:
+def test_only_handed_out_entries_are_applied_each_once(index: int) -> None:
     node = node_of("s2", 1, 1, 1, 1)
     node.step(Receive(append(1, (4, 1), commit=3)), 0)
     applied(node, 1)

@@ -36,7 +36,7 @@ def test_an_entry_is_committed_once_a_majority_holds_it_not_all() -> None:
     assert [entry.command for entry in acknowledge(node, "s5").apply] == ["set a 4"]
 
 
-def test_a_request_goes_to_every_follower_at_once_and_many_share_one_message() -> None:
+def test_requests_share_one_message_to_each_follower() -> None:
     node = established("s1", voters=("s1", "s2", "s3", "s4"))
     effects = node.step(Propose(["set a 1", "set b 2", "delete a"]), TIMEOUT_MS)
     assert [message.to for message in effects.send] == ["s2", "s3", "s4"]
@@ -56,7 +56,8 @@ def test_only_a_leader_appends_proposals() -> None:
     assert terms_of(node) == []
 
 
-def test_messages_hold_a_bounded_number_of_entries_and_bytes_but_always_one() -> None:
+def test_messages_are_bounded_but_hold_at_least_one_entry() -> None:
+    """The bounds are of entries and of bytes."""
     options = Options(election_timeout_ms=150, heartbeat_ms=50, batch_entries=3, batch_bytes=20)
     node = established("s1", options=options)
     effects = node.step(

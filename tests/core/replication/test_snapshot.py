@@ -179,7 +179,7 @@ def piece(offset: int, data: str, *, snapshot: Snapshot = SENT, term: int = 2) -
     return InstallSnapshot("s1", "s2", term, snapshot, offset, len(data), 3, data)
 
 
-def test_pieces_go_to_the_disk_in_order_and_the_snapshot_is_checked() -> None:
+def test_snapshot_pieces_are_written_in_order_and_checked() -> None:
     node = node_of("s2", options=SMALL)
     effects = node.step(Receive(piece(0, "a 4\n")), 0)
     assert effects.chunks == [Chunk(0, b"a 4\n")]
@@ -199,7 +199,7 @@ def test_pieces_go_to_the_disk_in_order_and_the_snapshot_is_checked() -> None:
     assert state.applied == 0  # the rim reports it once its state machine is that of the snapshot
 
 
-def test_a_late_piece_of_an_earlier_snapshot_does_not_displace_a_later_one() -> None:
+def test_late_piece_of_an_earlier_snapshot_is_ignored() -> None:
     node = node_of("s2", options=SMALL)
     node.step(Receive(piece(0, "a 4\n", snapshot=Snapshot(9, 2, 8, 5))), 0)
     effects = node.step(Receive(piece(0, "a 4\n")), 0)
@@ -269,7 +269,7 @@ def test_a_new_snapshot_replaces_a_damaged_one() -> None:
     assert node.view.snapshot == Snapshot(6, 1, 8, 6)
 
 
-def test_a_log_that_conflicts_at_the_snapshots_end_is_dropped_whole() -> None:
+def test_log_in_conflict_with_a_snapshots_end_is_dropped() -> None:
     node = node_of("s2", *[1] * 9, term=2, options=SMALL)
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
     node.step(SnapshotChecked(Snapshot(7, 2, 8, 5), MEMBERS), 0)

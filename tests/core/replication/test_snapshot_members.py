@@ -80,7 +80,7 @@ def compacted(members: Membership) -> MemoryFolder:
 
 
 @pytest.mark.parametrize("members", [WITH_LEARNER, JOINT, BOTH])
-def test_a_restart_finds_learners_and_joint_halves_in_the_base_line(members: Membership) -> None:
+def test_base_line_keeps_learners_and_joint_halves(members: Membership) -> None:
     folder = compacted(members)
     spelled = spell_members(members)
     manager, recovered = boot(folder.kill())
@@ -96,7 +96,7 @@ def test_a_restart_finds_learners_and_joint_halves_in_the_base_line(members: Mem
     assert configurations.latest == members
 
 
-def test_without_an_applied_configuration_the_base_line_s_members_count() -> None:
+def test_base_lines_members_count_until_others_are_applied() -> None:
     """The snapshot's members count, not those of the configuration file."""
     folder = MemoryFolder()
     LogManager("s1", folder, {"s1": "a:1"}).recover()
@@ -105,7 +105,7 @@ def test_without_an_applied_configuration_the_base_line_s_members_count() -> Non
     assert manager.freeze().members == all_vote({"s1": "a:1"})
 
 
-def test_the_next_snapshot_after_one_that_arrived_has_its_members() -> None:
+def test_snapshot_after_an_installed_one_has_its_members() -> None:
     manager, _ = boot(MemoryFolder())
     loaded = LoadedSnapshot(Snapshot(20, 3, 8, 5), WITH_LEARNER, ['{"forgotten": false}'])
     manager.arrived(loaded)
@@ -129,7 +129,7 @@ def test_a_configuration_that_is_not_applied_is_in_no_snapshot(members: Membersh
     assert manager.freeze().members == members
 
 
-def test_a_value_that_looks_like_a_configuration_changes_no_members() -> None:
+def test_value_like_a_configuration_changes_no_members() -> None:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     manager.apply(entries(1, 1, "members s9", "client4@members s9=a:1,voter", "set members s9"))
     assert manager.members == PLAIN

@@ -90,7 +90,8 @@ def test_a_follower_with_a_stalled_disk_applies_at_its_next_step() -> None:
     driver.stop(DEADLINE_S)
 
 
-def test_an_entry_that_cannot_be_executed_stops_the_node_whoever_looks_meanwhile() -> None:
+def test_failing_entry_stops_the_node_despite_other_threads() -> None:
+    """Others look at the node while it is executed."""
     driver, manager, rim, _ = following_with_a_held_disk("machine counter {}")
     assert driver.status()["last_applied"] == 0
     manager.goes_on.set()
@@ -186,7 +187,7 @@ def leader(monkeypatch: pytest.MonkeyPatch) -> Slow:
     return slow
 
 
-def test_between_two_slices_heartbeats_leave_and_acknowledgements_are_taken(leader: Slow) -> None:
+def test_heartbeats_and_acknowledgements_pass_between_slices(leader: Slow) -> None:
     before = leader.index
     assert leader.driver._wakeup.wait(0)  # the owner has been woken
     leader.clock.ms = leader.node.wake_at_ms  # a heartbeat is due
@@ -230,7 +231,7 @@ def test_between_two_slices_a_follower_votes_and_acknowledges() -> None:
 @pytest.mark.parametrize(
     ("entry_s", "pause_s"), [(SLICE_S / 2, PAUSE_S), (3 * SLICE_S, SLICE_S), (60.0, PAUSE_S_MAX)]
 )
-def test_the_others_have_their_turn_for_longer_after_a_heavier_entry(
+def test_pause_after_a_slice_grows_with_its_last_entry(
     leader: Slow, entry_s: float, pause_s: float
 ) -> None:
     """A slice lasts until an entry ends, and a thread that waited as long needs time to wake."""
@@ -268,7 +269,8 @@ def test_a_read_waits_for_all_slices_that_it_is_to_see(leader: Slow) -> None:
     assert read.reader.read(["get a"]) == [f"GET response: {HEAVY - 1}"]
 
 
-def test_what_a_deposed_leader_had_committed_is_answered_once_applied(leader: Slow) -> None:
+def test_write_committed_by_a_deposed_leader_is_answered(leader: Slow) -> None:
+    """The reply comes once the write is applied."""
     late = Batch(["set b 1"], is_read=False)
     leader.propose(late)  # which nobody else has
     leader.receive(AppendRejected("s2", "s1", leader.node.view.term + 1, 0, 0))
@@ -280,9 +282,10 @@ def test_what_a_deposed_leader_had_committed_is_answered_once_applied(leader: Sl
     assert leader.heavy.replies == [f"SET response: a set to {number}" for number in range(HEAVY)]
 
 
-def test_a_write_in_whose_place_the_next_leader_commits_another_is_not_answered_by_that(
+def test_overwritten_write_is_not_answered_by_its_successor(
     leader: Slow,
 ) -> None:
+    """The next leader commits another entry at its index."""
     leader.apply_all()
     late = Batch(["set b 1"], is_read=False)
     leader.propose(late)  # which nobody else has
@@ -297,7 +300,7 @@ def test_a_write_in_whose_place_the_next_leader_commits_another_is_not_answered_
     ]
 
 
-def test_a_renewal_of_a_leadership_that_ended_amid_slices_is_asked_anew(leader: Slow) -> None:
+def test_renewal_waits_for_the_next_leader_amid_slices(leader: Slow) -> None:
     renewal = Batch(["renew lease-1"], is_read=True, reading=Reading(by_clock=True))
     leader.driver.submit(renewal)
     leader.acknowledge()
@@ -307,7 +310,7 @@ def test_a_renewal_of_a_leadership_that_ended_amid_slices_is_asked_anew(leader: 
     assert leader.driver._queue.held_until_ms is not None
 
 
-def test_a_waiter_for_a_slice_gets_an_answer_when_the_server_stops(leader: Slow) -> None:
+def test_request_amid_slices_is_answered_when_the_node_stops(leader: Slow) -> None:
     read = Batch(["get a"], is_read=True)
     leader.driver.submit(read)
     leader.acknowledge()
@@ -336,7 +339,7 @@ def test_the_owner_thread_applies_what_a_slice_leaves() -> None:
     driver.stop(DEADLINE_S)
 
 
-def test_an_entry_that_cannot_be_executed_stops_the_node_in_any_slice() -> None:
+def test_failing_entry_stops_the_node_in_any_slice() -> None:
     driver, rim = following_by_slices("set a 1", "set b 1", "machine counter {}", "set c 1")
     assert rim.has_failed.wait(DEADLINE_S)
     assert driver.status()["last_applied"] == manager_of(driver).applied.index == 2
@@ -408,7 +411,7 @@ def following_amid_a_long_entry() -> tuple[Driver, FakeRim, Answers, HeldMachine
     return driver, rim, answers, machine
 
 
-def test_a_follower_amid_a_long_entry_answers_its_leader_and_votes() -> None:
+def test_follower_amid_a_long_entry_answers_and_votes() -> None:
     driver, _, answers, machine = following_amid_a_long_entry()
     driver.receive([AppendEntries("s2", "s1", 1, 3, 1, [], 3, 2)], answers)
     eventually(lambda: len(answers.given) == 2)
@@ -513,7 +516,8 @@ class Apart:
         self.stepper.end_apart(self.entries, self.stepper.applying.apply_apart(self.entries))
 
 
-def test_nothing_else_is_applied_amid_a_long_entry_and_all_in_order_after_it() -> None:
+def test_nothing_else_is_applied_amid_a_long_entry() -> None:
+    """All that waits is applied in order after it."""
     apart = Apart()
     before = apart.slow.index
     later = apart.propose("set c 1")
@@ -552,7 +556,7 @@ def test_the_time_of_leases_stands_still_amid_a_long_entry() -> None:
     assert renewal.replies == [f"RENEW response: {apart.lease} for 5 s"]
 
 
-def test_a_renewal_of_a_leadership_that_ended_amid_a_long_entry_is_asked_anew() -> None:
+def test_renewal_waits_for_the_next_leader_amid_a_long_entry() -> None:
     apart = Apart()
     renewal, view = apart.renewal, apart.slow.node.view
     apart.slow.acknowledge()  # its round is over
@@ -564,7 +568,7 @@ def test_a_renewal_of_a_leadership_that_ended_amid_a_long_entry_is_asked_anew() 
     assert apart.slow.driver._queue.held_until_ms is not None
 
 
-def test_who_waits_for_the_end_of_a_long_entry_gets_an_answer_when_the_server_stops() -> None:
+def test_request_amid_a_long_entry_is_answered_at_a_stop() -> None:
     apart = Apart()
     read = apart.read("get m")
     apart.stepper.turn_all_away(failed=False)

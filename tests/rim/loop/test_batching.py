@@ -53,7 +53,7 @@ def test_a_group_is_served_after_a_pause_without_arrivals() -> None:
     assert group.is_ripe(2, now_s)
 
 
-def test_nobody_is_late_before_the_replies_of_the_group_before_have_left() -> None:
+def test_group_waits_for_the_replies_of_the_last_group() -> None:
     group, now_s = Gathering(), NOW_S
     group.answered(64, now_s)
     group.arrived(1, now_s)
@@ -67,7 +67,7 @@ def test_nobody_is_late_before_the_replies_of_the_group_before_have_left() -> No
     assert group.ripe_at_s == pytest.approx(now_s + QUIET_S)
 
 
-def test_replies_that_take_long_hold_up_a_group_for_a_bounded_time() -> None:
+def test_slow_replies_hold_up_a_group_for_a_bounded_time() -> None:
     group = Gathering()
     group.answered(64, NOW_S)
     assert not group.is_ripe(2, NOW_S + LONGEST_S * 0.9)
@@ -162,7 +162,7 @@ def test_a_leader_limits_the_writes_that_wait_for_a_stalled_disk() -> None:
     assert serves_writes(batching, later_s, is_writing=True)
 
 
-def test_writes_wait_for_as_many_as_were_answered_or_wait_already() -> None:
+def test_writes_wait_for_as_many_as_were_answered_or_wait() -> None:
     batching = leading()
     batching.proposed(5, 2, NOW_S)
     batching.committed(5, 1, NOW_S)  # two were answered, one waits
@@ -193,7 +193,8 @@ def test_reads_wait_for_as_many_as_were_answered_or_wait_already() -> None:
     assert looks_at_s(batching, reads=2) == NOW_S + QUIET_S
 
 
-def test_reads_and_writes_gather_apart_with_the_earlier_deadline_first() -> None:
+def test_reads_and_writes_gather_separately() -> None:
+    """The earlier deadline of the two counts."""
     batching = leading()
     batching.answered(9, 0, NOW_S)
     batching.enqueue(1, NOW_S, is_read=True)
@@ -204,7 +205,7 @@ def test_reads_and_writes_gather_apart_with_the_earlier_deadline_first() -> None
     assert looks_at_s(batching) == math.inf
 
 
-def test_a_reelected_leader_waits_for_no_proposal_of_its_earlier_term() -> None:
+def test_reelected_leader_waits_for_no_earlier_proposal() -> None:
     batching = leading()
     batching.proposed(5, 1, NOW_S)
     batching.lost_leadership()

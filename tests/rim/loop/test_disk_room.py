@@ -34,7 +34,7 @@ def piece(size: int, offset: int = 0) -> InstallSnapshot:
     return InstallSnapshot("s2", "s1", 3, Snapshot(17, 3, size, 0), offset, 10, 1)
 
 
-def test_entries_without_end_are_refused_once_the_log_is_too_long() -> None:
+def test_entries_are_refused_once_the_log_is_too_long() -> None:
     assert refusal(room(MOST), entries(1)) == ""
     assert refusal(room(MOST + 1), entries(1)) == (
         f"my log has {MOST + 1} bytes, and takes no entries beyond {MOST} before a snapshot"
@@ -45,7 +45,8 @@ def test_a_heartbeat_is_taken_however_long_the_log_is() -> None:
     assert refusal(room(10 * MOST), entries(0)) == ""
 
 
-def test_a_snapshot_that_claims_more_than_the_disk_has_is_refused_at_its_first_piece() -> None:
+def test_snapshot_larger_than_the_disk_is_refused_at_once() -> None:
+    """Its first piece says how large it is."""
     why = refusal(room(free=1600), piece(1 << 63))
     assert why == f"my disk has 1600 bytes left, and not enough for a snapshot of {1 << 63}"
     assert refusal(room(free=1600), piece(1501)) != ""

@@ -63,7 +63,7 @@ def wake_owner(driver: Driver) -> None:
     driver._sleep.wake()
 
 
-def test_a_new_leader_sends_heartbeats_though_its_owner_slept_longer(
+def test_new_leader_wakes_its_owner_for_heartbeats(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Else it would look by itself.
@@ -104,7 +104,7 @@ def test_writes_wait_in_the_queue_while_very_many_are_under_way() -> None:
 
 
 @pytest.mark.pure  # the core's step is replaced
-def test_what_a_core_sends_once_its_entries_are_durable_leaves_though_it_does_not_lead(
+def test_follower_sends_messages_that_waited_for_a_write(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """raftline's own has nothing to send then. Another one, as a hand-in, may answer its leader."""
@@ -116,7 +116,7 @@ def test_what_a_core_sends_once_its_entries_are_durable_leaves_though_it_does_no
     assert rim.sent == [late]
 
 
-def test_a_write_becomes_one_entry_and_goes_to_the_peers_and_to_the_disk_once() -> None:
+def test_write_goes_once_to_each_peer_and_to_the_disk() -> None:
     node, rim = established("s1"), FakeRim()
     manager, clock = LogManager("s1", MemoryFolder(), MEMBERS), SetClock(node.view.now_ms)
     driver = Driver(node, manager, rim, 60_000, clock)
@@ -132,7 +132,7 @@ def test_a_write_becomes_one_entry_and_goes_to_the_peers_and_to_the_disk_once() 
     assert node.view.log.last_index == 2
 
 
-def test_an_entry_of_another_term_answers_no_request_at_its_index() -> None:
+def test_entry_of_another_term_answers_no_request() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
     batch = Batch(["set a 1"], is_read=False)
@@ -147,7 +147,7 @@ def test_an_entry_of_another_term_answers_no_request_at_its_index() -> None:
     driver.stop(DEADLINE_S)
 
 
-def test_a_waiting_write_has_an_unknown_outcome_when_the_server_stops() -> None:
+def test_waiting_write_is_unknown_when_the_server_stops() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
     batch = Batch(["set a 1"], is_read=False)
@@ -168,7 +168,7 @@ def test_a_batch_is_answered_once_all_of_it_is_applied() -> None:
     assert batch.replies == ["5: a", "6: b"]
 
 
-def test_a_read_is_not_answered_before_a_quorum_confirms_its_round() -> None:
+def test_read_is_not_answered_before_a_quorum_confirms_it() -> None:
     driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
     elect(driver)
     state = driver.node.view
@@ -230,7 +230,7 @@ def test_a_change_of_members_waits_for_a_transfer() -> None:
     assert batch.replies == ["Sorry, outcome unknown: this server is stopping; see: members"]
 
 
-def test_a_change_that_has_not_begun_is_turned_away_when_the_server_stops() -> None:
+def test_waiting_change_is_refused_when_the_server_stops() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
     batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
@@ -340,7 +340,7 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
     driver.stop(DEADLINE_S)
 
 
-def test_a_read_left_by_a_round_is_served_without_another_request(
+def test_read_left_by_a_round_needs_no_further_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(raftline.node.loop.stepper, "LATE_LOOK_MS", 3_600_000)
@@ -389,7 +389,7 @@ def test_a_lease_that_ends_during_a_long_step_serves_no_read() -> None:
     assert [waiting.tokens for waiting in node._state.as_leader.read_rounds] == [[batch]]
 
 
-def test_an_answer_waits_for_every_write_that_was_asked_for_before_it() -> None:
+def test_answer_waits_for_every_earlier_write() -> None:
     rim, first, then = FakeRim(), Answers(), Answers()
     driver = driver_of_s1(rim, HeldManager)
     manager = manager_of(driver)
@@ -422,7 +422,7 @@ class Looks(Answers):
         self.order.append("look")
 
 
-def test_answers_leave_before_a_look_at_the_disk_and_after_it_if_room_is_low() -> None:
+def test_answers_leave_before_the_disk_check_unless_room_is_low() -> None:
     clock, looks = SetClock(s=0.0), Looks()
     manager = LogManager("s2", MemoryFolder(), MEMBERS)
     manager.recover()
@@ -494,7 +494,7 @@ class Sink:
         return replies
 
 
-def test_replies_that_find_no_memory_end_their_connection_and_no_thread() -> None:
+def test_replies_without_memory_end_their_connection_alone() -> None:
     """The owner keeps time: the others are served, and heartbeats go on."""
     rim = FakeRim()
     driver = driver_of_s1(rim)
@@ -527,7 +527,7 @@ def test_events_that_find_no_memory_stop_the_node() -> None:
     driver.stop(DEADLINE_S)
 
 
-def test_who_brings_an_answer_sends_some_replies_and_the_owner_the_rest() -> None:
+def test_thread_of_an_answer_sends_few_replies() -> None:
     """Else a crowd of clients holds up the acknowledgements of a follower."""
     driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
     senders: list[str] = []

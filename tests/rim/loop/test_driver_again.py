@@ -67,9 +67,7 @@ def fall(driver: Driver, *, in_its_term: bool = False) -> None:
 
 
 @pytest.mark.parametrize("in_its_term", [False, True])
-def test_reads_that_wait_when_a_leader_falls_are_served_once_it_leads_again(
-    *, in_its_term: bool
-) -> None:
+def test_reads_of_a_fallen_leader_are_served_when_it_leads_again(*, in_its_term: bool) -> None:
     driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
     lead(driver)
     state = driver.node.view
@@ -124,7 +122,7 @@ def following() -> Driver:
 
 
 @pytest.mark.parametrize("answered", [False, True])
-def test_reads_that_wait_at_a_follower_are_turned_away_when_it_stops(*, answered: bool) -> None:
+def test_reads_that_wait_at_a_follower_are_refused_at_a_stop(*, answered: bool) -> None:
     driver = following()
     forwarded = forwarded_by(driver)
     batches = [Batch(["get a"], is_read=True, reading=Reading(may_ask=True)) for _ in range(3)]
@@ -139,7 +137,7 @@ def test_reads_that_wait_at_a_follower_are_turned_away_when_it_stops(*, answered
     assert [batch.replies for batch in batches] == [[STOPPING]] * 3
 
 
-def test_forwarded_reads_look_for_the_next_leader_if_theirs_is_lost() -> None:
+def test_forwarded_reads_find_the_next_leader() -> None:
     driver = following()
     batch = Batch(["get a"], is_read=True, reading=Reading(may_ask=True))
     driver.submit(batch)
@@ -189,7 +187,7 @@ class StandingManager(LogManager):
         return super().write(works)
 
 
-def test_of_two_snapshots_that_arrive_in_one_write_the_last_is_checked() -> None:
+def test_last_of_two_snapshots_in_one_write_is_checked() -> None:
     StandingManager.may_end = threading.Event()
     rim, arrived = FakeRim(), []
     rim.wrote = lambda snapshot: arrived.append(snapshot) if snapshot else None  # type: ignore
@@ -210,7 +208,7 @@ def test_of_two_snapshots_that_arrive_in_one_write_the_last_is_checked() -> None
 # --- the queue, and transfers ---------------------------------------------------------------
 
 
-def test_each_request_that_waits_for_a_leader_has_its_own_deadline() -> None:
+def test_request_without_a_leader_has_its_own_deadline() -> None:
     queue = RequestQueue(hold_ms=100)
     first, second = Batch(["get a"], is_read=True), Batch(["get b"], is_read=True)
     queue.hold([first], 1000)
@@ -223,7 +221,7 @@ def test_each_request_that_waits_for_a_leader_has_its_own_deadline() -> None:
     assert queue.take(writes=False, reads=False) == []
 
 
-def test_a_request_for_which_there_is_no_room_is_answered_at_once() -> None:
+def test_request_without_room_is_answered_at_once() -> None:
     driver = driver_of_s1(FakeRim())
     driver._queue.room = RequestRoom(0)
     flushed: list[list[str]] = []
@@ -255,7 +253,7 @@ def test_batches_applied_together_each_get_their_own_replies() -> None:
     assert not queue.are_pending_beside(None)
 
 
-def test_a_transfer_of_an_earlier_term_is_not_answered_by_this_terms() -> None:
+def test_transfer_of_an_earlier_term_is_not_answered_by_a_later() -> None:
     node = established("s1")
     handover = Handover(node, lambda _: "")
     first, second = (Batch(["transfer"], is_read=False) for _ in "12")

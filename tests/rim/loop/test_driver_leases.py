@@ -30,7 +30,7 @@ def leader() -> Iterator[Driver]:
     driver.stop(DEADLINE_S)
 
 
-def test_a_renewal_is_not_confirmed_before_a_quorum_answers_its_round(leader: Driver) -> None:
+def test_renewal_waits_for_a_quorum_to_answer_its_round(leader: Driver) -> None:
     batch = Batch(["renew lease-57", "renew lease-59"], is_read=True, reading=BY_CLOCK)
     leader.submit(batch)
     eventually(lambda: leader.node.view.read_rounds)

@@ -53,7 +53,7 @@ def test_the_requester_of_a_transfer_gets_the_new_leader() -> None:
     assert reply_of(batch) == "TRANSFER response: s3 leads term 2"
 
 
-def test_the_requester_of_a_transfer_gets_an_answer_if_another_node_leads() -> None:
+def test_transfer_is_answered_if_another_node_leads() -> None:
     node = established("s1")
     handover, batch = begun(node)
     node.step(Receive(append(2, (1, 1), 2, sender="s2", to="s1")), TIMEOUT_MS)
@@ -61,7 +61,7 @@ def test_the_requester_of_a_transfer_gets_an_answer_if_another_node_leads() -> N
     assert reply_of(batch) == "Sorry, s3 did not take over: s2 leads term 2."
 
 
-def test_the_requester_of_a_transfer_gets_an_answer_if_no_node_took_over() -> None:
+def test_transfer_is_answered_if_no_node_took_over() -> None:
     node = established("s1")
     handover, batch = begun(node)
     acknowledge(node, "s2")
@@ -117,7 +117,7 @@ def test_the_command_prints_the_reply_and_ends_with_its_code(
     assert (output if code == 0 else errors) == reply + "\n"
 
 
-def test_the_command_without_a_name_leaves_the_choice_to_the_leader(tmp_path: Path) -> None:
+def test_transfer_without_a_name_lets_the_leader_choose(tmp_path: Path) -> None:
     asked: list[str] = []
     with leader_that_says(tmp_path, lambda line: asked.append(line) or "Sorry, no.") as command:
         assert cli.main(command) == 5
@@ -133,7 +133,7 @@ def test_a_transfer_to_no_member_names_the_members(
     assert capsys.readouterr().err.splitlines() == [reply, "[*] its members are s1, s3"]
 
 
-def test_without_a_leader_the_command_names_the_unreachable_nodes(
+def test_transfer_without_a_leader_names_unreachable_nodes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     facts = {"name": "s1", "role": "follower", "term": 3, "leader": None, "last_index": 9}

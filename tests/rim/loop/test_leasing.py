@@ -25,7 +25,7 @@ def leader() -> Leader:
     return Leader()
 
 
-def test_a_lease_expires_once_its_whole_time_and_a_tenth_have_passed(leader: Leader) -> None:
+def test_lease_expires_a_tenth_after_its_time(leader: Leader) -> None:
     lease = leader.lease(10)
     assert leader.leasing.wake_at_ms == 1000 + counted_ms(10000)
     leader.now_ms += counted_ms(10000) - 1
@@ -37,7 +37,7 @@ def test_a_lease_expires_once_its_whole_time_and_a_tenth_have_passed(leader: Lea
     assert leader.leasing.wake_at_ms == NEVER_MS
 
 
-def test_a_lease_of_milliseconds_expires_and_is_renewed_like_others(leader: Leader) -> None:
+def test_lease_of_milliseconds_expires_and_is_renewed(leader: Leader) -> None:
     lease = f"lease-{leader.apply('lease 1.5')}"
     assert leader.ask(f"renew {lease}") == f"RENEW response: {lease} for 1.5 s"
     listed = json.loads(leader.ask("leases").removeprefix("LEASES response: "))
@@ -82,7 +82,7 @@ def test_a_released_lease_neither_expires_nor_is_renewed(leader: Leader) -> None
     assert leader.ask(f"renew {lease}") == NO_SUCH + lease
 
 
-def test_a_key_s_own_time_begins_anew_with_each_entry_that_sets_it(leader: Leader) -> None:
+def test_ttl_of_a_key_restarts_with_each_entry_that_sets_it(leader: Leader) -> None:
     leader.apply("setex a 10 1")
     leader.now_ms += 10_000
     index = leader.apply("expire a 10")
@@ -128,7 +128,7 @@ def elected(leader: Leader) -> Leader:
     return leader
 
 
-def test_an_expiry_that_was_in_the_log_of_an_earlier_term_is_forgotten_with_it() -> None:
+def test_expiry_of_an_earlier_term_ends_with_its_entry() -> None:
     leader = Leader()
     lease = leader.lease(10)
     leader.now_ms += counted_ms(10000)
@@ -288,9 +288,10 @@ def test_a_list_that_a_packet_asks_for_many_times_is_made_once(
     assert replies[51] == replies[53]
 
 
-def test_a_lease_whose_end_is_committed_and_not_yet_applied_is_not_renewed(
+def test_lease_with_a_committed_expiry_is_not_renewed(
     leader: Leader,
 ) -> None:
+    """The expiry is not applied yet."""
     lease = leader.lease(10)
     leader.now_ms += counted_ms(10000)
     assert leader.expire()

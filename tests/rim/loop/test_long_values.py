@@ -137,7 +137,7 @@ def test_a_long_line_is_read_as_a_short_one_is(
 
 
 @pytest.mark.pure
-def test_a_long_value_is_applied_with_a_copy_for_the_store_and_one_for_the_reply() -> None:
+def test_long_value_is_copied_once_for_store_and_once_for_reply() -> None:
     state, command = ReplicatedState(all_vote({}), Machines()), f"set key {VALUE}"
     state.store.level, state.store.notes_events = 3, True
     entries = [Entry(1, 1, command)]
@@ -174,7 +174,7 @@ def test_a_long_set_does_what_a_short_one_does(command: str) -> None:
 
 
 @pytest.mark.pure
-def test_control_characters_are_searched_for_where_they_can_come_from() -> None:
+def test_control_characters_are_looked_for_in_received_lines() -> None:
     """In a line that came. To search for all of them takes 0.4 ms for 1 MiB."""
     line, entries = f"set key {VALUE}".encode(), [Entry(1, 1, f"set a {VALUE}")]
     assert searches(lambda: parse(line, Limits(), ReadSettings(), "s1")) == 1
@@ -271,22 +271,23 @@ def test_a_list_of_entries_is_read_as_json_reads_it(
         (5, (3, 2), 3, "entry 7 has term 2, not from 3 to 3"),
     ],
 )
-def test_entries_of_a_peer_follow_one_another_up_to_the_term_of_their_message(
+def test_entries_of_a_peer_are_in_order_of_index_and_term(
     prev_index: int, terms: tuple[int, ...], message_term: int, problem: str
 ) -> None:
+    """No term is above that of the message."""
     entries = [Entry(prev_index + place, term, "set a 1") for place, term in enumerate(terms, 1)]
     with pytest.raises(ValueError, match=problem) if problem else contextlib.nullcontext():
         assert read_entries(spell_entries(entries), prev_index, 2, message_term) == entries
 
 
 @pytest.mark.parametrize("character", ['"', "\\", "\u2028", "é"])
-def test_other_characters_are_spelled_for_a_peer_as_it_reads_them(character: str) -> None:
+def test_peer_reads_other_characters_as_they_were_spelled(character: str) -> None:
     entries = [Entry(1, 1, f"set a {VALUE}{character}"), Entry(2, 1, f"set {character} 1")]
     assert read_entries(spell_entries(entries), 0, 0, 1) == entries
 
 
 @pytest.mark.pure
-def test_long_entries_are_spelled_and_checked_without_a_slow_look_at_them() -> None:
+def test_long_entries_are_spelled_and_checked_fast() -> None:
     entries = [Entry(1, 1, f"set a {VALUE}"), Entry(2, 1, f"set b {VALUE}")]
     assert not slow_looks(lambda: spell_entries(entries))
     assert not slow_looks(lambda: check_storable(entries))
@@ -316,9 +317,7 @@ def test_no_long_command_ends_its_line_in_the_log(character: str, is_first: bool
 
 @pytest.mark.parametrize("character", ["\n", "\x01", "\x7f", "\x85"])
 @pytest.mark.parametrize("beside", ["1", VALUE])
-def test_no_control_character_of_a_short_command_gets_into_the_log(
-    character: str, beside: str
-) -> None:
+def test_control_character_of_a_short_command_is_not_logged(character: str, beside: str) -> None:
     check_storable([Entry(1, 1, f"set a {beside}"), Entry(2, 1, "set b 1")])
     with pytest.raises(SafetyError):
         check_storable([Entry(1, 1, f"set a {beside}"), Entry(2, 1, f"set b {character}")])
@@ -478,7 +477,7 @@ def test_large_pieces_are_read_for_few_connections_at_a_time() -> None:
     assert reader.receive(is_amid_long=True) == b"x" * (LONG_READ_BYTES - READ_BYTES)
 
 
-def test_bytes_that_are_yet_to_come_are_waited_for_with_the_small_buffer() -> None:
+def test_reader_waits_for_more_bytes_with_its_small_buffer() -> None:
     connection: Any = Socket(b"x" * READ_BYTES)
     reader = LineReader(connection, 30.0)
     assert reader.read(2 * VALUE_BYTES) is None  # the end came amid the line

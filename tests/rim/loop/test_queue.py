@@ -64,7 +64,7 @@ def test_each_request_gets_the_reply_to_its_own_entry(
     assert all(batch.is_answered for batch in batches)
 
 
-def test_requests_unanswered_at_the_fall_of_a_leader_have_an_unknown_outcome() -> None:
+def test_unanswered_writes_of_a_fallen_leader_are_unknown() -> None:
     queue = RequestQueue(hold_ms=1000)
     batches = [Batch(["a", "b"], is_read=False), Batch(["c"], is_read=False)]
     queue.enter(batches, 5, term=3)
@@ -114,7 +114,7 @@ def test_the_requests_that_wait_for_a_leader_are_limited(monkeypatch: pytest.Mon
     assert [batch.replies for batch in batches] == [[], [], [NO_LEADER]]
 
 
-def test_a_connection_says_how_much_of_the_replies_to_its_entries_is_kept() -> None:
+def test_connection_chooses_what_is_kept_of_its_replies() -> None:
     class Sink:
         user: str | None = None
 
@@ -161,7 +161,8 @@ def takes_one_more(queue: RequestQueue) -> bool:
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_requests_beyond_the_bytes_that_may_wait_are_refused_as_not_done(together: bool) -> None:
+def test_requests_beyond_the_queues_bytes_are_refused(together: bool) -> None:
+    """They are refused as not done."""
     queue = queue_for(2)
     batches = [write() for _ in range(3)]
     if together:
@@ -188,7 +189,7 @@ def test_a_request_counts_until_its_entry_is_applied_or_given_up() -> None:
     assert queue.room.used == 0
 
 
-def test_each_request_of_a_group_is_measured_and_gives_its_bytes_back() -> None:
+def test_requests_of_a_group_are_measured_and_free_their_bytes() -> None:
     clock = SetClock(s=5.0)
     measures = Measures(clock)
     queue = RequestQueue(hold_ms=100, measures=measures, clock=clock)
@@ -295,7 +296,7 @@ def test_a_long_write_that_was_answered_late_is_not_proposed() -> None:
     assert take(queue) == [third]
 
 
-def test_a_long_write_that_was_answered_is_kept_by_its_connection_alone() -> None:
+def test_answered_long_write_keeps_no_connection() -> None:
     queue, sink = RequestQueue(hold_ms=1000), SilentSink()
     queue.put(long_run(sink))
     queue.enter(take(queue), 1, term=1)
@@ -347,7 +348,8 @@ def test_those_that_were_not_given_up_keep_their_order() -> None:
     assert take(queue) == [runs[0], runs[2], runs[4], last]
 
 
-def test_an_entry_that_takes_long_counts_as_long_however_short_it_is() -> None:
+def test_entry_that_takes_long_counts_as_long() -> None:
+    """The length of its command does not matter."""
     queue = RequestQueue(hold_ms=1000, is_long=lambda commands: "object" in commands[0])
     first, second = (
         Batch([f"object o list.put {n} 1"], is_read=False, reply_sink=SilentSink())
@@ -367,7 +369,7 @@ def test_long_writes_leave_room_for_short_ones() -> None:
     assert not short.is_answered
 
 
-def test_connections_take_turns_where_very_many_short_writes_wait() -> None:
+def test_connections_take_turns_for_many_short_writes() -> None:
     """Else each request would wait for all that one client sends ahead on some connections."""
     queue, greedy, other = RequestQueue(hold_ms=1000), SilentSink(), SilentSink()
     size = WRITES_TOGETHER // 8
@@ -385,7 +387,7 @@ def test_connections_take_turns_where_very_many_short_writes_wait() -> None:
     assert queue.leave_writes(few) is few
 
 
-def test_one_request_goes_before_the_packets_of_many_connections_and_again_and_again() -> None:
+def test_single_request_goes_before_packets_again_and_again() -> None:
     queue, one = RequestQueue(hold_ms=1000), SilentSink()
     packet = ["set k v"] * (WRITES_TOGETHER // 4)
     sinks = [SilentSink() for _ in range(50)]
@@ -446,7 +448,7 @@ def test_reads_take_turns_as_writes_do() -> None:
     assert take(queue) == [batch for batch in many if batch not in confirmed]
 
 
-def test_the_longest_command_is_taken_and_fits_a_line_between_nodes() -> None:
+def test_longest_command_fits_a_line_between_nodes() -> None:
     count = Limits().line_bytes // VALUE_BYTES  # values of a line without any escape
     operations = " ; ".join([f"set k{n} " + "\\x01" * VALUE_BYTES for n in range(count)])
     command = f"txn {operations}"  # a line of so many control characters, in its one spelling
@@ -476,7 +478,8 @@ def test_the_connections_of_long_writes_take_turns() -> None:
     assert order == [first, others[0], honest, *others[1:]]
 
 
-def test_long_writes_are_refused_without_a_leader_as_soon_as_others() -> None:
+def test_long_writes_without_a_leader_are_refused_in_time() -> None:
+    """They are refused as soon as short ones."""
     queue = RequestQueue(hold_ms=1000)
     runs = [long_run(SilentSink()) for _ in range(3)]
     queue.put(*runs)
@@ -496,8 +499,9 @@ def test_all_that_wait_are_turned_away_long_ones_too() -> None:
     assert all(run.is_answered for run in runs)
 
 
-def test_few_transactions_share_a_group_and_a_set_goes_before_the_rest() -> None:
-    """A transaction takes as long as many sets, and all of a group come before the next one."""
+def test_few_transactions_share_a_group() -> None:
+    """A transaction takes as long as many sets, and all of a group come before the next one. A
+    set goes before the rest of them."""
     queue, ann = RequestQueue(hold_ms=1000), SilentSink("ann")
     queue.put(*[transaction(SilentSink("bob")) for _ in range(200)])
     queue.put(short := short_run(ann))
@@ -506,7 +510,8 @@ def test_few_transactions_share_a_group_and_a_set_goes_before_the_rest() -> None
     assert len(proposed) <= 1 + WRITES_TOGETHER // LONG_TURNS
 
 
-def test_many_quick_transactions_share_a_group_unless_a_long_write_is_under_way() -> None:
+def test_many_quick_transactions_share_a_group() -> None:
+    """They do not while a long write is under way."""
     queue = RequestQueue(hold_ms=1000, is_quick=lambda commands: commands[0].startswith("txn"))
     queue.put(*[transaction(SilentSink()) for _ in range(200)])
     first = queue.leave_writes(take(queue))
@@ -518,7 +523,7 @@ def test_many_quick_transactions_share_a_group_unless_a_long_write_is_under_way(
     assert len(queue.leave_writes(take(queue))) >= WRITES_TOGETHER // (2 + QUICK_TURNS)
 
 
-def test_transactions_under_way_are_counted_until_they_are_answered() -> None:
+def test_transactions_count_until_they_are_answered() -> None:
     queue, sink = RequestQueue(hold_ms=1000), SilentSink()
     batches = [transaction(sink) for _ in range(3)]
     queue.enter(batches, 1, 1)
@@ -529,7 +534,7 @@ def test_transactions_under_way_are_counted_until_they_are_answered() -> None:
     assert queue.additional_pending == 0
 
 
-def test_long_writes_rest_as_long_as_they_delayed_short_writes_of_others() -> None:
+def test_long_writes_rest_as_long_as_they_delayed_others() -> None:
     clock = SetClock(s=0.0)
     queue, bob, ann = RequestQueue(hold_ms=1000, clock=clock), SilentSink("bob"), SilentSink("ann")
     first, second, third = (long_run(bob) for _ in range(3))

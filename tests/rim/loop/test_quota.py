@@ -118,7 +118,7 @@ def fill(quota: Quota, store: Store, user: str, command: str) -> int:
     raise AssertionError("never refused")
 
 
-def test_a_user_alone_fills_three_quarters_and_leaves_room_for_the_next(store: Store) -> None:
+def test_one_user_fills_at_most_three_quarters_of_the_room(store: Store) -> None:
     quota = Quota(store, DiskSpace(lambda: FREE), bytes_max=100_000)
     value = "x" * 800
     bob = fill(quota, store, "bob", f"set bob/{{}} {value}")
@@ -211,7 +211,7 @@ def test_a_leader_whose_disk_is_nearly_full_refuses_before_it_is(store: Store) -
     assert quota.lacks == "disk"
 
 
-def test_a_follower_takes_entries_for_longer_than_its_leader_proposes_them() -> None:
+def test_follower_accepts_entries_on_less_disk_than_its_leader() -> None:
     def why(left: int) -> str:
         manager: Any = type("Manager", (), {"log_bytes": 0})
         room = DiskRoom(manager, lambda: 0, DiskSpace(lambda: (left, LARGE)))

@@ -41,7 +41,8 @@ from tests.rim.loop.leasing_leader import Leader
 # --- connections and watches ---------------------------------------------------------------------
 
 
-def test_events_for_many_connections_leave_a_slice_at_a_time_and_reach_all() -> None:
+def test_events_for_many_connections_leave_in_slices() -> None:
+    """They reach all connections."""
     scene = WatchScene()
     scene.clock.s = 0.0
     sinks = [FakeSink() for _ in range(2 * SLICE + 50)]
@@ -206,7 +207,8 @@ def test_the_heads_of_many_watches_are_each_their_own() -> None:
 
 
 @pytest.mark.parametrize("count", [READS_AT_ONCE, 2 * READS_AT_ONCE, 3 * READS_AT_ONCE + 5])
-def test_reads_of_one_packet_are_answered_in_order_over_several_looks(count: int) -> None:
+def test_reads_of_one_packet_are_answered_in_order(count: int) -> None:
+    """The order holds over several looks at the state."""
     line = Line(FakeHost())
     sizes: list[int] = []
 
@@ -265,7 +267,8 @@ def leases_of(leader: Leader) -> int:
     return len(leader.leasing._clock)
 
 
-def test_a_new_leader_counts_each_of_many_leases_once_and_ends_them_all() -> None:
+def test_new_leader_counts_each_of_many_leases_once() -> None:
+    """It also expires them all."""
     leader, count = Leader(), 2 * STARTED_MAX + 3
     found_by(leader, count)
     slices = []
@@ -283,7 +286,7 @@ def test_a_new_leader_counts_each_of_many_leases_once_and_ends_them_all() -> Non
     assert empty(leader)
 
 
-def test_a_leader_that_falls_amid_many_leases_leaves_none_for_the_next() -> None:
+def test_fallen_leader_leaves_no_leases_for_the_next() -> None:
     leader = Leader()
     found_by(leader, STARTED_MAX + 3)
     leader.expire()
@@ -293,7 +296,8 @@ def test_a_leader_that_falls_amid_many_leases_leaves_none_for_the_next() -> None
     assert leases_of(leader) == 0
 
 
-def test_a_list_of_leases_has_the_first_of_them_and_of_their_keys() -> None:
+def test_list_of_leases_is_bounded_in_leases_and_keys() -> None:
+    """It lists the first of each."""
     leader = Leader()
     lease = leader.lease(10)
     for number in range(LEASES_LISTED + 5):
@@ -365,7 +369,8 @@ def test_nothing_of_a_lease_stays_once_it_has_ended(done: list[str]) -> None:
     assert not any(leader.store.lease_of(key) for key in leader.store)
 
 
-def test_many_leases_that_ended_by_themselves_or_by_release_leave_nothing() -> None:
+def test_many_ended_leases_leave_nothing() -> None:
+    """They end by themselves or by release."""
     leader = Leader()
     for _ in range(3):
         leader.node.step(Propose(["lease 1"] * (EXPIRED_MAX + 1)), leader.node.view.now_ms)
@@ -393,7 +398,7 @@ def test_a_show_of_many_keys_goes_on_page_by_page() -> None:
     assert shown == {f"k{number:05}": str(number) for number in range(count)}
 
 
-def test_others_get_their_turn_while_many_keys_are_sorted_for_a_page() -> None:
+def test_sorting_keys_for_a_page_yields_to_others() -> None:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     count = 3 * RUN_KEYS + 1
     manager.store.update({f"k{number:06}": "v" for number in range(count)})
@@ -419,7 +424,7 @@ def test_others_get_their_turn_while_many_pairs_are_freed() -> None:
     assert left == [*range(count - FREED_MAX, 0, -FREED_MAX), 0]
 
 
-def test_a_long_history_forgets_its_oldest_entries_and_keeps_the_rest_whole() -> None:
+def test_long_history_evicts_its_oldest_entries() -> None:
     """Also in memory."""
     most, count = 12_000, 40
     history = EventHistory()
@@ -439,7 +444,7 @@ def test_a_long_history_forgets_its_oldest_entries_and_keeps_the_rest_whole() ->
 
 
 @pytest.mark.pure  # a constant of a compiled module can't be replaced
-def test_of_a_transaction_with_too_many_bytes_of_events_all_are_given_up(
+def test_events_of_a_too_large_transaction_are_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each key that it changes may tell a value of a mebibyte. Watches begin anew after it."""

@@ -19,11 +19,13 @@ def test_writes_within_the_bound_are_not_named() -> None:
     assert SlowDisk(5.0).look(100.0, 99.1, 0.9) == ""
 
 
-def test_at_a_fast_pace_a_write_as_long_as_an_election_timeout_is_slow() -> None:
+def test_write_as_long_as_an_election_timeout_is_slow() -> None:
+    """This is the rule at a fast pace."""
     assert SlowDisk(0.5).look(100.0, 0.0, 0.7) != ""
 
 
-def test_a_disk_that_stays_slow_is_named_once_a_minute_with_its_longest_write() -> None:
+def test_slow_disk_is_reported_once_a_minute() -> None:
+    """The line gives its longest write."""
     disk = SlowDisk(0.5)
     assert disk.look(100.0, 0.0, 0.7) != ""
     assert disk.look(101.0, 0.0, 3.4) == ""

@@ -106,7 +106,7 @@ def amid_a_long_entry(rig: Rig) -> HeldMachine:
     return machine
 
 
-def test_a_snapshot_that_arrives_amid_a_long_entry_is_taken_over_after_it(
+def test_snapshot_amid_a_long_entry_is_installed_after_it(
     make_rig: Callable[..., Rig],
 ) -> None:
     rig = make_rig()
@@ -216,7 +216,7 @@ def test_a_snapshot_damaged_on_its_way_changes_nothing(make_rig: Callable[..., R
     assert rig.manager.store == {"a": "9"}
 
 
-def test_a_snapshot_that_the_log_has_overtaken_does_not_stay_in_memory(
+def test_snapshot_overtaken_by_the_log_leaves_memory(
     make_rig: Callable[..., Rig],
 ) -> None:
     rig = make_rig()
@@ -242,7 +242,7 @@ def test_a_log_that_has_grown_is_compacted(make_rig: Callable[..., Rig]) -> None
     assert recovered.log.last_index == 40
 
 
-def test_without_room_for_a_snapshot_the_node_reports_it_and_goes_on(
+def test_snapshot_without_room_is_reported_and_skipped(
     make_rig: Callable[..., Rig],
 ) -> None:
     rig = make_rig(compact_bytes=500)
@@ -324,7 +324,7 @@ def test_lost_files_without_room_do_not_stop_a_node(
     assert rig.failures == []
 
 
-def test_a_snapshot_leaves_the_log_its_part_of_the_disk_and_is_taken_once_there_is_room(
+def test_snapshot_waits_until_the_log_has_its_part_of_the_disk(
     make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(raftline.node.snapshots.snapshots, "RETRY_S", 0.01)
@@ -382,7 +382,7 @@ def test_a_disk_with_room_keeps_the_log_as_it_is(make_rig: Callable[..., Rig]) -
     assert rig.snapshots.frees_disk()
 
 
-def test_a_node_stops_amid_a_rewrite_of_the_log_though_its_disk_fails(
+def test_node_stops_amid_a_log_rewrite_though_its_disk_fails(
     make_rig: Callable[..., Rig],
 ) -> None:
     rig = make_rig(compact_bytes=500)
@@ -453,7 +453,7 @@ def test_an_own_snapshot_is_put_in_force_after_one_that_waits(make_rig: Callable
     assert manager.store == {"a": "9", "b": "1"}
 
 
-def test_a_snapshot_is_not_in_force_before_its_term_is_on_the_disk(
+def test_snapshot_is_not_in_force_before_its_term_is_synced(
     make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = make_rig()
@@ -482,9 +482,10 @@ def test_a_snapshot_is_not_in_force_before_its_term_is_on_the_disk(
     assert recovered.log.last_term <= recovered.hard_state.term  # else it could not start
 
 
-def test_a_piece_is_read_from_the_file_also_when_a_later_one_has_its_name(
+def test_pieces_are_read_from_the_file_they_began_with(
     make_rig: Callable[..., Rig],
 ) -> None:
+    """A later snapshot has its name by now."""
     rig = make_rig()
     rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
     first = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
@@ -591,7 +592,7 @@ class BadFile(io.BytesIO):
 
 
 @pytest.mark.parametrize("reads_a_line", [False, True])
-def test_a_snapshot_that_the_disk_does_not_give_back_is_taken_anew(
+def test_snapshot_that_cannot_be_read_back_is_taken_again(
     make_rig: Callable[..., Rig], reads_a_line: bool
 ) -> None:
     folder = BadSectors(reads_a_line)
@@ -613,7 +614,7 @@ def test_a_snapshot_that_the_disk_does_not_give_back_is_taken_anew(
     assert rig.posted[0].raw == folder.content("s2.state_machine")[:10]
 
 
-def test_a_snapshot_damaged_amid_its_transfer_is_found_at_the_restart_of_it(
+def test_damage_amid_a_transfer_is_found_when_it_restarts(
     make_rig: Callable[..., Rig],
 ) -> None:
     """A follower refuses what has arrived, and the transfer begins anew, from a file that is
@@ -635,7 +636,7 @@ def test_a_snapshot_damaged_amid_its_transfer_is_found_at_the_restart_of_it(
     assert len(rig.posted) == 2
 
 
-def test_a_node_that_joins_takes_no_snapshot_before_it_knows_the_members(
+def test_joining_node_takes_no_snapshot_before_it_has_members(
     make_rig: Callable[..., Rig],
 ) -> None:
     rig = make_rig(compact_bytes=500, members={})
