@@ -306,8 +306,7 @@ class Rig:
         self.server: Server = self.node._server
         self.sent = self.received = 0
         eventually(lambda: " cluster " in self.storage, "the level and identity of the cluster")
-        under_way = "raftline_fsync_under_way_seconds"
-        eventually(lambda: self.figures()[under_way] == 0, "the end of that write")
+        eventually(lambda: self.server.driver.waiting()["disk"] == 0, "the end of that write")
         eventually(lambda: self.figures()["raftline_connections"] == 0, "no client")
         self.before = self.figures()
 
