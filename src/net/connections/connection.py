@@ -18,6 +18,7 @@ from ...wire.refusal import FULL, TLS_ONLY
 from ..line_reader import HalfLines, Late, LineBuffer, Receiver, drain
 from ..peers.opening import NoTls, asks_only_status, begin_tls
 from ..protocol.admission import REQUESTS, Admission
+from ..protocol.doors import Door
 from ..protocol.host import Batch, Host, Origin
 from ..protocol.server_protocol import ServerProtocol
 from ..protocol.serving import Ending, Serving
@@ -40,9 +41,10 @@ class Connection(Origin, Shareable):
         announce: Callable[[], None] = lambda: None,
         shared_reader: SharedReader | None = None,
         half_lines: HalfLines | None = None,
+        doors: Sequence[Door] = (),
     ) -> None:
         """`announce` prints a line about this connection. `half_lines` counts the partial
-        lines of all connections."""
+        lines of all connections. `doors` are the other protocols that this node speaks."""
         self._host = host
         self._socket = connection
         self._tls = connection if isinstance(connection, TlsSocket) else None
@@ -58,6 +60,7 @@ class Connection(Origin, Shareable):
             for_peers_only=for_peers_only,
             lines=LineBuffer(LINE_S, half_lines, self._read_no_more),
             announce=announce,
+            doors=doors,
         )
         self._serving = Serving(
             host,

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from ...access.tls_socket import TlsSocket
@@ -21,6 +22,7 @@ from ...wire.limits import (
     PLACES_FOR_PEERS,
 )
 from ..line_reader import HalfLines, prepare
+from ..protocol.doors import Door
 from ..protocol.host import Batch, Host
 from .connection import Connection
 from .connection_slots import Places
@@ -105,13 +107,14 @@ class Listener:
         read, sent = read + sum(one[0] for one in sizes), sent + sum(one[1] for one in sizes)
         return len(sizes), ended + len(sizes), read, sent
 
-    def open(self, host: Host) -> None:
-        """Accept connections from now on, in a separate thread."""
+    def open(self, host: Host, doors: Sequence[Door] = ()) -> None:
+        """Accept connections from now on, in a separate thread. `doors` are the protocols that the
+        node speaks besides lines."""
 
         def submit(*batches: Batch, more_come: bool) -> None:
             host.submit(*batches, more_come=more_come)  # looked up late: a restart replaces it
 
-        self._host = host
+        self._host, self._doors = host, doors
         if self._io in CROWDS and hasattr(select, "epoll"):  # Linux has it
             self._shared_reader = SharedReader(submit, CROWDS[self._io], host.warn)
         taker = guarded_thread(self._accept, f"{host.name} accept", host.fail)
@@ -206,6 +209,7 @@ class Listener:
                 announce=lambda: self._host.traffic_log.connected(address),
                 shared_reader=self._shared_reader,
                 half_lines=self._half_lines,
+                doors=self._doors,
             )
             connection.on_login = partial(self._log_in, connection)
             accepted.setblocking(True)  # except on Linux, it inherits the mode of the listener

@@ -30,7 +30,6 @@ from ..peers.level_exchange import Foreigners
 from ..peers.peers import Speakers
 from ..reply_budget import ReplyRoom
 from ..state_copies import Backups
-from .redis_node import RedisNode
 from .refusal_counts import RefusalCounts
 from .turns import Turns
 
@@ -346,7 +345,6 @@ class Host(Protocol):
     reply_room: ReplyRoom  # of all connections
     refusals: RefusalCounts  # sent to all connections
     backups: Backups  # of all connections
-    redis: RedisNode  # what Redis clients share
     calls: Turns  # of the users whose calls and local lines compute
 
     @property

@@ -16,6 +16,7 @@ from ...state.user_table import UserTable
 from ...wire.commands.watch_lines import WatchAsked
 from .host import Backlog, Host
 from .outgoing_protocol import OutgoingProtocol
+from .redis_node import RedisNode
 
 
 class RedisEvents:
@@ -25,7 +26,10 @@ class RedisEvents:
     ends the connection: the client subscribes again on the next one.
     """
 
-    def __init__(self, host: Host, outgoing: OutgoingProtocol, session: Session) -> None:
+    def __init__(
+        self, node: RedisNode, host: Host, outgoing: OutgoingProtocol, session: Session
+    ) -> None:
+        self._node = node
         self._host = host
         self._outgoing = outgoing
         self._session = session
@@ -59,9 +63,9 @@ class RedisEvents:
         subscriptions = self._session.subscriptions.values()
         self._of_leaders = tuple([one for one in subscriptions if one.hears_switch])
         if self._of_leaders:
-            self._host.redis.listen(self)
+            self._node.listen(self)
         else:
-            self._host.redis.listen_no_more(self)
+            self._node.listen_no_more(self)
 
     def tell_switch(self, text: str) -> None:
         """Send the messages about a new leader, without waiting; any thread may call this."""
@@ -74,7 +78,7 @@ class RedisEvents:
     def drop(self) -> None:
         """Forget all subscriptions, since the connection ends."""
         if self._of_leaders:
-            self._host.redis.listen_no_more(self)
+            self._node.listen_no_more(self)
         if self.is_used:
             self._host.watchers.drop(self)
 

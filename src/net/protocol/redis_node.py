@@ -59,7 +59,7 @@ class RedisNode:
             self._listeners.pop(listener, None)
 
     def is_led_from(self, address: str) -> bool:
-        """Note the address of the leader; return whether `tell_switches` has to be called."""
+        """Note the address of the leader; return whether `tell_leader` has to be called."""
         with self._lock:
             before, self._leader = self._leader, address
             if before in ("", address) or not self._listeners:
@@ -67,7 +67,7 @@ class RedisNode:
             self._switches.append(switched(before, address))
             return True
 
-    def tell_switches(self) -> None:
+    def tell_leader(self) -> None:
         """Send the messages about new leaders, in order and without waiting for a reader."""
         with self._telling:
             while self._switches:

@@ -23,7 +23,9 @@ from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
 from ...wire.limits import LONG_BYTES, LONG_TOGETHER, REQUESTS_TOGETHER, STRANGER_LINE_BYTES
 from ..line_reader import HalfLine, LineBuffer
 from .admission import REQUESTS, Admission
+from .doors import Malformed
 from .host import Host
+from .redis_node import RedisNode
 
 PLAIN_TOGETHER: Final = 16 << 10  # bytes that are looked at for plain commands at a time
 KIND: Final = "redis"  # of commands that the connection's own thread carries out
@@ -46,10 +48,12 @@ class RedisRequest:
 class RedisRequests:
     """The commands of one connection, in order."""
 
-    def __init__(self, host: Host, admission: Admission, lines: LineBuffer) -> None:
+    def __init__(
+        self, node: RedisNode, host: Host, admission: Admission, lines: LineBuffer
+    ) -> None:
         """`lines` keeps the bytes of a command that has not ended, within its bounds."""
-        self.session = Session(host.redis.number())
-        self.context = Context(host.redis, self.session)
+        self.session = Session(node.number())
+        self.context = Context(node, self.session)
         self._host = host
         self._admission = admission
         self._lines = lines
@@ -62,7 +66,7 @@ class RedisRequests:
         self._uncut = b""
         self._place = 0  # in these bytes
         self._now_s = 0.0
-        self._problem: FramingError | HalfLine | None = None  # in the bytes after all of these
+        self._problem: Malformed | HalfLine | None = None  # in the bytes after all of these
         self.may_be_long = False  # a line of the last run may take a long time to apply
 
     def receive_data(self, data: bytes, now_s: float) -> None:
@@ -109,7 +113,7 @@ class RedisRequests:
         stop before a command that needs the connection's own thread.
 
         Raises:
-            FramingError: the bytes are not commands.
+            Malformed: the bytes are not commands.
             HalfLine: a command began long ago and has not ended.
         """
         run: list[RedisRequest] = []
@@ -178,7 +182,10 @@ class RedisRequests:
             end = scanner.scan(data, begin)
             if end < 0:
                 self._lines.keep(data[begin:], self._now_s)
-        except (FramingError, HalfLine) as problem:
+        except FramingError as problem:
+            self._problem = Malformed(str(problem))
+            return False
+        except HalfLine as problem:
             self._problem = problem
             return False
         if end < 0:

@@ -22,6 +22,7 @@ from .admission import Admission
 from .host import Batch, Host, ReadableState
 from .outgoing_protocol import OutgoingProtocol
 from .redis_events import RedisEvents
+from .redis_node import RedisNode
 from .redis_requests import RedisRequest, RedisRequests
 from .user_calls import NotReached, UserCalls
 from .waits import AwaitReplies, Replies, ReserveRoom, Waits
@@ -37,6 +38,7 @@ class RedisServing:
 
     def __init__(
         self,
+        node: RedisNode,
         host: Host,
         admission: Admission,
         outgoing: OutgoingProtocol,
@@ -47,6 +49,7 @@ class RedisServing:
         note_user: Callable[[], None],
     ) -> None:
         """`break_off` ends the connection. `note_user` is called after each login."""
+        self._node = node
         self._host = host
         self._admission = admission
         self._outgoing = outgoing
@@ -58,12 +61,17 @@ class RedisServing:
         self.break_off = break_off
         self._note_user = note_user
         self._holds = False  # room
-        self._events = RedisEvents(host, outgoing, requests.session)
+        self._events = RedisEvents(node, host, outgoing, requests.session)
 
     @property
     def user(self) -> str | None:
         """The user that is logged in here; see `Holder`."""
         return self._outgoing.user
+
+    @property
+    def ends(self) -> bool:
+        """Whether the connection ends after the replies."""
+        return self.session.ends
 
     def serve(self, run: Sequence[RedisRequest], rights: object) -> Waits[None]:
         """Reply to commands, in order. `rights` are the users by whose rights they were
@@ -142,7 +150,7 @@ class RedisServing:
             while True:
                 replies = list[str]()
                 if ask.kind == "turn":
-                    yield from self._calls.take_key(ask.key)
+                    yield from self._calls.take_key(ask.key, self._node.turns, self._node.retries)
                 else:
                     replies = yield from self._ask(ask)
                 if refusal := _refusal(ask, replies):

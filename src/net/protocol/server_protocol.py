@@ -9,12 +9,11 @@ replies do not depend on how the bytes are split.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from ...raft.levels import FLOOR
-from ...resp.framing import FramingError
 from ...wire.commands.command_table import COMMANDS, Work
 from ...wire.commands.parsing import (
     BY_ROUND,
@@ -40,8 +39,8 @@ from ...wire.protocol import is_host_header, looks_foreign
 from ...wire.refusal import FULL
 from ..line_reader import HalfLine, Late, LineBuffer
 from .admission import NAMED_IN_LOG, REQUESTS, Admission, numbered
+from .doors import Door, DoorRequest, DoorRequests, Malformed, OpenDoor
 from .host import EVERY, Batch, Host, ReplySink
-from .redis_requests import RedisRequest, RedisRequests
 
 TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, after telnet's Ctrl-C
 HALF_LINES_FULL: Final = (
@@ -77,13 +76,13 @@ class End:
 
 
 @dataclass(slots=True)
-class RedisRun:
-    """Commands of a Redis client, for the connection's own thread."""
+class DoorRun:
+    """Requests at a door, for the connection's own thread."""
 
-    requests: list[RedisRequest]
+    requests: Sequence[DoorRequest]
 
 
-Step: TypeAlias = Batch | Run | RedisRun | TimingMark | End
+Step: TypeAlias = Batch | Run | DoorRun | TimingMark | End
 
 
 class ServerProtocol:
@@ -98,15 +97,18 @@ class ServerProtocol:
         for_peers_only: bool = False,
         lines: LineBuffer | None = None,
         announce: Callable[[], None] | None = None,
+        doors: Sequence[Door] = (),
     ) -> None:
         """`sink` sends the replies to batches. `announce` is called once, before the first line
-        that is not a request for `status`."""
+        that is not a request for `status`. `doors` are the other protocols that this node
+        speaks."""
         self._host = host
         self._admission = admission
         self._sink = sink
         self._for_peers_only = for_peers_only
         self.lines = lines or LineBuffer(LINE_S)
         self._announce = announce
+        self._doors = doors
         self._short = min(STRANGER_LINE_BYTES, host.limits.line_bytes)  # never too long
         shortest = min(host.limits.key_bytes, host.limits.value_bytes, self._short)
         self._takes_simple = shortest >= PLAIN_BYTES and not for_peers_only
@@ -129,7 +131,8 @@ class ServerProtocol:
         self.has_changed = False  # that step has another kind, or reading, than the previous step
         self.why_late = ""  # the complaint if a login or a proof is late; "": it has no bound
         self._is_peers = False  # a peer has spoken here
-        self.redis: RedisRequests | None = None  # the first byte was that of a Redis client
+        self.door: OpenDoor | None = None  # the one that the first bytes have opened
+        self._requests: DoorRequests | None = None  # at this door
 
     @property
     def is_stranger(self) -> bool:
@@ -151,15 +154,22 @@ class ServerProtocol:
         if not data:
             self._end = End(HALF_LINES_FULL if self.lines.is_given_up else "")
             return
-        is_first = self._is_first_line and self.redis is None
-        if is_first and data[:1] == b"*" and not (self._uncut or self.lines.begun):
-            self.redis = RedisRequests(self._host, self._admission, self.lines)
-        if self.redis is not None:
-            self.redis.receive_data(data, now_s)
+        if self._is_first_line and self.door is None and not (self._uncut or self.lines.begun):
+            self._open_door(data)
+        if self._requests is not None:
+            self._requests.receive_data(data, now_s)
             if self.lines.due_s:
                 self.pass_time(now_s)
         else:
             self._uncut += data
+
+    def _open_door(self, data: bytes) -> None:
+        """Let a door take this connection if these first bytes are of its protocol."""
+        for door in self._doors:
+            if door.opens_for(data):
+                self.door = door.open(self._host, self._admission, self.lines)
+                self._requests = self.door.requests
+                return
 
     def _cut(self) -> bool:
         """Split the next lines off the bytes; return whether there is one.
@@ -183,8 +193,8 @@ class ServerProtocol:
         self._whole.clear()
         self._uncut, self._admitted, self._parsed = b"", [], None
         self.lines.forget()
-        if self.redis is not None:
-            self.redis.forget()
+        if self._requests is not None:
+            self._requests.forget()
 
     def pass_time(self, now_s: float) -> None:
         """Check whether a line is late, after a while without bytes."""
@@ -233,8 +243,8 @@ class ServerProtocol:
         """Return the step for the next lines; None if more bytes are needed first. Unless the
         caller `may_wait`, also return None before a line that is not a request, or that needs a
         higher level."""
-        if self.redis is not None:
-            return self._next_redis_step(self.redis, may_wait=may_wait)
+        if self._requests is not None:
+            return self._next_door_step(self._requests, may_wait=may_wait)
         is_tried = self._takes_simple and self._announce is None and not self._is_peers
         batch = self._simple_batch() if is_tried else None
         run = self._next_run(may_wait=may_wait) if batch is None and self._mark is None else []
@@ -250,17 +260,17 @@ class ServerProtocol:
         self.has_changed = kind != self.kind or reading != self._reading
         self.kind, self._reading = kind, reading
 
-    def _next_redis_step(self, redis: RedisRequests, *, may_wait: bool) -> Step | None:
-        """Return the step for the next commands of a Redis client."""
+    def _next_door_step(self, requests: DoorRequests, *, may_wait: bool) -> Step | None:
+        """Return the step for the next requests at a door."""
         self.announce()
         if self._for_peers_only:
             return self._end_now(FULL, drains=True)
-        if (batch := self._plain_batch(redis)) is not None:
+        if (batch := self._plain_batch(requests)) is not None:
             self._is_first_line = False
-            self.is_between_lines = not (redis.has_more or self._end)
+            self.is_between_lines = not (requests.has_more or self._end)
             return batch
-        run = self._next_redis_run(redis, may_wait=may_wait)
-        has_more = redis.has_more
+        run = self._next_door_run(requests, may_wait=may_wait)
+        has_more = requests.has_more
         self.is_between_lines = not (has_more or self._end or self.lines.begun)
         if not run:
             return None if has_more else self._end
@@ -268,19 +278,19 @@ class ServerProtocol:
         first = run[0].line
         self._note(run[0].kind, BY_ROUND if first is None else first.reading)
         if first is None:
-            return RedisRun(run)
+            return DoorRun(run)
         lines = [request.line for request in run if request.line is not None]
         batch = self._batch_of(lines, [request.id for request in run])
-        batch.may_be_long = redis.may_be_long
+        batch.may_be_long = requests.may_be_long
         return batch
 
-    def _plain_batch(self, redis: RedisRequests) -> Batch | None:
-        """Return the next commands as one batch, if they are plain and the rules are those for
+    def _plain_batch(self, requests: DoorRequests) -> Batch | None:
+        """Return the next requests as one batch, if they are plain and the rules are those for
         everybody."""
         if not self._takes_simple or self.why_late or self._admission.has_rules:
             return None
         kind, reading = self._host.readings.kind_of("read", "")
-        if kind == "local" or (run := redis.next_plain()) is None:
+        if kind == "local" or (run := requests.next_plain()) is None:
             return None
         self._note(kind if run.is_read else "write", reading if run.is_read else BY_ROUND)
         traffic_log = self._host.traffic_log
@@ -291,16 +301,16 @@ class ServerProtocol:
         batch.may_be_long = False
         return batch
 
-    def _next_redis_run(self, redis: RedisRequests, *, may_wait: bool) -> list[RedisRequest]:
+    def _next_door_run(self, requests: DoorRequests, *, may_wait: bool) -> Sequence[DoorRequest]:
         try:
-            run = redis.next_run(may_wait=may_wait)
-        except FramingError as problem:
+            run = requests.next_run(may_wait=may_wait)
+        except Malformed as problem:
             self._end_now(f"Protocol error: {problem}", drains=True)
             return []
         except HalfLine as problem:
             self._end_late(problem)
             return []
-        if not run and not redis.has_more and self.lines.is_given_up:
+        if not run and not requests.has_more and self.lines.is_given_up:
             self._end_now(HALF_LINES_FULL)
         return run
 

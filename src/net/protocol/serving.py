@@ -10,15 +10,14 @@ from enum import Enum, auto
 from operator import attrgetter
 from typing import Final
 
-from ...resp.forms import Speller
 from ...wire.commands.authorization import denial_reason
 from ...wire.refusal import error
 from .admission import Admission
+from .doors import DoorServing
 from .host import Batch, Host, Origin
 from .local_commands import LocalCommands
 from .outgoing_protocol import OutgoingProtocol
-from .redis_serving import RedisServing
-from .server_protocol import End, RedisRun, Run, ServerProtocol, Step, TimingMark
+from .server_protocol import DoorRun, End, Run, ServerProtocol, Step, TimingMark
 from .subscriptions import ObserveSubscription, WatchSubscriptions
 from .user_calls import UserCalls
 from .waits import Replies, SendBytes, WaitFor, Waits
@@ -67,7 +66,7 @@ class Serving:
         why_refused = admission.denial_reason
         self._watching = WatchSubscriptions(host, outgoing, self._replies, why_refused)
         self._observing = ObserveSubscription(host, outgoing, self._replies, why_refused)
-        self._redis: RedisServing | None = None
+        self._at_door: DoorServing | None = None
         self._left: Step | None = None  # a step that `take_now` left to `steps`
         self._rights: object = None  # the users by whose rights the last step was admitted
         self._has_lost_user = False  # it is gone, or has another password
@@ -103,22 +102,13 @@ class Serving:
 
     def _next_step(self, *, may_wait: bool = True) -> Step | None:
         rights = self._rights = self._admission.users
-        step, redis = self._protocol.next_step(may_wait=may_wait), self._protocol.redis
+        step, door = self._protocol.next_step(may_wait=may_wait), self._protocol.door
         if isinstance(step, Batch):
             step.rights = rights
-        if redis is not None and self._redis is None:
-            self._redis = RedisServing(
-                self._host,
-                self._admission,
-                self._outgoing,
-                self._replies,
-                self._calls,
-                redis,
-                self._break_off,
-                self._note_user,
+        if door is not None and self._at_door is None:
+            self._at_door = door.serving(
+                self._outgoing, self._replies, self._calls, self._break_off, self._note_user
             )
-            speller = Speller(redis.session, self._outgoing.read_no_more)
-            self._outgoing.put_spelling(speller.spell, "surrogateescape")
         return step
 
     def _hand_over(self, batch: Batch) -> Waits[None]:
@@ -138,18 +128,18 @@ class Serving:
         yield WaitFor.EMPTY
         self.drains = step.drains or self._has_lost_user  # the client may have sent more
 
-    def _serve(self, step: TimingMark | Run | RedisRun) -> Waits[None]:
+    def _serve(self, step: TimingMark | Run | DoorRun) -> Waits[None]:
         if isinstance(step, TimingMark):
             yield from self._replies.flush()  # of the lines before it
             yield SendBytes(NO_TIMING_MARK)  # between two replies
             return
         if self._protocol.has_changed:
             yield WaitFor.EMPTY
-        if isinstance(step, RedisRun):
-            assert self._redis is not None  # since `_next_step`
-            yield from self._redis.serve(step.requests, self._rights)
+        if isinstance(step, DoorRun):
+            assert self._at_door is not None  # since `_next_step`
+            yield from self._at_door.serve(step.requests, self._rights)
             self._protocol.end_call()
-            if self._redis.session.ends:
+            if self._at_door.ends:
                 self._protocol.end()
             return
         kind, lines = self._protocol.kind, step.lines
@@ -184,8 +174,8 @@ class Serving:
         """Drop watches, backups and remaining input, since this connection ends."""
         self._watching.end()
         self._observing.end()
-        if self._redis is not None:
-            self._redis.end()
+        if self._at_door is not None:
+            self._at_door.end()
         self._local_commands.end()
         self._left = None
         self._protocol.forget()
@@ -220,8 +210,8 @@ class Serving:
         if observes and (now is None or denial_reason(now, "observe", self._host.keys_of_lease)):
             return Ending.AT_ONCE
         self._watching.end_refused(login.denial_by_now)
-        if self._redis is not None:
-            self._redis.end_refused(login.denial_by_now)
+        if self._at_door is not None:
+            self._at_door.end_refused(login.denial_by_now)
         if now is not None and not login.lost_user:
             return Ending.NONE
         self._has_lost_user = True

@@ -155,12 +155,12 @@ class UserCalls:
 
     # --- the turn of a key -----------------------------------------------------------------------
 
-    def take_key(self, key: str) -> Waits[None]:
-        """Wait until no other call of this node changes a key on the same condition. If it takes
-        too long, continue without its turn."""
-        redis, user = self._host.redis, self._outgoing.user
-        if user is None or (yield from self._take_and_keep(redis.retries, user)):
-            self._has_key = yield from self._take_and_keep(redis.turns, key)
+    def take_key(self, key: str, of_keys: Turns, of_users: Turns) -> Waits[None]:
+        """Wait until no other call of this node changes a key on the same condition, which a user
+        may do a few times at once. If it takes too long, continue without the key's turn."""
+        user = self._outgoing.user
+        if user is None or (yield from self._take_and_keep(of_users, user)):
+            self._has_key = yield from self._take_and_keep(of_keys, key)
 
     def _take_and_keep(self, turns: Turns, name: str) -> Waits[bool]:
         """Wait for a turn that `leave_key` ends; return whether it came in time."""

@@ -30,8 +30,9 @@ from ...logmanager import LogManager
 from ...net.connections.listener import Listener
 from ...net.peers.level_exchange import Builds, Foreigners, ask_level
 from ...net.peers.peers import Peer, PeerBook, Speakers
+from ...net.protocol.doors import Door
 from ...net.protocol.host import Batch, Orders, Origin, ReplySink, RequestRoom
-from ...net.protocol.redis_node import RedisNode
+from ...net.protocol.redis_door import RedisDoor
 from ...net.protocol.refusal_counts import RefusalCounts
 from ...net.protocol.turns import CALLS_AT_ONCE, Turns
 from ...net.reply_budget import ReplyRoom
@@ -146,7 +147,8 @@ class Server:
         self._level_rises = threading.Condition(threading.Lock())
         self._noted_level = FLOOR
         self.reply_room, self.backups, self.refusals = ReplyRoom(), Backups(spares), RefusalCounts()
-        self.redis = RedisNode(self.limits, self.clock.day_s, self.new_token)
+        redis = RedisDoor(self.limits, self.clock.day_s, self.new_token)
+        self.doors: Sequence[Door] = (redis,)
         self.calls = Turns(CALLS_AT_ONCE, self.clock.reader_s())
         self._slow_disk = SlowDisk(pace.election_timeout_ms / 1000)
         self.traffic_log = TrafficLog(console, course=course_console, is_private=startup.is_private)
@@ -299,17 +301,19 @@ class Server:
         self.traffic_log.carried_out(effects, self.node.view)
 
     def _tell_leader(self) -> None:
-        """Tell the Redis clients that wait for a new leader, in a thread that nobody waits for."""
+        """Tell the clients that wait for a new leader, in a thread that nobody waits for."""
         view = self.node.view
         address = view.membership.addresses.get(view.leader or "")
-        if address and self.redis.is_led_from(address):
-            telling = guarded_thread(
-                self.redis.tell_switches,
-                f"{self.name} switch-master",
-                lambda error: self.warn(f"not every client was told of a new leader: {error!r}"),
-            )
-            with contextlib.suppress(RuntimeError):  # no thread: they are told with the next one
-                telling.start()
+        if not address:
+            return
+        for door in self.doors:
+            if door.is_led_from(address):
+                telling = guarded_thread(door.tell_leader, f"{self.name} new leader", self._untold)
+                with contextlib.suppress(RuntimeError):  # no thread: they learn of the next one
+                    telling.start()
+
+    def _untold(self, error: Exception) -> None:
+        self.warn(f"not every client was told of a new leader: {error!r}")
 
     def _follow_contacts(self, mark: str) -> None:
         """Keep connections to the members that the core talks to.
@@ -611,7 +615,7 @@ class Server:
         self.listener = listener
         self.start()
         with threads_without_signals():
-            listener.open(self)
+            listener.open(self, self.doors)
 
     def wait(self) -> int:
         """Serve until asked to stop; then stop, and return the exit status."""

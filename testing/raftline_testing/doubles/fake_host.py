@@ -5,15 +5,16 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from raftline.access.secret import NO_AUTH
 from raftline.net.peers.level_exchange import Foreigners
 from raftline.net.peers.peers import Speakers
+from raftline.net.protocol.doors import Door
 from raftline.net.protocol.host import Batch, ReplySink, RequestRoom
-from raftline.net.protocol.redis_node import RedisNode
+from raftline.net.protocol.redis_door import RedisDoor
 from raftline.net.protocol.refusal_counts import RefusalCounts
 from raftline.net.protocol.turns import CALLS_AT_ONCE, Turns
 from raftline.net.reply_budget import ReplyRoom
@@ -63,12 +64,13 @@ class FakeHost:
         self.orders = None
         self.is_peer, self.hears_from_leader = (lambda name: name == "s2"), lambda: True
         self.why_not_heard = lambda name, _: "" if name == "s2" else f"{name} is not a peer of s1"
-        self.redis = RedisNode(self.limits, time.time, self.new_token)
         # Nothing was applied, and there is no room for a watch.
         self.watchers: Any = SimpleNamespace(
             last=0, keep=lambda *_, **__: too_many(0), drop=lambda _: None
         )
         self.calls = Turns(CALLS_AT_ONCE, time.monotonic)
+        # The doors of its connections, which are no part of `Host`.
+        self.doors: Sequence[Door] = (RedisDoor(self.limits, time.time, self.new_token),)
         self.__dict__.update(facts)
 
     def hear(self, received: Iterable[Any], _: object) -> list[Any]:

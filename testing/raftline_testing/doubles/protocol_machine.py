@@ -29,6 +29,7 @@ class ProtocolMachine:
             cast(ReplySink, self),
             for_peers_only=for_peers_only,
             announce=lambda: self.notes.append("came"),
+            doors=host.doors,
         )
         self.protocol.bound_strangers(0.0)
 

@@ -11,7 +11,7 @@ from raftline.logmanager import EVERY
 from raftline.net.protocol.admission import Admission
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.outgoing_protocol import OutgoingProtocol
-from raftline.net.protocol.redis_node import RedisNode
+from raftline.net.protocol.redis_door import RedisDoor
 from raftline.net.protocol.server_protocol import ServerProtocol
 from raftline.net.protocol.serving import Serving
 from raftline.net.protocol.waits import AwaitReplies, SendBytes, Wait, WaitFor
@@ -55,7 +55,7 @@ class RedisWire(OutgoingProtocol):
         facts: dict[str, Any] = {"submit": self._submit, "logmanager": StoreReader(store)}
         host = self.host = FakeHost(level=LEVEL, access=access, status=lambda: status, **facts)
         host.mark_ready = lambda sink: sink.flush()
-        host.redis = RedisNode(host.limits, lambda: NOW_S, lambda size: "0" * 2 * size)
+        self.door = RedisDoor(host.limits, lambda: NOW_S, lambda size: "0" * 2 * size)
         super().__init__(cast(Any, host))
         self._store = store
         self.sent = b""
@@ -63,7 +63,9 @@ class RedisWire(OutgoingProtocol):
         admission = Admission(cast(Any, host), cast(Any, self), lambda: self.is_private)
         if user and admission.login is not None:
             admission.login.by_certificate(user)
-        protocol = self._protocol = ServerProtocol(cast(Any, host), admission, self)
+        protocol = self._protocol = ServerProtocol(
+            cast(Any, host), admission, self, doors=[self.door]
+        )
         serving = Serving(
             cast(Any, host), cast(Any, self), protocol, admission, self, self._shut_down, str
         )

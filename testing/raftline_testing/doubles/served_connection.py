@@ -33,7 +33,11 @@ class ServedConnection:
         self.host = cast(Any, FakeHost(limits=limits, readings=ReadSettings(at_followers=True)))
         self.batches, self.heard = self.host.batches, self.host.heard
         self.connection = Connection(
-            self.host, self.here, for_peers_only=for_peers_only, shared_reader=shared_reader
+            self.host,
+            self.here,
+            for_peers_only=for_peers_only,
+            shared_reader=shared_reader,
+            doors=self.host.doors,
         )
         self.thread = threading.Thread(target=self.connection.serve, daemon=True)
         self.thread.start()

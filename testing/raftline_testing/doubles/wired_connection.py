@@ -27,7 +27,7 @@ class Wired:
         self.here, self.there = socket.socketpair()
         self.there.settimeout(20.0)
         self.lines = self.there.makefile()
-        self.connection = Connection(host, self.here, for_peers_only=False)
+        self.connection = Connection(host, self.here, for_peers_only=False, doors=host.doors)
         self.thread = threading.Thread(target=self.connection.serve, daemon=True)
         self.thread.start()
 

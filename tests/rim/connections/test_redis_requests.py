@@ -13,6 +13,7 @@ from raftline.access.login import Access
 from raftline.net.protocol import redis_requests
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.server_protocol import End
+from raftline.net.protocol.turns import Turns
 from raftline.resp.plain import PlainRun, take_plain
 from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import LINE_S, REDIS_ARGUMENTS, STRANGER_LINE_BYTES, STRANGER_S
@@ -131,7 +132,8 @@ def test_a_transaction_counts_no_less_than_the_memory_that_it_takes(words: Any) 
     """Its bytes count as an unfinished line."""
     machine = RedisMachine(FakeHost())
     machine.feed(framed(b"MULTI"))
-    redis: Any = machine.protocol.redis
+    door: Any = machine.protocol.door
+    redis = door.requests
     redis.session.queue = []  # the call was not carried out
     machine.out.clear()
     with traced(__file__) as figures:
@@ -153,7 +155,7 @@ def test_a_stranger_that_sends_all_the_time_is_late(access: Any, asked: bytes) -
 
 
 def test_commands_that_change_a_key_take_turns() -> None:
-    turns = FakeHost().redis.turns
+    turns = Turns()
     first, second, third = (Batch([], is_read=True) for _ in range(3))
     assert turns.take("a", first)
     assert turns.take("b", first)

@@ -22,8 +22,8 @@ from raftline.net.protocol.host import Batch
 from raftline.net.protocol.server_protocol import (
     HALF_LINE,
     TIMING_MARK,
+    DoorRun,
     End,
-    RedisRun,
     Run,
 )
 from raftline.wire.commands.operands import Limits
@@ -200,7 +200,7 @@ def test_lines_of_few_bytes_take_little_memory_while_they_wait(line: bytes) -> N
     while not protocol.is_between_lines:
         runs.append(protocol.next_step())
     sizes = [len(run.lines) for run in runs if isinstance(run, Run)]
-    sizes += [len(run.requests) for run in runs if isinstance(run, RedisRun)]
+    sizes += [len(run.requests) for run in runs if isinstance(run, DoorRun)]
     assert sum(sizes) == count
     assert max(sizes) <= (REQUESTS_TOGETHER if line.startswith(b"*") else LINES_TOGETHER)
 

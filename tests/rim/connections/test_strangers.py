@@ -53,7 +53,11 @@ class Door:
         self.there.settimeout(DEADLINE_S)
         self.host = FakeHost(access=access, level=1, **facts)
         self.connection = Connection(
-            cast(Any, self.host), here, for_peers_only=False, half_lines=half_lines
+            cast(Any, self.host),
+            here,
+            for_peers_only=False,
+            half_lines=half_lines,
+            doors=self.host.doors,
         )
         self.thread = threading.Thread(target=self.connection.serve, daemon=True)
         self.thread.start()

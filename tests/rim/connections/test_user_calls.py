@@ -232,11 +232,12 @@ def test_a_call_that_waits_for_its_turn_holds_no_room(crowd: Crowd) -> None:
 
 def test_a_call_with_the_turn_of_a_key_takes_no_other(crowd: Crowd) -> None:
     """Calls of other users on this key wait for it."""
+    of_keys, of_users = Turns(), Turns(CALLS_AT_ONCE)
     outgoing: Any = SimpleNamespace(user="bob")
     calls = UserCalls(crowd.host, outgoing)
 
     def changes_key() -> Waits[None]:
-        yield from calls.take_key("k")
+        yield from calls.take_key("k", of_keys, of_users)
         yield WaitFor.EMPTY
         yield AwaitReplies(Batch([], is_read=True), 1.0)
         crowd.computed.append("k")
@@ -250,16 +251,18 @@ def test_a_call_with_the_turn_of_a_key_takes_no_other(crowd: Crowd) -> None:
     with pytest.raises(StopIteration):
         call.send(True)
     assert crowd.computed == ["k"]
-    assert crowd.host.redis.turns.take("k", Batch([], is_read=True))
+    assert of_keys.take("k", Batch([], is_read=True))
 
 
 def test_a_user_has_the_turns_of_a_few_keys(crowd: Crowd) -> None:
+    of_keys, of_users = Turns(), Turns(CALLS_AT_ONCE)
+
     def begun(user: str, key: str) -> tuple[Waits[None], Wait]:
         outgoing: Any = SimpleNamespace(user=user)
         calls = UserCalls(crowd.host, outgoing)
 
         def changes_key() -> Waits[None]:
-            yield from calls.take_key(key)
+            yield from calls.take_key(key, of_keys, of_users)
             yield WaitFor.EMPTY
 
         call = calls.carry_out(changes_key())

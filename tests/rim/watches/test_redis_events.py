@@ -44,7 +44,7 @@ class Subscriber:
         self.outgoing = Outgoing(host, near)
         session = Session()
         self.pattern = session.subscriptions["1"] = SlowPattern()
-        self.events = RedisEvents(host, self.outgoing, session)
+        self.events = RedisEvents(host.doors[0], host, self.outgoing, session)
         assert self.events.open("1", "k") == ""
         self.outgoing.pump()
 

@@ -248,7 +248,7 @@ def test_a_redis_client_gets_no_message_of_a_later_change(scene: Scene) -> None:
     session.subscriptions["1"] = Subscription("__keyspace@0__:app/*", is_pattern=True)
     outgoing: Any = scene.bob
     host: Any = FakeHost(watchers=scene.watchers)
-    events = RedisEvents(host, outgoing, session)
+    events = RedisEvents(host.doors[0], host, outgoing, session)
     assert events.open("1", "app/") == ""
     scene.bob.pump()
     scene.apply("set app/a 1", "user-remove bob", "set app/b 2")

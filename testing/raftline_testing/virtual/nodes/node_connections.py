@@ -17,9 +17,10 @@ from raftline.access.tls import Tls
 from raftline.net.peers.level_exchange import Foreigners
 from raftline.net.peers.peers import Speakers
 from raftline.net.protocol.admission import Admission
+from raftline.net.protocol.doors import Door
 from raftline.net.protocol.host import Batch, Orders, Origin, ReplySink, RequestRoom
 from raftline.net.protocol.outgoing_protocol import OutgoingProtocol
-from raftline.net.protocol.redis_node import RedisNode
+from raftline.net.protocol.redis_door import RedisDoor
 from raftline.net.protocol.refusal_counts import RefusalCounts
 from raftline.net.protocol.server_protocol import ServerProtocol
 from raftline.net.protocol.serving import Ending, Serving
@@ -116,7 +117,7 @@ class Doors:
         self.reply_room = ReplyRoom(LONG_REPLY_BYTES, now_s=host.clock.now_s)
         self.refusals = RefusalCounts()
         self.backups = Backups(lambda folder, size: True, host.clock.now_s)
-        self.redis = RedisNode(self.limits, host.clock.day_s, self.new_token)
+        self.others: Sequence[Door] = [RedisDoor(self.limits, host.clock.day_s, self.new_token)]
         self.calls = Turns(CALLS_AT_ONCE, host.clock.now_s)
         self.traffic_log = NoTraffic()
         self.orders: Orders | None = None
@@ -248,7 +249,7 @@ class SimulatedConnection(OutgoingProtocol):
         self._half = b""  # a part of a line that leaves
         self._until_ms = 0  # the end of a wait for replies
         self.admission = Admission(doors, self, lambda: doors.is_private)
-        self.protocol = ServerProtocol(doors, self.admission, self)
+        self.protocol = ServerProtocol(doors, self.admission, self, doors=doors.others)
         self.serving = Serving(
             doors, self, self.protocol, self.admission, self, self._shut_down, lambda: "nowhere"
         )

@@ -1,0 +1,125 @@
+"""Doors: other protocols on the port of a node, each chosen by the first bytes of a connection.
+
+The lines of raftline are no door: they are what a connection speaks that no door opens for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from ...wire.commands.parsing import ParsedLine
+from ..line_reader import LineBuffer
+from .admission import Admission
+from .host import Host
+from .outgoing_protocol import OutgoingProtocol
+from .user_calls import UserCalls
+from .waits import Replies, Waits
+
+
+class Malformed(Exception):
+    """Bytes that are not of the door's protocol. The message follows `Protocol error: `."""
+
+
+class PlainRequests(Protocol):
+    """Consecutive requests that need no individual checks: all of them read, or all of them
+    write."""
+
+    @property
+    def is_read(self) -> bool: ...
+    @property
+    def commands(self) -> list[str]:
+        """The lines."""
+
+    @property
+    def ids(self) -> list[str]:
+        """What the reply to each is spelled by."""
+
+
+class DoorRequest(Protocol):
+    """A request as this node serves it: an admitted line, or something for `DoorServing`."""
+
+    kind: str  # "read", "write", or one of the door's own
+    line: ParsedLine | None
+    id: str  # what the reply is spelled by
+
+
+class DoorRequests(Protocol):
+    """The bytes of one connection as runs of requests, in order."""
+
+    may_be_long: bool  # a line of the last run may take a long time to apply
+
+    def receive_data(self, data: bytes, now_s: float) -> None:
+        """Take bytes that arrived."""
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is input that was not looked at, or not handed out."""
+
+    def forget(self) -> None:
+        """Drop the remaining input."""
+
+    def next_plain(self) -> PlainRequests | None:
+        """Return the next requests if they are plain ones; None if they are not. `next_run` would
+        return the same lines."""
+
+    def next_run(self, *, may_wait: bool) -> Sequence[DoorRequest]:
+        """Admit the next requests, as long as they are of one kind. Unless the caller `may_wait`,
+        stop before one that needs the connection's own thread.
+
+        Raises:
+            Malformed: the bytes are no requests.
+            HalfLine: a request began long ago and has not ended.
+        """
+
+
+class DoorServing(Protocol):
+    """Serves the requests of one connection that are not batches of lines."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether the connection ends after the replies."""
+
+    def serve(self, run: Sequence[Any], rights: object) -> Waits[None]:
+        """Reply to requests of `DoorRequests`, in order. `rights` are the users by whose rights
+        they were admitted."""
+
+    def end(self) -> None:
+        """Forget all watches, since the connection ends."""
+
+    def end_refused(self, why_not: Callable[[str], str]) -> None:
+        """End the watches that are no longer allowed. Any thread may call this."""
+
+
+class OpenDoor(Protocol):
+    """A door at one connection."""
+
+    @property
+    def requests(self) -> DoorRequests: ...
+    def serving(
+        self,
+        outgoing: OutgoingProtocol,
+        replies: Replies,
+        calls: UserCalls,
+        break_off: Callable[[], None],
+        note_user: Callable[[], None],
+    ) -> DoorServing:
+        """Return what serves the connection, and set how `outgoing` spells replies. `break_off`
+        ends the connection. `note_user` is called after each login."""
+
+
+class Door(Protocol):
+    """A door at one node, with what its connections share. Any thread may call it."""
+
+    def opens_for(self, data: bytes) -> bool:
+        """Whether these are the first bytes of a connection that speaks this protocol."""
+
+    def open(self, host: Host, admission: Admission, lines: LineBuffer) -> OpenDoor:
+        """Take a connection, whose bytes are not handed over yet. `lines` keeps the bytes of a
+        request that has not ended, within its bounds."""
+
+    def is_led_from(self, address: str) -> bool:
+        """Note the address of the leader; return whether `tell_leader` has to be called."""
+
+    def tell_leader(self) -> None:
+        """Tell the clients that wait for a new leader, without waiting for a reader."""

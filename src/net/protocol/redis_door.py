@@ -1,0 +1,65 @@
+"""The door for Redis clients, whose first byte is `*`: no line of the store begins with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...resp.forms import Speller
+from ...wire.commands.operands import Limits
+from ..line_reader import LineBuffer
+from .admission import Admission
+from .host import Host
+from .outgoing_protocol import OutgoingProtocol
+from .redis_node import RedisNode
+from .redis_requests import RedisRequests
+from .redis_serving import RedisServing
+from .user_calls import UserCalls
+from .waits import Replies
+
+
+class RedisDoor(RedisNode):
+    """The door at one node."""
+
+    def opens_for(self, data: bytes) -> bool:
+        return data[:1] == b"*"
+
+    def open(self, host: Host, admission: Admission, lines: LineBuffer) -> OpenRedisDoor:
+        return OpenRedisDoor(self, host, admission, lines)
+
+
+class OpenRedisDoor:
+    """The door at one connection."""
+
+    def __init__(
+        self, node: RedisNode, host: Host, admission: Admission, lines: LineBuffer
+    ) -> None:
+        self._node, self._host, self._admission = node, host, admission
+        self.requests = RedisRequests(node, host, admission, lines)
+
+    def serving(
+        self,
+        outgoing: OutgoingProtocol,
+        replies: Replies,
+        calls: UserCalls,
+        break_off: Callable[[], None],
+        note_user: Callable[[], None],
+    ) -> RedisServing:
+        speller = Speller(self.requests.session, outgoing.read_no_more)
+        outgoing.put_spelling(speller.spell, "surrogateescape")
+        return RedisServing(
+            self._node,
+            self._host,
+            self._admission,
+            outgoing,
+            replies,
+            calls,
+            self.requests,
+            break_off,
+            note_user,
+        )
+
+
+def door(limits: Limits, time_s: Callable[[], float], new_token: Callable[[int], str]) -> RedisDoor:
+    """Return the door of a node. `time_s` returns the time of day, and `new_token` random bytes in
+    hexadecimal digits."""
+    return RedisDoor(limits, time_s, new_token)
