@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.net.protocol import redis_serving
-from raftline.resp import forms, transactions
-from raftline.resp.replies import Failure, failure_of
+from raftline.doors.redis import redis_serving
+from raftline.doors.redis.resp import forms, transactions
+from raftline.doors.redis.resp.replies import Failure, failure_of
 from raftline_testing.virtual.seeds import counts_of, first_failure
 
 EACH = (

@@ -26,13 +26,13 @@ from ...common.process.guarded_thread import guarded_thread
 from ...common.process.signals import WAIT_S_MAX, threads_without_signals
 from ...common.process.wakeup import Wakeup
 from ...common.version import VERSION
+from ...doors.redis.door import RedisDoor
 from ...logmanager import LogManager
 from ...net.connections.listener import Listener
 from ...net.peers.level_exchange import Builds, Foreigners, ask_level
 from ...net.peers.peers import Peer, PeerBook, Speakers
 from ...net.protocol.doors import Door
 from ...net.protocol.host import Batch, Orders, Origin, ReplySink, RequestRoom
-from ...net.protocol.redis_door import RedisDoor
 from ...net.protocol.refusal_counts import RefusalCounts
 from ...net.protocol.turns import CALLS_AT_ONCE, Turns
 from ...net.reply_budget import ReplyRoom

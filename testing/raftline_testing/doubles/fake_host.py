@@ -10,11 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from raftline.access.secret import NO_AUTH
+from raftline.doors.redis.door import RedisDoor
 from raftline.net.peers.level_exchange import Foreigners
 from raftline.net.peers.peers import Speakers
 from raftline.net.protocol.doors import Door
 from raftline.net.protocol.host import Batch, ReplySink, RequestRoom
-from raftline.net.protocol.redis_door import RedisDoor
 from raftline.net.protocol.refusal_counts import RefusalCounts
 from raftline.net.protocol.turns import CALLS_AT_ONCE, Turns
 from raftline.net.reply_budget import ReplyRoom

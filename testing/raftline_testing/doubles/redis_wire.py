@@ -7,11 +7,11 @@ from typing import Any, cast
 
 from raftline.access.login import Access
 from raftline.common.build_level import LEVEL
+from raftline.doors.redis.door import RedisDoor
 from raftline.logmanager import EVERY
 from raftline.net.protocol.admission import Admission
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.outgoing_protocol import OutgoingProtocol
-from raftline.net.protocol.redis_door import RedisDoor
 from raftline.net.protocol.server_protocol import ServerProtocol
 from raftline.net.protocol.serving import Serving
 from raftline.net.protocol.waits import AwaitReplies, SendBytes, Wait, WaitFor

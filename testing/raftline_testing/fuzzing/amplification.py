@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from raftline.resp.commands import COMMANDS as REDIS_COMMANDS
+from raftline.doors.redis.resp.commands import COMMANDS as REDIS_COMMANDS
 from raftline.wire.commands.command_table import COMMANDS, IN_TRANSACTIONS
 
 from ..doubles.redis_wire import framed

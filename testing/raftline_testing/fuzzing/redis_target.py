@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from raftline.access.login import Access
 from raftline.common.build_level import LEVEL
-from raftline.resp.commands import COMMANDS
-from raftline.resp.scripts import SCRIPTS
+from raftline.doors.redis.resp.commands import COMMANDS
+from raftline.doors.redis.resp.scripts import SCRIPTS
 from raftline.state.store import Store
 
 from ..doubles.redis_wire import RedisWire, framed, replies_in

@@ -14,9 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raftline.common import config
+from raftline.doors.redis.resp.programs import joined, raw, text_of
 from raftline.raft import membership
 from raftline.raft.messages import PeerError
-from raftline.resp.programs import joined, raw, text_of
 from raftline.state.sessions import SessionTable
 from raftline.storage.disk import StorageError
 from raftline.storage.hard_state import HardStateFile

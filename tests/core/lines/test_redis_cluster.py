@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from raftline.resp.commands import COMMANDS
-from raftline.resp.replies import SLOTS
+from raftline.doors.redis.resp.commands import COMMANDS
+from raftline.doors.redis.resp.replies import SLOTS
 
 pytestmark = pytest.mark.pure
 

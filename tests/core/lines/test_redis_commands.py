@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from raftline.common.build_level import LEVEL
-from raftline.resp.commands import COMMANDS, Answer, plan_of
-from raftline.resp.fast import Line
-from raftline.resp.forms import value_of
-from raftline.resp.keys import Pattern
-from raftline.resp.programs import Ask, Context
-from raftline.resp.replies import NO_LIST, Failure, Flat, Push, Several, Value, spell
-from raftline.resp.session import Session
+from raftline.doors.redis.resp.commands import COMMANDS, Answer, plan_of
+from raftline.doors.redis.resp.fast import Line
+from raftline.doors.redis.resp.forms import value_of
+from raftline.doors.redis.resp.keys import Pattern
+from raftline.doors.redis.resp.programs import Ask, Context
+from raftline.doors.redis.resp.replies import NO_LIST, Failure, Flat, Push, Several, Value, spell
+from raftline.doors.redis.resp.session import Session
 from raftline.state.commands.key_commands import execute
 from raftline.state.commands.lease_commands import ms_of
 from raftline.state.key_pages import read_selection, take_page

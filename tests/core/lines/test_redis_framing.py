@@ -7,8 +7,16 @@ import random
 
 import pytest
 
-from raftline.resp.framing import CommandScanner, FramingError
-from raftline.resp.replies import Failure, Flat, Simple, Value, failure_of, slot_of, spell
+from raftline.doors.redis.resp.framing import CommandScanner, FramingError
+from raftline.doors.redis.resp.replies import (
+    Failure,
+    Flat,
+    Simple,
+    Value,
+    failure_of,
+    slot_of,
+    spell,
+)
 from raftline.wire.limits import REDIS_ARGUMENTS
 from raftline_testing.doubles.redis_wire import framed
 

@@ -28,11 +28,11 @@ MEMBER_WORK = {
     ("node/loop/writer.py", "run"),
 }
 # The code that works for one client: its protocol, its login and its connection.
-CLIENT_ROOMS = ("resp/", "access/", "net/protocol/", "net/connections/")
+CLIENT_ROOMS = ("doors/", "access/", "net/protocol/", "net/connections/")
 ALLOWED = {
     # Replies of at most AT_ONCE_CHARACTERS, and as many on one connection.
-    "resp/forms.py": {"_met", "_strlen", "_same", "spell", "value_of"},
-    "resp/replies.py": {"spell"},
+    "doors/redis/resp/forms.py": {"_met", "_strlen", "_same", "spell", "value_of"},
+    "doors/redis/resp/replies.py": {"spell"},
     "net/protocol/outgoing_protocol.py": {
         "_as_kept", "_forget", "_is_ready", "_let_go", "_next", "_sent_replies", "_settle",
         "give_up_late", "keep", "mark_ready", "push", "push_later", "send_now", "spell",
@@ -40,9 +40,9 @@ ALLOWED = {
     "net/protocol/refusal_counts.py": {"add"},
     "net/connections/outgoing.py": {"_has_moved", "_send", "_send_later", "flush"},
     # Events for Redis clients: they are queued, and not translated.
-    "net/protocol/redis_events.py": {"__init__", "_translating", "push", "push_later"},
+    "doors/redis/redis_events.py": {"__init__", "_translating", "push", "push_later"},
     # The address of a leader is noted; another thread tells of it.
-    "net/protocol/redis_node.py": {"is_led_from"},
+    "doors/redis/redis_node.py": {"is_led_from"},
     # A few fields of each request, and of each connection.
     "net/protocol/host.py": {
         "answer_all", "answer_rest", "asks_leader", "leave_room", "let_go", "stop_waiting", "wake",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.resp.commands import COMMANDS as REDIS_COMMANDS
+from raftline.doors.redis.resp.commands import COMMANDS as REDIS_COMMANDS
 from raftline.wire.commands.command_table import COMMANDS
 from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.fuzzing import amplification
@@ -23,7 +23,7 @@ sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 FAULT = """
-from raftline.net.protocol import redis_serving
+from raftline.doors.redis import redis_serving
 from raftline.wire import request_ledger
 redis_serving.ANSWER_BYTES = request_ledger.ANSWER_BYTES = 1 << 40
 """  # no reply is too long

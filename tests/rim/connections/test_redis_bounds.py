@@ -9,8 +9,8 @@ import pytest
 
 from raftline.access.login import Access
 from raftline.common.build_level import LEVEL
-from raftline.resp.commands import COMMANDS
-from raftline.resp.connection import WITHOUT_LOGIN
+from raftline.doors.redis.resp.commands import COMMANDS
+from raftline.doors.redis.resp.connection import WITHOUT_LOGIN
 from raftline.state.store import Store
 from raftline_testing.doubles.redis_wire import RedisWire, framed, replies_in
 from raftline_testing.doubles.wired_connection import OTHER, PASSWORD, UserConnection

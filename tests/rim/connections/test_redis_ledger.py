@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from raftline.common.build_level import LEVEL
-from raftline.resp.commands import COMMANDS
+from raftline.doors.redis.resp.commands import COMMANDS
 from raftline.state.store import Store
 from raftline_testing.doubles.redis_wire import RedisWire, framed, replies_in
 from raftline_testing.doubles.wired_connection import PASSWORD

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from raftline.access.login import Access
-from raftline.net.protocol import redis_requests
+from raftline.doors.redis import redis_requests
+from raftline.doors.redis.resp.plain import PlainRun, take_plain
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.server_protocol import End
 from raftline.net.protocol.turns import Turns
-from raftline.resp.plain import PlainRun, take_plain
 from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import LINE_S, REDIS_ARGUMENTS, STRANGER_LINE_BYTES, STRANGER_S
 from raftline_testing.doubles.fake_host import FakeHost

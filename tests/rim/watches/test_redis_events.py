@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from raftline.doors.redis.redis_events import RedisEvents
+from raftline.doors.redis.resp.notifications import Subscription
+from raftline.doors.redis.resp.replies import Value
+from raftline.doors.redis.resp.session import Session
 from raftline.net.connections.outgoing import Outgoing
-from raftline.net.protocol.redis_events import RedisEvents
-from raftline.resp.notifications import Subscription
-from raftline.resp.replies import Value
-from raftline.resp.session import Session
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.watched_store import WatchScene
 from raftline_testing.nodes.processes import DEADLINE_S, eventually

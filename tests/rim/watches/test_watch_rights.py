@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from raftline.access.users import make_verifier
-from raftline.net.protocol.redis_events import RedisEvents
+from raftline.doors.redis.redis_events import RedisEvents
+from raftline.doors.redis.resp.notifications import Subscription
+from raftline.doors.redis.resp.session import Session
 from raftline.node.watches import watch_feed
 from raftline.node.watches.watch_listing import KeyListing
 from raftline.raft.log import Entry, Snapshot
-from raftline.resp.notifications import Subscription
-from raftline.resp.session import Session
 from raftline.storage.snapshot_lines import LoadedSnapshot
 from raftline.wire.commands import watch_lines as words
 from raftline.wire.commands.authorization import denial_reason

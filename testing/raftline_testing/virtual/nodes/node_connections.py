@@ -14,13 +14,13 @@ from typing import Any
 from raftline.access.login import Access
 from raftline.access.secret import NO_AUTH, PeerAuth
 from raftline.access.tls import Tls
+from raftline.doors.redis.door import RedisDoor
 from raftline.net.peers.level_exchange import Foreigners
 from raftline.net.peers.peers import Speakers
 from raftline.net.protocol.admission import Admission
 from raftline.net.protocol.doors import Door
 from raftline.net.protocol.host import Batch, Orders, Origin, ReplySink, RequestRoom
 from raftline.net.protocol.outgoing_protocol import OutgoingProtocol
-from raftline.net.protocol.redis_door import RedisDoor
 from raftline.net.protocol.refusal_counts import RefusalCounts
 from raftline.net.protocol.server_protocol import ServerProtocol
 from raftline.net.protocol.serving import Ending, Serving

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from ..wire.protocol import real
+from ....wire.protocol import real
 from .keys import STRING
 from .replies import OK, OK_LINE, Failure, Simple, Value, bulk, failure_of, spell
 from .session import Session

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from sys import getsizeof
 from typing import Final
 
-from ..wire.commands.transaction_line import spell_word
-from ..wire.limits import TRANSACTION_ITEMS
-from ..wire.protocol import real
-from ..wire.request_ledger import OverLedgerError
+from ....wire.commands.transaction_line import spell_word
+from ....wire.limits import TRANSACTION_ITEMS
+from ....wire.protocol import real
+from ....wire.request_ledger import OverLedgerError
 from .fast import Line
 from .programs import Ask, Call, Context, Program, Refused, Steps, spell_key
 from .replies import NO_LIST, OK, Failure, Value, length_of

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...resp.forms import Speller
+from ...net.line_reader import LineBuffer
+from ...net.protocol.admission import Admission
+from ...net.protocol.host import Host
+from ...net.protocol.outgoing_protocol import OutgoingProtocol
+from ...net.protocol.user_calls import UserCalls
+from ...net.protocol.waits import Replies
 from ...wire.commands.operands import Limits
-from ..line_reader import LineBuffer
-from .admission import Admission
-from .host import Host
-from .outgoing_protocol import OutgoingProtocol
 from .redis_node import RedisNode
 from .redis_requests import RedisRequests
 from .redis_serving import RedisServing
-from .user_calls import UserCalls
-from .waits import Replies
+from .resp.forms import Speller
 
 
 class RedisDoor(RedisNode):

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from sys import getsizeof
 
-from ...resp.commands import SUBSCRIBING
-from ...resp.connection import WITHOUT_LOGIN, is_login
-from ...resp.forms import value_of
-from ...resp.programs import Ask, Call
-from ...resp.replies import NO_LOGIN, Failure, Value, failure_of, length_of, spell
+from ...net.protocol.admission import Admission
+from ...net.protocol.host import Batch, Host, ReadableState
+from ...net.protocol.outgoing_protocol import OutgoingProtocol
+from ...net.protocol.user_calls import NotReached, UserCalls
+from ...net.protocol.waits import AwaitReplies, Replies, ReserveRoom, Waits
 from ...wire.commands.command_table import COMMANDS, Request, read_request
 from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
 from ...wire.commands.watch_lines import watch_operands
@@ -18,14 +18,14 @@ from ...wire.limits import ANSWER_BYTES, PIECE_CHARACTERS, REDIS_QUEUED
 from ...wire.protocol import ProtocolError
 from ...wire.refusal import BAD_REQUEST, outcome_unknown
 from ...wire.replies.refusals import code_of
-from .admission import Admission
-from .host import Batch, Host, ReadableState
-from .outgoing_protocol import OutgoingProtocol
 from .redis_events import RedisEvents
 from .redis_node import RedisNode
 from .redis_requests import RedisRequest, RedisRequests
-from .user_calls import NotReached, UserCalls
-from .waits import AwaitReplies, Replies, ReserveRoom, Waits
+from .resp.commands import SUBSCRIBING
+from .resp.connection import WITHOUT_LOGIN, is_login
+from .resp.forms import value_of
+from .resp.programs import Ask, Call
+from .resp.replies import NO_LOGIN, Failure, Value, failure_of, length_of, spell
 
 _KNOWN_HERE = frozenset({"status", "last", "watch"})  # kinds that ask no other thread
 _SERVES = frozenset({"read", "timed", "show", "write"})  # kinds that the leader answers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import Final, NamedTuple
 
-from ..wire.protocol import size_of
+from ....wire.protocol import size_of
 from .programs import INTEGER_MAX, Refused, integer, joined, raw, text_of
 from .replies import OK, OVERFLOW, SYNTAX, Failure, Value
 from .times import Times, time_option

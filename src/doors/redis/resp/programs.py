@@ -11,10 +11,10 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias, TypeVar
 
-from ..wire.commands.lease_operands import SECONDS_MAX, spell_seconds
-from ..wire.commands.operands import Limits
-from ..wire.protocol import escape, shown, size_of
-from ..wire.request_ledger import RequestLedger
+from ....wire.commands.lease_operands import SECONDS_MAX, spell_seconds
+from ....wire.commands.operands import Limits
+from ....wire.protocol import escape, shown, size_of
+from ....wire.request_ledger import RequestLedger
 from .replies import NOT_INTEGER, Failure, Value
 from .session import Session
 

@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from ...resp.cluster import switched
+from ...net.protocol.turns import CALLS_AT_ONCE, Turns
 from ...wire.commands.operands import Limits
 from ...wire.limits import REDIS_CURSORS, REDIS_CURSORS_BYTES
 from ...wire.protocol import size_of
-from .turns import CALLS_AT_ONCE, Turns
+from .resp.cluster import switched
 
 _NUMBER_BITS = 32
 

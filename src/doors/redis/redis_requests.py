@@ -10,22 +10,22 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
 
+from ...net.line_reader import HalfLine, LineBuffer
+from ...net.protocol.admission import REQUESTS, Admission
+from ...net.protocol.doors import Malformed
+from ...net.protocol.host import Host
 from ...raft.levels import FLOOR
-from ...resp.commands import Answer, Plan, plan_of
-from ...resp.fast import Line
-from ...resp.framing import CommandScanner, FramingError
-from ...resp.plain import PlainRun, take_plain
-from ...resp.programs import Call, Context
-from ...resp.replies import Value
-from ...resp.session import Session
 from ...wire.commands.command_table import COMMANDS, Request, Work
 from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
 from ...wire.limits import LONG_BYTES, LONG_TOGETHER, REQUESTS_TOGETHER, STRANGER_LINE_BYTES
-from ..line_reader import HalfLine, LineBuffer
-from .admission import REQUESTS, Admission
-from .doors import Malformed
-from .host import Host
 from .redis_node import RedisNode
+from .resp.commands import Answer, Plan, plan_of
+from .resp.fast import Line
+from .resp.framing import CommandScanner, FramingError
+from .resp.plain import PlainRun, take_plain
+from .resp.programs import Call, Context
+from .resp.replies import Value
+from .resp.session import Session
 
 PLAIN_TOGETHER: Final = 16 << 10  # bytes that are looked at for plain commands at a time
 KIND: Final = "redis"  # of commands that the connection's own thread carries out

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...resp.notifications import Subscription, translated
-from ...resp.replies import spell
-from ...resp.session import Session
+from ...net.protocol.host import Backlog, Host
+from ...net.protocol.outgoing_protocol import OutgoingProtocol
 from ...state.user_table import UserTable
 from ...wire.commands.watch_lines import WatchAsked
-from .host import Backlog, Host
-from .outgoing_protocol import OutgoingProtocol
 from .redis_node import RedisNode
+from .resp.notifications import Subscription, translated
+from .resp.replies import spell
+from .resp.session import Session
 
 
 class RedisEvents:

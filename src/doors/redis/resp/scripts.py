@@ -9,8 +9,8 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from ..wire.commands.command_table import row_of
-from ..wire.commands.transaction_line import spell_word
+from ....wire.commands.command_table import row_of
+from ....wire.commands.transaction_line import spell_word
 from .fast import Line
 from .programs import Context, Program, Refused, Run, choose, integer, raw, spell_key
 from .replies import OK, Failure, Value

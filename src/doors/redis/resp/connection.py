@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..wire.limits import REDIS_NAME_BYTES, REDIS_PATTERNS
-from ..wire.protocol import shown
+from ....wire.limits import REDIS_NAME_BYTES, REDIS_PATTERNS
+from ....wire.protocol import shown
 from .keys import Pattern
 from .notifications import unsubscribe_all
 from .programs import Ask, Call, Context, Program, Refused, Run, Steps, choose, integer

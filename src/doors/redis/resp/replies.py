@@ -9,9 +9,9 @@ from __future__ import annotations
 import binascii
 from typing import Final, NamedTuple, TypeAlias, Union
 
-from ..wire.protocol import shown, size_of
-from ..wire.refusal import Refusal, RequestOutcome
-from ..wire.replies.refusals import leader_in, refusal_in
+from ....wire.protocol import shown, size_of
+from ....wire.refusal import Refusal, RequestOutcome
+from ....wire.replies.refusals import leader_in, refusal_in
 
 SLOTS: Final = 16384
 OK_LINE: Final = "+OK\r\n"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..wire.commands.command_table import FOREIGN, row_of
-from ..wire.commands.transaction_line import spell_word
-from ..wire.limits import TRANSACTION_ITEMS
+from ....wire.commands.command_table import FOREIGN, row_of
+from ....wire.commands.transaction_line import spell_word
+from ....wire.limits import TRANSACTION_ITEMS
 from .keys import delex_test
 from .programs import INTEGER_MAX, Context, integer, seconds_text, spell_key, spell_value
 from .strings import SetOptions, getex_times, increment_of, pairs_of, set_options

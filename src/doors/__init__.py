@@ -1,0 +1,1 @@
+"""The doors of a node, each of them an extension."""
