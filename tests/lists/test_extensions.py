@@ -11,7 +11,6 @@ from tests.lists.imports import PAGE, arrows, modules
 
 # The modules of the kernel that still import an extension. Nothing may be added.
 WOVEN = {
-    "redis": {"node.program.node_server"},
     "recipes": {
         "clients.kv.aio_kv", "clients.kv.base_kv", "clients.kv.kv", "clients.kv.shared",
         "state.commands.__init__", "state.store", "state.work", "wire.commands.authorization",

@@ -10,7 +10,6 @@ from ...net.protocol.host import Host
 from ...net.protocol.outgoing_protocol import OutgoingProtocol
 from ...net.protocol.user_calls import UserCalls
 from ...net.protocol.waits import Replies
-from ...wire.commands.operands import Limits
 from .redis_node import RedisNode
 from .redis_requests import RedisRequests
 from .redis_serving import RedisServing
@@ -59,7 +58,4 @@ class OpenRedisDoor:
         )
 
 
-def door(limits: Limits, time_s: Callable[[], float], new_token: Callable[[int], str]) -> RedisDoor:
-    """Return the door of a node. `time_s` returns the time of day, and `new_token` random bytes in
-    hexadecimal digits."""
-    return RedisDoor(limits, time_s, new_token)
+at_node = RedisDoor

@@ -1,13 +1,19 @@
 """Doors: other protocols on the port of a node, each chosen by the first bytes of a connection.
 
+A door is the module `door` of an extension, whose function `at_node` is called as `doors_at` is.
+
 The lines of raftline are no door: they are what a connection speaks that no door opens for.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any, Protocol
 
+from ...common.extensions import joined
+from ...wire.commands.operands import Limits
 from ...wire.commands.parsing import ParsedLine
 from ..line_reader import LineBuffer
 from .admission import Admission
@@ -123,3 +129,16 @@ class Door(Protocol):
 
     def tell_leader(self) -> None:
         """Tell the clients that wait for a new leader, without waiting for a reader."""
+
+
+def doors_at(
+    limits: Limits, time_s: Callable[[], float], new_token: Callable[[int], str]
+) -> tuple[Door, ...]:
+    """Return the doors of a node. `time_s` returns the time of day, and `new_token` random bytes in
+    hexadecimal digits."""
+    return tuple(module.at_node(limits, time_s, new_token) for module in _modules())
+
+
+@functools.cache
+def _modules() -> list[ModuleType]:
+    return joined("door")

@@ -26,12 +26,11 @@ from ...common.process.guarded_thread import guarded_thread
 from ...common.process.signals import WAIT_S_MAX, threads_without_signals
 from ...common.process.wakeup import Wakeup
 from ...common.version import VERSION
-from ...doors.redis.door import RedisDoor
 from ...logmanager import LogManager
 from ...net.connections.listener import Listener
 from ...net.peers.level_exchange import Builds, Foreigners, ask_level
 from ...net.peers.peers import Peer, PeerBook, Speakers
-from ...net.protocol.doors import Door
+from ...net.protocol.doors import doors_at
 from ...net.protocol.host import Batch, Orders, Origin, ReplySink, RequestRoom
 from ...net.protocol.refusal_counts import RefusalCounts
 from ...net.protocol.turns import CALLS_AT_ONCE, Turns
@@ -147,8 +146,7 @@ class Server:
         self._level_rises = threading.Condition(threading.Lock())
         self._noted_level = FLOOR
         self.reply_room, self.backups, self.refusals = ReplyRoom(), Backups(spares), RefusalCounts()
-        redis = RedisDoor(self.limits, self.clock.day_s, self.new_token)
-        self.doors: Sequence[Door] = (redis,)
+        self.doors = doors_at(self.limits, self.clock.day_s, self.new_token)
         self.calls = Turns(CALLS_AT_ONCE, self.clock.reader_s())
         self._slow_disk = SlowDisk(pace.election_timeout_ms / 1000)
         self.traffic_log = TrafficLog(console, course=course_console, is_private=startup.is_private)

@@ -10,10 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from raftline.access.secret import NO_AUTH
-from raftline.doors.redis.door import RedisDoor
 from raftline.net.peers.level_exchange import Foreigners
 from raftline.net.peers.peers import Speakers
-from raftline.net.protocol.doors import Door
+from raftline.net.protocol.doors import Door, doors_at
 from raftline.net.protocol.host import Batch, ReplySink, RequestRoom
 from raftline.net.protocol.refusal_counts import RefusalCounts
 from raftline.net.protocol.turns import CALLS_AT_ONCE, Turns
@@ -70,7 +69,7 @@ class FakeHost:
         )
         self.calls = Turns(CALLS_AT_ONCE, time.monotonic)
         # The doors of its connections, which are no part of `Host`.
-        self.doors: Sequence[Door] = (RedisDoor(self.limits, time.time, self.new_token),)
+        self.doors: Sequence[Door] = doors_at(self.limits, time.time, self.new_token)
         self.__dict__.update(facts)
 
     def hear(self, received: Iterable[Any], _: object) -> list[Any]:

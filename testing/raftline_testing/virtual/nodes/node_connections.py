@@ -14,11 +14,10 @@ from typing import Any
 from raftline.access.login import Access
 from raftline.access.secret import NO_AUTH, PeerAuth
 from raftline.access.tls import Tls
-from raftline.doors.redis.door import RedisDoor
 from raftline.net.peers.level_exchange import Foreigners
 from raftline.net.peers.peers import Speakers
 from raftline.net.protocol.admission import Admission
-from raftline.net.protocol.doors import Door
+from raftline.net.protocol.doors import doors_at
 from raftline.net.protocol.host import Batch, Orders, Origin, ReplySink, RequestRoom
 from raftline.net.protocol.outgoing_protocol import OutgoingProtocol
 from raftline.net.protocol.refusal_counts import RefusalCounts
@@ -117,7 +116,7 @@ class Doors:
         self.reply_room = ReplyRoom(LONG_REPLY_BYTES, now_s=host.clock.now_s)
         self.refusals = RefusalCounts()
         self.backups = Backups(lambda folder, size: True, host.clock.now_s)
-        self.others: Sequence[Door] = [RedisDoor(self.limits, host.clock.day_s, self.new_token)]
+        self.others = doors_at(self.limits, host.clock.day_s, self.new_token)
         self.calls = Turns(CALLS_AT_ONCE, host.clock.now_s)
         self.traffic_log = NoTraffic()
         self.orders: Orders | None = None
