@@ -18,11 +18,11 @@ from raftline_testing.histories.history import Change, ClientOperation, Incremen
 from raftline_testing.nemesis import nemesis, run_nemesis, splits, verdict
 from raftline_testing.nemesis.mix import Mix
 from raftline_testing.nemesis.nemesis import Nemesis
-from raftline_testing.nemesis.redis_listeners import Message, invented
 from raftline_testing.nemesis.scene import Busy, Fault, Finding, Scene
 from raftline_testing.nemesis.workload import Workload, WorkloadClient
 from raftline_testing.nodes import namespaces
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.redis.redis_listeners import Message, invented
 
 
 def incr(number: int, called_at: float, returned_at: float | None, value: int | None) -> Increment:

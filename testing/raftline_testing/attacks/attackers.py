@@ -18,8 +18,8 @@ from raftline import RaftlineError
 from raftline.clients.requests.line_connection import LineConnection
 from raftline.wire.limits import TRANSACTION_ITEMS
 
+from ..redis.attacks import REDIS_ATTACKS
 from .field import HELD_S, PIECE_S, SMALL, Field, leader_port
-from .redis_attacks import REDIS_ATTACKS
 
 HALF = 300  # connections of half lines
 SILENT = 400

@@ -25,8 +25,8 @@ from typing import Final
 from raftline.doors.redis.resp.commands import COMMANDS as REDIS_COMMANDS
 from raftline.wire.commands.command_table import COMMANDS, IN_TRANSACTIONS
 
-from ..doubles.redis_wire import framed
 from ..nodes.cluster import Cluster, NodeProcess
+from ..redis.redis_wire import framed
 
 # Why these bounds: one request may have 8 MiB of replies (ANSWER_BYTES), which are there as values,
 # as a text of up to four bytes a character, and encoded; an entry of a megabyte, each of whose

@@ -39,6 +39,7 @@ from raftline.wire.refusal import error
 
 from ..doubles.fake_host import FakeHost
 from ..nodes.known_users import ROOT_ALONE, access_with, spell_old_users
+from ..redis.fuzz_targets import REDIS, REDIS_WORDS, check_redis
 from .file_targets import (
     CERTIFICATES,
     CERTIFICATES_FORM,
@@ -57,7 +58,6 @@ from .file_targets import (
     check_settings,
     scratch,
 )
-from .redis_target import REDIS, REDIS_WORDS, check_redis
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 NONCE = "2" * 32

@@ -24,13 +24,13 @@ from ..nodes.cluster import Cluster
 from ..nodes.namespaces import NamespacedCluster
 from ..nodes.processes import eventually
 from ..nodes.proxy import LinkedCluster
+from ..redis.redis_clients import redis_clients, redis_transactors
+from ..redis.redis_listeners import RedisListeners
 from . import faults, verdict
 from .holders import Holders
 from .mix import Mix, Pulse
 from .nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
 from .nemesis_report import Tally, keep_evidence, markdown
-from .redis_clients import redis_clients, redis_transactors
-from .redis_listeners import RedisListeners
 from .scene import Finding
 from .transactors import Transactor, transaction_findings, transactors
 from .watching import Watched

@@ -27,7 +27,7 @@ PACKAGES = {  # by module name
 SIMULATED = (
     "raftline/raft/*", "raftline/wire/*", "raftline/wire/*/*", "raftline/state/*",
     "raftline/state/*/*", "raftline/observe/*", "raftline_testing/virtual/*",
-    "raftline_testing/virtual/*/*",
+    "raftline_testing/virtual/*/*", "raftline_testing/*/virtual/*",
     "raftline/common/text", "raftline/common/build_level", "raftline/common/process/wakeup",
     "raftline/logmanager",
     "raftline_testing/histories/history", "raftline_testing/histories/linearizable",

@@ -28,6 +28,7 @@ from raftline_testing.judging.collected import Collector
 from raftline_testing.lab_address import ADDRESS
 
 from ..invariants import BeganAgain
+from ..redis.virtual.actors import RedisClient, RedisDealer
 from .clients.client_history import History
 from .clients.client_request import COUNTER
 from .clients.clients import SimulatedClient
@@ -35,7 +36,6 @@ from .clients.dealers import Dealer, Ledger
 from .clients.foreman import Foreman
 from .clients.guests import Guests
 from .clients.journal import JOURNAL
-from .clients.redis_clients import RedisClient, RedisDealer
 from .clients.searchers import Searcher
 from .clients.talkers import Talker
 from .failing import draw_failure

@@ -18,7 +18,7 @@ from raftline.doors.redis.resp.replies import (
     spell,
 )
 from raftline.wire.limits import REDIS_ARGUMENTS
-from raftline_testing.doubles.redis_wire import framed
+from raftline_testing.redis.redis_wire import framed
 
 pytestmark = pytest.mark.pure
 

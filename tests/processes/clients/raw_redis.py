@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.nodes.cluster import NodeProcess
+from raftline_testing.redis.redis_wire import framed
 
 DEADLINE_S = 60.0
 

@@ -18,10 +18,10 @@ from raftline.clients.requests.line_connection import LineConnection
 from raftline.tools.node_files import certs
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
-from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.known_users import add_users, first_admin
 from raftline_testing.nodes.processes import eventually
+from raftline_testing.redis.redis_wire import framed
 from tests.processes.clients.raw_redis import DEADLINE_S, Raw
 
 

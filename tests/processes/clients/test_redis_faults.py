@@ -17,11 +17,11 @@ from raftline_testing.nemesis import changes, verdict
 from raftline_testing.nemesis.campaign import shown
 from raftline_testing.nemesis.mix import Mix
 from raftline_testing.nemesis.nemesis import PROCESSES, TURN_S, Nemesis
-from raftline_testing.nemesis.redis_clients import redis_clients, redis_transactors
-from raftline_testing.nemesis.redis_listeners import RedisListeners
 from raftline_testing.nemesis.transactors import transaction_findings, transactors
 from raftline_testing.nemesis.workload import Workload
 from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.redis.redis_clients import redis_clients, redis_transactors
+from raftline_testing.redis.redis_listeners import RedisListeners
 
 SECONDS = 6.0
 CLIENTS = 4  # of each kind

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import eventually
+from raftline_testing.redis.redis_wire import framed
 from tests.processes.clients.raw_redis import DEADLINE_S, Raw
 
 SERVED = [

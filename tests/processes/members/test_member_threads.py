@@ -15,8 +15,8 @@ from types import FrameType
 import pytest
 
 from raftline import KV, connect
-from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.nodes.processes import DEADLINE_S
+from raftline_testing.redis.redis_wire import framed
 from tests.lists.walks import Place, place_of, profiled, running_nodes
 
 # What the threads run that hear members, keep time, write the log, or apply long entries.

@@ -27,10 +27,10 @@ from raftline.tools.node_files import certs
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles import in_process
-from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.known_users import add_users, first_admin, verifier_of
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
+from raftline_testing.redis.redis_wire import framed
 
 PASSWORD = "correct horse battery"
 NAMES = {

@@ -11,9 +11,9 @@ import pytest
 
 from raftline.doors.redis.resp.commands import COMMANDS as REDIS_COMMANDS
 from raftline.wire.commands.command_table import COMMANDS
-from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.fuzzing import amplification
 from raftline_testing.nodes.cluster import SERVER, Cluster
+from raftline_testing.redis.redis_wire import framed
 
 pytestmark = pytest.mark.needs("/proc")
 PROGRAM = """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from raftline.net.protocol.waits import AwaitReplies, ReserveRoom
 from raftline.state.store import Store
-from raftline_testing.doubles.redis_wire import RedisWire, framed
 from raftline_testing.doubles.wired_connection import UserConnection
+from raftline_testing.redis.redis_wire import RedisWire, framed
 
 APP, WEB = "__keyspace@0__:app/*", "__keyspace@0__:web/*"
 

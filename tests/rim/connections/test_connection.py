@@ -27,11 +27,11 @@ from raftline.wire.limits import BACKUP_S, BACKUPS, PEER_LINE_BYTES
 from raftline.wire.refusal import FULL, SHUT_DOWN, STOPPING, not_leader
 from raftline_course.controller.leader_orders import store
 from raftline_testing.doubles.fake_host import FakeHost
-from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.doubles.served_connection import DEADLINE_S, SHORT, ServedConnection
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries
 from raftline_testing.nodes.processes import eventually
+from raftline_testing.redis.redis_wire import framed
 
 
 @pytest.fixture(params=["own thread", "shared reader"])

@@ -23,8 +23,8 @@ from raftline.wire.limits import HTTP_HEAD_BYTES, READ_BYTES
 from raftline.wire.protocol import ProtocolError, decode_line, split_sender
 from raftline_course.controller.udp import DATAGRAM_BYTES_MAX, _line, _read, _why_not
 from raftline_testing.doubles.fake_host import FakeHost
-from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.linear_work import FACTOR, TIMES_MORE_MAX, times_more, understood
+from raftline_testing.redis.redis_wire import framed
 from raftline_testing.runner.at_night import at_night
 from tests.rim.connections.redis_machine import RedisMachine
 

@@ -12,9 +12,9 @@ from raftline.common.build_level import LEVEL
 from raftline.doors.redis.resp.commands import COMMANDS
 from raftline.doors.redis.resp.connection import WITHOUT_LOGIN
 from raftline.state.store import Store
-from raftline_testing.doubles.redis_wire import RedisWire, framed, replies_in
 from raftline_testing.doubles.wired_connection import OTHER, PASSWORD, UserConnection
 from raftline_testing.nodes.processes import eventually
+from raftline_testing.redis.redis_wire import RedisWire, framed, replies_in
 from tests.rim.connections.redis_connections import APP, Subscriber, Wire
 
 NO_LOGIN = b"-NOAUTH Authentication required.\r\n"

@@ -11,8 +11,8 @@ import pytest
 from raftline.common.build_level import LEVEL
 from raftline.doors.redis.resp.commands import COMMANDS
 from raftline.state.store import Store
-from raftline_testing.doubles.redis_wire import RedisWire, framed, replies_in
 from raftline_testing.doubles.wired_connection import PASSWORD
+from raftline_testing.redis.redis_wire import RedisWire, framed, replies_in
 from tests.rim.connections.redis_connections import APP, Subscriber, Wire
 
 BIG = "x" * 1_000_000

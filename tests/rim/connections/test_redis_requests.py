@@ -18,8 +18,8 @@ from raftline.net.protocol.turns import Turns
 from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import LINE_S, REDIS_ARGUMENTS, STRANGER_LINE_BYTES, STRANGER_S
 from raftline_testing.doubles.fake_host import FakeHost
-from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.nodes.known_users import ROOT_ALONE, access_with
+from raftline_testing.redis.redis_wire import framed
 from raftline_testing.traced_memory import traced
 from tests.rim.connections.redis_machine import RedisMachine
 

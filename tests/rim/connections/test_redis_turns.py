@@ -12,9 +12,9 @@ from raftline.state.store import Store
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import READS_TOGETHER, WRITES_TOGETHER
-from raftline_testing.doubles.redis_wire import RedisWire, framed
 from raftline_testing.doubles.silent_sink import SilentSink
 from raftline_testing.nodes.known_users import access_with
+from raftline_testing.redis.redis_wire import RedisWire, framed
 
 pytestmark = pytest.mark.pure
 CROWD = 60  # connections of bob

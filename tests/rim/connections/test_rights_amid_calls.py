@@ -11,8 +11,8 @@ from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
-from raftline_testing.doubles.redis_wire import RedisWire, framed
 from raftline_testing.nodes.known_users import access_with, table_of
+from raftline_testing.redis.redis_wire import RedisWire, framed
 
 pytestmark = pytest.mark.pure
 

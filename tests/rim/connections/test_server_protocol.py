@@ -38,9 +38,9 @@ from raftline.wire.limits import (
 )
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.protocol_machine import ProtocolMachine
-from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.doubles.served_connection import ServedConnection
 from raftline_testing.nodes.known_users import ROOT_ALONE, access_with
+from raftline_testing.redis.redis_wire import framed
 from raftline_testing.traced_memory import traced
 
 SHORT = Limits(key_bytes=16, value_bytes=900)  # a line: 3920 bytes; before a login: 2048

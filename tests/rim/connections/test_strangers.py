@@ -27,9 +27,9 @@ from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import PLACES_FOR_PEERS, STRANGER_LINE_BYTES, TRANSACTION_ITEMS
 from raftline.wire.refusal import FULL
 from raftline_testing.doubles.fake_host import FakeHost
-from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.nodes.known_users import ROOT_ALONE, access_with, table_of
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
+from raftline_testing.redis.redis_wire import framed
 
 PASSWORD = "correct horse battery"
 TOO_LONG = (

@@ -16,8 +16,8 @@ from raftline.state.store import Store
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.fake_host import FakeHost
-from raftline_testing.doubles.redis_wire import RedisWire, framed
 from raftline_testing.nodes.known_users import access_with
+from raftline_testing.redis.redis_wire import RedisWire, framed
 
 pytestmark = pytest.mark.pure
 

@@ -10,10 +10,10 @@ from raftline.wire.refusal import ELSEWHERE, NOT_LEADER, OUTCOME_UNKNOWN
 from raftline.wire.replies.refusals import refusal_in
 
 from ...invariants import InvariantError, Invariants
+from ...redis.virtual.redis_connection import Conversing, RedisConnection
 from ..world.world import World
 from .client_connection import ClientConnection
 from .node_connections import Doors, ServingNode, SimulatedConnection
-from .redis_connection import Conversing, RedisConnection
 from .request_interface import Asked, Asker, Request
 from .rough_lines import RoughLines
 

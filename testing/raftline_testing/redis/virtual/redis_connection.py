@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 from raftline.wire.refusal import NO_LEADER, not_leader, outcome_unknown
 
-from ...doubles.redis_wire import framed
 from ...invariants import InvariantError
-from .client_connection import ClientConnection
-from .request_interface import Asked
+from ...virtual.nodes.client_connection import ClientConnection
+from ...virtual.nodes.request_interface import Asked
+from ..redis_wire import framed
 
 Reply: TypeAlias = "str | int | list[Reply] | None"
 Commands: TypeAlias = Sequence[Sequence[str]]

@@ -10,7 +10,7 @@ from raftline.doors.redis.resp.commands import COMMANDS
 from raftline.doors.redis.resp.scripts import SCRIPTS
 from raftline.state.store import Store
 
-from ..doubles.redis_wire import RedisWire, framed, replies_in
+from .redis_wire import RedisWire, framed, replies_in
 
 FOREIGN = "foreign"
 REDIS_WORDS = (

@@ -19,7 +19,7 @@ from raftline.state.commands.key_commands import execute
 from raftline.state.key_pages import read_selection, take_page
 from raftline.state.store import Store
 
-from .fake_host import FakeHost
+from ..doubles.fake_host import FakeHost
 
 NOW_S = 1e6  # the time of day
 

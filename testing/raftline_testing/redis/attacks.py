@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from ..doubles.redis_wire import framed
-from .field import HELD_S, PASSWORD, PIECE_S, SMALL, VALUE, Field, leader_port
+from ..attacks.field import HELD_S, PASSWORD, PIECE_S, SMALL, VALUE, Field, leader_port
+from .redis_wire import framed
 
 LONG = 4_190_000  # bytes of a command, nearly as many as a line may have
 

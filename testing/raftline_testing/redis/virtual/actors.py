@@ -12,14 +12,14 @@ from random import Random
 
 from raftline.wire.protocol import escape, real
 
-from ..nodes.redis_connection import Conversation, Conversing, Reply
-from ..nodes.request_interface import Server
-from ..world.plan import Plan
-from ..world.world import World
-from .client_history import History
-from .client_request import ClientRequest
-from .clients import SimulatedClient
-from .dealers import ACCOUNTS, BALANCE, Dealer, DealerRequest, Ledger, check_sum
+from ...virtual.clients.client_history import History
+from ...virtual.clients.client_request import ClientRequest
+from ...virtual.clients.clients import SimulatedClient
+from ...virtual.clients.dealers import ACCOUNTS, BALANCE, Dealer, DealerRequest, Ledger, check_sum
+from ...virtual.nodes.request_interface import Server
+from ...virtual.world.plan import Plan
+from ...virtual.world.world import World
+from .redis_connection import Conversation, Conversing, Reply
 
 TOGETHER = 0.3  # the share of operations that are a transaction of one command
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from ..nemesis.mix import Mix, Pulse
+from ..nemesis.transactors import Transactor
+from ..nemesis.workload import UNKNOWN, WorkloadClient
 from ..nodes.cluster import NodeProcess
-from .mix import Mix, Pulse
-from .transactors import Transactor
-from .workload import UNKNOWN, WorkloadClient
 
 # Errors that say that nothing was done: redis-py would repeat the command after them.
 REFUSALS = ("MOVED ", "CLUSTERDOWN ", "TRYAGAIN ", "ERR max number of clients")

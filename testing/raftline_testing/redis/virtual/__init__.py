@@ -1,0 +1,1 @@
+"""Redis clients in the virtual world."""
