@@ -18,7 +18,7 @@ from raftline import RaftlineError
 from raftline.clients.requests.line_connection import LineConnection
 from raftline.wire.limits import TRANSACTION_ITEMS
 
-from ..redis.attacks import REDIS_ATTACKS
+from ..extensions import joined
 from .field import HELD_S, PIECE_S, SMALL, Field, leader_port
 
 HALF = 300  # connections of half lines
@@ -357,6 +357,7 @@ ATTACKS: dict[str, Callable[[Field], None]] = {
         scram_guesses, forged_members, slow_http, many_pages, half_lines, slow_long_line,
         kept_replies, rework, packet_of_reads, readers_that_take_nothing, writing_reader,
         replies_to_writes, long_writes, long_entries_of_emojis, escaped_writes, watches,
-        keys_that_nobody_takes, leases, shows, logins_without_end, many_sessions, *REDIS_ATTACKS,
+        keys_that_nobody_takes, leases, shows, logins_without_end, many_sessions,
+        *(attack for module in joined("attacks") for attack in module.ATTACKS),
     )
 }  # fmt: skip

@@ -17,16 +17,16 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from raftline.doors.redis.resp.commands import COMMANDS as REDIS_COMMANDS
 from raftline.wire.commands.command_table import COMMANDS, IN_TRANSACTIONS
+from raftline.wire.protocol import escape
 
+from ..extensions import joined
 from ..nodes.cluster import Cluster, NodeProcess
-from ..redis.redis_wire import framed
 
 # Why these bounds: one request may have 8 MiB of replies (ANSWER_BYTES), which are there as values,
 # as a text of up to four bytes a character, and encoded; an entry of a megabyte, each of whose
@@ -95,31 +95,15 @@ class Cost:
 
 
 def examples(chance: random.Random) -> Iterator[Example]:
-    """Yield examples of both doors: every command once, then every command again."""
+    """Yield examples of lines and of each door: every command once, then every command again."""
+    tables: list[tuple[Iterable[str], Callable[[str, random.Random], Example]]]
+    tables = [(module.COMMANDS, module.example_of) for module in joined("amplification")]
+    tables.append((COMMANDS, _of_lines))
     while True:
-        rows = [name for name in REDIS_COMMANDS if name not in LEFT_OUT]
-        verbs = [verb for verb in COMMANDS if verb not in LEFT_OUT]
-        doors = [(_of_redis, name) for name in rows] + [(_of_lines, verb) for verb in verbs]
-        chance.shuffle(doors)
-        for example_of, name in doors:
+        rows = [(name, of) for names, of in tables for name in names if name not in LEFT_OUT]
+        chance.shuffle(rows)
+        for name, example_of in rows:
             yield example_of(name, chance)
-
-
-def _of_redis(name: str, chance: random.Random) -> Example:
-    arity, way = REDIS_COMMANDS[name].arity, chance.choice(("wide", "several", "multi", "multi"))
-    count = abs(arity) - 1
-    if arity < 0:
-        count += chance.randrange(4)
-    words = chance.choices(WORDS, k=count)
-    if way == "wide" and arity < 0:
-        words += [chance.choice(WORDS)] * min(4000 - count, SENT_BYTES // 20)
-    command = framed(name, *words)
-    times = max(1, SENT_BYTES // len(command))
-    if way == "multi" and REDIS_COMMANDS[name].in_multi:
-        times = min(times, chance.choice((30, 400, 1023)))
-        return Example(name, framed("MULTI") + command * times + framed("EXEC"), 1)
-    times = 1 if way == "wide" else min(times, 5)
-    return Example(name, command * times, times)
 
 
 def _of_lines(verb: str, chance: random.Random) -> Example:
@@ -159,12 +143,12 @@ class Measured:
 
     def _prepare(self) -> None:
         """Set the values that the last example changed or removed."""
-        with self._connected() as there:
+        with self._connected() as there, there.makefile("rb") as replies:
             for key, value in VALUES.items():
-                there.sendall(framed("STRLEN", key))
-                if there.recv(100) != b":%d\r\n" % len(value):
-                    there.sendall(framed("SET", key, value))
-                    there.recv(100)
+                there.sendall(f"stat {key}\n".encode())
+                if b'"bytes": %d}' % len(value) not in replies.readline():
+                    there.sendall(f"set {key} {escape(value.decode(), key=False)}\n".encode())
+                    replies.readline()
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[socket.socket]:

@@ -39,7 +39,6 @@ from raftline.wire.refusal import error
 
 from ..doubles.fake_host import FakeHost
 from ..nodes.known_users import ROOT_ALONE, access_with, spell_old_users
-from ..redis.fuzz_targets import REDIS, REDIS_WORDS, check_redis
 from .file_targets import (
     CERTIFICATES,
     CERTIFICATES_FORM,
@@ -406,12 +405,6 @@ TARGETS = {
     "lines": Target(LINES, check_line, BYTES, WORDS),
     "proofs": Target(PROOFS, check_proof, SAID),
     "logins": Target(LOGINS, check_login, TEXTS, PARTS),
-    "redis": Target(
-        mutated(REDIS) | REDIS,
-        lambda data: check_redis(data, known_users()),
-        BYTES,
-        REDIS_WORDS,
-    ),
     "hellos": Target(HELLOS, check_hello, BYTES),
     "records": Target(RECORDS, check_record),
     "files": Target(FILES, check_file, BYTES),

@@ -15,17 +15,18 @@ import tempfile
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
+from typing import Protocol
 
-from ..histories.history import counter_findings
+from ..histories.history import Change, counter_findings
 from ..nodes.cluster import Cluster
 from ..nodes.namespaces import NamespacedCluster
 from ..nodes.processes import eventually
 from ..nodes.proxy import LinkedCluster
-from ..redis.redis_clients import redis_clients, redis_transactors
-from ..redis.redis_listeners import RedisListeners
 from . import faults, verdict
 from .holders import Holders
 from .mix import Mix, Pulse
@@ -45,18 +46,32 @@ HOLDERS = 3  # of leases, in addition to the clients
 KNOWN_ENTRIES = 50_000
 LONG_MINUTES = 10  # a campaign of this length also has pauses of up to 30 s
 TRANSACTORS = 2  # transaction clients, in addition to the others
-LISTENERS = 2  # to keyspace notifications, with --redis
 WATCHERS = 6  # watchers that move between the nodes, and a writer of their keys
 WATCHED_BEAT_S = 0.1
 READS = ("", "", " read index", " read lease", " read log", " read local")
 
 
+class Listeners(Protocol):
+    """Programs of an extension that hear of changes."""
+
+    @property
+    def outcomes(self) -> Counter[str]: ...
+    def findings(self, pairs: Mapping[str, str], changes: Sequence[Change]) -> list[str]:
+        """Compare what they heard with the state, and with what was changed."""
+
+
 class Campaign:
     """Rounds of windows until the time is up, or there is a finding."""
 
-    def __init__(self, options: argparse.Namespace, has_namespaces: bool) -> None:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        has_namespaces: bool,
+        others: ModuleType | None = None,
+    ) -> None:
+        """Half of the clients are those of `others`, a module `campaign` of an extension."""
         self.tally = Tally(options, has_namespaces)
-        self._options = options
+        self._options, self._others = options, others
         self._has_namespaces = has_namespaces
         self._chance = random.Random(options.seed)
         self._events: deque[str] = deque(maxlen=2_000)
@@ -156,8 +171,7 @@ class Campaign:
             f"watched{self.tally.windows}.",
             WATCHED_BEAT_S,
         )
-        count = LISTENERS if self._options.redis else 0
-        with RedisListeners(count, cluster.nodes, mix.prefix, seed) as listeners:
+        with self._listeners(cluster, mix, seed) as listeners:
             with self._clients(cluster, mix, seed) as workload, holders as notes, watched:
                 while time.monotonic() < end_s or self._must_go_on(nemesis):
                     nemesis.turn()
@@ -168,8 +182,10 @@ class Campaign:
                 watch_findings, moves = watched.end(cluster)
             self.tally.watched += moves
             eventually(lambda: self._is_at_rest(cluster), "all nodes equal and in peace", PEACE_S)
-            watch_findings += listeners.findings(shown(cluster, mix.prefix), workload.changes)
-        self.tally.watched += listeners.outcomes
+            if listeners is not None:
+                pairs = shown(cluster, mix.prefix)
+                watch_findings += listeners.findings(pairs, workload.changes)
+                self.tally.watched += listeners.outcomes
         self.tally.leases += notes.counts
         if problems := [*notes.problems, *notes.findings(), *watch_findings]:
             raise Finding("\n".join(problems[:9]))
@@ -178,15 +194,25 @@ class Campaign:
     def _must_go_on(self, nemesis: Nemesis) -> bool:
         return self._options.each_kind and not nemesis.has_struck_each_kind
 
+    def _listeners(
+        self, cluster: Cluster, mix: Mix, seed: str
+    ) -> AbstractContextManager[Listeners | None]:
+        """Return what hears of all changes in the way of an extension, if there is one."""
+        if self._others is None:
+            return contextlib.nullcontext()
+        listeners: AbstractContextManager[Listeners]
+        listeners = self._others.listeners(cluster.nodes, mix.prefix, seed)
+        return listeners
+
     @contextlib.contextmanager
     def _clients(self, cluster: Cluster, mix: Mix, seed: str) -> Iterator[Workload]:
         self._transactors = transactors(TRANSACTORS, cluster.nodes, mix, seed, self._pulse)
         count = self._options.clients
         others: list[WorkloadClient] = []
-        if self._options.redis:
+        if self._others is not None:
             parts = (cluster.nodes, mix, seed, self._pulse)
-            self._transactors += redis_transactors(TRANSACTORS, *parts)
-            others += redis_clients(count // 2, *parts)
+            self._transactors += self._others.transactors(TRANSACTORS, *parts)
+            others += self._others.clients(count // 2, *parts)
             count -= count // 2
         others += self._transactors
         workload = Workload(cluster.nodes, count, mix, seed, self._pulse, others)

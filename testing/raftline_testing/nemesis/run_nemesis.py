@@ -18,9 +18,12 @@ if __name__ == "__main__":
     ROOT = Path(__file__).resolve().parents[3]
     sys.path[:0] = [str(ROOT / "src"), str(ROOT / "testing")]
 
+from raftline_testing.extensions import joined
 from raftline_testing.nemesis.campaign import Campaign
 from raftline_testing.nodes import namespaces
 from raftline_testing.nodes.namespaces import NoNamespaces
+
+OTHERS = {module.__name__.split(".")[1]: module for module in joined("campaign")}
 
 
 def main() -> int:
@@ -50,7 +53,7 @@ def _campaign(options: argparse.Namespace) -> int:
             )
             if options.network == "namespaces":
                 return 2
-    campaign, status = Campaign(options, has_namespaces), 0
+    campaign, status = Campaign(options, has_namespaces, OTHERS.get(options.others)), 0
     print(f"seed {options.seed}, {options.minutes:g} minutes", flush=True)
     try:
         campaign.run()
@@ -87,8 +90,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="below 1: faults are so much shorter, and come so much faster")
     parser.add_argument("--each-kind", action="store_true",
                         help="continue until each kind of fault has occurred")
-    parser.add_argument("--redis", action="store_true",
-                        help="half of the clients ask as redis-py does in cluster mode")
+    parser.add_argument("--with", dest="others", choices=OTHERS,
+                        help="half of the clients are those of this extension")
     # fmt: on
     parser.add_argument("--verbose", action="store_true", help="print each fault")
     return parser

@@ -218,7 +218,7 @@ def watches_of_two_users(field: Field) -> None:
         time.sleep(HELD_S)
 
 
-REDIS_ATTACKS: tuple[Callable[[Field], None], ...] = (
+ATTACKS: tuple[Callable[[Field], None], ...] = (
     half_commands_of_strangers, commands_of_strangers, auth_guesses, half_values,
     values_that_nobody_takes, transactions_without_an_end, long_sets, subscriptions, listings,
     guesses_on_new_connections, slow_events, patterns, names_of_channels, one_key_many_times,

@@ -10,6 +10,7 @@ from raftline.doors.redis.resp.commands import COMMANDS
 from raftline.doors.redis.resp.scripts import SCRIPTS
 from raftline.state.store import Store
 
+from ..fuzzing.targets import BYTES, Target, known_users, mutated
 from .redis_wire import RedisWire, framed, replies_in
 
 FOREIGN = "foreign"
@@ -48,3 +49,13 @@ def _sent(pieces: list[bytes], access: Access) -> bytes:
     if FOREIGN.encode() not in b"".join(pieces):
         assert FOREIGN.encode() not in b"".join(shown)
     return wire.sent
+
+
+TARGETS = {
+    "redis": Target(
+        mutated(REDIS) | REDIS,
+        lambda data: check_redis(data, known_users()),
+        BYTES,
+        REDIS_WORDS,
+    )
+}

@@ -28,7 +28,6 @@ from raftline_testing.judging.collected import Collector
 from raftline_testing.lab_address import ADDRESS
 
 from ..invariants import BeganAgain
-from ..redis.virtual.actors import RedisClient, RedisDealer
 from .clients.client_history import History
 from .clients.client_request import COUNTER
 from .clients.clients import SimulatedClient
@@ -60,7 +59,7 @@ from .nodes.rough_lines import RoughLines
 from .nodes.simulated_disk import Disk
 from .nodes.simulated_node import Host, leaders
 from .nodes.users_at_node import derived
-from .schedule_key import STEPS, ScheduleKey
+from .schedule_key import ACTORS, STEPS, ScheduleKey
 from .watches.machinewatch import MachineWatch
 from .watches.onlookers import Onlookers
 from .watches.watchlines import WatchClient
@@ -224,7 +223,7 @@ class Schedule:
             host.watching = watching
         self.history = History()
         self.clients = [
-            self._client(f"client{number}", is_redis=plan.redis and number % 2 == 0)
+            self._client(f"client{number}", self._other(number))
             for number in range(1, plan.clients + 1)
         ]
         hosts = list(self.hosts.values())
@@ -237,7 +236,7 @@ class Schedule:
         self.holders = self._holders(hosts)
         self.ledger = Ledger()
         self.dealers = [
-            self._dealer(f"dealer{number}", seed, is_redis=plan.redis and number % 2 == 0)
+            self._dealer(f"dealer{number}", seed, self._other(number))
             for number in range(1, plan.dealers + 1)
         ]
         names = [f"searcher{number}" for number in range(1, plan.searchers + 1)]
@@ -289,15 +288,21 @@ class Schedule:
         names = [f"talker{number}" for number in range(chance.choice([0, 0, 0, 1, 2]))]
         return [Talker(self.world, chance, name, hosts, self.plan.think_ms) for name in names]
 
-    def _client(self, name: str, *, is_redis: bool = False) -> SimulatedClient:
-        kind = RedisClient if is_redis else SimulatedClient
+    def _other(self, number: int) -> ModuleType | None:
+        """Return the extension that the client or dealer of this number belongs to, if any."""
+        others = [None, *ACTORS] if self.plan.is_mixed else [None]
+        return others[(number - 1) % len(others)]
+
+    def _client(self, name: str, other: ModuleType | None = None) -> SimulatedClient:
+        kind: type[SimulatedClient] = SimulatedClient if other is None else other.client
         return kind(self.world, self.plan, name, list(self.hosts.values()), self.history)
 
-    def _dealer(self, name: str, seed: int, *, is_redis: bool) -> Dealer:
+    def _dealer(self, name: str, seed: int, other: ModuleType | None) -> Dealer:
         hosts = list(self.hosts.values())
-        if is_redis:
-            return RedisDealer(self.world, self.plan, name, hosts, self.ledger, seed)
-        return Dealer(self.world, self.plan, name, hosts, self.ledger)
+        if other is None:
+            return Dealer(self.world, self.plan, name, hosts, self.ledger)
+        dealer: Dealer = other.dealer(self.world, self.plan, name, hosts, self.ledger, seed)
+        return dealer
 
     def _holders(self, hosts: Sequence[Host]) -> Sequence[Holder]:
         """Return the holders of leases; they need a cluster above the floor."""

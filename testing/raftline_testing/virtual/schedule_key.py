@@ -6,11 +6,14 @@ from random import Random
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs, quote, urlencode
 
-from .world.plan import ALL_FAULTS, Plan, pick_plan, with_claims, with_lockers, with_redis
+from ..extensions import joined
+from .world.plan import ALL_FAULTS, Plan, pick_plan, with_claims, with_lockers
 
 # this number finds the most faults a minute: docs/develop/speed.md, "Schedules a minute"
 STEPS: Final = 3000
 NODES_MAX: Final = 9
+# The modules `virtual.actors` of extensions: kinds of clients and dealers, and how often they act.
+ACTORS: Final = joined("virtual.actors")
 _NUMBERS: Final = ("sim", "nodes", "steps", "lockers", "at", "bug")
 
 
@@ -34,7 +37,10 @@ class ScheduleKey(NamedTuple):
             return with_lockers(plan, self.lockers)
         if self.faults:
             return plan
-        return with_redis(with_claims(plan, self.seed), self.seed)
+        plan = with_claims(plan, self.seed)
+        for module in ACTORS:
+            plan = module.planned(plan, self.seed)
+        return plan
 
     def options(self) -> str:
         """Return the options of simulate.py, without the seed."""

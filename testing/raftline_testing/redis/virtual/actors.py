@@ -6,9 +6,9 @@ They follow `MOVED`, and number nothing: a command of unknown outcome is not rep
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from random import Random
 
 from raftline.wire.protocol import escape, real
 
@@ -21,6 +21,7 @@ from ...virtual.world.plan import Plan
 from ...virtual.world.world import World
 from .redis_connection import Conversation, Conversing, Reply
 
+SHARE = 1 / 2  # of schedules whose faults are drawn; the other ones stay the same
 TOGETHER = 0.3  # the share of operations that are a transaction of one command
 
 
@@ -124,7 +125,7 @@ class RedisDealer(Dealer):
         seed: int,
     ) -> None:
         self._is_open = False  # the accounts exist
-        self._chance = Random(f"{name} {seed}")
+        self._chance = random.Random(f"{name} {seed}")
         super().__init__(world, plan, name, servers, ledger)
 
     def _next(self) -> None:
@@ -182,3 +183,14 @@ class RedisDealer(Dealer):
         *_, replies = yield [["MULTI"], *moves, ["EXEC"]]
         assert replies in (None, ["OK", "OK"]), json.dumps(replies)
         return "transferred after a watch" if replies else "not transferred after a watch"
+
+
+# --- the seam (virtual/schedule.py) --------------------------------------------------------------
+
+client, dealer = RedisClient, RedisDealer
+
+
+def planned(plan: Plan, seed: int) -> Plan:
+    """Return a plan in which, in some schedules, half of the clients speak as Redis clients do."""
+    is_mixed = random.Random(f"redis {seed}").random() < SHARE
+    return replace(plan, is_mixed=plan.is_mixed or is_mixed)

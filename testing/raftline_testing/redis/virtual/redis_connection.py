@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Generator, Sequence
 from typing import TypeAlias
 
 from raftline.wire.refusal import NO_LEADER, not_leader, outcome_unknown
 
 from ...invariants import InvariantError
-from ...virtual.nodes.client_connection import ClientConnection
+from ...virtual.nodes.client_connection import AtDoor, ClientConnection
+from ...virtual.nodes.node_connections import Doors, ServingNode
 from ...virtual.nodes.request_interface import Asked
 from ..redis_wire import framed
 
@@ -21,12 +22,19 @@ Conversation: TypeAlias = Generator[Commands, "list[Reply]", str]
 THINK_MS = 20  # of a client between the replies and the commands that depend on them
 
 
-class Conversing(ABC):
+class Conversing(AtDoor):
     """A request that is carried out by commands of Redis."""
 
     @abstractmethod
     def conversation(self) -> Conversation:
         """Return the commands."""
+
+    def connect(self, doors: Doors, host: ServingNode) -> RedisConnection:
+        return RedisConnection(doors, host)
+
+    def begin(self, connection: ClientConnection) -> bytes:
+        assert isinstance(connection, RedisConnection)
+        return connection.begin(self.conversation())
 
 
 class RedisError(Exception):
@@ -43,10 +51,10 @@ class RedisConnection(ClientConnection):
     _error = ""  # the first one among these
     _unread = b""
 
-    def begin(self, request: Conversing) -> bytes:
+    def begin(self, conversation: Conversation) -> bytes:
         """Return the bytes of the first commands."""
-        self._conversation = request.conversation()
-        return self._spelled(next(self._conversation))
+        self._conversation = conversation
+        return self._spelled(next(conversation))
 
     def _spelled(self, commands: Commands) -> bytes:
         self._count, self._replies, self._error = len(commands), [], ""

@@ -53,7 +53,7 @@ def plan_of(seed: int, nodes: int) -> Plan:
         fault_every_ms=NEVER,
         change_every_ms=0, spares=0, late_starts=0, by_hand=0, nonmember_every_ms=0, said_new=0,
         dealers=0, holders=0, searchers=0, lockers=0, long_ms=0, appends=0, conditions=0,
-        slow_entries=False, redis=False,
+        slow_entries=False, is_mixed=False,
     )  # fmt: skip
 
 

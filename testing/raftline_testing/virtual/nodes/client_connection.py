@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from raftline.net.protocol.host import Batch
 
 from ...invariants import InvariantError
@@ -44,3 +46,15 @@ class ClientConnection(SimulatedConnection):
         if one.batch is not None:
             one.is_applied = one.batch.first_index > 0 and not text.startswith("Sorry, ")
         self._sim.note_reply(self, one)
+
+
+class AtDoor(ABC):
+    """A request that is made in the protocol of a door, on a connection of its own kind."""
+
+    @abstractmethod
+    def connect(self, doors: Doors, host: ServingNode) -> ClientConnection:
+        """Return a connection for this client's requests."""
+
+    @abstractmethod
+    def begin(self, connection: ClientConnection) -> bytes:
+        """Begin to ask on such a connection; return its first bytes."""

@@ -10,9 +10,8 @@ from raftline.wire.refusal import ELSEWHERE, NOT_LEADER, OUTCOME_UNKNOWN
 from raftline.wire.replies.refusals import refusal_in
 
 from ...invariants import InvariantError, Invariants
-from ...redis.virtual.redis_connection import Conversing, RedisConnection
 from ..world.world import World
-from .client_connection import ClientConnection
+from .client_connection import AtDoor, ClientConnection
 from .node_connections import Doors, ServingNode, SimulatedConnection
 from .request_interface import Asked, Asker, Request
 from .rough_lines import RoughLines
@@ -79,16 +78,16 @@ class Requests:
             self.rough.send(self._host, connection, asked, data)
 
     def _connected(self, request: Request) -> ClientConnection:
-        kind = RedisConnection if isinstance(request, Conversing) else ClientConnection
-        return kind(self.doors, self._host)
+        if isinstance(request, AtDoor):
+            return request.connect(self.doors, self._host)
+        return ClientConnection(self.doors, self._host)
 
     def _as_sent(
         self, request: Request, line: str, connection: ClientConnection
     ) -> tuple[Asked, bytes]:
         """Return a request in flight, and its bytes."""
-        if isinstance(request, Conversing):
-            assert isinstance(connection, RedisConnection)
-            return Asked(request, ""), connection.begin(request)
+        if isinstance(request, AtDoor):
+            return Asked(request, ""), request.begin(connection)
         line = self._spelled(request, line)
         return Asked(request, line.partition("@")[0].partition("#")[2]), f"{line}\n".encode()
 

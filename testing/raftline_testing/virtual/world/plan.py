@@ -40,7 +40,6 @@ FAULTS = (
 )
 CLAIMS_SHARE = 0.5  # of the schedules with holders of leases whose faults are drawn
 LOCKERS_SHARE = 1 / 8  # of schedules
-REDIS_SHARE = 1 / 2  # of schedules whose faults are drawn; the other ones stay the same
 RARE_SHARE = 1 / 4  # of schedules have one of the rare faults; the other schedules stay the same
 NEVER = 1 << 40
 LITTLE_ROOM = 1 << 19  # bytes of waiting requests, in schedules with crowds
@@ -114,7 +113,7 @@ class Plan:
     queued_bytes: int = QUEUED_BYTES  # of waiting requests
     waiting_max: int = WAITING_MAX  # steps that may wait for a disk
     logged_reads: float = 0.05  # the share of gets that become entries
-    redis: bool = False  # every second client and dealer speaks as Redis clients do
+    is_mixed: bool = False  # some clients and dealers are those of an extension
     pause_ms: int = 5  # the longest pause after each piece of a snapshot or of a rewritten log
 
     @property
@@ -270,8 +269,3 @@ def with_claims(plan: Plan, seed: int) -> Plan:
     """Return a plan in which, in some schedules, the holders of leases take locks and jobs."""
     chance = random.Random(f"claims {seed}")
     return replace(plan, claims=plan.holders > 0 and chance.random() < CLAIMS_SHARE)
-
-
-def with_redis(plan: Plan, seed: int) -> Plan:
-    """Return a plan in which, in some schedules, half of the clients speak as Redis clients do."""
-    return replace(plan, redis=random.Random(f"redis {seed}").random() < REDIS_SHARE)

@@ -1,0 +1,18 @@
+"""Redis clients in a campaign against real nodes: `make -C testing redis-faults`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..nodes.cluster import NodeProcess
+from .redis_clients import redis_clients, redis_transactors
+from .redis_listeners import RedisListeners
+
+LISTENERS = 2  # to keyspace notifications
+
+clients, transactors = redis_clients, redis_transactors
+
+
+def listeners(nodes: Sequence[NodeProcess], prefix: str, seed: str) -> RedisListeners:
+    """Return the listeners of a window."""
+    return RedisListeners(LISTENERS, nodes, prefix, seed)
