@@ -35,12 +35,20 @@ from raftline_testing.runner.tree_copy import copy_tree
 
 SCHEDULES = 60
 PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=no")
+
+
+def tests_in(*folders: str) -> list[str]:
+    """Return the folders of tests with these names: the kernel's and those of extensions."""
+    found = [path for name in folders for path in (ROOT / "tests").glob(f"**/{name}")]
+    return sorted(path.relative_to(ROOT).as_posix() for path in found)
+
+
 STAGES: tuple[tuple[str, int, tuple[str, ...]], ...] = (  # name, seconds at most, arguments
     # Without the test that compares the list with the tree: it expects the faultless one.
-    ("memory", 900, (*PYTEST, "--timeout=60", "--ignore=tests/lists/test_mutants.py", "tests/core",
-                     "tests/rim", "tests/tools", "tests/lists", "tests/transcripts")),
+    ("memory", 900, (*PYTEST, "--timeout=60", "--ignore=tests/lists/test_mutants.py",
+                     *tests_in("core", "rim", "tools", "lists", "transcripts"))),
     ("virtual", 300, ("testing/raftline_testing/virtual/simulate.py", "--count", str(SCHEDULES))),
-    ("processes", 1800, (*PYTEST, "--timeout=120", "tests/processes")),
+    ("processes", 1800, (*PYTEST, "--timeout=120", *tests_in("processes"))),
 )  # fmt: skip
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 SEED = re.compile(r"^seed (\d+): (.*)", re.MULTILINE)

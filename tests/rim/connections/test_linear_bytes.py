@@ -26,7 +26,7 @@ from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.linear_work import FACTOR, TIMES_MORE_MAX, times_more, understood
 from raftline_testing.redis.redis_wire import framed
 from raftline_testing.runner.at_night import at_night
-from tests.rim.connections.redis_machine import RedisMachine
+from tests.redis.rim.redis_machine import RedisMachine
 
 pytestmark = pytest.mark.slow
 SHORT = (4 << 20) // FACTOR

@@ -13,7 +13,7 @@ from raftline.doors.redis.resp.commands import COMMANDS
 from raftline.state.store import Store
 from raftline_testing.doubles.wired_connection import PASSWORD
 from raftline_testing.redis.redis_wire import RedisWire, framed, replies_in
-from tests.rim.connections.redis_connections import APP, Subscriber, Wire
+from tests.redis.rim.redis_connections import APP, Subscriber, Wire
 
 BIG = "x" * 1_000_000
 OVER = b"-ERR the reply has more than 8388608 bytes"

@@ -11,7 +11,7 @@ import pytest
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.redis.redis_wire import framed
-from tests.processes.clients.raw_redis import DEADLINE_S, Raw
+from tests.redis.processes.raw_redis import DEADLINE_S, Raw
 
 SERVED = [
     (b"PING",), (b"GET", b"absent"), (b"INCR", b"n"), (b"SET", b"l", b"t", b"NX", b"PX", b"9999"),

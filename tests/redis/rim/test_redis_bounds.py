@@ -15,7 +15,7 @@ from raftline.state.store import Store
 from raftline_testing.doubles.wired_connection import OTHER, PASSWORD, UserConnection
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.redis.redis_wire import RedisWire, framed, replies_in
-from tests.rim.connections.redis_connections import APP, Subscriber, Wire
+from tests.redis.rim.redis_connections import APP, Subscriber, Wire
 
 NO_LOGIN = b"-NOAUTH Authentication required.\r\n"
 WRONG = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"

@@ -22,7 +22,7 @@ from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.known_users import add_users, first_admin
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.redis.redis_wire import framed
-from tests.processes.clients.raw_redis import DEADLINE_S, Raw
+from tests.redis.processes.raw_redis import DEADLINE_S, Raw
 
 
 def test_a_pipeline_is_answered_in_order(nodes: Cluster) -> None:

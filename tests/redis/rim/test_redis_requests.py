@@ -21,7 +21,7 @@ from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.known_users import ROOT_ALONE, access_with
 from raftline_testing.redis.redis_wire import framed
 from raftline_testing.traced_memory import traced
-from tests.rim.connections.redis_machine import RedisMachine
+from tests.redis.rim.redis_machine import RedisMachine
 
 pytestmark = pytest.mark.pure
 LIMITS = Limits(key_bytes=600, value_bytes=900)
