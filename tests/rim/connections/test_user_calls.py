@@ -16,8 +16,8 @@ from raftline.state.store import Store
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.store_wire import StoreWire
 from raftline_testing.nodes.known_users import access_with
-from raftline_testing.redis.redis_wire import RedisWire, framed
 
 pytestmark = pytest.mark.pure
 
@@ -113,25 +113,19 @@ def test_without_users_each_connection_has_its_turn(crowd: Crowd) -> None:
     assert crowd.turns._taken == {}
 
 
-@pytest.mark.parametrize(
-    "data",
-    [framed("INFO"), framed("HELLO"), framed("CLUSTER", "SHARDS"), framed("COMMAND"), b"status\n"],
-    ids=["INFO", "HELLO", "SHARDS", "COMMAND", "status"],
-)
-def test_every_call_and_computed_line_takes_a_turn(data: bytes) -> None:
+def test_a_computed_line_takes_a_turn() -> None:
     """The reply comes when the user's other connections have left a turn, and not before."""
     turns = taken_by("bob")
-    assert wire_of("ann", turns).feed(data)
+    assert wire_of("ann", turns).feed(b"status\n")
     bobs = wire_of("bob", turns)
-    assert bobs.feed(data) == b""
+    assert bobs.feed(b"status\n") == b""
     turns.leave("bob")
     assert bobs.feed(b"")
 
 
-@pytest.mark.parametrize("data", [framed("INFO"), b"status\n"], ids=["INFO", "status"])
-def test_a_call_that_waits_too_long_for_its_first_turn_is_refused(data: bytes) -> None:
+def test_a_line_that_waits_too_long_for_its_first_turn_is_refused() -> None:
     bobs = wire_of("bob", taken_by("bob"))
-    bobs.feed(data)
+    bobs.feed(b"status\n")
     bobs.give_up()
     assert b"Nothing was done; try again." in bobs.feed(b"")
 
@@ -142,37 +136,6 @@ def test_constant_lines_wait_for_no_turn(data: bytes) -> None:
     assert wire_of("", taken_by("")).feed(data)
 
 
-def test_an_anonymous_reader_takes_a_turn_for_hello_and_none_to_log_in() -> None:
-    turns = taken_by("")
-    reader = wire_of("", turns, UserRole.READER)
-    assert reader.feed(framed("HELLO")) == b""
-    turns.leave("")
-    assert reader.feed(b"")
-    turns.take("", Batch([], is_read=True))
-    assert wire_of("", turns, UserRole.READER).feed(framed("AUTH", "ann", "right")) == b"+OK\r\n"
-
-
-def test_a_login_is_checked_without_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It waits for those of others; what follows it takes a turn of who is logged in then."""
-    turns = taken_by("ann")
-    bobs = wire_of("bob", turns)
-    at_login: list[list[str]] = []
-    host: Any = bobs.host
-    logins = host.access.turns
-    take = logins.take
-
-    def takes(*of: Any) -> bool:
-        at_login.append(list(turns._taken))
-        return bool(take(*of))
-
-    monkeypatch.setattr(logins, "take", takes)
-    assert bobs.feed(framed("HELLO", "2", "AUTH", "ann", "right")) == b""
-    assert at_login == [["ann"]]
-    assert wire_of("bob", turns).feed(framed("AUTH", "ann", "right")) == b"+OK\r\n"
-    turns.leave("ann")
-    assert bobs.feed(b"").startswith(b"*14\r\n")
-
-
 def taken_by(user: str) -> Turns:
     """Return turns, all of which other calls of a user have."""
     turns = Turns(CALLS_AT_ONCE)
@@ -181,9 +144,9 @@ def taken_by(user: str) -> Turns:
     return turns
 
 
-def wire_of(user: str, turns: Turns, anonymous: UserRole = UserRole.NONE) -> RedisWire:
+def wire_of(user: str, turns: Turns) -> StoreWire:
     users = dict.fromkeys(("ann", "bob"), (UserRole.READER, EVERYWHERE))
-    wire = RedisWire(Store(), access_with(users, "right", anonymous), user)
+    wire = StoreWire(Store(), access_with(users, "right"), user)
     wire._host.calls = turns
     return wire
 
