@@ -15,6 +15,7 @@ from raftline.doors.redis.resp.replies import Value
 from raftline.doors.redis.resp.session import Session
 from raftline.net.connections.outgoing import Outgoing
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.user_scene import UserScene
 from raftline_testing.doubles.watched_store import WatchScene
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
@@ -113,3 +114,22 @@ def test_a_quiet_subscription_gets_no_positions(scene: WatchScene, client: Subsc
     scene.watchers.hand_out()
     assert client.outgoing.bytes_sent == 0
     assert client.outgoing.is_empty()
+
+
+def test_a_redis_client_gets_no_message_of_a_later_change() -> None:
+    """A watch ends when its user loses the right to read."""
+    scene = UserScene()
+    session = Session()
+    session.subscriptions["1"] = Subscription("__keyspace@0__:app/*", is_pattern=True)
+    outgoing: Any = scene.bob
+    host: Any = FakeHost(watchers=scene.watchers)
+    events = RedisEvents(host.doors[0], host, outgoing, session)
+    assert events.open("1", "app/") == ""
+    scene.bob.pump()
+    scene.apply("set app/a 1", "user-remove bob", "set app/b 2")
+    scene.bob.pump()
+    said = "\n".join(scene.bob.read())
+    assert "app/a" in said
+    assert "app/b" not in said
+    assert scene.bob.is_broken_off  # which shows the client that messages are missing
+    assert scene.watchers.count == 0

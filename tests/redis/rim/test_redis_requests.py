@@ -13,17 +13,26 @@ from raftline.access.login import Access
 from raftline.doors.redis import redis_requests
 from raftline.doors.redis.resp.plain import PlainRun, take_plain
 from raftline.net.protocol.host import Batch
-from raftline.net.protocol.server_protocol import End
+from raftline.net.protocol.server_protocol import DoorRun, End
 from raftline.net.protocol.turns import Turns
 from raftline.wire.commands.operands import Limits
-from raftline.wire.limits import LINE_S, REDIS_ARGUMENTS, STRANGER_LINE_BYTES, STRANGER_S
+from raftline.wire.limits import (
+    LINE_S,
+    READ_BYTES,
+    REDIS_ARGUMENTS,
+    REQUESTS_TOGETHER,
+    STRANGER_LINE_BYTES,
+    STRANGER_S,
+)
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.protocol_machine import ProtocolMachine
 from raftline_testing.nodes.known_users import ROOT_ALONE, access_with
 from raftline_testing.redis.redis_wire import framed
 from raftline_testing.traced_memory import traced
 from tests.redis.rim.redis_machine import RedisMachine
 
 pytestmark = pytest.mark.pure
+ATTEMPTS = 10  # to measure memory
 LIMITS = Limits(key_bytes=600, value_bytes=900)
 COMMANDS = [
     (b"GET", b"k"), (b"get", b"k"), (b"Get", b"k"), (b"SET", b"k", b"v"), (b"SET", b"k", b""),
@@ -176,3 +185,39 @@ def test_a_batch_keeps_the_form_and_the_key_of_each_reply() -> None:
     assert isinstance(batch, Batch)
     assert batch.commands == ["set a 1", "incr b 1"]
     assert batch.ids == ["set a", "incr b"]
+
+
+@pytest.mark.parametrize("words", [(b"",), (b"PING",), (b"GET",), (b"MGET", b"a")])
+def test_commands_of_few_bytes_take_little_memory_while_they_wait(words: Any) -> None:
+    """A reader that takes no replies holds up what it sent: on a thousand connections at a time."""
+    command = framed(*words)
+    count = READ_BYTES // len(command)
+    protocol = ProtocolMachine(FakeHost()).protocol
+    with traced(__file__) as figures:
+        protocol.receive_data(command * count, 0.0)
+        first = protocol.next_step()
+    assert figures[0] < 5 * READ_BYTES
+    runs = [first]
+    while not protocol.is_between_lines:
+        runs.append(protocol.next_step())
+    sizes = [len(run.requests) for run in runs if isinstance(run, DoorRun)]
+    assert sum(sizes) == count
+    assert max(sizes) <= REQUESTS_TOGETHER
+
+
+@pytest.mark.parametrize("words", [(b"GET", b"a"), (b"SET", b"a", b"1"), (b"INCR", b"a")])
+def test_of_many_short_commands_few_are_handed_over_at_a_time(words: Any) -> None:
+    """A thousand connections that are read at a time take no more than some of their bytes."""
+    command = framed(*words)
+    count = READ_BYTES // len(command)
+    peaks = []
+    for _ in range(ATTEMPTS):
+        machine = ProtocolMachine(FakeHost(limits=LIMITS, level=1))
+        with traced(__file__, 1) as figures:  # the peak alone
+            machine.protocol.receive_data(command * count, 0.0)
+            machine.protocol.next_step()
+        peaks.append(figures[1])
+    assert min(peaks) < 10 * READ_BYTES
+    while not machine.protocol.is_between_lines:
+        machine._take(machine.protocol.next_step())
+    assert sum(machine.sizes) == count - REQUESTS_TOGETHER

@@ -31,7 +31,6 @@ from raftline_testing.doubles.served_connection import DEADLINE_S, SHORT, Served
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries
 from raftline_testing.nodes.processes import eventually
-from raftline_testing.redis.redis_wire import framed
 
 
 @pytest.fixture(params=["own thread", "shared reader"])
@@ -281,18 +280,10 @@ def test_a_node_that_was_shut_down_refuses_clients_and_obeys_its_controller(
     assert (spoken.kind, spoken.reply, spoken.message) == (kind, reply, None)
 
 
-@pytest.mark.parametrize(
-    ("said", "reply"),
-    [
-        ("client4#1@get a\nget b\n", f"s1@{FULL}"),
-        (framed("GET", "a").decode(), f"-{FULL.replace('Sorry,', 'TRYAGAIN')}"),
-        ("*", f"-{FULL.replace('Sorry,', 'TRYAGAIN')}"),
-    ],
-)
-def test_the_last_places_are_kept_for_peers(said: str, reply: str) -> None:
+def test_the_last_places_are_kept_for_peers() -> None:
     scene = ServedConnection(for_peers_only=True)
-    scene.say(said)
-    assert scene.lines() == [reply]
+    scene.say("client4#1@get a\nget b\n")
+    assert scene.lines() == [f"s1@{FULL}"]
     assert not scene.batches
 
 
@@ -333,17 +324,6 @@ def test_a_browser_s_request_carries_out_no_line_of_its_body(
     assert scene.submitted(0) == batches
 
 
-@pytest.mark.parametrize("method", ["*1", "*", "*3\r"])
-def test_a_browser_s_request_carries_out_no_command_of_its_body(
-    scene: ServedConnection, method: str
-) -> None:
-    """A page may choose a method that begins as a command does."""
-    head = f"{method} / HTTP/1.1\r\nHost: attacker.example:10000\r\n\r\n"
-    scene.say(head + framed("SET", "owned", "by-a-page").decode())
-    assert scene.lines() == ["-ERR Protocol error: invalid multibulk length"]
-    assert scene.submitted(0) == []
-
-
 def test_reads_of_two_modes_are_confirmed_each_in_its_own(scene: ServedConnection) -> None:
     scene.say("get a read lease\nget b read lease\nget c read index\n")
     assert scene.submitted(1)[0] == ["get a", "get b"]
@@ -374,12 +354,9 @@ def test_no_backup_is_taken_of_pairs_of_no_entry() -> None:
     scene.end()
 
 
-@pytest.mark.parametrize("data", [framed("MGET", "a", "b"), b"show\n"], ids=["MGET", "show"])
-def test_ended_connection_does_not_go_on_with_its_call(
-    scene: ServedConnection, data: bytes
-) -> None:
+def test_ended_connection_does_not_go_on_with_its_call(scene: ServedConnection) -> None:
     scene.host.patience_s = 1e6
-    scene.there.sendall(data)
+    scene.say("show\n")
     scene.submitted(1)
     scene.connection.break_off()
     scene.thread.join(DEADLINE_S)

@@ -16,17 +16,13 @@ import pytest
 
 from raftline.access import tls_socket
 from raftline.access.tls_socket import TlsSocket
-from raftline.common.build_level import LEVEL
 from raftline.monitoring.http_listener import HttpConnection, HttpRefusal, read_request
 from raftline.net.line_reader import HalfLines, LineBuffer
 from raftline.wire.limits import HTTP_HEAD_BYTES, READ_BYTES
 from raftline.wire.protocol import ProtocolError, decode_line, split_sender
 from raftline_course.controller.udp import DATAGRAM_BYTES_MAX, _line, _read, _why_not
-from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.linear_work import FACTOR, TIMES_MORE_MAX, times_more, understood
-from raftline_testing.redis.redis_wire import framed
 from raftline_testing.runner.at_night import at_night
-from tests.redis.rim.redis_machine import RedisMachine
 
 pytestmark = pytest.mark.slow
 SHORT = (4 << 20) // FACTOR
@@ -81,52 +77,6 @@ def test_any_4_mb_are_decoded_and_divided_in_proportion(piece: bytes) -> None:
 def test_a_line_of_4_mb_is_understood_in_proportion(beginning: bytes) -> None:
     for piece in PIECES:
         assert large_times_more(understood, beginning, piece) <= LARGE_TIMES_MORE_MAX, piece
-
-
-# --- the commands of Redis clients ----------------------------------------------------------------
-
-
-def plan_commands(data: bytes, step: int) -> int:
-    """Read commands that arrive in pieces, and return how many there were."""
-    machine = RedisMachine(FakeHost(level=LEVEL))
-    for place in range(0, len(data), step):
-        machine.feed(data[place : place + step])
-    return len(machine.out)
-
-
-@pytest.mark.parametrize("step", [64, 1000, READ_BYTES])
-@pytest.mark.parametrize(
-    "piece",
-    [
-        b"\r\n", framed(), framed(b""), framed(b"GET", b"k"), framed(b"X"), framed(b"MULTI"),
-        framed(b"MGET", *[b"k"] * 100), framed(b"EVAL", b"x", b"0"), framed(b"SUBSCRIBE", b"a"),
-    ],
-)  # fmt: skip
-def test_commands_of_any_pieces_are_read_in_proportion(piece: bytes, step: int) -> None:
-    def read(data: bytes) -> int:
-        return plan_commands(b"*0\r\n" + data, step)
-
-    assert times_more(read, b"", piece, SHORT // 16) <= TIMES_MORE_MAX
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        (b"SET", b"k"), (b"APPEND", b"k"), (b"SET", b"k", b"v", b"IFEQ"), (b"X",), (b"KEYS",),
-        (b"AUTH", b"bob"), (b"PSUBSCRIBE",), (b"INCRBY", b"k"), (b"HELLO", b"3", b"SETNAME"),
-        (b"EVAL",), (b"SCRIPT", b"LOAD"), (b"ECHO",), (b"GET",),
-    ],
-)  # fmt: skip
-def test_a_command_with_a_long_argument_is_understood_in_proportion(
-    words: tuple[bytes, ...],
-) -> None:
-    step = 64 if words == (b"SET", b"k") else READ_BYTES
-
-    def understand(data: bytes) -> None:
-        plan_commands(framed(*words, data), step)
-
-    for piece in (b"x", b"\\", b"\xff", b"\r\n", b" ", b"*", b"[", b"9", b"\x00"):
-        assert times_more(understand, b"", piece, SHORT // 4) <= TIMES_MORE_MAX, piece
 
 
 # --- TLS ------------------------------------------------------------------------------------------

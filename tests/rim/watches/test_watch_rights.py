@@ -3,73 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
-from raftline.access.users import make_verifier
-from raftline.doors.redis.redis_events import RedisEvents
-from raftline.doors.redis.resp.notifications import Subscription
-from raftline.doors.redis.resp.session import Session
 from raftline.node.watches import watch_feed
 from raftline.node.watches.watch_listing import KeyListing
 from raftline.raft.log import Entry, Snapshot
 from raftline.storage.snapshot_lines import LoadedSnapshot
 from raftline.wire.commands import watch_lines as words
-from raftline.wire.commands.authorization import denial_reason
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.limits import KEPT_PART
-from raftline_testing.doubles.fake_host import FakeHost
-from raftline_testing.doubles.watched_store import FakeSink, WatchScene, settle
+from raftline_testing.doubles.user_scene import UserScene, UserSink
+from raftline_testing.doubles.watched_store import FakeSink, settle
 
-SETUP = (
-    "cluster 9f86d081884c7d65 level 1",
-    f"user-add root {make_verifier('correct horse', ITERATIONS_LEAST)} admin",
-    "role-add app",
-    "role-grant app read app/",
-    "user-add bob - app",
-)
 REMOVALS = ("user-remove bob", "user-revoke bob app", "role-remove app", "role-revoke app app/")
 
 
-class UserSink(FakeSink):
-    """The connection of a user who is logged in."""
-
-    def __init__(self, store: object, user: str) -> None:
-        super().__init__(user)
-        self._store: Any = store
-        self.is_broken_off = False
-
-    def reads_by(self, users: Any) -> tuple[str, ...]:
-        reads: tuple[str, ...] = users.identity(self.user).reads
-        return reads
-
-    def denial_by_now(self, command: str) -> str:
-        identity = self._store.users.identity(self.user)
-        return denial_reason(identity, command, lambda lease: None)
-
-    def break_off(self) -> None:
-        self.is_broken_off = True
-
-
-class Scene(WatchScene):
-    def __init__(self) -> None:
-        super().__init__()
-        self.apply(*SETUP)
-        self.bob = UserSink(self.manager.store, "bob")
-        self.root = UserSink(self.manager.store, "root")
-
-
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def scene() -> UserScene:
+    return UserScene()
 
 
 def ended(after: int) -> str:
     return f"s1@{words.go_on_elsewhere(words.RIGHTS, 'app/', after)}"
 
 
-def test_rights_last_in_the_last_era(scene: Scene) -> None:
+def test_rights_last_in_the_last_era(scene: UserScene) -> None:
     """A recovery with a forged term gives entries the largest numbers that there are."""
     scene.apply("set app/a 1", term=10**18)
     first_line, *keys = scene.watch("app/", sink=scene.bob)
@@ -79,7 +37,7 @@ def test_rights_last_in_the_last_era(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("removal", REMOVALS)
-def test_no_event_of_an_entry_after_the_removal_is_sent(scene: Scene, removal: str) -> None:
+def test_no_event_of_an_entry_after_the_removal_is_sent(scene: UserScene, removal: str) -> None:
     scene.watch("app/", sink=scene.bob)
     scene.watch("app/", sink=scene.root)
     first = scene.index + 1
@@ -95,7 +53,7 @@ def test_no_event_of_an_entry_after_the_removal_is_sent(scene: Scene, removal: s
     assert scene.watchers.count == 1
 
 
-def test_events_that_wait_when_the_right_ends_are_sent_up_to_that_entry(scene: Scene) -> None:
+def test_events_that_wait_when_the_right_ends_are_sent_up_to_that_entry(scene: UserScene) -> None:
     scene.watch("app/", sink=scene.bob)
     scene.is_held = True
     first = scene.index + 1
@@ -106,7 +64,7 @@ def test_events_that_wait_when_the_right_ends_are_sent_up_to_that_entry(scene: S
 
 
 def test_a_watch_ends_while_lines_of_others_always_wait(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: UserScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also if its connection has another watch, which gets events all the time."""
     monkeypatch.setattr(watch_feed, "SLICE", 1)
@@ -126,7 +84,7 @@ def test_a_watch_ends_while_lines_of_others_always_wait(
     assert last in said
 
 
-def test_a_slow_reader_gets_no_later_event_out_of_the_history(scene: Scene) -> None:
+def test_a_slow_reader_gets_no_later_event_out_of_the_history(scene: UserScene) -> None:
     scene.watch("app/", sink=scene.bob)
     scene.bob.is_slow = True
     first = scene.index + 1
@@ -140,7 +98,7 @@ def test_a_slow_reader_gets_no_later_event_out_of_the_history(scene: Scene) -> N
     assert scene.bob.read() == [ended(first + 1)]
 
 
-def test_a_right_that_is_given_back_does_not_show_what_happened_meanwhile(scene: Scene) -> None:
+def test_a_right_that_is_given_back_does_not_show_what_happened_meanwhile(scene: UserScene) -> None:
     scene.watch("app/", sink=scene.bob)
     first = scene.index + 1
     scene.apply("user-revoke bob app", "set app/a 1", "user-grant bob app", "set app/a 2")
@@ -148,13 +106,13 @@ def test_a_right_that_is_given_back_does_not_show_what_happened_meanwhile(scene:
     assert scene.watch("app/", sink=scene.bob)[0].startswith("WATCH response: 1 key as of ")
 
 
-def test_a_change_that_leaves_the_right_ends_nothing(scene: Scene) -> None:
+def test_a_change_that_leaves_the_right_ends_nothing(scene: UserScene) -> None:
     scene.watch("app/", sink=scene.bob)
     scene.apply("role-grant app readwrite app/", "user-add eve - reader", "set app/a 1")
     assert scene.bob.read() == [f"s1@EVENT {scene.index} set app/a 1"]
 
 
-def test_a_watch_whose_line_was_admitted_before_does_not_begin(scene: Scene) -> None:
+def test_a_watch_whose_line_was_admitted_before_does_not_begin(scene: UserScene) -> None:
     scene.apply("set app/a 1", "user-revoke bob app")
     for after in (None, scene.index - 2):
         [line] = scene.watch("app/", after, sink=scene.bob)
@@ -163,7 +121,7 @@ def test_a_watch_whose_line_was_admitted_before_does_not_begin(scene: Scene) -> 
 
 
 def test_a_watch_begun_by_later_users_does_not_end_by_earlier_ones(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: UserScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The door knows the users of an entry a moment before its events are noted."""
     late: list[Sequence[Entry]] = []
@@ -178,7 +136,7 @@ def test_a_watch_begun_by_later_users_does_not_end_by_earlier_ones(
     assert scene.bob.read() == [ended(scene.index)]
 
 
-def test_a_right_that_ends_amid_the_keys_ends_the_watch_with_them(scene: Scene) -> None:
+def test_a_right_that_ends_amid_the_keys_ends_the_watch_with_them(scene: UserScene) -> None:
     scene.apply(*(f"set app/{number} {'v' * 1000}" for number in range(100)))
     scene.bob.is_slow = True
     scene.watch("app/", sink=scene.bob)
@@ -192,7 +150,7 @@ def test_a_right_that_ends_amid_the_keys_ends_the_watch_with_them(scene: Scene) 
 
 @pytest.mark.parametrize("is_noted", [True, False])
 def test_keys_of_a_later_state_are_not_sent(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, *, is_noted: bool
+    scene: UserScene, monkeypatch: pytest.MonkeyPatch, *, is_noted: bool
 ) -> None:
     """The right ends after the watch began to be served, and before its keys are looked up. The
     events of these entries may be noted a moment later."""
@@ -217,7 +175,7 @@ def test_keys_of_a_later_state_are_not_sent(
 
 
 def test_a_snapshot_without_the_user_ends_the_watch_before_the_keys_come_again(
-    scene: Scene,
+    scene: UserScene,
 ) -> None:
     scene.watch("app/", sink=scene.bob)
     users = scene.manager.store.users.with_account("bob", None).spell()
@@ -233,7 +191,7 @@ def test_a_snapshot_without_the_user_ends_the_watch_before_the_keys_come_again(
     assert scene.watchers.count == 0
 
 
-def test_the_position_of_a_later_entry_is_not_sent(scene: Scene) -> None:
+def test_the_position_of_a_later_entry_is_not_sent(scene: UserScene) -> None:
     scene.watch("app/", sink=scene.bob)
     scene.is_held = True
     scene.apply("user-remove bob", "set other 1")
@@ -243,24 +201,7 @@ def test_the_position_of_a_later_entry_is_not_sent(scene: Scene) -> None:
     assert scene.bob.read() == [ended(scene.index - 1)]
 
 
-def test_a_redis_client_gets_no_message_of_a_later_change(scene: Scene) -> None:
-    session = Session()
-    session.subscriptions["1"] = Subscription("__keyspace@0__:app/*", is_pattern=True)
-    outgoing: Any = scene.bob
-    host: Any = FakeHost(watchers=scene.watchers)
-    events = RedisEvents(host.doors[0], host, outgoing, session)
-    assert events.open("1", "app/") == ""
-    scene.bob.pump()
-    scene.apply("set app/a 1", "user-remove bob", "set app/b 2")
-    scene.bob.pump()
-    said = "\n".join(scene.bob.read())
-    assert "app/a" in said
-    assert "app/b" not in said
-    assert scene.bob.is_broken_off  # which shows the client that messages are missing
-    assert scene.watchers.count == 0
-
-
-def test_users_who_take_all_they_may_leave_watches(scene: Scene) -> None:
+def test_users_who_take_all_they_may_leave_watches(scene: UserScene) -> None:
     """To the next user, and to admins, who get a sixteenth that no other user gets."""
     scene.watchers.watches_max = 640
 
