@@ -54,6 +54,15 @@ def test_a_call_that_waits_too_long_for_its_first_turn_is_refused() -> None:
     assert b"Nothing was done; try again." in bobs.feed(b"")
 
 
+def test_refusals_of_commands_are_counted_by_code() -> None:
+    wire = RedisWire(Store())
+    wire.feed(framed("SET", "a", "x"))
+    for words in (("INCR", "a"), ("XADD",)):
+        assert wire.feed(framed(*words)).startswith(b"-ERR")
+    counted = {code: count for code, count in wire.host.refusals.by_code().items() if count}
+    assert counted == {"no-number": 1, "bad-request": 1}
+
+
 def test_an_anonymous_reader_takes_a_turn_for_hello_and_none_to_log_in() -> None:
     turns = taken_by("")
     reader = wire_of("", turns, UserRole.READER)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any
 
 from raftline.access.login import Access
@@ -116,7 +117,12 @@ class Doors:
         self.reply_room = ReplyRoom(LONG_REPLY_BYTES, now_s=host.clock.now_s)
         self.refusals = RefusalCounts()
         self.backups = Backups(lambda folder, size: True, host.clock.now_s)
-        self.others = doors_at(self.limits, host.clock.day_s, self.new_token)
+        chance = Random(self.new_token(3))  # a schedule is the same whichever doors there are
+        self.others = doors_at(
+            self.limits,
+            host.clock.day_s,
+            lambda size: f"{chance.getrandbits(8 * size):0{2 * size}x}",
+        )
         self.calls = Turns(CALLS_AT_ONCE, host.clock.now_s)
         self.traffic_log = NoTraffic()
         self.orders: Orders | None = None
