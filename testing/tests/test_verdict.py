@@ -22,7 +22,6 @@ from raftline_testing.nemesis.scene import Busy, Fault, Finding, Scene
 from raftline_testing.nemesis.workload import Workload, WorkloadClient
 from raftline_testing.nodes import namespaces
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
-from raftline_testing.redis.redis_listeners import Message, invented
 
 
 def incr(number: int, called_at: float, returned_at: float | None, value: int | None) -> Increment:
@@ -53,28 +52,6 @@ def test_increments_lost_doubled_or_out_of_order_are_found(
     increments: list[Increment], final: int, said: str
 ) -> None:
     assert any(said in found for found in counter_findings(increments, {"n0": final}))
-
-
-CHANGES = [Change("k", "set", 5.0), Change("k", "set", 1.0), Change("k", "del", 2.0)]
-
-
-@pytest.mark.parametrize(
-    ("messages", "unexplained"),
-    [
-        ([("k", "set", 2.0), ("k", "del", 3.0), ("k", "set", 6.0)], []),
-        ([("k", "set", 9.0)], []),
-        ([("k", "set", 0.5)], [0]),  # before anybody asked for it
-        ([("k", "set", 2.0), ("k", "set", 4.0)], [1]),  # one too many so far
-        ([("k", "del", 3.0), ("k", "del", 4.0)], [1]),
-        ([("k", "set", 6.0)] * 3, [2]),
-        ([("k", "expired", 6.0), ("l", "set", 6.0)], [0, 1]),
-    ],
-)
-def test_each_notification_needs_a_change_that_was_asked_for(
-    messages: list[tuple[str, str, float]], unexplained: list[int]
-) -> None:
-    heard = [Message(*one) for one in messages]
-    assert invented(heard, CHANGES) == [f"nobody asked for {heard[n]}" for n in unexplained]
 
 
 def test_a_client_explains_the_changes_that_may_have_happened() -> None:

@@ -94,13 +94,16 @@ class Cost:
         return ""
 
 
+def tables() -> list[tuple[Iterable[str], Callable[[str, random.Random], Example]]]:
+    """Return the commands of each door, and of lines, each with what makes an example of one."""
+    doors = [(module.COMMANDS, module.example_of) for module in joined("amplification")]
+    return [*doors, (COMMANDS, _of_lines)]
+
+
 def examples(chance: random.Random) -> Iterator[Example]:
-    """Yield examples of lines and of each door: every command once, then every command again."""
-    tables: list[tuple[Iterable[str], Callable[[str, random.Random], Example]]]
-    tables = [(module.COMMANDS, module.example_of) for module in joined("amplification")]
-    tables.append((COMMANDS, _of_lines))
+    """Yield examples of each table: every command once, then every command again."""
     while True:
-        rows = [(name, of) for names, of in tables for name in names if name not in LEFT_OUT]
+        rows = [(name, of) for names, of in tables() for name in names if name not in LEFT_OUT]
         chance.shuffle(rows)
         for name, example_of in rows:
             yield example_of(name, chance)

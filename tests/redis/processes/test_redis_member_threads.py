@@ -1,0 +1,52 @@
+"""The threads that hear members, keep time and write the log do little for Redis clients."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from raftline_testing.nodes.processes import DEADLINE_S
+from raftline_testing.redis.redis_wire import framed
+from tests.lists.walks import running_nodes
+from tests.processes.members.client_work import ALLOWED, CLIENT_ROOMS, recorded
+
+ALLOWED_AT_THE_DOOR = {
+    **ALLOWED,
+    # Replies of at most AT_ONCE_CHARACTERS, and as many on one connection.
+    "doors/redis/resp/forms.py": {"_met", "_strlen", "_same", "spell", "value_of"},
+    "doors/redis/resp/replies.py": {"spell"},
+    # Events for Redis clients: they are queued, and not translated.
+    "doors/redis/redis_events.py": {"__init__", "_translating", "push", "push_later"},
+    # The address of a leader is noted; another thread tells of it.
+    "doors/redis/redis_node.py": {"is_led_from"},
+}
+
+
+def work_of_a_redis_client(port: int) -> None:
+    """Use values, a transaction, channels and patterns on one connection."""
+    with socket.create_connection(("localhost", port), DEADLINE_S) as connection:
+        lines = connection.makefile("rb")
+        for words in (("HELLO", "3"), ("PSUBSCRIBE", "__key*__:*"), ("MGET", "a", "b"), ("INFO",)):
+            connection.sendall(framed(*words))
+        for number in range(20):
+            connection.sendall(framed("SET", f"k{number}", "v") + framed("GET", f"k{number}"))
+        connection.sendall(framed("MULTI") + framed("INCR", "n") + framed("EXEC"))
+        connection.sendall(framed("SETRANGE", "z", "100000", "x") + framed("STRLEN", "z"))
+        while lines.readline() != b":100001\r\n":
+            pass
+
+
+@pytest.mark.slow
+@pytest.mark.pure
+def test_member_threads_do_no_unlisted_work_of_redis_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms = ("doors/redis/", *CLIENT_ROOMS)
+    with recorded(monkeypatch, rooms) as ran, running_nodes(tmp_path, 3) as nodes:
+        leader = nodes["s1"].wait_for_leader()
+        assert leader is not None
+        work_of_a_redis_client(nodes[leader.name].address.port)
+    unlisted = {place for place in ran if place[1] not in ALLOWED_AT_THE_DOOR.get(place[0], ())}
+    assert unlisted == set()
