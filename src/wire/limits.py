@@ -135,21 +135,10 @@ BACKUPS = 4  # fetched by connections at a time
 BACKUP_S = 30.0  # without a read, before a backup gives way to the next
 LEASES_LISTED = 1000  # leases in the reply to `leases`, and keys of one lease
 LEASE_KEYS_CHARACTERS = 1 << 20  # of the keys of all these leases; one lease may exceed it
+REQUEST_WORK_BYTES = 64 << 20  # of values that the commands of one request make
 LONG_REPLY_BYTES = 2 << 20  # reserved before a long reply is produced
 REPLIES_BYTES = 8 << 20  # of unread replies of all connections
 REPLY_HELD_S = 10.0  # for one connection's part of these, while others wait
 
 # Clients. The longest answer has ANSWER_BYTES, each of which may be escaped as four: twice that.
 REPLY_LINE_BYTES = 64 << 20
-
-# Redis clients.
-REDIS_ARGUMENTS = 4096  # of a command
-REDIS_STRANGER_ARGUMENTS = 10  # before a login
-REDIS_NAME_BYTES = 256  # of the name of a connection, and of what a client tells about itself
-REDIS_PATTERN_BYTES = 1 << 10  # of a pattern for keys
-REQUEST_WORK_BYTES = 64 << 20  # of values that the commands of one request make
-REDIS_PATTERNS = 128  # of `CONFIG GET`
-REDIS_QUEUED = 1024  # commands after MULTI
-REDIS_TRIES = 100  # of a command whose keys others change
-REDIS_CURSORS = 10_000  # of scans that have not ended
-REDIS_CURSORS_BYTES = 2 << 20  # of the keys that these have reached

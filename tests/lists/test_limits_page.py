@@ -1,9 +1,11 @@
-"""docs/operate/limits.md has a row for each bound in src/wire/limits.py, with its value."""
+"""docs/operate/limits.md has a row for each bound in src/wire/limits.py, with its value, and for
+each in a module `limits` of an extension."""
 
 from __future__ import annotations
 
 import ast
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from raftline.wire import limits
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operate" / "limits.md"
+TABLES = sorted((ROOT / "src").rglob("limits.py"))
 ROOMS = (
     "access",
     "common",
@@ -32,7 +35,9 @@ ROW = re.compile(r"^\| ([^|]+) \| `([A-Z_]+)` \| [^|]+ \|[^|]*\|$", re.M)
 
 
 def bounds() -> dict[str, float]:
-    return {name: value for name, value in vars(limits).items() if name.isupper()}
+    paths = [path for path in TABLES if path != Path(limits.__file__)]
+    tables = [limits.__dict__, *(runpy.run_path(str(path)) for path in paths)]
+    return {name: value for table in tables for name, value in table.items() if name.isupper()}
 
 
 def spelled(name: str, value: float) -> str:

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from ...net.protocol.turns import CALLS_AT_ONCE, Turns
 from ...wire.commands.operands import Limits
-from ...wire.limits import REDIS_CURSORS, REDIS_CURSORS_BYTES
 from ...wire.protocol import size_of
 from .resp.cluster import switched
+from .resp.limits import REDIS_CURSORS, REDIS_CURSORS_BYTES
 
 _NUMBER_BITS = 32
 

@@ -14,7 +14,7 @@ from ...net.protocol.waits import AwaitReplies, Replies, ReserveRoom, Waits
 from ...wire.commands.command_table import COMMANDS, Request, read_request
 from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
 from ...wire.commands.watch_lines import watch_operands
-from ...wire.limits import ANSWER_BYTES, PIECE_CHARACTERS, REDIS_QUEUED
+from ...wire.limits import ANSWER_BYTES, PIECE_CHARACTERS
 from ...wire.protocol import ProtocolError
 from ...wire.refusal import BAD_REQUEST, outcome_unknown
 from ...wire.replies.refusals import code_of
@@ -24,6 +24,7 @@ from .redis_requests import RedisRequest, RedisRequests
 from .resp.commands import SUBSCRIBING
 from .resp.connection import WITHOUT_LOGIN, is_login
 from .resp.forms import value_of
+from .resp.limits import REDIS_QUEUED
 from .resp.programs import Ask, Call
 from .resp.replies import NO_LOGIN, Failure, Value, failure_of, length_of, spell
 

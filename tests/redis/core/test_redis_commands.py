@@ -13,6 +13,7 @@ from raftline.doors.redis.resp.commands import COMMANDS, Answer, plan_of
 from raftline.doors.redis.resp.fast import Line
 from raftline.doors.redis.resp.forms import value_of
 from raftline.doors.redis.resp.keys import Pattern
+from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from raftline.doors.redis.resp.programs import Ask, Context
 from raftline.doors.redis.resp.replies import NO_LIST, Failure, Flat, Push, Several, Value, spell
 from raftline.doors.redis.resp.session import Session
@@ -22,7 +23,7 @@ from raftline.state.key_pages import read_selection, take_page
 from raftline.state.store import Store
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.operands import Limits
-from raftline.wire.limits import REDIS_ARGUMENTS, REDIS_QUEUED, TRANSACTION_ITEMS
+from raftline.wire.limits import TRANSACTION_ITEMS
 from raftline.wire.protocol import ProtocolError
 from raftline.wire.refusal import error
 

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from raftline.doors.redis.resp.framing import CommandScanner, FramingError
+from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS
 from raftline.doors.redis.resp.replies import (
     Failure,
     Flat,
@@ -17,7 +18,6 @@ from raftline.doors.redis.resp.replies import (
     slot_of,
     spell,
 )
-from raftline.wire.limits import REDIS_ARGUMENTS
 from raftline_testing.redis.redis_wire import framed
 
 pytestmark = pytest.mark.pure

@@ -11,6 +11,7 @@ import pytest
 
 from raftline.access.login import Access
 from raftline.doors.redis import redis_requests
+from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS
 from raftline.doors.redis.resp.plain import PlainRun, take_plain
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.server_protocol import DoorRun, End
@@ -19,7 +20,6 @@ from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import (
     LINE_S,
     READ_BYTES,
-    REDIS_ARGUMENTS,
     REQUESTS_TOGETHER,
     STRANGER_LINE_BYTES,
     STRANGER_S,

@@ -14,12 +14,12 @@ from functools import cache
 from sys import getsizeof
 from typing import Final, NamedTuple, TypeAlias
 
-from ....wire.limits import REDIS_QUEUED
 from ....wire.protocol import shown, size_of
 from . import fast, keys, notifications, scripts, strings, times, transactions
 from .cluster import CLUSTER
 from .connection import CONNECTION
 from .fast import Line
+from .limits import REDIS_QUEUED
 from .programs import Call, Context, Program, Refused, Run, integer
 from .replies import (
     QUEUED,

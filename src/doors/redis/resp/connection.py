@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ....wire.limits import REDIS_NAME_BYTES, REDIS_PATTERNS
 from ....wire.protocol import shown
 from .keys import Pattern
+from .limits import REDIS_NAME_BYTES, REDIS_PATTERNS
 from .notifications import unsubscribe_all
 from .programs import Ask, Call, Context, Program, Refused, Run, Steps, choose, integer
 from .replies import OK, SYNTAX, Failure, Flat, Simple, Value

@@ -11,7 +11,7 @@ import re
 from array import array
 from typing import Final
 
-from ....wire.limits import REDIS_ARGUMENTS, REDIS_STRANGER_ARGUMENTS
+from .limits import REDIS_ARGUMENTS, REDIS_STRANGER_ARGUMENTS
 
 HEAD_BYTES: Final = 32  # of `*2` or `$3`; a number is shorter
 _NUMBER: Final = re.compile(rb"-?[0-9]{1,10}")

@@ -9,8 +9,8 @@ import re
 from sys import getsizeof
 from typing import Final
 
-from ....wire.limits import REDIS_PATTERN_BYTES
 from ....wire.protocol import escape
+from .limits import REDIS_PATTERN_BYTES
 from .programs import Ask, Context, Program, Refused, Steps, integer, raw, text_of
 from .replies import OK, SYNTAX, Simple, Value, length_of
 from .view import View

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from sys import getsizeof
 from typing import Final
 
-from ....wire.limits import REDIS_PATTERN_BYTES
 from ....wire.protocol import escape, real, size_of
 from .keys import Pattern, literal_prefix
+from .limits import REDIS_PATTERN_BYTES
 from .programs import Ask, Context, Program, Refused, Steps
 from .replies import Failure, Push, Several, Value, failure_of, spell
 

@@ -16,9 +16,10 @@ from typing import Final, NamedTuple
 from ....wire.commands.lease_operands import NO_LEASE
 from ....wire.commands.operands import Limits
 from ....wire.commands.transaction_line import spell_word
-from ....wire.limits import REDIS_ARGUMENTS, REDIS_TRIES, TRANSACTION_ITEMS
+from ....wire.limits import TRANSACTION_ITEMS
 from ....wire.protocol import real, size_of
 from ....wire.request_ledger import RequestLedger
+from .limits import REDIS_ARGUMENTS, REDIS_TRIES
 from .programs import Ask, Context, Refused, Steps, bounded, seconds_text, spell_key
 from .replies import Failure, Value, length_of
 
