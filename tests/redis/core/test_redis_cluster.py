@@ -67,7 +67,7 @@ def test_a_member_takes_the_place_of_a_leader_that_was_removed() -> None:
 
 
 @pytest.mark.parametrize("name", ["s1", "s3"])
-def test_sentinels_name_no_follower_in_place_of_a_leader_that_was_removed(name: str) -> None:
+def test_sentinels_name_no_follower_for_a_removed_leader(name: str) -> None:
     status = {"name": name, **LEADER_GONE}
     assert told(status, "SENTINEL GET-MASTER-ADDR-BY-NAME raftline") is None
     assert told(status, "SENTINEL MASTERS") == []

@@ -31,9 +31,7 @@ def test_the_search_knows_the_commands_of_redis() -> None:
 
 
 @pytest.mark.parametrize("end", ["MATCH", b"\xff"], ids=["text", "bytes"])
-def test_value_that_grows_in_a_transaction_leaves_no_memory_behind(
-    tmp_path: Path, end: str | bytes
-) -> None:
+def test_growing_value_in_a_transaction_keeps_no_memory(tmp_path: Path, end: str | bytes) -> None:
     """Each length is a new one, for which the allocator finds no freed place."""
     data = framed("MULTI") + framed("APPEND", "wide", end) * 1023 + framed("EXEC")
     with Cluster(tmp_path, 1, "--pace", "fast") as cluster:

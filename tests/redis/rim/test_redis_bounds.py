@@ -57,7 +57,7 @@ def test_an_unknown_name_looks_like_a_user_to_a_redis_client(access: Access) -> 
 
 
 @pytest.mark.pure
-def test_a_password_of_a_redis_client_that_others_could_read_is_refused(access: Access) -> None:
+def test_password_that_others_could_read_is_refused(access: Access) -> None:
     for words in (("AUTH", "bob", PASSWORD), ("HELLO", "3", "AUTH", "bob", PASSWORD)):
         wire = RedisWire(Store(), access)
         wire.is_private = False
@@ -117,7 +117,7 @@ def test_rights_that_stay_end_no_subscription(scene: Subscriber) -> None:
     assert scene.message() == "__keyspace@0__:app/x set"
 
 
-def test_a_redis_client_leaves_a_quarter_of_the_watches_to_other_users(scene: Subscriber) -> None:
+def test_subscriptions_leave_watches_to_other_users(scene: Subscriber) -> None:
     scene.watchers.watches_max = 8
     begun = [scene.subscribe(f"{APP}{number}") for number in range(7)]
     assert begun[:6] == [""] * 6
@@ -125,7 +125,7 @@ def test_a_redis_client_leaves_a_quarter_of_the_watches_to_other_users(scene: Su
     assert scene.watchers.count == 6
 
 
-def test_a_redis_client_that_reads_too_slowly_misses_nothing_before_its_end(
+def test_slow_subscriber_misses_nothing_before_its_end(
     scene: Subscriber,
 ) -> None:
     """What it has not read is bounded by the history: then its connection ends."""

@@ -47,7 +47,7 @@ def test_every_call_takes_a_turn(data: bytes) -> None:
     assert bobs.feed(b"")
 
 
-def test_a_call_that_waits_too_long_for_its_first_turn_is_refused() -> None:
+def test_call_without_a_turn_in_time_is_refused() -> None:
     bobs = wire_of("bob", taken_by("bob"))
     bobs.feed(framed("INFO"))
     bobs.give_up()
@@ -63,7 +63,7 @@ def test_refusals_of_commands_are_counted_by_code() -> None:
     assert counted == {"no-number": 1, "bad-request": 1}
 
 
-def test_an_anonymous_reader_takes_a_turn_for_hello_and_none_to_log_in() -> None:
+def test_login_of_an_anonymous_reader_takes_no_turn() -> None:
     turns = taken_by("")
     reader = wire_of("", turns, UserRole.READER)
     assert reader.feed(framed("HELLO")) == b""

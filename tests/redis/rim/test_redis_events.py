@@ -85,9 +85,7 @@ def test_the_sending_thread_matches_the_patterns(scene: WatchScene, client: Subs
     assert threading.current_thread().name not in client.pattern.threads
 
 
-def test_a_client_that_reads_nothing_keeps_no_events_beyond_the_history(
-    scene: WatchScene, client: Subscriber
-) -> None:
+def test_unread_events_do_not_outgrow_the_history(scene: WatchScene, client: Subscriber) -> None:
     """While it has one message to take, the next ones are the watch's, which the history drops."""
     scene.watchers.feed.history.bound(2, 1 << 20)
     for number in range(8):

@@ -46,7 +46,7 @@ def test_commands_of_any_pieces_are_read_in_proportion(piece: bytes, step: int) 
         (b"EVAL",), (b"SCRIPT", b"LOAD"), (b"ECHO",), (b"GET",),
     ],
 )  # fmt: skip
-def test_a_command_with_a_long_argument_is_understood_in_proportion(
+def test_long_argument_is_parsed_in_linear_time(
     words: tuple[bytes, ...],
 ) -> None:
     step = 64 if words == (b"SET", b"k") else READ_BYTES

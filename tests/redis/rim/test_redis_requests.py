@@ -137,7 +137,7 @@ def test_a_half_command_takes_memory_in_proportion_to_its_bytes(word: bytes) -> 
 
 
 @pytest.mark.parametrize("words", [(b"GET", b"k"), (b"SET", b"k", b"v" * 900)])
-def test_a_transaction_counts_no_less_than_the_memory_that_it_takes(words: Any) -> None:
+def test_transaction_counts_the_memory_that_it_takes(words: Any) -> None:
     """Its bytes count as an unfinished line."""
     machine = RedisMachine(FakeHost())
     machine.feed(framed(b"MULTI"))
@@ -188,7 +188,7 @@ def test_a_batch_keeps_the_form_and_the_key_of_each_reply() -> None:
 
 
 @pytest.mark.parametrize("words", [(b"",), (b"PING",), (b"GET",), (b"MGET", b"a")])
-def test_commands_of_few_bytes_take_little_memory_while_they_wait(words: Any) -> None:
+def test_waiting_short_commands_take_little_memory(words: Any) -> None:
     """A reader that takes no replies holds up what it sent: on a thousand connections at a time."""
     command = framed(*words)
     count = READ_BYTES // len(command)

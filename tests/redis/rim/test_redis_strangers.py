@@ -120,7 +120,7 @@ def test_watched_keys_count_as_a_half_line(doors: list[StrangerConnection]) -> N
     assert eventually(lambda: half_lines.sum == 0)
 
 
-def test_a_transaction_counts_no_more_once_its_connection_has_ended(
+def test_transaction_of_an_ended_connection_does_not_count(
     doors: list[StrangerConnection],
 ) -> None:
     half_lines = HalfLines()

@@ -22,7 +22,7 @@ def test_clients_of_both_protocols_see_one_order_of_everything() -> None:
     assert not [name for name in EACH if not counts[name]], counts
 
 
-def test_a_transfer_that_overlooks_a_change_of_its_watched_accounts_is_found(
+def test_watch_that_overlooks_a_change_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real = transactions._at_once
@@ -30,7 +30,7 @@ def test_a_transfer_that_overlooks_a_change_of_its_watched_accounts_is_found(
     assert "the accounts hold" in first_failure([144])
 
 
-def test_a_write_of_unknown_outcome_that_is_said_to_be_refused_is_found(
+def test_unknown_outcome_reported_as_refused_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refused(reply: str, key: str) -> Failure | None:

@@ -123,7 +123,7 @@ def test_a_computed_line_takes_a_turn() -> None:
     assert bobs.feed(b"")
 
 
-def test_a_line_that_waits_too_long_for_its_first_turn_is_refused() -> None:
+def test_line_without_a_turn_in_time_is_refused() -> None:
     bobs = wire_of("bob", taken_by("bob"))
     bobs.feed(b"status\n")
     bobs.give_up()
