@@ -8,6 +8,7 @@ import re
 import pytest
 
 from tests.lists.imports import PAGE, arrows, modules
+from tests.lists.trees import ROOT
 
 # The modules of the kernel that still import an extension. Nothing may be added.
 WOVEN = {
@@ -21,6 +22,8 @@ WOVEN = {
         "node.watches.observers",
     },
 }  # fmt: skip
+# The extensions that tests or the harness of the kernel still import.
+WOVEN_OUTSIDE = {"recipes", "picture", "objects", "monitoring", "tools"}
 
 
 @functools.cache
@@ -78,3 +81,20 @@ def test_the_kernel_imports_no_extension(extension: str) -> None:
         if any(extension_of(one) == extension for one in others)
     }
     assert woven == WOVEN.get(extension, set())
+
+
+@pytest.mark.parametrize("extension", sorted(extensions().keys() - WOVEN_OUTSIDE))
+def test_harness_and_tests_of_the_kernel_import_no_extension(extension: str) -> None:
+    code = "|".join(path.removesuffix(".") for path in extensions()[extension])
+    line = re.compile(
+        rf"^\s*(from|import) +(raftline\.({code})|raftline_testing\.{extension}|\.+{extension})\b",
+        re.M,
+    )
+    own = {ROOT / "tests" / extension, ROOT / "testing" / "raftline_testing" / extension}
+    woven = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("tests", "testing")
+        for path in (ROOT / folder).rglob("*.py")
+        if not own & {*path.parents} and line.search(path.read_text(encoding="utf-8"))
+    ]
+    assert woven == []
