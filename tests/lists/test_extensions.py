@@ -17,8 +17,6 @@ WOVEN = {
     },
     "recipes": {
         "clients.kv.aio_kv", "clients.kv.base_kv", "clients.kv.kv", "clients.kv.shared",
-        "state.commands.__init__", "state.store", "state.work", "wire.commands.authorization",
-        "wire.commands.command_table",
     },
     "picture": {
         "node.program.file_recorder", "node.program.node_server", "node.program.traffic_log",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from raftline.state.commands import recipe_commands
+from raftline.recipes import command_effects
 from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual.drawing import run_or_draw
 from raftline_testing.virtual.schedule import SimulationFailed, run
@@ -75,6 +75,6 @@ def test_a_schedule_finds_the_bug(
     words: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recipe_commands, name, bug)
+    monkeypatch.setattr(command_effects, name, bug)
     with pytest.raises(SimulationFailed, match=words):
         run(seed)

@@ -14,7 +14,7 @@ from raftline.clients.locks.barrier_steps import BarrierSteps
 from raftline.clients.locks.partition_steps import PartitionSteps, index_in
 from raftline.clients.locks.party_steps import JoinSteps
 from raftline.clients.locks.recipe_calls import Seat
-from raftline.state.commands import recipe_commands
+from raftline.recipes import command_effects
 from raftline.state.store import Store
 from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual.schedule import SimulationFailed, run
@@ -49,7 +49,7 @@ def takes_without_condition(claim: Any, share: Any, numbers: list[int], division
     return index_in((yield Ask(taking.stat(keys.shard(numbers[0])).commit())))
 
 
-FREE_SEAT = recipe_commands._free_seat
+FREE_SEAT = command_effects._free_seat
 
 
 def begins_too_early(store: Store, prefix: str, mode: str, waiting: int) -> str:
@@ -93,7 +93,7 @@ def takes_nothing_back(claim: Any, attempt: Any) -> Any:
     ("steps", "name", "bug", "seed", "words"),
     [
         (PartitionSteps, "_taking", takes_without_condition, 4, "for certain"),
-        (recipe_commands, "_free_seat", begins_too_early, 0, "begins with"),
+        (command_effects, "_free_seat", begins_too_early, 0, "begins with"),
         (BarrierSteps, "_is_open", passes_a_closed_gate, 1, "closed gate"),
         (BarrierSteps, "_leaving", leaves_early, 1, "it is not over"),
         (JoinSteps, "_dropping", takes_nothing_back, 2, "have their locks within"),

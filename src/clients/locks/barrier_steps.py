@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic
 
-from ...wire.commands.recipe_operands import TOGETHER
+from ...recipes.recipe_operands import TOGETHER
 from ...wire.limits import SEATS_MAX
 from ..calls.calls import CALLS, Ask, Steps, whole
 from ..calls.kv_errors import LeaseLost

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ...recipes.recipe_operands import ALONE, CLAIM, SHARED, TOGETHER
 from ...wire.commands.lease_operands import lease_in
-from ...wire.commands.recipe_operands import ALONE, CLAIM, SHARED, TOGETHER
 from ...wire.limits import SEATS_MAX
 from ..calls.calls import CALLS, Ask, Steps, whole
 from ..calls.value_codec import TEXT

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...wire.commands.recipe_operands import SHARED
+from ...recipes.recipe_operands import SHARED
 from ..calls.calls import CALLS, Ask, Steps, Version
 from ..calls.wait_times import Wait
 from .claim_steps import Claiming

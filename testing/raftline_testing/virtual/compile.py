@@ -28,6 +28,8 @@ SIMULATED = (
     "raftline/raft/*", "raftline/wire/*", "raftline/wire/*/*", "raftline/state/*",
     "raftline/state/*/*", "raftline/observe/*", "raftline_testing/virtual/*",
     "raftline_testing/virtual/*/*",
+    "raftline/recipes/command_effects", "raftline/recipes/command_rows",
+    "raftline/recipes/recipe_keys", "raftline/recipes/recipe_operands",
     "raftline/common/text", "raftline/common/build_level", "raftline/common/process/wakeup",
     "raftline/logmanager",
     "raftline_testing/histories/history", "raftline_testing/histories/linearizable",

@@ -18,6 +18,7 @@ from raftline.clients.locks import claims, queue_steps
 from raftline.clients.locks.aio_job_queue import AioQueue
 from raftline.clients.locks.job_queue import Job, Queue
 from raftline.clients.requests.node_connection import ClientError, OutcomeUnknown, Unreachable
+from raftline.recipes.recipe_keys import keys_of
 from raftline_testing.nodes.processes import DEADLINE_S
 from tests.rim.objects.lock_cluster import AioCluster, Cluster, Watch
 
@@ -147,7 +148,7 @@ def test_a_worker_whose_time_is_over_gives_back_what_it_could_not_learn_of(verb:
 
     def before(command: str) -> None:
         if is_in_line and command.startswith(verb):
-            if not cluster.model.store.recipe_keys.count(f"{PREFIX}wait/"):
+            if not keys_of(cluster.model.store).count(f"{PREFIX}wait/"):
                 cluster.model.ask(Call(f"enqueue {PREFIX} late", str))
             raise OutcomeUnknown("no answer")
         if is_in_line and command.startswith("abandon"):

@@ -17,11 +17,11 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from ...common.text import NUMBER
-from ..limits import JOBS_MAX, SEATS_MAX
-from ..protocol import ProtocolError, shown
-from .lease_operands import LEASE
-from .operands import ALL_KEYS, KEY_VALUE, PREFIX, Limits, Operands, not_understood
+from ..common.text import NUMBER
+from ..wire.commands.lease_operands import LEASE
+from ..wire.commands.operands import ALL_KEYS, KEY_VALUE, PREFIX, Limits, Operands, not_understood
+from ..wire.limits import JOBS_MAX, SEATS_MAX
+from ..wire.protocol import ProtocolError, shown
 
 ALONE = "alone"
 SHARED = "shared"

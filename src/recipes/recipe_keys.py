@@ -14,7 +14,8 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from ..common.process.wakeup import Breathe
-from ..wire.commands.recipe_operands import (
+from ..state.store import SecondaryIndex, Store
+from .recipe_operands import (
     ALONE,
     CLAIM,
     COUNT,
@@ -32,6 +33,7 @@ _KEY: Final = re.compile(
     rf"|(idle/){_INDEX}/(?:{COUNT})\.(?:{DELIVERIES})/{CLAIM}|(wait/){_INDEX})",
     re.ASCII | re.DOTALL,
 )
+_NAME: Final = "recipes"
 _MADE_KEYS: Final = 5000  # between two pauses: some ms of work
 _REMOVED: Final = 64  # removed keys that a group may hold in any case
 
@@ -61,7 +63,7 @@ def lock_of(key: str) -> str:
     return match[1] if match is not None and any(match.group(2, 3, 4, 5)) else ""
 
 
-class RecipeKeys:
+class RecipeKeys(SecondaryIndex):
     """These keys by group. `held` holds the keys that exist now."""
 
     def __init__(self, keys: Iterable[str], breathe: Breathe) -> None:
@@ -112,3 +114,19 @@ class RecipeKeys:
         if group is None:
             return []
         return [key for key in group.heap if key.endswith(end) and key in held]
+
+
+def keys_of(store: Store) -> RecipeKeys:
+    """Return the index of the keys of a store, which the first entry that asks makes."""
+    keys = store.indexes.get(_NAME)
+    if not isinstance(keys, RecipeKeys):
+        keys = store.indexes[_NAME] = RecipeKeys(store.held, store.breathe)
+    return keys
+
+
+def waiting_at(store: Store, prefix: str) -> int:
+    """Return the number of claims in line at the PREFIX of a lock; while there is no index, the
+    number of keys that the next such entry looks at. Read without the lock, it may be slightly out
+    of date."""
+    keys = store.indexes.get(_NAME)
+    return keys.count(f"{prefix}line/") if isinstance(keys, RecipeKeys) else len(store.held)

@@ -20,8 +20,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from ...common.text import NUMBER
-from ...wire.commands.recipe_operands import (
+from ..common.text import NUMBER
+from ..state.commands.key_commands import applies, whole_number
+from ..state.commands.lease_commands import ENDINGS, Ending
+from ..state.store import Store
+from ..wire.limits import TAKEN_BYTES
+from ..wire.protocol import real
+from .recipe_keys import keys_of, lock_of, waiting_at
+from .recipe_operands import (
     ALONE,
     CLAIM,
     SHARED,
@@ -33,12 +39,6 @@ from ...wire.commands.recipe_operands import (
     is_prefix,
     lease_of,
 )
-from ...wire.limits import TAKEN_BYTES
-from ...wire.protocol import real
-from ..recipe_keys import lock_of
-from ..store import Store
-from .key_commands import applies, whole_number
-from .lease_commands import ENDINGS
 
 _DIGITS: Final = 19  # of a number of an entry, so that keys are in the order of the numbers
 _SEATED: Final = 500  # between two pauses: some ms of work
@@ -47,10 +47,30 @@ _HELD_JOB: Final = re.compile(rf"(.*/)held/({CLAIM})/([0-9]{{19}})", re.ASCII | 
 _JOB_NUMBER: Final = re.compile(NUMBER, re.ASCII)
 
 
+# --- how long an entry takes (state/work.py) ----------------------------------------------------
+
+
+def _in_line(store: Store, command: str) -> int:
+    """Return the number of claims that wait in the line that an entry serves."""
+    return waiting_at(store, command.split(" ", 2)[1])
+
+
+def _of_claim(store: Store, command: str) -> int:
+    """Return that number, and that of the keys under the lease of the claim."""
+    leased = store.leased.get(lease_of(command.rpartition(" ")[2]), ())
+    return _in_line(store, command) + len(leased)
+
+
+def _waiting_for(store: Store, keys: Sequence[str]) -> int:
+    """Return the number of claims that wait for one of these keys."""
+    locks = {lock_of(key) for key in keys if "/held/" in key or "/line/" in key}
+    return sum([waiting_at(store, prefix) for prefix in locks])
+
+
 # --- locks, elections, semaphores ---------------------------------------------------------------
 
 
-@applies("hold")
+@applies("hold", measure=_in_line)
 def _hold(store: Store, operands: str) -> str | None:
     """Execute `hold PREFIX MODE [now] CLAIM VALUE`: take a seat, or a place in line."""
     asked = hold_in(operands)
@@ -63,7 +83,7 @@ def _hold(store: Store, operands: str) -> str | None:
     if _is_gone(store, prefix, claim):
         return f"HOLD response, abandoned: {claim}"
     key = _key_of(store, prefix, claim)
-    if key is None and not store.recipe_keys.count(f"{prefix}line/"):
+    if key is None and not keys_of(store).count(f"{prefix}line/"):
         seat = _free_seat(store, prefix, mode, 1)
         if seat:
             key = f"{prefix}held/{seat}/{claim}"
@@ -82,7 +102,7 @@ def _hold(store: Store, operands: str) -> str | None:
     return f"HOLD response: {key} {facts.changed}"
 
 
-@applies("unhold")
+@applies("unhold", measure=_in_line)
 def _unhold(store: Store, operands: str) -> str | None:
     """Execute `unhold PREFIX CLAIM`: give up the seat, or the place in line."""
     prefix, _, claim = operands.partition(" ")
@@ -95,7 +115,7 @@ def _unhold(store: Store, operands: str) -> str | None:
     return f"UNHOLD response, no such claim: {claim}" if key is None else f"UNHOLD response: {key}"
 
 
-@applies("abandon")
+@applies("abandon", measure=_of_claim)
 def _abandon(store: Store, operands: str) -> str | None:
     """Execute `abandon PREFIX CLAIM`: give up the seat, the places and the jobs of a claim, which
     gets nothing more at PREFIX."""
@@ -134,7 +154,7 @@ def _key_of(store: Store, prefix: str, claim: str) -> str | None:
         if f"{prefix}held/{seat}/{claim}" in store:
             return f"{prefix}held/{seat}/{claim}"
     groups = f"{prefix}held/", f"{prefix}held/{TOGETHER}/", f"{prefix}line/"
-    keys = [store.recipe_keys.ending(group, f"/{claim}", store.held) for group in groups]
+    keys = [keys_of(store).ending(group, f"/{claim}", store.held) for group in groups]
     return min([*keys[0], *keys[1], *keys[2]], default=None)
 
 
@@ -142,7 +162,7 @@ def _free_seat(store: Store, prefix: str, mode: str, waiting: int) -> str:
     """Return the seat that a claim of this mode may take now, "" if there is none. Seats of
     different modes exclude one another. `waiting` is the number of claims in line, with this
     one."""
-    keys, held = store.recipe_keys, f"{prefix}held/"
+    keys, held = keys_of(store), f"{prefix}held/"
     kind, _, number = mode.rpartition(":")
     of_kind = {ALONE: ALONE, SHARED: SHARED}.get(mode, kind)
     taken = [each for each in (ALONE, SHARED, TOGETHER, "") if keys.count(_seats(prefix, each))]
@@ -170,9 +190,9 @@ def _seats(prefix: str, kind: str) -> str:
 def _seat_line(store: Store, prefix: str) -> None:
     """Give seats to the first in line, in strict order: who does not fit lets nobody pass."""
     line, count = f"{prefix}line/", 0
-    while (place := store.recipe_keys.first(line, store.held)) is not None:
+    while (place := keys_of(store).first(line, store.held)) is not None:
         _, mode, claim = place[len(line) :].split("/", 2)
-        seat = _free_seat(store, prefix, mode, store.recipe_keys.count(line))
+        seat = _free_seat(store, prefix, mode, keys_of(store).count(line))
         if not seat:
             return
         store.move(place, f"{prefix}held/{seat}/{claim}")
@@ -192,7 +212,7 @@ class _Job(NamedTuple):
     value: str
 
 
-@applies("enqueue")
+@applies("enqueue", measure=_in_line)
 def _enqueue(store: Store, operands: str) -> str | None:
     """Execute `enqueue PREFIX VALUE`: add a job, numbered after this entry."""
     prefix, space, value = operands.partition(" ")
@@ -206,7 +226,7 @@ def _enqueue(store: Store, operands: str) -> str | None:
     return f"ENQUEUE response: {number}"
 
 
-@applies("requeue")
+@applies("requeue", measure=_in_line)
 def _requeue(store: Store, operands: str) -> str | None:
     """Execute `requeue PREFIX NUMBER`: let a dead job wait again, as a job never delivered."""
     prefix, _, number = operands.partition(" ")
@@ -220,7 +240,7 @@ def _requeue(store: Store, operands: str) -> str | None:
     return f"REQUEUE response: {number}"
 
 
-@applies("dequeue")
+@applies("dequeue", measure=_in_line)
 def _dequeue(store: Store, operands: str) -> str | None:
     """Execute `dequeue PREFIX COUNT MAX [now | as CLAIM] CLAIM [NUMBER:TOKEN[:back | :CLAIM] ...]`:
     end jobs or take them over, then take others or a place in line."""
@@ -251,7 +271,7 @@ def _dequeue(store: Store, operands: str) -> str | None:
     if taken:
         _leave_line(store, prefix, waiter)
     place = _place_in_line(store, prefix, waiter)
-    if waits and not (place or taken or store.recipe_keys.count(f"{prefix}wait/")):
+    if waits and not (place or taken or keys_of(store).count(f"{prefix}wait/")):
         place = f"{prefix}idle/{_indexed(store.number)}/{count}.{deliveries_max}/{waiter}"
         store.put_under(lease_of(waiter), place, "")
     shown = None if place is None else real(place)
@@ -288,7 +308,7 @@ def _take_over(store: Store, asked: Dequeue, worker: _Worker) -> list[dict[str, 
 
 def _place_in_line(store: Store, prefix: str, claim: str) -> str | None:
     """Return the key of a worker that waits; None if it does not wait."""
-    keys = store.recipe_keys.ending(f"{prefix}idle/", f"/{claim}", store.held)
+    keys = keys_of(store).ending(f"{prefix}idle/", f"/{claim}", store.held)
     return min(keys, default=None)
 
 
@@ -354,7 +374,7 @@ def _next_job(store: Store, prefix: str, deliveries_max: int) -> _Job | None:
     that was is dead, and what waits without a value is removed, some at each look."""
     wait = f"{prefix}wait/"
     for _ in range(_ORPHANS):
-        key = store.recipe_keys.first(wait, store.held)
+        key = keys_of(store).first(wait, store.held)
         if key is None:
             return None
         digits = key[len(wait) :]
@@ -387,7 +407,7 @@ class _Worker(NamedTuple):
 def _first_worker(store: Store, prefix: str) -> tuple[str, _Worker] | None:
     """Return the first place in line, and its worker."""
     idle = f"{prefix}idle/"
-    place = store.recipe_keys.first(idle, store.held)
+    place = keys_of(store).first(idle, store.held)
     facts = None if place is None else store.facts(place)
     if place is None or facts is None:
         return None
@@ -399,7 +419,7 @@ def _first_worker(store: Store, prefix: str) -> tuple[str, _Worker] | None:
 def _add(store: Store, prefix: str, digits: str) -> None:
     """Hand a job that counts as never delivered to the first worker in line, or let it wait."""
     first = _first_worker(store, prefix)
-    if first is None or store.recipe_keys.count(f"{prefix}wait/"):
+    if first is None or keys_of(store).count(f"{prefix}wait/"):
         _let_wait(store, prefix, digits, 0)
         _serve(store, prefix)
         return
@@ -452,4 +472,4 @@ def _give_to_waiting(
         _serve(store, prefix)
 
 
-ENDINGS.append(_ending)
+ENDINGS.append(Ending(_ending, _waiting_for))
