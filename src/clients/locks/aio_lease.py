@@ -14,8 +14,7 @@ from ..calls.calls import Ask, Call, Steps
 from ..calls.methods import awaited
 from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
-from .base_lease import BaseLease
-from .claim_steps import SendOff
+from .base_lease import BaseLease, SendOff
 from .kept_leases import KeptLeases
 from .lease_timer import Clock, LeaseTimer, clock, closing
 from .renewals import Renewals, UntilDue, keeping

@@ -16,8 +16,9 @@ from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
 from ..watches.aio_watch import AioWatch
 from .aio_lease import AioLease, AioTransport
-from .claim_steps import AwaitTurn, Claiming, ClaimStep, Look, Pause
+from .claim_steps import Claiming, ClaimStep, Look, Pause
 from .claims import BaseClaim, LeaderChanges
+from .gates import AwaitTurn
 from .held import BaseHeld
 
 Kind = TypeVar("Kind")

@@ -11,7 +11,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ...common.no_copies import NoCopies
 from ...wire.replies.refusals import refusal_in
@@ -21,9 +21,8 @@ from ..calls.listeners import plain
 from ..requests.node_connection import ClientError, Closed
 from ..requests.pool import time_limit
 from ..requests.times import Seconds
-from .claim_steps import AwaitTurn, Claiming, SendOff
-from .gates import Turn
-from .kept_leases import ClaimTimer, KeptLease, KeptLeases
+from .gates import AwaitTurn, Turn
+from .kept_leases import ClaimTimer, GivingUp, KeptLease, KeptLeases
 from .lease_timer import (
     Clock,
     LeaseTimer,
@@ -48,6 +47,16 @@ class LeaseKeeper(Protocol):
 Event = TypeVar("Event", bound=Any)  # has `set`, which is called once a lease is over
 Kind = TypeVar("Kind")
 AnyTimer = LeaseTimer | ClaimTimer
+Joining = Generator[Ask | AwaitTurn, Any, Kind]
+
+
+class SendOff(NamedTuple):
+    """A step of a release: send this request along with the next one, or soon, and await no answer.
+    `settled` gets the text of the answer later, or None if there is none. The answer of the step is
+    False if there is no connection."""
+
+    command: str
+    settled: Callable[[str | None], object]
 
 
 class BaseLease(NoCopies, Generic[Event]):
@@ -223,9 +232,9 @@ class BaseLease(NoCopies, Generic[Event]):
         finally:
             self._grant.release()
 
-    def _joining(self, prefix: str, until_s: float | None) -> Claiming[str | None]:
-        """Begin a claim to keys with this prefix, under the lease that the client keeps for all
-        claims of this time; return its name. Return None if the time is over first.
+    def _joining(self, giving_up: GivingUp, until_s: float | None) -> Joining[str | None]:
+        """Begin a claim, under the lease that the client keeps for all claims of this time; return
+        its name. Return None if the time is over first.
 
         Raises:
             LeaseLost: the lease is over again.
@@ -234,7 +243,7 @@ class BaseLease(NoCopies, Generic[Event]):
         if kept is None:
             return None
         over = self._new_event()
-        claim = kept.new_claim(prefix, partial(self._ended, over))
+        claim = kept.new_claim(giving_up, partial(self._ended, over))
         if claim is None:
             raise LeaseLost("the lease of this client ended before it acquired anything")
         self._over, self._timer = over, claim
@@ -245,12 +254,12 @@ class BaseLease(NoCopies, Generic[Event]):
         claim, over = other._held(), self._new_event()
         assert isinstance(claim, ClaimTimer), "only claims under a kept lease are shared"
         on_end = partial(self._ended, over)
-        timer = claim.timer.new_claim(claim.prefix, on_end, claim.number)
+        timer = claim.timer.new_claim(claim.giving_up, on_end, claim.number)
         if timer is None:
             raise claim.loss()
         self._over, self._timer = over, timer
 
-    def _kept_lease(self, until_s: float | None) -> Claiming[KeptLease | None]:
+    def _kept_lease(self, until_s: float | None) -> Joining[KeptLease | None]:
         """Return the kept lease with two thirds of its time left or more; None if the time is over
         first. One claim of a client at a time has it granted or renewed for that."""
         kept_leases = self._keeper.kept

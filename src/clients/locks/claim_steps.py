@@ -1,12 +1,12 @@
-"""The steps of a claim, in addition to its requests (`Ask`)."""
+"""The steps of a claim, in addition to its requests (`Ask`) and to its turns (`AwaitTurn`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, NamedTuple, TypeVar
 
 from ..calls.calls import Ask
-from .gates import Turn
+from .gates import AwaitTurn
 
 Kind = TypeVar("Kind")
 
@@ -23,22 +23,6 @@ class Look(NamedTuple):
 
     watch: Any
     until_s: float | None
-
-
-class AwaitTurn(NamedTuple):
-    """A step: wait for a turn at a gate (`gates.py`). The answer is False if the time is over."""
-
-    turn: Turn
-    until_s: float | None
-
-
-class SendOff(NamedTuple):
-    """A step of a release: send this request along with the next one, or soon, and await no answer.
-    `settled` gets the text of the answer later, or None if there is none. The answer of the step is
-    False if there is no connection."""
-
-    command: str
-    settled: Callable[[str | None], object]
 
 
 class LetGo(NamedTuple):

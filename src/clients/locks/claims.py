@@ -33,8 +33,8 @@ from ..requests.times import Seconds
 from ..watches.watch_events import Event
 from ..watches.watch_machine import BaseWatch
 from .base_lease import LeaseKeeper
-from .claim_steps import AwaitTurn, Claiming, LetGo, Look, Pause
-from .gates import Turn
+from .claim_steps import Claiming, LetGo, Look, Pause
+from .gates import AwaitTurn, Turn
 from .held import Leased, SomeHeld, WithBlocks
 from .lease_timer import LEAST_S
 from .lock_keys import LockKeys
@@ -269,7 +269,7 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
             return True
         once_s = self._now() + self._client.timeout
         until_s = once_s if wait.is_once else wait.until_or_none_s
-        return (yield from lease._joining(self._keys.prefix, until_s)) is not None
+        return (yield from lease._joining(self._keys.giving_up, until_s)) is not None
 
     def _holding(
         self, attempt: Attempt[Leased], value: str, *, is_once: bool = False

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
 
 class Turn:
@@ -37,6 +38,13 @@ class Turn:
         """Let the next caller in. Do nothing if this one has left already. Any thread may call
         it."""
         self._gates.leave(self)
+
+
+class AwaitTurn(NamedTuple):
+    """A step: wait for a turn at a gate. The answer is False if the time is over."""
+
+    turn: Turn
+    until_s: float | None
 
 
 class Gates:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..calls.calls import Call
 from .lease_timer import RENEWALS, LeaseEnd, LeaseTimer
-from .recipe_calls import abandon, unhold
 
+# The request that gives up a claim with this name, and whether a copy of an earlier request of it
+# may still be under way.
+GivingUp: TypeAlias = Callable[[str, bool], Call[int | None]]
 UNUSED_S = 60.0  # without a claim, until the lease is released instead of renewed
 
 
@@ -24,11 +26,11 @@ class ClaimTimer(LeaseEnd):
     """A claim under a kept lease: it is over once either of them is."""
 
     def __init__(
-        self, kept: KeptLease, prefix: str, number: int, on_end: Callable[[Any], object]
+        self, kept: KeptLease, giving_up: GivingUp, number: int, on_end: Callable[[Any], object]
     ) -> None:
         super().__init__(kept.lease, on_end)
         self.timer = kept
-        self.prefix = prefix
+        self.giving_up = giving_up
         self.number = number
         self.name = f"{kept.lease}/{number}"
         self.take_back = ""  # the request that takes back what it has asked for, if anything
@@ -43,7 +45,7 @@ class ClaimTimer(LeaseEnd):
     @property
     def give_back(self) -> Call[int | None]:
         """The request that gives up what it holds."""
-        return (abandon if self._is_in_doubt else unhold)(self.prefix, self.name)
+        return self.giving_up(self.name, self._is_in_doubt)
 
     def is_held(self, now_s: float) -> bool:
         return not self.is_over and self.timer.is_held(now_s)
@@ -52,7 +54,7 @@ class ClaimTimer(LeaseEnd):
         """Record a request that may take effect late, as long as it is not answered."""
         self._is_in_doubt = self._is_in_doubt or self._is_asking
         self._is_asking = True
-        self.take_back = abandon(self.prefix, self.name).command
+        self.take_back = self.giving_up(self.name, True).command
 
     def end_request(self) -> None:
         """Record the answer to that request."""
@@ -81,14 +83,14 @@ class KeptLease(LeaseTimer):
         return self.is_held(now_s) and now_s < self.sent_s + self.seconds / RENEWALS
 
     def new_claim(
-        self, prefix: str, on_end: Callable[[Any], object], number: int = 0
+        self, giving_up: GivingUp, on_end: Callable[[Any], object], number: int = 0
     ) -> ClaimTimer | None:
-        """Return a new claim to the keys with a prefix; None if the lease is over. With the number
-        of a claim, the new one has its name, and an end of its own."""
+        """Return a new claim; None if the lease is over. With the number of a claim, the new one
+        has its name, and an end of its own."""
         with self.ending:
             if self.is_over:
                 return None
-            claim = ClaimTimer(self, prefix, number or next(self._numbers), on_end)
+            claim = ClaimTimer(self, giving_up, number or next(self._numbers), on_end)
             self._claims[claim] = None
             return claim
 

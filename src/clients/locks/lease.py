@@ -17,8 +17,7 @@ from ..calls.methods import carried_out
 from ..calls.wait_times import end_of_wait
 from ..requests.steps import carry_out
 from ..requests.times import Seconds
-from .base_lease import BaseLease
-from .claim_steps import SendOff
+from .base_lease import BaseLease, SendOff
 from .kept_leases import KeptLeases
 from .lease_timer import Clock, LeaseTimer, clock, closing
 from .renewals import Renewals, UntilDue, keeping

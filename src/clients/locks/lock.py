@@ -15,8 +15,9 @@ from ..calls.value_codec import Data
 from ..requests.steps import carry_out
 from ..requests.times import Seconds
 from ..watches.watch import Watch
-from .claim_steps import AwaitTurn, Claiming, ClaimStep, Look, Pause
+from .claim_steps import Claiming, ClaimStep, Look, Pause
 from .claims import BaseClaim, LeaderChanges
+from .gates import AwaitTurn
 from .held import BaseHeld
 from .lease import Lease, Transport
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from ...recipes.recipe_operands import ALONE, CLAIM, SHARED, TOGETHER
 from ...wire.commands.lease_operands import lease_in
 from ...wire.limits import SEATS_MAX
 from ..calls.calls import CALLS, Ask, Steps, whole
 from ..calls.value_codec import TEXT
+from .recipe_calls import giving_up
 
 LOCKS = "lock"
 ELECTIONS = "election"
@@ -36,6 +38,7 @@ class LockKeys:
         self.name = TEXT.key(name, f"the name of {'an' if kind == ELECTIONS else 'a'} {kind}")
         self.prefix = f"{kind}/{self.name}/"
         self.held = f"{self.prefix}held/"
+        self.giving_up = partial(giving_up, self.prefix)
 
     def holders(self) -> Steps[Pairs]:
         """Read the keys of the holders, and the names that they gave."""

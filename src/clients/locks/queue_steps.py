@@ -503,7 +503,7 @@ class TakeSteps(Generic[Data, SomeJob]):
             attempt.lease = lease = self._make_lease()
             once_s = self._now() + self._client.timeout
             until_s = once_s if wait.is_once else wait.until_or_none_s
-            if (yield from lease._joining(self._keys.prefix, until_s)) is None:
+            if (yield from lease._joining(self._keys.giving_up, until_s)) is None:
                 return None
             if not (wait.is_once or (yield from self._joining_line(attempt, until_s))):
                 return None
@@ -522,7 +522,7 @@ class TakeSteps(Generic[Data, SomeJob]):
         if lease_ms(self._ttl) <= 1000 * IDLE_S:
             return True
         attempt.waiter = waiter = self._make_lease(IDLE_S)
-        return (yield from waiter._joining(self._keys.prefix, until_s)) is not None
+        return (yield from waiter._joining(self._keys.giving_up, until_s)) is not None
 
     def _end_waiter(self, attempt: TakeAttempt[Any]) -> None:
         """End the claim that waited, which has nothing any more."""

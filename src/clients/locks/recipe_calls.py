@@ -88,6 +88,11 @@ def abandon(prefix: str, claim: str) -> Call[int | None]:
     return Call(f"abandon {_spelled(prefix)} {claim}", read)
 
 
+def giving_up(prefix: str, claim: str, is_in_doubt: bool) -> Call[int | None]:
+    """Give up a claim. If it is in doubt, a copy of a request of it may still be under way."""
+    return (abandon if is_in_doubt else unhold)(prefix, claim)
+
+
 def enqueue(prefix: str, value: str) -> Call[int]:
     """Add a job; return its number."""
 

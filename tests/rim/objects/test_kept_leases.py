@@ -18,6 +18,7 @@ from raftline.clients.locks.lease import Keeper
 from raftline.clients.locks.lease_timer import LeaseTimer, renewing
 from raftline.clients.locks.lock import Lock
 from raftline.clients.locks.lock_keys import LOCKS, LockKeys
+from raftline.clients.locks.recipe_calls import unhold
 from raftline.clients.requests.node_connection import OutcomeUnknown, Refused, Unreachable
 from raftline.clients.requests.steps import carry_out
 from tests.rim.objects.lock_cluster import AioCluster, Cluster, NoKeeper
@@ -192,6 +193,10 @@ def test_a_request_that_is_refused_does_not_end_the_renewals() -> None:
     assert cluster.asked == []
 
 
+def unhold_any(claim: str, is_in_doubt: bool) -> Call[int | None]:
+    return unhold("a/", claim)
+
+
 def test_a_lease_that_holds_nothing_for_a_minute_is_released() -> None:
     kept, asked = KeptLease("lease-1", 40, 0.0), []
 
@@ -202,7 +207,7 @@ def test_a_lease_that_holds_nothing_for_a_minute_is_released() -> None:
         asked.append(step.call.command)
         return True
 
-    claim = kept.new_claim("a/", lambda over: None)
+    claim = kept.new_claim(unhold_any, lambda over: None)
     assert claim is not None
     for now_s in (20.0, 40.0, 60.0, 80.0):
         at(now_s)
@@ -216,7 +221,7 @@ def test_a_lease_that_holds_nothing_for_a_minute_is_released() -> None:
     assert kept.is_over
     assert not kept.was_lost
     assert asked == [*["renew lease-1"] * 7, "release lease-1"]
-    assert kept.new_claim("a/", lambda over: None) is None
+    assert kept.new_claim(unhold_any, lambda over: None) is None
 
 
 def test_a_client_that_closes_ends_a_lease_that_holds_nothing() -> None:

@@ -24,20 +24,18 @@ from raftline.clients.calls.calls import CALLS, Ask, Call, Steps
 from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.calls.transaction import Transaction, itself
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.locks.base_lease import BaseLease
+from raftline.clients.locks.base_lease import BaseLease, Joining, SendOff
 from raftline.clients.locks.claim_steps import (
-    AwaitTurn,
     Claiming,
     ClaimStep,
     LetGo,
     Look,
     Pause,
-    SendOff,
 )
 from raftline.clients.locks.claims import BaseClaim
-from raftline.clients.locks.gates import Gates, Turn
+from raftline.clients.locks.gates import AwaitTurn, Gates, Turn
 from raftline.clients.locks.held import BaseHeld
-from raftline.clients.locks.kept_leases import KeptLeases
+from raftline.clients.locks.kept_leases import GivingUp, KeptLeases
 from raftline.clients.locks.lease_timer import LeaseTimer
 from raftline.clients.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
 from raftline.clients.locks.renewals import Renewals, UntilDue, keeping
@@ -131,8 +129,8 @@ class SimulatedLease(BaseLease[_Over]):
         self.program.has(self)
         return name
 
-    def _joining(self, prefix: str, until_s: float | None) -> Claiming[str | None]:
-        name = yield from super()._joining(prefix, until_s)
+    def _joining(self, giving_up: GivingUp, until_s: float | None) -> Joining[str | None]:
+        name = yield from super()._joining(giving_up, until_s)
         if name is not None:
             self.program.world.counts["claims of lockers"] += 1
             self.program.has(self)
