@@ -8,6 +8,7 @@ without a change of another file (docs/develop/architecture.md#kernel-and-extens
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Final
 
@@ -25,3 +26,9 @@ def joined(seam: str) -> list[ModuleType]:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise  # the extension is there, and lacks something else
     return found
+
+
+def is_there(extension: str) -> bool:
+    """Return whether an extension is there. Its folder may be left over, without its modules."""
+    spec = find_spec(f"raftline.{extension}")
+    return spec is not None and spec.origin is not None

@@ -23,7 +23,7 @@ FACES = {"raft.__init__"}  # public names of a room, some of a room below it, lo
 # Without these there is no command for certificates, no picture, and no completion in a shell.
 # mypy_extensions and typing_extensions are imported for types alone.
 OPTIONAL = {
-    ("aio", "typing_extensions"), ("clients.kv.connecting", "typing_extensions"),
+    ("aio", "typing_extensions"), ("threads", "typing_extensions"),
     ("common.mypyc_compat", "mypy_extensions"),
     ("tools.node_files.certs", "cryptography"), ("tools.completion", "argcomplete"),
     ("view.page_server", "aiohttp"),

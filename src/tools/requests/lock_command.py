@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 
 from ...clients.calls.kv_errors import LeaseLost
 from ...clients.calls.value_codec import TEXT
-from ...clients.kv.kv import KV
 from ...clients.locks.lock import Held
+from ...clients.locks.recipe_kv import RecipeKV as KV
 from ...clients.requests.address_options import by_address
 from ...clients.requests.node_connection import ClientError, Refused, say_waiting
 from ...clients.requests.pool import TIMEOUT_S
