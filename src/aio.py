@@ -11,7 +11,7 @@ from .clients.kv.cached import AioCached as Cached
 from .clients.kv.connecting import ConnectOptions, Nodes, settings_of, with_options
 from .clients.kv.members import AioMembers as Members
 from .clients.kv.users import AioUsers as Users
-from .clients.locks.aio_lease import AioLease as Lease
+from .clients.leases.aio_lease import AioLease as Lease
 from .clients.watches.aio_watch import AioWatch as Watch
 from .common.extensions import is_there
 
@@ -22,19 +22,19 @@ __all__ = [
     "KV", "Cached", "Lease", "Members", "Pipeline", "Users", "Watch", "connect",
 ]  # fmt: skip
 if TYPE_CHECKING or is_there("recipes"):
-    from .clients.locks.aio_job_queue import AioJob as Job
-    from .clients.locks.aio_job_queue import AioQueue as Queue
-    from .clients.locks.aio_lock import AioElection as Election
-    from .clients.locks.aio_lock import AioHeld as Held
-    from .clients.locks.aio_lock import AioLock as Lock
-    from .clients.locks.aio_lock import AioSemaphore as Semaphore
-    from .clients.locks.aio_recipe_kv import AioRecipeKV as KV
-    from .clients.locks.barrier import AioBarrier as Barrier
-    from .clients.locks.barrier import AioDoubleBarrier as DoubleBarrier
-    from .clients.locks.barrier import AioEntered as Entered
-    from .clients.locks.partitioner import AioPartitioner as Partitioner
-    from .clients.locks.partitioner import AioShare as Share
-    from .clients.locks.party import AioParty as Party
+    from .recipes.aio_recipe_kv import AioRecipeKV as KV
+    from .recipes.groups.barrier import AioBarrier as Barrier
+    from .recipes.groups.barrier import AioDoubleBarrier as DoubleBarrier
+    from .recipes.groups.barrier import AioEntered as Entered
+    from .recipes.groups.partitioner import AioPartitioner as Partitioner
+    from .recipes.groups.partitioner import AioShare as Share
+    from .recipes.groups.party import AioParty as Party
+    from .recipes.locks.aio_lock import AioElection as Election
+    from .recipes.locks.aio_lock import AioHeld as Held
+    from .recipes.locks.aio_lock import AioLock as Lock
+    from .recipes.locks.aio_lock import AioSemaphore as Semaphore
+    from .recipes.queues.aio_job_queue import AioJob as Job
+    from .recipes.queues.aio_job_queue import AioQueue as Queue
 
     __all__ += [
         "Barrier", "DoubleBarrier", "Election", "Entered", "Held", "Job", "Lock", "Partitioner",

@@ -15,7 +15,7 @@ from .clients.calls.user_calls import Grant, UserFacts, UsersFacts
 from .clients.kv.cached import Cached
 from .clients.kv.members import Members
 from .clients.kv.users import Users
-from .clients.locks.lease import Lease
+from .clients.leases.lease import Lease
 from .clients.requests.backup_copy import Backup
 from .clients.watches.watch import Watch
 from .clients.watches.watch_events import Event, KVSnapshot
@@ -28,12 +28,12 @@ __all__ = [
     "UserFacts", "Users", "UsersFacts", "Version", "Watch",
 ]  # fmt: skip
 if TYPE_CHECKING or is_there("recipes"):
-    from .clients.locks.barrier import Barrier, DoubleBarrier, Entered
-    from .clients.locks.job_queue import Job, Queue
-    from .clients.locks.lock import Election, Held, Lock, Semaphore
-    from .clients.locks.partitioner import Partitioner, Share
-    from .clients.locks.party import Party
-    from .clients.locks.queue_steps import DeadJob
+    from .recipes.groups.barrier import Barrier, DoubleBarrier, Entered
+    from .recipes.groups.partitioner import Partitioner, Share
+    from .recipes.groups.party import Party
+    from .recipes.locks.lock import Election, Held, Lock, Semaphore
+    from .recipes.queues.job_queue import Job, Queue
+    from .recipes.queues.queue_steps import DeadJob
 
     __all__ += [
         "Barrier", "DeadJob", "DoubleBarrier", "Election", "Entered", "Held", "Job", "Lock",

@@ -11,7 +11,7 @@ from .clients.requests.pool import Clients
 from .common.extensions import is_there
 
 if TYPE_CHECKING or is_there("recipes"):
-    from .clients.locks.recipe_kv import RecipeKV as KV
+    from .recipes.recipe_kv import RecipeKV as KV
 else:
     from .clients.kv.kv import KV
 if TYPE_CHECKING:

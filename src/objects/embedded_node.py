@@ -44,7 +44,7 @@ from .fork_guard import ForkGuard
 from .named_members import check_open, resolve_members
 
 if TYPE_CHECKING or is_there("recipes"):
-    from ..clients.locks.recipe_kv import RecipeKV as KV
+    from ..recipes.recipe_kv import RecipeKV as KV
 else:
     from ..clients.kv.kv import KV
 

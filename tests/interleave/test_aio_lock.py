@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from raftline.clients.locks.aio_lock import AioLock
-from raftline.clients.locks.gates import Gates
+from raftline.clients.leases.gates import Gates
+from raftline.recipes.locks.aio_lock import AioLock
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 from raftline_testing.interleave.tasks import end_of
 from tests.rim.objects.lock_cluster import AioCluster

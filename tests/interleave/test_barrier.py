@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import threading
 
-from raftline.clients.locks import barrier, barrier_steps, claims
-from raftline.clients.locks.barrier import Barrier, DoubleBarrier
-from raftline.clients.locks.barrier_steps import BarrierKeys
+from raftline.recipes.groups import barrier, barrier_steps
+from raftline.recipes.groups.barrier import Barrier, DoubleBarrier
+from raftline.recipes.groups.barrier_steps import BarrierKeys
+from raftline.recipes.locks import claims
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 from tests.rim.objects.lock_cluster import Cluster
 

@@ -7,20 +7,12 @@ import threading
 import time
 
 from raftline.clients.calls.calls import CALLS
-from raftline.clients.locks import (
-    base_lease,
-    claims,
-    gates,
-    held,
-    kept_leases,
-    lease,
-    lease_timer,
-    lock,
-)
-from raftline.clients.locks.gates import Gates
-from raftline.clients.locks.lease import Keeper
-from raftline.clients.locks.lock import Lock
+from raftline.clients.leases import base_lease, gates, kept_leases, lease, lease_timer
+from raftline.clients.leases.gates import Gates
+from raftline.clients.leases.lease import Keeper
 from raftline.clients.requests.node_connection import Closed
+from raftline.recipes.locks import claims, held, lock
+from raftline.recipes.locks.lock import Lock
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 from raftline_testing.interleave.threads import Thread
 from tests.rim.objects.lock_cluster import HELD, Cluster

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from raftline.clients.locks import base_lease, claims, held, kept_leases, lock
-from raftline.clients.locks.kept_leases import ClaimTimer
+from raftline.clients.leases import base_lease, kept_leases
+from raftline.clients.leases.kept_leases import ClaimTimer
+from raftline.recipes.locks import claims, held, lock
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.tasks import end_of
 from tests.rim.objects.lock_cluster import AioCluster, Cluster

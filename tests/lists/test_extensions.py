@@ -15,7 +15,6 @@ WOVEN = {
         "net.protocol.host", "net.protocol.server_protocol", "net.protocol.serving",
         "node.program.node_server",
     },
-    "recipes": {"clients.kv.aio_kv", "clients.kv.kv", "clients.kv.shared"},
     "picture": {
         "node.program.file_recorder", "node.program.node_server", "node.program.traffic_log",
         "node.watches.observers",

@@ -10,11 +10,11 @@ import pytest
 from raftline.clients.calls.calls import CALLS, Ask
 from raftline.clients.calls.transaction import Transaction, itself
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.locks.barrier_steps import BarrierSteps
-from raftline.clients.locks.partition_steps import PartitionSteps, index_in
-from raftline.clients.locks.party_steps import JoinSteps
-from raftline.clients.locks.recipe_calls import Seat
 from raftline.recipes import command_effects
+from raftline.recipes.groups.barrier_steps import BarrierSteps
+from raftline.recipes.groups.partition_steps import PartitionSteps, index_in
+from raftline.recipes.groups.party_steps import JoinSteps
+from raftline.recipes.locks.recipe_calls import Seat
 from raftline.state.store import Store
 from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual.schedule import SimulationFailed, run

@@ -19,8 +19,8 @@ from ..calls.methods import of_tasks
 from ..calls.pipeline import AioPipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
 from ..calls.value_codec import BINARY, Codec, Data
-from ..locks.aio_lease import AioKeeper, AioLease
-from ..locks.gates import Gates
+from ..leases.aio_lease import AioKeeper, AioLease
+from ..leases.gates import Gates
 from ..requests.backup_copy import Backup, fetch_file
 from ..requests.health import ClientHealth
 from ..requests.node_connection import ClientError, TimedOut

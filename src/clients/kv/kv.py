@@ -14,7 +14,7 @@ from ..calls.methods import of_threads
 from ..calls.pipeline import Pipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
 from ..calls.value_codec import BINARY, Codec, Data
-from ..locks.lease import Keeper, Lease
+from ..leases.lease import Keeper, Lease
 from ..requests.backup_copy import Backup, fetch_file
 from ..requests.node_connection import TimedOut
 from ..requests.pool import Clients

@@ -21,9 +21,9 @@ from raftline.clients.calls.calls import (
 )
 from raftline.clients.calls.kv_errors import LeaseLost, NotUnderstood
 from raftline.clients.calls.value_codec import BINARY, TEXT
-from raftline.clients.locks.lock_keys import LOCKS, LockKeys
 from raftline.clients.requests.node_connection import Refused
 from raftline.clients.watches.watch_events import WatchCursor
+from raftline.recipes.locks.lock_keys import LOCKS, LockKeys
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.operands import Limits, show_operands
 from raftline.wire.protocol import unescape

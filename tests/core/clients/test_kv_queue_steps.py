@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from raftline.clients.calls.calls import CALLS, Call
-from raftline.clients.locks.recipe_calls import Delivery, dequeue, ending, enqueue, requeue
+from raftline.recipes.locks.recipe_calls import Delivery, dequeue, ending, enqueue, requeue
 from raftline_testing.doubles.kv_model import Model
 
 FEW, MANY = 1_000, 100_000

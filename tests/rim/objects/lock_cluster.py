@@ -10,16 +10,16 @@ from typing import Any, TypeVar
 
 from raftline.clients.calls.calls import Call
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.locks.aio_lease import AioKeeper
-from raftline.clients.locks.aio_lock import AioElection, AioLock, AioSemaphore
-from raftline.clients.locks.gates import Gates
-from raftline.clients.locks.kept_leases import KeptLeases
-from raftline.clients.locks.lease import Keeper, Lease
-from raftline.clients.locks.lease_timer import LeaseTimer
-from raftline.clients.locks.lock import Election, Lock, Semaphore
-from raftline.clients.locks.lock_keys import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
+from raftline.clients.leases.aio_lease import AioKeeper
+from raftline.clients.leases.gates import Gates
+from raftline.clients.leases.kept_leases import KeptLeases
+from raftline.clients.leases.lease import Keeper, Lease
+from raftline.clients.leases.lease_timer import LeaseTimer
 from raftline.clients.requests.node_connection import Closed
 from raftline.clients.watches.watch_events import Event, WatchCursor
+from raftline.recipes.locks.aio_lock import AioElection, AioLock, AioSemaphore
+from raftline.recipes.locks.lock import Election, Lock, Semaphore
+from raftline.recipes.locks.lock_keys import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
 from raftline.state.key_pages import read_selection, take_page
 from raftline.wire.commands import watch_lines as words
 from raftline_testing.doubles.kv_model import Model

@@ -6,15 +6,15 @@ import threading
 
 import pytest
 
-from raftline.clients.locks import claims
-from raftline.clients.locks.barrier import DoubleBarrier, Entered
-from raftline.clients.locks.barrier_steps import BarrierKeys
 from raftline.clients.requests.node_connection import (
     ClientError,
     NoLeader,
     OutcomeUnknown,
     Unreachable,
 )
+from raftline.recipes.groups.barrier import DoubleBarrier, Entered
+from raftline.recipes.groups.barrier_steps import BarrierKeys
+from raftline.recipes.locks import claims
 from raftline_testing.nodes.processes import DEADLINE_S
 from tests.rim.objects.lock_cluster import Cluster
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from raftline.clients.calls.calls import Call
-from raftline.clients.locks.barrier import DoubleBarrier
-from raftline.clients.locks.barrier_steps import BarrierKeys
-from raftline.clients.locks.partition_steps import PartitionKeys
-from raftline.clients.locks.partitioner import Partitioner
-from raftline.clients.locks.party import Party
-from raftline.clients.locks.party_steps import PartyKeys
 from raftline.clients.requests.node_connection import OutcomeUnknown, Unreachable
+from raftline.recipes.groups.barrier import DoubleBarrier
+from raftline.recipes.groups.barrier_steps import BarrierKeys
+from raftline.recipes.groups.partition_steps import PartitionKeys
+from raftline.recipes.groups.partitioner import Partitioner
+from raftline.recipes.groups.party import Party
+from raftline.recipes.groups.party_steps import PartyKeys
 from raftline_testing.nodes.processes import DEADLINE_S
 from tests.rim.objects.lock_cluster import Cluster
 

@@ -14,10 +14,11 @@ import pytest
 from raftline.clients.calls.calls import Call
 from raftline.clients.calls.kv_errors import LeaseLost, TooManyWatches
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.locks import claims, queue_steps
-from raftline.clients.locks.aio_job_queue import AioQueue
-from raftline.clients.locks.job_queue import Job, Queue
 from raftline.clients.requests.node_connection import ClientError, OutcomeUnknown, Unreachable
+from raftline.recipes.locks import claims
+from raftline.recipes.queues import queue_steps
+from raftline.recipes.queues.aio_job_queue import AioQueue
+from raftline.recipes.queues.job_queue import Job, Queue
 from raftline.recipes.recipe_keys import keys_of
 from raftline_testing.nodes.processes import DEADLINE_S
 from tests.rim.objects.lock_cluster import AioCluster, Cluster, Watch

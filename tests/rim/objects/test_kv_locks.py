@@ -15,9 +15,7 @@ import pytest
 
 from raftline.clients.calls.calls import CALLS, Call
 from raftline.clients.calls.kv_errors import LeaseLost, TooManyWatches
-from raftline.clients.locks import claims
-from raftline.clients.locks.held import WithBlocks
-from raftline.clients.locks.lease import Lease
+from raftline.clients.leases.lease import Lease
 from raftline.clients.requests.node_connection import (
     ClientError,
     Closed,
@@ -27,6 +25,8 @@ from raftline.clients.requests.node_connection import (
     Refused,
     Unreachable,
 )
+from raftline.recipes.locks import claims
+from raftline.recipes.locks.held import WithBlocks
 from tests.rim.objects.lock_cluster import (
     AioCluster,
     AioWatch,

@@ -14,14 +14,14 @@ import pytest
 
 from raftline.clients.calls.calls import CALLS, Ask
 from raftline.clients.calls.kv_errors import LeaseLost
-from raftline.clients.locks.base_lease import BaseLease
-from raftline.clients.locks.claim_steps import LetGo, Look
-from raftline.clients.locks.claims import LOOK_S, BaseClaim
-from raftline.clients.locks.held import BaseHeld
-from raftline.clients.locks.kept_leases import KeptLeases
-from raftline.clients.locks.lease_timer import LeaseTimer
-from raftline.clients.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
+from raftline.clients.leases.base_lease import BaseLease
+from raftline.clients.leases.kept_leases import KeptLeases
+from raftline.clients.leases.lease_timer import LeaseTimer
 from raftline.clients.requests.node_connection import ClientError, Unreachable
+from raftline.recipes.locks.claim_steps import LetGo, Look
+from raftline.recipes.locks.claims import LOOK_S, BaseClaim
+from raftline.recipes.locks.held import BaseHeld
+from raftline.recipes.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
 from tests.rim.objects.lock_cluster import Cluster, Followed, Store
 
 ALONE = LockKeys(LOCKS, "nightly")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from raftline.clients.locks.barrier_steps import BarrierKeys
+from raftline.recipes.groups.barrier_steps import BarrierKeys
 
 
 class Share(Protocol):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from raftline.clients.locks.barrier_steps import BarrierKeys
-from raftline.clients.locks.lock_keys import LOCKS, LockKeys
 from raftline.logmanager import LogManager
+from raftline.recipes.groups.barrier_steps import BarrierKeys
+from raftline.recipes.locks.lock_keys import LOCKS, LockKeys
 
 from ..world.world import World
 from .groupchecks import BarrierCheck, PartyCheck, ShardCheck

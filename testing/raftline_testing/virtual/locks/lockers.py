@@ -1,7 +1,7 @@
 """Simulated programs that take locks, as raftline's own clients do, in schedules of faults.
 
-Getting and holding a lock (`clients/locks/claims.py`, `held.py`), leases and their renewals
-(`clients/locks/renewals.py`), watches (`clients/watches/watch_machine.py`) and requests are those
+Getting and holding a lock (`recipes/locks/claims.py`, `held.py`), leases and their renewals
+(`clients/leases/renewals.py`), watches (`clients/watches/watch_machine.py`) and requests are those
 of the clients. This module carries out their steps in virtual time. It checks that there is one
 holder at a time, that tokens grow, that no program believes in a lease after its end, and that each
 call ends in time.
@@ -24,21 +24,11 @@ from raftline.clients.calls.calls import CALLS, Ask, Call, Steps
 from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.calls.transaction import Transaction, itself
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.locks.base_lease import BaseLease, Joining, SendOff
-from raftline.clients.locks.claim_steps import (
-    Claiming,
-    ClaimStep,
-    LetGo,
-    Look,
-    Pause,
-)
-from raftline.clients.locks.claims import BaseClaim
-from raftline.clients.locks.gates import AwaitTurn, Gates, Turn
-from raftline.clients.locks.held import BaseHeld
-from raftline.clients.locks.kept_leases import GivingUp, KeptLeases
-from raftline.clients.locks.lease_timer import LeaseTimer
-from raftline.clients.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
-from raftline.clients.locks.renewals import Renewals, UntilDue, keeping
+from raftline.clients.leases.base_lease import BaseLease, Joining, SendOff
+from raftline.clients.leases.gates import AwaitTurn, Gates, Turn
+from raftline.clients.leases.kept_leases import GivingUp, KeptLeases
+from raftline.clients.leases.lease_timer import LeaseTimer
+from raftline.clients.leases.renewals import Renewals, UntilDue, keeping
 from raftline.clients.requests.node_connection import ClientError, Deadline
 from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
 from raftline.clients.requests.pool import PARTS
@@ -47,6 +37,16 @@ from raftline.clients.requests.steps import carry_out_awaiting
 from raftline.clients.watches.liveness import MEMBERS_ID
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline.clients.watches.watch_machine import BaseWatch, WatchMachine
+from raftline.recipes.locks.claim_steps import (
+    Claiming,
+    ClaimStep,
+    LetGo,
+    Look,
+    Pause,
+)
+from raftline.recipes.locks.claims import BaseClaim
+from raftline.recipes.locks.held import BaseHeld
+from raftline.recipes.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
 from raftline.wire.replies.replies import Reply
 
 from ..clients.client_history import History

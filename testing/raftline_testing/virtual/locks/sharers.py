@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftline.clients.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
+from raftline.recipes.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
 
 from .lockers import WAITS_S, Locker, SimulatedLock
 

@@ -1,6 +1,6 @@
 """Simulated programs that put jobs into a queue and work on them, in schedules of faults.
 
-The operations are those of `kv.queue()` (`clients/locks/queue_steps.py`). Each acknowledged job is
+The operations are those of `kv.queue()` (`recipes/queues/queue_steps.py`). Each acknowledged job is
 delivered until it is done, nobody holds a job that another program holds, a job is done once, and
 none stays with a program that does not know of it.
 """
@@ -14,9 +14,9 @@ from typing import Any
 from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.calls.transaction import Transaction, itself
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.locks.queue_steps import BaseJob, BaseQueue, TakeSteps
 from raftline.clients.requests.node_connection import ClientError, OutcomeUnknown
 from raftline.clients.requests.steps import carry_out_awaiting
+from raftline.recipes.queues.queue_steps import BaseJob, BaseQueue, TakeSteps
 
 from ..world.coroutines import shielded
 from .lockers import HOLD_S, SHORT_S, WAITS_S, Locker, SimulatedHeld, SimulatedLease, SimulatedLock

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Generic, cast
 
+from ...clients.calls.value_codec import Data
+from ...clients.leases.aio_lease import AioLease
+from ...clients.leases.lease import Lease
+from ...clients.requests.times import Seconds
 from ...common.public import public
-from ..calls.value_codec import Data
-from ..requests.times import Seconds
-from .aio_lease import AioLease
-from .aio_lock import AioClaim, AioHeld
-from .lease import Lease
-from .lock import Claim, Held
+from ..locks.aio_lock import AioClaim, AioHeld
+from ..locks.lock import Claim, Held
 from .partition_steps import BaseShare, PartitionSteps
 
 

@@ -15,28 +15,28 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from ...common.no_copies import NoCopies
-from ..calls.calls import CALLS, Ask
-from ..calls.kv_errors import LeaseLost, TooManyWatches
-from ..calls.listeners import plain
-from ..calls.value_codec import TEXT, Codec
-from ..calls.wait_times import Wait, seconds_to_wait
-from ..requests.node_connection import (
+from ...clients.calls.calls import CALLS, Ask
+from ...clients.calls.kv_errors import LeaseLost, TooManyWatches
+from ...clients.calls.listeners import plain
+from ...clients.calls.value_codec import TEXT, Codec
+from ...clients.calls.wait_times import Wait, seconds_to_wait
+from ...clients.leases.base_lease import LeaseKeeper
+from ...clients.leases.gates import AwaitTurn, Turn
+from ...clients.leases.lease_timer import LEAST_S
+from ...clients.requests.node_connection import (
     ClientError,
     Closed,
     NoLeader,
     OutcomeUnknown,
     Unreachable,
 )
-from ..requests.search import LONGEST_PAUSE_S
-from ..requests.times import Seconds
-from ..watches.watch_events import Event
-from ..watches.watch_machine import BaseWatch
-from .base_lease import LeaseKeeper
+from ...clients.requests.search import LONGEST_PAUSE_S
+from ...clients.requests.times import Seconds
+from ...clients.watches.watch_events import Event
+from ...clients.watches.watch_machine import BaseWatch
+from ...common.no_copies import NoCopies
 from .claim_steps import Claiming, LetGo, Look, Pause
-from .gates import AwaitTurn, Turn
 from .held import Leased, SomeHeld, WithBlocks
-from .lease_timer import LEAST_S
 from .lock_keys import LockKeys
 from .recipe_calls import InLine, Seat, hold
 

@@ -7,18 +7,18 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, TypeVar, overload
 
+from ...clients.asyncio.line_protocol import ends_within
+from ...clients.calls.calls import Ask
+from ...clients.calls.methods import awaited
+from ...clients.calls.value_codec import Data
+from ...clients.leases.aio_lease import AioLease, AioTransport
+from ...clients.leases.gates import AwaitTurn
+from ...clients.requests.steps import carry_out_awaiting
+from ...clients.requests.times import Seconds
+from ...clients.watches.aio_watch import AioWatch
 from ...common.public import public
-from ..asyncio.line_protocol import ends_within
-from ..calls.calls import Ask
-from ..calls.methods import awaited
-from ..calls.value_codec import Data
-from ..requests.steps import carry_out_awaiting
-from ..requests.times import Seconds
-from ..watches.aio_watch import AioWatch
-from .aio_lease import AioLease, AioTransport
 from .claim_steps import Claiming, ClaimStep, Look, Pause
 from .claims import BaseClaim, LeaderChanges
-from .gates import AwaitTurn
 from .held import BaseHeld
 
 Kind = TypeVar("Kind")

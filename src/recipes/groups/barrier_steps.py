@@ -13,18 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic
 
-from ...recipes.recipe_operands import TOGETHER
+from ...clients.calls.calls import CALLS, Ask, Steps, whole
+from ...clients.calls.kv_errors import LeaseLost
+from ...clients.calls.wait_times import Wait, seconds_to_wait
+from ...clients.requests.node_connection import NoLeader, OutcomeUnknown, Unreachable
+from ...clients.requests.times import Seconds
 from ...wire.limits import SEATS_MAX
-from ..calls.calls import CALLS, Ask, Steps, whole
-from ..calls.kv_errors import LeaseLost
-from ..calls.wait_times import Wait, seconds_to_wait
-from ..requests.node_connection import NoLeader, OutcomeUnknown, Unreachable
-from ..requests.times import Seconds
-from .claim_steps import Claiming
-from .claims import Attempt, BaseClaim, News, NoneLeft
-from .held import BaseHeld, Leased, SomeHeld
-from .lock_keys import LockKeys
-from .recipe_calls import Seat
+from ..locks.claim_steps import Claiming
+from ..locks.claims import Attempt, BaseClaim, News, NoneLeft
+from ..locks.held import BaseHeld, Leased, SomeHeld
+from ..locks.lock_keys import LockKeys
+from ..locks.recipe_calls import Seat
+from ..recipe_operands import TOGETHER
 
 BARRIERS = "barrier"
 

@@ -7,10 +7,10 @@ import socket
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from ..calls.value_codec import Data
-from ..kv.base_kv import TTL_S, BaseKV, Made, SomeLease
-from ..requests.times import Seconds
-from .lock_keys import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
+from ..clients.calls.value_codec import Data
+from ..clients.kv.base_kv import TTL_S, BaseKV, Made, SomeLease
+from ..clients.requests.times import Seconds
+from .locks.lock_keys import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
 
 SomeLock = TypeVar("SomeLock")
 SomeSemaphore = TypeVar("SomeSemaphore")

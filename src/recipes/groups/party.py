@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Generic, cast
 
+from ...clients.calls.value_codec import Data
+from ...clients.leases.aio_lease import AioLease
+from ...clients.leases.lease import Lease
 from ...common.public import public
-from ..calls.value_codec import Data
-from .aio_lease import AioLease
-from .aio_lock import AioClaim, AioHeld
-from .lease import Lease
-from .lock import Claim, Held
+from ..locks.aio_lock import AioClaim, AioHeld
+from ..locks.lock import Claim, Held
 from .party_steps import JoinSteps, MemberChanges
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
+from ...clients.calls.calls import CALLS, Ask, Call, Stat, Steps
+from ...clients.calls.kv_errors import LeaseLost
+from ...clients.leases.base_lease import BaseLease, suppress_if
+from ...clients.requests.node_connection import ClientError
 from ...common.no_copies import NoCopies
-from ..calls.calls import CALLS, Ask, Call, Stat, Steps
-from ..calls.kv_errors import LeaseLost
-from ..requests.node_connection import ClientError
-from .base_lease import BaseLease, suppress_if
 from .lock_keys import LockKeys
 
 Leased = TypeVar("Leased", bound=BaseLease[Any])

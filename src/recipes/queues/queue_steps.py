@@ -14,20 +14,20 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from ...clients.calls.calls import CALLS, Ask, Call, Steps, lease_ms, whole
+from ...clients.calls.kv_errors import LeaseLost, TooManyWatches
+from ...clients.calls.transaction import Conditions, Operations, Outcome, Plan, Transaction, itself
+from ...clients.calls.value_codec import TEXT, Codec, Data
+from ...clients.calls.wait_times import Wait, seconds_to_wait
+from ...clients.requests.node_connection import Closed
+from ...clients.requests.times import Seconds
 from ...common.public import public
 from ...wire.limits import JOBS_MAX, TRANSACTION_ITEMS
-from ..calls.calls import CALLS, Ask, Call, Steps, lease_ms, whole
-from ..calls.kv_errors import LeaseLost, TooManyWatches
-from ..calls.transaction import Conditions, Operations, Outcome, Plan, Transaction, itself
-from ..calls.value_codec import TEXT, Codec, Data
-from ..calls.wait_times import Wait, seconds_to_wait
-from ..requests.node_connection import Closed
-from ..requests.times import Seconds
-from .claim_steps import Claiming, LetGo, Look, Pause
-from .claims import LOOK_S, POLL_S, RELEASE_S, Attempt
-from .held import BaseHeld, Leased, is_of
-from .lock_keys import LockKeys
-from .recipe_calls import (
+from ..locks.claim_steps import Claiming, LetGo, Look, Pause
+from ..locks.claims import LOOK_S, POLL_S, RELEASE_S, Attempt
+from ..locks.held import BaseHeld, Leased, is_of
+from ..locks.lock_keys import LockKeys
+from ..locks.recipe_calls import (
     Delivery,
     Dequeued,
     dequeue,

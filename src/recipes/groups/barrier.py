@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from ...clients.calls.calls import CALLS
+from ...clients.leases.aio_lease import AioLease
+from ...clients.leases.lease import Lease
+from ...clients.requests.times import Seconds
 from ...common.public import public
-from ..calls.calls import CALLS
-from ..requests.times import Seconds
-from .aio_lease import AioLease
-from .aio_lock import AioClaim, AioHeld
+from ..locks.aio_lock import AioClaim, AioHeld
+from ..locks.lock import Claim, Held
 from .barrier_steps import BarrierSteps, BaseEntered
-from .lease import Lease
-from .lock import Claim, Held
 
 
 @public("raftline.api")

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...common.public import public
-from ..calls.value_codec import TEXT, Data
-from ..kv.base_kv import TTL_S
-from ..kv.kv import KV
-from ..requests.times import Seconds
-from ..watches.watch import Watch
-from ..watches.watch_events import WatchCursor
-from .barrier import Barrier, DoubleBarrier
-from .barrier_steps import BarrierKeys
+from ..clients.calls.value_codec import TEXT, Data
+from ..clients.kv.base_kv import TTL_S
+from ..clients.kv.kv import KV
+from ..clients.leases.lease import Lease
+from ..clients.requests.times import Seconds
+from ..clients.watches.watch import Watch
+from ..clients.watches.watch_events import WatchCursor
+from ..common.public import public
 from .base_recipe_kv import BaseRecipeKV
-from .job_queue import Queue
-from .lease import Lease
-from .lock import Election, Lock, Semaphore
-from .partition_steps import PartitionKeys
-from .partitioner import Partitioner
-from .party import Party
-from .party_steps import PartyKeys
-from .queue_steps import DELIVERIES
+from .groups.barrier import Barrier, DoubleBarrier
+from .groups.barrier_steps import BarrierKeys
+from .groups.partition_steps import PartitionKeys
+from .groups.partitioner import Partitioner
+from .groups.party import Party
+from .groups.party_steps import PartyKeys
+from .locks.lock import Election, Lock, Semaphore
+from .queues.job_queue import Queue
+from .queues.queue_steps import DELIVERIES
 
 
 @public("raftline", "KV")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, cast, overload
 
+from ...clients.calls.calls import Ask
+from ...clients.calls.methods import awaited
+from ...clients.calls.transaction import Operations, Outcome
+from ...clients.calls.value_codec import Data
+from ...clients.leases.aio_lease import AioLease
+from ...clients.requests.steps import carry_out_awaiting
+from ...clients.requests.times import Seconds
 from ...common.public import public
-from ..calls.calls import Ask
-from ..calls.methods import awaited
-from ..calls.transaction import Operations, Outcome
-from ..calls.value_codec import Data
-from ..requests.steps import carry_out_awaiting
-from ..requests.times import Seconds
-from .aio_lease import AioLease
-from .aio_lock import AioClaim, AioHeld
+from ..locks.aio_lock import AioClaim, AioHeld
 from .job_queue import TAKE_S
 from .queue_steps import BaseJob, BaseQueue, TakeSteps
 

@@ -23,19 +23,19 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple
 
-from ..calls.calls import Ask, Call, Stat, Steps, whole
-from ..calls.kv_errors import LeaseLost
-from ..calls.transaction import Operations, Outcome, Transaction, itself
-from ..calls.value_codec import TEXT
-from ..calls.wait_times import Wait, seconds_to_wait
-from ..requests.node_connection import ClientError
-from ..requests.times import Seconds
-from ..watches.watch_events import Event
-from .claim_steps import Claiming
-from .claims import Attempt, News
-from .held import BaseHeld, Leased, SomeHeld
+from ...clients.calls.calls import Ask, Call, Stat, Steps, whole
+from ...clients.calls.kv_errors import LeaseLost
+from ...clients.calls.transaction import Operations, Outcome, Transaction, itself
+from ...clients.calls.value_codec import TEXT
+from ...clients.calls.wait_times import Wait, seconds_to_wait
+from ...clients.requests.node_connection import ClientError
+from ...clients.requests.times import Seconds
+from ...clients.watches.watch_events import Event
+from ..locks.claim_steps import Claiming
+from ..locks.claims import Attempt, News
+from ..locks.held import BaseHeld, Leased, SomeHeld
+from ..locks.recipe_calls import Seat
 from .party_steps import JoinSteps, PartyKeys, Versions, in_order
-from .recipe_calls import Seat
 
 PARTITIONS = "partition"
 SHARDS_MAX = 1000

@@ -7,19 +7,19 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, overload
 
+from ...clients.calls.calls import Ask
+from ...clients.calls.methods import carried_out
+from ...clients.calls.value_codec import Data
+from ...clients.leases.gates import AwaitTurn
+from ...clients.leases.lease import Lease, Transport
+from ...clients.requests.steps import carry_out
+from ...clients.requests.times import Seconds
+from ...clients.watches.watch import Watch
 from ...common.process.wakeup import Flag
 from ...common.public import public
-from ..calls.calls import Ask
-from ..calls.methods import carried_out
-from ..calls.value_codec import Data
-from ..requests.steps import carry_out
-from ..requests.times import Seconds
-from ..watches.watch import Watch
 from .claim_steps import Claiming, ClaimStep, Look, Pause
 from .claims import BaseClaim, LeaderChanges
-from .gates import AwaitTurn
 from .held import BaseHeld
-from .lease import Lease, Transport
 
 Kind = TypeVar("Kind")
 

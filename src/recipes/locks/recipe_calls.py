@@ -9,9 +9,9 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ...clients.calls.calls import NO_SUCH_LEASE, Call, ReplyParts, answered, raw_text
+from ...clients.calls.kv_errors import LeaseLost
 from ...wire.protocol import escape
-from ..calls.calls import NO_SUCH_LEASE, Call, ReplyParts, answered, raw_text
-from ..calls.kv_errors import LeaseLost
 
 
 class Seat(NamedTuple):

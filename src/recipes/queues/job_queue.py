@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, overload
 
+from ...clients.calls.calls import Ask
+from ...clients.calls.methods import carried_out
+from ...clients.calls.transaction import Operations, Outcome
+from ...clients.calls.value_codec import Data
+from ...clients.leases.lease import Lease
+from ...clients.requests.steps import carry_out
+from ...clients.requests.times import Seconds
 from ...common.public import public
-from ..calls.calls import Ask
-from ..calls.methods import carried_out
-from ..calls.transaction import Operations, Outcome
-from ..calls.value_codec import Data
-from ..requests.steps import carry_out
-from ..requests.times import Seconds
-from .lease import Lease
-from .lock import Claim, Held
+from ..locks.lock import Claim, Held
 from .queue_steps import BaseJob, BaseQueue, TakeSteps
 
 TAKE_S = 30

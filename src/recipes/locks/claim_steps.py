@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, NamedTuple, TypeVar
 
-from ..calls.calls import Ask
-from .gates import AwaitTurn
+from ...clients.calls.calls import Ask
+from ...clients.leases.gates import AwaitTurn
 
 Kind = TypeVar("Kind")
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...common.public import public
-from ..calls.value_codec import TEXT, Data
-from ..kv.aio_kv import AioKV
-from ..kv.base_kv import TTL_S
-from ..requests.times import Seconds
-from ..watches.aio_watch import AioWatch
-from ..watches.watch_events import WatchCursor
-from .aio_job_queue import AioQueue
-from .aio_lease import AioLease
-from .aio_lock import AioElection, AioLock, AioSemaphore
-from .barrier import AioBarrier, AioDoubleBarrier
-from .barrier_steps import BarrierKeys
+from ..clients.calls.value_codec import TEXT, Data
+from ..clients.kv.aio_kv import AioKV
+from ..clients.kv.base_kv import TTL_S
+from ..clients.leases.aio_lease import AioLease
+from ..clients.requests.times import Seconds
+from ..clients.watches.aio_watch import AioWatch
+from ..clients.watches.watch_events import WatchCursor
+from ..common.public import public
 from .base_recipe_kv import BaseRecipeKV
-from .partition_steps import PartitionKeys
-from .partitioner import AioPartitioner
-from .party import AioParty
-from .party_steps import PartyKeys
-from .queue_steps import DELIVERIES
+from .groups.barrier import AioBarrier, AioDoubleBarrier
+from .groups.barrier_steps import BarrierKeys
+from .groups.partition_steps import PartitionKeys
+from .groups.partitioner import AioPartitioner
+from .groups.party import AioParty
+from .groups.party_steps import PartyKeys
+from .locks.aio_lock import AioElection, AioLock, AioSemaphore
+from .queues.aio_job_queue import AioQueue
+from .queues.queue_steps import DELIVERIES
 
 
 @public("raftline.aio", "KV")

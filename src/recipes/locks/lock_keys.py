@@ -11,11 +11,11 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
-from ...recipes.recipe_operands import ALONE, CLAIM, SHARED, TOGETHER
+from ...clients.calls.calls import CALLS, Ask, Steps, whole
+from ...clients.calls.value_codec import TEXT
 from ...wire.commands.lease_operands import lease_in
 from ...wire.limits import SEATS_MAX
-from ..calls.calls import CALLS, Ask, Steps, whole
-from ..calls.value_codec import TEXT
+from ..recipe_operands import ALONE, CLAIM, SHARED, TOGETHER
 from .recipe_calls import giving_up
 
 LOCKS = "lock"

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...recipes.recipe_operands import SHARED
-from ..calls.calls import CALLS, Ask, Steps, Version
-from ..calls.wait_times import Wait
-from .claim_steps import Claiming
-from .claims import BaseClaim
-from .held import Leased, SomeHeld
-from .lock_keys import LockKeys
+from ...clients.calls.calls import CALLS, Ask, Steps, Version
+from ...clients.calls.wait_times import Wait
+from ..locks.claim_steps import Claiming
+from ..locks.claims import BaseClaim
+from ..locks.held import Leased, SomeHeld
+from ..locks.lock_keys import LockKeys
+from ..recipe_operands import SHARED
 
 PARTIES = "party"
 Versions = list[tuple[str, Version[str]]]
