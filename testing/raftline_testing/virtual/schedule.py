@@ -28,6 +28,12 @@ from raftline_testing.judging.collected import Collector
 from raftline_testing.lab_address import ADDRESS
 
 from ..invariants import BeganAgain
+from ..recipes.virtual.claimants import Claimant, ClaimCheck
+from ..recipes.virtual.groups import Member
+from ..recipes.virtual.lockchecks import LockCheck
+from ..recipes.virtual.lockers import Locker
+from ..recipes.virtual.sharers import Sharer
+from ..recipes.virtual.workers import Worker
 from .clients.client_history import History
 from .clients.client_request import COUNTER
 from .clients.clients import SimulatedClient
@@ -46,13 +52,7 @@ from .faults.proofs import Proofs, read_secrets
 from .faults.second_beginning import TwoClusters
 from .faults.upgrades import Upgrades
 from .honest_invariants import HonestInvariants
-from .locks.claimants import Claimant, ClaimCheck
-from .locks.groups import Member
-from .locks.lease_holders import Holder, LeaseCheck
-from .locks.lockchecks import LockCheck
-from .locks.lockers import Locker
-from .locks.sharers import Sharer
-from .locks.workers import Worker
+from .leases.lease_holders import Holder, LeaseCheck
 from .nodes import jobs_machine
 from .nodes.manager import Manager
 from .nodes.node_events import Watching

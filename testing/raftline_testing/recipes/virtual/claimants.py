@@ -16,10 +16,16 @@ from typing import Final
 from raftline.logmanager import LogManager
 from raftline.state.store import Store
 
-from ..nodes.request_interface import Server
-from ..world.plan import Plan
-from ..world.world import World
-from .lease_holders import HOLDER_PERMILLE, SECONDS, Holder, LeaseCheck, LeaseRequest
+from ...virtual.leases.lease_holders import (
+    HOLDER_PERMILLE,
+    SECONDS,
+    Holder,
+    LeaseCheck,
+    LeaseRequest,
+)
+from ...virtual.nodes.request_interface import Server
+from ...virtual.world.plan import Plan
+from ...virtual.world.world import World
 
 LOCKS: Final = ("c/door/", "c/gate/")
 QUEUE: Final = "c/jobs/"

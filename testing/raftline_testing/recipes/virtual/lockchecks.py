@@ -9,7 +9,7 @@ from raftline.logmanager import LogManager
 from raftline.recipes.groups.barrier_steps import BarrierKeys
 from raftline.recipes.locks.lock_keys import LOCKS, LockKeys
 
-from ..world.world import World
+from ...virtual.world.world import World
 from .groupchecks import BarrierCheck, PartyCheck, ShardCheck
 from .jobchecks import JobCheck
 

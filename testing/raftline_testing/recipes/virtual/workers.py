@@ -18,7 +18,7 @@ from raftline.clients.requests.node_connection import ClientError, OutcomeUnknow
 from raftline.clients.requests.steps import carry_out_awaiting
 from raftline.recipes.queues.queue_steps import BaseJob, BaseQueue, TakeSteps
 
-from ..world.coroutines import shielded
+from ...virtual.world.coroutines import shielded
 from .lockers import HOLD_S, SHORT_S, WAITS_S, Locker, SimulatedHeld, SimulatedLease, SimulatedLock
 
 QUEUE = "jobs"

@@ -18,7 +18,7 @@ from raftline.recipes.groups.barrier_steps import BarrierSteps, BaseEntered
 from raftline.recipes.groups.partition_steps import BaseShare, PartitionKeys, PartitionSteps
 from raftline.recipes.groups.party_steps import JoinSteps, PartyKeys
 
-from ..world.coroutines import shielded
+from ...virtual.world.coroutines import shielded
 from .lockchecks import MEETING
 from .lockers import HOLD_S, SHORT_S, Locker, SimulatedHeld, SimulatedLease, SimulatedLock
 
