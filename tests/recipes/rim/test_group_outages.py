@@ -18,7 +18,7 @@ from raftline.recipes.groups.partitioner import Partitioner
 from raftline.recipes.groups.party import Party
 from raftline.recipes.groups.party_steps import PartyKeys
 from raftline_testing.nodes.processes import DEADLINE_S
-from tests.rim.objects.lock_cluster import Cluster
+from tests.recipes.rim.lock_cluster import Cluster
 
 
 def party(cluster: Cluster) -> Party[str]:

@@ -22,7 +22,7 @@ from raftline.recipes.locks.claim_steps import LetGo, Look
 from raftline.recipes.locks.claims import LOOK_S, BaseClaim
 from raftline.recipes.locks.held import BaseHeld
 from raftline.recipes.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
-from tests.rim.objects.lock_cluster import Cluster, Followed, Store
+from tests.recipes.rim.lock_cluster import Cluster, Followed, Store
 
 ALONE = LockKeys(LOCKS, "nightly")
 SHARED = SharedKeys("nightly")

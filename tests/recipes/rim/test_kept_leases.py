@@ -21,7 +21,7 @@ from raftline.clients.requests.steps import carry_out
 from raftline.recipes.locks.lock import Lock
 from raftline.recipes.locks.lock_keys import LOCKS, LockKeys
 from raftline.recipes.locks.recipe_calls import unhold
-from tests.rim.objects.lock_cluster import AioCluster, Cluster, NoKeeper
+from tests.recipes.rim.lock_cluster import AioCluster, Cluster, NoKeeper
 
 DEADLINE_S = 30.0
 

@@ -15,7 +15,7 @@ from raftline.recipes.locks import claims, held, lock
 from raftline.recipes.locks.lock import Lock
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 from raftline_testing.interleave.threads import Thread
-from tests.rim.objects.lock_cluster import HELD, Cluster
+from tests.recipes.rim.lock_cluster import HELD, Cluster
 
 LINES = (lock, claims, held, base_lease, kept_leases)
 WAITS_S = (-1, 0, -1, 0.5)  # of the threads in turn; -1: for ever

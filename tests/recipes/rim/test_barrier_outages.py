@@ -16,7 +16,7 @@ from raftline.recipes.groups.barrier import DoubleBarrier, Entered
 from raftline.recipes.groups.barrier_steps import BarrierKeys
 from raftline.recipes.locks import claims
 from raftline_testing.nodes.processes import DEADLINE_S
-from tests.rim.objects.lock_cluster import Cluster
+from tests.recipes.rim.lock_cluster import Cluster
 
 KEYS = BarrierKeys("step", 2)
 

@@ -21,7 +21,7 @@ from raftline.recipes.queues.aio_job_queue import AioQueue
 from raftline.recipes.queues.job_queue import Job, Queue
 from raftline.recipes.recipe_keys import keys_of
 from raftline_testing.nodes.processes import DEADLINE_S
-from tests.rim.objects.lock_cluster import AioCluster, Cluster, Watch
+from tests.recipes.rim.lock_cluster import AioCluster, Cluster, Watch
 
 TTL_S = 10
 PREFIX = "queue/jobs/"

@@ -15,7 +15,7 @@ from raftline.clients.leases.kept_leases import ClaimTimer
 from raftline.recipes.locks import claims, held, lock
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.tasks import end_of
-from tests.rim.objects.lock_cluster import AioCluster, Cluster
+from tests.recipes.rim.lock_cluster import AioCluster, Cluster
 
 LINES = (lock, claims, held, base_lease, kept_leases)
 

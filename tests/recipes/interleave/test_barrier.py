@@ -10,7 +10,7 @@ from raftline.recipes.groups.barrier import Barrier, DoubleBarrier
 from raftline.recipes.groups.barrier_steps import BarrierKeys
 from raftline.recipes.locks import claims
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
-from tests.rim.objects.lock_cluster import Cluster
+from tests.recipes.rim.lock_cluster import Cluster
 
 LINES = (barrier, barrier_steps, claims)
 PROGRAMS = 3

@@ -9,7 +9,7 @@ from raftline.clients.leases.gates import Gates
 from raftline.recipes.locks.aio_lock import AioLock
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 from raftline_testing.interleave.tasks import end_of
-from tests.rim.objects.lock_cluster import AioCluster
+from tests.recipes.rim.lock_cluster import AioCluster
 
 WAITS_S = (-1, 0, -1, 0.5, -1)  # of the tasks in turn; -1: for ever
 

@@ -27,7 +27,7 @@ from raftline.clients.requests.node_connection import (
 )
 from raftline.recipes.locks import claims
 from raftline.recipes.locks.held import WithBlocks
-from tests.rim.objects.lock_cluster import (
+from tests.recipes.rim.lock_cluster import (
     AioCluster,
     AioWatch,
     Cluster,

@@ -1,0 +1,6 @@
+"""A typed client of real nodes."""
+
+from __future__ import annotations
+
+from tests.processes.conftest import kv as kv
+from tests.processes.conftest import three as three
