@@ -15,11 +15,12 @@ RECIPE: Final = Handling("write", is_numbered=True, look="show")  # of several k
 _LEASE: Final = NamedLease("the lease of CLAIM", claim_lease_in)
 WRITES_CLAIM: Final = Right(UserRole.WRITER, Touches.PREFIX, lease=_LEASE)
 UPDATES_CLAIM: Final = Right(UserRole.WRITER, Touches.PREFIX, shows=True, lease=_LEASE)
+NO_PLACE: Final = "[^ ]+ (?:0 [^ ]+|[^ ]+ [^ ]+ now) "  # of a `dequeue`: in line
 ROWS: Final = (
     Command("hold", HOLD, "take a seat of a lock, or a place in line", RECIPE,
             WRITES_CLAIM, work=Work.MEASURED, not_met=(", in line", ", not free", ", abandoned")),
     Command("unhold", ONE_CLAIM, "give the seat to the next claim in line", RECIPE,
-            WRITES_CLAIM, work=Work.MEASURED, not_met=(", no such claim",)),
+            WRITES_CLAIM, work=Work.MEASURED, frees="", not_met=(", no such claim",)),
     Command("abandon", ONE_CLAIM, "give up all that a claim has or may yet get",
             RECIPE, WRITES_CLAIM, work=Work.MEASURED),
     Command("enqueue", ENQUEUE, "add a job to a queue", RECIPE, WRITES_PREFIX,
@@ -28,5 +29,5 @@ ROWS: Final = (
             WRITES_PREFIX, ReplyForm.NUMBER, work=Work.MEASURED, not_met=(", no such job",)),
     Command("dequeue", DEQUEUE, "end jobs of a queue, then take others or wait",
             RECIPE, UPDATES_CLAIM, ReplyForm.FACTS, work=Work.MEASURED,
-            not_met=(", abandoned",)),
+            frees=NO_PLACE, not_met=(", abandoned",)),
 )  # fmt: skip

@@ -81,6 +81,7 @@ class Command(NamedTuple):
     elsewhere: tuple[str, ...] = ()  # its names in other stores
     level: int = FLOOR  # the lowest cluster level that supports it; see `_with_level`
     work: Work = Work.SHORT
+    frees: str | None = None  # a pattern of its operands with which it needs no room
     not_met: tuple[str, ...] = ()  # what a reply says after ` response` if a condition is not met
 
     @property
