@@ -100,7 +100,8 @@ wheel: .venv/dev-installed ## build a wheel with the compiled core for this Pyth
 
 test-wheel: build/wheel-env ## the quick tests on a compiled wheel
 	@build/wheel-env/bin/python -m pytest -q --progress -o console_output_style=classic -o 'pythonpath=. testing course' \
-	  -n $(WORKERS) --lane quick tests/core tests/transcripts tests/virtual tests/rim tests/recipes \
+	  -n $(WORKERS) --lane quick tests/core tests/transcripts tests/virtual tests/rim \
+	  tests/recipes/core tests/recipes/rim tests/recipes/virtual \
 	  --ignore-glob='tests/*/test_kv_*' --ignore-glob='tests/rim/*_suite*' tests/processes/test_smoke.py
 	@build/wheel-env/bin/python -m pytest -q -o 'pythonpath=. testing course' -n $(WORKERS) $(WHEEL_TESTS)
 
