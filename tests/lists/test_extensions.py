@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.lists.imports import PAGE, arrows, modules
+from tests.lists.imports import PAGE, ROOT, arrows, modules
 
 # The modules of the kernel that still import an extension. Nothing may be added.
 WOVEN = {
@@ -77,3 +77,23 @@ def test_the_kernel_imports_no_extension(extension: str) -> None:
         if any(extension_of(one) == extension for one in others)
     }
     assert woven == WOVEN.get(extension, set())
+
+
+@pytest.mark.parametrize("extension", ["recipes"])
+def test_tests_of_the_kernel_import_no_extension(extension: str) -> None:
+    """Nor does the kernel's part of the harness."""
+    names = "|".join(re.escape(path.strip(".")) for path in extensions()[extension])
+    line = re.compile(
+        rf"^\s*(from|import) (raftline\.({names})|\.+{extension}"
+        rf"|raftline_testing\.{extension}|tests\.{extension})\b",
+        re.M,
+    )
+    own = set(extensions())
+    against = [
+        str(path.relative_to(ROOT))
+        for folder in (ROOT / "tests", ROOT / "testing" / "raftline_testing")
+        for path in folder.rglob("*.py")
+        if path.relative_to(folder).parts[0] not in own
+        if line.search(path.read_text(encoding="utf-8"))
+    ]
+    assert against == []
