@@ -25,6 +25,8 @@ EDITABLE = {
 MYPY = "mypy>=2.4"  # its mypyc is the first that accepts this code unchanged
 COMPILED = (
     "raft/*", "wire/*", "wire/*/*", "state/*", "state/*/*",
+    "recipes/command_effects", "recipes/command_rows", "recipes/recipe_keys",
+    "recipes/recipe_operands",
     "recording/recorded_node",
     "access/login",
     "common/process/console", "common/build_level", "common/text",

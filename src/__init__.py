@@ -30,8 +30,6 @@ if TYPE_CHECKING:  # for type checkers; every command loads this file first, so 
     from . import api as api
     from . import errors as errors
     from .clients.calls.kv_errors import LeaseLost as LeaseLost
-    from .clients.kv.connecting import connect as connect
-    from .clients.kv.kv import KV as KV
     from .clients.requests.client_tls import ClientTls as ClientTls
     from .clients.requests.node_connection import ClientError as ClientError
     from .clients.requests.node_connection import LoginFailed as LoginFailed
@@ -51,21 +49,22 @@ if TYPE_CHECKING:  # for type checkers; every command loads this file first, so 
     from .objects.values import ReplicatedCounter as ReplicatedCounter
     from .objects.values import ReplicatedMachine as ReplicatedMachine
     from .state.commands.machines import StateMachine as StateMachine
+    from .threads import KV as KV
+    from .threads import connect as connect
 
 _NAMES = {  # the names of each module, as in the imports above: a test compares the two
     "clients.requests.node_connection": "ClientError LoginFailed NoLeader NotAllowed "
     "OutcomeUnknown Refused Unreachable",
     "clients.requests.client_tls": "ClientTls",
     "common.errors": "RaftlineError",
-    "clients.kv.connecting": "connect",
     "clients.calls.kv_errors": "LeaseLost",
-    "clients.kv.kv": "KV",
     "objects.base": "NodeError",
     "objects.dict_and_set": "ReplicatedDict ReplicatedSet",
     "objects.embedded_node": "Node",
     "objects.list_and_queue": "ReplicatedList ReplicatedQueue",
     "objects.values": "Replicated ReplicatedCounter ReplicatedMachine",
     "state.commands.machines": "StateMachine",
+    "threads": "KV connect",
 }
 _MODULES = ("aio", "api", "errors")
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}

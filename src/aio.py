@@ -7,51 +7,41 @@ from typing import TYPE_CHECKING
 from .clients.asyncio.asker import AioAsker
 from .clients.calls.pipeline import AioPipeline as Pipeline
 from .clients.calls.value_codec import TEXT
-from .clients.kv.aio_kv import AioKV as KV
 from .clients.kv.cached import AioCached as Cached
 from .clients.kv.connecting import ConnectOptions, Nodes, settings_of, with_options
 from .clients.kv.members import AioMembers as Members
 from .clients.kv.users import AioUsers as Users
-from .clients.locks.aio_job_queue import AioJob as Job
-from .clients.locks.aio_job_queue import AioQueue as Queue
-from .clients.locks.aio_lease import AioLease as Lease
-from .clients.locks.aio_lock import AioElection as Election
-from .clients.locks.aio_lock import AioHeld as Held
-from .clients.locks.aio_lock import AioLock as Lock
-from .clients.locks.aio_lock import AioSemaphore as Semaphore
-from .clients.locks.barrier import AioBarrier as Barrier
-from .clients.locks.barrier import AioDoubleBarrier as DoubleBarrier
-from .clients.locks.barrier import AioEntered as Entered
-from .clients.locks.partitioner import AioPartitioner as Partitioner
-from .clients.locks.partitioner import AioShare as Share
-from .clients.locks.party import AioParty as Party
+from .clients.leases.aio_lease import AioLease as Lease
 from .clients.watches.aio_watch import AioWatch as Watch
+from .common.extensions import is_there
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 __all__ = [
-    "KV",
-    "Barrier",
-    "Cached",
-    "DoubleBarrier",
-    "Election",
-    "Entered",
-    "Held",
-    "Job",
-    "Lease",
-    "Lock",
-    "Members",
-    "Partitioner",
-    "Party",
-    "Pipeline",
-    "Queue",
-    "Semaphore",
-    "Share",
-    "Users",
-    "Watch",
-    "connect",
-]
+    "KV", "Cached", "Lease", "Members", "Pipeline", "Users", "Watch", "connect",
+]  # fmt: skip
+if TYPE_CHECKING or is_there("recipes"):
+    from .recipes.aio_recipe_kv import AioRecipeKV as KV
+    from .recipes.groups.barrier import AioBarrier as Barrier
+    from .recipes.groups.barrier import AioDoubleBarrier as DoubleBarrier
+    from .recipes.groups.barrier import AioEntered as Entered
+    from .recipes.groups.partitioner import AioPartitioner as Partitioner
+    from .recipes.groups.partitioner import AioShare as Share
+    from .recipes.groups.party import AioParty as Party
+    from .recipes.locks.aio_lock import AioElection as Election
+    from .recipes.locks.aio_lock import AioHeld as Held
+    from .recipes.locks.aio_lock import AioLock as Lock
+    from .recipes.locks.aio_lock import AioSemaphore as Semaphore
+    from .recipes.queues.aio_job_queue import AioJob as Job
+    from .recipes.queues.aio_job_queue import AioQueue as Queue
+
+    __all__ += [
+        "Barrier", "DoubleBarrier", "Election", "Entered", "Held", "Job", "Lock", "Partitioner",
+        "Party", "Queue", "Semaphore", "Share",
+    ]  # fmt: skip
+else:
+    from .clients.kv.aio_kv import AioKV as KV
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,8 @@ The classes of the asyncio client are in `raftline.aio`, where they differ.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .clients.calls.administration import Member, MemberChange, Status
 from .clients.calls.calls import Stat, Version
 from .clients.calls.pipeline import Pending, Pipeline
@@ -13,25 +15,30 @@ from .clients.calls.user_calls import Grant, UserFacts, UsersFacts
 from .clients.kv.cached import Cached
 from .clients.kv.members import Members
 from .clients.kv.users import Users
-from .clients.locks.barrier import Barrier, DoubleBarrier, Entered
-from .clients.locks.job_queue import Job, Queue
-from .clients.locks.lease import Lease
-from .clients.locks.lock import Election, Held, Lock, Semaphore
-from .clients.locks.partitioner import Partitioner, Share
-from .clients.locks.party import Party
-from .clients.locks.queue_steps import DeadJob
+from .clients.leases.lease import Lease
 from .clients.requests.backup_copy import Backup
 from .clients.watches.watch import Watch
 from .clients.watches.watch_events import Event, KVSnapshot
+from .common.extensions import is_there
 from .objects.embedded_server import Leader
 
 __all__ = [
-    "Backup", "Barrier", "Cached", "DeadJob", "DoubleBarrier", "Election", "Entered", "Event",
-    "Grant", "Held", "Job", "KVSnapshot", "Leader", "Lease", "Lock", "Member", "MemberChange",
-    "Members", "Outcome", "Partitioner", "Party", "Pending", "Pipeline", "Queue", "Semaphore",
-    "Share", "Stat", "Status", "Transaction", "UserFacts", "Users", "UsersFacts", "Version",
-    "Watch",
+    "Backup", "Cached", "Event", "Grant", "KVSnapshot", "Leader", "Lease", "Member",
+    "MemberChange", "Members", "Outcome", "Pending", "Pipeline", "Stat", "Status", "Transaction",
+    "UserFacts", "Users", "UsersFacts", "Version", "Watch",
 ]  # fmt: skip
+if TYPE_CHECKING or is_there("recipes"):
+    from .recipes.groups.barrier import Barrier, DoubleBarrier, Entered
+    from .recipes.groups.partitioner import Partitioner, Share
+    from .recipes.groups.party import Party
+    from .recipes.locks.lock import Election, Held, Lock, Semaphore
+    from .recipes.queues.job_queue import Job, Queue
+    from .recipes.queues.queue_steps import DeadJob
+
+    __all__ += [
+        "Barrier", "DeadJob", "DoubleBarrier", "Election", "Entered", "Held", "Job", "Lock",
+        "Partitioner", "Party", "Queue", "Semaphore", "Share",
+    ]  # fmt: skip
 
 
 def __dir__() -> list[str]:

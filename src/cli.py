@@ -186,14 +186,17 @@ def _parsers() -> Mapping[str, Parser]:
     from raftline import client
     from raftline.node.program import boot
     from raftline.tools.local_cluster import up
-    from raftline.tools.requests import ask, lock_command
+    from raftline.tools.requests import ask
 
     commands = _parser()[1]
     up.add_course_options(commands)
     parsers = {**commands.choices, "server": boot.parser(), "client": client.parser()}
     parsers |= course.parsers()
     parsers |= {verb: ask.parser(verb) for verb in REQUESTS}
-    parsers |= {verb: lock_command.parser(verb) for verb in HELD}
+    if HELD:
+        from raftline.tools.requests import lock_command
+
+        parsers |= {verb: lock_command.parser(verb) for verb in HELD}
     return parsers
 
 

@@ -13,17 +13,17 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from ..clients.calls.listeners import plain
 from ..clients.calls.value_codec import TEXT
-from ..clients.kv.kv import KV
 from ..clients.requests.client_login import Credentials, credentials_of
 from ..clients.requests.client_tls import ClientTls
 from ..clients.requests.pool import TIMEOUT_S, Clients, time_limit
 from ..clients.requests.times import Seconds
 from ..common.address import port_in
 from ..common.config import PACES, ConfigError, Pace, PortRefused
+from ..common.extensions import is_there
 from ..common.no_copies import NoCopies
 from ..common.process.console import Console
 from ..common.process.guarded_thread import guarded_thread
@@ -42,6 +42,11 @@ from .base import NodeError
 from .embedded_server import EmbeddedServer, Leader, Leadership, LogStream, View
 from .fork_guard import ForkGuard
 from .named_members import check_open, resolve_members
+
+if TYPE_CHECKING or is_there("recipes"):
+    from ..recipes.recipe_kv import RecipeKV as KV
+else:
+    from ..clients.kv.kv import KV
 
 CONNECTIONS_MAX = 1024
 NAME_MAX = 56  # characters of the node's name in its clients' names, which have at most 64

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from ..clients.calls.wait_times import end_of_wait
-from ..clients.locks.lease_timer import LEAST_S
+from ..clients.leases.lease_timer import LEAST_S
 from ..clients.requests.times import Seconds
 
 PAUSES_S = (0.02, 0.25)  # the first and the longest pause between two checks

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import (
     Callable,
     Collection,
+    Container,
     Iterator,
     Mapping,
     MutableMapping,
@@ -40,7 +41,6 @@ from .key_events import (
 )
 from .key_index import RUN_KEYS, KeyIndex
 from .lease_table import Leases
-from .recipe_keys import RecipeKeys
 from .user_table import UserTable
 
 Pairs = MutableMapping[str, str]
@@ -58,6 +58,18 @@ class PairSizes(NamedTuple):
 
     bytes: int
     accounts: Accounts
+
+
+class SecondaryIndex:
+    """An index that follows the keys of a store."""
+
+    def add(self, key: str) -> None:
+        """Add a key that was absent."""
+        raise NotImplementedError
+
+    def remove(self, key: str, held: Container[str]) -> None:
+        """Remove a key that is not in `held` any more."""
+        raise NotImplementedError
 
 
 class Store(MutableMapping[str, str]):
@@ -89,7 +101,9 @@ class Store(MutableMapping[str, str]):
         self._restores = False  # it is being rolled back
         self.reworked = 0  # bytes of values that it has read and rewritten
         self._index: KeyIndex | None = None  # made by the first request for a prefix
-        self._recipe_keys: RecipeKeys | None = None  # made by the first entry that asks
+        # Of extensions, by name; the first entry that asks makes one. An index depends on the keys
+        # alone, so it is no part of the state.
+        self.indexes: dict[str, SecondaryIndex] = {}
         self.notes_events = False  # whether events are recorded
         # Called during long work: machine code keeps Python's interpreter to itself until then.
         self.breathe: Breathe = no_pause
@@ -115,7 +129,7 @@ class Store(MutableMapping[str, str]):
         `sizes_of`."""
         old, self.held = self.held, held
         self.pair_bytes, self.accounts = sizes_of(held) if sizes is None else sizes
-        self._index = self._recipe_keys = None
+        self._index, self.indexes = None, {}
         self._listed = {}
         self.level, self.leased, self.removals = level, leased, dict(removals)
         self._put_users(UserTable() if users is None else users, number - 1)
@@ -191,8 +205,9 @@ class Store(MutableMapping[str, str]):
                 self._index.add(key)
                 if self._index.count > 2 * len(self.held) + LONG_KEYS:
                     self._index = None  # most of its keys were removed
-            if self._recipe_keys is not None:
-                self._recipe_keys.add(key)
+            if self.indexes:
+                for index in self.indexes.values():
+                    index.add(key)
         else:
             before_size = size_of(key, before)
             self.pair_bytes += size - before_size
@@ -214,8 +229,9 @@ class Store(MutableMapping[str, str]):
             else:
                 self._before.setdefault(key, before)
             del self.held[key]
-            if self._recipe_keys is not None:
-                self._recipe_keys.remove(key, self.held)
+            if self.indexes:
+                for index in self.indexes.values():
+                    index.remove(key, self.held)
 
     def write(self, key: str, value: str) -> None:
         """Set the whole value. The caller records the event with `note_sets`."""
@@ -321,22 +337,6 @@ class Store(MutableMapping[str, str]):
         self._before, self._pending_events, self._restores = None, {}, False
         if self.leases.started is not None:
             del self.leases.started[self._started :]
-
-    # --- keys of locks and queues ----------------------------------------------------------------
-
-    @property
-    def recipe_keys(self) -> RecipeKeys:
-        """The index of these keys."""
-        if self._recipe_keys is None:
-            self._recipe_keys = RecipeKeys(self.held, self.breathe)
-        return self._recipe_keys
-
-    def waiting_at(self, prefix: str) -> int:
-        """Return the number of claims in line at the PREFIX of a lock; while there is no index, the
-        number of keys that the next such entry looks at. Read without the lock, it may be slightly
-        out of date."""
-        keys = self._recipe_keys
-        return len(self.held) if keys is None else keys.count(f"{prefix}line/")
 
     # --- keys by prefix --------------------------------------------------------------------------
 

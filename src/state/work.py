@@ -11,10 +11,10 @@ from typing import Final
 
 from ..raft.log import Entry
 from ..wire.commands.command_table import COMMANDS, Work
-from ..wire.commands.recipe_operands import lease_of
 from ..wire.limits import LONG_TURNS
+from .commands.key_commands import MEASURES
+from .commands.lease_commands import ENDINGS
 from .lease_table import EXPIRED
-from .recipe_keys import lock_of
 from .store import LONG_KEYS, Store
 
 # Some 20 ms of work. The slowest command on values is `append` to bytes that are all escaped.
@@ -77,17 +77,9 @@ def _is_long(store: Store, verb: str, command: str, part: int = 1) -> bool:
         return True
     if work is Work.BY_VALUE:
         return _characters(store, command) > characters
-    if work is Work.BY_LINE:
-        return _in_line(store, command) > keys
-    if work is Work.BY_CLAIM:
-        leased = store.leased.get(lease_of(command.rpartition(" ")[2]), ())
-        return _in_line(store, command) + len(leased) > keys
+    if work is Work.MEASURED:
+        return MEASURES[verb](store, command) > keys
     return (len(store) if verb == "clear" else _leased(store, command)) > keys
-
-
-def _in_line(store: Store, command: str) -> int:
-    """Return the number of claims that wait in the line that an entry serves."""
-    return store.waiting_at(command.split(" ", 2)[1])
 
 
 def _characters(store: Store, command: str) -> int:
@@ -99,14 +91,13 @@ def _characters(store: Store, command: str) -> int:
 
 
 def _leased(store: Store, command: str) -> int:
-    """Return the total number of keys under the leases among the words, and of the claims that
-    wait for one of these keys."""
+    """Return the total number of keys under the leases among the words, and of those that change
+    with them."""
     count = 0
     for word in command.split(" "):
         keys = store.leased.get(word, ())
         count += len(keys)
         if 0 < count <= LONG_KEYS:
             own = tuple(keys)  # another thread may change them
-            locks = {lock_of(key) for key in own if "/held/" in key or "/line/" in key}
-            count += sum([store.waiting_at(prefix) for prefix in locks])
+            count += sum([ending.measure(store, own) for ending in ENDINGS])
     return count

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from ..common.extensions import is_there
 from ..wire.commands.command_table import AT_THE_SHELL, COMMANDS
 
 LISTINGS: Final = {
@@ -17,17 +18,21 @@ REQUESTS: Final[Mapping[str, str]] = {
     **LISTINGS,
     EXISTS: "whether KEY exists, also by the exit status",
 }  # tools/requests/ask.py
-HELD: Final = {
-    "lock": "run a command while holding a lock",
-    "elect": "run a command while elected, again after a loss",
-}  # tools/requests/lock_command.py
+HELD: Final[Mapping[str, str]] = (
+    {
+        "lock": "run a command while holding a lock",
+        "elect": "run a command while elected, again after a loss",
+    }
+    if is_there("recipes")
+    else {}
+)  # tools/requests/lock_command.py
 _GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
     "keys and values": (
         "get", "set", "delete", "show", "keys", "count", "watch", "incr", "append", "setnx", "cas",
         "txn", "clear", "exists", "stat", "read", "object",
     ),
     "leases and locks": (
-        "lock", "elect", "lease", "renew", "release", "leases", "expire", "persist", "ttl",
+        *HELD, "lease", "renew", "release", "leases", "expire", "persist", "ttl",
     ),
     "a cluster": (
         "status", "member", "user", "role", "transfer", "backup", "export", "import", "check",

@@ -99,8 +99,10 @@ def test_a_number_outside_of_the_table_is_on_the_page_as_one_that_does_not_belon
     named = re.findall(r"`((?:\w+/)+\w+\.\w+)`", section)
     found = [
         f"{path.relative_to(ROOT / 'src').with_suffix('')}.{name}"
-        for room in ROOMS
-        for path in sorted((ROOT / "src" / room).rglob("*.py"))
+        for path in [
+            *(path for room in ROOMS for path in (ROOT / "src" / room).rglob("*.py")),
+            *(ROOT / "src" / "recipes").glob("*.py"),  # what is below are clients
+        ]
         if path != ROOT / "src" / "wire" / "limits.py"
         for name in numbers_in(path.read_text(encoding="utf-8"))
     ]

@@ -114,5 +114,5 @@ def test_a_lock_takes_the_steps_of_its_page(
         first.release()
         waiter.join()
         assert tokens[0] > first.token
-        assert eventually(lambda: ("clients/locks/lease_timer.py", "renewing") in ran, "a renewal")
+        assert eventually(lambda: ("clients/leases/lease_timer.py", "renewing") in ran, "a renewal")
     assert_all_ran(LOCK, ran)

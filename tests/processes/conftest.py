@@ -22,3 +22,12 @@ def kv(nodes: Cluster) -> Iterator[raftline.KV[str]]:
     """A typed client of these nodes."""
     with raftline.connect(at(nodes)) as kv:
         yield kv
+
+
+@pytest.fixture
+def nothing_from_before(request: pytest.FixtureRequest) -> None:
+    """Delete what the same test left on the other event loop."""
+    if "nodes" in request.fixturenames:
+        with raftline.connect(at(request.getfixturevalue("nodes"))) as kv:
+            for key in list(kv):
+                del kv[key]

@@ -11,7 +11,7 @@ from raftline.node.loop.lease_clock import counted_ms
 from raftline.raft.inputs import Transfer
 from raftline_testing.runner.at_night import in_the_rest
 from raftline_testing.virtual.calm import Calm
-from raftline_testing.virtual.locks.lateness import ROUND_MS, LatenessCheck
+from raftline_testing.virtual.leases.lateness import ROUND_MS, LatenessCheck
 from raftline_testing.virtual.nodes.simulated_node import leaders
 from raftline_testing.virtual.schedule import Schedule, as_planned
 from raftline_testing.virtual.world.plan import FAULTS, Plan, pick_plan

@@ -13,7 +13,7 @@ from raftline.raft.inputs import Transfer
 from raftline.wire.limits import WRITES_TOGETHER
 from raftline_testing.virtual import schedule_key
 from raftline_testing.virtual.calm import ELECTION_MS, ROUND_MS, Calm
-from raftline_testing.virtual.locks.lease_holders import LeaseRequest
+from raftline_testing.virtual.leases.lease_holders import LeaseRequest
 from raftline_testing.virtual.nodes.simulated_node import leaders
 from raftline_testing.virtual.schedule import run
 from raftline_testing.virtual.world.plan import pick_plan

@@ -18,18 +18,9 @@ from ..calls.listeners import LoopListeners
 from ..calls.methods import of_tasks
 from ..calls.pipeline import AioPipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
-from ..calls.value_codec import BINARY, TEXT, Codec, Data
-from ..locks.aio_job_queue import AioQueue
-from ..locks.aio_lease import AioKeeper, AioLease
-from ..locks.aio_lock import AioElection, AioLock, AioSemaphore
-from ..locks.barrier import AioBarrier, AioDoubleBarrier
-from ..locks.barrier_steps import BarrierKeys
-from ..locks.gates import Gates
-from ..locks.partition_steps import PartitionKeys
-from ..locks.partitioner import AioPartitioner
-from ..locks.party import AioParty
-from ..locks.party_steps import PartyKeys
-from ..locks.queue_steps import DELIVERIES
+from ..calls.value_codec import BINARY, Codec, Data
+from ..leases.aio_lease import AioKeeper, AioLease
+from ..leases.gates import Gates
 from ..requests.backup_copy import Backup, fetch_file
 from ..requests.health import ClientHealth
 from ..requests.node_connection import ClientError, TimedOut
@@ -38,7 +29,7 @@ from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
 from ..watches.aio_watch import AioWatch
 from ..watches.watch_events import KVSnapshot, WatchCursor
-from .base_kv import TTL_S, BaseKV
+from .base_kv import BaseKV
 from .cached import AioCached
 from .kv import NONE
 from .members import AioMembers
@@ -46,7 +37,7 @@ from .users import AioUsers
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")
-Kind = TypeVar("Kind")
+Watched = TypeVar("Watched")
 
 
 class _AioShared:
@@ -95,7 +86,7 @@ class TaskTransport:
 
 
 @public("raftline.aio", "KV")
-class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
+class AioKV(BaseKV[Data, AioLease]):
     """The keys and values of a cluster, for the tasks of one event loop.
 
     `raftline.aio.connect()` makes one. All requests share one connection, on which each request is
@@ -105,8 +96,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     """
 
     _called = "raftline.aio.KV"
-    _lease_class, _lock_class, _semaphore_class = AioLease, AioLock, AioSemaphore
-    _election_class = AioElection
+    _lease_class = AioLease
     _transport: TaskTransport
     _shared: _AioShared
 
@@ -134,12 +124,13 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
 
     def within(self, timeout: Seconds) -> AioKV[Data]:
         """Return this client with another time limit: `await kv.within(0.5).get("a")`."""
-        return AioKV(self._asker, self._codec, timeout, self._shared)
+        return type(self)(self._asker, self._codec, timeout, self._shared)
 
     @property
     def binary(self) -> AioKV[bytes]:
         """This client with keys and values that are bytes: `await kv.binary.get(b"a")`."""
-        return AioKV(self._asker, BINARY, self._timeout, self._shared)
+        kind: type[AioKV[Any]] = type(self)
+        return kind(self._asker, BINARY, self._timeout, self._shared)
 
     @property
     def _is_closed(self) -> bool:
@@ -325,12 +316,15 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         """Delete all keys under a prefix, in one entry; return their number."""
         return await self._ask(self._calls.clear(prefix))
 
-    # --- watches, leases, locks -----------------------------------------------------------------
+    # --- watches, leases -----------------------------------------------------------------------
 
     def watch(self, prefix: Data | None = None, *, after: int | None = None) -> AioWatch[Data]:
         """Return an async iterator over the events under a prefix: first each existing key, then
         each change; see `raftline.KV.watch`."""
-        watch = AioWatch(self._asker, WatchCursor(self._codec, prefix, after), self._timeout)
+        return self._watching(WatchCursor(self._codec, prefix, after))
+
+    def _watching(self, cursor: WatchCursor[Watched]) -> AioWatch[Watched]:
+        watch = AioWatch(self._asker, cursor, self._timeout)
         self._shared.watches.add(watch)
         return watch
 
@@ -338,48 +332,6 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         """Return the pairs under a prefix as a mapping in memory that a watch keeps:
         `async with kv.cached("app/") as cache`."""
         return AioCached(self.watch(prefix), prefix, self._timeout)
-
-    def queue(self, name: str, *, max_deliveries: int | None = DELIVERIES) -> AioQueue[Data]:
-        """Return a queue of jobs; see `raftline.KV.queue`."""
-        return AioQueue(name, self._codec, max_deliveries, self._transport, self._claim)
-
-    def party(
-        self, name: str, *, ttl: Seconds = TTL_S, on_lost: Callable[[], object] | None = None
-    ) -> AioParty[Data]:
-        """Return a party, the programs that are here; see `raftline.KV.party`."""
-        return self._claim(AioParty, PartyKeys(name), ttl, on_lost)
-
-    def partitioner(
-        self,
-        name: str,
-        *,
-        shards: int,
-        ttl: Seconds = TTL_S,
-        on_lost: Callable[[], object] | None = None,
-    ) -> AioPartitioner[Data]:
-        """Return a partitioner, which divides shards among programs; see
-        `raftline.KV.partitioner`."""
-        return self._claim(AioPartitioner, PartitionKeys(name, shards), ttl, on_lost)
-
-    def barrier(self, name: str) -> AioBarrier:
-        """Return a barrier, at which programs wait while it is closed."""
-        return self._claim(AioBarrier, BarrierKeys(name), TTL_S, None)
-
-    def double_barrier(
-        self,
-        name: str,
-        count: int,
-        *,
-        ttl: Seconds = TTL_S,
-        on_lost: Callable[[], object] | None = None,
-    ) -> AioDoubleBarrier:
-        """Return a barrier that `count` programs enter together and leave together."""
-        return self._claim(AioDoubleBarrier, BarrierKeys(name, count), ttl, on_lost)
-
-    def _watch_text(self, prefix: str) -> AioWatch[str]:
-        watch = AioWatch(self._asker, WatchCursor(TEXT, prefix, None), self._timeout)
-        self._shared.watches.add(watch)
-        return watch
 
     @property
     def _keeper(self) -> AioKeeper:

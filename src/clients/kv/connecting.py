@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import (
-    TYPE_CHECKING,
     Annotated,
     Any,
     NamedTuple,
@@ -25,7 +24,6 @@ from typing import (
 
 from ...common.address import Address
 from ...common.config import ConfigError
-from ..calls.value_codec import TEXT
 from ..requests.address_options import (
     addresses_in,
     discover_nodes,
@@ -38,12 +36,8 @@ from ..requests.connect_url import NamedNodes
 from ..requests.conversation import name_of_client
 from ..requests.health import SILENCE_S, silence_limit
 from ..requests.node_connection import Unreachable
-from ..requests.pool import TIMEOUT_S, Clients, time_limit
+from ..requests.pool import TIMEOUT_S, time_limit
 from ..requests.times import Seconds
-from .kv import KV
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 Nodes: TypeAlias = str | Iterable[str]
 _Connect = TypeVar("_Connect", bound=Callable[..., object])
@@ -229,29 +223,3 @@ def with_options(connect: _Connect) -> _Connect:
         lines = [f"{name}: {row.sentence}" for name, row in OPTIONS.items()]
         connect.__doc__ = "\n    ".join([connect.__doc__.rstrip(), "", "Options:", *lines])
     return connect
-
-
-@with_options
-def connect(at: Nodes | None = None, **options: Unpack[ConnectOptions]) -> KV[str]:
-    """Return the cluster's keys and values as a mapping, without sending a request yet.
-
-    `at` names some of its nodes: a text such as `"h1:10000,h2:10000"`, a list of texts, or a URL,
-    `"raftline://user@h1:10000,h2/?tls-ca=ca.pem"`. Without it the nodes come from $RAFTLINE, a text
-    or a URL whose options an argument replaces, or otherwise from the `server-configuration.txt` in
-    `folder` or in the nearest folder that has one.
-    Keys and values are str; `kv.binary` is the same client with bytes.
-
-    Raises:
-        ValueError, TypeError: an option is invalid.
-        Unreachable: no node is named anywhere.
-    """
-    settings = settings_of(at, options)
-    clients = Clients(
-        *map(str, settings.addresses),
-        name=settings.name,
-        timeout=settings.timeout_s,
-        credentials=settings.credentials,
-        tls=settings.tls,
-        silence=settings.silence_s,
-    )
-    return KV(clients, TEXT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from ...common.public import public
 from ..calls.administration import AdminCalls
@@ -13,17 +13,8 @@ from ..calls.calls import Call, CallFactory, Page, Version
 from ..calls.methods import of_threads
 from ..calls.pipeline import Pipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
-from ..calls.value_codec import BINARY, TEXT, Codec, Data
-from ..locks.barrier import Barrier, DoubleBarrier
-from ..locks.barrier_steps import BarrierKeys
-from ..locks.job_queue import Queue
-from ..locks.lease import Keeper, Lease
-from ..locks.lock import Election, Lock, Semaphore
-from ..locks.partition_steps import PartitionKeys
-from ..locks.partitioner import Partitioner
-from ..locks.party import Party
-from ..locks.party_steps import PartyKeys
-from ..locks.queue_steps import DELIVERIES
+from ..calls.value_codec import BINARY, Codec, Data
+from ..leases.lease import Keeper, Lease
 from ..requests.backup_copy import Backup, fetch_file
 from ..requests.node_connection import TimedOut
 from ..requests.pool import Clients
@@ -31,7 +22,7 @@ from ..requests.steps import carry_out
 from ..requests.times import Seconds
 from ..watches.watch import Watch
 from ..watches.watch_events import KVSnapshot, WatchCursor
-from .base_kv import TTL_S, BaseKV
+from .base_kv import BaseKV
 from .cached import Cached
 from .members import Members
 from .shared import Shared, ThreadTransport
@@ -43,7 +34,7 @@ NONE = object()
 
 
 @public("raftline")
-class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[Data, Data]):
+class KV(BaseKV[Data, Lease], MutableMapping[Data, Data]):
     """The keys and values of a cluster; `raftline.connect()` makes one. Any thread may use it.
 
     Reads are linearizable: they see every write that was acknowledged before they began. A write
@@ -55,8 +46,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         TypeError, ValueError: a key or a value is invalid; nothing was sent.
     """
 
-    _lease_class, _lock_class, _semaphore_class = Lease, Lock, Semaphore
-    _election_class = Election
+    _lease_class = Lease
     _transport: ThreadTransport
     _shared: Shared
 
@@ -86,12 +76,13 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
 
     def within(self, timeout: Seconds) -> KV[Data]:
         """Return this client with another time limit: `kv.within(0.5).get("a")`."""
-        return KV(self._shared.clients, self._codec, timeout, self._shared)
+        return type(self)(self._shared.clients, self._codec, timeout, self._shared)
 
     @property
     def binary(self) -> KV[bytes]:
         """This client with keys and values that are bytes: `kv.binary.get(b"a")`."""
-        return KV(self._shared.clients, BINARY, self._timeout, self._shared)
+        kind: type[KV[Any]] = type(self)
+        return kind(self._shared.clients, BINARY, self._timeout, self._shared)
 
     @property
     def _is_closed(self) -> bool:
@@ -296,7 +287,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
             raise TypeError("kv.clear() would delete every key of the cluster: give a prefix")
         return self._ask(self._calls.clear(prefix))
 
-    # --- watches, leases, locks -----------------------------------------------------------------
+    # --- watches, leases -----------------------------------------------------------------------
 
     def watch(self, prefix: Data | None = None, *, after: int | None = None) -> Watch[Data]:
         """Return an iterator over the events under a prefix: first each existing key, then each
@@ -312,49 +303,6 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         """Return the pairs under a prefix as a mapping in memory that a watch keeps:
         `with kv.cached("app/") as cache`."""
         return Cached(self.watch(prefix), prefix, self._timeout)
-
-    def queue(self, name: str, *, max_deliveries: int | None = DELIVERIES) -> Queue[Data]:
-        """Return a queue of jobs: `kv.queue("jobs").put("5")`, and `with kv.queue("jobs").take() as
-        job` in a worker. A job that was delivered `max_deliveries` times and never done is dead:
-        `queue.dead()` lists it. None sets no limit."""
-        return Queue(name, self._codec, max_deliveries, self._transport, self._claim)
-
-    def party(
-        self, name: str, *, ttl: Seconds = TTL_S, on_lost: Callable[[], object] | None = None
-    ) -> Party[Data]:
-        """Return a party, the programs that are here: `with kv.party("web").join("host1")`, and
-        `kv.party("web").members()`."""
-        return self._claim(Party, PartyKeys(name), ttl, on_lost)
-
-    def partitioner(
-        self,
-        name: str,
-        *,
-        shards: int,
-        ttl: Seconds = TTL_S,
-        on_lost: Callable[[], object] | None = None,
-    ) -> Partitioner[Data]:
-        """Return a partitioner, which divides shards among programs: `with
-        kv.partitioner("work", shards=16).join("host1") as share`, then `share.update()`."""
-        return self._claim(Partitioner, PartitionKeys(name, shards), ttl, on_lost)
-
-    def barrier(self, name: str) -> Barrier:
-        """Return a barrier, at which programs wait while it is closed."""
-        return self._claim(Barrier, BarrierKeys(name), TTL_S, None)
-
-    def double_barrier(
-        self,
-        name: str,
-        count: int,
-        *,
-        ttl: Seconds = TTL_S,
-        on_lost: Callable[[], object] | None = None,
-    ) -> DoubleBarrier:
-        """Return a barrier that `count` programs enter together and leave together."""
-        return self._claim(DoubleBarrier, BarrierKeys(name, count), ttl, on_lost)
-
-    def _watch_text(self, prefix: str) -> Watch[str]:
-        return self._shared.watch(WatchCursor(TEXT, prefix, None), self._timeout)
 
     @property
     def _keeper(self) -> Keeper:

@@ -18,7 +18,7 @@ from typing import Final
 
 from ...net.protocol.host import Batch
 from ...state.store import Store
-from ...wire.commands.command_table import IN_TRANSACTIONS
+from ...wire.commands.command_table import COMMANDS, IN_TRANSACTIONS
 from ...wire.commands.operands import NO_LIMITS
 from ...wire.commands.transaction_line import read_transaction
 from ...wire.limits import KEPT_PART, LEASE_BYTES, LEASES_MAX, PAIRS_BYTES, USER_SHARE
@@ -27,9 +27,9 @@ from ...wire.refusal import NO_BYTES, NO_DISK, NO_LEASES, SHARE_USED, Refusal
 from ..disk_room import DiskSpace
 
 _SENDER: Final = r"(?:[^ @]*@)?"
+_OF_ROWS: Final = [f"|{row.verb} {row.frees}" for row in COMMANDS.values() if row.frees is not None]
 _FREES: Final = re.compile(
-    rf"{_SENDER}(?:(?:delete|clear|release|unhold) |(?:forget|sum)\Z|session(?: |\Z)"
-    r"|dequeue [^ ]+ (?:0 [^ ]+|[^ ]+ [^ ]+ now) )"  # without a place in line
+    rf"{_SENDER}(?:(?:delete|clear|release) |(?:forget|sum)\Z|session(?: |\Z){''.join(_OF_ROWS)})"
 )
 _TXN: Final = re.compile(rf"{_SENDER}txn ")
 _LEASE: Final = re.compile(rf"{_SENDER}lease ")

@@ -24,18 +24,25 @@ from ..key_events import DELETE
 from ..store import Store, in_one_order
 
 Apply = Callable[[Store, str], str | None]
+Measure = Callable[[Store, str], int]
 APPLIED: Final[dict[str, tuple[int, Apply]]] = {}  # by verb: the lowest level, the function
+MEASURES: Final[dict[str, Measure]] = {}  # of the rows with Work.MEASURED
 
 
-def applies(verb: str, level: int = FLOOR) -> Callable[[Apply], Apply]:
+def applies(
+    verb: str, level: int = FLOOR, measure: Measure | None = None
+) -> Callable[[Apply], Apply]:
     """Register the function that applies a command to the Store. The function gets the operands.
 
     It returns the reply, or None if the operands do not fit the command's row. A read changes no
     pair. The level comes from the row. An entry that only a leader makes has no row, so its level
-    is given here.
+    is given here. `measure` returns how many keys a command reads or changes, judged by pairs that
+    may be slightly older or newer.
     """
 
     def register(apply: Apply) -> Apply:
+        if measure is not None:
+            MEASURES[verb] = measure
         APPLIED[verb] = (COMMANDS[verb].level if verb in COMMANDS else level, apply)
         return apply
 

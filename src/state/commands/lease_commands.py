@@ -6,7 +6,7 @@ docs/use/leases.md describes leases for users.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 from ...raft.levels import LOWEST
 from ...wire.commands.lease_operands import (
@@ -21,15 +21,23 @@ from ..lease_table import EXPIRED, own_lease, own_ms, read_expiry
 from ..store import Store
 from .key_commands import applies, execute, set_to
 
-# Called with leases before their keys are deleted, these return what is to be done afterwards.
-Ending: TypeAlias = Callable[[Store, Sequence[str]], Callable[[], None]]
+
+class Ending(NamedTuple):
+    """What an end of leases causes in addition to the end of their keys."""
+
+    begin: Callable[[Store, Sequence[str]], Callable[[], None]]
+    """Called with leases before their keys are deleted; returns what is to be done afterwards."""
+    measure: Callable[[Store, Sequence[str]], int]
+    """Returns how many more keys change as these keys are deleted."""
+
+
 ENDINGS: Final[list[Ending]] = []
 
 
 def end_leases(store: Store, leases: Sequence[str], kind: str) -> int:
     """End leases and delete their keys, each with an event of this kind; return the number of
     keys."""
-    count, rest = 0, [ending(store, leases) for ending in ENDINGS]
+    count, rest = 0, [ending.begin(store, leases) for ending in ENDINGS]
     for lease in leases:
         count += len(store.expire(lease, kind))
         store.leases.end(lease)

@@ -17,7 +17,6 @@ from .command_table import COMMANDS, IN_TRANSACTIONS, Request
 from .identity import Identity
 from .lease_operands import UNDER, without_lease
 from .operands import NO_LIMITS, not_understood, show_operands
-from .recipe_operands import claim_lease_in
 from .rights import LeaseKeys, Right, Touches, UserRole
 from .transaction_line import read_transaction
 from .watch_lines import watch_operands
@@ -126,14 +125,13 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
         case Touches.PREFIX:
             prefix = _prefix_of(verb, command)
             what = shown(prefix) or "all keys"
-            yield _Need(role, f"{verb} {what}", [prefix], " there" if prefix else " for all keys")
+            where = " there" if prefix else " for all keys"
+            yield _Need(role, f"{verb} {what}", [prefix], where)
+            if right.shows:
+                yield _Need(UserRole.READER, f"{verb} {what}", [prefix], where, _SHOWN)
         case Touches.INNER:
             yield from _needs_of(_inner(command), keys_of_lease)
             lease = _first_operand(command)
-            yield from _needs_of_lease(role, "put a key under", lease, keys_of_lease)
-        case Touches.CLAIM:
-            yield from _needs_of_key(verb, right, command)
-            lease = claim_lease_in(command)
             yield from _needs_of_lease(role, "put a key under", lease, keys_of_lease)
         case Touches.PARTS:
             yield _Need(role, verb, hint=_LOGGED)
@@ -143,6 +141,9 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
             yield from _needs_of_lease(role, verb, _first_operand(command), keys_of_lease)
         case Touches.EVERY:
             yield _Need(role, _AS_VERBS.get(verb, verb), [""], " for all keys")
+    if right.lease is not None:
+        lease = right.lease.find(command)
+        yield from _needs_of_lease(role, "put a key under", lease, keys_of_lease)
 
 
 def _needs_of_key(verb: str, right: Right, command: str) -> Iterator[_Need]:

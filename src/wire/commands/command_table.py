@@ -2,25 +2,49 @@
 
 The rows define the parser, the help, completion, the shell commands, the client's rules, the rights
 and the forms of replies. The function that is registered under a verb applies its command
-(state/commands/key_commands.py). docs/develop/add-a-command.md shows how to add one.
+(state/commands/key_commands.py). docs/develop/add-a-command.md shows how to add one. The module
+`command_rows` of an extension has its rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
-from ...raft.levels import FLOOR, LOWEST
+from ...common.extensions import joined
+from ...raft.levels import LOWEST
 from ..protocol import ProtocolError, shown
 from . import lease_operands as of_leases
 from . import login_operands as of_logins
 from . import operands as take
-from . import recipe_operands as of_recipes
 from . import transaction_line
 from . import user_operands as of_users
+from .command_row import (
+    BACKUP,
+    CHANGE,
+    FORGET,
+    LEASE,
+    LOCAL,
+    LOGIN,
+    MEMBERS,
+    OBSERVE,
+    SESSION,
+    SHOW,
+    SUM,
+    TIMED,
+    TRANSFER,
+    USERS,
+    USERS_CHANGE,
+    WATCH,
+)
+from .command_row import READ as READ
+from .command_row import WRITE as WRITE
+from .command_row import Command as Command
+from .command_row import Handling as Handling
+from .command_row import ReplyForm as ReplyForm
+from .command_row import Work as Work
 from .operands import ALL_KEYS, TRY, Limits, Operands, not_understood
 from .rights import (
     ADMINISTERS,
@@ -30,107 +54,18 @@ from .rights import (
     READS_ALL,
     READS_KEY,
     READS_PREFIX,
-    UPDATES_CLAIM,
     UPDATES_KEY,
     WRITES,
     WRITES_ALL,
-    WRITES_CLAIM,
     WRITES_KEY,
     WRITES_LEASE,
     WRITES_PARTS,
     WRITES_PREFIX,
     WRITES_UNDER_LEASE,
-    Right,
 )
 from .transaction_line import TransactionCommand
 
 READ_MODES = ("index", "lease", "log", "local")
-
-
-class Handling(NamedTuple):
-    """How a node serves a command, and how a client reacts if it gets no answer."""
-
-    kind: str  # the kind of its line: see ParsedLine
-    is_read: bool = False  # it changes nothing
-    is_numbered: bool = False  # retried with the same session number, so executed once
-    is_sent_once: bool = False  # never retried
-    look: str = ""  # a read that shows whether it took effect; "" if none is needed
-    is_timed: bool = False  # answered by the leader's lease clock, after a round
-    takes_mode: bool = False  # it may end in ` read MODE`
-
-
-READ = Handling("read", is_read=True, takes_mode=True)
-TIMED = Handling("read", is_read=True, is_timed=True)  # a renewal may be repeated
-WRITE = Handling("write", is_numbered=True, look="get")
-LEASE = Handling("write", is_numbered=True, look="leases")  # a grant, an end
-RECIPE = Handling("write", is_numbered=True, look="show")  # of several keys
-SHOW = Handling("show", is_read=True, takes_mode=True)
-BACKUP = Handling("backup", is_read=True)
-LOCAL = Handling("local", is_read=True)
-WATCH = Handling("watch", is_read=True)
-OBSERVE = Handling("observe", is_read=True)
-TRANSFER = Handling("local", is_sent_once=True, look="status")
-SESSION = Handling("write")  # an unused session does nothing
-FORGET = Handling("write")  # a repeated one finds no session
-SUM = Handling("write")  # a repeated one sums again
-MEMBERS = Handling("members", is_read=True)
-CHANGE = Handling("members", is_sent_once=True, look="members")  # a repeated one is refused
-USERS = Handling("read", is_read=True)
-USERS_CHANGE = Handling("write", is_numbered=True, look="users")
-LOGIN = Handling("login", is_read=True)  # of the connection: docs/use/users.md
-
-
-class ReplyForm(Enum):
-    """The part of a reply after `VERB response: `, as the screen and programs show it."""
-
-    TEXT = auto()
-    VALUE = auto()  # of a key, spelled for a line
-    WRITTEN = auto()  # the value at the end of the command was set
-    DELETED = auto()
-    NUMBER = auto()
-    PAIRS = auto()  # JSON, and the command for the next page
-    FACTS = auto()  # JSON
-    RESULT = auto()  # JSON, spelled for a line
-    LEASE = auto()  # `lease-57 for 10 s`
-    RESULTS = auto()  # JSON, a list with one result for each operation
-
-
-class Work(Enum):
-    """How much work it takes to apply an entry with the command (state/work.py)."""
-
-    SHORT = auto()
-    BY_VALUE = auto()  # it grows with the values of the keys that it names
-    BY_KEYS = auto()  # it grows with the keys of a lease, or with all keys
-    BY_LINE = auto()  # it grows with the claims that wait in the same line
-    BY_CLAIM = auto()  # it grows with these claims, and with the keys of the claim's lease
-    OF_PROGRAM = auto()  # unknown
-
-
-class Command(NamedTuple):
-    """A row of the table of commands."""
-
-    verb: str
-    operands: Operands
-    does: str
-    handling: Handling
-    right: Right
-    reply: ReplyForm = ReplyForm.TEXT
-    at_the_shell: str = ""  # its help if `raftline VERB` is also a shell command
-    elsewhere: tuple[str, ...] = ()  # its names in other stores
-    level: int = FLOOR  # the lowest cluster level that supports it; see `_with_level`
-    work: Work = Work.SHORT
-
-    @property
-    def form(self) -> str:
-        """The form in which it is typed: `set KEY VALUE`."""
-        return f"{self.verb} {self.operands.form}".rstrip(" ")
-
-    @property
-    def is_operation(self) -> bool:
-        """Whether a transaction may contain it: a command on one key, possibly under a lease, or
-        `clear`."""
-        is_on_a_key = self.operands.begins_with_key and self.handling in (READ, WRITE)
-        return is_on_a_key or self.verb in (transaction_line.UNDER, transaction_line.CLEAR)
 
 
 def _read_txn(verb: str, operands: str, limits: Limits) -> str:
@@ -138,6 +73,9 @@ def _read_txn(verb: str, operands: str, limits: Limits) -> str:
     return f"{verb} {transaction_line.spell_transaction(txn, IN_TRANSACTIONS)}"
 
 
+_OF_EXTENSIONS: Final[list[Command]] = [
+    row for extension in joined("command_rows") for row in extension.ROWS
+]
 _ROWS = (
     Command("get", take.KEY, "the value of KEY", READ, READS_KEY, ReplyForm.VALUE,
             at_the_shell="the value of KEY"),
@@ -200,18 +138,7 @@ _ROWS = (
             at_the_shell="run an operation on an object of programs", work=Work.BY_VALUE),
     Command("machine", take.MACHINE, "run a command on a program's own state machine",
             WRITE, WRITES_ALL, ReplyForm.RESULT, work=Work.OF_PROGRAM),
-    Command("hold", of_recipes.HOLD, "take a seat of a lock, or a place in line", RECIPE,
-            WRITES_CLAIM, work=Work.BY_LINE),
-    Command("unhold", of_recipes.ONE_CLAIM, "give the seat to the next claim in line", RECIPE,
-            WRITES_CLAIM, work=Work.BY_LINE),
-    Command("abandon", of_recipes.ONE_CLAIM, "give up all that a claim has or may yet get",
-            RECIPE, WRITES_CLAIM, work=Work.BY_CLAIM),
-    Command("enqueue", of_recipes.ENQUEUE, "add a job to a queue", RECIPE, WRITES_PREFIX,
-            ReplyForm.NUMBER, work=Work.BY_LINE),
-    Command("requeue", of_recipes.REQUEUE, "let a dead job of a queue wait again", RECIPE,
-            WRITES_PREFIX, ReplyForm.NUMBER, work=Work.BY_LINE),
-    Command("dequeue", of_recipes.DEQUEUE, "end jobs of a queue, then take others or wait",
-            RECIPE, UPDATES_CLAIM, ReplyForm.FACTS, work=Work.BY_LINE),
+    *_OF_EXTENSIONS,
     Command("show", take.PAGE, "all pairs", SHOW, READS_PREFIX, ReplyForm.PAIRS,
             at_the_shell="all pairs, or the pairs whose keys begin with PREFIX",
             elsewhere=("keys", "list", "ls", "dump")),

@@ -5,7 +5,7 @@ Each row of wire/commands/command_table.py has a right, which authorization.py c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, IntEnum
 from typing import Final, NamedTuple
 
@@ -37,10 +37,17 @@ class Touches(Enum):
     KEY = "KEY"
     PREFIX = "all keys with PREFIX"
     INNER = "the key of the command, and all keys of LEASE"
-    CLAIM = "all keys with PREFIX, and all keys of the lease of CLAIM"
     PARTS = "each condition and operation for itself"
     LEASE = "all keys of LEASE"
     EVERY = "all keys"
+
+
+class NamedLease(NamedTuple):
+    """A lease that a line names in addition to its keys, so that it touches all keys of that lease
+    as well."""
+
+    called: str  # in the table of the page
+    find: Callable[[str], str]  # its name in a command; raises ProtocolError if there is none
 
 
 class Right(NamedTuple):
@@ -49,6 +56,13 @@ class Right(NamedTuple):
     role: UserRole
     touches: Touches = Touches.NOTHING
     shows: bool = False  # a write whose reply may show the value, so it takes both rights
+    lease: NamedLease | None = None
+
+    @property
+    def keys_in_words(self) -> str:
+        """The keys as the table of docs/use/users.md names them."""
+        more = "" if self.lease is None else f", and all keys of {self.lease.called}"
+        return f"{self.touches.value}{more}"
 
     @property
     def in_words(self) -> str:
@@ -65,8 +79,6 @@ WRITES: Final = Right(UserRole.WRITER)
 WRITES_KEY: Final = Right(UserRole.WRITER, Touches.KEY)
 UPDATES_KEY: Final = Right(UserRole.WRITER, Touches.KEY, shows=True)
 WRITES_PREFIX: Final = Right(UserRole.WRITER, Touches.PREFIX)
-WRITES_CLAIM: Final = Right(UserRole.WRITER, Touches.CLAIM)
-UPDATES_CLAIM: Final = Right(UserRole.WRITER, Touches.CLAIM, shows=True)
 WRITES_LEASE: Final = Right(UserRole.WRITER, Touches.LEASE)
 WRITES_UNDER_LEASE: Final = Right(UserRole.WRITER, Touches.INNER)
 WRITES_PARTS: Final = Right(UserRole.WRITER, Touches.PARTS)

@@ -30,7 +30,7 @@ OTHERWISE = ", else"  # the conditions of a transaction did not hold
 NOT_MET = frozenset(
     {NO_SUCH_KEY, ", key exists", ", no match", ", not done", OTHERWISE, ", no such lease",
      ", no lease", ", no such user", ", user exists", ", no such role", ", role exists",
-     ", in line", ", not free", ", no such claim", ", no such job", ", abandoned"}
+     *[each for row in COMMANDS.values() for each in row.not_met]}
 )  # fmt: skip
 
 

@@ -100,7 +100,7 @@ class Campaign:
             time.sleep(2 * LOOK_S)
             rises = [peak - memory for peak, memory in zip(peaks, before, strict=True)]
             done = [work.done - was for work, was in zip(users.works, done, strict=True)]
-            longest = max(work.longest_s for work in users.works if work.name != "lock holder")
+            longest = max(work.longest_s for work in users.works if not work.holds)
             medians = [
                 ms(work.median_s) for work in users.works if work.name in ("writer", "reader")
             ]

@@ -9,16 +9,19 @@ import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import raftline
 
+from ..extensions import joined
 from .field import PASSWORD, Field
 
 PATIENCE_S = 30.0
 PAUSE_S = 0.05
 LOOK_S = 0.5  # between two checks whether the end has come
-LOCK_S = 20
 PRIORITY = -19
+Role = Callable[[Any, threading.Event], None]  # the client, and the end
 
 
 class WrongAnswer(Exception):
@@ -34,6 +37,7 @@ class Work:
     longest_s: float = 0.0
     refused: list[str] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)  # of the calls, in order
+    holds: bool = False  # something for a while, in each call
 
     @property
     def median_s(self) -> float:
@@ -42,8 +46,8 @@ class Work:
 
 
 class UsersAtWork:
-    """A writer, a reader, a watcher, the holder of a lock, one user who logs in, and one who
-    scrapes metrics."""
+    """A writer, a reader, a watcher, one user who logs in, one who scrapes metrics, and those who
+    hold something that an extension knows."""
 
     def __init__(self, place: Field) -> None:
         self.place = place
@@ -57,10 +61,12 @@ class UsersAtWork:
             kv["ann/a"] = "0"
         roles: dict[str, Callable[[Work], None]] = {
             "writer": self._write, "reader": self._read, "watcher": self._watch,
-            "lock holder": self._hold, "login": self._log_in, "scrape": self._scrape,
+            "login": self._log_in, "scrape": self._scrape,
         }  # fmt: skip
+        holders = {name: role for each in joined("users_at_work") for name, role in each.HOLDERS}
+        roles |= {name: partial(self._hold, role) for name, role in holders.items()}
         for name, role in roles.items():
-            work = Work(name)
+            work = Work(name, holds=name in holders)
             self.works.append(work)
             self._threads.append(threading.Thread(target=role, args=(work,), daemon=True))
             self._threads[-1].start()
@@ -134,17 +140,9 @@ class UsersAtWork:
 
             self._repeat(work, once)
 
-    def _hold(self, work: Work) -> None:
+    def _hold(self, role: Role, work: Work) -> None:
         with self._connected("ann") as kv:
-
-            def once() -> None:
-                with kv.lock("ann/lock", ttl=LOCK_S) as held:
-                    for _ in range(30):
-                        if self._end.wait(1):
-                            return
-                        held.check()
-
-            self._repeat(work, once)
+            self._repeat(work, partial(role, kv, self._end))
 
     def _log_in(self, work: Work) -> None:
         def once() -> None:

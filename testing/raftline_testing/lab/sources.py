@@ -17,6 +17,7 @@ ROOMS = (
     "histories",
     "judging",
     "lab",
+    "recipes",
     "transcripts",
     "virtual",
 )  # of raftline_testing

@@ -10,7 +10,7 @@ from typing import Any
 from raftline.common.build_level import LEVEL
 from raftline.raft.inputs import PeerLevel
 
-from .locks.lease_holders import LeaseRequest
+from .leases.lease_holders import LeaseRequest
 from .nodes.simulated_node import Host, leaders
 from .schedule import Schedule
 from .world.plan import NEVER, Plan, pick_plan

@@ -28,6 +28,8 @@ SIMULATED = (
     "raftline/raft/*", "raftline/wire/*", "raftline/wire/*/*", "raftline/state/*",
     "raftline/state/*/*", "raftline/observe/*", "raftline_testing/virtual/*",
     "raftline_testing/virtual/*/*", "raftline_testing/*/virtual/*",
+    "raftline/recipes/command_effects", "raftline/recipes/command_rows",
+    "raftline/recipes/recipe_keys", "raftline/recipes/recipe_operands",
     "raftline/common/text", "raftline/common/build_level", "raftline/common/process/wakeup",
     "raftline/logmanager",
     "raftline_testing/histories/history", "raftline_testing/histories/linearizable",
@@ -57,8 +59,9 @@ SIMULATED = (
 # A schedule needs none of these; their classes derived from a compiled class couldn't be loaded.
 LEFT_OUT = {
     "raftline/state/commands/machines", "raftline/wire/refusal",
+    "raftline_testing/recipes/virtual/lockers", "raftline_testing/recipes/virtual/sharers",
     *(f"raftline_testing/virtual/{name}" for name in (
-        "compile", "constructors", "locks/lockers", "locks/sharers", "plain_snapshots", "script",
+        "compile", "constructors", "plain_snapshots", "script",
         "simulate", "world/coroutines",
     )),
 }  # fmt: skip

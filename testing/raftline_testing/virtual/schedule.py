@@ -8,9 +8,8 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from raftline.access import login, secret
 from raftline.clients.requests import search
@@ -22,11 +21,12 @@ from raftline.raft.log import entries_of
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 from raftline.state import key_pages, sessions
-from raftline.state.store import sizes_of
+from raftline.state.store import Store, sizes_of
 from raftline.storage import sums
 from raftline_testing.judging.collected import Collector
 from raftline_testing.lab_address import ADDRESS
 
+from ..extensions import joined
 from ..invariants import BeganAgain
 from .clients.client_history import History
 from .clients.client_request import COUNTER
@@ -45,13 +45,7 @@ from .faults.proofs import Proofs, read_secrets
 from .faults.second_beginning import TwoClusters
 from .faults.upgrades import Upgrades
 from .honest_invariants import HonestInvariants
-from .locks.claimants import Claimant, ClaimCheck
-from .locks.groups import Member
-from .locks.lease_holders import Holder, LeaseCheck
-from .locks.lockchecks import LockCheck
-from .locks.lockers import Locker
-from .locks.sharers import Sharer
-from .locks.workers import Worker
+from .leases.lease_holders import Holder, LeaseCheck
 from .nodes import jobs_machine
 from .nodes.manager import Manager
 from .nodes.node_events import Watching
@@ -70,9 +64,9 @@ from .world.world import World
 # Election timeouts after the last fault. Most seeds needed 7, and seed 3084 needed 26 to 50, where
 # a node catches up entry by entry while a tenth of all messages is lost.
 SERVE_WITHIN_TIMEOUTS = 75
+# The modules `virtual.programs` of extensions: what programs make of leases and keys.
+PROGRAMS = joined("virtual.programs")
 SUM_EVERY = 8  # entries between two sums of a small state
-# Programs with exclusive locks, programs that also share them, workers, and members of groups.
-LOCKER_KINDS: tuple[type[Locker], ...] = (Locker,) * 3 + (Sharer,) * 3 + (Worker,) * 2
 MACHINES = (0, 0, 1)  # watches with the machine of raftline's clients
 # The same for a search: six clients that share two sessions complete few writes.
 FOUND_WITHIN_TIMEOUTS = 300
@@ -85,6 +79,37 @@ LAB_BUG: int | None = 0
 
 class SimulationFailed(Exception):
     """A failed schedule: the error, how to repeat it, and the last events."""
+
+
+class Program(Protocol):
+    """A program that takes locks."""
+
+    waiting: Any  # its request without an answer
+
+    @property
+    def is_through(self) -> bool:
+        """Whether its last round is over, and no caller waits any more."""
+
+    def begin_last_round(self) -> None:
+        """Take each lock once more: each waiting caller must get it in time."""
+
+    def knows(self, names: set[str]) -> bool:
+        """Whether it knows one of these nodes."""
+
+    def stop(self) -> None: ...
+
+
+class Programs(Protocol):
+    """The programs of an extension in one schedule."""
+
+    def claimants(self, names: Sequence[str]) -> Sequence[Holder]:
+        """Return holders of leases that do more than that, if the plan has them."""
+
+    def lockers(self, history: History, seed: int) -> Sequence[Program]:
+        """Return the programs that take locks."""
+
+    def judge(self, store: Store) -> None:
+        """Check what is left of them in the store."""
 
 
 class Outcome(NamedTuple):
@@ -232,7 +257,9 @@ class Schedule:
             self.world.counts["logs written by hand"] += 1
             by_hand = entries_of(1, 1001, [f"set hand {n}" for n in range(1, plan.by_hand + 1)])
             self.world.random.choice(hosts[: plan.nodes]).disk.bring(by_hand)  # no such term occurs
-        self.claims = ClaimCheck(self.world)
+        self.programs: list[Programs] = [
+            module.Programs(self.world, plan, hosts) for module in PROGRAMS
+        ]
         self.holders = self._holders(hosts)
         self.ledger = Ledger()
         self.dealers = [
@@ -241,7 +268,7 @@ class Schedule:
         ]
         names = [f"searcher{number}" for number in range(1, plan.searchers + 1)]
         self.searchers = [Searcher(self.world, plan, name, hosts, self.history) for name in names]
-        self.lockers = self._lockers(hosts, seed)
+        self.lockers = [each for one in self.programs for each in one.lockers(self.history, seed)]
         self.foreman = Foreman(self.world, plan, hosts) if plan.long_ms else None
         for host in hosts:
             host.snapshots.checks_files = "gone log" in plan.faults
@@ -309,27 +336,13 @@ class Schedule:
         if not self.plan.holders:
             return []
         names = [f"holder{number}" for number in range(1, self.plan.holders + 1)]
-        check = self.claims if self.plan.claims else LeaseCheck(self.world)
+        for one in self.programs:
+            if claimants := one.claimants(names):
+                return claimants
+        check = LeaseCheck(self.world)
         for host in hosts:
             host.watch_leases = check.applied
-        if self.plan.claims:
-            return [Claimant(self.world, self.plan, name, hosts, self.claims) for name in names]
         return [Holder(self.world, self.plan, name, hosts, check) for name in names]
-
-    def _lockers(self, hosts: Sequence[Host], seed: int) -> list[Locker]:
-        """Return the programs that take locks; they need a cluster above the floor."""
-        if not self.plan.lockers:
-            return []
-        check = LockCheck(self.world)
-        for host in hosts:
-            host.watch_leases = partial(_both, host.watch_leases, check.applied)
-        chance = random.Random(f"lockers {seed}")
-        names = [f"locker{number}" for number in range(1, self.plan.lockers + 1)]
-        kinds = [*LOCKER_KINDS, *[Member] * len(names)][: len(names)]
-        return [
-            kind(self.world, self.plan, name, hosts, self.history, check, chance)
-            for kind, name in zip(kinds, names, strict=True)
-        ]
 
     def _deliver(self, message: Message) -> None:
         self.hosts[message.to].hear(message, self.hosts[message.sender].cluster)
@@ -392,7 +405,7 @@ class Schedule:
         if found:
             within_ms = FOUND_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
             yield from self._until("let itself be found", lambda: self._is_found(found), within_ms)
-        asking: list[SimulatedClient | Dealer | Searcher] = [
+        asking: list[SimulatedClient | Dealer | Searcher | Program] = [
             *self.clients,
             *self.dealers,
             *self.searchers,
@@ -539,20 +552,14 @@ class Schedule:
         self.world.counts["hand-written logs that won"] += "hand" in managers[0].store
         self.history.judge_counter(int(managers[0].store.get(COUNTER, "0")))
         self.ledger.judge(managers[0].store)
-        self.claims.judge(managers[0].store)
+        for one in self.programs:
+            one.judge(managers[0].store)
         if self.foreman is not None:
             self.foreman.judge(json.loads(managers[0].store.get(jobs_machine.NAME, "[]")))
         for talker in (*self.talkers, *self.faults.crowds.all):
             talker.judge(managers[0].store.get(talker.name))
         self.history.journal.judge(managers[0].store.get(JOURNAL, ""))
         self.world.counts["search steps"] += self.history.judge()
-
-
-def _both(
-    first: Callable[[Manager], None], second: Callable[[Manager], None], manager: Manager
-) -> None:
-    first(manager)
-    second(manager)
 
 
 def _machine(manager: Manager) -> tuple[object, ...]:

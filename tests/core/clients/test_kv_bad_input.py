@@ -53,13 +53,8 @@ async def later() -> None: ...
 @pytest.mark.parametrize("connect", CONNECTS)
 @pytest.mark.parametrize("on_lost", [5, "f", later])
 def test_on_lost_is_a_plain_function(connect: Callable[..., Any], on_lost: object) -> None:
-    for make in (
-        lambda kv: kv.lock("a", on_lost=on_lost),
-        lambda kv: kv.election("a", on_lost=on_lost),
-        lambda kv: kv.lease(10, on_lost=on_lost),
-    ):
-        with pytest.raises(TypeError, match="on_lost is a plain function"):
-            outcome(lambda make=make: make(connect(NOWHERE)))
+    with pytest.raises(TypeError, match="on_lost is a plain function"):
+        outcome(lambda: connect(NOWHERE).lease(10, on_lost=on_lost))
 
 
 @pytest.mark.parametrize("connect", CONNECTS)
@@ -72,17 +67,6 @@ def test_a_listener_that_was_not_added_is_named_so(connect: Callable[..., Any]) 
 def test_the_name_of_a_client_is_a_text(connect: Callable[..., Any]) -> None:
     with pytest.raises(TypeError, match="the name of a client is a str, not int"):
         outcome(lambda: connect(NOWHERE, name=5))
-
-
-@pytest.mark.parametrize("connect", CONNECTS)
-@pytest.mark.parametrize(("kind", "called"), [("lock", "a lock"), ("election", "an election")])
-def test_the_name_of_a_lock_is_called_so(
-    connect: Callable[..., Any], kind: str, called: str
-) -> None:
-    with pytest.raises(TypeError, match=f"the name of {called} is str here, not int"):
-        outcome(lambda: getattr(connect(NOWHERE), kind)(5))
-    with pytest.raises(ValueError, match=f"the name of {called} has at least one byte"):
-        outcome(lambda: getattr(connect(NOWHERE), kind)(""))
 
 
 @pytest.mark.parametrize("connect", CONNECTS)

@@ -21,7 +21,6 @@ from raftline.clients.calls.calls import (
 )
 from raftline.clients.calls.kv_errors import LeaseLost, NotUnderstood
 from raftline.clients.calls.value_codec import BINARY, TEXT
-from raftline.clients.locks.lock_keys import LOCKS, LockKeys
 from raftline.clients.requests.node_connection import Refused
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline.wire.commands.command_table import read_request
@@ -91,7 +90,6 @@ def test_an_enum_is_the_text_or_the_number_that_it_is() -> None:
     assert model.ask(CALLS.cas(Word.RED, Word.RED, "blue"))
     assert model.ask(CALLS.incr("n", Number.FIVE)) == 10
     assert CALLS.page(Word.RED).command == "show red"
-    assert LockKeys(LOCKS, Word.RED).held == LockKeys(LOCKS, "red").held
     assert WatchCursor(TEXT, Word.RED, Number.FIVE).command == "watch red after 5"
 
 

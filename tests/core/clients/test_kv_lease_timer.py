@@ -9,9 +9,9 @@ import pytest
 
 from raftline.clients.calls.calls import Ask, Steps
 from raftline.clients.calls.kv_errors import LeaseLost
-from raftline.clients.locks.base_lease import BaseLease
-from raftline.clients.locks.kept_leases import KeptLeases
-from raftline.clients.locks.lease_timer import (
+from raftline.clients.leases.base_lease import BaseLease
+from raftline.clients.leases.kept_leases import KeptLeases
+from raftline.clients.leases.lease_timer import (
     LEAST_S,
     RENEWALS,
     RETRY_S,

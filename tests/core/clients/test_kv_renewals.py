@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from raftline.clients.locks.lease_timer import LeaseTimer
-from raftline.clients.locks.renewals import Renewals
+from raftline.clients.leases.lease_timer import LeaseTimer
+from raftline.clients.leases.renewals import Renewals
 
 
 def kept(*leases: tuple[str, int, float]) -> tuple[Renewals, list[LeaseTimer]]:

@@ -78,8 +78,8 @@ def test_a_program_names_its_files_and_its_certificate_logs_it_in(
             event = watch.next_event(DEADLINE_S)
             assert event is not None
             assert event.value == "1"
-        with kv.lock("nightly") as held:
-            assert held.token > 0
+        with kv.lease(10) as lease:
+            assert lease.is_held
     client = Client("localhost", closed["s1"].port, tls=as_ann(made))
     with client:
         assert client.request("get app/b") == "GET response: 1"

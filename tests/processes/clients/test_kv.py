@@ -1,4 +1,4 @@
-"""`raftline.connect()` at real nodes: a mapping, watches, leases, locks, elections."""
+"""`raftline.connect()` at real nodes: a mapping, watches, leases."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import copy
 import json
 import os
 import pickle
-import signal
 import threading
 import time
 from datetime import timedelta
@@ -19,7 +18,7 @@ from raftline.api import KVSnapshot, Version
 from raftline.clients.requests.one_node import NodeStep
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from tests.processes.typed import at, somebody_waits
+from tests.processes.typed import at
 
 
 def ours() -> list[str]:
@@ -145,10 +144,9 @@ def test_times_have_milliseconds(kv: raftline.KV[str]) -> None:
     kv.set("s/delta", "1", ttl=timedelta(milliseconds=250))
     assert kv.setnx("s/long", "1", ttl=timedelta(hours=1))
     assert 3590 < (kv.ttl("s/long") or 0) <= 3600
-    with kv.lease(1.5) as lease, kv.lock("s", ttl=0.75) as held:
+    with kv.lease(1.5) as lease:
         assert 0 < lease.left <= 1.5
         assert lease.check(timedelta(seconds=5)) is lease
-        assert held.check() == held.token
         assert (
             json.loads(kv.request("leases").removeprefix("LEASES response: "))["leases"][lease.id][
                 "seconds"
@@ -156,7 +154,6 @@ def test_times_have_milliseconds(kv: raftline.KV[str]) -> None:
             == 1.5
         )
         assert not lease.wait_lost(timedelta(milliseconds=1))
-        assert kv.lock("s").acquire(timeout=timedelta(0)) is None
     eventually(lambda: not kv.exists("s/float") and not kv.exists("s/delta"), "their end")
     assert list(kv.keys("s/")) == ["s/long"]
     assert kv.within(timedelta(seconds=2)).timeout == 2.0
@@ -210,8 +207,7 @@ def test_the_nodes_are_found_as_commands_find_them(
 def test_it_says_what_it_is_and_can_not_be_copied(kv: raftline.KV[str]) -> None:
     assert repr(kv).startswith("<raftline.KV at localhost port ")
     assert repr(kv.within(0.5)).endswith(", 0.5 s>")
-    watch, lock, lease = kv.watch("none/"), kv.lock("copied"), kv.lease(10)
-    for each in (kv, watch, lock, lease, kv.election("copied")):
+    for each in (kv, kv.watch("none/"), kv.lease(10)):
         with pytest.raises(TypeError, match="can't be copied or pickled"):
             pickle.dumps(each)
         with pytest.raises(TypeError, match="can't be copied or pickled"):
@@ -304,14 +300,6 @@ def test_closing_the_client_ends_its_watches_and_its_thread(nodes: Cluster) -> N
     kv.close()
 
 
-def test_one_thread_renews_the_leases_of_successive_locks(kv: raftline.KV[str]) -> None:
-    threads: list[threading.Thread] = []
-    for _ in range(10):
-        with kv.lock("one after the other"):
-            threads += [each for each in threading.enumerate() if "renews" in each.name]
-    assert len(set(threads)) < len(threads) == 10
-
-
 def test_a_lease_renews_itself_and_takes_its_keys_along(kv: raftline.KV[str]) -> None:
     with kv.lease(5) as lease:
         kv.set("l/a", "1", lease=lease)
@@ -359,86 +347,6 @@ def test_a_lease_that_somebody_ended_is_reported_as_lost(
 
     with pytest.raises(raftline.LeaseLost):
         loses_one()
-
-
-def test_one_program_holds_a_lock_at_a_time(kv: raftline.KV[str], nodes: Cluster) -> None:
-    program = raftline.connect(at(nodes))
-    with kv.lock("nightly", ttl=5) as held:
-        assert held.token > 0
-        other = program.lock("nightly", ttl=5)
-        assert other.acquire(timeout=0) is None
-        assert other.acquire(timeout=0.2) is None
-        assert other.holder() == kv.lock("nightly").holder() is not None
-        got: list[raftline.api.Held] = []
-        waits = threading.Thread(target=lambda: got.append(other.acquire()))
-        waits.start()
-        eventually(lambda: somebody_waits(kv, "lock/nightly/"), "somebody who waits")
-    waits.join(DEADLINE_S)
-    later = got[0]
-    assert later.check() == later.token > held.token
-    assert later.is_held
-    assert other.acquire(timeout=0.01) is None  # not reentrant
-    later.release()
-    with pytest.raises(RuntimeError, match="released already"):
-        later.release()
-    assert list(kv.items("lock/nightly/")) == []
-    assert other.holder() is None
-    program.close()
-
-
-def test_programs_share_a_lock_and_hold_a_semaphore(kv: raftline.KV[str], nodes: Cluster) -> None:
-    with raftline.connect(at(nodes)) as other, other.lock("book", shared=True, ttl=5) as first:
-        with kv.lock("book", shared=True, ttl=5) as second:
-            assert second.token > first.token
-            assert kv.lock("book").acquire(timeout=0) is None
-            got: list[raftline.api.Held] = []
-            waiting = threading.Thread(target=lambda: got.append(kv.lock("book").acquire()))
-            waiting.start()
-            eventually(lambda: somebody_waits(kv, "lock/book/"), "somebody who waits")
-            assert other.lock("book", shared=True).acquire(timeout=0) is None
-        assert got == []
-    waiting.join(DEADLINE_S)
-    assert got[0].token > second.token
-    with kv.semaphore("pool", 1) as held:
-        pool = kv.semaphore("pool", 1)
-        assert pool.acquire(timeout=0.2) is None
-        assert len(pool.holders()) == 1
-    with pool as later:
-        assert later.token > held.token
-    assert list(kv.keys("semaphore/")) == []
-    assert list(kv.keys("lock/book/")) == [got[0]._key]  # which the thread has got
-
-
-def test_the_lock_of_a_killed_holder_is_free_for_who_tries_once(
-    kv: raftline.KV[str], nodes: Cluster
-) -> None:
-    child = os.fork()
-    if child == 0:
-        raftline.connect(at(nodes)).lock("killed", ttl=5).acquire()
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
-    assert kv.lock("killed").acquire(timeout=0) is None
-    eventually(lambda: kv.lock("killed").holder() is None, "the lease has ended")
-    held = kv.lock("killed").acquire(timeout=0)
-    assert held is not None
-    held.release()
-
-
-def test_an_election_has_one_leader_and_tells_who(kv: raftline.KV[str]) -> None:
-    first, second = kv.election("service"), kv.election("service")
-    observer = second.observe()
-    assert next(observer) is None
-    held = first.campaign("host one")
-    assert next(observer) == "host one"
-    assert second.campaign("host two", timeout=1) is None
-    assert second.leader() == "host one"
-    held.release()
-    assert next(observer) is None
-    with second.campaign("host two") as later:
-        assert later.token > held.token
-        assert next(observer) == "host two"
-        assert later.is_held
-    assert first.leader() is None
 
 
 def test_a_child_process_asks_anew_and_leaves_its_parent_what_it_holds(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
-import threading
 import time
-from collections.abc import Coroutine
 
 import pytest
 
@@ -15,32 +13,10 @@ import raftline
 import raftline.aio
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S
+from tests.processes.tasks import run
 from tests.processes.typed import at
 
 pytestmark = pytest.mark.usefixtures("event_loops", "nothing_from_before")
-
-
-@pytest.fixture
-def nothing_from_before(request: pytest.FixtureRequest) -> None:
-    """Delete what the same test left on the other event loop."""
-    if "nodes" in request.fixturenames:
-        with raftline.connect(at(request.getfixturevalue("nodes"))) as kv:
-            for key in list(kv):
-                del kv[key]
-
-
-def run(work: Coroutine[object, object, None]) -> None:
-    """Run it; no task may be left, and no thread but that of the loop's look-ups of names."""
-
-    async def alone() -> None:
-        threads = set(threading.enumerate())
-        await work
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        assert left == set()
-        new = [each.name for each in set(threading.enumerate()) - threads]
-        assert [name for name in new if not name.startswith(("asyncio_", "uvloop_"))] == []
-
-    asyncio.run(alone())
 
 
 def test_the_same_names_are_awaited(nodes: Cluster) -> None:
@@ -140,7 +116,7 @@ def test_a_task_may_be_cancelled_at_any_time(nodes: Cluster) -> None:
     run(work())
 
 
-def test_a_watch_a_lease_a_lock_and_an_election(nodes: Cluster) -> None:
+def test_a_watch_and_a_lease(nodes: Cluster) -> None:
     async def work() -> None:
         async with raftline.aio.connect(at(nodes)) as kv:
             kinds: list[str] = []
@@ -161,29 +137,6 @@ def test_a_watch_a_lease_a_lock_and_an_election(nodes: Cluster) -> None:
             await asyncio.wait_for(following, DEADLINE_S)
             assert kinds[0] == "has"
             assert kinds[-1] == "delete"
-            async with kv.lock("nightly") as held:
-                other = kv.lock("nightly")
-                assert await other.acquire(timeout=0) is None
-                assert await other.acquire(timeout=0.2) is None
-                waits = asyncio.ensure_future(other.acquire())
-                given_up = asyncio.ensure_future(kv.lock("nightly").acquire())
-                await asyncio.sleep(0.3)
-                given_up.cancel()
-            later = await asyncio.wait_for(waits, DEADLINE_S)
-            assert await later.check() == later.token > held.token
-            await later.release()
-            with pytest.raises(asyncio.CancelledError):
-                await given_up
-            assert [key async for key in kv.keys("lock/nightly/")] == []
-            election = kv.election("service")
-            seen = election.observe()
-            assert await seen.__anext__() is None
-            leads = await election.campaign("one")
-            assert await seen.__anext__() == "one"
-            assert await election.leader() == "one"
-            await leads.release()
-            assert await seen.__anext__() is None
-            await seen.aclose()  # type: ignore[attr-defined]
 
     run(work())
 
@@ -326,22 +279,5 @@ def test_where_nobody_listens_it_says_so_within_its_time() -> None:
                 await kv.set("a", "1")
             with pytest.raises(raftline.Unreachable, match="no node serves it at"):
                 await kv.watch().next_event()
-
-    run(work())
-
-
-def test_tasks_that_wait_for_a_lock_end_with_closed_as_their_client_does(nodes: Cluster) -> None:
-    async def work() -> None:
-        async with raftline.aio.connect(at(nodes)) as other, other.lock("same"):
-            kv = raftline.aio.connect(at(nodes))
-            shared = kv.lock("same")
-            locks = [shared, shared, kv.lock("same")]
-            waiting = [asyncio.ensure_future(each.acquire()) for each in locks]
-
-            async with other.watch("lock/same/line/") as watch:
-                await watch.next_event()
-            await kv.close()
-            ended = await asyncio.gather(*waiting, return_exceptions=True)
-            assert [type(each) for each in ended] == 3 * [raftline.errors.Closed]
 
     run(work())

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -190,34 +188,3 @@ def test_a_wait_for_a_leader_is_not_delayed_by_callbacks() -> None:
     assert done.wait(DEADLINE_S)
     assert found == [True]
     leadership.stop()
-
-
-def test_a_leader_that_hangs_does_not_cost_the_lock(cluster: Cluster, clients: Clients) -> None:
-    addresses = [f"localhost:{node.port}" for node in cluster.nodes]
-    # So patient that the lease would be over long before another node was asked.
-    with (
-        raftline.connect(",".join(addresses), timeout=8 * DEADLINE_S) as patient,
-        raftline.connect(",".join(addresses)) as other,
-    ):
-        held = patient.lock("door", ttl=9).acquire()
-        rivals: list[raftline.api.Held] = []
-        waits = threading.Thread(target=lambda: rivals.append(other.lock("door").acquire()))
-        waits.start()
-        hung = cluster.leader()
-        hung.pause()
-
-        times_left: list[float] = []
-
-        def renewed() -> bool:
-            leases = clients.request("leases").removeprefix("LEASES response: ")
-            times_left.extend(lease["left"] for lease in json.loads(leases)["leases"].values())
-            # It was let go for a third of its time, and begun anew, for longer than it lasts.
-            return sum(later > left for left, later in pairwise(times_left)) > 3
-
-        eventually(renewed, "renewals at another leader")
-        assert (held.check(), held.is_held) == (held.token, True)
-        hung.resume()
-        held.release()
-        waits.join(DEADLINE_S)
-        assert rivals[0].token > held.token
-        rivals[0].release()

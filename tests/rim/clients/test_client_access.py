@@ -15,6 +15,7 @@ from raftline.clients.requests.client_login import Credentials
 from raftline.clients.requests.conversation import Client
 from raftline.clients.requests.node_connection import Unreachable
 from raftline.clients.requests.pool import Clients
+from raftline.tools.verbs import HELD
 from raftline_testing.doubles import in_process
 from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE
 from raftline_testing.runner.at_night import in_the_rest
@@ -38,7 +39,7 @@ def test_a_command_leaves_its_login_to_no_other_client(
     assert Clients("localhost:1").credentials is None
 
 
-@pytest.mark.parametrize("command", ["get", "status", "lock", "backup", "client"])
+@pytest.mark.parametrize("command", ["get", "status", "backup", "client", *HELD])
 @pytest.mark.parametrize(
     ("option", "content", "why"),
     [
@@ -67,10 +68,13 @@ def test_a_file_for_the_login_that_cannot_be_used_is_wrong_usage(
 PROMPTED = {
     "get": ["cli.py", "get", "a", "--user", "ann", "--at", "localhost:1"],
     "status": ["cli.py", "status", "--user", "ann", "--at", "localhost:1"],
-    "lock": ["cli.py", "lock", "a", "--user", "ann", "--at", "localhost:1", "--", "true"],
     "backup": ["cli.py", "backup", "file", "--user", "ann", "--at", "localhost:1"],
     "client": ["client.py", "1", "--user", "ann", "get", "a"],
     "user": ["cli.py", "user", "add", "ann", "--role", "reader", "--at", "localhost:1"],
+    **{
+        verb: ["cli.py", verb, "a", "--user", "ann", "--at", "localhost:1", "--", "true"]
+        for verb in HELD
+    },
 }
 
 

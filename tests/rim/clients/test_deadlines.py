@@ -30,6 +30,7 @@ from raftline.clients.requests.client_login import Credentials
 from raftline.clients.requests.client_tls import ClientTls
 from raftline.clients.requests.conversation import Client
 from raftline.tools.node_files import certs
+from raftline_testing.extensions import joined
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 
 pytestmark = pytest.mark.slow
@@ -39,6 +40,7 @@ PIECE_S = 0.1  # between two bytes of a reply
 HANGING = "hangs.example"
 Kwargs = dict[str, Any]
 Call = Callable[[Any], object]
+MORE = joined("timed_calls")  # of extensions: their CALLS, OWN_LIMITS and so on
 
 CALLS: dict[str, Call] = {
     "get": lambda kv: kv.get("a"),
@@ -61,25 +63,19 @@ CALLS: dict[str, Call] = {
     "get_many": lambda kv: kv.get_many(["a", "b"]),
     "snapshot": lambda kv: kv.snapshot("a"),
     "request": lambda kv: kv.request("get a"),
-    "holder": lambda kv: kv.lock("a").holder(),
-    "holders": lambda kv: kv.semaphore("a", 2).holders(),
-    "leader": lambda kv: kv.election("a").leader(),
     "grant": lambda kv: kv.lease(9).grant(),
-    "try": lambda kv: kv.lock("a").acquire(timeout=0),
 }
 # With a limit of their own, shorter than that of the client.
 OWN_LIMITS: dict[str, Call] = {
     "within": lambda kv: kv.within(LIMIT_S).set("a", "1"),
     "snapshot within": lambda kv: kv.within(LIMIT_S).snapshot("a"),
-    "try within": lambda kv: kv.within(LIMIT_S).lock("a").acquire(timeout=0),
     "request": lambda kv: kv.request("get a", timeout=LIMIT_S),
-    "lock": lambda kv: kv.lock("a").acquire(timeout=LIMIT_S),
-    "shared lock": lambda kv: kv.lock("a", shared=True).acquire(timeout=LIMIT_S),
-    "semaphore": lambda kv: kv.semaphore("a", 2).acquire(timeout=LIMIT_S),
-    "election": lambda kv: kv.election("a").campaign("me", timeout=LIMIT_S),
     "next_event": lambda kv: kv.watch("a").next_event(LIMIT_S),
     "sync": lambda kv: kv.watch("a").sync(LIMIT_S),
 }
+for module in MORE:
+    CALLS |= module.CALLS
+    OWN_LIMITS |= module.own_limits(LIMIT_S)
 
 
 def by_pipeline(kv: Any) -> None:
@@ -360,15 +356,16 @@ def at_of(node: NodeProcess) -> str:
 
 HELD: dict[str, Call] = {
     "lease.check": lambda held: held["lease"].check(HELD_LIMIT_S),
-    "lock.check": lambda held: held["lock"].check(),
-    "lock.release": lambda held: held["lock"].release(),
     "lease.release": lambda held: held["lease"].release(),
-    "election.release": lambda held: held["election"].release(),
 }
 HELD_BY_THREADS: dict[str, Call] = {
     "lease.wait_lost": lambda held: held["lease"].wait_lost(HELD_LIMIT_S),
-    "lock.wait_lost": lambda held: held["lock"].wait_lost(HELD_LIMIT_S),
 }
+TAKES: dict[str, Callable[[Any, str], Any]] = {}
+for module in MORE:
+    TAKES |= module.TAKES
+    HELD |= module.HELD
+    HELD_BY_THREADS |= module.held_by_threads(HELD_LIMIT_S)
 
 
 @pytest.mark.parametrize("name", [*HELD, *HELD_BY_THREADS])
@@ -376,8 +373,7 @@ def test_no_call_of_what_a_thread_holds_ends_late(node: NodeProcess, name: str) 
     with raftline.connect(at_of(node), timeout=HELD_LIMIT_S) as kv:
         held = {
             "lease": kv.lease(60).grant(),
-            "lock": kv.lock(name, ttl=60).acquire(),
-            "election": kv.election(f"{name} election").campaign("me"),
+            **{what: take(kv, name) for what, take in TAKES.items()},
         }
         node.pause()
         took = seconds_of_threads({name: partial((HELD | HELD_BY_THREADS)[name], held)})
@@ -390,8 +386,7 @@ def test_no_call_of_what_a_task_holds_ends_late(node: NodeProcess, name: str) ->
         async with raftline.aio.connect(at_of(node), timeout=HELD_LIMIT_S) as kv:
             held = {
                 "lease": await kv.lease(60).grant(),
-                "lock": await kv.lock(f"{name} of a task", ttl=60).acquire(),
-                "election": await kv.election(f"{name} of tasks").campaign("me"),
+                **{what: await take(kv, f"{name} of a task") for what, take in TAKES.items()},
             }
             node.pause()
             began_s = time.monotonic()

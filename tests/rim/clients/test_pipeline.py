@@ -16,6 +16,7 @@ import pytest
 import raftline
 import raftline.aio
 from raftline.clients.calls.pipeline import AioPipeline, BasePipeline, Pending, Pipeline
+from raftline.clients.kv.kv import KV
 from raftline.clients.requests import line_connection
 from raftline.clients.requests.dialing import dial
 from raftline.clients.requests.pipelining import Pipelining
@@ -361,7 +362,7 @@ def test_a_pipeline_takes_what_a_client_does_with_one_key() -> None:
     several = {"setdefault", "ping"}  # end with more than one reply, or ask each node
     one_key = {
         name
-        for name, each in vars(raftline.KV).items()
+        for name, each in vars(KV).items()
         if not name.startswith("_")
         and callable(each)
         and [*signature(each).parameters][1:2] == ["key"]

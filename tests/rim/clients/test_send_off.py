@@ -22,8 +22,8 @@ def node() -> Iterator[ScriptedNode]:
     answers = store()
 
     def handler(message: str) -> str | None:
-        if message.startswith("unhold "):
-            return f"UNHOLD response: {message.removeprefix('unhold ')}"
+        if message.startswith("release "):
+            return f"RELEASE response: {message.removeprefix('release ')}"
         return answers(message)
 
     scripted = ScriptedNode(handler)
@@ -47,26 +47,26 @@ def test_it_is_sent_with_the_next_request_which_gets_its_own_answer(
 ) -> None:
     settled: Settled = []
     before = len(node.asked)
-    assert clients.send_off("unhold a/ lease-1", take(settled))
-    assert clients.send_off("unhold a/ lease-2", take(settled))
+    assert clients.send_off("release lease-1", take(settled))
+    assert clients.send_off("release lease-2", take(settled))
     assert (len(node.asked), settled) == (before, [])
     assert clients.request("get a") == "GET response: 1"
-    assert settled == ["UNHOLD response: a/ lease-1", "UNHOLD response: a/ lease-2"]
+    assert settled == ["RELEASE response: lease-1", "RELEASE response: lease-2"]
     assert clients.request("get a") == "GET response: 1"
     assert [line.partition("@")[2] for line in node.asked[before:]][:2] == [
-        "unhold a/ lease-1",
-        "unhold a/ lease-2",
+        "release lease-1",
+        "release lease-2",
     ]
 
 
 def test_flush_sends_it_alone_and_its_answer_may_wait(node: ScriptedNode, clients: Clients) -> None:
     settled: Settled = []
     connections = node.connections
-    assert clients.send_off("unhold a/ lease-1", take(settled))
+    assert clients.send_off("release lease-1", take(settled))
     clients.flush()
-    assert eventually(lambda: any("unhold" in line for line in node.asked), "it is sent")
+    assert eventually(lambda: any("release" in line for line in node.asked), "it is sent")
     assert clients.request("get a") == "GET response: 1"
-    assert settled == ["UNHOLD response: a/ lease-1"]
+    assert settled == ["RELEASE response: lease-1"]
     assert node.connections == connections
 
 
@@ -74,17 +74,17 @@ def test_it_is_sent_as_the_client_closes_and_nobody_hears_its_answer(
     node: ScriptedNode, clients: Clients
 ) -> None:
     settled: Settled = []
-    assert clients.send_off("unhold a/ lease-1", take(settled))
+    assert clients.send_off("release lease-1", take(settled))
     clients.close()
     assert settled == [None]
-    assert eventually(lambda: node.asked[-1] == "program@unhold a/ lease-1", "it is sent")
+    assert eventually(lambda: node.asked[-1] == "program@release lease-1", "it is sent")
 
 
 def test_without_a_connection_nothing_is_sent(node: ScriptedNode) -> None:
     settled: Settled = []
     with Clients(f"localhost:{node.port}", name="program") as clients:
-        assert not clients.send_off("unhold a/ lease-1", take(settled))
-    assert not clients.send_off("unhold a/ lease-1", take(settled))
+        assert not clients.send_off("release lease-1", take(settled))
+    assert not clients.send_off("release lease-1", take(settled))
     assert settled == []
 
 
@@ -92,17 +92,17 @@ def test_a_task_s_is_sent_in_order(node: ScriptedNode) -> None:
     async def work() -> None:
         settled: Settled = []
         asker = AioAsker([Address("localhost", node.port)], "program", 5.0)
-        assert not asker.send_off("unhold a/ lease-1", take(settled))
+        assert not asker.send_off("release lease-1", take(settled))
         await asker.request("set a 1", 5.0)
         before = len(node.asked)
-        assert asker.send_off("unhold a/ lease-1", take(settled))
+        assert asker.send_off("release lease-1", take(settled))
         assert await asker.request("get a", 5.0) == "GET response: 1"
-        assert settled == ["UNHOLD response: a/ lease-1"]
+        assert settled == ["RELEASE response: lease-1"]
         assert [line.partition("@")[2] for line in node.asked[before:]] == [
-            "unhold a/ lease-1",
+            "release lease-1",
             "get a",
         ]
-        assert asker.send_off("unhold a/ lease-2", take(settled))
+        assert asker.send_off("release lease-2", take(settled))
         await asker.close()
         await asyncio.sleep(0)
         assert settled[1:] == [None]

@@ -68,10 +68,6 @@ def test_a_run_is_taken_or_refused_as_one(store: Store) -> None:
         ("txn delete a ; clear b", False),
         ("c#7@txn if a = 1 then delete a else get b", False), ("txn delete a ; set a 1", True),
         ("txn if a = delete then delete a else set a 1", True), ("under lease-7 set a 1", True),
-        ("hold a/ alone lease-7 x", True), ("c#7@unhold a/ lease-7", False),
-        ("c#7@abandon a/ lease-7", True),
-        ("enqueue a/ x", True), ("requeue a/ 7", True), ("dequeue a/ 1 0 lease-7", True),
-        ("dequeue a/ 1 0 now lease-7", False), ("c#7@dequeue a/ 0 0 lease-7 5:6", False),
     ],
 )  # fmt: skip
 def test_what_frees_needs_no_room(command: str, needs: bool) -> None:

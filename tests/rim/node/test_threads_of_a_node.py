@@ -18,7 +18,7 @@ import pytest
 import raftline
 from raftline.access.tls import Tls, TlsFiles
 from raftline.clients.calls.listeners import ThreadListeners
-from raftline.clients.locks.lease_timer import RETRY_S, LeaseTimer
+from raftline.clients.leases.lease_timer import RETRY_S, LeaseTimer
 from raftline.clients.requests.health import ClientHealth
 from raftline.common.address import Address, Endpoint
 from raftline.common.process.guarded_thread import guarded_thread

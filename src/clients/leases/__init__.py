@@ -1,0 +1,1 @@
+"""Leases that a client keeps: their time, their renewals, the claims under them."""

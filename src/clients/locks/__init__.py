@@ -1,1 +1,0 @@
-"""Locks, elections, semaphores and leases of a program."""

@@ -1,0 +1,1 @@
+"""Locks, elections, semaphores, queues, parties, barriers and partitioners: an extension."""

@@ -1,0 +1,33 @@
+"""The rows of the commands for locks and queues, in the order of the help. Pure.
+
+`command_effects.py` applies them, and measures how long that takes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..wire.commands.command_row import Command, Handling, ReplyForm, Work
+from ..wire.commands.rights import WRITES_PREFIX, NamedLease, Right, Touches, UserRole
+from .recipe_operands import DEQUEUE, ENQUEUE, HOLD, ONE_CLAIM, REQUEUE, claim_lease_in
+
+RECIPE: Final = Handling("write", is_numbered=True, look="show")  # of several keys
+_LEASE: Final = NamedLease("the lease of CLAIM", claim_lease_in)
+WRITES_CLAIM: Final = Right(UserRole.WRITER, Touches.PREFIX, lease=_LEASE)
+UPDATES_CLAIM: Final = Right(UserRole.WRITER, Touches.PREFIX, shows=True, lease=_LEASE)
+NO_PLACE: Final = "[^ ]+ (?:0 [^ ]+|[^ ]+ [^ ]+ now) "  # of a `dequeue`: in line
+ROWS: Final = (
+    Command("hold", HOLD, "take a seat of a lock, or a place in line", RECIPE,
+            WRITES_CLAIM, work=Work.MEASURED, not_met=(", in line", ", not free", ", abandoned")),
+    Command("unhold", ONE_CLAIM, "give the seat to the next claim in line", RECIPE,
+            WRITES_CLAIM, work=Work.MEASURED, frees="", not_met=(", no such claim",)),
+    Command("abandon", ONE_CLAIM, "give up all that a claim has or may yet get",
+            RECIPE, WRITES_CLAIM, work=Work.MEASURED),
+    Command("enqueue", ENQUEUE, "add a job to a queue", RECIPE, WRITES_PREFIX,
+            ReplyForm.NUMBER, work=Work.MEASURED),
+    Command("requeue", REQUEUE, "let a dead job of a queue wait again", RECIPE,
+            WRITES_PREFIX, ReplyForm.NUMBER, work=Work.MEASURED, not_met=(", no such job",)),
+    Command("dequeue", DEQUEUE, "end jobs of a queue, then take others or wait",
+            RECIPE, UPDATES_CLAIM, ReplyForm.FACTS, work=Work.MEASURED,
+            frees=NO_PLACE, not_met=(", abandoned",)),
+)  # fmt: skip

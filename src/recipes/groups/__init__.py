@@ -1,0 +1,1 @@
+"""Programs together: parties, barriers, partitioners."""

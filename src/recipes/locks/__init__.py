@@ -1,0 +1,1 @@
+"""Locks, elections and semaphores: their keys, their claims, what a program holds."""

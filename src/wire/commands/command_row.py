@@ -1,0 +1,97 @@
+"""A row of the table of commands: what the parser, a node and a client know of a command. Pure."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+from ...raft.levels import FLOOR
+from .operands import Operands
+from .rights import Right
+from .transaction_line import CLEAR, UNDER
+
+
+class Handling(NamedTuple):
+    """How a node serves a command, and how a client reacts if it gets no answer."""
+
+    kind: str  # the kind of its line: see ParsedLine
+    is_read: bool = False  # it changes nothing
+    is_numbered: bool = False  # retried with the same session number, so executed once
+    is_sent_once: bool = False  # never retried
+    look: str = ""  # a read that shows whether it took effect; "" if none is needed
+    is_timed: bool = False  # answered by the leader's lease clock, after a round
+    takes_mode: bool = False  # it may end in ` read MODE`
+
+
+READ = Handling("read", is_read=True, takes_mode=True)
+TIMED = Handling("read", is_read=True, is_timed=True)  # a renewal may be repeated
+WRITE = Handling("write", is_numbered=True, look="get")
+LEASE = Handling("write", is_numbered=True, look="leases")  # a grant, an end
+SHOW = Handling("show", is_read=True, takes_mode=True)
+BACKUP = Handling("backup", is_read=True)
+LOCAL = Handling("local", is_read=True)
+WATCH = Handling("watch", is_read=True)
+OBSERVE = Handling("observe", is_read=True)
+TRANSFER = Handling("local", is_sent_once=True, look="status")
+SESSION = Handling("write")  # an unused session does nothing
+FORGET = Handling("write")  # a repeated one finds no session
+SUM = Handling("write")  # a repeated one sums again
+MEMBERS = Handling("members", is_read=True)
+CHANGE = Handling("members", is_sent_once=True, look="members")  # a repeated one is refused
+USERS = Handling("read", is_read=True)
+USERS_CHANGE = Handling("write", is_numbered=True, look="users")
+LOGIN = Handling("login", is_read=True)  # of the connection: docs/use/users.md
+
+
+class ReplyForm(Enum):
+    """The part of a reply after `VERB response: `, as the screen and programs show it."""
+
+    TEXT = auto()
+    VALUE = auto()  # of a key, spelled for a line
+    WRITTEN = auto()  # the value at the end of the command was set
+    DELETED = auto()
+    NUMBER = auto()
+    PAIRS = auto()  # JSON, and the command for the next page
+    FACTS = auto()  # JSON
+    RESULT = auto()  # JSON, spelled for a line
+    LEASE = auto()  # `lease-57 for 10 s`
+    RESULTS = auto()  # JSON, a list with one result for each operation
+
+
+class Work(Enum):
+    """How much work it takes to apply an entry with the command (state/work.py)."""
+
+    SHORT = auto()
+    BY_VALUE = auto()  # it grows with the values of the keys that it names
+    BY_KEYS = auto()  # it grows with the keys of a lease, or with all keys
+    MEASURED = auto()  # the module that applies it has a measure
+    OF_PROGRAM = auto()  # unknown
+
+
+class Command(NamedTuple):
+    """A row of the table of commands."""
+
+    verb: str
+    operands: Operands
+    does: str
+    handling: Handling
+    right: Right
+    reply: ReplyForm = ReplyForm.TEXT
+    at_the_shell: str = ""  # its help if `raftline VERB` is also a shell command
+    elsewhere: tuple[str, ...] = ()  # its names in other stores
+    level: int = FLOOR  # the lowest cluster level that supports it; see `_with_level`
+    work: Work = Work.SHORT
+    frees: str | None = None  # a pattern of its operands with which it needs no room
+    not_met: tuple[str, ...] = ()  # what a reply says after ` response` if a condition is not met
+
+    @property
+    def form(self) -> str:
+        """The form in which it is typed: `set KEY VALUE`."""
+        return f"{self.verb} {self.operands.form}".rstrip(" ")
+
+    @property
+    def is_operation(self) -> bool:
+        """Whether a transaction may contain it: a command on one key, possibly under a lease, or
+        `clear`."""
+        is_on_a_key = self.operands.begins_with_key and self.handling in (READ, WRITE)
+        return is_on_a_key or self.verb in (UNDER, CLEAR)

@@ -1,0 +1,1 @@
+"""Simulated programs that take locks and jobs, and the checks of their rules."""

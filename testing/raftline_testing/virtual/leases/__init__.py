@@ -1,0 +1,1 @@
+"""Simulated holders of leases, and the checks of their rules."""

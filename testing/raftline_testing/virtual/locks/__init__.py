@@ -1,1 +1,0 @@
-"""Simulated holders of locks and leases, and the checks of their rules."""
