@@ -25,7 +25,7 @@ EDITABLE = {
 MYPY = "mypy>=2.4"  # its mypyc is the first that accepts this code unchanged
 COMPILED = (
     "raft/*", "wire/*", "wire/*/*", "state/*", "state/*/*",
-    "recording/recorded_node",
+    "picture/recording/recorded_node",
     "access/login",
     "common/process/console", "common/build_level", "common/text",
     "common/process/mutex", "common/process/wakeup",

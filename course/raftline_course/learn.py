@@ -16,7 +16,7 @@ from raftline_testing.lab_address import PAGE, PORT
 
 SOURCES = "/docs/learn/lab/sources.zip"
 ICON = "/favicon.ico"
-FOLDERS = ("/docs/learn/", "/src/view/static/")
+FOLDERS = ("/docs/learn/", "/src/picture/view/static/")
 # A core that was handed in runs in the page's worker, and may ask only this server and the place of
 # Pyodide (docs/learn/lab/lab.js).
 POLICY = "connect-src 'self' https://cdn.jsdelivr.net; form-action 'none'; base-uri 'none'"

@@ -11,9 +11,9 @@ from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
 from raftline.common.process.console import safe_line
 from raftline.common.process.private_file import private
+from raftline.picture.recording.recorded_node import HEADER
+from raftline.picture.recording.replay import BadRecording, replay
 from raftline.raft.node import RawNode
-from raftline.recording.recorded_node import HEADER
-from raftline.recording.replay import BadRecording, replay
 from raftline.tools.node_files.replay_command import EXIT_BAD_FILE, FIRST_LINE, read_lines
 from raftline_course.home import find_world
 from raftline_testing.judging.collected import Collector

@@ -24,7 +24,7 @@ PROGRAMS = "docs/use/python"  # the reference stands in the same part
 INDEXES = ("docs/index", "course/docs/index")
 LAB = (
     "docs/learn/*.html", "docs/learn/lab/*.*", "docs/learn/lab/pyodide/*",
-    "src/view/static/*.js", "src/view/static/*.css",
+    "src/picture/view/static/*.js", "src/picture/view/static/*.css",
 )  # fmt: skip
 PAGE = re.compile(r"\]\(([^()#:]+)\.md\)")
 ROW = re.compile(rf"^\| \[[^]]*{PAGE.pattern}", re.MULTILINE)

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from raftline.observe.facts import Rule, always
+from raftline.picture.observe.facts import Rule, always
+from raftline.picture.recording.recorded_node import RecordedNode
 from raftline.raft.effects import Effects
 from raftline.raft.election import start_election
 from raftline.raft.node import RawNode, advance
 from raftline.raft.roles import Role
 from raftline.raft.state import State
-from raftline.recording.recorded_node import RecordedNode
 
 PAGE = "course/docs/controller.md"
 
@@ -27,7 +27,7 @@ class OrderRefused(Exception):
 
 
 class Order:
-    """An order, with its explanation for observers (`observe/explain.py`)."""
+    """An order, with its explanation for observers (`picture/observe/explain.py`)."""
 
     rules: ClassVar[Sequence[Rule]]
 

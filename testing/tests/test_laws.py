@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from raftline.observe.facts import Facts, Step, facts_of
-from raftline.observe.step_lines import json_of, text_of
+from raftline.picture.observe.facts import Facts, Step, facts_of
+from raftline.picture.observe.step_lines import json_of, text_of
 from raftline.raft.effects import Effects, HardState, ReadReady
 from raftline.raft.inputs import Read, Receive, Synced, Tick
 from raftline.raft.log import Entry

@@ -26,7 +26,7 @@ OPTIONAL = {
     ("aio", "typing_extensions"), ("clients.kv.connecting", "typing_extensions"),
     ("common.mypyc_compat", "mypy_extensions"),
     ("tools.node_files.certs", "cryptography"), ("tools.completion", "argcomplete"),
-    ("view.page_server", "aiohttp"),
+    ("picture.view.page_server", "aiohttp"),
 }  # fmt: skip
 # Files, sockets, threads, clocks, chance, the process: not in a room that the page calls pure.
 IMPURE = {
@@ -39,8 +39,10 @@ IMPURE = {
 
 def room_of(module: str) -> str:
     """Return the room that a module belongs to: the first folder or module of its row."""
-    first = module.partition(".")[0]
-    return next((room for room, members in rooms().items() if first in members), first)
+    for room, members in rooms().items():
+        if any(f"{module}.".startswith(f"{member}.") for member in members):
+            return room
+    return module.partition(".")[0]
 
 
 @functools.cache
@@ -56,15 +58,19 @@ def table() -> dict[str, tuple[str, list[str]]]:
 
 
 def _rows() -> list[tuple[list[str], str, str]]:
-    row = re.compile(r"^\| ((?:`src/\w+(?:/|\.py)`(?:, )?)+) \| (.*) \| (.*) \|$", re.M)
+    row = re.compile(r"^\| ((?:`src/[\w/]+(?:/|\.py)`(?:, )?)+) \| (.*) \| (.*) \|$", re.M)
     return [
-        (re.findall(r"src/(\w+)", members), subject, others)
+        ([_dotted(path) for path in re.findall(r"src/([\w/]+)", members)], subject, others)
         for members, subject, others in row.findall(PAGE.read_text(encoding="utf-8"))
     ]
 
 
+def _dotted(path: str) -> str:
+    return path.removesuffix("/").replace("/", ".")
+
+
 def test_the_page_names_each_room_and_no_other() -> None:
-    named = {member for members in rooms().values() for member in members}
+    named = {member.partition(".")[0] for members in rooms().values() for member in members}
     assert named == {name.partition(".")[0] for name in modules()} - NO_ROOMS
 
 
@@ -144,9 +150,8 @@ def test_modules_import_each_other_by_relative_names() -> None:
 
 @pytest.mark.parametrize("folder", ["tests", "testing", "bench", "course"])
 def test_no_bare_name_of_a_module_of_ours_is_imported_from_outside(folder: str) -> None:
-    bare = {
-        one for members in rooms().values() for one in members if one not in sys.stdlib_module_names
-    }
+    ours = {name.partition(".")[0] for name in modules()} - NO_ROOMS
+    bare = ours - sys.stdlib_module_names
     line = re.compile(rf"^\s*(from|import(.*,)?) +({'|'.join(bare)})\b", re.M)  # else not parsed
     sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / folder).rglob("*.py")}
     against = [
@@ -154,6 +159,7 @@ def test_no_bare_name_of_a_module_of_ours_is_imported_from_outside(folder: str) 
         for path, source in sources.items()
         if line.search(source)
         for one in imported(ast.parse(source))
-        if one.partition(".")[0] in bare and not (path.parent / f"{room_of(one)}.py").exists()
+        if one.partition(".")[0] in bare
+        and not (path.parent / f"{one.partition('.')[0]}.py").exists()
     ]
     assert against == []

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from raftline.observe.explain import explain
-from raftline.observe.facts import Step
+from raftline.picture.observe.explain import explain
+from raftline.picture.observe.facts import Step
 from raftline.raft import inputs
 from raftline.raft.inputs import Input
 from raftline.raft.log import Snapshot

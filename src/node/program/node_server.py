@@ -36,13 +36,13 @@ from ...net.protocol.refusal_counts import RefusalCounts
 from ...net.protocol.turns import CALLS_AT_ONCE, Turns
 from ...net.reply_budget import ReplyRoom
 from ...net.state_copies import Backups
+from ...picture.recording.recorded_node import RecordedNode
 from ...raft.change import Change
 from ...raft.effects import Effects
 from ...raft.levels import FLOOR, NOT_HEARD, LevelTooHigh
 from ...raft.log import Snapshot
 from ...raft.messages import AppendEntries, InstallSnapshot, Message
 from ...raft.node import RawNode
-from ...recording.recorded_node import RecordedNode
 from ...state.commands.user_commands import may_add_first_admin
 from ...state.user_table import UserTable
 from ...storage.disk import EXIT_FILES, StorageError, exit_status_of

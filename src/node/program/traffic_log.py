@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...common.process.console import Console
 from ...net.protocol.host import Traffic
-from ...observe.step_lines import abridged, counted
+from ...picture.observe.step_lines import abridged, counted
 from ...raft.effects import Effects
 from ...raft.messages import (
     AppendAccepted,

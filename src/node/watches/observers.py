@@ -16,9 +16,9 @@ from contextlib import AbstractContextManager
 from ...common.process.guarded_thread import guarded_thread
 from ...common.process.wakeup import Wakeup
 from ...net.protocol.host import EventSink
-from ...observe import step_lines
-from ...observe.facts import Facts, Step, facts_of
-from ...observe.step_lines import Thinning
+from ...picture.observe import step_lines
+from ...picture.observe.facts import Facts, Step, facts_of
+from ...picture.observe.step_lines import Thinning
 from ...raft.effects import Effects
 from ...raft.inputs import Receive
 from ...raft.messages import AppendEntries, Message

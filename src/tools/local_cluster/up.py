@@ -20,7 +20,7 @@ from ...common.arguments import Parser, as_number, as_port
 from ...common.config import Configuration, Pace
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...common.process.signals import WAIT_S_MAX, threads_without_signals
-from ...view import viewer
+from ...picture.view import viewer
 from .. import course
 from ..status import status
 from ..status.status_report import verdict

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.observe.facts import Step, facts_of
+from raftline.picture.observe.facts import Step, facts_of
 from raftline.raft.inputs import Input, Receive
 from raftline.raft.messages import AppendEntries
 from raftline.raft.node import RawNode

@@ -1,13 +1,13 @@
-"""Recordings in memory, for tests of `recording/recorded_node.py` and `recording/replay.py`."""
+"""Recordings in memory, for tests of `src/picture/recording/`."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
 
+from raftline.picture.recording.recorded_node import RecordedNode
+from raftline.picture.recording.replay import ReplayResult, replay
 from raftline.raft.node import RawNode
-from raftline.recording.recorded_node import RecordedNode
-from raftline.recording.replay import ReplayResult, replay
 
 
 class MemoryRecorder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from raftline.observe.facts import Facts, Follower
+from raftline.picture.observe.facts import Facts, Follower
 from raftline.raft.inputs import Receive
 from raftline.raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
 

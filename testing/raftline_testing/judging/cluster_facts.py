@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from raftline.observe.facts import Facts, Step, Topic, among, electors_of
+from raftline.picture.observe.facts import Facts, Step, Topic, among, electors_of
 from raftline.raft.inputs import Receive
 from raftline.raft.log import Entry
 from raftline.raft.messages import AppendAccepted, Message, RequestVote, RequestVoteReply

@@ -7,15 +7,15 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from raftline.observe.facts import Facts, Step, facts_of
-from raftline.observe.step_lines import abridged, hello, json_of, start_of
+from raftline.picture.observe.facts import Facts, Step, facts_of
+from raftline.picture.observe.step_lines import abridged, hello, json_of, start_of
+from raftline.picture.view.picture import Event, Picture, Where
+from raftline.picture.view.picture_page import saved_page
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Receive
 from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries, Message
 from raftline.raft.node import RawNode
-from raftline.view.picture import Event, Picture, Where
-from raftline.view.picture_page import saved_page
 from raftline.wire.commands.observe_lines import ObserveAsked
 
 from .answers import with_answers

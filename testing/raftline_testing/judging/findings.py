@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from raftline.observe.facts import Reason, Step, Topic
+from raftline.picture.observe.facts import Reason, Step, Topic
 
 
 class Finding(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from raftline.observe.explain import rules_of
-from raftline.observe.facts import Step, Topic
-from raftline.observe.step_lines import ExplainedStep, explained
+from raftline.picture.observe.explain import rules_of
+from raftline.picture.observe.facts import Step, Topic
+from raftline.picture.observe.step_lines import ExplainedStep, explained
 
 from .findings import Finding
 from .laws import LAWS

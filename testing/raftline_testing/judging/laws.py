@@ -3,7 +3,7 @@ itself. If a step breaks a law, the other tables' sentences on the same topic ar
 
 from __future__ import annotations
 
-from raftline.observe.facts import (
+from raftline.picture.observe.facts import (
     Step,
     Topic,
     among,

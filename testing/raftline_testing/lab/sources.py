@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 BUGS = "course/labs/bugs"
-UNUSED = ("view/static", "raftline/", "__pycache__")  # below src
+UNUSED = ("picture/view/static", "raftline/", "__pycache__")  # below src
 ROOMS = (
     "doubles",
     "files",

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from raftline.recording.replay import replay
+from raftline.picture.recording.replay import replay
 from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hard_state import Mark

@@ -26,7 +26,7 @@ PACKAGES = {  # by module name
 }
 SIMULATED = (
     "raftline/raft/*", "raftline/wire/*", "raftline/wire/*/*", "raftline/state/*",
-    "raftline/state/*/*", "raftline/observe/*", "raftline_testing/virtual/*",
+    "raftline/state/*/*", "raftline/picture/observe/*", "raftline_testing/virtual/*",
     "raftline_testing/virtual/*/*",
     "raftline/common/text", "raftline/common/build_level", "raftline/common/process/wakeup",
     "raftline/logmanager",

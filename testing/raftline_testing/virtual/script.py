@@ -14,6 +14,7 @@ from functools import partial
 from random import Random
 from unittest.mock import patch
 
+from raftline.picture.view.picture import Where
 from raftline.raft.change import Change
 from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
@@ -22,7 +23,6 @@ from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 from raftline.storage import recovery
 from raftline.storage.recovery import Recovered
-from raftline.view.picture import Where
 from raftline.wire import peer_lines
 from raftline.wire.limits import QUEUED_BYTES
 from raftline.wire.refusal import NO_LEADER, OUTCOME_UNKNOWN

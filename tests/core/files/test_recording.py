@@ -7,6 +7,15 @@ import sys
 
 import pytest
 
+from raftline.picture.recording.plain_values import (
+    CORE,
+    PlainError,
+    Tokens,
+    core_types,
+    plain,
+    value_of,
+)
+from raftline.picture.recording.replay import BadRecording, replay
 from raftline.raft.effects import HardState, ReadReady
 from raftline.raft.inputs import (
     Propose,
@@ -20,8 +29,6 @@ from raftline.raft.messages import PeerError, RequestVoteReply
 from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from raftline.raft.transfer import TransferRefused
-from raftline.recording.plain_values import CORE, PlainError, Tokens, core_types, plain, value_of
-from raftline.recording.replay import BadRecording, replay
 from raftline_testing.doubles.cores import (
     TIMEOUT_MS,
     acknowledge,

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from raftline.observe.consequences import CONSEQUENCES
-from raftline.observe.explain import DECISIONS
-from raftline.observe.facts import Rule, Step, facts_of
-from raftline.observe.step_lines import Thinning, explained, json_of, start_of, text_of
+from raftline.picture.observe.consequences import CONSEQUENCES
+from raftline.picture.observe.explain import DECISIONS
+from raftline.picture.observe.facts import Rule, Step, facts_of
+from raftline.picture.observe.step_lines import Thinning, explained, json_of, start_of, text_of
 from raftline.raft import inputs, messages
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import (

@@ -253,7 +253,7 @@ def test_what_is_missing_is_named_in_one_line(three: Cluster, tmp_path: Path) ->
 def test_a_lost_message_ends_when_and_where_it_was_lost(tmp_path: Path) -> None:
     """On the way, it ends between its receiver's lane and the one before: a red cross on the lane
     of a third node would say that it was lost there."""
-    for script in (Path(__file__).parents[3] / "src" / "view" / "static").glob("*.js"):
+    for script in (Path(__file__).parents[3] / "src" / "picture" / "view" / "static").glob("*.js"):
         (tmp_path / f"{script.stem}.js").write_text(script.read_text("utf-8"), encoding="utf-8")
     (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "try.mjs").write_text(

@@ -24,7 +24,7 @@ from raftline.common.process.console import (
 from raftline.node.program import boot
 from raftline.node.program.boot import log_level
 from raftline.node.program.traffic_log import TrafficLog
-from raftline.observe.step_lines import abridged
+from raftline.picture.observe.step_lines import abridged
 from raftline.raft.effects import Effects
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import (

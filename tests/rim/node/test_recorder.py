@@ -15,10 +15,10 @@ from raftline.node.program.file_recorder import (
     FileRecorder,
     check_path,
 )
+from raftline.picture.recording.recorded_node import HEADER, RecordedNode
+from raftline.picture.recording.replay import replay
 from raftline.raft.inputs import Compact, Propose, Stop, Tick
 from raftline.raft.log import SafetyError
-from raftline.recording.recorded_node import HEADER, RecordedNode
-from raftline.recording.replay import replay
 from raftline_testing.doubles.cores import TIMEOUT_MS, acknowledge, established, sync
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from raftline.clients.terminal.options import ClientAccess
 from raftline.common.address import Address
-from raftline.view import feed, picture, viewer
-from raftline.view.feed import PageFeed
-from raftline.view.viewed_nodes import ViewedNodes
+from raftline.picture.view import feed, picture, viewer
+from raftline.picture.view.feed import PageFeed
+from raftline.picture.view.viewed_nodes import ViewedNodes
 from raftline_testing.doubles.saved_page import held
 from raftline_testing.doubles.scripted_node import ScriptedNode
 

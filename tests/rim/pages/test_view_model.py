@@ -12,7 +12,7 @@ import pytest
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="there is no `node` here")
-MODEL = Path(__file__).parents[3] / "src" / "view" / "static" / "model.js"
+MODEL = Path(__file__).parents[3] / "src" / "picture" / "view" / "static" / "model.js"
 
 
 def evaluated(events: list[dict[str, Any]], expression: str) -> Any:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from raftline.node.watches import observers as module
-from raftline.observe.facts import Step
-from raftline.raft.inputs import Receive
+from raftline.node.watches.observers import Observers
+from raftline.picture.observe.facts import Step
+from raftline.raft.inputs import Propose, Receive
 from raftline.raft.messages import PeerError
 from raftline.wire.commands.observe_lines import ObserveAsked
 from raftline_testing.doubles.cores import append, node_of

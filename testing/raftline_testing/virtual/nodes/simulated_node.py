@@ -27,6 +27,7 @@ from raftline.node.loop.measures import Measures, node_facts
 from raftline.node.loop.queue import RequestQueue
 from raftline.node.loop.stepper import Stepper
 from raftline.node.loop.writer import DiskTask, WriteQueue
+from raftline.picture.view.picture import Where
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Applied, AskLeader, Input, Propose, Read, Transfer
@@ -39,7 +40,6 @@ from raftline.raft.state import Options
 from raftline.storage.disk import DiskFailed, StateRefused, StorageError
 from raftline.storage.snapshot_lines import MachineState
 from raftline.storage.sums import is_due
-from raftline.view.picture import Where
 from raftline.wire.limits import REQUESTS_TOGETHER, WRITES_TOGETHER
 from raftline.wire.refusal import OUTCOME_UNKNOWN, not_leader
 from raftline_testing.judging.collected import Collector

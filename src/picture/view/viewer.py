@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..clients.terminal.options import ClientAccess
-from ..common.address import Address
-from ..common.config import ConfigError, complaint
-from ..common.process.private_file import private
-from ..wire.refusal import RequestOutcome
+from ...clients.terminal.options import ClientAccess
+from ...common.address import Address
+from ...common.config import ConfigError, complaint
+from ...common.process.private_file import private
+from ...wire.refusal import RequestOutcome
 from .viewed_nodes import CONNECT_S, ViewedNodes
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def save(members: Mapping[str, Address], access: ClientAccess, path: Path, secon
     Raises:
         ConfigError: the file can't be written.
     """
-    from ..clients.asyncio.line_protocol import ends_within
+    from ...clients.asyncio.line_protocol import ends_within
     from .feed import PageFeed
     from .picture_page import saved_page
 

@@ -9,15 +9,15 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from ..clients.asyncio.line_protocol import ends_within
-from ..clients.asyncio.line_stream import AioNodeShell
-from ..clients.requests.line_connection import ConnectionEnded
-from ..clients.requests.node_connection import ClientError, Deadline, LoginFailed
-from ..clients.requests.one_node import Connect, Talk, answer_to
-from ..clients.requests.steps import carry_out_awaiting
-from ..clients.terminal.exit_status import EXIT_LOGIN, EXIT_TLS
-from ..clients.terminal.options import ClientAccess
-from ..common.address import Address
+from ...clients.asyncio.line_protocol import ends_within
+from ...clients.asyncio.line_stream import AioNodeShell
+from ...clients.requests.line_connection import ConnectionEnded
+from ...clients.requests.node_connection import ClientError, Deadline, LoginFailed
+from ...clients.requests.one_node import Connect, Talk, answer_to
+from ...clients.requests.steps import carry_out_awaiting
+from ...clients.terminal.exit_status import EXIT_LOGIN, EXIT_TLS
+from ...clients.terminal.options import ClientAccess
+from ...common.address import Address
 
 CONNECT_S = 10.0
 STATUS_S = 2.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..raft import inputs, messages
-from ..raft.levels import FLOOR
+from ...raft import inputs, messages
+from ...raft.levels import FLOOR
 from . import election_rules, replication_rules
 from .consequences import CONSEQUENCES
 from .facts import Reason, Rule, Step, Topic, always, heard, span

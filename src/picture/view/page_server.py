@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ..wire.replies.refusals import refusal_in
+from ...wire.replies.refusals import refusal_in
 from .feed import PageFeed
 from .picture_page import STATIC
 

@@ -11,8 +11,7 @@ COMMAND` for each entry of the log in memory. Each later paragraph is one step:
 
 These lines are the time and the input, then each random draw, then the Effects without their empty
 fields. Messages have the form that they have on the wire. Several entries appear in Effects as
-their range and a checksum, and a waiting request appears as a number. `recording/replay.py` reads
-recordings.
+their range and a checksum, and a waiting request appears as a number. `replay.py` reads recordings.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Protocol
 
-from ..raft.effects import Chunk, Effects
-from ..raft.inputs import Input, Receive, Stop
-from ..raft.log import Entry, Log
-from ..raft.messages import AppendEntries, Message
-from ..raft.node import RawNode
-from ..raft.state import State
-from ..wire.peer_lines import spell, spell_append
+from ...raft.effects import Chunk, Effects
+from ...raft.inputs import Input, Receive, Stop
+from ...raft.log import Entry, Log
+from ...raft.messages import AppendEntries, Message
+from ...raft.node import RawNode
+from ...raft.state import State
+from ...wire.peer_lines import spell, spell_append
 from .plain_values import Tokens, plain
 
 HEADER = "raftline recording of a node's core"  # the beginning of its first line

@@ -3,8 +3,8 @@ Pure."""
 
 from __future__ import annotations
 
-from ..raft.levels import read
-from ..raft.messages import (
+from ...raft.levels import read
+from ...raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
@@ -12,7 +12,7 @@ from ..raft.messages import (
     InstallSnapshotReply,
     TimeoutNow,
 )
-from ..raft.upgrade import NOOP
+from ...raft.upgrade import NOOP
 from .facts import Rule, Step, Topic, among, commits_as_leader, held_index, holders, span
 
 

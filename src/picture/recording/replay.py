@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..raft.effects import Effects
-from ..raft.inputs import Input, Receive
-from ..raft.log import Entry, Log, SafetyError
-from ..raft.messages import PeerError
-from ..raft.node import RawNode
-from ..raft.state import State
-from ..wire.peer_lines import read
+from ...raft.effects import Effects
+from ...raft.inputs import Input, Receive
+from ...raft.log import Entry, Log, SafetyError
+from ...raft.messages import PeerError
+from ...raft.node import RawNode
+from ...raft.state import State
+from ...wire.peer_lines import read
 from .plain_values import PlainError, Tokens, core_types, value_of, with_fields
 from .recorded_node import (
     NOT_SPELLED,

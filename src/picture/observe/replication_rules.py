@@ -3,7 +3,7 @@ the answer. Pure."""
 
 from __future__ import annotations
 
-from ..raft.messages import (
+from ...raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,

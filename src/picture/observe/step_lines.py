@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ..raft.inputs import PeerDisconnected, Propose, Read
-from ..raft.log import Entry
-from ..raft.messages import AppendEntries, InstallSnapshot, Message
-from ..raft.node_view import LogView
-from ..wire.commands.observe_lines import ObserveAsked
-from ..wire.commands.redaction import without_verifiers
-from ..wire.peer_lines import spell, spell_append, spell_entries
+from ...raft.inputs import PeerDisconnected, Propose, Read
+from ...raft.log import Entry
+from ...raft.messages import AppendEntries, InstallSnapshot, Message
+from ...raft.node_view import LogView
+from ...wire.commands.observe_lines import ObserveAsked
+from ...wire.commands.redaction import without_verifiers
+from ...wire.peer_lines import spell, spell_append, spell_entries
 from .explain import explain
 from .facts import Facts, Reason, Step
 

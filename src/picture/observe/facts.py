@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from ..raft.effects import Effects
-from ..raft.inputs import Receive, Tick
-from ..raft.messages import Answer, AppendAccepted, AppendEntries, Message
-from ..raft.node_view import NodeView
-from ..raft.roles import Role
+from ...raft.effects import Effects
+from ...raft.inputs import Receive, Tick
+from ...raft.messages import Answer, AppendAccepted, AppendEntries, Message
+from ...raft.node_view import NodeView
+from ...raft.roles import Role
 
 
 class Follower(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..raft.messages import (
+from ...raft.messages import (
     HEARS_LEADER,
     NOT_UP_TO_DATE,
     PROMISED,

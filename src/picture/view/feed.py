@@ -8,11 +8,11 @@ import json
 import time
 from collections.abc import Callable, Mapping
 
-from ..clients.requests.one_node import HangUp, NextLine, Rest, Send, Talk
-from ..clients.terminal.exit_status import exit_status_to
-from ..common.address import Address
-from ..common.process.console import safe_line
-from ..wire.replies.replies import RequestOutcome
+from ...clients.requests.one_node import HangUp, NextLine, Rest, Send, Talk
+from ...clients.terminal.exit_status import exit_status_to
+from ...common.address import Address
+from ...common.process.console import safe_line
+from ...wire.replies.replies import RequestOutcome
 from .picture import Event, Picture
 from .thinning import BATCH_MAX, remembered, thinned
 from .viewed_nodes import SPEAKER, UserRefused, ViewedNodes
