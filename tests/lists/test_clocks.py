@@ -51,6 +51,10 @@ def wall_clocks_read_by(path: Path) -> list[str]:
     return found
 
 
+def modules_of_a_node() -> list[Path]:
+    return [path for room in ("node", "picture/live") for path in (SOURCE / room).rglob("*.py")]
+
+
 def test_no_module_reads_the_time_of_day() -> None:
     modules = sorted(SOURCE.rglob("*.py"))
     assert "driver.py" in [path.name for path in modules]
@@ -62,7 +66,7 @@ def test_one_module_of_a_node_reads_a_clock() -> None:
     """All others are given it (`Clock`), so that a schedule sets the time."""
     readers = {
         path.name
-        for path in (SOURCE / "node").rglob("*.py")
+        for path in modules_of_a_node()
         for part in parts_of(path)
         if (
             (isinstance(part, ast.Attribute) and getattr(part.value, "id", "") == "time")
@@ -76,7 +80,7 @@ def test_one_module_of_a_node_reads_a_clock() -> None:
 def test_few_modules_of_a_node_begin_threads_sleep_or_open_files() -> None:
     """All other modules of a node are given a clock, threads and files."""
     doers: dict[str, set[str]] = {}
-    for path in (SOURCE / "node").rglob("*.py"):
+    for path in modules_of_a_node():
         for part in parts_of(path):
             if isinstance(part, ast.Call):
                 called = ast.unparse(part.func)

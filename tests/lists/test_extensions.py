@@ -20,10 +20,6 @@ WOVEN = {
         "state.commands.__init__", "state.store", "state.work", "wire.commands.authorization",
         "wire.commands.command_table",
     },
-    "picture": {
-        "node.program.file_recorder", "node.program.node_server", "node.program.traffic_log",
-        "node.watches.observers",
-    },
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ ROOMS = (
     "monitoring",
     "net",
     "node",
+    "picture/live",
     "picture/observe",
     "picture/recording",
     "raft",

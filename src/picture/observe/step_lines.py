@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from ...raft.inputs import PeerDisconnected, Propose, Read
-from ...raft.log import Entry
-from ...raft.messages import AppendEntries, InstallSnapshot, Message
+from ...raft.messages import Message
 from ...raft.node_view import LogView
 from ...wire.commands.observe_lines import ObserveAsked
-from ...wire.commands.redaction import without_verifiers
-from ...wire.peer_lines import spell, spell_append, spell_entries
+from ...wire.commands.summaries import abridged, short
 from .explain import explain
 from .facts import Facts, Reason, Step
 
 ENTRIES_MAX = 100  # entries of a log or a step that a program gets with commands
-COMMAND_CHARACTERS_MAX = 60  # of the command in an entry
 EVERY_S = 1.0  # between two heartbeats shown for an idle cluster
 
 
@@ -185,36 +181,6 @@ def lost(count: int) -> str:
 
 
 _json = json.JSONEncoder(ensure_ascii=False).encode
-
-
-def abridged(message: Message) -> str:
-    """Return the content of a message, with only the first of its entries and the number of the
-    others, and without the data of a snapshot chunk."""
-    if isinstance(message, InstallSnapshot):
-        return spell(replace(message, data="")).removesuffix(' data ""')
-    if not isinstance(message, AppendEntries) or not message.entries:
-        return spell(message)
-    index, term, command = message.entries[0]
-    entries = spell_entries([Entry(index, term, short(command))])
-    if len(message.entries) > 1:
-        entries = f"{entries[:-1]}, … {len(message.entries) - 1:,} more]"
-    return spell_append(message, entries)
-
-
-def counted(message: Message) -> str:
-    """Return the content of a message, with only the number of its entries."""
-    if not isinstance(message, AppendEntries) or not message.entries:
-        return abridged(message)
-    count = len(message.entries)
-    return spell_append(message, f"[{count:,} {'entry' if count == 1 else 'entries'}]")
-
-
-def short(command: str) -> str:
-    """Return an entry's command without verifiers, truncated if it is long."""
-    command = without_verifiers(command)
-    if len(command) > COMMAND_CHARACTERS_MAX:
-        return command[: COMMAND_CHARACTERS_MAX - 1] + "…"
-    return command
 
 
 class Thinning:

@@ -15,6 +15,7 @@ NOT_OBSERVING = error("this connection observes nothing. To begin: observe")
 OBSERVES_ALREADY = error(
     "this connection observes already. Nothing was done; to end that: unobserve"
 )
+NO_OBSERVERS = error("this build has no picture, so its steps can't be observed. Nothing was done.")
 
 
 class ObserveAsked(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from raftline.picture.observe.facts import Facts, Step, facts_of
-from raftline.picture.observe.step_lines import abridged, hello, json_of, start_of
+from raftline.picture.observe.step_lines import hello, json_of, start_of
 from raftline.picture.view.picture import Event, Picture, Where
 from raftline.picture.view.picture_page import saved_page
 from raftline.raft.effects import Effects
@@ -17,6 +17,7 @@ from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries, Message
 from raftline.raft.node import RawNode
 from raftline.wire.commands.observe_lines import ObserveAsked
+from raftline.wire.commands.summaries import abridged
 
 from .answers import with_answers
 from .cluster_facts import Cluster

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from raftline.picture.observe.step_lines import abridged
 from raftline.raft.membership import Membership
 from raftline.raft.node import RawNode, node_from_disk
+from raftline.wire.commands.summaries import abridged
 from raftline.wire.peer_lines import read
 
 from .acts import ActRefused, LabPlayer

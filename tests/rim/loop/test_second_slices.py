@@ -15,8 +15,9 @@ from raftline.logmanager import LogManager
 from raftline.net.protocol.host import Backlog, Batch
 from raftline.net.protocol.outgoing_protocol import READS_AT_ONCE
 from raftline.node.loop.granted_leases import EXPIRED_MAX, STARTED_MAX, GrantedLeases
-from raftline.node.watches import observers, watch_listing, watch_registry
+from raftline.node.watches import watch_listing, watch_registry
 from raftline.node.watches.watch_feed import PIECE_EVENTS, SLICE, SLICE_S, SPELLED_MAX
+from raftline.picture.live import observers
 from raftline.raft.inputs import Propose, SnapshotTaken, Tick
 from raftline.raft.log import Snapshot
 from raftline.raft.snapshot import COMPACT_MAX

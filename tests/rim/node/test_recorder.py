@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import ConfigError
-from raftline.node.program.file_recorder import (
+from raftline.picture.live.file_recorder import (
     GATHER_CHARACTERS,
     GATHER_MS,
     FileRecorder,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from raftline.node.watches import observers as module
-from raftline.node.watches.observers import Observers
+from raftline.picture.live import observers as module
+from raftline.picture.live.observers import Observers
 from raftline.picture.observe.facts import Step
 from raftline.raft.inputs import Propose, Receive
 from raftline.raft.messages import PeerError

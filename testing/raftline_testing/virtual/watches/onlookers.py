@@ -351,7 +351,7 @@ class ObservedNode:
 
 def observers_of(host: Host) -> Any:
     """Return the observers of this start of a node; an event replaces their thread."""
-    from raftline.node.watches.observers import Observers
+    from raftline.picture.live.observers import Observers
 
     doors = host.requests.doors
     if doors.observed_incarnation != host.incarnation:

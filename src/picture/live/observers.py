@@ -16,9 +16,7 @@ from contextlib import AbstractContextManager
 from ...common.process.guarded_thread import guarded_thread
 from ...common.process.wakeup import Wakeup
 from ...net.protocol.host import EventSink
-from ...picture.observe import step_lines
-from ...picture.observe.facts import Facts, Step, facts_of
-from ...picture.observe.step_lines import Thinning
+from ...node.clock import SYSTEM, Clock
 from ...raft.effects import Effects
 from ...raft.inputs import Receive
 from ...raft.messages import AppendEntries, Message
@@ -32,7 +30,9 @@ from ...wire.limits import (
     OBSERVERS_MAX,
     PIECE_CHARACTERS,
 )
-from ..clock import SYSTEM, Clock
+from ..observe import step_lines
+from ..observe.facts import Facts, Step, facts_of
+from ..observe.step_lines import Thinning
 
 GATHER_S = 0.01  # steps within this time share a send, to interrupt the core's threads less often
 PIECE_LINES = 200

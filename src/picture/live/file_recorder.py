@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ...common.config import ConfigError, complaint
 from ...common.version import VERSION
-from ...picture.recording.recorded_node import HEADER
+from ..recording.recorded_node import HEADER
 
 SEGMENT_BYTES = 32 << 20  # a segment is longer only if more than half of it is its state
 GATHER_MS = 50  # steps are written if the last write was this long ago
