@@ -11,8 +11,8 @@ from pathlib import Path
 
 from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
-from raftline_testing.lab.sources import ROOT, packed
 from raftline_testing.lab_address import PAGE, PORT
+from raftline_testing.picture.lab.sources import ROOT, packed
 
 SOURCES = "/docs/learn/lab/sources.zip"
 ICON = "/favicon.ico"

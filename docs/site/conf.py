@@ -152,7 +152,8 @@ def add_lab(site: Path) -> None:
             target = site / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
-    sources = runpy.run_path(str(ROOT / "testing/raftline_testing/lab/sources.py"))["packed"]()
+    lab = ROOT / "testing/raftline_testing/picture/lab"
+    sources = runpy.run_path(str(lab / "sources.py"))["packed"]()
     (site / "docs/learn/lab/sources.zip").write_bytes(sources)
 
 

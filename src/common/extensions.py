@@ -8,6 +8,7 @@ without a change of another file (docs/develop/architecture.md#kernel-and-extens
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Final
 
@@ -16,9 +17,13 @@ EXTENSIONS: Final = ("recipes", "doors.redis", "picture", "objects", "monitoring
 
 def joined(seam: str) -> list[ModuleType]:
     """Return the module of this name of each extension that is there and has one."""
+    return modules_named(f"raftline.{extension}.{seam}" for extension in EXTENSIONS)
+
+
+def modules_named(names: Iterable[str]) -> list[ModuleType]:
+    """Return the modules of these names that are there."""
     found = []
-    for extension in EXTENSIONS:
-        name = f"raftline.{extension}.{seam}"
+    for name in names:
         try:
             found.append(importlib.import_module(name))
         except ModuleNotFoundError as error:

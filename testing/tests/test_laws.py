@@ -29,11 +29,11 @@ from raftline_testing.doubles.cores import (
     node_of,
     request,
 )
-from raftline_testing.doubles.observed import observed_step as seen
-from raftline_testing.judging.answers import with_answers
-from raftline_testing.judging.cluster_facts import Cluster
-from raftline_testing.judging.judged import broken, judged
-from raftline_testing.judging.laws import LAWS
+from raftline_testing.picture.judging.answers import with_answers
+from raftline_testing.picture.judging.cluster_facts import Cluster
+from raftline_testing.picture.judging.judged import broken, judged
+from raftline_testing.picture.judging.laws import LAWS
+from raftline_testing.picture.observed import observed_step as seen
 
 FOUR = ("s1", "s2", "s3", "s4")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline_testing.doubles.saved_page import changed_run, held
-from raftline_testing.transcripts.draw import collected, title_of
+from raftline_testing.picture.saved_page import changed_run, held
+from raftline_testing.picture.transcript_page import collected, title_of
 from raftline_testing.transcripts.player import TranscriptError, perform
 from raftline_testing.virtual.drawing import FOLDER, save_picture
 

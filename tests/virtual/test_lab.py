@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from raftline_testing.lab.acts import ActRefused
-from raftline_testing.lab.lab import Lab
-from raftline_testing.lab.page import Page
-from raftline_testing.lab.plan import Plan, PlanError, plan_in, read_plan
-from raftline_testing.lab.stories import BY_NAME, STORIES, Story
+from raftline_testing.picture.lab.acts import ActRefused
+from raftline_testing.picture.lab.lab import Lab
+from raftline_testing.picture.lab.page import Page
+from raftline_testing.picture.lab.plan import Plan, PlanError, plan_in, read_plan
+from raftline_testing.picture.lab.stories import BY_NAME, STORIES, Story
 
 FAST_S1 = Plan(before=("timeouts s1 150 s2 400 s3 500",))
 

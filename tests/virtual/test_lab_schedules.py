@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from raftline.raft.state import State
-from raftline_testing.lab.page import Page
-from raftline_testing.lab.simulated import SimulatedRun
+from raftline_testing.picture.lab.page import Page
+from raftline_testing.picture.lab.simulated import SimulatedRun
 from raftline_testing.virtual import schedule
 from raftline_testing.virtual.schedule import SimulationFailed, run
 from raftline_testing.virtual.schedule_key import ScheduleKey, WrongKey, key_in

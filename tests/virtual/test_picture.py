@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from raftline.raft.state import State
-from raftline_testing.doubles.saved_page import held
-from raftline_testing.judging.collected import STEPS_MAX, Collector
+from raftline_testing.picture.judging.collected import STEPS_MAX, Collector
+from raftline_testing.picture.saved_page import held
 from raftline_testing.runner.at_night import in_the_rest
 from raftline_testing.virtual.drawing import run_or_draw
 from raftline_testing.virtual.schedule import SimulationFailed, run
@@ -41,7 +41,7 @@ def test_of_a_long_schedule_the_end_is_shown_with_the_logs_before_it(
     collector, whole = Collector(), Collector()
     run(7, collector=collector)
     run(7, collector=whole)
-    monkeypatch.setattr("raftline_testing.judging.collected.STEPS_MAX", 50)
+    monkeypatch.setattr("raftline_testing.picture.judging.collected.STEPS_MAX", 50)
     data, all_of_it = held(collector.page("end")), held(whole.page("end"))
     assert data["left_out"] == all_of_it["left_out"] > 0
     steps = [event for event in data["events"] if event["k"] == "step"]

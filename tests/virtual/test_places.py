@@ -18,7 +18,7 @@ from raftline.raft.inputs import Input
 from raftline.raft.log import Snapshot
 from raftline.raft.node import RawNode
 from raftline_testing.doubles.cores import leader_of
-from raftline_testing.judging.collected import Collector
+from raftline_testing.picture.judging.collected import Collector
 from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.transcripts.player import perform
 from raftline_testing.virtual.schedule import run

@@ -8,7 +8,7 @@ import pytest
 
 from raftline.raft import state
 from raftline.raft.node import RawNode, node_from_disk
-from raftline_testing.doubles.recorded import MemoryRecorder, recorded
+from raftline_testing.picture.recorded import MemoryRecorder, recorded
 from raftline_testing.runner.at_night import in_the_rest
 from raftline_testing.virtual.nodes import simulated_node
 from raftline_testing.virtual.schedule import run

@@ -1,5 +1,5 @@
 // The page of the lab: it sends what the reader asks for to the worker, and draws the facts that
-// come back with the modules of the view. testing/raftline_testing/lab/page.py has the requests.
+// come back with the modules of the view. testing/raftline_testing/picture/lab/page.py has the requests.
 import { Model } from "../../../src/picture/view/static/model.js";
 import { Diagram } from "../../../src/picture/view/static/diagram.js";
 import { Cards, element } from "../../../src/picture/view/static/cards.js";

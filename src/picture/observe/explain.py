@@ -208,8 +208,8 @@ DECISIONS: Mapping[type[object], Sequence[Rule]] = {
 def rules_of(step: Step) -> list[Rule]:
     """Return the rule of the decision about the input, then the rules of the consequences."""
     event: Any = step.message if step.message is not None else step.event
-    # An order from outside of the core (raftline_testing/orders.py) has its own rules.
-    for decision in DECISIONS.get(type(event)) or event.rules:  # the last one always matches
+    # An order from outside of the core (raftline_testing/orders.py) brings its explanation.
+    for decision in DECISIONS.get(type(event)) or _only(*event.why):  # the last one always matches
         if decision.when(step):
             break
     return [decision, *(rule for rule in CONSEQUENCES if rule.when(step))]

@@ -24,7 +24,6 @@ from raftline.raft.messages import Message
 from raftline.state import key_pages, sessions
 from raftline.state.store import sizes_of
 from raftline.storage import sums
-from raftline_testing.judging.collected import Collector
 from raftline_testing.lab_address import ADDRESS
 
 from ..invariants import BeganAgain
@@ -38,6 +37,7 @@ from .clients.journal import JOURNAL
 from .clients.redis_clients import RedisClient, RedisDealer
 from .clients.searchers import Searcher
 from .clients.talkers import Talker
+from .collecting import Collector
 from .failing import draw_failure
 from .faults.churn import Operator
 from .faults.faults import Faults

@@ -14,7 +14,6 @@ from functools import partial
 from random import Random
 from unittest.mock import patch
 
-from raftline.picture.view.picture import Where
 from raftline.raft.change import Change
 from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
@@ -26,9 +25,9 @@ from raftline.storage.recovery import Recovered
 from raftline.wire import peer_lines
 from raftline.wire.limits import QUEUED_BYTES
 from raftline.wire.refusal import NO_LEADER, OUTCOME_UNKNOWN
-from raftline_testing.judging.collected import Collector
 
 from ..invariants import Invariants
+from .collecting import Collector, Where
 from .nodes.manager import Manager
 from .nodes.request_interface import Request
 from .nodes.simulated_disk import Disk

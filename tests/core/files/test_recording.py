@@ -37,8 +37,8 @@ from raftline_testing.doubles.cores import (
     request,
     sync,
 )
-from raftline_testing.doubles.recorded import MemoryRecorder, recorded
 from raftline_testing.orders import Campaign, obey
+from raftline_testing.picture.recorded import MemoryRecorder, recorded
 
 
 def test_the_classes_of_the_core_have_different_names() -> None:

@@ -40,8 +40,8 @@ from raftline_testing.doubles.cores import (
     node_of,
     request,
 )
-from raftline_testing.doubles.observed import observed_step
-from raftline_testing.judging.laws import LAWS
+from raftline_testing.picture.judging.laws import LAWS
+from raftline_testing.picture.observed import observed_step
 
 CORE = Path(__file__).parents[3] / "src" / "raft"
 SECTION = re.compile(r"(thesis )?§[0-9.]+|Figure (2|3|7|8|13)|(course/)?docs/[a-z/]+\.md")

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from raftline_testing.lab.sources import ROOT
 from raftline_testing.nodes.processes import eventually
+from raftline_testing.picture.lab.sources import ROOT
 
 LOADED_S = 60.0
 SCRIPT_S = 60

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from raftline_testing.lab.lab import Lab
-from raftline_testing.lab.plan import plan_in
-from raftline_testing.lab.sources import ROOT
 from raftline_testing.nodes.processes import eventually
+from raftline_testing.picture.lab.lab import Lab
+from raftline_testing.picture.lab.plan import plan_in
+from raftline_testing.picture.lab.sources import ROOT
 from tests.processes.view.lab_page import LabPage
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from raftline_testing.lab.sources import ROOT
+from raftline_testing.picture.lab.sources import ROOT
 from tests.processes.view.lab_page import LabPage
 
 AXE = ROOT / "build" / "axe" / "axe.min.js"

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from raftline_testing.lab.bugs import FEWEST_ACTS
-from raftline_testing.lab.plan import read_plan
-from raftline_testing.lab.sources import ROOT
+from raftline_testing.picture.lab.bugs import FEWEST_ACTS
+from raftline_testing.picture.lab.plan import read_plan
+from raftline_testing.picture.lab.sources import ROOT
 from tests.processes.view.lab_page import LabPage
 
 KEYS = ROOT / "course" / "labs" / "solutions" / "keys" / "lab-page.json"

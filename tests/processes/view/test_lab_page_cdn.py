@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from raftline.tools.node_files import certs
-from raftline_testing.lab.sources import ROOT
+from raftline_testing.picture.lab.sources import ROOT
 from tests.processes.view.lab_page import LabPage, browser_of_lab, clone_without_cpython
 
 HOST = "cdn.jsdelivr.net"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline_testing.lab.lab import Lab
-from raftline_testing.lab.plan import plan_in
+from raftline_testing.picture.lab.lab import Lab
+from raftline_testing.picture.lab.plan import plan_in
 from tests.processes.view.firefox import firefox
 from tests.processes.view.lab_page import LabPage, lab_address
 

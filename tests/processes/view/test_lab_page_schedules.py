@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from raftline_testing.lab.sources import ROOT
+from raftline_testing.picture.lab.sources import ROOT
 from tests.processes.view.lab_page import LabPage
 
 LABS = ROOT / "course" / "labs"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raftline_testing.lab.sources import ROOT
 from raftline_testing.nodes.processes import eventually
+from raftline_testing.picture.lab.sources import ROOT
 from tests.processes.view.lab_page import LabPage, browser_of_lab, clone_without_cpython
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline_testing.doubles.saved_page import changed_run, held
 from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.picture.saved_page import changed_run, held
 
 CLI = Path(__file__).parents[3] / "src" / "cli.py"
 LEARN = Path(__file__).parents[3] / "docs" / "learn"

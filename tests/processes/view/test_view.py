@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from raftline_testing.doubles.saved_page import held
 from raftline_testing.nodes.cluster import CALM, Cluster, NodeProcess
 from raftline_testing.nodes.processes import Process, eventually, free_ports, ports_in_a_row
+from raftline_testing.picture.saved_page import held
 
 PROGRAM = [sys.executable, str(Path(__file__).parents[3] / "src" / "cli.py")]
 pytest.importorskip("aiohttp", reason="the page needs aiohttp")

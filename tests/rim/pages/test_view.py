@@ -18,7 +18,7 @@ from raftline.picture.view.clock_offsets import SOLVE_EVERY, Clocks, solved
 from raftline.picture.view.picture import COMMITS, LOST_AFTER_S, SENT_MAX, Picture
 from raftline.picture.view.picture_page import saved_page
 from raftline.picture.view.thinning import remembered, thinned
-from raftline_testing.doubles.saved_page import held
+from raftline_testing.picture.saved_page import held
 
 STATE = {"clock": 0.0, "role": "follower", "term": 1, "log": []}
 

@@ -16,8 +16,8 @@ from raftline.common.address import Address
 from raftline.picture.view import feed, picture, viewer
 from raftline.picture.view.feed import PageFeed
 from raftline.picture.view.viewed_nodes import ViewedNodes
-from raftline_testing.doubles.saved_page import held
 from raftline_testing.doubles.scripted_node import ScriptedNode
+from raftline_testing.picture.saved_page import held
 
 STATE = '{"clock": 1.0, "role": "follower", "term": 1, "log": []}'
 

@@ -27,7 +27,6 @@ from raftline.node.loop.measures import Measures, node_facts
 from raftline.node.loop.queue import RequestQueue
 from raftline.node.loop.stepper import Stepper
 from raftline.node.loop.writer import DiskTask, WriteQueue
-from raftline.picture.view.picture import Where
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Applied, AskLeader, Input, Propose, Read, Transfer
@@ -42,11 +41,11 @@ from raftline.storage.snapshot_lines import MachineState
 from raftline.storage.sums import is_due
 from raftline.wire.limits import REQUESTS_TOGETHER, WRITES_TOGETHER
 from raftline.wire.refusal import OUTCOME_UNKNOWN, not_leader
-from raftline_testing.judging.collected import Collector
 
 from ...files.faulty_folder import Died
 from ...invariants import InvariantError, Invariants
 from ...orders import Order, OrderRefused, obey
+from ..collecting import Collector, Where
 from ..world.virtual_clock import Clock
 from ..world.world import World
 from .jobs_machine import machines

@@ -23,9 +23,9 @@ from collections.abc import Callable
 
 from raftline.storage.disk import StorageError
 
-from ..files.faulty_folder import MemoryFolder
-from ..transcripts.player import Player
-from ..virtual.script import ScriptedHost
+from ...files.faulty_folder import MemoryFolder
+from ...transcripts.player import Player
+from ...virtual.script import ScriptedHost
 from .cluster import LabCluster
 from .live_picture import LivePicture
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from raftline_testing.judging.collected import Collector
+from raftline_testing.picture.judging.collected import Collector
 
-from .player import TranscriptError, perform
+from ..transcripts.player import TranscriptError, perform
 
 EXIT_BAD_FILE = 3
 

@@ -65,7 +65,7 @@ class Booted:
         if bug:
             sys.path.insert(0, str(_with_bug(bug, self._home)))
         importlib.invalidate_caches()
-        page = importlib.import_module("raftline_testing.lab.page")
+        page = importlib.import_module("raftline_testing.picture.lab.page")
         self._answer, self._bug = page.Page().answer, bug
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from raftline.raft.membership import Membership
 from raftline.raft.node import RawNode, node_from_disk
 
-from ..lab_address import GRADED
-from ..virtual.schedule_key import WrongKey
+from ...lab_address import GRADED
+from ...virtual.schedule_key import WrongKey
 from .acts import ActRefused
 from .lab import Lab
 from .laws import LabInvariants

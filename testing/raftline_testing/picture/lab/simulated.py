@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..virtual.schedule import Schedule, as_planned
-from ..virtual.schedule_key import ScheduleKey, key_in
+from ...virtual.schedule import Schedule, as_planned
+from ...virtual.schedule_key import ScheduleKey, key_in
 from .fixed import FixedRun
 
 

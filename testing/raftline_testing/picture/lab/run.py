@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
-from ..virtual.failing import draw_failure, words_of
-from ..virtual.nodes.simulated_node import Host
-from ..virtual.world.network import Links
-from ..virtual.world.world import World
+from ...virtual.failing import draw_failure, words_of
+from ...virtual.nodes.simulated_node import Host
+from ...virtual.world.network import Links
+from ...virtual.world.world import World
 from .acts import ActRefused
 from .live_picture import LivePicture
 from .plan import EVENTS_MAX

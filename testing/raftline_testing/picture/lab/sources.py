@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 BUGS = "course/labs/bugs"
 UNUSED = ("picture/view/static", "raftline/", "__pycache__")  # below src
 ROOMS = (
     "doubles",
     "files",
     "histories",
-    "judging",
-    "lab",
+    "picture",
     "transcripts",
     "virtual",
 )  # of raftline_testing
@@ -57,7 +56,7 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
     for pattern in ("bug-*.patch", "patching.py"):
         for path in (root / BUGS).glob(pattern):
             yield f"bugs/{path.name}", path
-    yield "boot.py", testing / "lab" / "boot.py"
+    yield "boot.py", testing / "picture" / "lab" / "boot.py"
 
 
 if __name__ == "__main__":

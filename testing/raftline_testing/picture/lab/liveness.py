@@ -7,7 +7,7 @@ from itertools import combinations
 
 from raftline.raft.node_view import NodeView
 
-from ..invariants import InvariantError
+from ...invariants import InvariantError
 from .cluster import LabCluster
 
 PATIENCE_MS = 4000  # without an act

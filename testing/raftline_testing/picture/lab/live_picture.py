@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raftline.picture.observe.facts import Step
 from raftline.picture.view.picture import Event, Picture
-from raftline_testing.judging.collected import Collector, draw_event
+from raftline_testing.picture.judging.collected import Collector, draw_event
 
 KEPT = 200  # gathered events that a failure may still change
 

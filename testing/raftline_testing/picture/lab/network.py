@@ -10,9 +10,9 @@ from random import Random
 from raftline.raft.messages import Message
 from raftline.wire.peer_lines import spell
 
-from ..virtual.world.chance import up_to
-from ..virtual.world.network import ScriptedNetwork
-from ..virtual.world.world import World
+from ...virtual.world.chance import up_to
+from ...virtual.world.network import ScriptedNetwork
+from ...virtual.world.world import World
 
 DELAY_MS = (5, 15)  # the shortest and the longest way of a message
 

@@ -10,8 +10,8 @@ from raftline.raft.effects import Effects
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
 
-from ..invariants import Invariants
-from ..virtual.honest_invariants import HonestInvariants
+from ...invariants import Invariants
+from ...virtual.honest_invariants import HonestInvariants
 
 
 class LabInvariants(HonestInvariants):

@@ -8,12 +8,12 @@ from random import Random
 
 from raftline.raft.membership import Membership, all_vote
 from raftline.raft.messages import Message
-from raftline_testing.judging.collected import Collector
+from raftline_testing.picture.judging.collected import Collector
 
-from ..virtual.nodes.simulated_disk import Disk
-from ..virtual.script import ScriptedCluster, ScriptedHost, ScriptedRequest, ScriptedWorld
-from ..virtual.world.chance import up_to
-from ..virtual.world.network import ScriptedNetwork
+from ...virtual.nodes.simulated_disk import Disk
+from ...virtual.script import ScriptedCluster, ScriptedHost, ScriptedRequest, ScriptedWorld
+from ...virtual.world.chance import up_to
+from ...virtual.world.network import ScriptedNetwork
 from .laws import LabInvariants
 from .network import LabNetwork
 
