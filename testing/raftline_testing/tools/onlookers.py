@@ -24,16 +24,25 @@ from raftline.tools.status import status
 from raftline.tools.status.status import GRACE_S, AskEach, NodeStatus
 from raftline.tools.status.status_report import verdict
 
-from ...invariants import InvariantError
-from ..nodes.simulated_node import Host
-from ..world.world import World
-from .looking import LookingConnection, Seen
+from ..invariants import InvariantError
+from ..virtual.nodes.simulated_node import Host
+from ..virtual.watches.looking import LookingConnection, Seen
+from ..virtual.watches.onlookers import Onlooker, Scene
+from ..virtual.world.world import World
 
 LIMITS_S = (0.05, 0.5, 2.0)
 PAUSE_MS = 600  # the longest pause between two looks
 LATE = 0.05  # of connections, which are accepted too late
 LOOK_MS = 10  # between two checks whether the connection has ended
 Places = Mapping[Address, "Host"]
+
+
+def look_on(scene: Scene) -> list[Onlooker]:
+    """Let one person ask for the status of the nodes of a schedule."""
+    chance = Random(f"status {scene.seed}")
+    if not scene.is_chosen:
+        return []
+    return [StatusLooks(scene.world, chance, scene.hosts, scene.addresses)]
 
 
 class SimulatedShell:
@@ -148,7 +157,7 @@ class StatusLooks:
         self._is_served = False  # by a look that began after the cluster was healed
         self._wait()
 
-    def serves(self) -> bool:
+    def see_ready(self, names: Sequence[str]) -> bool:
         """Whether a look that began after the first call reports that the cluster serves."""
         self._is_healed = True
         return self._is_served
