@@ -9,9 +9,7 @@ from tests.lists.trees import parts_of
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 SHOWN = SOURCE / "server.py"  # on a console, with --log-times
-WRITTEN = (
-    SOURCE / "tools" / "node_files" / "certs.py"
-)  # into certificates, which are good from then on
+WRITTEN = SOURCE / "access" / "authority.py"  # into certificates, which are good from then on
 WARNED = SOURCE / "access" / "expiry.py"  # people, of certificates that end soon
 COMPARED = SOURCE / "common" / "time_of_day.py"  # by people, with that of other machines
 DOES = {

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from hypothesis import strategies as st
 
+from raftline.access import authority
 from raftline.access.tls import Tls, TlsFiles
 from raftline.common import config
 from raftline.common.config import ConfigError
@@ -20,7 +21,6 @@ from raftline.node.program import boot, settings
 from raftline.raft.effects import Effects, HardState
 from raftline.storage.disk import FilesRefused
 from raftline.storage.recovery import Recovered
-from raftline.tools.node_files import certs
 
 from ..files.faulty_folder import MemoryFolder
 from ..files.node_files import MEMBERS, entries
@@ -188,7 +188,7 @@ def check_settings(data: bytes) -> None:
 @functools.cache
 def _certificates() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as name:
-        certs.make(Path(name), ["s1=localhost"], [])
+        authority.make(Path(name), ["s1=localhost"], [])
         return {file: (Path(name) / file).read_bytes() for file in ("s1.pem", "s1.key", "ca.pem")}
 
 

@@ -291,12 +291,12 @@ def check_rights(line: bytes) -> None:
 @functools.cache
 def _certified() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Return the contexts of a node with its own certificate, and of its client."""
+    from raftline.access import authority
     from raftline.access.tls import Tls, TlsFiles
-    from raftline.tools.node_files import certs
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        certs.make(folder, ["s1=localhost"], [])
+        authority.make(folder, ["s1=localhost"], [])
         ca = folder / "ca.pem"
         node = Tls(TlsFiles(folder / "s1.pem", folder / "s1.key", ca))
         return node.server_context(), Tls(TlsFiles(ca=ca)).client_context()

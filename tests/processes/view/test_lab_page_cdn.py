@@ -11,7 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
-from raftline.tools.node_files import certs
+from raftline.access import authority
 from raftline_testing.picture.lab.sources import ROOT
 from tests.processes.view.lab_page import LabPage, browser_of_lab, clone_without_cpython
 
@@ -42,7 +42,7 @@ class Cdn(SimpleHTTPRequestHandler):
 @contextmanager
 def cdn(folder: Path) -> Iterator[int]:
     """Yield the port of the stand-in."""
-    certs.make(folder, [f"s1={HOST}"], [])
+    authority.make(folder, [f"s1={HOST}"], [])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "s1.pem", folder / "s1.key")
     with ThreadingHTTPServer(("127.0.0.1", 0), Cdn) as serving:

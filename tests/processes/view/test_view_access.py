@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from raftline.access import authority
 from raftline.access.secret import make_secret
 from raftline.clients.requests.client_login import PASSWORD_FILE, USER
 from raftline.clients.requests.client_tls import ClientTls
-from raftline.tools.node_files import certs
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster
@@ -31,7 +31,7 @@ PASSWORD = "correct horse battery"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with certificates, a secret, users, and their password."""
     folder = tmp_path_factory.mktemp("closed")
-    certs.make(folder, [f"s{number}=localhost,127.0.0.1" for number in (1, 2, 3)], [])
+    authority.make(folder, [f"s{number}=localhost,127.0.0.1" for number in (1, 2, 3)], [])
     make_secret(folder / "secret")
     (folder / "password").write_text(f"{PASSWORD}\n")
     (folder / "password").chmod(0o600)

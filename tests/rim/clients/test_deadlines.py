@@ -24,12 +24,12 @@ import pytest
 
 import raftline
 import raftline.aio
+from raftline.access import authority
 from raftline.access.tls import Tls, TlsFiles
 from raftline.clients.requests import pool
 from raftline.clients.requests.client_login import Credentials
 from raftline.clients.requests.client_tls import ClientTls
 from raftline.clients.requests.conversation import Client
-from raftline.tools.node_files import certs
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 
 pytestmark = pytest.mark.slow
@@ -196,7 +196,7 @@ def _record_of(one: socket.socket, context: ssl.SSLContext, text: bytes) -> byte
 def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ClientTls]:
     """Return the context of a node, and the TLS of its clients."""
     folder: Path = tmp_path_factory.mktemp("certs")
-    certs.make(folder, ["s1=127.0.0.1"], [])
+    authority.make(folder, ["s1=127.0.0.1"], [])
     files = (folder / "s1.pem", folder / "s1.key", folder / "ca.pem")
     return Tls(TlsFiles(*files)).server_context(), ClientTls(ca=folder / "ca.pem")
 

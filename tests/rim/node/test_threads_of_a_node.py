@@ -148,10 +148,10 @@ def test_a_member_whose_name_no_certificate_can_have_is_dialed_again(made: Tls, 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    from raftline.tools.node_files import certs
+    from raftline.access import authority
 
     folder = tmp_path_factory.mktemp("certs")
-    certs.make(folder, ["s1=localhost"], [])
+    authority.make(folder, ["s1=localhost"], [])
     return Tls(TlsFiles(folder / "s1.pem", folder / "s1.key", folder / "ca.pem"))
 
 
