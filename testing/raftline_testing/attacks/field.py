@@ -19,7 +19,7 @@ from raftline.access.secret import make_secret
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.client_tls import ClientTls
 from raftline.clients.requests.line_connection import LineConnection
-from raftline.tools.local_cluster.server_process import SERVER
+from raftline.common.process.server_process import SERVER
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 

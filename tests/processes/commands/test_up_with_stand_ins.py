@@ -24,6 +24,7 @@ from raftline.clients.terminal.options import ClientAccess
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError, Configuration
+from raftline.common.process.server_process import ServerProcess
 from raftline.common.process.signals import Lifeline
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote, read
@@ -32,7 +33,6 @@ from raftline.tools.local_cluster import choosing, up
 from raftline.tools.local_cluster.choosing import local_members
 from raftline.tools.local_cluster.local_cluster import LocalCluster
 from raftline.tools.local_cluster.relay import Relay
-from raftline.tools.local_cluster.server_process import ServerProcess
 from raftline.tools.status import status
 from raftline_testing.doubles import fake_node
 from raftline_testing.nodes.processes import eventually, free_ports, ports_in_a_row

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from ...common.process.signals import tied
+from .signals import tied
 
 DEADLINE_S = 30.0
 PIECE_BYTES = 4096  # pieces of a line, if the output is bounded
