@@ -10,8 +10,9 @@ import pytest
 from hypothesis import strategies as st
 
 from raftline_testing.fuzzing import fuzz, guided
+from raftline_testing.fuzzing.all_targets import TARGETS
 from raftline_testing.fuzzing.planted import TARGETS as PLANTED
-from raftline_testing.fuzzing.targets import TARGETS, Target
+from raftline_testing.fuzzing.targets import Target
 
 EXAMPLES = 30  # of each target
 

@@ -1,6 +1,6 @@
 """Fuzz the input of a node: `make -C testing fuzz MINUTES=10 [SEED=3]`.
 
-Examples of each target (`targets.py`) are guided by the code that they reach if atheris is
+Examples of each target (`all_targets.py`) are guided by the code that they reach if atheris is
 installed. Elsewhere, or with --drawn, Hypothesis draws them in turn. Exit codes: 0 no fault, 1 a
 fault, 130 Ctrl-C. A fault is shown with the smallest example.
 """
@@ -20,7 +20,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, seed, settings
 
 from . import guided
-from .targets import TARGETS, Target
+from .all_targets import TARGETS
+from .targets import Target
 
 PIECE = 500  # examples of a target before the next target's turn
 NOT_GUIDED = "not guided: atheris, which has builds for CPython 3.11 to 3.14, is not installed"

@@ -74,7 +74,9 @@ def carried_out(targets: Mapping[str, Target], seconds: float, begin: int, worke
     return 1 if any(one.fault for one in sums) else 0
 
 
-def turn(so_far: Sum, number: int, folder: Path, of: str = f"{HERE}.targets", **limit: int) -> None:
+def turn(
+    so_far: Sum, number: int, folder: Path, of: str = f"{HERE}.all_targets", **limit: int
+) -> None:
     """Fuzz one target for this many seconds or runs, unless it has a known fault."""
     if so_far.fault:
         return

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftline_testing.fuzzing.all_targets import TARGETS
 from raftline_testing.fuzzing.fuzz import carried_out
-from raftline_testing.fuzzing.targets import TARGETS, Target
+from raftline_testing.fuzzing.targets import Target
 
 
 @pytest.mark.parametrize("name", TARGETS)
