@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from raftline.access import authority
 from raftline_testing.picture.lab.sources import ROOT
-from tests.processes.view.lab_page import LabPage, browser_of_lab, clone_without_cpython
+from tests.picture.processes.lab_page import LabPage, browser_of_lab, clone_without_cpython
 
 HOST = "cdn.jsdelivr.net"
 LOCK = ROOT / "testing" / "pyodide" / "package-lock.json"

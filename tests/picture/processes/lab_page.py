@@ -1,4 +1,4 @@
-"""The lab page in a browser, for tests: `tests/processes/view/conftest.py` opens it.
+"""The lab page in a browser, for tests: `tests/picture/processes/conftest.py` opens it.
 
 The tests are skipped where there is no chromium, no selenium, or no CPython for WebAssembly, which
 `make -C docs lab` fetches.

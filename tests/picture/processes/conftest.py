@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.processes.view.lab_page import LabPage, browser_of_lab
+from tests.picture.processes.lab_page import LabPage, browser_of_lab
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,11 @@ from raftline.picture.observe.facts import Step
 from raftline.raft.inputs import Propose, Receive
 from raftline.raft.messages import PeerError
 from raftline.wire.commands.observe_lines import ObserveAsked
-from raftline_testing.doubles.cores import append, node_of
-from raftline_testing.doubles.observed_core import ObserverScene, shown
+from raftline_testing.doubles.cores import (
+    append,
+    established,
+    node_of,
+)
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 
@@ -205,3 +209,55 @@ def test_the_next_life_of_a_node_is_observed_by_the_same(scene: ObserverScene) -
     scene.observers.follow(scene.node, scene.core)
     after()
     assert "my election timer restarts" in shown(sink, "AppendEntries")
+
+
+def test_a_node_has_a_bounded_number_of_observers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OBSERVERS_MAX", 2)
+    node = established("s1")
+    all_of_them = module.Observers("s1", lambda _: None)
+    all_of_them.follow(node, module.threading.Lock())
+    sinks: list[Any] = [FakeSink() for _ in range(3)]
+    said = [all_of_them.open(sink, "", ObserveAsked()) for sink in sinks]
+    assert [bool(one) for one in said] == [False, False, True]
+    all_of_them.close(sinks[0])
+    assert all_of_them.open(sinks[2], "", ObserveAsked()) == ""
+    for sink in sinks[1:]:
+        all_of_them.close(sink)
+    eventually(lambda: all_of_them._sender is None, "the end of the thread that tells")
+
+
+def test_the_lines_of_an_observer_come_in_pieces() -> None:
+    sink: Any = FakeSink()
+    observer = module.Observer("s1", "", sink, ObserveAsked())
+    for number in range(2 * module.PIECE_LINES + 1):
+        observer.put(str(number))
+    pieces = []
+    while piece := observer.next_piece():
+        pieces.append(piece.decode().splitlines())
+    assert [len(piece) for piece in pieces] == [module.PIECE_LINES] * 2 + [1]
+    assert [line for piece in pieces for line in piece] == [
+        f"s1@{number}" for number in range(2 * module.PIECE_LINES + 1)
+    ]
+
+
+def test_observers_are_cut_off_by_an_error_and_may_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene()
+    first, broken = scene.sink(), threading.Event()
+    scene.observers.open(first, "", ObserveAsked())
+    monkeypatch.setattr(first, "break_off", broken.set, raising=False)
+
+    def fail() -> None:
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scene.observers, "send_gathered", fail)
+        scene.propose("set a 5")
+        assert broken.wait(DEADLINE_S)
+    assert scene.said == ["[!] s1: the observers are disconnected: MemoryError('no room')"]
+    second = scene.sink()
+    assert scene.observers.open(second, "", ObserveAsked()) == ""
+    scene.propose("set b 6")
+    shown(second, "Propose set b 6")
+    scene.close()

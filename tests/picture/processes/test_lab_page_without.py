@@ -6,7 +6,7 @@ from pathlib import Path
 
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.picture.lab.sources import ROOT
-from tests.processes.view.lab_page import LabPage, browser_of_lab, clone_without_cpython
+from tests.picture.processes.lab_page import LabPage, browser_of_lab, clone_without_cpython
 
 
 def offers_the_saved_runs(page: LabPage) -> None:

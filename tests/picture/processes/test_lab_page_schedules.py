@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from raftline_testing.picture.lab.sources import ROOT
-from tests.processes.view.lab_page import LabPage
+from tests.picture.processes.lab_page import LabPage
 
 LABS = ROOT / "course" / "labs"
 PLAY = LABS / "bugs" / "play.py"

@@ -9,7 +9,7 @@ import pytest
 from raftline_testing.picture.lab.bugs import FEWEST_ACTS
 from raftline_testing.picture.lab.plan import read_plan
 from raftline_testing.picture.lab.sources import ROOT
-from tests.processes.view.lab_page import LabPage
+from tests.picture.processes.lab_page import LabPage
 
 KEYS = ROOT / "course" / "labs" / "solutions" / "keys" / "lab-page.json"
 

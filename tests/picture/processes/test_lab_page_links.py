@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes.view.lab_page import LabPage
+from tests.picture.processes.lab_page import LabPage
 
 ActionChains: Any = pytest.importorskip("selenium.webdriver").ActionChains
 THREE = "before%20timeouts%20s1%20150%20s2%20400%20s3%20500;at%2060"

@@ -9,8 +9,8 @@ import pytest
 
 from raftline_testing.picture.lab.lab import Lab
 from raftline_testing.picture.lab.plan import plan_in
-from tests.processes.view.firefox import firefox
-from tests.processes.view.lab_page import LabPage, lab_address
+from tests.picture.processes.firefox import firefox
+from tests.picture.processes.lab_page import LabPage, lab_address
 
 
 @pytest.fixture(scope="module")

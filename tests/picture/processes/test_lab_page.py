@@ -10,7 +10,7 @@ from raftline_testing.nodes.processes import eventually
 from raftline_testing.picture.lab.lab import Lab
 from raftline_testing.picture.lab.plan import plan_in
 from raftline_testing.picture.lab.sources import ROOT
-from tests.processes.view.lab_page import LabPage
+from tests.picture.processes.lab_page import LabPage
 
 
 def test_write_is_answered_and_back_undoes_a_crash(page: LabPage) -> None:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.processes.view.lab_page import LabPage
+from tests.picture.processes.lab_page import LabPage
 
 SECONDS = 60 * float(os.environ.get("LAB_CLICKS_MINUTES") or 1 / 3)
 SEED = int(os.environ.get("LAB_CLICKS_SEED") or 5)

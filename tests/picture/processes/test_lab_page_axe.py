@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from raftline_testing.picture.lab.sources import ROOT
-from tests.processes.view.lab_page import LabPage
+from tests.picture.processes.lab_page import LabPage
 
 AXE = ROOT / "build" / "axe" / "axe.min.js"
 SERIOUS = ("serious", "critical")
