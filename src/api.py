@@ -5,6 +5,8 @@ The classes of the asyncio client are in `raftline.aio`, where they differ.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .clients.calls.administration import Member, MemberChange, Status
 from .clients.calls.calls import Stat, Version
 from .clients.calls.pipeline import Pending, Pipeline
@@ -23,15 +25,19 @@ from .clients.locks.queue_steps import DeadJob
 from .clients.requests.backup_copy import Backup
 from .clients.watches.watch import Watch
 from .clients.watches.watch_events import Event, KVSnapshot
-from .objects.embedded_server import Leader
+from .common.extensions import is_there
 
 __all__ = [
     "Backup", "Barrier", "Cached", "DeadJob", "DoubleBarrier", "Election", "Entered", "Event",
-    "Grant", "Held", "Job", "KVSnapshot", "Leader", "Lease", "Lock", "Member", "MemberChange",
+    "Grant", "Held", "Job", "KVSnapshot", "Lease", "Lock", "Member", "MemberChange",
     "Members", "Outcome", "Partitioner", "Party", "Pending", "Pipeline", "Queue", "Semaphore",
     "Share", "Stat", "Status", "Transaction", "UserFacts", "Users", "UsersFacts", "Version",
     "Watch",
 ]  # fmt: skip
+if TYPE_CHECKING or is_there("objects"):
+    from .objects.embedded_server import Leader
+
+    __all__ += ["Leader"]
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Final
 
@@ -30,3 +31,14 @@ def modules_named(names: Iterable[str]) -> list[ModuleType]:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise  # the extension is there, and lacks something else
     return found
+
+
+def is_there(extension: str) -> bool:
+    """Return whether an extension is there. Its folder may be left over, without its modules."""
+    spec = find_spec(f"raftline.{extension}")
+    return spec is not None and spec.origin is not None
+
+
+def is_missing(error: ModuleNotFoundError) -> bool:
+    """Return whether what was not found belongs to an extension that is not there."""
+    return any(f"{error.name}.".startswith(f"raftline.{extension}.") for extension in EXTENSIONS)

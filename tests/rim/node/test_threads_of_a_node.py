@@ -27,6 +27,7 @@ from raftline.net.protocol.host import Batch
 from raftline.node.loop.driver import Driver
 from raftline.node.program import cpu_affinity, joining
 from raftline.node.program.node_server import Server
+from raftline.node.program.service import Reload
 from raftline.raft.node import RawNode
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.fake_rim import FakeRim, stepper_of
@@ -459,3 +460,27 @@ def test_a_change_that_no_thread_could_report_is_reported_with_the_next(
         health.served(time.monotonic())  # a request does not fail by it
     health.close()
     eventually(lambda: states == ["connected", "closed"])
+
+
+def test_a_reload_that_meets_any_error_is_no_end_of_reloads() -> None:
+    said: list[str] = []
+    reload = Reload("s1", said.append)
+    troubles = [KeyError("a user")]
+
+    def read() -> str:
+        if troubles:
+            raise troubles.pop()
+        return "2 in all"
+
+    reload.add("users", read)
+    reload.add("secret", lambda: "")
+    reload.begin()
+    reload.ask()
+    eventually(lambda: len(said) == 2)
+    reload.ask()
+    eventually(lambda: len(said) == 3)
+    assert said == [
+        "[!] s1 reloaded users only in part: KeyError('a user')",
+        "[*] s1 has reloaded: secret",
+        "[*] s1 has reloaded: users (2 in all), secret",
+    ]

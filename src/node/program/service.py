@@ -1,30 +1,50 @@
-"""A node as a service of its machine: its log, its HTTP listener, systemd and SIGHUP."""
+"""A node as a service of its machine: its log, signals, SIGHUP, and those that watch it."""
 
 from __future__ import annotations
 
 import argparse
-import socket
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from ..common.address import Address
-from ..common.config import ConfigError, complaint
-from ..common.process.console import Console
-from ..common.process.guarded_thread import guarded_thread
-from ..common.process.log_records import Records
-from ..common.process.signals import Interrupts, threads_without_signals
-from ..common.process.wakeup import Wakeup
-from ..node.program import boot
-from ..node.program.node_server import Server
-from ..node.program.reload import readers_of
-from ..node.program.settings import PREFIX, Settings
-from .endpoints import Pages
-from .systemd import READY, STOPPING, begin_watchdog, notify, reloading
-
-if TYPE_CHECKING:
-    from .http_listener import MonitorListener
+from ...common.address import Address
+from ...common.config import ConfigError, complaint
+from ...common.extensions import joined
+from ...common.process.console import Console
+from ...common.process.guarded_thread import guarded_thread
+from ...common.process.log_records import Records
+from ...common.process.signals import Interrupts, threads_without_signals
+from ...common.process.wakeup import Wakeup
+from . import boot
+from .node_server import Server
+from .reload import readers_of
+from .settings import PREFIX, Settings
 
 AT_ONCE = ("log-level", "log-format", "verbose")  # settings that a running node can change
+
+
+class Supervisor(Protocol):
+    """One that watches a node from outside, and is told of its life."""
+
+    def open_door(
+        self, arguments: argparse.Namespace, listed: Address | None, say: Callable[[str], None]
+    ) -> None:
+        """Start answering over HTTP, if that was requested, before the node reads its files.
+        `listed` is the node's address in the file of members. Raises PortRefused."""
+
+    def began(self, server: Server) -> None:
+        """The node serves."""
+
+    def reloads(self) -> None:
+        """The node begins to read its files again."""
+
+    def reloaded(self) -> None:
+        """The node has read its files again."""
+
+    def stops(self) -> None:
+        """The node is asked to stop, maybe by a signal handler, so this never waits."""
+
+    def close(self) -> None:
+        """Stop answering over HTTP."""
 
 
 class Service:
@@ -46,9 +66,9 @@ class Service:
         self._stamp = stamp
         self._server: Server | None = None
         self._records: Records | None = None
-        self._pages = Pages()
-        self._door: MonitorListener | None = None
-        self.reload = Reload(settings.arguments.name, console.answer)
+        self._supervisors: Sequence[Supervisor]
+        self._supervisors = [module.supervisor() for module in joined("supervision")]
+        self.reload = Reload(settings.arguments.name, console.answer, self._supervisors)
         self.reload.add("settings", self._take_settings)
         self._set_log()
         for variable in settings.unknown:
@@ -60,27 +80,21 @@ class Service:
         `listed` is the node's address in the file of members.
 
         Raises:
-            PortRefused: the port or path can't be used.
+            PortRefused, ConfigError: the port or path can't be used, or this build has no pages.
         """
-        place = self.arguments.http
-        if place is None:
-            return
-        from .http_listener import MonitorListener
-
-        outer = [one.host for one in (self.arguments.advertise, listed) if one is not None]
-        names = {self.arguments.host, socket.gethostname(), *outer}
-        self._door = MonitorListener(place, self._pages, names=names)
-        if place.is_open_to_network:
-            warning = f"[!] --http {place}: anyone on the network can read this node's figures"
-            self._console.say(warning)
-        self._door.open(self.arguments.name, self._console.say)
+        arguments = self.arguments
+        if arguments.http is not None and not self._supervisors:
+            raise ConfigError(f"--http {arguments.http}: this build has no pages of figures")
+        for supervisor in self._supervisors:
+            supervisor.open_door(arguments, listed, self._console.say)
 
     def attach(self, server: Server, interrupts: Interrupts) -> None:
         """Direct signals to a node that has recovered."""
         self._server = server
 
         def stop() -> None:
-            notify(STOPPING)
+            for supervisor in self._supervisors:
+                supervisor.stops()
             server.stop()
 
         interrupts.stop_with(stop)
@@ -89,16 +103,15 @@ class Service:
         interrupts.read_again_with(self.reload.ask)
 
     def began(self, server: Server) -> None:
-        """Report to systemd that the node serves. Handle SIGHUP, including an earlier one."""
-        self._pages.serve(server)
-        notify(READY)
-        begin_watchdog(server)
+        """Report that the node serves. Handle SIGHUP, including an earlier one."""
+        for supervisor in self._supervisors:
+            supervisor.began(server)
         self.reload.begin()
 
     def close(self) -> None:
         """Stop answering over HTTP."""
-        if self._door is not None:
-            self._door.close()
+        for supervisor in self._supervisors:
+            supervisor.close()
 
     # --- the log, and reloaded settings ---------------------------------------------------------
 
@@ -140,9 +153,12 @@ def _changed(old: Settings, new: argparse.Namespace) -> Sequence[str]:
 class Reload:
     """The functions that reload files. A signal handler may `ask`; a thread does the work."""
 
-    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, name: str, say: Callable[[str], None], supervisors: Sequence[Supervisor] = ()
+    ) -> None:
         self._name = name
         self._say = say
+        self._supervisors = supervisors
         self._readers: dict[str, Callable[[], str]] = {}
         self._asked = Wakeup()
 
@@ -165,9 +181,11 @@ class Reload:
 
     def _run(self) -> None:
         while self._asked.wait():
-            notify(reloading())
+            for supervisor in self._supervisors:
+                supervisor.reloads()
             self.read_again()
-            notify(READY)
+            for supervisor in self._supervisors:
+                supervisor.reloaded()
 
     def read_again(self) -> None:
         """Call each function, even after one that fails."""
