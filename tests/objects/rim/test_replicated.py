@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 import pickle
 from collections.abc import Callable, MutableMapping, MutableSequence, MutableSet
 from typing import Any
@@ -214,3 +216,13 @@ def test_invalid_arguments_of_objects_are_refused_at_once(
     with pytest.raises(error, match=said):
         make(cluster)
     assert not cluster.asked
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"), [("5", TypeError), (math.nan, ValueError), (-1, ValueError)]
+)
+def test_a_queue_waits_for_no_wrong_time(timeout: Any, error: type[Exception]) -> None:
+    jobs = raftline.ReplicatedQueue("jobs", node=Cluster())
+    for wait in (lambda: jobs.get(timeout=timeout), lambda: jobs.put(1, timeout=timeout)):
+        with pytest.raises(error, match="timeout"):
+            wait()
