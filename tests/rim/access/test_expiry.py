@@ -14,7 +14,7 @@ from raftline.access.expiry import ends_of, warning
 from raftline.access.tls import Tls, TlsFiles
 from raftline.common.config import ConfigError
 from raftline.node.program.access_settings import AccessSettings
-from raftline_testing.doubles import certificates, in_process
+from raftline_testing.doubles import certificates
 
 DAY_S = 86_400
 
@@ -89,11 +89,8 @@ def test_a_node_says_at_its_start_which_certificate_ends_soon(made: Path) -> Non
 
 def test_a_certificate_that_ends_soon_is_renewed_with_its_key(made: Path) -> None:
     before = {path.name: path.read_bytes() for path in made.iterdir()}
-    done = in_process.raftline("certs", made, "--renew", "--days", 90)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [
-        f"{made / name}.pem, for 90 days from now" for name in ("app", "s1")
-    ]
+    renewed = [f"{made / name}.pem, for 90 days from now" for name in ("app", "s1")]
+    assert authority.renew(made, 90) == renewed
     after = {path.name: path.read_bytes() for path in made.iterdir()}
     assert {name for name in after if after[name] != before.get(name)} == {"app.pem", "s1.pem"}
     old, new = (x509.load_pem_x509_certificate(each["s1.pem"]) for each in (before, after))
@@ -104,8 +101,7 @@ def test_a_certificate_that_ends_soon_is_renewed_with_its_key(made: Path) -> Non
     assert new.serial_number != old.serial_number
     assert new.not_valid_after_utc > old.not_valid_after_utc
     Tls(TlsFiles(made / "s1.pem", made / "s1.key", made / "ca.pem"))  # the key fits
-    again = in_process.raftline("certs", made, "--renew")
-    assert again.stdout == f"no certificate in {made} ends within 30 days\n"
+    assert authority.renew(made) == [f"no certificate in {made} ends within 30 days"]
 
 
 def test_what_this_ca_did_not_sign_is_not_renewed(made: Path, tmp_path: Path) -> None:
@@ -117,9 +113,6 @@ def test_what_this_ca_did_not_sign_is_not_renewed(made: Path, tmp_path: Path) ->
     (made / "ca.key").unlink()
     with pytest.raises(ConfigError, match=r"has no ca\.key, which signs certificates"):
         authority.renew(made)
-    done = in_process.raftline("certs", made, "--renew", "--client", "x")
-    assert done.returncode == 2
-    assert "--renew renews the certificates in DIR" in done.stderr
 
 
 def test_a_ca_that_ends_soon_is_reported(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

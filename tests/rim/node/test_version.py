@@ -17,7 +17,7 @@ from pip._vendor.packaging.version import Version
 from raftline.common.version import HASH_DIGITS, RELEASE, of_clone, of_install
 from raftline.net.peers.level_exchange import read_level
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HASH = "3fa94c1d20718d1c6a2f9f6f5a6d3c5e0b7a4a11"
 COMING = f"{RELEASE.rpartition('.')[0]}.{int(RELEASE.rpartition('.')[2]) + 1}"
 CONFIG = ROOT / "docs" / "site" / "conf.py"
