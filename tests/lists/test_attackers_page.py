@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from raftline_testing.fuzzing.all_targets import TARGETS
-from tests.lists.test_behaviours_page import TEST, names_in
+from tests.lists.named_tests import TEST, names_in
 
 PAGE = Path(__file__).resolve().parents[2] / "tests" / "attackers.md"
 

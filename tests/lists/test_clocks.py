@@ -25,6 +25,7 @@ DOERS = {
         "observers.py",
         "joining.py",
         "node_server.py",  # looks at all connections again, after users changed
+        "service.py",  # reads files again
         "cpu_affinity.py",
     },
     "sleeps": {"driver.py", "observers.py", "joining.py", "cpu_affinity.py"},
@@ -99,7 +100,8 @@ def test_no_thread_of_a_node_is_begun_unguarded() -> None:
         and ast.unparse(part.func) in ("threading.Thread", "_thread.start_new_thread")
     }
     own = {"common/process/console.py", "common/process/signals.py", "net/connections/listener.py"}
-    assert begun == own | {"common/process/guarded_thread.py"}
+    of_no_node = {"common/process/guarded_thread.py", "common/process/server_process.py"}
+    assert begun == own | of_no_node
 
 
 def test_a_module_that_reads_it_would_be_found(tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 _HERE = Path(__file__).resolve()
-_PLACES = [
-    folder / "raftline_course" / "node_program.py"
-    for folder in (_HERE.parents[3] / "course", _HERE.parents[2])
-]
-CONTROLLED = next((str(path) for path in _PLACES if path.is_file()), "")  # "": it is not here
+_FOLDERS = (_HERE.parents[3] / "course", _HERE.parents[2])
+_FOUND = (str(path) for folder in _FOLDERS for path in folder.glob("*/node_program.py"))
+CONTROLLED = next(_FOUND, "")  # "": it is not here

@@ -9,7 +9,7 @@ import pytest
 
 from raftline.monitoring.http_listener import HttpConnection, HttpRefusal, read_request
 from raftline.wire.limits import HTTP_HEAD_BYTES
-from tests.core.lines.test_linear_work import FACTOR, TIMES_MORE_MAX, times_more
+from raftline_testing.linear_work import FACTOR, TIMES_MORE_MAX, times_more
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import raftline
-from tests.objects.rim.test_replicated import Cluster
+from raftline_testing.doubles.lone_cluster import LoneCluster
 from tests.rim.objects.cpython_suites import cases_of, problems
 
 WHY = "this Python comes without its own tests"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import pickle
 from collections.abc import Callable, MutableMapping, MutableSequence, MutableSet
@@ -222,7 +221,7 @@ def test_invalid_arguments_of_objects_are_refused_at_once(
     ("timeout", "error"), [("5", TypeError), (math.nan, ValueError), (-1, ValueError)]
 )
 def test_a_queue_waits_for_no_wrong_time(timeout: Any, error: type[Exception]) -> None:
-    jobs = raftline.ReplicatedQueue("jobs", node=Cluster())
+    jobs = raftline.ReplicatedQueue("jobs", node=LoneCluster())
     for wait in (lambda: jobs.get(timeout=timeout), lambda: jobs.put(1, timeout=timeout)):
         with pytest.raises(error, match="timeout"):
             wait()

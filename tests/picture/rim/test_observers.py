@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from raftline.picture.live import observers as module
-from raftline.picture.live.observers import Observers
 from raftline.picture.observe.facts import Step
-from raftline.raft.inputs import Propose, Receive
+from raftline.raft.inputs import Receive
 from raftline.raft.messages import PeerError
 from raftline.wire.commands.observe_lines import ObserveAsked
 from raftline_testing.doubles.cores import (
@@ -19,7 +18,9 @@ from raftline_testing.doubles.cores import (
     established,
     node_of,
 )
+from raftline_testing.doubles.watched_store import FakeSink
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
+from raftline_testing.picture.observed_core import ObserverScene, shown
 
 
 @pytest.fixture
@@ -243,7 +244,7 @@ def test_the_lines_of_an_observer_come_in_pieces() -> None:
 def test_observers_are_cut_off_by_an_error_and_may_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scene = Scene()
+    scene = ObserverScene()
     first, broken = scene.sink(), threading.Event()
     scene.observers.open(first, "", ObserveAsked())
     monkeypatch.setattr(first, "break_off", broken.set, raising=False)

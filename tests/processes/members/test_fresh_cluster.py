@@ -10,7 +10,6 @@ import pytest
 from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually
-from tests.tools.processes.test_repair import raftline
 
 BY_HAND = "0 1 set a 4\n1 1 set b 30\n2 1 delete b\n3 2 set c 5\n"
 ENTRY = '{"index": 1, "term": 1, "command": "set a 4"}'

@@ -29,13 +29,11 @@ from raftline.node.program import cpu_affinity, joining
 from raftline.node.program.node_server import Server
 from raftline.node.program.service import Reload
 from raftline.raft.node import RawNode
+from raftline_testing.doubles.driven_node import driver_of_s1
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.fake_rim import FakeRim, stepper_of
-from raftline_testing.doubles.observed_core import ObserverScene, shown
 from raftline_testing.doubles.watched_store import WatchScene
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
-from tests.rim.loop.test_driver import driver_of_s1
-from tests.rim.watches.test_watchers import Scene as WatchScene
 
 TROUBLES = [
     MemoryError("no room"),

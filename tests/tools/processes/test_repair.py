@@ -13,7 +13,7 @@ from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.newcomers import joined, newcomer
 from raftline_testing.nodes.processes import eventually
-from raftline_testing.nodes.restored import restored_cluster
+from raftline_testing.tools.restored import restored_cluster
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from raftline.node.watches.observers import Observers
+from raftline.picture.live.observers import Observers
 from raftline.raft.inputs import Propose
 
+from ..doubles.cores import established
+from ..doubles.watched_store import FakeSink
 from ..nodes.processes import eventually
-from .cores import established
-from .watched_store import FakeSink
 
 
 class ObserverScene:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..doubles.in_process import raftline
-from .cluster import Cluster, NodeProcess
+from ..nodes.cluster import Cluster, NodeProcess
 
 
 def restored_cluster(backup: Path, folder: Path, count: int) -> Cluster:
