@@ -9,7 +9,7 @@ import pytest
 
 from raftline_testing.runner.without import KERNEL_TESTS, NAMES, copy_without, folders_of, run_tests
 
-WOVEN = {"redis", "recipes", "objects", "monitoring", "tools"}  # nothing may be added
+WOVEN = {"redis", "recipes"}  # nothing may be added
 SLICE = ("tests/core/elections", "tests/core/state", "tests/rim/loop", "tests/rim/watches")
 
 
