@@ -2,7 +2,7 @@
 # Campaigns, measurements, the course and packages have Makefiles of their own: `make -C testing`.
 include $(dir $(lastword $(MAKEFILE_LIST)))deploy/rules.mk
 # Of the real processes, on a compiled wheel: a slice.
-WHEEL_TESTS = tests/processes/view/test_recording.py tests/processes/network/test_history.py \
+WHEEL_TESTS = tests/picture/processes/test_recording.py tests/processes/network/test_history.py \
   tests/processes/sheet/test_004_wire.py tests/processes/disks/test_snapshots.py
 CODE := src testing course tests bench docs integrations
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
@@ -10,7 +10,7 @@ SET_UP = $(MAKE)
 FIRST = run test check docs test-all
 
 .PHONY: help run test test-rest test-nightly test-all coverage check lint types spelling format sizes nightly
-.PHONY: accept labs handout release wheel test-wheel docs clean
+.PHONY: accept labs handout kernel release wheel test-wheel docs clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -88,6 +88,9 @@ lab-%:
 	@$(MAKE) -C course $@
 
 # The wheel is built from the sdist, in an environment that is made for it.
+kernel: .venv/dev-installed ## the kernel without its extensions, in a new folder: make kernel DIR=/tmp/kernel
+	@$(PY) -m raftline_testing.runner.kernel $(DIR)
+
 release: .venv/release-installed ## build into dist/ and check: sdist, wheel, and the course's wheel, of one version
 	@$(PY) deploy/git_version.py
 	@mkdir -p build && rm -rf dist && $(PY) -m build --outdir dist . >build/release.txt 2>&1 || { cat build/release.txt >&2; exit 1; }

@@ -27,7 +27,7 @@ COMPILED = (
     "raft/*", "wire/*", "wire/*/*", "state/*", "state/*/*",
     "recipes/command_effects", "recipes/command_rows", "recipes/recipe_keys",
     "recipes/recipe_operands",
-    "recording/recorded_node",
+    "picture/recording/recorded_node",
     "access/login",
     "common/process/console", "common/build_level", "common/text",
     "common/process/mutex", "common/process/wakeup",

@@ -88,9 +88,14 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name
             from importlib import import_module
 
             return import_module("raftline.common.version").VERSION
+        message = f"module 'raftline' has no attribute {name!r}"
         if name not in _HOMES:
-            message = f"module 'raftline' has no attribute {name!r}"
             raise AttributeError(message, name=name, obj=sys.modules["raftline"])  # "Did you mean"
         from importlib import import_module
 
-        return getattr(import_module(f"raftline.{_HOMES[name]}"), name)
+        try:
+            return getattr(import_module(f"raftline.{_HOMES[name]}"), name)
+        except ModuleNotFoundError as error:
+            if not import_module("raftline.common.extensions").is_missing(error):
+                raise
+            raise AttributeError(message, name=name, obj=sys.modules["raftline"]) from None

@@ -20,10 +20,9 @@ from .clients.requests.backup_copy import Backup
 from .clients.watches.watch import Watch
 from .clients.watches.watch_events import Event, KVSnapshot
 from .common.extensions import is_there
-from .objects.embedded_server import Leader
 
 __all__ = [
-    "Backup", "Cached", "Event", "Grant", "KVSnapshot", "Leader", "Lease", "Member",
+    "Backup", "Cached", "Event", "Grant", "KVSnapshot", "Lease", "Member",
     "MemberChange", "Members", "Outcome", "Pending", "Pipeline", "Stat", "Status", "Transaction",
     "UserFacts", "Users", "UsersFacts", "Version", "Watch",
 ]  # fmt: skip
@@ -39,6 +38,10 @@ if TYPE_CHECKING or is_there("recipes"):
         "Barrier", "DeadJob", "DoubleBarrier", "Election", "Entered", "Held", "Job", "Lock",
         "Partitioner", "Party", "Queue", "Semaphore", "Share",
     ]  # fmt: skip
+if TYPE_CHECKING or is_there("objects"):
+    from .objects.embedded_server import Leader
+
+    __all__ += ["Leader"]
 
 
 def __dir__() -> list[str]:

@@ -11,29 +11,27 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-from raftline.clients.requests.address_options import by_address
 from raftline.clients.terminal.options import (
     ASKING_WITH_VALUE,
-    ClientAccess,
     with_action,
     word_first,
 )
 from raftline.common import config
 from raftline.common.arguments import EXIT_USAGE, Parser
+from raftline.common.extensions import is_missing, joined
 from raftline.common.process.console import open_closed_streams
 from raftline.common.process.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.process.signals import raised
 from raftline.common.process.standard_streams import EXIT_OUTPUT, drop_output
-from raftline.tools import course
-from raftline.tools.verbs import GROUPS, HELD, MODULES, REQUESTS, WITH_ACTIONS, no_command
 
 PASSED_ON = ("server", "client")  # also the names of their modules
+TOOLS = next(iter(joined("commands")), None)  # None: only the node and the client are here
 
 if TYPE_CHECKING:
-    from raftline.client import Client, ClientError, Explain
     from raftline.common.arguments import Commands
 
 
@@ -66,10 +64,10 @@ def _carry_out(arguments: list[str]) -> int:
         arguments = [*arguments[1:2], "--help"]
     if arguments == ["version"]:
         arguments = ["--version"]
-    if arguments and arguments[0] in {*PASSED_ON, *REQUESTS, *HELD, *course.COMMANDS}:
+    if arguments and arguments[0] in {*PASSED_ON, *_parsed()}:
         return _pass_on(arguments[0], arguments[1:])  # they parse their own options
-    if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions of a typed line
-        return _complete()
+    if "_ARGCOMPLETE" in os.environ and TOOLS is not None:  # a shell completes a typed line
+        return _complete(TOOLS)
     if not arguments:
         _parser()[0].print_help()
         return 0
@@ -84,14 +82,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser, commands = _parser(arguments[0])
     if arguments[0] in ASKING_WITH_VALUE:
         parser.error("a command is missing")
-    if arguments[0] == "up":
-        from raftline.tools.local_cluster import up
-
-        up.add_course_options(commands)
-    if arguments[0] in WITH_ACTIONS:
+    if TOOLS is not None and arguments[0] == "up":
+        TOOLS.add_course_options(commands)
+    if TOOLS is not None and arguments[0] in TOOLS.WITH_ACTIONS:
         arguments = [arguments[0], *with_action(arguments[1:])]
     if not arguments[0].startswith("-") and arguments[0] not in commands.choices:
-        parser.error(no_command(arguments[0], commands.choices))
+        parser.error(_no_command(arguments[0], commands.choices))
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         of_command = commands.choices.get(arguments[0], parser)
@@ -101,38 +97,33 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def _parsed() -> Mapping[str, str]:
+    """Return the commands that parse their own options, besides the node and the client."""
+    return TOOLS.PARSED if TOOLS is not None else {}
+
+
+def _no_command(typed: str, commands: Collection[str]) -> str:
+    if TOOLS is None:
+        return f"there is no command {typed!r} in this build"
+    complaint: str = TOOLS.no_command(typed, commands)
+    return complaint
+
+
 def _pass_on(command: str, arguments: list[str]) -> int:
-    if command in REQUESTS:
-        from raftline.tools.requests import ask
-
-        return ask.main(command, arguments)
-    if command in HELD:
-        from raftline.tools.requests import lock_command
-
-        return lock_command.main(command, arguments)
-    if command in course.COMMANDS:
-        return course.main(command, arguments)
+    if TOOLS is not None and command in TOOLS.PARSED:
+        code: int = TOOLS.carry_out(command, arguments)
+        return code
     if command == "client" and not arguments:
         from raftline.clients.requests.address_options import VARIABLE, discover_nodes
 
         nodes = discover_nodes(None, "raftline client HOST:PORT")
         named = os.environ.get(VARIABLE) or ",".join(map(str, nodes.values()))
         arguments = ["--at", named]
-    also = {"explaining": _explaining} if command == "client" else {}
-    code: int = importlib.import_module(f"raftline.{command}").main(arguments, **also)
+    also = {}
+    if TOOLS is not None and command == "client":
+        also = {"explaining": TOOLS.explaining}
+    code = importlib.import_module(f"raftline.{command}").main(arguments, **also)
     return code
-
-
-def _explaining(client: Client) -> Explain:
-    """Return a function that asks a client's nodes why it has found no leader."""
-
-    def explain(failure: ClientError) -> ClientError:
-        from raftline.tools.status.status_report import explained  # only a failure needs it
-
-        access = ClientAccess(client.credentials, client.tls)
-        return explained(failure, by_address(client.addresses), access)
-
-    return explain
 
 
 class _Front(Parser):
@@ -145,8 +136,10 @@ class _Front(Parser):
             for each in getattr(action, "_choices_actions", ())
         }
         lines = [self.format_usage(), self.description or "", ""]
-        for group, names in GROUPS.items():
-            lines += [f"{group}:", *(f"  {name:<11} {helps[name]}" for name in names), ""]
+        groups = TOOLS.GROUPS if TOOLS is not None else {"commands": PASSED_ON}
+        for group, names in groups.items():
+            rows = [f"  {name:<11} {helps[name]}" for name in names if name in helps]
+            lines += [f"{group}:", *rows, ""] if rows else []
         return "\n".join([*lines, self.epilog or "", ""])
 
 
@@ -161,43 +154,43 @@ def _parser(command: str | None = None) -> tuple[Parser, Commands]:
     )
     parser.tell_version()
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
-    found = MODULES.get(command or "")
-    for module in (found,) if found else dict.fromkeys(MODULES.values()):
-        importlib.import_module(f"raftline.{module}").add_commands(commands)
+    modules = TOOLS.MODULES if TOOLS is not None else {}
+    found = modules.get(command or "")
+    for module in (found,) if found else dict.fromkeys(modules.values()):
+        _add_commands(module, commands)
     # Only for the list in --help: main() passes these on before it parses anything.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
     commands.add_parser("client", help="a client: raftline client PORT", add_help=False)
-    for verb, does in {**REQUESTS, **HELD, **course.COMMANDS}.items():
+    for verb, does in _parsed().items():
         commands.add_parser(verb, help=does, add_help=False)
     return parser, commands
 
 
-def _complete() -> int:
-    from raftline.tools import completion
+def _add_commands(module: str, commands: Commands) -> None:
+    """Add the commands of a module, unless it needs an extension that is not there."""
+    try:
+        importlib.import_module(f"raftline.{module}").add_commands(commands)
+    except ModuleNotFoundError as error:
+        if not is_missing(error):
+            raise
 
+
+def _complete(tools: ModuleType) -> int:
     parser, commands = _parser()
     with open(os.devnull) as sys.stdin:  # never prompt for a password
-        completion.complete(parser, commands, _parsers())
+        tools.complete(parser, commands, _parsers(tools))
     return 0
 
 
-def _parsers() -> Mapping[str, Parser]:
+def _parsers(tools: ModuleType) -> Mapping[str, Parser]:
     """Return the parser of each command."""
     from raftline import client
     from raftline.node.program import boot
-    from raftline.tools.local_cluster import up
-    from raftline.tools.requests import ask
 
     commands = _parser()[1]
-    up.add_course_options(commands)
-    parsers = {**commands.choices, "server": boot.parser(), "client": client.parser()}
-    parsers |= course.parsers()
-    parsers |= {verb: ask.parser(verb) for verb in REQUESTS}
-    if HELD:
-        from raftline.tools.requests import lock_command
-
-        parsers |= {verb: lock_command.parser(verb) for verb in HELD}
-    return parsers
+    tools.add_course_options(commands)
+    own = {"server": boot.parser(), "client": client.parser()}
+    return {**commands.choices, **own, **tools.parsers()}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .clients.calls.kv_errors import EventsGone, LeaseLost, NotUnderstood, TooManyWatches
 from .clients.requests.node_connection import (
     ClientError,
@@ -16,14 +18,18 @@ from .clients.requests.node_connection import (
     Unreachable,
 )
 from .common.errors import RaftlineError
-from .objects.base import NodeError, WrongKind
+from .common.extensions import is_there
 from .state.commands.machines import Rejected
 
 __all__ = [
-    "ClientError", "Closed", "EventsGone", "LeaseLost", "LoginFailed", "NoLeader", "NodeError",
-    "NotAllowed", "NotLeader", "NotUnderstood", "OutcomeUnknown", "RaftlineError", "Refused",
-    "Rejected", "TimedOut", "TooManyWatches", "Unreachable", "WrongKind",
+    "ClientError", "Closed", "EventsGone", "LeaseLost", "LoginFailed", "NoLeader", "NotAllowed",
+    "NotLeader", "NotUnderstood", "OutcomeUnknown", "RaftlineError", "Refused", "Rejected",
+    "TimedOut", "TooManyWatches", "Unreachable",
 ]  # fmt: skip
+if TYPE_CHECKING or is_there("objects"):
+    from .objects.base import NodeError, WrongKind
+
+    __all__ += ["NodeError", "WrongKind"]
 
 
 def __dir__() -> list[str]:

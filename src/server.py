@@ -27,13 +27,13 @@ from raftline.common.process import allocator, signals
 from raftline.common.process.console import Console, open_closed_streams
 from raftline.common.process.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.process.signals import Interrupts, raised, threads_without_signals
-from raftline.monitoring.service import Service
 from raftline.net.connections.listener import Listener
 from raftline.net.peers.reachability import tell_reachability
 from raftline.node.program import boot, cpu_affinity, joining, settings
 from raftline.node.program.joining import advertised, begin_to_join
 from raftline.node.program.memory import Shares
 from raftline.node.program.node_server import Server
+from raftline.node.program.service import Service
 from raftline.node.program.startup import Startup, check_member
 from raftline.storage.disk import EXIT_SYSTEM, StorageError, exit_status_of
 from raftline.wire.commands.parsing import ReadSettings

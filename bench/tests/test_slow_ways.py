@@ -66,9 +66,9 @@ from pathlib import Path
 from slow_ways import SOURCE, compiled_modules, in_order, own_lines
 setup = Path("setup.py")
 setup.write_text('COMPILED = ("raft/*", "net/protocol/host")\\nNOT_COMPILED =
-{"recording/plain_values"}\\n') modules = compiled_modules(setup)
+{"picture/recording/plain_values"}\\n') modules = compiled_modules(setup)
 assert "net/protocol/host" in modules and "raft/node" in modules and "net/connections/connection"
-not in modules assert not {"recording/plain_values", "raft/__init__"} & set(modules)
+not in modules assert not {"picture/recording/plain_values", "raft/__init__"} & set(modules)
 rows = [f"{n} {SOURCE}/raft/{name}.py 7 step" for n, name in ((1, "log"), (2, "a"), (9, "b"))]
 found = in_order("\\n".join(rows), 100)
 assert [(each.module, each.line, each.calls) for each in found] == [

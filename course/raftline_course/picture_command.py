@@ -11,12 +11,12 @@ from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
 from raftline.common.process.console import safe_line
 from raftline.common.process.private_file import private
+from raftline.picture.recording.recorded_node import HEADER
+from raftline.picture.recording.replay import BadRecording, replay
 from raftline.raft.node import RawNode
-from raftline.recording.recorded_node import HEADER
-from raftline.recording.replay import BadRecording, replay
 from raftline.tools.node_files.replay_command import EXIT_BAD_FILE, FIRST_LINE, read_lines
 from raftline_course.home import find_world
-from raftline_testing.judging.collected import Collector
+from raftline_testing.picture.judging.collected import Collector
 
 _TRANSCRIPT = re.compile(r"^> \w", re.MULTILINE)
 
@@ -97,12 +97,12 @@ def _draw_transcript(files: Sequence[str], out: str) -> int:
         raise ConfigError("a transcript is drawn alone: it holds all servers of its cluster")
     find_world()
     try:
-        from raftline_testing.transcripts import draw
+        from raftline_testing.picture import transcript_page
     except ModuleNotFoundError:
         raise ConfigError(
             f"{files[0]} is a transcript, and the tests of raftline's sources play those: "
             "run this in a clone"
         ) from None
 
-    status: int = draw.main(files[0], out)
+    status: int = transcript_page.main(files[0], out)
     return status

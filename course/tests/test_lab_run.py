@@ -14,7 +14,7 @@ from raftline_course.grading.milestones import SOLUTION
 from raftline_course.grading.own_core import page_of
 from raftline_course.grading.runs import Stage, seeded
 from raftline_course.grading.selftests.cheats import CHEATS, MISTAKES
-from raftline_testing.lab.page import Page
+from raftline_testing.picture.lab.page import Page
 
 MODEL = read(SOLUTION).files["raft.py"]
 FILES = {one.name: one.files()["raft.py"] for one in (*CHEATS, *MISTAKES)}

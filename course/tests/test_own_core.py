@@ -7,7 +7,7 @@ from typing import Any
 
 from labs.bugs import play
 from raftline_course.grading.own_core import page_of
-from raftline_testing.lab.page import Page
+from raftline_testing.picture.lab.page import Page
 
 LABS = play.HERE.parent
 MODEL = (LABS / "solutions" / "write-raft" / "raft.py").read_text(encoding="utf-8")

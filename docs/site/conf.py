@@ -24,7 +24,7 @@ PROGRAMS = "docs/use/python"  # the reference stands in the same part
 INDEXES = ("docs/index", "course/docs/index")
 LAB = (
     "docs/learn/*.html", "docs/learn/lab/*.*", "docs/learn/lab/pyodide/*",
-    "src/view/static/*.js", "src/view/static/*.css",
+    "src/picture/view/static/*.js", "src/picture/view/static/*.css",
 )  # fmt: skip
 PAGE = re.compile(r"\]\(([^()#:]+)\.md\)")
 ROW = re.compile(rf"^\| \[[^]]*{PAGE.pattern}", re.MULTILINE)
@@ -152,7 +152,8 @@ def add_lab(site: Path) -> None:
             target = site / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
-    sources = runpy.run_path(str(ROOT / "testing/raftline_testing/lab/sources.py"))["packed"]()
+    lab = ROOT / "testing/raftline_testing/picture/lab"
+    sources = runpy.run_path(str(lab / "sources.py"))["packed"]()
     (site / "docs/learn/lab/sources.zip").write_bytes(sources)
 
 

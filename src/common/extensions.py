@@ -37,3 +37,8 @@ def is_there(extension: str) -> bool:
     """Return whether an extension is there. Its folder may be left over, without its modules."""
     spec = find_spec(f"raftline.{extension}")
     return spec is not None and spec.origin is not None
+
+
+def is_missing(error: ModuleNotFoundError) -> bool:
+    """Return whether what was not found belongs to an extension that is not there."""
+    return any(f"{error.name}.".startswith(f"raftline.{extension}.") for extension in EXTENSIONS)

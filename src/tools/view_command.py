@@ -10,7 +10,7 @@ from ..clients.requests.address_options import named_nodes
 from ..clients.terminal.options import access_of, add_asking_options
 from ..common.arguments import as_port, as_seconds
 from ..common.config import ConfigError
-from ..view import viewer
+from ..picture.view import viewer
 from .status.status import by_name
 
 SAVED_S = 10.0

@@ -7,17 +7,14 @@ same effect. The course's controller and the virtual world use them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from raftline.observe.facts import Rule, always
 from raftline.raft.effects import Effects
 from raftline.raft.election import start_election
 from raftline.raft.node import RawNode, advance
 from raftline.raft.roles import Role
 from raftline.raft.state import State
-from raftline.recording.recorded_node import RecordedNode
 
 PAGE = "course/docs/controller.md"
 
@@ -27,9 +24,9 @@ class OrderRefused(Exception):
 
 
 class Order:
-    """An order, with its explanation for observers (`observe/explain.py`)."""
+    """An order, with its explanation for observers: a sentence, its section, and the place."""
 
-    rules: ClassVar[Sequence[Rule]]
+    why: ClassVar[tuple[str, str, str]]
 
     def change(self, state: State) -> None:
         """Change the state. Raises OrderRefused if the server can't obey; nothing was changed."""
@@ -49,8 +46,9 @@ def obey(node: RawNode, order: Order, now_ms: int) -> Effects:
     state.out = Effects()
     order.change(state)
     advance(state)
-    if isinstance(node, RecordedNode):
-        node.begin_segment()
+    begin_segment = getattr(node, "begin_segment", None)  # of a node that records its steps
+    if begin_segment is not None:
+        begin_segment()
     if node.observer is not None:
         node.observer.stepped(order, state.out)
     return state.out
@@ -60,7 +58,7 @@ def obey(node: RawNode, order: Order, now_ms: int) -> Effects:
 class StepDown(Order):
     """Become a follower, like a leader without answers from a quorum (thesis §6.2)."""
 
-    rules = (Rule(always, lambda step: "the controller orders it", PAGE, "state.follow"),)
+    why = "the controller orders it", PAGE, "state.follow"
 
     def change(self, state: State) -> None:
         if state.role is Role.FOLLOWER:
@@ -79,14 +77,7 @@ class Campaign(Order):
     (lease), including this one.
     """
 
-    rules = (
-        Rule(
-            always,
-            lambda step: "the controller says that my election timeout is over",
-            "§5.2",
-            "election.start_election",
-        ),
-    )
+    why = "the controller says that my election timeout is over", "§5.2", "election.start_election"
 
     def change(self, state: State) -> None:
         _check_vote(state)
@@ -121,7 +112,7 @@ class SetHeartbeat(Order):
     """Send heartbeats at this interval; a leader's next one is due after one interval."""
 
     heartbeat_ms: int
-    rules = (Rule(always, lambda step: "the controller orders it", PAGE, ""),)
+    why = "the controller orders it", PAGE, ""
 
     def change(self, state: State) -> None:
         state.options = replace(state.options, heartbeat_ms=self.heartbeat_ms)

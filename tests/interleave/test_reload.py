@@ -6,8 +6,8 @@ import threading
 
 from raftline.common.config import ConfigError
 from raftline.common.process import wakeup
-from raftline.monitoring import service
-from raftline.monitoring.service import Reload
+from raftline.node.program import service
+from raftline.node.program.service import Reload
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 from raftline_testing.interleave.threads import Thread
 

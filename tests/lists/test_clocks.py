@@ -9,9 +9,7 @@ from tests.lists.trees import parts_of
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 SHOWN = SOURCE / "server.py"  # on a console, with --log-times
-WRITTEN = (
-    SOURCE / "tools" / "node_files" / "certs.py"
-)  # into certificates, which are good from then on
+WRITTEN = SOURCE / "access" / "authority.py"  # into certificates, which are good from then on
 WARNED = SOURCE / "access" / "expiry.py"  # people, of certificates that end soon
 COMPARED = SOURCE / "common" / "time_of_day.py"  # by people, with that of other machines
 DOES = {
@@ -27,6 +25,7 @@ DOERS = {
         "observers.py",
         "joining.py",
         "node_server.py",  # looks at all connections again, after users changed
+        "service.py",  # reads files again
         "cpu_affinity.py",
     },
     "sleeps": {"driver.py", "observers.py", "joining.py", "cpu_affinity.py"},
@@ -51,6 +50,10 @@ def wall_clocks_read_by(path: Path) -> list[str]:
     return found
 
 
+def modules_of_a_node() -> list[Path]:
+    return [path for room in ("node", "picture/live") for path in (SOURCE / room).rglob("*.py")]
+
+
 def test_no_module_reads_the_time_of_day() -> None:
     modules = sorted(SOURCE.rglob("*.py"))
     assert "driver.py" in [path.name for path in modules]
@@ -62,7 +65,7 @@ def test_one_module_of_a_node_reads_a_clock() -> None:
     """All others are given it (`Clock`), so that a schedule sets the time."""
     readers = {
         path.name
-        for path in (SOURCE / "node").rglob("*.py")
+        for path in modules_of_a_node()
         for part in parts_of(path)
         if (
             (isinstance(part, ast.Attribute) and getattr(part.value, "id", "") == "time")
@@ -76,7 +79,7 @@ def test_one_module_of_a_node_reads_a_clock() -> None:
 def test_few_modules_of_a_node_begin_threads_sleep_or_open_files() -> None:
     """All other modules of a node are given a clock, threads and files."""
     doers: dict[str, set[str]] = {}
-    for path in (SOURCE / "node").rglob("*.py"):
+    for path in modules_of_a_node():
         for part in parts_of(path):
             if isinstance(part, ast.Call):
                 called = ast.unparse(part.func)
@@ -97,7 +100,8 @@ def test_no_thread_of_a_node_is_begun_unguarded() -> None:
         and ast.unparse(part.func) in ("threading.Thread", "_thread.start_new_thread")
     }
     own = {"common/process/console.py", "common/process/signals.py", "net/connections/listener.py"}
-    assert begun == own | {"common/process/guarded_thread.py"}
+    of_no_node = {"common/process/guarded_thread.py", "common/process/server_process.py"}
+    assert begun == own | of_no_node
 
 
 def test_a_module_that_reads_it_would_be_found(tmp_path: Path) -> None:

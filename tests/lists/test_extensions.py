@@ -10,17 +10,6 @@ import pytest
 from tests.lists.imports import PAGE, arrows, modules
 from tests.lists.trees import ROOT
 
-# The modules of the kernel that still import an extension. Nothing may be added.
-WOVEN: dict[str, set[str]] = {
-    "picture": {
-        "node.program.file_recorder", "node.program.node_server", "node.program.traffic_log",
-        "node.watches.observers",
-    },
-}  # fmt: skip
-# The extensions that tests or the harness of the kernel still import.
-WOVEN_OUTSIDE = {"recipes", "picture", "objects", "monitoring", "tools"}
-
-
 @functools.cache
 def extensions() -> dict[str, list[str]]:
     """Return the modules or folders of each extension, as beginnings of module names."""
@@ -75,10 +64,10 @@ def test_the_kernel_imports_no_extension(extension: str) -> None:
         if not extension_of(name) and name not in composing()
         if any(extension_of(one) == extension for one in others)
     }
-    assert woven == WOVEN.get(extension, set())
+    assert woven == set()
 
 
-@pytest.mark.parametrize("extension", sorted(extensions().keys() - WOVEN_OUTSIDE))
+@pytest.mark.parametrize("extension", sorted(extensions()))
 def test_harness_and_tests_of_the_kernel_import_no_extension(extension: str) -> None:
     code = "|".join(path.removesuffix(".") for path in extensions()[extension])
     line = re.compile(

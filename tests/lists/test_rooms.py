@@ -25,8 +25,8 @@ FACES = {"raft.__init__"}  # public names of a room, some of a room below it, lo
 OPTIONAL = {
     ("aio", "typing_extensions"), ("threads", "typing_extensions"),
     ("common.mypyc_compat", "mypy_extensions"),
-    ("tools.node_files.certs", "cryptography"), ("tools.completion", "argcomplete"),
-    ("view.page_server", "aiohttp"),
+    ("access.authority", "cryptography"), ("tools.completion", "argcomplete"),
+    ("picture.view.page_server", "aiohttp"),
 }  # fmt: skip
 # Files, sockets, threads, clocks, chance, the process: not in a room that the page calls pure, nor
 # in these modules.

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from raftline import cli
-from raftline.node.program.file_recorder import FileRecorder
+from raftline.picture.live.file_recorder import FileRecorder
+from raftline.picture.recording.recorded_node import RecordedNode
 from raftline.raft.inputs import Propose, Stop
-from raftline.recording.recorded_node import RecordedNode
 from raftline_testing.doubles.cores import TIMEOUT_MS, acknowledge, established, sync
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import raftline
-from raftline.tools.node_files import certs
+from raftline.access import authority
 from raftline.tools.status import status, status_report
 from raftline.wire.refusal import NO_LEADER, NO_USERS_YET, TLS_ONLY
 from raftline_testing.doubles import certificates, in_process
@@ -95,8 +95,8 @@ TROUBLES = (
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certs")
-    certs.make(folder, ["s1=localhost"], [])
-    certs.make(folder / "other", ["s1=localhost"], [])
+    authority.make(folder, ["s1=localhost"], [])
+    authority.make(folder / "other", ["s1=localhost"], [])
     gone = -certificates.DAY
     certificates.issue(folder, "expired", certificates.named("s1"), ["localhost"], until=gone)
     client = certificates.named("app", is_member=False)

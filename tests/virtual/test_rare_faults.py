@@ -17,7 +17,7 @@ KINDS = RARE_FAULTS + NEWEST_FAULTS
 SEEDS = {
     "hung disk": (8, 2, 5, 7),
     "slow syncs": (104,),
-    "gone log": (30,),
+    "gone log": (151,),
     "older files": (8,),
     "foreign files": (5, 7, 31),
     "crowd": (2, 9, 16),
@@ -25,7 +25,7 @@ SEEDS = {
     "leap": (8, 5),
     "full beside": (1, 48),
     "hung majority": (0, 15),
-    "hung candidate": (7, 12),
+    "hung candidate": (12,),
     "refused snapshot": (10, 12),
 }
 EFFECTS = {

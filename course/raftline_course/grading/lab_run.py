@@ -11,9 +11,9 @@ from raftline_course.grading.judging import reason_of
 from raftline_course.grading.machine import TriedMachine
 from raftline_course.grading.runs import Run, Stage, seeded
 from raftline_course.grading.transcripts import Playing
-from raftline_testing.lab.fixed import FixedRun
-from raftline_testing.lab.plan import EVENTS_MAX
 from raftline_testing.lab_address import GRADED
+from raftline_testing.picture.lab.fixed import FixedRun
+from raftline_testing.picture.lab.plan import EVENTS_MAX
 from raftline_testing.virtual.schedule_key import WrongKey
 
 

@@ -17,9 +17,9 @@ from raftline_course.grading.isolation.remote import begin
 from raftline_course.grading.isolation.servers import HandInError
 from raftline_course.grading.lab_run import graded
 from raftline_course.grading.rules import CoreInvariants
-from raftline_testing.lab.laws import LabInvariants
-from raftline_testing.lab.page import Page
 from raftline_testing.lab_address import GRADED
+from raftline_testing.picture.lab.laws import LabInvariants
+from raftline_testing.picture.lab.page import Page
 
 FILE = "raft.py"
 

@@ -14,7 +14,7 @@ from raftline.raft.messages import Message
 from raftline_course.grading.isolation.remote import begin
 from raftline_course.grading.isolation.servers import HandInRun, Print
 from raftline_course.grading.rules import CoreInvariants
-from raftline_testing.judging.collected import Collector
+from raftline_testing.picture.judging.collected import Collector
 from raftline_testing.virtual.clients.client_history import History
 from raftline_testing.virtual.clients.client_request import COUNTER
 from raftline_testing.virtual.clients.clients import SimulatedClient

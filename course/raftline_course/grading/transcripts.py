@@ -14,7 +14,7 @@ from typing import Any
 from labs.bugs.stage import Unchecked
 from raftline_course.grading.isolation.remote import begin
 from raftline_course.grading.isolation.servers import HandInError, HandInRun, Print
-from raftline_testing.judging.collected import Collector
+from raftline_testing.picture.judging.collected import Collector
 from raftline_testing.transcripts.player import Player
 from raftline_testing.virtual.nodes.simulated_node import Host
 

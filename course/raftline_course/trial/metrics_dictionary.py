@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from raftline.tools.local_cluster.server_process import SERVER
+from raftline.common.process.server_process import SERVER
 from raftline_course.trial import files
 from raftline_course.trial.files import MetricsError
 

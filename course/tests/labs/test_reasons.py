@@ -9,11 +9,11 @@ import pytest
 from labs.solutions.reasons import failed_step, justifies, with_bug
 from raftline.raft.log import SafetyError
 from raftline.raft.state import State
-from raftline_testing.doubles.saved_page import held
 from raftline_testing.invariants import InvariantError
-from raftline_testing.judging.collected import Collector
+from raftline_testing.picture.judging.collected import Collector
+from raftline_testing.picture.saved_page import held
+from raftline_testing.picture.transcript_page import collected
 from raftline_testing.runner.at_night import at_night
-from raftline_testing.transcripts.draw import collected
 from raftline_testing.virtual.failing import draw_failure
 from raftline_testing.virtual.schedule import SimulationFailed, run
 

@@ -24,7 +24,7 @@ from raftline_course.grading.runs import Stage, run_named, schedule_of, schedule
 from raftline_course.grading.schedule import Schedule, plan_of
 from raftline_course.grading.selftests import bugs, cheats, selftest
 from raftline_course.grading.sheets import Row
-from raftline_testing.judging.collected import Collector
+from raftline_testing.picture.judging.collected import Collector
 
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = read(SOLUTION).files

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from raftline.tools.local_cluster.server_process import SERVER
+from raftline.common.process.server_process import SERVER
 from raftline_course.trial import metrics_dictionary
 from raftline_course.trial.metrics_dictionary import Action, Metrics, MetricsError
 

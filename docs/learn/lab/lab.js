@@ -1,11 +1,11 @@
 // The page of the lab: it sends what the reader asks for to the worker, and draws the facts that
-// come back with the modules of the view. testing/raftline_testing/lab/page.py has the requests.
-import { Model } from "../../../src/view/static/model.js";
-import { Diagram } from "../../../src/view/static/diagram.js";
-import { Cards, element } from "../../../src/view/static/cards.js";
-import { Logs } from "../../../src/view/static/logs.js";
-import { Details } from "../../../src/view/static/details.js";
-import { Events } from "../../../src/view/static/events.js";
+// come back with the modules of the view. testing/raftline_testing/picture/lab/page.py has the requests.
+import { Model } from "../../../src/picture/view/static/model.js";
+import { Diagram } from "../../../src/picture/view/static/diagram.js";
+import { Cards, element } from "../../../src/picture/view/static/cards.js";
+import { Logs } from "../../../src/picture/view/static/logs.js";
+import { Details } from "../../../src/picture/view/static/details.js";
+import { Events } from "../../../src/picture/view/static/events.js";
 import { LinkMap } from "./links.js";
 
 const $ = (id) => document.getElementById(id);

@@ -20,9 +20,9 @@ from ...wire.limits import HISTORY_BYTES, HISTORY_EVENTS, MEMORY_BYTES, PAIRS_BY
 from ..snapshots.snapshots import COMPACT_BYTES
 from . import joining
 from .access_settings import AccessSettings
-from .file_recorder import check_path
 from .joining import joining_address, reached_address, settle_configuration
 from .memory import Shares, shares_of
+from .observation import check_recording
 
 _BYTES = as_number("number of bytes", 1)
 
@@ -45,7 +45,7 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
     if arguments.new and arguments.join:
         raise ConfigError("a node that joins needs no --new: it gets its vote from its leader")
     if arguments.record is not None:
-        check_path(arguments.record)
+        check_recording(arguments.record)
     if not is_loopback(arguments.host) and not arguments.open_to_network:
         raise ConfigError(
             f"--host {arguments.host} lets other machines reach this node; if this is intended, "

@@ -42,7 +42,6 @@ from ...raft.levels import FLOOR, NOT_HEARD, LevelTooHigh
 from ...raft.log import Snapshot
 from ...raft.messages import AppendEntries, InstallSnapshot, Message
 from ...raft.node import RawNode
-from ...recording.recorded_node import RecordedNode
 from ...state.commands.user_commands import may_add_first_admin
 from ...state.user_table import UserTable
 from ...storage.disk import EXIT_FILES, StorageError, exit_status_of
@@ -67,9 +66,8 @@ from ..loop.measures import disk_hangs
 from ..loop.quota import Quota
 from ..snapshots.snapshot_threads import SnapshotThreads
 from ..snapshots.snapshots import COMPACT_BYTES
-from ..watches.observers import Observers
 from ..watches.watch_registry import WatchRegistry
-from .file_recorder import FileRecorder
+from .observation import observers_of, recorded
 from .slow_disk import SlowDisk
 from .startup import Startup, node_of
 from .traffic_log import TrafficLog
@@ -150,7 +148,7 @@ class Server:
         self.calls = Turns(CALLS_AT_ONCE, self.clock.reader_s())
         self._slow_disk = SlowDisk(pace.election_timeout_ms / 1000)
         self.traffic_log = TrafficLog(console, course=course_console, is_private=startup.is_private)
-        self.observers = Observers(self.name, console.say, self.clock)
+        self.observers = observers_of(self.name, console.say, self.clock)
         self.foreigners = Foreigners(
             self.name, lambda: self.node.view.cluster, console.say, self.clock.now_s
         )
@@ -187,7 +185,7 @@ class Server:
             level=self._startup.level,
         )
         if self._record is not None:
-            self.node = RecordedNode(self.node, FileRecorder(self._record, self._console.say))
+            self.node = recorded(self.node, self._record, self._console.say)
         self._print_lease(recovered.hard_state.lease_ms)
         disk = DiskSpace(partial(disk_of, logmanager.folder_path))
         self.quota = quota = Quota(logmanager.store, disk, self._max_bytes, say=self._console.say)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...common.process.console import Console
 from ...net.protocol.host import Traffic
-from ...observe.step_lines import abridged, counted
 from ...raft.effects import Effects
 from ...raft.messages import (
     AppendAccepted,
@@ -22,6 +21,7 @@ from ...raft.messages import (
 )
 from ...raft.node_view import LogView, NodeView
 from ...wire.commands.redaction import without_values, without_verifiers
+from ...wire.commands.summaries import abridged, counted
 from ...wire.limits import TRAFFIC_LINES
 from ...wire.peer_lines import spell
 

@@ -1,1 +1,1 @@
-"""Watches and observers of a node: from an applied entry to the lines for a client."""
+"""Watches of a node: from an applied entry to the lines for a client."""

@@ -20,10 +20,10 @@ from ...clients.terminal.options import ClientAccess
 from ...common.address import Address
 from ...common.arguments import typed
 from ...common.config import ConfigError, Configuration, Pace
+from ...common.process.server_process import ServerProcess, end_all
 from ...common.process.signals import threads_without_signals
 from ..status import status
 from .relay import Relay
-from .server_process import ServerProcess, end_all
 
 STOP_SECONDS_MAX = 5.0
 ASK_SECONDS_MAX = 1.0

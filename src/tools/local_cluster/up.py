@@ -11,16 +11,16 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING
 
 from ...common import config
 from ...common.address import Address
 from ...common.arguments import Parser, as_number, as_port
-from ...common.config import Configuration, Pace
+from ...common.config import ConfigError, Configuration, Pace
+from ...common.extensions import is_there
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...common.process.signals import WAIT_S_MAX, threads_without_signals
-from ...view import viewer
 from .. import course
 from ..status import status
 from ..status.status_report import verdict
@@ -67,7 +67,7 @@ def up(
         ConfigError: a member is not on this machine, or the options don't fit the members.
     """
     if view_port is not None:
-        viewer.check_library()
+        _viewer().check_library()
     configuration, others = local_members(configuration)
     check_local(configuration)
     program = course.program_of(options, configuration)
@@ -98,6 +98,19 @@ def up(
     return code
 
 
+def _viewer() -> ModuleType:
+    """Return the module of the view.
+
+    Raises:
+        ConfigError: this build has none.
+    """
+    if not is_there("picture"):
+        raise ConfigError("--view: this build has no picture of a cluster")
+    from ...picture.view import viewer
+
+    return viewer
+
+
 def _begin(cluster: LocalCluster, others: Sequence[str], view_port: int | None) -> None:
     """Start the nodes. A new configuration is written once their ports are known to be free."""
     cluster.check_ports()
@@ -108,7 +121,7 @@ def _begin(cluster: LocalCluster, others: Sequence[str], view_port: int | None) 
     if view_port is not None:
         with threads_without_signals():
             say = partial(_say_for_view, cluster)
-            viewer.in_background(
+            _viewer().in_background(
                 cluster.configuration.members, cluster.access, view_port, say, cluster.order
             )
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from ...common.arguments import build
 from ...common.process.console import safe_line
 from ...common.version import VERSION
-from ...recording.recorded_node import HEADER
-from ...recording.replay import BadRecording, Difference, replay
+from ...picture.recording.recorded_node import HEADER
+from ...picture.recording.replay import BadRecording, Difference, replay
 
 if TYPE_CHECKING:
     from ...common.arguments import Commands

@@ -1,6 +1,6 @@
 """The request of an observe, and the replies that need no step of the node. Pure.
 
-docs/operate/observe.md explains its lines; src/observe/ produces them.
+docs/operate/observe.md explains its lines; src/picture/observe/ produces them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ NOT_OBSERVING = error("this connection observes nothing. To begin: observe")
 OBSERVES_ALREADY = error(
     "this connection observes already. Nothing was done; to end that: unobserve"
 )
+NO_OBSERVERS = error("this build has no picture, so its steps can't be observed. Nothing was done.")
 
 
 class ObserveAsked(NamedTuple):

@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from raftline.access import authority
 from raftline.access.secret import make_secret
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.client_tls import ClientTls
 from raftline.clients.requests.line_connection import LineConnection
-from raftline.tools.local_cluster.server_process import SERVER
-from raftline.tools.node_files import certs
+from raftline.common.process.server_process import SERVER
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 
@@ -77,7 +77,7 @@ class Nodes(Cluster):
     def __init__(self, folder: Path, *options: str) -> None:
         make_secret(folder / "secret")
         folder_of_certs = folder / "certs"
-        certs.make(folder_of_certs, [f"s{number}=localhost" for number in (1, 2, 3)], [])
+        authority.make(folder_of_certs, [f"s{number}=localhost" for number in (1, 2, 3)], [])
         common = [*first_admin(folder, PASSWORD), "--secret", folder / "secret"]
         common += ["--tls-only", "--tls-ca", folder_of_certs / "ca.pem"]
         (folder / "nodes").mkdir()

@@ -1,10 +1,9 @@
-"""A node's files with changed bytes, and requests for pages, with their rules."""
+"""A node's files with changed bytes, with their rules."""
 
 from __future__ import annotations
 
 import functools
 import os
-import socket
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,15 +11,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from hypothesis import strategies as st
 
+from raftline.access import authority
 from raftline.access.tls import Tls, TlsFiles
 from raftline.common import config
 from raftline.common.config import ConfigError
-from raftline.monitoring.http_listener import HttpConnection, HttpRefusal, read_request
 from raftline.node.program import boot, settings
 from raftline.raft.effects import Effects, HardState
 from raftline.storage.disk import FilesRefused
 from raftline.storage.recovery import Recovered
-from raftline.tools.node_files import certs
 
 from ..files.faulty_folder import MemoryFolder
 from ..files.node_files import MEMBERS, entries
@@ -188,7 +186,7 @@ def check_settings(data: bytes) -> None:
 @functools.cache
 def _certificates() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as name:
-        certs.make(Path(name), ["s1=localhost"], [])
+        authority.make(Path(name), ["s1=localhost"], [])
         return {file: (Path(name) / file).read_bytes() for file in ("s1.pem", "s1.key", "ca.pem")}
 
 
@@ -213,52 +211,3 @@ def check_certificates(drawn: tuple[str, list[tuple[int, int, bytes]]]) -> None:
             assert os.fspath(folder) in why
             return
         assert all(at_s > 0 for at_s in tls.ends().values())
-
-
-# --- HTTP ---------------------------------------------------------------------------------------
-
-_HEADS = st.sampled_from(
-    [
-        b"GET /health HTTP/1.1\r\nHost: localhost:9100\r\nAccept: */*\r\n\r\n",
-        b"HEAD /metrics?x=1 HTTP/1.0\n\n",
-        b"POST /status HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 5\r\n\r\nhello",
-        b"GET /ready HTTP/1.1\r\nHost: [::1]\r\nHost: 127.0.0.1\r\n\r\n",
-    ]
-)
-REQUESTS = st.tuples(
-    st.builds(changed, _HEADS, EDITS) | st.binary(max_size=200), st.integers(1, 40)
-)
-REQUEST_FORM = Form(
-    lambda data: (data[1:], 1 + sum(data[:1]) % 40), lambda drawn: bytes([drawn[1] - 1]) + drawn[0]
-)
-
-
-def check_request(drawn: tuple[bytes, int]) -> None:
-    """Check that a request has a path or a refusal, and that its end doesn't depend on its
-    pieces."""
-    data, size = drawn
-    asked_of: list[str] = []
-
-    def refuses(host: str) -> bool:
-        asked_of.append(host)
-        return "evil" in host
-
-    is_whole = _is_whole(data, len(data) or 1)
-    assert _is_whole(data, size) == is_whole
-    if not is_whole:
-        return
-    found, why = attempt(HttpRefusal, lambda: read_request(data, refuses))
-    if found is None:
-        assert is_one_line(why)
-        return
-    assert "?" not in found.path
-    assert not any("evil" in host for host in asked_of)
-
-
-def _is_whole(data: bytes, size: int) -> bool:
-    """Return whether the end is noticed if this many bytes arrive at a time."""
-    with socket.socket() as unused:
-        connection = HttpConnection(unused, 0.0)
-        return any(
-            [connection.is_whole(data[place : place + size]) for place in range(0, len(data), size)]
-        )

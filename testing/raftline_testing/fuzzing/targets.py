@@ -29,7 +29,6 @@ from raftline.common.config import ConfigError
 from raftline.net.protocol.admission import Admission
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
-from raftline.tools.requests.users_file import parse_users, prefixes_of
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import COMMANDS
 from raftline.wire.commands.operands import Limits
@@ -45,15 +44,12 @@ from .file_targets import (
     CONFIGURATIONS,
     NODE_FILES,
     NODE_FILES_FORM,
-    REQUEST_FORM,
-    REQUESTS,
     SETTINGS,
     Form,
     changed,
     check_certificates,
     check_configuration,
     check_node_files,
-    check_request,
     check_settings,
     scratch,
 )
@@ -290,12 +286,12 @@ def check_rights(line: bytes) -> None:
 @functools.cache
 def _certified() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Return the contexts of a node with its own certificate, and of its client."""
+    from raftline.access import authority
     from raftline.access.tls import Tls, TlsFiles
-    from raftline.tools.node_files import certs
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        certs.make(folder, ["s1=localhost"], [])
+        authority.make(folder, ["s1=localhost"], [])
         ca = folder / "ca.pem"
         node = Tls(TlsFiles(folder / "s1.pem", folder / "s1.key", ca))
         return node.server_context(), Tls(TlsFiles(ca=ca)).client_context()
@@ -385,14 +381,7 @@ FILES = st.deferred(lambda: mutated(_ROWS, 12) | st.binary(max_size=200))
 
 
 def check_file(data: bytes) -> None:
-    """Check that a users file is accepted with a single meaning, or refused; likewise a secret
-    file."""
-    with contextlib.suppress(ConfigError, UnicodeDecodeError):
-        users = parse_users(data.decode(), "users")
-        for name, (identity, verifier) in users.items():
-            assert identity.user == name
-            assert verifier is not None
-            assert prefixes_of([prefix for prefix in identity.reads if prefix]) == identity.reads
+    """Check that a secret file is accepted or refused."""
     with scratch() as folder:
         path = Path(folder) / "secret"
         path.write_bytes(data)
@@ -409,7 +398,6 @@ TARGETS = {
     "records": Target(RECORDS, check_record),
     "files": Target(FILES, check_file, BYTES),
     "rights": Target(RIGHTS, check_rights, BYTES, WORDS),
-    "requests": Target(REQUESTS, check_request, REQUEST_FORM),
     "node files": Target(NODE_FILES, check_node_files, NODE_FILES_FORM),
     "configurations": Target(CONFIGURATIONS, check_configuration, BYTES),
     "settings": Target(SETTINGS, check_settings, BYTES),

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
+from ..extensions import joined
 from ..histories.history import Change, counter_findings
 from ..nodes.cluster import Cluster
 from ..nodes.namespaces import NamespacedCluster
@@ -104,7 +105,8 @@ class Campaign:
         self.tally.rounds[count] += 1
         with tempfile.TemporaryDirectory() as folder, self._cluster(Path(folder), count) as cluster:
             for node in cluster.nodes:
-                node.options += ["--record", f"{folder}/{node.name}.steps"]
+                for module in joined("campaign_recordings"):
+                    node.options += module.options(folder, node.name)
             try:
                 cluster.start().leader()
                 kinds = EVERYTHING if self._has_namespaces else ANYWHERE
@@ -131,10 +133,11 @@ class Campaign:
 
     def _replay(self, folder: Path) -> None:
         """Replay what the first nodes of this round recorded. Raises Finding."""
-        steps, problems = verdict.recording_findings(folder)
-        self.tally.replayed += steps
-        if problems:
-            raise Finding("\n".join(problems))
+        for module in joined("campaign_recordings"):
+            steps, problems = module.recording_findings(folder)
+            self.tally.replayed += steps
+            if problems:
+                raise Finding("\n".join(problems))
 
     def _cluster(self, folder: Path, count: int) -> Cluster:
         options = ("--compact-at", str(self._options.compact_at), "--follower-reads",

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from raftline.recording.replay import replay
 from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hard_state import Mark
@@ -89,19 +88,6 @@ def console_findings(node: NodeProcess, lines: Iterable[str]) -> list[str]:
     return [
         f"{node.name} said: {line}" for line in lines if any(words in line for words in NEVER_SAID)
     ]
-
-
-def recording_findings(folder: Path) -> tuple[int, list[str]]:
-    """Replay the nodes' recordings in a folder; also return how many steps matched."""
-    steps, problems = 0, []
-    for path in sorted([*folder.glob("*.steps"), *folder.glob("*.steps.1")]):
-        with path.open(encoding="utf-8", errors="surrogatepass", newline="\n") as file:
-            file.readline()
-            outcome = replay(file)
-        steps += outcome.steps
-        if outcome.difference is not None:
-            problems.append(f"{path.name} replays otherwise: {outcome.difference}")
-    return steps, problems
 
 
 class Leaders:

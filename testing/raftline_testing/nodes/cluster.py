@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 from raftline.clients.requests import line_connection
 from raftline.clients.requests.line_connection import LineConnection
 from raftline.common.config import FILE_NAME
-from raftline.tools import course
-from raftline.tools.local_cluster.server_process import SERVER, WAIT_S, NotAsExpected, ServerProcess
+from raftline.common.process.server_process import SERVER, WAIT_S, NotAsExpected, ServerProcess
 from raftline.wire.replies.refusals import code_of
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 
+from .controlled import CONTROLLED
 from .processes import DEADLINE_S, eventually, free_ports
 
 __all__ = ["CALM", "NEVER_SAID", "SERVER", "STARTED", "STEADY", "Cluster", "NodeProcess"]
@@ -57,8 +57,8 @@ class NodeProcess(ServerProcess):
         """The command line; the program is the course's node if it must obey a controller."""
         program = self.program
         is_course = any(option.startswith("--controller") for option in self.options)
-        if is_course and program == [sys.executable, str(SERVER)]:
-            program = [sys.executable, str(course.node())]
+        if is_course and CONTROLLED and program == [sys.executable, str(SERVER)]:
+            program = [sys.executable, CONTROLLED]
         return [*program, *self.arguments]
 
     @property

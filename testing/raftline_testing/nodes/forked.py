@@ -20,10 +20,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from raftline.tools import course
-from raftline.tools.local_cluster.server_process import SERVER
+from raftline.common.process.server_process import SERVER
 
 from . import loaded_program
+from .controlled import CONTROLLED
 
 LOADED = 2  # for each program
 # Variables that a program reads after it is loaded; any other may matter before.
@@ -37,7 +37,7 @@ class ForkedPopen(subprocess.Popen[bytes]):
     """A process that is forked if it runs one of the programs and its surroundings are those of the
     loaded process; otherwise it is started as usual."""
 
-    programs: ClassVar[Sequence[str]] = (str(SERVER), str(course.node()))
+    programs: ClassVar[Sequence[str]] = (str(SERVER), *filter(None, [CONTROLLED]))
     is_forked = False
 
     def _execute_child(self, command: Any, *given: Any) -> None:

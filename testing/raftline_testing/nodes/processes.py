@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from raftline.tools.local_cluster.server_process import (
+from raftline.common.process.server_process import (
     DEADLINE_S,
     WAIT_S,
     NotAsExpected,

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from raftline.tools.local_cluster.server_process import NotAsExpected
+from raftline.common.process.server_process import NotAsExpected
 
 from ..histories.history import Change
 from ..nodes.cluster import NodeProcess

@@ -51,9 +51,9 @@ from raftline.raft.levels import FLOOR, NOT_HEARD
 from raftline.raft.log import Entry
 from raftline.state import sessions
 from raftline.wire.limits import SESSIONS_MAX
-from raftline_testing.judging.collected import Collector
 
 from ..invariants import Invariants
+from ..virtual.collecting import Collector
 from ..virtual.failing import draw_failure
 from ..virtual.nodes.simulated_disk import Disk
 from ..virtual.script import ScriptedCluster, ScriptedHost

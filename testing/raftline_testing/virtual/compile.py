@@ -26,7 +26,7 @@ PACKAGES = {  # by module name
 }
 SIMULATED = (
     "raftline/raft/*", "raftline/wire/*", "raftline/wire/*/*", "raftline/state/*",
-    "raftline/state/*/*", "raftline/observe/*", "raftline_testing/virtual/*",
+    "raftline/state/*/*", "raftline/picture/observe/*", "raftline_testing/virtual/*",
     "raftline_testing/virtual/*/*", "raftline_testing/*/virtual/*",
     "raftline/recipes/command_effects", "raftline/recipes/command_rows",
     "raftline/recipes/recipe_keys", "raftline/recipes/recipe_operands",
@@ -34,9 +34,9 @@ SIMULATED = (
     "raftline/logmanager",
     "raftline_testing/histories/history", "raftline_testing/histories/linearizable",
     "raftline_testing/files/faulty_folder", "raftline_testing/files/memory_file",
-    "raftline_testing/invariants", "raftline_testing/judging/answers",
-    "raftline_testing/judging/cluster_facts", "raftline_testing/judging/findings",
-    "raftline_testing/judging/judged", "raftline_testing/judging/laws",
+    "raftline_testing/invariants", "raftline_testing/picture/judging/answers",
+    "raftline_testing/picture/judging/cluster_facts", "raftline_testing/picture/judging/findings",
+    "raftline_testing/picture/judging/judged", "raftline_testing/picture/judging/laws",
     "raftline/access/login",
     "raftline/monitoring/exposition", "raftline/monitoring/metrics",
     "raftline/net/protocol/admission", "raftline/net/state_copies", "raftline/net/protocol/host",

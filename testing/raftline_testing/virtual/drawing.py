@@ -6,8 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from raftline_testing.judging.collected import Collector
-
+from .collecting import Collector, new_collector
 from .schedule import Outcome, SimulationFailed, run
 from .schedule_key import STEPS
 
@@ -23,15 +22,17 @@ def run_or_draw(
     lockers: int = 0,
     folder: Path = FOLDER,
 ) -> Outcome:
-    """Run a schedule; if it fails, repeat and draw it.
+    """Run a schedule; if it fails, repeat and draw it, if an extension draws.
 
     Raises:
-        SimulationFailed: see `run`. Its text ends with the page's name.
+        SimulationFailed: see `run`. Its text ends with the name of the page, if there is one.
     """
     try:
         return run(seed, nodes, steps, faults, say, lockers=lockers)
     except SimulationFailed as failure:
-        collector = Collector(one_clock=True)
+        collector = new_collector()
+        if collector is None:
+            raise
         with contextlib.suppress(SimulationFailed):
             run(seed, nodes, steps, faults, collector=collector, lockers=lockers)
         path = save_picture(collector, f"seed-{seed}", folder)

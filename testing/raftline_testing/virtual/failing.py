@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from raftline.raft.log import SafetyError
-from raftline_testing.judging.collected import Collector
 
 from ..broken_rules import sentence
 from ..invariants import InvariantError
+from .collecting import Collector
 
 
 def words_of(error: BaseException, acting: str) -> str:

@@ -23,7 +23,6 @@ from raftline.raft.messages import Message
 from raftline.state import key_pages, sessions
 from raftline.state.store import Store, sizes_of
 from raftline.storage import sums
-from raftline_testing.judging.collected import Collector
 from raftline_testing.lab_address import ADDRESS
 
 from ..extensions import joined
@@ -37,6 +36,7 @@ from .clients.guests import Guests
 from .clients.journal import JOURNAL
 from .clients.searchers import Searcher
 from .clients.talkers import Talker
+from .collecting import Collector
 from .failing import draw_failure
 from .faults.churn import Operator
 from .faults.faults import Faults

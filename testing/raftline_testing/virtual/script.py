@@ -22,13 +22,12 @@ from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 from raftline.storage import recovery
 from raftline.storage.recovery import Recovered
-from raftline.view.picture import Where
 from raftline.wire import peer_lines
 from raftline.wire.limits import QUEUED_BYTES
 from raftline.wire.refusal import NO_LEADER, OUTCOME_UNKNOWN
-from raftline_testing.judging.collected import Collector
 
 from ..invariants import Invariants
+from .collecting import Collector, Where
 from .nodes.manager import Manager
 from .nodes.request_interface import Request
 from .nodes.simulated_disk import Disk

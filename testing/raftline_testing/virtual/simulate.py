@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 
-from raftline_testing.judging.collected import Collector
+from raftline_testing.virtual.collecting import new_collector
 from raftline_testing.virtual.drawing import run_or_draw
 from raftline_testing.virtual.schedule import Outcome, SimulationFailed, run
 from raftline_testing.virtual.schedule_key import STEPS
@@ -67,7 +67,9 @@ def run_and_draw(
     seed: int, nodes: int, steps: int, faults: Sequence[str], say: Say, lockers: int, page: Path
 ) -> Outcome:
     """Run a schedule and write its page, even if it fails."""
-    collector = Collector(one_clock=True)
+    collector = new_collector()
+    if collector is None:
+        sys.exit("--picture: this tree has no picture, so it draws no schedule")
     try:
         return run(seed, nodes, steps, faults, say, collector, lockers)
     finally:

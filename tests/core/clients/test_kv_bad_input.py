@@ -13,7 +13,6 @@ import raftline
 import raftline.aio
 from raftline.wire.limits import VALUE_BYTES
 from raftline_testing.doubles.kv_cluster import awaited, tasks, threads
-from raftline_testing.doubles.lone_cluster import LoneCluster
 
 pytestmark = pytest.mark.needs("asyncio.run")
 NOWHERE = "127.0.0.1:1"  # nobody is asked
@@ -112,13 +111,3 @@ def test_an_index_of_an_entry_is_a_whole_number(
         outcome(lambda: connect(NOWHERE).watch("a", after=index))
     with pytest.raises(error, match="a whole number"):
         outcome(lambda: connect(NOWHERE).txn().if_.unchanged("a", index))
-
-
-@pytest.mark.parametrize(
-    ("timeout", "error"), [("5", TypeError), (math.nan, ValueError), (-1, ValueError)]
-)
-def test_a_queue_waits_for_no_wrong_time(timeout: Any, error: type[Exception]) -> None:
-    jobs = raftline.ReplicatedQueue("jobs", node=LoneCluster())
-    for wait in (lambda: jobs.get(timeout=timeout), lambda: jobs.put(1, timeout=timeout)):
-        with pytest.raises(error, match="timeout"):
-            wait()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -27,7 +27,6 @@ from raftline.storage.disk import StorageError
 from raftline.storage.hard_state import HardStateFile
 from raftline.storage.log_lines import read_base, read_cut, read_entry
 from raftline.storage.snapshot_lines import SnapshotReader
-from raftline.tools.status import status
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.member_commands import read_change
@@ -114,12 +113,6 @@ def lifeline_of(descriptor: str) -> object:
         return signals.end_with_starter(lambda: None) or refuse()
 
 
-def others(port: str) -> object:
-    answer = {"members": {"s4": f"localhost:{port}"}, "members_since": 1}
-    node = SimpleNamespace(name="s1", answer=answer)
-    return status._others(cast(Any, [node])) or refuse()
-
-
 def backed_up(number: str) -> object:
     text = f"BACKUP response: {number}-1 of 66 bytes crc32 1ff08c67"
     return backup_copy.BEGUN.fullmatch(text) or refuse()
@@ -193,7 +186,6 @@ WITH_ZEROS_TOO: dict[str, Callable[[str], object]] = {
     "RETRIEVE": page,
     "RETRIEVE-by-datagram": by_datagram,
     "argument": arguments.as_number("number of nodes", 1),
-    "status": others,
     "lifeline": lifeline_of,
     "metrics": of_metrics,
     "backup-reply": backed_up,

@@ -15,8 +15,8 @@ import pytest
 
 import raftline
 from raftline import ClientError, ClientTls, aio, connect
+from raftline.access import authority
 from raftline.clients.requests.conversation import Client
-from raftline.tools.node_files import certs
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.in_process import without_notices
 from raftline_testing.nodes.cluster import STEADY, Cluster
@@ -32,7 +32,7 @@ PATIENT = ("--timeout", "20")  # with a node that stands still for a while
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Certificates: that of s1 is for the host `localhost`; of a user; a password."""
     folder = tmp_path_factory.mktemp("certs")
-    certs.make(folder, ["s1=localhost"], ["ann"])
+    authority.make(folder, ["s1=localhost"], ["ann"])
     (folder / "password").write_text(f"{PASSWORD}\n")
     (folder / "password").chmod(0o600)
     return folder
@@ -134,7 +134,7 @@ def test_a_server_name_takes_the_place_of_the_host(closed: Cluster, made: Path) 
 def test_what_a_program_names_counts_and_not_the_environment(
     closed: Cluster, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certs.make(tmp_path, [], [])
+    authority.make(tmp_path, [], [])
     monkeypatch.setenv("RAFTLINE_TLS_CA", str(tmp_path / "ca.pem"))
     with connect(at(closed), tls=as_ann(made)) as kv:
         assert kv["app/a"] == "5"
@@ -219,7 +219,7 @@ def test_every_command_that_asks_nodes_takes_a_login_and_tls(
 def test_status_says_who_did_not_let_it_in(closed: Cluster, made: Path, tmp_path: Path) -> None:
     """None of these nodes is down, and none can be asked to lead or not."""
     other = tmp_path / "other"
-    certs.make(other, ["s1=localhost"], [])
+    authority.make(other, ["s1=localhost"], [])
     (tmp_path / "wrong").write_text("not this one\n")
     (tmp_path / "wrong").chmod(0o600)
     ca = ["--tls-ca", str(made / "ca.pem")]

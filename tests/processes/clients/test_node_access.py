@@ -10,10 +10,10 @@ import pytest
 
 import raftline
 from raftline import ClientTls, Node, NodeError, ReplicatedDict
+from raftline.access import authority
 from raftline.access.secret import make_secret
 from raftline.access.users import make_verifier, write_first_admin
 from raftline.clients.requests.line_connection import LineConnection
-from raftline.tools.node_files import certs
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline_testing.nodes.processes import DEADLINE_S, free_ports
 
@@ -26,7 +26,7 @@ NAMES = ("s1", "s2", "s3")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Certificates of three members and of a user, a secret, and a first admin."""
     folder = tmp_path_factory.mktemp("made")
-    certs.make(folder, [f"{name}=localhost" for name in NAMES], ["ann"])
+    authority.make(folder, [f"{name}=localhost" for name in NAMES], ["ann"])
     make_secret(folder / "secret")
     write_first_admin(folder / "first-admin", "ann", str(VERIFIER))
     return folder

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.tools.node_files import certs
+from raftline.access import authority
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import free_ports
 
@@ -21,7 +21,7 @@ CHECK = Path(__file__).resolve().parents[3] / "deploy" / "container" / "healthch
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("cryptography")
     folder = tmp_path_factory.mktemp("certs")
-    certs.make(folder, ["s1=s1"], [])
+    authority.make(folder, ["s1=s1"], [])
     return folder
 
 
@@ -65,7 +65,7 @@ def test_a_node_is_well_with_a_good_certificate_and_unwell_where_it_is_gone(
 def test_a_certificate_of_another_ca_or_for_another_name_makes_a_node_unwell(
     node: NodeProcess, folder: Path, tmp_path: Path
 ) -> None:
-    certs.make(tmp_path / "others", [], ["app"])
+    authority.make(tmp_path / "others", [], ["app"])
     node.start()
     status, printed = check(node, tmp_path / "others" / "ca.pem")
     assert (status, "CERTIFICATE_VERIFY_FAILED" in printed) == (1, True)

@@ -1,13 +1,11 @@
-"""A node as a service: SIGHUP, its log for programs, its word to systemd."""
+"""A node as a service: SIGHUP, and its log for programs."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pty
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,42 +33,6 @@ def read_again(node: NodeProcess) -> str:
 
 def settings(cluster: Cluster, text: str) -> None:
     (cluster.folder / "raftline.toml").write_text(text, encoding="utf-8")
-
-
-class Listening:
-    """A socket as systemd has it for a service."""
-
-    def __init__(self, path: Path) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(str(path))
-        self.socket.settimeout(60)
-
-    def heard(self, but: str = "") -> str:
-        """Return the next message that is not `but`."""
-        while True:
-            text = self.socket.recv(4096).decode()
-            if text != but:
-                return text
-
-
-def test_sighup_reads_the_level_of_the_log_again_while_the_node_serves(
-    cluster: Cluster, tmp_path: Path
-) -> None:
-    node, systemd = cluster["s1"], Listening(tmp_path / "notify")
-    node._popen["env"] = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
-    with contextlib.closing(systemd.socket):
-        cluster.start()
-        assert systemd.heard() == "READY=1"
-        settings(cluster, 'log-level = "warning"\n')
-        node.send_signal(signal.SIGHUP)
-        assert systemd.heard().startswith("RELOADING=1")
-        assert systemd.heard() == "READY=1"
-        assert cluster.ask("client4@set quiet 5") == "SET response: quiet set to 5"
-        settings(cluster, "")
-        assert read_again(node) == "[*] s1 has reloaded: settings"
-    assert cluster.ask("client4@set loud 5") == "SET response: loud set to 5"
-    node.wait_for_line("[*] Received from client4 : set loud 5")
-    assert not any("quiet" in line for line in node.said)
 
 
 def test_sighup_tells_which_settings_wait_for_the_next_start(cluster: Cluster) -> None:
@@ -199,35 +161,3 @@ def test_the_format_of_the_log_is_read_again_too(cluster: Cluster) -> None:
     assert read_again(node).endswith("INFO    s1 term 1: [*] s1 has reloaded: settings")
     settings(cluster, "")
     assert read_again(node) == "[*] s1 has reloaded: settings"
-
-
-def test_systemd_hears_when_a_node_is_ready_reads_again_and_stops(
-    cluster: Cluster, tmp_path: Path
-) -> None:
-    systemd = Listening(tmp_path / "notify")
-    node = cluster["s1"]
-    node._popen["env"] = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
-    with contextlib.closing(systemd.socket):
-        node.start()
-        assert systemd.heard() == "READY=1"
-        node.send_signal(signal.SIGHUP)
-        begun, since = systemd.heard().split("\n")
-        assert begun == "RELOADING=1"
-        assert since.startswith("MONOTONIC_USEC=")
-        assert systemd.heard() == "READY=1"
-        assert node.terminate() == 0
-        assert systemd.heard() == "STOPPING=1"
-
-
-def test_the_watchdog_of_systemd_hears_of_a_node_that_is_well(
-    cluster: Cluster, tmp_path: Path
-) -> None:
-    systemd = Listening(tmp_path / "notify")
-    node = cluster["s1"]
-    node._popen["env"] = {
-        **os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "30000",
-    }  # fmt: skip
-    with contextlib.closing(systemd.socket):
-        node.start()
-        assert systemd.heard() == "READY=1"
-        assert [systemd.heard() for _ in range(3)] == ["WATCHDOG=1"] * 3

@@ -9,11 +9,10 @@ import pytest
 
 from raftline_testing.runner.without import KERNEL_TESTS, NAMES, copy_without, folders_of, run_tests
 
-WOVEN = {"picture", "objects", "monitoring", "tools"}  # nothing may be added
 SLICE = ("tests/core/elections", "tests/core/state", "tests/rim/loop", "tests/rim/watches")
 
 
-@pytest.mark.parametrize("name", sorted(NAMES.keys() - WOVEN))
+@pytest.mark.parametrize("name", sorted(NAMES))
 def test_kernel_passes_without_extension(tmp_path: Path, name: str) -> None:
     tree = tmp_path / "tree"
     copy_without(name, tree)

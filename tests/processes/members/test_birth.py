@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from raftline.access import authority
 from raftline.access.secret import make_secret
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.client_tls import ClientTls
 from raftline.clients.requests.line_connection import LineConnection
 from raftline.clients.requests.node_connection import Unreachable
 from raftline.common.build_level import LEVEL
-from raftline.tools.node_files import certs
 from raftline.wire.commands.command_table import COMMANDS, Command
 from raftline.wire.refusal import LOW_LEVEL, RequestOutcome
 from raftline.wire.replies.refusals import code_of
@@ -93,12 +93,14 @@ class Fresh:
 
     def _use_tls(self, folder: Path) -> None:
         folder.mkdir()
-        certs.make(folder, [f"{node.name}=localhost,127.0.0.1" for node in self.cluster.nodes], [])
-        authority = str(folder / "ca.pem")
+        authority.make(
+            folder, [f"{node.name}=localhost,127.0.0.1" for node in self.cluster.nodes], []
+        )
+        ca = str(folder / "ca.pem")
         for node in self.cluster.nodes:
             own = [str(folder / f"{node.name}.{end}") for end in ("pem", "key")]
-            node.options += ["--tls-cert", own[0], "--tls-key", own[1], "--tls-ca", authority]
-        self._tls = ClientTls(ca=authority)
+            node.options += ["--tls-cert", own[0], "--tls-key", own[1], "--tls-ca", ca]
+        self._tls = ClientTls(ca=ca)
 
     def start(self) -> None:
         for node in self.up:

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from raftline import ClientError, ClientTls, aio, connect
+from raftline.access import authority
 from raftline.access.tls import Tls, TlsFiles, tls_of_node
 from raftline.common.config import FILE_NAME, ConfigError
-from raftline.tools.node_files import certs
 from raftline_testing.doubles import certificates
 from raftline_testing.nodes.at_work import of_process
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
@@ -38,7 +38,7 @@ CLI = Path(__file__).resolve().parents[3] / "src" / "cli.py"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certs")
-    certs.make(folder, NODES, ["app", "s2-user"])
+    authority.make(folder, NODES, ["app", "s2-user"])
     return folder
 
 
@@ -192,7 +192,7 @@ def test_programs_and_the_shell_speak_tls_by_the_environment(closed: Cluster, ma
 def test_a_client_without_the_ca_reads_why(
     closed: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    certs.make(tmp_path, [], [])
+    authority.make(tmp_path, [], [])
     monkeypatch.setenv("RAFTLINE_TLS_CA", str(tmp_path / "ca.pem"))
     kv = connect(f"localhost:{closed.nodes[0].port}", timeout=6)
     with kv, pytest.raises(ClientError, match="CERTIFICATE_VERIFY_FAILED"):
@@ -223,10 +223,10 @@ def forged(folder: Path, made: Path, **change: object) -> TlsFiles:
     folder.mkdir()
     shutil.copy(made / "ca.key", folder)
     shutil.copy(made / "ca.pem", folder)
-    certs.make(folder, ["s2=localhost"], [])
+    authority.make(folder, ["s2=localhost"], [])
     path, key = folder / "s2.pem", folder / "ca.key"
     was = x509.load_pem_x509_certificate(path.read_bytes())
-    authority: Any = serialization.load_pem_private_key(key.read_bytes(), None)
+    ca_key: Any = serialization.load_pem_private_key(key.read_bytes(), None)
     facts: dict[str, Any] = {
         "begin": was.not_valid_before_utc, "end": was.not_valid_after_utc, **change
     }  # fmt: skip
@@ -239,9 +239,7 @@ def forged(folder: Path, made: Path, **change: object) -> TlsFiles:
         facts["end"],
         list(was.extensions),
     )
-    path.write_bytes(
-        builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    )
+    path.write_bytes(builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
     return TlsFiles(path, folder / "s2.key", made / "ca.pem")
 
 
@@ -268,7 +266,7 @@ def test_a_certificate_of_another_ca_is_refused(
     closed: Cluster, made: Path, tmp_path: Path
 ) -> None:
     node = led(closed, made)
-    certs.make(tmp_path, ["s2=localhost"], [])
+    authority.make(tmp_path, ["s2=localhost"], [])
     files = TlsFiles(tmp_path / "s2.pem", tmp_path / "s2.key", made / "ca.pem")
     assert is_refused(node, files)
     assert led(closed, made) is node
@@ -369,7 +367,7 @@ def test_new_certificates_are_taken_over_without_a_refused_request(
             newer.mkdir()
             for name in ("ca.pem", "ca.key"):
                 shutil.copy(made / name, newer)
-            certs.make(newer, NODES[:1], [])
+            authority.make(newer, NODES[:1], [])
             for name in ("s1.key", "s1.pem"):  # between the two they do not fit each other
                 os.replace(newer / name, tmp_path / "certs" / name)
                 writer.goes_on(5)

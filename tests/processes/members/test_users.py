@@ -17,13 +17,13 @@ import pytest
 
 import raftline
 from raftline import aio
+from raftline.access import authority
 from raftline.access.secret import make_secret
 from raftline.access.tls import Tls, TlsFiles
 from raftline.access.users import write_first_admin
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.line_connection import LineConnection
 from raftline.clients.requests.pool import Clients
-from raftline.tools.node_files import certs
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles import in_process
@@ -457,7 +457,7 @@ def test_a_user_who_fills_the_store_keeps_nobody_else_from_writing(tmp_path: Pat
 
 
 def test_a_certificate_logs_its_user_in(tmp_path: Path) -> None:
-    certs.make(tmp_path, ["s1=localhost"], ["bob", "mallory"])
+    authority.make(tmp_path, ["s1=localhost"], ["bob", "mallory"])
     files = TlsFiles(tmp_path / "s1.pem", tmp_path / "s1.key", tmp_path / "ca.pem")
     options = ["--tls-cert", str(files.cert), "--tls-key", str(files.key)]
     with one_with_users(tmp_path, *options, "--tls-ca", str(files.ca)) as cluster:

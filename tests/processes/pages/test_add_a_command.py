@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.tools.local_cluster.server_process import WAIT_S
+from raftline.common.process.server_process import WAIT_S
 from raftline_testing.doubles.in_process import without_notices
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually

@@ -17,7 +17,7 @@ from raftline_testing.doubles.in_process import raftline as command
 from raftline_testing.doubles.scripted_node import SOURCE
 from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from raftline_testing.nodes.restored import restored_cluster
+from raftline_testing.tools.restored import restored_cluster
 from tests.processes.typed import at
 
 # It says its token, then gives the lock up and tries for it, as it is asked.

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from raftline.access import authority
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.line_connection import LineConnection
-from raftline.tools.node_files import certs
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster
@@ -280,7 +280,7 @@ def test_an_asyncio_client_of_redis_py(redis: Any, nodes: Cluster) -> None:
 
 
 def test_redis_py_speaks_tls_with_a_certificate(redis: Any, tmp_path: Path) -> None:
-    certs.make(tmp_path, ["s1=localhost"], ["app"])
+    authority.make(tmp_path, ["s1=localhost"], ["app"])
     ca = str(tmp_path / "ca.pem")
     options = ["--tls-cert", str(tmp_path / "s1.pem"), "--tls-key", str(tmp_path / "s1.key")]
     with Cluster(tmp_path, 1, *STEADY, *options, "--tls-ca", ca, "--tls-only") as cluster:

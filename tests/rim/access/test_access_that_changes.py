@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from raftline.access import authority
 from raftline.access.login import FAILED, Access, Login
 from raftline.access.proof import Initiator
 from raftline.access.secret import NO_AUTH, PeerAuth, make_secret, read_peer_auth, read_secrets
@@ -22,7 +23,6 @@ from raftline.common.config import ConfigError
 from raftline.net.connections.connection import admit_by_tls
 from raftline.net.protocol.admission import Admission
 from raftline.node.program.reload import readers_of
-from raftline.tools.node_files import certs
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.operands import Limits
@@ -103,7 +103,7 @@ def admitted(made: Path, name: str, access: Access) -> Admission:
 
 
 def test_a_certificate_is_a_member_s_or_a_user_s_never_both(tmp_path: Path, access: Access) -> None:
-    certs.make(tmp_path, ["s1=localhost", "s2=localhost"], ["bob"])
+    authority.make(tmp_path, ["s1=localhost", "s2=localhost"], ["bob"])
     member = admitted(tmp_path, "s2", access)
     assert member.proven == "s2"
     assert member.login is not None
@@ -117,7 +117,7 @@ def test_a_certificate_is_a_member_s_or_a_user_s_never_both(tmp_path: Path, acce
 def test_who_proved_itself_by_a_certificate_proves_no_other_name_by_the_secret(
     tmp_path: Path, access: Access
 ) -> None:
-    certs.make(tmp_path, ["s1=localhost", "s2=localhost"], [])
+    authority.make(tmp_path, ["s1=localhost", "s2=localhost"], [])
     member = admitted(tmp_path, "s2", access)
     dialing = Initiator(b"x" * 32, "s3", "s1", "3" * 32)
     line = parse(f"s3@{dialing.first}".encode(), Limits(), ReadSettings(), "s1")
@@ -196,7 +196,7 @@ def test_a_file_that_can_not_be_used_ends_no_connection(tmp_path: Path, access: 
 
 def test_a_reload_that_takes_an_expired_certificate_warns(tmp_path: Path, access: Access) -> None:
     pytest.importorskip("cryptography")
-    certs.make(tmp_path, ["s1=localhost"], [])
+    authority.make(tmp_path, ["s1=localhost"], [])
     member = certificates.named("s1")
     later = 100 * certificates.DAY
     files = certificates.issue(tmp_path, "mine", member, ["localhost"], until=later)

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from raftline.access import expiry
+from raftline.access import authority, expiry
 from raftline.access.expiry import ends_of, warning
 from raftline.access.tls import Tls, TlsFiles
 from raftline.common.config import ConfigError
 from raftline.node.program.access_settings import AccessSettings
-from raftline.tools.node_files import certs
-from raftline_testing.doubles import certificates, in_process
+from raftline_testing.doubles import certificates
 
 DAY_S = 86_400
 
@@ -26,8 +25,8 @@ def ends_by_cryptography(path: Path) -> int:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
-    certs.make(tmp_path, ["s1=localhost"], ["app"], days=20)
-    certs.make(tmp_path, ["s2=localhost"], [])
+    authority.make(tmp_path, ["s1=localhost"], ["app"], days=20)
+    authority.make(tmp_path, ["s2=localhost"], [])
     return tmp_path
 
 
@@ -38,7 +37,7 @@ def test_the_end_is_the_one_that_another_library_reads(made: Path) -> None:
     chain = made / "chain.pem"
     chain.write_bytes((made / "s2.pem").read_bytes() + (made / "s1.pem").read_bytes())
     assert ends_of(chain) == ends_by_cryptography(made / "s1.pem")
-    certs.make(made, ["far=localhost"], [], days=3650 * 3)  # after 2049, in the other form
+    authority.make(made, ["far=localhost"], [], days=3650 * 3)  # after 2049, in the other form
     assert ends_of(made / "far.pem") == ends_by_cryptography(made / "far.pem")
     files = TlsFiles(made / "s1.pem", made / "s1.key", made / "ca.pem")
     assert Tls(files).ends() == {
@@ -90,11 +89,8 @@ def test_a_node_says_at_its_start_which_certificate_ends_soon(made: Path) -> Non
 
 def test_a_certificate_that_ends_soon_is_renewed_with_its_key(made: Path) -> None:
     before = {path.name: path.read_bytes() for path in made.iterdir()}
-    done = in_process.raftline("certs", made, "--renew", "--days", 90)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [
-        f"{made / name}.pem, for 90 days from now" for name in ("app", "s1")
-    ]
+    renewed = [f"{made / name}.pem, for 90 days from now" for name in ("app", "s1")]
+    assert authority.renew(made, 90) == renewed
     after = {path.name: path.read_bytes() for path in made.iterdir()}
     assert {name for name in after if after[name] != before.get(name)} == {"app.pem", "s1.pem"}
     old, new = (x509.load_pem_x509_certificate(each["s1.pem"]) for each in (before, after))
@@ -105,36 +101,32 @@ def test_a_certificate_that_ends_soon_is_renewed_with_its_key(made: Path) -> Non
     assert new.serial_number != old.serial_number
     assert new.not_valid_after_utc > old.not_valid_after_utc
     Tls(TlsFiles(made / "s1.pem", made / "s1.key", made / "ca.pem"))  # the key fits
-    again = in_process.raftline("certs", made, "--renew")
-    assert again.stdout == f"no certificate in {made} ends within 30 days\n"
+    assert authority.renew(made) == [f"no certificate in {made} ends within 30 days"]
 
 
 def test_what_this_ca_did_not_sign_is_not_renewed(made: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    certs.make(other, ["s3=localhost"], [], days=5)
+    authority.make(other, ["s3=localhost"], [], days=5)
     (made / "s3.pem").write_bytes((other / "s3.pem").read_bytes())
     with pytest.raises(ConfigError, match=r"s3\.pem: is not a certificate that this CA signed"):
-        certs.renew(made)
+        authority.renew(made)
     (made / "ca.key").unlink()
     with pytest.raises(ConfigError, match=r"has no ca\.key, which signs certificates"):
-        certs.renew(made)
-    done = in_process.raftline("certs", made, "--renew", "--client", "x")
-    assert done.returncode == 2
-    assert "--renew renews the certificates in DIR" in done.stderr
+        authority.renew(made)
 
 
 def test_a_ca_that_ends_soon_is_reported(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ends_s = ends_of(made / "ca.pem")
     assert ends_s is not None
     certificates.issue(made, "s1", certificates.named("s1"), ["s1"])
-    monkeypatch.setattr(certs, "warning", lambda what, at_s: at_s == ends_s and f"{what} ends")
-    assert certs.renew(made) == [f"{made / 'ca.pem'} ends; a new CA is needed then"]
+    monkeypatch.setattr(authority, "warning", lambda what, at_s: at_s == ends_s and f"{what} ends")
+    assert authority.renew(made) == [f"{made / 'ca.pem'} ends; a new CA is needed then"]
 
 
 def test_amid_a_change_of_the_ca_certificates_of_both_are_taken(made: Path, tmp_path: Path) -> None:
     """As docs/operate/tls-and-secret.md says, "A new CA"."""
     newer = tmp_path / "newer"
-    certs.make(newer, ["s1=localhost", "s2=localhost"], [])
+    authority.make(newer, ["s1=localhost", "s2=localhost"], [])
     both = tmp_path / "both.pem"
     both.write_bytes((newer / "ca.pem").read_bytes() + (made / "ca.pem").read_bytes())
 

@@ -19,12 +19,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from raftline.access import tls_socket
+from raftline.access import authority, tls_socket
 from raftline.access.tls import Tls, TlsFiles
 from raftline.access.tls_socket import RAW_BYTES, TlsSocket
 from raftline.net.connections.shared_reader import SharedReader
 from raftline.net.line_reader import LineReader, set_timeout
-from raftline.tools.node_files import certs
 from raftline.wire.limits import READ_BYTES
 from raftline_testing.doubles.served_connection import ServedConnection
 from raftline_testing.nodes.processes import eventually
@@ -38,7 +37,7 @@ LONGEST = 4 * READ_BYTES
 def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Return the contexts of a node and of its client."""
     folder: Path = tmp_path_factory.mktemp("certs")
-    certs.make(folder, ["s1=localhost"], ["app"])
+    authority.make(folder, ["s1=localhost"], ["app"])
     node, client = (
         Tls(TlsFiles(folder / f"{name}.pem", folder / f"{name}.key", folder / "ca.pem"))
         for name in ("s1", "app")

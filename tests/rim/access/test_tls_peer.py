@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from raftline.access import authority
 from raftline.access.secret import NO_AUTH, PeerAuth
 from raftline.access.tls import Tls, TlsFiles, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.net.peers.opening import begin_tls
 from raftline.net.peers.peers import Peer
-from raftline.tools.node_files import certs
 from raftline_testing.doubles import certificates
 from raftline_testing.nodes.processes import eventually
 
@@ -29,7 +29,7 @@ HANDSHAKE = b"\x16"  # the first byte of TLS, and of no line
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certs")
-    certs.make(folder, ["s2=localhost"], [])
+    authority.make(folder, ["s2=localhost"], [])
     return folder
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.access import tls_socket
+from raftline.access import authority, tls_socket
 from raftline.access.tls import Tls, TlsFiles, named_in, tls_of_node
 from raftline.access.tls_socket import TlsSocket
 from raftline.clients.requests.client_tls import of_files
@@ -23,7 +23,6 @@ from raftline.common.config import ConfigError
 from raftline.net.line_reader import LineReader, set_timeout
 from raftline.net.peers import opening
 from raftline.net.peers.opening import NoTls, begin_tls
-from raftline.tools.node_files import certs
 from raftline.wire.limits import TLS_ANSWERS_BYTES, TLS_HANDSHAKE_BYTES
 
 DEADLINE_S = 30.0
@@ -32,7 +31,7 @@ DEADLINE_S = 30.0
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certs")
-    certs.make(folder, ["s1=localhost"], ["app"])
+    authority.make(folder, ["s1=localhost"], ["app"])
     return folder
 
 
@@ -383,11 +382,11 @@ def test_versions_before_tls_1_2_are_refused(made: Path) -> None:
 
 
 def test_certificates_are_made_once_each_for_their_time(made: Path, tmp_path: Path) -> None:
-    first = certs.make(tmp_path / "new", ["s1=localhost,127.0.0.1"], [])
+    first = authority.make(tmp_path / "new", ["s1=localhost,127.0.0.1"], [])
     assert len(first) == 2
     assert (tmp_path / "new" / "s1.key").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "new" / "ca.key").stat().st_mode & 0o777 == 0o600
-    again = certs.make(tmp_path / "new", ["s1=127.0.0.1,localhost", "s2=localhost"], ["app"])
+    again = authority.make(tmp_path / "new", ["s1=127.0.0.1,localhost", "s2=localhost"], ["app"])
     assert [line.split("/")[-1] for line in again] == [
         "s1.pem stays: it is for these names already",
         "s2.key, for 397 days",
@@ -402,14 +401,14 @@ def test_certificates_are_made_once_each_for_their_time(made: Path, tmp_path: Pa
         (["s3=h", "s1=other"], "s1.pem: already exists, for s1, localhost, 127.0.0.1; delete it"),
     ]:
         with pytest.raises(ConfigError, match=why):
-            certs.make(tmp_path / "new", nodes, [])
+            authority.make(tmp_path / "new", nodes, [])
     assert not (tmp_path / "new" / "s3.pem").exists()
     (tmp_path / "new" / "s2.pem").write_text("no certificate")
     with pytest.raises(ConfigError, match=r"s2\.pem: not a certificate that this command made"):
-        certs.make(tmp_path / "new", ["s2=localhost"], [])
+        authority.make(tmp_path / "new", ["s2=localhost"], [])
     (tmp_path / "new" / "s2.pem").unlink()
     with pytest.raises(ConfigError, match=r"s2\.key: a key without s2\.pem; delete it"):
-        certs.make(tmp_path / "new", ["s2=localhost"], [])
+        authority.make(tmp_path / "new", ["s2=localhost"], [])
 
 
 def test_tls_takes_both_a_certificate_and_its_key(made: Path) -> None:

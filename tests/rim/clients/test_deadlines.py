@@ -24,12 +24,12 @@ import pytest
 
 import raftline
 import raftline.aio
+from raftline.access import authority
 from raftline.access.tls import Tls, TlsFiles
 from raftline.clients.requests import pool
 from raftline.clients.requests.client_login import Credentials
 from raftline.clients.requests.client_tls import ClientTls
 from raftline.clients.requests.conversation import Client
-from raftline.tools.node_files import certs
 from raftline_testing.extensions import joined
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 
@@ -100,17 +100,11 @@ OF_THREADS: dict[str, Call] = {
     "items": lambda kv: list(kv.items("a")),
     "contains": lambda kv: "a" in kv,
     "len": len,
-    "counter": lambda kv: raftline.ReplicatedCounter("a", kv).add(1),
-    "dict": lambda kv: raftline.ReplicatedDict("a", kv)["b"],
-    "qsize": lambda kv: raftline.ReplicatedQueue("a", kv).qsize(),
-    "get_nowait": lambda kv: raftline.ReplicatedQueue("a", kv).get_nowait(),
 }
-OWN_LIMITS_OF_THREADS: dict[str, Call] = {
-    "queue.get": lambda kv: raftline.ReplicatedQueue("a", kv).get(timeout=LIMIT_S),
-    "queue.put": lambda kv: raftline.ReplicatedQueue("a", kv).put(1, timeout=LIMIT_S),
-    "object.within": lambda kv: raftline.ReplicatedDict("a", kv).within(LIMIT_S)["b"],
-    "object's": lambda kv: raftline.ReplicatedDict("a", kv, timeout=LIMIT_S)["b"],
-}
+OWN_LIMITS_OF_THREADS: dict[str, Call] = {}
+for one in joined("timed_calls_of_threads"):  # of extensions
+    OF_THREADS |= one.CALLS
+    OWN_LIMITS_OF_THREADS |= one.own_limits(LIMIT_S)
 OF_TASKS: dict[str, Call] = {"pipeline": by_pipeline_of_tasks, "items": listed}
 CLIENTS: dict[str, Callable[[str, Kwargs], object]] = {
     "Client": lambda at, access: one_client(at, access).request("get a"),
@@ -192,7 +186,7 @@ def _record_of(one: socket.socket, context: ssl.SSLContext, text: bytes) -> byte
 def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ClientTls]:
     """Return the context of a node, and the TLS of its clients."""
     folder: Path = tmp_path_factory.mktemp("certs")
-    certs.make(folder, ["s1=127.0.0.1"], [])
+    authority.make(folder, ["s1=127.0.0.1"], [])
     files = (folder / "s1.pem", folder / "s1.key", folder / "ca.pem")
     return Tls(TlsFiles(*files)).server_context(), ClientTls(ca=folder / "ca.pem")
 

@@ -16,9 +16,8 @@ import pytest
 
 from raftline.access import tls_socket
 from raftline.access.tls_socket import TlsSocket
-from raftline.monitoring.http_listener import HttpConnection, HttpRefusal, read_request
 from raftline.net.line_reader import HalfLines, LineBuffer
-from raftline.wire.limits import HTTP_HEAD_BYTES, READ_BYTES
+from raftline.wire.limits import READ_BYTES
 from raftline.wire.protocol import ProtocolError, decode_line, split_sender
 from raftline_course.controller.udp import DATAGRAM_BYTES_MAX, _line, _read, _why_not
 from raftline_testing.linear_work import FACTOR, TIMES_MORE_MAX, times_more, understood
@@ -121,24 +120,7 @@ def test_a_handshake_takes_no_more_than_a_few_records(is_server: bool) -> None:
     there.close()
 
 
-# --- HTTP, and datagrams --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "piece", [b"x", b"\r", b"\n ", b"Host:x\r\n", b":", b" ", b"GET / HTTP/1.1 "]
-)
-@pytest.mark.parametrize("step", [1, HTTP_HEAD_BYTES])
-def test_the_head_of_a_request_over_http_costs_work_in_proportion(piece: bytes, step: int) -> None:
-    def ask(data: bytes) -> None:
-        with socket.socket() as unconnected:
-            asker = HttpConnection(unconnected, 0.0)
-            for place in range(0, len(data), step):
-                asker.is_whole(data[place : place + step])
-        with contextlib.suppress(HttpRefusal):
-            read_request(bytes(asker.head), lambda host: host != "x")
-
-    first = b"GET / HTTP/1.1\r\n"
-    assert times_more(ask, first, piece, HTTP_HEAD_BYTES // FACTOR) <= TIMES_MORE_MAX
+# --- datagrams -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +14,7 @@ from raftline.logmanager import LogManager
 from raftline.net.protocol.host import Backlog, Batch
 from raftline.net.protocol.outgoing_protocol import READS_AT_ONCE
 from raftline.node.loop.granted_leases import EXPIRED_MAX, STARTED_MAX, GrantedLeases
-from raftline.node.watches import observers, watch_listing, watch_registry
+from raftline.node.watches import watch_listing, watch_registry
 from raftline.node.watches.watch_feed import PIECE_EVENTS, SLICE, SLICE_S, SPELLED_MAX
 from raftline.raft.inputs import Propose, SnapshotTaken, Tick
 from raftline.raft.log import Snapshot
@@ -26,7 +25,6 @@ from raftline.state.key_events import EventRun
 from raftline.state.key_index import RUN_KEYS
 from raftline.state.key_pages import PAGE_KEYS
 from raftline.state.pairs import FREED_MAX, LayeredPairs, free
-from raftline.wire.commands.observe_lines import ObserveAsked
 from raftline.wire.limits import LEASES_LISTED
 from raftline_testing.doubles.cores import acknowledge, applied, compact, established, sync
 from raftline_testing.doubles.fake_host import FakeHost
@@ -34,7 +32,6 @@ from raftline_testing.doubles.long_replies import Line
 from raftline_testing.doubles.watched_store import FakeSink, WatchScene
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries
-from raftline_testing.nodes.processes import eventually
 from raftline_testing.orders import StepDown, obey
 from tests.rim.loop.leasing_leader import Leader
 
@@ -125,35 +122,6 @@ def test_a_node_has_a_bounded_number_of_watches(monkeypatch: pytest.MonkeyPatch)
     assert scene.watchers.count == 1
     for number in range(2):
         assert "response" in scene.watch("k", number=str(number))[0]
-
-
-def test_a_node_has_a_bounded_number_of_observers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observers, "OBSERVERS_MAX", 2)
-    node = Leader().node
-    all_of_them = observers.Observers("s1", lambda _: None)
-    all_of_them.follow(node, observers.threading.Lock())
-    sinks: list[Any] = [FakeSink() for _ in range(3)]
-    said = [all_of_them.open(sink, "", ObserveAsked()) for sink in sinks]
-    assert [bool(one) for one in said] == [False, False, True]
-    all_of_them.close(sinks[0])
-    assert all_of_them.open(sinks[2], "", ObserveAsked()) == ""
-    for sink in sinks[1:]:
-        all_of_them.close(sink)
-    eventually(lambda: all_of_them._sender is None, "the end of the thread that tells")
-
-
-def test_the_lines_of_an_observer_come_in_pieces() -> None:
-    sink: Any = FakeSink()
-    observer = observers.Observer("s1", "", sink, ObserveAsked())
-    for number in range(2 * observers.PIECE_LINES + 1):
-        observer.put(str(number))
-    pieces = []
-    while piece := observer.next_piece():
-        pieces.append(piece.decode().splitlines())
-    assert [len(piece) for piece in pieces] == [observers.PIECE_LINES] * 2 + [1]
-    assert [line for piece in pieces for line in piece] == [
-        f"s1@{number}" for number in range(2 * observers.PIECE_LINES + 1)
-    ]
 
 
 def test_a_listing_of_many_keys_has_all_of_them_in_order(

@@ -17,7 +17,7 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
 from raftline.node.program import joining
-from raftline.tools.local_cluster import choosing
+from raftline_testing.extensions import joined
 
 PATH = Path("logs/server-configuration.txt")
 
@@ -323,14 +323,14 @@ def test_a_reader_of_an_unfilled_file_waits_for_its_writer(
     assert path.read_text() == "s1 10000\ns2 10001\n"
 
 
-@pytest.mark.parametrize(
-    "begin",
-    [
-        lambda path: joining.register(path, "s1", 10000),
-        lambda path: joining.begun(path, "s1 localhost 10000\n"),
-        lambda path: choosing.write_down(choosing.choose(str(path.parent), 1, 10000)),
-    ],
-)
+BEGINS: list[Callable[[Path], object]] = [
+    lambda path: joining.register(path, "s1", 10000),
+    lambda path: joining.begun(path, "s1 localhost 10000\n"),
+    *(begin for module in joined("beginnings") for begin in module.BEGINS),
+]
+
+
+@pytest.mark.parametrize("begin", BEGINS)
 def test_a_reader_finds_a_new_file_whole_or_absent(
     begin: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,6 @@ from raftline.common.process.console import (
 from raftline.node.program import boot
 from raftline.node.program.boot import log_level
 from raftline.node.program.traffic_log import TrafficLog
-from raftline.observe.step_lines import abridged
 from raftline.raft.effects import Effects
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import (
@@ -37,6 +36,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import RawNode
 from raftline.wire.commands.redaction import without_values
+from raftline.wire.commands.summaries import abridged
 from raftline.wire.peer_lines import spell
 from raftline_testing.doubles.cores import node_of
 

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from raftline.common.config import PACES
-from raftline.monitoring.endpoints import Pages, hung_disk
 from raftline.net.protocol.host import Batch
 from raftline.node.loop.measures import BOUNDS_S, Histogram, Measures
 from raftline.node.loop.queue import RequestQueue
@@ -93,15 +91,6 @@ def test_a_write_of_the_disk_is_under_way_until_it_ends() -> None:
     assert measures.disk_waits_ms == 0
     assert counted(measures.disk) == 1
     assert len(measures.disk.counts) == len(BOUNDS_S) + 1
-
-
-def test_a_node_whose_disk_hangs_is_not_ready() -> None:
-    assert hung_disk(5000, 500) == ""
-    driver = SimpleNamespace(measures=SimpleNamespace(disk_waits_ms=5001))
-    pages = Pages()
-    pages.serve(cast("Any", SimpleNamespace(driver=driver, pace=PACES["fast"])))
-    answer = pages.ready()
-    assert answer[:2] == (503, "not ready: a write of its disk has taken 5.0 s already\n")
 
 
 def test_what_waits_is_counted_by_what_it_waits_for() -> None:

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from pathlib import Path
 
 import pytest
 
-import raftline
 from raftline import server
 from raftline.common.config import FILE_NAME
 from raftline.node.program import cpu_affinity
 from raftline_testing.nodes.processes import free_ports
-from raftline_testing.runner.at_night import in_the_rest
+from raftline_testing.nodes.refused_threads import expect_free, refuse
 
 
-def refuse(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Have the system begin no thread of that name."""
-    start = threading.Thread.start
-
-    def start_or_not(thread: threading.Thread) -> None:
-        if thread.name == name:
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", start_or_not)
-
-
-@pytest.mark.parametrize("name", ["console", "s1 http", "s1 http answers", "s1 cores", "s1 owner"])
+@pytest.mark.parametrize("name", ["console", "s1 cores", "s1 owner"])
 def test_a_start_without_a_thread_is_refused_in_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -37,50 +22,11 @@ def test_a_start_without_a_thread_is_refused_in_one_line(
 ) -> None:
     refuse(monkeypatch, name)
     monkeypatch.setattr(cpu_affinity, "_watch", lambda _: None)  # it would outlive this test
-    port, door = next(free_ports), next(free_ports)
-    options = ["--register", "--dir", str(tmp_path), "--http", str(door)]
+    port = next(free_ports)
+    options = ["--register", "--dir", str(tmp_path)]
     assert server.main(["s1", str(port), *options]) == 71
     said = capsys.readouterr().err
     assert said.startswith("[!] can't start new thread, so the node did not start; ")
     assert said.count("\n") == 1
     assert not (tmp_path / FILE_NAME).exists()
     expect_free(port)
-    expect_free(door)
-
-
-def expect_free(port: int) -> None:
-    with socket.create_server(("localhost", port)):
-        pass
-
-
-OF_A_PROGRAM = ["console", "s1 owner", "s1 writer", "s1 applier", "s1 snapshots", "s1 accept"]
-OF_A_PROGRAM += ["s1 state file", "s1 leadership", "s1 node"]
-
-
-@pytest.mark.parametrize("name", [OF_A_PROGRAM[0], *map(in_the_rest, OF_A_PROGRAM[1:])])
-def test_a_node_in_a_program_without_a_thread_lets_go_of_its_port_and_its_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    port = next(free_ports)
-    with monkeypatch.context() as patched:
-        refuse(patched, name)
-        with pytest.raises(RuntimeError, match="can't start new thread"):
-            node_in_a_program(tmp_path, port)
-    expect_free(port)
-    node_in_a_program(tmp_path, port).close()
-
-
-def test_a_node_in_a_program_has_the_tls_of_its_keywords(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The variables of a client name the TLS of another cluster, or a file that is gone."""
-    monkeypatch.setenv("RAFTLINE_TLS_CA", str(tmp_path / "no-such-file"))
-    with node_in_a_program(tmp_path, next(free_ports)) as node:
-        pairs = raftline.ReplicatedDict("pairs", node)
-        pairs["a"] = 5
-        assert pairs["a"] == 5
-
-
-def node_in_a_program(place: Path, port: int) -> raftline.Node:
-    members = {"s1": f"localhost:{port}"}
-    return raftline.Node("s1", members=members, dir=place, state_file_every=60.0)

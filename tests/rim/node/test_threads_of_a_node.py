@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import io
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-import raftline
 from raftline.access.tls import Tls, TlsFiles
 from raftline.clients.calls.listeners import ThreadListeners
 from raftline.clients.leases.lease_timer import RETRY_S, LeaseTimer
-from raftline.clients.requests.health import ClientHealth
-from raftline.common.address import Address, Endpoint
+from raftline.clients.requests.health import LOG, ClientHealth
+from raftline.common.address import Address
 from raftline.common.process.guarded_thread import guarded_thread
-from raftline.monitoring.endpoints import Pages
-from raftline.monitoring.http_listener import MonitorListener
-from raftline.monitoring.service import Reload
 from raftline.net.connections import listener as listener_module
 from raftline.net.connections.connection import Connection
 from raftline.net.connections.listener import Listener
@@ -35,14 +27,11 @@ from raftline.net.protocol.host import Batch
 from raftline.node.loop.driver import Driver
 from raftline.node.program import cpu_affinity, joining
 from raftline.node.program.node_server import Server
-from raftline.objects.embedded_server import LOG, Leadership, LogStream
+from raftline.node.program.service import Reload
 from raftline.raft.node import RawNode
-from raftline.storage.disk import EXIT_DISK
-from raftline.wire.commands.observe_lines import ObserveAsked
 from raftline_testing.doubles.driven_node import driver_of_s1
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.fake_rim import FakeRim, stepper_of
-from raftline_testing.doubles.observed_core import ObserverScene, shown
 from raftline_testing.doubles.watched_store import WatchScene
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 
@@ -148,10 +137,10 @@ def test_a_member_whose_name_no_certificate_can_have_is_dialed_again(made: Tls, 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    from raftline.tools.node_files import certs
+    from raftline.access import authority
 
     folder = tmp_path_factory.mktemp("certs")
-    certs.make(folder, ["s1=localhost"], [])
+    authority.make(folder, ["s1=localhost"], [])
     return Tls(TlsFiles(folder / "s1.pem", folder / "s1.key", folder / "ca.pem"))
 
 
@@ -331,51 +320,7 @@ def test_watches_that_can_not_begin_again_stop_the_node(monkeypatch: pytest.Monk
     assert met.wait(DEADLINE_S)
 
 
-def test_a_node_in_a_program_that_can_not_stop_cleanly_has_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    console = io.StringIO()
-    members = {"s1": f"localhost:{next(free_ports)}"}
-    node = raftline.Node("s1", members=members, dir=tmp_path, console=console)
-
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    with monkeypatch.context() as patched:
-        server = node._server
-        patched.setattr(server, "halt", fail)
-        node.close()
-    assert not node.is_running
-    assert node.exit_status == EXIT_DISK
-    assert "[!] s1 could not stop cleanly: OSError(5, 'Input/output error')" in console.getvalue()
-    server.halt(DEADLINE_S)
-    server.listener.end_connections()
-
-
 # --- what a node goes on without ------------------------------------------------------------------
-
-
-def test_observers_are_cut_off_by_an_error_and_may_come_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    scene = ObserverScene()
-    first, broken = scene.sink(), threading.Event()
-    scene.observers.open(first, "", ObserveAsked())
-    monkeypatch.setattr(first, "break_off", broken.set, raising=False)
-
-    def fail() -> None:
-        raise MemoryError("no room")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(scene.observers, "send_gathered", fail)
-        scene.propose("set a 5")
-        assert broken.wait(DEADLINE_S)
-    assert scene.said == ["[!] s1: the observers are disconnected: MemoryError('no room')"]
-    second = scene.sink()
-    assert scene.observers.open(second, "", ObserveAsked()) == ""
-    scene.propose("set b 6")
-    shown(second, "Propose set b 6")
-    scene.close()
 
 
 def test_a_joiner_asks_again_after_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -421,93 +366,7 @@ def test_threads_run_on_any_core_once_nobody_chooses_one(monkeypatch: pytest.Mon
     assert said[0].endswith("IndexError('a short line')")
 
 
-def test_a_reload_that_meets_any_error_is_no_end_of_reloads() -> None:
-    said: list[str] = []
-    reload = Reload("s1", said.append)
-    troubles = [KeyError("a user")]
-
-    def read() -> str:
-        if troubles:
-            raise troubles.pop()
-        return "2 in all"
-
-    reload.add("users", read)
-    reload.add("secret", lambda: "")
-    reload.begin()
-    reload.ask()
-    eventually(lambda: len(said) == 2)
-    reload.ask()
-    eventually(lambda: len(said) == 3)
-    assert said == [
-        "[!] s1 reloaded users only in part: KeyError('a user')",
-        "[*] s1 has reloaded: secret",
-        "[*] s1 has reloaded: users (2 in all), secret",
-    ]
-
-
-def test_an_http_door_that_breaks_is_shut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    place = Endpoint("127.0.0.1", next(free_ports))
-    door = MonitorListener(place, Pages())
-
-    def fail(*_: object) -> None:
-        raise KeyError("it is registered already")
-
-    monkeypatch.setattr(door, "_attend", fail)
-    door.open("s1", said.append)
-    with contextlib.suppress(ConnectionResetError):  # it may be shut amid this
-        socket.create_connection((place.host, place.port), timeout=DEADLINE_S).close()
-    eventually(lambda: said)
-    with pytest.raises(ConnectionError):
-        socket.create_connection((place.host, place.port), timeout=DEADLINE_S)
-    door.close()
-    why = "KeyError('it is registered already')"
-    assert said == [f"[!] s1: a thread of --http ended, and needs a restart: {why}"]
-
-
 # --- a program's functions, which may raise anything ----------------------------------------------
-
-
-def is_over(leadership: Leadership) -> bool:
-    """Stop a thread that tells of leaders; return whether it has ended."""
-    leadership.stop()
-    leadership._thread.join(DEADLINE_S)
-    return not leadership._thread.is_alive()
-
-
-def test_a_function_that_ends_its_thread_is_called_at_the_next_change_all_the_same() -> None:
-    leadership, calls = Leadership("s1"), threading.Semaphore(0)
-
-    def leave(_: object) -> None:
-        calls.release()
-        raise SystemExit(1)
-
-    leadership.start()
-    leadership.listen(leave)
-    assert calls.acquire(timeout=DEADLINE_S)
-    leadership.look(cast(Any, SimpleNamespace(leader="s1", term=2)))
-    assert calls.acquire(timeout=DEADLINE_S)
-    assert is_over(leadership)
-
-
-def test_a_line_that_a_filter_of_the_program_breaks_costs_no_other(
-    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
-    troubles = [ValueError("a filter")]
-
-    def breaks(_: object) -> bool:
-        if troubles:
-            raise troubles.pop()
-        return True
-
-    LOG.addFilter(breaks)
-    try:
-        with caplog.at_level("INFO", "raftline"):
-            LogStream().write("[*] one\n[*] two\n")
-    finally:
-        LOG.removeFilter(breaks)
-    assert caplog.messages == ["[*] two"]
-    assert "[*] one\n[!] that line could not be logged: ValueError" in capsys.readouterr().err
 
 
 def listening(call: Callable[[str], object]) -> ClientHealth:
@@ -572,26 +431,6 @@ def test_a_client_changes_its_state_though_the_log_takes_no_line() -> None:
     assert len(lines) == 2
 
 
-def test_a_function_that_fails_is_called_at_the_next_change_though_the_log_takes_no_line() -> None:
-    leadership, calls = Leadership("s1"), threading.Semaphore(0)
-
-    def fail(_: object) -> bool:
-        calls.release()
-        raise ValueError("of the program")
-
-    LOG.addFilter(fail)
-    try:
-        leadership.start()
-        leadership.listen(fail)  # type: ignore[arg-type]
-        for term in (2, 3):
-            assert calls.acquire(timeout=DEADLINE_S)  # of the function
-            assert calls.acquire(timeout=DEADLINE_S)  # of the filter
-            leadership.look(cast(Any, SimpleNamespace(leader="s1", term=term)))
-        assert is_over(leadership)
-    finally:
-        LOG.removeFilter(fail)
-
-
 def test_a_lease_is_renewed_again_though_the_log_takes_no_line() -> None:
     def fail(_: object) -> bool:
         raise ValueError("of a filter")
@@ -619,3 +458,27 @@ def test_a_change_that_no_thread_could_report_is_reported_with_the_next(
         health.served(time.monotonic())  # a request does not fail by it
     health.close()
     eventually(lambda: states == ["connected", "closed"])
+
+
+def test_a_reload_that_meets_any_error_is_no_end_of_reloads() -> None:
+    said: list[str] = []
+    reload = Reload("s1", said.append)
+    troubles = [KeyError("a user")]
+
+    def read() -> str:
+        if troubles:
+            raise troubles.pop()
+        return "2 in all"
+
+    reload.add("users", read)
+    reload.add("secret", lambda: "")
+    reload.begin()
+    reload.ask()
+    eventually(lambda: len(said) == 2)
+    reload.ask()
+    eventually(lambda: len(said) == 3)
+    assert said == [
+        "[!] s1 reloaded users only in part: KeyError('a user')",
+        "[*] s1 has reloaded: secret",
+        "[*] s1 has reloaded: users (2 in all), secret",
+    ]

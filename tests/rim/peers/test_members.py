@@ -39,8 +39,6 @@ from raftline.storage.folder import Folder
 from raftline.storage.log_lines import base_line, note_line, read_base
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import MachineState
-from raftline.storage.start_plan import read_plan
-from raftline.tools.node_files.recover import recover
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.member_commands import change_reply, read_change
 from raftline.wire.commands.operands import Limits
@@ -641,23 +639,3 @@ def test_a_lone_node_that_lost_files_starts_once_its_advice_is_followed(
     for name in re.findall(r"\.?s1\.\w+", found[1]):
         (tmp_path / name).unlink()
     assert all("is the only member" not in line for line in started(tmp_path, joins=joins))
-
-
-def test_a_lone_node_with_its_trace_alone_is_sent_to_no_recovery(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / FILE_NAME).write_text("s1 localhost 10000\n")
-    (tmp_path / ".s1.born").write_bytes(b"s1 was born here.\n")
-    assert "recover" not in str(read_plan(Folder(tmp_path), "s1").problems[0])
-    for _ in range(2):  # the first start leaves a log without entries
-        with pytest.raises(FilesRefused, match="is the only member") as refused:
-            started(tmp_path)
-        assert "recover" not in str(refused.value)
-    assert recover(str(tmp_path), "s1", confirmed=True) == 3
-    explained, said = capsys.readouterr()
-    assert explained == ""  # there is nothing to go on with
-    found = re.search("remove (.*)", said)
-    assert found is not None
-    for name in re.findall(r"\.?s1\.\w+", found[1]):
-        (tmp_path / name).unlink(missing_ok=True)
-    assert all("is the only member" not in line for line in started(tmp_path))

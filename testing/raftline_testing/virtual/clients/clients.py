@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from raftline.wire.refusal import DIVERGED
 
-from ..clients.one_at_a_time import OneAtATime
 from ..nodes.request_interface import Server
 from ..world.plan import Plan
 from ..world.world import World
 from .client_history import History
 from .client_request import COUNTER, EXPIRED, ClientRequest, Verb, Way
 from .journal import END, JOURNAL
+from .one_at_a_time import OneAtATime
 
 WAYS: tuple[Way, ...] = ("index", "lease", "ask")
 ODD_ENDS = ("", "é", "\\n")  # texts whose bytes, characters and escaped forms differ in length

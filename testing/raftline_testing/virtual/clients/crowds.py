@@ -14,11 +14,11 @@ from random import Random
 from raftline.wire.refusal import TOO_MUCH_WAITS
 
 from ...invariants import InvariantError
-from ..clients.talkers import Talker
 from ..nodes.client_connection import ClientConnection
 from ..nodes.simulated_node import Host
 from ..world.plan import Plan
 from ..world.world import World
+from .talkers import Talker
 
 CONNECTIONS = 24
 LINES = 128  # lines that each sends at once: all writes, or all reads

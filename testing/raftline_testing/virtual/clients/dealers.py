@@ -15,10 +15,10 @@ from raftline.state.store import Pairs
 from raftline.wire.commands.transaction_line import spell_word
 
 from ...histories.serializable import END, ObservedTransaction, findings
-from ..clients.one_at_a_time import OneAtATime
 from ..nodes.request_interface import Asker, Server
 from ..world.plan import Plan
 from ..world.world import World
+from .one_at_a_time import OneAtATime
 
 KEYS = [f"txn{number}" for number in range(5)]
 ACCOUNTS = [f"bank{number}" for number in range(5)]

@@ -39,14 +39,13 @@ from raftline.raft.state import Options
 from raftline.storage.disk import DiskFailed, StateRefused, StorageError
 from raftline.storage.snapshot_lines import MachineState
 from raftline.storage.sums import is_due
-from raftline.view.picture import Where
 from raftline.wire.limits import REQUESTS_TOGETHER, WRITES_TOGETHER
 from raftline.wire.refusal import OUTCOME_UNKNOWN, not_leader
-from raftline_testing.judging.collected import Collector
 
 from ...files.faulty_folder import Died
 from ...invariants import InvariantError, Invariants
 from ...orders import Order, OrderRefused, obey
+from ..collecting import Collector, Where
 from ..world.virtual_clock import Clock
 from ..world.world import World
 from .jobs_machine import machines

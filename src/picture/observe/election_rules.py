@@ -1,0 +1,147 @@
+"""The rules of elections: why a vote is granted, denied or counted. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...raft.messages import (
+    HEARS_LEADER,
+    NOT_UP_TO_DATE,
+    PROMISED,
+    RequestVote,
+    RequestVoteReply,
+)
+from .facts import Rule, Step, Topic, always, among
+
+
+def _asked(step: Step) -> RequestVote:
+    assert isinstance(step.message, RequestVote)
+    return step.message
+
+
+def _reply(step: Step) -> RequestVoteReply:
+    assert isinstance(step.message, RequestVoteReply)
+    return step.message
+
+
+def _reason(step: Step) -> str:
+    """Return why this server denied its vote, or ""."""
+    answer = step.answer
+    if not isinstance(answer, RequestVoteReply) or answer.granted:
+        return ""
+    return answer.reason or _reason_by_the_rules(step)
+
+
+def _reason_by_the_rules(step: Step) -> str:
+    """Return why a vote is denied if the answer names no reason, as in lab 7."""
+    request, before = _asked(step), step.before
+    if request.term < before.term:
+        return f"term {request.term} is over, I am in term {before.term}"
+    if not before.has_memory:
+        return "I lost files, so I have no vote"
+    if (request.last_term, request.last_index) < (before.last_term, before.last_index):
+        return NOT_UP_TO_DATE
+    if request.term == before.term and before.vote not in (None, request.sender):
+        return f"already voted for {before.vote} in term {before.term}"
+    return "no reason was given"
+
+
+def _denied(beginning: str) -> Callable[[Step], bool]:
+    return lambda step: _reason(step).startswith(beginning)
+
+
+def _deny(step: Step) -> str:
+    reason = _reason(step)
+    if reason.startswith(NOT_UP_TO_DATE):
+        before = step.before
+        reason = f"log not up to date, mine ends at {before.last_index} of term {before.last_term}"
+    return f"denied: {reason}"
+
+
+def _grant(step: Step) -> str:
+    request, before = _asked(step), step.before
+    kind = (
+        f"I would vote for it in term {request.term}"
+        if request.pre_vote
+        else "I gave no other vote"
+    )
+    return (
+        f"granted: {kind}, and its log ends at {request.last_index} of term {request.last_term}, "
+        f"mine at {before.last_index} of term {before.last_term}"
+    )
+
+
+def _count(step: Step) -> str:
+    voters = step.after.given
+    return f"counted: {step.after.share(voters)} votes, of {among(voters)}"
+
+
+def _why(step: Step) -> str:
+    reason = _reply(step).reason
+    return f": {reason}" if reason else ""
+
+
+def _won(step: Step) -> str:
+    voters = list(dict.fromkeys([*step.before.given, _reply(step).sender]))
+    return f"{step.before.share(voters)} votes are a majority, of {among(voters)}"
+
+
+WHY_NOT = "election.why_not"
+ON_REPLY = "election.on_request_vote_reply"
+PRE_VOTE = "thesis §9.6"
+
+# A received RequestVote or PreVote.
+ASKED = (
+    Rule(_denied("term "), _deny, "§5.1", WHY_NOT, Topic.VOTE),
+    Rule(_denied(NOT_UP_TO_DATE), _deny, "§5.4.1", WHY_NOT, Topic.VOTE),
+    Rule(_denied("already voted"), _deny, "§5.2", WHY_NOT, Topic.VOTE),
+    Rule(_denied(HEARS_LEADER), _deny, "thesis §4.2.3", WHY_NOT),
+    Rule(_denied(PROMISED), _deny, "thesis §6.4.1", WHY_NOT),
+    Rule(_reason, _deny, "docs/repair.md", WHY_NOT),
+    Rule(lambda step: step.answer is None, lambda step: "not answered", "§5.2", WHY_NOT),
+    Rule(
+        lambda step: _asked(step).pre_vote, _grant, f"{PRE_VOTE}, §5.4.1",
+        "election.on_request_vote", Topic.VOTE,
+    ),
+    Rule(
+        lambda step: step.before.vote == _asked(step).sender
+        and step.before.term == _asked(step).term,
+        lambda step: f"granted again: my vote of term {_asked(step).term} is its own already",
+        "§5.2", "election.on_request_vote", Topic.VOTE,
+    ),
+    Rule(
+        lambda step: _asked(step).transfer,
+        lambda step: _grant(step) + "; the leader gave way to it",
+        "thesis §3.10", "election.on_request_vote", Topic.VOTE,
+    ),
+    Rule(always, _grant, "§5.2, §5.4.1", "election.on_request_vote", Topic.VOTE),
+)  # fmt: skip
+
+# An answer to a request of this server.
+ANSWERED = (
+    Rule(
+        lambda step: step.after.term > step.before.term and not _reply(step).granted,
+        lambda step: f"denied{_why(step)}", "§5.1", "node._adopt_term",
+    ),
+    Rule(
+        lambda step: step.before.role not in ("candidate", "pre-candidate")
+        or _reply(step).pre_vote is not (step.before.role == "pre-candidate"),
+        lambda step: "ignored: I no longer ask for this vote", "§5.2", ON_REPLY,
+    ),
+    Rule(
+        lambda step: step.after.leads, lambda step: f"counted: {_won(step)}, so I lead",
+        "§5.2", ON_REPLY, Topic.LEAD,
+    ),
+    Rule(
+        lambda step: step.after.term > step.before.term,
+        lambda step: f"counted: {_won(step)}, so I stand in term {step.after.term}",
+        PRE_VOTE, ON_REPLY, Topic.LEAD,
+    ),
+    Rule(
+        lambda step: not _reply(step).granted,
+        lambda step: f"counted: {_reply(step).sender} denies{_why(step)}",
+        "§5.2", ON_REPLY,
+    ),
+    Rule(lambda step: _reply(step).pre_vote, _count, PRE_VOTE, ON_REPLY, Topic.LEAD),
+    Rule(always, _count, "§5.2", ON_REPLY, Topic.LEAD),
+)  # fmt: skip

@@ -1,0 +1,123 @@
+"""The page's requests to the lab, and the answers: both are JSON, so that any worker can pass them
+on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from raftline.raft.membership import Membership
+from raftline.raft.node import RawNode, node_from_disk
+
+from ...lab_address import GRADED
+from ...virtual.schedule_key import WrongKey
+from .acts import ActRefused
+from .lab import Lab
+from .laws import LabInvariants
+from .plan import Plan, PlanError, plan_in
+from .run import Run
+from .simulated import schedule_in
+from .stories import BY_NAME, STORIES, Story
+
+STORY = "story="
+RUN_MS_MAX = 5000  # of virtual time in one request: the page stays in charge
+
+Request = dict[str, Any]
+
+
+class Page:
+    """One lab, and the requests of its page."""
+
+    def __init__(
+        self,
+        make_node: Callable[..., RawNode] = node_from_disk,
+        make_invariants: Callable[[Membership], LabInvariants] = LabInvariants,
+    ) -> None:
+        self._make_lab = partial(Lab, make_node=make_node, make_invariants=make_invariants)
+        self.lab: Run = self._make_lab(Plan())
+        # Runs that a person can't change, by the beginning of their addresses.
+        self.fixed_runs: dict[str, Callable[[str], tuple[Run, int]]] = {
+            "sim=": schedule_in,
+            GRADED: _without_core,
+        }
+        self._story: Story | None = None
+
+    def answer(self, request: str) -> str:
+        """Return the facts after a request, or why it was refused."""
+        try:
+            asked = json.loads(request)
+            facts = self._catalogue() if asked["do"] == "list" else self._answer(asked)
+        except (ActRefused, PlanError, WrongKey) as error:
+            facts = {"problem": str(error), **self.lab.facts()}
+        return json.dumps(facts)
+
+    def _answer(self, request: Request) -> dict[str, Any]:
+        happened = self._requests()[request["do"]](request)
+        story = None if self._story is None else self._story.as_shown()
+        return {"happened": happened is not False, "story": story, **self.lab.facts()}
+
+    def _requests(self) -> dict[str, Callable[[Request], object]]:
+        return {
+            "open": self._open,
+            "look": lambda request: None,
+            "step": lambda request: self.lab.step(),
+            "notable": lambda request: self.lab.step(until_notable=True),
+            "back": lambda request: self.lab.back(),
+            "run": self._run,
+            "act": lambda request: self.lab.act(str(request["act"])),
+            "show": self._show,
+            "judge": self._judge,
+            "refuse": self._refuse,
+        }
+
+    def _open(self, request: Request) -> None:
+        """Open the run of an address, or a story, at its moment."""
+        address = str(request["address"])
+        self._story = None
+        fixed = next(
+            (run for name, run in self.fixed_runs.items() if address.startswith(name)), None
+        )
+        if fixed is not None:
+            self.lab, at = fixed(address)
+            self.lab.go_to_events(at)
+            return
+        if address.startswith(STORY):
+            self._story = BY_NAME.get(address.removeprefix(STORY))
+            if self._story is None:
+                raise PlanError(f"there is no story {address.removeprefix(STORY)!r}")
+        plan = plan_in(address) if self._story is None else self._story.read_plan()
+        lab = self.lab = self._make_lab(plan)
+        lab.go_to_start()
+
+    def _catalogue(self) -> dict[str, Any]:
+        """Return the stories by title."""
+        return {"stories": [[story.name, story.title] for story in STORIES]}
+
+    def _judge(self, request: Request) -> bool:
+        """Return whether the world answers the story's question so."""
+        if self._story is None:
+            raise PlanError("no story is open")
+        return self._story.answer() == str(request["choice"])
+
+    def _refuse(self, request: Request) -> None:
+        raise PlanError(str(request["why"]))
+
+    def _run(self, request: Request) -> bool:
+        now_ms = self.lab.world.now_ms
+        return self.lab.run_until(min(int(request["until_ms"]), now_ms + RUN_MS_MAX))
+
+    def _show(self, request: Request) -> None:
+        """Go to a moment of this run."""
+        events, acts = map(int, request["moment"])
+        self.lab.go_to((events, acts))
+
+
+def _without_core(address: str) -> tuple[Run, int]:
+    """Refuse a schedule of the grader: the page has no hand-in for it.
+
+    Raises:
+        WrongKey: always.
+    """
+    raise WrongKey(f"{address} needs a hand-in: press raft.py, and put it there")

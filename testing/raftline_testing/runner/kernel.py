@@ -1,0 +1,79 @@
+"""The kernel alone, in a new folder: its code, its tests and its part of the harness.
+
+    python -m raftline_testing.runner.kernel FOLDER
+
+The first page says how many lines it is. `python src/server.py s1 10000` runs there, and
+`python src/client.py 10000`, and `python -m pytest tests` with the packages of the tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .tree_copy import copy_tree
+from .without import KERNEL_TESTS, NAMES, folders_of
+
+LEFT_OUT = ("bench", "integrations", ".github")
+KEPT_TESTS = {*KERNEL_TESTS, "tests/transcripts"}
+PAGE = "docs/develop/architecture.md#kernel-and-extensions"
+README = """# The kernel of raftline
+
+This tree is {lines:,} lines of Python in {files} files of `src/`.
+It is a store replicated by Raft, with its client for requests, watches and leases.
+It lacks {names}, which are [extensions]({page}).
+
+```sh
+python src/server.py s1 10000    # a node; s2 10001 and s3 10002 in two other terminals
+python src/client.py 10000       # a client
+python -m pytest tests           # the kernel's tests, with the packages that they need
+```
+
+What follows is the first page of the whole.
+
+"""
+
+
+def copy_kernel(to: Path) -> None:
+    """Copy the tree to a new folder, without extensions."""
+    copy_tree(to)
+    folders = [folder for name in NAMES for folder in folders_of(name)]
+    folders += map(Path, LEFT_OUT)
+    folders += [
+        path.relative_to(to)
+        for path in (to / "tests").iterdir()
+        if path.is_dir() and path.relative_to(to).as_posix() not in KEPT_TESTS
+    ]
+    for folder in folders:
+        shutil.rmtree(to / folder, ignore_errors=True)
+    page = to / "README.md"
+    page.write_text(first_page(to) + page.read_text("utf-8"), encoding="utf-8")
+
+
+def first_page(tree: Path) -> str:
+    """Return what a tree is, with its size."""
+    sources = [path.read_text("utf-8") for path in (tree / "src").rglob("*.py")]
+    lines = sum(source.count("\n") for source in sources)
+    *names, last = NAMES
+    missing = f"{', '.join(names)} and {last}"
+    return README.format(lines=lines, files=len(sources), names=missing, page=PAGE)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, help="it must not exist yet")
+    folder: Path = parser.parse_args(arguments).folder
+    if folder.exists():
+        parser.error(f"{folder} exists already")
+    copy_kernel(folder)
+    print((folder / "README.md").read_text("utf-8").splitlines()[2], file=sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

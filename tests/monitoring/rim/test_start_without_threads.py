@@ -1,0 +1,31 @@
+"""A node whose pages get no thread as it starts: one line, a status of its own, nothing left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from raftline import server
+from raftline.common.config import FILE_NAME
+from raftline.node.program import cpu_affinity
+from raftline_testing.nodes.processes import free_ports
+from raftline_testing.nodes.refused_threads import expect_free, refuse
+
+
+@pytest.mark.parametrize("name", ["s1 http", "s1 http answers", "s1 owner"])
+def test_a_start_without_a_thread_for_pages_leaves_both_ports_free(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    refuse(monkeypatch, name)
+    monkeypatch.setattr(cpu_affinity, "_watch", lambda _: None)  # it would outlive this test
+    port, door = next(free_ports), next(free_ports)
+    options = ["--register", "--dir", str(tmp_path), "--http", str(door)]
+    assert server.main(["s1", str(port), *options]) == 71
+    assert capsys.readouterr().err.startswith("[!] can't start new thread, so the node did not")
+    assert not (tmp_path / FILE_NAME).exists()
+    expect_free(port)
+    expect_free(door)

@@ -1,0 +1,115 @@
+"""The lab page in a browser, for tests: `tests/picture/processes/conftest.py` opens it.
+
+The tests are skipped where there is no chromium, no selenium, or no CPython for WebAssembly, which
+`make -C docs lab` fetches.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.picture.lab.sources import ROOT
+
+LOADED_S = 60.0
+SCRIPT_S = 60
+
+
+class LabPage:
+    """The page as its reader sees it."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.browser, self.address = browser, address
+
+    def load(self, run: str = "") -> LabPage:
+        """Load the page, with CPython and the sources, at a run."""
+        self.browser.get(f"{self.address}#{run}")
+        is_ready = "return document.body.dataset.ready === 'yes'"
+        eventually(lambda: self.script(is_ready), "the page is ready", LOADED_S)
+        return self
+
+    def open(self, run: str = "") -> LabPage:
+        """Open a run in the loaded page."""
+        text = "const done = arguments[1]; window.lab.open(arguments[0]).then(done)"
+        self.browser.execute_async_script(text, run)
+        return self
+
+    def script(self, text: str, *values: object) -> Any:
+        return self.browser.execute_script(text, *values)
+
+    def ask(self, **request: object) -> dict[str, Any]:
+        """Send a request to the lab in the browser; return the facts."""
+        text = "const done = arguments[1]; window.lab.ask(arguments[0]).then(done)"
+        facts: dict[str, Any] = self.browser.execute_async_script(text, request)
+        return facts
+
+    def click(self, css: str) -> None:
+        self.script("document.querySelector(arguments[0]).click()", css)
+
+    def text(self, css: str) -> str:
+        return str(self.script("return document.querySelector(arguments[0])?.innerText ?? ''", css))
+
+    def waits_for(self, css: str, words: str) -> None:
+        eventually(lambda: words in self.text(css), f"{words!r} in {css}")
+
+    def waits_gone(self, css: str) -> None:
+        hidden = "return document.querySelector(arguments[0]).hidden"
+        eventually(lambda: self.script(hidden, css), f"{css} is gone")
+
+    def type(self, node: str, line: str) -> None:
+        self.script("document.getElementById('target').value = arguments[0]", node)
+        self.browser.find_element("id", "line").send_keys(line + "\n")
+
+
+def clone_without_cpython(folder: Path) -> None:
+    """Put links to the page and its sources into a folder, but no CPython."""
+    learn = ROOT / "docs/learn"
+    (folder / "docs/learn/lab").mkdir(parents=True)
+    for name in ("src", "testing", "course"):
+        (folder / name).symlink_to(ROOT / name)
+    for path in [*learn.glob("*.html"), *(learn / "lab").glob("*.*")]:
+        (folder / path.relative_to(ROOT)).symlink_to(path)
+
+
+@contextmanager
+def lab_address(root: Path = ROOT) -> Iterator[str]:
+    """Serve the lab page of a clone; yield its address."""
+    learn = pytest.importorskip("raftline_course.learn", reason="the page is the course's")
+    if not (ROOT / "docs/learn/lab/pyodide").is_dir():
+        pytest.skip("`make -C docs lab` was not run")
+    with learn.server(0, root) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        try:
+            yield f"http://localhost:{serving.server_port}{learn.PAGE}"
+        finally:
+            serving.shutdown()
+
+
+@contextmanager
+def browser_of_lab(*options: str, root: Path = ROOT) -> Iterator[tuple[Any, str]]:
+    """Yield a browser with these options, and the address of the lab page of a clone, served."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="the test needs selenium")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("there is no chromium with its driver (apt)")
+    settings = webdriver.ChromeOptions()
+    settings.binary_location = chromium
+    usual = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+    for option in (*usual, *options):
+        settings.add_argument(option)
+    settings.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with lab_address(root) as address:
+        browser = webdriver.Chrome(settings, webdriver.ChromeService(driver))
+        browser.set_window_size(1280, 860)
+        browser.set_script_timeout(SCRIPT_S)
+        try:
+            yield browser, address
+        finally:
+            browser.quit()

@@ -1,0 +1,46 @@
+"""The lab page in Firefox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from raftline_testing.picture.lab.lab import Lab
+from raftline_testing.picture.lab.plan import plan_in
+from tests.picture.processes.firefox import firefox
+from tests.picture.processes.lab_page import LabPage, lab_address
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabPage]:
+    with lab_address() as address, firefox(tmp_path_factory.mktemp("profile")) as browser:
+        yield LabPage(browser, address).load("story=crash")
+
+
+def test_story_is_judged_and_a_crash_is_undone(page: LabPage) -> None:
+    page.open("story=crash")
+    page.click("#tale [data-choice=s2]")
+    page.waits_for("#tale .verdict", "Yes: the world says s2.")
+    page.click('[data-order="Crash"][data-node=s1]')
+    page.waits_for("#nodes [aria-label=s1] .role", "down")
+    page.click("#back")
+    page.waits_for("#nodes [aria-label=s1] .role", "follower")
+
+
+def test_same_plan_gives_the_same_events_in_firefox(page: LabPage) -> None:
+    run = "seed%207;60%20crash%20s1;150%20restart%20s1;200%20cut%20s2;at%20400"
+    there = page.ask(do="open", address=run)
+    lab = Lab(plan_in(run))
+    lab.go_to_events(400)
+    here = json.loads(json.dumps(lab.facts()))
+    assert len(here["events"]) > 500
+    assert (there["events"], there["nodes"]) == (here["events"], here["nodes"])
+
+
+def test_three_nodes_fit_on_one_screen_in_firefox(page: LabPage) -> None:
+    page.open("seed%201;at%20100")
+    sizes = "return [document.documentElement.scrollWidth, innerWidth]"
+    wide, room = page.script(sizes)
+    assert wide <= room

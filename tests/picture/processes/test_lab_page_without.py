@@ -1,0 +1,50 @@
+"""The lab page where it can't run: a sentence says why, and the saved runs are offered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.picture.lab.sources import ROOT
+from tests.picture.processes.lab_page import LabPage, browser_of_lab, clone_without_cpython
+
+
+def offers_the_saved_runs(page: LabPage) -> None:
+    links = "return [...document.querySelectorAll('#runs a')].map((link) => link.textContent)"
+    assert len(page.script(links)) == 6
+    assert page.script("return document.querySelector('main').checkVisibility()") is False
+    page.click("#runs a")
+    eventually(lambda: "1-an-election" in page.browser.current_url, "a saved run")
+    page.waits_for("#story", "Three nodes, and nobody leads.")
+
+
+def test_browser_without_webassembly_is_offered_the_saved_runs() -> None:
+    with browser_of_lab() as (browser, address):
+        page = LabPage(browser, address)
+        without = {"source": "delete window.WebAssembly"}
+        browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", without)
+        browser.get(address)
+        page.waits_for("#link", "The lab does not start: this browser has no WebAssembly.")
+        offers_the_saved_runs(page)
+
+
+def test_page_without_a_copy_of_cpython_and_without_a_network_says_what_to_do(
+    tmp_path: Path,
+) -> None:
+    clone_without_cpython(tmp_path)
+    offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"
+    with browser_of_lab(offline, root=tmp_path) as (browser, address):
+        page = LabPage(browser, address)
+        browser.get(address)
+        page.waits_for("#link", "CPython for WebAssembly is not beside the page")
+        assert "make -C docs lab" in page.text("#link")
+        assert "cdn.jsdelivr.net does not answer" in page.text("#link")
+        offers_the_saved_runs(page)
+
+
+def test_page_opened_as_a_file_offers_the_saved_runs() -> None:
+    with browser_of_lab() as (browser, _):
+        page = LabPage(browser, "")
+        browser.get((ROOT / "docs/learn/lab.html").as_uri())
+        page.waits_for("#link", "Opened as a file it can't: run raftline learn in a clone.")
+        offers_the_saved_runs(page)
