@@ -10,6 +10,7 @@ import pytest
 from tests.lists.imports import PAGE, arrows, modules
 from tests.lists.trees import ROOT
 
+
 @functools.cache
 def extensions() -> dict[str, list[str]]:
     """Return the modules or folders of each extension, as beginnings of module names."""
@@ -74,7 +75,11 @@ def test_harness_and_tests_of_the_kernel_import_no_extension(extension: str) -> 
         rf"^\s*(from|import) +(raftline\.({code})|raftline_testing\.{extension}|\.+{extension})\b",
         re.M,
     )
-    own = {ROOT / "tests" / extension, ROOT / "testing" / "raftline_testing" / extension}
+    own = {
+        ROOT / folder / each
+        for folder in ("tests", "testing/raftline_testing")
+        for each in extensions()
+    }
     woven = [
         path.relative_to(ROOT).as_posix()
         for folder in ("tests", "testing")
