@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from raftline_testing.runner.without import KERNEL_TESTS
 from tests.lists.imports import PAGE, arrows, modules
 from tests.lists.trees import ROOT
 
@@ -82,7 +83,7 @@ def test_harness_and_tests_of_the_kernel_import_no_extension(extension: str) -> 
     }
     woven = [
         path.relative_to(ROOT).as_posix()
-        for folder in ("tests", "testing")
+        for folder in (*KERNEL_TESTS, "testing/raftline_testing")
         for path in (ROOT / folder).rglob("*.py")
         if not own & {*path.parents} and line.search(path.read_text(encoding="utf-8"))
     ]

@@ -24,7 +24,7 @@ PAGES = sorted(
 # What stands before a fence, the language, and the block.
 BLOCK = re.compile(r"([^\n]*)\n[ ]*```([^\n]*)\n(.*?)\n[ ]*```$", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"<!-- (on|on real hosts|run|output|file|sketch)(?:: (.+))? -->")
-STEPS = {"docs/operate/three-hosts.md": "testing/raftline_testing/hosts/three_hosts_page.py"}
+STEPS = {"docs/operate/three-hosts.md": "testing/raftline_testing/tools/hosts/three_hosts_page.py"}
 UNREAD = re.compile(r"^(?:    |\t)\S|^ *(?:```|~~~)", re.MULTILINE)  # no such block
 TYPED = ("sh", "python")
 

@@ -7,7 +7,7 @@ checks which files another user of a host can read, and how systemd handles a no
 whose disk is full.
 
 Exit codes: 0 each block succeeded, 1 a block failed, 77 this machine can't have such hosts. `python
--m raftline_testing.hosts.run_hosts BASE FOLDER [OLD]`: OLD is the commit to upgrade from.
+-m raftline_testing.tools.hosts.run_hosts BASE FOLDER [OLD]`: OLD is the commit to upgrade from.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..nodes.namespaces import BRIDGE, NoNamespaces, enter, run
-from ..nodes.processes import eventually
+from ...nodes.namespaces import BRIDGE, NoNamespaces, enter, run
+from ...nodes.processes import eventually
 from . import three_hosts_page
 from .three_hosts_page import ADDRESSES, BLOCK, ON_REAL_HOSTS, PATIENCE_S, SHELL
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 NO_HOSTS = 77
 TOOLS = ("systemd-nspawn", "ssh-keygen", "git", "make", "ip", "nsenter")
 OURS = "192.0.2.2"  # the address of the writing program

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from raftline import connect
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "operate" / "three-hosts.md"
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "operate" / "three-hosts.md"
 ADDRESSES = {
     "operator": "192.0.2.1", "s1": "192.0.2.11", "s2": "192.0.2.12", "s3": "192.0.2.13",
     "s4": "192.0.2.14",

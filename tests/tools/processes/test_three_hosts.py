@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from raftline_testing.hosts.run_three_hosts import NO_NAMESPACES, ROOT
+from raftline_testing.tools.hosts.run_three_hosts import NO_NAMESPACES, ROOT
 
-PROGRAM = "raftline_testing.hosts.run_three_hosts"
+PROGRAM = "raftline_testing.tools.hosts.run_three_hosts"
 TOOLS = ("bash", "curl", "unshare")
 APART = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]
 IN_TURN = (

@@ -3,7 +3,7 @@
 The operator is root, and the nodes run as the user of their unit, which exists only in the
 namespaces of this process. Exit codes: 0 each block succeeded, 77 this machine can't have such
 namespaces. Its process is the first of a PID namespace, so all nodes end with it. It needs root and
-an empty folder: `python -m raftline_testing.hosts.run_three_hosts FOLDER`
+an empty folder: `python -m raftline_testing.tools.hosts.run_three_hosts FOLDER`
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 
 from raftline.tools.local_cluster.unit import USER
 
-from ..nodes.namespaces import BRIDGE, NoNamespaces, enter, run
+from ...nodes.namespaces import BRIDGE, NoNamespaces, enter, run
 from . import stand_ins, three_hosts_page
 from .three_hosts_page import ADDRESSES, BLOCK, PATIENCE_S, SHELL
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 NO_NAMESPACES = 77
 USER_ID = 61_234  # unused outside
 HOSTS = Path("/run/hosts")  # a place that every user can reach: a test's folder is private
