@@ -46,7 +46,8 @@ PROGRAM = """
 import sys, types
 from pathlib import Path
 from raftline import cli
-from raftline.tools.local_cluster import server_process, up
+from raftline.common.process import server_process
+from raftline.tools.local_cluster import up
 up.LEADER_SECONDS_MAX["fast"] = {leader_s}
 server_process.SERVER = Path({fake!r})
 def main(arguments):
