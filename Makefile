@@ -67,7 +67,8 @@ types: .venv/dev-installed build/typing/raftline ## mypy --strict; a little less
 	@MYPYPATH=.:build/typing $(PY) -m mypy --config-file pyproject.toml --implicit-reexport \
 	  --cache-dir .mypy_cache/tests -p tests -p course.tests -p bench.tests -p testing.tests
 
-sizes: ## the longest files of the store, its harness and the course, in lines; a report, no limit
+sizes: .venv/dev-installed ## lines of code of the kernel and of each extension; then the longest files, in lines
+	@$(PY) -m raftline_testing.runner.sizes
 	@find src testing course -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'
 
 nightly: .venv/all-installed ## the campaigns, one after the other: sim-long, test-nightly, nemesis, mutants, labs, grade-test, bench

@@ -1,12 +1,19 @@
-"""The size that CONTRIBUTING.md promises for functions. `make sizes` reports those of files."""
+"""The sizes that pages promise: of functions (CONTRIBUTING.md), of the kernel and the extensions
+(start-here.md). `make sizes` counts them, and reports the longest files."""
 
 from __future__ import annotations
 
 import ast
+import re
+from pathlib import Path
 
+from raftline_testing.runner.sizes import sizes
 from tests.lists.imports import modules
 
 FUNCTION_LINES_MAX = 40
+START_HERE = Path(__file__).parents[2] / "docs" / "develop" / "start-here.md"
+ROW = re.compile(r"^\| (\w+) \| ([0-9,]+) \| ([0-9,]+) \|$", re.M)
+MAY_DIFFER = 0.05
 
 
 def test_no_function_of_src_has_more_than_40_lines_after_its_arguments() -> None:
@@ -19,3 +26,12 @@ def test_no_function_of_src_has_more_than_40_lines_after_its_arguments() -> None
         > FUNCTION_LINES_MAX  # after its arguments
     }
     assert longer == {}
+
+
+def test_the_page_has_the_sizes_of_kernel_and_extensions() -> None:
+    rows = {name: counts for name, *counts in ROW.findall(START_HERE.read_text("utf-8"))}
+    found = sizes()
+    assert rows.keys() == found.keys()
+    for name, size in found.items():
+        for said, lines in zip(rows[name], size, strict=True):
+            assert abs(int(said.replace(",", "")) - lines) <= max(MAY_DIFFER * lines, 100), name

@@ -1,0 +1,81 @@
+"""Lines of code of the kernel and of each extension, and of their tests: `make sizes`.
+
+Blank lines, comments and docstrings don't count.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import tokenize
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from raftline.common.extensions import EXTENSIONS
+
+from .tree_copy import ROOT
+from .without import folders_of
+
+KERNEL = "kernel"
+_NO_CODE = {
+    tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
+    tokenize.ENCODING, tokenize.ENDMARKER,
+}  # fmt: skip
+
+
+class Size(NamedTuple):
+    """The lines of code of a part, and of its tests with its part of the harness."""
+
+    code: int
+    tests: int
+
+
+def code_lines(source: str) -> int:
+    """Return how many lines of a module have code."""
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in _NO_CODE:
+            lines |= set(range(token.start[0], token.end[0] + 1))
+    for part in ast.walk(ast.parse(source)):
+        if isinstance(part, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = part.body[0] if part.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                if isinstance(first.value.value, str):
+                    lines -= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+    return len(lines)
+
+
+def sizes() -> dict[str, Size]:
+    """Return the size of the kernel and of each extension by its name."""
+    found = {}
+    whole = Size(_lines_below([ROOT / "src"]), _lines_below(_tests(ROOT)))
+    for extension in EXTENSIONS:
+        name = extension.rpartition(".")[2]
+        code, *tests = [ROOT / folder for folder in folders_of(name)]
+        found[name] = Size(_lines_below([code]), _lines_below(tests))
+    code, tests_of = (sum(column) for column in zip(*found.values(), strict=True))
+    return {KERNEL: Size(whole.code - code, whole.tests - tests_of), **found}
+
+
+def row(name: str, size: Size) -> str:
+    """Return the row of docs/develop/start-here.md, in hundreds of lines."""
+    return f"| {name} | {round(size.code, -2):,} | {round(size.tests, -2):,} |"
+
+
+def _tests(root: Path) -> list[Path]:
+    return [root / "tests", root / "testing" / "raftline_testing"]
+
+
+def _lines_below(folders: Iterable[Path]) -> int:
+    paths = (path for folder in folders for path in folder.rglob("*.py"))
+    return sum(code_lines(path.read_text(encoding="utf-8")) for path in paths)
+
+
+def main() -> None:
+    for name, size in sizes().items():
+        print(row(name, size))
+
+
+if __name__ == "__main__":
+    main()
