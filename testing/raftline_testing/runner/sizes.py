@@ -40,9 +40,8 @@ def code_lines(source: str) -> int:
     for part in ast.walk(ast.parse(source)):
         if isinstance(part, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = part.body[0] if part.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                if isinstance(first.value.value, str):
-                    lines -= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+            if ast.get_docstring(part, clean=False) is not None and first is not None:
+                lines -= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
     return len(lines)
 
 
