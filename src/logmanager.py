@@ -38,7 +38,7 @@ from .storage.disk import (
 from .storage.folder import Folder
 from .storage.hard_state import HardStateFile, LogState, Mark
 from .storage.log_file import LogFile, LogRewrite, install, whole_file
-from .storage.lost_files import FileState, compare, foreign_files, lost_files
+from .storage.lost_files import FileState, Identity, compare, foreign_files, lost_files
 from .storage.recovery import Recovered, Recovery
 from .storage.snapshot_file import SnapshotFile
 from .storage.snapshot_lines import LoadedSnapshot, MachineState
@@ -473,6 +473,16 @@ class LogManager:
             return None
         self._refuse_foreign(states)
         return states
+
+    @property
+    def long_files(self) -> tuple[str, str]:
+        """The names of the files that take long to write again."""
+        return f"{self.name}.log", self.snapshots.name
+
+    @property
+    def log_identity(self) -> Identity | None:
+        """The identity of the open log, another one once it was written again; None: no log."""
+        return None if self._logfile is None else self._logfile.identity
 
     def check_places(self) -> None:
         """Check before a rename that the log and the snapshot still have their names. Only the

@@ -229,7 +229,8 @@ def _makes_no_progress(state: State, pending: PendingChange, progress: Progress)
     held, patience = (progress.match_index, 0, 0), 2 * PATIENCE
     if (sending := progress.sending) is not None:
         snapshot = sending.snapshot
-        held = progress.match_index, snapshot.index, sending.held
+        if sending.held:  # a newer snapshot of this leader alone is nothing that it has taken
+            held = progress.match_index, snapshot.index, sending.held
         if sending.held >= snapshot.size:
             held = progress.match_index, NUMBER_MAX, 0  # nothing but its last entry is new
             patience += snapshot.size // INSTALLED_BYTES

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from ...logmanager import LogManager
 from ...storage.disk import DiskFailed
-from ...storage.lost_files import FileState, LossStep, decide, lost_files
+from ...storage.lost_files import FileState, Identity, LossStep, decide, lost_files
 from .snapshots import Turn, Turns, When
 
 LOOK_S = 1.0
@@ -29,6 +29,8 @@ class FileCheck:
         self._say = say
         self._waited = 0
         self.lost: list[str] = []  # files that are missing in the folder at the moment
+        self._awaited: list[str] = []  # of these, the ones that are being written again
+        self._old_log: Identity | None = None  # the log until they have been
 
     def look_after(self) -> Turns[None]:
         """Check the files repeatedly: a job."""
@@ -47,8 +49,11 @@ class FileCheck:
         states = manager.file_states()
         if states is None:
             return True
-        step = decide(states, self.lost)
-        self.lost = lost_files(states)
+        lost = lost_files(states)
+        if manager.log_identity != self._old_log:  # a file that is lost now is lost once more
+            self._awaited = []
+        step = decide(states, self._awaited if lost else self.lost)
+        self.lost = lost
         if step is LossStep.WRITE_AGAIN:
             self._waited = 0
             self._say(f"[!] {manager.name}: {_told(self.lost, manager.folder_path)}")
@@ -64,8 +69,10 @@ class FileCheck:
     def _begin_again(self, states: Mapping[str, FileState]) -> None:
         """Write the small files, and then the others in their own time. While the disk has no room
         for them, the node continues: its memory has what they lack."""
+        self._awaited, self._old_log = self.lost, self._logmanager.log_identity
         try:
             self._logmanager.write_small_again(states)
+            self._awaited = [name for name in self.lost if name in self._logmanager.long_files]
         except DiskFailed as error:
             if not error.changed_nothing:
                 raise

@@ -260,3 +260,14 @@ def test_files_that_can_t_be_written_yet_are_tried_again(tmp_path: Path) -> None
         node.check.look()
     assert (len(node.said), node.asked) == (1, 3)
     assert node.check.lost == [LOG]
+
+
+@pytest.mark.parametrize("loss", ["log", "rotate", "storage", "log and storage", "all"])
+def test_files_lost_again_once_written_are_noticed_at_next_look(tmp_path: Path, loss: str) -> None:
+    node = Node(tmp_path)
+    for count in (1, 2):
+        LOSSES[loss](tmp_path)
+        node.check.look()
+        assert len([line for line in node.said if line.startswith("[!] ")]) == count
+        assert node.asked == count
+        node.take_a_snapshot()

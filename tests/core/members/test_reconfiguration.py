@@ -149,6 +149,19 @@ def test_a_change_ends_if_its_candidate_refuses_each_snapshot() -> None:
     assert settled == 1
 
 
+def test_change_ends_though_newer_snapshots_are_offered() -> None:
+    """Its leader compacts its log meanwhile, so it offers newer and newer snapshots."""
+    node = led("s1", "s2", "s3", learners=("s4",))
+    node.step(Propose(["set a 4"]), node.view.now_ms)
+    change(node, "promote", "s4")
+    progress, settled = node._state.progress["s4"], 0
+    progress.mode = Mode.SNAPSHOT
+    for index in range(40, 40 + 3 * PATIENCE):
+        progress.sending = Sending(Snapshot(index, 1, 500, 0), 0, 500)
+        settled += len(catching_up(node, OPTIONS.election_timeout_ms, held=1))
+    assert settled == 1
+
+
 def test_a_removed_member_is_notified_and_then_forgotten() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
