@@ -64,7 +64,7 @@ def forgets_who_is_gone(store: Any, prefix: str, claim: str) -> bool:
         ("_free_seat", gives_every_seat, 7, "one seat twice"),
         ("_give_back", drops_the_job, 7, "in no place"),
         ("_is_gone", forgets_who_is_gone, 32, "an abandoned claim has .*c/jobs/"),
-        ("_is_gone", forgets_who_is_gone, 83, "an abandoned claim has .*c/gate/"),
+        ("_is_gone", forgets_who_is_gone, 136, "an abandoned claim has .*c/gate/"),
     ],
 )
 @pytest.mark.slow

@@ -92,7 +92,7 @@ def takes_nothing_back(claim: Any, attempt: Any) -> Any:
 @pytest.mark.parametrize(
     ("steps", "name", "bug", "seed", "words"),
     [
-        (PartitionSteps, "_taking", takes_without_condition, 4, "for certain"),
+        (PartitionSteps, "_taking", takes_without_condition, 9, "for certain"),
         (command_effects, "_free_seat", begins_too_early, 0, "begins with"),
         (BarrierSteps, "_is_open", passes_a_closed_gate, 1, "closed gate"),
         (BarrierSteps, "_leaving", leaves_early, 1, "it is not over"),
