@@ -27,7 +27,7 @@ from raftline.wire.limits import (
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.protocol_machine import ProtocolMachine
 from raftline_testing.nodes.known_users import ROOT_ALONE, access_with
-from raftline_testing.redis.redis_wire import framed
+from raftline_testing.redis.redis_wire import framed, redis_door
 from raftline_testing.traced_memory import traced
 from tests.redis.rim.redis_machine import RedisMachine
 
@@ -56,6 +56,7 @@ def access() -> Access:
 def outcome(data: list[bytes], chance: random.Random | None = None) -> list[object]:
     """Return what comes out for pieces of bytes."""
     host: Any = FakeHost(limits=LIMITS, level=1)
+    host.doors = [redis_door(LIMITS)]
     machine = RedisMachine(host)
     for piece in [*data, b""]:
         machine.feed(piece, shared=chance)
