@@ -151,6 +151,20 @@ def wire_of(user: str, turns: Turns) -> StoreWire:
     return wire
 
 
+def test_turn_goes_to_the_next_that_waits() -> None:
+    turns = Turns(1)
+    first, second, third = (Batch([], is_read=True) for _ in range(3))
+    assert turns.take("a", first)
+    assert turns.take("b", first)
+    assert [turns.take("a", one) for one in (second, third)] == [False, False]
+    assert turns.give_up("a", second)  # its connection has ended
+    turns.leave("a")
+    assert (second.is_answered, third.is_answered) == (False, True)
+    assert not turns.give_up("a", third)  # it is its own by now
+    turns.leave("a")
+    assert turns.take("a", second)
+
+
 # --- what others may wait for --------------------------------------------------------------------
 
 
