@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from ...net.protocol.turns import CALLS_AT_ONCE, Turns
 from ...wire.commands.operands import Limits
 from ...wire.protocol import size_of
 from .resp.cluster import switched
@@ -41,8 +40,6 @@ class RedisNode:
         self._last_cursor = int(new_token(3), 16) << _NUMBER_BITS
         self._cursors: dict[int, str] = {}  # the oldest first
         self._bytes = 0
-        self.turns = Turns()  # of the commands that change a key, by key
-        self.retries = Turns(CALLS_AT_ONCE)  # of the commands that have such a turn, by user
         self._leader = ""  # the address of the last leader that was known
         self._listeners: dict[SwitchListener, None] = {}
         self._switches: deque[str] = deque()  # of which the listeners were not told yet

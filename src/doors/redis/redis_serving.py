@@ -31,7 +31,6 @@ from .resp.replies import NO_LOGIN, Failure, Value, failure_of, length_of, spell
 _KNOWN_HERE = frozenset({"status", "last", "watch"})  # kinds that ask no other thread
 _SERVES = frozenset({"read", "timed", "show", "write"})  # kinds that the leader answers
 REFUSALS_BYTES = 100 * REDIS_QUEUED  # of the parts of an `EXEC` for which a reply has no room
-TAKEN = frozenset({"transaction"})  # codes of refusals that a program may take as replies
 
 
 class RedisServing:
@@ -149,11 +148,7 @@ class RedisServing:
         try:
             ask = next(program)
             while True:
-                replies = list[str]()
-                if ask.kind == "turn":
-                    yield from self._calls.take_key(ask.key, self._node.turns, self._node.retries)
-                else:
-                    replies = yield from self._ask(ask)
+                replies = yield from self._ask(ask)
                 if refusal := _refusal(ask, replies):
                     self._host.refusals.add(code_of(refusal))
                     failure = failure_of(refusal, ask.key)
@@ -170,7 +165,6 @@ class RedisServing:
             return Failure(f"ERR {mistake}")
         finally:
             program.close()
-            self._calls.leave_key()
 
     def _ask(self, ask: Ask) -> Waits[list[str]]:
         """Return the replies to lines of one kind."""
@@ -291,7 +285,5 @@ def _refusal(ask: Ask, replies: list[str]) -> str:
     """Return the refusal that ends a program, or ""."""
     for reply in replies:
         if reply.startswith("Sorry"):
-            if ask.takes_refusals and (ask.kind == "watch" or code_of(reply) in TAKEN):
-                return ""
-            return reply
+            return "" if ask.takes_refusals else reply
     return ""

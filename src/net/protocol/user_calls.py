@@ -8,7 +8,6 @@ from typing import Final, TypeVar
 from ...wire.refusal import NOT_REACHED, RequestRefused
 from .host import Batch, Host
 from .outgoing_protocol import OutgoingProtocol
-from .turns import Turns
 from .waits import AwaitReplies, ReserveRoom, Wait, Waits
 
 PAUSE_PART: Final = 3  # times as long as a turn took, before the next one of a crowd
@@ -32,11 +31,8 @@ class UserCalls:
 
     A turn ends before each wait. The next one begins after an answer, or together with the room for
     a long reply. What follows a wait for the reader computes nothing, so it takes no turn. A call
-    never waits for its turn while it holds something that other users may wait for:
-
-    * Room is given back until there is a turn as well.
-    * A call that has the turn of a key takes no further turn of its user. Only a few calls of a
-      user have the turn of a key at a time.
+    never waits for its turn while it holds room that other users may wait for: it is given back
+    until there is a turn as well.
     """
 
     def __init__(self, host: Host, outgoing: OutgoingProtocol) -> None:
@@ -45,8 +41,6 @@ class UserCalls:
         self._user = ""  # whose turn this call has
         self._has_turn = False
         self._begun_s = 0.0
-        self._has_key = False  # the turn of one
-        self._kept: list[tuple[Turns, str]] = []  # turns that `leave_key` ends
 
     def carry_out(self, program: Waits[_Result], *, needs_first: bool = True) -> Waits[_Result]:
         """Carry out a machine. Unless it `needs_first`, it computes nothing before its first wait,
@@ -56,10 +50,7 @@ class UserCalls:
             NotReached: its first turn did not come in time. It was not begun.
         """
         if self._outgoing.user is None:
-            try:
-                return (yield from program)
-            finally:
-                self.leave_key()
+            return (yield from program)
         try:
             if needs_first and not (yield from self._take_turn(is_first=True)):
                 raise NotReached(NOT_REACHED)
@@ -73,17 +64,16 @@ class UserCalls:
             return value
         finally:
             self._give_back()
-            self.leave_key()
             program.close()
 
     def _waited(self, wait: Wait) -> Waits[bool]:
         """Wait without a turn; then take the turn for what is computed next."""
-        if isinstance(wait, ReserveRoom) and not self._has_key:
+        if isinstance(wait, ReserveRoom):
             yield from self._reserve(wait)
             return True
         yield from self._leave_turn()
         result = yield wait
-        if isinstance(wait, AwaitReplies) and not self._has_key:
+        if isinstance(wait, AwaitReplies):
             yield from self._take_turn()
         return result
 
@@ -148,36 +138,7 @@ class UserCalls:
 
     def compute(self) -> Waits[None]:
         """Have a turn of whoever is logged in from now on, also after a login."""
-        if not (self._has_turn or self._has_key or self._outgoing.user is None):
+        if not (self._has_turn or self._outgoing.user is None):
             answered = self._ticket()
             answered.wake()
             yield AwaitReplies(answered, 0.0)  # after which `carry_out` takes one
-
-    # --- the turn of a key -----------------------------------------------------------------------
-
-    def take_key(self, key: str, of_keys: Turns, of_users: Turns) -> Waits[None]:
-        """Wait until no other call of this node changes a key on the same condition, which a user
-        may do a few times at once. If it takes too long, continue without the key's turn."""
-        user = self._outgoing.user
-        if user is None or (yield from self._take_and_keep(of_users, user)):
-            self._has_key = yield from self._take_and_keep(of_keys, key)
-
-    def _take_and_keep(self, turns: Turns, name: str) -> Waits[bool]:
-        """Wait for a turn that `leave_key` ends; return whether it came in time."""
-        ticket = self._ticket()
-        has_turn = turns.take(name, ticket)
-        try:
-            if not has_turn:
-                yield AwaitReplies(ticket, self._host.patience_s)
-        finally:  # perhaps the connection ends
-            has_turn = has_turn or not turns.give_up(name, ticket)
-            if has_turn:
-                self._kept.append((turns, name))
-        return has_turn
-
-    def leave_key(self) -> None:
-        """Leave the turn of a key, if this call has one."""
-        self._has_key = False
-        while self._kept:
-            turns, name = self._kept.pop()
-            turns.leave(name)

@@ -8,7 +8,7 @@ these rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..protocol import ProtocolError, shown
@@ -17,7 +17,7 @@ from .command_table import COMMANDS, IN_TRANSACTIONS, Request
 from .identity import Identity
 from .lease_operands import UNDER, without_lease
 from .operands import NO_LIMITS, not_understood, show_operands
-from .rights import LeaseKeys, Right, Touches, UserRole
+from .rights import KeyRight, LeaseKeys, Right, Touches, UserRole
 from .transaction_line import read_transaction
 from .watch_lines import watch_operands
 
@@ -135,7 +135,7 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
             yield from _needs_of_lease(role, "put a key under", lease, keys_of_lease)
         case Touches.PARTS:
             yield _Need(role, verb, hint=_LOGGED)
-            yield from _needs_of_parts(command, keys_of_lease)
+            yield from _needs_of_parts(right, command, keys_of_lease)
         case Touches.LEASE:
             yield _Need(role, verb)
             yield from _needs_of_lease(role, verb, _first_operand(command), keys_of_lease)
@@ -155,6 +155,16 @@ def _needs_of_key(verb: str, right: Right, command: str) -> Iterator[_Need]:
     yield _Need(right.role, f"{verb} {shown(key)}", [key])
     if right.shows:
         yield _Need(UserRole.READER, f"{verb} {shown(key)}", [key], hint=_SHOWN)
+
+
+def _needs_of_keys(parts: Iterable[KeyRight]) -> Iterator[_Need]:
+    """Yield the needs of parts of a line for the keys that they name."""
+    for part in parts:
+        line = f"{part.line} {shown(part.key)}"
+        if part.writes:
+            yield _Need(UserRole.WRITER, line, [part.key])
+        if part.reads:
+            yield _Need(UserRole.READER, line, [part.key], hint=_SHOWN if part.writes else "")
 
 
 def _needs_of_lease(
@@ -189,7 +199,10 @@ def _needs_of(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
     yield from _needs(verb, COMMANDS[verb].right, command, keys_of_lease)
 
 
-def _needs_of_parts(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
+def _needs_of_parts(right: Right, command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
+    if right.keys is not None:
+        yield from _needs_of_keys(right.keys(command))
+        return
     looked_at: set[str] = set()
 
     def keys_once(lease: str) -> Sequence[str] | LeaseKeys | None:

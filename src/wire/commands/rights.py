@@ -5,7 +5,7 @@ Each row of wire/commands/command_table.py has a right, which authorization.py c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, IntEnum
 from typing import Final, NamedTuple
 
@@ -50,6 +50,15 @@ class NamedLease(NamedTuple):
     find: Callable[[str], str]  # its name in a command; raises ProtocolError if there is none
 
 
+class KeyRight(NamedTuple):
+    """What a part of a line does with a key."""
+
+    line: str  # its name in a refusal
+    key: str
+    reads: bool
+    writes: bool
+
+
 class Right(NamedTuple):
     """The role that a line requires for the keys that it touches."""
 
@@ -57,6 +66,7 @@ class Right(NamedTuple):
     touches: Touches = Touches.NOTHING
     shows: bool = False  # a write whose reply may show the value, so it takes both rights
     lease: NamedLease | None = None
+    keys: Callable[[str], Iterable[KeyRight]] | None = None  # that the parts of a line name
 
     @property
     def keys_in_words(self) -> str:

@@ -181,7 +181,7 @@ def spell_transaction(txn: TransactionCommand, operations: Mapping[str, Operands
     then = " ; ".join([_operation_words(command, operations) for command in txn.then])
     if not txn.conditions:
         return then
-    line = f"if {' ; '.join(map(_condition_words, txn.conditions))} then {then}"
+    line = f"if {' ; '.join(map(spell_condition, txn.conditions))} then {then}"
     if not txn.otherwise:
         return line
     otherwise = [_operation_words(command, operations) for command in txn.otherwise]
@@ -270,13 +270,29 @@ def _read_condition(
     return condition
 
 
+def read_conditions(words: list[str], limits: Limits) -> list[Condition]:
+    """Return the conditions on keys in the words between `if` and `then`.
+
+    Raises:
+        ProtocolError: they have a mistake.
+    """
+    whole = ["if", *words, "then", "get"]
+    conditions = [
+        _read_condition(whole, begin, end, limits, with_values=True)
+        for begin, end in _divide(whole)["if"]
+    ]
+    if any([condition.is_on_prefix for condition in conditions]):
+        raise ProtocolError(f"these conditions are on keys alone. {_NOTHING}")
+    return conditions
+
+
 def _check(is_right: bool, words: list[str], end: int, why: str) -> None:
     """Raise ProtocolError with the position of the last word before `end`, unless `is_right`."""
     if not is_right:
         raise _wrong(words, end - 1, 1, why)
 
 
-def _condition_words(condition: Condition) -> str:
+def spell_condition(condition: Condition) -> str:
     """Return the words of a condition in canonical form."""
     item = [_respelled(condition.key), condition.test]
     if condition.is_on_prefix:

@@ -10,6 +10,7 @@ from raftline.wire.commands.operands import Limits
 from ..doubles.store_wire import StoreWire
 
 NOW_S = 1e6  # the time of day
+LIMITS = Limits()
 
 
 class RedisWire(StoreWire):
@@ -20,9 +21,9 @@ class RedisWire(StoreWire):
         super().__init__(store, access, user, [redis_door()])
 
 
-def redis_door() -> RedisDoor:
+def redis_door(limits: Limits = LIMITS) -> RedisDoor:
     """Return the door of a node whose time stands still."""
-    return RedisDoor(Limits(), lambda: NOW_S, lambda size: "0" * 2 * size)
+    return RedisDoor(limits, lambda: NOW_S, lambda size: "0" * 2 * size)
 
 
 def framed(*words: str | bytes) -> bytes:

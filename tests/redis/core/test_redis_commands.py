@@ -1,8 +1,7 @@
-"""The commands of Redis, carried out on a store in memory: each by its line and on a view."""
+"""The commands of Redis, carried out on a store in memory: each by its line and in an entry."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +22,6 @@ from raftline.state.key_pages import read_selection, take_page
 from raftline.state.store import Store
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.operands import Limits
-from raftline.wire.limits import TRANSACTION_ITEMS
 from raftline.wire.protocol import ProtocolError
 from raftline.wire.refusal import error
 
@@ -79,7 +77,7 @@ class Model:
             return left if left_ms else f"TTL response, no lease: {key}"
         if selection := read_selection(command):
             return take_page(self.store, selection).spell()
-        if command.startswith("txn "):
+        if command.startswith("redis "):
             self.before_write()
         self.store.number += 1
         return execute(self.store, command)
@@ -107,9 +105,9 @@ class Model:
             return value
 
     def in_multi(self, *words: object) -> Value:
-        """Return the reply to a command in a transaction that uses a view."""
+        """Return the reply to a command in an entry with another one."""
         self.ask("MULTI")
-        assert self.ask("STRLEN", "a key for which no operation is made") == "QUEUED"
+        assert self.ask("DEL", "an absent key") == "QUEUED"
         assert self.ask(*words) == "QUEUED"
         replies = self.ask("EXEC")
         assert isinstance(replies, list)
@@ -328,16 +326,16 @@ def test_a_command_has_the_reply_of_redis(before: str, command: str, reply: Valu
 
 
 @pytest.mark.parametrize(("before", "command", "reply"), ROWS, ids=lambda part: str(part)[:60])
-def test_on_a_view_it_has_the_same_reply(before: str, command: str, reply: Value) -> None:
+def test_beside_others_it_has_the_same_reply(before: str, command: str, reply: Value) -> None:
     row = COMMANDS[command.split()[0]]
-    if row.decide is None or "MULTI" in before:
-        pytest.skip("it is not carried out on a view")
+    if row.function is None or "MULTI" in before:
+        pytest.skip("it is no part of an entry")
     if isinstance(reply, Failure) and "number of arguments" in reply and "|" not in reply:
         pytest.skip("it is refused before")
     model = Model()
     for each in filter(None, before.split(";")):
         words = each.split()
-        if COMMANDS[words[0]].decide is None:
+        if COMMANDS[words[0]].function is None:
             model.ask(*words)
         else:
             model.in_multi(*words)
@@ -346,10 +344,9 @@ def test_on_a_view_it_has_the_same_reply(before: str, command: str, reply: Value
 
 @pytest.mark.parametrize(("before", "command", "reply"), ROWS, ids=lambda part: str(part)[:60])
 def test_in_a_transaction_it_has_the_same_reply(before: str, command: str, reply: Value) -> None:
-    """Many commands are operations of one, which is tried first."""
     row = COMMANDS[command.split()[0]]
-    if row.decide is None or "MULTI" in before:
-        pytest.skip("it is no part of one")
+    if row.function is None or "MULTI" in before:
+        pytest.skip("it is no part of an entry")
     if isinstance(reply, Failure) and "number of arguments" in reply and "|" not in reply:
         pytest.skip("it is refused before")
     model = Model()
@@ -360,28 +357,68 @@ def test_in_a_transaction_it_has_the_same_reply(before: str, command: str, reply
     assert model.ask("EXEC") == [reply]
 
 
-def test_the_usual_rate_limiter_reads_nothing_first() -> None:
-    """So nobody who changes the same key can make it run again."""
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("INCRBYFLOAT n 1.5", "redis 1000000000 INCRBYFLOAT n 1.5"),
+        ("set a b nx", "redis 1000000000 SET a b nx"),
+        ("DEL a b", "redis 1000000000 DEL a b"),
+        ("MSET a 1 b 2", "redis 1000000000 MSET a 1 b 2"),
+        ("SET a 1", "set a 1"),
+        ("INCRBY a 3", "incr a 3"),
+        ("SET a 1 PX 1500", "setex a 1.5 1"),
+    ],
+)
+def test_a_write_is_one_line(command: str, line: str) -> None:
+    model = Model()
+    model.ask(*command.split())
+    assert model.lines == [line]
+
+
+def test_a_transaction_is_one_entry() -> None:
     model = Model()
     for words in (
-        ("INCR", "n"), ("EXPIRE", "n", 60), ("SETEX", "s", 9, "a b "), ("SETNX", "s", 1),
-        ("SET", "e", "", "PX", 1500), ("PERSIST", "s"), ("EXPIRE", "none", 1),
+        ("MULTI",), ("INCR", "n"), ("EXPIRE", "n", 60), ("SET", "e", "", "PX", 1500),
+        ("APPEND", "s", "a b;"), ("SET", ";", "then"), ("EXEC",),
     ):  # fmt: skip
-        for command in (("MULTI",), words, ("EXEC",)):
-            model.ask(*command)
+        model.ask(*words)
     assert model.lines == [
-        "txn incr n 1", "txn expire n 60", r"txn setex s 9 a\sb\s", "txn setnx s 1",
-        r"txn setex e 1.5 \e", "txn persist s", "txn expire none 1",
-    ]  # fmt: skip
+        r"redis 1000000000 INCR n ; EXPIRE n 60 ; SET e \e PX 1500 ; APPEND s a\sb;"
+        r" ; SET \x3b \x74hen"
+    ]
 
 
-def test_a_command_on_a_view_runs_again_if_its_key_changes() -> None:
-    model, other = Model(), Model()
-    other.store = model.store
-    model.ask("SET", "a", "1.5")
-    changes = itertools.chain([lambda: other.ask("SET", "a", "2.5")], itertools.repeat(list))
-    model.before_write = lambda: next(changes)()
-    assert model.ask("INCRBYFLOAT", "a", "1") == "3.5"
+@pytest.mark.parametrize("before", ["", "SET a 1", "SET a 1 EX 10"])
+@pytest.mark.parametrize("command", ["EXPIRE a 5 GT", "RENAME a b", "COPY a b"])
+def test_only_the_time_of_a_key_is_read_before_an_entry(before: str, command: str) -> None:
+    model = Model()
+    if before:
+        model.ask(*before.split())
+    model.lines.clear()
+    model.ask(*command.split())
+    verbs = [line.split()[0] for line in model.lines]
+    assert [verb for verb in verbs if verb != "stat"] == ["ttl"] * ("EX" in before) + ["redis"]
+
+
+def test_a_transaction_of_reads_is_no_entry() -> None:
+    model = Model()
+    model.ask("MSET", "a", 1, "b", 2)
+    model.ask("WATCH", "a")
+    model.lines.clear()
+    for words in (("MULTI",), ("GET", "a"), ("MGET", "a", "b"), ("TTL", "b")):
+        model.ask(*words)
+    assert model.ask("EXEC") == ["1", ["1", "2"], -1]
+    assert {line.split()[0] for line in model.lines} == {"stat", "get"}
+
+
+def test_a_wrong_command_of_a_transaction_is_in_no_entry() -> None:
+    model = Model()
+    for words in (("MULTI",), ("SET", "a", "1", "EX", "x"), ("INCR", "a"), ("EVAL", "x", 0)):
+        model.ask(*words)
+    replies = model.ask("EXEC")
+    assert isinstance(replies, list)
+    assert [type(reply) for reply in replies] == [Failure, int, Failure]
+    assert model.lines == ["redis 1000000000 INCR a"]
 
 
 @pytest.mark.parametrize(
@@ -393,17 +430,17 @@ def test_a_command_on_a_view_runs_again_if_its_key_changes() -> None:
         ("SET a 1 EX 100", "EXPIRE a 5", "EXPIRE a 20 LT", 0, 5000),
         ("SET a 1 EX 10", "EXPIRE a 100", "SETRANGE a 1 x", 2, 100_000),
         ("SET a 1 EX 10", "PERSIST a", "SET a 2 KEEPTTL", "OK", 0),
+        ("SET b 1 EX 10", "EXPIRE b 100", "RENAME b a", "OK", 100_000),
     ],
 )
-def test_a_command_that_reads_a_time_runs_again_if_it_changes(
+def test_a_time_that_changes_meanwhile_counts_as_it_is(
     before: str, meanwhile: str, command: str, reply: Value, left_ms: int
 ) -> None:
-    """Each time is set at a moment of its own, though the value stays the same."""
+    """It was read before the entry."""
     model = Model()
     model.ask(*before.split())
     other = Model(model.store)
-    changes = itertools.chain([lambda: other.ask(*meanwhile.split())], itertools.repeat(list))
-    model.before_write = lambda: next(changes)()
+    model.before_write = lambda: other.ask(*meanwhile.split())
     assert model.ask(*command.split()) == reply
     assert ms_of(model.store, model.store.lease_of("a")) == left_ms
 
@@ -446,27 +483,6 @@ def test_a_watch_notices_a_key_that_was_set_and_removed(
     assert (model.ask("EXEC") is NO_LIST) == is_noticed
 
 
-def test_a_command_gives_up_if_its_keys_change_all_the_time() -> None:
-    model, other = Model(), Model()
-    other.store = model.store
-    model.before_write = lambda: other.ask("SET", "a", "1")
-    assert str(model.ask("SETRANGE", "a", "1", "x")).startswith("TRYAGAIN ")
-
-
-def test_a_transaction_of_operations_needs_no_read() -> None:
-    model = Model()
-    for command in ("MULTI", "INCRBY a 3", "DECRBY b 3", "EXEC"):
-        model.ask(*command.split())
-    assert model.lines == ["txn incr a 3 ; incr b -3"]
-
-
-def test_writes_that_read_nothing_have_no_conditions() -> None:
-    model = Model()
-    for words in (("MULTI",), ("MSET", "a", "1", "b", "2 3"), ("EXEC",)):
-        model.ask(*words)
-    assert model.lines[-1] == r"txn set a 1 ; set b 2\s3"
-
-
 def test_keys_and_values_may_have_any_bytes_but_a_key_has_one() -> None:
     model = Model()
     key, value = "a b\n\udcff", "\x00;\udcc3"
@@ -484,26 +500,22 @@ def test_a_long_key_or_value_is_refused() -> None:
     assert "the limit is" in str(model.ask("SET", "k", "v" * (limits.value_bytes + 1)))
 
 
-def test_only_what_is_changed_or_checked_counts_as_keys() -> None:
-    """Such keys are conditions or operations of one entry, whose number has a bound. The error
-    names it, and nothing was done."""
-    model, many = Model(), [f"k{number}" for number in range(TRANSACTION_ITEMS + 1)]
-    pairs = [word for key in many[1:] for word in (key, "1")]
+def test_a_command_takes_as_many_keys_as_arguments() -> None:
+    model, many = Model(), [f"k{number}" for number in range(REDIS_ARGUMENTS - 1)]
+    pairs = [word for key in many[: len(many) // 2] for word in (key, "1")]
     assert model.ask("MSET", *pairs) == "OK"
-    assert model.ask("MGET", *many, *many) == [None, *["1"] * TRANSACTION_ITEMS] * 2
-    assert model.ask("EXISTS", *many) == TRANSACTION_ITEMS
-    bound = f"changes or depends on {TRANSACTION_ITEMS + 1} keys, and at most {TRANSACTION_ITEMS}"
-    for words in (("DEL", *many), ("MSET", "k0", "1", *pairs)):
-        assert bound in str(model.ask(*words)), words[0]
-    assert model.ask("EXISTS", *many) == TRANSACTION_ITEMS
-    assert model.ask("UNLINK", *many[1:]) == TRANSACTION_ITEMS
+    assert model.ask("EXISTS", *many) == len(many) // 2
+    assert model.ask("DEL", *many) == len(many) // 2
 
 
-def test_a_transaction_reads_as_many_keys_as_a_command() -> None:
+def test_a_transaction_names_as_many_keys_as_a_command() -> None:
     model, many = Model(), list(map(str, range(REDIS_ARGUMENTS - 1)))
+    for words in (("MULTI",), ("DEL", *many), ("MGET", *many)):
+        model.ask(*words)
+    assert model.ask("EXEC") == [0, [None] * len(many)]
     model.ask("MULTI")
     model.ask("MGET", *many)
-    model.ask("MGET", "a", "b")
+    model.ask("DEL", "a", "b")
     bound = f"names {REDIS_ARGUMENTS + 1} keys, and at most {REDIS_ARGUMENTS}"
     assert bound in str(model.ask("EXEC"))
 

@@ -15,7 +15,6 @@ from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS
 from raftline.doors.redis.resp.plain import PlainRun, take_plain
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.server_protocol import DoorRun, End
-from raftline.net.protocol.turns import Turns
 from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import (
     LINE_S,
@@ -27,7 +26,7 @@ from raftline.wire.limits import (
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.protocol_machine import ProtocolMachine
 from raftline_testing.nodes.known_users import ROOT_ALONE, access_with
-from raftline_testing.redis.redis_wire import framed
+from raftline_testing.redis.redis_wire import framed, redis_door
 from raftline_testing.traced_memory import traced
 from tests.redis.rim.redis_machine import RedisMachine
 
@@ -56,6 +55,7 @@ def access() -> Access:
 def outcome(data: list[bytes], chance: random.Random | None = None) -> list[object]:
     """Return what comes out for pieces of bytes."""
     host: Any = FakeHost(limits=LIMITS, level=1)
+    host.doors = [redis_door(LIMITS)]
     machine = RedisMachine(host)
     for piece in [*data, b""]:
         machine.feed(piece, shared=chance)
@@ -161,20 +161,6 @@ def test_a_stranger_that_sends_all_the_time_is_late(access: Any, asked: bytes) -
     assert not machine.ended
     machine.feed(asked, 1.5 * STRANGER_S)
     assert machine.out[-1] == End("nobody logged in on this connection within 10 s.")
-
-
-def test_commands_that_change_a_key_take_turns() -> None:
-    turns = Turns()
-    first, second, third = (Batch([], is_read=True) for _ in range(3))
-    assert turns.take("a", first)
-    assert turns.take("b", first)
-    assert [turns.take("a", one) for one in (second, third)] == [False, False]
-    assert turns.give_up("a", second)  # its connection has ended
-    turns.leave("a")
-    assert (second.is_answered, third.is_answered) == (False, True)
-    assert not turns.give_up("a", third)  # it is its own by now
-    turns.leave("a")
-    assert turns.take("a", second)
 
 
 def test_a_batch_keeps_the_form_and_the_key_of_each_reply() -> None:

@@ -86,7 +86,7 @@ def test_a_transaction_that_has_not_ended_counts_as_a_half_line(
     doors: list[StrangerConnection],
 ) -> None:
     half_lines = HalfLines(450 << 10)
-    begun = framed(b"MULTI") + framed(b"SET", b"a", b"x" * (100 << 10))
+    begun = framed(b"MULTI") + framed(b"SET", b"a", b"x" * (200 << 10))
     for held in (200 << 10, 400 << 10, 400 << 10):
         doors.append(door := StrangerConnection(None, half_lines))
         door.say(begun)
@@ -125,7 +125,7 @@ def test_transaction_of_an_ended_connection_does_not_count(
 ) -> None:
     half_lines = HalfLines()
     doors.append(door := StrangerConnection(None, half_lines))
-    door.say(framed(b"MULTI") + framed(b"SET", b"a", b"x" * (100 << 10)))
+    door.say(framed(b"MULTI") + framed(b"SET", b"a", b"x" * (200 << 10)))
     assert eventually(lambda: half_lines.sum > 200 << 10)
     door.there.shutdown(socket.SHUT_RDWR)
     assert eventually(lambda: half_lines.sum == 0)

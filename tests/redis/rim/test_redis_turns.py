@@ -6,13 +6,11 @@ import pytest
 
 from raftline.access.login import Access
 from raftline.net.protocol.host import Batch
-from raftline.net.protocol.turns import Turns
 from raftline.node.loop.queue import RequestQueue
 from raftline.state.store import Store
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import READS_TOGETHER, WRITES_TOGETHER
-from raftline_testing.doubles.silent_sink import SilentSink
 from raftline_testing.nodes.known_users import access_with
 from raftline_testing.redis.redis_wire import RedisWire, framed
 
@@ -64,20 +62,3 @@ def test_without_users_a_connection_has_one_turn() -> None:
     for wire in (one, one, other):
         wire.feed(MGET)
     assert [batch.account for batch in queue.take(writes=True, reads=True)] == [one, other]
-
-
-def test_the_commands_that_change_a_key_take_turns_by_user() -> None:
-    turns = Turns()
-    bobs = [Batch([], is_read=True, asker=SilentSink("bob")) for _ in range(9)]
-    ann = Batch([], is_read=True, asker=SilentSink("ann"))
-    assert turns.take("k", bobs[0])
-    assert not any([turns.take("k", one) for one in (*bobs[1:], ann)])
-    for _ in range(2):
-        turns.leave("k")
-    assert ann.is_answered
-    assert [one.is_answered for one in bobs] == [False, True, *[False] * 7]
-    for _ in range(7):
-        turns.leave("k")
-    assert all(one.is_answered for one in bobs[1:])
-    turns.leave("k")  # of the last of bob's commands
-    assert turns.take("k", ann)

@@ -25,8 +25,8 @@ def test_clients_of_both_protocols_see_one_order_of_everything() -> None:
 def test_watch_that_overlooks_a_change_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = transactions._at_once
-    monkeypatch.setattr(transactions, "_at_once", lambda lines, watched: real(lines, {}))
+    real = transactions.write
+    monkeypatch.setattr(transactions, "write", lambda context, tasks, _: real(context, tasks, {}))
     assert "the accounts hold" in first_failure([144])
 
 
@@ -40,4 +40,4 @@ def test_unknown_outcome_reported_as_refused_is_found(
 
     monkeypatch.setattr(forms, "failure_of", refused)
     monkeypatch.setattr(redis_serving, "failure_of", refused)
-    assert "was not requested by any client" in first_failure([62])
+    assert "was not requested by any client" in first_failure([7])

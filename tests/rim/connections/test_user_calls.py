@@ -10,7 +10,7 @@ import pytest
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.turns import CALLS_AT_ONCE, Turns
 from raftline.net.protocol.user_calls import PAUSE_PART, PAUSE_S_MAX, UserCalls
-from raftline.net.protocol.waits import AwaitReplies, ReserveRoom, Wait, WaitFor, Waits
+from raftline.net.protocol.waits import AwaitReplies, ReserveRoom, WaitFor, Waits
 from raftline.net.reply_budget import MAKERS
 from raftline.state.store import Store
 from raftline.wire.commands.identity import EVERYWHERE
@@ -151,6 +151,20 @@ def wire_of(user: str, turns: Turns) -> StoreWire:
     return wire
 
 
+def test_turn_goes_to_the_next_that_waits() -> None:
+    turns = Turns(1)
+    first, second, third = (Batch([], is_read=True) for _ in range(3))
+    assert turns.take("a", first)
+    assert turns.take("b", first)
+    assert [turns.take("a", one) for one in (second, third)] == [False, False]
+    assert turns.give_up("a", second)  # its connection has ended
+    turns.leave("a")
+    assert (second.is_answered, third.is_answered) == (False, True)
+    assert not turns.give_up("a", third)  # it is its own by now
+    turns.leave("a")
+    assert turns.take("a", second)
+
+
 # --- what others may wait for --------------------------------------------------------------------
 
 
@@ -191,49 +205,3 @@ def test_a_call_that_waits_for_its_turn_holds_no_room(crowd: Crowd) -> None:
     with pytest.raises(StopIteration):
         call.send(True)
     assert crowd.computed == ["long"]
-
-
-def test_a_call_with_the_turn_of_a_key_takes_no_other(crowd: Crowd) -> None:
-    """Calls of other users on this key wait for it."""
-    of_keys, of_users = Turns(), Turns(CALLS_AT_ONCE)
-    outgoing: Any = SimpleNamespace(user="bob")
-    calls = UserCalls(crowd.host, outgoing)
-
-    def changes_key() -> Waits[None]:
-        yield from calls.take_key("k", of_keys, of_users)
-        yield WaitFor.EMPTY
-        yield AwaitReplies(Batch([], is_read=True), 1.0)
-        crowd.computed.append("k")
-
-    call = calls.carry_out(changes_key())
-    assert next(call) is WaitFor.EMPTY
-    for _ in range(CALLS_AT_ONCE):
-        assert crowd.turns.take("bob", Batch([], is_read=True))
-    answer = call.send(True)
-    assert isinstance(answer, AwaitReplies)
-    with pytest.raises(StopIteration):
-        call.send(True)
-    assert crowd.computed == ["k"]
-    assert of_keys.take("k", Batch([], is_read=True))
-
-
-def test_a_user_has_the_turns_of_a_few_keys(crowd: Crowd) -> None:
-    of_keys, of_users = Turns(), Turns(CALLS_AT_ONCE)
-
-    def begun(user: str, key: str) -> tuple[Waits[None], Wait]:
-        outgoing: Any = SimpleNamespace(user=user)
-        calls = UserCalls(crowd.host, outgoing)
-
-        def changes_key() -> Waits[None]:
-            yield from calls.take_key(key, of_keys, of_users)
-            yield WaitFor.EMPTY
-
-        call = calls.carry_out(changes_key())
-        return call, next(call)
-
-    bobs = [begun("bob", f"k{number}") for number in range(CALLS_AT_ONCE + 1)]
-    assert [wait is WaitFor.EMPTY for _, wait in bobs] == [True] * CALLS_AT_ONCE + [False]
-    assert begun("ann", f"k{CALLS_AT_ONCE}")[1] is WaitFor.EMPTY
-    bobs[0][0].close()
-    assert isinstance(bobs[-1][1], AwaitReplies)
-    assert bobs[-1][1].batch.is_answered

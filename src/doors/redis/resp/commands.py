@@ -7,7 +7,6 @@ UTF-8.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,12 +14,14 @@ from sys import getsizeof
 from typing import Final, NamedTuple, TypeAlias
 
 from ....wire.protocol import shown, size_of
-from . import fast, keys, notifications, scripts, strings, times, transactions
+from . import fast, keys, notifications, scripts, transactions
 from .cluster import CLUSTER
 from .connection import CONNECTION
 from .fast import Line
+from .functions import FUNCTIONS, Function
+from .key_programs import Task, read, write
 from .limits import REDIS_QUEUED
-from .programs import Call, Context, Program, Refused, Run, integer
+from .programs import Call, Context, Program, Refused, Run, in_capitals, integer
 from .replies import (
     QUEUED,
     SYNTAX,
@@ -34,10 +35,8 @@ from .replies import (
     wrong_count,
 )
 from .transactions import Queued
-from .view import Decide, Task, carry_out
 
-COPIES: Final = 2  # of the words of a queued command: as words, and as a line
-QUEUED_BYTES: Final = 300  # of memory for each queued command, in addition to these
+QUEUED_BYTES: Final = 300  # of memory for each queued command, in addition to its words
 
 
 @dataclass(slots=True)
@@ -52,29 +51,20 @@ FastPlan = Callable[[Context, list[str]], "Line | None"]
 
 
 class Row(NamedTuple):
-    """A command. It has a function of a view, of a program, or both a line and one of these."""
+    """A command: one on keys, or a program."""
 
     name: str
     arity: int  # with the name; negative: at least as many words
-    decide: Decide | None = None  # on a view
+    function: Function | None = None  # on keys
     line: FastPlan | None = None  # the way by one line
     run: Run | None = None  # as a program
     flags: str = ""
     keys: tuple[int, int, int] = (0, 0, 0)  # the first, the last, and the step between two
-    takes_times: bool = False  # it depends on the time that a key has left
     in_multi: bool = True  # it is queued after `MULTI`
 
     def fits(self, count: int) -> bool:
         """Whether the command may have so many words."""
         return count == self.arity or (self.arity < 0 and count >= -self.arity)
-
-    def task(self, words: list[str]) -> Task | None:
-        """Return the command as a function of a view, if it is one."""
-        if self.decide is None:
-            return None
-        first, last, step = self.keys
-        end = last if last >= 0 else len(words) + last
-        return Task(self.decide, words, words[first : end + 1 : step], self.takes_times)
 
 
 COMMANDS: Final[dict[str, Row]] = {}  # by name in capitals; the rows are at the end
@@ -85,28 +75,19 @@ _WHILE_SUBSCRIBED: Final = SUBSCRIBING | {"PING", "QUIT"}
 _ONLY_SUBSCRIPTIONS: Final = (
     "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
 )
-_ONE: Final = (1, 1, 1)
 _ALL: Final = (1, -1, 1)
-_PAIRS: Final = (1, -1, 2)
-_TWO: Final = (1, 2, 1)
 
 
-def _row(
-    name: str,
-    arity: int,
-    decide: Decide,
-    line: FastPlan | None,
-    flags: str,
-    spec: tuple[int, int, int] = _ONE,
-    *,
-    takes_times: bool = False,
-) -> Row:
-    return Row(name, arity, decide, line, None, flags, spec, takes_times)
+def _on_keys(name: str, line: FastPlan | None, alias: str = "") -> Row:
+    """Return the row of a command on keys, or of one that becomes it."""
+    function = FUNCTIONS[name]
+    arity, flags = function.arity, function.flags
+    return Row(alias or name, arity, function, line, _alone, flags, function.spec)
 
 
 def plan_of(words: list[str], context: Context) -> Plan:
     """Return what a command becomes. A wrong one becomes an answer: its error."""
-    row = COMMANDS.get(words[0].upper())
+    row = COMMANDS.get(in_capitals(words[0]))
     session = context.session
     if row is None or not row.fits(len(words)):
         session.is_spoiled = session.queue is not None
@@ -120,44 +101,66 @@ def plan_of(words: list[str], context: Context) -> Plan:
     if session.queue is not None and row.in_multi:
         return Answer(_queue(row, words, context))
     try:
+        words = _renamed(words)
         line = row.line(context, words) if row.line is not None else None
     except Refused as refused:
         return Answer(refused.failure)
     if line is not None:
         return line
-    return Call(row.name, row.run or _alone, words)
+    assert row.run is not None
+    return Call(row.name, row.run, words)
+
+
+def _renamed(words: list[str]) -> list[str]:
+    """Return the words of an `EVAL` as those of an `EVALSHA`.
+
+    Raises:
+        Refused: its script is unknown.
+    """
+    return scripts.by_name(words) if in_capitals(words[0]) == "EVAL" else words
 
 
 def _alone(context: Context, words: list[str]) -> Program:
-    """Carry out one command on a view."""
-    task = COMMANDS[words[0].upper()].task(words)
-    assert task is not None  # a row without a program has a function of a view
-    results = yield from carry_out(context, [task], {})
-    return results[0] if isinstance(results, list) else results
+    """Carry out one command on keys."""
+    task = Task(FUNCTIONS[in_capitals(words[0])], words)
+    values = yield from (read if task.function.is_read else write)(context, [task], {})
+    return values[0] if values else None
 
 
 def _queue(row: Row, words: list[str], context: Context) -> Value:
     """Queue a command after `MULTI`."""
     session = context.session
     assert session.queue is not None
-    task, call, line = row.task(words), None, None
-    if task is None and row.flags.startswith(("readonly", "write")):
+    if row.function is None and row.flags.startswith(("readonly", "write")):
         session.is_spoiled = True
         return Failure(f"ERR {row.name} is not supported after MULTI")
-    if task is None and row.run is not None:
-        call = Call(row.name, row.run, words)
-    if row.line is not None:
-        with contextlib.suppress(Refused):  # its error is a reply of the transaction, as in Redis
-            line = row.line(context, words)
+    queued: Queued
+    if row.function is not None:
+        queued = _task(row, row.function, words, context)
+    else:
+        assert row.run is not None
+        queued = Call(row.name, row.run, words)
     session.queue_bytes += sum(map(size_of, words))
     if session.queue_bytes > context.node.limits.line_bytes or len(session.queue) >= REDIS_QUEUED:
         session.end_transaction()
         session.queue, session.is_spoiled = [], True
         most = f"{REDIS_QUEUED} commands, and {context.node.limits.line_bytes} bytes,"
         return Failure(f"ERR at most {most} follow MULTI; send them in parts, or without MULTI")
-    session.held_bytes += QUEUED_BYTES + COPIES * sum(map(getsizeof, words))
-    session.queue.append(Queued(task, line, call))
+    session.held_bytes += QUEUED_BYTES + sum(map(getsizeof, words))
+    session.queue.append(queued)
     return QUEUED
+
+
+def _task(row: Row, function: Function, words: list[str], context: Context) -> Task | Failure:
+    """Return a command of a transaction; if it is wrong in itself, the error that is its reply, as
+    in Redis."""
+    try:
+        words = _renamed(words)
+        if row.line is not None:
+            row.line(context, words)
+    except Refused as refused:
+        return refused.failure
+    return Task(function, words)
 
 
 def _command(context: Context, words: list[str]) -> Value:
@@ -212,57 +215,57 @@ def _all_described() -> Spelled:
 
 def _keys_in(words: list[str]) -> Value:
     row = COMMANDS.get(words[0].upper()) if words else None
-    task = row.task(words) if row is not None and row.fits(len(words)) else None
     if row is None:
         raise Refused("ERR Invalid command specified")
-    if task is None or not row.keys[0]:
+    first, last, step = row.keys
+    if not (row.fits(len(words)) and first):
         raise Refused("ERR The command has no key arguments")
-    if row.decide is scripts.evaluate:
-        first = row.keys[0]
+    if row.name in ("EVAL", "EVALSHA"):
         return list(words[first : first + integer(words[first - 1])])
-    return list(task.keys)
+    end = last if last >= 0 else len(words) + last
+    return list(words[first : end + 1 : step])
 
 
 _ROWS: Final = (
-    _row("GET", 2, lambda view, words: view.get(words[1]), fast.get, "readonly fast"),
-    _row("SET", -3, strings.set_value, fast.set_value, "write", takes_times=True),
-    _row("GETSET", 3, strings.getset, fast.getset, "write fast"),
-    _row("GETDEL", 2, strings.getdel, fast.getdel, "write fast"),
-    _row("GETEX", -2, strings.getex, fast.getex, "write fast"),
-    _row("SETNX", 3, strings.setnx, fast.setnx, "write fast"),
-    _row("SETEX", 4, times.setex, fast.setex, "write"),
-    _row("PSETEX", 4, times.setex, fast.setex, "write"),
-    _row("MGET", -2, strings.mget, None, "readonly fast", _ALL),
-    _row("MSET", -3, strings.mset, fast.mset, "write", _PAIRS),
-    _row("MSETNX", -3, strings.msetnx, fast.msetnx, "write", _PAIRS),
-    _row("APPEND", 3, strings.append, fast.append, "write fast", takes_times=True),
-    _row("STRLEN", 2, strings.strlen, fast.strlen, "readonly fast"),
-    _row("GETRANGE", 4, strings.getrange, fast.getrange, "readonly"),
-    _row("SUBSTR", 4, strings.getrange, fast.getrange, "readonly"),
-    _row("SETRANGE", 4, strings.setrange, None, "write", takes_times=True),
-    _row("INCR", 2, strings.incr, fast.incr, "write fast", takes_times=True),
-    _row("INCRBY", 3, strings.incr, fast.incr, "write fast", takes_times=True),
-    _row("DECR", 2, strings.incr, fast.incr, "write fast", takes_times=True),
-    _row("DECRBY", 3, strings.incr, fast.incr, "write fast", takes_times=True),
-    _row("INCRBYFLOAT", 3, strings.incrbyfloat, None, "write fast", takes_times=True),
-    _row("DEL", -2, keys.delete, fast.delete, "write", _ALL),
-    _row("UNLINK", -2, keys.delete, fast.delete, "write fast", _ALL),
-    _row("DELEX", -2, keys.delex, fast.delex, "write fast"),
-    _row("EXISTS", -2, keys.exists, fast.exists, "readonly fast", _ALL),
-    _row("TOUCH", -2, keys.exists, fast.exists, "readonly fast", _ALL),
-    _row("TYPE", 2, keys.type_of, fast.type_of, "readonly fast"),
-    _row("RENAME", 3, keys.rename, None, "write", _TWO, takes_times=True),
-    _row("RENAMENX", 3, keys.renamenx, None, "write fast", _TWO, takes_times=True),
-    _row("COPY", -3, keys.copy, None, "write", _TWO, takes_times=True),
-    _row("EXPIRE", -3, times.expire, fast.expire, "write fast", takes_times=True),
-    _row("PEXPIRE", -3, times.expire, fast.expire, "write fast", takes_times=True),
-    _row("EXPIREAT", -3, times.expire, fast.expire, "write fast", takes_times=True),
-    _row("PEXPIREAT", -3, times.expire, fast.expire, "write fast", takes_times=True),
-    _row("PERSIST", 2, times.persist, fast.persist, "write fast", takes_times=True),
-    _row("TTL", 2, times.ttl, fast.ttl, "readonly fast", takes_times=True),
-    _row("PTTL", 2, times.ttl, fast.ttl, "readonly fast", takes_times=True),
-    _row("EXPIRETIME", 2, times.ttl, fast.ttl, "readonly fast", takes_times=True),
-    _row("PEXPIRETIME", 2, times.ttl, fast.ttl, "readonly fast", takes_times=True),
+    _on_keys("GET", fast.get),
+    _on_keys("SET", fast.set_value),
+    _on_keys("GETSET", fast.entry),
+    _on_keys("GETDEL", fast.entry),
+    _on_keys("GETEX", fast.getex),
+    _on_keys("SETNX", fast.setnx),
+    _on_keys("SETEX", fast.setex),
+    _on_keys("PSETEX", fast.setex),
+    _on_keys("MGET", None),
+    _on_keys("MSET", fast.mset),
+    _on_keys("MSETNX", fast.mset),
+    _on_keys("APPEND", fast.append),
+    _on_keys("STRLEN", fast.strlen),
+    _on_keys("GETRANGE", fast.getrange),
+    _on_keys("SUBSTR", fast.getrange),
+    _on_keys("SETRANGE", fast.entry),
+    _on_keys("INCR", fast.incr),
+    _on_keys("INCRBY", fast.incr),
+    _on_keys("DECR", fast.incr),
+    _on_keys("DECRBY", fast.incr),
+    _on_keys("INCRBYFLOAT", fast.entry),
+    _on_keys("DEL", fast.delete),
+    _on_keys("UNLINK", fast.delete),
+    _on_keys("DELEX", fast.delex),
+    _on_keys("EXISTS", fast.exists),
+    _on_keys("TOUCH", fast.exists),
+    _on_keys("TYPE", fast.type_of),
+    _on_keys("RENAME", None),
+    _on_keys("RENAMENX", None),
+    _on_keys("COPY", None),
+    _on_keys("EXPIRE", fast.expire),
+    _on_keys("PEXPIRE", fast.expire),
+    _on_keys("EXPIREAT", fast.expire),
+    _on_keys("PEXPIREAT", fast.expire),
+    _on_keys("PERSIST", fast.persist),
+    _on_keys("TTL", fast.ttl),
+    _on_keys("PTTL", fast.ttl),
+    _on_keys("EXPIRETIME", fast.ttl),
+    _on_keys("PEXPIRETIME", fast.ttl),
     Row("KEYS", 2, run=keys.keys, flags="readonly"),
     Row("SCAN", -2, run=keys.scan, flags="readonly"),
     Row("DBSIZE", 1, run=keys.dbsize, flags="readonly fast"),
@@ -274,8 +277,8 @@ _ROWS: Final = (
     Row("DISCARD", 1, run=transactions.discard, flags="noscript fast", in_multi=False),
     Row("WATCH", -2, run=transactions.watch, flags="noscript fast", keys=_ALL, in_multi=False),
     Row("UNWATCH", 1, run=transactions.unwatch, flags="noscript fast"),
-    _row("EVAL", -3, scripts.evaluate, scripts.line, "write", (3, 3, 1), takes_times=True),
-    _row("EVALSHA", -3, scripts.evaluate, scripts.line, "write", (3, 3, 1), takes_times=True),
+    _on_keys("EVALSHA", fast.script, "EVAL"),
+    _on_keys("EVALSHA", fast.script),
     Row("SCRIPT", -2, run=scripts.script, flags="noscript"),
     Row("SUBSCRIBE", -2, run=notifications.subscribe, flags="pubsub noscript loading stale"),
     Row("PSUBSCRIBE", -2, run=notifications.subscribe, flags="pubsub noscript loading stale"),

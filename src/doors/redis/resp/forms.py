@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from ....wire.protocol import real
+from .entry import VERB, answers_in
 from .keys import STRING
 from .replies import OK, OK_LINE, Failure, Simple, Value, bulk, failure_of, spell
 from .session import Session
@@ -63,31 +64,20 @@ def _ttl(reply: str, parameters: Parameters) -> Value:
     return told(parameters[0], left_ms, int(parameters[1]))
 
 
-def _branch(reply: str, _: Parameters) -> Value:
-    """Return 1 if the conditions of a transaction held, otherwise 0."""
-    return int(reply.startswith("TXN response, then"))
-
-
-def _set_if(reply: str, parameters: Parameters) -> Value:
-    return OK if _branch(reply, parameters) else None
-
-
-def _first(reply: str, _: Parameters) -> Value:
-    """Return the value that the first operation of a transaction read."""
-    value: str | None = json.loads(reply.partition(": ")[2])[0]
-    return value
+def _entry(reply: str, _: Parameters) -> Value:
+    """Return the reply to the only command of an entry."""
+    values = answers_in(reply)
+    return values[0] if values else None
 
 
 FORMS: Final[Mapping[str, Callable[[str, Parameters], Value]]] = {
     "append": _appended,
-    "branch": _branch,
-    "first": _first,
     "get": _value,
     "incr": _number,
     "met": _met,
     "range": _range,
+    VERB: _entry,
     "set": _ok,
-    "set-if": _set_if,
     "strlen": _strlen,
     "ttl": _ttl,
     "type": _type,

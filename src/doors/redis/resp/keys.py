@@ -11,7 +11,7 @@ from typing import Final
 
 from ....wire.protocol import escape
 from .limits import REDIS_PATTERN_BYTES
-from .programs import Ask, Context, Program, Refused, Steps, integer, raw, text_of
+from .programs import Ask, Context, Program, Refused, Steps, in_capitals, integer, raw, text_of
 from .replies import OK, SYNTAX, Simple, Value, length_of
 from .view import View
 
@@ -53,13 +53,13 @@ def _move(view: View, key: str, to: str) -> None:
     if value is None:
         raise Refused(NO_SUCH_KEY)
     if key != to:
-        view.set(to, value, view.left_ms(key))
+        view.set_like(to, value, key)
         view.delete(key)
 
 
 def copy(view: View, words: list[str]) -> Value:
     """COPY KEY TO [DB 0] [REPLACE]"""
-    options = [word.upper() for word in words[3:]]
+    options = list(map(in_capitals, words[3:]))
     if "DB" in options:
         place = options.index("DB")
         if place + 1 == len(options):
@@ -74,7 +74,7 @@ def copy(view: View, words: list[str]) -> Value:
     value = view.get(words[1])
     if value is None or (view.get(words[2]) is not None and not options):
         return 0
-    view.set(words[2], value, view.left_ms(words[1]))
+    view.set_like(words[2], value, words[1])
     return 1
 
 
@@ -94,7 +94,7 @@ def delex_test(words: list[str]) -> str:
     Raises:
         Refused: the condition is unknown.
     """
-    test = {"IFEQ": "=", "IFNE": "!="}.get(words[2].upper(), "")
+    test = {"IFEQ": "=", "IFNE": "!="}.get(in_capitals(words[2]), "")
     if len(words) != 4 or not test:
         raise Refused(SYNTAX)
     return test

@@ -35,10 +35,10 @@ class Ask:
     """Lines of one kind. Reads are answered at one moment."""
 
     lines: list[str]
-    kind: str = "read"  # or "write", "timed", "show", "login", "status", "watch", "turn", "last"
+    kind: str = "read"  # or "write", "timed", "show", "login", "status", "watch", "last"
     key: str = ""  # for the slot in a redirect
     is_canonical: bool = False  # the lines are spelled as in the log, and within the limits
-    takes_refusals: bool = False  # the program gets refusals of its transaction as replies
+    takes_refusals: bool = False  # the program gets refusals as replies
     watch_id: str = ""  # of a watch, or another subscription, that begins or ends
     held_bytes: int = 0  # that such a subscription takes
 
@@ -79,7 +79,7 @@ class Context:
         self.open_ledger()
 
     def open_ledger(self) -> None:
-        """Begin to count: for a command, or for its next try."""
+        """Begin to count for a command."""
         self.ledger = RequestLedger(self.node.limits.line_bytes)
 
 
@@ -92,9 +92,18 @@ def spell_key(text: str, limits: Limits) -> str:
     Raises:
         Refused: the key is empty or too long.
     """
+    return escape(checked_key(text, limits), key=True)
+
+
+def checked_key(text: str, limits: Limits) -> str:
+    """Return a key.
+
+    Raises:
+        Refused: it is empty or too long.
+    """
     if not text:
         raise Refused("ERR the empty key is not supported")
-    return escape(bounded("key", text, limits.key_bytes), key=True)
+    return bounded("key", text, limits.key_bytes)
 
 
 def spell_value(text: str, limits: Limits) -> str:
@@ -157,6 +166,12 @@ def seconds_text(time_ms: int) -> str:
     if time_ms > 1000 * SECONDS_MAX:
         raise Refused(f"ERR a time of more than {SECONDS_MAX} seconds is not supported")
     return spell_seconds(time_ms)
+
+
+def in_capitals(word: str) -> str:
+    """Return a name or an option in capitals. Other letters than those of ASCII are in none, and
+    what they are in capitals depends on the version of Python."""
+    return word.upper() if word.isascii() else word
 
 
 Run: TypeAlias = Callable[[Context, list[str]], "Program | Value"]

@@ -1,4 +1,4 @@
-"""The scripts of redis-py's `Lock`, recognized by their SHA1 and carried out as transactions. Pure.
+"""The scripts of redis-py's `Lock`, recognized by their SHA1. Pure.
 
 There is no Lua: every other script is unknown.
 """
@@ -9,10 +9,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from ....wire.commands.command_table import row_of
-from ....wire.commands.transaction_line import spell_word
-from .fast import Line
-from .programs import Context, Program, Refused, Run, choose, integer, raw, spell_key
+from .programs import Context, Program, Refused, Run, choose, integer, raw
 from .replies import OK, Failure, Value
 from .view import View
 
@@ -28,11 +25,10 @@ def release(view: View, words: list[str]) -> Value:
 def extend(view: View, words: list[str]) -> Value:
     """Add to the time of the key if it holds the token, or replace its time. The words are the key,
     the token, milliseconds, and `0` to add."""
-    key, left_ms = words[0], view.left_ms(words[0])
-    if view.get(key) != words[1] or left_ms is None:
+    key, by = words[0], integer(words[2])
+    if view.get(key) != words[1] or not view.has_time(key):
         return 0
-    by = integer(words[2])
-    view.expire(key, by + left_ms if words[3] == "0" else by)
+    view.expire(key, by + (view.left_ms(key) or 0) if words[3] == "0" else by)
     return 1
 
 
@@ -53,9 +49,8 @@ class Script:
         self.decide = decide
 
 
-_RELEASE: Final = Script(2, release)
 SCRIPTS: Final[Mapping[str, Script]] = {
-    "c3f8721cbb97f72bc19e972846bd7aaf91901658": _RELEASE,
+    "c3f8721cbb97f72bc19e972846bd7aaf91901658": Script(2, release),
     "a4e8783852e6b949f9ef3a97212805108459a890": Script(4, extend),
     "1cac51482acf5858da00f6d685d68f886cd6b6b2": Script(3, reacquire),
 }
@@ -66,34 +61,40 @@ def sha_of(text: str) -> str:
     return hashlib.sha1(raw(text), usedforsecurity=False).hexdigest()
 
 
-def _script_of(words: list[str]) -> Script:
-    """Return the script of an `EVAL` or an `EVALSHA`.
+def by_name(words: list[str]) -> list[str]:
+    """Return an `EVAL` as an `EVALSHA`.
+
+    Raises:
+        Refused: the script is unknown.
+    """
+    name = sha_of(words[1])
+    if name not in SCRIPTS:
+        raise Refused(NO_LUA)
+    return ["EVALSHA", name, *words[2:]]
+
+
+def evaluate(view: View, words: list[str]) -> Value:
+    """EVALSHA SHA1 1 KEY ARGUMENT ..."""
+    return script_of(words).decide(view, words[3:])
+
+
+def script_of(words: list[str]) -> Script:
+    """Return the script of an `EVALSHA`.
 
     Raises:
         Refused: it is unknown, or its arguments are wrong.
     """
-    by_name = words[0].upper() == "EVALSHA"
-    script = SCRIPTS.get(words[1].lower() if by_name else sha_of(words[1]))
+    script = SCRIPTS.get(words[1].lower())
     if script is None:
-        raise Refused(NO_SCRIPT if by_name else NO_LUA)
+        raise Refused(NO_SCRIPT)
     if words[2] != "1" or len(words) != 3 + script.count:
         raise Refused("ERR this script takes one key, and another number of arguments")
     return script
 
 
-def evaluate(view: View, words: list[str]) -> Value:
-    """EVALSHA SHA1 1 KEY ARGUMENT ..., EVAL SCRIPT 1 KEY ARGUMENT ..."""
-    return _script_of(words).decide(view, words[3:])
-
-
-def line(context: Context, words: list[str]) -> Line | None:
-    """Return the line of the script that releases a lock."""
-    if _script_of(words) is not _RELEASE:
-        return None
-    spell_key(words[3], context.node.limits)
-    key = spell_word(words[3])
-    text = f"txn if {key} = {spell_word(words[4])} then delete {key}"
-    return Line(text, "branch", words[3], row_of("txn").level)
+def extends(words: list[str]) -> bool:
+    """Whether a script adds to the time that its key has left."""
+    return words[-1] == "0"
 
 
 def _load(context: Context, words: list[str]) -> Value:

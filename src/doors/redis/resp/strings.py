@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation, localcontext
+import re
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import Final, NamedTuple
 
 from ....wire.protocol import size_of
-from .programs import INTEGER_MAX, Refused, integer, joined, raw, text_of
+from .programs import INTEGER_MAX, Refused, in_capitals, integer, joined, raw, text_of
 from .replies import OK, OVERFLOW, SYNTAX, Failure, Value
 from .times import Times, time_option
 from .view import View
@@ -17,6 +18,18 @@ TOO_LONG: Final = Failure("ERR string exceeds maximum allowed size (proto-max-bu
 LENGTH_MAX: Final = 512 << 20  # as in Redis; the limit of a value is far below
 _DIGITS: Final = 17  # after the point, as in Redis
 _FLOAT_MAX: Final = 5 << 10  # characters, as in Redis: a longer text is no number
+_EXPONENT_MAX: Final = 20_000  # above it, a number of so many digits is beyond all others
+_LARGEST: Final = Decimal("1e308")
+# Each node computes the same, whatever a program has set for its own decimals.
+_EXACT: Final = Context(
+    prec=40, rounding=ROUND_HALF_EVEN, Emin=-99_999, Emax=99_999, capitals=1, clamp=0,
+    flags=[], traps=[],
+)  # fmt: skip
+_NUMBER: Final = re.compile(
+    r"(?P<sign>[+-]?)(?:(?P<infinity>inf(?:inity)?)"
+    r"|(?P<digits>[0-9]+\.?[0-9]*|\.[0-9]+)(?:e(?:\+|(?P<falls>-))?(?P<exponent>[0-9]+))?)",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 class SetOptions(NamedTuple):
@@ -37,7 +50,7 @@ def set_options(words: list[str], now_ms: int) -> SetOptions:
     times, condition, value, gets = Times(), "", "", False
     place = 0
     while place < len(words):
-        word = words[place].upper()
+        word = in_capitals(words[place])
         argument = words[place + 1] if place + 1 < len(words) else None
         place += 1
         if word == "GET":
@@ -118,7 +131,7 @@ def getex_times(words: list[str], now_ms: int) -> Times:
     times, place = Times(), 2
     while place < len(words):
         argument = words[place + 1] if place + 1 < len(words) else None
-        times, used = time_option(times, words[place].upper(), argument, "getex", now_ms)
+        times, used = time_option(times, in_capitals(words[place]), argument, "getex", now_ms)
         place += 1 + used
     return times
 
@@ -248,26 +261,27 @@ def incr(view: View, words: list[str]) -> Value:
 def incrbyfloat(view: View, words: list[str]) -> Value:
     """INCRBYFLOAT KEY NUMBER"""
     text = view.get(words[1])
-    with localcontext() as context:
-        context.prec = 40
+    with localcontext(_EXACT):  # formatting uses the context of the thread
         before = Decimal(0) if text is None else _decimal(text)
-        by = _decimal(words[2])
-        if not (before.is_finite() and by.is_finite()) or abs(before + by) > Decimal("1e308"):
+        total = before + _decimal(words[2])
+        if not total.is_finite() or abs(total) > _LARGEST:
             raise Refused(NOT_FINITE)
-        result = _spelled(before + by)
+        result = _spelled(total)
     view.amend(words[1], result)
     return result
 
 
 def _decimal(text: str) -> Decimal:
-    is_number = len(text) < _FLOAT_MAX and text.isascii() and text == text.strip()
-    try:
-        number = Decimal(text) if is_number else Decimal("nan")
-    except InvalidOperation:
-        number = Decimal("nan")
-    if number.is_nan() or "_" in text:
+    """Return the number in a text. Its exponent is bounded, since some builds of Python have other
+    bounds than others; what is beyond these is beyond all numbers, or nothing to add."""
+    match = _NUMBER.fullmatch(text) if len(text) < _FLOAT_MAX else None
+    if match is None:
         raise Refused(NOT_FLOAT)
-    return number
+    if match["infinity"]:
+        return Decimal("Infinity") if match["sign"] != "-" else Decimal("-Infinity")
+    digits = match["exponent"].lstrip("0") if match["exponent"] else ""
+    exponent = min(int(digits or 0) if len(digits) < 9 else _EXPONENT_MAX, _EXPONENT_MAX)
+    return Decimal(f"{match['sign']}{match['digits']}E{match['falls'] or ''}{exponent}")
 
 
 def _spelled(number: Decimal) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from .programs import INTEGER_MAX, Refused, integer
+from .programs import INTEGER_MAX, Refused, in_capitals, integer
 from .replies import OK, SYNTAX, Value
 from .view import View
 
@@ -80,9 +80,9 @@ def expire_flags(words: list[str]) -> set[str]:
     Raises:
         Refused: one is unknown, or they contradict each other.
     """
-    flags = {word.upper() for word in words[3:]}
+    flags = set(map(in_capitals, words[3:]))
     for word in words[3:]:
-        if word.upper() not in ("NX", "XX", "GT", "LT"):
+        if in_capitals(word) not in ("NX", "XX", "GT", "LT"):
             raise Refused(f"ERR Unsupported option {word}")
     if "NX" in flags and len(flags) > 1:
         raise Refused("ERR NX and XX, GT or LT options at the same time are not compatible")
@@ -96,22 +96,21 @@ def expire(view: View, words: list[str]) -> Value:
     flags, left_ms, key = expire_flags(words), expire_time(words, view.now_ms), words[1]
     if view.get(key) is None:
         return 0
-    before = view.left_ms(key)
-    is_refused = (
-        ("NX" in flags and before is not None)
-        or ("XX" in flags and before is None)
-        or ("GT" in flags and (before is None or left_ms <= before))
-        or ("LT" in flags and before is not None and left_ms >= before)
-    )
-    if is_refused:
+    if flags & {"NX", "XX"} and view.has_time(key) != ("XX" in flags):
         return 0
+    if flags & {"GT", "LT"}:
+        before = view.left_ms(key)
+        if "GT" in flags and (before is None or left_ms <= before):
+            return 0
+        if "LT" in flags and before is not None and left_ms >= before:
+            return 0
     view.expire(key, left_ms)
     return 1
 
 
 def persist(view: View, words: list[str]) -> Value:
     """PERSIST KEY"""
-    if view.get(words[1]) is None or view.left_ms(words[1]) is None:
+    if view.get(words[1]) is None or not view.has_time(words[1]):
         return 0
     view.expire(words[1], None)
     return 1

@@ -1,0 +1,97 @@
+"""The effect of an entry with commands of Redis: all of them in order, or none. Deterministic and
+total; no clock.
+
+A command that fails changes nothing, and leaves the others alone, as in Redis. A key keeps the
+lease that it is under; a time that a command sets is a lease of its own, as that of a `setex`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...state.commands.key_commands import applies
+from ...state.commands.lease_commands import ms_of
+from ...state.commands.transaction_commands import holds
+from ...state.lease_table import own_lease
+from ...state.store import Store
+from ...wire.commands.operands import Limits
+from ...wire.limits import VALUE_BYTES
+from ...wire.protocol import ProtocolError, escape, is_number, real
+from ...wire.refusal import RequestRefused
+from ...wire.request_ledger import RequestLedger
+from .resp.entry import NOT_MET, RESPONSE, VERB, Entry, read_entry, spell_answer
+from .resp.functions import FUNCTIONS
+from .resp.replies import length_of
+from .resp.view import Held, View
+
+_PER_KEY: Final = 13  # characters of a value that take as long as a key (state/work.py)
+_LONG: Final = 64 << 10  # bytes of values, between two pauses
+
+
+def _measure(store: Store, command: str) -> int:
+    """Return how many keys take as long as this entry. Each command may copy the longest value
+    that is named or made: a short `SETRANGE` makes a long one."""
+    words = command.split(" ")
+    longest = max([len(store.held.get(word, "")) for word in words])
+    for place, word in enumerate(words[:-2]):
+        if word == "SETRANGE" and is_number(words[place + 2]):
+            longest = max(longest, min(int(words[place + 2]), VALUE_BYTES))
+    return (len(command) + longest * (1 + words.count(";"))) // _PER_KEY
+
+
+@applies(VERB, measure=_measure)
+def _redis(store: Store, operands: str) -> str | None:
+    """Execute `redis NOW [LEASE=MS ...] [if CONDITION ; ... then] COMMAND ; ...`."""
+    try:
+        entry = read_entry(operands)
+        if not all([holds(store, condition) for condition in entry.conditions]):
+            return f"{RESPONSE}{NOT_MET}"
+        view, answers = _carried_out(store, entry)
+        changes = list(view.changes())
+    except (ProtocolError, RequestRefused) as problem:
+        return problem.refusal
+    for key, now in changes:
+        _change(store, escape(key, key=True), now)
+    return f"{RESPONSE}: [{', '.join(answers)}]"
+
+
+def _carried_out(store: Store, entry: Entry) -> tuple[View, list[str]]:
+    """Return the keys after the commands, and the replies.
+
+    Raises:
+        OverLedgerError: they take too many bytes.
+    """
+
+    def held(key: str) -> Held:
+        spelled = escape(key, key=True)
+        value = store.get(spelled)
+        return Held() if value is None else Held(real(value), store.lease_of(spelled))
+
+    def ms_left(lease: str) -> int:
+        whole = ms_of(store, lease)  # of a lease that began after the times were read
+        return max(1, min(entry.left_ms.get(lease, whole), whole))
+
+    ledger = RequestLedger(Limits().line_bytes)
+    view, answers, looked = View(held, ms_left, entry.now_ms, ledger), list[str](), 0
+    for words in entry.commands:
+        value = view.attempt(FUNCTIONS[words[0]].decide, words)
+        answers.append(spell_answer(value))
+        ledger.returns(max(len(answers[-1]), length_of(value)))
+        if ledger.worked > looked + _LONG:
+            looked = ledger.worked
+            store.breathe()
+    return view, answers
+
+
+def _change(store: Store, key: str, now: Held) -> None:
+    """Make the change of one key."""
+    if now.value is None:
+        store.pop(key, None)
+        return
+    lease = now.lease if now.left_ms is None else own_lease(store.number, now.left_ms)
+    if now.is_written:
+        store.put_under(lease, key, escape(now.value, key=False))
+    else:
+        store.bind(key, lease)
+    if now.left_ms is not None:
+        store.leases.begin(lease)

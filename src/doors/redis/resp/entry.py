@@ -1,0 +1,165 @@
+r"""Commands on keys as one entry of the log. Pure.
+
+    redis 1764351306000 INCRBYFLOAT k 1.5
+    redis 1764351306000 own-61-20=15000 EXPIRE k 100 GT
+    redis 1764351306000 if k unchanged since 57 under none then SET k 1 ; INCR n
+
+The first word is the time of day at the leader, in milliseconds. Then come the times that leases
+have left, the conditions, all of which must hold, and the commands. Words are spelled as in a
+transaction (wire/commands/transaction_line.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from json.encoder import encode_basestring_ascii
+from typing import Any, Final, NamedTuple
+
+from ....wire.commands.lease_operands import SECONDS_MAX, lease_in, own_in
+from ....wire.commands.operands import NO_LIMITS, Limits
+from ....wire.commands.transaction_line import (
+    EMPTY,
+    Condition,
+    read_conditions,
+    spell_condition,
+    spell_word,
+)
+from ....wire.protocol import ProtocolError, is_number, shown, unescape
+from .functions import FUNCTIONS
+from .limits import REDIS_ARGUMENTS, REDIS_QUEUED
+from .programs import in_capitals
+from .replies import Failure, Simple, Value
+
+VERB: Final = "redis"
+FORM: Final = "NOW [LEASE=MS ...] [if CONDITION ; ... then] COMMAND ; ..."
+RESPONSE: Final = "REDIS response"
+NOT_MET: Final = ", not done: a watched key has changed"
+_NOTHING: Final = "Nothing was done."
+
+
+class Entry(NamedTuple):
+    """The commands of an entry, and what they depend on besides the keys."""
+
+    now_ms: int
+    left_ms: dict[str, int]  # by lease
+    conditions: list[Condition]
+    commands: list[list[str]]
+
+
+def spell_entry(
+    now_ms: int,
+    commands: Iterable[Sequence[str]],
+    conditions: Sequence[str] = (),
+    left_ms: Mapping[str, int] | None = None,
+) -> str:
+    """Return the line of an entry. The conditions are spelled already."""
+    words = [VERB, str(now_ms), *(f"{lease}={ms}" for lease, ms in (left_ms or {}).items())]
+    if conditions:
+        words += ["if", " ; ".join(conditions), "then"]
+    text = " ; ".join([" ".join(map(spell_word, command)) for command in commands])
+    return " ".join([*words, text] if text else words)
+
+
+def read_entry(operands: str, limits: Limits = NO_LIMITS) -> Entry:
+    """Return the entry after `redis `.
+
+    Raises:
+        ProtocolError: it has a mistake.
+    """
+    now, *words = operands.split(" ")
+    if not is_number(now):
+        raise ProtocolError(f"the form is: {VERB} {FORM}. {_NOTHING}")
+    left_ms: dict[str, int] = {}
+    while words and "=" in words[0] and (time := _time_in(words[0])) is not None:
+        left_ms[time[0]] = time[1]
+        del words[0]
+    conditions: list[Condition] = []
+    if words[:1] == ["if"] and "then" in words:
+        place = words.index("then")
+        conditions = read_conditions(words[1:place], limits)
+        words = words[place + 1 :]
+    commands = list(map(_read_command, _divided(words) if words else []))
+    if not (commands or conditions):
+        raise ProtocolError(f"the form is: {VERB} {FORM}. {_NOTHING}")
+    keys = {key for words in commands for key in FUNCTIONS[words[0]].keys_in(words)}
+    if len(commands) > REDIS_QUEUED or len(keys) > REDIS_ARGUMENTS:
+        most = f"{REDIS_QUEUED} commands and {REDIS_ARGUMENTS} keys"
+        raise ProtocolError(f"an entry has at most {most}. {_NOTHING}")
+    return Entry(int(now), left_ms, conditions, commands)
+
+
+def _time_in(word: str) -> tuple[str, int] | None:
+    """Return the lease and the time in `LEASE=MS`."""
+    lease, _, ms = word.partition("=")
+    if (lease_in(lease) or own_in(lease)) is None or not is_number(ms):
+        return None
+    return (lease, int(ms)) if 0 < int(ms) <= 1000 * SECONDS_MAX else None
+
+
+def _divided(words: list[str]) -> list[list[str]]:
+    """Return the words of each command."""
+    commands: list[list[str]] = [[]]
+    for word in words:
+        if word == ";":
+            commands.append([])
+        else:
+            commands[-1].append(word)
+    return commands
+
+
+def _read_command(words: list[str]) -> list[str]:
+    """Return the words of a command as they are meant."""
+    if "" in words or not words:
+        raise ProtocolError(f"an empty word is written {EMPTY}. {_NOTHING}")
+    try:
+        name, *rest = ["" if word == EMPTY else unescape(word) for word in words]
+    except UnicodeError:
+        raise ProtocolError(f"a word has bytes that are not escaped. {_NOTHING}") from None
+    function = FUNCTIONS.get(in_capitals(name))
+    if function is None:
+        raise ProtocolError(f"{shown(name)} is no command of Redis on keys. {_NOTHING}")
+    if not function.fits(len(words)):
+        raise ProtocolError(f"{function.name} takes another number of words. {_NOTHING}")
+    return [function.name, *rest]
+
+
+def read_line(verb: str, operands: str, limits: Limits) -> str:
+    """Return a typed line in its canonical form.
+
+    Raises:
+        ProtocolError: it has a mistake.
+    """
+    entry = read_entry(operands.strip(" "), limits)
+    conditions = list(map(spell_condition, entry.conditions))
+    return spell_entry(entry.now_ms, entry.commands, conditions, entry.left_ms)
+
+
+# --- the reply ------------------------------------------------------------------------------------
+
+
+def spell_answer(value: Value) -> str:
+    """Return the reply to a command as JSON. A status and an error are objects."""
+    match value:
+        case Simple():
+            return f'{{"status": {encode_basestring_ascii(value)}}}'
+        case Failure():
+            return f'{{"error": {encode_basestring_ascii(value)}}}'
+        case str():
+            return encode_basestring_ascii(value)
+        case list():
+            return f"[{', '.join(map(spell_answer, value))}]"
+    return json.dumps(value)
+
+
+def answers_in(reply: str) -> list[Value] | None:
+    """Return the replies to the commands of an entry; None if a condition did not hold."""
+    if not reply.startswith(f"{RESPONSE}: "):
+        return None
+    return list(map(_value, json.loads(reply.partition(": ")[2])))
+
+
+def _value(answer: Any) -> Value:
+    if isinstance(answer, dict):
+        return Simple(answer["status"]) if "status" in answer else Failure(answer["error"])
+    return list(map(_value, answer)) if isinstance(answer, list) else answer

@@ -1,0 +1,150 @@
+"""Commands on keys as programs: reads of one moment, or one entry of the log. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ....wire.commands.lease_operands import NO_LEASE
+from ....wire.commands.transaction_line import spell_word
+from ....wire.protocol import real
+from .entry import answers_in, spell_entry
+from .functions import Function
+from .limits import REDIS_ARGUMENTS
+from .programs import Ask, Context, Refused, Steps, spell_key
+from .replies import Failure, Value, length_of
+from .view import Held, View
+
+
+class KeyState(NamedTuple):
+    """What a condition says about a key: its last change, 0 if it is absent, and its lease, which
+    changes with its time. `since` is an entry since which an absent key was not even set and
+    removed."""
+
+    changed: int = 0
+    lease: str = ""
+    since: int = 0
+
+
+@dataclass(slots=True)
+class Task:
+    """A command on keys."""
+
+    function: Function
+    words: list[str]
+
+    @property
+    def keys(self) -> list[str]:
+        return self.function.keys_in(self.words)
+
+    @property
+    def takes_times(self) -> bool:
+        return self.function.takes_times(self.words)
+
+
+def state_of(stat: str) -> KeyState:
+    """Return the state in the reply to a `stat`."""
+    if not stat.startswith("STAT response: "):
+        return KeyState()
+    facts = json.loads(stat.partition(": ")[2])
+    return KeyState(facts["index"], facts["lease"] or "")
+
+
+def condition(key: str, state: KeyState) -> str:
+    """Return the condition that a key has still this state."""
+    word = spell_word(key)
+    if not state.changed:
+        return f"{word} absent since {state.since}" if state.since else f"{word} absent"
+    return f"{word} unchanged since {state.changed} under {state.lease or NO_LEASE}"
+
+
+def _keys_of(tasks: Sequence[Task], watched: Sequence[str] = ()) -> list[str]:
+    """Return the keys that commands name.
+
+    Raises:
+        Refused: there are too many.
+    """
+    keys = list(dict.fromkeys([*watched, *(key for task in tasks for key in task.keys)]))
+    if len(keys) > REDIS_ARGUMENTS:
+        raise Refused(too_many("names", len(keys), REDIS_ARGUMENTS))
+    return keys
+
+
+def too_many(what: str, count: int, most: int) -> Failure:
+    """Return the refusal of a command or a transaction of too many keys."""
+    return Failure(
+        f"ERR this {what} {count} keys, and at most {most} go into one step; nothing was done."
+        " Send it in parts"
+    )
+
+
+def _times(
+    context: Context, tasks: Sequence[Task], states: dict[str, KeyState]
+) -> Steps[dict[str, int]]:
+    """Return the times that leases have left, as far as the commands depend on them. They are read
+    after the states: a lease that ends or begins meanwhile is another one."""
+    timed = dict.fromkeys([key for task in tasks if task.takes_times for key in task.keys])
+    keys = [key for key in timed if states[key].lease]
+    if not keys:
+        return {}
+    lines = [f"ttl {spell_key(key, context.node.limits)}" for key in keys]
+    replies = yield Ask(lines, "timed", keys[0])
+    return {
+        states[key].lease: max(1, round(1000 * float(reply.partition(": ")[2])))
+        for key, reply in zip(keys, replies, strict=True)
+        if reply.startswith("TTL response: ")
+    }
+
+
+def read(
+    context: Context, tasks: Sequence[Task], watched: dict[str, KeyState]
+) -> Steps[list[Value] | None]:
+    """Return the replies to commands that change nothing, at one moment; None if a watched key has
+    changed."""
+    keys = _keys_of(tasks, list(watched))
+    states, held = dict[str, KeyState](), dict[str, Held]()
+    if keys:
+        spelled = [spell_key(key, context.node.limits) for key in keys]
+        lines = [f"{verb} {key}" for key in spelled for verb in ("stat", "get")]
+        replies = yield Ask(lines, "read", keys[0])
+        for key, stat, got in zip(keys, replies[::2], replies[1::2], strict=True):
+            states[key] = state_of(stat)
+            value = real(got.partition(": ")[2]) if states[key].changed else None
+            held[key] = Held(value, states[key].lease)
+    if any([states[key] != state for key, state in watched.items()]):
+        return None
+    left_ms = yield from _times(context, tasks, states)
+    now_ms = context.node.now_ms()
+    view = View(held.__getitem__, lambda lease: left_ms.get(lease, 1), now_ms, context.ledger)
+    values: list[Value] = []
+    for task in tasks:
+        values.append(view.attempt(task.function.decide, task.words))
+        context.ledger.returns(length_of(values[-1]))
+    return values
+
+
+def write(
+    context: Context, tasks: Sequence[Task], watched: dict[str, KeyState]
+) -> Steps[list[Value] | None]:
+    """Carry out commands as one entry; return their replies, or None if a watched key has
+    changed."""
+    keys = _keys_of(tasks, list(watched))
+    timed = _keys_of([task for task in tasks if task.takes_times])
+    states = dict[str, KeyState]()
+    if timed:
+        lines = [f"stat {spell_key(key, context.node.limits)}" for key in timed]
+        replies = yield Ask(lines, "read", timed[0])
+        states = dict(zip(timed, map(state_of, replies), strict=True))
+    left_ms = yield from _times(context, tasks, states)
+    line = spell_entry(
+        context.node.now_ms(),
+        [[task.function.name, *task.words[1:]] for task in tasks],
+        [condition(*one) for one in watched.items()],
+        left_ms,
+    )
+    (reply,) = yield Ask([line], "write", keys[0] if keys else "", is_canonical=True)
+    values = answers_in(reply)
+    context.ledger.returns(length_of(values or []))
+    return values
