@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Final
 
@@ -35,8 +34,11 @@ def modules_named(names: Iterable[str]) -> list[ModuleType]:
 
 def is_there(extension: str) -> bool:
     """Return whether an extension is there. Its folder may be left over, without its modules."""
-    spec = find_spec(f"raftline.{extension}")
-    return spec is not None and spec.origin is not None
+    try:
+        package = importlib.import_module(f"raftline.{extension}")
+    except ModuleNotFoundError:
+        return False
+    return getattr(package, "__file__", None) is not None
 
 
 def is_missing(error: ModuleNotFoundError) -> bool:
