@@ -35,7 +35,8 @@ OPERANDS = {
     "KEY": "k", "VALUE": "5", "OLD": "5", "NEW": "6", "SECONDS": "10", "LEASE": "lease-1",
     "PREFIX": "none/", "NAME": "nobody", "ROLE": "admin", "PASSWORD": "wrong", "MESSAGE": "biws",
     "MODE": "alone", "CLAIM": "lease-1", "COUNT": "1", "MAX": "1", "NUMBER": "1",
-    "HOST": "localhost", "PORT": "1", "OPERATION": "get k", "JSON": "1",
+    "HOST": "localhost", "PORT": "1", "OPERATION": "get k", "JSON": "1", "NOW": "1000",
+    "COMMAND": "APPEND k 5",
 }  # fmt: skip
 _OPTIONAL = re.compile(r" ?\[[^][]*\]")  # without another one inside
 

@@ -247,7 +247,8 @@ class GuestWatchConnection(WatchConnection):
     def _look(self) -> None:
         may = self._users.may_now(self._guest, READ, self._prefix)
         if self._refused_at is None and not may:
-            self._refused_at = self._users.host.manager.applied.index
+            manager = self._users.host.manager  # the numbers of events are those of entries
+            self._refused_at = max(manager.applied.index, manager.store.number)
 
     def _line_left(self, connection: SimulatedConnection, line: str) -> None:
         head, _, text = line.partition("@")
