@@ -16,12 +16,19 @@ ALLOWED_AT_THE_DOOR = {
     **ALLOWED,
     # Replies of at most AT_ONCE_CHARACTERS, and as many on one connection.
     "doors/redis/resp/forms.py": {"_entry", "_met", "_strlen", "_same", "spell", "value_of"},
-    "doors/redis/resp/replies.py": {"length_of", "spell"},
+    # Among them the refusals of a node that has just lost its place, after which it hangs up.
+    "doors/redis/resp/replies.py": {
+        "_failure", "_one_line", "failure_of", "length_of", "slot_of", "spell",
+    },
+    "doors/redis/resp/session.py": {"ends_after"},
+    "net/connections/outgoing.py": {
+        *ALLOWED.get("net/connections/outgoing.py", ()), "_shut_down", "read_no_more",
+    },
     # Events for Redis clients: they are queued, and not translated.
     "doors/redis/redis_events.py": {"__init__", "_translating", "push", "push_later"},
     # The address of a leader is noted; another thread tells of it.
     "doors/redis/redis_node.py": {"is_led_from"},
-}
+}  # fmt: skip
 
 # Entries are applied there, as other short ones are by the modules of state/.
 APPLY = ("doors/redis/command_effects.py", *(
