@@ -8,8 +8,9 @@ chosen indexes the sum of the state. `Applied` and `StateSummed` bring them here
 1. A follower's answer to a heartbeat ends in the sums of its last points: ` sum INDEX CHAIN` and
    ` state INDEX SUM`. Each answer repeats them, so that a lost one costs nothing.
 2. The leader compares each with its own sum at the same index, if it still knows it. If they
-   differ, it waits until a quorum agrees with one side, or for VERDICT_TIMEOUTS. If the servers
-   that differ are a quorum, it is the leader's own state that is wrong.
+   differ, it waits until a quorum agrees with one side, or for VERDICT_TIMEOUTS; longer, for
+   another voter that answers, since each server sums its state at entries of its own choice. If
+   the servers that differ are a quorum, it is the leader's own state that is wrong.
 3. The leader's AppendEntries to a server that differs end in ` you differ INDEX entries CHAIN` or
    ` you differ INDEX state SUM`. The server compares that with its own sum, so that a late message
    about a state that was replaced changes nothing.
@@ -35,7 +36,10 @@ from .state import State
 
 POINTS_MAX: Final = 1024  # remembered chains, each at the end of entries that were applied together
 STATE_SUMS_MAX: Final = 16
-VERDICT_TIMEOUTS: Final = 20  # election timeouts; another voter may be away, or behind, for so long
+# Election timeouts until the leader's state counts: for voters that are away or behind, and for
+# those that answer, but have not yet summed their states at an entry of the leader's.
+VERDICT_TIMEOUTS: Final = 20
+HEARD_VERDICT_TIMEOUTS: Final = 10 * VERDICT_TIMEOUTS
 _NO_SUM: Final = StateSummed(0, 0)
 _CURE: Final = (
     "Restart {}: it keeps its files aside and gets the state again from the others (docs/repair.md)"
@@ -153,14 +157,18 @@ def _may_wait(state: State, found: dict[str, Progress]) -> bool:
     members = state.membership
     if members.is_quorum(found) or members.is_quorum([state.name, *agreeing]):
         return False
-    timeout_ms = state.options.election_timeout_ms
-    since_ms = min([each.differs_since_ms for each in found.values()])
-    if state.now_ms >= since_ms + VERDICT_TIMEOUTS * timeout_ms:
-        return False
-    return True in [
-        name in members.electors and name not in agreeing and other.is_counted
+    due = [
+        other
         for name, other in others.items()
+        if name in members.electors and name not in agreeing and other.is_counted
     ]
+    timeout_ms = state.options.election_timeout_ms
+    are_heard = True in [
+        other.agreed_index > 0 and state.now_ms < other.heard_at_ms + timeout_ms for other in due
+    ]
+    timeouts = HEARD_VERDICT_TIMEOUTS if are_heard else VERDICT_TIMEOUTS
+    since_ms = min([each.differs_since_ms for each in found.values()])
+    return due != [] and state.now_ms < since_ms + timeouts * timeout_ms
 
 
 def _agrees(progress: Progress, difference: Difference) -> bool:

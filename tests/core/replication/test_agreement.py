@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.raft.agreement import VERDICT_TIMEOUTS
+from raftline.raft.agreement import HEARD_VERDICT_TIMEOUTS, VERDICT_TIMEOUTS
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import (
     Applied,
@@ -186,6 +186,20 @@ def test_the_verdict_waits_as_long_for_voters_that_are_away() -> None:
         node.step(Tick(), min(until_ms, node.wake_at_ms))
         answer(node, "s2", sums_of(node, OTHER))
     assert node.view.differing == {"s2": node.view.applied}
+
+
+def test_the_verdict_waits_longer_for_a_voter_that_answers() -> None:
+    """Each server sums its state at entries of its own choice, and s3 has not met the leader's."""
+    node = leader()
+    index = node.view.applied
+    node.step(StateSummed(index, 1), node.view.now_ms)
+    answer(node, "s2", Sums(index, CHAIN, index, 2))
+    until_ms = node.view.now_ms + HEARD_VERDICT_TIMEOUTS * RAISED.election_timeout_ms
+    while node.view.now_ms < until_ms:
+        assert node.view.differing == {}
+        node.step(Tick(), min(until_ms, node.wake_at_ms))
+        answer(node, "s3", Sums(index, CHAIN, index - 1, 1))
+    assert node.view.differing == {"s2": index}
 
 
 def test_a_quorum_that_agrees_decides_at_once() -> None:

@@ -334,10 +334,11 @@ class Faults:
     def _lose_all(self, host: Host) -> None:
         """Delete all files of a stopped node, including the trace that it existed. At the floor,
         the trace stays if the others would not know that there is a history: nothing tells two
-        clusters apart there. A node that is started to join votes in neither case."""
+        clusters apart there. A node that is started to join votes in neither case; one whose
+        configuration names nobody else must be, as it would begin a cluster at once."""
         others = [other for other in self._hosts if other is not host]
         is_named = all(other.disk.has_entries for other in others) and host.was_born_with_others
-        joins = self._world.chance(0.4)
+        joins = self._world.chance(0.4) or [*host.members] == [host.name]
         leaves_trace = not (joins or is_named or self.may_begin_again)
         self._world.counts["wipes that left a trace, at the floor"] += leaves_trace
         host.disk.lose_all(trace=not leaves_trace)
