@@ -150,3 +150,9 @@ def test_a_node_that_is_to_lead_is_not_told_to_stand_again_while_it_may_win(
     monkeypatch.setattr(NodeProcess, "ask", lambda _, line: orders.append(line))
     Cluster(tmp_path, 1).led_by("s1")
     assert orders == ["Controller@TIMEOUT"]
+
+
+def test_a_line_is_not_awaited_of_an_ended_process(start: Start) -> None:
+    process = start("print('begun', flush=True)")
+    with pytest.raises(NotAsExpected, match="but:\nbegun"):
+        process.wait_for_line("served", timeout_s=3600)

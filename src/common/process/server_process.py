@@ -59,6 +59,7 @@ class Process:
         self._popen = popen
         self._changed = threading.Condition()
         self._reader: threading.Thread | None = None
+        self._has_ended_output = False
 
     @property
     def command(self) -> list[str]:
@@ -119,6 +120,8 @@ class Process:
             stdout=stdout,
             **{**usual, **self._popen, **tied(self._popen.get("env"))},
         )
+        with self._changed:  # after a reader of the former process, which may be late
+            self._has_ended_output = False
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
@@ -131,19 +134,22 @@ class Process:
                     self.begin = max(0, self.begin - dropped)
                 self._changed.notify_all()
         process.stdout.close()
+        with self._changed:
+            self._has_ended_output = process is self.process
+            self._changed.notify_all()
 
     def wait_for_line(self, part: str, timeout_s: float = WAIT_S, since: int = 0) -> str:
         """Return the first line since the last start, from line `since` on, that contains `part`.
 
         Raises:
-            NotAsExpected: there is no such line.
+            NotAsExpected: there is no such line, and the time is over or the process has ended.
         """
 
         def found() -> str | None:
             return next((line for line in self.said[since:] if part in line), None)
 
         with self._changed:
-            self._changed.wait_for(found, timeout_s)
+            self._changed.wait_for(lambda: found() or self._has_ended_output, timeout_s)
         line = found()
         if line is None:
             raise NotAsExpected(f"{self.name} never printed {part!r}, but:\n{self.transcript()}")

@@ -20,7 +20,7 @@ from raftline.wire.replies.refusals import code_of
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 
 from .controlled import CONTROLLED
-from .processes import DEADLINE_S, eventually, free_ports
+from .processes import DEADLINE_S, eventually, free_ports, sockets_at
 
 __all__ = ["CALM", "NEVER_SAID", "SERVER", "STARTED", "STEADY", "Cluster", "NodeProcess"]
 
@@ -69,6 +69,14 @@ class NodeProcess(ServerProcess):
         """Start the process and wait until it serves."""
         self.launch(*options).wait_for_line(STARTED)
         return self
+
+    def wait_for_line(self, part: str, timeout_s: float = WAIT_S, since: int = 0) -> str:
+        try:
+            return super().wait_for_line(part, timeout_s, since)
+        except NotAsExpected as failure:
+            if f"port {self.port} on" not in str(failure):
+                raise
+            raise NotAsExpected(f"{failure}\n{sockets_at(self.port)}") from None
 
     def connect(self, timeout_s: float = DEADLINE_S) -> LineConnection:
         return LineConnection(self.port, timeout_s, self.host)

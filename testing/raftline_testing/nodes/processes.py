@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from raftline.common.process.server_process import (
 
 __all__ = [
     "DEADLINE_S", "NotAsExpected", "Process", "end_all", "eventually", "free_ports",
-    "ports_in_a_row",
+    "ports_in_a_row", "sockets_at",
 ]  # fmt: skip
 
 PAUSES_S = (0.005, 0.05)  # the first and the longest pause between two checks
@@ -92,6 +93,15 @@ def is_free(port: int) -> bool:
         except (OSError, OverflowError):
             return False
     return True
+
+
+def sockets_at(port: int) -> str:
+    """Return what the system tells about the sockets at a port of this machine, for a failure."""
+    try:
+        asked = ["ss", "-tanpe", f"( sport = :{port} or dport = :{port} )"]
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return "ss is not here"
 
 
 def ports_in_a_row(count: int) -> int:
