@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -156,3 +158,21 @@ def test_a_line_is_not_awaited_of_an_ended_process(start: Start) -> None:
     process = start("print('begun', flush=True)")
     with pytest.raises(NotAsExpected, match="but:\nbegun"):
         process.wait_for_line("served", timeout_s=3600)
+
+
+def test_a_cluster_waits_for_a_port_that_another_program_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def warn(text: str, **_: int) -> None:
+        said.append(text)
+        other.close()
+
+    monkeypatch.setattr(warnings, "warn", warn)
+    with Cluster(tmp_path, 1) as cluster:
+        other = socket.create_server(("127.0.0.1", cluster.nodes[0].port))
+        cluster.start()
+    (text,) = said
+    assert "is in use" in text
+    assert "LISTEN" in text or "ss is not here" in text

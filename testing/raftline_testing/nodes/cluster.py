@@ -7,6 +7,7 @@ import re
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from raftline.wire.replies.refusals import code_of
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 
 from .controlled import CONTROLLED
-from .processes import DEADLINE_S, eventually, free_ports, sockets_at
+from .processes import DEADLINE_S, eventually, free_ports, is_free, sockets_at
 
 __all__ = ["CALM", "NEVER_SAID", "SERVER", "STARTED", "STEADY", "Cluster", "NodeProcess"]
 
@@ -70,13 +71,17 @@ class NodeProcess(ServerProcess):
         self.launch(*options).wait_for_line(STARTED)
         return self
 
-    def wait_for_line(self, part: str, timeout_s: float = WAIT_S, since: int = 0) -> str:
+    def wait_until_it_serves(self, *options: str) -> None:
+        """Wait until the node that was launched with these options serves. If a program outside of
+        the tests has its port, say which one, and launch it again once the port is free."""
         try:
-            return super().wait_for_line(part, timeout_s, since)
+            self.wait_for_line(STARTED)
         except NotAsExpected as failure:
             if f"port {self.port} on" not in str(failure):
                 raise
-            raise NotAsExpected(f"{failure}\n{sockets_at(self.port)}") from None
+            warnings.warn(f"{failure}\n{sockets_at(self.port)}", stacklevel=2)
+            eventually(lambda: is_free(self.port), f"port {self.port} is free")
+            self.launch(*options).wait_for_line(STARTED)
 
     def connect(self, timeout_s: float = DEADLINE_S) -> LineConnection:
         return LineConnection(self.port, timeout_s, self.host)
@@ -159,7 +164,7 @@ class Cluster:
         for node in idle:
             node.launch(*options)
         for node in idle:
-            node.wait_for_line(STARTED)
+            node.wait_until_it_serves(*options)
         return self
 
     def led_by(self: Kind, name: str) -> Kind:
