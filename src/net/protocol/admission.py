@@ -38,7 +38,7 @@ from ...wire.refusal import (
 )
 from ..peers.level_exchange import HIDDEN, answer_to_level, read_level
 from ..peers.peers import Speaker
-from .host import Host
+from .host import AdmissionHost
 
 # Not printed: tools ask for the status repeatedly, and clients ask for codes first.
 _UNPRINTED: Final = ("", "status", "codes")
@@ -58,7 +58,7 @@ class Admission:
 
     def __init__(
         self,
-        host: Host,
+        host: AdmissionHost,
         speaker: Speaker,
         is_private: Callable[[], bool] = lambda: False,
         address: Callable[[], str] = lambda: "nowhere",

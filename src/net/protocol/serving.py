@@ -14,7 +14,7 @@ from ...wire.commands.authorization import denial_reason
 from ...wire.refusal import error
 from .admission import Admission
 from .doors import DoorServing
-from .host import Batch, Host, Origin
+from .host import Batch, Origin, ServingHost
 from .local_commands import LocalCommands
 from .outgoing_protocol import OutgoingProtocol
 from .server_protocol import DoorRun, End, Run, ServerProtocol, Step, TimingMark
@@ -41,7 +41,7 @@ class Serving:
 
     def __init__(
         self,
-        host: Host,
+        host: ServingHost,
         origin: Origin,
         protocol: ServerProtocol,
         admission: Admission,
