@@ -130,6 +130,26 @@ def test_a_pure_room_has_no_input_no_output_no_clock_and_no_chance() -> None:
     assert against == []
 
 
+def test_rights_are_asked_at_the_door_and_where_entries_apply() -> None:
+    """One function answers whether an identity may run a command."""
+    asking = {
+        name
+        for name, tree in modules().items()
+        if "raftline.wire.commands.authorization.denial_reason" in imported(tree, name)
+    }
+    assert asking == {"access.login", "state.commands.replicated_state"}
+
+
+def test_protocols_of_a_connection_know_no_tls() -> None:
+    """`Host` has it for the connection and the listener."""
+    knowing = {
+        name
+        for name, others in arrows().items()
+        if name.startswith("net.protocol.") and others & {"access.tls", "access.tls_socket"}
+    }
+    assert knowing == {"net.protocol.host"}
+
+
 def test_only_the_standard_library_and_ours_are_imported() -> None:
     known = {*sys.stdlib_module_names, "raftline"}
     foreign = {

@@ -495,7 +495,6 @@ class ServingHost(WatchHost, LocalHost, Protocol):
 
     name: str
 
-    def keys_of_lease(self, lease: str) -> LeaseKeys | None: ...
     def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of peers; return a complaint for each refused message."""
 
