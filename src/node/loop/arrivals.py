@@ -1,5 +1,4 @@
-"""What any thread may do without `core`: add requests, see whether one can be served now, and send
-the replies that are ready.
+"""What any thread may do without `core`: add requests, look at them, send replies that are ready.
 
 These answers may be a moment old; the thread that then takes `core` looks again. This module has no
 threads and no waiting. The driver owns the threads; a schedule makes the same decisions on a
