@@ -7,6 +7,7 @@ may import from; a new module of a room needs no line anywhere. Imports for type
 from __future__ import annotations
 
 import ast
+import collections
 import functools
 import graphlib
 import re
@@ -17,6 +18,7 @@ import pytest
 from tests.lists.imports import PAGE, SOURCE, arrows, imported, is_ours, modules, name_of
 from tests.lists.trees import ROOT, tree_of
 
+FOLDER_MODULES_MAX = 15
 SCRIPTS = {"cli", "client", "server", "simulator"}  # that people start by their path
 NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
 FACES = {"raft.__init__"}  # public names of a room, some of a room below it, loaded when used
@@ -128,6 +130,37 @@ def test_a_pure_room_has_no_input_no_output_no_clock_and_no_chance() -> None:
         if one.partition(".")[0] in IMPURE
     ]
     assert against == []
+
+
+def test_rights_are_asked_at_the_door_and_where_entries_apply() -> None:
+    """One function answers whether an identity may run a command."""
+    asking = {
+        name
+        for name, tree in modules().items()
+        if "raftline.wire.commands.authorization.denial_reason" in imported(tree, name)
+    }
+    assert asking == {"access.login", "state.commands.replicated_state"}
+
+
+def test_protocols_of_a_connection_know_no_tls() -> None:
+    """`Host` has it for the connection and the listener."""
+    knowing = {
+        name
+        for name, others in arrows().items()
+        if name.startswith("net.protocol.") and others & {"access.tls", "access.tls_socket"}
+    }
+    assert knowing == {"net.protocol.host"}
+
+
+def test_the_page_names_each_large_folder() -> None:
+    counts = collections.Counter(
+        path.parent.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        if path.name != "__init__.py"
+    )
+    (sentence,) = re.findall(r"^No folder holds more than .*", PAGE.read_text("utf-8"), re.M)
+    large = {folder for folder, count in counts.items() if count > FOLDER_MODULES_MAX}
+    assert set(re.findall(r"`([\w/]+)`", sentence)) == large
 
 
 def test_only_the_standard_library_and_ours_are_imported() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ...net.line_reader import LineBuffer
 from ...net.protocol.admission import Admission
-from ...net.protocol.host import Host
+from ...net.protocol.host import DoorHost
 from ...net.protocol.outgoing_protocol import OutgoingProtocol
 from ...net.protocol.user_calls import UserCalls
 from ...net.protocol.waits import Replies
@@ -22,7 +22,7 @@ class RedisDoor(RedisNode):
     def opens_for(self, data: bytes) -> bool:
         return data[:1] == b"*"
 
-    def open(self, host: Host, admission: Admission, lines: LineBuffer) -> OpenRedisDoor:
+    def open(self, host: DoorHost, admission: Admission, lines: LineBuffer) -> OpenRedisDoor:
         return OpenRedisDoor(self, host, admission, lines)
 
 
@@ -30,7 +30,7 @@ class OpenRedisDoor:
     """The door at one connection."""
 
     def __init__(
-        self, node: RedisNode, host: Host, admission: Admission, lines: LineBuffer
+        self, node: RedisNode, host: DoorHost, admission: Admission, lines: LineBuffer
     ) -> None:
         self._node, self._host, self._admission = node, host, admission
         self.requests = RedisRequests(node, host, admission, lines)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...net.protocol.host import Backlog, Host
+from ...net.protocol.host import Backlog, DoorHost
 from ...net.protocol.outgoing_protocol import OutgoingProtocol
 from ...state.user_table import UserTable
 from ...wire.commands.watch_lines import WatchAsked
@@ -27,7 +27,7 @@ class RedisEvents:
     """
 
     def __init__(
-        self, node: RedisNode, host: Host, outgoing: OutgoingProtocol, session: Session
+        self, node: RedisNode, host: DoorHost, outgoing: OutgoingProtocol, session: Session
     ) -> None:
         self._node = node
         self._host = host

@@ -13,7 +13,7 @@ from typing import Final
 from ...net.line_reader import HalfLine, LineBuffer
 from ...net.protocol.admission import REQUESTS, Admission
 from ...net.protocol.doors import Malformed
-from ...net.protocol.host import Host
+from ...net.protocol.host import DoorHost
 from ...raft.levels import FLOOR
 from ...wire.commands.command_table import COMMANDS, Request, Work
 from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
@@ -49,7 +49,7 @@ class RedisRequests:
     """The commands of one connection, in order."""
 
     def __init__(
-        self, node: RedisNode, host: Host, admission: Admission, lines: LineBuffer
+        self, node: RedisNode, host: DoorHost, admission: Admission, lines: LineBuffer
     ) -> None:
         """`lines` keeps the bytes of a command that has not ended, within its bounds."""
         self.session = Session(node.number())

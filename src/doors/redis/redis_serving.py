@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from sys import getsizeof
 
 from ...net.protocol.admission import Admission
-from ...net.protocol.host import Batch, Host, ReadableState
+from ...net.protocol.host import Batch, DoorHost, ReadableState
 from ...net.protocol.outgoing_protocol import OutgoingProtocol
 from ...net.protocol.user_calls import NotReached, UserCalls
 from ...net.protocol.waits import AwaitReplies, Replies, ReserveRoom, Waits
@@ -39,7 +39,7 @@ class RedisServing:
     def __init__(
         self,
         node: RedisNode,
-        host: Host,
+        host: DoorHost,
         admission: Admission,
         outgoing: OutgoingProtocol,
         replies: Replies,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ...access.login import address_of, is_private
-from ...access.tls import Tls
+from ...access.tls import Tls, named_in
 from ...access.tls_socket import TlsSocket
 from ...raft.messages import Message
 from ...wire import peer_lines
@@ -314,5 +314,6 @@ def admit_by_tls(
         return False
     if not begin_tls(connection, tls, wait_s):
         return False
-    admission.certify(connection.peer)
+    name, is_member = named_in(connection.peer)
+    admission.certify(name, is_member=is_member)
     return True

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ...common.process.guarded_thread import guarded_thread
 from ...common.process.wakeup import Wakeup
-from ..protocol.host import Batch, Host
+from ..protocol.host import Batch, ReplyHost
 from ..protocol.outgoing_protocol import OutgoingProtocol
 
 
@@ -30,7 +30,7 @@ class Outgoing(OutgoingProtocol):
     `_send`, `_send_later` and `_cut_off` are called with the lock held.
     """
 
-    def __init__(self, host: Host, connection: socket.socket) -> None:
+    def __init__(self, host: ReplyHost, connection: socket.socket) -> None:
         super().__init__(host)
         self._socket = connection
         self._lock = threading.Lock()  # never held during waits, long computations or file reads

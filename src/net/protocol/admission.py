@@ -9,7 +9,6 @@ from typing import Final
 
 from ...access.login import FAILED, Login
 from ...access.proof import NONCE_BYTES, WRONG, ProofError, Responder
-from ...access.tls import named_in
 from ...raft.levels import FLOOR, is_foreign
 from ...raft.messages import PeerError
 from ...state.user_table import UserTable
@@ -38,7 +37,7 @@ from ...wire.refusal import (
 )
 from ..peers.level_exchange import HIDDEN, answer_to_level, read_level
 from ..peers.peers import Speaker
-from .host import Host
+from .host import AdmissionHost
 
 # Not printed: tools ask for the status repeatedly, and clients ask for codes first.
 _UNPRINTED: Final = ("", "status", "codes")
@@ -58,7 +57,7 @@ class Admission:
 
     def __init__(
         self,
-        host: Host,
+        host: AdmissionHost,
         speaker: Speaker,
         is_private: Callable[[], bool] = lambda: False,
         address: Callable[[], str] = lambda: "nowhere",
@@ -265,9 +264,8 @@ class Admission:
             return self._host.limits.line_too_long
         return LINE_TOO_LONG(longest, "No line may be longer before a login, or a member's proof.")
 
-    def certify(self, certificate: dict[str, object]) -> None:
-        """Admit the member or user that a verified certificate names."""
-        name, is_member = named_in(certificate)
+    def certify(self, name: str, *, is_member: bool) -> None:
+        """Admit the member or user that a verified certificate names; the name may be ""."""
         member = name if is_member else ""
         self.proven = member or None
         if self._login is not None and not member:

@@ -17,7 +17,7 @@ from ...wire.commands.operands import Limits
 from ...wire.commands.parsing import ParsedLine
 from ..line_reader import LineBuffer
 from .admission import Admission
-from .host import Host
+from .host import DoorHost
 from .outgoing_protocol import OutgoingProtocol
 from .user_calls import UserCalls
 from .waits import Replies, Waits
@@ -120,7 +120,7 @@ class Door(Protocol):
     def opens_for(self, data: bytes) -> bool:
         """Whether these are the first bytes of a connection that speaks this protocol."""
 
-    def open(self, host: Host, admission: Admission, lines: LineBuffer) -> OpenDoor:
+    def open(self, host: DoorHost, admission: Admission, lines: LineBuffer) -> OpenDoor:
         """Take a connection, whose bytes are not handed over yet. `lines` keeps the bytes of a
         request that has not ended, within its bounds."""
 

@@ -1,6 +1,8 @@
 """Batches of requests, and the interface of a node for its connections.
 
-`Host` is a protocol, which `node/program/node_server.py` implements.
+Each part of a connection sees only what it needs of the node: a door `DoorHost`, replies
+`ReplyHost`, and so on. `Host` is all of these parts, and `node/program/node_server.py` implements
+it.
 """
 
 from __future__ import annotations
@@ -329,87 +331,112 @@ class AppliedState(ReadableState, Protocol):
     def freeze(self) -> MachineState: ...
 
 
-class Host(Protocol):
-    """The node that connections belong to."""
+class ReplyHost(Protocol):
+    """The node as the replies of its connections see it."""
 
     name: str
-    limits: Limits
-    readings: ReadSettings
-    patience_s: float  # for the answer to a request
-    is_down: bool  # an order has stopped the node: only orders are obeyed
-    speakers: Speakers
     access: Access | None  # its users, and their rights; None: everybody may do everything
-    peer_auth: PeerAuth  # the proof that members need
-    tls: Tls | None
-    foreigners: Foreigners  # the servers of other clusters that appear under a member's name
     reply_room: ReplyRoom  # of all connections
     refusals: RefusalCounts  # sent to all connections
-    backups: Backups  # of all connections
-    calls: Turns  # of the users whose calls and local lines compute
 
     @property
     def request_room(self) -> RequestRoom:
         """The room of the requests of all connections."""
 
-    @property
-    def level(self) -> int:
-        """The level of the cluster at the last entry that was applied here."""
+    def mark_ready(self, sink: ReplySink) -> None:
+        """Schedule a `flush` of `sink` after this step of the core."""
 
-    @property
-    def announces_level(self) -> bool:
-        """False with --floor."""
+    def why_late(self) -> str:
+        """Return the refusal of a request that was not served in time; with the driver's `core`
+        held."""
 
-    @property
-    def traffic_log(self) -> Traffic: ...
-    @property
-    def orders(self) -> Orders | None: ...
-    @property
-    def logmanager(self) -> AppliedState: ...
-    @property
-    def watchers(self) -> Watchers: ...
-    @property
-    def observers(self) -> Observers: ...
+    def warn(self, what: str) -> None:
+        """Print a warning about something that failed; the node continues."""
+
+
+class RequestHost(Protocol):
+    """The node as the requests that a connection waits for see it."""
+
+    patience_s: float  # for the answer to a request
+    reply_room: ReplyRoom
+    calls: Turns  # of the users whose calls and local lines compute
 
     def submit(self, *batches: Batch, more_come: bool = False) -> None:
         """Queue requests, and serve them. With `more_come`, this thread does not serve them in this
         call; another thread may."""
 
-    def mark_ready(self, sink: ReplySink) -> None:
-        """Schedule a `flush` of `sink` after this step of the core."""
+    def not_confirmed(self) -> str:
+        """Return the refusal of a read that no quorum confirmed in time."""
 
+
+class WatchHost(RequestHost, Protocol):
+    """The node as watches and observations see it."""
+
+    @property
+    def watchers(self) -> Watchers: ...
+    @property
+    def observers(self) -> Observers: ...
+
+
+class LocalHost(RequestHost, Protocol):
+    """The node as the commands that a connection answers by itself see it."""
+
+    foreigners: Foreigners
+    backups: Backups  # of all connections
+
+    @property
+    def announces_level(self) -> bool: ...
+    @property
+    def orders(self) -> Orders | None: ...
+    @property
+    def logmanager(self) -> AppliedState: ...
     def transfer(self, to: str | None) -> Batch:
         """Begin a leadership transfer; the batch's only reply reports how the transfer ended."""
 
     def members(self) -> dict[str, object]:
         """Return the configuration that is in use here, for the reply to `members`."""
 
-    def status(self) -> str:
-        """Return the reply to `status`."""
-
-    def why_level(self, needed: int) -> str:
-        """Return the refusal of a request above the level of the cluster. If the cluster is about
-        to reach that level, wait, and return "" once it has."""
-
     def with_level(self, change: Change) -> Change:
         """Return a change of members, with the level of the new member's build if that matters."""
 
-    def keys_of_lease(self, lease: str) -> LeaseKeys | None:
-        """Return the keys that are attached to a lease, at the last entry that was applied here.
-        None unless this node leads and has applied an entry of its term, and so all entries that
-        were committed before."""
 
-    def not_here(self) -> str:
-        """Return the reply that sends a client to the leader, or to try again."""
+class DoorHost(RequestHost, Protocol):
+    """The node as a door to it sees it (doors.py)."""
 
-    def not_confirmed(self) -> str:
-        """Return the refusal of a read that no quorum confirmed in time."""
+    limits: Limits
+    readings: ReadSettings
+    refusals: RefusalCounts
 
-    def why_late(self) -> str:
-        """Return the refusal of a request that was not served in time; with the driver's `core`
-        held."""
+    @property
+    def level(self) -> int:
+        """The level of the cluster at the last entry that was applied here."""
 
-    def without_machine(self, command: str) -> str:
-        """Return the refusal of a command for a state machine that this node lacks, or ""."""
+    @property
+    def logmanager(self) -> AppliedState: ...
+    @property
+    def watchers(self) -> Watchers: ...
+
+
+class LineHost(DoorHost, Protocol):
+    """The node as the bytes of a connection see it, before they are at a door."""
+
+    name: str
+
+    @property
+    def traffic_log(self) -> Traffic: ...
+
+
+class PeerHost(Protocol):
+    """The node as the lines of servers see it before they are admitted."""
+
+    name: str
+    speakers: Speakers
+    peer_auth: PeerAuth  # the proof that members need
+    foreigners: Foreigners  # the servers of other clusters that appear under a member's name
+
+    @property
+    def announces_level(self) -> bool:
+        """False with --floor."""
 
     def is_peer(self, name: str) -> bool:
         """Whether `name` is the leader, or a member that this node talks to."""
@@ -421,17 +448,64 @@ class Host(Protocol):
         """Return why messages from `sender` are refused; "" for a peer, or for a message that the
         core accepts."""
 
-    def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
-        """Step messages of peers; return a complaint for each refused message."""
 
-    def peer_disconnected(self, peer: str) -> None:
-        """Report to the core that a peer's connection broke."""
+class ClientHost(Protocol):
+    """The node as the lines of clients see it before they are admitted."""
+
+    access: Access | None
+    limits: Limits
+    is_down: bool  # an order has stopped the node: only orders are obeyed
+
+    @property
+    def level(self) -> int: ...
+    @property
+    def orders(self) -> Orders | None: ...
+    @property
+    def traffic_log(self) -> Traffic: ...
+    def status(self) -> str:
+        """Return the reply to `status`."""
+
+    def keys_of_lease(self, lease: str) -> LeaseKeys | None:
+        """Return the keys that are attached to a lease, at the last entry that was applied here.
+        None unless this node leads and has applied an entry of its term, and so all entries that
+        were committed before."""
+
+    def not_here(self) -> str:
+        """Return the reply that sends a client to the leader, or to try again."""
+
+    def why_level(self, needed: int) -> str:
+        """Return the refusal of a request above the level of the cluster. If the cluster is about
+        to reach that level, wait, and return "" once it has."""
+
+    def without_machine(self, command: str) -> str:
+        """Return the refusal of a command for a state machine that this node lacks, or ""."""
 
     def new_token(self, size: int) -> str:
         """Return `size` random bytes, which nobody can guess, as hexadecimal digits."""
 
-    def warn(self, what: str) -> None:
-        """Print a warning about something that failed; the node continues."""
+    def warn(self, what: str) -> None: ...
+
+
+class AdmissionHost(PeerHost, ClientHost, Protocol):
+    """The node as every line sees it before it is admitted."""
+
+
+class ServingHost(WatchHost, LocalHost, Protocol):
+    """The node as the admitted lines of a connection see it, of servers and of clients."""
+
+    name: str
+
+    def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
+        """Step messages of peers; return a complaint for each refused message."""
+
+
+class Host(LineHost, AdmissionHost, ServingHost, ReplyHost, Protocol):
+    """The node that connections belong to, as they and their listener see it."""
+
+    tls: Tls | None
+
+    def peer_disconnected(self, peer: str) -> None:
+        """Report to the core that a peer's connection broke."""
 
     def fail(self, error: BaseException) -> None:
         """Stop the node for good: it can't work without a thread that has ended."""

@@ -19,7 +19,7 @@ from ...wire.refusal import error, outcome_unknown
 from ..peers.level_exchange import answer_to_level
 from ..state_copies import BackupFailed, BackupFile
 from .admission import Admission
-from .host import Batch, Host, ReadableState
+from .host import Batch, LocalHost, ReadableState
 from .outgoing_protocol import OutgoingProtocol
 from .user_calls import NotReached, UserCalls
 from .waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
@@ -36,7 +36,7 @@ class LocalCommands:
 
     def __init__(
         self,
-        host: Host,
+        host: LocalHost,
         admission: Admission,
         outgoing: OutgoingProtocol,
         replies: Replies,

@@ -22,7 +22,7 @@ from ...wire.commands.identity import EVERYWHERE
 from ...wire.protocol import reply_line
 from ...wire.refusal import outcome_unknown
 from ...wire.replies.refusals import code_of, coded_line
-from .host import EVERY, Backlog, Batch, Host, ReplySink
+from .host import EVERY, Backlog, Batch, ReplyHost, ReplySink
 
 PIECE: Final = limits.PIECE_CHARACTERS
 AT_ONCE: Final = limits.AT_ONCE_CHARACTERS
@@ -41,7 +41,7 @@ class OutgoingProtocol(ReplySink):
     holding the lock; other threads only add to the queues.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: ReplyHost) -> None:
         self._host = host
         self._lock: AbstractContextManager[Any] = nullcontext()
         self._counting: AbstractContextManager[Any] = nullcontext()  # guards `_kept`; no sends

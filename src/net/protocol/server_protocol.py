@@ -40,7 +40,7 @@ from ...wire.refusal import FULL
 from ..line_reader import HalfLine, Late, LineBuffer
 from .admission import NAMED_IN_LOG, REQUESTS, Admission, numbered
 from .doors import Door, DoorRequest, DoorRequests, Malformed, OpenDoor
-from .host import EVERY, Batch, Host, ReplySink
+from .host import EVERY, Batch, LineHost, ReplySink
 
 TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, after telnet's Ctrl-C
 HALF_LINES_FULL: Final = (
@@ -90,7 +90,7 @@ class ServerProtocol:
 
     def __init__(
         self,
-        host: Host,
+        host: LineHost,
         admission: Admission,
         sink: ReplySink,
         *,

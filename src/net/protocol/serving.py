@@ -10,11 +10,10 @@ from enum import Enum, auto
 from operator import attrgetter
 from typing import Final
 
-from ...wire.commands.authorization import denial_reason
 from ...wire.refusal import error
 from .admission import Admission
 from .doors import DoorServing
-from .host import Batch, Host, Origin
+from .host import Batch, Origin, ServingHost
 from .local_commands import LocalCommands
 from .outgoing_protocol import OutgoingProtocol
 from .server_protocol import DoorRun, End, Run, ServerProtocol, Step, TimingMark
@@ -41,7 +40,7 @@ class Serving:
 
     def __init__(
         self,
-        host: Host,
+        host: ServingHost,
         origin: Origin,
         protocol: ServerProtocol,
         admission: Admission,
@@ -207,7 +206,7 @@ class Serving:
         if login is None:
             return Ending.NONE
         now, observes = login.now(), self._observing.has_begun
-        if observes and (now is None or denial_reason(now, "observe", self._host.keys_of_lease)):
+        if observes and (now is None or login.denial_by_now("observe")):
             return Ending.AT_ONCE
         self._watching.end_refused(login.denial_by_now)
         if self._at_door is not None:

@@ -9,7 +9,7 @@ from ...wire.commands.observe_lines import observe_operands
 from ...wire.commands.parsing import Reading
 from ...wire.commands.watch_lines import watch_operands
 from ...wire.refusal import error
-from .host import Batch, Host
+from .host import Batch, WatchHost
 from .outgoing_protocol import OutgoingProtocol
 from .waits import AwaitReplies, Replies, WaitFor, Waits
 
@@ -21,7 +21,7 @@ class _Begun:
 
     def __init__(
         self,
-        host: Host,
+        host: WatchHost,
         outgoing: OutgoingProtocol,
         replies: Replies,
         why_not: Callable[[str], str],

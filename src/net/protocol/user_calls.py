@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from ...wire.refusal import NOT_REACHED, RequestRefused
-from .host import Batch, Host
+from .host import Batch, RequestHost
 from .outgoing_protocol import OutgoingProtocol
 from .waits import AwaitReplies, ReserveRoom, Wait, Waits
 
@@ -35,7 +35,7 @@ class UserCalls:
     until there is a turn as well.
     """
 
-    def __init__(self, host: Host, outgoing: OutgoingProtocol) -> None:
+    def __init__(self, host: RequestHost, outgoing: OutgoingProtocol) -> None:
         self._host = host
         self._outgoing = outgoing
         self._user = ""  # whose turn this call has

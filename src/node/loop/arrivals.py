@@ -1,5 +1,4 @@
-"""What any thread may do without `core`: add requests, see whether one can be served now, and send
-the replies that are ready.
+"""What any thread may do without `core`: add requests, look at them, send replies that are ready.
 
 These answers may be a moment old; the thread that then takes `core` looks again. This module has no
 threads and no waiting. The driver owns the threads; a schedule makes the same decisions on a
@@ -111,21 +110,13 @@ class Arrivals:
             is_reading=bool(queue.reads) and self._is_reading(),
         )
 
-    # --- a look, after each step and each new request --------------------------------------------
+    # --- after each step and each new request, once no round is wanted or possible ---------------
 
-    def look(self, take_round: Callable[[], bool]) -> None:
-        """Serve the new requests that need not wait, then send the replies that are ready.
-
-        `take_round` does a round with `core` held; it returns False if another thread holds
-        `core`. Then the owner tries again, so no request is forgotten.
-        """
-        queue = self._queue
-        if queue.writes or queue.reads or queue.others:
-            while self.are_wanted() and take_round():
-                if not (queue.writes or queue.reads or queue.others):
-                    break  # nearly always
-            if queue.writes or queue.reads:
-                self._wake_owner_for_group()
+    def settle(self) -> None:
+        """Let the owner wake for the requests that are still gathered, then send the replies that
+        are ready."""
+        if self._queue.writes or self._queue.reads:
+            self._wake_owner_for_group()
         watchers = self._watchers
         has_events = watchers.are_used and watchers.feed.has_work
         if self.ready_sinks or self.batching.writes.replies_leave or has_events:

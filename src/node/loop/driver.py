@@ -103,7 +103,7 @@ class Driver:
             with self.core as stepper:
                 self._turn_all_away(stepper)
         if not more_come:
-            self._arrivals.look(self._take_round)
+            self._serve()
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of a peer into the core; return a complaint for each refused message."""
@@ -219,14 +219,21 @@ class Driver:
             self._arrivals.flush_replies()
 
     def _look(self) -> None:
-        """Wake the writer for the work that a step added. Serve the new requests that need not
-        wait, then send the replies that are ready."""
+        """Wake the writer for the work that a step added; then serve."""
         if self.writes.waiting:
             self._writer.wake()
-        self._arrivals.look(self._take_round)
+        self._serve()
+
+    def _serve(self) -> None:
+        """Serve the new requests that need not wait, then send the replies that are ready."""
+        arrivals = self._arrivals
+        while arrivals.are_wanted() and self._take_round():
+            pass
+        arrivals.settle()
 
     def _take_round(self) -> bool:
-        """Do a round, unless another thread holds the core: then the owner tries again."""
+        """Do a round, unless another thread holds the core: then the owner tries again, so no
+        request is forgotten."""
         if self._stopping:
             return False
         stepper = self.core.acquire(0)
@@ -256,7 +263,7 @@ class Driver:
             if self._failure is None:
                 self.syncs += durable is not None
                 stepper.after_write(tasks, durable)
-        self._arrivals.look(self._take_round)
+        self._serve()
         now_s = self._clock.now_s()
         if quota is not None and not is_disk_low and now_s >= self._disk_look_s:
             self._disk_look_s = now_s + DISK_LOOK_S

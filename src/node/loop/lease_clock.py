@@ -1,5 +1,4 @@
-"""The time of leases, as the leader counts it. This module reads no clock: the caller passes the
-time.
+"""The time of leases, as the leader counts it. The caller passes it: this module reads no clock.
 
 A lease of SECONDS is due when the leader has counted 1.1 times SECONDS, plus one millisecond. The
 holder counts SECONDS from an earlier moment: when it first sent the request. So the leader is never

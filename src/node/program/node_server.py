@@ -82,7 +82,7 @@ LOOK_S = 0.1  # between two checks of a request that waits for a level
 
 class Server:
     """A node: the core and its driver, its peers, its listener, and its console lines. It is the
-    `net.host.Host` of its connections; that protocol documents its methods."""
+    `net.protocol.host.Host` of its connections; that protocol documents its methods."""
 
     # These belong to the current start. An order that restarts the node replaces them.
     node: RawNode

@@ -21,7 +21,7 @@ from .watch_listing import KeyListing, Lister
 
 
 class WatchRegistry:
-    """All watches of a node; `net.host.Watchers` documents the methods for its connections."""
+    """All watches of a node; `net.protocol.host.Watchers` documents its methods."""
 
     def __init__(
         self, logmanager: LogManager, wake_owner: Callable[[], None], clock: Clock = SYSTEM

@@ -105,7 +105,7 @@ class Observer:
 
 
 class Observers:
-    """All observers of a node; `net.host.Observers` documents the methods for its connections."""
+    """All observers of a node; `net.protocol.host.Observers` documents its methods."""
 
     def __init__(self, name: str, say: Callable[[str], None], clock: Clock = SYSTEM) -> None:
         """`say` prints a line on the console."""

@@ -147,7 +147,7 @@ def taken_by(user: str) -> Turns:
 def wire_of(user: str, turns: Turns) -> StoreWire:
     users = dict.fromkeys(("ann", "bob"), (UserRole.READER, EVERYWHERE))
     wire = StoreWire(Store(), access_with(users, "right"), user)
-    wire._host.calls = turns
+    wire.host.calls = turns
     return wire
 
 

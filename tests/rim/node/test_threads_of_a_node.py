@@ -260,7 +260,7 @@ def failed(rim: FakeRim, driver: Driver, trouble: Exception) -> bool:
 
 
 @pytest.mark.pure
-@pytest.mark.parametrize("what", ["begin_sleep", "look"])
+@pytest.mark.parametrize("what", ["begin_sleep", "settle"])
 def test_an_owner_that_meets_an_error_between_two_steps_stops_the_node(
     monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -270,7 +270,7 @@ def test_an_owner_that_meets_an_error_between_two_steps_stops_the_node(
     def fail(*_: object) -> None:
         raise trouble
 
-    part = driver._arrivals if what == "look" else stepper_of(driver)
+    part = driver._arrivals if what == "settle" else stepper_of(driver)
     monkeypatch.setattr(part, what, fail)
     assert failed(rim, driver, trouble)
 

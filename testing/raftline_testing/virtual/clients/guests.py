@@ -52,11 +52,6 @@ NOBODY_LOGGED_IN = f"Sorry, nobody logged in on this connection within {STRANGER
 LOST_RIGHTS = "since the rights of the user have changed"
 
 
-def certificate(name: str) -> dict[str, object]:
-    """Return what a TLS library reports of a verified certificate of a user."""
-    return {"subject": ((("commonName", name),),)}
-
-
 class GuestClient(SimulatedClient):
     """A client that is refused now and then because it lacks a right."""
 
@@ -91,7 +86,7 @@ class GuestConnection(ClientConnection):
         self._held_back = b""
         self._steps_of_login: Generator[str, str, None] | None = None
         if guest.password is None:
-            self.admission.certify(certificate(guest.name))
+            self.admission.certify(guest.name, is_member=False)
             if True in users.logs_in(guest, users.version):
                 self.guest, self._logged_in_at = guest, users.version
         elif chance.random() < 0.9:

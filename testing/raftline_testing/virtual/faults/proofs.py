@@ -263,7 +263,7 @@ class Wire:
         connection = PeerConnection(far, self._far, self, near.name, self._secret)
         self._connection = connection
         if initiator is None:
-            connection.admission.certify(certificate(near.name, is_member=True))
+            connection.admission.certify(near.name, is_member=True)
             theirs = certificate(far.name, is_member=True)
             self._is_up = named_in(theirs) == (far.name, True)
             return
@@ -442,7 +442,7 @@ class Proofs:
         if not self._by_secret and chance.random() < 0.7:
             is_member = chance.random() < 0.5  # the impostor is a member with another name
             known = "s99" if is_member else name
-            connection.admission.certify(certificate(known, is_member=is_member))
+            connection.admission.certify(known, is_member=is_member)
         messages: list[Message] = [
             RequestVote(name, to.name, term, 10**6, term - 1),
             RequestVote(name, to.name, term, 10**6, term - 1, pre_vote=True),

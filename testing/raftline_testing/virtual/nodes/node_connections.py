@@ -98,7 +98,7 @@ class ServingNode(ABC):
 
 
 class Doors:
-    """A simulated node as its connections see it: `net.host.Host`."""
+    """A simulated node as its connections see it: `net.protocol.host.Host`."""
 
     def __init__(self, host: ServingNode) -> None:
         self._host = host

@@ -450,9 +450,9 @@ class Host(ServingNode):
 
     def _look(self) -> None:
         requests = self.requests
-        self.stepper.arrivals.look(self._take_round)
+        self._serve()
         while (requests.ready or requests.waiting) and requests.deliver():
-            self.stepper.arrivals.look(self._take_round)
+            self._serve()
         if requests.reads_apart:
             requests.look_at_reads_apart()
         if self._is_prompt:
@@ -463,9 +463,11 @@ class Host(ServingNode):
                     is_full=self.writes.is_full or self.stepper.arrivals.are_many_under_way()
                 )
 
-    def _take_round(self) -> bool:
-        self.stepper.do_round()
-        return True
+    def _serve(self) -> None:
+        arrivals = self.stepper.arrivals
+        while arrivals.are_wanted():
+            self.stepper.do_round()
+        arrivals.settle()
 
     def later(self, delay_ms: int, act: Callable[[RawNode], None]) -> None:
         """Pass an input to this incarnation of the node later."""
