@@ -30,6 +30,7 @@ class Node:
     def __init__(self) -> None:
         self.limits = Limits()
         self.cursors: list[str] = []
+        self.scripts: dict[str, str] = {}
 
     def now_ms(self) -> int:
         return NOW_MS
@@ -43,6 +44,15 @@ class Node:
 
     def cursor(self, number: int) -> str | None:
         return self.cursors[number - 1] if number <= len(self.cursors) else None
+
+    def script(self, sha: str) -> str | None:
+        return self.scripts.get(sha)
+
+    def keep_script(self, sha: str, name: str) -> None:
+        self.scripts[sha] = name
+
+    def forget_scripts(self) -> None:
+        self.scripts.clear()
 
 
 class Model:

@@ -10,6 +10,7 @@ from raftline.doors.redis.resp.commands import COMMANDS
 from raftline.doors.redis.resp.keys import Pattern
 from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from raftline.doors.redis.resp.replies import NO_LIST, Failure, Flat, Push, Several, Value, spell
+from raftline.doors.redis.resp.scripts import NO_LUA, NO_SCRIPT
 from raftline.state.commands.lease_commands import ms_of
 from raftline.wire.commands.operands import Limits
 from tests.redis.core.redis_model import NOW_MS, Model
@@ -190,9 +191,16 @@ ROWS: list[tuple[str, str, Value]] = [
     ("", "COMMAND LIST FILTERBY ACLCAT list", Failure("ERR syntax error")),
     ("", "COMMAND LIST FILTERBY", Failure("ERR syntax error")),
     ("", "CLUSTER KEYSLOT 123456789", 12739),
-    ("", "EVAL x 1 a b", Failure("ERR scripts are not supported, except those of the Lock of"
-                                 " redis-py")),
-    ("", "EVALSHA x 0", Failure("NOSCRIPT No matching script. Please use EVAL.")),
+    ("", "EVAL x 1 a b", NO_LUA),
+    ("", "EVAL x 3 a b", Failure("ERR Number of keys can't be greater than number of args")),
+    ("", "EVAL x -1 a b", Failure("ERR Number of keys can't be negative")),
+    ("", "EVAL x y a b", Failure("ERR value is not an integer or out of range")),
+    ("", "EVALSHA x 0", NO_SCRIPT),
+    ("", "EVALSHA x y", NO_SCRIPT),
+    ("", f"EVALSHA {'0' * 40} y", Failure("ERR value is not an integer or out of range")),
+    ("", f"EVALSHA {'0' * 40} 0", NO_SCRIPT),
+    ("", f"SCRIPT EXISTS {'0' * 40} x", [0, 0]),
+    ("", "SCRIPT LOAD return", NO_LUA),
     ("", "EXEC", Failure("ERR EXEC without MULTI")),
     ("", "DISCARD", Failure("ERR DISCARD without MULTI")),
     ("MULTI", "MULTI", Failure("ERR MULTI calls can not be nested")),
@@ -486,21 +494,3 @@ def test_a_command_with_too_long_a_value_or_time_fails_alone(wrong: Any) -> None
     replies = model.ask("EXEC")
     assert isinstance(replies, list)
     assert (replies[0], type(replies[1]), replies[2]) == (2, Failure, 3)
-
-
-def test_the_scripts_of_a_lock() -> None:
-    model = Model()
-    release = "c3f8721cbb97f72bc19e972846bd7aaf91901658"
-    extend = "a4e8783852e6b949f9ef3a97212805108459a890"
-    reacquire = "1cac51482acf5858da00f6d685d68f886cd6b6b2"
-    assert model.ask("SET", "lock", "me", "NX", "PX", 5000) == "OK"
-    assert model.ask("EVALSHA", extend, 1, "lock", "other", 3000, 0) == 0
-    assert model.ask("EVALSHA", extend, 1, "lock", "me", 3000, 0) == 1
-    assert model.ask("PTTL", "lock") == 8000
-    assert model.ask("EVALSHA", extend, 1, "lock", "me", 3000, 1) == 1
-    assert model.ask("PTTL", "lock") == 3000
-    assert model.ask("EVALSHA", reacquire, 1, "lock", "me", 7000) == 1
-    assert model.ask("PTTL", "lock") == 7000
-    assert model.ask("EVALSHA", release, 1, "lock", "other") == 0
-    assert model.ask("EVALSHA", release, 1, "lock", "me") == 1
-    assert model.ask("EXISTS", "lock") == 0
