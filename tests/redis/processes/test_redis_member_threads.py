@@ -26,7 +26,9 @@ ALLOWED_AT_THE_DOOR = {
         *ALLOWED.get("net/connections/outgoing.py", ()), "_shut_down", "read_no_more",
     },
     # Events for Redis clients: they are queued, and not translated.
-    "doors/redis/redis_events.py": {"__init__", "_translating", "push", "push_later"},
+    "doors/redis/redis_events.py": {
+        "__init__", "_translating", "push", "push_later", "uses_positions",
+    },
     # The address of a leader is noted; another thread tells of it.
     "doors/redis/redis_node.py": {"is_led_from"},
 }  # fmt: skip
