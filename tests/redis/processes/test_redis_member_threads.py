@@ -37,7 +37,7 @@ ALLOWED_AT_THE_DOOR = {
 APPLY = ("doors/redis/command_effects.py", *(
     f"doors/redis/resp/{name}.py"
     for name in ("entry", "functions", "view", "strings", "keys", "times", "scripts", "programs",
-                 "script_rows", "lock_scripts", "counter_scripts", "lua_values")
+                 "script_rows", "lock_scripts", "counter_scripts", "rate_scripts", "lua_values")
 ))  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from .lock_scripts import LOCK_SCRIPTS
 from .lua_tokens import LuaError, tokens_of
 from .lua_values import to_reply
 from .programs import Context, Program, Refused, Run, choose, in_capitals, integer, raw
+from .rate_scripts import RATE_SCRIPTS
 from .replies import OK, Failure, Value
 from .script_rows import Running, Script
 from .view import Decide, View
@@ -32,7 +33,9 @@ NO_LUA: Final = Failure(
     " is no Lua: only the scripts of some libraries are known, and only unchanged. They are listed"
     " in docs/use/redis.md, Scripts"
 )
-SCRIPTS: Final[Mapping[str, Script]] = {row.name: row for row in (*LOCK_SCRIPTS, *COUNTER_SCRIPTS)}
+SCRIPTS: Final[Mapping[str, Script]] = {
+    row.name: row for row in (*LOCK_SCRIPTS, *COUNTER_SCRIPTS, *RATE_SCRIPTS)
+}
 
 
 @cache
