@@ -14,7 +14,7 @@ from raftline.doors.redis.redis_node import RedisNode
 from raftline.doors.redis.resp.entry import answers_in, spell_entry
 from raftline.doors.redis.resp.limits import REDIS_SCRIPT_BYTES, REDIS_SCRIPTS
 from raftline.doors.redis.resp.lua_tokens import tokens_of
-from raftline.doors.redis.resp.lua_values import number, to_reply, word
+from raftline.doors.redis.resp.lua_values import number, quotient, to_reply, word
 from raftline.doors.redis.resp.replies import Failure, Value
 from raftline.doors.redis.resp.scripts import (
     NO_LUA,
@@ -210,6 +210,17 @@ ROWS: list[tuple[str, str, Value]] = [
     ("SET a 4", "fastify-rate-limit-read 1 a", [4, 0]),
     ("", "fastify-rate-limit-read 1 a", [0, 0]),
     ("SET a x", "fastify-rate-limit-read 1 a", []),
+    ("", "limits-sliding-window 2 a b 3 10 2", 1),
+    ("", "limits-sliding-window 2 a b 3 10 5", None),
+    ("SET b 2 PX 15000", "limits-sliding-window 2 a b 3 10 1", 1),
+    ("SET b 3 PX 15000", "limits-sliding-window 2 a b 3 10 1", None),
+    ("SET b 4 PX 5000", "limits-sliding-window 2 a b 3 10 1", 1),
+    ("SET b 4 PX 5000", "limits-sliding-window 2 a b 3 10 2", None),
+    ("", "limits-sliding-window 2 a b 3 x 1",
+     Failure("ERR user_script: attempt to perform arithmetic on a nil value script:"
+             " limits-sliding-window")),
+    ("SET b 4 PX 5000", "limits-sliding-window-get 2 a b 10", ["4", 5000, "0", 15000]),
+    ("SET b 4 PX 15000", "limits-sliding-window-get 2 a b 10", [None, -2, "4", 15000]),
     ("", "next-id 1 a 5", 5),
     ("SET a 5", "next-id 1 a 5", None),
     ("SET a x", "next-id 1 a 1.5", 1),
@@ -319,6 +330,17 @@ def test_tonumber_reads_what_lua_reads(text: str, value: float | None) -> None:
 )  # fmt: skip
 def test_a_number_is_spelled_for_a_command_as_in_redis(value: float, text: str) -> None:
     assert word(value) == text
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "result"),
+    [(7.0, 2.0, "3"), (-7.0, 2.0, "-4"), (1.0, 0.0, "inf"), (1.0, -0.0, "-inf"), (0.0, 0.0, "nan"),
+     (float("inf"), 2.0, "inf"), (1.0, float("inf"), "0")],
+)  # fmt: skip
+def test_a_quotient_is_rounded_down_and_may_be_infinite(
+    one: float, other: float, result: str
+) -> None:
+    assert word(quotient(one, other)) == result
 
 
 def test_a_reply_is_what_redis_makes_of_a_value_of_lua() -> None:

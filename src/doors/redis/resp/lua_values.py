@@ -49,8 +49,8 @@ def _absolute(match: re.Match[str]) -> float:
         return math.inf
 
 
-def arithmetic(value: LuaValue, name: str) -> float:
-    """Return an operand of `+` or `*`; a name in Lua's words says which one it is.
+def arithmetic(value: LuaValue, name: str = "") -> float:
+    """Return an operand of `+` or `*`; a name in Lua's words says which one it is, if it has one.
 
     Raises:
         Refused: it is no number.
@@ -58,8 +58,20 @@ def arithmetic(value: LuaValue, name: str) -> float:
     found = number(value)
     if found is None:
         kind = f"a {_kind(value)} value"
-        raise Refused(f"ERR user_script: attempt to perform arithmetic on {name} ({kind})")
+        which = f"{name} ({kind})" if name else kind
+        raise Refused(f"ERR user_script: attempt to perform arithmetic on {which}")
     return found
+
+
+def quotient(one: float, other: float) -> float:
+    """Return `math.floor(one / other)`, which may be infinite or no number."""
+    if other == 0:
+        result = math.copysign(math.inf, one) * math.copysign(1.0, other) if one else math.nan
+    else:
+        result = one / other
+    if math.isnan(one) or math.isnan(result):
+        return math.nan  # its sign is not the same on every machine
+    return float(math.floor(result)) if math.isfinite(result) else result
 
 
 def is_less(one: LuaValue, other: LuaValue) -> bool:

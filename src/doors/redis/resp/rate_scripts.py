@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from .lua_values import LuaValue, arithmetic, is_less, number
+from .lua_values import LuaValue, arithmetic, is_less, number, quotient
 from .programs import Refused
 from .replies import NOT_INTEGER
 from .script_rows import Running, Script
@@ -97,7 +97,7 @@ def _fastify(script: Running) -> LuaValue:
         script.call("PEXPIRE", key, window_ms)
         return [count, window_ms]
     if script.argument(4) == "true" and is_less(most, count):
-        longer_ms = min(_doubled(window_ms, arithmetic(count, "") - arithmetic(most, "") - 1),
+        longer_ms = min(_doubled(window_ms, arithmetic(count) - arithmetic(most) - 1),
                         _SAFE_MAX)  # fmt: skip
         script.call("PEXPIRE", key, longer_ms)
         return [count, longer_ms]
@@ -159,6 +159,99 @@ _FASTIFY_READ: Final = (
 )
 
 
+# --- limits: the window before and the present one, which is set for twice its time --------------
+
+
+def _slide(script: Running, expiry_ms: float) -> None:
+    """Make the present window the one before if it is over."""
+    before, present = script.key(1), script.key(2)
+    left_ms = script.call("PTTL", present)
+    if is_less(0.0, left_ms) and is_less(left_ms, expiry_ms):
+        script.call("RENAME", present, before)
+        script.call("SET", present, 0.0, "PX", arithmetic(left_ms) + expiry_ms)
+
+
+def _sliding(script: Running) -> LuaValue:
+    most = number(script.argument(1))
+    expiry_ms = arithmetic(number(script.argument(2))) * 1000
+    amount = number(script.argument(3))
+    if is_less(most, amount):
+        return False
+    _slide(script, expiry_ms)
+    before = number(script.call("GET", script.key(1))) or 0.0
+    left_ms = max(arithmetic(script.call("PTTL", script.key(1))), 0.0)
+    present = number(script.call("GET", script.key(2))) or 0.0
+    weighted = quotient(before * left_ms, expiry_ms) + present
+    if is_less(most, weighted + arithmetic(amount, "local 'amount'")):
+        return False
+    if script.call("EXISTS", script.key(2)) == 1:
+        script.call("INCRBY", script.key(2), amount)
+    else:
+        script.call("SET", script.key(2), amount, "PX", expiry_ms * 2)
+    return True
+
+
+_SLIDING: Final = (
+    """local limit = tonumber(ARGV[1])
+       local expiry = tonumber(ARGV[2]) * 1000
+       local amount = tonumber(ARGV[3])
+       if amount > limit then
+           return false
+       end
+       local current_ttl = tonumber(redis.call('pttl', KEYS[2]))
+       if current_ttl > 0 and current_ttl < expiry then
+           redis.call('rename', KEYS[2], KEYS[1])
+           redis.call('set', KEYS[2], 0, 'PX', current_ttl + expiry)
+       end
+       local previous_count = tonumber(redis.call('get', KEYS[1])) or 0
+       local previous_ttl = tonumber(redis.call('pttl', KEYS[1])) or 0
+       local current_count = tonumber(redis.call('get', KEYS[2])) or 0
+       current_ttl = tonumber(redis.call('pttl', KEYS[2])) or 0
+       if previous_ttl <= 0 then
+           previous_ttl = 0
+       end
+       if current_ttl <= 0 then
+           current_ttl = 0
+       end
+       local weighted_count = math.floor(previous_count * previous_ttl / expiry) + current_count
+       if (weighted_count + amount) > limit then
+           return false
+       end
+       if redis.call('exists', KEYS[2]) == 1 then
+           redis.call('incrby', KEYS[2], amount)
+       else
+           redis.call('set', KEYS[2], amount, 'PX', expiry * 2)
+       end
+       return true""",
+)
+
+
+def _sliding_get(script: Running) -> LuaValue:
+    expiry_ms = arithmetic(number(script.argument(1))) * 1000
+    for key in (script.key(1), script.key(2)):
+        script.call("GET", key)
+    _slide(script, expiry_ms)
+    return [script.call(verb, key) for key in script.keys[:2] for verb in ("GET", "PTTL")]
+
+
+_SLIDING_GET: Final = (
+    """local expiry = tonumber(ARGV[1]) * 1000
+       local previous_count = redis.call('get', KEYS[1])
+       local previous_ttl = redis.call('pttl', KEYS[1])
+       local current_count = redis.call('get', KEYS[2])
+       local current_ttl = redis.call('pttl', KEYS[2])
+       if current_ttl > 0 and current_ttl < expiry then
+           redis.call('rename', KEYS[2], KEYS[1])
+           redis.call('set', KEYS[2], 0, 'PX', current_ttl + expiry)
+           previous_count = redis.call('get', KEYS[1])
+           previous_ttl = redis.call('pttl', KEYS[1])
+           current_count = redis.call('get', KEYS[2])
+           current_ttl = redis.call('pttl', KEYS[2])
+       end
+       return {previous_count, previous_ttl, current_count, current_ttl}""",
+)
+
+
 RATE_SCRIPTS: Final = (
     Script("rate-limiter-flexible", "rate-limiter-flexible (npm)", _rate_limiter_flexible,
            _RATE_LIMITER_FLEXIBLE, takes_times=True),
@@ -172,4 +265,7 @@ RATE_SCRIPTS: Final = (
            takes_times=True),
     Script("fastify-rate-limit-read", "@fastify/rate-limit (npm)", _fastify_read, _FASTIFY_READ,
            takes_times=True, is_read=True),
+    Script("limits-sliding-window", "limits, Flask-Limiter", _sliding, _SLIDING, takes_times=True),
+    Script("limits-sliding-window-get", "limits, Flask-Limiter", _sliding_get, _SLIDING_GET,
+           takes_times=True),
 )  # fmt: skip
