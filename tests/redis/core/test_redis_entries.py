@@ -205,6 +205,7 @@ def test_an_entry_that_may_copy_much_is_long() -> None:
         "APPEND big x ; APPEND big x",
         "COPY big k ; APPEND k 1",
         "SETRANGE k 999999 x",
+        f"FCALL locks-acquire 90 {' '.join(map(str, range(90)))} {'x' * 9000} 1000",
     ):
         assert is_long(store, [f"redis 5 {commands_}"]), commands_
 
