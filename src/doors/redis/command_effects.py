@@ -22,6 +22,7 @@ from ...wire.request_ledger import RequestLedger
 from .resp.entry import NOT_MET, RESPONSE, VERB, Entry, read_entry, spell_answer
 from .resp.functions import FUNCTIONS
 from .resp.replies import length_of
+from .resp.scripts import CALL
 from .resp.view import Held, View
 
 _PER_KEY: Final = 13  # characters of a value that take as long as a key (state/work.py)
@@ -32,11 +33,13 @@ def _measure(store: Store, command: str) -> int:
     """Return how many keys take as long as this entry. Each command may copy the longest value
     that is named or made: a short `SETRANGE` makes a long one."""
     words = command.split(" ")
-    longest = max([len(store.held.get(word, "")) for word in words])
+    longest, copied = max([len(store.held.get(word, "")) for word in words]), len(command)
     for place, word in enumerate(words[:-2]):
         if word == "SETRANGE" and is_number(words[place + 2]):
             longest = max(longest, min(int(words[place + 2]), VALUE_BYTES))
-    return (len(command) + longest * (1 + words.count(";"))) // _PER_KEY
+        elif word == CALL and is_number(words[place + 2]):  # it may set each key to an argument
+            copied += min(int(words[place + 2]), len(words)) * max(map(len, words))
+    return (copied + longest * (1 + words.count(";"))) // _PER_KEY
 
 
 @applies(VERB, measure=_measure)

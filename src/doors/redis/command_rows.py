@@ -14,10 +14,12 @@ from ...wire.commands.rights import KeyRight, Right, Touches, UserRole
 from ...wire.protocol import escape
 from .resp.entry import FORM, VERB, read_entry, read_line
 from .resp.functions import FUNCTIONS
+from .resp.scripts import CALL, CALL_READ, SCRIPTS
 
 _FREEING: Final = (
     r"(?:DEL|UNLINK|DELEX|GETDEL|GET|MGET|EXISTS|TOUCH|STRLEN|TYPE|TTL|PTTL"
-    r"|EVALSHA c3f8721cbb97f72bc19e972846bd7aaf91901658)(?: (?!; )[^ ]+)*"
+    rf"|{CALL} (?:{'|'.join(each.name for each in SCRIPTS.values() if each.frees)})"
+    rf"|{CALL_READ})(?: (?!; )[^ ]+)*"
 )
 
 

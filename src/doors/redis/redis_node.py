@@ -1,5 +1,5 @@
 """The state that all Redis clients of a node share: the numbers of their connections, the places of
-their scans, and the leader of which they are told."""
+their scans, the scripts that they have loaded, and the leader of which they are told."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Protocol
 from ...wire.commands.operands import Limits
 from ...wire.protocol import size_of
 from .resp.cluster import switched
-from .resp.limits import REDIS_CURSORS, REDIS_CURSORS_BYTES
+from .resp.limits import REDIS_CURSORS, REDIS_CURSORS_BYTES, REDIS_SCRIPTS
 
 _NUMBER_BITS = 32
 
@@ -40,6 +40,7 @@ class RedisNode:
         self._last_cursor = int(new_token(3), 16) << _NUMBER_BITS
         self._cursors: dict[int, str] = {}  # the oldest first
         self._bytes = 0
+        self._scripts: dict[str, str] = {}  # their names by SHA1, the oldest first
         self._leader = ""  # the address of the last leader that was known
         self._listeners: dict[SwitchListener, None] = {}
         self._switches: deque[str] = deque()  # of which the listeners were not told yet
@@ -100,3 +101,19 @@ class RedisNode:
         """Return the key that was kept under a number; None if it is gone."""
         with self._lock:
             return self._cursors.get(number)
+
+    def script(self, sha: str) -> str | None:
+        """Return the name of a known script by its SHA1; None if it was not loaded here."""
+        return self._scripts.get(sha)
+
+    def keep_script(self, sha: str, name: str) -> None:
+        """Keep the name of a known script."""
+        with self._lock:
+            self._scripts[sha] = name
+            if len(self._scripts) > REDIS_SCRIPTS:
+                del self._scripts[next(iter(self._scripts))]
+
+    def forget_scripts(self) -> None:
+        """Forget the scripts that were loaded here."""
+        with self._lock:
+            self._scripts.clear()

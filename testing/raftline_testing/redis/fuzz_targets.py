@@ -14,8 +14,9 @@ from ..fuzzing.targets import BYTES, Target, known_users, mutated
 from .redis_wire import RedisWire, framed, replies_in
 
 FOREIGN = "foreign"
+_TEXTS = tuple([row.texts[0] for row in SCRIPTS.values()])
 REDIS_WORDS = (
-    *COMMANDS, *SCRIPTS, "app/k", "web/x", "app/", "*", "w*", "web/?", "[a-", "NX", "XX", "GET",
+    *COMMANDS, *_TEXTS, "app/k", "web/x", "app/", "*", "w*", "web/?", "[a-", "NX", "XX", "GET",
     "IFEQ", "IFNE", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "PERSIST", "GT", "LT", "MATCH", "COUNT",
     "TYPE", "REPLACE", "DB", "0", "1", "-1", "3", "1.5", "nan", str(1 << 63), FOREIGN, "own", "",
     "AUTH", "SETNAME", "SLOTS", "SHARDS", "NODES", "MYID", "INFO", "KEYSLOT", "MASTERS", "raftline",

@@ -2,117 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from raftline.common.build_level import LEVEL
-from raftline.doors.redis.resp.commands import COMMANDS, Answer, plan_of
-from raftline.doors.redis.resp.fast import Line
-from raftline.doors.redis.resp.forms import value_of
+from raftline.doors.redis.resp.commands import COMMANDS
 from raftline.doors.redis.resp.keys import Pattern
 from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
-from raftline.doors.redis.resp.programs import Ask, Context
 from raftline.doors.redis.resp.replies import NO_LIST, Failure, Flat, Push, Several, Value, spell
-from raftline.doors.redis.resp.session import Session
-from raftline.state.commands.key_commands import execute
+from raftline.doors.redis.resp.scripts import NO_LUA, NO_SCRIPT
 from raftline.state.commands.lease_commands import ms_of
-from raftline.state.key_pages import read_selection, take_page
-from raftline.state.store import Store
-from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.operands import Limits
-from raftline.wire.protocol import ProtocolError
-from raftline.wire.refusal import error
+from tests.redis.core.redis_model import NOW_MS, Model
 
 pytestmark = pytest.mark.pure
-NOW_MS = 1_000_000_000
-
-
-class Node:
-    """A node with one client, whose lines are applied at once."""
-
-    def __init__(self) -> None:
-        self.limits = Limits()
-        self.cursors: list[str] = []
-
-    def now_ms(self) -> int:
-        return NOW_MS
-
-    def chance(self, count: int) -> int:
-        return count - 1
-
-    def keep_cursor(self, key: str) -> int:
-        self.cursors.append(key)
-        return len(self.cursors)
-
-    def cursor(self, number: int) -> str | None:
-        return self.cursors[number - 1] if number <= len(self.cursors) else None
-
-
-class Model:
-    """A connection of a Redis client to such a node."""
-
-    def __init__(self, store: Store | None = None) -> None:
-        self.store = store or Store(level=LEVEL)
-        self.session = Session(7)
-        self.context = Context(Node(), self.session)
-        self.lines: list[str] = []  # that were carried out
-        self.before_write: Callable[[], object] = lambda: None
-
-    def line(self, text: str) -> str:
-        """Return the reply to a line."""
-        try:
-            command = read_request("", "", text, Limits()).command
-        except ProtocolError as mistake:
-            return error(str(mistake))
-        assert command == text, "lines are spelled as in the log"
-        self.lines.append(command)
-        verb, _, key = command.partition(" ")
-        if verb == "ttl":
-            if key not in self.store:
-                return f"TTL response, no such key: {key}"
-            left_ms = ms_of(self.store, self.store.lease_of(key))
-            left = f"TTL response: {left_ms / 1000}"
-            return left if left_ms else f"TTL response, no lease: {key}"
-        if selection := read_selection(command):
-            return take_page(self.store, selection).spell()
-        if command.startswith("redis "):
-            self.before_write()
-        self.store.number += 1
-        return execute(self.store, command)
-
-    def ask(self, *words: object) -> Value:
-        """Return the reply to a command."""
-        plan = plan_of([str(word) for word in words], self.context)
-        if isinstance(plan, Answer):
-            return plan.value
-        if isinstance(plan, Line):
-            return value_of(plan.form, plan.key, self.line(plan.command))
-        return self._carry_out(plan.carry_out(self.context))
-
-    def _carry_out(self, program: Any) -> Value:
-        try:
-            ask: Ask = next(program)
-            while True:
-                is_last = ask.kind == "last"
-                replies = [str(self.store.number)] * is_last + list(map(self.line, ask.lines))
-                refused = any(reply.startswith("Sorry") for reply in replies)
-                assert not refused or ask.takes_refusals, replies
-                ask = program.send(replies)
-        except StopIteration as end:
-            value: Value = end.value
-            return value
-
-    def in_multi(self, *words: object) -> Value:
-        """Return the reply to a command in an entry with another one."""
-        self.ask("MULTI")
-        assert self.ask("DEL", "an absent key") == "QUEUED"
-        assert self.ask(*words) == "QUEUED"
-        replies = self.ask("EXEC")
-        assert isinstance(replies, list)
-        return replies[1]
-
 
 # The commands before, the command, and its reply.
 ROWS: list[tuple[str, str, Value]] = [
@@ -288,9 +191,16 @@ ROWS: list[tuple[str, str, Value]] = [
     ("", "COMMAND LIST FILTERBY ACLCAT list", Failure("ERR syntax error")),
     ("", "COMMAND LIST FILTERBY", Failure("ERR syntax error")),
     ("", "CLUSTER KEYSLOT 123456789", 12739),
-    ("", "EVAL x 1 a b", Failure("ERR scripts are not supported, except those of the Lock of"
-                                 " redis-py")),
-    ("", "EVALSHA x 0", Failure("NOSCRIPT No matching script. Please use EVAL.")),
+    ("", "EVAL x 1 a b", NO_LUA),
+    ("", "EVAL x 3 a b", Failure("ERR Number of keys can't be greater than number of args")),
+    ("", "EVAL x -1 a b", Failure("ERR Number of keys can't be negative")),
+    ("", "EVAL x y a b", Failure("ERR value is not an integer or out of range")),
+    ("", "EVALSHA x 0", NO_SCRIPT),
+    ("", "EVALSHA x y", NO_SCRIPT),
+    ("", f"EVALSHA {'0' * 40} y", Failure("ERR value is not an integer or out of range")),
+    ("", f"EVALSHA {'0' * 40} 0", NO_SCRIPT),
+    ("", f"SCRIPT EXISTS {'0' * 40} x", [0, 0]),
+    ("", "SCRIPT LOAD return", NO_LUA),
     ("", "EXEC", Failure("ERR EXEC without MULTI")),
     ("", "DISCARD", Failure("ERR DISCARD without MULTI")),
     ("MULTI", "MULTI", Failure("ERR MULTI calls can not be nested")),
@@ -584,21 +494,3 @@ def test_a_command_with_too_long_a_value_or_time_fails_alone(wrong: Any) -> None
     replies = model.ask("EXEC")
     assert isinstance(replies, list)
     assert (replies[0], type(replies[1]), replies[2]) == (2, Failure, 3)
-
-
-def test_the_scripts_of_a_lock() -> None:
-    model = Model()
-    release = "c3f8721cbb97f72bc19e972846bd7aaf91901658"
-    extend = "a4e8783852e6b949f9ef3a97212805108459a890"
-    reacquire = "1cac51482acf5858da00f6d685d68f886cd6b6b2"
-    assert model.ask("SET", "lock", "me", "NX", "PX", 5000) == "OK"
-    assert model.ask("EVALSHA", extend, 1, "lock", "other", 3000, 0) == 0
-    assert model.ask("EVALSHA", extend, 1, "lock", "me", 3000, 0) == 1
-    assert model.ask("PTTL", "lock") == 8000
-    assert model.ask("EVALSHA", extend, 1, "lock", "me", 3000, 1) == 1
-    assert model.ask("PTTL", "lock") == 3000
-    assert model.ask("EVALSHA", reacquire, 1, "lock", "me", 7000) == 1
-    assert model.ask("PTTL", "lock") == 7000
-    assert model.ask("EVALSHA", release, 1, "lock", "other") == 0
-    assert model.ask("EVALSHA", release, 1, "lock", "me") == 1
-    assert model.ask("EXISTS", "lock") == 0

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import socket
+from typing import Protocol
 
-from raftline_testing.nodes.cluster import NodeProcess
 from raftline_testing.redis.redis_wire import framed
 
 DEADLINE_S = 60.0
 
 
+class Server(Protocol):
+    """What answers at a port: a node, or a Redis."""
+
+    @property
+    def port(self) -> int: ...
+
+
 class Raw:
     """A connection that sends commands, and reads bytes."""
 
-    def __init__(self, node: NodeProcess) -> None:
+    def __init__(self, node: Server) -> None:
         self._socket = socket.create_connection(("localhost", node.port), DEADLINE_S)
         self._file = self._socket.makefile("rb")
 
@@ -42,7 +49,7 @@ class Raw:
 
     def _whole(self) -> bytes:
         head = self.line()
-        count = int(head[1:]) if head[:1] in b"$*>" else 0
+        count = int(head[1:]) * (1 + head.startswith(b"%")) if head[:1] in b"$*>%" else 0
         if head.startswith(b"$"):
             return head + (self._file.read(count + 2) if count >= 0 else b"")
         return head + b"".join([self._whole() for _ in range(count)])

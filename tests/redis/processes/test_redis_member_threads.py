@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from raftline.doors.redis.resp.scripts import SCRIPTS
 from raftline_testing.nodes.processes import DEADLINE_S
 from raftline_testing.redis.redis_wire import framed
 from tests.lists.walks import running_nodes
@@ -25,7 +26,9 @@ ALLOWED_AT_THE_DOOR = {
         *ALLOWED.get("net/connections/outgoing.py", ()), "_shut_down", "read_no_more",
     },
     # Events for Redis clients: they are queued, and not translated.
-    "doors/redis/redis_events.py": {"__init__", "_translating", "push", "push_later"},
+    "doors/redis/redis_events.py": {
+        "__init__", "_translating", "push", "push_later", "uses_positions",
+    },
     # The address of a leader is noted; another thread tells of it.
     "doors/redis/redis_node.py": {"is_led_from"},
 }  # fmt: skip
@@ -33,7 +36,8 @@ ALLOWED_AT_THE_DOOR = {
 # Entries are applied there, as other short ones are by the modules of state/.
 APPLY = ("doors/redis/command_effects.py", *(
     f"doors/redis/resp/{name}.py"
-    for name in ("entry", "functions", "view", "strings", "keys", "times", "scripts", "programs")
+    for name in ("entry", "functions", "view", "strings", "keys", "times", "scripts", "programs",
+                 "script_rows", "lock_scripts", "counter_scripts", "rate_scripts", "lua_values")
 ))  # fmt: skip
 
 
@@ -46,6 +50,8 @@ def work_of_a_redis_client(port: int) -> None:
         for number in range(20):
             connection.sendall(framed("SET", f"k{number}", "v") + framed("GET", f"k{number}"))
         connection.sendall(framed("MULTI") + framed("INCR", "n") + framed("EXEC"))
+        connection.sendall(framed("EVAL", SCRIPTS["lock-release"].texts[0], "1", "k1", "v"))
+        connection.sendall(framed("EVAL", SCRIPTS["incr-expire"].texts[0], "1", "n", "60"))
         connection.sendall(framed("SETRANGE", "z", "100000", "x") + framed("STRLEN", "z"))
         while lines.readline() != b":100001\r\n":
             pass

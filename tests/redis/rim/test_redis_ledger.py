@@ -10,6 +10,7 @@ import pytest
 
 from raftline.common.build_level import LEVEL
 from raftline.doors.redis.resp.commands import COMMANDS
+from raftline.doors.redis.resp.scripts import SCRIPTS
 from raftline.state.store import Store
 from raftline_testing.doubles.wired_connection import PASSWORD
 from raftline_testing.redis.redis_wire import RedisWire, framed, replies_in
@@ -95,6 +96,17 @@ def test_work_over_the_ledger_is_refused() -> None:
     )
     assert b"-ERR the commands make more than 67108864 bytes" in sent
     assert store["k"] == BIG
+
+
+def test_a_script_that_sets_many_keys_is_within_the_ledger() -> None:
+    """One value is named, and each key would have it."""
+    store = Store(level=LEVEL)
+    acquire = SCRIPTS["locks-acquire"].texts[0]
+    for count, problem in ((30, b"the changes have more than"), (100, b"the commands make more")):
+        keys = [f"k{number}" for number in range(count)]
+        sent = Measured(store).feed(framed("EVAL", acquire, str(count), *keys, BIG, "60000"))
+        assert problem in sent
+        assert not store.held
 
 
 def test_replies_about_commands_are_spelled_once() -> None:

@@ -76,6 +76,7 @@ _ONLY_SUBSCRIPTIONS: Final = (
     "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
 )
 _ALL: Final = (1, -1, 1)
+_BY_SCRIPT: Final = ("EVAL", "EVALSHA")
 
 
 def _on_keys(name: str, line: FastPlan | None, alias: str = "") -> Row:
@@ -101,7 +102,7 @@ def plan_of(words: list[str], context: Context) -> Plan:
     if session.queue is not None and row.in_multi:
         return Answer(_queue(row, words, context))
     try:
-        words = _renamed(words)
+        words = _renamed(words, context)
         line = row.line(context, words) if row.line is not None else None
     except Refused as refused:
         return Answer(refused.failure)
@@ -111,13 +112,13 @@ def plan_of(words: list[str], context: Context) -> Plan:
     return Call(row.name, row.run, words)
 
 
-def _renamed(words: list[str]) -> list[str]:
-    """Return the words of an `EVAL` as those of an `EVALSHA`.
+def _renamed(words: list[str], context: Context) -> list[str]:
+    """Return the words of an `EVAL` or an `EVALSHA` as the call of a script by its name.
 
     Raises:
         Refused: its script is unknown.
     """
-    return scripts.by_name(words) if in_capitals(words[0]) == "EVAL" else words
+    return scripts.called(context, words) if in_capitals(words[0]) in _BY_SCRIPT else words
 
 
 def _alone(context: Context, words: list[str]) -> Program:
@@ -136,7 +137,7 @@ def _queue(row: Row, words: list[str], context: Context) -> Value:
         return Failure(f"ERR {row.name} is not supported after MULTI")
     queued: Queued
     if row.function is not None:
-        queued = _task(row, row.function, words, context)
+        queued = _task(row, words, context)
     else:
         assert row.run is not None
         queued = Call(row.name, row.run, words)
@@ -151,16 +152,16 @@ def _queue(row: Row, words: list[str], context: Context) -> Value:
     return QUEUED
 
 
-def _task(row: Row, function: Function, words: list[str], context: Context) -> Task | Failure:
+def _task(row: Row, words: list[str], context: Context) -> Task | Failure:
     """Return a command of a transaction; if it is wrong in itself, the error that is its reply, as
     in Redis."""
     try:
-        words = _renamed(words)
+        words = _renamed(words, context)
         if row.line is not None:
             row.line(context, words)
     except Refused as refused:
         return refused.failure
-    return Task(function, words)
+    return Task(FUNCTIONS[in_capitals(words[0])], words)
 
 
 def _command(context: Context, words: list[str]) -> Value:
@@ -220,7 +221,7 @@ def _keys_in(words: list[str]) -> Value:
     first, last, step = row.keys
     if not (row.fits(len(words)) and first):
         raise Refused("ERR The command has no key arguments")
-    if row.name in ("EVAL", "EVALSHA"):
+    if row.name in _BY_SCRIPT:
         return list(words[first : first + integer(words[first - 1])])
     end = last if last >= 0 else len(words) + last
     return list(words[first : end + 1 : step])
@@ -277,8 +278,7 @@ _ROWS: Final = (
     Row("DISCARD", 1, run=transactions.discard, flags="noscript fast", in_multi=False),
     Row("WATCH", -2, run=transactions.watch, flags="noscript fast", keys=_ALL, in_multi=False),
     Row("UNWATCH", 1, run=transactions.unwatch, flags="noscript fast"),
-    _on_keys("EVALSHA", fast.script, "EVAL"),
-    _on_keys("EVALSHA", fast.script),
+    *(_on_keys(scripts.CALL, fast.script, name) for name in _BY_SCRIPT),
     Row("SCRIPT", -2, run=scripts.script, flags="noscript"),
     Row("SUBSCRIBE", -2, run=notifications.subscribe, flags="pubsub noscript loading stale"),
     Row("PSUBSCRIBE", -2, run=notifications.subscribe, flags="pubsub noscript loading stale"),

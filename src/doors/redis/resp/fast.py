@@ -22,7 +22,6 @@ from .programs import (
     spell_key,
     spell_value,
 )
-from .scripts import script_of
 from .strings import getex_times, increment_of, pairs_of, set_options
 from .times import expire_flags, expire_time, setex_time
 
@@ -54,7 +53,7 @@ def entry(context: Context, words: list[str]) -> Line | None:
     for key in keys:
         checked_key(key, context.node.limits)
     line = spell_entry(context.node.now_ms(), [[function.name, *words[1:]]])
-    return Line(line, VERB, keys[0], row_of(VERB).level)
+    return Line(line, VERB, keys[0] if keys else "", row_of(VERB).level)
 
 
 def get(context: Context, words: list[str]) -> Line | None:
@@ -155,5 +154,4 @@ def persist(context: Context, words: list[str]) -> Line | None:
 
 
 def script(context: Context, words: list[str]) -> Line | None:
-    script_of(words)
-    return entry(context, words)
+    return None if FUNCTIONS[words[0]].is_read else entry(context, words)

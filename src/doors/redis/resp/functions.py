@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 
 from . import keys, scripts, strings, times
 from .programs import in_capitals
-from .view import Decide
+from .replies import Value
+from .view import Decide, View
 
 READ, WRITE = "readonly", "write"
 _ONE: Final = (1, 1, 1)
@@ -28,6 +29,10 @@ def _never(words: list[str]) -> bool:
     return False
 
 
+def _script(view: View, words: list[str]) -> Value:
+    return scripts.run(view, words, _DECIDE)
+
+
 class Function(NamedTuple):
     """A command on keys, as a function of a view."""
 
@@ -38,6 +43,7 @@ class Function(NamedTuple):
     spec: tuple[int, int, int] = _ONE  # the first key, the last, and the step between two
     shows: Callable[[list[str]], bool] = _always  # its reply may tell about a value
     takes_times: Callable[[list[str]], bool] = _never  # it depends on the time that a key has left
+    find_keys: Callable[[list[str]], list[str]] | None = None  # if no spec tells which they are
 
     @property
     def is_read(self) -> bool:
@@ -50,6 +56,8 @@ class Function(NamedTuple):
 
     def keys_in(self, words: list[str]) -> list[str]:
         """Return the keys that a command names."""
+        if self.find_keys is not None:
+            return self.find_keys(words)
         first, last, step = self.spec
         end = last if last >= 0 else len(words) + last
         return words[first : end + 1 : step]
@@ -111,6 +119,11 @@ _ROWS: Final = (
         Function(name, 2, times.ttl, "readonly fast", takes_times=_always)
         for name in ("TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME")
     ),
-    Function("EVALSHA", -3, scripts.evaluate, WRITE, (3, 3, 1), takes_times=scripts.extends),
-)
+    *(
+        Function(name, -3, _script, flags, (3, 3, 1), takes_times=scripts.takes_times,
+                 find_keys=scripts.keys_in)
+        for name, flags in ((scripts.CALL, WRITE), (scripts.CALL_READ, READ))
+    ),
+)  # fmt: skip
 FUNCTIONS: Final = {row.name: row for row in _ROWS}
+_DECIDE: Final = {row.name: row.decide for row in _ROWS}  # for scripts

@@ -66,6 +66,15 @@ class Node(Protocol):
     def cursor(self, number: int) -> str | None:
         """Return the key that was kept under a number; None if it is gone."""
 
+    def script(self, sha: str) -> str | None:
+        """Return the name of a known script by its SHA1; None if it was not loaded here."""
+
+    def keep_script(self, sha: str, name: str) -> None:
+        """Keep the name of a known script."""
+
+    def forget_scripts(self) -> None:
+        """Forget the scripts that were loaded here."""
+
 
 @dataclass(slots=True)
 class Context:

@@ -1,117 +1,151 @@
-"""The scripts of redis-py's `Lock`, recognized by their SHA1. Pure.
+"""Known scripts: `EVAL` and `EVALSHA` become the call of a script by its name. Pure.
 
-There is no Lua: every other script is unknown.
+    FCALL lock-release 1 job 5f2c
+
+There is no Lua. A script is recognized by its tokens, and the entry of the log has its name, its
+keys and its arguments.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
-from .programs import Context, Program, Refused, Run, choose, integer, raw
+from ....wire.protocol import shown
+from .counter_scripts import COUNTER_SCRIPTS
+from .limits import REDIS_SCRIPT_BYTES
+from .lock_scripts import LOCK_SCRIPTS
+from .lua_tokens import LuaError, tokens_of
+from .lua_values import to_reply
+from .programs import Context, Program, Refused, Run, choose, in_capitals, integer, raw
+from .rate_scripts import RATE_SCRIPTS
 from .replies import OK, Failure, Value
-from .view import View
+from .script_rows import Running, Script
+from .view import Decide, View
 
+CALL: Final = "FCALL"
+CALL_READ: Final = "FCALL_RO"
 NO_SCRIPT: Final = Failure("NOSCRIPT No matching script. Please use EVAL.")
-NO_LUA: Final = Failure("ERR scripts are not supported, except those of the Lock of redis-py")
-
-
-def release(view: View, words: list[str]) -> Value:
-    """Remove the key if it holds the token. The words are the key and the token."""
-    return int(view.get(words[0]) == words[1] and view.delete(words[0]))
-
-
-def extend(view: View, words: list[str]) -> Value:
-    """Add to the time of the key if it holds the token, or replace its time. The words are the key,
-    the token, milliseconds, and `0` to add."""
-    key, by = words[0], integer(words[2])
-    if view.get(key) != words[1] or not view.has_time(key):
-        return 0
-    view.expire(key, by + (view.left_ms(key) or 0) if words[3] == "0" else by)
-    return 1
-
-
-def reacquire(view: View, words: list[str]) -> Value:
-    """Set the time of the key if it holds the token. The words are the key, the token and
-    milliseconds."""
-    if view.get(words[0]) != words[1]:
-        return 0
-    view.expire(words[0], integer(words[2]))
-    return 1
-
-
-class Script:
-    """A known script: its number of words after the number of keys, and its function."""
-
-    def __init__(self, count: int, decide: Callable[[View, list[str]], Value]) -> None:
-        self.count = count
-        self.decide = decide
-
-
+NO_LUA: Final = Failure(
+    "ERR this script is not known here. A write is a line of the log that people can read, so there"
+    " is no Lua: only the scripts of some libraries are known, and only unchanged. They are listed"
+    " in docs/use/redis.md, Scripts"
+)
 SCRIPTS: Final[Mapping[str, Script]] = {
-    "c3f8721cbb97f72bc19e972846bd7aaf91901658": Script(2, release),
-    "a4e8783852e6b949f9ef3a97212805108459a890": Script(4, extend),
-    "1cac51482acf5858da00f6d685d68f886cd6b6b2": Script(3, reacquire),
+    row.name: row for row in (*LOCK_SCRIPTS, *COUNTER_SCRIPTS, *RATE_SCRIPTS)
 }
 
 
+@cache
+def _by_tokens() -> Mapping[str, str]:
+    """Return the names of the scripts by their tokens."""
+    return {tokens_of(text): row.name for row in SCRIPTS.values() for text in row.texts}
+
+
+def name_of(text: str) -> str | None:
+    """Return the name of a script, None if it is not known."""
+    if len(text) > REDIS_SCRIPT_BYTES:
+        return None
+    try:
+        return _by_tokens().get(tokens_of(text))
+    except LuaError:
+        return None
+
+
 def sha_of(text: str) -> str:
-    """Return the name of a script."""
+    """Return by what `EVALSHA` names a script."""
     return hashlib.sha1(raw(text), usedforsecurity=False).hexdigest()
 
 
-def by_name(words: list[str]) -> list[str]:
-    """Return an `EVAL` as an `EVALSHA`.
+def _loaded(context: Context, text: str) -> tuple[str, str]:
+    """Return the SHA1 and the name of a script, which `EVALSHA` knows at this node from now on.
 
     Raises:
-        Refused: the script is unknown.
+        Refused: it is not known.
     """
-    name = sha_of(words[1])
-    if name not in SCRIPTS:
-        raise Refused(NO_LUA)
-    return ["EVALSHA", name, *words[2:]]
+    sha = sha_of(text)
+    name = context.node.script(sha)
+    if name is None:
+        name = name_of(text)
+        if name is None:
+            raise Refused(NO_LUA)
+        context.node.keep_script(sha, name)
+    return sha, name
 
 
-def evaluate(view: View, words: list[str]) -> Value:
-    """EVALSHA SHA1 1 KEY ARGUMENT ..."""
-    return script_of(words).decide(view, words[3:])
+# --- the call of a script ------------------------------------------------------------------------
 
 
-def script_of(words: list[str]) -> Script:
-    """Return the script of an `EVALSHA`.
+def called(context: Context, words: list[str]) -> list[str]:
+    """Return an `EVAL` or an `EVALSHA` as the call of a script by its name.
 
     Raises:
-        Refused: it is unknown, or its arguments are wrong.
+        Refused: the script is not known, or the number of its keys is wrong.
     """
-    script = SCRIPTS.get(words[1].lower())
-    if script is None:
+    by_sha = in_capitals(words[0]) == "EVALSHA"
+    if by_sha and len(words[1]) != 40:
         raise Refused(NO_SCRIPT)
-    if words[2] != "1" or len(words) != 3 + script.count:
-        raise Refused("ERR this script takes one key, and another number of arguments")
-    return script
+    count = integer(words[2])
+    if count > len(words) - 3:
+        raise Refused("ERR Number of keys can't be greater than number of args")
+    if count < 0:
+        raise Refused("ERR Number of keys can't be negative")
+    name = context.node.script(words[1].lower()) if by_sha else _loaded(context, words[1])[1]
+    if name is None:
+        raise Refused(NO_SCRIPT)
+    return [CALL_READ if SCRIPTS[name].is_read else CALL, name, str(count), *words[3:]]
 
 
-def extends(words: list[str]) -> bool:
-    """Whether a script adds to the time that its key has left."""
-    return words[-1] == "0"
+def keys_in(words: list[str]) -> list[str]:
+    """Return the keys of a call; none if their number is wrong."""
+    text = words[2]
+    count = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else len(words)
+    return words[3 : 3 + count] if count <= len(words) - 3 else []
+
+
+def takes_times(words: list[str]) -> bool:
+    """Whether a script depends on the time that its keys have left."""
+    script = SCRIPTS.get(words[1])
+    return script is not None and script.takes_times
+
+
+def run(view: View, words: list[str], commands: Mapping[str, Decide]) -> Value:
+    """FCALL NAME COUNT KEY ... ARGUMENT ..., FCALL_RO"""
+    script, keys = SCRIPTS.get(words[1]), keys_in(words)
+    if script is None:
+        raise Refused(f"ERR {shown(words[1])} is no script that is known here")
+    if words[2] != str(len(keys)):
+        raise Refused("ERR Number of keys is wrong")
+    if words[0] == CALL_READ and not script.is_read:
+        raise Refused("ERR Can not execute a script with write flag using *_ro command.")
+    try:
+        return to_reply(script.run(Running(view, keys, words[3 + len(keys) :], commands)))
+    except Refused as refused:  # what it has done stays, as in Redis
+        return Failure(f"{refused.failure} script: {script.name}")
+
+
+# --- SCRIPT --------------------------------------------------------------------------------------
 
 
 def _load(context: Context, words: list[str]) -> Value:
-    name = sha_of(words[2])
-    if name not in SCRIPTS:
-        raise Refused(NO_LUA)
-    return name
+    return _loaded(context, words[2])[0]
+
+
+def _exists(context: Context, words: list[str]) -> Value:
+    return [int(context.node.script(name.lower()) is not None) for name in words[2:]]
 
 
 def _flush(context: Context, words: list[str]) -> Value:
     if [word.upper() for word in words[2:]] not in ([], ["ASYNC"], ["SYNC"]):
         raise Refused("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
+    context.node.forget_scripts()
     return OK
 
 
 _SCRIPT: Final[Mapping[str, tuple[int, Run]]] = {
-    "EXISTS": (-3, lambda context, words: [int(name.lower() in SCRIPTS) for name in words[2:]]),
+    "EXISTS": (-3, _exists),
     "FLUSH": (-2, _flush),
     "LOAD": (3, _load),
 }

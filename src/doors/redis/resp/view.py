@@ -131,6 +131,7 @@ class View:
         try:
             value = decide(self, words)
         except Refused as refused:
+            self._new = {}
             return refused.failure
         self._changed.update(self._new)
         return value

@@ -1,0 +1,65 @@
+"""A known script: its row in the table, and what it sees while it runs. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from .lua_values import LuaValue, to_lua, word
+from .programs import Refused
+from .replies import Failure
+from .view import Decide, View
+
+_COMMAND: Final = re.compile(r"call\(['\"]\w+")
+
+
+class Running:
+    """A script while it runs: its keys, its arguments, and the commands that it calls."""
+
+    def __init__(
+        self, view: View, keys: list[str], arguments: list[str], commands: Mapping[str, Decide]
+    ) -> None:
+        self.keys = keys
+        self.arguments = arguments
+        self._view = view
+        self._commands = commands
+
+    def key(self, place: int) -> str | None:
+        """Return `KEYS[place]`, nil if there are fewer."""
+        return self.keys[place - 1] if place <= len(self.keys) else None
+
+    def argument(self, place: int) -> str | None:
+        """Return `ARGV[place]`, nil if there are fewer."""
+        return self.arguments[place - 1] if place <= len(self.arguments) else None
+
+    def call(self, *words: LuaValue) -> LuaValue:
+        """Return what `redis.call` does: carry out a command, whose changes stay if the script
+        fails later, as in Redis.
+
+        Raises:
+            Refused: the command fails, and with it the script.
+        """
+        spelled = list(map(word, words))
+        reply = self._view.attempt(self._commands[spelled[0]], spelled)
+        if isinstance(reply, Failure):
+            raise Refused(reply)
+        return to_lua(reply)
+
+
+class Script(NamedTuple):
+    """A known script. Entries of the log contain its name, so what a name does never changes."""
+
+    name: str
+    sent_by: str  # the libraries, as docs/use/redis.md names them
+    run: Callable[[Running], LuaValue]
+    texts: tuple[str, ...]  # by any of which it is recognized
+    takes_times: bool = False  # it depends on the time that a key has left
+    is_read: bool = False  # it changes nothing
+    frees: bool = False  # it only removes keys
+
+
+def in_both_cases(*texts: str) -> tuple[str, ...]:
+    """Return scripts with the names of their commands as they are, and in capitals."""
+    capitals = [_COMMAND.sub(lambda match: "call" + match[0][4:].upper(), each) for each in texts]
+    return (*texts, *capitals)

@@ -1,0 +1,101 @@
+"""Known scripts at a real node, and the same Lua at a Redis beside it."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from raftline.doors.redis.resp.scripts import SCRIPTS
+from raftline_testing.doubles.scripted_node import free_port
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import eventually
+from tests.redis.processes.raw_redis import Raw
+
+pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
+VALUES = (b"me", b"other", b"5", b"x", b"", b"-3", b"5.5", b"9007199254740993", b"9" * 18)
+# None is a time that is over in a moment, or of more than 31 years.
+ARGUMENTS = (
+    b"me", b"me", b"other", b"x", b"", b"0", b"9000", b"60000", b"7000.5", b"-1", b"0x4000",
+    b" 5000 ", b"1e4", b"nan", b"inf", b"EX", b"PX", b"NX", b"true", b"5000\0a", b"\xff",
+)  # fmt: skip
+KEYS = ((b"a",), (b"a",), (b"a", b"b"), (b"a", b"a"), (), (b"absent",))
+ROUNDS = 12
+PLACE = re.compile(rb"(user_script):[0-9]+| script: .*")  # in an error: which differs
+
+
+@dataclass
+class RedisServer:
+    """A Redis, which answers as a node does."""
+
+    port: int
+
+    def is_up(self) -> bool:
+        try:
+            with Raw(self) as raw:
+                return raw.ask(b"PING") == b"+PONG\r\n"
+        except OSError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server, folder = RedisServer(free_port()), tmp_path_factory.mktemp("redis")
+    command = ["redis-server", "--port", str(server.port), "--save", "", "--dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            eventually(server.is_up, "a Redis")
+            yield server
+        finally:
+            process.kill()
+
+
+def alike(one: bytes, other: bytes) -> bool:
+    """Whether two replies say the same, though a little time went by between them."""
+    parts = [re.split(rb"\r\n:?", PLACE.sub(rb"\1", each)) for each in (one, other)]
+    return len(parts[0]) == len(parts[1]) and all(
+        mine == others or _is_near(mine, others) for mine, others in zip(*parts, strict=True)
+    )
+
+
+def _is_near(one: bytes, other: bytes) -> bool:
+    digits = [each.lstrip(b":") for each in (one, other)]
+    if not all([each.isdigit() and len(each) < 9 for each in digits]):
+        return False
+    mine, others = map(int, digits)
+    return min(mine, others) > 1000 and abs(mine - others) < 1000
+
+
+@pytest.mark.parametrize("version", [b"2", b"3"])
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_answers_as_in_redis(
+    nodes: Cluster, redis_server: RedisServer, name: str, version: bytes
+) -> None:
+    """With keys that are absent, or hold something else, or end, and any words after them."""
+    chance = random.Random(f"{name} {version!r}")
+    nodes.wait_until_raised()
+    with Raw(redis_server) as other, Raw(nodes["s1"]) as node:
+        for each in (other, node):
+            each.whole(b"HELLO", version)
+            each.whole(b"FLUSHALL")
+        for _ in range(ROUNDS):
+            commands = [[b"DEL", b"a", b"b", b"absent"]]
+            for key in chance.sample([b"a", b"b"], chance.randrange(3)):
+                time = chance.choice([[], [b"PX", b"50000"]])
+                commands.append([b"SET", key, chance.choice(VALUES), *time])
+            for _ in range(2):
+                keys = chance.choice(KEYS)
+                words = chance.choices(ARGUMENTS, k=chance.randrange(6))
+                if chance.random() < 0.5:
+                    words[:1] = [b"me"]
+                text = chance.choice(SCRIPTS[name].texts).encode()
+                commands.append([b"EVAL", text, b"%d" % len(keys), *keys, *words])
+            commands += [[verb, key] for verb in (b"GET", b"PTTL") for key in (b"a", b"b")]
+            for command in commands:
+                mine, others = node.whole(*command), other.whole(*command)
+                assert alike(mine, others), (commands, command, mine, others)
