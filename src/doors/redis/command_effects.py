@@ -52,6 +52,8 @@ def _redis(store: Store, operands: str) -> str | None:
         return problem.refusal
     for key, now in changes:
         _change(store, escape(key, key=True), now)
+    for channel, message in view.messages:
+        store.tell(escape(channel, key=True), escape(message, key=False))
     return f"{RESPONSE}: [{', '.join(answers)}]"
 
 

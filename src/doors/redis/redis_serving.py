@@ -9,6 +9,7 @@ from sys import getsizeof
 from ...net.protocol.admission import Admission
 from ...net.protocol.host import Batch, Host, ReadableState
 from ...net.protocol.outgoing_protocol import OutgoingProtocol
+from ...net.protocol.subscriptions import CONFIRMED
 from ...net.protocol.user_calls import NotReached, UserCalls
 from ...net.protocol.waits import AwaitReplies, Replies, ReserveRoom, Waits
 from ...wire.commands.command_table import COMMANDS, Request, read_request
@@ -28,7 +29,7 @@ from .resp.limits import REDIS_QUEUED
 from .resp.programs import Ask, Call
 from .resp.replies import NO_LOGIN, Failure, Value, failure_of, length_of, spell
 
-_KNOWN_HERE = frozenset({"status", "last", "watch"})  # kinds that ask no other thread
+_KNOWN_HERE = frozenset({"confirmed", "status", "last", "rights", "watch"})  # no lines to serve
 _SERVES = frozenset({"read", "timed", "show", "write"})  # kinds that the leader answers
 REFUSALS_BYTES = 100 * REDIS_QUEUED  # of the parts of an `EXEC` for which a reply has no room
 
@@ -228,9 +229,23 @@ class RedisServing:
                 yield from self._calls.compute()
                 status = self._admission.status()
                 return self._admission.denial_since(rights, ask.kind) or status
+            case "confirmed":
+                return (yield from self._confirmed())
             case "last":
                 return str(self._host.watchers.last)
+            case "rights":
+                return ""
         return self._watch(ask, admitted)
+
+    def _confirmed(self) -> Waits[str]:
+        """Wait until this node has applied all entries that were committed when this began; return
+        a refusal, or ""."""
+        yield from self._replies.flush()  # earlier replies need not wait
+        batch = Batch(["subscribe"], is_read=True, reading=CONFIRMED, asker=self._outgoing)
+        self._host.submit(batch)
+        if not (yield AwaitReplies(batch, self._host.patience_s)):
+            return self._late(batch)
+        return batch.replies[0] if batch.replies else ""
 
     def _late(self, batch: Batch) -> str:
         """Return the refusal of requests that were not answered in time."""
@@ -243,8 +258,10 @@ class RedisServing:
         if commands == ["unwatch"]:
             self._events.close(ask.watch_id)
             return ""
-        prefix = watch_operands(commands[0]).prefix if commands else None
-        return self._events.open(ask.watch_id, prefix, ask.held_bytes)
+        prefixes = [watch_operands(command).prefix for command in commands]
+        if ask.topic:
+            prefixes[-1] = ask.topic
+        return self._events.open(ask.watch_id, prefixes, ask.held_bytes)
 
     def end(self) -> None:
         """Forget all watches, since the connection ends."""

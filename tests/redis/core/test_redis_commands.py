@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from raftline.doors.redis.resp.fast import Line
 from raftline.doors.redis.resp.forms import value_of
 from raftline.doors.redis.resp.keys import Pattern
 from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
-from raftline.doors.redis.resp.programs import Ask, Context
+from raftline.doors.redis.resp.programs import Ask, Context, NamePattern
 from raftline.doors.redis.resp.replies import NO_LIST, Failure, Flat, Push, Several, Value, spell
 from raftline.doors.redis.resp.session import Session
 from raftline.state.commands.key_commands import execute
@@ -27,6 +28,10 @@ from raftline.wire.refusal import error
 
 pytestmark = pytest.mark.pure
 NOW_MS = 1_000_000_000
+# Replies of a node that no line has.
+AT_NODE = {
+    "confirmed": "", "rights": "", "watch": "", "status": 'STATUS response: {"role": "leader"}',
+}  # fmt: skip
 
 
 class Node:
@@ -35,6 +40,7 @@ class Node:
     def __init__(self) -> None:
         self.limits = Limits()
         self.cursors: list[str] = []
+        self.subscriptions: Counter[str] = Counter()
 
     def now_ms(self) -> int:
         return NOW_MS
@@ -48,6 +54,18 @@ class Node:
 
     def cursor(self, number: int) -> str | None:
         return self.cursors[number - 1] if number <= len(self.cursors) else None
+
+    def count_subscription(self, name: str, pattern: NamePattern | None, change: int) -> None:
+        self.subscriptions[name] += change
+
+    def receivers(self, channel: str) -> int:
+        return self.subscriptions[channel]
+
+    def channels(self) -> Mapping[str, int]:
+        return +self.subscriptions
+
+    def count_patterns(self) -> int:
+        return 0
 
 
 class Model:
@@ -95,6 +113,9 @@ class Model:
         try:
             ask: Ask = next(program)
             while True:
+                if ask.kind in AT_NODE:
+                    ask = program.send([AT_NODE[ask.kind]])
+                    continue
                 is_last = ask.kind == "last"
                 replies = [str(self.store.number)] * is_last + list(map(self.line, ask.lines))
                 refused = any(reply.startswith("Sorry") for reply in replies)
@@ -280,6 +301,16 @@ ROWS: list[tuple[str, str, Value]] = [
     ("SUBSCRIBE news", "UNSUBSCRIBE", Several([Push(["unsubscribe", "news", 0])])),
     ("", "UNSUBSCRIBE", Several([Push(["unsubscribe", None, 0])])),
     ("PSUBSCRIBE n*;PSUBSCRIBE n*", "PING", ["pong", ""]),
+    ("", "PUBLISH news hello", 0),
+    ("HELLO 3;SUBSCRIBE news;SUBSCRIBE b", "PUBLISH news hello", 1),
+    ("HELLO 3;SUBSCRIBE news b", "PUBSUB CHANNELS", ["news", "b"]),
+    ("HELLO 3;SUBSCRIBE news b;UNSUBSCRIBE b", "PUBSUB CHANNELS n*", ["news"]),
+    ("HELLO 3;SUBSCRIBE news b", "PUBSUB NUMSUB news c", ["news", 1, "c", 0]),
+    ("", "PUBSUB NUMSUB", []),
+    ("", "PUBSUB NUMPAT", 0),
+    ("", "PUBSUB SHARDCHANNELS",
+     Failure("ERR unknown subcommand 'SHARDCHANNELS'. Try PUBSUB HELP.")),
+    ("", "COMMAND GETKEYS PUBLISH a b", Failure("ERR The command has no key arguments")),
     ("", "COMMAND INFO nope", [None]),
     ("", "COMMAND GETKEYS MSET a 1 b 2", ["a", "b"]),
     ("", "COMMAND GETKEYS EVAL text 2 a b c", ["a", "b"]),
@@ -364,6 +395,7 @@ def test_in_a_transaction_it_has_the_same_reply(before: str, command: str, reply
         ("set a b nx", "redis 1000000000 SET a b nx"),
         ("DEL a b", "redis 1000000000 DEL a b"),
         ("MSET a 1 b 2", "redis 1000000000 MSET a 1 b 2"),
+        ("PUBLISH news a;b", "redis 1000000000 PUBLISH news a;b"),
         ("SET a 1", "set a 1"),
         ("INCRBY a 3", "incr a 3"),
         ("SET a 1 PX 1500", "setex a 1.5 1"),

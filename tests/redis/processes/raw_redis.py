@@ -42,7 +42,8 @@ class Raw:
 
     def _whole(self) -> bytes:
         head = self.line()
-        count = int(head[1:]) if head[:1] in b"$*>" else 0
+        count = int(head[1:]) if head[:1] in b"$*>%" else 0
+        count *= 1 + head.startswith(b"%")
         if head.startswith(b"$"):
             return head + (self._file.read(count + 2) if count >= 0 else b"")
         return head + b"".join([self._whole() for _ in range(count)])

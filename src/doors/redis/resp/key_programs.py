@@ -13,6 +13,7 @@ from ....wire.protocol import real
 from .entry import answers_in, spell_entry
 from .functions import Function
 from .limits import REDIS_ARGUMENTS
+from .messages import PUBLISH
 from .programs import Ask, Context, Refused, Steps, spell_key
 from .replies import Failure, Value, length_of
 from .view import Held, View
@@ -98,6 +99,11 @@ def _times(
     }
 
 
+def is_published(task: Task, value: Value) -> bool:
+    """Whether a task has published a message, whose receivers this node counts."""
+    return task.function.name == PUBLISH and not isinstance(value, Failure)
+
+
 def read(
     context: Context, tasks: Sequence[Task], watched: dict[str, KeyState]
 ) -> Steps[list[Value] | None]:
@@ -146,5 +152,10 @@ def write(
     )
     (reply,) = yield Ask([line], "write", keys[0] if keys else "", is_canonical=True)
     values = answers_in(reply)
+    if values is not None:
+        values = [
+            context.node.receivers(task.words[1]) if is_published(task, value) else value
+            for task, value in zip(tasks, values, strict=True)
+        ]
     context.ledger.returns(length_of(values or []))
     return values

@@ -6,5 +6,6 @@ REDIS_NAME_BYTES = 256  # of the name of a connection, and of what a client tell
 REDIS_PATTERN_BYTES = 1 << 10  # of a pattern for keys
 REDIS_PATTERNS = 128  # of `CONFIG GET`
 REDIS_QUEUED = 1024  # commands after MULTI
+REDIS_PATTERNS_COUNTED = 64  # at a node, beyond which `PUBLISH` counts no receivers by patterns
 REDIS_CURSORS = 10_000  # of scans that have not ended
 REDIS_CURSORS_BYTES = 2 << 20  # of the keys that these have reached
