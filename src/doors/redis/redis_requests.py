@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Final
 
 from ...net.line_reader import HalfLine, LineBuffer
@@ -28,6 +29,7 @@ from .resp.replies import Value
 from .resp.session import Session
 
 PLAIN_TOGETHER: Final = 16 << 10  # bytes that are looked at for plain commands at a time
+WORD_BYTES: Final = 64  # of memory for a word of a command, in addition to its text
 KIND: Final = "redis"  # of commands that the connection's own thread carries out
 _TAKES_LONG: Final = frozenset([verb for verb in COMMANDS if COMMANDS[verb].work != Work.SHORT])
 
@@ -144,7 +146,7 @@ class RedisRequests:
                 return None
             words, self._words = self._words or [], None
             if words:
-                is_long = sum(map(len, words)) > LONG_BYTES
+                is_long = sum(map(len, words)) + WORD_BYTES * len(words) > LONG_BYTES
                 if is_long and not may_wait:
                     self._words = words
                     return None
@@ -159,13 +161,15 @@ class RedisRequests:
         return RedisRequest(KIND, call=plan)
 
     def count_transaction(self) -> None:
-        """Count the bytes of watched keys and of commands after `MULTI` towards the bound of
-        unfinished lines."""
-        self._lines.count_beside(self.session.held_bytes)
+        """Count the bytes of watched keys, of commands after `MULTI` and of a long command that
+        waits towards the bound of unfinished lines."""
+        self._lines.count_beside(self.session.held_bytes + self.session.call_bytes)
 
     def _planned(self, words: list[bytes], *, is_long: bool) -> Plan:
         with self._lines.turn if is_long else nullcontext():
             plan = plan_of(list(map(_text, words)), self.context)
+        if is_long and isinstance(plan, Call):
+            self.session.call_bytes = sum(map(getsizeof, plan.words))
         self.count_transaction()
         return plan
 

@@ -88,6 +88,7 @@ class RedisServing:
                     yield from self._replies.flush()
             finally:
                 self._give_room()
+                self.session.call_bytes = 0
                 self._requests.count_transaction()  # EXEC has ended it
             if self._events.has_new:
                 self._events.has_new = False
@@ -172,21 +173,23 @@ class RedisServing:
         if ask.kind == "login":
             return [self._calls.without_turn(lambda: self._log_in(ask))]
         rights = self._admission.users
-        admitted = [self._admitted(ask, text) for text in ask.lines]
-        for line in admitted:
+        commands, first = list[str](), None
+        for text in ask.lines:
+            line = self._admitted(ask, text)
             if line.reply:
-                return [line.reply] * len(admitted)
-        if ask.kind in _KNOWN_HERE:
-            return [(yield from self._known(ask, admitted, rights))]
-        kind, commands = admitted[0].kind, [line.request.command for line in admitted]
-        if kind == "local":
+                return [line.reply] * len(ask.lines)
+            first = first or line
+            is_named = line.kind == "write" and self._admission.named_in_log
+            commands.append(
+                self._admission.logged(line.request) if is_named else line.request.command
+            )
+        if first is None or ask.kind in _KNOWN_HERE:
+            return [(yield from self._known(ask, commands, rights))]
+        if first.kind == "local":
             return (yield from self._read(ask, self._host.logmanager, commands, rights))
-        if kind == "write" and self._admission.named_in_log:
-            commands = [self._admission.logged(line.request) for line in admitted]
         if not self._holds:
             yield from self._replies.flush()  # earlier replies need not wait
-        reading = admitted[0].reading
-        batch = Batch(commands, kind != "write", reading, asker=self._outgoing)
+        batch = Batch(commands, first.kind != "write", first.reading, asker=self._outgoing)
         batch.writer = self._admission.writer
         self._host.submit(batch)
         if not (yield AwaitReplies(batch, self._host.patience_s)):
@@ -222,7 +225,7 @@ class RedisServing:
             for command, reply in zip(commands, replies, strict=True)
         ]
 
-    def _known(self, ask: Ask, admitted: list[ParsedLine], rights: object) -> Waits[str]:
+    def _known(self, ask: Ask, commands: list[str], rights: object) -> Waits[str]:
         """Return the reply of this node by itself."""
         match ask.kind:
             case "status":
@@ -235,7 +238,7 @@ class RedisServing:
                 return str(self._host.watchers.last)
             case "rights":
                 return ""
-        return self._watch(ask, admitted)
+        return self._watch(ask, commands)
 
     def _confirmed(self) -> Waits[str]:
         """Wait until this node has applied all entries that were committed when this began; return
@@ -252,9 +255,8 @@ class RedisServing:
         unknown = outcome_unknown("no quorum answered in time")
         return self._host.not_confirmed() if batch.is_read else unknown
 
-    def _watch(self, ask: Ask, admitted: list[ParsedLine]) -> str:
+    def _watch(self, ask: Ask, commands: list[str]) -> str:
         """Begin or end a subscription, which need not have a watch; return a refusal, or ""."""
-        commands = [line.request.command for line in admitted]
         if commands == ["unwatch"]:
             self._events.close(ask.watch_id)
             return ""

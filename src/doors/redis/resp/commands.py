@@ -140,6 +140,8 @@ def _queue(row: Row, words: list[str], context: Context) -> Value:
     else:
         assert row.run is not None
         queued = Call(row.name, row.run, words)
+    if session.is_spoiled:
+        return QUEUED  # it will not be carried out
     session.queue_bytes += sum(map(size_of, words))
     if session.queue_bytes > context.node.limits.line_bytes or len(session.queue) >= REDIS_QUEUED:
         session.end_transaction()
