@@ -29,6 +29,8 @@ from .resp.replies import Value
 from .resp.session import Session
 
 PLAIN_TOGETHER: Final = 16 << 10  # bytes that are looked at for plain commands at a time
+HALF_PLAIN: Final = 512  # bytes of a half command that are looked at again
+PLAIN_BYTES: Final = 1100  # the longest plain command has fewer
 WORD_BYTES: Final = 64  # of memory for a word of a command, in addition to its text
 KIND: Final = "redis"  # of commands that the connection's own thread carries out
 _TAKES_LONG: Final = frozenset([verb for verb in COMMANDS if COMMANDS[verb].work != Work.SHORT])
@@ -74,8 +76,20 @@ class RedisRequests:
     def receive_data(self, data: bytes, now_s: float) -> None:
         """Take bytes that arrived."""
         self._now_s = now_s
+        if 0 < self._lines.size <= HALF_PLAIN and not self.has_more:
+            data = self._with_half(data)
         self._uncut = self._uncut[self._place :] + data
         self._place = 0
+
+    def _with_half(self, data: bytes) -> bytes:
+        """Return bytes with the half command before them, if that is a plain one which they end:
+        then those after it are read as plain ones, too."""
+        whole = bytes(self._lines.begun) + data
+        if not take_plain(whole[: HALF_PLAIN + PLAIN_BYTES].decode("latin-1"), 1).commands:
+            return data
+        self._lines.forget()
+        self._scanner = CommandScanner()
+        return whole
 
     @property
     def has_more(self) -> bool:
