@@ -13,6 +13,7 @@ from itertools import filterfalse
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
+from ..wire.commands.watch_lines import MESSAGE
 from ..wire.limits import HISTORY_BYTES, HISTORY_EVENTS
 from ..wire.protocol import real
 from .key_events import EventRun, KeyEvent
@@ -166,8 +167,8 @@ class EventHistory:
         self, number: int, events_max: int, bytes_max: int = HISTORY_BYTES, prefix: str = ""
     ) -> tuple[Sequence[KeyEvent], int]:
         """Return the events after an entry for keys with a prefix, and the last entry that they
-        cover. Entries are whole, and there are about `events_max` events and `bytes_max` bytes, or
-        fewer. `number` must be covered."""
+        cover. Messages are only for a prefix of topics. Entries are whole, and there are about
+        `events_max` events and `bytes_max` bytes, or fewer. `number` must be covered."""
         events: list[KeyEvent] = []
         upto, size = number, 0
         first, raw_prefix = bisect_right(self._runs, number, key=_last), real(prefix)
@@ -187,8 +188,10 @@ class EventHistory:
         """Return the places of a run's events after an entry, for keys with a prefix. Most runs
         hold no such key, and an index shows that without a scan."""
         begin = run.place_after(number)
-        if not raw_prefix:
+        if not raw_prefix and run.first:
             return range(begin, len(run))
+        if not raw_prefix:
+            return [at for at in range(begin, len(run)) if run.bare[at][1] != MESSAGE]
         if run is self._runs[-1]:  # more events may be added to it
             places = range(begin, len(run))
             return [place for place in places if run.raw_key_at(place).startswith(raw_prefix)]

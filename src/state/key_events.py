@@ -1,4 +1,4 @@
-"""The key changes that watchers get. Pure."""
+"""The key changes that watchers get, and the messages on topics. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ..wire.protocol import real
 from .user_table import UserTable
 
 SET, DELETE, EXPIRE = "set", "delete", "expire"
-
 
 # A KeyEvent as a bare tuple. A node keeps its latest events in this form: the garbage collector
 # visits each instance of a class, but not tuples of numbers and texts.

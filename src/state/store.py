@@ -27,6 +27,7 @@ from ..common.process.wakeup import Breathe, no_pause
 from ..raft.levels import FLOOR
 from ..raft.log import Entry
 from ..wire.commands.rights import LeaseKeys
+from ..wire.commands.watch_lines import MESSAGE, topic_of
 from ..wire.key_stat import KeyFacts, facts_of, lease_of, value_of, with_facts
 from ..wire.limits import APPLIED_CHARACTERS, APPLIED_EVENTS, LEASE_BYTES
 from ..wire.protocol import real
@@ -105,6 +106,7 @@ class Store(MutableMapping[str, str]):
         # alone, so it is no part of the state.
         self.indexes: dict[str, SecondaryIndex] = {}
         self.notes_events = False  # whether events are recorded
+        self.notes_messages = False  # whether messages are, since somebody waits for some
         # Called during long work: machine code keeps Python's interpreter to itself until then.
         self.breathe: Breathe = no_pause
         self._runs: list[EventRun] = []
@@ -415,6 +417,11 @@ class Store(MutableMapping[str, str]):
         self._characters += len(value)
         if self._characters > APPLIED_CHARACTERS or self._count > APPLIED_EVENTS:
             self.forget_events(number)
+
+    def tell(self, topic: str, message: str) -> None:
+        """Record a message of the entry being applied. It changes nothing in the store."""
+        if self.notes_messages:
+            self.note(MESSAGE, topic_of(topic), message)
 
     def note_sets(self, numbers: Sequence[int], entries: Sequence[Entry]) -> None:
         """Record the changes by the entries with these numbers, all of which are `set`."""

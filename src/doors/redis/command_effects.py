@@ -7,6 +7,7 @@ lease that it is under; a time that a command sets is a lease of its own, as tha
 
 from __future__ import annotations
 
+import itertools
 from typing import Final
 
 from ...state.commands.key_commands import applies
@@ -27,6 +28,7 @@ from .resp.view import Held, View
 
 _PER_KEY: Final = 13  # characters of a value that take as long as a key (state/work.py)
 _LONG: Final = 64 << 10  # bytes of values, between two pauses
+_MANY: Final = 500  # commands or keys, likewise
 
 
 def _measure(store: Store, command: str) -> int:
@@ -53,8 +55,12 @@ def _redis(store: Store, operands: str) -> str | None:
         changes = list(view.changes())
     except (ProtocolError, RequestRefused) as problem:
         return problem.refusal
-    for key, now in changes:
+    for place, (key, now) in enumerate(changes, start=1):
+        if place % _MANY == 0:
+            store.breathe()
         _change(store, escape(key, key=True), now)
+    for channel, message in view.messages:
+        store.tell(escape(channel, key=True), escape(message, key=False))
     return f"{RESPONSE}: [{', '.join(answers)}]"
 
 
@@ -66,6 +72,8 @@ def _carried_out(store: Store, entry: Entry) -> tuple[View, list[str]]:
     """
 
     def held(key: str) -> Held:
+        if next(reads) % _MANY == 0:
+            store.breathe()
         spelled = escape(key, key=True)
         value = store.get(spelled)
         return Held() if value is None else Held(real(value), store.lease_of(spelled))
@@ -74,13 +82,13 @@ def _carried_out(store: Store, entry: Entry) -> tuple[View, list[str]]:
         whole = ms_of(store, lease)  # of a lease that began after the times were read
         return max(1, min(entry.left_ms.get(lease, whole), whole))
 
-    ledger = RequestLedger(Limits().line_bytes)
+    ledger, reads = RequestLedger(Limits().line_bytes), itertools.count(1)
     view, answers, looked = View(held, ms_left, entry.now_ms, ledger), list[str](), 0
     for words in entry.commands:
         value = view.attempt(FUNCTIONS[words[0]].decide, words)
         answers.append(spell_answer(value))
         ledger.returns(max(len(answers[-1]), length_of(value)))
-        if ledger.worked > looked + _LONG:
+        if ledger.worked > looked + _LONG or len(answers) % _MANY == 0:
             looked = ledger.worked
             store.breathe()
     return view, answers

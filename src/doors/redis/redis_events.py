@@ -2,7 +2,7 @@
 and it is told of each new leader.
 
 A client chooses how long it takes to match its patterns. So only the sending thread of its
-connection makes messages of events, never the thread that took a step and hears a member.
+connection makes messages for patterns, never the thread that took a step and hears a member.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from ...net.protocol.outgoing_protocol import OutgoingProtocol
 from ...state.user_table import UserTable
 from ...wire.commands.watch_lines import WatchAsked
 from .redis_node import RedisNode
-from .resp.notifications import Subscription, translated
+from .resp.messages import SWITCH
+from .resp.notifications import ALSO, OF_PATTERN, Subscription, translated
 from .resp.replies import spell
 from .resp.session import Session
+
+_OF_PATTERNS = f"#{OF_PATTERN}".encode()  # is in the head of each line for a pattern
 
 
 class RedisEvents:
@@ -37,26 +40,26 @@ class RedisEvents:
         self.has_new = False  # watches whose lines follow the next replies
         self._of_leaders: tuple[Subscription, ...] = ()  # replaced as a whole
 
-    def open(self, watch_id: str, prefix: str | None, held_bytes: int = 0) -> str:
-        """Begin a subscription that takes so many bytes: watch the changes of keys with a prefix
-        from now on, if there is one. Return a refusal, or ""."""
+    def open(self, watch_id: str, prefixes: Sequence[str], held_bytes: int = 0) -> str:
+        """Begin a subscription that takes so many bytes: watch what has these prefixes, of keys or
+        of topics, from now on. Return a refusal, or ""."""
         watchers = self._host.watchers
         self.is_used = True
-        if refusal := watchers.keep(self, watch_id, held_bytes, is_watch=prefix is not None):
+        if refusal := watchers.keep(self, watch_id, held_bytes, is_watch=bool(prefixes)):
             return refusal
-        if prefix is None:
-            return ""
-        asked = WatchAsked(prefix, watchers.last)
-        self.has_new = True
-        (lines,) = watchers.open(self, [(watch_id, asked)])
-        if lines and lines[0].startswith("Sorry"):
-            watchers.unwatch(self, watch_id)
-            return lines[0]
+        for place, prefix in enumerate(prefixes):
+            asked = WatchAsked(prefix, watchers.last)
+            self.has_new = True
+            (lines,) = watchers.open(self, [(watch_id + ALSO * place, asked)])
+            if lines and lines[0].startswith("Sorry"):
+                self.close(watch_id)
+                return lines[0]
         return ""
 
     def close(self, watch_id: str) -> None:
         """End a subscription."""
-        self._host.watchers.unwatch(self, watch_id)
+        for one in (watch_id, watch_id + ALSO):
+            self._host.watchers.unwatch(self, one)
 
     def follow_leaders(self) -> None:
         """Listen for new leaders, or no longer, as the subscriptions of now say."""
@@ -70,13 +73,17 @@ class RedisEvents:
     def tell_switch(self, text: str) -> None:
         """Send the messages about a new leader, without waiting; any thread may call this."""
         version = self._session.version
-        told = "".join([spell(one.switch_message(text), version) for one in self._of_leaders])
+        told = "".join([spell(one.message(SWITCH, text), version) for one in self._of_leaders])
         if told:
             data = told.encode("utf-8", "surrogateescape")
             self._outgoing.push(data, lambda: [_Once(data)])
 
     def drop(self) -> None:
         """Forget all subscriptions, since the connection ends."""
+        self._session.channels.clear()
+        while self._session.subscriptions:
+            _, one = self._session.subscriptions.popitem()
+            self._node.count_subscription(one.name, one.pattern, -1)
         if self._of_leaders:
             self._node.listen_no_more(self)
         if self.is_used:
@@ -117,6 +124,10 @@ class RedisEvents:
 
     def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         """See `EventSink`. A connection that has not sent its last messages keeps no others."""
+        if _OF_PATTERNS not in data:
+            if messages := self._translate(data):
+                self._outgoing.push(messages, lambda: self._translating(to_backlogs()))
+            return
         pushed = _Pushed(self._translate, data)
         self._outgoing.push_later(lambda: self._translating(to_backlogs()), pushed)
 

@@ -12,7 +12,13 @@ from typing import Protocol
 from ...wire.commands.operands import Limits
 from ...wire.protocol import size_of
 from .resp.cluster import switched
-from .resp.limits import REDIS_CURSORS, REDIS_CURSORS_BYTES, REDIS_SCRIPTS
+from .resp.limits import (
+    REDIS_CURSORS,
+    REDIS_CURSORS_BYTES,
+    REDIS_PATTERNS_COUNTED,
+    REDIS_SCRIPTS,
+)
+from .resp.programs import NamePattern
 
 _NUMBER_BITS = 32
 
@@ -45,6 +51,8 @@ class RedisNode:
         self._listeners: dict[SwitchListener, None] = {}
         self._switches: deque[str] = deque()  # of which the listeners were not told yet
         self._telling = threading.Lock()  # taken before `_lock`
+        self._channels: dict[str, int] = {}  # how many subscriptions each has
+        self._patterns: dict[str, tuple[int, NamePattern]] = {}  # the same
 
     def listen(self, listener: SwitchListener) -> None:
         """Tell a connection of each new leader from now on."""
@@ -74,6 +82,35 @@ class RedisNode:
                     listeners = list(self._listeners)
                 for one in listeners:
                     one.tell_switch(text)
+
+    def count_subscription(self, name: str, pattern: NamePattern | None, change: int) -> None:
+        """See `Node`."""
+        with self._lock:
+            if pattern is None:
+                count = self._channels.pop(name, 0) + change
+                if count:
+                    self._channels[name] = count
+            else:
+                count = self._patterns.pop(name, (0, pattern))[0] + change
+                if count:
+                    self._patterns[name] = count, pattern
+
+    def receivers(self, channel: str) -> int:
+        """See `Node`."""
+        with self._lock:
+            count = self._channels.get(channel, 0)
+            is_much = len(self._patterns) > REDIS_PATTERNS_COUNTED
+            patterns = [] if is_much else list(self._patterns.values())
+        return count + sum([each for each, pattern in patterns if pattern.fits(channel)])
+
+    def channels(self) -> dict[str, int]:
+        """See `Node`."""
+        with self._lock:
+            return dict(self._channels)
+
+    def count_patterns(self) -> int:
+        """See `Node`."""
+        return len(self._patterns)
 
     def number(self) -> int:
         """Return the number of a new connection."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Final
 
 from ...net.line_reader import HalfLine, LineBuffer
@@ -28,6 +29,9 @@ from .resp.replies import Value
 from .resp.session import Session
 
 PLAIN_TOGETHER: Final = 16 << 10  # bytes that are looked at for plain commands at a time
+HALF_PLAIN: Final = 512  # bytes of a half command that are looked at again
+PLAIN_BYTES: Final = 1100  # the longest plain command has fewer
+WORD_BYTES: Final = 64  # of memory for a word of a command, in addition to its text
 KIND: Final = "redis"  # of commands that the connection's own thread carries out
 _TAKES_LONG: Final = frozenset([verb for verb in COMMANDS if COMMANDS[verb].work != Work.SHORT])
 
@@ -72,8 +76,20 @@ class RedisRequests:
     def receive_data(self, data: bytes, now_s: float) -> None:
         """Take bytes that arrived."""
         self._now_s = now_s
+        if 0 < self._lines.size <= HALF_PLAIN and not self.has_more:
+            data = self._with_half(data)
         self._uncut = self._uncut[self._place :] + data
         self._place = 0
+
+    def _with_half(self, data: bytes) -> bytes:
+        """Return bytes with the half command before them, if that is a plain one which they end:
+        then those after it are read as plain ones, too."""
+        whole = bytes(self._lines.begun) + data
+        if not take_plain(whole[: HALF_PLAIN + PLAIN_BYTES].decode("latin-1"), 1).commands:
+            return data
+        self._lines.forget()
+        self._scanner = CommandScanner()
+        return whole
 
     @property
     def has_more(self) -> bool:
@@ -144,7 +160,7 @@ class RedisRequests:
                 return None
             words, self._words = self._words or [], None
             if words:
-                is_long = sum(map(len, words)) > LONG_BYTES
+                is_long = sum(map(len, words)) + WORD_BYTES * len(words) > LONG_BYTES
                 if is_long and not may_wait:
                     self._words = words
                     return None
@@ -159,13 +175,15 @@ class RedisRequests:
         return RedisRequest(KIND, call=plan)
 
     def count_transaction(self) -> None:
-        """Count the bytes of watched keys and of commands after `MULTI` towards the bound of
-        unfinished lines."""
-        self._lines.count_beside(self.session.held_bytes)
+        """Count the bytes of watched keys, of commands after `MULTI` and of a long command that
+        waits towards the bound of unfinished lines."""
+        self._lines.count_beside(self.session.held_bytes + self.session.call_bytes)
 
     def _planned(self, words: list[bytes], *, is_long: bool) -> Plan:
         with self._lines.turn if is_long else nullcontext():
             plan = plan_of(list(map(_text, words)), self.context)
+        if is_long and isinstance(plan, Call):
+            self.session.call_bytes = sum(map(getsizeof, plan.words))
         self.count_transaction()
         return plan
 

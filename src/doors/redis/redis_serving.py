@@ -9,6 +9,7 @@ from sys import getsizeof
 from ...net.protocol.admission import Admission
 from ...net.protocol.host import Batch, DoorHost, ReadableState
 from ...net.protocol.outgoing_protocol import OutgoingProtocol
+from ...net.protocol.subscriptions import CONFIRMED
 from ...net.protocol.user_calls import NotReached, UserCalls
 from ...net.protocol.waits import AwaitReplies, Replies, ReserveRoom, Waits
 from ...wire.commands.command_table import COMMANDS, Request, read_request
@@ -28,7 +29,7 @@ from .resp.limits import REDIS_QUEUED
 from .resp.programs import Ask, Call
 from .resp.replies import NO_LOGIN, Failure, Value, failure_of, length_of, spell
 
-_KNOWN_HERE = frozenset({"status", "last", "watch"})  # kinds that ask no other thread
+_KNOWN_HERE = frozenset({"confirmed", "status", "last", "rights", "watch"})  # no lines to serve
 _SERVES = frozenset({"read", "timed", "show", "write"})  # kinds that the leader answers
 REFUSALS_BYTES = 100 * REDIS_QUEUED  # of the parts of an `EXEC` for which a reply has no room
 
@@ -87,6 +88,7 @@ class RedisServing:
                     yield from self._replies.flush()
             finally:
                 self._give_room()
+                self.session.call_bytes = 0
                 self._requests.count_transaction()  # EXEC has ended it
             if self._events.has_new:
                 self._events.has_new = False
@@ -171,21 +173,23 @@ class RedisServing:
         if ask.kind == "login":
             return [self._calls.without_turn(lambda: self._log_in(ask))]
         rights = self._admission.users
-        admitted = [self._admitted(ask, text) for text in ask.lines]
-        for line in admitted:
+        commands, first = list[str](), None
+        for text in ask.lines:
+            line = self._admitted(ask, text)
             if line.reply:
-                return [line.reply] * len(admitted)
-        if ask.kind in _KNOWN_HERE:
-            return [(yield from self._known(ask, admitted, rights))]
-        kind, commands = admitted[0].kind, [line.request.command for line in admitted]
-        if kind == "local":
+                return [line.reply] * len(ask.lines)
+            first = first or line
+            is_named = line.kind == "write" and self._admission.named_in_log
+            commands.append(
+                self._admission.logged(line.request) if is_named else line.request.command
+            )
+        if first is None or ask.kind in _KNOWN_HERE:
+            return [(yield from self._known(ask, commands, rights))]
+        if first.kind == "local":
             return (yield from self._read(ask, self._host.logmanager, commands, rights))
-        if kind == "write" and self._admission.named_in_log:
-            commands = [self._admission.logged(line.request) for line in admitted]
         if not self._holds:
             yield from self._replies.flush()  # earlier replies need not wait
-        reading = admitted[0].reading
-        batch = Batch(commands, kind != "write", reading, asker=self._outgoing)
+        batch = Batch(commands, first.kind != "write", first.reading, asker=self._outgoing)
         batch.writer = self._admission.writer
         self._host.submit(batch)
         if not (yield AwaitReplies(batch, self._host.patience_s)):
@@ -221,30 +225,45 @@ class RedisServing:
             for command, reply in zip(commands, replies, strict=True)
         ]
 
-    def _known(self, ask: Ask, admitted: list[ParsedLine], rights: object) -> Waits[str]:
+    def _known(self, ask: Ask, commands: list[str], rights: object) -> Waits[str]:
         """Return the reply of this node by itself."""
         match ask.kind:
             case "status":
                 yield from self._calls.compute()
                 status = self._admission.status()
                 return self._admission.denial_since(rights, ask.kind) or status
+            case "confirmed":
+                return (yield from self._confirmed())
             case "last":
                 return str(self._host.watchers.last)
-        return self._watch(ask, admitted)
+            case "rights":
+                return ""
+        return self._watch(ask, commands)
+
+    def _confirmed(self) -> Waits[str]:
+        """Wait until this node has applied all entries that were committed when this began; return
+        a refusal, or ""."""
+        yield from self._replies.flush()  # earlier replies need not wait
+        batch = Batch(["subscribe"], is_read=True, reading=CONFIRMED, asker=self._outgoing)
+        self._host.submit(batch)
+        if not (yield AwaitReplies(batch, self._host.patience_s)):
+            return self._late(batch)
+        return batch.replies[0] if batch.replies else ""
 
     def _late(self, batch: Batch) -> str:
         """Return the refusal of requests that were not answered in time."""
         unknown = outcome_unknown("no quorum answered in time")
         return self._host.not_confirmed() if batch.is_read else unknown
 
-    def _watch(self, ask: Ask, admitted: list[ParsedLine]) -> str:
+    def _watch(self, ask: Ask, commands: list[str]) -> str:
         """Begin or end a subscription, which need not have a watch; return a refusal, or ""."""
-        commands = [line.request.command for line in admitted]
         if commands == ["unwatch"]:
             self._events.close(ask.watch_id)
             return ""
-        prefix = watch_operands(commands[0]).prefix if commands else None
-        return self._events.open(ask.watch_id, prefix, ask.held_bytes)
+        prefixes = [watch_operands(command).prefix for command in commands]
+        if ask.topic:
+            prefixes[-1] = ask.topic
+        return self._events.open(ask.watch_id, prefixes, ask.held_bytes)
 
     def end(self) -> None:
         """Forget all watches, since the connection ends."""

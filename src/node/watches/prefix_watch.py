@@ -8,6 +8,7 @@ from typing import Final
 
 from ...net.protocol.host import EventSink
 from ...state.key_events import BareEvent
+from ...wire.commands.watch_lines import named
 from ...wire.limits import WATCH_BYTES
 from ...wire.replies.refusals import with_code
 from .watch_listing import KeyListing
@@ -82,7 +83,13 @@ class PrefixWatch:
     def weight(self) -> int:
         """The number of watches that it counts as. The prefix is in memory twice: as it is spelled
         on the line, and decoded."""
-        return 1 + 2 * len(self.prefix.encode()) // WATCH_BYTES
+        return 1 + 2 * len(self.prefix.encode(errors="replace")) // WATCH_BYTES
+
+    @property
+    def keys(self) -> str:
+        """The prefix of the keys that its user must have the right to read. A topic counts as the
+        key of its name."""
+        return named(self.prefix)
 
     @property
     def is_listing(self) -> bool:

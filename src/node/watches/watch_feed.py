@@ -109,6 +109,8 @@ class Feed:
             if self._index.lengths:
                 for event in new.events:
                     for group in self._index.matching(event[2]):
+                        if not group.prefix and event[1] == words.MESSAGE:
+                            continue
                         if not group.pending:
                             self._dirty.append(group)
                         group.pending.append(event)

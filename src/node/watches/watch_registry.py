@@ -36,6 +36,7 @@ class WatchRegistry:
         self._lister = Lister(logmanager)
         self._watches: dict[EventSink, dict[str, PrefixWatch]] = {}
         self.count = 0  # of running watches
+        self._of_topics = 0  # running watches of messages
         self._weight = 0  # of the running watches
         self._weight_of: dict[str, int] = {}  # by user, if there are users
         # What subscriptions count as in addition to their watches: their user and this number.
@@ -127,6 +128,7 @@ class WatchRegistry:
             self._judged_ahead[watch] = users
         self._watches.setdefault(sink, running)[request_id] = watch
         self.count += 1
+        self._count_topics(watch, 1)
         self._weigh(watch.user, watch.weight)
         self.feed.enter(watch, self._clock.now_s())
         return watch, lines
@@ -138,6 +140,12 @@ class WatchRegistry:
             own = self._weight_of.pop(user, 0) + weight
             if own:
                 self._weight_of[user] = own
+
+    def _count_topics(self, watch: PrefixWatch, change: int) -> None:
+        """Count a watch of messages. The store notes none while there is no such watch."""
+        if words.is_of_topics(watch.prefix):
+            self._of_topics += change
+            self._store.notes_messages = self._of_topics > 0
 
     def keep(self, sink: EventSink, request_id: str, size: int, *, is_watch: bool) -> str:
         weight = size // WATCH_BYTES + (not is_watch)
@@ -266,7 +274,7 @@ class WatchRegistry:
         for sink, watches in self._watches.items():
             prefixes = sink.reads_by(users)
             for watch in watches.values():
-                if not watch.prefix.startswith(prefixes) and watch not in ahead:
+                if not watch.keys.startswith(prefixes) and watch not in ahead:
                     self.feed.bound(watch, number)
 
     def end_refused(self, sink: EventSink, why_not: Callable[[str], str]) -> None:
@@ -315,6 +323,7 @@ class WatchRegistry:
         if watches is not None and watches.get(watch.request_id) is watch:
             del watches[watch.request_id]
             self.count -= 1
+            self._count_topics(watch, -1)
             self._weigh(watch.user, -watch.weight)
             if not watches:
                 del self._watches[watch.sink]
@@ -322,7 +331,7 @@ class WatchRegistry:
 
 def line_of(prefix: str) -> str:
     """Return the command that begins a watch of a prefix, as rights are checked."""
-    return words.spell_watch(WatchAsked(prefix))
+    return words.spell_watch(WatchAsked(words.named(prefix)))
 
 
 def _raise(error: Exception) -> None:

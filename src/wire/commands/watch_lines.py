@@ -6,7 +6,7 @@ request's id if there is one.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ...common.text import NUMBER_MAX
 from ..protocol import ProtocolError, is_number, shown
@@ -23,6 +23,10 @@ from ..refusal import (
 
 ALL_KEYS = "all keys"
 FORM = "watch [PREFIX] [after INDEX]"
+MESSAGE: Final = "message"  # the kind of an event that changes no key, and has a topic instead
+# They enclose a topic. No key has these characters, which no text in UTF-8 can have.
+_BEGIN: Final = chr(0xD800)
+_END: Final = chr(0xD801)
 
 
 class WatchAsked(NamedTuple):
@@ -75,6 +79,29 @@ def spell_watch(options: WatchAsked) -> str:
     return " ".join(words)
 
 
+# --- topics of messages --------------------------------------------------------------------------
+
+
+def topic_of(name: str) -> str:
+    """Return what the event of a message has in place of a key. The name is spelled like a key."""
+    return f"{_BEGIN}{name}{_END}"
+
+
+def topics_under(prefix: str) -> str:
+    """Return the prefix of a watch of the messages on all topics whose names have this prefix."""
+    return _BEGIN + prefix
+
+
+def is_of_topics(prefix: str) -> bool:
+    """Whether a watch of this prefix gets messages, and no changes of keys."""
+    return prefix.startswith(_BEGIN)
+
+
+def named(topic: str) -> str:
+    """Return the name in a topic, or in a prefix of topics; a key as it is."""
+    return topic.removeprefix(_BEGIN).removesuffix(_END)
+
+
 # --- the lines of a watch, without the node's name ----------------------------------------------
 
 
@@ -95,7 +122,11 @@ def has(number: int, key: str, value: str) -> str:
 
 def event(number: int, kind: str, key: str, value: str) -> str:
     """Return the line of an event."""
-    return f"EVENT {number} set {key} {value}" if kind == "set" else f"EVENT {number} {kind} {key}"
+    if kind == "set":
+        return f"EVENT {number} set {key} {value}"
+    if kind == MESSAGE:
+        return f"EVENT {number} {MESSAGE} {named(key)} {value}"
+    return f"EVENT {number} {kind} {key}"
 
 
 def nothing_until(number: int) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from raftline.common.build_level import LEVEL
 from raftline.doors.redis.resp.commands import Answer, plan_of
 from raftline.doors.redis.resp.fast import Line
 from raftline.doors.redis.resp.forms import value_of
-from raftline.doors.redis.resp.programs import Ask, Context
+from raftline.doors.redis.resp.programs import Ask, Context, NamePattern
 from raftline.doors.redis.resp.replies import Value
 from raftline.doors.redis.resp.session import Session
 from raftline.state.commands.key_commands import execute
@@ -22,6 +23,10 @@ from raftline.wire.protocol import ProtocolError
 from raftline.wire.refusal import error
 
 NOW_MS = 1_000_000_000
+# Replies of a node that no line has.
+AT_NODE = {
+    "confirmed": "", "rights": "", "watch": "", "status": 'STATUS response: {"role": "leader"}',
+}  # fmt: skip
 
 
 class Node:
@@ -31,6 +36,7 @@ class Node:
         self.limits = Limits()
         self.cursors: list[str] = []
         self.scripts: dict[str, str] = {}
+        self.subscriptions: Counter[str] = Counter()
 
     def now_ms(self) -> int:
         return NOW_MS
@@ -53,6 +59,18 @@ class Node:
 
     def forget_scripts(self) -> None:
         self.scripts.clear()
+
+    def count_subscription(self, name: str, pattern: NamePattern | None, change: int) -> None:
+        self.subscriptions[name] += change
+
+    def receivers(self, channel: str) -> int:
+        return self.subscriptions[channel]
+
+    def channels(self) -> Mapping[str, int]:
+        return +self.subscriptions
+
+    def count_patterns(self) -> int:
+        return 0
 
 
 class Model:
@@ -100,6 +118,9 @@ class Model:
         try:
             ask: Ask = next(program)
             while True:
+                if ask.kind in AT_NODE:
+                    ask = program.send([AT_NODE[ask.kind]])
+                    continue
                 is_last = ask.kind == "last"
                 replies = [str(self.store.number)] * is_last + list(map(self.line, ask.lines))
                 refused = any(reply.startswith("Sorry") for reply in replies)

@@ -183,6 +183,16 @@ ROWS: list[tuple[str, str, Value]] = [
     ("SUBSCRIBE news", "UNSUBSCRIBE", Several([Push(["unsubscribe", "news", 0])])),
     ("", "UNSUBSCRIBE", Several([Push(["unsubscribe", None, 0])])),
     ("PSUBSCRIBE n*;PSUBSCRIBE n*", "PING", ["pong", ""]),
+    ("", "PUBLISH news hello", 0),
+    ("HELLO 3;SUBSCRIBE news;SUBSCRIBE b", "PUBLISH news hello", 1),
+    ("HELLO 3;SUBSCRIBE news b", "PUBSUB CHANNELS", ["news", "b"]),
+    ("HELLO 3;SUBSCRIBE news b;UNSUBSCRIBE b", "PUBSUB CHANNELS n*", ["news"]),
+    ("HELLO 3;SUBSCRIBE news b", "PUBSUB NUMSUB news c", ["news", 1, "c", 0]),
+    ("", "PUBSUB NUMSUB", []),
+    ("", "PUBSUB NUMPAT", 0),
+    ("", "PUBSUB SHARDCHANNELS",
+     Failure("ERR unknown subcommand 'SHARDCHANNELS'. Try PUBSUB HELP.")),
+    ("", "COMMAND GETKEYS PUBLISH a b", Failure("ERR The command has no key arguments")),
     ("", "COMMAND INFO nope", [None]),
     ("", "COMMAND GETKEYS MSET a 1 b 2", ["a", "b"]),
     ("", "COMMAND GETKEYS EVAL text 2 a b c", ["a", "b"]),
@@ -274,6 +284,7 @@ def test_in_a_transaction_it_has_the_same_reply(before: str, command: str, reply
         ("set a b nx", "redis 1000000000 SET a b nx"),
         ("DEL a b", "redis 1000000000 DEL a b"),
         ("MSET a 1 b 2", "redis 1000000000 MSET a 1 b 2"),
+        ("PUBLISH news a;b", "redis 1000000000 PUBLISH news a;b"),
         ("SET a 1", "set a 1"),
         ("INCRBY a 3", "incr a 3"),
         ("SET a 1 PX 1500", "setex a 1.5 1"),
@@ -430,7 +441,7 @@ def test_a_transaction_names_as_many_keys_as_a_command() -> None:
     assert bound in str(model.ask("EXEC"))
 
 
-@pytest.mark.parametrize("count", [200, 1000])
+@pytest.mark.parametrize("count", [200, 5000])
 def test_a_pipeline_of_many_commands_is_one_transaction(count: int) -> None:
     """Clients send a pipeline as `MULTI`; the cache of Django sets many keys and their times so."""
     model = Model()
@@ -468,6 +479,8 @@ def test_a_transaction_holds_so_many_commands_and_no_more() -> None:
     queued = [model.ask("GET", "a") for _ in range(REDIS_QUEUED)]
     assert set(map(str, queued)) == {"QUEUED"}
     assert f"at most {REDIS_QUEUED} commands, and " in str(model.ask("GET", "a"))
+    assert model.ask("GET", "a") == "QUEUED", "a client may send the rest ahead"
+    assert model.session.held_bytes == 0, "it is not kept"
     assert str(model.ask("EXEC")).startswith("EXECABORT ")
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from raftline.common.build_level import LEVEL
 from raftline.doors.redis.resp.entry import answers_in, read_entry, spell_answer, spell_entry
 from raftline.doors.redis.resp.functions import FUNCTIONS
+from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from raftline.doors.redis.resp.replies import OK, Failure, Simple, Value
 from raftline.node.loop.quota import needs_room
 from raftline.raft.log import Entry
@@ -83,8 +84,8 @@ def test_an_entry_has_one_spelling(some: list[list[str]]) -> None:
         "redis", "redis x GET a", "redis 5", "redis 5 NOPE a", "redis 5 GET", "redis 5 GET a b",
         "redis 5 GET a ;", "redis 5 if then GET a", "redis 5 if a absent", "redis 5 GET a  b",
         "redis 5 if app/ has keys then GET a", "redis 5 own-1-1=0 GET a", r"redis 5 GET \q",
-        "redis 5 KEYS a", "redis 5 " + " ; ".join(["GET a"] * 1025),
-        "redis 5 DEL " + " ".join(map(str, range(4097))),
+        "redis 5 KEYS a", "redis 5 " + " ; ".join(["GET a"] * (REDIS_QUEUED + 1)),
+        "redis 5 DEL " + " ".join(map(str, range(REDIS_ARGUMENTS + 1))),
     ],
 )  # fmt: skip
 def test_what_is_no_entry_is_refused_and_changes_nothing(line: str) -> None:

@@ -44,9 +44,9 @@ class Subscriber:
         host: Any = FakeHost(watchers=scene.watchers)
         self.outgoing = Outgoing(host, near)
         session = Session()
-        self.pattern = session.subscriptions["1"] = SlowPattern()
+        self.pattern = session.subscriptions["p1"] = SlowPattern()
         self.events = RedisEvents(host.doors[0], host, self.outgoing, session)
-        assert self.events.open("1", "k") == ""
+        assert self.events.open("p1", ["k"]) == ""
         self.outgoing.pump()
 
     def receive(self, messages: int) -> list[str]:
@@ -118,11 +118,11 @@ def test_a_redis_client_gets_no_message_of_a_later_change() -> None:
     """A watch ends when its user loses the right to read."""
     scene = UserScene()
     session = Session()
-    session.subscriptions["1"] = Subscription("__keyspace@0__:app/*", is_pattern=True)
+    session.subscriptions["p1"] = Subscription("__keyspace@0__:app/*", is_pattern=True)
     outgoing: Any = scene.bob
     host: Any = FakeHost(watchers=scene.watchers)
     events = RedisEvents(host.doors[0], host, outgoing, session)
-    assert events.open("1", "app/") == ""
+    assert events.open("p1", ["app/"]) == ""
     scene.bob.pump()
     scene.apply("set app/a 1", "user-remove bob", "set app/b 2")
     scene.bob.pump()

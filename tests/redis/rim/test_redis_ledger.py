@@ -137,19 +137,18 @@ def test_patterns_of_a_command_are_bounded() -> None:
     assert refused == b"-ERR a command has at most 128 patterns\r\n"
 
 
-# --- subscriptions without a watch ----------------------------------------------------------------
+# --- subscriptions --------------------------------------------------------------------------------
 
 
-def test_channels_without_a_watch_count_as_watches(scene: Subscriber) -> None:
-    """A channel outside of the notifications has no messages, and takes memory all the same. It is
-    given back by the end of the subscription, and by that of the connection."""
+def test_channels_count_as_watches_of_their_user(scene: Subscriber) -> None:
+    """They are given back by the end of the subscription, and by that of the connection."""
     scene.watchers.watches_max = 8
-    begun = [scene.subscribe(f"news{number}", "SUBSCRIBE") for number in range(7)]
+    begun = [scene.subscribe(f"app/{number}", "SUBSCRIBE") for number in range(7)]
     assert begun[:6] == [""] * 6
     assert "this server serves at most 6 watches of one user" in begun[6]
-    assert scene.subscribe("news1", "SUBSCRIBE") == "", "it is there already"
-    scene.subscribe("news1", "UNSUBSCRIBE")
-    assert scene.subscribe("w[a-z]*", "PSUBSCRIBE") == ""
+    assert scene.subscribe("app/1", "SUBSCRIBE") == "", "it is there already"
+    scene.subscribe("app/1", "UNSUBSCRIBE")
+    assert scene.subscribe("app/[a-z]*", "PSUBSCRIBE") == ""
     assert scene.subscribe(APP) != ""
     assert scene.watchers.weight == 6
     scene.close()
@@ -171,4 +170,5 @@ def test_name_of_a_channel_is_bounded(verb: str, scene: Subscriber) -> None:
     refused = scene.command(verb, "fine", "x" * (longest + 1))
     assert refused.endswith(f" has at most {longest} bytes")
     assert scene.command("PING") == "+PONG", "none of them has begun"
-    assert scene.subscribe("x" * longest, verb) == ""
+    longest_name = "__keyspace@0__:app/".ljust(longest, "x")
+    assert scene.subscribe(longest_name, verb) == ""

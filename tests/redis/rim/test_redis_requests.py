@@ -11,7 +11,6 @@ import pytest
 
 from raftline.access.login import Access
 from raftline.doors.redis import redis_requests
-from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS
 from raftline.doors.redis.resp.plain import PlainRun, take_plain
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.server_protocol import DoorRun, End
@@ -90,6 +89,20 @@ def test_plain_commands_go_together() -> None:
     assert machine.sizes == [128, 128, 44, 2]
 
 
+def test_plain_commands_after_a_half_one_stay_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long pipeline arrives in pieces, and the bytes of the next piece end the half command."""
+
+    def planned(*_: object) -> object:
+        raise AssertionError("a plain command was read as any other")
+
+    monkeypatch.setattr(redis_requests, "plan_of", planned)
+    machine, data = RedisMachine(FakeHost(limits=LIMITS)), framed(b"SET", b"a", b"1") * 20
+    for cut in (3, 40, 77):
+        machine.feed(data[:cut])
+        machine.feed(data[cut:])
+    assert sum(machine.sizes) == 60
+
+
 def test_a_value_with_a_backslash_is_a_plain_one() -> None:
     run = take_plain(framed(b"SET", b"k", b"a\\sb\\").decode() * 2, 9)
     assert run.commands == [r"set k a\\sb\\"] * 2
@@ -126,7 +139,7 @@ def test_a_stranger_sends_short_commands_only(access: Any) -> None:
 @pytest.mark.parametrize("word", [b"", b"x" * 40])
 def test_a_half_command_takes_memory_in_proportion_to_its_bytes(word: bytes) -> None:
     """What is known of its arguments does not count among the half lines of all clients."""
-    half = framed(*[word] * REDIS_ARGUMENTS)[:-1]
+    half = framed(*[word] * 4096)[:-1]
     machine = RedisMachine(FakeHost())
     with traced(__file__) as figures:
         machine.feed(half)

@@ -14,7 +14,7 @@ from sys import getsizeof
 from typing import Final, NamedTuple, TypeAlias
 
 from ....wire.protocol import shown, size_of
-from . import fast, keys, notifications, scripts, transactions
+from . import fast, keys, messages, notifications, scripts, transactions
 from .cluster import CLUSTER
 from .connection import CONNECTION
 from .fast import Line
@@ -141,6 +141,8 @@ def _queue(row: Row, words: list[str], context: Context) -> Value:
     else:
         assert row.run is not None
         queued = Call(row.name, row.run, words)
+    if session.is_spoiled:
+        return QUEUED  # it will not be carried out
     session.queue_bytes += sum(map(size_of, words))
     if session.queue_bytes > context.node.limits.line_bytes or len(session.queue) >= REDIS_QUEUED:
         session.end_transaction()
@@ -284,6 +286,8 @@ _ROWS: Final = (
     Row("PSUBSCRIBE", -2, run=notifications.subscribe, flags="pubsub noscript loading stale"),
     Row("UNSUBSCRIBE", -1, run=notifications.unsubscribe, flags="pubsub noscript loading stale"),
     Row("PUNSUBSCRIBE", -1, run=notifications.unsubscribe, flags="pubsub noscript loading stale"),
+    _on_keys(messages.PUBLISH, fast.publish)._replace(keys=(0, 0, 0)),
+    Row("PUBSUB", -2, run=messages.pubsub, flags="pubsub loading stale"),
     Row("COMMAND", -1, run=_command, flags="loading stale"),
     *(
         Row(name, arity, run=run, flags=flags, in_multi=name not in ("QUIT", "RESET"))

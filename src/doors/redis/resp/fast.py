@@ -12,9 +12,11 @@ from ....wire.commands.command_table import FOREIGN, row_of
 from .entry import VERB, spell_entry
 from .functions import FUNCTIONS
 from .keys import delex_test
+from .messages import checked_channel
 from .programs import (
     INTEGER_MAX,
     Context,
+    bounded,
     checked_key,
     in_capitals,
     integer,
@@ -151,6 +153,15 @@ def expire(context: Context, words: list[str]) -> Line | None:
 
 def persist(context: Context, words: list[str]) -> Line | None:
     return _line(context, words, "persist", "met")
+
+
+def publish(context: Context, words: list[str]) -> Line | None:
+    checked_channel(words[1], context.node.limits.key_bytes)
+    bounded("message", words[2], context.node.limits.value_bytes)
+    line = entry(context, words)
+    if line is not None:
+        line.form = f"publish:{context.node.receivers(words[1])}"
+    return line
 
 
 def script(context: Context, words: list[str]) -> Line | None:

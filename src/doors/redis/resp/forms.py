@@ -64,6 +64,12 @@ def _ttl(reply: str, parameters: Parameters) -> Value:
     return told(parameters[0], left_ms, int(parameters[1]))
 
 
+def _published(reply: str, parameters: Parameters) -> Value:
+    """Return the number of receivers at this node; the entry counts none."""
+    value = _entry(reply, parameters)
+    return value if isinstance(value, Failure) else int(parameters[0])
+
+
 def _entry(reply: str, _: Parameters) -> Value:
     """Return the reply to the only command of an entry."""
     values = answers_in(reply)
@@ -76,6 +82,7 @@ FORMS: Final[Mapping[str, Callable[[str, Parameters], Value]]] = {
     "incr": _number,
     "met": _met,
     "range": _range,
+    "publish": _published,
     VERB: _entry,
     "set": _ok,
     "strlen": _strlen,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from . import keys, scripts, strings, times
+from . import keys, messages, scripts, strings, times
 from .programs import in_capitals
 from .replies import Value
 from .view import Decide, View
@@ -119,6 +119,7 @@ _ROWS: Final = (
         Function(name, 2, times.ttl, "readonly fast", takes_times=_always)
         for name in ("TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME")
     ),
+    Function(messages.PUBLISH, 3, messages.publish, "pubsub loading stale fast", shows=_never),
     *(
         Function(name, -3, _script, flags, (3, 3, 1), takes_times=scripts.takes_times,
                  find_keys=scripts.keys_in)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ....wire.commands.lease_operands import NO_LEASE
 from ....wire.commands.transaction_line import spell_word
@@ -13,9 +13,12 @@ from ....wire.protocol import real
 from .entry import answers_in, spell_entry
 from .functions import Function
 from .limits import REDIS_ARGUMENTS
+from .messages import PUBLISH
 from .programs import Ask, Context, Refused, Steps, spell_key
 from .replies import Failure, Value, length_of
 from .view import Held, View
+
+_GOT: Final = "GET response: "
 
 
 class KeyState(NamedTuple):
@@ -98,6 +101,11 @@ def _times(
     }
 
 
+def is_published(task: Task, value: Value) -> bool:
+    """Whether a task has published a message, whose receivers this node counts."""
+    return task.function.name == PUBLISH and not isinstance(value, Failure)
+
+
 def read(
     context: Context, tasks: Sequence[Task], watched: dict[str, KeyState]
 ) -> Steps[list[Value] | None]:
@@ -106,13 +114,20 @@ def read(
     keys = _keys_of(tasks, list(watched))
     states, held = dict[str, KeyState](), dict[str, Held]()
     if keys:
-        spelled = [spell_key(key, context.node.limits) for key in keys]
-        lines = [f"{verb} {key}" for key in spelled for verb in ("stat", "get")]
-        replies = yield Ask(lines, "read", keys[0])
-        for key, stat, got in zip(keys, replies[::2], replies[1::2], strict=True):
-            states[key] = state_of(stat)
-            value = real(got.partition(": ")[2]) if states[key].changed else None
-            held[key] = Held(value, states[key].lease)
+        # The value alone tells nothing about the last change of a key, and its time.
+        known = {*watched, *(key for task in tasks if task.takes_times for key in task.keys)}
+        lines = list[str]()
+        for key in keys:
+            spelled = spell_key(key, context.node.limits)
+            lines += [f"stat {spelled}"] * (key in known)
+            lines.append(f"get {spelled}")
+        replies = iter((yield Ask(lines, "read", keys[0], is_canonical=True)))
+        for key in keys:
+            if key in known:
+                states[key] = state_of(next(replies))
+            got = next(replies)
+            value = real(got[len(_GOT) :]) if got.startswith(_GOT) else None
+            held[key] = Held(value, states[key].lease if key in known else "")
     if any([states[key] != state for key, state in watched.items()]):
         return None
     left_ms = yield from _times(context, tasks, states)
@@ -146,5 +161,10 @@ def write(
     )
     (reply,) = yield Ask([line], "write", keys[0] if keys else "", is_canonical=True)
     values = answers_in(reply)
+    if values is not None:
+        values = [
+            context.node.receivers(task.words[1]) if is_published(task, value) else value
+            for task, value in zip(tasks, values, strict=True)
+        ]
     context.ledger.returns(length_of(values or []))
     return values

@@ -19,6 +19,15 @@ from .replies import NOT_INTEGER, Failure, Value
 from .session import Session
 
 INTEGER_MAX: Final = (1 << 63) - 1
+
+
+class NamePattern(Protocol):
+    """A pattern of channels."""
+
+    def fits(self, key: str) -> bool:
+        """Whether a name matches."""
+
+
 _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 
 
@@ -35,11 +44,14 @@ class Ask:
     """Lines of one kind. Reads are answered at one moment."""
 
     lines: list[str]
-    kind: str = "read"  # or "write", "timed", "show", "login", "status", "watch", "last"
+    # or "write", "timed", "show", "login", "status", "watch", "last"; "rights" asks whether the
+    # user may send the lines, and "confirmed" whether this node has applied all that is committed
+    kind: str = "read"
     key: str = ""  # for the slot in a redirect
     is_canonical: bool = False  # the lines are spelled as in the log, and within the limits
     takes_refusals: bool = False  # the program gets refusals as replies
     watch_id: str = ""  # of a watch, or another subscription, that begins or ends
+    topic: str = ""  # of a watch of messages, in place of the keys of the last line
     held_bytes: int = 0  # that such a subscription takes
 
 
@@ -74,6 +86,18 @@ class Node(Protocol):
 
     def forget_scripts(self) -> None:
         """Forget the scripts that were loaded here."""
+
+    def count_subscription(self, name: str, pattern: NamePattern | None, change: int) -> None:
+        """Count a subscription more, or less, to a channel or a pattern."""
+
+    def receivers(self, channel: str) -> int:
+        """Return how many subscriptions at this node get the messages on a channel."""
+
+    def channels(self) -> Mapping[str, int]:
+        """Return how many subscriptions each channel has at this node."""
+
+    def count_patterns(self) -> int:
+        """Return how many different patterns have subscriptions at this node."""
 
 
 @dataclass(slots=True)

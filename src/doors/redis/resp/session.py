@@ -21,6 +21,7 @@ class Session:
     is_spoiled: bool = False  # one of them was refused
     watched: dict[str, Any] = field(default_factory=dict)  # the state of each key after `WATCH`
     held_bytes: int = 0  # of memory that these commands and keys take
+    call_bytes: int = 0  # of the words of a long command that waits for its turn
     subscriptions: dict[str, Any] = field(default_factory=dict)  # by their ids
     channels: dict[tuple[str, bool], Any] = field(default_factory=dict)  # the same by their names
     subscribed: int = 0  # how often there was a new one

@@ -7,7 +7,7 @@ version of Python.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ....wire.commands.lease_operands import own_in
@@ -49,6 +49,7 @@ class View:
         self._looked: dict[str, Held] = {}
         self._changed: dict[str, Held] = {}
         self._new: dict[str, Held] = {}  # what the present command has changed
+        self._messages: list[tuple[str, str]] = []
 
     def _now(self, key: str) -> Held:
         """Return a key as it is now.
@@ -96,6 +97,17 @@ class View:
         seconds_text(new.left_ms or 0)
         self._new[key] = new
 
+    def publish(self, channel: str, message: str) -> None:
+        """Send a message, which is the last thing that a command does.
+
+        Raises:
+            Refused: it is too long.
+            OverLedgerError: the entry has too many bytes.
+        """
+        bounded("message", message, self.limits.value_bytes)
+        self._ledger.changes(size_of(channel) + size_of(message))
+        self._messages.append((channel, message))
+
     def works(self, size: int) -> None:
         """Count the bytes of a long text that a command makes on the way to a value."""
         self._ledger.works(size)
@@ -135,6 +147,11 @@ class View:
             return refused.failure
         self._changed.update(self._new)
         return value
+
+    @property
+    def messages(self) -> Sequence[tuple[str, str]]:
+        """The channels and texts of the messages, in their order."""
+        return self._messages
 
     def changes(self) -> Iterable[tuple[str, Held]]:
         """Return the keys that the commands have changed.
