@@ -2,117 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from raftline.common.build_level import LEVEL
-from raftline.doors.redis.resp.commands import COMMANDS, Answer, plan_of
-from raftline.doors.redis.resp.fast import Line
-from raftline.doors.redis.resp.forms import value_of
+from raftline.doors.redis.resp.commands import COMMANDS
 from raftline.doors.redis.resp.keys import Pattern
 from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
-from raftline.doors.redis.resp.programs import Ask, Context
 from raftline.doors.redis.resp.replies import NO_LIST, Failure, Flat, Push, Several, Value, spell
-from raftline.doors.redis.resp.session import Session
-from raftline.state.commands.key_commands import execute
 from raftline.state.commands.lease_commands import ms_of
-from raftline.state.key_pages import read_selection, take_page
-from raftline.state.store import Store
-from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.operands import Limits
-from raftline.wire.protocol import ProtocolError
-from raftline.wire.refusal import error
+from tests.redis.core.redis_model import NOW_MS, Model
 
 pytestmark = pytest.mark.pure
-NOW_MS = 1_000_000_000
-
-
-class Node:
-    """A node with one client, whose lines are applied at once."""
-
-    def __init__(self) -> None:
-        self.limits = Limits()
-        self.cursors: list[str] = []
-
-    def now_ms(self) -> int:
-        return NOW_MS
-
-    def chance(self, count: int) -> int:
-        return count - 1
-
-    def keep_cursor(self, key: str) -> int:
-        self.cursors.append(key)
-        return len(self.cursors)
-
-    def cursor(self, number: int) -> str | None:
-        return self.cursors[number - 1] if number <= len(self.cursors) else None
-
-
-class Model:
-    """A connection of a Redis client to such a node."""
-
-    def __init__(self, store: Store | None = None) -> None:
-        self.store = store or Store(level=LEVEL)
-        self.session = Session(7)
-        self.context = Context(Node(), self.session)
-        self.lines: list[str] = []  # that were carried out
-        self.before_write: Callable[[], object] = lambda: None
-
-    def line(self, text: str) -> str:
-        """Return the reply to a line."""
-        try:
-            command = read_request("", "", text, Limits()).command
-        except ProtocolError as mistake:
-            return error(str(mistake))
-        assert command == text, "lines are spelled as in the log"
-        self.lines.append(command)
-        verb, _, key = command.partition(" ")
-        if verb == "ttl":
-            if key not in self.store:
-                return f"TTL response, no such key: {key}"
-            left_ms = ms_of(self.store, self.store.lease_of(key))
-            left = f"TTL response: {left_ms / 1000}"
-            return left if left_ms else f"TTL response, no lease: {key}"
-        if selection := read_selection(command):
-            return take_page(self.store, selection).spell()
-        if command.startswith("redis "):
-            self.before_write()
-        self.store.number += 1
-        return execute(self.store, command)
-
-    def ask(self, *words: object) -> Value:
-        """Return the reply to a command."""
-        plan = plan_of([str(word) for word in words], self.context)
-        if isinstance(plan, Answer):
-            return plan.value
-        if isinstance(plan, Line):
-            return value_of(plan.form, plan.key, self.line(plan.command))
-        return self._carry_out(plan.carry_out(self.context))
-
-    def _carry_out(self, program: Any) -> Value:
-        try:
-            ask: Ask = next(program)
-            while True:
-                is_last = ask.kind == "last"
-                replies = [str(self.store.number)] * is_last + list(map(self.line, ask.lines))
-                refused = any(reply.startswith("Sorry") for reply in replies)
-                assert not refused or ask.takes_refusals, replies
-                ask = program.send(replies)
-        except StopIteration as end:
-            value: Value = end.value
-            return value
-
-    def in_multi(self, *words: object) -> Value:
-        """Return the reply to a command in an entry with another one."""
-        self.ask("MULTI")
-        assert self.ask("DEL", "an absent key") == "QUEUED"
-        assert self.ask(*words) == "QUEUED"
-        replies = self.ask("EXEC")
-        assert isinstance(replies, list)
-        return replies[1]
-
 
 # The commands before, the command, and its reply.
 ROWS: list[tuple[str, str, Value]] = [
