@@ -18,7 +18,8 @@ from . import fast, keys, notifications, scripts, transactions
 from .cluster import CLUSTER
 from .connection import CONNECTION
 from .fast import Line
-from .functions import FUNCTIONS, Function
+from .function_rows import Function
+from .functions import FUNCTIONS
 from .key_programs import Task, read, write
 from .limits import REDIS_QUEUED
 from .programs import Call, Context, Program, Refused, Run, in_capitals, integer
@@ -35,6 +36,7 @@ from .replies import (
     wrong_count,
 )
 from .transactions import Queued
+from .types import rows
 
 QUEUED_BYTES: Final = 300  # of memory for each queued command, in addition to its words
 
@@ -266,6 +268,7 @@ _ROWS: Final = (
     _on_keys("PTTL", fast.ttl),
     _on_keys("EXPIRETIME", fast.ttl),
     _on_keys("PEXPIRETIME", fast.ttl),
+    *(_on_keys(row.name, None if row.is_read else fast.entry) for row in rows.ROWS),
     Row("KEYS", 2, run=keys.keys, flags="readonly"),
     Row("SCAN", -2, run=keys.scan, flags="readonly"),
     Row("DBSIZE", 1, run=keys.dbsize, flags="readonly fast"),

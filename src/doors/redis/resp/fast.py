@@ -66,11 +66,11 @@ def exists(context: Context, words: list[str]) -> Line | None:
 
 
 def strlen(context: Context, words: list[str]) -> Line | None:
-    return _line(context, words, "stat", "strlen")
+    return _line(context, words, "get", "strlen")
 
 
 def type_of(context: Context, words: list[str]) -> Line | None:
-    return _line(context, words, "stat", "type")
+    return _line(context, words, "get", "type")
 
 
 def ttl(context: Context, words: list[str]) -> Line | None:

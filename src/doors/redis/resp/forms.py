@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from ....wire.protocol import real
+from ....wire.key_stat import TYPED
+from ....wire.protocol import real, size_of
 from .entry import VERB, answers_in
-from .keys import STRING
-from .replies import OK, OK_LINE, Failure, Simple, Value, bulk, failure_of, spell
+from .replies import OK, OK_LINE, WRONG_TYPE, Failure, Simple, Value, bulk, failure_of, spell
 from .session import Session
 from .strings import part_of
 from .times import NO_KEY, NO_TIME, told
+from .types.typed import type_in
 
 Parameters = list[str]
 
@@ -20,11 +20,15 @@ Parameters = list[str]
 def _value(reply: str, _: Parameters) -> Value:
     """Return the value in the reply to a `get`."""
     before, _colon, text = reply.partition(": ")
-    return real(text) if before.endswith(" response") else None
+    if not before.endswith(" response"):
+        return None
+    return WRONG_TYPE if text.startswith(TYPED) else real(text)
 
 
 def _range(reply: str, parameters: Parameters) -> Value:
     value = _value(reply, parameters)
+    if isinstance(value, Failure):
+        return value
     return part_of(value if isinstance(value, str) else "", *map(int, parameters))
 
 
@@ -46,13 +50,12 @@ def _appended(reply: str, _: Parameters) -> Value:
 
 
 def _strlen(reply: str, _: Parameters) -> Value:
-    if not _met(reply, []):
-        return 0
-    return int(json.loads(reply.partition(": ")[2])["bytes"])
+    value = _value(reply, [])
+    return value if isinstance(value, Failure) else size_of(str(value or ""))
 
 
 def _type(reply: str, _: Parameters) -> Value:
-    return Simple(STRING if _met(reply, []) else "none")
+    return Simple(type_in(reply.partition(": ")[2]) if _met(reply, []) else "none")
 
 
 def _ttl(reply: str, parameters: Parameters) -> Value:

@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 from ....wire.commands.lease_operands import NO_LEASE
 from ....wire.commands.transaction_line import spell_word
-from ....wire.protocol import real
 from .entry import answers_in, spell_entry
-from .functions import Function
+from .function_rows import Function
 from .limits import REDIS_ARGUMENTS
 from .programs import Ask, Context, Refused, Steps, spell_key
 from .replies import Failure, Value, length_of
-from .view import Held, View
+from .view import Held, View, held_of
 
 
 class KeyState(NamedTuple):
@@ -111,8 +110,10 @@ def read(
         replies = yield Ask(lines, "read", keys[0])
         for key, stat, got in zip(keys, replies[::2], replies[1::2], strict=True):
             states[key] = state_of(stat)
-            value = real(got.partition(": ")[2]) if states[key].changed else None
-            held[key] = Held(value, states[key].lease)
+            if states[key].changed:
+                held[key] = held_of(got.partition(": ")[2], states[key].lease)
+            else:
+                held[key] = Held()
     if any([states[key] != state for key, state in watched.items()]):
         return None
     left_ms = yield from _times(context, tasks, states)
