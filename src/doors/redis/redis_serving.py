@@ -21,6 +21,8 @@ from ...wire.replies.refusals import code_of
 from .redis_events import RedisEvents
 from .redis_node import RedisNode
 from .redis_requests import RedisRequest, RedisRequests
+from .redis_waiting import Waiter
+from .resp.blocking import LATE
 from .resp.commands import SUBSCRIBING
 from .resp.connection import WITHOUT_LOGIN, is_login
 from .resp.forms import value_of
@@ -28,7 +30,7 @@ from .resp.limits import REDIS_QUEUED
 from .resp.programs import Ask, Call
 from .resp.replies import NO_LOGIN, Failure, Value, failure_of, length_of, spell
 
-_KNOWN_HERE = frozenset({"status", "last", "watch"})  # kinds that ask no other thread
+_KNOWN_HERE = frozenset({"status", "last", "watch", "await"})  # kinds that ask no other thread
 _SERVES = frozenset({"read", "timed", "show", "write"})  # kinds that the leader answers
 REFUSALS_BYTES = 100 * REDIS_QUEUED  # of the parts of an `EXEC` for which a reply has no room
 
@@ -62,6 +64,7 @@ class RedisServing:
         self._note_user = note_user
         self._holds = False  # room
         self._events = RedisEvents(node, host, outgoing, requests.session)
+        self._waiter: Waiter | None = None  # of the present call
 
     @property
     def user(self) -> str | None:
@@ -165,6 +168,24 @@ class RedisServing:
             return Failure(f"ERR {mistake}")
         finally:
             program.close()
+            self._wait_no_more()
+
+    def _wait_no_more(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            self._node.listen_no_more(waiter)
+            waiter.end()
+
+    def _await(self, ask: Ask) -> Waits[str]:
+        """Wait for the turn to look at some keys; return a refusal, or whether it came in time."""
+        if self._waiter is None:
+            yield from self._replies.flush()  # earlier replies need not wait
+            keys, within_s = ask.awaited, ask.within_s
+            self._waiter = Waiter(self._node.waiting, self._host, self._outgoing, keys, within_s)
+            self._node.listen(self._waiter)
+            if refusal := self._waiter.begin():
+                return refusal
+        return "" if (yield from self._waiter.turn()) else LATE
 
     def _ask(self, ask: Ask) -> Waits[list[str]]:
         """Return the replies to lines of one kind."""
@@ -228,6 +249,8 @@ class RedisServing:
                 yield from self._calls.compute()
                 status = self._admission.status()
                 return self._admission.denial_since(rights, ask.kind) or status
+            case "await":
+                return (yield from self._await(ask))
             case "last":
                 return str(self._host.watchers.last)
         return self._watch(ask, admitted)
@@ -273,9 +296,9 @@ class RedisServing:
         kind, reading = ask.kind, BY_ROUND
         if kind == "timed":
             kind, reading = "read", BY_CLOCK
-        elif kind in ("read", "show"):
-            mode = "local" if self.session.is_readonly else ""
-            kind, reading = self._host.readings.kind_of(kind, mode)
+        elif kind in ("read", "show", "await"):
+            mode = "local" if self.session.is_readonly and not ask.at_leader else ""
+            kind, reading = self._host.readings.kind_of("show" if kind == "show" else "read", mode)
         elif kind == "status":
             kind = "local"
         return self._admission.admit(ParsedLine(kind, request, text, reading=reading))

@@ -384,6 +384,7 @@ def test_only_a_command_on_a_very_long_value_is_long() -> None:
         ("HSET a f 1", "", "a"), ("HGET a f ; DEL z", "a", "z"), ("LPOP a", "a", "a"),
         ("LMOVE a b LEFT LEFT", "a b", "a b"), ("SINTERSTORE a b c", "a b c", "a"),
         ("SDIFF a b ; DEL z", "a b", "z"), ("ZRANGESTORE a b 0 1", "a b", "a"),
+        ("BLPOP a b 0", "a b", "a b"),
     ],
 )  # fmt: skip
 def test_a_command_on_a_type_takes_the_rights_of_its_keys(

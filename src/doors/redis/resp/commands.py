@@ -14,7 +14,7 @@ from sys import getsizeof
 from typing import Final, NamedTuple, TypeAlias
 
 from ....wire.protocol import shown, size_of
-from . import fast, keys, notifications, scripts, transactions
+from . import blocking, fast, keys, notifications, scripts, transactions
 from .cluster import CLUSTER
 from .connection import CONNECTION
 from .fast import Line
@@ -269,6 +269,10 @@ _ROWS: Final = (
     _on_keys("EXPIRETIME", fast.ttl),
     _on_keys("PEXPIRETIME", fast.ttl),
     *(_on_keys(row.name, None if row.is_read else fast.entry) for row in rows.ROWS),
+    *(
+        Row(row.name, row.arity, row, None, blocking.wait, f"{row.flags} blocking", row.spec)
+        for row in rows.BLOCKING
+    ),
     Row("KEYS", 2, run=keys.keys, flags="readonly"),
     Row("SCAN", -2, run=keys.scan, flags="readonly"),
     Row("DBSIZE", 1, run=keys.dbsize, flags="readonly fast"),

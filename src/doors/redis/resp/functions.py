@@ -65,5 +65,6 @@ _ROWS: Final = (
     ),
     Function("EVALSHA", -3, scripts.evaluate, WRITE, (3, 3, 1), takes_times=scripts.extends),
     *rows.ROWS,
+    *rows.BLOCKING,
 )
 FUNCTIONS: Final = {row.name: row for row in _ROWS}

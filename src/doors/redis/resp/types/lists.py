@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from .....wire.commands.lease_operands import SECONDS_MAX
 from .....wire.protocol import real
 from ..keys import NO_SUCH_KEY
 from ..programs import Refused, in_capitals, integer
 from ..replies import NO_LIST, NOT_INTEGER, OK, SYNTAX, Failure, Value
 from ..view import View
+from .scores import score_in
 from .typed import LIST, body_with, items_in, meant, spelled
 
 OUT_OF_RANGE: Final = Failure("ERR index out of range")
 NOT_POSITIVE: Final = Failure("ERR value is out of range, must be positive")
+NO_TIMEOUT: Final = Failure("ERR timeout is not a float or out of range")
 _LEFT, _RIGHT = "LEFT", "RIGHT"
 
 
@@ -83,7 +86,8 @@ def pop(view: View, words: list[str]) -> Value:
 
 
 def move(view: View, words: list[str]) -> Value:
-    """LMOVE FROM TO LEFT|RIGHT LEFT|RIGHT, RPOPLPUSH FROM TO"""
+    """LMOVE FROM TO LEFT|RIGHT LEFT|RIGHT, RPOPLPUSH FROM TO; and BLMOVE and BRPOPLPUSH, where the
+    list is not empty"""
     source, to = words[1], words[2]
     is_short = in_capitals(words[0]).endswith("RPOPLPUSH")
     side, other = (_RIGHT, _LEFT) if is_short else (_side_in(words[3]), _side_in(words[4]))
@@ -93,6 +97,30 @@ def move(view: View, words: list[str]) -> Value:
     (element,) = _pop(view, source, side, 1)
     _push(view, to, other, [element])
     return element
+
+
+def pop_first(view: View, words: list[str]) -> Value:
+    """BLPOP KEY [KEY ...] TIMEOUT, BRPOP: the end of the first list that is not empty"""
+    side = _LEFT if in_capitals(words[0]) == "BLPOP" else _RIGHT
+    timeout_in(words[-1])
+    for key in words[1:-1]:
+        if view.body(key, LIST):
+            return [key, *_pop(view, key, side, 1)]
+    return NO_LIST
+
+
+def timeout_in(text: str) -> float:
+    """Return how many seconds a command may wait; 0: any time.
+
+    Raises:
+        Refused: it is no such number.
+    """
+    seconds = score_in(text, NO_TIMEOUT)
+    if seconds < 0:
+        raise Refused("ERR timeout is negative")
+    if seconds > SECONDS_MAX:
+        raise Refused("ERR timeout is out of range")
+    return seconds
 
 
 def llen(view: View, words: list[str]) -> Value:

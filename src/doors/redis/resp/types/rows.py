@@ -84,3 +84,13 @@ ROWS: Final = (
     Function("ZRANDMEMBER", -2, sorted_sets.zrandmember, READ),
     Function("ZSCAN", -3, sorted_sets.zscan, READ),
 )
+
+_BUT_LAST: Final = (1, -2, 1)
+BLOCKING: Final = (
+    Function("BLPOP", -3, lists.pop_first, WRITE, _BUT_LAST),
+    Function("BRPOP", -3, lists.pop_first, WRITE, _BUT_LAST),
+    Function("BLMOVE", 6, lists.move, WRITE, TWO),
+    Function("BRPOPLPUSH", 4, lists.move, WRITE, TWO),
+    Function("BZPOPMIN", -3, sorted_sets.pop_first, _FAST, _BUT_LAST),
+    Function("BZPOPMAX", -3, sorted_sets.pop_first, _FAST, _BUT_LAST),
+)

@@ -11,9 +11,9 @@ from typing import Final
 
 from .....wire.protocol import real
 from ..programs import Refused, in_capitals, integer, raw
-from ..replies import SYNTAX, Failure, Scored, Value, spell_double
+from ..replies import NO_LIST, SYNTAX, Failure, Scored, Value, spell_double
 from ..view import View
-from .lists import NOT_POSITIVE
+from .lists import NOT_POSITIVE, timeout_in
 from .scans import chosen, scanned
 from .scores import score_in, spelled_score
 from .typed import SORTED_SET, body_with, items_in, name_of
@@ -235,6 +235,16 @@ def zpop(view: View, words: list[str]) -> Value:
     if len(words) == 2:
         return [part for item in found for part in (member_of(item), score_of(item))]
     return shown(found, with_scores=True)
+
+
+def pop_first(view: View, words: list[str]) -> Value:
+    """BZPOPMIN KEY [KEY ...] TIMEOUT, BZPOPMAX: of the first sorted set that is not empty"""
+    timeout_in(words[-1])
+    for key in words[1:-1]:
+        if view.body(key, SORTED_SET):
+            (item,) = _pop(view, key, words[0], 1)
+            return [key, member_of(item), score_of(item)]
+    return NO_LIST
 
 
 def zrandmember(view: View, words: list[str]) -> Value:
