@@ -177,7 +177,10 @@ class RedisServing:
             waiter.end()
 
     def _await(self, ask: Ask) -> Waits[str]:
-        """Wait for the turn to look at some keys; return a refusal, or whether it came in time."""
+        """Wait for the turn to look at some keys; return a refusal, or whether it came in time.
+        Nothing is kept meanwhile of what was read before."""
+        self._give_room()
+        self._context.open_ledger()
         if self._waiter is None:
             yield from self._replies.flush()  # earlier replies need not wait
             keys, within_s = ask.awaited, ask.within_s
@@ -296,9 +299,11 @@ class RedisServing:
         kind, reading = ask.kind, BY_ROUND
         if kind == "timed":
             kind, reading = "read", BY_CLOCK
-        elif kind in ("read", "show", "await"):
+        elif kind in ("read", "show"):
             mode = "local" if self.session.is_readonly and not ask.at_leader else ""
-            kind, reading = self._host.readings.kind_of("show" if kind == "show" else "read", mode)
+            kind, reading = self._host.readings.kind_of(kind, mode)
+        elif kind == "await":
+            kind = "write"
         elif kind == "status":
             kind = "local"
         return self._admission.admit(ParsedLine(kind, request, text, reading=reading))

@@ -15,17 +15,26 @@ from tests.processes.members.client_work import ALLOWED, CLIENT_ROOMS, recorded
 ALLOWED_AT_THE_DOOR = {
     **ALLOWED,
     # Replies of at most AT_ONCE_CHARACTERS, and as many on one connection.
-    "doors/redis/resp/forms.py": {"_entry", "_met", "_strlen", "_same", "spell", "value_of"},
+    "doors/redis/resp/forms.py": {
+        "_element", "_entry", "_met", "_strlen", "_same", "spell", "value_of",
+    },
     # Among them the refusals of a node that has just lost its place, after which it hangs up.
     "doors/redis/resp/replies.py": {
-        "_failure", "_one_line", "failure_of", "length_of", "slot_of", "spell",
+        "_failure", "_one_line", "bulk", "failure_of", "length_of", "slot_of", "spell",
+        "spell_double",
     },
     "doors/redis/resp/session.py": {"ends_after"},
     "net/connections/outgoing.py": {
         *ALLOWED.get("net/connections/outgoing.py", ()), "_shut_down", "read_no_more",
     },
     # Events for Redis clients: they are queued, and not translated.
-    "doors/redis/redis_events.py": {"__init__", "_translating", "push", "push_later"},
+    "doors/redis/redis_events.py": {
+        "__init__", "_translating", "push", "push_later", "uses_positions",
+    },
+    # Who waits for an element is woken.
+    "doors/redis/redis_waiting.py": {
+        "push", "push_later", "uses_positions", "wake",
+    },
     # The address of a leader is noted; another thread tells of it.
     "doors/redis/redis_node.py": {"is_led_from"},
 }  # fmt: skip
@@ -33,7 +42,11 @@ ALLOWED_AT_THE_DOOR = {
 # Entries are applied there, as other short ones are by the modules of state/.
 APPLY = ("doors/redis/command_effects.py", *(
     f"doors/redis/resp/{name}.py"
-    for name in ("entry", "functions", "view", "strings", "keys", "times", "scripts", "programs")
+    for name in (
+        "entry", "functions", "function_rows", "view", "strings", "keys", "times", "scripts",
+        "programs", "types/hashes", "types/lists", "types/scans", "types/scores", "types/sets",
+        "types/sorted_ranges", "types/sorted_sets", "types/typed",
+    )
 ))  # fmt: skip
 
 
@@ -46,6 +59,9 @@ def work_of_a_redis_client(port: int) -> None:
         for number in range(20):
             connection.sendall(framed("SET", f"k{number}", "v") + framed("GET", f"k{number}"))
         connection.sendall(framed("MULTI") + framed("INCR", "n") + framed("EXEC"))
+        for line in ("HSET h f 1", "HGET h f", "ZADD y 1 m", "ZSCORE y m", "BLPOP l 0.05",
+                     "RPUSH l a", "BLPOP l 0", "SADD s m", "SMEMBERS s"):  # fmt: skip
+            connection.sendall(framed(*line.split()))
         connection.sendall(framed("SETRANGE", "z", "100000", "x") + framed("STRLEN", "z"))
         while lines.readline() != b":100001\r\n":
             pass

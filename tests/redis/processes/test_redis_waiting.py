@@ -90,15 +90,23 @@ def test_after_multi_nothing_waits(nodes: Cluster) -> None:
         assert raw.whole(b"EXEC") == b"*1\r\n*-1\r\n"
 
 
-def test_a_new_leader_moves_the_waiters_and_keeps_what_they_moved(cluster: Cluster) -> None:
-    """What `BLMOVE` has moved is there at the next leader; who waits is sent to it."""
-    node = cluster["s1"]
-    with Raw(node) as waiter, Raw(node) as giver:
-        giver.ask(b"RPUSH", b"jobs", b"a")
-        assert waiter.whole(b"BLMOVE", b"jobs", b"taken", b"LEFT", b"RIGHT", b"0") == b"$1\r\na\r\n"
+def test_a_job_that_was_moved_survives_the_death_of_the_leader(cluster: Cluster) -> None:
+    with Raw(cluster["s1"]) as waiter, Raw(cluster["s1"]) as giver:
         waiter.send(framed(b"BLMOVE", b"jobs", b"taken", b"LEFT", b"RIGHT", b"0"))
+        wait_for_waiters(cluster["s1"], 1)
+        giver.send(framed(b"RPUSH", b"jobs", b"a", b"b"))
+        assert waiter.reply() == b"$1\r\na\r\n"
+        cluster["s1"].kill()
+    with Raw(cluster.leader()) as there:
+        assert there.whole(b"LRANGE", b"taken", b"0", b"-1") == framed(b"a")
+        assert there.whole(b"LRANGE", b"jobs", b"0", b"-1") == framed(b"b")
+
+
+def test_a_new_leader_moves_the_waiters(cluster: Cluster) -> None:
+    """Each asks who leads when it learns of a new one."""
+    node = cluster["s1"]
+    with Raw(node) as waiter:
+        waiter.send(framed(b"BLPOP", b"jobs", b"0"))
         wait_for_waiters(node, 1)
         node.ask("transfer s2")
-        assert waiter.reply().startswith(b"-MOVED ")
-    with Raw(cluster["s2"]) as there:
-        eventually(lambda: there.whole(b"LRANGE", b"taken", b"0", b"-1") == framed(b"a"))
+        assert waiter.reply() == f"-MOVED 9631 localhost:{cluster['s2'].port}\r\n".encode()

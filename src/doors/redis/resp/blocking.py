@@ -6,6 +6,7 @@ Such a command is an entry only when there is an element: then it is the command
 
 from __future__ import annotations
 
+from .entry import spell_entry
 from .functions import FUNCTIONS
 from .key_programs import Task, write
 from .programs import Ask, Context, Program, in_capitals, spell_key
@@ -23,9 +24,10 @@ def wait(context: Context, words: list[str]) -> Program:
     moves = task.function.spec[1] > 0
     keys = task.keys[:1] if moves else task.keys
     lines = [f"stat {spell_key(key, context.node.limits)}" for key in dict.fromkeys(keys)]
-    while True:
+    entry = spell_entry(context.node.now_ms(), [[task.function.name, *words[1:]]])
+    while True:  # who may not change a key does not wait for it
         (turn,) = yield Ask(
-            lines, "await", keys[0], at_leader=True, awaited=tuple(keys), within_s=within_s
+            [entry], "await", keys[0], is_canonical=True, awaited=tuple(keys), within_s=within_s
         )
         if turn == LATE:
             return NO_LIST

@@ -228,6 +228,13 @@ def _keys_in(words: list[str]) -> Value:
     return list(words[first : end + 1 : step])
 
 
+def _way_of(row: Function) -> FastPlan | None:
+    """Return the way of a command on a type by one line."""
+    if not row.is_read:
+        return fast.entry
+    return fast.element if row.name in rows.OF_ONE_ELEMENT else None
+
+
 _ROWS: Final = (
     _on_keys("GET", fast.get),
     _on_keys("SET", fast.set_value),
@@ -268,7 +275,7 @@ _ROWS: Final = (
     _on_keys("PTTL", fast.ttl),
     _on_keys("EXPIRETIME", fast.ttl),
     _on_keys("PEXPIRETIME", fast.ttl),
-    *(_on_keys(row.name, None if row.is_read else fast.entry) for row in rows.ROWS),
+    *(_on_keys(row.name, _way_of(row)) for row in rows.ROWS),
     *(
         Row(row.name, row.arity, row, None, blocking.wait, f"{row.flags} blocking", row.spec)
         for row in rows.BLOCKING

@@ -7,12 +7,16 @@ from typing import Final
 
 from ....wire.key_stat import TYPED
 from ....wire.protocol import real, size_of
+from ....wire.request_ledger import RequestLedger
 from .entry import VERB, answers_in
+from .functions import FUNCTIONS
+from .programs import in_capitals
 from .replies import OK, OK_LINE, WRONG_TYPE, Failure, Simple, Value, bulk, failure_of, spell
 from .session import Session
 from .strings import part_of
 from .times import NO_KEY, NO_TIME, told
 from .types.typed import type_in
+from .view import Held, View, held_of
 
 Parameters = list[str]
 
@@ -58,6 +62,15 @@ def _type(reply: str, _: Parameters) -> Value:
     return Simple(type_in(reply.partition(": ")[2]) if _met(reply, []) else "none")
 
 
+def _element(reply: str, parameters: Parameters) -> Value:
+    """Return the reply of a command that reads one element of the value."""
+    words = list(map(real, parameters))
+    before, _colon, text = reply.partition(": ")
+    held = held_of(text, "") if before.endswith(" response") else Held()
+    view = View(lambda key: held, lambda lease: 0, 0, RequestLedger(0))
+    return view.attempt(FUNCTIONS[in_capitals(words[0])].decide, words)
+
+
 def _ttl(reply: str, parameters: Parameters) -> Value:
     if reply.startswith("TTL response, no such key"):
         return NO_KEY
@@ -75,6 +88,7 @@ def _entry(reply: str, _: Parameters) -> Value:
 
 FORMS: Final[Mapping[str, Callable[[str, Parameters], Value]]] = {
     "append": _appended,
+    "element": _element,
     "get": _value,
     "incr": _number,
     "met": _met,

@@ -85,6 +85,11 @@ ROWS: Final = (
     Function("ZSCAN", -3, sorted_sets.zscan, READ),
 )
 
+# Reads that find one element, or count all, by a search in the text: many may go in one batch.
+OF_ONE_ELEMENT: Final = frozenset([
+    "HEXISTS", "HGET", "HLEN", "HSTRLEN", "LLEN", "SCARD", "SISMEMBER", "ZCARD", "ZRANK",
+    "ZREVRANK", "ZSCORE",
+])  # fmt: skip
 _BUT_LAST: Final = (1, -2, 1)
 BLOCKING: Final = (
     Function("BLPOP", -3, lists.pop_first, WRITE, _BUT_LAST),
