@@ -1,4 +1,4 @@
-"""The facts of a key: the entry that last changed it, its lease, its user. Pure.
+r"""The facts of a key: the entry that last changed it, its lease, its user. Pure.
 
 A snapshot's line of a key is `57 KEY VALUE`, or `57,lease-40 KEY VALUE` if the key is under a
 lease. The name of the user who wrote the value follows, if one was logged in:
@@ -6,6 +6,9 @@ lease. The name of the user who wrote the value follows, if one was logged in:
 the value in one string, which takes a few bytes per key and no extra object. A NUL separates them:
 entries hold no raw control characters, so values don't either. The number 0 stands for an unknown
 entry.
+
+A text has one spelling, in which a space is a space. So a value that begins with `\s` is no text of
+a client: it has a type of an extension, and no command that computes with a text changes it.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import Final, NamedTuple
 from ..common.text import NAME, NUMBER, NUMBER_MAX
 
 MARK = "\0"
+TYPED: Final = r"\s"  # begins a value with a type
 _LEASE: Final = "[A-Za-z][A-Za-z0-9.-]{0,63}"
 _LINE = re.compile(rf"(0|{NUMBER})(?:,(?=.)({_LEASE})?(?:,{NAME})?)?", re.ASCII)
 

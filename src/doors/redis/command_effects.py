@@ -16,15 +16,17 @@ from ...state.commands.transaction_commands import holds
 from ...state.lease_table import own_lease
 from ...state.store import Store
 from ...wire.commands.operands import Limits
+from ...wire.key_stat import TYPED
 from ...wire.limits import VALUE_BYTES
-from ...wire.protocol import ProtocolError, escape, is_number, real
+from ...wire.protocol import ProtocolError, escape, is_number
 from ...wire.refusal import RequestRefused
 from ...wire.request_ledger import RequestLedger
 from .resp.entry import NOT_MET, RESPONSE, VERB, Entry, read_entry, spell_answer
 from .resp.functions import FUNCTIONS
 from .resp.replies import length_of
 from .resp.scripts import CALL
-from .resp.view import Held, View
+from .resp.types.typed import PART
+from .resp.view import Held, View, held_of
 
 _PER_KEY: Final = 13  # characters of a value that take as long as a key (state/work.py)
 _LONG: Final = 64 << 10  # bytes of values, between two pauses
@@ -33,9 +35,12 @@ _MANY: Final = 500  # commands or keys, likewise
 
 def _measure(store: Store, command: str) -> int:
     """Return how many keys take as long as this entry. Each command may copy the longest value
-    that is named or made: a short `SETRANGE` makes a long one."""
+    that is named or made: a short `SETRANGE` makes a long one. One with a type is not spelled
+    anew, which takes most of that time."""
     words = command.split(" ")
-    longest, copied = max([len(store.held.get(word, "")) for word in words]), len(command)
+    values = [store.held.get(word, "") for word in words]
+    longest = max([len(text) // (PART if text.startswith(TYPED) else 1) for text in values])
+    copied = len(command)
     for place, word in enumerate(words[:-2]):
         if word == "SETRANGE" and is_number(words[place + 2]):
             longest = max(longest, min(int(words[place + 2]), VALUE_BYTES))
@@ -76,7 +81,7 @@ def _carried_out(store: Store, entry: Entry) -> tuple[View, list[str]]:
             store.breathe()
         spelled = escape(key, key=True)
         value = store.get(spelled)
-        return Held() if value is None else Held(real(value), store.lease_of(spelled))
+        return Held() if value is None else held_of(value, store.lease_of(spelled))
 
     def ms_left(lease: str) -> int:
         whole = ms_of(store, lease)  # of a lease that began after the times were read
@@ -101,7 +106,7 @@ def _change(store: Store, key: str, now: Held) -> None:
         return
     lease = now.lease if now.left_ms is None else own_lease(store.number, now.left_ms)
     if now.is_written:
-        store.put_under(lease, key, escape(now.value, key=False))
+        store.put_under(lease, key, now.spelled)
     else:
         store.bind(key, lease)
     if now.left_ms is not None:

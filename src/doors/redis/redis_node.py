@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ...wire.commands.operands import Limits
 from ...wire.protocol import size_of
+from .redis_waiting import WaitingLines
 from .resp.cluster import switched
 from .resp.limits import (
     REDIS_CURSORS,
@@ -53,6 +54,7 @@ class RedisNode:
         self._telling = threading.Lock()  # taken before `_lock`
         self._channels: dict[str, int] = {}  # how many subscriptions each has
         self._patterns: dict[str, tuple[int, NamePattern]] = {}  # the same
+        self.waiting = WaitingLines()
 
     def listen(self, listener: SwitchListener) -> None:
         """Tell a connection of each new leader from now on."""
@@ -123,6 +125,10 @@ class RedisNode:
     def chance(self, count: int) -> int:
         """Return a random number below this one."""
         return int(self._new_token(8), 16) % count
+
+    def blocked(self) -> int:
+        """Return how many connections wait for an element."""
+        return self.waiting.count
 
     def keep_cursor(self, key: str) -> int:
         """Return a number under which the key of a scan is kept for a while."""

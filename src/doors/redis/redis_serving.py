@@ -22,6 +22,8 @@ from ...wire.replies.refusals import code_of
 from .redis_events import RedisEvents
 from .redis_node import RedisNode
 from .redis_requests import RedisRequest, RedisRequests
+from .redis_waiting import Waiter
+from .resp.blocking import LATE
 from .resp.commands import SUBSCRIBING
 from .resp.connection import WITHOUT_LOGIN, is_login
 from .resp.forms import value_of
@@ -29,7 +31,9 @@ from .resp.limits import REDIS_QUEUED
 from .resp.programs import Ask, Call
 from .resp.replies import NO_LOGIN, Failure, Value, failure_of, length_of, spell
 
-_KNOWN_HERE = frozenset({"confirmed", "status", "last", "rights", "watch"})  # no lines to serve
+_KNOWN_HERE = frozenset(  # no lines to serve
+    {"await", "confirmed", "status", "last", "rights", "watch"}
+)
 _SERVES = frozenset({"read", "timed", "show", "write"})  # kinds that the leader answers
 REFUSALS_BYTES = 100 * REDIS_QUEUED  # of the parts of an `EXEC` for which a reply has no room
 
@@ -63,6 +67,7 @@ class RedisServing:
         self._note_user = note_user
         self._holds = False  # room
         self._events = RedisEvents(node, host, outgoing, requests.session)
+        self._waiter: Waiter | None = None  # of the present call
 
     @property
     def user(self) -> str | None:
@@ -167,6 +172,27 @@ class RedisServing:
             return Failure(f"ERR {mistake}")
         finally:
             program.close()
+            self._wait_no_more()
+
+    def _wait_no_more(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            self._node.listen_no_more(waiter)
+            waiter.end()
+
+    def _await(self, ask: Ask) -> Waits[str]:
+        """Wait for the turn to look at some keys; return a refusal, or whether it came in time.
+        Nothing is kept meanwhile of what was read before."""
+        self._give_room()
+        self._context.open_ledger()
+        if self._waiter is None:
+            yield from self._replies.flush()  # earlier replies need not wait
+            keys, within_s = ask.awaited, ask.within_s
+            self._waiter = Waiter(self._node.waiting, self._host, self._outgoing, keys, within_s)
+            self._node.listen(self._waiter)
+            if refusal := self._waiter.begin():
+                return refusal
+        return "" if (yield from self._waiter.turn()) else LATE
 
     def _ask(self, ask: Ask) -> Waits[list[str]]:
         """Return the replies to lines of one kind."""
@@ -234,6 +260,8 @@ class RedisServing:
                 return self._admission.denial_since(rights, ask.kind) or status
             case "confirmed":
                 return (yield from self._confirmed())
+            case "await":
+                return (yield from self._await(ask))
             case "last":
                 return str(self._host.watchers.last)
             case "rights":
@@ -293,8 +321,10 @@ class RedisServing:
         if kind == "timed":
             kind, reading = "read", BY_CLOCK
         elif kind in ("read", "show"):
-            mode = "local" if self.session.is_readonly else ""
+            mode = "local" if self.session.is_readonly and not ask.at_leader else ""
             kind, reading = self._host.readings.kind_of(kind, mode)
+        elif kind == "await":
+            kind = "write"
         elif kind == "status":
             kind = "local"
         return self._admission.admit(ParsedLine(kind, request, text, reading=reading))

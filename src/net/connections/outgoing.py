@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 from collections.abc import Callable
+from typing import Final
 
 from ...common.process.guarded_thread import guarded_thread
 from ...common.process.wakeup import Wakeup
 from ..protocol.host import Batch, ReplyHost
 from ..protocol.outgoing_protocol import OutgoingProtocol
+
+_GONE: Final = getattr(select, "POLLRDHUP", select.POLLHUP)  # also if unread bytes are left
 
 
 class Outgoing(OutgoingProtocol):
@@ -99,6 +103,11 @@ class Outgoing(OutgoingProtocol):
         self._awaited = None
         self.check_ended()
         return is_there
+
+    def is_reader_gone(self) -> bool:
+        poll = select.poll()
+        poll.register(self._socket, _GONE)
+        return bool(poll.poll(0))
 
     def check_ended(self) -> None:
         """Raise OSError if this node has ended the connection."""

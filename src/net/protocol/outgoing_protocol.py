@@ -109,6 +109,11 @@ class OutgoingProtocol(ReplySink):
         with self._lock:  # or replies that are no longer in `_batches` may not have been sent yet
             return not (self._batches or self._is_stuck)
 
+    def is_reader_gone(self) -> bool:
+        """Whether the other side has closed the connection, as far as this is known. A waiting
+        connection reads nothing, and asks this before it takes what only one reader gets."""
+        return False
+
     def is_full(self) -> bool:
         """Whether a client that sends without reading must wait before it may send more."""
         if self._is_stuck or len(self._batches) >= BATCHES_MAX:

@@ -18,8 +18,9 @@ from ...common.text import NUMBER_MAX
 from ...raft.levels import FLOOR
 from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.operands import Limits, not_understood
+from ...wire.key_stat import TYPED
 from ...wire.protocol import ProtocolError, escape, real, shown, size_of, unescape
-from ...wire.refusal import APPENDED_TOO_LONG, NO_NUMBER, OUT_OF_RANGE, error
+from ...wire.refusal import APPENDED_TOO_LONG, NO_NUMBER, OUT_OF_RANGE, WRONG_KIND, error
 from ..key_events import DELETE
 from ..store import Store, in_one_order
 
@@ -149,7 +150,8 @@ def _incr(store: Store, operands: str) -> str | None:
     if step is None:
         return error(f"{shown(by)} is not a whole number from -(2^63-1) to 2^63-1: incr KEY [BY]")
     if value is None:
-        return NO_NUMBER(shown(key))
+        is_typed = store[key].startswith(TYPED)
+        return WRONG_KIND(shown(key), "number") if is_typed else NO_NUMBER(shown(key))
     if abs(value + step) > NUMBER_MAX:
         return OUT_OF_RANGE(shown(key))
     store.amend(key, str(value + step))
@@ -161,9 +163,12 @@ def _append(store: Store, operands: str) -> str | None:
     key, space, tail = operands.partition(" ")
     if not (key and space):
         return None
+    current = store.get(key, "")
+    if current.startswith(TYPED):
+        return WRONG_KIND(shown(key), "text")
     try:
         # Two halves of one character may meet, so the whole value is escaped again.
-        text = unescape(store.get(key, "")) + unescape(tail)
+        text = unescape(current) + unescape(tail)
         store.breathe()
         value = _value(text)
     except ProtocolError as problem:

@@ -65,7 +65,10 @@ class FakeHost:
         self.why_not_heard = lambda name, _: "" if name == "s2" else f"{name} is not a peer of s1"
         # Nothing was applied, and there is no room for a watch.
         self.watchers: Any = SimpleNamespace(
-            last=0, keep=lambda *_, **__: too_many(0), drop=lambda _: None
+            last=0,
+            keep=lambda *_, **__: too_many(0),
+            open=lambda _, asked: [[too_many(0)] for _ in asked],
+            drop=lambda _: None,
         )
         self.calls = Turns(CALLS_AT_ONCE, time.monotonic)
         # The doors of its connections, which are no part of `Host`.

@@ -57,7 +57,7 @@ def _end_of(data: bytes, place: int) -> int:
         if size >= 0 and data[end + size : end + size + 2] != b"\r\n":
             raise ValueError("a text does not end where it says")
         return end if size < 0 else end + size + 2
-    parts = {b":": 0, b"*": size, b">": size, b"%": 2 * size}[kind]
+    parts = {b":": 0, b"*": size, b">": size, b"~": size, b"%": 2 * size}[kind]
     for _ in range(parts):
         end = _end_of(data, end)
     return end

@@ -44,6 +44,9 @@ class Node:
     def chance(self, count: int) -> int:
         return count - 1
 
+    def blocked(self) -> int:
+        return 0
+
     def keep_cursor(self, key: str) -> int:
         self.cursors.append(key)
         return len(self.cursors)

@@ -45,14 +45,15 @@ class Raw:
     def whole(self, *words: bytes) -> bytes:
         """Return all bytes of a reply."""
         self.send(framed(*words))
-        return self._whole()
+        return self.reply()
 
-    def _whole(self) -> bytes:
+    def reply(self) -> bytes:
+        """Return all bytes of the next reply."""
         head = self.line()
         count = int(head[1:]) * (1 + head.startswith(b"%")) if head[:1] in b"$*>%" else 0
         if head.startswith(b"$"):
             return head + (self._file.read(count + 2) if count >= 0 else b"")
-        return head + b"".join([self._whole() for _ in range(count)])
+        return head + b"".join([self.reply() for _ in range(count)])
 
     def rest(self) -> bytes:
         """Return all bytes until the node closes the connection."""

@@ -16,10 +16,13 @@ from tests.processes.members.client_work import ALLOWED, CLIENT_ROOMS, recorded
 ALLOWED_AT_THE_DOOR = {
     **ALLOWED,
     # Replies of at most AT_ONCE_CHARACTERS, and as many on one connection.
-    "doors/redis/resp/forms.py": {"_entry", "_met", "_strlen", "_same", "spell", "value_of"},
+    "doors/redis/resp/forms.py": {
+        "_element", "_entry", "_met", "_strlen", "_same", "spell", "value_of",
+    },
     # Among them the refusals of a node that has just lost its place, after which it hangs up.
     "doors/redis/resp/replies.py": {
-        "_failure", "_one_line", "failure_of", "length_of", "slot_of", "spell",
+        "_failure", "_one_line", "bulk", "failure_of", "length_of", "slot_of", "spell",
+        "spell_double",
     },
     "doors/redis/resp/session.py": {"ends_after"},
     "net/connections/outgoing.py": {
@@ -29,6 +32,10 @@ ALLOWED_AT_THE_DOOR = {
     "doors/redis/redis_events.py": {
         "__init__", "_translating", "push", "push_later", "uses_positions",
     },
+    # Who waits for an element is woken.
+    "doors/redis/redis_waiting.py": {
+        "push", "push_later", "uses_positions", "wake",
+    },
     # The address of a leader is noted; another thread tells of it.
     "doors/redis/redis_node.py": {"is_led_from"},
 }  # fmt: skip
@@ -36,8 +43,11 @@ ALLOWED_AT_THE_DOOR = {
 # Entries are applied there, as other short ones are by the modules of state/.
 APPLY = ("doors/redis/command_effects.py", *(
     f"doors/redis/resp/{name}.py"
-    for name in ("entry", "functions", "view", "strings", "keys", "times", "scripts", "programs",
-                 "script_rows", "lock_scripts", "counter_scripts", "rate_scripts", "lua_values")
+    for name in (
+        "entry", "functions", "function_rows", "view", "strings", "keys", "times", "scripts",
+        "script_rows", "lock_scripts", "counter_scripts", "rate_scripts", "lua_values", "programs", "types/hashes", "types/lists", "types/scans", "types/scores", "types/sets",
+        "types/sorted_ranges", "types/sorted_sets", "types/typed",
+    )
 ))  # fmt: skip
 
 
@@ -52,6 +62,9 @@ def work_of_a_redis_client(port: int) -> None:
         connection.sendall(framed("MULTI") + framed("INCR", "n") + framed("EXEC"))
         connection.sendall(framed("EVAL", SCRIPTS["lock-release"].texts[0], "1", "k1", "v"))
         connection.sendall(framed("EVAL", SCRIPTS["incr-expire"].texts[0], "1", "n", "60"))
+        for line in ("HSET h f 1", "HGET h f", "ZADD y 1 m", "ZSCORE y m", "BLPOP l 0.05",
+                     "RPUSH l a", "BLPOP l 0", "SADD s m", "SMEMBERS s"):  # fmt: skip
+            connection.sendall(framed(*line.split()))
         connection.sendall(framed("SETRANGE", "z", "100000", "x") + framed("STRLEN", "z"))
         while lines.readline() != b":100001\r\n":
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from raftline.access.login import Access
 from raftline.net.protocol.waits import AwaitReplies, ReserveRoom
 from raftline.state.store import Store
 from raftline_testing.doubles.wired_connection import UserConnection
@@ -35,11 +36,11 @@ class Subscriber(UserConnection):
 class Wire(RedisWire):
     """A connection that notes the room for replies at each send, and while it waits."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, access: Access | None = None, user: str = "") -> None:
         self.rooms: list[int] = []
         self.rooms_amid: list[int] = []  # while it waits for answers
         self.reserved = 0
-        super().__init__(store)
+        super().__init__(store, access, user)
 
     def _has_to_wait(self, *, is_fed: bool) -> bool:
         if isinstance(self._wait, AwaitReplies):

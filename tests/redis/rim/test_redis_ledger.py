@@ -13,6 +13,7 @@ from raftline.doors.redis.resp.commands import COMMANDS
 from raftline.doors.redis.resp.scripts import SCRIPTS
 from raftline.state.store import Store
 from raftline_testing.doubles.wired_connection import PASSWORD
+from raftline_testing.fuzzing.targets import known_users
 from raftline_testing.redis.redis_wire import RedisWire, framed, replies_in
 from tests.redis.rim.redis_connections import APP, Subscriber, Wire
 
@@ -172,3 +173,27 @@ def test_name_of_a_channel_is_bounded(verb: str, scene: Subscriber) -> None:
     assert scene.command("PING") == "+PONG", "none of them has begun"
     longest_name = "__keyspace@0__:app/".ljust(longest, "x")
     assert scene.subscribe(longest_name, verb) == ""
+
+
+# --- who waits for an element ---------------------------------------------------------------------
+
+
+def test_a_waiter_keeps_no_room_for_replies() -> None:
+    """It has read that its key is absent, and may wait for ever."""
+    wire = Wire(Store(level=LEVEL))
+    wire.host.watchers.open = lambda sink, asked: [[] for _ in asked]
+    assert wire.feed(framed("BLPOP", "k", "0")) == b""
+    assert wire.reserved == 1, "it has read"
+    assert (wire.rooms_amid[-1], wire.host.reply_room.used) == (0, 0)
+
+
+def test_who_may_not_take_an_element_does_not_wait() -> None:
+    """bob may read the key, and an element is taken by a write."""
+    wire = Wire(Store(level=LEVEL), known_users(), "bob")
+    assert wire.feed(framed("BLPOP", "app/k", "0")).startswith(b"-NOPERM ")
+
+
+def test_a_waiter_without_a_watch_is_refused() -> None:
+    wire = Wire(Store(level=LEVEL))
+    assert b"serves at most 0 watches" in wire.feed(framed("BLPOP", "k", "0"))
+    assert b"blocked_clients:0\r\n" in wire.feed(framed("INFO", "clients"))

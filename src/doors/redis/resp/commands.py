@@ -14,11 +14,12 @@ from sys import getsizeof
 from typing import Final, NamedTuple, TypeAlias
 
 from ....wire.protocol import shown, size_of
-from . import fast, keys, messages, notifications, scripts, transactions
+from . import blocking, fast, keys, messages, notifications, scripts, transactions
 from .cluster import CLUSTER
 from .connection import CONNECTION
 from .fast import Line
-from .functions import FUNCTIONS, Function
+from .function_rows import Function
+from .functions import FUNCTIONS
 from .key_programs import Task, read, write
 from .limits import REDIS_QUEUED
 from .programs import Call, Context, Program, Refused, Run, in_capitals, integer
@@ -35,6 +36,7 @@ from .replies import (
     wrong_count,
 )
 from .transactions import Queued
+from .types import rows
 
 QUEUED_BYTES: Final = 300  # of memory for each queued command, in addition to its words
 
@@ -229,6 +231,13 @@ def _keys_in(words: list[str]) -> Value:
     return list(words[first : end + 1 : step])
 
 
+def _way_of(row: Function) -> FastPlan | None:
+    """Return the way of a command on a type by one line."""
+    if not row.is_read:
+        return fast.entry
+    return fast.element if row.name in rows.OF_ONE_ELEMENT else None
+
+
 _ROWS: Final = (
     _on_keys("GET", fast.get),
     _on_keys("SET", fast.set_value),
@@ -269,6 +278,11 @@ _ROWS: Final = (
     _on_keys("PTTL", fast.ttl),
     _on_keys("EXPIRETIME", fast.ttl),
     _on_keys("PEXPIRETIME", fast.ttl),
+    *(_on_keys(row.name, _way_of(row)) for row in rows.ROWS),
+    *(
+        Row(row.name, row.arity, row, None, blocking.wait, f"{row.flags} blocking", row.spec)
+        for row in rows.BLOCKING
+    ),
     Row("KEYS", 2, run=keys.keys, flags="readonly"),
     Row("SCAN", -2, run=keys.scan, flags="readonly"),
     Row("DBSIZE", 1, run=keys.dbsize, flags="readonly fast"),

@@ -165,9 +165,9 @@ def _set_info(context: Context, words: list[str]) -> Value:
 def _described(context: Context, words: list[str]) -> Value:
     session = context.session
     told = "".join([f" {fact}={text}" for fact, text in session.facts.items()])
-    multi = -1 if session.queue is None else len(session.queue)
+    multi, watched = -1 if session.queue is None else len(session.queue), len(session.watched)
     return (
-        f"id={session.number} name={session.name} db=0 multi={multi} watch={len(session.watched)}"
+        f"id={session.number} addr=?:0 name={session.name} db=0 multi={multi} watch={watched}"
         f" resp={session.version}{told}\n"
     )
 
@@ -248,7 +248,7 @@ def _info(context: Context, words: list[str]) -> Program:
     sections = {
         "server": {"redis_version": VERSION, "redis_mode": "cluster", "server_name": "raftline",
                    "raftline_version": status["version"], "process_id": status.get("pid", 0)},
-        "clients": {"connected_clients": 1},
+        "clients": {"connected_clients": 1, "blocked_clients": context.node.blocked()},
         "persistence": {"loading": 0, "aof_enabled": 1},
         "stats": {"total_connections_received": 0},
         "replication": {"role": "master", "connected_slaves": len(members) - 1} if leads else

@@ -12,7 +12,7 @@ transaction (wire/commands/transaction_line.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, NamedTuple
 
@@ -29,7 +29,7 @@ from ....wire.protocol import ProtocolError, is_number, shown, unescape
 from .functions import FUNCTIONS
 from .limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from .programs import in_capitals
-from .replies import Failure, Simple, Value
+from .replies import NO_LIST, Failure, Flat, Members, Scored, Simple, Value, spell_double
 
 VERB: Final = "redis"
 FORM: Final = "NOW [LEASE=MS ...] [if CONDITION ; ... then] COMMAND ; ..."
@@ -139,7 +139,8 @@ def read_line(verb: str, operands: str, limits: Limits) -> str:
 
 
 def spell_answer(value: Value) -> str:
-    """Return the reply to a command as JSON. A status and an error are objects."""
+    """Return the reply to a command as JSON. What JSON has no type for is an object with the name
+    of its type: a status, an error, a double, a map, a set, members with their scores."""
     match value:
         case Simple():
             return f'{{"status": {encode_basestring_ascii(value)}}}'
@@ -148,8 +149,26 @@ def spell_answer(value: Value) -> str:
         case str():
             return encode_basestring_ascii(value)
         case list():
+            if all([type(each) is str for each in value]):
+                return json.dumps(value)  # the same, by C code
             return f"[{', '.join(map(spell_answer, value))}]"
-    return json.dumps(value)
+        case None | int():
+            return json.dumps(value)
+    return _spell_typed(value)
+
+
+def _spell_typed(value: Value) -> str:
+    match value:
+        case float():
+            return f'{{"double": "{spell_double(value)}"}}'
+        case Flat(items):
+            return f'{{"map": {spell_answer([each for item in items for each in item])}}}'
+        case Members(parts):
+            return f'{{"set": {spell_answer(parts)}}}'
+        case Scored(items):
+            members, scores = [item[0] for item in items], [spell_double(item[1]) for item in items]
+            return f'{{"scores": [{json.dumps(members)}, {json.dumps(scores)}]}}'
+    return '{"absent": "list"}'
 
 
 def answers_in(reply: str) -> list[Value] | None:
@@ -161,5 +180,17 @@ def answers_in(reply: str) -> list[Value] | None:
 
 def _value(answer: Any) -> Value:
     if isinstance(answer, dict):
-        return Simple(answer["status"]) if "status" in answer else Failure(answer["error"])
+        ((name, content),) = answer.items()
+        return _OF_NAMES[name](content)
     return list(map(_value, answer)) if isinstance(answer, list) else answer
+
+
+_OF_NAMES: Final[Mapping[str, Callable[[Any], Value]]] = {
+    "absent": lambda content: NO_LIST,
+    "double": float,
+    "error": Failure,
+    "map": lambda content: Flat(list(zip(*[iter(map(_value, content))] * 2, strict=True))),
+    "scores": lambda content: Scored(list(zip(content[0], map(float, content[1]), strict=True))),
+    "set": lambda content: Members(list(map(_value, content))),
+    "status": Simple,
+}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ....wire.commands.command_table import FOREIGN, row_of
+from ....wire.protocol import escape
 from .entry import VERB, spell_entry
 from .functions import FUNCTIONS
 from .keys import delex_test
@@ -67,17 +68,23 @@ def exists(context: Context, words: list[str]) -> Line | None:
 
 
 def strlen(context: Context, words: list[str]) -> Line | None:
-    return _line(context, words, "stat", "strlen")
+    return _line(context, words, "get", "strlen")
 
 
 def type_of(context: Context, words: list[str]) -> Line | None:
-    return _line(context, words, "stat", "type")
+    return _line(context, words, "get", "type")
 
 
 def ttl(context: Context, words: list[str]) -> Line | None:
     name = words[0].upper()
     now_ms = context.node.now_ms() if name.endswith("TIME") else 0
     return _line(context, words, "ttl", f"ttl:{name}:{now_ms}")
+
+
+def element(context: Context, words: list[str]) -> Line | None:
+    """Return the line of a read whose reply has at most one element of the value."""
+    parameters = [escape(word, key=True).replace(":", r"\x3a") for word in words]
+    return _line(context, words, "get", ":".join(["element", *parameters]))
 
 
 def getrange(context: Context, words: list[str]) -> Line | None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from ....wire.protocol import real
+from ....wire.key_stat import TYPED
+from ....wire.protocol import real, size_of
+from ....wire.request_ledger import RequestLedger
 from .entry import VERB, answers_in
-from .keys import STRING
-from .replies import OK, OK_LINE, Failure, Simple, Value, bulk, failure_of, spell
+from .functions import FUNCTIONS
+from .programs import in_capitals
+from .replies import OK, OK_LINE, WRONG_TYPE, Failure, Simple, Value, bulk, failure_of, spell
 from .session import Session
 from .strings import part_of
 from .times import NO_KEY, NO_TIME, told
+from .types.typed import type_in
+from .view import Held, View, held_of
 
 Parameters = list[str]
 
@@ -20,11 +24,15 @@ Parameters = list[str]
 def _value(reply: str, _: Parameters) -> Value:
     """Return the value in the reply to a `get`."""
     before, _colon, text = reply.partition(": ")
-    return real(text) if before.endswith(" response") else None
+    if not before.endswith(" response"):
+        return None
+    return WRONG_TYPE if text.startswith(TYPED) else real(text)
 
 
 def _range(reply: str, parameters: Parameters) -> Value:
     value = _value(reply, parameters)
+    if isinstance(value, Failure):
+        return value
     return part_of(value if isinstance(value, str) else "", *map(int, parameters))
 
 
@@ -46,13 +54,21 @@ def _appended(reply: str, _: Parameters) -> Value:
 
 
 def _strlen(reply: str, _: Parameters) -> Value:
-    if not _met(reply, []):
-        return 0
-    return int(json.loads(reply.partition(": ")[2])["bytes"])
+    value = _value(reply, [])
+    return value if isinstance(value, Failure) else size_of(str(value or ""))
 
 
 def _type(reply: str, _: Parameters) -> Value:
-    return Simple(STRING if _met(reply, []) else "none")
+    return Simple(type_in(reply.partition(": ")[2]) if _met(reply, []) else "none")
+
+
+def _element(reply: str, parameters: Parameters) -> Value:
+    """Return the reply of a command that reads one element of the value."""
+    words = list(map(real, parameters))
+    before, _colon, text = reply.partition(": ")
+    held = held_of(text, "") if before.endswith(" response") else Held()
+    view = View(lambda key: held, lambda lease: 0, 0, RequestLedger(0))
+    return view.attempt(FUNCTIONS[in_capitals(words[0])].decide, words)
 
 
 def _ttl(reply: str, parameters: Parameters) -> Value:
@@ -78,6 +94,7 @@ def _entry(reply: str, _: Parameters) -> Value:
 
 FORMS: Final[Mapping[str, Callable[[str, Parameters], Value]]] = {
     "append": _appended,
+    "element": _element,
     "get": _value,
     "incr": _number,
     "met": _met,

@@ -9,14 +9,13 @@ from typing import Final, NamedTuple
 
 from ....wire.commands.lease_operands import NO_LEASE
 from ....wire.commands.transaction_line import spell_word
-from ....wire.protocol import real
 from .entry import answers_in, spell_entry
-from .functions import Function
+from .function_rows import Function
 from .limits import REDIS_ARGUMENTS
 from .messages import PUBLISH
 from .programs import Ask, Context, Refused, Steps, spell_key
 from .replies import Failure, Value, length_of
-from .view import Held, View
+from .view import Held, View, held_of
 
 _GOT: Final = "GET response: "
 
@@ -126,8 +125,11 @@ def read(
             if key in known:
                 states[key] = state_of(next(replies))
             got = next(replies)
-            value = real(got[len(_GOT) :]) if got.startswith(_GOT) else None
-            held[key] = Held(value, states[key].lease if key in known else "")
+            if got.startswith(_GOT):
+                lease = states[key].lease if key in known else ""
+                held[key] = held_of(got[len(_GOT) :], lease)
+            else:
+                held[key] = Held()
     if any([states[key] != state for key, state in watched.items()]):
         return None
     left_ms = yield from _times(context, tasks, states)

@@ -9,14 +9,15 @@ import re
 from sys import getsizeof
 from typing import Final
 
-from ....wire.protocol import escape
+from ....wire.key_stat import TYPED
+from ....wire.protocol import escape, real
 from .limits import REDIS_PATTERN_BYTES
 from .programs import Ask, Context, Program, Refused, Steps, in_capitals, integer, raw, text_of
 from .replies import OK, SYNTAX, Simple, Value, length_of
+from .types.typed import STRING, type_in
 from .view import View
 
 NO_SUCH_KEY: Final = "ERR no such key"
-STRING: Final = "string"
 
 
 def delete(view: View, words: list[str]) -> Value:
@@ -26,12 +27,12 @@ def delete(view: View, words: list[str]) -> Value:
 
 def exists(view: View, words: list[str]) -> Value:
     """EXISTS KEY [KEY ...], TOUCH"""
-    return sum([view.get(key) is not None for key in words[1:]])
+    return sum([view.has(key) for key in words[1:]])
 
 
 def type_of(view: View, words: list[str]) -> Value:
     """TYPE KEY"""
-    return Simple("none" if view.get(words[1]) is None else STRING)
+    return Simple(view.type_of(words[1]) if view.has(words[1]) else "none")
 
 
 def rename(view: View, words: list[str]) -> Value:
@@ -42,18 +43,17 @@ def rename(view: View, words: list[str]) -> Value:
 
 def renamenx(view: View, words: list[str]) -> Value:
     """RENAMENX KEY NEW"""
-    if view.get(words[1]) is not None and view.get(words[2]) is not None:
+    if view.has(words[1]) and view.has(words[2]):
         return 0
     _move(view, words[1], words[2])
     return 1
 
 
 def _move(view: View, key: str, to: str) -> None:
-    value = view.get(key)
-    if value is None:
+    if not view.has(key):
         raise Refused(NO_SUCH_KEY)
     if key != to:
-        view.set_like(to, value, key)
+        view.set_like(to, key)
         view.delete(key)
 
 
@@ -71,18 +71,16 @@ def copy(view: View, words: list[str]) -> Value:
         raise Refused(SYNTAX)
     if words[1] == words[2]:
         raise Refused("ERR source and destination objects are the same")
-    value = view.get(words[1])
-    if value is None or (view.get(words[2]) is not None and not options):
+    if not view.has(words[1]) or (view.has(words[2]) and not options):
         return 0
-    view.set_like(words[2], value, words[1])
+    view.set_like(words[2], words[1])
     return 1
 
 
 def delex(view: View, words: list[str]) -> Value:
     """DELEX KEY [IFEQ VALUE|IFNE VALUE]"""
-    value = view.get(words[1])
     if len(words) > 2:
-        test = delex_test(words)
+        test, value = delex_test(words), view.get(words[1])
         if value is None or (value == words[3]) != (test == "="):
             return 0
     return int(view.delete(words[1]))
@@ -217,12 +215,18 @@ def literal_prefix(glob: str) -> str:
 
 def page(prefix: str, after: str) -> Steps[tuple[list[str], bool]]:
     """Return the next keys with a prefix after a key, and whether there may be more."""
+    pairs, is_more = yield from _pairs(prefix, after)
+    return list(pairs), is_more
+
+
+def _pairs(prefix: str, after: str) -> Steps[tuple[dict[str, str], bool]]:
+    """Return the next keys and values, and whether there may be more."""
     line = f"show {escape(prefix, key=True)}" if prefix else "show"
     if after:
         line += f" after {escape(after, key=True)}"
     (reply,) = yield Ask([line], "show")
     pairs, end = json.JSONDecoder().raw_decode(reply.partition(": ")[2])
-    return list(pairs), reply.partition(": ")[2][end:] != ""
+    return pairs, reply.partition(": ")[2][end:] != ""
 
 
 def keys(context: Context, words: list[str]) -> Program:
@@ -250,14 +254,27 @@ def scan(context: Context, words: list[str]) -> Program:
     count = integer(options.get("COUNT", "10"))
     if count < 1:
         raise Refused(SYNTAX)
-    names, is_more = yield from page(prefix, after)
-    is_more = is_more or len(names) > count
-    names = names[:count]
+    pairs, is_more = yield from _pairs(prefix, after)
+    is_more = is_more or len(pairs) > count
+    names = list(pairs)[:count]
     following = context.node.keep_cursor(names[-1]) if is_more and names else 0
-    if options.get("TYPE", STRING).lower() != STRING:
-        names = []
+    if "TYPE" in options:
+        types = yield from _types(context, {name: pairs[name] for name in names})
+        names = [name for name in names if types.get(name, STRING) == options["TYPE"].lower()]
     found: list[Value] = [name for name in names if pattern.fits(name)]
     return [str(following), found]
+
+
+def _types(context: Context, pairs: dict[str, str]) -> Steps[dict[str, str]]:
+    """Return the types of the keys that may have one. A listing shows what values mean, and a text
+    may mean the same as a typed value, so these are read again."""
+    keys = [key for key, value in pairs.items() if value.startswith(real(TYPED))]
+    if not keys:
+        return {}
+    lines = [f"get {escape(key, key=True)}" for key in keys]
+    replies = yield Ask(lines, "read", keys[0])
+    values = [reply.partition(": ")[2] for reply in replies]
+    return {key: type_in(value) for key, value in zip(keys, values, strict=True)}
 
 
 def _scan_options(words: list[str]) -> tuple[int, dict[str, str]]:

@@ -44,15 +44,19 @@ class Ask:
     """Lines of one kind. Reads are answered at one moment."""
 
     lines: list[str]
-    # or "write", "timed", "show", "login", "status", "watch", "last"; "rights" asks whether the
-    # user may send the lines, and "confirmed" whether this node has applied all that is committed
+    # or "write", "timed", "show", "login", "status", "watch", "last", "await"; "rights" asks
+    # whether the user may send the lines, and "confirmed" whether this node has applied all that
+    # is committed
     kind: str = "read"
     key: str = ""  # for the slot in a redirect
     is_canonical: bool = False  # the lines are spelled as in the log, and within the limits
+    at_leader: bool = False  # also on a connection that reads at a follower
     takes_refusals: bool = False  # the program gets refusals as replies
     watch_id: str = ""  # of a watch, or another subscription, that begins or ends
     topic: str = ""  # of a watch of messages, in place of the keys of the last line
     held_bytes: int = 0  # that such a subscription takes
+    awaited: tuple[str, ...] = ()  # keys, of the kind "await"
+    within_s: float = 0.0  # of that kind; 0: any time
 
 
 _Result = TypeVar("_Result")
@@ -74,6 +78,9 @@ class Node(Protocol):
 
     def keep_cursor(self, key: str) -> int:
         """Return a number under which the key of a scan is kept for a while."""
+
+    def blocked(self) -> int:
+        """Return how many connections wait for an element."""
 
     def cursor(self, number: int) -> str | None:
         """Return the key that was kept under a number; None if it is gone."""

@@ -7,6 +7,7 @@ like the values of the store.
 from __future__ import annotations
 
 import binascii
+from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias, Union
 
 from ....wire.protocol import shown, size_of
@@ -37,6 +38,18 @@ class Flat(NamedTuple):
     items: list[tuple[Value, Value]]
 
 
+class Members(NamedTuple):
+    """Distinct texts in no order: a set in RESP3, a list in RESP2."""
+
+    items: list[Value]
+
+
+class Scored(NamedTuple):
+    """Members of a sorted set with their scores: pairs in RESP3, a list of both in RESP2."""
+
+    items: list[tuple[str, float]]
+
+
 class Push(NamedTuple):
     """A message that answers no command, or the reply to a subscription."""
 
@@ -64,7 +77,9 @@ class NoList:
         return "NO_LIST"
 
 
-Value: TypeAlias = Union[str, int, float, Flat, Push, Several, Spelled, NoList, "list[Value]", None]
+Value: TypeAlias = Union[
+    str, int, float, Flat, Members, Scored, Push, Several, Spelled, NoList, "list[Value]", None
+]
 OK: Final = Simple("OK")
 QUEUED: Final = Simple("QUEUED")
 NO_LIST: Final = NoList()
@@ -74,6 +89,11 @@ _HEAD: Final = 24  # bytes of a number, or of a length, with what ends it
 def bulk(text: str) -> str:
     """Return a text as a bulk string."""
     return f"${size_of(text)}\r\n{text}\r\n"
+
+
+def spell_double(number: float) -> str:
+    """Return a number as Redis 7 prints it."""
+    return f"{number:.17g}"
 
 
 def spell(value: Value, version: int) -> str:
@@ -90,17 +110,27 @@ def spell(value: Value, version: int) -> str:
         case int():
             return f":{int(value)}\r\n"
         case float():
-            return f",{value!r}\r\n" if version > 2 else bulk(repr(value))
+            text = spell_double(value)
+            return f",{text}\r\n" if version > 2 else bulk(text)
         case Spelled(text):
             return text
     return _spell_several(value, version)
 
 
-def _spell_several(value: Flat | Push | Several | list[Value], version: int) -> str:
+def _spell_several(
+    value: Flat | Members | Scored | Push | Several | list[Value], version: int
+) -> str:
+    parts: Sequence[Value]
     match value:
         case Flat(items):
             head = f"%{len(items)}\r\n" if version > 2 else f"*{2 * len(items)}\r\n"
             parts = [each for item in items for each in item]
+        case Members(parts):
+            head = f"{'~' if version > 2 else '*'}{len(parts)}\r\n"
+        case Scored(items) if version > 2:
+            head, parts = f"*{len(items)}\r\n", [list(item) for item in items]
+        case Scored(items):
+            head, parts = f"*{2 * len(items)}\r\n", [each for item in items for each in item]
         case Push(parts):
             head = f"{'>' if version > 2 else '*'}{len(parts)}\r\n"
         case Several(parts):
@@ -121,7 +151,9 @@ def length_of(value: Value) -> int:
             return len(text)
         case Flat(items):
             return _HEAD + sum([length_of(each) for item in items for each in item])
-        case Several(parts) | Push(parts):
+        case Scored(items):
+            return _HEAD + sum([size_of(member) + 3 * _HEAD for member, _ in items])
+        case Several(parts) | Push(parts) | Members(parts):
             return _HEAD + sum(map(length_of, parts))
     return _HEAD + sum(map(length_of, value))
 
@@ -141,6 +173,7 @@ def slot_of(key: str) -> int:
 # --- errors in the words of Redis -----------------------------------------------------------------
 
 SYNTAX: Final = Failure("ERR syntax error")
+WRONG_TYPE: Final = Failure("WRONGTYPE Operation against a key holding the wrong kind of value")
 NO_PASSWORDS: Final = Failure(
     "ERR AUTH <password> called without any password configured for the default user. Are you sure"
     " your configuration is correct?"
@@ -167,6 +200,7 @@ _CODES: Final = {
     "no-leader": NO_LEADER,
     "no-login": NO_LOGIN,
     "not-allowed": "NOPERM",
+    "wrong-kind": WRONG_TYPE,
     "login-failed": "WRONGPASS invalid username-password pair or user is disabled.",
     "no-room": "OOM command not allowed when used memory > 'maxmemory'.",
     "level-rising": "TRYAGAIN",

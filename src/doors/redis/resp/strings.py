@@ -10,6 +10,7 @@ from ....wire.protocol import size_of
 from .programs import INTEGER_MAX, Refused, in_capitals, integer, joined, raw, text_of
 from .replies import OK, OVERFLOW, SYNTAX, Failure, Value
 from .times import Times, time_option
+from .types.typed import STRING
 from .view import View
 
 NOT_FLOAT: Final = Failure("ERR value is not a valid float")
@@ -68,13 +69,13 @@ def set_options(words: list[str], now_ms: int) -> SetOptions:
     return SetOptions(times, condition, value, gets)
 
 
-def holds(options: SetOptions, current: str | None) -> bool:
+def holds(options: SetOptions, current: str | None, *, exists: bool) -> bool:
     """Whether the condition of a `SET` holds for the value of the key."""
     match options.condition:
         case "NX":
-            return current is None
+            return not exists
         case "XX":
-            return current is not None
+            return exists
         case "IFEQ":
             return current == options.value
         case "IFNE":
@@ -85,8 +86,8 @@ def holds(options: SetOptions, current: str | None) -> bool:
 def set_value(view: View, words: list[str]) -> Value:
     """SET KEY VALUE [NX|XX|IFEQ V|IFNE V] [GET] [EX S|PX MS|EXAT S|PXAT MS|KEEPTTL]"""
     options, key = set_options(words[3:], view.now_ms), words[1]
-    current = view.get(key) if options.condition or options.gets else None
-    if not holds(options, current):
+    current = view.get(key) if options.gets or options.condition.startswith("IF") else None
+    if not holds(options, current, exists=bool(options.condition) and view.has(key)):
         return current if options.gets else None
     if options.times.keeps:
         view.amend(key, words[2])
@@ -138,7 +139,7 @@ def getex_times(words: list[str], now_ms: int) -> Times:
 
 def setnx(view: View, words: list[str]) -> Value:
     """SETNX KEY VALUE"""
-    if view.get(words[1]) is not None:
+    if view.has(words[1]):
         return 0
     view.set(words[1], words[2])
     return 1
@@ -146,7 +147,7 @@ def setnx(view: View, words: list[str]) -> Value:
 
 def mget(view: View, words: list[str]) -> Value:
     """MGET KEY [KEY ...]"""
-    return [view.get(key) for key in words[1:]]
+    return [view.get(key) if view.type_of(key) == STRING else None for key in words[1:]]
 
 
 def mset(view: View, words: list[str]) -> Value:
@@ -159,7 +160,7 @@ def mset(view: View, words: list[str]) -> Value:
 def msetnx(view: View, words: list[str]) -> Value:
     """MSETNX KEY VALUE [KEY VALUE ...]"""
     pairs = pairs_of(words)
-    if any([view.get(key) is not None for key, _ in pairs]):
+    if any([view.has(key) for key, _ in pairs]):
         return 0
     mset(view, words)
     return 1
@@ -260,23 +261,31 @@ def incr(view: View, words: list[str]) -> Value:
 
 def incrbyfloat(view: View, words: list[str]) -> Value:
     """INCRBYFLOAT KEY NUMBER"""
-    text = view.get(words[1])
-    with localcontext(_EXACT):  # formatting uses the context of the thread
-        before = Decimal(0) if text is None else _decimal(text)
-        total = before + _decimal(words[2])
-        if not total.is_finite() or abs(total) > _LARGEST:
-            raise Refused(NOT_FINITE)
-        result = _spelled(total)
+    result = sum_of_floats(view.get(words[1]), words[2], NOT_FLOAT)
     view.amend(words[1], result)
     return result
 
 
-def _decimal(text: str) -> Decimal:
+def sum_of_floats(text: str | None, by: str, wrong: Failure) -> str:
+    """Return the sum of two numbers; the first is 0 if it is None.
+
+    Raises:
+        Refused: one is not a number, the first with the error `wrong`, or the sum is none.
+    """
+    with localcontext(_EXACT):  # formatting uses the context of the thread
+        step = _decimal(by, NOT_FLOAT)
+        total = (Decimal(0) if text is None else _decimal(text, wrong)) + step
+        if not total.is_finite() or abs(total) > _LARGEST:
+            raise Refused(NOT_FINITE)
+        return _spelled(total)
+
+
+def _decimal(text: str, wrong: Failure) -> Decimal:
     """Return the number in a text. Its exponent is bounded, since some builds of Python have other
     bounds than others; what is beyond these is beyond all numbers, or nothing to add."""
     match = _NUMBER.fullmatch(text) if len(text) < _FLOAT_MAX else None
     if match is None:
-        raise Refused(NOT_FLOAT)
+        raise Refused(wrong)
     if match["infinity"]:
         return Decimal("Infinity") if match["sign"] != "-" else Decimal("-Infinity")
     digits = match["exponent"].lstrip("0") if match["exponent"] else ""

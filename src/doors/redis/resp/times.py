@@ -94,7 +94,7 @@ def expire_flags(words: list[str]) -> set[str]:
 def expire(view: View, words: list[str]) -> Value:
     """EXPIRE KEY SECONDS [NX|XX|GT|LT], PEXPIRE, EXPIREAT, PEXPIREAT"""
     flags, left_ms, key = expire_flags(words), expire_time(words, view.now_ms), words[1]
-    if view.get(key) is None:
+    if not view.has(key):
         return 0
     if flags & {"NX", "XX"} and view.has_time(key) != ("XX" in flags):
         return 0
@@ -110,7 +110,7 @@ def expire(view: View, words: list[str]) -> Value:
 
 def persist(view: View, words: list[str]) -> Value:
     """PERSIST KEY"""
-    if view.get(words[1]) is None or not view.has_time(words[1]):
+    if not view.has(words[1]) or not view.has_time(words[1]):
         return 0
     view.expire(words[1], None)
     return 1
@@ -118,7 +118,7 @@ def persist(view: View, words: list[str]) -> Value:
 
 def ttl(view: View, words: list[str]) -> Value:
     """TTL KEY, PTTL, EXPIRETIME, PEXPIRETIME"""
-    if view.get(words[1]) is None:
+    if not view.has(words[1]):
         return NO_KEY
     left_ms = view.left_ms(words[1])
     return NO_TIME if left_ms is None else told(words[0].upper(), left_ms, view.now_ms)

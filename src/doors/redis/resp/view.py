@@ -9,25 +9,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from ....wire.commands.lease_operands import own_in
 from ....wire.commands.operands import Limits
-from ....wire.protocol import size_of
+from ....wire.protocol import escape, real, size_of
 from ....wire.request_ledger import RequestLedger
 from .programs import Refused, bounded, checked_key, seconds_text
-from .replies import Value
+from .replies import WRONG_TYPE, Value
+from .types.typed import PART, STRING, body_of, type_in, typed
 
 _READ_PART: Final = 64  # of a value that is read, not copied: it counts as a part of one made
 
 
 class Held(NamedTuple):
     """A key at one moment: its value, and the lease that it is under, or the time that a command
-    has given it."""
+    has given it. A value with a type is spelled as in the store, any other one is meant."""
 
     value: str | None = None
     lease: str = ""
     left_ms: int | None = None  # of a lease of its own, which begins now
     is_written: bool = False  # its value was set or removed, and not its time alone
+    type: str = STRING
+
+    @property
+    def spelled(self) -> str:
+        """The value as the store spells it."""
+        value = self.value or ""
+        return escape(value, key=False) if self.type == STRING else value
+
+
+def held_of(value: str, lease: str) -> Held:
+    """Return a key with a value that the store spells so."""
+    kind = type_in(value)
+    return Held(real(value) if kind == STRING else value, lease, type=kind)
 
 
 class View:
@@ -50,6 +65,7 @@ class View:
         self._changed: dict[str, Held] = {}
         self._new: dict[str, Held] = {}  # what the present command has changed
         self._messages: list[tuple[str, str]] = []
+        self._chances = 0
 
     def _now(self, key: str) -> Held:
         """Return a key as it is now.
@@ -64,10 +80,56 @@ class View:
         return now
 
     def get(self, key: str) -> str | None:
-        """Return the value of a key, None if it is absent."""
-        value = self._now(key).value
-        self._ledger.works(memory_of(value or "") // _READ_PART)
-        return value
+        """Return the text of a key, None if it is absent.
+
+        Raises:
+            Refused: the key has a value of another type.
+        """
+        now = self._now(key)
+        if now.type != STRING:
+            raise Refused(WRONG_TYPE)
+        self._ledger.works(memory_of(now.value or "") // _READ_PART)
+        return now.value
+
+    def has(self, key: str) -> bool:
+        """Whether a key exists."""
+        return self._now(key).value is not None
+
+    def type_of(self, key: str) -> str:
+        """Return the type of a key that exists."""
+        return self._now(key).type
+
+    def body(self, key: str, kind: str) -> str:
+        """Return the elements of a value of this type, none if the key is absent.
+
+        Raises:
+            Refused: the key has a value of another type.
+        """
+        now = self._now(key)
+        if now.value is None:
+            return ""
+        if now.type != kind:
+            raise Refused(WRONG_TYPE)
+        self._ledger.works(memory_of(now.value) // PART)
+        return body_of(now.value)
+
+    def put_body(self, key: str, kind: str, body: str) -> None:
+        """Set the elements of a value, which keeps its lease. Without any it is removed.
+
+        Raises:
+            Refused: the value is too long.
+        """
+        if not body:
+            self.delete(key)
+            return
+        value = typed(kind, body)
+        self._write(key, self._now(key)._replace(value=value, is_written=True, type=kind))
+
+    def chance(self, count: int) -> int:
+        """Return a number below this one that chance gives: the entry's time of day, to the
+        millisecond, which each node has from the leader."""
+        self._chances += 1
+        return crc32(f"{self.now_ms} {self._chances}".encode()) % count
 
     def set(self, key: str, value: str, left_ms: int | None = None) -> None:
         """Set a key, which ends after this time.
@@ -78,21 +140,22 @@ class View:
         self._write(key, Held(value, "", left_ms, is_written=True))
 
     def amend(self, key: str, value: str) -> None:
-        """Set the value of a key, and leave it its lease."""
-        self._write(key, self._now(key)._replace(value=value, is_written=True))
+        """Set the text of a key, and leave it its lease."""
+        self._write(key, self._now(key)._replace(value=value, is_written=True, type=STRING))
 
-    def set_like(self, key: str, value: str, like: str) -> None:
-        """Set a key, which ends when another one does. It goes under the same lease, unless others
-        may hold that one: then it gets the time that this lease has left."""
-        lease, left_ms = self._now(like)[1:3]
+    def set_like(self, key: str, like: str) -> None:
+        """Set a key to the value of another one, with which it ends. It goes under the same lease,
+        unless others may hold that one: then it gets the time that this lease has left."""
+        now = self._now(like)
+        lease, left_ms = now.lease, now.left_ms
         if lease and own_in(lease) is None:
             lease, left_ms = "", self._ms_left(lease)
-        self._write(key, Held(value, lease, left_ms, is_written=True))
+        self._write(key, Held(now.value, lease, left_ms, is_written=True, type=now.type))
 
     def _write(self, key: str, new: Held) -> None:
         value = new.value or ""
         self._now(key)
-        self._ledger.works(memory_of(value))
+        self._ledger.works(memory_of(value) // (1 if new.type == STRING else PART))
         bounded("value", value, self.limits.value_bytes)
         seconds_text(new.left_ms or 0)
         self._new[key] = new
@@ -114,7 +177,7 @@ class View:
 
     def delete(self, key: str) -> bool:
         """Remove a key; return whether it existed."""
-        existed = self.get(key) is not None
+        existed = self.has(key)
         if existed:
             self._new[key] = Held(is_written=True)
         return existed

@@ -1,0 +1,176 @@
+"""The connections that wait for an element of a list or a sorted set (`BLPOP` and others).
+
+A waiter learns of each change of its keys by a watch, so nothing is asked again and again, and it
+does not depend on who makes the change. The waiters of a key form a line: the first one is woken,
+takes its element by an entry, leaves, and wakes the next.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ...net.protocol.host import Backlog, Batch, DoorHost
+from ...net.protocol.outgoing_protocol import OutgoingProtocol
+from ...net.protocol.waits import AwaitReplies, Waits
+from ...state.user_table import UserTable
+from ...wire.commands.watch_lines import WatchAsked
+from ...wire.protocol import escape
+
+LOOK_S: Final = 5.0  # after this time a waiter looks whether its client is there, and who leads
+
+
+class WaitingLines:
+    """The lines of waiters, by key, in the order of their arrival. Any thread may call it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: dict[str, dict[Waiter, None]] = {}
+        self.count = 0  # of the waiters
+
+    def join(self, waiter: Waiter) -> None:
+        """Add a waiter to the line of each of its keys."""
+        with self._lock:
+            self.count += 1
+            for key in waiter.keys:
+                self._lines.setdefault(key, {})[waiter] = None
+
+    def is_first(self, waiter: Waiter) -> bool:
+        """Whether a waiter is the first in the line of one of its keys."""
+        with self._lock:
+            return any([next(iter(self._lines[key])) is waiter for key in waiter.keys])
+
+    def leave(self, waiter: Waiter) -> None:
+        """Remove a waiter, and wake those that are the first now."""
+        firsts: dict[Waiter, None] = {}
+        with self._lock:
+            self.count -= 1
+            for key in waiter.keys:
+                line = self._lines.get(key, {})
+                line.pop(waiter, None)
+                if line:
+                    firsts[next(iter(line))] = None
+                else:
+                    self._lines.pop(key, None)
+        for first in firsts:
+            first.wake()
+
+
+class Waiter:
+    """A connection that waits for one of some keys. It is a sink of events, whose lines wake it."""
+
+    def __init__(
+        self,
+        lines: WaitingLines,
+        host: DoorHost,
+        outgoing: OutgoingProtocol,
+        keys: Sequence[str],
+        within_s: float,
+    ) -> None:
+        """It waits for so many seconds; 0: for any time."""
+        self.keys = tuple(dict.fromkeys(keys))
+        self._lines = lines
+        self._host = host
+        self._outgoing = outgoing
+        self._until_s = host.calls.now_s() + within_s if within_s else 0.0
+        self._spelled = [escape(key, key=True) for key in self.keys]
+        self._marks = [f" set {key} ".encode() for key in self._spelled]
+        self._ticket = self._new_ticket()
+        self._is_new = True
+        self._is_lost = False  # its watches, which began again
+
+    def begin(self) -> str:
+        """Join the lines, and watch the keys from now on; return a refusal, or ""."""
+        self._lines.join(self)
+        return self._watch()
+
+    def _watch(self) -> str:
+        watchers = self._host.watchers
+        last = watchers.last
+        asked = [(str(place), WatchAsked(key, last)) for place, key in enumerate(self._spelled)]
+        first_lines = watchers.open(self, asked)
+        refusals = [lines[0] for lines in first_lines if lines and lines[0].startswith("Sorry")]
+        return refusals[0] if refusals else ""
+
+    def _new_ticket(self) -> Batch:
+        return Batch([], is_read=True, asker=self._outgoing)
+
+    def turn(self) -> Waits[bool]:
+        """Wait until it is the first in a line whose key may have an element; return False if its
+        time is over.
+
+        Raises:
+            OSError: the client is gone.
+        """
+        while True:
+            left_s = self._until_s - self._host.calls.now_s() if self._until_s else LOOK_S
+            if not self._is_new:
+                if left_s <= 0:
+                    return False
+                yield AwaitReplies(self._ticket, min(left_s, LOOK_S))
+            self._is_new = False
+            if self._outgoing.is_reader_gone():
+                raise ConnectionAbortedError
+            self._ticket = self._new_ticket()  # what changes from here on wakes it again
+            if self._is_lost:
+                self._is_lost = False
+                self._host.watchers.drop(self)
+                self._watch()
+            if self._lines.is_first(self):
+                return True
+
+    def end(self) -> None:
+        """Leave the lines."""
+        self._host.watchers.drop(self)
+        self._lines.leave(self)
+
+    def wake(self) -> None:
+        """Let it look at its keys again; any thread may call this."""
+        self._ticket.wake()
+
+    def tell_switch(self, text: str) -> None:
+        """Look who leads: see `SwitchListener`."""
+        self.wake()
+
+    # --- a sink of events ------------------------------------------------------------------------
+
+    @property
+    def user(self) -> str | None:
+        return self._outgoing.user
+
+    @property
+    def puts_codes(self) -> bool:
+        return False
+
+    @property
+    def uses_positions(self) -> bool:
+        return False
+
+    def reads_by(self, users: UserTable) -> tuple[str, ...]:
+        return self._outgoing.reads_by(users)
+
+    def denial_by_now(self, command: str) -> str:
+        return self._outgoing.denial_by_now(command)
+
+    def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
+        """See `EventSink`. Nothing is sent, so the watches never lag."""
+        if b"@EVENT " not in data or any([mark in data for mark in self._marks]):
+            self.wake()
+
+    def push_later(self, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
+        self.wake()
+
+    def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
+        """Take the first lines of new watches, after which they are pushed."""
+        for backlog in backlogs:
+            while backlog.next_piece():
+                pass
+
+    def go_on(self, backlogs: Sequence[Backlog]) -> None:
+        """Begin the watches again: events were missed."""
+        self._is_lost = True
+        self.wake()
+
+    def break_off(self) -> None:
+        self._outgoing.break_off()

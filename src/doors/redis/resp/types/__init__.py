@@ -1,0 +1,1 @@
+"""Hashes, lists, sets and sorted sets, each as one value of the store. Pure."""

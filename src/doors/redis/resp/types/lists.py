@@ -1,0 +1,235 @@
+"""The commands of Redis on lists, as functions of a view. Pure.
+
+The ends of a list are cut off its text, so a push or a pop reads no other element.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .....wire.commands.lease_operands import SECONDS_MAX
+from .....wire.protocol import real
+from ..keys import NO_SUCH_KEY
+from ..programs import Refused, in_capitals, integer
+from ..replies import NO_LIST, NOT_INTEGER, OK, SYNTAX, Failure, Value
+from ..view import View
+from .scores import score_in
+from .typed import LIST, body_with, items_in, meant, spelled
+
+OUT_OF_RANGE: Final = Failure("ERR index out of range")
+NOT_POSITIVE: Final = Failure("ERR value is out of range, must be positive")
+NO_TIMEOUT: Final = Failure("ERR timeout is not a float or out of range")
+_LEFT, _RIGHT = "LEFT", "RIGHT"
+
+
+def _push(view: View, key: str, side: str, elements: list[str]) -> int:
+    """Add elements at an end of a list, one after the other; return its length."""
+    body = view.body(key, LIST)
+    words = list(map(spelled, elements))
+    body = body_with(words[::-1]) + body if side == _LEFT else body + body_with(words)
+    view.put_body(key, LIST, body)
+    return body.count(" ")
+
+
+def _pop(view: View, key: str, side: str, count: int) -> list[str]:
+    """Remove elements at an end of a list; return them, from that end on."""
+    body = view.body(key, LIST)
+    if not body or not count:
+        return []
+    if side == _LEFT:
+        items = body[1:].split(" ", count)
+        taken, rest = items[:count], items[count:]
+    else:
+        items = body[1:].rsplit(" ", count)
+        rest = items[:-count]
+        taken = items[len(rest) :][::-1]
+    view.put_body(key, LIST, body_with(rest))
+    return meant(taken)
+
+
+def _side(words: list[str]) -> str:
+    return _LEFT if words[0].upper().startswith("L") else _RIGHT
+
+
+def _side_in(word: str) -> str:
+    """Return an end of a list that an argument names.
+
+    Raises:
+        Refused: it names none.
+    """
+    side = in_capitals(word)
+    if side not in (_LEFT, _RIGHT):
+        raise Refused(SYNTAX)
+    return side
+
+
+def push(view: View, words: list[str]) -> Value:
+    """LPUSH KEY ELEMENT [ELEMENT ...], RPUSH"""
+    return _push(view, words[1], _side(words), words[2:])
+
+
+def pushx(view: View, words: list[str]) -> Value:
+    """LPUSHX KEY ELEMENT [ELEMENT ...], RPUSHX"""
+    return _push(view, words[1], _side(words), words[2:]) if view.body(words[1], LIST) else 0
+
+
+def pop(view: View, words: list[str]) -> Value:
+    """LPOP KEY [COUNT], RPOP"""
+    if len(words) == 2:
+        one = _pop(view, words[1], _side(words), 1)
+        return one[0] if one else None
+    count = integer(words[2], NOT_POSITIVE)
+    if count < 0:
+        raise Refused(NOT_POSITIVE)
+    exists = bool(view.body(words[1], LIST))
+    return list(_pop(view, words[1], _side(words), count)) if exists else NO_LIST
+
+
+def move(view: View, words: list[str]) -> Value:
+    """LMOVE FROM TO LEFT|RIGHT LEFT|RIGHT, RPOPLPUSH FROM TO; and BLMOVE and BRPOPLPUSH, where the
+    list is not empty"""
+    source, to = words[1], words[2]
+    is_short = in_capitals(words[0]).endswith("RPOPLPUSH")
+    side, other = (_RIGHT, _LEFT) if is_short else (_side_in(words[3]), _side_in(words[4]))
+    if not view.body(source, LIST):
+        return None
+    view.body(to, LIST)
+    (element,) = _pop(view, source, side, 1)
+    _push(view, to, other, [element])
+    return element
+
+
+def pop_first(view: View, words: list[str]) -> Value:
+    """BLPOP KEY [KEY ...] TIMEOUT, BRPOP: the end of the first list that is not empty"""
+    side = _LEFT if in_capitals(words[0]) == "BLPOP" else _RIGHT
+    timeout_in(words[-1])
+    for key in words[1:-1]:
+        if view.body(key, LIST):
+            return [key, *_pop(view, key, side, 1)]
+    return NO_LIST
+
+
+def timeout_in(text: str) -> float:
+    """Return how many seconds a command may wait; 0: any time.
+
+    Raises:
+        Refused: it is no such number.
+    """
+    seconds = score_in(text, NO_TIMEOUT)
+    if seconds < 0:
+        raise Refused("ERR timeout is negative")
+    if seconds > SECONDS_MAX:
+        raise Refused("ERR timeout is out of range")
+    return seconds
+
+
+def llen(view: View, words: list[str]) -> Value:
+    """LLEN KEY"""
+    return view.body(words[1], LIST).count(" ")
+
+
+def _range(words: list[str], size: int) -> tuple[int, int]:
+    """Return the begin and the end of START STOP in a list of this length."""
+    begin, stop = int(words[2]), int(words[3])
+    begin = max(0, begin + size if begin < 0 else begin)
+    stop = stop + size if stop < 0 else stop
+    return begin, max(begin, stop + 1)
+
+
+def lrange(view: View, words: list[str]) -> Value:
+    """LRANGE KEY START STOP"""
+    integer(words[2]), integer(words[3])
+    items = items_in(view.body(words[1], LIST))
+    begin, end = _range(words, len(items))
+    return list(meant(items[begin:end]))
+
+
+def ltrim(view: View, words: list[str]) -> Value:
+    """LTRIM KEY START STOP"""
+    integer(words[2]), integer(words[3])
+    items = items_in(view.body(words[1], LIST))
+    begin, end = _range(words, len(items))
+    if items and (begin > 0 or end < len(items)):
+        view.put_body(words[1], LIST, body_with(items[begin:end]))
+    return OK
+
+
+def lindex(view: View, words: list[str]) -> Value:
+    """LINDEX KEY INDEX"""
+    items = items_in(view.body(words[1], LIST))
+    place = integer(words[2]) if items else 0
+    return real(items[place]) if -len(items) <= place < len(items) else None
+
+
+def lset(view: View, words: list[str]) -> Value:
+    """LSET KEY INDEX ELEMENT"""
+    items = items_in(view.body(words[1], LIST))
+    if not items:
+        raise Refused(NO_SUCH_KEY)
+    place = integer(words[2])
+    if not -len(items) <= place < len(items):
+        raise Refused(OUT_OF_RANGE)
+    items[place] = spelled(words[3])
+    view.put_body(words[1], LIST, body_with(items))
+    return OK
+
+
+def lrem(view: View, words: list[str]) -> Value:
+    """LREM KEY COUNT ELEMENT"""
+    count, items, word = integer(words[2]), items_in(view.body(words[1], LIST)), spelled(words[3])
+    found = items.count(word)
+    left = min(found, abs(count)) if count else found
+    if not left:
+        return 0
+    kept: list[str] = []
+    removed = 0
+    for item in reversed(items) if count < 0 else items:
+        if item == word and removed < left:
+            removed += 1
+        else:
+            kept.append(item)
+    view.put_body(words[1], LIST, body_with(kept[::-1] if count < 0 else kept))
+    return removed
+
+
+def linsert(view: View, words: list[str]) -> Value:
+    """LINSERT KEY BEFORE|AFTER PIVOT ELEMENT"""
+    where = in_capitals(words[2])
+    if where not in ("BEFORE", "AFTER"):
+        raise Refused(SYNTAX)
+    items, pivot = items_in(view.body(words[1], LIST)), spelled(words[3])
+    if not items:
+        return 0
+    if pivot not in items:
+        return -1
+    items.insert(items.index(pivot) + (where == "AFTER"), spelled(words[4]))
+    view.put_body(words[1], LIST, body_with(items))
+    return len(items)
+
+
+def lpos(view: View, words: list[str]) -> Value:
+    """LPOS KEY ELEMENT [RANK RANK] [COUNT NUMBER] [MAXLEN LENGTH]"""
+    options = {"RANK": 1, "COUNT": 1, "MAXLEN": 0}
+    if len(words) % 2 == 0:
+        raise Refused(SYNTAX)
+    for option, value in zip(words[3::2], words[4::2], strict=True):
+        name = in_capitals(option)
+        if name not in options:
+            raise Refused(SYNTAX)
+        negative = Failure(f"ERR {name} can't be negative")
+        options[name] = integer(value, NOT_INTEGER if name == "RANK" else negative)
+        if name != "RANK" and options[name] < 0:
+            raise Refused(negative)
+    rank, longest = options["RANK"], options["MAXLEN"]
+    if not rank:
+        raise Refused(
+            "ERR RANK can't be zero: use 1 to start from the first match, 2 from the"
+            " second ... or use negative to start from the end of the list"
+        )
+    items, word = items_in(view.body(words[1], LIST)), spelled(words[2])
+    order = range(len(items)) if rank > 0 else range(len(items) - 1, -1, -1)
+    places = [place for place in order[: longest or len(items)] if items[place] == word]
+    places = places[abs(rank) - 1 :]
+    if "COUNT" in map(in_capitals, words[3::2]):
+        return list(places[: options["COUNT"] or len(places)])
+    return places[0] if places else None

@@ -1,0 +1,148 @@
+"""The commands of Redis on sets, as functions of a view. Pure.
+
+The members stay in the order in which they came, the same at each node.
+"""
+
+from __future__ import annotations
+
+from .....wire.protocol import real
+from ..programs import Refused, integer
+from ..replies import Members, Value
+from ..view import View
+from .lists import NOT_POSITIVE
+from .scans import chosen, scanned
+from .typed import SET, body_with, items_in, meant, spelled
+
+_FEW = 8  # members that are searched one by one
+
+
+def _members(view: View, key: str) -> dict[str, None]:
+    return dict.fromkeys(items_in(view.body(key, SET)))
+
+
+def sadd(view: View, words: list[str]) -> Value:
+    """SADD KEY MEMBER [MEMBER ...]"""
+    body, members = view.body(words[1], SET), dict.fromkeys(map(spelled, words[2:]))
+    if len(members) <= _FEW:
+        ended = f"{body} "
+        new = [member for member in members if f" {member} " not in ended]
+    else:
+        held = set(items_in(body))
+        new = [member for member in members if member not in held]
+    if new:
+        view.put_body(words[1], SET, body + body_with(new))
+    return len(new)
+
+
+def srem(view: View, words: list[str]) -> Value:
+    """SREM KEY MEMBER [MEMBER ...]"""
+    body, members = view.body(words[1], SET), dict.fromkeys(map(spelled, words[2:]))
+    removed = 0
+    if len(members) <= _FEW:
+        ended = f"{body} "
+        for member in members:
+            place = ended.find(f" {member} ")
+            if place >= 0:
+                ended = ended[:place] + ended[place + len(member) + 1 :]
+                removed += 1
+        body = ended[:-1]
+    else:
+        kept = [item for item in items_in(body) if item not in members]
+        removed = body.count(" ") - len(kept)
+        body = body_with(kept)
+    if removed:
+        view.put_body(words[1], SET, body)
+    return removed
+
+
+def smembers(view: View, words: list[str]) -> Value:
+    """SMEMBERS KEY"""
+    return Members(list(meant(items_in(view.body(words[1], SET)))))
+
+
+def sismember(view: View, words: list[str]) -> Value:
+    """SISMEMBER KEY MEMBER"""
+    return int(f" {spelled(words[2])} " in f"{view.body(words[1], SET)} ")
+
+
+def smismember(view: View, words: list[str]) -> Value:
+    """SMISMEMBER KEY MEMBER [MEMBER ...]"""
+    members = _members(view, words[1])
+    return [int(spelled(word) in members) for word in words[2:]]
+
+
+def scard(view: View, words: list[str]) -> Value:
+    """SCARD KEY"""
+    return view.body(words[1], SET).count(" ")
+
+
+def spop(view: View, words: list[str]) -> Value:
+    """SPOP KEY [COUNT]"""
+    members = _members(view, words[1])
+    count = 1 if len(words) == 2 else integer(words[2], NOT_POSITIVE)
+    if count < 0:
+        raise Refused(NOT_POSITIVE)
+    taken = chosen(view, list(members), count)
+    for member in taken:
+        del members[member]
+    if taken:
+        view.put_body(words[1], SET, body_with(list(members)))
+    if len(words) == 2:
+        return real(taken[0]) if taken else None
+    return Members(list(meant(taken)))
+
+
+def srandmember(view: View, words: list[str]) -> Value:
+    """SRANDMEMBER KEY [COUNT]"""
+    members = list(_members(view, words[1]))
+    if len(words) == 2:
+        taken = chosen(view, members, 1)
+        return real(taken[0]) if taken else None
+    return list(meant(chosen(view, members, integer(words[2]))))
+
+
+def smove(view: View, words: list[str]) -> Value:
+    """SMOVE FROM TO MEMBER"""
+    source, to, member = words[1:]
+    if not view.has(source):
+        return 0
+    view.body(to, SET)
+    if not sismember(view, ["", source, member]):
+        return 0
+    if source != to:
+        srem(view, ["", source, member])
+        sadd(view, ["", to, member])
+    return 1
+
+
+def _combined(view: View, name: str, keys: list[str]) -> list[str]:
+    """Return the members that all of these sets have (SINTER), that one of them has (SUNION), or
+    that only the first one has (SDIFF), as they are spelled."""
+    first, *others = [_members(view, key) for key in keys]
+    for other in others:
+        view.works(sum(map(len, other)))
+        if name == "SUNION":
+            first |= other
+        else:
+            keeps = name == "SINTER"
+            first = {member: None for member in first if (member in other) == keeps}
+    return list(first)
+
+
+def combine(view: View, words: list[str]) -> Value:
+    """SINTER KEY [KEY ...], SUNION, SDIFF"""
+    return Members(list(meant(_combined(view, words[0].upper(), words[1:]))))
+
+
+def combine_into(view: View, words: list[str]) -> Value:
+    """SINTERSTORE TO KEY [KEY ...], SUNIONSTORE, SDIFFSTORE"""
+    found = _combined(view, words[0].upper().removesuffix("STORE"), words[2:])
+    view.delete(words[1])
+    if found:
+        view.put_body(words[1], SET, body_with(found))
+    return len(found)
+
+
+def sscan(view: View, words: list[str]) -> Value:
+    """SSCAN KEY CURSOR [MATCH PATTERN] [COUNT NUMBER]"""
+    return ["0", list(scanned(words, meant(list(_members(view, words[1])))))]

@@ -1,0 +1,266 @@
+"""The commands of Redis on sorted sets, as functions of a view. Pure.
+
+The members are in the order of their scores, and then of their bytes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from math import isnan
+from typing import Final
+
+from .....wire.protocol import real
+from ..programs import Refused, in_capitals, integer, raw
+from ..replies import NO_LIST, SYNTAX, Failure, Scored, Value, spell_double
+from ..view import View
+from .lists import NOT_POSITIVE, timeout_in
+from .scans import chosen, scanned
+from .scores import score_in, spelled_score
+from .typed import SORTED_SET, body_with, items_in, name_of
+
+_FEW: Final = 8  # members that are searched one by one
+_NOT_A_NUMBER: Final = Failure("ERR resulting score is not a number (NaN)")
+_ONE_PAIR: Final = Failure("ERR INCR option supports a single increment-element pair")
+_NX_AND_XX: Final = Failure("ERR XX and NX options at the same time are not compatible")
+_NX_AND_GT: Final = Failure("ERR GT, LT, and/or NX options at the same time are not compatible")
+_OPTIONS: Final = frozenset(["NX", "XX", "GT", "LT", "CH", "INCR"])
+
+
+def score_of(item: str) -> float:
+    return float(item.partition("=")[0])
+
+
+def member_of(item: str) -> str:
+    """Return the member of an element."""
+    word = item.partition("=")[2]
+    return real(word) if "\\" in word else word
+
+
+def order_of(item: str) -> tuple[float, bytes]:
+    score, _, word = item.partition("=")
+    return float(score), raw(real(word) if "\\" in word else word)
+
+
+def _found(body: str, name: str) -> tuple[int, int]:
+    """Return where the element of a member begins and ends; the first is below 0 if it is
+    absent."""
+    mark = f"={name} "
+    place = body.find(mark)
+    if place < 0:
+        if not body.endswith(mark[:-1]):
+            return -1, -1
+        place = len(body) - len(mark) + 1
+    return body.rfind(" ", 0, place) + 1, place + len(mark) - 1
+
+
+class _Draft:
+    """The elements of a sorted set while a command changes them. The members of a command are
+    looked up one by one, or, if there are many, all elements are read once."""
+
+    def __init__(self, body: str, count: int) -> None:
+        self._body = body
+        self._scores: dict[str, str] | None = None  # by member, as they are spelled
+        if count > _FEW:
+            self._scores = {}
+            for item in items_in(body):
+                score, _, name = item.partition("=")
+                self._scores[name] = score
+
+    def score(self, name: str) -> float | None:
+        if self._scores is not None:
+            text = self._scores.get(name)
+            return None if text is None else float(text)
+        begin, end = _found(self._body, name)
+        return None if begin < 0 else score_of(self._body[begin:end])
+
+    def put(self, name: str, score: float) -> None:
+        if self._scores is not None:
+            self._scores[name] = spelled_score(score)
+            return
+        self.remove(name)
+        items, item = items_in(self._body), f"{spelled_score(score)}={name}"
+        items.insert(bisect_left(items, order_of(item), key=order_of), item)
+        self._body = body_with(items)
+
+    def remove(self, name: str) -> bool:
+        if self._scores is not None:
+            return self._scores.pop(name, None) is not None
+        begin, end = _found(self._body, name)
+        if begin < 0:
+            return False
+        self._body = self._body[: begin - 1] + self._body[end:]
+        return True
+
+    @property
+    def body(self) -> str:
+        if self._scores is None:
+            return self._body
+        items = [f"{score}={name}" for name, score in self._scores.items()]
+        return body_with(sorted(items, key=order_of))
+
+
+def _options(words: list[str]) -> tuple[set[str], list[str]]:
+    """Return the options of a `ZADD`, and the scores and members after them.
+
+    Raises:
+        Refused: they contradict each other, or there are no pairs.
+    """
+    options: set[str] = set()
+    while len(options) < len(words) and in_capitals(words[len(options)]) in _OPTIONS - options:
+        options.add(in_capitals(words[len(options)]))
+    pairs = words[len(options) :]
+    if not pairs or len(pairs) % 2:
+        raise Refused(SYNTAX)
+    if {"NX", "XX"} <= options:
+        raise Refused(_NX_AND_XX)
+    if {"GT", "LT"} <= options or ("NX" in options and options & {"GT", "LT"}):
+        raise Refused(_NX_AND_GT)
+    if "INCR" in options and len(pairs) > 2:
+        raise Refused(_ONE_PAIR)
+    return options, pairs
+
+
+def _new_score(options: set[str], before: float | None, score: float) -> float | None:
+    """Return the score that a member gets, None if an option leaves it as it is."""
+    if ("NX" if before is not None else "XX") in options:
+        return None
+    if "INCR" in options:
+        score = _sum(before or 0.0, score)
+    if before is not None:
+        if "GT" in options and score <= before:
+            return None
+        if "LT" in options and score >= before:
+            return None
+    return score
+
+
+def zadd(view: View, words: list[str]) -> Value:
+    """ZADD KEY [NX|XX] [GT|LT] [CH] [INCR] SCORE MEMBER [SCORE MEMBER ...]"""
+    options, pairs = _options(words[2:])
+    scores = [score_in(text) for text in pairs[::2]]
+    draft = _Draft(view.body(words[1], SORTED_SET), len(scores))
+    added = changed = 0
+    score: float | None = None
+    for given, member in zip(scores, pairs[1::2], strict=True):
+        name = name_of(member)
+        before = draft.score(name)
+        score = _new_score(options, before, given)
+        if score is not None and score != before:
+            added += before is None
+            changed += before is not None
+            draft.put(name, score)
+    if added or changed:
+        view.put_body(words[1], SORTED_SET, draft.body)
+    if "INCR" in options:
+        return score
+    return added + changed if "CH" in options else added
+
+
+def _sum(one: float, other: float) -> float:
+    total = one + other
+    if isnan(total):
+        raise Refused(_NOT_A_NUMBER)
+    return total + 0.0
+
+
+def zincrby(view: View, words: list[str]) -> Value:
+    """ZINCRBY KEY NUMBER MEMBER"""
+    return zadd(view, ["ZADD", words[1], "INCR", words[2], words[3]])
+
+
+def zrem(view: View, words: list[str]) -> Value:
+    """ZREM KEY MEMBER [MEMBER ...]"""
+    draft = _Draft(view.body(words[1], SORTED_SET), len(words) - 2)
+    removed = sum([draft.remove(name_of(member)) for member in words[2:]])
+    if removed:
+        view.put_body(words[1], SORTED_SET, draft.body)
+    return removed
+
+
+def zscore(view: View, words: list[str]) -> Value:
+    """ZSCORE KEY MEMBER"""
+    return _Draft(view.body(words[1], SORTED_SET), 1).score(name_of(words[2]))
+
+
+def zmscore(view: View, words: list[str]) -> Value:
+    """ZMSCORE KEY MEMBER [MEMBER ...]"""
+    draft = _Draft(view.body(words[1], SORTED_SET), len(words) - 2)
+    return [draft.score(name_of(member)) for member in words[2:]]
+
+
+def zcard(view: View, words: list[str]) -> Value:
+    """ZCARD KEY"""
+    return view.body(words[1], SORTED_SET).count(" ")
+
+
+def zrank(view: View, words: list[str]) -> Value:
+    """ZRANK KEY MEMBER, ZREVRANK"""
+    body = view.body(words[1], SORTED_SET)
+    begin, end = _found(body, name_of(words[2]))
+    if begin < 0:
+        return None
+    return body.count(" ", end) if "REV" in words[0].upper() else body.count(" ", 0, begin - 1)
+
+
+def shown(items: list[str], *, with_scores: bool) -> Value:
+    if with_scores:
+        return Scored([(member_of(item), score_of(item)) for item in items])
+    return [member_of(item) for item in items]
+
+
+def remove_items(view: View, key: str, items: list[str], found: list[str]) -> int:
+    """Remove elements of a sorted set; return how many there were."""
+    if found:
+        gone = set(found)
+        view.put_body(key, SORTED_SET, body_with([item for item in items if item not in gone]))
+    return len(found)
+
+
+def _pop(view: View, key: str, name: str, count: int) -> list[str]:
+    """Remove the elements with the lowest scores (ZPOPMIN) or the highest ones."""
+    items = items_in(view.body(key, SORTED_SET))
+    found = items[:count] if "MIN" in name.upper() else items[::-1][:count]
+    remove_items(view, key, items, found)
+    return found
+
+
+def zpop(view: View, words: list[str]) -> Value:
+    """ZPOPMIN KEY [COUNT], ZPOPMAX"""
+    if len(words) > 3:
+        raise Refused(SYNTAX)
+    count = 1 if len(words) == 2 else integer(words[2], NOT_POSITIVE)
+    if count < 0:
+        raise Refused(NOT_POSITIVE)
+    found = _pop(view, words[1], words[0], count)
+    if len(words) == 2:
+        return [part for item in found for part in (member_of(item), score_of(item))]
+    return shown(found, with_scores=True)
+
+
+def pop_first(view: View, words: list[str]) -> Value:
+    """BZPOPMIN KEY [KEY ...] TIMEOUT, BZPOPMAX: of the first sorted set that is not empty"""
+    timeout_in(words[-1])
+    for key in words[1:-1]:
+        if view.body(key, SORTED_SET):
+            (item,) = _pop(view, key, words[0], 1)
+            return [key, member_of(item), score_of(item)]
+    return NO_LIST
+
+
+def zrandmember(view: View, words: list[str]) -> Value:
+    """ZRANDMEMBER KEY [COUNT [WITHSCORES]]"""
+    items = items_in(view.body(words[1], SORTED_SET))
+    if len(words) == 2:
+        found = chosen(view, items, 1)
+        return member_of(found[0]) if found else None
+    with_scores = len(words) == 4 and in_capitals(words[3]) == "WITHSCORES"
+    if len(words) > 4 or (len(words) == 4 and not with_scores):
+        raise Refused(SYNTAX)
+    return shown(chosen(view, items, integer(words[2])), with_scores=with_scores)
+
+
+def zscan(view: View, words: list[str]) -> Value:
+    """ZSCAN KEY CURSOR [MATCH PATTERN] [COUNT NUMBER]"""
+    scores = {member_of(item): score_of(item) for item in items_in(view.body(words[1], SORTED_SET))}
+    names = scanned(words, list(scores))
+    return ["0", [each for name in names for each in (name, spell_double(scores[name]))]]

@@ -1,0 +1,112 @@
+"""Redis clients that wait for an element, at real nodes."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.redis.redis_wire import framed
+from tests.redis.processes.raw_redis import Raw
+
+
+def wait_for_waiters(node: NodeProcess, count: int) -> None:
+    with Raw(node) as raw:
+        eventually(lambda: b"blocked_clients:%d\r\n" % count in raw.whole(b"INFO", b"clients"))
+
+
+def test_waiters_are_served_in_the_order_of_arrival(nodes: Cluster) -> None:
+    """Also if they wait for several keys, or move what they get, and at once."""
+    node = nodes["s1"]
+    with Raw(node) as one, Raw(node) as two, Raw(node) as three, Raw(node) as giver:
+        one.send(framed(b"BLPOP", b"jobs", b"0"))
+        wait_for_waiters(node, 1)
+        two.send(framed(b"BRPOP", b"none", b"jobs", b"60"))
+        wait_for_waiters(node, 2)
+        three.send(framed(b"BLMOVE", b"jobs", b"taken", b"LEFT", b"RIGHT", b"0"))
+        wait_for_waiters(node, 3)
+        assert giver.ask(b"RPUSH", b"jobs", b"a", b"b", b"c") == b":3\r\n"
+        assert one.reply() == framed(b"jobs", b"a")
+        assert two.reply() == framed(b"jobs", b"c")
+        assert three.reply() == b"$1\r\nb\r\n"
+        assert giver.whole(b"LRANGE", b"taken", b"0", b"-1") == framed(b"b")
+        assert giver.ask(b"EXISTS", b"jobs") == b":0\r\n"
+        wait_for_waiters(node, 0)
+
+
+@pytest.mark.parametrize(
+    ("waits", "gives", "reply"),
+    [
+        ("BLPOP k 60", "RPUSH k a", framed(b"k", b"a")),
+        ("BRPOP k 60", "RENAME other k", framed(b"k", b"x")),
+        ("BRPOPLPUSH k l 60", "LMOVE other k LEFT LEFT", b"$1\r\nx\r\n"),
+        ("BZPOPMIN k 60", "ZADD k 1 a 2 b", b"*3\r\n$1\r\nk\r\n$1\r\na\r\n$1\r\n1\r\n"),
+        ("BZPOPMAX k 60", "ZADD k 1 a 2 b", b"*3\r\n$1\r\nk\r\n$1\r\nb\r\n$1\r\n2\r\n"),
+        ("BLPOP k 60", "SET k text",
+         b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
+    ],
+)  # fmt: skip
+def test_a_waiter_gets_what_arrives(nodes: Cluster, waits: str, gives: str, reply: bytes) -> None:
+    node = nodes["s1"]
+    with Raw(node) as waiter, Raw(node) as giver:
+        giver.ask(b"DEL", b"k", b"other", b"l")
+        giver.ask(b"RPUSH", b"other", b"x")
+        waiter.send(framed(*waits.split()))
+        wait_for_waiters(node, 1)
+        giver.send(framed(*gives.split()))
+        assert waiter.reply() == reply
+
+
+def test_a_waiter_that_is_gone_takes_nothing(nodes: Cluster) -> None:
+    node = nodes["s1"]
+    with Raw(node) as gone, Raw(node) as other, Raw(node) as giver:
+        gone.send(framed(b"BLPOP", b"left", b"0"))
+        wait_for_waiters(node, 1)
+        other.send(framed(b"BLPOP", b"left", b"0"))
+        wait_for_waiters(node, 2)
+        gone.__exit__()
+        assert giver.ask(b"RPUSH", b"left", b"a") == b":1\r\n"
+        assert other.reply() == framed(b"left", b"a")
+
+
+@pytest.mark.parametrize(
+    ("words", "reply"),
+    [
+        ("BLPOP none 0.01", b"*-1\r\n"), ("BZPOPMIN none 0.01", b"*-1\r\n"),
+        ("BLMOVE none l LEFT LEFT 0.01", b"*-1\r\n"),
+        ("BLPOP none -1", b"-ERR timeout is negative\r\n"),
+        ("BLPOP none x", b"-ERR timeout is not a float or out of range\r\n"),
+    ],
+)  # fmt: skip
+def test_a_waiter_waits_for_its_time(nodes: Cluster, words: str, reply: bytes) -> None:
+    with Raw(nodes["s1"]) as raw:
+        assert raw.whole(*words.encode().split()) == reply
+
+
+def test_after_multi_nothing_waits(nodes: Cluster) -> None:
+    with Raw(nodes["s1"]) as raw:
+        raw.ask(b"MULTI")
+        raw.ask(b"BLPOP", b"none", b"0")
+        assert raw.whole(b"EXEC") == b"*1\r\n*-1\r\n"
+
+
+def test_a_job_that_was_moved_survives_the_death_of_the_leader(cluster: Cluster) -> None:
+    with Raw(cluster["s1"]) as waiter, Raw(cluster["s1"]) as giver:
+        waiter.send(framed(b"BLMOVE", b"jobs", b"taken", b"LEFT", b"RIGHT", b"0"))
+        wait_for_waiters(cluster["s1"], 1)
+        giver.send(framed(b"RPUSH", b"jobs", b"a", b"b"))
+        assert waiter.reply() == b"$1\r\na\r\n"
+        cluster["s1"].kill()
+    with Raw(cluster.leader()) as there:
+        assert there.whole(b"LRANGE", b"taken", b"0", b"-1") == framed(b"a")
+        assert there.whole(b"LRANGE", b"jobs", b"0", b"-1") == framed(b"b")
+
+
+def test_a_new_leader_moves_the_waiters(cluster: Cluster) -> None:
+    """Each asks who leads when it learns of a new one."""
+    node = cluster["s1"]
+    with Raw(node) as waiter:
+        waiter.send(framed(b"BLPOP", b"jobs", b"0"))
+        wait_for_waiters(node, 1)
+        node.ask("transfer s2")
+        assert waiter.reply() == f"-MOVED 9631 localhost:{cluster['s2'].port}\r\n".encode()
