@@ -27,13 +27,13 @@ from raftline_testing.lab_address import ADDRESS
 
 from ..extensions import joined
 from ..invariants import BeganAgain
-from .clients.client_history import History
-from .clients.client_request import COUNTER
+from ..workloads.client_history import History
+from ..workloads.client_request import COUNTER
+from ..workloads.journal import JOURNAL
 from .clients.clients import SimulatedClient
 from .clients.dealers import Dealer, Ledger
 from .clients.foreman import Foreman
 from .clients.guests import Guests
-from .clients.journal import JOURNAL
 from .clients.searchers import Searcher
 from .clients.talkers import Talker
 from .collecting import Collector

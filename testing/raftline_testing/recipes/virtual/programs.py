@@ -8,11 +8,11 @@ from random import Random
 
 from raftline.state.store import Store
 
-from ...virtual.clients.client_history import History
 from ...virtual.nodes.manager import Manager
 from ...virtual.nodes.simulated_node import Host
 from ...virtual.world.plan import Plan
 from ...virtual.world.world import World
+from ...workloads.client_history import History
 from .claimants import Claimant, ClaimCheck
 from .groups import Member
 from .lockchecks import LockCheck

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 from raftline.wire.protocol import escape, real
 
-from ...virtual.clients.client_history import History
-from ...virtual.clients.client_request import ClientRequest
 from ...virtual.clients.clients import SimulatedClient
 from ...virtual.clients.dealers import ACCOUNTS, BALANCE, Dealer, DealerRequest, Ledger, check_sum
 from ...virtual.nodes.request_interface import Server
 from ...virtual.world.plan import Plan
 from ...virtual.world.world import World
+from ...workloads.client_history import History
+from ...workloads.client_request import ClientRequest
 from .redis_connection import Conversation, Conversing, Reply
 
 SHARE = 1 / 2  # of schedules whose faults are drawn; the other ones stay the same

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from raftline.wire.refusal import DIVERGED
 
+from ...workloads.client_history import History
+from ...workloads.client_request import COUNTER, EXPIRED, ClientRequest, Verb, Way
+from ...workloads.journal import END, JOURNAL
 from ..nodes.request_interface import Server
 from ..world.plan import Plan
 from ..world.world import World
-from .client_history import History
-from .client_request import COUNTER, EXPIRED, ClientRequest, Verb, Way
-from .journal import END, JOURNAL
 from .one_at_a_time import OneAtATime
 
 WAYS: tuple[Way, ...] = ("index", "lease", "ask")

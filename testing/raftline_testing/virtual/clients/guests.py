@@ -19,6 +19,8 @@ from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import STRANGER_S
 
 from ...invariants import InvariantError
+from ...workloads.client_history import History
+from ...workloads.client_request import ClientRequest
 from ..nodes.client_connection import ClientConnection
 from ..nodes.node_connections import SimulatedConnection
 from ..nodes.node_events import Watching
@@ -42,8 +44,6 @@ from ..nodes.users_at_node import (
 from ..watches.watchlines import WatchClient, WatchConnection
 from ..world.plan import Plan
 from ..world.world import World
-from .client_history import History
-from .client_request import ClientRequest
 from .clients import SimulatedClient
 from .one_at_a_time import OneAtATime
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...histories.history import ClientOperation, Increment, counter_findings
-from ...histories.linearizable import HistoryVerdict, check
+from ..histories.history import ClientOperation, Increment, counter_findings
+from ..histories.linearizable import HistoryVerdict, check
 from .client_request import COUNTER, ClientRequest
 from .journal import JOURNAL, Append, Journal, Seen
 

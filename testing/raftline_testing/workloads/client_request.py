@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ...histories.history import ClientOperation, learned
-from ..nodes.request_interface import Asker
+from ..histories.history import ClientOperation, learned
+from ..virtual.nodes.request_interface import Asker
 
 Verb = Literal["get", "set", "cas", "setnx", "delete", "incr", "append", "session"]
 Way = Literal["index", "lease", "ask"]
