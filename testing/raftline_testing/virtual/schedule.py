@@ -425,7 +425,7 @@ class Schedule:
         yield from self._until("rise", lambda: self.upgrades.have_risen(self._members()))
         yield from self._until("agree", self._agree)
         reader = self._client("reader")
-        reader.stopped = True
+        reader.stop()
         for key in "abc"[: self.plan.keys]:
             yield from self._read(reader, key)
         yield from self._until("report ready", self._are_ready)
@@ -448,7 +448,7 @@ class Schedule:
             if reader.waiting is None:
                 if any(o.returned_at is not None for o in operations[known:]):
                     return True
-                reader.ask("get", key, None)
+                reader.ask("get", key)
             return False
 
         yield from self._until(f"read {key}", answered)

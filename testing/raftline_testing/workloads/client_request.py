@@ -1,15 +1,14 @@
-"""One request of a simulated client: its text, and the meaning of its reply."""
+"""One request of a client: its text, and the meaning of its reply."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ..histories.history import ClientOperation, learned
-from ..virtual.nodes.request_interface import Asker
 
 Verb = Literal["get", "set", "cas", "setnx", "delete", "incr", "append", "session"]
-Way = Literal["index", "lease", "ask"]
+Way = Literal["index", "lease", "ask", "local"]
 COUNTER = "n"  # the key that every incr is for
 EXPIRED = "Sorry, session expired"
 
@@ -18,11 +17,11 @@ EXPIRED = "Sorry, session expired"
 class ClientRequest:
     """A request in progress. It is settled once: answered, refused or given up."""
 
-    client: Asker
+    client: Any  # its machine, and then its runner
     verb: Verb
     key: str
     value: str | None
-    called_at: int  # time of the first send
+    called_at: float  # time of the first send
     in_log: bool  # even a get may become an entry
     how: Way  # how a get is confirmed
     old: str | None = None  # the value that a cas expects
@@ -50,11 +49,16 @@ class ClientRequest:
         command = self.command
         return command if "@" in command else f"{self.client.name}@{command}"
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether the node answers from its own state, which may be old."""
+        return self.how == "local" and not self.in_log
+
     def once_more(self) -> ClientRequest:
         """Return the same request, for a retry under its number."""
         return replace(self, settled=False)
 
-    def operation(self, returned_at: int | None, reply: str = "") -> ClientOperation:
+    def operation(self, returned_at: float | None, reply: str = "") -> ClientOperation:
         """Return its operation for the history; a reply that doesn't fit it is an error. A setnx is
         a cas that expects no key."""
         assert self.verb in ("get", "set", "cas", "setnx", "delete"), self.verb

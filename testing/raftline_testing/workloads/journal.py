@@ -14,8 +14,8 @@ END = ";"  # the end of each piece; every piece is unique
 class Append(NamedTuple):
     """An append: the times of the first request and of the answer, and the value's length then."""
 
-    called_at: int
-    returned_at: int
+    called_at: float
+    returned_at: float
     piece: str
     size: int  # in bytes
 
@@ -23,8 +23,8 @@ class Append(NamedTuple):
 class Seen(NamedTuple):
     """A read: the times of request and answer, and the value."""
 
-    called_at: int
-    returned_at: int
+    called_at: float
+    returned_at: float
     text: str
 
 

@@ -88,7 +88,7 @@ class RedisClient(SimulatedClient):
         self, world: World, plan: Plan, name: str, servers: Sequence[Server], history: History
     ) -> None:
         super().__init__(world, plan, name, servers, history)
-        self._numbers = False
+        self.machine.numbers = False
 
     def answered(self, request: ClientRequest, reply: str) -> None:
         """Take the reply."""

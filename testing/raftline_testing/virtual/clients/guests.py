@@ -21,6 +21,7 @@ from raftline.wire.limits import STRANGER_S
 from ...invariants import InvariantError
 from ...workloads.client_history import History
 from ...workloads.client_request import ClientRequest
+from ...workloads.workload_machine import Answer
 from ..nodes.client_connection import ClientConnection
 from ..nodes.node_connections import SimulatedConnection
 from ..nodes.node_events import Watching
@@ -64,7 +65,7 @@ class GuestClient(SimulatedClient):
         self, world: World, plan: Plan, name: str, servers: Sequence[Server], history: History
     ) -> None:
         super().__init__(world, plan, name, servers, history)
-        self._session = None  # a node with users accepts no name that a client chose
+        self.machine.session = None  # a node with users accepts no name that a client chose
 
     def answered(self, request: ClientRequest, reply: str) -> None:
         if reply == NOBODY_LOGGED_IN:
@@ -73,8 +74,7 @@ class GuestClient(SimulatedClient):
             super().answered(request, reply)
         elif self._settle(request):
             self._world.tell("answer", f"{self.name} <- {reply}")
-            self._leave(request)
-            self.think()
+            self._go_on(Answer("denied"))
 
 
 class GuestConnection(ClientConnection):
