@@ -148,7 +148,7 @@ class ClientMachine(WorkloadMachine):
                 return None
             pause_ms = chance.randint(2, 4 if answer.leader else self._mix.election_ms // 2)
         yield Rest(pause_ms, is_exact=True)
-        if self.stopped:
+        if self.was_stopped():
             self._leave(request)
             return None
         if request.number is not None:

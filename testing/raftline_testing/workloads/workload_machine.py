@@ -41,6 +41,10 @@ class WorkloadMachine:
         self.stopped = False  # set by the runner: it sends nothing new
         self.leader: str | None = None  # None: the runner picks a node, and records it here
 
+    def was_stopped(self) -> bool:
+        """Whether it was stopped during a rest."""
+        return self.stopped
+
     def steps(self) -> Steps:
         """Ask until it is stopped."""
         raise NotImplementedError

@@ -9,16 +9,21 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from raftline.wire.protocol import escape, real
 
 from ...virtual.clients.clients import SimulatedClient
-from ...virtual.clients.dealers import ACCOUNTS, BALANCE, Dealer, DealerRequest, Ledger, check_sum
+from ...virtual.clients.machine_runner import MachineRunner, mix_of
 from ...virtual.nodes.request_interface import Server
 from ...virtual.world.plan import Plan
 from ...virtual.world.world import World
 from ...workloads.client_history import History
 from ...workloads.client_request import ClientRequest
+from ...workloads.ledger import BALANCE, Ledger
+from ...workloads.line_request import LineRequest
+from ...workloads.transactor_machine import TransactorMachine
+from ...workloads.workload_machine import Steps
 from .redis_connection import Conversation, Conversing, Reply
 
 SHARE = 1 / 2  # of schedules whose faults are drawn; the other ones stay the same
@@ -97,7 +102,7 @@ class RedisClient(SimulatedClient):
 
 
 @dataclass(eq=False)
-class RedisDealerRequest(DealerRequest, Conversing):
+class RedisDealerRequest(LineRequest, Conversing):
     """A request of a dealer, as commands."""
 
     talk: Callable[[], Conversation] | None = None
@@ -107,65 +112,53 @@ class RedisDealerRequest(DealerRequest, Conversing):
         assert self.talk is not None
         return self.talk()
 
-    def once_more(self) -> RedisDealerRequest:
-        """Return the same request, for a retry."""
-        return replace(self, settled=False)
 
-
-class RedisDealer(Dealer):
+class RedisDealerMachine(TransactorMachine):
     """A client of the bank: it moves money in transactions, with and without `WATCH`."""
 
-    def __init__(
-        self,
-        world: World,
-        plan: Plan,
-        name: str,
-        servers: Sequence[Server],
-        ledger: Ledger,
-        seed: int,
-    ) -> None:
+    def __init__(self, seed: int, name: str, *parts: Any) -> None:
+        super().__init__(name, *parts)
         self._is_open = False  # the accounts exist
-        self._chance = random.Random(f"{name} {seed}")
-        super().__init__(world, plan, name, servers, ledger)
+        self._choices = random.Random(f"{name} {seed}")
 
-    def _next(self) -> None:
-        if self.stopped or self.waiting is not None:
-            return
-        if not self._is_open or self._chance.random() < 0.4:
-            self._converse("look", self._look, changes=not self._is_open)
-        elif self._chance.random() < 0.5:
-            self._converse("transfer", self._transfer_at_once)
+    def _anything(self) -> Steps:
+        if not self._is_open or self._choices.random() < 0.4:
+            yield from self._converse("look", self._look, changes=not self._is_open)
+        elif self._choices.random() < 0.5:
+            yield from self._converse("transfer", self._transfer_at_once)
         else:
-            self._converse("transfer watched", self._transfer_watched)
+            yield from self._converse("transfer watched", self._transfer_watched)
 
     def _converse(
         self, what: str, talk: Callable[[], Conversation], *, changes: bool = True
-    ) -> None:
+    ) -> Steps:
         """Ask by commands; a look may be repeated."""
-        self._then, self._or = self._is_done, lambda request: None
-        request = RedisDealerRequest(self, what, self._world.tick(), changes, talk=talk)
-        self._send(request)
-
-    def _is_done(self, request: DealerRequest, reply: str) -> None:
-        self._world.counts[f"Redis dealers: {reply}"] += 1
+        request = RedisDealerRequest(self, what, self._now(), changes, talk=talk)
+        _, reply = yield from self._ask(request)
+        if reply:
+            self._counts[f"Redis dealers: {reply}"] += 1
 
     def _look(self) -> Conversation:
         """Open the accounts, if that was not seen to have happened, and read all of them."""
         if not self._is_open:
-            opened = [word for account in ACCOUNTS for word in (account, str(BALANCE))]
+            opened = [word for account in self._ledger.accounts for word in (account, str(BALANCE))]
             yield [["MSETNX", *opened]]
             self._is_open = True
-        if self._chance.random() < 0.5:
-            (balances,) = yield [["MGET", *ACCOUNTS]]
+        if self._choices.random() < 0.5:
+            (balances,) = yield [["MGET", *self._ledger.accounts]]
         else:
-            *_, balances = yield [["MULTI"], *[["GET", each] for each in ACCOUNTS], ["EXEC"]]
+            *_, balances = yield [
+                ["MULTI"],
+                *[["GET", each] for each in self._ledger.accounts],
+                ["EXEC"],
+            ]
         assert isinstance(balances, list), balances
-        check_sum(int(str(each)) for each in balances)
+        self._ledger.look(balances)
         return "looked"
 
     def _drawn(self) -> tuple[str, str, int]:
-        giver, taker = self._chance.sample(ACCOUNTS, 2)
-        return giver, taker, self._chance.randrange(1, 20)
+        giver, taker = self._choices.sample(self._ledger.accounts, 2)
+        return giver, taker, self._choices.randrange(1, 20)
 
     def _transfer_at_once(self) -> Conversation:
         giver, taker, amount = self._drawn()
@@ -183,6 +176,22 @@ class RedisDealer(Dealer):
         *_, replies = yield [["MULTI"], *moves, ["EXEC"]]
         assert replies in (None, ["OK", "OK"]), json.dumps(replies)
         return "transferred after a watch" if replies else "not transferred after a watch"
+
+
+class RedisDealer(MachineRunner):
+    """A client with one conversation at a time."""
+
+    def __init__(
+        self,
+        world: World,
+        plan: Plan,
+        name: str,
+        servers: Sequence[Server],
+        ledger: Ledger,
+        seed: int,
+    ) -> None:
+        parts = (mix_of(plan), world.random, world.tick, ledger, world.counts)
+        super().__init__(world, plan, RedisDealerMachine(seed, name, *parts), servers)
 
 
 # --- the seam (virtual/schedule.py) --------------------------------------------------------------
