@@ -19,7 +19,7 @@ def journal(
     appends: Sequence[Append] = (), seen: Sequence[Seen] = (), unknown: Sequence[str] = ()
 ) -> Journal:
     made = Journal()
-    made.appends, made.seen, made.unknown = [*appends], [*seen], {*unknown}
+    made.appends, made.seen, made.unknown = [*appends], [*seen], dict.fromkeys(unknown, 0.0)
     return made
 
 

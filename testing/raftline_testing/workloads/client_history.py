@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..histories.history import ClientOperation, Increment, counter_findings
+from ..histories.history import Change, ClientOperation, Increment, counter_findings
 from ..histories.linearizable import HistoryVerdict, check
 from .client_request import COUNTER, ClientRequest
 from .journal import JOURNAL, Append, Journal, Seen
@@ -24,6 +24,21 @@ class History:
     def __len__(self) -> int:
         return len(self.operations) + len(self.increments) + len(self.journal)
 
+    @property
+    def changes(self) -> list[Change]:
+        """Every change that an answer shows, or that has an unknown outcome."""
+        journal = self.journal
+        appended = [*[one.called_at for one in journal.appends], *journal.unknown.values()]
+        return [
+            *[Change(self._journal_key, "set", called_at) for called_at in appended],
+            *[Change(one.key, "set", one.called_at) for one in self.increments],
+            *[
+                Change(one.key, "del" if one.verb == "delete" else "set", one.called_at)
+                for one in self.operations
+                if not one.is_idle
+            ],
+        ]
+
     def answered(self, request: ClientRequest, reply: str, now: float) -> None:
         """Record a request and its reply."""
         if request.verb == "incr":
@@ -41,7 +56,7 @@ class History:
         if request.verb == "incr":
             self._increment(request, None, None)
         elif request.verb == "append" and request.value is not None:
-            self.journal.unknown.add(request.value)
+            self.journal.unknown[request.value] = request.called_at
         elif request.verb != "session" and request.key != self._journal_key:
             self.operations.append(request.operation(None))
 

@@ -11,6 +11,22 @@ Verb = Literal["get", "set", "cas", "setnx", "delete", "incr", "append", "sessio
 Way = Literal["index", "lease", "ask", "local"]
 COUNTER = "n"  # the key that every incr is for
 EXPIRED = "Sorry, session expired"
+MODES = {"lease": "lease", "ask": "index", "local": "local"}  # the read modes, as a line has them
+
+
+def spelled(request: Any, *, may_ask: bool = True) -> str:
+    """Return the line of a request, which ends with the read mode; without `may_ask`, a read at a
+    follower is not requested."""
+    line: str = request.line
+    if "@" not in line:
+        line = f"{request.client.name}@{line}"
+    verb = line.partition("@")[2].partition(" ")[0]
+    if verb not in ("get", "show"):
+        return line
+    mode = "log" if request.in_log else MODES.get(request.how, "")
+    if mode == "index" and not may_ask:
+        mode = ""
+    return f"{line} read {mode}" if mode else line
 
 
 @dataclass(eq=False)

@@ -24,8 +24,8 @@ class Mix:
     appends: float = 0.0  # the share of writes that append to the journal, and of reads of it
     sessions: float = 0.0  # the share of clients that number their writes
     retries_behind: float = 0.0  # of answered writes after which an older one is repeated
-    ways: Sequence[Way] = WAYS  # of reads; `local` ones are not judged
-    logged_reads: float = 0.05  # the share of gets that become entries
+    ways: Sequence[Way] = ("index",)  # of reads; `local` ones are not judged
+    logged_reads: float = 0.0  # the share of gets that become entries
     # the share of gets, by their way, that go to any node, as a deposed leader gets requests only
     # by chance
     faithless: Mapping[str, float] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...workloads.mix import Mix
+from ...workloads.mix import WAYS, Mix
 from ...workloads.workload_machine import Answer, Rest, Steps, WorkloadMachine
 from ..nodes.request_interface import Server
 from ..world.plan import Plan
@@ -22,6 +22,7 @@ def mix_of(plan: Plan) -> Mix:
         appends=plan.appends,
         sessions=plan.sessions,
         retries_behind=plan.retries_behind,
+        ways=WAYS,
         logged_reads=plan.logged_reads,
         think_ms=plan.think_ms,
         election_ms=plan.options.election_timeout_ms,
