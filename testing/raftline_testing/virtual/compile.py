@@ -35,6 +35,7 @@ SIMULATED = (
     "raftline_testing/histories/history", "raftline_testing/histories/linearizable",
     "raftline_testing/files/faulty_folder", "raftline_testing/files/memory_file",
     "raftline_testing/invariants", "raftline_testing/workloads/*",
+    "raftline_testing/recipes/claim_machine", "raftline_testing/redis/redis_requests",
     "raftline_testing/picture/judging/answers",
     "raftline_testing/picture/judging/cluster_facts", "raftline_testing/picture/judging/findings",
     "raftline_testing/picture/judging/judged", "raftline_testing/picture/judging/laws",

@@ -20,20 +20,12 @@ from ..histories.serializable import END, ObservedTransaction
 from .ledger import BALANCE, Ledger
 from .line_request import LineRequest
 from .mix import Mix
-from .workload_machine import Answer, Rest, Steps, WorkloadMachine
+from .workload_machine import Rest, Settled, Steps, WorkloadMachine
 
 REPLY = re.compile(r"TXN response, (then|else): (\[.*\])", re.DOTALL)
 CLEARED = re.compile(r"CLEAR response: ([0-9]+) keys? deleted")
 UNCERTAIN = ("Sorry, session expired", "Sorry, outcome unknown")
 NO_LEVEL = "Sorry, I don't understand: "  # the cluster is still at the floor
-REPEAT_MS = 20
-
-
-class Settled(NamedTuple):
-    """A request, and the reply; "" if there is none, or it says that nothing was done."""
-
-    request: LineRequest
-    reply: str
 
 
 class Outcome(NamedTuple):
@@ -45,7 +37,6 @@ class Outcome(NamedTuple):
     answers: Sequence[str | None] = ()
 
 
-Asking: TypeAlias = "Generator[Any, Any, Settled]"
 Transacting: TypeAlias = "Generator[Any, Any, Outcome]"
 
 
@@ -72,14 +63,13 @@ class TransactorMachine(WorkloadMachine):
         self._seen: dict[str, str] = {}
         self._own = f"{mix.prefix}own-{name}/"
         self._mine: int | None = 0  # keys under its own prefix; None: not known
-        self._is_left = False  # it was stopped before it sent a request again
 
     def steps(self) -> Steps:
         """Ask until it is stopped."""
         yield Rest(2 * self._mix.think_ms)
         while not self.stopped:
             yield from self._anything()
-            if self._is_left:
+            if self.is_left:
                 return
             yield Rest(2 * self._mix.think_ms)
 
@@ -228,24 +218,14 @@ class TransactorMachine(WorkloadMachine):
         sender = f"{self.name}#{self._number}@" if self._is_numbered else ""
         return LineRequest(self, sender + command, self._now())
 
-    def _ask(self, request: LineRequest) -> Asking:
-        """Send a request until it is answered, as long as it can't take effect twice."""
-        while True:
-            answer: Answer = yield request
-            if answer.kind == "done":
-                return self._settled(request, answer.reply)
-            self.leader = answer.leader
-            request.was_unknown = request.was_unknown or answer.kind == "lost"
-            is_numbered = "#" in request.command
-            if self.stopped or (request.in_log and request.was_unknown and not is_numbered):
-                return Settled(request, "")
-            request = request.once_more()
-            yield Rest(REPEAT_MS)
-            if self.was_stopped():
-                self._is_left = True
-                return Settled(request, "")
+    def _may_repeat(self, request: LineRequest) -> bool:
+        may_be_done = request.in_log and request.was_unknown and "#" not in request.command
+        return not self.stopped and not may_be_done
 
-    def _settled(self, request: LineRequest, reply: str) -> Settled:
+    def _ask(self, request: LineRequest) -> Generator[Any, Any, Settled]:
+        """Send a request until it is answered, as long as it can't take effect twice; there is no
+        reply either if nothing was done."""
+        request, reply = yield from self.settling(request)
         if reply.startswith(UNCERTAIN):
             self._is_numbered, request.was_unknown = False, True
             return Settled(request, "")

@@ -57,7 +57,7 @@ class Programs:
 
     def judge(self, store: Store) -> None:
         """Check what is left of the jobs."""
-        self._claims.judge(store)
+        self._claims.claims.judge(store)
 
 
 def _both(
