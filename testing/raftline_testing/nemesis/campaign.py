@@ -34,7 +34,7 @@ from ..workloads.client_history import History
 from ..workloads.client_request import Way
 from ..workloads.mix import Mix
 from . import faults, verdict
-from .holders import Holders
+from .holders import holders
 from .nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
 from .nemesis_report import Tally, keep_evidence, markdown
 from .pulse import Pulse
@@ -173,7 +173,7 @@ class Campaign:
         )
         seed = f"{self._options.seed} {self.tally.windows}"
         self._pulse.restart()
-        holders = Holders(cluster.nodes, HOLDERS)
+        holding = holders(cluster.nodes, HOLDERS)
         watched = Watched(
             cluster.nodes,
             WATCHERS,
@@ -183,7 +183,7 @@ class Campaign:
             WATCHED_BEAT_S,
         )
         with self._listeners(cluster, mix, seed) as listeners:
-            with self._clients(cluster, mix, seed) as workload, holders as notes, watched:
+            with self._clients(cluster, mix, seed) as workload, holding as notes, watched:
                 while time.monotonic() < end_s or self._must_go_on(nemesis):
                     nemesis.turn()
                     self._look(cluster, nemesis, workload)

@@ -33,7 +33,7 @@ class LeaseBeliefs:
         """A holder has put its key under its lease."""
 
     def repeats(self, name: str) -> None:
-        """A request under this lease is sent again, or is never answered: it may arrive late."""
+        """A renewal is sent again, or is never answered: it may arrive late."""
 
     def forgotten(self, name: str) -> None:
         """A holder falls silent."""
@@ -134,12 +134,16 @@ class HolderMachine(WorkloadMachine):
             self._hear(settled, reply)
 
     def _may_repeat(self, request: LineRequest) -> bool:
-        self._check.repeats(self._lease)
+        if not request.in_log:
+            self._check.repeats(self._lease)
         return True
 
     def _hear(self, request: LineRequest, reply: str) -> None:
         verb, _, answer = reply.partition(" response: ")
         sent, check = request.called_at, self._check
+        if verb.startswith("SETNX response, key exists"):  # another holds it
+            self._is_put, self._left = True, 0
+            return
         if verb == "RENEW response, no such lease: " + self._lease:
             self._counts["renewals refused"] += 1
             check.refused(self._lease)
