@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
@@ -66,6 +66,15 @@ class Listeners(Protocol):
         """Compare what they heard with the state, and with what was changed."""
 
 
+class Judge(Protocol):
+    """The judge of clients that an extension adds."""
+
+    prefix: str  # of their keys
+
+    def judge(self, keys: Iterable[str]) -> None:
+        """Check their keys at the end. Raises AssertionError."""
+
+
 class Campaign:
     """Rounds of windows until the time is up, or there is a finding."""
 
@@ -89,6 +98,7 @@ class Campaign:
         self._known: verdict.Log = {}
         self._leaders = verdict.Leaders()
         self._workload: Workload | None = None
+        self._judges: list[Judge] = []  # of clients of extensions
 
     def run(self) -> None:
         """Run until the end, a finding or an interruption; the results are in `tally`."""
@@ -224,6 +234,7 @@ class Campaign:
         if self._others is not None:
             self._others.clients(others, workload)
             self._others.transactors(TRANSACTORS, workload)
+        self._judges = [module.added(workload) for module in joined("campaign_workload")]
         self._workload = workload
         try:
             with workload:
@@ -270,6 +281,8 @@ class Campaign:
         problems += counter_findings(history.increments, finals)
         history.journal.judge(escape(pairs.get(mix.journal, ""), key=False))
         problems += workload.ledger.findings(pairs)
+        for judge in self._judges:
+            judge.judge(shown(cluster, judge.prefix))
         problems += verdict.state_findings(cluster.nodes, mix.prefix)
         problems += verdict.log_findings(cluster.nodes, self._known, commit_index)
         problems += self._take_consoles(cluster)
@@ -342,7 +355,10 @@ class Campaign:
 
 def shown(cluster: Cluster, prefix: str) -> dict[str, str]:
     """Return the keys under a prefix and their values."""
-    text = cluster.ask(f"judge@show {prefix}").partition("SHOW response: ")[2]
-    pairs, end = json.JSONDecoder().raw_decode(text)
-    assert end == len(text), "more than a page"
-    return dict(pairs)
+    pairs, command = dict[str, str](), f"show {prefix}"
+    while command:
+        text = cluster.ask(f"judge@{command}").partition("SHOW response: ")[2]
+        page, end = json.JSONDecoder().raw_decode(text)
+        pairs |= page
+        command = text[end:].removeprefix(" more: ")
+    return pairs

@@ -26,6 +26,7 @@ from .workload import MachineThread, Workload
 KEY = "held"
 PATIENCE_S = 1.0
 PAUSE_MS = 20
+RENEWALS = (0, 1, 4, 12)  # so that the key often has another holder
 _RUNS = itertools.count(1)  # so that no name is used twice, nor the numbers of its requests
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -150,7 +151,8 @@ def holders(nodes: Sequence[NodeProcess], count: int) -> Iterator[Notes]:
     workload, notes = Workload(nodes, 0, mix, f"holders {run}"), Notes()
     names = [f"holder{number}.{run}" for number in range(count)]
     machines: list[WorkloadMachine] = [
-        HolderMachine(name, random.Random(name), now_ms, notes, notes.counts, KEY) for name in names
+        HolderMachine(name, random.Random(name), now_ms, notes, notes.counts, KEY, RENEWALS)
+        for name in names
     ]
     for machine in (*machines, Observer("observer", notes)):
         workload.add(MachineThread(machine, nodes, mix, workload.seed))

@@ -162,7 +162,7 @@ class Workload:
         self, name: str, mix: Mix | None = None, kind: type[MachineThread] = MachineThread
     ) -> MachineThread:
         """Return a client that reads and writes."""
-        mix, (name, chance, now) = mix or self.mix, self._parts(name)
+        mix, (name, chance, now) = mix or self.mix, self.parts(name)
         machine = ClientMachine(name, mix, chance, now, self.history, self.counts)
         return kind(machine, self.nodes, mix, self.seed, self.pulse)
 
@@ -173,11 +173,11 @@ class Workload:
         kind: type[MachineThread] = MachineThread,
     ) -> MachineThread:
         """Return a client of transactions."""
-        name, chance, now = self._parts(name)
+        name, chance, now = self.parts(name)
         machine = made(name, self.mix, chance, now, self.ledger, self.counts)
         return kind(machine, self.nodes, self.mix, self.seed, self.pulse)
 
-    def _parts(self, name: str) -> tuple[str, random.Random, Callable[[], float]]:
+    def parts(self, name: str) -> tuple[str, random.Random, Callable[[], float]]:
         """Return the whole name of a machine, its chance and its clock."""
         name = self.mix.prefix + name
         return name, random.Random(f"{self.seed} {name}"), time.monotonic

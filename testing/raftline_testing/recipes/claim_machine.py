@@ -27,7 +27,11 @@ HOLDER_PERMILLE: Final = 1001  # of a holder's clock
 class ClaimBeliefs:
     """The comparison of what clients believe with one another."""
 
-    def __init__(self, counts: MutableMapping[str, int]) -> None:
+    def __init__(self, counts: MutableMapping[str, int], prefix: str = "") -> None:
+        """Begin without clients; all of their locks and jobs are below `prefix`."""
+        self.prefix = prefix
+        self.locks = [prefix + lock for lock in LOCKS]
+        self.queue = prefix + QUEUE
         self.claimants: list[ClaimMachine] = []
         self._counts = counts
         self._tokens: dict[str, tuple[int, int]] = {}  # of a holder alone, and of any
@@ -95,7 +99,7 @@ class ClaimBeliefs:
         Raises:
             AssertionError: an acknowledged job is lost, or one that ended is there.
         """
-        there = {int(key[-19:]) for key in keys if key.startswith(f"{QUEUE}jobs/")}
+        there = {int(key[-19:]) for key in keys if key.startswith(f"{self.queue}jobs/")}
         lost = self._put - there - self._may_have_ended
         assert not lost, f"jobs {sorted(lost)} are lost"
         assert not there & self._ended, f"jobs {sorted(there & self._ended)} have ended"
@@ -114,7 +118,7 @@ class ClaimMachine(HolderMachine):
         claims: ClaimBeliefs,
     ) -> None:
         self._claims = claims
-        self.prefix, self.mode = LOCKS[0], MODES[0]
+        self.prefix, self.mode = claims.locks[0], MODES[0]
         self._claim = ""  # in line or in a seat; "" for none
         self._claims_made = 0
         self._token = 0  # of its seat; 0 for none
@@ -149,7 +153,7 @@ class ClaimMachine(HolderMachine):
         if claim and not self._token and key.endswith(f"/{claim}"):
             self._heard.add(token)
             return partial(self._seated, claim, token)
-        if idle and key.startswith(f"{QUEUE}held/{idle}/"):
+        if idle and key.startswith(f"{self._claims.queue}held/{idle}/"):
             self._heard.add(token)
             return partial(self._given, idle, int(key[-19:]), token)
         return None
@@ -198,7 +202,7 @@ class ClaimMachine(HolderMachine):
     def _with_lock(self) -> LineRequest | None:
         chance = self._chance
         if not self._claim:
-            self.prefix, self.mode = chance.choice(LOCKS), chance.choice(MODES)
+            self.prefix, self.mode = chance.choice(self._claims.locks), chance.choice(MODES)
             self._claim, self._is_doubtful = self._new_claim(), False
             return self._hold(now=chance.random() < 0.2)
         if not self._token and chance.random() < 0.3:
@@ -216,7 +220,7 @@ class ClaimMachine(HolderMachine):
     def _with_jobs(self) -> LineRequest:
         chance = self._chance
         if chance.random() < 0.4:
-            return self._write(f"enqueue {QUEUE} {self.name}")
+            return self._write(f"enqueue {self._claims.queue} {self.name}")
         ends = [job for job in self._jobs if chance.random() < 0.7]
         words = [f" {job}:{self._jobs.pop(job)}{':back' * (chance.random() < 0.2)}" for job in ends]
         for word in words:
@@ -226,7 +230,7 @@ class ClaimMachine(HolderMachine):
         self._idle = ""
         now = "now " * (chance.random() < 0.5)
         count = chance.choice((0, 1, 1, 2))
-        return self._write(f"dequeue {QUEUE} {count} 3 {now}{claim}{''.join(words)}")
+        return self._write(f"dequeue {self._claims.queue} {count} 3 {now}{claim}{''.join(words)}")
 
     def _forget(self) -> None:
         self._drop_lock()

@@ -7,7 +7,7 @@ was answered, and retries as raftline's own clients do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from random import Random
 from typing import Final
 
@@ -15,6 +15,7 @@ from .line_request import LineRequest
 from .workload_machine import Rest, Steps, WorkloadMachine
 
 SECONDS: Final = (1, 1, 2, 3)
+RENEWALS: Final = (0, 1, 5, 40)
 
 
 class LeaseBeliefs:
@@ -50,6 +51,7 @@ class HolderMachine(WorkloadMachine):
         check: LeaseBeliefs,
         counts: MutableMapping[str, int],
         shared_key: str = "",
+        renewals: Sequence[int] = RENEWALS,
     ) -> None:
         """Create a holder. All holders of a `shared_key` want that key; another has its own."""
         super().__init__(name)
@@ -65,6 +67,7 @@ class HolderMachine(WorkloadMachine):
         self._is_own = chance.random() < 0.3 and not shared_key
         self._is_numbered = chance.random() < 0.5
         self._shared_key = shared_key
+        self._renewals = renewals
         self._key = shared_key or f"held-{name}"
 
     def steps(self) -> Steps:
@@ -92,7 +95,7 @@ class HolderMachine(WorkloadMachine):
             yield from self._asking(self._set_own())
         elif not self._lease:
             self._seconds = self._chance.choice(SECONDS)
-            self._left = self._chance.choice([0, 1, 5, 40])
+            self._left = self._chance.choice(self._renewals)
             yield from self._asking(self._write(f"lease {self._seconds}"))
         elif not self._is_put:
             verb = "setnx" if self._shared_key else "set"
