@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import sys
-import threading
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
@@ -16,12 +15,15 @@ import pytest
 from raftline_testing.files.node_files import log_file
 from raftline_testing.histories.history import Change, ClientOperation, Increment, counter_findings
 from raftline_testing.nemesis import nemesis, run_nemesis, splits, verdict
-from raftline_testing.nemesis.mix import Mix
 from raftline_testing.nemesis.nemesis import Nemesis
 from raftline_testing.nemesis.scene import Busy, Fault, Finding, Scene
-from raftline_testing.nemesis.workload import Workload, WorkloadClient
+from raftline_testing.nemesis.workload import MachineThread, Workload
 from raftline_testing.nodes import namespaces
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.workloads.client_history import History
+from raftline_testing.workloads.journal import Append
+from raftline_testing.workloads.mix import Mix
+from raftline_testing.workloads.workload_machine import Steps, WorkloadMachine
 
 
 def incr(number: int, called_at: float, returned_at: float | None, value: int | None) -> Increment:
@@ -55,31 +57,35 @@ def test_increments_lost_doubled_or_out_of_order_are_found(
 
 
 def test_a_client_explains_the_changes_that_may_have_happened() -> None:
-    client = WorkloadClient("client1", [cast(NodeProcess, None)], Mix(), "seed")
-    client.history += [
+    history = History("j")
+    history.operations += [
         ClientOperation("client1", "get", "k", "1", 1, 2),
         ClientOperation("client1", "set", "k", "1", 3, 4),
         ClientOperation("client1", "delete", "k", None, 5, None),
         ClientOperation("client1", "delete", "k", None, 6, 7, found=False),
     ]
-    client.increments += [Increment("client1", 1, "n", 8.0)]
-    assert sorted(client.changes, key=lambda one: one.called_at) == [
-        Change("k", "set", 3), Change("k", "del", 5), Change("n", "set", 8.0)
+    history.increments += [Increment("client1", 1, "n", 8.0)]
+    history.journal.appends += [Append(9.0, 10.0, "client1.1;", 10)]
+    history.journal.unknown["client1.2;"] = 11.0
+    assert sorted(history.changes, key=lambda one: one.called_at) == [
+        Change("k", "set", 3), Change("k", "del", 5), Change("n", "set", 8.0),
+        Change("j", "set", 9.0), Change("j", "set", 11.0),
     ]  # fmt: skip
 
 
-class Broken(WorkloadClient):
-    def run(self, stop: threading.Event) -> None:
+class Broken(WorkloadMachine):
+    def steps(self) -> Steps:
         raise ValueError("a reply of another kind")
 
 
 def test_a_client_that_ends_by_an_error_is_found_with_its_traceback() -> None:
     nodes = [cast(NodeProcess, None)]
-    broken = Broken("client1", nodes, Mix(), "seed")
-    with pytest.raises(AssertionError) as found, Workload(nodes, 0, Mix(), "seed", None, [broken]):
+    workload = Workload(nodes, 0, Mix(), "seed")
+    workload.add(MachineThread(Broken("client1"), nodes, Mix(), "seed"))
+    with pytest.raises(AssertionError) as found, workload:
         pass
     assert "ValueError: a reply of another kind" in str(found.value)
-    assert "in run\n" in str(found.value)
+    assert "in steps\n" in str(found.value)
 
 
 def test_a_history_that_no_single_copy_gives_is_found_with_its_lines() -> None:

@@ -9,8 +9,8 @@ import pytest
 from raftline.raft.levels import FLOOR
 from raftline.state.commands import key_commands
 from raftline.state.store import Store
-from raftline_testing.virtual.clients.journal import Append, Journal, Seen
 from raftline_testing.virtual.schedule import SimulationFailed, run
+from raftline_testing.workloads.journal import Append, Journal, Seen
 
 ONE, TWO = "c1.1é;", "c1.2\\n;"  # of 7 bytes and of 6
 
@@ -19,7 +19,7 @@ def journal(
     appends: Sequence[Append] = (), seen: Sequence[Seen] = (), unknown: Sequence[str] = ()
 ) -> Journal:
     made = Journal()
-    made.appends, made.seen, made.unknown = [*appends], [*seen], {*unknown}
+    made.appends, made.seen, made.unknown = [*appends], [*seen], dict.fromkeys(unknown, 0.0)
     return made
 
 

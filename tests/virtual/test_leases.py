@@ -13,10 +13,10 @@ from raftline.raft.inputs import Transfer
 from raftline.wire.limits import WRITES_TOGETHER
 from raftline_testing.virtual import schedule_key
 from raftline_testing.virtual.calm import ELECTION_MS, ROUND_MS, Calm
-from raftline_testing.virtual.leases.lease_holders import LeaseRequest
 from raftline_testing.virtual.nodes.simulated_node import leaders
 from raftline_testing.virtual.schedule import run
 from raftline_testing.virtual.world.plan import pick_plan
+from raftline_testing.workloads.line_request import LineRequest
 
 
 def test_a_lease_under_one_leader_ends_after_its_time_and_a_round() -> None:
@@ -142,7 +142,7 @@ def test_many_leases_that_are_due_at_once_all_end() -> None:
     calm = Calm()
     count = 1500
     for _ in range(count):
-        calm.leader.submit(LeaseRequest(calm, "lease 1", calm.world.now_ms, True, "clock"))
+        calm.leader.submit(LineRequest(calm, "lease 1", calm.world.now_ms, True, "clock"))
     calm.until(lambda: len(calm.replies) == count)
     granted_ms = calm.world.now_ms
     calm.until(lambda: not calm.leader.manager.store.leases.granted)

@@ -15,10 +15,7 @@ from raftline_course.grading.isolation.remote import begin
 from raftline_course.grading.isolation.servers import HandInRun, Print
 from raftline_course.grading.rules import CoreInvariants
 from raftline_testing.picture.judging.collected import Collector
-from raftline_testing.virtual.clients.client_history import History
-from raftline_testing.virtual.clients.client_request import COUNTER
 from raftline_testing.virtual.clients.clients import SimulatedClient
-from raftline_testing.virtual.clients.journal import JOURNAL
 from raftline_testing.virtual.faults.churn import Operator
 from raftline_testing.virtual.faults.faults import Faults
 from raftline_testing.virtual.nodes.simulated_disk import Disk
@@ -26,6 +23,9 @@ from raftline_testing.virtual.nodes.simulated_node import Host, leaders
 from raftline_testing.virtual.world.network import Network
 from raftline_testing.virtual.world.plan import NEVER, Plan, pick_plan
 from raftline_testing.virtual.world.world import World
+from raftline_testing.workloads.client_history import History
+from raftline_testing.workloads.client_request import COUNTER
+from raftline_testing.workloads.journal import JOURNAL
 
 SERVE_WITHIN_TIMEOUTS = 75
 EVENTS_MAX = 10_000

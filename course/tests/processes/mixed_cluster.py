@@ -11,11 +11,11 @@ from pathlib import Path
 from raftline.common.config import FILE_NAME
 from raftline_testing.abnf_grammar import Grammar
 from raftline_testing.histories.linearizable import HistoryVerdict, check
-from raftline_testing.nemesis.mix import Mix
 from raftline_testing.nemesis.workload import Workload
 from raftline_testing.nodes.cluster import NodeProcess
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.nodes.proxy import LinkedCluster, Network
+from raftline_testing.workloads.mix import Mix
 
 JUDGED_S = 1500  # in which the kit is through on any machine
 GRAMMAR = Grammar()
@@ -163,7 +163,9 @@ def check_wire(cluster: MixedCluster) -> None:
 
 
 def answered(workload: Workload, verb: str) -> int:
-    return sum(one.verb == verb and one.returned_at is not None for one in workload.history)
+    return sum(
+        one.verb == verb and one.returned_at is not None for one in workload.history.operations
+    )
 
 
 def serve_amid_faults(cluster: MixedCluster) -> None:
@@ -192,7 +194,7 @@ def serve_amid_faults(cluster: MixedCluster) -> None:
             cluster.wait_until_whole()
         for verb in ("set", "get"):
             eventually(lambda verb=verb: answered(workload, verb) > 50, f"50 answers to {verb}")
-    report = check(workload.history)
+    report = check(workload.history.operations)
     assert report.verdict is HistoryVerdict.LINEARIZABLE, "\n".join(report.excerpt)
     cluster.wait_until_alike()
     check_wire(cluster)

@@ -16,27 +16,31 @@ import threading
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
+from raftline.wire.protocol import escape
+
 from ..extensions import joined
-from ..histories.history import Change, counter_findings
+from ..histories.history import Change, ClientOperation, Increment, counter_findings
 from ..nodes.cluster import Cluster
 from ..nodes.namespaces import NamespacedCluster
 from ..nodes.processes import eventually
 from ..nodes.proxy import LinkedCluster
+from ..workloads.client_history import History
+from ..workloads.client_request import Way
+from ..workloads.mix import Mix
 from . import faults, verdict
-from .holders import Holders
-from .mix import Mix, Pulse
+from .holders import holders
 from .nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
 from .nemesis_report import Tally, keep_evidence, markdown
+from .pulse import Pulse
 from .scene import Finding
-from .transactors import Transactor, transaction_findings, transactors
 from .watching import Watched
-from .workload import Workload, WorkloadClient
+from .workload import Workload
 
 ROUND_S = 600.0
 WINDOW_S = 60.0
@@ -49,7 +53,8 @@ LONG_MINUTES = 10  # a campaign of this length also has pauses of up to 30 s
 TRANSACTORS = 2  # transaction clients, in addition to the others
 WATCHERS = 6  # watchers that move between the nodes, and a writer of their keys
 WATCHED_BEAT_S = 0.1
-READS = ("", "", " read index", " read lease", " read log", " read local")
+WAYS: Sequence[Way] = ("index", "index", "ask", "lease", "local")
+FAITHLESS = {"ask": 1.0, "lease": 0.6, "local": 1.0}
 
 
 class Listeners(Protocol):
@@ -59,6 +64,15 @@ class Listeners(Protocol):
     def outcomes(self) -> Counter[str]: ...
     def findings(self, pairs: Mapping[str, str], changes: Sequence[Change]) -> list[str]:
         """Compare what they heard with the state, and with what was changed."""
+
+
+class Judge(Protocol):
+    """The judge of clients that an extension adds."""
+
+    prefix: str  # of their keys
+
+    def judge(self, keys: Iterable[str]) -> None:
+        """Check their keys at the end. Raises AssertionError."""
 
 
 class Campaign:
@@ -84,7 +98,7 @@ class Campaign:
         self._known: verdict.Log = {}
         self._leaders = verdict.Leaders()
         self._workload: Workload | None = None
-        self._transactors: list[Transactor] = []
+        self._judges: list[Judge] = []  # of clients of extensions
 
     def run(self) -> None:
         """Run until the end, a finding or an interruption; the results are in `tally`."""
@@ -156,16 +170,20 @@ class Campaign:
             keys=8,
             prefix=f"w{self.tally.windows}.",
             counters=2,
-            cas=0.15,
-            numbered=0.5,
-            reads=READS,
+            conditions=0.3,
+            appends=0.02,
+            sessions=0.5,
+            retries_behind=0.1,
+            ways=WAYS,
+            logged_reads=0.15,
+            faithless=FAITHLESS,
             beat_s=self._options.beat,
             patience_s=3.0,
             padding=2_000,
         )
         seed = f"{self._options.seed} {self.tally.windows}"
         self._pulse.restart()
-        holders = Holders(cluster.nodes, HOLDERS)
+        holding = holders(cluster.nodes, HOLDERS)
         watched = Watched(
             cluster.nodes,
             WATCHERS,
@@ -175,7 +193,7 @@ class Campaign:
             WATCHED_BEAT_S,
         )
         with self._listeners(cluster, mix, seed) as listeners:
-            with self._clients(cluster, mix, seed) as workload, holders as notes, watched:
+            with self._clients(cluster, mix, seed) as workload, holding as notes, watched:
                 while time.monotonic() < end_s or self._must_go_on(nemesis):
                     nemesis.turn()
                     self._look(cluster, nemesis, workload)
@@ -209,16 +227,14 @@ class Campaign:
 
     @contextlib.contextmanager
     def _clients(self, cluster: Cluster, mix: Mix, seed: str) -> Iterator[Workload]:
-        self._transactors = transactors(TRANSACTORS, cluster.nodes, mix, seed, self._pulse)
-        count = self._options.clients
-        others: list[WorkloadClient] = []
+        count, others = self._options.clients, self._options.clients // 2
         if self._others is not None:
-            parts = (cluster.nodes, mix, seed, self._pulse)
-            self._transactors += self._others.transactors(TRANSACTORS, *parts)
-            others += self._others.clients(count // 2, *parts)
-            count -= count // 2
-        others += self._transactors
-        workload = Workload(cluster.nodes, count, mix, seed, self._pulse, others)
+            count -= others
+        workload = Workload(cluster.nodes, count, mix, seed, self._pulse, TRANSACTORS)
+        if self._others is not None:
+            self._others.clients(others, workload)
+            self._others.transactors(TRANSACTORS, workload)
+        self._judges = [module.added(workload) for module in joined("campaign_workload")]
         self._workload = workload
         try:
             with workload:
@@ -256,21 +272,24 @@ class Campaign:
     def _judge(self, cluster: Cluster, workload: Workload, mix: Mix) -> None:
         """Check all results of the window; record the findings."""
         finals = {}
-        for number in range(mix.counters):
-            key = f"{mix.prefix}n{number}"
+        for key in mix.counter_names:
             finals[key] = int(cluster.ask(f"judge@get {key}").partition("GET response: ")[2] or 0)
         eventually(lambda: self._is_at_rest(cluster), "equal nodes")
         commit_index = max(node.status().get("commit_index", 0) for node in cluster.nodes)
-        problems = verdict.history_findings(workload.history)
-        problems += counter_findings(workload.increments, finals)
-        problems += transaction_findings(self._transactors, shown(cluster, mix.prefix), mix.prefix)
+        history, pairs = workload.history, shown(cluster, mix.prefix)
+        problems = verdict.history_findings(history.operations)
+        problems += counter_findings(history.increments, finals)
+        history.journal.judge(escape(pairs.get(mix.journal, ""), key=False))
+        problems += workload.ledger.findings(pairs)
+        for judge in self._judges:
+            judge.judge(shown(cluster, judge.prefix))
         problems += verdict.state_findings(cluster.nodes, mix.prefix)
         problems += verdict.log_findings(cluster.nodes, self._known, commit_index)
         problems += self._take_consoles(cluster)
         for index in sorted(self._known)[:-KNOWN_ENTRIES]:
             del self._known[index]
-        transactions = sum(len(each.transactions) + len(each.sums) for each in self._transactors)
-        self.tally.judged(len(workload.history), len(workload.increments), transactions)
+        self.tally.judged(len(history), len(workload.ledger))
+        self.tally.events += workload.counts
         if problems:
             raise Finding("\n".join(problems))
 
@@ -324,9 +343,9 @@ class Campaign:
         """Save everything that may explain a finding in a folder."""
         for finding in self.tally.findings:
             self._event(f"finding: {finding}")
-        history = self._workload.history if self._workload else []
-        increments = self._workload.increments if self._workload else []
-        keep_evidence(self.tally, cluster, [*history, *increments], self._events, self._consoles)
+        history = self._workload.history if self._workload else History()
+        observed: list[ClientOperation | Increment] = [*history.operations, *history.increments]
+        keep_evidence(self.tally, cluster, observed, self._events, self._consoles)
 
     def finish(self) -> str:
         """Return the report."""
@@ -336,7 +355,10 @@ class Campaign:
 
 def shown(cluster: Cluster, prefix: str) -> dict[str, str]:
     """Return the keys under a prefix and their values."""
-    text = cluster.ask(f"judge@show {prefix}").partition("SHOW response: ")[2]
-    pairs, end = json.JSONDecoder().raw_decode(text)
-    assert end == len(text), "more than a page"
-    return dict(pairs)
+    pairs, command = dict[str, str](), f"show {prefix}"
+    while command:
+        text = cluster.ask(f"judge@{command}").partition("SHOW response: ")[2]
+        page, end = json.JSONDecoder().raw_decode(text)
+        pairs |= page
+        command = text[end:].removeprefix(" more: ")
+    return pairs

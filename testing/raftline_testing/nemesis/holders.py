@@ -7,27 +7,36 @@ it at a time. An observer reads the key throughout: it must exist while it is he
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import random
-import threading
 import time
-import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from raftline.clients.requests.line_connection import LineConnection
-
 from ..nodes.cluster import NodeProcess
+from ..workloads.holder_machine import HolderMachine, LeaseBeliefs
+from ..workloads.line_request import LineRequest
+from ..workloads.mix import Mix
+from ..workloads.workload_machine import Answer, Rest, Steps, WorkloadMachine
+from .workload import MachineThread, Workload
 
 KEY = "held"
 PATIENCE_S = 1.0
-PAUSE_S = 0.02
+PAUSE_MS = 20
+RENEWALS = (0, 1, 4, 12)  # so that the key often has another holder
+_RUNS = itertools.count(1)  # so that no name is used twice, nor the numbers of its requests
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def now_s() -> float:
     return time.clock_gettime(_CLOCK)
+
+
+def now_ms() -> float:
+    return 1000 * now_s()
 
 
 @dataclass
@@ -53,13 +62,46 @@ class Look:
 
 
 @dataclass
-class Notes:
+class Notes(LeaseBeliefs):
     """All observations of the holders and the observer."""
 
     holds: list[Hold] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    _granted: dict[str, Hold] = field(default_factory=dict)  # leases that are not given up
+    _put: set[str] = field(default_factory=set)  # leases that have had the key
+
+    def confirmed(self, name: str, seconds: int, sent: float) -> None:
+        until_s, at_s = sent / 1000 + seconds, now_s()
+        hold = self._granted.setdefault(name, Hold(name, at_s, until_s, seconds, at_s))
+        hold.until_s, hold.renewed_s = max(hold.until_s, until_s), at_s
+        self.counts["renewed"] += name in self._put
+
+    def put(self, name: str) -> None:
+        hold = self._granted[name]
+        hold.begin_s = now_s()
+        if hold.begin_s < hold.until_s:
+            self.counts["holds"] += 1
+            self._put.add(name)
+            self.holds.append(hold)
+
+    def refused(self, name: str) -> None:
+        hold, at_s = self._granted[name], now_s()
+        if name in self._put and at_s < hold.until_s:
+            self.problems.append(f"{hold} at {at_s}: there is no such lease")
+        self.counts["lost"] += 1
+
+    def given_up(self, name: str) -> None:
+        hold = self._granted.pop(name)
+        hold.until_s = min(hold.until_s, now_s())
+
+    def repeats(self, name: str) -> None:
+        if name in self._granted:
+            self._granted[name].is_sure = False
+
+    def forgotten(self, name: str) -> None:
+        self.counts["fell silent"] += name in self._put
 
     def findings(self) -> list[str]:
         """Return each moment at which a lease had ended and was still held."""
@@ -77,151 +119,42 @@ class Notes:
         return problems
 
 
-class Speaker:
-    """A client that asks the leader until it gets an answer or must stop."""
+class Observer(WorkloadMachine):
+    """A client that reads the key again and again, and asks the node that answered for its term."""
 
-    def __init__(self, nodes: Sequence[NodeProcess], seed: str, stop: threading.Event) -> None:
-        self.chance = random.Random(seed)
-        self.stop = stop
-        self.failed = 0  # tries that were not answered, or refused
-        self._nodes = nodes
-        self._connection: LineConnection | None = None
-
-    def ask(self, line: str, until_s: float = float("inf")) -> str:
-        """Return the answer; "" if none came in time."""
-        while not self.stop.is_set() and now_s() < until_s:
-            try:
-                if self._connection is None:
-                    node = self.chance.choice(list(self._nodes))
-                    self._connection = node.connect(PATIENCE_S)
-                reply = self._connection.ask(line).partition("@")[2]
-            except OSError:
-                reply = "Sorry, nobody answered"
-            if reply and not reply.startswith("Sorry, "):
-                return reply
-            self.failed += 1
-            self.hang_up()
-            self.stop.wait(PAUSE_S * self.chance.random())
-        return ""
-
-    def hang_up(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
-
-
-class Holder:
-    """A client that gets a lease and the key, holds it for some time, and then releases it or falls
-    silent."""
-
-    def __init__(
-        self, name: str, nodes: Sequence[NodeProcess], notes: Notes, stop: threading.Event
-    ) -> None:
-        self._name = name
+    def __init__(self, name: str, notes: Notes) -> None:
+        super().__init__(name)
         self._notes = notes
-        self._stop = stop
-        self._speaker = Speaker(nodes, name, stop)
 
-    def run(self) -> None:
-        """Repeat until asked to stop."""
-        while not self._stop.is_set():
-            self._try()
-        self._speaker.hang_up()
-
-    def _try(self) -> None:
-        """Use one lease, from its grant to its end."""
-        seconds = self._speaker.chance.choice((1, 2))
-        sent_s = now_s()
-        granted = self._speaker.ask(f"lease {seconds}", sent_s + seconds)
-        until_s = sent_s + seconds
-        lease = granted.removeprefix("LEASE response: ").partition(" ")[0]
-        if not lease:
-            return
-        reply = self._speaker.ask(f"under {lease} setnx {KEY} {lease}", until_s)
-        begin_s = now_s()
-        if reply.startswith("SETNX response: ") and begin_s < until_s:
-            self._hold(Hold(lease, begin_s, until_s, seconds, begin_s))
-        else:
-            self._speaker.ask(f"release {lease}", now_s() + 1)
-
-    def _hold(self, hold: Hold) -> None:
-        notes, speaker, seconds = self._notes, self._speaker, hold.seconds
-        notes.counts["holds"] += 1
-        for _ in range(speaker.chance.choice((0, 1, 4, 12))):
-            self._stop.wait(seconds / 3 * speaker.chance.random())
-            sent_s, failed = now_s(), speaker.failed
-            reply = speaker.ask(f"renew {hold.lease}", hold.until_s)
-            hold.renewed_s = now_s()
-            hold.is_sure = hold.is_sure and bool(reply) and speaker.failed == failed
-            if not reply or now_s() >= hold.until_s:
-                notes.counts["lost"] += 1
-                break
-            if not reply.startswith("RENEW response: "):
-                if now_s() < hold.until_s:
-                    notes.problems.append(f"{hold} at {now_s()}: {reply}")
-                break
-            notes.counts["renewed"] += 1
-            hold.until_s = max(hold.until_s, sent_s + seconds)
-        if speaker.chance.random() < 0.5:
-            hold.until_s = min(hold.until_s, now_s())  # it stops holding, then sends the release
-            notes.holds.append(hold)
-            speaker.ask(f"release {hold.lease}", now_s() + 1)
-        else:
-            notes.counts["fell silent"] += 1
-            notes.holds.append(hold)
-
-
-class Observer:
-    """A client that reads the key again and again."""
-
-    def __init__(self, nodes: Sequence[NodeProcess], notes: Notes, stop: threading.Event) -> None:
-        self._notes = notes
-        self._stop = stop
-        self._speaker = Speaker(nodes, "observer", stop)
-
-    def run(self) -> None:
-        while not self._stop.is_set():
+    def steps(self) -> Steps:
+        """Read until it is stopped."""
+        while not self.stopped:
             asked_s = now_s()
-            reply = self._speaker.ask(f"get {KEY}")
-            word, _, value = reply.partition(": ")
-            if reply:
+            read: Answer = yield LineRequest(self, f"get {KEY}", asked_s, in_log=False)
+            answered_s = now_s()
+            if read.kind == "done":
+                word, _, value = read.reply.partition(": ")
+                told: Answer = yield LineRequest(self, "status", answered_s, in_log=False)
+                status = told.reply.partition(": ")[2]
+                term = int(json.loads(status)["term"]) if status else 0
                 lease = value if word == "GET response" else ""
-                answered_s = now_s()
-                self._notes.looks.append(Look(asked_s, answered_s, lease, self._term()))
-            self._stop.wait(PAUSE_S)
-        self._speaker.hang_up()
-
-    def _term(self) -> int:
-        """Return the term of the node that answered last; 0 if it doesn't answer again."""
-        failed = self._speaker.failed
-        status = self._speaker.ask("status").partition(": ")[2]
-        return int(json.loads(status)["term"]) if status and self._speaker.failed == failed else 0
+                self._notes.looks.append(Look(asked_s, answered_s, lease, term))
+            else:
+                self.leader = read.leader
+            yield Rest(PAUSE_MS, is_exact=True)
 
 
-class Holders:
-    """Holders and an observer in threads of their own; leaving it stops them all."""
-
-    def __init__(self, nodes: Sequence[NodeProcess], count: int) -> None:
-        self.notes = Notes()
-        self._stop = threading.Event()
-        runs = [Holder(f"holder{n}", nodes, self.notes, self._stop).run for n in range(count)]
-        runs.append(Observer(nodes, self.notes, self._stop).run)
-        self._threads = [
-            threading.Thread(target=self._guarded, args=(run,), daemon=True) for run in runs
-        ]
-
-    def _guarded(self, run: object) -> None:
-        try:
-            run()  # type: ignore[operator]
-        except BaseException:
-            self.notes.problems.append(traceback.format_exc())
-
-    def __enter__(self) -> Notes:
-        for thread in self._threads:
-            thread.start()
-        return self.notes
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(20)
+@contextlib.contextmanager
+def holders(nodes: Sequence[NodeProcess], count: int) -> Iterator[Notes]:
+    """Run holders and an observer for a while; yield what they believe and see."""
+    mix, run = Mix(patience_s=PATIENCE_S), next(_RUNS)
+    workload, notes = Workload(nodes, 0, mix, f"holders {run}"), Notes()
+    names = [f"holder{number}.{run}" for number in range(count)]
+    machines: list[WorkloadMachine] = [
+        HolderMachine(name, random.Random(name), now_ms, notes, notes.counts, KEY, RENEWALS)
+        for name in names
+    ]
+    for machine in (*machines, Observer("observer", notes)):
+        workload.add(MachineThread(machine, nodes, mix, workload.seed))
+    with workload:
+        yield notes

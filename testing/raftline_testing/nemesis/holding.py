@@ -23,7 +23,7 @@ from ..nodes.cluster import Cluster
 from ..nodes.processes import eventually
 from ..nodes.proxy import LinkedCluster
 from . import changes, faults, splits
-from .holders import Hold, Holders, Look, Notes
+from .holders import Hold, Look, Notes, holders
 from .nemesis import TURN_S, Kind, Nemesis
 from .slow_disk import slow_disk, with_disks
 
@@ -97,7 +97,7 @@ def leases_of(cluster: Cluster) -> dict[str, dict[str, object]] | None:
 
 def window(cluster: LinkedCluster, nemesis: Nemesis, seconds: float, count: int) -> Notes:
     """Run holders under faults for this long, heal, and wait until all leases have ended."""
-    with Holders(cluster.nodes, count) as notes:
+    with holders(cluster.nodes, count) as notes:
         eventually(lambda: notes.counts["holds"], "somebody who holds")
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:

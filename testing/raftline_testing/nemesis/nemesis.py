@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from ..histories import linearizable
 from ..histories.linearizable import HistoryReport
 from ..nodes.cluster import Cluster
+from ..workloads.mix import Mix
 from . import changes, faults, splits
-from .mix import Mix
 from .scene import Busy, Fault, Finding, Scene
 from .verdict import STEPS_MAX
 from .workload import Workload
@@ -156,5 +156,5 @@ def torment(
         cluster.leader()
     cluster.wait_until_equal()
     say(f"checking {len(workload.history):,} operations")
-    report = linearizable.check(workload.history, STEPS_MAX)
+    report = linearizable.check(workload.history.operations, STEPS_MAX)
     return report, workload.outcomes, nemesis.faults

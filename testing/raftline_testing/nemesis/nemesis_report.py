@@ -26,19 +26,25 @@ the nodes has lost a part of its files at any time. Every other fault may hit an
 all faults are healed, and then:
 
 * every node runs, one leads, and all serve again by themselves within 30 seconds;
-* the clients' history of each key (get, set, delete, cas) is linearizable: reads by index, by
-  lease and as entries of the log, at leaders and followers. Reads that may be stale
+* the clients' history of each key (get, set, setnx, delete, cas) is linearizable: reads by index,
+  by lease and as entries of the log, at leaders and followers. Reads that may be stale
   (`read local`) are made and not judged;
 * transactions over five keys (txn) took effect whole and in one order that fits time; the accounts
   between which they move money hold the same sum whenever somebody looks;
+* the key to which all append holds each piece once, in the order of the answers, and each read
+  of it saw a beginning;
+* a request that is sent again after its answer, or after the next one, is answered as before;
 * each counter stands at the number of acknowledged increments, plus at most those of
   unknown outcome; no two got the same answer;
 * the nodes hold equal states and, in their files, equal entries, none of which has changed since
   the minute before;
 * no term had two leaders; no node printed a traceback; none ended but by our hand or for want
   of room on its disk."""
-NO_OPERATIONS = ("refused", "could not connect", "no answer", "outcome unknown")
-VERBS = ("get", "set", "delete", "cas", "incr", "txn", "local get")
+NO_OPERATIONS = ("refused", "could not connect")
+VERBS = (
+    "get", "set", "delete", "cas", "setnx", "incr", "append", "session", "txn", "show", "clear",
+    "local get", "local show",
+)  # fmt: skip
 
 
 class Tally:
@@ -56,6 +62,7 @@ class Tally:
         self.replayed = 0
         self.operations_judged = 0
         self.outcomes: Counter[str] = Counter()
+        self.events: Counter[str] = Counter()  # of clients
         self.leases: Counter[str] = Counter()  # events of holders
         self.watched: Counter[str] = Counter()  # events of watchers
         self.heals_s: list[float] = []
@@ -125,12 +132,14 @@ def markdown(tally: Tally) -> str:
         lines.append(f"| {faults.pause_for_long.__doc__} | {long:,} |")
     if outside := tally.faults["killed"]:
         lines.append(f"| {faults.killed.__doc__} | {outside:,} |")
-    lines += ["", "## Operations", "", "| | answered | outcome unknown |", "|---|---|---|"]
+    lines += ["", "## Operations", "", "| | answered | tries without an answer |", "|---|---|---|"]
     for verb in VERBS:
-        unknown = "" if verb == "local get" else f"{outcomes[f'{verb} unknown']:,}"
-        lines.append(f"| {verb} | {outcomes[f'{verb} answered']:,} | {unknown} |")
+        lost = outcomes[f"{verb} lost"]
+        lines.append(f"| {verb} | {outcomes[f'{verb} answered']:,} | {lost:,} |")
     tries = ", ".join(f"{what} {outcomes[what]:,}" for what in NO_OPERATIONS)
-    lines += ["", f"Tries that led to no answer, most of them followed by another: {tries}."]
+    lines += ["", f"Other tries, most of them followed by another: {tries}."]
+    events = ", ".join(f"{what} {count:,}" for what, count in sorted(tally.events.items()))
+    lines += ["", f"Events of clients: {events or 'none'}."]
     lease_counts = ", ".join(f"{what} {count:,}" for what, count in sorted(tally.leases.items()))
     lines += ["", f"Leases that were held (holders.py): {lease_counts or 'none'}."]
     met = ", ".join(f"{what!r} {count:,}" for what, count in sorted(tally.watched.items()))

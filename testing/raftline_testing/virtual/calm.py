@@ -10,7 +10,7 @@ from typing import Any
 from raftline.common.build_level import LEVEL
 from raftline.raft.inputs import PeerLevel
 
-from .leases.lease_holders import LeaseRequest
+from ..workloads.line_request import LineRequest
 from .nodes.simulated_node import Host, leaders
 from .schedule import Schedule
 from .world.plan import NEVER, Plan, pick_plan
@@ -103,7 +103,7 @@ class Calm:
         """Return the leader's reply, and when this was sent."""
         self.replies.clear()
         sent_ms = self.world.now_ms
-        self.leader.submit(LeaseRequest(self, command, sent_ms, in_log, "clock"))
+        self.leader.submit(LineRequest(self, command, sent_ms, in_log, "clock"))
         self.until(lambda: self.replies)
         return self.replies[0], sent_ms
 
@@ -123,11 +123,11 @@ class Calm:
 
         return self.until(has_ended, longest_ms)
 
-    def answered(self, request: LeaseRequest, reply: str) -> None:
+    def answered(self, request: LineRequest, reply: str) -> None:
         self.replies.append(reply)
 
-    def refused(self, request: LeaseRequest, leader: str | None) -> None:
+    def refused(self, request: LineRequest, leader: str | None) -> None:
         self.replies.append(f"refused, {leader}")
 
-    def unknown(self, request: LeaseRequest) -> None:
+    def unknown(self, request: LineRequest) -> None:
         self.replies.append("unknown")

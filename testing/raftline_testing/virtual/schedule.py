@@ -27,13 +27,15 @@ from raftline_testing.lab_address import ADDRESS
 
 from ..extensions import joined
 from ..invariants import BeganAgain
-from .clients.client_history import History
-from .clients.client_request import COUNTER
+from ..workloads.client_history import History
+from ..workloads.client_request import COUNTER
+from ..workloads.journal import JOURNAL
+from ..workloads.ledger import Ledger
 from .clients.clients import SimulatedClient
-from .clients.dealers import Dealer, Ledger
+from .clients.dealers import Dealer
 from .clients.foreman import Foreman
 from .clients.guests import Guests
-from .clients.journal import JOURNAL
+from .clients.machine_runner import MachineRunner
 from .clients.searchers import Searcher
 from .clients.talkers import Talker
 from .collecting import Collector
@@ -324,11 +326,11 @@ class Schedule:
         kind: type[SimulatedClient] = SimulatedClient if other is None else other.client
         return kind(self.world, self.plan, name, list(self.hosts.values()), self.history)
 
-    def _dealer(self, name: str, seed: int, other: ModuleType | None) -> Dealer:
+    def _dealer(self, name: str, seed: int, other: ModuleType | None) -> MachineRunner:
         hosts = list(self.hosts.values())
         if other is None:
             return Dealer(self.world, self.plan, name, hosts, self.ledger)
-        dealer: Dealer = other.dealer(self.world, self.plan, name, hosts, self.ledger, seed)
+        dealer: MachineRunner = other.dealer(self.world, self.plan, name, hosts, self.ledger, seed)
         return dealer
 
     def _holders(self, hosts: Sequence[Host]) -> Sequence[Holder]:
@@ -405,7 +407,7 @@ class Schedule:
         if found:
             within_ms = FOUND_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
             yield from self._until("let itself be found", lambda: self._is_found(found), within_ms)
-        asking: list[SimulatedClient | Dealer | Searcher | Program] = [
+        asking: list[MachineRunner | Searcher | Program] = [
             *self.clients,
             *self.dealers,
             *self.searchers,
@@ -425,7 +427,7 @@ class Schedule:
         yield from self._until("rise", lambda: self.upgrades.have_risen(self._members()))
         yield from self._until("agree", self._agree)
         reader = self._client("reader")
-        reader.stopped = True
+        reader.stop()
         for key in "abc"[: self.plan.keys]:
             yield from self._read(reader, key)
         yield from self._until("report ready", self._are_ready)
@@ -448,7 +450,7 @@ class Schedule:
             if reader.waiting is None:
                 if any(o.returned_at is not None for o in operations[known:]):
                     return True
-                reader.ask("get", key, None)
+                reader.ask("get", key)
             return False
 
         yield from self._until(f"read {key}", answered)
@@ -551,7 +553,8 @@ class Schedule:
             raise AssertionError(f"the state machines differ: {machines}")
         self.world.counts["hand-written logs that won"] += "hand" in managers[0].store
         self.history.judge_counter(int(managers[0].store.get(COUNTER, "0")))
-        self.ledger.judge(managers[0].store)
+        problems = self.ledger.findings(managers[0].store)
+        assert not problems, problems
         for one in self.programs:
             one.judge(managers[0].store)
         if self.foreman is not None:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from raftline_testing.nemesis import changes
 from raftline_testing.nemesis.campaign import shown
-from raftline_testing.nemesis.mix import Mix
 from raftline_testing.nemesis.nemesis import PROCESSES, TURN_S, Nemesis
-from raftline_testing.nemesis.transactors import transaction_findings, transactors
 from raftline_testing.nemesis.workload import Workload
 from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.workloads.mix import Mix
 
 SECONDS = 6.0
 
@@ -22,12 +21,11 @@ def test_transactions_are_whole_and_in_one_order_under_faults(tmp_path: Path) ->
     mix = Mix(prefix="w1.")
     with Cluster(tmp_path, 3, "--compact-at", "20000", "--follower-reads") as cluster:
         cluster.start().leader()
-        clients = transactors(4, cluster.nodes, mix, "seed")
         kinds = {**PROCESSES, changes.transfer: 3}
         nemesis = Nemesis(cluster, kinds, random.Random(5), lambda what: None, at_once=1)
         nemesis.scene.haste = 0.5
         end_s = time.monotonic() + SECONDS
-        with Workload(cluster.nodes, 0, mix, "seed", None, clients) as workload:
+        with Workload(cluster.nodes, 0, mix, "seed", transactors=4) as workload:
             while time.monotonic() < end_s or not nemesis.has_struck_each_kind:
                 nemesis.turn()
                 assert not workload.problems, workload.problems
@@ -35,6 +33,7 @@ def test_transactions_are_whole_and_in_one_order_under_faults(tmp_path: Path) ->
             nemesis.heal()
             cluster.leader()
         cluster.wait_until_equal()
-        assert transaction_findings(clients, shown(cluster, "w1."), "w1.") == []
-    assert min(workload.outcomes["txn then"], workload.outcomes["txn else"]) > 20
-    assert sum(len(client.sums) for client in clients) > 20
+        assert workload.ledger.findings(shown(cluster, "w1.")) == []
+    for branch in ("then", "else"):
+        assert workload.counts[f"transactions answered, {branch}"] > 20
+    assert workload.ledger.looks > 20

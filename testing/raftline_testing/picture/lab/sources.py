@@ -20,6 +20,7 @@ ROOMS = (
     "recipes",
     "transcripts",
     "virtual",
+    "workloads",
 )  # of raftline_testing
 COURSE = (  # for a reader's own core, and for the grader's schedules on it
     "labs/bugs/stage.py",

@@ -49,14 +49,14 @@ from raftline.recipes.locks.held import BaseHeld
 from raftline.recipes.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
 from raftline.wire.replies.replies import Reply
 
-from ...virtual.clients.client_history import History
-from ...virtual.clients.client_request import ClientRequest
 from ...virtual.clients.searchers import LATE_S, Attempt, ProgramCall, Searcher
 from ...virtual.nodes.simulated_node import Host
 from ...virtual.watches.watchlines import LinesHeard
 from ...virtual.world.coroutines import Cancelled, Promise, Task, shielded, slept
 from ...virtual.world.plan import Plan
 from ...virtual.world.world import World
+from ...workloads.client_history import History
+from ...workloads.client_request import ClientRequest
 from .lockchecks import BY_HAND, NAMES, LockCheck
 
 Result = TypeVar("Result")

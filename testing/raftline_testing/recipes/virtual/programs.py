@@ -8,11 +8,11 @@ from random import Random
 
 from raftline.state.store import Store
 
-from ...virtual.clients.client_history import History
 from ...virtual.nodes.manager import Manager
 from ...virtual.nodes.simulated_node import Host
 from ...virtual.world.plan import Plan
 from ...virtual.world.world import World
+from ...workloads.client_history import History
 from .claimants import Claimant, ClaimCheck
 from .groups import Member
 from .lockchecks import LockCheck
@@ -57,7 +57,7 @@ class Programs:
 
     def judge(self, store: Store) -> None:
         """Check what is left of the jobs."""
-        self._claims.judge(store)
+        self._claims.claims.judge(store)
 
 
 def _both(

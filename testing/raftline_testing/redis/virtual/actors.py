@@ -5,21 +5,20 @@ They follow `MOVED`, and number nothing: a command of unknown outcome is not rep
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from raftline.wire.protocol import escape, real
-
-from ...virtual.clients.client_history import History
-from ...virtual.clients.client_request import ClientRequest
 from ...virtual.clients.clients import SimulatedClient
-from ...virtual.clients.dealers import ACCOUNTS, BALANCE, Dealer, DealerRequest, Ledger, check_sum
+from ...virtual.clients.machine_runner import MachineRunner, mix_of
 from ...virtual.nodes.request_interface import Server
 from ...virtual.world.plan import Plan
 from ...virtual.world.world import World
-from .redis_connection import Conversation, Conversing, Reply
+from ...workloads.client_history import History
+from ...workloads.client_request import ClientRequest
+from ...workloads.ledger import Ledger
+from ..redis_requests import Conversation, RedisBankMachine, TalkRequest, line_of, words_of
+from .redis_connection import Conversing
 
 SHARE = 1 / 2  # of schedules whose faults are drawn; the other ones stay the same
 TOGETHER = 0.3  # the share of operations that are a transaction of one command
@@ -31,7 +30,7 @@ class RedisClientRequest(ClientRequest, Conversing):
 
     def conversation(self) -> Conversation:
         """Return the command; it may be a transaction."""
-        words = [word if place == 0 else real(word) for place, word in enumerate(self._words())]
+        words = words_of(self)
         if self.called_at % 10 < 10 * TOGETHER:
             *_, replies = yield [["MULTI"], words, ["EXEC"]]
             assert isinstance(replies, list), replies
@@ -42,41 +41,7 @@ class RedisClientRequest(ClientRequest, Conversing):
             (reply,) = values
         else:
             (reply,) = yield [words]
-        return self._as_line(reply)
-
-    def _words(self) -> list[str]:
-        key, value, old = self.key, self.value or "", self.old or ""
-        match self.verb:
-            case "cas":
-                return ["SET", key, value, "IFEQ", old, "GET"]
-            case "delete":
-                return ["DEL", key]
-            case "get" | "incr":
-                return [self.verb, key]
-        return [self.verb, key, value]
-
-    def _as_line(self, reply: Reply) -> str:
-        """Return what the reply to a line would be."""
-        verb, key = self.verb.upper(), self.key
-        done, absent = f"{verb} response: {key} set to {self.value}", f", no such key: {key}"
-        match self.verb, reply:
-            case ("get", None) | ("cas", None) | ("delete", 0):
-                return f"{verb} response{absent}"
-            case ("get", str()):
-                return f"GET response: {escape(reply, key=False)}"
-            case ("delete", 1):
-                return f"DELETE response: {key} deleted"
-            case ("set", "OK") | ("setnx", 1):
-                return done
-            case ("setnx", 0):
-                return f"SETNX response, key exists: {key}"
-            case ("cas", str()):
-                return done if reply == real(self.old or "") else f"CAS response, no match: {key}"
-            case ("append", int()):
-                return f"APPEND response: {key} has {reply} bytes"
-            case ("incr", int()):
-                return f"INCR response: {reply}"
-        raise AssertionError(f"{self.client.name} asked {self.command} and got {reply!r}")
+        return line_of(self, reply)
 
 
 class RedisClient(SimulatedClient):
@@ -88,7 +53,7 @@ class RedisClient(SimulatedClient):
         self, world: World, plan: Plan, name: str, servers: Sequence[Server], history: History
     ) -> None:
         super().__init__(world, plan, name, servers, history)
-        self._numbers = False
+        self.machine.numbers = False
 
     def answered(self, request: ClientRequest, reply: str) -> None:
         """Take the reply."""
@@ -97,23 +62,16 @@ class RedisClient(SimulatedClient):
 
 
 @dataclass(eq=False)
-class RedisDealerRequest(DealerRequest, Conversing):
+class RedisDealerRequest(TalkRequest, Conversing):
     """A request of a dealer, as commands."""
-
-    talk: Callable[[], Conversation] | None = None
 
     def conversation(self) -> Conversation:
         """Return the commands."""
-        assert self.talk is not None
-        return self.talk()
-
-    def once_more(self) -> RedisDealerRequest:
-        """Return the same request, for a retry."""
-        return replace(self, settled=False)
+        return TalkRequest.conversation(self)
 
 
-class RedisDealer(Dealer):
-    """A client of the bank: it moves money in transactions, with and without `WATCH`."""
+class RedisDealer(MachineRunner):
+    """A client with one conversation at a time."""
 
     def __init__(
         self,
@@ -124,65 +82,9 @@ class RedisDealer(Dealer):
         ledger: Ledger,
         seed: int,
     ) -> None:
-        self._is_open = False  # the accounts exist
-        self._chance = random.Random(f"{name} {seed}")
-        super().__init__(world, plan, name, servers, ledger)
-
-    def _next(self) -> None:
-        if self.stopped or self.waiting is not None:
-            return
-        if not self._is_open or self._chance.random() < 0.4:
-            self._converse("look", self._look, changes=not self._is_open)
-        elif self._chance.random() < 0.5:
-            self._converse("transfer", self._transfer_at_once)
-        else:
-            self._converse("transfer watched", self._transfer_watched)
-
-    def _converse(
-        self, what: str, talk: Callable[[], Conversation], *, changes: bool = True
-    ) -> None:
-        """Ask by commands; a look may be repeated."""
-        self._then, self._or = self._is_done, lambda request: None
-        request = RedisDealerRequest(self, what, self._world.tick(), changes, talk=talk)
-        self._send(request)
-
-    def _is_done(self, request: DealerRequest, reply: str) -> None:
-        self._world.counts[f"Redis dealers: {reply}"] += 1
-
-    def _look(self) -> Conversation:
-        """Open the accounts, if that was not seen to have happened, and read all of them."""
-        if not self._is_open:
-            opened = [word for account in ACCOUNTS for word in (account, str(BALANCE))]
-            yield [["MSETNX", *opened]]
-            self._is_open = True
-        if self._chance.random() < 0.5:
-            (balances,) = yield [["MGET", *ACCOUNTS]]
-        else:
-            *_, balances = yield [["MULTI"], *[["GET", each] for each in ACCOUNTS], ["EXEC"]]
-        assert isinstance(balances, list), balances
-        check_sum(int(str(each)) for each in balances)
-        return "looked"
-
-    def _drawn(self) -> tuple[str, str, int]:
-        giver, taker = self._chance.sample(ACCOUNTS, 2)
-        return giver, taker, self._chance.randrange(1, 20)
-
-    def _transfer_at_once(self) -> Conversation:
-        giver, taker, amount = self._drawn()
-        moves = [["DECRBY", giver, str(amount)], ["INCRBY", taker, str(amount)]]
-        *_, replies = yield [["MULTI"], *moves, ["EXEC"]]
-        assert isinstance(replies, list), replies
-        return "transferred"
-
-    def _transfer_watched(self) -> Conversation:
-        """Set both accounts, unless one of them has changed since it was read."""
-        giver, taker, amount = self._drawn()
-        _, has, gets = yield [["WATCH", giver, taker], ["GET", giver], ["GET", taker]]
-        moves = [["SET", giver, str(int(str(has)) - amount)]]
-        moves += [["SET", taker, str(int(str(gets)) + amount)]]
-        *_, replies = yield [["MULTI"], *moves, ["EXEC"]]
-        assert replies in (None, ["OK", "OK"]), json.dumps(replies)
-        return "transferred after a watch" if replies else "not transferred after a watch"
+        parts = (mix_of(plan), world.random, world.tick, ledger, world.counts)
+        machine = RedisBankMachine(seed, name, *parts, request_type=RedisDealerRequest)
+        super().__init__(world, plan, machine, servers)
 
 
 # --- the seam (virtual/schedule.py) --------------------------------------------------------------

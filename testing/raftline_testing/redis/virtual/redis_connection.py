@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Generator, Sequence
-from typing import TypeAlias
 
 from raftline.wire.refusal import NO_LEADER, not_leader, outcome_unknown
 
@@ -12,13 +10,9 @@ from ...invariants import InvariantError
 from ...virtual.nodes.client_connection import AtDoor, ClientConnection
 from ...virtual.nodes.node_connections import Doors, ServingNode
 from ...virtual.nodes.request_interface import Asked
+from ..redis_requests import Commands, Conversation, Reply
 from ..redis_wire import framed
 
-Reply: TypeAlias = "str | int | list[Reply] | None"
-Commands: TypeAlias = Sequence[Sequence[str]]
-# Yields commands that are sent together, and is sent their replies. The result is the reply that a
-# line with the same effect would have. A refused command ends it.
-Conversation: TypeAlias = Generator[Commands, "list[Reply]", str]
 THINK_MS = 20  # of a client between the replies and the commands that depend on them
 
 

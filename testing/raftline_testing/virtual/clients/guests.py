@@ -9,7 +9,6 @@ for lack of it.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from random import Random
 
 from raftline.clients.requests.client_login import Credentials, exchange
@@ -19,6 +18,10 @@ from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import STRANGER_S
 
 from ...invariants import InvariantError
+from ...workloads.client_history import History
+from ...workloads.client_request import ClientRequest
+from ...workloads.line_request import LineRequest
+from ...workloads.workload_machine import Answer
 from ..nodes.client_connection import ClientConnection
 from ..nodes.node_connections import SimulatedConnection
 from ..nodes.node_events import Watching
@@ -42,8 +45,6 @@ from ..nodes.users_at_node import (
 from ..watches.watchlines import WatchClient, WatchConnection
 from ..world.plan import Plan
 from ..world.world import World
-from .client_history import History
-from .client_request import ClientRequest
 from .clients import SimulatedClient
 from .one_at_a_time import OneAtATime
 
@@ -59,7 +60,7 @@ class GuestClient(SimulatedClient):
         self, world: World, plan: Plan, name: str, servers: Sequence[Server], history: History
     ) -> None:
         super().__init__(world, plan, name, servers, history)
-        self._session = None  # a node with users accepts no name that a client chose
+        self.machine.session = None  # a node with users accepts no name that a client chose
 
     def answered(self, request: ClientRequest, reply: str) -> None:
         if reply == NOBODY_LOGGED_IN:
@@ -68,8 +69,7 @@ class GuestClient(SimulatedClient):
             super().answered(request, reply)
         elif self._settle(request):
             self._world.tell("answer", f"{self.name} <- {reply}")
-            self._leave(request)
-            self.think()
+            self._go_on(Answer("denied"))
 
 
 class GuestConnection(ClientConnection):
@@ -173,7 +173,7 @@ class GuestConnection(ClientConnection):
                 self._sim.beside(0, self._chance.random(), self.hang_up)
 
     def _hold(self, one: Asked, request: object, *, was_done: bool, since: int = 0) -> None:
-        if isinstance(request, AdminRequest):
+        if isinstance(request, LineRequest):
             return  # root keeps all rights
         assert isinstance(request, ClientRequest)
         need = UPDATE if request.verb == "get" and request.in_log else NEEDS[request.verb]
@@ -268,23 +268,6 @@ class GuestWatchConnection(WatchConnection):
         super()._line_left(connection, line)
 
 
-@dataclass(eq=False)
-class AdminRequest:
-    """A request of the administrator in progress."""
-
-    client: Asker
-    command: str
-    settled: bool = False
-    must_see_index: int = 0  # the acknowledged index when it reached its node
-    in_log: bool = True
-    how: str = ""
-
-    @property
-    def line(self) -> str:
-        """The request line."""
-        return f"{self.client.name}@{self.command}"
-
-
 class Administrator(OneAtATime):
     """An administrator who adds users with all rights, and then changes users and roles at any
     time. Some requests are made after a login as the first admin."""
@@ -329,21 +312,21 @@ class Administrator(OneAtATime):
             self._has_begun = True
             command = self._next()
         if command:
-            self._send(AdminRequest(self, command))
+            self._send(LineRequest(self, command, self._world.now_ms))
 
-    def answered(self, request: AdminRequest, reply: str) -> None:
+    def answered(self, request: LineRequest, reply: str) -> None:
         """Take the reply."""
         if self._settle(request):
             self._world.tell("answer", f"{self.name} <- {reply}")
             self._think()
 
-    def refused(self, request: AdminRequest, leader: str | None) -> None:
+    def refused(self, request: LineRequest, leader: str | None) -> None:
         """Try another node."""
         if self._settle(request):
             self._leader = leader if leader in self._servers else None
             self._think()
 
-    def unknown(self, request: AdminRequest) -> None:
+    def unknown(self, request: LineRequest) -> None:
         """Go on, whether the request was carried out or not."""
         self.refused(request, None)
 

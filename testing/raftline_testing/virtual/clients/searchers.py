@@ -41,11 +41,11 @@ from raftline.common.mypyc_compat import mypyc_attr
 from raftline.wire.refusal import NO_LEADER, not_leader
 from raftline.wire.replies.replies import Reply
 
+from ...workloads.client_history import History
+from ...workloads.client_request import COUNTER, EXPIRED, ClientRequest, Verb
 from ..nodes.simulated_node import Host
 from ..world.plan import Plan
 from ..world.world import World
-from .client_history import History
-from .client_request import COUNTER, EXPIRED, ClientRequest, Verb
 
 logging.getLogger("raftline").addHandler(logging.NullHandler())  # of a library's client
 

@@ -14,7 +14,7 @@ from typing import Any
 from raftline.raft.change import Change
 
 from ...files.faulty_folder import Beside
-from ..clients.client_request import ClientRequest
+from ...workloads.client_request import ClientRequest
 from ..nodes.simulated_disk import FAILURES
 from ..nodes.simulated_node import Host
 from ..world.network import Network

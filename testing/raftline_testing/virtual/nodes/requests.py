@@ -10,13 +10,12 @@ from raftline.wire.refusal import ELSEWHERE, NOT_LEADER, OUTCOME_UNKNOWN
 from raftline.wire.replies.refusals import refusal_in
 
 from ...invariants import InvariantError, Invariants
+from ...workloads.client_request import spelled
 from ..world.world import World
 from .client_connection import AtDoor, ClientConnection
 from .node_connections import Doors, ServingNode, SimulatedConnection
 from .request_interface import Asked, Asker, Request
 from .rough_lines import RoughLines
-
-MODES = {"lease": "lease", "ask": "index"}  # the read modes, as a line spells them
 
 
 class Porter(Protocol):
@@ -88,7 +87,7 @@ class Requests:
         """Return a request in flight, and its bytes."""
         if isinstance(request, AtDoor):
             return Asked(request, ""), request.begin(connection)
-        line = self._spelled(request, line)
+        line = spelled(request, may_ask=self.may_ask)
         return Asked(request, line.partition("@")[0].partition("#")[2]), f"{line}\n".encode()
 
     def connect(self) -> ClientConnection:
@@ -100,18 +99,6 @@ class Requests:
     def keep(self, connection: SimulatedConnection) -> None:
         """Keep a connection while the node is up."""
         self._others = [one for one in self._others if not one.is_over] + [connection]
-
-    def _spelled(self, request: Request, line: str) -> str:
-        """Return the line of a request, which ends with the read mode."""
-        if "@" not in line:
-            line = f"{request.client.name}@{line}"
-        verb = line.partition("@")[2].partition(" ")[0]
-        if verb not in ("get", "show"):
-            return line
-        mode = "log" if request.in_log else MODES.get(request.how, "")
-        if mode == "index" and not self.may_ask:
-            mode = ""
-        return f"{line} read {mode}" if mode else line
 
     def deliver(self) -> bool:
         """Deliver the sent replies to the clients, and let connections proceed; return whether any

@@ -92,6 +92,10 @@ class World:
         if self.look is not None:
             self.look()
 
+    def time_ms(self) -> int:
+        """Return the time."""
+        return self.now_ms
+
     def tick(self) -> int:
         """Return a number that grows with every call: the clock of the clients' history."""
         self._number += 1

@@ -1,9 +1,9 @@
-"""The history of a schedule's clients, and whether one copy of the data explains it."""
+"""The history of clients, and whether one copy of the data explains it."""
 
 from __future__ import annotations
 
-from ...histories.history import ClientOperation, Increment, counter_findings
-from ...histories.linearizable import HistoryVerdict, check
+from ..histories.history import Change, ClientOperation, Increment, counter_findings
+from ..histories.linearizable import HistoryVerdict, check
 from .client_request import COUNTER, ClientRequest
 from .journal import JOURNAL, Append, Journal, Seen
 
@@ -14,7 +14,9 @@ class History:
     """Operations on keys, for the search; increments of the counter, which are counted; and appends
     to the journal, whose text shows their outcomes."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: str = JOURNAL) -> None:
+        """Create an empty history; `journal` is the key of the appends."""
+        self._journal_key = journal
         self.operations: list[ClientOperation] = []
         self.increments: list[Increment] = []
         self.journal = Journal()
@@ -22,14 +24,29 @@ class History:
     def __len__(self) -> int:
         return len(self.operations) + len(self.increments) + len(self.journal)
 
-    def answered(self, request: ClientRequest, reply: str, now: int) -> None:
+    @property
+    def changes(self) -> list[Change]:
+        """Every change that an answer shows, or that has an unknown outcome."""
+        journal = self.journal
+        appended = [*[one.called_at for one in journal.appends], *journal.unknown.values()]
+        return [
+            *[Change(self._journal_key, "set", called_at) for called_at in appended],
+            *[Change(one.key, "set", one.called_at) for one in self.increments],
+            *[
+                Change(one.key, "del" if one.verb == "delete" else "set", one.called_at)
+                for one in self.operations
+                if not one.is_idle
+            ],
+        ]
+
+    def answered(self, request: ClientRequest, reply: str, now: float) -> None:
         """Record a request and its reply."""
         if request.verb == "incr":
             self._increment(request, now, request.count(reply))
         elif request.verb == "append" and request.value is not None:
             size = request.length(reply)
             self.journal.appends.append(Append(request.called_at, now, request.value, size))
-        elif request.key == JOURNAL:
+        elif request.key == self._journal_key:
             self.journal.seen.append(Seen(request.called_at, now, request.found(reply)))
         else:
             self.operations.append(request.operation(now, reply))
@@ -39,12 +56,12 @@ class History:
         if request.verb == "incr":
             self._increment(request, None, None)
         elif request.verb == "append" and request.value is not None:
-            self.journal.unknown.add(request.value)
-        elif request.verb != "session" and request.key != JOURNAL:
+            self.journal.unknown[request.value] = request.called_at
+        elif request.verb != "session" and request.key != self._journal_key:
             self.operations.append(request.operation(None))
 
     def _increment(
-        self, request: ClientRequest, returned_at: int | None, value: int | None
+        self, request: ClientRequest, returned_at: float | None, value: int | None
     ) -> None:
         number = request.number or 0
         self.increments.append(

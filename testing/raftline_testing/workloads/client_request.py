@@ -1,28 +1,43 @@
-"""One request of a simulated client: its text, and the meaning of its reply."""
+"""One request of a client: its text, and the meaning of its reply."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from ...histories.history import ClientOperation, learned
-from ..nodes.request_interface import Asker
+from ..histories.history import ClientOperation, learned
 
 Verb = Literal["get", "set", "cas", "setnx", "delete", "incr", "append", "session"]
-Way = Literal["index", "lease", "ask"]
+Way = Literal["index", "lease", "ask", "local"]
 COUNTER = "n"  # the key that every incr is for
 EXPIRED = "Sorry, session expired"
+MODES = {"lease": "lease", "ask": "index", "local": "local"}  # the read modes, as a line has them
+
+
+def spelled(request: Any, *, may_ask: bool = True) -> str:
+    """Return the line of a request, which ends with the read mode; without `may_ask`, a read at a
+    follower is not requested."""
+    line: str = request.line
+    if "@" not in line:
+        line = f"{request.client.name}@{line}"
+    verb = line.partition("@")[2].partition(" ")[0]
+    if verb not in ("get", "show"):
+        return line
+    mode = "log" if request.in_log else MODES.get(request.how, "")
+    if mode == "index" and not may_ask:
+        mode = ""
+    return f"{line} read {mode}" if mode else line
 
 
 @dataclass(eq=False)
 class ClientRequest:
     """A request in progress. It is settled once: answered, refused or given up."""
 
-    client: Asker
+    client: Any  # its machine, and then its runner
     verb: Verb
     key: str
     value: str | None
-    called_at: int  # time of the first send
+    called_at: float  # time of the first send
     in_log: bool  # even a get may become an entry
     how: Way  # how a get is confirmed
     old: str | None = None  # the value that a cas expects
@@ -50,11 +65,16 @@ class ClientRequest:
         command = self.command
         return command if "@" in command else f"{self.client.name}@{command}"
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether the node answers from its own state, which may be old."""
+        return self.how == "local" and not self.in_log
+
     def once_more(self) -> ClientRequest:
         """Return the same request, for a retry under its number."""
         return replace(self, settled=False)
 
-    def operation(self, returned_at: int | None, reply: str = "") -> ClientOperation:
+    def operation(self, returned_at: float | None, reply: str = "") -> ClientOperation:
         """Return its operation for the history; a reply that doesn't fit it is an error. A setnx is
         a cas that expects no key."""
         assert self.verb in ("get", "set", "cas", "setnx", "delete"), self.verb

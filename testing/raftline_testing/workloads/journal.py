@@ -14,8 +14,8 @@ END = ";"  # the end of each piece; every piece is unique
 class Append(NamedTuple):
     """An append: the times of the first request and of the answer, and the value's length then."""
 
-    called_at: int
-    returned_at: int
+    called_at: float
+    returned_at: float
     piece: str
     size: int  # in bytes
 
@@ -23,8 +23,8 @@ class Append(NamedTuple):
 class Seen(NamedTuple):
     """A read: the times of request and answer, and the value."""
 
-    called_at: int
-    returned_at: int
+    called_at: float
+    returned_at: float
     text: str
 
 
@@ -38,7 +38,8 @@ class Journal:
     def __init__(self) -> None:
         self.appends: list[Append] = []
         self.seen: list[Seen] = []
-        self.unknown: set[str] = set()  # pieces that occur once or not at all
+        # pieces that occur once or not at all, and the times of their requests
+        self.unknown: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self.appends) + len(self.unknown)
@@ -64,7 +65,7 @@ class Journal:
 
     def _ends(self, final: str) -> dict[str, int]:
         """Return the end of each piece, in bytes."""
-        asked_for = {append.piece for append in self.appends} | self.unknown
+        asked_for = {append.piece for append in self.appends} | self.unknown.keys()
         ends: dict[str, int] = {}
         size = 0
         for piece in final.split(END)[:-1]:

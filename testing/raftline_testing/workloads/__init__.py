@@ -1,0 +1,1 @@
+"""Clients as machines: the same one runs in the virtual world and against real nodes."""
