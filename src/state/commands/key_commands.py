@@ -4,7 +4,7 @@ Every node executes the same commands in the same order, so no function may depe
 randomness or on a node. No function may raise: an error is a reply (paper §2). Keys and values are
 in their canonical spelling, as in the log.
 
-The modules for leases, objects and transactions hold the functions of the other commands.
+The modules for leases and transactions hold the functions of the other commands.
 docs/develop/add-a-command.md shows how to add a command.
 """
 
