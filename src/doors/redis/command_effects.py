@@ -18,10 +18,10 @@ from ...wire.commands.operands import Limits
 from ...wire.limits import VALUE_BYTES
 from ...wire.protocol import ProtocolError, escape, is_number, real
 from ...wire.refusal import RequestRefused
-from ...wire.request_ledger import RequestLedger
 from .resp.entry import NOT_MET, RESPONSE, VERB, Entry, read_entry, spell_answer
 from .resp.functions import FUNCTIONS
 from .resp.replies import length_of
+from .resp.request_ledger import RequestLedger
 from .resp.view import Held, View
 
 _PER_KEY: Final = 13  # characters of a value that take as long as a key (state/work.py)

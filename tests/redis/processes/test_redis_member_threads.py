@@ -33,7 +33,9 @@ ALLOWED_AT_THE_DOOR = {
 # Entries are applied there, as other short ones are by the modules of state/.
 APPLY = ("doors/redis/command_effects.py", *(
     f"doors/redis/resp/{name}.py"
-    for name in ("entry", "functions", "view", "strings", "keys", "times", "scripts", "programs")
+    for name in ("entry", "functions", "view", "strings", "keys", "times", "scripts", "programs",
+        "request_ledger",
+    )
 ))  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 from ....wire.commands.lease_operands import own_in
 from ....wire.commands.operands import Limits
 from ....wire.protocol import size_of
-from ....wire.request_ledger import RequestLedger
 from .programs import Refused, bounded, checked_key, seconds_text
 from .replies import Value
+from .request_ledger import RequestLedger
 
 _READ_PART: Final = 64  # of a value that is read, not copied: it counts as a part of one made
 
