@@ -27,6 +27,8 @@ COMPILED = (
     "raft/*", "wire/*", "wire/*/*", "state/*", "state/*/*",
     "recipes/command_effects", "recipes/command_rows", "recipes/recipe_keys",
     "recipes/recipe_operands",
+    "objects/command_effects", "objects/command_rows", "objects/object_kinds",
+    "objects/object_operations",
     "picture/recording/recorded_node",
     "access/login",
     "common/process/console", "common/build_level", "common/text",

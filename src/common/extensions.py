@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Final
 
-EXTENSIONS: Final = ("recipes", "doors.redis", "picture", "objects", "monitoring", "tools")
+EXTENSIONS: Final = ("objects", "recipes", "doors.redis", "picture", "monitoring", "tools")
 
 
 def joined(seam: str) -> list[ModuleType]:

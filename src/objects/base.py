@@ -16,10 +16,10 @@ from ..clients.requests.times import Seconds
 from ..common.errors import RaftlineError
 from ..common.no_copies import NoCopies
 from ..common.public import public
-from ..state.commands.object_kinds import EMPTY
-from ..wire.commands.object_operations import fits
 from ..wire.protocol import escape, unescape
 from ..wire.strict_json import Json, NotJsonError, checked, read_json, spell_json
+from .object_kinds import EMPTY
+from .object_operations import fits
 
 _Object = TypeVar("_Object", bound="ReplicatedObject")
 

@@ -1,1 +1,1 @@
-"""The effect of an applied command: pairs, sessions, objects, a program's machines. Pure."""
+"""The effect of an applied command: pairs, sessions, a program's machines. Pure."""

@@ -29,7 +29,7 @@ HELD: Final[Mapping[str, str]] = (
 _GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
     "keys and values": (
         "get", "set", "delete", "show", "keys", "count", "watch", "incr", "append", "setnx", "cas",
-        "txn", "clear", "exists", "stat", "read", "object",
+        "txn", "clear", "exists", "stat", "read",
     ),
     "leases and locks": (
         *HELD, "lease", "renew", "release", "leases", "expire", "persist", "ttl",

@@ -1,5 +1,5 @@
-"""The JSON of objects: a canonical form for each value, which is the same on every node and in
-every version of Python. Pure.
+"""The JSON of machines and objects: a canonical form for each value, which is the same on every
+node and in every version of Python. Pure.
 
 This module fixes the details that other parsers leave open, since a node that accepts a value that
 another node refuses would diverge from it: whole numbers are within 2^63-1, numbers are finite, the

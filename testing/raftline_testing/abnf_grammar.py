@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,10 @@ Dealer = Callable[["Grammar", random.Random], str]
 class Grammar:
     """The rules of one page."""
 
-    def __init__(self, page: Path = PAGE) -> None:
-        """Look for the rules in the page's only block of ABNF."""
+    def __init__(self, verbs: Collection[str], page: Path = PAGE) -> None:
+        """Look for the rules in the page's only block of ABNF. Of the requests, only those with
+        these verbs are derived: the others belong to extensions that are not there."""
+        self._verbs = verbs
         self._page = page
         self._memo: dict[tuple[int, int], frozenset[int]] = {}
         self._text = ""
@@ -102,6 +104,8 @@ class Grammar:
                 return _drawn(element, chance)
             case Alternation():
                 parsers = element.parsers[:1] if depth > _DEPTH_MAX else element.parsers
+                if self._left_out:
+                    parsers = [each for each in parsers if not self._is_left_out(each)]
                 return self._derived(chance.choice(parsers), chance, dealers, depth + 1)
             case Option():
                 if chance.random() < 0.5:
@@ -118,6 +122,16 @@ class Grammar:
                     for _ in range(chance.randint(least, most))
                 )
         raise TypeError(f"{element!r} is not a supported element of ABNF")
+
+    @functools.cached_property
+    def _left_out(self) -> set[str]:
+        """The rules of the verbs that are not there, also within a transaction (`tx-VERB`)."""
+        requests: Element = self.rules["request"].definition
+        missing = {each.name.lower() for each in requests.parsers} - set(self._verbs)
+        return missing | {f"tx-{verb}" for verb in missing}
+
+    def _is_left_out(self, element: Element) -> bool:
+        return isinstance(element, Rule) and element.name.lower() in self._left_out
 
 
 def _after(literal: Literal, text: str, at: int) -> set[int]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import random
 
+from raftline.wire.commands.command_table import COMMANDS
 from raftline.wire.commands.lease_operands import spell_seconds
 
 from .abnf_grammar import Dealer, Grammar
 
-GRAMMAR = Grammar()
+GRAMMAR = Grammar(COMMANDS)
 
 
 def _number(grammar: Grammar, chance: random.Random) -> str:
@@ -98,7 +99,7 @@ DEALERS: dict[str, Dealer] = {
     "data-char": _stray_data,
     "jobject": _object,
     "fraction": _fraction,
-    "tx-object": _object_in_transaction,
+    "tx-object-do": _object_in_transaction,
     "iterations": lambda _, chance: str(chance.randint(4096, 10_000_000)),
     "port": lambda _, chance: str(chance.randint(1, 65535)),
     "seconds": lambda _, chance: spell_seconds(

@@ -32,7 +32,10 @@ OPTIONAL = {
 }  # fmt: skip
 # Files, sockets, threads, clocks, chance, the process: not in a room that the page calls pure, nor
 # in these modules.
-PURE = {"command_effects", "command_rows", "recipe_keys", "recipe_operands"}
+PURE = {
+    "command_effects", "command_rows", "object_kinds", "object_operations", "recipe_keys",
+    "recipe_operands",
+}  # fmt: skip
 IMPURE = {
     "_thread", "argparse", "asyncio", "concurrent", "ctypes", "datetime", "fcntl", "glob", "io",
     "locale", "logging", "multiprocessing", "os", "pathlib", "platform", "queue", "random",

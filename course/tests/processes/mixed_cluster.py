@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raftline.common.config import FILE_NAME
+from raftline.wire.commands.command_table import COMMANDS
 from raftline_testing.abnf_grammar import Grammar
 from raftline_testing.histories.linearizable import HistoryVerdict, check
 from raftline_testing.nemesis.workload import Workload
@@ -18,7 +19,7 @@ from raftline_testing.nodes.proxy import LinkedCluster, Network
 from raftline_testing.workloads.mix import Mix
 
 JUDGED_S = 1500  # in which the kit is through on any machine
-GRAMMAR = Grammar()
+GRAMMAR = Grammar(COMMANDS)
 
 
 class CNode(NodeProcess):

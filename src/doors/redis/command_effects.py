@@ -20,10 +20,10 @@ from ...wire.key_stat import TYPED
 from ...wire.limits import VALUE_BYTES
 from ...wire.protocol import ProtocolError, escape, is_number
 from ...wire.refusal import RequestRefused
-from ...wire.request_ledger import RequestLedger
 from .resp.entry import NOT_MET, RESPONSE, VERB, Entry, read_entry, spell_answer
 from .resp.functions import FUNCTIONS
 from .resp.replies import length_of
+from .resp.request_ledger import RequestLedger
 from .resp.scripts import CALL
 from .resp.types.typed import PART
 from .resp.view import Held, View, held_of

@@ -4,7 +4,6 @@ from . import (  # noqa: F401  they register the functions of commands
     extension_commands,
     key_commands,
     lease_commands,
-    object_commands,
     transaction_commands,
     user_commands,
 )

@@ -4,7 +4,7 @@ Every node executes the same commands in the same order, so no function may depe
 randomness or on a node. No function may raise: an error is a reply (paper §2). Keys and values are
 in their canonical spelling, as in the log.
 
-The modules for leases, objects and transactions hold the functions of the other commands.
+The modules for leases and transactions hold the functions of the other commands.
 docs/develop/add-a-command.md shows how to add a command.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from ...common.text import NUMBER_MAX
 from ...raft.levels import FLOOR
@@ -28,6 +28,27 @@ Apply = Callable[[Store, str], str | None]
 Measure = Callable[[Store, str], int]
 APPLIED: Final[dict[str, tuple[int, Apply]]] = {}  # by verb: the lowest level, the function
 MEASURES: Final[dict[str, Measure]] = {}  # of the rows with Work.MEASURED
+
+
+class OpenValues(Protocol):
+    """The values that the operations of one verb keep open in a transaction, so that each is read
+    and written once. The transaction closes a value before another verb uses its key."""
+
+    @property
+    def are_open(self) -> bool:
+        """Whether a value is open."""
+
+    def execute(self, operands: str) -> str:
+        """Execute the verb and return its reply. The value stays open."""
+
+    def close(self, key: str) -> None:
+        """Write the value under a key, if it is open. Raises RequestRefused: it does not fit."""
+
+    def close_all(self) -> None:
+        """Write all open values. Raises RequestRefused: one does not fit."""
+
+
+KEPT_OPEN: Final[dict[str, Callable[[Store], OpenValues]]] = {}  # by verb: for a transaction
 
 
 def applies(

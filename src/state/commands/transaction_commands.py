@@ -25,8 +25,7 @@ from ...wire.refusal import (
     error,
 )
 from ..store import Store
-from .key_commands import applies, execute, whole_number
-from .object_commands import OpenObjects
+from .key_commands import KEPT_OPEN, OpenValues, applies, execute, whole_number
 
 # Without its lease, a key would stay after its holder died.
 NO_SUCH_LEASE = ", no such lease: "
@@ -95,14 +94,9 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
         RequestRefused: an operation failed, or the answers are too long.
     """
     answers: list[str] = []
-    size, objects = 0, OpenObjects(store)
+    size, operations = 0, _Operations(store)
     for place, command in enumerate(commands, start=1):
-        if command.startswith("object "):
-            reply = objects.execute(command.removeprefix("object "))
-        else:
-            if objects.are_open:
-                _close_before(objects, command)
-            reply = execute(store, command)
+        reply = operations.execute(command)
         if reply.startswith(SORRY):
             why = reply.removeprefix(SORRY).removesuffix(_NOTHING).rstrip(" .")
             raise RequestRefused(NOT_DONE(place, shown(command), why))
@@ -120,19 +114,39 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
         size += len(answers[-1]) + len(", ")
         if size > ANSWER_BYTES:
             raise RequestRefused(ANSWERS_TOO_MUCH(place, f"{ANSWER_BYTES} bytes as JSON"))
-    objects.close_all()
+    operations.end()
     if store.reworked > REWORK_BYTES:
         raise RequestRefused(REWORKS_TOO_MUCH(len(commands), REWORK_BYTES))
     return answers
 
 
-def _close_before(objects: OpenObjects, command: str) -> None:
-    """Close the object under the key of this command; `clear` needs all of them.
+class _Operations:
+    """Executes the operations of a transaction in order, and keeps values open between them."""
 
-    Raises:
-        RequestRefused: a closed object would be too long.
-    """
-    if command.startswith(f"{CLEAR} "):
-        objects.close_all()
-    else:
-        objects.close(without_lease(command).partition(" ")[2].partition(" ")[0])
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept = [(f"{verb} ", keep(store)) for verb, keep in KEPT_OPEN.items()]
+
+    def execute(self, command: str) -> str:
+        """Execute an operation and return its reply, after closing the value of another verb under
+        its key; `clear` needs all of them closed.
+
+        Raises:
+            RequestRefused: a closed value does not fit.
+        """
+        own: OpenValues | None = None
+        for verb, values in self._kept:
+            if command.startswith(verb):
+                own = values
+            elif values.are_open and command.startswith(f"{CLEAR} "):
+                values.close_all()
+            elif values.are_open:
+                values.close(without_lease(command).partition(" ")[2].partition(" ")[0])
+        if own is None:
+            return execute(self._store, command)
+        return own.execute(command.partition(" ")[2])
+
+    def end(self) -> None:
+        """Close all values. Raises RequestRefused: one does not fit."""
+        for _, values in self._kept:
+            values.close_all()

@@ -80,6 +80,7 @@ class Command(NamedTuple):
     at_the_shell: str = ""  # its help if `raftline VERB` is also a shell command
     elsewhere: tuple[str, ...] = ()  # its names in other stores
     level: int = FLOOR  # the lowest cluster level that supports it; see `_with_level`
+    is_at_floor: bool = False  # a write that an implementation without levels understands
     work: Work = Work.SHORT
     frees: str | None = None  # a pattern of its operands with which it needs no room
     not_met: tuple[str, ...] = ()  # what a reply says after ` response` if a condition is not met

@@ -82,20 +82,23 @@ _ROWS = (
     Command("set", take.KEY_VALUE, "VALUE is the rest of the line",
             WRITE, WRITES_KEY, ReplyForm.WRITTEN,
             at_the_shell="set KEY to VALUE; several words form one value, joined by spaces",
-            elsewhere=("put",)),
+            elsewhere=("put",), is_at_floor=True),
     Command("delete", take.KEY, "remove KEY", WRITE, WRITES_KEY, ReplyForm.DELETED,
-            at_the_shell="remove KEY", elsewhere=("del", "rm", "unset")),
+            at_the_shell="remove KEY", elsewhere=("del", "rm", "unset"), is_at_floor=True),
     Command("setnx", take.KEY_VALUE, "set KEY if it does not exist",
             WRITE, WRITES_KEY, ReplyForm.WRITTEN,
-            at_the_shell="set KEY to VALUE if it does not exist"),
+            at_the_shell="set KEY to VALUE if it does not exist", is_at_floor=True),
     Command("cas", take.KEY_OLD_NEW, "set KEY to NEW if its value is OLD",
             WRITE, UPDATES_KEY, ReplyForm.WRITTEN,
-            at_the_shell="set KEY to NEW if its value is OLD", work=Work.BY_VALUE),
+            at_the_shell="set KEY to NEW if its value is OLD", is_at_floor=True,
+            work=Work.BY_VALUE),
     Command("incr", take.KEY_BY, "add BY, or 1, to the number in KEY",
             WRITE, UPDATES_KEY, ReplyForm.NUMBER,
-            at_the_shell="add BY, or 1, to the number in KEY", elsewhere=("incrby",)),
+            at_the_shell="add BY, or 1, to the number in KEY", elsewhere=("incrby",),
+            is_at_floor=True),
     Command("append", take.KEY_VALUE, "append VALUE to the value of KEY", WRITE, WRITES_KEY,
-            at_the_shell="append VALUE to the value of KEY", work=Work.BY_VALUE),
+            at_the_shell="append VALUE to the value of KEY", is_at_floor=True,
+            work=Work.BY_VALUE),
     Command("lease", of_leases.SECONDS, "grant a lease; its keys end with it",
             LEASE, WRITES, ReplyForm.LEASE,
             at_the_shell="grant a lease; its keys end with it, unless it is renewed"),
@@ -133,11 +136,8 @@ _ROWS = (
             READ, READS_KEY, ReplyForm.FACTS,
             at_the_shell="the value of KEY and the index of its last change",
             work=Work.BY_VALUE),
-    Command("object", take.OBJECT, "run an operation on an object of programs",
-            WRITE, UPDATES_KEY, ReplyForm.RESULT,
-            at_the_shell="run an operation on an object of programs", work=Work.BY_VALUE),
     Command("machine", take.MACHINE, "run a command on a program's own state machine",
-            WRITE, WRITES_ALL, ReplyForm.RESULT, work=Work.OF_PROGRAM),
+            WRITE, WRITES_ALL, ReplyForm.RESULT, is_at_floor=True, work=Work.OF_PROGRAM),
     *_OF_EXTENSIONS,
     Command("show", take.PAGE, "all pairs", SHOW, READS_PREFIX, ReplyForm.PAIRS,
             at_the_shell="all pairs, or the pairs whose keys begin with PREFIX",
@@ -149,7 +149,7 @@ _ROWS = (
     Command("observe", take.OBSERVED, "each step of this node, and why", OBSERVE, ADMINISTERS_ALL),
     Command("unobserve", take.NONE, "end the observe on this connection", OBSERVE, OPEN),
     Command("session", take.NONE, "begin a session, in which a repeated write takes effect once",
-            SESSION, WRITES),
+            SESSION, WRITES, is_at_floor=True),
     Command("forget", take.NONE, "end a session that needs no more retries",
             FORGET, WRITES),
     Command("status", take.NONE, "what this node knows about the cluster",
@@ -196,16 +196,13 @@ _ROWS = (
     Command("promote", take.words("NAME"), "make a learner a voter", CHANGE, ADMINISTERS),
     Command("demote", take.words("NAME"), "make a voter a learner", CHANGE, ADMINISTERS),
 )  # fmt: skip
-# The writes that an implementation without levels understands: the only ones at the floor.
-AT_THE_FLOOR: Final = (
-    "set", "delete", "setnx", "cas", "incr", "append", "object", "machine", "session",
-)  # fmt: skip
 
 
 def _with_level(row: Command) -> Command:
-    """Return the row with its level: any other write that names none is of the first release."""
-    is_of_the_floor = row.handling.kind != "write" or row.verb in AT_THE_FLOOR
-    return row if is_of_the_floor or row.level else row._replace(level=LOWEST)
+    """Return the row with its level: a write that names none is of the first release, unless it is
+    at the floor."""
+    is_at_floor = row.handling.kind != "write" or row.is_at_floor
+    return row if is_at_floor or row.level else row._replace(level=LOWEST)
 
 
 COMMANDS: Final[Mapping[str, Command]] = {row.verb: _with_level(row) for row in _ROWS}

@@ -20,7 +20,6 @@ from ..refusal import (
     Refusal,
 )
 from ..strict_json import DEPTH_MAX, NotJsonError, read_json, spell_json
-from .object_operations import Unfit, operands_of
 from .observe_lines import observe_operands
 from .watch_lines import WatchAsked, spell_watch, watch_operands
 
@@ -122,8 +121,8 @@ def _read_value(verb: str, operands: str, limits: Limits) -> str:
         raise ProtocolError(f"the key is missing: {verb} KEY VALUE, with one space before the key")
     if end < 0:
         raise ProtocolError(f"the value is missing: {verb} KEY VALUE (a space alone: empty value)")
-    key = _canonical("key", operands[:end], limits.key_bytes)
-    return f"{verb} {key} {_canonical('value', operands[end + 1 :], limits.value_bytes)}"
+    key = canonical("key", operands[:end], limits.key_bytes)
+    return f"{verb} {key} {canonical('value', operands[end + 1 :], limits.value_bytes)}"
 
 
 def is_as_spelled(message: str, limits: Limits) -> bool:
@@ -147,7 +146,7 @@ def _read_key(verb: str, operands: str, limits: Limits) -> str:
         raise ProtocolError(f"the key is missing: {verb} KEY, with one space before the key")
     if " " in operand:
         raise ProtocolError(rf"{verb} takes one key; a space inside a key is written \s")
-    return f"{verb} {_canonical('key', operand, limits.key_bytes)}"
+    return f"{verb} {canonical('key', operand, limits.key_bytes)}"
 
 
 def _read_prefix(verb: str, operands: str, limits: Limits) -> str:
@@ -160,7 +159,7 @@ def _read_prefix(verb: str, operands: str, limits: Limits) -> str:
         raise ProtocolError(
             rf"{verb} takes one prefix; a space inside a key is written \s. Nothing was done."
         )
-    return f"{verb} {_canonical('prefix', operand, limits.key_bytes)}"
+    return f"{verb} {canonical('prefix', operand, limits.key_bytes)}"
 
 
 def _read_cas(verb: str, operands: str, limits: Limits) -> str:
@@ -171,16 +170,16 @@ def _read_cas(verb: str, operands: str, limits: Limits) -> str:
             r"cas KEY OLD NEW: the value is set to NEW where it is OLD; a space inside OLD is"
             r" written \s"
         )
-    key = _canonical("key", key, limits.key_bytes)
+    key = canonical("key", key, limits.key_bytes)
     old = escape(unescape(old), key=True)
-    return f"{verb} {key} {old} {_canonical('value', new, limits.value_bytes)}"
+    return f"{verb} {key} {old} {canonical('value', new, limits.value_bytes)}"
 
 
 def _read_incr(verb: str, operands: str, limits: Limits) -> str:
     key, space, by = operands.rstrip(" ").partition(" ")
     if not key or " " in by:
         raise ProtocolError(r"incr KEY [BY]: one key and one number; a space inside a key is \s")
-    key = _canonical("key", key, limits.key_bytes)
+    key = canonical("key", key, limits.key_bytes)
     if not space:
         return f"{verb} {key}"
     if not is_whole_number(by):
@@ -193,33 +192,17 @@ def is_whole_number(text: str) -> bool:
     return _WHOLE_NUMBER.fullmatch(text) is not None and abs(int(text)) <= NUMBER_MAX
 
 
-def _read_object(verb: str, operands: str, limits: Limits) -> str:
-    """Parse `object KEY OPERATION [JSON ...]`, with each JSON value in canonical form."""
-    key, _, rest = operands.strip(" ").partition(" ")
-    operation, _, text = rest.partition(" ")
-    if not key or not operation:
-        raise ProtocolError('the form is: object KEY OPERATION [JSON ...]: object s dict.put "a" 1')
-    key = _canonical("key", key, limits.key_bytes)
-    try:
-        values = operands_of(operation, unescape(text))
-    except Unfit as problem:
-        raise ProtocolError(f"{problem}. Nothing was done.") from None
-    value = " ".join(map(spell_json, values))
-    value = _canonical("value", escape(value, key=False), limits.value_bytes)
-    return f"{verb} {key} {operation} {value}".rstrip(" ")
-
-
 def _read_machine(verb: str, operands: str, limits: Limits) -> str:
     """Parse `machine NAME JSON`, a command for a program's own state machine."""
     key, _, text = operands.strip(" ").partition(" ")
     if not key or not text:
         raise ProtocolError("the form is: machine NAME JSON")
-    key = _canonical("key", key, limits.key_bytes)
+    key = canonical("key", key, limits.key_bytes)
     try:
         value = spell_json(read_json(unescape(text), DEPTH_MAX))
     except NotJsonError as problem:
         raise ProtocolError(f"{problem}. Nothing was done.") from None
-    value = _canonical("value", escape(value, key=False), limits.value_bytes)
+    value = canonical("value", escape(value, key=False), limits.value_bytes)
     return f"{verb} {key} {value}"
 
 
@@ -227,15 +210,15 @@ def _read_show(verb: str, operands: str, limits: Limits) -> str:
     prefix, after = show_operands(f"{verb} {operands.strip(' ')}".rstrip(" "))
     command = verb
     if prefix:
-        command += " " + _canonical("prefix", prefix, limits.key_bytes)
+        command += " " + canonical("prefix", prefix, limits.key_bytes)
     if after:
-        command += " after " + _canonical("key", after, limits.key_bytes)
+        command += " after " + canonical("key", after, limits.key_bytes)
     return f"{command}{WITH_INDEX}" if asks_for_index(f" {operands}") else command
 
 
 def _read_watch(verb: str, operands: str, limits: Limits) -> str:
     options = watch_operands(f"{verb} {operands.strip(' ')}".rstrip(" "))
-    prefix = _canonical("prefix", options.prefix, limits.key_bytes)
+    prefix = canonical("prefix", options.prefix, limits.key_bytes)
     return spell_watch(WatchAsked(prefix, options.after))
 
 
@@ -282,7 +265,12 @@ def _read_bare(verb: str, operands: str, limits: Limits) -> str:
     return verb
 
 
-def _canonical(what: str, text: str, limit: int) -> str:
+def canonical(what: str, text: str, limit: int) -> str:
+    """Return the canonical spelling of a key, a prefix or a value.
+
+    Raises:
+        ProtocolError: it is malformed or too long.
+    """
     if "\\" in text or not is_printable(text):
         if what != "value" and "\t" in text:
             raise ProtocolError(rf"a tab inside a {what} is written \t")
@@ -332,7 +320,6 @@ PREFIX = Operands("PREFIX", _read_prefix, ALL_KEYS, is_public=True)
 KEY_VALUE = Operands("KEY VALUE", _read_value, 1)
 KEY_OLD_NEW = Operands("KEY OLD NEW", _read_cas, 2)
 KEY_BY = Operands("KEY [BY]", _read_incr, ALL_KEYS, is_public=True)
-OBJECT = Operands("KEY OPERATION [JSON ...]", _read_object)
 MACHINE = Operands("NAME JSON", _read_machine)
 PAGE = Operands("[PREFIX] [after KEY] [with index]", _read_show, ALL_KEYS, is_public=True)
 LINES = Operands("[PREFIX] [after KEY]", _read_show, ALL_KEYS, is_public=True)

@@ -16,7 +16,6 @@ from contextlib import ExitStack
 
 from raftline import RaftlineError
 from raftline.clients.requests.line_connection import LineConnection
-from raftline.wire.limits import TRANSACTION_ITEMS
 
 from ..extensions import joined
 from .field import HELD_S, PIECE_S, SMALL, Field, leader_port
@@ -228,16 +227,6 @@ def kept_replies(field: Field) -> None:
                 each.ask(f"{name}#{number or 1}@{command}")
 
 
-def rework(field: Field) -> None:
-    """Operate on a long list, with many operations in a transaction and 100 transactions in one
-    packet."""
-    with users(field, "mal", 1, leader_port(field)) as connections:
-        for each in connections:
-            each.ask("c@txn " + " ; ".join(["object mal/o list.put 0 2"] * TRANSACTION_ITEMS))
-            each.send(*[f"c@object mal/o list.put 0 {number}" for number in range(20)])
-            drain(each, 20)
-
-
 def untaken(field: Field, user: str, count: int, lines: bytes, port: int | None = None) -> None:
     """Send requests on a user's connections, and read no reply."""
     with users(field, user, count, port) as connections:
@@ -355,7 +344,7 @@ ATTACKS: dict[str, Callable[[Field], None]] = {
     for attack in (
         slow_line, strangers_half_lines, silent, half_handshakes, asking_strangers, guesses,
         scram_guesses, forged_members, slow_http, many_pages, half_lines, slow_long_line,
-        kept_replies, rework, packet_of_reads, readers_that_take_nothing, writing_reader,
+        kept_replies, packet_of_reads, readers_that_take_nothing, writing_reader,
         replies_to_writes, long_writes, long_entries_of_emojis, escaped_writes, watches,
         keys_that_nobody_takes, leases, shows, logins_without_end, many_sessions,
         *(attack for module in joined("attacks") for attack in module.ATTACKS),

@@ -30,6 +30,8 @@ SIMULATED = (
     "raftline_testing/virtual/*/*", "raftline_testing/*/virtual/*",
     "raftline/recipes/command_effects", "raftline/recipes/command_rows",
     "raftline/recipes/recipe_keys", "raftline/recipes/recipe_operands",
+    "raftline/objects/command_effects", "raftline/objects/command_rows",
+    "raftline/objects/object_kinds", "raftline/objects/object_operations",
     "raftline/common/text", "raftline/common/build_level", "raftline/common/process/wakeup",
     "raftline/logmanager",
     "raftline_testing/histories/history", "raftline_testing/histories/linearizable",

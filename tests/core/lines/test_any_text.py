@@ -258,23 +258,18 @@ def test_a_datagram_is_a_line_of_an_order_or_refused(
 
 
 _CLIENTS = ["", "c@", "c#1@", "c#٣@", "c#²@", "@", "#1@"]
-_OPERATIONS = ["list.take", "queue.put 1", "lock.beat"]
 _VERBS_OF_ENTRIES = sorted(COMMANDS.keys() - {"machine"})
 _ENTRIES = st.one_of(
     ANY,
     st.builds("{}{}".format, st.sampled_from(_CLIENTS), line_of(*_VERBS_OF_ENTRIES)),
     st.builds("c#{}@incr n".format, WORD),
-    st.builds("object k {} {}".format, st.sampled_from(_OPERATIONS), WORD),
 )
 
 
 @given(st.lists(_ENTRIES, max_size=6))
 @example(["c#" + "9" * 5000 + "@set a 1"])
 @example(["set n " + "9" * 5000, "incr n", "incr m " + "9" * 5000])
-@example(
-    ['set k {"owner": "o", "token": 1, "lease_ms": 1, "beat": "x"}', 'object k lock.beat "o" 1']
-)
-@example(["set n ٣", "incr n ٣", "incr n", "c#٣@incr n", "object n list.take ²"])
+@example(["set n ٣", "incr n ٣", "incr n", "c#٣@incr n"])
 def test_no_entry_stops_a_node(commands: list[str]) -> None:
     first, second = boot(MemoryFolder())[0], boot(MemoryFolder())[0]
     log = entries(1, 1, *commands)

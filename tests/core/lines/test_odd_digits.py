@@ -144,7 +144,6 @@ STRICT: dict[str, Callable[[str], object]] = {
     "request-id": lambda n: split_sender(f"client4#{n}@get a")[1],
     "incr": lambda n: request(f"incr n {n}"),
     "backup-from": lambda n: request(f"backup from {n}"),
-    "object": lambda n: request(f"object l list.take {n}"),
     "add": lambda n: read_change(f"add s4 localhost {n}"),
     "value-to-be-counted": counted,
     "log-index": lambda n: read_entry(raw(f"{n} 1 noop\n"), 1, 1),

@@ -103,7 +103,6 @@ def test_a_reader_reads_below_its_prefix(line: str) -> None:
         ("persist app/x", "persist app/x", "the right to write there"),
         ("under lease-5 set app/x 5", "set app/x", "the right to write there"),
         ("clear app/", "clear app/", "the right to write there"),
-        ('object app/x dict.put "a" 1', "object app/x", "the right to write there"),
         ('machine bank {"a": 1}', "machine", "the right to write for all keys"),
         ("txn get app/x ; set app/y 1", "txn", LOGGED),
         ("txn get app/x", "txn", LOGGED),
@@ -156,7 +155,6 @@ def test_a_reader_lists_the_members() -> None:
         ("txn if db/x > 1 then get app/x", "get db/x", "the right to read there"),
         ("txn if db/ has none then get app/x", "show db/", "the right to read there"),
         ("txn if app/x < 1 then clear db/", "clear db/", "the right to write there"),
-        ("txn object db/x list.append 1", "object db/x", "the right to write there"),
         ("get db/x read log", "get db/x read log", LOGGED_GET),
     ],
 )

@@ -82,16 +82,6 @@ def test_short_replies_outlive_the_long_ones_of_others() -> None:
     assert machine.do("mine#1@incr n") == "INCR response: 1"
 
 
-def test_a_reply_is_long_by_its_bytes() -> None:
-    machine, key = Machine(), "ä" * 200
-    machine.do(f'object {key} queue.put "{"ß" * 300}"')
-    machine.do(f'object {key} queue.put "{"ß" * 300}"')
-    first = [machine.do(f"c#{number}@object {key} queue.take") for number in (1, 2)]
-    assert all(len(reply) < SHORT_REPLY_BYTES < size_of(reply) for reply in first)
-    assert machine.do(f"c#2@object {key} queue.take") == first[1]
-    assert machine.do(f"c#1@object {key} queue.take") == DONE_ONCE
-
-
 def test_a_reply_is_long_by_its_bytes_where_its_key_is() -> None:
     machine, key = Machine(), "ä" * 400
     machine.do(f"set {key} 1")
@@ -220,8 +210,8 @@ def test_a_session_that_is_given_back_takes_its_replies_along() -> None:
     name = machine.do("client4@session").removeprefix("SESSION response: ")
     machine.do("other#1@incr n")
     _, left = machine.counted_bytes()
-    machine.do(f"{name}#1@object list list.append " + json.dumps("v" * 1000))
-    machine.do(f"{name}#2@object list list.take")
+    machine.do(f"set k {'v' * 1000}")
+    machine.do(f"{name}#2@txn get k")
     machine.do(f"{name}#3@incr n")
     assert machine.counted_bytes()[0] > 1000
     machine.do(f"{name}@forget")

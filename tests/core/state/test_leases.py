@@ -96,7 +96,7 @@ def test_a_new_value_without_the_lease_takes_the_key_out(
 
 @pytest.mark.parametrize(
     ("value", "command"),
-    [("1", "incr a"), ("1", "append a 2"), ("[]", "object a list.append 1")],
+    [("1", "incr a"), ("1", "append a 2")],
 )
 def test_a_change_of_the_value_leaves_the_key_in(
     machine: LeaseMachine, value: str, command: str

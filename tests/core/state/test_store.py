@@ -35,7 +35,6 @@ COMMANDS = st.one_of(
     st.builds(lambda key, n: f"cas {key} {n} old", KEYS, st.integers(0, 3)),
     st.builds(lambda key: f"incr {key}", KEYS),
     st.builds(lambda key: f"append {key} x", KEYS),
-    st.builds(lambda key: f'object {key} set.add "x"', KEYS),
     st.builds(lambda key: f"get {key}", KEYS),
 )
 
@@ -62,7 +61,6 @@ def test_each_change_is_an_event_and_nothing_else_is() -> None:
     commands = (
         "set a 5", "cas a 4 6", "cas a 5 6", "setnx a 7", "setnx b two words", "incr a",
         "append b !", "delete b", "delete b", "get a", "incr b x", "append a",
-        'object o set.add "x"', 'object o set.add "x"', 'object o dict.put "x" 1',
     )  # fmt: skip
     manager.apply(entries(11, 1, *commands))
     assert events(manager) == [
@@ -72,10 +70,9 @@ def test_each_change_is_an_event_and_nothing_else_is() -> None:
         (16, "set", "a", "7"),
         (17, "set", "b", "two words!"),
         (18, "delete", "b", ""),
-        (23, "set", "o", '["x"]'),
     ]
     assert events(manager) == []
-    assert facts(manager) == {"a": KeyFacts(16), "o": KeyFacts(23)}
+    assert facts(manager) == {"a": KeyFacts(16)}
 
 
 def test_a_retry_is_no_event() -> None:

@@ -202,7 +202,6 @@ def test_a_transaction_looks_at_all_keys_eight_times_at_most() -> None:
         (r"cas empty \e 1", "empty set to 1"),
         ("incr b", "6"), ("incr b -7", "-2"), ("append b 1", "b has 2 bytes"),
         (r"append words \sand\smore", "words has 18 bytes"),
-        ('object o set.add "x"', "true"), (r'object o dict.put "a" {"b":\s1}', None),
         ("setex b 5 7", "b set to 7"), (r"setex none 5 \e", "none set to "),
         ("expire b 5", "b for 5 s"), ("persist b", "no lease: b"),
         ("stat b", '{"index": 2, "lease": null, "bytes": 1}'), ("stat none", "no such key: none"),
@@ -211,8 +210,7 @@ def test_a_transaction_looks_at_all_keys_eight_times_at_most() -> None:
 def test_each_operation(operation: str, answer: str | None) -> None:
     machine = Machine("set b 5", "set words two words", "set empty ")
     reply = machine.ask(f"txn {operation}")
-    expected = "null" if operation.startswith("object o dict") else answer
-    assert reply == f"TXN response, then: {json.dumps([expected])}"
+    assert reply == f"TXN response, then: {json.dumps([answer])}"
     if "\\" not in operation:  # one that is spelled the same outside of a transaction
         alone = Machine("set b 5", "set words two words", "set empty ")
         alone.ask(operation)
@@ -231,9 +229,6 @@ def test_each_operation(operation: str, answer: str | None) -> None:
             r"txn if \x69f = \x65lse then set \x74hen then1",
             r"txn if if = \x65lse then set \x74hen then1",
         ),
-        ('txn object s dict.put "a" {"b":1}', r'txn object s dict.put "a"\s{"b":\s1}'),
-        (r'txn object s dict.put "a"\s1', r'txn object s dict.put "a"\s1'),
-        ("txn object s list.clear", "txn object s list.clear"),
         (r"txn cas a \e \e", r"txn cas a \e \e"),
         ("txn incr a 5 ; incr a", "txn incr a 5 ; incr a"),
     ],
@@ -306,9 +301,6 @@ def test_a_value_that_looks_like_an_absence_is_distinguished_from_it() -> None:
         ("txn cas a 1", "the form is: cas KEY OLD NEW"),
         ("txn incr a 1 2", "the form is: incr KEY [BY]"),
         ("txn incr a x", '"incr a x": x is not a whole number'),
-        ("txn object a", "the form is: object KEY OPERATION [JSON ...]"),
-        ("txn object s dict.put 1 2", "dict.put KEY VALUE: KEY must be a string. Nothing"),
-        ("txn object s dict.putt 1", "Nothing was done."),
         ("txn set a 1 else get b", '"else": it is out of place'),
         ("txn set a 2; incr n", 'incr n": "2;" is one word: write a space before and after each ;'),
         ("txn get a;get b", 'get b": "a;get" is one word: write a space before and after each ;'),
@@ -376,10 +368,6 @@ def test_a_mistake_is_reported_with_its_place(line: str, says: str) -> None:
         ),
         ("txn set a x ; incr a", "operation 2, incr a, can't be done"),
         (
-            "txn delete a ; object b set.add 1",
-            "b holds no set but something else. Nothing was done.",
-        ),
-        (
             "txn set a 2 ; append full x",
             "the value would have 1048577 bytes; the limit is 1048576.",
         ),
@@ -405,8 +393,6 @@ def test_what_cannot_be_done_leaves_no_trace(line: str, says: str) -> None:
     )
     machine.manager.apply([])
     held = dict(machine.manager.store.held)
-    if "object" in line:
-        machine.manager.store.held["b"] = held["b"] = "no JSON"
     reply = machine.ask(line)
     assert reply.startswith("Sorry, ")
     assert reply.endswith(". Nothing was done.")
@@ -746,7 +732,7 @@ def all_of(store: Store) -> list[object]:
         st.sampled_from([
             "set a 2", "set b 22", "delete a", "delete b", "delete c", "incr a", "append b x",
             "under lease-1 set a 3", "under lease-1 setnx n 4", "setex n 5 x", "expire b 5",
-            "persist c", "clear a", "clear n", 'object o dict.put "k" 1',
+            "persist c", "clear a", "clear n",
         ]),
         min_size=1,
         max_size=6,

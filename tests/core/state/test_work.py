@@ -41,7 +41,7 @@ def entries(*commands: str) -> list[Entry]:
         "under lease-3 append long v",
         "txn get half ; get half",
         "txn if half = v then get half",
-        "object list long length",
+        "cas long 1 2",
         "release lease-2",
         "expired 1 lease-3 lease-2",
         f"txn set a {'v' * LONG_CHARACTERS}",

@@ -21,7 +21,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 FAULT = """
 from raftline.doors.redis import redis_serving
-from raftline.wire import request_ledger
+from raftline.doors.redis.resp import request_ledger
 redis_serving.ANSWER_BYTES = request_ledger.ANSWER_BYTES = 1 << 40
 """  # no reply is too long
 

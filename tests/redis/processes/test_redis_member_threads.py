@@ -45,8 +45,9 @@ APPLY = ("doors/redis/command_effects.py", *(
     f"doors/redis/resp/{name}.py"
     for name in (
         "entry", "functions", "function_rows", "view", "strings", "keys", "times", "scripts",
-        "script_rows", "lock_scripts", "counter_scripts", "rate_scripts", "lua_values", "programs", "types/hashes", "types/lists", "types/scans", "types/scores", "types/sets",
-        "types/sorted_ranges", "types/sorted_sets", "types/typed",
+        "script_rows", "lock_scripts", "counter_scripts", "rate_scripts", "lua_values", "programs",
+        "request_ledger", "types/hashes", "types/lists", "types/scans", "types/scores",
+        "types/sets", "types/sorted_ranges", "types/sorted_sets", "types/typed",
     )
 ))  # fmt: skip
 

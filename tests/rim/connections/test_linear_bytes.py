@@ -35,7 +35,7 @@ PIECES = [
     b"\\", b" a", b" ", b"[", b'"', b"9", b"@", b" ; get k ", b"\t",
 ]  # fmt: skip
 BEGINNINGS = [
-    b"", b"get ", b"txn set k ", b"object k list.extend ", b"login a ",
+    b"", b"get ", b"txn set k ", b"login a ",
     b's2@AppendEntries 1-0-0-[{"index": 1, "term": 1, "command": "', b"Controller@STORE k ",
     *at_night(
         b"s2@", b"c#", b"set k ", b"auth n,,n=", b"s2@Prove s1 nonce ", b"s2@Proof ", b"s2@Level ",

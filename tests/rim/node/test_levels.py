@@ -50,7 +50,7 @@ def test_a_request_above_the_level_of_the_cluster_is_refused(line: bytes) -> Non
 
 
 def test_requests_of_the_floor_are_always_served() -> None:
-    for line in (b"set a 1", b"c@session", b"object a list.append 1"):
+    for line in (b"set a 1", b"c@session", b"machine bank 1"):
         assert admitted(line, 0) == ("write", "")
     for line, kind in ((b"show", "show"), (b"stat a", "read"), (b"watch a", "watch")):
         assert admitted(line, 0) == (kind, "")

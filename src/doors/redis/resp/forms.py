@@ -7,11 +7,11 @@ from typing import Final
 
 from ....wire.key_stat import TYPED
 from ....wire.protocol import real, size_of
-from ....wire.request_ledger import RequestLedger
 from .entry import VERB, answers_in
 from .functions import FUNCTIONS
 from .programs import in_capitals
 from .replies import OK, OK_LINE, WRONG_TYPE, Failure, Simple, Value, bulk, failure_of, spell
+from .request_ledger import RequestLedger
 from .session import Session
 from .strings import part_of
 from .times import NO_KEY, NO_TIME, told

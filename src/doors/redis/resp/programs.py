@@ -14,8 +14,8 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 from ....wire.commands.lease_operands import SECONDS_MAX, spell_seconds
 from ....wire.commands.operands import Limits
 from ....wire.protocol import escape, shown, size_of
-from ....wire.request_ledger import RequestLedger
 from .replies import NOT_INTEGER, Failure, Value
+from .request_ledger import RequestLedger
 from .session import Session
 
 INTEGER_MAX: Final = (1 << 63) - 1

@@ -6,10 +6,10 @@ from sys import getsizeof
 from typing import Final, TypeAlias
 
 from ....wire.limits import TRANSACTION_ITEMS
-from ....wire.request_ledger import OverLedgerError
 from .key_programs import KeyState, Task, read, state_of, too_many, write
 from .programs import Ask, Call, Context, Program, Refused, spell_key
 from .replies import NO_LIST, OK, Failure, Value, length_of
+from .request_ledger import OverLedgerError
 
 ABORTED: Final = Failure("EXECABORT Transaction discarded because of previous errors.")
 WATCHED_BYTES: Final = 250  # of a watched key's state, in memory

@@ -14,9 +14,9 @@ from zlib import crc32
 from ....wire.commands.lease_operands import own_in
 from ....wire.commands.operands import Limits
 from ....wire.protocol import escape, real, size_of
-from ....wire.request_ledger import RequestLedger
 from .programs import Refused, bounded, checked_key, seconds_text
 from .replies import WRONG_TYPE, Value
+from .request_ledger import RequestLedger
 from .types.typed import PART, STRING, body_of, type_in, typed
 
 _READ_PART: Final = 64  # of a value that is read, not copied: it counts as a part of one made

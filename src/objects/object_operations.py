@@ -1,15 +1,15 @@
 """The operations on replicated objects, and their operands. Pure.
 
 An object is a JSON value under a key. Operands in brackets are optional.
-state/commands/object_kinds.py implements the operations.
+object_kinds.py implements the operations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..protocol import shown
-from ..strict_json import Json, NotJsonError, read_values
+from ..wire.protocol import shown
+from ..wire.strict_json import Json, NotJsonError, read_values
 
 OPERANDS = {
     "dict.put": "KEY VALUE",

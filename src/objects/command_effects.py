@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...wire.commands.object_operations import Unfit, fits, operands_of
-from ...wire.commands.operands import Limits
-from ...wire.protocol import ProtocolError, escape, shown, size_of, unescape
-from ...wire.refusal import JSON_TOO_LONG, WRONG_KIND, RequestRefused, error
-from ...wire.strict_json import Json, NotJsonError, read_json, spell_json
-from ..store import Store
-from .key_commands import applies
+from ..state.commands.key_commands import KEPT_OPEN, applies
+from ..state.store import Store
+from ..wire.commands.operands import Limits
+from ..wire.protocol import ProtocolError, escape, shown, size_of, unescape
+from ..wire.refusal import JSON_TOO_LONG, WRONG_KIND, RequestRefused, error
+from ..wire.strict_json import Json, NotJsonError, read_json, spell_json
 from .object_kinds import EMPTY, OPERATIONS, ConditionFailed
+from .object_operations import Unfit, fits, operands_of
 
 WALK: Final = 16  # reading an object costs as much as this many operations on an open one
 
@@ -152,3 +152,6 @@ def _keep(store: Store, key: str, value: Json) -> None:
         raise RequestRefused(JSON_TOO_LONG(shown(key), size, limit))
     store.reworked += size
     store.keep(key, escape(text, key=False))
+
+
+KEPT_OPEN["object"] = OpenObjects

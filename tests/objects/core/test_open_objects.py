@@ -9,8 +9,8 @@ import pytest
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.state.commands import object_commands
-from raftline.state.commands.object_kinds import OPERATIONS, ConditionFailed
+from raftline.objects import command_effects
+from raftline.objects.object_kinds import OPERATIONS, ConditionFailed
 from raftline.state.store import Store
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.operands import Limits
@@ -37,7 +37,7 @@ class Counted:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.read = self.kept = 0
-        read_json, keep = object_commands.read_json, Store.keep
+        read_json, keep = command_effects.read_json, Store.keep
 
         def reading(*given: object) -> object:
             self.read += 1
@@ -47,7 +47,7 @@ class Counted:
             self.kept += 1
             keep(*given)  # type: ignore[arg-type]
 
-        patch.setattr(object_commands, "read_json", reading)
+        patch.setattr(command_effects, "read_json", reading)
         patch.setattr(Store, "keep", keeping)
 
 

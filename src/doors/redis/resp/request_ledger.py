@@ -2,14 +2,14 @@
 
 A request may name the same key a thousand times in a few bytes, so its bytes say nothing about
 those of its reply. Whoever makes a part of a reply, or of an entry, counts it here before the next
-part is made, and before anything is written. Both doors and the state count against these bounds;
-what a user holds on a node beyond a request is counted by user: see docs/operate/limits.md.
+part is made, and before anything is written. What a user holds on a node beyond a request is
+counted by user: see docs/operate/limits.md.
 """
 
 from __future__ import annotations
 
-from .limits import ANSWER_BYTES, REQUEST_WORK_BYTES
-from .protocol import ProtocolError
+from ....wire.limits import ANSWER_BYTES, REQUEST_WORK_BYTES
+from ....wire.protocol import ProtocolError
 
 
 class OverLedgerError(ProtocolError):

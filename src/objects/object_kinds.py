@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ...wire.strict_json import Json
+from ..wire.strict_json import Json
 
 
 class ConditionFailed(Exception):

@@ -12,10 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
+from raftline.objects.object_kinds import OPERATIONS
+from raftline.objects.object_operations import OPERANDS
 from raftline.raft.log import Entry
-from raftline.state.commands.object_kinds import OPERATIONS
 from raftline.wire.commands.command_table import read_request
-from raftline.wire.commands.object_operations import OPERANDS
 from raftline.wire.commands.operands import Limits
 from raftline.wire.protocol import ProtocolError, escape, unescape
 from raftline.wire.refusal import DONE_ONCE
@@ -239,8 +239,6 @@ def test_a_token_grows_though_the_lock_was_deleted_in_between() -> None:
         ("object x list.put true 2", "list.put INDEX VALUE: INDEX must be a whole number"),
         ("object x set.add []", "set.add ITEM: ITEM must be a value other than a list"),
         ("object x list.cut [0,1,0]", "list.cut SLICE: SLICE must be [START, STOP, STEP]"),
-        ("machine bank", "the form is: machine NAME JSON"),
-        ("machine bank {", "not JSON at character 2"),
     ],
 )
 def test_a_wrong_operand_is_refused_before_it_is_logged(line: str, reply: str) -> None:
