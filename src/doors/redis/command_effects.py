@@ -25,10 +25,12 @@ from .resp.functions import FUNCTIONS
 from .resp.replies import length_of
 from .resp.request_ledger import RequestLedger
 from .resp.scripts import CALL
+from .resp.types.rows import LONG
 from .resp.types.typed import PART
 from .resp.view import Held, View, held_of
 
 _PER_KEY: Final = 13  # characters of a value that take as long as a key (state/work.py)
+_FEW_WORDS: Final = 20  # of an entry: more may be of one command
 _LONG: Final = 64 << 10  # bytes of values, between two pauses
 _MANY: Final = 500  # commands or keys, likewise
 
@@ -36,10 +38,11 @@ _MANY: Final = 500  # commands or keys, likewise
 def _measure(store: Store, command: str) -> int:
     """Return how many keys take as long as this entry. Each command may copy the longest value
     that is named or made: a short `SETRANGE` makes a long one. One with a type is not spelled
-    anew, which takes most of that time."""
+    anew, which takes most of that time, unless a command looks at each of its elements."""
     words = command.split(" ")
     values = [store.held.get(word, "") for word in words]
-    longest = max([len(text) // (PART if text.startswith(TYPED) else 1) for text in values])
+    part = PART if len(words) <= _FEW_WORDS and LONG.isdisjoint(words) else 1
+    longest = max([len(text) // (part if text.startswith(TYPED) else 1) for text in values])
     copied = len(command)
     for place, word in enumerate(words[:-2]):
         if word == "SETRANGE" and is_number(words[place + 2]):

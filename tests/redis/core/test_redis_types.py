@@ -372,6 +372,27 @@ def test_a_transaction_may_push_to_a_long_list() -> None:
     assert replies[-1] == 5000
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "HRANDFIELD h", "HSCAN h 0 MATCH none", "SUNION s " + "s " * 100, "ZLEXCOUNT z - [a",
+        "ZSCAN z 0 MATCH none", "ZADD z" + " 0 m" * 9, "SRANDMEMBER s", "LINDEX l 5", "LREM l 0 a",
+    ],
+)  # fmt: skip
+def test_a_transaction_computes_so_much_and_no_more(command: str) -> None:
+    """A few bytes may look at each element of a long value a thousand times."""
+    model, long = Model(), ["x" * 1000 + str(place) for place in range(1000)]
+    model.ask("HSET", "h", *[each for name in long for each in (name, "")])
+    model.ask("SADD", "s", *long)
+    model.ask("RPUSH", "l", *long)
+    model.ask("ZADD", "z", *[each for name in long for each in ("0", name)])
+    line = f"redis 5 {' ; '.join([command.strip()] * 1000)}"
+    reply = execute(model.store, line)
+    assert isinstance(reply, Refusal)
+    assert "the commands make more than" in reply
+    assert is_long(model.store, [line])
+
+
 def test_only_a_command_on_a_very_long_value_is_long() -> None:
     for size, long in ((VALUE_BYTES // 2, False), (VALUE_BYTES + 200_000, True)):
         store = Store({"l": r"\slist " + "x" * size + "\0001"}, level=LEVEL)

@@ -17,9 +17,11 @@ from ....wire.protocol import escape, real, size_of
 from .programs import Refused, bounded, checked_key, seconds_text
 from .replies import WRONG_TYPE, Value
 from .request_ledger import RequestLedger
-from .types.typed import PART, STRING, body_of, type_in, typed
+from .types.typed import PART, STRING, body_of, items_in, type_in, typed
 
 _READ_PART: Final = 64  # of a value that is read, not copied: it counts as a part of one made
+
+_SPLIT_PART: Final = 4  # of a value whose elements are parted
 
 
 class Held(NamedTuple):
@@ -112,6 +114,28 @@ class View:
             raise Refused(WRONG_TYPE)
         self._ledger.works(memory_of(now.value) // PART)
         return body_of(now.value)
+
+    def items(self, key: str, kind: str) -> list[str]:
+        """Return the elements of a value of this type, as they are spelled. It takes a few times
+        as long as its text.
+
+        Raises:
+            Refused: the key has a value of another type.
+        """
+        body = self.body(key, kind)
+        self._ledger.works(len(body) // _SPLIT_PART)
+        return items_in(body)
+
+    def whole(self, key: str, kind: str) -> str:
+        """Return the elements of a value of this type for a command that looks at each, which takes
+        as long as to make a text of this length.
+
+        Raises:
+            Refused: the key has a value of another type.
+        """
+        body = self.body(key, kind)
+        self._ledger.works(len(body))
+        return body
 
     def put_body(self, key: str, kind: str, body: str) -> None:
         """Set the elements of a value, which keeps its lease. Without any it is removed.

@@ -66,7 +66,7 @@ def _set_all(view: View, words: list[str]) -> int:
             body, is_new = _put(body, field, value)
             new += is_new
     else:
-        fields = fields_in(body)
+        fields = fields_in(view.whole(key, HASH))
         before = len(fields)
         fields |= {name_of(field): spelled(value) for field, value in pairs}
         new = len(fields) - before
@@ -105,25 +105,25 @@ def hmget(view: View, words: list[str]) -> Value:
     body = view.body(words[1], HASH)
     if len(words) - 2 <= _FEW:
         return [_found(body, field) for field in words[2:]]
-    found = list(map(fields_in(body).get, map(name_of, words[2:])))
+    found = list(map(fields_in(view.whole(words[1], HASH)).get, map(name_of, words[2:])))
     return [None if value is None else real(value) for value in found]
 
 
 def hgetall(view: View, words: list[str]) -> Value:
     """HGETALL KEY"""
-    fields = fields_in(view.body(words[1], HASH))
+    fields = fields_in(view.whole(words[1], HASH))
     names, values = meant(list(fields)), meant(list(fields.values()))
     return Flat(list(zip(names, values, strict=True)))
 
 
 def hkeys(view: View, words: list[str]) -> Value:
     """HKEYS KEY"""
-    return list(meant(list(fields_in(view.body(words[1], HASH)))))
+    return list(meant(list(fields_in(view.whole(words[1], HASH)))))
 
 
 def hvals(view: View, words: list[str]) -> Value:
     """HVALS KEY"""
-    return list(meant(list(fields_in(view.body(words[1], HASH)).values())))
+    return list(meant(list(fields_in(view.whole(words[1], HASH)).values())))
 
 
 def hlen(view: View, words: list[str]) -> Value:
@@ -151,7 +151,7 @@ def hdel(view: View, words: list[str]) -> Value:
                 body = body[: begin - len(field) - len(" =")] + body[end:]
                 removed += 1
     else:
-        fields = fields_in(body)
+        fields = fields_in(view.whole(words[1], HASH))
         removed = sum([fields.pop(name_of(field), None) is not None for field in words[2:]])
         body = "".join([f" {field}={value}" for field, value in fields.items()])
     if removed:
@@ -181,7 +181,7 @@ def hincrbyfloat(view: View, words: list[str]) -> Value:
 
 def hrandfield(view: View, words: list[str]) -> Value:
     """HRANDFIELD KEY [COUNT [WITHVALUES]]"""
-    fields = fields_in(view.body(words[1], HASH))
+    fields = fields_in(view.whole(words[1], HASH))
     if len(words) == 2:
         names = chosen(view, list(fields), 1)
         return real(names[0]) if names else None
@@ -197,8 +197,7 @@ def hrandfield(view: View, words: list[str]) -> Value:
 def hscan(view: View, words: list[str]) -> Value:
     """HSCAN KEY CURSOR [MATCH PATTERN] [COUNT NUMBER] [NOVALUES]"""
     names = [word for word in words if in_capitals(word) == "NOVALUES"]
-    body = view.body(words[1], HASH)
-    fields = fields_in(body)
+    fields = fields_in(view.whole(words[1], HASH))
     shown = scanned(words[: len(words) - len(names)], meant(list(fields)))
     if names:
         return ["0", list(shown)]

@@ -14,7 +14,7 @@ from ..programs import Refused, in_capitals, integer
 from ..replies import NO_LIST, NOT_INTEGER, OK, SYNTAX, Failure, Value
 from ..view import View
 from .scores import score_in
-from .typed import LIST, body_with, items_in, meant, spelled
+from .typed import LIST, body_with, meant, spelled
 
 OUT_OF_RANGE: Final = Failure("ERR index out of range")
 NOT_POSITIVE: Final = Failure("ERR value is out of range, must be positive")
@@ -139,7 +139,7 @@ def _range(words: list[str], size: int) -> tuple[int, int]:
 def lrange(view: View, words: list[str]) -> Value:
     """LRANGE KEY START STOP"""
     integer(words[2]), integer(words[3])
-    items = items_in(view.body(words[1], LIST))
+    items = view.items(words[1], LIST)
     begin, end = _range(words, len(items))
     return list(meant(items[begin:end]))
 
@@ -147,7 +147,7 @@ def lrange(view: View, words: list[str]) -> Value:
 def ltrim(view: View, words: list[str]) -> Value:
     """LTRIM KEY START STOP"""
     integer(words[2]), integer(words[3])
-    items = items_in(view.body(words[1], LIST))
+    items = view.items(words[1], LIST)
     begin, end = _range(words, len(items))
     if items and (begin > 0 or end < len(items)):
         view.put_body(words[1], LIST, body_with(items[begin:end]))
@@ -156,14 +156,14 @@ def ltrim(view: View, words: list[str]) -> Value:
 
 def lindex(view: View, words: list[str]) -> Value:
     """LINDEX KEY INDEX"""
-    items = items_in(view.body(words[1], LIST))
+    items = view.items(words[1], LIST)
     place = integer(words[2]) if items else 0
     return real(items[place]) if -len(items) <= place < len(items) else None
 
 
 def lset(view: View, words: list[str]) -> Value:
     """LSET KEY INDEX ELEMENT"""
-    items = items_in(view.body(words[1], LIST))
+    items = view.items(words[1], LIST)
     if not items:
         raise Refused(NO_SUCH_KEY)
     place = integer(words[2])
@@ -176,7 +176,7 @@ def lset(view: View, words: list[str]) -> Value:
 
 def lrem(view: View, words: list[str]) -> Value:
     """LREM KEY COUNT ELEMENT"""
-    count, items, word = integer(words[2]), items_in(view.body(words[1], LIST)), spelled(words[3])
+    count, items, word = integer(words[2]), view.items(words[1], LIST), spelled(words[3])
     found = items.count(word)
     left = min(found, abs(count)) if count else found
     if not left:
@@ -197,7 +197,7 @@ def linsert(view: View, words: list[str]) -> Value:
     where = in_capitals(words[2])
     if where not in ("BEFORE", "AFTER"):
         raise Refused(SYNTAX)
-    items, pivot = items_in(view.body(words[1], LIST)), spelled(words[3])
+    items, pivot = view.items(words[1], LIST), spelled(words[3])
     if not items:
         return 0
     if pivot not in items:
@@ -226,7 +226,7 @@ def lpos(view: View, words: list[str]) -> Value:
             "ERR RANK can't be zero: use 1 to start from the first match, 2 from the"
             " second ... or use negative to start from the end of the list"
         )
-    items, word = items_in(view.body(words[1], LIST)), spelled(words[2])
+    items, word = view.items(words[1], LIST), spelled(words[2])
     order = range(len(items)) if rank > 0 else range(len(items) - 1, -1, -1)
     places = [place for place in order[: longest or len(items)] if items[place] == word]
     places = places[abs(rank) - 1 :]

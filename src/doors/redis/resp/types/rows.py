@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from ..function_rows import ALL, READ, TWO, WRITE, Function, never
@@ -90,6 +91,10 @@ OF_ONE_ELEMENT: Final = frozenset([
     "HEXISTS", "HGET", "HLEN", "HSTRLEN", "LLEN", "SCARD", "SISMEMBER", "ZCARD", "ZRANK",
     "ZREVRANK", "ZSCORE",
 ])  # fmt: skip
+# These look at each element, and so does a command with many words.
+LONG: Final = frozenset(
+    row.name for row in ROWS if re.search("SCAN|LEX|ALL|KEYS|VALS|RAND|UNION|INTER|DIFF", row.name)
+)
 _BUT_LAST: Final = (1, -2, 1)
 BLOCKING: Final = (
     Function("BLPOP", -3, lists.pop_first, WRITE, _BUT_LAST),

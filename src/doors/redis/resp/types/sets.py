@@ -17,7 +17,7 @@ _FEW = 8  # members that are searched one by one
 
 
 def _members(view: View, key: str) -> dict[str, None]:
-    return dict.fromkeys(items_in(view.body(key, SET)))
+    return dict.fromkeys(view.items(key, SET))
 
 
 def sadd(view: View, words: list[str]) -> Value:
@@ -57,7 +57,7 @@ def srem(view: View, words: list[str]) -> Value:
 
 def smembers(view: View, words: list[str]) -> Value:
     """SMEMBERS KEY"""
-    return Members(list(meant(items_in(view.body(words[1], SET)))))
+    return Members(list(meant(view.items(words[1], SET))))
 
 
 def sismember(view: View, words: list[str]) -> Value:
@@ -118,9 +118,10 @@ def smove(view: View, words: list[str]) -> Value:
 def _combined(view: View, name: str, keys: list[str]) -> list[str]:
     """Return the members that all of these sets have (SINTER), that one of them has (SUNION), or
     that only the first one has (SDIFF), as they are spelled."""
-    first, *others = [_members(view, key) for key in keys]
-    for other in others:
-        view.works(sum(map(len, other)))
+    first = _members(view, keys[0])
+    for key in keys[1:]:
+        view.whole(key, SET)  # each is compared
+        other = _members(view, key)
         if name == "SUNION":
             first |= other
         else:
@@ -145,4 +146,5 @@ def combine_into(view: View, words: list[str]) -> Value:
 
 def sscan(view: View, words: list[str]) -> Value:
     """SSCAN KEY CURSOR [MATCH PATTERN] [COUNT NUMBER]"""
+    view.whole(words[1], SET)
     return ["0", list(scanned(words, meant(list(_members(view, words[1])))))]

@@ -23,13 +23,13 @@ _SCORES_BY_LEX: Final = Failure(
 def zcount(view: View, words: list[str]) -> Value:
     """ZCOUNT KEY MIN MAX"""
     bounds = bounds_in(words[2], words[3])
-    return len(_within(items_in(view.body(words[1], SORTED_SET)), bounds))
+    return len(_within(view.items(words[1], SORTED_SET), bounds))
 
 
 def zlexcount(view: View, words: list[str]) -> Value:
     """ZLEXCOUNT KEY MIN MAX"""
     bounds = LexBounds(words[2], words[3])
-    return len(_within(items_in(view.body(words[1], SORTED_SET)), bounds))
+    return len(_within(items_in(view.whole(words[1], SORTED_SET)), bounds))
 
 
 def _within(items: list[str], bounds: Bounds | LexBounds) -> list[str]:
@@ -102,11 +102,12 @@ def _ranged(view: View, key: str, ends: list[str], options: _Options) -> list[st
     """Return the elements from START to STOP."""
     if not options.by:
         integer(ends[0]), integer(ends[1])
-        items = items_in(view.body(key, SORTED_SET))
+        items = view.items(key, SORTED_SET)
         return _by_rank(items[::-1] if options.is_reverse else items, *ends)
     low, high = reversed(ends) if options.is_reverse else ends
     bounds = bounds_in(low, high) if options.by == "BYSCORE" else LexBounds(low, high)
-    found = _within(items_in(view.body(key, SORTED_SET)), bounds)
+    read = view.whole if options.by == "BYLEX" else view.body
+    found = _within(items_in(read(key, SORTED_SET)), bounds)
     found = found[::-1] if options.is_reverse else found
     return found if options.limit is None else _limited(found, *options.limit)
 
@@ -169,18 +170,19 @@ def zrangestore(view: View, words: list[str]) -> Value:
 
 def zremrangebyscore(view: View, words: list[str]) -> Value:
     """ZREMRANGEBYSCORE KEY MIN MAX"""
-    bounds, items = bounds_in(words[2], words[3]), items_in(view.body(words[1], SORTED_SET))
+    bounds, items = bounds_in(words[2], words[3]), view.items(words[1], SORTED_SET)
     return remove_items(view, words[1], items, _within(items, bounds))
 
 
 def zremrangebyrank(view: View, words: list[str]) -> Value:
     """ZREMRANGEBYRANK KEY START STOP"""
     integer(words[2]), integer(words[3])
-    items = items_in(view.body(words[1], SORTED_SET))
+    items = view.items(words[1], SORTED_SET)
     return remove_items(view, words[1], items, _by_rank(items, words[2], words[3]))
 
 
 def zremrangebylex(view: View, words: list[str]) -> Value:
     """ZREMRANGEBYLEX KEY MIN MAX"""
-    bounds, items = LexBounds(words[2], words[3]), items_in(view.body(words[1], SORTED_SET))
+    bounds = LexBounds(words[2], words[3])
+    items = items_in(view.whole(words[1], SORTED_SET))
     return remove_items(view, words[1], items, _within(items, bounds))

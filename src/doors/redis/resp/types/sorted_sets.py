@@ -99,6 +99,14 @@ class _Draft:
         return body_with(sorted(items, key=order_of))
 
 
+def _draft(view: View, key: str, count: int) -> _Draft:
+    """Return the elements for a command with so many members."""
+    if count > _FEW:
+        return _Draft(view.whole(key, SORTED_SET), count)
+    view.items(key, SORTED_SET)  # a change parts them
+    return _Draft(view.body(key, SORTED_SET), count)
+
+
 def _options(words: list[str]) -> tuple[set[str], list[str]]:
     """Return the options of a `ZADD`, and the scores and members after them.
 
@@ -138,7 +146,7 @@ def zadd(view: View, words: list[str]) -> Value:
     """ZADD KEY [NX|XX] [GT|LT] [CH] [INCR] SCORE MEMBER [SCORE MEMBER ...]"""
     options, pairs = _options(words[2:])
     scores = [score_in(text) for text in pairs[::2]]
-    draft = _Draft(view.body(words[1], SORTED_SET), len(scores))
+    draft = _draft(view, words[1], len(scores))
     added = changed = 0
     score: float | None = None
     for given, member in zip(scores, pairs[1::2], strict=True):
@@ -170,7 +178,7 @@ def zincrby(view: View, words: list[str]) -> Value:
 
 def zrem(view: View, words: list[str]) -> Value:
     """ZREM KEY MEMBER [MEMBER ...]"""
-    draft = _Draft(view.body(words[1], SORTED_SET), len(words) - 2)
+    draft = _draft(view, words[1], len(words) - 2)
     removed = sum([draft.remove(name_of(member)) for member in words[2:]])
     if removed:
         view.put_body(words[1], SORTED_SET, draft.body)
@@ -184,7 +192,7 @@ def zscore(view: View, words: list[str]) -> Value:
 
 def zmscore(view: View, words: list[str]) -> Value:
     """ZMSCORE KEY MEMBER [MEMBER ...]"""
-    draft = _Draft(view.body(words[1], SORTED_SET), len(words) - 2)
+    draft = _draft(view, words[1], len(words) - 2)
     return [draft.score(name_of(member)) for member in words[2:]]
 
 
@@ -218,7 +226,7 @@ def remove_items(view: View, key: str, items: list[str], found: list[str]) -> in
 
 def _pop(view: View, key: str, name: str, count: int) -> list[str]:
     """Remove the elements with the lowest scores (ZPOPMIN) or the highest ones."""
-    items = items_in(view.body(key, SORTED_SET))
+    items = view.items(key, SORTED_SET)
     found = items[:count] if "MIN" in name.upper() else items[::-1][:count]
     remove_items(view, key, items, found)
     return found
@@ -249,7 +257,7 @@ def pop_first(view: View, words: list[str]) -> Value:
 
 def zrandmember(view: View, words: list[str]) -> Value:
     """ZRANDMEMBER KEY [COUNT [WITHSCORES]]"""
-    items = items_in(view.body(words[1], SORTED_SET))
+    items = view.items(words[1], SORTED_SET)
     if len(words) == 2:
         found = chosen(view, items, 1)
         return member_of(found[0]) if found else None
@@ -261,6 +269,7 @@ def zrandmember(view: View, words: list[str]) -> Value:
 
 def zscan(view: View, words: list[str]) -> Value:
     """ZSCAN KEY CURSOR [MATCH PATTERN] [COUNT NUMBER]"""
-    scores = {member_of(item): score_of(item) for item in items_in(view.body(words[1], SORTED_SET))}
+    body = view.whole(words[1], SORTED_SET)
+    scores = {member_of(item): score_of(item) for item in items_in(body)}
     names = scanned(words, list(scores))
     return ["0", [each for name in names for each in (name, spell_double(scores[name]))]]
