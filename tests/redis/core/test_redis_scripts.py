@@ -172,6 +172,7 @@ ROWS: list[tuple[str, str, Value]] = [
     ("MSET a me b x", "locks-release 2 a b me", 1),
     ("", "locks-release 0 me", 0),
     ("", "lock-set 1 a me 9000", "OK"),
+    ("SET a me", "lock-set 1 a me 9000", "OK"),
     ("SET a x", "lock-set 1 a me 9000", Failure("ERR ERROR")),
     ("", "lock-unset 1 a me", "OK"),
     ("SET a me", "lock-unset 1 a me", 1),
@@ -249,6 +250,49 @@ def test_a_script_has_the_reply_of_redis(before: str, command: str, reply: Value
     assert multi.ask("EXEC") == ["OK", reply]
 
 
+@pytest.mark.parametrize(
+    ("before", "command", "then", "reply"),
+    [
+        ("SET a me", "lock-release 1 a me", "EXISTS a", 0),
+        ("SET a me PX 9000", "lock-renew 1 a me 7000", "PTTL a", 7000),
+        ("SET a me PX 9000", "lock-extend 1 a me 5 0", "PTTL a", 9005),
+        ("SET a me PX 9000", "lock-extend 1 a me 5000 1", "PTTL a", 5000),
+        ("SET a me PX 9000", "lock-add 1 a me 5", "PTTL a", 9005),
+        ("", "locks-acquire 2 a b me 9000", "PTTL b", 9000),
+        ("MSET a me b me", "locks-extend 2 a b me 9000", "PTTL a", 9000),
+        ("MSET a me b x", "locks-release 2 a b me", "MGET a b", [None, "x"]),
+        ("SET a me", "lock-set 1 a me 9000", "PTTL a", 9000),
+        ("SET a x", "lock-unset 1 a me", "GET a", "x"),
+        ("", "incr-expire 1 a 9", "TTL a", 9),
+        ("SET a 1", "incr-expire 1 a 9", "TTL a", -1),
+        ("", "incr-pexpire 1 a 9000", "PTTL a", 9000),
+        ("", "incrby-expire 1 a 9 5", "TTL a", 9),
+        ("SET a 1", "incrby-expire 1 a 9 5", "TTL a", -1),
+        ("", "incrby-pexpire 1 a 1 9000", "PTTL a", 9000),
+        ("", "incrby-existing 1 a 5", "EXISTS a", 0),
+        ("", "rate-limiter-flexible 1 a 2 9", "PTTL a", 9000),
+        ("SET a 1", "rate-limit-redis 1 a 9000", "PTTL a", 9000),
+        ("SET a 1 PX 500", "rate-limit-redis-4 1 a 1 9000", "PTTL a", 9000),
+        ("SET a 4 PX 500", "fastify-rate-limit 1 a 1000 2 false true", "PTTL a", 4000),
+        ("", "limits-sliding-window 2 a b 3 10 2", "PTTL b", 20_000),
+        ("SET b 4 PX 5000", "limits-sliding-window 2 a b 3 10 1", "MGET a b", ["4", "1"]),
+        ("SET b 4 PX 5000", "limits-sliding-window-get 2 a b 10", "PTTL b", 15_000),
+        ("SET a 5", "next-id 1 a 7.5", "GET a", "7.5"),
+        ("SET a old", "compare-and-set 1 a new old EX", "GET a", "new"),
+        ("SET a old", "compare-and-set 1 a new old EX 9", "TTL a", 9),
+        ("SET a old", f"compare-and-set 1 a new old PX {1 << 50}", "GET a", "old"),
+    ],
+)
+def test_a_script_leaves_the_keys_of_redis(
+    before: str, command: str, then: str, reply: Value
+) -> None:
+    model = Model()
+    for each in filter(None, [before]):
+        model.ask(*each.split())
+    asked(model, command)
+    assert model.ask(*then.split()) == reply
+
+
 def test_each_script_has_a_row() -> None:
     assert {command.split()[0] for _, command, _ in ROWS} == set(SCRIPTS)
 
@@ -283,6 +327,7 @@ def test_a_wrong_call_in_an_entry_does_nothing(call: str, problem: str) -> None:
 def test_the_keys_of_a_call_are_those_that_it_names() -> None:
     assert keys_in(["FCALL", "x", "2", "a", "b", "c"]) == ["a", "b"]
     assert keys_in(["FCALL", "x", "0", "a"]) == []
+    assert keys_in(["FCALL", "x", "9" * 5000, "a"]) == []
     for wrong in ("FCALL x 9 a", "FCALL x -1 a b", "FCALL x ² a b c", "FCALL x 1e0 a b"):
         assert keys_in(wrong.split()) == []
 
