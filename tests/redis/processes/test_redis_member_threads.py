@@ -15,17 +15,26 @@ from tests.processes.members.client_work import ALLOWED, CLIENT_ROOMS, recorded
 ALLOWED_AT_THE_DOOR = {
     **ALLOWED,
     # Replies of at most AT_ONCE_CHARACTERS, and as many on one connection.
-    "doors/redis/resp/forms.py": {"_entry", "_met", "_strlen", "_same", "spell", "value_of"},
+    "doors/redis/resp/forms.py": {
+        "_entry", "_met", "_published", "_strlen", "_same", "spell", "value_of",
+    },
     # Among them the refusals of a node that has just lost its place, after which it hangs up.
     "doors/redis/resp/replies.py": {
-        "_failure", "_one_line", "failure_of", "length_of", "slot_of", "spell",
+        "_failure", "_one_line", "_spell_several", "bulk", "failure_of", "length_of", "slot_of",
+        "spell",
     },
     "doors/redis/resp/session.py": {"ends_after"},
     "net/connections/outgoing.py": {
         *ALLOWED.get("net/connections/outgoing.py", ()), "_shut_down", "read_no_more",
     },
-    # Events for Redis clients: they are queued, and not translated.
-    "doors/redis/redis_events.py": {"__init__", "_translating", "push", "push_later"},
+    # Events for Redis clients: they are queued, and those for patterns are not translated.
+    "doors/redis/redis_events.py": {
+        "__init__", "_translate", "_translating", "push", "push_later", "uses_positions",
+    },
+    # Messages for channels by name: at most PUSHED_BYTES, and as many on one connection.
+    "doors/redis/resp/notifications.py": {
+        "_values", "_without_values", "message", "published", "translated",
+    },
     # The address of a leader is noted; another thread tells of it.
     "doors/redis/redis_node.py": {"is_led_from"},
 }  # fmt: skip
@@ -33,7 +42,9 @@ ALLOWED_AT_THE_DOOR = {
 # Entries are applied there, as other short ones are by the modules of state/.
 APPLY = ("doors/redis/command_effects.py", *(
     f"doors/redis/resp/{name}.py"
-    for name in ("entry", "functions", "view", "strings", "keys", "times", "scripts", "programs")
+    for name in (
+        "entry", "functions", "view", "strings", "keys", "times", "scripts", "programs", "messages",
+    )
 ))  # fmt: skip
 
 
@@ -43,6 +54,9 @@ def work_of_a_redis_client(port: int) -> None:
         lines = connection.makefile("rb")
         for words in (("HELLO", "3"), ("PSUBSCRIBE", "__key*__:*"), ("MGET", "a", "b"), ("INFO",)):
             connection.sendall(framed(*words))
+        connection.sendall(framed("SUBSCRIBE", "news", "other"))
+        for number in range(20):
+            connection.sendall(framed("PUBLISH", "news", str(number)))
         for number in range(20):
             connection.sendall(framed("SET", f"k{number}", "v") + framed("GET", f"k{number}"))
         connection.sendall(framed("MULTI") + framed("INCR", "n") + framed("EXEC"))
