@@ -16,7 +16,7 @@ from raftline_nodes import Raftline
 from redis_server import Redis
 
 WHATS = ("incr", "set", "get")  # counters first: a key that holds another value has no next number
-LOADS = [Load(what, 64, in_flight) for what in WHATS for in_flight in (1, 16)]
+LOADS = [Load(what, 64, in_flight) for what in WHATS for in_flight in (1, 16, 100)]
 KEYS = Load("load", connections=8, in_flight=16)
 FEW = 10_000  # requests that warm up, and show how many fill the time
 SPOKEN = {"line": "raftline, lines", "resp": "raftline, RESP"}
@@ -24,7 +24,7 @@ US = 1e6
 
 
 def door(setup: Setup) -> None:
-    """Sets, gets and increments at 64 connections, with 1 and 16 in flight on each. First
+    """Sets, gets and increments at 64 connections, with 1, 16 and 100 in flight on each. First
     redis-benchmark at one Redis with `appendfsync always` and at three nodes. Then our generator
     at three nodes, by lines and by RESP in turn: `of a line's` compares the processor time that
     the nodes take for a request."""
@@ -46,7 +46,7 @@ def door(setup: Setup) -> None:
 
 
 def _name(load: Load) -> str:
-    return f"{load.what}, 64" + " x 16 in flight" * (load.in_flight > 1)
+    return f"{load.what}, 64" + f" x {load.in_flight} in flight" * (load.in_flight > 1)
 
 
 def _measure(nodes: Raftline, load: Load, spoken: str, seconds: float) -> dict[str, float]:

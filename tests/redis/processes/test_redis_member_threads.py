@@ -17,20 +17,24 @@ ALLOWED_AT_THE_DOOR = {
     **ALLOWED,
     # Replies of at most AT_ONCE_CHARACTERS, and as many on one connection.
     "doors/redis/resp/forms.py": {
-        "_element", "_entry", "_met", "_strlen", "_same", "spell", "value_of",
+        "_element", "_entry", "_met", "_published", "_strlen", "_same", "spell", "value_of",
     },
     # Among them the refusals of a node that has just lost its place, after which it hangs up.
     "doors/redis/resp/replies.py": {
-        "_failure", "_one_line", "bulk", "failure_of", "length_of", "slot_of", "spell",
-        "spell_double",
+        "_failure", "_one_line", "_spell_several", "bulk", "failure_of", "length_of", "slot_of",
+        "spell", "spell_double",
     },
     "doors/redis/resp/session.py": {"ends_after"},
     "net/connections/outgoing.py": {
         *ALLOWED.get("net/connections/outgoing.py", ()), "_shut_down", "read_no_more",
     },
-    # Events for Redis clients: they are queued, and not translated.
+    # Events for Redis clients: they are queued, and those for patterns are not translated.
     "doors/redis/redis_events.py": {
-        "__init__", "_translating", "push", "push_later", "uses_positions",
+        "__init__", "_translate", "_translating", "push", "push_later", "uses_positions",
+    },
+    # Messages for channels by name: at most PUSHED_BYTES, and as many on one connection.
+    "doors/redis/resp/notifications.py": {
+        "_values", "_without_values", "message", "published", "translated",
     },
     # Who waits for an element is woken.
     "doors/redis/redis_waiting.py": {
@@ -46,7 +50,7 @@ APPLY = ("doors/redis/command_effects.py", *(
     for name in (
         "entry", "functions", "function_rows", "view", "strings", "keys", "times", "scripts",
         "script_rows", "lock_scripts", "counter_scripts", "rate_scripts", "lua_values", "programs",
-        "request_ledger", "types/hashes", "types/lists", "types/scans", "types/scores",
+        "messages", "request_ledger", "types/hashes", "types/lists", "types/scans", "types/scores",
         "types/sets", "types/sorted_ranges", "types/sorted_sets", "types/typed",
     )
 ))  # fmt: skip
@@ -58,6 +62,9 @@ def work_of_a_redis_client(port: int) -> None:
         lines = connection.makefile("rb")
         for words in (("HELLO", "3"), ("PSUBSCRIBE", "__key*__:*"), ("MGET", "a", "b"), ("INFO",)):
             connection.sendall(framed(*words))
+        connection.sendall(framed("SUBSCRIBE", "news", "other"))
+        for number in range(20):
+            connection.sendall(framed("PUBLISH", "news", str(number)))
         for number in range(20):
             connection.sendall(framed("SET", f"k{number}", "v") + framed("GET", f"k{number}"))
         connection.sendall(framed("MULTI") + framed("INCR", "n") + framed("EXEC"))
