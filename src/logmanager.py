@@ -21,7 +21,7 @@ from .state.commands.key_commands import execute
 from .state.commands.machines import Machines
 from .state.commands.replicated_state import ReplicatedState
 from .state.key_events import TakenEvents
-from .state.key_pages import LINES, Page, read_selection, take_page
+from .state.key_pages import LINES, KeyPage, read_selection, take_page
 from .state.lease_table import Leases, read_granted, spell_granted
 from .state.pairs import StillPairs, free, layered
 from .state.sessions import SessionTable, entry_number
@@ -243,7 +243,7 @@ class LogManager:
 
     def _look(
         self, commands: Sequence[str], replies: list[str], room: int
-    ) -> tuple[int, Page | None]:
+    ) -> tuple[int, KeyPage | None]:
         """Add the next replies up to a `show`. Return the room left, and the page of that `show`,
         unless many keys must be sorted first. The caller holds `client_lock`."""
         for command in commands[len(replies) :] if replies else commands:

@@ -19,7 +19,7 @@ CORE_S = 2.0  # time limit for a step of the core
 CONFIRM_S = 2.0  # time limit for a quorum to confirm a read
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """One answer: its status, its content and the content type."""
 
     status: int
@@ -32,7 +32,7 @@ class Pages:
 
     def __init__(self) -> None:
         self._server: Server | None = None
-        self.by_path: dict[str, Callable[[], Answer]] = {
+        self.by_path: dict[str, Callable[[], HttpAnswer]] = {
             "/health": self.health,
             "/ready": self.ready,
             "/leader": lambda: self._of_server(_leader),
@@ -44,21 +44,21 @@ class Pages:
         """Report on this node from now on."""
         self._server = server
 
-    def health(self) -> Answer:
+    def health(self) -> HttpAnswer:
         """Report whether this process is healthy, regardless of the other nodes."""
         if self._server is None:
-            return Answer(200, "ok: reading its files\n")
+            return HttpAnswer(200, "ok: reading its files\n")
         why = unhealthy_reason(self._server)
-        return Answer(503, f"{why}\n") if why else Answer(200, "ok\n")
+        return HttpAnswer(503, f"{why}\n") if why else HttpAnswer(200, "ok\n")
 
-    def ready(self) -> Answer:
+    def ready(self) -> HttpAnswer:
         """Report whether this node serves: the leader and its quorum confirm a read, and all
         entries that were committed at the request are applied here."""
         return self._of_server(_ready)
 
-    def _of_server(self, page: Callable[[Server], Answer]) -> Answer:
+    def _of_server(self, page: Callable[[Server], HttpAnswer]) -> HttpAnswer:
         if self._server is None:
-            return Answer(503, "not ready: reading its files\n")
+            return HttpAnswer(503, "not ready: reading its files\n")
         return page(self._server)
 
 
@@ -101,24 +101,24 @@ def lacking(server: Server) -> str:
     return "it leads, and commits nothing" if server.driver.commits_nothing else ""
 
 
-def _ready(server: Server) -> Answer:
+def _ready(server: Server) -> HttpAnswer:
     waits_ms = server.driver.measures.disk_waits_ms
     why = hung_disk(waits_ms, server.pace.election_timeout_ms)
     if not (why or server.is_down or unhealthy_reason(server)):
         why = lacking(server)
     if why:
-        return Answer(503, f"not ready: {why}\n")
+        return HttpAnswer(503, f"not ready: {why}\n")
     steps = readiness(server)
     try:
         wait = next(steps)
         steps.send(wait.batch.wait(wait.within_s))
     except StopIteration as end:
-        answer: Answer = end.value
+        answer: HttpAnswer = end.value
         return answer
     raise AssertionError("one wait is enough")
 
 
-def readiness(server: Server) -> Generator[AwaitReplies, bool, Answer]:
+def readiness(server: Server) -> Generator[AwaitReplies, bool, HttpAnswer]:
     """Find out whether a node serves. The caller sends in whether the awaited answer has
     arrived."""
     why = "shut down by its controller" if server.is_down else unhealthy_reason(server)
@@ -131,7 +131,7 @@ def readiness(server: Server) -> Generator[AwaitReplies, bool, Answer]:
             why = _why_not_confirmed(server)
         elif batch.reader is None:  # it has a reply: no leader, for example
             why = batch.replies[0]
-    return Answer(503, f"not ready: {why}\n") if why else Answer(200, "ready\n")
+    return HttpAnswer(503, f"not ready: {why}\n") if why else HttpAnswer(200, "ready\n")
 
 
 def _why_not_confirmed(server: Server) -> str:
@@ -141,7 +141,7 @@ def _why_not_confirmed(server: Server) -> str:
     return f"no read was confirmed and applied within {CONFIRM_S:g} s; {view.leader} leads"
 
 
-def _leader(server: Server) -> Answer:
+def _leader(server: Server) -> HttpAnswer:
     """Return 200 at the leader alone, for a load balancer."""
     status: dict[str, Any] = server.driver.status()
     leader = status["leader"]
@@ -150,18 +150,18 @@ def _leader(server: Server) -> Answer:
     elif unhealthy := unhealthy_reason(server):
         why = unhealthy
     elif leader == server.name:
-        return Answer(200, f"{leader} leads term {status['term']}\n")
+        return HttpAnswer(200, f"{leader} leads term {status['term']}\n")
     elif leader is None:
         why = "no leader is known"
     else:
         address = status["members"].get(leader)
         why = f"{leader} leads term {status['term']}" + (f", at {address}" if address else "")
-    return Answer(503, f"not the leader: {why}\n")
+    return HttpAnswer(503, f"not the leader: {why}\n")
 
 
-def _metrics(server: Server) -> Answer:
-    return Answer(200, metrics(server), CONTENT_TYPE)
+def _metrics(server: Server) -> HttpAnswer:
+    return HttpAnswer(200, metrics(server), CONTENT_TYPE)
 
 
-def _status(server: Server) -> Answer:
-    return Answer(200, server.status().partition(": ")[2] + "\n", "application/json")
+def _status(server: Server) -> HttpAnswer:
+    return HttpAnswer(200, server.status().partition(": ")[2] + "\n", "application/json")

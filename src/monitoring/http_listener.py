@@ -29,7 +29,7 @@ from ..common.process.guarded_thread import guarded_thread
 from ..common.process.signals import threads_without_signals
 from ..wire.limits import HTTP_CONNECTIONS, HTTP_HEAD_BYTES, HTTP_S, HTTP_THREADS
 from ..wire.protocol import shown
-from .endpoints import Answer, Pages
+from .endpoints import HttpAnswer, Pages
 
 CLOSE_S = 5.0  # time limit for the end of the I/O thread
 PAUSE_S = 0.2  # after a failed accept
@@ -49,7 +49,7 @@ class HttpRefusal(Exception):
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
-        self.answer = Answer(status, f"{text}\n")
+        self.answer = HttpAnswer(status, f"{text}\n")
 
 
 class HttpConnection:
@@ -98,7 +98,7 @@ class MonitorListener:
         self._waiting: dict[str, list[HttpConnection]] = {}  # by the page that they wait for
         self._in_work: set[str] = set()  # pages that are being made, or will be next
         self._to_make: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._made: queue.SimpleQueue[tuple[list[HttpConnection], Answer]] = queue.SimpleQueue()
+        self._made: queue.SimpleQueue[tuple[list[HttpConnection], HttpAnswer]] = queue.SimpleQueue()
         self._is_closing = False
         self._threads: list[threading.Thread] = []
         self._socket = _listening(place)
@@ -243,7 +243,7 @@ class MonitorListener:
         path = connection.path
         if path not in self.pages.by_path:
             there = " ".join(self.pages.by_path)
-            self._answer(connection, Answer(404, f"no such page; the pages are: {there}\n"))
+            self._answer(connection, HttpAnswer(404, f"no such page; the pages are: {there}\n"))
             return
         connection.by_s = math.inf  # making a page has other limits
         with self._lock:
@@ -265,7 +265,7 @@ class MonitorListener:
                     if connection in self._connections:
                         self._begin_answer(connection, spelled[connection.has_text])
 
-    def _answer(self, connection: HttpConnection, answer: Answer) -> None:
+    def _answer(self, connection: HttpConnection, answer: HttpAnswer) -> None:
         self._begin_answer(connection, spell_answer(answer, connection.has_text))
 
     def _begin_answer(self, connection: HttpConnection, data: bytes) -> None:
@@ -288,7 +288,9 @@ class MonitorListener:
             try:
                 answer = self.pages.by_path[path]()
             except Exception as error:
-                answer = Answer(500, f"this page can't be made: {type(error).__name__}: {error}\n")
+                answer = HttpAnswer(
+                    500, f"this page can't be made: {type(error).__name__}: {error}\n"
+                )
             self._made.put((connections, answer))
             self._wake()
             with self._lock:
@@ -325,7 +327,7 @@ def read_request(head: bytes, refuses: Callable[[str], bool]) -> HttpRequest:
     return HttpRequest(path.partition("?")[0], method == "GET")
 
 
-def spell_answer(answer: Answer, has_text: bool) -> bytes:
+def spell_answer(answer: HttpAnswer, has_text: bool) -> bytes:
     """Return the bytes of an answer, without its text for HEAD. The connection ends after it."""
     data = answer.text.encode("utf-8", "replace")
     head = [

@@ -39,7 +39,7 @@ from ..state.commands.machines import Machines, StateMachine
 from ..storage.disk import StorageError, exit_status_of
 from ..wire.commands.parsing import ReadSettings
 from .base import NodeError
-from .embedded_server import EmbeddedServer, Leader, Leadership, LogStream, View
+from .embedded_server import EmbeddedServer, Leader, Leadership, LeadershipView, LogStream
 from .fork_guard import ForkGuard
 from .named_members import check_open, resolve_members
 
@@ -351,7 +351,7 @@ class Node(NoCopies):
         last = [""]
         plain(call, "the callback")
 
-        def changed(view: View) -> None:
+        def changed(view: LeadershipView) -> None:
             leader = self._leader_of(view)
             if leader is not None and leader.name != last[0]:
                 last[0] = leader.name
@@ -373,7 +373,7 @@ class Node(NoCopies):
             )
         return self._leadership
 
-    def _leader_of(self, view: View) -> Leader | None:
+    def _leader_of(self, view: LeadershipView) -> Leader | None:
         if not view.leader:
             return None
         address = self._server.book.address(view.leader)

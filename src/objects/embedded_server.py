@@ -39,14 +39,14 @@ class Leader(NamedTuple):
         return f"{self.host}:{self.port}"
 
 
-class View(NamedTuple):
+class LeadershipView(NamedTuple):
     """A node's belief about the leadership at one moment; "" means that it knows no leader."""
 
     leader: str
     term: int
 
 
-OnView = Callable[[View], None]
+OnView = Callable[[LeadershipView], None]
 
 
 class Leadership:
@@ -54,9 +54,9 @@ class Leadership:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._view = View("", 0)  # the view last reported to the listeners
-        self._seen = View("", 0)  # the core's view, perhaps not yet reported
-        self._news: deque[View | OnView] = deque()  # in order, including new listeners
+        self._view = LeadershipView("", 0)  # the view last reported to the listeners
+        self._seen = LeadershipView("", 0)  # the core's view, perhaps not yet reported
+        self._news: deque[LeadershipView | OnView] = deque()  # in order, including new listeners
         self._listeners: list[OnView] = []
         self._changed = threading.Condition()
         self._wakeup = Wakeup()
@@ -69,7 +69,7 @@ class Leadership:
     def stop(self) -> None:
         """Report that the node neither leads nor follows; report nothing after that."""
         with self._changed:
-            self._seen = View("", self._seen.term)
+            self._seen = LeadershipView("", self._seen.term)
             self._news.append(self._seen)
             self._stopping = True  # set after the last news, which must be reported first
             self._changed.notify_all()
@@ -78,7 +78,7 @@ class Leadership:
     def look(self, node: NodeView) -> None:
         """Record the core's state. This is called after each of its steps, so it must not wait
         long."""
-        view = View(node.leader or "", node.term)
+        view = LeadershipView(node.leader or "", node.term)
         if view.leader != self._seen.leader or (view.leader and view != self._seen):
             self._news.append(view)
             self._wakeup.set()
@@ -87,7 +87,7 @@ class Leadership:
                 self._changed.notify_all()
 
     @property
-    def view(self) -> View:
+    def view(self) -> LeadershipView:
         """The core's belief after its last step."""
         return self._seen
 
@@ -101,7 +101,7 @@ class Leadership:
         node that hears of a leader, or has lost the leadership. So the two calls alternate."""
         was: list[bool | None] = [None]
 
-        def changed(view: View) -> None:
+        def changed(view: LeadershipView) -> None:
             before = was[0]
             if view.leader or before:  # a node that never knew a leader is neither
                 was[0] = view.leader == self._name
@@ -110,7 +110,7 @@ class Leadership:
 
         self.listen(changed)
 
-    def wait_for(self, holds: Callable[[View], bool], timeout: Seconds | None) -> bool:
+    def wait_for(self, holds: Callable[[LeadershipView], bool], timeout: Seconds | None) -> bool:
         """Wait until `holds` is true of the view; return whether that happened in time. A callback
         may call this; that delays later callbacks, but no other wait."""
         waiting = Waiting(timeout=timeout)
@@ -123,7 +123,7 @@ class Leadership:
             self._wakeup.wait()
             while self._news:
                 news = self._news.popleft()
-                if isinstance(news, View):
+                if isinstance(news, LeadershipView):
                     self._view = news
                     for each in self._listeners:
                         self._call(each)

@@ -8,15 +8,15 @@ from pathlib import Path
 from ..node.clock import Clock
 from ..raft.node import RawNode
 from .live.file_recorder import FileRecorder, check_path
-from .live.observers import Observers
+from .live.observers import ObserverRegistry
 from .recording.recorded_node import RecordedNode
 
 __all__ = ["check_path", "observers", "recorded"]
 
 
-def observers(name: str, say: Callable[[str], None], clock: Clock) -> Observers:
+def observers(name: str, say: Callable[[str], None], clock: Clock) -> ObserverRegistry:
     """Return the observers of a node; `say` prints a line on its console."""
-    return Observers(name, say, clock)
+    return ObserverRegistry(name, say, clock)
 
 
 def recorded(node: RawNode, path: Path, say: Callable[[str], None]) -> RawNode:

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 from ..common.text import NUMBER
 from ..state.commands.key_commands import applies, whole_number
-from ..state.commands.lease_commands import ENDINGS, Ending
+from ..state.commands.lease_commands import ENDINGS, LeaseEnding
 from ..state.store import Store
 from ..wire.limits import TAKEN_BYTES
 from ..wire.protocol import real
@@ -472,4 +472,4 @@ def _give_to_waiting(
         _serve(store, prefix)
 
 
-ENDINGS.append(Ending(_ending, _waiting_for))
+ENDINGS.append(LeaseEnding(_ending, _waiting_for))

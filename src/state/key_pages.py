@@ -45,7 +45,7 @@ def read_selection(command: str) -> Selection | None:
     )
 
 
-class Page(NamedTuple):
+class KeyPage(NamedTuple):
     """Some pairs of a listing, in order, with their facts."""
 
     selection: Selection
@@ -81,14 +81,14 @@ class Page(NamedTuple):
         return {"applied": self.applied, "lines": lines, "after": after}
 
 
-def take_page(store: Store, selection: Selection) -> Page:
+def take_page(store: Store, selection: Selection) -> KeyPage:
     """Return the page at this moment. The caller holds the lock that guards the pairs."""
     pairs: list[tuple[str, str]] = []
     characters = 0
     if not selection.error:
         for key in store.keys_after(selection.prefix, selection.after):
             if len(pairs) == PAGE_KEYS or characters >= PAGE_CHARACTERS:
-                return Page(selection, pairs, is_last=False)
+                return KeyPage(selection, pairs, is_last=False)
             pairs.append((key, store.held[key]))
             characters += len(key) + len(pairs[-1][1])
-    return Page(selection, pairs, is_last=True)
+    return KeyPage(selection, pairs, is_last=True)

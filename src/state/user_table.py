@@ -26,7 +26,7 @@ from ..wire.commands.user_operands import (
     NO_PASSWORD,
     RIGHTS,
     SALT_BYTES,
-    Grant,
+    RoleGrant,
     Verifier,
     is_own_role,
     read_bytes,
@@ -60,11 +60,11 @@ class UserTable:
     def __init__(
         self,
         accounts: Mapping[str, Account] | None = None,
-        roles: Mapping[str, tuple[Grant, ...]] | None = None,
+        roles: Mapping[str, tuple[RoleGrant, ...]] | None = None,
         secret: bytes = b"",
     ) -> None:
         self.accounts: Mapping[str, Account] = accounts or {}
-        self.roles: Mapping[str, tuple[Grant, ...]] = roles or {}
+        self.roles: Mapping[str, tuple[RoleGrant, ...]] = roles or {}
         self.secret = secret
         self._found: dict[str, User] = {}  # made so far
         self._iterations: list[int] = []  # one for each user; made by the first login
@@ -106,7 +106,7 @@ class UserTable:
         secret = self.secret or _first_secret(account)
         return UserTable(accounts, self.roles, secret)
 
-    def with_role(self, role: str, grants: tuple[Grant, ...] | None) -> UserTable:
+    def with_role(self, role: str, grants: tuple[RoleGrant, ...] | None) -> UserTable:
         """Return a table in which this role has these grants, or is gone from all users too."""
         roles, accounts = {**self.roles}, self.accounts
         if grants is not None:
@@ -182,7 +182,7 @@ def read_users(lines: Iterable[str]) -> UserTable:
     Raises:
         ValueError: a line has the wrong form, or repeats a name.
     """
-    accounts, roles, secret = dict[str, Account](), dict[str, tuple[Grant, ...]](), b""
+    accounts, roles, secret = dict[str, Account](), dict[str, tuple[RoleGrant, ...]](), b""
     for line in lines:
         kind, _, rest = line.partition(" ")
         name, *words = rest.split(" ")
@@ -198,11 +198,11 @@ def read_users(lines: Iterable[str]) -> UserTable:
     return UserTable(accounts, roles, secret)
 
 
-def _read_grant(word: str) -> Grant:
+def _read_grant(word: str) -> RoleGrant:
     right, colon, prefix = word.partition(":")
     if not colon or right not in RIGHTS:
         raise ValueError("the line of a role that says no grant")
-    return Grant(right, prefix)
+    return RoleGrant(right, prefix)
 
 
 def _least(prefixes: Iterable[str]) -> tuple[str, ...]:

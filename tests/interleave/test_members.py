@@ -23,7 +23,7 @@ from raftline.net.protocol.host import Origin
 from raftline.node.loop import arrivals, queue, stepper, writer
 from raftline.node.loop import driver as drivers
 from raftline.node.loop.driver import Driver
-from raftline.node.loop.stepper import Delivery
+from raftline.node.loop.stepper import MessageDelivery
 from raftline.raft.effects import Effects
 from raftline.raft.messages import Message
 from raftline.wire.commands.parsing import Reading
@@ -194,7 +194,7 @@ class ByNameAlone(Builds):
         super().record(name, build, name)
 
 
-class AnswersAtOnce(Delivery):
+class AnswersAtOnce(MessageDelivery):
     """A fault: answers leave before the write that they wait for."""
 
     def dispatch(self, effects: Effects, origin: Origin | None) -> None:

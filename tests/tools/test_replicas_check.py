@@ -11,9 +11,9 @@ from raftline.common.address import Address
 from raftline.tools.requests.replicas import (
     TRIES,
     Different,
-    Lines,
-    Member,
     NotListed,
+    ReplicaLines,
+    ReplicaMember,
     Report,
     first_difference,
     gather,
@@ -24,14 +24,16 @@ from raftline.wire.key_stat import read_key_line
 
 PLACE = Address("h", 1)
 SAME, OTHER = ("1ff08c67", "0" * 16), ("1ff08c67", "f" * 16)
-Read = Callable[[str, str], Lines]
+Read = Callable[[str, str], ReplicaLines]
 
 
-def member(name: str, sums: tuple[str, str] | None = SAME) -> Member:
-    return Member(name, PLACE, sums, "" if sums else "connection refused")
+def member(name: str, sums: tuple[str, str] | None = SAME) -> ReplicaMember:
+    return ReplicaMember(name, PLACE, sums, "" if sums else "connection refused")
 
 
-def report(*members: Member, keys: dict[str, Different | str | None] | None = None) -> Report:
+def report(
+    *members: ReplicaMember, keys: dict[str, Different | str | None] | None = None
+) -> Report:
     return Report(9, members, reference_of(members, "s1"), keys or {})
 
 
@@ -39,9 +41,9 @@ def holds(*lines: str, applied: int = 9, page: int = 2) -> Read:
     """A member with these lines of keys, which it shows page by page."""
     pairs = [(read_key_line(line)[0], line) for line in lines]
 
-    def read(prefix: str, after: str) -> Lines:
+    def read(prefix: str, after: str) -> ReplicaLines:
         rest = [pair for pair in pairs if pair[0].startswith(prefix) and pair[0] > after]
-        return Lines(applied, rest[:page], rest[page - 1][0] if len(rest) > page else None)
+        return ReplicaLines(applied, rest[:page], rest[page - 1][0] if len(rest) > page else None)
 
     return read
 
@@ -159,7 +161,7 @@ def test_a_key_deleted_between_two_looks_is_no_difference() -> None:
     """The second look waits until both have applied what either had applied."""
     pauses: list[float] = []
 
-    def lagging(prefix: str, after: str) -> Lines:
+    def lagging(prefix: str, after: str) -> ReplicaLines:
         return holds(applied=12)(prefix, after) if pauses else holds("1 a 1")(prefix, after)
 
     assert first_difference(lagging, holds(applied=11), 9, pauses.append) is None
@@ -174,7 +176,7 @@ def test_a_member_that_stands_still_is_compared_in_the_end() -> None:
 
 
 def test_a_member_that_shows_no_lines_ends_the_search() -> None:
-    def refuses(prefix: str, after: str) -> Lines:
+    def refuses(prefix: str, after: str) -> ReplicaLines:
         raise NotListed(f"no role allows it: {prefix}{after}")
 
     with pytest.raises(NotListed):

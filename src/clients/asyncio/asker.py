@@ -46,8 +46,8 @@ from ..requests.search import (
     ClientSessions,
     Connected,
     NodeTurns,
-    Pause,
     Search,
+    SearchPause,
     SearchStep,
     check_shared,
     lost,
@@ -254,7 +254,7 @@ class AioAsker:
     ) -> Answer | Connected | None:
         if self.is_closed and not is_last:
             return Closed("this client was closed")
-        if isinstance(step, Pause):
+        if isinstance(step, SearchPause):
             await asyncio.sleep(step.seconds)
             return None
         if isinstance(step, AwaitSession):

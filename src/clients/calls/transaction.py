@@ -92,7 +92,7 @@ class Outcome(Generic[Data]):
         raise TypeError(f"the result in place {place} is {what}, not {kind.__name__}")
 
 
-class Plan(Generic[Data]):
+class TransactionPlan(Generic[Data]):
     """The conditions and operations added so far."""
 
     def __init__(self, codec: Codec[Data]) -> None:
@@ -137,7 +137,9 @@ class Plan(Generic[Data]):
 class Conditions(Generic[Data, Result]):
     """The conditions, after `if_`: the first branch is taken if all of them hold."""
 
-    def __init__(self, plan: Plan[Data], ask: Callable[[Call[Outcome[Data]]], Result]) -> None:
+    def __init__(
+        self, plan: TransactionPlan[Data], ask: Callable[[Call[Outcome[Data]]], Result]
+    ) -> None:
         self._plan = plan
         self._ask = ask
 
@@ -198,7 +200,7 @@ class Operations(Generic[Data, Result]):
     """The operations of one branch, in order."""
 
     def __init__(
-        self, plan: Plan[Data], ask: Callable[[Call[Outcome[Data]]], Result], branch: str
+        self, plan: TransactionPlan[Data], ask: Callable[[Call[Outcome[Data]]], Result], branch: str
     ) -> None:
         self._plan = plan
         self._ask = ask
@@ -334,7 +336,7 @@ class Transaction(Generic[Data, Result]):
             raise AttributeError(what, name=name, obj=self)
 
     def __init__(self, codec: Codec[Data], ask: Callable[[Call[Outcome[Data]]], Result]) -> None:
-        self._plan = Plan(codec)
+        self._plan = TransactionPlan(codec)
         self._ask = ask
 
     def __repr__(self) -> str:
@@ -375,19 +377,21 @@ def updates(
     return [plan.call for plan in sets(codec, rows)]
 
 
-def sets(codec: Codec[Data], rows: Iterable[tuple[Data, Data, Seconds | None]]) -> list[Plan[Data]]:
+def sets(
+    codec: Codec[Data], rows: Iterable[tuple[Data, Data, Seconds | None]]
+) -> list[TransactionPlan[Data]]:
     """Return transactions that set keys, each to a value and for a time, if one is given. Each is
     as large as one entry should be.
 
     Raises:
         TypeError, ValueError: a key, a value or a time is invalid.
     """
-    plans: list[Plan[Data]] = []
+    plans: list[TransactionPlan[Data]] = []
     left = 0
     for key, value, ttl in rows:
         size = len(f"{codec.key(key)}{codec.text(value)}".encode("utf-8", "surrogateescape"))
         if not plans or size > left or len(plans[-1].branches["then"]) == TRANSACTION_ITEMS:
-            plans.append(Plan(codec))
+            plans.append(TransactionPlan(codec))
             left = VALUE_BYTES
         Operations(plans[-1], itself, "then").set(key, value, ttl=ttl)
         left -= size

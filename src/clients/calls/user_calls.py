@@ -99,7 +99,7 @@ def _prefix(prefix: str) -> list[str]:
     return [escape(TEXT.text(prefix, "a prefix"), key=True)] if prefix else []
 
 
-class UserCalls:
+class UserAdministration:
     """The requests about users and roles. All are for admins."""
 
     def list(self) -> Call[UsersFacts]:

@@ -123,7 +123,7 @@ _TYPES = get_type_hints(ConnectOptions, include_extras=True)
 OPTIONS: dict[str, Option] = {name: kind.__metadata__[0] for name, kind in _TYPES.items()}
 
 
-class Settings(NamedTuple):
+class ConnectSettings(NamedTuple):
     """The checked options of a client."""
 
     addresses: list[Address]
@@ -134,7 +134,7 @@ class Settings(NamedTuple):
     silence_s: float
 
 
-def settings_of(at: Nodes | None, options: ConnectOptions) -> Settings:
+def settings_of(at: Nodes | None, options: ConnectOptions) -> ConnectSettings:
     """Return the settings of a client.
 
     Raises:
@@ -155,7 +155,7 @@ def settings_of(at: Nodes | None, options: ConnectOptions) -> Settings:
     values = {
         name: option.check(chosen.get(name, option.default)) for name, option in OPTIONS.items()
     }
-    return Settings(
+    return ConnectSettings(
         _addresses(at, named, values["folder"]),
         values["timeout"],
         values["name"],

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...common.public import public
 from ..calls.methods import of_tasks, of_threads
-from ..calls.user_calls import UserCalls
+from ..calls.user_calls import UserAdministration
 
 
 class BaseUsers:
@@ -15,7 +15,7 @@ class BaseUsers:
 
     def __init__(self, ask: Callable[..., Any]) -> None:
         self._ask = ask
-        self._calls = UserCalls()
+        self._calls = UserAdministration()
 
 
 @public("raftline.api")
@@ -28,16 +28,16 @@ class Users(BaseUsers):
         OutcomeUnknown: it may or may not take effect; list the users to see.
     """
 
-    list = of_threads(UserCalls.list)
-    add = of_threads(UserCalls.add)
-    set_password = of_threads(UserCalls.set_password)
-    remove = of_threads(UserCalls.remove)
-    grant = of_threads(UserCalls.grant)
-    revoke = of_threads(UserCalls.revoke)
-    add_role = of_threads(UserCalls.add_role)
-    remove_role = of_threads(UserCalls.remove_role)
-    grant_role = of_threads(UserCalls.grant_role)
-    revoke_role = of_threads(UserCalls.revoke_role)
+    list = of_threads(UserAdministration.list)
+    add = of_threads(UserAdministration.add)
+    set_password = of_threads(UserAdministration.set_password)
+    remove = of_threads(UserAdministration.remove)
+    grant = of_threads(UserAdministration.grant)
+    revoke = of_threads(UserAdministration.revoke)
+    add_role = of_threads(UserAdministration.add_role)
+    remove_role = of_threads(UserAdministration.remove_role)
+    grant_role = of_threads(UserAdministration.grant_role)
+    revoke_role = of_threads(UserAdministration.revoke_role)
 
 
 @public("raftline.aio", "Users")
@@ -45,13 +45,13 @@ class AioUsers(BaseUsers):
     """The users and roles of the cluster: `await kv.users.list()` returns them; see
     `raftline.api.Users`."""
 
-    list = of_tasks(UserCalls.list)
-    add = of_tasks(UserCalls.add)
-    set_password = of_tasks(UserCalls.set_password)
-    remove = of_tasks(UserCalls.remove)
-    grant = of_tasks(UserCalls.grant)
-    revoke = of_tasks(UserCalls.revoke)
-    add_role = of_tasks(UserCalls.add_role)
-    remove_role = of_tasks(UserCalls.remove_role)
-    grant_role = of_tasks(UserCalls.grant_role)
-    revoke_role = of_tasks(UserCalls.revoke_role)
+    list = of_tasks(UserAdministration.list)
+    add = of_tasks(UserAdministration.add)
+    set_password = of_tasks(UserAdministration.set_password)
+    remove = of_tasks(UserAdministration.remove)
+    grant = of_tasks(UserAdministration.grant)
+    revoke = of_tasks(UserAdministration.revoke)
+    add_role = of_tasks(UserAdministration.add_role)
+    remove_role = of_tasks(UserAdministration.remove_role)
+    grant_role = of_tasks(UserAdministration.grant_role)
+    revoke_role = of_tasks(UserAdministration.revoke_role)

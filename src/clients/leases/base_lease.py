@@ -21,7 +21,7 @@ from ..calls.listeners import plain
 from ..requests.node_connection import ClientError, Closed
 from ..requests.pool import time_limit
 from ..requests.times import Seconds
-from .gates import AwaitTurn, Turn
+from .gates import AwaitTurn, GateTurn
 from .kept_leases import ClaimTimer, GivingUp, KeptLease, KeptLeases
 from .lease_timer import (
     Clock,
@@ -65,7 +65,7 @@ class BaseLease(NoCopies, Generic[Event]):
     _with = "with"
     _client: Any  # carries out its requests
     _is_of_claim = False  # which holds nothing before `_begin_holding`
-    _turn: Turn | None = None  # at a gate, which it leaves at its end
+    _turn: GateTurn | None = None  # at a gate, which it leaves at its end
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class BaseLease(NoCopies, Generic[Event]):
             self._timer.give_up()
 
     def _begin_holding(
-        self, on_lost: Callable[[], object] | None, turn: Turn | None = None
+        self, on_lost: Callable[[], object] | None, turn: GateTurn | None = None
     ) -> bool:
         """Arrange that `on_lost` is called if the lease is lost from now on, and that its end lets
         the next caller take its turn. Return False if it has ended already; then it does

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 
-class Turn:
+class GateTurn:
     """The place of one caller at a gate."""
 
     is_admitted = False
@@ -43,7 +43,7 @@ class Turn:
 class AwaitTurn(NamedTuple):
     """A step: wait for a turn at a gate. The answer is False if the time is over."""
 
-    turn: Turn
+    turn: GateTurn
     until_s: float | None
 
 
@@ -56,13 +56,13 @@ class Gates:
     def _begin_anew(self) -> None:
         self._process = os.getpid()
         self._lock = threading.RLock()  # a signal handler may release a lock
-        self._turns: dict[tuple[str, int], list[Turn]] = {}
+        self._turns: dict[tuple[str, int], list[GateTurn]] = {}
 
-    def line_up(self, name: str, limit: int) -> Turn:
+    def line_up(self, name: str, limit: int) -> GateTurn:
         """Return the turn of a new caller, which comes after all others."""
         if self._process != os.getpid():
             self._begin_anew()
-        turn = Turn(self, (name, limit))
+        turn = GateTurn(self, (name, limit))
         with self._lock:
             turns = self._turns.setdefault(turn.gate, [])
             turns.append(turn)
@@ -71,7 +71,7 @@ class Gates:
             turn.admit()
         return turn
 
-    def leave(self, turn: Turn) -> None:
+    def leave(self, turn: GateTurn) -> None:
         if self._process != os.getpid():
             return
         with self._lock:

@@ -36,8 +36,8 @@ from .search import (
     ClientSessions,
     Connected,
     NodeTurns,
-    Pause,
     Search,
+    SearchPause,
     SearchStep,
     lost,
     nobody_answers,
@@ -239,7 +239,7 @@ class Client:
         return carry_out(steps, partial(self._do, deadline))
 
     def _do(self, deadline: Deadline, step: SearchStep) -> Answer | Connected | None:
-        if isinstance(step, Pause):
+        if isinstance(step, SearchPause):
             time.sleep(step.seconds)
             return None
         assert isinstance(step, AskNode), "one request at a time, so none waits for a session"

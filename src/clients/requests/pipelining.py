@@ -36,8 +36,8 @@ from .search import (
     AwaitSession,
     ClientSessions,
     Connected,
-    Pause,
     Search,
+    SearchPause,
     SearchStep,
     lost,
 )
@@ -162,7 +162,7 @@ class Pipelining:
             self._take(request, step)
 
     def _take(self, request: _UnderWay, step: SearchStep) -> None:
-        if isinstance(step, Pause):
+        if isinstance(step, SearchPause):
             self._paused.append((time.monotonic() + step.seconds, request))
         elif isinstance(step, AwaitSession):
             self._without_session.append(request)

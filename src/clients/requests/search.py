@@ -1,6 +1,6 @@
 """The search for a node that accepts a request: the next node, the pauses, the end.
 
-A search is a machine (`steps.py`). It yields a step, `AskNode`, `Pause` or `AwaitSession`, and is
+A search is a machine (`steps.py`). It yields `AskNode`, `SearchPause` or `AwaitSession`, and is
 sent the answer; it returns the reply that settles the request. A thread (`conversation.py`), an
 asyncio task (`clients/asyncio/asker.py`) or a simulated client carries out the steps. So all of
 them search for the leader, use sessions and judge outcomes in the same way, and end in time.
@@ -72,7 +72,7 @@ class Connected(NamedTuple):
     address: Address
 
 
-class Pause(NamedTuple):
+class SearchPause(NamedTuple):
     """A step: wait. The answer is None."""
 
     seconds: float
@@ -87,7 +87,7 @@ class AwaitSession(NamedTuple):
 
 
 Kind = TypeVar("Kind")
-SearchStep = AskNode | Pause | AwaitSession
+SearchStep = AskNode | SearchPause | AwaitSession
 Search = Generator[SearchStep, Answer | Connected | None, Kind]
 
 
@@ -281,7 +281,7 @@ def anywhere(
             if deadline.now_s + pause_s > deadline.notice_s:
                 deadline.notice(_search(nodes, so_far.refusal or answer, deadline.left_s))
             if not _is_late(answer):
-                yield Pause(pause_s)
+                yield SearchPause(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             tried.clear()
             so_far.kept_out = None  # the node may have reloaded its file

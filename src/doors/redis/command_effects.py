@@ -20,14 +20,14 @@ from ...wire.key_stat import TYPED
 from ...wire.limits import VALUE_BYTES
 from ...wire.protocol import ProtocolError, escape, is_number
 from ...wire.refusal import RequestRefused
-from .resp.entry import NOT_MET, RESPONSE, VERB, Entry, read_entry, spell_answer
+from .resp.entry import NOT_MET, RESPONSE, VERB, RedisEntry, read_entry, spell_answer
 from .resp.functions import FUNCTIONS
 from .resp.replies import length_of
 from .resp.request_ledger import RequestLedger
 from .resp.scripts import CALL
 from .resp.types.rows import LONG
 from .resp.types.typed import PART
-from .resp.view import Held, View, held_of
+from .resp.view import HeldKey, View, held_of
 
 _PER_KEY: Final = 13  # characters of a value that take as long as a key (state/work.py)
 _FEW_WORDS: Final = 20  # of an entry: more may be of one command
@@ -72,19 +72,19 @@ def _redis(store: Store, operands: str) -> str | None:
     return f"{RESPONSE}: [{', '.join(answers)}]"
 
 
-def _carried_out(store: Store, entry: Entry) -> tuple[View, list[str]]:
+def _carried_out(store: Store, entry: RedisEntry) -> tuple[View, list[str]]:
     """Return the keys after the commands, and the replies.
 
     Raises:
         OverLedgerError: they take too many bytes.
     """
 
-    def held(key: str) -> Held:
+    def held(key: str) -> HeldKey:
         if next(reads) % _MANY == 0:
             store.breathe()
         spelled = escape(key, key=True)
         value = store.get(spelled)
-        return Held() if value is None else held_of(value, store.lease_of(spelled))
+        return HeldKey() if value is None else held_of(value, store.lease_of(spelled))
 
     def ms_left(lease: str) -> int:
         whole = ms_of(store, lease)  # of a lease that began after the times were read
@@ -102,7 +102,7 @@ def _carried_out(store: Store, entry: Entry) -> tuple[View, list[str]]:
     return view, answers
 
 
-def _change(store: Store, key: str, now: Held) -> None:
+def _change(store: Store, key: str, now: HeldKey) -> None:
     """Make the change of one key."""
     if now.value is None:
         store.pop(key, None)

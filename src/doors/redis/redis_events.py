@@ -17,7 +17,7 @@ from .redis_node import RedisNode
 from .resp.messages import SWITCH
 from .resp.notifications import ALSO, OF_PATTERN, Subscription, translated
 from .resp.replies import spell
-from .resp.session import Session
+from .resp.session import RedisSession
 
 _OF_PATTERNS = f"#{OF_PATTERN}".encode()  # is in the head of each line for a pattern
 
@@ -30,7 +30,7 @@ class RedisEvents:
     """
 
     def __init__(
-        self, node: RedisNode, host: DoorHost, outgoing: OutgoingProtocol, session: Session
+        self, node: RedisNode, host: DoorHost, outgoing: OutgoingProtocol, session: RedisSession
     ) -> None:
         self._node = node
         self._host = host

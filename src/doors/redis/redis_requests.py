@@ -24,9 +24,9 @@ from .resp.commands import Answer, Plan, plan_of
 from .resp.fast import Line
 from .resp.framing import CommandScanner, FramingError
 from .resp.plain import PlainRun, take_plain
-from .resp.programs import Call, Context
+from .resp.programs import CommandContext, RedisCall
 from .resp.replies import Value
-from .resp.session import Session
+from .resp.session import RedisSession
 
 PLAIN_TOGETHER: Final = 16 << 10  # bytes that are looked at for plain commands at a time
 HALF_PLAIN: Final = 512  # bytes of a half command that are looked at again
@@ -43,7 +43,7 @@ class RedisRequest:
     kind: str  # "read", "write", or KIND
     line: ParsedLine | None = None
     id: str = ""  # the form of the reply and the key, for `Speller`
-    call: Call | None = None
+    call: RedisCall | None = None
     answer: Value = None
     reply: str = ""  # to a line that was refused
     local: str = ""  # a line that is read here, without a confirmation
@@ -56,8 +56,8 @@ class RedisRequests:
         self, node: RedisNode, host: DoorHost, admission: Admission, lines: LineBuffer
     ) -> None:
         """`lines` keeps the bytes of a command that has not ended, within its bounds."""
-        self.session = Session(node.number())
-        self.context = Context(node, self.session)
+        self.session = RedisSession(node.number())
+        self.context = CommandContext(node, self.session)
         self._host = host
         self._admission = admission
         self._lines = lines
@@ -182,7 +182,7 @@ class RedisRequests:
     def _planned(self, words: list[bytes], *, is_long: bool) -> Plan:
         with self._lines.turn if is_long else nullcontext():
             plan = plan_of(list(map(_text, words)), self.context)
-        if is_long and isinstance(plan, Call):
+        if is_long and isinstance(plan, RedisCall):
             self.session.call_bytes = sum(map(getsizeof, plan.words))
         self.count_transaction()
         return plan

@@ -28,7 +28,7 @@ from .resp.commands import SUBSCRIBING
 from .resp.connection import WITHOUT_LOGIN, is_login
 from .resp.forms import value_of
 from .resp.limits import REDIS_QUEUED
-from .resp.programs import Ask, Call
+from .resp.programs import RedisAsk, RedisCall
 from .resp.replies import NO_LOGIN, Failure, Value, failure_of, length_of, spell
 
 _KNOWN_HERE = frozenset(  # no lines to serve
@@ -132,7 +132,7 @@ class RedisServing:
             self._host.refusals.add(BAD_REQUEST)
         return value_of(form, key, reply) if reply else request.answer
 
-    def _in_turn(self, call: Call) -> Waits[None]:
+    def _in_turn(self, call: RedisCall) -> Waits[None]:
         """Carry out a call, or refuse it if it has to wait for too long. A stranger can do nothing
         but log in, and a login has turns of its own."""
         needs_turn = not (self._admission.is_stranger or is_login(call))
@@ -142,11 +142,11 @@ class RedisServing:
             self._host.refusals.add(late.refusal.code)
             yield from self._reply(failure_of(late.refusal, ""))
 
-    def _carry_out(self, call: Call) -> Waits[None]:
+    def _carry_out(self, call: RedisCall) -> Waits[None]:
         """Carry out a call, and reply."""
         yield from self._reply((yield from self._value(call)))
 
-    def _value(self, call: Call) -> Waits[Value]:
+    def _value(self, call: RedisCall) -> Waits[Value]:
         """Carry out a call; return the value of its reply."""
         if self._admission.is_stranger and call.name not in WITHOUT_LOGIN:
             self._host.refusals.add("no-login")
@@ -180,7 +180,7 @@ class RedisServing:
             self._node.listen_no_more(waiter)
             waiter.end()
 
-    def _await(self, ask: Ask) -> Waits[str]:
+    def _await(self, ask: RedisAsk) -> Waits[str]:
         """Wait for the turn to look at some keys; return a refusal, or whether it came in time.
         Nothing is kept meanwhile of what was read before."""
         self._give_room()
@@ -194,7 +194,7 @@ class RedisServing:
                 return refusal
         return "" if (yield from self._waiter.turn()) else LATE
 
-    def _ask(self, ask: Ask) -> Waits[list[str]]:
+    def _ask(self, ask: RedisAsk) -> Waits[list[str]]:
         """Return the replies to lines of one kind."""
         if ask.kind == "login":
             return [self._calls.without_turn(lambda: self._log_in(ask))]
@@ -224,13 +224,13 @@ class RedisServing:
             return (yield from self._read(ask, batch.reader, commands, rights))
         return batch.replies
 
-    def _log_in(self, ask: Ask) -> str:
+    def _log_in(self, ask: RedisAsk) -> str:
         (line,) = [self._admitted(ask, text) for text in ask.lines]
         self._note_user()
         return line.reply
 
     def _read(
-        self, ask: Ask, reader: ReadableState, commands: list[str], rights: object
+        self, ask: RedisAsk, reader: ReadableState, commands: list[str], rights: object
     ) -> Waits[list[str]]:
         """Return what is read, as far as the rights of now allow it, and hold room for all that the
         command has read: of listed keys, it keeps those that it returns.
@@ -251,7 +251,7 @@ class RedisServing:
             for command, reply in zip(commands, replies, strict=True)
         ]
 
-    def _known(self, ask: Ask, commands: list[str], rights: object) -> Waits[str]:
+    def _known(self, ask: RedisAsk, commands: list[str], rights: object) -> Waits[str]:
         """Return the reply of this node by itself."""
         match ask.kind:
             case "status":
@@ -283,7 +283,7 @@ class RedisServing:
         unknown = outcome_unknown("no quorum answered in time")
         return self._host.not_confirmed() if batch.is_read else unknown
 
-    def _watch(self, ask: Ask, commands: list[str]) -> str:
+    def _watch(self, ask: RedisAsk, commands: list[str]) -> str:
         """Begin or end a subscription, which need not have a watch; return a refusal, or ""."""
         if commands == ["unwatch"]:
             self._events.close(ask.watch_id)
@@ -306,7 +306,7 @@ class RedisServing:
             self._holds = False
             self._host.reply_room.give(self)
 
-    def _admitted(self, ask: Ask, text: str) -> ParsedLine:
+    def _admitted(self, ask: RedisAsk, text: str) -> ParsedLine:
         """Return a line as this node serves it.
 
         Raises:
@@ -330,7 +330,7 @@ class RedisServing:
         return self._admission.admit(ParsedLine(kind, request, text, reading=reading))
 
 
-def _refusal(ask: Ask, replies: list[str]) -> str:
+def _refusal(ask: RedisAsk, replies: list[str]) -> str:
     """Return the refusal that ends a program, or ""."""
     for reply in replies:
         if reply.startswith("Sorry"):

@@ -49,7 +49,7 @@ from .writer import DiskTask, Durable, WriteQueue
 LATE_LOOK_MS = 1000  # between two checks for requests that were not answered in time
 
 
-class Delivery:
+class MessageDelivery:
     """Sends the messages of an Effects; messages that must wait for the disk go to the writer.
 
     An answer goes back on the connection on which its question arrived. Other messages go to the
@@ -147,7 +147,7 @@ class Stepper:
             node.view, queue, writes, self.watchers, owner_sleep, clock, on_failure
         )
         self._batching = self.arrivals.batching
-        self._delivery = Delivery(rim.send, writes)
+        self._delivery = MessageDelivery(rim.send, writes)
         self.applying = Applying(
             node, logmanager, self.watchers, queue, self._batching, self._applied, clock
         )

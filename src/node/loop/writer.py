@@ -111,7 +111,7 @@ class Files(Protocol):
     def note_mark(self) -> None: ...
 
 
-class Job:
+class DiskJob:
     """A task between two writes: `act` returns whether it is done."""
 
     def __init__(self, act: Callable[[], bool]) -> None:
@@ -141,7 +141,7 @@ class Writer(Generic[Core]):
         self._on_failure = on_failure
         self._wakeup = Wakeup()
         self.queue = queue
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[DiskJob] = deque()
         self._stopping = False
 
     def wake(self) -> None:
@@ -159,7 +159,7 @@ class Writer(Generic[Core]):
         If `act` returns False, the waiting steps are written and `act` is called again. Returns
         False if the thread ended first; an error in `act` counts as an error in writing.
         """
-        job = Job(act)
+        job = DiskJob(act)
         with self._core:
             if self._stopping:
                 return False

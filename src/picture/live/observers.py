@@ -104,7 +104,7 @@ class Observer:
         return ("\n".join(piece) + "\n").encode("utf-8", "replace") if piece else b""
 
 
-class Observers:
+class ObserverRegistry:
     """All observers of a node; `net.protocol.host.Observers` documents its methods."""
 
     def __init__(self, name: str, say: Callable[[str], None], clock: Clock = SYSTEM) -> None:

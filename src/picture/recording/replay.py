@@ -34,7 +34,7 @@ class BadRecording(ValueError):
 
 
 @dataclass(frozen=True)
-class Difference:
+class ReplayDifference:
     """The first step whose outcome differs from the recorded one."""
 
     step: int  # counted from 1
@@ -49,7 +49,7 @@ class ReplayResult:
     """The number of steps with equal Effects, and the first step with different ones."""
 
     steps: int
-    difference: Difference | None = None
+    difference: ReplayDifference | None = None
 
 
 def replay(
@@ -76,7 +76,9 @@ def replay(
         except (ValueError, PeerError) as error:
             raise BadRecording(f"line {number}: {error}") from None
         if outcome != recorded:
-            return ReplayResult(steps, Difference(steps + 1, number, event, recorded, outcome))
+            return ReplayResult(
+                steps, ReplayDifference(steps + 1, number, event, recorded, outcome)
+            )
         steps += 1
     return ReplayResult(steps)
 

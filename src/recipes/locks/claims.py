@@ -21,7 +21,7 @@ from ...clients.calls.listeners import plain
 from ...clients.calls.value_codec import TEXT, Codec
 from ...clients.calls.wait_times import Wait, seconds_to_wait
 from ...clients.leases.base_lease import LeaseKeeper
-from ...clients.leases.gates import AwaitTurn, Turn
+from ...clients.leases.gates import AwaitTurn, GateTurn
 from ...clients.leases.lease_timer import LEAST_S
 from ...clients.requests.node_connection import (
     ClientError,
@@ -52,7 +52,7 @@ class Attempt(Generic[Leased]):
     lease: Leased | None = None
     place: str | None = None  # its key in line
     watch: Any = None
-    turn: Turn | None = None
+    turn: GateTurn | None = None
 
     def hang_up(self) -> None:
         """Close the watch, if there is one."""

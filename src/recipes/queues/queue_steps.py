@@ -16,7 +16,14 @@ from typing import Any, Generic, TypeVar
 
 from ...clients.calls.calls import CALLS, Ask, Call, Steps, lease_ms, whole
 from ...clients.calls.kv_errors import LeaseLost, TooManyWatches
-from ...clients.calls.transaction import Conditions, Operations, Outcome, Plan, Transaction, itself
+from ...clients.calls.transaction import (
+    Conditions,
+    Operations,
+    Outcome,
+    Transaction,
+    TransactionPlan,
+    itself,
+)
 from ...clients.calls.value_codec import TEXT, Codec, Data
 from ...clients.calls.wait_times import Wait, seconds_to_wait
 from ...clients.requests.node_connection import Closed
@@ -706,13 +713,13 @@ def _handed(key: str, index: int, value: str | None) -> Delivery:
 _ENDED = ("held", "job")  # the keys that the end of a job deletes
 
 
-def _end_of(job: str, held: str, token: int, txn: Operations[Any, Any]) -> Plan[Any]:
+def _end_of(job: str, held: str, token: int, txn: Operations[Any, Any]) -> TransactionPlan[Any]:
     """Return the transaction that ends a job, after the operations of the program."""
-    own = Plan(TEXT)
+    own = TransactionPlan(TEXT)
     then = Conditions(own, itself).unchanged(held, token).then
     then.delete(held).delete(job).else_.stat(held)
     theirs: Any = getattr(txn, "_plan", None)
-    if not isinstance(theirs, Plan) or not theirs.branches["then"]:
+    if not isinstance(theirs, TransactionPlan) or not theirs.branches["then"]:
         raise TypeError("done takes a transaction that is not committed: kv.txn().then.set(…)")
     if theirs.branches["else"]:
         raise ValueError("a transaction of done has no operations after else_")
@@ -725,7 +732,7 @@ def _end_of(job: str, held: str, token: int, txn: Operations[Any, Any]) -> Plan[
             raise ValueError(
                 f"done takes up to {room} {what}, not {len(given)}: {len(of_end)} {why}"
             )
-    merged: Plan[Any] = Plan(theirs.codec)
+    merged: TransactionPlan[Any] = TransactionPlan(theirs.codec)
     merged.conditions = [*theirs.conditions, *own.conditions]
     merged.leases = set(theirs.leases)
     for branch in ("then", "else"):

@@ -22,7 +22,7 @@ from ..store import Store
 from .key_commands import applies, execute, set_to
 
 
-class Ending(NamedTuple):
+class LeaseEnding(NamedTuple):
     """What an end of leases causes in addition to the end of their keys."""
 
     begin: Callable[[Store, Sequence[str]], Callable[[], None]]
@@ -31,7 +31,7 @@ class Ending(NamedTuple):
     """Returns how many more keys change as these keys are deleted."""
 
 
-ENDINGS: Final[list[Ending]] = []
+ENDINGS: Final[list[LeaseEnding]] = []
 
 
 def end_leases(store: Store, leases: Sequence[str], kind: str) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.operands import NO_LIMITS
-from ...wire.commands.user_operands import NO_PASSWORD, Grant, Verifier, read_verifier
+from ...wire.commands.user_operands import NO_PASSWORD, RoleGrant, Verifier, read_verifier
 from ...wire.limits import GRANTS_MAX, ROLES_MAX, USER_ROLES_MAX, USERS_MAX
 from ...wire.protocol import ProtocolError
 from ...wire.refusal import FIRST_USER, LAST_ADMIN, TOO_MANY_USERS
@@ -160,7 +160,7 @@ def _grant_role(store: Store, words: list[str]) -> str:
     grants = store.users.roles.get(role)
     if grants is None:
         return _no_role(role)
-    grant = Grant(right, "".join(prefixes))
+    grant = RoleGrant(right, "".join(prefixes))
     kept = _without(grants, grant.prefix)
     if len(kept) >= GRANTS_MAX:
         return TOO_MANY_USERS(f"{GRANTS_MAX} rights of one role")
@@ -181,7 +181,7 @@ def _revoke_role(store: Store, words: list[str]) -> str:
     return f": {role} has no right to {prefix or 'all keys'}"
 
 
-def _without(grants: tuple[Grant, ...], prefix: str) -> tuple[Grant, ...]:
+def _without(grants: tuple[RoleGrant, ...], prefix: str) -> tuple[RoleGrant, ...]:
     return tuple([one for one in grants if one.prefix != prefix])
 
 

@@ -13,7 +13,7 @@ from ...common.arguments import build
 from ...common.process.console import safe_line
 from ...common.version import VERSION
 from ...picture.recording.recorded_node import HEADER
-from ...picture.recording.replay import BadRecording, Difference, replay
+from ...picture.recording.replay import BadRecording, ReplayDifference, replay
 
 if TYPE_CHECKING:
     from ...common.arguments import Commands
@@ -75,7 +75,7 @@ def _made_by(head: str) -> str:
     return safe_line(f" (recorded by version {version}, replayed by {VERSION})")
 
 
-def _tell(path: str, difference: Difference) -> None:
+def _tell(path: str, difference: ReplayDifference) -> None:
     """Print the input of a step, its recorded Effects, and the replay's Effects."""
     print(safe_line(f"step {difference.step} ({path}, line {difference.line}) differs"))
     print(safe_line(f"  went in:  {difference.event}"))

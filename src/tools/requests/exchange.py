@@ -44,7 +44,7 @@ BYTES_MAX = 4 << 20  # of lines whose keys are in flight together
 LINE_BYTES = 8 * (KEY_BYTES + VALUE_BYTES)  # more than any valid line has
 
 
-class Row(NamedTuple):
+class ExchangeRow(NamedTuple):
     """A key with its value and its time to live in seconds; None: it stays."""
 
     key: str
@@ -89,7 +89,7 @@ def add_commands(commands: Commands) -> None:
 # --- lines -------------------------------------------------------------------------------------
 
 
-def spell_row(row: Row) -> bytes:
+def spell_row(row: ExchangeRow) -> bytes:
     fields: dict[str, Any] = {}
     for name, text in (("key", row.key), ("value", row.value)):
         if is_text(text):
@@ -101,7 +101,7 @@ def spell_row(row: Row) -> bytes:
     return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
 
 
-def read_row(line: bytes) -> Row:
+def read_row(line: bytes) -> ExchangeRow:
     """Return the row of a line. Raises BadLine."""
     try:
         fields = json.loads(line.decode(), object_pairs_hook=_distinct)
@@ -109,7 +109,9 @@ def read_row(line: bytes) -> Row:
         raise BadLine("it is not JSON") from None
     if not isinstance(fields, dict):
         raise BadLine("it is not a JSON object")
-    row = Row(_text(fields, "key", KEY_BYTES), _text(fields, "value", VALUE_BYTES), _ttl(fields))
+    row = ExchangeRow(
+        _text(fields, "key", KEY_BYTES), _text(fields, "value", VALUE_BYTES), _ttl(fields)
+    )
     if fields:
         raise BadLine(f"it has an unknown or a second field, {next(iter(fields))!r}")
     if not row.key:
@@ -211,7 +213,7 @@ def export(kv: KV[str], output: BinaryIO, prefix: str | None = None, after: str 
     return count
 
 
-def _with_times(kv: KV[str], pairs: list[tuple[str, str]]) -> Iterator[Row]:
+def _with_times(kv: KV[str], pairs: list[tuple[str, str]]) -> Iterator[ExchangeRow]:
     """Yield the rows of these pairs, without the keys that are gone by now."""
     times: list[Pending[float | None]] = []
     with contextlib.suppress(KeyError), kv.pipeline() as batch:
@@ -220,7 +222,7 @@ def _with_times(kv: KV[str], pairs: list[tuple[str, str]]) -> Iterator[Row]:
         with contextlib.suppress(KeyError):
             ttl = pending.result()
             if ttl is None or ttl > 0:
-                yield Row(key, value, ttl)
+                yield ExchangeRow(key, value, ttl)
 
 
 # --- import ------------------------------------------------------------------------------------
@@ -275,7 +277,7 @@ def import_rows(kv: KV[str], source: BinaryIO, first: int = 1) -> int:
     Raises:
         Stopped: a line is broken, or keys were not set.
     """
-    rows: dict[str, tuple[int, Row]] = {}  # by key; the last line of a key counts
+    rows: dict[str, tuple[int, ExchangeRow]] = {}  # by key; the last line of a key counts
     count = size = 0
     for number, line in enumerate(_lines(source), 1):
         if number < first or not line.strip():
@@ -300,7 +302,7 @@ def _lines(source: BinaryIO) -> Iterator[bytes]:
         yield line
 
 
-def _set(kv: KV[str], rows: Iterable[tuple[int, Row]]) -> None:
+def _set(kv: KV[str], rows: Iterable[tuple[int, ExchangeRow]]) -> None:
     """Set keys, all in flight together. Raises Stopped with the first line that may be missing."""
     rows = list(rows)
     plans = sets(TEXT, [row for _, row in rows])

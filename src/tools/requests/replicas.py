@@ -38,7 +38,7 @@ _LISTED: Final = "@LINES response: "
 _KINDS: Final = ("entries", "state")
 
 
-class Member(NamedTuple):
+class ReplicaMember(NamedTuple):
     """The sums of one member at the entry, or the reason why there are none."""
 
     name: str
@@ -51,7 +51,7 @@ class NotListed(Exception):
     """A member did not show its lines. The message is the reason."""
 
 
-class Lines(NamedTuple):
+class ReplicaLines(NamedTuple):
     """Some lines of a member, by key, and its last entry at that moment."""
 
     applied: int
@@ -59,7 +59,7 @@ class Lines(NamedTuple):
     after: str | None = None  # where the next page begins, None after the last
 
 
-ReadLines = Callable[[str, str], Lines]  # with this prefix, after this key
+ReadLines = Callable[[str, str], ReplicaLines]  # with this prefix, after this key
 
 
 class Different(NamedTuple):
@@ -77,7 +77,7 @@ def gather(
     index: int,
     until_s: float,
     pause: Callable[[float], object] = time.sleep,
-) -> list[Member]:
+) -> list[ReplicaMember]:
     """Ask the members again and again, until each that answers has summed its state after this
     entry, or until this time has come."""
     while True:
@@ -92,24 +92,24 @@ def gather(
         pause(PAUSE_S)
 
 
-def _member(node: status.NodeStatus, index: int) -> Member:
+def _member(node: status.NodeStatus, index: int) -> ReplicaMember:
     """Return the sums of a member, unchecked as they come from the node."""
     if node.answer is None:
-        return Member(node.name, node.address, problem=node.problem)
+        return ReplicaMember(node.name, node.address, problem=node.problem)
     sums = node.answer.get("state_sums")
     if not isinstance(sums, dict):
-        return Member(node.name, node.address, problem="its version reports no sums")
+        return ReplicaMember(node.name, node.address, problem="its version reports no sums")
     match sums.get(str(index)):
         case [str(chain), str(total)]:
-            return Member(node.name, node.address, (chain, total))
+            return ReplicaMember(node.name, node.address, (chain, total))
     applied = node.answer["last_applied"]
     problem = f"it has applied only entry {applied} yet"
     if applied >= index:
         problem = "it has not summed its state there in time, or has forgotten the sum"
-    return Member(node.name, node.address, problem=problem)
+    return ReplicaMember(node.name, node.address, problem=problem)
 
 
-def reference_of(members: Sequence[Member], leader: str) -> Member | None:
+def reference_of(members: Sequence[ReplicaMember], leader: str) -> ReplicaMember | None:
     """Return the member that the others are compared with: one of the largest group that agrees,
     the leader if it is in it."""
     known = [member.sums for member in members if member.sums is not None]
@@ -196,7 +196,7 @@ def _all_lines(read: ReadLines) -> Iterator[tuple[str, str]]:
 
 def read_lines(
     shell: NodeShell, address: Address, timeout_s: float, prefix: str, after: str
-) -> Lines:
+) -> ReplicaLines:
     """Ask a member for a page of its lines.
 
     Raises:
@@ -212,7 +212,7 @@ def read_lines(
     try:
         facts = json.loads(answer.partition(_LISTED)[2])
         lines = [(read_key_line(line)[0], line) for line in facts["lines"]]
-        return Lines(facts["applied"], lines, facts["after"])
+        return ReplicaLines(facts["applied"], lines, facts["after"])
     except (ValueError, LookupError, TypeError, AttributeError):
         raise NotListed(f"answers: {answer}") from None
 
@@ -224,12 +224,12 @@ class Report(NamedTuple):
     """The result of a check."""
 
     entry: int
-    members: Sequence[Member]
-    reference: Member | None
+    members: Sequence[ReplicaMember]
+    reference: ReplicaMember | None
     keys: Mapping[str, Different | str | None]  # of each member that differs; a str: the problem
 
     @property
-    def differing(self) -> list[Member]:
+    def differing(self) -> list[ReplicaMember]:
         """The members whose sums are not those of the reference."""
         sums = self.reference.sums if self.reference is not None else None
         return [one for one in self.members if one.sums is not None and one.sums != sums]
@@ -253,7 +253,7 @@ class Report(NamedTuple):
         if not self.outcome:
             yield f"[*] all {len(self.members)} members are equal after entry {self.entry}"
 
-    def _result_of(self, member: Member) -> str:
+    def _result_of(self, member: ReplicaMember) -> str:
         if member.sums is None:
             return f"not compared: {member.problem}"
         if member in self.differing:
@@ -261,7 +261,7 @@ class Report(NamedTuple):
         entries, state = member.sums
         return f"entries {entries}, state {state}"
 
-    def _kinds(self, member: Member) -> str:
+    def _kinds(self, member: ReplicaMember) -> str:
         sums = (self.reference.sums if self.reference is not None else None) or ("", "")
         different = [
             f"{kind} {own}, not {others}"
@@ -270,7 +270,7 @@ class Report(NamedTuple):
         ]
         return "; ".join(different)
 
-    def _difference(self, member: Member) -> Iterator[str]:
+    def _difference(self, member: ReplicaMember) -> Iterator[str]:
         assert self.reference is not None
         found, whom = self.keys.get(member.name), self.reference.name
         begin = f"[!] {member.name} differs from {whom} after entry {self.entry}"
@@ -346,7 +346,11 @@ def _report(
 
 
 def _first_key(
-    reference: Member, member: Member, access: ClientAccess, timeout_s: float, number: int
+    reference: ReplicaMember,
+    member: ReplicaMember,
+    access: ClientAccess,
+    timeout_s: float,
+    number: int,
 ) -> Different | str | None:
     """Return the first key that differs, None if there is none, or why that is unknown."""
     with contextlib.ExitStack() as stack:

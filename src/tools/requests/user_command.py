@@ -24,7 +24,7 @@ from ...wire.commands.identity import EVERYWHERE, ROLES
 from ...wire.commands.login_operands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
 from ...wire.commands.operands import NO_LIMITS
 from ...wire.commands.rights import UserRole
-from ...wire.commands.user_operands import NO_PASSWORD, RIGHTS, Grant
+from ...wire.commands.user_operands import NO_PASSWORD, RIGHTS, RoleGrant
 from ...wire.protocol import ProtocolError
 from ...wire.replies.replies import Reply, RequestOutcome, value_in
 from .ask import ShellPrinter, converse
@@ -219,7 +219,7 @@ def _users_in(facts: Facts) -> Iterator[str]:
 
 def _roles_in(facts: Facts) -> Iterator[str]:
     for role, grants in facts["roles"].items():
-        yield f"{role}  {', '.join(Grant(*each).in_words for each in grants) or '(no right)'}"
+        yield f"{role}  {', '.join(RoleGrant(*each).in_words for each in grants) or '(no right)'}"
 
 
 # --- from files --------------------------------------------------------------------------------

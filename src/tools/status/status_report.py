@@ -54,7 +54,7 @@ from .troubles import (
     SHUT,
     TOO_FEW,
     WITHOUT_QUORUM,
-    Look,
+    StatusLook,
     Trouble,
     troubles_of,
 )
@@ -234,7 +234,7 @@ def _found(
     for name in dict.fromkeys([*names, *foreign]):
         facts = (now.get(name, {}), before.get(name, {}), leads, led_before)
         is_whole = not any(WITHHELD in each for each in facts)
-        troubles[name] = troubles_of(Look(name, *facts, met, name in foreign, is_whole))
+        troubles[name] = troubles_of(StatusLook(name, *facts, met, name in foreign, is_whole))
     return {name: why for name, why in troubles.items() if why}
 
 

@@ -43,7 +43,7 @@ class Verifier(NamedTuple):
         return "<a verifier>"
 
 
-class Grant(NamedTuple):
+class RoleGrant(NamedTuple):
     """A right to the keys with a prefix, in canonical spelling; "" for all keys."""
 
     right: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from raftline.picture.live.observers import Observers
+from raftline.picture.live.observers import ObserverRegistry
 from raftline.raft.inputs import Propose
 
 from ..doubles.cores import established
@@ -19,7 +19,7 @@ class ObserverScene:
         self.said: list[str] = []
         self.node = established("s1")
         self.core = threading.Lock()
-        self.observers = Observers("s1", self.said.append)
+        self.observers = ObserverRegistry("s1", self.said.append)
         self.observers.follow(self.node, self.core)
         self.sinks: list[FakeSink] = []
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-from raftline.picture.live.observers import Observers
+from raftline.picture.live.observers import ObserverRegistry
 from raftline.raft.node import StepObserver
 from raftline.raft.node_view import NodeView
 from raftline.wire.protocol import split_sender
@@ -67,7 +67,7 @@ def observers_of(host: Host) -> Any:
         def complain(what: str) -> None:
             raise InvariantError(what)
 
-        observers: Any = Observers(host.name, complain, host.clock)
+        observers: Any = ObserverRegistry(host.name, complain, host.clock)
         node: Any = ObservedNode(host)
         observers.follow(node, threading.Lock())
         observers.begin_sending = lambda: True

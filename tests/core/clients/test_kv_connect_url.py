@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import raftline
-from raftline.clients.kv.connecting import Settings, settings_of
+from raftline.clients.kv.connecting import ConnectSettings, settings_of
 from raftline.clients.requests.client_login import Credentials
 from raftline.common.address import Address
 
@@ -31,7 +31,7 @@ def test_nodes_are_a_text_a_list_or_a_url(at: Any, addresses: list[Address]) -> 
     assert settings_of(at, {}).addresses == addresses
 
 
-def settings(url: str) -> Settings:
+def settings(url: str) -> ConnectSettings:
     return settings_of(url, {})
 
 

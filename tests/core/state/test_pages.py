@@ -13,7 +13,7 @@ from raftline.common.build_level import LEVEL
 from raftline.state import key_pages as module
 from raftline.state.commands.key_commands import execute
 from raftline.state.key_index import key_bytes
-from raftline.state.key_pages import Page, Selection, read_selection, take_page
+from raftline.state.key_pages import KeyPage, Selection, read_selection, take_page
 from raftline.state.lease_table import Leases
 from raftline.state.pairs import StillPairs, layered
 from raftline.state.store import Store
@@ -78,12 +78,12 @@ class Node:
         self.next = match[1] if match else "show"
         return reply
 
-    def _look_at_all(self, selection: Selection) -> Page:
+    def _look_at_all(self, selection: Selection) -> KeyPage:
         after, prefix = key_bytes(real(selection.after)), real(selection.prefix)
         keys = {real(key): key for key in self.store if real(key).startswith(prefix)}
         places = sorted([shown for shown in keys if key_bytes(shown) > after], key=key_bytes)
         pairs = [(keys[shown], self.store.held[keys[shown]]) for shown in places[:3]]
-        return Page(selection, pairs, is_last=len(places) <= 3)
+        return KeyPage(selection, pairs, is_last=len(places) <= 3)
 
 
 @given(st.lists(STEPS, max_size=60))

@@ -15,7 +15,7 @@ import pytest
 from raftline.common.address import Endpoint, as_endpoint, is_own_name
 from raftline.common.config import PortRefused
 from raftline.monitoring import http_listener
-from raftline.monitoring.endpoints import Answer, Pages
+from raftline.monitoring.endpoints import HttpAnswer, Pages
 from raftline.monitoring.http_listener import MonitorListener
 from raftline.net.connections.file_limit import raise_file_limit
 from raftline_testing.nodes.processes import eventually, free_ports
@@ -28,8 +28,8 @@ def opened(
     place: Endpoint, patience_s: float = 5.0, name: str = "s1", names: Collection[str] = ()
 ) -> Iterator[MonitorListener]:
     pages = Pages()
-    pages.by_path["/long"] = lambda: Answer(200, "x" * (8 << 20))
-    pages.by_path["/broken"] = lambda: Answer(200, str(1 // 0))
+    pages.by_path["/long"] = lambda: HttpAnswer(200, "x" * (8 << 20))
+    pages.by_path["/broken"] = lambda: HttpAnswer(200, str(1 // 0))
     door = MonitorListener(place, pages, patience_s, names)
     door.open(name, lambda _: None)
     try:
@@ -74,7 +74,7 @@ def test_the_door_only_reads(place: Endpoint, method: str) -> None:
     with opened(place) as door:
         made: list[str] = []
 
-        def counted(path: str, page: Callable[[], Answer]) -> Callable[[], Answer]:
+        def counted(path: str, page: Callable[[], HttpAnswer]) -> Callable[[], HttpAnswer]:
             return lambda: (made.append(path), page())[1]
 
         pages = door.pages.by_path
@@ -133,11 +133,11 @@ def test_who_came_first_is_hung_up_on_if_all_places_are_taken(
 def test_a_page_is_made_once_for_all_who_ask_meanwhile(place: Endpoint) -> None:
     asked, may_end, made = threading.Event(), threading.Event(), []
 
-    def slow() -> Answer:
+    def slow() -> HttpAnswer:
         made.append(1)
         asked.set()
         may_end.wait(60)
-        return Answer(200, f"{len(made)}\n")
+        return HttpAnswer(200, f"{len(made)}\n")
 
     with opened(place) as door, contextlib.ExitStack() as stack:
         door.pages.by_path["/slow"] = slow

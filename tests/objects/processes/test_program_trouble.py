@@ -14,7 +14,7 @@ import pytest
 
 import raftline
 from raftline.clients.requests.pool import Clients
-from raftline.objects.embedded_server import Leadership, View
+from raftline.objects.embedded_server import Leadership, LeadershipView
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 
@@ -171,7 +171,7 @@ def test_a_wait_for_a_leader_is_not_delayed_by_callbacks() -> None:
     found: list[bool] = []
     go_on, done = threading.Event(), threading.Event()
 
-    def listen(view: View) -> None:
+    def listen(view: LeadershipView) -> None:
         if view.leader == "b":
             found.append(leadership.wait_for(lambda each: each.leader == "c", DEADLINE_S))
             go_on.wait(DEADLINE_S)

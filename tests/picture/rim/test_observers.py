@@ -215,7 +215,7 @@ def test_the_next_life_of_a_node_is_observed_by_the_same(scene: ObserverScene) -
 def test_a_node_has_a_bounded_number_of_observers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "OBSERVERS_MAX", 2)
     node = established("s1")
-    all_of_them = module.Observers("s1", lambda _: None)
+    all_of_them = module.ObserverRegistry("s1", lambda _: None)
     all_of_them.follow(node, module.threading.Lock())
     sinks: list[Any] = [FakeSink() for _ in range(3)]
     said = [all_of_them.open(sink, "", ObserveAsked()) for sink in sinks]

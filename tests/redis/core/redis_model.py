@@ -10,9 +10,9 @@ from raftline.common.build_level import LEVEL
 from raftline.doors.redis.resp.commands import Answer, plan_of
 from raftline.doors.redis.resp.fast import Line
 from raftline.doors.redis.resp.forms import value_of
-from raftline.doors.redis.resp.programs import Ask, Context, NamePattern
+from raftline.doors.redis.resp.programs import CommandContext, NamePattern, RedisAsk
 from raftline.doors.redis.resp.replies import Value
-from raftline.doors.redis.resp.session import Session
+from raftline.doors.redis.resp.session import RedisSession
 from raftline.state.commands.key_commands import execute
 from raftline.state.commands.lease_commands import ms_of
 from raftline.state.key_pages import read_selection, take_page
@@ -81,8 +81,8 @@ class Model:
 
     def __init__(self, store: Store | None = None) -> None:
         self.store = store or Store(level=LEVEL)
-        self.session = Session(7)
-        self.context = Context(Node(), self.session)
+        self.session = RedisSession(7)
+        self.context = CommandContext(Node(), self.session)
         self.lines: list[str] = []  # that were carried out
         self.before_write: Callable[[], object] = lambda: None
 
@@ -119,7 +119,7 @@ class Model:
 
     def _carry_out(self, program: Any) -> Value:
         try:
-            ask: Ask = next(program)
+            ask: RedisAsk = next(program)
             while True:
                 if ask.kind in AT_NODE:
                     ask = program.send([AT_NODE[ask.kind]])

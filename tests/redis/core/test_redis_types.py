@@ -7,7 +7,7 @@ import random
 import pytest
 
 from raftline.common.build_level import LEVEL
-from raftline.doors.redis.resp.replies import NO_LIST, Failure, Flat, Members, Scored, Value, spell
+from raftline.doors.redis.resp.replies import NO_LIST, Failure, Flat, Scored, SetReply, Value, spell
 from raftline.doors.redis.resp.types import rows
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
@@ -97,7 +97,7 @@ ROWS: list[tuple[str, str, Value]] = [
     (SET, "SADD s a x", 1),
     (SET, "SREM s a none", 1),
     (SET + "SREM s a b c", "EXISTS s", 0),
-    (SET, "SMEMBERS s", Members(["a", "b", "c"])),
+    (SET, "SMEMBERS s", SetReply(["a", "b", "c"])),
     (SET, "SISMEMBER s b", 1),
     (SET, "SMISMEMBER s b none", [1, 0]),
     (SET, "SCARD s", 3),
@@ -107,9 +107,9 @@ ROWS: list[tuple[str, str, Value]] = [
     ("", "SRANDMEMBER s", None),
     (SET, "SMOVE s t a", 1),
     (SET, "SMOVE s t none", 0),
-    (SET + "SADD t b x", "SINTER s t", Members(["b"])),
-    (SET + "SADD t b x", "SUNION s t", Members(["a", "b", "c", "x"])),
-    (SET + "SADD t b x", "SDIFF s t", Members(["a", "c"])),
+    (SET + "SADD t b x", "SINTER s t", SetReply(["b"])),
+    (SET + "SADD t b x", "SUNION s t", SetReply(["a", "b", "c", "x"])),
+    (SET + "SADD t b x", "SDIFF s t", SetReply(["a", "c"])),
     (SET + "SADD t b x;SET u 1", "SUNIONSTORE u s t", 4),
     (SET, "SINTERSTORE s s none", 0),
     (SET + "SADD t b", "SDIFFSTORE s s t", 2),
@@ -267,7 +267,7 @@ def test_elements_may_have_any_bytes() -> None:
         assert model.ask("SISMEMBER", "s", element) == 1
         assert model.ask("ZSCORE", "z", element) == 1.0
     assert model.ask("LRANGE", "l", 0, -1) == ELEMENTS
-    assert model.ask("SMEMBERS", "s") == Members(list(ELEMENTS))
+    assert model.ask("SMEMBERS", "s") == SetReply(list(ELEMENTS))
     assert model.ask("HKEYS", "h") == ELEMENTS
     in_order = sorted(ELEMENTS, key=lambda each: each.encode("utf-8", "surrogateescape"))
     assert model.ask("ZRANGE", "z", 0, -1) == in_order
@@ -442,7 +442,7 @@ def in_queue_is_refused(model: Model) -> bool:
 @pytest.mark.parametrize(
     ("value", "resp2", "resp3"),
     [
-        (Members(["a"]), "*1\r\n$1\r\na\r\n", "~1\r\n$1\r\na\r\n"),
+        (SetReply(["a"]), "*1\r\n$1\r\na\r\n", "~1\r\n$1\r\na\r\n"),
         (Flat([("a", "1")]), "*2\r\n$1\r\na\r\n$1\r\n1\r\n", "%1\r\n$1\r\na\r\n$1\r\n1\r\n"),
         (Scored([("a", 1.5)]), "*2\r\n$1\r\na\r\n$3\r\n1.5\r\n", "*1\r\n*2\r\n$1\r\na\r\n,1.5\r\n"),
         (3.0, "$1\r\n3\r\n", ",3\r\n"), (float("-inf"), "$4\r\n-inf\r\n", ",-inf\r\n"),

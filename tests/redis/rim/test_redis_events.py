@@ -12,7 +12,7 @@ import pytest
 from raftline.doors.redis.redis_events import RedisEvents
 from raftline.doors.redis.resp.notifications import Subscription
 from raftline.doors.redis.resp.replies import Value
-from raftline.doors.redis.resp.session import Session
+from raftline.doors.redis.resp.session import RedisSession
 from raftline.net.connections.outgoing import Outgoing
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.user_scene import UserScene
@@ -43,7 +43,7 @@ class Subscriber:
         self.near = near
         host: Any = FakeHost(watchers=scene.watchers)
         self.outgoing = Outgoing(host, near)
-        session = Session()
+        session = RedisSession()
         self.pattern = session.subscriptions["p1"] = SlowPattern()
         self.events = RedisEvents(host.doors[0], host, self.outgoing, session)
         assert self.events.open("p1", ["k"]) == ""
@@ -117,7 +117,7 @@ def test_a_quiet_subscription_gets_no_positions(scene: WatchScene, client: Subsc
 def test_a_redis_client_gets_no_message_of_a_later_change() -> None:
     """A watch ends when its user loses the right to read."""
     scene = UserScene()
-    session = Session()
+    session = RedisSession()
     session.subscriptions["p1"] = Subscription("__keyspace@0__:app/*", is_pattern=True)
     outgoing: Any = scene.bob
     host: Any = FakeHost(watchers=scene.watchers)

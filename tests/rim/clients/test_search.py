@@ -27,8 +27,8 @@ from raftline.clients.requests.search import (
     ClientSessions,
     Connected,
     NodeTurns,
-    Pause,
     Search,
+    SearchPause,
     SearchStep,
     lost,
     numbered,
@@ -79,7 +79,7 @@ def carried_out(steps: Search[Kind], *answers: Answer | Connected) -> tuple[list
             asked.append(asked_by(step))
             answer = left.pop(0)
         else:
-            assert isinstance(step, Pause)
+            assert isinstance(step, SearchPause)
 
 
 def test_a_read_goes_where_the_leader_is() -> None:
@@ -99,7 +99,7 @@ def test_a_node_that_hangs_is_passed_over_and_asked_alone_if_it_leads() -> None:
     ]  # fmt: skip
 
     def do(step: SearchStep) -> Answer | Connected | None:
-        if isinstance(step, Pause):
+        if isinstance(step, SearchPause):
             return None
         assert isinstance(step, AskNode)
         asked.append((step.address, list(step.others)))
@@ -364,9 +364,9 @@ def test_a_node_that_keeps_a_request_is_asked_whether_it_has_a_leader(
 
     def do(step: SearchStep) -> Answer | None:
         nonlocal now_s
-        assert isinstance(step, (AskNode, Pause))
-        now_s += step.seconds if isinstance(step, Pause) else step.limit_s
-        if isinstance(step, Pause):
+        assert isinstance(step, (AskNode, SearchPause))
+        now_s += step.seconds if isinstance(step, SearchPause) else step.limit_s
+        if isinstance(step, SearchPause):
             return None
         asked.append(step.command)
         if step.command == "status":
@@ -394,9 +394,9 @@ def test_the_end_of_a_search_names_the_time_that_was_given(
 
     def do(step: SearchStep) -> Answer | None:
         nonlocal now_s
-        assert isinstance(step, (AskNode, Pause))
-        now_s += step.seconds if isinstance(step, Pause) else step.limit_s
-        if isinstance(step, Pause):
+        assert isinstance(step, (AskNode, SearchPause))
+        now_s += step.seconds if isinstance(step, SearchPause) else step.limit_s
+        if isinstance(step, SearchPause):
             return None
         if step.command == "session":
             return said("SESSION response: session5")
@@ -419,8 +419,8 @@ def test_unheard_leader_is_named(command: str, hangs: bool) -> None:
 
     def do(step: SearchStep) -> Answer | None:
         nonlocal now_s
-        assert isinstance(step, (AskNode, Pause))
-        if isinstance(step, Pause):
+        assert isinstance(step, (AskNode, SearchPause))
+        if isinstance(step, SearchPause):
             now_s += step.seconds
             return None
         if step.address != S1:
@@ -447,7 +447,7 @@ def test_silent_leader_leaves_a_write_unknown_at_first() -> None:
 
     def do(step: SearchStep) -> Answer | None:
         nonlocal now_s
-        now_s += step.seconds if isinstance(step, Pause) else step.limit_s  # type: ignore[union-attr]
+        now_s += step.seconds if isinstance(step, SearchPause) else step.limit_s  # type: ignore[union-attr]
         if not isinstance(step, AskNode):
             return None
         if step.command == "session":

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from raftline.node.loop.stepper import Delivery
+from raftline.node.loop.stepper import MessageDelivery
 from raftline.node.loop.writer import WAITING_MAX, WriteQueue
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry, Snapshot
@@ -41,7 +41,7 @@ def read_at(to: str, number: int) -> ReadIndexReply:
 
 
 def test_a_read_index_reply_goes_to_the_connection_that_asked() -> None:
-    delivery = Delivery(lambda _: None, no_writes())
+    delivery = MessageDelivery(lambda _: None, no_writes())
     of_s2, of_s3 = Connection(), Connection()
     delivery.asked(ReadIndex("s2", "s1", 1, 7), of_s2)
     delivery.asked(ReadIndex("s3", "s1", 1, 8), of_s3)
@@ -51,7 +51,7 @@ def test_a_read_index_reply_goes_to_the_connection_that_asked() -> None:
 
 
 def test_a_read_index_reply_goes_to_a_followers_new_connection() -> None:
-    delivery = Delivery(lambda _: None, no_writes())
+    delivery = MessageDelivery(lambda _: None, no_writes())
     connections = [Connection() for _ in range(3)]
     for number, connection in enumerate(connections):
         delivery.asked(ReadIndex("s2", "s1", 1, number), connection)
@@ -64,7 +64,7 @@ def test_a_read_index_reply_goes_to_a_followers_new_connection() -> None:
 def test_no_read_index_reply_goes_to_a_node_that_never_asked() -> None:
     sent: list[Message] = []
     origin = Connection()
-    Delivery(sent.append, no_writes()).deliver([read_at("s2", 7)], origin)
+    MessageDelivery(sent.append, no_writes()).deliver([read_at("s2", 7)], origin)
     assert (sent, origin.answered) == ([], [])
 
 
@@ -72,14 +72,14 @@ def test_a_reply_goes_to_its_asker_and_a_request_to_its_peer() -> None:
     sent: list[Message] = []
     origin = Connection()
     answer, question = RequestVoteReply("s1", "s2", 1, True), AppendEntries("s1", "s2", 1, 0, 0)
-    Delivery(sent.append, no_writes()).deliver([answer, question], origin)
+    MessageDelivery(sent.append, no_writes()).deliver([answer, question], origin)
     assert (sent, origin.answered) == ([question], [answer])
 
 
 def test_only_messages_that_depend_on_the_disk_wait_for_it() -> None:
     sent: list[Message] = []
     writes, origin = no_writes(), Connection()
-    delivery = Delivery(sent.append, writes)
+    delivery = MessageDelivery(sent.append, writes)
     granted, beat = RequestVoteReply("s1", "s2", 1, True), AppendEntries("s1", "s2", 1, 0, 0)
     voted = Effects(send=[beat], save=HardState(1, "s2"), send_after_save=[granted])
     delivery.dispatch(voted, origin)
@@ -91,7 +91,7 @@ def test_only_messages_that_depend_on_the_disk_wait_for_it() -> None:
 
 def test_no_reply_leaves_before_a_write_in_flight() -> None:
     writes, origin = no_writes(), Connection()
-    delivery = Delivery(lambda _: None, writes)
+    delivery = MessageDelivery(lambda _: None, writes)
     denied = Effects(send_after_save=[RequestVoteReply("s1", "s2", 1, False)])
     writes.add((Effects(save=HardState(1, "s2")), None))
     writes.begin()
@@ -106,7 +106,7 @@ def test_no_reply_leaves_before_a_write_in_flight() -> None:
 
 def test_an_answer_that_promises_nothing_new_overtakes_entries_that_are_being_written() -> None:
     writes, origin = no_writes(), Connection()
-    delivery = Delivery(lambda _: None, writes)
+    delivery = MessageDelivery(lambda _: None, writes)
     writes.add((Effects(append=[Entry(1, 1, "set a 1")]), None))
     writes.begin()
     writes.add((Effects(append=[Entry(2, 1, "set a 2")]), None))
@@ -129,7 +129,7 @@ def test_an_answer_that_promises_nothing_new_overtakes_entries_that_are_being_wr
 @pytest.mark.parametrize("is_being_written", [False, True])
 def test_no_answer_overtakes_a_promise(promise: Effects, is_being_written: bool) -> None:
     writes, origin = no_writes(), Connection()
-    delivery = Delivery(lambda _: None, writes)
+    delivery = MessageDelivery(lambda _: None, writes)
     writes.add((promise, None))
     if is_being_written:
         writes.begin()
@@ -144,7 +144,7 @@ def test_no_answer_overtakes_a_promise(promise: Effects, is_being_written: bool)
 
 def test_answers_that_wait_for_a_disk_that_hangs_are_bounded_and_entries_are_kept() -> None:
     writes, origin = no_writes(), Connection()
-    delivery = Delivery(lambda _: None, writes)
+    delivery = MessageDelivery(lambda _: None, writes)
     delivery.dispatch(Effects(append=[Entry(1, 1, "set a 1")]), origin)
     writes.begin()
     for number in range(3 * WAITING_MAX):

@@ -9,14 +9,14 @@ from __future__ import annotations
 from .entry import spell_entry
 from .functions import FUNCTIONS
 from .key_programs import Task, write
-from .programs import Ask, Context, Program, in_capitals, spell_key
+from .programs import CommandContext, Program, RedisAsk, in_capitals, spell_key
 from .replies import NO_LIST, NoList
 from .types.lists import timeout_in
 
-LATE = "late"  # the reply to an `Ask` of the kind "await": the time is over
+LATE = "late"  # the reply to an `RedisAsk` of the kind "await": the time is over
 
 
-def wait(context: Context, words: list[str]) -> Program:
+def wait(context: CommandContext, words: list[str]) -> Program:
     """BLPOP KEY [KEY ...] SECONDS, BRPOP, BZPOPMIN, BZPOPMAX; BLMOVE FROM TO LEFT|RIGHT LEFT|RIGHT
     SECONDS, BRPOPLPUSH FROM TO SECONDS"""
     task = Task(FUNCTIONS[in_capitals(words[0])], words)
@@ -26,12 +26,12 @@ def wait(context: Context, words: list[str]) -> Program:
     lines = [f"stat {spell_key(key, context.node.limits)}" for key in dict.fromkeys(keys)]
     entry = spell_entry(context.node.now_ms(), [[task.function.name, *words[1:]]])
     while True:  # who may not change a key does not wait for it
-        (turn,) = yield Ask(
+        (turn,) = yield RedisAsk(
             [entry], "await", keys[0], is_canonical=True, awaited=tuple(keys), within_s=within_s
         )
         if turn == LATE:
             return NO_LIST
-        replies = yield Ask(lines, "read", keys[0], at_leader=True)
+        replies = yield RedisAsk(lines, "read", keys[0], at_leader=True)
         if any([reply.startswith("STAT response: ") for reply in replies]):
             values = yield from write(context, [task], {})
             if values and not (values[0] is None or isinstance(values[0], NoList)):

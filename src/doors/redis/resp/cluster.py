@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from .connection import facts
-from .programs import Context, Program, Refused, Run, Steps, choose
+from .programs import CommandContext, CommandRefused, Program, Run, Steps, choose
 from .replies import SLOTS, Flat, Value, slot_of
 
 SERVICE: Final = "raftline"  # the name of the primary for sentinels
 
 
-class Member(NamedTuple):
+class ClusterMember(NamedTuple):
     """A node of the cluster."""
 
     name: str
@@ -29,7 +29,7 @@ class Member(NamedTuple):
         return hashlib.sha1(self.name.encode(), usedforsecurity=False).hexdigest()
 
 
-def members_in(status: Mapping[str, Any]) -> list[Member]:
+def members_in(status: Mapping[str, Any]) -> list[ClusterMember]:
     """Return the members, the leader first. Without a leader among them this node takes its place:
     a request waits here for the next one, whose address is the answer. A node that has yet to join
     or was removed may know no primary, and then names no member."""
@@ -39,7 +39,7 @@ def members_in(status: Mapping[str, Any]) -> list[Member]:
         return []
     for name, address in addresses.items():
         host, port = dialed(address)
-        members.append(Member(name, host, port, name == leader, name == me))
+        members.append(ClusterMember(name, host, port, name == leader, name == me))
     return sorted(members, key=lambda member: (not member.leads, member.name))
 
 
@@ -55,13 +55,13 @@ def _has_leader(status: Mapping[str, Any]) -> bool:
     return status["leader"] in status["members"]
 
 
-def _slots(context: Context, words: list[str]) -> Program:
+def _slots(context: CommandContext, words: list[str]) -> Program:
     members = members_in((yield from facts()))
     nodes: list[Value] = [[one.host, one.port, one.id, []] for one in members]
     return [[0, SLOTS - 1, *nodes]] if nodes else []
 
 
-def _shards(context: Context, words: list[str]) -> Program:
+def _shards(context: CommandContext, words: list[str]) -> Program:
     members = members_in((yield from facts()))
     nodes: list[Value] = [
         Flat(
@@ -80,7 +80,7 @@ def _shards(context: Context, words: list[str]) -> Program:
     return [Flat([("slots", [0, SLOTS - 1]), ("nodes", nodes)])] if nodes else []
 
 
-def _nodes(context: Context, words: list[str]) -> Program:
+def _nodes(context: CommandContext, words: list[str]) -> Program:
     status = yield from facts()
     members = members_in(status)
     primary = members[0].id if members else "-"
@@ -94,12 +94,12 @@ def _nodes(context: Context, words: list[str]) -> Program:
     return "".join(lines)
 
 
-def _my_id(context: Context, words: list[str]) -> Program:
+def _my_id(context: CommandContext, words: list[str]) -> Program:
     status = yield from facts()
-    return Member(status["name"], "", 0, leads=False, is_me=True).id
+    return ClusterMember(status["name"], "", 0, leads=False, is_me=True).id
 
 
-def _info(context: Context, words: list[str]) -> Program:
+def _info(context: CommandContext, words: list[str]) -> Program:
     status = yield from facts()
     is_up, count = status["leader"] is not None, len(status["members"])
     lines = {
@@ -117,7 +117,7 @@ def _info(context: Context, words: list[str]) -> Program:
     return "".join([f"{name}:{value}\r\n" for name, value in lines.items()])
 
 
-def _keyslot(context: Context, words: list[str]) -> Value:
+def _keyslot(context: CommandContext, words: list[str]) -> Value:
     return slot_of(words[2])
 
 
@@ -131,7 +131,7 @@ _CLUSTER: Final[Mapping[str, tuple[int, Run]]] = {
 }
 
 
-def _cluster(context: Context, words: list[str]) -> Program | Value:
+def _cluster(context: CommandContext, words: list[str]) -> Program | Value:
     return choose(words, "CLUSTER", _CLUSTER, context)
 
 
@@ -140,10 +140,10 @@ def _cluster(context: Context, words: list[str]) -> Program | Value:
 
 def _check_service(words: list[str]) -> None:
     if words[2] != SERVICE:
-        raise Refused("ERR No such master with that name")
+        raise CommandRefused("ERR No such master with that name")
 
 
-def _described(one: Member, flags: str, others: int) -> Flat:
+def _described(one: ClusterMember, flags: str, others: int) -> Flat:
     """Return the facts of a node as a sentinel tells them: all of them are texts."""
     pairs: dict[str, str] = {
         "name": SERVICE if flags == "master" else f"{one.host}:{one.port}",
@@ -160,7 +160,7 @@ def _described(one: Member, flags: str, others: int) -> Flat:
     return Flat(list(pairs.items()))
 
 
-def _leader_first() -> Steps[list[Member]]:
+def _leader_first() -> Steps[list[ClusterMember]]:
     """Return the members, the leader first; none if no leader is known among them."""
     status = yield from facts()
     return members_in(status) if _has_leader(status) else []
@@ -171,33 +171,33 @@ def switched(before: str, after: str) -> str:
     return " ".join(map(str, [SERVICE, *dialed(before), *dialed(after)]))
 
 
-def _address(context: Context, words: list[str]) -> Program:
+def _address(context: CommandContext, words: list[str]) -> Program:
     members = yield from _leader_first()
     if words[2] != SERVICE or not members:
         return None
     return [members[0].host, str(members[0].port)]
 
 
-def _masters(context: Context, words: list[str]) -> Program:
+def _masters(context: CommandContext, words: list[str]) -> Program:
     members = yield from _leader_first()
     return [_described(one, "master", len(members) - 1) for one in members[:1]]
 
 
-def _master(context: Context, words: list[str]) -> Program:
+def _master(context: CommandContext, words: list[str]) -> Program:
     masters = yield from _masters(context, words)
     if words[2] != SERVICE or not isinstance(masters, list) or not masters:
-        raise Refused("ERR No such master with that name")
+        raise CommandRefused("ERR No such master with that name")
     return masters[0]
 
 
-def _replicas(context: Context, words: list[str]) -> Value:
+def _replicas(context: CommandContext, words: list[str]) -> Value:
     """There are none that serve such a client: a follower reads only after `READONLY`, which no
     client in Sentinel mode sends. So one that asks for a replica reads at the leader."""
     _check_service(words)
     return []
 
 
-def _sentinels(context: Context, words: list[str]) -> Program:
+def _sentinels(context: CommandContext, words: list[str]) -> Program:
     _check_service(words)
     members = yield from _leader_first()
     return [_described(one, "sentinel", len(members) - 1) for one in members if not one.is_me]
@@ -213,7 +213,7 @@ _SENTINEL: Final[Mapping[str, tuple[int, Run]]] = {
 }
 
 
-def _sentinel(context: Context, words: list[str]) -> Program | Value:
+def _sentinel(context: CommandContext, words: list[str]) -> Program | Value:
     return choose(words, "SENTINEL", _SENTINEL, context)
 
 

@@ -22,7 +22,7 @@ from .function_rows import Function
 from .functions import FUNCTIONS
 from .key_programs import Task, read, write
 from .limits import REDIS_QUEUED
-from .programs import Call, Context, Program, Refused, Run, in_capitals, integer
+from .programs import CommandContext, CommandRefused, Program, RedisCall, Run, in_capitals, integer
 from .replies import (
     QUEUED,
     SYNTAX,
@@ -48,8 +48,8 @@ class Answer:
     value: Value
 
 
-Plan: TypeAlias = Line | Answer | Call
-FastPlan = Callable[[Context, list[str]], "Line | None"]
+Plan: TypeAlias = Line | Answer | RedisCall
+FastPlan = Callable[[CommandContext, list[str]], "Line | None"]
 
 
 class Row(NamedTuple):
@@ -88,7 +88,7 @@ def _on_keys(name: str, line: FastPlan | None, alias: str = "") -> Row:
     return Row(alias or name, arity, function, line, _alone, flags, function.spec)
 
 
-def plan_of(words: list[str], context: Context) -> Plan:
+def plan_of(words: list[str], context: CommandContext) -> Plan:
     """Return what a command becomes. A wrong one becomes an answer: its error."""
     row = COMMANDS.get(in_capitals(words[0]))
     session = context.session
@@ -106,15 +106,15 @@ def plan_of(words: list[str], context: Context) -> Plan:
     try:
         words = _renamed(words, context)
         line = row.line(context, words) if row.line is not None else None
-    except Refused as refused:
+    except CommandRefused as refused:
         return Answer(refused.failure)
     if line is not None:
         return line
     assert row.run is not None
-    return Call(row.name, row.run, words)
+    return RedisCall(row.name, row.run, words)
 
 
-def _renamed(words: list[str], context: Context) -> list[str]:
+def _renamed(words: list[str], context: CommandContext) -> list[str]:
     """Return the words of an `EVAL` or an `EVALSHA` as the call of a script by its name.
 
     Raises:
@@ -123,14 +123,14 @@ def _renamed(words: list[str], context: Context) -> list[str]:
     return scripts.called(context, words) if in_capitals(words[0]) in _BY_SCRIPT else words
 
 
-def _alone(context: Context, words: list[str]) -> Program:
+def _alone(context: CommandContext, words: list[str]) -> Program:
     """Carry out one command on keys."""
     task = Task(FUNCTIONS[in_capitals(words[0])], words)
     values = yield from (read if task.function.is_read else write)(context, [task], {})
     return values[0] if values else None
 
 
-def _queue(row: Row, words: list[str], context: Context) -> Value:
+def _queue(row: Row, words: list[str], context: CommandContext) -> Value:
     """Queue a command after `MULTI`."""
     session = context.session
     assert session.queue is not None
@@ -142,7 +142,7 @@ def _queue(row: Row, words: list[str], context: Context) -> Value:
         queued = _task(row, words, context)
     else:
         assert row.run is not None
-        queued = Call(row.name, row.run, words)
+        queued = RedisCall(row.name, row.run, words)
     if session.is_spoiled:
         return QUEUED  # it will not be carried out
     session.queue_bytes += sum(map(size_of, words))
@@ -156,19 +156,19 @@ def _queue(row: Row, words: list[str], context: Context) -> Value:
     return QUEUED
 
 
-def _task(row: Row, words: list[str], context: Context) -> Task | Failure:
+def _task(row: Row, words: list[str], context: CommandContext) -> Task | Failure:
     """Return a command of a transaction; if it is wrong in itself, the error that is its reply, as
     in Redis."""
     try:
         words = _renamed(words, context)
         if row.line is not None:
             row.line(context, words)
-    except Refused as refused:
+    except CommandRefused as refused:
         return refused.failure
     return Task(FUNCTIONS[in_capitals(words[0])], words)
 
 
-def _command(context: Context, words: list[str]) -> Value:
+def _command(context: CommandContext, words: list[str]) -> Value:
     """COMMAND [COUNT | DOCS | INFO [NAME ...] | LIST | GETKEYS COMMAND ...]"""
     sub = words[1].upper() if len(words) > 1 else "INFO"
     match sub:
@@ -182,7 +182,7 @@ def _command(context: Context, words: list[str]) -> Value:
             return Flat([])
         case "GETKEYS":
             return _keys_in(words[2:])
-    raise Refused(f"ERR unknown subcommand '{shown(words[1])}'. Try COMMAND HELP.")
+    raise CommandRefused(f"ERR unknown subcommand '{shown(words[1])}'. Try COMMAND HELP.")
 
 
 def _names(filters: list[str]) -> Value:
@@ -190,14 +190,14 @@ def _names(filters: list[str]) -> Value:
     pattern = keys.Pattern("*")
     if filters:
         if len(filters) != 3 or filters[0].upper() != "FILTERBY":
-            raise Refused(SYNTAX)
+            raise CommandRefused(SYNTAX)
         match filters[1].upper():
             case "PATTERN":
                 pattern = keys.Pattern(filters[2].lower())
             case "MODULE":
                 return []
             case _:
-                raise Refused(SYNTAX)
+                raise CommandRefused(SYNTAX)
     return [name.lower() for name in COMMANDS if pattern.fits(name.lower())]
 
 
@@ -221,10 +221,10 @@ def _all_described() -> Spelled:
 def _keys_in(words: list[str]) -> Value:
     row = COMMANDS.get(words[0].upper()) if words else None
     if row is None:
-        raise Refused("ERR Invalid command specified")
+        raise CommandRefused("ERR Invalid command specified")
     first, last, step = row.keys
     if not (row.fits(len(words)) and first):
-        raise Refused("ERR The command has no key arguments")
+        raise CommandRefused("ERR The command has no key arguments")
     if row.name in _BY_SCRIPT:
         return list(words[first : first + integer(words[first - 1])])
     end = last if last >= 0 else len(words) + last

@@ -10,7 +10,17 @@ from ....wire.protocol import shown
 from .keys import Pattern
 from .limits import REDIS_NAME_BYTES, REDIS_PATTERNS
 from .notifications import unsubscribe_all
-from .programs import Ask, Call, Context, Program, Refused, Run, Steps, choose, integer
+from .programs import (
+    CommandContext,
+    CommandRefused,
+    Program,
+    RedisAsk,
+    RedisCall,
+    Run,
+    Steps,
+    choose,
+    integer,
+)
 from .replies import OK, SYNTAX, Failure, Flat, Simple, Value
 
 VERSION: Final = "7.0.0"  # of Redis, whose commands these are
@@ -32,36 +42,36 @@ _IGNORED: Final = ("notify-keyspace-events",)
 
 def facts() -> Steps[dict[str, Any]]:
     """Return the facts of the node's `status`, as far as the user may see them."""
-    (reply,) = yield Ask(["status"], "status")
+    (reply,) = yield RedisAsk(["status"], "status")
     result: dict[str, Any] = json.loads(reply.partition(": ")[2])
     return result
 
 
-def _ping(context: Context, words: list[str]) -> Value:
+def _ping(context: CommandContext, words: list[str]) -> Value:
     if len(words) > 2:
-        raise Refused("ERR wrong number of arguments for 'ping' command")
+        raise CommandRefused("ERR wrong number of arguments for 'ping' command")
     context.session.was_served = True
     if context.session.is_subscribed:
         return ["pong", words[1] if len(words) > 1 else ""]
     return words[1] if len(words) > 1 else Simple("PONG")
 
 
-def _echo(context: Context, words: list[str]) -> Value:
+def _echo(context: CommandContext, words: list[str]) -> Value:
     return words[1]
 
 
-def _select(context: Context, words: list[str]) -> Value:
+def _select(context: CommandContext, words: list[str]) -> Value:
     if integer(words[1], Failure("ERR invalid DB index")) != 0:
-        raise Refused("ERR DB index is out of range")
+        raise CommandRefused("ERR DB index is out of range")
     return OK
 
 
-def _quit(context: Context, words: list[str]) -> Value:
+def _quit(context: CommandContext, words: list[str]) -> Value:
     context.session.ends = True
     return OK
 
 
-def _reset(context: Context, words: list[str]) -> Program:
+def _reset(context: CommandContext, words: list[str]) -> Program:
     session = context.session
     yield from unsubscribe_all(context)
     session.end_transaction()
@@ -69,12 +79,12 @@ def _reset(context: Context, words: list[str]) -> Program:
     return Simple("RESET")
 
 
-def _readonly(context: Context, words: list[str]) -> Value:
+def _readonly(context: CommandContext, words: list[str]) -> Value:
     context.session.is_readonly = words[0].upper() == "READONLY"
     return OK
 
 
-def _time(context: Context, words: list[str]) -> Value:
+def _time(context: CommandContext, words: list[str]) -> Value:
     seconds, ms = divmod(context.node.now_ms(), 1000)
     return [str(seconds), str(1000 * ms)]
 
@@ -82,15 +92,15 @@ def _time(context: Context, words: list[str]) -> Value:
 # --- the login -----------------------------------------------------------------------------------
 
 
-def is_login(call: Call) -> bool:
+def is_login(call: RedisCall) -> bool:
     """Whether a call may log in."""
     return call.name == "AUTH" or (call.name == "HELLO" and len(call.words) > 2)
 
 
-def _auth(context: Context, words: list[str]) -> Program:
+def _auth(context: CommandContext, words: list[str]) -> Program:
     """AUTH [USER] PASSWORD"""
     if len(words) > 3:
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     user, password = words[1:] if len(words) > 2 else (DEFAULT_USER, words[1])
     yield from _login(user, password)
     return OK
@@ -98,10 +108,10 @@ def _auth(context: Context, words: list[str]) -> Program:
 
 def _login(user: str, password: str) -> Steps[None]:
     """Log in; a refusal ends the program."""
-    yield Ask([f"login {user} {password}"], "login")
+    yield RedisAsk([f"login {user} {password}"], "login")
 
 
-def _hello(context: Context, words: list[str]) -> Program:
+def _hello(context: CommandContext, words: list[str]) -> Program:
     """HELLO [2|3 [AUTH USER PASSWORD] [SETNAME NAME]]"""
     session, version, place = context.session, context.session.version, 2
     name, login = session.name, None
@@ -109,7 +119,7 @@ def _hello(context: Context, words: list[str]) -> Program:
         problem = Failure("ERR Protocol version is not an integer or out of range")
         version = integer(words[1], problem)
         if version not in (2, 3):
-            raise Refused("NOPROTO unsupported protocol version")
+            raise CommandRefused("NOPROTO unsupported protocol version")
     while place < len(words):
         option = words[place].upper()
         if option == "AUTH" and place + 2 < len(words):
@@ -119,7 +129,7 @@ def _hello(context: Context, words: list[str]) -> Program:
             name = _name(words[place + 1])
             place += 2
         else:
-            raise Refused(f"ERR Syntax error in HELLO option '{words[place]}'")
+            raise CommandRefused(f"ERR Syntax error in HELLO option '{words[place]}'")
     if login is not None:
         yield from _login(*login)
     status = yield from facts()
@@ -143,26 +153,26 @@ def _hello(context: Context, words: list[str]) -> Program:
 def _name(text: str) -> str:
     if not all(["!" <= each <= "~" for each in text]):
         problem = "Client names cannot contain spaces, newlines or special characters."
-        raise Refused(f"ERR {problem}")
+        raise CommandRefused(f"ERR {problem}")
     if len(text) > REDIS_NAME_BYTES:
-        raise Refused(f"ERR Client names have at most {REDIS_NAME_BYTES} bytes.")
+        raise CommandRefused(f"ERR Client names have at most {REDIS_NAME_BYTES} bytes.")
     return text
 
 
-def _set_name(context: Context, words: list[str]) -> Value:
+def _set_name(context: CommandContext, words: list[str]) -> Value:
     context.session.name = _name(words[2])
     return OK
 
 
-def _set_info(context: Context, words: list[str]) -> Value:
+def _set_info(context: CommandContext, words: list[str]) -> Value:
     fact = words[2].lower()
     if fact not in ("lib-name", "lib-ver"):
-        raise Refused(f"ERR Unrecognized option '{words[2]}'")
+        raise CommandRefused(f"ERR Unrecognized option '{words[2]}'")
     context.session.facts[fact] = _name(words[3])
     return OK
 
 
-def _described(context: Context, words: list[str]) -> Value:
+def _described(context: CommandContext, words: list[str]) -> Value:
     session = context.session
     told = "".join([f" {fact}={text}" for fact, text in session.facts.items()])
     multi, watched = -1 if session.queue is None else len(session.queue), len(session.watched)
@@ -172,7 +182,7 @@ def _described(context: Context, words: list[str]) -> Value:
     )
 
 
-def _list(context: Context, words: list[str]) -> Value:
+def _list(context: CommandContext, words: list[str]) -> Value:
     """CLIENT LIST [TYPE KIND | ID NUMBER ...]: this connection, if it is one of those."""
     match [word.upper() for word in words[2:]]:
         case []:
@@ -183,9 +193,9 @@ def _list(context: Context, words: list[str]) -> Value:
             problem = Failure("ERR Invalid client ID")
             is_listed = context.session.number in [integer(word, problem) for word in words[3:]]
         case ["TYPE", _]:
-            raise Refused(f"ERR Unknown client type '{shown(words[3])}'")
+            raise CommandRefused(f"ERR Unknown client type '{shown(words[3])}'")
         case _:
-            raise Refused(SYNTAX)
+            raise CommandRefused(SYNTAX)
     return _described(context, words) if is_listed else ""
 
 
@@ -202,29 +212,31 @@ _CLIENT: Final[Mapping[str, tuple[int, Run]]] = {
 }
 
 
-def _client(context: Context, words: list[str]) -> Program | Value:
+def _client(context: CommandContext, words: list[str]) -> Program | Value:
     return choose(words, "CLIENT", _CLIENT, context)
 
 
 # --- the node ------------------------------------------------------------------------------------
 
 
-def _config_get(context: Context, words: list[str]) -> Value:
+def _config_get(context: CommandContext, words: list[str]) -> Value:
     if len(words) - 2 > REDIS_PATTERNS:
-        raise Refused(f"ERR a command has at most {REDIS_PATTERNS} patterns")
+        raise CommandRefused(f"ERR a command has at most {REDIS_PATTERNS} patterns")
     fitting: set[str] = set()
     for word in words[2:]:
         fitting.update(filter(Pattern(word.lower()).fits, _CONFIG))
     return Flat([(name, text) for name, text in _CONFIG.items() if name in fitting])
 
 
-def _config_set(context: Context, words: list[str]) -> Value:
+def _config_set(context: CommandContext, words: list[str]) -> Value:
     """CONFIG SET NAME VALUE ...: nothing can be changed, but to set what holds is not a mistake."""
     for name, value in zip(words[2::2], words[3::2], strict=False):
         if name.lower() not in _CONFIG:
-            raise Refused(f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
+            raise CommandRefused(
+                f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+            )
         if name.lower() not in _IGNORED and _CONFIG[name.lower()] != value:
-            raise Refused(f"ERR CONFIG SET failed - can't set immutable config '{name}'")
+            raise CommandRefused(f"ERR CONFIG SET failed - can't set immutable config '{name}'")
     return OK
 
 
@@ -235,11 +247,11 @@ _CONFIGS: Final[Mapping[str, tuple[int, Run]]] = {
 }
 
 
-def _config(context: Context, words: list[str]) -> Program | Value:
+def _config(context: CommandContext, words: list[str]) -> Program | Value:
     return choose(words, "CONFIG", _CONFIGS, context)
 
 
-def _info(context: Context, words: list[str]) -> Program:
+def _info(context: CommandContext, words: list[str]) -> Program:
     """INFO [SECTION ...]"""
     status = yield from facts()
     leads = status["role"] == "leader"

@@ -29,7 +29,7 @@ from ....wire.protocol import ProtocolError, is_number, shown, unescape
 from .functions import FUNCTIONS
 from .limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from .programs import in_capitals
-from .replies import NO_LIST, Failure, Flat, Members, Scored, Simple, Value, spell_double
+from .replies import NO_LIST, Failure, Flat, Scored, SetReply, Simple, Value, spell_double
 
 VERB: Final = "redis"
 FORM: Final = "NOW [LEASE=MS ...] [if CONDITION ; ... then] COMMAND ; ..."
@@ -38,7 +38,7 @@ NOT_MET: Final = ", not done: a watched key has changed"
 _NOTHING: Final = "Nothing was done."
 
 
-class Entry(NamedTuple):
+class RedisEntry(NamedTuple):
     """The commands of an entry, and what they depend on besides the keys."""
 
     now_ms: int
@@ -61,7 +61,7 @@ def spell_entry(
     return " ".join([*words, text] if text else words)
 
 
-def read_entry(operands: str, limits: Limits = NO_LIMITS) -> Entry:
+def read_entry(operands: str, limits: Limits = NO_LIMITS) -> RedisEntry:
     """Return the entry after `redis `.
 
     Raises:
@@ -86,7 +86,7 @@ def read_entry(operands: str, limits: Limits = NO_LIMITS) -> Entry:
     if len(commands) > REDIS_QUEUED or len(keys) > REDIS_ARGUMENTS:
         most = f"{REDIS_QUEUED} commands and {REDIS_ARGUMENTS} keys"
         raise ProtocolError(f"an entry has at most {most}. {_NOTHING}")
-    return Entry(int(now), left_ms, conditions, commands)
+    return RedisEntry(int(now), left_ms, conditions, commands)
 
 
 def _time_in(word: str) -> tuple[str, int] | None:
@@ -163,7 +163,7 @@ def _spell_typed(value: Value) -> str:
             return f'{{"double": "{spell_double(value)}"}}'
         case Flat(items):
             return f'{{"map": {spell_answer([each for item in items for each in item])}}}'
-        case Members(parts):
+        case SetReply(parts):
             return f'{{"set": {spell_answer(parts)}}}'
         case Scored(items):
             members, scores = [item[0] for item in items], [spell_double(item[1]) for item in items]
@@ -191,6 +191,6 @@ _OF_NAMES: Final[Mapping[str, Callable[[Any], Value]]] = {
     "error": Failure,
     "map": lambda content: Flat(list(zip(*[iter(map(_value, content))] * 2, strict=True))),
     "scores": lambda content: Scored(list(zip(content[0], map(float, content[1]), strict=True))),
-    "set": lambda content: Members(list(map(_value, content))),
+    "set": lambda content: SetReply(list(map(_value, content))),
     "status": Simple,
 }

@@ -16,7 +16,7 @@ from .keys import delex_test
 from .messages import checked_channel
 from .programs import (
     INTEGER_MAX,
-    Context,
+    CommandContext,
     bounded,
     checked_key,
     in_capitals,
@@ -40,14 +40,16 @@ class Line:
     level: int = FOREIGN.level  # of the cluster that it needs
 
 
-def _line(context: Context, words: list[str], verb: str, form: str = "", rest: str = "") -> Line:
+def _line(
+    context: CommandContext, words: list[str], verb: str, form: str = "", rest: str = ""
+) -> Line:
     """Return the line of a verb on the first key."""
     key = spell_key(words[1], context.node.limits)
     command = f"{verb} {key}{rest}"
     return Line(command, form or verb, words[1], row_of(verb).level)
 
 
-def entry(context: Context, words: list[str]) -> Line | None:
+def entry(context: CommandContext, words: list[str]) -> Line | None:
     """Return the line of an entry, unless its command takes the times that keys have left."""
     function = FUNCTIONS[in_capitals(words[0])]
     if function.takes_times(words):
@@ -59,39 +61,39 @@ def entry(context: Context, words: list[str]) -> Line | None:
     return Line(line, VERB, keys[0] if keys else "", row_of(VERB).level)
 
 
-def get(context: Context, words: list[str]) -> Line | None:
+def get(context: CommandContext, words: list[str]) -> Line | None:
     return _line(context, words, "get")
 
 
-def exists(context: Context, words: list[str]) -> Line | None:
+def exists(context: CommandContext, words: list[str]) -> Line | None:
     return _line(context, words, "stat", "met") if len(words) == 2 else None
 
 
-def strlen(context: Context, words: list[str]) -> Line | None:
+def strlen(context: CommandContext, words: list[str]) -> Line | None:
     return _line(context, words, "get", "strlen")
 
 
-def type_of(context: Context, words: list[str]) -> Line | None:
+def type_of(context: CommandContext, words: list[str]) -> Line | None:
     return _line(context, words, "get", "type")
 
 
-def ttl(context: Context, words: list[str]) -> Line | None:
+def ttl(context: CommandContext, words: list[str]) -> Line | None:
     name = words[0].upper()
     now_ms = context.node.now_ms() if name.endswith("TIME") else 0
     return _line(context, words, "ttl", f"ttl:{name}:{now_ms}")
 
 
-def element(context: Context, words: list[str]) -> Line | None:
+def element(context: CommandContext, words: list[str]) -> Line | None:
     """Return the line of a read whose reply has at most one element of the value."""
     parameters = [escape(word, key=True).replace(":", r"\x3a") for word in words]
     return _line(context, words, "get", ":".join(["element", *parameters]))
 
 
-def getrange(context: Context, words: list[str]) -> Line | None:
+def getrange(context: CommandContext, words: list[str]) -> Line | None:
     return _line(context, words, "get", f"range:{integer(words[2])}:{integer(words[3])}")
 
 
-def set_value(context: Context, words: list[str]) -> Line | None:
+def set_value(context: CommandContext, words: list[str]) -> Line | None:
     if len(words) == 3:
         value = spell_value(words[2], context.node.limits)
         return _line(context, words, "set", "set", f" {value}")
@@ -103,53 +105,53 @@ def set_value(context: Context, words: list[str]) -> Line | None:
     return _line(context, words, "setex", "set", f" {seconds_text(times.left_ms)} {value}")
 
 
-def setnx(context: Context, words: list[str]) -> Line | None:
+def setnx(context: CommandContext, words: list[str]) -> Line | None:
     value = spell_value(words[2], context.node.limits)
     return _line(context, words, "setnx", "met", f" {value}")
 
 
-def setex(context: Context, words: list[str]) -> Line | None:
+def setex(context: CommandContext, words: list[str]) -> Line | None:
     time = seconds_text(setex_time(words))
     value = spell_value(words[3], context.node.limits)
     return _line(context, words, "setex", "set", f" {time} {value}")
 
 
-def getex(context: Context, words: list[str]) -> Line | None:
+def getex(context: CommandContext, words: list[str]) -> Line | None:
     times = getex_times(words, context.node.now_ms())
     return entry(context, words) if times.is_set else get(context, words)
 
 
-def mset(context: Context, words: list[str]) -> Line | None:
+def mset(context: CommandContext, words: list[str]) -> Line | None:
     pairs_of(words)
     return entry(context, words)
 
 
-def delete(context: Context, words: list[str]) -> Line | None:
+def delete(context: CommandContext, words: list[str]) -> Line | None:
     if len(words) > 2:
         return entry(context, words)
     return _line(context, words, "delete", "met")
 
 
-def delex(context: Context, words: list[str]) -> Line | None:
+def delex(context: CommandContext, words: list[str]) -> Line | None:
     if len(words) == 2:
         return delete(context, words)
     delex_test(words)
     return entry(context, words)
 
 
-def append(context: Context, words: list[str]) -> Line | None:
+def append(context: CommandContext, words: list[str]) -> Line | None:
     value = spell_value(words[2], context.node.limits)
     return _line(context, words, "append", "append", f" {value}")
 
 
-def incr(context: Context, words: list[str]) -> Line | None:
+def incr(context: CommandContext, words: list[str]) -> Line | None:
     by = increment_of(words)
     if by < -INTEGER_MAX:
         return entry(context, words)
     return _line(context, words, "incr", "incr", f" {by}")
 
 
-def expire(context: Context, words: list[str]) -> Line | None:
+def expire(context: CommandContext, words: list[str]) -> Line | None:
     flags, left_ms = expire_flags(words), expire_time(words, context.node.now_ms())
     if flags:
         return entry(context, words)
@@ -158,11 +160,11 @@ def expire(context: Context, words: list[str]) -> Line | None:
     return _line(context, words, "expire", "met", f" {seconds_text(left_ms)}")
 
 
-def persist(context: Context, words: list[str]) -> Line | None:
+def persist(context: CommandContext, words: list[str]) -> Line | None:
     return _line(context, words, "persist", "met")
 
 
-def publish(context: Context, words: list[str]) -> Line | None:
+def publish(context: CommandContext, words: list[str]) -> Line | None:
     checked_channel(words[1], context.node.limits.key_bytes)
     bounded("message", words[2], context.node.limits.value_bytes)
     line = entry(context, words)
@@ -171,5 +173,5 @@ def publish(context: Context, words: list[str]) -> Line | None:
     return line
 
 
-def script(context: Context, words: list[str]) -> Line | None:
+def script(context: CommandContext, words: list[str]) -> Line | None:
     return None if FUNCTIONS[words[0]].is_read else entry(context, words)

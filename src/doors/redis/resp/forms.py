@@ -12,11 +12,11 @@ from .functions import FUNCTIONS
 from .programs import in_capitals
 from .replies import OK, OK_LINE, WRONG_TYPE, Failure, Simple, Value, bulk, failure_of, spell
 from .request_ledger import RequestLedger
-from .session import Session
+from .session import RedisSession
 from .strings import part_of
 from .times import NO_KEY, NO_TIME, told
 from .types.typed import type_in
-from .view import Held, View, held_of
+from .view import HeldKey, View, held_of
 
 Parameters = list[str]
 
@@ -66,7 +66,7 @@ def _element(reply: str, parameters: Parameters) -> Value:
     """Return the reply of a command that reads one element of the value."""
     words = list(map(real, parameters))
     before, _colon, text = reply.partition(": ")
-    held = held_of(text, "") if before.endswith(" response") else Held()
+    held = held_of(text, "") if before.endswith(" response") else HeldKey()
     view = View(lambda key: held, lambda lease: 0, 0, RequestLedger(0))
     return view.attempt(FUNCTIONS[in_capitals(words[0])].decide, words)
 
@@ -121,7 +121,7 @@ def value_of(form: str, key: str, reply: str) -> Value:
 class Speller:
     """Spells the replies of one connection."""
 
-    def __init__(self, session: Session, read_no_more: Callable[[], None]) -> None:
+    def __init__(self, session: RedisSession, read_no_more: Callable[[], None]) -> None:
         """`read_no_more` ends the connection after the replies."""
         self._session = session
         self._read_no_more = read_no_more

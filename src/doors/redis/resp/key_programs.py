@@ -13,9 +13,9 @@ from .entry import answers_in, spell_entry
 from .function_rows import Function
 from .limits import REDIS_ARGUMENTS
 from .messages import PUBLISH
-from .programs import Ask, Context, Refused, Steps, spell_key
+from .programs import CommandContext, CommandRefused, RedisAsk, Steps, spell_key
 from .replies import Failure, Value, length_of
-from .view import Held, View, held_of
+from .view import HeldKey, View, held_of
 
 _GOT: Final = "GET response: "
 
@@ -70,7 +70,7 @@ def _keys_of(tasks: Sequence[Task], watched: Sequence[str] = ()) -> list[str]:
     """
     keys = list(dict.fromkeys([*watched, *(key for task in tasks for key in task.keys)]))
     if len(keys) > REDIS_ARGUMENTS:
-        raise Refused(too_many("names", len(keys), REDIS_ARGUMENTS))
+        raise CommandRefused(too_many("names", len(keys), REDIS_ARGUMENTS))
     return keys
 
 
@@ -83,7 +83,7 @@ def too_many(what: str, count: int, most: int) -> Failure:
 
 
 def _times(
-    context: Context, tasks: Sequence[Task], states: dict[str, KeyState]
+    context: CommandContext, tasks: Sequence[Task], states: dict[str, KeyState]
 ) -> Steps[dict[str, int]]:
     """Return the times that leases have left, as far as the commands depend on them. They are read
     after the states: a lease that ends or begins meanwhile is another one."""
@@ -92,7 +92,7 @@ def _times(
     if not keys:
         return {}
     lines = [f"ttl {spell_key(key, context.node.limits)}" for key in keys]
-    replies = yield Ask(lines, "timed", keys[0])
+    replies = yield RedisAsk(lines, "timed", keys[0])
     return {
         states[key].lease: max(1, round(1000 * float(reply.partition(": ")[2])))
         for key, reply in zip(keys, replies, strict=True)
@@ -106,12 +106,12 @@ def is_published(task: Task, value: Value) -> bool:
 
 
 def read(
-    context: Context, tasks: Sequence[Task], watched: dict[str, KeyState]
+    context: CommandContext, tasks: Sequence[Task], watched: dict[str, KeyState]
 ) -> Steps[list[Value] | None]:
     """Return the replies to commands that change nothing, at one moment; None if a watched key has
     changed."""
     keys = _keys_of(tasks, list(watched))
-    states, held = dict[str, KeyState](), dict[str, Held]()
+    states, held = dict[str, KeyState](), dict[str, HeldKey]()
     if keys:
         # The value alone tells nothing about the last change of a key, and its time.
         known = {*watched, *(key for task in tasks if task.takes_times for key in task.keys)}
@@ -120,7 +120,7 @@ def read(
             spelled = spell_key(key, context.node.limits)
             lines += [f"stat {spelled}"] * (key in known)
             lines.append(f"get {spelled}")
-        replies = iter((yield Ask(lines, "read", keys[0], is_canonical=True)))
+        replies = iter((yield RedisAsk(lines, "read", keys[0], is_canonical=True)))
         for key in keys:
             if key in known:
                 states[key] = state_of(next(replies))
@@ -129,7 +129,7 @@ def read(
                 lease = states[key].lease if key in known else ""
                 held[key] = held_of(got[len(_GOT) :], lease)
             else:
-                held[key] = Held()
+                held[key] = HeldKey()
     if any([states[key] != state for key, state in watched.items()]):
         return None
     left_ms = yield from _times(context, tasks, states)
@@ -143,7 +143,7 @@ def read(
 
 
 def write(
-    context: Context, tasks: Sequence[Task], watched: dict[str, KeyState]
+    context: CommandContext, tasks: Sequence[Task], watched: dict[str, KeyState]
 ) -> Steps[list[Value] | None]:
     """Carry out commands as one entry; return their replies, or None if a watched key has
     changed."""
@@ -152,7 +152,7 @@ def write(
     states = dict[str, KeyState]()
     if timed:
         lines = [f"stat {spell_key(key, context.node.limits)}" for key in timed]
-        replies = yield Ask(lines, "read", timed[0])
+        replies = yield RedisAsk(lines, "read", timed[0])
         states = dict(zip(timed, map(state_of, replies), strict=True))
     left_ms = yield from _times(context, tasks, states)
     line = spell_entry(
@@ -161,7 +161,7 @@ def write(
         [condition(*one) for one in watched.items()],
         left_ms,
     )
-    (reply,) = yield Ask([line], "write", keys[0] if keys else "", is_canonical=True)
+    (reply,) = yield RedisAsk([line], "write", keys[0] if keys else "", is_canonical=True)
     values = answers_in(reply)
     if values is not None:
         values = [

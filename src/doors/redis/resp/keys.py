@@ -12,7 +12,17 @@ from typing import Final
 from ....wire.key_stat import TYPED
 from ....wire.protocol import escape, real
 from .limits import REDIS_PATTERN_BYTES
-from .programs import Ask, Context, Program, Refused, Steps, in_capitals, integer, raw, text_of
+from .programs import (
+    CommandContext,
+    CommandRefused,
+    Program,
+    RedisAsk,
+    Steps,
+    in_capitals,
+    integer,
+    raw,
+    text_of,
+)
 from .replies import OK, SYNTAX, Simple, Value, length_of
 from .types.typed import STRING, type_in
 from .view import View
@@ -51,7 +61,7 @@ def renamenx(view: View, words: list[str]) -> Value:
 
 def _move(view: View, key: str, to: str) -> None:
     if not view.has(key):
-        raise Refused(NO_SUCH_KEY)
+        raise CommandRefused(NO_SUCH_KEY)
     if key != to:
         view.set_like(to, key)
         view.delete(key)
@@ -63,14 +73,14 @@ def copy(view: View, words: list[str]) -> Value:
     if "DB" in options:
         place = options.index("DB")
         if place + 1 == len(options):
-            raise Refused(SYNTAX)
+            raise CommandRefused(SYNTAX)
         if integer(options[place + 1]) != 0:
-            raise Refused("ERR DB index is out of range")
+            raise CommandRefused("ERR DB index is out of range")
         del options[place : place + 2]
     if any([word != "REPLACE" for word in options]):
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     if words[1] == words[2]:
-        raise Refused("ERR source and destination objects are the same")
+        raise CommandRefused("ERR source and destination objects are the same")
     if not view.has(words[1]) or (view.has(words[2]) and not options):
         return 0
     view.set_like(words[2], words[1])
@@ -94,7 +104,7 @@ def delex_test(words: list[str]) -> str:
     """
     test = {"IFEQ": "=", "IFNE": "!="}.get(in_capitals(words[2]), "")
     if len(words) != 4 or not test:
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     return test
 
 
@@ -120,7 +130,7 @@ class Pattern:
         """
         data = raw(glob)
         if len(data) > REDIS_PATTERN_BYTES:
-            raise Refused(f"ERR a pattern has at most {REDIS_PATTERN_BYTES} bytes")
+            raise CommandRefused(f"ERR a pattern has at most {REDIS_PATTERN_BYTES} bytes")
         self._prefix = raw(literal_prefix(glob))  # compared as a whole
         place, count, changes = len(self._prefix), 0, [0] * 257
         self._stars = 0  # bit N: any bytes may follow the first N items
@@ -224,12 +234,12 @@ def _pairs(prefix: str, after: str) -> Steps[tuple[dict[str, str], bool]]:
     line = f"show {escape(prefix, key=True)}" if prefix else "show"
     if after:
         line += f" after {escape(after, key=True)}"
-    (reply,) = yield Ask([line], "show")
+    (reply,) = yield RedisAsk([line], "show")
     pairs, end = json.JSONDecoder().raw_decode(reply.partition(": ")[2])
     return pairs, reply.partition(": ")[2][end:] != ""
 
 
-def keys(context: Context, words: list[str]) -> Program:
+def keys(context: CommandContext, words: list[str]) -> Program:
     """KEYS PATTERN"""
     pattern, prefix = Pattern(words[1]), literal_prefix(words[1])
     found: list[Value] = []
@@ -243,17 +253,17 @@ def keys(context: Context, words: list[str]) -> Program:
     return found
 
 
-def scan(context: Context, words: list[str]) -> Program:
+def scan(context: CommandContext, words: list[str]) -> Program:
     """SCAN CURSOR [MATCH PATTERN] [COUNT NUMBER] [TYPE TYPE]"""
     cursor, options = _scan_options(words)
     after = context.node.cursor(cursor) if cursor else ""
     if after is None:
-        raise Refused("ERR the cursor is not known here; begin with 0")
+        raise CommandRefused("ERR the cursor is not known here; begin with 0")
     pattern = Pattern(options.get("MATCH", "*"))
     prefix = literal_prefix(options.get("MATCH", "*"))
     count = integer(options.get("COUNT", "10"))
     if count < 1:
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     pairs, is_more = yield from _pairs(prefix, after)
     is_more = is_more or len(pairs) > count
     names = list(pairs)[:count]
@@ -265,31 +275,31 @@ def scan(context: Context, words: list[str]) -> Program:
     return [str(following), found]
 
 
-def _types(context: Context, pairs: dict[str, str]) -> Steps[dict[str, str]]:
+def _types(context: CommandContext, pairs: dict[str, str]) -> Steps[dict[str, str]]:
     """Return the types of the keys that may have one. A listing shows what values mean, and a text
     may mean the same as a typed value, so these are read again."""
     keys = [key for key, value in pairs.items() if value.startswith(real(TYPED))]
     if not keys:
         return {}
     lines = [f"get {escape(key, key=True)}" for key in keys]
-    replies = yield Ask(lines, "read", keys[0])
+    replies = yield RedisAsk(lines, "read", keys[0])
     values = [reply.partition(": ")[2] for reply in replies]
     return {key: type_in(value) for key, value in zip(keys, values, strict=True)}
 
 
 def _scan_options(words: list[str]) -> tuple[int, dict[str, str]]:
     if not (words[1].isascii() and words[1].isdigit() and len(words[1]) < 20):
-        raise Refused("ERR invalid cursor")
+        raise CommandRefused("ERR invalid cursor")
     options: dict[str, str] = {}
     for place in range(2, len(words), 2):
         name = words[place].upper()
         if name not in ("MATCH", "COUNT", "TYPE") or place + 1 == len(words):
-            raise Refused(SYNTAX)
+            raise CommandRefused(SYNTAX)
         options[name] = words[place + 1]
     return int(words[1]), options
 
 
-def dbsize(context: Context, words: list[str]) -> Program:
+def dbsize(context: CommandContext, words: list[str]) -> Program:
     """DBSIZE"""
     count, after, is_more = 0, "", True
     while is_more:
@@ -299,7 +309,7 @@ def dbsize(context: Context, words: list[str]) -> Program:
     return count
 
 
-def randomkey(context: Context, words: list[str]) -> Program:
+def randomkey(context: CommandContext, words: list[str]) -> Program:
     """RANDOMKEY"""
     names, _ = yield from page("", text_of(bytes([1 + context.node.chance(126)])))
     if not names:
@@ -307,12 +317,12 @@ def randomkey(context: Context, words: list[str]) -> Program:
     return names[context.node.chance(len(names))] if names else None
 
 
-def flush(context: Context, words: list[str]) -> Program:
+def flush(context: CommandContext, words: list[str]) -> Program:
     """FLUSHDB [ASYNC|SYNC], FLUSHALL"""
     if len(words) > 2 or (len(words) == 2 and words[1].upper() not in ("ASYNC", "SYNC")):
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     while True:
         names, _ = yield from page("", "")
         if not names:
             return OK
-        yield Ask([f"clear {escape(names[0][:1], key=True)}"], "write")
+        yield RedisAsk([f"clear {escape(names[0][:1], key=True)}"], "write")

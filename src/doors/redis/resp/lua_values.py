@@ -11,7 +11,7 @@ import math
 import re
 from typing import Final, TypeAlias, Union
 
-from .programs import Refused
+from .programs import CommandRefused
 from .replies import Failure, Simple, Value
 
 # None is nil; a status is a `Simple`, an error that was not raised a `Failure`.
@@ -59,7 +59,7 @@ def arithmetic(value: LuaValue, name: str = "") -> float:
     if found is None:
         kind = f"a {_kind(value)} value"
         which = f"{name} ({kind})" if name else kind
-        raise Refused(f"ERR user_script: attempt to perform arithmetic on {which}")
+        raise CommandRefused(f"ERR user_script: attempt to perform arithmetic on {which}")
     return found
 
 
@@ -85,7 +85,7 @@ def is_less(one: LuaValue, other: LuaValue) -> bool:
     kinds = f"{_kind(one)} with {_kind(other)}"
     if _kind(one) == _kind(other):
         kinds = f"two {_kind(one)} values"
-    raise Refused(f"ERR user_script: attempt to compare {kinds}")
+    raise CommandRefused(f"ERR user_script: attempt to compare {kinds}")
 
 
 def _kind(value: LuaValue) -> str:
@@ -112,7 +112,7 @@ def word(value: LuaValue) -> str:
         return f"-{text}" if math.isnan(value) and math.copysign(1, value) < 0 else text
     if isinstance(value, str) and not isinstance(value, (Simple, Failure)):
         return value
-    raise Refused(NOT_A_WORD)
+    raise CommandRefused(NOT_A_WORD)
 
 
 def to_lua(reply: Value) -> LuaValue:

@@ -12,7 +12,7 @@ from typing import Final
 from ....wire.commands.watch_lines import WatchAsked, spell_watch
 from ....wire.protocol import escape
 from .keys import Pattern, literal_prefix
-from .programs import Ask, Context, Program, Refused, Run, Steps, bounded, choose
+from .programs import CommandContext, CommandRefused, Program, RedisAsk, Run, Steps, bounded, choose
 from .replies import Value
 from .view import View
 
@@ -45,16 +45,16 @@ def checked_channel(name: str, bytes_max: int) -> str:
         Refused: it is empty or too long, or the node alone sends messages there.
     """
     if not name:
-        raise Refused("ERR the empty channel is not supported")
+        raise CommandRefused("ERR the empty channel is not supported")
     if is_own(name):
-        raise Refused("ERR only the node itself publishes on this channel")
+        raise CommandRefused("ERR only the node itself publishes on this channel")
     return bounded("name of the channel", name, bytes_max)
 
 
 # --- PUBSUB --------------------------------------------------------------------------------------
 
 
-def _channels(context: Context, words: list[str]) -> Program:
+def _channels(context: CommandContext, words: list[str]) -> Program:
     """PUBSUB CHANNELS [PATTERN]"""
     pattern = words[2] if len(words) > 2 else "*"
     fits = Pattern(pattern).fits
@@ -67,7 +67,7 @@ def _channels(context: Context, words: list[str]) -> Program:
     return found
 
 
-def _numsub(context: Context, words: list[str]) -> Program:
+def _numsub(context: CommandContext, words: list[str]) -> Program:
     """PUBSUB NUMSUB [CHANNEL ...]"""
     yield from _may_read(words[2:])
     counts = context.node.channels()
@@ -77,7 +77,7 @@ def _numsub(context: Context, words: list[str]) -> Program:
     return items
 
 
-def _numpat(context: Context, words: list[str]) -> Value:
+def _numpat(context: CommandContext, words: list[str]) -> Value:
     """PUBSUB NUMPAT"""
     return context.node.count_patterns()
 
@@ -86,7 +86,7 @@ def _may_read(prefixes: list[str]) -> Steps[None]:
     """End the program unless its user may read the keys with these prefixes."""
     lines = [spell_watch(WatchAsked(escape(prefix, key=True))) for prefix in prefixes]
     if lines:
-        yield Ask(lines, "rights")
+        yield RedisAsk(lines, "rights")
 
 
 _SUBCOMMANDS: Final[Mapping[str, tuple[int, Run]]] = {
@@ -96,6 +96,6 @@ _SUBCOMMANDS: Final[Mapping[str, tuple[int, Run]]] = {
 }
 
 
-def pubsub(context: Context, words: list[str]) -> Program | Value:
+def pubsub(context: CommandContext, words: list[str]) -> Program | Value:
     """PUBSUB CHANNELS|NUMSUB|NUMPAT"""
     return choose(words, "PUBSUB", _SUBCOMMANDS, context)

@@ -17,7 +17,7 @@ from ....wire.protocol import escape, real, size_of
 from .keys import Pattern, literal_prefix
 from .limits import REDIS_PATTERN_BYTES
 from .messages import KEYEVENT, KEYSPACE, OF_SENTINELS, SWITCH, is_own
-from .programs import Ask, Context, Program, Refused, Steps
+from .programs import CommandContext, CommandRefused, Program, RedisAsk, Steps
 from .replies import Failure, Push, Several, Value, failure_of, spell
 
 OF_PATTERN: Final = "p"
@@ -156,22 +156,22 @@ def _without_values(data: bytes) -> Iterator[bytes]:
 # --- the commands --------------------------------------------------------------------------------
 
 
-def _count(context: Context) -> int:
+def _count(context: CommandContext) -> int:
     return len(context.session.subscriptions)
 
 
-def _check(context: Context, name: str, *, is_pattern: bool) -> None:
+def _check(context: CommandContext, name: str, *, is_pattern: bool) -> None:
     """Raises:
     Refused: the name is longer than any channel, or than a pattern may be.
     """
     longest = len(KEYSPACE) + context.node.limits.key_bytes
     if is_pattern and size_of(name) > REDIS_PATTERN_BYTES:
-        raise Refused(f"ERR a pattern has at most {REDIS_PATTERN_BYTES} bytes")
+        raise CommandRefused(f"ERR a pattern has at most {REDIS_PATTERN_BYTES} bytes")
     if size_of(name) > longest:
-        raise Refused(f"ERR the name of a channel has at most {longest} bytes")
+        raise CommandRefused(f"ERR the name of a channel has at most {longest} bytes")
 
 
-def subscribe(context: Context, words: list[str]) -> Program:
+def subscribe(context: CommandContext, words: list[str]) -> Program:
     """SUBSCRIBE CHANNEL ..., PSUBSCRIBE PATTERN ..."""
     session, verb = context.session, words[0].lower()
     is_pattern = verb.startswith("p")
@@ -185,7 +185,7 @@ def subscribe(context: Context, words: list[str]) -> Program:
     if any([one.topic for one in new.values()]):
         # Messages from before are none of this subscription. A node that does not hear of new ones
         # ends the connection, so that the client asks another one.
-        (refusal,) = yield Ask([], "confirmed", takes_refusals=True)
+        (refusal,) = yield RedisAsk([], "confirmed", takes_refusals=True)
         if refusal:
             session.ends = True
             return failure_of(refusal, "")
@@ -197,14 +197,14 @@ def subscribe(context: Context, words: list[str]) -> Program:
     return Several(replies)
 
 
-def _begin(context: Context, one: Subscription) -> Steps[Failure | None]:
+def _begin(context: CommandContext, one: Subscription) -> Steps[Failure | None]:
     """Begin a subscription; return why it can't begin."""
     session = context.session
     session.subscribed += 1
     one.id = f"{OF_PATTERN * one.is_pattern}{session.subscribed}"
     session.subscriptions[one.id] = session.channels[one.name, one.is_pattern] = one
     context.node.count_subscription(one.name, one.pattern, 1)
-    ask = Ask(one.lines, "watch", takes_refusals=True, watch_id=one.id, topic=one.topic)
+    ask = RedisAsk(one.lines, "watch", takes_refusals=True, watch_id=one.id, topic=one.topic)
     ask.held_bytes = one.held_bytes
     failure = failure_of("".join((yield ask)[:1]), "")
     if failure is not None:
@@ -212,13 +212,13 @@ def _begin(context: Context, one: Subscription) -> Steps[Failure | None]:
     return failure
 
 
-def _forget(context: Context, one: Subscription) -> None:
+def _forget(context: CommandContext, one: Subscription) -> None:
     context.node.count_subscription(one.name, one.pattern, -1)
     del context.session.subscriptions[one.id]
     del context.session.channels[one.name, one.is_pattern]
 
 
-def unsubscribe(context: Context, words: list[str]) -> Program:
+def unsubscribe(context: CommandContext, words: list[str]) -> Program:
     """UNSUBSCRIBE [CHANNEL ...], PUNSUBSCRIBE [PATTERN ...]"""
     verb = words[0].lower()
     is_pattern = verb.startswith("p")
@@ -233,12 +233,12 @@ def unsubscribe(context: Context, words: list[str]) -> Program:
     return Several(replies or [Push([verb, None, _count(context)])])
 
 
-def unsubscribe_all(context: Context) -> Steps[None]:
+def unsubscribe_all(context: CommandContext) -> Steps[None]:
     """End every subscription."""
     for one in list(context.session.subscriptions.values()):
         yield from _end(context, one)
 
 
-def _end(context: Context, one: Subscription) -> Steps[None]:
-    yield Ask(["unwatch"], "watch", takes_refusals=True, watch_id=one.id)
+def _end(context: CommandContext, one: Subscription) -> Steps[None]:
+    yield RedisAsk(["unwatch"], "watch", takes_refusals=True, watch_id=one.id)
     _forget(context, one)

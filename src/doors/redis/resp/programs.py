@@ -1,6 +1,6 @@
 """Commands that take several lines: generators that ask for lines and receive the replies. Pure.
 
-A program yields an `Ask` and is sent the replies to its lines. Its result is the reply to the
+A program yields a `RedisAsk` and is sent the replies to its lines. Its result is the reply to the
 client. If the node refuses a line, the program ends, and the refusal is the reply.
 """
 
@@ -16,7 +16,7 @@ from ....wire.commands.operands import Limits
 from ....wire.protocol import escape, shown, size_of
 from .replies import NOT_INTEGER, Failure, Value
 from .request_ledger import RequestLedger
-from .session import Session
+from .session import RedisSession
 
 INTEGER_MAX: Final = (1 << 63) - 1
 
@@ -31,7 +31,7 @@ class NamePattern(Protocol):
 _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """A command that is wrong in itself. `failure` is its reply."""
 
     def __init__(self, failure: Failure | str) -> None:
@@ -40,7 +40,7 @@ class Refused(Exception):
 
 
 @dataclass(slots=True)
-class Ask:
+class RedisAsk:
     """Lines of one kind. Reads are answered at one moment."""
 
     lines: list[str]
@@ -60,11 +60,11 @@ class Ask:
 
 
 _Result = TypeVar("_Result")
-Steps: TypeAlias = Generator[Ask, list[str], _Result]
+Steps: TypeAlias = Generator[RedisAsk, list[str], _Result]
 Program: TypeAlias = Steps[Value]
 
 
-class Node(Protocol):
+class CommandNode(Protocol):
     """What commands ask of the node itself."""
 
     @property
@@ -108,11 +108,11 @@ class Node(Protocol):
 
 
 @dataclass(slots=True)
-class Context:
+class CommandContext:
     """The node and the connection of a command, and the ledger of the present one."""
 
-    node: Node
-    session: Session
+    node: CommandNode
+    session: RedisSession
     ledger: RequestLedger = field(init=False)
 
     def __post_init__(self) -> None:
@@ -142,7 +142,7 @@ def checked_key(text: str, limits: Limits) -> str:
         Refused: it is empty or too long.
     """
     if not text:
-        raise Refused("ERR the empty key is not supported")
+        raise CommandRefused("ERR the empty key is not supported")
     return bounded("key", text, limits.key_bytes)
 
 
@@ -164,7 +164,7 @@ def bounded(what: str, text: str, limit: int) -> str:
     if 4 * len(text) > limit:
         size = size_of(text)
         if size > limit:
-            raise Refused(f"ERR the {what} has {size} bytes; the limit is {limit}")
+            raise CommandRefused(f"ERR the {what} has {size} bytes; the limit is {limit}")
     return text
 
 
@@ -193,7 +193,7 @@ def integer(text: str, problem: Failure = NOT_INTEGER) -> int:
     """
     number = int(text) if _INTEGER.fullmatch(text) else 1 << 64
     if not -INTEGER_MAX - 1 <= number <= INTEGER_MAX:
-        raise Refused(problem)
+        raise CommandRefused(problem)
     return number
 
 
@@ -204,7 +204,7 @@ def seconds_text(time_ms: int) -> str:
         Refused: no line takes so long a time.
     """
     if time_ms > 1000 * SECONDS_MAX:
-        raise Refused(f"ERR a time of more than {SECONDS_MAX} seconds is not supported")
+        raise CommandRefused(f"ERR a time of more than {SECONDS_MAX} seconds is not supported")
     return spell_seconds(time_ms)
 
 
@@ -214,37 +214,37 @@ def in_capitals(word: str) -> str:
     return word.upper() if word.isascii() else word
 
 
-Run: TypeAlias = Callable[[Context, list[str]], "Program | Value"]
+Run: TypeAlias = Callable[[CommandContext, list[str]], "Program | Value"]
 
 
 @dataclass(slots=True)
-class Call:
+class RedisCall:
     """A command that the connection's own thread carries out."""
 
     name: str
     run: Run
     words: list[str]
 
-    def carry_out(self, context: Context) -> Program:
+    def carry_out(self, context: CommandContext) -> Program:
         """Carry out the command; a mistake in it is its reply."""
         try:
             result = self.run(context, self.words)
             if isinstance(result, Generator):
                 return (yield from result)
-        except Refused as refused:
+        except CommandRefused as refused:
             return refused.failure
         return result
 
 
 def choose(
-    words: list[str], name: str, functions: Mapping[str, tuple[int, Run]], context: Context
+    words: list[str], name: str, functions: Mapping[str, tuple[int, Run]], context: CommandContext
 ) -> Program | Value:
     """Carry out a subcommand: `functions` has each with its number of words, negative if it is the
     least one."""
     count, function = functions.get(words[1].upper(), (0, None))
     if function is None:
-        raise Refused(f"ERR unknown subcommand '{shown(words[1])}'. Try {name} HELP.")
+        raise CommandRefused(f"ERR unknown subcommand '{shown(words[1])}'. Try {name} HELP.")
     if not (len(words) == count or (count < 0 and len(words) >= -count)):
         sub = f"{name.lower()}|{words[1].lower()}"
-        raise Refused(f"ERR wrong number of arguments for '{sub}' command")
+        raise CommandRefused(f"ERR wrong number of arguments for '{sub}' command")
     return function(context, words)

@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from .lua_values import LuaValue, arithmetic, is_less, number, quotient
-from .programs import Refused
+from .programs import CommandRefused
 from .replies import NOT_INTEGER
 from .script_rows import Running, Script
 
@@ -111,7 +111,7 @@ def _doubled(window_ms: LuaValue, times: float) -> float:
         Refused: a part of it would be doubled, which is no time in milliseconds.
     """
     if times % 1:
-        raise Refused(NOT_INTEGER)
+        raise CommandRefused(NOT_INTEGER)
     factor = math.ldexp(1.0, min(int(times), 1023))
     return arithmetic(window_ms, "local 'timeWindow'") * factor
 

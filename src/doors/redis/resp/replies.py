@@ -38,7 +38,7 @@ class Flat(NamedTuple):
     items: list[tuple[Value, Value]]
 
 
-class Members(NamedTuple):
+class SetReply(NamedTuple):
     """Distinct texts in no order: a set in RESP3, a list in RESP2."""
 
     items: list[Value]
@@ -78,7 +78,7 @@ class NoList:
 
 
 Value: TypeAlias = Union[
-    str, int, float, Flat, Members, Scored, Push, Several, Spelled, NoList, "list[Value]", None
+    str, int, float, Flat, SetReply, Scored, Push, Several, Spelled, NoList, "list[Value]", None
 ]
 OK: Final = Simple("OK")
 QUEUED: Final = Simple("QUEUED")
@@ -118,14 +118,14 @@ def spell(value: Value, version: int) -> str:
 
 
 def _spell_several(
-    value: Flat | Members | Scored | Push | Several | list[Value], version: int
+    value: Flat | SetReply | Scored | Push | Several | list[Value], version: int
 ) -> str:
     parts: Sequence[Value]
     match value:
         case Flat(items):
             head = f"%{len(items)}\r\n" if version > 2 else f"*{2 * len(items)}\r\n"
             parts = [each for item in items for each in item]
-        case Members(parts):
+        case SetReply(parts):
             head = f"{'~' if version > 2 else '*'}{len(parts)}\r\n"
         case Scored(items) if version > 2:
             head, parts = f"*{len(items)}\r\n", [list(item) for item in items]
@@ -153,7 +153,7 @@ def length_of(value: Value) -> int:
             return _HEAD + sum([length_of(each) for item in items for each in item])
         case Scored(items):
             return _HEAD + sum([size_of(member) + 3 * _HEAD for member, _ in items])
-        case Several(parts) | Push(parts) | Members(parts):
+        case Several(parts) | Push(parts) | SetReply(parts):
             return _HEAD + sum(map(length_of, parts))
     return _HEAD + sum(map(length_of, value))
 

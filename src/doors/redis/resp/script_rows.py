@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from .lua_values import LuaValue, to_lua, word
-from .programs import Refused
+from .programs import CommandRefused
 from .replies import Failure
 from .view import Decide, View
 
@@ -43,7 +43,7 @@ class Running:
         spelled = list(map(word, words))
         reply = self._view.attempt(self._commands[spelled[0]], spelled)
         if isinstance(reply, Failure):
-            raise Refused(reply)
+            raise CommandRefused(reply)
         return to_lua(reply)
 
 

@@ -19,7 +19,16 @@ from .limits import REDIS_SCRIPT_BYTES
 from .lock_scripts import LOCK_SCRIPTS
 from .lua_tokens import LuaError, tokens_of
 from .lua_values import to_reply
-from .programs import Context, Program, Refused, Run, choose, in_capitals, integer, raw
+from .programs import (
+    CommandContext,
+    CommandRefused,
+    Program,
+    Run,
+    choose,
+    in_capitals,
+    integer,
+    raw,
+)
 from .rate_scripts import RATE_SCRIPTS
 from .replies import OK, Failure, Value
 from .script_rows import Running, Script
@@ -59,7 +68,7 @@ def sha_of(text: str) -> str:
     return hashlib.sha1(raw(text), usedforsecurity=False).hexdigest()
 
 
-def _loaded(context: Context, text: str) -> tuple[str, str]:
+def _loaded(context: CommandContext, text: str) -> tuple[str, str]:
     """Return the SHA1 and the name of a script, which `EVALSHA` knows at this node from now on.
 
     Raises:
@@ -70,7 +79,7 @@ def _loaded(context: Context, text: str) -> tuple[str, str]:
     if name is None:
         name = name_of(text)
         if name is None:
-            raise Refused(NO_LUA)
+            raise CommandRefused(NO_LUA)
         context.node.keep_script(sha, name)
     return sha, name
 
@@ -78,7 +87,7 @@ def _loaded(context: Context, text: str) -> tuple[str, str]:
 # --- the call of a script ------------------------------------------------------------------------
 
 
-def called(context: Context, words: list[str]) -> list[str]:
+def called(context: CommandContext, words: list[str]) -> list[str]:
     """Return an `EVAL` or an `EVALSHA` as the call of a script by its name.
 
     Raises:
@@ -86,15 +95,15 @@ def called(context: Context, words: list[str]) -> list[str]:
     """
     by_sha = in_capitals(words[0]) == "EVALSHA"
     if by_sha and len(words[1]) != 40:
-        raise Refused(NO_SCRIPT)
+        raise CommandRefused(NO_SCRIPT)
     count = integer(words[2])
     if count > len(words) - 3:
-        raise Refused("ERR Number of keys can't be greater than number of args")
+        raise CommandRefused("ERR Number of keys can't be greater than number of args")
     if count < 0:
-        raise Refused("ERR Number of keys can't be negative")
+        raise CommandRefused("ERR Number of keys can't be negative")
     name = context.node.script(words[1].lower()) if by_sha else _loaded(context, words[1])[1]
     if name is None:
-        raise Refused(NO_SCRIPT)
+        raise CommandRefused(NO_SCRIPT)
     return [CALL_READ if SCRIPTS[name].is_read else CALL, name, str(count), *words[3:]]
 
 
@@ -115,31 +124,31 @@ def run(view: View, words: list[str], commands: Mapping[str, Decide]) -> Value:
     """FCALL NAME COUNT KEY ... ARGUMENT ..., FCALL_RO"""
     script, keys = SCRIPTS.get(words[1]), keys_in(words)
     if script is None:
-        raise Refused(f"ERR {shown(words[1])} is no script that is known here")
+        raise CommandRefused(f"ERR {shown(words[1])} is no script that is known here")
     if words[2] != str(len(keys)):
-        raise Refused("ERR Number of keys is wrong")
+        raise CommandRefused("ERR Number of keys is wrong")
     if words[0] == CALL_READ and not script.is_read:
-        raise Refused("ERR Can not execute a script with write flag using *_ro command.")
+        raise CommandRefused("ERR Can not execute a script with write flag using *_ro command.")
     try:
         return to_reply(script.run(Running(view, keys, words[3 + len(keys) :], commands)))
-    except Refused as refused:  # what it has done stays, as in Redis
+    except CommandRefused as refused:  # what it has done stays, as in Redis
         return Failure(f"{refused.failure} script: {script.name}")
 
 
 # --- SCRIPT --------------------------------------------------------------------------------------
 
 
-def _load(context: Context, words: list[str]) -> Value:
+def _load(context: CommandContext, words: list[str]) -> Value:
     return _loaded(context, words[2])[0]
 
 
-def _exists(context: Context, words: list[str]) -> Value:
+def _exists(context: CommandContext, words: list[str]) -> Value:
     return [int(context.node.script(name.lower()) is not None) for name in words[2:]]
 
 
-def _flush(context: Context, words: list[str]) -> Value:
+def _flush(context: CommandContext, words: list[str]) -> Value:
     if [word.upper() for word in words[2:]] not in ([], ["ASYNC"], ["SYNC"]):
-        raise Refused("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
+        raise CommandRefused("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
     context.node.forget_scripts()
     return OK
 
@@ -151,6 +160,6 @@ _SCRIPT: Final[Mapping[str, tuple[int, Run]]] = {
 }
 
 
-def script(context: Context, words: list[str]) -> Program | Value:
+def script(context: CommandContext, words: list[str]) -> Program | Value:
     """SCRIPT LOAD TEXT, SCRIPT EXISTS SHA1 ..., SCRIPT FLUSH"""
     return choose(words, "SCRIPT", _SCRIPT, context)

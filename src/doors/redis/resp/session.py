@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(slots=True)
-class Session:
+class RedisSession:
     """The settings and the transaction of a client's connection. Only calls change them, in the
     order of the commands."""
 

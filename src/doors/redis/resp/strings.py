@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import Final, NamedTuple
 
 from ....wire.protocol import size_of
-from .programs import INTEGER_MAX, Refused, in_capitals, integer, joined, raw, text_of
+from .programs import INTEGER_MAX, CommandRefused, in_capitals, integer, joined, raw, text_of
 from .replies import OK, OVERFLOW, SYNTAX, Failure, Value
 from .times import Times, time_option
 from .types.typed import STRING
@@ -60,7 +60,7 @@ def set_options(words: list[str], now_ms: int) -> SetOptions:
             condition = word
             if word.startswith("IF"):
                 if argument is None:
-                    raise Refused(SYNTAX)
+                    raise CommandRefused(SYNTAX)
                 value = argument
                 place += 1
         else:
@@ -174,7 +174,7 @@ def pairs_of(words: list[str]) -> list[tuple[str, str]]:
     """
     if len(words) % 2 == 0:
         name = words[0].lower()
-        raise Refused(f"ERR wrong number of arguments for '{name}' command")
+        raise CommandRefused(f"ERR wrong number of arguments for '{name}' command")
     return list(zip(words[1::2], words[2::2], strict=True))
 
 
@@ -212,15 +212,15 @@ def setrange(view: View, words: list[str]) -> Value:
     """SETRANGE KEY OFFSET VALUE"""
     offset, key, new = integer(words[2]), words[1], raw(words[3])
     if offset < 0:
-        raise Refused("ERR offset is out of range")
+        raise CommandRefused("ERR offset is out of range")
     data = raw(view.get(key) or "")
     if not new:
         return len(data)
     if offset + len(new) > LENGTH_MAX:
-        raise Refused(TOO_LONG)
+        raise CommandRefused(TOO_LONG)
     if offset + len(new) > view.limits.value_bytes:
         size = offset + len(new)
-        raise Refused(
+        raise CommandRefused(
             f"ERR the value would have {size} bytes; the limit is {view.limits.value_bytes}"
         )
     data = data.ljust(offset, b"\0")
@@ -235,7 +235,7 @@ def add(view: View, key: str, by: int) -> Value:
     text = view.get(key)
     number = 0 if text is None else integer(text)
     if not -INTEGER_MAX <= number + by <= INTEGER_MAX:
-        raise Refused(OVERFLOW)
+        raise CommandRefused(OVERFLOW)
     view.amend(key, str(number + by))
     return number + by
 
@@ -250,7 +250,7 @@ def increment_of(words: list[str]) -> int:
     if words[0].upper().startswith("INCR"):
         return by
     if by < -INTEGER_MAX:
-        raise Refused("ERR decrement would overflow")
+        raise CommandRefused("ERR decrement would overflow")
     return -by
 
 
@@ -276,7 +276,7 @@ def sum_of_floats(text: str | None, by: str, wrong: Failure) -> str:
         step = _decimal(by, NOT_FLOAT)
         total = (Decimal(0) if text is None else _decimal(text, wrong)) + step
         if not total.is_finite() or abs(total) > _LARGEST:
-            raise Refused(NOT_FINITE)
+            raise CommandRefused(NOT_FINITE)
         return _spelled(total)
 
 
@@ -285,7 +285,7 @@ def _decimal(text: str, wrong: Failure) -> Decimal:
     bounds than others; what is beyond these is beyond all numbers, or nothing to add."""
     match = _NUMBER.fullmatch(text) if len(text) < _FLOAT_MAX else None
     if match is None:
-        raise Refused(wrong)
+        raise CommandRefused(wrong)
     if match["infinity"]:
         return Decimal("Infinity") if match["sign"] != "-" else Decimal("-Infinity")
     digits = match["exponent"].lstrip("0") if match["exponent"] else ""

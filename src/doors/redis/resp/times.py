@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from .programs import INTEGER_MAX, Refused, in_capitals, integer
+from .programs import INTEGER_MAX, CommandRefused, in_capitals, integer
 from .replies import OK, SYNTAX, Value
 from .view import View
 
@@ -33,16 +33,16 @@ def time_option(
         Refused: the option is unknown, wrong or out of place.
     """
     if before.is_set:
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     if word == "KEEPTTL" and command == "set":
         return Times(keeps=True), 0
     if word == "PERSIST" and command == "getex":
         return Times(ends=True), 0
     if word not in _PER_UNIT or argument is None:
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     time_ms = in_ms(argument, _PER_UNIT[word], command)
     if time_ms <= 0:
-        raise Refused(f"ERR invalid expire time in '{command}' command")
+        raise CommandRefused(f"ERR invalid expire time in '{command}' command")
     return Times(time_ms - now_ms if word.endswith("AT") else time_ms), 1
 
 
@@ -54,7 +54,7 @@ def in_ms(text: str, per_unit: int, command: str) -> int:
     """
     number = integer(text)
     if abs(number) * per_unit > INTEGER_MAX:
-        raise Refused(f"ERR invalid expire time in '{command}' command")
+        raise CommandRefused(f"ERR invalid expire time in '{command}' command")
     return number * per_unit
 
 
@@ -70,7 +70,7 @@ def expire_time(words: list[str], now_ms: int) -> int:
     if name.endswith("at"):
         return time_ms - now_ms
     if time_ms > INTEGER_MAX - now_ms:
-        raise Refused(f"ERR invalid expire time in '{name}' command")
+        raise CommandRefused(f"ERR invalid expire time in '{name}' command")
     return time_ms
 
 
@@ -83,11 +83,11 @@ def expire_flags(words: list[str]) -> set[str]:
     flags = set(map(in_capitals, words[3:]))
     for word in words[3:]:
         if in_capitals(word) not in ("NX", "XX", "GT", "LT"):
-            raise Refused(f"ERR Unsupported option {word}")
+            raise CommandRefused(f"ERR Unsupported option {word}")
     if "NX" in flags and len(flags) > 1:
-        raise Refused("ERR NX and XX, GT or LT options at the same time are not compatible")
+        raise CommandRefused("ERR NX and XX, GT or LT options at the same time are not compatible")
     if {"GT", "LT"} <= flags:
-        raise Refused("ERR GT and LT options at the same time are not compatible")
+        raise CommandRefused("ERR GT and LT options at the same time are not compatible")
     return flags
 
 
@@ -146,5 +146,5 @@ def setex_time(words: list[str]) -> int:
     name = words[0].lower()
     time_ms = in_ms(words[2], 1 if name.startswith("p") else 1000, name)
     if time_ms <= 0:
-        raise Refused(f"ERR invalid expire time in '{name}' command")
+        raise CommandRefused(f"ERR invalid expire time in '{name}' command")
     return time_ms

@@ -7,43 +7,43 @@ from typing import Final, TypeAlias
 
 from ....wire.limits import TRANSACTION_ITEMS
 from .key_programs import KeyState, Task, read, state_of, too_many, write
-from .programs import Ask, Call, Context, Program, Refused, spell_key
+from .programs import CommandContext, CommandRefused, Program, RedisAsk, RedisCall, spell_key
 from .replies import NO_LIST, OK, Failure, Value, length_of
 from .request_ledger import OverLedgerError
 
 ABORTED: Final = Failure("EXECABORT Transaction discarded because of previous errors.")
 WATCHED_BYTES: Final = 250  # of a watched key's state, in memory
-Queued: TypeAlias = "Task | Call | Failure"  # the last is the reply to a command that is wrong
+Queued: TypeAlias = "Task | RedisCall | Failure"  # the last is the reply to a command that is wrong
 
 
-def multi(context: Context, words: list[str]) -> Value:
+def multi(context: CommandContext, words: list[str]) -> Value:
     """MULTI"""
     if context.session.queue is not None:
-        raise Refused("ERR MULTI calls can not be nested")
+        raise CommandRefused("ERR MULTI calls can not be nested")
     context.session.queue = []
     return OK
 
 
-def discard(context: Context, words: list[str]) -> Value:
+def discard(context: CommandContext, words: list[str]) -> Value:
     """DISCARD"""
     if context.session.queue is None:
-        raise Refused("ERR DISCARD without MULTI")
+        raise CommandRefused("ERR DISCARD without MULTI")
     context.session.end_transaction()
     return OK
 
 
-def watch(context: Context, words: list[str]) -> Program:
+def watch(context: CommandContext, words: list[str]) -> Program:
     """WATCH KEY [KEY ...]: note the last change of each, or that it is absent since an entry."""
     if context.session.queue is not None:
-        raise Refused("ERR WATCH inside MULTI is not allowed")
+        raise CommandRefused("ERR WATCH inside MULTI is not allowed")
     new = [key for key in dict.fromkeys(words[1:]) if key not in context.session.watched]
     count = len(new) + len(context.session.watched)
     if count > TRANSACTION_ITEMS:
-        raise Refused(too_many("watches", count, TRANSACTION_ITEMS))
+        raise CommandRefused(too_many("watches", count, TRANSACTION_ITEMS))
     if new:
         lines = [f"stat {spell_key(key, context.node.limits)}" for key in new]
-        (last,) = yield Ask([], "last")  # before the read
-        states = map(state_of, (yield Ask(lines, "read", new[0])))
+        (last,) = yield RedisAsk([], "last")  # before the read
+        states = map(state_of, (yield RedisAsk(lines, "read", new[0])))
         context.session.watched.update(
             (key, state if state.changed else KeyState(since=int(last)))
             for key, state in zip(new, states, strict=True)
@@ -52,19 +52,19 @@ def watch(context: Context, words: list[str]) -> Program:
     return OK
 
 
-def unwatch(context: Context, words: list[str]) -> Value:
+def unwatch(context: CommandContext, words: list[str]) -> Value:
     """UNWATCH"""
     context.session.watched.clear()
     context.session.held_bytes = 0
     return OK
 
 
-def execute(context: Context, words: list[str]) -> Program:
+def execute(context: CommandContext, words: list[str]) -> Program:
     """EXEC"""
     session = context.session
     queue, is_spoiled, watched = session.queue, session.is_spoiled, dict(session.watched)
     if queue is None:
-        raise Refused("ERR EXEC without MULTI")
+        raise CommandRefused("ERR EXEC without MULTI")
     session.end_transaction()
     if is_spoiled:
         return ABORTED
@@ -88,7 +88,7 @@ def execute(context: Context, words: list[str]) -> Program:
     return values
 
 
-def _within(context: Context, call: Call) -> Program:
+def _within(context: CommandContext, call: RedisCall) -> Program:
     """Carry out a call; its reply must fit into what the others leave."""
     value = yield from call.carry_out(context)
     try:

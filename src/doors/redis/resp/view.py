@@ -14,7 +14,7 @@ from zlib import crc32
 from ....wire.commands.lease_operands import own_in
 from ....wire.commands.operands import Limits
 from ....wire.protocol import escape, real, size_of
-from .programs import Refused, bounded, checked_key, seconds_text
+from .programs import CommandRefused, bounded, checked_key, seconds_text
 from .replies import WRONG_TYPE, Value
 from .request_ledger import RequestLedger
 from .types.typed import PART, STRING, body_of, items_in, type_in, typed
@@ -24,7 +24,7 @@ _READ_PART: Final = 64  # of a value that is read, not copied: it counts as a pa
 _SPLIT_PART: Final = 4  # of a value whose elements are parted
 
 
-class Held(NamedTuple):
+class HeldKey(NamedTuple):
     """A key at one moment: its value, and the lease that it is under, or the time that a command
     has given it. A value with a type is spelled as in the store, any other one is meant."""
 
@@ -41,10 +41,10 @@ class Held(NamedTuple):
         return escape(value, key=False) if self.type == STRING else value
 
 
-def held_of(value: str, lease: str) -> Held:
+def held_of(value: str, lease: str) -> HeldKey:
     """Return a key with a value that the store spells so."""
     kind = type_in(value)
-    return Held(real(value) if kind == STRING else value, lease, type=kind)
+    return HeldKey(real(value) if kind == STRING else value, lease, type=kind)
 
 
 class View:
@@ -52,7 +52,7 @@ class View:
 
     def __init__(
         self,
-        held: Callable[[str], Held],
+        held: Callable[[str], HeldKey],
         ms_left: Callable[[str], int],
         now_ms: int,
         ledger: RequestLedger,
@@ -63,13 +63,13 @@ class View:
         self._held = held
         self._ms_left = ms_left
         self._ledger = ledger
-        self._looked: dict[str, Held] = {}
-        self._changed: dict[str, Held] = {}
-        self._new: dict[str, Held] = {}  # what the present command has changed
+        self._looked: dict[str, HeldKey] = {}
+        self._changed: dict[str, HeldKey] = {}
+        self._new: dict[str, HeldKey] = {}  # what the present command has changed
         self._messages: list[tuple[str, str]] = []
         self._chances = 0
 
-    def _now(self, key: str) -> Held:
+    def _now(self, key: str) -> HeldKey:
         """Return a key as it is now.
 
         Raises:
@@ -89,7 +89,7 @@ class View:
         """
         now = self._now(key)
         if now.type != STRING:
-            raise Refused(WRONG_TYPE)
+            raise CommandRefused(WRONG_TYPE)
         self._ledger.works(memory_of(now.value or "") // _READ_PART)
         return now.value
 
@@ -111,7 +111,7 @@ class View:
         if now.value is None:
             return ""
         if now.type != kind:
-            raise Refused(WRONG_TYPE)
+            raise CommandRefused(WRONG_TYPE)
         self._ledger.works(memory_of(now.value) // PART)
         return body_of(now.value)
 
@@ -161,7 +161,7 @@ class View:
         Raises:
             Refused: the value or the time is too long.
         """
-        self._write(key, Held(value, "", left_ms, is_written=True))
+        self._write(key, HeldKey(value, "", left_ms, is_written=True))
 
     def amend(self, key: str, value: str) -> None:
         """Set the text of a key, and leave it its lease."""
@@ -174,9 +174,9 @@ class View:
         lease, left_ms = now.lease, now.left_ms
         if lease and own_in(lease) is None:
             lease, left_ms = "", self._ms_left(lease)
-        self._write(key, Held(now.value, lease, left_ms, is_written=True, type=now.type))
+        self._write(key, HeldKey(now.value, lease, left_ms, is_written=True, type=now.type))
 
-    def _write(self, key: str, new: Held) -> None:
+    def _write(self, key: str, new: HeldKey) -> None:
         value = new.value or ""
         self._now(key)
         self._ledger.works(memory_of(value) // (1 if new.type == STRING else PART))
@@ -203,7 +203,7 @@ class View:
         """Remove a key; return whether it existed."""
         existed = self.has(key)
         if existed:
-            self._new[key] = Held(is_written=True)
+            self._new[key] = HeldKey(is_written=True)
         return existed
 
     def has_time(self, key: str) -> bool:
@@ -229,7 +229,7 @@ class View:
         self._new = {}
         try:
             value = decide(self, words)
-        except Refused as refused:
+        except CommandRefused as refused:
             self._new = {}
             return refused.failure
         self._changed.update(self._new)
@@ -240,7 +240,7 @@ class View:
         """The channels and texts of the messages, in their order."""
         return self._messages
 
-    def changes(self) -> Iterable[tuple[str, Held]]:
+    def changes(self) -> Iterable[tuple[str, HeldKey]]:
         """Return the keys that the commands have changed.
 
         Raises:

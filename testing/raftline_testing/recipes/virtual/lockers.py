@@ -25,7 +25,7 @@ from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.calls.transaction import Transaction, itself
 from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.leases.base_lease import BaseLease, Joining, SendOff
-from raftline.clients.leases.gates import AwaitTurn, Gates, Turn
+from raftline.clients.leases.gates import AwaitTurn, Gates, GateTurn
 from raftline.clients.leases.kept_leases import GivingUp, KeptLeases
 from raftline.clients.leases.lease_timer import LeaseTimer
 from raftline.clients.leases.renewals import Renewals, UntilDue, keeping
@@ -111,7 +111,7 @@ class SimulatedLease(BaseLease[_Over]):
         on_lost()
 
     def _begin_holding(
-        self, on_lost: Callable[[], object] | None, turn: Turn | None = None
+        self, on_lost: Callable[[], object] | None, turn: GateTurn | None = None
     ) -> bool:
         return super()._begin_holding(self._report_loss, turn)
 

@@ -31,7 +31,7 @@ from raftline.clients.requests.search import (
     ClientSessions,
     Connected,
     NodeTurns,
-    Pause,
+    SearchPause,
     lost,
     search,
     text_of,
@@ -174,7 +174,7 @@ class Searcher:
         except ClientError as error:
             self._fail(call, error)
         else:
-            if isinstance(step, Pause):
+            if isinstance(step, SearchPause):
                 self._world.after(round(1000 * step.seconds), self._go_on, call, None)
             elif isinstance(step, AwaitSession):
                 self._await_session(call, step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .....wire.protocol import real, size_of
-from ..programs import INTEGER_MAX, Refused, in_capitals, integer
+from ..programs import INTEGER_MAX, CommandRefused, in_capitals, integer
 from ..replies import OK, OVERFLOW, SYNTAX, Failure, Flat, Value
 from ..strings import sum_of_floats
 from ..view import View
@@ -52,7 +52,7 @@ def fields_in(body: str) -> dict[str, str]:
 
 def _pairs(words: list[str]) -> list[tuple[str, str]]:
     if len(words) % 2:
-        raise Refused(f"ERR wrong number of arguments for '{words[0].lower()}' command")
+        raise CommandRefused(f"ERR wrong number of arguments for '{words[0].lower()}' command")
     return list(zip(words[2::2], words[3::2], strict=True))
 
 
@@ -165,7 +165,7 @@ def hincrby(view: View, words: list[str]) -> Value:
     before = _found(body, words[2])
     total = by + (0 if before is None else integer(before, _NOT_INTEGER))
     if not -INTEGER_MAX - 1 <= total <= INTEGER_MAX:
-        raise Refused(OVERFLOW)
+        raise CommandRefused(OVERFLOW)
     view.put_body(words[1], HASH, _put(body, words[2], str(total))[0])
     return total
 
@@ -187,7 +187,7 @@ def hrandfield(view: View, words: list[str]) -> Value:
         return real(names[0]) if names else None
     with_values = len(words) == 4 and in_capitals(words[3]) == "WITHVALUES"
     if len(words) > 4 or (len(words) == 4 and not with_values):
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     names = chosen(view, list(fields), integer(words[2]))
     if not with_values:
         return list(meant(names))

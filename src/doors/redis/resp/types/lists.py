@@ -10,7 +10,7 @@ from typing import Final
 from .....wire.commands.lease_operands import SECONDS_MAX
 from .....wire.protocol import real
 from ..keys import NO_SUCH_KEY
-from ..programs import Refused, in_capitals, integer
+from ..programs import CommandRefused, in_capitals, integer
 from ..replies import NO_LIST, NOT_INTEGER, OK, SYNTAX, Failure, Value
 from ..view import View
 from .scores import score_in
@@ -59,7 +59,7 @@ def _side_in(word: str) -> str:
     """
     side = in_capitals(word)
     if side not in (_LEFT, _RIGHT):
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     return side
 
 
@@ -80,7 +80,7 @@ def pop(view: View, words: list[str]) -> Value:
         return one[0] if one else None
     count = integer(words[2], NOT_POSITIVE)
     if count < 0:
-        raise Refused(NOT_POSITIVE)
+        raise CommandRefused(NOT_POSITIVE)
     exists = bool(view.body(words[1], LIST))
     return list(_pop(view, words[1], _side(words), count)) if exists else NO_LIST
 
@@ -117,9 +117,9 @@ def timeout_in(text: str) -> float:
     """
     seconds = score_in(text, NO_TIMEOUT)
     if seconds < 0:
-        raise Refused("ERR timeout is negative")
+        raise CommandRefused("ERR timeout is negative")
     if seconds > SECONDS_MAX:
-        raise Refused("ERR timeout is out of range")
+        raise CommandRefused("ERR timeout is out of range")
     return seconds
 
 
@@ -165,10 +165,10 @@ def lset(view: View, words: list[str]) -> Value:
     """LSET KEY INDEX ELEMENT"""
     items = view.items(words[1], LIST)
     if not items:
-        raise Refused(NO_SUCH_KEY)
+        raise CommandRefused(NO_SUCH_KEY)
     place = integer(words[2])
     if not -len(items) <= place < len(items):
-        raise Refused(OUT_OF_RANGE)
+        raise CommandRefused(OUT_OF_RANGE)
     items[place] = spelled(words[3])
     view.put_body(words[1], LIST, body_with(items))
     return OK
@@ -196,7 +196,7 @@ def linsert(view: View, words: list[str]) -> Value:
     """LINSERT KEY BEFORE|AFTER PIVOT ELEMENT"""
     where = in_capitals(words[2])
     if where not in ("BEFORE", "AFTER"):
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     items, pivot = view.items(words[1], LIST), spelled(words[3])
     if not items:
         return 0
@@ -211,18 +211,18 @@ def lpos(view: View, words: list[str]) -> Value:
     """LPOS KEY ELEMENT [RANK RANK] [COUNT NUMBER] [MAXLEN LENGTH]"""
     options = {"RANK": 1, "COUNT": 1, "MAXLEN": 0}
     if len(words) % 2 == 0:
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     for option, value in zip(words[3::2], words[4::2], strict=True):
         name = in_capitals(option)
         if name not in options:
-            raise Refused(SYNTAX)
+            raise CommandRefused(SYNTAX)
         negative = Failure(f"ERR {name} can't be negative")
         options[name] = integer(value, NOT_INTEGER if name == "RANK" else negative)
         if name != "RANK" and options[name] < 0:
-            raise Refused(negative)
+            raise CommandRefused(negative)
     rank, longest = options["RANK"], options["MAXLEN"]
     if not rank:
-        raise Refused(
+        raise CommandRefused(
             "ERR RANK can't be zero: use 1 to start from the first match, 2 from the"
             " second ... or use negative to start from the end of the list"
         )

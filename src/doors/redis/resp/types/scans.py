@@ -5,7 +5,7 @@ from __future__ import annotations
 from zlib import crc32
 
 from ..keys import Pattern
-from ..programs import Refused, in_capitals, integer
+from ..programs import CommandRefused, in_capitals, integer
 from ..replies import SYNTAX
 from ..view import View
 
@@ -19,19 +19,19 @@ def scanned(words: list[str], names: list[str]) -> list[str]:
     """
     cursor = words[2]
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 20):
-        raise Refused("ERR invalid cursor")
+        raise CommandRefused("ERR invalid cursor")
     pattern = Pattern("*")
     if len(words) % 2 == 0:
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     for option, value in zip(words[3::2], words[4::2], strict=True):
         match in_capitals(option):
             case "MATCH":
                 pattern = Pattern(value)
             case "COUNT":
                 if integer(value) < 1:
-                    raise Refused(SYNTAX)
+                    raise CommandRefused(SYNTAX)
             case _:
-                raise Refused(SYNTAX)
+                raise CommandRefused(SYNTAX)
     return [] if int(cursor) else list(filter(pattern.fits, names))
 
 

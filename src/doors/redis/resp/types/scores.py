@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from ..programs import Refused, raw
+from ..programs import CommandRefused, raw
 from ..replies import Failure
 
 NOT_FLOAT: Final = Failure("ERR value is not a valid float")
@@ -30,11 +30,11 @@ def score_in(text: str, problem: Failure = NOT_FLOAT) -> float:
         Refused: it is none.
     """
     if len(text) > _DIGITS or not _NUMBER.fullmatch(text):
-        raise Refused(problem)
+        raise CommandRefused(problem)
     number = float(text)
     is_beyond = abs(number) == _INFINITE and "n" not in text.lower()
     if is_beyond:
-        raise Refused(problem)
+        raise CommandRefused(problem)
     return number + 0.0  # no negative zero
 
 
@@ -95,5 +95,5 @@ def _end_in(text: str) -> tuple[int, bytes, bool]:
     if text in ("-", "+"):
         return (0 if text == "-" else 2), b"", True
     if text[:1] not in ("[", "("):
-        raise Refused(NOT_LEX)
+        raise CommandRefused(NOT_LEX)
     return 1, raw(text[1:]), text[0] == "("

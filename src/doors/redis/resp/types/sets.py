@@ -6,8 +6,8 @@ The members stay in the order in which they came, the same at each node.
 from __future__ import annotations
 
 from .....wire.protocol import real
-from ..programs import Refused, integer
-from ..replies import Members, Value
+from ..programs import CommandRefused, integer
+from ..replies import SetReply, Value
 from ..view import View
 from .lists import NOT_POSITIVE
 from .scans import chosen, scanned
@@ -57,7 +57,7 @@ def srem(view: View, words: list[str]) -> Value:
 
 def smembers(view: View, words: list[str]) -> Value:
     """SMEMBERS KEY"""
-    return Members(list(meant(view.items(words[1], SET))))
+    return SetReply(list(meant(view.items(words[1], SET))))
 
 
 def sismember(view: View, words: list[str]) -> Value:
@@ -81,7 +81,7 @@ def spop(view: View, words: list[str]) -> Value:
     members = _members(view, words[1])
     count = 1 if len(words) == 2 else integer(words[2], NOT_POSITIVE)
     if count < 0:
-        raise Refused(NOT_POSITIVE)
+        raise CommandRefused(NOT_POSITIVE)
     taken = chosen(view, list(members), count)
     for member in taken:
         del members[member]
@@ -89,7 +89,7 @@ def spop(view: View, words: list[str]) -> Value:
         view.put_body(words[1], SET, body_with(list(members)))
     if len(words) == 2:
         return real(taken[0]) if taken else None
-    return Members(list(meant(taken)))
+    return SetReply(list(meant(taken)))
 
 
 def srandmember(view: View, words: list[str]) -> Value:
@@ -132,7 +132,7 @@ def _combined(view: View, name: str, keys: list[str]) -> list[str]:
 
 def combine(view: View, words: list[str]) -> Value:
     """SINTER KEY [KEY ...], SUNION, SDIFF"""
-    return Members(list(meant(_combined(view, words[0].upper(), words[1:]))))
+    return SetReply(list(meant(_combined(view, words[0].upper(), words[1:]))))
 
 
 def combine_into(view: View, words: list[str]) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Final, NamedTuple
 
-from ..programs import Refused, in_capitals, integer
+from ..programs import CommandRefused, in_capitals, integer
 from ..replies import SYNTAX, Failure, Value
 from ..view import View
 from .scores import Bounds, LexBounds, bounds_in
@@ -89,12 +89,12 @@ def _options(words: list[str]) -> _Options:
             options = options._replace(limit=limit)
             place += 2
         else:
-            raise Refused(SYNTAX)
+            raise CommandRefused(SYNTAX)
         place += 1
     if options.limit is not None and options.limit[1] != -1 and not options.by:
-        raise Refused(_LIMIT_BY_RANK)
+        raise CommandRefused(_LIMIT_BY_RANK)
     if options.with_scores and options.by == "BYLEX":
-        raise Refused(_SCORES_BY_LEX)
+        raise CommandRefused(_SCORES_BY_LEX)
     return options
 
 
@@ -153,7 +153,7 @@ def _only(words: list[str], *allowed: str) -> list[str]:
     while place < len(words):
         word = in_capitals(words[place])
         if word not in allowed:
-            raise Refused(SYNTAX)
+            raise CommandRefused(SYNTAX)
         place += 3 if word == "LIMIT" else 1
     return words
 

@@ -10,7 +10,7 @@ from math import isnan
 from typing import Final
 
 from .....wire.protocol import real
-from ..programs import Refused, in_capitals, integer, raw
+from ..programs import CommandRefused, in_capitals, integer, raw
 from ..replies import NO_LIST, SYNTAX, Failure, Scored, Value, spell_double
 from ..view import View
 from .lists import NOT_POSITIVE, timeout_in
@@ -118,13 +118,13 @@ def _options(words: list[str]) -> tuple[set[str], list[str]]:
         options.add(in_capitals(words[len(options)]))
     pairs = words[len(options) :]
     if not pairs or len(pairs) % 2:
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     if {"NX", "XX"} <= options:
-        raise Refused(_NX_AND_XX)
+        raise CommandRefused(_NX_AND_XX)
     if {"GT", "LT"} <= options or ("NX" in options and options & {"GT", "LT"}):
-        raise Refused(_NX_AND_GT)
+        raise CommandRefused(_NX_AND_GT)
     if "INCR" in options and len(pairs) > 2:
-        raise Refused(_ONE_PAIR)
+        raise CommandRefused(_ONE_PAIR)
     return options, pairs
 
 
@@ -167,7 +167,7 @@ def zadd(view: View, words: list[str]) -> Value:
 def _sum(one: float, other: float) -> float:
     total = one + other
     if isnan(total):
-        raise Refused(_NOT_A_NUMBER)
+        raise CommandRefused(_NOT_A_NUMBER)
     return total + 0.0
 
 
@@ -235,10 +235,10 @@ def _pop(view: View, key: str, name: str, count: int) -> list[str]:
 def zpop(view: View, words: list[str]) -> Value:
     """ZPOPMIN KEY [COUNT], ZPOPMAX"""
     if len(words) > 3:
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     count = 1 if len(words) == 2 else integer(words[2], NOT_POSITIVE)
     if count < 0:
-        raise Refused(NOT_POSITIVE)
+        raise CommandRefused(NOT_POSITIVE)
     found = _pop(view, words[1], words[0], count)
     if len(words) == 2:
         return [part for item in found for part in (member_of(item), score_of(item))]
@@ -263,7 +263,7 @@ def zrandmember(view: View, words: list[str]) -> Value:
         return member_of(found[0]) if found else None
     with_scores = len(words) == 4 and in_capitals(words[3]) == "WITHSCORES"
     if len(words) > 4 or (len(words) == 4 and not with_scores):
-        raise Refused(SYNTAX)
+        raise CommandRefused(SYNTAX)
     return shown(chosen(view, items, integer(words[2])), with_scores=with_scores)
 
 
