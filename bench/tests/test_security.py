@@ -82,9 +82,8 @@ def test_the_generator_speaks_tls_and_logs_in_on_each_connection(
     assert (found["ops"], found["errors"]) == (30, 0)
 
 
-def test_answers_in_several_records_that_come_together_are_all_heard(
-    generator: Path, made: Path
-) -> None:
+def test_answers_in_several_tls_records_are_all_read(generator: Path, made: Path) -> None:
+    """Answers in several records that come together are all heard."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made / "s1.pem", made / "s1.key")
     arrived, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -23,9 +23,8 @@ pytestmark = [
 ]
 
 
-def test_the_page_lists_the_leader_s_calls_and_the_lines_left_to_python(
-    generator: Path, tmp_path: Path
-) -> None:
+def test_page_lists_leader_calls_and_lines_left_to_python(generator: Path, tmp_path: Path) -> None:
+    """The page lists the leader's calls and the lines left to Python."""
     base = ports_in_a_row(3)
     command = [
         sys.executable, str(BENCH / "slow_ways.py"), "--requests", "600", "--connections", "12",
@@ -45,9 +44,10 @@ def test_the_page_lists_the_leader_s_calls_and_the_lines_left_to_python(
     assert (tmp_path / "slow-ways.txt").read_text() in done.stdout
 
 
-def test_the_calls_for_a_request_are_counted_at_leader_and_follower(
+def test_calls_a_request_are_counted_at_leader_and_follower(
     generator: Path, tmp_path: Path
 ) -> None:
+    """The calls for a request are counted at leader and follower."""
     command = [
         sys.executable, str(BENCH / "calls.py"), "--rows", "set, 1", "--requests", "100",
         "--by", "function", "--dir", str(tmp_path), "--base-port", str(ports_in_a_row(3)),
@@ -81,9 +81,8 @@ assert own_lines(text, 4) == range(4, 5)
 """
 
 
-def test_the_lists_of_setup_py_the_counts_and_the_lines_of_a_function_are_read(
-    tmp_path: Path,
-) -> None:
+def test_compiled_lists_counts_and_function_lines_are_read(tmp_path: Path) -> None:
+    """The lists of setup.py, the counts and the lines of a function are read."""
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(BENCH)!r})\n{LISTS}"]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path

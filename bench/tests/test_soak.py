@@ -27,7 +27,8 @@ def soak(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.nightly
 @pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")
-def test_a_short_soak_replaces_members_and_ends_with_its_quarters(tmp_path: Path) -> None:
+def test_soak_replaces_members_and_reports_its_quarters(tmp_path: Path) -> None:
+    """A short soak replaces members and ends with its quarters."""
     subprocess.run(["make", "-C", "bench", "build/loadgen"], cwd=ROOT, check=True, timeout=100)
     places = ("--dir", str(tmp_path), "--json", str(tmp_path / "json"))
     done = soak(*TINY, *places, "--base-port", str(ports_in_a_row(20)))
@@ -66,9 +67,10 @@ print(json.dumps(judge(json.loads(sys.argv[1]))[1]))
      ("threads", 113, True), ("files", 160, True), ("p99_ms", 154, False), ("p99_ms", 156, True),
      ("per_s", 900, False), ("consoles", 900, False)],
 )  # fmt: skip
-def test_growth_is_the_last_quarter_beyond_the_bound_of_the_first(
+def test_growth_is_what_exceeds_the_bound_of_the_first_quarter(
     name: str, last: float, is_growth: bool
 ) -> None:
+    """Growth is the last quarter beyond the bound of the first."""
     figures = {name: [100.0, 100.0, 500.0, 100.0, 100.0, 100.0, last, last]}
     assert bool(growth(**figures)) == is_growth
 
@@ -77,9 +79,10 @@ def test_growth_is_the_last_quarter_beyond_the_bound_of_the_first(
     ("last", "others", "is_growth"),
     [([100, 900], 1.0, True), ([100, 900], 1.3, False), ([200, 900], 1.3, True)],
 )
-def test_waits_beside_more_work_of_others_are_judged_by_the_calm_windows(
+def test_waits_on_a_busy_machine_count_in_calm_windows_only(
     last: list[float], others: float, is_growth: bool
 ) -> None:
+    """Waits beside more work of others are judged by the calm windows."""
     found = growth(p99_ms=[100.0] * 6 + last, others_cpu=[1.0] * 6 + [others] * 2)
     assert bool(found) == is_growth
 

@@ -30,7 +30,8 @@ def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
-def test_compare_prints_new_to_old_and_marks_differences_that_may_be_chance(tmp_path: Path) -> None:
+def test_compare_prints_ratios_and_marks_chance_differences(tmp_path: Path) -> None:
+    """The comparison prints new to old, and marks differences that may be chance."""
     old = results(
         tmp_path / "old.json",
         "bench",

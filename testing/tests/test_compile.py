@@ -26,7 +26,8 @@ def test_each_pattern_and_each_exception_names_a_file(package: Path) -> None:
         assert [*package.glob(f"{name}.py")], name
 
 
-def test_the_world_its_invariants_and_the_core_are_compiled_and_no_test_is(package: Path) -> None:
+def test_world_and_core_are_compiled_and_tests_are_not(package: Path) -> None:
+    """The world its invariants and the core are compiled and no test is."""
     names = {Path(path).relative_to(package).as_posix() for path in building.modules(package)}
     assert {
         "raftline/raft/node.py",
@@ -48,9 +49,11 @@ def test_the_types_of_what_is_compiled_hold(package: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_a_build_that_is_not_compiled_or_runs_otherwise_is_refused(
+def test_uncompiled_or_differing_build_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """A build that is not compiled or runs otherwise is refused."""
+
     def complaint_of(compiled: list[str]) -> str:
         monkeypatch.setattr(
             building, "outcomes", lambda *paths: compiled if len(paths) == 1 else ["a.py", "x", "y"]
@@ -84,7 +87,9 @@ class Frozen:
 """
 
 
-def test_the_constructors_that_a_build_writes_are_those_of_the_decorator() -> None:
+def test_written_constructors_equal_those_of_the_decorator() -> None:
+    """The constructors that a build writes are those of the decorator."""
+
     def made(source: str) -> tuple[list[str], Any]:
         names: dict[str, Any] = {"__name__": __name__}
         exec(source, names)

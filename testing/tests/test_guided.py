@@ -31,9 +31,8 @@ def test_a_fault_behind_three_bytes_is_found_and_shown(
     assert Path(planted.fault).read_bytes().startswith(b"R\xf77")
 
 
-def test_what_was_found_is_made_smaller_as_long_as_the_same_line_fails(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_finding_is_shrunk_while_the_same_line_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was found is made smaller as long as the same line fails."""
     assert guided.again(PLANTED["planted"], b"R\xf77 and more") == 1
     assert r"example=b'R\xf77'" in capsys.readouterr().out
     assert guided.again(PLANTED["planted"], b"R\xf7") == 0
@@ -60,9 +59,10 @@ def test_an_example_that_is_written_as_bytes_is_read_from_them(name: str) -> Non
         assert target.form.read(target.form.write(read)) == read
 
 
-def test_all_targets_have_the_same_time_and_a_fault_of_one_ends_no_other(
+def test_targets_share_the_time_and_fail_independently(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """All targets have the same time and a fault of one ends no other."""
     turns: list[tuple[str, int, int]] = []
 
     def turn(so_far: guided.Sum, number: int, folder: Path, seconds: int) -> None:

@@ -155,12 +155,14 @@ def test_a_history_that_no_single_copy_gives_is_refused(name: str) -> None:
     assert check(BAD[name]).verdict is HistoryVerdict.VIOLATED
 
 
-def test_the_order_in_which_a_history_is_written_down_does_not_matter() -> None:
+def test_written_order_of_a_history_does_not_matter() -> None:
+    """The order in which a history is written down does not matter."""
     assert check(reversed(GOOD["an unknown set that happens after another"])).key is None
     assert check(reversed(BAD["a stale get"])).key == "b"
 
 
-def test_a_violation_names_its_key_and_shows_the_lines_to_look_at() -> None:
+def test_violation_names_its_key_and_shows_its_lines() -> None:
+    """A violation names its key and shows the lines to look at."""
     before = [write(str(n), n, n + 0.5) for n in range(100)]
     good = [write("1", 1, 2, key="a"), read("1", 3, 4, key="a")]
     after = [read("99", 203, 204)]
@@ -199,7 +201,8 @@ def test_a_search_that_takes_too_long_gives_up_and_reports_it() -> None:
     assert report.excerpt == ["b: no verdict after 500 steps"]
 
 
-def test_a_violation_is_found_though_the_search_gives_up_on_another_key() -> None:
+def test_violation_is_found_though_another_key_is_given_up() -> None:
+    """A violation is found though the search gives up on another key."""
     at_once = [write(str(n), 0, 1000, key="a") for n in range(30)]
     report = check([*at_once, read("x", 0, 1000, key="a"), read("7", 3, 4)], steps_max=500)
     assert (report.verdict, report.key) == (HistoryVerdict.VIOLATED, "b")
@@ -289,7 +292,8 @@ def test_an_answer_with_a_value_never_written_is_always_refused(seed: int, size:
     assert check(history).verdict is HistoryVerdict.VIOLATED
 
 
-def test_a_get_exchanged_for_an_overwritten_value_is_nearly_always_refused() -> None:
+def test_get_of_an_overwritten_value_is_nearly_always_refused() -> None:
+    """A get exchanged for an overwritten value is nearly always refused."""
     refused = spoiled = 0
     for seed in range(200):
         chance = random.Random(seed)

@@ -64,7 +64,8 @@ def test_faults_of_many_kinds_break_no_promise(
     assert processes_of(tmp_path) == {}
 
 
-def test_ctrl_c_ends_a_campaign_with_a_report_and_leaves_no_process(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_campaign_with_a_report(tmp_path: Path) -> None:
+    """Ctrl-C ends a campaign with a report and leaves no process."""
     with started(tmp_path, "--minutes", "5", "--verbose") as campaign:
         wait_for_faults(campaign)
         campaign.send_signal(signal.SIGINT)

@@ -58,7 +58,8 @@ def start() -> Iterator[Start]:
     end_all(begun)
 
 
-def test_lines_are_kept_over_all_starts_and_waited_for_in_the_last(start: Start) -> None:
+def test_lines_of_all_starts_are_kept_and_the_last_awaited(start: Start) -> None:
+    """Lines are kept over all starts and waited for in the last."""
     process = start(SAYS, "1")
     process.wait_for_line("begun 1")
     process.kill()
@@ -68,7 +69,8 @@ def test_lines_are_kept_over_all_starts_and_waited_for_in_the_last(start: Start)
         process.wait_for_line("begun 1", timeout_s=0.0)
 
 
-def test_of_a_program_that_prints_without_end_the_last_lines_are_kept() -> None:
+def test_endless_output_keeps_its_last_lines() -> None:
+    """The last lines of a program that prints without end are kept."""
     code = "print('x' * 100_000); print(*range(100_000), sep='\\n')"
     process = Process("program", [sys.executable, "-c", code], kept=20).launch()
     process.wait_for_line("99999")
@@ -80,7 +82,8 @@ def test_of_a_program_that_prints_without_end_the_last_lines_are_kept() -> None:
     assert len(process.lines) <= 40
 
 
-def test_a_cluster_whose_node_printed_a_traceback_is_not_left_in_silence(tmp_path: Path) -> None:
+def test_traceback_of_a_node_is_reported_with_its_cluster(tmp_path: Path) -> None:
+    """A cluster whose node printed a traceback is not left in silence."""
     with pytest.raises(NotAsExpected, match="s1 printed:\nTraceback"), Cluster(tmp_path, 1) as one:
         one["s1"].lines.append("Traceback (most recent call last):")
 
@@ -120,7 +123,8 @@ def test_a_process_that_ignores_its_stop_signal_is_killed(start: Start) -> None:
     assert codes == [-signal.SIGKILL, -signal.SIGTERM, 0]
 
 
-def test_started_processes_end_with_their_starter_even_after_kill_9() -> None:
+def test_started_processes_end_with_their_starter() -> None:
+    """Started processes end with their starter, even after `kill -9`."""
     source, port = str(Path(__file__).parents[2] / "src"), next(free_ports)
     with subprocess.Popen(
         [sys.executable, "-c", STARTER, source, str(port), CHILD],
@@ -134,15 +138,17 @@ def test_started_processes_end_with_their_starter_even_after_kill_9() -> None:
     eventually(lambda: is_free(port), "the end of the child")
 
 
-def test_free_ports_are_different_ones_on_which_a_server_can_listen() -> None:
+def test_free_ports_are_distinct_and_can_be_listened_on() -> None:
+    """Free ports are different ones on which a server can listen."""
     found = [next(free_ports) for _ in range(20)]
     assert len(set(found)) == 20
     assert all(map(is_free, found))
 
 
-def test_a_node_that_is_to_lead_is_not_told_to_stand_again_while_it_may_win(
+def test_node_told_to_lead_is_not_told_again_while_it_may_win(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A node that is to lead is not told to stand again while it may win."""
     facts = {"name": "s1", "leader": "s1", "term": 1, "last_index": 1, "last_applied": 1,
              "recovering": False}  # fmt: skip
     roles = iter(["follower", "candidate", "candidate"])

@@ -101,7 +101,8 @@ def drawn(chance: random.Random) -> tuple[list[ObservedTransaction], dict[str, s
     return history, held
 
 
-def test_any_history_of_one_copy_is_accepted_and_an_older_read_is_found() -> None:
+def test_one_copy_history_is_accepted_and_a_stale_read_found() -> None:
+    """Any history of one copy is accepted and an older read is found."""
     found = 0
     for seed in range(50):
         history, finals = drawn(random.Random(seed))

@@ -78,7 +78,8 @@ class Broken(WorkloadMachine):
         raise ValueError("a reply of another kind")
 
 
-def test_a_client_that_ends_by_an_error_is_found_with_its_traceback() -> None:
+def test_client_error_is_found_with_its_traceback() -> None:
+    """A client that ends by an error is found with its traceback."""
     nodes = [cast(NodeProcess, None)]
     workload = Workload(nodes, 0, Mix(), "seed")
     workload.add(MachineThread(Broken("client1"), nodes, Mix(), "seed"))
@@ -88,7 +89,8 @@ def test_a_client_that_ends_by_an_error_is_found_with_its_traceback() -> None:
     assert "in steps\n" in str(found.value)
 
 
-def test_a_history_that_no_single_copy_gives_is_found_with_its_lines() -> None:
+def test_history_of_no_single_copy_is_found_with_its_lines() -> None:
+    """A history that no single copy gives is found with its lines."""
     wrote = ClientOperation("client1", "set", "b", "5", 1, 2)
     assert verdict.history_findings([wrote]) == []
     lost = ClientOperation("client2", "get", "b", None, 3, 4)
@@ -232,7 +234,8 @@ def test_without_namespaces_a_campaign_names_the_omitted_faults(
     assert "As root" in said
 
 
-def test_a_node_killed_by_another_process_is_restarted_and_counted(scene: Scene) -> None:
+def test_node_killed_from_outside_is_restarted_and_counted(scene: Scene) -> None:
+    """A node killed by another process is restarted and counted."""
     striking = Nemesis(scene.cluster, {short: 1}, random.Random(1), print, 1)
     node = scene.cluster["s1"].start()
     assert node.process is not None

@@ -144,14 +144,14 @@ def it_stops() -> None:
 
 
 @seeds(15, 10_000)
-def test_a_snapshot_comes_in_the_place_of_long_entries_between_two_of_them(seeds: range) -> None:
+def test_snapshot_comes_between_two_long_entries(seeds: range) -> None:
+    """A snapshot comes in the place of long entries between two of them."""
     check_interleavings(it_is_refilled, seeds, LINES)
 
 
 @seeds(15, 10_000)
-def test_a_follower_that_stops_amid_long_entries_and_a_snapshot_leaves_all_whole(
-    seeds: range,
-) -> None:
+def test_follower_stopping_amid_a_snapshot_leaves_all_whole(seeds: range) -> None:
+    """A follower that stops amid long entries and a snapshot leaves all whole."""
     check_interleavings(it_stops, seeds, LINES)
 
 

@@ -213,7 +213,8 @@ class HearsAndGoes(Driver):
 
 
 @pytest.mark.slow
-def test_the_end_of_a_connection_that_erases_a_later_level_is_found() -> None:
+def test_connection_end_erasing_a_later_level_is_found() -> None:
+    """The end of a connection that erases a later level is found."""
     failure = first_failure(lambda: a_member_moves(builds=ByNameAlone), range(50), LINES)
     assert failure is not None
     # The leader says nothing to that member, so the schedule has no end.

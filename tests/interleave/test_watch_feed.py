@@ -130,5 +130,6 @@ def test_each_event_comes_once_in_order_after_the_keys(seeds: range) -> None:
 
 
 @seeds(80, 20_000)
-def test_an_event_that_meets_the_end_of_another_watch_is_not_left_lying(seeds: range) -> None:
+def test_event_meeting_the_end_of_another_watch_is_sent(seeds: range) -> None:
+    """An event that meets the end of another watch is not left lying."""
     check_interleavings(a_watch_ends_as_an_event_comes, seeds, LINES)

@@ -46,7 +46,8 @@ def effects_in_bounds(tree: ast.AST) -> Iterator[int]:
                 yield part.lineno
 
 
-def test_no_bound_of_a_slice_has_an_effect_which_mypyc_would_have_twice() -> None:
+def test_no_slice_bound_has_an_effect_that_mypyc_doubles() -> None:
+    """No bound of a slice has an effect, which mypyc would have twice."""
     against = [
         f"{path.relative_to(SOURCE)}:{line}"
         for path in compiled()
@@ -72,7 +73,8 @@ def lists_that_look_lazy(tree: ast.AST) -> Iterator[int]:
             yield node.lineno
 
 
-def test_no_generator_expression_is_read_bit_by_bit_as_mypyc_makes_a_list_of_it() -> None:
+def test_no_generator_is_read_lazily_where_mypyc_makes_a_list() -> None:
+    """No generator expression is read bit by bit, since mypyc makes a list of it."""
     against = [
         f"{path.relative_to(SOURCE)}:{line}"
         for path in compiled()
@@ -82,7 +84,7 @@ def test_no_generator_expression_is_read_bit_by_bit_as_mypyc_makes_a_list_of_it(
     assert list(lists_that_look_lazy(ast.parse("lines = (f'{key}' for key in pairs)"))) == [1]
 
 
-def test_no_attribute_is_called_like_a_keyword_of_c_after_its_prefix() -> None:
+def test_no_attribute_collides_with_a_keyword_of_c() -> None:
     """`_thread` becomes `__thread` in C."""
     against = [
         f"{path.relative_to(SOURCE)}:{node.lineno}"

@@ -59,7 +59,8 @@ def test_the_page_has_each_bound_with_its_value_once() -> None:
 
 
 @pytest.mark.parametrize("page", [PAGE, ROOT / "docs" / "use" / "watch.md"])
-def test_the_pages_have_the_number_of_watches_that_a_node_serves_by_default(page: Path) -> None:
+def test_pages_state_the_default_number_of_watches(page: Path) -> None:
+    """The pages have the number of watches that a node serves by default."""
     shares = shares_of(None, limits.HISTORY_BYTES, None, has_tls=False)
     assert f"{shares.watches:,}" in page.read_text(encoding="utf-8")
 
@@ -95,7 +96,8 @@ def numbers_in(text: str) -> Iterator[str]:
                 yield name.id
 
 
-def test_a_number_outside_of_the_table_is_on_the_page_as_one_that_does_not_belong_there() -> None:
+def test_numbers_outside_the_table_are_listed_as_such() -> None:
+    """A number outside of the table is on the page as one that does not belong there."""
     section = PAGE.read_text(encoding="utf-8").partition("## What is not in the table")[2]
     named = re.findall(r"`((?:\w+/)+\w+\.\w+)`", section)
     found = [

@@ -64,7 +64,8 @@ def problem_of(page: str, link: str) -> str:
     return ""
 
 
-def test_every_relative_link_of_a_page_leads_to_a_file_and_a_heading() -> None:
+def test_every_relative_link_leads_to_a_file_and_heading() -> None:
+    """Every relative link of a page leads to a file and a heading."""
     broken = [
         f"{page}: {link}: {problem}"
         for page in pages()

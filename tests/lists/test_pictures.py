@@ -93,7 +93,7 @@ def test_no_event_is_drawn_above_its_cause(make: ModuleType) -> None:
             assert event.y < event.other.y
 
 
-def test_an_arrival_that_was_read_before_its_sending_is_drawn_after_it(make: ModuleType) -> None:
+def test_arrival_read_before_its_sending_is_drawn_after_it(make: ModuleType) -> None:
     """Three threads read three consoles, so the lines of two nodes may be in the wrong order."""
     text = [
         "1.0 s2 [*] Received from s1 : TimeoutNow 1",

@@ -122,7 +122,8 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         pytest.fail(f"a circle: {' → '.join(error.args[1])}")
 
 
-def test_a_pure_room_has_no_input_no_output_no_clock_and_no_chance() -> None:
+def test_pure_room_has_no_io_clock_or_chance() -> None:
+    """A pure room has no input no output no clock and no chance."""
     pure = {room for room, (subject, _) in table().items() if re.search(r"\bpure\b", subject)}
     assert pure >= {"raft", "wire", "state"}
     against = [
@@ -187,7 +188,8 @@ def test_modules_import_each_other_by_relative_names() -> None:
 
 
 @pytest.mark.parametrize("folder", ["tests", "testing", "bench", "course"])
-def test_no_bare_name_of_a_module_of_ours_is_imported_from_outside(folder: str) -> None:
+def test_no_bare_name_of_our_modules_is_imported_from_outside(folder: str) -> None:
+    """No bare name of one of our modules is imported from outside."""
     ours = {name.partition(".")[0] for name in modules()} - NO_ROOMS
     bare = ours - sys.stdlib_module_names
     line = re.compile(rf"^\s*(from|import(.*,)?) +({'|'.join(bare)})\b", re.M)  # else not parsed

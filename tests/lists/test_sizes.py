@@ -18,7 +18,8 @@ SENTENCE = re.compile(r"^The store itself, .* ([0-9,]+) lines of code; .* ([0-9,
 MAY_DIFFER = 0.05
 
 
-def test_no_function_of_src_has_more_than_40_lines_after_its_arguments() -> None:
+def test_no_function_of_src_exceeds_40_lines() -> None:
+    """No function of src has more than 40 lines after its arguments."""
     longer = {
         f"{name} {part.name}": lines
         for name, tree in modules().items()

@@ -1,12 +1,17 @@
-"""No module imports a test module: what several of them need has a module of its own."""
+"""Test modules: their tests have short names, and no module imports one.
+
+What several of them need has a module of its own.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from tests.lists.trees import ROOT
 
 FOLDERS = ("tests", "course", "testing", "bench", "integrations", "deploy")
+NAME_CHARACTERS_MAX = 60
 # A statement that imports from one of these folders, or from beside it, with all of its lines.
 IMPORT = re.compile(
     r"^[ \t]*(?:from|import) +(?:\.|(?:tests|course|testing|bench|integrations)\.)"
@@ -15,15 +20,37 @@ IMPORT = re.compile(
 )
 
 
+def long_names(source: str) -> list[str]:
+    """Return the names of tests that are too long: the case belongs in the docstring."""
+    names: list[str] = re.findall(r"^[ \t]*(?:async +)?def +(test_\w+)", source, re.M)
+    return [name for name in names if len(name) > NAME_CHARACTERS_MAX]
+
+
 def imported_tests(source: str) -> list[str]:
     """Return the statements that import a test module, or a name of one."""
     return [found for found in IMPORT.findall(source) if re.search(r"\btest_", found)]
 
 
-def test_no_module_imports_a_test_module() -> None:
+def found_by(names_in: Callable[[str], list[str]]) -> dict[str, list[str]]:
+    """Return what a look at each module finds, by the module's path."""
     paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
-    found = {path: imported_tests(path.read_text(encoding="utf-8")) for path in paths}
-    assert {path.relative_to(ROOT): names for path, names in found.items() if names} == {}
+    found = {path: names_in(path.read_text(encoding="utf-8")) for path in paths}
+    return {str(path.relative_to(ROOT)): names for path, names in found.items() if names}
+
+
+def test_no_module_imports_a_test_module() -> None:
+    assert found_by(imported_tests) == {}
+
+
+def test_no_name_of_a_test_exceeds_60_characters() -> None:
+    assert found_by(long_names) == {}
+
+
+def test_long_name_of_a_test_is_found() -> None:
+    """In a class or a coroutine, too; a name of just the length is none."""
+    fits = "test_".ljust(NAME_CHARACTERS_MAX, "x")
+    source = f"def {fits}():\n    pass\n\n\nclass TestIt:\n    async def {fits}x(self): ...\n"
+    assert long_names(source) == [f"{fits}x"]
 
 
 def test_an_import_of_a_test_module_is_found() -> None:

@@ -31,9 +31,10 @@ from tests.tools.damages import COMPACTED
 EARLIER = "9f86d081884c7d65"  # the identity of the cluster that is backed up
 
 
-def test_an_offline_backup_refuses_commands_of_a_programs_machine(
+def test_offline_backup_refuses_commands_of_a_machine(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """An offline backup refuses commands of a program's machine."""
     (tmp_path / "logs").mkdir()
     manager, _ = boot(Folder(tmp_path / "logs"))
     vote(manager, 1, "s1")
@@ -76,7 +77,7 @@ def test_backup_restore_and_fsck_end_with_4_on_a_full_disk(
 
 @pytest.mark.parametrize("what", ["backup", "restore"])
 @pytest.mark.parametrize("kind", ["fdatasync", "fsync", "replace"])
-def test_a_backup_or_a_restore_that_failed_is_not_in_the_way_of_another(
+def test_failed_backup_or_restore_blocks_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, kind: str
 ) -> None:
     """Each call of one kind fails once: the first, then the second, until there is none."""

@@ -235,7 +235,8 @@ def test_a_file_that_is_made_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
     assert left.read_text() == "another's"
 
 
-def test_a_node_that_announces_more_than_it_sends_is_not_believed(tmp_path: Path) -> None:
+def test_node_announcing_more_than_it_sends_is_not_believed(tmp_path: Path) -> None:
+    """A node that announces more than it sends is not believed."""
     with pytest.raises(Refused, match="differs from the announced"):
         fetched(tmp_path, Node(whole, size=len(CONTENT) + 1))
     assert list(tmp_path.iterdir()) == []
@@ -270,7 +271,8 @@ def test_a_backup_whose_lines_no_node_would_take_is_not_restored(
     assert "Nothing was changed" in capsys.readouterr().err
 
 
-def test_a_restored_node_starts_beyond_the_terms_of_the_old_cluster(tmp_path: Path) -> None:
+def test_restored_node_starts_beyond_the_old_terms(tmp_path: Path) -> None:
+    """A restored node starts beyond the terms of the old cluster."""
     logs = placed(tmp_path / "logs", {**WHOLE, "s1.log": GOOD})
     assert of_node(logs, "s1", str(tmp_path / "backup.txt")) == 0
     assert restored(tmp_path / "new", tmp_path / "backup.txt")

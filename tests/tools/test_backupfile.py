@@ -47,7 +47,8 @@ def pieces(file: BackupFile) -> bytes:
         data += piece
 
 
-def test_backup_pieces_make_up_the_file_even_if_they_cut_a_character(tmp_path: Path) -> None:
+def test_backup_pieces_make_up_the_file_across_characters(tmp_path: Path) -> None:
+    """Backup pieces make up the file even if they cut a character."""
     file = all_fit().make(str(tmp_path), lambda: state(3000))
     data = pieces(file)
     assert data == b"".join(spell_snapshot(state(3000)))

@@ -54,7 +54,8 @@ def test_the_folder_of_the_course_says_that_it_is_a_lab() -> None:
         assert "--insecure" in text
 
 
-def test_the_nodes_of_the_compose_file_speak_tls_alone_and_are_locked_in() -> None:
+def test_compose_nodes_speak_only_tls_and_are_locked_in() -> None:
+    """The nodes of the compose file speak TLS alone and are locked in."""
     text = (DEPLOY / "container" / "docker-compose.yml").read_text(encoding="utf-8")
     for words in (
         'RAFTLINE_SERVER_TLS_ONLY: "true"',
@@ -107,9 +108,8 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_commands_for_kubernetes_make_the_files_that_the_pods_name(
-    followed: Path,
-) -> None:
+def test_kubernetes_commands_make_the_files_of_the_pods(followed: Path) -> None:
+    """The commands for Kubernetes make the files that the pods name."""
     text = (KUBERNETES / "statefulset.yaml").read_text(encoding="utf-8")
     named = set(re.findall(r"secretName: ([a-z-]+)", text))
     assert named == {path.name.removeprefix("given-") for path in followed.glob("given-*")}
@@ -126,9 +126,8 @@ def test_the_commands_for_kubernetes_make_the_files_that_the_pods_name(
 
 
 @pytest.mark.slow
-def test_each_certificate_for_kubernetes_is_good_for_its_address_and_the_service(
-    followed: Path,
-) -> None:
+def test_kubernetes_certificates_fit_address_and_service(followed: Path) -> None:
+    """Each certificate for Kubernetes is good for its address and the service."""
     from cryptography import x509
 
     members = config.load(KUBERNETES).members

@@ -37,7 +37,8 @@ def examine(files: dict[str, bytes]) -> Plan:
     return found
 
 
-def test_a_term_below_the_snapshots_is_refused_and_can_be_repaired() -> None:
+def test_term_below_the_snapshots_can_be_repaired() -> None:
+    """A term below the snapshots is refused and can be repaired."""
     folder = MemoryFolder({**COMPACTED, "s1.state_machine": snapshot(9, 6)})
     with pytest.raises(FilesRefused, match=r"says term 5, but s1\.state_machine has an entry of"):
         boot(folder)
@@ -66,7 +67,8 @@ def test_each_damage_is_named_with_its_consequence(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in DAMAGES if DAMAGES[name][2] is not Cure.NONE])
-def test_a_repair_leaves_no_damage_keeps_each_byte_and_lets_the_node_start(name: str) -> None:
+def test_repair_leaves_no_damage_and_keeps_each_byte(name: str) -> None:
+    """A repair leaves no damage, keeps each byte and lets the node start."""
     files, _, _, costs_the_vote = DAMAGES[name]
     folder = MemoryFolder({**WHOLE, **files})
     done = repair(folder, read_plan(folder, "s1"))
@@ -122,9 +124,8 @@ def test_a_second_repair_keeps_the_kept_files_of_the_first() -> None:
         {"s1.log": BASE, "s1.storage": b"rot"},
     ],
 )
-def test_a_death_at_any_step_of_a_repair_never_leaves_a_node_that_votes(
-    files: dict[str, bytes],
-) -> None:
+def test_death_amid_a_repair_never_leaves_a_voting_node(files: dict[str, bytes]) -> None:
+    """A death at any step of a repair never leaves a node that votes."""
     for step in range(1, 40):
         folder = MemoryFolder(files)
         folder.fault = Fault(step, Kind.DIE_BEFORE)

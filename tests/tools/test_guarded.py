@@ -67,9 +67,10 @@ class Started:
 
 
 @pytest.mark.parametrize("number", held_command.PASSED_ON)
-def test_a_signal_at_a_command_s_start_ends_it_before_its_lock_goes(
+def test_signal_at_a_commands_start_ends_it_before_its_lock(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
+    """A signal at a command's start ends it before its lock goes."""
     monkeypatch.setattr(sys, "stdin", None)
     started = Started(monkeypatch, lambda: os.kill(os.getpid(), number))
     with Signals() as signals:
@@ -97,9 +98,11 @@ def test_a_signal_once_a_lost_command_has_ended_is_not_forgotten(
     assert ended == ExitResult(128 + signal.SIGTERM, was_lost=True, is_to_stop=True)
 
 
-def test_a_command_that_cannot_be_followed_ends_before_its_lock_goes(
+def test_command_that_cannot_be_followed_ends_before_its_lock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A command that cannot be followed ends before its lock goes."""
+
     def no_thread(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -112,7 +115,8 @@ def test_a_command_that_cannot_be_followed_ends_before_its_lock_goes(
     assert started.processes[0].wait(DEADLINE_S) == -signal.SIGKILL
 
 
-def test_a_signal_after_a_command_that_cannot_be_started_ends_the_program() -> None:
+def test_signal_after_a_failed_start_ends_the_program() -> None:
+    """A signal after a command that cannot be started ends the program."""
     with Signals() as signals:
         with pytest.raises(CannotRun, match="/gone/away can't be run"):
             run(["/gone/away"], 1, 5.0, signals, lambda: None)

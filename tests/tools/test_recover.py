@@ -108,7 +108,7 @@ def test_a_survivor_goes_on_at_the_address_that_its_own_file_has(
     assert b" members s1=h:7,voter\n" in (tmp_path / "s1.log").read_bytes()
 
 
-def test_a_node_whose_files_are_private_is_to_be_started_with_its_settings(
+def test_node_with_private_files_restarts_with_its_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A start without TLS and users would serve everybody who reaches it."""
@@ -135,9 +135,10 @@ def test_a_lone_member_that_lost_files_can_be_recovered(tmp_path: Path) -> None:
     assert (recovered.log.last_term, recovered.recovering) == (4 * ERA_TERMS, False)
 
 
-def test_a_lone_member_without_its_rotten_snapshot_has_lost_what_that_held(
+def test_lone_member_without_its_rotten_snapshot_lost_its_keys(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """A lone member without its rotten snapshot has lost what that held."""
     alone = b"s1=localhost:10000"
     for name, content in COMPACTED.items():
         (tmp_path / name).write_bytes(content)
@@ -162,9 +163,8 @@ def test_without_log_and_snapshot_there_is_nothing_to_recover(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", [*DAMAGES, "no log"])
-def test_fsck_sends_an_only_member_to_recover_if_something_is_left(
-    tmp_path: Path, name: str
-) -> None:
+def test_fsck_sends_an_only_member_with_files_to_recover(tmp_path: Path, name: str) -> None:
+    """`fsck` sends an only member to `recover` if something is left."""
     files, *_ = DAMAGES.get(name, ({},))
     for file, content in {**WHOLE, **files}.items():
         (tmp_path / file).write_bytes(content)
@@ -275,9 +275,8 @@ def test_the_recovered_cluster_has_another_identity(has_snapshot: bool) -> None:
 
 @pytest.mark.parametrize("kind", [Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR])
 @pytest.mark.parametrize("has_snapshot", [False, True])
-def test_no_start_takes_files_of_an_interrupted_recovery_and_another_ends_it(
-    has_snapshot: bool, kind: Kind
-) -> None:
+def test_interrupted_recovery_blocks_starts_until_finished(has_snapshot: bool, kind: Kind) -> None:
+    """No start takes files of an interrupted recovery and another ends it."""
     whole, refusals = identified(has_snapshot=has_snapshot), set[str]()
     for step in count(1):
         folder = whole.kill()
@@ -301,7 +300,8 @@ def test_no_start_takes_files_of_an_interrupted_recovery_and_another_ends_it(
     assert advice.startswith("If `raftline recover s1` was interrupted, run it again; otherwise ")
 
 
-def test_a_cluster_without_an_identity_gets_it_of_its_first_leader() -> None:
+def test_cluster_without_an_identity_gets_it_from_its_leader() -> None:
+    """A cluster without an identity gets it from its first leader."""
     folder = MemoryFolder(WHOLE)
     taken_over(folder)
     assert identities(folder) == set()

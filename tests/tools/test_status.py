@@ -78,12 +78,13 @@ def test_a_status_with_malformed_members_is_shown(
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_a_voter_that_gets_no_entries_is_named_after_a_second_look(
+def test_voter_without_entries_is_named_after_a_second_look(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     as_json: bool,
 ) -> None:
+    """A voter that gets no entries is named after a second look."""
     monkeypatch.setattr(status_report, "SECOND_LOOK_S", 0)
     behind = {**FOLLOWER, "last_index": 5, "commit_index": 5, "last_applied": 5}
     voters = {"voters": ["s1", "s2"]}
@@ -116,9 +117,10 @@ FIELDS = [
 ]  # fmt: skip
 
 
-def test_the_json_of_each_node_has_a_field_for_each_column_of_the_table(
+def test_json_of_a_node_has_a_field_for_each_column(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The JSON of each node has a field for each column of the table."""
     assert len(FIELDS) == len(status_report.COLUMNS)
     with cluster_of(tmp_path, line_of(LEADER), line_of(FOLLOWER)) as command:
         cli.main([*command, "--json"])
@@ -378,9 +380,8 @@ def test_status_asks_the_members_that_one_address_names(
     assert " ".join(verdict) == "[*] s1 leads term 3: 2 of 3 voters follow; none may fail"
 
 
-def test_a_silent_node_whose_address_is_spelled_otherwise_is_shown_once(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_silent_node_with_two_spellings_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A silent node whose address is spelled otherwise is shown once."""
     with free_port() as dead, scripted_nodes() as start:
         known = ""
         node = start(lambda _: known)
@@ -406,7 +407,7 @@ def test_a_silent_address_that_is_given_twice_is_shown_once(
     assert [row[0] for row in rows] == [f"localhost:{dead}"]
 
 
-def test_a_user_with_prefixes_is_shown_the_members_that_one_address_names(
+def test_user_with_prefixes_sees_the_members_of_one_address(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Such a user gets neither the voters nor any count."""
@@ -464,9 +465,10 @@ def test_an_address_where_no_node_answers_stands_for_its_name(
 @pytest.mark.parametrize(
     "command", ["status", "members", "transfer", "remove s1", "backup FILE", "view", "get a"]
 )
-def test_each_command_that_asks_a_cluster_takes_its_addresses_in_one_way(
+def test_commands_that_ask_a_cluster_take_addresses_alike(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
+    """Each command that asks a cluster takes its addresses in one way."""
     assert cli.main([*command.split(), "--at", "h1:1", "--dir", str(tmp_path)]) == 2
     said = "raftline: --at and --dir both say where to ask; give one of them\n"
     assert capsys.readouterr().err == said

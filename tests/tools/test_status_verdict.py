@@ -211,9 +211,10 @@ def test_a_voter_that_does_not_follow_in_two_looks_is_named(
 
 
 @pytest.mark.parametrize("end", ["", "."])
-def test_the_sentence_of_an_unknown_outcome_ends_before_that_of_a_look(
+def test_unknown_outcome_ends_its_sentence_before_the_status(
     monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
+    """The sentence of an unknown outcome ends before that of a second look."""
     nodes = [says("s1"), silent("s2"), silent("s3")]
     monkeypatch.setattr(status_report, "ask_all", lambda *_: nodes)
     failure = OutcomeUnknown(f"outcome unknown: it was under way; see: members{end}")
@@ -261,7 +262,8 @@ def test_a_voter_that_let_nobody_in_may_lead(
     assert verdict(nodes).exit_status == status
 
 
-def test_where_nobody_answers_status_ends_as_each_other_command_does() -> None:
+def test_status_without_answers_ends_as_other_commands_do() -> None:
+    """Where nobody answers, `status` ends as each other command does."""
     found = verdict([silent("s1"), silent("s2")])
     assert (found.text, found.exit_status) == ("nobody answers at s1, s2", Unreachable.outcome)
 

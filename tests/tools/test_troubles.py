@@ -220,9 +220,10 @@ def troubled(wrong: str, made: Path, folder: Path) -> Iterator[tuple[str, dict[s
         for each in TROUBLES
     ],
 )
-def test_each_trouble_has_its_word_its_next_step_and_its_exit_code(
+def test_each_trouble_has_a_word_a_step_and_an_exit_code(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Trouble
 ) -> None:
+    """Each trouble has its word, its next step and its exit code."""
     for module in (status, status_report):
         monkeypatch.setattr(module, "LOOK_S", 0.1 if trouble.wrong == "hangs" else 30.0)
     try:

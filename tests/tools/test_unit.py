@@ -101,7 +101,8 @@ def test_systemd_gives_a_node_up_that_fails_again_and_again() -> None:
     assert {"StartLimitIntervalSec=120", "StartLimitBurst=5"} <= set(section)
 
 
-def test_systemd_complains_about_a_unit_whose_limits_stand_elsewhere(tmp_path: Path) -> None:
+def test_systemd_complains_about_misplaced_limits(tmp_path: Path) -> None:
+    """Systemd complains about a unit whose limits stand elsewhere."""
     path = tmp_path / "raftline@.service"
     limit = "StartLimitIntervalSec=120\n"
     text = unit.text([sys.executable]).replace(limit, "")

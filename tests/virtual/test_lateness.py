@@ -80,7 +80,8 @@ def run(seed: int, steps: int = STEPS) -> LatenessCheck:
 
 
 @pytest.mark.parametrize("seeds", [range(2), in_the_rest(range(2, 8))])
-def test_no_lease_ends_later_than_the_bound_in_schedules_of_faults(seeds: range) -> None:
+def test_no_lease_ends_later_than_the_bound_under_faults(seeds: range) -> None:
+    """No lease ends later than the bound in schedules of faults."""
     checks = [run(seed) for seed in seeds]
     assert max(check.latest_ms for check in checks) >= 0  # leases were there to their end
     assert sum(check.leaderships for check in checks) > len(seeds)
@@ -129,7 +130,8 @@ def test_a_jump_of_the_leader_s_clock_is_not_early_by_that_clock(jump_ms: int) -
     assert leader.clock.now_ms() >= sent_ms + counted_ms(2000)
 
 
-def test_a_machine_that_slept_for_minutes_ends_nothing_once_another_leads() -> None:
+def test_machine_that_slept_ends_nothing_once_another_leads() -> None:
+    """A machine that slept for minutes ends nothing once another leads."""
     calm = Calm()
     lease, _ = calm.lease(2)
     slept = calm.leader
@@ -144,7 +146,8 @@ def test_a_machine_that_slept_for_minutes_ends_nothing_once_another_leads() -> N
     assert calm.ended(lease) >= sent_ms + counted_ms(2000)
 
 
-def test_a_follower_whose_clock_jumped_gives_the_whole_time_when_it_leads() -> None:
+def test_follower_with_a_jumped_clock_grants_the_whole_time() -> None:
+    """A follower whose clock jumped gives the whole time when it leads."""
     calm = Calm()
     lease, _ = calm.lease(2)
     leader = calm.leader

@@ -19,7 +19,8 @@ from raftline_testing.virtual.world.plan import pick_plan
 from raftline_testing.workloads.line_request import LineRequest
 
 
-def test_a_lease_under_one_leader_ends_after_its_time_and_a_round() -> None:
+def test_lease_under_one_leader_ends_after_its_time_and_a_round() -> None:
+    """A lease under one leader ends after its time and a round."""
     calm = Calm()
     lease, sent_ms = calm.lease(2)
     took_ms = calm.ended(lease) - sent_ms
@@ -39,7 +40,8 @@ def test_a_renewed_lease_ends_after_its_last_renewal() -> None:
 
 
 @pytest.mark.parametrize("changes", [1, 3])
-def test_each_change_of_leader_costs_at_most_one_election_and_one_whole_time(changes: int) -> None:
+def test_each_change_of_leader_costs_one_election_and_one_time(changes: int) -> None:
+    """Each change of leader costs at most one election and one whole time."""
     calm = Calm()
     lease, sent_ms = calm.lease(2)
     for _ in range(changes):
@@ -59,7 +61,8 @@ def test_each_change_of_leader_costs_at_most_one_election_and_one_whole_time(cha
     assert ended_ms <= elected_ms + counted_ms(2000) + 2 * ROUND_MS + ELECTION_MS
 
 
-def test_a_leadership_that_is_handed_over_gives_the_whole_time_again() -> None:
+def test_handed_over_leadership_gives_the_whole_time_again() -> None:
+    """A leadership that is handed over gives the whole time again."""
     calm = Calm()
     lease, _ = calm.lease(2)
     calm.wait(1900)
@@ -72,7 +75,8 @@ def test_a_leadership_that_is_handed_over_gives_the_whole_time_again() -> None:
 
 
 @pytest.mark.parametrize("pause_ms", [2100, 5000, 30_000])
-def test_a_leader_that_was_paused_ends_nothing_that_its_successor_holds(pause_ms: int) -> None:
+def test_paused_leader_ends_nothing_its_successor_holds(pause_ms: int) -> None:
+    """A leader that was paused ends nothing that its successor holds."""
     calm = Calm()
     lease, _ = calm.lease(2)
     paused = calm.leader
@@ -104,7 +108,8 @@ def test_machines_that_were_suspended_end_at_once_what_is_due() -> None:
     assert took_ms <= ELECTION_MS + counted_ms(2000) + 2 * ROUND_MS  # an election may come first
 
 
-def test_a_leader_whose_clock_is_fast_by_less_than_a_tenth_is_not_early() -> None:
+def test_leader_with_a_slightly_fast_clock_is_not_early() -> None:
+    """A leader whose clock is fast by less than a tenth is not early."""
     calm = Calm()
     for host in calm.hosts:
         host.clock.permille = 1099

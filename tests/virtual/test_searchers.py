@@ -48,9 +48,10 @@ def test_a_write_is_done_once_and_each_call_ends_in_time(first: int, count: int)
 
 
 @pytest.mark.slow
-def test_a_search_that_sends_a_write_again_without_its_number_is_found(
+def test_search_repeating_a_write_without_its_number_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A search that sends a write again without its number is found."""
     ask = search._ask
 
     def bare(address: Address, sender: str, *more: object) -> object:

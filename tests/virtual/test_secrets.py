@@ -26,8 +26,7 @@ def secrets_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 1), in_the_rest(0, 8), *at_night((100, 300))])
-def test_who_knows_no_secret_is_not_heard_and_a_change_in_steps_parts_nobody(
-    first: int, count: int
-) -> None:
+def test_who_lacks_the_secret_is_ignored_and_rotation_is_safe(first: int, count: int) -> None:
+    """A node without the secret is not heard, and a change in steps parts nobody."""
     counts = counts_of(first, count, steps=STEPS)
     assert count == 1 or [name for name in COVERED if not counts[name]] == []

@@ -236,9 +236,9 @@ def test_a_failure_in_another_process_ends_the_script() -> None:
 
 
 @pytest.mark.pure
-def test_a_failure_names_its_seed_how_to_see_it_again_and_the_last_events(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_failure_names_its_seed_its_replay_and_last_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure names its seed, how to see it again, and the last events."""
+
     def counts_itself_too_early(state: State) -> None:
         if state.log.last_term == state.term:
             state.advance_commit_index(state.log.last_index)

@@ -44,7 +44,8 @@ class SlowManager(LogManager):
         return super().write(works)
 
 
-def test_a_node_shut_down_amid_a_long_write_releases_its_files_after_it(tmp_path: Path) -> None:
+def test_shutdown_amid_a_long_write_releases_files_after_it(tmp_path: Path) -> None:
+    """A node that is shut down amid a long write releases its files after the write."""
     manager = SlowManager("s1", Folder(str(tmp_path)), MEMBERS)
     recovered = manager.recover()
     node = node_from_disk(
@@ -78,9 +79,10 @@ def test_a_node_shut_down_amid_a_long_write_releases_its_files_after_it(tmp_path
     assert control._put_aside() == "s1.log.aside-1"
 
 
-def test_a_node_with_a_deleted_log_reports_its_recovery_even_if_quick(
+def test_node_with_a_deleted_log_reports_even_a_quick_recovery(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A node with a deleted log reports its recovery even if quick."""
     state = SimpleNamespace(term=3, recovering=True, membership=SimpleNamespace(names=("s1", "s2")))
 
     def catch_up() -> None:
@@ -101,7 +103,8 @@ def test_a_node_with_a_deleted_log_reports_its_recovery_even_if_quick(
     assert control._delete_log().text.endswith("s1 is back without a vote until it has caught up")
 
 
-def test_the_end_of_a_slow_heartbeat_order_does_not_end_a_later_one() -> None:
+def test_end_of_a_slow_heartbeat_order_spares_a_later_one() -> None:
+    """The end of a slow heartbeat order does not end a later one."""
     ends: list[Callable[[], None]] = []
     faults = Faults("s1")
     faults.after = lambda wait_s, act: ends.append(act)  # type: ignore[method-assign]

@@ -147,7 +147,8 @@ def test_a_delay_of_one_peer_holds_for_that_one_alone() -> None:
     assert not sent(faults, replace(HEARTBEAT, to="s3"))
 
 
-def test_the_delay_queue_is_bounded_and_its_overflow_reported_once() -> None:
+def test_delay_queue_is_bounded_and_reports_overflow_once() -> None:
+    """The delay queue is bounded and its overflow reported once."""
     said: list[str] = []
     faults, arrived, go_on = Faults("s1", say=said.append), list[int](), threading.Event()
     done = threading.Event()
@@ -174,7 +175,9 @@ def test_the_delay_queue_is_bounded_and_its_overflow_reported_once() -> None:
     assert done.wait(60)
 
 
-def test_an_answer_is_subject_to_the_faults_in_force_as_it_leaves() -> None:
+def test_answer_is_subject_to_faults_in_force_as_it_leaves() -> None:
+    """An answer is subject to the faults in force as it leaves."""
+
     class Origin:
         def __init__(self) -> None:
             self.given: list[Message] = []

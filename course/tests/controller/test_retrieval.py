@@ -58,7 +58,8 @@ def test_a_page_fits_a_datagram_and_names_the_next_one() -> None:
     assert page({1: {"term": 1, "k": "x" * 2 * PAGE_BYTES}}, 0)[1] == 0  # one is always given
 
 
-def test_an_entry_is_among_the_logs_entries_once_a_majority_has_it() -> None:
+def test_entry_counts_as_logged_once_a_majority_has_it() -> None:
+    """An entry is among the log's entries once a majority has it."""
     said: list[str] = []
     lines = CourseLines(said.append)
     node = leader_of("s1")
@@ -76,7 +77,8 @@ def test_an_entry_is_among_the_logs_entries_once_a_majority_has_it() -> None:
     assert said[1:] == ["Log entries are: ['1': {'term': 1, 'k': 'v'}]"]
 
 
-def test_a_follower_prints_each_term_it_hears_of_and_its_entries_too() -> None:
+def test_follower_prints_new_terms_and_entries() -> None:
+    """A follower prints each term it hears of and its entries too."""
     said: list[str] = []
     lines = CourseLines(said.append)
     node = node_of("s1", 1)
@@ -94,7 +96,8 @@ def test_a_follower_prints_each_term_it_hears_of_and_its_entries_too() -> None:
     assert said[3:] == [f"Log entries are: {committed}"]
 
 
-def test_an_entry_is_forwarded_under_its_number_while_others_wait() -> None:
+def test_entry_is_forwarded_under_its_own_number() -> None:
+    """An entry is forwarded under its number while others wait."""
     said: list[str] = []
     lines = CourseLines(said.append)
     node = leader_of("s1")

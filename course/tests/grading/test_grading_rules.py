@@ -40,7 +40,8 @@ def sent(prev: tuple[int, int], *terms: int, term: int = 3) -> Input:
     return Receive(AppendEntries("s1", "s2", term, *prev, entries, 0, 1))
 
 
-def test_a_follower_that_drops_what_agrees_is_named_with_its_step() -> None:
+def test_follower_dropping_matching_entries_is_named_by_step() -> None:
+    """A follower that drops entries that match is named with its step."""
     node, rules = follower([1, 1, 3, 3])
     node._state.log.cut_after(2)
     with pytest.raises(InvariantError) as broken:
@@ -67,7 +68,8 @@ def test_what_is_dropped_and_appended_again_is_kept() -> None:
         rules._keeps_what_agrees(node, sent((1, 1), 1), Effects(cut_after=1, append=again[:1]))
 
 
-def test_who_does_not_take_over_a_leader_s_term_hears_of_that_rule() -> None:
+def test_ignoring_a_newer_term_is_named_by_its_rule() -> None:
+    """Who does not take over a leader's term hears of that rule."""
     node, rules = follower([1])
     entry = Entry(2, 3, "set a 3")
     node._state.log.append(3, entry.command)
@@ -96,7 +98,8 @@ def test_what_a_mutant_of_the_core_broke_is_named_with_its_rule(seen: str, rule:
     assert sentence(InvariantError(seen)) == f"{rule}: {seen}"
 
 
-def test_reads_that_were_lost_are_counted_apart_from_those_that_are_left_over() -> None:
+def test_lost_reads_are_counted_apart_from_pending_ones() -> None:
+    """Reads that were lost are counted apart from those that are left over."""
     (node, _), rules = follower([1]), Invariants()
     node._state.confirmed_reads.append(ReadReady("kept", 0))
     rules.keeps_reads(node._state, {"kept"})

@@ -29,9 +29,10 @@ def test_of_a_rule_a_handout_has_the_name_alone() -> None:
 
 
 @pytest.mark.parametrize("command", [*course.COMMANDS])
-def test_without_the_course_its_commands_say_in_a_line_what_to_install(
+def test_course_commands_without_the_course_say_what_to_install(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Without the course, its commands say in a line what to install."""
     monkeypatch.setattr(course, "PACKAGE", "raftline_course_elsewhere")
     assert cli.main([command, "--help"]) == 2
     said = capsys.readouterr().err

@@ -55,9 +55,8 @@ def test_each_program_of_a_handout_finds_its_modules(lab: str) -> None:
     assert handout.imported(programs) <= files
 
 
-def test_a_handout_of_the_lab_conform_has_what_its_sheet_reads_and_names_what_it_needs(
-    tmp_path: Path,
-) -> None:
+def test_conform_handout_has_what_its_sheet_reads(tmp_path: Path) -> None:
+    """A handout of the lab `conform` has what its sheet reads, and names what it needs."""
     make_handout("conform", tmp_path)
     folder = tmp_path / "course" / "labs" / "conform"
     files = re.findall(r"^\| `([^`]+)` \|", sheet("conform"), re.MULTILINE)
@@ -97,9 +96,8 @@ def test_a_handout_of_the_bugs_plays_them_and_has_no_answers(tmp_path: Path) -> 
     assert ran("1", "--answer") == (0, f"{play.NO_ANSWERS}\n")
 
 
-def test_a_handout_without_the_grader_says_so_in_a_line_and_has_the_other_commands(
-    tmp_path: Path,
-) -> None:
+def test_handout_without_the_grader_says_so(tmp_path: Path) -> None:
+    """A handout without the grader says so in a line, and has the other commands."""
     make_handout("replicas", tmp_path)
 
     def ran(*typed: str) -> subprocess.CompletedProcess[str]:
@@ -136,9 +134,10 @@ def test_a_packed_patch_is_the_patch(tmp_path: Path) -> None:
     assert patching.text_of_patch(packed) == (play.HERE / "bug-03.patch").read_text("utf-8")
 
 
-def test_a_lab_with_a_program_of_its_own_makes_its_handout_with_it(
+def test_lab_with_its_own_program_makes_its_handout_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A lab with a program of its own makes its handout with it."""
     own = tmp_path / "course" / "labs" / "mine"
     own.mkdir(parents=True)
     (own / "README.md").touch()

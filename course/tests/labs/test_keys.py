@@ -43,9 +43,10 @@ def test_make_keys_makes_a_page_for_each_lab_with_its_questions(tmp_path: Path) 
     assert "## 24 Committed because it is in the log" in (tmp_path / "bugs.md").read_text("utf-8")
 
 
-def test_a_key_that_does_not_fit_its_sheet_is_reported_in_one_line(
+def test_key_that_does_not_fit_its_sheet_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """A key that does not fit its sheet is reported in one line."""
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "README.md").write_text("# Lab\n\n## Questions\n\n1. Why?\n2. How?\n")
     (tmp_path / "one.md").write_text("# Key\n\n## 1\n\nBecause.\n")

@@ -159,7 +159,8 @@ def test_the_course_lines_show_an_election_and_its_timeouts() -> None:
     assert followed.after(Effects())[0] == f"election timeout {TIMEOUT_MS / 1000:.3f}"
 
 
-def test_the_course_lines_show_a_leaders_writes_from_log_to_state_machine() -> None:
+def test_course_lines_show_leader_writes_from_log_to_state() -> None:
+    """The course lines show a leader's writes, from the log to the state machine."""
     followed = Followed(established("s1", 1))
     assert followed.after(followed.node.step(Propose(["set value 44"]), TIMEOUT_MS)) == [
         "s1 appended log entry: 2,44"
@@ -194,7 +195,8 @@ def test_the_course_lines_show_how_a_leader_steps_back() -> None:
     )
 
 
-def test_the_course_lines_show_a_followers_cuts_appends_and_applies() -> None:
+def test_course_lines_show_follower_cuts_appends_applies() -> None:
+    """The course lines show a follower's cuts, appends and applies."""
     followed = Followed(node_of("s1", 1, 1))
 
     def append(prev: tuple[int, int], *entries: Entry, commit_index: int = 0) -> list[str]:
@@ -272,7 +274,8 @@ def test_the_gateway_reports_success_only_for_a_certain_write() -> None:
     assert calls["is_leader"]() is False
 
 
-def test_the_gateway_gives_orders_and_reports_the_current_heartbeat() -> None:
+def test_gateway_gives_orders_and_reports_the_heartbeat() -> None:
+    """The gateway gives orders and reports the current heartbeat."""
     lab = PlayedLab()
     calls = calls_of(lab, "node1")
     for seconds in (20.0, 5, 0.25, 0.1):
@@ -295,7 +298,8 @@ def test_the_gateway_gives_orders_and_reports_the_current_heartbeat() -> None:
     assert calls_of(lab, "node1")["get_heartbeat_interval"]() == 20.0
 
 
-def test_choice_1_prints_the_interval_the_reset_and_the_new_leader() -> None:
+def test_choice_1_prints_interval_reset_and_new_leader() -> None:
+    """Choice 1 prints the interval, the reset and the new leader."""
     lab = PlayedLab()
     assert client.MenuSession(lab, 20.0).choose("1")
     assert lab.said == [
@@ -518,12 +522,13 @@ def test_two_of_three_can_t_overwrite_and_get_the_reason() -> None:
         ),
     ],
 )
-def test_without_a_leader_the_lab_prints_each_nodes_state_and_the_remedy(
+def test_lab_without_a_leader_prints_states_and_remedy(
     down: tuple[str, ...],
     recovering: tuple[str, ...],
     advice: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Without a leader, the lab prints each node's state and the remedy."""
     for name in ("ALONE_S", "DEADLINE_S"):
         monkeypatch.setattr(asking, name, 0.0)
     lab = Leaderless()
@@ -558,9 +563,10 @@ def test_a_wrong_call_of_the_gateway_is_reported_in_one_line(
         assert "\n" not in fault.value.faultString
 
 
-def test_a_client_that_leaves_the_gateway_early_causes_no_traceback(
+def test_client_leaving_the_gateway_early_causes_no_traceback(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """A client that leaves the gateway early causes no traceback."""
     with Gateway({}, 0) as door:
         try:
             raise ConnectionResetError(104, "Connection reset by peer")

@@ -79,7 +79,8 @@ def test_repeated_lines_are_shown_once() -> None:
     )
 
 
-def test_the_transcript_of_bug_3_has_the_answer_that_its_hint_asks_for() -> None:
+def test_transcript_of_bug_3_has_the_answer_of_its_hint() -> None:
+    """The transcript of bug 3 has the answer that its hint asks for."""
     assert "\n> deliver s2\n" in play.script_of(3)
     assert "\ns1 <- s2@GiveEntriesAfterIndex 9 term 7" in play.script_of(3)
 
@@ -131,7 +132,8 @@ def test_the_simulation_finds_rare_bugs_with_the_listed_options(typed: str) -> N
     assert options.strip() in play.HERE.parent.joinpath("solutions", "bugs.md").read_text()
 
 
-def test_the_line_to_see_a_failed_schedule_again_plays_it_with_the_bug(tmp_path: Path) -> None:
+def test_replay_line_of_a_failed_schedule_plays_the_bug(tmp_path: Path) -> None:
+    """The line to see a failed schedule again plays it with the bug."""
     status, said, _ = play_bug(*shlex.split("6 --simulate 20 --nodes 3"))
     again = re.search(r"^see it again: python3 \S+/play\.py (.*)$", said, re.MULTILINE)
     assert (status, again is not None) == (1, True), said
@@ -220,7 +222,8 @@ Servers that were failed by simulator: 2
 TAKEOVER = "took over from 0003, after 0.{} s in which no quorum had heard of 0003"
 
 
-def test_the_simulator_checker_finds_kills_successions_and_unwanted_elections() -> None:
+def test_simulator_checker_finds_kills_and_elections() -> None:
+    """The simulator's checker finds kills, successions and unwanted elections."""
     asked_for = PrintedReport(RUN_2)
     assert asked_for.successions == [("0003", "0001"), ("0001", "0002")]
     assert [round(each, 2) for each in asked_for.lateness_s] == [0.02, 0.02]
@@ -268,9 +271,8 @@ def test_make_names_the_failed_labs_and_the_unknown_ones(typed: list[str], said:
     assert [line[: len(wanted)] for line, wanted in zip(lines, said, strict=True)] == said
 
 
-def test_a_checker_fails_for_a_row_that_failed_and_for_one_never_tried(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_checker_fails_on_failed_and_untried_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    """A checker fails for a row that failed and for one never tried."""
     rows = Rows("x-1", "x-2", "x-3")
     with rows.row("x-1", what="holds"):
         expect("some text", "text")
@@ -348,9 +350,10 @@ def test_clean_removes_all_files_of_lab_nodes(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_stop_ends_a_node_that_is_still_starting_and_no_other_process(
+def test_stop_ends_a_starting_node_and_no_other_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """`stop` ends a node that is still starting, and no other process."""
     killed: list[tuple[int, int]] = []
     with (tmp_path / "node1.lock").open("w+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # and the process behind it is not yet written there

@@ -49,7 +49,8 @@ NAMED: dict[int, str] = {
 
 @pytest.mark.needs("processes")
 @pytest.mark.parametrize("number", [6, *at_night(*(one for one in NAMED if one != 6))])
-def test_the_picture_of_a_bug_names_the_broken_rule_and_justifies_nothing(number: int) -> None:
+def test_picture_of_a_bug_names_the_broken_rule_only(number: int) -> None:
+    """The picture of a bug names the broken rule and justifies nothing."""
     found = with_bug(number)
     assert found is not None
     assert any(NAMED[number] in text for text in found.broken), found
@@ -57,9 +58,9 @@ def test_the_picture_of_a_bug_names_the_broken_rule_and_justifies_nothing(number
     assert justifies(found) == []
 
 
-def test_the_page_of_a_failed_run_opens_at_the_step_with_the_rule_in_words(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_page_of_a_failed_run_opens_at_the_broken_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page of a failed run opens at the step with the rule in words."""
+
     def counts_itself_alone(state: State) -> None:
         if state.log.last_term == state.term:
             state.advance_commit_index(state.log.last_index)
@@ -83,7 +84,8 @@ def test_the_page_of_a_failed_run_opens_at_the_step_with_the_rule_in_words(
     assert "broken" in step["tags"]
 
 
-def test_of_a_run_that_ends_what_is_under_way_is_not_drawn_as_lost() -> None:
+def test_messages_under_way_at_the_end_are_not_drawn_lost() -> None:
+    """When a run ends, what is still under way is not drawn as lost."""
     script = "> start s1 s2 s3\n> cut s3\n> wait 150ms\n"
     collector, problem = collected(script)
     assert problem == ""
@@ -109,7 +111,8 @@ def test_a_step_that_does_not_end_is_drawn_as_one_that_fails() -> None:
     assert others == ["", "", True]
 
 
-def test_what_a_step_says_by_the_section_that_it_breaks_is_left_out() -> None:
+def test_broken_section_is_not_cited_as_a_reason() -> None:
+    """What a step says by the section that it breaks is left out."""
     collector, _ = collected("> start s1 s2 s3\n> settle 200ms\n")
     node, seen = next(
         (node, one)

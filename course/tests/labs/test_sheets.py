@@ -29,7 +29,7 @@ def test_a_sheet_numbers_its_questions_and_leads_to_the_appendix(lab: str) -> No
     assert "../appendix-reports.md" in text
 
 
-def test_experiment_b_of_the_majorities_gives_the_orders_that_its_check_gives() -> None:
+def test_experiment_b_orders_match_its_check() -> None:
     """Without the cut between the two that hold the entry one of them is elected at once, and the
     short log is never denied."""
     sheet = (LABS / "majorities" / "README.md").read_text("utf-8")

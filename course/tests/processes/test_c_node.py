@@ -199,9 +199,10 @@ def test_files_that_are_torn_are_taken_and_damaged_ones_refused(
         node.close()
 
 
-def test_its_files_are_in_the_grammar_and_raftline_goes_on_with_them(
+def test_c_node_files_are_in_the_grammar_and_raftline_reads_them(
     binary: Path, tmp_path: Path
 ) -> None:
+    """The files of the node in C are in the grammar, and raftline continues with them."""
     node = _alone(binary, tmp_path, members=1)
     other = NodeProcess("s1", node.port, tmp_path)
     try:

@@ -99,7 +99,8 @@ needs_lock = pytest.mark.skipif(_lock_is_missing(), reason="this kernel has no L
 
 
 @needs_lock
-def test_a_locked_node_writes_in_its_folder_alone_and_reads_no_home(tmp_path: Path) -> None:
+def test_locked_node_writes_only_in_its_folder(tmp_path: Path) -> None:
+    """A locked node writes in its folder alone and reads no home."""
     own, other = tmp_path / "own", tmp_path / "other"
     for folder in (own, other):
         folder.mkdir()
@@ -133,7 +134,8 @@ def test_a_locked_node_writes_in_its_folder_alone_and_reads_no_home(tmp_path: Pa
 
 @needs_lock
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no /dev/shm")
-def test_a_locked_node_writes_to_no_device_and_into_no_shared_memory(tmp_path: Path) -> None:
+def test_locked_node_writes_to_no_device_or_shared_memory(tmp_path: Path) -> None:
+    """A locked node writes to no device and into no shared memory."""
     act = (
         "import os, sys\n"
         "open('/dev/null', 'w').close(); os.urandom(4); open('/dev/urandom', 'rb').read(4)\n"
@@ -148,9 +150,10 @@ def test_a_locked_node_writes_to_no_device_and_into_no_shared_memory(tmp_path: P
     assert (done.stdout, done.stderr) == ("refused\n", "")
 
 
-def test_a_locked_node_in_the_bin_of_a_home_does_not_open_that_home(
+def test_locked_node_in_a_bin_folder_cannot_open_that_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A locked node in the bin of a home does not open that home."""
     places = [tmp_path / "ann" / "bin", tmp_path / "ann" / "venv" / "bin"]
     for place in places:
         place.mkdir(parents=True)
@@ -162,7 +165,7 @@ def test_a_locked_node_in_the_bin_of_a_home_does_not_open_that_home(
     assert str(places[1].parent) in locked.own_places([str(places[1] / "node")])
 
 
-def test_a_locked_node_reads_what_its_command_names_and_no_other_hand_in(
+def test_locked_node_reads_only_what_its_command_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kit may be started where all hand-ins lie, or the teacher's keys."""
@@ -323,7 +326,8 @@ def test_a_command_is_needed() -> None:
     assert "the command that starts a node is missing: it comes after --" in done.stderr
 
 
-def test_a_node_that_ends_at_once_is_reported_with_what_it_printed() -> None:
+def test_node_that_exits_at_once_is_reported_with_its_output() -> None:
+    """A node that ends at once is reported with what it printed."""
     done = conform(
         "--only", "reply-name", "--", sys.executable, "-c", "print('no such disk')", *NODE
     )
@@ -340,7 +344,8 @@ def test_a_node_that_ends_at_once_is_reported_with_what_it_printed() -> None:
         'MEMBERS response: {"voters": ["s1"], "learners": []}',
     ],
 )
-def test_a_node_that_does_not_know_its_members_fails_by_its_answer(reply: str) -> None:
+def test_node_ignorant_of_its_members_fails_by_its_answer(reply: str) -> None:
+    """A node that does not know its members fails by its answer."""
     client: Any = SimpleNamespace(ask=lambda _: reply)
     with pytest.raises(Failed, match=re.escape(f"'members' is answered {reply!r}")):
         membership_checks.members(client)
@@ -364,7 +369,8 @@ def test_an_increment_without_a_number_fails_at_once() -> None:
         counted.judge()
 
 
-def test_an_answer_that_no_check_thought_of_fails_that_check_alone() -> None:
+def test_unforeseen_answer_fails_only_its_check() -> None:
+    """An answer that no check thought of fails that check alone."""
     check = Check(1, "odd", "", "", body=lambda _: json.loads("Sorry"))
     judged = run.judge(check, KitSettings((sys.executable,)))
     assert judged.verdict == FAILED
@@ -407,7 +413,8 @@ def test_a_node_that_speaks_without_end_fills_no_memory(monkeypatch: pytest.Monk
     assert judged.why == "no answer to 'get b' (the nodes said more lines than the kit reads)"
 
 
-def test_of_what_a_node_prints_the_kit_keeps_no_more_than_it_shows(tmp_path: Path) -> None:
+def test_kit_keeps_only_as_much_output_as_it_shows(tmp_path: Path) -> None:
+    """The kit keeps no more of a node's output than it shows."""
     command = [sys.executable, "-c", "print('x\\n' * 999)"]
     node = nodes.TestedNode("s1", 1, tmp_path, {"s1": 1}, command)
     node.launch()
@@ -415,7 +422,8 @@ def test_of_what_a_node_prints_the_kit_keeps_no_more_than_it_shows(tmp_path: Pat
     assert len(node.process.lines) < 50
 
 
-def test_each_bug_of_the_labs_has_its_check_and_its_row_on_the_page() -> None:
+def test_each_lab_bug_has_a_check_and_a_row() -> None:
+    """Each bug of the labs has its check and its row on the page."""
     levels = {
         line.split()[1].rstrip(":"): line[0] for line in conform("--list").stdout.splitlines()
     }
@@ -436,9 +444,10 @@ def test_another_program_may_be_the_other_nodes_of_a_cluster() -> None:
 
 
 @pytest.mark.parametrize(("load", "times"), [(0.5, 1), (8.0, 2), (40.0, 10), (400.0, 10)])
-def test_on_a_busy_machine_the_kit_waits_longer_and_tries_more_often(
+def test_kit_waits_longer_and_retries_on_a_busy_machine(
     monkeypatch: pytest.MonkeyPatch, load: float, times: int
 ) -> None:
+    """On a busy machine the kit waits longer and tries more often."""
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     settings = KitSettings(("node",))
@@ -459,9 +468,8 @@ def test_on_a_busy_machine_the_kit_waits_longer_and_tries_more_often(
         ("Sorry, the value has 1048476 bytes; the limit is 1000", False),
     ],
 )
-def test_a_node_that_loses_the_lead_amid_the_writes_for_a_snapshot_is_judged_again(
-    reply: str, disturbed: bool
-) -> None:
+def test_node_losing_the_lead_amid_snapshot_writes_is_retried(reply: str, disturbed: bool) -> None:
+    """A node that loses the lead amid the writes for a snapshot is judged again."""
     said = Transcript()
 
     def ask(request: str) -> str:
@@ -498,7 +506,7 @@ class Patient(KitSettings):
 
 
 @pytest.mark.pure
-def test_after_three_checks_without_an_election_of_a_kind_nobody_waits_for_one() -> None:
+def test_three_checks_without_an_election_end_the_waiting() -> None:
     """A node that leads alone, or stands and never wins, is judged by what it does."""
     settings = Patient((sys.executable, "{name}", "{port}", "{dir}"))
     elections = settings.elections
@@ -539,9 +547,10 @@ Server(("127.0.0.1", int(sys.argv[2])), Talk).serve_forever()
 """
 
 
-def test_a_node_that_never_leads_is_waited_for_by_three_checks_and_no_more(
+def test_node_that_never_leads_is_awaited_by_three_checks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """A node that never leads is waited for by three checks and no more."""
     (tmp_path / "node.py").write_text(NEVER_LEADS)
     monkeypatch.setattr(KitSettings, "patience_s", 0.5)
     checks = ("reply-name", "id-echo", "no-name", "first-at", "empty-value")
@@ -568,7 +577,8 @@ def test_an_answer_to_a_round_that_nobody_asked_is_told_at_once() -> None:
     wire.close()
 
 
-def test_a_long_run_of_requests_for_votes_leaves_room_for_what_came_before() -> None:
+def test_vote_requests_leave_room_for_earlier_lines() -> None:
+    """A long run of requests for votes leaves room for what came before."""
     said = Transcript()
     said.act("s1 starts")
     for number in range(20):

@@ -145,9 +145,8 @@ def test_a_node_that_is_down_gives_no_vote_and_takes_no_entry(controlled: Cluste
     assert controlled.leader(timeout_s=30) in (leader, asleep)
 
 
-def test_orders_are_obeyed_only_if_enabled_and_only_from_the_controller(
-    fast: Cluster, tmp_path: Path
-) -> None:
+def test_orders_are_obeyed_only_from_an_enabled_controller(fast: Cluster, tmp_path: Path) -> None:
+    """Orders are obeyed only if enabled and only from the controller."""
     leader = fast.leader()
     for text in ("SHUTDOWN", "PARTITION s2", "RETRIEVE"):
         assert order(leader, text).startswith(f"Sorry, I don't understand: {text}. ")
@@ -160,7 +159,8 @@ def test_orders_are_obeyed_only_if_enabled_and_only_from_the_controller(
         assert order(node, "STORE k v") == "STORE response: k set to v"
 
 
-def test_a_misspelt_order_is_answered_with_the_nearest_order_and_the_list(tmp_path: Path) -> None:
+def test_misspelt_order_is_answered_with_the_nearest_order(tmp_path: Path) -> None:
+    """A misspelt order is answered with the nearest order and the list of orders."""
     verbs = (
         "CONVERT_FOLLOWER, DELAY, DELETE-LOG, DROP, HEAL, HEARTBEAT, LEADER_INFO, PARTITION, "
         "RESTART, RETRIEVE, SHUTDOWN, SKIP-REPLICATION, STORE, TIMEOUT"
@@ -219,7 +219,9 @@ def test_partition_cuts_a_leader_off_until_heal(controlled: Cluster) -> None:
     assert old.ask("get k read local") == f"{old.name}@GET response: v"
 
 
-def test_a_leader_that_skips_replication_leads_on_and_commits_nothing(controlled: Cluster) -> None:
+def test_leader_skipping_replication_leads_but_commits_nothing(controlled: Cluster) -> None:
+    """A leader that skips replication leads on and commits nothing."""
+
     def skipped() -> bool:
         """Whether one node led all the while: on a busy machine it may lose its place."""
         leader, follower = controlled.leader(), controlled.followers()[0]

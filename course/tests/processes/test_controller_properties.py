@@ -107,7 +107,8 @@ def test_validity_only_suggested_values_are_decided(run: Run) -> None:
     )
 
 
-def test_agreement_all_nodes_hold_the_same_entries_in_the_same_order(run: Run) -> None:
+def test_all_nodes_hold_the_same_entries_in_order(run: Run) -> None:
+    """All nodes hold the same entries in the same order."""
     committed = [(str(number), one) for number, one in numbered(run.logs["s1"]).items()]
     assert committed[: len(run.retrieved)] == list(run.retrieved.items())
     shortest = min(len(log) for log in run.logs.values())
@@ -121,7 +122,8 @@ def test_termination_every_request_is_answered(run: Run) -> None:
     ]
 
 
-def test_integrity_an_answered_write_is_in_the_log_and_takes_effect_once(run: Run) -> None:
+def test_answered_write_is_logged_and_applied_once(run: Run) -> None:
+    """A write that was answered is in the log, and takes effect once."""
     for key, value in run.suggested.items():
         assert any(one.get(key) == value for one in run.retrieved.values()), key
     assert run.twice == "GET response: second"

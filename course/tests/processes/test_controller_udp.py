@@ -193,7 +193,8 @@ class Slow:
         return OrderAnswer(request.command.partition(" ")[0], f"asked from {host}")
 
 
-def test_stores_that_wait_for_a_quorum_leave_room_for_other_orders() -> None:
+def test_waiting_stores_leave_room_for_other_orders() -> None:
+    """Stores that wait for a quorum leave room for other orders."""
     port, slow, ignored = free_datagram_port(), Slow(), queue.SimpleQueue[str]()
     listener = UdpListener("127.0.0.1", port)
     listener.open("s1", cast("Control", slow), lambda: 1, lambda source, why: ignored.put(why))
@@ -247,9 +248,8 @@ def test_each_change_of_state_is_printed_in_three_lines(mailbox: Mailbox) -> Non
     ]
 
 
-def test_each_entry_is_printed_as_it_is_forwarded_and_once_it_is_committed(
-    mailbox: Mailbox,
-) -> None:
+def test_entry_is_printed_when_forwarded_and_when_committed(mailbox: Mailbox) -> None:
+    """Each entry is printed as it is forwarded and once it is committed."""
     entry = "{'term': 2, 'k': 'v'}"
     for number in (1, 2):
         mailbox.order("STORE", key="k", value="v")
@@ -320,7 +320,8 @@ def cli(folder: Path, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_person_gives_orders_by_the_command_and_programs_get_json(tmp_path: Path) -> None:
+def test_command_gives_orders_and_programs_get_json(tmp_path: Path) -> None:
+    """A person gives orders by the command and programs get JSON."""
     with Cluster(tmp_path, 1, "--controller") as single:
         single.start().leader()
         assert cli(tmp_path, "s1", "store", "my key", "two", "words") == (

@@ -65,7 +65,8 @@ def test_the_rules_before_a_milestone_are_not_enough_for_it(number: int) -> None
     assert marks(cheats.cut_down(number - 1), number, 0).points < POINTS
 
 
-def test_a_leader_that_refuses_each_read_is_told_so_without_a_loop() -> None:
+def test_leader_refusing_each_read_is_told_without_a_loop() -> None:
+    """A leader that refuses each read is told so without a loop."""
     code = "Node._read = lambda self, tokens: self._out.refused.extend(tokens)"
     found = marks(hostile(code), 9, 5)
     assert not [one for one in found.failures if "endless loop" in one]
@@ -145,7 +146,8 @@ def test_each_edit_of_a_cheat_fits_the_model_solution() -> None:
 
 
 @pytest.mark.parametrize("milestone", MILESTONES, ids=lambda one: str(one.number))
-def test_the_model_solution_passes_each_situation_and_a_quiet_cluster(milestone: Milestone) -> None:
+def test_model_solution_passes_all_situations(milestone: Milestone) -> None:
+    """The model solution passes each situation and a quiet cluster."""
     assert milestone.situations
     count = 2 * len(milestone.situations)
     with judging.Judge(MODEL, Marks(milestone.number)) as judge:
@@ -154,7 +156,8 @@ def test_the_model_solution_passes_each_situation_and_a_quiet_cluster(milestone:
                 assert judge.error_of(run, Stage()) is None, run.text
 
 
-def test_a_server_can_t_look_into_another_one_or_into_its_own_past() -> None:
+def test_server_cannot_read_other_servers_or_its_own_past() -> None:
+    """A server can't look into another one or into its own past."""
     code = "SEEN = []\ndef look(self, *_):\n    SEEN.append(self.name)\n    assert len(SEEN) == 1\n"
     code += "Node.__init__, begin = (lambda self, *g: (begin(self, *g), look(self))[0]), "
     code += "Node.__init__"
@@ -191,9 +194,7 @@ def test_each_failed_run_costs_a_point() -> None:
         ("each election timeout is `election_timeout_ms`", 6),
     ],
 )
-def test_each_kind_of_schedule_that_fails_costs_a_third_of_their_points(
-    mistake: str, points: int
-) -> None:
+def test_failed_kind_of_schedule_costs_a_third_of_its_points(mistake: str, points: int) -> None:
     """A mistake with the timer fails few runs, each time of one kind."""
     one = next(one for one in cheats.MISTAKES if one.name == mistake)
     found = marks(one.files(), 2, 10)
@@ -278,9 +279,8 @@ def test_a_hand_in_that_fails_gets_no_points_for_that(
     assert says in found.first_failure
 
 
-def test_the_answers_of_a_run_are_bounded_as_the_judge_keeps_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_answers_of_a_run_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answers of a run are bounded as the judge keeps them."""
     monkeypatch.setattr(servers, "RUN_MAX", 200_000)
     code = (
         "step = Node.step\n"
@@ -413,9 +413,11 @@ def test_a_file_is_read_as_python_reads_it(folder: Path, written: bytes, row: st
 
 
 @pytest.mark.pure
-def test_a_file_that_cannot_be_read_is_the_problem_of_its_hand_in_alone(
+def test_unreadable_file_affects_its_own_submission_only(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A file that cannot be read is the problem of its own submission alone."""
+
     def refused(path: Path) -> str:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
@@ -542,12 +544,13 @@ def graded_until(
         return names, 130
 
 
-def test_what_was_graded_before_an_interruption_is_kept_and_gone_on_with(
+def test_interrupted_grading_resumes_with_kept_results(
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """What was graded before an interruption is kept, and the rest is graded afterwards."""
     grades, pages = tmp_path / "grades.csv", tmp_path / "feedback"
     words = [str(folder), "--milestone", "1", "--csv", str(grades), "--feedback", str(pages)]
     assert graded_until(2, monkeypatch, words) == (["ann", "bob"], 130)

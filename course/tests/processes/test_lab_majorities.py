@@ -60,7 +60,8 @@ sys.exit(check.main())
 """
 
 
-def test_a_row_that_does_not_hold_is_named_with_the_reason_and_those_after_it() -> None:
+def test_unmet_row_is_named_with_its_reason_and_followers() -> None:
+    """A row that does not hold is named with the reason, and so are those after it."""
     done = subprocess.run(
         [sys.executable, "-c", BROKEN, str(LAB / "check.py")],
         capture_output=True,
@@ -116,9 +117,10 @@ def created(*arguments: str) -> dict[str, object]:
         (["DROP", "", "30% Node2"], None, "30% Node2"),
     ],
 )
-def test_the_sender_builds_the_typed_request_and_names_unknown_nodes(
+def test_sender_builds_requests_and_names_unknown_nodes(
     arguments: list[str], key: str | None, value: str | None
 ) -> None:
+    """The sender builds the typed request and names unknown nodes."""
     assert created(*arguments) == {
         "sender_name": "Controller",
         "request": arguments[0],
@@ -183,7 +185,8 @@ def test_the_receiver_shows_each_answer_until_ctrl_c() -> None:
         assert receiver.returncode == 0
 
 
-def test_nodes_listen_on_port_5555_and_the_sender_speaks_from_5556() -> None:
+def test_nodes_listen_on_5555_and_sender_speaks_from_5556() -> None:
+    """Nodes listen on port 5555 and the sender speaks from 5556."""
     assert (names.NODE_PORT, names.SENDER_PORT) == (5555, 5556)
     given = controlled_server.parser().parse_args(
         ["Node1", "10000", "--controller", "--controller-udp"]

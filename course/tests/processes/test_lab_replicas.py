@@ -159,9 +159,8 @@ def test_the_story_changes_no_cluster_that_has_its_ports(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_a_checker_that_is_ended_in_the_middle_leaves_no_node_and_no_file(
-    end: int, tmp_path: Path
-) -> None:
+def test_interrupted_checker_leaves_no_node_and_no_file(end: int, tmp_path: Path) -> None:
+    """A checker that is ended in the middle leaves no node and no file."""
     check = subprocess.Popen(
         [sys.executable, str(CHECK)],
         text=True,
@@ -181,7 +180,7 @@ def test_a_checker_that_is_ended_in_the_middle_leaves_no_node_and_no_file(
     eventually(lambda: not any(map(is_there, nodes.values())), "the end of the nodes")
 
 
-def test_a_node_that_outlives_its_lab_is_killed_before_the_folder_is_removed() -> None:
+def test_node_outliving_its_lab_is_killed_before_cleanup() -> None:
     """A running node would create the removed folder again, and keep it."""
     with LabFolder() as scene:
         options = ["--node", "1", "--nodes", "1", "--base-port", str(next(free_ports))]

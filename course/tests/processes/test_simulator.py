@@ -50,9 +50,8 @@ def simulate(
     )
 
 
-def test_a_short_trial_with_a_killed_leader_reports_and_draws_a_page(
-    tmp_path: Path,
-) -> None:
+def test_trial_with_a_killed_leader_reports_and_draws_a_page(tmp_path: Path) -> None:
+    """A short trial with a killed leader reports, and draws a page."""
     actions = [{"category": "fail leader", "trigger point": 2}]
     ended = simulate(
         tmp_path,
@@ -82,7 +81,8 @@ def test_a_short_trial_with_a_killed_leader_reports_and_draws_a_page(
     assert (tmp_path / "kept" / "0000" / "s0000.log").exists()
 
 
-def test_a_trial_with_partitions_losses_a_pause_and_a_restart_is_safe(tmp_path: Path) -> None:
+def test_trial_with_all_faults_is_safe(tmp_path: Path) -> None:
+    """A trial with partitions, losses, a pause and a restart is safe."""
     actions = [
         {"category": "part hard", "trigger point": 1.5, "seconds": 1},
         {"category": "drop", "trigger point": 3, "fraction": 0.2, "seconds": 1},
@@ -104,9 +104,8 @@ def test_a_trial_with_partitions_losses_a_pause_and_a_restart_is_safe(tmp_path: 
     assert re.search(r"Messages between servers: [0-9]+, lost: [1-9]", ended.stdout)
 
 
-def test_a_server_that_ends_by_itself_is_a_crash_and_no_trial_is_perfect_with_it(
-    tmp_path: Path,
-) -> None:
+def test_server_that_exits_by_itself_is_a_crash(tmp_path: Path) -> None:
+    """A server that ends by itself is a crash and no trial is perfect with it."""
     server = tmp_path / "mine.py"
     server.write_text(
         "import os, pathlib, runpy, sys, threading\n"
@@ -150,7 +149,8 @@ def test_more_messages_than_max_packets_end_the_trial(tmp_path: Path) -> None:
     assert PERFECT not in ended.stdout
 
 
-def test_a_follower_without_a_leader_keeps_a_request_until_it_hears_of_one(tmp_path: Path) -> None:
+def test_follower_keeps_a_request_until_it_hears_of_a_leader(tmp_path: Path) -> None:
+    """A follower without a leader keeps a request until it hears of one."""
     with LinkedCluster(tmp_path, 3) as cluster:
         cluster.start()
 
@@ -244,14 +244,16 @@ def test_the_other_files_are_written_if_one_can_not_be(tmp_path: Path) -> None:
     assert "<svg" in page.read_text()
 
 
-def test_servers_whose_files_can_not_be_written_are_reported_in_one_line(tmp_path: Path) -> None:
+def test_unwritable_server_files_are_reported_in_one_line(tmp_path: Path) -> None:
+    """Servers whose files cannot be written are reported in one line."""
     (tmp_path / "full").touch()
     said = r"full/0000: the server's files can't be written: Not a directory"
     with pytest.raises(ServersNotStarted, match=said):
         Servers({"0000": 1}, cast(Network, None), SOURCE / "server.py", tmp_path / "full")
 
 
-def test_a_terminal_shows_a_bar_and_ctrl_c_reports_and_leaves_no_server(tmp_path: Path) -> None:
+def test_ctrl_c_at_a_trial_reports_and_leaves_no_server(tmp_path: Path) -> None:
+    """A terminal shows a bar and Ctrl-C reports and leaves no server."""
     path = tmp_path / "m.json"
     path.write_text(json.dumps({**SHORT, "total execution time": 60}))
     kept = tmp_path / "kept"
@@ -272,7 +274,8 @@ def test_a_terminal_shows_a_bar_and_ctrl_c_reports_and_leaves_no_server(tmp_path
     eventually(lambda: not processes_of(kept), "no server left")
 
 
-def test_a_killed_simulator_leaves_no_server_not_even_a_paused_one(tmp_path: Path) -> None:
+def test_killed_simulator_leaves_no_server_behind(tmp_path: Path) -> None:
+    """A killed simulator leaves no server not even a paused one."""
     path = tmp_path / "m.json"
     pause = {"category": "pause", "trigger point": 0, "server": "0001", "seconds": 60}
     path.write_text(json.dumps({**SHORT, "total execution time": 90, "actions": [pause]}))

@@ -47,7 +47,8 @@ class Finished:
     def join(self, _: float) -> None: ...
 
 
-def test_an_interrupted_trial_reports_its_requests_and_judges_each_get(tmp_path: Path) -> None:
+def test_interrupted_trial_reports_and_judges_its_requests(tmp_path: Path) -> None:
+    """An interrupted trial reports its requests, and judges each get."""
     wrong = asked(2, "get", key="key1", value="of nobody")
     later = asked(1 << 20, took=None, called=None)
     with Trial(Metrics(servers=3), tmp_path) as trial:

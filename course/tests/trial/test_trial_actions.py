@@ -67,7 +67,8 @@ class Stage:
         self.done.append(("drop", fraction))
 
 
-def test_the_leader_is_failed_at_the_trigger_point_and_not_before() -> None:
+def test_leader_fails_at_the_trigger_point() -> None:
+    """The leader is failed at the trigger point and not before."""
     stage = Stage(Action("fail leader", 8))
     stage.actions.run_due(7.9)
     assert stage.done == []
@@ -78,7 +79,8 @@ def test_the_leader_is_failed_at_the_trigger_point_and_not_before() -> None:
     assert (stage.record.failed, stage.actions.not_done()) == (1, [])
 
 
-def test_a_follower_is_drawn_among_those_that_run_and_do_not_lead() -> None:
+def test_follower_is_drawn_among_running_non_leaders() -> None:
+    """A follower is drawn among those that run and do not lead."""
     found = set()
     for seed in range(40):
         stage = Stage(Action("fail follower", 8))
@@ -89,7 +91,8 @@ def test_a_follower_is_drawn_among_those_that_run_and_do_not_lead() -> None:
     assert found == {"0000", "0002", "0004"}
 
 
-def test_an_action_without_a_leader_waits_for_one_and_so_do_those_after_it() -> None:
+def test_action_without_a_leader_delays_itself_and_later_ones() -> None:
+    """An action without a leader waits for one and so do those after it."""
     stage = Stage(Action("fail leader", 1), Action("fail leader", 2), Action("drop", 2))
     stage.actions.run_due(2.5)
     assert stage.done[1:] == [("fail", "0001")]
@@ -101,9 +104,8 @@ def test_an_action_without_a_leader_waits_for_one_and_so_do_those_after_it() -> 
 
 
 @pytest.mark.parametrize(("category", "size"), [("part easy", 3), ("part hard", 2)])
-def test_an_easy_partition_leaves_the_leader_a_quorum_and_a_hard_one_does_not(
-    category: str, size: int
-) -> None:
+def test_easy_partition_keeps_a_quorum_and_a_hard_one_does_not(category: str, size: int) -> None:
+    """An easy partition leaves the leader a quorum and a hard one does not."""
     stage = Stage(Action(category, 1), Action("part end", 3))
     stage.actions.run_due(1.0)
     [(_, side)] = stage.done

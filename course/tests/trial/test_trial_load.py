@@ -24,7 +24,8 @@ from raftline_course.trial.store_client import ServerAttempt, StoreClient, Unans
 from raftline_course.trial.trial_messages import Message
 
 
-def test_requests_are_evenly_spaced_between_warm_up_and_cool_down() -> None:
+def test_requests_are_evenly_spaced_within_the_load() -> None:
+    """Requests are evenly spaced between warm-up and cool-down."""
     dues = plan(Metrics(client_requests=46), random.Random(1))
     assert [due.at for due in dues] == [5 + number * 0.5 for number in range(46)]
     assert dues[-1].at < 30 - 2
@@ -120,7 +121,8 @@ def test_a_key_whose_put_was_refused_is_not_asked_for() -> None:
     assert {key for _, key, _ in gets} == {kept}
 
 
-def test_latency_counts_from_when_a_request_was_due_until_its_answer() -> None:
+def test_latency_counts_from_when_a_request_was_due() -> None:
+    """Latency counts from when a request was due until its answer."""
     assert asked(1, due=1.0, called=3.0, returned=3.5).latency == 2.5
 
     class Slow(Confirms):
@@ -138,7 +140,8 @@ def test_latency_counts_from_when_a_request_was_due_until_its_answer() -> None:
     assert put.returned - put.called >= 0.05
 
 
-def test_a_get_that_never_leaves_is_not_counted_as_one_without_a_key() -> None:
+def test_unsent_get_is_not_counted_as_a_missing_key() -> None:
+    """A get that never leaves is not counted as one without a key."""
     store = Confirms()
     store.stop.set()
     made = LoadClient(

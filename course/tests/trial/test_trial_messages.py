@@ -18,7 +18,8 @@ GET: Message = {**PUT, "req_category": "get", "key": "b"}
 
 
 @pytest.mark.parametrize("spelling", ["Message-ID", "Message ID", "Message_ID"])
-def test_a_complete_message_is_accepted_with_any_spelling_of_its_id(spelling: str) -> None:
+def test_complete_message_is_accepted_with_any_id_spelling(spelling: str) -> None:
+    """A complete message is accepted with any spelling of its id."""
     message = {**PUT, spelling: 17}
     if spelling != "Message-ID":
         del message["Message-ID"]
@@ -65,7 +66,8 @@ def test_put_and_get_become_lines_of_our_wire() -> None:
     assert line_of(GET) == "c0005#17@get b"
 
 
-def test_a_follower_s_reply_is_forward2leader_with_the_leader_s_id() -> None:
+def test_follower_reply_is_forward2leader_with_the_leader_id() -> None:
+    """A follower's reply is Forward2Leader with the leader's id."""
     assert answer_to(GET, not_leader("s0001", "localhost", 10000)) == {
         "source": "0000",
         "destination": "0005",

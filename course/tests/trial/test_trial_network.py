@@ -70,7 +70,8 @@ def test_lines_are_carried_both_ways_whole_and_in_order(rig: Rig) -> None:
     assert (rig.network.sent, rig.network.lost) == (3, 0)
 
 
-def test_backpressure_stops_reading_from_a_client_if_the_server_does_not_read(rig: Rig) -> None:
+def test_backpressure_stops_reading_from_the_client(rig: Rig) -> None:
+    """Backpressure stops reading from a client if the server does not read."""
     asking, answering = rig.pair()
 
     def write_64_mebibytes() -> None:
@@ -91,7 +92,8 @@ def test_large_writes_are_carried_to_a_slow_reader(rig: Rig) -> None:
             assert [file.readline() for _ in range(50_000)][-1] == b"s0000@049999\n"
 
 
-def test_a_partition_loses_lines_both_ways_and_keeps_the_connection(rig: Rig) -> None:
+def test_partition_loses_lines_but_keeps_the_connection(rig: Rig) -> None:
+    """A partition loses lines both ways and keeps the connection."""
     asking, answering = rig.pair()
     with asking, answering:
         rig.network.part(frozenset(["0000", "0002"]))
@@ -156,7 +158,8 @@ def test_a_hold_in_one_direction_leaves_the_other_open(rig: Rig) -> None:
     assert (rig.network.sent, rig.network.lost) == (2, 0)
 
 
-def test_a_cut_ends_connections_and_refuses_new_ones_until_healed(rig: Rig) -> None:
+def test_cut_ends_and_refuses_connections_until_healed(rig: Rig) -> None:
+    """A cut ends connections and refuses new ones until healed."""
     asking, answering = rig.pair()
     rig.network.cut({("0000", "0001"), ("0001", "0000")})
     with asking, answering, rig.dial("0001") as refused:

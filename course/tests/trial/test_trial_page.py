@@ -66,7 +66,8 @@ def test_the_page_is_complete_html_and_loads_no_file() -> None:
     assert "<killed>" not in text
 
 
-def test_every_class_of_a_shape_has_its_rule_and_every_colour_its_value_by_night() -> None:
+def test_every_class_has_its_rule_and_every_colour_its_dark_one() -> None:
+    """Every class of a shape has its rule and every colour its value by night."""
     made = eventful()
     text = report.page(made, judge(made))
     style = text[text.index("<style>") : text.index("</style>")]
@@ -120,7 +121,8 @@ def tips(made: Record) -> list[str]:
     return [title for each in shapes if (title := each.findtext("title"))]
 
 
-def test_each_request_has_a_label_of_very_many_only_slow_and_lost_ones() -> None:
+def test_among_many_requests_only_slow_and_lost_have_labels() -> None:
+    """Each request has a label; of very many requests, only slow and lost ones have."""
     attempts = [ServerAttempt("0000", "no answer", 1.0), ServerAttempt("0001", "success", 0.002)]
     few = [asked(1, took=0.0613), asked(2, "get", attempts=attempts), asked(3, took=None)]
     assert tips(record(few)) == [
@@ -159,7 +161,8 @@ def words(svg: str) -> list[str]:
     return [each.text or "" for each in xml.etree.ElementTree.fromstring(svg).iter("text")]
 
 
-def test_the_leaders_bar_names_the_terms_the_number_alone_where_it_is_narrow() -> None:
+def test_leaders_bar_names_terms_by_number_where_narrow() -> None:
+    """The leader's bar names the terms, or only the number where it is narrow."""
     shown = words(pictures.timeline(eventful()))
     assert {"0001 term 4", "0002 term 5"} <= set(shown)
     narrow = eventful()
@@ -176,7 +179,8 @@ def test_a_row_in_which_nothing_happened_is_left_out() -> None:
     assert {"network", "losses", "no answers", "simulator"} <= eventful_rows
 
 
-def test_each_mark_leads_to_its_event_and_each_event_to_its_lines() -> None:
+def test_mark_links_to_its_event_and_event_to_its_lines() -> None:
+    """Each mark leads to its event and each event to its lines."""
     made = eventful()
     text = report.page(made, judge(made))
     for number in range(1, 5):

@@ -98,9 +98,10 @@ def test_free_ports_are_given_once_and_a_server_gets_them() -> None:
         Listener("127.0.0.1", port, 10).close()
 
 
-def test_servers_that_answer_in_the_last_moment_have_been_started(
+def test_servers_answering_in_the_last_moment_count_as_started(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Servers that answer in the last moment have been started."""
     monkeypatch.setattr("raftline_course.trial.servers.UP_SECONDS_MAX", -1.0)
     monkeypatch.setattr(servers, "launch", lambda server: None)  # they run
     monkeypatch.setattr(servers, "_answers", lambda server: True)

@@ -66,7 +66,8 @@ def test_put_and_get_are_answered_with_messages(start: Start) -> None:
     assert (missing["req_category"], missing["absent"]) == ("failure", True)
 
 
-def test_a_redirect_is_followed_and_counted_with_the_same_message_id(start: Start) -> None:
+def test_redirect_is_followed_with_the_same_message_id(start: Start) -> None:
+    """A redirect is followed and counted with the same message id."""
     leader = start(store(), "s0001")
     follower = start(lambda _: not_leader("s0001", "localhost", leader.port), "s0000")
     with client(follower, leader) as asking:
@@ -78,7 +79,8 @@ def test_a_redirect_is_followed_and_counted_with_the_same_message_id(start: Star
     assert (asking.tally.sent, asking.tally.received) == (3, 3)
 
 
-def test_an_unknown_outcome_is_asked_again_under_the_same_message_id(start: Start) -> None:
+def test_unknown_outcome_is_retried_under_its_message_id(start: Start) -> None:
+    """An unknown outcome is asked again under the same message id."""
     left = start(lambda _: outcome_unknown("it lost its place"), "s0000")
     leader = start(store(), "s0001")
     with client(left, leader) as asking:
@@ -96,7 +98,8 @@ def test_a_server_that_is_down_or_hangs_up_is_passed_over(start: Start) -> None:
     assert leader.received[-1] == "c0005#1@get ana"
 
 
-def test_an_answer_to_another_message_is_never_taken_for_this_one(start: Start) -> None:
+def test_answer_to_another_message_is_not_taken(start: Start) -> None:
+    """An answer to another message is never taken for this one."""
     doubled = once("SET response: lamp set to on\ns0000#1@SET response: lamp set to on", store())
     with client(start(doubled, "s0000")) as asking:
         asking.put("lamp", "on")
@@ -134,7 +137,8 @@ def test_an_unknown_leader_is_rejected(start: Start) -> None:
     assert asking.tally.rejected == 1
 
 
-def test_a_get_takes_a_key_that_its_client_put_and_counts_an_empty_store(start: Start) -> None:
+def test_get_takes_a_key_that_its_client_put(start: Start) -> None:
+    """A get takes a key that its client put and counts an empty store."""
     node = start(store(), "s0000")
     dues = [Due(0, 0.0, is_get) for is_get in (True, True, False, True)]
     now_s = time.monotonic()

@@ -138,7 +138,8 @@ def test_an_action_without_occasion_is_not_perfect() -> None:
     assert broken.lines()[-1] == "Not done, since no occasion came: fail leader at 26"
 
 
-def test_the_report_has_the_course_lines_in_order_with_their_counters() -> None:
+def test_report_has_the_course_lines_in_order() -> None:
+    """The report has the course lines in order with their counters."""
     requests = [
         asked(1, took=0.1),
         asked(2, took=None),
@@ -194,7 +195,8 @@ def test_the_report_goes_on_with_percentiles_events_and_verdict() -> None:
     assert text[-1] == PERFECT
 
 
-def test_the_report_as_json_has_the_same_figures_and_the_verdict_in_two_parts() -> None:
+def test_json_report_has_the_same_figures_and_verdict() -> None:
+    """The report as JSON has the same figures and the verdict in two parts."""
     made = record(
         [*pair(1), asked(9, took=None)],
         failed=1,
@@ -214,7 +216,8 @@ def test_the_report_as_json_has_the_same_figures_and_the_verdict_in_two_parts() 
     assert json.loads(report.as_json(kept, judge(kept)))["verdict"][-1] == PERFECT
 
 
-def test_a_trial_without_requests_has_no_figures_and_is_not_perfect() -> None:
+def test_trial_without_requests_is_not_perfect() -> None:
+    """A trial without requests has no figures and is not perfect."""
     made = record([])
     text = report.lines(made, judge(made))
     assert "Mean request/response latency: -" in text
@@ -223,7 +226,8 @@ def test_a_trial_without_requests_has_no_figures_and_is_not_perfect() -> None:
     assert text[-1] == "Within the limits, but not perfect: nothing was asked"
 
 
-def test_the_time_without_a_leader_excludes_the_wait_for_the_first() -> None:
+def test_leaderless_time_excludes_the_wait_for_the_first() -> None:
+    """The time without a leader excludes the wait for the first."""
     leaders = [(0.0, "unkown"), (1.0, "0001"), (3.0, "unkown"), (3.5, "0002"), (29.0, "unkown")]
     made = record(pair(1), leaders=leaders)
     said = "Time without a known leader, once there was one: 1.50 s, longest 1.00 s"

@@ -30,7 +30,8 @@ def wire() -> Wire:
     return Wire()
 
 
-def test_a_leader_is_unknown_before_the_first_and_after_its_death(wire: Wire) -> None:
+def test_leader_is_unknown_before_the_first_and_after_death(wire: Wire) -> None:
+    """A leader is unknown before the first and after its death."""
     wire.beat("0001", 1, 0.5)
     wire.beat("0001", 1, 0.6)
     wire.watch.gone("0001", 0.7)
@@ -44,7 +45,8 @@ def test_a_leader_is_unknown_before_the_first_and_after_its_death(wire: Wire) ->
     ]
 
 
-def test_a_leader_elected_while_the_servers_start_leads_from_second_0(wire: Wire) -> None:
+def test_leader_elected_during_start_leads_from_second_0(wire: Wire) -> None:
+    """A leader elected while the servers start leads from second 0."""
     wire.beat("0001", 1, 3.0)
     wire.beat("0003", 2, 4.0)
     wire.watch.start_at(5.0)
@@ -71,7 +73,8 @@ def test_a_leader_that_no_quorum_hears_is_unknown(wire: Wire) -> None:
     assert wire.leaders == ["unkown", "0001", "unkown"]
 
 
-def test_a_leader_that_is_heard_again_before_another_was_elected_leads_on(wire: Wire) -> None:
+def test_leader_heard_again_before_a_successor_continues(wire: Wire) -> None:
+    """A leader that is heard again before another was elected leads on."""
     wire.beat("0001", 1, 0.5)
     wire.watch.look(1.6)
     wire.beat("0001", 1, 2.0, "0000")
@@ -87,7 +90,8 @@ def test_a_leader_of_a_lower_term_does_not_count(wire: Wire) -> None:
     assert wire.watch.two_leaders == ""
 
 
-def test_a_takeover_reports_the_time_without_a_quorum_for_the_old_leader(wire: Wire) -> None:
+def test_takeover_reports_the_old_leaders_time_without_quorum(wire: Wire) -> None:
+    """A takeover reports the time without a quorum for the old leader."""
     wire.beat("0001", 1, 0.5)
     wire.beat("0001", 1, 2.0, "0000", "0002")
     wire.beat("0001", 1, 2.5, "0000")  # one of four others is not a quorum with it
@@ -99,7 +103,8 @@ def test_a_takeover_reports_the_time_without_a_quorum_for_the_old_leader(wire: W
     assert found == [(2.7, "0002", "0001", 0.7), (3.2, "0002", "0002", 0.5)]
 
 
-def test_a_leader_without_a_quorum_is_silent_since_its_first_message(wire: Wire) -> None:
+def test_leader_without_a_quorum_is_silent_since_its_first_line(wire: Wire) -> None:
+    """A leader without a quorum is silent since its first message."""
     wire.beat("0001", 1, 0.5, "0000")
     wire.beat("0002", 2, 1.5)
     assert wire.watch.takeovers == [(1.5, "0002", "0001", 1.0)]
@@ -111,7 +116,8 @@ def test_two_leaders_of_one_term_are_noticed(wire: Wire) -> None:
     assert wire.watch.two_leaders == "0001 and 0002 both led term 3"
 
 
-def test_the_gaps_between_a_leader_s_messages_are_kept_for_each_follower(wire: Wire) -> None:
+def test_gaps_between_leader_messages_are_kept_by_follower(wire: Wire) -> None:
+    """The gaps between a leader's messages are kept for each follower."""
     wire.beat("0001", 1, 0.5, "0000", "0002")
     wire.beat("0001", 1, 0.75, "0000")
     wire.beat("0002", 2, 1.0, "0000")

@@ -70,7 +70,8 @@ def test_keys_may_come_from_a_generator() -> None:
     assert region.get("lamp") is NO_VALUE
 
 
-def test_a_value_of_another_writer_runs_no_code_where_values_are_json(tmp_path: Path) -> None:
+def test_json_values_of_other_writers_run_no_code(tmp_path: Path) -> None:
+    """A value of another writer runs no code where values are JSON."""
     ran = tmp_path / "ran"
 
     class Evil:

@@ -79,13 +79,15 @@ def test_all_keys_are_read_back(store: Store) -> None:
     assert one.get_cluster().is_empty()
 
 
-def test_the_leader_of_a_member_that_left_no_key_is_known_by_name(store: Store) -> None:
+def test_leader_without_a_member_key_is_known_by_name(store: Store) -> None:
+    """The leader of a member that left no key is known by name."""
     one = store()
     assert one.attempt_to_acquire_leader()
     assert leads(one).member == Member(-1, "p1", None, {})
 
 
-def test_one_of_two_acquires_the_leaders_key_and_the_other_is_told_so(store: Store) -> None:
+def test_one_of_two_acquires_the_leader_key(store: Store) -> None:
+    """One of two acquires the leader's key, and the other is told so."""
     one, two = store("p1"), store("p2")
     assert one.attempt_to_acquire_leader()
     assert not two.attempt_to_acquire_leader()
@@ -108,9 +110,8 @@ def test_the_leaders_key_is_given_up_by_its_holder_alone(store: Store) -> None:
     assert two.attempt_to_acquire_leader()
 
 
-def test_a_leader_whose_lease_has_ended_leads_on_only_where_nobody_else_does(
-    store: Store, nodes: Cluster
-) -> None:
+def test_leader_with_an_ended_lease_leads_only_if_unopposed(store: Store, nodes: Cluster) -> None:
+    """A leader whose lease has ended leads on only where nobody else does."""
     one, two = store("p1"), store("p2")
     assert one.attempt_to_acquire_leader()
     cluster = one.get_cluster()
@@ -124,9 +125,8 @@ def test_a_leader_whose_lease_has_ended_leads_on_only_where_nobody_else_does(
     assert leads(one).name == "p2"
 
 
-def test_a_leaders_key_that_was_deleted_or_overwritten_is_noticed(
-    store: Store, nodes: Cluster
-) -> None:
+def test_deleted_or_overwritten_leader_key_is_noticed(store: Store, nodes: Cluster) -> None:
+    """A leader's key that was deleted or overwritten is noticed."""
     one, two = store("p1"), store("p2")
     assert one.attempt_to_acquire_leader()
     cluster = one.get_cluster()
@@ -138,9 +138,8 @@ def test_a_leaders_key_that_was_deleted_or_overwritten_is_noticed(
     assert leads(two).name == "p1"
 
 
-def test_a_member_that_was_started_anew_moves_its_keys_to_its_new_lease(
-    store: Store, nodes: Cluster
-) -> None:
+def test_restarted_member_moves_its_keys_to_its_new_lease(store: Store, nodes: Cluster) -> None:
+    """A member that was restarted moves its keys to its new lease."""
     before = store("p1")
     assert before.attempt_to_acquire_leader()
     assert before.touch_member({"state": "running"})
@@ -240,7 +239,8 @@ def test_a_change_amid_the_reads_never_lets_a_write_pass(store: Store, nodes: Cl
     assert one.set_config_value('{"a": 3}', config.version)
 
 
-def test_the_sync_state_that_was_written_can_be_written_again_on_its_version(store: Store) -> None:
+def test_sync_state_can_be_rewritten_on_its_version(store: Store) -> None:
+    """The sync state that was written can be written again on its version."""
     one = store()
     sync = one.write_sync_state("p1", None, 0, None)
     assert sync is not None
@@ -299,9 +299,8 @@ def test_a_change_of_leader_or_config_wakes_the_loop(store: Store) -> None:
     assert not one.event.is_set()
 
 
-def test_a_store_that_does_not_answer_is_an_error_where_the_leader_is_at_stake(
-    store: Store,
-) -> None:
+def test_silent_store_is_an_error_where_leadership_is_at_stake(store: Store) -> None:
+    """A store that does not answer is an error where the leader is at stake."""
     one = store(at=NOWHERE, retry_timeout=1)
     for call in (
         one.get_cluster,

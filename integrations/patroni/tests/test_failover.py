@@ -59,9 +59,8 @@ def test_three_members_make_a_cluster(members: Members) -> None:
 
 
 @pytest.mark.parametrize("harm", ["killed", "paused"])
-def test_the_leader_of_raftline_is_lost_and_postgresql_does_not_notice(
-    members: Members, harm: str
-) -> None:
+def test_loss_of_the_raftline_leader_spares_postgresql(members: Members, harm: str) -> None:
+    """The leader of raftline is lost and PostgreSQL does not notice."""
     primary, nodes = members.whole(), members.nodes
     timeline, started = primary.timeline, primary.asks("select pg_postmaster_start_time()")
     said = len(primary.log)
@@ -86,9 +85,8 @@ def test_the_leader_of_raftline_is_lost_and_postgresql_does_not_notice(
     assert "demot" not in primary.log[said:].lower()
 
 
-def test_a_killed_primary_is_replaced_within_the_ttl_and_no_commit_is_lost(
-    members: Members,
-) -> None:
+def test_killed_primary_is_replaced_within_the_ttl(members: Members) -> None:
+    """A killed primary is replaced within the ttl and no commit is lost."""
     old = members.whole()
     timeline = old.timeline
     with Writer(members) as writer:
@@ -131,7 +129,8 @@ def test_a_primary_that_is_cut_from_the_store_demotes_itself(members: Members) -
     eventually(lambda: writer.is_complete_at(*members.all), "all rows everywhere")
 
 
-def test_without_a_quorum_of_the_store_nobody_is_primary_until_it_is_back(members: Members) -> None:
+def test_no_primary_without_a_quorum_of_the_store(members: Members) -> None:
+    """Without a quorum of the store nobody is primary until it is back."""
     old = members.whole()
     stopped = members.nodes.nodes[1:]
     for node in stopped:

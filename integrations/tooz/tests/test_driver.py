@@ -31,9 +31,8 @@ def member(at: str, name: bytes) -> Iterator[coordination.CoordinationDriver]:
 
 
 @pytest.mark.parametrize("how", [{"timeout": 3}, {"blocking": 3}, {"blocking": False}])
-def test_a_lock_of_another_is_waited_for_no_longer_than_the_timeout(
-    at: str, how: dict[str, float]
-) -> None:
+def test_foreign_lock_is_awaited_only_for_the_timeout(at: str, how: dict[str, float]) -> None:
+    """A lock of another is waited for no longer than the timeout."""
     with member(at, b"a") as a, member(at, b"b") as b, a.get_lock(b"lamp"):
         got: list[bool] = []
         lock = b.get_lock(b"lamp")
@@ -52,7 +51,8 @@ def test_a_member_leads_a_group_and_stands_down(at: str) -> None:
         assert not a.stand_down_group_leader(b"group")
 
 
-def test_whether_a_lock_is_still_held_is_an_error_of_tooz_without_nodes(tmp_path: Path) -> None:
+def test_lock_state_without_nodes_is_an_error_of_tooz(tmp_path: Path) -> None:
+    """Whether a lock is still held is an error of tooz without nodes."""
     with Cluster(tmp_path, 1, *STEADY) as cluster:
         cluster.start()
         node = cluster.nodes[0]

@@ -68,7 +68,8 @@ def test_the_members_of_another_cluster_are_not_learned() -> None:
         "",
     ],
 )
-def test_a_reply_that_names_no_members_for_certain_changes_nothing(reply: str) -> None:
+def test_reply_without_certain_members_changes_nothing(reply: str) -> None:
+    """A reply that names no members for certain changes nothing."""
     addresses = Addresses([S1], learns=True)
     addresses.take(status(S1, S2), 0.0)
     addresses.take(reply, 1.0)
@@ -107,7 +108,7 @@ def test_the_number_of_learned_addresses_is_bounded() -> None:
     assert addresses.known[-1] == Address("other", 2999)
 
 
-def test_a_cluster_elsewhere_that_calls_itself_localhost_is_not_looked_for_here() -> None:
+def test_foreign_localhost_is_not_looked_for_here() -> None:
     """On this machine another cluster may listen there."""
     reported = status(Address("localhost", 10000), Address("127.0.0.1", 10001), S2)
     elsewhere = Addresses([S1], learns=True)
@@ -118,7 +119,8 @@ def test_a_cluster_elsewhere_that_calls_itself_localhost_is_not_looked_for_here(
     assert set(here.known) >= {Address("localhost", 10000), Address("127.0.0.1", 10001), S2}
 
 
-def test_learned_addresses_get_their_turn_after_those_that_were_named() -> None:
+def test_learned_addresses_come_after_named_ones() -> None:
+    """Learned addresses get their turn after those that were named."""
     addresses = Addresses([S1, S2], learns=True)
     nodes = NodeTurns([S2, S1], addresses)
     addresses.take(status(S4, S5, S6), 0.0)
@@ -143,7 +145,8 @@ def test_one_that_left_gets_no_more_turns_and_a_new_one_does() -> None:
     assert set(nodes.known) == {S1, S3, S4}
 
 
-def test_a_leader_that_one_connection_was_sent_to_is_known_to_the_others() -> None:
+def test_leader_found_by_one_connection_is_known_to_all() -> None:
+    """A leader that one connection was sent to is known to the others."""
     addresses = Addresses([S1], learns=True)
     first, second = NodeTurns([S1], addresses), NodeTurns([S1], addresses)
     first.move_on(S1, Reply("s1", not_leader("s2", *S2)))

@@ -170,9 +170,8 @@ def test_numbers_and_times_are_typed() -> None:
 
 
 @given(keys, values, values)
-def test_a_conditional_write_with_a_time_sets_the_key_for_that_time(
-    key: str, value: str, other: str
-) -> None:
+def test_conditional_write_with_ttl_sets_the_ttl(key: str, value: str, other: str) -> None:
+    """A conditional write with a time sets the key for that time."""
     model = Model()
     assert model.ask(CALLS.setnx(key, value, ttl=10)) is True
     first = model.ask(CALLS.stat(key))
@@ -232,7 +231,8 @@ def test_a_write_with_a_version_is_done_if_nothing_changed_since(how: str) -> No
             cas(model.ask(CALLS.read("a")), "4")
 
 
-def test_a_transaction_reads_versions_and_takes_them_as_conditions() -> None:
+def test_transaction_reads_versions_and_conditions_on_them() -> None:
+    """A transaction reads versions and takes them as conditions."""
     model = Model()
     model.ask(CALLS.set("a", "1"))
     a, b = model.ask(CALLS.read("a")), model.ask(CALLS.read("b"))

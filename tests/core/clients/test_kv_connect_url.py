@@ -94,9 +94,8 @@ def test_no_error_repeats_a_password() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_the_variable_may_hold_a_url_whose_options_an_argument_replaces(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_url_in_the_variable_yields_to_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable may hold a URL whose options an argument replaces."""
     monkeypatch.setenv("RAFTLINE", "raftline://anna:secret@h1,h2:10001/?timeout=2&name=web")
     made = settings_of(None, {"timeout": 3})
     assert made.addresses == [H1, H2]

@@ -62,7 +62,8 @@ def test_a_watch_goes_on_after_the_last_entry_that_is_whole() -> None:
     assert cursor.position == 60
 
 
-def test_the_difference_comes_as_events_where_the_events_are_gone() -> None:
+def test_keys_that_differ_come_as_events_after_a_gap() -> None:
+    """The difference comes as events where the events are gone."""
     cursor = WatchCursor(TEXT, "", None)
     fed(cursor, words.begins(3, 57), words.has(57, "a", "1"), words.has(57, "b", "1"))
     fed(cursor, words.has(57, "c", "1"), words.event(58, "set", "d", "1"))
@@ -88,7 +89,8 @@ def test_the_difference_comes_as_events_where_the_events_are_gone() -> None:
     ]
 
 
-def test_a_connection_that_ends_amid_the_keys_has_them_sent_again() -> None:
+def test_connection_lost_amid_keys_has_them_sent_again() -> None:
+    """A connection that ends amid the keys has them sent again."""
     cursor = WatchCursor(TEXT, "", None)
     assert fed(cursor, words.begins(2, 57), words.has(57, "a", "1")) == [(57, "has", "a", "1")]
     assert not cursor.is_listed
@@ -101,7 +103,8 @@ def test_a_connection_that_ends_amid_the_keys_has_them_sent_again() -> None:
     assert cursor.is_listed
 
 
-def test_a_snapshot_that_goes_on_at_another_node_has_the_keys_of_its_entry() -> None:
+def test_resumed_snapshot_has_the_keys_of_its_entry() -> None:
+    """A snapshot that goes on at another node has the keys of its entry."""
     cursor = WatchCursor(TEXT, "", None)
     lines = [
         words.begins(9, 57),
@@ -116,7 +119,8 @@ def test_a_snapshot_that_goes_on_at_another_node_has_the_keys_of_its_entry() -> 
     assert list(found.pairs.items()) == [("a", "2"), ("b", "2"), ("c", "2"), ("é", "1")]
 
 
-def test_long_values_are_distinguished_though_only_a_digest_of_them_is_kept() -> None:
+def test_long_values_are_told_apart_by_digest() -> None:
+    """Long values are distinguished though only a digest of them is kept."""
     cursor = WatchCursor(TEXT, "", None)
     fed(cursor, words.begins(2, 1), words.has(1, "a", "x" * 1000), words.has(1, "b", "x" * 1000))
     assert fed(
@@ -124,7 +128,8 @@ def test_long_values_are_distinguished_though_only_a_digest_of_them_is_kept() ->
     ) == [(5, "set", "b", "x" * 999)]
 
 
-def test_a_watch_from_an_index_can_not_know_what_was_deleted_before() -> None:
+def test_watch_from_an_index_misses_earlier_deletions() -> None:
+    """A watch from an index cannot know what was deleted before."""
     cursor = WatchCursor(TEXT, "app/", 57)
     assert cursor.command == "watch app/ after 57"
     assert fed(cursor, words.goes_on(57), words.event(58, "set", "app/a", "1")) == [
@@ -161,7 +166,8 @@ def test_a_refusal_of_the_request_is_raised() -> None:
         future.refused(words.from_the_future(99, 57))
 
 
-def test_a_watch_begins_anew_where_the_cluster_went_back_before_its_entry() -> None:
+def test_watch_restarts_if_the_cluster_went_back() -> None:
+    """A watch begins again where the cluster went back before its entry."""
     cursor = WatchCursor(TEXT, "", None)
     fed(cursor, words.begins(1, 57), words.has(57, "a", "1"))
     assert cursor.command == "watch after 57"

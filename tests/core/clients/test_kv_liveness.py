@@ -14,7 +14,8 @@ def test_a_silent_node_is_dead_at_its_time() -> None:
     assert liveness.is_dead(135)
 
 
-def test_a_node_that_tells_nothing_new_is_asked_once_and_then_has_to_answer() -> None:
+def test_node_with_nothing_new_is_probed_once_then_must_answer() -> None:
+    """A node that tells nothing new is asked once and then has to answer."""
     liveness = Liveness(0.0, silent_s=25)
     liveness.heard(10)
     assert liveness.due_s == 15

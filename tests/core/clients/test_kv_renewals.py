@@ -16,7 +16,8 @@ def kept(*leases: tuple[str, int, float]) -> tuple[Renewals, list[LeaseTimer]]:
     return renewals, timers
 
 
-def test_of_those_that_are_due_the_one_comes_first_that_would_be_lost_first() -> None:
+def test_due_renewals_go_in_the_order_of_expiry() -> None:
+    """Of the leases that are due, the one that would be lost first is renewed first."""
     renewals, (long, short, later) = kept(
         ("lease-1", 300, 0.0), ("lease-2", 9, 96.0), ("lease-3", 9, 98.5)
     )
@@ -32,7 +33,8 @@ def test_of_those_that_are_due_the_one_comes_first_that_would_be_lost_first() ->
     assert renewals.take(102.3) is short
 
 
-def test_a_taken_lease_is_due_a_third_of_its_time_after_its_sending() -> None:
+def test_taken_lease_is_due_a_third_of_its_time_after_sending() -> None:
+    """A taken lease is due a third of its time after its sending."""
     renewals, (one,) = kept(("lease-1", 9, 0.0))
     assert renewals.take(3.0) is one
     one.extend(3.5)

@@ -82,7 +82,8 @@ def test_zero_blocks_at_the_end_are_a_torn_tail(zeros: int) -> None:
     manager.close()
 
 
-def test_a_last_batch_that_fails_its_note_is_torn_only_if_never_acknowledged() -> None:
+def test_last_bad_batch_is_torn_only_if_never_acknowledged() -> None:
+    """A last batch that fails its note is torn only if never acknowledged."""
     bad = bytearray(GOOD)
     bad[bad.index(b"set c 1") + 6] ^= 1
     assert len(commands(found(bytes(bad), storage_file(2, mark=(3, 1))))) == 3
@@ -92,7 +93,8 @@ def test_a_last_batch_that_fails_its_note_is_torn_only_if_never_acknowledged() -
     expect_refusal(found(bytes(bad), storage_file(2, mark=(4, 2))))
 
 
-def test_a_torn_batch_after_a_cut_is_cut_although_the_old_mark_is_higher() -> None:
+def test_torn_batch_after_a_cut_is_cut_under_a_higher_mark() -> None:
+    """A torn batch after a cut is cut although the old mark is higher."""
     log = log_file(FIRST, SECOND)
     torn = b"# cut after 1\n2 2 se\0\0\0\0\n# 1 entry synced, crc32 00000000\n"
     folder = found(log + torn, storage_file(2, mark=(3, 1)))
@@ -104,7 +106,8 @@ def test_a_torn_tail_that_holds_acknowledged_entries_is_refused() -> None:
     assert "a note that does not match the lines above it" in said
 
 
-def test_a_note_with_a_wrong_entry_count_is_refused_even_under_an_old_mark() -> None:
+def test_note_with_a_wrong_count_is_refused_under_an_old_mark() -> None:
+    """A note with a wrong entry count is refused even under an old mark."""
     two = log_file(FIRST, SECOND, b"4 1 set d 1\n")
     lines = two.splitlines(keepends=True)
     del lines[5]  # the note of the second batch
@@ -114,7 +117,8 @@ def test_a_note_with_a_wrong_entry_count_is_refused_even_under_an_old_mark() -> 
 # --- corruption ---------------------------------------------------------------------------
 
 
-def test_any_flipped_bit_is_refused_or_costs_an_unpromised_batch_alone() -> None:
+def test_flipped_bit_is_refused_or_costs_an_unpromised_batch() -> None:
+    """Any flipped bit is refused, or costs only a batch that was never promised."""
     last_batch = GOOD.index(b"4 2 delete b")
     cut = refused = 0
     for mark in ((5, 2), (3, 1)):
@@ -175,7 +179,8 @@ def test_damage_never_cuts_off_what_may_be_acknowledged(
             assert known(recovered) in kept, bad[place - 40 :]
 
 
-def test_a_flipped_bit_in_the_base_line_is_refused_once_a_batch_covers_it() -> None:
+def test_flipped_bit_in_a_covered_base_line_is_refused() -> None:
+    """A flipped bit in the base line is refused once a batch covers it."""
     for byte in range(len(BASE)):
         for bit in range(8):
             bad = bytearray(GOOD)
@@ -205,7 +210,8 @@ def test_a_line_deleted_doubled_or_exchanged_is_refused(line: int) -> None:
     expect_refusal(found(b"".join(exchanged), storage))
 
 
-def test_whole_batches_missing_or_exchanged_are_refused_under_any_mark() -> None:
+def test_missing_or_exchanged_batches_are_refused() -> None:
+    """Whole batches missing or exchanged are refused under any mark."""
     one, two, three = FIRST + b"", SECOND, THIRD
     head = len(log_file(one))
     middle = log_file(one, two)[head:]

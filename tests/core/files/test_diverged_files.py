@@ -66,7 +66,8 @@ def test_a_crash_at_any_step_of_that_start_is_harmless() -> None:
     raise AssertionError("it never ended")
 
 
-def test_a_state_that_differs_is_not_read_until_a_snapshot_replaces_it() -> None:
+def test_diverged_state_is_unread_until_a_snapshot_replaces_it() -> None:
+    """A state that differs is not read until a snapshot replaces it."""
     manager, _ = boot(MemoryFolder())
     manager.apply(entries(1, 1, "noop", "set a 1"))
     data = b"".join(spell_snapshot(manager.freeze()))

@@ -75,7 +75,8 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.needs("processes")
-def test_a_second_server_on_the_same_files_is_refused_with_the_holder(tmp_path: Path) -> None:
+def test_second_server_on_the_same_files_is_refused(tmp_path: Path) -> None:
+    """A second server on the same files is refused with the holder."""
     holder = hold_lock(tmp_path)
     try:
         with pytest.raises(FilesRefused, match=rf"s1 is running already: process {holder.pid} "):
@@ -108,9 +109,10 @@ def test_two_nodes_share_a_folder(tmp_path: Path) -> None:
     second.close()
 
 
-def test_a_replaced_file_is_synced_and_then_its_name_before_the_return(
+def test_replaced_file_is_synced_before_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A replaced file is synced and then its name before the return."""
     folder = Folder(tmp_path)
     calls = recorded(monkeypatch)
     folder.replace("s1.storage", [b"one\n", b"two\n"])
@@ -138,9 +140,10 @@ def test_a_renamed_file_has_its_name_durably(
     assert (tmp_path / "s1.log").read_bytes() == BASE
 
 
-def test_unsynced_bytes_of_a_killed_process_are_synced_at_the_start(
+def test_unsynced_bytes_of_a_killed_process_are_synced_at_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Unsynced bytes of a killed process are synced at the start."""
     (tmp_path / "s1.log").write_bytes(BASE)
     folder = Folder(tmp_path)
     synced: list[int] = []
@@ -156,9 +159,10 @@ def test_unsynced_bytes_of_a_killed_process_are_synced_at_the_start(
 
 
 @pytest.mark.pure  # compiled code knows its system from the build on
-def test_on_macos_each_sync_of_a_file_or_folder_empties_the_drives_cache(
+def test_macos_sync_of_files_and_folders_empties_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On macOS, each sync of a file or folder empties the drive's cache."""
     (tmp_path / "s1.log").write_bytes(BASE)
     folder = Folder(tmp_path)
     synced: list[int] = []
@@ -173,7 +177,7 @@ def test_on_macos_each_sync_of_a_file_or_folder_empties_the_drives_cache(
 
 
 @pytest.mark.parametrize("marked", [False, True])
-def test_a_batch_whose_sync_may_have_failed_is_written_again_before_it_is_synced(
+def test_batch_after_a_failed_sync_is_rewritten_before_syncing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked: bool
 ) -> None:
     """After a sync that failed Linux takes the bytes for written, and gives them back."""
@@ -243,9 +247,10 @@ def test_short_writes_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 @pytest.mark.parametrize("call", ["write", "fdatasync", "replace"])
-def test_a_failed_replace_leaves_the_old_file_and_names_the_remedy(
+def test_failed_replace_keeps_the_old_file_and_names_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, advice: str
 ) -> None:
+    """A failed replace leaves the old file and names the remedy."""
     folder = Folder(tmp_path)
     folder.replace("s1.storage", [b"old"])
     with monkeypatch.context() as patch:
@@ -347,9 +352,10 @@ def test_a_file_without_permission_does_not_count_as_absent(
 
 @pytest.mark.needs("hard links")
 @pytest.mark.parametrize("make", ["node", "registered", "begun", "joining"])
-def test_each_folder_that_is_made_has_its_name_durably_from_the_top_down(
+def test_new_folders_get_durable_names_from_the_top_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: str
 ) -> None:
+    """Each folder that is made has its name durably from the top down."""
     data = tmp_path / "a" / "b" / "c"
     path = data / "server-configuration.txt"
     synced = synced_folders(monkeypatch)
@@ -363,9 +369,10 @@ def test_each_folder_that_is_made_has_its_name_durably_from_the_top_down(
     assert synced[:3] == [os.stat(parent).st_ino for parent in parents]
 
 
-def test_a_folder_that_was_there_has_its_name_durably_before_anything_is_in_it(
+def test_existing_folder_has_a_durable_name_before_its_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A folder that was there has its name durably before anything is in it."""
     (tmp_path / "data").mkdir()  # by a person, or a node that was killed right after it
     (tmp_path / "link").symlink_to(tmp_path / "data")
     synced = synced_folders(monkeypatch)
@@ -435,7 +442,7 @@ def move_to_another_disk(folder: Path, name: str, monkeypatch: pytest.MonkeyPatc
     return disk / name
 
 
-def test_a_log_that_a_link_has_on_another_disk_is_begun_anew_there(
+def test_linked_log_on_another_disk_is_begun_again_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the node stops at its first compaction, and at each start after that."""
@@ -458,9 +465,10 @@ def test_a_log_that_a_link_has_on_another_disk_is_begun_anew_there(
     assert os.listdir(there.parent) == ["s1.log"]
 
 
-def test_a_damaged_log_that_a_link_has_on_another_disk_is_put_aside(
+def test_damaged_linked_log_on_another_disk_is_put_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A damaged log that a link has on another disk is put aside."""
     manager, _ = boot(Folder(tmp_path / "logs"))
     manager.close()
     there = move_to_another_disk(tmp_path / "logs", "s1.log", monkeypatch)
@@ -502,7 +510,8 @@ def test_no_decision_rests_on_a_files_time(tmp_path: Path) -> None:
     assert not recovered.recovering
 
 
-def test_a_log_deleted_under_a_running_node_is_noticed_at_the_next_start(tmp_path: Path) -> None:
+def test_log_deleted_under_a_running_node_is_noticed_at_start(tmp_path: Path) -> None:
+    """A log deleted under a running node is noticed at the next start."""
     manager, _ = boot(Folder(tmp_path))
     vote(manager, 1, None)
     write(manager, 1, 1, "a")
@@ -544,7 +553,7 @@ def test_files_of_a_protected_node_are_for_their_owner_alone(
 
 
 @pytest.mark.usefixtures("usual_umask")
-def test_what_a_repair_keeps_of_a_protected_node_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_repair_of_a_protected_node_keeps_files_for_its_owner(tmp_path: Path) -> None:
     """Damaged parts of a log hold values, and the node may never start again."""
     manager, _ = boot(Folder(tmp_path, is_private=True))
     vote(manager, 1, None)
@@ -559,9 +568,8 @@ def test_what_a_repair_keeps_of_a_protected_node_is_for_its_owner_alone(tmp_path
 
 
 @pytest.mark.needs("file permissions")
-def test_files_from_before_a_node_was_protected_are_shut_at_its_next_start(
-    tmp_path: Path,
-) -> None:
+def test_older_files_are_closed_at_the_next_protected_start(tmp_path: Path) -> None:
+    """Files from before a node was protected are shut at its next start."""
     boot(Folder(tmp_path))[0].close()
     others = tmp_path / "s2.log", tmp_path / "s1.pem", tmp_path / "server-configuration.txt"
     for path in others:
@@ -638,9 +646,10 @@ class _Broken(io.RawIOBase):
         ("log", lambda folder: birth.is_as_born(folder, "s1.log")),
     ],
 )
-def test_a_file_that_the_disk_does_not_give_is_refused_by_its_name(
+def test_unreadable_file_is_refused_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, look: Callable[[Folder], object]
 ) -> None:
+    """A file that the disk does not give is refused by its name."""
     folder = Folder(tmp_path)
     folder.replace(f"s1.{end}", [b"text\n"])
     monkeypatch.setattr(folder, "read", lambda name: io.BufferedReader(_Broken()))

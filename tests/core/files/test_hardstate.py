@@ -60,7 +60,8 @@ def test_term_and_vote_survive_a_restart() -> None:
     assert boot(folder)[1].hard_state == HardState(7, "s3")
 
 
-def test_a_promised_lease_stands_after_the_state_and_survives_a_restart() -> None:
+def test_promised_lease_follows_the_state_and_survives_restart() -> None:
+    """A promised lease stands after the state and survives a restart."""
     folder = MemoryFolder()
     manager, _ = boot(folder)
     manager.persist([Effects(save=HardState(5, "s2", 500), recovered=True)])
@@ -96,7 +97,8 @@ def test_of_several_saves_the_last_one_stands() -> None:
     assert boot(folder)[1].hard_state == HardState(3, "s2")
 
 
-def test_term_and_vote_are_durable_before_the_entries_of_their_batch_are_begun() -> None:
+def test_term_and_vote_are_durable_before_their_entries() -> None:
+    """Term and vote are durable before the entries of their batch are begun."""
     folder = MemoryFolder()
     manager, _ = boot(folder)
     steps = folder.steps
@@ -224,7 +226,8 @@ def test_a_node_stays_recovering_until_the_core_regains_its_vote() -> None:
     assert recovered.hard_state == HardState(4, "s2")
 
 
-def test_the_log_is_marked_complete_only_after_its_entries_are_written() -> None:
+def test_recovery_is_recorded_only_after_its_entries() -> None:
+    """The log is marked complete only after its entries are written."""
     folder = MemoryFolder({"s1.storage": storage_file(4, mark=(2, 4))})
     manager, _ = boot(folder)
     states = []

@@ -56,7 +56,8 @@ def test_many_effects_are_one_write_and_one_sync() -> None:
     assert folder.content("s1.log").count(b"# 50 entries synced") == 1
 
 
-def test_a_conflicting_tail_is_voided_in_the_batch_that_replaces_it() -> None:
+def test_conflicting_tail_is_voided_by_its_replacing_batch() -> None:
+    """A conflicting tail is voided in the batch that replaces it."""
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 1, None)
@@ -71,7 +72,8 @@ def test_a_conflicting_tail_is_voided_in_the_batch_that_replaces_it() -> None:
     assert known(boot(folder)[1]) == [Entry(1, 1, "set a 1"), Entry(2, 2, "set b 2")]
 
 
-def test_entries_of_one_effect_may_be_cut_by_a_later_one_of_the_batch() -> None:
+def test_entries_of_one_effect_may_be_cut_within_the_batch() -> None:
+    """Entries of one effect may be cut by a later one of the batch."""
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 2, None)
@@ -225,6 +227,7 @@ def test_an_append_file_never_syncs_again_after_a_failed_sync(
     file.close()
 
 
-def test_a_node_whose_files_were_never_recovered_persists_nothing() -> None:
+def test_unrecovered_node_persists_nothing() -> None:
+    """A node whose files were never recovered persists nothing."""
     with pytest.raises(DiskFailed, match="s1"):
         write(LogManager("s1", MemoryFolder(), MEMBERS), 1, 1, "noop")

@@ -63,7 +63,8 @@ def test_a_value_is_the_rest_of_the_line() -> None:
     assert manager.read(["get k"])[0] == "GET response: a b  c @d#1 "
 
 
-def test_a_clients_name_and_number_before_a_command_do_not_change_it() -> None:
+def test_client_prefix_does_not_change_a_command() -> None:
+    """A client's name and number before a command do not change it."""
     manager = after("client7#12@set b 30", "client@set a x@y z", "set m@n 1")
     assert manager.store == {"b": "30", "a": "x@y z", "m@n": "1"}
     assert manager.read(["get b"]) == ["GET response: 30"]
@@ -179,7 +180,8 @@ def test_show_of_many_keys_comes_in_pages_that_name_the_next() -> None:
     assert " more: " not in exactly.read(["show"])[0]
 
 
-def test_a_page_of_large_values_ends_before_it_grows_without_bound() -> None:
+def test_page_of_large_values_is_bounded() -> None:
+    """A page of large values ends before it grows without bound."""
     value = "v" * (PAGE_CHARACTERS // 2)
     manager = after(*[f"set {key} {value}" for key in "abcde"])
     reply = manager.read(["show"])[0]

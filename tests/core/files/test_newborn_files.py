@@ -131,7 +131,8 @@ def test_a_lone_node_with_a_hand_written_log_is_whole() -> None:
     assert (recovered.newborn, recovered.recovering) == (False, False)
 
 
-def test_a_newborn_that_met_a_history_may_be_new_after_every_start() -> None:
+def test_newborn_that_met_a_history_may_be_new_at_each_start() -> None:
+    """A newborn that met a history may be new after every start."""
     folder = met_a_history()
     assert b" state unknown crc32 " in folder.content("s1.storage")
     for _ in range(2):
@@ -159,7 +160,8 @@ def test_a_death_at_any_step_leaves_a_node_newborn_or_maybe_new() -> None:
         assert recovered.newborn or (recovered.recovering and recovered.may_be_new), step
 
 
-def test_a_death_at_any_step_never_makes_a_hand_written_log_a_clusters() -> None:
+def test_death_at_any_step_keeps_a_hand_written_log_foreign() -> None:
+    """A death at any step never makes a hand-written log a cluster's."""
     works = [Effects(forgot=True, save=HardState(4, "s2"), cut_after=0)]
     for step in range(1, 30):
         folder = MemoryFolder({"s1.log": BY_HAND})
@@ -175,7 +177,8 @@ def test_a_death_at_any_step_never_makes_a_hand_written_log_a_clusters() -> None
             assert recovered.newborn or not recovered.log.last_index, step
 
 
-def test_a_death_at_any_step_never_makes_a_leaders_entries_hand_written_ones() -> None:
+def test_death_at_any_step_keeps_leader_entries_the_clusters() -> None:
+    """A death at any step never makes a leader's entries hand-written ones."""
     entry = Entry(1, 1, "noop")
     for step in range(1, 20):
         folder = MemoryFolder()
@@ -199,7 +202,8 @@ def test_a_joiner_whose_log_lost_its_first_line_is_repaired(tmp_path: Path) -> N
     assert (tmp_path / "s1.log.damaged-1").exists()
 
 
-def test_a_node_that_may_be_new_and_then_loses_its_log_has_lost_it() -> None:
+def test_new_node_that_loses_its_log_has_lost_it() -> None:
+    """A node that may be new and then loses its log has lost it."""
     folder = met_a_history()
     left = folder.contents()
     del left["s1.log"]
@@ -219,7 +223,8 @@ def test_new_makes_a_first_start_one_with_a_vote() -> None:
 
 
 @pytest.mark.parametrize("files", [MemoryFolder, met_a_history], ids=["nothing", "a history"])
-def test_new_is_accepted_from_a_node_that_promised_nothing_since_birth(files: object) -> None:
+def test_new_is_accepted_from_a_node_without_promises(files: object) -> None:
+    """`--new` is accepted from a node that has promised nothing since its birth."""
     folder = files()  # type: ignore[operator]
     boot(folder)[0].close()
     manager, recovered = boot_new(folder)
@@ -271,7 +276,8 @@ def test_new_is_refused_if_the_files_contradict_it(files: dict[str, bytes], why:
     assert left == files
 
 
-def test_a_death_at_any_step_of_a_start_with_new_leaves_a_newborn_or_a_voter() -> None:
+def test_death_amid_a_start_with_new_leaves_newborn_or_voter() -> None:
+    """A death at any step of a start with `--new` leaves a newborn or a voter."""
     for step in range(1, 30):
         folder = MemoryFolder()
         folder.fault = Fault(step, Kind.DIE_BEFORE)

@@ -159,7 +159,8 @@ def test_a_flipped_bit_anywhere_is_refused() -> None:
             expect_damage(bytes(flipped))
 
 
-def test_lines_or_whole_batches_that_are_missing_doubled_or_moved_are_refused() -> None:
+def test_missing_doubled_or_moved_lines_are_refused() -> None:
+    """Lines or whole batches that are missing, doubled or moved are refused."""
     data = spelled({f"k{number:04}": "v" for number in range(3500)})
     lines = data.splitlines(keepends=True)
     notes = [place for place, line in enumerate(lines) if line.startswith(b"# ")]
@@ -323,7 +324,8 @@ def test_log_entries_that_the_snapshot_covers_are_skipped() -> None:
     assert again.log.last_index == 20
 
 
-def test_a_log_deleted_after_a_snapshot_that_holds_all_of_it_is_reported() -> None:
+def test_log_deleted_after_a_full_snapshot_is_reported() -> None:
+    """A log deleted after a snapshot that holds all of it is reported."""
     folder = MemoryFolder({NAME: spelled({"a": "4"}), "s1.storage": storage_file(5, mark=(17, 4))})
     manager, recovered = boot(folder)
     manager.close()
@@ -333,7 +335,8 @@ def test_a_log_deleted_after_a_snapshot_that_holds_all_of_it_is_reported() -> No
     assert any("s1.log has not caught up yet after a loss" in note for note in again.notes)
 
 
-def test_a_log_that_ends_before_the_snapshot_begins_anew_after_it() -> None:
+def test_log_ending_before_the_snapshot_begins_after_it() -> None:
+    """A log that ends before the snapshot begins again after it."""
     folder = node_files(log_file(b"1 1 noop\n2 1 set a 1\n"), spelled({"a": "4"}), (2, 1))
     manager, recovered = boot(folder)
     assert not recovered.recovering
@@ -342,7 +345,8 @@ def test_a_log_that_ends_before_the_snapshot_begins_anew_after_it() -> None:
     assert write(manager, 18, 4, "x") == (18, 4)
 
 
-def test_a_log_that_begins_after_a_missing_or_older_snapshot_is_refused() -> None:
+def test_log_beginning_after_an_older_snapshot_is_refused() -> None:
+    """A log that begins after a missing or older snapshot is refused."""
     log = compacted(30, b"31 4 set a 5\n")
     for snapshot, what in (
         (None, "is missing"),

@@ -66,7 +66,8 @@ def line_of(*firsts: str) -> st.SearchStrategy[str]:
 @given(BYTES)
 @example("a\u0085b".encode())
 @example(b"set a \xed\xa0\x80")
-def test_a_line_becomes_whole_characters_without_controls_or_is_refused(raw: bytes) -> None:
+def test_line_becomes_clean_characters_or_is_refused(raw: bytes) -> None:
+    """A line becomes whole characters without controls or is refused."""
     try:
         text = decode_line(raw)
     except ProtocolError as problem:
@@ -77,7 +78,8 @@ def test_a_line_becomes_whole_characters_without_controls_or_is_refused(raw: byt
 
 
 @given(TEXT | st.builds("{}@{}".format, TEXT, TEXT) | st.builds("a#{}@{}".format, TEXT, TEXT))
-def test_a_name_and_an_id_are_plain_letters_and_digits_or_refused(line: str) -> None:
+def test_name_and_id_are_letters_and_digits_or_refused(line: str) -> None:
+    """A name and an id are plain letters and digits or refused."""
     try:
         name, number, _ = split_sender(line)
     except ProtocolError as problem:
@@ -100,7 +102,8 @@ def test_a_request_has_one_canonical_spelling_that_fits_a_line(line: str) -> Non
 
 
 @given(line_of("add s4", "add s4 localhost", "replace s1 s4 h", "remove", "promote", "members"))
-def test_a_change_of_members_can_be_spelled_as_an_entry_or_is_refused(line: str) -> None:
+def test_member_change_is_spelled_as_an_entry_or_refused(line: str) -> None:
+    """A change of members can be spelled as an entry or is refused."""
     try:
         change = read_change(line)
     except ProtocolError as problem:

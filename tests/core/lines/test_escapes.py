@@ -45,19 +45,22 @@ def test_no_escaped_text_can_end_a_line_or_move_a_cursor(raw: str, key: bool) ->
 
 
 @given(spellings, st.booleans())
-def test_the_canonical_spelling_of_a_canonical_spelling_is_itself(text: str, key: bool) -> None:
+def test_canonical_spelling_is_a_fixed_point(text: str, key: bool) -> None:
+    """The canonical spelling of a canonical spelling is itself."""
     canonical = escape(unescape(text), key)
     assert escape(unescape(canonical), key) == canonical
 
 
 @given(spellings.filter(lambda text: "\t" not in text and " " not in text and text), spellings)
-def test_a_command_read_from_its_own_log_line_is_the_same_command(key: str, value: str) -> None:
+def test_command_read_from_its_log_line_is_unchanged(key: str, value: str) -> None:
+    """A command read from its own log line is the same command."""
     first = command(f"set {key} {value}")
     assert command(first) == first
 
 
 @given(st.binary(max_size=80))
-def test_any_bytes_give_a_request_or_one_printable_line_of_refusal(raw: bytes) -> None:
+def test_any_bytes_give_a_request_or_one_printable_refusal(raw: bytes) -> None:
+    """Any bytes give a request or one printable line of refusal."""
     try:
         said = read_request(*split_sender(decode_line(raw)), LIMITS).command
     except ProtocolError as refused:
@@ -118,7 +121,8 @@ def steps_of_the_interpreter(work: Callable[[], object]) -> int:
 @pytest.mark.parametrize(
     "escape_of", [r"\xff", r"\xe2\x82\xac", in_the_rest(r"\n"), in_the_rest(r"\\")]
 )
-def test_a_value_of_many_escapes_lets_other_threads_run_while_it_is_read(escape_of: str) -> None:
+def test_value_of_many_escapes_lets_other_threads_run(escape_of: str) -> None:
+    """A value of many escapes lets other threads run while it is read."""
     text = escape_of * MANY + r"\n"
     assert steps_of_the_interpreter(lambda: unescape(text)) >= MANY / LONG_CALL
     raw = unescape(text)

@@ -97,7 +97,8 @@ def test_a_derived_line_is_accepted_and_spelled_back_the_same(rule: str) -> None
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_line_outside_the_grammar_is_refused_or_becomes_another(rule: str) -> None:
+def test_line_outside_the_grammar_is_refused_or_rewritten(rule: str) -> None:
+    """A line outside the grammar is refused or becomes another."""
     chance = random.Random(f"{rule} 2")
     broken = 0
     for _ in range(MANY):
@@ -129,7 +130,8 @@ _SENT = re.compile(r"^(s\d) <- (s\d@.*?)(?: \(lost\)| \(held\))?$", re.MULTILINE
 _APPENDED = re.compile(r"^s\d appends (.*)$", re.MULTILINE)
 
 
-def test_what_servers_send_and_append_in_the_transcripts_is_in_the_grammar() -> None:
+def test_server_lines_in_transcripts_are_in_the_grammar() -> None:
+    """What servers send and append in the transcripts is in the grammar."""
     sent = appended = 0
     for page in sorted(TRANSCRIPTS.glob("*.txt")):
         text = page.read_text("utf-8")
@@ -143,7 +145,8 @@ def test_what_servers_send_and_append_in_the_transcripts_is_in_the_grammar() -> 
     assert appended > 100
 
 
-def test_each_reply_on_the_page_of_the_protocol_is_in_the_grammar() -> None:
+def test_replies_on_the_protocol_page_are_in_the_grammar() -> None:
+    """Each reply on the page of the protocol is in the grammar."""
     page = PROTOCOL_PAGE.read_text("utf-8")
     blocks = re.findall(r"```transcript \w+\n(.*?)```", page, re.DOTALL)
     said = [line for block in blocks for line in block.splitlines()]

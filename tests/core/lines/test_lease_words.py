@@ -96,7 +96,8 @@ def test_a_command_that_gives_no_value_can_t_stand_under_a_lease(verb: str) -> N
         ("expire a", "expire KEY SECONDS"),
     ],
 )
-def test_an_operand_too_few_or_too_many_is_answered_with_the_form(line: str, form: str) -> None:
+def test_wrong_number_of_operands_is_answered_with_the_form(line: str, form: str) -> None:
+    """An operand too few or too many is answered with the form."""
     assert refusal(line) == f"the form is: {form}. Nothing was done."
 
 

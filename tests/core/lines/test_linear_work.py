@@ -36,13 +36,15 @@ FEW = [b"\r\xff\xfa", b"\\", b"[", b" a", b"under a ", b"\t"]
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_a_line_of_any_pieces_costs_work_in_proportion_to_its_bytes(piece: bytes) -> None:
+def test_work_for_any_line_is_linear_in_its_bytes(piece: bytes) -> None:
+    """A line of any pieces costs work in proportion to its bytes."""
     for beginning in (b"", b"s2@", b"set k ", b"txn set k ", b"txn if "):
         assert times_more(understood, beginning, piece) <= TIMES_MORE_MAX, (beginning, piece)
 
 
 @pytest.mark.parametrize("piece", FEW)
-def test_a_line_with_any_beginning_costs_work_in_proportion_to_its_bytes(piece: bytes) -> None:
+def test_work_for_any_beginning_is_linear_in_its_bytes(piece: bytes) -> None:
+    """A line with any beginning costs work in proportion to its bytes."""
     for beginning in BEGINNINGS:
         assert times_more(understood, beginning, piece) <= TIMES_MORE_MAX, (beginning, piece)
 

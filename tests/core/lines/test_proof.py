@@ -74,7 +74,7 @@ def test_a_recorded_proof_is_worth_nothing_on_another_connection() -> None:
         dialing.take(recorded[3].partition("@")[2])
 
 
-def test_what_a_member_says_does_not_prove_the_one_who_sends_it_back() -> None:
+def test_proof_of_a_member_does_not_prove_who_returns_it() -> None:
     """s1 dials somebody who says to be s2, and who hands its lines to a connection to s1."""
     dialing = Initiator(SECRET, "s1", "s2", N1)
     answering = Responder(SECRET, "s1", N3)
@@ -181,7 +181,8 @@ def test_no_lines_of_somebody_without_the_secret_prove_anything(
 
 
 @given(st.lists(LINES, max_size=6))
-def test_no_answers_of_somebody_without_the_secret_prove_anything(said: list[str]) -> None:
+def test_answers_without_the_secret_prove_nothing(said: list[str]) -> None:
+    """No answers of somebody without the secret prove anything."""
     dialing = Initiator(SECRET, "s2", "s1", N2)
     for text in said:
         with contextlib.suppress(ProofError):

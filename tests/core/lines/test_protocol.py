@@ -36,7 +36,8 @@ def refused_bytes(raw: bytes) -> str:
     return str(caught.value)
 
 
-def test_a_client_gives_its_name_and_perhaps_an_id_before_the_first_at() -> None:
+def test_client_gives_its_name_and_id_before_the_first_at() -> None:
+    """A client gives its name, and perhaps an id, before the first `@`."""
     assert split_sender("client4@set b 5") == ("client4", "", "set b 5")
     assert split_sender("client@get a") == ("client", "", "get a")
     assert split_sender("client4#17@set b 5") == ("client4", "17", "set b 5")
@@ -153,7 +154,8 @@ def test_a_key_and_a_value_over_the_usual_limits_are_refused() -> None:
     assert "the limit is 1048576" in refusal("set a " + "v" * (1 << 20) + "v")
 
 
-def test_the_longest_line_holds_the_longest_escaped_key_and_value() -> None:
+def test_longest_line_holds_the_longest_key_and_value() -> None:
+    """The longest line holds the longest escaped key and value."""
     limits = Limits(key_bytes=8, value_bytes=16)
     line = "n" * 64 + f"#{2**63 - 1}@set " + r"\x00" * 8 + " " + r"\x00" * 16 + "\r"
     assert len(line) <= limits.line_bytes
@@ -222,7 +224,8 @@ def test_a_byte_that_is_not_utf_8_is_refused_with_its_place(raw: bytes) -> None:
     assert said.endswith(f"{raw[4]:02x}")
 
 
-def test_a_line_of_another_protocol_is_answered_with_the_protocol_of_this_port() -> None:
+def test_foreign_protocol_is_told_the_protocol_of_the_port() -> None:
+    """A line of another protocol is answered with the protocol of this port."""
     for raw, protocol in [
         (b"GET / HTTP/1.1\r", "HTTP"),
         (b"PRI * HTTP/2.0\r", "HTTP"),
@@ -243,7 +246,8 @@ def test_a_line_of_another_protocol_is_answered_with_the_protocol_of_this_port()
     assert looks_foreign(b"c4#1@set x HTTP/1.1\r") is None
 
 
-def test_a_reply_shows_no_control_and_turns_no_direction_on_a_terminal() -> None:
+def test_reply_carries_no_control_and_no_bidi_characters() -> None:
+    """A reply shows no control and turns no direction on a terminal."""
     turning = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
     text = "paid \x1b[31m" + turning + " 漢 é \u200d"  # this one joins pictures
     safe = without_controls(text)

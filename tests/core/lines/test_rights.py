@@ -187,7 +187,8 @@ def test_a_writer_writes_below_each_of_its_prefixes_alone() -> None:
     assert refusal(EVE, "txn set app/x 1 ; set db/x 5") == said
 
 
-def test_a_lease_is_ended_or_renewed_by_who_may_write_all_of_its_keys() -> None:
+def test_lease_needs_the_right_to_write_all_its_keys() -> None:
+    """A lease is ended or renewed by who may write all of its keys."""
     for verb in ("renew", "release"):
         assert refusal(EVE, f"{verb} lease-5") == refusal(EVE, f"{verb} lease-7") == ""
         assert refusal(EVE, f"{verb} lease-6") == (
@@ -197,7 +198,7 @@ def test_a_lease_is_ended_or_renewed_by_who_may_write_all_of_its_keys() -> None:
         assert refusal(ALL, f"{verb} lease-6") == ""
 
 
-def test_the_keys_of_a_lease_are_looked_at_once_however_often_a_line_names_it() -> None:
+def test_lease_keys_are_checked_once_a_line() -> None:
     """A lease may have very many keys, and a transaction may name it 256 times."""
     looks: list[str] = []
 
@@ -230,7 +231,8 @@ def test_whether_all_keys_of_a_lease_are_held_is_looked_at_once() -> None:
     assert not keys.are_held(("db/",))
 
 
-def test_where_the_keys_of_a_lease_may_be_unknown_nobody_is_taken_for_its_owner() -> None:
+def test_nobody_owns_a_lease_whose_keys_may_be_unknown() -> None:
+    """Where the keys of a lease may be unknown nobody is taken for its owner."""
     for line in ("release lease-5", "renew lease-5", "under lease-5 set app/x 1"):
         with pytest.raises(KeysUnknownError):
             denial_reason(EVE, line, lambda lease: None)

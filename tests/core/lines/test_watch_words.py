@@ -47,7 +47,8 @@ def test_the_largest_index_is_command() -> None:
     assert watch_operands(command("watch after 9223372036854775807")).after == 2**63 - 1
 
 
-def test_an_event_is_spelled_with_a_value_only_where_the_key_has_one() -> None:
+def test_event_is_spelled_with_a_value_only_if_it_has_one() -> None:
+    """An event is spelled with a value only where the key has one."""
     assert event(5, "set", "k", "two words") == "EVENT 5 set k two words"
     assert event(5, "set", "k", "") == "EVENT 5 set k "
     assert event(5, "delete", "k", "") == "EVENT 5 delete k"

@@ -146,7 +146,8 @@ def test_a_session_needs_a_name() -> None:
         read_request("", "", "session", Limits())
 
 
-def test_each_command_of_the_table_that_is_applied_has_its_function() -> None:
+def test_each_applied_command_has_its_function() -> None:
+    """Each command of the table that is applied has its function."""
     kinds = ("read", "write")
     applied = {
         verb

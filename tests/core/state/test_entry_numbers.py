@@ -39,9 +39,8 @@ def test_in_the_first_era_the_number_of_an_entry_is_its_index() -> None:
 
 
 @pytest.mark.parametrize("terms", [[], [1, 1, 2], [5, ERA_TERMS, ERA_TERMS], [ERA_TERMS] * 2])
-def test_entries_that_are_applied_together_have_the_numbers_they_have_alone(
-    terms: list[int],
-) -> None:
+def test_entries_applied_together_keep_their_numbers(terms: list[int]) -> None:
+    """Entries that are applied together have the numbers they have alone."""
     entries = [Entry(index, term, "noop") for index, term in enumerate(terms, start=7)]
     numbers = [entry_number(entry.index, entry.term) for entry in entries]
     assert list(entry_numbers_of(entries)) == numbers

@@ -55,7 +55,7 @@ def test_a_piece_holds_whole_entries() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_events_of_a_prefix_are_those_that_a_look_at_all_finds(
+def test_events_of_a_prefix_are_those_of_a_full_scan(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sets and others, of keys that are spelled with escapes, too, in pieces of any size."""
@@ -117,7 +117,8 @@ def test_a_watch_of_another_prefix_looks_at_few_events(monkeypatch: pytest.Monke
     assert look() < 3_000
 
 
-def test_the_oldest_entries_go_whole_where_there_are_too_many_events() -> None:
+def test_history_evicts_whole_entries_at_its_bound() -> None:
+    """The oldest entries go whole where there are too many events."""
     found = history(1, 2, 2, 2, 3, 4, events_max=3)
     assert found.floor == 2
     assert numbers(found, 2) == [3, 4]
@@ -259,7 +260,7 @@ def test_a_set_that_is_not_taken_apart_counts_with_its_command() -> None:
 
 
 @pytest.mark.parametrize("key", ["k" * 1000, "k" * 1000 + "\U0001f600", "\u20ac" * 333])
-def test_long_keys_keep_to_the_bytes_whatever_they_are_spelled_with(key: str) -> None:
+def test_long_keys_keep_to_the_bytes_in_any_spelling(key: str) -> None:
     """One character that is not ASCII makes each of its text take up to four bytes."""
     found = EventHistory()
     found.bound(1 << 20, 1 << 20)

@@ -91,7 +91,8 @@ def test_a_reply_is_long_by_its_bytes_where_its_key_is() -> None:
     assert machine.do(f"c#1@setnx {key} 2") == refused
 
 
-def test_a_snapshot_that_began_before_a_reply_was_dropped_holds_it() -> None:
+def test_snapshot_begun_before_a_reply_was_dropped_holds_it() -> None:
+    """A snapshot that began before a reply was dropped holds it."""
     machine = Machine()
     machine.do(f"set k {SMILES}")
     for number in range(5):
@@ -147,9 +148,8 @@ def test_what_a_dropped_session_kept_counts_no_longer(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.pure
-def test_a_session_whose_requests_are_forgotten_over_and_over_goes_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_session_with_forgotten_requests_continues(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session whose requests are forgotten over and over continues."""
     monkeypatch.setattr(sessions, "REMEMBERED_REQUESTS", 32)
     machine = Machine()
     for number in range(1, 301):

@@ -91,7 +91,8 @@ def test_another_name_is_no_lease(name: str) -> None:
     assert lease_in(name) is None
 
 
-def test_the_number_of_a_lease_is_its_token_with_and_without_a_tag() -> None:
+def test_number_of_a_lease_is_its_token_with_or_without_a_tag() -> None:
+    """The number of a lease is its token with and without a tag."""
     assert lease_in("lease-57") == lease_in(f"lease-57.{TAG}") == 57
 
 

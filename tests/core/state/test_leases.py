@@ -19,7 +19,8 @@ def machine() -> LeaseMachine:
     return LeaseMachine()
 
 
-def test_a_lease_is_named_after_its_entry_and_takes_its_keys_along(machine: LeaseMachine) -> None:
+def test_lease_is_named_after_its_entry_and_takes_its_keys(machine: LeaseMachine) -> None:
+    """A lease is named after its entry and takes its keys along."""
     assert machine.talk(
         "lease 10",
         "under lease-57 set a two words",
@@ -46,9 +47,8 @@ def test_one_key_and_no_key_are_reported_as_such(machine: LeaseMachine) -> None:
     ]
 
 
-def test_each_command_that_gives_a_value_puts_its_key_under_the_lease(
-    machine: LeaseMachine,
-) -> None:
+def test_each_writing_command_puts_its_key_under_the_lease(machine: LeaseMachine) -> None:
+    """Each command that gives a value puts its key under the lease."""
     machine.talk("lease 10", "set a 1", "set b x", "set n 1")
     assert machine.talk(
         "under lease-57 cas a 1 2",
@@ -64,7 +64,8 @@ def test_each_command_that_gives_a_value_puts_its_key_under_the_lease(
     assert machine.apply("release lease-57").endswith("4 keys deleted")
 
 
-def test_a_condition_that_is_not_met_puts_nothing_under_the_lease(machine: LeaseMachine) -> None:
+def test_unmet_condition_puts_nothing_under_the_lease(machine: LeaseMachine) -> None:
+    """A condition that is not met puts nothing under the lease."""
     machine.talk("lease 10", "set a 1", "set b x")
     assert machine.talk(
         "under lease-57 cas a 5 2", "under lease-57 setnx a 1", "under lease-57 incr b"
@@ -116,9 +117,8 @@ def test_a_key_that_is_deleted_and_set_again_is_under_no_lease(machine: LeaseMac
     assert machine.apply("release lease-57").endswith("0 keys deleted")
 
 
-def test_a_key_s_own_lease_is_named_after_the_entry_that_set_its_time(
-    machine: LeaseMachine,
-) -> None:
+def test_own_lease_is_named_after_the_entry_of_its_ttl(machine: LeaseMachine) -> None:
+    """A key's own lease is named after the entry that set its time."""
     assert machine.talk(
         "setex a 10 two words", "incr a", "append a s", "expire a 20", "expire b 20"
     ) == [
@@ -220,9 +220,10 @@ def test_these_are_no_commands_at_the_floor(command: str) -> None:
      "setex a 10", "setex a 0 1",
      "setex a x 1", "expire a", "expire a 0", "persist", "persist a b", "renew lease-57", "leases"],
 )  # fmt: skip
-def test_an_entry_that_a_person_wrote_is_a_mistake_and_changes_nothing(
+def test_hand_written_entry_is_a_mistake_and_changes_nothing(
     machine: LeaseMachine, command: str
 ) -> None:
+    """An entry that a person wrote is a mistake and changes nothing."""
     machine.apply("lease 10")
     assert machine.apply(command).startswith("Sorry, ")
     assert not machine.store
@@ -241,7 +242,8 @@ def test_a_time_with_milliseconds_is_kept_and_shown(machine: LeaseMachine) -> No
     assert [ms_of(machine.store, lease) for lease in own] == [250, 10_001]
 
 
-def test_shared_leases_are_read_from_a_snapshot_as_they_were_spelled(machine: LeaseMachine) -> None:
+def test_shared_leases_are_read_from_a_snapshot_as_spelled(machine: LeaseMachine) -> None:
+    """Shared leases are read from a snapshot as they were spelled."""
     machine.talk("lease 10", "lease 20")
     lines = spell_granted(machine.store.leases.copy())
     assert lines == ["lease-57 10", "lease-58 20"]

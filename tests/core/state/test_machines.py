@@ -49,7 +49,8 @@ class Node(Machine):
         return self.do(f'machine bank {{"to": "ann", "amount": {amount}}}')
 
 
-def test_a_machine_command_changes_the_state_that_every_node_reads() -> None:
+def test_machine_command_changes_the_state_of_every_node() -> None:
+    """A machine command changes the state that every node reads."""
     bank = Bank()
     node = Node(bank=bank)
     assert node.pay(5) == "MACHINE response: 5"
@@ -67,9 +68,8 @@ def test_a_rejected_machine_command_changes_no_state() -> None:
 
 
 @pytest.mark.parametrize(("amount", "why"), [(13, "KeyError"), (16, "TypeError")])
-def test_an_exception_in_apply_is_refused_alike_by_all_python_versions(
-    amount: int, why: str
-) -> None:
+def test_exception_in_apply_is_refused_alike_by_all_pythons(amount: int, why: str) -> None:
+    """An exception in apply is refused alike by all Python versions."""
     node = Node(bank=Bank())
     assert node.pay(amount) == f"Sorry, bank: {why}. Nothing was done."
     assert node.pay(1) == "MACHINE response: 1"

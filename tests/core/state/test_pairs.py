@@ -135,7 +135,9 @@ def test_changes_are_moved_down_a_few_at_a_time() -> None:
 
 
 @pytest.mark.pure  # compiled code puts pairs past the methods of a dict of ours
-def test_a_look_without_the_lock_finds_each_key_while_changes_move_down() -> None:
+def test_lockless_scan_finds_each_key_while_changes_move_down() -> None:
+    """A look without the lock finds each key while changes move down."""
+
     class Base(dict[str, str]):
         def __setitem__(self, key: str, value: str) -> None:
             seen.append((key, key in pairs))
@@ -225,9 +227,11 @@ def test_pairs_are_freed_after_their_last_reader() -> None:
     before=st.lists(st.tuples(st.sampled_from("stu"), st.integers(0, 300)), max_size=20),
     during=st.lists(st.tuples(st.sampled_from("stuv"), st.integers(0, 300)), max_size=40),
 )
-def test_a_session_table_is_dumped_as_of_one_moment_under_changes(
+def test_session_table_is_dumped_as_of_one_moment(
     before: list[tuple[str, int]], during: list[tuple[str, int]]
 ) -> None:
+    """A session table is dumped as of one moment under changes."""
+
     def request(name: str, number: int) -> None:
         for sessions in (table, twin):
             if sessions.earlier_reply(name, number, f"set a {number}") is None:

@@ -44,7 +44,8 @@ def test_a_prefix_is_compared_as_it_is_not_as_it_is_spelled() -> None:
 
 
 @pytest.mark.pure  # a look is counted by a dict of another class
-def test_a_key_costs_a_look_for_each_length_and_not_for_each_prefix() -> None:
+def test_key_costs_a_lookup_a_length_not_a_prefix() -> None:
+    """A key costs a look for each length and not for each prefix."""
     found = index(*(f"{number:05}/" for number in range(10_000)))
     looks: list[str] = []
 

@@ -71,7 +71,8 @@ def test_a_name_of_that_form_is_never_begun_by_a_request() -> None:
     assert machine.do("get n") == "GET response, no such key: n"
 
 
-def test_the_least_recently_used_session_is_dropped_and_refused_for_ever() -> None:
+def test_least_recently_used_session_is_dropped_for_ever() -> None:
+    """The least recently used session is dropped and refused for ever."""
     machine = Machine()
     machine.do("used#1@incr n")  # the older one of the two
     machine.do("old#1@incr n")
@@ -165,7 +166,8 @@ def test_no_prefix_makes_apply_raise(client: str, command: str) -> None:
     assert isinstance(Machine().do(line), str)
 
 
-def test_a_session_that_was_forgotten_is_gone_and_its_requests_are_refused() -> None:
+def test_forgotten_session_is_gone_and_refused() -> None:
+    """A session that was forgotten is gone and its requests are refused."""
     machine = Machine()
     machine.do("cluster 9f86d081884c7d65 level 1")
     name = machine.do("client4@session").removeprefix("SESSION response: ")

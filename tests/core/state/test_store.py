@@ -82,7 +82,7 @@ def test_a_retry_is_no_event() -> None:
     assert events(manager) == [(11, "set", "a", "1")]
 
 
-def test_events_of_sets_that_are_applied_together_are_in_the_order_of_the_log() -> None:
+def test_events_of_sets_applied_together_are_in_log_order() -> None:
     """Their commands are not taken apart; those of other entries are recorded one by one."""
     manager = at_entry_10()
     group = ("set a 1", "noop", "set b x y", "set c 2", "delete a", "set", "c#5@set d 3", "set e 4")
@@ -99,7 +99,8 @@ def test_events_of_sets_that_are_applied_together_are_in_the_order_of_the_log() 
     ]
 
 
-def test_events_of_sets_after_a_recovery_have_the_numbers_of_their_era() -> None:
+def test_events_of_sets_after_recovery_number_in_their_era() -> None:
+    """Events of sets after a recovery have the numbers of their era."""
     manager = at_entry_10()
     older = entries(11, 1, "set a 1", "set b 2")
     manager.apply([*older, *entries(13, ERA_TERMS + 1, "set c 3", "set d 4")])
@@ -176,7 +177,8 @@ def test_a_transaction_on_many_keys_pauses_between_its_parts() -> None:
     assert (pauses, len(store)) == (2 + 1 + 2 * parts, 0)  # a look, the removals, and the end
 
 
-def test_a_whole_write_takes_a_key_out_of_its_lease_and_an_addition_does_not() -> None:
+def test_whole_write_detaches_a_lease_and_an_addition_does_not() -> None:
+    """A whole write takes a key out of its lease and an addition does not."""
     manager = at_entry_10("set free 1")
     store = manager.store
     for key in "abcde":
@@ -228,7 +230,8 @@ def test_a_snapshot_carries_the_facts() -> None:
     ]
 
 
-def test_what_a_snapshot_brings_is_known_and_the_events_before_it_are_gone() -> None:
+def test_snapshot_brings_keys_and_ends_earlier_events() -> None:
+    """What a snapshot brings is known and the events before it are gone."""
     first = at_entry_10("set a 4", "set b 30")
     first.store.put_under("lease-7", "b", "31")
     first.apply(entries(11, 1, "set c 5"))
@@ -250,7 +253,8 @@ def test_a_line_of_a_key_without_its_facts_is_refused(facts: str) -> None:
         read_key_line(f"{facts} a 4")
 
 
-def test_show_and_get_give_the_value_alone_while_a_snapshot_is_taken() -> None:
+def test_show_and_get_give_the_value_while_a_snapshot_is_taken() -> None:
+    """`show` and `get` give the value alone while a snapshot is taken."""
     manager = at_entry_10("set a 1")
     manager.freeze()
     manager.apply(entries(11, 1, "set b two words"))

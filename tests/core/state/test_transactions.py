@@ -169,7 +169,8 @@ def test_a_clear_in_a_transaction_is_undone_with_it() -> None:
     )
 
 
-def test_the_events_of_a_clear_in_a_transaction_are_those_of_its_keys() -> None:
+def test_events_of_a_clear_in_a_transaction_are_its_keys() -> None:
+    """The events of a `clear` in a transaction are those of its keys."""
     machine = Machine("set g/1 x", "set g/2 y")
     machine.events()
     machine.ask("txn clear g/ ; set g/2 z")
@@ -257,7 +258,8 @@ def test_any_text_can_be_a_key_and_a_value(key: str, old: str, new: str) -> None
     assert canonical(canonical(line)) == canonical(line)
 
 
-def test_a_value_that_looks_like_an_absence_is_distinguished_from_it() -> None:
+def test_value_that_reads_like_an_absence_is_told_apart() -> None:
+    """A value that looks like an absence is distinguished from it."""
     machine = Machine("set a no such key: b")
     assert machine.ask("txn get a ; get b") == 'TXN response, then: ["no such key: b", null]'
 
@@ -404,7 +406,8 @@ def test_what_cannot_be_done_leaves_no_trace(line: str, says: str) -> None:
 # --- what is done --------------------------------------------------------------------------------
 
 
-def test_of_each_key_that_changed_there_is_one_event_at_one_index() -> None:
+def test_each_changed_key_has_one_event_at_one_index() -> None:
+    """Of each key that changed there is one event at one index."""
     machine = Machine("set a 1", "set gone 1", "set again 1")
     machine.ask(
         "txn set b 1 ; incr a ; delete gone ; set a 5 ; set brief 1 ; delete brief ; delete again "
@@ -625,7 +628,7 @@ def operations(draw: st.DrawFn) -> tuple[str, str]:
         max_size=4,
     ),
 )
-def test_a_transaction_is_its_commands_one_after_the_other_or_nothing(
+def test_transaction_is_its_commands_in_order_or_nothing(
     before: dict[str, str],
     asked: list[
         tuple[
@@ -635,6 +638,7 @@ def test_a_transaction_is_its_commands_one_after_the_other_or_nothing(
         ]
     ],
 ) -> None:
+    """A transaction is its commands one after the other or nothing."""
     store = Store(dict(before))
     store.level = 1
     store.notes_events = True
@@ -738,9 +742,10 @@ def all_of(store: Store) -> list[object]:
         max_size=6,
     ),
 )  # fmt: skip
-def test_a_transaction_that_fails_leaves_the_whole_state_as_it_was(
+def test_failed_transaction_leaves_the_whole_state(
     writers: list[str], operations: list[str]
 ) -> None:
+    """A transaction that fails leaves the whole state as it was."""
     store = Store(level=LEVEL)
     store.notes_events, store.leases.started = True, []
     store.number = 1
@@ -767,7 +772,8 @@ def test_a_transaction_that_fails_leaves_the_whole_state_as_it_was(
     assert all_of(store) == all_of(twin)
 
 
-def test_a_key_that_came_and_went_within_a_transaction_was_never_removed() -> None:
+def test_key_set_and_deleted_in_a_transaction_was_not_removed() -> None:
+    """A key that came and went within a transaction was never removed."""
     machine = Machine("set gone 1")
     before = machine.index
     machine.ask("txn set brief 1 ; delete brief ; delete gone")

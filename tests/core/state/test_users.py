@@ -85,7 +85,8 @@ def test_the_rights_of_a_user_are_those_of_all_roles(machine: UserMachine) -> No
     assert (root.is_admin, root.is_everywhere) == (True, True)
 
 
-def test_a_change_makes_another_table_and_a_repeated_one_does_not(machine: UserMachine) -> None:
+def test_change_makes_another_table_and_a_repetition_does_not(machine: UserMachine) -> None:
+    """A change makes another table and a repeated one does not."""
     before = machine.store.users
     machine.do("role-grant app readwrite app/", "user-grant bob app", "user-revoke bob writer")
     assert machine.store.users is before
@@ -95,7 +96,8 @@ def test_a_change_makes_another_table_and_a_repeated_one_does_not(machine: UserM
     assert str(machine.store.users.verifier_of("bob")) == OTHER
 
 
-def test_the_first_user_is_an_admin_with_a_password_and_the_last_admin_stays() -> None:
+def test_first_user_is_an_admin_and_the_last_admin_stays() -> None:
+    """The first user is an admin with a password and the last admin stays."""
     machine = UserMachine.__new__(UserMachine)
     machine.manager = LogManager("s1", MemoryFolder(), MEMBERS)
     machine.store, machine._index = machine.manager.store, 0

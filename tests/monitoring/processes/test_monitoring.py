@@ -56,7 +56,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
         yield cluster
 
 
-def test_every_node_of_a_cluster_that_serves_is_healthy_and_ready(cluster: Monitored) -> None:
+def test_every_serving_node_is_healthy_and_ready(cluster: Monitored) -> None:
+    """Every node of a cluster that serves is healthy and ready."""
     for node in cluster.nodes:
         assert cluster.page(node, "/health") == (200, "ok\n")
         eventually(lambda node=node: cluster.page(node, "/ready")[0] == 200, "it is ready")
@@ -152,7 +153,8 @@ def test_a_node_without_a_quorum_is_healthy_and_not_ready(tmp_path: Path) -> Non
         eventually(lambda: cluster.page(left, "/ready")[0] == 200, "it is ready again")
 
 
-def test_a_node_without_room_for_keys_is_not_ready_and_status_says_why(tmp_path: Path) -> None:
+def test_node_without_room_for_keys_is_not_ready(tmp_path: Path) -> None:
+    """A node without room for keys is not ready, and `status` says why."""
     with Monitored(tmp_path, 1) as cluster:
         (node,) = cluster.nodes
         node.options += ["--max-bytes", "1000"]
@@ -172,9 +174,8 @@ def test_a_node_without_room_for_keys_is_not_ready_and_status_says_why(tmp_path:
         assert raftline("status", "--dir", cluster.folder).returncode == 0
 
 
-def test_an_http_port_that_others_reach_is_reported_and_one_in_use_is_refused(
-    tmp_path: Path,
-) -> None:
+def test_reachable_http_port_is_reported_and_a_used_one_refused(tmp_path: Path) -> None:
+    """An HTTP port that others reach is reported and one in use is refused."""
     with Cluster(tmp_path, 1) as cluster:
         node, port = cluster["s1"], next(free_ports)
         node.start("--http", f"0.0.0.0:{port}")

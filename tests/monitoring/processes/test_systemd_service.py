@@ -47,9 +47,8 @@ class Listening:
                 return text
 
 
-def test_sighup_reads_the_level_of_the_log_again_while_the_node_serves(
-    cluster: Cluster, tmp_path: Path
-) -> None:
+def test_sighup_reads_the_log_level_again(cluster: Cluster, tmp_path: Path) -> None:
+    """SIGHUP reads the level of the log again while the node serves."""
     node, systemd = cluster["s1"], Listening(tmp_path / "notify")
     node._popen["env"] = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
     with contextlib.closing(systemd.socket):
@@ -67,9 +66,8 @@ def test_sighup_reads_the_level_of_the_log_again_while_the_node_serves(
     assert not any("quiet" in line for line in node.said)
 
 
-def test_systemd_hears_when_a_node_is_ready_reads_again_and_stops(
-    cluster: Cluster, tmp_path: Path
-) -> None:
+def test_systemd_hears_of_ready_reload_and_stop(cluster: Cluster, tmp_path: Path) -> None:
+    """systemd hears when a node is ready, reads again and stops."""
     systemd = Listening(tmp_path / "notify")
     node = cluster["s1"]
     node._popen["env"] = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}

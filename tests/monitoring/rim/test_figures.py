@@ -383,7 +383,8 @@ WRITTEN = (
 )  # fmt: skip
 
 
-def test_requests_bytes_connections_entries_and_writes_are_counted_once_each(rig: Rig) -> None:
+def test_traffic_and_writes_are_counted_once_each(rig: Rig) -> None:
+    """Requests, bytes, connections, entries and writes are counted once each."""
     syncs, log = rig.held.count, rig.folder / "s1.log"
     begun_s, log_bytes = time.monotonic(), log.stat().st_size
     with rig.client() as client:
@@ -456,7 +457,8 @@ def test_the_page_leader_is_200_at_the_leader_alone(rig: Rig) -> None:
             assert page()[:2] == (503, f"not the leader: {words}\n")
 
 
-def test_the_times_of_a_request_and_of_the_disk_are_those_that_they_took(rig: Rig) -> None:
+def test_times_of_requests_and_disk_are_those_they_took(rig: Rig) -> None:
+    """The times of a request and of the disk are those that they took."""
     with rig.client() as client:
         rig.held.is_held = True
         begun_s = time.monotonic()
@@ -500,7 +502,8 @@ def test_the_times_of_a_request_and_of_the_disk_are_those_that_they_took(rig: Ri
     assert after["raftline_queue_batches{stage=commit}"] == 0
 
 
-def test_sessions_leases_watches_and_events_are_those_that_are_there(rig: Rig) -> None:
+def test_gauges_of_sessions_leases_watches_events_are_true(rig: Rig) -> None:
+    """Sessions, leases, watches and events are those that are there."""
     with rig.client() as client:
         assert client.ask("session").startswith("s1@SESSION response: ")
         client.ask("lease 1000")

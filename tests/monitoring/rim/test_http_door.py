@@ -50,14 +50,16 @@ def fetched(place: Endpoint, path: str, method: str = "GET") -> tuple[int, str]:
     return answer.status, answer.read().decode()
 
 
-def test_before_a_node_has_read_its_files_it_is_healthy_and_not_ready(place: Endpoint) -> None:
+def test_node_reading_its_files_is_healthy_but_not_ready(place: Endpoint) -> None:
+    """Before a node has read its files it is healthy and not ready."""
     with opened(place):
         assert fetched(place, "/health") == (200, "ok: reading its files\n")
         for page in ("/ready", "/leader", "/metrics", "/status"):
             assert fetched(place, page) == (503, "not ready: reading its files\n")
 
 
-def test_pages_that_are_not_there_and_pages_that_break_are_reported(place: Endpoint) -> None:
+def test_missing_and_broken_pages_are_reported(place: Endpoint) -> None:
+    """Pages that are not there and pages that break are reported."""
     with opened(place):
         status, text = fetched(place, "/")
         assert (status, "/health /ready /leader /metrics /status" in text) == (404, True)
@@ -94,9 +96,8 @@ def test_a_port_alone_is_one_of_this_machine() -> None:
         assert ipaddress.ip_address(door.server_address[0]).is_loopback
 
 
-def test_nobody_who_asks_slowly_or_reads_slowly_keeps_the_others_waiting(
-    place: Endpoint,
-) -> None:
+def test_slow_askers_and_readers_delay_nobody(place: Endpoint) -> None:
+    """Nobody who asks slowly or reads slowly keeps the others waiting."""
     with opened(place, patience_s=60.0, name="slow"), contextlib.ExitStack() as stack:
         for number in range(100):
             slow = socket.create_connection(place[:2])
@@ -185,9 +186,8 @@ def test_what_is_no_request_of_http_is_answered_so(place: Endpoint, line: str) -
         assert asker.makefile().read().startswith("HTTP/1.0 400 Bad Request\n")
 
 
-def test_a_request_without_an_end_and_one_that_is_too_long_are_hung_up_on(
-    place: Endpoint,
-) -> None:
+def test_endless_or_too_long_request_is_hung_up_on(place: Endpoint) -> None:
+    """A request without an end and one that is too long are hung up on."""
     with opened(place, patience_s=0.2):
         for begin in (b"", b"GET /health HTTP/1.0\r\nx: ", b"x" * 9000):
             with socket.create_connection(place[:2], 20) as asker:
@@ -201,7 +201,8 @@ def test_a_port_in_use_is_refused_in_one_line(place: Endpoint) -> None:
         MonitorListener(place, Pages())
 
 
-def test_a_socket_in_the_file_system_is_served_and_goes_with_the_node(tmp_path: Path) -> None:
+def test_unix_socket_is_served_and_goes_with_the_node(tmp_path: Path) -> None:
+    """A socket in the file system is served and goes with the node."""
     path = tmp_path / "s1.http"
     with opened(Endpoint(path=str(path))):
         with socket.socket(socket.AF_UNIX) as asker:
@@ -213,9 +214,8 @@ def test_a_socket_in_the_file_system_is_served_and_goes_with_the_node(tmp_path: 
     assert not path.exists()
 
 
-def test_a_socket_that_a_killed_node_left_is_taken_over_and_another_file_is_not(
-    tmp_path: Path,
-) -> None:
+def test_stale_socket_is_taken_over_and_another_file_is_not(tmp_path: Path) -> None:
+    """A socket that a killed node left is taken over and another file is not."""
     path = tmp_path / "s1.http"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
@@ -228,7 +228,8 @@ def test_a_socket_that_a_killed_node_left_is_taken_over_and_another_file_is_not(
     os.unlink(path)
 
 
-def test_a_socket_whose_listener_takes_nobody_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_socket_with_a_deaf_listener_is_refused_at_once(tmp_path: Path) -> None:
+    """A socket whose listener takes nobody is refused and not waited for."""
     path = str(tmp_path / "door")
     with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
         busy.bind(path)

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.slow
     "piece", [b"x", b"\r", b"\n ", b"Host:x\r\n", b":", b" ", b"GET / HTTP/1.1 "]
 )
 @pytest.mark.parametrize("step", [1, HTTP_HEAD_BYTES])
-def test_the_head_of_a_request_over_http_costs_work_in_proportion(piece: bytes, step: int) -> None:
+def test_http_head_costs_work_linear_in_its_bytes(piece: bytes, step: int) -> None:
+    """The head of a request over HTTP costs work in proportion."""
+
     def ask(data: bytes) -> None:
         with socket.socket() as unconnected:
             asker = HttpConnection(unconnected, 0.0)

@@ -14,12 +14,13 @@ from raftline_testing.nodes.refused_threads import expect_free, refuse
 
 
 @pytest.mark.parametrize("name", ["s1 http", "s1 http answers", "s1 owner"])
-def test_a_start_without_a_thread_for_pages_leaves_both_ports_free(
+def test_start_without_a_thread_for_pages_frees_both_ports(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     name: str,
 ) -> None:
+    """A start without a thread for pages leaves both ports free."""
     refuse(monkeypatch, name)
     monkeypatch.setattr(cpu_affinity, "_watch", lambda _: None)  # it would outlive this test
     port, door = next(free_ports), next(free_ports)

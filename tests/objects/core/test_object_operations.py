@@ -147,11 +147,13 @@ class Unhashed(int):
 
 
 @pytest.mark.parametrize("name", SET_OPERATIONS)
-def test_no_one_foresees_where_the_numbers_of_a_set_lie_in_a_table(name: str) -> None:
+def test_places_of_set_members_in_a_table_are_unforeseeable(name: str) -> None:
+    """No one foresees where the numbers of a set lie in a table."""
     OPERATIONS[name].act([Unhashed(5), Unhashed(6)], [Unhashed(6), Unhashed(7)])
 
 
-def test_every_operation_that_is_parsed_is_applied_and_vice_versa() -> None:
+def test_parsed_and_applied_operations_are_the_same() -> None:
+    """Every operation that is parsed is applied and vice versa."""
     assert sorted(OPERATIONS) == sorted(OPERANDS)
 
 
@@ -189,7 +191,8 @@ def test_a_lock_is_seized_only_if_its_beat_did_not_change() -> None:
     assert machine.operate("lock.release", "b", 4) is None
 
 
-def test_a_token_of_an_earlier_time_is_refused_from_the_same_owner() -> None:
+def test_earlier_token_is_refused_from_the_same_owner() -> None:
+    """A token of an earlier time is refused from the same owner."""
     machine = Machine()
     first = machine.operate("lock.acquire", "a", 1000)
     machine.operate("lock.release", "a", first)
@@ -283,7 +286,8 @@ def test_an_object_grows_no_longer_than_a_value_may_be() -> None:
     assert machine.value == [half]
 
 
-def test_a_slice_with_a_step_takes_as_many_values_as_it_has_places() -> None:
+def test_stepped_slice_takes_as_many_values_as_places() -> None:
+    """A slice with a step takes as many values as it has places."""
     machine = Machine()
     machine.operate("list.extend", [1, 2, 3])
     reply = machine.operate("list.splice", [None, None, 2], [9])
@@ -328,12 +332,14 @@ def test_a_value_of_a_program_is_read_back_equal(value: Any) -> None:
 @pytest.mark.parametrize(
     "value", [{1: 2}, {1}, b"x", object(), float("nan"), 2**63, "\ud800", {"\udc00": 1}]
 )
-def test_a_value_that_json_cannot_hold_is_refused_before_it_is_sent(value: object) -> None:
+def test_value_that_json_cannot_hold_is_refused_unsent(value: object) -> None:
+    """A value that JSON cannot hold is refused before it is sent."""
     with pytest.raises((TypeError, ValueError)):
         checked(value)
 
 
-def test_a_value_nested_too_deep_or_in_itself_is_refused_before_it_is_sent() -> None:
+def test_value_nested_too_deep_or_in_itself_is_refused_unsent() -> None:
+    """A value that is nested too deep, or in itself, is refused before it is sent."""
     endless: list[Any] = []
     endless.append(endless)
     with pytest.raises(ValueError, match="nested more than 32 deep"):
@@ -366,7 +372,8 @@ NESTED = st.recursive(
 
 @example(r"[\][\][\]", 2)
 @given(NESTED | st.text(alphabet='[]{}"\\ ,a', max_size=40), st.integers(0, 4))
-def test_what_is_nested_too_deep_is_refused_whatever_else_is_wrong(text: str, most: int) -> None:
+def test_too_deep_nesting_is_refused_before_other_faults(text: str, most: int) -> None:
+    """What is nested too deep is refused whatever else is wrong."""
     try:
         read_json(text, most)
         problem = ""

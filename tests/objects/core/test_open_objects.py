@@ -110,13 +110,15 @@ def test_operations_of_two_kinds_look_at_the_object_again() -> None:
     assert machine.ask("get o") == "GET response: [[1], 2]"
 
 
-def test_an_operation_that_was_not_done_leaves_an_absent_key_absent() -> None:
+def test_undone_operation_leaves_an_absent_key_absent() -> None:
+    """An operation that was not done leaves an absent key absent."""
     machine = Machine()
     reply = machine.ask('txn object o dict.take "a" ; object o list.append 1 ; get o')
     assert reply == 'TXN response, then: ["not done: no such item", "null", "[1]"]'
 
 
-def test_an_object_that_is_too_long_in_the_end_undoes_the_transaction() -> None:
+def test_object_too_long_at_the_end_undoes_the_transaction() -> None:
+    """An object that is too long in the end undoes the transaction."""
     machine, half = Machine(), "v" * (VALUE_BYTES // 2)
     for line in (
         f'txn set a 1 ; object o list.append "{half}" ; object o list.append "{half}"',

@@ -273,9 +273,8 @@ def test_two_programs_on_one_object_match_one_plain_object(
         assert replicated[number % 2].copy() == plain, f"step {number}"
 
 
-def test_a_dict_is_linearizable_for_many_threads_while_leaders_die(
-    cluster: Cluster, two: list[Clients]
-) -> None:
+def test_dict_is_linearizable_while_leaders_die(cluster: Cluster, two: list[Clients]) -> None:
+    """A dict is linearizable for many threads while leaders die."""
     history: list[ClientOperation] = []
     over = threading.Event()
 
@@ -333,9 +332,10 @@ def _operation(
 STOP = -1  # the last item of each consumer
 
 
-def test_each_item_of_a_queue_is_taken_once_by_many_while_the_leader_dies(
+def test_each_queue_item_is_taken_once_while_the_leader_dies(
     cluster: Cluster, two: list[Clients]
 ) -> None:
+    """Each item of a queue is taken once by many while the leader dies."""
     queues = [raftline.ReplicatedQueue("jobs", node=each) for each in two]
     taken: SimpleQueue[int] = SimpleQueue()
 
@@ -414,9 +414,8 @@ def test_one_value_is_set_compared_and_updated(two: list[Clients]) -> None:
     assert there.value is None
 
 
-def test_the_same_name_for_another_kind_is_a_type_error_and_changes_nothing(
-    two: list[Clients],
-) -> None:
+def test_same_name_for_another_kind_is_a_type_error(two: list[Clients]) -> None:
+    """The same name for another kind is a TypeError and changes nothing."""
     raftline.ReplicatedList("x", node=two[0]).append([1])
     for use in (
         lambda: raftline.ReplicatedDict("x", node=two[1]).put("a", 1),
@@ -433,9 +432,8 @@ def test_the_same_name_for_another_kind_is_a_type_error_and_changes_nothing(
         raftline.ReplicatedSet("s", node=two[0]).add([1])  # as set() says, too
 
 
-def test_without_a_quorum_a_write_times_out_with_an_unknown_outcome(
-    cluster: Cluster, two: list[Clients]
-) -> None:
+def test_write_without_a_quorum_times_out_as_unknown(cluster: Cluster, two: list[Clients]) -> None:
+    """Without a quorum a write times out with an unknown outcome."""
     settings = raftline.ReplicatedDict("settings", node=two[0])
     settings["lamp"] = "on"
     settings = settings.within(1.0)

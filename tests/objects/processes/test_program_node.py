@@ -69,9 +69,8 @@ def led(nodes: list[raftline.Node]) -> raftline.Node:
     return eventually(leader, "a leader that all follow")
 
 
-def test_a_closed_node_leaves_no_thread_and_an_open_one_binds_none_to_a_core(
-    tmp_path: Path,
-) -> None:
+def test_closed_node_leaves_no_thread_and_binds_none_to_a_core(tmp_path: Path) -> None:
+    """A closed node leaves no thread and an open one binds none to a core."""
     before = set(threading.enumerate())
     allowed = os.sched_getaffinity(0)
     alone = {"alone": f"127.0.0.1:{next(free_ports)}"}
@@ -258,9 +257,10 @@ def test_plain_servers_carry_objects_and_hold_the_same(cluster: Cluster, tmp_pat
         assert set(json.loads(reply.removeprefix("GET response: "))) == {"a", "b"}
 
 
-def test_a_node_without_a_state_machine_of_the_others_stops_instead_of_diverging(
+def test_node_without_the_shared_state_machine_stops(
     members: dict[str, str], tmp_path: Path
 ) -> None:
+    """A node without a state machine of the others stops instead of diverging."""
     options: dict[str, Any] = {"members": members, "dir": tmp_path, "pace": "class"}
     with_it = [
         raftline.Node(name, machines={"tally": Tally()}, **options) for name in ("node1", "node2")

@@ -58,7 +58,8 @@ def clients(cluster: Cluster) -> Iterator[Clients]:
         yield found
 
 
-def test_a_process_that_forks_keeps_its_node_and_its_child_may_ask_as_well(tmp_path: Path) -> None:
+def test_forking_process_keeps_its_node_and_the_child_may_ask(tmp_path: Path) -> None:
+    """A process that forks keeps its node and its child may ask as well."""
     members = {"node1": f"127.0.0.1:{next(free_ports)}"}
     program = FORKS.format(members=members)
     parent = subprocess.Popen(
@@ -114,7 +115,8 @@ HEALTH = "clients.addresses.health"
     ],
     ids=["the connections are closed", "the state is closed", "the state is changed"],
 )
-def test_a_forked_child_waits_for_no_lock_that_another_thread_held(lock: str, does: str) -> None:
+def test_forked_child_waits_for_no_lock_of_another_thread(lock: str, does: str) -> None:
+    """A forked child waits for no lock that another thread held."""
     done = subprocess.run(
         [sys.executable, "-c", CHILD.format(lock=lock, does=does)],
         capture_output=True,

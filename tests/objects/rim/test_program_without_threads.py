@@ -16,9 +16,10 @@ OF_A_PROGRAM += ["s1 state file", "s1 leadership", "s1 node"]
 
 
 @pytest.mark.parametrize("name", [OF_A_PROGRAM[0], *map(in_the_rest, OF_A_PROGRAM[1:])])
-def test_a_node_in_a_program_without_a_thread_lets_go_of_its_port_and_its_files(
+def test_node_without_a_thread_releases_its_port_and_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    """A node in a program without a thread releases its port and its files."""
     port = next(free_ports)
     with monkeypatch.context() as patched:
         refuse(patched, name)

@@ -45,7 +45,8 @@ def is_over(leadership: Leadership) -> bool:
     return not leadership._thread.is_alive()
 
 
-def test_a_function_that_ends_its_thread_is_called_at_the_next_change_all_the_same() -> None:
+def test_function_that_exits_its_thread_is_called_again() -> None:
+    """A function that ends its thread is called at the next change all the same."""
     leadership, calls = Leadership("s1"), threading.Semaphore(0)
 
     def leave(_: object) -> None:
@@ -60,9 +61,10 @@ def test_a_function_that_ends_its_thread_is_called_at_the_next_change_all_the_sa
     assert is_over(leadership)
 
 
-def test_a_line_that_a_filter_of_the_program_breaks_costs_no_other(
+def test_line_broken_by_a_filter_costs_no_other(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """A line that a filter of the program breaks costs no other."""
     troubles = [ValueError("a filter")]
 
     def breaks(_: object) -> bool:
@@ -80,7 +82,8 @@ def test_a_line_that_a_filter_of_the_program_breaks_costs_no_other(
     assert "[*] one\n[!] that line could not be logged: ValueError" in capsys.readouterr().err
 
 
-def test_a_function_that_fails_is_called_at_the_next_change_though_the_log_takes_no_line() -> None:
+def test_failing_function_is_called_again_though_the_log_fails() -> None:
+    """A function that fails is called at the next change though the log takes no line."""
     leadership, calls = Leadership("s1"), threading.Semaphore(0)
 
     def fail(_: object) -> bool:

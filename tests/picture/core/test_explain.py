@@ -55,7 +55,8 @@ def rows() -> list[Rule]:
     return [rule for rules in DECISIONS.values() for rule in rules] + list(CONSEQUENCES)
 
 
-def test_every_input_and_every_message_has_rules_of_which_the_last_always_fits() -> None:
+def test_last_rule_of_every_input_and_message_always_fits() -> None:
+    """Every input and every message has rules of which the last always fits."""
     kinds = {*inputs.Input.__args__, *messages.Message.__args__} - {Receive}
     assert set(DECISIONS) == kinds
     for kind, rules in DECISIONS.items():
@@ -69,7 +70,8 @@ def test_the_place_of_a_rule_is_a_function_of_the_core(place: str) -> None:
     assert function in {part.name for part in ast.walk(tree) if isinstance(part, ast.FunctionDef)}
 
 
-def test_the_section_of_a_rule_is_of_the_paper_the_thesis_or_a_page() -> None:
+def test_section_of_a_rule_is_in_paper_thesis_or_a_page() -> None:
+    """The section of a rule is of the paper the thesis or a page."""
     for rule in rows() + list(LAWS):
         for section in rule.section.split(", "):
             assert SECTION.fullmatch(section), rule.section
@@ -201,7 +203,8 @@ def test_first_leader_names_the_entry_of_the_identity() -> None:
     assert "I append the entry 1, the cluster's identity (§8)" in text_of(explained(won))
 
 
-def test_an_entry_of_an_earlier_term_on_a_majority_is_not_committed() -> None:
+def test_entry_of_an_earlier_term_on_a_majority_is_uncommitted() -> None:
+    """An entry of an earlier term on a majority is not committed."""
     node = leader_of("s1", 1, 2)
     said = line(node, Receive(messages.AppendAccepted("s2", "s1", node.view.term, 2, 1)))
     assert (
@@ -296,7 +299,7 @@ def test_a_tick_that_did_nothing_is_never_explained() -> None:
         ({"term": 4}, "denied: no reason was given"),
     ],
 )
-def test_a_denied_vote_whose_answer_names_no_reason_is_not_told_as_granted(
+def test_denied_vote_without_a_reason_is_not_shown_as_granted(
     asked: dict[str, Any], why: str
 ) -> None:
     """A server of lab 7 answers `Not this time` without a reason."""
@@ -309,7 +312,8 @@ def test_a_denied_vote_whose_answer_names_no_reason_is_not_told_as_granted(
     assert "granted:" not in told
 
 
-def test_a_candidate_without_a_prevote_stands_because_its_timer_has_run_out() -> None:
+def test_candidate_without_a_prevote_stands_on_its_timer() -> None:
+    """A candidate without a PreVote stands because its timer has run out."""
     before = facts_of(node_of("s1", term=3).view)
     after = before._replace(role="candidate", term=4, vote="s1")
     told = text_of(explained(Step("s1", 1.5, before, Tick(), Effects(), after)))
@@ -354,7 +358,8 @@ def test_the_return_of_a_vote_is_told_by_both_sides() -> None:
     assert "I hold all up to my fence, so I have a vote again" in told
 
 
-def test_the_start_of_a_server_that_lost_files_says_that_it_has_no_vote() -> None:
+def test_start_of_a_node_that_lost_files_tells_it_has_no_vote() -> None:
+    """The start of a server that lost files says that it has no vote."""
     facts = facts_of(node_of("s2", recovering=True).view)
     start = start_of(0.0, facts, [])
     assert "files are lost, so I have no vote until I have caught up" in str(start["why"])

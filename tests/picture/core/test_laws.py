@@ -286,9 +286,8 @@ CASES: list[tuple[Callable[[], Step], str]] = [
 
 
 @pytest.mark.parametrize(("make", "says"), CASES, ids=[says for _, says in CASES])
-def test_a_step_that_breaks_a_law_says_so_and_claims_nothing_of_it(
-    make: Callable[[], Step], says: str
-) -> None:
+def test_step_that_breaks_a_law_claims_nothing_of_it(make: Callable[[], Step], says: str) -> None:
+    """A step that breaks a law says so and claims nothing of it."""
     one = make()
     found = [finding for finding in broken(one) if finding.text.startswith(says)]
     assert len(found) == 1, [finding.text for finding in broken(one)]
@@ -324,7 +323,7 @@ def test_a_sound_step_breaks_no_law(make: Callable[[], Step]) -> None:
     assert broken(make()) == []
 
 
-def test_a_core_that_reports_no_votes_and_no_progress_has_those_of_its_messages() -> None:
+def test_core_without_reports_has_the_votes_of_its_messages() -> None:
     """A hand-in reports neither. Its picture shows what came to it, and no more."""
 
     def hidden(facts: Facts) -> Facts:
@@ -363,7 +362,8 @@ def cluster_of(*terms: int) -> Cluster:
     return cluster
 
 
-def test_an_entry_that_others_hold_only_by_their_word_is_not_held() -> None:
+def test_entry_held_by_word_alone_is_not_held() -> None:
+    """An entry that others hold only by their word is not held."""
     cluster, node = cluster_of(), leader_of("s1")
     assert cluster.stepped(replace(wins(), at_s=0.5)) == []
     one = seen(node, Receive(AppendAccepted("s2", "s1", 1, 1, 1)))
@@ -372,7 +372,8 @@ def test_an_entry_that_others_hold_only_by_their_word_is_not_held() -> None:
     assert "so it is committed" not in text_of(judged(one, [found]))
 
 
-def test_two_leaders_of_a_term_and_one_without_a_committed_entry_are_named() -> None:
+def test_two_leaders_and_an_incomplete_leader_are_named() -> None:
+    """Two leaders of a term and one without a committed entry are named."""
     cluster = cluster_of(1)
     assert cluster.stepped(seen(node_of("s2", 1), Receive(append(1, (1, 1), commit=1)))) == []
     assert cluster.stepped(wins()) != []  # without entry 1
@@ -415,9 +416,8 @@ def test_another_entry_that_is_taken_for_committed_is_named() -> None:
         ({"term": 0, "last_index": 0, "durable_index": 0}, ""),  # its files are gone
     ],
 )
-def test_a_start_is_held_against_what_the_disk_is_known_to_have_had(
-    start: dict[str, object], says: str
-) -> None:
+def test_start_is_compared_with_what_the_disk_had(start: dict[str, object], says: str) -> None:
+    """A start is held against what the disk is known to have had."""
     cluster = cluster_of(1)
     node = candidate_of("s1", 1)
     cluster.stepped(seen(node, Receive(reply(True))))

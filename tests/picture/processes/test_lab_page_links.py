@@ -54,7 +54,8 @@ def test_stroke_across_a_link_cuts_it_both_ways_and_mends_it(page: LabPage) -> N
     assert cuts(page) == []
 
 
-def test_stroke_from_a_node_to_another_cuts_that_way_alone_and_mends_it(page: LabPage) -> None:
+def test_stroke_between_nodes_cuts_that_way_and_mends_it(page: LabPage) -> None:
+    """A stroke from a node to another cuts that way alone, and mends it."""
     page.open(THREE)
     drag(page, place_of(page, "s3"), place_of(page, "s1"))
     assert cuts(page) == [["s3", "s1"]]

@@ -28,9 +28,8 @@ def test_browser_without_webassembly_is_offered_the_saved_runs() -> None:
         offers_the_saved_runs(page)
 
 
-def test_page_without_a_copy_of_cpython_and_without_a_network_says_what_to_do(
-    tmp_path: Path,
-) -> None:
+def test_page_without_cpython_or_network_says_what_to_do(tmp_path: Path) -> None:
+    """A page without a copy of CPython and without a network says what to do."""
     clone_without_cpython(tmp_path)
     offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"
     with browser_of_lab(offline, root=tmp_path) as (browser, address):

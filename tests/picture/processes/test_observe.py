@@ -51,7 +51,8 @@ def test_a_write_is_followed_at_the_leader_and_at_a_follower(three: Cluster) -> 
         assert leader.ask("me#9@get observed").startswith("s1#9@")  # nothing comes after it
 
 
-def test_a_denied_vote_is_explained_with_its_reason_and_its_section(three: Cluster) -> None:
+def test_denied_vote_is_explained_with_reason_and_section(three: Cluster) -> None:
+    """A denied vote is explained with its reason and its section."""
     with three["s2"].connect() as observer:
         assert observer.ask("observe json all").startswith("s2@OBSERVE response: {")
         assert three["s3"].ask("Controller@TIMEOUT").startswith("s3@TIMEOUT response")

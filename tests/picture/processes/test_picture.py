@@ -76,7 +76,8 @@ def test_a_saved_run_is_what_its_transcript_and_the_viewer_give(run: str, tmp_pa
     assert page.read_bytes() == saved.read_bytes(), "the viewer changed: make -C docs learn"
 
 
-def test_an_act_that_cannot_be_done_ends_the_page_of_a_transcript(tmp_path: Path) -> None:
+def test_impossible_act_ends_the_page_of_a_transcript(tmp_path: Path) -> None:
+    """An act that cannot be done ends the page of a transcript."""
     path, page = tmp_path / "own.txt", tmp_path / "page.html"
     path.write_text("# Mine.\n> start s1 s2 s3\n> settle 200ms\n> crash s9\n")
     done = picture(str(path), "--out", str(page))

@@ -55,7 +55,8 @@ def own(port: int) -> dict[str, str]:
     return {"Origin": f"http://localhost:{port}", "Content-Type": "application/json"}
 
 
-def test_each_file_comes_with_a_policy_that_allows_no_inline_script(port: int) -> None:
+def test_each_file_comes_with_a_policy_against_inline_scripts(port: int) -> None:
+    """Each file comes with a policy that allows no inline script."""
     status, headers, text = ask(port, "/")
     assert status == 200
     policy = headers["Content-Security-Policy"]
@@ -85,9 +86,10 @@ def test_a_page_of_another_site_is_refused(port: int) -> None:
         (b"\xff", "application/json"), (b"{}", "application/json"), (b"7", "application/json"),
     ],
 )  # fmt: skip
-def test_an_order_that_is_none_is_refused_and_no_error_of_the_page(
+def test_unknown_order_is_refused_as_no_error_of_the_page(
     port: int, body: bytes, kind: str
 ) -> None:
+    """An order that is none is refused and no error of the page."""
     with closing(http.client.HTTPConnection("localhost", port, timeout=20)) as connection:
         connection.request("POST", "/line", body, {**own(port), "Content-Type": kind})
         assert connection.getresponse().status == 400
@@ -103,9 +105,8 @@ def test_a_line_is_typed_and_its_answer_comes_back(port: int) -> None:
     assert facts == {"members": ["s1", "s2", "s3"], "controller": True, "processes": False}
 
 
-def test_the_stream_tells_the_state_of_each_node_then_what_happens(
-    port: int, three: Cluster
-) -> None:
+def test_stream_gives_each_node_state_then_events(port: int, three: Cluster) -> None:
+    """The stream tells the state of each node then what happens."""
     connection = http.client.HTTPConnection("localhost", port, timeout=20)
     connection.request("GET", "/events")
     stream = connection.getresponse()
@@ -181,7 +182,8 @@ def test_a_node_that_does_not_answer_is_reported_and_comes_back(port: int, three
     eventually(lambda: three["s3"].status().get("leader") == "s1", "s3 follows again")
 
 
-def test_a_node_of_up_is_killed_started_and_stopped_from_the_page(tmp_path: Path) -> None:
+def test_page_kills_starts_and_stops_a_node_of_up(tmp_path: Path) -> None:
+    """A node of `raftline up` is killed, started and stopped from the page."""
     base, page = next(free_ports), next(free_ports)
     config = tmp_path / "server-configuration.txt"
     config.write_text(f"s1 localhost {base}\ns2 localhost {next(free_ports)}\n")

@@ -111,9 +111,8 @@ def page(browser: Any, port: int) -> Page:
     return Page(browser).open(f"http://localhost:{port}/")
 
 
-def test_the_page_of_up_opens_with_its_key_alone_and_ends_a_process(
-    browser: Any, tmp_path: Path
-) -> None:
+def test_page_of_up_needs_its_key_and_ends_a_process(browser: Any, tmp_path: Path) -> None:
+    """The page of `raftline up` opens with its key alone, and ends a process."""
     config = tmp_path / "server-configuration.txt"
     config.write_text("".join(f"s{n} localhost {next(free_ports)}\n" for n in (1, 2, 3)))
     command = [*PROGRAM, "up", "--dir", str(tmp_path), "--view", str(next(free_ports))]
@@ -132,9 +131,8 @@ def test_the_page_of_up_opens_with_its_key_alone_and_ends_a_process(
         eventually(lambda: browser.execute_script(shown) == ["Start"], "only what revives it")
 
 
-def test_a_partition_made_by_a_click_leads_to_an_election_whose_votes_tell_why(
-    page: Page, three: Cluster
-) -> None:
+def test_partition_by_a_click_leads_to_an_explained_election(page: Page, three: Cluster) -> None:
+    """A partition made by a click leads to an election whose votes tell why."""
     page.until('[aria-label="s1"] .role', "leader, term")
     page.click('[data-node="s1"][data-order="Cut off"]')
     page.until("#answers", "s1@PARTITION response: in force: PARTITION s2 s3")
@@ -226,9 +224,8 @@ def test_heartbeats_are_seen_at_rest(page: Page) -> None:
     eventually(lambda: page.browser.execute_script(arrows) >= 4, several)
 
 
-def test_details_and_buttons_stand_beside_the_picture_on_a_small_screen(
-    page: Page, port: int
-) -> None:
+def test_details_stand_beside_the_picture_on_a_small_screen(page: Page, port: int) -> None:
+    """Details and buttons stand beside the picture on a small screen."""
     page.open(f"http://localhost:{port}/", (1200, 940))
     screen = {"width": 1200, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
@@ -267,7 +264,8 @@ def test_no_label_of_the_picture_touches_another(browser: Any, run: str, width: 
     assert page.complaints() == []
 
 
-def test_a_click_on_the_cross_of_a_lost_message_says_where_it_was_lost(browser: Any) -> None:
+def test_click_on_the_cross_of_a_lost_message_says_where(browser: Any) -> None:
+    """A click on the cross of a lost message says where it was lost."""
     page = Page(browser).open((LEARN / "5-a-partition-healed.html").as_uri())
     page.until("#story [data-part=count]", "1 of ")
     crosses = "return document.querySelector('#diagram').crosses"
@@ -348,7 +346,8 @@ def test_axe_finds_nothing_that_keeps_anybody_out(
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
-def test_all_is_reached_by_the_keyboard_and_elections_are_announced(page: Page, port: int) -> None:
+def test_keyboard_reaches_all_and_elections_are_announced(page: Page, port: int) -> None:
+    """All is reached by the keyboard and elections are announced."""
     page.until('[aria-label="s1"] .role', "leader, term")
     page.click('[data-node="s1"][data-order="Shut down"]')
     page.until("#news", "is leader in term")

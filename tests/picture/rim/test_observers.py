@@ -82,9 +82,10 @@ def test_an_observer_is_sent_no_step_of_before_its_first_line(scene: ObserverSce
     assert "Propose set a 2" in second.text
 
 
-def test_an_observer_is_sent_steps_although_the_one_before_left_amid_them(
+def test_observer_is_sent_steps_although_the_one_before_left(
     scene: ObserverScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An observer is sent steps although the one before left amid them."""
     first, second = scene.sink(), scene.sink()
     waits, explain = threading.Event(), module.step_lines.explained
 
@@ -124,9 +125,10 @@ def test_a_slow_reader_loses_lines_and_reads_how_many(
     assert "s1@OBSERVED lost 3 lines: this reader is too slow\n" in shown(slow, "set a last")
 
 
-def test_the_lines_that_wait_for_a_slow_reader_are_bounded_in_characters(
+def test_lines_waiting_for_a_slow_reader_are_bounded(
     scene: ObserverScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The lines that wait for a slow reader are bounded in characters."""
     monkeypatch.setattr(module, "OBSERVED_CHARACTERS", 2000)
     monkeypatch.setattr(module, "PIECE_CHARACTERS", 1000)
     observer = module.Observer("s1", "", scene.sink(), ObserveAsked())

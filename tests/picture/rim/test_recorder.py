@@ -57,7 +57,8 @@ def test_a_recording_is_for_its_owner_alone_and_holds_every_step(tmp_path: Path)
 
 
 @pytest.mark.pure
-def test_recorded_steps_are_written_together_within_a_bounded_time(tmp_path: Path) -> None:
+def test_recorded_steps_are_written_together_in_bounded_time(tmp_path: Path) -> None:
+    """Recorded steps are written together within a bounded time."""
     path = tmp_path / "s1.steps"
     node = recorded(path, [])
     found = []

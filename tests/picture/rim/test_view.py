@@ -66,7 +66,8 @@ def test_a_node_that_only_a_follower_talks_to_is_solved_over_it() -> None:
     assert [round(found[name], 6) for name in "abcd"] == [0.0, -2.0, -3.0, 7.0]
 
 
-def test_what_one_sent_and_another_took_is_one_message_in_either_order_of_news() -> None:
+def test_sent_and_taken_message_is_one_in_either_order() -> None:
+    """What one sent and another took is one message in either order of news."""
     made = picture(s1=0.0, s2=50.0)
     events = made.step("s1", step_of(1.0, sent=[["s2", "PreVote 2-0-0"], ["s3", "PreVote 2-0-0"]]))
     assert kinds(events) == ["step", "message", "message"]
@@ -80,7 +81,8 @@ def test_what_one_sent_and_another_took_is_one_message_in_either_order_of_news()
     assert late[2]["step"] == early[0]["id"]
 
 
-def test_a_message_that_never_arrives_is_lost_and_one_that_takes_long_is_late() -> None:
+def test_message_that_never_arrives_is_lost_and_a_slow_one_late() -> None:
+    """A message that never arrives is lost and one that takes long is late."""
     made = picture(s1=0.0, s2=50.0)
     made.step("s1", step_of(1.0, sent=[["s2", "one"], ["s2", "two"]]))
     assert list(made.lost({"s1": 1.0 + LOST_AFTER_S - 0.1})) == []
@@ -89,7 +91,8 @@ def test_a_message_that_never_arrives_is_lost_and_one_that_takes_long_is_late() 
     assert kinds(list(made.lost({"s1": 1.0 + LOST_AFTER_S}))) == ["lost"]
 
 
-def test_what_a_node_sent_before_its_end_keeps_no_other_message_from_being_lost() -> None:
+def test_messages_of_an_ended_node_hide_no_other_loss() -> None:
+    """What a node sent before its end keeps no other message from being lost."""
     made = picture(s1=0.0, s2=50.0)
     made.step("s1", step_of(1.0, sent=[["s3", "one"]]))
     made.end("s1", 101.0)
@@ -157,7 +160,8 @@ def test_elections_votes_conflicts_and_commits_are_tagged() -> None:
     assert tags(term=3, why=[["refused", "§5.3", "append_entries._send_missing"]]) == ["conflict"]
 
 
-def test_of_too_many_events_elections_stay_and_the_rest_is_counted() -> None:
+def test_elections_stay_among_too_many_events() -> None:
+    """Of too many events, elections stay and the rest is counted."""
     made = picture(s1=0.0, s2=0.0)
     events = []
     for number in range(300):
@@ -174,7 +178,8 @@ def test_of_too_many_events_elections_stay_and_the_rest_is_counted() -> None:
     assert all(set(event["sent"]) <= sent for event in chosen if event["k"] == "step")
 
 
-def test_of_too_many_events_no_answer_is_shown_without_its_question() -> None:
+def test_answer_is_shown_only_with_its_question() -> None:
+    """Of too many events, no answer is shown without its question."""
     made = picture(s1=0.0, s2=0.0)
     events = []
     for number in range(100):
@@ -223,7 +228,8 @@ def test_entries_of_a_step_that_is_left_out_come_with_the_next() -> None:
     assert appended == list(range(1, 61))
 
 
-def test_a_restart_within_a_thinned_batch_neither_loses_nor_doubles_an_entry() -> None:
+def test_restart_in_a_thinned_batch_keeps_each_entry_once() -> None:
+    """A restart within a thinned batch neither loses nor doubles an entry."""
     made = picture(s1=0.0)
     events, log = [], []
     for number in range(1, 61):
@@ -255,9 +261,11 @@ def test_a_saved_page_needs_nothing_else_and_a_value_stays_text() -> None:
     assert "unsafe" not in page
 
 
-def test_the_time_of_a_saved_page_begins_once_its_nodes_are_heard(
+def test_time_of_a_saved_page_begins_once_its_nodes_are_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The time of a saved page begins once its nodes are heard."""
+
     async def answer_late(_: viewer.ViewedNodes, talk: Generator[object, object, None]) -> None:
         next(talk)  # it connects
         await asyncio.sleep(0.5)

@@ -23,9 +23,10 @@ STATE = '{"clock": 1.0, "role": "follower", "term": 1, "log": []}'
 
 
 @pytest.mark.parametrize("odd", ["{}", "[1]", '{"clock": null}', '{"clock": 1}', "no"])
-def test_a_node_that_tells_what_this_build_cannot_read_is_asked_again(
+def test_node_with_unreadable_news_is_asked_again(
     odd: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A node that tells what this build cannot read is asked again."""
     monkeypatch.setattr(feed, "AGAIN_S", 0.001)
     answers = [odd, STATE]
 
@@ -96,9 +97,10 @@ def test_the_refusal_of_a_node_can_t_steer_the_terminal() -> None:
 
 
 @pytest.mark.parametrize("at_old_place", ["nobody", "another node"])
-def test_a_member_that_has_moved_is_found_where_another_says_it_is(
+def test_moved_member_is_found_where_another_says(
     at_old_place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A member that has moved is found where another says it is."""
     monkeypatch.setattr(feed, "AGAIN_S", 0.001)
     monkeypatch.setattr(feed, "AGAIN_REFUSED_S", 0.001)
 

@@ -60,7 +60,7 @@ def test_of_a_node_that_is_gone_the_log_shows_what_its_disk_held() -> None:
     assert (found["gone"], found["at"], found["log"]) == (True, 1.0, [[1, 1, "noop"]])
 
 
-def test_a_node_that_died_is_still_gone_when_older_steps_are_forgotten() -> None:
+def test_dead_node_stays_gone_when_older_steps_are_forgotten() -> None:
     """Its state became one without a role, and the picture was drawn no more."""
     events = [begun(1, 0.0), {"k": "end", "id": 2, "node": "s1", "at": 1.0}]
     events += [step(number, 2.0 + number / 1000) for number in range(10, 10_500)]
@@ -71,7 +71,8 @@ def test_a_node_that_died_is_still_gone_when_older_steps_are_forgotten() -> None
     assert "end" in found[1]
 
 
-def test_a_heartbeat_that_tells_something_new_is_drawn_with_its_answer() -> None:
+def test_heartbeat_with_news_is_drawn_with_its_answer() -> None:
+    """A heartbeat that tells something new is drawn with its answer."""
     beat = {"k": "message", "from": "s1", "to": "s2", "line": "", "at": 0.0, "arrived": None}
     events = [
         {**beat, "id": 5, "pulse": True},

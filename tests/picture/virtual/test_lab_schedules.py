@@ -39,9 +39,10 @@ def address_in(text: str) -> str:
 
 
 @pytest.mark.pure
-def test_failed_schedule_opens_in_the_lab_at_the_step_that_broke_the_rule(
+def test_failed_schedule_opens_the_lab_at_the_breaking_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Failed schedule opens in the lab at the step that broke the rule."""
     monkeypatch.setattr("raftline.raft.node.advance_commit", counts_itself_too_early)
     text = failure(7, nodes=3)
     page = Page()
@@ -60,9 +61,11 @@ def test_failed_schedule_opens_in_the_lab_at_the_step_that_broke_the_rule(
 
 
 @pytest.mark.pure
-def test_failed_verdict_on_the_answers_is_shown_after_the_last_event(
+def test_failed_verdict_on_answers_shows_after_the_last_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Failed verdict on the answers is shown after the last event."""
+
     def refuse(self: schedule.Schedule) -> None:
         raise AssertionError("the history of a is not linearizable")
 

@@ -35,9 +35,8 @@ def test_each_step_of_a_schedule_has_a_reason_and_messages_meet(seed: int) -> No
 
 
 @pytest.mark.slow
-def test_of_a_long_schedule_the_end_is_shown_with_the_logs_before_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_long_schedule_shows_its_end_with_earlier_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a long schedule, the end is shown, with the logs before it."""
     collector, whole = Collector(), Collector()
     run(7, collector=collector)
     run(7, collector=whole)
@@ -53,9 +52,11 @@ def test_of_a_long_schedule_the_end_is_shown_with_the_logs_before_it(
 
 
 @pytest.mark.pure
-def test_a_schedule_that_fails_is_drawn_and_the_failure_names_the_page(
+def test_failed_schedule_is_drawn_and_names_its_page(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """A schedule that fails is drawn and the failure names the page."""
+
     def counts_itself_too_early(state: State) -> None:
         if state.log.last_term == state.term:
             state.advance_commit_index(state.log.last_index)
@@ -69,7 +70,8 @@ def test_a_schedule_that_fails_is_drawn_and_the_failure_names_the_page(
     assert any("I lead" in step["why"][0][0] for step in steps)
 
 
-def test_in_virtual_time_each_step_has_a_place_of_its_own_and_no_clock_is_solved() -> None:
+def test_virtual_steps_have_distinct_places_and_no_offset() -> None:
+    """In virtual time each step has a place of its own and no clock is solved."""
     collector = Collector(one_clock=True)
     run(7, steps=300, collector=collector)
     data = held(collector.page("seed 7"))

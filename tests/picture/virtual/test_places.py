@@ -64,9 +64,8 @@ class Places(Collector):
     [in_the_rest(TRANSCRIPTS[::8], 35), *at_night((TRANSCRIPTS, 50))],
     ids=["some", "all"],
 )
-def test_the_place_of_each_reason_ran_in_the_step_that_it_explains(
-    transcripts: list[Path], least: int
-) -> None:
+def test_place_of_each_reason_ran_in_its_step(transcripts: list[Path], least: int) -> None:
+    """The place of each reason ran in the step that it explains."""
     places = Places()
     with places.following():
         for path in transcripts:

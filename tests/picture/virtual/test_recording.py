@@ -36,9 +36,10 @@ def record_schedule(monkeypatch: pytest.MonkeyPatch, seed: int) -> list[MemoryRe
 
 @pytest.mark.pure
 @pytest.mark.parametrize("seed", [0, *map(in_the_rest, range(1, 6))])
-def test_every_segment_of_a_schedule_replays_with_the_same_effects(
+def test_every_segment_of_a_schedule_replays_alike(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
+    """Every segment of a schedule replays with the same effects."""
     recorders = record_schedule(monkeypatch, seed)
     outcomes = [outcome for recorder in recorders for outcome in recorder.replay()]
     assert [outcome.difference for outcome in outcomes if outcome.difference] == []

@@ -46,7 +46,8 @@ def test_a_page_has_the_comments_of_its_transcript_as_a_story() -> None:
     assert story[0]["at"] < 0.15 < story[1]["at"]
 
 
-def test_a_wait_is_shown_with_its_sentence_and_nodes_in_the_order_of_their_start() -> None:
+def test_wait_is_shown_with_its_sentence_and_nodes_in_order() -> None:
+    """A wait is shown with its sentence and nodes in the order of their start."""
     written = "# A title.\n> start s2 s1\n# All wait.\n> wait 140ms\n# One stands.\n> wait 10ms\n"
     page = held(collected(written)[0].page("a title"))
     first = next(one["at"] for one in page["events"] if one.get("in") == "Tick")

@@ -69,9 +69,8 @@ def as_ann(made: Path) -> ClientTls:
     return ClientTls(ca=made / "ca.pem", cert=made / "ann.pem", key=str(made / "ann.key"))
 
 
-def test_a_program_names_its_files_and_its_certificate_logs_it_in(
-    closed: Cluster, made: Path
-) -> None:
+def test_program_names_its_files_and_logs_in_by_certificate(closed: Cluster, made: Path) -> None:
+    """A program names its files and its certificate logs it in."""
     with connect(at(closed), tls=as_ann(made)) as kv:
         kv["app/b"] = "1"
         with kv.watch("app/b") as watch:
@@ -295,9 +294,10 @@ def test_tls_of_another_type_is_refused() -> None:
         connect("localhost:1", tls="ca.pem")  # type: ignore[arg-type]
 
 
-def test_a_mistake_in_files_is_reported_by_the_name_that_was_typed(
+def test_mistake_in_files_is_reported_by_the_typed_name(
     closed: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A mistake in files is reported by the name that was typed."""
     for words in (
         ["status", "--dir", str(closed.folder)],
         ["get", "--at", at(closed), "a"],

@@ -215,7 +215,8 @@ def test_it_says_what_it_is_and_can_not_be_copied(kv: raftline.KV[str]) -> None:
         assert repr(each).startswith("<")
 
 
-def test_a_watch_tells_keys_then_changes_and_ends_when_it_is_closed(kv: raftline.KV[str]) -> None:
+def test_watch_gives_keys_then_changes_until_closed(kv: raftline.KV[str]) -> None:
+    """A watch gives the keys, then the changes, and ends when it is closed."""
     kv["w/a"] = "1"
     watch = kv.watch("w/")
     first = watch.next_event(DEADLINE_S)
@@ -260,9 +261,7 @@ class InterruptedOnce:
         return answer
 
 
-def test_a_watch_that_was_interrupted_after_any_step_goes_on_and_misses_nothing(
-    kv: raftline.KV[str],
-) -> None:
+def test_interrupted_watch_resumes_and_misses_nothing(kv: raftline.KV[str]) -> None:
     """Ctrl-C may come after a line was read, and before it was taken."""
     is_whole, steps = False, 0
     while not is_whole:
@@ -349,9 +348,8 @@ def test_a_lease_that_somebody_ended_is_reported_as_lost(
         loses_one()
 
 
-def test_a_child_process_asks_anew_and_leaves_its_parent_what_it_holds(
-    kv: raftline.KV[str],
-) -> None:
+def test_child_process_asks_afresh_and_spares_its_parent(kv: raftline.KV[str]) -> None:
+    """A child process asks afresh, and leaves its parent what it holds."""
     kv["fork"] = "parent"
     lease = kv.lease(60).grant()
     watch = kv.watch("fork")
@@ -382,7 +380,8 @@ def test_a_child_process_asks_anew_and_leaves_its_parent_what_it_holds(
     lease.release()
 
 
-def test_a_call_ends_at_its_deadline_where_the_leader_stands_still(three: Cluster) -> None:
+def test_call_ends_at_its_deadline_where_the_leader_hangs(three: Cluster) -> None:
+    """A call ends at its deadline where the leader stands still."""
     with raftline.connect(at(three)) as kv:
         kv["a"] = "1"
         three["s2"].pause()
@@ -463,7 +462,8 @@ def test_a_watch_goes_on_at_another_node_and_misses_nothing(three: Cluster) -> N
         follower.join()
 
 
-def test_a_lease_outlives_its_leader_and_is_lost_without_a_quorum(three: Cluster) -> None:
+def test_lease_outlives_its_leader_and_is_lost_without_a_quorum(three: Cluster) -> None:
+    """A lease outlives its leader and is lost without a quorum."""
     with raftline.connect(at(three), timeout=DEADLINE_S) as kv:
         lost = threading.Event()
         lease = kv.lease(11, on_lost=lost.set).grant()
@@ -482,7 +482,8 @@ def test_a_lease_outlives_its_leader_and_is_lost_without_a_quorum(three: Cluster
         eventually(lambda: "a" not in kv, "the key goes with its lease")
 
 
-def test_a_watch_is_brought_up_to_now_and_a_listing_has_its_index(kv: raftline.KV[str]) -> None:
+def test_watch_is_brought_up_to_now_and_a_listing_has_its_index(kv: raftline.KV[str]) -> None:
+    """A watch is brought up to now and a listing has its index."""
     kv["y/a"] = "1"
     with kv.watch("y/") as watch:
         assert [each.value for each in watch.sync(DEADLINE_S) or []] == ["1"]

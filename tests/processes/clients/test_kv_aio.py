@@ -189,9 +189,7 @@ def test_a_child_process_is_asked_to_connect_anew(nodes: Cluster) -> None:
     run(work())
 
 
-def test_a_child_process_that_closes_what_it_inherits_leaves_the_parent_its_watches(
-    nodes: Cluster,
-) -> None:
+def test_child_closing_inherited_clients_spares_parent_watches(nodes: Cluster) -> None:
     """Both use one selector of the system: who takes a connection out of it does so for both."""
 
     async def work() -> None:

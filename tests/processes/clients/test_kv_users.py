@@ -36,7 +36,8 @@ def test_an_admin_lists_and_changes_users_and_roles(three: Cluster) -> None:
         assert not users.remove_role("app")
 
 
-def test_the_first_admin_shuts_an_open_cluster_and_passwords_log_users_in(three: Cluster) -> None:
+def test_first_admin_closes_an_open_cluster(three: Cluster) -> None:
+    """The first admin closes an open cluster, and passwords log users in."""
     nodes = at(three)
     with raftline.connect(nodes, timeout=DEADLINE_S) as kv:
         assert kv.users.add("root", PASSWORD, ["admin"])

@@ -64,9 +64,10 @@ def nodes(made: Path, members: dict[str, str], tmp_path: Path) -> Iterator[list[
         node.close()
 
 
-def test_objects_work_on_nodes_that_speak_tls_alone_and_know_users(
+def test_objects_work_over_tls_and_with_users(
     nodes: list[Node], members: dict[str, str], made: Path
 ) -> None:
+    """Objects work on nodes that speak TLS alone and know users."""
     ReplicatedDict("settings", node=nodes[0])["lamp"] = "on"
     assert ReplicatedDict("settings", node=nodes[2])["lamp"] == "on"
     assert all(node.wait_for_leader(DEADLINE_S) for node in nodes)
@@ -130,9 +131,10 @@ def test_a_node_that_others_reach_does_not_start_unprotected(
         Node("s1", members=members, dir=tmp_path, open_to_network=True, **settings)
 
 
-def test_a_node_in_a_program_says_that_every_client_may_do_everything(
+def test_node_in_a_program_says_that_it_is_open(
     made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A node in a program says that every client may do everything."""
     members = {"s1": f"0.0.0.0:{next(free_ports)}"}
     known: dict[str, Any] = {"secret": made / "secret", "open_to_network": True}
     with Node("s1", members=members, dir=tmp_path, **known):
@@ -140,9 +142,8 @@ def test_a_node_in_a_program_says_that_every_client_may_do_everything(
     assert "[!] while the cluster has no users, every client that reaches this" in caplog.text
 
 
-def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
-    made: Path, tmp_path: Path
-) -> None:
+def test_reachable_node_needs_a_secret_or_an_open_setting(made: Path, tmp_path: Path) -> None:
+    """A node that others reach starts with a secret or where that is meant."""
     ways: tuple[dict[str, Any], ...] = ({"secret": made / "secret"}, {"insecure": True})
     for number, settings in enumerate(ways):
         members = {"s1": f"0.0.0.0:{next(free_ports)}"}

@@ -55,7 +55,8 @@ def test_a_comment_in_a_pipe_is_not_sent(start: Start) -> None:
     assert node.received == ["client1@set a # 5", *["client1@get a"] * 2]
 
 
-def test_a_line_in_a_pipe_is_answered_before_the_next_one_is_typed(start: Start) -> None:
+def test_piped_line_is_answered_before_the_next_is_typed(start: Start) -> None:
+    """A line in a pipe is answered before the next one is typed."""
     command = [sys.executable, str(SOURCE / "client.py"), str(start(store()).port), "1"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
         assert client.stdin is not None
@@ -68,7 +69,7 @@ def test_a_line_in_a_pipe_is_answered_before_the_next_one_is_typed(start: Start)
         assert client.wait(DEADLINE_S) == 0
 
 
-def test_lines_of_a_pipe_are_in_flight_together_and_a_bad_line_stops_no_other() -> None:
+def test_piped_lines_fly_together_and_a_bad_one_stops_none() -> None:
     """The node answers nothing before it has all lines of one kind."""
     typed = "set a 1\nset b 2\nincr a x\ndelete b\nget a\nget b\n"
     answers = ["SET response: a set to 1", "SET response: b set to 2", error("BY is no number")]
@@ -305,9 +306,8 @@ def test_without_a_listener_one_line_names_the_remedy(arguments: list[str]) -> N
     ("words", "said"),
     [(["get"], "the key is missing"), (["gte", "a"], "gte"), (["remove"], "the f")],
 )
-def test_a_mistyped_command_is_a_usage_error_even_without_a_listener(
-    words: list[str], said: str
-) -> None:
+def test_mistyped_command_is_a_usage_error_without_a_node(words: list[str], said: str) -> None:
+    """A mistyped command is a usage error even without a listener."""
     port = free_port()
     done = run(port, 1, *words)
     assert done.stdout.startswith("Sorry, ")
@@ -325,9 +325,8 @@ def test_an_unknown_host_is_unreachable_like_any_other(host: str) -> None:
 
 
 @pytest.mark.parametrize("words", [["get", "ana"], [], ["--screen"]])
-def test_an_answer_that_cannot_be_printed_is_reported_in_one_line(
-    start: Start, words: list[str]
-) -> None:
+def test_unprintable_answer_is_reported_in_one_line(start: Start, words: list[str]) -> None:
+    """An answer that cannot be printed is reported in one line."""
     options = [word for word in words if word.startswith("-")]
     command = [str(SOURCE / "client.py"), *options, str(start(store()).port), "1"]
     with Path("/dev/full").open("wb") as full:
@@ -368,7 +367,8 @@ def test_a_read_without_an_answer_is_unreachable(start: Start) -> None:
     assert "closed the connection before it answered" in done.stdout
 
 
-def test_a_node_that_gives_no_answer_is_waited_for_no_longer_than_asked(start: Start) -> None:
+def test_silent_node_is_awaited_no_longer_than_asked(start: Start) -> None:
+    """A node that gives no answer is waited for no longer than asked."""
     leave = threading.Event()
     node = start(lambda _: str(leave.wait(DEADLINE_S)))
     for command, code in (("get a", 5), ("set a 5", 4)):
@@ -424,9 +424,10 @@ def test_follow_sends_the_request_to_the_leader(start: Start, asked: tuple[str])
         (["--here", "--screen", "PORT"], False),
     ],
 )
-def test_every_form_but_the_screen_at_port_and_id_follows_by_default(
+def test_every_form_but_the_screen_at_port_and_id_follows(
     start: Start, arguments: list[str], follows: bool
 ) -> None:
+    """Every form but the screen at port and id follows by default."""
     leader = start(store(), "s1")
     sorry = not_leader("s1", "localhost", leader.port)
     port = str(start(lambda _: sorry, "s2").port)

@@ -62,9 +62,8 @@ def test_the_screen_is_the_one_of_the_figures(start: Start, tmp_path: Path) -> N
     assert node.received[0] == "client1@get ana"
 
 
-def test_an_unknown_command_is_not_recognized_and_the_commands_are_named(
-    start: Start, tmp_path: Path
-) -> None:
+def test_unknown_command_names_the_commands(start: Start, tmp_path: Path) -> None:
+    """An unknown command is not recognized and the commands are named."""
     screen = terminal(tmp_path, start(store()).port, 1)
     said = "Sorry, I don't understand: jump. Try: get KEY, set KEY VALUE, delete KEY, show, help"
     converse(screen, "jump", ">> Command not recognized", said)
@@ -82,7 +81,8 @@ def test_a_mistyped_command_is_answered_with_the_nearest_command(start: Start) -
     assert [line.partition(": ")[2] for line in meant] == ["get KEY", "incr KEY [BY]", "delete KEY"]
 
 
-def test_the_help_of_the_screen_names_every_command_without_a_request(start: Start) -> None:
+def test_screen_help_names_every_command_without_a_request(start: Start) -> None:
+    """The help of the screen names every command without a request."""
     node = start(store())
     done = run(node.port, 1, "--screen", typed="help\n")
     lines = done.stdout.splitlines()
@@ -126,9 +126,8 @@ def test_the_sorry_line_of_a_follower_is_shown_whole(start: Start, tmp_path: Pat
     assert screen.exitstatus == 0
 
 
-def test_ctrl_c_in_the_middle_of_a_line_clears_it_and_the_next_one_ends(
-    start: Start, tmp_path: Path
-) -> None:
+def test_ctrl_c_in_a_line_clears_it_and_a_second_ends(start: Start, tmp_path: Path) -> None:
+    """Ctrl-C in the middle of a line clears it and the next one ends."""
     pytest.importorskip("readline")
     node = start(store())
     screen = terminal(tmp_path, node.port, 1)
@@ -171,9 +170,10 @@ def test_ctrl_c_while_a_write_waits_reports_an_unknown_outcome(
     assert screen.exitstatus == 4
 
 
-def test_ctrl_c_while_an_answer_is_shown_leaves_no_unknown_outcome(
+def test_ctrl_c_while_an_answer_is_shown_leaves_nothing_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Ctrl-C while an answer is shown leaves no unknown outcome."""
     said: list[str] = []
 
     def say(text: str = "") -> None:
@@ -237,7 +237,8 @@ def test_a_history_that_cannot_be_written_is_ignored(start: Start, tmp_path: Pat
     assert "Error" not in screen.before
 
 
-def test_with_a_pipe_the_screen_shows_each_command_after_the_prompt(start: Start) -> None:
+def test_piped_screen_shows_each_command_after_the_prompt(start: Start) -> None:
+    """With a pipe the screen shows each command after the prompt."""
     node = start(store())
     done = run(node.port, 1, "--screen", typed="set a 4\n\nget a\n")
     assert done.stdout == (

@@ -114,9 +114,8 @@ def test_ctrl_c_while_a_lab_program_is_loaded_ends_it_silently(
         ("server s1 1", "socket"), ("client 1 1", "socket"),
     ],
 )  # fmt: skip
-def test_ctrl_c_while_a_commands_modules_are_loaded_ends_it_silently(
-    tmp_path: Path, command: str, module: str
-) -> None:
+def test_ctrl_c_while_modules_load_ends_silently(tmp_path: Path, command: str, module: str) -> None:
+    """Ctrl-C while a command's modules are loaded ends it silently."""
     done = run_interrupted(tmp_path, module, ["-m", "raftline", *command.split()])
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
@@ -181,7 +180,8 @@ def test_a_program_that_imports_raftline_keeps_its_own_ctrl_c(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("outer", [signal.default_int_handler, signal.SIG_IGN])
-def test_ctrl_c_is_an_exception_only_if_there_is_something_to_clean_up(outer: Any) -> None:
+def test_ctrl_c_is_an_exception_only_if_there_is_cleanup(outer: Any) -> None:
+    """Ctrl-C is an exception only if there is something to clean up."""
     before = signal.signal(signal.SIGINT, outer)
     try:
         end_quietly()

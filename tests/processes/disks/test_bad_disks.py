@@ -56,9 +56,8 @@ def assert_stopped(node: NodeProcess, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
-def test_a_leader_whose_disk_refuses_writes_stops_and_the_others_serve(
-    tmp_path: Path, number: int
-) -> None:
+def test_leader_with_a_refusing_disk_stops_and_others_serve(tmp_path: Path, number: int) -> None:
+    """A leader whose disk refuses writes stops and the others serve."""
     with with_disks(tmp_path, number) as cluster:
         cluster.start().led_by("s1")
         assert cluster.ask("client4@set b 1") == "SET response: b set to 1"
@@ -73,9 +72,8 @@ def test_a_leader_whose_disk_refuses_writes_stops_and_the_others_serve(
         cluster.wait_until_equal()
 
 
-def test_two_bad_disks_of_three_stop_the_cluster_until_one_is_mended(
-    tmp_path: Path,
-) -> None:
+def test_two_bad_disks_of_three_stop_the_cluster_until_mended(tmp_path: Path) -> None:
+    """Two bad disks of three stop the cluster until one is mended."""
     with with_disks(tmp_path, errno.EROFS) as cluster:
         cluster.start().led_by("s1")
         assert cluster.ask("client4@set b 1") == "SET response: b set to 1"
@@ -92,7 +90,8 @@ def test_two_bad_disks_of_three_stop_the_cluster_until_one_is_mended(
         assert cluster.ask("client4@set b 3") == "SET response: b set to 3"
 
 
-def test_a_time_of_day_that_jumps_by_a_day_ends_no_lease_and_no_leadership(tmp_path: Path) -> None:
+def test_jump_of_the_clock_ends_no_lease_and_no_leadership(tmp_path: Path) -> None:
+    """A time of day that jumps by a day ends no lease and no leadership."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         for node in cluster.nodes:
             alter(node, JUMPING_DAYS)

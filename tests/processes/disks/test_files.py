@@ -100,9 +100,8 @@ def refusal_of_the_only_member(node: NodeProcess) -> str:
 
 
 @pytest.mark.parametrize("place", [5, 20, -3])
-def test_the_only_member_does_not_start_from_a_damaged_storage_file(
-    stopped: Cluster, place: int
-) -> None:
+def test_only_member_refuses_a_damaged_storage_file(stopped: Cluster, place: int) -> None:
+    """The only member does not start from a damaged storage file."""
     with files_put_back(stopped) as node:
         path = stopped.folder / "s1.storage"
         data = bytearray(path.read_bytes())
@@ -143,7 +142,8 @@ def test_values_of_every_kind_come_back_the_same_after_a_restart(tmp_path: Path)
         assert found == [f"GET response: {value}" for value in values]
 
 
-def test_a_leader_whose_fdatasync_fails_stops_and_acknowledges_nothing(tmp_path: Path) -> None:
+def test_leader_with_a_failed_fdatasync_acknowledges_nothing(tmp_path: Path) -> None:
+    """A leader whose fdatasync fails stops and acknowledges nothing."""
     flag = tmp_path / "failing"
     with Cluster(tmp_path, 3) as cluster:
         node = cluster["s1"]
@@ -167,7 +167,8 @@ def test_a_leader_whose_fdatasync_fails_stops_and_acknowledges_nothing(tmp_path:
         assert cluster.ask("client4@get b") == value
 
 
-def test_a_single_node_whose_fdatasync_fails_stops_without_a_second_try(tmp_path: Path) -> None:
+def test_single_node_with_a_failed_fdatasync_tries_no_second(tmp_path: Path) -> None:
+    """A single node whose fdatasync fails stops without a second try."""
     flag = tmp_path / "failing"
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
@@ -189,7 +190,8 @@ def test_a_single_node_whose_fdatasync_fails_stops_without_a_second_try(tmp_path
         assert cluster.ask("client4@get b") in ("GET response: old", "GET response: new")
 
 
-def test_a_follower_whose_fdatasync_fails_stops_and_the_others_go_on(tmp_path: Path) -> None:
+def test_follower_with_a_failed_fdatasync_stops_alone(tmp_path: Path) -> None:
+    """A follower whose fdatasync fails stops, and the others continue."""
     flag = tmp_path / "failing"
     with Cluster(tmp_path, 3) as cluster:
         fail_syncs(cluster["s3"], flag)
@@ -264,9 +266,8 @@ def test_a_disk_that_another_program_fills_stops_a_node(tmp_path: Path) -> None:
         assert cluster.ask("client4@get a") == "GET response: 1"
 
 
-def test_a_node_that_starts_on_a_full_disk_ends_as_one_that_meets_it_later(
-    tmp_path: Path,
-) -> None:
+def test_full_disk_at_start_ends_a_node_as_it_would_later(tmp_path: Path) -> None:
+    """A node that starts on a full disk ends as one that meets it later does."""
     with tiny_disk(tmp_path / "disk") as folder, Cluster(folder, 1) as cluster:
         node = cluster["s1"].start()
         assert cluster.ask("client4@set a 1") == "SET response: a set to 1"
@@ -296,7 +297,8 @@ def test_a_full_disk_of_a_follower_leaves_the_others_serving(tmp_path: Path) -> 
         cluster.wait_until_equal()
 
 
-def test_an_unforeseen_error_in_the_core_ends_the_process_with_a_report(tmp_path: Path) -> None:
+def test_unforeseen_error_in_the_core_ends_with_a_report(tmp_path: Path) -> None:
+    """An unforeseen error in the core ends the process with a report."""
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
         break_core(node)

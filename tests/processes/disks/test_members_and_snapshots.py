@@ -34,7 +34,8 @@ def join(cluster: Cluster, compact_at: int = COMPACT_AT) -> NodeProcess:
     return node
 
 
-def test_a_joined_member_is_in_the_snapshot_that_later_joiners_get(small: Cluster) -> None:
+def test_joined_member_is_in_the_snapshot_for_later_joiners(small: Cluster) -> None:
+    """A joined member is in the snapshot that later joiners get."""
     write(small, 0, 200)
     fourth = join(small)
     changed = members(small)["members_since"]
@@ -55,7 +56,8 @@ def test_a_joined_member_is_in_the_snapshot_that_later_joiners_get(small: Cluste
     assert base_of(fifth) > changed
 
 
-def test_a_cluster_with_a_learner_compacts_restarts_and_refills_it(small: Cluster) -> None:
+def test_cluster_with_a_learner_compacts_and_refills_it(small: Cluster) -> None:
+    """A cluster with a learner compacts, restarts and refills it."""
     fourth = join(small)
     # It votes in the joint configuration already, when the change is not over.
     eventually(lambda: "is a learner" in small.ask(f"demote {fourth.name}"), "s4 is demoted")
@@ -106,9 +108,10 @@ def _lose_what_came_behind_the_snapshot(node: NodeProcess) -> None:
 
 
 @pytest.mark.parametrize("lose", [_lose_log, _lose_what_came_behind_the_snapshot])
-def test_a_joiner_without_the_entry_that_added_it_catches_up_and_votes(
+def test_joiner_without_its_own_addition_catches_up_and_votes(
     small: Cluster, lose: Callable[[NodeProcess], None]
 ) -> None:
+    """A joiner without the entry that added it catches up and votes."""
     write(small, 0, 430)  # some 32 kB: enough for one snapshot, and too little for another
     for node in small.nodes:
         compacted(node)

@@ -177,7 +177,8 @@ def test_an_entry_on_the_leaders_disk_alone_is_not_acknowledged(tmp_path: Path) 
         assert cluster.ask("client4@get b") in ("GET response: 0", "GET response: 1")
 
 
-def test_slow_disks_of_two_nodes_make_writes_slow_and_depose_nobody(tmp_path: Path) -> None:
+def test_slow_disks_slow_writes_and_depose_nobody(tmp_path: Path) -> None:
+    """Slow disks of two nodes make writes slow and depose nobody."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         slow_disk.with_disks(cluster)
         cluster.start().led_by("s1")

@@ -27,7 +27,8 @@ def snapshot_of(node: NodeProcess) -> Path:
     return node.folder / f"{node.name}.state_machine"
 
 
-def test_a_log_that_grows_is_compacted_and_a_restart_loses_nothing(small: Cluster) -> None:
+def test_growing_log_is_compacted_and_a_restart_loses_nothing(small: Cluster) -> None:
+    """A log that grows is compacted and a restart loses nothing."""
     write(small, 0, 2000)
     for node in small.nodes:
         compacted(node)
@@ -94,7 +95,8 @@ def test_a_follower_far_behind_is_refilled_and_can_lead(small: Cluster) -> None:
     check(small, 3199)
 
 
-def test_a_node_that_lost_log_and_snapshot_is_refilled_without_a_vote(small: Cluster) -> None:
+def test_node_that_lost_log_and_snapshot_has_no_vote(small: Cluster) -> None:
+    """A node that lost log and snapshot is refilled without a vote."""
     write(small, 0, 2000)
     node = small.followers()[0]
     compacted(small.leader())
@@ -130,9 +132,8 @@ def test_nodes_killed_again_and_again_lose_no_acknowledged_write(tmp_path: Path,
 
 
 @pytest.mark.parametrize("way", ["flip", "cut", "delete"])
-def test_a_damaged_or_missing_snapshot_is_reported_and_the_node_catches_up(
-    small: Cluster, way: str
-) -> None:
+def test_damaged_snapshot_is_reported_and_the_node_catches_up(small: Cluster, way: str) -> None:
+    """A damaged or missing snapshot is reported and the node catches up."""
     write(small, 0, 2000)
     node = small.followers()[0]
     compacted(node)
@@ -155,7 +156,8 @@ def test_a_damaged_or_missing_snapshot_is_reported_and_the_node_catches_up(
     check(small, 1999)
 
 
-def test_a_leader_with_a_damaged_snapshot_takes_and_sends_a_new_one(small: Cluster) -> None:
+def test_leader_with_a_damaged_snapshot_sends_a_new_one(small: Cluster) -> None:
+    """A leader with a damaged snapshot takes and sends a new one."""
     behind = small.followers()[0]
     written = itertools.count(0, 3000)
 
@@ -184,7 +186,8 @@ def test_a_leader_with_a_damaged_snapshot_takes_and_sends_a_new_one(small: Clust
     check(small, next(written) - 1)
 
 
-def test_a_paused_follower_costs_the_leader_neither_time_nor_memory(tmp_path: Path) -> None:
+def test_paused_follower_costs_the_leader_no_time_or_memory(tmp_path: Path) -> None:
+    """A paused follower costs the leader neither time nor memory."""
     with Cluster(tmp_path, 3, "--compact-at", "1000000", *STEADY) as cluster:
         cluster.start().led_by("s1")
         slow = cluster.followers()[0]

@@ -130,7 +130,8 @@ def test_a_configuration_that_contradicts_itself_is_refused(
         assert list(idle.folder.iterdir()) == [path]
 
 
-def test_a_missing_configuration_is_refused_with_the_lines_to_write(idle: Cluster) -> None:
+def test_missing_configuration_is_refused_with_lines_to_write(idle: Cluster) -> None:
+    """A missing configuration is refused with the lines to write."""
     path = idle.folder / FILE_NAME
     path.unlink()
     with idle:
@@ -163,7 +164,8 @@ def test_a_log_that_is_a_folder_is_refused(idle: Cluster) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody without rights")
-def test_a_folder_without_the_right_to_write_is_refused_at_the_start(idle: Cluster) -> None:
+def test_unwritable_folder_is_refused_at_the_start(idle: Cluster) -> None:
+    """A folder without the right to write is refused at the start."""
     with idle:
         node = idle["s1"]
         setpriv = shutil.which("setpriv")
@@ -210,9 +212,10 @@ def test_another_node_s_files_are_refused(idle: Cluster) -> None:
         assert complaint.startswith("s3.storage belongs to node 's2', not to s3")
 
 
-def test_a_second_s2_elsewhere_collects_no_votes_while_the_first_is_connected(
+def test_second_s2_collects_no_votes_beside_the_first(
     idle: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    """A second s2 elsewhere collects no votes while the first is connected."""
     with idle:
         for node in idle.nodes:
             node.options += STEADY  # a leader speaks again before others may speak for it

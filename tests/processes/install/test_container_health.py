@@ -52,9 +52,8 @@ def check(node: NodeProcess, authority: Path, name: str = "s1") -> tuple[int, st
     return done.returncode, done.stderr
 
 
-def test_a_node_is_well_with_a_good_certificate_and_unwell_where_it_is_gone(
-    node: NodeProcess, folder: Path
-) -> None:
+def test_container_is_healthy_only_with_its_certificate(node: NodeProcess, folder: Path) -> None:
+    """A node is well with a good certificate and unwell where it is gone."""
     node.start()
     assert check(node, folder / "ca.pem") == (0, "")
     node.kill()
@@ -62,9 +61,10 @@ def test_a_node_is_well_with_a_good_certificate_and_unwell_where_it_is_gone(
     assert (status, "refused" in printed) == (1, True)
 
 
-def test_a_certificate_of_another_ca_or_for_another_name_makes_a_node_unwell(
+def test_foreign_certificate_makes_a_container_unhealthy(
     node: NodeProcess, folder: Path, tmp_path: Path
 ) -> None:
+    """A certificate of another CA or for another name makes a node unwell."""
     authority.make(tmp_path / "others", [], ["app"])
     node.start()
     status, printed = check(node, tmp_path / "others" / "ca.pem")

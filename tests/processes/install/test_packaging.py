@@ -96,7 +96,8 @@ def test_an_old_python_gets_one_line_that_names_the_one_it_takes(program: str) -
         "course/raftline_course/node_program.py",
     ],
 )
-def test_what_an_old_python_reads_before_that_line_is_in_its_syntax(name: str) -> None:
+def test_files_read_by_old_pythons_are_in_their_syntax(name: str) -> None:
+    """What an old Python reads before that line is in its syntax."""
     ast.parse((ROOT / name).read_text(encoding="utf-8"), feature_version=(3, 7))
 
 
@@ -223,7 +224,7 @@ def test_pip_is_named_what_an_index_has() -> None:
     assert {name for name in named if ">=" in name} <= set(extras)
 
 
-def test_an_extra_in_a_clone_goes_on_with_the_install_that_make_run_made() -> None:
+def test_extra_in_a_clone_extends_the_editable_install() -> None:
     """A copy would lack the course, unless that is installed with it, and what is changed in src/
     would have no effect."""
     pages = [path for room in ("docs", "course", "bench") for path in ROOT.glob(f"{room}/**/*.md")]
@@ -234,7 +235,8 @@ def test_an_extra_in_a_clone_goes_on_with_the_install_that_make_run_made() -> No
     assert [line for line in alone if not line.startswith("pip install -e '.[")] == []
 
 
-def test_the_page_of_commands_names_those_that_an_install_of_the_store_lacks() -> None:
+def test_command_page_names_what_a_store_install_lacks() -> None:
+    """The page of commands names those that an install of the store lacks."""
     page = (ROOT / "docs" / "use" / "commands.md").read_text(encoding="utf-8")
     said = page.partition("After `pip install .`")[2].partition("`raftline help COMMAND`")[0]
     assert re.findall(r"`(\w+)`", said) == sorted(course.COMMANDS)

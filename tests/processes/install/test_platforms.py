@@ -23,7 +23,7 @@ def test_nodes_without_linux_features_write_elect_and_recover(tmp_path: Path) ->
         assert [node.terminate() for node in cluster.nodes] == [0, 0, 0]
 
 
-def test_on_macos_each_sync_reaches_the_disk_and_not_its_cache_alone(tmp_path: Path) -> None:
+def test_macos_sync_reaches_the_disk_not_only_its_cache(tmp_path: Path) -> None:
     """`fsync` ends there at the drive's cache; F_FULLFSYNC does not."""
     with Cluster(tmp_path, 1, *STEADY) as cluster:
         (node,) = cluster.nodes

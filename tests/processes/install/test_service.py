@@ -81,9 +81,8 @@ interrupts.read_again_with(lambda: print("reads again"))
 
 
 @pytest.mark.parametrize("is_at_terminal", [False, True])
-def test_a_sighup_while_a_node_reads_its_files_ends_it_only_at_a_terminal(
-    is_at_terminal: bool,
-) -> None:
+def test_sighup_during_start_ends_a_node_only_at_a_terminal(is_at_terminal: bool) -> None:
+    """A SIGHUP while a node reads its files ends it only at a terminal."""
     ours, theirs = pty.openpty()
     try:
         done = subprocess.run(
@@ -99,7 +98,8 @@ def test_a_sighup_while_a_node_reads_its_files_ends_it_only_at_a_terminal(
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
 
 
-def test_each_line_of_a_json_log_is_an_object_with_time_node_and_term(cluster: Cluster) -> None:
+def test_json_log_line_has_time_node_and_term(cluster: Cluster) -> None:
+    """Each line of a JSON log is an object with time, node and term."""
     node = cluster["s1"]
     node.options += ["--log-format", "json"]
     node.launch().wait_for_line("Server started")

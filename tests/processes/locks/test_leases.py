@@ -25,7 +25,8 @@ def granted(cluster: Cluster, seconds: int) -> str:
     return cluster.ask(f"client4#1@lease {seconds}").split()[2]
 
 
-def test_a_lease_that_nobody_renews_ends_with_its_keys_on_every_node(three: Cluster) -> None:
+def test_unrenewed_lease_ends_with_its_keys_on_every_node(three: Cluster) -> None:
+    """A lease that nobody renews ends with its keys on every node."""
     lease = granted(three, 5)
     assert three.ask(f"under {lease} set a 1") == "SET response: a set to 1"
     assert three.ask("setex b 1 2") == "SETEX response: b set to 2"
@@ -39,7 +40,8 @@ def test_a_lease_that_nobody_renews_ends_with_its_keys_on_every_node(three: Clus
     assert three.ask(f"renew {lease}") == f"RENEW response, no such lease: {lease}"
 
 
-def test_a_renewed_lease_stays_and_its_new_leader_gives_it_its_whole_time(three: Cluster) -> None:
+def test_renewed_lease_gets_its_whole_time_of_a_new_leader(three: Cluster) -> None:
+    """A renewed lease stays and its new leader gives it its whole time."""
     lease = granted(three, 6)
     assert three.ask(f"under {lease} set a 1") == "SET response: a set to 1"
     end_s = time.monotonic() + 8

@@ -40,7 +40,8 @@ def test_a_retried_condition_or_change_takes_effect_once(cluster: Cluster) -> No
     assert cluster.ask("client4@get lock") == "GET response: nobody at all"
 
 
-def test_the_least_recently_used_session_is_forgotten_by_all_nodes(cluster: Cluster) -> None:
+def test_least_recently_used_session_is_forgotten_by_all(cluster: Cluster) -> None:
+    """The least recently used session is forgotten by all nodes."""
     assert cluster.ask("old#1@incr n") == "INCR response: 1"
     first = cluster.leader()
     with Conversation(first.port) as many:

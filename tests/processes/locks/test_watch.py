@@ -271,7 +271,8 @@ def test_a_node_that_stops_tells_where_to_go_on(cluster: Cluster) -> None:
         assert bare(heard(other)[0]) == "s3@EVENT set app/a 2"
 
 
-def test_a_watch_in_the_midst_of_a_restart_finds_the_events_of_the_log(cluster: Cluster) -> None:
+def test_watch_amid_a_restart_finds_the_events_of_the_log(cluster: Cluster) -> None:
+    """A watch in the midst of a restart finds the events of the log."""
     cluster.ask("set a 1")
     with cluster["s2"].connect() as line:
         begin = number_in(answer(line, "watch a"))
@@ -285,16 +286,16 @@ def test_a_watch_in_the_midst_of_a_restart_finds_the_events_of_the_log(cluster: 
         assert [bare(one) for one in heard(line, 2)] == ["s2@EVENT set a 2", "s2@EVENT set a 3"]
 
 
-def test_watchers_that_move_under_faults_get_each_event_once_in_order(
-    tmp_path: Path,
-) -> None:
+def test_moving_watchers_get_each_event_once_in_order(tmp_path: Path) -> None:
+    """Watchers that move under faults get each event once in order."""
     wrong, happened = campaign(tmp_path, 6.0, seed=1)
     assert wrong == []
     assert happened["gone on"] > 50
     assert happened["writes"] > 50
 
 
-def test_the_judge_sees_what_is_missing_repeated_out_of_order_or_wrong() -> None:
+def test_judge_sees_missing_repeated_disordered_or_wrong_events() -> None:
+    """The judge sees what is missing, repeated, out of order or wrong."""
     one, two, three = (SentEvent(n, "set", "k", str(n)) for n in (1, 2, 3))
     writes = [[SentEvent(0, "set", "k", str(n)) for n in (1, 2, 3)]]
     whole = Stream("", [Stretch(0, {}, [one, two, three], 3)])

@@ -27,7 +27,8 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield cluster
 
 
-def test_a_hand_written_log_in_one_folder_wins_the_first_election(cluster: Cluster) -> None:
+def test_hand_written_log_wins_the_first_election(cluster: Cluster) -> None:
+    """A hand-written log in one folder wins the first election."""
     cluster["s1"].log.write_text(BY_HAND)
     cluster["s1"].start().wait_for_line("asking for PreVotes for term 3")
     cluster.start().wait_until_whole()
@@ -38,7 +39,8 @@ def test_a_hand_written_log_in_one_folder_wins_the_first_election(cluster: Clust
     assert cluster.ask("client4@show") == 'SHOW response: {"a": "4", "c": "5"}'
 
 
-def test_a_hand_written_log_wins_nothing_in_a_cluster_that_has_entries(cluster: Cluster) -> None:
+def test_hand_written_log_wins_nothing_against_entries(cluster: Cluster) -> None:
+    """A hand-written log wins nothing in a cluster that has entries."""
     cluster["s1"].start()
     cluster["s2"].start()
     assert cluster.ask("client4@set a 1") == "SET response: a set to 1"
@@ -68,7 +70,8 @@ def with_an_entry(node: NodeProcess) -> NodeProcess:
     return node
 
 
-def test_fresh_nodes_beside_a_node_with_an_entry_wait_and_report_why(cluster: Cluster) -> None:
+def test_fresh_nodes_beside_an_entry_wait_and_report_why(cluster: Cluster) -> None:
+    """Fresh nodes beside a node with an entry wait and report why."""
     first = with_an_entry(cluster["s1"])
     cluster.start()
     why = f"s2 and s3 have no vote, since they {UNSURE}. This ends {WAYS}"
@@ -146,7 +149,8 @@ def test_recovering_from_the_last_survivor_ends_the_wait(waiting: Cluster) -> No
     assert waiting["s1"].ask("client4@get a") == "s1@GET response: 4"
 
 
-def test_two_wiped_nodes_never_lead_beside_a_third_that_has_entries(cluster: Cluster) -> None:
+def test_two_wiped_nodes_never_lead_beside_entries(cluster: Cluster) -> None:
+    """Two wiped nodes never lead beside a third that has entries."""
     cluster.start().wait_until_whole()
     cluster.ask("client4@set a 4")
     cluster.wait_until_equal()
@@ -174,9 +178,8 @@ def test_new_and_join_exclude_each_other(cluster: Cluster) -> None:
     assert not (cluster.folder / "s1.storage").exists()
 
 
-def test_a_joiner_takes_its_entries_from_the_cluster_and_no_hand_written_ones(
-    cluster: Cluster,
-) -> None:
+def test_joiner_ignores_hand_written_entries(cluster: Cluster) -> None:
+    """A joiner takes its entries from the cluster, and no hand-written ones."""
     node = cluster["s1"]
     node.log.write_text(BY_HAND)
     assert node.launch("--join", f"localhost:{cluster['s2'].port}").ended() == 3

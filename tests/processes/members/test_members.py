@@ -90,7 +90,8 @@ def assert_nothing_is_lost(cluster: Cluster, writer: Writer) -> None:
         assert cluster.ask(f"get {key}") == f"GET response: {key[1:]}"
 
 
-def test_a_joiner_without_a_reachable_member_reports_it_and_retries(tmp_path: Path) -> None:
+def test_joiner_without_a_reachable_member_retries(tmp_path: Path) -> None:
+    """A joiner without a reachable member reports it and retries."""
     with Cluster(tmp_path, 1) as cluster:
         node = newcomer(cluster, cluster["s1"], tmp_path / "elsewhere")
         node.launch()
@@ -143,7 +144,7 @@ def test_a_joined_node_restarts_without_join(cluster: Cluster, tmp_path: Path) -
     assert not any("asks" in line for line in node.said)
 
 
-def test_a_removed_node_joins_another_cluster_with_new_files_alone(
+def test_removed_node_joins_another_cluster_with_new_files_only(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     """The terms of both are alike: a leader would take its entries for those of its own log."""
@@ -170,9 +171,7 @@ def test_a_removed_node_joins_another_cluster_with_new_files_alone(
         eventually(lambda: node.ask("get k read local").endswith("GET response: 19"), "its keys")
 
 
-def test_a_line_of_the_list_that_keeps_a_moved_member_away_is_printed(
-    cluster: Cluster, tmp_path: Path
-) -> None:
+def test_list_line_that_hides_a_moved_member_is_printed(cluster: Cluster, tmp_path: Path) -> None:
     """It was removed, and added at another place: the list still has the place before."""
     old, there = cluster.followers()[0], cluster.leader()
     others = [node for node in cluster.nodes if node is not old]
@@ -315,9 +314,10 @@ def test_a_dead_node_is_replaced(cluster: Cluster) -> None:
     rest.wait_until_equal()
 
 
-def test_a_replacement_with_a_late_new_member_is_finished_by_a_repetition(
+def test_replacement_with_a_late_member_ends_by_repetition(
     cluster: Cluster, tmp_path: Path
 ) -> None:
+    """A replacement with a late new member is finished by a repetition."""
     leader = cluster.leader()
     old = cluster.followers()[0]
     node = newcomer(cluster, leader, tmp_path / "elsewhere")
@@ -415,9 +415,8 @@ def test_a_member_without_its_log_catches_up_without_a_vote(cluster: Cluster) ->
     assert node.ask("show read local") == 's4@SHOW response: {"a": "4"}'
 
 
-def test_a_node_that_listens_everywhere_joins_at_the_address_that_it_advertises(
-    tmp_path: Path,
-) -> None:
+def test_node_listening_everywhere_joins_as_advertised(tmp_path: Path) -> None:
+    """A node that listens everywhere joins at the address that it advertises."""
     with Cluster(tmp_path, 1).start() as cluster:
         node = newcomer(cluster, cluster["s1"])
         node.options += ["--host", "0.0.0.0", "--open-to-network", "--insecure"]

@@ -121,9 +121,7 @@ def test_a_node_with_another_secret_gets_no_votes_and_no_entries(
         assert cluster.leader().name in ("s1", "s2")
 
 
-def test_a_member_without_its_files_asks_to_be_added_beside_a_secret(
-    secret: Path, tmp_path: Path
-) -> None:
+def test_member_without_files_asks_to_be_added_despite_secret(secret: Path, tmp_path: Path) -> None:
     """It asks on a connection of a client, on which no member proves itself."""
     with Cluster(tmp_path, 3, *STEADY, "--secret", str(secret)) as cluster:
         cluster.start()
@@ -182,9 +180,7 @@ def test_a_secret_that_others_can_read_is_refused_at_the_start(
         )
 
 
-def test_a_recorded_proof_and_all_after_it_are_worth_nothing_later(
-    secret: Path, tmp_path: Path
-) -> None:
+def test_recorded_proof_is_worthless_later(secret: Path, tmp_path: Path) -> None:
     """The lines of s2 are recorded on their way to s1, and played again."""
     recorded: list[str] = []
 
@@ -220,9 +216,8 @@ def test_a_recorded_proof_and_all_after_it_are_worth_nothing_later(
         assert cluster.ask("client4@set a 5") == "SET response: a set to 5"
 
 
-def test_a_thousand_proofs_that_never_end_keep_nobody_from_being_served(
-    secret: Path, tmp_path: Path
-) -> None:
+def test_thousand_unfinished_proofs_block_nobody(secret: Path, tmp_path: Path) -> None:
+    """A thousand proofs that never end keep nobody from being served."""
     with Cluster(tmp_path, 1, *STEADY, "--secret", str(secret)) as cluster:
         node = cluster.start()["s1"]
         cluster.leader()

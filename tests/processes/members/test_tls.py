@@ -135,9 +135,7 @@ def test_openssl_is_the_nc_of_tls(closed: Cluster, made: Path) -> None:
         typed.kill()
 
 
-def test_a_shared_reader_leaves_no_line_behind_that_was_decrypted(
-    made: Path, tmp_path: Path
-) -> None:
+def test_shared_reader_leaves_no_decrypted_line_behind(made: Path, tmp_path: Path) -> None:
     """Many lines in few records: the kernel wakes nobody for what is decrypted already."""
     with Cluster(tmp_path, 1, *STEADY, "--io", "shared") as cluster:
         node = cluster["s1"]
@@ -272,9 +270,7 @@ def test_a_certificate_of_another_ca_is_refused(
     assert led(closed, made) is node
 
 
-def test_a_node_gives_nothing_to_a_peer_with_another_s_certificate(
-    made: Path, tmp_path: Path
-) -> None:
+def test_node_gives_nothing_to_a_peer_with_a_foreign_name(made: Path, tmp_path: Path) -> None:
     """A wrong name, and a foreign CA, on the side that is dialled."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         for node in cluster.nodes:
@@ -352,9 +348,8 @@ def one_with_certificates(made: Path, folder: Path) -> Iterator[NodeProcess]:
         yield cluster["s1"]
 
 
-def test_new_certificates_are_taken_over_without_a_refused_request(
-    made: Path, tmp_path: Path
-) -> None:
+def test_new_certificates_are_taken_without_a_refused_request(made: Path, tmp_path: Path) -> None:
+    """New certificates are taken over without a refused request."""
     with one_with_certificates(made, tmp_path) as node:
         before = serial(node, made)
 
@@ -375,9 +370,8 @@ def test_new_certificates_are_taken_over_without_a_refused_request(
             writer.goes_on(0)
 
 
-def test_unusable_certificates_are_reported_at_sighup_and_change_nothing(
-    made: Path, tmp_path: Path
-) -> None:
+def test_unusable_certificates_at_sighup_change_nothing(made: Path, tmp_path: Path) -> None:
+    """Unusable certificates are reported at SIGHUP and change nothing."""
     with one_with_certificates(made, tmp_path) as node:
         before = serial(node, made)
         node.send_signal(signal.SIGHUP)
@@ -436,9 +430,8 @@ def read_again(cluster: Cluster, *names: str) -> None:
         cluster[name].wait_for_line(f"[*] {name} has reloaded: settings, certificates")
 
 
-def test_nobody_is_answered_without_a_certificate_where_one_is_required(
-    strict: Cluster, made: Path
-) -> None:
+def test_required_certificate_bars_clients_without_one(strict: Cluster, made: Path) -> None:
+    """Nobody is answered without a certificate where one is required."""
     node = led(strict, made)
     assert is_refused(node, TlsFiles(ca=made / "ca.pem"))
     assert node.ask("get a") == f"{node.name}@Sorry, {TLS_ONLY}"
@@ -463,9 +456,10 @@ def test_nobody_is_answered_without_a_certificate_where_one_is_required(
         assert kv["a"] == "5"
 
 
-def test_a_client_whose_certificate_is_revoked_is_cut_off_at_sighup(
+def test_client_with_a_revoked_certificate_is_cut_at_sighup(
     strict: Cluster, made: Path, tmp_path: Path
 ) -> None:
+    """A client whose certificate is revoked is cut off at SIGHUP."""
     node = led(strict, made)
     standing = [open_as(node, as_client(made, name)) for name in ("app", "s2-user")]
     certificates.revoke(made, tmp_path / "revoked.pem", "app")
@@ -487,7 +481,7 @@ def open_as(node: NodeProcess, files: TlsFiles, line: str = "get a") -> ssl.SSLS
     return connection
 
 
-def test_a_member_whose_certificate_is_revoked_takes_part_no_more(
+def test_member_with_a_revoked_certificate_is_excluded(
     strict: Cluster, made: Path, tmp_path: Path
 ) -> None:
     """Neither on the connections that it makes, nor on those that others make to it."""
@@ -516,9 +510,8 @@ def served_by(cluster: Cluster, names: list[str], made: Path) -> str:
     return ""
 
 
-def test_a_list_of_revoked_certificates_that_cannot_be_used_is_refused(
-    made: Path, tmp_path: Path
-) -> None:
+def test_unusable_revocation_list_is_refused(made: Path, tmp_path: Path) -> None:
+    """A list of revoked certificates that cannot be used is refused."""
     files = as_client(made, "s1")
     for content, why in (
         (None, "No such file or directory"),

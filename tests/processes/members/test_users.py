@@ -149,9 +149,8 @@ def test_a_client_logs_in_again_where_it_connects_anew(cluster: Cluster) -> None
         assert eve["app/z"] == "2"
 
 
-def test_the_shell_takes_the_user_of_the_environment_or_of_an_option(
-    cluster: Cluster, tmp_path: Path
-) -> None:
+def test_shell_takes_the_user_from_environment_or_option(cluster: Cluster, tmp_path: Path) -> None:
+    """The shell takes the user of the environment or of an option."""
     file = tmp_path / "password"
     file.write_text(PASSWORD + "\n")
     file.chmod(0o600)
@@ -321,7 +320,8 @@ def test_a_watch_tells_nothing_beyond_its_prefix(cluster: Cluster) -> None:
         assert " set app/watched/x 1" in bob.read_line()
 
 
-def test_wrong_passwords_of_two_hundred_connections_hold_nobody_up(cluster: Cluster) -> None:
+def test_wrong_passwords_on_200_connections_delay_nobody(cluster: Cluster) -> None:
+    """Wrong passwords of two hundred connections hold nobody up."""
     connections = [LineConnection(cluster["s1"].port) for _ in range(GUESSERS)]
     users = ["ann", "bob", "mallory"]
     try:
@@ -428,7 +428,8 @@ def fill(kv: raftline.KV[str], prefix: str) -> str:
     raise AssertionError("never refused")
 
 
-def test_a_user_who_fills_the_store_keeps_nobody_else_from_writing(tmp_path: Path) -> None:
+def test_user_filling_the_store_keeps_nobody_from_writing(tmp_path: Path) -> None:
+    """A user who fills the store keeps nobody else from writing."""
     with (
         one_with_users(tmp_path, "--max-bytes", "200000", count=3) as cluster,
         connect(cluster, "eve") as eve,
@@ -613,7 +614,7 @@ def test_the_first_admin_comes_with_each_node_and_nobody_before(tmp_path: Path) 
             assert '"ann"' not in zoe.request("users")  # the file adds nobody a second time
 
 
-def test_a_restarted_node_lets_nobody_in_before_it_knows_the_users(tmp_path: Path) -> None:
+def test_restarted_node_admits_nobody_before_it_knows_the_users(tmp_path: Path) -> None:
     """Its log has them, but nothing is applied before there is a leader."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         cluster.start()

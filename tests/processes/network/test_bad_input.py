@@ -81,7 +81,8 @@ def test_a_malformed_line_is_answered_and_changes_nothing(
         assert client.ask("get nowhere") == f"{node.name}@GET response, no such key: nowhere"
 
 
-def test_a_request_with_an_id_takes_effect_once_and_gets_its_first_reply(shared: Cluster) -> None:
+def test_numbered_request_applies_once_and_repeats_its_reply(shared: Cluster) -> None:
+    """A request with an id takes effect once and gets its first reply."""
     node = shared.leader()
     with node.connect() as client:
         for _ in range(2):

@@ -47,9 +47,10 @@ FROM_A_PEER = [
 
 
 @pytest.mark.parametrize(("text", "reply"), FROM_A_PEER, ids=lambda part: str(part)[:40])
-def test_a_malformed_line_in_a_peer_s_name_is_answered_and_changes_nothing(
+def test_malformed_peer_line_is_answered_and_changes_nothing(
     shared: Cluster, text: str, reply: str
 ) -> None:
+    """A malformed line in a peer's name is answered, and changes nothing."""
     leader = shared.leader()
     name = shared.followers()[0].name
     with leader.connect() as peer:

@@ -105,9 +105,8 @@ def test_a_node_with_the_files_of_an_earlier_cluster_stays_out(
         later.wait_until_whole()
 
 
-def test_a_voter_that_was_cut_off_gets_no_vote_of_a_node_that_lives_in_another_cluster(
-    earlier: Cluster, tmp_path: Path
-) -> None:
+def test_voter_cut_off_gets_no_vote_from_another_cluster(earlier: Cluster, tmp_path: Path) -> None:
+    """A voter that was cut off gets no vote of a node that lives in another cluster."""
     mine = identity(earlier)
     earlier.kill()
     with at_the_places_of(earlier, tmp_path / "other") as other:
@@ -127,9 +126,8 @@ def test_a_voter_that_was_cut_off_gets_no_vote_of_a_node_that_lives_in_another_c
         assert other.ask("get k39") == "GET response: other"
 
 
-def test_status_names_the_lone_leader_of_another_cluster_and_ends_with_an_error(
-    earlier: Cluster, tmp_path: Path
-) -> None:
+def test_status_names_a_foreign_leader_and_fails(earlier: Cluster, tmp_path: Path) -> None:
+    """`status` names the lone leader of another cluster, and ends with an error."""
     mine = identity(earlier)
     whole = raftline("status", "--dir", earlier.folder)
     assert whole.returncode == 0
@@ -155,9 +153,8 @@ def test_status_names_the_lone_leader_of_another_cluster_and_ends_with_an_error(
     assert "no leader: 1 of 3 voters answers, 2 are needed" in asked.stdout
 
 
-def test_nothing_of_a_cluster_gets_into_the_one_that_was_restored_from_its_backup(
-    earlier: Cluster, tmp_path: Path
-) -> None:
+def test_restored_cluster_gets_nothing_from_its_origin(earlier: Cluster, tmp_path: Path) -> None:
+    """Nothing of a cluster gets into the one that was restored from its backup."""
     mine = identity(earlier)
     backup, copy = tmp_path / "backup.txt", tmp_path / "copy"
     assert raftline("backup", backup, "--dir", earlier.folder).returncode == 0
@@ -174,9 +171,7 @@ def test_nothing_of_a_cluster_gets_into_the_one_that_was_restored_from_its_backu
     assert earlier["s1"].status()["foreign"] == {"s3": stray.status()["cluster"]}
 
 
-def test_a_member_that_was_removed_joins_another_cluster_under_its_name_and_address(
-    earlier: Cluster, tmp_path: Path
-) -> None:
+def test_removed_member_joins_another_cluster_as_itself(earlier: Cluster, tmp_path: Path) -> None:
     """The leader that removed it may dial it for a while."""
     moved = earlier["s3"]
     moved.kill()
@@ -202,7 +197,7 @@ def nodes_at(*nodes: NodeProcess) -> str:
     return "".join(f"{node.name} localhost {node.port}\n" for node in nodes)
 
 
-def test_two_clusters_with_one_secret_and_a_stale_address_stay_apart(
+def test_clusters_with_one_secret_and_a_stale_address_stay_apart(
     earlier: Cluster, tmp_path: Path
 ) -> None:
     """The s2 of a test dials the s1 of production."""

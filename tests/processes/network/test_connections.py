@@ -72,7 +72,8 @@ def resident_kib_grows_less_than(cluster: Cluster, limit: int) -> Iterator[None]
     assert of_process(node.pid, "VmRSS") - before < limit
 
 
-def test_a_line_without_end_is_cut_off_with_one_reply_and_little_memory(shared: Cluster) -> None:
+def test_endless_line_is_cut_off_with_one_reply(shared: Cluster) -> None:
+    """A line without end is cut off with one reply and little memory."""
     node = shared.leader()
     with resident_kib_grows_less_than(shared, 20_000), node.connect() as client:
         sent = send_until_answered(client, b"x" * 1_000_000)
@@ -127,7 +128,8 @@ def test_telnet_s_bytes_are_no_part_of_a_line(shared: Cluster, raw: bytes) -> No
         assert client.read_line() == f"{node.name}@GET response: yes"
 
 
-def test_a_telnet_interrupt_discards_the_line_and_gets_its_timing_mark(shared: Cluster) -> None:
+def test_telnet_interrupt_discards_the_line_and_is_marked(shared: Cluster) -> None:
+    """A telnet interrupt discards the line and gets its timing mark."""
     shared.ask("client4@set telnet yes")
     node = shared.leader()
     with node.connect() as client:
@@ -143,9 +145,10 @@ def test_a_telnet_interrupt_discards_the_line_and_gets_its_timing_mark(shared: C
     (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n", "TLS"),
 ])  # fmt: skip
-def test_another_protocol_s_first_line_gets_one_reply_and_is_disconnected(
+def test_foreign_first_line_gets_one_reply_and_a_disconnect(
     shared: Cluster, first: bytes, protocol: str
 ) -> None:
+    """Another protocol's first line gets one reply and is disconnected."""
     node = shared.leader()
     with node.connect() as client:
         client.socket.sendall(first)
@@ -171,7 +174,8 @@ def test_a_client_that_never_reads_delays_no_other(shared: Cluster) -> None:
     assert shared.leader() is node
 
 
-def test_a_thousand_idle_and_slow_connections_leave_the_others_served(shared: Cluster) -> None:
+def test_thousand_idle_connections_leave_others_served(shared: Cluster) -> None:
+    """A thousand idle and slow connections leave the others served."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
     node = shared.leader()
@@ -187,7 +191,8 @@ def test_a_thousand_idle_and_slow_connections_leave_the_others_served(shared: Cl
     assert shared.ask("client4@get half").endswith("no such key: half")
 
 
-def test_a_pipeline_is_answered_in_order_and_reads_its_own_writes(shared: Cluster) -> None:
+def test_pipeline_is_answered_in_order_and_reads_its_writes(shared: Cluster) -> None:
+    """A pipeline is answered in order and reads its own writes."""
     lines, expected = [], []
     for number in range(300):
         lines += [f"set k {number}", "get k", "append pipe x", "get pipe"]

@@ -67,7 +67,8 @@ def test_a_restart_of_all_killed_nodes_loses_no_write(fast: Cluster) -> None:
         assert int(node.wait_for_line("[*] Current term: ").rpartition(" ")[2]) >= term
 
 
-def test_a_follower_that_was_away_gets_everything_when_it_comes_back(cluster: Cluster) -> None:
+def test_follower_that_was_away_gets_everything(cluster: Cluster) -> None:
+    """A follower that was away gets everything when it comes back."""
     away = cluster.followers()[0]
     away.kill()
     done = writes(cluster, "missed", 20)
@@ -77,7 +78,8 @@ def test_a_follower_that_was_away_gets_everything_when_it_comes_back(cluster: Cl
     assert eventually(lambda: all(line in away.log.read_text() for line in lines), "its log")
 
 
-def test_a_follower_that_was_away_for_thousands_of_entries_catches_up(cluster: Cluster) -> None:
+def test_follower_thousands_of_entries_behind_catches_up(cluster: Cluster) -> None:
+    """A follower that was away for thousands of entries catches up."""
     away = cluster.followers()[0]
     away.kill()
     with cluster.leader().connect() as client:
@@ -199,9 +201,8 @@ def test_a_leader_paused_again_and_again_loses_nothing(fast: Cluster) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_node_asked_to_stop_ends_cleanly_and_its_port_is_free_at_once(
-    cluster: Cluster, number: int
-) -> None:
+def test_stopping_node_ends_cleanly_and_frees_its_port(cluster: Cluster, number: int) -> None:
+    """A node asked to stop ends cleanly and its port is free at once."""
     leader = cluster.leader()
     with leader.connect() as client:
         assert client.ask("client4@set b 5") == f"{leader.name}@SET response: b set to 5"

@@ -155,9 +155,10 @@ def test_no_line_in_a_peer_s_name_brings_a_node_down(
 
 @pytest.mark.parametrize("seed", [4, *at_night(5)])
 @pytest.mark.parametrize("pick", [peer_line, forged_line])
-def test_no_line_in_a_peer_s_name_brings_down_a_node_that_is_alone(
+def test_no_line_in_a_peer_name_brings_down_a_lone_node(
     tmp_path: Path, pick: Callable[[NodeProcess, random.Random], bytes], seed: int
 ) -> None:
+    """No line in a peer's name brings down a node that is alone."""
     with Cluster(tmp_path, 3, "--pace", "human") as cluster:
         node = cluster["s1"].start()
         assert shower([node], pick, seed) > LINES // 20

@@ -9,7 +9,8 @@ from raftline_testing.nodes.cluster import Cluster
 SECONDS = 8.0
 
 
-def test_the_history_of_a_hundred_clients_under_faults_is_linearizable(fast: Cluster) -> None:
+def test_history_of_100_clients_under_faults_is_linearizable(fast: Cluster) -> None:
+    """The history of a hundred clients under faults is linearizable."""
     report, outcomes, faults = torment(fast, SECONDS, seed=3, clients=100, say=print)
     assert report.verdict is HistoryVerdict.LINEARIZABLE, "\n".join(report.excerpt)
     assert outcomes["set answered"] > 100

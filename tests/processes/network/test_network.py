@@ -28,7 +28,8 @@ def test_a_peer_without_a_resolvable_name_delays_no_other(tmp_path: Path) -> Non
             assert cluster.ask(f"client4@set b {number}") == f"SET response: b set to {number}"
 
 
-def test_a_stranger_on_a_peer_s_port_is_reported_once_and_ignored(tmp_path: Path) -> None:
+def test_stranger_on_a_peer_port_is_reported_once(tmp_path: Path) -> None:
+    """A stranger on a peer's port is reported once and ignored."""
     nonsense = b"220 mail.example ESMTP\r\n" * 3 + b"\x00\xff\xfe garbage\n" + b"s1@get a\n"
     with Cluster(tmp_path, 3) as cluster:
         with _babbling(cluster["s3"].port, nonsense):
@@ -123,7 +124,8 @@ def connections(process: subprocess.Popen[Any] | None, port: int) -> set[str]:
     }
 
 
-def test_a_client_that_never_reads_is_disconnected_and_frees_its_place(tmp_path: Path) -> None:
+def test_client_that_never_reads_is_disconnected(tmp_path: Path) -> None:
+    """A client that never reads is disconnected and frees its place."""
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
         hurry(node, 4.0)

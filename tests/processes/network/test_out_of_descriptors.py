@@ -44,7 +44,8 @@ def test_a_node_out_of_descriptors_serves_its_open_connections(tmp_path: Path) -
         assert len([line for line in node.said if "can't take a connection" in line]) == 1
 
 
-def test_idle_clients_leave_a_node_the_files_that_it_needs_to_elect(tmp_path: Path) -> None:
+def test_idle_clients_leave_files_for_elections(tmp_path: Path) -> None:
+    """Idle clients leave a node the files that it needs to elect."""
     with Cluster(tmp_path, 3) as cluster, contextlib.ExitStack() as stack:
         for node in cluster.nodes:
             alter(node, FEW_DESCRIPTORS, limit=RESERVED_FILES + PLACES)

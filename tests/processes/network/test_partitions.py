@@ -62,7 +62,8 @@ def test_a_cut_off_leader_answers_no_request_and_another_serves(
     assert linked.ask("client4@get b") == "GET response: 1"
 
 
-def test_without_any_link_no_node_commits_and_all_agree_after_healing(tmp_path: Path) -> None:
+def test_nodes_without_links_commit_nothing_and_agree_later(tmp_path: Path) -> None:
+    """Without any link no node commits and all agree after healing."""
     with LinkedCluster(tmp_path, 3) as cluster:
         cluster.start().wait_until_whole()
         cluster.network.cut(set.union(*(cluster.around(node) for node in cluster.nodes)))
@@ -95,7 +96,8 @@ def test_an_unheard_leader_is_replaced_and_follows_after_healing(linked: LinkedC
     assert old.status()["role"] == "follower"
 
 
-def test_nodes_connected_only_through_a_third_elect_a_stable_leader(linked: LinkedCluster) -> None:
+def test_nodes_linked_through_a_third_elect_a_stable_leader(linked: LinkedCluster) -> None:
+    """Nodes connected only through a third elect a stable leader."""
     leader = linked.leader()
     one, other = linked.followers()
     linked.network.cut(linked.between(leader, one))

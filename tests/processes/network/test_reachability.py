@@ -35,9 +35,8 @@ def notes(node: NodeProcess) -> list[str]:
     return [line for line in said if "others reach" in line]
 
 
-def test_a_host_that_the_node_does_not_listen_on_is_reported_with_the_option(
-    alone: Cluster,
-) -> None:
+def test_unheard_host_is_reported_with_the_option(alone: Cluster) -> None:
+    """A host that the node does not listen on is reported with the option."""
     with alone:
         node, begin = configured(alone, "127.0.0.2")
         assert notes(node.start()) == [
@@ -65,7 +64,8 @@ def test_an_unknown_host_name_is_reported(alone: Cluster) -> None:
         assert line.endswith(f"or start the node with --host 0.0.0.0 {OPEN}")
 
 
-def test_a_node_on_another_host_than_the_files_localhost_is_reported(alone: Cluster) -> None:
+def test_node_on_another_host_than_localhost_is_reported(alone: Cluster) -> None:
+    """A node on another host than the file's localhost is reported."""
     with alone:
         node, begin = configured(alone, "localhost")
         node.host = "127.0.0.3"
@@ -120,7 +120,8 @@ def test_no_warning_where_the_node_advertises_what_the_file_says(alone: Cluster)
         assert notes(node.start("--advertise", "192.0.2.5:7")) == []
 
 
-def test_a_node_that_advertises_another_address_than_the_file_says_so(alone: Cluster) -> None:
+def test_node_advertising_another_address_than_the_file_says_so(alone: Cluster) -> None:
+    """A node that advertises another address than the file says so."""
     with alone:
         node, begin = configured(alone, "localhost")
         assert notes(node.start("--advertise", "192.0.2.5:7")) == [

@@ -37,7 +37,8 @@ def test_only_a_read_by_the_log_is_in_the_log(shared: Cluster) -> None:
     assert log.read_text().count("key-of-this-test") == before + 1
 
 
-def test_a_node_with_reads_log_logs_each_get_as_the_course_program_did(tmp_path: Path) -> None:
+def test_reads_log_logs_each_get_as_the_course_program(tmp_path: Path) -> None:
+    """A node with `--reads log` logs each get, as the course program did."""
     with Cluster(tmp_path, 3, "--reads", "log", *STEADY) as cluster:
         cluster.start().led_by("s1")
         cluster.ask("client4@set b 5")
@@ -52,9 +53,8 @@ def test_a_node_with_reads_log_logs_each_get_as_the_course_program_did(tmp_path:
         assert [each for each in commands if not each.startswith(own)] == ["set b 5", "get b"]
 
 
-def test_a_follower_sends_to_the_leader_unless_it_is_asked_for_the_read_index(
-    shared: Cluster,
-) -> None:
+def test_follower_forwards_reads_unless_asked_for_read_index(shared: Cluster) -> None:
+    """A follower sends reads to the leader, unless it is asked for ReadIndex."""
     shared.ask("client4@set b 6")
     leader, follower = shared.leader(), shared.followers()[0]
     sorry = (
@@ -71,7 +71,8 @@ def test_a_follower_sends_to_the_leader_unless_it_is_asked_for_the_read_index(
         )
 
 
-def test_a_follower_read_is_never_older_than_an_acknowledged_write(shared: Cluster) -> None:
+def test_follower_read_is_never_older_than_an_acked_write(shared: Cluster) -> None:
+    """A follower read is never older than an acknowledged write."""
     leader, followers = shared.leader(), shared.followers()
     with leader.connect() as writer, followers[0].connect() as one, followers[1].connect() as other:
         for number in range(50):
@@ -80,7 +81,8 @@ def test_a_follower_read_is_never_older_than_an_acknowledged_write(shared: Clust
                 assert reader.ask("client5@get n read index").endswith(f"GET response: {number}")
 
 
-def test_requests_of_one_connection_keep_their_order_across_kinds(shared: Cluster) -> None:
+def test_one_connection_keeps_order_across_kinds_of_requests(shared: Cluster) -> None:
+    """Requests of one connection keep their order across kinds."""
     with shared.leader().connect() as client:
         client.send(
             "c@set o 1",
@@ -105,7 +107,8 @@ def test_requests_of_one_connection_keep_their_order_across_kinds(shared: Cluste
     ]
 
 
-def test_nodes_with_follower_reads_answer_without_naming_the_leader(leasing: Cluster) -> None:
+def test_follower_reads_are_answered_without_the_leader_name(leasing: Cluster) -> None:
+    """Nodes with follower reads answer without naming the leader."""
     leasing.ask("client4@set b 7")
     for node in leasing.followers():
         assert node.ask("client4@get b") == f"{node.name}@GET response: 7"

@@ -39,7 +39,8 @@ def test_a_transfer_without_a_name_makes_another_node_leader(shared: Cluster) ->
     assert shared.leader() is not leader
 
 
-def test_an_impossible_transfer_is_refused_and_the_leader_leads_on(shared: Cluster) -> None:
+def test_impossible_transfer_is_refused_and_the_leader_stays(shared: Cluster) -> None:
+    """An impossible transfer is refused and the leader leads on."""
     leader, follower = shared.leader(), shared.followers()[0]
     said = leader.name + "@Sorry, "
     assert leader.ask(f"transfer {leader.name}") == f"{said}{leader.name} leads already."
@@ -52,9 +53,10 @@ def test_an_impossible_transfer_is_refused_and_the_leader_leads_on(shared: Clust
     assert shared.leader() is leader
 
 
-def test_a_node_that_joined_can_be_handed_the_leadership_and_a_learner_can_not(
+def test_joined_node_can_take_the_leadership_and_a_learner_not(
     cluster: Cluster, tmp_path: Path
 ) -> None:
+    """A node that joined can be handed the leadership and a learner cannot."""
     leader, [follower, _] = cluster.leader(), cluster.followers()
     joins = ["--join", f"localhost:{follower.port}"]
     newcomer = NodeProcess("s4", next(free_ports), tmp_path / "elsewhere", joins)
@@ -125,7 +127,8 @@ class Writer(threading.Thread):
             number += 1
 
 
-def test_transfers_under_load_lose_no_write_and_leave_none_in_doubt(calm: Cluster) -> None:
+def test_transfers_under_load_lose_no_write(calm: Cluster) -> None:
+    """Transfers under load lose no write and leave none in doubt."""
     writers = [Writer(calm, name) for name in ("client1", "client2", "client3")]
     calm.leader()
     for writer in writers:

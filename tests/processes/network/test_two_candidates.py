@@ -8,7 +8,8 @@ from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.played import PlayedPeer
 
 
-def test_two_candidates_that_ask_each_other_at_once_both_get_an_answer(tmp_path: Path) -> None:
+def test_two_candidates_asking_each_other_both_get_answers(tmp_path: Path) -> None:
+    """Two candidates that ask each other at once both get an answer."""
     with (
         Cluster(tmp_path, 3, "--pace", "class", "--floor") as cluster,
         PlayedPeer(cluster["s2"]) as s2,

@@ -106,7 +106,8 @@ def run(source: Path, program: str, *words: str, typed: str = "") -> tuple[str, 
 
 
 @pytest.mark.timeout(2 * LISTS_S)
-def test_the_lists_of_the_suite_and_the_tests_of_the_page_pass_in_the_copy(copy: Path) -> None:
+def test_tests_of_the_page_pass_in_the_copy(copy: Path) -> None:
+    """The lists of the suite and the tests of the page pass in the copy."""
     pytest_of = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider")
     python(copy, *pytest_of, *(f"tests/lists/test_{name}.py" for name in LISTS))
     of_the_page = [each.file for each in changes() if each.file.startswith("tests/")]

@@ -50,7 +50,8 @@ def led_by_s1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
-def test_every_transcript_on_the_page_is_of_a_kind_that_is_tested() -> None:
+def test_every_transcript_on_the_page_is_tested() -> None:
+    """Every transcript on the page is of a kind that is tested."""
     kinds = {found[1] for found in BLOCK.finditer(PAGE.read_text())}
     assert kinds == set(SPEAKERS)
 
@@ -61,7 +62,8 @@ def test_a_cluster_answers_as_in_the_protocol_page(kind: str, led_by_s1: Cluster
         assert played(led_by_s1[SPEAKERS[kind]], transcript, led_by_s1) == transcript
 
 
-def test_a_person_in_the_role_of_peers_is_answered_as_in_the_page(tmp_path: Path) -> None:
+def test_person_in_the_role_of_peers_is_answered_as_on_the_page(tmp_path: Path) -> None:
+    """A person in the role of peers is answered as on the page."""
     with Cluster(tmp_path, 3, "--pace", "human") as cluster:
         node = cluster["s1"].start("--new")
         for transcript in blocks("alone"):

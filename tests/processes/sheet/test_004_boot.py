@@ -15,7 +15,8 @@ TIMEOUT = re.compile(r"with timeout ([0-9.]+) seconds")
 OWN = ("noop", "cluster", "members")  # entries of the core
 
 
-def test_two_arguments_start_a_node_that_recovers_before_it_arms_its_timer(tmp_path: Path) -> None:
+def test_two_arguments_start_a_node_that_recovers_then_times(tmp_path: Path) -> None:
+    """Two arguments start a node that recovers before it arms its timer."""
     logs = tmp_path / "logs"
     logs.mkdir()
     with Cluster(logs, 3) as cluster:
@@ -40,7 +41,8 @@ def test_the_human_pace_gives_the_course_timeouts(tmp_path: Path) -> None:
         assert 10.0 <= float(timeout[1]) <= 18.0
 
 
-def test_the_hand_written_log_of_the_report_is_adopted_and_reported(tmp_path: Path) -> None:
+def test_hand_written_log_of_the_report_is_adopted(tmp_path: Path) -> None:
+    """The hand-written log of the report is adopted and reported."""
     with Cluster(tmp_path, 3) as cluster:
         for node in cluster.nodes:
             node.log.write_text(REPORT)
@@ -149,7 +151,8 @@ def test_register_makes_a_missing_folder(tmp_path: Path) -> None:
         assert (tmp_path / "new" / "folder" / "s1.log").exists()
 
 
-def test_a_member_of_the_log_that_the_configuration_lacks_stays_a_member(tmp_path: Path) -> None:
+def test_member_in_the_log_but_not_the_configuration_stays(tmp_path: Path) -> None:
+    """A member of the log that the configuration lacks stays a member."""
     with Cluster(tmp_path, 3) as cluster:
         cluster.start()
         cluster.ask("client1@set a 4")

@@ -9,7 +9,8 @@ from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.processes import eventually
 
 
-def test_each_connection_is_announced_with_the_address_it_comes_from(shared: Cluster) -> None:
+def test_each_connection_is_announced_with_its_address(shared: Cluster) -> None:
+    """Each connection is announced with the address it comes from."""
     shared.breathe()
     node = shared.leader()
     with node.connect() as one, node.connect() as two:
@@ -45,7 +46,8 @@ def test_a_client_s_request_is_shown_with_its_name(shared: Cluster) -> None:
     assert node.wait_for_line("get ana") == "[*] Received from client : get ana"
 
 
-def test_an_election_shows_its_start_its_winner_and_the_vote_table(shared: Cluster) -> None:
+def test_election_shows_start_winner_and_vote_table(shared: Cluster) -> None:
+    """An election shows its start, its winner and the vote table."""
     leader = shared.leader()
     leader.wait_for_line("{'s1': ")
     said = leader.said
@@ -77,7 +79,8 @@ def test_a_sent_message_is_shown_with_its_receiver_and_its_text(shared: Cluster)
         eventually(lambda sent=sent: any(map(sent.fullmatch, leader.said[mark:])), sent.pattern)
 
 
-def test_a_cluster_without_a_leader_shows_its_prevotes_and_answers_once(tmp_path: Path) -> None:
+def test_leaderless_cluster_shows_its_prevotes_and_answers_once(tmp_path: Path) -> None:
+    """A cluster without a leader shows its PreVotes and answers once."""
     with Cluster(tmp_path, 5) as cluster:
         one, two = cluster["s1"].launch(), cluster["s2"].launch()
         for node, other in ((one, two), (two, one)):
@@ -125,7 +128,8 @@ def test_the_candidate_shows_the_votes_it_receives(fast: Cluster) -> None:
     assert any(re.search(r"Count on me term \d+$", line) for line in votes)
 
 
-def test_a_follower_shows_received_messages_and_the_last_line_of_its_log(shared: Cluster) -> None:
+def test_follower_shows_messages_and_its_last_log_line(shared: Cluster) -> None:
+    """A follower shows received messages and the last line of its log."""
     shared.breathe()
     leader = shared.leader()
     follower = shared.followers()[0]
@@ -139,7 +143,8 @@ def test_a_follower_shows_received_messages_and_the_last_line_of_its_log(shared:
     leader.wait_for_line(f"[*] Received from {follower.name} : I am up to date term")
 
 
-def test_verbose_shows_every_heartbeat_and_one_message_for_each_peer(tmp_path: Path) -> None:
+def test_verbose_shows_heartbeats_and_messages_by_peer(tmp_path: Path) -> None:
+    """`--verbose` shows every heartbeat, and one message for each peer."""
     with Cluster(tmp_path, 3, "--verbose", "--course-console", *STEADY) as cluster:
         leader = cluster.start().led_by("s1").leader()
         beats = eventually(lambda: _heartbeats(leader.said), "five heartbeats")
@@ -181,7 +186,8 @@ def test_without_verbose_a_cluster_at_rest_is_silent(tmp_path: Path) -> None:
         assert beats == []
 
 
-def test_a_request_at_the_leader_of_four_is_sent_to_three_at_once(tmp_path: Path) -> None:
+def test_leader_of_four_sends_a_request_to_three_at_once(tmp_path: Path) -> None:
+    """A request at the leader of four is sent to three at once."""
     with Cluster(tmp_path, 4, "--course-console", *STEADY) as cluster:
         leader = cluster.start().led_by("s1").leader()
         cluster.wait_until_equal()

@@ -30,7 +30,8 @@ def stage(tmp_path: Path) -> Iterator[tuple[NodeProcess, PlayedPeer, PlayedPeer]
 Stage = tuple[NodeProcess, PlayedPeer, PlayedPeer]
 
 
-def test_a_candidate_asks_all_and_votes_for_itself_in_the_next_term(stage: Stage) -> None:
+def test_candidate_votes_for_itself_in_the_next_term(stage: Stage) -> None:
+    """A candidate asks all and votes for itself in the next term."""
     node, s2, s3 = stage
     assert s2.hear() == "s1@PreVote 1-0-0"
     assert s3.hear() == "s1@PreVote 1-0-0"
@@ -41,7 +42,8 @@ def test_a_candidate_asks_all_and_votes_for_itself_in_the_next_term(stage: Stage
     assert promised.startswith("name s1 term 1 vote s1 ")
 
 
-def test_a_majority_makes_a_leader_that_sends_heartbeats_for_ever(stage: Stage) -> None:
+def test_majority_makes_a_leader_that_sends_heartbeats(stage: Stage) -> None:
+    """A majority makes a leader that sends heartbeats for ever."""
     node, s2, _ = stage
     s2.vote()
     first = s2.hear("AppendEntries")
@@ -82,7 +84,8 @@ FIGURE_2 = [
 ]  # fmt: skip
 
 
-def test_figure_2_a_follower_asks_for_entries_after_1_and_gets_them(tmp_path: Path) -> None:
+def test_figure_2_follower_asks_for_entries_after_1(tmp_path: Path) -> None:
+    """As in Figure 2, a follower asks for the entries after 1, and gets them."""
     with (
         Cluster(tmp_path, 3, "--pace", "class", "--floor") as cluster,
         PlayedPeer(cluster["s2"]) as s2,
@@ -137,7 +140,8 @@ def test_a_split_vote_leads_to_an_election_in_a_new_term(stage: Stage) -> None:
             peer.answer(f"Not this time term {term}: already voted for {peer.name} in term {term}")
 
 
-def test_the_leader_retries_until_the_follower_has_stored_the_entry(stage: Stage) -> None:
+def test_leader_retries_until_the_follower_stored_the_entry(stage: Stage) -> None:
+    """The leader retries until the follower has stored the entry."""
     node, s2, s3 = stage
     s2.vote()
     s2.follow()

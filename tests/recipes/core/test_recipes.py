@@ -73,9 +73,8 @@ def test_hold_takes_a_free_seat_and_then_a_place_in_line(machine: LeaseMachine) 
     assert machine.store.lease_of(f"{L}held/alone/lease-57/3") == "lease-57"
 
 
-def test_unhold_gives_the_seat_to_the_first_in_line_with_this_entry_as_token(
-    machine: LeaseMachine,
-) -> None:
+def test_unhold_passes_the_seat_with_its_entry_as_token(machine: LeaseMachine) -> None:
+    """`unhold` gives the seat to the first in line, with this entry as token."""
     machine.talk(*(f"hold {L} alone lease-{lease} of-{lease}" for lease in (57, 58, 59)))
     assert machine.talk(f"unhold {L} lease-57", f"unhold {L} lease-57") == [
         f"UNHOLD response: {L}held/alone/lease-57",
@@ -182,9 +181,8 @@ def test_a_mode_of_another_form_is_refused(mode: str) -> None:
         read_request("", "", f"hold {L} {mode} lease-57 x", Limits())
 
 
-def test_shared_claims_behind_one_that_leaves_the_line_get_their_seats(
-    machine: LeaseMachine,
-) -> None:
+def test_leaving_claim_gives_shared_claims_behind_it_seats(machine: LeaseMachine) -> None:
+    """Shared claims behind one that leaves the line get their seats."""
     machine.talk(f"hold {L} shared lease-57 a", f"hold {L} alone lease-58 b")
     machine.apply(f"hold {L} shared lease-59 c")
     expire(machine, "lease-58")
@@ -250,25 +248,24 @@ def test_leases_that_end_together_give_nothing_to_one_another(machine: LeaseMach
     assert [event[2] for event in events if event[1] == "set"] == [f"{L}held/alone/lease-59"]
 
 
-def test_a_seat_whose_key_a_person_deleted_goes_to_the_first_in_line(machine: LeaseMachine) -> None:
+def test_seat_of_a_deleted_key_goes_to_the_first_in_line(machine: LeaseMachine) -> None:
+    """A seat whose key a person deleted goes to the first in line."""
     machine.talk(*(f"hold {L} alone lease-{lease} x" for lease in (57, 58)))
     machine.apply(f"delete {L}held/alone/lease-57")
     seat = f"{L}held/alone/lease-58"
     assert machine.apply(f"hold {L} alone lease-58 x") == f"HOLD response: {seat} 63"
 
 
-def test_a_new_claim_does_not_pass_a_line_that_a_person_left_without_a_holder(
-    machine: LeaseMachine,
-) -> None:
+def test_new_claim_does_not_pass_a_line_without_a_holder(machine: LeaseMachine) -> None:
+    """A new claim does not pass a line that a person left without a holder."""
     machine.talk(*(f"hold {L} alone lease-{lease} x" for lease in (57, 58)))
     machine.apply(f"delete {L}held/alone/lease-57")
     assert machine.apply(f"hold {L} alone lease-59 x").startswith("HOLD response, in line")
     assert keys(machine, f"{L}held/") == ["alone/lease-58"]
 
 
-def test_a_lock_whose_name_looks_like_a_place_in_line_is_another_lock(
-    machine: LeaseMachine,
-) -> None:
+def test_lock_named_like_a_place_in_line_is_another_lock(machine: LeaseMachine) -> None:
+    """A lock whose name looks like a place in line is another lock."""
     machine.talk(f"hold {L} alone lease-57 x", f"hold {L} shared lease-58 x")
     inner = f"{L}line/0000000000000000061/"
     assert machine.apply(f"hold {inner} shared lease-59 x").startswith("HOLD response: ")
@@ -300,7 +297,8 @@ def test_a_job_waits_is_taken_and_ends(machine: LeaseMachine) -> None:
     assert (answer["ended"], answer["place"], dict(machine.store)) == ([61], None, {})
 
 
-def test_an_idle_worker_gets_the_next_job_by_the_entry_that_adds_it(machine: LeaseMachine) -> None:
+def test_idle_worker_gets_a_job_by_the_entry_that_adds_it(machine: LeaseMachine) -> None:
+    """An idle worker gets the next job by the entry that adds it."""
     for lease in (58, 57):
         place = asked(machine, f"dequeue {Q} 1 10 lease-{lease}")["place"]
         assert place == f"{Q}idle/{machine.number:019}/1.10/lease-{lease}"
@@ -317,7 +315,8 @@ def test_an_idle_worker_gets_the_next_job_by_the_entry_that_adds_it(machine: Lea
     assert asked(machine, f"dequeue {Q} 0 10 lease-57 64:64")["ended"] == [64]
 
 
-def test_a_worker_may_wait_as_another_claim_and_take_its_job_over(machine: LeaseMachine) -> None:
+def test_worker_may_wait_as_another_claim_and_take_its_job(machine: LeaseMachine) -> None:
+    """A worker may wait as another claim and take its job over."""
     place = asked(machine, f"dequeue {Q} 1 10 as lease-58/1 lease-57/1")["place"]
     assert place == f"{Q}idle/{machine.number:019}/1.10/lease-58/1"
     machine.apply(f"enqueue {Q} a")
@@ -339,9 +338,8 @@ def test_a_worker_may_wait_as_another_claim_and_take_its_job_over(machine: Lease
     assert (ended, dict(machine.store)) == ([job], {})
 
 
-def test_the_job_of_a_worker_that_died_in_line_waits_again_with_the_lease_of_its_place(
-    machine: LeaseMachine,
-) -> None:
+def test_job_of_a_worker_dead_in_line_waits_with_its_lease(machine: LeaseMachine) -> None:
+    """The job of a worker that died in line waits again with the lease of its place."""
     asked(machine, f"dequeue {Q} 1 10 as lease-58/1 lease-57/1")
     machine.talk(f"enqueue {Q} a", "release lease-58")
     assert numbers(asked(machine, f"dequeue {Q} 1 10 lease-59")) == [61]
@@ -374,9 +372,8 @@ def test_a_worker_that_does_not_wait_leaves_the_line(machine: LeaseMachine) -> N
         assert dict(machine.store) == {}
 
 
-def test_the_jobs_of_an_ended_lease_wait_again_in_order_or_go_to_idle_workers(
-    machine: LeaseMachine,
-) -> None:
+def test_jobs_of_an_ended_lease_wait_again_or_go_to_workers(machine: LeaseMachine) -> None:
+    """The jobs of an ended lease wait again in order or go to idle workers."""
     machine.talk(*(f"enqueue {Q} {value}" for value in "abc"))
     assert numbers(asked(machine, f"dequeue {Q} 3 10 lease-57")) == [60, 61, 62]
     assert asked(machine, f"dequeue {Q} 2 10 lease-58")["place"]
@@ -389,9 +386,8 @@ def test_the_jobs_of_an_ended_lease_wait_again_in_order_or_go_to_idle_workers(
     assert numbers(asked(machine, f"dequeue {Q} 1 10 lease-59")) == [62]
 
 
-def test_a_job_that_was_delivered_as_often_as_allowed_is_dead_until_requeue(
-    machine: LeaseMachine,
-) -> None:
+def test_job_delivered_as_often_as_allowed_is_dead_until_requeue(machine: LeaseMachine) -> None:
+    """A job that was delivered as often as allowed is dead until `requeue`."""
     machine.apply(f"enqueue {Q} a")
     asked(machine, f"dequeue {Q} 1 2 lease-57")
     expire(machine, "lease-57")
@@ -407,9 +403,8 @@ def test_a_job_that_was_delivered_as_often_as_allowed_is_dead_until_requeue(
     assert machine.store[f"{Q}held/lease-59/0000000000000000060"] == "1/2"
 
 
-def test_a_worker_gets_no_job_that_was_delivered_as_often_as_it_allows(
-    machine: LeaseMachine,
-) -> None:
+def test_worker_gets_no_job_beyond_its_deliveries(machine: LeaseMachine) -> None:
+    """A worker gets no job that was delivered as often as it allows."""
     machine.talk(f"enqueue {Q} a", f"enqueue {Q} b")
     asked(machine, f"dequeue {Q} 1 0 lease-57")
     expire(machine, "lease-57")
@@ -425,9 +420,8 @@ def test_a_job_that_is_given_back_waits_again(machine: LeaseMachine) -> None:
     assert machine.store[f"{Q}wait/0000000000000000060"] == "1"
 
 
-def test_a_worker_that_leaves_the_line_does_not_get_the_job_that_it_gives_back(
-    machine: LeaseMachine,
-) -> None:
+def test_worker_leaving_the_line_does_not_get_its_job_back(machine: LeaseMachine) -> None:
+    """A worker that leaves the line does not get the job that it gives back."""
     machine.apply(f"enqueue {Q} a")
     asked(machine, f"dequeue {Q} 1 10 lease-57")
     assert asked(machine, f"dequeue {Q} 1 10 lease-57")["place"]
@@ -496,9 +490,8 @@ def test_the_order_stays_when_a_recovery_makes_the_numbers_long(machine: LeaseMa
 # --- claims that are abandoned ------------------------------------------------------------------
 
 
-def test_an_abandoned_claim_gives_up_its_seat_and_gets_none_by_a_late_hold(
-    machine: LeaseMachine,
-) -> None:
+def test_abandoned_claim_loses_its_seat_despite_a_late_hold(machine: LeaseMachine) -> None:
+    """An abandoned claim gives up its seat, and gets none by a late `hold`."""
     machine.talk(f"hold {L} alone lease-57/3 a", f"hold {L} alone lease-58 b")
     assert machine.talk(f"abandon {L} lease-57/3", f"hold {L} alone lease-57/3 a") == [
         "ABANDON response: lease-57/3",
@@ -523,9 +516,8 @@ def test_a_claim_without_anything_is_abandoned_before_its_hold(machine: LeaseMac
 
 
 @pytest.mark.parametrize("mode", ["alone", "shared", "2"])
-def test_an_abandoned_claim_leaves_its_seat_or_the_line_in_any_mode(
-    machine: LeaseMachine, mode: str
-) -> None:
+def test_abandoned_claim_leaves_seat_or_line_in_any_mode(machine: LeaseMachine, mode: str) -> None:
+    """An abandoned claim leaves its seat or the line in any mode."""
     other = "alone" if mode == "shared" else "shared"
     machine.talk(f"hold {L} {mode} lease-57 a", f"hold {L} {other} lease-58 b")
     machine.talk(f"hold {L} {mode} lease-59 c", f"abandon {L} lease-58")
@@ -564,9 +556,8 @@ def test_an_abandoned_worker_leaves_the_line(machine: LeaseMachine) -> None:
     assert keys(machine, Q) == ["gone/lease-57", f"jobs/{number}", f"wait/{number}"]
 
 
-def test_the_jobs_of_an_abandoned_worker_make_events_in_the_order_of_their_numbers(
-    machine: LeaseMachine,
-) -> None:
+def test_abandoned_jobs_make_events_in_their_order(machine: LeaseMachine) -> None:
+    """The jobs of an abandoned worker make events in the order of their numbers."""
     machine.talk(*(f"enqueue {Q} x" for _ in range(9)))
     assert len(numbers(asked(machine, f"dequeue {Q} 9 0 lease-57"))) == 9
     machine.store.notes_events = True
@@ -644,7 +635,8 @@ def test_a_console_shows_the_prefix_and_no_value() -> None:
     assert without_values(f"enqueue {Q} secret") == f"enqueue {Q} …"
 
 
-def test_the_rights_are_those_for_the_prefix_and_for_the_keys_of_the_lease() -> None:
+def test_rights_cover_the_prefix_and_the_keys_of_the_lease() -> None:
+    """The rights are those for the prefix and for the keys of the lease."""
     machine = UserMachine()
     _, reply = machine.do("noop", "bob@lease 10 0123456789abcdef")
     lease = reply.split()[2]

@@ -53,9 +53,10 @@ def leases_of(kv: raftline.KV[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("what", WAITS)
-def test_a_waiting_thread_leaves_the_line_when_its_client_is_closed(
+def test_waiting_thread_leaves_the_line_with_its_client(
     nodes: Cluster, kv: raftline.KV[str], what: str
 ) -> None:
+    """A waiting thread leaves the line when its client is closed."""
     key, wait = WAITS[what]
     held = FIRST[what](kv) if what in FIRST else None
     before = leases_of(kv)
@@ -84,9 +85,10 @@ def test_a_waiting_thread_leaves_the_line_when_its_client_is_closed(
 
 
 @pytest.mark.parametrize("what", WAITS)
-def test_a_waiting_task_leaves_the_line_when_its_client_is_closed(
+def test_waiting_task_leaves_the_line_with_its_client(
     nodes: Cluster, kv: raftline.KV[str], what: str
 ) -> None:
+    """A waiting task leaves the line when its client is closed."""
     key, wait = WAITS[what]
     held = FIRST[what](kv) if what in FIRST else None
     before = leases_of(kv)
@@ -117,9 +119,8 @@ async def anext_of(watch: raftline.aio.Watch[str]) -> raftline.api.Event[str]:
     return event
 
 
-def test_a_waiting_client_that_is_closed_after_its_leader_was_killed_leaves_the_line(
-    three: Cluster,
-) -> None:
+def test_closed_client_leaves_the_line_after_its_leader_died(three: Cluster) -> None:
+    """A waiting client that is closed after its leader was killed leaves the line."""
     with raftline.connect(at(three)) as kv, kv.lock("closed", ttl=TTL_S).acquire() as held:
         closed = raftline.connect(at(three))
         ended = threading.Event()
@@ -156,9 +157,11 @@ def test_what_a_closed_client_holds_is_held_until_its_lease_ends(
         pass
 
 
-def test_what_a_task_holds_whose_client_is_closed_is_held_until_its_lease_ends(
+def test_holdings_of_a_closed_task_last_until_the_lease_ends(
     nodes: Cluster, kv: raftline.KV[str]
 ) -> None:
+    """What a task holds is held until its lease ends, though its client is closed."""
+
     async def holds() -> None:
         async with raftline.aio.connect(at(nodes)) as closed:
             held = await closed.lock("held", ttl=1.5).acquire()

@@ -78,9 +78,10 @@ KINDS: dict[str, Callable[[raftline.KV[str]], Any]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_acquisition_and_a_release_are_one_request_and_one_entry_each(
+def test_acquire_and_release_cost_one_request_and_entry_each(
     client: raftline.KV[str], costs: Costs, kind: str
 ) -> None:
+    """An acquisition and a release are one request and one entry each."""
     costs.begin()
     held = KINDS[kind](client)
     assert costs.end() == (1, 1)

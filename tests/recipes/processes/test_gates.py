@@ -91,7 +91,8 @@ def test_a_caller_that_gives_up_leaves_its_turn_to_the_next(nodes: Cluster) -> N
     asyncio.run(work())
 
 
-def test_a_thread_whose_time_is_over_gets_none_and_leaves_its_turn(kv: raftline.KV[str]) -> None:
+def test_thread_out_of_time_gets_none_and_leaves_its_turn(kv: raftline.KV[str]) -> None:
+    """A thread whose time is over gets none and leaves its turn."""
     lock = kv.lock("gives up")
     held = lock.acquire()
     assert lock.acquire(timeout=0.05) is None

@@ -46,7 +46,9 @@ def test_a_lock_and_an_election(nodes: Cluster) -> None:
     run(work())
 
 
-def test_tasks_that_wait_for_a_lock_end_with_closed_as_their_client_does(nodes: Cluster) -> None:
+def test_tasks_waiting_for_a_lock_end_as_their_client_closes(nodes: Cluster) -> None:
+    """Tasks that wait for a lock end with `Closed`, as their client does."""
+
     async def work() -> None:
         async with raftline.aio.connect(at(nodes)) as other, other.lock("same"):
             kv = raftline.aio.connect(at(nodes))

@@ -48,9 +48,8 @@ def test_jobs_come_in_order_and_end_with_their_result(kv: raftline.KV[str]) -> N
     assert kv["results"] == "3"
 
 
-def test_a_job_that_is_given_back_is_delivered_again_and_dies_at_last(
-    kv: raftline.KV[str],
-) -> None:
+def test_returned_job_is_delivered_again_and_dies_at_last(kv: raftline.KV[str]) -> None:
+    """A job that is given back is delivered again and dies at last."""
     jobs = kv.queue("bad", max_deliveries=2)
     number = jobs.put("poison")
 
@@ -73,7 +72,8 @@ def test_a_job_that_is_given_back_is_delivered_again_and_dies_at_last(
     assert (jobs.discard(number), jobs.discard(number), jobs.dead()) == (True, False, [])
 
 
-def test_a_condition_of_the_result_that_fails_leaves_the_job_held(kv: raftline.KV[str]) -> None:
+def test_failed_condition_of_a_result_leaves_the_job_held(kv: raftline.KV[str]) -> None:
+    """A condition of the result that fails leaves the job held."""
     jobs = kv.queue("condition")
     jobs.put("a")
     job = jobs.take()
@@ -138,7 +138,8 @@ def lease_of(kv: raftline.KV[str], queue: str) -> str:
     return stat.lease
 
 
-def test_all_jobs_of_a_lost_lease_are_lost_and_each_worker_is_told(kv: raftline.KV[str]) -> None:
+def test_jobs_of_a_lost_lease_are_lost_and_workers_told(kv: raftline.KV[str]) -> None:
+    """All jobs of a lost lease are lost and each worker is told."""
     jobs = kv.queue("all lost")
     for value in "abc":
         jobs.put(value)
@@ -172,7 +173,8 @@ def test_a_waiting_worker_takes_a_new_job(kv: raftline.KV[str]) -> None:
     assert taken == ["late"]
 
 
-def test_waiting_workers_take_jobs_in_the_order_in_which_they_came(kv: raftline.KV[str]) -> None:
+def test_waiting_workers_take_jobs_in_their_order(kv: raftline.KV[str]) -> None:
+    """Waiting workers take jobs in the order in which they came."""
     taken: list[tuple[int, str]] = []
 
     def work(number: int) -> None:
@@ -196,9 +198,10 @@ def test_waiting_workers_take_jobs_in_the_order_in_which_they_came(kv: raftline.
     assert list(kv.keys("queue/turns/")) == []
 
 
-def test_a_job_of_a_worker_that_died_in_line_goes_to_the_next_when_the_lease_ends(
+def test_job_of_a_worker_dead_in_line_goes_to_the_next(
     nodes: Cluster, kv: raftline.KV[str]
 ) -> None:
+    """A job of a worker that died in line goes to the next when the lease ends."""
     with (
         kv.watch("queue/line/idle/") as places,
         subprocess.Popen(

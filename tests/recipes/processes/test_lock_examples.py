@@ -34,9 +34,10 @@ def test_the_cron_lock_has_one_job_run_and_hands_it_a_token(
 
 
 @BOTH
-def test_the_cron_lock_is_free_at_once_if_its_command_cannot_be_run(
+def test_cron_lock_is_free_if_its_command_cannot_run(
     kv: raftline.KV[str], nodes: Cluster, form: str
 ) -> None:
+    """The cron lock is free at once if its command cannot be run."""
     wrong = example(f"cron_lock{form}", nodes, "./no-such-command").launch()
     try:
         assert wrong.ended(DEADLINE_S) == 1
@@ -64,9 +65,8 @@ def test_the_leader_is_followed_by_another(kv: raftline.KV[str], nodes: Cluster,
 
 
 @BOTH
-def test_the_programs_go_on_when_the_leader_of_the_cluster_is_killed(
-    three: Cluster, form: str
-) -> None:
+def test_examples_continue_when_the_leader_is_killed(three: Cluster, form: str) -> None:
+    """The programs go on when the leader of the cluster is killed."""
     with raftline.connect(at(three)) as kv:
         go_on_without_the_leader(kv, three, form)
 

@@ -53,9 +53,10 @@ def members(cluster: Cluster) -> list[str]:
 
 @pytest.mark.parametrize(("make", "verb"), [(party, "hold"), (work, "txn")])
 @pytest.mark.parametrize("point", ["before", "after"])
-def test_a_join_that_failed_leaves_no_member_even_if_a_copy_arrives_later(
+def test_failed_join_leaves_no_member_despite_a_late_copy(
     make: Callable[[Cluster], Any], verb: str, point: str
 ) -> None:
+    """A join that failed leaves no member even if a copy arrives later."""
     cluster = Cluster()
     make(cluster).join("first").release()
     failure = FailsOnce(verb)
@@ -70,7 +71,8 @@ def test_a_join_that_failed_leaves_no_member_even_if_a_copy_arrives_later(
 
 
 @pytest.mark.parametrize("point", ["before", "after"])
-def test_shards_that_a_member_took_unknowingly_are_free_once_it_has_left(point: str) -> None:
+def test_unknown_shards_of_a_member_are_free_once_it_left(point: str) -> None:
+    """Shards that a member took unknowingly are free once it has left."""
     cluster = Cluster()
     first, second = work(cluster).join("first"), work(cluster).join("second")
     failure = FailsOnce("txn")
@@ -100,7 +102,8 @@ def test_shards_that_were_given_back_unknowingly_are_taken_again() -> None:
         assert len(first.update()) == 4
 
 
-def test_a_program_whose_time_is_over_stays_in_a_round_that_has_just_begun() -> None:
+def test_program_out_of_time_stays_in_a_round_just_begun() -> None:
+    """A program whose time is over stays in a round that has just begun."""
     cluster, entered = Cluster(), []
 
     def enters(command: str) -> None:
@@ -146,7 +149,8 @@ def test_leave_waits_until_its_request_was_sent_again() -> None:
 
 
 @pytest.mark.parametrize("what", ["party", "partitioner", "barrier"])
-def test_a_claim_begins_another_lease_if_the_kept_one_was_revoked(what: str) -> None:
+def test_claim_begins_another_lease_if_its_kept_one_is_revoked(what: str) -> None:
+    """A claim begins another lease if the kept one was revoked."""
     cluster, entered = Cluster(), list[Any]()
     held = party(cluster).join("first")
     cluster.carry_out(Call("release lease-1", str))

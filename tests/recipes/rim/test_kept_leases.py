@@ -135,7 +135,8 @@ def test_a_claim_whose_request_got_no_answer_takes_nothing_later(is_done: bool) 
     assert cluster.lock().acquire(timeout=0) is not None
 
 
-def test_a_claim_of_which_a_copy_may_be_under_way_is_abandoned_at_its_end() -> None:
+def test_claim_with_a_copy_under_way_is_abandoned_at_its_end() -> None:
+    """A claim of which a copy may be under way is abandoned at its end."""
     cluster = Cluster()
     held = cluster.lock().acquire()
     claim = held._lease._timer
@@ -248,7 +249,8 @@ def test_a_forked_child_keeps_a_lease_of_its_own(monkeypatch: pytest.MonkeyPatch
 # --- a release that is not awaited --------------------------------------------------------------
 
 
-def test_a_release_that_is_not_awaited_is_repeated_if_it_gets_no_answer() -> None:
+def test_unawaited_release_is_repeated_without_an_answer() -> None:
+    """A release that is not awaited is repeated if it gets no answer."""
     cluster = Cluster()
     keeper: Any = cluster.keeper
     held = cluster.lock(wait_release=False).acquire()

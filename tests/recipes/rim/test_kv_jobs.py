@@ -138,7 +138,8 @@ def test_a_job_that_comes_as_the_time_ends_is_returned() -> None:
 
 
 @pytest.mark.parametrize("verb", ["dequeue queue/jobs/ 0 ", "show queue/jobs/held/"])
-def test_a_worker_whose_time_is_over_gives_back_what_it_could_not_learn_of(verb: str) -> None:
+def test_late_worker_returns_what_it_could_not_learn_of(verb: str) -> None:
+    """A worker whose time is over gives back what it could not learn of."""
     cluster = Cluster()
     jobs = queue_of(cluster)
     is_in_line = []
@@ -274,7 +275,7 @@ def test_the_end_of_a_job_is_repeated_until_it_is_answered(point: str, is_done: 
     assert kinds(cluster) == ([] if is_done else ["jobs", "wait"])
 
 
-def test_the_end_of_a_job_is_not_repeated_while_its_answer_is_awaited() -> None:
+def test_end_of_a_job_is_not_repeated_while_awaited() -> None:
     """Otherwise the repetition would end it, and the awaited answer would report a loss."""
     cluster = Cluster()
     jobs = queue_of(cluster)
@@ -291,7 +292,8 @@ def test_the_end_of_a_job_is_not_repeated_while_its_answer_is_awaited() -> None:
     assert job.is_done
 
 
-def test_the_end_of_a_task_s_job_is_repeated_if_the_task_is_cancelled() -> None:
+def test_end_of_a_job_is_repeated_if_its_task_is_cancelled() -> None:
+    """The end of a task's job is repeated if the task is cancelled."""
     cluster = AioCluster()
 
     async def work() -> None:
@@ -354,7 +356,8 @@ def test_an_exchange_leaves_the_other_jobs_of_the_take_alone() -> None:
     assert [each.value for each in jobs.take_many(5, TTL_S)] == ["c"]
 
 
-def test_a_lease_that_the_cluster_does_not_know_is_not_used_again() -> None:
+def test_lease_unknown_to_the_cluster_is_not_reused() -> None:
+    """A lease that the cluster does not know is not used again."""
     cluster, lost = Cluster(), list[int]()
     jobs = queue_of(cluster)
     jobs.put("a")

@@ -190,7 +190,8 @@ def test_what_is_held_belongs_to_no_thread() -> None:
         held.check()
 
 
-def test_a_with_ends_what_it_began_also_where_blocks_of_one_object_overlap() -> None:
+def test_overlapping_with_blocks_end_what_they_began() -> None:
+    """A `with` ends what it began, also where blocks of one object overlap."""
     blocks: WithBlocks[Any] = WithBlocks()
     for where, held in ((1, "a"), (1, "b"), (2, "c")):
         assert blocks.begin(where, held) == held
@@ -214,7 +215,8 @@ def test_a_with_may_be_released_by_hand() -> None:
 # --- what is held no more -----------------------------------------------------------------------
 
 
-def test_check_and_release_of_a_lock_that_was_broken_report_its_loss() -> None:
+def test_check_and_release_of_a_broken_lock_report_its_loss() -> None:
+    """`check` and `release` of a lock that was broken report its loss."""
     cluster, lost = Cluster(), threading.Event()
     first, second = cluster.lock(on_lost=lost.set), cluster.lock()
     mine = first.acquire()
@@ -259,7 +261,9 @@ def test_a_lock_whose_time_ends_amid_a_check_is_not_confirmed() -> None:
         held.release()
 
 
-def test_check_and_release_of_a_task_s_lock_that_was_broken_report_its_loss() -> None:
+def test_check_and_release_report_a_broken_lock_to_tasks() -> None:
+    """`check` and `release` of a task's lock that was broken report its loss."""
+
     async def work() -> None:
         cluster, lost = AioCluster(), asyncio.Event()
         first, second = cluster.lock(on_lost=lost.set), cluster.lock()
@@ -309,7 +313,8 @@ def test_a_lock_that_was_lost_can_be_acquired_again() -> None:
         assert second.check() == second.token
 
 
-def test_a_thread_that_lost_a_lock_releases_nothing_of_the_next_one() -> None:
+def test_thread_that_lost_a_lock_spares_the_next_one() -> None:
+    """A thread that lost a lock releases nothing of the next one."""
     cluster, threads = Cluster(), Threads()
     lock = cluster.lock()
     lost, others = threading.Event(), threading.Event()
@@ -339,7 +344,9 @@ def test_a_thread_that_lost_a_lock_releases_nothing_of_the_next_one() -> None:
     assert cluster.keys() == {}
 
 
-def test_a_task_that_lost_a_lock_releases_nothing_of_the_next_one() -> None:
+def test_task_that_lost_a_lock_spares_the_next_one() -> None:
+    """A task that lost a lock releases nothing of the next one."""
+
     async def work() -> None:
         cluster = AioCluster()
         lock = cluster.lock()
@@ -401,7 +408,9 @@ def test_the_loss_of_a_lease_that_waits_is_no_loss_of_the_lock() -> None:
     assert lost == []
 
 
-def test_the_loss_of_a_task_s_lease_that_waits_is_no_loss_of_the_lock() -> None:
+def test_loss_of_a_waiting_tasks_lease_is_no_loss_of_the_lock() -> None:
+    """The loss of a task's lease that waits is no loss of the lock."""
+
     async def work() -> None:
         cluster, lost = AioCluster(), []
         held = await cluster.lock().acquire()
@@ -421,7 +430,8 @@ def test_the_loss_of_a_task_s_lease_that_waits_is_no_loss_of_the_lock() -> None:
     run(work)
 
 
-def test_a_lock_that_was_got_too_late_is_given_back_and_asked_for_again() -> None:
+def test_lock_got_too_late_is_returned_and_asked_for_again() -> None:
+    """A lock that was got too late is given back and asked for again."""
     cluster, lost = Cluster(), []
     lock = cluster.lock(on_lost=lambda: lost.append(1))
     losses = iter([True])
@@ -436,7 +446,8 @@ def test_a_lock_that_was_got_too_late_is_given_back_and_asked_for_again() -> Non
     assert lost == []
 
 
-def test_one_try_whose_lease_is_over_before_it_is_known_gets_nothing() -> None:
+def test_single_try_with_an_ended_lease_gets_nothing() -> None:
+    """A single try whose lease is over before it is known gets nothing."""
     cluster, lost, now_s = Cluster(), [], [0.0]
     lock = cluster.lock(on_lost=lambda: lost.append(1))
     lock._new_lease = partial(lock._new_lease, now=lambda: now_s[0])
@@ -681,7 +692,8 @@ class AioClosedWatch(AioWatch):
         return False
 
 
-def test_a_thread_that_waits_as_its_client_is_closed_gets_no_token_but_an_error() -> None:
+def test_thread_waiting_at_close_gets_an_error_not_a_token() -> None:
+    """A thread that waits as its client is closed gets no token but an error."""
     cluster = Cluster()
     cluster.lock().acquire()
     cluster.election().campaign("first")
@@ -692,7 +704,9 @@ def test_a_thread_that_waits_as_its_client_is_closed_gets_no_token_but_an_error(
             wait()
 
 
-def test_a_task_that_waits_as_its_client_is_closed_gets_no_token_but_an_error() -> None:
+def test_task_waiting_at_close_gets_an_error_not_a_token() -> None:
+    """A task that waits as its client is closed gets no token but an error."""
+
     async def work() -> None:
         cluster = AioCluster()
         await cluster.lock().acquire()

@@ -286,7 +286,8 @@ def test_that_many_do_share_a_lock_or_a_semaphore() -> None:
     assert max(world.most for world in slots) == 3
 
 
-def test_who_waits_to_hold_it_alone_is_not_passed_by_new_shared_holders() -> None:
+def test_exclusive_claim_is_not_passed_by_shared_ones() -> None:
+    """A claim that waits to hold the lock alone is not passed by new shared holders."""
     store = Store()
     first, writer, late = (Claim(store, keys) for keys in (SHARED, ALONE, SHARED))
     at_once(first.gets())
@@ -315,7 +316,8 @@ def test_one_try_succeeds_once_the_shared_holders_are_gone() -> None:
     assert at_once(writer.gets(0.0)) == writer.token
 
 
-def test_whose_lease_ends_in_line_claims_the_lock_again_at_its_end() -> None:
+def test_claim_whose_lease_ends_in_line_is_made_again_at_its_end() -> None:
+    """A claim whose lease ends in line is made again at its end."""
     store = Store()
     first, second, third = (Claim(store, ALONE, name) for name in "abc")
     at_once(first.gets())
@@ -406,7 +408,8 @@ def test_locks_whose_names_look_like_keys_of_others_are_others() -> None:
     assert store.keys() == {}
 
 
-def test_programs_with_different_limits_each_keep_to_their_own_slots() -> None:
+def test_programs_with_different_limits_keep_to_their_slots() -> None:
+    """Programs with different limits each keep to their own slots."""
     store = Store()
     wide = [Claim(store, Slots("reports", 5), f"w{number}") for number in range(5)]
     narrow = Claim(store, Slots("reports", 2))

@@ -22,6 +22,7 @@ COVERED = (
 @pytest.mark.parametrize(
     ("first", "count"), [(0, 1), in_the_rest(FIRST, SCHEDULES), *at_night((100, 300))]
 )
-def test_a_lock_has_one_holder_at_a_time_and_each_call_ends_in_time(first: int, count: int) -> None:
+def test_lock_has_one_holder_and_each_call_ends_in_time(first: int, count: int) -> None:
+    """A lock has one holder at a time and each call ends in time."""
     counts = counts_of(first, count, steps=STEPS, lockers=3)
     assert count == 1 or [name for name in COVERED if not counts[name]] == []

@@ -51,7 +51,7 @@ def said(login: Login, line: str) -> str:
 
 
 @pytest.mark.parametrize(("password", "names"), [(NEW, ("bob",)), (OLD, ("s2",))])
-def test_an_exchange_that_began_before_the_users_changed_gives_no_rights(
+def test_exchange_begun_before_a_change_of_users_gives_no_rights(
     access: Access, password: str, names: tuple[str, ...]
 ) -> None:
     """It fails in the end if its user has another password by then, or is gone."""
@@ -114,9 +114,8 @@ def test_a_certificate_is_a_member_s_or_a_user_s_never_both(tmp_path: Path, acce
     assert user.login.identity == BOB
 
 
-def test_who_proved_itself_by_a_certificate_proves_no_other_name_by_the_secret(
-    tmp_path: Path, access: Access
-) -> None:
+def test_certificate_holder_cannot_prove_another_name(tmp_path: Path, access: Access) -> None:
+    """A peer that proved itself by a certificate proves no other name by the secret."""
     authority.make(tmp_path, ["s1=localhost", "s2=localhost"], [])
     member = admitted(tmp_path, "s2", access)
     dialing = Initiator(b"x" * 32, "s3", "s1", "3" * 32)
@@ -158,9 +157,8 @@ class Running:
         return lambda *_: self.asked.append(what)
 
 
-def test_whoever_uses_a_file_looks_at_it_again_in_both_directions(
-    tmp_path: Path, access: Access
-) -> None:
+def test_changed_file_is_taken_up_in_both_directions(tmp_path: Path, access: Access) -> None:
+    """Each user of a file reads it again when it changes, in both directions."""
     secret = tmp_path / "secret"
     make_secret(secret)
     tls = SimpleNamespace(reload=lambda: "", warnings=list)

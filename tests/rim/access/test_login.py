@@ -112,7 +112,8 @@ def test_a_wrong_password_is_refused(access: Access, password: str) -> None:
     assert login.identity == access.nobody
 
 
-def test_the_client_refuses_a_node_that_does_not_know_the_verifier() -> None:
+def test_client_refuses_a_node_that_lacks_the_verifier() -> None:
+    """The client refuses a node that does not know the verifier."""
     steps = exchange(Credentials("bob", PASSWORD))
     first = next(steps)
     nonce = first.partition("r=")[2]
@@ -192,7 +193,8 @@ def test_the_answer_of_a_node_is_that_of_rfc_7677() -> None:
             begun(f"n,,n=user,r={nonce}").answer(wrong)
 
 
-def test_a_recorded_exchange_is_worth_nothing_on_another_connection(access: Access) -> None:
+def test_recorded_exchange_is_worthless_on_another_connection(access: Access) -> None:
+    """A recorded exchange is worth nothing on another connection."""
     login, steps, said = login_to(access), exchange(Credentials("bob", PASSWORD)), []
     command = next(steps)
     for _ in range(2):
@@ -364,7 +366,7 @@ def test_an_unknown_name_looks_like_a_user(access: Access) -> None:
     assert len({len(salt) for salt in seen.values()}) == 1
 
 
-def test_a_user_of_another_number_of_iterations_is_not_named_by_it() -> None:
+def test_iteration_count_does_not_reveal_a_user() -> None:
     """As many names that are unknown have that number, each the same one each time."""
     users = users_of(BOB, ROOT, ("eve", UserRole.READER, EVERYWHERE))
     old = make_verifier(PASSWORD, 2 * ITERATIONS_LEAST)
@@ -445,7 +447,7 @@ class Derivations:
         return Verifier(iterations, salt, password.encode().ljust(32), bytes(32))
 
 
-def test_of_a_hundred_passwords_at_a_time_one_is_derived_and_few_wait(
+def test_one_password_of_a_hundred_is_derived_at_a_time(
     access: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others are refused at once, by a line after which a client tries again. So a flood of
@@ -556,7 +558,8 @@ def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
     assert places_in(turns) == 0
 
 
-def test_turns_come_in_the_order_of_ranks_and_the_last_of_too_many_is_refused() -> None:
+def test_turns_come_by_rank_and_excess_ones_are_refused() -> None:
+    """Turns come in the order of ranks and the last of too many is refused."""
     turns, order = Throttle(2), []
 
     def take(number: int) -> None:
@@ -713,7 +716,7 @@ def test_a_reader_begins_no_session_by_a_number(access: Access) -> None:
     assert door.say("c#5@get app/x") == "read"
 
 
-def test_a_number_needs_a_session_that_was_begun_where_there_are_users(access: Access) -> None:
+def test_number_needs_a_session_where_there_are_users(access: Access) -> None:
     """The kept reply of a request under a name that a client made up could be guessed."""
     door, open_door = Door(access), Door(None)
     door.say(f"login root {PASSWORD}")
@@ -783,7 +786,8 @@ def test_entry_names_its_user_above_the_floor(access: Access) -> None:
     assert (admission.writer, logged("", "set a 1")) == (None, "root@set a 1")
 
 
-def test_a_login_that_failed_is_said_with_its_user_and_its_address(access: Access) -> None:
+def test_failed_login_is_logged_with_user_and_address(access: Access) -> None:
+    """A login that failed is logged with its user and its address."""
     door = Door(access)
     assert door.say("login bob wrong") == FAILED
     assert door.printed == ["login"]
@@ -793,7 +797,7 @@ def test_a_login_that_failed_is_said_with_its_user_and_its_address(access: Acces
     assert access.failures.count == 1
 
 
-def test_a_failed_exchange_is_said_as_well_and_no_name_that_is_no_user_s(access: Access) -> None:
+def test_failed_exchange_is_logged_without_unknown_names(access: Access) -> None:
     """Such a name may be the first word of a password."""
     door = Door(access)
     steps = exchange(Credentials("mallory", "wrong"))
@@ -921,7 +925,7 @@ def older_and_newer() -> Iterator[tuple[UsersNode, UsersNode]]:
         node.close()
 
 
-def test_a_task_logs_in_though_the_threads_of_its_event_loop_all_wait() -> None:
+def test_task_logs_in_though_its_loop_has_no_free_thread() -> None:
     """As they do for a name server that does not answer."""
     node, end = UsersNode("s1", ROOT, BOB), threading.Event()
 
@@ -978,11 +982,13 @@ def test_a_login_that_all_nodes_refuse_fails_at_once(
 
 
 @pytest.mark.parametrize("ask", [lambda kv: kv["a"], lambda kv: kv.snapshot("a")])
-def test_an_exception_amid_a_login_leaves_no_connection_without_one(
+def test_exception_amid_a_login_leaves_no_connection(
     ask: Callable[[Any], object],
     older_and_newer: tuple[UsersNode, UsersNode],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """An exception amid a login leaves no connection that is not logged in."""
+
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 

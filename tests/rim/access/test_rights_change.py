@@ -73,7 +73,8 @@ def test_a_watch_does_not_begin_if_the_rights_change_first(scene: UserConnection
     assert scene.watchers.count == 0
 
 
-def test_a_client_that_follows_a_watch_hears_that_it_is_not_allowed() -> None:
+def test_client_following_a_watch_hears_that_it_is_forbidden() -> None:
+    """A client that follows a watch hears that it is not allowed."""
     cursor = WatchCursor(TEXT, "app/", None)
     cursor.take("WATCH response: 0 keys as of 1")
     with pytest.raises(NotAllowed, match="bob may not watch app/"):

@@ -118,13 +118,14 @@ def records_of(client: Client, text: bytes, ends: Sequence[int]) -> tuple[list[b
 @pytest.mark.parametrize("by", ["read", "receive_now"])
 @settings(max_examples=60)
 @given(lines=LINES, record_ends=ENDS, packet_ends=st.lists(st.integers(1, 1500), max_size=12))
-def test_lines_that_are_whole_here_are_read_with_the_packet_that_ends_them(
+def test_whole_lines_are_read_with_the_packet_that_ends_them(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
     by: str,
     lines: list[bytes],
     record_ends: list[int],
     packet_ends: list[int],
 ) -> None:
+    """Lines that are whole here are read with the packet that ends them."""
     client = Client(contexts)
     reader = LineReader(client.here, DEADLINE_S)
     text = b"".join(line + b"\n" for line in lines)
@@ -235,7 +236,7 @@ def small_records(client: Client, count: int) -> bytes:
     return b"".join(client.record(b"set k %d\n" % number) for number in range(count))
 
 
-def test_one_call_reads_a_bounded_part_of_what_a_client_sends_on_and_on(
+def test_one_call_reads_a_bounded_part_of_a_stream(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     """Else one client is the only one that the shared reader serves, and one batch is its all."""
@@ -255,7 +256,7 @@ def test_one_call_reads_a_bounded_part_of_what_a_client_sends_on_and_on(
     client.close()
 
 
-def test_a_part_of_a_record_gives_the_connection_back_to_its_thread(
+def test_partial_record_returns_the_connection_to_its_thread(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That thread ends the connection if nothing more of it comes; nobody wakes the shared reader
@@ -276,7 +277,7 @@ def test_a_part_of_a_record_gives_the_connection_back_to_its_thread(
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
-def test_the_end_that_comes_with_the_last_lines_ends_the_connection(
+def test_end_that_comes_with_the_last_lines_is_noticed(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext], is_shared: bool
 ) -> None:
     """The client waits for the node to end it: no packet follows."""
@@ -291,9 +292,10 @@ def test_the_end_that_comes_with_the_last_lines_ends_the_connection(
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
-def test_few_lines_in_many_small_records_of_one_packet_are_all_served(
+def test_lines_in_many_small_records_are_all_served(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext], is_shared: bool
 ) -> None:
+    """Few lines in many small records of one packet are all served."""
     with Served(contexts, is_shared=is_shared) as served:
         served.say(b"set k first\n")
         served.expect(["set k first"])

@@ -61,9 +61,7 @@ def first_byte(plain: socket.socket) -> bytes:
         return data
 
 
-def test_a_node_with_tls_alone_says_no_plain_line_to_who_speaks_no_tls(
-    plain: socket.socket, made: Path
-) -> None:
+def test_tls_only_node_says_nothing_in_plain_text(plain: socket.socket, made: Path) -> None:
     """A downgrade: the answer of somebody on the path is not a reason to speak without TLS."""
     said: list[str] = []
     peer = dialing(plain, made, said, is_only=True)
@@ -173,9 +171,10 @@ def test_a_member_s_certificate_is_given_all(made: Path, places: list[Place]) ->
     assert said_at(place, made, [], rule=BY_CERTIFICATE).startswith(b"s2@Level ")
 
 
-def test_a_member_s_certificate_with_another_s_name_as_host_proves_nothing(
+def test_member_certificate_with_a_foreign_host_proves_nothing(
     made: Path, places: list[Place]
 ) -> None:
+    """A member's certificate with another's name as host proves nothing."""
     other = certificates.issue(made, "other", certificates.named("s3"), ["s3", "s1"])
     places.append(place := Place(other))
     said: list[str] = []
@@ -196,7 +195,7 @@ def test_a_common_name_is_no_name_of_a_host(made: Path, places: list[Place]) -> 
     ids=["expired", "not yet valid"],
 )
 @pytest.mark.parametrize("secret", [b"", b"0123456789abcdef0123456789abcdef"], ids=["", "secret"])
-def test_a_peer_that_takes_this_node_s_certificate_for_bad_is_named(
+def test_peer_that_refuses_our_certificate_is_named(
     made: Path, places: list[Place], days: tuple[int, int], alert: str, secret: bytes
 ) -> None:
     """As it does if its clock is wrong: then the log of each sound node names it."""
@@ -213,9 +212,8 @@ def test_a_peer_that_takes_this_node_s_certificate_for_bad_is_named(
     assert alert in said[0]
 
 
-def test_with_a_secret_the_proof_goes_first_whatever_the_certificate_says(
-    made: Path, places: list[Place]
-) -> None:
+def test_secret_proof_precedes_the_certificate(made: Path, places: list[Place]) -> None:
+    """With a secret the proof goes first whatever the certificate says."""
     server = certificates.issue(made, "web", certificates.named("s1", is_member=False), ["s1"])
     places.append(place := Place(server))
     rule = PeerAuth(b"0123456789abcdef0123456789abcdef", is_required=True)
@@ -268,9 +266,7 @@ def amid(made: Path, tmp_path: Path) -> Amid:
     return tls
 
 
-def test_a_handshake_that_began_before_certificates_were_revoked_does_not_stand(
-    made: Path, amid: Amid
-) -> None:
+def test_handshake_begun_before_a_revocation_does_not_stand(made: Path, amid: Amid) -> None:
     """A look at the connections that stand does not see it, as nothing is proved there yet."""
     files = TlsFiles(made / "s9.pem", made / "s9.key", made / "ca.pem")
     for is_taken in (False, False, True):
@@ -302,9 +298,10 @@ def test_a_handshake_that_began_before_certificates_were_revoked_does_not_stand(
         client.close()
 
 
-def test_a_connection_that_is_made_while_certificates_are_revoked_does_not_stand(
+def test_connection_made_during_a_revocation_does_not_stand(
     made: Path, amid: Amid, places: list[Place]
 ) -> None:
+    """A connection that is made while certificates are revoked does not stand."""
     files = certificates.issue(made, "right", certificates.named("s1"), ["s1"])
     places.append(place := Place(files))
     peer = Peer(

@@ -71,9 +71,8 @@ def test_the_other_side_is_known_after_it_hung_up_without_a_word(
     assert named_in(here.peer) == ("app", False)
 
 
-def test_bytes_that_the_kernel_does_not_take_are_owed_and_come_once(
-    ends: tuple[TlsSocket, TlsSocket],
-) -> None:
+def test_bytes_refused_by_the_kernel_are_sent_once_later(ends: tuple[TlsSocket, TlsSocket]) -> None:
+    """Bytes that the kernel does not take are owed and come once."""
     here, there = ends
     data, received = os.urandom(3_000_000), bytearray()
 
@@ -163,7 +162,7 @@ class ClosesIt(contextlib.AbstractContextManager[None]):
 
 @pytest.mark.parametrize("flags", [0, socket.MSG_DONTWAIT])
 @pytest.mark.parametrize("send", [TlsSocket.send, TlsSocket.sendall])
-def test_a_thread_that_sends_while_another_closes_it_gets_an_oserror(
+def test_sending_while_another_thread_closes_is_an_oserror(
     ends: tuple[TlsSocket, TlsSocket], send: Callable[..., object], flags: int
 ) -> None:
     """Such a thread takes care of an OSError alone; any other error would end it for good."""
@@ -260,7 +259,7 @@ HALF_RECORD = b"\x17\x03\x03\x40\x00" + b"x" * 100  # of 16 KB
 
 
 @pytest.mark.parametrize("trickles", [False, True])
-def test_a_record_that_is_begun_and_not_ended_ends_the_connection(
+def test_unfinished_record_ends_the_connection(
     ends: tuple[TlsSocket, TlsSocket], monkeypatch: pytest.MonkeyPatch, trickles: bool
 ) -> None:
     """Whether nothing more of it comes, or a byte now and then. Lines before it are served."""
@@ -281,9 +280,8 @@ def test_a_record_that_is_begun_and_not_ended_ends_the_connection(
         reader.read(100)
 
 
-def test_a_record_longer_than_there_is_one_ends_the_connection_at_once(
-    ends: tuple[TlsSocket, TlsSocket],
-) -> None:
+def test_record_beyond_the_maximum_ends_the_connection(ends: tuple[TlsSocket, TlsSocket]) -> None:
+    """A record longer than there is one ends the connection at once."""
     here, there = ends
     socket.socket.send(here, b"\x17\x03\x03\xff\xff" + b"x" * 100)
     with pytest.raises(ssl.SSLError):
@@ -305,7 +303,7 @@ class AsksForAnswers:
         return 0
 
 
-def test_whoever_has_this_side_answer_without_end_is_disconnected(
+def test_peer_that_demands_endless_answers_is_disconnected(
     ends: tuple[TlsSocket, TlsSocket],
 ) -> None:
     """The answers leave with what is sent next, which may never be: the memory would grow."""
@@ -334,7 +332,7 @@ def test_a_hello_without_its_end_holds_so_many_bytes_and_no_more(
         here.begin(context, server_side=True, limit_s=DEADLINE_S)
 
 
-def test_lines_that_come_with_the_end_of_a_handshake_do_not_count(made: Path) -> None:
+def test_lines_at_the_end_of_a_handshake_do_not_count(made: Path) -> None:
     """However many they are: they are read when their turn comes."""
     here, there = (TlsSocket(one) for one in socket.socketpair())
     data = os.urandom(4 * TLS_HANDSHAKE_BYTES)

@@ -61,9 +61,8 @@ def test_the_loss_is_a_change_once_its_time_is_looked_at() -> None:
     assert one.lost_s == math.inf
 
 
-def test_the_log_gets_a_line_once_nobody_served_for_long_and_one_at_its_end(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_long_outage_is_logged_at_its_start_and_end(caplog: pytest.LogCaptureFixture) -> None:
+    """The log gets a line once nobody served for long and one at its end."""
     caplog.set_level(logging.WARNING, "raftline")
     one = ClientHealth()
     one.failed(0.0, "h1 port 1", "it is gone")
@@ -85,7 +84,8 @@ def test_the_log_gets_a_line_once_nobody_served_for_long_and_one_at_its_end(
     assert lines[1] == "a node serves again, after 200 s"
 
 
-def test_a_listener_of_threads_is_called_by_a_thread_of_its_own_in_order(start: Start) -> None:
+def test_thread_listener_is_called_in_order_by_its_own_thread(start: Start) -> None:
+    """A listener of threads is called by a thread of its own in order."""
     answers = {"get a": DONE}
     node = start(lambda message: answers.get(message, NO_LEADER))
     news: queue.Queue[tuple[str, str]] = queue.Queue()
@@ -190,9 +190,10 @@ def test_a_client_that_was_closed_stays_so(start: Start) -> None:
     assert one.state(2.0 + LOST_S) == "closed"  # also after the answer of a late request
 
 
-def test_a_listener_of_threads_is_called_as_soon_as_the_state_is_lost(
+def test_thread_listener_is_called_as_soon_as_state_is_lost(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A listener of threads is called as soon as the state is lost."""
     node = start(lambda _: NO_LEADER)
     news: queue.Queue[str] = queue.Queue()
     with raftline.connect(f"localhost:{node.port}", timeout=0.2, name="waiting") as kv:
@@ -221,9 +222,10 @@ def test_a_closed_client_waits_for_no_loss(start: Start) -> None:
     assert not waiting.is_alive()
 
 
-def test_a_listener_of_tasks_is_called_as_soon_as_the_state_is_lost(
+def test_task_listener_is_called_as_soon_as_state_is_lost(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A listener of tasks is called as soon as the state is lost."""
     node = start(lambda _: NO_LEADER)
 
     async def run() -> None:

@@ -133,17 +133,19 @@ def test_each_connection_asks_for_codes_before_anything_else(
 
 @pytest.mark.parametrize("get", ALL)
 @pytest.mark.parametrize("codes", [f"s1#0@{OLD}\n", f"s1@{OLD}\n"])
-def test_a_node_of_an_earlier_build_that_knows_no_codes_is_asked_all_the_same(
+def test_older_node_without_codes_is_asked_all_the_same(
     start: Callable[..., RawNode], get: Get, codes: str
 ) -> None:
+    """A node of an earlier build that knows no codes is asked all the same."""
     node = start(lambda line: answered(line, codes))
     assert get(node.at) == "5"
 
 
 @pytest.mark.parametrize("get", BY_REQUEST)
-def test_a_leader_is_found_by_the_code_whatever_the_sentence_says(
+def test_leader_is_found_by_code_whatever_the_sentence(
     start: Callable[..., RawNode], get: Get
 ) -> None:
+    """A leader is found by the code whatever the sentence says."""
     leader = start(answered)
     refusal = f"s2@Sorry [not-leader s1 {leader.at}] Es führt ein anderer.\n"
     other = start(lambda line: answered(line) if "@codes" in line else refusal)
@@ -151,22 +153,24 @@ def test_a_leader_is_found_by_the_code_whatever_the_sentence_says(
 
 
 @pytest.mark.parametrize("get", ALL)
-def test_a_node_that_says_at_once_that_it_is_full_is_left_for_another(
+def test_node_that_says_it_is_full_is_left_for_another(
     start: Callable[..., RawNode], get: Get
 ) -> None:
+    """A node that says at once that it is full is left for another."""
     full = start(answered, f"s2@{FULL}\n")
     assert get(f"{full.at},{start(answered).at}") == "5"
 
 
 @pytest.mark.parametrize("get", BY_REQUEST)
-def test_what_a_full_node_says_is_reported_and_not_taken_for_the_answer_to_codes(
+def test_refusal_of_a_full_node_is_not_the_answer_to_codes(
     start: Callable[..., RawNode], get: Get
 ) -> None:
+    """What a full node says is reported and not taken for the answer to codes."""
     with pytest.raises(NoLeader, match=FULL.removeprefix("Sorry, ")):
         get(start(answered, f"s2@{FULL}\n").at, 0.5)
 
 
-def test_what_a_full_node_says_before_it_is_asked_anything_is_the_answer() -> None:
+def test_refusal_of_a_full_node_answers_the_first_request() -> None:
     """It may come, and the end with it, before the task that connects goes on."""
 
     async def answers() -> None:

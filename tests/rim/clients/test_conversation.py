@@ -51,7 +51,8 @@ def test_follow_leaves_a_dead_leader_for_a_known_node(start: Start) -> None:
     assert len(second.received) == 4
 
 
-def test_follow_reports_a_leader_without_a_quorum_rather_than_a_redirect(start: Start) -> None:
+def test_follow_reports_a_missing_quorum_not_a_redirect(start: Start) -> None:
+    """A client that follows reports a leader without a quorum rather than a redirect."""
     leader = start(lambda _: NO_QUORUM("s1"))
     second = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
     also = [("localhost", leader.port)]
@@ -100,7 +101,8 @@ def test_follow_gives_up_when_the_time_is_over(start: Start) -> None:
         client.request("set a 5")
 
 
-def test_a_change_of_members_with_an_unknown_outcome_is_not_repeated(start: Start) -> None:
+def test_member_change_with_unknown_outcome_is_not_repeated(start: Start) -> None:
+    """A change of members with an unknown outcome is not repeated."""
     unsure = start(lambda _: outcome_unknown("lost its place"))
     leaves = start(lambda _: None)
     with Client(port=unsure.port, follow=True) as client, pytest.raises(OutcomeUnknown):
@@ -183,9 +185,9 @@ def test_a_retry_in_an_expired_session_is_not_repeated(start: Start) -> None:
 
 
 @pytest.mark.parametrize("first", [None, outcome_unknown("lost its place")])
-def test_a_write_that_may_be_logged_stays_unknown_despite_refusals(
-    first: str | None, start: Start
-) -> None:
+def test_write_that_may_be_logged_stays_unknown(first: str | None, start: Start) -> None:
+    """A write that may be logged stays unknown despite refusals."""
+
     def stays_unknown() -> bool:
         """Whether it does; where all stood still there was no time to ask anybody else."""
         answers = iter(["SESSION response: client-7", first])
@@ -212,7 +214,8 @@ def test_a_write_without_a_session_is_certainly_not_done(start: Start) -> None:
     assert set(silent.received) <= {"client@session"}  # more than once, where there was time
 
 
-def test_a_node_that_keeps_a_request_for_too_long_is_left_for_another(start: Start) -> None:
+def test_node_that_keeps_a_request_too_long_is_left(start: Start) -> None:
+    """A node that keeps a request for too long is left for another."""
     held = threading.Event()
     mute = start(lambda _: str(held.wait(DEADLINE_S)))
     other = start(store(), "s2")
@@ -273,7 +276,8 @@ def test_a_name_that_can_not_begin_a_line_is_refused_at_once(name: str) -> None:
             ask()
 
 
-def test_a_node_that_closed_an_idle_connection_is_asked_on_a_new_one(start: Start) -> None:
+def test_node_that_closed_an_idle_connection_is_redialed(start: Start) -> None:
+    """A node that closed an idle connection is asked on a new one."""
     node = start(store())
     with Client(port=node.port) as client:
         assert client.request("set a 5") == "SET response: a set to 5"
@@ -361,9 +365,7 @@ WHY = "s2 and s3 have no vote, since they may be new."
 
 
 @pytest.mark.parametrize("command", ["get a", "set a 1"])
-def test_a_reported_reason_for_no_leader_goes_before_unreachable_nodes(
-    start: Start, command: str
-) -> None:
+def test_reason_for_no_leader_precedes_unreachable_nodes(start: Start, command: str) -> None:
     """Nothing was written: not even the session of a write was begun."""
     voteless = start(lambda _: f"{NO_LEADER} s2 has no vote, since it may be new, and so on.", "s2")
     asks = start(lambda _: f"{NO_LEADER} {WHY}")
@@ -376,7 +378,8 @@ def test_a_reported_reason_for_no_leader_goes_before_unreachable_nodes(
         client.request(command)
 
 
-def test_a_session_request_without_an_answer_leaves_no_write_in_doubt(start: Start) -> None:
+def test_unanswered_session_request_leaves_no_doubt(start: Start) -> None:
+    """A session request without an answer leaves no write in doubt."""
     silent = start(lambda _: None)
     with (
         Client(port=silent.port, timeout_s=1.5, follow=True) as client,
@@ -386,9 +389,8 @@ def test_a_session_request_without_an_answer_leaves_no_write_in_doubt(start: Sta
     assert {line.partition("@")[2] for line in silent.received} == {"session"}
 
 
-def test_sessions_are_given_back_on_the_connection_that_is_there_which_is_left(
-    start: Start,
-) -> None:
+def test_sessions_are_returned_on_the_open_connection(start: Start) -> None:
+    """Sessions are given back on a connection that is open, and it is left."""
     node = start(store())
     with Client("localhost", node.port, follow=True) as client:
         client.request("set ana 5")
@@ -406,7 +408,7 @@ def test_sessions_are_given_back_on_the_connection_that_is_there_which_is_left(
     assert len(node.connections) == 2
 
 
-def test_a_client_with_a_short_time_hears_that_a_silent_node_has_no_leader(start: Start) -> None:
+def test_short_time_limit_reports_a_silent_node_as_leaderless(start: Start) -> None:
     """It is asked though the turn is another node's by then."""
     given_up = threading.Event()
 

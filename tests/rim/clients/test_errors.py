@@ -36,13 +36,15 @@ def test_an_error_is_called_as_a_program_imports_it(kind: type[Exception]) -> No
     assert getattr(importlib.import_module(home), kind.__qualname__) is kind
 
 
-def test_each_error_that_a_client_raises_can_be_imported_from_the_package() -> None:
+def test_each_client_error_can_be_imported_from_the_package() -> None:
+    """Each error that a client raises can be imported from the package."""
     ours = {each for each in derived(ClientError) if PUBLIC.match(each.__module__)}
     assert ours <= set(ERRORS)
     assert raftline.errors.Closed in ERRORS
 
 
-def test_all_errors_have_one_base_and_those_of_a_connection_or_of_time_have_pythons() -> None:
+def test_errors_share_one_base_and_some_those_of_python() -> None:
+    """All errors have one base, and those of a connection or of time have Python's."""
     assert all(issubclass(each, raftline.RaftlineError) for each in ERRORS)
     network = {
         each.__name__: " ".join(found)
@@ -58,7 +60,8 @@ def test_all_errors_have_one_base_and_those_of_a_connection_or_of_time_have_pyth
     }
 
 
-def test_what_may_have_been_done_is_no_error_after_which_libraries_ask_again() -> None:
+def test_unknown_outcome_is_no_error_that_libraries_retry() -> None:
+    """An unknown outcome is no error after which libraries ask again."""
     assert not issubclass(raftline.OutcomeUnknown, OSError)
 
 
@@ -69,12 +72,14 @@ def test_an_error_goes_from_one_process_to_another(kind: type[Exception]) -> Non
     assert str(said) == "it may yet take effect"
 
 
-def test_a_node_that_names_the_leader_keeps_that_address_in_another_process() -> None:
+def test_error_keeps_the_leader_address_across_processes() -> None:
+    """A node that names the leader keeps that address in another process."""
     said = pickle.loads(pickle.dumps(raftline.errors.NotLeader("I am not the leader", HERE)))
     assert said.leader == HERE
 
 
-def test_a_message_holds_no_words_of_the_shell_and_a_command_prints_them() -> None:
+def test_message_has_no_shell_words_and_a_command_adds_them() -> None:
+    """A message holds no words of the shell and a command prints them."""
     kv = raftline.connect("localhost:1", timeout=0.2)
     with kv, pytest.raises(raftline.Unreachable) as nobody:
         kv.get("a")

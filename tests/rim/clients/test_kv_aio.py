@@ -105,7 +105,9 @@ def value(text: str) -> str:
     return session(text) or f"GET response: {text.removeprefix('get ')}"
 
 
-def test_a_cancellation_in_the_turn_in_which_a_session_begins_is_kept() -> None:
+def test_cancellation_as_a_session_begins_is_kept() -> None:
+    """A cancellation in the turn in which a session begins is kept."""
+
     async def run() -> None:
         async with node() as s1, connected(s1) as kv:
             first = asyncio.ensure_future(kv.set("first", "1"))
@@ -145,7 +147,9 @@ def test_many_requests_are_in_flight_on_one_connection() -> None:
     asyncio.run(run())
 
 
-def test_a_cancelled_request_keeps_its_place_and_its_reply_is_dropped() -> None:
+def test_cancelled_request_keeps_its_place_and_drops_its_reply() -> None:
+    """A cancelled request keeps its place and its reply is dropped."""
+
     async def run() -> None:
         async with node() as s1, connected(s1) as kv:
             first = asyncio.ensure_future(kv.get("a"))
@@ -162,7 +166,9 @@ def test_a_cancelled_request_keeps_its_place_and_its_reply_is_dropped() -> None:
     asyncio.run(run())
 
 
-def test_a_lost_connection_has_all_its_requests_asked_elsewhere_once() -> None:
+def test_lost_connection_has_its_requests_retried_once() -> None:
+    """A lost connection has all its requests asked elsewhere once."""
+
     async def run() -> None:
         five = node(lambda text: "INCR response: 5")
         async with node(session) as s1, five as s2, connected(s1, s2) as kv:
@@ -176,7 +182,9 @@ def test_a_lost_connection_has_all_its_requests_asked_elsewhere_once() -> None:
     asyncio.run(run())
 
 
-def test_a_node_that_stands_still_is_left_with_all_that_it_was_asked() -> None:
+def test_hanging_node_is_left_with_all_its_requests() -> None:
+    """A node that stands still is left with all that it was asked."""
+
     async def run() -> None:
         async with node() as s1, node(value) as s2, connected(s1, s2, timeout=4) as kv:
             assert await asyncio.gather(*(kv.get(key) for key in "abc")) == ["a", "b", "c"]
@@ -185,7 +193,9 @@ def test_a_node_that_stands_still_is_left_with_all_that_it_was_asked() -> None:
     asyncio.run(run())
 
 
-def test_a_connection_on_which_nothing_came_is_given_up_for_a_new_one() -> None:
+def test_silent_connection_is_replaced() -> None:
+    """A connection on which nothing came is given up for a new one."""
+
     async def run() -> None:
         async with node() as s1, connected(s1, timeout=4) as kv:
             s1.hears = False
@@ -198,7 +208,9 @@ def test_a_connection_on_which_nothing_came_is_given_up_for_a_new_one() -> None:
     asyncio.run(run())
 
 
-def test_a_request_with_a_short_limit_costs_no_other_its_connection() -> None:
+def test_short_limit_costs_no_other_request_its_connection() -> None:
+    """A request with a short limit costs no other its connection."""
+
     async def run() -> None:
         async with node() as s1, connected(s1) as kv:
             patient = asyncio.ensure_future(kv.get("patient"))
@@ -233,7 +245,9 @@ def test_a_node_that_reads_late_has_no_more_time_for_its_reply() -> None:
     asyncio.run(run())
 
 
-def test_requests_follow_the_leader_while_others_are_still_answered() -> None:
+def test_requests_follow_the_leader_while_others_are_answered() -> None:
+    """Requests follow the leader while others are still answered."""
+
     async def run() -> None:
         async with node() as s1, node(value) as s2, connected(s1, s2) as kv:
             first = asyncio.ensure_future(kv.get("a"))
@@ -320,7 +334,9 @@ def test_a_reply_to_another_number_is_no_answer() -> None:
     asyncio.run(run())
 
 
-def test_closing_tells_a_write_in_flight_that_its_outcome_is_unknown() -> None:
+def test_closing_reports_a_write_in_flight_as_unknown() -> None:
+    """Closing tells a write in flight that its outcome is unknown."""
+
     async def run() -> None:
         async with node(session) as s1:
             kv = connected(s1)
@@ -341,7 +357,9 @@ def test_closing_tells_a_write_in_flight_that_its_outcome_is_unknown() -> None:
     asyncio.run(run())
 
 
-def test_an_attempt_that_fails_without_waiters_is_reported_to_nobody() -> None:
+def test_failed_attempt_without_waiters_is_reported_to_nobody() -> None:
+    """An attempt that fails without waiters is reported to nobody."""
+
     async def run(patch: pytest.MonkeyPatch) -> None:
         loop = asyncio.get_running_loop()
         reported: list[object] = []
@@ -485,7 +503,9 @@ def test_a_loop_whose_tasks_are_eager_connects_as_well(monkeypatch: pytest.Monke
     asyncio.run(main())
 
 
-def test_a_client_closed_amid_asking_for_members_returns_its_reply() -> None:
+def test_client_closed_while_asking_for_members_gets_its_reply() -> None:
+    """A client that is closed while it asks for members returns its reply."""
+
     async def run() -> None:
         answers = session  # and nothing to a status
         async with node(answers) as s1, connected(s1, learns=True) as kv:
@@ -508,7 +528,9 @@ def test_a_client_that_is_closed_gives_back_its_session() -> None:
     asyncio.run(main())
 
 
-def test_a_client_that_is_closed_amid_requests_gives_back_its_session_after_them() -> None:
+def test_client_closed_amid_requests_returns_its_session_last() -> None:
+    """A client that is closed amid requests gives back its session after them."""
+
     async def main() -> None:
         async with node(session) as s1, connected(s1) as kv:
             await kv.set("first", "1")

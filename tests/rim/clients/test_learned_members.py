@@ -80,7 +80,8 @@ def events() -> Callable[[str], str]:
 # --- requests -----------------------------------------------------------------------------------
 
 
-def test_the_node_that_served_is_asked_for_the_members_now_and_then() -> None:
+def test_serving_node_is_asked_for_members_now_and_then() -> None:
+    """The node that served is asked for the members now and then."""
     addresses = Addresses([S1], learns=True)
     nodes = NodeTurns([S1], addresses)
     steps = search(nodes, ClientSessions(), "c", "get a", Deadline(10))
@@ -145,7 +146,9 @@ def test_tasks_go_on_at_a_member_that_nobody_named() -> None:
 
 
 @pytest.mark.parametrize("text", [None, "Sorry, bob may not read the status.", "what?"])
-def test_a_node_that_names_nobody_is_no_failure_of_what_it_served(text: str | None) -> None:
+def test_node_that_names_no_members_still_serves(text: str | None) -> None:
+    """A node that names nobody is no failure of what it served."""
+
     def handler(message: str) -> str | None:
         return text if message == "status" else value(message)
 
@@ -163,9 +166,10 @@ def test_a_node_that_names_nobody_is_no_failure_of_what_it_served(text: str | No
         node.close()
 
 
-def test_a_login_that_fails_at_the_question_is_no_failure_of_what_was_served(
+def test_failed_login_at_the_member_question_spares_the_reply(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A login that fails at the question is no failure of what was served."""
     exchange, attempt = Client._exchange, AioAsker._attempt
 
     def refused(
@@ -191,9 +195,8 @@ def test_a_login_that_fails_at_the_question_is_no_failure_of_what_was_served(
         asyncio.run(run())
 
 
-def test_a_program_outlives_the_replacement_of_all_nodes_that_it_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_program_outlives_all_nodes_that_it_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program outlives the replacement of all nodes that it named."""
     monkeypatch.setattr(addresses, "AGAIN_S", 0.0)
     members: dict[str, int] = {}
 
@@ -213,7 +216,8 @@ def test_a_program_outlives_the_replacement_of_all_nodes_that_it_named(
 # --- watches ------------------------------------------------------------------------------------
 
 
-def test_a_watch_of_threads_goes_on_at_a_member_that_nobody_named() -> None:
+def test_thread_watch_moves_to_a_member_nobody_named() -> None:
+    """A watch of threads goes on at a member that nobody named."""
     with two_nodes(events()) as (s1, s2):
         with raftline.connect(f"localhost:{s1.port}", timeout=DEADLINE_S) as kv:
             watch = kv.watch("a", after=0)

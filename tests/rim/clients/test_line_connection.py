@@ -47,7 +47,8 @@ def test_a_line_that_is_late_can_still_be_read(pair: Pair) -> None:
     assert connection.read(time.monotonic() + 30) == b"late"
 
 
-def test_the_end_of_a_connection_is_reported_with_the_unfinished_line(pair: Pair) -> None:
+def test_connection_end_is_reported_with_the_partial_line(pair: Pair) -> None:
+    """The end of a connection is reported with the unfinished line."""
     connection, other = pair
     other.sendall(b"half")
     other.shutdown(socket.SHUT_WR)

@@ -18,7 +18,9 @@ DEADLINE_S = 60.0
 ANN = Credentials("ann", "a password of ann")
 
 
-def test_a_task_that_is_cancelled_amid_its_login_leaves_no_connection() -> None:
+def test_task_cancelled_amid_its_login_leaves_no_connection() -> None:
+    """A task that is cancelled amid its login leaves no connection."""
+
     async def cancelled() -> None:
         asked, ended = asyncio.Event(), asyncio.Event()
 

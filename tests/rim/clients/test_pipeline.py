@@ -75,7 +75,8 @@ def test_the_results_are_there_after_the_block_in_one_session(run: Run, start: S
 
 
 @BOTH
-def test_a_refusal_leaves_the_others_done_and_is_raised_at_the_end(run: Run, start: Start) -> None:
+def test_refusal_is_raised_at_the_end_of_a_pipeline(run: Run, start: Start) -> None:
+    """A refusal leaves the others done and is raised at the end."""
     store = Store()
     results: list[Pending[Any]] = []
 
@@ -95,7 +96,8 @@ def test_a_refusal_leaves_the_others_done_and_is_raised_at_the_end(run: Run, sta
 
 
 @BOTH
-def test_a_connection_that_breaks_costs_no_write_and_doubles_none(run: Run, start: Start) -> None:
+def test_broken_connection_costs_and_doubles_no_write(run: Run, start: Start) -> None:
+    """A connection that breaks costs no write and doubles none."""
     store = Store()
     done: dict[str, str] = {}
     left = iter(range(7))
@@ -320,9 +322,10 @@ def test_a_request_of_an_interrupted_pipeline_may_be_done(
     assert repr(pending) == "<the result of a request, interrupted>"
 
 
-def test_a_client_asks_on_after_ctrl_c_amid_the_first_session_of_a_pipeline(
+def test_client_works_after_ctrl_c_in_the_first_pipeline(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A client asks on after Ctrl-C amid the first session of a pipeline."""
     node = start(Store().answer)
 
     def interrupted(*_: object) -> None:

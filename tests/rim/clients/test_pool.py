@@ -73,7 +73,8 @@ def test_more_threads_than_connections_begin_no_more_sessions(node: Node) -> Non
     assert len(node.connections) <= CONNECTIONS_MAX
 
 
-def test_a_forked_child_closes_the_connections_of_its_parent_there(node: Node) -> None:
+def test_forked_child_closes_its_copies_of_connections(node: Node) -> None:
+    """A forked child closes the connections of its parent there."""
     with Clients(f"localhost:{node.port}", timeout=DEADLINE_S) as clients:
         clients.request("renew lease-5")
         gc.collect()
@@ -93,7 +94,8 @@ def test_a_forked_child_closes_the_connections_of_its_parent_there(node: Node) -
     assert len(node.connections) == 2
 
 
-def test_a_forked_child_has_a_connection_and_a_session_of_its_own(node: Node) -> None:
+def test_forked_child_has_its_own_connection_and_session(node: Node) -> None:
+    """A forked child has a connection and a session of its own."""
     node.may_answer.set()
     with Client(port=node.port, timeout_s=DEADLINE_S, follow=True) as client:
         client.request("set a 1")
@@ -129,18 +131,15 @@ def busy(node: Node, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
     clients.close()
 
 
-def test_a_thread_that_gets_no_connection_in_its_time_has_sent_nothing(
-    busy: Clients, node: Node
-) -> None:
+def test_thread_without_a_connection_in_time_has_sent_nothing(busy: Clients, node: Node) -> None:
+    """A thread that gets no connection in its time has sent nothing."""
     with pytest.raises(raftline.errors.TimedOut, match="so nothing was sent"):
         busy.request("set a 2", timeout=0.01)
     assert node.kept == 1
 
 
 @pytest.mark.parametrize("command", ["watch a", " watch", "observe", "login ann secret", "auth x"])
-def test_what_concerns_one_connection_is_sent_on_none_that_requests_share(
-    command: str, node: Node
-) -> None:
+def test_connection_commands_are_refused_on_shared_ones(command: str, node: Node) -> None:
     """Else the next `get` took an event for its answer, and had the value of another key."""
     with raftline.connect(f"127.0.0.1:{node.port}") as kv:
         for ask in (kv.request, lambda each: kv._shared.clients.request_together([each], 1.0)):
@@ -163,9 +162,8 @@ def test_a_lease_is_renewed_while_all_connections_are_in_use(busy: Clients, node
     assert node.sessions == 1
 
 
-def test_a_thread_that_waits_for_a_connection_gets_the_next_that_is_free(
-    busy: Clients, node: Node
-) -> None:
+def test_waiting_thread_gets_the_next_free_connection(busy: Clients, node: Node) -> None:
+    """A thread that waits for a connection gets the next that is free."""
     thread = threading.Thread(target=busy.request, args=("set a 2",))
     thread.start()
     eventually(lambda: bool(busy._has_room._waiters), "it waits")  # type: ignore[attr-defined]
@@ -175,9 +173,8 @@ def test_a_thread_that_waits_for_a_connection_gets_the_next_that_is_free(
     assert node.kept == 2
 
 
-def test_threads_that_wait_for_a_connection_end_when_the_client_is_closed(
-    busy: Clients, node: Node
-) -> None:
+def test_threads_waiting_for_a_connection_end_at_close(busy: Clients, node: Node) -> None:
+    """Threads that wait for a connection end when the client is closed."""
     errors: list[Exception] = []
 
     def write() -> None:
@@ -198,7 +195,8 @@ def forgotten(node: Node) -> list[str]:
     return sorted(line for line in node.received if line.endswith("@forget"))
 
 
-def test_a_program_that_ends_gives_back_the_sessions_of_all_its_connections(node: Node) -> None:
+def test_ending_program_returns_the_sessions_of_all_connections(node: Node) -> None:
+    """A program that ends gives back the sessions of all its connections."""
     with raftline.connect(f"localhost:{node.port}", timeout=DEADLINE_S) as kv:
         threads = [threading.Thread(target=kv.set, args=("a", "1")) for _ in range(2)]
         for thread in threads:
@@ -215,9 +213,8 @@ def test_a_program_that_ends_gives_back_the_sessions_of_all_its_connections(node
     )
 
 
-def test_a_session_in_use_at_close_is_given_back_after_its_request(
-    busy: Clients, node: Node
-) -> None:
+def test_session_in_use_at_close_is_returned_after_its_request(busy: Clients, node: Node) -> None:
+    """A session in use at close is given back after its request."""
     busy.close()
     assert not forgotten(node)
     node.may_answer.set()

@@ -91,7 +91,8 @@ def test_a_read_goes_where_the_leader_is() -> None:
     assert set(nodes.known) == {S1, S2, S3}
 
 
-def test_a_node_that_hangs_is_passed_over_and_asked_alone_if_it_leads() -> None:
+def test_hanging_node_is_skipped_or_asked_alone_if_it_leads() -> None:
+    """A node that hangs is passed over and asked alone if it leads."""
     nodes = NodeTurns([S1, S2, S3])
     asked: list[tuple[Address, list[Address]]] = []
     answers: list[Answer | Connected] = [
@@ -110,7 +111,8 @@ def test_a_node_that_hangs_is_passed_over_and_asked_alone_if_it_leads() -> None:
     assert asked == [(S1, [S2, S3]), (S2, [S3]), (S1, []), (S3, [S2])]
 
 
-def test_a_write_is_asked_of_one_node_though_another_was_reached_first() -> None:
+def test_write_is_asked_of_one_node_only() -> None:
+    """A write is asked of one node though another was reached first."""
     nodes = NodeTurns([S1, S2])
     steps = search(nodes, ClientSessions(), "c", "set a 1", Deadline(10))
     answers = Connected(S2), said("SESSION response: c-1"), said("SET response: a set to 1")
@@ -126,7 +128,8 @@ def test_somebody_who_turned_away_before_is_followed() -> None:
     assert nodes.current == S3
 
 
-def test_a_write_is_sent_again_under_its_number_and_the_next_has_the_next() -> None:
+def test_repeated_write_keeps_its_number() -> None:
+    """A write is sent again under its number, and the next write has the next number."""
     nodes, sessions = NodeTurns([S1, S2]), ClientSessions()
     done = said("SET response: a set to 5")
     steps = search(nodes, sessions, "c", "set a 5", Deadline(10))
@@ -175,7 +178,8 @@ def test_one_request_begins_a_session_for_all_that_need_one() -> None:
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
-def test_a_session_that_was_not_begun_is_begun_by_the_next_request(is_cancelled: bool) -> None:
+def test_unbegun_session_is_begun_by_the_next_request(is_cancelled: bool) -> None:
+    """A session that was not begun is begun by the next request."""
     nodes, sessions = NodeTurns([S1]), ClientSessions()
     first = search(nodes, sessions, "c", "incr a", Deadline(10))
     assert asked_by(next(first)) == "c@session"
@@ -193,7 +197,8 @@ def test_a_session_that_was_not_begun_is_begun_by_the_next_request(is_cancelled:
         others[1].send(Closed("this client was closed"))
 
 
-def test_a_request_whose_time_ends_as_it_waits_for_a_session_has_done_nothing() -> None:
+def test_request_timing_out_before_its_session_did_nothing() -> None:
+    """A request whose time ends as it waits for a session has done nothing."""
     now_s = 0.0
     nodes, sessions = NodeTurns([S1]), ClientSessions()
     first = search(nodes, sessions, "c", "incr a", Deadline(10))
@@ -205,7 +210,8 @@ def test_a_request_whose_time_ends_as_it_waits_for_a_session_has_done_nothing() 
         second.send(None)
 
 
-def test_an_expired_session_is_begun_anew_only_where_nothing_was_done() -> None:
+def test_expired_session_is_renewed_only_if_nothing_was_done() -> None:
+    """An expired session is begun again only where nothing was done."""
     expired = said(SESSION_FORGOTTEN("c-7"))
     begun = said("SESSION response: c-7"), said("SESSION response: c-9")
     done = said("INCR response: 1")
@@ -220,7 +226,7 @@ def test_an_expired_session_is_begun_anew_only_where_nothing_was_done() -> None:
         carried_out(steps, begun[0], expired, begun[1], LOST, expired)
 
 
-def test_a_request_that_was_done_is_not_asked_again_for_its_reply() -> None:
+def test_done_request_is_not_repeated_for_its_reply() -> None:
     """No node knows more of it, and each question would be an entry of the log."""
     steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "txn get a", Deadline(10))
     asked, found = carried_out(steps, said("SESSION response: c-7"), LOST, said(DONE_ONCE))
@@ -229,9 +235,7 @@ def test_a_request_that_was_done_is_not_asked_again_for_its_reply() -> None:
         text_of(found)
 
 
-def test_a_command_that_the_client_does_not_know_is_not_sent_again_if_it_may_have_been_done() -> (
-    None
-):
+def test_unknown_command_is_not_repeated_if_it_may_be_done() -> None:
     """A newer node may know it for a write, and it has no number to be known by."""
     steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "later a 1", Deadline(10))
     with pytest.raises(OutcomeUnknown, match="it was lost"):
@@ -257,7 +261,7 @@ def test_time_that_is_over_tells_what_is_known() -> None:
         )
 
 
-def test_a_write_that_was_not_sent_for_want_of_a_session_was_not_done() -> None:
+def test_write_unsent_for_want_of_a_session_was_not_done() -> None:
     """Though nobody knows whether the session was begun."""
     steps = search(NodeTurns([S1]), ClientSessions(), "c", "set a 1", Deadline(0))
     with pytest.raises(NoLeader, match="no session was started in time, so nothing was done"):
@@ -279,14 +283,16 @@ def test_a_read_that_ran_out_of_time_is_a_timeout(then: list[Answer]) -> None:
     assert isinstance(over.value, Unreachable)
 
 
-def test_a_node_that_was_not_reached_in_time_is_a_timeout_and_an_unknown_write_is_none() -> None:
+def test_unreached_node_is_a_timeout_and_an_unknown_write_not() -> None:
+    """A node not reached in time is a timeout, and a write of unknown outcome is none."""
     assert isinstance(unreachable(S1, TimeoutError(), 1), TimedOut)
     refused = unreachable(S1, ConnectionRefusedError(), 1)
     assert not isinstance(refused, TimeoutError)
     assert not isinstance(lost("set a 1", S1, TimeoutError(), 1), TimeoutError)
 
 
-def test_a_client_that_is_closed_ends_its_requests_and_says_what_is_known() -> None:
+def test_closed_client_ends_its_requests_with_what_is_known() -> None:
+    """A client that is closed ends its requests and says what is known."""
     closed = Closed("this client was closed")
     nodes = NodeTurns([S1, S2])
     with pytest.raises(Closed, match="this client was closed"):
@@ -305,9 +311,7 @@ KEPT_OUT = [
 
 
 @pytest.mark.parametrize("refusal", KEPT_OUT)
-def test_for_who_is_let_in_no_more_the_write_before_may_have_been_done(
-    refusal: Answer,
-) -> None:
+def test_lost_admission_leaves_the_last_write_unknown(refusal: Answer) -> None:
     """A change of users ends a connection amid a write, and the login on the next one fails."""
     nodes = NodeTurns([S1, S2])
     for unknown in (LOST, said(outcome_unknown("it fell"))):
@@ -356,7 +360,7 @@ def test_no_node_keeps_a_request_for_longer_than_is_left() -> None:
         (GONE, TimedOut),  # it hangs
     ],
 )
-def test_a_node_that_keeps_a_request_is_asked_whether_it_has_a_leader(
+def test_node_keeping_a_request_is_asked_for_its_leader(
     status: Answer, kind: type[ClientError]
 ) -> None:
     """It waits for one for longer than the request may take."""

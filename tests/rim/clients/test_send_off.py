@@ -42,9 +42,8 @@ def take(settled: Settled) -> Callable[[str | None], object]:
     return settled.append
 
 
-def test_it_is_sent_with_the_next_request_which_gets_its_own_answer(
-    node: ScriptedNode, clients: Clients
-) -> None:
+def test_sent_off_request_goes_with_the_next_one(node: ScriptedNode, clients: Clients) -> None:
+    """A request sent off goes with the next request, which gets its own answer."""
     settled: Settled = []
     before = len(node.asked)
     assert clients.send_off("release lease-1", take(settled))
@@ -70,9 +69,10 @@ def test_flush_sends_it_alone_and_its_answer_may_wait(node: ScriptedNode, client
     assert node.connections == connections
 
 
-def test_it_is_sent_as_the_client_closes_and_nobody_hears_its_answer(
+def test_sent_off_request_is_sent_as_the_client_closes(
     node: ScriptedNode, clients: Clients
 ) -> None:
+    """A request sent off is sent as the client closes, and nobody hears its answer."""
     settled: Settled = []
     assert clients.send_off("release lease-1", take(settled))
     clients.close()

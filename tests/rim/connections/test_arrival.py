@@ -53,7 +53,8 @@ def test_any_other_connection_prints_one_line(first: bytes | None) -> None:
     assert said_of(first, b"get a", b"status", b"get b") == ["came"]
 
 
-def test_a_status_connection_prints_its_line_at_its_first_other_request() -> None:
+def test_status_connection_is_printed_at_another_request() -> None:
+    """A status connection prints its line at its first other request."""
     assert said_of(b"status\n", b"status") == []
     assert said_of(b"status\n", b"get a", b"get b") == ["came"]
     assert said_of(b"status\nget a\n") == ["came"]

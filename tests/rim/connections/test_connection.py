@@ -80,9 +80,8 @@ def test_a_refusal_after_a_waiting_write_follows_its_reply(
     assert second.startswith(said)
 
 
-def test_refusals_after_codes_have_a_code_and_those_before_have_none(
-    scene: ServedConnection,
-) -> None:
+def test_refusals_have_codes_only_after_the_codes_request(scene: ServedConnection) -> None:
+    """Refusals after `codes` have a code, and those before have none."""
     scene.say("pull\nset a 1\ncodes\npull\nget a\nset a\n")
     assert scene.line().startswith("s1@Sorry, I don't understand: pull. Try")
     assert scene.submitted(1) == [["set a 1"]]
@@ -109,9 +108,8 @@ def test_telnet_s_timing_mark_is_answered_in_its_turn(scene: ServedConnection) -
     assert scene.line().startswith("s1@HELP response")
 
 
-def test_telnet_s_timing_mark_is_answered_after_the_lines_that_came_with_it(
-    scene: ServedConnection,
-) -> None:
+def test_telnet_timing_mark_follows_the_lines_before_it(scene: ServedConnection) -> None:
+    """Telnet's timing mark is answered after the lines that came with it."""
     scene.there.sendall(b"set a 1\nhelp\n\xff\xf4" + TIMING_MARK + b"help\n")
     assert scene.submitted(1) == [["set a 1"]]
     eventually(scene.waits)
@@ -122,7 +120,8 @@ def test_telnet_s_timing_mark_is_answered_after_the_lines_that_came_with_it(
     assert scene.line().startswith("s1@HELP response")
 
 
-def test_a_line_after_an_order_in_one_packet_finds_what_the_order_did() -> None:
+def test_line_after_an_order_in_its_packet_sees_its_effect() -> None:
+    """A line after an order in one packet finds what the order did."""
     with socket.create_server(("localhost", 0)) as listener:
         there = socket.create_connection(listener.getsockname())
         scene = ServedConnection(ends=(listener.accept()[0], there))
@@ -172,9 +171,10 @@ def test_a_connection_ends_after_the_reply_to_its_last_line(scene: ServedConnect
         ("client4#3@session", "client4#3@session", "s1#3@done"),
     ],
 )
-def test_the_log_gets_a_request_with_its_client_and_number_and_so_does_the_reply(
+def test_log_and_reply_have_the_client_and_its_number(
     scene: ServedConnection, line: str, command: str, reply: str
 ) -> None:
+    """The log gets a request with its client and number, and so does the reply."""
     scene.say(line + "\n")
     if not reply:  # no such command: nothing is logged
         assert scene.line().startswith("s1#17@Sorry, ")
@@ -252,9 +252,10 @@ def connection_of(**facts: Any) -> Connection:
         (b"\xff@AppendEntries", True, True, SHORT.line_bytes),
     ],
 )
-def test_a_long_line_is_allowed_only_to_connections_that_spoke_as_peers(
+def test_long_lines_are_only_for_connections_of_peers(
     beginning: bytes, hears: bool, has_spoken: bool, longest: int
 ) -> None:
+    """A long line is allowed only to connections that spoke as peers."""
     admission = connection_of(hears_from_leader=lambda: hears)._admission
     admission.speaks_for = "s2" if has_spoken else None
     assert admission.longest(beginning) == longest
@@ -270,9 +271,8 @@ def test_a_long_line_is_allowed_only_to_connections_that_spoke_as_peers(
         (b"Controller@RESTART", "control", ""),
     ],
 )
-def test_a_node_that_was_shut_down_refuses_clients_and_obeys_its_controller(
-    line: bytes, kind: str, reply: str
-) -> None:
+def test_shut_down_node_obeys_only_its_controller(line: bytes, kind: str, reply: str) -> None:
+    """A node that was shut down refuses clients and obeys its controller."""
     orders = SimpleNamespace(is_order=lambda text: text == "RESTART", why_no_order=lambda *_: "")
     spoken = connection_of(is_down=True, orders=orders)._admission.admit(
         parse(line, SHORT, ReadSettings(), "s1")
@@ -287,7 +287,8 @@ def test_the_last_places_are_kept_for_peers() -> None:
     assert not scene.batches
 
 
-def test_a_request_after_a_peer_s_line_gets_none_of_the_last_places() -> None:
+def test_request_after_a_peer_line_gets_no_reserved_place() -> None:
+    """A request after a peer's line gets none of the last places."""
     scene = ServedConnection(for_peers_only=True)
     scene.say("s2@RequestVote 1-0-0\nget a\n")
     assert scene.lines() == [f"s1@{FULL}"]

@@ -74,7 +74,8 @@ def test_a_listener_whose_port_is_taken_leaves_no_socket_open(
     assert [each.fileno() for each in made] == [-1]
 
 
-def test_a_closed_datagram_listener_releases_its_port_and_its_thread() -> None:
+def test_closed_datagram_listener_frees_port_and_thread() -> None:
+    """A closed datagram listener releases its port and its thread."""
     port, before = next(free_ports), {*threading.enumerate()}
     ignored: list[str] = []
     listener = UdpListener("127.0.0.1", port)
@@ -138,7 +139,7 @@ class Crowd:
 
 
 @pytest.mark.parametrize(("at_once", "order"), [(1024, "TTTTTBBBBB"), (3, "TTTBBBTTBB")])
-def test_waiting_connections_are_all_accepted_before_the_first_is_served(
+def test_waiting_connections_are_accepted_before_any_is_served(
     monkeypatch: pytest.MonkeyPatch, at_once: int, order: str
 ) -> None:
     """Else those who are served leave the listener few turns of the interpreter."""
@@ -148,9 +149,7 @@ def test_waiting_connections_are_all_accepted_before_the_first_is_served(
 
 
 @pytest.mark.parametrize(("connections", "milliseconds"), [(0, 5), (250, 5), (1024, 20.48)])
-def test_the_switch_interval_grows_with_the_number_of_connections(
-    connections: int, milliseconds: float
-) -> None:
+def test_switch_interval_grows_with_connections(connections: int, milliseconds: float) -> None:
     """Else a thousand of them keep the thread that steps the core from it, and the leader falls."""
     assert switch_interval_s(connections) == pytest.approx(milliseconds / 1000)
 
@@ -173,9 +172,8 @@ def test_the_switch_interval_follows_the_number_of_connections(
         client.close()
 
 
-def test_a_connection_without_a_thread_is_closed_and_those_after_it_are_served(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_connection_without_a_thread_is_closed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection without a thread is closed and those after it are served."""
     crowd = Crowd(monkeypatch)
     crowd.no_threads = 2
     crowd.open()
@@ -185,16 +183,15 @@ def test_a_connection_without_a_thread_is_closed_and_those_after_it_are_served(
     assert crowd.host.reports == [said]
 
 
-def test_a_connection_taken_while_the_listener_closes_has_a_thread_that_ends_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_connection_taken_at_close_is_ended_by_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection taken while the listener closes has a thread that ends it."""
     crowd = Crowd(monkeypatch)
     crowd.on_taken = crowd.listener._closing.set
     crowd.open()
     assert crowd.close_after(1) == "TB"
 
 
-def test_the_queue_of_the_listener_is_as_long_as_the_limit_of_connections() -> None:
+def test_listen_queue_is_as_long_as_the_connection_limit() -> None:
     """A connection that finds the queue full begins a second later, by the kernel's second try."""
     listener = Listener("127.0.0.1", next(free_ports), 2000)
     most = int(Path("/proc/sys/net/core/somaxconn").read_text())

@@ -79,7 +79,8 @@ def test_replies_leave_in_the_order_of_their_lines(line: Line) -> None:
     line.outgoing.wait_until_empty()
 
 
-def test_a_client_that_never_reads_blocks_no_sender_and_fills_no_memory(line: Line) -> None:
+def test_client_that_never_reads_blocks_no_sender(line: Line) -> None:
+    """A client that never reads blocks no sender and fills no memory."""
     reads = line.ask(*["get a"] * 1000, is_read=True)
     reads.wake()
     line.host.flush()  # returns, though a hundred megabytes can't leave
@@ -150,7 +151,8 @@ def test_a_reader_that_has_gone_is_not_waited_for(line: Line) -> None:
     assert not line.host.ready_sinks
 
 
-def test_late_requests_are_refused_as_not_done_unless_they_stand_in_the_log(line: Line) -> None:
+def test_late_request_is_refused_as_not_done_unless_logged(line: Line) -> None:
+    """Late requests are refused as not done, unless they are in the log."""
     write, waiting, read = line.ask("set a 1"), line.ask("set c 1"), line.ask("get a", is_read=True)
     young = line.ask("set b 1")
     write.first_index = 7
@@ -186,7 +188,8 @@ def test_who_holds_the_core_never_waits_for_a_sender(line: Line) -> None:
     assert late.replies == [NOT_REACHED]
 
 
-def test_a_client_with_requests_here_sends_no_more_while_very_much_waits(line: Line) -> None:
+def test_client_with_much_waiting_output_is_not_read(line: Line) -> None:
+    """A client with requests here sends no more while very much waits."""
     assert line.host.request_room.take(CROWDED_BYTES + 1)
     assert not line.outgoing.is_full()  # however much others send
     batch = line.ask("set a 1")
@@ -206,7 +209,8 @@ class Pieces:
         return self.left.pop(0) if self.left else b""
 
 
-def test_what_watches_are_sent_leaves_at_once_if_the_reader_takes_it(line: Line) -> None:
+def test_watch_lines_leave_at_once_if_the_reader_takes_them(line: Line) -> None:
+    """What watches are sent leaves at once if the reader takes it."""
     line.outgoing.push(b"one\ntwo\n", lambda: pytest.fail("nobody is slow"))
     assert line.receive(8) == b"one\ntwo\n"
 
@@ -240,7 +244,8 @@ def test_nothing_overtakes_a_watch_that_fell_behind(line: Line) -> None:
     assert line.receive(5) == b"live\n"
 
 
-def test_no_watch_is_sent_anything_before_the_reply_to_its_request(line: Line) -> None:
+def test_no_watch_line_precedes_the_reply_to_its_request(line: Line) -> None:
+    """No watch is sent anything before the reply to its request."""
     line.outgoing.add_backlogs([Pieces(5_000, "a")])
     line.outgoing.pump()  # a thread goes on with it
     line.outgoing.add_backlogs([Pieces(1, "b")])
@@ -275,7 +280,8 @@ def test_more_than_is_pushed_at_once_is_taken_in_pieces(line: Line) -> None:
     line.outgoing.wait_until_empty()
 
 
-def test_a_reply_of_the_connections_thread_and_pushed_lines_never_mix(line: Line) -> None:
+def test_replies_and_pushed_lines_never_mix(line: Line) -> None:
+    """A reply of the connection's thread and pushed lines never mix."""
     fallen: list[Pieces] = []
 
     def to_backlogs() -> list[Pieces]:

@@ -99,9 +99,10 @@ def test_a_sent_reply_is_not_kept_until_the_others_have_left(line: Line) -> None
     assert said.splitlines()[1][-1:] == b"4"
 
 
-def test_the_replies_that_nobody_takes_are_bounded_for_all_connections(
+def test_untaken_replies_are_bounded_over_all_connections(
     host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The replies that nobody takes are bounded for all connections."""
     monkeypatch.setattr(reply_budget, "LONG_REPLY_BYTES", LONG + HEAD)
     most = 3 * (LONG + HEAD)
     host.reply_room = ReplyRoom(most, look_s=0.01)
@@ -124,9 +125,10 @@ def test_the_replies_that_nobody_takes_are_bounded_for_all_connections(
     assert host.reply_room.used == 0
 
 
-def test_a_reader_that_takes_nothing_is_cut_off_while_others_wait_for_its_room(
+def test_stalled_reader_is_cut_off_when_others_need_its_room(
     host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A reader that takes nothing is cut off while others wait for its room."""
     monkeypatch.setattr(reply_budget, "LONG_REPLY_BYTES", LONG + HEAD)
     host.reply_room = ReplyRoom(LONG + HEAD, held_s=0.0, look_s=0.01)
     silent, other = Line(host), Line(host)
@@ -162,7 +164,7 @@ def test_nobody_is_cut_off_while_there_is_room() -> None:
     assert (first.is_ended, second.is_ended, room.used) == (False, False, 30)
 
 
-def test_a_reply_that_is_being_made_ends_nobody_and_one_is_always_made(
+def test_reply_in_the_making_ends_nobody_and_one_is_always_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However little room there is: a longer one than that has its turn, too."""
@@ -180,7 +182,7 @@ def test_a_reply_that_is_being_made_ends_nobody_and_one_is_always_made(
     assert not waiting.is_alive()
 
 
-def test_few_long_replies_are_made_at_a_time_and_nobody_ends_for_want_of_a_turn() -> None:
+def test_few_long_replies_are_made_at_a_time() -> None:
     """The owner keeps time beside them."""
     room = ReplyRoom((MAKERS + 3) * LONG_REPLY_BYTES, held_s=0.0, look_s=0.01)
     holder, makers, last = Held(), [Held() for _ in range(MAKERS)], Held()
@@ -206,7 +208,8 @@ def test_few_long_replies_are_made_at_a_time_and_nobody_ends_for_want_of_a_turn(
     room.reserve(Held(), in_turn=True)
 
 
-def test_who_can_not_wait_is_given_room_or_none_and_ends_those_that_are_late() -> None:
+def test_immediate_reply_ends_readers_that_are_late() -> None:
+    """A reply that cannot wait is given room or none, and ends readers that are late."""
     now_s = 0.0
     room = ReplyRoom(LONG_REPLY_BYTES, held_s=10.0, now_s=lambda: now_s)
     first, second = Held(), Held()
@@ -267,7 +270,8 @@ def test_what_could_not_wait_for_room_is_bounded_as_well() -> None:
     assert room.used == 0
 
 
-def test_a_client_is_not_read_while_many_bytes_of_its_requests_are_under_way(line: Line) -> None:
+def test_client_with_many_bytes_under_way_is_not_read(line: Line) -> None:
+    """A client is not read while many bytes of its requests are under way."""
     first = line.ask("set a " + "x" * (UNDER_WAY_MAX // 2), is_read=False)
     assert not line.outgoing.is_full()
     second = line.ask("set b " + "x" * (UNDER_WAY_MAX // 2), is_read=False)
@@ -384,7 +388,8 @@ def test_short_local_reads_leave_together() -> None:
     scene.end()
 
 
-def test_a_reader_that_goes_away_amid_a_long_reply_gives_its_room_back() -> None:
+def test_reader_leaving_amid_a_long_reply_returns_its_room() -> None:
+    """A reader that goes away amid a long reply gives its room back."""
     scene = local(LongState())
     scene.say("c@get a read local\n" * 3)
     arrived(scene)
@@ -420,7 +425,7 @@ def test_replies_that_gather_beyond_a_piece_are_sent(host: Any) -> None:
 # --- replies to entries, which are made when these are applied ----------------------------------
 
 
-def test_long_replies_to_entries_are_kept_as_far_as_there_is_room(line: Line) -> None:
+def test_long_replies_of_entries_are_kept_while_there_is_room(line: Line) -> None:
     """Else a packet of `get a read log` has a node make hundreds of megabytes at once."""
     count = UNDER_WAY_MAX // LONG + 3
     batch = line.ask(*["get a read log"] * count, is_read=False)
@@ -441,7 +446,7 @@ def test_long_replies_to_entries_are_kept_as_far_as_there_is_room(line: Line) ->
     assert line.outgoing.keep(after, ["x" * LONG]) == ["x" * LONG]
 
 
-def test_the_only_reply_that_waits_is_kept_at_any_length_that_the_room_has(line: Line) -> None:
+def test_only_waiting_reply_is_kept_at_any_length(line: Line) -> None:
     """Else no `txn get a ; delete a` could return a value of 1 MiB whose bytes JSON spells long."""
     batch = line.ask("txn get a ; delete a", is_read=False)
     reply = "x" * (2 * UNDER_WAY_MAX - PIECE)

@@ -93,7 +93,8 @@ def test_a_client_that_asks_for_codes_is_no_line_on_the_console() -> None:
     assert machine.notes == ["came", ("client4", "get a")]
 
 
-def test_a_batch_tells_whether_a_line_of_it_may_take_long_to_apply() -> None:
+def test_batch_tells_whether_a_line_may_apply_slowly() -> None:
+    """A batch tells whether a line of it may take long to apply."""
     protocol = ProtocolMachine(FakeHost(limits=SHORT)).protocol
     protocol.receive_data(b"set a 1\nappend a 2\nset a 3\nget a\nset a 4\n", 0.0)
     steps = [protocol.next_step() for _ in range(3)]

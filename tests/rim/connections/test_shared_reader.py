@@ -112,7 +112,7 @@ def test_writes_of_a_large_crowd_are_handed_over_in_pieces(others: int, pieces: 
     crowd.end()
 
 
-def test_one_user_s_packets_are_read_a_part_at_a_time_and_each_in_its_turn() -> None:
+def test_packets_of_one_user_are_read_in_parts_by_turns() -> None:
     """Of nine connections of bob's, each with a packet, a turn reads two; ann's is one of the
     first."""
     crowd = Crowd(11)
@@ -138,7 +138,8 @@ def test_one_user_s_packets_are_read_a_part_at_a_time_and_each_in_its_turn() -> 
     crowd.end()
 
 
-def test_lines_of_one_connection_stay_in_order_when_its_thread_takes_over(crowd: Crowd) -> None:
+def test_lines_stay_in_order_when_a_thread_takes_over(crowd: Crowd) -> None:
+    """Lines of one connection stay in order when its thread takes over."""
     scene = crowd.scenes[0]
     lines = ["set a 1", "set a 2", "get a", "set a 3", "show", "get a"]
     begun = len(scene.batches)
@@ -185,7 +186,8 @@ def test_a_read_waits_for_the_reply_to_the_write_before_it(crowd: Crowd) -> None
     eventually(lambda: len(scene.batches) == begun + 2, "the read")
 
 
-def test_a_client_that_sends_without_reading_is_not_read_any_more(crowd: Crowd) -> None:
+def test_client_sending_without_reading_is_no_longer_read(crowd: Crowd) -> None:
+    """A client that sends without reading is not read any more."""
     scene = crowd.scenes[0]
     begun = len(scene.batches)
     for number in range(BATCHES_MAX):
@@ -215,7 +217,8 @@ def test_half_a_line_is_waited_for_by_its_own_thread(crowd: Crowd) -> None:
     assert [batch.commands for batch in scene.batches[begun:]] == [["set a 5"], ["set a 6"]]
 
 
-def test_a_thread_goes_on_after_the_lines_before_its_own_are_handed_over(crowd: Crowd) -> None:
+def test_thread_continues_after_earlier_lines_are_handed_over(crowd: Crowd) -> None:
+    """A thread continues after the lines before its own are handed over."""
     scene = crowd.scenes[0]
     parked: list[int] = []
     crowd.meanwhile = lambda: parked.append(crowd.parked())
@@ -250,7 +253,8 @@ def test_a_connection_that_the_node_ends_gets_its_thread_back(crowd: Crowd) -> N
     assert not scene.thread.is_alive()
 
 
-def test_a_node_that_is_shut_down_answers_by_the_threads_of_the_connections(crowd: Crowd) -> None:
+def test_shut_down_node_answers_by_connection_threads(crowd: Crowd) -> None:
+    """A node that is shut down answers by the threads of the connections."""
     scene = crowd.scenes[0]
     scene.host.is_down = True
     scene.say("c@set a 2\n")
@@ -335,7 +339,8 @@ class SetAmidTheEnd:
         return getattr(self._real, name)
 
 
-def test_a_connection_that_comes_while_all_are_given_back_is_served(crowd: Crowd) -> None:
+def test_connection_coming_while_all_are_returned_is_served(crowd: Crowd) -> None:
+    """A connection that comes while all are given back is served."""
     reader = crowd.reader
     reader._epoll = amid = SetAmidTheEnd(reader)  # type: ignore[assignment]
     late = ServedConnection(shared_reader=reader)
@@ -349,7 +354,8 @@ def test_a_connection_that_comes_while_all_are_given_back_is_served(crowd: Crowd
     eventually(lambda: crowd.parked() == 4, "four parked connections")
 
 
-def test_a_line_that_is_left_to_its_thread_amid_others_is_counted_once(crowd: Crowd) -> None:
+def test_line_left_to_its_thread_is_counted_once(crowd: Crowd) -> None:
+    """A line that is left to its thread amid others is counted once."""
     scene = crowd.scenes[0]
     reported: list[str] = []
     scene.host.traffic_log.requested = lambda _, text: reported.append(text)
@@ -372,7 +378,8 @@ def test_a_line_that_is_left_to_its_thread_amid_others_is_counted_once(crowd: Cr
     assert reported == ["set a 1", "set b 2", "set c 4", "set d 5"]
 
 
-def test_a_last_line_that_is_left_to_its_thread_waits_for_no_other(crowd: Crowd) -> None:
+def test_last_line_left_to_its_thread_waits_for_no_other(crowd: Crowd) -> None:
+    """A last line that is left to its thread waits for no other."""
     scene = crowd.scenes[0]
     scene.host.level, scene.host.without_machine = LEVEL, lambda _: "Sorry, no such machine."
     begun = len(scene.batches)
@@ -386,7 +393,8 @@ def fails() -> None:
     raise MemoryError
 
 
-def test_requests_that_could_not_be_handed_over_end_their_connections_alone(crowd: Crowd) -> None:
+def test_requests_not_handed_over_end_only_their_connections(crowd: Crowd) -> None:
+    """Requests that could not be handed over end their connections alone."""
     scene, *others = crowd.scenes
     crowd.meanwhile = fails
     scene.say("c@set a 2\n")

@@ -115,9 +115,10 @@ def test_a_node_without_users_takes_long_lines_from_everybody(
 
 @pytest.mark.pure
 @pytest.mark.parametrize("said", [b"", b"hel", b"help\n", b"login root wrong\n"])
-def test_a_client_that_does_not_log_in_in_time_reads_why_it_is_ended(
+def test_late_login_is_told_why_its_connection_ends(
     access: Access, doors: list[StrangerConnection], monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
+    """A client that does not log in in time reads why it is ended."""
     monkeypatch.setattr(server_protocol, "STRANGER_S", 0.2)
     doors.append(door := StrangerConnection(access))
     door.say(said)
@@ -224,7 +225,8 @@ def test_a_line_that_is_ended_or_of_a_member_counts_no_more(
     assert half_lines.sum == 0
 
 
-def test_a_line_of_single_bytes_takes_no_more_memory_than_its_bytes() -> None:
+def test_line_of_single_bytes_takes_only_its_bytes() -> None:
+    """A line of single bytes takes no more memory than its bytes."""
     size = 40_000  # more than is read at a time
     lines = LineBuffer(DEADLINE_S)
     for _ in range(size):

@@ -29,7 +29,8 @@ def known(tmp_path: Path) -> list[str]:
     return ["--dir", str(tmp_path), "--first-admin", str(tmp_path / "first")]
 
 
-def test_nobody_may_do_anything_without_a_login_unless_the_node_says_so(known: list[str]) -> None:
+def test_nothing_is_allowed_without_a_login_unless_configured(known: list[str]) -> None:
+    """Nobody may do anything without a login unless the node says so."""
     open_to_all = ["--host", "0.0.0.0", "--open-to-network"]
     for words, role in (
         (["--insecure"], UserRole.NONE),
@@ -80,7 +81,7 @@ BY_CERTIFICATE = ["--tls-only", "--tls-ca", "ca.pem"]
 
 @pytest.mark.parametrize("role", ["none", "reader", "writer"])
 @pytest.mark.parametrize("proofs", [[], OFFERED, BY_CERTIFICATE[:1], BY_CERTIFICATE[1:]])
-def test_users_who_are_to_keep_others_out_need_members_that_prove_themselves(
+def test_users_need_members_that_prove_themselves(
     known: list[str], role: str, proofs: list[str]
 ) -> None:
     """Else whoever speaks as a member does what no user may: no right is asked for its lines."""
@@ -140,9 +141,8 @@ def test_a_node_that_is_more_open_than_it_seems_says_so(words: list[str], said: 
         assert "\n" not in line
 
 
-def test_the_file_of_users_of_earlier_builds_is_refused_with_the_way_on(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_old_file_of_users_is_refused_with_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    """The file of users of earlier builds is refused, with the way to continue."""
     with pytest.raises(SystemExit) as ended:
         boot.parser().parse_args(["s1", "10000", "--users", "raftline-users"])
     assert ended.value.code == 2

@@ -86,7 +86,8 @@ print(before - allocator.resident_bytes() >> 20)
 
 
 @pytest.mark.skipif("glibc" not in platform.libc_ver(), reason="the settings are glibc's")
-def test_the_memory_of_a_value_is_used_again_and_what_is_longer_goes_back() -> None:
+def test_memory_of_a_value_is_reused_and_the_rest_returned() -> None:
+    """The memory of a value is used again and what is longer goes back."""
     command = [sys.executable, "-c", BLOCKS]
     faults, mebibytes = map(int, subprocess.check_output(command, timeout=60).split())
     assert faults < 16  # pages that the kernel clears, of 256

@@ -356,7 +356,8 @@ class FullDisk(io.StringIO):
         return super().write(text)
 
 
-def test_after_a_full_disk_the_lines_come_again_and_the_gap_is_told() -> None:
+def test_lines_return_after_a_full_disk_and_tell_the_gap() -> None:
+    """After a full disk the lines come again and the gap is told."""
     disk = FullDisk()
     console = Console(disk, verbose=False, clock=Clock())
     console.say("lost")
@@ -381,9 +382,8 @@ def test_after_a_full_disk_the_lines_come_again_and_the_gap_is_told() -> None:
         (["--verbose", "--log-format", "text"], "heartbeat,set a 5,I am Leader,[!] odd"),
     ],
 )
-def test_events_are_at_info_and_traffic_at_debug_or_at_a_bare_console(
-    options: list[str], printed: str
-) -> None:
+def test_events_are_info_and_traffic_is_debug(options: list[str], printed: str) -> None:
+    """Events are at info, and traffic at debug or at a bare console."""
     stream = io.StringIO()
     console = Console(stream, verbose=False, clock=Clock())
     console.set_level(log_level(boot.parser().parse_args(["s1", "10000", *options])))
@@ -488,7 +488,8 @@ def test_answering_voters_are_printed_from_time_to_time() -> None:
     assert len(said) == len(SENDS) + len(printed) + 2  # and one line for each of the answers
 
 
-def test_a_change_of_answering_voters_is_printed_after_two_rounds() -> None:
+def test_change_of_answering_voters_is_printed_in_two_rounds() -> None:
+    """A change of answering voters is printed after two rounds."""
     ask, both = Effects(send=ASKED), (Effects(send=ASKED), YES, NO)
     rounds: list[Effects | RequestVoteReply]
     rounds = [*both * 8, ask, YES, *both * 2, ask, YES, ask, YES, ask]
@@ -512,7 +513,8 @@ def test_a_denied_prevote_is_a_line_once() -> None:
     assert said == [note, sent, other, other]
 
 
-def test_a_long_append_is_shown_by_its_first_entry_and_the_number_of_others() -> None:
+def test_long_append_shows_its_first_entry_and_a_count() -> None:
+    """A long append is shown by its first entry and the number of others."""
     entries = [Entry(index, 2, f"set k {'v' * 100}") for index in range(4, 1004)]
     message = AppendEntries("s1", "s2", 2, 3, 1, entries, 3, 7)
     assert abridged(message) == (
@@ -592,9 +594,8 @@ def test_the_console_of_a_protected_node_shows_keys_and_no_value() -> None:
 
 
 @pytest.mark.parametrize(("is_private", "verbose"), [(False, False), (True, True)])
-def test_the_console_of_an_open_node_shows_all_and_so_does_verbose(
-    is_private: bool, verbose: bool
-) -> None:
+def test_console_of_an_open_node_or_verbose_shows_all(is_private: bool, verbose: bool) -> None:
+    """The console of an open node shows all, and so does `--verbose`."""
     shown = printed_by(is_private=is_private, verbose=verbose)
     assert "[*] Received from c : set a secret1" in shown
     assert "Last log: 8 3 cas a secret1 secret2" in shown

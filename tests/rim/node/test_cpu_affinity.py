@@ -33,9 +33,10 @@ def after(used: float, switches: int, *idle: float) -> CpuUse:
         (after(0.05, 300, 0.9, 0.9), 0, None),  # not busy any more
     ],
 )
-def test_a_busy_node_moves_to_the_core_with_clearly_most_free_time(
+def test_busy_node_moves_to_the_core_with_most_free_time(
     now: CpuUse, chosen: int | None, found: int | None
 ) -> None:
+    """A busy node moves to the core with clearly most free time."""
     assert choose(BEFORE, now, chosen) == found
 
 

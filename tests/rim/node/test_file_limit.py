@@ -43,9 +43,10 @@ class Limits:
         (256, 1024, 256, 1024 - 256 - RESERVED_FILES, 1024),
     ],
 )
-def test_as_many_connections_are_taken_as_leave_the_node_its_own_files(
+def test_connection_limit_leaves_the_node_its_own_files(
     monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, others: int, places: int, then: int
 ) -> None:
+    """As many connections are taken as leave the node its own files."""
     limits = Limits(soft, hard)
     monkeypatch.setitem(sys.modules, "resource", limits)
     assert places_for(1146, others) == places

@@ -34,14 +34,16 @@ def test_the_parts_add_up_to_what_is_said(has_tls: bool) -> None:
     assert lines[0].startswith("[*] s1 memory: its bounds add up to 256 MiB besides the keys")
 
 
-def test_a_node_that_takes_fewer_connections_than_fit_its_memory_says_so() -> None:
+def test_node_with_memory_for_fewer_connections_says_so() -> None:
+    """A node that takes fewer connections than fit its memory says so."""
     shares = shares_of(MEMORY_BYTES, HISTORY_BYTES, MANY, has_tls=False)
     usual, fewer = shares.lines("s1", 800)
     assert "with up to 800 connections" in usual
     assert fewer.startswith("[!] s1 takes 800 connections, not 1,146: ")
 
 
-def test_more_memory_gives_more_places_up_to_those_that_are_wanted() -> None:
+def test_more_memory_gives_more_places_up_to_the_wanted() -> None:
+    """More memory gives more places up to those that are wanted."""
     usual = shares_of(MEMORY_BYTES, HISTORY_BYTES, MANY, has_tls=True)
     more = shares_of(8 * MEMORY_BYTES, HISTORY_BYTES, MANY, has_tls=True)
     assert usual.connections < MANY == more.connections
@@ -62,7 +64,8 @@ def test_settings_that_are_given_are_kept_if_no_memory_is(has_tls: bool) -> None
     assert long.memory_bytes == MEMORY_BYTES + 9 * HISTORY_BYTES
 
 
-def test_too_little_memory_is_refused_with_the_least_that_will_do() -> None:
+def test_too_little_memory_is_refused_with_the_minimum() -> None:
+    """Too little memory is refused with the least that will do."""
     with pytest.raises(ConfigError, match=r"needs at least ([0-9]+) bytes") as refused:
         shares_of(1 << 20, HISTORY_BYTES, MANY, has_tls=True)
     least = int(str(refused.value).partition(" at least ")[2].split()[0])
@@ -71,9 +74,10 @@ def test_too_little_memory_is_refused_with_the_least_that_will_do() -> None:
 
 @pytest.mark.parametrize("has_tls", [False, True])
 @pytest.mark.parametrize("connections", [16, 100, 1000, 5000])
-def test_the_memory_that_so_many_connections_need_is_what_they_fit_into(
+def test_memory_needed_by_connections_is_what_they_fit_into(
     connections: int, has_tls: bool
 ) -> None:
+    """The memory that so many connections need is what they fit into."""
     shares = shares_of(None, HISTORY_BYTES, connections, has_tls=has_tls)
     assert shares.connections == connections
     if shares.memory_bytes > MEMORY_BYTES:

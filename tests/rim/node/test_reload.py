@@ -18,7 +18,8 @@ from raftline.node.program.service import Reload, Service
 from raftline.node.program.settings import load
 
 
-def test_a_file_that_can_not_be_read_keeps_no_other_from_being_read() -> None:
+def test_unreadable_file_keeps_no_other_from_being_read() -> None:
+    """A file that cannot be read keeps no other from being read."""
     said: list[str] = []
     reload = Reload("s1", said.append)
 
@@ -51,9 +52,10 @@ AWAITED = re.compile(r"`(\[[*!]\] [^`]*)`")
 
 @pytest.mark.parametrize("level", re.findall(r'^log-level = "(\w+)"', "".join(SETTINGS), re.M))
 @pytest.mark.parametrize("form", ["console", "text", "json"])
-def test_the_lines_to_wait_for_are_printed_at_the_level_of_the_pages(
+def test_lines_to_wait_for_are_printed_at_the_documented_level(
     tmp_path: Path, level: str, form: str
 ) -> None:
+    """The lines to wait for are printed at the level of the pages."""
     file = tmp_path / "s1.toml"
     file.write_text(f'port = 10000\nlog-level = "{level}"\nlog-format = "{form}"\n')
     again = functools.partial(load, parser(), ["s1", "--config", str(file)], {})

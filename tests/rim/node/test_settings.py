@@ -62,9 +62,8 @@ def test_a_default_that_is_typed_outranks_the_file(tmp_path: Path) -> None:
     assert found.arguments.pace == "fast"
 
 
-def test_a_table_of_a_node_outranks_what_is_for_all_and_others_are_not_read(
-    tmp_path: Path,
-) -> None:
+def test_node_table_outranks_the_common_one(tmp_path: Path) -> None:
+    """A table of a node outranks what is for all, and other nodes' tables are not read."""
     file = 'port = 1\npace = "human"\n[s1]\nport = 10001\n[s2]\nport = 10002\n'
     found = settings_of(tmp_path, "s2", file=file)
     assert (found.arguments.port, found.arguments.pace) == ("10002", "human")
@@ -90,7 +89,8 @@ def test_name_and_port_are_asked_for_where_nothing_sets_them(
     assert "the following arguments are required: PORT" in capsys.readouterr().err
 
 
-def test_switches_and_numbers_are_given_in_the_environment_as_text(tmp_path: Path) -> None:
+def test_environment_gives_switches_and_numbers_as_text(tmp_path: Path) -> None:
+    """Switches and numbers are given in the environment as text."""
     environment = {
         "RAFTLINE_SERVER_FOLLOWER_READS": "yes", "RAFTLINE_SERVER_VERBOSE": "0",
         "RAFTLINE_SERVER_PACE": "", "RAFTLINE_SERVER_COMPACT_AT": "500",
@@ -102,7 +102,8 @@ def test_switches_and_numbers_are_given_in_the_environment_as_text(tmp_path: Pat
     assert arguments.compact_at == 500
 
 
-def test_lists_and_optional_numbers_are_given_in_the_environment_as_text() -> None:
+def test_environment_gives_lists_and_optional_numbers_as_text() -> None:
+    """Lists and optional numbers are given in the environment as text."""
     environment = {
         "RAFTLINE_SERVER_CONTROLLER_FROM": "h1,10.0.0.0/8",
         "RAFTLINE_SERVER_CONTROLLER_UDP": "true",
@@ -137,9 +138,10 @@ def test_a_wrong_line_of_the_file_is_refused_with_file_and_key(
     assert complaint in said
 
 
-def test_a_wrong_variable_is_refused_even_where_an_argument_outranks_it(
+def test_wrong_variable_is_refused_though_outranked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """A wrong variable is refused even where an argument outranks it."""
     said = refusal(capsys, tmp_path, environment={"RAFTLINE_SERVER_IO": "some"})
     assert "error: RAFTLINE_SERVER_IO: 'some' is not one of: " in said
     with pytest.raises(SystemExit):
@@ -154,14 +156,16 @@ def test_a_file_that_is_named_must_be_there(
     assert f"{missing}: there is no such file of settings" in said
 
 
-def test_a_file_that_is_named_is_read_and_the_one_in_the_folder_is_not(tmp_path: Path) -> None:
+def test_named_file_is_read_instead_of_the_folders_one(tmp_path: Path) -> None:
+    """A file that is named is read, and the one in the folder is not."""
     named = tmp_path / "named.toml"
     named.write_text('pace = "human"\n', encoding="utf-8")
     found = settings_of(tmp_path, "s1", "1", "--config", str(named), file='io = "shared"\n')
     assert (found.arguments.pace, found.arguments.io) == ("human", "auto")
 
 
-def test_a_variable_that_is_no_setting_is_reported_and_new_is_none(tmp_path: Path) -> None:
+def test_unknown_variable_is_reported_and_new_is_no_setting(tmp_path: Path) -> None:
+    """A variable that is no setting is reported, and `new` is none."""
     environment = {
         "RAFTLINE_SERVER_PASE": "x", "RAFTLINE_SERVER_NEW": "1", "RAFTLINE_PACE": "human",
         "RAFTLINE_DEBUG": "1", "PATH": "x",
@@ -206,9 +210,10 @@ def _written(path: Path, text: str) -> str:
     return str(path)
 
 
-def test_print_config_starts_nothing_and_tells_where_each_setting_comes_from(
+def test_print_config_starts_nothing_and_tells_each_origin(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """`--print-config` starts nothing, and tells where each setting comes from."""
     monkeypatch.setattr(os, "environ", {"RAFTLINE_SERVER_PACE": "human"})
     assert server.main(["s1", "--dir", str(tmp_path), "--print-config"]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
@@ -219,7 +224,8 @@ def test_print_config_starts_nothing_and_tells_where_each_setting_comes_from(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_path_of_a_secret_is_shown_only_where_a_file_is_there(tmp_path: Path) -> None:
+def test_secret_path_is_shown_only_if_the_file_exists(tmp_path: Path) -> None:
+    """The path of a secret is shown only where a file is there."""
     parser = boot.parser()
     parser.add_argument("--door-key", metavar="FILE")
     file = _written(tmp_path / "key", "content")

@@ -62,7 +62,7 @@ def test_a_start_that_the_disk_ends_has_a_status_of_its_own(
 @pytest.mark.parametrize(
     ("owner", "call"), [(folder, "write_all"), (folder, "make_folder"), (Path, "open")]
 )
-def test_a_start_for_which_no_descriptor_is_left_has_the_status_of_the_system(
+def test_start_without_a_descriptor_exits_with_system_status(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -70,6 +70,7 @@ def test_a_start_for_which_no_descriptor_is_left_has_the_status_of_the_system(
     call: str,
     number: int,
 ) -> None:
+    """A start for which no descriptor is left exits with the status of the system."""
     with_members(tmp_path)
     monkeypatch.setattr(owner, call, raise_with(number))
     assert status_of_a_start(tmp_path) == EXIT_SYSTEM
@@ -91,12 +92,13 @@ def test_a_file_that_the_disk_does_not_give_back_has_it_as_well(
 
 
 @pytest.mark.parametrize("number", NO_DESCRIPTOR)
-def test_a_file_for_which_no_descriptor_is_left_asks_for_more_of_them(
+def test_file_without_a_descriptor_asks_for_more_of_them(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     number: int,
 ) -> None:
+    """A file for which no descriptor is left asks for more of them."""
     with_members(tmp_path)
     (tmp_path / "s1.storage").write_bytes(b"")
     monkeypatch.setattr("builtins.open", raise_with(number))
@@ -106,17 +108,19 @@ def test_a_file_for_which_no_descriptor_is_left_asks_for_more_of_them(
     assert "check the disk" not in said
 
 
-def test_a_list_of_members_that_the_disk_does_not_give_back_has_it_as_well(
+def test_unreadable_member_list_exits_with_disk_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A list of members that the disk does not give back exits with the disk's status."""
     with_members(tmp_path)
     monkeypatch.setattr(Path, "open", raise_with(errno.EIO))
     assert status_of_a_start(tmp_path) == EXIT_DISK
 
 
-def test_a_folder_for_a_joiner_that_the_disk_has_no_room_for_has_it_as_well(
+def test_joiner_folder_on_a_full_disk_exits_with_disk_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A joiner's folder that the disk has no room for exits with the disk's status."""
     monkeypatch.setattr(os, "makedirs", raise_with(errno.ENOSPC))
     place = tmp_path / "new"
     assert status_of_a_start(place, "--join", "localhost:1") == EXIT_DISK

@@ -61,7 +61,8 @@ def test_an_error_that_ends_a_guarded_thread_is_handed_over() -> None:
 
 
 @pytest.mark.parametrize("trouble", [BlockingIOError(11, "full"), *TROUBLES], ids=repr)
-def test_a_sender_breaks_a_connection_that_fails_it_and_serves_the_next(trouble: Exception) -> None:
+def test_sender_breaks_a_failed_connection_and_serves_the_next(trouble: Exception) -> None:
+    """A sender breaks a connection that fails it and serves the next."""
     said: list[str] = []
     peer = Peer("s1", "s2", Address("s2", 1), lambda _: None, lambda _: None, said.append)
     broken, sent = threading.Event(), threading.Event()
@@ -120,7 +121,7 @@ def test_a_peer_is_dialed_again_after_any_error(
 
 
 @pytest.mark.parametrize("name", ["s" + "2" * 63, "s..2"])
-def test_a_member_whose_name_no_certificate_can_have_is_dialed_again(made: Tls, name: str) -> None:
+def test_member_with_an_uncertifiable_name_is_dialed_again(made: Tls, name: str) -> None:
     """Python can't spell such a name in a handshake, and raises a UnicodeError."""
     said: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -156,7 +157,8 @@ class BreaksAmidReplies:
         return [f"GET response: {'v' * 100_000}" for _ in commands]
 
 
-def test_a_slow_reader_whose_replies_break_is_cut_off_and_its_room_is_free() -> None:
+def test_slow_reader_with_broken_replies_is_cut_and_frees_room() -> None:
+    """A slow reader whose replies break is cut off and its room is free."""
     near, far = socket.socketpair()
     with near, far:
         host: Any = FakeHost()
@@ -210,9 +212,10 @@ def is_ended(connection: socket.socket) -> bool:
 
 @pytest.mark.pure
 @pytest.mark.parametrize("trouble", TROUBLES, ids=repr)
-def test_a_connection_that_can_not_be_taken_keeps_none_from_being_taken(
+def test_failed_accept_keeps_no_other_connection_out(
     listener: Listener, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
+    """A connection that cannot be taken keeps none from being taken."""
     host: Any = FakeHost()
     troubles = [trouble]
 
@@ -261,9 +264,10 @@ def failed(rim: FakeRim, driver: Driver, trouble: Exception) -> bool:
 
 @pytest.mark.pure
 @pytest.mark.parametrize("what", ["begin_sleep", "settle"])
-def test_an_owner_that_meets_an_error_between_two_steps_stops_the_node(
+def test_owner_with_an_error_between_steps_stops_the_node(
     monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
+    """An owner that meets an error between two steps stops the node."""
     rim = FakeRim()
     driver, trouble = driver_of_s1(rim), TypeError("no number")
 
@@ -390,7 +394,8 @@ def test_a_listener_that_ends_its_thread_is_called_again() -> None:
     health.close()
 
 
-def test_a_listener_that_fails_is_called_again_though_the_log_takes_no_line() -> None:
+def test_failing_listener_is_called_again_though_the_log_fails() -> None:
+    """A listener that fails is called again though the log takes no line."""
     calls = threading.Semaphore(0)
 
     def fail(_: object) -> bool:
@@ -444,9 +449,8 @@ def test_a_lease_is_renewed_again_though_the_log_takes_no_line() -> None:
     assert timer.due_s == 1.0 + RETRY_S
 
 
-def test_a_change_that_no_thread_could_report_is_reported_with_the_next(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_unreported_change_is_reported_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that no thread could report is reported with the next."""
     states: list[str] = []
     health = listening(states.append)
 

@@ -111,7 +111,9 @@ def test_a_watch_goes_on_from_the_node_that_was_reached() -> None:
 
 
 @pytest.mark.parametrize("silence_s", [SILENCE_S, 1, 300])
-def test_a_node_that_says_nothing_is_left_and_one_that_is_cut_off_as_well(silence_s: float) -> None:
+def test_silent_node_is_left_and_so_is_one_that_is_cut_off(silence_s: float) -> None:
+    """A node that says nothing is left, and so is one that is cut off."""
+
     def serve(line: str) -> list[Line]:
         begins = [words.begins(0, 5), *["EVENT 5"] * cut_off_s]  # one a second
         return list(begins) if not world.opened[1:] else [words.begins(0, 5)]
@@ -125,7 +127,7 @@ def test_a_node_that_says_nothing_is_left_and_one_that_is_cut_off_as_well(silenc
         assert len(set(world.opened)) == 2
 
 
-def test_a_node_is_probed_by_a_key_that_whoever_watches_the_prefix_may_read() -> None:
+def test_probe_uses_a_key_that_watchers_may_read() -> None:
     """A user with rights for one prefix would be refused another key, and the watch would end."""
     for prefix, key in (("app/", "app/raftline/watch"), (None, "raftline/watch")):
         world = World(lambda _: [words.begins(0, 5), *["EVENT 5"] * 1000], prefix=prefix)
@@ -134,9 +136,8 @@ def test_a_node_is_probed_by_a_key_that_whoever_watches_the_prefix_may_read() ->
         assert f"get {key} read index" in world.sent
 
 
-def test_a_watch_that_nobody_serves_is_given_up_at_its_time_and_one_that_was_served_is_not() -> (
-    None
-):
+def test_unserved_watch_times_out_and_a_served_one_does_not() -> None:
+    """An unserved watch is given up at its time, and one that was served is not."""
     world = World(lambda _: [NO_LEADER])
     with pytest.raises(NoLeader, match="I know of no leader"):
         world.values(1)
@@ -161,7 +162,8 @@ def test_a_watch_that_no_node_has_room_for_ends_at_once() -> None:
     assert set(world.opened) == {S1, S2}
 
 
-def test_a_node_that_is_full_is_named_rather_than_one_that_is_down() -> None:
+def test_full_node_is_named_rather_than_one_that_is_down() -> None:
+    """A node that is full is named rather than one that is down."""
     world = World(lambda _: [words.too_many(6) if world.opened[-1] == S1 else ConnectionEnded()])
     with pytest.raises(TooManyWatches):
         world.values(1)
@@ -179,7 +181,8 @@ def test_a_watch_leaves_a_first_node_that_hangs_within_its_time() -> None:
     assert 10 <= world.now_s <= 11
 
 
-def test_a_watch_that_no_node_serves_suspends_its_client_until_one_does() -> None:
+def test_unserved_watch_suspends_its_client() -> None:
+    """A watch that no node serves suspends its client until one does."""
     rounds = itertools.count()
     world = World(
         lambda _: [words.begins(0, 5)] if next(rounds) in (0, 40) else [ConnectionEnded()]
@@ -194,7 +197,8 @@ def test_a_watch_that_no_node_serves_suspends_its_client_until_one_does() -> Non
     assert world.now_s > LOST_S
 
 
-def test_a_refusal_that_each_node_would_give_ends_the_watch_at_once() -> None:
+def test_refusal_that_each_node_would_give_ends_the_watch() -> None:
+    """A refusal that each node would give ends the watch at once."""
     world = World(lambda _: ["Sorry, a prefix is at most 1024 bytes. Nothing was done."])
     world.watch.cursor = WatchCursor(TEXT, "a", 7)
     with pytest.raises(Refused, match="a prefix is at most"):

@@ -157,9 +157,10 @@ def of_raftline(caplog: pytest.LogCaptureFixture) -> list[tuple[str, object]]:
     ]
 
 
-def test_an_error_in_a_renewal_is_logged_once_and_other_leases_are_renewed(
+def test_error_in_a_renewal_is_logged_once_and_spares_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """An error in a renewal is logged once and other leases are renewed."""
     client, lost = Client(), Lost()
     first, second = client.lease(6, on_lost=lost).grant(), client.lease().grant()
 
@@ -185,7 +186,8 @@ def test_an_error_in_a_renewal_is_logged_once_and_other_leases_are_renewed(
     ]
 
 
-def test_a_lease_that_is_released_amid_its_renewal_is_not_reported_as_lost() -> None:
+def test_lease_released_amid_its_renewal_is_not_lost() -> None:
+    """A lease that is released amid its renewal is not reported as lost."""
     client, lost, goes_on = Client(), Lost(), threading.Event()
 
     def answer(command: str) -> object:
@@ -476,9 +478,11 @@ def test_a_task_s_lease_counts_from_the_sending_of_each_request() -> None:
 
 
 @pytest.mark.parametrize("failure", [ConnectionError("away"), TypeError("of this program")])
-def test_a_task_s_lease_whose_renewals_fail_is_lost_when_its_time_is_over(
+def test_task_lease_with_failing_renewals_is_lost_in_time(
     failure: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A task's lease whose renewals fail is lost when its time is over."""
+
     async def work(client: AioClient) -> None:
         lost: list[float] = []
         lease = client.lease(on_lost=lambda: lost.append(client.loop.time()))
@@ -546,7 +550,9 @@ def test_a_task_s_lease_released_amid_its_renewal_is_not_lost() -> None:
     virtually(work)
 
 
-def test_async_with_reports_the_loss_of_its_lease_and_nothing_else() -> None:
+def test_async_with_reports_only_the_loss_of_its_lease() -> None:
+    """`async with` reports the loss of its lease, and nothing else."""
+
     async def work(client: AioClient) -> None:
         async def use(work: Callable[[AioLease], Any], **more: Any) -> None:
             async with client.lease(**more) as lease:

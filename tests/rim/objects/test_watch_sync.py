@@ -148,7 +148,8 @@ def test_it_returns_what_was_not_taken_yet() -> None:
     "line",
     ["c#3@watch a/raftline/sync", "c#3@unwatch", "c@unwatch", "c@watch a/ after 5", "c@watch a/"],
 )
-def test_a_connection_that_breaks_amid_it_costs_no_event_and_doubles_none(line: str) -> None:
+def test_connection_breaking_amid_a_sync_keeps_each_event_once(line: str) -> None:
+    """A connection that breaks amid a sync costs no event, and doubles none."""
     nodes = Nodes(after=5 if "after" in line else None, breaks_at=line)
     first = nodes.sync()
     nodes.put("a/x", "1")
@@ -171,7 +172,8 @@ def test_after_a_time_that_was_too_short_the_watch_goes_on(line: str) -> None:
     assert nodes.sync() == ["2"]
 
 
-def test_the_answer_to_an_earlier_one_that_was_given_up_does_not_count() -> None:
+def test_answer_to_an_abandoned_sync_does_not_count() -> None:
+    """The answer to an earlier sync that was given up does not count."""
     nodes = Nodes(mute="c#3@watch a/raftline/sync")
     nodes.iterate()
     assert nodes.sync(until_s=1.0) is None

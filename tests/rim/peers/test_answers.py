@@ -17,7 +17,8 @@ def connection_of(near: socket.socket) -> Connection:
     return Connection(host, near, for_peers_only=False)
 
 
-def test_an_answer_does_not_wait_for_replies_that_the_client_does_not_read() -> None:
+def test_answer_waits_for_no_unread_reply() -> None:
+    """An answer does not wait for replies that the client does not read."""
     near, far = socket.socketpair()
     with near, far:
         connection = connection_of(near)

@@ -104,7 +104,8 @@ def test_no_reply_leaves_before_a_write_in_flight() -> None:
     assert (origin.answered, writes.is_busy) == (denied.send_after_save, False)
 
 
-def test_an_answer_that_promises_nothing_new_overtakes_entries_that_are_being_written() -> None:
+def test_answer_without_a_promise_overtakes_entries() -> None:
+    """An answer that promises nothing new overtakes entries that are being written."""
     writes, origin = no_writes(), Connection()
     delivery = MessageDelivery(lambda _: None, writes)
     writes.add((Effects(append=[Entry(1, 1, "set a 1")]), None))
@@ -142,7 +143,8 @@ def test_no_answer_overtakes_a_promise(promise: Effects, is_being_written: bool)
     assert origin.answered == [alive]
 
 
-def test_answers_that_wait_for_a_disk_that_hangs_are_bounded_and_entries_are_kept() -> None:
+def test_answers_to_a_hanging_disk_are_bounded() -> None:
+    """Answers that wait for a disk that hangs are bounded and entries are kept."""
     writes, origin = no_writes(), Connection()
     delivery = MessageDelivery(lambda _: None, writes)
     delivery.dispatch(Effects(append=[Entry(1, 1, "set a 1")]), origin)

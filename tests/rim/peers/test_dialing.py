@@ -122,9 +122,10 @@ def by_task(at: str) -> list[str | None]:
 
 
 @pytest.mark.parametrize("ask", [by_thread, by_task])
-def test_an_address_of_a_name_that_hangs_or_refuses_holds_up_no_other(
+def test_slow_name_lookup_delays_no_other_address(
     ask: Callable[[str], list[str | None]], port: int, names: Lookup
 ) -> None:
+    """An address of a name that hangs or refuses holds up no other."""
     names(HANGS, REFUSES, SERVES)
     with hanging(port), node(SERVES, port, "5"):
         assert ask(f"{NAME}:{port}") == ["5"]

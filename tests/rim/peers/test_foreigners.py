@@ -67,7 +67,8 @@ def test_nothing_is_taken_from_a_server_of_another_cluster(
     assert len(cluster.said) == (not is_heard)
 
 
-def test_a_node_that_learns_its_identity_hears_a_foreign_connection_no_longer() -> None:
+def test_node_learning_its_identity_ignores_foreign_connections() -> None:
+    """A node that learns its identity no longer hears a foreign connection."""
     cluster = Cluster("")
     connection = Taken(cluster)
     connection.say(f"s2@Level 4 version 9 cluster {OTHERS}")
@@ -77,7 +78,8 @@ def test_a_node_that_learns_its_identity_hears_a_foreign_connection_no_longer() 
     assert connection.say(f"s2@{BEAT}").reply == f"Sorry, s2 is of another cluster, {OTHERS}"
 
 
-def test_a_server_that_learns_that_it_is_of_another_cluster_is_heard_no_longer() -> None:
+def test_server_that_learns_it_is_foreign_is_ignored() -> None:
+    """A server that learns that it is of another cluster is heard no longer."""
     connection = Taken(Cluster(OURS))
     connection.say("s2@Level 4 version 9")
     assert connection.is_heard()
@@ -85,7 +87,8 @@ def test_a_server_that_learns_that_it_is_of_another_cluster_is_heard_no_longer()
     assert not connection.is_heard()
 
 
-def test_a_foreign_server_is_printed_once_until_it_was_away_for_a_while() -> None:
+def test_foreign_server_is_printed_once_until_it_was_away() -> None:
+    """A foreign server is printed once until it was away for a while."""
     cluster = Cluster(OURS)
     for now_s in (0.0, 0.5, 1.0, FOREIGN_S, 2 * FOREIGN_S):
         cluster.now_s = now_s
@@ -174,9 +177,10 @@ def test_a_peer_of_another_cluster_is_left_and_printed_once(dialling: Dialled) -
     assert dialling.cluster.foreigners.seen() == {"s2": OTHERS}
 
 
-def test_a_node_that_learns_its_identity_tells_it_on_connections_that_stand(
+def test_learned_identity_is_told_on_standing_connections(
     dialling: Dialled, cluster: Cluster
 ) -> None:
+    """A node that learns its identity tells it on connections that stand."""
     cluster.identity = ""
     dialling.dialled()[0].close()  # the one that may have begun before
     connection, first = dialling.dialled("Level 4 version 9", ANSWER)
@@ -190,9 +194,10 @@ def test_a_node_that_learns_its_identity_tells_it_on_connections_that_stand(
     connection.close()
 
 
-def test_a_node_that_learns_its_identity_leaves_a_peer_of_another_cluster(
+def test_node_learning_its_identity_leaves_a_foreign_peer(
     dialling: Dialled, cluster: Cluster
 ) -> None:
+    """A node that learns its identity leaves a peer of another cluster."""
     cluster.identity = ""
     dialling.dialled()[0].close()
     connection, _ = dialling.dialled(level(OTHERS), ANSWER)

@@ -157,7 +157,8 @@ def test_connections_begin_and_end_as_the_members_change() -> None:
 
 
 @pytest.mark.pure
-def test_addresses_of_the_configuration_file_override_those_of_the_log() -> None:
+def test_configured_addresses_override_those_of_the_log() -> None:
+    """Addresses of the configuration file override those of the log."""
     book, life = book_of({"s2": Address("proxy", 7)})
     book.start()
     assert book.follow({"s2": "h:2", "s3": "h:3"}) == ["s2"]  # which the console tells
@@ -356,9 +357,7 @@ def test_a_joiner_that_finds_no_leader_says_so_soon(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(("voters", "says"), [(("s1", "s4"), False), (("s1",), True)])
-def test_a_joiner_that_is_a_member_asks_nothing_and_a_learner_prints_how_it_gets_a_vote(
-    voters: tuple[str, ...], says: bool
-) -> None:
+def test_joiner_that_is_a_member_asks_nothing(voters: tuple[str, ...], says: bool) -> None:
     """One that died as it caught up would stay a learner, and nobody would notice."""
     learners = () if "s4" in voters else ("s4",)
     node = node_of("s4", voters=Membership(voters, learners))
@@ -374,7 +373,8 @@ def unreadable_list(folder: Path) -> str:
     return f"{folder / FILE_NAME}: can't be read: Is a directory"
 
 
-def test_a_node_that_has_its_members_in_its_log_starts_without_the_list(tmp_path: Path) -> None:
+def test_node_with_members_in_its_log_needs_no_list(tmp_path: Path) -> None:
+    """A node that has its members in its log starts without the list."""
     why = unreadable_list(tmp_path)
     (tmp_path / "s4.log").write_text("0 0 base s1=h:1,voter s4=h:4,voter\n")
     found = settle_configuration(str(tmp_path), "s4", "localhost", 4, joins=None)
@@ -452,16 +452,15 @@ def after_a_snapshot(*, recovering: bool) -> RawNode:
 
 
 @pytest.mark.parametrize("recovering", [False, True])
-def test_a_node_with_a_snapshot_from_before_its_addition_waits_for_a_leader(
-    recovering: bool,
-) -> None:
+def test_node_with_an_older_snapshot_waits_for_a_leader(recovering: bool) -> None:
     """It was killed before the entry came that adds it, or has lost that entry."""
     node = after_a_snapshot(recovering=recovering)
     [said] = check_member(node.view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 is not a member as far as its log goes (s1 s2): it waits for a ")
 
 
-def test_a_node_with_entries_from_before_its_addition_waits_for_a_leader() -> None:
+def test_node_with_older_entries_waits_for_a_leader() -> None:
+    """A node with entries from before its addition waits for a leader."""
     log = Log()
     log.extend(1, ["noop", "members s1=h:1,voter s2=h:2,voter"])
     node = node_from_disk("s4", Membership(()), log, HardState(1, None), OPTIONS, lambda: 1, 0)
@@ -517,7 +516,7 @@ def joins(node: RawNode, cluster: str) -> tuple[str, list[str]]:
     return foreigners.mine(), asked
 
 
-def test_a_joiner_goes_by_the_identity_of_its_cluster_before_it_hears_anybody() -> None:
+def test_joiner_keeps_to_its_cluster_before_it_hears_anybody() -> None:
     """The leader of a cluster that its name has left may still dial it."""
     mine, asked = joins(node_of("s4", voters=Membership(())), OURS)
     assert mine == OURS
@@ -532,7 +531,8 @@ def test_a_node_that_caught_up_in_part_may_join_again() -> None:
     assert joins(joiner([], recovering=True), OURS)[0] == OURS
 
 
-def test_a_removed_node_may_join_its_own_cluster_again_with_its_files() -> None:
+def test_removed_node_may_rejoin_its_cluster_with_its_files() -> None:
+    """A removed node may join its own cluster again with its files."""
     assert joins(joiner([ADDED, REMOVED], cluster=OURS), OURS)[0] == OURS
 
 
@@ -561,7 +561,8 @@ def test_a_node_joins_no_cluster_with_the_files_of_another_one(cluster: str) -> 
     )
 
 
-def test_a_joiner_that_was_added_or_still_catches_up_starts_again_to_join() -> None:
+def test_added_or_lagging_joiner_starts_again_to_join() -> None:
+    """A joiner that was added or still catches up starts again to join."""
     nowhere = Configuration(Path("c"), {})
     assert check_member(joiner([ADDED]).view, nowhere) == []
     [said] = check_member(joiner([], recovering=True).view, nowhere)
@@ -576,7 +577,8 @@ def test_a_lone_node_without_its_log_is_refused() -> None:
         place_of("s1", Membership(("s1",)), recovering=True)
 
 
-def test_a_joiner_that_listens_on_all_addresses_must_name_its_own() -> None:
+def test_joiner_listening_everywhere_must_name_its_address() -> None:
+    """A joiner that listens on all addresses must name its own."""
     empty = Configuration(Path("c"), {})
     assert advertised("s4", "h", 4, empty) == Address("h", 4)
     with pytest.raises(ConfigError, match="doesn't tell where others reach s4"):
@@ -627,7 +629,7 @@ def started(path: Path, *, joins: bool = False) -> list[str]:
 @pytest.mark.parametrize(
     ("advice", "joins"), [("remove (.*), and start again", False), ("since, move (.*) away", True)]
 )
-def test_a_lone_node_that_lost_files_starts_once_its_advice_is_followed(
+def test_lone_node_that_lost_files_starts_once_advice_is_taken(
     tmp_path: Path, advice: str, joins: bool
 ) -> None:
     """Its snapshot names it as the only member, too, and is there after any compaction."""

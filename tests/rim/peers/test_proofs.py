@@ -110,7 +110,8 @@ def test_an_unproven_name_of_a_member_gets_nothing_done(doors: list[Door], line:
     assert door.noted == []
 
 
-def test_a_name_that_is_no_member_s_needs_a_proof_to_speak_as_one(doors: list[Door]) -> None:
+def test_name_of_no_member_needs_a_proof_to_speak(doors: list[Door]) -> None:
+    """A name that is no member's needs a proof to speak as one."""
     doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
     assert door.ask(f"s9@{VOTE}") == f"s1@Sorry, s9 {UNPROVEN}"
     assert door.prove("s9").startswith("s1@Proof ")
@@ -176,9 +177,10 @@ def test_a_proof_that_is_begun_and_not_ended_ends_the_connection(
 
 
 @pytest.mark.pure
-def test_the_places_for_peers_are_not_kept_by_those_who_prove_nothing(
+def test_places_for_peers_are_not_held_without_a_proof(
     doors: list[Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The places for peers are not kept by those who prove nothing."""
     monkeypatch.setattr(server_protocol, "PROOF_S", 0.2)
     doors.append(door := Door(PeerAuth(SECRET, is_required=True), for_peers_only=True))
     assert door.line() == "s1@Sorry, nobody proved to be a member within 0.2 s."
@@ -205,7 +207,8 @@ SAID = st.lists(
 
 
 @given(SAID)
-def test_no_lines_without_the_secret_let_anything_in_as_a_member_s(said: list[bytes]) -> None:
+def test_no_lines_without_the_secret_pass_as_a_member(said: list[bytes]) -> None:
+    """No lines without the secret let anything in as a member s."""
     host = FakeHost(peer_auth=PeerAuth(SECRET, is_required=True))
     admission = Admission(host, object())  # type: ignore[arg-type]
     for line in said:
@@ -291,7 +294,8 @@ def test_where_a_proof_is_required_nothing_else_will_do(answer: str) -> None:
         assert SECRET.decode() not in dialed.complaints[0]
 
 
-def test_answers_after_a_proof_are_those_of_the_one_who_proved_itself() -> None:
+def test_answers_after_a_proof_belong_to_its_maker() -> None:
+    """Answers after a proof are those of the one who proved itself."""
     with Dialed(PeerAuth(SECRET, is_required=True)) as dialed:
         there, first = dialed.meet()
         there.sendall(f"s1@Challenge s2 nonce {NONCE}\n".encode())
@@ -312,9 +316,7 @@ def test_answers_after_a_proof_are_those_of_the_one_who_proved_itself() -> None:
      "GiveEntriesAfterIndex 0 term 999 round 1", "Read at index 9 term 999 round 1",
      "GiveSnapshotAfterByte 66 of 17-4 term 999 round 9"],
 )  # fmt: skip
-def test_a_member_answers_nothing_that_was_asked_on_another_connection(
-    doors: list[Door], answer: str
-) -> None:
+def test_member_answers_nothing_asked_on_another_connection(doors: list[Door], answer: str) -> None:
     """Not even one that proved itself: an answer belongs to the connection of its question."""
     door = Door(PeerAuth(SECRET, is_required=True))
     doors.append(door)
@@ -346,7 +348,7 @@ def test_an_offer_goes_on_with_a_build_that_knows_no_proofs() -> None:
         eventually(lambda: dialed.answers, "an answer")
 
 
-def test_an_offer_begins_without_a_proof_where_an_old_build_had_no_place() -> None:
+def test_offer_begins_without_a_proof_for_an_old_build() -> None:
     """Such a build has places for peers alone, and takes a proof for a client's line."""
     with Dialed(PeerAuth(SECRET, is_required=False)) as dialed:
         there, _ = dialed.meet()
@@ -403,7 +405,8 @@ def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, content: bytes, 
         read_secrets(path)
 
 
-def test_two_lines_are_the_secret_that_is_used_and_one_that_is_taken(tmp_path: Path) -> None:
+def test_two_line_secret_has_one_used_and_one_accepted(tmp_path: Path) -> None:
+    """Two lines are the secret that is used and one that is taken."""
     path = tmp_path / "secret"
     path.write_bytes(b"a" * 40 + b"\n" + b"b" * 40 + b"\n")
     path.chmod(0o600)
@@ -433,7 +436,8 @@ def test_a_connection_ends_with_the_secret_that_proved_it(doors: list[Door]) -> 
     assert door.line() == ""
 
 
-def test_a_proof_by_a_secret_that_goes_meanwhile_counts_for_nothing(doors: list[Door]) -> None:
+def test_proof_by_a_secret_that_goes_meanwhile_is_void(doors: list[Door]) -> None:
+    """A proof by a secret that goes meanwhile counts for nothing."""
     door = Door(PeerAuth(SECRET, True))
     doors.append(door)
     dialing = Initiator(SECRET, "s2", "s1", NONCE)

@@ -47,9 +47,10 @@ def dialled(listener: socket.socket) -> Iterator[tuple[Peer, socket.socket]]:
     peer.stop()
 
 
-def test_the_outbox_of_a_slow_peer_is_bounded_and_sends_whole_lines(
+def test_outbox_of_a_slow_peer_is_bounded_by_whole_lines(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The outbox of a slow peer is bounded and sends whole lines."""
     monkeypatch.setattr(peers, "OUTBOX_BYTES", 200_000)
     with dialled(listener) as (peer, connection), connection.makefile("rb") as reader:
         for number in range(LINES):

@@ -32,9 +32,8 @@ class Bearer:
 
 
 @pytest.mark.parametrize(("speaks_elsewhere", "lost"), [(False, ["s2"]), (True, [])])
-def test_a_peer_is_lost_with_the_connection_that_it_spoke_on_last(
-    speaks_elsewhere: bool, lost: list[str]
-) -> None:
+def test_peer_is_lost_with_its_last_connection(speaks_elsewhere: bool, lost: list[str]) -> None:
+    """A peer is lost with the connection that it spoke on last."""
     now = [0.0]
     host: Any = FakeHost(speakers=Speakers(300, lambda: now[0]))
     here, there = socket.socketpair()
@@ -49,7 +48,7 @@ def test_a_peer_is_lost_with_the_connection_that_it_spoke_on_last(
     assert host.reports == lost
 
 
-def test_a_connection_that_speaks_in_another_name_gives_the_former_one_up() -> None:
+def test_connection_under_another_name_gives_up_the_former() -> None:
     """Else a stranger's names, of which it may make up many, were kept for ever."""
     host: Any = FakeHost(why_not_heard=lambda name, message: "")
     speaker, other = Bearer(), Bearer()
@@ -68,7 +67,8 @@ def test_a_connection_that_speaks_in_another_name_gives_the_former_one_up() -> N
     assert host.speakers.release("y1", other)
 
 
-def test_one_connection_at_a_time_speaks_for_a_peer_until_it_is_silent() -> None:
+def test_one_connection_speaks_for_a_peer_until_it_is_silent() -> None:
+    """One connection at a time speaks for a peer until it is silent."""
     now = [1000.0]
     speakers, first, second = Speakers(300, lambda: now[0]), Bearer(), Bearer()
     speakers.claim("s2", first)
@@ -124,7 +124,8 @@ def test_a_removed_member_and_a_stranger_get_different_refusals() -> None:
 
 
 @pytest.mark.pure
-def test_a_refusal_names_the_entry_before_which_a_removal_is_not_known() -> None:
+def test_refusal_names_the_entry_before_an_unknown_removal() -> None:
+    """A refusal names the entry before which a removal is not known."""
     node = established("s1", 1, 1)
     node.step(SnapshotTaken(Snapshot(2, 1, 10, 7)), 0)
     assert not compact(node, 2)

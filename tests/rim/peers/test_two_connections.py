@@ -75,9 +75,8 @@ def lines_until(reader: io.BufferedReader, last: bytes) -> list[bytes]:
     return lines
 
 
-def test_each_new_connection_begins_with_whole_lines_and_nothing_of_the_one_before(
-    dialled: Dialled,
-) -> None:
+def test_new_connection_begins_with_whole_lines_of_its_own(dialled: Dialled) -> None:
+    """Each new connection begins with whole lines and nothing of the one before."""
     for number in range(3):
         with dialled.accept() as connection, connection.makefile("rb") as reader:
             dialled.peer.send(b"s1@first %d\n" % number)

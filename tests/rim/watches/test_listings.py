@@ -113,9 +113,10 @@ def test_what_a_watch_has_let_go_of_counts_no_more(scene: WatchScene, end: str) 
         gc.enable()
 
 
-def test_of_too_many_files_that_goes_which_was_not_read_for_longest(
+def test_least_recently_read_file_is_evicted(
     scene: WatchScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of too many files, the one that was not read for longest goes."""
     monkeypatch.setattr(watch_listing, "LISTINGS_BYTES", 0)
     monkeypatch.setattr(watch_listing, "LISTING_FILES", 2)
     first, second = slow_watch(scene), slow_watch(scene)
@@ -175,9 +176,10 @@ def look_together(
 
 @pytest.mark.pure
 @pytest.mark.parametrize("error", [MemoryError(), OSError(24, "Too many open files")])
-def test_a_look_that_fails_is_no_empty_listing_to_those_who_share_it(
+def test_failed_listing_is_not_shared_as_an_empty_one(
     scene: WatchScene, error: BaseException
 ) -> None:
+    """A listing that fails is no empty listing to those who share it."""
     given = look_together(scene, error, lambda prefix: scene.lister.take([prefix])[0])
     first: Any = given.pop("")
     assert (first.count, first.failure) == (KEYS, "")
@@ -205,9 +207,8 @@ def test_a_watch_whose_look_another_one_failed_is_refused(scene: WatchScene) -> 
     assert scene.watchers.count == 0
 
 
-def test_a_watch_that_is_refused_amid_the_look_leaves_the_next_one_its_own_keys(
-    scene: WatchScene,
-) -> None:
+def test_watch_refused_amid_a_listing_spares_the_next_one(scene: WatchScene) -> None:
+    """A watch that is refused amid a listing leaves the next one its own keys."""
     scene.apply("set app/a 1", "set pub/a 2")
     watchers, take = scene.watchers, scene.lister.take
 

@@ -48,7 +48,8 @@ def amid_a_listing(scene: WatchScene, act: Callable[[], object]) -> None:
 # --- a snapshot -----------------------------------------------------------------------------------
 
 
-def test_a_snapshot_over_events_of_several_prefixes_leaves_none_of_them(scene: WatchScene) -> None:
+def test_snapshot_over_events_of_prefixes_leaves_none(scene: WatchScene) -> None:
+    """A snapshot over events of several prefixes leaves none of them."""
     others = FakeSink()
     scene.watch("a")
     scene.watch("b", sink=others)
@@ -93,9 +94,10 @@ def test_a_snapshot_amid_a_listing_lets_the_watch_begin_anew(scene: WatchScene) 
 
 
 @pytest.mark.pure
-def test_watches_that_found_no_thread_begin_anew_at_the_next_look(
+def test_watches_without_a_thread_restart_at_the_next_look(
     scene: WatchScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Watches that found no thread begin again at the next look."""
     scene.watch("a")
 
     def no_thread(_: threading.Thread) -> None:
@@ -140,9 +142,8 @@ def test_an_unwatch_amid_a_listing_anew_ends_the_watch(scene: WatchScene) -> Non
     assert scene.watchers.count == 0
 
 
-def test_a_watch_that_begins_anew_amid_a_piece_sends_the_keys_before_the_events(
-    scene: WatchScene,
-) -> None:
+def test_watch_restarting_amid_a_piece_sends_keys_first(scene: WatchScene) -> None:
+    """A watch that begins again amid a piece sends the keys before the events."""
     scene.watch("a")
     watch, runs = only(scene), list[Callable[[], None]]()
     scene.watchers.run_beside = lambda run: not runs.append(run)
@@ -176,9 +177,8 @@ def test_nothing_is_pushed_to_a_connection_that_has_ended(scene: WatchScene) -> 
 
 
 @pytest.mark.parametrize("why", [words.IS_STOPPING, words.RIGHTS])
-def test_a_watch_that_begins_while_it_is_ended_is_answered_in_one_line(
-    scene: WatchScene, why: str
-) -> None:
+def test_watch_begun_while_it_is_ended_gets_one_line(scene: WatchScene, why: str) -> None:
+    """A watch that begins while it is ended is answered in one line."""
     watchers = scene.watchers
     if why == words.RIGHTS:
         amid_a_listing(scene, lambda: watchers.end_refused(scene.sink, lambda _: "you may not"))
@@ -188,7 +188,8 @@ def test_a_watch_that_begins_while_it_is_ended_is_answered_in_one_line(
     assert watchers.count == 0
 
 
-def test_a_node_that_stops_amid_the_keys_of_a_watch_names_no_place(scene: WatchScene) -> None:
+def test_node_stopping_amid_the_keys_names_no_place(scene: WatchScene) -> None:
+    """A node that stops amid the keys of a watch names no place."""
     scene.apply(*(f"set k{number} {'v' * 1000}" for number in range(100)))
     scene.sink.is_slow = True
     scene.watch("k")
@@ -203,9 +204,8 @@ def test_a_node_that_stops_amid_the_keys_of_a_watch_names_no_place(scene: WatchS
 # --- rights ---------------------------------------------------------------------------------------
 
 
-def test_rights_that_change_amid_events_end_those_watches_alone_after_the_events(
-    scene: WatchScene,
-) -> None:
+def test_rights_changed_amid_events_end_only_those_watches(scene: WatchScene) -> None:
+    """Rights that change amid events end those watches alone after the events."""
     scene.watch("app/", number="1")
     scene.watch("pub/", number="2")
     scene.is_held = True
@@ -273,9 +273,8 @@ def test_watches_end_at_a_node_whose_state_differs(scene: WatchScene) -> None:
     [view(removed_by=9), view(removed_by=9, is_member=False, leader="s2")],
     ids=["member again", "hears its leader"],
 )
-def test_a_node_that_was_removed_serves_watches_once_it_is_added_again(
-    scene: WatchScene, back: Any
-) -> None:
+def test_removed_node_serves_watches_once_added_again(scene: WatchScene, back: Any) -> None:
+    """A node that was removed serves watches once it is added again."""
     scene.watchers.look(view(removed_by=9, is_member=False))
     scene.watchers.look(back)
     scene.watch("a")
@@ -284,14 +283,15 @@ def test_a_node_that_was_removed_serves_watches_once_it_is_added_again(
 
 
 @pytest.mark.pure
-def test_a_node_that_stops_serves_no_watch_though_it_is_a_member_again(scene: WatchScene) -> None:
+def test_stopping_node_serves_no_watch_though_added_again(scene: WatchScene) -> None:
+    """A node that stops serves no watch though it is a member again."""
     scene.watchers.look(view(removed_by=9, is_member=False))
     scene.watchers.close()
     scene.watchers.look(view(removed_by=9))
     assert scene.watch("a") == [STOPPING]
 
 
-def test_a_watch_that_is_behind_gets_no_line_that_nothing_happened(scene: WatchScene) -> None:
+def test_lagging_watch_gets_no_line_that_nothing_happened(scene: WatchScene) -> None:
     """`EVENT N` stands for all events up to N; so it comes after them."""
     scene.clock.s = 1000.0
     scene.watch("a")

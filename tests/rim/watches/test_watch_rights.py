@@ -53,7 +53,8 @@ def test_no_event_of_an_entry_after_the_removal_is_sent(scene: UserScene, remova
     assert scene.watchers.count == 1
 
 
-def test_events_that_wait_when_the_right_ends_are_sent_up_to_that_entry(scene: UserScene) -> None:
+def test_events_before_the_end_of_a_right_are_sent(scene: UserScene) -> None:
+    """Events that wait when the right ends are sent up to that entry."""
     scene.watch("app/", sink=scene.bob)
     scene.is_held = True
     first = scene.index + 1
@@ -98,7 +99,8 @@ def test_a_slow_reader_gets_no_later_event_out_of_the_history(scene: UserScene) 
     assert scene.bob.read() == [ended(first + 1)]
 
 
-def test_a_right_that_is_given_back_does_not_show_what_happened_meanwhile(scene: UserScene) -> None:
+def test_regained_right_does_not_show_what_happened_meanwhile(scene: UserScene) -> None:
+    """A right that is given back does not show what happened meanwhile."""
     scene.watch("app/", sink=scene.bob)
     first = scene.index + 1
     scene.apply("user-revoke bob app", "set app/a 1", "user-grant bob app", "set app/a 2")
@@ -120,7 +122,7 @@ def test_a_watch_whose_line_was_admitted_before_does_not_begin(scene: UserScene)
     assert scene.watchers.count == 0
 
 
-def test_a_watch_begun_by_later_users_does_not_end_by_earlier_ones(
+def test_watch_begun_by_later_users_outlives_earlier_ones(
     scene: UserScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The door knows the users of an entry a moment before its events are noted."""
@@ -136,7 +138,8 @@ def test_a_watch_begun_by_later_users_does_not_end_by_earlier_ones(
     assert scene.bob.read() == [ended(scene.index)]
 
 
-def test_a_right_that_ends_amid_the_keys_ends_the_watch_with_them(scene: UserScene) -> None:
+def test_right_ending_amid_the_keys_ends_the_watch(scene: UserScene) -> None:
+    """A right that ends amid the keys ends the watch with them."""
     scene.apply(*(f"set app/{number} {'v' * 1000}" for number in range(100)))
     scene.bob.is_slow = True
     scene.watch("app/", sink=scene.bob)
@@ -174,9 +177,8 @@ def test_keys_of_a_later_state_are_not_sent(
     assert scene.watchers.count == 0
 
 
-def test_a_snapshot_without_the_user_ends_the_watch_before_the_keys_come_again(
-    scene: UserScene,
-) -> None:
+def test_snapshot_without_the_user_ends_the_watch_first(scene: UserScene) -> None:
+    """A snapshot without the user ends the watch before the keys come again."""
     scene.watch("app/", sink=scene.bob)
     users = scene.manager.store.users.with_account("bob", None).spell()
     snapshot = Snapshot(scene.index + 5, 1, 0, 0)

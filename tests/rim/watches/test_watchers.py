@@ -68,9 +68,8 @@ def test_a_write_touches_no_watch_of_another_prefix(scene: WatchScene) -> None:
     assert scene.woken == 0
 
 
-def test_many_connections_are_sent_to_in_slices_that_the_owner_goes_on_with(
-    scene: WatchScene,
-) -> None:
+def test_many_connections_are_served_in_slices_by_the_owner(scene: WatchScene) -> None:
+    """Many connections are served in slices, with which the owner continues."""
     sinks = [FakeSink() for _ in range(500)]
     for sink in sinks:
         scene.watch("k", sink=sink)
@@ -160,7 +159,8 @@ def test_a_watch_after_an_entry_that_a_recovery_lost_begins_anew(scene: WatchSce
     assert scene.watch("k", after=2, number="1")[1:] == ["s1#1@EVENT 2000000000003 set k 2"]
 
 
-def test_a_slow_reader_takes_what_it_missed_from_the_history_in_order(scene: WatchScene) -> None:
+def test_slow_reader_reads_what_it_missed_from_the_history(scene: WatchScene) -> None:
+    """A slow reader takes what it missed from the history in order."""
     scene.watch("k")
     scene.apply("set k 1")
     scene.sink.is_slow = True
@@ -191,7 +191,8 @@ def test_the_last_line_of_a_watch_has_a_code_if_asked_for() -> None:
     ]
 
 
-def test_a_reader_that_the_history_leaves_behind_is_ended_with_its_place() -> None:
+def test_reader_behind_the_history_is_ended_with_its_place() -> None:
+    """A reader that the history leaves behind is ended with its place."""
     scene = WatchScene(events_max=3)
     scene.watch("k", number="7")
     scene.apply("set k 0")
@@ -292,7 +293,8 @@ def test_unwatch_of_a_slow_reader_names_what_it_has_taken(scene: WatchScene) -> 
     assert scene.watchers.unwatch(scene.sink, "") == "UNWATCH response: ended after 2"
 
 
-def test_a_watch_whose_keys_are_not_all_sent_can_not_be_gone_on_from(scene: WatchScene) -> None:
+def test_watch_with_unsent_keys_cannot_be_resumed(scene: WatchScene) -> None:
+    """A watch whose keys are not all sent cannot be resumed."""
     scene.apply(*(f"set k{number} {'v' * 1000}" for number in range(100)))
     scene.sink.is_slow = True
     scene.watch("k")
@@ -386,9 +388,10 @@ def test_silence_is_broken_for_those_alone_that_hear_nothing(scene: WatchScene) 
     assert all(" set k " in line for line in scene.sink.read())
 
 
-def test_a_listing_of_many_keys_lies_in_pieces_that_are_whole_lines(
+def test_listing_of_many_keys_has_pieces_of_whole_lines(
     scene: WatchScene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """A listing of many keys lies in pieces that are whole lines."""
     monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
     commands = [f"set k{number:05} {'é' * 200}" for number in range(5000)]
     scene.apply(*commands)
@@ -416,7 +419,8 @@ def test_a_listing_of_long_values_is_never_in_memory_as_a_whole(
     assert max(written) < STEP_BYTES + 2 * length
 
 
-def test_a_listing_that_finds_no_room_on_the_disk_is_refused_in_one_line(scene: WatchScene) -> None:
+def test_listing_without_room_on_disk_is_refused(scene: WatchScene) -> None:
+    """A listing that finds no room on the disk is refused in one line."""
     scene.apply(*(f"set k{number:05} {'v' * 1000}" for number in range(2000)))
     refusal = scene.watch("k")  # a folder in memory has no place for files
     assert refusal == [
@@ -498,9 +502,10 @@ def test_long_events_of_many_watches_are_sent_in_pieces(scene: WatchScene) -> No
 
 
 @pytest.mark.pure
-def test_long_events_are_spelled_for_no_prefix_before_a_connection_asks(
+def test_long_events_are_spelled_only_when_asked_for(
     scene: WatchScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Long events are spelled for no prefix before a connection asks."""
     spelled: list[str] = []
     real = watch_feed.words.event
 
@@ -518,7 +523,8 @@ def test_long_events_are_spelled_for_no_prefix_before_a_connection_asks(
     assert sorted(spelled) == sorted(f"k1{number}" for number in range(5) for _ in range(3))
 
 
-def test_a_watch_that_is_behind_takes_a_bounded_part_of_the_history(scene: WatchScene) -> None:
+def test_lagging_watch_takes_a_bounded_part_of_the_history(scene: WatchScene) -> None:
+    """A watch that is behind takes a bounded part of the history at a time."""
     scene.watchers.feed.history.bound(1000, 1 << 24)
     scene.watch("k")
     scene.sink.is_slow = True
@@ -532,7 +538,8 @@ def test_a_watch_that_is_behind_takes_a_bounded_part_of_the_history(scene: Watch
     assert max(sizes) <= PIECE
 
 
-def test_many_watches_of_one_connection_share_what_is_pushed_at_once(scene: WatchScene) -> None:
+def test_many_watches_of_one_connection_share_a_push(scene: WatchScene) -> None:
+    """Many watches of one connection share what is pushed at once."""
     sink = PieceTeller()
     for number in range(10):
         scene.watch("k", number=str(number), sink=sink)

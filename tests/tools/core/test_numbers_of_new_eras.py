@@ -39,7 +39,8 @@ def begun(folder: Path) -> None:
     manager.close()
 
 
-def test_a_recovered_cluster_repeats_no_token_and_no_session_name(tmp_path: Path) -> None:
+def test_recovered_cluster_repeats_no_token_or_session_name(tmp_path: Path) -> None:
+    """A recovered cluster repeats no token and no session name."""
     lost, kept = tmp_path / "lost", tmp_path / "kept"
     begun(lost)
     begun(kept)

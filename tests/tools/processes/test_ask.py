@@ -258,9 +258,8 @@ def test_a_listing_whose_later_page_fails_says_so(start: Start) -> None:
     assert done.stderr == f"\n{refused}\n"
 
 
-def test_a_command_tries_the_option_then_the_variable_then_the_folders_nodes(
-    start: Start, tmp_path: Path
-) -> None:
+def test_command_tries_option_variable_then_folder_nodes(start: Start, tmp_path: Path) -> None:
+    """A command tries the option, then the variable, then the folder's nodes."""
     said, variable, folder, other = (
         start(lambda _, name=name: f"GET response: {name}", name)
         for name in ("said", "variable", "folder", "other")

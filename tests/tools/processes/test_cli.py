@@ -79,9 +79,10 @@ def test_a_current_folder_that_is_gone_is_named_in_one_line(tmp_path: Path, comm
 
 
 @pytest.mark.parametrize("command", ["secret new", "certs new --node s1=h1"])
-def test_a_file_that_a_full_disk_cuts_off_is_named_and_can_be_made_later(
+def test_file_cut_off_by_a_full_disk_is_named_and_can_be_redone(
     tmp_path: Path, command: str
 ) -> None:
+    """A file that a full disk cuts off is named and can be made later."""
     code, complaint = complaint_of(tmp_path, *command.split(), before="ulimit -f 0; exec")
     assert (code, complaint.count("\n")) == (2, 1)
     assert "new" in complaint
@@ -193,7 +194,8 @@ def test_a_terminal_that_lacks_a_character_gets_its_escape(tmp_path: Path, words
     assert errors.count("\n") == (0 if "help" in words else 1)
 
 
-def test_a_configuration_that_could_not_be_written_whole_is_not_left_there(tmp_path: Path) -> None:
+def test_partly_written_configuration_is_removed(tmp_path: Path) -> None:
+    """A configuration that could not be written whole is not left there."""
     code, said = complaint_of(tmp_path, "up", "--dir", "new", before="ulimit -f 0; exec")
     assert said == "raftline: new/server-configuration.txt: can't be written: File too large\n"
     assert (code, list((tmp_path / "new").iterdir())) == (2, [])

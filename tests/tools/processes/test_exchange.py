@@ -110,7 +110,7 @@ def test_the_last_line_of_a_key_counts(kv: raftline.KV[str], run: Run, tmp_path:
     assert kv["k/a"] == "299"
 
 
-def test_an_import_that_the_cluster_refuses_names_the_line_to_continue_at(
+def test_refused_import_names_the_line_to_continue_at(
     kv: raftline.KV[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second of three steps is refused; the third is in flight by then."""

@@ -103,7 +103,8 @@ def end_lease_of(kv: raftline.KV[str], key: str) -> None:
     assert kv.request(f"release {stat.lease}").startswith("RELEASE response: ")
 
 
-def test_a_lock_runs_a_command_with_its_token_and_has_its_exit_code(nodes: Cluster) -> None:
+def test_lock_runs_a_command_and_returns_its_exit_code(nodes: Cluster) -> None:
+    """A lock runs a command with its token and has its exit code."""
     first = done(nodes, "lock", "a b", "--", *program(f"{PRINTS_TOKEN}; raise SystemExit(7)"))
     second = done(nodes, "lock", "a b", "--ttl", "30", "--", *program(PRINTS_TOKEN))
     assert (first[0], first[2]) == (7, "")
@@ -156,9 +157,10 @@ def test_a_lock_that_is_held_is_waited_for_or_not(nodes: Cluster, kv: raftline.K
         holder.release()
 
 
-def test_a_signal_that_comes_while_it_waits_ends_it_and_others_wait_no_longer(
+def test_signal_while_waiting_ends_it_and_frees_the_line(
     nodes: Cluster, kv: raftline.KV[str]
 ) -> None:
+    """A signal that comes while it waits ends it, and others wait no longer."""
     for number in (signal.SIGINT, signal.SIGTERM):
         with (
             kv.lock("left"),
@@ -213,9 +215,10 @@ def test_a_loss_that_only_the_end_shows_has_the_status_of_a_loss(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_elect_that_is_to_stop_does_not_run_its_command_again_after_a_loss(
+def test_stopping_elect_does_not_rerun_its_command(
     nodes: Cluster, kv: raftline.KV[str], number: signal.Signals
 ) -> None:
+    """An `elect` that is to stop does not run its command again after a loss."""
     words = ("elect", "-q", "told", "--ttl", "9", "--grace", "1", "--", *program(STUBBORN))
     with started(nodes, *words) as process:
         line(process)
@@ -284,9 +287,10 @@ def test_a_signal_that_does_not_interrupt_the_wait_is_passed_on(nodes: Cluster) 
         assert process.wait(DEADLINE_S) == 128 + signal.SIGTERM
 
 
-def test_at_a_terminal_a_command_reads_it_and_ctrl_c_reaches_it_once(
+def test_command_at_a_terminal_reads_it_and_gets_ctrl_c_once(
     nodes: Cluster, tmp_path: Path
 ) -> None:
+    """At a terminal a command reads it and Ctrl-C reaches it once."""
     asks = "line = input('> '); print('got', line, flush=True); "
     counts = (
         "import signal, time; seen = []; signal.signal(signal.SIGINT, lambda *_: seen.append(1)); "
@@ -313,9 +317,10 @@ def test_at_a_terminal_a_command_reads_it_and_ctrl_c_reaches_it_once(
     assert screen.exitstatus == 0
 
 
-def test_an_elected_command_runs_again_after_a_loss_until_it_ends_by_itself(
+def test_elected_command_reruns_after_a_loss_until_it_ends(
     nodes: Cluster, kv: raftline.KV[str]
 ) -> None:
+    """An elected command runs again after a loss until it ends by itself."""
     words = ("elect", "service", "--ttl", "9", "--value", "host 1", "--json", "--")
     with started(nodes, *words, *program(STANDS)) as process:
         first = int(line(process))
@@ -369,9 +374,10 @@ def test_a_mistake_is_one_line_and_runs_no_command(
     ("command", "status", "why"),
     [("/gone/away", 127, "No such file or directory"), ("/", 126, "Permission denied")],
 )
-def test_a_command_that_cannot_be_run_is_named_and_the_lock_given_back(
+def test_command_that_cannot_run_is_named_and_frees_the_lock(
     nodes: Cluster, kv: raftline.KV[str], command: str, status: int, why: str
 ) -> None:
+    """A command that cannot be run is named and the lock given back."""
     found = done(nodes, "lock", "none", "--", command)
     assert found == (status, "", f"Sorry, {command} can't be run: {why}\n")
     assert kv.lock("none").holder() is None
@@ -429,9 +435,10 @@ def test_a_watch_that_no_node_serves_is_refused_in_one_line(nodes: Cluster) -> N
     assert done(nodes, "watch", "a", "b", "c")[0] == 2
 
 
-def test_a_watch_on_the_screen_runs_until_ctrl_c_and_the_screen_goes_on(
+def test_watch_on_the_screen_runs_until_ctrl_c(
     nodes: Cluster, kv: raftline.KV[str], tmp_path: Path
 ) -> None:
+    """A watch on the screen runs until Ctrl-C, and the screen continues."""
     kv["screen/a"] = "1"
     screen = pexpect.spawn(
         sys.executable,
@@ -460,7 +467,8 @@ def test_a_watch_on_the_screen_runs_until_ctrl_c_and_the_screen_goes_on(
     assert screen.exitstatus == 0
 
 
-def test_the_commands_of_leases_and_transactions_take_words_and_give_json(nodes: Cluster) -> None:
+def test_lease_and_txn_commands_take_words_and_give_json(nodes: Cluster) -> None:
+    """The commands of leases and transactions take words and give JSON."""
     lease = done(nodes, "lease", "--quiet", "60")[1].rstrip("\n")
 
     def printed(*words: str) -> object:

@@ -227,7 +227,8 @@ class Stream:
                     self.acknowledged = number + 1
 
 
-def test_a_backup_under_load_holds_all_earlier_acknowledged_writes(tmp_path: Path) -> None:
+def test_backup_under_load_holds_all_acknowledged_writes(tmp_path: Path) -> None:
+    """A backup under load holds all earlier acknowledged writes."""
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
     backup = tmp_path / "backup.txt"
@@ -272,9 +273,10 @@ def test_a_stopped_nodes_files_make_a_backup_too(stopped: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("place", [30, 300, 700, -20])
-def test_a_flipped_byte_in_a_backup_is_named_and_nothing_restored(
+def test_flipped_byte_in_a_backup_restores_nothing(
     stopped: Path, tmp_path: Path, place: int
 ) -> None:
+    """A flipped byte in a backup is named and nothing restored."""
     backup = tmp_path / "backup.txt"
     assert raftline("backup", backup, "--from", "s1", "--dir", stopped).returncode == 0
     _flip(backup, place)
@@ -312,7 +314,8 @@ def test_restore_leaves_a_folder_that_is_not_empty_alone(stopped: Path, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_backup_takes_two_requests_and_ends_with_the_connection(cluster: Cluster) -> None:
+def test_backup_takes_two_requests_and_ends_the_connection(cluster: Cluster) -> None:
+    """A backup takes two requests and ends with the connection."""
     cluster.ask("client4@set a 4")
     leader = cluster.leader()
     follower = cluster.followers()[0]

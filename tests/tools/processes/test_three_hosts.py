@@ -25,9 +25,8 @@ IN_TURN = (
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, which can run nodes as another user")
-def test_three_hosts_are_set_up_repaired_upgraded_and_restored_as_the_page_says(
-    tmp_path: Path,
-) -> None:
+def test_three_hosts_work_as_the_page_says(tmp_path: Path) -> None:
+    """Three hosts are set up, repaired, upgraded and restored as the page says."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"not installed: {' '.join(missing)}")

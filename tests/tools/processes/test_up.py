@@ -80,7 +80,7 @@ def carry_out(folder: Path, *words: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_an_up_with_an_ampersand_in_a_script_is_ended_by_kill_int(tmp_path: Path) -> None:
+def test_up_with_an_ampersand_is_ended_by_kill_int(tmp_path: Path) -> None:
     """There the shell has SIGINT ignored."""
     with up(tmp_path, "--base-port", str(ports_in_a_row(3))) as cluster:
         cluster.read_until("Ctrl-C stops all")

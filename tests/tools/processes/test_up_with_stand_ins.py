@@ -207,9 +207,8 @@ def test_a_signal_stops_every_node(
     assert cluster.text.endswith("[*] 3 nodes stopped\n")
 
 
-def test_a_signal_that_does_not_interrupt_the_wait_stops_every_node(
-    tmp_path: Path, ports: list[int]
-) -> None:
+def test_signal_that_spares_the_wait_stops_every_node(tmp_path: Path, ports: list[int]) -> None:
+    """A signal that does not interrupt the wait stops every node."""
     with running(tmp_path, first=TAKES_SIGTERM) as cluster:
         cluster.read_until("Ctrl-C stops all")
         cluster.process.send_signal(signal.SIGUSR1)
@@ -566,7 +565,8 @@ def test_ports_that_cannot_be_had_are_written_nowhere(tmp_path: Path, listens: b
         cluster.read_until(f"[*] 3 nodes up: s1 s2 s3 on ports {other}-{other + 2}; Ctrl-C")
 
 
-def test_a_configuration_that_another_process_began_is_not_adopted(tmp_path: Path) -> None:
+def test_configuration_begun_by_another_process_is_not_adopted(tmp_path: Path) -> None:
+    """A configuration that another process began is not adopted."""
     chosen = choosing.choose(str(tmp_path), 3, 10000)
     (tmp_path / config.FILE_NAME).write_text("anna 9000\n")
     with pytest.raises(ConfigError, match="written by another process and names anna on port 9000"):
@@ -598,9 +598,10 @@ def test_an_existing_configuration_is_used_unchanged(
         (["--controller", "--controller-udp"], "several nodes of .* are on localhost; give each"),
     ],
 )
-def test_datagrams_that_not_every_node_can_have_are_refused_before_any_starts(
+def test_datagrams_not_for_every_node_are_refused_before_start(
     options: list[str], said: str, tmp_path: Path
 ) -> None:
+    """Datagrams that not every node can have are refused before any starts."""
     chosen = choosing.choose(str(tmp_path), 3, None)
     with pytest.raises(ConfigError, match=said):
         up.up(chosen, config.FAST, verbose=False, client_wanted=False, options=options)

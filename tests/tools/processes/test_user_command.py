@@ -213,7 +213,8 @@ def test_an_import_needs_an_admin_first(three: Cluster, tmp_path: Path) -> None:
     assert "the cluster has no users yet: add its first admin" in errors
 
 
-def test_the_file_of_the_first_admin_starts_a_cluster_that_is_never_open(tmp_path: Path) -> None:
+def test_file_of_the_first_admin_starts_a_closed_cluster(tmp_path: Path) -> None:
+    """The file of the first admin starts a cluster that is never open."""
     first, secret = tmp_path / "first", tmp_path / "secret"
     made = raftline({}, "user", "first", "root", first, *FEW, typed=PASSWORD)
     said = f"[*] {first} is written; start each node with --first-admin {first}\n"
@@ -235,9 +236,11 @@ def test_the_file_of_the_first_admin_starts_a_cluster_that_is_never_open(tmp_pat
         assert raftline(known, "user") == (0, "root  admin\n", "")
 
 
-def test_an_operator_replaces_the_lost_password_of_the_last_admin(
+def test_operator_replaces_the_last_admins_lost_password(
     run: Run, three: Cluster, tmp_path: Path
 ) -> None:
+    """An operator replaces the lost password of the last admin."""
+
     def restart(*options: str) -> None:
         for node in three.nodes:
             node.kill()

@@ -49,9 +49,10 @@ def cluster(folder: Path, *ports: int) -> list[str]:
     ["members", "add s4 h 1", "remove s2", "replace s2 s4 h 1", "promote s2", "demote s2",
      "backup {folder}/new"],
 )  # fmt: skip
-def test_with_all_nodes_down_the_client_soon_names_them_and_the_wait(
+def test_client_names_nodes_that_are_down_and_the_wait(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], soon: None, command: str
 ) -> None:
+    """With all nodes down the client soon names them and the wait."""
     ports = sorted(free_port() for _ in range(3))
     options = [*cluster(tmp_path, *ports), "--timeout", "0.6"]
 
@@ -87,7 +88,8 @@ def test_a_node_that_keeps_a_request_is_named_while_it_does(
     assert said == [f"No answer yet: waiting for localhost port {node.port}, {DEADLINE_S} s in all"]
 
 
-def test_the_client_reports_its_wait_on_standard_error_unless_quiet(start: Start) -> None:
+def test_client_reports_its_wait_on_stderr_unless_quiet(start: Start) -> None:
+    """The client reports its wait on standard error unless quiet."""
     over, late_s = threading.Semaphore(0), [float(DEADLINE_S)]
 
     def late(_: str) -> str:
@@ -194,9 +196,10 @@ def test_an_answer_in_time_is_not_called_late(
     assert said == []
 
 
-def test_a_change_looks_for_a_leader_for_less_time_than_it_may_take(
+def test_change_seeks_a_leader_for_less_than_its_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A change looks for a leader for less time than it may take."""
     monkeypatch.setattr(members, "SEARCH_S", 0.3)
     assert cli.main(["remove", "s2", *cluster(tmp_path, free_port(), free_port())]) == 5
     assert "nobody answers at localhost port " in capsys.readouterr().err

@@ -128,9 +128,8 @@ def test_the_second_prompt_wants_a_password_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["get", "client", "user"])
-def test_ctrl_c_at_the_prompt_ends_it_and_gives_the_terminal_its_echo(
-    command: str, tmp_path: Path
-) -> None:
+def test_ctrl_c_at_the_prompt_restores_the_echo(command: str, tmp_path: Path) -> None:
+    """Ctrl-C at the prompt ends it and gives the terminal its echo."""
     screen = at_the_prompt(tmp_path, PROMPTED[command])
     assert screen.waitnoecho(DEADLINE_S)
     terminal = os.dup(screen.child_fd)  # it outlives the command
