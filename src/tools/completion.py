@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 from ..clients.requests.address_options import named_nodes
 from ..clients.requests.conversation import Client
 from ..clients.requests.node_connection import ClientError
-from ..clients.terminal.options import access_of, add_asking_options
+from ..clients.terminal.options import access_of
 from ..common.arguments import Parser
 from ..common.config import ConfigError
 from ..wire.commands.identity import ROLES
 from ..wire.protocol import escape
 from ..wire.replies.replies import pairs_of, value_in
+from .asking_options import add_asking_options
 from .requests import ask
 from .status import status
 from .verbs import REQUESTS

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..clients.requests.address_options import named_nodes
-from ..clients.terminal.options import access_of, add_asking_options
+from ..clients.terminal.options import access_of
 from ..common.arguments import as_port, as_seconds
 from ..common.config import ConfigError
 from ..picture.view import viewer
+from .asking_options import add_asking_options
 from .status.status import by_name
 
 SAVED_S = 10.0

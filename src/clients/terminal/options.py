@@ -16,15 +16,14 @@ from ...wire.commands.login_operands import why_no_password
 from ...wire.protocol import NAME
 from ..requests import client_login
 from ..requests import client_tls as tls
-from ..requests.address_options import named_nodes, nodes_of_environment, read_nodes
+from ..requests.address_options import nodes_of_environment
 from ..requests.client_login import NAMED, PASSWORD_FILE, USER, Credentials
 from ..requests.client_tls import ClientTls
 from ..requests.connect_url import NamedNodes
 from ..requests.node_connection import LoginFailed
 
 if TYPE_CHECKING:
-    from ...common.arguments import Parser
-    from ..requests.pool import Clients
+    pass
 
 
 class ClientAccess(NamedTuple):
@@ -42,25 +41,6 @@ class ClientAccess(NamedTuple):
 
 WITH_VALUE = ("--user", "--password-file", *tls.OPTIONS)
 ASKING_WITH_VALUE = ("--at", "--dir", "--timeout", *WITH_VALUE)
-
-
-def add_asking_options(parser: Parser, timeout_s: float | None = None) -> None:
-    """Add all options: `--at`, `--dir` and `--timeout`, then the options for the login and TLS."""
-    parser.add_argument(
-        "--at",
-        type=_nodes,
-        metavar="HOST:PORT[,…]",
-        help="nodes to ask, or a URL ($RAFTLINE); one is enough, as it names the others",
-    )
-    parser.add_cluster_options(timeout_s)
-    add_login_options(parser)
-
-
-def _nodes(text: str) -> NamedNodes:
-    try:
-        return read_nodes(text)
-    except ValueError as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
 
 
 def add_login_options(parser: argparse.ArgumentParser) -> None:
@@ -136,21 +116,6 @@ def _url_options(options: argparse.Namespace) -> Mapping[str, Any]:
     if named is None and getattr(options, "dir", None) is None and "node" not in options:
         named = nodes_of_environment()
     return {} if named is None else named.options
-
-
-def clients_of(options: argparse.Namespace) -> Clients:
-    """Return the client for the options of a command. Raises ConfigError as `access_of` does, or if
-    no node is named anywhere."""
-    from ..requests.pool import Clients  # most commands do not need it
-
-    access = access_of(options)
-    return Clients(
-        *map(str, named_nodes(options.at, options.dir).values()),
-        name="raftline",
-        timeout=options.timeout,
-        credentials=access.credentials,
-        tls=access.tls,
-    )
 
 
 def _user_of(options: argparse.Namespace, of_url: Mapping[str, Any]) -> Credentials | None:

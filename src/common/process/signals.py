@@ -23,7 +23,6 @@ VARIABLE = "RAFTLINE_LIFELINE"
 # The longest wait of a main thread. Python checks for signals between two instructions, so a signal
 # after the last check does not interrupt the following wait.
 WAIT_S_MAX = 1.0
-_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 @contextlib.contextmanager
@@ -137,26 +136,6 @@ def tied(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
         "env": line.environment(os.environ if environment is None else environment),
         "pass_fds": [line.reading_end],
     }
-
-
-def killed_with_this() -> Callable[[], None] | None:
-    """Return a function that a new process must call before its program begins, so that the kernel
-    kills it when this process is gone, even after kill -9. Return None on systems without this
-    feature. The kernel does not kill the new process's own children."""
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        import ctypes  # needed only to start a command
-    except ImportError:
-        return None
-    prctl, starter = ctypes.CDLL(None).prctl, os.getpid()
-
-    def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-        if os.getppid() != starter:  # it has already ended
-            os._exit(128 + signal.SIGKILL)
-
-    return tie
 
 
 def end_with_starter(stop: Callable[[], None]) -> bool:

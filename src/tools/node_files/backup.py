@@ -19,7 +19,7 @@ from ...clients.requests.backup_copy import Backup, Fetching, fetch
 from ...clients.requests.conversation import Client
 from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.exit_status import exit_status_of
-from ...clients.terminal.options import ClientAccess, access_of, add_asking_options
+from ...clients.terminal.options import ClientAccess, access_of
 from ...common import config
 from ...common.address import Address, is_loopback, split
 from ...common.arguments import typed
@@ -48,6 +48,7 @@ from ...storage.snapshot_lines import (
 )
 from ...storage.start_plan import Cure, read_plan
 from ...wire.refusal import error
+from ..asking_options import add_asking_options
 from ..progress_bar import Bar
 from ..status import status
 from ..status.status_report import explained

@@ -19,7 +19,7 @@ from ...clients.requests.conversation import Client
 from ...clients.requests.node_connection import ClientError, say_waiting
 from ...clients.requests.pool import PARTS, TIMEOUT_S
 from ...clients.requests.search import error_of
-from ...clients.terminal.options import ClientAccess, access_of, add_asking_options
+from ...clients.terminal.options import ClientAccess, access_of
 from ...clients.terminal.streams import run_client
 from ...common.address import Address
 from ...common.arguments import Parser, as_number
@@ -31,6 +31,7 @@ from ...wire.protocol import ProtocolError, escape, real
 from ...wire.refusal import error
 from ...wire.replies.refusals import refusal_in
 from ...wire.replies.replies import Reply, RequestOutcome, value_in
+from ..asking_options import add_asking_options
 from ..verbs import EXISTS, LISTINGS, REQUESTS
 
 STDIN = "-"

@@ -27,13 +27,14 @@ from ...clients.kv.kv import KV
 from ...clients.requests.address_options import by_address
 from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.exit_status import exit_status_of
-from ...clients.terminal.options import ClientAccess, add_asking_options, clients_of
+from ...clients.terminal.options import ClientAccess
 from ...common.arguments import as_number
 from ...common.config import ConfigError, complaint
 from ...common.errors import RaftlineError
 from ...wire.limits import KEY_BYTES, VALUE_BYTES
 from ...wire.refusal import error
 from ...wire.replies.replies import RequestOutcome, base64_of, is_text
+from ..asking_options import add_asking_options, clients_of
 from ..progress_bar import Bar
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, NamedTuple
 
-from ...common.process.signals import WAIT_S_MAX, killed_with_this
+from ...common.process.signals import WAIT_S_MAX
 
 TOKEN = "RAFTLINE_TOKEN"  # environment variable with the fencing token
 EXIT_CANNOT_RUN, EXIT_NOT_FOUND = 126, 127  # as a shell reports them
@@ -28,6 +28,7 @@ PASSED_ON = (
 _OF_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # sent to its whole process group
 _OF_COMMANDS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # many commands do not end at these
 _LOOK_S = 0.05
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 class Interrupted(BaseException):
@@ -145,7 +146,7 @@ class _Guarded:
             raise CannotRun(command[0], error) from None
 
     def _group(self) -> dict[str, Any]:
-        tie = killed_with_this()
+        tie = _killed_with_this()
 
         def begin() -> None:
             if self._has_group:
@@ -226,3 +227,23 @@ class _Guarded:
                 self._send(signal.SIGKILL)
                 return
             time.sleep(_LOOK_S)
+
+
+def _killed_with_this() -> Callable[[], None] | None:
+    """Return a function that a new process must call before its program begins, so that the kernel
+    kills it when this process is gone, even after kill -9. Return None on systems without this
+    feature. The kernel does not kill the new process's own children."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        import ctypes  # needed only to start a command
+    except ImportError:
+        return None
+    prctl, starter = ctypes.CDLL(None).prctl, os.getpid()
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != starter:  # it has already ended
+            os._exit(128 + signal.SIGKILL)
+
+    return tie

@@ -12,9 +12,10 @@ from ...clients.kv.kv import KV
 from ...clients.requests.address_options import by_address
 from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.exit_status import exit_status_of
-from ...clients.terminal.options import ClientAccess, clients_of
+from ...clients.terminal.options import ClientAccess
 from ...clients.terminal.streams import say
 from ...wire.refusal import error
+from ..asking_options import clients_of
 from .held_command import Interrupted, Signals
 
 EXIT_LOST = 124  # the same as for `raftline lock`

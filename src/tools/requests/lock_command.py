@@ -18,13 +18,14 @@ from ...clients.calls.value_codec import TEXT
 from ...clients.requests.address_options import by_address
 from ...clients.requests.node_connection import ClientError, Refused, say_waiting
 from ...clients.requests.pool import TIMEOUT_S
-from ...clients.terminal.options import ClientAccess, add_asking_options, clients_of
+from ...clients.terminal.options import ClientAccess
 from ...common.arguments import Parser, as_number, as_seconds
 from ...recipes.locks.lock import Held
 from ...recipes.recipe_kv import RecipeKV as KV
 from ...wire.commands.lease_operands import SECONDS_MAX, ms_in
 from ...wire.limits import SEATS_MAX
 from ...wire.refusal import error
+from ..asking_options import add_asking_options, clients_of
 from .held_command import CannotRun, ExitResult, Interrupted, Signals, run
 
 _DOES = {

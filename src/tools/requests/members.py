@@ -12,7 +12,7 @@ from ...clients.requests.address_options import named_nodes
 from ...clients.requests.conversation import Client
 from ...clients.requests.node_connection import ClientError, say_waiting
 from ...clients.terminal.exit_status import exit_status_of
-from ...clients.terminal.options import ClientAccess, access_of, add_asking_options
+from ...clients.terminal.options import ClientAccess, access_of
 from ...common.address import Address
 from ...common.config import check_name
 from ...common.process.console import safe_line
@@ -24,6 +24,7 @@ from ...wire.protocol import ProtocolError
 from ...wire.refusal import NO_LEADER, error
 from ...wire.replies.refusals import code_of, for_people
 from ...wire.replies.replies import RequestOutcome, outcome_of
+from ..asking_options import add_asking_options
 from ..status import status
 from ..status.status_report import explained, verdict
 

@@ -19,12 +19,13 @@ from ...clients.kv.aio_kv import AioKV
 from ...clients.requests.address_options import by_address, named_nodes
 from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.exit_status import exit_status_of
-from ...clients.terminal.options import ClientAccess, access_of, add_asking_options
+from ...clients.terminal.options import ClientAccess, access_of
 from ...clients.terminal.streams import say
 from ...common.arguments import as_seconds
 from ...common.config import ConfigError
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...wire.refusal import error
+from ..asking_options import add_asking_options
 from ..status.status_report import explained
 
 if TYPE_CHECKING:

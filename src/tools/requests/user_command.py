@@ -14,7 +14,7 @@ from ...access.users import make_verifier, write_first_admin
 from ...client import Explain, add_forms, answer_each, answer_one, command_of
 from ...clients.requests.conversation import Client
 from ...clients.requests.pool import TIMEOUT_S
-from ...clients.terminal.options import add_asking_options, typed_password
+from ...clients.terminal.options import typed_password
 from ...clients.terminal.streams import say
 from ...common.arguments import as_number
 from ...common.config import ConfigError
@@ -27,6 +27,7 @@ from ...wire.commands.rights import UserRole
 from ...wire.commands.user_operands import NO_PASSWORD, RIGHTS, RoleGrant
 from ...wire.protocol import ProtocolError
 from ...wire.replies.replies import Reply, RequestOutcome, value_in
+from ..asking_options import add_asking_options
 from .ask import ShellPrinter, converse
 from .users_file import OldUsers, read_users
 

@@ -24,7 +24,7 @@ from ...clients.requests.node_connection import (
     Unreachable,
     say_waiting,
 )
-from ...clients.terminal.options import ClientAccess, access_of, add_asking_options
+from ...clients.terminal.options import ClientAccess, access_of
 from ...common.address import Address
 from ...common.arguments import as_seconds
 from ...common.process.console import draws, safe_line
@@ -32,6 +32,7 @@ from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...raft.membership import majority
 from ...wire.refusal import NO_LEADER, NO_QUORUM, RequestOutcome
 from ...wire.replies.refusals import sentence_of
+from ..asking_options import add_asking_options
 from ..colours import BOLD_GREEN, RED, coloured, has_colours
 from .status import (
     COUNTS,
