@@ -54,7 +54,7 @@ def test_a_lost_write_without_a_number_has_an_unknown_outcome() -> None:
     assert [one.returned_at for one in history.operations] == [None]
 
 
-def test_a_client_that_is_stopped_gives_up_what_may_have_happened() -> None:
+def test_a_stopped_client_gives_up_what_may_have_happened() -> None:
     machine, history = client(Mix(sessions=1.0))
     steps = machine.asking(machine.request("incr", "n"))
     next(steps)
