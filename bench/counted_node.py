@@ -47,7 +47,7 @@ def counted() -> Counter[CodeType]:
     return total
 
 
-def begin_anew(*_: object) -> None:
+def reset(*_: object) -> None:
     BEFORE.update(counted() - BEFORE)
 
 
@@ -69,7 +69,7 @@ begin = _thread.start_new_thread
 
 if __name__ == "__main__":
     _thread.start_new_thread = begin_counted  # type: ignore[assignment]
-    signal.signal(signal.SIGUSR1, begin_anew)
+    signal.signal(signal.SIGUSR1, reset)
     signal.signal(signal.SIGUSR2, end_count)
     threading.setprofile(count)
     sys.setprofile(count)

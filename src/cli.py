@@ -152,7 +152,7 @@ def _parser(command: str | None = None) -> tuple[Parser, Commands]:
         "Commands ask the nodes in --at HOST:PORT[,…], else in $RAFTLINE, else in the nearest\n"
         "server-configuration.txt.",
     )
-    parser.tell_version()
+    parser.add_version()
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
     modules = TOOLS.MODULES if TOOLS is not None else {}
     found = modules.get(command or "")

@@ -337,7 +337,7 @@ def parser() -> Parser:
         "--screen", action="store_true", help="show the screen even without a terminal"
     )
     add_forms(form)
-    parser.tell_version()
+    parser.add_version()
     return parser
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from .common.mypyc_compat import mypyc_attr
-from .common.process.wakeup import Breathe, give_way, no_pause
+from .common.process.wakeup import PauseFunction, give_way, no_pause
 from .raft.effects import Effects, HardState
 from .raft.levels import FLOOR, Levels, read, spell
 from .raft.log import Entry, SafetyError, Snapshot
@@ -63,14 +63,14 @@ def no_parts() -> Parts:
     return Parts(SessionTable(), Leases(), UserTable())
 
 
-def parts_of(loaded: LoadedSnapshot, breathe: Breathe = no_pause) -> Parts:
+def parts_of(loaded: LoadedSnapshot, pause: PauseFunction = no_pause) -> Parts:
     """Return the parts of a checked snapshot.
 
     Raises:
         ValueError: its lines of sessions, leases or users are invalid.
     """
     return Parts(
-        SessionTable.load(loaded.sessions, breathe),
+        SessionTable.load(loaded.sessions, pause),
         read_granted(loaded.leases),
         read_users(loaded.users),
     )
@@ -104,7 +104,7 @@ class LogManager:
         self.client_lock = threading.Lock()
         self.state = ReplicatedState(all_vote(members), machines or Machines())
         self.store = self.state.store  # the pairs and their facts
-        self.is_apart = False  # long entries are being applied
+        self.is_offloaded = False  # long entries are being applied
         self.applied = Mark(0, 0)  # the last entry whose effect they hold
         self.chain = 0  # of the entries up to there (storage/sums.py)
         # Why they are not read: they match no entry, or differ from those of the other nodes.
@@ -184,7 +184,7 @@ class LogManager:
         state = self.state
         return len(state.store) + len(state.store.leases.granted) + state.sessions.requests
 
-    def apply_apart(
+    def apply_offloaded(
         self,
         entries: Sequence[Entry],
         now_s: Callable[[], float] | None = None,
@@ -192,11 +192,11 @@ class LogManager:
     ) -> list[str]:
         """Do the same with entries that take a long time, and announce that to callers that must
         not wait."""
-        self.is_apart, self.store.breathe = True, give_way
+        self.is_offloaded, self.store.pause = True, give_way
         try:
             return self.apply(entries, now_s, end_s)
         finally:
-            self.is_apart, self.store.breathe = False, no_pause
+            self.is_offloaded, self.store.pause = False, no_pause
 
     def take_events(self) -> TakenEvents:
         """Return the key changes since the last call. `store.notes_events` must be set. Watches get
@@ -208,7 +208,7 @@ class LogManager:
         self,
         commands: Sequence[str],
         room: int = EVERY,
-        breathe: Breathe = give_way,
+        pause: PauseFunction = give_way,
         *,
         waits: bool = True,
     ) -> list[str]:
@@ -220,7 +220,7 @@ class LogManager:
         replies: list[str] = []
         while True:
             while not self.client_lock.acquire(timeout=LOOK_S):
-                if self.is_apart and not waits:
+                if self.is_offloaded and not waits:
                     return replies
             try:
                 if refusal := self._why_unreadable(commands):
@@ -232,7 +232,7 @@ class LogManager:
                 replies.append(page.spell())
             if room <= 0 or len(replies) == len(commands):
                 return replies
-            breathe()
+            pause()
 
     def _why_unreadable(self, commands: Sequence[str]) -> Refusal | None:
         """Return the refusal of these reads, or None. The lines of a state that differs are shown,
@@ -261,7 +261,7 @@ class LogManager:
         return room, None
 
     def hold(self) -> tuple[Mark, StillPairs]:
-        """Freeze the pairs, and return them with the last applied entry. `let_go` must follow.
+        """Freeze the pairs, and return them with the last applied entry. `release` must follow.
 
         Raises:
             StateRefused: they match no entry, or differ from those of the other nodes.
@@ -270,19 +270,19 @@ class LogManager:
             self._refuse_unreadable()
             return self.applied, self._hold()
 
-    def let_go(self, still: StillPairs, breathe: Breathe) -> None:
+    def release(self, still: StillPairs, pause: PauseFunction) -> None:
         """Record that a reader of the pairs has finished. The last reader turns them into a plain
         dict again, bit by bit."""
         above = still.layered
         with self.client_lock:
-            above.let_go()
+            above.release()
         while True:
             with self.client_lock:
                 if not above.move_down():
                     if self.store.held is above and not above.readers:
                         self.store.held = above.base
                     return
-            breathe()
+            pause()
 
     # --- snapshots and compaction --------------------------------------------------------------
 
@@ -309,7 +309,7 @@ class LogManager:
             members,
             sessions,
             still,
-            lambda breathe: self.let_go(still, breathe),
+            lambda pause: self.release(still, pause),
             level,
             spell_granted(granted),
             cluster,
@@ -318,14 +318,14 @@ class LogManager:
             removals,
         )
 
-    def arrived(self, loaded: LoadedSnapshot, breathe: Breathe = no_pause) -> None:
+    def arrived(self, loaded: LoadedSnapshot, pause: PauseFunction = no_pause) -> None:
         """Keep a checked snapshot for `take_over` and `persist`.
 
         Raises:
             ValueError: its lines of sessions, leases or users are invalid.
         """
-        parts = parts_of(loaded, breathe)
-        self._arrived = parts._replace(sizes=sizes_of(loaded.pairs, breathe))
+        parts = parts_of(loaded, pause)
+        self._arrived = parts._replace(sizes=sizes_of(loaded.pairs, pause))
         self.arrived_snapshot, self._is_declined = loaded, True
 
     def take_over(self, snapshot: Snapshot) -> None:

@@ -28,7 +28,7 @@ from raftline.common.process.console import Console, open_closed_streams
 from raftline.common.process.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.process.signals import Interrupts, raised, threads_without_signals
 from raftline.net.connections.listener import Listener
-from raftline.net.peers.reachability import tell_reachability
+from raftline.net.peers.reachability import report_reachability
 from raftline.node.program import boot, cpu_affinity, joining, settings
 from raftline.node.program.joining import advertised, begin_to_join
 from raftline.node.program.memory import Shares
@@ -143,7 +143,7 @@ def _boot(
             signals.end_with_starter(interrupts.stop)
         server = _server_of(arguments, configuration, console, make_server, peer_auth, tls, shares)
         server.recover()
-        _tell_place(arguments, port, configuration, server, listener, console.say)
+        _report_place(arguments, port, configuration, server, listener, console.say)
         allocator.collect_seldom()  # the recovered state stays
         service.attach(server, interrupts)
         where, view = (arguments.host, port), server.node.view
@@ -188,7 +188,7 @@ def _join(
     begin_to_join(server.name, mine, arguments.join, own, server.node, server.foreigners, say)
 
 
-def _tell_place(
+def _report_place(
     arguments: argparse.Namespace,
     port: int,
     configuration: Configuration,
@@ -201,7 +201,7 @@ def _tell_place(
     place = check_member(view, configuration)
     for note in (*place, *boot.access_settings(arguments).warnings()):
         say(note)
-    tell_reachability(
+    report_reachability(
         server.name,
         Address(arguments.host, port),
         configuration,

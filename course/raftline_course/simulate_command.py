@@ -227,7 +227,7 @@ def parser() -> Parser:
         metavar="P",
         help="the port of server 0000 (any free ones)",
     )
-    parser.tell_version()
+    parser.add_version()
     return parser
 
 

@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
         stop = "" if message.endswith("?") else "."
         self.exit(EXIT_USAGE, f"{self.prog}: error: {message}{stop} {more}\n")
 
-    def tell_version(self) -> None:
+    def add_version(self) -> None:
         """Add `--version`."""
         self.add_argument("--version", action=_Version, help="and the build")
 

@@ -169,7 +169,7 @@ class MonitorListener:
         elif connection is None:
             self._send_made()
         elif connection in self._connections:  # otherwise it was closed in this round
-            self._go_on(connection)
+            self._advance(connection)
 
     def _left_s(self) -> float | None:
         """Return the seconds until the next connection must be closed, or None without one."""
@@ -206,7 +206,7 @@ class MonitorListener:
             connection.socket.shutdown(socket.SHUT_WR)
         connection.socket.close()
 
-    def _go_on(self, connection: HttpConnection) -> None:
+    def _advance(self, connection: HttpConnection) -> None:
         """Read or send as much as possible without waiting."""
         try:
             if connection.unsent:
@@ -272,7 +272,7 @@ class MonitorListener:
         connection.unsent = memoryview(data)
         connection.by_s = time.monotonic() + self._patience_s
         self._selector.register(connection.socket, WRITE, connection)
-        self._go_on(connection)
+        self._advance(connection)
 
     def _send(self, connection: HttpConnection) -> None:
         connection.unsent = connection.unsent[connection.socket.send(connection.unsent) :]

@@ -60,7 +60,7 @@ class HalfLines:
         for each in victims:
             each.give_up()
 
-    def let_go(self, lines: LineBuffer) -> None:
+    def release(self, lines: LineBuffer) -> None:
         """Forget a partial line, if it is counted."""
         with self._lock:
             self.sum -= self._bytes.pop(lines, 0)
@@ -156,7 +156,7 @@ class LineBuffer:
         """Stop counting the partial lines here towards the bound of the clients: the sender is a
         member, whose lines have their own limit."""
         if self._half_lines is not None:
-            self._half_lines.let_go(self)
+            self._half_lines.release(self)
             self._half_lines = None
 
     def forget(self) -> None:
@@ -179,7 +179,7 @@ class LineBuffer:
         if size > BUFFER_BYTES and not self.is_given_up:
             half_lines.hold(self, size)
         else:
-            half_lines.let_go(self)
+            half_lines.release(self)
 
     def give_up(self) -> None:
         """Tell the reading thread to give up the partial line; any thread may call this."""

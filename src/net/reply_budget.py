@@ -100,7 +100,7 @@ class ReplyRoom:
             self.kept += size
             return True
 
-    def let_go(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Subtract replies to entries that were sent, or never will be."""
         with self._changed:
             self.kept -= size

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from json.encoder import encode_basestring
 
-from ..common.process.wakeup import Breathe, Breather
+from ..common.process.wakeup import PauseFunction, Pauses
 from ..storage.snapshot_lines import MachineState, checked_pieces
 from ..wire.limits import BACKUP_S, BACKUPS
 from ..wire.refusal import BACKUP_FAILED, NO_ROOM_FOR_BACKUP, TOO_MANY_BACKUPS, RequestRefused
@@ -44,11 +44,11 @@ class BackupFile:
             BackupFailed: the disk has no room for it, for example; the file is removed.
         """
         self._index, self._term = state.index, state.term
-        breathe = Breather().breathe
+        pause = Pauses().pause
         try:
             self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115, read later
             try:
-                self._fill(state, breathe)
+                self._fill(state, pause)
             except BaseException:
                 self.close()
                 raise
@@ -57,15 +57,15 @@ class BackupFile:
                 BACKUP_FAILED(self._folder, failure.strerror or failure)
             ) from failure
         finally:
-            state.release(breathe)
+            state.release(pause)
 
-    def _fill(self, state: MachineState, breathe: Breathe) -> None:
+    def _fill(self, state: MachineState, pause: PauseFunction) -> None:
         for data, crc in checked_pieces(state):
             if not self._has_room(len(data)):
                 raise BackupFailed(NO_ROOM_FOR_BACKUP(self._folder))
             self._file.write(data)
             self._size, self._crc = self._size + len(data), crc
-            breathe()
+            pause()
         self._file.flush()
 
     @property

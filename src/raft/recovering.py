@@ -7,14 +7,15 @@ term in which it has voted, or be counted for entries that it no longer holds (a
 al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018). So:
 
 1. A recovering server grants no vote and does not stand for election. Its answers end in
-   `without vote LIFE`; LIFE is a number that no other start of the server has. If it does not know
-   its vote of a term, it spends the vote on the leader from which it hears in that term.
+   `without vote INCARNATION`; INCARNATION is a number that no other start of the server has. If it
+   does not know its vote of a term, it spends the vote on the leader from which it hears in that
+   term.
 2. The leader, in term T, discards its progress for that server, leaves the server out of every
    quorum, and appends an entry, the fence. The fence names the members if no other entry in the log
    does.
 3. Once a quorum of the others has committed the fence, and the recovering server holds the log up
-   to it, the leader's AppendEntries end in `vote again LIFE`. The server saves that, and from then
-   on answers like any other server.
+   to it, the leader's AppendEntries end in `vote again INCARNATION`. The server saves that, and
+   from then on answers like any other server.
 
 Why that is safe: let A be the recovering server, and Q the quorum that committed the fence in T. A
 is not in Q, and the fence was appended after A had lost its memory.

@@ -198,7 +198,7 @@ def _seat_line(store: Store, prefix: str) -> None:
         store.move(place, f"{prefix}held/{seat}/{claim}")
         count += 1
         if count % _SEATED == 0:
-            store.breathe()
+            store.pause()
 
 
 # --- queues -------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from ..common.process.wakeup import Breathe
+from ..common.process.wakeup import PauseFunction
 from ..state.store import SecondaryIndex, Store
 from .recipe_operands import (
     ALONE,
@@ -66,12 +66,12 @@ def lock_of(key: str) -> str:
 class RecipeKeys(SecondaryIndex):
     """These keys by group. `held` holds the keys that exist now."""
 
-    def __init__(self, keys: Iterable[str], breathe: Breathe) -> None:
+    def __init__(self, keys: Iterable[str], pause: PauseFunction) -> None:
         self._groups: dict[str, _Group] = {}
         for place, key in enumerate(keys, start=1):
             self.add(key)
             if place % _MADE_KEYS == 0:
-                breathe()
+                pause()
 
     def add(self, key: str) -> None:
         """Add a key that was absent."""
@@ -120,7 +120,7 @@ def keys_of(store: Store) -> RecipeKeys:
     """Return the index of the keys of a store, which the first entry that asks makes."""
     keys = store.indexes.get(_NAME)
     if not isinstance(keys, RecipeKeys):
-        keys = store.indexes[_NAME] = RecipeKeys(store.held, store.breathe)
+        keys = store.indexes[_NAME] = RecipeKeys(store.held, store.pause)
     return keys
 
 

@@ -39,7 +39,7 @@ class EventHistory:
     """The events of the entries `floor + 1 … last`. Only whole entries are kept.
 
     `last` is the number of the last entry applied, with or without events. At a jump, the numbers
-    grow by more than one, because an era began.
+    grow by more than one, because an epoch began.
     """
 
     def __init__(self) -> None:

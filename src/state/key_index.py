@@ -14,7 +14,7 @@ from heapq import merge
 from itertools import chain
 from typing import Final
 
-from ..common.process.wakeup import Breathe
+from ..common.process.wakeup import PauseFunction
 from ..wire.protocol import real
 
 RUN_KEYS: Final = 16_384  # in a run, which is sorted or merged in a few ms
@@ -34,25 +34,25 @@ class KeyIndex:
         self.new.append(key)
         self.count += 1
 
-    def under(self, prefix: str, held: Container[str], breathe: Breathe) -> list[str]:
+    def under(self, prefix: str, held: Container[str], pause: PauseFunction) -> list[str]:
         """Return the keys that begin with the bytes of a prefix, each once, in no particular
         order."""
-        self._sort_in(breathe)
+        self._sort_in(pause)
         return list(dict.fromkeys(chain.from_iterable(self._parts(prefix, "", held))))
 
     def has_any(
-        self, prefix: str, held: Container[str], fits: Callable[[str], bool], breathe: Breathe
+        self, prefix: str, held: Container[str], fits: Callable[[str], bool], pause: PauseFunction
     ) -> bool:
         """Return whether a key with the prefix fits."""
-        self._sort_in(breathe)
+        self._sort_in(pause)
         return any(map(fits, chain.from_iterable(self._parts(prefix, "", held))))
 
     def in_order(
-        self, prefix: str, after: str, held: Container[str], breathe: Breathe
+        self, prefix: str, after: str, held: Container[str], pause: PauseFunction
     ) -> Iterator[str]:
         """Yield the keys that begin with the bytes of a prefix and come after a key, or after none
         (""), in the order of their bytes. Nothing is added or removed meanwhile."""
-        self._sort_in(breathe)
+        self._sort_in(pause)
         last = ""
         for key in merge(*self._parts(prefix, after, held), key=place_of):
             if key != last:  # a key that was removed and set again may be there twice
@@ -70,13 +70,13 @@ class KeyIndex:
             _sort(part)  # both runs are sorted, so this is a merge
         runs.append(part)
 
-    def _sort_in(self, breathe: Breathe) -> None:
+    def _sort_in(self, pause: PauseFunction) -> None:
         if self.new:
             self._runs = [run for run in self._runs if run]
         while self.new:
             self.sort_some()
             if self.new:
-                breathe()
+                pause()
 
     def _parts(self, prefix: str, after: str, held: Container[str]) -> list[Iterator[str]]:
         """Return the existing keys of each run, in order."""

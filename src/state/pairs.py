@@ -86,11 +86,11 @@ class LayeredPairs(_Layers, MutableMapping[str, str]):
         self._change(key, None)
 
     def hold(self) -> StillPairs:
-        """Freeze the pairs and return them for a reader, which must call `let_go`."""
+        """Freeze the pairs and return them for a reader, which must call `release`."""
         self.readers += 1
         return StillPairs(self, self.changes.copy(), self._count)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Record that a reader has ended."""
         self.readers -= 1
 

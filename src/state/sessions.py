@@ -57,10 +57,10 @@ LONG_REPLIES = tuple(  # see `Session`
 )
 # Without a recovery, no later entry has the same index. But `raftline recover` and `raftline
 # restore` continue from the remaining entries, so the indexes of lost entries are used again. Both
-# raise the term to an era that no node was in. So all later entries have higher numbers.
-ERA_TERMS = 1_000_000  # more elections than a cluster has
-ERA_NUMBERS = 10**12  # more entries than can have been lost
-ERA_MAX = 9_000_000  # keeps numbers below 2^63, even with a forged term
+# raise the term to an epoch that no node was in. So all later entries have higher numbers.
+EPOCH_TERMS = 1_000_000  # more elections than a cluster has
+EPOCH_NUMBERS = 10**12  # more entries than can have been lost
+EPOCH_MAX = 9_000_000  # keeps numbers below 2^63, even with a forged term
 
 
 class Session:
@@ -296,7 +296,7 @@ class SessionTable:
         return SessionLines(self._has_forgotten, list(self._sessions.items()))
 
     @classmethod
-    def load(cls, lines: Iterable[str], breathe: Callable[[], None] = lambda: None) -> SessionTable:
+    def load(cls, lines: Iterable[str], pause: Callable[[], None] = lambda: None) -> SessionTable:
         """Return the table that `dump` wrote.
 
         Raises:
@@ -306,7 +306,7 @@ class SessionTable:
         try:
             for place, line in enumerate(lines):
                 if place % STEP_SESSIONS == 0:
-                    breathe()
+                    pause()
                 row = json.loads(line)
                 if isinstance(row, dict):
                     table._has_forgotten = bool(row["forgotten"])
@@ -367,9 +367,9 @@ def _repeat(command: str) -> str:
 
 
 def entry_number(index: int, term: int) -> int:
-    """Return the number of an entry. It grows along a log, as index and term do. In the first era
-    it is the index. Only a recovery begins another era."""
-    return min(term // ERA_TERMS, ERA_MAX) * ERA_NUMBERS + index
+    """Return the number of an entry. It grows along a log, as index and term do. In the first epoch
+    it is the index. Only a recovery begins another epoch."""
+    return min(term // EPOCH_TERMS, EPOCH_MAX) * EPOCH_NUMBERS + index
 
 
 def entry_numbers_of(entries: Sequence[Entry]) -> Sequence[int]:
@@ -378,21 +378,21 @@ def entry_numbers_of(entries: Sequence[Entry]) -> Sequence[int]:
         return ()
     first, last = entries[0], entries[-1]
     is_run = last.index - first.index == len(entries) - 1
-    if is_run and first.term // ERA_TERMS == last.term // ERA_TERMS:  # nearly always
+    if is_run and first.term // EPOCH_TERMS == last.term // EPOCH_TERMS:  # nearly always
         begin = first.index
-        if first.term >= ERA_TERMS:
+        if first.term >= EPOCH_TERMS:
             begin = entry_number(begin, first.term)
         return range(begin, begin + len(entries))
     return [entry_number(entry.index, entry.term) for entry in entries]
 
 
-def next_era(term: int) -> int:
-    """Return the first term of an era that no node with a term near `term` was in. It skips the
-    next era: another node may have reached that with one more election."""
-    return (term // ERA_TERMS + 2) * ERA_TERMS
+def next_epoch(term: int) -> int:
+    """Return the first term of an epoch that no node with a term near `term` was in. It skips the
+    next epoch: another node may have reached that with one more election."""
+    return (term // EPOCH_TERMS + 2) * EPOCH_TERMS
 
 
-def has_next_era(term: int) -> bool:
-    """Whether the numbers of entries grow with the next era: a forged term may have reached the
+def has_next_epoch(term: int) -> bool:
+    """Whether the numbers of entries grow with the next epoch: a forged term may have reached the
     last one."""
-    return next_era(term) // ERA_TERMS <= ERA_MAX
+    return next_epoch(term) // EPOCH_TERMS <= EPOCH_MAX

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar, overload
 from zlib import crc32
 
-from ..common.process.wakeup import Breathe, no_pause
+from ..common.process.wakeup import PauseFunction, no_pause
 from ..raft.levels import FLOOR
 from ..raft.log import Entry
 from ..wire.commands.rights import LeaseKeys
@@ -50,7 +50,7 @@ LISTED_LEAST: Final = 64  # from this many keys on, the list of a lease is kept
 # The last removal is known of each group of keys, by the CRC-32 of their spelling, and not of each
 # key. All nodes must make the same decision: a change here needs a new level.
 REMOVAL_GROUPS: Final = 256
-BREATHE_KEYS: Final = 5000  # removed between two pauses: 1 to 10 ms of work
+PAUSE_KEYS: Final = 5000  # removed between two pauses: 1 to 10 ms of work
 _Other = TypeVar("_Other")
 
 
@@ -108,7 +108,7 @@ class Store(MutableMapping[str, str]):
         self.notes_events = False  # whether events are recorded
         self.notes_messages = False  # whether messages are, since somebody waits for some
         # Called during long work: machine code keeps Python's interpreter to itself until then.
-        self.breathe: Breathe = no_pause
+        self.pause: PauseFunction = no_pause
         self._runs: list[EventRun] = []
         self._events: list[BareEvent] = []  # after these
         self._count = self._characters = 0  # of all
@@ -292,10 +292,10 @@ class Store(MutableMapping[str, str]):
 
     def remove_all(self, keys: list[str], kind: str) -> None:
         """Remove existing keys. Each removal is an event of this kind."""
-        for begin in range(0, len(keys), BREATHE_KEYS):
+        for begin in range(0, len(keys), PAUSE_KEYS):
             if begin:
-                self.breathe()
-            for key in keys[begin : begin + BREATHE_KEYS]:
+                self.pause()
+            for key in keys[begin : begin + PAUSE_KEYS]:
                 self._remove(key, kind)
 
     def put_text(self, key: str, text: str | None) -> None:
@@ -319,8 +319,8 @@ class Store(MutableMapping[str, str]):
         changed, self._before = self._before or {}, None
         events, self._pending_events = self._pending_events, {}
         for place, (key, before) in enumerate(changed.items(), start=1):
-            if place % BREATHE_KEYS == 0:
-                self.breathe()
+            if place % PAUSE_KEYS == 0:
+                self.pause()
             if key not in self.held:
                 if before is None:
                     events.pop(key, None)  # the key is unchanged
@@ -333,8 +333,8 @@ class Store(MutableMapping[str, str]):
         """End the transaction, and restore all that it changed."""
         self._restores = True
         for place, (key, before) in enumerate((self._before or {}).items(), start=1):
-            if place % BREATHE_KEYS == 0:
-                self.breathe()
+            if place % PAUSE_KEYS == 0:
+                self.pause()
             self.put_text(key, before)
         self._before, self._pending_events, self._restores = None, {}, False
         if self.leases.started is not None:
@@ -351,14 +351,14 @@ class Store(MutableMapping[str, str]):
 
     def keys_under(self, prefix: str) -> list[str]:
         """Return the keys that begin with a prefix, in no order."""
-        keys = self._sorted().under(prefix, self.held, self.breathe)
-        self.breathe()
+        keys = self._sorted().under(prefix, self.held, self.pause)
+        self.pause()
         return list(filter(_fits(prefix), keys))
 
     def keys_after(self, prefix: str, after: str) -> Iterator[str]:
         """Yield the keys that begin with a prefix and come after a key, or after none (""), in the
         order of their bytes. The store does not change meanwhile."""
-        keys = self._sorted().in_order(prefix, after, self.held, self.breathe)
+        keys = self._sorted().in_order(prefix, after, self.held, self.pause)
         beginning = real(prefix)
         return filter(lambda key: real(key).startswith(beginning), keys)
 
@@ -371,7 +371,7 @@ class Store(MutableMapping[str, str]):
 
     def has_keys_under(self, prefix: str) -> bool:
         """Return whether a key begins with a prefix."""
-        return self._sorted().has_any(prefix, self.held, _fits(prefix), self.breathe)
+        return self._sorted().has_any(prefix, self.held, _fits(prefix), self.pause)
 
     def _sorted(self) -> KeyIndex:
         if self._index is None:
@@ -428,7 +428,7 @@ class Store(MutableMapping[str, str]):
         if not self.notes_events:
             return
         first, count = numbers[0], len(numbers)
-        if numbers[-1] - first != count - 1:  # an era begins among them
+        if numbers[-1] - first != count - 1:  # an epoch begins among them
             for place in range(count):
                 self.note_sets(numbers[place : place + 1], entries[place : place + 1])
             return
@@ -504,15 +504,15 @@ def _fits(prefix: str) -> Callable[[str], bool]:
     return lambda key: key.startswith(prefix) and real(key).startswith(beginning)
 
 
-def sizes_of(pairs: Mapping[str, str], breathe: Breathe = no_pause) -> PairSizes:
+def sizes_of(pairs: Mapping[str, str], pause: PauseFunction = no_pause) -> PairSizes:
     """Return an estimate of the bytes of pairs in memory, as a store makes it."""
     size, accounts = 0, Accounts()
     for place, (key, text) in enumerate(pairs.items(), start=1):
         one = size_of(key, text)
         size += one
         accounts.count(text, one)
-        if place % BREATHE_KEYS == 0:
-            breathe()
+        if place % PAUSE_KEYS == 0:
+            pause()
     return PairSizes(size, accounts)
 
 

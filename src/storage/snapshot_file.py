@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Generator
 from typing import BinaryIO
 
-from ..common.process.wakeup import Breathe, no_pause
+from ..common.process.wakeup import PauseFunction, no_pause
 from ..raft.effects import Chunk
 from ..raft.levels import FLOOR
 from ..raft.log import Snapshot
@@ -69,7 +69,7 @@ class SnapshotFile:
         """
         return _read(self._folder, self.name, no_pause)
 
-    def writing(self, state: MachineState, breathe: Breathe) -> Generator[None, None, Snapshot]:
+    def writing(self, state: MachineState, pause: PauseFunction) -> Generator[None, None, Snapshot]:
         """Write a snapshot under a temporary name, piece by piece, and sync it; `publish` renames
         it. If the generator is closed early, a partial file is left.
 
@@ -81,7 +81,7 @@ class SnapshotFile:
         try:
             return (yield from self._write(state))
         finally:
-            state.release(breathe)
+            state.release(pause)
 
     def _write(self, state: MachineState) -> Generator[None, None, Snapshot]:
         size = crc = unsynced = 0
@@ -152,7 +152,7 @@ class SnapshotFile:
             self._part.close()
             self._part = None
 
-    def check(self, snapshot: Snapshot, breathe: Breathe) -> LoadedSnapshot:
+    def check(self, snapshot: Snapshot, pause: PauseFunction) -> LoadedSnapshot:
         """Return the content of the received snapshot, and sync it.
 
         Raises:
@@ -162,7 +162,7 @@ class SnapshotFile:
         if self._part_failure is not None:
             raise self._part_failure
         self._folder.open_append(self._part_name).close()
-        loaded = _read(self._folder, self._part_name, breathe)
+        loaded = _read(self._folder, self._part_name, pause)
         if loaded.snapshot != snapshot:
             raise ValueError(f"it is {loaded.snapshot}, but {snapshot} was announced")
         return loaded
@@ -221,7 +221,7 @@ class SnapshotFile:
         self._close_part()
 
 
-def _read(folder: Folder, name: str, breathe: Breathe) -> LoadedSnapshot:
+def _read(folder: Folder, name: str, pause: PauseFunction) -> LoadedSnapshot:
     """Return the content of a file.
 
     Raises:
@@ -230,6 +230,6 @@ def _read(folder: Folder, name: str, breathe: Breathe) -> LoadedSnapshot:
     """
     with opened(folder, name) as file:
         try:
-            return SnapshotReader(file, breathe).read()
+            return SnapshotReader(file, pause).read()
         except LevelRefused as error:
             raise LevelRefused(f"{name}: {error}") from None

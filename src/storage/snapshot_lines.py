@@ -36,7 +36,7 @@ from itertools import islice
 from typing import BinaryIO
 from zlib import crc32
 
-from ..common.process.wakeup import Breathe
+from ..common.process.wakeup import PauseFunction
 from ..common.text import NUMBER, NUMBER_MAX
 from ..raft.levels import FLOOR
 from ..raft.log import Snapshot
@@ -68,7 +68,7 @@ class MachineState:
     members: Membership
     sessions: Collection[str]
     pairs: Mapping[str, str]
-    release: Callable[[Breathe], None] = lambda breathe: None
+    release: Callable[[PauseFunction], None] = lambda pause: None
     level: int = FLOOR
     leases: Collection[str] = ()
     cluster: str = ""  # the identity
@@ -175,10 +175,10 @@ def _end(counts: list[tuple[str, int]], crc: int) -> str:
 class SnapshotReader:
     """Reads one file. `line` is the number of the last line read."""
 
-    def __init__(self, file: BinaryIO, breathe: Breathe) -> None:
+    def __init__(self, file: BinaryIO, pause: PauseFunction) -> None:
         self._file = file
         self._lines = iter(partial(file.readline, LINE_BYTES_MAX), b"")
-        self._breathe = breathe
+        self._pause = pause
         self._line = 0
         self._body = 0  # session and key lines read
         self._size = 0
@@ -272,7 +272,7 @@ class SnapshotReader:
                 raise self._damage("bytes that are not UTF-8, there or just above") from None
             left -= taken
             self._body += taken
-            self._breathe()
+            self._pause()
             if self._body % NOTE_LINES == 0:
                 note = _note(self._body, self._crc).encode("ascii")
                 if self._take(1) != note:

@@ -1,4 +1,4 @@
-"""A follower applies long entries apart, while a snapshot comes in their place, and it stops."""
+"""A follower offloads long entries, while a snapshot comes in their place, and it stops."""
 
 from __future__ import annotations
 
@@ -156,10 +156,12 @@ def test_follower_stopping_amid_a_snapshot_leaves_all_whole(seeds: range) -> Non
 
 
 class WaitsForNoEntry(SnapshotThreads):
-    """A fault: a snapshot is taken over while an entry is applied apart."""
+    """A fault: a snapshot is taken over while an entry is offloaded."""
 
     def _has_come(self, turn: Turn, wakeup: Any) -> bool:
-        return turn.act() if turn.when is When.NOTHING_APART else super()._has_come(turn, wakeup)
+        return (
+            turn.act() if turn.when is When.NOTHING_OFFLOADED else super()._has_come(turn, wakeup)
+        )
 
 
 class LeavesTheApplier(Driver):

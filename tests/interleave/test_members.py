@@ -161,7 +161,7 @@ class ClosesAtOnce(Peer):
     """Closes a connection, whoever sends on it."""
 
     def _close(self, connection: Any) -> None:
-        self._let_go()
+        self._disconnect()
         connection.close()
 
 

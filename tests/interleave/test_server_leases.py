@@ -1,4 +1,4 @@
-"""Leases at two members: the owner asks for expiries, clients renew, entries are applied apart, and
+"""Leases at two members: the owner asks for expiries, clients renew, entries are offloaded, and
 the leadership is handed over. None ends early, each expiry is proposed once, none is left."""
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class Connection:
         self._is_full = self.fills
         return Ready.HAS_MORE if self._near.incoming.data else Ready.WAITS
 
-    def tell_of_room(self, tell: Callable[[], None]) -> bool:
+    def notify_of_room(self, tell: Callable[[], None]) -> bool:
         self._tell = tell
         return self._is_full
 

@@ -370,7 +370,7 @@ class EndsAfterNoEntry(Feed):
         self._refused.append(watch)
 
 
-def _go_on_with_all(out: Outgoing, backlogs: Sequence[Backlog]) -> None:
+def _resume_with_all(out: Outgoing, backlogs: Sequence[Backlog]) -> None:
     """Send what watches have whose first lines have not left."""
     out.add_backlogs(backlogs)
     out.pump()
@@ -410,7 +410,7 @@ def test_a_listing_of_before_the_snapshot_is_found() -> None:
 
 @pytest.mark.slow
 def test_a_watch_that_is_sent_events_before_its_reply_is_found() -> None:
-    with mock.patch.object(Outgoing, "go_on", _go_on_with_all):
+    with mock.patch.object(Outgoing, "resume", _resume_with_all):
         failure = first_failure(one_watch_begins_again_as_another_begins, range(200), LINES)
     assert failure is not None
     assert "it was not answered first" in str(failure)

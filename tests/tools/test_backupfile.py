@@ -80,7 +80,7 @@ def test_a_backup_leaves_the_log_its_part_of_the_disk(tmp_path: Path) -> None:
 
     released: list[bool] = []
     frozen = state(3000)
-    frozen.release = lambda breathe: released.append(True)
+    frozen.release = lambda pause: released.append(True)
     room = Backups(spares)
     with pytest.raises(BackupFailed, match=r"no room for a backup besides the log\. Nothing was"):
         room.make(str(tmp_path), lambda: frozen)

@@ -25,7 +25,7 @@ from raftline.raft.membership import Configurations
 from raftline.raft.node import node_from_disk
 from raftline.raft.node_view import NodeView
 from raftline.raft.state import Options
-from raftline.state.sessions import ERA_MAX, ERA_TERMS
+from raftline.state.sessions import EPOCH_MAX, EPOCH_TERMS
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
 from raftline.storage.start_plan import read_plan
@@ -60,15 +60,15 @@ def test_a_survivor_without_its_log_goes_on_from_its_snapshot(
     log = recovered.log
     latest = Configurations(log.base_index, recovered.members, log.commands).latest
     assert latest.names == ("s1",)
-    assert (log.last_index, log.last_term) == (4, 2 * ERA_TERMS)
+    assert (log.last_index, log.last_term) == (4, 2 * EPOCH_TERMS)
     assert not recovered.recovering
 
 
-@pytest.mark.parametrize(("term", "warns"), [(5, False), (ERA_MAX * ERA_TERMS, True)])
+@pytest.mark.parametrize(("term", "warns"), [(5, False), (EPOCH_MAX * EPOCH_TERMS, True)])
 def test_a_recovery_warns_if_no_era_is_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], term: int, warns: bool
 ) -> None:
-    """A forged term within the limit of a leap reaches the last era in one step."""
+    """A forged term within the limit of a leap reaches the last epoch in one step."""
     for name, content in (WHOLE | {"s1.storage": storage_file(term, "s2", (5, 2))}).items():
         (tmp_path / name).write_bytes(content)
     assert recover(str(tmp_path), "s1", confirmed=True) == 0
@@ -132,7 +132,7 @@ def test_a_lone_member_that_lost_files_can_be_recovered(tmp_path: Path) -> None:
     manager = LogManager("s1", Folder(tmp_path), {})
     recovered = manager.recover()
     manager.close()
-    assert (recovered.log.last_term, recovered.recovering) == (4 * ERA_TERMS, False)
+    assert (recovered.log.last_term, recovered.recovering) == (4 * EPOCH_TERMS, False)
 
 
 def test_lone_member_without_its_rotten_snapshot_lost_its_keys(

@@ -132,7 +132,7 @@ def check_commands(cluster: Cluster) -> None:
             client.join()
         assert cluster.ask("get visits") == "GET response: 300"
     with row("004-17", what="the console tells connections, and what was received from whom"):
-        cluster.breathe()
+        cluster.wait_for_consoles()
         with leader.connect() as conversation:
             port = conversation.socket.getsockname()[1]
             leader.wait_for_line(f"[*] Connection from ('127.0.0.1', {port})")

@@ -124,7 +124,7 @@ def figure_4() -> Shown:
         cluster.start().wait_until_raised()
         leader = cluster.leader()
         cluster.wait_until_equal()
-        cluster.breathe()
+        cluster.wait_for_consoles()
         leader.ask("client@get ana")
         received = leader.wait_for_line("[*] Received from client : get ana")
         place = leader.said.index(received)

@@ -230,7 +230,7 @@ def test_leader_skipping_replication_leads_but_commits_nothing(controlled: Clust
         before = leader.status()
         with leader.connect() as client:
             client.send("set k skipped")
-            controlled.breathe()
+            controlled.wait_for_consoles()
             after = leader.status()
             held = follower.status()["last_index"]
             order(leader, "SKIP-REPLICATION off")

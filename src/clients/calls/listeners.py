@@ -107,9 +107,9 @@ class ThreadListeners(Listeners):
     def __init__(self, health: ClientHealth, name: str) -> None:
         super().__init__(health)
         self._name = f"{name} reports its state"
-        self._begin_anew()
+        self._reset()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self._process = os.getpid()
         self._lock = threading.RLock()
         self._news: deque[ClientState] = deque()
@@ -120,7 +120,7 @@ class ThreadListeners(Listeners):
         """The lock of this process. A lock that is held at a fork would never be released in the
         child."""
         if self._process != os.getpid():
-            self._begin_anew()
+            self._reset()
         return self._lock
 
     def _report(self, state: ClientState) -> None:

@@ -51,9 +51,9 @@ class Gates:
     """The callers at each gate. Any thread may use it; a forked child begins with empty gates."""
 
     def __init__(self) -> None:
-        self._begin_anew()
+        self._reset()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self._process = os.getpid()
         self._lock = threading.RLock()  # a signal handler may release a lock
         self._turns: dict[tuple[str, int], list[GateTurn]] = {}
@@ -61,7 +61,7 @@ class Gates:
     def line_up(self, name: str, limit: int) -> GateTurn:
         """Return the turn of a new caller, which comes after all others."""
         if self._process != os.getpid():
-            self._begin_anew()
+            self._reset()
         turn = GateTurn(self, (name, limit))
         with self._lock:
             turns = self._turns.setdefault(turn.gate, [])

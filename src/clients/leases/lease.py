@@ -49,9 +49,9 @@ class Keeper:
         self._client = client
         self._name = f"{name} renews leases"
         self._now = now
-        self._begin_anew()
+        self._reset()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self._process = os.getpid()
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
@@ -68,7 +68,7 @@ class Keeper:
     def keep(self, timer: LeaseTimer) -> None:
         """Renew a lease from now on, until it is over."""
         if self._process != os.getpid():
-            self._begin_anew()
+            self._reset()
         with self._lock:
             if timer.is_over:
                 return

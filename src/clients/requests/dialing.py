@@ -42,7 +42,7 @@ def dial(
         attempts = _Attempts(node, others, selector)
         try:
             while not attempts.have_failed and (left_s := until_s - time.monotonic()) > 0:
-                reached = attempts.go_on(min(NEXT_S, left_s))
+                reached = attempts.advance(min(NEXT_S, left_s))
                 if reached is not None:
                     reached[0].settimeout(limit_s)
                     return reached
@@ -71,7 +71,7 @@ class _Attempts:
         """Whether all addresses of the node have failed."""
         return self._count == len(self.errors)
 
-    def go_on(self, wait_s: float) -> tuple[socket.socket, Address] | None:
+    def advance(self, wait_s: float) -> tuple[socket.socket, Address] | None:
         """Try the next address, and wait; return a finished connection and its address."""
         if not self._under_way and self._lookups:
             self._lookups[-1].ended.wait(wait_s)

@@ -112,7 +112,7 @@ class Pipelining:
         place = 0
         try:
             while self._begin_more() or len(self._answers) < self._count:
-                self._go_on()
+                self._advance()
                 while place in self._answers:
                     yield self._answers[place]
                     place += 1
@@ -189,7 +189,7 @@ class Pipelining:
 
     # --- steps ----------------------------------------------------------------------------------
 
-    def _go_on(self) -> None:
+    def _advance(self) -> None:
         """Do the next possible work: send and read, resume requests that wait for a session, or
         wait. Paused requests resume together: each may meet a node that hangs, and otherwise they
         would meet it one after another."""

@@ -71,9 +71,9 @@ class Clients(NoCopies):
         health = ClientHealth(silence_limit(silence))
         self.addresses = Addresses(map(Address.parse, addresses), learns=True, health=health)
         self._is_closed = False
-        self._begin_anew()
+        self._reset()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self._process = os.getpid()
         self._lock = threading.RLock()
         self._has_room = threading.Condition(self._lock)
@@ -167,7 +167,7 @@ class Clients(NoCopies):
         up replies. A thread that does not exist here may have held the lock."""
         if self._process != os.getpid():
             idle = self._idle
-            self._begin_anew()
+            self._reset()
             for client in idle:
                 client.close()  # this process's end: the parent still has its own
 

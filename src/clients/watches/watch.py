@@ -121,7 +121,7 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
         except Exception:
             raise
         except BaseException:  # Ctrl-C: a line may have been read and not processed
-            self._machine.connect_anew()
+            self._machine.reconnect()
             self._node.close()
             raise
 

@@ -120,7 +120,7 @@ class WatchMachine(Generic[Data]):
                     return False
         return False
 
-    def connect_anew(self) -> None:
+    def reconnect(self) -> None:
         """Continue on a new connection: a line of this connection may be lost or half sent."""
         self._is_open = False
 
@@ -133,14 +133,14 @@ class WatchMachine(Generic[Data]):
             while not self.is_closed:
                 position = self.cursor.position
                 if sync.target is not None and position is not None and position >= sync.target:
-                    return not sync.is_ending or (yield from self._go_on_after_sync(until_s))
+                    return not sync.is_ending or (yield from self._resume_after_sync(until_s))
                 if not (yield from self.take_line(until_s)):
                     return False
             return False
         finally:
             self._sync = None
 
-    def _go_on_after_sync(self, until_s: float | None) -> WatchSteps:
+    def _resume_after_sync(self, until_s: float | None) -> WatchSteps:
         """Wait for the answer to `unwatch`, after which the watch begins again."""
         while self._sync is not None and self._sync.is_ending:
             if not (yield from self.take_line(until_s)):

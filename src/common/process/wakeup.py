@@ -60,7 +60,7 @@ class Flag:
         return self._is_set
 
 
-Breathe = Callable[[], None]  # yields to other threads
+PauseFunction = Callable[[], None]  # gives other threads time to run
 
 
 def no_pause() -> None:
@@ -72,7 +72,7 @@ def give_way() -> None:
     time.sleep(PAUSE_S)
 
 
-class Breather:
+class Pauses:
     """The pauses in the long work of one thread, in which the threads that serve clients run."""
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Breather:
         """Start counting the processor time of this thread."""
         self._cpu_s = _thread_time()
 
-    def breathe(self) -> None:
+    def pause(self) -> None:
         """Pause for a multiple of the processor time since the last pause."""
         time.sleep(max(PAUSE_S, PAUSE_FACTOR * (_thread_time() - self._cpu_s)))
         self.begin()

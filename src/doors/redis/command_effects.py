@@ -65,7 +65,7 @@ def _redis(store: Store, operands: str) -> str | None:
         return problem.refusal
     for place, (key, now) in enumerate(changes, start=1):
         if place % _MANY == 0:
-            store.breathe()
+            store.pause()
         _change(store, escape(key, key=True), now)
     for channel, message in view.messages:
         store.tell(escape(channel, key=True), escape(message, key=False))
@@ -81,7 +81,7 @@ def _carried_out(store: Store, entry: RedisEntry) -> tuple[View, list[str]]:
 
     def held(key: str) -> HeldKey:
         if next(reads) % _MANY == 0:
-            store.breathe()
+            store.pause()
         spelled = escape(key, key=True)
         value = store.get(spelled)
         return HeldKey() if value is None else held_of(value, store.lease_of(spelled))
@@ -98,7 +98,7 @@ def _carried_out(store: Store, entry: RedisEntry) -> tuple[View, list[str]]:
         ledger.returns(max(len(answers[-1]), length_of(value)))
         if ledger.worked > looked + _LONG or len(answers) % _MANY == 0:
             looked = ledger.worked
-            store.breathe()
+            store.pause()
     return view, answers
 
 

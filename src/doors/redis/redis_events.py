@@ -70,7 +70,7 @@ class RedisEvents:
         else:
             self._node.listen_no_more(self)
 
-    def tell_switch(self, text: str) -> None:
+    def announce_switch(self, text: str) -> None:
         """Send the messages about a new leader, without waiting; any thread may call this."""
         version = self._session.version
         told = "".join([spell(one.message(SWITCH, text), version) for one in self._of_leaders])
@@ -137,7 +137,7 @@ class RedisEvents:
     def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
         self._outgoing.add_backlogs(self._translating(backlogs))
 
-    def go_on(self, backlogs: Sequence[Backlog]) -> None:
+    def resume(self, backlogs: Sequence[Backlog]) -> None:
         self.push_later(lambda: backlogs)
 
     def break_off(self) -> None:

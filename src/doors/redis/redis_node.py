@@ -27,7 +27,7 @@ _NUMBER_BITS = 32
 class SwitchListener(Protocol):
     """A connection that is told of each new leader."""
 
-    def tell_switch(self, text: str) -> None:
+    def announce_switch(self, text: str) -> None:
         """Send a message, without waiting."""
 
 
@@ -67,7 +67,7 @@ class RedisNode:
             self._listeners.pop(listener, None)
 
     def is_led_from(self, address: str) -> bool:
-        """Note the address of the leader; return whether `tell_leader` has to be called."""
+        """Note the address of the leader; return whether `announce_leader` has to be called."""
         with self._lock:
             before, self._leader = self._leader, address
             if before in ("", address) or not self._listeners:
@@ -75,7 +75,7 @@ class RedisNode:
             self._switches.append(switched(before, address))
             return True
 
-    def tell_leader(self) -> None:
+    def announce_leader(self) -> None:
         """Send the messages about new leaders, in order and without waiting for a reader."""
         with self._telling:
             while self._switches:
@@ -83,7 +83,7 @@ class RedisNode:
                 with self._lock:
                     listeners = list(self._listeners)
                 for one in listeners:
-                    one.tell_switch(text)
+                    one.announce_switch(text)
 
     def count_subscription(self, name: str, pattern: NamePattern | None, change: int) -> None:
         """See `Node`."""

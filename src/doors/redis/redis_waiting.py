@@ -129,7 +129,7 @@ class Waiter:
         """Let it look at its keys again; any thread may call this."""
         self._ticket.wake()
 
-    def tell_switch(self, text: str) -> None:
+    def announce_switch(self, text: str) -> None:
         """Look who leads: see `SwitchListener`."""
         self.wake()
 
@@ -167,7 +167,7 @@ class Waiter:
             while backlog.next_piece():
                 pass
 
-    def go_on(self, backlogs: Sequence[Backlog]) -> None:
+    def resume(self, backlogs: Sequence[Backlog]) -> None:
         """Begin the watches again: events were missed."""
         self._is_lost = True
         self.wake()

@@ -253,9 +253,9 @@ class Connection(Origin, Shareable):
         has_more = self._tls is not None and self._tls.has_more  # bytes unknown to the kernel
         return Ready.WAITS if serving.is_between_lines and not has_more else Ready.NEEDS_THREAD
 
-    def tell_of_room(self, tell: Callable[[], None]) -> bool:
+    def notify_of_room(self, tell: Callable[[], None]) -> bool:
         """Call `tell` once this connection has room; return False if it has room now."""
-        return self.outgoing.tell_of_room(tell)
+        return self.outgoing.notify_of_room(tell)
 
     def close(self) -> None:
         """End the connection; any thread may call this."""

@@ -63,7 +63,7 @@ class Outgoing(OutgoingProtocol):
                 self._moved.wait()
             self._has_waiter = False
 
-    def tell_of_room(self, tell: Callable[[], None]) -> bool:
+    def notify_of_room(self, tell: Callable[[], None]) -> bool:
         """Call `tell`, in any thread, once a client that sends without reading may send more;
         return False if it may now. `tell` may be called twice."""
         self._tell = tell

@@ -66,7 +66,7 @@ class Shareable(Protocol):
     def take_ready(self, batches: list[Batch], now_s: float) -> Ready:
         """Add a batch of lines to `batches`, reading new bytes only if no lines are left."""
 
-    def tell_of_room(self, tell: Callable[[], None]) -> bool:
+    def notify_of_room(self, tell: Callable[[], None]) -> bool:
         """Call `tell` once this connection has room; return False if it has room now."""
 
 
@@ -243,7 +243,7 @@ class SharedReader:
             if descriptor not in self._full:
                 self._full.add(descriptor)
                 self._epoll.modify(descriptor, 0)
-            if not connection.tell_of_room(partial(self._has_room, descriptor)):
+            if not connection.notify_of_room(partial(self._has_room, descriptor)):
                 self._again.append(descriptor)
         elif state is Ready.HAS_MORE:
             self._again.append(descriptor)

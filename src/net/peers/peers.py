@@ -123,7 +123,7 @@ class Peer:
         self._stopping.set()
         self._wanted.set()
         self._more.set()
-        self._let_go()
+        self._disconnect()
 
     def prove_by(self, peer_auth: PeerAuth) -> None:
         """Use this for proofs from now on; reconnect if the present proof used a dropped secret."""
@@ -178,7 +178,7 @@ class Peer:
         if line := self._level.next_line(self._me):
             self.send(line)
         if self._level.is_foreign:
-            self._let_go()
+            self._disconnect()
 
     def _put(self, line: bytes, sent: int = 0) -> None:
         """Queue the rest of a line, of which `sent` bytes were sent. The whole line stays in
@@ -376,7 +376,7 @@ class Peer:
             self._complained_s = now
             self._say(f"[!] {self.name} at {self.address} {of}: {what}")
 
-    def _let_go(self) -> None:
+    def _disconnect(self) -> None:
         """Stop sending on the connection, and break it."""
         with self._lock:
             connection, self._socket = self._socket, None
@@ -387,7 +387,7 @@ class Peer:
 
     def _close(self, connection: socket.socket) -> None:
         """Close a connection once no thread uses it: its descriptor may be reused at once."""
-        self._let_go()
+        self._disconnect()
         with self._sending:
             connection.close()
 

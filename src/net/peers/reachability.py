@@ -16,7 +16,7 @@ _MOVE = "Correct --advertise; to move a member, use `remove` and `add`"
 _ADVICE = "fine behind a proxy, otherwise nobody will find it"
 
 
-def tell_reachability(
+def report_reachability(
     name: str,
     listens: Address,
     configuration: Configuration,
@@ -50,17 +50,17 @@ def tell_reachability(
         return
     line = f"{begin} at {sought}, but it listens on {listens.host}: {_ADVICE}. Without a proxy, "
     if sought.host.lower() == "localhost" or _is_address(sought.host):
-        _tell_host(sought, bound, line, say)
+        _report_host(sought, bound, line, say)
         return
     with threads_without_signals():
         guarded_thread(
-            lambda: _tell_host(sought, bound, line, say),
+            lambda: _report_host(sought, bound, line, say),
             f"{name} looks up itself",
             lambda error: say(f"[!] {name} can't tell whether {sought} is itself: {error!r}"),
         ).start()
 
 
-def _tell_host(sought: Address, bound: str, line: str, say: Callable[[str], None]) -> None:
+def _report_host(sought: Address, bound: str, line: str, say: Callable[[str], None]) -> None:
     addresses = _addresses_of(sought.host)
     if bound in addresses:
         return

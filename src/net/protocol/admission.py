@@ -270,7 +270,7 @@ class Admission:
         self.proven = member or None
         if self._login is not None and not member:
             self._login.by_certificate(name)
-            self._tell_login(self._login)
+            self._report_login(self._login)
 
     # --- users -------------------------------------------------------------------------------
 
@@ -283,14 +283,14 @@ class Admission:
             reply = NO_USERS_YET  # not a wrong password: the log may hold them
         elif self.login is not None:
             reply = self.login.take(request)
-            self._tell_login(self.login)
+            self._report_login(self.login)
         if reply == FAILED and self.login is not None and host.access is not None:
             tried, failures = self.login.tried, host.access.failures
             if warning := failures.add(tried, self._address(), self.now_s):
                 host.warn(warning)
         return ParsedLine("local", request, reply=reply)
 
-    def _tell_login(self, login: Login) -> None:
+    def _report_login(self, login: Login) -> None:
         self.on_login(login.identity.user, self._is_admin(login))
 
     @staticmethod

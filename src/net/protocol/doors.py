@@ -125,9 +125,9 @@ class Door(Protocol):
         request that has not ended, within its bounds."""
 
     def is_led_from(self, address: str) -> bool:
-        """Note the address of the leader; return whether `tell_leader` has to be called."""
+        """Note the address of the leader; return whether `announce_leader` has to be called."""
 
-    def tell_leader(self) -> None:
+    def announce_leader(self) -> None:
         """Tell the clients that wait for a new leader, without waiting for a reader."""
 
 

@@ -101,7 +101,7 @@ class EventSink(Protocol):
     def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
         """Add new watches: their lines are sent after the replies to their requests."""
 
-    def go_on(self, backlogs: Sequence[Backlog]) -> None:
+    def resume(self, backlogs: Sequence[Backlog]) -> None:
         """Add backlogs of earlier watches, and send their lines; never wait for the reader."""
 
     def break_off(self) -> None:
@@ -181,7 +181,7 @@ class RequestRoom:
             self.used += size
             return True
 
-    def let_go(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Give bytes back."""
         with self._lock:
             self.used -= size
@@ -262,7 +262,7 @@ class Batch:
         """Give the bytes back: the batch no longer waits. With the driver's `core` held."""
         if self.room is not None:
             room, self.room = self.room, None
-            room.let_go(self.bytes)
+            room.release(self.bytes)
 
     def wake(self) -> None:
         """Release the replies, or the thread that waits for them. Reads without replies are

@@ -219,7 +219,7 @@ class OutgoingProtocol(ReplySink):
             self._coming.clear()
         self._pump()
 
-    def go_on(self, backlogs: Sequence[Backlog]) -> None:
+    def resume(self, backlogs: Sequence[Backlog]) -> None:
         """Send the lines of these backlogs and of the others, except new ones."""
         with self._lock:
             self._backlogs.extend(backlogs)
@@ -299,7 +299,7 @@ class OutgoingProtocol(ReplySink):
         self._settled = self._added
         with self._counting:
             self._is_over = True
-        self._let_go(self._kept)
+        self._release(self._kept)
 
     # --- the next lines --------------------------------------------------------------------------
 
@@ -357,13 +357,13 @@ class OutgoingProtocol(ReplySink):
             batch = self._batches.popleft()
             self._settled += batch.size
             if batch.kept:
-                self._let_go(batch.kept)
+                self._release(batch.kept)
 
-    def _let_go(self, size: int) -> None:
+    def _release(self, size: int) -> None:
         if size:
             with self._counting:
                 self._kept -= size
-            self._host.reply_room.let_go(size)
+            self._host.reply_room.release(size)
 
     def _next_of_sources(self) -> bytes:
         """Return the next piece of the backlog whose turn it is; drop backlogs without one."""

@@ -8,7 +8,8 @@ A leader applies at once, since clients wait. A follower that has entries to wri
 write, or with its next step, whichever comes first: its leader waits for the answer to the write.
 
 Entries whose work is long (state/work.py) are applied in a separate thread, without the core:
-`begin_apart` hands them out, `end_apart` takes their replies. Nothing else is applied meanwhile.
+`begin_offload` hands them out, `end_offload` takes their replies. Nothing else is applied
+meanwhile.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ LEADERSHIP_LOST = "this server lost the leadership before the entry was committe
 class Applying:
     """Applies committed entries in order, each once; the caller holds the driver's `core` lock.
 
-    A caller of `take` with a snapshot to install makes sure that `is_apart` is False.
+    A caller of `take` with a snapshot to install makes sure that `is_offloaded` is False.
 
     An error here stops the node: without an entry that can't be executed, its state would differ
     from the state of the other nodes. The entries that were not executed remain to be applied.
@@ -66,13 +67,14 @@ class Applying:
         self.follows_a_write = False  # the remaining entries are applied after a write
         self._at_hand: Sequence[Entry] = ()  # some of these; they may already be applied
         self.pause_s = PAUSE_S  # before the next slice, so that other threads get the lock
-        # Called when long entries wait for the one thread that calls `begin_apart`, then
-        # `apply_apart` without `core`, then `Stepper.end_apart`. None: no entry is treated as long.
+        # Called when long entries wait for the one thread that calls `begin_offload`, then
+        # `apply_offloaded` without `core`, then `Stepper.end_offload`. None: no entry counts
+        # as long.
         self.on_long: Callable[[], None] | None = None
         # Called with `core` held where the state may be summed, right after that entry was applied.
         self.on_sum: Callable[[], None] = lambda: None
-        self.waits_apart = False  # long entries wait for that thread, and later ones for them
-        self.is_apart = False  # entries are being applied without `core`: the pairs change
+        self.awaits_offload = False  # long entries wait for that thread, and later ones for them
+        self.is_offloaded = False  # entries are being applied without `core`: the pairs change
         self._begun_s = 0.0
 
     def take(self, effects: Effects, *, leads: bool) -> bool:
@@ -82,25 +84,25 @@ class Applying:
         if effects.install is not None:
             self._queue.give_up_pending(LEADERSHIP_LOST)  # their entries are not executed here
             self._logmanager.take_over(effects.install)
-            self.lags = self.follows_a_write = self.waits_apart = False
+            self.lags = self.follows_a_write = self.awaits_offload = False
             self._feed.applied([])
             self._report(effects.install.index)
         if self.lags or not (effects.apply or self.follows_a_write):
             return False
-        if self.is_apart or self.waits_apart:
+        if self.is_offloaded or self.awaits_offload:
             return False
         if effects.append and not (leads or self._node.view.reads_wait):
             self.follows_a_write = True
             self._at_hand = effects.apply
             return False
-        return self.go_on(effects.apply)
+        return self.apply_next(effects.apply)
 
-    def go_on(self, at_hand: Sequence[Entry] = ()) -> bool:
+    def apply_next(self, at_hand: Sequence[Entry] = ()) -> bool:
         """Apply the next slice; return whether that answers the requests of a group. Entries in
         `at_hand` need not be copied from the log."""
         at_hand, self._at_hand = at_hand or self._at_hand, ()
         self.follows_a_write = False
-        self.waits_apart = False
+        self.awaits_offload = False
         now_s = self._now_s()
         end_s = now_s + SLICE_S
         answers = False
@@ -113,7 +115,7 @@ class Applying:
             if self.on_long is not None:
                 count = count_short(self._logmanager.store, at_hand)
                 if not count:
-                    self.waits_apart = True
+                    self.awaits_offload = True
                     self.on_long()
                     break
                 at_hand = at_hand[:count]
@@ -124,7 +126,7 @@ class Applying:
             answers |= self._answer(at_hand, replies)
             index += len(replies)
             now_s = self._now_s()
-        self.lags = index < last and not self.waits_apart
+        self.lags = index < last and not self.awaits_offload
         if self.lags:
             self._pause_after(now_s - end_s)
         return answers
@@ -132,10 +134,10 @@ class Applying:
     def _pause_after(self, over_s: float) -> None:
         self.pause_s = min(max(PAUSE_S, over_s / 2), PAUSE_S_MAX)
 
-    def begin_apart(self) -> Sequence[Entry]:
+    def begin_offload(self) -> Sequence[Entry]:
         """Return the next entries if they are long, otherwise none. The caller applies some of them
-        with `apply_apart`, and then calls `end_apart`."""
-        if not self.waits_apart:
+        with `apply_offloaded`, and then calls `end_offload`."""
+        if not self.awaits_offload:
             return ()
         index = self._node.view.applied
         room = next_sum(index) - index
@@ -144,22 +146,22 @@ class Applying:
         store, long = self._logmanager.store, 1
         while long < len(entries) and not count_short(store, entries[long : long + 1]):
             long += 1
-        self.waits_apart, self.is_apart = False, True
+        self.awaits_offload, self.is_offloaded = False, True
         self._begun_s = self._now_s()
         return entries[:long]
 
-    def apply_apart(self, entries: Sequence[Entry]) -> list[str]:
+    def apply_offloaded(self, entries: Sequence[Entry]) -> list[str]:
         """Apply some of these entries, without `core`; return their replies."""
         end_s = self._begun_s + SLICE_S
-        return self._logmanager.apply_apart(entries, self._now_s, end_s)
+        return self._logmanager.apply_offloaded(entries, self._now_s, end_s)
 
-    def end_apart(self, entries: Sequence[Entry], replies: list[str]) -> bool:
-        """Report the applied entries, and apply the next slice; return what `go_on` returns."""
+    def end_offload(self, entries: Sequence[Entry], replies: list[str]) -> bool:
+        """Report the applied entries and apply the next slice; return what `apply_next` returns."""
         over_s = self._now_s() - self._begun_s - SLICE_S
-        self.is_apart = False
+        self.is_offloaded = False
         answers = self._answer(entries, replies)
-        answers |= self.go_on()
-        if self.waits_apart:
+        answers |= self.apply_next()
+        if self.awaits_offload:
             self._pause_after(over_s)
         return answers
 

@@ -68,7 +68,7 @@ class Driver:
         self.request_room = self._queue.room
         self._wakeup = Wakeup()
         self._sleep = OwnerSleep(self._wakeup.set)
-        self.apart = threading.Lock()  # held to apply without `core`; taken before `core`
+        self.offload = threading.Lock()  # held to apply without `core`; taken before `core`
         self._long_entries = Wakeup()
         stepper = Stepper(
             node, logmanager, self.writes, self._queue, rim, self._sleep, self.fail, clock
@@ -152,7 +152,7 @@ class Driver:
 
     def start(self, name: str) -> None:
         """Start the owner thread, the writer thread and the thread for long entries."""
-        runs = {"owner": self.run, "writer": self._writer.run, "applier": self._apply_apart}
+        runs = {"owner": self.run, "writer": self._writer.run, "applier": self._apply_offloaded}
         self._threads = [
             guarded_thread(run, f"{name} {what}", self.fail) for what, run in runs.items()
         ]
@@ -271,29 +271,29 @@ class Driver:
 
     # --- long entries, in a thread of their own --------------------------------------------
 
-    def _apply_apart(self) -> None:
+    def _apply_offloaded(self) -> None:
         """Apply the entries that take a long time, while other threads step the core."""
         while not self._stopping:
             self._long_entries.wait()
-            while not self._stopping and self._applied_apart():
+            while not self._stopping and self._applied_offloaded():
                 time.sleep(self._applying.pause_s)
 
-    def _applied_apart(self) -> bool:
+    def _applied_offloaded(self) -> bool:
         """Apply some long entries; return whether more wait."""
-        with self.apart:
+        with self.offload:
             with self.core as stepper:
-                entries = self._guard(stepper, lambda stepper: stepper.applying.begin_apart())
+                entries = self._guard(stepper, lambda stepper: stepper.applying.begin_offload())
             if not entries:
                 return False
             try:
-                replies = self._applying.apply_apart(entries)
+                replies = self._applying.apply_offloaded(entries)
             except Exception as error:
                 self.fail(error)
                 return False
             with self.core as stepper:
-                self._guard(stepper, lambda stepper: stepper.end_apart(entries, replies))
+                self._guard(stepper, lambda stepper: stepper.end_offload(entries, replies))
         self._look()
-        return self._applying.waits_apart
+        return self._applying.awaits_offload
 
     # --- one step, and the end -------------------------------------------------------------
 

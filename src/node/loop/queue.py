@@ -120,7 +120,7 @@ class LongWrites:
                 for batch, _ in runs:
                     batch.hold_until_ms = batch.hold_until_ms or until_ms
 
-    def let_go(self, writes: deque[Batch], *, every: bool = False) -> None:
+    def release(self, writes: deque[Batch], *, every: bool = False) -> None:
         """Move the runs that may be proposed, or `every` run, to the end of `writes`. Forget the
         runs that ended."""
         with self._lock:
@@ -360,7 +360,7 @@ class RequestQueue:
     def let_long_go(self) -> None:
         """Move long writes to the queue, up to the in-flight limit."""
         if self._long.count or self._long.under_way:
-            self._long.let_go(self.writes)
+            self._long.release(self.writes)
 
     def hold(self, batches: Sequence[Batch], now: int, refusal: Refusal = NO_LEADER) -> None:
         """Keep batches until there is a leader; refuse batches that waited too long."""
@@ -433,7 +433,7 @@ class RequestQueue:
             batch.wake()
         if count:
             times.add(now_s - asked_s, count)
-        self.room.let_go(size)
+        self.room.release(size)
 
     def give_up_pending(self, why: str, after: int = 0) -> None:
         """Answer the requests of entries after this index: their outcome is unknown here."""
@@ -451,7 +451,7 @@ class RequestQueue:
         """Answer all requests. The outcome of proposed ones is unknown; of the others nothing was
         done."""
         self.give_up_pending(why)
-        self._long.let_go(self.writes, every=True)
+        self._long.release(self.writes, every=True)
         for batch in self.take(writes=True, reads=True):
             batch.answer_all(STOPPING)
 

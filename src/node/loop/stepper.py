@@ -253,7 +253,7 @@ class Stepper:
         if now >= self._node.wake_at_ms:
             self.carry_out(self._node.step(Tick(), now))
         leasing = self._leasing
-        if self.applying.is_apart or not leasing.is_in_use:
+        if self.applying.is_offloaded or not leasing.is_in_use:
             return
         if now >= leasing.wake_at_ms and (expiry := leasing.expiry(now)):
             self.carry_out(self._node.step(Propose([expiry]), now))
@@ -261,7 +261,7 @@ class Stepper:
     @property
     def wake_at_ms(self) -> int:
         """The time at which `pass_time` has something to do."""
-        if self.applying.is_apart or not self._leasing.is_in_use:
+        if self.applying.is_offloaded or not self._leasing.is_in_use:
             return self._node.wake_at_ms
         return min(self._node.wake_at_ms, self._leasing.wake_at_ms)
 
@@ -271,7 +271,7 @@ class Stepper:
             if effects.send_after_save:
                 self._delivery.deliver(effects.send_after_save, origin)
         if self.applying.follows_a_write:
-            self._has_applied(answers=self.applying.go_on())
+            self._has_applied(answers=self.applying.apply_next())
         if durable is not None:
             self.carry_out(self._node.step(Synced(*durable), self._clock.now_ms()))
 
@@ -279,12 +279,12 @@ class Stepper:
 
     def apply_slice(self) -> None:
         """Apply the next slice of the entries that earlier steps left; answer their requests."""
-        self._has_applied(answers=self.applying.go_on())
+        self._has_applied(answers=self.applying.apply_next())
 
-    def end_apart(self, entries: Sequence[Entry], replies: list[str]) -> None:
+    def end_offload(self, entries: Sequence[Entry], replies: list[str]) -> None:
         """Answer the requests of these entries, which were applied without `core`. Then catch up:
         in the meantime leases did not expire, and reads waited."""
-        answers = self.applying.end_apart(entries, replies)
+        answers = self.applying.end_offload(entries, replies)
         waiting, self._reads_kept = self._reads_kept, []
         led_term = self._led_term
         for read, term in waiting:
@@ -439,7 +439,7 @@ class Stepper:
 
     def _answer(self, effects: Effects) -> None:
         """Answer the requests that this step settles, except those whose entries it applies."""
-        if self._led_term != self._leasing.term and not self.applying.is_apart:
+        if self._led_term != self._leasing.term and not self.applying.is_offloaded:
             self._leasing.stepped(self._led_term, self._clock.now_ms)
         if effects.reads:
             self._serve_reads(effects.reads)
@@ -463,7 +463,7 @@ class Stepper:
         The core gives such reads back when a leadership ends. All reads wait while entries are
         applied without `core`.
         """
-        if self.applying.is_apart:
+        if self.applying.is_offloaded:
             self._reads_kept += [(read, self._led_term) for read in reads]
             return
         confirmed: list[Batch] = []

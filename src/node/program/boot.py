@@ -95,7 +95,7 @@ def parser() -> Parser:
     _add_membership(parser)
     _add_output(parser)
     _add_settings(parser)
-    parser.tell_version()
+    parser.add_version()
     return parser
 
 

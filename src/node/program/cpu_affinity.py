@@ -61,12 +61,12 @@ def begin_to_watch(name: str, say: Callable[[str], None]) -> None:
     has_lock = getattr(sys, "_is_gil_enabled", lambda: True)()
     if has_lock and len(allowed) > 1 and os.path.exists("/proc/self/task"):
 
-        def let_go(error: Exception) -> None:
+        def unbind(error: Exception) -> None:
             say(f"[!] {name} no longer checks which core has the most idle time: {error!r}")
             with contextlib.suppress(OSError):
                 move_threads(allowed)
 
-        guarded_thread(lambda: _watch(allowed), f"{name} cores", let_go).start()
+        guarded_thread(lambda: _watch(allowed), f"{name} cores", unbind).start()
 
 
 def _watch(allowed: set[int]) -> None:

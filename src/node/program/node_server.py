@@ -293,10 +293,10 @@ class Server:
             self._look_for_users(effects.append[0].index, map(itemgetter(2), effects.append))
         if effects.notes:
             self.driver.measures.stepped(self.node.view, effects)
-            self._tell_leader()
+            self._announce_leader()
         self.traffic_log.carried_out(effects, self.node.view)
 
-    def _tell_leader(self) -> None:
+    def _announce_leader(self) -> None:
         """Tell the clients that wait for a new leader, in a thread that nobody waits for."""
         view = self.node.view
         address = view.membership.addresses.get(view.leader or "")
@@ -304,11 +304,13 @@ class Server:
             return
         for door in self.doors:
             if door.is_led_from(address):
-                telling = guarded_thread(door.tell_leader, f"{self.name} new leader", self._untold)
+                announcing = guarded_thread(
+                    door.announce_leader, f"{self.name} new leader", self._unannounced
+                )
                 with contextlib.suppress(RuntimeError):  # no thread: they learn of the next one
-                    telling.start()
+                    announcing.start()
 
-    def _untold(self, error: Exception) -> None:
+    def _unannounced(self, error: Exception) -> None:
         self.warn(f"not every client was told of a new leader: {error!r}")
 
     def _follow_contacts(self, mark: str) -> None:

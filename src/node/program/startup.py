@@ -29,12 +29,12 @@ TRAILING_BYTES = 4 << 20  # of entries that are in the snapshot, but stay in mem
 INCARNATION_MAX = 2**32  # numbers that distinguish one start of a node from another
 ALONE_AND_LOST = (
     "{name} has lost files, or a part of them, and is the only member: there is no node "
-    "to catch up from. Restore all its files from one backup; {go_on}or remove {name}.log, "
+    "to catch up from. Restore all its files from one backup; {alternative}or remove {name}.log, "
     "{name}.storage, {name}.state_machine and .{name}.born, and start again with an empty node. If "
     "others were added since, move {name}.log and {name}.state_machine away and start with --join "
     "HOST:PORT of one of them"
 )
-GO_ON = "or continue with what is left: raftline recover {name}; "
+ALTERNATIVE = "or continue with what is left: raftline recover {name}; "
 
 
 class Startup:
@@ -214,8 +214,8 @@ def check_member(view: NodeView, configuration: Configuration) -> list[str]:
 def _refused_alone(view: NodeView) -> FilesRefused:
     """Return the refusal to start a single member that lost files. Without an entry and a term,
     nothing is left that `recover` could use."""
-    go_on = GO_ON.format(name=view.name) if view.log.last_index or view.term else ""
-    return FilesRefused(ALONE_AND_LOST.format(name=view.name, go_on=go_on))
+    alternative = ALTERNATIVE.format(name=view.name) if view.log.last_index or view.term else ""
+    return FilesRefused(ALONE_AND_LOST.format(name=view.name, alternative=alternative))
 
 
 def _about_the_list(configuration: Configuration, members: Sequence[str]) -> list[str]:

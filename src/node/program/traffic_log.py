@@ -186,9 +186,9 @@ class PreVotes:
         self._moment: tuple[int, str | None] | None = None
         self._lines: set[tuple[str, ...]] = set()
         self._lock = threading.Lock()  # for `_answers`
-        self._begin_anew()
+        self._reset()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self._lines.clear()
         self._answers: dict[str, RequestVoteReply] = {}  # to the last round of requests
         self._rounds = 0
@@ -200,7 +200,7 @@ class PreVotes:
         """Start over in a new term, or if the leader changes."""
         moment = view.term, view.leader
         if self._moment is not None and moment != self._moment:
-            self._begin_anew()
+            self._reset()
         self._moment = moment
 
     def is_news(self, way: str, peer: str, message: Message) -> bool:

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 
 from ...common.process.guarded_thread import guarded_thread
-from ...common.process.wakeup import Breather, Wakeup, give_way
+from ...common.process.wakeup import Pauses, Wakeup, give_way
 from ...logmanager import LogManager
 from ...raft.inputs import Input
 from ...raft.messages import InstallSnapshot
@@ -48,12 +48,12 @@ class SnapshotThreads:
         taker, sender, looker = Wakeup(), Wakeup(), Wakeup()
         self.wake_taker, self.wake_sender, self._wake_looker = taker.set, sender.set, looker.set
         self._stopping = False
-        self._breather = Breather()
+        self._pauses = Pauses()
         self.work = work = Snapshots(driver.node, logmanager, driver.writes, self, compact_bytes)
         driver.sum_states(work.sum_state)
         self.check = check = FileCheck(logmanager, work.write_again, say)
         runs: dict[str, Callable[[], None]] = {
-            "snapshots": lambda: self._run(work.take_and_check(), taker, self.breathe),
+            "snapshots": lambda: self._run(work.take_and_check(), taker, self.pause),
             "chunks": lambda: self._run(work.send_pieces(), sender, give_way),
         }
         if checks_files:
@@ -80,11 +80,11 @@ class SnapshotThreads:
     def spread(self) -> float:
         return random.uniform(1.0, SPREAD)
 
-    def breathe(self) -> None:
+    def pause(self) -> None:
         """Give the other threads time to run: they serve clients, unlike this one."""
         if self._stopping:
             raise _StoppingError
-        self._breather.breathe()
+        self._pauses.pause()
 
     def _run(self, job: Turns[None], wakeup: Wakeup, pause: Callable[[], None]) -> None:
         """Do a job until the node stops."""
@@ -97,11 +97,11 @@ class SnapshotThreads:
 
     def _has_come(self, turn: Turn, wakeup: Wakeup) -> bool:
         """Wait until a turn can continue; return the result for its job."""
-        if turn.when is When.NOTHING_APART:
-            with self._driver.apart:
+        if turn.when is When.NOTHING_OFFLOADED:
+            with self._driver.offload:
                 return turn.act()
         if turn.when is When.BETWEEN_WRITES:
             return self._driver.between_writes(turn.act)
         woken = wakeup.wait(turn.limit_s)
-        self._breather.begin()
+        self._pauses.begin()
         return woken

@@ -57,7 +57,7 @@ class When(Enum):
     """The moment at which a job can continue."""
 
     WOKEN = "it was woken, or its time is over"
-    NOTHING_APART = "no entry is applied without `core`, until the act is done"
+    NOTHING_OFFLOADED = "no entry is applied without `core`, until the act is done"
     BETWEEN_WRITES = "nothing is being written, until the act is done"
 
 
@@ -85,7 +85,7 @@ class SnapshotRim(Protocol):
     def step(self, taken: Input) -> None: ...
     def post(self, message: InstallSnapshot) -> None: ...  # complete with its data
     def say(self, line: str) -> None: ...
-    def breathe(self) -> None: ...  # pauses during work that can't yield a turn
+    def pause(self) -> None: ...  # pauses during work that can't yield a turn
     def spread(self) -> float: ...  # a random number from 1 to SPREAD
     def wake_taker(self) -> None: ...
     def wake_sender(self) -> None: ...
@@ -204,7 +204,7 @@ class Snapshots:
             total = yield from state_sum(lines_of(state))
         finally:
             self._to_sum.popleft()
-            state.release(self._rim.breathe)
+            state.release(self._rim.pause)
         self._rim.step(StateSummed(state.index, total, state.chain))
 
     def _take(self, *, compacts: bool = True, is_needed: bool = False) -> Turns[None]:
@@ -224,7 +224,7 @@ class Snapshots:
             self._due_bytes, self._rotten = NEVER, None  # until a snapshot replaces the state
             return
         keys = len(state.pairs)
-        writing, state = self._files.writing(state, self._rim.breathe), None
+        writing, state = self._files.writing(state, self._rim.pause), None
         try:
             snapshot = yield from writing
         except StorageError:
@@ -286,7 +286,7 @@ class Snapshots:
                 states.append(self._logmanager.freeze())
             return True
 
-        yield Turn(When.NOTHING_APART, freeze)
+        yield Turn(When.NOTHING_OFFLOADED, freeze)
         return states.pop() if states else None
 
     def _lacks_room(self) -> bool:
@@ -426,10 +426,10 @@ class Snapshots:
         Raises:
             LevelRefused: its leader has a level that this build can't reach.
         """
-        breathe = self._rim.breathe
+        pause = self._rim.pause
         try:
-            loaded = self._files.check(snapshot, breathe)
-            self._logmanager.arrived(loaded, breathe)
+            loaded = self._files.check(snapshot, pause)
+            self._logmanager.arrived(loaded, pause)
         except LevelRefused:
             raise
         except (ValueError, StorageError) as error:
@@ -444,7 +444,7 @@ class Snapshots:
             return True
 
         yield None
-        yield Turn(When.NOTHING_APART, hand_over)  # the state machine is replaced in this step
+        yield Turn(When.NOTHING_OFFLOADED, hand_over)  # the state machine is replaced in this step
         yield from self._logmanager.free_left()
         self._due_bytes = self._next_due(0)
 

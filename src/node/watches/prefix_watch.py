@@ -13,7 +13,7 @@ from ...wire.limits import WATCH_BYTES
 from ...wire.replies.refusals import with_code
 from .watch_listing import KeyListing
 
-NO_END: Final = 1 << 64  # an entry that never comes, in any era
+NO_END: Final = 1 << 64  # an entry that never comes, in any epoch
 
 
 class WatchMode(Enum):

@@ -383,7 +383,7 @@ class Feed:
         watch.lines = []
         if amid_keys:
             return watch.refused(words.amid_keys(why, watch.prefix))
-        return watch.refused(words.go_on_elsewhere(why, watch.prefix, position))
+        return watch.refused(words.continue_elsewhere(why, watch.prefix, position))
 
     def position_of(self, watch: PrefixWatch) -> int:
         """Return the entry up to which a watch was given all events, and none after it. For a live

@@ -21,7 +21,7 @@ from heapq import merge
 from itertools import groupby
 from typing import IO
 
-from ...common.process.wakeup import Breathe, give_way
+from ...common.process.wakeup import PauseFunction, give_way
 from ...logmanager import LogManager
 from ...state.key_index import place_of
 from ...state.pairs import StillPairs
@@ -75,20 +75,20 @@ class ListingRoom:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._bytes = 0
-        self._let_go: deque[list[int]] = deque()
+        self._released: deque[list[int]] = deque()
         # In the order of their last reads.
         self._files: weakref.WeakKeyDictionary[IO[bytes], None] = weakref.WeakKeyDictionary()
 
     def _counted(self) -> int:
         """Return the memory in use; with the lock held."""
-        while self._let_go:
-            self._bytes -= self._let_go.popleft()[0]
+        while self._released:
+            self._bytes -= self._released.popleft()[0]
         return self._bytes
 
     def memory(self, counted: list[int]) -> IO[bytes]:
         """Return a buffer in memory; `counted` holds the bytes that `grow` counts for it."""
         place = io.BytesIO()
-        weakref.finalize(place, self._let_go.append, counted).atexit = False
+        weakref.finalize(place, self._released.append, counted).atexit = False
         return place
 
     def grow(self, counted: list[int], size: int) -> bool:
@@ -246,9 +246,9 @@ class KeyListing:
 class Lister:
     """Scans the pairs for all watches that wait for their keys."""
 
-    def __init__(self, logmanager: LogManager, breathe: Breathe = give_way) -> None:
+    def __init__(self, logmanager: LogManager, pause: PauseFunction = give_way) -> None:
         self._logmanager = logmanager
-        self._breathe = breathe
+        self._pause = pause
         self._looking = threading.Lock()
         self._lock = threading.Lock()
         self._waiting: dict[str, KeyListing] = {}
@@ -303,13 +303,13 @@ class Lister:
                 if index.matching(key):
                     matches.append(key)
                 if place % STEP_KEYS == 0:
-                    self._breathe()
+                    self._pause()
             keys, number = self._in_order(matches), entry_number(*applied)
             places = self._spell(still, keys, number, lines)
             for prefix, listing in waiting.items():
                 listing.begin(number, _with_prefix(keys, prefix), places)
         finally:
-            self._logmanager.let_go(still, self._breathe)
+            self._logmanager.release(still, self._pause)
 
     def _spell(
         self, still: StillPairs, keys: Iterable[str], number: int, lines: Lines
@@ -323,7 +323,7 @@ class Lister:
             if len(parts) >= STEP_KEYS or places[-1] - start >= STEP_BYTES:
                 lines.write(b"".join(parts))
                 parts, start = [], places[-1]
-                self._breathe()
+                self._pause()
         lines.write(b"".join(parts))
         return places
 
@@ -334,7 +334,7 @@ class Lister:
         runs = []
         for begin in range(0, len(keys), SORTED_KEYS):
             runs.append(sorted(keys[begin : begin + SORTED_KEYS], key=place_of))
-            self._breathe()
+            self._pause()
         return self._merged(runs)
 
     def _merged(self, runs: list[list[str]]) -> list[str]:
@@ -342,5 +342,5 @@ class Lister:
         for key in merge(*runs, key=place_of):
             ordered.append(key)
             if len(ordered) % STEP_KEYS == 0:
-                self._breathe()
+                self._pause()
         return ordered

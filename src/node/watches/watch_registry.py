@@ -43,12 +43,12 @@ class WatchRegistry:
         self._kept: dict[EventSink, dict[str, tuple[str | None, int]]] = {}
         self.watches_max = WATCHES_MAX
         self.are_used = False  # there was a watch
-        self._begins_anew = False  # a thread restarts watches
+        self._is_relisting = False  # a thread restarts watches
         self._is_closed = False
         self._is_cut_off = False  # this node was removed, and hears no leader, or its state differs
         self._differs = False
         self.feed = Feed(
-            logmanager, wake_owner, self._list_anew, self._forget, self._users_changed, clock
+            logmanager, wake_owner, self._relist, self._forget, self._users_changed, clock
         )
         self.run_beside = self._in_a_thread  # a schedule replaces this
         self.on_failure: Callable[[Exception], None] = _raise  # the driver replaces this
@@ -202,15 +202,15 @@ class WatchRegistry:
 
     # --- a watch restarts -------------------------------------------------------------------------
 
-    def _list_anew(self) -> None:
+    def _relist(self) -> None:
         """Start a thread that lists the keys again for the stranded watches, and then ends."""
-        if self.feed.stranded and not self._begins_anew:
-            self._begins_anew = self.run_beside(self._run_anew)
+        if self.feed.stranded and not self._is_relisting:
+            self._is_relisting = self.run_beside(self._run_relisting)
 
     def _in_a_thread(self, run: Callable[[], None]) -> bool:
         """Start a thread; return False if none can be started: then `look` tries again."""
         try:
-            guarded_thread(run, f"{self._name} watches anew", self.on_failure).start()
+            guarded_thread(run, f"{self._name} watches again", self.on_failure).start()
         except RuntimeError:
             return False
         return True
@@ -226,15 +226,15 @@ class WatchRegistry:
             self._end_all(words.DIFFERS if self._differs else words.IS_REMOVED)
         self.feed.mark_keepalives_due()
         with self.feed.lock:
-            self._list_anew()
+            self._relist()
 
-    def _run_anew(self) -> None:
+    def _run_relisting(self) -> None:
         feed = self.feed
         while True:
             with feed.alone(), feed.lock:  # no more lines are on their way to these watches
                 watches, feed.stranded = feed.stranded, []
                 if not watches:
-                    self._begins_anew = False
+                    self._is_relisting = False
                     return
                 resets, floor = feed.history.resets, feed.history.floor
             listings = self._lister.take([watch.prefix for watch in watches])
@@ -246,7 +246,7 @@ class WatchRegistry:
                         watch.lines = [notice, self._list(watch, listing, resets)]
                         restarted.setdefault(watch.sink, []).append(watch)
             for sink, own in restarted.items():
-                sink.go_on(own)  # the replies to these watches were sent before
+                sink.resume(own)  # the replies to these watches were sent before
 
     # --- a watch ends ----------------------------------------------------------------------------
 

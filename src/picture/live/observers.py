@@ -252,7 +252,7 @@ class ObserverRegistry:
 
     def _send(self, observer: Observer) -> None:
         if observer.begins_to_tell():
-            observer.sink.go_on([observer])
+            observer.sink.resume([observer])
 
     def _tell_step(self, step: Step, observers: list[Observer]) -> None:
         takers = [observer for observer in observers if observer.thinning.takes(step)]

@@ -25,11 +25,11 @@ class Look(NamedTuple):
     until_s: float | None
 
 
-class LetGo(NamedTuple):
+class Shielded(NamedTuple):
     """A step: carry out these steps to their end, even if the caller is cancelled meanwhile."""
 
     steps: Claiming[None]
 
 
-ClaimStep = Ask | Pause | Look | AwaitTurn | LetGo
+ClaimStep = Ask | Pause | Look | AwaitTurn | Shielded
 Claiming = Generator[ClaimStep, Any, Kind]

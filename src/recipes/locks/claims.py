@@ -35,7 +35,7 @@ from ...clients.requests.times import Seconds
 from ...clients.watches.watch_events import Event
 from ...clients.watches.watch_machine import BaseWatch
 from ...common.no_copies import NoCopies
-from .claim_steps import Claiming, LetGo, Look, Pause
+from .claim_steps import Claiming, Look, Pause, Shielded
 from .held import Leased, SomeHeld, WithBlocks
 from .lock_keys import LockKeys
 from .recipe_calls import InLine, Seat, hold
@@ -200,7 +200,7 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         finally:
             attempt.hang_up()
             if held is None:
-                yield LetGo(limits.keep(self._giving_up(attempt), RELEASE_S))
+                yield Shielded(limits.keep(self._giving_up(attempt), RELEASE_S))
 
     def _entering(self) -> Claiming[SomeHeld]:
         held = yield from self._acquiring(self._value, True, None)

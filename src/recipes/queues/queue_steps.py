@@ -30,7 +30,7 @@ from ...clients.requests.node_connection import Closed
 from ...clients.requests.times import Seconds
 from ...common.public import public
 from ...wire.limits import JOBS_MAX, TRANSACTION_ITEMS
-from ..locks.claim_steps import Claiming, LetGo, Look, Pause
+from ..locks.claim_steps import Claiming, Look, Pause, Shielded
 from ..locks.claims import LOOK_S, POLL_S, RELEASE_S, Attempt
 from ..locks.held import BaseHeld, Leased, is_of
 from ..locks.lock_keys import LockKeys
@@ -454,7 +454,7 @@ class TakeSteps(Generic[Data, SomeJob]):
         except BaseException:
             for job in jobs:
                 job._lease._give_up()
-            yield LetGo(self._limits(wait).keep(self._giving_up(attempt), RELEASE_S))
+            yield Shielded(self._limits(wait).keep(self._giving_up(attempt), RELEASE_S))
             raise
         try:
             return self._made_jobs(attempt, answer.jobs)

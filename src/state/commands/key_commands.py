@@ -190,7 +190,7 @@ def _append(store: Store, operands: str) -> str | None:
     try:
         # Two halves of one character may meet, so the whole value is escaped again.
         text = unescape(current) + unescape(tail)
-        store.breathe()
+        store.pause()
         value = _value(text)
     except ProtocolError as problem:
         return problem.refusal

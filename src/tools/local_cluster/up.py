@@ -186,15 +186,15 @@ def _with_client(cluster: LocalCluster) -> int:
     )
     if cluster.picture:
         cluster.relay.say(cluster.picture)
-    teller = threading.Thread(
-        target=_tell_deaths, args=(cluster,), name="tells deaths", daemon=True
+    reporter = threading.Thread(
+        target=_report_deaths, args=(cluster,), name="reports deaths", daemon=True
     )
     with threads_without_signals():
-        teller.start()
+        reporter.start()
     return _run_client(leader.address, cluster)
 
 
-def _tell_deaths(cluster: LocalCluster) -> None:
+def _report_deaths(cluster: LocalCluster) -> None:
     while True:
         name = cluster.deaths.get()
         if cluster.stopping:

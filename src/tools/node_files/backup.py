@@ -32,7 +32,7 @@ from ...raft.log import Log
 from ...raft.membership import Membership, all_vote
 from ...state.commands.machines import UnknownMachine
 from ...state.lease_table import own_ms
-from ...state.sessions import next_era
+from ...state.sessions import next_epoch
 from ...state.user_table import read_users
 from ...storage.birth import spell_trace, trace
 from ...storage.disk import FilesRefused, LevelRefused, StorageError
@@ -52,7 +52,7 @@ from ..asking_options import add_asking_options
 from ..progress_bar import Bar
 from ..status import status
 from ..status.status_report import explained
-from .fsck import WatchedFolder, tell_era, tell_failure, tell_unwritten
+from .fsck import WatchedFolder, report_failure, report_unwritten, warn_of_last_epoch
 
 if TYPE_CHECKING:
     from ...common.arguments import Commands
@@ -76,7 +76,7 @@ def of_cluster(
         print(error(failure.at_the_shell), file=sys.stderr)
         return exit_status_of(failure)
     except StorageError as failure:
-        return tell_unwritten(failure, file)
+        return report_unwritten(failure, file)
     entry = f"entry {backup.index} of term {backup.term}"
     print(f"{file}: the state after {entry}, {backup.bytes:,} bytes")
     return 0
@@ -106,7 +106,7 @@ def of_node(folder: Path, node: str, file: str) -> int:
             to = Folder(path.parent, is_private=True)
             to.write_new(path.name, spell_snapshot(state))
     except StorageError as failure:
-        return tell_failure(failure, file)
+        return report_failure(failure, file)
     print(
         f"{file}: the state after entry {state.index} of term {state.term}, all that {node} holds, "
         f"{path.stat().st_size:,} bytes. Its last entries may not be committed, "
@@ -177,7 +177,7 @@ def check(file: str) -> int:
     try:
         loaded = _read(Path(file))
     except StorageError as failure:
-        return tell_failure(failure, file)
+        return report_failure(failure, file)
     snapshot = loaded.snapshot
     parts = {"key": len(loaded.pairs), "lease": len(loaded.leases)}
     keys, leases = [f"{count:,} {what}{'s' * (count != 1)}" for what, count in parts.items()]
@@ -211,7 +211,7 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
         with Bar("restore", loaded.snapshot.size * len(names), lambda: written[0]):
             _write(configuration, loaded, written)
     except StorageError as failure:
-        return tell_failure(failure, folder)
+        return report_failure(failure, folder)
     index, keys = loaded.snapshot.index, len(loaded.pairs)
     print(
         f"{folder}: {len(names)} node{'s' * (len(names) != 1)} ({' '.join(names)}) with {keys:,} "
@@ -223,12 +223,12 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
         else:
             where, command = f" on {address.host}", ", from a copy of its files"
         print(f"start {name}{where} as before, with its settings for TLS and a secret{command}")
-    tell_era(loaded.snapshot.term)
-    _tell_who_is_let_in(len(read_users(loaded.users)))
+    warn_of_last_epoch(loaded.snapshot.term)
+    _report_protection(len(read_users(loaded.users)))
     return 0
 
 
-def _tell_who_is_let_in(users: int) -> None:
+def _report_protection(users: int) -> None:
     """Print what protects the restored nodes. Users are in the backup; certificates and the secret
     are not."""
     means = "without them a node lets in anyone who reaches it"
@@ -336,7 +336,7 @@ def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[i
             folder.write_new(f"{name}.log", log)
             mark = Mark(index, term)
             promise = Promise(
-                next_era(term), None, LogState.WHOLE, mark, 0, loaded.level, loaded.cluster
+                next_epoch(term), None, LogState.WHOLE, mark, 0, loaded.level, loaded.cluster
             )
             HardStateFile(folder, name).save(promise)
             folder.write_new(trace(name), [spell_trace(name)])

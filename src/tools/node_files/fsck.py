@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ...common import config
 from ...common.config import ConfigError
-from ...state.sessions import has_next_era
+from ...state.sessions import has_next_epoch
 from ...storage.disk import (
     EXIT_DISK,
     DiskFailed,
@@ -66,7 +66,7 @@ def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: b
                 reports.append(_look_at(WatchedFolder(place), node, repairs=repairs))
             except StorageError as failure:
                 failures.append(failure)
-    status = max(map(tell_failure, failures), default=EXIT_CLEAN)
+    status = max(map(report_failure, failures), default=EXIT_CLEAN)
     if as_json:
         print(json.dumps(reports, indent=2))
     else:
@@ -78,19 +78,19 @@ def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: b
     return status or (EXIT_PROBLEMS if unrepaired else EXIT_CLEAN)
 
 
-def tell_failure(failure: StorageError, written: str = "") -> int:
+def report_failure(failure: StorageError, written: str = "") -> int:
     """Report that files, or the output file `written`, can't be used. Return the exit code."""
     if written and isinstance(failure, DiskFailed):
-        return tell_unwritten(failure, written)
+        return report_unwritten(failure, written)
     print(f"raftline: {failure}", file=sys.stderr)
     return exit_status_of(failure)
 
 
-def tell_era(term: int) -> None:
+def warn_of_last_epoch(term: int) -> None:
     """Warn if a cluster that is continued from this term may give out numbers again."""
-    if not has_next_era(term):
+    if not has_next_epoch(term):
         print(
-            "raftline: the terms are in the last era, since a member announced a forged one: "
+            "raftline: the terms are in the last epoch, since a member announced a forged one: "
             "fencing tokens and names of sessions may come again. Make the guarded resources "
             "forget the tokens that they have seen, and let clients begin new sessions "
             "(docs/repair.md)",
@@ -98,7 +98,7 @@ def tell_era(term: int) -> None:
         )
 
 
-def tell_unwritten(failure: StorageError, written: str) -> int:
+def report_unwritten(failure: StorageError, written: str) -> int:
     """Report that a file or a folder can't be written. Return the exit code."""
     reason = getattr(failure.__cause__, "strerror", None) or failure
     print(f"raftline: {written}: can't be written: {reason}", file=sys.stderr)

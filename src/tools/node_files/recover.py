@@ -17,12 +17,12 @@ from ...logmanager import LogManager
 from ...raft.effects import Effects, HardState
 from ...raft.log import Entry
 from ...raft.membership import Configurations, Membership
-from ...state.sessions import next_era
+from ...state.sessions import next_epoch
 from ...storage.disk import FilesRefused, StorageError
 from ...storage.folder import Folder
 from ...storage.hard_state import HardStateFile, LogState
 from ...storage.recovery import Recovered
-from .fsck import tell_era, tell_failure
+from .fsck import report_failure, warn_of_last_epoch
 
 if TYPE_CHECKING:
     from ...common.arguments import Commands
@@ -42,7 +42,7 @@ def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
         with contextlib.closing(LogManager(node, Folder(place), {})) as manager:
             return _recover(manager, place, confirmed=confirmed)
     except StorageError as failure:
-        return tell_failure(failure)
+        return report_failure(failure)
 
 
 def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
@@ -65,7 +65,7 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
     if not (confirmed or _is_confirmed(node)):
         print("Nothing was changed.")
         return 1
-    tell_era(max(recovered.hard_state.term, log.last_term))
+    warn_of_last_epoch(max(recovered.hard_state.term, log.last_term))
     index, term = take_over(manager, recovered, node, address)
     print(
         f"{node} is the only member from entry {index} on, in term {term}.\n"
@@ -193,7 +193,7 @@ def take_over(
     the terms of the old members."""
     log = recovered.log
     manager.rename_cluster(new_cluster(), recovered)
-    term = next_era(max(recovered.hard_state.term, log.last_term))  # above the old members' terms
+    term = next_epoch(max(recovered.hard_state.term, log.last_term))  # above the old members' terms
     alone = Membership((node,), addresses={node: address})
     entry = Entry(log.last_index + 1, term, alone.spell())
     manager.persist([Effects(save=HardState(term, None), append=[entry], recovered=True)])

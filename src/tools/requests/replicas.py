@@ -23,7 +23,7 @@ from ...common.address import Address
 from ...common.process.console import safe_line
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...state.key_index import place_of
-from ...state.sessions import ERA_NUMBERS
+from ...state.sessions import EPOCH_NUMBERS
 from ...wire.key_stat import facts_of, read_key_line
 from ...wire.refusal import error
 from ..status import status
@@ -334,7 +334,7 @@ def _report(
         leader = leading.name if leading is not None else leader
         return answers
 
-    index = number % ERA_NUMBERS
+    index = number % EPOCH_NUMBERS
     members = gather(ask, index, time.monotonic() + timeout_s)
     report = Report(index, members, reference_of(members, leader), {})
     keys = {

@@ -158,7 +158,7 @@ def from_the_future(number: int, last: int) -> str:
     return NOT_YET(number, last, FORM)
 
 
-def go_on_elsewhere(why: str, prefix: str, number: int) -> str:
+def continue_elsewhere(why: str, prefix: str, number: int) -> str:
     """Return the last line of a watch that this node ends; `why` has the reason, after "this "."""
     return WATCH_ENDED(why, spell_watch(WatchAsked(prefix, number)))
 

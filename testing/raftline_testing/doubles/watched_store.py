@@ -53,7 +53,7 @@ class FakeSink:
     def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
         self.backlogs += backlogs
 
-    def go_on(self, backlogs: Sequence[Backlog]) -> None:
+    def resume(self, backlogs: Sequence[Backlog]) -> None:
         self.add_backlogs(backlogs)
         self.pump()
 
@@ -103,7 +103,7 @@ class WatchScene:
     @property
     def are_listed(self) -> bool:
         """Whether no watch waits for a new list of keys."""
-        return not self.watchers._begins_anew
+        return not self.watchers._is_relisting
 
     def apply(self, *commands: str, term: int = 1) -> None:
         """Apply entries in one step, and hand out what they did."""

@@ -79,7 +79,7 @@ class Scraper:
             return
         if self._chance.random() < 0.5 or self._longest_ms == HURRY_MS:
             host.beside(0, self._chance.random(), self._ask_ready, host)
-        elif not host.is_applying_apart:
+        elif not host.is_applying_offloaded:
             self._scrape(host)
 
     def see_ready(self, names: Sequence[str]) -> bool:

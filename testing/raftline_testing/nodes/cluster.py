@@ -224,7 +224,7 @@ class Cluster:
 
         return eventually(reply, f"an answer to {line}")
 
-    def breathe(self) -> None:
+    def wait_for_consoles(self) -> None:
         """Wait for a second, so that the consoles may print lines again."""
         threading.Event().wait(1.1)
 

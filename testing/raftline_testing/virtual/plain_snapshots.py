@@ -9,7 +9,7 @@ from collections.abc import Generator
 from typing import BinaryIO
 from zlib import crc32
 
-from raftline.common.process.wakeup import Breathe
+from raftline.common.process.wakeup import PauseFunction
 from raftline.raft import levels
 from raftline.raft.levels import FLOOR, spell
 from raftline.raft.log import Snapshot
@@ -39,7 +39,7 @@ class PlainSnapshots(SnapshotFile):
         assert head is not None, f"{self.name} has no head"
         return self._loaded(int(head[1]), int(head[2]), text)
 
-    def check(self, snapshot: Snapshot, breathe: Breathe) -> LoadedSnapshot:
+    def check(self, snapshot: Snapshot, pause: PauseFunction) -> LoadedSnapshot:
         with self._folder.read(self._part_name) as file:
             text = file.read()
         if (len(text), crc32(text)) != snapshot[2:]:

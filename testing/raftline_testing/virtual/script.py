@@ -142,12 +142,14 @@ class ScriptedHost(Host):
         for take in held or ():
             take()
 
-    def while_nothing_is_apart(self, act: Callable[[], bool], then: Callable[[bool], None]) -> None:
+    def while_nothing_is_offloaded(
+        self, act: Callable[[], bool], then: Callable[[bool], None]
+    ) -> None:
         if self._held_checks is None:
-            super().while_nothing_is_apart(act, then)
+            super().while_nothing_is_offloaded(act, then)
         else:
             self._held_checks.append(
-                lambda: super(ScriptedHost, self).while_nothing_is_apart(act, then)
+                lambda: super(ScriptedHost, self).while_nothing_is_offloaded(act, then)
             )
 
     def answered(self, request: ScriptedRequest, reply: str) -> None:

@@ -148,7 +148,7 @@ def test_a_last_line_of_a_node_sends_the_watch_elsewhere() -> None:
     cursor.refused(NOT_WRITTEN("/disk", "No space left"))
     cursor.refused(HALF_APPLIED)
     fed(cursor, words.begins(0, 57))
-    for line in (words.go_on_elsewhere(words.TOO_SLOW, "", 57), STOPPING):
+    for line in (words.continue_elsewhere(words.TOO_SLOW, "", 57), STOPPING):
         with pytest.raises(WatchEnded):
             cursor.take(line)
         cursor.refused(line)

@@ -14,7 +14,7 @@ from raftline.logmanager import LogManager
 from raftline.node.watches.watch_listing import Lister
 from raftline.state.commands.machines import UnknownMachine
 from raftline.state.key_pages import PAGE_CHARACTERS
-from raftline.state.store import BREATHE_KEYS
+from raftline.state.store import PAUSE_KEYS
 from raftline.storage.disk import StateRefused
 from raftline.wire.refusal import HALF_APPLIED, STOPPING
 from raftline_testing.files.faulty_folder import MemoryFolder
@@ -261,13 +261,13 @@ def test_a_confirmed_read_gets_no_pairs_that_a_failed_entry_left() -> None:
     """Its round was over before the entry that failed; the pairs are looked at afterwards."""
 
     def no_memory() -> None:
-        if len(manager.store) == BREATHE_KEYS:
+        if len(manager.store) == PAUSE_KEYS:
             raise MemoryError
 
-    manager = after(*(f"set k{number} 1" for number in range(2 * BREATHE_KEYS)))
+    manager = after(*(f"set k{number} 1" for number in range(2 * PAUSE_KEYS)))
     manager.store.level = 1
-    manager.store.breathe = no_memory
+    manager.store.pause = no_memory
     with pytest.raises(MemoryError):
-        manager.apply(entries(2 * BREATHE_KEYS + 1, 1, "clear k"))
-    assert len(manager.store) == BREATHE_KEYS
+        manager.apply(entries(2 * PAUSE_KEYS + 1, 1, "clear k"))
+    assert len(manager.store) == PAUSE_KEYS
     assert manager.read(["get k1", "show"]) == [STOPPING, STOPPING]

@@ -10,7 +10,7 @@ from raftline.raft.messages import AppendAccepted, AppendRejected
 from raftline.raft.node import RawNode
 from raftline_testing.doubles.cores import acknowledge, established, sync
 
-LIFE = 77
+INCARNATION = 77
 
 
 def members(*voters: str, learners: tuple[str, ...] = ()) -> Membership:
@@ -32,7 +32,9 @@ def hold(node: RawNode, *names: str) -> None:
 
 def lose_memory(node: RawNode, name: str) -> None:
     state = node.view
-    node.step(Receive(AppendRejected(name, "s1", state.term, 0, state.round, LIFE)), state.now_ms)
+    node.step(
+        Receive(AppendRejected(name, "s1", state.term, 0, state.round, INCARNATION)), state.now_ms
+    )
 
 
 def test_change_that_needs_a_recovering_voter_is_refused() -> None:
@@ -47,7 +49,7 @@ def test_change_that_needs_a_recovering_voter_is_refused() -> None:
     assert node.view.membership == members("s1", "s2", "s3")
     hold(node, "s2")
     state = node.view
-    held = AppendAccepted("s3", "s1", state.term, state.log.last_index, state.round, LIFE)
+    held = AppendAccepted("s3", "s1", state.term, state.log.last_index, state.round, INCARNATION)
     node.step(Receive(held), state.now_ms)  # it holds the fence, and is asked to vote again
     acknowledge(node, "s3")
     change(node, "remove", "s2")

@@ -56,7 +56,7 @@ def beat_twice(leader: RawNode) -> list[Message]:
 
 
 def lives_sent(messages: list[Message]) -> set[int]:
-    """Return the lives that are asked to vote again."""
+    """Return the incarnations that are asked to vote again."""
     return {m.vote_again for m in messages if isinstance(m, AppendEntries) and m.vote_again}
 
 
@@ -174,12 +174,12 @@ def test_a_write_of_many_steps_saves_each_loss_and_each_recovery() -> None:
         assert folder.content("s1.storage") == storage_file(1, mark=(1, 1), state=state)
 
 
-@pytest.mark.parametrize("late_life", [0, 1, 2])
-def test_late_answer_of_an_earlier_incarnation_is_ignored(late_life: int) -> None:
+@pytest.mark.parametrize("late_incarnation", [0, 1, 2])
+def test_late_answer_of_an_earlier_incarnation_is_ignored(late_incarnation: int) -> None:
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     sync(leader)
-    late = AppendAccepted("s3", "s1", 1, 2, leader.view.round, without_vote=late_life)
+    late = AppendAccepted("s3", "s1", 1, 2, leader.view.round, without_vote=late_incarnation)
     for incarnation in (1, 2, 3):
         loses(leader, incarnation)
         acknowledge(leader, "s2", 1)

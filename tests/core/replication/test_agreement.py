@@ -60,10 +60,10 @@ def leader(*peers: str, options: object = RAISED) -> RawNode:
     return node
 
 
-def answer(node: RawNode, name: str, sums: Sums | None, life: int = 0) -> Effects:
+def answer(node: RawNode, name: str, sums: Sums | None, incarnation: int = 0) -> Effects:
     view = node.view
     message = AppendAccepted(
-        name, "s1", view.term, view.log.last_index, view.round, life, sums=sums
+        name, "s1", view.term, view.log.last_index, view.round, incarnation, sums=sums
     )
     return node.step(Receive(message), view.now_ms)
 
@@ -295,17 +295,17 @@ def test_leader_forgets_a_divergence_once_the_state_is_replaced() -> None:
     answer(node, "s3", sums_of(node))
     answer(node, "s2", sums_of(node, OTHER))
     beat(node)
-    answer(node, "s2", sums_of(node, OTHER, differs=node.view.applied), life=7)
+    answer(node, "s2", sums_of(node, OTHER, differs=node.view.applied), incarnation=7)
     assert node.view.differing == {"s2": node.view.applied}
     beat(node)
-    answer(node, "s2", sums_of(node), life=8)  # after a restart
+    answer(node, "s2", sums_of(node), incarnation=8)  # after a restart
     assert node.view.differing == {}
     assert told(beat(node), "s2") is None
 
 
 def test_a_later_leader_names_the_member_by_its_report() -> None:
     node = leader()
-    assert answer(node, "s2", sums_of(node, OTHER, differs=2), life=7).notes[:1] == [
+    assert answer(node, "s2", sums_of(node, OTHER, differs=2), incarnation=7).notes[:1] == [
         "[*] s2 lost its memory: it catches up without a vote"
     ]
     assert node.view.differing == {"s2": 2}

@@ -317,20 +317,20 @@ def test_after_a_reset_only_what_follows_is_covered() -> None:
 
 
 def test_an_entry_that_was_lost_to_a_recovery_is_not_known() -> None:
-    era = 10**12
+    epoch = 10**12
     found = history(1, 2, 3)
-    found.add(bare([KeyEvent(era + 4, SET, "k", "v")]), [era + 4, era + 5])
+    found.add(bare([KeyEvent(epoch + 4, SET, "k", "v")]), [epoch + 4, epoch + 5])
     assert found.place_of(3).is_covered
     assert not found.place_of(4).is_known
-    assert not found.place_of(era + 3).is_known
-    assert found.place_of(era + 4).is_covered
-    assert numbers(found, 3) == [era + 4]
-    assert (found.before(era + 4), found.before(era + 5), found.before(3)) == (3, era + 4, 2)
+    assert not found.place_of(epoch + 3).is_known
+    assert found.place_of(epoch + 4).is_covered
+    assert numbers(found, 3) == [epoch + 4]
+    assert (found.before(epoch + 4), found.before(epoch + 5), found.before(3)) == (3, epoch + 4, 2)
 
 
 def test_a_recovery_amid_entries_that_come_together_is_seen() -> None:
-    era = 10**12
+    epoch = 10**12
     found = EventHistory()
-    found.add([], [1, 2, era + 3, era + 4])
+    found.add([], [1, 2, epoch + 3, epoch + 4])
     assert not found.place_of(3).is_known
-    assert found.place_of(era + 3).is_known
+    assert found.place_of(epoch + 3).is_known

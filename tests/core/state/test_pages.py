@@ -60,8 +60,8 @@ class Node:
         self.store.held = above = layered(self.store.held)
         return above.hold()
 
-    def let_go(self, still: StillPairs) -> None:
-        still.layered.let_go()
+    def release(self, still: StillPairs) -> None:
+        still.layered.release()
         if not still.layered.readers:
             while still.layered.move_down():
                 pass
@@ -102,7 +102,7 @@ def test_page_equals_a_full_scan_under_changes_between_pages(steps: list[tuple[s
             node.frozen.append(node.hold())
         elif what == "thaw":
             while node.frozen:
-                node.let_go(node.frozen.pop())
+                node.release(node.frozen.pop())
         elif what == "new":  # a snapshot came
             pairs = {f"k{number:02}": "v\x001" for number in range(0, 30, 3)}
             node.store.replace(pairs, LEVEL, Leases(), {}, node.store.number)

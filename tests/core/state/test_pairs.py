@@ -67,9 +67,9 @@ class StandingStill(RuleBasedStateMachine):
             assert still.get(key) == then.get(key)
 
     @rule(reader=consumes(readers))
-    def let_go(self, reader: tuple[StillPairs, dict[str, str]]) -> None:
+    def release(self, reader: tuple[StillPairs, dict[str, str]]) -> None:
         self.read(reader)
-        self.pairs.let_go()
+        self.pairs.release()
 
     @rule()
     def move_down(self) -> None:
@@ -98,7 +98,7 @@ def test_a_snapshot_is_the_state_at_its_entry_under_later_writes(
         replies = manager.apply(entries(first, 1, *commands))
         assert replies == [execute(Store(plain), command) for command in commands]
 
-    def breathe() -> None:
+    def pause() -> None:
         waiting = during if during else after
         if waiting:
             write(waiting.pop())
@@ -106,13 +106,13 @@ def test_a_snapshot_is_the_state_at_its_entry_under_later_writes(
     write(before)
     then, index = dict(Store(plain)), manager.applied.index
     state = manager.freeze()
-    breathe()
+    pause()
     read: dict[str, str] = {}
     for key, value in state.pairs.items():
         read[key] = value_of(value)
-        breathe()
+        pause()
     assert (read, state.index) == (then, index)
-    state.release(breathe)
+    state.release(pause)
     assert manager.store == dict(Store(plain))
     assert isinstance(manager.store.held, dict)
 
@@ -124,7 +124,7 @@ def test_changes_are_moved_down_a_few_at_a_time() -> None:
         pairs[f"k{number}"] = "v"
     assert not pairs.move_down()
     assert pairs.base == {}
-    pairs.let_go()
+    pairs.release()
     assert pairs.move_down()
     assert len(pairs.base) == MOVED_MAX
     pairs["k0"] = "w"  # goes past what is still above
@@ -152,7 +152,7 @@ def test_lockless_scan_finds_each_key_while_changes_move_down() -> None:
     pairs.hold()
     pairs["kept"] = "v"
     del pairs["gone"]
-    pairs.let_go()
+    pairs.release()
     assert not pairs.move_down()
     assert sorted(seen) == [("gone", False), ("kept", True)]
     assert dict(pairs) == {"kept": "v"}
@@ -219,7 +219,7 @@ def test_pairs_are_freed_after_their_last_reader() -> None:
     for _ in free(pairs):
         if pairs.readers:
             assert base == {"a": "1"}
-            pairs.let_go()
+            pairs.release()
     assert base == {}
 
 

@@ -17,8 +17,8 @@ from raftline.state.key_events import KeyEvent
 from raftline.state.key_index import RUN_KEYS
 from raftline.state.lease_table import Leases
 from raftline.state.pairs import layered
-from raftline.state.sessions import ERA_NUMBERS, ERA_TERMS
-from raftline.state.store import BREATHE_KEYS, Store, sizes_of
+from raftline.state.sessions import EPOCH_NUMBERS, EPOCH_TERMS
+from raftline.state.store import PAUSE_KEYS, Store, sizes_of
 from raftline.storage.snapshot_lines import (
     MachineState,
     spell_snapshot,
@@ -50,10 +50,10 @@ def events(manager: LogManager) -> list[tuple[object, ...]]:
     return [tuple(event) for event in taken.events]
 
 
-def test_the_number_of_a_change_holds_the_era() -> None:
+def test_the_number_of_a_change_holds_the_epoch() -> None:
     manager = at_entry_10()
-    manager.apply([Entry(11, 2 * ERA_TERMS + 5, "set a 1")])
-    assert facts(manager) == {"a": KeyFacts(2 * ERA_NUMBERS + 11)}
+    manager.apply([Entry(11, 2 * EPOCH_TERMS + 5, "set a 1")])
+    assert facts(manager) == {"a": KeyFacts(2 * EPOCH_NUMBERS + 11)}
 
 
 def test_each_change_is_an_event_and_nothing_else_is() -> None:
@@ -99,13 +99,13 @@ def test_events_of_sets_applied_together_are_in_log_order() -> None:
     ]
 
 
-def test_events_of_sets_after_recovery_number_in_their_era() -> None:
-    """Events of sets after a recovery have the numbers of their era."""
+def test_events_of_sets_after_recovery_number_in_their_epoch() -> None:
+    """Events of sets after a recovery have the numbers of their epoch."""
     manager = at_entry_10()
     older = entries(11, 1, "set a 1", "set b 2")
-    manager.apply([*older, *entries(13, ERA_TERMS + 1, "set c 3", "set d 4")])
+    manager.apply([*older, *entries(13, EPOCH_TERMS + 1, "set c 3", "set d 4")])
     numbers = [number for number, *_ in events(manager)]
-    assert numbers == [11, 12, ERA_NUMBERS + 13, ERA_NUMBERS + 14]
+    assert numbers == [11, 12, EPOCH_NUMBERS + 13, EPOCH_NUMBERS + 14]
 
 
 def test_where_nobody_waits_the_reply_to_a_set_is_not_made() -> None:
@@ -153,27 +153,27 @@ def test_the_removal_of_many_keys_pauses_between_its_parts(command: str) -> None
     """Machine code lets no other thread run but in a pause: heartbeats would be late."""
     store, left = Store(level=1), list[int]()
     store.leases.granted["lease-1"] = 5
-    for number in range(2 * BREATHE_KEYS + 1):
+    for number in range(2 * PAUSE_KEYS + 1):
         store.put_under("lease-1", f"k{number}", "v")
     store.number, store.term = 20, 1
-    store.breathe = lambda: left.append(len(store))
+    store.pause = lambda: left.append(len(store))
     execute(store, command)
-    assert (left[-2:], len(store)) == ([BREATHE_KEYS + 1, 1], 0)
+    assert (left[-2:], len(store)) == ([PAUSE_KEYS + 1, 1], 0)
 
 
 def test_a_transaction_on_many_keys_pauses_between_its_parts() -> None:
     count, pauses = 2 * RUN_KEYS + 1, 0
     store = Store({f"k{number}": "v" for number in range(count)}, level=1)
 
-    def breathe() -> None:
+    def pause() -> None:
         nonlocal pauses
         pauses += 1
 
-    store.breathe = breathe
+    store.pause = pause
     execute(store, "txn if k has keys ; l has none then get k1")
     assert pauses == 2  # while the keys are sorted
     execute(store, "txn clear k")
-    parts = count // BREATHE_KEYS
+    parts = count // PAUSE_KEYS
     assert (pauses, len(store)) == (2 + 1 + 2 * parts, 0)  # a look, the removals, and the end
 
 

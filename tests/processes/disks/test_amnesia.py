@@ -57,7 +57,7 @@ def test_loss_is_reported_and_the_node_catches_up_to_vote(cluster: Cluster, lose
     node.terminate()
     assert callable(lose)
     lose(node)
-    cluster.breathe()
+    cluster.wait_for_consoles()
     node.start()
     said = node.wait_for_line("this node rejoins without a vote until it has caught up")
     assert said.startswith(f"[!] {node.name}.")

@@ -102,7 +102,7 @@ def test_jump_of_the_clock_ends_no_lease_and_no_leadership(tmp_path: Path) -> No
             """Whether one led for more than an election timeout: not where it stood still."""
             before = cluster.leader().status()
             for _ in range(4):
-                cluster.breathe()
+                cluster.wait_for_consoles()
             after = cluster.leader().status()
             return (after["name"], after["term"]) == (before["name"], before["term"])
 

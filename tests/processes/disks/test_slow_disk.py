@@ -93,7 +93,7 @@ def test_a_leader_with_a_stalled_disk_leads_on_and_serves(cluster: Cluster) -> N
     def for_long() -> None:
         """Let pass more than an election timeout."""
         for _ in range(4):
-            cluster.breathe()
+            cluster.wait_for_consoles()
 
     def with_its_disk_held() -> bool:
         leader = cluster.leader()

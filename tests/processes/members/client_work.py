@@ -19,7 +19,7 @@ MEMBER_WORK = {
     ("net/peers/peers.py", "_talk"),
     ("node/loop/driver.py", "receive"),
     ("node/loop/driver.py", "run"),
-    ("node/loop/driver.py", "_apply_apart"),
+    ("node/loop/driver.py", "_apply_offloaded"),
     ("node/loop/writer.py", "run"),
 }
 # The code that works for one client: its protocol, its login and its connection.
@@ -27,14 +27,14 @@ CLIENT_ROOMS = ("access/", "net/protocol/", "net/connections/")
 ALLOWED = {
     # Replies of at most AT_ONCE_CHARACTERS, and as many on one connection.
     "net/protocol/outgoing_protocol.py": {
-        "_as_kept", "_forget", "_is_ready", "_let_go", "_next", "_sent_replies", "_settle",
+        "_as_kept", "_forget", "_is_ready", "_next", "_release", "_sent_replies", "_settle",
         "give_up_late", "keep", "mark_ready", "push", "push_later", "send_now", "spell",
     },
     "net/protocol/refusal_counts.py": {"add"},
     "net/connections/outgoing.py": {"_has_moved", "_send", "_send_later", "flush"},
     # A few fields of each request, and of each connection.
     "net/protocol/host.py": {
-        "answer_all", "answer_rest", "asks_leader", "leave_room", "let_go", "stop_waiting", "wake",
+        "answer_all", "answer_rest", "asks_leader", "leave_room", "release", "stop_waiting", "wake",
     },
     "net/connections/connection_slots.py": {"all"},
     "net/connections/listener.py": {"_all_open", "give_up_late"},

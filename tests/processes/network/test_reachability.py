@@ -9,7 +9,7 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
-from raftline.net.peers.reachability import tell_reachability
+from raftline.net.peers.reachability import report_reachability
 from raftline_testing.nodes.cluster import STARTED, Cluster, NodeProcess
 
 OPEN = "--open-to-network"
@@ -106,7 +106,7 @@ def test_no_warning_for_a_name_that_only_others_resolve() -> None:
     said: list[str] = []
     configuration = Configuration(Path("file"), {"s1": Address("nowhere.invalid", 1)})
     for bound in ("192.0.2.5", "127.0.0.1"):
-        tell_reachability("s1", Address(bound, 1), configuration, {}, bound, said.append)
+        report_reachability("s1", Address(bound, 1), configuration, {}, bound, said.append)
         for thread in threading.enumerate():
             if thread.name == "s1 looks up itself":
                 thread.join()

@@ -11,7 +11,7 @@ from raftline_testing.nodes.processes import eventually
 
 def test_each_connection_is_announced_with_its_address(shared: Cluster) -> None:
     """Each connection is announced with the address it comes from."""
-    shared.breathe()
+    shared.wait_for_consoles()
     node = shared.leader()
     with node.connect() as one, node.connect() as two:
         for conversation in (one, two):
@@ -38,7 +38,7 @@ def test_status_is_no_line_on_a_console(tmp_path: Path) -> None:
 
 
 def test_a_client_s_request_is_shown_with_its_name(shared: Cluster) -> None:
-    shared.breathe()
+    shared.wait_for_consoles()
     node = shared.leader()
     node.ask("client4@set b 5")
     node.ask("get ana")
@@ -68,7 +68,7 @@ def test_a_leader_prints_its_votes_once(shared: Cluster) -> None:
 
 
 def test_a_sent_message_is_shown_with_its_receiver_and_its_text(shared: Cluster) -> None:
-    shared.breathe()
+    shared.wait_for_consoles()
     leader = shared.leader()
     mark = len(leader.said)
     shared.ask(f"client4@set told {'x' * 70}")
@@ -130,7 +130,7 @@ def test_the_candidate_shows_the_votes_it_receives(fast: Cluster) -> None:
 
 def test_follower_shows_messages_and_its_last_log_line(shared: Cluster) -> None:
     """A follower shows received messages and the last line of its log."""
-    shared.breathe()
+    shared.wait_for_consoles()
     leader = shared.leader()
     follower = shared.followers()[0]
     shared.ask("client4@set b 30")
@@ -191,7 +191,7 @@ def test_leader_of_four_sends_a_request_to_three_at_once(tmp_path: Path) -> None
     with Cluster(tmp_path, 4, "--course-console", *STEADY) as cluster:
         leader = cluster.start().led_by("s1").leader()
         cluster.wait_until_equal()
-        cluster.breathe()
+        cluster.wait_for_consoles()
         leader.ask("client@set ana 4")
         leader.wait_for_line("[*] Received from client : set ana 4")
         eventually(
@@ -235,7 +235,7 @@ def test_thousands_of_requests_are_summed_up(shared: Cluster) -> None:
 
 
 def test_a_request_forges_no_line_on_the_console(shared: Cluster) -> None:
-    shared.breathe()
+    shared.wait_for_consoles()
     leader = shared.leader()
     leader.ask(b"client4@set k \x1b[2J[*] I am Leader")
     leader.ask("client4@set k two\\n[*] I am Emperor")

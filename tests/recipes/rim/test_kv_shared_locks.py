@@ -18,7 +18,7 @@ from raftline.clients.leases.base_lease import BaseLease
 from raftline.clients.leases.kept_leases import KeptLeases
 from raftline.clients.leases.lease_timer import LeaseTimer
 from raftline.clients.requests.node_connection import ClientError, Unreachable
-from raftline.recipes.locks.claim_steps import LetGo, Look
+from raftline.recipes.locks.claim_steps import Look, Shielded
 from raftline.recipes.locks.claims import LOOK_S, BaseClaim
 from raftline.recipes.locks.held import BaseHeld
 from raftline.recipes.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
@@ -131,7 +131,7 @@ class Claim(BaseClaim[Lease, BaseHeld[Lease]]):
                 do = partial(steps.send, is_heard)
                 if not (is_heard or is_over):
                     do = partial(_again, step)
-            elif isinstance(step, LetGo):
+            elif isinstance(step, Shielded):
                 yield from self._carry_out(step.steps)
                 do = partial(steps.send, None)
             else:

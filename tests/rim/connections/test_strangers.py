@@ -247,9 +247,9 @@ def test_the_sum_is_of_the_half_lines_that_there_are() -> None:
     half_lines.hold(third, 30)
     assert half_lines.sum == 70
     assert (first.is_given_up, second.is_given_up) == (True, False)
-    half_lines.let_go(first)
-    half_lines.let_go(second)
-    half_lines.let_go(second)
+    half_lines.release(first)
+    half_lines.release(second)
+    half_lines.release(second)
     assert half_lines.sum == 30
     half_lines.hold(third, 101)
     assert half_lines.sum == 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from raftline.common.process.wakeup import PAUSE_S, Breathe, give_way, no_pause
+from raftline.common.process.wakeup import PAUSE_S, PauseFunction, give_way, no_pause
 from raftline.logmanager import LogManager
 from raftline.net.protocol.host import Batch
 from raftline.node.loop import arrivals
@@ -442,15 +442,15 @@ def test_who_must_not_wait_reads_nothing_amid_a_long_entry() -> None:
 
 def test_long_work_pauses_where_nobody_waits_for_it() -> None:
     """With `core` held a pause would be one of the whole node."""
-    manager, seen = LogManager("s1", MemoryFolder(), MEMBERS), list[Breathe]()
+    manager, seen = LogManager("s1", MemoryFolder(), MEMBERS), list[PauseFunction]()
 
     class Noting(HeldMachine):
         def apply(self, command: Any) -> Any:
-            seen.append(manager.store.breathe)
+            seen.append(manager.store.pause)
 
     manager.state.machines = Machines({"m": Noting()})
     manager.apply([Entry(1, 1, "machine m 1")])
-    manager.apply_apart([Entry(2, 1, "machine m 2")])
+    manager.apply_offloaded([Entry(2, 1, "machine m 2")])
     manager.apply([Entry(3, 1, "machine m 3")])
     assert seen == [no_pause, give_way, no_pause]
 
@@ -467,7 +467,7 @@ def test_a_server_that_stops_amid_a_long_entry_waits_for_its_end() -> None:
     assert not any(thread.is_alive() for thread in driver._threads)
 
 
-class Apart:
+class Offloaded:
     """A leader without threads that has handed out a long entry; a test does the applier's work.
 
     `renewal` was asked before that entry, and its round is not over.
@@ -493,9 +493,9 @@ class Apart:
         early = AppendAccepted("s2", "s1", view.term, view.log.last_index, view.round - 1)
         self.slow.receive(early)
         assert self.woken == 1
-        self.entries = self.stepper.applying.begin_apart()
+        self.entries = self.stepper.applying.begin_offload()
         assert [entry.command for entry in self.entries] == ["machine m 1", "machine m 2"]
-        assert not self.stepper.applying.begin_apart()
+        assert not self.stepper.applying.begin_offload()
 
     def wake(self) -> None:
         self.woken += 1
@@ -513,19 +513,19 @@ class Apart:
         return batch
 
     def end(self) -> None:
-        self.stepper.end_apart(self.entries, self.stepper.applying.apply_apart(self.entries))
+        self.stepper.end_offload(self.entries, self.stepper.applying.apply_offloaded(self.entries))
 
 
 def test_nothing_else_is_applied_amid_a_long_entry() -> None:
     """All that waits is applied in order after it."""
-    apart = Apart()
-    before = apart.slow.index
-    later = apart.propose("set c 1")
-    apart.slow.keep_time()
-    assert apart.slow.index == before
-    assert not any((apart.stepper.applying.lags, later.is_answered, apart.long.is_answered))
-    apart.end()
-    assert apart.long.replies == [
+    offloaded = Offloaded()
+    before = offloaded.slow.index
+    later = offloaded.propose("set c 1")
+    offloaded.slow.keep_time()
+    assert offloaded.slow.index == before
+    assert not any((offloaded.stepper.applying.lags, later.is_answered, offloaded.long.is_answered))
+    offloaded.end()
+    assert offloaded.long.replies == [
         "MACHINE response: 1",
         "MACHINE response: 2",
         "SET response: a set to 3",
@@ -534,44 +534,44 @@ def test_nothing_else_is_applied_amid_a_long_entry() -> None:
 
 
 def test_a_read_amid_a_long_entry_is_served_after_it() -> None:
-    apart = Apart()
-    read = apart.read("get m")
-    assert apart.slow.node.view.read_rounds == 0  # the core has confirmed it
+    offloaded = Offloaded()
+    read = offloaded.read("get m")
+    assert offloaded.slow.node.view.read_rounds == 0  # the core has confirmed it
     assert not read.is_answered
-    apart.end()
+    offloaded.end()
     assert read.reader is not None
     assert read.reader.read(["get m"]) == ["GET response: 2"]
 
 
 def test_the_time_of_leases_stands_still_amid_a_long_entry() -> None:
-    apart = Apart()
-    renewal = apart.renewal
+    offloaded = Offloaded()
+    renewal = offloaded.renewal
     for _ in range(100):  # twice the lease's time
-        apart.slow.clock.ms += 100
-        apart.slow.keep_time()
-        apart.slow.acknowledge()
+        offloaded.slow.clock.ms += 100
+        offloaded.slow.keep_time()
+        offloaded.slow.acknowledge()
     assert not renewal.is_answered
-    apart.end()
-    assert "expired" not in " ".join(apart.slow.node.view.log.commands)
-    assert renewal.replies == [f"RENEW response: {apart.lease} for 5 s"]
+    offloaded.end()
+    assert "expired" not in " ".join(offloaded.slow.node.view.log.commands)
+    assert renewal.replies == [f"RENEW response: {offloaded.lease} for 5 s"]
 
 
 def test_renewal_waits_for_the_next_leader_amid_a_long_entry() -> None:
-    apart = Apart()
-    renewal, view = apart.renewal, apart.slow.node.view
-    apart.slow.acknowledge()  # its round is over
+    offloaded = Offloaded()
+    renewal, view = offloaded.renewal, offloaded.slow.node.view
+    offloaded.slow.acknowledge()  # its round is over
     assert not renewal.is_answered
-    apart.slow.receive(AppendRejected("s2", "s1", view.term + 1, 0, 0))
-    apart.end()
-    apart.slow.keep_time()
+    offloaded.slow.receive(AppendRejected("s2", "s1", view.term + 1, 0, 0))
+    offloaded.end()
+    offloaded.slow.keep_time()
     assert not renewal.is_answered  # it waits for the next leader
-    assert apart.slow.driver._queue.held_until_ms is not None
+    assert offloaded.slow.driver._queue.held_until_ms is not None
 
 
 def test_request_amid_a_long_entry_is_answered_at_a_stop() -> None:
-    apart = Apart()
-    read = apart.read("get m")
-    apart.stepper.turn_all_away(failed=False)
+    offloaded = Offloaded()
+    read = offloaded.read("get m")
+    offloaded.stepper.turn_all_away(failed=False)
     assert read.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
-    assert apart.long.replies == ["Sorry, outcome unknown: this server is stopping"] * 3
-    apart.end()
+    assert offloaded.long.replies == ["Sorry, outcome unknown: this server is stopping"] * 3
+    offloaded.end()

@@ -144,8 +144,8 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
         )
     )
     monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
-    breaths: list[int] = []
-    [found] = watch_listing.Lister(manager, lambda: breaths.append(1)).take(["k"])
+    pauses: list[int] = []
+    [found] = watch_listing.Lister(manager, lambda: pauses.append(1)).take(["k"])
     pieces, place = list[bytes](), 0
     while piece := found.piece(place):
         pieces.append(piece)
@@ -156,7 +156,7 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
     assert found.count == 101
     assert len(pieces) > 10
     # Of 102 keys looked at, of 11 runs that were sorted and merged, of 101 lines spelled.
-    assert len(breaths) >= 102 // 7 + 101 // 10 + 101 // 7 + 101 // 7
+    assert len(pauses) >= 102 // 7 + 101 // 10 + 101 // 7 + 101 // 7
 
 
 @pytest.mark.pure
@@ -372,12 +372,12 @@ def test_sorting_keys_for_a_page_yields_to_others() -> None:
     manager.store.update({f"k{number:06}": "v" for number in range(count)})
     free_locks: list[bool] = []
 
-    def breathe() -> None:
+    def pause() -> None:
         free_locks.append(not manager.client_lock.locked())
         manager.store[f"k{count - 1:06}"] = "w"  # the page shows it
 
     command = f"show k after k{count - 3:06}"
-    replies = manager.read([command, "get k000000"], breathe=breathe)
+    replies = manager.read([command, "get k000000"], pause=pause)
     assert replies == [
         f'SHOW response: {{"k{count - 2:06}": "v", "k{count - 1:06}": "w"}}',
         "GET response: v",

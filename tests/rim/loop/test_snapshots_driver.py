@@ -143,15 +143,15 @@ class Asked:
 @pytest.mark.pure  # a method of a compiled object can't be replaced
 def test_a_snapshot_holds_what_the_core_knows_to_be_applied(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
-    rig.driver.apart = apart = Asked(rig.driver.apart)  # type: ignore[assignment]
-    apply_apart = rig.applying.apply_apart
+    rig.driver.offload = offload = Asked(rig.driver.offload)  # type: ignore[assignment]
+    apply_offloaded = rig.applying.apply_offloaded
 
     def apply(new: Sequence[Entry]) -> list[str]:
-        replies = apply_apart(new)
-        eventually(lambda: apart.is_asked.is_set() or rig.failures)
+        replies = apply_offloaded(new)
+        eventually(lambda: offload.is_asked.is_set() or rig.failures)
         return replies
 
-    rig.applying.apply_apart = apply
+    rig.applying.apply_offloaded = apply
     machine = amid_a_long_entry(rig)
     machine.goes_on.set()
     eventually(lambda: rig.manager.applied.index == 2)  # and the core knows of one

@@ -182,7 +182,7 @@ def test_a_backlog_that_breaks_ends_its_connection_alone() -> None:
     with near, far:
         host: Any = FakeHost()
         outgoing = Outgoing(host, near)
-        outgoing.go_on([cast(Any, SimpleNamespace(next_piece=lambda: 1 // 0))])
+        outgoing.resume([cast(Any, SimpleNamespace(next_piece=lambda: 1 // 0))])
         assert outgoing.is_empty()
         far.settimeout(DEADLINE_S)
         assert far.recv(1) == b""

@@ -214,7 +214,7 @@ def test_rights_changed_amid_events_end_only_those_watches(scene: WatchScene) ->
     assert scene.sink.read() == [
         "s1#1@EVENT 2 set app/a 1",
         "s1#2@EVENT 3 set pub/a 1",
-        f"s1#1@{words.go_on_elsewhere(words.RIGHTS, 'app/', 3)}",
+        f"s1#1@{words.continue_elsewhere(words.RIGHTS, 'app/', 3)}",
     ]
     scene.is_held = False
     scene.apply("set app/a 2", "set pub/a 2")
@@ -253,7 +253,7 @@ def test_watches_end_at_a_node_that_was_removed_and_hears_nobody(scene: WatchSce
     scene.watch("a")
     scene.apply("set a 1")
     scene.watchers.look(view(removed_by=9, is_member=False))
-    assert scene.sink.read()[1:] == [f"s1@{words.go_on_elsewhere(words.IS_REMOVED, 'a', 2)}"]
+    assert scene.sink.read()[1:] == [f"s1@{words.continue_elsewhere(words.IS_REMOVED, 'a', 2)}"]
     assert scene.watch("a") == [REMOVED]
 
 
@@ -261,7 +261,7 @@ def test_watches_end_at_a_node_that_was_removed_and_hears_nobody(scene: WatchSce
 def test_watches_end_at_a_node_whose_state_differs(scene: WatchScene) -> None:
     scene.watch("a")
     scene.watchers.look(view(differs=9, leader="s2"))
-    assert scene.sink.read() == [f"s1@{words.go_on_elsewhere(words.DIFFERS, 'a', 1)}"]
+    assert scene.sink.read() == [f"s1@{words.continue_elsewhere(words.DIFFERS, 'a', 1)}"]
     assert scene.watch("a") == [DIVERGED]
     scene.watchers.look(view(leader="s2"))  # a snapshot replaced its state
     assert scene.watch("a")[0].startswith("WATCH response: ")

@@ -24,10 +24,10 @@ def scene() -> UserScene:
 
 
 def ended(after: int) -> str:
-    return f"s1@{words.go_on_elsewhere(words.RIGHTS, 'app/', after)}"
+    return f"s1@{words.continue_elsewhere(words.RIGHTS, 'app/', after)}"
 
 
-def test_rights_last_in_the_last_era(scene: UserScene) -> None:
+def test_rights_last_in_the_last_epoch(scene: UserScene) -> None:
     """A recovery with a forged term gives entries the largest numbers that there are."""
     scene.apply("set app/a 1", term=10**18)
     first_line, *keys = scene.watch("app/", sink=scene.bob)

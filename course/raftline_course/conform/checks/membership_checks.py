@@ -178,7 +178,7 @@ def lost_disk_reported(scene: Scene) -> None:
     line = scene.send_append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2")], commit=2)
     answer = line.message
     without_vote = isinstance(answer, AppendAccepted) and answer.without_vote
-    scene.expect(without_vote, "its answer does not end in: without vote LIFE")
+    scene.expect(without_vote, "its answer does not end in: without vote INCARNATION")
 
 
 @check(8, "vote-again", "Its leader gives the vote back, for that start alone.", LOST)
@@ -186,13 +186,15 @@ def vote_again(scene: Scene) -> None:
     wiped(scene)
     log = [(1, "set a 1"), (1, "set a 2"), (1, "set a 3")]
     answer = scene.send_append("s2", 1, (0, 0), log, commit=3).message
-    life = answer.without_vote if isinstance(answer, AppendAccepted) else 0
-    scene.expect(life, "its answer does not end in: without vote LIFE")
-    for given, should in ((life + 1, False), (life, True)):
+    incarnation = answer.without_vote if isinstance(answer, AppendAccepted) else 0
+    scene.expect(incarnation, "its answer does not end in: without vote INCARNATION")
+    for given, should in ((incarnation + 1, False), (incarnation, True)):
         scene.call("s2", f"AppendEntries 1-3-1-[] commit 3 round 90 vote again {given}")
         has = scene.send_append("s2", 1, (3, 1), commit=3).message
         is_voter = isinstance(has, AppendAccepted) and not has.without_vote
-        scene.expect(is_voter is should, f"after vote again {given} of {life} it votes: {is_voter}")
+        scene.expect(
+            is_voter is should, f"after vote again {given} of {incarnation} it votes: {is_voter}"
+        )
 
 
 @cluster_check(8, "three-to-two", "Two nodes of three go on when the third was removed.", MEMBERS)

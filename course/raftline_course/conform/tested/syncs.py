@@ -54,7 +54,7 @@ class Syncs:
             self._is_held = False
             held, self._held = self._held, []
         for listener, number in held:
-            _let_go(listener, number)
+            _resume(listener, number)
 
     def wait_beyond(self, count: int, timeout_s: float) -> bool:
         """Wait until more syncs than this were requested; return whether they were."""
@@ -99,9 +99,9 @@ class Syncs:
                 self._held.append((listener, number))
             self._changed.notify_all()
         if not is_held:
-            _let_go(listener, number)
+            _resume(listener, number)
 
 
-def _let_go(listener: int, number: int) -> None:
+def _resume(listener: int, number: int) -> None:
     with contextlib.suppress(OSError):  # the process was killed meanwhile
         fcntl.ioctl(listener, SEND, bytearray(struct.pack(ANSWER, number, 0, 0, GO_ON)))

@@ -78,7 +78,7 @@ class RemoteNode:
         self._take_report(answer)
         state.confirmed_reads += effects.reads
         effects.reads = self._served()
-        effects.refused = self._let_go(effects.refused, passed)
+        effects.refused = self._released(effects.refused, passed)
         return self._observed(taken, effects)
 
     def _observed(self, taken: inputs.Input, effects: Effects) -> Effects:
@@ -93,7 +93,7 @@ class RemoteNode:
             served.append(waiting.popleft())
         return served
 
-    def _let_go(self, refused: list[Any], passed: bool) -> list[Any]:
+    def _released(self, refused: list[Any], passed: bool) -> list[Any]:
         """Return the refused reads that may be retried. A node asks its leader at once, so a
         refused read waits until time has passed."""
         if self._state.leading is None or passed:

@@ -40,9 +40,9 @@ from raftline.clients.watches.watch_machine import BaseWatch, WatchMachine
 from raftline.recipes.locks.claim_steps import (
     Claiming,
     ClaimStep,
-    LetGo,
     Look,
     Pause,
+    Shielded,
 )
 from raftline.recipes.locks.claims import BaseClaim
 from raftline.recipes.locks.held import BaseHeld
@@ -187,7 +187,7 @@ class SimulatedLock(BaseClaim[SimulatedLease, SimulatedHeld]):
         if isinstance(step, Pause):
             await self._program.sleep(max(0.0, step.until_s - self._now()))
             return None
-        assert isinstance(step, LetGo)
+        assert isinstance(step, Shielded)
         return await shielded(self.carry_out(step.steps))
 
 

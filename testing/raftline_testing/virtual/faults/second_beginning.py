@@ -71,7 +71,7 @@ class TwoClusters:
             moved = Host(
                 self._world, self._plan, host.name, host.members, judge, network.send, host.disk
             )
-            moved.is_joiner, moved.build_level, moved.era = host.is_joiner, level, "again "
+            moved.is_joiner, moved.build_level, moved.epoch = host.is_joiner, level, "again "
             side[host.name] = moved
             self._files[host.name] = files
         self._hosts, self._count = {**self._old, **self._new}, len(hosts)

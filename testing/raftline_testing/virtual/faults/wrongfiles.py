@@ -180,7 +180,7 @@ def earlier_cluster(
     }
     network.deliver = lambda message: hosts[message.to].hear(message)
     for host in hosts.values():
-        host.disk.newborn, host.build_level, host.era = True, LOWEST, "earlier "
+        host.disk.newborn, host.build_level, host.epoch = True, LOWEST, "earlier "
         host.start()
         for name in members:
             if name != host.name:

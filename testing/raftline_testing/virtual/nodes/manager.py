@@ -33,7 +33,7 @@ class Manager(LogManager):
     spend: Callable[[], None] | None = None  # called for each entry, which then takes long
 
     # Whether a long entry is being applied; None: there are no long entries.
-    changes_apart: Callable[[], bool] | None = None
+    changes_offloaded: Callable[[], bool] | None = None
     looker: Looker | None = None
     taken: TakenEvents | None = None  # the last taken events
 
@@ -80,7 +80,7 @@ class Manager(LogManager):
         Raises:
             InvariantError: it may then hold an entry that the core doesn't know to be applied.
         """
-        if self.changes_apart is not None and self.changes_apart():
+        if self.changes_offloaded is not None and self.changes_offloaded():
             raise InvariantError(f"{self.name} freezes its state during a long entry")
         return super().freeze(even_differing=even_differing)
 

@@ -56,7 +56,7 @@ class Requests:
         self._others: list[SimulatedConnection] = []
         self.reading: set[Batch] = set()  # batches that the core has not answered yet
         # batches that it answered during a long entry that is still being applied
-        self.reads_apart: list[Batch] = []
+        self.reads_amid_offload: list[Batch] = []
 
     def ask(self, request: Request) -> None:
         """Deliver the line of a request, on a connection that waits for nothing else."""
@@ -158,26 +158,26 @@ class Requests:
         hung_up, self._open = self._open, {}
         self.doors.submitted = []
         self.reading = set()
-        self.reads_apart = []
+        self.reads_amid_offload = []
         self.ready = []
         self.waiting = {}
         for request in hung_up:
             if request.request is not None:
                 request.request.client.unknown(request.request)
 
-    def note_reads_apart(self, batches: Sequence[Batch]) -> None:
+    def note_reads_amid_offload(self, batches: Sequence[Batch]) -> None:
         """Record the reads that the core answers now; during a long entry they must wait for its
         end."""
-        if self._host.is_applying_apart:
-            self.reads_apart += [batch for batch in batches if not batch.is_answered]
+        if self._host.is_applying_offloaded:
+            self.reads_amid_offload += [batch for batch in batches if not batch.is_answered]
 
-    def look_at_reads_apart(self) -> None:
+    def look_at_reads_amid_offload(self) -> None:
         """Check that these reads wait for the end of the long entry.
 
         Raises:
             InvariantError: a read is served from changing pairs.
         """
-        for batch in self.reads_apart:
+        for batch in self.reads_amid_offload:
             refused = batch.replies and batch.replies[0].startswith("Sorry, ")
             if batch.is_answered and not refused:
                 raise InvariantError(f"{self._name} serves {batch.commands} during a long entry")

@@ -65,9 +65,9 @@ MayBegin = Callable[[RawNode, Change], bool]
 Settle = Callable[[str, str], None]  # receives the outcome of a change of members
 
 
-def cluster_of(name: str, incarnation: int, era: str = "") -> str:
+def cluster_of(name: str, incarnation: int, epoch: str = "") -> str:
     """Return the identity that a starting node draws for a cluster without one."""
-    return sha256(f"{era}{name} {incarnation}".encode()).hexdigest()[:16]
+    return sha256(f"{epoch}{name} {incarnation}".encode()).hexdigest()[:16]
 
 
 class NodePlan(Protocol):
@@ -159,7 +159,7 @@ class Observer:
 
     def _answered(self, effects: Effects, reading: set[Batch]) -> None:
         served = [ready.token for ready in effects.reads]
-        self._requests.note_reads_apart(served)
+        self._requests.note_reads_amid_offload(served)
         for batch in (*served, *effects.refused):
             if batch not in reading:
                 raise InvariantError(f"{self._node.view.name} answers a read a second time")
@@ -225,7 +225,7 @@ class Host(ServingNode):
         self.build_level = FLOOR  # level of the build that it runs
         # Called when it has started, stopped, continued, or learned its identity.
         self.on_change: Callable[[], None] = lambda: None
-        self.era = ""  # differs for an earlier cluster
+        self.epoch = ""  # differs for an earlier cluster
         self.was_born_with_others = len(members) > 1
         self.is_joiner = False  # from its next start on, it knows no members and asks to be added
         self.may_be_said_new = bool(members)  # until it loses a file: it never ran before
@@ -268,7 +268,7 @@ class Host(ServingNode):
         return self._incarnation
 
     @property
-    def is_applying_apart(self) -> bool:
+    def is_applying_offloaded(self) -> bool:
         """Whether a long entry is being applied."""
         return self.pairs_lock.is_held
 
@@ -453,8 +453,8 @@ class Host(ServingNode):
         self._serve()
         while (requests.ready or requests.waiting) and requests.deliver():
             self._serve()
-        if requests.reads_apart:
-            requests.look_at_reads_apart()
+        if requests.reads_amid_offload:
+            requests.look_at_reads_amid_offload()
         if self._is_prompt:
             queue, promptness = self.queue, self._promptness
             is_left = queue.writes or queue.reads or queue.others or queue.held
@@ -640,36 +640,38 @@ class Host(ServingNode):
             self._after_long.append(act)
         return self.pairs_lock.is_held
 
-    def while_nothing_is_apart(self, act: Callable[[], bool], then: Callable[[bool], None]) -> None:
+    def while_nothing_is_offloaded(
+        self, act: Callable[[], bool], then: Callable[[bool], None]
+    ) -> None:
         """Run an action while no entry is applied without `core`."""
         if self.pairs_lock.is_held:
-            self._after_long.append(lambda: self.while_nothing_is_apart(act, then))
+            self._after_long.append(lambda: self.while_nothing_is_offloaded(act, then))
         else:
             then(act())
 
     # --- long entries: the applier's thread -----------------------------------------------------
 
     def _wake_applier(self) -> None:
-        self.later(0, self._apply_apart)
+        self.later(0, self._apply_offloaded)
 
-    def _apply_apart(self, node: RawNode) -> None:
+    def _apply_offloaded(self, node: RawNode) -> None:
         if self.pairs_lock.is_held:
             return
-        entries = self.stepper.applying.begin_apart()
+        entries = self.stepper.applying.begin_offload()
         if entries:
-            self.pairs_lock.is_held = self.manager.is_apart = True
+            self.pairs_lock.is_held = self.manager.is_offloaded = True
             self._world.counts["long entries begun"] += 1
-            self.later(self.long_ms, lambda node: self._applied_apart(entries))
+            self.later(self.long_ms, lambda node: self._applied_offloaded(entries))
 
-    def _applied_apart(self, entries: Sequence[Entry]) -> None:
-        self.pairs_lock.is_held = self.manager.is_apart = False
-        self.requests.reads_apart = []
-        self.stepper.end_apart(entries, self.stepper.applying.apply_apart(entries))
+    def _applied_offloaded(self, entries: Sequence[Entry]) -> None:
+        self.pairs_lock.is_held = self.manager.is_offloaded = False
+        self.requests.reads_amid_offload = []
+        self.stepper.end_offload(entries, self.stepper.applying.apply_offloaded(entries))
         waiting, self._after_long = self._after_long, []
         for act in waiting:
             act()
-        if self.stepper.applying.waits_apart:
-            self.later(ceil(1000 * self.stepper.applying.pause_s), self._apply_apart)
+        if self.stepper.applying.awaits_offload:
+            self.later(ceil(1000 * self.stepper.applying.pause_s), self._apply_offloaded)
 
     def back_up(self) -> None:
         """Take a backup: the state at one moment, whatever is applied meanwhile. It waits for a
@@ -767,7 +769,7 @@ class Host(ServingNode):
         self.manager.look_at(self._monitor)
         if self._plan.long_ms:
             self.manager.client_lock = self.pairs_lock  # type: ignore[assignment]
-            self.manager.changes_apart = lambda: self.pairs_lock.is_held
+            self.manager.changes_offloaded = lambda: self.pairs_lock.is_held
             self.manager.state.machines = machines()
         if self._plan.slow_entries:
             self.manager.spend = self._spend
@@ -781,7 +783,7 @@ class Host(ServingNode):
         options = replace(
             self._plan.options_of_a_start(chance),
             level=self.build_level,
-            cluster_if_new=cluster_of(self.name, self._incarnation, self.era),
+            cluster_if_new=cluster_of(self.name, self._incarnation, self.epoch),
         )
         known = {"base_cluster": recovered.base_cluster, "cluster": recovered.cluster}
         self.node = node = self.make_node(

@@ -43,7 +43,7 @@ class Rim(Protocol):
     def later(self, delay_ms: int, act: Callable[[RawNode], None]) -> None: ...
     def within(self, longest_ms: int, act: Callable[[RawNode], None]) -> None: ...
     def between_writes(self, act: Callable[[], bool], then: Callable[[bool], None]) -> None: ...
-    def while_nothing_is_apart(
+    def while_nothing_is_offloaded(
         self, act: Callable[[], bool], then: Callable[[bool], None]
     ) -> None: ...
     def post(self, message: Message) -> None: ...
@@ -122,7 +122,7 @@ class Snapshots:
         self._world.counts["snapshots not taken"] += " could take no snapshot: " in line
         self._world.tell("snapshot", line)
 
-    def breathe(self) -> None:
+    def pause(self) -> None:
         """Do nothing: only work done in turns takes time."""
 
     def spread(self) -> float:
@@ -199,8 +199,8 @@ class Job:
         """Wait as the job requests."""
         if turn is None:
             self._go_on_soon(True)
-        elif turn.when is When.NOTHING_APART:
-            self._rim.while_nothing_is_apart(turn.act, self._has_come)
+        elif turn.when is When.NOTHING_OFFLOADED:
+            self._rim.while_nothing_is_offloaded(turn.act, self._has_come)
         elif turn.when is When.BETWEEN_WRITES:
             self._rim.between_writes(lambda: self._perhaps_the_last(turn.act), self._go_on_soon)
         elif self._is_woken:

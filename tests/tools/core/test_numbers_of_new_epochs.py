@@ -8,7 +8,7 @@ from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
 from raftline.state.sessions import (
-    ERA_NUMBERS,
+    EPOCH_NUMBERS,
 )
 from raftline.storage.folder import Folder
 from raftline.tools.node_files.backup import of_node, restore
@@ -49,8 +49,8 @@ def test_recovered_cluster_repeats_no_token_or_session_name(tmp_path: Path) -> N
     assert recover(str(kept), "s1", confirmed=True) == 0
     again = (f'{LOCK} "bob" 1000', "client1@session")
     token, session = replies_of(kept, *again)  # at index 4 and 5, as those that were lost
-    assert token == f"OBJECT response: {2 * ERA_NUMBERS + 4}"
-    assert session == f"SESSION response: client1-{2 * ERA_NUMBERS + 5}"
+    assert token == f"OBJECT response: {2 * EPOCH_NUMBERS + 4}"
+    assert session == f"SESSION response: client1-{2 * EPOCH_NUMBERS + 5}"
 
 
 def test_a_restored_cluster_repeats_no_token(tmp_path: Path) -> None:
@@ -58,4 +58,4 @@ def test_a_restored_cluster_repeats_no_token(tmp_path: Path) -> None:
     backup, new = tmp_path / "backup.txt", tmp_path / "new"
     assert of_node(tmp_path / "lost", "s1", str(backup)) == 0
     assert restore(str(backup), str(new), ["s1=localhost:10000"]) == 0
-    assert replies_of(new, f'{LOCK} "ann" 1000') == [f"OBJECT response: {2 * ERA_NUMBERS + 3}"]
+    assert replies_of(new, f'{LOCK} "ann" 1000') == [f"OBJECT response: {2 * EPOCH_NUMBERS + 3}"]
