@@ -223,7 +223,7 @@ def test_connection_end_erasing_a_later_level_is_found() -> None:
 
 @pytest.mark.slow
 def test_an_answer_that_overtakes_the_disk_is_found() -> None:
-    with mock.patch.object(stepper, "Delivery", AnswersAtOnce):
+    with mock.patch.object(stepper, "MessageDelivery", AnswersAtOnce):
         failure = first_failure(connections_break, range(50), LINES)
     assert failure is not None
     # The check stops that server, so it may be a client that notices first.
