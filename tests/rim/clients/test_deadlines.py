@@ -2,7 +2,7 @@
 
 The nodes hang, or the name server does, or a reply comes byte by byte; in plain text, over TLS and
 amid a login; for threads and for tasks. All calls of a case wait side by side. One that ends late
-is tried again by itself, so that a busy machine does not count.
+is tried again by itself, and time in which the machine gives this process no turn does not count.
 """
 
 from __future__ import annotations
@@ -131,6 +131,34 @@ def clients_access(access: Kwargs) -> Kwargs:
 # --- nodes that serve nobody ----------------------------------------------------------------------
 
 
+class TurnClock:
+    """A clock that stands still while a thread that wants to run gets no turn."""
+
+    STEP_S = 0.01
+
+    def __init__(self) -> None:
+        self.overslept_s = 0.0
+        self.is_over = threading.Event()
+        threading.Thread(target=self._sleep, daemon=True).start()
+
+    def now_s(self) -> float:
+        return time.monotonic() - self.overslept_s
+
+    def _sleep(self) -> None:
+        before_s = time.monotonic()
+        while not self.is_over.wait(self.STEP_S):
+            now_s = time.monotonic()
+            self.overslept_s += max(0.0, now_s - before_s - 2 * self.STEP_S)
+            before_s = now_s
+
+
+@pytest.fixture
+def clock() -> Iterator[TurnClock]:
+    clock = TurnClock()
+    yield clock
+    clock.is_over.set()
+
+
 class Node:
     """Takes every connection. It says nothing, or says its first line byte by byte."""
 
@@ -251,28 +279,28 @@ def late_in(took: Late) -> Late:
     return {name: seconds for name, seconds in took.items() if seconds > LIMIT_S + GRACE_S}
 
 
-def seconds_of_threads(works: Works) -> Late:
+def seconds_of_threads(works: Works, clock: TurnClock) -> Late:
     """Make these calls side by side; return how long each took."""
     ended: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()
 
     def run(name: str, work: Callable[[], object]) -> None:
-        began_s = time.monotonic()
+        began_s = clock.now_s()
         with contextlib.suppress(raftline.RaftlineError, KeyError):
             work()
-        ended.put((name, time.monotonic() - began_s))
+        ended.put((name, clock.now_s() - began_s))
 
     for each in works.items():
         threading.Thread(target=run, args=each, daemon=True).start()
     return dict(ended.get(timeout=DEADLINE_S) for _ in works)
 
 
-def late_of_threads(works: Works) -> Late:
+def late_of_threads(works: Works, clock: TurnClock) -> Late:
     """Make these calls side by side; return those that end late, and when."""
-    return late_in(seconds_of_threads(works))
+    return late_in(seconds_of_threads(works, clock))
 
 
 @in_each_case
-def test_no_call_of_a_thread_ends_late(at: str, access: Kwargs) -> None:
+def test_no_call_of_a_thread_ends_late(at: str, access: Kwargs, clock: TurnClock) -> None:
     def with_client(call: Call, limit_s: float) -> object:
         with raftline.connect(at, timeout=limit_s, **access) as kv:
             return call(kv)
@@ -284,20 +312,22 @@ def test_no_call_of_a_thread_ends_late(at: str, access: Kwargs) -> None:
         works[f"{name}, with a limit of its own"] = partial(with_client, call, DEADLINE_S)
     late: Late = {}
     for group in in_groups(works):
-        late |= late_of_threads(group)
+        late |= late_of_threads(group, clock)
     for _ in range(TRIES - 1):
-        late = {k: v for each in late for k, v in late_of_threads({each: works[each]}).items()}
+        late = {
+            k: v for each in late for k, v in late_of_threads({each: works[each]}, clock).items()
+        }
     assert late == {}
 
 
 @in_each_case
-def test_no_call_of_a_task_ends_late(at: str, access: Kwargs) -> None:
+def test_no_call_of_a_task_ends_late(at: str, access: Kwargs, clock: TurnClock) -> None:
     async def timed(call: Call, limit_s: float) -> float:
         kv = raftline.aio.connect(at, timeout=limit_s, **access)
-        began_s = time.monotonic()
+        began_s = clock.now_s()
         with contextlib.suppress(raftline.RaftlineError, KeyError):
             await call(kv)  # type: ignore[misc]
-        took_s = time.monotonic() - began_s
+        took_s = clock.now_s() - began_s
         await kv.close()
         return took_s
 
@@ -363,19 +393,23 @@ for module in MORE:
 
 
 @pytest.mark.parametrize("name", [*HELD, *HELD_BY_THREADS])
-def test_no_call_of_what_a_thread_holds_ends_late(node: NodeProcess, name: str) -> None:
+def test_no_call_of_what_a_thread_holds_ends_late(
+    node: NodeProcess, name: str, clock: TurnClock
+) -> None:
     with raftline.connect(at_of(node), timeout=HELD_LIMIT_S) as kv:
         held = {
             "lease": kv.lease(60).grant(),
             **{what: take(kv, name) for what, take in TAKES.items()},
         }
         node.pause()
-        took = seconds_of_threads({name: partial((HELD | HELD_BY_THREADS)[name], held)})
+        took = seconds_of_threads({name: partial((HELD | HELD_BY_THREADS)[name], held)}, clock)
     assert took[name] <= HELD_LIMIT_S + GRACE_S
 
 
 @pytest.mark.parametrize("name", HELD)
-def test_no_call_of_what_a_task_holds_ends_late(node: NodeProcess, name: str) -> None:
+def test_no_call_of_what_a_task_holds_ends_late(
+    node: NodeProcess, name: str, clock: TurnClock
+) -> None:
     async def took() -> float:
         async with raftline.aio.connect(at_of(node), timeout=HELD_LIMIT_S) as kv:
             held = {
@@ -383,9 +417,9 @@ def test_no_call_of_what_a_task_holds_ends_late(node: NodeProcess, name: str) ->
                 **{what: await take(kv, f"{name} of a task") for what, take in TAKES.items()},
             }
             node.pause()
-            began_s = time.monotonic()
+            began_s = clock.now_s()
             with contextlib.suppress(raftline.RaftlineError):
                 await HELD[name](held)  # type: ignore[misc]
-            return time.monotonic() - began_s
+            return clock.now_s() - began_s
 
     assert asyncio.run(took()) <= HELD_LIMIT_S + GRACE_S
