@@ -27,6 +27,7 @@ COMPILED = (
     "raft/*", "wire/*", "wire/*/*", "state/*", "state/*/*",
     "recipes/command_effects", "recipes/command_rows", "recipes/recipe_keys",
     "recipes/recipe_operands",
+    "doors/redis/resp/request_ledger",
     "objects/command_effects", "objects/command_rows", "objects/object_kinds",
     "objects/object_operations",
     "picture/recording/recorded_node",
