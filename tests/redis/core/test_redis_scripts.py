@@ -16,7 +16,7 @@ from raftline.doors.redis.resp.functions import FUNCTIONS
 from raftline.doors.redis.resp.limits import REDIS_QUEUED, REDIS_SCRIPT_BYTES, REDIS_SCRIPTS
 from raftline.doors.redis.resp.lua_tokens import tokens_of
 from raftline.doors.redis.resp.lua_values import number, quotient, to_reply, word
-from raftline.doors.redis.resp.replies import Failure, Value
+from raftline.doors.redis.resp.replies import Failure, SetReply, Value
 from raftline.doors.redis.resp.scripts import (
     NO_LUA,
     NO_SCRIPT,
@@ -281,6 +281,13 @@ ROWS: list[tuple[str, str, Value]] = [
     ("ZADD b 1 x 2 y", "channels-group-send 2 a b m1 m2 5 2 100 60", 1),
     ("", "channels-group-send 1 a m1",
      Failure("ERR user_script: attempt to compare number with nil script: channels-group-send")),
+    ("", "kombu-refresh-binding 2 a b m e 60000", None),
+    ("", "kombu-refresh-binding 2 a b m e x",
+     Failure("ERR user_script: attempt to perform arithmetic on a nil value script:"
+             " kombu-refresh-binding")),
+    ("ZADD a 1 e 2 g", "kombu-sweep-bindings 1 a t. p. 10", 2),
+    ("ZADD a 1 e 2 g", "kombu-sweep-bindings 1 a t. p. 1", 1),
+    (f"ZADD a {NOW_MS + 1} e", "kombu-sweep-bindings 1 a t. p. 10", 0),
 ]  # fmt: skip
 
 
@@ -353,6 +360,10 @@ def test_a_script_has_the_reply_of_redis(before: str, command: str, reply: Value
         ("ZADD b 1 x 2 y", "channels-put-back 0 a b", "EXISTS b", 0),
         ("ZADD b 1 x 2 y", "channels-group-send 2 a b m1 m2 5 2 100 60", "ZRANGE a 0 -1", ["m1"]),
         ("ZADD b 1 x 2 y", "channels-group-send 2 a b m1 m2 5 3 100 60", "TTL b", 60),
+        ("", "kombu-refresh-binding 2 a b m e 60000", "SMEMBERS a", SetReply(["m"])),
+        ("", "kombu-refresh-binding 2 a b m e 60000", "ZSCORE b e", NOW_MS + 60_000.0),
+        ("ZADD b 9e12 e", "kombu-refresh-binding 2 a b m e 60000", "ZSCORE b e", 9e12),
+        ("SADD t.e x", "kombu-sweep-bindings 1 a t. p. 10", "EXISTS t.e", 1),
     ],
 )  # fmt: skip
 def test_a_script_leaves_the_keys_of_redis(
@@ -367,6 +378,16 @@ def test_a_script_leaves_the_keys_of_redis(
 
 def test_each_script_has_a_row() -> None:
     assert {command.split()[0] for _, command, _ in ROWS} == set(SCRIPTS)
+
+
+@pytest.mark.parametrize(("kept", "left"), [("p.e", ["x", None]), ("p.g", [None, "x"])])
+def test_a_table_ends_unless_a_set_keeps_it(kept: str, left: Value) -> None:
+    model = Model()
+    model.ask("MSET", "t.e", "x", "t.g", "x", kept, "x")
+    model.ask("ZADD", "deadlines", 1, "e", 2, "g")
+    assert asked(model, "kombu-sweep-bindings 1 deadlines t. p. 10") == 2
+    assert model.ask("MGET", "t.e", "t.g") == left
+    assert model.ask("EXISTS", "deadlines") == 0
 
 
 def test_what_a_failed_script_has_done_stays() -> None:

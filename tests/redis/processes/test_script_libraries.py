@@ -158,6 +158,23 @@ def test_channels_sends_to_a_group(port: int) -> None:
     asyncio.run(main())
 
 
+def test_kombu_ends_the_tables_of_queues_that_expire(client: Any, port: int) -> None:
+    kombu = library("kombu")
+    with kombu.Connection(f"redis://localhost:{port}/0") as connection:
+        channel = connection.channel()
+        queue = kombu.Queue("jobs", kombu.Exchange("work"), routing_key="k", expires=60)
+        producer = kombu.Producer(channel, exchange=queue.exchange, routing_key="k")
+        producer.publish({"n": 5}, declare=[queue])
+        message = queue(channel).get()
+        assert message.payload == {"n": 5}
+        message.ack()
+        (deadlines,) = client.keys("*deadlines*")
+        assert client.zrange(deadlines, 0, -1) == [b"work"]
+        client.zadd(deadlines, {"work": 1})
+        assert channel.sweep_bindings() == 1
+        assert not client.exists(deadlines, "_kombu.binding.work")
+
+
 def test_pottery_gives_each_number_once(client: Any) -> None:
     pottery = library("pottery")
     ids = [pottery.NextID(key="ids", masters={client}) for _ in range(2)]

@@ -45,16 +45,21 @@ TYPED = {
     "pyrate-put": (("z",), ["100 101", FEW, "m m:", "1 1 2 0 x", *3 * ["40 99 100 x", FEW, FEW]]),
     "channels-put-back": ((), ["z y a", "z y a"]),
     "channels-group-send": (("z", "y"), ["m1 m", "m2 m", FEW, FEW, "100 101 x", "9000 60 x"]),
+    "kombu-refresh-binding": (("s", "w"), ["m n", "e f", "60000 -5 1e13 x nan"]),
+    "kombu-sweep-bindings": (("w",), ["t t a", "p p x", "10 10 1 0 -1 x 1.5"]),
 }
 HELD = (
     "SET a me", "SET a me PX 50000", "SET a other", "RPUSH a x", "RPUSH b 1 2", "SET b x",
     "RPUSH l 99 41 39.5", "RPUSH l 99 98 97 96 40", "RPUSH l x y z", "SET l 5", "SET z 5",
     "ZADD z 99 100 41 a 40 b", "ZADD z 100.5 m:1", "ZADD z 39 a 99 m1", "RPUSH z 1",
     "ZADD y 1 a 2 m2", "ZADD y 1.5 é", "SET y x",
+    "ZADD w 1 e 2 g 9e12 f", "ZADD w 1 e", "SADD w x", "SADD s m", "SET s x", "SADD pe x",
+    "SADD te x", "SET tg x",
 )  # fmt: skip
 LEFT = (
     "GET a", "PTTL a", "LRANGE b 0 -1", "PTTL b", "LRANGE l 0 -1", "TTL l",
     "ZRANGE z 0 -1 WITHSCORES", "PTTL z", "ZRANGE y 0 -1 WITHSCORES", "TTL y",
+    "ZCARD w", "ZCOUNT w 1e12 8e12", "ZCOUNT w 1e13 inf", "EXISTS te tg pe", "SCARD s",
 )  # fmt: skip
 PLACE = re.compile(rb"(user_script):[0-9]+| script: .*")  # in an error: which differs
 

@@ -122,7 +122,7 @@ def turns_to(limit: LuaValue) -> int:
     return int(min(last, float(_LONG)))
 
 
-def joined(value: LuaValue) -> str:
+def text_in(value: LuaValue) -> str:
     """Return an operand of `..`, which is a field of a table or a number.
 
     Raises:

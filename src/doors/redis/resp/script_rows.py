@@ -48,6 +48,11 @@ class Running:
             raise CommandRefused(reply)
         return to_lua(reply)
 
+    @property
+    def now_ms(self) -> float:
+        """What a script makes of the two numbers of `TIME`: the time of its entry."""
+        return float(self._view.now_ms)
+
     def works(self, size: int) -> None:
         """Count the bytes of the words that a script makes in a loop, before it does."""
         self._view.works(size)
@@ -63,7 +68,7 @@ class Script(NamedTuple):
     takes_times: bool = False  # it depends on the time that a key has left
     is_read: bool = False  # it changes nothing
     frees: bool = False  # it only removes keys
-    argument_keys: int = 0  # the first arguments that are keys, in place of `KEYS`
+    argument_keys: int = 0  # the first arguments that are keys, or with which keys begin
     grows: int = 0  # the argument that says how many elements it adds
 
 

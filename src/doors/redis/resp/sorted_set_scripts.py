@@ -7,14 +7,15 @@ from __future__ import annotations
 from itertools import count
 from typing import Final
 
-from .lua_values import LuaValue, arithmetic, is_at_most, is_less, joined, number, turns_to
+from .lua_values import LuaValue, arithmetic, is_at_most, is_less, number, text_in, turns_to
+from .programs import joined
 from .script_rows import Running, Script
 
 
 def _cashews(script: Running) -> LuaValue:
     """Count within a window, whose members are times."""
     key, now = script.key(1), script.argument(2)
-    script.call("ZREMRANGEBYSCORE", key, 0.0, f"({joined(script.argument(1))}")
+    script.call("ZREMRANGEBYSCORE", key, 0.0, f"({text_in(script.argument(1))}")
     hits = script.call("ZCOUNT", key, script.argument(1), now)
     if is_less(hits, number(script.argument(3))):
         hits = arithmetic(hits) + 1
@@ -52,7 +53,7 @@ def _pyrate(script: Running) -> LuaValue:
         hits = script.call("ZCOUNT", bucket, begin, now)
         if is_less(arithmetic(most, "local 'limit'") - arithmetic(hits), amount):
             return [float(place), _blocking(script, rank)]
-    total, name = turns_to(amount), joined(script.argument(3))
+    total, name = turns_to(amount), text_in(script.argument(3))
     script.works(total * (_MEMBER + len(now or "") + len(name)))
     for first in range(1, total + 1, _AT_ONCE):
         numbers = range(first, min(first + _AT_ONCE, total + 1))
@@ -166,9 +167,55 @@ _GROUP_SEND: Final = (
        return over_capacity""",
 )
 
+
+# --- kombu: the table of an exchange ends if no consumer asks for it by its deadline --------------
+
+
+def _refresh(script: Running) -> LuaValue:
+    script.call("SADD", script.key(1), script.argument(1))
+    deadline = script.now_ms + arithmetic(number(script.argument(3)))
+    script.call("ZADD", script.key(2), "GT", deadline, script.argument(2))
+    return None
+
+
+def _sweep(script: Running) -> LuaValue:
+    """Remove tables whose deadline has passed. The arguments are how the keys of tables begin, and
+    those of the sets that keep a table, and how many deadlines to look at."""
+    deadlines, most = script.key(1), number(script.argument(3))
+    found = script.call("ZRANGEBYSCORE", deadlines, "-inf", script.now_ms, "LIMIT", 0.0, most)
+    assert isinstance(found, list)
+    for exchange in map(text_in, found):
+        if script.call("EXISTS", joined(text_in(script.argument(2)), exchange)) == 0:
+            script.call("DEL", joined(text_in(script.argument(1)), exchange))
+        script.call("ZREM", deadlines, exchange)
+    return float(len(found))
+
+
+_NOW: Final = """
+local now = redis.call('TIME')
+local ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)"""
+_REFRESH: Final = (
+    f"""redis.call('SADD', KEYS[1], ARGV[1]) {_NOW}
+        redis.call('ZADD', KEYS[2], 'GT', ms + tonumber(ARGV[3]), ARGV[2])""",
+)
+_SWEEP: Final = (
+    f"""{_NOW}
+        local overdue = redis.call(
+            'ZRANGEBYSCORE', KEYS[1], '-inf', ms, 'LIMIT', 0, tonumber(ARGV[3]))
+        for _, exchange in ipairs(overdue) do
+            if redis.call('EXISTS', ARGV[2] .. exchange) == 0 then
+                redis.call('DEL', ARGV[1] .. exchange)
+            end
+            redis.call('ZREM', KEYS[1], exchange)
+        end
+        return #overdue""",
+)
+
 SORTED_SET_SCRIPTS: Final = (
     Script("cashews-sliding-window", "cashews", _cashews, _CASHEWS),
     Script("pyrate-put", "pyrate-limiter", _pyrate, _PYRATE, grows=2),
     Script("channels-put-back", "channels_redis", _put_back, _PUT_BACK, argument_keys=2),
     Script("channels-group-send", "channels_redis", _group_send, _GROUP_SEND),
+    Script("kombu-refresh-binding", "Celery, kombu", _refresh, _REFRESH),
+    Script("kombu-sweep-bindings", "Celery, kombu", _sweep, _SWEEP, argument_keys=2),
 )  # fmt: skip
