@@ -24,13 +24,14 @@ from .resp.entry import NOT_MET, RESPONSE, VERB, RedisEntry, read_entry, spell_a
 from .resp.functions import FUNCTIONS
 from .resp.replies import length_of
 from .resp.request_ledger import RequestLedger
-from .resp.scripts import CALL
+from .resp.scripts import CALL, SCRIPTS
 from .resp.types.rows import LONG
 from .resp.types.typed import PART
 from .resp.view import HeldKey, View, held_of
 
 _PER_KEY: Final = 13  # characters of a value that take as long as a key (state/work.py)
 _FEW_WORDS: Final = 20  # of an entry: more may be of one command
+_FEW_DIGITS: Final = 3  # of the number of elements that a script adds
 _LONG: Final = 64 << 10  # bytes of values, between two pauses
 _MANY: Final = 500  # commands or keys, likewise
 
@@ -43,13 +44,26 @@ def _measure(store: Store, command: str) -> int:
     values = [store.held.get(word, "") for word in words]
     part = PART if len(words) <= _FEW_WORDS and LONG.isdisjoint(words) else 1
     longest = max([len(text) // (part if text.startswith(TYPED) else 1) for text in values])
-    copied = len(command)
+    copied, copies = len(command), 1 + words.count(";")
     for place, word in enumerate(words[:-2]):
         if word == "SETRANGE" and is_number(words[place + 2]):
             longest = max(longest, min(int(words[place + 2]), VALUE_BYTES))
         elif word == CALL and is_number(words[place + 2]):  # it may set each key to an argument
-            copied += min(int(words[place + 2]), len(words)) * max(map(len, words))
-    return (copied + longest * (1 + words.count(";"))) // _PER_KEY
+            count = min(int(words[place + 2]), len(words))
+            copied += count * max(map(len, words))
+            copies += count
+            if _grows(words[place + 1], words[place + 3 + count :]):
+                longest = VALUE_BYTES
+    return (copied + longest * copies) // _PER_KEY
+
+
+def _grows(name: str, arguments: list[str]) -> bool:
+    """Whether a script may make a long value of a few words."""
+    script = SCRIPTS.get(name)
+    if script is None or not script.grows:
+        return False
+    amount = arguments[script.grows - 1] if len(arguments) >= script.grows else ""
+    return not is_number(amount) or len(amount) > _FEW_DIGITS
 
 
 @applies(VERB, measure=_measure)

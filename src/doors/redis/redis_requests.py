@@ -181,7 +181,8 @@ class RedisRequests:
 
     def _planned(self, words: list[bytes], *, is_long: bool) -> Plan:
         with self._lines.turn if is_long else nullcontext():
-            plan = plan_of(list(map(_text, words)), self.context)
+            is_stranger = self._admission.is_stranger
+            plan = plan_of(list(map(_text, words)), self.context, is_stranger=is_stranger)
         if is_long and isinstance(plan, RedisCall):
             self.session.call_bytes = sum(map(getsizeof, plan.words))
         self.count_transaction()

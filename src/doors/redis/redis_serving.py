@@ -129,7 +129,8 @@ class RedisServing:
         if reply.startswith("Sorry"):
             self._host.refusals.add(code_of(reply))
         elif not reply and isinstance(request.answer, Failure):
-            self._host.refusals.add(BAD_REQUEST)
+            is_stranger = request.answer == NO_LOGIN
+            self._host.refusals.add("no-login" if is_stranger else BAD_REQUEST)
         return value_of(form, key, reply) if reply else request.answer
 
     def _in_turn(self, call: RedisCall) -> Waits[None]:

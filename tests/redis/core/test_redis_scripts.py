@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from raftline.common.build_level import LEVEL
 from raftline.doors.redis.redis_node import RedisNode
 from raftline.doors.redis.resp.entry import answers_in, spell_entry
-from raftline.doors.redis.resp.limits import REDIS_SCRIPT_BYTES, REDIS_SCRIPTS
+from raftline.doors.redis.resp.functions import FUNCTIONS
+from raftline.doors.redis.resp.limits import REDIS_QUEUED, REDIS_SCRIPT_BYTES, REDIS_SCRIPTS
 from raftline.doors.redis.resp.lua_tokens import tokens_of
 from raftline.doors.redis.resp.lua_values import number, quotient, to_reply, word
-from raftline.doors.redis.resp.replies import Failure, Value
+from raftline.doors.redis.resp.replies import Failure, SetReply, Value
 from raftline.doors.redis.resp.scripts import (
     NO_LUA,
     NO_SCRIPT,
@@ -228,6 +229,65 @@ ROWS: list[tuple[str, str, Value]] = [
     ("SET a old", "compare-and-set 1 a new old", "OK"),
     ("SET a old", "compare-and-set 1 a new old EX 9", "OK"),
     ("SET a x", "compare-and-set 1 a new old", 0),
+    ("SET a me", "redis-lock-release 2 a b me 9000", 0),
+    ("SET a you", "redis-lock-release 2 a b me 9000", 1),
+    ("RPUSH a x", "redis-lock-release 2 a b me 9000",
+     Failure("WRONGTYPE Operation against a key holding the wrong kind of value script:"
+             " redis-lock-release")),
+    ("SET a me PX 9000", "redis-lock-extend 2 a b me 5", 0),
+    ("SET a me", "redis-lock-extend 2 a b me 5", 2),
+    ("", "redis-lock-extend 2 a b me 5", 1),
+    ("SET a you", "redis-lock-reset 2 a b me 9000", 1),
+    ("", "walrus-lock-acquire 1 a me 9000", 1),
+    ("SET a you", "walrus-lock-acquire 1 a me 9000", 0),
+    ("", "walrus-lock-acquire 1 a me x",
+     Failure("ERR user_script: attempt to compare number with nil script: walrus-lock-acquire")),
+    ("SET a me", "walrus-lock-release 2 a b me", 1),
+    ("SET a you", "walrus-lock-release 2 a b me", 0),
+    ("", "limits-moving-window 1 a 100 2 60 1", 1),
+    ("RPUSH a 99 98", "limits-moving-window 1 a 100 2 60 1", None),
+    ("RPUSH a 99 40", "limits-moving-window 1 a 100 2 60 1", None),
+    ("RPUSH a 99 39.5", "limits-moving-window 1 a 100 2 60 1", 1),
+    ("RPUSH a 99 98", "limits-moving-window 1 a 100 2 60 3", None),
+    ("RPUSH a 99 x", "limits-moving-window 1 a 100 2 60 1",
+     Failure("ERR user_script: attempt to compare number with nil script: limits-moving-window")),
+    ("RPUSH a 99 98", "limits-moving-window 1 a 100 2 x 1",
+     Failure("ERR user_script: attempt to perform arithmetic on local 'expiry' (a nil value)"
+             " script: limits-moving-window")),
+    ("RPUSH a 99 98.25 7", "limits-moving-window-get 1 a 50 3", ["98.25", 2]),
+    ("RPUSH a 9 8", "limits-moving-window-get 1 a 50 3", None),
+    ("", "limits-moving-window-get 1 a 50 3", None),
+    ("RPUSH a 9", "limits-moving-window-get 1 a 50 1e18",
+     Failure("ERR value is not an integer or out of range script: limits-moving-window-get")),
+    ("", "cashews-sliding-window 1 a 40 100 2 9000", 1),
+    ("ZADD a 39 x 40 y", "cashews-sliding-window 1 a 40 100 2 0", 2),
+    ("ZADD a 41 x 40 y", "cashews-sliding-window 1 a 40 100 2 0", 2),
+    ("", "cashews-sliding-window 1 a",
+     Failure("ERR user_script: attempt to concatenate field '?' (a nil value) script:"
+             " cashews-sliding-window")),
+    ("", "pyrate-put 1 a 100 1 x: 1 40 2 0", [-1, -1]),
+    ("ZADD a 41 x 42 y", "pyrate-put 1 a 100 1 x: 2 50 2 0 40 2 1", [1, 41]),
+    ("ZADD a 41 x 42 y", "pyrate-put 1 a 100 1 x: 1 40 2 -1", [0, -1]),
+    ("ZADD a 41 x 42 y", "pyrate-put 1 a 100 9 x: 1 40 2 5", [0, -1]),
+    ("", "pyrate-put 1 a 100 1 x: 1 40",
+     Failure("ERR user_script: attempt to perform arithmetic on local 'limit' (a nil value)"
+             " script: pyrate-put")),
+    ("", "pyrate-put 1 a 100 x",
+     Failure("ERR user_script: 'for' limit must be a number script: pyrate-put")),
+    ("ZADD b 1.5 x 2 y", "channels-put-back 0 a b", None),
+    ("RPUSH b x", "channels-put-back 0 a b",
+     Failure("WRONGTYPE Operation against a key holding the wrong kind of value script:"
+             " channels-put-back")),
+    ("ZADD b 1 x 2 y", "channels-group-send 2 a b m1 m2 5 2 100 60", 1),
+    ("", "channels-group-send 1 a m1",
+     Failure("ERR user_script: attempt to compare number with nil script: channels-group-send")),
+    ("", "kombu-refresh-binding 2 a b m e 60000", None),
+    ("", "kombu-refresh-binding 2 a b m e x",
+     Failure("ERR user_script: attempt to perform arithmetic on a nil value script:"
+             " kombu-refresh-binding")),
+    ("ZADD a 1 e 2 g", "kombu-sweep-bindings 1 a t. p. 10", 2),
+    ("ZADD a 1 e 2 g", "kombu-sweep-bindings 1 a t. p. 1", 1),
+    (f"ZADD a {NOW_MS + 1} e", "kombu-sweep-bindings 1 a t. p. 10", 0),
 ]  # fmt: skip
 
 
@@ -281,8 +341,31 @@ def test_a_script_has_the_reply_of_redis(before: str, command: str, reply: Value
         ("SET a old", "compare-and-set 1 a new old EX", "GET a", "new"),
         ("SET a old", "compare-and-set 1 a new old EX 9", "TTL a", 9),
         ("SET a old", f"compare-and-set 1 a new old PX {1 << 50}", "GET a", "old"),
+        ("SET a me", "redis-lock-release 2 a b me 9000", "LRANGE b 0 -1", ["1"]),
+        ("RPUSH b x", "redis-lock-reset 2 a b me 9000", "PTTL b", 9000),
+        ("SET a me PX 9000", "redis-lock-extend 2 a b me 5", "PTTL a", 5000),
+        ("", "walrus-lock-acquire 1 a me 9000", "PTTL a", 9000),
+        ("", "walrus-lock-acquire 1 a me 0", "PTTL a", -1),
+        ("SET a me", "walrus-lock-release 2 a b me", "LRANGE b 0 -1", ["1"]),
+        ("RPUSH a 39 38", "limits-moving-window 1 a 100.25 3 60 2", "LRANGE a 0 -1",
+         ["100.25", "100.25", "39"]),
+        ("", "limits-moving-window 1 a 100 3 60 1", "TTL a", 60),
+        ("", "limits-moving-window 1 a 1 12001 60 12001", "LLEN a", 12_001),
+        ("", "cashews-sliding-window 1 a 40 100 2 9000", "PTTL a", 9000),
+        ("ZADD a 39 x 40 y", "cashews-sliding-window 1 a 40 100 2 0", "ZRANGE a 0 -1",
+         ["y", "100"]),
+        ("", "pyrate-put 1 a 100 2 x: 1 40 2 0", "ZRANGE a 0 -1", ["x:1", "x:2"]),
+        ("", "pyrate-put 1 a 100 2500 x: 0", "ZCOUNT a 100 100", 2500),
+        ("ZADD b 1.5 x 2 y", "channels-put-back 0 a b", "ZRANGE a 0 -1", ["x", "y"]),
+        ("ZADD b 1 x 2 y", "channels-put-back 0 a b", "EXISTS b", 0),
+        ("ZADD b 1 x 2 y", "channels-group-send 2 a b m1 m2 5 2 100 60", "ZRANGE a 0 -1", ["m1"]),
+        ("ZADD b 1 x 2 y", "channels-group-send 2 a b m1 m2 5 3 100 60", "TTL b", 60),
+        ("", "kombu-refresh-binding 2 a b m e 60000", "SMEMBERS a", SetReply(["m"])),
+        ("", "kombu-refresh-binding 2 a b m e 60000", "ZSCORE b e", NOW_MS + 60_000.0),
+        ("ZADD b 9e12 e", "kombu-refresh-binding 2 a b m e 60000", "ZSCORE b e", 9e12),
+        ("SADD t.e x", "kombu-sweep-bindings 1 a t. p. 10", "EXISTS t.e", 1),
     ],
-)
+)  # fmt: skip
 def test_a_script_leaves_the_keys_of_redis(
     before: str, command: str, then: str, reply: Value
 ) -> None:
@@ -295,6 +378,16 @@ def test_a_script_leaves_the_keys_of_redis(
 
 def test_each_script_has_a_row() -> None:
     assert {command.split()[0] for _, command, _ in ROWS} == set(SCRIPTS)
+
+
+@pytest.mark.parametrize(("kept", "left"), [("p.e", ["x", None]), ("p.g", [None, "x"])])
+def test_a_table_ends_unless_a_set_keeps_it(kept: str, left: Value) -> None:
+    model = Model()
+    model.ask("MSET", "t.e", "x", "t.g", "x", kept, "x")
+    model.ask("ZADD", "deadlines", 1, "e", 2, "g")
+    assert asked(model, "kombu-sweep-bindings 1 deadlines t. p. 10") == 2
+    assert model.ask("MGET", "t.e", "t.g") == left
+    assert model.ask("EXISTS", "deadlines") == 0
 
 
 def test_what_a_failed_script_has_done_stays() -> None:
@@ -324,12 +417,41 @@ def test_a_wrong_call_in_an_entry_does_nothing(call: str, problem: str) -> None:
     assert not store.held
 
 
+@pytest.mark.parametrize(
+    "call",
+    [f"limits-moving-window 1 a 5 {1 << 60} 60 {1 << 60}", "pyrate-put 1 a 5 inf x 0",
+     "pyrate-put 1 a 5 9999999 x 0"],
+)  # fmt: skip
+def test_a_script_that_adds_too_much_does_nothing(call: str) -> None:
+    store = Store(level=LEVEL)
+    reply = execute(store, f"redis 5 FCALL {call}")
+    assert reply is not None
+    assert "use fewer at a time. Nothing was done" in reply
+    assert not store.held
+
+
+def test_calls_are_counted_if_their_keys_are_absent() -> None:
+    """Each of these looks for an element 57 times."""
+    store = Store(level=LEVEL)
+    call = "FCALL_RO limits-moving-window-get 1 a 5 1e17"
+    reply = execute(store, f"redis 5 {' ; '.join([call] * REDIS_QUEUED)}")
+    assert reply is not None
+    assert "use fewer at a time. Nothing was done" in reply
+
+
 def test_the_keys_of_a_call_are_those_that_it_names() -> None:
+    assert keys_in(["FCALL", "channels-put-back", "0", "a", "b", "c"]) == ["a", "b"]
+    assert keys_in(["FCALL", "channels-put-back", "0"]) == []
     assert keys_in(["FCALL", "x", "2", "a", "b", "c"]) == ["a", "b"]
     assert keys_in(["FCALL", "x", "0", "a"]) == []
     assert keys_in(["FCALL", "x", "9" * 5000, "a"]) == []
     for wrong in ("FCALL x 9 a", "FCALL x -1 a b", "FCALL x ² a b c", "FCALL x 1e0 a b"):
         assert keys_in(wrong.split()) == []
+
+
+def test_keys_in_arguments_take_the_rights_of_keys() -> None:
+    words = ["FCALL", "channels-put-back", "0", "a", "b"]
+    assert list(FUNCTIONS["FCALL"].rights_in(words)) == [("a", True, True), ("b", True, True)]
 
 
 WORDS = st.sampled_from(["a", "b", "me", "0", "1", "9000", "1.5", "x", "-1", "1e300", "nan", ""])

@@ -49,9 +49,10 @@ APPLY = ("doors/redis/command_effects.py", *(
     f"doors/redis/resp/{name}.py"
     for name in (
         "entry", "functions", "function_rows", "view", "strings", "keys", "times", "scripts",
-        "script_rows", "lock_scripts", "counter_scripts", "rate_scripts", "lua_values", "programs",
-        "messages", "request_ledger", "types/hashes", "types/lists", "types/scans", "types/scores",
-        "types/sets", "types/sorted_ranges", "types/sorted_sets", "types/typed",
+        "script_rows", "lock_scripts", "counter_scripts", "rate_scripts", "list_scripts",
+        "sorted_set_scripts", "lua_values", "programs", "messages", "request_ledger",
+        "types/hashes", "types/lists", "types/scans", "types/scores", "types/sets",
+        "types/sorted_ranges", "types/sorted_sets", "types/typed",
     )
 ))  # fmt: skip
 
@@ -70,6 +71,9 @@ def work_of_a_redis_client(port: int) -> None:
         connection.sendall(framed("MULTI") + framed("INCR", "n") + framed("EXEC"))
         connection.sendall(framed("EVAL", SCRIPTS["lock-release"].texts[0], "1", "k1", "v"))
         connection.sendall(framed("EVAL", SCRIPTS["incr-expire"].texts[0], "1", "n", "60"))
+        window = SCRIPTS["limits-moving-window"].texts[0]
+        connection.sendall(framed("EVAL", window, "1", "w", "5", "3", "60", "1"))
+        connection.sendall(framed("EVAL", SCRIPTS["pyrate-put"].texts[0], "1", "b", *"51a0"))
         for line in ("HSET h f 1", "HGET h f", "ZADD y 1 m", "ZSCORE y m", "BLPOP l 0.05",
                      "RPUSH l a", "BLPOP l 0", "SADD s m", "SMEMBERS s"):  # fmt: skip
             connection.sendall(framed(*line.split()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
 
@@ -47,6 +48,18 @@ def test_limits_counts_in_a_window(client: Any, port: int, version: int, strateg
     assert 0 < client.ttl(key) <= (60 if strategy == "FixedWindow" else 120)
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_limits_keeps_the_times_of_a_moving_window(client: Any, port: int, version: int) -> None:
+    limits = library("limits")
+    store = limits.storage.storage_from_string(f"redis://localhost:{port}?protocol={version}")
+    window, rate = limits.strategies.MovingWindowRateLimiter(store), limits.parse("3/minute")
+    assert [window.hit(rate, "u") for _ in range(4)] == [True, True, True, False]
+    assert window.get_window_stats(rate, "u").remaining == 0
+    (key,) = client.keys("*")
+    assert client.llen(key) == 3
+    assert 0 < client.ttl(key) <= 60
+
+
 def test_redis_py_registers_a_script(client: Any) -> None:
     """It sends the text again to a node that has forgotten it, also before a transaction."""
     count = client.register_script(SCRIPTS["incr-expire"].texts[0])
@@ -84,6 +97,82 @@ def test_the_lock_of_pottery_is_extended_and_released(client: Any) -> None:
     lock.release()
     assert lock.locked() == 0
     assert client.keys("*") == []
+
+
+def test_python_redis_lock_wakes_who_waits(client: Any) -> None:
+    redis_lock = library("redis_lock")
+    held, other = [redis_lock.Lock(client, "job", expire=60) for _ in range(2)]
+    assert held.acquire()
+    assert not other.acquire(blocking=False)
+    held.extend(90)
+    assert 60 < client.ttl("lock:job") <= 90
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(other.acquire, timeout=60)
+        held.release()
+        assert waiting.result()
+    with pytest.raises(redis_lock.NotAcquired):
+        held.release()
+    held.reset()
+    assert not client.exists("lock:job")
+
+
+def test_the_lock_of_walrus_is_held_by_one(client: Any, port: int) -> None:
+    walrus = library("walrus")
+    store = walrus.Database(host="localhost", port=port)
+    held, other = [store.lock("job", ttl=60_000, lock_id=name) for name in ("one", "two")]
+    assert held.acquire()
+    assert not other.acquire(block=False)
+    assert not other.release()
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(other.acquire)
+        assert held.release()
+        assert waiting.result()
+    assert other.release()
+
+
+def test_pyrate_limiter_fills_a_bucket(client: Any) -> None:
+    pyrate = library("pyrate_limiter")
+    rates = [pyrate.Rate(3, pyrate.Duration.MINUTE), pyrate.Rate(4, pyrate.Duration.HOUR)]
+    bucket = pyrate.RedisBucket.init(rates, client, "bucket")
+    item = pyrate.RateItem("a", bucket.now(), weight=2)
+    assert bucket.put(item)
+    assert not bucket.put(item)
+    assert bucket.failing_rate == rates[0]
+    assert client.zcard("bucket") == 2
+
+
+def test_channels_sends_to_a_group(port: int) -> None:
+    core = library("channels_redis.core")
+
+    async def main() -> None:
+        layer = core.RedisChannelLayer(hosts=[f"redis://localhost:{port}"], capacity=2)
+        for name in ("one", "two"):
+            await layer.group_add("all", name)
+        for number in range(3):
+            await layer.group_send("all", {"type": "news", "number": number})
+        for name in ("one", "two"):
+            got = [(await layer.receive(name))["number"] for _ in range(2)]
+            assert got == [0, 1], "there was no room for the third"
+        await layer.close_pools()
+
+    asyncio.run(main())
+
+
+def test_kombu_ends_the_tables_of_queues_that_expire(client: Any, port: int) -> None:
+    kombu = library("kombu")
+    with kombu.Connection(f"redis://localhost:{port}/0") as connection:
+        channel = connection.channel()
+        queue = kombu.Queue("jobs", kombu.Exchange("work"), routing_key="k", expires=60)
+        producer = kombu.Producer(channel, exchange=queue.exchange, routing_key="k")
+        producer.publish({"n": 5}, declare=[queue])
+        message = queue(channel).get()
+        assert message.payload == {"n": 5}
+        message.ack()
+        (deadlines,) = client.keys("*deadlines*")
+        assert client.zrange(deadlines, 0, -1) == [b"work"]
+        client.zadd(deadlines, {"work": 1})
+        assert channel.sweep_bindings() == 1
+        assert not client.exists(deadlines, "_kombu.binding.work")
 
 
 def test_pottery_gives_each_number_once(client: Any) -> None:
@@ -124,6 +213,8 @@ def test_cashews_counts_and_locks(client: Any, port: int) -> None:
         async with cache.lock("job", expire=60):
             assert await cache.is_locked("job")
         assert not await cache.is_locked("job")
+        window = [await cache.slice_incr("w", 0, now, 2, expire=60) for now in (1, 2, 3)]
+        assert window == [1, 2, 2]
         await cache.close()
 
     asyncio.run(main())

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from raftline.access.login import Access
+from raftline.doors.redis.resp.scripts import SCRIPTS, sha_of
 from raftline.net.connections import connection_slots as places_module
 from raftline.net.line_reader import HalfLines
 from raftline.net.protocol import server_protocol
@@ -27,6 +28,7 @@ from raftline_testing.redis.redis_wire import framed
 
 pytestmark = pytest.mark.pure
 GIVES_WAY = f"-{FULL.replace('Sorry,', 'TRYAGAIN')}"
+RELEASE = SCRIPTS["lock-release"].texts[0]
 BEGUN, REST = b"*1\r\n$4\r\nPI", b"NG\r\n"
 
 
@@ -76,6 +78,22 @@ def test_users_stay_for_as_long_as_they_like(
     door.say(framed("AUTH", "root", PASSWORD))
     assert door.line() == "+OK"
     assert (door.connection.is_stranger, door.due_s) == (False, 0.0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("EVAL", RELEASE, "1", "a", "b"), ("EVAL", "return 1", "0"), ("EVALSHA", sha_of(RELEASE), "0"),
+     ("SCRIPT", "LOAD", RELEASE), ("EXPIRE", "a", "x"), ("MULTI",)],
+)  # fmt: skip
+def test_nothing_is_read_or_loaded_before_a_login(
+    access: Access, doors: list[StrangerConnection], words: tuple[str, ...]
+) -> None:
+    doors.append(door := StrangerConnection(access))
+    door.say(framed(*words))
+    assert door.line() == "-NOAUTH Authentication required."
+    assert door.host.refusals.by_code()["no-login"] == 1
+    door.say(framed("AUTH", "root", PASSWORD) + framed("SCRIPT", "EXISTS", sha_of(RELEASE)))
+    assert [door.line() for _ in range(3)] == ["+OK", "*1", ":0"]
 
 
 def test_of_too_many_half_commands_the_oldest_go(doors: list[StrangerConnection]) -> None:

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, TypeAlias
 from ....wire.protocol import shown, size_of
 from . import blocking, fast, keys, messages, notifications, scripts, transactions
 from .cluster import CLUSTER
-from .connection import CONNECTION
+from .connection import CONNECTION, WITHOUT_LOGIN
 from .fast import Line
 from .function_rows import Function
 from .functions import FUNCTIONS
@@ -24,6 +24,7 @@ from .key_programs import Task, read, write
 from .limits import REDIS_QUEUED
 from .programs import CommandContext, CommandRefused, Program, RedisCall, Run, in_capitals, integer
 from .replies import (
+    NO_LOGIN,
     QUEUED,
     SYNTAX,
     Failure,
@@ -88,8 +89,9 @@ def _on_keys(name: str, line: FastPlan | None, alias: str = "") -> Row:
     return Row(alias or name, arity, function, line, _alone, flags, function.spec)
 
 
-def plan_of(words: list[str], context: CommandContext) -> Plan:
-    """Return what a command becomes. A wrong one becomes an answer: its error."""
+def plan_of(words: list[str], context: CommandContext, *, is_stranger: bool = False) -> Plan:
+    """Return what a command becomes. A wrong one becomes an answer: its error. Before a login no
+    operand is read, but those of a login."""
     row = COMMANDS.get(in_capitals(words[0]))
     session = context.session
     if row is None or not row.fits(len(words)):
@@ -98,6 +100,8 @@ def plan_of(words: list[str], context: CommandContext) -> Plan:
             session.end_transaction()
             return Answer(transactions.ABORTED)
         return Answer(unknown_command(words) if row is None else wrong_count(row.name))
+    if is_stranger and row.name not in WITHOUT_LOGIN:
+        return Answer(Failure(NO_LOGIN))
     if session.is_subscribed and row.name not in _WHILE_SUBSCRIBED:
         name = row.name.lower()
         return Answer(Failure(f"ERR Can't execute '{name}': {_ONLY_SUBSCRIPTIONS}"))

@@ -12,7 +12,7 @@ import re
 from typing import Final, TypeAlias, Union
 
 from .programs import CommandRefused
-from .replies import Failure, Simple, Value
+from .replies import Failure, Flat, NoList, Scored, SetReply, Simple, Value, spell_double
 
 # None is nil; a status is a `Simple`, an error that was not raised a `Failure`.
 LuaValue: TypeAlias = Union[str, float, bool, "list[LuaValue]", None]
@@ -78,14 +78,63 @@ def is_less(one: LuaValue, other: LuaValue) -> bool:
     """Whether a number is less than another one.
 
     Raises:
+        Refused: they are not both numbers.
+    """
+    first, second = _numbers(one, other)
+    return first < second
+
+
+def is_at_most(one: LuaValue, other: LuaValue) -> bool:
+    """Whether a number is at most another one.
+
+    Raises:
+        Refused: they are not both numbers.
+    """
+    first, second = _numbers(one, other)
+    return first <= second
+
+
+def _numbers(one: LuaValue, other: LuaValue) -> tuple[float, float]:
+    """Return what Lua compares.
+
+    Raises:
         Refused: they are not both numbers. Lua compares strings, too, and no script does.
     """
     if isinstance(one, float) and isinstance(other, float):
-        return one < other
+        return one, other
     kinds = f"{_kind(one)} with {_kind(other)}"
     if _kind(one) == _kind(other):
         kinds = f"two {_kind(one)} values"
     raise CommandRefused(f"ERR user_script: attempt to compare {kinds}")
+
+
+def turns_to(limit: LuaValue) -> int:
+    """Return how many turns `for i = 1, limit` has.
+
+    Raises:
+        Refused: the limit is no number.
+    """
+    last = number(limit)
+    if last is None:
+        raise CommandRefused("ERR user_script: 'for' limit must be a number")
+    if math.isnan(last) or last < 1:
+        return 0
+    return int(min(last, float(_LONG)))
+
+
+def text_in(value: LuaValue) -> str:
+    """Return an operand of `..`, which is a field of a table or a number.
+
+    Raises:
+        Refused: it is neither a string nor a number.
+    """
+    if isinstance(value, float):
+        return f"{value:.14g}"
+    if isinstance(value, str):
+        return value
+    raise CommandRefused(
+        f"ERR user_script: attempt to concatenate field '?' (a {_kind(value)} value)"
+    )
 
 
 def _kind(value: LuaValue) -> str:
@@ -116,12 +165,19 @@ def word(value: LuaValue) -> str:
 
 
 def to_lua(reply: Value) -> LuaValue:
-    """Return the reply to a command as a script sees it."""
-    if isinstance(reply, int):
-        return float(reply)
-    if reply is None:
-        return False
-    assert isinstance(reply, str), "a command on strings"
+    """Return the reply to a command as a script sees it, which is that of RESP2."""
+    match reply:
+        case int():
+            return float(reply)
+        case float():
+            return spell_double(reply)
+        case None | NoList():
+            return False
+        case list() | SetReply():
+            return list(map(to_lua, reply if isinstance(reply, list) else reply.items))
+        case Flat() | Scored():
+            return [to_lua(part) for item in reply.items for part in item]
+    assert isinstance(reply, str), "a command on keys"
     return reply
 
 

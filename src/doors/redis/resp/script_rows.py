@@ -11,6 +11,7 @@ from .programs import CommandRefused
 from .replies import Failure
 from .view import Decide, View
 
+_CALL_BYTES: Final = 256  # of a text that is made in the time of a call
 _COMMAND: Final = re.compile(r"call\(['\"]\w+")
 
 
@@ -40,11 +41,21 @@ class Running:
         Raises:
             Refused: the command fails, and with it the script.
         """
+        self._view.works(_CALL_BYTES)
         spelled = list(map(word, words))
         reply = self._view.attempt(self._commands[spelled[0]], spelled)
         if isinstance(reply, Failure):
             raise CommandRefused(reply)
         return to_lua(reply)
+
+    @property
+    def now_ms(self) -> float:
+        """What a script makes of the two numbers of `TIME`: the time of its entry."""
+        return float(self._view.now_ms)
+
+    def works(self, size: int) -> None:
+        """Count the bytes of the words that a script makes in a loop, before it does."""
+        self._view.works(size)
 
 
 class Script(NamedTuple):
@@ -57,6 +68,8 @@ class Script(NamedTuple):
     takes_times: bool = False  # it depends on the time that a key has left
     is_read: bool = False  # it changes nothing
     frees: bool = False  # it only removes keys
+    argument_keys: int = 0  # the first arguments that are keys, or with which keys begin
+    grows: int = 0  # the argument that says how many elements it adds
 
 
 def in_both_cases(*texts: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import Final
 from ....wire.protocol import shown
 from .counter_scripts import COUNTER_SCRIPTS
 from .limits import REDIS_SCRIPT_BYTES
+from .list_scripts import LIST_SCRIPTS
 from .lock_scripts import LOCK_SCRIPTS
 from .lua_tokens import LuaError, tokens_of
 from .lua_values import to_reply
@@ -32,6 +33,7 @@ from .programs import (
 from .rate_scripts import RATE_SCRIPTS
 from .replies import OK, Failure, Value
 from .script_rows import Running, Script
+from .sorted_set_scripts import SORTED_SET_SCRIPTS
 from .view import Decide, View
 
 CALL: Final = "FCALL"
@@ -43,7 +45,14 @@ NO_LUA: Final = Failure(
     " in docs/use/redis.md, Scripts"
 )
 SCRIPTS: Final[Mapping[str, Script]] = {
-    row.name: row for row in (*LOCK_SCRIPTS, *COUNTER_SCRIPTS, *RATE_SCRIPTS)
+    row.name: row
+    for row in (
+        *LOCK_SCRIPTS,
+        *COUNTER_SCRIPTS,
+        *RATE_SCRIPTS,
+        *LIST_SCRIPTS,
+        *SORTED_SET_SCRIPTS,
+    )
 }
 
 
@@ -108,10 +117,19 @@ def called(context: CommandContext, words: list[str]) -> list[str]:
 
 
 def keys_in(words: list[str]) -> list[str]:
-    """Return the keys of a call; none if their number is wrong."""
+    """Return the keys of a call, also those that a script takes as arguments; none if their number
+    is wrong."""
+    count, script = _count_of_keys(words), SCRIPTS.get(words[1])
+    if count < 0:
+        return []
+    return words[3 : 3 + count + (script.argument_keys if script is not None else 0)]
+
+
+def _count_of_keys(words: list[str]) -> int:
+    """Return how many `KEYS` a call has, below 0 if the number is wrong."""
     text = words[2]
     count = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else len(words)
-    return words[3 : 3 + count] if count <= len(words) - 3 else []
+    return count if count <= len(words) - 3 and text == str(count) else -1
 
 
 def takes_times(words: list[str]) -> bool:
@@ -122,15 +140,17 @@ def takes_times(words: list[str]) -> bool:
 
 def run(view: View, words: list[str], commands: Mapping[str, Decide]) -> Value:
     """FCALL NAME COUNT KEY ... ARGUMENT ..., FCALL_RO"""
-    script, keys = SCRIPTS.get(words[1]), keys_in(words)
+    script, count = SCRIPTS.get(words[1]), _count_of_keys(words)
     if script is None:
         raise CommandRefused(f"ERR {shown(words[1])} is no script that is known here")
-    if words[2] != str(len(keys)):
+    if count < 0:
         raise CommandRefused("ERR Number of keys is wrong")
     if words[0] == CALL_READ and not script.is_read:
         raise CommandRefused("ERR Can not execute a script with write flag using *_ro command.")
     try:
-        return to_reply(script.run(Running(view, keys, words[3 + len(keys) :], commands)))
+        return to_reply(
+            script.run(Running(view, words[3 : 3 + count], words[3 + count :], commands))
+        )
     except CommandRefused as refused:  # what it has done stays, as in Redis
         return Failure(f"{refused.failure} script: {script.name}")
 
