@@ -153,13 +153,13 @@ class Speller:
     def spell(self, name: str, form_and_key: str, reply: str) -> str:
         """Return the reply to a line in the form of a command's reply, with the signature of
         `reply_line`. Without a form, the reply is a refusal that belongs to no line."""
-        head = reply[:14]
-        if head == "GET response: " and form_and_key.startswith("get "):
+        head, form = reply[:14], form_and_key[:4]
+        if form == "get " and head == "GET response: ":
             self._session.was_served = True
-            text = reply[14:]
-            if "\\" not in text:
-                return f"${len(text)}\r\n{text}\r\n" if text.isascii() else bulk(text)
-        if head == "SET response: " and form_and_key.startswith("set "):
+            if "\\" not in reply:
+                text = reply[14:]
+                return f"${len(text)}\r\n{text}\r\n" if reply.isascii() else bulk(text)
+        if form == "set " and head in ("SET response: ", "SETEX response"):
             self._session.was_served = True
             return OK_LINE
         form, _, key = form_and_key.partition(" ")
