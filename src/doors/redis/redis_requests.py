@@ -20,13 +20,15 @@ from ...wire.commands.command_table import COMMANDS, Request, Work
 from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
 from ...wire.limits import LONG_BYTES, LONG_TOGETHER, REQUESTS_TOGETHER, STRANGER_LINE_BYTES
 from .redis_node import RedisNode
-from .resp.commands import Answer, Plan, plan_of
+from .resp.commands import Answer, Plan, change_of, plan_of
 from .resp.fast import Line
-from .resp.framing import CommandScanner, FramingError
+from .resp.framing import CommandScanner, FramingError, take_short
+from .resp.key_programs import Task
 from .resp.plain import PlainRun, take_plain
 from .resp.programs import CommandContext, RedisCall
 from .resp.replies import Value
 from .resp.session import RedisSession
+from .resp.transactions import whole
 
 PLAIN_TOGETHER: Final = 16 << 10  # bytes that are looked at for plain commands at a time
 HALF_PLAIN: Final = 512  # bytes of a half command that are looked at again
@@ -85,7 +87,8 @@ class RedisRequests:
         """Return bytes with the half command before them, if that is a plain one which they end:
         then those after it are read as plain ones, too."""
         whole = bytes(self._lines.begun) + data
-        if not take_plain(whole[: HALF_PLAIN + PLAIN_BYTES].decode("latin-1"), 1).commands:
+        text = whole[: HALF_PLAIN + PLAIN_BYTES].decode("latin-1")
+        if not take_plain(text, 1, self._host.level).commands:
             return data
         self._lines.forget()
         self._scanner = CommandScanner()
@@ -113,7 +116,7 @@ class RedisRequests:
         if session.queue is not None or session.subscriptions:
             return None
         text = self._uncut[place : place + PLAIN_TOGETHER].decode("latin-1")
-        run = take_plain(text, REQUESTS_TOGETHER)
+        run = take_plain(text, REQUESTS_TOGETHER, self._host.level)
         if not run.commands:
             return None
         self._place += run.end
@@ -164,7 +167,9 @@ class RedisRequests:
                 if is_long and not may_wait:
                     self._words = words
                     return None
-                plan = self._planned(words, is_long=is_long)
+                if len(words) == 1 and words[0].upper() == b"MULTI":
+                    plan = self._whole_transaction()
+                plan = plan or self._planned(words, is_long=is_long)
         if isinstance(plan, Line):
             if not may_wait and plan.level > FLOOR and plan.level > self._host.level:
                 self._plan = plan
@@ -188,6 +193,30 @@ class RedisRequests:
         self.count_transaction()
         return plan
 
+    def _whole_transaction(self) -> Line | None:
+        """Return the line of the transaction whose `MULTI` was cut off last, and cut off the rest
+        of it. None, and nothing is cut off, if its commands have to be queued: it has not arrived
+        up to its `EXEC`, or one entry does not carry it out without a read."""
+        session, data, place = self.session, self._uncut, self._place
+        if session.queue is not None or session.watched or session.is_subscribed:
+            return None
+        if self._admission.is_stranger:
+            return None
+        tasks, last = list[Task](), place + min(PLAIN_TOGETHER, self._host.limits.line_bytes)
+        while (short := take_short(data, place, last - place)) is not None:
+            command, place = short
+            words = list(map(_text, command))
+            if len(words) == 1 and words[0].upper() == "EXEC":
+                break
+            task = change_of(words, self.context)
+            if task is None:
+                return None
+            tasks.append(task)
+        if short is None or not tasks:
+            return None
+        self._place = place
+        return whole(self.context, tasks)
+
     def _cut(self) -> bool:
         """Cut the next command off the bytes; return whether there is one."""
         scanner, data, begin = self._scanner, self._uncut, self._place
@@ -196,6 +225,11 @@ class RedisRequests:
         scanner.is_stranger = self._admission.is_stranger
         longest = self._host.limits.line_bytes
         scanner.bytes_max = STRANGER_LINE_BYTES if scanner.is_stranger else longest
+        if not (self._lines.begun or scanner.is_stranger):
+            short = take_short(data, begin, scanner.bytes_max)
+            if short is not None:
+                self._words, self._place = short
+                return True
         self._place = len(data)
         try:
             end = scanner.scan(data, begin)

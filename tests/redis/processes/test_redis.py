@@ -41,6 +41,21 @@ def test_a_pipeline_is_answered_in_order(nodes: Cluster) -> None:
         assert b"".join([raw.line() for _ in range(expected.count(b"\n"))]) == expected
 
 
+def test_transactions_of_a_pipeline_follow_one_another(nodes: Cluster) -> None:
+    """Each is sent as a whole, and a follower sends the client on."""
+    parts = [[b"MULTI"], [b"INCR", b"foo"], [b"EXPIRE", b"foo", b"60"], [b"EXEC"]]
+    whole, queued = b"".join([framed(*part) for part in parts]), b"+OK\r\n" + 2 * b"+QUEUED\r\n"
+    with Raw(nodes["s1"]) as raw:
+        raw.send(whole * 100)
+        for number in range(1, 101):
+            expected = queued + b"*2\r\n:%d\r\n:1\r\n" % number
+            assert b"".join([raw.line() for _ in range(6)]) == expected
+    with Raw(nodes["s2"]) as raw:
+        raw.send(whole)
+        moved = b"-MOVED 12182 localhost:%d\r\n" % nodes["s1"].port
+        assert b"".join([raw.line() for _ in range(4)]) == queued + moved
+
+
 def test_both_kinds_of_clients_see_the_same_pairs(nodes: Cluster) -> None:
     with Raw(nodes["s1"]) as raw:
         assert raw.ask(b"SET", b"two words", b"tab\there") == b"+OK\r\n"

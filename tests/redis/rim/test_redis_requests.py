@@ -41,7 +41,12 @@ COMMANDS = [
     (b"GET", b"k", b"l"), (b"SET", b"k"), (b"APPEND", b"k", b"v"), (b"PING",), (b"NOPE", b"x"),
     (b"GET", b"k" * 512), (b"GET", b"k" * 513), (b"GET", b"k" * 601), (b"SET", b"k", b"v" * 499),
     (b"SET", b"k", b"v" * 500), (b"SET", b"k", b"v" * 901), (b"GET", b"\xff"), (b"MULTI",),
-    (b"EXEC",), (b"READONLY",), (b"TTL", b"k"), (b"HELLO", b"3"), (b"SETNX", b"k", b"\\s\\"), (),
+    (b"READONLY",), (b"TTL", b"k"), (b"HELLO", b"3"), (b"SETNX", b"k", b"\\s\\"), (),
+    (b"SET", b"k", b"v", b"EX", b"60"), (b"set", b"k", b"", b"ex", b"9" * 9), (b"GET", b"k\\s"),
+    (b"SET", b"k", b"v", b"EX", b"0"), (b"SET", b"k", b"v", b"EX"), (b"TTL",),
+    (b"GET", b"k", b"v", b"EX", b"1"),
+    (b"SET", b"k", b"v", b"EX", b"9" * 10), (b"SET", b"k", b"v", b"EX", b"09"),
+    (b"SET", b"k", b"v", b"PX", b"9"), (b"SET", b"k", b"v" * 499, b"EX", b"1"),
 ]  # fmt: skip
 BEGUN = b"*2\r\n$3\r\nGET\r\n$1\r\nk"
 LAST = [b"", BEGUN, BEGUN + b"\r\n$1\r\nv\r\n", b"GET k\r\n"]
@@ -52,9 +57,9 @@ def access() -> Access:
     return access_with(ROOT_ALONE, "right")
 
 
-def outcome(data: list[bytes], chance: random.Random | None = None) -> list[object]:
+def outcome(data: list[bytes], chance: random.Random | None = None, level: int = 1) -> list[object]:
     """Return what comes out for pieces of bytes."""
-    host: Any = FakeHost(limits=LIMITS, level=1)
+    host: Any = FakeHost(limits=LIMITS, level=level)
     host.doors = [redis_door(LIMITS)]
     machine = RedisMachine(host)
     for piece in [*data, b""]:
@@ -77,11 +82,16 @@ def test_any_cut_of_the_bytes_has_the_same_outcome() -> None:
         assert outcome(pieces, chance) == outcome([data]), seed
 
 
-def test_plain_commands_are_what_they_are_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("level", [0, 1])
+def test_plain_commands_are_what_they_are_one_by_one(
+    level: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the cluster does not know all of them."""
     every = [drawn(random.Random(seed)) for seed in range(400)]
-    found = [outcome([data]) for data in every]
+    found = [outcome([data], level=level) for data in every]
     monkeypatch.setattr(redis_requests, "take_plain", lambda *_: PlainRun(True, [], [], 0))
-    assert found == [outcome([data]) for data in every]
+    monkeypatch.setattr(redis_requests, "take_short", lambda *_: None)
+    assert found == [outcome([data], level=level) for data in every]
 
 
 def test_plain_commands_go_together() -> None:
@@ -105,7 +115,7 @@ def test_plain_commands_after_a_half_one_stay_plain(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_value_with_a_backslash_is_a_plain_one() -> None:
-    run = take_plain(framed(b"SET", b"k", b"a\\sb\\").decode() * 2, 9)
+    run = take_plain(framed(b"SET", b"k", b"a\\sb\\").decode() * 2, 9, level=1)
     assert run.commands == [r"set k a\\sb\\"] * 2
 
 

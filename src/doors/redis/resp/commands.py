@@ -172,6 +172,18 @@ def _task(row: Row, words: list[str], context: CommandContext) -> Task | Failure
     return Task(FUNCTIONS[in_capitals(words[0])], words)
 
 
+def change_of(words: list[str], context: CommandContext) -> Task | None:
+    """Return a command of a transaction that changes keys by what is in them alone; None if it is
+    another one, or wrong in itself."""
+    row = COMMANDS.get(in_capitals(words[0]))
+    if row is None or row.function is None or not row.fits(len(words)):
+        return None
+    task = _task(row, words, context)
+    if isinstance(task, Failure) or task.function.is_read or task.takes_times:
+        return None
+    return task
+
+
 def _command(context: CommandContext, words: list[str]) -> Value:
     """COMMAND [COUNT | DOCS | INFO [NAME ...] | LIST | GETKEYS COMMAND ...]"""
     sub = words[1].upper() if len(words) > 1 else "INFO"

@@ -141,6 +141,8 @@ def read_line(verb: str, operands: str, limits: Limits) -> str:
 def spell_answer(value: Value) -> str:
     """Return the reply to a command as JSON. What JSON has no type for is an object with the name
     of its type: a status, an error, a double, a map, a set, members with their scores."""
+    if type(value) is int:
+        return str(value)  # as JSON does, by a quarter of the time
     match value:
         case Simple():
             return f'{{"status": {encode_basestring_ascii(value)}}}'

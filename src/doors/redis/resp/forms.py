@@ -10,7 +10,19 @@ from ....wire.protocol import real, size_of
 from .entry import VERB, answers_in
 from .functions import FUNCTIONS
 from .programs import in_capitals
-from .replies import OK, OK_LINE, WRONG_TYPE, Failure, Simple, Value, bulk, failure_of, spell
+from .replies import (
+    OK,
+    OK_LINE,
+    QUEUED,
+    WRONG_TYPE,
+    Failure,
+    Several,
+    Simple,
+    Value,
+    bulk,
+    failure_of,
+    spell,
+)
 from .request_ledger import RequestLedger
 from .session import RedisSession
 from .strings import part_of
@@ -19,6 +31,7 @@ from .types.typed import type_in
 from .view import HeldKey, View, held_of
 
 Parameters = list[str]
+EXECUTED: Final = "exec"  # the form of the reply to a whole transaction
 
 
 def _value(reply: str, _: Parameters) -> Value:
@@ -92,9 +105,19 @@ def _entry(reply: str, _: Parameters) -> Value:
     return values[0] if values else None
 
 
+def _executed(reply: str, parameters: Parameters) -> Value:
+    """Return the replies to the commands of an entry; of a `PUBLISH`, the number of receivers at
+    this node."""
+    return [
+        int(receivers) if receivers and not isinstance(value, Failure) else value
+        for value, receivers in zip(answers_in(reply) or [], parameters, strict=True)
+    ]
+
+
 FORMS: Final[Mapping[str, Callable[[str, Parameters], Value]]] = {
     "append": _appended,
     "element": _element,
+    EXECUTED: _executed,
     "get": _value,
     "incr": _number,
     "met": _met,
@@ -109,13 +132,14 @@ FORMS: Final[Mapping[str, Callable[[str, Parameters], Value]]] = {
 
 
 def value_of(form: str, key: str, reply: str) -> Value:
-    """Return the value of a reply to a line on this key."""
-    if reply.startswith("Sorry"):
-        failure = failure_of(reply, key)
-        if failure is not None:
-            return failure
+    """Return the value of a reply to a line on this key. That of a whole transaction has the
+    replies to `MULTI` and to what was queued before it."""
     name, *parameters = form.split(":")
-    return FORMS[name](reply, parameters)
+    failure = failure_of(reply, key) if reply.startswith("Sorry") else None
+    value = FORMS[name](reply, parameters) if failure is None else failure
+    if name == EXECUTED:
+        return Several([OK, *[QUEUED] * len(parameters), value])
+    return value
 
 
 class Speller:
@@ -129,19 +153,20 @@ class Speller:
     def spell(self, name: str, form_and_key: str, reply: str) -> str:
         """Return the reply to a line in the form of a command's reply, with the signature of
         `reply_line`. Without a form, the reply is a refusal that belongs to no line."""
-        head = reply[:14]
-        if head == "GET response: " and form_and_key.startswith("get "):
+        head, form = reply[:14], form_and_key[:4]
+        if form == "get " and head == "GET response: ":
             self._session.was_served = True
-            text = reply[14:]
-            if "\\" not in text:
-                return f"${len(text)}\r\n{text}\r\n" if text.isascii() else bulk(text)
-        if head == "SET response: " and form_and_key.startswith("set "):
+            if "\\" not in reply:
+                text = reply[14:]
+                return f"${len(text)}\r\n{text}\r\n" if reply.isascii() else bulk(text)
+        if form == "set " and head in ("SET response: ", "SETEX response"):
             self._session.was_served = True
             return OK_LINE
         form, _, key = form_and_key.partition(" ")
         value = value_of(form, key, reply)
-        if not isinstance(value, Failure):
+        last = value.items[-1] if isinstance(value, Several) else value
+        if not isinstance(last, Failure):
             self._session.was_served = True
-        elif self._session.ends_after(value):
+        elif self._session.ends_after(last):
             self._read_no_more()
         return spell(value, self._session.version)

@@ -15,10 +15,33 @@ from .limits import REDIS_ARGUMENTS, REDIS_STRANGER_ARGUMENTS
 
 HEAD_BYTES: Final = 32  # of `*2` or `$3`; a number is shorter
 _NUMBER: Final = re.compile(rb"-?[0-9]{1,10}")
+_FEW: Final = re.compile(rb"\*([1-9][0-9]?)\r\n").match
+_SHORT: Final = re.compile(rb"\$(0|[1-9][0-9]{0,3})\r\n").match
 
 
 class FramingError(Exception):
     """Bytes that are not a command. The message follows `Protocol error: `."""
+
+
+def take_short(data: bytes, begin: int, bytes_max: int) -> tuple[list[bytes], int] | None:
+    """Return the arguments and the end of the command that begins at a place; None if it has not
+    ended, or not only few and short arguments. A scanner would find the same."""
+    head = _FEW(data, begin)
+    if head is None:
+        return None
+    arguments: list[bytes] = []
+    place, left = head.end(), int(head[1])
+    while left:
+        head = _SHORT(data, place)
+        if head is None:
+            return None
+        place = head.end()
+        end = place + int(head[1])
+        arguments.append(data[place:end])
+        place, left = end + 2, left - 1
+    if place > len(data) or place - begin > bytes_max:
+        return None
+    return arguments, place
 
 
 class CommandScanner:

@@ -1,12 +1,21 @@
-"""`MULTI`, `EXEC` and `WATCH`: the queued commands become one entry, or one read. Pure."""
+"""`MULTI`, `EXEC` and `WATCH`: the queued commands become one entry, or one read. Pure.
+
+A transaction that has arrived as a whole, with nothing watched and nothing to read, is a line.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from sys import getsizeof
 from typing import Final, TypeAlias
 
+from ....wire.commands.command_table import row_of
 from ....wire.limits import TRANSACTION_ITEMS
+from .entry import VERB, spell_entry
+from .fast import Line
+from .forms import EXECUTED
 from .key_programs import KeyState, Task, read, state_of, too_many, write
+from .messages import PUBLISH
 from .programs import CommandContext, CommandRefused, Program, RedisAsk, RedisCall, spell_key
 from .replies import NO_LIST, OK, Failure, Value, length_of
 from .request_ledger import OverLedgerError
@@ -86,6 +95,19 @@ def execute(context: CommandContext, words: list[str]) -> Program:
         else:
             values.append((yield from _within(context, one)))
     return values
+
+
+def whole(context: CommandContext, tasks: Sequence[Task]) -> Line:
+    """Return the line of a transaction whose commands depend on nothing but the keys where the
+    entry is applied. The form has a parameter for each: the receivers of a message, or ""."""
+    receivers = [
+        str(context.node.receivers(task.words[1])) if task.function.name == PUBLISH else ""
+        for task in tasks
+    ]
+    commands = [[task.function.name, *task.words[1:]] for task in tasks]
+    line = spell_entry(context.node.now_ms(), commands)
+    first = next((key for task in tasks for key in task.keys), "")
+    return Line(line, ":".join([EXECUTED, *receivers]), first, row_of(VERB).level)
 
 
 def _within(context: CommandContext, call: RedisCall) -> Program:
