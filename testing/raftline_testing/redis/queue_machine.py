@@ -7,31 +7,15 @@ may be lost with its answer.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
-from functools import partial
+from collections.abc import Mapping, MutableMapping, Sequence
 from math import inf
-from random import Random
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
-from ..workloads.line_request import LineRequest
-from ..workloads.workload_machine import Rest, Steps, WorkloadMachine
-from .redis_requests import Conversation, TalkRequest
+from ..workloads.workload_machine import Steps
+from .command_machine import CommandMachine
 
 WAITS = ("0.05", "0.2", "1")  # of a command that blocks, in seconds
-
-
-class Said(NamedTuple):
-    """What became of a command."""
-
-    called_at: float
-    is_known: bool  # there is a reply
-    is_open: bool  # there is none, and the command may have taken effect, or may yet do so
-    reply: Any = None
-
-
-Saying: TypeAlias = "Generator[Any, Any, Said]"
 
 
 class QueueBeliefs:
@@ -93,7 +77,7 @@ class QueueBeliefs:
             AssertionError: an element is missing, or was delivered to somebody else, or has ended.
         """
         assert len({*elements}) == len(elements), f"{worker} has one twice: {elements}"
-        missing = held - {*elements}
+        missing = held - {*elements} - self._may_have_ended
         assert not missing, f"{sorted(missing)} are lost from the list of {worker}"
         for element in elements:
             if element not in held and element not in self._may_have_ended:
@@ -169,50 +153,12 @@ class QueueBeliefs:
         ]
 
 
-class _QueueMachine(WorkloadMachine):
-    """A client that speaks to one queue."""
+class _QueueMachine(CommandMachine):
+    """A client of one queue."""
 
-    def __init__(
-        self,
-        name: str,
-        chance: Random,
-        now: Callable[[], float],
-        beliefs: QueueBeliefs,
-        think_ms: int,
-        request_type: type[TalkRequest] = TalkRequest,
-    ) -> None:
-        """Create a client; `now` is the clock of the history."""
-        super().__init__(name)
-        self._chance = chance
-        self._now = now
+    def __init__(self, beliefs: QueueBeliefs, *parts: Any) -> None:
+        super().__init__(*parts)
         self._beliefs = beliefs
-        self._think_ms = think_ms
-        self._request_type = request_type
-
-    def steps(self) -> Steps:
-        """Ask until it is stopped."""
-        yield Rest(self._think_ms)
-        while not self.stopped:
-            yield from self._act()
-            if self.is_left:
-                return
-            yield Rest(self._think_ms)
-
-    def _act(self) -> Steps:
-        raise NotImplementedError
-
-    def _say(self, *words: str, changes: bool = True) -> Saying:
-        """Send a command until it is answered; one that changes a list is sent again only if it had
-        no effect."""
-        talk = partial(_spoken, words)
-        request = self._request_type(self, words[0], self._now(), changes, talk=talk)
-        settled, reply = yield from self.settling(request)
-        if reply:
-            return Said(request.called_at, True, False, json.loads(reply))
-        return Said(request.called_at, False, settled.was_unknown)
-
-    def _may_repeat(self, request: LineRequest) -> bool:
-        return not self.stopped and not (request.in_log and request.was_unknown)
 
 
 class ProducerMachine(_QueueMachine):
@@ -238,9 +184,9 @@ class ProducerMachine(_QueueMachine):
 class WorkerMachine(_QueueMachine):
     """A client that takes elements, and removes those that are done."""
 
-    def __init__(self, *parts: Any, **options: Any) -> None:
-        super().__init__(*parts, **options)
-        self._own = f"{self._beliefs.queue}/{self.name}"
+    def __init__(self, beliefs: QueueBeliefs, *parts: Any) -> None:
+        super().__init__(beliefs, *parts)
+        self._own = f"{beliefs.queue}/{self.name}"
         self._held: set[str] = set()  # for certain
         self._since = inf  # when it may first have got others without an answer
         self._must_look = False
@@ -296,9 +242,3 @@ class WorkerMachine(_QueueMachine):
                 beliefs.ended(element)
         elif said.is_known and command[0][0] != "B":  # who waits in a line may leave it in vain
             beliefs.was_empty(said.called_at, self._now())
-
-
-def _spoken(words: Sequence[str]) -> Conversation:
-    """Send one command."""
-    (reply,) = yield [words]
-    return json.dumps(reply)

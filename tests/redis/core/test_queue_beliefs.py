@@ -54,6 +54,17 @@ def test_element_found_in_a_list_was_moved_there() -> None:
         added("p.1").found("c", ["p.1"], set(), float("inf"))
 
 
+def test_element_in_the_list_of_its_worker_stays_there() -> None:
+    """Unless the worker may have removed it, by a request whose answer was lost."""
+    beliefs = added("p.1")
+    beliefs.taken("c", "p.1", 2, 3)
+    with pytest.raises(AssertionError, match="lost from the list of c"):
+        beliefs.found("c", [], {"p.1"}, 4)
+    beliefs.ends("p.1")
+    beliefs.found("c", ["p.1"], set(), 4)
+    beliefs.found("c", [], {"p.1"}, 4)
+
+
 def test_older_element_of_a_producer_comes_first() -> None:
     """Two workers that ask at the same time may hear in any order."""
     beliefs = added("p.1", "p.2")

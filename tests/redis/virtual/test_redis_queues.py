@@ -76,7 +76,7 @@ def test_reply_from_before_the_entry_is_found(monkeypatch: pytest.MonkeyPatch) -
         return [[key, *seen]] if is_pop and seen else seen
 
     monkeypatch.setattr(blocking, "write", early)
-    assert "is delivered to worker" in first_failure(SEEDS)
+    assert "lost from the list of worker" in first_failure(SEEDS)
 
 
 def test_waiter_served_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
-"""Redis clients that use a list as a queue (redis/queue_machine.py), in some schedules."""
+"""Redis clients that use a list as a queue (redis/queue_machine.py), and others that publish
+messages and hear them (redis/message_machine.py), each in some schedules."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from raftline.state.store import Store
 
@@ -14,33 +16,43 @@ from ...virtual.nodes.simulated_node import Host
 from ...virtual.world.plan import Plan
 from ...virtual.world.world import World
 from ...workloads.client_history import History
+from ...workloads.workload_machine import WorkloadMachine
+from ..command_machine import CommandMachine
+from ..message_machine import MessageBeliefs, PublisherMachine
 from ..queue_machine import ProducerMachine, QueueBeliefs, WorkerMachine
 from ..redis_requests import Conversation, TalkRequest
 from .redis_connection import Conversing
+from .subscribers import Subscriber
 
-SHARE = 1 / 2  # of the schedules with Redis clients that move money
-KINDS = (ProducerMachine, ProducerMachine, WorkerMachine, WorkerMachine, WorkerMachine)
+SHARE = 1 / 2  # of the schedules with Redis clients that move money, for each of the two
+QUEUE_KINDS = (ProducerMachine, ProducerMachine, WorkerMachine, WorkerMachine, WorkerMachine)
+KIND_NAMES: dict[Callable[..., CommandMachine], str] = {
+    ProducerMachine: "producer",
+    WorkerMachine: "worker",
+    PublisherMachine: "publisher",
+}
+SUBSCRIBERS = 2
 
 
 @dataclass(eq=False)
-class QueueRequest(TalkRequest, Conversing):
-    """A command on a list."""
+class CommandRequest(TalkRequest, Conversing):
+    """One command."""
 
     def conversation(self) -> Conversation:
         """Return the command."""
         return TalkRequest.conversation(self)
 
 
-class QueueClient(MachineRunner):
-    """A producer or a worker."""
+class CommandClient(MachineRunner):
+    """A client that sends one command at a time."""
 
     def __init__(
         self,
         world: World,
         plan: Plan,
-        machine: ProducerMachine | WorkerMachine,
+        machine: WorkloadMachine,
         hosts: Sequence[Host],
-        beliefs: QueueBeliefs,
+        beliefs: QueueBeliefs | MessageBeliefs,
     ) -> None:
         super().__init__(world, plan, machine, hosts)
         self._beliefs = beliefs
@@ -48,10 +60,10 @@ class QueueClient(MachineRunner):
     @property
     def is_through(self) -> bool:
         """Whether each acknowledged element has reached a worker."""
-        return self._beliefs.is_drained
+        return not isinstance(self._beliefs, QueueBeliefs) or self._beliefs.is_drained
 
     def begin_last_round(self) -> None:
-        """Add nothing more."""
+        """Add and publish nothing more."""
         self._beliefs.is_closing = True
 
     def knows(self, names: set[str]) -> bool:
@@ -64,27 +76,40 @@ class Programs:
 
     def __init__(self, world: World, plan: Plan, hosts: Sequence[Host]) -> None:
         self._world, self._plan, self._hosts = world, plan, hosts
-        self._beliefs = QueueBeliefs(world.counts)
+        self._count = 0  # of the clients
+        self._queue = QueueBeliefs(world.counts)
+        self._messages = MessageBeliefs(world.counts)
 
     def claimants(self, names: Sequence[str]) -> Sequence[Holder]:
         """Return no holders of leases."""
         return []
 
-    def lockers(self, history: History, seed: int) -> Sequence[QueueClient]:
-        """Return the producers and workers, if there are any; dealers keep the cluster above the
-        floor."""
-        world, plan, beliefs = self._world, self._plan, self._beliefs
-        is_on = plan.is_mixed and plan.dealers and Random(f"redis queues {seed}").random() < SHARE
-        if not is_on:
-            return []
-        clients = []
-        for number, kind in enumerate(KINDS, start=1):
-            name = f"{kind.__name__.removesuffix('Machine').lower()}{number}"
-            chance = Random(f"{name} {seed}")
-            parts = (name, chance, world.tick, beliefs, plan.think_ms, QueueRequest)
-            clients.append(QueueClient(world, plan, kind(*parts), self._hosts, beliefs))
+    def lockers(self, history: History, seed: int) -> Sequence[CommandClient | Subscriber]:
+        """Return the clients, if there are any; dealers keep the cluster above the floor."""
+        clients: list[CommandClient | Subscriber] = []
+        if not (self._plan.is_mixed and self._plan.dealers):
+            return clients
+        if Random(f"redis queues {seed}").random() < SHARE:
+            clients += [self._client(kind, self._queue, seed) for kind in QUEUE_KINDS]
+        if Random(f"redis messages {seed}").random() < SHARE:
+            clients += [self._client(PublisherMachine, self._messages, seed) for _ in range(2)]
+            for number in range(1, SUBSCRIBERS + 1):
+                name = f"subscriber{number}"
+                chance = Random(f"{name} {seed}")
+                clients.append(Subscriber(self._world, chance, name, self._hosts, self._messages))
         return clients
 
+    def _client(
+        self, kind: Callable[..., CommandMachine], beliefs: Any, seed: int
+    ) -> CommandClient:
+        world, plan = self._world, self._plan
+        self._count += 1
+        name = f"{KIND_NAMES[kind]}{self._count}"
+        chance = Random(f"{name} {seed}")
+        machine = kind(beliefs, name, chance, world.tick, plan.think_ms, CommandRequest)
+        return CommandClient(world, plan, machine, self._hosts, beliefs)
+
     def judge(self, store: Store) -> None:
-        """Check where the elements are at last."""
-        self._beliefs.judge(store)
+        """Check where the elements are at last, and the orders of the messages."""
+        self._queue.judge(store)
+        self._messages.judge()
