@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from math import ceil
 from random import Random
 from typing import Any
 
@@ -348,7 +349,7 @@ class SimulatedConnection(OutgoingProtocol):
 
     def _has_answer(self, wait: AwaitReplies) -> bool | None:
         now_ms = self._sim.clock.now_ms()
-        self._until_ms = self._until_ms or now_ms + int(1000 * wait.within_s)
+        self._until_ms = self._until_ms or now_ms + ceil(1000 * wait.within_s)
         if not wait.batch.is_answered and now_ms < self._until_ms:
             return None
         self._until_ms = 0

@@ -10,6 +10,7 @@ from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.levels import FLOOR
 from raftline.state.event_history import EventHistory
 from raftline.state.key_events import BareEvent
+from raftline.wire.commands.watch_lines import MESSAGE
 from raftline.wire.key_stat import value_of
 
 from ..world.world import World
@@ -40,6 +41,8 @@ class Watching:
         if taken is not None and taken.events:
             by_entry: dict[int, list[BareEvent]] = {}
             for event in taken.events:
+                if event[1] == MESSAGE:  # only a node with subscribers notes it
+                    continue
                 assert event[0] <= history.last, f"{event} is not of these entries"
                 by_entry.setdefault(event[0], []).append(event)
             for number, found in by_entry.items():

@@ -22,8 +22,8 @@ from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeSt
 from raftline.clients.watches.watch_events import Event, WatchCursor
 from raftline.clients.watches.watch_machine import WatchMachine
 from raftline.common.address import Address
-from raftline.wire.key_stat import value_of
-from raftline.wire.protocol import escape
+from raftline.wire.key_stat import TYPED, value_of
+from raftline.wire.protocol import escape, real
 
 from ...invariants import InvariantError
 from ..nodes.node_connections import SimulatedConnection
@@ -269,7 +269,7 @@ class MachineWatch:
         order, place = self._watching.order, self._place
         expected = order[place] if place < len(order) else None
         got = (event.index, event.kind, key, value or "")
-        if expected is None or got != tuple(expected):
+        if expected is None or got != (*expected[:3], _as_text(expected[3])):
             raise InvariantError(f"{name} gets {got}, and not {expected}")
         self._place += 1
         world.counts["machines' watches: events"] += 1
@@ -306,5 +306,10 @@ class _Connection(SimulatedConnection):
         match = BEGINS.search(line)
         if match and self.sim.stepper.watchers.feed.history.last == int(match[2]):
             pairs = self.sim.manager.store.held.items()
-            held = {key: value_of(one) for key, one in pairs if key.startswith(prefix)}
+            held = {key: _as_text(value_of(one)) for key, one in pairs if key.startswith(prefix)}
         self._watch.line_left(self, line, held)
+
+
+def _as_text(value: str) -> str:
+    """Return a value as a program reads it, spelled again: one with a type becomes a text."""
+    return escape(real(value), key=False) if value.startswith(TYPED) else value
