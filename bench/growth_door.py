@@ -26,10 +26,10 @@ US = 1e6
 
 
 def door(setup: Setup) -> None:
-    """Sets, gets, increments and transactions at 64 connections, with 1, 16 and 100 in flight on each. First
-    redis-benchmark at one Redis with `appendfsync always` and at three nodes. Then our generator
-    at three nodes, by lines and by RESP in turn: `of a line's` compares the processor time that
-    the nodes take for a request."""
+    """Sets, gets, increments and transactions at 64 connections, with 1, 16 and 100 in flight on
+    each. First redis-benchmark at one Redis with `appendfsync always` and at three nodes. Then our
+    generator at three nodes, by lines and by RESP in turn: `of a line's` compares the processor
+    time that the nodes take for a request."""
     if redis_server.benchmark() is not None:
         for cluster in (Redis(setup.folder, setup.port, 1), Raftline(setup.folder, setup.port)):
             with cluster:
