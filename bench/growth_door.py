@@ -15,7 +15,9 @@ from growth_setup import Setup
 from raftline_nodes import Raftline
 from redis_server import Redis
 
-WHATS = ("incr", "set", "get")  # counters first: a key that holds another value has no next number
+# Counters first: a key that holds another value has no next number. `multi` is an increment and a
+# time in one step: a `MULTI` as a whole, or a `txn`.
+WHATS = ("incr", "multi", "set", "get")
 LOADS = [Load(what, 64, in_flight) for what in WHATS for in_flight in (1, 16, 100)]
 KEYS = Load("load", connections=8, in_flight=16)
 FEW = 10_000  # requests that warm up, and show how many fill the time
@@ -24,14 +26,14 @@ US = 1e6
 
 
 def door(setup: Setup) -> None:
-    """Sets, gets and increments at 64 connections, with 1, 16 and 100 in flight on each. First
-    redis-benchmark at one Redis with `appendfsync always` and at three nodes. Then our generator
-    at three nodes, by lines and by RESP in turn: `of a line's` compares the processor time that
-    the nodes take for a request."""
+    """Sets, gets, increments and transactions at 64 connections, with 1, 16 and 100 in flight on
+    each. First redis-benchmark at one Redis with `appendfsync always` and at three nodes. Then our
+    generator at three nodes, by lines and by RESP in turn: `of a line's` compares the processor
+    time that the nodes take for a request."""
     if redis_server.benchmark() is not None:
         for cluster in (Redis(setup.folder, setup.port, 1), Raftline(setup.folder, setup.port)):
             with cluster:
-                for load in LOADS:
+                for load in [load for load in LOADS if load.what != "multi"]:
                     figures = _redis_benchmark(cluster, load, setup.seconds)
                     setup.add(f"redis-benchmark, {_name(load)}", cluster, figures)
     with Raftline(setup.folder, setup.port) as nodes:

@@ -1,7 +1,8 @@
 /* loadgen: asks one server as fast as it answers, or at a fixed pace, and says how long it took.
  *
- *   loadgen -p PORT [-P line|resp|etcd] [-o set|get|incr|ping|load] [-c CONNECTIONS] [-d IN_FLIGHT]
- *           [-t SECONDS] [-w WARM_UP_SECONDS] [-n REQUESTS] [-k KEYS] [-v VALUE_BYTES]
+ *   loadgen -p PORT [-P line|resp|etcd] [-o set|get|incr|ping|multi|load]
+ *           [-c CONNECTIONS] [-d IN_FLIGHT] [-t SECONDS] [-w WARM_UP_SECONDS] [-n REQUESTS]
+ *           [-k KEYS] [-v VALUE_BYTES]
  *           [-R REQUESTS_PER_SECOND] [-i IDLE_CONNECTIONS] [-m PID,PID,…] [-r FILE] [-b]
  *           [-T] [-l FILE]
  *

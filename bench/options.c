@@ -44,7 +44,8 @@ static void choose(const char *operation)
     else if (!strcmp(operation, "get")) options.verb = GET;
     else if (!strcmp(operation, "incr")) options.verb = INCR;
     else if (!strcmp(operation, "ping")) options.verb = PING;
-    else refuse("-o takes set, get, incr, ping or load");
+    else if (!strcmp(operation, "multi")) options.verb = MULTI;
+    else refuse("-o takes set, get, incr, ping, multi or load");
 }
 
 static void speak(const char *name)
@@ -81,7 +82,7 @@ void read_arguments(int argc, char **argv)
     }
     if (!options.port) refuse("-p PORT is missing");
     if (optind < argc) refuse("an argument too many");
-    if (options.protocol == &ETCD && options.verb >= INCR) refuse("etcd has no incr and no ping");
+    if (options.protocol == &ETCD && options.verb >= INCR) refuse("etcd has no incr, no ping and no multi");
     if (options.value_bytes > options.protocol->value_max) refuse("-v is too long for this protocol");
     if (options.protocol->in_flight_max && options.in_flight * options.value_bytes > options.protocol->in_flight_max)
         refuse("-v times -d is too much for this protocol");

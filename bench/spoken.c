@@ -43,12 +43,17 @@ static void no_greeting(struct buffer *out) { (void)out; }
 
 static void line_ask(struct buffer *out, const struct request *request)
 {
-    static const char *verbs[] = { "bench@set ", "bench@get ", "bench@incr ", "bench@help" };
+    static const char *verbs[] = { "bench@set ", "bench@get ", "bench@incr ", "bench@help", "bench@txn incr " };
     say_text(out, verbs[request->verb]);
     if (request->verb != PING) say(out, request->key, request->key_bytes);
     if (request->verb == SET) {
         say(out, " ", 1);
         say(out, request->value, request->value_bytes);
+    }
+    if (request->verb == MULTI) {
+        say_text(out, " 1 ; expire ");
+        say(out, request->key, request->key_bytes);
+        say_text(out, " 60");
     }
     say(out, "\n", 1);
 }
@@ -56,7 +61,8 @@ static void line_ask(struct buffer *out, const struct request *request)
 static struct reply line_hear(const char *bytes, size_t count, size_t looked_at,
                               const struct request *asked, struct buffer *out)
 {
-    static const char *good[] = { "@SET response: ", "@GET response: ", "@INCR response: ", "@HELP response: " };
+    static const char *good[] = { "@SET response: ", "@GET response: ", "@INCR response: ", "@HELP response: ",
+                                  "@TXN response, then: " };
     const char *end = memchr(bytes + looked_at, '\n', count - looked_at);
     struct reply reply = { 0, 0, 0, 1, 0 };
     (void)out;
@@ -85,10 +91,33 @@ static void resp_ask(struct buffer *out, const struct request *request)
 {
     static const char *verbs[] = { "SET", "GET", "INCR", "PING" };
     static const char *counts[] = { "*3\r\n", "*2\r\n", "*2\r\n", "*1\r\n" };
+    if (request->verb == MULTI) {
+        say_text(out, "*1\r\n$5\r\nMULTI\r\n*2\r\n$4\r\nINCR\r\n");
+        resp_word(out, request->key, request->key_bytes);
+        say_text(out, "*3\r\n$6\r\nEXPIRE\r\n");
+        resp_word(out, request->key, request->key_bytes);
+        say_text(out, "$2\r\n60\r\n*1\r\n$4\r\nEXEC\r\n");
+        return;
+    }
     say_text(out, counts[request->verb]);
     resp_word(out, verbs[request->verb], strlen(verbs[request->verb]));
     if (request->verb != PING) resp_word(out, request->key, request->key_bytes);
     if (request->verb == SET) resp_word(out, request->value, request->value_bytes);
+}
+
+static struct reply multi_hear(const char *bytes, size_t count)
+{
+    struct reply reply = { 0, 0, 0, 1, 0 };                 /* OK, QUEUED twice, *2 and both */
+    const char *at = bytes;
+    for (int line = 0, is_refused = 0; line < 6 && !is_refused; line++) {
+        const char *end = memchr(at, '\n', bytes + count - at);
+        if (!end) return NOT_YET;
+        is_refused = line == 3 && *at == '-';               /* the reply to EXEC has one line */
+        reply.ok = *at == ':';
+        at = end + 1;
+    }
+    reply.used = at - bytes;
+    return reply;
 }
 
 static struct reply resp_hear(const char *bytes, size_t count, size_t looked_at,
@@ -98,6 +127,7 @@ static struct reply resp_hear(const char *bytes, size_t count, size_t looked_at,
     struct reply reply = { 0, 0, 0, 1, 0 };
     (void)out; (void)looked_at;
     if (!end) return NOT_YET;
+    if (asked->verb == MULTI) return multi_hear(bytes, count);
     reply.used = end - bytes + 1;
     reply.ok = asked->verb == GET ? 0 : bytes[0] == (asked->verb == INCR ? ':' : '+');
     if (bytes[0] == '$') {

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum verb { SET, GET, INCR, PING };
+enum verb { SET, GET, INCR, PING, MULTI };  /* MULTI: an increment and a time, in one step */
 
 struct buffer {                 /* bytes[begin..end) are meant; what lies before is done with */
     char *bytes;
