@@ -84,12 +84,13 @@ free_ports = _ports()
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of this machine now, at any address."""
+    """Whether a server could listen on this port of this machine now, at any address. The trial
+    itself does not listen: on a busy machine a socket that did is there for some time after its
+    end, and the port is in use."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind(("0.0.0.0", port))
-            trial.listen()
         except (OSError, OverflowError):
             return False
     return True
