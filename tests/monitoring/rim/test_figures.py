@@ -473,14 +473,14 @@ def test_times_of_requests_and_disk_are_those_they_took(rig: Rig) -> None:
         assert meanwhile["raftline_queue_batches{stage=commit}"] == 1
         assert grown["raftline_last_index"] == 1
         assert grown["raftline_synced_index"] == grown["raftline_commit_index"] == 0
-        client.send("set b 2")
-        client.send("set c 3")
         held_s = time.monotonic() - rig.held.begun_s
         rig.held.is_held = False
         rig.held.may_end.set()
         assert client.hear() == "s1@SET response: a set to 1"
         took_s = time.monotonic() - begun_s
         done = rig.grown()
+        client.send("set b 2")
+        client.send("set c 3")
         assert [client.hear(), client.hear()] == [
             "s1@SET response: b set to 2",
             "s1@SET response: c set to 3",
