@@ -59,8 +59,7 @@ def connect(at: Nodes | None = None, **options: Unpack[ConnectOptions]) -> KV[st
         settings.addresses,
         settings.name,
         settings.timeout_s,
-        settings.credentials,
-        settings.tls,
+        settings.access,
         settings.silence_s,
     )
     return KV(asker, TEXT)

@@ -137,8 +137,7 @@ def _client_of(options: argparse.Namespace, *, with_screen: bool) -> Client:
         also=options.also,
         on_connect=say_connecting if with_screen else None,
         on_wait=None if options.quiet else report_delay if with_screen else say_waiting,
-        credentials=access.credentials,
-        tls=access.tls,
+        access=access,
     )
 
 

@@ -18,6 +18,7 @@ from datetime import datetime
 
 from raftline.access.secret import PeerAuth
 from raftline.access.tls import Tls
+from raftline.clients.requests.client_access import ClientAccess
 from raftline.clients.requests.client_tls import ClientTls
 from raftline.common import config
 from raftline.common.address import Address
@@ -184,7 +185,7 @@ def _join(
 ) -> None:
     """Start asking the cluster to add this node, with the node's own TLS."""
     mine = advertised(server.name, arguments.host, port, configuration, arguments.advertise)
-    own = ClientTls.of(tls) if tls is not None else None
+    own = ClientAccess(tls=ClientTls.of(tls)) if tls is not None else ClientAccess()
     begin_to_join(server.name, mine, arguments.join, own, server.node, server.foreigners, say)
 
 

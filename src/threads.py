@@ -39,8 +39,7 @@ def connect(at: Nodes | None = None, **options: Unpack[ConnectOptions]) -> KV[st
         *map(str, settings.addresses),
         name=settings.name,
         timeout=settings.timeout_s,
-        credentials=settings.credentials,
-        tls=settings.tls,
+        access=settings.access,
         silence=settings.silence_s,
     )
     return KV(clients, TEXT)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from ..clients.calls.listeners import plain
 from ..clients.calls.value_codec import TEXT
-from ..clients.requests.client_login import Credentials, credentials_of
+from ..clients.requests.client_access import ClientAccess
+from ..clients.requests.client_login import credentials_of
 from ..clients.requests.client_tls import ClientTls
 from ..clients.requests.pool import TIMEOUT_S, Clients, time_limit
 from ..clients.requests.times import Seconds
@@ -128,7 +129,7 @@ class Node(NoCopies):
             settings.check()
             (peer_auth, tls), access = settings.proofs(), settings.access()
             own_tls = None if tls is None else ClientTls.of(tls)
-            self._clients = self._asking(timeout_s, credentials, own_tls)
+            self._clients = self._asking(timeout_s, ClientAccess(credentials, own_tls))
             self._listen(port, console)
             self._server = self._recover(
                 own_machines, PACES[pace], state_file_every, settings,
@@ -139,16 +140,13 @@ class Node(NoCopies):
             raise NodeError(str(error)) from None
         self._begin(folder)
 
-    def _asking(
-        self, timeout_s: float, credentials: Credentials | None, tls: ClientTls | None
-    ) -> Clients:
+    def _asking(self, timeout_s: float, access: ClientAccess) -> Clients:
         return Clients(
             str(self.address),
             *map(str, self._configuration.members.values()),
             name=f"{self.name[:NAME_MAX]}.program",
             timeout=timeout_s,
-            credentials=credentials,
-            tls=tls,
+            access=access,
         )
 
     def _listen(self, port: int | None, console: TextIO | None) -> None:

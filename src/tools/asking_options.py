@@ -36,8 +36,7 @@ def clients_of(options: argparse.Namespace) -> Clients:
         *map(str, named_nodes(options.at, options.dir).values()),
         name="raftline",
         timeout=options.timeout,
-        credentials=access.credentials,
-        tls=access.tls,
+        access=access,
     )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from ..clients.requests.address_options import by_address
-from ..clients.terminal.options import ClientAccess
 from . import course
 from .verbs import GROUPS, HELD, MODULES, REQUESTS, WITH_ACTIONS, no_command
 
@@ -65,7 +64,7 @@ def explaining(client: Client) -> Explain:
     def explain(failure: ClientError) -> ClientError:
         from .status.status_report import explained  # only a failure needs it
 
-        access = ClientAccess(client.credentials, client.tls)
+        access = client.access
         return explained(failure, by_address(client.addresses), access)
 
     return explain

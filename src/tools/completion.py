@@ -135,7 +135,7 @@ def _client() -> Iterator[Client]:
     first, *others = named_nodes(where.at, where.dir).values()
     access = access_of(where)
     with Client(*first, "raftline", ASKING_S, follow=True, also=others,
-                credentials=access.credentials, tls=access.tls) as client:  # fmt: skip
+                access=access) as client:  # fmt: skip
         yield client
 
 

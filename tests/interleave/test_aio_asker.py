@@ -13,6 +13,7 @@ from raftline.clients.asyncio import link
 from raftline.clients.asyncio.asker import AioAsker
 from raftline.clients.asyncio.line_protocol import reach
 from raftline.clients.asyncio.link import Link
+from raftline.clients.requests.client_access import OPEN_ACCESS
 from raftline.clients.requests.node_connection import ClientError
 from raftline.common.address import Address
 from raftline.wire.replies.replies import Reply
@@ -73,7 +74,7 @@ async def an_attempt_is_given_up() -> None:
     def make(address: Address) -> Link:
         return Link(address, "program")
 
-    task = asyncio.ensure_future(reach(nodes[0], make, None, LIMIT_S, iter(nodes[1:])))
+    task = asyncio.ensure_future(reach(nodes[0], make, OPEN_ACCESS, LIMIT_S, iter(nodes[1:])))
     for _ in range(loop.chance.randrange(12)):
         await asyncio.sleep(0)
     await asyncio.sleep(loop.chance.choice((0.0, 0.05, 0.3, 0.5)))

@@ -6,11 +6,12 @@ import json
 import sys
 from collections.abc import Sequence
 
+from raftline.clients.requests.client_access import ClientAccess
 from raftline.clients.requests.client_tls import tls_trouble
 from raftline.clients.requests.node_connection import ClientError, Deadline, say_waiting
 from raftline.clients.requests.one_node import Connect, NodeShell, Talk, answer_to
 from raftline.clients.requests.steps import carry_out
-from raftline.clients.terminal.options import ClientAccess, access_of, add_login_options
+from raftline.clients.terminal.options import access_of, add_login_options
 from raftline.common import config
 from raftline.common.address import HOST, Address, split
 from raftline.common.arguments import Parser
@@ -83,7 +84,7 @@ def order(
     ordering = _ordering(
         target, address, _line(verb, operands), Deadline(timeout_s, say_waiting, reply_s=timeout_s)
     )
-    with NodeShell(CONTROLLER, *access, asks_codes=False) as shell:
+    with NodeShell(CONTROLLER, access, asks_codes=False) as shell:
         reply = carry_out(ordering, shell.do)
     outcome = _outcome(verb, reply.text)
     if json_wanted:

@@ -21,8 +21,7 @@ from ...common.address import Address
 from ...wire.commands.command_table import row_of
 from ...wire.replies.replies import Reply
 from ..requests.addresses import Addresses
-from ..requests.client_login import Credentials, exchange
-from ..requests.client_tls import ClientTls
+from ..requests.client_access import OPEN_ACCESS, ClientAccess
 from ..requests.conversation import PARTS_OF_LEADER, Client
 from ..requests.health import SILENCE_S, ClientHealth
 from ..requests.node_connection import (
@@ -76,16 +75,14 @@ class AioAsker:
         addresses: Sequence[Address],
         name: str,
         timeout_s: float,
-        credentials: Credentials | None = None,
-        tls: ClientTls | None = None,
+        access: ClientAccess = OPEN_ACCESS,
         silence_s: float = SILENCE_S,
     ) -> None:
         """Start with these nodes, without connecting yet."""
         self.addresses = Addresses(addresses, learns=True, health=ClientHealth(silence_s))
         self.name = name
         self.timeout_s = timeout_s
-        self.credentials = credentials
-        self.tls = tls
+        self.access = access
         self._nodes = NodeTurns(addresses, self.addresses)
         self._sessions = ClientSessions()
         self._link: Link | None = None
@@ -146,8 +143,7 @@ class AioAsker:
             timeout_s,
             follow=True,
             also=others,
-            credentials=self.credentials,
-            tls=self.tls,
+            access=self.access,
             addresses=addresses,
         )
 
@@ -361,10 +357,9 @@ class AioAsker:
         def make(reached: Address) -> Link:
             return Link(reached, self.name, self.addresses.cluster)
 
-        link = await reach(address, make, self.tls, CONNECT_TIMEOUT_S, others)
+        link = await reach(address, make, self.access, CONNECT_TIMEOUT_S, others)
         link.closed.add_done_callback(lambda _: self._old.discard(link))
-        if self.credentials is not None:
-            await self._log_in(link, self.credentials)
+        await self._log_in(link)
         if self._has_ended:  # it was made at the same moment
             link.close(ConnectionAbortedError("this client was closed"))
         self._use(link)
@@ -382,29 +377,31 @@ class AioAsker:
             self._old.add(before)
             before.retire()
 
-    async def _log_in(self, link: Link, credentials: Credentials) -> None:
+    async def _log_in(self, link: Link) -> None:
         """Log in on a connection that does not carry a request yet."""
 
         async def answer_to(command: str) -> str:
             return (await self._exchange(link, line_of(self.name, command), CONNECT_TIMEOUT_S)).text
 
         try:
-            await take_steps(credentials, answer_to)
+            await take_steps(self.access, answer_to)
         except BaseException:
             link.close(ConnectionAbortedError("the login failed"))
             raise
 
 
-async def take_steps(credentials: Credentials, answer_to: Callable[[str], Awaitable[str]]) -> None:
-    """Carry out a login; `answer_to` sends a command and returns the text of the reply. A thread
-    derives the key from the password, since that takes a while. It is not one of the event loop's,
-    which may all be waiting for a name server.
+async def take_steps(access: ClientAccess, answer_to: Callable[[str], Awaitable[str]]) -> None:
+    """Carry out a login, if there is a user; `answer_to` sends a command and returns the reply's
+    text. A thread derives the key from the password, since that takes a while. It is not one of the
+    event loop's, which may all be waiting for a name server.
 
     Raises:
         LoginFailed, Unreachable: see `clients.login.exchange`. OSError: no answer arrived in time.
     """
+    steps = access.login_steps()
+    if steps is None:
+        return
     loop = asyncio.get_running_loop()
-    steps = exchange(credentials)
 
     def step(reply: str | None) -> str | None:
         try:

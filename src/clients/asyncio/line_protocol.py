@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from ...common.address import Address
 from ...wire.limits import REPLY_LINE_BYTES
-from ..requests.client_tls import ClientTls
+from ..requests.client_access import ClientAccess
 from ..requests.codes import CodesOpening
 from ..requests.dialing import NEXT_S, NOBODY
 from ..requests.line_connection import ConnectionEnded, TooLong
@@ -88,7 +88,7 @@ class LineProtocol(asyncio.Protocol):
 async def reach(
     node: Address,
     make: Callable[[Address], Lines],
-    tls: ClientTls | None,
+    access: ClientAccess,
     limit_s: float,
     others: Iterator[Address] = NOBODY,
 ) -> Lines:
@@ -106,7 +106,7 @@ async def reach(
     try:
         while (left_s := until_s - loop.time()) > 0:
             if address is not None:
-                attempts[asyncio.ensure_future(_reach_one(address, make, tls))] = address
+                attempts[asyncio.ensure_future(_reach_one(address, make, access))] = address
             left_s = min(NEXT_S, left_s)
             await asyncio.wait(attempts, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             for attempt in [each for each in attempts if each.done()]:
@@ -124,15 +124,14 @@ async def reach(
 
 
 async def _reach_one(
-    address: Address, make: Callable[[Address], Lines], tls: ClientTls | None
+    address: Address, make: Callable[[Address], Lines], access: ClientAccess
 ) -> Lines:
     loop = asyncio.get_running_loop()
     options: dict[str, Any] = {}
     is_asyncios = isinstance(loop, asyncio.BaseEventLoop)  # uvloop has no such option
     if is_asyncios and loop.get_task_factory() is None:  # eager tasks can't race in some 3.12, 3.13
         options["happy_eyeballs_delay"] = NEXT_S
-    if tls is not None:
-        options |= {"ssl": tls.context(), "server_hostname": tls.name_of(address.host)}
+    options |= access.stream_options(address.host)
     try:
         _, protocol = await loop.create_connection(lambda: make(address), *address, **options)
     except UnicodeError:  # not a name that can be looked up, such as a..b

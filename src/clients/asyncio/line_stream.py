@@ -108,12 +108,12 @@ class AioNodeShell(BaseNodeShell):
             stream.send(line_of(self._sender, command))
             return text_in(await stream.read(max(0.0, until_s - time.monotonic())))
 
-        stream = await reach(step.address, make, self._tls, step.limit_s, step.others)
+        stream = await reach(step.address, make, self._access, step.limit_s, step.others)
         self.stream = stream
         if self.over.is_set():
             self.close()
-        elif self._credentials is not None:
-            login = asyncio.ensure_future(take_steps(self._credentials, answer_to))
+        else:
+            login = asyncio.ensure_future(take_steps(self._access, answer_to))
             try:
                 if not await ends_within(login, max(0.0, until_s - time.monotonic())):
                     raise TimeoutError

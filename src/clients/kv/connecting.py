@@ -30,7 +30,8 @@ from ..requests.address_options import (
     nodes_of_environment,
     read_nodes,
 )
-from ..requests.client_login import Credentials, credentials_of
+from ..requests.client_access import ClientAccess
+from ..requests.client_login import credentials_of
 from ..requests.client_tls import ClientTls, tls_of
 from ..requests.connect_url import NamedNodes
 from ..requests.conversation import name_of_client
@@ -129,8 +130,7 @@ class ConnectSettings(NamedTuple):
     addresses: list[Address]
     timeout_s: float
     name: str
-    credentials: Credentials | None
-    tls: ClientTls | None
+    access: ClientAccess
     silence_s: float
 
 
@@ -159,8 +159,7 @@ def settings_of(at: Nodes | None, options: ConnectOptions) -> ConnectSettings:
         _addresses(at, named, values["folder"]),
         values["timeout"],
         values["name"],
-        credentials_of(values["user"], values["password"]),
-        values["tls"],
+        ClientAccess(credentials_of(values["user"], values["password"]), values["tls"]),
         values["silence"],
     )
 

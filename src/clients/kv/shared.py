@@ -50,9 +50,7 @@ class Shared:
     def watch(self, cursor: WatchCursor[Data], open_s: float) -> Watch[Data]:
         """Return a watch that ends with the client."""
         clients = self.clients
-        watch = Watch(
-            clients.addresses, clients.name, cursor, open_s, clients.credentials, clients.tls
-        )
+        watch = Watch(clients.addresses, clients.name, cursor, open_s, clients.access)
         with self.lock:
             if self.is_closed:
                 raise Closed("this client was closed, so it can't watch")

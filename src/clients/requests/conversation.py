@@ -14,8 +14,7 @@ from ...common.address import Address
 from ...wire.protocol import NAME
 from ...wire.replies.replies import Reply, read_reply
 from .addresses import Addresses
-from .client_login import Credentials, log_in
-from .client_tls import ClientTls
+from .client_access import OPEN_ACCESS, ClientAccess
 from .dialing import NOBODY
 from .line_connection import LEAST_S, is_delivered
 from .node_connection import (
@@ -74,9 +73,9 @@ class Client:
     to try; `on_connect` is called before each connection is made. `attempt_s` is the time for which
     the first node may keep a request, when following (`Deadline`). `search_s` is the time of the
     search for a node that accepts it, if that differs from `timeout_s`. `on_wait` gets a line, once
-    for each request, if no answer arrives within a second. Each connection logs in with
-    `credentials`, and uses TLS with `tls`; the environment counts only for a program that passes on
-    what it names. `addresses` are the cluster's addresses, if other clients of this program share
+    for each request, if no answer arrives within a second. Each connection logs in
+    and uses TLS as `access` says; the environment counts only for a program that passes on what it
+    names. `addresses` are the cluster's addresses, if other clients of this program share
     them.
     """
 
@@ -93,8 +92,7 @@ class Client:
         attempt_s: float | None = None,
         search_s: float | None = None,
         on_wait: Callable[[str], None] | None = None,
-        credentials: Credentials | None = None,
-        tls: ClientTls | None = None,
+        access: ClientAccess = OPEN_ACCESS,
         addresses: Addresses | None = None,
     ) -> None:
         """Initialize without connecting.
@@ -110,8 +108,7 @@ class Client:
         self.follow = follow
         self._on_connect = on_connect
         self._on_wait = on_wait
-        self.credentials = credentials
-        self.tls = tls
+        self.access = access
         self._connection: NodeConnection | None = None
         self._sessions = ClientSessions()
         self._in_flight: dict[Address, tuple[NodeConnection, bytes]] = {}  # of the current request
@@ -373,19 +370,18 @@ class Client:
             self._on_connect(address)
         try:
             cluster = self._nodes.addresses.cluster
-            connection = NodeConnection(address, limit_s, self.tls, self.name, others, cluster)
+            connection = self.access.dial(address, limit_s, self.name, others, cluster)
         except OSError as error:
             raise unreachable(address, error, limit_s) from None
         if self._on_connect and connection.address != address:
             self._on_connect(connection.address)
-        if self.credentials is not None:
-            self._log_in(connection, self.credentials, until_s - time.monotonic())
+        self._log_in(connection, until_s - time.monotonic())
         self._connection = connection  # only after its login
         return connection
 
-    def _log_in(self, connection: NodeConnection, credentials: Credentials, limit_s: float) -> None:
+    def _log_in(self, connection: NodeConnection, limit_s: float) -> None:
         try:
-            log_in(connection, credentials, self.name, limit_s)
+            self.access.log_in(connection, self.name, limit_s)
         except BaseException as error:
             connection.close()
             if isinstance(error, OSError) and not isinstance(error, ClientError):

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ...common.address import Address
 from ...common.process.wakeup import Flag
-from .client_login import Credentials, log_in
-from .client_tls import ClientTls
+from .client_access import OPEN_ACCESS, ClientAccess
 from .dialing import NOBODY
 from .node_connection import Deadline, NodeConnection
 
@@ -123,8 +122,7 @@ class BaseNodeShell:
     def __init__(
         self,
         sender: str,
-        credentials: Credentials | None = None,
-        tls: ClientTls | None = None,
+        access: ClientAccess = OPEN_ACCESS,
         *,
         asks_codes: bool = True,
         cluster: Callable[[], str] = lambda: "",
@@ -133,8 +131,7 @@ class BaseNodeShell:
         `asks_codes`. `cluster` returns the identity of the only cluster whose nodes may serve."""
         self.over = Flag()  # set once no further connection is allowed
         self._sender = sender
-        self._credentials = credentials
-        self._tls = tls
+        self._access = access
         self._codes = sender if asks_codes else ""
         self._cluster = cluster
 
@@ -169,15 +166,14 @@ class NodeShell(BaseNodeShell):
         if self.connection is not None and self.connection.address == step.address:
             return step.address
         until_s = time.monotonic() + step.limit_s
-        connection = NodeConnection(
-            step.address, step.limit_s, self._tls, self._codes, step.others, self._cluster()
+        connection = self._access.dial(
+            step.address, step.limit_s, self._codes, step.others, self._cluster()
         )
         try:
             self.connection = connection
             if self.over.is_set():  # set by another thread meanwhile
                 raise ConnectionError("this connection was closed")
-            if self._credentials is not None:
-                log_in(connection, self._credentials, self._sender, until_s - time.monotonic())
+            self._access.log_in(connection, self._sender, until_s - time.monotonic())
         except BaseException:
             self.close()  # else the next step would find a connection without a login
             raise

@@ -14,8 +14,7 @@ from ...common.no_copies import NoCopies
 from ...wire.commands.command_table import row_of
 from ...wire.replies.refusals import refusal_in
 from .addresses import Addresses
-from .client_login import Credentials
-from .client_tls import ClientTls
+from .client_access import OPEN_ACCESS, ClientAccess
 from .conversation import Client, name_of_client
 from .health import SILENCE_S, ClientHealth, silence_limit
 from .node_connection import ClientError, Closed, TimedOut
@@ -51,12 +50,11 @@ class Clients(NoCopies):
         *addresses: str,
         name: str = "program",
         timeout: Seconds = TIMEOUT_S,
-        credentials: Credentials | None = None,
-        tls: ClientTls | None = None,
+        access: ClientAccess = OPEN_ACCESS,
         silence: Seconds = SILENCE_S,
     ) -> None:
-        """Use the nodes at `addresses`, each `host:port`; the first is asked first. `credentials`
-        and `tls` are as for a `Client`. After `silence` seconds without a line a watch moves to
+        """Use the nodes at `addresses`, each `host:port`; the first is asked first. `access` is
+        as for a `Client`. After `silence` seconds without a line a watch moves to
         another node.
 
         Raises:
@@ -64,8 +62,7 @@ class Clients(NoCopies):
         """
         self.name = name_of_client(name)
         self.timeout = time_limit(timeout)
-        self.credentials = credentials
-        self.tls = tls
+        self.access = access
         if not addresses:
             raise ValueError("no address: name the nodes as host:port")
         health = ClientHealth(silence_limit(silence))
@@ -223,8 +220,7 @@ class Clients(NoCopies):
             self.name,
             follow=True,
             also=others,
-            credentials=self.credentials,
-            tls=self.tls,
+            access=self.access,
             addresses=self.addresses,
         )
 

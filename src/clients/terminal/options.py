@@ -7,37 +7,20 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from ...common.config import ConfigError
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...common.process.signals import raised
 from ...wire.commands.login_operands import why_no_password
 from ...wire.protocol import NAME
-from ..requests import client_login
 from ..requests import client_tls as tls
 from ..requests.address_options import nodes_of_environment
+from ..requests.client_access import ClientAccess
 from ..requests.client_login import NAMED, PASSWORD_FILE, USER, Credentials
 from ..requests.client_tls import ClientTls
 from ..requests.connect_url import NamedNodes
 from ..requests.node_connection import LoginFailed
-
-if TYPE_CHECKING:
-    pass
-
-
-class ClientAccess(NamedTuple):
-    """The login and the TLS of a client; None means no login and plain text."""
-
-    credentials: Credentials | None = None
-    tls: ClientTls | None = None
-
-    @classmethod
-    def of_environment(cls) -> ClientAccess:
-        """Return the access that the environment names. Raises ConfigError if the TLS files can't
-        be used."""
-        return cls(client_login.of_environment(), tls.of_environment())
-
 
 WITH_VALUE = ("--user", "--password-file", *tls.OPTIONS)
 ASKING_WITH_VALUE = ("--at", "--dir", "--timeout", *WITH_VALUE)

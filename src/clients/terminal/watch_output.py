@@ -30,7 +30,7 @@ def begin(client: Client, command: str) -> Watch[str]:
     request = _asked(command)
     cursor = WatchCursor(TEXT, unescape(request.prefix), request.after)
     addresses = Addresses(client.addresses, learns=client.follow)
-    return Watch(addresses, client.name, cursor, client.timeout_s, client.credentials, client.tls)
+    return Watch(addresses, client.name, cursor, client.timeout_s, client.access)
 
 
 def follow(client: Client, command: str, quiet: bool, as_object: bool) -> None:

@@ -34,9 +34,7 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
         self._asker = asker
         self._task: asyncio.Task[None] | None = None  # which calls a function with each event
         addresses = asker.addresses
-        self._node = AioNodeShell(
-            asker.name, asker.credentials, asker.tls, cluster=lambda: addresses.cluster
-        )
+        self._node = AioNodeShell(asker.name, asker.access, cluster=lambda: addresses.cluster)
 
     async def __aenter__(self) -> AioWatch[Data]:
         return self

@@ -13,8 +13,7 @@ from ..calls.listeners import plain
 from ..calls.value_codec import Data
 from ..calls.wait_times import end_of_wait
 from ..requests.addresses import Addresses
-from ..requests.client_login import Credentials
-from ..requests.client_tls import ClientTls
+from ..requests.client_access import OPEN_ACCESS, ClientAccess
 from ..requests.health import report_error
 from ..requests.node_connection import ClientError
 from ..requests.one_node import NodeShell
@@ -37,12 +36,11 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
         name: str,
         cursor: WatchCursor[Data],
         open_s: float,
-        credentials: Credentials | None = None,
-        tls: ClientTls | None = None,
+        access: ClientAccess = OPEN_ACCESS,
     ) -> None:
         """Initialize without connecting; see `WatchMachine`."""
         super().__init__(WatchMachine(addresses, name, cursor, open_s))
-        self._node = NodeShell(name, credentials, tls, cluster=lambda: addresses.cluster)
+        self._node = NodeShell(name, access, cluster=lambda: addresses.cluster)
         self._process = os.getpid()
 
     def __enter__(self) -> Watch[Data]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from ...clients.requests.client_tls import ClientTls
+from ...clients.requests.client_access import ClientAccess
 from ...clients.requests.conversation import Client
 from ...clients.requests.node_connection import ClientError, NotAllowed
 from ...common import config
@@ -146,7 +146,7 @@ def begin_to_join(
     name: str,
     mine: Address,
     there: Address,
-    tls: ClientTls | None,
+    access: ClientAccess,
     node: RawNode,
     foreigners: Foreigners,
     say: Callable[[str], None],
@@ -161,7 +161,7 @@ def begin_to_join(
         FilesRefused: the node is not a member, and its files belong to another cluster.
     """
     try:
-        _learn_cluster(name, there, tls, node, foreigners, IDENTITY_S)
+        _learn_cluster(name, there, access, node, foreigners, IDENTITY_S)
     except FilesRefused as refused:
         if not node.view.is_member:
             raise
@@ -172,7 +172,7 @@ def begin_to_join(
         request = f"add {name} {mine.host} {mine.port}"
 
         def ask() -> None:
-            _ask_to_be_added(request, name, there, tls, node, foreigners, say)
+            _ask_to_be_added(request, name, there, access, node, foreigners, say)
 
         def give_up(error: Exception) -> None:
             say(f"[!] {name} no longer asks to be added: {type(error).__name__}: {error}")
@@ -188,7 +188,7 @@ def _ask_to_be_added(
     request: str,
     name: str,
     there: Address,
-    tls: ClientTls | None,
+    access: ClientAccess,
     node: RawNode,
     foreigners: Foreigners,
     say: Callable[[str], None],
@@ -198,8 +198,10 @@ def _ask_to_be_added(
     while True:
         try:
             # The search below is patient. This fails at once if no node is there.
-            _learn_cluster(name, there, tls, node, foreigners)
-            with Client(*there, ASKER, CHANGE_S, search_s=SEARCH_S, follow=True, tls=tls) as client:
+            _learn_cluster(name, there, access, node, foreigners)
+            with Client(
+                *there, ASKER, CHANGE_S, search_s=SEARCH_S, follow=True, access=access
+            ) as client:
                 say(f"[*] {client.request(request)}")
                 return
         except Exception as failure:  # not only a ClientError: perhaps no thread can be started
@@ -222,7 +224,7 @@ def _ask_to_be_added(
 def _learn_cluster(
     name: str,
     there: Address,
-    tls: ClientTls | None,
+    access: ClientAccess,
     node: RawNode,
     foreigners: Foreigners,
     timeout_s: float = ATTEMPT_S,
@@ -233,7 +235,7 @@ def _learn_cluster(
         FilesRefused: this node has files of another cluster.
         ClientError: no node is there.
     """
-    with Client(*there, ASKER, timeout_s, tls=tls) as client:
+    with Client(*there, ASKER, timeout_s, access=access) as client:
         build = read_level(client.ask(spell_level("").removeprefix("@")).text)
     if build is None or not build.cluster:
         return  # the cluster has none yet

@@ -11,12 +11,12 @@ from typing import Any
 
 from ...clients.asyncio.line_protocol import ends_within
 from ...clients.asyncio.line_stream import AioNodeShell
+from ...clients.requests.client_access import ClientAccess
 from ...clients.requests.line_connection import ConnectionEnded
 from ...clients.requests.node_connection import ClientError, Deadline, LoginFailed
 from ...clients.requests.one_node import Connect, Talk, answer_to
 from ...clients.requests.steps import carry_out_awaiting
 from ...clients.terminal.exit_status import EXIT_LOGIN, EXIT_TLS
-from ...clients.terminal.options import ClientAccess
 from ...common.address import Address
 
 CONNECT_S = 10.0
@@ -52,7 +52,7 @@ class ViewedNodes:
 
     async def carry_out(self, talk: Talk[Any]) -> Any:
         """Run a conversation with one node, and return its result."""
-        shell = AioNodeShell(SPEAKER, *self._access, asks_codes=False)
+        shell = AioNodeShell(SPEAKER, self._access, asks_codes=False)
         try:
             return await carry_out_awaiting(talk, shell.do)
         finally:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 from ...clients.requests.address_options import named_nodes
 from ...clients.requests.backup_copy import Backup, Fetching, fetch
+from ...clients.requests.client_access import ClientAccess
 from ...clients.requests.conversation import Client
 from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.exit_status import exit_status_of
-from ...clients.terminal.options import ClientAccess, access_of
+from ...clients.terminal.options import access_of
 from ...common import config
 from ...common.address import Address, is_loopback, split
 from ...common.arguments import typed

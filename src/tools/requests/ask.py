@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 from ...client import Explain, ReplyPrinter, add_forms, answer_one, command_of
 from ...clients.requests.address_options import named_nodes
+from ...clients.requests.client_access import ClientAccess
 from ...clients.requests.conversation import Client
 from ...clients.requests.node_connection import ClientError, say_waiting
 from ...clients.requests.pool import PARTS, TIMEOUT_S
 from ...clients.requests.search import error_of
-from ...clients.terminal.options import ClientAccess, access_of
+from ...clients.terminal.options import access_of
 from ...clients.terminal.streams import run_client
 from ...common.address import Address
 from ...common.arguments import Parser, as_number
@@ -91,8 +92,7 @@ def converse(options: argparse.Namespace, prog: str, talk: Callable[[Client, Exp
         also=others,
         attempt_s=options.timeout / PARTS if others else None,
         on_wait=None if options.quiet else say_waiting,
-        credentials=access.credentials,
-        tls=access.tls,
+        access=access,
     )
     explain = _explaining(nodes, access)
     return run_client(client, lambda: talk(client, explain), prog, explain)

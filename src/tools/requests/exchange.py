@@ -27,7 +27,6 @@ from ...clients.kv.kv import KV
 from ...clients.requests.address_options import by_address
 from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.exit_status import exit_status_of
-from ...clients.terminal.options import ClientAccess
 from ...common.arguments import as_number
 from ...common.config import ConfigError, complaint
 from ...common.errors import RaftlineError
@@ -332,7 +331,7 @@ def _failed(problem: Exception, clients: Any, hint: str) -> int:
     if not isinstance(problem, ClientError):
         print(error(f"{problem}.{hint}"), file=sys.stderr)
         return RequestOutcome.REFUSED
-    access = ClientAccess(clients.credentials, clients.tls)
+    access = clients.access
     failure = explained(problem, by_address(clients.addresses.known), access)
     print(error(failure.at_the_shell + hint), file=sys.stderr)
     return exit_status_of(failure)

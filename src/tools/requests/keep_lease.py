@@ -12,7 +12,6 @@ from ...clients.kv.kv import KV
 from ...clients.requests.address_options import by_address
 from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.exit_status import exit_status_of
-from ...clients.terminal.options import ClientAccess
 from ...clients.terminal.streams import say
 from ...wire.refusal import error
 from ..asking_options import clients_of
@@ -41,7 +40,7 @@ def keep(seconds: float, options: argparse.Namespace) -> int:
         from ..status.status_report import explained  # only a failure needs it
 
         nodes = by_address(clients.addresses.known)
-        access = ClientAccess(clients.credentials, clients.tls)
+        access = clients.access
         failure = explained(problem, nodes, access)
         return _failure(failure.at_the_shell, exit_status_of(failure), options)
     return EXIT_LOST  # not reached: the end of `with` raises LeaseLost

@@ -18,7 +18,6 @@ from ...clients.calls.value_codec import TEXT
 from ...clients.requests.address_options import by_address
 from ...clients.requests.node_connection import ClientError, Refused, say_waiting
 from ...clients.requests.pool import TIMEOUT_S
-from ...clients.terminal.options import ClientAccess
 from ...common.arguments import Parser, as_number, as_seconds
 from ...recipes.locks.lock import Held
 from ...recipes.recipe_kv import RecipeKV as KV
@@ -66,7 +65,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         from ..status.status_report import explained  # only a failure needs it
 
         nodes = by_address(clients.addresses.known)
-        access = ClientAccess(clients.credentials, clients.tls)
+        access = clients.access
         failure = explained(problem, nodes, access)
         return says.failure(failure.at_the_shell, EXIT_NOT_ASKED)
     except CannotRun as failure:

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...clients.requests.address_options import named_nodes
+from ...clients.requests.client_access import ClientAccess
 from ...clients.requests.conversation import Client
 from ...clients.requests.node_connection import ClientError, say_waiting
 from ...clients.terminal.exit_status import exit_status_of
-from ...clients.terminal.options import ClientAccess, access_of
+from ...clients.terminal.options import access_of
 from ...common.address import Address
 from ...common.config import check_name
 from ...common.process.console import safe_line
@@ -128,8 +129,7 @@ def transfer(
             follow=leader is None,
             also=others,
             on_wait=say_waiting,
-            credentials=access.credentials,
-            tls=access.tls,
+            access=access,
         ) as client:
             text = client.ask(f"transfer {to}" if to else "transfer").text
     except ClientError as failure:

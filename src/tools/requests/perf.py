@@ -19,7 +19,7 @@ from ...clients.kv.aio_kv import AioKV
 from ...clients.requests.address_options import by_address, named_nodes
 from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.exit_status import exit_status_of
-from ...clients.terminal.options import ClientAccess, access_of
+from ...clients.terminal.options import access_of
 from ...clients.terminal.streams import say
 from ...common.arguments import as_seconds
 from ...common.config import ConfigError
@@ -102,7 +102,7 @@ def check(asker: AioAsker, load: Load, seconds: float, prefix: str, as_object: b
         measured = asyncio.run(_measure(asker, load, seconds, prefix))
     except ClientError as problem:
         nodes = by_address(asker.addresses.known)
-        access = ClientAccess(asker.credentials, asker.tls)
+        access = asker.access
         failure = explained(problem, nodes, access)
         print(error(failure.at_the_shell), file=sys.stderr)
         return exit_status_of(failure)
@@ -215,6 +215,6 @@ def _perf(options: argparse.Namespace) -> int:
     if not options.prefix:
         raise ConfigError("--prefix: is empty, and would mean all keys; choose another one")
     nodes, access = named_nodes(options.at, options.dir), access_of(options)
-    asker = AioAsker([*nodes.values()], "raftline", options.timeout, access.credentials, access.tls)
+    asker = AioAsker([*nodes.values()], "raftline", options.timeout, access)
     load = LOADS[options.load]
     return check(asker, load, options.seconds, options.prefix, options.json)

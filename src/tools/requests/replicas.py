@@ -13,11 +13,12 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from ...clients.requests.address_options import named_nodes
+from ...clients.requests.client_access import ClientAccess
 from ...clients.requests.node_connection import ClientError, Deadline
 from ...clients.requests.one_node import NodeShell, one_answer
 from ...clients.requests.steps import carry_out
 from ...clients.terminal.exit_status import exit_status_of
-from ...clients.terminal.options import ClientAccess, access_of
+from ...clients.terminal.options import access_of
 from ...clients.terminal.streams import say
 from ...common.address import Address
 from ...common.process.console import safe_line
@@ -357,7 +358,7 @@ def _first_key(
         readers = [
             partial(
                 read_lines,
-                stack.enter_context(NodeShell("raftline", *access, asks_codes=False)),
+                stack.enter_context(NodeShell("raftline", access, asks_codes=False)),
                 one.address,
                 timeout_s,
             )

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ...clients.requests.address_options import has_name
+from ...clients.requests.client_access import ClientAccess
 from ...clients.requests.client_tls import tls_trouble
 from ...clients.requests.conversation import Client
 from ...clients.requests.line_connection import ConnectionEnded, TooLong
@@ -32,7 +33,6 @@ from ...clients.requests.one_node import NodeShell, Talk, one_answer
 from ...clients.requests.pool import PARTS
 from ...clients.requests.search import error_of
 from ...clients.requests.steps import carry_out
-from ...clients.terminal.options import ClientAccess
 from ...common.address import Address
 from ...common.config import NAME
 from ...common.process.console import safe_line
@@ -242,8 +242,7 @@ def client_of(
         search_s=search_s,
         attempt_s=timeout_s / PARTS if others and search_s is None else None,
         on_wait=say_waiting,
-        credentials=access.credentials,
-        tls=access.tls,
+        access=access,
     )
 
 
@@ -330,7 +329,7 @@ def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
 def ask(name: str, address: Address, access: ClientAccess, timeout_s: float) -> NodeStatus:
     """Return the status of the node at `address`, or the reason why there is none."""
     before_s = time_of_day()
-    with NodeShell("raftline", *access, asks_codes=False) as shell:
+    with NodeShell("raftline", access, asks_codes=False) as shell:
         status = carry_out(asking(name, address, Deadline(timeout_s)), shell.do)
     if status.answer is None and status.word != NO_HOST:  # a name server may be slow
         status = replace(status, places=_places(address))

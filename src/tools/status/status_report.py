@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from ...access.expiry import AT_S_MAX, warning
 from ...clients.requests.address_options import named_nodes
+from ...clients.requests.client_access import ClientAccess
 from ...clients.requests.node_connection import (
     SAID_AFTER_S,
     ClientError,
@@ -24,7 +25,7 @@ from ...clients.requests.node_connection import (
     Unreachable,
     say_waiting,
 )
-from ...clients.terminal.options import ClientAccess, access_of
+from ...clients.terminal.options import access_of
 from ...common.address import Address
 from ...common.arguments import as_seconds
 from ...common.process.console import draws, safe_line

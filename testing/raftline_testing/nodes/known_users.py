@@ -9,6 +9,7 @@ from pathlib import Path
 
 from raftline.access.login import Access
 from raftline.access.users import make_verifier, write_first_admin
+from raftline.clients.requests.client_access import ClientAccess
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.client_tls import ClientTls
 from raftline.clients.requests.line_connection import LineConnection
@@ -79,7 +80,7 @@ def add_users(
 ) -> None:
     """Add users to a running cluster, as its first admin, and wait until each node knows them."""
     known = Credentials(admin, password)
-    with Clients(*at.split(","), credentials=known, tls=tls, timeout=DEADLINE_S) as clients:
+    with Clients(*at.split(","), access=ClientAccess(known, tls), timeout=DEADLINE_S) as clients:
 
         def is_done(command: str) -> bool:
             try:

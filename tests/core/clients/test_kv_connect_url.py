@@ -37,19 +37,19 @@ def settings(url: str) -> ConnectSettings:
 
 def test_a_url_has_the_login_and_the_options() -> None:
     made = settings("raftline://%61nna:p%3Aw%2Fd%40@h1,h2:10001/?timeout=2.5&silence=3&name=web")
-    assert made.credentials == Credentials("anna", "p:w/d@")
+    assert made.access.credentials == Credentials("anna", "p:w/d@")
     assert (made.timeout_s, made.silence_s, made.name) == (2.5, 3.0, "web")
     assert made.addresses == [H1, H2]
-    assert settings("raftline://h1").credentials is None
+    assert settings("raftline://h1").access.credentials is None
 
 
 def test_the_password_may_be_in_a_file_and_an_option_an_argument(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RAFTLINE_PASSWORD_FILE", "here")
-    assert settings("raftline://anna@h1").credentials == Credentials("anna", file="here")
+    assert settings("raftline://anna@h1").access.credentials == Credentials("anna", file="here")
     assert settings_of("raftline://anna@h1", {"timeout": 3}).timeout_s == 3.0
-    assert settings_of("raftline://anna@h1", {"password": "x"}).credentials == Credentials(
+    assert settings_of("raftline://anna@h1", {"password": "x"}).access.credentials == Credentials(
         "anna", "x"
     )
 
@@ -99,13 +99,13 @@ def test_url_in_the_variable_yields_to_arguments(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("RAFTLINE", "raftline://anna:secret@h1,h2:10001/?timeout=2&name=web")
     made = settings_of(None, {"timeout": 3})
     assert made.addresses == [H1, H2]
-    assert made.credentials == Credentials("anna", "secret")
+    assert made.access.credentials == Credentials("anna", "secret")
     assert (made.timeout_s, made.name) == (3.0, "web")
     other = settings_of(None, {"user": "bob", "password": "x"})
-    assert other.credentials == Credentials("bob", "x")
+    assert other.access.credentials == Credentials("bob", "x")
     monkeypatch.setenv("RAFTLINE_PASSWORD_FILE", "here")
-    assert settings_of(None, {"user": "bob"}).credentials == Credentials("bob", file="here")
-    assert settings_of("h2:10001", {}).credentials is None
+    assert settings_of(None, {"user": "bob"}).access.credentials == Credentials("bob", file="here")
+    assert settings_of("h2:10001", {}).access.credentials is None
 
 
 def test_a_broken_url_in_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import pytest
 import raftline
 from raftline import ClientError, ClientTls, aio, connect
 from raftline.access import authority
+from raftline.clients.requests.client_access import ClientAccess
 from raftline.clients.requests.conversation import Client
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.in_process import without_notices
@@ -79,7 +80,7 @@ def test_program_names_its_files_and_logs_in_by_certificate(closed: Cluster, mad
             assert event.value == "1"
         with kv.lease(10) as lease:
             assert lease.is_held
-    client = Client("localhost", closed["s1"].port, tls=as_ann(made))
+    client = Client("localhost", closed["s1"].port, access=ClientAccess(tls=as_ann(made)))
     with client:
         assert client.request("get app/b") == "GET response: 1"
 

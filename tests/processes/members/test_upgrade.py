@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from raftline.access.secret import make_secret
+from raftline.clients.requests.client_access import ClientAccess
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.pool import Clients
 from raftline.common.build_level import LEVEL
@@ -180,7 +181,7 @@ def transfer(cluster: Cluster, name: str) -> None:
     def leads() -> bool:
         leader = cluster.leader()
         if leader.name != name:
-            with Clients(f"localhost:{leader.port}", credentials=known) as clients:
+            with Clients(f"localhost:{leader.port}", access=ClientAccess(known)) as clients:
                 clients.request(f"transfer {name}")
         return cluster.leader().name == name
 

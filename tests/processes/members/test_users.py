@@ -21,6 +21,7 @@ from raftline.access import authority
 from raftline.access.secret import make_secret
 from raftline.access.tls import Tls, TlsFiles
 from raftline.access.users import write_first_admin
+from raftline.clients.requests.client_access import ClientAccess
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.line_connection import LineConnection
 from raftline.clients.requests.pool import Clients
@@ -63,7 +64,9 @@ def at(cluster: Cluster) -> str:
 
 def ask(cluster: Cluster, user: str, command: str) -> str:
     with Clients(
-        *at(cluster).split(","), credentials=Credentials(user, PASSWORD), timeout=DEADLINE_S
+        *at(cluster).split(","),
+        access=ClientAccess(Credentials(user, PASSWORD)),
+        timeout=DEADLINE_S,
     ) as clients:
         return clients.request(command)
 

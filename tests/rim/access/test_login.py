@@ -36,7 +36,8 @@ from raftline.access.login import (
 from raftline.access.scram import Exchange, OutOfPlace
 from raftline.access.throttle import Throttle
 from raftline.access.users import derive, make_verifier
-from raftline.clients.requests import conversation, one_node
+from raftline.clients.requests import client_access
+from raftline.clients.requests.client_access import ClientAccess
 from raftline.clients.requests.client_login import REPLY_MAX, Credentials, exchange
 from raftline.clients.requests.client_login import log_in as send_login
 from raftline.clients.requests.conversation import Client
@@ -889,7 +890,7 @@ def test_the_screen_shows_no_password_and_keeps_none(
         monkeypatch.setattr("builtins.input", lambda _, line=line: line)
         assert shell._read_typed() == line
     assert kept.lines == ("get a", "login bob")
-    nobody: Any = Client("localhost", 1, credentials=Credentials("4ve", "x"))
+    nobody: Any = Client("localhost", 1, access=ClientAccess(Credentials("4ve", "x")))
     shell._answer(nobody, f"login bob {PASSWORD}")
     assert capsys.readouterr().out == "[*] Sending: login bob ***\n"
     assert PASSWORD not in repr(Credentials("bob", PASSWORD))
@@ -965,7 +966,7 @@ def test_a_node_that_does_not_know_a_user_yet_is_passed_by(
     host, port = at.partition(",")[0].split(":")
     also = [Address.parse(at.partition(",")[2])]
     bob = Credentials("bob", PASSWORD)
-    with Client(host, int(port), follow=True, also=also, credentials=bob) as client:
+    with Client(host, int(port), follow=True, also=also, access=ClientAccess(bob)) as client:
         client.connect()
         assert client.address == also[0]
 
@@ -994,10 +995,9 @@ def test_exception_amid_a_login_leaves_no_connection(
 
     at = at_both(older_and_newer).partition(",")[2]
     with raftline.connect(at, user="bob", password=PASSWORD) as kv:
-        for module in (conversation, one_node):
-            with monkeypatch.context() as patched:
-                patched.setattr(module, "log_in", interrupted)
-                with contextlib.suppress(KeyboardInterrupt):
-                    ask(kv)
+        with monkeypatch.context() as patched:
+            patched.setattr(client_access, "log_in", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                ask(kv)
         ask(kv)
         assert kv["a"] == "5"

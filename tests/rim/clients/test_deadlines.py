@@ -27,6 +27,7 @@ import raftline.aio
 from raftline.access import authority
 from raftline.access.tls import Tls, TlsFiles
 from raftline.clients.requests import pool
+from raftline.clients.requests.client_access import ClientAccess
 from raftline.clients.requests.client_login import Credentials
 from raftline.clients.requests.client_tls import ClientTls
 from raftline.clients.requests.conversation import Client
@@ -124,8 +125,8 @@ def one_client(at: str, access: Kwargs, follow: bool = False) -> Client:
 
 def clients_access(access: Kwargs) -> Kwargs:
     if "user" in access:
-        return {"credentials": Credentials("ann", access["password"])}
-    return access
+        return {"access": ClientAccess(Credentials("ann", access["password"]))}
+    return {"access": ClientAccess(tls=access.get("tls"))}
 
 
 # --- nodes that serve nobody ----------------------------------------------------------------------

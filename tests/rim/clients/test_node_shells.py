@@ -9,13 +9,14 @@ import socket
 import pytest
 
 from raftline.clients.asyncio.line_stream import AioNodeShell
-from raftline.clients.requests import one_node
+from raftline.clients.requests import client_access
+from raftline.clients.requests.client_access import ClientAccess
 from raftline.clients.requests.client_login import Credentials
 from raftline.clients.requests.one_node import Connect, NodeShell
 from raftline.common.address import Address
 
 DEADLINE_S = 60.0
-ANN = Credentials("ann", "a password of ann")
+ANN = ClientAccess(Credentials("ann", "a password of ann"))
 
 
 def test_task_cancelled_amid_its_login_leaves_no_connection() -> None:
@@ -34,7 +35,7 @@ def test_task_cancelled_amid_its_login_leaves_no_connection() -> None:
 
         server = await asyncio.start_server(hang, "127.0.0.1", 0)
         address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
-        shell = AioNodeShell("me", ANN, None)
+        shell = AioNodeShell("me", ANN)
         task = asyncio.ensure_future(shell.do(Connect(address, DEADLINE_S)))
         await asyncio.wait_for(asked.wait(), DEADLINE_S)
         task.cancel()
@@ -55,7 +56,7 @@ def test_a_thread_that_is_interrupted_amid_its_login_begins_anew(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(one_node, "log_in", interrupt)
+    monkeypatch.setattr(client_access, "log_in", interrupt)
     with socket.create_server(("127.0.0.1", 0)) as node, NodeShell("me", ANN) as shell:
         step = Connect(Address("127.0.0.1", node.getsockname()[1]), DEADLINE_S)
         for _ in range(2):

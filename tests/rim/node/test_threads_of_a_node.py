@@ -14,6 +14,7 @@ import pytest
 from raftline.access.tls import Tls, TlsFiles
 from raftline.clients.calls.listeners import ThreadListeners
 from raftline.clients.leases.lease_timer import RETRY_S, LeaseTimer
+from raftline.clients.requests.client_access import OPEN_ACCESS
 from raftline.clients.requests.health import LOG, ClientHealth
 from raftline.common.address import Address
 from raftline.common.process.guarded_thread import guarded_thread
@@ -347,7 +348,7 @@ def test_a_joiner_asks_again_after_any_error(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(joining, "PAUSES_S", (0.0, 0.0))
     node = cast(RawNode, SimpleNamespace(view=view))
     there, foreigners = Address("h", 1), Foreigners("s4")
-    joining.begin_to_join("s4", Address("h", 4), there, None, node, foreigners, said.append)
+    joining.begin_to_join("s4", Address("h", 4), there, OPEN_ACCESS, node, foreigners, said.append)
     eventually(lambda: "[*] s4 was added" in said)
     assert said[1:-1] == ["[!] s4 is not added yet: RuntimeError: can't start new thread"]
 

@@ -18,6 +18,7 @@ from raftline.clients.asyncio.line_protocol import reach
 from raftline.clients.asyncio.line_stream import LineStream
 from raftline.clients.requests import dialing
 from raftline.clients.requests import node_connection as connection
+from raftline.clients.requests.client_access import OPEN_ACCESS
 from raftline.clients.requests.conversation import Client
 from raftline.clients.requests.line_connection import ConnectionEnded
 from raftline.common.address import Address
@@ -208,7 +209,7 @@ def test_a_task_leaves_no_connection_beside_the_one_that_it_uses(port: int) -> N
             return ours[-1]
 
         nodes = [Address(host, port) for host in (HANGS, SERVES, SERVES)]
-        reached = await reach(nodes[0], make, None, DEADLINE_S, iter(nodes[1:]))
+        reached = await reach(nodes[0], make, OPEN_ACCESS, DEADLINE_S, iter(nodes[1:]))
         assert reached.address == nodes[1]
         assert [each for each in ours if each.is_open and each._transport is not None] == [reached]
         reached.close(ConnectionEnded())

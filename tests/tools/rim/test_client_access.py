@@ -35,8 +35,8 @@ def test_a_command_leaves_its_login_to_no_other_client(
     password.write_text("horse\n", encoding="utf-8")
     password.chmod(0o600)
     assert cli.main([head, "--user", "ann", "--password-file", str(password), *rest]) not in (0, 2)
-    assert Client().credentials is None
-    assert Clients("localhost:1").credentials is None
+    assert Client().access.credentials is None
+    assert Clients("localhost:1").access.credentials is None
 
 
 @pytest.mark.parametrize("command", ["get", "status", "backup", "client", *HELD])
@@ -161,7 +161,7 @@ def test_a_url_names_the_login_of_a_command(
     seen: list[Credentials | None] = []
 
     def connects(client: Client) -> None:
-        seen.append(client.credentials)
+        seen.append(client.access.credentials)
         raise Unreachable("that is all")
 
     monkeypatch.setattr(Client, "connect", connects)
