@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 from ...net.protocol.host import Backlog, DoorHost
 from ...net.protocol.outgoing_protocol import OutgoingProtocol
-from ...state.user_table import UserTable
 from ...wire.commands.watch_lines import WatchAsked
 from .redis_node import RedisNode
+from .redis_sink import RedisSink
 from .resp.messages import SWITCH
 from .resp.notifications import ALSO, OF_PATTERN, Subscription, translated
 from .resp.replies import spell
@@ -22,7 +22,7 @@ from .resp.session import RedisSession
 _OF_PATTERNS = f"#{OF_PATTERN}".encode()  # is in the head of each line for a pattern
 
 
-class RedisEvents:
+class RedisEvents(RedisSink):
     """Takes the lines of watches, and passes messages on to the connection.
 
     Redis has no way to say that messages are missing. So a watch that ends, or that missed events,
@@ -32,9 +32,9 @@ class RedisEvents:
     def __init__(
         self, node: RedisNode, host: DoorHost, outgoing: OutgoingProtocol, session: RedisSession
     ) -> None:
+        super().__init__(outgoing)
         self._node = node
         self._host = host
-        self._outgoing = outgoing
         self._session = session
         self.is_used = False
         self.has_new = False  # watches whose lines follow the next replies
@@ -103,24 +103,6 @@ class RedisEvents:
         return messages
 
     # --- a sink of events ------------------------------------------------------------------------
-
-    @property
-    def user(self) -> str | None:
-        return self._outgoing.user
-
-    @property
-    def puts_codes(self) -> bool:
-        return False
-
-    def reads_by(self, users: UserTable) -> tuple[str, ...]:
-        return self._outgoing.reads_by(users)
-
-    def denial_by_now(self, command: str) -> str:
-        return self._outgoing.denial_by_now(command)
-
-    @property
-    def uses_positions(self) -> bool:
-        return False
 
     def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         """See `EventSink`. A connection that has not sent its last messages keeps no others."""

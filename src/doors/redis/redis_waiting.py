@@ -14,9 +14,9 @@ from typing import Final
 from ...net.protocol.host import Backlog, Batch, DoorHost
 from ...net.protocol.outgoing_protocol import OutgoingProtocol
 from ...net.protocol.waits import AwaitReplies, Waits
-from ...state.user_table import UserTable
 from ...wire.commands.watch_lines import WatchAsked
 from ...wire.protocol import escape
+from .redis_sink import RedisSink
 
 LOOK_S: Final = 5.0  # after this time a waiter looks whether its client is there, and who leads
 
@@ -57,7 +57,7 @@ class WaitingLines:
             first.wake()
 
 
-class Waiter:
+class Waiter(RedisSink):
     """A connection that waits for one of some keys. It is a sink of events, whose lines wake it."""
 
     def __init__(
@@ -69,10 +69,10 @@ class Waiter:
         within_s: float,
     ) -> None:
         """It waits for so many seconds; 0: for any time."""
+        super().__init__(outgoing)
         self.keys = tuple(dict.fromkeys(keys))
         self._lines = lines
         self._host = host
-        self._outgoing = outgoing
         self._until_s = host.calls.now_s() + within_s if within_s else 0.0
         self._spelled = [escape(key, key=True) for key in self.keys]
         self._marks = [f" set {key} ".encode() for key in self._spelled]
@@ -134,24 +134,6 @@ class Waiter:
         self.wake()
 
     # --- a sink of events ------------------------------------------------------------------------
-
-    @property
-    def user(self) -> str | None:
-        return self._outgoing.user
-
-    @property
-    def puts_codes(self) -> bool:
-        return False
-
-    @property
-    def uses_positions(self) -> bool:
-        return False
-
-    def reads_by(self, users: UserTable) -> tuple[str, ...]:
-        return self._outgoing.reads_by(users)
-
-    def denial_by_now(self, command: str) -> str:
-        return self._outgoing.denial_by_now(command)
 
     def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         """See `EventSink`. Nothing is sent, so the watches never lag."""

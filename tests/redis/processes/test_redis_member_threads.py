@@ -31,15 +31,16 @@ ALLOWED_AT_THE_DOOR = {
     },
     # Events for Redis clients: they are queued, and those for patterns are not translated.
     "doors/redis/redis_events.py": {
-        "__init__", "_translate", "_translating", "push", "push_later", "uses_positions",
+        "__init__", "_translate", "_translating", "push", "push_later",
     },
     # Messages for channels by name: at most PUSHED_BYTES, and as many on one connection.
     "doors/redis/resp/notifications.py": {
         "_values", "_without_values", "message", "published", "translated",
     },
+    "doors/redis/redis_sink.py": {"uses_positions"},
     # Who waits for an element is woken.
     "doors/redis/redis_waiting.py": {
-        "push", "push_later", "uses_positions", "wake",
+        "push", "push_later", "wake",
     },
     # The address of a leader is noted; another thread tells of it.
     "doors/redis/redis_node.py": {"is_led_from"},
