@@ -90,12 +90,15 @@ def adopt(folder: Folder, name: str, log: Log, storage: HardStateFile, members: 
 class NotByHand(Exception):
     """A line of a log without a base line is not an entry: `what`. `means` says what to do."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, is_console: bool) -> None:
         super().__init__(what)
         self.what = what
         self.means = (
-            "The file has no base line, so it was taken for a log written by hand, which holds "
-            "only `index term command` lines; correct the line, or move the file away"
+            "This is a line of a console, which was redirected to the file that is the node's "
+            "log; redirect it to another file, and move this one away"
+            if is_console
+            else "The file has no base line, so it was taken for a log written by hand, which "
+            "holds only `index term command` lines; correct the line, or move the file away"
         )
 
 
@@ -120,7 +123,7 @@ def read_by_hand(folder: Folder, name: str) -> Log:
                 term, command = read_entry(text + b"\n", index, log.last_term)
                 log.append(term, _as_entry(command))
             except ValueError as error:
-                raise NotByHand(f"line {number}: {error}") from None
+                raise NotByHand(f"line {number}: {error}", text[:1] in (b"[", b"/")) from None
     return log
 
 

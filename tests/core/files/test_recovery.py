@@ -11,7 +11,7 @@ import pytest
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
-from raftline.storage.disk import DamagedFiles
+from raftline.storage.disk import DamagedFiles, FilesRefused
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import (
     BASE,
@@ -286,3 +286,12 @@ def test_log_without_a_base_line_is_damaged() -> None:
     """A log without a base line is damaged once the node has begun."""
     with pytest.raises(DamagedFiles):
         boot(found(b"0 0 bass\n", storage_file(0)))
+
+
+@pytest.mark.parametrize(
+    "first", [b"/srv/server-configuration.txt", b"[*] s1 listens on port 10000"]
+)
+def test_console_in_place_of_the_log_is_named(first: bytes) -> None:
+    """The console was redirected to `s1.log` in the node's folder before the node began."""
+    with pytest.raises(FilesRefused, match="redirect it to another file"):
+        boot(MemoryFolder({"s1.log": first + b"\n[*] s1 is a follower\n"}))
