@@ -92,11 +92,12 @@ lab-%:
 kernel: .venv/dev-installed ## the kernel without its extensions, in a new folder: make kernel DIR=/tmp/kernel
 	@$(PY) -m raftline_testing.runner.kernel $(DIR)
 
-release: .venv/release-installed ## build into dist/ and check: sdist, wheel, and the course's wheel, of one version
+release: .venv/release-installed ## sdist and wheels in dist/, tried on each Python that is here; the notes, and the commands that are left
 	@$(PY) deploy/git_version.py
 	@mkdir -p build && rm -rf dist && $(PY) -m build --outdir dist . >build/release.txt 2>&1 || { cat build/release.txt >&2; exit 1; }
 	@$(MAKE) -C course wheel ISOLATED=1
 	@$(PY) -m twine check --strict dist/*
+	@$(PY) deploy/release.py
 
 # The Python of the set-up alone; `make -C deploy wheels` has one made for each Python that is installed.
 wheel: .venv/dev-installed ## build a wheel with the compiled core for this Python into dist/
