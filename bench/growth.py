@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import calm
 import etcd_nodes
 import growth_burst
 import growth_clients
@@ -89,6 +90,7 @@ def arguments_of(argv: list[str] | None) -> argparse.Namespace:
         "--json", type=Path, default=results.FOLDER, help="where the results go, too"
     )
     parser.add_argument("--base-port", type=int, default=PORT)
+    calm.add_option(parser)
     return parser.parse_args(argv)
 
 
@@ -101,11 +103,17 @@ def _names(text: str) -> list[str]:
 
 
 def measure(
-    name: str, arguments: argparse.Namespace, progress: Progress, *, etcd: bool, wheel: bool
+    name: str,
+    arguments: argparse.Namespace,
+    facts: dict[str, str],
+    progress: Progress,
+    *,
+    etcd: bool,
+    wheel: bool,
 ) -> tuple[Results, list[str]]:
     """Measure one row, round after round; return the results, and a line for each round that ended
     early, whose figures so far count."""
-    facts, date = results.machine_facts(arguments.dir), results.today()
+    date = results.today()
     setup = Setup(
         arguments.dir,
         arguments.base_port,
@@ -125,9 +133,14 @@ def measure(
             failures.append(f"{name}, round {number} ended early: {error}")
     settings = {"rounds": arguments.rounds, "seconds": arguments.seconds}
     shown = {key: f"{value:g}" for key, value in settings.items()}
-    whole = arguments.rounds >= results.ROUNDS and arguments.entries >= MILLION
-    kind = f"growth-{name}" if whole else f"trial-{name}"
+    kind = f"growth-{name}" if is_whole(arguments) else f"trial-{name}"
     return Results(kind, date, facts, shown, setup.rows.all()), failures
+
+
+def is_whole(arguments: argparse.Namespace) -> bool:
+    """Return whether a page may get the results."""
+    is_part = arguments.rounds < results.ROUNDS or arguments.entries < MILLION
+    return not is_part and not arguments.any_load
 
 
 def missing_for(names: list[str], *, etcd: bool, wheel: bool) -> list[str]:
@@ -148,9 +161,16 @@ def main(argv: list[str] | None = None) -> int:
     missing = missing_for(arguments.only, etcd=etcd, wheel=wheel)
     for install in missing:
         print(f"{install}; going on without it", file=sys.stderr)
+    try:
+        if is_whole(arguments):
+            calm.check(arguments)
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return 1
+    facts = results.machine_facts(arguments.dir)  # before the first row loads the machine
     progress, failures = Progress(len(arguments.only) * arguments.rounds), 0
     for name in arguments.only:
-        found, complaints = measure(name, arguments, progress, etcd=etcd, wheel=wheel)
+        found, complaints = measure(name, arguments, facts, progress, etcd=etcd, wheel=wheel)
         progress.done()
         failures += len(complaints)
         for complaint in complaints:

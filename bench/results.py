@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+import age
 import etcd_nodes
 import pysyncobj_nodes
 import raftline_wheel
@@ -75,6 +76,7 @@ def machine_facts(folder: Path) -> dict[str, str]:
     """Return the facts about this machine that a reader needs, without its name."""
     cores, load = os.cpu_count() or 0, os.getloadavg()[0]
     return {
+        "commit": age.commit() or "unknown",
         "processor": f"{_processor()}, {cores} cores",
         "memory": f"{_memory_bytes() / 2**30:.0f} GiB",
         "kernel": platform.release(),

@@ -12,6 +12,7 @@ import contextlib
 import sys
 from pathlib import Path
 
+import calm
 import etcd_nodes
 import pysyncobj_nodes
 import raftline_wheel
@@ -68,6 +69,7 @@ def arguments_of(argv: list[str] | None) -> argparse.Namespace:
         "--json", type=Path, default=results.FOLDER, help="where the results go, too"
     )
     parser.add_argument("--base-port", type=int, default=PORT)
+    calm.add_option(parser)
     return parser.parse_args(argv)
 
 
@@ -156,8 +158,8 @@ def kind_of(arguments: argparse.Namespace) -> str:
     """Return the kind of the results; only `bench` results get into a page."""
     if arguments.quick:
         return "quick"
-    whole = not arguments.rows and not arguments.systems and arguments.rounds >= results.ROUNDS
-    return "bench" if whole else "trial"
+    is_part = arguments.rows or arguments.systems or arguments.rounds < results.ROUNDS
+    return "trial" if is_part or arguments.any_load else "bench"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -171,6 +173,8 @@ def main(argv: list[str] | None = None) -> int:
         list(arguments.systems or (QUICK_SYSTEMS if arguments.quick else SYSTEMS)),
     )
     try:
+        if kind_of(arguments) == "bench":
+            calm.check(arguments)
         need_programs(names, systems)
     except BenchError as error:
         print(error, file=sys.stderr)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import calm
 import results
 from generator import KEYS, BenchError, Load
 from results import Results, Row
@@ -151,6 +152,7 @@ def arguments_of(argv: list[str] | None) -> argparse.Namespace:
     add("--dir", type=Path, default=results.FOLDER, help="of the nodes (default: build/bench)")
     add("--json", type=Path, default=results.FOLDER, help="where the results go, too")
     add("--base-port", type=int, default=PORT)
+    calm.add_option(parser)
     arguments = parser.parse_args(argv)
     if arguments.minutes * 60 * (1 - WARM_UP) < (LEAST + 1) * arguments.window:
         parser.error(f"that is too short: nine tenths of it hold fewer than {LEAST + 1} windows")
@@ -216,15 +218,18 @@ def report(run: Soak, pace: float, arguments: argparse.Namespace, found: Results
 
 def main(argv: list[str] | None = None) -> int:
     arguments = arguments_of(argv)
+    is_whole = arguments.minutes >= HOUR and not arguments.any_load
     facts, date = results.machine_facts(arguments.dir), results.today()
     options = ("--compact-at", str(arguments.compact_at))
     try:
+        if is_whole:
+            calm.check(arguments)
         with SoakNodes(arguments.dir, arguments.base_port, options) as nodes:
             run, pace = soak(nodes, arguments)
             settings = {"minutes": arguments.minutes, "sets a second": pace,
                         "leases": arguments.leases, "watches": arguments.watches}  # fmt: skip
             shown = {name: f"{value:g}" for name, value in settings.items()}
-            kind = "soak" if arguments.minutes >= HOUR else "trial-soak"
+            kind = "soak" if is_whole else "trial-soak"
             return report(run, pace, arguments, Results(kind, date, facts, shown, [run.row]))
     except BenchError as error:
         print(f"the soak ended early: {error}", file=sys.stderr)

@@ -5,7 +5,7 @@ results of `make -C bench run`, and `short` four of its rows; another NAME is a 
 `make -C bench growth`.
 `--bench FILE` and `--growth FILE…` name results other than the newest of `build/bench/`. A table
 without results stays unchanged. Above `bench` and `short` there is a picture, drawn from the same
-results (`--picture FILE`).
+results (`--picture FILE`). A table is marked as old if what it measures has changed (`age.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import re
 import sys
 from pathlib import Path
 
+import age
 import throughput_picture
 from generator import BenchError
 from results import FOLDER, Results, load, newest
@@ -121,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     for path, text in texts.items():
         image = image_of(arguments.picture, path) if is_drawn else ""
         new, without = filled(text, tables, image)
-        path.write_text(new)
+        path.write_text(age.with_ages(new))
         missing |= set(without)
     for name in sorted(missing):
         print(f"no results for {name}: its table stays as it is", file=sys.stderr)

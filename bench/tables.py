@@ -122,6 +122,7 @@ def provenance(results: Results) -> str:
 def short_provenance(results: Results) -> str:
     """Return the date, the machine and the versions for a first look."""
     facts = [
+        f"commit {results.machine['commit']}" if "commit" in results.machine else "",
         results.machine.get("processor", ""),
         *(
             f"{name} {results.machine[name]}"
