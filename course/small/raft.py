@@ -475,8 +475,8 @@ class Node:
         index = min(answer.index, self.log.last_index)
         follower.match_index = max(follower.match_index, index)  # Figure 2, Leaders 3, success
         follower.next_index = max(follower.next_index, index + 1)
-        if follower.next_index <= self.log.last_index:
-            self.send_to(answer.sender)
+        if follower.next_index <= self.log.last_index and answer.round == self.round:
+            self.send_to(answer.sender)  # what had no room in the last message
 
     def on_rejected(self, answer: AppendRejected) -> None:
         if (follower := self.follower_of(answer)) is None:
