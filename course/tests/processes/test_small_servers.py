@@ -23,6 +23,7 @@ from raftline_testing.nodes.cluster import NodeProcess
 from raftline_testing.nodes.processes import free_ports
 
 ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "course" / "docs" / "evening.md"
 PROGRAM = [sys.executable, str(SMALL / "server.py")]
 RAFTLINE = f"{sys.executable} {ROOT / 'src' / 'server.py'} {{name}} {{port}} --dir {{dir}} --floor"
 LAST_MILESTONE = 10  # snapshots and changes of members are beyond it
@@ -61,11 +62,16 @@ def test_small_server_passes_six_levels(is_mixed: bool) -> None:
     [
         ("raft.py", " and self.log.term_at(index) == self.term:", ":", "own-term-alone"),
         ("logmanager.py", "        os.fsync(self._file)\n", "", "synced-before-answer"),
+        ("raft.py", "if term not in (None, entry.term)", "if term", "no-cut-without-conflict"),
+        ("raft.py", "self.reads[0][0] <= confirmed", "confirmed >= 0", "read-confirmed"),
+        ("raft.py", "self.save(self.term, asked.sender)", "pass", "one-vote"),
     ],
 )
 def test_a_missing_rule_fails_its_check(
     tmp_path: Path, file: str, old: str, new: str, check: str
 ) -> None:
+    """Each change that the page proposes."""
+    assert f"(`{check}`)" in PAGE.read_text("utf-8")
     for path in SMALL.glob("*.py"):
         shutil.copy(path, tmp_path)
     text = (tmp_path / file).read_text("utf-8")

@@ -18,6 +18,7 @@ from raftline.wire.protocol import escape, unescape
 from raftline_testing.runner.sizes import code_lines
 
 CODE_MAX = 900
+PAGE = SMALL.parent / "docs" / "evening.md"
 BOXES = {"All Servers": 2, "Followers": 2, "Candidates": 4, "Leaders": 4}
 RECEIVERS = {"AppendEntries": 5, "RequestVote": 2}
 
@@ -53,6 +54,17 @@ def test_each_rule_of_figure_2_is_named_at_its_code() -> None:
     places += [f"{rpc}, receiver {n}" for rpc, c in RECEIVERS.items() for n in range(1, c + 1)]
     missing = [place for place in places if not re.search(rf"Figure 2, {place}\b", text)]
     assert missing == ["Followers 1"]
+
+
+def test_each_screen_of_the_page_names_what_is_there() -> None:
+    screens = re.split(r"^### ", PAGE.read_text("utf-8"), flags=re.M)[1:]
+    assert len(screens) == 10
+    for screen in screens:
+        first = next(line for line in screen.splitlines() if line.startswith("`"))
+        file, *names = re.findall(r"`([\w.]+)`", first)
+        text = (SMALL / file).read_text("utf-8")
+        lost = [name for name in names if not re.search(rf"^ *(def|class) {name}\b", text, re.M)]
+        assert [name for name in lost if not (SMALL / name).is_file()] == []
 
 
 # --- its lines ------------------------------------------------------------------------------------
