@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-BATCH = 200  # most entries in one message
+BATCH = 10  # most entries in one message: a line of 64 MiB holds them, however long they are
 
 # --- the log, and what a server starts with -------------------------------------------------------
 

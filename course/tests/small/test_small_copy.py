@@ -113,6 +113,13 @@ def test_a_message_has_the_line_that_raftline_gives_it(
     assert fields_of(again) == fields_of(own)
 
 
+def test_the_longest_message_is_read_as_one_line(small: SimpleNamespace) -> None:
+    """Values of 1 MiB, each byte of which has its longest spelling."""
+    entry = small.raft.Entry(1, 1, "set k " + r"\x00" * (1 << 20))
+    line = small.lines.spell(small.raft.AppendEntries("s1", "s2", 1, 0, 0, [entry]))
+    assert len(line) * small.raft.BATCH < small.lines.LINE_BYTES
+
+
 @pytest.mark.parametrize(
     "text",
     [
