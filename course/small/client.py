@@ -1,0 +1,58 @@
+"""`python course/small/client.py PORT [NUMBER]`: ask the servers by hand; it follows the leader."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+import time
+
+NOT_LEADER = re.compile(r"Sorry, I am not the leader\. .* is: \S+ \((\S+):([0-9]+)\)")
+NO_LEADER = "Sorry, I know of no leader"
+TRIES, PAUSE_S = 50, 0.1  # an election takes a second
+
+
+class Client:
+    """A conversation with the server that leads."""
+
+    def __init__(self, port: int, name: str) -> None:
+        self._name = name
+        self._dial("localhost", port)
+
+    def _dial(self, host: str, port: int) -> None:
+        self._link = socket.create_connection((host, port), timeout=10)
+        self._replies = self._link.makefile("rb")
+
+    def ask(self, text: str) -> str:
+        """Return the reply. Who refuses has done nothing, so another server may be asked."""
+        reply = ""
+        for _ in range(TRIES):
+            self._link.sendall(f"{self._name}@{text}\n".encode())
+            reply = self._replies.readline().decode().rstrip("\n").partition("@")[2]
+            if found := NOT_LEADER.match(reply):
+                self._dial(found[1], int(found[2]))
+            elif reply.startswith(NO_LEADER):
+                time.sleep(PAUSE_S)
+            else:
+                break
+        return reply or "Sorry, outcome unknown: the server closed the connection"
+
+
+def main(words: list[str]) -> None:
+    if len(words) not in (1, 2) or not all(word.isdigit() for word in words):
+        sys.exit("usage: python course/small/client.py PORT [NUMBER]")
+    name = "client" + "".join(words[1:])
+    try:
+        client = Client(int(words[0]), name)
+        while True:
+            text = input(f"{name}> " if sys.stdin.isatty() else "")
+            if text.strip():
+                print(client.ask(text), flush=True)
+    except (EOFError, KeyboardInterrupt):
+        pass
+    except OSError as error:
+        sys.exit(f"[!] {name} has no server at port {words[0]}: {error}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
