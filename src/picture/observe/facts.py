@@ -28,6 +28,7 @@ class Follower(NamedTuple):
     is_counted: bool = True  # False: it lost its memory
     heard_at_ms: int = 0
     acked_round: int = 0
+    may_be_new: bool = False  # with `is_counted` False: nobody knows whether it lost anything
 
 
 RUNS_MAX = 8  # runs of equal terms copied from a log's end
@@ -62,6 +63,12 @@ class Facts(NamedTuple):
     quorum_check_at_ms: int  # a leader's
     read_round: int  # a leader's first round for which reads wait, or 0
     lease_until_ms: int  # a leader's
+    may_be_new: bool  # without memory: it can't know whether it lost anything
+
+    @property
+    def learners(self) -> list[str]:
+        """The members that receive entries and count in no majority."""
+        return [name for name in self.addresses if name not in self.electors]
 
     @property
     def leads(self) -> bool:
@@ -116,6 +123,7 @@ def facts_of(view: NodeView) -> Facts:
                 each.is_counted,
                 each.heard_at_ms,
                 each.acked_round,
+                each.may_be_new,
             )
             for name, each in view.progress.items()
         },
@@ -129,6 +137,7 @@ def facts_of(view: NodeView) -> Facts:
         view.quorum_check_at_ms,
         view.read_round,
         view.lease_until_ms,
+        view.may_be_new,
     )
 
 
