@@ -12,7 +12,8 @@ transcripts/player.py, and `network 5 15`: the shortest and longest time of a me
     s1 <- client4@set b 5, s1 <- s2@RequestVote 7-0-0
     s1 hands over, s1 hands over to s2
     snapshot s1, join s4
-    edit s1 "1 1 noop\\n"           the log file of a stopped node, as a JSON string
+    edit s1 "1 1 noop\\n"           the log file of a stopped node, as a JSON string; the lab
+                                  writes its checksum, and its end into NAME.storage
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from zlib import crc32
 
 from raftline.storage.disk import StorageError
+from raftline.storage.hard_state import HardStateFile, Mark
+from raftline.storage.log_lines import CUT_PREFIX, looks_like_base, note_line
 
 from ...files.faulty_folder import MemoryFolder
 from ...transcripts.player import Player
@@ -29,6 +33,7 @@ from ...virtual.script import ScriptedHost
 from .cluster import LabCluster
 from .live_picture import LivePicture
 
+FORGED = "from now on, only the rules that no forger can break are checked"
 SLOWEST_MS = 10_000
 LOG_MAX = 100_000  # characters of an edited log
 LINE_MAX = 2000  # characters of a typed line
@@ -184,14 +189,48 @@ class LabPlayer(Player):
             text = str(json.loads(spelled))
         except ValueError as error:
             raise ActRefused(f"the log is not a JSON string: {error}") from error
-        disk = self.cluster.hosts[name].disk
-        disk.folder = MemoryFolder({**disk.folder.contents(), f"{name}.log": text.encode()})
+        disk, file = self.cluster.hosts[name].disk, f"{name}.log"
+        files = disk.folder.contents()
+        sealed = _with_checksum(text.encode("utf-8", "surrogatepass"), files.get(file, b""))
+        disk.folder = MemoryFolder({**files, file: sealed})
+        _keep_up(HardStateFile(disk.folder, name), sealed)
         disk._promised, disk.whole, disk._was_robbed = (0, 0), False, True
         self.cluster.invariants.is_forged = True
         self.cluster.invariants.lost_a_log()
+        self.cluster.world.tell("start", f"{file} is edited, with a new checksum: {FORGED}")
 
     def _restart(self, words: list[str], *, never_ran: bool = False) -> None:
         try:
             super()._restart(words, never_ran=never_ran)
         except StorageError as error:
             self.cluster.world.tell("start", f"{words[0]} does not start: {error}")
+
+
+def _with_checksum(text: bytes, before: bytes) -> bytes:
+    """Return an edited log as one batch with its checksum. It has the base line of the log before
+    if it has none."""
+    lines = [
+        line + b"\n"
+        for line in text.splitlines()
+        if line.strip() and (not line.startswith(b"#") or line.startswith(CUT_PREFIX))
+    ]
+    if not lines or not looks_like_base(lines[0]):
+        lines[:0] = [line for line in before.splitlines(keepends=True)[:1] if looks_like_base(line)]
+    body = b"".join(lines)
+    entries = sum(not (looks_like_base(line) or line.startswith(b"#")) for line in lines)
+    return body + note_line(entries, crc32(body)) * bool(entries)
+
+
+def _keep_up(storage: HardStateFile, log: bytes) -> None:
+    """Let the term and the synced end in NAME.storage fit an edited log. A log that became shorter
+    has lost entries, and the recovery is to find that."""
+    ends = [line.split(b" ")[:2] for line in log.splitlines() if not line.startswith(b"#")]
+    promise = storage.load()
+    if promise is None or not ends or not all(word.isdigit() for word in ends[-1]):
+        return
+    index, term = map(int, ends[-1])
+    if index >= promise.mark.index:
+        promise = promise._replace(mark=Mark(index, term))
+    if term > promise.term:
+        promise = promise._replace(term=term, vote=None)
+    storage.save(promise)
