@@ -13,7 +13,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ...raft.effects import Effects
-from ...raft.inputs import Receive, Tick
+from ...raft.inputs import Read, Receive, Tick
 from ...raft.messages import Answer, AppendAccepted, AppendEntries, Message
 from ...raft.node_view import NodeView
 from ...raft.roles import Role
@@ -171,7 +171,8 @@ class Step:
     @property
     def is_pulse(self) -> bool:
         """Whether this is a heartbeat or its answer in an idle cluster."""
-        if self.refusal or _settled(self.before) != _settled(self.after):
+        is_asked = self.refusal or isinstance(self.event, Read)
+        if is_asked or _settled(self.before) != _settled(self.after):
             return False
         effects, message = self.effects, self.message
         acted = effects.wants_disk or effects.apply or effects.reads or effects.settled
