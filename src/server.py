@@ -147,8 +147,9 @@ def _boot(
         allocator.collect_seldom()  # the recovered state stays
         service.attach(server, interrupts)
         where, view = (arguments.host, port), server.node.view
-        timeout_s = (view.election_at_ms - view.now_ms) / 1000
-        console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
+        # One that need not wait stands at once, and waits for this timeout from then on.
+        waits_ms = max(view.election_at_ms - view.now_ms, view.options.election_timeout_ms)
+        console.say(f"[*] Server started on {where} with timeout {waits_ms / 1000:.1f} seconds")
         for line in shares.lines(server.name, listener.connections_max):
             console.say(line)
         with threads_without_signals():
