@@ -307,6 +307,19 @@ def test_edited_log_that_is_shorter_has_lost_entries(led: Lab) -> None:
     assert facts["nodes"]["s3"]["files"]["s3.log"].startswith("0 0 base s1=s1:1 ")
 
 
+def test_damaged_log_keeps_its_checksums(led: Lab) -> None:
+    """A batch without its note was never acknowledged; one with a wrong note is damaged."""
+    led.act("crash s3")
+    text = led.facts()["nodes"]["s3"]["files"]["s3.log"]
+    led.act(f"damage s3 {json.dumps(text + '2 1 set a')}")
+    led.act("restart s3")
+    assert any("(torn write)" in one for one in led.facts()["answers"])
+    led.act("crash s3")
+    led.act(f"damage s3 {json.dumps(text.replace('noop', 'noon'))}")
+    led.act("restart s3")
+    assert any("s3 does not start: s3.log, line 3" in one for one in led.facts()["answers"])
+
+
 def test_edited_log_without_sense_does_not_start(led: Lab) -> None:
     led.act("crash s3")
     text = led.facts()["nodes"]["s3"]["files"]["s3.log"]

@@ -14,6 +14,7 @@ transcripts/player.py, and `network 5 15`: the shortest and longest time of a me
     snapshot s1, join s4
     edit s1 "1 1 noop\\n"           the log file of a stopped node, as a JSON string; the lab
                                   writes its checksum, and its end into NAME.storage
+    damage s1 "1 1 no"              the same file as it is, without a checksum
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ _ACTS = tuple(
         (rf"{_N} <- [A-Za-z][\w#-]{{0,40}}@.+", "up"),
         (rf"{_N} hands over(?: to s[1-9])?", "up"),
         (r"join (?P<new>s[1-9])", "new"),
-        (rf"edit {_N} \".*\"", "down"),
+        (rf"(?:edit|damage) {_N} \".*\"", "down"),
     )
 )
 
@@ -101,7 +102,7 @@ class LabPlayer(Player):
         self.play(act)
 
     def _check(self, act: str) -> None:
-        if len(act) > (LOG_MAX if act.startswith("edit ") else LINE_MAX):
+        if len(act) > (LOG_MAX if act.startswith(("edit ", "damage ")) else LINE_MAX):
             raise ActRefused("this is too long")
         for pattern, needs in _ACTS:
             if match := pattern.fullmatch(act):
@@ -164,6 +165,7 @@ class LabPlayer(Player):
             "double": lambda words: network.double(int(words[0])),
             "hold message": lambda words: network.hold(int(words[0])),
             "edit": lambda words: self._edit(words[0], " ".join(words[1:])),
+            "damage": lambda words: self._write(words[0], _text_in(" ".join(words[1:]))),
         }
 
     def _set_network(self, words: list[str]) -> None:
@@ -184,26 +186,38 @@ class LabPlayer(Player):
         self.cluster.lose(self.cluster.network.take_one(number), "way")
 
     def _edit(self, name: str, spelled: str) -> None:
+        """Write the log file of a stopped node, with its checksum."""
+        folder, file = self.cluster.hosts[name].disk.folder, f"{name}.log"
+        sealed = _with_checksum(_text_in(spelled), folder.contents().get(file, b""))
+        self._write(name, sealed)
+        _keep_up(HardStateFile(self.cluster.hosts[name].disk.folder, name), sealed)
+        self.cluster.world.tell("start", f"{file} is edited, with a new checksum: {FORGED}")
+
+    def _write(self, name: str, log: bytes) -> None:
         """Write the log file of a stopped node. What it promised is in a person's hands now."""
-        try:
-            text = str(json.loads(spelled))
-        except ValueError as error:
-            raise ActRefused(f"the log is not a JSON string: {error}") from error
-        disk, file = self.cluster.hosts[name].disk, f"{name}.log"
-        files = disk.folder.contents()
-        sealed = _with_checksum(text.encode("utf-8", "surrogatepass"), files.get(file, b""))
-        disk.folder = MemoryFolder({**files, file: sealed})
-        _keep_up(HardStateFile(disk.folder, name), sealed)
+        disk = self.cluster.hosts[name].disk
+        disk.folder = MemoryFolder({**disk.folder.contents(), f"{name}.log": log})
         disk._promised, disk.whole, disk._was_robbed = (0, 0), False, True
         self.cluster.invariants.is_forged = True
         self.cluster.invariants.lost_a_log()
-        self.cluster.world.tell("start", f"{file} is edited, with a new checksum: {FORGED}")
 
     def _restart(self, words: list[str], *, never_ran: bool = False) -> None:
         try:
             super()._restart(words, never_ran=never_ran)
         except StorageError as error:
             self.cluster.world.tell("start", f"{words[0]} does not start: {error}")
+
+
+def _text_in(spelled: str) -> bytes:
+    """Return the bytes of a log that is spelled as a JSON string.
+
+    Raises:
+        ActRefused: it is none.
+    """
+    try:
+        return str(json.loads(spelled)).encode("utf-8", "surrogatepass")
+    except ValueError as error:
+        raise ActRefused(f"the log is not a JSON string: {error}") from error
 
 
 def _with_checksum(text: bytes, before: bytes) -> bytes:
