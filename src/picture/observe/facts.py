@@ -16,6 +16,7 @@ from ...raft.effects import Effects
 from ...raft.inputs import Read, Receive, Tick
 from ...raft.messages import Answer, AppendAccepted, AppendEntries, Message
 from ...raft.node_view import NodeView
+from ...raft.progress import Progress
 from ...raft.roles import Role
 
 
@@ -115,18 +116,7 @@ def facts_of(view: NodeView) -> Facts:
         view.election_at_ms,
         members.electors,
         dict(view.votes),
-        {
-            name: Follower(
-                each.match_index,
-                each.next_index,
-                each.mode.value,
-                each.is_counted,
-                each.heard_at_ms,
-                each.acked_round,
-                each.may_be_new,
-            )
-            for name, each in view.progress.items()
-        },
+        {name: _follower_of(each) for name, each in view.progress.items()},
         view.round,
         members.addresses,
         (members.voters, members.outgoing) if members.outgoing else (members.voters,),
@@ -138,6 +128,18 @@ def facts_of(view: NodeView) -> Facts:
         view.read_round,
         view.lease_until_ms,
         view.may_be_new,
+    )
+
+
+def _follower_of(each: Progress) -> Follower:
+    return Follower(
+        each.match_index,
+        each.next_index,
+        each.mode.value,
+        each.is_counted,
+        each.heard_at_ms,
+        each.acked_round,
+        each.may_be_new,
     )
 
 
