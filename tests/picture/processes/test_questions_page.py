@@ -43,10 +43,10 @@ def seen(browser: Any, css: str) -> list[str]:
 
 def test_keys_turn_the_pages_and_show_the_answer(browser: Any) -> None:
     browser.get(PAGE)
-    assert seen(browser, "h1") == ["1 of 20"]
+    assert seen(browser, ".count") == ["1 of 20"]
     assert seen(browser, "blockquote, .then") == []
     press(browser, RIGHT)
-    assert seen(browser, "h1") == ["2 of 20"]
+    assert seen(browser, ".count") == ["2 of 20"]
     press(browser, SPACE)
     assert "so I lead" in seen(browser, "blockquote")[0]
     assert "leader, term 1" in seen(browser, ".then")[0]
@@ -54,13 +54,13 @@ def test_keys_turn_the_pages_and_show_the_answer(browser: Any) -> None:
     assert seen(browser, "blockquote, .then") == []
     press(browser, LEFT)
     press(browser, LEFT)
-    assert seen(browser, "h1") == ["1 of 20"]  # there is none before it
+    assert seen(browser, ".count") == ["1 of 20"]  # there is none before it
     assert browser.current_url.endswith("#majority-of-disks")
 
 
 def test_address_of_a_question_opens_it(browser: Any) -> None:
     browser.get("about:blank")
     browser.get(f"{PAGE}#prevote")
-    assert seen(browser, "h1") == ["17 of 20"]
+    assert seen(browser, ".count") == ["17 of 20"]
     is_wide = "return document.documentElement.scrollWidth > document.documentElement.clientWidth"
     assert browser.execute_script(is_wide) is False

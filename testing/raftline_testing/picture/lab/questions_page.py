@@ -35,7 +35,7 @@ def page() -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{TITLE}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{sections}\n"
+        f"<title>{TITLE}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n<h1>{TITLE}</h1>\n{sections}\n"
         f"</main>\n<script>\n{script}</script>\n</body>\n</html>\n"
     )
 
@@ -48,7 +48,7 @@ def _section(question: Question, place: int) -> str:
     section = f" ({escape(said.section)})" if said.section else ""
     word, name = "says" if said.section else "is told", question.name
     return f"""<section class="question" id="{name}" aria-labelledby="{name}-question">
-<h1>{place} of {len(QUESTIONS)}</h1>
+<p class="count">{place} of {len(QUESTIONS)}</p>
 <p class="belief">Many say: <q>{escape(question.belief)}</q></p>
 <h2 id="{name}-question">{_marked(question.question)}</h2>
 <div class="tables">{before}

@@ -223,7 +223,7 @@ STORIES = (
         f"{STEADY}300ms join s4\n310ms s1 <- admin@add s4",
         (
             "s4 starts without a member list, and s1 is asked to add it.",
-            "s4 first learns the log without a vote.",
+            "s4 is a learner at first: it gets the log, and counts in no majority.",
             "Then a joint configuration makes it a voter: both the old majority and the new agree.",
         ),
         "How many voters are a majority at 2000 ms?", ("2", "3", "4"), 2000, _majority_of_voters,
