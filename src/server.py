@@ -147,9 +147,8 @@ def _boot(
         _report_place(arguments, port, configuration, server, listener, console.say)
         allocator.collect_seldom()  # the recovered state stays
         service.attach(server, interrupts)
-        where, view = (arguments.host, port), server.node.view
-        timeout_s = (view.election_at_ms - view.now_ms) / 1000
-        console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
+        where = (arguments.host, port)
+        console.say(f"[*] Server started on {where} with timeout {_timeout_s(server):.1f} seconds")
         for line in shares.lines(server.name, listener.connections_max):
             console.say(line)
         with threads_without_signals():
@@ -161,6 +160,13 @@ def _boot(
         start.pop_all()  # the node is up, so its line in the configuration stays
         service.began(server)
         return server.wait()
+
+
+def _timeout_s(server: Server) -> float:
+    """Return the election timeout. A node that need not wait stands at once, and has the shortest
+    one from then on."""
+    view = server.node.view
+    return max(view.election_at_ms - view.now_ms, view.options.election_timeout_ms) / 1000
 
 
 def _listening(arguments: argparse.Namespace, port: int, shares: Shares) -> Listener:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import re
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -70,3 +73,18 @@ def test_page_of_another_site_gets_nothing(port: int) -> None:
 def test_port_in_use_is_told(port: int) -> None:
     with pytest.raises(ConfigError, match=f"port {port} can't be used"):
         learn.server(port)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/learn/README.md", "docs/learn/lab.md"])
+def test_pages_name_a_command_that_works_in_a_clone(page: str) -> None:
+    """A clone without an environment has no `raftline` on its path."""
+    text = (learn.ROOT / page).read_text(encoding="utf-8")
+    (command,) = set(re.findall(r"python3 (src/cli\.py learn)\b", text))
+    ran = subprocess.run(
+        [sys.executable, "-I", *command.split(" "), "--help"],
+        cwd=learn.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "usage: raftline learn" in ran.stdout

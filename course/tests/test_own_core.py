@@ -55,3 +55,14 @@ def test_file_that_can_not_be_run_is_told_in_a_sentence() -> None:
     assert "SyntaxError: invalid syntax" in facts["broken"]
     facts = ask(page_of("x = 1"), do="look")
     assert "Node" in facts["broken"]
+
+
+def test_own_core_runs_without_a_bug_of_another_core() -> None:
+    """The address of a bug hunt runs the file of the reader, and says so."""
+    page = page_of((LABS / "write-raft" / "skeleton" / "raft.py").read_text(encoding="utf-8"))
+    facts = ask(page, do="open", address=f"{TIMEOUTS};bug%204")
+    assert "bug 4 is one of raftline's own core: your raft.py runs without it" in facts["answers"]
+    assert "bug" not in facts["address"]
+    facts = ask(page, do="run", until_ms=5000)
+    assert facts["broken"]
+    assert "fewest_acts" not in facts

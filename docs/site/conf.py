@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import runpy
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,6 +128,8 @@ def rewritten(text: str, page: str) -> str:
                 return name
         if place.removesuffix(".md") in PAGES:
             return f"[{name}]({target}{anchor})"
+        if fnmatch(place, LAB[0]):  # the site has it at its place, where its own links lead on
+            return f'<a href="{target}{anchor}">{name}</a>'
         return f"[{name}](path:{target})"
 
     return LINK.sub(link, text)

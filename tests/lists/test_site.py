@@ -89,6 +89,7 @@ def test_methods_return_what_a_caller_gets(cls: type, stops: set[str] | None) ->
         ('<a href="https://example.org/">elsewhere</a>', ""),
         ('<a href="three.html">three</a>', "index.html: three.html: no such file"),
         ('<a href="sub/two.html#end">two</a>', "index.html: sub/two.html#end: no such place"),
+        ('<a href="sub/two.html#seed%201;at%2060">a run of the lab</a>', ""),
         ('<img src="no.svg">', "index.html: no.svg: no such file"),
         ('<script src="//example.org/a.js"></script>', "index.html loads //example.org/a.js"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from raftline_testing.picture.judging.collected import Collector
 CPU_SECONDS, WALL_SECONDS = 10, 600  # for a server, and for a run, which takes less than one
 KINDS = 3  # each failed kind of schedule costs this part of the points for schedules
 PAGE_IN_CLONE = ROOT.parent / PAGE[1:]  # no handout has it
+_NO_PYTHON = re.compile(r"\b(?:Syntax|Indentation|Tab)Error: ")  # no step of it can be shown
 MILESTONE_SECONDS = 3600.0  # for all runs of a milestone
 
 
@@ -148,7 +150,8 @@ class Judge:
         """Record a failure."""
         marks = self._marks
         marks.failures.append(text)
-        if run is not None and run.address and not marks.lab and PAGE_IN_CLONE.is_file():
+        has_steps = PAGE_IN_CLONE.is_file() and not _NO_PYTHON.search(text)
+        if run is not None and run.address and not marks.lab and has_steps:
             marks.lab = f"{ADDRESS}#{run.address}"
         if marks.first_failure:
             return

@@ -114,7 +114,7 @@ MILESTONES = (
     Milestone(
         10, "a leader that nobody answers", "thesis §6.2", (3, 5), (*CUTS, "bridge", "pause"),
         {**READS, "loss": (0, 0.05), "clients": 1}, quorum_check=True,
-        situations=(drawn.a_leader_cut_off, drawn.a_later_term),
+        situations=(drawn.a_minority_stays_away, drawn.a_leader_cut_off, drawn.a_later_term),
     ),
     Milestone(
         11, "snapshots", "§7", (3, 5), (*CUTS, *CRASHES),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 FAR_MS = 9000  # a timeout that never runs out
 SOON_MS = 150
+AWAY_MS = 30 * SOON_MS
 NAMES = range(1, 60)
 
 
@@ -888,7 +889,23 @@ def a_leader_cut_off(draw: Draw) -> str:
         f"> cut {' '.join([leader, *near])} | {' '.join(far)}" if far else "",
         "> settle 1000ms",
         "> status",
-        f"{'+' if leads else '-'} {leader} leader*",
+        f"+ {leader} leader, term 1,*" if leads else f"- {leader} leader*",
+    )
+
+
+def a_minority_stays_away(draw: Draw) -> str:
+    members = draw.one_of(3, 4, 5)
+    leader, *others = names = draw.names(members)
+    enough = _majority(members)
+    return _script(
+        f"With the leader itself {enough} of {members} are up, a majority: it leads on in its "
+        "term, however long the others are away. Thesis §6.2.",
+        _timeouts([leader], others),
+        _start(names, names[enough:]),
+        "> settle 400ms",
+        f"> settle {AWAY_MS}ms",
+        "> status",
+        f"+ {leader} leader, term 1,*",
     )
 
 

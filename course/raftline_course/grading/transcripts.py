@@ -19,6 +19,7 @@ from raftline_testing.transcripts.player import Player
 from raftline_testing.virtual.nodes.simulated_node import Host
 
 SHOWN = 12
+_OWN_DISK = ": a leader counts itself for an entry once the entry is on its own disk"
 
 
 class NotSo(AssertionError):
@@ -42,6 +43,7 @@ class Playing:
         player.cluster.invariants = Unchecked()
         self.world, self.network = player.cluster.world, player.cluster.network
         self._act, self._happened = "", list[str]()
+        self._last = ""  # the last line of this act that was expected
         self._before: list[tuple[str, str]] = []  # all events, each with its act
 
     @property
@@ -67,7 +69,7 @@ class Playing:
                 self._must_not_happen(rest)
 
     def _do(self, act: str) -> None:
-        self._act, self._happened = act, _perform(self._player, act)
+        self._act, self._last, self._happened = act, "", _perform(self._player, act)
         self._before += [(act, one) for one in self._happened]
         self._say("".join(f"    {one}\n" for one in self._happened).rstrip("\n"))
 
@@ -76,9 +78,11 @@ class Playing:
         found = next((at for at, one in enumerate(happened) if _fits(one, pattern)), None)
         if found is None:
             early = _too_early(pattern, happened, self._before)
-            raise NotSo(
-                f"after `{self._act}` this did not happen: {pattern}{early}{_in_lines(happened)}"
-            )
+            if early and self._last == pattern.replace(" applies ", " appends "):
+                early = f"; it was applied too early, before `{self._last}`{_OWN_DISK}"
+            rest = _in_lines(happened) if happened or not early else ""
+            raise NotSo(f"after `{self._act}` this did not happen: {pattern}{early}{rest}")
+        self._last = happened[found]
         del happened[: found + 1]
 
     def _must_not_happen(self, pattern: str) -> None:

@@ -54,6 +54,7 @@ def test_each_key_breaks_a_rule_with_its_bug_alone(tmp_path: Path) -> None:
     zipfile.ZipFile(BytesIO(packed())).extractall(tmp_path)
     runs = [(0, read_plan(text).address()) for text in plans().values()]
     runs += [(bug, f"bug%20{bug};{read_plan(text).address()}") for bug, text in plans().items()]
+    runs.append((6, f"bug%206;{BY_NAME['figure-8'].read_plan().address()}"))
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         input=json.dumps(runs),
@@ -63,7 +64,8 @@ def test_each_key_breaks_a_rule_with_its_bug_alone(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    results = [json.loads(line) for line in ran.stdout.splitlines()]
+    *results, counted = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert "s1 commits entry 2 of term 2 by counting, leading term 4" in counted[1]  # moment (c)
     assert len(results) == 2 * len(play.BUGS)
     assert [result for result in results if not result[0] and result[1:3] != ["", ""]] == []
     assert [result for result in results if result[0] and not result[1]] == []

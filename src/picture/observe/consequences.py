@@ -80,7 +80,27 @@ def _say_won(step: Step) -> str:
 
 def _has_other_members(step: Step) -> bool:
     before, after = step.before, step.after
-    return (before.electors, before.addresses) != (after.electors, after.addresses)
+    return (before.halves, before.addresses) != (after.halves, after.addresses)
+
+
+def _say_members(step: Step) -> str:
+    before, after = step.before, step.after
+    new, *old = map(" ".join, after.halves)
+    if old:
+        return (
+            f"the configuration is joint from now on: a majority of the old voters, {old[0]}, and "
+            f"a majority of the new ones, {new}, must agree"
+        )
+    if len(before.halves) > 1:
+        return f"the joint configuration ends: a majority of {new} is enough from now on"
+    learners = [name for name in after.learners if name not in before.learners]
+    if not learners:
+        return f"the voters are {new} from now on"
+    are = "is a learner" if len(learners) == 1 else "are learners"
+    return (
+        f"{' '.join(learners)} {are} from now on, with the entries and without a vote; the voters "
+        f"are {new}"
+    )
 
 
 def _tells_to_stand(step: Step) -> bool:
@@ -106,6 +126,28 @@ def _appends_fence(step: Step) -> bool:
 def _readmitted(step: Step) -> list[str]:
     sent = [one for one in step.sent if isinstance(one, AppendEntries) and one.vote_again]
     return [one.to for one in sent]
+
+
+def _say_readmitted(step: Step) -> str:
+    names = _readmitted(step)
+    if all(name in step.after.learners for name in names):
+        return f"{' '.join(names)} holds what is committed, so it may become a voter"
+    is_new = any(step.after.followers[name].may_be_new for name in names)
+    votes = "it may vote" if is_new else "it votes again"
+    return f"{' '.join(names)} holds all up to its fence, which is committed: {votes}"
+
+
+def _say_regained(step: Step) -> str:
+    if step.name in step.after.learners:
+        return "I hold what is committed, so I may become a voter"
+    vote = "a vote" if step.before.may_be_new else "a vote again"
+    return f"I hold all up to my fence, so I have {vote}"
+
+
+def _say_forgot(step: Step) -> str:
+    if step.after.may_be_new:
+        return "there is a history, and I may be new to it, so I have no vote until I hold it"
+    return "there is a history that I lost a part of, so I have no vote"
 
 
 CONSEQUENCES = (
@@ -156,8 +198,7 @@ CONSEQUENCES = (
     ),
     Rule(
         lambda step: step.effects.install is None and _has_other_members(step),
-        lambda step: f"the voters are {' '.join(step.after.electors)} from now on",
-        "§6", "state._note_members",
+        _say_members, "§6", "state._note_members",
     ),
     Rule(
         lambda step: _tells_to_stand(step) and step.after.leads,
@@ -176,20 +217,15 @@ CONSEQUENCES = (
         "docs/repair.md", "reconfiguration.append_fence",
     ),
     Rule(
-        _readmitted,
-        lambda step: f"{' '.join(_readmitted(step))} holds all up to its fence, which is "
-        "committed: it votes again",
-        "docs/repair.md", "recovering.mark_readmitted",
+        _readmitted, _say_readmitted, "docs/repair.md", "recovering.mark_readmitted",
     ),
     Rule(
         lambda step: step.after.has_memory and not step.before.has_memory,
-        lambda step: "I hold all up to my fence, so I have a vote again",
-        "docs/repair.md", "recovering.regain_vote",
+        _say_regained, "docs/repair.md", "recovering.regain_vote",
     ),
     Rule(
-        lambda step: step.effects.forgot,
-        lambda step: "there is a history that I may have lost, so I have no vote",
-        "docs/repair.md", "newborn.look_for_history",
+        lambda step: step.effects.forgot, _say_forgot, "docs/repair.md",
+        "newborn.look_for_history",
     ),
     Rule(
         lambda step: step.effects.differs > 0,

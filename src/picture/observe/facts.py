@@ -13,9 +13,10 @@ from enum import Enum
 from typing import NamedTuple
 
 from ...raft.effects import Effects
-from ...raft.inputs import Receive, Tick
+from ...raft.inputs import Read, Receive, Tick
 from ...raft.messages import Answer, AppendAccepted, AppendEntries, Message
 from ...raft.node_view import NodeView
+from ...raft.progress import Progress
 from ...raft.roles import Role
 
 
@@ -28,6 +29,7 @@ class Follower(NamedTuple):
     is_counted: bool = True  # False: it lost its memory
     heard_at_ms: int = 0
     acked_round: int = 0
+    may_be_new: bool = False  # with `is_counted` False: nobody knows whether it lost anything
 
 
 RUNS_MAX = 8  # runs of equal terms copied from a log's end
@@ -62,6 +64,12 @@ class Facts(NamedTuple):
     quorum_check_at_ms: int  # a leader's
     read_round: int  # a leader's first round for which reads wait, or 0
     lease_until_ms: int  # a leader's
+    may_be_new: bool  # without memory: it can't know whether it lost anything
+
+    @property
+    def learners(self) -> list[str]:
+        """The members that receive entries and count in no majority."""
+        return [name for name in self.addresses if name not in self.electors]
 
     @property
     def leads(self) -> bool:
@@ -108,17 +116,7 @@ def facts_of(view: NodeView) -> Facts:
         view.election_at_ms,
         members.electors,
         dict(view.votes),
-        {
-            name: Follower(
-                each.match_index,
-                each.next_index,
-                each.mode.value,
-                each.is_counted,
-                each.heard_at_ms,
-                each.acked_round,
-            )
-            for name, each in view.progress.items()
-        },
+        {name: _follower_of(each) for name, each in view.progress.items()},
         view.round,
         members.addresses,
         (members.voters, members.outgoing) if members.outgoing else (members.voters,),
@@ -129,6 +127,19 @@ def facts_of(view: NodeView) -> Facts:
         view.quorum_check_at_ms,
         view.read_round,
         view.lease_until_ms,
+        view.may_be_new,
+    )
+
+
+def _follower_of(each: Progress) -> Follower:
+    return Follower(
+        each.match_index,
+        each.next_index,
+        each.mode.value,
+        each.is_counted,
+        each.heard_at_ms,
+        each.acked_round,
+        each.may_be_new,
     )
 
 
@@ -162,7 +173,8 @@ class Step:
     @property
     def is_pulse(self) -> bool:
         """Whether this is a heartbeat or its answer in an idle cluster."""
-        if self.refusal or _settled(self.before) != _settled(self.after):
+        is_asked = self.refusal or isinstance(self.event, Read)
+        if is_asked or _settled(self.before) != _settled(self.after):
             return False
         effects, message = self.effects, self.message
         acted = effects.wants_disk or effects.apply or effects.reads or effects.settled

@@ -124,11 +124,13 @@ def _is_without_vote(step: Step) -> bool:
 
 
 def _say_without_vote(step: Step) -> str:
-    message = _accepted(step)
-    return (
-        f"not counted: {message.sender} lost its memory, so it has no vote until it has caught up; "
-        f"it holds my log up to {_match(step)[1]}"
-    )
+    sender = _accepted(step).sender
+    if sender in step.after.learners:
+        why = "is a learner, which counts in no majority"
+    else:
+        loss = "may be new" if step.after.followers[sender].may_be_new else "lost its memory"
+        why = f"{loss}, so it has no vote until it has caught up"
+    return f"not counted: {sender} {why}; it holds my log up to {_match(step)[1]}"
 
 
 _NOT_MINE = Rule(

@@ -141,7 +141,8 @@ def start_of(at_s: float, facts: Facts, broken: Sequence[Reason]) -> dict[str, o
     )
     start = Reason(text, "Figure 2", "node.node_from_disk")
     if not facts.has_memory:
-        text += "; files are lost, so I have no vote until I have caught up"
+        lost = "I may be new" if facts.may_be_new else "files are lost"
+        text += f"; {lost}, so I have no vote until I have caught up"
         start = Reason(text, "docs/repair.md", "node.node_from_disk")
     return {
         "at": round(at_s, 6), "in": "starts", "from": None, "line": None, "kind": "Start",

@@ -34,6 +34,7 @@ from raftline_testing.doubles.cores import (
     TIMEOUT_MS,
     acknowledge,
     append,
+    applied,
     candidate_of,
     established,
     leader_of,
@@ -343,6 +344,26 @@ def test_an_answer_without_a_vote_is_not_told_as_counted() -> None:
     assert "it holds my log up to 1" in told
 
 
+def test_a_voter_that_may_be_new_is_not_told_as_lost() -> None:
+    leader = leader_of("s1")
+    acknowledge(leader, "s3")
+    applied(leader)
+    term, new = leader.view.term, {"without_vote": 7, "may_be_new": True}
+    rejected = AppendRejected("s2", "s1", term, 0, leader.view.round, **new)  # type: ignore[arg-type]
+    told = line(leader, Receive(rejected))
+    assert "not counted: s2 may be new, so it has no vote until it has caught up" in told
+    fence = leader.view.log.last_index
+    leader.step(Synced(fence, term), 0)
+    acknowledge(leader, "s3")
+    held = messages.AppendAccepted("s2", "s1", term, fence, leader.view.round, **new)  # type: ignore[arg-type]
+    assert "s2 holds all up to its fence, which is committed: it may vote" in line(
+        leader, Receive(held)
+    )
+    follower = node_of("s2", recovering=True, may_be_new=True, incarnation=7)
+    again = messages.AppendEntries("s1", "s2", 1, 0, 0, vote_again=7)
+    assert "I hold all up to my fence, so I have a vote (" in line(follower, Receive(again))
+
+
 def test_the_return_of_a_vote_is_told_by_both_sides() -> None:
     leader = established("s1")
     term = leader.view.term
@@ -364,4 +385,6 @@ def test_start_of_a_node_that_lost_files_tells_it_has_no_vote() -> None:
     start = start_of(0.0, facts, [])
     assert "files are lost, so I have no vote until I have caught up" in str(start["why"])
     assert start["without_vote"] is True
+    unsure = facts_of(node_of("s2", recovering=True, may_be_new=True).view)
+    assert "I may be new, so I have no vote" in str(start_of(0.0, unsure, [])["why"])
     assert "without_vote" not in start_of(0.0, facts_of(node_of("s2").view), [])

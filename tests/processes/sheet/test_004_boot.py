@@ -47,6 +47,9 @@ def test_hand_written_log_of_the_report_is_adopted(tmp_path: Path) -> None:
         for node in cluster.nodes:
             node.log.write_text(REPORT)
         cluster.start()
+        timeout = TIMEOUT.search(cluster["s1"].wait_for_line(STARTED))
+        assert timeout is not None
+        assert float(timeout[1]) > 0  # though it stands at once
         assert cluster["s1"].said[1:4] == [
             "[*] Recovering logs...",
             "[*] s1.log: adopted 5 hand-written entries, renumbered from 1",

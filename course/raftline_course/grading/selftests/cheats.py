@@ -214,6 +214,10 @@ MISTAKES = (
           "if leading.waiting:"),),
     ),
     Cheat("a leader without a majority leads on", 10, (_LEADS_ON,)),
+    Cheat(
+        "a leader does not count itself among those that answer", 10,
+        (("is_quorum([self.name, *near])", "is_quorum(near)"),),
+    ),
 )  # fmt: skip
 
 # The parts that the model solution lacks before the rules of a milestone are written.

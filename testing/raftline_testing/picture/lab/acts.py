@@ -12,7 +12,9 @@ transcripts/player.py, and `network 5 15`: the shortest and longest time of a me
     s1 <- client4@set b 5, s1 <- s2@RequestVote 7-0-0
     s1 hands over, s1 hands over to s2
     snapshot s1, join s4
-    edit s1 "1 1 noop\\n"           the log file of a stopped node, as a JSON string
+    edit s1 "1 1 noop\\n"           the log file of a stopped node, as a JSON string; the lab
+                                  writes its checksum, and its end into NAME.storage
+    damage s1 "1 1 no"              the same file as it is, without a checksum
 """
 
 from __future__ import annotations
@@ -20,8 +22,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from zlib import crc32
 
 from raftline.storage.disk import StorageError
+from raftline.storage.hard_state import HardStateFile, Mark
+from raftline.storage.log_lines import CUT_PREFIX, looks_like_base, note_line
 
 from ...files.faulty_folder import MemoryFolder
 from ...transcripts.player import Player
@@ -29,6 +34,7 @@ from ...virtual.script import ScriptedHost
 from .cluster import LabCluster
 from .live_picture import LivePicture
 
+FORGED = "from now on, only the rules that no forger can break are checked"
 SLOWEST_MS = 10_000
 LOG_MAX = 100_000  # characters of an edited log
 LINE_MAX = 2000  # characters of a typed line
@@ -52,7 +58,7 @@ _ACTS = tuple(
         (rf"{_N} <- [A-Za-z][\w#-]{{0,40}}@.+", "up"),
         (rf"{_N} hands over(?: to s[1-9])?", "up"),
         (r"join (?P<new>s[1-9])", "new"),
-        (rf"edit {_N} \".*\"", "down"),
+        (rf"(?:edit|damage) {_N} \".*\"", "down"),
     )
 )
 
@@ -96,7 +102,7 @@ class LabPlayer(Player):
         self.play(act)
 
     def _check(self, act: str) -> None:
-        if len(act) > (LOG_MAX if act.startswith("edit ") else LINE_MAX):
+        if len(act) > (LOG_MAX if act.startswith(("edit ", "damage ")) else LINE_MAX):
             raise ActRefused("this is too long")
         for pattern, needs in _ACTS:
             if match := pattern.fullmatch(act):
@@ -159,6 +165,7 @@ class LabPlayer(Player):
             "double": lambda words: network.double(int(words[0])),
             "hold message": lambda words: network.hold(int(words[0])),
             "edit": lambda words: self._edit(words[0], " ".join(words[1:])),
+            "damage": lambda words: self._write(words[0], _text_in(" ".join(words[1:]))),
         }
 
     def _set_network(self, words: list[str]) -> None:
@@ -179,13 +186,17 @@ class LabPlayer(Player):
         self.cluster.lose(self.cluster.network.take_one(number), "way")
 
     def _edit(self, name: str, spelled: str) -> None:
+        """Write the log file of a stopped node, with its checksum."""
+        folder, file = self.cluster.hosts[name].disk.folder, f"{name}.log"
+        sealed = _with_checksum(_text_in(spelled), folder.contents().get(file, b""))
+        self._write(name, sealed)
+        _keep_up(HardStateFile(self.cluster.hosts[name].disk.folder, name), sealed)
+        self.cluster.world.tell("start", f"{file} is edited, with a new checksum: {FORGED}")
+
+    def _write(self, name: str, log: bytes) -> None:
         """Write the log file of a stopped node. What it promised is in a person's hands now."""
-        try:
-            text = str(json.loads(spelled))
-        except ValueError as error:
-            raise ActRefused(f"the log is not a JSON string: {error}") from error
         disk = self.cluster.hosts[name].disk
-        disk.folder = MemoryFolder({**disk.folder.contents(), f"{name}.log": text.encode()})
+        disk.folder = MemoryFolder({**disk.folder.contents(), f"{name}.log": log})
         disk._promised, disk.whole, disk._was_robbed = (0, 0), False, True
         self.cluster.invariants.is_forged = True
         self.cluster.invariants.lost_a_log()
@@ -195,3 +206,45 @@ class LabPlayer(Player):
             super()._restart(words, never_ran=never_ran)
         except StorageError as error:
             self.cluster.world.tell("start", f"{words[0]} does not start: {error}")
+
+
+def _text_in(spelled: str) -> bytes:
+    """Return the bytes of a log that is spelled as a JSON string.
+
+    Raises:
+        ActRefused: it is none.
+    """
+    try:
+        return str(json.loads(spelled)).encode("utf-8", "surrogatepass")
+    except ValueError as error:
+        raise ActRefused(f"the log is not a JSON string: {error}") from error
+
+
+def _with_checksum(text: bytes, before: bytes) -> bytes:
+    """Return an edited log as one batch with its checksum. It has the base line of the log before
+    if it has none."""
+    lines = [
+        line + b"\n"
+        for line in text.splitlines()
+        if line.strip() and (not line.startswith(b"#") or line.startswith(CUT_PREFIX))
+    ]
+    if not lines or not looks_like_base(lines[0]):
+        lines[:0] = [line for line in before.splitlines(keepends=True)[:1] if looks_like_base(line)]
+    body = b"".join(lines)
+    entries = sum(not (looks_like_base(line) or line.startswith(b"#")) for line in lines)
+    return body + note_line(entries, crc32(body)) * bool(entries)
+
+
+def _keep_up(storage: HardStateFile, log: bytes) -> None:
+    """Let the term and the synced end in NAME.storage fit an edited log. A log that became shorter
+    has lost entries, and the recovery is to find that."""
+    ends = [line.split(b" ")[:2] for line in log.splitlines() if not line.startswith(b"#")]
+    promise = storage.load()
+    if promise is None or not ends or not all(word.isdigit() for word in ends[-1]):
+        return
+    index, term = map(int, ends[-1])
+    if index >= promise.mark.index:
+        promise = promise._replace(mark=Mark(index, term))
+    if term > promise.term:
+        promise = promise._replace(term=term, vote=None)
+    storage.save(promise)

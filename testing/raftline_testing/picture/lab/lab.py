@@ -115,6 +115,7 @@ class Lab(Run):
             **fewest,
             "flights": self._flights(),
             "refused": self.refused,
+            "forged": self.cluster.invariants.is_forged,
             "acts_ahead": len(self.plan.acts) - self._acts_done,
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,7 @@ class Page:
         make_invariants: Callable[[Membership], LabInvariants] = LabInvariants,
     ) -> None:
         self._make_lab = partial(Lab, make_node=make_node, make_invariants=make_invariants)
+        self._has_own_core = make_node is not node_from_disk
         self.lab: Run = self._make_lab(Plan())
         # Runs that a person can't change, by the beginning of their addresses.
         self.fixed_runs: dict[str, Callable[[str], tuple[Run, int]]] = {
@@ -55,7 +57,7 @@ class Page:
 
     def _answer(self, request: Request) -> dict[str, Any]:
         happened = self._requests()[request["do"]](request)
-        story = None if self._story is None else self._story.as_shown()
+        story = None if self._story is None else {**self._story.as_shown(), "own": self._is_own}
         return {"happened": happened is not False, "story": story, **self.lab.facts()}
 
     def _requests(self) -> dict[str, Callable[[Request], object]]:
@@ -88,18 +90,30 @@ class Page:
             if self._story is None:
                 raise PlanError(f"there is no story {address.removeprefix(STORY)!r}")
         plan = plan_in(address) if self._story is None else self._story.read_plan()
-        lab = self.lab = self._make_lab(plan)
+        bug = plan.bug if self._has_own_core else 0
+        lab = self.lab = self._make_lab(replace(plan, bug=plan.bug - bug))
         lab.go_to_start()
+        if bug:
+            told = f"bug {bug} is one of raftline's own core: your raft.py runs without it"
+            lab.cluster.world.tell("start", told)
 
     def _catalogue(self) -> dict[str, Any]:
         """Return the stories by title."""
         return {"stories": [[story.name, story.title] for story in STORIES]}
 
+    @property
+    def _is_own(self) -> bool:
+        """Whether the reader's acts have made another run of the story."""
+        story, lab = self._story, self.lab
+        return (
+            story is not None and isinstance(lab, Lab) and lab.plan.acts != story.read_plan().acts
+        )
+
     def _judge(self, request: Request) -> bool:
-        """Return whether the world answers the story's question so."""
-        if self._story is None:
+        """Return whether the world answers the story's question so, in the run that is open."""
+        if self._story is None or not isinstance(self.lab, Lab):
             raise PlanError("no story is open")
-        return self._story.answer() == str(request["choice"])
+        return self._story.answer(self._make_lab(self.lab.plan)) == str(request["choice"])
 
     def _refuse(self, request: Request) -> None:
         raise PlanError(str(request["why"]))

@@ -182,6 +182,7 @@ class Run:
             "answers": self._answers(),
             "broken": self.broken,
             "refused": "",
+            "forged": False,
             "acts_ahead": 0,
             "address": self._address(),
         }

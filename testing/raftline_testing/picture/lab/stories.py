@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from raftline.raft.node_view import NodeView
 
 from .lab import Lab
-from .plan import Plan, read_plan
+from .plan import Plan, PlanError, read_plan
 
 STEADY = "before timeouts s1 150 s2 400 s3 500\nbefore network 10 10\n"
 FIVE = "nodes s1 s2 s3 s4 s5\n"
@@ -45,15 +45,19 @@ class Story:
             "end_ms": self.end_ms,
         }
 
-    def answer(self) -> str:
-        """Run the plan to its end, and return the answer."""
-        lab = Lab(self.read_plan())
+    def answer(self, lab: Lab) -> str:
+        """Run a lab at its beginning to the story's end, and return the answer.
+
+        Raises:
+            PlanError: the acts of a reader have left no answer, or none of the choices.
+        """
         lab.run_until(self.end_ms)
-        return self.answer_of(lab)
-
-
-def _role(name: str) -> Callable[[Lab], str]:
-    return lambda lab: _view(lab, name).role.value
+        if lab.broken:
+            raise PlanError(f"a rule is broken before {self.end_ms} ms, so there is no answer")
+        answer = self.answer_of(lab)
+        if answer not in self.choices:
+            raise PlanError(f"none of these is right in your own run at {self.end_ms} ms: {answer}")
+        return answer
 
 
 def _term(name: str) -> Callable[[Lab], str]:
@@ -61,22 +65,26 @@ def _term(name: str) -> Callable[[Lab], str]:
 
 
 def _value(name: str, key: str) -> Callable[[Lab], str]:
-    return lambda lab: (
-        lab.cluster.hosts[name].manager.read([f"get {key}"])[0].removeprefix("GET response: ")
-    )
+    def value_of(lab: Lab) -> str:
+        _view(lab, name)
+        said = lab.cluster.hosts[name].manager.read([f"get {key}"])[0]
+        return said.removeprefix("GET response: ")
+
+    return value_of
 
 
 def _term_of_entry(name: str, index: int) -> Callable[[Lab], str]:
-    return lambda lab: str(_view(lab, name).log.term_at(index))
+    return lambda lab: str(_view(lab, name).log.term_at(index) or "none")
 
 
 def _first_led_term(lab: Lab) -> str:
-    return str(min(lab.cluster.invariants.leaders))
+    return str(min(lab.cluster.invariants.leaders, default="nobody has led"))
 
 
 def _leader_at_the_end(lab: Lab) -> str:
-    leaders = lab.cluster.invariants.leaders
-    return leaders[max(leaders)]
+    views = [host.node.view for host in lab.cluster.hosts.values() if host.node is not None]
+    leaders = {view.term: view.name for view in views if view.is_leader}
+    return leaders[max(leaders)] if leaders else "nobody leads"
 
 
 def _majority_of_voters(lab: Lab) -> str:
@@ -99,9 +107,10 @@ def _last_reply(client: str) -> Callable[[Lab], str]:
 
 
 def _view(lab: Lab, name: str) -> NodeView:
-    view = lab.cluster.hosts[name].view
-    assert view is not None
-    return view
+    host = lab.cluster.hosts[name]
+    if host.node is None:
+        raise PlanError(f"{name} is down at the end of your own run, so there is no answer")
+    return host.node.view
 
 
 STORIES = (
@@ -165,10 +174,11 @@ STORIES = (
         "before state s5 3 s5\n"
         "before timeouts s1 150 900 s2 9000 s3 9000 s4 9000 s5 400\n"
         "before network 10 10\nbefore batch 1\n"
-        "0ms cut s1 | s5\n0ms cut s1 | s2\n225ms crash s1\n230ms heal\n1500ms restart s1",
+        "0ms cut s1 | s5\n0ms cut s1 | s2\n225ms cut s1 -> s3 s4\n235ms crash s1\n240ms heal\n"
+        "1500ms restart s1",
         (
             "This is moment (c): s1 leads term 4 and sends its entry 2 of term 2 to s3 and s4.",
-            "Four of five disks hold that entry when s1 crashes, but it is of an earlier term.",
+            "Four of five disks hold it, but s1 may not count it: it is of an earlier term.",
             "s5 has an entry 2 of term 3, which is later than term 2, so it can win.",
         ),
         "Entry 2 of which term does s3 hold in the end?", ("2", "3", "none"),
@@ -213,7 +223,7 @@ STORIES = (
         f"{STEADY}300ms join s4\n310ms s1 <- admin@add s4",
         (
             "s4 starts without a member list, and s1 is asked to add it.",
-            "s4 first learns the log without a vote.",
+            "s4 is a learner at first: it gets the log, and counts in no majority.",
             "Then a joint configuration makes it a voter: both the old majority and the new agree.",
         ),
         "How many voters are a majority at 2000 ms?", ("2", "3", "4"), 2000, _majority_of_voters,
