@@ -512,7 +512,7 @@ def test_a_command_with_too_long_a_value_or_time_fails_alone(wrong: Any) -> None
     assert (replies[0], type(replies[1]), replies[2]) == (2, Failure, 3)
 
 
-def test_a_command_of_consumer_groups_is_refused_with_what_to_use() -> None:
+def test_consumer_groups_are_refused_with_what_to_use_instead() -> None:
     model = Model()
     for command in ("XGROUP CREATE s g $", "XREADGROUP GROUP g c STREAMS s >"):
         reply = model.ask(*command.split())

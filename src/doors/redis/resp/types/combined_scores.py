@@ -31,7 +31,7 @@ _AGGREGATES: Final[Mapping[str, _Aggregate]] = {
 }
 
 
-class _Options(NamedTuple):
+class _Combining(NamedTuple):
     """What follows the keys."""
 
     weights: list[float]
@@ -39,7 +39,7 @@ class _Options(NamedTuple):
     with_scores: bool
 
 
-def _options(name: str, words: list[str], count: int) -> _Options:
+def _options(name: str, words: list[str], count: int) -> _Combining:
     """Return the options after so many keys.
 
     Raises:
@@ -61,7 +61,7 @@ def _options(name: str, words: list[str], count: int) -> _Options:
         else:
             raise CommandRefused(SYNTAX)
         place += 1
-    return _Options(weights, _AGGREGATES[aggregate], with_scores)
+    return _Combining(weights, _AGGREGATES[aggregate], with_scores)
 
 
 def _type(view: View, key: str) -> str:
@@ -78,7 +78,7 @@ def _scores(view: View, key: str) -> dict[str, float]:
     return {name: float(score) for score, _, name in [item.partition("=") for item in items]}
 
 
-def _combined(view: View, words: list[str], place: int) -> tuple[list[str], _Options]:
+def _combined(view: View, words: list[str], place: int) -> tuple[list[str], _Combining]:
     """Return the elements of a combination in their order, and its options."""
     name = in_capitals(words[0])
     few = Failure(f"ERR at least 1 input key is needed for '{name.lower()}' command")

@@ -124,7 +124,7 @@ def last_id_in(text: str) -> str:
 # --- XADD and what shortens a stream -------------------------------------------------------------
 
 
-class _Options:
+class _TrimOptions:
     """The options of an `XADD` or an `XTRIM`."""
 
     def __init__(self, words: list[str], *, adds: bool) -> None:
@@ -220,7 +220,7 @@ def _next_id(view: View, text: str, last: StreamId) -> StreamId:
 def xadd(view: View, words: list[str]) -> Value:
     """XADD KEY [NOMKSTREAM] [MAXLEN|MINID [=|~] BOUND [LIMIT COUNT]] *|ID FIELD VALUE
     [FIELD VALUE ...]"""
-    options = _Options(words, adds=True)
+    options = _TrimOptions(words, adds=True)
     given, pairs = "".join(words[options.place : options.place + 1]), words[options.place + 1 :]
     wanted = _id_in(given, star=1) if given not in ("", "*") else None
     if not pairs or len(pairs) % 2:
@@ -243,7 +243,7 @@ def xadd(view: View, words: list[str]) -> Value:
 
 def xtrim(view: View, words: list[str]) -> Value:
     """XTRIM KEY MAXLEN|MINID [=|~] BOUND [LIMIT COUNT]"""
-    options = _Options(words, adds=False)
+    options = _TrimOptions(words, adds=False)
     last, entries = _parts(view.body(words[1], STREAM))
     entries, gone = options.trimmed(view, entries)
     if gone:
