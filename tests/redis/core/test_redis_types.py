@@ -36,7 +36,9 @@ SET = "SADD s a b c;"
 SORTED = "ZADD z 1 a 2 b 3.5 c;"
 SCORES = SORTED + "ZADD y 10 b 20 d;"
 STREAM = "XADD x 1-1 a 1;XADD x 2-0 a 2 b 3;XADD x 2-1 c 4;"
-FIRST, SECOND, THIRD = ["1-1", ["a", "1"]], ["2-0", ["a", "2", "b", "3"]], ["2-1", ["c", "4"]]
+FIRST: Value = ["1-1", ["a", "1"]]
+SECOND: Value = ["2-0", ["a", "2", "b", "3"]]
+THIRD: Value = ["2-1", ["c", "4"]]
 BAD_ID = Failure("ERR Invalid stream ID specified as stream command argument")
 NO_KEYS = Failure("ERR numkeys should be greater than 0")
 
