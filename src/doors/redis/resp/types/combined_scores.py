@@ -16,6 +16,7 @@ from .typed import SET, SORTED_SET, body_with, items_in
 
 _Aggregate: TypeAlias = Callable[[float, float], float]
 
+_SCORES_PARTS: Final = 3  # of a text: each score is read, computed, spelled and sorted
 _NO_WEIGHT: Final = Failure("ERR weight value is not a float")
 
 
@@ -72,7 +73,9 @@ def _type(view: View, key: str) -> str:
 def _scores(view: View, key: str) -> dict[str, float]:
     """Return the members of a sorted set or a set, spelled as in a sorted set, and their scores."""
     kind = _type(view, key)
-    items = items_in(view.whole(key, kind))
+    body = view.whole(key, kind)
+    view.works(_SCORES_PARTS * len(body))
+    items = items_in(body)
     if kind == SET:
         return dict.fromkeys([item.replace("=", r"\x3d") for item in items], 1.0)
     return {name: float(score) for score, _, name in [item.partition("=") for item in items]}
