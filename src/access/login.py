@@ -301,10 +301,10 @@ class Login:
         return FAILED
 
 
-def address_of(connection: socket.socket) -> str:
-    """Return the address of the other side, in readable form."""
+def address_of(connection: socket.socket, *, is_own: bool = False) -> str:
+    """Return the address of the other side, or of this one, in readable form."""
     try:
-        host, port = connection.getpeername()[:2]
+        host, port = (connection.getsockname if is_own else connection.getpeername)()[:2]
     except (OSError, ValueError):  # it is gone, or is a socket in the file system
         return "nowhere"
     return f"{host} port {port}"

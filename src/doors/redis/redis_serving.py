@@ -188,8 +188,14 @@ class RedisServing:
         self._context.open_ledger()
         if self._waiter is None:
             yield from self._replies.flush()  # earlier replies need not wait
-            keys, within_s = ask.awaited, ask.within_s
-            self._waiter = Waiter(self._node.waiting, self._host, self._outgoing, keys, within_s)
+            self._waiter = Waiter(
+                self._node.waiting,
+                self._host,
+                self._outgoing,
+                ask.awaited,
+                ask.within_s,
+                in_line=ask.in_line,
+            )
             self._node.listen(self._waiter)
             if refusal := self._waiter.begin():
                 return refusal
@@ -325,7 +331,7 @@ class RedisServing:
             mode = "local" if self.session.is_readonly and not ask.at_leader else ""
             kind, reading = self._host.readings.kind_of(kind, mode)
         elif kind == "await":
-            kind = "write"
+            kind = "write" if ask.in_line else "read"
         elif kind == "status":
             kind = "local"
         return self._admission.admit(ParsedLine(kind, request, text, reading=reading))

@@ -1,8 +1,9 @@
-"""The connections that wait for an element of a list or a sorted set (`BLPOP` and others).
+"""The connections that wait for an element of a list or a sorted set (`BLPOP` and others), or for
+an entry of a stream (`XREAD`).
 
 A waiter learns of each change of its keys by a watch, so nothing is asked again and again, and it
 does not depend on who makes the change. The waiters of a key form a line: the first one is woken,
-takes its element by an entry, leaves, and wakes the next.
+takes its element by an entry, leaves, and wakes the next. Who only reads is in no line.
 """
 
 from __future__ import annotations
@@ -33,20 +34,22 @@ class WaitingLines:
         """Add a waiter to the line of each of its keys."""
         with self._lock:
             self.count += 1
-            for key in waiter.keys:
+            for key in waiter.in_lines:
                 self._lines.setdefault(key, {})[waiter] = None
 
     def is_first(self, waiter: Waiter) -> bool:
-        """Whether a waiter is the first in the line of one of its keys."""
+        """Whether a waiter is the first in the line of one of its keys, or in none."""
+        if not waiter.in_lines:
+            return True
         with self._lock:
-            return any([next(iter(self._lines[key])) is waiter for key in waiter.keys])
+            return any([next(iter(self._lines[key])) is waiter for key in waiter.in_lines])
 
     def leave(self, waiter: Waiter) -> None:
         """Remove a waiter, and wake those that are the first now."""
         firsts: dict[Waiter, None] = {}
         with self._lock:
             self.count -= 1
-            for key in waiter.keys:
+            for key in waiter.in_lines:
                 line = self._lines.get(key, {})
                 line.pop(waiter, None)
                 if line:
@@ -67,10 +70,13 @@ class Waiter(RedisSink):
         outgoing: OutgoingProtocol,
         keys: Sequence[str],
         within_s: float,
+        *,
+        in_line: bool,
     ) -> None:
         """It waits for so many seconds; 0: for any time."""
         super().__init__(outgoing)
         self.keys = tuple(dict.fromkeys(keys))
+        self.in_lines = self.keys if in_line else ()
         self._lines = lines
         self._host = host
         self._until_s = host.calls.now_s() + within_s if within_s else 0.0

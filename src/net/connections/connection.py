@@ -51,7 +51,11 @@ class Connection(Origin, Shareable):
         self._receiver = Receiver(connection, LINE_S)
         self.outgoing = Outgoing(host, connection)
         self._admission = Admission(
-            host, self, lambda: is_private(connection), lambda: address_of(connection)
+            host,
+            self,
+            lambda: is_private(connection),
+            lambda: address_of(connection),
+            lambda: address_of(connection, is_own=True),
         )
         self._protocol = ServerProtocol(
             host,

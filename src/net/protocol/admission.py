@@ -61,11 +61,14 @@ class Admission:
         speaker: Speaker,
         is_private: Callable[[], bool] = lambda: False,
         address: Callable[[], str] = lambda: "nowhere",
+        own_address: Callable[[], str] = lambda: "nowhere",
     ) -> None:
         """`speaker` is the connection: only one at a time speaks for a peer. `is_private` returns
-        whether nobody else can read its traffic, and `address` returns where it comes from."""
+        whether nobody else can read its traffic, `address` returns where it comes from, and
+        `own_address` where it has arrived."""
         self._host = host
         self._address = address
+        self._own_address = own_address
         self._speaker = speaker
         self.now_s = 0.0  # the time of the last bytes
         self.speaks_for: str | None = None  # the peer, once it has sent a message
@@ -84,6 +87,10 @@ class Admission:
         """The login of this connection; None while this node checks no rights."""
         access = self._host.access
         return self._login if access is not None and access.is_on else None
+
+    def addresses(self) -> tuple[str, str]:
+        """Return the addresses of the other side and of this one, "nowhere" if there is none."""
+        return self._address(), self._own_address()
 
     def denial_by_now(self, command: str) -> str:
         """Return why the rights of now refuse a read that was admitted by older rights, or "". Any

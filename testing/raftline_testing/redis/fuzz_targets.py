@@ -21,6 +21,7 @@ REDIS_WORDS = (
     "TYPE", "REPLACE", "DB", "0", "1", "-1", "3", "1.5", "nan", str(1 << 63), FOREIGN, "own", "",
     "AUTH", "SETNAME", "SLOTS", "SHARDS", "NODES", "MYID", "INFO", "KEYSLOT", "MASTERS", "raftline",
     "GETNAME", "ID", "LOAD", "EXISTS", "GETKEYS", "bob", "\xff", "\r\n", ";", "then", "\\x41",
+    "STREAMS", "LEFT", "MIN",
 )  # fmt: skip
 _WORD = st.sampled_from([word.encode("latin-1") for word in REDIS_WORDS])
 

@@ -163,11 +163,11 @@ ROWS: list[tuple[str, str, Value]] = [
     ("", "CLIENT SETINFO lib-ver " + "x" * 257,
      Failure("ERR Client names have at most 256 bytes.")),
     ("", "HELLO 3 SETNAME " + "x" * 257, Failure("ERR Client names have at most 256 bytes.")),
-    ("", "CLIENT LIST ID 7 8", "id=7 addr=?:0 name= db=0 multi=-1 watch=0 resp=2\n"),
+    ("", "CLIENT LIST ID 7 8", "id=7 addr=?:0 laddr=?:0 name= db=0 multi=-1 watch=0 resp=2\n"),
     ("", "CLIENT LIST ID 8", ""),
     ("", "CLIENT LIST ID x", Failure("ERR Invalid client ID")),
     ("", "CLIENT LIST TYPE pubsub", ""),
-    ("", "CLIENT LIST TYPE normal", "id=7 addr=?:0 name= db=0 multi=-1 watch=0 resp=2\n"),
+    ("", "CLIENT LIST TYPE normal", "id=7 addr=?:0 laddr=?:0 name= db=0 multi=-1 watch=0 resp=2\n"),
     ("", "CLIENT LIST TYPE cat", Failure("ERR Unknown client type 'cat'")),
     ("", "CLIENT LIST FOO", Failure("ERR syntax error")),
     ("", "CLIENT FOO", Failure("ERR unknown subcommand 'FOO'. Try CLIENT HELP.")),
@@ -192,6 +192,9 @@ ROWS: list[tuple[str, str, Value]] = [
     ("", "PUBSUB NUMPAT", 0),
     ("", "PUBSUB SHARDCHANNELS",
      Failure("ERR unknown subcommand 'SHARDCHANNELS'. Try PUBSUB HELP.")),
+    ("", "COMMAND GETKEYS XREAD COUNT 1 STREAMS a b 0 0", ["a", "b"]),
+    ("", "COMMAND GETKEYS ZUNIONSTORE a 2 b c WEIGHTS 1 2", ["a", "b", "c"]),
+    ("", "COMMAND GETKEYS LMPOP x a LEFT", Failure("ERR The command has no key arguments")),
     ("", "COMMAND GETKEYS PUBLISH a b", Failure("ERR The command has no key arguments")),
     ("", "COMMAND INFO nope", [None]),
     ("", "COMMAND GETKEYS MSET a 1 b 2", ["a", "b"]),
@@ -507,3 +510,11 @@ def test_a_command_with_too_long_a_value_or_time_fails_alone(wrong: Any) -> None
     replies = model.ask("EXEC")
     assert isinstance(replies, list)
     assert (replies[0], type(replies[1]), replies[2]) == (2, Failure, 3)
+
+
+def test_consumer_groups_are_refused_with_what_to_use_instead() -> None:
+    model = Model()
+    for command in ("XGROUP CREATE s g $", "XREADGROUP GROUP g c STREAMS s >"):
+        reply = model.ask(*command.split())
+        assert isinstance(reply, Failure)
+        assert "there are no consumer groups here; read a stream by XREAD, or take jobs" in reply

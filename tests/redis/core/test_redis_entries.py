@@ -12,7 +12,7 @@ from raftline.common.build_level import LEVEL
 from raftline.doors.redis.resp.entry import answers_in, read_entry, spell_answer, spell_entry
 from raftline.doors.redis.resp.functions import FUNCTIONS
 from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
-from raftline.doors.redis.resp.replies import OK, Failure, Simple, Value
+from raftline.doors.redis.resp.replies import OK, Failure, Keyed, Simple, Value
 from raftline.node.loop.quota import needs_room
 from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
@@ -32,6 +32,7 @@ VERIFIER = f"SCRAM-SHA-256$4096:{'A' * 22}==${'A' * 43}=:{'A' * 43}="
 BYTES = st.binary(max_size=6).map(lambda data: data.decode("utf-8", "surrogateescape"))
 WORDS = st.sampled_from(
     ["a", "b", "1", "-1", "1.5", "1e400", "inf", "x", "", ";", "then", "GT", "XX", "EX", "10",
+     "2", "*", "STREAMS", "MAXLEN", "LEFT", "MIN",
      "GET", "KEEPTTL", "REPLACE", "PXAT", "IFEQ", "9" * 30]
 ) | BYTES  # fmt: skip
 
@@ -190,6 +191,7 @@ def test_options_have_letters_of_ascii() -> None:
         ("if a absent ; b absent since 4 then DEL a", True), ("DEL a ; SET a 1", False),
         ("RENAME a b", False), ("if a absent then SET a 1", False), ("APPEND DEL a", False),
         ("FCALL lock-release 1 a b", True), ("FCALL_RO lock-left 1 a b ; DEL a", True),
+        ("LMPOP 1 a LEFT ; XTRIM b MAXLEN 0", True), ("XADD a MAXLEN 0 * b 1", False),
         ("FCALL lock-renew 1 a b 10", False), ("FCALL lock-release 1 a b ; SET a 1", False),
     ],
 )  # fmt: skip
@@ -271,7 +273,17 @@ def test_rights_are_checked_where_an_entry_is_applied() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, 5, "text", "\udcff\n", OK, Simple("none"), Failure("ERR no"), [None, "a", [1]]],
+    [
+        None,
+        5,
+        "text",
+        "\udcff\n",
+        OK,
+        Simple("none"),
+        Failure("ERR no"),
+        [None, "a", [1]],
+        Keyed([("a", [["1-1", ["b", "c"]]])]),
+    ],
 )
 def test_replies_are_read_as_they_were_spelled(value: Value) -> None:
     (found,) = answers_in(f"REDIS response: [{spell_answer(value)}]") or []

@@ -179,6 +179,11 @@ ROWS: list[tuple[str, str, Value]] = [
     ("SET a me", "lock-unset 1 a me", 1),
     ("SET a me EX 9", "lock-ttl 1 a me", 9),
     ("SET a x", "lock-ttl 1 a me", Failure("ERR ERROR")),
+    ("", "lock-take 1 a me 9", 1),
+    ("SET a me", "lock-take 1 a me 9", 2),
+    ("SET a x", "lock-take 1 a me 9", 0),
+    ("", "lock-take 1 a me x",
+     Failure("ERR value is not an integer or out of range script: lock-take")),
     ("", "incr-expire 1 a 9", 1),
     ("SET a 1", "incr-expire 1 a", 2),
     ("SET a x", "incr-pexpire 1 a 9", Failure("ERR value is not an integer or out of range script:"

@@ -1,4 +1,4 @@
-r"""Hashes, lists, sets and sorted sets: each command, what the store holds, and what others see."""
+r"""Typed values: each command, what the store holds, and what others see."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import random
 import pytest
 
 from raftline.common.build_level import LEVEL
-from raftline.doors.redis.resp.replies import NO_LIST, Failure, Flat, Scored, SetReply, Value, spell
+from raftline.doors.redis.resp.replies import (
+    NO_LIST,
+    Failure,
+    Flat,
+    Keyed,
+    Scored,
+    SetReply,
+    Value,
+    spell,
+)
 from raftline.doors.redis.resp.types import rows
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
@@ -16,7 +25,7 @@ from raftline.wire.commands.authorization import denial_reason
 from raftline.wire.commands.identity import Identity
 from raftline.wire.limits import VALUE_BYTES
 from raftline.wire.refusal import Refusal
-from tests.redis.core.redis_model import Model
+from tests.redis.core.redis_model import NOW_MS, Model
 
 pytestmark = pytest.mark.pure
 WRONG_TYPE = Failure("WRONGTYPE Operation against a key holding the wrong kind of value")
@@ -25,6 +34,13 @@ HASH = "HSET h a 1 b 2;"
 LIST = "RPUSH l a b c a;"
 SET = "SADD s a b c;"
 SORTED = "ZADD z 1 a 2 b 3.5 c;"
+SCORES = SORTED + "ZADD y 10 b 20 d;"
+STREAM = "XADD x 1-1 a 1;XADD x 2-0 a 2 b 3;XADD x 2-1 c 4;"
+FIRST: Value = ["1-1", ["a", "1"]]
+SECOND: Value = ["2-0", ["a", "2", "b", "3"]]
+THIRD: Value = ["2-1", ["c", "4"]]
+BAD_ID = Failure("ERR Invalid stream ID specified as stream command argument")
+NO_KEYS = Failure("ERR numkeys should be greater than 0")
 
 # The commands before, the command, and its reply: all as of Redis 7.0.15.
 ROWS: list[tuple[str, str, Value]] = [
@@ -163,6 +179,74 @@ ROWS: list[tuple[str, str, Value]] = [
     (SORTED, "ZPOPMAX z 2", Scored([("c", 3.5), ("b", 2.0)])),
     ("", "ZPOPMIN z", []),
     (SORTED, "ZSCAN z 0 MATCH c", ["0", ["c", "3.5"]]),
+    (LIST, "LMPOP 2 none l LEFT COUNT 2", ["l", ["a", "b"]]),
+    ("", "LMPOP 1 none RIGHT", NO_LIST),
+    (LIST, "LMPOP 0 l LEFT", NO_KEYS),
+    (LIST, "LMPOP 2 l LEFT", Failure("ERR syntax error")),
+    (LIST, "LMPOP 1 l LEFT COUNT 0", Failure("ERR count should be greater than 0")),
+    (SORTED, "ZMPOP 2 none z MAX COUNT 2", ["z", [["c", 3.5], ["b", 2.0]]]),
+    ("", "ZMPOP 1 none MIN", NO_LIST),
+    (SORTED, "ZMPOP 1 z LEFT", Failure("ERR syntax error")),
+    (SET + "SADD t b c x", "SINTERCARD 2 s t", 2),
+    (SET + "SADD t b c x", "SINTERCARD 2 s t LIMIT 1", 1),
+    (SET, "SINTERCARD 2 s", Failure("ERR Number of keys can't be greater than number of args")),
+    (SCORES, "ZUNION 2 z y WITHSCORES",
+     Scored([("a", 1.0), ("c", 3.5), ("b", 12.0), ("d", 20.0)])),
+    (SCORES, "ZUNION 2 z y WEIGHTS 100 1 AGGREGATE MIN", ["b", "d", "a", "c"]),
+    (SCORES, "ZINTER 2 z y AGGREGATE MAX WITHSCORES", Scored([("b", 10.0)])),
+    (SORTED + "SADD s b c", "ZINTER 2 z s WITHSCORES", Scored([("b", 3.0), ("c", 4.5)])),
+    (SCORES, "ZDIFF 2 z y WITHSCORES", Scored([("a", 1.0), ("c", 3.5)])),
+    (SCORES, "ZDIFF 1 z WEIGHTS 2", Failure("ERR syntax error")),
+    (SORTED, "ZUNION 1 z WEIGHTS x", Failure("ERR weight value is not a float")),
+    (SORTED, "ZUNION 0 z", Failure("ERR at least 1 input key is needed for 'zunion' command")),
+    (SCORES, "ZUNIONSTORE z 2 z y", 4),
+    (SCORES + "ZINTERSTORE w 2 z y WEIGHTS 1 -1", "ZRANGE w 0 -1 WITHSCORES",
+     Scored([("b", -8.0)])),
+    (SCORES + "ZDIFFSTORE y 2 z z", "EXISTS y", 0),
+    ("", "XADD x 5-3 a 1", "5-3"),
+    ("", "XADD x 5 a 1", "5-0"),
+    (STREAM, "XADD x 2-* a 1", "2-2"),
+    (STREAM, "XADD x 9-* a 1", "9-0"),
+    (STREAM, "XADD x * a 1", f"{NOW_MS}-0"),
+    ("XADD x 1e9-0 a 1", "XLEN x", 0),
+    ("XADD x 9999999999-4 a 1", "XADD x * a 1", "9999999999-5"),
+    (STREAM, "XADD x 2-1 a 1", Failure(
+        "ERR The ID specified in XADD is equal or smaller than the target stream top item")),
+    ("", "XADD x 0-0 a 1", Failure("ERR The ID specified in XADD must be greater than 0-0")),
+    ("", "XADD x 5-x a 1", BAD_ID),
+    ("", "XADD x 5 a 1 b", Failure("ERR wrong number of arguments for 'xadd' command")),
+    ("", "XADD x NOMKSTREAM 5 a 1", None),
+    (STREAM + "XADD x MAXLEN ~ 2 3 a 1", "XRANGE x - + COUNT 1", [THIRD]),
+    (STREAM + "XADD x MINID 2-1 3-0 d 5", "XRANGE x - +", [THIRD, ["3-0", ["d", "5"]]]),
+    (STREAM + "XADD x MAXLEN 0 3 a 1", "XLEN x", 0),
+    (STREAM + "XTRIM x MAXLEN 0", "XADD x 1-5 a 1", Failure(
+        "ERR The ID specified in XADD is equal or smaller than the target stream top item")),
+    ("", "XADD x MAXLEN -1 5 a 1", Failure("ERR The MAXLEN argument must be >= 0.")),
+    (STREAM, "XTRIM x MAXLEN 1", 2),
+    (STREAM, "XTRIM x MINID = 2-0", 1),
+    (STREAM, "XTRIM x MAXLEN ~ 0 LIMIT 2", 2),
+    (STREAM, "XTRIM x MAXLEN 1 LIMIT 2", Failure(
+        "ERR syntax error, LIMIT cannot be used without the special ~ option")),
+    (STREAM, "XTRIM x MINID 1 MAXLEN 1", Failure(
+        "ERR syntax error, MAXLEN and MINID options at the same time are not compatible")),
+    (STREAM, "XDEL x 1-1 2 2 7-7", 2),
+    (STREAM + "XDEL x 1-1 2-0 2-1", "EXISTS x", 1),
+    (STREAM, "XDEL x -", BAD_ID),
+    (STREAM, "XLEN x", 3),
+    ("", "XLEN x", 0),
+    (STREAM, "XRANGE x - +", [FIRST, SECOND, THIRD]),
+    (STREAM, "XRANGE x 2 2", [SECOND, THIRD]),
+    (STREAM, "XRANGE x (1-1 (2-1", [SECOND]),
+    (STREAM, "XRANGE x - + COUNT 0", NO_LIST),
+    (STREAM, "XRANGE x - (0-0", Failure("ERR invalid end ID for the interval")),
+    (STREAM, "XREVRANGE x + - COUNT 2", [THIRD, SECOND]),
+    (STREAM, "XREAD COUNT 1 STREAMS x none 1-1 0", Keyed([("x", [SECOND])])),
+    (STREAM, "XREAD STREAMS x $", NO_LIST),
+    (STREAM, "XREAD STREAMS x none 0", Failure(
+        "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be"
+        " specified.")),
+    (STREAM, "XREAD COUNT 1 x 0", Failure("ERR syntax error")),
+    (STREAM, "TYPE x", "stream"),
     (HASH, "TYPE h", "hash"),
     (LIST, "TYPE l", "list"),
     (SET, "TYPE s", "set"),
@@ -186,7 +270,9 @@ REFUSED = [
     "GETRANGE h 0 1", "SETRANGE h 0 x", "INCR h", "DECRBY h 2", "INCRBYFLOAT h 1",
     "DELEX h IFEQ 1", "LPUSH h a", "SADD h a", "ZADD h 1 a", "LRANGE h 0 1", "SMEMBERS h",
     "ZRANGE h 0 1", "HGET str a", "LLEN str", "SCARD str", "ZCARD str", "LMOVE l h LEFT LEFT",
-    "SMOVE s h a", "SINTER s h",
+    "SMOVE s h a", "SINTER s h", "LMPOP 2 none h LEFT", "ZMPOP 1 h MIN", "ZUNIONSTORE z 2 z h",
+    "SINTERCARD 2 s h", "XADD h * a 1", "XTRIM h MAXLEN 0", "XDEL h 1-1", "XLEN h", "XRANGE h - +",
+    "XREAD STREAMS h 0",
 ]  # fmt: skip
 
 
@@ -243,25 +329,49 @@ def test_a_typed_value_is_text_that_a_person_reads() -> None:
     model.ask("RPUSH", "l", "first", "second job", "")
     model.ask("SADD", "s", "red", "green")
     model.ask("ZADD", "z", 2.5, "Bob", 1, "x=y", "1e15", "far")
+    model.ask("XADD", "x", "7-1", "to", "Ada, Bob", "a=b", "1=2", "", "")
     assert dict(model.store) == {
         "h": r"\shash name=Ada\sLovelace a\x3db= é=\xff",
         "l": r"\slist first second\sjob ",
         "s": r"\sset red green",
         "z": r"\szset 1=x\x3dy 2.5=Bob 1000000000000000=far",
+        "x": r"\sstream 7-1 7-1:to=Ada\x2c\sBob,a\x3db=1=2,=",
     }
 
 
-ELEMENTS = ["", " ", "=", "a=b", "a", "b", "\\", r"\s", "\n", "é", "\udcff", "a b", "then", ";"]
+ELEMENTS = [
+    "",
+    " ",
+    "=",
+    ",",
+    ":",
+    "a,b=c",
+    "a=b",
+    "a",
+    "b",
+    "\\",
+    r"\s",
+    "\n",
+    "é",
+    "\udcff",
+    "a b",
+    "then",
+    ";",
+]
 
 
 def test_elements_may_have_any_bytes() -> None:
     """An element is never mistaken for another one, or for a part of one."""
-    model = Model()
+    model, entries = Model(), list[Value]()
     for element in ELEMENTS:
         assert model.ask("HSET", "h", element, element) == 1
         assert model.ask("RPUSH", "l", element) == model.ask("LLEN", "l")
         assert model.ask("SADD", "s", element) == 1
         assert model.ask("ZADD", "z", 1, element) == 1
+        assert model.ask("XADD", "x", "7-*", element, element) == f"7-{len(entries)}"
+        entries.append([f"7-{len(entries)}", [element, element]])
+    assert model.ask("XRANGE", "x", "-", "+") == entries
+    assert model.ask("DEL", "x") == 1
     for element in ELEMENTS:
         assert model.ask("HGET", "h", element) == element
         assert model.ask("SISMEMBER", "s", element) == 1
@@ -376,7 +486,8 @@ def test_a_transaction_may_push_to_a_long_list() -> None:
     "command",
     [
         "HRANDFIELD h", "HSCAN h 0 MATCH none", "SUNION s " + "s " * 100, "ZLEXCOUNT z - [a",
-        "ZSCAN z 0 MATCH none", "ZADD z" + " 0 m" * 9, "SRANDMEMBER s", "LINDEX l 5", "LREM l 0 a",
+        "ZSCAN z 0 MATCH none", "ZUNIONSTORE y 2 z z", "XRANGE x - + COUNT 999", "XTRIM x MINID 0",
+        "XREAD STREAMS x 0", "ZADD z" + " 0 m" * 9, "SRANDMEMBER s", "LINDEX l 5", "LREM l 0 a",
     ],
 )  # fmt: skip
 def test_a_transaction_computes_so_much_and_no_more(command: str) -> None:
@@ -386,6 +497,8 @@ def test_a_transaction_computes_so_much_and_no_more(command: str) -> None:
     model.ask("SADD", "s", *long)
     model.ask("RPUSH", "l", *long)
     model.ask("ZADD", "z", *[each for name in long for each in ("0", name)])
+    for name in long[:900]:
+        model.ask("XADD", "x", "*", name, "")
     line = f"redis 5 {' ; '.join([command.strip()] * 1000)}"
     reply = execute(model.store, line)
     assert isinstance(reply, Refusal)
@@ -405,7 +518,10 @@ def test_only_a_command_on_a_very_long_value_is_long() -> None:
         ("HSET a f 1", "", "a"), ("HGET a f ; DEL z", "a", "z"), ("LPOP a", "a", "a"),
         ("LMOVE a b LEFT LEFT", "a b", "a b"), ("SINTERSTORE a b c", "a b c", "a"),
         ("SDIFF a b ; DEL z", "a b", "z"), ("ZRANGESTORE a b 0 1", "a b", "a"),
-        ("BLPOP a b 0", "a b", "a b"),
+        ("BLPOP a b 0", "a b", "a b"), ("LMPOP 2 a b LEFT", "a b", "a b"),
+        ("BZMPOP 0 2 a b MIN", "a b", "a b"), ("ZUNIONSTORE a 2 b c", "a b c", "a"),
+        ("SINTERCARD 2 a b LIMIT 1 ; DEL z", "a b", "z"), ("XADD a * f v", "", "a"),
+        ("XREAD COUNT 1 STREAMS a b 0 0 ; DEL z", "a b", "z"), ("XDEL a 1-1", "", "a"),
     ],
 )  # fmt: skip
 def test_a_command_on_a_type_takes_the_rights_of_its_keys(
@@ -445,6 +561,8 @@ def in_queue_is_refused(model: Model) -> bool:
         (SetReply(["a"]), "*1\r\n$1\r\na\r\n", "~1\r\n$1\r\na\r\n"),
         (Flat([("a", "1")]), "*2\r\n$1\r\na\r\n$1\r\n1\r\n", "%1\r\n$1\r\na\r\n$1\r\n1\r\n"),
         (Scored([("a", 1.5)]), "*2\r\n$1\r\na\r\n$3\r\n1.5\r\n", "*1\r\n*2\r\n$1\r\na\r\n,1.5\r\n"),
+        (Keyed([("a", ["b"])]), "*1\r\n*2\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n",
+         "%1\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n"),
         (3.0, "$1\r\n3\r\n", ",3\r\n"), (float("-inf"), "$4\r\n-inf\r\n", ",-inf\r\n"),
         (0.1, "$19\r\n0.10000000000000001\r\n", ",0.10000000000000001\r\n"),
         (1e16, "$17\r\n10000000000000000\r\n", ",10000000000000000\r\n"),

@@ -31,6 +31,12 @@ class Raw:
         self._file.close()
         self._socket.close()
 
+    @property
+    def own_port(self) -> int:
+        """The port of this side."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
 

@@ -41,6 +41,14 @@ def test_a_pipeline_is_answered_in_order(nodes: Cluster) -> None:
         assert b"".join([raw.line() for _ in range(expected.count(b"\n"))]) == expected
 
 
+def test_a_client_reads_the_addresses_of_its_connection(nodes: Cluster) -> None:
+    node = nodes["s1"]
+    with Raw(node) as raw:
+        for command in (b"LIST", b"INFO"):
+            told = raw.whole(b"CLIENT", command).decode()
+            assert f" addr=127.0.0.1:{raw.own_port} laddr=127.0.0.1:{node.port} name=" in told
+
+
 def test_transactions_of_a_pipeline_follow_one_another(nodes: Cluster) -> None:
     """Each is sent as a whole, and a follower sends the client on."""
     parts = [[b"MULTI"], [b"INCR", b"foo"], [b"EXPIRE", b"foo", b"60"], [b"EXEC"]]

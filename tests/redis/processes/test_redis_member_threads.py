@@ -53,8 +53,9 @@ APPLY = ("doors/redis/command_effects.py", *(
         "entry", "functions", "function_rows", "view", "strings", "keys", "times", "scripts",
         "script_rows", "lock_scripts", "counter_scripts", "rate_scripts", "list_scripts",
         "sorted_set_scripts", "lua_values", "programs", "messages", "request_ledger",
-        "types/hashes", "types/lists", "types/scans", "types/scores", "types/sets",
-        "types/sorted_ranges", "types/sorted_sets", "types/typed",
+        "types/combined_scores", "types/counted_keys", "types/hashes", "types/lists", "types/scans",
+        "types/scores", "types/sets", "types/sorted_ranges", "types/sorted_sets", "types/streams",
+        "types/typed",
     )
 ))  # fmt: skip
 
@@ -77,7 +78,9 @@ def work_of_a_redis_client(port: int) -> None:
         connection.sendall(framed("EVAL", window, "1", "w", "5", "3", "60", "1"))
         connection.sendall(framed("EVAL", SCRIPTS["pyrate-put"].texts[0], "1", "b", *"51a0"))
         for line in ("HSET h f 1", "HGET h f", "ZADD y 1 m", "ZSCORE y m", "BLPOP l 0.05",
-                     "RPUSH l a", "BLPOP l 0", "SADD s m", "SMEMBERS s"):  # fmt: skip
+                     "RPUSH l a", "BLPOP l 0", "SADD s m", "SMEMBERS s", "XADD x MAXLEN 1 * f v",
+                     "XREAD BLOCK 0 STREAMS x 0", "XTRIM x MAXLEN 0", "LMPOP 1 l LEFT",
+                     "ZUNIONSTORE u 2 y s"):  # fmt: skip
             connection.sendall(framed(*line.split()))
         connection.sendall(framed("SETRANGE", "z", "100000", "x") + framed("STRLEN", "z"))
         while lines.readline() != b":100001\r\n":

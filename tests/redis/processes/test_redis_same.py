@@ -18,7 +18,8 @@ from tests.redis.core.redis_model import Model
 
 COUNT = 2000
 # Letters stand for words: a key of a hash, a list, a set, a sorted set, one whose scores are
-# equal; an element, a number, a score, a bound of scores, one of members. `+`: several times.
+# equal, a set of either kind, a stream; an element, a number, a score, a bound of scores, one of
+# members, a weight, an ID, an end of a range of IDs. `+`: several times.
 FORMS = [
     "HSET h ee+", "HMSET h ee+", "HSETNX h e e", "HGET h e", "HMGET h e+", "HGETALL h", "HKEYS h",
     "HVALS h", "HLEN h", "HEXISTS h e", "HSTRLEN h e", "HDEL h e+", "HINCRBY h e n",
@@ -40,17 +41,50 @@ FORMS = [
     "BZPOPMIN z z 0.01", "ZSCAN z 0 [MATCH *a*] COUNT 100", "ZADD y 0 e", "ZREM y e",
     "ZLEXCOUNT y x x", "ZRANGEBYLEX y x x [LIMIT n n]", "ZREVRANGEBYLEX y x x",
     "ZRANGE y x x BYLEX [REV]", "ZREMRANGEBYLEX y x x",
+    "LMPOP 2 l l LEFT [COUNT n]", "LMPOP n l RIGHT", "BLMPOP 0.01 1 l LEFT [COUNT n]",
+    "SINTERCARD 2 s s [LIMIT n]", "SINTERCARD n s s s", "ZMPOP 2 z z MAX [COUNT n]",
+    "BZMPOP 0.01 1 z MIN [COUNT n]", "ZUNION n m m [WITHSCORES]", "ZDIFF 2 m m [WITHSCORES]",
+    *(
+        f"{name} 2 m m [WEIGHTS w w] {aggregate}"
+        for name in ("ZUNION", "ZINTER", "ZUNIONSTORE z", "ZINTERSTORE z")
+        for aggregate in ("AGGREGATE MIN", "AGGREGATE MAX", "[AGGREGATE SUM]")
+    ),
+    "ZINTER 2 m m [WITHSCORES]", "ZDIFFSTORE z 2 m m",
+    "XADD t [NOMKSTREAM] [MAXLEN n] i ee", "XADD t [MINID [=] i] i ee+", "XTRIM t MAXLEN [=] n",
+    "XADD t MAXLEN ~ 1000 i ee", "XTRIM t MINID i", "XTRIM t MAXLEN n LIMIT n", "XDEL t i+",
+    "XLEN t", "XRANGE t q q [COUNT n]", "XREVRANGE t q q [COUNT n]", "XRANGE t - q",
+    "XREAD [COUNT n] STREAMS t q", "XREAD [BLOCK 1] STREAMS t t q q", "XREAD BLOCK 1 STREAMS t $",
     "TYPE k", "GET k", "DEL k", "EXISTS k", "RENAME k k", "COPY k k [REPLACE]",
     "SET k e [NX] [GET]", "APPEND k e", "INCR k", "STRLEN k", "GETRANGE k 0 -1", "SETNX k e",
     "GETSET k e", "GETDEL k", "MGET k k", "PERSIST k", "SETRANGE k 2 e", "INCRBYFLOAT k n",
 ]  # fmt: skip
 KEYS = {"h": ["h1", "h2"], "l": ["l1", "l2"], "s": ["s1", "s2", "s3"], "z": ["z1", "z2"],
-        "y": ["y1"], "k": ["h1", "l1", "s1", "z1", "text"]}  # fmt: skip
+        "y": ["y1"], "m": ["z1", "z2", "s1"], "t": ["x1", "x2"],
+        "k": ["h1", "l1", "s1", "z1", "x1", "text"]}  # fmt: skip
 WORDS = {
     "e": ["a", "b", "c", "a b", "", "=", "x=y", "\\", r"\s", "é", "\udcff", "\n", "1", "-3", "1.5"],
     "n": ["0", "1", "-1", "2", "-2", "3", "10", "x"],
     "d": ["1", "2", "-1", "0", "1.5", "2.5e3", "inf", "-inf", "3.1", "0.1", "1e-7", "x"],
     "b": ["-inf", "+inf", "(1", "1", "2", "(2.5e3", "0", "x"],
+    "w": ["1", "2", "3", "0.5", "x"],
+    "i": [
+        "1",
+        "2-1",
+        "2-*",
+        "3-*",
+        "5-1",
+        "7-18446744073709551615",
+        "0-0",
+        "0-*",
+        "8-5",
+        "-",
+        "x",
+        "18446744073709551616",
+        "5-5-*",
+        "05-1",
+        *(f"{time}-*" for time in range(10, 20)),
+    ],
+    "q": ["-", "+", "1", "(2-1", "(5-1", "3", "8-5", "(", "(0", "12", "15-1", "(16", "x"],
     "x": ["-", "+", "[a", "(a", "[b", "(c", "x", "[é"],
 }
 UNORDERED = ("HGETALL", "HKEYS", "HVALS", "SMEMBERS", "SINTER", "SUNION", "SDIFF", "SRANDMEMBER")
@@ -129,7 +163,7 @@ def test_random_commands_have_the_replies_of_redis(redis: int, seed: int, versio
     chance, model, other = random.Random(seed), Model(), Other(redis, version)
     for _ in range(COUNT):
         words = command(chance)
-        waits = words[0].startswith("B")
+        waits = words[0].startswith("B") or "BLOCK" in words
         reply = (model.in_multi if waits or chance.random() < 0.3 else model.ask)(*words)
         found = spell(reply, version).encode("utf-8", "surrogateescape")
         said = other.ask(*words)

@@ -1,4 +1,4 @@
-"""Redis clients that wait for an element, at real nodes."""
+"""Redis clients that wait for an element, or for an entry of a stream, at real nodes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.redis.redis_wire import framed
 from tests.redis.processes.raw_redis import Raw
+
+READER = framed("XREAD", "BLOCK", "0", "STREAMS", "k", "0")
+ENTRY = (  # of this stream
+    b"*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$3\r\n5-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n"
+)
 
 
 def wait_for_waiters(node: NodeProcess, count: int) -> None:
@@ -42,6 +47,14 @@ def test_waiters_are_served_in_the_order_of_arrival(nodes: Cluster) -> None:
         ("BRPOPLPUSH k l 60", "LMOVE other k LEFT LEFT", b"$1\r\nx\r\n"),
         ("BZPOPMIN k 60", "ZADD k 1 a 2 b", b"*3\r\n$1\r\nk\r\n$1\r\na\r\n$1\r\n1\r\n"),
         ("BZPOPMAX k 60", "ZADD k 1 a 2 b", b"*3\r\n$1\r\nk\r\n$1\r\nb\r\n$1\r\n2\r\n"),
+        ("BLMPOP 60 2 none k LEFT COUNT 2", "RPUSH k a b",
+         b"*2\r\n$1\r\nk\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
+        ("BZMPOP 60 1 k MIN", "ZADD k 1 a",
+         b"*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$1\r\na\r\n$1\r\n1\r\n"),
+        ("XREAD BLOCK 0 STREAMS k 0", "XADD k 5-1 f v", ENTRY),
+        ("XREAD COUNT 1 BLOCK 60000 STREAMS none k $ $", "XADD k 5-1 f v", ENTRY),
+        ("XREAD BLOCK 0 STREAMS k 0", "SET k text",
+         b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
         ("BLPOP k 60", "SET k text",
          b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
     ],
@@ -55,6 +68,25 @@ def test_a_waiter_gets_what_arrives(nodes: Cluster, waits: str, gives: str, repl
         wait_for_waiters(node, 1)
         giver.send(framed(*gives.split()))
         assert waiter.reply() == reply
+
+
+def test_each_reader_of_a_stream_gets_an_entry(nodes: Cluster) -> None:
+    """Also one that came after a reader who waits for a later entry, and one at a follower."""
+    node = nodes["s1"]
+    with Raw(node) as later, Raw(node) as one, Raw(nodes["s2"]) as far, Raw(node) as giver:
+        giver.ask(b"DEL", b"k")
+        later.send(framed("XREAD", "BLOCK", "0", "STREAMS", "k", "9-0"))
+        wait_for_waiters(node, 1)
+        one.send(READER)
+        wait_for_waiters(node, 2)
+        assert far.ask(b"READONLY") == b"+OK\r\n"
+        far.send(READER)
+        wait_for_waiters(nodes["s2"], 1)
+        assert giver.ask(*b"XADD k 5-1 f v".split()) == b"$3\r\n"
+        assert (one.reply(), far.reply()) == (ENTRY, ENTRY)
+        wait_for_waiters(node, 1)
+        giver.ask(*b"XADD k 9-1 f v".split())
+        assert later.reply() == ENTRY.replace(b"5-1", b"9-1")
 
 
 def test_a_waiter_that_is_gone_takes_nothing(nodes: Cluster) -> None:
@@ -73,7 +105,10 @@ def test_a_waiter_that_is_gone_takes_nothing(nodes: Cluster) -> None:
     ("words", "reply"),
     [
         ("BLPOP none 0.01", b"*-1\r\n"), ("BZPOPMIN none 0.01", b"*-1\r\n"),
-        ("BLMOVE none l LEFT LEFT 0.01", b"*-1\r\n"),
+        ("BLMOVE none l LEFT LEFT 0.01", b"*-1\r\n"), ("BLMPOP 0.01 1 none LEFT", b"*-1\r\n"),
+        ("XREAD BLOCK 10 STREAMS none 0", b"*-1\r\n"),
+        ("XREAD BLOCK -1 STREAMS none 0", b"-ERR timeout is negative\r\n"),
+        ("BLMPOP x 1 none LEFT", b"-ERR timeout is not a float or out of range\r\n"),
         ("BLPOP none -1", b"-ERR timeout is negative\r\n"),
         ("BLPOP none x", b"-ERR timeout is not a float or out of range\r\n"),
     ],

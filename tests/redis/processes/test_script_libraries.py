@@ -1,8 +1,9 @@
-"""Libraries that send scripts, at a real node."""
+"""Libraries that send scripts, or use streams, at a real node."""
 
 from __future__ import annotations
 
 import asyncio
+import datetime
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
@@ -75,6 +76,25 @@ def test_redis_py_registers_a_script(client: Any) -> None:
     with pytest.raises(import_module("redis").ResponseError, match="this script is not known here"):
         changed(keys=["n"], args=[60])
     assert client.get("n") == b"3"
+
+
+def test_rq_runs_jobs_and_keeps_their_results(client: Any) -> None:
+    """A result is in a stream, for which `latest_result` waits; a scheduler holds a lock."""
+    rq = library("rq")
+    queue = rq.Queue(connection=client)
+    scheduler = library("rq.scheduler").RQScheduler([queue], connection=client)
+    now, later = queue.enqueue(len, "abc"), queue.enqueue_in(datetime.timedelta(0), len, "abcd")
+    with ThreadPoolExecutor() as threads:
+        result = threads.submit(now.latest_result, timeout=60)
+        assert scheduler.acquire_locks() == {"default"}
+        scheduler.enqueue_scheduled_jobs()
+        worker = rq.SimpleWorker([queue], connection=client)
+        assert worker.ip_address.startswith("127.0.0.1:")
+        worker.work(burst=True)
+        assert result.result().return_value == 3
+    assert later.latest_result().return_value == 4
+    scheduler.release_locks()
+    assert not client.exists("rq:scheduler-lock:default")
 
 
 def test_redlock_py_is_held_by_one(client: Any, port: int) -> None:

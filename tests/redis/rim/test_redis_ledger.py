@@ -178,11 +178,12 @@ def test_name_of_a_channel_is_bounded(verb: str, scene: Subscriber) -> None:
 # --- who waits for an element ---------------------------------------------------------------------
 
 
-def test_a_waiter_keeps_no_room_for_replies() -> None:
+@pytest.mark.parametrize("command", ["BLPOP k 0", "BLMPOP 0 1 k LEFT", "XREAD BLOCK 0 STREAMS k 0"])
+def test_a_waiter_keeps_no_room_for_replies(command: str) -> None:
     """It has read that its key is absent, and may wait for ever."""
     wire = Wire(Store(level=LEVEL))
     wire.host.watchers.open = lambda sink, asked: [[] for _ in asked]
-    assert wire.feed(framed("BLPOP", "k", "0")) == b""
+    assert wire.feed(framed(*command.split())) == b""
     assert wire.reserved == 1, "it has read"
     assert (wire.rooms_amid[-1], wire.host.reply_room.used) == (0, 0)
 
@@ -191,6 +192,14 @@ def test_who_may_not_take_an_element_does_not_wait() -> None:
     """bob may read the key, and an element is taken by a write."""
     wire = Wire(Store(level=LEVEL), known_users(), "bob")
     assert wire.feed(framed("BLPOP", "app/k", "0")).startswith(b"-NOPERM ")
+
+
+def test_who_may_not_read_a_stream_does_not_wait_for_it() -> None:
+    wire = Wire(Store(level=LEVEL), known_users(), "bob")
+    wire.host.watchers.open = lambda sink, asked: [[] for _ in asked]
+    refused = wire.feed(framed("XREAD", "BLOCK", "0", "STREAMS", "web/k", "0"))
+    assert refused.startswith(b"-NOPERM ")
+    assert wire.feed(framed("XREAD", "BLOCK", "0", "STREAMS", "app/k", "0")) == b""
 
 
 def test_a_waiter_without_a_watch_is_refused() -> None:

@@ -1,4 +1,5 @@
-"""The commands that wait for an element of a list or a sorted set, as programs. Pure.
+"""The commands that wait for an element of a list or a sorted set, or for an entry of a stream, as
+programs. Pure.
 
 Such a command is an entry only when there is an element: then it is the command that does not wait,
 `LPOP` of the first list that is not empty. After `MULTI` it never waits, as in Redis.
@@ -8,19 +9,21 @@ from __future__ import annotations
 
 from .entry import spell_entry
 from .functions import FUNCTIONS
-from .key_programs import Task, write
-from .programs import CommandContext, Program, RedisAsk, in_capitals, spell_key
+from .key_programs import Task, read, write
+from .programs import CommandContext, Program, RedisAsk, Steps, in_capitals, spell_key
 from .replies import NO_LIST, NoList
 from .types.lists import timeout_in
+from .types.streams import last_id_in, read_options
 
 LATE = "late"  # the reply to an `RedisAsk` of the kind "await": the time is over
 
 
 def wait(context: CommandContext, words: list[str]) -> Program:
     """BLPOP KEY [KEY ...] SECONDS, BRPOP, BZPOPMIN, BZPOPMAX; BLMOVE FROM TO LEFT|RIGHT LEFT|RIGHT
-    SECONDS, BRPOPLPUSH FROM TO SECONDS"""
+    SECONDS, BRPOPLPUSH FROM TO SECONDS; BLMPOP SECONDS COUNT KEY ... LEFT|RIGHT, BZMPOP"""
     task = Task(FUNCTIONS[in_capitals(words[0])], words)
-    within_s = timeout_in(words[-1])
+    is_first = task.function.name.endswith("MPOP")
+    within_s = timeout_in(words[1] if is_first else words[-1])
     moves = task.function.spec[1] > 0
     keys = task.keys[:1] if moves else task.keys
     lines = [f"stat {spell_key(key, context.node.limits)}" for key in dict.fromkeys(keys)]
@@ -36,3 +39,35 @@ def wait(context: CommandContext, words: list[str]) -> Program:
             values = yield from write(context, [task], {})
             if values and not (values[0] is None or isinstance(values[0], NoList)):
                 return values[0]
+
+
+def wait_for_entries(context: CommandContext, words: list[str]) -> Program:
+    """XREAD [COUNT COUNT] [BLOCK MS] STREAMS KEY [KEY ...] ID [ID ...]"""
+    options = read_options(words)
+    if options.within_s is not None:
+        words = yield from _with_ids(context, words, options.place)
+    task = Task(FUNCTIONS[in_capitals(words[0])], words)
+    lines = [f"get {spell_key(key, context.node.limits)}" for key in task.keys]
+    while True:
+        if options.within_s is not None:
+            (turn,) = yield RedisAsk(
+                lines, "await", task.keys[0], is_canonical=True, awaited=tuple(task.keys),
+                within_s=options.within_s, in_line=False,
+            )  # fmt: skip
+            if turn == LATE:
+                return NO_LIST
+        values = yield from read(context, [task], {})
+        value = values[0] if values else None
+        if options.within_s is None or not isinstance(value, NoList):
+            return value
+
+
+def _with_ids(context: CommandContext, words: list[str], place: int) -> Steps[list[str]]:
+    """Return the words of an `XREAD` with the last ID of a stream in place of each `$`."""
+    words, count = list(words), (len(words) - place) // 2
+    for at in range(place, place + count):
+        if words[at + count] == "$":
+            line = f"get {spell_key(words[at], context.node.limits)}"
+            (reply,) = yield RedisAsk([line], "read", words[at])
+            words[at + count] = last_id_in(reply.partition(": ")[2])
+    return words

@@ -22,7 +22,7 @@ from .function_rows import Function
 from .functions import FUNCTIONS
 from .key_programs import Task, read, write
 from .limits import REDIS_QUEUED
-from .programs import CommandContext, CommandRefused, Program, RedisCall, Run, in_capitals, integer
+from .programs import CommandContext, CommandRefused, Program, RedisCall, Run, in_capitals
 from .replies import (
     NO_LOGIN,
     QUEUED,
@@ -79,6 +79,7 @@ _ONLY_SUBSCRIPTIONS: Final = (
     "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
 )
 _ALL: Final = (1, -1, 1)
+_OF_GROUPS: Final = frozenset(["XACK", "XAUTOCLAIM", "XCLAIM", "XGROUP", "XPENDING", "XREADGROUP"])
 _BY_SCRIPT: Final = ("EVAL", "EVALSHA")
 
 
@@ -99,7 +100,7 @@ def plan_of(words: list[str], context: CommandContext, *, is_stranger: bool = Fa
         if row is not None and row.name == "EXEC" and session.is_spoiled:
             session.end_transaction()
             return Answer(transactions.ABORTED)
-        return Answer(unknown_command(words) if row is None else wrong_count(row.name))
+        return Answer(_unknown(words) if row is None else wrong_count(row.name))
     if is_stranger and row.name not in WITHOUT_LOGIN:
         return Answer(Failure(NO_LOGIN))
     if session.is_subscribed and row.name not in _WHILE_SUBSCRIBED:
@@ -116,6 +117,15 @@ def plan_of(words: list[str], context: CommandContext, *, is_stranger: bool = Fa
         return line
     assert row.run is not None
     return RedisCall(row.name, row.run, words)
+
+
+def _unknown(words: list[str]) -> Failure:
+    """Return the error for a command that has no row."""
+    name = in_capitals(words[0])
+    if name not in _OF_GROUPS:
+        return unknown_command(words)
+    instead = "read a stream by XREAD, or take jobs from a list by BLMOVE"
+    return Failure(f"ERR {name}: there are no consumer groups here; {instead}")
 
 
 def _renamed(words: list[str], context: CommandContext) -> list[str]:
@@ -239,12 +249,13 @@ def _keys_in(words: list[str]) -> Value:
     if row is None:
         raise CommandRefused("ERR Invalid command specified")
     first, last, step = row.keys
-    if not (row.fits(len(words)) and first):
-        raise CommandRefused("ERR The command has no key arguments")
-    if row.name in _BY_SCRIPT:
-        return list(words[first : first + integer(words[first - 1])])
     end = last if last >= 0 else len(words) + last
-    return list(words[first : end + 1 : step])
+    found = words[first : end + 1 : step] if first else []
+    if row.fits(len(words)) and row.function is not None and row.function.find_keys is not None:
+        found = row.function.find_keys(words)
+    if not (row.fits(len(words)) and found):
+        raise CommandRefused("ERR The command has no key arguments")
+    return list(found)
 
 
 def _way_of(row: Function) -> FastPlan | None:
@@ -252,6 +263,10 @@ def _way_of(row: Function) -> FastPlan | None:
     if not row.is_read:
         return fast.entry
     return fast.element if row.name in rows.OF_ONE_ELEMENT else None
+
+
+def _waiting(row: Function) -> Run:
+    return blocking.wait_for_entries if row.is_read else blocking.wait
 
 
 _ROWS: Final = (
@@ -296,7 +311,7 @@ _ROWS: Final = (
     _on_keys("PEXPIRETIME", fast.ttl),
     *(_on_keys(row.name, _way_of(row)) for row in rows.ROWS),
     *(
-        Row(row.name, row.arity, row, None, blocking.wait, f"{row.flags} blocking", row.spec)
+        Row(row.name, row.arity, row, None, _waiting(row), f"{row.flags} blocking", row.spec)
         for row in rows.BLOCKING
     ),
     Row("KEYS", 2, run=keys.keys, flags="readonly"),

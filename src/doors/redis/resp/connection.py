@@ -172,13 +172,20 @@ def _set_info(context: CommandContext, words: list[str]) -> Value:
     return OK
 
 
+def _address(text: str) -> str:
+    """Return an address as Redis spells it: `127.0.0.1:6379`, `[::1]:6379`."""
+    host, _, port = text.partition(" port ")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if port else "?:0"
+
+
 def _described(context: CommandContext, words: list[str]) -> Value:
     session = context.session
+    address, own = map(_address, session.addresses())
     told = "".join([f" {fact}={text}" for fact, text in session.facts.items()])
     multi, watched = -1 if session.queue is None else len(session.queue), len(session.watched)
     return (
-        f"id={session.number} addr=?:0 name={session.name} db=0 multi={multi} watch={watched}"
-        f" resp={session.version}{told}\n"
+        f"id={session.number} addr={address} laddr={own} name={session.name} db=0 multi={multi}"
+        f" watch={watched} resp={session.version}{told}\n"
     )
 
 

@@ -29,7 +29,7 @@ from ....wire.protocol import ProtocolError, is_number, shown, unescape
 from .functions import FUNCTIONS
 from .limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from .programs import in_capitals
-from .replies import NO_LIST, Failure, Flat, Scored, SetReply, Simple, Value, spell_double
+from .replies import NO_LIST, Failure, Flat, Keyed, Scored, SetReply, Simple, Value, spell_double
 
 VERB: Final = "redis"
 FORM: Final = "NOW [LEASE=MS ...] [if CONDITION ; ... then] COMMAND ; ..."
@@ -163,8 +163,9 @@ def _spell_typed(value: Value) -> str:
     match value:
         case float():
             return f'{{"double": "{spell_double(value)}"}}'
-        case Flat(items):
-            return f'{{"map": {spell_answer([each for item in items for each in item])}}}'
+        case Flat(items) | Keyed(items):
+            name = "map" if isinstance(value, Flat) else "keyed"
+            return f'{{"{name}": {spell_answer([each for item in items for each in item])}}}'
         case SetReply(parts):
             return f'{{"set": {spell_answer(parts)}}}'
         case Scored(items):
@@ -180,6 +181,10 @@ def answers_in(reply: str) -> list[Value] | None:
     return list(map(_value, json.loads(reply.partition(": ")[2])))
 
 
+def _paired(content: list[Any]) -> list[tuple[Value, Value]]:
+    return list(zip(*[iter(map(_value, content))] * 2, strict=True))
+
+
 def _value(answer: Any) -> Value:
     if isinstance(answer, dict):
         ((name, content),) = answer.items()
@@ -191,7 +196,8 @@ _OF_NAMES: Final[Mapping[str, Callable[[Any], Value]]] = {
     "absent": lambda content: NO_LIST,
     "double": float,
     "error": Failure,
-    "map": lambda content: Flat(list(zip(*[iter(map(_value, content))] * 2, strict=True))),
+    "keyed": lambda content: Keyed(_paired(content)),
+    "map": lambda content: Flat(_paired(content)),
     "scores": lambda content: Scored(list(zip(content[0], map(float, content[1]), strict=True))),
     "set": lambda content: SetReply(list(map(_value, content))),
     "status": Simple,

@@ -276,11 +276,39 @@ _TTL: Final = (
        end""",
 )
 
+# --- RQ -------------------------------------------------------------------------------------------
+
+
+def _take(script: Running) -> LuaValue:
+    """Take the lock (1), or renew it (2), unless another one has it (0)."""
+    key, token, seconds = script.key(1), script.argument(1), script.argument(2)
+    value = script.call("GET", key)
+    if value is False:
+        script.call("SET", key, token, "EX", seconds)
+        return 1.0
+    if value != token:
+        return 0.0
+    script.call("EXPIRE", key, seconds)
+    return 2.0
+
+
+_TAKE: Final = (
+    """local value = redis.call('GET', KEYS[1])
+       if not value then
+           redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+           return 1
+       elseif value == ARGV[1] then
+           redis.call('EXPIRE', KEYS[1], ARGV[2])
+           return 2
+       end
+       return 0""",
+)
+
 _REDLOCK: Final = "redlock (npm)"
 LOCK_SCRIPTS: Final = (
     Script("lock-release",
            "redis-py, coredis, redlock-py, pottery, aiocache, cashews, redsync,"
-           " redis-semaphore (npm)",
+           " redis-semaphore (npm), RQ",
            _release, _RELEASE, frees=True),
     Script("lock-renew", "redis-py, pottery, redsync, redis-semaphore (npm)", _renew, _RENEW),
     Script("lock-extend", "redis-py", _extend, _EXTEND, takes_times=True),
@@ -292,4 +320,5 @@ LOCK_SCRIPTS: Final = (
     Script("lock-set", "aioredlock", _set, _SET),
     Script("lock-unset", "aioredlock", _unset, _UNSET, frees=True),
     Script("lock-ttl", "aioredlock", _ttl, _TTL, takes_times=True, is_read=True),
+    Script("lock-take", "RQ", _take, _TAKE),
 )  # fmt: skip

@@ -57,6 +57,7 @@ class RedisAsk:
     held_bytes: int = 0  # that such a subscription takes
     awaited: tuple[str, ...] = ()  # keys, of the kind "await"
     within_s: float = 0.0  # of that kind; 0: any time
+    in_line: bool = True  # of that kind: one takes what another one waits for
 
 
 _Result = TypeVar("_Result")

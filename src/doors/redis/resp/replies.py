@@ -50,6 +50,12 @@ class Scored(NamedTuple):
     items: list[tuple[str, float]]
 
 
+class Keyed(NamedTuple):
+    """Names, each with a value: a map in RESP3, a list of pairs in RESP2."""
+
+    items: list[tuple[Value, Value]]
+
+
 class Push(NamedTuple):
     """A message that answers no command, or the reply to a subscription."""
 
@@ -78,7 +84,19 @@ class NoList:
 
 
 Value: TypeAlias = Union[
-    str, int, float, Flat, SetReply, Scored, Push, Several, Spelled, NoList, "list[Value]", None
+    str,
+    int,
+    float,
+    Flat,
+    SetReply,
+    Scored,
+    Keyed,
+    Push,
+    Several,
+    Spelled,
+    NoList,
+    "list[Value]",
+    None,
 ]
 OK: Final = Simple("OK")
 QUEUED: Final = Simple("QUEUED")
@@ -118,7 +136,7 @@ def spell(value: Value, version: int) -> str:
 
 
 def _spell_several(
-    value: Flat | SetReply | Scored | Push | Several | list[Value], version: int
+    value: Flat | SetReply | Scored | Keyed | Push | Several | list[Value], version: int
 ) -> str:
     parts: Sequence[Value]
     match value:
@@ -127,6 +145,10 @@ def _spell_several(
             parts = [each for item in items for each in item]
         case SetReply(parts):
             head = f"{'~' if version > 2 else '*'}{len(parts)}\r\n"
+        case Keyed(items) if version == 2:
+            head, parts = f"*{len(items)}\r\n", [list(item) for item in items]
+        case Keyed(items):
+            head, parts = f"%{len(items)}\r\n", [each for item in items for each in item]
         case Scored(items) if version > 2:
             head, parts = f"*{len(items)}\r\n", [list(item) for item in items]
         case Scored(items):
@@ -149,8 +171,12 @@ def length_of(value: Value) -> int:
             return _HEAD
         case Spelled(text):
             return len(text)
-        case Flat(items):
-            return _HEAD + sum([length_of(each) for item in items for each in item])
+        case Flat(items) | Keyed(items):
+            return (
+                _HEAD
+                + 2 * _HEAD * len(items)
+                + sum([length_of(each) for item in items for each in item])
+            )
         case Scored(items):
             return _HEAD + sum([size_of(member) + 3 * _HEAD for member, _ in items])
         case Several(parts) | Push(parts) | SetReply(parts):

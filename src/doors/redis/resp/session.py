@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,8 @@ class RedisSession:
     order of the commands."""
 
     number: int = 0  # of the connection, on this node
+    # of the client and of this node, in readable form
+    addresses: Callable[[], tuple[str, str]] = lambda: ("nowhere", "nowhere")
     version: int = 2  # of the protocol
     name: str = ""  # that the client gave the connection
     facts: dict[str, str] = field(default_factory=dict)  # that the client told about itself

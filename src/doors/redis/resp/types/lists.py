@@ -13,6 +13,7 @@ from ..keys import NO_SUCH_KEY
 from ..programs import CommandRefused, in_capitals, integer
 from ..replies import NO_LIST, NOT_INTEGER, OK, SYNTAX, Failure, Value
 from ..view import View
+from .counted_keys import popped
 from .scores import score_in
 from .typed import LIST, body_with, meant, spelled
 
@@ -106,6 +107,19 @@ def pop_first(view: View, words: list[str]) -> Value:
     for key in words[1:-1]:
         if view.body(key, LIST):
             return [key, *_pop(view, key, side, 1)]
+    return NO_LIST
+
+
+def pop_some(view: View, words: list[str]) -> Value:
+    """LMPOP COUNT KEY ... LEFT|RIGHT [COUNT COUNT], and BLMPOP with a time before: elements of the
+    first list that is not empty"""
+    is_timed = in_capitals(words[0]) == "BLMPOP"
+    keys, side, count = popped(words, 1 + is_timed, (_LEFT, _RIGHT))
+    if is_timed:
+        timeout_in(words[1])
+    for key in keys:
+        if view.body(key, LIST):
+            return [key, list(_pop(view, key, side, count))]
     return NO_LIST
 
 

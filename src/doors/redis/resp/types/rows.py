@@ -1,4 +1,4 @@
-"""The rows of the commands on hashes, lists, sets and sorted sets. Pure."""
+"""The rows of the commands on hashes, lists, sets, sorted sets and streams. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import re
 from typing import Final
 
 from ..function_rows import ALL, READ, TWO, WRITE, Function, never
-from . import hashes, lists, sets, sorted_ranges, sorted_sets
+from . import combined_scores, hashes, lists, sets, sorted_ranges, sorted_sets, streams
+from .counted_keys import keys_after
 
 _FAST = "write fast"
 _SEEN = "readonly fast"
+_MOVABLE = "movablekeys"
+_NO_SPEC: Final = (0, 0, 0)
+_COUNTED: Final = keys_after(1)
+_STORED: Final = keys_after(2, stores=True)
+_TIMED: Final = keys_after(2)
 
 ROWS: Final = (
     Function("HSET", -4, hashes.hset, _FAST, shows=never),
@@ -36,6 +42,7 @@ ROWS: Final = (
     Function("RPOP", -2, lists.pop, _FAST),
     Function("LMOVE", 5, lists.move, WRITE, TWO),
     Function("RPOPLPUSH", 3, lists.move, WRITE, TWO),
+    Function("LMPOP", -4, lists.pop_some, f"{WRITE} {_MOVABLE}", _NO_SPEC, find_keys=_COUNTED),
     Function("LLEN", 2, lists.llen, _SEEN),
     Function("LRANGE", 4, lists.lrange, READ),
     Function("LINDEX", 3, lists.lindex, READ),
@@ -59,6 +66,7 @@ ROWS: Final = (
     Function("SINTERSTORE", -3, sets.combine_into, WRITE, ALL, changes=0),
     Function("SUNIONSTORE", -3, sets.combine_into, WRITE, ALL, changes=0),
     Function("SDIFFSTORE", -3, sets.combine_into, WRITE, ALL, changes=0),
+    Function("SINTERCARD", -3, sets.sintercard, f"{READ} {_MOVABLE}", _NO_SPEC, find_keys=_COUNTED),
     Function("SSCAN", -3, sets.sscan, READ),
     Function("ZADD", -4, sorted_sets.zadd, _FAST),
     Function("ZINCRBY", 4, sorted_sets.zincrby, _FAST),
@@ -82,25 +90,49 @@ ROWS: Final = (
     Function("ZREMRANGEBYLEX", 4, sorted_ranges.zremrangebylex, WRITE, shows=never),
     Function("ZPOPMIN", -2, sorted_sets.zpop, _FAST),
     Function("ZPOPMAX", -2, sorted_sets.zpop, _FAST),
+    Function("ZMPOP", -4, sorted_sets.pop_some, f"{WRITE} {_MOVABLE}", _NO_SPEC,
+             find_keys=_COUNTED),
+    *(
+        Function(name, -3, combined_scores.combine, f"{READ} {_MOVABLE}", _NO_SPEC,
+                 find_keys=_COUNTED)
+        for name in ("ZUNION", "ZINTER", "ZDIFF")
+    ),
+    *(
+        Function(f"{name}STORE", -4, combined_scores.combine_into, f"{WRITE} {_MOVABLE}",
+                 changes=0, find_keys=_STORED)
+        for name in ("ZUNION", "ZINTER", "ZDIFF")
+    ),
     Function("ZRANDMEMBER", -2, sorted_sets.zrandmember, READ),
     Function("ZSCAN", -3, sorted_sets.zscan, READ),
-)
+    Function("XADD", -5, streams.xadd, _FAST, shows=never),
+    Function("XTRIM", -4, streams.xtrim, WRITE, shows=never),
+    Function("XDEL", -3, streams.xdel, _FAST, shows=never),
+    Function("XLEN", 2, streams.xlen, _SEEN),
+    Function("XRANGE", -4, streams.xrange, READ),
+    Function("XREVRANGE", -4, streams.xrange, READ),
+)  # fmt: skip
 
 # Reads that find one element, or count all, by a search in the text: many may go in one batch.
 OF_ONE_ELEMENT: Final = frozenset([
-    "HEXISTS", "HGET", "HLEN", "HSTRLEN", "LLEN", "SCARD", "SISMEMBER", "ZCARD", "ZRANK",
+    "HEXISTS", "HGET", "HLEN", "HSTRLEN", "LLEN", "SCARD", "SISMEMBER", "XLEN", "ZCARD", "ZRANK",
     "ZREVRANK", "ZSCORE",
 ])  # fmt: skip
-# These look at each element, and so does a command with many words.
-LONG: Final = frozenset(
-    row.name for row in ROWS if re.search("SCAN|LEX|ALL|KEYS|VALS|RAND|UNION|INTER|DIFF", row.name)
-)
 _BUT_LAST: Final = (1, -2, 1)
 BLOCKING: Final = (
     Function("BLPOP", -3, lists.pop_first, WRITE, _BUT_LAST),
     Function("BRPOP", -3, lists.pop_first, WRITE, _BUT_LAST),
+    Function("BLMPOP", -5, lists.pop_some, f"{WRITE} {_MOVABLE}", _NO_SPEC, find_keys=_TIMED),
     Function("BLMOVE", 6, lists.move, WRITE, TWO),
     Function("BRPOPLPUSH", 4, lists.move, WRITE, TWO),
     Function("BZPOPMIN", -3, sorted_sets.pop_first, _FAST, _BUT_LAST),
     Function("BZPOPMAX", -3, sorted_sets.pop_first, _FAST, _BUT_LAST),
+    Function("BZMPOP", -5, sorted_sets.pop_some, f"{WRITE} {_MOVABLE}", _NO_SPEC,
+             find_keys=_TIMED),
+    Function("XREAD", -4, streams.xread, f"{READ} {_MOVABLE}", _NO_SPEC,
+             find_keys=streams.keys_read),
+)  # fmt: skip
+# These look at each element, and so does a command with many words.
+_LONG: Final = re.compile(
+    "SCAN|LEX|ALL|KEYS|VALS|RAND|UNION|INTER|DIFF|XRANGE|XREVRANGE|XREAD|XTRIM"
 )
+LONG: Final = frozenset(row.name for row in (*ROWS, *BLOCKING) if _LONG.search(row.name))

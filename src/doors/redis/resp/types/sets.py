@@ -6,14 +6,17 @@ The members stay in the order in which they came, the same at each node.
 from __future__ import annotations
 
 from .....wire.protocol import real
-from ..programs import CommandRefused, integer
-from ..replies import SetReply, Value
+from ..programs import CommandRefused, in_capitals, integer
+from ..replies import SYNTAX, Failure, SetReply, Value
 from ..view import View
+from .counted_keys import FEW_KEYS, counted
 from .lists import NOT_POSITIVE
 from .scans import chosen, scanned
 from .typed import SET, body_with, items_in, meant, spelled
 
 _FEW = 8  # members that are searched one by one
+_MANY_KEYS = Failure("ERR Number of keys can't be greater than number of args")
+_NEGATIVE_LIMIT = Failure("ERR LIMIT can't be negative")
 
 
 def _members(view: View, key: str) -> dict[str, None]:
@@ -133,6 +136,20 @@ def _combined(view: View, name: str, keys: list[str]) -> list[str]:
 def combine(view: View, words: list[str]) -> Value:
     """SINTER KEY [KEY ...], SUNION, SDIFF"""
     return SetReply(list(meant(_combined(view, words[0].upper(), words[1:]))))
+
+
+def sintercard(view: View, words: list[str]) -> Value:
+    """SINTERCARD COUNT KEY ... [LIMIT COUNT]"""
+    keys, rest = counted(words, 1, FEW_KEYS, _MANY_KEYS)
+    limit = 0
+    for place in range(0, len(rest), 2):
+        if in_capitals(rest[place]) != "LIMIT" or place + 1 == len(rest):
+            raise CommandRefused(SYNTAX)
+        limit = integer(rest[place + 1], _NEGATIVE_LIMIT)
+        if limit < 0:
+            raise CommandRefused(_NEGATIVE_LIMIT)
+    count = len(_combined(view, "SINTER", keys))
+    return min(count, limit or count)
 
 
 def combine_into(view: View, words: list[str]) -> Value:

@@ -13,6 +13,7 @@ from .....wire.protocol import real
 from ..programs import CommandRefused, in_capitals, integer, raw
 from ..replies import NO_LIST, SYNTAX, Failure, Scored, Value, spell_double
 from ..view import View
+from .counted_keys import popped
 from .lists import NOT_POSITIVE, timeout_in
 from .scans import chosen, scanned
 from .scores import score_in, spelled_score
@@ -252,6 +253,20 @@ def pop_first(view: View, words: list[str]) -> Value:
         if view.body(key, SORTED_SET):
             (item,) = _pop(view, key, words[0], 1)
             return [key, member_of(item), score_of(item)]
+    return NO_LIST
+
+
+def pop_some(view: View, words: list[str]) -> Value:
+    """ZMPOP COUNT KEY ... MIN|MAX [COUNT COUNT], and BZMPOP with a time before: elements of the
+    first sorted set that is not empty"""
+    is_timed = in_capitals(words[0]) == "BZMPOP"
+    keys, side, count = popped(words, 1 + is_timed, ("MIN", "MAX"))
+    if is_timed:
+        timeout_in(words[1])
+    for key in keys:
+        if view.body(key, SORTED_SET):
+            items = _pop(view, key, side, count)
+            return [key, [[member_of(item), score_of(item)] for item in items]]
     return NO_LIST
 
 

@@ -1,9 +1,10 @@
-r"""The spelling of a hash, a list, a set and a sorted set as one value of the store. Pure.
+r"""The spelling of hashes, lists, sets, sorted sets and streams, each as one value. Pure.
 
     \shash name=Ada age=36
     \slist first second\sjob
     \sset red green
     \szset 1=Ada 2.5=Bob
+    \sstream 7-1 7-0:job=a 7-1:job=b
 
 A space of a value is written as a space, so no text of a client is spelled with `\s` at its
 beginning (wire/key_stat.py). What follows the type, its body, has a space before each element, and
@@ -20,7 +21,7 @@ from .....wire.key_stat import TYPED
 from .....wire.protocol import escape, real
 
 STRING: Final = "string"
-HASH, LIST, SET, SORTED_SET = "hash", "list", "set", "zset"
+HASH, LIST, SET, SORTED_SET, STREAM = "hash", "list", "set", "zset", "stream"
 # An element of a typed value costs a search or a copy by C code: this part of a text that is made.
 PART: Final = 16
 
