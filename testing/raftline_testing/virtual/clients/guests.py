@@ -216,10 +216,6 @@ class GuestWatch(WatchClient):
         host.beside(0, 0.0, connection.receive, login.encode())
         return connection
 
-    def prefix(self) -> str:
-        """Return the watched prefix."""
-        return self._prefix
-
 
 class GuestWatchConnection(WatchConnection):
     """The connection of such a watch: it gets no event of entries after its refusal."""
@@ -228,7 +224,7 @@ class GuestWatchConnection(WatchConnection):
         super().__init__(users.doors, users.host, client)
         self._users = users
         self._trying = guest
-        self._prefix = client.prefix()
+        self._prefix = client.prefix
         self._guest: Guest | None = None
         self._since = users.version
         self._has_begun = False
