@@ -27,7 +27,7 @@ _ENDED: Final = re.compile(
 )
 _ANEW: Final = re.compile(r"Sorry, .* begins anew with what there is\.")
 
-WatchSteps: TypeAlias = "Generator[Any, str | None, None]"
+ListenSteps: TypeAlias = "Generator[Any, Any, None]"
 
 
 class Open(NamedTuple):
@@ -101,7 +101,7 @@ class WatcherMachine:
         self._base = 0
         self._keys: dict[str, str] = {}
 
-    def steps(self) -> WatchSteps:
+    def steps(self) -> ListenSteps:
         """Watch until it is stopped."""
         while not self.stopped:
             self._number += 1
@@ -117,7 +117,7 @@ class WatcherMachine:
         number = f"#{self._number}" if self._is_numbered else ""
         return f"{self._name}{number}@{command}"
 
-    def _listen(self) -> WatchSteps:
+    def _listen(self) -> ListenSteps:
         """Take lines until the watch ends, or the connection or the stay."""
         may_end = self._chance.random() < UNWATCHED
         while (line := (yield NextLine())) is not None:

@@ -112,4 +112,4 @@ class Programs:
     def judge(self, store: Store) -> None:
         """Check where the elements are at last, and the orders of the messages."""
         self._queue.judge(store)
-        self._messages.judge()
+        self._messages.judge(store)

@@ -212,7 +212,7 @@ class GuestWatch(WatchClient):
         guest = Guest(name, users.password_of(name))
         connection = GuestWatchConnection(users, self, guest)
         users.keep(connection)
-        login = f"{self._name}@login {guest.name} {guest.password}\n"
+        login = f"{self.name}@login {guest.name} {guest.password}\n"
         host.beside(0, 0.0, connection.receive, login.encode())
         return connection
 

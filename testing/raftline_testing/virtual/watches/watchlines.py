@@ -1,12 +1,13 @@
-"""The runner of a watcher's machine in virtual time: a client that reads slowly or at once.
+"""The runner of machines that listen in virtual time: clients that read slowly or at once.
 
-Each event must arrive once, in order, without a gap: it is compared with the events that the nodes
-had when they applied the entries.
+Each event of a watch must arrive once, in order, without a gap: it is compared with the events that
+the nodes had when they applied the entries.
 """
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -15,7 +16,14 @@ from raftline.wire.commands import watch_lines as words
 from raftline.wire.key_stat import value_of
 
 from ...invariants import InvariantError
-from ...workloads.watcher_machine import NextLine, Open, Say, WatcherMachine, WatchReport
+from ...workloads.watcher_machine import (
+    ListenSteps,
+    NextLine,
+    Open,
+    Say,
+    WatcherMachine,
+    WatchReport,
+)
 from ..nodes.node_connections import Doors, SimulatedConnection
 from ..nodes.node_events import Watching
 from ..nodes.request_interface import Asked
@@ -79,28 +87,35 @@ class OrderCheck(WatchReport):
             self._place += 1
 
 
-class WatchClient:
-    """A watch that moves between the nodes."""
+class Listener(ABC):
+    """The runner of a machine that listens on one connection at a time, at changing nodes."""
+
+    windows: Sequence[int | None] = WINDOWS
 
     def __init__(
-        self, world: World, chance: Random, name: str, hosts: Sequence[Host], watching: Watching
+        self, world: World, chance: Random, name: str, hosts: Sequence[Host], steps: ListenSteps
     ) -> None:
+        self.name = name
         self.stopped = False
-        self.prefix = chance.choice(["", "", "a", "talker"])
-        self.check = OrderCheck(world, name, self.prefix, watching)
-        self._name = name
         self._world = world
         self._chance = chance
         self._hosts = hosts
         self._host = hosts[0]
-        self._connection: WatchConnection | None = None
+        self._connection: SimulatedConnection | None = None
         self._leaves_ms = 0
-        self._machine = WatcherMachine(name, self.prefix, chance, self.check)
-        self._steps = self._machine.steps()
+        self._steps = steps
         self._wait()
 
+    @abstractmethod
+    def _connected(self, host: Host) -> SimulatedConnection:
+        """Return a new connection."""
+
+    @abstractmethod
+    def _spelled(self, line: str) -> bytes:
+        """Return the bytes of a request."""
+
     def stop(self) -> None:
-        """Stop watching."""
+        """Listen no longer."""
         self.stopped = True
         self._hang_up()
 
@@ -121,7 +136,7 @@ class WatchClient:
             size = self._chance.randint(1, connection.held)
             self._host.beside(0, self._chance.random(), connection.take, size)
 
-    def _go_on(self, answer: str | None) -> None:
+    def _go_on(self, answer: object) -> None:
         """Give the machine an answer, and carry out its next steps."""
         step = self._steps.send(answer)
         if isinstance(step, Open):
@@ -129,7 +144,7 @@ class WatchClient:
         if isinstance(step, (Open, Say)):
             self._leaves_ms = self._world.now_ms + step.stay_ms
             if self._connection is not None:
-                data = f"{step.line}\n".encode()
+                data = self._spelled(step.line)
                 self._host.beside(0, self._chance.random(), self._connection.receive, data)
             step = next(self._steps)
         if not isinstance(step, NextLine):
@@ -140,25 +155,37 @@ class WatchClient:
         if host.node is None or host.paused:
             return
         connection = self._connected(host)
-        connection.window = self._chance.choice(WINDOWS)
+        connection.window = self._chance.choice(self.windows)
         host.requests.keep(connection)
         self._connection = connection
-
-    def _connected(self, host: Host) -> WatchConnection:
-        return WatchConnection(host.requests.doors, host, self)
 
     def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._host.beside(0, self._chance.random(), connection.hang_up)
 
-    def hear(self, connection: WatchConnection, line: str, held: dict[str, str] | None) -> None:
-        """Take a line; `held` is the node's state when it made the first one."""
-        if connection is not self._connection:
-            return
-        if BEGINS.search(line):
-            self.check.held = held
-        self._go_on(line)
+    def hear(self, connection: SimulatedConnection, answer: object) -> None:
+        """Give the machine a line or a reply that has arrived."""
+        if connection is self._connection:
+            self._go_on(answer)
+
+
+class WatchClient(Listener):
+    """A watch that moves between the nodes."""
+
+    def __init__(
+        self, world: World, chance: Random, name: str, hosts: Sequence[Host], watching: Watching
+    ) -> None:
+        self.prefix = chance.choice(["", "", "a", "talker"])
+        self.check = OrderCheck(world, name, self.prefix, watching)
+        machine = WatcherMachine(name, self.prefix, chance, self.check)
+        super().__init__(world, chance, name, hosts, machine.steps())
+
+    def _connected(self, host: Host) -> WatchConnection:
+        return WatchConnection(host.requests.doors, host, self)
+
+    def _spelled(self, line: str) -> bytes:
+        return f"{line}\n".encode()
 
 
 class LinesHeard(SimulatedConnection):
@@ -192,6 +219,8 @@ class WatchConnection(SimulatedConnection):
                 held = {key: value_of(one) for key, one in pairs if key.startswith(prefix)}
 
         def heard(_: str | None) -> None:
-            self._client.hear(self, line, held)
+            if match:
+                self._client.check.held = held
+            self._client.hear(self, line)
 
         self._sim.note_reply(self, Asked(None, "", heard))
