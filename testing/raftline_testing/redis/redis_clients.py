@@ -23,10 +23,19 @@ from .command_machine import CommandMachine
 from .element_machine import ElementBeliefs, ElementMachine
 from .message_machine import MessageBeliefs, PublisherMachine, SubscriberMachine
 from .queue_machine import ProducerMachine, QueueBeliefs, WorkerMachine
-from .redis_requests import RedisBankMachine, Reply, TalkRequest, line_of, words_of
+from .redis_requests import (
+    Conversation,
+    RedisBankMachine,
+    Reply,
+    TalkRequest,
+    conversation_of,
+    line_of,
+    words_of,
+)
 
 # Errors that say that nothing was done: redis-py would repeat the command after them.
 REFUSALS = ("MOVED ", "CLUSTERDOWN ", "TRYAGAIN ", "ERR max number of clients")
+BY_LEADER = 0.5  # share of the plain requests that go to the leader as in the virtual world
 EACH_KIND = 2  # producers, workers, publishers, subscribers and clients of elements
 STAYS_MS = (500, 2000, 10_000)  # of subscribers
 LOOK_S = 0.2  # for one message
@@ -91,20 +100,22 @@ class RedisClient(MachineThread):
     def _reply(self, request: Any) -> str:
         """Carry out a request; return what the line's reply would be."""
         if isinstance(request, TalkRequest):
-            return self._talked(request)
+            return self._talked(request.conversation())
+        if self._chance.random() < BY_LEADER:
+            return self._talked(conversation_of(request, self._chance.randrange(10)))
         options = {"get": True} if request.verb == "cas" else {}
         reply = self._cluster.execute_command(*words_of(request), **options)
         if isinstance(reply, bool):  # as redis-py has it
             reply = "OK" if request.verb == "set" else int(reply)
         return line_of(request, reply)
 
-    def _talked(self, request: TalkRequest) -> str:
+    def _talked(self, steps: Conversation) -> str:
         """Carry out several commands on one connection to the leader."""
         from redis import exceptions  # pyright: ignore[reportMissingImports]
 
         node = self._cluster.get_node_from_key(self._mix.prefix)
         pool = self._cluster.get_redis_connection(node).connection_pool
-        connection, steps = pool.get_connection(), request.conversation()
+        connection = pool.get_connection()
         try:
             commands = next(steps)
             while True:
@@ -162,6 +173,7 @@ class RedisSubscriber:
         self._stop = threading.Event()
         self._end_s: float | None = None  # when it must have got all messages
         self._leave_s = 0.0
+        self._client: Any = None  # it closes its connections when it is deleted
         self._messages: Any = None
         self._is_first = True  # no message has come on this connection
         self._has_all = False  # at the end
@@ -215,14 +227,14 @@ class RedisSubscriber:
 
         library: Any = redis
         node = self._chance.choice(list(self._nodes))
-        client = library.Redis(
+        self._client = library.Redis(
             host=node.host,
             port=node.port,
             socket_timeout=PATIENCE_S,
             decode_responses=True,
             protocol=2,
         )
-        self._messages, self._is_first = client.pubsub(), True
+        self._messages, self._is_first = self._client.pubsub(), True
         self._messages.subscribe(channel)
 
     def _hang_up(self) -> None:
@@ -230,6 +242,7 @@ class RedisSubscriber:
         if messages is not None:
             with contextlib.suppress(Exception):
                 messages.close()
+                self._client.close()
 
 
 def redis_programs(workload: Workload) -> list[QueueBeliefs | MessageBeliefs | ElementBeliefs]:

@@ -25,8 +25,6 @@ from raftline_testing.workloads.mix import Mix
 
 SECONDS = 6.0
 CLIENTS = 4  # of each kind
-SET_AND_GET = ("set answered", "get answered")
-
 OF_PROGRAMS = (
     "elements added",
     "elements taken",
@@ -80,8 +78,9 @@ def test_redis_clients_and_others_see_one_order_under_faults(tmp_path: Path) -> 
             for place in range(2)
         ]
     for client in clients:
-        assert min(client.outcomes[what] for what in SET_AND_GET) > 3, client.outcomes
-    assert sum(client.outcomes["incr answered"] for client in clients) > 3
+        assert client.outcomes["get answered"] > 3, client.outcomes
+    for what in ("set answered", "incr answered"):
+        assert sum(client.outcomes[what] for client in clients) > 3, what
     for what in ("looked", "transferred", "transferred after a watch"):
         assert workload.counts[f"Redis dealers: {what}"] > 1, workload.counts
     assert listeners.outcomes["messages of Redis"] > 30, listeners.outcomes
