@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
@@ -71,8 +71,8 @@ class Judge(Protocol):
 
     prefix: str  # of their keys
 
-    def judge(self, keys: Iterable[str]) -> None:
-        """Check their keys at the end. Raises AssertionError."""
+    def judge(self, pairs: Mapping[str, str]) -> None:
+        """Check their keys and values at the end. Raises AssertionError."""
 
 
 class Campaign:
@@ -231,10 +231,11 @@ class Campaign:
         if self._others is not None:
             count -= others
         workload = Workload(cluster.nodes, count, mix, seed, self._pulse, TRANSACTORS)
+        self._judges = [module.added(workload) for module in joined("campaign_workload")]
         if self._others is not None:
             self._others.clients(others, workload)
             self._others.transactors(TRANSACTORS, workload)
-        self._judges = [module.added(workload) for module in joined("campaign_workload")]
+            self._judges += self._others.programs(workload)
         self._workload = workload
         try:
             with workload:

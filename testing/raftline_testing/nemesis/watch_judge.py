@@ -7,6 +7,10 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
+from raftline.state.key_events import BareEvent
+
+from ..workloads.watcher_machine import WatchReport
+
 LAST = "end"  # the value of the final write that each watcher waits for
 
 
@@ -31,12 +35,33 @@ class Stretch:
 
 
 @dataclass
-class Stream:
+class Stream(WatchReport):
     """All events sent to one watcher."""
 
     prefix: str
     stretches: list[Stretch] = field(default_factory=list)
     moves: Counter[str] = field(default_factory=Counter)
+
+    def listed(self, number: int, keys: dict[str, str]) -> None:
+        self.moves["begun"] += 1
+        self.stretches.append(Stretch(number, keys, upto=number))
+
+    def resumed(self, number: int) -> None:
+        """Forget the events after this entry, which are sent again."""
+        self.moves["gone on"] += 1
+        last = self.stretches[-1]
+        last.sent = [one for one in last.sent if one.number <= number]
+        last.upto = number
+
+    def got(self, event: BareEvent) -> None:
+        self.stretches[-1].sent.append(SentEvent(*event))
+        self.passed(event[0])
+
+    def passed(self, number: int) -> None:
+        self.stretches[-1].upto = max(self.stretches[-1].upto, number)
+
+    def ended(self, why: str) -> None:
+        self.moves["begun anew" if " begins anew " in why else why[:30]] += 1
 
 
 def judge(streams: Sequence[Stream], acknowledged: Sequence[Sequence[SentEvent]]) -> list[str]:

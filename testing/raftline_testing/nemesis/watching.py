@@ -19,15 +19,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raftline.clients.requests.line_connection import ConnectionEnded, LineConnection
+from raftline.clients.requests.steps import carry_out
 
 from ..nodes.cluster import Cluster, NodeProcess
 from ..nodes.processes import eventually
 from ..nodes.proxy import LinkedCluster
-from .watch_judge import LAST, SentEvent, Stream, Stretch, judge
+from ..workloads.watcher_machine import Leave, NextLine, Open, Say, WatcherMachine
+from .watch_judge import LAST, SentEvent, Stream, judge
 
 WATCHERS = 50
 WRITERS = 3
 PREFIXES = ("", "p0/", "p1/", "p2/", "p0/k1", "p1/u")
+STAYS_MS = (50, 200, 500, 1500)
 PAUSE_S = 0.004  # of a writer, between two writes
 OPTIONS = ("--pace", "fast", "--compact-at", "6000", "--history-events", "400")
 
@@ -36,90 +39,57 @@ OPTIONS = ("--pace", "fast", "--compact-at", "6000", "--history-events", "400")
 
 
 class Watcher:
-    """A client that watches one prefix, at changing nodes."""
+    """The runner of a watcher's machine in a thread, at changing nodes."""
 
     def __init__(self, prefix: str, nodes: Sequence[NodeProcess], seed: int) -> None:
         self.stream = Stream(prefix)
-        self._nodes = nodes
-        self._chance = random.Random(seed)
-        self._id = str(seed) if seed % 2 else ""
         self.is_over = threading.Event()
         self.until: int | None = None  # the last entry to wait for
         self.thread = threading.Thread(target=self._run, daemon=True)
+        self._nodes = nodes
+        self._chance = chance = random.Random(seed)
+        self._machine = WatcherMachine(
+            f"w{seed}", prefix, chance, self.stream, is_numbered=seed % 2 == 1, stays_ms=STAYS_MS
+        )
+        self._line: LineConnection | None = None
+        self._leave_s = 0.0
 
     def _run(self) -> None:
-        while not (self.is_over.is_set() and self._knows_all()):
-            try:
-                self._watch(self._chance.choice(self._nodes))
-            except (OSError, ConnectionEnded):
-                self.is_over.wait(0.05)
+        try:
+            carry_out(self._machine.steps(), self._do)
+        finally:
+            self._hang_up()
 
     def _knows_all(self) -> bool:
         stretches = self.stream.stretches
         return bool(stretches and self.until is not None and stretches[-1].upto >= self.until)
 
-    def _watch(self, node: NodeProcess) -> None:
-        stretches, prefix = self.stream.stretches, self.stream.prefix
-        words = ["watch", *([prefix] if prefix else [])]
-        if stretches:
-            words += ["after", str(stretches[-1].upto)]
-        speaker = f"w#{self._id}@" if self._id else ""
-        leave_s = time.monotonic() + self._chance.uniform(0.05, 1.5)
-        with node.connect(2.0) as line:
-            line.send(speaker + " ".join(words))
-            self._take_first(line.read().decode().partition("@")[2], line)
-            while time.monotonic() < leave_s and not self._knows_all():
-                if not self._take(line.read().decode().partition("@")[2]):
-                    return
-            if self._chance.random() < 0.3:
-                line.send(f"{speaker}unwatch")
-                while self._take(line.read().decode().partition("@")[2]):
-                    pass
+    def _do(self, step: object) -> str | None:
+        self._machine.stopped = self.is_over.is_set() and self._knows_all()
+        with contextlib.suppress(OSError):
+            if isinstance(step, NextLine):
+                return self._next_line()
+            if isinstance(step, Open):
+                self._line = self._chance.choice(self._nodes).connect(2.0)
+            if isinstance(step, (Open, Say)) and self._line is not None:
+                self._leave_s = time.monotonic() + step.stay_ms / 1000
+                self._line.send(step.line)
+        if isinstance(step, Leave):
+            self._hang_up()
+            self.is_over.wait(self._chance.random() * step.ms / 1000)
+        return None
 
-    def _take_first(self, text: str, line: LineConnection) -> None:
-        stream = self.stream
-        if " begins anew with what there is." in text:
-            stream.moves["begun anew"] += 1
-            text = line.read().decode().partition("@")[2]
-        if text.startswith("WATCH response: goes on after "):
-            stream.moves["gone on"] += 1
-            assert int(text.rpartition(" ")[2]) == stream.stretches[-1].upto
-            return
-        self._begin(text, line)
+    def _next_line(self) -> str | None:
+        if self._line is None:
+            return None
+        if time.monotonic() > self._leave_s or self._knows_all():
+            return ""
+        return self._line.read().decode()
 
-    def _begin(self, text: str, line: LineConnection) -> None:
-        words = text.split()
-        if words[:2] != ["WATCH", "response:"]:
-            self.stream.moves[text[:30]] += 1
-            raise ConnectionEnded
-        count, begin = int(words[2]), int(words[-1])
-        keys = {}
-        for _ in range(count):
-            event, number, has, key, value = line.read().decode().partition("@")[2].split()
-            assert (event, int(number), has) == ("EVENT", begin, "has")
-            keys[key] = value
-        assert len(keys) == count
-        self.stream.moves["begun"] += 1
-        self.stream.stretches.append(Stretch(begin, keys, upto=begin))
-
-    def _take(self, text: str) -> bool:
-        """Take one line; return whether the watch continues."""
-        stretch = self.stream.stretches[-1]
-        words = text.split(" ")
-        if words[0] != "EVENT":
-            if " begins anew with what there is." in text:
-                self.stream.moves["begun anew"] += 1
-                return False  # it resumes elsewhere, and receives that line again
-            ended = text.partition("UNWATCH response: ended after ")[2]
-            if ended:
-                stretch.upto = max(stretch.upto, int(ended))
-            self.stream.moves[text[:30]] += 1
-            return False
-        number = int(words[1])
-        if len(words) > 2:
-            stretch.sent.append(SentEvent(number, *words[2:]))
-        stretch.upto = number
-        return True
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+        self._line = None
 
 
 class Writer:

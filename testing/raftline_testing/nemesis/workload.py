@@ -9,7 +9,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from raftline.clients.requests.line_connection import LineConnection as Conversation
 from raftline.clients.requests.steps import carry_out
@@ -132,6 +132,18 @@ class MachineThread:
         self._conversation = None
 
 
+class Running(Protocol):
+    """The runner of any machine in a thread."""
+
+    outcomes: Counter[str]
+
+    def run(self, stop: threading.Event) -> None:
+        """Carry out its steps until asked to stop."""
+
+
+One = TypeVar("One", bound=Running)
+
+
 class Workload:
     """Machines in separate threads, and what they saw. On exit, all stop once their requests are
     answered or given up."""
@@ -150,7 +162,7 @@ class Workload:
         self.ledger = Ledger(mix.prefix)
         self.counts: Counter[str] = Counter()  # of machines
         self.problems: list[str] = []  # the tracebacks of machines that ended
-        self.threads: list[MachineThread] = []
+        self.threads: list[Running] = []
         self._stop = threading.Event()
         self._running: list[threading.Thread] = []
         for number in range(1, clients + 1):
@@ -182,7 +194,7 @@ class Workload:
         name = self.mix.prefix + name
         return name, random.Random(f"{self.seed} {name}"), time.monotonic
 
-    def add(self, thread: MachineThread) -> MachineThread:
+    def add(self, thread: One) -> One:
         """Run this machine as well."""
         self.threads.append(thread)
         return thread

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..nodes.cluster import NodeProcess
-from .redis_clients import redis_clients, redis_transactors
+from .redis_clients import redis_clients, redis_programs, redis_transactors
 from .redis_listeners import RedisListeners
 
 LISTENERS = 2  # to keyspace notifications
 
-clients, transactors = redis_clients, redis_transactors
+clients, transactors, programs = redis_clients, redis_transactors, redis_programs
 
 
 def listeners(nodes: Sequence[NodeProcess], prefix: str, seed: str) -> RedisListeners:

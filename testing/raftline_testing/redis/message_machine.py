@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from itertools import combinations
 from math import inf
+from random import Random
 from typing import Any
 
+from ..workloads.watcher_machine import LEAVE_MS, STAYS_MS, Leave, ListenSteps, NextLine, Open
 from ..workloads.workload_machine import Steps
 from .command_machine import CommandMachine
 
@@ -38,7 +40,7 @@ class MessageBeliefs:
     """What publishers and subscribers of one channel know, and its judge."""
 
     def __init__(self, counts: MutableMapping[str, int], prefix: str = "") -> None:
-        self.channel = f"{prefix}news"
+        self.channel = self.prefix = f"{prefix}news"
         self.is_closing = False  # nothing more is published
         self._counts = counts
         self._published: dict[str, Published] = {}
@@ -75,7 +77,7 @@ class MessageBeliefs:
         assert not after, f"{name} gets {text} after {after[0]}"
         missing = [
             earlier
-            for earlier, each in self._published.items()
+            for earlier, each in [*self._published.items()]  # threads may add to them
             if each.called_at > one.confirmed_at and each.precedes(message)
             if earlier not in one.texts
         ]
@@ -88,17 +90,17 @@ class MessageBeliefs:
         """Whether a subscription has all messages that it must get."""
         return one.confirmed_at < inf and all(
             text in one.texts
-            for text, each in self._published.items()
+            for text, each in [*self._published.items()]
             if each.called_at > one.confirmed_at and each.told_at < inf
         )
 
-    def judge(self) -> None:
-        """Compare the subscriptions with one another.
+    def judge(self, _: Mapping[str, str]) -> None:
+        """Compare the subscriptions with one another; no key shows what was published.
 
         Raises:
             AssertionError: two got the same messages in different orders.
         """
-        for one, other in combinations(self._all, 2):
+        for one, other in combinations([each for each in self._all if each.texts], 2):
             both = one.texts.keys() & other.texts.keys()
             orders: Sequence[list[str]] = [
                 [text for text in each.texts if text in both] for each in (one, other)
@@ -124,3 +126,52 @@ class PublisherMachine(CommandMachine):
         said = yield from self._say("PUBLISH", beliefs.channel, text)
         if said.is_known:
             beliefs.published(text, self._now())
+
+
+class SubscriberMachine:
+    """A client with one subscription at a time, at one node after the other."""
+
+    def __init__(
+        self,
+        beliefs: MessageBeliefs,
+        name: str,
+        chance: Random,
+        now: Callable[[], float],
+        counts: MutableMapping[str, int],
+        stays_ms: Sequence[int] = STAYS_MS,
+    ) -> None:
+        """Create a subscriber; `now` is the clock of the history."""
+        self.stopped = False  # set by the runner
+        self._beliefs = beliefs
+        self._name = name
+        self._chance = chance
+        self._now = now
+        self._counts = counts
+        self._stays_ms = stays_ms
+        self._listening: Listening | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it has all messages, in a subscription of now."""
+        return self._listening is not None and self._beliefs.is_current(self._listening)
+
+    def steps(self) -> ListenSteps:
+        """Listen until it is stopped."""
+        while not self.stopped:
+            self._listening = self._beliefs.begins(self._name, self._now())
+            line = f"SUBSCRIBE {self._beliefs.channel}"
+            yield Open(line, self._chance.choice(self._stays_ms))
+            while reply := (yield NextLine()):
+                self._hear(self._listening, reply)
+            self._listening = None
+            yield Leave(LEAVE_MS)
+
+    def _hear(self, listening: Listening, reply: object) -> None:
+        """Take the reply to `SUBSCRIBE`, or a message."""
+        if reply == ["subscribe", self._beliefs.channel, 1]:
+            listening.confirmed_at = self._now()
+            self._counts["subscriptions confirmed"] += 1
+            return
+        assert isinstance(reply, list), f"{self._name} gets {reply!r}"
+        assert reply[:2] == ["message", self._beliefs.channel], f"{self._name} gets {reply}"
+        self._beliefs.hears(listening, reply[2])

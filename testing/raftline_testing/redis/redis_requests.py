@@ -16,6 +16,8 @@ from ..workloads.line_request import LineRequest
 from ..workloads.transactor_machine import TransactorMachine
 from ..workloads.workload_machine import Steps
 
+TOGETHER = 0.3  # the share of operations that are a transaction of one command
+
 Reply: TypeAlias = "str | int | list[Reply] | None"
 Commands: TypeAlias = Sequence[Sequence[str]]
 # Yields commands that are sent together, and is sent their replies. The result is the reply that a
@@ -36,6 +38,22 @@ def words_of(request: ClientRequest) -> list[str]:
         case _:
             words = [request.verb, key, value]
     return [word if place == 0 else real(word) for place, word in enumerate(words)]
+
+
+def conversation_of(request: ClientRequest, number: int) -> Conversation:
+    """Yield the command of a request; by this number, it is a transaction or an `MGET`."""
+    words = words_of(request)
+    if number % 10 < 10 * TOGETHER:
+        *_, replies = yield [["MULTI"], words, ["EXEC"]]
+        assert isinstance(replies, list), replies
+        (reply,) = replies
+    elif request.verb == "get" and number % 2:
+        (values,) = yield [["MGET", *words[1:]]]
+        assert isinstance(values, list), values
+        (reply,) = values
+    else:
+        (reply,) = yield [words]
+    return line_of(request, reply)
 
 
 def line_of(request: ClientRequest, reply: Reply) -> str:

@@ -82,4 +82,4 @@ def test_two_subscriptions_have_one_order() -> None:
         for text in texts:
             beliefs.hears(one, text)
     with pytest.raises(AssertionError, match="two orders"):
-        beliefs.judge()
+        beliefs.judge({})

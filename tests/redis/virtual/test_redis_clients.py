@@ -27,7 +27,7 @@ def test_watch_that_overlooks_a_change_is_found(
 ) -> None:
     real = transactions.write
     monkeypatch.setattr(transactions, "write", lambda context, tasks, _: real(context, tasks, {}))
-    assert "the accounts hold" in first_failure([41])
+    assert "the accounts hold" in first_failure([0])
 
 
 def test_unknown_outcome_reported_as_refused_is_found(
@@ -40,4 +40,4 @@ def test_unknown_outcome_reported_as_refused_is_found(
 
     monkeypatch.setattr(forms, "failure_of", refused)
     monkeypatch.setattr(redis_serving, "failure_of", refused)
-    assert "was not requested by any client" in first_failure([7])
+    assert "was not requested by any client" in first_failure([11])

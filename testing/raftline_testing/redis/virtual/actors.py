@@ -17,11 +17,10 @@ from ...virtual.world.world import World
 from ...workloads.client_history import History
 from ...workloads.client_request import ClientRequest
 from ...workloads.ledger import Ledger
-from ..redis_requests import Conversation, RedisBankMachine, TalkRequest, line_of, words_of
+from ..redis_requests import Conversation, RedisBankMachine, TalkRequest, conversation_of
 from .redis_connection import Conversing
 
 SHARE = 1 / 2  # of schedules whose faults are drawn; the other ones stay the same
-TOGETHER = 0.3  # the share of operations that are a transaction of one command
 
 
 @dataclass(eq=False)
@@ -30,18 +29,7 @@ class RedisClientRequest(ClientRequest, Conversing):
 
     def conversation(self) -> Conversation:
         """Return the command; it may be a transaction."""
-        words = words_of(self)
-        if self.called_at % 10 < 10 * TOGETHER:
-            *_, replies = yield [["MULTI"], words, ["EXEC"]]
-            assert isinstance(replies, list), replies
-            (reply,) = replies
-        elif self.verb == "get" and self.called_at % 2:
-            (values,) = yield [["MGET", *words[1:]]]
-            assert isinstance(values, list), values
-            (reply,) = values
-        else:
-            (reply,) = yield [words]
-        return line_of(self, reply)
+        return conversation_of(self, int(self.called_at))
 
 
 class RedisClient(SimulatedClient):

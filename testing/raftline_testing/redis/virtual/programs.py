@@ -1,5 +1,6 @@
-"""Redis clients that use a list as a queue (redis/queue_machine.py), and others that publish
-messages and hear them (redis/message_machine.py), each in some schedules."""
+"""Redis clients that use a list as a queue (redis/queue_machine.py), others that publish messages
+and hear them (redis/message_machine.py), and others that change elements of hashes, sets and sorted
+sets (redis/element_machine.py), each in some schedules."""
 
 from __future__ import annotations
 
@@ -18,20 +19,24 @@ from ...virtual.world.world import World
 from ...workloads.client_history import History
 from ...workloads.workload_machine import WorkloadMachine
 from ..command_machine import CommandMachine
+from ..element_machine import ElementBeliefs, ElementMachine
 from ..message_machine import MessageBeliefs, PublisherMachine
 from ..queue_machine import ProducerMachine, QueueBeliefs, WorkerMachine
 from ..redis_requests import Conversation, TalkRequest
 from .redis_connection import Conversing
 from .subscribers import Subscriber
 
-SHARE = 1 / 2  # of the schedules with Redis clients that move money, for each of the two
+SHARE = 1 / 2  # of the schedules with Redis clients that move money, for each of the first two
+ELEMENTS_SHARE = 1 / 2
 QUEUE_KINDS = (ProducerMachine, ProducerMachine, WorkerMachine, WorkerMachine, WorkerMachine)
 KIND_NAMES: dict[Callable[..., CommandMachine], str] = {
     ProducerMachine: "producer",
     WorkerMachine: "worker",
     PublisherMachine: "publisher",
+    ElementMachine: "element",
 }
 SUBSCRIBERS = 2
+ELEMENT_CLIENTS = 3
 
 
 @dataclass(eq=False)
@@ -52,7 +57,7 @@ class CommandClient(MachineRunner):
         plan: Plan,
         machine: WorkloadMachine,
         hosts: Sequence[Host],
-        beliefs: QueueBeliefs | MessageBeliefs,
+        beliefs: QueueBeliefs | MessageBeliefs | ElementBeliefs,
     ) -> None:
         super().__init__(world, plan, machine, hosts)
         self._beliefs = beliefs
@@ -79,6 +84,7 @@ class Programs:
         self._count = 0  # of the clients
         self._queue = QueueBeliefs(world.counts)
         self._messages = MessageBeliefs(world.counts)
+        self._elements = ElementBeliefs(world.counts)
 
     def claimants(self, names: Sequence[str]) -> Sequence[Holder]:
         """Return no holders of leases."""
@@ -97,6 +103,9 @@ class Programs:
                 name = f"subscriber{number}"
                 chance = Random(f"{name} {seed}")
                 clients.append(Subscriber(self._world, chance, name, self._hosts, self._messages))
+        if Random(f"redis elements {seed}").random() < ELEMENTS_SHARE:
+            kinds = [ElementMachine] * ELEMENT_CLIENTS
+            clients += [self._client(kind, self._elements, seed) for kind in kinds]
         return clients
 
     def _client(
@@ -110,6 +119,7 @@ class Programs:
         return CommandClient(world, plan, machine, self._hosts, beliefs)
 
     def judge(self, store: Store) -> None:
-        """Check where the elements are at last, and the orders of the messages."""
+        """Check the lists at last, the orders of the messages, and the elements."""
         self._queue.judge(store)
-        self._messages.judge()
+        self._messages.judge(store)
+        self._elements.judge(store)

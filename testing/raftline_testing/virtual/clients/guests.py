@@ -212,13 +212,9 @@ class GuestWatch(WatchClient):
         guest = Guest(name, users.password_of(name))
         connection = GuestWatchConnection(users, self, guest)
         users.keep(connection)
-        login = f"{self._name}@login {guest.name} {guest.password}\n"
+        login = f"{self.name}@login {guest.name} {guest.password}\n"
         host.beside(0, 0.0, connection.receive, login.encode())
         return connection
-
-    def prefix(self) -> str:
-        """Return the watched prefix."""
-        return self._prefix
 
 
 class GuestWatchConnection(WatchConnection):
@@ -228,7 +224,7 @@ class GuestWatchConnection(WatchConnection):
         super().__init__(users.doors, users.host, client)
         self._users = users
         self._trying = guest
-        self._prefix = client.prefix()
+        self._prefix = client.prefix
         self._guest: Guest | None = None
         self._since = users.version
         self._has_begun = False

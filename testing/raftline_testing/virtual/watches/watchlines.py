@@ -1,21 +1,29 @@
-"""Watches over the connections of simulated nodes: clients that read each line, slowly or at once,
-and resume elsewhere.
+"""The runner of machines that listen in virtual time: clients that read slowly or at once.
 
-Each event must arrive once, in order, without a gap: it is compared with the events that the nodes
-had when they applied the entries.
+Each event of a watch must arrive once, in order, without a gap: it is compared with the events that
+the nodes had when they applied the entries.
 """
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from random import Random
 
+from raftline.state.key_events import BareEvent
 from raftline.wire.commands import watch_lines as words
 from raftline.wire.key_stat import value_of
-from raftline.wire.protocol import split_sender
 
 from ...invariants import InvariantError
+from ...workloads.watcher_machine import (
+    ListenSteps,
+    NextLine,
+    Open,
+    Say,
+    WatcherMachine,
+    WatchReport,
+)
 from ..nodes.node_connections import Doors, SimulatedConnection
 from ..nodes.node_events import Watching
 from ..nodes.request_interface import Asked
@@ -24,166 +32,52 @@ from ..world.chance import up_to
 from ..world.world import World
 
 BEGINS = re.compile(r"WATCH response: ([0-9]+) keys? as of ([0-9]+)")
-HAS = re.compile(r"EVENT ([0-9]+) has (\S+) (.*)")
-ENDED = re.compile(r"Sorry, .*\. Go on with: watch(?: \S+)? after ([0-9]+)")
-AMID_KEYS = re.compile(r"Sorry, .*\. Begin with: watch(?: \S+)?")
-ANEW = re.compile(r"Sorry, .* begins anew with what there is\.")
 WINDOWS = (None, 60, 300, 3000)  # bytes that wait for a reader
 
 
-class WatchClient:
-    """A watch that moves between the nodes."""
+class OrderCheck(WatchReport):
+    """The comparison of what one watcher gets with the events of the nodes."""
 
-    def __init__(
-        self, world: World, chance: Random, name: str, hosts: Sequence[Host], watching: Watching
-    ) -> None:
-        self.stopped = False
-        self._name = name
+    def __init__(self, world: World, name: str, prefix: str, watching: Watching) -> None:
+        self.held: dict[str, str] | None = None  # the node's state when the watch began there
         self._world = world
-        self._chance = chance
-        self._hosts = hosts
+        self._name = name
+        self._prefix = prefix
         self._watching = watching
-        self._prefix = chance.choice(["", "", "a", "talker"])
-        self._host = hosts[0]
-        self._connection: WatchConnection | None = None
-        self._number = 0  # of the watch: its id
-        # all events up to this entry have arrived; None: not even the keys
-        self._position: int | None = None
         self._place = 0  # index in all events: earlier ones have arrived, or aren't needed
-        self._left = 0  # keys that are still missing
-        self._keys: dict[str, str] = {}
-        self._base = 0
-        self._expected: dict[str, str] | None = None
-        self._leaves_ms = 0
-        self._wait()
 
-    def stop(self) -> None:
-        """Stop watching."""
-        self.stopped = True
-        self._leave()
+    def listed(self, number: int, keys: dict[str, str]) -> None:
+        self._world.counts["watches over lines that began"] += 1
+        self._find_place(number)
+        if self.held is not None and keys != self.held:
+            raise InvariantError(f"{self._name} gets {keys}, and {self.held} is there")
 
-    def _wait(self) -> None:
-        self._world.beside(1 + up_to(59, self._chance), self._chance.random(), self._act)
+    def resumed(self, number: int) -> None:
+        self._world.counts["watches over lines that went on"] += 1
+        self._find_place(number)
 
-    def _act(self) -> None:
-        """Read the received bytes, begin again, or move to another node."""
-        if self.stopped:
-            return
-        self._wait()
-        connection = self._connection
-        if connection is None or connection.is_over or self._host.node is None:
-            self._begin()
-        elif self._world.now_ms > self._leaves_ms:
-            self._leave()
-        elif connection.held:
-            size = self._chance.randint(1, connection.held)
-            self._host.beside(0, self._chance.random(), connection.take, size)
+    def got(self, event: BareEvent) -> None:
+        self._skip()
+        expected = self._watching.order[self._place : self._place + 1]
+        if [words.event(*event)] != [words.event(*each) for each in expected]:
+            raise InvariantError(f"{self._name} gets {event!r}, and not {expected}")
+        self._place += 1
+        self._world.counts["events over lines"] += 1
 
-    def _begin(self) -> None:
-        self._leave()
-        host = self._host = self._chance.choice(self._hosts)
-        if host.node is None or host.paused:
-            return
-        self._number += 1
-        self._leaves_ms = self._world.now_ms + self._chance.choice([200, 1000, 10_000])
-        connection = self._connected(host)
-        connection.window = self._chance.choice(WINDOWS)
-        host.requests.keep(connection)
-        self._connection = connection
-        if self._position is None:
-            self._left = -1  # the first line is still missing
-        asked = words.spell_watch(words.WatchAsked(self._prefix, self._position))
-        line = f"{self._name}#{self._number}@{asked}\n"
-        host.beside(0, self._chance.random(), connection.receive, line.encode())
-
-    def _connected(self, host: Host) -> WatchConnection:
-        return WatchConnection(host.requests.doors, host, self)
-
-    def _leave(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            if self._left:  # the keys are incomplete
-                self._position = None
-            self._host.beside(0, self._chance.random(), connection.hang_up)
-
-    # --- lines -----------------------------------------------------------------------------------
-
-    def hear(self, connection: WatchConnection, line: str, held: dict[str, str] | None) -> None:
-        """Take a line; `held` is the node's state when it made the first one."""
-        if connection is not self._connection:
-            return
-        _, number, text = split_sender(line)
-        if number != str(self._number):
-            raise InvariantError(f"{self._name} watches under {self._number}, and gets {line!r}")
-        if text.startswith("EVENT "):
-            self._take_event(text)
-        elif match := BEGINS.fullmatch(text):
-            self._world.counts["watches over lines that began"] += 1
-            self._left, self._base, self._keys = int(match[1]), int(match[2]), {}
-            self._expected = held
-            self._position = None
-            self._have_keys()
-        elif text == words.goes_on(self._position or 0):
-            self._world.counts["watches over lines that went on"] += 1
-            self._find_place()
-        elif ANEW.fullmatch(text):
-            self._position, self._left = None, -1
-        elif match := ENDED.fullmatch(text):
-            self._pass(int(match[1]))
-            self._leave()
-        elif AMID_KEYS.fullmatch(text):
-            self._position, self._left = None, -1
-            self._leave()
-        elif text.startswith("Sorry, "):  # not at this node
-            self._leave()
-        else:
-            raise InvariantError(f"{self._name} at {self._position} gets {text!r}")
-
-    def _take_event(self, text: str) -> None:
-        if match := HAS.fullmatch(text):
-            if self._left <= 0 or int(match[1]) != self._base:
-                raise InvariantError(f"{self._name} gets {text!r} after the keys")
-            self._keys[match[2]] = match[3]
-            self._left -= 1
-            self._have_keys()
-        elif self._left or self._position is None:
-            raise InvariantError(f"{self._name} gets {text!r} among the keys")
-        elif text.count(" ") == 1:
-            self._pass(int(text.partition(" ")[2]))
-        else:
-            self._skip()
-            order = self._watching.order
-            if self._place == len(order) or words.event(*order[self._place]) != text:
-                raise InvariantError(
-                    f"{self._name} gets {text!r}, and not {order[self._place :][:1]}"
-                )
-            self._position = order[self._place][0] - 1  # there may be more of this entry
-            self._place += 1
-            self._world.counts["events over lines"] += 1
-
-    def _have_keys(self) -> None:
-        """Check the keys once all have arrived."""
-        if self._left:
-            return
-        self._position = self._base
-        self._find_place()
-        if self._expected is not None and self._keys != self._expected:
-            raise InvariantError(f"{self._name} gets {self._keys}, and {self._expected} is there")
-
-    def _pass(self, number: int) -> None:
-        """Record that all events up to this entry have arrived."""
+    def passed(self, number: int) -> None:
         self._skip()
         order = self._watching.order
         if self._place < len(order) and order[self._place][0] <= number:
             raise InvariantError(f"{self._name} is at {number} without {order[self._place]}")
-        if self._position is not None:
-            self._position = max(self._position, number)
 
-    def _find_place(self) -> None:
-        """Find the first event after the position."""
+    def ended(self, why: str) -> None:
+        self._world.counts["watches over lines ended by unwatch"] += why.startswith("UNWATCH ")
+
+    def _find_place(self, number: int) -> None:
+        """Find the first event after an entry."""
         order = self._watching.order
         self._place = len(order)
-        while self._place and order[self._place - 1][0] > (self._position or 0):
+        while self._place and order[self._place - 1][0] > number:
             self._place -= 1
 
     def _skip(self) -> None:
@@ -191,6 +85,107 @@ class WatchClient:
         order, prefix = self._watching.order, self._prefix
         while self._place < len(order) and not order[self._place][2].startswith(prefix):
             self._place += 1
+
+
+class Listener(ABC):
+    """The runner of a machine that listens on one connection at a time, at changing nodes."""
+
+    windows: Sequence[int | None] = WINDOWS
+
+    def __init__(
+        self, world: World, chance: Random, name: str, hosts: Sequence[Host], steps: ListenSteps
+    ) -> None:
+        self.name = name
+        self.stopped = False
+        self._world = world
+        self._chance = chance
+        self._hosts = hosts
+        self._host = hosts[0]
+        self._connection: SimulatedConnection | None = None
+        self._leaves_ms = 0
+        self._steps = steps
+        self._wait()
+
+    @abstractmethod
+    def _connected(self, host: Host) -> SimulatedConnection:
+        """Return a new connection."""
+
+    @abstractmethod
+    def _spelled(self, line: str) -> bytes:
+        """Return the bytes of a request."""
+
+    def stop(self) -> None:
+        """Listen no longer."""
+        self.stopped = True
+        self._hang_up()
+
+    def _wait(self) -> None:
+        self._world.beside(1 + up_to(59, self._chance), self._chance.random(), self._act)
+
+    def _act(self) -> None:
+        """Read the received bytes, or see that the connection, the stay or a rest has ended."""
+        if self.stopped:
+            return
+        self._wait()
+        connection = self._connection
+        if connection is None or connection.is_over or self._host.node is None:
+            self._go_on(None)
+        elif self._world.now_ms > self._leaves_ms:
+            self._go_on("")
+        elif connection.held:
+            size = self._chance.randint(1, connection.held)
+            self._host.beside(0, self._chance.random(), connection.take, size)
+
+    def _go_on(self, answer: object) -> None:
+        """Give the machine an answer, and carry out its next steps."""
+        step = self._steps.send(answer)
+        if isinstance(step, Open):
+            self._open()
+        if isinstance(step, (Open, Say)):
+            self._leaves_ms = self._world.now_ms + step.stay_ms
+            if self._connection is not None:
+                data = self._spelled(step.line)
+                self._host.beside(0, self._chance.random(), self._connection.receive, data)
+            step = next(self._steps)
+        if not isinstance(step, NextLine):
+            self._hang_up()
+
+    def _open(self) -> None:
+        host = self._host = self._chance.choice(self._hosts)
+        if host.node is None or host.paused:
+            return
+        connection = self._connected(host)
+        connection.window = self._chance.choice(self.windows)
+        host.requests.keep(connection)
+        self._connection = connection
+
+    def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._host.beside(0, self._chance.random(), connection.hang_up)
+
+    def hear(self, connection: SimulatedConnection, answer: object) -> None:
+        """Give the machine a line or a reply that has arrived."""
+        if connection is self._connection:
+            self._go_on(answer)
+
+
+class WatchClient(Listener):
+    """A watch that moves between the nodes."""
+
+    def __init__(
+        self, world: World, chance: Random, name: str, hosts: Sequence[Host], watching: Watching
+    ) -> None:
+        self.prefix = chance.choice(["", "", "a", "talker"])
+        self.check = OrderCheck(world, name, self.prefix, watching)
+        machine = WatcherMachine(name, self.prefix, chance, self.check)
+        super().__init__(world, chance, name, hosts, machine.steps())
+
+    def _connected(self, host: Host) -> WatchConnection:
+        return WatchConnection(host.requests.doors, host, self)
+
+    def _spelled(self, line: str) -> bytes:
+        return f"{line}\n".encode()
 
 
 class LinesHeard(SimulatedConnection):
@@ -218,12 +213,14 @@ class WatchConnection(SimulatedConnection):
     def _line_left(self, _: SimulatedConnection, line: str) -> None:
         held = None
         if match := BEGINS.search(line):
-            host, prefix = self._sim, self._client._prefix
+            host, prefix = self._sim, self._client.prefix
             if host.stepper.watchers.feed.history.last == int(match[2]):
                 pairs = host.manager.store.held.items()
                 held = {key: value_of(one) for key, one in pairs if key.startswith(prefix)}
 
         def heard(_: str | None) -> None:
-            self._client.hear(self, line, held)
+            if match:
+                self._client.check.held = held
+            self._client.hear(self, line)
 
         self._sim.note_reply(self, Asked(None, "", heard))

@@ -1,0 +1,219 @@
+"""Clients of a hash, of sets and of a sorted set, each element of which is a register of the judge.
+
+Two of the elements are counters: each increment must count once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from itertools import count, pairwise
+from typing import Any, Final, Literal, NamedTuple
+
+from ..histories.history import ClientOperation, Increment, counter_findings
+from ..histories.linearizable import HistoryVerdict, check
+from ..workloads.client_history import SEARCH_STEPS_MAX
+from ..workloads.workload_machine import Steps
+from .command_machine import CommandMachine, Said
+
+NAMES: Final = ("a", "b", "c")  # of fields and members
+THERE: Final = "there"  # the value of a member of a set
+COUNT: Final = "count"  # the field, and the member, that are counters
+
+
+class Observed(NamedTuple):
+    """What an answer shows of one element, or what a command of unknown outcome does to it."""
+
+    verb: Literal["get", "set", "delete", "cas"]
+    element: str  # the key and the name
+    value: str | None = None
+    found: bool | None = None
+    old: str | None = None
+    matched: bool | None = None
+
+
+class Asking(NamedTuple):
+    """A command, and how to read its reply: 1 or 0 as whether it had an effect, None if that is
+    unknown, or what it reads."""
+
+    words: Sequence[str]
+    observed: Callable[[Any], Sequence[Observed]]
+    is_read: bool = False
+
+
+class ElementBeliefs:
+    """What clients have seen of the elements, and its judge."""
+
+    def __init__(self, counts: MutableMapping[str, int], prefix: str = "") -> None:
+        """Begin without elements; the keys are below `prefix`."""
+        self.prefix = f"{prefix}typed/"
+        self.hash, self.ranks = f"{self.prefix}hash", f"{self.prefix}ranks"
+        self.sets = (f"{self.prefix}left", f"{self.prefix}right")
+        self.counters = (self.hash, f"{self.prefix}counts")  # one is a sorted set
+        self.is_closing = False  # nothing more is asked
+        self.values = count(1)
+        self._counts = counts
+        self._operations: list[ClientOperation] = []
+        self._increments: list[Increment] = []
+
+    def saw(
+        self, client: str, said: Said, ended_at: float | None, seen: Sequence[Observed]
+    ) -> None:
+        """Record what became of a command; `ended_at` is None if its outcome is unknown."""
+        self._counts["commands on elements"] += 1
+        self._operations += [
+            ClientOperation(
+                client, one.verb, one.element, one.value, said.called_at, ended_at, *one[3:]
+            )
+            for one in seen
+        ]
+
+    def incremented(self, client: str, key: str, said: Said, ended_at: float | None) -> None:
+        """Record an increment by 1."""
+        self._counts["increments of elements"] += 1
+        value = None if ended_at is None else int(said.reply)
+        number = next(self.values)
+        self._increments.append(Increment(client, number, key, said.called_at, ended_at, value))
+
+    def judge(self, pairs: Mapping[str, str]) -> None:
+        """Compare what was seen, and the final values by key.
+
+        Raises:
+            AssertionError: no single copy of the data explains it.
+        """
+        held = {
+            key: _elements_in(pairs.get(key, "")) for key in (self.hash, self.ranks, *self.sets)
+        }
+        end = max((one.returned_at or one.called_at for one in self._operations), default=0) + 1
+        finals = [
+            ClientOperation("the end", "get", f"{key} {name}", values.get(name), end, end)
+            for key, values in held.items()
+            for name in NAMES
+        ]
+        report = check([*self._operations, *finals], SEARCH_STEPS_MAX)
+        lines = "\n  ".join(report.excerpt)
+        assert report.verdict is not HistoryVerdict.VIOLATED, f"element {report.key}:\n  {lines}"
+        counters = {
+            key: int(_elements_in(pairs.get(key, "")).get(COUNT, "0")) for key in self.counters
+        }
+        findings = counter_findings(self._increments, counters)
+        assert not findings, "; ".join(findings)
+
+
+def _elements_in(text: str) -> dict[str, str]:
+    """Return the names and values in a typed value, as the store spells it or `show` shows it."""
+    kind, *items = text.removeprefix(r"\s").split() or [""]
+    parts = [item.partition("=") for item in items]
+    if kind == "zset":
+        return {name: score for score, _, name in parts}
+    return {name: value if kind == "hash" else THERE for name, _, value in parts}
+
+
+# --- what a reply shows -------------------------------------------------------------------------
+
+
+def _added(element: str, value: str, reply: int | None) -> Observed:
+    """A value for an element that had none."""
+    is_new = None if reply is None else reply == 1
+    return Observed("cas", element, value, True if is_new is False else None, None, is_new)
+
+
+def _removed(element: str, reply: int | None) -> Observed:
+    return Observed("delete", element, found=None if reply is None else reply == 1)
+
+
+def _shown(key: str, values: Mapping[str, str]) -> list[Observed]:
+    """All elements of a key, at one moment."""
+    return [Observed("get", f"{key} {name}", values.get(name)) for name in NAMES]
+
+
+class ElementMachine(CommandMachine):
+    """A client that changes elements and reads them."""
+
+    def __init__(self, beliefs: ElementBeliefs, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._beliefs = beliefs
+
+    def _act(self) -> Steps:
+        if self._beliefs.is_closing:
+            return
+        kind = self._chance.randrange(7)
+        if kind == 6:
+            yield from self._increment()
+            return
+        asking = (self._of_hash, self._of_set, self._of_ranks)[kind % 3]()
+        said = yield from self._say(*asking.words, changes=not asking.is_read)
+        if said.is_known:
+            seen = asking.observed(said.reply)
+            self._beliefs.saw(self.name, said, self._now(), seen)
+        elif said.is_open and not asking.is_read:
+            self._beliefs.saw(self.name, said, None, asking.observed(None))
+
+    def _increment(self) -> Steps:
+        key = self._chance.choice(self._beliefs.counters)
+        words = ["HINCRBY", key, COUNT, "1"]
+        if key != self._beliefs.hash:
+            words = ["ZINCRBY", key, "1", COUNT]
+        said = yield from self._say(*words)
+        if said.is_known or said.is_open:
+            ended_at = self._now() if said.is_known else None
+            self._beliefs.incremented(self.name, key, said, ended_at)
+
+    def _of_hash(self) -> Asking:
+        key = self._beliefs.hash
+        name, other = self._chance.sample(NAMES, 2)
+        value, second = str(next(self._beliefs.values)), str(next(self._beliefs.values))
+        one, two = f"{key} {name}", f"{key} {other}"
+        both = [Observed("set", one, value), Observed("set", two, second)]
+        return self._chance.choice((
+            Asking(["HSET", key, name, value, other, second], lambda _: both),
+            Asking(["HSETNX", key, name, value], lambda reply: [_added(one, value, reply)]),
+            Asking(["HDEL", key, name], lambda reply: [_removed(one, reply)]),
+            Asking(["HGET", key, name], lambda reply: [Observed("get", one, reply)], is_read=True),
+            Asking(["HGETALL", key], lambda reply: _shown(key, _paired(reply)), is_read=True),
+        ))  # fmt: skip
+
+    def _of_set(self) -> Asking:
+        key, other = self._chance.sample(self._beliefs.sets, 2)
+        name = self._chance.choice(NAMES)
+        one, two = f"{key} {name}", f"{other} {name}"
+
+        def moved(reply: int | None) -> list[Observed]:
+            arrived = [Observed("set", two, THERE)] if reply != 0 else []
+            return [_removed(one, reply), *arrived]
+
+        return self._chance.choice((
+            Asking(["SADD", key, name], lambda reply: [_added(one, THERE, reply)]),
+            Asking(["SREM", key, name], lambda reply: [_removed(one, reply)]),
+            Asking(["SMOVE", key, other, name], moved),
+            Asking(["SMEMBERS", key], lambda reply: _shown(key, dict.fromkeys(reply, THERE)),
+                   is_read=True),
+        ))  # fmt: skip
+
+    def _of_ranks(self) -> Asking:
+        key, name = self._beliefs.ranks, self._chance.choice(NAMES)
+        one, score = f"{key} {name}", str(next(self._beliefs.values))
+
+        def popped(reply: list[str] | None) -> list[Observed]:
+            if reply is None:  # it may be any of them
+                return [_removed(f"{key} {each}", None) for each in NAMES]
+            if not reply:
+                return _shown(key, {})
+            taken, had = reply
+            return [Observed("cas", f"{key} {taken}", None, found=True, old=had, matched=True)]
+
+        def ranked(reply: list[str]) -> list[Observed]:
+            is_rising = all(float(low) < float(high) for low, high in pairwise(reply[1::2]))
+            assert is_rising, f"not in the order of scores: {reply}"
+            return _shown(key, _paired(reply))
+
+        return self._chance.choice((
+            Asking(["ZADD", key, score, name], lambda _: [Observed("set", one, score)]),
+            Asking(["ZADD", key, "NX", score, name], lambda reply: [_added(one, score, reply)]),
+            Asking(["ZREM", key, name], lambda reply: [_removed(one, reply)]),
+            Asking(["ZPOPMIN", key], popped),
+            Asking(["ZRANGE", key, "0", "-1", "WITHSCORES"], ranked, is_read=True),
+        ))  # fmt: skip
+
+
+def _paired(reply: Sequence[str]) -> dict[str, str]:
+    return dict(zip(reply[::2], reply[1::2], strict=True))

@@ -1,0 +1,68 @@
+"""Clients of hashes, sets and sorted sets, in schedules of faults (redis/element_machine.py)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from raftline.doors.redis.resp.functions import FUNCTIONS
+from raftline.doors.redis.resp.replies import Value
+from raftline.doors.redis.resp.types import sets, sorted_sets
+from raftline.doors.redis.resp.types.typed import SET
+from raftline.doors.redis.resp.view import View
+from raftline_testing.redis.element_machine import ElementBeliefs
+from raftline_testing.virtual.seeds import counts_of, first_failure
+
+SEEDS = (184, 399)  # of schedules with such clients
+
+Decide = Callable[[View, list[str]], Value]
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, name: str, decide: Decide) -> None:
+    monkeypatch.setitem(FUNCTIONS, name, FUNCTIONS[name]._replace(decide=decide))
+
+
+def test_elements_are_registers_and_counters() -> None:
+    counts = sum((counts_of(seed, 1) for seed in SEEDS), Counter[str]())
+    assert counts["commands on elements"] > 50
+    assert counts["increments of elements"] > 5
+
+
+def test_member_that_moves_and_stays_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def copied(view: View, words: list[str]) -> Value:
+        before = view.body(words[1], SET)
+        reply = sets.smove(view, words)
+        view.put_body(words[1], SET, before)
+        return reply
+
+    plant(monkeypatch, "SMOVE", copied)
+    assert "AssertionError: element typed/" in first_failure(SEEDS)
+
+
+def test_score_incremented_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice(view: View, words: list[str]) -> Value:
+        reply = sorted_sets.zincrby(view, words)
+        if reply == 3:
+            sorted_sets.zincrby(view, words)
+        return reply
+
+    plant(monkeypatch, "ZINCRBY", twice)
+    assert "typed/counts is 4 after 3 acknowledged" in first_failure(SEEDS)
+
+
+def test_score_that_nx_replaces_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def replaced(view: View, words: list[str]) -> Value:
+        return sorted_sets.zadd(view, [word for word in words if word != "NX"])
+
+    plant(monkeypatch, "ZADD", replaced)
+    assert "AssertionError: element typed/ranks" in first_failure(SEEDS)
+
+
+def test_element_that_nobody_asked_for_is_found() -> None:
+    """The final state has a field, and nobody has set it."""
+    beliefs = ElementBeliefs(Counter())
+    beliefs.judge({"typed/hash": r"\shash other=1"})
+    with pytest.raises(AssertionError, match="element typed/hash a"):
+        beliefs.judge({"typed/hash": r"\shash other=1 a=1"})
