@@ -35,7 +35,7 @@ from ..raft.levels import NUMBER as LEVEL_NUMBER
 from ..raft.log import Entry
 from ..raft.membership import PREFIX, Membership, all_vote, is_dialled, read
 from .disk import EARLIER, OF_AN_EARLIER_BUILD, LevelRefused
-from .sums import spell_sum, split_sum
+from .sums import format_sum, split_sum
 
 LINE_BYTES_MAX = 1 << 28  # a longer "line" is a hole in the file, with no line ends
 
@@ -80,12 +80,12 @@ def base_line(
     """Return the first line of a log: Raft's entry before the first, or the last entry in the
     snapshot, with the level, the identity, the chain and the members. A node that waits to be added
     has no members yet."""
-    facts = f"{spell_level(level, cluster)}{spell_sum(chain)}{spell_members(members)}"
+    facts = f"{format_level(level, cluster)}{format_sum(chain)}{format_members(members)}"
     text = f"{index} {term} base {facts}"
     return text.rstrip(" ").encode() + b"\n"
 
 
-def spell_level(level: int, cluster: str = "") -> str:
+def format_level(level: int, cluster: str = "") -> str:
     """Return the identity and the level that come before the members, with a trailing space, or ""
     for the floor."""
     return f"cluster {cluster} level {level} " if level > FLOOR else ""
@@ -110,11 +110,11 @@ def split_level(text: bytes | None) -> tuple[int, str, bytes]:
     return int(match[2]), match[1].decode(), (text or b"")[match.end() :]
 
 
-def spell_members(members: Membership) -> str:
+def format_members(members: Membership) -> str:
     """Return the members' text for a base line or a snapshot. If all members vote, it has only
     names and addresses."""
     if members.learners or members.is_joint:
-        return members.spell().removeprefix(PREFIX)
+        return members.format().removeprefix(PREFIX)
     return " ".join(f"{name}={members.addresses[name]}" for name in members.voters)
 
 
@@ -156,14 +156,14 @@ def chain_in_base(raw: bytes) -> int:
     return split_sum(split_level(match[3])[2])[0] if match is not None else 0
 
 
-def read_members(spelled: bytes | None) -> Membership:
+def read_members(formatted: bytes | None) -> Membership:
     """Return the members at the end of a base line, or of a snapshot's first line.
 
     Raises:
         ValueError: the text is wrong; the message says how.
     """
     try:
-        text = (spelled or b"").decode()
+        text = (formatted or b"").decode()
     except UnicodeDecodeError:
         raise ValueError(NOT_UTF_8) from None
     if (found := read(PREFIX + text)) is not None:

@@ -41,15 +41,15 @@ from ..common.text import NUMBER, NUMBER_MAX
 from ..raft.levels import FLOOR
 from ..raft.log import Snapshot
 from ..raft.membership import Membership
-from ..wire.key_stat import read_key_line, spell_key_line
+from ..wire.key_stat import format_key_line, read_key_line
 from .log_lines import (
     LINE_BYTES_MAX,
+    format_level,
+    format_members,
     read_members,
-    spell_level,
-    spell_members,
     split_level,
 )
-from .sums import spell_sum, split_sum
+from .sums import format_sum, split_sum
 
 NOTE_LINES = 1000
 STEP_LINES = 250  # written or read at a time, in less than a millisecond
@@ -94,7 +94,7 @@ class LoadedSnapshot:
     removals: dict[int, int] = field(default_factory=dict)
 
 
-def spell_snapshot(state: MachineState) -> Iterator[bytes]:
+def format_snapshot(state: MachineState) -> Iterator[bytes]:
     """Yield the file in pieces of a few hundred lines."""
     for data, _ in checked_pieces(state):
         yield data
@@ -129,15 +129,15 @@ def lines_of(state: MachineState) -> Iterator[str]:
     """Yield the lines of a state for its sum: those of its snapshot, without the notes and the
     first line, except for the level. The members are left out: before their first entry in the log,
     a node that joins knows none."""
-    yield spell_level(state.level, state.cluster)
+    yield format_level(state.level, state.cluster)
     for word, _, section in _sections(state):
         for line in section:
             yield f"{word} {line}"
 
 
 def _head_of(state: MachineState) -> str:
-    level = spell_level(state.level, state.cluster)
-    return f"{level}{spell_sum(state.chain)}{spell_members(state.members)}"
+    level = format_level(state.level, state.cluster)
+    return f"{level}{format_sum(state.chain)}{format_members(state.members)}"
 
 
 def _sections(state: MachineState) -> list[tuple[str, int, Iterable[str]]]:
@@ -160,7 +160,7 @@ def _lines(texts: Iterable[str]) -> Iterator[str]:
 
 def _key_lines(state: MachineState) -> Iterator[str]:
     for key, held in state.pairs.items():
-        yield f"{spell_key_line(key, held)}\n"
+        yield f"{format_key_line(key, held)}\n"
 
 
 def _note(lines: int, crc: int) -> str:

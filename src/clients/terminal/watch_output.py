@@ -74,7 +74,7 @@ def show(client: Client, command: str) -> None:
         except ClientError as failure:
             say(f"Sorry, {failure.at_the_shell}")
         except KeyboardInterrupt:
-            resume = watch_lines.spell_watch(_asked(command)._replace(after=watch.position))
+            resume = watch_lines.format_watch(_asked(command)._replace(after=watch.position))
             say(f"\n[*] The watch has ended. To continue: {resume}")
 
 

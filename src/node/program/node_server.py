@@ -57,7 +57,7 @@ from ...wire.limits import (
     PAIRS_BYTES,
     WATCHES_MAX,
 )
-from ...wire.peer_lines import append_line, are_one_line, pieces_of, spell
+from ...wire.peer_lines import append_line, are_one_line, format_message, pieces_of
 from ...wire.refusal import LOW_LEVEL, NO_LEADER, NO_QUORUM, NOT_REACHED, RISING, not_leader
 from ..clock import SYSTEM
 from ..disk_room import DiskRoom, DiskSpace, disk_of, spares
@@ -156,7 +156,7 @@ class Server:
         self._compact_bytes = compact_bytes
         self._history, self._watches_max, self._max_bytes = history, watches_max, max_bytes
         self._record, self._console = record, console
-        self._spelled: tuple[AppendEntries | None, list[str], bytes] = (None, [], b"")  # the last
+        self._formatted: tuple[AppendEntries | None, list[str], bytes] = (None, [], b"")  # the last
         self._end = Wakeup()  # set to stop: a signal handler may do that
         self.exit_status = 0
 
@@ -251,18 +251,18 @@ class Server:
 
     def _append_line(self, message: AppendEntries) -> bytes:
         """Return the line of an AppendEntries. Peers at the same index share one line; others share
-        at least the spelled entries."""
-        last, entries, line = self._spelled
+        at least the encoded entries."""
+        last, entries, line = self._formatted
         if last is None or message.entries is not last.entries:
             entries = pieces_of(message.entries)
         elif are_one_line(message, last):
             return line
         line = append_line(message, entries)
-        self._spelled = (message, entries, line)
+        self._formatted = (message, entries, line)
         return line
 
     def _post(self, message: Message) -> None:
-        self._send(message, f"{self.name}@{spell(message)}\n".encode())
+        self._send(message, f"{self.name}@{format_message(message)}\n".encode())
 
     def _send(self, message: Message, line: bytes) -> None:
         self.book.send(message.to, line)

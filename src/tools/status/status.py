@@ -280,7 +280,7 @@ def _once_each(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
 
 def _without_aliases(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
     """Omit each node that is known only by its address, if another node is at the same place: the
-    two addresses are spelled differently."""
+    two addresses are written differently."""
     distinct: list[NodeStatus] = [node for node in nodes if has_name(node.name)]
     for node in nodes:
         if not (has_name(node.name) or any(node.places & other.places for other in distinct)):

@@ -145,8 +145,8 @@ def buckets(name: str, seconds: float, count: int, **labels: str) -> Figures:
     for bound in [*BOUNDS_S, float("inf")]:
         limit = "+Inf" if bound == float("inf") else str(bound)
         every = sorted({**labels, "le": limit}.items())
-        spelled = "".join(f"{{{key}={value}}}" for key, value in every)
-        rows[f"{name}_bucket{spelled}"] = count if seconds <= bound else 0
+        formatted = "".join(f"{{{key}={value}}}" for key, value in every)
+        rows[f"{name}_bucket{formatted}"] = count if seconds <= bound else 0
     return rows
 
 

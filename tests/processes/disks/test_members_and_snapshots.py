@@ -62,7 +62,7 @@ def test_cluster_with_a_learner_compacts_and_refills_it(small: Cluster) -> None:
     # It votes in the joint configuration already, when the change is not over.
     eventually(lambda: "is a learner" in small.ask(f"demote {fourth.name}"), "s4 is demoted")
     changed = members(small)["members_since"]
-    spelled = " ".join(
+    formatted = " ".join(
         f"{node.name}=localhost:{node.port},{'learner' if node is fourth else 'voter'}"
         for node in small.nodes
     )
@@ -71,7 +71,7 @@ def test_cluster_with_a_learner_compacts_and_refills_it(small: Cluster) -> None:
         base = compacted(node, beyond=changed)
         raised = f"cluster {node.status()['cluster']} level {LEVEL}"
         first = node.log.read_text().splitlines()[0]
-        assert re.search(rf" base {raised} sum [0-9a-f]{{8}} {re.escape(spelled)}$", first), first
+        assert re.search(rf" base {raised} sum [0-9a-f]{{8}} {re.escape(formatted)}$", first), first
         assert base > changed
     small.kill()
     small.start()

@@ -28,7 +28,7 @@ ALLOWED = {
     # Replies of at most AT_ONCE_CHARACTERS, and as many on one connection.
     "net/protocol/outgoing_protocol.py": {
         "_as_kept", "_forget", "_is_ready", "_next", "_release", "_sent_replies", "_settle",
-        "give_up_late", "keep", "mark_ready", "push", "push_later", "send_now", "spell",
+        "give_up_late", "keep", "mark_ready", "push", "push_later", "send_now", "format",
     },
     "net/protocol/refusal_counts.py": {"add"},
     "net/connections/outgoing.py": {"_has_moved", "_send", "_send_later", "flush"},

@@ -7,7 +7,15 @@ import random
 import pytest
 
 from raftline.common.build_level import LEVEL
-from raftline.doors.redis.resp.replies import NO_LIST, Failure, Flat, Scored, SetReply, Value, spell
+from raftline.doors.redis.resp.replies import (
+    NO_LIST,
+    Failure,
+    Flat,
+    Scored,
+    SetReply,
+    Value,
+    format_reply,
+)
 from raftline.doors.redis.resp.types import rows
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
@@ -452,4 +460,4 @@ def in_queue_is_refused(model: Model) -> bool:
     ],
 )  # fmt: skip
 def test_a_reply_has_the_type_of_its_protocol(value: Value, resp2: str, resp3: str) -> None:
-    assert (spell(value, 2), spell(value, 3)) == (resp2, resp3)
+    assert (format_reply(value, 2), format_reply(value, 3)) == (resp2, resp3)

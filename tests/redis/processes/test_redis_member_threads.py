@@ -17,13 +17,13 @@ ALLOWED_AT_THE_DOOR = {
     **ALLOWED,
     # Replies of at most AT_ONCE_CHARACTERS, and as many on one connection.
     "doors/redis/resp/forms.py": {
-        "_element", "_entry", "_executed", "_met", "_published", "_strlen", "_same", "spell",
+        "_element", "_entry", "_executed", "_met", "_published", "_strlen", "_same", "format",
         "value_of",
     },
     # Among them the refusals of a node that has just lost its place, after which it hangs up.
     "doors/redis/resp/replies.py": {
-        "_failure", "_one_line", "_spell_several", "bulk", "failure_of", "length_of", "slot_of",
-        "spell", "spell_double",
+        "_failure", "_one_line", "_format_several", "bulk", "failure_of", "length_of", "slot_of",
+        "format_reply", "format_double",
     },
     "doors/redis/resp/session.py": {"ends_after"},
     "net/connections/outgoing.py": {

@@ -57,7 +57,7 @@ def test_a_long_reply_is_made_by_no_thread_that_steps_the_core(line: Line) -> No
 
 @pytest.mark.parametrize("is_read", [True, False])
 def test_a_reply_that_is_not_very_long_is_made_without_a_thread(line: Line, is_read: bool) -> None:
-    """To begin a thread takes longer than to spell it."""
+    """To begin a thread takes longer than to encode it."""
     line.state.value = "v" * (AT_ONCE - HEAD)
     batch = line.ask(*["get a"] * 3, is_read=is_read)
     if is_read:
@@ -447,7 +447,7 @@ def test_long_replies_of_entries_are_kept_while_there_is_room(line: Line) -> Non
 
 
 def test_only_waiting_reply_is_kept_at_any_length(line: Line) -> None:
-    """Else no `txn get a ; delete a` could return a value of 1 MiB whose bytes JSON spells long."""
+    """Else no `txn get a ; delete a` could return a value of 1 MiB whose bytes JSON makes long."""
     batch = line.ask("txn get a ; delete a", is_read=False)
     reply = "x" * (2 * UNDER_WAY_MAX - PIECE)
     assert line.outgoing.keep(batch, [reply]) == [reply]

@@ -25,7 +25,7 @@ from raftline.state.commands.machines import Machines
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import MachineState
-from raftline.storage.sums import chained, spell_sum
+from raftline.storage.sums import chained, format_sum
 from raftline.wire.commands.watch_lines import WatchAsked
 from raftline.wire.refusal import DIVERGED
 from raftline.wire.strict_json import Json
@@ -649,7 +649,7 @@ def test_joining_node_takes_no_snapshot_before_it_has_members(
     rig.append(41, 1, 81, members, *commands, prev_term=1)
     rig.wait_for_line("[*] s2.log begins after entry 81 now")
     assert not any("after entry 40," in line for line in rig.said)
-    chain = spell_sum(rig.manager.snapshots.chain)
+    chain = format_sum(rig.manager.snapshots.chain)
     head = f"81 1 snapshot {chain}s1=a:1,voter s2=b:2,learner\n".encode()
     assert rig.folder.content("s2.state_machine").startswith(head)
     assert boot(rig.folder.kill(), "s2")[1].members.learners == ("s2",)

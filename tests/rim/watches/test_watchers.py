@@ -485,7 +485,7 @@ def events_of(sink: FakeSink) -> list[str]:
 
 
 def test_long_events_of_many_watches_are_sent_in_pieces(scene: WatchScene) -> None:
-    """Nothing is spelled for a prefix before a connection asks for its piece."""
+    """Nothing is encoded for a prefix before a connection asks for its piece."""
     sinks = [PieceTeller() for _ in range(3)]
     for sink, prefix in zip(sinks, ("", "k", "k1"), strict=True):
         scene.watch(prefix, sink=sink)
@@ -502,15 +502,15 @@ def test_long_events_of_many_watches_are_sent_in_pieces(scene: WatchScene) -> No
 
 
 @pytest.mark.pure
-def test_long_events_are_spelled_only_when_asked_for(
+def test_long_events_are_encoded_only_when_asked_for(
     scene: WatchScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long events are spelled for no prefix before a connection asks."""
-    spelled: list[str] = []
+    """Long events are encoded for no prefix before a connection asks."""
+    formatted: list[str] = []
     real = watch_feed.words.event
 
     def event(number: int, kind: str, key: str, value: str) -> str:
-        spelled.append(key)
+        formatted.append(key)
         return real(number, kind, key, value)
 
     monkeypatch.setattr(watch_feed.words, "event", event)
@@ -518,9 +518,9 @@ def test_long_events_are_spelled_only_when_asked_for(
     for prefix in ("", "k", "k1"):
         scene.watch(prefix, number=str(len(prefix)), sink=sink)
     scene.apply(*[f"set k1{number} {'v' * LONG}" for number in range(5)])
-    assert spelled == []
+    assert formatted == []
     sink.pump()
-    assert sorted(spelled) == sorted(f"k1{number}" for number in range(5) for _ in range(3))
+    assert sorted(formatted) == sorted(f"k1{number}" for number in range(5) for _ in range(3))
 
 
 def test_lagging_watch_takes_a_bounded_part_of_the_history(scene: WatchScene) -> None:

@@ -218,7 +218,7 @@ def test_a_listing_ends_at_its_limit_and_says_so(start: Start, tmp_path: Path) -
     assert (done.stdout, done.stderr) == ("7\n", "")
 
 
-def test_a_key_that_would_be_two_lines_is_spelled(start: Start, tmp_path: Path) -> None:
+def test_a_key_that_would_be_two_lines_is_escaped(start: Start, tmp_path: Path) -> None:
     pairs = json.dumps({"a\nb": "", "c d": "", "\udcff": "", r"\xff": ""})
     node = start(lambda _: f"SHOW response: {pairs}")
     done = raftline(tmp_path, "keys", at=f"localhost:{node.port}")

@@ -311,5 +311,5 @@ class _Connection(SimulatedConnection):
 
 
 def _as_text(value: str) -> str:
-    """Return a value as a program reads it, spelled again: one with a type becomes a text."""
+    """Return a value as a program reads it, written again: one with a type becomes a text."""
     return escape(real(value), key=False) if value.startswith(TYPED) else value
