@@ -5,8 +5,8 @@ log.
 a node that was born here and has promised nothing since do not: they are complete since its birth.
 
 A hand-written log holds only `index term command` lines. This is the form of the course report that
-this project grew from: indexes from 0 or from 1, no base line, no notes. Blank lines, CRLF and a
-missing last line end are tolerated.
+this project grew from: indexes from 0 or from 1, no base line, no checksums. Blank lines, CRLF and
+a missing last line end are tolerated.
 """
 
 from __future__ import annotations

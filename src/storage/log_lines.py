@@ -14,11 +14,11 @@ come before the members: `17 4 base cluster 9f86d081884c7d65 level 1 s1=localhos
 compaction, the chain of the entries before the log's first comes right before the members: `sum
 1ff08c67` (sums.py).
 
-Entries follow, as `index term command`. After each batch of entries, a note says that they were
+Entries follow, as `index term command`. After each batch of entries, a checksum says that they were
 synced. `# cut after 17`, within a batch, means that the following lines replace every entry after
 17.
 
-The CRC-32 of a note covers all bytes since the previous note. The base line belongs to the first
+A checksum covers all bytes since the previous checksum. The base line belongs to the first
 batch. Numbers are plain ASCII digits without leading zeros, at most 2^63-1.
 """
 
@@ -39,7 +39,7 @@ from .sums import format_sum, split_sum
 
 LINE_BYTES_MAX = 1 << 28  # a longer "line" is a hole in the file, with no line ends
 
-NOTE = re.compile(rb"# ([0-9]{1,18}) entr(?:y|ies) synced, crc32 [0-9a-f]{8}\n")
+CHECKSUM = re.compile(rb"# ([0-9]{1,18}) entr(?:y|ies) synced, crc32 [0-9a-f]{8}\n")
 CUT_PREFIX = b"# cut after "
 _LINE: Final = "%d %d %s\n"  # of an entry: index, term, command
 NOT_UTF_8 = "bytes that are not UTF-8"
@@ -58,14 +58,14 @@ def entry_lines(entries: Sequence[Entry]) -> str:
     return "".join(map(_LINE.__mod__, entries))
 
 
-def note_line(entries: int, crc: int) -> bytes:
-    """Return the note that closes a batch of this many entries."""
+def checksum_line(entries: int, crc: int) -> bytes:
+    """Return the checksum that closes a batch of this many entries."""
     noun = "entry" if entries == 1 else "entries"
     return b"# %d %b synced, crc32 %08x\n" % (entries, noun.encode("ascii"), crc)
 
 
 def cut_line(index: int) -> bytes:
-    """Return the note that voids every entry after `index`."""
+    """Return the checksum that voids every entry after `index`."""
     return b"%b%d\n" % (CUT_PREFIX, index)
 
 
@@ -208,7 +208,7 @@ def read_entry(raw: bytes, index: int, lowest_term: int) -> tuple[int, str]:
 
 
 def read_cut(raw: bytes, base_index: int, last_index: int) -> int:
-    """Return the index in a cut note, which voids the entries after it.
+    """Return the index in a cut checksum, which voids the entries after it.
 
     Raises:
         ValueError: the line is wrong; the message says how.

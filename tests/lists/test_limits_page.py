@@ -17,7 +17,7 @@ from raftline.wire import limits
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operate" / "limits.md"
 TABLES = sorted((ROOT / "src").rglob("limits.py"))
-ROOMS = (
+PACKAGES = (
     "access",
     "common",
     "monitoring",
@@ -103,7 +103,7 @@ def test_numbers_outside_the_table_are_listed_as_such() -> None:
     found = [
         f"{path.relative_to(ROOT / 'src').with_suffix('')}.{name}"
         for path in [
-            *(path for room in ROOMS for path in (ROOT / "src" / room).rglob("*.py")),
+            *(path for package in PACKAGES for path in (ROOT / "src" / package).rglob("*.py")),
             *(ROOT / "src" / "recipes").glob("*.py"),  # what is below are clients
         ]
         if path != ROOT / "src" / "wire" / "limits.py"

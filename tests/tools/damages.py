@@ -35,8 +35,8 @@ DAMAGES = {
     ),
     "a flipped byte": (
         {"s1.log": GOOD.replace(b"b 30", b"b 31")},
-        "s1.log, line 6 (byte 135): a note that does not match the lines above it. Entries that "
-        "were acknowledged are damaged; sound before it: entries up to 2.",
+        "s1.log, line 6 (byte 135): a checksum that does not match the lines above it. Entries "
+        "that were acknowledged are damaged; sound before it: entries up to 2.",
         Cure.CUT_LOG,
         True,
     ),

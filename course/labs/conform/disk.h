@@ -15,7 +15,7 @@ static char log_path[4096], storage_path[4096], temporary_path[4096];
 static int log_file, storage_file, folder_file;
 static off_t mark_offset;
 static Text batch;                              /* lines that are not written yet */
-static uint32_t open_crc;                       /* of the bytes behind the last note of the log */
+static uint32_t open_crc;                       /* of the bytes behind the last checksum of the log */
 
 static void need(bool done, const char *path) { if (!done) die(4, "%s: %s", path, strerror(errno)); }
 
@@ -106,7 +106,7 @@ static void load_storage(Number *mark_index, Number *mark_term) {
     free(whole.at), free(again.at);
 }
 
-/* Read lines up to `end`; each note checks the bytes since the one before. */
+/* Read lines up to `end`; each checksum checks the bytes since the one before. */
 static void load_lines(const char *begin, const char *end) {
     const char *open = begin, *next;
     for (const char *line = begin; line < end; line = next) {
@@ -131,7 +131,7 @@ static void load_lines(const char *begin, const char *end) {
     open_crc = crc32_of(open, (size_t)(end - open), 0);
 }
 
-/* Bytes behind the last note and the mark were never acknowledged. They may be torn, so they go. */
+/* Bytes behind the last checksum and the mark were never acknowledged. They may be torn, so they go. */
 static void load_log(Number mark_index, Number mark_term, const char *members) {
     Text whole = {0};
     Number index, entry_term;

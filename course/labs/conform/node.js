@@ -96,7 +96,7 @@ function canonical(text, isKey) {
 
 // --- the disk (Figure 2: "updated on stable storage before responding to RPCs") -------------------
 // NAME.promise is {"term", "vote"}. NAME.log is as raftline's: entries `INDEX TERM COMMAND`, cuts, and
-// after each batch a note with its checksum, which is synced with it.
+// after each batch a checksum line, which is synced with it.
 
 let term = 0n, vote = null;
 const log = [{ term: 0n, command: '' }];  // from index 1 on
@@ -147,9 +147,9 @@ function syncLog() {
   synced = lastIndex();
 }
 
-// Read a batch, and the note after it; false: the note is none, or of other bytes.
-function loadBatch(text, note) {
-  const found = /^# [0-9]+ entr(?:y|ies) synced, crc32 ([0-9a-f]{8})$/.exec(note);
+// Read a batch, and the checksum after it; false: the checksum is none, or of other bytes.
+function loadBatch(text, checksum) {
+  const found = /^# [0-9]+ entr(?:y|ies) synced, crc32 ([0-9a-f]{8})$/.exec(checksum);
   if (!found || found[1] !== crcOf(text)) return false;
   for (const line of text.split('\n').slice(0, -1)) {
     const cut = parts(line, '# cut after %'), entry = parts(line, '% % *');
@@ -160,8 +160,8 @@ function loadBatch(text, note) {
   return true;
 }
 
-// What stands after the last note was never acknowledged, and may be torn, so it goes. A batch that
-// does not fit its note is damage.
+// What stands after the last checksum was never acknowledged, and may be torn, so it goes. A batch that
+// does not fit its checksum is damage.
 function load() {
   if (fs.existsSync(promisePath)) {
     const held = JSON.parse(fs.readFileSync(promisePath, 'utf8'));

@@ -137,7 +137,7 @@ def test_any_pairs_are_read_back(pairs: dict[str, str]) -> None:
     assert pairs_in(formatted(pairs)) == pairs
 
 
-def test_a_key_that_looks_like_a_note_is_a_key() -> None:
+def test_a_key_may_look_like_a_checksum() -> None:
     pairs = {"#": "1000 lines, crc32 00000000", "sessions": "5", "keys": "7"}
     assert pairs_in(formatted(pairs)) == pairs
 
@@ -168,9 +168,9 @@ def test_missing_doubled_or_moved_lines_are_refused() -> None:
     """Lines or whole batches that are missing, doubled or moved are refused."""
     data = formatted({f"k{number:04}": "v" for number in range(3500)})
     lines = data.splitlines(keepends=True)
-    notes = [place for place, line in enumerate(lines) if line.startswith(b"# ")]
-    assert len(notes) == 4
-    first, second, third = notes[:3]
+    checksums = [place for place, line in enumerate(lines) if line.startswith(b"# ")]
+    assert len(checksums) == 4
+    first, second, third = checksums[:3]
     batch = lines[first + 1 : second + 1]
     for changed in (
         lines[:5] + lines[6:],
@@ -203,10 +203,10 @@ def test_a_malformed_snapshot_with_a_matching_crc_is_refused(
     assert f", line {line}: {why}" in expect_damage(data)
 
 
-def test_damage_is_found_at_the_next_note_and_its_line_named() -> None:
+def test_damage_is_found_at_the_next_checksum() -> None:
     data = formatted({f"k{number:04}": "v" for number in range(3500)})
     assert expect_damage(data.replace(b"k1500 v", b"k1500 w")).startswith(
-        f"{NAME}, line 2006: a note that does not match the lines above it"
+        f"{NAME}, line 2006: a checksum that does not match the lines above it"
     )
 
 
@@ -385,7 +385,7 @@ def test_a_snapshot_without_the_storage_file_costs_the_vote() -> None:
     assert recovered.log.base_index == 17
 
 
-def test_the_base_line_of_a_compacted_log_is_under_a_note() -> None:
+def test_the_base_line_of_a_compacted_log_has_a_checksum() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 1, "s1")

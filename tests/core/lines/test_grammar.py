@@ -168,13 +168,13 @@ def test_a_derived_entry_is_read_from_the_log() -> None:
         assert f"{index} {term} {command}\n" == line
 
 
-def test_derived_notes_of_the_log_are_read() -> None:
+def test_derived_checksums_of_the_log_are_read() -> None:
     chance = random.Random(4)
     for _ in range(10):
         cut = f"{derived('cut', chance)}\n"
         assert log_lines.cut_line(log_lines.read_cut(cut.encode(), 0, 2**63)) == cut.encode()
         assert GRAMMAR.matches(
-            "log-line", log_lines.note_line(chance.randint(0, 2), 0x1FF).decode()
+            "log-line", log_lines.checksum_line(chance.randint(0, 2), 0x1FF).decode()
         )
     for line in (
         "0 0 base s1=localhost:10000 s2=localhost:10001\n",

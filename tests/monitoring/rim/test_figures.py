@@ -322,7 +322,8 @@ class Rig:
         return {name: value - self.before.get(name, 0) for name, value in self.figures().items()}
 
     def syncs(self) -> int:
-        """Return how many groups of entries were synced, by the notes that end them in the log."""
+        """Return how many groups of entries were synced, by the checksums that end them in the
+        log."""
         return (self.folder / "s1.log").read_bytes().count(b" synced, crc32 ")
 
     def facts(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from zlib import crc32
 import pytest
 
 from raftline.common.build_level import LEVEL
-from raftline.storage.log_lines import note_line
+from raftline.storage.log_lines import checksum_line
 from raftline_testing.files.node_files import storage_file
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.newcomers import members, newcomer
@@ -100,7 +100,7 @@ def _lose_what_came_behind_the_snapshot(node: NodeProcess) -> None:
     until the entry that adds it came."""
     base = node.log.read_bytes().splitlines(keepends=True)[0]
     index, term, *_ = base.split()
-    node.log.write_bytes(base + note_line(0, crc32(base)))
+    node.log.write_bytes(base + checksum_line(0, crc32(base)))
     mark = (int(index), int(term))
     (node.folder / f"{node.name}.storage").write_bytes(
         storage_file(int(term), "-", mark, "amnesiac", node.name)

@@ -11,7 +11,7 @@ from raftline.doors.redis.resp.scripts import SCRIPTS
 from raftline_testing.nodes.processes import DEADLINE_S
 from raftline_testing.redis.redis_wire import framed
 from tests.lists.walks import running_nodes
-from tests.processes.members.client_work import ALLOWED, CLIENT_ROOMS, recorded
+from tests.processes.members.client_work import ALLOWED, CLIENT_PACKAGES, recorded
 
 ALLOWED_AT_THE_DOOR = {
     **ALLOWED,
@@ -88,8 +88,8 @@ def work_of_a_redis_client(port: int) -> None:
 def test_member_threads_do_no_unlisted_work_of_redis_clients(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rooms = ("doors/redis/", *CLIENT_ROOMS)
-    with recorded(monkeypatch, rooms) as ran, running_nodes(tmp_path, 3) as nodes:
+    packages = ("doors/redis/", *CLIENT_PACKAGES)
+    with recorded(monkeypatch, packages) as ran, running_nodes(tmp_path, 3) as nodes:
         leader = nodes["s1"].wait_for_leader()
         assert leader is not None
         work_of_a_redis_client(nodes[leader.name].address.port)

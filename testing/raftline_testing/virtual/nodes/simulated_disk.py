@@ -274,8 +274,8 @@ class Disk:
             left[name] = b""
         else:
             lines = left[name].splitlines(keepends=True)
-            notes = [at for at, line in enumerate(lines) if b" synced, crc32 " in line]
-            left[name] = b"".join(lines[: chance.choice([0, *notes]) + 1])
+            checksums = [at for at, line in enumerate(lines) if b" synced, crc32 " in line]
+            left[name] = b"".join(lines[: chance.choice([0, *checksums]) + 1])
         self.folder = MemoryFolder(left)
 
     def loses_state(self) -> None:
