@@ -171,7 +171,7 @@ def test_numbers_and_times_are_typed() -> None:
 
 @given(keys, values, values)
 def test_conditional_write_with_ttl_sets_the_ttl(key: str, value: str, other: str) -> None:
-    """A conditional write with a time sets the key for that time."""
+    """A conditional write with a TTL sets the key for that time."""
     model = Model()
     assert model.ask(CALLS.setnx(key, value, ttl=10)) is True
     first = model.ask(CALLS.stat(key))
@@ -232,7 +232,7 @@ def test_a_write_with_a_version_is_done_if_nothing_changed_since(how: str) -> No
 
 
 def test_transaction_reads_versions_and_conditions_on_them() -> None:
-    """A transaction reads versions and takes them as conditions."""
+    """A transaction can read versions, and use them as conditions."""
     model = Model()
     model.ask(CALLS.set("a", "1"))
     a, b = model.ask(CALLS.read("a")), model.ask(CALLS.read("b"))

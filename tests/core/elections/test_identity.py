@@ -64,7 +64,7 @@ def test_first_leader_begins_the_log_with_the_identity() -> None:
 
 
 def test_identity_needs_only_a_quorum() -> None:
-    """s3 was never up: s2 alone announced its level, and acknowledges."""
+    """s3 never ran; s2 alone announced its level and acknowledges entries."""
     node = leader_of("s1", options=NEWER)
     assert node.view.cluster == ""
     node.step(PeerLevel("s2", LOWEST), node.view.now_ms)
@@ -87,14 +87,14 @@ def test_leader_of_a_log_with_an_identity_appends_a_no_op() -> None:
     "options", [replace(NEWER, level=FLOOR), replace(NEWER, cluster_if_new="")]
 )
 def test_leader_at_the_floor_appends_a_no_op(options: object) -> None:
-    """It was started with --floor, or is a core without a candidate for the identity."""
+    """It was started with --floor, or the core has no identity to propose."""
     node = established("s1", options=options)
     assert node.view.log.commands == ["noop"]
     assert (node.view.levels.latest, node.view.cluster) == (FLOOR, "")
 
 
 def test_next_leader_gives_a_log_of_the_floor_its_identity() -> None:
-    """All nodes were started again without --floor."""
+    """All nodes were restarted without --floor."""
     node = established("s1", 1, 1, options=NEWER)
     assert node.view.log.commands[2:] == [IDENTIFIES]
     assert (node.view.levels.at(2), node.view.levels.at(3)) == (FLOOR, LOWEST)
@@ -105,7 +105,7 @@ def test_next_leader_gives_a_log_of_the_floor_its_identity() -> None:
 
 
 def test_identity_that_was_not_committed_is_replaced() -> None:
-    """The first leader fell before a quorum had its entry; s3 led next, and drew another."""
+    """The first leader failed before a quorum had its entry; s3 leads next, with a new identity."""
     node = leader_of("s1", options=NEWER)
     assert node.view.log.commands == [IDENTIFIES]
     second = [Entry(1, 2, OTHER), Entry(2, 2, "set a 1")]
@@ -128,7 +128,8 @@ def test_identity_counts_once_it_is_committed() -> None:
 
 
 def test_leader_with_another_entry_at_a_place_is_refused() -> None:
-    """The identity is not committed here yet; the same index and term proves as much."""
+    """The identity is not committed here yet, but another entry of the same index and term shows
+    that the leader is foreign."""
     node = follower()
     hear(node, IDENTIFIES)
     with pytest.raises(PeerError):

@@ -83,7 +83,7 @@ def test_zero_blocks_at_the_end_are_a_torn_tail(zeros: int) -> None:
 
 
 def test_last_bad_batch_is_torn_only_if_never_acknowledged() -> None:
-    """A last batch that fails its checksum is torn only if never acknowledged."""
+    """A last batch with a wrong checksum counts as torn only if it was never acknowledged."""
     bad = bytearray(GOOD)
     bad[bad.index(b"set c 1") + 6] ^= 1
     assert len(commands(found(bytes(bad), storage_file(2, mark=(3, 1))))) == 3
@@ -94,7 +94,7 @@ def test_last_bad_batch_is_torn_only_if_never_acknowledged() -> None:
 
 
 def test_torn_batch_after_a_cut_is_cut_under_a_higher_mark() -> None:
-    """A torn batch after a cut is cut although the old mark is higher."""
+    """After a truncation, a torn batch is dropped even if the old mark is higher."""
     log = log_file(FIRST, SECOND)
     torn = b"# cut after 1\n2 2 se\0\0\0\0\n# 1 entry synced, crc32 00000000\n"
     folder = found(log + torn, storage_file(2, mark=(3, 1)))
@@ -118,7 +118,7 @@ def test_wrong_count_is_refused_under_an_old_mark() -> None:
 
 
 def test_flipped_bit_is_refused_or_costs_an_unpromised_batch() -> None:
-    """Any flipped bit is refused, or costs only a batch that was never promised."""
+    """Any flipped bit is refused, or costs only a batch that was never acknowledged."""
     last_batch = GOOD.index(b"4 2 delete b")
     cut = refused = 0
     for mark in ((5, 2), (3, 1)):
@@ -164,7 +164,7 @@ def damaged(data: bytes, place: int) -> Iterator[bytes]:
 def test_damage_never_cuts_off_what_may_be_acknowledged(
     mark: tuple[int, int], torn: bytes, second: bytes, last: bytes
 ) -> None:
-    """A batch may be acknowledged as soon as the next one has begun, whatever the mark says."""
+    """A batch may be acknowledged once the next one has begun, whatever the mark says."""
     storage = storage_file(2, mark=mark)
     before, whole = log_file(FIRST, second), log_file(FIRST, second, last)
     kept = [known(boot(found(data, storage))[1]) for data in (whole, before)]
@@ -180,7 +180,7 @@ def test_damage_never_cuts_off_what_may_be_acknowledged(
 
 
 def test_flipped_bit_in_a_covered_base_line_is_refused() -> None:
-    """A flipped bit in the base line is refused once a batch covers it."""
+    """A flipped bit in the base line is refused once a checksum covers it."""
     for byte in range(len(BASE)):
         for bit in range(8):
             bad = bytearray(GOOD)
@@ -211,7 +211,7 @@ def test_a_line_deleted_doubled_or_exchanged_is_refused(line: int) -> None:
 
 
 def test_missing_or_exchanged_batches_are_refused() -> None:
-    """Whole batches missing or exchanged are refused under any mark."""
+    """Missing or swapped batches are refused, whatever the mark says."""
     one, two, three = FIRST + b"", SECOND, THIRD
     head = len(log_file(one))
     middle = log_file(one, two)[head:]

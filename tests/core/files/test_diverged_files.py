@@ -67,7 +67,7 @@ def test_a_crash_at_any_step_of_that_start_is_harmless() -> None:
 
 
 def test_diverged_state_is_unread_until_a_snapshot_replaces_it() -> None:
-    """A state that differs is not read until a snapshot replaces it."""
+    """A diverged state serves no reads until a snapshot replaces it."""
     manager, _ = boot(MemoryFolder())
     manager.apply(entries(1, 1, "noop", "set a 1"))
     data = b"".join(format_snapshot(manager.freeze()))
@@ -85,7 +85,7 @@ def test_diverged_state_is_unread_until_a_snapshot_replaces_it() -> None:
 
 
 def test_a_crash_amid_an_install_trusts_no_state_that_differs() -> None:
-    """At the next start the snapshot is in force, or the files that differ are kept aside."""
+    """At the next start, the snapshot is installed, or the diverged files are set aside."""
     for step in range(1, 60):
         folder = MemoryFolder()
         manager, _ = boot(folder)
@@ -119,7 +119,7 @@ def test_fsck_names_the_state() -> None:
 
 
 def test_the_chain_of_a_file_is_recomputed_from_its_base() -> None:
-    """It is the same whether or not the log begins after a snapshot."""
+    """The result is the same whether or not the log begins after a snapshot."""
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 1, "s2")
@@ -146,7 +146,7 @@ def test_the_chain_does_not_depend_on_the_slices() -> None:
 
 
 def test_apply_stops_after_an_entry_that_asks_for_a_sum() -> None:
-    """Only if the caller can apply the rest later."""
+    """It stops only if the caller can apply the rest later."""
     manager, _ = boot(MemoryFolder())
     written = [
         Entry(1, 1, level_command(1, "9f86d081884c7d65")),

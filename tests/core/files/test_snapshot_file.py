@@ -100,8 +100,8 @@ def test_a_snapshot_is_text_that_a_person_can_read() -> None:
 
 
 def test_the_last_removals_of_keys_are_read_back() -> None:
-    """A node that starts from a snapshot decides as those that applied the removals: see
-    `KEY absent since INDEX`."""
+    """`KEY absent since INDEX` gives the same result at a node that starts from a snapshot as at
+    those that applied the removals."""
     state = state_of({"a": "4"})
     state.removals = {203: 16, 7: 2}
     folder = MemoryFolder()
@@ -165,7 +165,7 @@ def test_a_flipped_bit_anywhere_is_refused() -> None:
 
 
 def test_missing_doubled_or_moved_lines_are_refused() -> None:
-    """Lines or whole batches that are missing, doubled or moved are refused."""
+    """Lines or batches that are missing, repeated or out of place are refused."""
     data = formatted({f"k{number:04}": "v" for number in range(3500)})
     lines = data.splitlines(keepends=True)
     checksums = [place for place, line in enumerate(lines) if line.startswith(b"# ")]
@@ -330,7 +330,7 @@ def test_log_entries_that_the_snapshot_covers_are_skipped() -> None:
 
 
 def test_log_deleted_after_a_full_snapshot_is_reported() -> None:
-    """A log deleted after a snapshot that holds all of it is reported."""
+    """The log was deleted after a snapshot that holds all of its entries."""
     folder = MemoryFolder(
         {NAME: formatted({"a": "4"}), "s1.storage": storage_file(5, mark=(17, 4))}
     )
@@ -343,7 +343,7 @@ def test_log_deleted_after_a_full_snapshot_is_reported() -> None:
 
 
 def test_log_ending_before_the_snapshot_begins_after_it() -> None:
-    """A log that ends before the snapshot begins again after it."""
+    """A log that ends before the snapshot is restarted after it."""
     folder = node_files(log_file(b"1 1 noop\n2 1 set a 1\n"), formatted({"a": "4"}), (2, 1))
     manager, recovered = boot(folder)
     assert not recovered.recovering
@@ -353,7 +353,7 @@ def test_log_ending_before_the_snapshot_begins_after_it() -> None:
 
 
 def test_log_beginning_after_an_older_snapshot_is_refused() -> None:
-    """A log that begins after a missing or older snapshot is refused."""
+    """A log whose snapshot is missing or too old is refused."""
     log = compacted(30, b"31 4 set a 5\n")
     for snapshot, what in (
         (None, "is missing"),

@@ -67,7 +67,7 @@ def line_of(*firsts: str) -> st.SearchStrategy[str]:
 @example("a\u0085b".encode())
 @example(b"set a \xed\xa0\x80")
 def test_line_becomes_clean_characters_or_is_refused(raw: bytes) -> None:
-    """A line becomes whole characters without controls or is refused."""
+    """A line either decodes to whole characters without controls, or is refused."""
     try:
         text = decode_line(raw)
     except ProtocolError as problem:
@@ -79,7 +79,7 @@ def test_line_becomes_clean_characters_or_is_refused(raw: bytes) -> None:
 
 @given(TEXT | st.builds("{}@{}".format, TEXT, TEXT) | st.builds("a#{}@{}".format, TEXT, TEXT))
 def test_name_and_id_are_letters_and_digits_or_refused(line: str) -> None:
-    """A name and an id are plain letters and digits or refused."""
+    """A name or an id other than ASCII letters and digits is refused."""
     try:
         name, number, _ = split_sender(line)
     except ProtocolError as problem:
@@ -103,7 +103,7 @@ def test_a_request_has_one_canonical_form_that_fits_a_line(line: str) -> None:
 
 @given(line_of("add s4", "add s4 localhost", "replace s1 s4 h", "remove", "promote", "members"))
 def test_member_change_becomes_an_entry_or_is_refused(line: str) -> None:
-    """A change of members can be written as an entry or is refused."""
+    """A change of members that has no form as an entry is refused."""
     try:
         change = read_change(line)
     except ProtocolError as problem:

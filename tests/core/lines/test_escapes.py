@@ -44,21 +44,21 @@ def test_no_escaped_text_can_end_a_line_or_move_a_cursor(raw: str, key: bool) ->
 
 @given(forms, st.booleans())
 def test_canonical_form_is_a_fixed_point(text: str, key: bool) -> None:
-    """The canonical form of a canonical form is itself."""
+    """Formatting the canonical form again does not change it."""
     canonical = escape(unescape(text), key)
     assert escape(unescape(canonical), key) == canonical
 
 
 @given(forms.filter(lambda text: "\t" not in text and " " not in text and text), forms)
 def test_command_read_from_its_log_line_is_unchanged(key: str, value: str) -> None:
-    """A command read from its own log line is the same command."""
+    """A command round-trips through its log line."""
     first = command(f"set {key} {value}")
     assert command(first) == first
 
 
 @given(st.binary(max_size=80))
 def test_any_bytes_give_a_request_or_one_printable_refusal(raw: bytes) -> None:
-    """Any bytes give a request or one printable line of refusal."""
+    """Any bytes are a request, or are refused in one printable line."""
     try:
         said = read_request(*split_sender(decode_line(raw)), LIMITS).command
     except ProtocolError as refused:
@@ -120,7 +120,7 @@ def steps_of_the_interpreter(work: Callable[[], object]) -> int:
     "escape_of", [r"\xff", r"\xe2\x82\xac", in_the_rest(r"\n"), in_the_rest(r"\\")]
 )
 def test_value_of_many_escapes_lets_other_threads_run(escape_of: str) -> None:
-    """A value of many escapes lets other threads run while it is read."""
+    """Other threads run while a value with many escapes is parsed."""
     text = escape_of * MANY + r"\n"
     assert steps_of_the_interpreter(lambda: unescape(text)) >= MANY / LONG_CALL
     raw = unescape(text)

@@ -98,7 +98,7 @@ def test_a_derived_line_is_accepted_and_round_trips(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_line_outside_the_grammar_is_refused_or_rewritten(rule: str) -> None:
-    """A line outside the grammar is refused or becomes another."""
+    """A line outside the grammar is refused, or rewritten to one inside it."""
     chance = random.Random(f"{rule} 2")
     broken = 0
     for _ in range(MANY):
@@ -131,7 +131,7 @@ _APPENDED = re.compile(r"^s\d appends (.*)$", re.MULTILINE)
 
 
 def test_server_lines_in_transcripts_are_in_the_grammar() -> None:
-    """What servers send and append in the transcripts is in the grammar."""
+    """The grammar derives each line that servers send or append in the transcripts."""
     sent = appended = 0
     for page in sorted(TRANSCRIPTS.glob("*.txt")):
         text = page.read_text("utf-8")
@@ -146,7 +146,7 @@ def test_server_lines_in_transcripts_are_in_the_grammar() -> None:
 
 
 def test_replies_on_the_protocol_page_are_in_the_grammar() -> None:
-    """Each reply on the page of the protocol is in the grammar."""
+    """The grammar derives each reply on the page of the protocol."""
     page = PROTOCOL_PAGE.read_text("utf-8")
     blocks = re.findall(r"```transcript \w+\n(.*?)```", page, re.DOTALL)
     said = [line for block in blocks for line in block.splitlines()]

@@ -97,7 +97,7 @@ def test_a_command_that_gives_no_value_can_t_stand_under_a_lease(verb: str) -> N
     ],
 )
 def test_wrong_number_of_operands_is_answered_with_the_form(line: str, form: str) -> None:
-    """An operand too few or too many is answered with the form."""
+    """Too few or too many operands are refused with the form of the command."""
     assert refusal(line) == f"the form is: {form}. Nothing was done."
 
 

@@ -48,7 +48,7 @@ def test_the_largest_index_is_command() -> None:
 
 
 def test_event_is_written_with_a_value_only_if_it_has_one() -> None:
-    """An event is written with a value only where the key has one."""
+    """An event carries a value only if the key has one."""
     assert event(5, "set", "k", "two words") == "EVENT 5 set k two words"
     assert event(5, "set", "k", "") == "EVENT 5 set k "
     assert event(5, "delete", "k", "") == "EVENT 5 delete k"

@@ -55,7 +55,7 @@ def test_an_entry_that_is_no_configuration_changes_no_members(command: str) -> N
 @example("h:65536")
 @example(f"{'h' * 64}:1")
 def test_a_member_s_address_is_one_that_a_node_can_dial(address: str) -> None:
-    """A node would end, with all others, at an entry that it can't act on."""
+    """An entry with an unusable address would stop every node."""
     try:
         Address.parse(address)
         can_be_dialled = True

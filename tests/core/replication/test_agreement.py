@@ -116,7 +116,7 @@ def test_an_answer_to_entries_reports_no_sums() -> None:
 
 
 def test_no_sums_are_reported_at_the_floor() -> None:
-    """There the leader may be another implementation."""
+    """At the floor, the leader may be another implementation."""
     assert answer_in(follower(level=False).step(heartbeat(), 0)).sums is None
 
 
@@ -177,7 +177,7 @@ def test_the_verdict_does_not_wait_for_ever() -> None:
 
 
 def test_the_verdict_waits_as_long_for_voters_that_are_away() -> None:
-    """A leader that is wrong itself may hear first from one of those that are right."""
+    """A leader whose own state is wrong may hear first from a server that is right."""
     node = leader()
     answer(node, "s2", sums_of(node, OTHER))
     until_ms = node.view.now_ms + VERDICT_TIMEOUTS * RAISED.election_timeout_ms
@@ -189,7 +189,8 @@ def test_the_verdict_waits_as_long_for_voters_that_are_away() -> None:
 
 
 def test_the_verdict_waits_longer_for_a_voter_that_answers() -> None:
-    """Each server sums its state at entries of its own choice, and s3 has not met the leader's."""
+    """Each server chooses the entries at which it sums its state, and s3 has not summed at the
+    leader's yet."""
     node = leader()
     index = node.view.applied
     node.step(StateSummed(index, 1), node.view.now_ms)

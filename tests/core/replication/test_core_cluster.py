@@ -287,7 +287,7 @@ SEEDS = [*range(4), *[pytest.param(seed, marks=pytest.mark.nightly) for seed in 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_program_of_the_page_replicates_through_faults(seed: int) -> None:
-    """It also changes the members."""
+    """The program also changes the members."""
     world = World(seed)
     for _ in world.run_until("a history"):
         if len(world.history) > 10 * SNAPSHOT_EVERY:

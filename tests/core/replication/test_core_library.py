@@ -61,7 +61,7 @@ def test_importing_the_core_loads_no_module_of_it_or_the_store() -> None:
 
 @pytest.mark.needs("processes")
 def test_first_program_of_the_page_needs_the_core_alone(tmp_path: Path) -> None:
-    """It runs with nothing but the files of `PARTS` on its path."""
+    """It runs with nothing but `PARTS` on its path."""
     for part in PARTS:
         goal = tmp_path / "raftline" / part
         goal.parent.mkdir(parents=True, exist_ok=True)

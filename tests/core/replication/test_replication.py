@@ -57,7 +57,7 @@ def test_only_a_leader_appends_proposals() -> None:
 
 
 def test_messages_are_bounded_but_hold_at_least_one_entry() -> None:
-    """The bounds are of entries and of bytes."""
+    """The bounds are a number of entries and a number of bytes."""
     options = Options(election_timeout_ms=150, heartbeat_ms=50, batch_entries=3, batch_bytes=20)
     node = established("s1", options=options)
     effects = node.step(

@@ -233,7 +233,8 @@ def test_entries_that_follow_on_the_snapshot_stay() -> None:
 def test_a_member_that_a_later_snapshot_lacks_was_removed(
     terms: tuple[int, ...], is_removed: bool
 ) -> None:
-    """One without entries may be new: its own list of members names it, and it is added later."""
+    """A server without entries may be new: its own configuration names it, and it is added
+    later."""
     node = node_of("s2", *terms, term=2, options=SMALL)
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
     others = {"s1": "localhost:10000", "s3": "localhost:10002"}

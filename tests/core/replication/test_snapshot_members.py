@@ -97,7 +97,7 @@ def test_base_line_keeps_learners_and_joint_halves(members: Membership) -> None:
 
 
 def test_base_lines_members_count_until_others_are_applied() -> None:
-    """The snapshot's members count, not those of the configuration file."""
+    """The members of the snapshot count, not those of the configuration file."""
     folder = MemoryFolder()
     LogManager("s1", folder, {"s1": "a:1"}).recover()
     manager, _ = boot(folder.kill())

@@ -147,7 +147,7 @@ def test_a_session_needs_a_name() -> None:
 
 
 def test_each_applied_command_has_its_function() -> None:
-    """Each command of the table that is applied has its function."""
+    """Each command that the table says is applied has a function."""
     kinds = ("read", "write")
     applied = {
         verb

@@ -66,7 +66,8 @@ TestSameAsALook = SameAsALook.TestCase
 
 
 def test_a_look_at_few_keys_leaves_the_others_alone() -> None:
-    """Else one client's conditions on a prefix would take time by the keys of all others."""
+    """Otherwise, one client's conditions on a prefix take time proportional to the keys of all
+    others."""
 
     class Asked(dict[str, str]):
         count = 0

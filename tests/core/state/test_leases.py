@@ -20,7 +20,7 @@ def machine() -> LeaseMachine:
 
 
 def test_lease_is_named_after_its_entry_and_takes_its_keys(machine: LeaseMachine) -> None:
-    """A lease is named after its entry and takes its keys along."""
+    """A lease is named after its entry, and its keys are deleted with it."""
     assert machine.talk(
         "lease 10",
         "under lease-57 set a two words",
@@ -48,7 +48,7 @@ def test_one_key_and_no_key_are_reported_as_such(machine: LeaseMachine) -> None:
 
 
 def test_each_writing_command_puts_its_key_under_the_lease(machine: LeaseMachine) -> None:
-    """Each command that gives a value puts its key under the lease."""
+    """Each command that sets a value attaches its key to the lease."""
     machine.talk("lease 10", "set a 1", "set b x", "set n 1")
     assert machine.talk(
         "under lease-57 cas a 1 2",
@@ -65,7 +65,7 @@ def test_each_writing_command_puts_its_key_under_the_lease(machine: LeaseMachine
 
 
 def test_unmet_condition_puts_nothing_under_the_lease(machine: LeaseMachine) -> None:
-    """A condition that is not met puts nothing under the lease."""
+    """If a condition is not met, no key is attached to the lease."""
     machine.talk("lease 10", "set a 1", "set b x")
     assert machine.talk(
         "under lease-57 cas a 5 2", "under lease-57 setnx a 1", "under lease-57 incr b"
@@ -118,7 +118,7 @@ def test_a_key_that_is_deleted_and_set_again_is_under_no_lease(machine: LeaseMac
 
 
 def test_own_lease_is_named_after_the_entry_of_its_ttl(machine: LeaseMachine) -> None:
-    """A key's own lease is named after the entry that set its time."""
+    """A key's own lease is named after the entry that set its TTL."""
     assert machine.talk(
         "setex a 10 two words", "incr a", "append a s", "expire a 20", "expire b 20"
     ) == [
@@ -223,7 +223,7 @@ def test_these_are_no_commands_at_the_floor(command: str) -> None:
 def test_hand_written_entry_is_a_mistake_and_changes_nothing(
     machine: LeaseMachine, command: str
 ) -> None:
-    """An entry that a person wrote is a mistake and changes nothing."""
+    """An entry that a person wrote is answered with a refusal and changes nothing."""
     machine.apply("lease 10")
     assert machine.apply(command).startswith("Sorry, ")
     assert not machine.store
@@ -243,7 +243,7 @@ def test_a_time_with_milliseconds_is_kept_and_shown(machine: LeaseMachine) -> No
 
 
 def test_shared_leases_are_read_from_a_snapshot_as_written(machine: LeaseMachine) -> None:
-    """Shared leases are read from a snapshot as they were written."""
+    """Shared leases round-trip through a snapshot."""
     machine.talk("lease 10", "lease 20")
     lines = format_granted(machine.store.leases.copy())
     assert lines == ["lease-57 10", "lease-58 20"]

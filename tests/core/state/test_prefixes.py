@@ -45,7 +45,7 @@ def test_a_prefix_is_compared_as_it_is_not_as_it_is_written() -> None:
 
 @pytest.mark.pure  # a look is counted by a dict of another class
 def test_key_costs_a_lookup_a_length_not_a_prefix() -> None:
-    """A key costs a look for each length and not for each prefix."""
+    """A key costs one lookup for each length of prefix, not one for each prefix."""
     found = index(*(f"{number:05}/" for number in range(10_000)))
     looks: list[str] = []
 

@@ -170,7 +170,7 @@ def test_a_clear_in_a_transaction_is_undone_with_it() -> None:
 
 
 def test_events_of_a_clear_in_a_transaction_are_its_keys() -> None:
-    """The events of a `clear` in a transaction are those of its keys."""
+    """A `clear` in a transaction yields one event for each key that it deletes."""
     machine = Machine("set g/1 x", "set g/2 y")
     machine.events()
     machine.ask("txn clear g/ ; set g/2 z")
@@ -258,7 +258,7 @@ def test_any_text_can_be_a_key_and_a_value(key: str, old: str, new: str) -> None
 
 
 def test_value_that_reads_like_an_absence_is_told_apart() -> None:
-    """A value that looks like an absence is distinguished from it."""
+    """An absent key is null, which no value can be mistaken for."""
     machine = Machine("set a no such key: b")
     assert machine.ask("txn get a ; get b") == 'TXN response, then: ["no such key: b", null]'
 
@@ -406,7 +406,7 @@ def test_what_cannot_be_done_leaves_no_trace(line: str, says: str) -> None:
 
 
 def test_each_changed_key_has_one_event_at_one_index() -> None:
-    """Of each key that changed there is one event at one index."""
+    """Each key that changed has one event, and all events have the same index."""
     machine = Machine("set a 1", "set gone 1", "set again 1")
     machine.ask(
         "txn set b 1 ; incr a ; delete gone ; set a 5 ; set brief 1 ; delete brief ; delete again "
@@ -637,7 +637,7 @@ def test_transaction_is_its_commands_in_order_or_nothing(
         ]
     ],
 ) -> None:
-    """A transaction is its commands one after the other or nothing."""
+    """A transaction either executes its commands in order, or does nothing."""
     store = Store(dict(before))
     store.level = 1
     store.notes_events = True
@@ -744,7 +744,7 @@ def all_of(store: Store) -> list[object]:
 def test_failed_transaction_leaves_the_whole_state(
     writers: list[str], operations: list[str]
 ) -> None:
-    """A transaction that fails leaves the whole state as it was."""
+    """A failed transaction leaves the state unchanged."""
     store = Store(level=LEVEL)
     store.notes_events, store.leases.started = True, []
     store.number = 1
@@ -772,7 +772,7 @@ def test_failed_transaction_leaves_the_whole_state(
 
 
 def test_key_set_and_deleted_in_a_transaction_was_not_removed() -> None:
-    """A key that came and went within a transaction was never removed."""
+    """A key that is both created and deleted within a transaction does not count as removed."""
     machine = Machine("set gone 1")
     before = machine.index
     machine.ask("txn set brief 1 ; delete brief ; delete gone")
