@@ -175,7 +175,7 @@ def test_a_long_set_does_what_a_short_one_does(command: str) -> None:
 
 @pytest.mark.pure
 def test_control_characters_are_looked_for_in_received_lines() -> None:
-    """In a line that came. To search for all of them takes 0.4 ms for 1 MiB."""
+    """Lines of its own are not searched: it takes 0.4 ms for 1 MiB."""
     line, entries = f"set key {VALUE}".encode(), [Entry(1, 1, f"set a {VALUE}")]
     assert searches(lambda: parse(line, Limits(), ReadSettings(), "s1")) == 1
     assert searches(lambda: format_entries(entries)) == 0
@@ -274,7 +274,7 @@ def test_a_list_of_entries_is_read_as_json_reads_it(
 def test_entries_of_a_peer_are_in_order_of_index_and_term(
     prev_index: int, terms: tuple[int, ...], message_term: int, problem: str
 ) -> None:
-    """No term is above that of the message."""
+    """No entry has a term above the message's."""
     entries = [Entry(prev_index + place, term, "set a 1") for place, term in enumerate(terms, 1)]
     with pytest.raises(ValueError, match=problem) if problem else contextlib.nullcontext():
         assert read_entries(format_entries(entries), prev_index, 2, message_term) == entries
@@ -334,7 +334,7 @@ def test_pieces_of_a_long_line_are_not_split() -> None:
 
 
 def test_peers_at_one_place_get_the_same_line() -> None:
-    """Its text is made and encoded once."""
+    """The text of the line is formatted and encoded once."""
     server: Any = SimpleNamespace(name="s1", _formatted=(None, [], b""))
     entries = [Entry(5, 2, f"set a {VALUE}")]
 
@@ -367,7 +367,7 @@ def test_a_long_batch_is_not_copied_for_its_note() -> None:
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("place", ["entries", "note", "sync"])
 def test_a_long_batch_that_was_not_synced_is_whole_or_gone(place: str, kind: Kind) -> None:
-    """It does not count, whatever happens between its entries and their note."""
+    """It does not count, whatever happens between its entries and their checksum."""
     first, second = Entry(1, 1, "set a 1"), Entry(2, 1, f"set a {VALUE[: 80 << 10]}")
     for seed in range(2):
         folder = MemoryFolder()
@@ -450,7 +450,7 @@ def test_a_long_line_is_read_by_large_pieces() -> None:
 
 
 def test_short_lines_after_a_long_one_are_read_by_small_pieces() -> None:
-    """Each takes more memory than its bytes, until its reply is taken."""
+    """Until its reply is taken, each takes more memory than its bytes."""
     line = VALUE[: 2 * READ_BYTES].encode()
     connection: Any = Socket(line + b"\n" + b"x\n" * READ_BYTES)
     reader = LineReader(connection, 30.0)

@@ -261,7 +261,7 @@ def is_survived(line: str) -> bool:
 
 
 def test_no_room_for_the_end_of_a_new_log_keeps_the_old(make_rig: Callable[..., Rig]) -> None:
-    """The last entries are copied by the writer, whose other errors stop the node."""
+    """The writer copies the last entries, and its other errors stop the node."""
     rig = make_rig(compact_bytes=500)
     rig.grow()
     rig.wait_for(lambda: rig.answers)
@@ -304,7 +304,7 @@ def test_an_arriving_snapshot_without_room_is_refused(make_rig: Callable[..., Ri
 def test_lost_files_without_room_do_not_stop_a_node(
     make_rig: Callable[..., Rig], lost: str
 ) -> None:
-    """Its memory has what the files lack, and is lost when it stops."""
+    """Its memory has what the files lack, but is lost when it stops."""
     rig = make_rig()
     rig.append(1, 1, 2, "set a 1", "set b 2", prev_term=0)
     rig.wait_for(lambda: rig.answers)
@@ -485,7 +485,7 @@ def test_snapshot_is_not_in_force_before_its_term_is_synced(
 def test_pieces_are_read_from_the_file_they_began_with(
     make_rig: Callable[..., Rig],
 ) -> None:
-    """A later snapshot has its name by now."""
+    """A later snapshot has taken its name."""
     rig = make_rig()
     rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
     first = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
@@ -617,8 +617,8 @@ def test_snapshot_that_cannot_be_read_back_is_taken_again(
 def test_damage_amid_a_transfer_is_found_when_it_restarts(
     make_rig: Callable[..., Rig],
 ) -> None:
-    """A follower refuses what has arrived, and the transfer begins anew, from a file that is
-    still open."""
+    """The follower refuses what has arrived, and the transfer restarts from a file that is still
+    open."""
     rig = make_rig()
     first = with_a_snapshot_of_its_own(rig)
     rig.threads.start()
@@ -656,7 +656,8 @@ def test_joining_node_takes_no_snapshot_before_it_has_members(
 
 
 def test_a_state_is_summed_right_after_an_asking_entry(make_rig: Callable[..., Rig]) -> None:
-    """Amid a slice, and at a node that differs, too; without that, no sum is due here."""
+    """This holds in the middle of a slice, and at a node whose state differs; without such an
+    entry, no sum is due here."""
     rig = make_rig(compact_bytes=1 << 20)
     rig.threads.start()
     rig.manager.store.level = LEVEL

@@ -19,7 +19,7 @@ from raftline.node.program.settings import load
 
 
 def test_unreadable_file_keeps_no_other_from_being_read() -> None:
-    """A file that cannot be read keeps no other from being read."""
+    """If one file cannot be read, the others are still read."""
     said: list[str] = []
     reload = Reload("s1", said.append)
 
@@ -55,7 +55,7 @@ AWAITED = re.compile(r"`(\[[*!]\] [^`]*)`")
 def test_lines_to_wait_for_are_printed_at_the_documented_level(
     tmp_path: Path, level: str, form: str
 ) -> None:
-    """The lines to wait for are printed at the level of the pages."""
+    """The lines that the pages tell to wait for are printed at the level that they give."""
     file = tmp_path / "s1.toml"
     file.write_text(f'port = 10000\nlog-level = "{level}"\nlog-format = "{form}"\n')
     again = functools.partial(load, parser(), ["s1", "--config", str(file)], {})
@@ -78,7 +78,7 @@ def test_lines_to_wait_for_are_printed_at_the_documented_level(
 
 
 def test_the_pages_ask_for_no_other_line() -> None:
-    """The level of the cluster is in `status` as well."""
+    """The cluster's level is also in `status`."""
     found = {
         (page.name, quoted)
         for page in PAGES.glob("*.md")

@@ -98,7 +98,7 @@ def test_a_request_that_waits_for_a_level_is_sent_on_to_a_leader(host: Server) -
 
 
 def test_request_waits_for_no_member_to_be_upgraded(host: Server) -> None:
-    """s3 was never heard, so the leader does not wait for it."""
+    """s3 was never heard from, so the leader does not wait for it."""
     host.slowest_ms = 1000 * int(DEADLINE_S)
     host.builds.record("s2", Build(LEVEL, "9"), host)
     assert host.why_level(LEVEL + 1) == (
