@@ -35,7 +35,7 @@ def join(cluster: Cluster, compact_at: int = COMPACT_AT) -> NodeProcess:
 
 
 def test_joined_member_is_in_the_snapshot_for_later_joiners(small: Cluster) -> None:
-    """A joined member is in the snapshot that later joiners get."""
+    """A snapshot that is sent to a new member also has the members added before it."""
     write(small, 0, 200)
     fourth = join(small)
     changed = members(small)["members_since"]
@@ -57,7 +57,7 @@ def test_joined_member_is_in_the_snapshot_for_later_joiners(small: Cluster) -> N
 
 
 def test_cluster_with_a_learner_compacts_and_refills_it(small: Cluster) -> None:
-    """A cluster with a learner compacts, restarts and refills it."""
+    """A cluster with a learner compacts its log, restarts, and sends the learner a snapshot."""
     fourth = join(small)
     # It votes in the joint configuration already, when the change is not over.
     eventually(lambda: "is a learner" in small.ask(f"demote {fourth.name}"), "s4 is demoted")
@@ -111,7 +111,7 @@ def _lose_what_came_behind_the_snapshot(node: NodeProcess) -> None:
 def test_joiner_without_its_own_addition_catches_up_and_votes(
     small: Cluster, lose: Callable[[NodeProcess], None]
 ) -> None:
-    """A joiner without the entry that added it catches up and votes."""
+    """A new member without the entry that added it catches up and votes."""
     write(small, 0, 430)  # some 32 kB: enough for one snapshot, and too little for another
     for node in small.nodes:
         compacted(node)

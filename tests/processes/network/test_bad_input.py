@@ -82,7 +82,7 @@ def test_a_malformed_line_is_answered_and_changes_nothing(
 
 
 def test_numbered_request_applies_once_and_repeats_its_reply(shared: Cluster) -> None:
-    """A request with an id takes effect once and gets its first reply."""
+    """A repeated request with an id takes effect once, and gets its first reply again."""
     node = shared.leader()
     with node.connect() as client:
         for _ in range(2):
