@@ -46,7 +46,7 @@ from .storage.sums import chained
 from .wire.refusal import HALF_APPLIED, STOPPING, Refusal
 
 EVERY = 1 << 62  # characters: no reply is omitted
-LOOK_S = 0.01  # between a reader's checks of whether long entries are being applied
+CHECK_S = 0.01  # between a reader's checks of whether long entries are being applied
 
 
 class Parts(NamedTuple):
@@ -219,13 +219,13 @@ class LogManager:
         `waits`."""
         replies: list[str] = []
         while True:
-            while not self.client_lock.acquire(timeout=LOOK_S):
+            while not self.client_lock.acquire(timeout=CHECK_S):
                 if self.is_offloaded and not waits:
                     return replies
             try:
                 if refusal := self._why_unreadable(commands):
                     return [refusal] * len(commands)
-                room, page = self._look(commands, replies, room)
+                room, page = self._read_some(commands, replies, room)
             finally:
                 self.client_lock.release()
             if page is not None:
@@ -241,7 +241,7 @@ class LogManager:
             return STOPPING
         return None if commands[0].startswith(LINES) else self._refusal
 
-    def _look(
+    def _read_some(
         self, commands: Sequence[str], replies: list[str], room: int
     ) -> tuple[int, KeyPage | None]:
         """Add the next replies up to a `show`. Return the room left, and the page of that `show`,

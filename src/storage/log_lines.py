@@ -65,7 +65,7 @@ def checksum_line(entries: int, crc: int) -> bytes:
 
 
 def cut_line(index: int) -> bytes:
-    """Return the checksum that voids every entry after `index`."""
+    """Return the line that voids every entry after `index`."""
     return b"%b%d\n" % (CUT_PREFIX, index)
 
 
@@ -208,7 +208,7 @@ def read_entry(raw: bytes, index: int, lowest_term: int) -> tuple[int, str]:
 
 
 def read_cut(raw: bytes, base_index: int, last_index: int) -> int:
-    """Return the index in a cut checksum, which voids the entries after it.
+    """Return the index in a cut line, which voids the entries after it.
 
     Raises:
         ValueError: the line is wrong; the message says how.

@@ -85,7 +85,7 @@ def test_voter_without_entries_is_named_after_a_second_look(
     as_json: bool,
 ) -> None:
     """A voter that gets no entries is named after a second look."""
-    monkeypatch.setattr(status_report, "SECOND_LOOK_S", 0)
+    monkeypatch.setattr(status_report, "SECOND_CHECK_S", 0)
     behind = {**FOLLOWER, "last_index": 5, "commit_index": 5, "last_applied": 5}
     voters = {"voters": ["s1", "s2"]}
     with cluster_of(tmp_path, line_of({**LEADER, **voters}), line_of(behind)) as command:

@@ -18,7 +18,7 @@ from ...state.user_table import UserTable
 from ...wire.commands.watch_lines import WatchAsked
 from ...wire.protocol import escape
 
-LOOK_S: Final = 5.0  # after this time a waiter looks whether its client is there, and who leads
+CHECK_S: Final = 5.0  # after this time a waiter looks whether its client is there, and who leads
 
 
 class WaitingLines:
@@ -104,11 +104,11 @@ class Waiter:
             OSError: the client is gone.
         """
         while True:
-            left_s = self._until_s - self._host.calls.now_s() if self._until_s else LOOK_S
+            left_s = self._until_s - self._host.calls.now_s() if self._until_s else CHECK_S
             if not self._is_new:
                 if left_s <= 0:
                     return False
-                yield AwaitReplies(self._ticket, min(left_s, LOOK_S))
+                yield AwaitReplies(self._ticket, min(left_s, CHECK_S))
             self._is_new = False
             if self._outgoing.is_reader_gone():
                 raise ConnectionAbortedError

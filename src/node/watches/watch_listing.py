@@ -271,7 +271,7 @@ class Lister:
                 lines, self._lines = self._lines, None
             if lines is not None:  # else the previous scan included these prefixes
                 try:
-                    self._look(waiting, lines)
+                    self._scan(waiting, lines)
                 except StateRefused as refused:
                     lines.failure = refused.refusal
                 except BaseException:
@@ -287,7 +287,7 @@ class Lister:
             listing = self._waiting[prefix] = KeyListing(self._lines)
         return listing
 
-    def _look(self, waiting: dict[str, KeyListing], lines: Lines) -> None:
+    def _scan(self, waiting: dict[str, KeyListing], lines: Lines) -> None:
         """Scan the pairs once, while they do not change.
 
         One prefix may contain another, so each key and each line is kept only once for all of them.

@@ -71,7 +71,7 @@ def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: b
         print(json.dumps(reports, indent=2))
     else:
         for report in reports:
-            _tell(report)
+            _print(report)
     unrepaired = sum(
         not problem["repaired"] for report in reports for problem in report["problems"]
     )
@@ -242,7 +242,7 @@ def _formatted(problem: Problem, text: str, *, repaired: bool) -> dict[str, Any]
     }
 
 
-def _tell(report: dict[str, Any]) -> None:
+def _print(report: dict[str, Any]) -> None:
     node = report["node"]
     for note in report["notes"]:
         print(f"{node}: {note}")

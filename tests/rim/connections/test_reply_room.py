@@ -105,7 +105,7 @@ def test_untaken_replies_are_bounded_over_all_connections(
     """There is one bound on the unread replies of all connections."""
     monkeypatch.setattr(reply_budget, "LONG_REPLY_BYTES", LONG + HEAD)
     most = 3 * (LONG + HEAD)
-    host.reply_room = ReplyRoom(most, look_s=0.01)
+    host.reply_room = ReplyRoom(most, check_s=0.01)
     lines = [Line(host) for _ in range(8)]
     for one in lines:
         one.gets(4)
@@ -130,7 +130,7 @@ def test_stalled_reader_is_cut_off_when_others_need_its_room(
 ) -> None:
     """A client that reads nothing is disconnected when others wait for its share of memory."""
     monkeypatch.setattr(reply_budget, "LONG_REPLY_BYTES", LONG + HEAD)
-    host.reply_room = ReplyRoom(LONG + HEAD, held_s=0.0, look_s=0.01)
+    host.reply_room = ReplyRoom(LONG + HEAD, held_s=0.0, check_s=0.01)
     silent, other = Line(host), Line(host)
     silent.gets(4)
     eventually(lambda: host.reply_room.used == LONG + HEAD, "a reply that nobody takes")
@@ -156,7 +156,7 @@ class Held:
 
 
 def test_nobody_is_cut_off_while_there_is_room() -> None:
-    room, first, second = ReplyRoom(held_s=0.0, look_s=0.01), Held(), Held()
+    room, first, second = ReplyRoom(held_s=0.0, check_s=0.01), Held(), Held()
     room.hold(first, 10)
     room.reserve(second)
     room.hold(second, 20)
@@ -169,7 +169,7 @@ def test_reply_in_the_making_ends_nobody_and_one_is_always_made(
 ) -> None:
     """A reply is computed however little memory is left; one that is larger than that has its turn,
     too."""
-    room, maker, other = ReplyRoom(10, held_s=0.0, look_s=0.01), Held(), Held()
+    room, maker, other = ReplyRoom(10, held_s=0.0, check_s=0.01), Held(), Held()
     room.reserve(maker)
     looked, looks = threading.Semaphore(0), room._end_late
     monkeypatch.setattr(room, "_end_late", lambda one: [looks(one), looked.release()])
@@ -185,7 +185,7 @@ def test_reply_in_the_making_ends_nobody_and_one_is_always_made(
 
 def test_few_long_replies_are_made_at_a_time() -> None:
     """The owner also keeps the node's time."""
-    room = ReplyRoom((MAKERS + 3) * LONG_REPLY_BYTES, held_s=0.0, look_s=0.01)
+    room = ReplyRoom((MAKERS + 3) * LONG_REPLY_BYTES, held_s=0.0, check_s=0.01)
     holder, makers, last = Held(), [Held() for _ in range(MAKERS)], Held()
     room.hold(holder, 10)
     for one in makers:

@@ -15,7 +15,7 @@ import raftline.node.snapshots.snapshots
 from raftline.common.build_level import LEVEL
 from raftline.common.process.wakeup import Wakeup, no_pause
 from raftline.logmanager import LogManager
-from raftline.node.snapshots.file_check import RETRY_LOOKS
+from raftline.node.snapshots.file_check import RETRY_CHECKS
 from raftline.node.snapshots.snapshots import Turn, When
 from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
 from raftline.raft.log import Entry, Snapshot
@@ -316,7 +316,7 @@ def test_lost_files_without_room_do_not_stop_a_node(
     assert is_survived(rig.said[-1])
     assert check.lost == [lost]
     rig.folder.is_full = False
-    for _ in range(RETRY_LOOKS):
+    for _ in range(RETRY_CHECKS):
         assert check.look()
     rig.threads.start()
     eventually(lambda: not (check.look() and check.lost))

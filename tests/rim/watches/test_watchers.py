@@ -434,8 +434,8 @@ def test_listing_without_room_on_disk_is_refused(scene: WatchScene) -> None:
 def test_watches_that_come_together_share_one_look_at_the_pairs(scene: WatchScene) -> None:
     scene.apply("set a 1", "set b 2", "set ab 3")
     looks = []
-    look = scene.lister._look
-    scene.lister._look = lambda *asked: looks.append(1) or look(*asked)
+    look = scene.lister._scan
+    scene.lister._scan = lambda *asked: looks.append(1) or look(*asked)
     asked = [(str(n), WatchAsked(prefix)) for n, prefix in enumerate(("a", "", "a", "x"))]
     first_lines = scene.watchers.open(scene.sink, asked)
     assert [lines[0].split()[2] for lines in first_lines] == ["2", "3", "2", "0"]

@@ -380,7 +380,7 @@ def test_without_a_listener_a_command_fails_at_once_in_one_line(tmp_path: Path) 
 def test_without_a_quorum_a_command_says_what_is_missing(
     three: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status_report, "LOOK_S", DEADLINE_S)
+    monkeypatch.setattr(status_report, "CHECK_S", DEADLINE_S)
     for node in three.nodes[1:]:
         node.kill()
     where = {**os.environ, "RAFTLINE": f"localhost:{three.nodes[0].port}"}
