@@ -342,7 +342,7 @@ def test_the_picture_is_whole_though_a_snapshot_comes(seeds: range) -> None:
 
 @seeds(20, 10_000)
 def test_each_watch_is_answered_before_its_first_event(seeds: range) -> None:
-    """Each watch of a connection is answered before it is sent anything."""
+    """Each watch of a connection gets its reply before anything else."""
     check_interleavings(one_watch_begins_again_as_another_begins, seeds, LINES)
 
 
