@@ -64,7 +64,7 @@ def test_no_module_reads_the_time_of_day() -> None:
 
 
 def test_one_module_of_a_node_reads_a_clock() -> None:
-    """All others are given it (`Clock`), so that a schedule sets the time."""
+    """The others get a `Clock`, so that a schedule can set the time."""
     readers = {
         path.name
         for path in modules_of_a_node()
@@ -91,8 +91,8 @@ def test_few_modules_of_a_node_begin_threads_sleep_or_open_files() -> None:
 
 
 def test_no_thread_of_a_node_is_begun_unguarded() -> None:
-    """A few take care of any error themselves: that of the console, which could tell nobody, that
-    of the starter's end, and those of connections."""
+    """A few handle every error themselves: that of the console, which could not report one, that of
+    the starter's end, and those of connections."""
     begun = {
         path.relative_to(SOURCE).as_posix()
         for package in ("common", "net", "node", "monitoring")

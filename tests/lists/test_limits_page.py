@@ -60,7 +60,7 @@ def test_the_page_has_each_bound_with_its_value_once() -> None:
 
 @pytest.mark.parametrize("page", [PAGE, ROOT / "docs" / "use" / "watch.md"])
 def test_pages_state_the_default_number_of_watches(page: Path) -> None:
-    """The pages have the number of watches that a node serves by default."""
+    """The pages state the number of watches that a node serves by default."""
     shares = shares_of(None, limits.HISTORY_BYTES, None, has_tls=False)
     assert f"{shares.watches:,}" in page.read_text(encoding="utf-8")
 
@@ -97,7 +97,7 @@ def numbers_in(text: str) -> Iterator[str]:
 
 
 def test_numbers_outside_the_table_are_listed_as_such() -> None:
-    """A number outside of the table is on the page as one that does not belong there."""
+    """The page lists the numbers that do not belong in its table."""
     section = PAGE.read_text(encoding="utf-8").partition("## What is not in the table")[2]
     named = re.findall(r"`((?:\w+/)+\w+\.\w+)`", section)
     found = [

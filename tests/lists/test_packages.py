@@ -83,7 +83,7 @@ def test_the_page_names_each_package_and_no_other() -> None:
 
 
 def test_a_package_imports_only_from_those_of_its_row() -> None:
-    """Also nothing that it could import and does not: a reader takes the table for the truth."""
+    """It imports from each of them, too: a reader relies on the table."""
     found: dict[str, set[str]] = {package: set() for package in table()}
     for name, others in arrows().items():
         if package_of(name) in found and name not in FACES:
@@ -109,7 +109,7 @@ def test_the_store_imports_nothing_of_the_course() -> None:
 
 
 def test_the_harness_imports_nothing_of_the_course() -> None:
-    """The course hands in what the harness shall use of it. To pack its files is no import."""
+    """The course passes in what the harness needs of it. Packing its files is not an import."""
     module = re.compile(r"\braftline_course\b(?!/)")
     sources = {path: path.read_text("utf-8") for path in (ROOT / "testing").rglob("*.py")}
     assert [path for path, source in sources.items() if module.search(source)] == []
@@ -124,7 +124,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 
 def test_pure_package_has_no_io_clock_or_chance() -> None:
-    """A pure package has no input no output no clock and no chance."""
+    """A pure package has no input, no output, no clock and no random numbers."""
     pure = {package for package, (subject, _) in table().items() if re.search(r"\bpure\b", subject)}
     assert pure >= {"raft", "wire", "state"}
     against = [
@@ -180,8 +180,8 @@ def test_only_the_standard_library_and_ours_are_imported() -> None:
 
 
 def test_modules_import_each_other_by_relative_names() -> None:
-    """An editor finds them so in a clone, where no folder is called raftline. A script that is
-    started by its path has no package, so it imports absolute names."""
+    """So an editor resolves them in a clone, where no folder is called raftline. A script that is
+    started by its path has no package, so it uses absolute names."""
     absolute = {
         name for name, tree in modules().items() if any(is_ours(one) for one in imported(tree))
     }
@@ -190,7 +190,7 @@ def test_modules_import_each_other_by_relative_names() -> None:
 
 @pytest.mark.parametrize("folder", ["tests", "testing", "bench", "course"])
 def test_no_bare_name_of_our_modules_is_imported_from_outside(folder: str) -> None:
-    """No bare name of one of our modules is imported from outside."""
+    """Otherwise, a module of that name elsewhere could take its place."""
     ours = {name.partition(".")[0] for name in modules()} - NO_PACKAGES
     bare = ours - sys.stdlib_module_names
     line = re.compile(rf"^\s*(from|import(.*,)?) +({'|'.join(bare)})\b", re.M)  # else not parsed
