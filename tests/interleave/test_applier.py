@@ -145,13 +145,13 @@ def it_stops() -> None:
 
 @seeds(15, 10_000)
 def test_snapshot_comes_between_two_long_entries(seeds: range) -> None:
-    """A snapshot comes in the place of long entries between two of them."""
+    """A snapshot that replaces long entries is installed between two of them."""
     check_interleavings(it_is_refilled, seeds, LINES)
 
 
 @seeds(15, 10_000)
 def test_follower_stopping_amid_a_snapshot_leaves_all_whole(seeds: range) -> None:
-    """A follower that stops amid long entries and a snapshot leaves all whole."""
+    """A follower that stops during long entries and a snapshot leaves a consistent state."""
     check_interleavings(it_stops, seeds, LINES)
 
 

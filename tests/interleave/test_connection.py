@@ -100,7 +100,7 @@ def test_replies_are_in_order_whoever_reads(seeds: range) -> None:
 
 @seeds(150, 20_000)
 def test_a_client_far_ahead_is_read_again_after_replies(seeds: range) -> None:
-    """The real two halves meet: the reader that asks for room, and the thread that makes it."""
+    """The reader that waits for space and the thread that frees it are the real ones."""
     check_interleavings(clients_send_far_ahead, seeds, LINES)
 
 

@@ -214,7 +214,7 @@ class HearsAndGoes(Driver):
 
 @pytest.mark.slow
 def test_connection_end_erasing_a_later_level_is_found() -> None:
-    """The end of a connection that erases a later level is found."""
+    """If the end of a connection erases a later level, the test finds it."""
     failure = first_failure(lambda: a_member_moves(builds=ByNameAlone), range(50), LINES)
     assert failure is not None
     # The leader says nothing to that member, so the schedule has no end.

@@ -95,7 +95,7 @@ class Scene(DrivenWatches):
         snapshot = Snapshot(self.index, 1, 0, 0)
         pairs = {key: f"{value}\x00{self.index}" for key, value in GONE_PAIRS.items()}
         members, store = self.manager.members, self.manager.store
-        kept: dict[str, Any] = {"level": store.level, "users": store.users.spell()}
+        kept: dict[str, Any] = {"level": store.level, "users": store.users.format()}
         self.manager.arrived(LoadedSnapshot(snapshot, members, [], pairs, **kept))
         self.manager.take_over(snapshot)
         self.watchers.feed.applied(list[Entry]())
@@ -342,7 +342,7 @@ def test_the_picture_is_whole_though_a_snapshot_comes(seeds: range) -> None:
 
 @seeds(20, 10_000)
 def test_each_watch_is_answered_before_its_first_event(seeds: range) -> None:
-    """Each watch of a connection is answered before it is sent anything."""
+    """Each watch of a connection gets its reply before anything else."""
     check_interleavings(one_watch_begins_again_as_another_begins, seeds, LINES)
 
 

@@ -131,5 +131,5 @@ def test_each_event_comes_once_in_order_after_the_keys(seeds: range) -> None:
 
 @seeds(80, 20_000)
 def test_event_meeting_the_end_of_another_watch_is_sent(seeds: range) -> None:
-    """An event that meets the end of another watch is not left lying."""
+    """An event that arrives while another watch ends is still sent."""
     check_interleavings(a_watch_ends_as_an_event_comes, seeds, LINES)

@@ -51,7 +51,9 @@ def wall_clocks_read_by(path: Path) -> list[str]:
 
 
 def modules_of_a_node() -> list[Path]:
-    return [path for room in ("node", "picture/live") for path in (SOURCE / room).rglob("*.py")]
+    return [
+        path for package in ("node", "picture/live") for path in (SOURCE / package).rglob("*.py")
+    ]
 
 
 def test_no_module_reads_the_time_of_day() -> None:
@@ -62,7 +64,7 @@ def test_no_module_reads_the_time_of_day() -> None:
 
 
 def test_one_module_of_a_node_reads_a_clock() -> None:
-    """All others are given it (`Clock`), so that a schedule sets the time."""
+    """The others get a `Clock`, so that a schedule can set the time."""
     readers = {
         path.name
         for path in modules_of_a_node()
@@ -89,12 +91,12 @@ def test_few_modules_of_a_node_begin_threads_sleep_or_open_files() -> None:
 
 
 def test_no_thread_of_a_node_is_begun_unguarded() -> None:
-    """A few take care of any error themselves: that of the console, which could tell nobody, that
-    of the starter's end, and those of connections."""
+    """A few handle every error themselves: that of the console, which could not report one, that of
+    the starter's end, and those of connections."""
     begun = {
         path.relative_to(SOURCE).as_posix()
-        for room in ("common", "net", "node", "monitoring")
-        for path in (SOURCE / room).rglob("*.py")
+        for package in ("common", "net", "node", "monitoring")
+        for path in (SOURCE / package).rglob("*.py")
         for part in parts_of(path)
         if isinstance(part, ast.Call)
         and ast.unparse(part.func) in ("threading.Thread", "_thread.start_new_thread")

@@ -47,7 +47,7 @@ def effects_in_bounds(tree: ast.AST) -> Iterator[int]:
 
 
 def test_no_slice_bound_has_an_effect_that_mypyc_doubles() -> None:
-    """No bound of a slice has an effect, which mypyc would have twice."""
+    """mypyc evaluates the bound of a slice twice."""
     against = [
         f"{path.relative_to(SOURCE)}:{line}"
         for path in compiled()
@@ -74,7 +74,7 @@ def lists_that_look_lazy(tree: ast.AST) -> Iterator[int]:
 
 
 def test_no_generator_is_read_lazily_where_mypyc_makes_a_list() -> None:
-    """No generator expression is read bit by bit, since mypyc makes a list of it."""
+    """mypyc makes a list of a generator expression."""
     against = [
         f"{path.relative_to(SOURCE)}:{line}"
         for path in compiled()

@@ -65,7 +65,7 @@ def problem_of(page: str, link: str) -> str:
 
 
 def test_every_relative_link_leads_to_a_file_and_heading() -> None:
-    """Every relative link of a page leads to a file and a heading."""
+    """Each relative link of a page leads to an existing file and heading."""
     broken = [
         f"{page}: {link}: {problem}"
         for page in pages()

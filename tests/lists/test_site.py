@@ -97,7 +97,7 @@ def test_methods_return_what_a_caller_gets(cls: type, stops: set[str] | None) ->
 def test_checker_finds_broken_links_and_foreign_resources(
     tmp_path: Path, body: str, problem: str
 ) -> None:
-    """The checker finds broken links and what is loaded from elsewhere."""
+    """The checker finds broken links, and resources that are loaded from elsewhere."""
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "two.html").write_text(PAGE.format('<a href="../index.html">one</a>'))
     (tmp_path / "a b.svg").write_text("<svg/>")

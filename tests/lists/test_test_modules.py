@@ -47,7 +47,7 @@ def test_no_name_of_a_test_exceeds_60_characters() -> None:
 
 
 def test_long_name_of_a_test_is_found() -> None:
-    """In a class or a coroutine, too; a name of just the length is none."""
+    """This holds in a class and for a coroutine, too; a name of exactly that length is allowed."""
     fits = "test_".ljust(NAME_CHARACTERS_MAX, "x")
     source = f"def {fits}():\n    pass\n\n\nclass TestIt:\n    async def {fits}x(self): ...\n"
     assert long_names(source) == [f"{fits}x"]

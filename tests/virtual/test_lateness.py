@@ -81,7 +81,7 @@ def run(seed: int, steps: int = STEPS) -> LatenessCheck:
 
 @pytest.mark.parametrize("seeds", [range(2), in_the_rest(range(2, 8))])
 def test_no_lease_ends_later_than_the_bound_under_faults(seeds: range) -> None:
-    """No lease ends later than the bound in schedules of faults."""
+    """These are schedules with faults."""
     checks = [run(seed) for seed in seeds]
     assert max(check.latest_ms for check in checks) >= 0  # leases were there to their end
     assert sum(check.leaderships for check in checks) > len(seeds)
@@ -118,7 +118,7 @@ def test_a_quorum_that_elects_nobody_is_found_to_be_late() -> None:
 
 @pytest.mark.parametrize("jump_ms", [60_000, 300_000])
 def test_a_jump_of_the_leader_s_clock_is_not_early_by_that_clock(jump_ms: int) -> None:
-    """As where the machine slept: a holder there counts by the clock that went on as well."""
+    """The machine may have slept: a holder there measures by the same clock."""
     calm = Calm()
     lease, _ = calm.lease(2)
     leader = calm.leader
@@ -131,7 +131,7 @@ def test_a_jump_of_the_leader_s_clock_is_not_early_by_that_clock(jump_ms: int) -
 
 
 def test_machine_that_slept_ends_nothing_once_another_leads() -> None:
-    """A machine that slept for minutes ends nothing once another leads."""
+    """A machine that slept for minutes expires no lease once another node leads."""
     calm = Calm()
     lease, _ = calm.lease(2)
     slept = calm.leader
@@ -147,7 +147,7 @@ def test_machine_that_slept_ends_nothing_once_another_leads() -> None:
 
 
 def test_follower_with_a_jumped_clock_grants_the_whole_time() -> None:
-    """A follower whose clock jumped gives the whole time when it leads."""
+    """A follower whose clock jumped grants the whole TTL when it leads."""
     calm = Calm()
     lease, _ = calm.lease(2)
     leader = calm.leader

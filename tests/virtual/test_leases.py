@@ -20,7 +20,7 @@ from raftline_testing.workloads.line_request import LineRequest
 
 
 def test_lease_under_one_leader_ends_after_its_time_and_a_round() -> None:
-    """A lease under one leader ends after its time and a round."""
+    """If the leader stays, a lease expires after its TTL and one round."""
     calm = Calm()
     lease, sent_ms = calm.lease(2)
     took_ms = calm.ended(lease) - sent_ms
@@ -41,7 +41,7 @@ def test_a_renewed_lease_ends_after_its_last_renewal() -> None:
 
 @pytest.mark.parametrize("changes", [1, 3])
 def test_each_change_of_leader_costs_one_election_and_one_time(changes: int) -> None:
-    """Each change of leader costs at most one election and one whole time."""
+    """Each change of leader delays an expiry by at most one election and one TTL."""
     calm = Calm()
     lease, sent_ms = calm.lease(2)
     for _ in range(changes):

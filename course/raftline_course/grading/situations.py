@@ -1,5 +1,6 @@
-"""Situations of the paper, drawn on purpose: transcripts with random names, terms, logs and values.
-A server can't know them, so it must implement the rule.
+"""Situations of the paper as transcripts, with random names, terms, logs and values.
+
+A server can't know these in advance, so it must implement the rule.
 
 Each function takes a `Draw` and returns a transcript, whose first line is its title. Most play one
 server of the hand-in; the transcript speaks for all others. Expectations follow from the paper's
@@ -12,14 +13,14 @@ import json
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-FAR_MS = 9000  # a timeout that never runs out
+FAR_MS = 9000  # a timeout that never fires
 SOON_MS = 150
 AWAY_MS = 30 * SOON_MS
 NAMES = range(1, 60)
 
 
 class Draw:
-    """The names, numbers and logs that chance gives a situation."""
+    """Random names, numbers and logs for a situation."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -54,7 +55,7 @@ Situation = Callable[[Draw], str]
 
 
 def text_of(situation: Situation, seed: int) -> str:
-    """Return the transcript of a situation as this seed draws it."""
+    """Return the transcript of a situation for a seed."""
     return situation(Draw(seed))
 
 
@@ -83,35 +84,35 @@ def _start(names: Sequence[str], down: Sequence[str] = ()) -> str:
 
 
 def _entries(first: int, terms: Sequence[int], commands: Sequence[str] = ()) -> str:
-    """Return entries as in AppendEntries; without commands, as in `log`."""
-    connections = []
+    """Return entries as in AppendEntries; without commands, those that `log` makes."""
+    listed = []
     for at, term in enumerate(terms):
         index = first + at
         command = commands[at] if commands else f"set x {index}.{term}"
-        connections.append({"index": index, "term": term, "command": command})
-    return json.dumps(connections)
+        listed.append({"index": index, "term": term, "command": command})
+    return json.dumps(listed)
 
 
 def _append(to: str, leader: str, term: int, prev: tuple[int, int], entries: str = "[]",
             commit: int = 0, number: int = 1) -> str:  # fmt: skip
-    """Return the act in which a leader's AppendEntries arrives."""
+    """Return the act in which an AppendEntries of a leader arrives."""
     index, prev_term = prev
     rest = f"commit {commit} round {number}"
     return f"> {to} <- {leader}@AppendEntries {term}-{index}-{prev_term}-{entries} {rest}"
 
 
 def _votes(name: str, voters: Iterable[str], term: str) -> list[str]:
-    """Return the acts in which these servers vote for another one."""
+    """Return the acts in which the voters vote for a server."""
     return [f"> {name} <- {one}@Count on me term {term}" for one in voters]
 
 
 def _never(what: str, acts: Iterable[str]) -> list[str]:
-    """Return these acts, none of which may cause that event."""
+    """Return acts, none of which may cause this event."""
     return [line for act in acts for line in (act, f"- {what}")]
 
 
 def _elected(name: str, voters: Iterable[str], term: int) -> list[str]:
-    """Return the acts by which a server is elected: a timeout, then these votes."""
+    """Return the acts that elect a server: a timeout, then votes."""
     voters = list(voters)
     return [
         f"> wait {SOON_MS}ms",
@@ -121,7 +122,7 @@ def _elected(name: str, voters: Iterable[str], term: int) -> list[str]:
 
 
 def _stands(name: str, others: Iterable[str], term: int) -> list[str]:
-    """Return the acts and the line by which a server became a candidate in this term."""
+    """Return the acts and the line that show a server as a candidate in this term."""
     others = list(others)
     prevotes = _votes(name, others, f"{term} prevote")
     return [*prevotes, "> status", f"+ {name} candidate, term {term}*"]
@@ -141,7 +142,7 @@ def lone_with_a_log(draw: Draw) -> str:
     last = len(terms) + 1
     key, value = draw.key(), draw.value()
     return _script(
-        "A lone server with a log leads the next term, and applies each entry once. Paper §5.2.",
+        "A lone server with a log leads the next term and applies each entry once. Paper §5.2.",
         _log(name, terms),
         f"> state {name} {term - 1}",
         _start([name]),
@@ -161,7 +162,7 @@ def lone_with_a_slow_disk(draw: Draw) -> str:
     last, term = len(terms) + 1, (terms[-1] if terms else 0) + 1
     key, value = draw.key(), draw.value()
     return _script(
-        "A lone server answers once its own disk has the entry. Paper §5.3.",
+        "A lone server replies once the entry is on its own disk. Paper §5.3.",
         _log(name, terms),
         _start([name]),
         "> wait 400ms",
@@ -184,9 +185,9 @@ def split_vote(draw: Draw) -> str:
     first, second, *rest = names
     term = draw.number(0, 30) + 1
     again_ms = draw.number(250, 400)
-    each = 1 if members > 3 else 0  # votes in addition to its own: two of four, or two of five
+    each = 1 if members > 3 else 0  # votes besides its own: two of four, or two of five
     return _script(
-        f"Two of {members} stand at once, and neither has a majority; one tries again. Paper §5.2.",
+        f"Two of {members} split the vote, so neither wins; one tries again. Paper §5.2.",
         f"> timeouts {first} {SOON_MS} {again_ms} {second} {SOON_MS} {FAR_MS} "
         + " ".join(f"{name} {FAR_MS}" for name in rest),
         (f"> state {name} {term - 1}" for name in names),
@@ -221,7 +222,7 @@ def no_half_is_a_majority(draw: Draw) -> str:
         lines += [f"> {name} <- {voter}@Count on me term {term}"] * times
         lines += ["> status", f"{'+' if count == needed else '-'} {name} leader, term {term}*"]
     return _script(
-        f"Of {members} servers a candidate needs {needed + 1}; a voter counts once. Paper §5.2.",
+        f"Of {members} votes, a candidate needs {needed + 1}; each voter counts once. Paper §5.2.",
         _timeouts([name], others),
         f"> state {name} {term - 1}",
         _start([name, *others], others),
@@ -249,7 +250,7 @@ def a_vote_in_each_term(draw: Draw) -> str:
             f"+ {second} <- {name}@Not this time term {term}*",
         ]
     return _script(
-        "In each term a server votes once, and a new term is a new vote. Paper §5.2.",
+        "A server votes once in each term. Paper §5.2.",
         _timeouts([], [name, *others]),
         f"> state {name} {begun} {draw.chance.choice(others)}",
         _start([name, *others], others),
@@ -263,8 +264,7 @@ def timeouts_are_drawn(draw: Draw) -> str:
     term = draw.number(0, 30)
     first_ms, again_ms = draw.number(250, 400), draw.number(500, 900)
     return _script(
-        "Each election timeout is drawn by `pick_timeout_ms`, whenever the timer begins. Paper "
-        "§5.2.",
+        "Whenever the election timer starts, `pick_timeout_ms` draws a timeout. Paper §5.2.",
         f"> timeouts {name} {first_ms} {again_ms} "
         + " ".join(f"{other} {FAR_MS}" for other in others),
         f"> state {name} {term}",
@@ -287,7 +287,7 @@ def a_vote_resets_the_timer(draw: Draw) -> str:
     at_ms = draw.number(20, SOON_MS - 20)
     candidate = draw.chance.choice(others)
     return _script(
-        "A server that gives its vote waits for a whole election timeout again. Paper §5.2.",
+        "A server that grants its vote resets its election timer. Paper §5.2.",
         f"> timeouts {name} {SOON_MS} {FAR_MS}",
         f"> state {name} {term - 1}",
         _start([name, *others], others),
@@ -302,7 +302,7 @@ def a_vote_resets_the_timer(draw: Draw) -> str:
 
 
 def nothing_else_resets_the_timer(draw: Draw) -> str:
-    """Send a second candidate of the term, one of an earlier term, and unexpected answers."""
+    """The messages: another candidate of the term, an earlier candidate, and stray replies."""
     members = draw.one_of(3, 5)
     name, *others = draw.names(members)
     term = draw.number(3, 30)
@@ -315,7 +315,7 @@ def nothing_else_resets_the_timer(draw: Draw) -> str:
     ]
     chosen = draw.chance.sample(useless, draw.number(1, 3))
     return _timer_runs_on(
-        draw, "A message that brings neither a leader nor a vote resets no timer. Paper §5.2.",
+        draw, "Only a leader's message and a granted vote reset the timer. Paper §5.2.",
         name, others, term, first, [], chosen,
     )  # fmt: skip
 
@@ -324,8 +324,8 @@ def _timer_runs_on(
     draw: Draw, title: str, name: str, others: Sequence[str], term: int, vote: str,
     terms: Sequence[int], acts: Iterable[str], stands_in: int = 0,
 ) -> str:  # fmt: skip
-    """Return a transcript in which a server becomes a candidate as soon as its first timeout is
-    over, whatever came before."""
+    """Return a transcript in which a server becomes a candidate after its first timeout, whatever
+    it received before."""
     at_ms = draw.number(60, SOON_MS - 20)
     return _script(
         title,
@@ -340,7 +340,7 @@ def _timer_runs_on(
     )
 
 
-# --- 3: the better log -----------------------------------------------------------------------
+# --- 3: the more up-to-date log --------------------------------------------------------------
 
 
 def the_better_log(draw: Draw) -> str:
@@ -362,7 +362,7 @@ def the_better_log(draw: Draw) -> str:
             f"{sign} {candidate} <- {name}@Count on me term {term}",
         ]
     return _script(
-        "The later last term is the better log; of equal terms, the longer one. Paper §5.4.1.",
+        "The log with the later last term is more up to date; then the longer one. Paper §5.4.1.",
         _timeouts([], [name, *others]),
         _log(name, terms),
         f"> state {name} {terms[-1]}",
@@ -380,8 +380,8 @@ def a_denied_vote_resets_no_timer(draw: Draw) -> str:
     first, second = draw.chance.sample(others, 2)
     return _timer_runs_on(
         draw,
-        "A server that denies its vote, as its log is the better one, does not reset its timer. "
-        "Paper §5.4.1.",
+        "A server that denies its vote, since its own log is more up to date, does not reset its "
+        "timer. Paper §5.4.1.",
         name, others, term, first, terms,
         [
             f"> {name} <- {second}@RequestVote {new}-{len(terms) - 1}-1",
@@ -395,7 +395,7 @@ def a_vote_outlives_a_crash(draw: Draw) -> str:
     name, first, second = draw.names(3)
     term = draw.number(2, 50)
     return _script(
-        "A vote is on the disk before it leaves, and outlives a crash. Paper §5.1, Figure 2.",
+        "A vote is saved before it is sent, and survives a crash. Paper §5.1, Figure 2.",
         _timeouts([], [name, first, second]),
         f"> state {name} {term - 1}",
         _start([name, first, second], [first, second]),
@@ -438,7 +438,7 @@ def answers_are_counted(draw: Draw) -> str:
             lines.append(f"+ {name} applies {now} *")
         committed = now
     return _script(
-        "An entry is committed once a majority holds it, by the index of each answer. Paper §5.3.",
+        "An entry is committed once a majority has acknowledged its index. Paper §5.3.",
         _timeouts([name], others),
         f"> state {name} {term - 1}",
         _start([name, *others], others),
@@ -458,7 +458,7 @@ def a_minority_is_away(draw: Draw) -> str:
     down = names[_majority(members) :]
     key, value = draw.key(), draw.value()
     return _script(
-        f"{_majority(members)} of {members} are enough, and the others catch up. Paper §5.3.",
+        f"{_majority(members)} of {members} servers suffice, and the others catch up. Paper §5.3.",
         _timeouts(names[:1], names[1:]),
         _start(names, down),
         "> settle 400ms",
@@ -471,14 +471,14 @@ def a_minority_is_away(draw: Draw) -> str:
     )
 
 
-# --- 5: logs that differ ---------------------------------------------------------------------
+# --- 5: conflicting logs ---------------------------------------------------------------------
 
 
 def figure_7(draw: Draw) -> str:
     members = draw.one_of(3, 4, 5)
     names = draw.names(members)
     leader, *followers = names
-    # Each term has one leader, so the term of a differing log is in no other log.
+    # Each term has one leader, so the term of a conflicting entry is in no other log.
     numbers = iter(range(1, 200))
     mine: list[int] = []
     spare: list[int] = []
@@ -501,7 +501,7 @@ def figure_7(draw: Draw) -> str:
     whole = " ".join(map(str, [*mine, term]))
     last = len(mine) + 1
     return _script(
-        "The logs of Figure 7 become the leader's, whatever they lack or hold beside. Paper §5.3.",
+        "Logs as in Figure 7 become the leader's, whatever is missing or extra. Paper §5.3.",
         _timeouts([leader], followers),
         logs,
         (f"> state {name} {mine[-1]}" for name in names),
@@ -527,7 +527,7 @@ def what_comes_before_must_agree(draw: Draw) -> str:
     cut = draw.number(0, last - 1)
     prev = (cut, terms[cut - 1] if cut else 0)
     return _script(
-        "A follower takes entries if the one before them agrees, and cuts what differs after it. "
+        "A follower accepts entries if the one before them matches, and deletes conflicting ones. "
         "Paper §5.3.",
         _timeouts([], [name, leader, other]),
         _log(name, terms),
@@ -548,7 +548,7 @@ def what_comes_before_must_agree(draw: Draw) -> str:
     )
 
 
-# --- 6: late messages ------------------------------------------------------------------------
+# --- 6: delayed messages ---------------------------------------------------------------------
 
 
 def a_late_append_cuts_nothing(draw: Draw) -> str:
@@ -562,7 +562,7 @@ def a_late_append_cuts_nothing(draw: Draw) -> str:
     some = draw.number(0, count - 1)
     last = len(before) + count
     return _script(
-        "A message that comes late and holds less takes nothing away. Paper, Figure 2, receiver 3.",
+        "A delayed message with fewer entries deletes nothing. Paper, Figure 2, receiver 3.",
         _timeouts([], [name, leader, other]),
         _log(name, before),
         _start([name, leader, other], [leader, other]),
@@ -592,7 +592,7 @@ def words_of_earlier_terms(draw: Draw) -> str:
     noop = len(terms) + 1
     leader = others[0]
     return _script(
-        "Votes, answers and leaders of an earlier term count for nothing. Paper §5.1.",
+        "Votes, replies and leaders of an earlier term are ignored. Paper §5.1.",
         _timeouts([name], others),
         _log(name, terms),
         f"> state {name} {term - 1}",
@@ -633,7 +633,7 @@ def commit_what_matched(draw: Draw) -> str:
     commit = draw.number(matched, len(terms) + 3)
     sent = terms[first:matched]
     return _script(
-        "A follower commits what this message has matched, not all that it holds. "
+        "A follower commits up to the last new entry of the message, not all that it holds. "
         "Paper, Figure 2, receiver 5.",
         _timeouts([], [name, leader, other]),
         _log(name, terms),
@@ -659,7 +659,7 @@ def figure_8(draw: Draw) -> str:
     noop = len(terms) + 1
     needed = _majority(members) - 1
     near = draw.chance.sample(others, draw.number(needed, len(others)))
-    # They acknowledge the entries of earlier terms one by one, and only then the no-op.
+    # They acknowledge the entries of earlier terms first, and then the no-op.
     steps = sorted(draw.chance.sample(range(1, noop), draw.number(1, noop - 1)))
     steps = sorted({*steps, noop - 1})
     lines: list[str] = []
@@ -674,7 +674,7 @@ def figure_8(draw: Draw) -> str:
             lines.append(f"- {name} applies *")
     lines += [f"+ {name} applies {at} {one} *" for at, one in enumerate(terms, start=1)]
     return _script(
-        "Figure 8: what an earlier term left on a majority is not committed by that. Paper §5.4.2.",
+        "Figure 8: counting replicas does not commit an entry of an earlier term. Paper §5.4.2.",
         _timeouts([name], others),
         _log(name, terms),
         f"> state {name} {term - 1}",
@@ -696,7 +696,7 @@ def a_restart_keeps_all(draw: Draw) -> str:
     last = len(terms)
     log = " ".join(map(str, terms))
     return _script(
-        "After a restart term, vote and log are there, and nothing is committed yet. "
+        "A restart keeps the term, the vote and the log; nothing is committed yet. "
         "Paper, Figure 2.",
         _timeouts([], [name, leader, other]),
         _log(name, terms),
@@ -724,7 +724,7 @@ def an_answer_waits_for_the_disk(draw: Draw) -> str:
     last = len(before) + count
     commands = ["noop", *(f"set {draw.key()} {draw.value()}" for _ in range(count - 1))]
     return _script(
-        "A follower says that it has entries once its disk has them. Paper §5.3, Figure 2.",
+        "A follower acknowledges entries once they are on its disk. Paper §5.3, Figure 2.",
         _timeouts([], [name, leader, other]),
         _log(name, before),
         _start([name, leader, other], [leader, other]),
@@ -746,7 +746,7 @@ def lost_files_lost_vote(draw: Draw) -> str:
     term = terms[-1] + draw.number(1, 4)
     what = draw.chance.choice(["log", "storage"])
     return _script(
-        "A server that lost its files has forgotten what it promised: it has no vote. Paper §5.1.",
+        "A server that lost its files may have forgotten a vote, so it has none. Paper §5.1.",
         _log(name, terms),
         f"> state {name} {term}",
         _start([name, first, second], [first, second]),
@@ -771,7 +771,7 @@ def a_read_without_a_majority(draw: Draw) -> str:
     far = [name for name in names[1:] if name not in near]
     key, value = draw.key(), draw.value()
     return _script(
-        "A leader that no majority hears does not know whether another leads: no read. Paper §8.",
+        "A leader that cannot reach a majority serves no reads. Paper §8.",
         _timeouts([leader], names[1:]),
         _start(names),
         "> settle 400ms",
@@ -789,14 +789,13 @@ def a_read_without_a_majority(draw: Draw) -> str:
 
 
 def a_stale_read(draw: Draw) -> str:
-    """Cut off a leader, let another one be elected and write, and then read from the old one."""
+    """A leader is cut off, another one is elected and writes, and then the old one is read."""
     members = draw.one_of(3, 5)
     names = draw.names(members)
     old, new, *rest = names
     key, first, second = draw.key(), draw.value(), draw.value()
     return _script(
-        "A read sees each write that was answered before it, whoever is asked. "
-        "Paper §8, thesis §6.4.",
+        "A read sees every write acknowledged before it, at any server. Paper §8, thesis §6.4.",
         f"> timeouts {old} {SOON_MS} {FAR_MS} {new} 160 "
         + " ".join(f"{name} {FAR_MS}" for name in rest),
         _start(names),
@@ -829,7 +828,7 @@ def a_round_before_the_read(draw: Draw) -> str:
     leader, *others = names
     key, value = draw.key(), draw.value()
     return _script(
-        "Answers to a round that began before the read do not confirm it. Thesis §6.4.",
+        "A round of heartbeats sent before a read does not confirm the read. Thesis §6.4.",
         _timeouts([leader], others),
         _start(names),
         "> settle 400ms",
@@ -857,7 +856,7 @@ def a_read_before_the_first_commit(draw: Draw) -> str:
         for one in others
     ]
     return _script(
-        "A new leader serves no read before an entry of its own term is committed. Paper §8.",
+        "A new leader serves no reads until an entry of its own term is committed. Paper §8.",
         _timeouts([name], others),
         _log(name, terms),
         f"> state {name} {term - 1}",
@@ -869,7 +868,7 @@ def a_read_before_the_first_commit(draw: Draw) -> str:
     )
 
 
-# --- 10: a leader without answers ---------------------------------------------------------------
+# --- 10: a leader without replies ------------------------------------------------------------
 
 
 def a_leader_cut_off(draw: Draw) -> str:
@@ -881,8 +880,8 @@ def a_leader_cut_off(draw: Draw) -> str:
     far = names[1 + count :]
     leads = 1 + len(near) >= _majority(members)
     return _script(
-        f"A leader that {1 + len(near)} of {members} hear, itself among them, "
-        f"{'leads on' if leads else 'steps down'}. Thesis §6.2.",
+        f"A leader that reaches {1 + len(near)} of {members} servers, itself included, "
+        f"{'keeps leading' if leads else 'steps down'}. Thesis §6.2.",
         _timeouts([leader], names[1:]),
         _start(names),
         "> settle 400ms",
@@ -915,7 +914,7 @@ def a_later_term(draw: Draw) -> str:
     term = draw.number(5, 60)
     first, second = draw.chance.sample(others, 2)
     return _script(
-        "A leader that hears of a later term follows, and tells an earlier one. Paper §5.1.",
+        "A leader that learns of a later term steps down, and rejects an earlier one. Paper §5.1.",
         _timeouts([leader], others),
         _start([leader, *others]),
         "> settle 400ms",
@@ -942,7 +941,7 @@ def a_snapshot_refills(draw: Draw) -> str:
     for one, held in pairs:
         lines += [f"> {leader} <- client1@set {one} {held}", "> settle 100ms"]
     return _script(
-        "Entries that are gone from the leader's log reach a follower as a snapshot. Paper §7.",
+        "A follower gets compacted entries as a snapshot. Paper §7.",
         _timeouts([leader], [other, late]),
         f"> chunk {draw.one_of(20, 30, 64, 1000)}",
         _start(names, [late]),
@@ -972,7 +971,7 @@ def members_come_and_go(draw: Draw) -> str:
             f"+ {first} appends * members *{voter}*",
         ]
     return _script(
-        "Members come one by one, each through a joint configuration. Paper §6.",
+        "Members are added one by one, each through a joint configuration. Paper §6.",
         _timeouts([first], rest),
         _start([first]),
         "> settle 400ms",

@@ -222,7 +222,7 @@ ALL_COMMITTED = (  # by a follower
             "Node._wait_for_leader = lambda self: setattr(self, '_election_at_ms', "
             "self._now_ms + 200)",
             "seed 2001",
-            "Each election timeout is drawn by `pick_timeout_ms`",
+            "the election timer starts, `pick_timeout_ms` draws a timeout",
         ),
     ],
 )

@@ -29,7 +29,7 @@ from ...common.config import (
     text_of,
 )
 from ...common.process.guarded_thread import guarded_thread
-from ...net.peers.level_exchange import Foreigners, read_level, spell_level
+from ...net.peers.level_exchange import Foreigners, format_level, read_level
 from ...raft.levels import is_foreign
 from ...raft.node import RawNode
 from ...storage.disk import FilesRefused

@@ -42,7 +42,7 @@ def test_members_that_left_are_forgotten_and_named_ones_stay() -> None:
 
 
 def test_the_members_of_another_cluster_are_not_learned() -> None:
-    """One of the named addresses leads to a test by now, or to a restored copy."""
+    """One of the given addresses may now belong to a test cluster, or to a restored copy."""
     addresses = Addresses([S1, S4], learns=True)
     addresses.take(status(S1, S2, cluster="9f86d081884c7d65"), 0.0)
     addresses.take(status(S4, S5, S6, cluster="3c6e0b8a9c15224a"), 60.0)
@@ -69,7 +69,7 @@ def test_the_members_of_another_cluster_are_not_learned() -> None:
     ],
 )
 def test_reply_without_certain_members_changes_nothing(reply: str) -> None:
-    """A reply that names no members for certain changes nothing."""
+    """A reply that does not vouch for its members leaves the known addresses unchanged."""
     addresses = Addresses([S1], learns=True)
     addresses.take(status(S1, S2), 0.0)
     addresses.take(reply, 1.0)
@@ -109,7 +109,7 @@ def test_the_number_of_learned_addresses_is_bounded() -> None:
 
 
 def test_foreign_localhost_is_not_looked_for_here() -> None:
-    """On this machine another cluster may listen there."""
+    """Another cluster may listen there on this machine."""
     reported = status(Address("localhost", 10000), Address("127.0.0.1", 10001), S2)
     elsewhere = Addresses([S1], learns=True)
     elsewhere.take(reported, 0.0)
@@ -120,7 +120,7 @@ def test_foreign_localhost_is_not_looked_for_here() -> None:
 
 
 def test_learned_addresses_come_after_named_ones() -> None:
-    """Learned addresses get their turn after those that were named."""
+    """Learned addresses are tried after those that were given."""
     addresses = Addresses([S1, S2], learns=True)
     nodes = NodeTurns([S2, S1], addresses)
     addresses.take(status(S4, S5, S6), 0.0)
@@ -146,7 +146,7 @@ def test_one_that_left_gets_no_more_turns_and_a_new_one_does() -> None:
 
 
 def test_leader_found_by_one_connection_is_known_to_all() -> None:
-    """A leader that one connection was sent to is known to the others."""
+    """If one connection is redirected to a leader, the others know that leader."""
     addresses = Addresses([S1], learns=True)
     first, second = NodeTurns([S1], addresses), NodeTurns([S1], addresses)
     first.move_on(S1, Reply("s1", not_leader("s2", *S2)))

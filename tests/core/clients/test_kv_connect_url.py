@@ -95,7 +95,7 @@ def test_no_error_repeats_a_password() -> None:
 
 
 def test_url_in_the_variable_yields_to_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable may hold a URL whose options an argument replaces."""
+    """An argument overrides the same option of a URL in the environment variable."""
     monkeypatch.setenv("RAFTLINE", "raftline://anna:secret@h1,h2:10001/?timeout=2&name=web")
     made = settings_of(None, {"timeout": 3})
     assert made.addresses == [H1, H2]

@@ -63,7 +63,7 @@ def test_a_watch_goes_on_after_the_last_entry_that_is_whole() -> None:
 
 
 def test_keys_that_differ_come_as_events_after_a_gap() -> None:
-    """The difference comes as events where the events are gone."""
+    """If the events in between are gone, the keys that differ are delivered as events."""
     cursor = WatchCursor(TEXT, "", None)
     fed(cursor, words.begins(3, 57), words.has(57, "a", "1"), words.has(57, "b", "1"))
     fed(cursor, words.has(57, "c", "1"), words.event(58, "set", "d", "1"))
@@ -90,7 +90,7 @@ def test_keys_that_differ_come_as_events_after_a_gap() -> None:
 
 
 def test_connection_lost_amid_keys_has_them_sent_again() -> None:
-    """A connection that ends amid the keys has them sent again."""
+    """If the connection is lost while keys are being listed, the listing restarts."""
     cursor = WatchCursor(TEXT, "", None)
     assert fed(cursor, words.begins(2, 57), words.has(57, "a", "1")) == [(57, "has", "a", "1")]
     assert not cursor.is_listed
@@ -104,7 +104,7 @@ def test_connection_lost_amid_keys_has_them_sent_again() -> None:
 
 
 def test_resumed_snapshot_has_the_keys_of_its_entry() -> None:
-    """A snapshot that goes on at another node has the keys of its entry."""
+    """A listing that resumes at another node has the keys as of its entry."""
     cursor = WatchCursor(TEXT, "", None)
     lines = [
         words.begins(9, 57),
@@ -120,7 +120,7 @@ def test_resumed_snapshot_has_the_keys_of_its_entry() -> None:
 
 
 def test_long_values_are_told_apart_by_digest() -> None:
-    """Long values are distinguished though only a digest of them is kept."""
+    """Long values are compared by digest, since only the digest is kept."""
     cursor = WatchCursor(TEXT, "", None)
     fed(cursor, words.begins(2, 1), words.has(1, "a", "x" * 1000), words.has(1, "b", "x" * 1000))
     assert fed(
@@ -129,7 +129,7 @@ def test_long_values_are_told_apart_by_digest() -> None:
 
 
 def test_watch_from_an_index_misses_earlier_deletions() -> None:
-    """A watch from an index cannot know what was deleted before."""
+    """A watch that starts at an index does not report keys deleted before it."""
     cursor = WatchCursor(TEXT, "app/", 57)
     assert cursor.command == "watch app/ after 57"
     assert fed(cursor, words.goes_on(57), words.event(58, "set", "app/a", "1")) == [
@@ -167,7 +167,7 @@ def test_a_refusal_of_the_request_is_raised() -> None:
 
 
 def test_watch_restarts_if_the_cluster_went_back() -> None:
-    """A watch begins again where the cluster went back before its entry."""
+    """If the cluster was restored to a state before its entry, a watch restarts."""
     cursor = WatchCursor(TEXT, "", None)
     fed(cursor, words.begins(1, 57), words.has(57, "a", "1"))
     assert cursor.command == "watch after 57"

@@ -114,7 +114,7 @@ def test_a_renewal_counts_from_when_it_was_sent() -> None:
 
 
 def test_unanswered_renewal_is_retried_and_extends_nothing() -> None:
-    """A renewal without an answer is tried again soon and lengthens nothing."""
+    """An unanswered renewal is retried soon, and does not extend the lease."""
     timer = LeaseTimer("lease-57", 9, sent_s=100.0)
     timer.retry_soon(105.0)
     assert timer.renew_at_s == 105.0 + RETRY_S
@@ -137,7 +137,7 @@ def test_a_grant_counts_from_its_sending() -> None:
 
 
 def test_grant_answered_after_its_time_was_never_held() -> None:
-    """A grant whose answer takes the whole time was never held."""
+    """A grant whose reply takes as long as the lease was never held."""
     for back_s, is_granted in ((7.99, True), (8.0, False)):
         way = Way("lease-57", back_s=back_s)
         ended: list[Any] = []
@@ -163,7 +163,7 @@ def test_a_confirmation_and_a_renewal_count_from_their_sending() -> None:
 
 
 def test_renewal_answered_after_its_time_is_no_renewal() -> None:
-    """A renewal whose answer takes the whole time is no renewal."""
+    """A renewal whose reply takes as long as the lease does not count."""
     held = Held(True, back_s=8.0)  # sent at 103 s, so it holds until 112 s; known at 112 s
     held.renew()
     assert held.timer.was_lost
@@ -188,7 +188,7 @@ def test_renewal_answered_after_its_time_is_no_renewal() -> None:
 def test_renewal_may_use_a_third_of_the_shortest_ttl(
     seconds: int, past_s: float, shortest_s: float, limit_s: float | None
 ) -> None:
-    """One renewal may use a third of the shortest lease's time."""
+    """One renewal may take up to a third of the shortest TTL."""
     timer = LeaseTimer("lease-57", seconds, sent_s=100.0)
     assert timer.limit_s(100.0 + past_s, shortest_s) == pytest.approx(limit_s)
 
@@ -202,7 +202,7 @@ def test_a_renewal_is_asked_within_its_limit() -> None:
 
 @pytest.mark.parametrize("failure", [Unreachable("nobody answers"), ConnectionError("away")])
 def test_lease_with_failing_renewals_is_held_for_its_time(failure: Exception) -> None:
-    """A lease whose renewals fail is held until its time is over."""
+    """A lease whose renewals fail is held until it expires."""
     held = Held(failure, back_s=0.0)
     held.renew()  # answered at 104 s
     assert held.timer.due_s == 104.0 + RETRY_S

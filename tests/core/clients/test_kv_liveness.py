@@ -15,7 +15,7 @@ def test_a_silent_node_is_dead_at_its_time() -> None:
 
 
 def test_node_with_nothing_new_is_probed_once_then_must_answer() -> None:
-    """A node that tells nothing new is asked once and then has to answer."""
+    """A node that sends nothing new is probed once, and must answer that probe."""
     liveness = Liveness(0.0, silent_s=25)
     liveness.heard(10)
     assert liveness.due_s == 15

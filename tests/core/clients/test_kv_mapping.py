@@ -81,7 +81,7 @@ def test_popitem_takes_the_first_key_in_one_step() -> None:
 
 @pytest.mark.parametrize("make", [threads, TASKS])
 def test_popitem_continues_where_another_program_was_first(make: Any) -> None:
-    """`popitem` continues with the next key where another program was first."""
+    """If another program takes the key first, `popitem` moves on to the next one."""
     kv, cluster = make(3)
 
     def race(command: str) -> None:
@@ -175,7 +175,7 @@ def test_update_refuses_a_wrong_pair_before_anything_is_sent() -> None:
 
 @pytest.mark.needs("asyncio.run")
 def test_pop_of_an_absent_key_is_a_key_error_for_tasks() -> None:
-    """`pop` of an absent key is a KeyError for tasks, as for threads."""
+    """With asyncio, too, `pop` of an absent key raises KeyError."""
     for make in (threads, tasks):
         kv: Any = make(1)[0]
         said = [kv.pop("k0"), kv.pop("x", None), kv.pop("x", "else")]
@@ -235,7 +235,7 @@ def test_a_transaction_s_reply_of_a_newer_node_is_not_understood(text: str) -> N
 
 
 def test_transaction_errors_name_the_place_of_an_operation() -> None:
-    """A transaction says where an operation or a condition stands."""
+    """An error of a transaction gives the position of the operation or condition."""
     kv, _ = threads()
     with pytest.raises(AttributeError, match=r"kv\.txn\(\)\.then\.get\(…\)"):
         kv.txn().get("a")  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ def kept(*leases: tuple[str, int, float]) -> tuple[Renewals, list[LeaseTimer]]:
 
 
 def test_due_renewals_go_in_the_order_of_expiry() -> None:
-    """Of the leases that are due, the one that would be lost first is renewed first."""
+    """Of the leases that are due, the one that expires first is renewed first."""
     renewals, (long, short, later) = kept(
         ("lease-1", 300, 0.0), ("lease-2", 9, 96.0), ("lease-3", 9, 98.5)
     )
@@ -34,7 +34,7 @@ def test_due_renewals_go_in_the_order_of_expiry() -> None:
 
 
 def test_taken_lease_is_due_a_third_of_its_time_after_sending() -> None:
-    """A taken lease is due a third of its time after its sending."""
+    """A lease taken for a renewal is due again a third of its TTL after that renewal was sent."""
     renewals, (one,) = kept(("lease-1", 9, 0.0))
     assert renewals.take(3.0) is one
     one.extend(3.5)

@@ -84,7 +84,7 @@ def test_a_hand_written_line_that_is_no_entry_is_named(line: bytes) -> None:
 
 
 def test_a_key_written_by_hand_is_the_key_that_a_client_names() -> None:
-    """Some programs end a line at U+2028, so it has an escape in the log."""
+    """The log escapes U+2028, which some programs treat as the end of a line."""
     folder = MemoryFolder({"s1.log": "1 1 set a\u2028b x\u2029\n".encode()})
     manager, recovered = boot(folder)
     manager.apply(known(recovered))
@@ -101,7 +101,7 @@ def test_a_key_written_by_hand_is_the_key_that_a_client_names() -> None:
     ],
 )
 def test_a_hand_written_line_that_no_client_may_send_is_named(command: str, what: str) -> None:
-    """The other nodes take no such line, so nothing after it would ever be committed."""
+    """The other nodes reject such a line, so nothing after it would ever commit."""
     refusal = expect_refusal(MemoryFolder({"s1.log": f"1 1 set a 4\n2 1 {command}\n".encode()}))
     assert f"s1.log, line 2: {what} has " in refusal
 

@@ -41,7 +41,7 @@ def test_a_node_boots_as_a_follower_and_waits_out_its_timeout() -> None:
 
 
 def test_candidate_votes_for_itself_in_a_new_term() -> None:
-    """It asks all voters."""
+    """It requests the votes of all voters."""
     node = node_of("s1", 1, 2)
     asked = node.step(Tick(), TIMEOUT_MS)
     assert asked.send_after_save == [
@@ -99,7 +99,7 @@ def test_only_a_candidate_becomes_leader() -> None:
 
 
 def test_heartbeat_interval_is_at_most_a_third_of_the_timeout() -> None:
-    """The heartbeats to all followers leave in one step."""
+    """One step sends the heartbeats to all followers."""
     assert Options().heartbeat_ms * 3 <= Options().election_timeout_ms
     node = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
     effects = node.step(Tick(), node.wake_at_ms)

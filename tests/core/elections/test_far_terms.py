@@ -40,7 +40,7 @@ def leap(node: RawNode, *, with_entries: bool = False) -> None:
 
 
 def test_terms_of_forged_entries_do_not_add_up_either() -> None:
-    """The cluster follows the leap, and its leader takes the forged entry back."""
+    """The cluster follows the jump, and its leader replaces the forged entry."""
     follower = node_of("s2", 1)
     follower.step(Receive(append(1, (1, 1), commit=1)), 5)
     leap(follower, with_entries=True)

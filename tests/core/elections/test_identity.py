@@ -9,7 +9,7 @@ import pytest
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import ChangeMembers, PeerLevel, Receive, SnapshotChecked, Tick
-from raftline.raft.levels import FLOOR, LOWEST, NOT_HEARD, Levels, Raise, read, spell
+from raftline.raft.levels import FLOOR, LOWEST, NOT_HEARD, Levels, Raise, level_command, read
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot, PeerError, RequestVoteReply
 from raftline.raft.node import RawNode
@@ -26,7 +26,7 @@ from raftline_testing.doubles.cores import (
 
 MINE, THEIRS = "9f86d081884c7d65", "3c6e0b8a9c15224a"
 NEWER = replace(OPTIONS, level=LOWEST, cluster_if_new=MINE)
-IDENTIFIES, OTHER = spell(LOWEST, MINE), spell(LOWEST, THEIRS)
+IDENTIFIES, OTHER = level_command(LOWEST, MINE), level_command(LOWEST, THEIRS)
 
 
 def follower() -> RawNode:
@@ -64,7 +64,7 @@ def test_first_leader_begins_the_log_with_the_identity() -> None:
 
 
 def test_identity_needs_only_a_quorum() -> None:
-    """s3 was never up: s2 alone announced its level, and acknowledges."""
+    """s3 never ran; s2 alone announced its level and acknowledges entries."""
     node = leader_of("s1", options=NEWER)
     assert node.view.cluster == ""
     node.step(PeerLevel("s2", LOWEST), node.view.now_ms)
@@ -87,14 +87,14 @@ def test_leader_of_a_log_with_an_identity_appends_a_no_op() -> None:
     "options", [replace(NEWER, level=FLOOR), replace(NEWER, cluster_if_new="")]
 )
 def test_leader_at_the_floor_appends_a_no_op(options: object) -> None:
-    """It was started with --floor, or is a core without a candidate for the identity."""
+    """It was started with --floor, or the core has no identity to propose."""
     node = established("s1", options=options)
     assert node.view.log.commands == ["noop"]
     assert (node.view.levels.latest, node.view.cluster) == (FLOOR, "")
 
 
 def test_next_leader_gives_a_log_of_the_floor_its_identity() -> None:
-    """All nodes were started again without --floor."""
+    """All nodes were restarted without --floor."""
     node = established("s1", 1, 1, options=NEWER)
     assert node.view.log.commands[2:] == [IDENTIFIES]
     assert (node.view.levels.at(2), node.view.levels.at(3)) == (FLOOR, LOWEST)
@@ -105,7 +105,7 @@ def test_next_leader_gives_a_log_of_the_floor_its_identity() -> None:
 
 
 def test_identity_that_was_not_committed_is_replaced() -> None:
-    """The first leader fell before a quorum had its entry; s3 led next, and drew another."""
+    """The first leader failed before a quorum had its entry; s3 leads next, with a new identity."""
     node = leader_of("s1", options=NEWER)
     assert node.view.log.commands == [IDENTIFIES]
     second = [Entry(1, 2, OTHER), Entry(2, 2, "set a 1")]
@@ -115,7 +115,7 @@ def test_identity_that_was_not_committed_is_replaced() -> None:
 
 
 def test_later_entry_never_changes_the_identity() -> None:
-    levels = Levels(0, FLOOR, ["noop", IDENTIFIES, OTHER, spell(9, THEIRS)])
+    levels = Levels(0, FLOOR, ["noop", IDENTIFIES, OTHER, level_command(9, THEIRS)])
     assert (levels.latest, levels.clusters.latest) == (LOWEST, MINE)
 
 
@@ -128,7 +128,8 @@ def test_identity_counts_once_it_is_committed() -> None:
 
 
 def test_leader_with_another_entry_at_a_place_is_refused() -> None:
-    """The identity is not committed here yet; the same index and term proves as much."""
+    """The identity is not committed here yet, but another entry of the same index and term shows
+    that the leader is foreign."""
     node = follower()
     hear(node, IDENTIFIES)
     with pytest.raises(PeerError):
@@ -182,5 +183,5 @@ def test_snapshot_of_another_cluster_is_refused() -> None:
         ("level 1", Raise(FLOOR, "")),
     ],
 )
-def test_one_spelling_alone_brings_an_identity(command: str, raised: Raise) -> None:
+def test_one_form_alone_brings_an_identity(command: str, raised: Raise) -> None:
     assert read(command) == raised

@@ -8,7 +8,7 @@ import pytest
 
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.inputs import PeerLevel, Receive, Tick
-from raftline.raft.levels import LOWEST, spell
+from raftline.raft.levels import LOWEST, level_command
 from raftline.raft.log import Log, Snapshot
 from raftline.raft.messages import (
     LOOKS_FOR_HISTORY,
@@ -134,7 +134,8 @@ def test_voter_with_handwritten_log_is_whole_under_its_leader() -> None:
 
 @pytest.mark.parametrize("teller", ["s2", "s3"])
 def test_a_denial_that_names_the_elected_leader_is_no_history(teller: str) -> None:
-    """It may come before that leader's first word. Two without votes were stuck for good."""
+    """The denial may arrive before that leader's first message. Otherwise, two nodes without a vote
+    would be stuck forever."""
     node = newborn(1)
     vote_by_hand(node)
     reason = "I hear from leader s2 of term 3"
@@ -166,7 +167,7 @@ PATIENCE_MS = PATIENCE * OPTIONS.election_timeout_ms
 
 
 def test_newborn_asks_the_others_when_a_candidate_stands() -> None:
-    """A controller's TIMEOUT, or an implementation without PreVote, asks for votes at once."""
+    """A controller's TIMEOUT, or an implementation without PreVote, requests votes at once."""
     node = newborn()
     effects = node.step(Receive(request(1, sender="s2", to="s1")), 10)
     asked_now = [one.to for one in effects.messages() if isinstance(one, RequestVote)]
@@ -178,7 +179,7 @@ def test_newborn_asks_the_others_when_a_candidate_stands() -> None:
 
 @pytest.mark.parametrize("pre_vote", [False, True])
 def test_newborn_votes_after_its_patience(pre_vote: bool) -> None:
-    """s3 is silent: it may have entries that s1 acknowledged before it lost its disk."""
+    """s3 is silent: it may hold entries that s1 acknowledged before s1 lost its disk."""
     node = newborn()
     wanted = request(1, sender="s2", to="s1", pre_vote=pre_vote)
     early = answer(node, wanted, PATIENCE_MS - 1)
@@ -228,7 +229,7 @@ def led_with_identity(known: str) -> tuple[RawNode, list[Message]]:
     """Return a new leader of term 2, whose log holds the identity MINE and one more entry, and what
     it sends first."""
     log = Log()
-    log.append(1, spell(LOWEST, MINE))
+    log.append(1, level_command(LOWEST, MINE))
     log.append(1, "set a 4")
     options = replace(OPTIONS, level=LOWEST)
     members = members_of("s1", "s2", "s3")
@@ -249,9 +250,9 @@ def test_leader_sends_an_identity_it_is_not_sure_of(known: str, next_index: int)
 
 
 def test_follower_refuses_a_leader_of_another_cluster() -> None:
-    """The entries of both have the same index and term, so the last ones seem to match."""
+    """The entries of both have the same index and term, so the logs seem to match."""
     log = Log()
-    log.append(1, spell(LOWEST, THEIRS))
+    log.append(1, level_command(LOWEST, THEIRS))
     log.append(1, "set a 7")
     options = replace(OPTIONS, level=LOWEST)
     members, disk = members_of("s1", "s2", "s3"), HardState(1, "s2")
@@ -330,7 +331,7 @@ def test_a_granted_vote_cancels_a_report_of_no_vote() -> None:
 
 
 def test_newborn_accepts_a_leader_that_a_member_reports() -> None:
-    """It does not know this leader itself."""
+    """It has not heard from this leader itself."""
     node = newborn()
     node.step(Receive(DENIED), 10)
     node.step(Receive(append(1, (0, 0), 1, sender="s9", to="s1")), 20)

@@ -83,7 +83,7 @@ def answered(leader: RawNode, for_ms: int, **held: int) -> list[Effects]:
 
 
 def test_leader_with_hung_disk_needs_no_complete_follower() -> None:
-    """It steps down without a transfer."""
+    """It steps down without a leadership transfer."""
     leader = established("s1")
     leader.step(Propose(["set a 4", "set a 5"]), TIMEOUT_MS)
     steps = answered(leader, STALL_MS + 3 * OPTIONS.election_timeout_ms, s2=2, s3=2)
@@ -95,8 +95,9 @@ def test_leader_with_hung_disk_needs_no_complete_follower() -> None:
     "held", [{"s2": 1, "s3": 1}, {"s2": 2, "s3": 1}, {"s2": 1, "s3": 2}], ids=str
 )
 def test_leader_with_hung_disk_stays_among_hung_disks(held: dict[str, int]) -> None:
-    """Followers answer heartbeats past their disks, so an answer doesn't show that a disk works.
-    With two hung disks of three nobody else can be elected, and this leader still serves reads."""
+    """Followers answer heartbeats without waiting for their disks, so an answer does not prove that
+    a disk works. If two disks of three hang, nobody else can be elected, and this leader still
+    serves reads."""
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     steps = answered(leader, 3 * STALL_MS, **held)
@@ -108,7 +109,7 @@ def test_leader_with_hung_disk_stays_among_hung_disks(held: dict[str, int]) -> N
 
 
 def test_a_leader_among_slow_disks_keeps_its_place() -> None:
-    """The disk of s2 is as slow, and a little ahead of the leader's now and then."""
+    """The disk of s2 is as slow as the leader's, and occasionally a little ahead of it."""
     leader = established("s1")
     for number in range(2, 6):
         leader.step(Propose([f"set a {number}"]), leader.view.now_ms)
@@ -130,8 +131,8 @@ def test_leader_with_hung_disk_yields_once_another_disk_responds() -> None:
 
 @pytest.mark.parametrize(("held", "leads"), [(1, True), (2, False)])
 def test_a_follower_that_lags_lets_a_hung_leader_step_down(held: int, leads: bool) -> None:
-    """It can't help to commit before it has caught up, which may wait for the leader's disk: so no
-    commit shows that the other disks work."""
+    """A lagging follower cannot help to commit until it catches up, which may need the leader's
+    disk. So no commit shows that the other disks work."""
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
     progress = leader._state.progress["s3"]

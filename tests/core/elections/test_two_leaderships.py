@@ -87,7 +87,7 @@ def asking_follower(*reads: str, ready: bool) -> RawNode:
 
 
 def test_waiting_read_is_refused_when_the_new_leader_falls() -> None:
-    """The read was asked as a follower, and its index is known but not yet applied."""
+    """The node was a follower when the read arrived; its index is known but not yet applied."""
     node = asking_follower("get a", ready=True)
     elect(node)
     assert fall(node).refused == ["get a"]
@@ -149,7 +149,7 @@ def test_a_transfer_target_follows_another_winner() -> None:
 
 
 def test_fallen_leader_waits_a_full_election_timeout() -> None:
-    """It had lost the leader before it, and so waited a shorter time then."""
+    """Its previous timeout was shorter, since it had just lost a leader."""
     node = node_of("s1")
     node.step(Receive(append(1, (0, 0), 1, sender="s2", to="s1")), 0)
     node.step(PeerDisconnected("s2"), 10)  # so its next waits are short ones

@@ -68,7 +68,7 @@ def test_a_torn_line_that_happens_to_parse_is_no_entry() -> None:
     ]
 
 
-def test_a_last_note_without_its_line_end_is_no_note() -> None:
+def test_a_last_checksum_without_its_line_end_is_none() -> None:
     assert len(commands(found(GOOD[:-1], storage_file(2, mark=(3, 1))))) == 3
 
 
@@ -83,18 +83,18 @@ def test_zero_blocks_at_the_end_are_a_torn_tail(zeros: int) -> None:
 
 
 def test_last_bad_batch_is_torn_only_if_never_acknowledged() -> None:
-    """A last batch that fails its note is torn only if never acknowledged."""
+    """A last batch with a wrong checksum counts as torn only if it was never acknowledged."""
     bad = bytearray(GOOD)
     bad[bad.index(b"set c 1") + 6] ^= 1
     assert len(commands(found(bytes(bad), storage_file(2, mark=(3, 1))))) == 3
     said = expect_refusal(found(bytes(bad), storage_file(2, mark=(5, 2))))
     assert said.startswith("s1.log, line 9 (byte ")
-    assert "a note that does not match the lines above it" in said
+    assert "a checksum that does not match the lines above it" in said
     expect_refusal(found(bytes(bad), storage_file(2, mark=(4, 2))))
 
 
 def test_torn_batch_after_a_cut_is_cut_under_a_higher_mark() -> None:
-    """A torn batch after a cut is cut although the old mark is higher."""
+    """After a truncation, a torn batch is dropped even if the old mark is higher."""
     log = log_file(FIRST, SECOND)
     torn = b"# cut after 1\n2 2 se\0\0\0\0\n# 1 entry synced, crc32 00000000\n"
     folder = found(log + torn, storage_file(2, mark=(3, 1)))
@@ -103,14 +103,14 @@ def test_torn_batch_after_a_cut_is_cut_under_a_higher_mark() -> None:
 
 def test_a_torn_tail_that_holds_acknowledged_entries_is_refused() -> None:
     said = expect_refusal(found(GOOD[:-3], storage_file(2, mark=(5, 2))))
-    assert "a note that does not match the lines above it" in said
+    assert "a checksum that does not match the lines above it" in said
 
 
-def test_note_with_a_wrong_count_is_refused_under_an_old_mark() -> None:
-    """A note with a wrong entry count is refused even under an old mark."""
+def test_wrong_count_is_refused_under_an_old_mark() -> None:
+    """A checksum with a wrong entry count is refused even under an old mark."""
     two = log_file(FIRST, SECOND, b"4 1 set d 1\n")
     lines = two.splitlines(keepends=True)
-    del lines[5]  # the note of the second batch
+    del lines[5]  # the checksum of the second batch
     expect_refusal(found(b"".join(lines), storage_file(1, mark=(2, 1))))
 
 
@@ -118,7 +118,7 @@ def test_note_with_a_wrong_count_is_refused_under_an_old_mark() -> None:
 
 
 def test_flipped_bit_is_refused_or_costs_an_unpromised_batch() -> None:
-    """Any flipped bit is refused, or costs only a batch that was never promised."""
+    """Any flipped bit is refused, or costs only a batch that was never acknowledged."""
     last_batch = GOOD.index(b"4 2 delete b")
     cut = refused = 0
     for mark in ((5, 2), (3, 1)):
@@ -164,7 +164,7 @@ def damaged(data: bytes, place: int) -> Iterator[bytes]:
 def test_damage_never_cuts_off_what_may_be_acknowledged(
     mark: tuple[int, int], torn: bytes, second: bytes, last: bytes
 ) -> None:
-    """A batch may be acknowledged as soon as the next one has begun, whatever the mark says."""
+    """A batch may be acknowledged once the next one has begun, whatever the mark says."""
     storage = storage_file(2, mark=mark)
     before, whole = log_file(FIRST, second), log_file(FIRST, second, last)
     kept = [known(boot(found(data, storage))[1]) for data in (whole, before)]
@@ -180,7 +180,7 @@ def test_damage_never_cuts_off_what_may_be_acknowledged(
 
 
 def test_flipped_bit_in_a_covered_base_line_is_refused() -> None:
-    """A flipped bit in the base line is refused once a batch covers it."""
+    """A flipped bit in the base line is refused once a checksum covers it."""
     for byte in range(len(BASE)):
         for bit in range(8):
             bad = bytearray(GOOD)
@@ -192,7 +192,7 @@ def test_a_refusal_names_file_line_byte_and_the_ways_out() -> None:
     bad = GOOD.replace(b"3 1 set b 30", b"3 1 set b 31")
     byte = bad.index(b"# 1 entry")
     assert expect_refusal(found(bad, storage_file(2, mark=(5, 2)))) == (
-        f"s1.log, line 6 (byte {byte}): a note that does not match the lines above it. Entries "
+        f"s1.log, line 6 (byte {byte}): a checksum that does not match the lines above it. Entries "
         "that were acknowledged are damaged; sound before it: entries up to 2. With that alone the "
         "node catches up from the others, without a vote until then; where it is the only member: "
         "raftline recover. s1 does not start before its files are repaired: raftline fsck --repair "
@@ -211,7 +211,7 @@ def test_a_line_deleted_doubled_or_exchanged_is_refused(line: int) -> None:
 
 
 def test_missing_or_exchanged_batches_are_refused() -> None:
-    """Whole batches missing or exchanged are refused under any mark."""
+    """Missing or swapped batches are refused, whatever the mark says."""
     one, two, three = FIRST + b"", SECOND, THIRD
     head = len(log_file(one))
     middle = log_file(one, two)[head:]

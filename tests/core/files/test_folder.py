@@ -76,7 +76,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.needs("processes")
 def test_second_server_on_the_same_files_is_refused(tmp_path: Path) -> None:
-    """A second server on the same files is refused with the holder."""
+    """The refusal names the process that holds the files."""
     holder = hold_lock(tmp_path)
     try:
         with pytest.raises(FilesRefused, match=rf"s1 is running already: process {holder.pid} "):
@@ -112,7 +112,7 @@ def test_two_nodes_share_a_folder(tmp_path: Path) -> None:
 def test_replaced_file_is_synced_before_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A replaced file is synced and then its name before the return."""
+    """The new file is synced, then its name, before the call returns."""
     folder = Folder(tmp_path)
     calls = recorded(monkeypatch)
     folder.replace("s1.storage", [b"one\n", b"two\n"])
@@ -143,7 +143,7 @@ def test_a_renamed_file_has_its_name_durably(
 def test_unsynced_bytes_of_a_killed_process_are_synced_at_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unsynced bytes of a killed process are synced at the start."""
+    """A start syncs what a killed process left unsynced."""
     (tmp_path / "s1.log").write_bytes(BASE)
     folder = Folder(tmp_path)
     synced: list[int] = []
@@ -162,7 +162,7 @@ def test_unsynced_bytes_of_a_killed_process_are_synced_at_start(
 def test_macos_sync_of_files_and_folders_empties_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On macOS, each sync of a file or folder empties the drive's cache."""
+    """On macOS, each sync of a file or folder flushes the drive's cache."""
     (tmp_path / "s1.log").write_bytes(BASE)
     folder = Folder(tmp_path)
     synced: list[int] = []
@@ -180,7 +180,7 @@ def test_macos_sync_of_files_and_folders_empties_the_cache(
 def test_batch_after_a_failed_sync_is_rewritten_before_syncing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked: bool
 ) -> None:
-    """After a sync that failed Linux takes the bytes for written, and gives them back."""
+    """After a failed sync, Linux marks the pages as clean and returns them on a read."""
     manager, _ = boot(Folder(tmp_path))
     vote(manager, 1, None)
     write(manager, 1, 1, "set a 1")
@@ -250,7 +250,7 @@ def test_short_writes_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_failed_replace_keeps_the_old_file_and_names_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, advice: str
 ) -> None:
-    """A failed replace leaves the old file and names the remedy."""
+    """A failed replace keeps the old file, and its error names a remedy."""
     folder = Folder(tmp_path)
     folder.replace("s1.storage", [b"old"])
     with monkeypatch.context() as patch:
@@ -355,7 +355,7 @@ def test_a_file_without_permission_does_not_count_as_absent(
 def test_new_folders_get_durable_names_from_the_top_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: str
 ) -> None:
-    """Each folder that is made has its name durably from the top down."""
+    """The name of each new folder is made durable, outermost first."""
     data = tmp_path / "a" / "b" / "c"
     path = data / "server-configuration.txt"
     synced = synced_folders(monkeypatch)
@@ -372,7 +372,7 @@ def test_new_folders_get_durable_names_from_the_top_down(
 def test_existing_folder_has_a_durable_name_before_its_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder that was there has its name durably before anything is in it."""
+    """The name of an existing folder is made durable before any file is created in it."""
     (tmp_path / "data").mkdir()  # by a person, or a node that was killed right after it
     (tmp_path / "link").symlink_to(tmp_path / "data")
     synced = synced_folders(monkeypatch)
@@ -445,7 +445,7 @@ def move_to_another_disk(folder: Path, name: str, monkeypatch: pytest.MonkeyPatc
 def test_linked_log_on_another_disk_is_begun_again_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the node stops at its first compaction, and at each start after that."""
+    """Otherwise, the node stops at its first compaction, and at each later start."""
     folder = Folder(tmp_path / "logs")
     manager, _ = boot(folder)
     vote(manager, 1, None)
@@ -468,7 +468,7 @@ def test_linked_log_on_another_disk_is_begun_again_there(
 def test_damaged_linked_log_on_another_disk_is_put_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A damaged log that a link has on another disk is put aside."""
+    """A damaged log behind a link to another disk is set aside."""
     manager, _ = boot(Folder(tmp_path / "logs"))
     manager.close()
     there = move_to_another_disk(tmp_path / "logs", "s1.log", monkeypatch)
@@ -511,7 +511,7 @@ def test_no_decision_rests_on_a_files_time(tmp_path: Path) -> None:
 
 
 def test_log_deleted_under_a_running_node_is_noticed_at_start(tmp_path: Path) -> None:
-    """A log deleted under a running node is noticed at the next start."""
+    """If the log is deleted while the node runs, the next start notices it."""
     manager, _ = boot(Folder(tmp_path))
     vote(manager, 1, None)
     write(manager, 1, 1, "a")
@@ -542,7 +542,7 @@ def usual_umask() -> Iterator[None]:
 def test_files_of_a_protected_node_are_for_their_owner_alone(
     tmp_path: Path, is_private: bool, mode: int
 ) -> None:
-    """However they come about: made, replaced, or compacted beside."""
+    """This holds for files that are created, replaced or compacted."""
     folder = Folder(tmp_path, is_private=is_private)
     manager, _ = boot(folder)
     folder.replace("s1.state_machine", [b"a"])
@@ -554,7 +554,7 @@ def test_files_of_a_protected_node_are_for_their_owner_alone(
 
 @pytest.mark.usefixtures("usual_umask")
 def test_repair_of_a_protected_node_keeps_files_for_its_owner(tmp_path: Path) -> None:
-    """Damaged parts of a log hold values, and the node may never start again."""
+    """The damaged parts of a log contain values, and the node may never start again."""
     manager, _ = boot(Folder(tmp_path, is_private=True))
     vote(manager, 1, None)
     write(manager, 1, 1, "set password old")
@@ -569,7 +569,8 @@ def test_repair_of_a_protected_node_keeps_files_for_its_owner(tmp_path: Path) ->
 
 @pytest.mark.needs("file permissions")
 def test_older_files_are_closed_at_the_next_protected_start(tmp_path: Path) -> None:
-    """Files from before a node was protected are shut at its next start."""
+    """Files from before a node was protected lose their permissions for others at the next
+    start."""
     boot(Folder(tmp_path))[0].close()
     others = tmp_path / "s2.log", tmp_path / "s1.pem", tmp_path / "server-configuration.txt"
     for path in others:
@@ -582,7 +583,8 @@ def test_older_files_are_closed_at_the_next_protected_start(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["s1.lock", "s1.storage", "s1.log.new"])
 def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path, name: str) -> None:
-    """Else who may write the folder has the node overwrite any file of its user."""
+    """Otherwise, anyone who can write to the folder could make the node overwrite any file of its
+    user."""
     victim = tmp_path / "victim"
     victim.write_text("precious")
     nodes = tmp_path / "nodes"
@@ -649,7 +651,7 @@ class _Broken(io.RawIOBase):
 def test_unreadable_file_is_refused_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, look: Callable[[Folder], object]
 ) -> None:
-    """A file that the disk does not give is refused by its name."""
+    """A file that the disk cannot read is refused by name."""
     folder = Folder(tmp_path)
     folder.replace(f"s1.{end}", [b"text\n"])
     monkeypatch.setattr(folder, "read", lambda name: io.BufferedReader(_Broken()))

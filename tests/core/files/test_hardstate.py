@@ -61,7 +61,7 @@ def test_term_and_vote_survive_a_restart() -> None:
 
 
 def test_promised_lease_follows_the_state_and_survives_restart() -> None:
-    """A promised lease stands after the state and survives a restart."""
+    """A promised lease is stored after the state, and survives a restart."""
     folder = MemoryFolder()
     manager, _ = boot(folder)
     manager.persist([Effects(save=HardState(5, "s2", 500), recovered=True)])
@@ -98,7 +98,7 @@ def test_of_several_saves_the_last_one_stands() -> None:
 
 
 def test_term_and_vote_are_durable_before_their_entries() -> None:
-    """Term and vote are durable before the entries of their batch are begun."""
+    """The term and vote are durable before the entries of the same batch are written."""
     folder = MemoryFolder()
     manager, _ = boot(folder)
     steps = folder.steps
@@ -227,7 +227,7 @@ def test_a_node_stays_recovering_until_the_core_regains_its_vote() -> None:
 
 
 def test_recovery_is_recorded_only_after_its_entries() -> None:
-    """The log is marked complete only after its entries are written."""
+    """The log is marked as complete only after its entries are written."""
     folder = MemoryFolder({"s1.storage": storage_file(4, mark=(2, 4))})
     manager, _ = boot(folder)
     states = []

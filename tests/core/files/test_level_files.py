@@ -76,7 +76,8 @@ def test_files_of_the_floor_name_no_level() -> None:
 
 
 def test_storage_names_the_level_before_the_log_does() -> None:
-    """An older build that starts here after a death finds either no such entry or no way in."""
+    """If the node dies in between, an older build finds either no such entry, or a refusal to
+    start."""
     for step in range(1, 40):
         folder = MemoryFolder()
         manager, _ = boot(folder)
@@ -104,7 +105,8 @@ def test_start_keeps_the_level_of_its_log() -> None:
 
 
 def test_start_without_its_log_keeps_the_level_of_its_storage() -> None:
-    """Until it has caught up, an older build would take part below the level of the cluster."""
+    """Otherwise, an older build could take part below the cluster's level until it has
+    caught up."""
     folder = MemoryFolder()
     raised(folder).close()
     left = folder.kill().contents()
@@ -203,7 +205,7 @@ def test_storage_of_a_level_above_the_build_is_refused(identity: str) -> None:
 
 @pytest.mark.parametrize("state", ["whole", "newborn", f"whole cluster - level {LEVEL}"])
 def test_log_of_a_level_above_the_build_is_refused(state: str) -> None:
-    """Whatever NAME.storage says: it may be from a backup."""
+    """It is refused whatever NAME.storage says, which may be from a backup."""
     higher = f"2 1 cluster {IDENTITY} level {LEVEL + 97}\n".encode()
     folder = MemoryFolder(
         {
@@ -255,7 +257,7 @@ def test_storage_of_an_earlier_build_is_refused(words: str, lease: str) -> None:
 @pytest.mark.parametrize("words", EARLIER_WORDS)
 @pytest.mark.parametrize("name", ["s1.log", "s1.state_machine"])
 def test_base_and_snapshot_of_an_earlier_build_are_refused(name: str, words: str) -> None:
-    """NAME.storage is of this build, or a backup without the level."""
+    """NAME.storage is from this build, or from a backup that has no level."""
     folder = MemoryFolder()
     compacted(folder).close()
     left = folder.kill()
@@ -282,11 +284,11 @@ def test_value_that_looks_like_an_earlier_level_is_no_level() -> None:
     assert boot(folder)[1].log.last_index == 2
 
 
-# --- spelling --------------------------------------------------------------------------------
+# --- form --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("level", "cluster"), [(0, ""), (1, IDENTITY)])
-def test_base_line_is_read_as_it_was_spelled(level: int, cluster: str) -> None:
+def test_base_line_round_trips(level: int, cluster: str) -> None:
     for members in (all_vote(MEMBERS), all_vote({})):
         raw = base_line(members, 17, 4, level, cluster)
         assert read_base(raw) == (17, 4, members)
@@ -313,7 +315,7 @@ def test_storage_names_the_identity_once_it_is_committed() -> None:
 
 
 def test_start_with_floor_refuses_files_of_a_level(tmp_path: Path) -> None:
-    """Even where NAME.storage doesn't show the level, the log does."""
+    """The log shows the level even if NAME.storage does not."""
     manager, _ = boot(Folder(tmp_path))
     manager.persist([Effects(save=HardState(1, "s1"))])
     manager.persist([Effects(level=1, append=entries(1, 1, IDENTIFIES))])
@@ -329,7 +331,7 @@ def test_start_with_floor_refuses_files_of_a_level(tmp_path: Path) -> None:
 
 
 def test_start_without_floor_takes_files_of_the_floor(tmp_path: Path) -> None:
-    """The next leader then gives the log an identity."""
+    """The next leader gives the log an identity."""
     manager, _ = boot(Folder(tmp_path))
     manager.persist([Effects(save=HardState(1, "s1"))])
     write(manager, 1, 1, "noop", "set a 1")

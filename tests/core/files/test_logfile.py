@@ -57,7 +57,7 @@ def test_many_effects_are_one_write_and_one_sync() -> None:
 
 
 def test_conflicting_tail_is_voided_by_its_replacing_batch() -> None:
-    """A conflicting tail is voided in the batch that replaces it."""
+    """The batch that replaces a conflicting tail also voids it."""
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 1, None)
@@ -73,7 +73,7 @@ def test_conflicting_tail_is_voided_by_its_replacing_batch() -> None:
 
 
 def test_entries_of_one_effect_may_be_cut_within_the_batch() -> None:
-    """Entries of one effect may be cut by a later one of the batch."""
+    """A later effect of the same batch may truncate the entries of an earlier one."""
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 2, None)
@@ -228,6 +228,6 @@ def test_an_append_file_never_syncs_again_after_a_failed_sync(
 
 
 def test_unrecovered_node_persists_nothing() -> None:
-    """A node whose files were never recovered persists nothing."""
+    """A node that has not recovered its files writes nothing."""
     with pytest.raises(DiskFailed, match="s1"):
         write(LogManager("s1", MemoryFolder(), MEMBERS), 1, 1, "noop")

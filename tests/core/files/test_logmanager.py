@@ -64,7 +64,7 @@ def test_a_value_is_the_rest_of_the_line() -> None:
 
 
 def test_client_prefix_does_not_change_a_command() -> None:
-    """A client's name and number before a command do not change it."""
+    """The name and number of a client before a command do not change its effect."""
     manager = after("client7#12@set b 30", "client@set a x@y z", "set m@n 1")
     assert manager.store == {"b": "30", "a": "x@y z", "m@n": "1"}
     assert manager.read(["get b"]) == ["GET response: 30"]
@@ -181,7 +181,7 @@ def test_show_of_many_keys_comes_in_pages_that_name_the_next() -> None:
 
 
 def test_page_of_large_values_is_bounded() -> None:
-    """A page of large values ends before it grows without bound."""
+    """A page of large values is cut at a bound."""
     value = "v" * (PAGE_CHARACTERS // 2)
     manager = after(*[f"set {key} {value}" for key in "abcde"])
     reply = manager.read(["show"])[0]
@@ -258,7 +258,7 @@ def test_pairs_of_no_entry_are_neither_frozen_nor_listed() -> None:
 
 
 def test_a_confirmed_read_gets_no_pairs_that_a_failed_entry_left() -> None:
-    """Its round was over before the entry that failed; the pairs are looked at afterwards."""
+    """Its round was confirmed before the entry that failed, but the pairs are read afterwards."""
 
     def no_memory() -> None:
         if len(manager.store) == PAUSE_KEYS:

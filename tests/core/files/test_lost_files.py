@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raftline.logmanager import LogManager
-from raftline.node.snapshots.file_check import RETRY_LOOKS, FileCheck
+from raftline.node.snapshots.file_check import RETRY_CHECKS, FileCheck
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
 from raftline.storage.disk import EXIT_DISK, DiskFailed, FilesRefused
@@ -158,7 +158,7 @@ LOSSES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_crash_before_the_loss_is_mended_is_a_loss_of_memory(tmp_path: Path, loss: str) -> None:
-    """Whether the node has noticed it or not: what it acknowledged since is in no file."""
+    """This holds whether or not the node noticed: no file has what it acknowledged since."""
     for looks in (0, 1):
         node = Node(tmp_path / str(looks))
         LOSSES[loss](node.folder)
@@ -244,7 +244,7 @@ def test_another_file_is_never_overwritten(tmp_path: Path, name: str, by: str) -
 def test_a_folder_on_another_disk_is_not_filled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file system of the folder is not mounted any more, so its name is on another one."""
+    """The folder's file system is no longer mounted, so its path leads to another one."""
     node = Node(tmp_path / "logs")
     shutil.rmtree(tmp_path / "logs")
     monkeypatch.setattr("raftline.storage.folder._device_of", lambda path: -1)
@@ -256,7 +256,7 @@ def test_a_folder_on_another_disk_is_not_filled(
 def test_files_that_can_t_be_written_yet_are_tried_again(tmp_path: Path) -> None:
     node = Node(tmp_path)
     rotate(tmp_path)
-    for _ in range(2 * RETRY_LOOKS + 1):
+    for _ in range(2 * RETRY_CHECKS + 1):
         node.check.look()
     assert (len(node.said), node.asked) == (1, 3)
     assert node.check.lost == [LOG]

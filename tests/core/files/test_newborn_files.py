@@ -51,7 +51,7 @@ def boot_to_join(folder: MemoryFolder) -> Recovered:
 
 
 def test_a_newborn_that_joins_forgets_whom_it_began_with() -> None:
-    """They may all have left, and it hears no other leader (raft/newborn.py)."""
+    """Those members may all have left, and it listens to no other leader (raft/newborn.py)."""
     folder = MemoryFolder()
     boot(folder)[0].close()
     recovered = boot_to_join(folder)
@@ -132,7 +132,7 @@ def test_a_lone_node_with_a_hand_written_log_is_whole() -> None:
 
 
 def test_newborn_that_met_a_history_may_be_new_at_each_start() -> None:
-    """A newborn that met a history may be new after every start."""
+    """A newborn that met nodes with entries is a newborn again at each start."""
     folder = met_a_history()
     assert b" state unknown crc32 " in folder.content("s1.storage")
     for _ in range(2):
@@ -161,7 +161,7 @@ def test_a_death_at_any_step_leaves_a_node_newborn_or_maybe_new() -> None:
 
 
 def test_death_at_any_step_keeps_a_hand_written_log_foreign() -> None:
-    """A death at any step never makes a hand-written log a cluster's."""
+    """Wherever the process dies, a hand-written log is never taken for a cluster's."""
     works = [Effects(forgot=True, save=HardState(4, "s2"), cut_after=0)]
     for step in range(1, 30):
         folder = MemoryFolder({"s1.log": BY_HAND})
@@ -178,7 +178,7 @@ def test_death_at_any_step_keeps_a_hand_written_log_foreign() -> None:
 
 
 def test_death_at_any_step_keeps_leader_entries_the_clusters() -> None:
-    """A death at any step never makes a leader's entries hand-written ones."""
+    """Wherever the process dies, a leader's entries are never taken for hand-written ones."""
     entry = Entry(1, 1, "noop")
     for step in range(1, 20):
         folder = MemoryFolder()
@@ -203,7 +203,7 @@ def test_a_joiner_whose_log_lost_its_first_line_is_repaired(tmp_path: Path) -> N
 
 
 def test_new_node_that_loses_its_log_has_lost_it() -> None:
-    """A node that may be new and then loses its log has lost it."""
+    """A newborn that then loses its log counts as a node that lost files."""
     folder = met_a_history()
     left = folder.contents()
     del left["s1.log"]
@@ -224,7 +224,7 @@ def test_new_makes_a_first_start_one_with_a_vote() -> None:
 
 @pytest.mark.parametrize("files", [MemoryFolder, met_a_history], ids=["nothing", "a history"])
 def test_new_is_accepted_from_a_node_without_promises(files: object) -> None:
-    """`--new` is accepted from a node that has promised nothing since its birth."""
+    """`--new` is accepted from a node that has made no promise since it first started."""
     folder = files()  # type: ignore[operator]
     boot(folder)[0].close()
     manager, recovered = boot_new(folder)
@@ -277,7 +277,7 @@ def test_new_is_refused_if_the_files_contradict_it(files: dict[str, bytes], why:
 
 
 def test_death_amid_a_start_with_new_leaves_newborn_or_voter() -> None:
-    """A death at any step of a start with `--new` leaves a newborn or a voter."""
+    """If a start with `--new` dies at any step, the node is a newborn or a voter afterwards."""
     for step in range(1, 30):
         folder = MemoryFolder()
         folder.fault = Fault(step, Kind.DIE_BEFORE)

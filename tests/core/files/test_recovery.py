@@ -51,13 +51,13 @@ def test_every_entry_of_every_batch_comes_back() -> None:
 
 
 def test_members_come_from_the_base_line_not_the_configuration() -> None:
-    """The members are those of the base line not of the configuration."""
+    """If the base line and the configuration disagree, the base line's members count."""
     base = b"0 0 base s1=10.0.0.1:7000 s9=[::1]:7001\n"
     _, recovered = boot(found(base, storage_file(0)))
     assert recovered.members.addresses == {"s1": "10.0.0.1:7000", "s9": "[::1]:7001"}
 
 
-def test_a_recovered_log_goes_on_after_its_last_note() -> None:
+def test_a_recovered_log_continues_after_its_last_checksum() -> None:
     folder = found(GOOD, storage_file(2, mark=(5, 2)))
     manager, _ = boot(folder)
     write(manager, 6, 2, "set d 8")
@@ -76,7 +76,7 @@ def test_a_batch_of_many_terms_comes_back() -> None:
 
 
 def test_log_shorter_than_what_was_synced_costs_the_vote() -> None:
-    """A log that ends below what was synced leaves the node without a vote."""
+    """A node whose log ends before the last synced entry loses its vote."""
     folder = found(log_file(FIRST, SECOND), storage_file(2, "s1", mark=(17, 2)))
     manager, recovered = boot(folder)
     assert recovered.recovering
@@ -173,7 +173,7 @@ def test_a_long_log_is_rewritten_in_pieces() -> None:
 
 
 def test_log_without_term_and_vote_costs_the_vote() -> None:
-    """A log without term and vote leaves the node without a vote."""
+    """A node that has a log but no term and vote loses its vote."""
     for log, term in ((GOOD, 2), (GOOD[:-4], 1), (log_file(FIRST)[:-8], 0)):
         folder = MemoryFolder({"s1.log": log})
         for _ in range(2):  # which outlives a restart
@@ -188,7 +188,7 @@ def test_log_without_term_and_vote_costs_the_vote() -> None:
 
 
 def test_trace_tells_a_loss_from_a_birth() -> None:
-    """Without log and storage the trace tells a loss from a birth."""
+    """If the log and the storage are gone, the trace shows that the node ran before."""
     folder = MemoryFolder()
     manager, recovered = boot(folder)
     manager.close()
@@ -226,7 +226,7 @@ def test_a_snapshot_alone_tells_a_loss_from_a_birth() -> None:
 
 
 def test_node_stays_newborn_until_it_votes_or_forgets() -> None:
-    """A node stays newborn over restarts until it votes or forgets."""
+    """Restarts do not change that."""
     folder = MemoryFolder()
     for _ in range(2):
         manager, recovered = boot(folder)
@@ -283,7 +283,7 @@ def test_cut_entries_never_return_at_a_later_boot() -> None:
 
 
 def test_log_without_a_base_line_is_damaged() -> None:
-    """A log without a base line is damaged once the node has begun."""
+    """Once the node has started, a log without a base line counts as damaged."""
     with pytest.raises(DamagedFiles):
         boot(found(b"0 0 bass\n", storage_file(0)))
 

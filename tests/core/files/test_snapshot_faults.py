@@ -167,7 +167,7 @@ def test_no_step_of_a_compaction_loses_entries() -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_fault_while_installing_leaves_old_or_new(kind: Kind) -> None:
-    """A fault at any step of installing leaves the old or the new."""
+    """A fault at any step of an install leaves the old snapshot or the new one."""
     tail = entries(5, 2, *[f"set t {number}" for number in range(5, 26)])
     outcomes = [
         ({}, 0),
@@ -188,7 +188,7 @@ def test_fault_while_installing_leaves_old_or_new(kind: Kind) -> None:
 
 
 def test_interrupted_snapshot_transfer_restarts_and_ends() -> None:
-    """An interrupted snapshot transfer is begun again and ends."""
+    """An interrupted transfer of a snapshot restarts and completes."""
     for step in range(1, steps_of(install_a_snapshot) + 1):
         folder = fails(install_a_snapshot, step, Kind.TEAR)
         for end in ends_after(folder, step):
@@ -220,7 +220,7 @@ def test_writes_that_wait_before_an_installed_snapshot_are_void() -> None:
 
 
 def test_snapshot_arriving_twice_is_synced_before_the_rename() -> None:
-    """A snapshot that arrives twice is synced before the rename."""
+    """If a snapshot arrives twice, it is still synced before the rename."""
     data, snapshot = leaders_snapshot()
     whole = Effects(chunks=[Chunk(0, data)], check=snapshot)
     for seed in range(50):
@@ -298,8 +298,8 @@ def test_writes_after_the_freeze_are_not_in_the_snapshot() -> None:
 
 # Found by the simulation, seed 386
 def test_mark_of_a_void_entry_brought_back_is_no_loss() -> None:
-    """Entry 6 of term 1 was synced and marked, then cut; the mark of what replaced it is not
-    synced, and the compaction drops the void line."""
+    """Entry 6 of term 1 was synced and marked, then voided. The mark of its replacement is not
+    synced yet, and the compaction drops the line that voids it."""
     for seed in range(40):
         folder = MemoryFolder()
         manager, _ = boot(folder)

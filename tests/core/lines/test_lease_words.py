@@ -1,4 +1,4 @@
-"""The operands of the commands about leases: their one spelling, and what is refused in words."""
+"""The operands of the commands about leases: their one form, and what is refused in words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_LEASE = (
 
 
 @pytest.mark.parametrize(
-    ("line", "spelled"),
+    ("line", "formatted"),
     [
         ("lease  10 ", "lease 10"),
         ("lease 0.001", "lease 0.001"),
@@ -40,8 +40,8 @@ NO_LEASE = (
         ("leases ", "leases"),
     ],
 )
-def test_a_command_has_one_spelling(line: str, spelled: str) -> None:
-    assert command(line) == spelled
+def test_a_command_has_one_form(line: str, formatted: str) -> None:
+    assert command(line) == formatted
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_command_that_gives_no_value_can_t_stand_under_a_lease(verb: str) -> N
     ],
 )
 def test_wrong_number_of_operands_is_answered_with_the_form(line: str, form: str) -> None:
-    """An operand too few or too many is answered with the form."""
+    """Too few or too many operands are refused with the form of the command."""
     assert refusal(line) == f"the form is: {form}. Nothing was done."
 
 

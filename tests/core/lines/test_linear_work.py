@@ -37,14 +37,14 @@ FEW = [b"\r\xff\xfa", b"\\", b"[", b" a", b"under a ", b"\t"]
 
 @pytest.mark.parametrize("piece", PIECES)
 def test_work_for_any_line_is_linear_in_its_bytes(piece: bytes) -> None:
-    """A line of any pieces costs work in proportion to its bytes."""
+    """The work for a line of arbitrary pieces is proportional to its length."""
     for beginning in (b"", b"s2@", b"set k ", b"txn set k ", b"txn if "):
         assert times_more(understood, beginning, piece) <= TIMES_MORE_MAX, (beginning, piece)
 
 
 @pytest.mark.parametrize("piece", FEW)
 def test_work_for_any_beginning_is_linear_in_its_bytes(piece: bytes) -> None:
-    """A line with any beginning costs work in proportion to its bytes."""
+    """The work for a line with an arbitrary beginning is proportional to its length."""
     for beginning in BEGINNINGS:
         assert times_more(understood, beginning, piece) <= TIMES_MORE_MAX, (beginning, piece)
 

@@ -61,7 +61,7 @@ def test_another_secret_proves_nothing_to_either_side() -> None:
 
 
 def test_a_recorded_proof_is_worth_nothing_on_another_connection() -> None:
-    """A recording belongs to the nonces of one connection."""
+    """A proof covers the nonces of one connection."""
     recorded = played(*sides())
     again = Responder(SECRET, "s1", N3)
     again.take("s2", recorded[0].partition("@")[2])
@@ -75,7 +75,7 @@ def test_a_recorded_proof_is_worth_nothing_on_another_connection() -> None:
 
 
 def test_proof_of_a_member_does_not_prove_who_returns_it() -> None:
-    """s1 dials somebody who says to be s2, and who hands its lines to a connection to s1."""
+    """s1 dials an impostor of s2, which relays the lines to a connection of its own to s1."""
     dialing = Initiator(SECRET, "s1", "s2", N1)
     answering = Responder(SECRET, "s1", N3)
     challenge = answering.take("s2", f"Prove s1 nonce {N1}").replace("s2", "s1")
@@ -87,7 +87,7 @@ def test_proof_of_a_member_does_not_prove_who_returns_it() -> None:
 
 
 def test_a_name_is_part_of_a_proof() -> None:
-    """A member that was taken over can't speak as another one with a proof that others made."""
+    """A compromised member can't pass as another one with a proof that others made."""
     dialing, answering = sides()
     challenge = answering.take("s3", f"Prove s1 nonce {N2}")
     with pytest.raises(ProofError, match=WRONG):
@@ -141,7 +141,7 @@ def test_the_dialing_side_takes_nothing_but_a_challenge_first(text: str) -> None
 
 @pytest.mark.parametrize("used", [SECRET, b"b" * 40])
 def test_while_a_secret_is_changed_a_proof_by_either_counts(used: bytes) -> None:
-    """And it is answered by the same: the other side may know that one alone."""
+    """The answer uses the same secret, since the other side may know only that one."""
     dialing = Initiator(used, "s2", "s1", N2)
     answering = Responder(SECRET, "s1", N1, b"b" * 40)
     played(dialing, answering)
@@ -182,7 +182,7 @@ def test_no_lines_of_somebody_without_the_secret_prove_anything(
 
 @given(st.lists(LINES, max_size=6))
 def test_answers_without_the_secret_prove_nothing(said: list[str]) -> None:
-    """No answers of somebody without the secret prove anything."""
+    """Whoever lacks the secret proves nothing, whatever the answers."""
     dialing = Initiator(SECRET, "s2", "s1", N2)
     for text in said:
         with contextlib.suppress(ProofError):

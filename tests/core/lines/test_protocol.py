@@ -37,7 +37,7 @@ def refused_bytes(raw: bytes) -> str:
 
 
 def test_client_gives_its_name_and_id_before_the_first_at() -> None:
-    """A client gives its name, and perhaps an id, before the first `@`."""
+    """A client gives its name, and optionally an id, before the first `@`."""
     assert split_sender("client4@set b 5") == ("client4", "", "set b 5")
     assert split_sender("client@get a") == ("client", "", "get a")
     assert split_sender("client4#17@set b 5") == ("client4", "17", "set b 5")
@@ -129,12 +129,12 @@ def test_a_wrong_operand_is_refused_with_the_rule(line: str, rule: str) -> None:
     assert rule in refusal(line)
 
 
-def test_two_spellings_of_one_key_or_value_are_one() -> None:
+def test_two_forms_of_one_key_or_value_are_one() -> None:
     assert command(r"set \x61 \x62") == command("set a b") == "set a b"
     assert command("set a b\tc") == command(r"set a b\x09c") == r"set a b\tc"
 
 
-def test_limits_count_the_real_bytes_not_the_spelling() -> None:
+def test_limits_count_the_real_bytes_not_the_form() -> None:
     limits = Limits(key_bytes=4, value_bytes=6)
     assert command(r"set \x00\xff\x01\x02 \n\n\n\n\n\n", limits).startswith("set ")
     assert command("set éé ééé", limits) == "set éé ééé"
@@ -225,7 +225,7 @@ def test_a_byte_that_is_not_utf_8_is_refused_with_its_place(raw: bytes) -> None:
 
 
 def test_foreign_protocol_is_told_the_protocol_of_the_port() -> None:
-    """A line of another protocol is answered with the protocol of this port."""
+    """A line of another protocol is refused, and the refusal names this port's protocol."""
     for raw, protocol in [
         (b"GET / HTTP/1.1\r", "HTTP"),
         (b"PRI * HTTP/2.0\r", "HTTP"),
@@ -247,7 +247,7 @@ def test_foreign_protocol_is_told_the_protocol_of_the_port() -> None:
 
 
 def test_reply_carries_no_control_and_no_bidi_characters() -> None:
-    """A reply shows no control and turns no direction on a terminal."""
+    """A reply contains no control characters, and none that change the direction of text."""
     turning = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
     text = "paid \x1b[31m" + turning + " 漢 é \u200d"  # this one joins pictures
     safe = without_controls(text)
@@ -267,7 +267,7 @@ def test_an_echo_is_cut_and_cannot_forge_a_line() -> None:
 
 
 def test_an_echo_is_the_same_whatever_characters_a_python_knows() -> None:
-    """Each node keeps the reply to an entry, and the nodes may be of several Pythons."""
+    """Every node keeps the reply to an entry, and nodes may run different versions of Python."""
     assert shown("\u0378 \U0001fae8 \U000e1000") == "\u0378 \U0001fae8 \\xf3\\xa1\\x80\\x80"
     known = [each for each in map(chr, range(0x110000)) if category(each) != "Cn"]
     assert [each for each in known if (shown(each) == each) != each.isprintable()] == []

@@ -137,7 +137,7 @@ def test_what_a_reader_of_one_prefix_may_not(line: str, named: str, takes: str) 
 
 
 def test_a_reader_lists_the_members() -> None:
-    """Of one prefix as well: a status names the members to it."""
+    """A reader of one prefix may, too: a status names the members anyway."""
     assert refusal(BOB, "members") == ""
     assert refusal(nobody(UserRole.READER), "members") == ""
     assert refusal(nobody(UserRole.NONE), "members").startswith(
@@ -167,7 +167,8 @@ def test_a_writer_reads_and_writes_no_other_key_in_a_transaction(
 
 
 def test_nobody_puts_a_key_under_a_lease_of_others() -> None:
-    """Its holder could neither renew nor release it then, as both take the rights for each key."""
+    """Otherwise, its holder could neither renew nor release it, since both need the rights for
+    every key."""
     said = (
         "eve may not put a key under lease-6: it takes the right to write for each of its "
         "keys. Nothing was done."
@@ -188,7 +189,7 @@ def test_a_writer_writes_below_each_of_its_prefixes_alone() -> None:
 
 
 def test_lease_needs_the_right_to_write_all_its_keys() -> None:
-    """A lease is ended or renewed by who may write all of its keys."""
+    """To end or renew a lease, a user must be allowed to write all of its keys."""
     for verb in ("renew", "release"):
         assert refusal(EVE, f"{verb} lease-5") == refusal(EVE, f"{verb} lease-7") == ""
         assert refusal(EVE, f"{verb} lease-6") == (
@@ -215,7 +216,7 @@ def test_lease_keys_are_checked_once_a_line() -> None:
 
 
 def test_whether_all_keys_of_a_lease_are_held_is_looked_at_once() -> None:
-    """Else each renewal of a lease with very many keys takes time by their number."""
+    """Otherwise, each renewal of a lease takes time proportional to the number of its keys."""
     looks = 0
 
     class Keys(list[str]):
@@ -232,7 +233,7 @@ def test_whether_all_keys_of_a_lease_are_held_is_looked_at_once() -> None:
 
 
 def test_nobody_owns_a_lease_whose_keys_may_be_unknown() -> None:
-    """Where the keys of a lease may be unknown nobody is taken for its owner."""
+    """A node that may not know all keys of a lease treats nobody as its owner."""
     for line in ("release lease-5", "renew lease-5", "under lease-5 set app/x 1"):
         with pytest.raises(KeysUnknownError):
             denial_reason(EVE, line, lambda lease: None)
@@ -295,8 +296,8 @@ def test_a_status_in_part_names_the_members_and_no_count() -> None:
 
 @pytest.mark.parametrize("verb", IN_TRANSACTIONS)
 def test_outline_of_a_transaction_names_the_same_keys(verb: str) -> None:
-    """Rights are checked by an outline without values, which must not differ from what is applied:
-    each operation is the beginning of the whole one, and goes on to the end of its keys."""
+    """Rights are checked by an outline without values, which must agree with what is applied: each
+    operation is a prefix of the whole one, up to the end of its keys."""
     samples = {
         "object": r'object \x6b dict.put "a" 1', "under": r"under lease-5 set \x6b a\sb",
         "setex": r"setex k\s2 1.50 \x41", "cas": r"cas \x3b a b", "incr": "incr k 5",

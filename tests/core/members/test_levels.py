@@ -19,7 +19,7 @@ from raftline.raft.inputs import (
     Tick,
     Transfer,
 )
-from raftline.raft.levels import FLOOR, LOWEST, NOT_HEARD, Levels, LevelTooHigh, read, spell
+from raftline.raft.levels import FLOOR, LOWEST, NOT_HEARD, Levels, LevelTooHigh, level_command, read
 from raftline.raft.log import Entry, SafetyError, Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
@@ -54,7 +54,7 @@ from raftline_testing.doubles.rising_leader import (
     tell,
 )
 
-IDENTIFIES, RAISES = spell(1, IDENTITY), spell(2, IDENTITY)
+IDENTIFIES, RAISES = level_command(1, IDENTITY), level_command(2, IDENTITY)
 
 
 def commands(effects: Effects) -> list[str]:
@@ -128,7 +128,7 @@ def test_broken_connection_withdraws_an_announcement() -> None:
 
 
 def test_quorum_raises_without_a_member_never_heard() -> None:
-    """s3 was never up: it can hold no entry of a lower level."""
+    """s3 never ran, so it can hold no entry of a lower level."""
     node = leader()
     tell(node, "s2")
     assert commands(wait_for_members(node)) == [RAISES]
@@ -140,7 +140,7 @@ def test_less_than_a_quorum_raises_nothing() -> None:
 
 
 def test_quorum_of_both_halves_must_have_announced() -> None:
-    """s1 and s3 are a quorum of the three, and not of s1 and s2, who are to remain."""
+    """s1 and s3 are a quorum of the three, but not of s1 and s2, which remain."""
     node = leader()
     node.step(ChangeMembers(Change("remove", "s3"), "token"), node.view.now_ms)
     late_ms = node.view.now_ms + PATIENCE * OPTIONS.election_timeout_ms
@@ -150,7 +150,7 @@ def test_quorum_of_both_halves_must_have_announced() -> None:
 
 @pytest.mark.parametrize("last", [2, LOWEST, FLOOR])
 def test_member_heard_before_and_gone_keeps_the_level(last: int) -> None:
-    """s3 may come back with an older build, whatever it announced last."""
+    """s3 may come back with an older build, whatever it last announced."""
     node = leader()
     tell(node, "s3", last)
     tell(node, "s3", NOT_HEARD)
@@ -160,7 +160,7 @@ def test_member_heard_before_and_gone_keeps_the_level(last: int) -> None:
 
 
 def test_new_leader_waits_again_for_members_never_heard() -> None:
-    """s3 may be about to dial it, as each member does after a start."""
+    """s3 may be about to dial the leader, as each member does after its start."""
     node = node_of("s1", voters=THREE, options=NEWER)
     tell(node, "s2")
     late_ms = 2 * PATIENCE * OPTIONS.election_timeout_ms
@@ -193,7 +193,7 @@ def test_leader_that_transfers_raises_nothing() -> None:
 
 
 def test_new_leader_raises_the_level_with_its_first_entry() -> None:
-    """All members had announced level 2 before the election."""
+    """All members announced level 2 before the election."""
     node = node_of("s1", voters=THREE, options=NEWER)
     assert commands(tell(node, "s2")) == commands(tell(node, "s3")) == []
     node.step(Tick(), TIMEOUT_MS)
@@ -206,10 +206,10 @@ def test_new_leader_raises_the_level_with_its_first_entry() -> None:
     ("announced", "level"), [((3, 3), 3), ((3, 2), 2), ((2, 2), 2), ((3, 1), 0), ((3, 0), 0)]
 )
 def test_level_rises_to_the_highest_that_all_know(announced: tuple[int, int], level: int) -> None:
-    """From level 1 to level 3 it is one entry."""
+    """One entry raises it from level 1 to level 3."""
     node = established("s1", voters=THREE, options=replace(NEWER, level=3))
     tell(node, "s2", announced[0])
-    expected = [spell(level, IDENTITY)] if level else []
+    expected = [level_command(level, IDENTITY)] if level else []
     assert commands(tell(node, "s3", announced[1])) == expected
 
 
@@ -218,7 +218,7 @@ def test_level_rises_when_the_last_member_is_upgraded() -> None:
     assert node.view.levels.latest == 2
     assert commands(tell(node, "s2", 3)) == []
     effects = tell(node, "s3", 3)
-    assert (commands(effects), effects.level) == ([spell(3, IDENTITY)], 3)
+    assert (commands(effects), effects.level) == ([level_command(3, IDENTITY)], 3)
 
 
 # --- whom it keeps out ---------------------------------------------------------------------------
@@ -272,7 +272,7 @@ def test_server_that_is_no_member_is_not_named() -> None:
 
 
 def test_lost_connection_alone_keeps_what_was_announced() -> None:
-    """The connection that a peer made broke; the one to it tells for itself."""
+    """The connection that a peer opened broke, but the one to that peer still stands."""
     node = raised(leader())
     node.step(PeerDisconnected("s3"), node.view.now_ms)
     assert node._state.peer_levels == {"s2": 2, "s3": 2}
@@ -392,15 +392,15 @@ def test_snapshot_that_arrives_brings_its_level() -> None:
         ("level 1234567890", 0),
     ],
 )  # fmt: skip
-def test_one_spelling_alone_is_a_level(words: str, level: int) -> None:
+def test_one_form_alone_is_a_level(words: str, level: int) -> None:
     command = f"cluster {IDENTITY} {words}"
     assert read(command).level == level
-    assert not level or spell(level, IDENTITY) == command
+    assert not level or level_command(level, IDENTITY) == command
     assert read(words).level == read(f"set a {command}").level == FLOOR
 
 
 def test_each_place_in_a_log_has_its_level() -> None:
-    listed = ["set a 1", spell(3, IDENTITY), RAISES, "level 9", spell(4, IDENTITY)]
+    listed = ["set a 1", level_command(3, IDENTITY), RAISES, "level 9", level_command(4, IDENTITY)]
     levels = Levels(10, 2, listed, IDENTITY)
     assert [levels.at(index) for index in range(9, 17)] == [2, 2, 2, 3, 3, 3, 4, 4]
     assert levels.latest == 4
@@ -408,5 +408,5 @@ def test_each_place_in_a_log_has_its_level() -> None:
     assert [levels.at(index) for index in (13, 14, 15)] == [3, 3, 4]
     levels.cut_after(14)
     assert levels.latest == 3
-    assert not levels.append(15, spell(3, IDENTITY))
-    assert levels.append(15, spell(4, IDENTITY))
+    assert not levels.append(15, level_command(3, IDENTITY))
+    assert levels.append(15, level_command(4, IDENTITY))

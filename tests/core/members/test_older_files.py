@@ -150,7 +150,7 @@ def test_a_follower_with_older_files_counts_for_no_commit() -> None:
 
 
 def test_loss_is_not_told_at_the_floor() -> None:
-    """Another implementation may not know the words: it catches up, and keeps its vote."""
+    """Another implementation may not know the words: it catches up and keeps its vote."""
     node, follower = leader(level=FLOOR), older()
     notes = talk(node, follower, 6)
     assert follower.view.log.last_index == node.view.log.last_index
@@ -198,7 +198,7 @@ def test_a_late_complaint_is_no_proof(round_of: str) -> None:
 
 
 def test_loss_found_on_a_broken_connection_is_told_later() -> None:
-    """The refusal was under way when the leader's connection to s3 broke."""
+    """The rejection was in transit when the leader's connection to s3 broke."""
     node, follower = leader(), older()
     effects = node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
     (said,) = answers(follower, to_s3(effects)[:1], node.view.now_ms)
@@ -237,7 +237,7 @@ def test_the_loss_is_on_the_disk_before_any_answer_shows_it() -> None:
 
 
 def test_a_follower_that_agrees_at_the_base_gets_no_snapshot() -> None:
-    """It has one entry too many, of a run of one term that began before the leader's log."""
+    """It has one extra entry, of a term that began before the leader's log."""
     options = replace(OPTIONS, trailing_bytes=0)
     node = established("s1", *[1] * 10, options=options)
     node.step(SnapshotTaken(Snapshot(8, 1, 8, 1)), node.view.now_ms)

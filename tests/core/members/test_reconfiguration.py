@@ -101,7 +101,7 @@ def catching_up(node: RawNode, for_ms: int, *, held: int, moves: int = 0) -> lis
 
 
 def test_a_change_ends_if_its_candidate_takes_no_entries() -> None:
-    """A server whose disk hangs answers heartbeats for ever, and holds nothing new."""
+    """A server whose disk hangs answers heartbeats forever, but stores nothing new."""
     node = led("s1", "s2", "s3", learners=("s4",))
     node.step(Propose(["set a 4"]), node.view.now_ms)
     change(node, "promote", "s4")
@@ -124,7 +124,7 @@ def test_a_candidate_that_catches_up_slowly_keeps_its_change() -> None:
 
 @pytest.mark.parametrize(("size", "waits"), [(1000, False), (1 << 30, True)])
 def test_a_long_snapshot_may_be_checked_for_long(size: int, waits: bool) -> None:
-    """Once all of it has arrived, nothing shows how far the candidate's check is."""
+    """Once the snapshot has arrived, nothing shows how far its check has come."""
     node = led("s1", "s2", "s3", learners=("s4",))
     node.step(Propose(["set a 4"]), node.view.now_ms)
     progress = node._state.progress["s4"]
@@ -150,7 +150,7 @@ def test_a_change_ends_if_its_candidate_refuses_each_snapshot() -> None:
 
 
 def test_change_ends_though_newer_snapshots_are_offered() -> None:
-    """Its leader compacts its log meanwhile, so it offers newer and newer snapshots."""
+    """The leader compacts its log in the meantime, so it offers newer and newer snapshots."""
     node = led("s1", "s2", "s3", learners=("s4",))
     node.step(Propose(["set a 4"]), node.view.now_ms)
     change(node, "promote", "s4")
@@ -228,7 +228,7 @@ def test_change_waits_for_a_commit_in_the_leaders_term() -> None:
     assert early.settled == late.settled == early.append == late.append == []
     effects = acknowledge(node, "s2")
     assert [entry.command for entry in effects.append] == [
-        members("s1", "s2", "s3").joint_to(members("s1", "s2")).spell()
+        members("s1", "s2", "s3").joint_to(members("s1", "s2")).format()
     ]
     assert [(token, outcome) for token, outcome, _ in effects.settled] == [("second", "refused")]
     assert "remove s3 is under way" in effects.settled[0].text
@@ -236,7 +236,8 @@ def test_change_waits_for_a_commit_in_the_leaders_term() -> None:
 
 @pytest.mark.parametrize("without_vote", [0, 7])
 def test_answers_from_before_a_removal_count_for_nothing(without_vote: int) -> None:
-    """A member that is added again may have lost its files meanwhile, or may have them all."""
+    """A member that is added again may have lost its files in the meantime, or may still have them
+    all."""
     node = led("s1", "s2", "s3", "s4")
 
     def answer() -> AppendAccepted:

@@ -101,8 +101,8 @@ def play_out(leader: RawNode, node: RawNode) -> None:
 def test_node_votes_again_by_the_members_of_the_log(
     listed: tuple[str, ...],
 ) -> None:
-    """Else it would lead, and commit, with others than a majority of those who are members: s1, s2
-    and s3 elect another, which lacks that. No entry named the members before."""
+    """Otherwise, it would lead and commit with a quorum of the wrong members: s1, s2 and s3 would
+    elect another leader, which lacks those entries. No entry named the members before."""
     voters = ("s1", "s2", "s3", "s4", "s5")
     options = replace(OPTIONS, level=LOWEST, cluster_if_new="9f86d081884c7d65")
     leader = established("s1", 1, 1, 1, voters=voters, options=options)

@@ -106,7 +106,7 @@ def recovering_folder() -> MemoryFolder:
 
 @pytest.mark.parametrize("kind", [Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR])
 def test_crash_in_the_recovering_write_leaves_no_lone_flag(kind: Kind) -> None:
-    """A node that is no longer recovering has the entries of that write."""
+    """A node that has recovered its vote holds the entries of that write."""
     became: set[bool] = set()
     for step in range(1, 20):
         folder = recovering_folder()

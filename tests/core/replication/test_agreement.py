@@ -18,7 +18,7 @@ from raftline.raft.inputs import (
     StateSummed,
     Tick,
 )
-from raftline.raft.levels import spell as spell_level
+from raftline.raft.levels import level_command
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import (
     AppendAccepted,
@@ -30,7 +30,7 @@ from raftline.raft.messages import (
     Sums,
 )
 from raftline.raft.node import RawNode
-from raftline.wire.peer_lines import read, spell
+from raftline.wire.peer_lines import format_message, read
 from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -84,7 +84,7 @@ def follower(*, level: bool = True) -> RawNode:
     node = node_of("s2", options=RAISED)
     message = append(1, (0, 0), 1, 1, 1, commit=3)
     if level:
-        first = message.entries[0]._replace(command=spell_level(4, RAISED.cluster_if_new))
+        first = message.entries[0]._replace(command=level_command(4, RAISED.cluster_if_new))
         message.entries = [first, *message.entries[1:]]
     node.step(Receive(message), 0)
     sync(node)
@@ -116,7 +116,7 @@ def test_an_answer_to_entries_reports_no_sums() -> None:
 
 
 def test_no_sums_are_reported_at_the_floor() -> None:
-    """There the leader may be another implementation."""
+    """At the floor, the leader may be another implementation."""
     assert answer_in(follower(level=False).step(heartbeat(), 0)).sums is None
 
 
@@ -177,7 +177,7 @@ def test_the_verdict_does_not_wait_for_ever() -> None:
 
 
 def test_the_verdict_waits_as_long_for_voters_that_are_away() -> None:
-    """A leader that is wrong itself may hear first from one of those that are right."""
+    """A leader whose own state is wrong may hear first from a server that is right."""
     node = leader()
     answer(node, "s2", sums_of(node, OTHER))
     until_ms = node.view.now_ms + VERDICT_TIMEOUTS * RAISED.election_timeout_ms
@@ -189,7 +189,8 @@ def test_the_verdict_waits_as_long_for_voters_that_are_away() -> None:
 
 
 def test_the_verdict_waits_longer_for_a_voter_that_answers() -> None:
-    """Each server sums its state at entries of its own choice, and s3 has not met the leader's."""
+    """Each server chooses the entries at which it sums its state, and s3 has not summed at the
+    leader's yet."""
     node = leader()
     index = node.view.applied
     node.step(StateSummed(index, 1), node.view.now_ms)
@@ -322,4 +323,4 @@ def test_a_later_leader_names_the_member_by_its_report() -> None:
     ],
 )
 def test_a_line_carries_the_sums(message: AppendAccepted | AppendEntries) -> None:
-    assert read(message.sender, message.to, spell(message)) == message
+    assert read(message.sender, message.to, format_message(message)) == message

@@ -61,7 +61,7 @@ def test_importing_the_core_loads_no_module_of_it_or_the_store() -> None:
 
 @pytest.mark.needs("processes")
 def test_first_program_of_the_page_needs_the_core_alone(tmp_path: Path) -> None:
-    """It runs with nothing but the files of `PARTS` on its path."""
+    """It runs with nothing but `PARTS` on its path."""
     for part in PARTS:
         goal = tmp_path / "raftline" / part
         goal.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def test_type_checkers_and_programs_see_the_same_names() -> None:
     assert {(f"raft.{module}", name) for module, name in typed} == {
         home for name, home in homes.items() if name not in renamed
     }
-    assert renamed == {"is_one_line", "read_membership", "read_message", "spell_message"}
+    assert renamed == {"is_one_line", "read_membership", "read_message", "format_message"}
     assert raftline.raft.__all__ == sorted(homes) == dir(raftline.raft)
     assert all(getattr(raftline.raft, name) for name in homes)
 

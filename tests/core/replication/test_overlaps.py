@@ -199,7 +199,7 @@ def test_a_late_answer_about_an_earlier_snapshot_is_ignored() -> None:
 
 
 def test_silent_follower_of_a_snapshot_is_probed_once_a_timeout() -> None:
-    """The timeout is that of an election."""
+    """The timeout is the election timeout."""
     node = sending()
     asked = []
     for _ in range(10):
@@ -307,7 +307,7 @@ def test_a_loss_reported_by_several_answers_counts_once() -> None:
 
 
 def test_reads_of_two_read_index_requests_wait_together() -> None:
-    """They wait until their entries are applied."""
+    """They wait until their index is applied."""
     node = follower()
     effects = node.step(AskLeader(["get a"]), 100)
     for index, further in ((2, "get b"), (3, "get c"), (3, "")):

@@ -27,7 +27,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
 from raftline.raft.snapshot import ENTRY_BYTES, LAGGING
-from raftline.wire.peer_lines import spell
+from raftline.wire.peer_lines import format_message
 from raftline_testing.doubles.compacted_leader import (
     MEMBERS,
     SMALL,
@@ -233,7 +233,8 @@ def test_entries_that_follow_on_the_snapshot_stay() -> None:
 def test_a_member_that_a_later_snapshot_lacks_was_removed(
     terms: tuple[int, ...], is_removed: bool
 ) -> None:
-    """One without entries may be new: its own list of members names it, and it is added later."""
+    """A server without entries may be new: its own configuration names it, and it is added
+    later."""
     node = node_of("s2", *terms, term=2, options=SMALL)
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
     others = {"s1": "localhost:10000", "s3": "localhost:10002"}
@@ -255,7 +256,7 @@ def test_a_snapshot_that_arrived_damaged_is_requested_anew() -> None:
         "leader must send it again"
     ]
     effects = node.step(Receive(piece(8, "")), 0)
-    assert spell(effects.send_after_save[0]).startswith("GiveSnapshotAfterByte 0 of 7-2 ")
+    assert format_message(effects.send_after_save[0]).startswith("GiveSnapshotAfterByte 0 of 7-2 ")
 
 
 def test_a_new_snapshot_replaces_a_damaged_one() -> None:

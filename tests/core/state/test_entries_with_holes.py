@@ -105,6 +105,6 @@ def test_an_entry_with_holes_never_raises(sender: str) -> None:
 
 @pytest.mark.parametrize("sender", SENDERS)
 def test_commands_nested_without_end_never_raise(sender: str) -> None:
-    """The depth at which Python gives up depends on the thread, so no reply may depend on it."""
+    """The recursion limit of Python depends on the thread, so no reply may depend on it."""
     nested = ("under lease-1 " * depth + "set app/a b" for depth in (2, 100, 20_000))
     assert raised(sender, nested) == []

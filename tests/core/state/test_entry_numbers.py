@@ -42,7 +42,7 @@ def test_in_the_first_era_the_number_of_an_entry_is_its_index() -> None:
 
 @pytest.mark.parametrize("terms", [[], [1, 1, 2], [5, EPOCH_TERMS, EPOCH_TERMS], [EPOCH_TERMS] * 2])
 def test_entries_applied_together_keep_their_numbers(terms: list[int]) -> None:
-    """Entries that are applied together have the numbers they have alone."""
+    """Entries applied in one batch get the same numbers as entries applied one by one."""
     entries = [Entry(index, term, "noop") for index, term in enumerate(terms, start=7)]
     numbers = [entry_number(entry.index, entry.term) for entry in entries]
     assert list(entry_numbers_of(entries)) == numbers

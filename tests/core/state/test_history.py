@@ -58,7 +58,7 @@ def test_a_piece_holds_whole_entries() -> None:
 def test_events_of_a_prefix_are_those_of_a_full_scan(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sets and others, of keys that are spelled with escapes, too, in pieces of any size."""
+    """The events are sets and others, some of escaped keys, read in pieces of any size."""
     monkeypatch.setattr(the_history, "RUN_BYTES", 300)
     chance, found, number = random.Random(seed), EventHistory(), 0
     keys = ["a", "ab", "b/1", "b/2", r"b/\xe4", r"\\a", "b\U0010ffff", "z" * 20]
@@ -86,7 +86,8 @@ def test_events_of_a_prefix_are_those_of_a_full_scan(
 
 
 def test_a_watch_of_another_prefix_looks_at_few_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else very many watches after an old event would take time by the events of all keys."""
+    """Otherwise, many watches that resume at an old event would each scan the events of all
+    keys."""
     found, looks = EventHistory(), 0
     found.bound(100_000, 1 << 30)
     found.add(
@@ -118,7 +119,7 @@ def test_a_watch_of_another_prefix_looks_at_few_events(monkeypatch: pytest.Monke
 
 
 def test_history_evicts_whole_entries_at_its_bound() -> None:
-    """The oldest entries go whole where there are too many events."""
+    """If there are too many events, those of the oldest entries are evicted, entry by entry."""
     found = history(1, 2, 2, 2, 3, 4, events_max=3)
     assert found.floor == 2
     assert numbers(found, 2) == [3, 4]
@@ -166,7 +167,8 @@ def runs_of(history: EventHistory) -> list[EventRun]:
 
 @pytest.mark.parametrize("seed", [*range(3), *map(in_the_rest, range(3, 20))])
 def test_sets_that_are_not_taken_apart_are_the_same_events(seed: int) -> None:
-    """Beside events of other kinds, with gaps between the entries, and with any bounds."""
+    """This holds among events of other kinds, with gaps between the entries, and with any
+    bounds."""
     chance = random.Random(seed)
     events_max, bytes_max = chance.choice([(40, 1 << 20), (2000, 1 << 20), (3000, 16000)])
     found, added, last = EventHistory(), list[KeyEvent](), 0
@@ -198,7 +200,8 @@ def test_sets_that_are_not_taken_apart_are_the_same_events(seed: int) -> None:
 
 @pytest.mark.pure  # a function of a compiled module can't be replaced
 def test_events_of_two_kinds_in_turn_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a client with a session and one without. To count all of a run anew takes 50 us."""
+    """A client with a session and one without take turns. Counting a whole run again takes
+    50 us."""
     counted = 0
 
     def count(run: EventRun) -> int:
@@ -260,8 +263,8 @@ def test_a_set_that_is_not_taken_apart_counts_with_its_command() -> None:
 
 
 @pytest.mark.parametrize("key", ["k" * 1000, "k" * 1000 + "\U0001f600", "\u20ac" * 333])
-def test_long_keys_keep_to_the_bytes_in_any_spelling(key: str) -> None:
-    """One character that is not ASCII makes each of its text take up to four bytes."""
+def test_long_keys_keep_to_the_bytes_in_any_form(key: str) -> None:
+    """One non-ASCII character can make each character of its text take four bytes."""
     found = EventHistory()
     found.bound(1 << 20, 1 << 20)
     tracemalloc.start()
@@ -276,7 +279,7 @@ def test_long_keys_keep_to_the_bytes_in_any_spelling(key: str) -> None:
 
 
 def test_events_that_are_gone_take_no_memory() -> None:
-    """However few they are: one may be as long as all that are kept."""
+    """This matters even for a few: one event may be as large as all that are kept."""
     found = EventHistory()
     found.bound(1000, 10 << 20)
     for number in range(1, 101):

@@ -79,8 +79,8 @@ def results(reply: str) -> list[str | None]:
 def test_value_is_closed_before_another_verb_sees_it(
     machine: Machine, operations: str, answers: list[str | None] | None, closed: list[str]
 ) -> None:
-    """Each value is closed once: at its key's next operation of another verb, before a `clear`, or
-    at the end."""
+    """Each value is closed once: before the next operation of another verb on its key, before a
+    `clear`, or at the end."""
     reply = machine.do(f"txn {operations}")
     if answers is None:
         assert "no such lease: lease-9" in reply

@@ -52,7 +52,7 @@ def is_long(reply: str) -> bool:
 
 
 def test_few_requests_do_not_fill_the_memory_of_every_node() -> None:
-    """Ten requests of 30 bytes would be 16 MB of replies, kept by every node for good."""
+    """Otherwise, ten requests of 30 bytes would leave replies of 16 MB in every node for good."""
     machine = Machine()
     machine.do(f"set k {SMILES}")
     first = [machine.do(f"x{number}#1@txn get k ; incr n") for number in range(10)]
@@ -92,7 +92,7 @@ def test_a_reply_is_long_by_its_bytes_where_its_key_is() -> None:
 
 
 def test_snapshot_begun_before_a_reply_was_dropped_holds_it() -> None:
-    """A snapshot that began before a reply was dropped holds it."""
+    """A snapshot that began before a reply was dropped still contains it."""
     machine = Machine()
     machine.do(f"set k {SMILES}")
     for number in range(5):
@@ -149,7 +149,7 @@ def test_what_a_dropped_session_kept_counts_no_longer(monkeypatch: pytest.Monkey
 
 @pytest.mark.pure
 def test_session_with_forgotten_requests_continues(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session whose requests are forgotten over and over continues."""
+    """A session continues even if its requests are forgotten again and again."""
     monkeypatch.setattr(sessions, "REMEMBERED_REQUESTS", 32)
     machine = Machine()
     for number in range(1, 301):

@@ -55,7 +55,7 @@ def test_a_lease_with_a_tag_is_known_by_its_whole_name() -> None:
 
 
 def test_a_retry_gets_the_first_tag() -> None:
-    """The node that it comes to draws another one."""
+    """The node that receives the retry draws another tag."""
     manager = at_level_1(f"c#1@lease 10 {TAG}", f"c#1@lease 10 {OTHER}", "c#1@lease 10")
     assert list(manager.store.leases.granted) == [f"lease-2.{TAG}"]
     [again] = manager.apply(entries(5, 1, f"c#1@lease 10 {OTHER}"))
@@ -92,7 +92,7 @@ def test_another_name_is_no_lease(name: str) -> None:
 
 
 def test_number_of_a_lease_is_its_token_with_or_without_a_tag() -> None:
-    """The number of a lease is its token with and without a tag."""
+    """The fencing token of a lease is its number, with or without a tag."""
     assert lease_in("lease-57") == lease_in(f"lease-57.{TAG}") == 57
 
 

@@ -7,7 +7,7 @@ import pytest
 from raftline.logmanager import LogManager
 from raftline.state.commands.key_commands import execute
 from raftline.state.commands.lease_commands import ms_of
-from raftline.state.lease_table import read_expiry, read_granted, spell_expiry, spell_granted
+from raftline.state.lease_table import format_expiry, format_granted, read_expiry, read_granted
 from raftline.state.store import Store
 from raftline_testing.doubles.lease_machine import TERM, LeaseMachine, first_leases
 from raftline_testing.files.node_files import entries
@@ -20,7 +20,7 @@ def machine() -> LeaseMachine:
 
 
 def test_lease_is_named_after_its_entry_and_takes_its_keys(machine: LeaseMachine) -> None:
-    """A lease is named after its entry and takes its keys along."""
+    """A lease is named after its entry, and its keys are deleted with it."""
     assert machine.talk(
         "lease 10",
         "under lease-57 set a two words",
@@ -48,7 +48,7 @@ def test_one_key_and_no_key_are_reported_as_such(machine: LeaseMachine) -> None:
 
 
 def test_each_writing_command_puts_its_key_under_the_lease(machine: LeaseMachine) -> None:
-    """Each command that gives a value puts its key under the lease."""
+    """Each command that sets a value attaches its key to the lease."""
     machine.talk("lease 10", "set a 1", "set b x", "set n 1")
     assert machine.talk(
         "under lease-57 cas a 1 2",
@@ -65,7 +65,7 @@ def test_each_writing_command_puts_its_key_under_the_lease(machine: LeaseMachine
 
 
 def test_unmet_condition_puts_nothing_under_the_lease(machine: LeaseMachine) -> None:
-    """A condition that is not met puts nothing under the lease."""
+    """If a condition is not met, no key is attached to the lease."""
     machine.talk("lease 10", "set a 1", "set b x")
     assert machine.talk(
         "under lease-57 cas a 5 2", "under lease-57 setnx a 1", "under lease-57 incr b"
@@ -118,7 +118,7 @@ def test_a_key_that_is_deleted_and_set_again_is_under_no_lease(machine: LeaseMac
 
 
 def test_own_lease_is_named_after_the_entry_of_its_ttl(machine: LeaseMachine) -> None:
-    """A key's own lease is named after the entry that set its time."""
+    """A key's own lease is named after the entry that set its TTL."""
     assert machine.talk(
         "setex a 10 two words", "incr a", "append a s", "expire a 20", "expire b 20"
     ) == [
@@ -159,7 +159,7 @@ def test_persist_ends_a_key_s_time_and_takes_it_out_of_a_lease(machine: LeaseMac
 
 def test_an_expiry_ends_its_leases_and_deletes_their_keys(machine: LeaseMachine) -> None:
     machine.talk("lease 10", "under lease-57 set a 1", "setex b 10 2", "set c 3", "lease 20")
-    assert machine.apply(spell_expiry(TERM, ["lease-57", "own-59-10"])) == ""
+    assert machine.apply(format_expiry(TERM, ["lease-57", "own-59-10"])) == ""
     assert dict(machine.store) == {"c": "3"}
     assert machine.store.leases.granted == {"lease-61": 20_000}
 
@@ -169,7 +169,7 @@ def test_an_expiry_of_another_term_than_its_entry_s_does_nothing(
     machine: LeaseMachine, named: int
 ) -> None:
     machine.talk("lease 10", "under lease-57 set a 1")
-    machine.apply(spell_expiry(named, ["lease-57"]))
+    machine.apply(format_expiry(named, ["lease-57"]))
     assert machine.store.leases.granted == {"lease-57": 10_000}
     assert dict(machine.store) == {"a": "1"}
 
@@ -178,7 +178,7 @@ def test_an_expiry_of_another_term_than_its_entry_s_does_nothing(
 def test_an_expiry_does_nothing_to_a_key_whose_time_was_set_anew(
     machine: LeaseMachine, later: str
 ) -> None:
-    machine.talk("setex a 10 1", later, spell_expiry(TERM, ["own-57-10"]))
+    machine.talk("setex a 10 1", later, format_expiry(TERM, ["own-57-10"]))
     assert dict(machine.store) == {"a": "1"}
 
 
@@ -191,9 +191,9 @@ def test_an_expiry_that_a_person_wrote_into_a_log_harms_nobody(machine: LeaseMac
     assert dict(machine.store) == {"a": "1"}
 
 
-def test_an_expiry_is_read_as_it_is_spelled() -> None:
+def test_an_expiry_round_trips() -> None:
     leases = ["lease-57", "own-61-20"]
-    assert spell_expiry(5, leases) == "expired 5 lease-57 own-61-20"
+    assert format_expiry(5, leases) == "expired 5 lease-57 own-61-20"
     assert read_expiry("5 lease-57 own-61-20", 5) == leases
     assert read_expiry("5 lease-57", 4) == []
 
@@ -223,7 +223,7 @@ def test_these_are_no_commands_at_the_floor(command: str) -> None:
 def test_hand_written_entry_is_a_mistake_and_changes_nothing(
     machine: LeaseMachine, command: str
 ) -> None:
-    """An entry that a person wrote is a mistake and changes nothing."""
+    """An entry that a person wrote is answered with a refusal and changes nothing."""
     machine.apply("lease 10")
     assert machine.apply(command).startswith("Sorry, ")
     assert not machine.store
@@ -234,7 +234,7 @@ def test_a_time_with_milliseconds_is_kept_and_shown(machine: LeaseMachine) -> No
     replies = machine.talk("lease 1.5", "setex a 0.25 1", "set b 2", "expire b 10.001")
     assert replies[0] == "LEASE response: lease-57 for 1.5 s"
     assert replies[3] == "EXPIRE response: b for 10.001 s"
-    assert spell_granted(machine.store.leases.copy()) == ["lease-57 1.5"]
+    assert format_granted(machine.store.leases.copy()) == ["lease-57 1.5"]
     granted = read_granted(["lease-57 1.5"]).granted
     assert granted == machine.store.leases.granted == {"lease-57": 1500}
     own = ["own-58-0.25", "own-60-10.001"]
@@ -242,10 +242,10 @@ def test_a_time_with_milliseconds_is_kept_and_shown(machine: LeaseMachine) -> No
     assert [ms_of(machine.store, lease) for lease in own] == [250, 10_001]
 
 
-def test_shared_leases_are_read_from_a_snapshot_as_spelled(machine: LeaseMachine) -> None:
-    """Shared leases are read from a snapshot as they were spelled."""
+def test_shared_leases_are_read_from_a_snapshot_as_written(machine: LeaseMachine) -> None:
+    """Shared leases round-trip through a snapshot."""
     machine.talk("lease 10", "lease 20")
-    lines = spell_granted(machine.store.leases.copy())
+    lines = format_granted(machine.store.leases.copy())
     assert lines == ["lease-57 10", "lease-58 20"]
     assert list(read_granted(lines).granted.items()) == list(machine.store.leases.granted.items())
 

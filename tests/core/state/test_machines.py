@@ -50,7 +50,7 @@ class Node(Machine):
 
 
 def test_machine_command_changes_the_state_of_every_node() -> None:
-    """A machine command changes the state that every node reads."""
+    """A machine command changes the state that reads see at every node."""
     bank = Bank()
     node = Node(bank=bank)
     assert node.pay(5) == "MACHINE response: 5"
@@ -69,7 +69,7 @@ def test_a_rejected_machine_command_changes_no_state() -> None:
 
 @pytest.mark.parametrize(("amount", "why"), [(13, "KeyError"), (16, "TypeError")])
 def test_exception_in_apply_is_refused_alike_by_all_pythons(amount: int, why: str) -> None:
-    """An exception in apply is refused alike by all Python versions."""
+    """If `apply` raises, the refusal is the same in every version of Python."""
     node = Node(bank=Bank())
     assert node.pay(amount) == f"Sorry, bank: {why}. Nothing was done."
     assert node.pay(1) == "MACHINE response: 1"

@@ -73,7 +73,7 @@ class Node:
         assert selection is not None
         page = take_page(self.store, selection)
         assert page == self._look_at_all(selection)
-        reply = page.spell()
+        reply = page.format()
         match = MORE.search(reply)
         self.next = match[1] if match else "show"
         return reply
@@ -89,7 +89,7 @@ class Node:
 @given(st.lists(STEPS, max_size=60))
 @settings(max_examples=100)
 def test_page_equals_a_full_scan_under_changes_between_pages(steps: list[tuple[str, str]]) -> None:
-    """A page is that of a look at all keys whatever happens between two."""
+    """Each page equals a scan of all keys, whatever changes between two pages."""
     node = Node()
     for number in range(0, 30, 2):
         node.do(f"set k{number:02} v")

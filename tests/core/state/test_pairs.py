@@ -88,8 +88,8 @@ TestStandingStill = StandingStill.TestCase
 def test_a_snapshot_is_the_state_at_its_entry_under_later_writes(
     before: list[str], during: list[list[str]], after: list[list[str]]
 ) -> None:
-    """Writes come between any two pieces that the snapshot's thread reads. They also come between
-    any two pieces of changes that are moved down."""
+    """Writes come between any two pieces that the snapshot thread reads, and between any two steps
+    that move changes down."""
     manager, plain = LogManager("s1", MemoryFolder(), MEMBERS), dict[str, str]()
     manager.recover()
 
@@ -136,7 +136,7 @@ def test_changes_are_moved_down_a_few_at_a_time() -> None:
 
 @pytest.mark.pure  # compiled code puts pairs past the methods of a dict of ours
 def test_lockless_scan_finds_each_key_while_changes_move_down() -> None:
-    """A look without the lock finds each key while changes move down."""
+    """A scan without the lock finds every key while changes move down."""
 
     class Base(dict[str, str]):
         def __setitem__(self, key: str, value: str) -> None:
@@ -230,7 +230,7 @@ def test_pairs_are_freed_after_their_last_reader() -> None:
 def test_session_table_is_dumped_as_of_one_moment(
     before: list[tuple[str, int]], during: list[tuple[str, int]]
 ) -> None:
-    """A session table is dumped as of one moment under changes."""
+    """Changes during the dump of a session table do not show in it."""
 
     def request(name: str, number: int) -> None:
         for sessions in (table, twin):

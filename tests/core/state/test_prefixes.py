@@ -31,21 +31,21 @@ def test_a_prefix_that_was_removed_matches_no_more() -> None:
     assert (len(found), found.lengths) == (0, [])
 
 
-def test_two_spellings_of_a_prefix_are_one() -> None:
+def test_two_forms_of_a_prefix_are_one() -> None:
     found = index(r"two\swords")
     assert found.get(r"\x74wo\swords") == r"two\swords"
     assert found.matching(r"two\swords\sand") == [r"two\swords"]
     assert found.matching(r"two\nwords") == []
 
 
-def test_a_prefix_is_compared_as_it_is_not_as_it_is_spelled() -> None:
+def test_a_prefix_is_compared_as_it_is_not_as_it_is_written() -> None:
     assert index("\\xc2").matching("\\xc2\\x85") == []  # one character; not the half of it
     assert index("\\xc2\\x85").matching("\\xc2\\x85\\x85") == ["\\xc2\\x85"]
 
 
 @pytest.mark.pure  # a look is counted by a dict of another class
 def test_key_costs_a_lookup_a_length_not_a_prefix() -> None:
-    """A key costs a look for each length and not for each prefix."""
+    """A key costs one lookup for each length of prefix, not one for each prefix."""
     found = index(*(f"{number:05}/" for number in range(10_000)))
     looks: list[str] = []
 

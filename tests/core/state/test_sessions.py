@@ -72,7 +72,7 @@ def test_a_name_of_that_form_is_never_begun_by_a_request() -> None:
 
 
 def test_least_recently_used_session_is_dropped_for_ever() -> None:
-    """The least recently used session is dropped and refused for ever."""
+    """The least recently used session is dropped, and refused from then on."""
     machine = Machine()
     machine.do("used#1@incr n")  # the older one of the two
     machine.do("old#1@incr n")
@@ -167,7 +167,7 @@ def test_no_prefix_makes_apply_raise(client: str, command: str) -> None:
 
 
 def test_forgotten_session_is_gone_and_refused() -> None:
-    """A session that was forgotten is gone and its requests are refused."""
+    """A forgotten session is gone, and its requests are refused."""
     machine = Machine()
     machine.do("cluster 9f86d081884c7d65 level 1")
     name = machine.do("client4@session").removeprefix("SESSION response: ")
@@ -181,7 +181,7 @@ def test_forgotten_session_is_gone_and_refused() -> None:
 
 
 def test_a_name_that_a_client_made_up_is_not_forgotten() -> None:
-    """A late copy of its request would begin it anew, and be done a second time."""
+    """Otherwise, a delayed copy of its request would begin it again and take effect twice."""
     machine = Machine()
     machine.do("cluster 9f86d081884c7d65 level 1")
     machine.do("client4#1@incr n")
@@ -190,7 +190,7 @@ def test_a_name_that_a_client_made_up_is_not_forgotten() -> None:
 
 
 def test_at_the_floor_a_session_is_not_forgotten() -> None:
-    """Another implementation would keep it, and answer a retry."""
+    """Another implementation would keep it, and answer its retries."""
     machine = Machine()
     name = machine.do("client4@session").removeprefix("SESSION response: ")
     machine.do(f"{name}#1@incr n")

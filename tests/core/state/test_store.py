@@ -21,7 +21,7 @@ from raftline.state.sessions import EPOCH_NUMBERS, EPOCH_TERMS
 from raftline.state.store import PAUSE_KEYS, Store, sizes_of
 from raftline.storage.snapshot_lines import (
     MachineState,
-    spell_snapshot,
+    format_snapshot,
 )
 from raftline.wire.key_stat import KeyFacts, read_key_line
 from raftline_testing.files.node_files import MEMBERS, entries
@@ -83,7 +83,8 @@ def test_a_retry_is_no_event() -> None:
 
 
 def test_events_of_sets_applied_together_are_in_log_order() -> None:
-    """Their commands are not taken apart; those of other entries are recorded one by one."""
+    """Sets are recorded without parsing them; the commands of other entries are recorded one by
+    one."""
     manager = at_entry_10()
     group = ("set a 1", "noop", "set b x y", "set c 2", "delete a", "set", "c#5@set d 3", "set e 4")
     manager.apply(entries(11, 1, *group))
@@ -100,7 +101,7 @@ def test_events_of_sets_applied_together_are_in_log_order() -> None:
 
 
 def test_events_of_sets_after_recovery_number_in_their_epoch() -> None:
-    """Events of sets after a recovery have the numbers of their epoch."""
+    """After a recovery, the events of sets have the numbers of their epoch."""
     manager = at_entry_10()
     older = entries(11, 1, "set a 1", "set b 2")
     manager.apply([*older, *entries(13, EPOCH_TERMS + 1, "set c 3", "set d 4")])
@@ -150,7 +151,8 @@ def test_of_one_entry_all_events_are_given_or_none(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("command", ["clear k", "expired 1 lease-1", "release lease-1"])
 def test_the_removal_of_many_keys_pauses_between_its_parts(command: str) -> None:
-    """Machine code lets no other thread run but in a pause: heartbeats would be late."""
+    """Machine code lets other threads run only in a pause; without one, heartbeats would be
+    late."""
     store, left = Store(level=1), list[int]()
     store.leases.granted["lease-1"] = 5
     for number in range(2 * PAUSE_KEYS + 1):
@@ -178,7 +180,7 @@ def test_a_transaction_on_many_keys_pauses_between_its_parts() -> None:
 
 
 def test_whole_write_detaches_a_lease_and_an_addition_does_not() -> None:
-    """A whole write takes a key out of its lease and an addition does not."""
+    """A write of the whole value detaches a key from its lease; an addition does not."""
     manager = at_entry_10("set free 1")
     store = manager.store
     for key in "abcde":
@@ -218,7 +220,7 @@ def test_a_snapshot_carries_the_facts() -> None:
     manager.apply(entries(13, 1, "set empty "))
     state = manager.freeze()
     places = "s1=localhost:10000 s2=localhost:10001 s3=localhost:10002"
-    assert b"".join(spell_snapshot(state)).decode().split("\n")[:-2] == [
+    assert b"".join(format_snapshot(state)).decode().split("\n")[:-2] == [
         f"13 1 snapshot cluster 9f86d081884c7d65 level 1 sum {state.chain:08x} {places}",
         "sessions 1",
         '{"forgotten": false}',
@@ -231,7 +233,7 @@ def test_a_snapshot_carries_the_facts() -> None:
 
 
 def test_snapshot_brings_keys_and_ends_earlier_events() -> None:
-    """What a snapshot brings is known and the events before it are gone."""
+    """After a snapshot is installed, its keys are known and earlier events are gone."""
     first = at_entry_10("set a 4", "set b 30")
     first.store.put_under("lease-7", "b", "31")
     first.apply(entries(11, 1, "set c 5"))
@@ -254,7 +256,7 @@ def test_a_line_of_a_key_without_its_facts_is_refused(facts: str) -> None:
 
 
 def test_show_and_get_give_the_value_while_a_snapshot_is_taken() -> None:
-    """`show` and `get` give the value alone while a snapshot is taken."""
+    """While a snapshot is taken, `show` and `get` return the value without its metadata."""
     manager = at_entry_10("set a 1")
     manager.freeze()
     manager.apply(entries(11, 1, "set b two words"))

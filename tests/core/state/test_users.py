@@ -86,7 +86,7 @@ def test_the_rights_of_a_user_are_those_of_all_roles(machine: UserMachine) -> No
 
 
 def test_change_makes_another_table_and_a_repetition_does_not(machine: UserMachine) -> None:
-    """A change makes another table and a repeated one does not."""
+    """A change makes a new table; a repeated change keeps the old one."""
     before = machine.store.users
     machine.do("role-grant app readwrite app/", "user-grant bob app", "user-revoke bob writer")
     assert machine.store.users is before
@@ -97,7 +97,7 @@ def test_change_makes_another_table_and_a_repetition_does_not(machine: UserMachi
 
 
 def test_first_user_is_an_admin_and_the_last_admin_stays() -> None:
-    """The first user is an admin with a password and the last admin stays."""
+    """The first user must be an admin with a password, and the last admin cannot be removed."""
     machine = UserMachine.__new__(UserMachine)
     machine.manager = LogManager("s1", MemoryFolder(), MEMBERS)
     machine.store, machine._index = machine.manager.store, 0
@@ -121,7 +121,7 @@ def test_a_snapshot_has_the_users_the_roles_and_the_secret(machine: UserMachine)
     loaded = machine.loaded()
     assert len(loaded.users) == 4
     again = parts_of(loaded).users
-    assert again.spell() == machine.store.users.spell()
+    assert again.format() == machine.store.users.format()
     assert again.verifier_of("nobody") == machine.store.users.verifier_of("nobody")
     other = LogManager("s2", MemoryFolder(), MEMBERS)
     other._load(loaded, parts_of(loaded))
@@ -146,7 +146,7 @@ def test_a_damaged_line_of_a_snapshot_is_refused(lines: list[str]) -> None:
 
 
 def test_an_entry_is_checked_by_the_rights_at_its_place(machine: UserMachine) -> None:
-    """The line of each was allowed when it came; the rights ended before its entry."""
+    """Each request was allowed on arrival, but the rights ended before its entry."""
     done = machine.do("bob@set app/x 1", f"{BOB}#1@set app/y 1", f"{BOB}#2@get web/x")
     assert done == [
         "SET response: app/x set to 1",
@@ -230,5 +230,5 @@ def test_a_mistake_is_named_without_the_verifier(line: str, why: str) -> None:
 def test_an_empty_table_has_nobody() -> None:
     table = UserTable()
     assert not table
-    assert table.spell() == []
+    assert table.format() == []
     assert table.find("root") is None

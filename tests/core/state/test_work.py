@@ -119,7 +119,7 @@ def test_long_values_that_are_only_set_are_applied_together(store: Store) -> Non
 
 
 def test_replies_of_entries_applied_together_are_bounded(store: Store) -> None:
-    """The replies of entries that are applied together are bounded."""
+    """There is a bound on the replies of entries that are applied in one batch."""
     sets = [f"set k{n} {'v' * LONG_CHARACTERS}" for n in range(40)]
     assert count_short(store, entries(*sets)) == TOGETHER_CHARACTERS // LONG_CHARACTERS
     longest = f"set k {'v' * TOGETHER_CHARACTERS}"

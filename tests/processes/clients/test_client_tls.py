@@ -71,7 +71,7 @@ def as_ann(made: Path) -> ClientTls:
 
 
 def test_program_names_its_files_and_logs_in_by_certificate(closed: Cluster, made: Path) -> None:
-    """A program names its files and its certificate logs it in."""
+    """A program gives its files, and its certificate logs it in."""
     with connect(at(closed), tls=as_ann(made)) as kv:
         kv["app/b"] = "1"
         with kv.watch("app/b") as watch:
@@ -109,7 +109,7 @@ def test_asyncio_names_its_files_as_well(closed: Cluster, made: Path) -> None:
 
 
 def test_a_server_name_takes_the_place_of_the_host(closed: Cluster, made: Path) -> None:
-    """The certificate is for s1 and localhost, and nobody is reached by 127.0.0.1."""
+    """The certificate is valid for s1 and localhost, but not for 127.0.0.1."""
     here = at(closed, "127.0.0.1")
     with (
         connect(here, tls=as_ann(made), timeout=DEADLINE_S) as kv,
@@ -217,7 +217,7 @@ def test_every_command_that_asks_nodes_takes_a_login_and_tls(
 
 
 def test_status_says_who_did_not_let_it_in(closed: Cluster, made: Path, tmp_path: Path) -> None:
-    """None of these nodes is down, and none can be asked to lead or not."""
+    """None of these nodes is down, but none can be asked whether it leads."""
     other = tmp_path / "other"
     authority.make(other, ["s1=localhost"], [])
     (tmp_path / "wrong").write_text("not this one\n")
@@ -298,7 +298,7 @@ def test_tls_of_another_type_is_refused() -> None:
 def test_mistake_in_files_is_reported_by_the_typed_name(
     closed: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A mistake in files is reported by the name that was typed."""
+    """A mistake in a file is reported with the name of the file as typed."""
     for words in (
         ["status", "--dir", str(closed.folder)],
         ["get", "--at", at(closed), "a"],

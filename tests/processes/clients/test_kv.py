@@ -216,7 +216,7 @@ def test_it_says_what_it_is_and_can_not_be_copied(kv: raftline.KV[str]) -> None:
 
 
 def test_watch_gives_keys_then_changes_until_closed(kv: raftline.KV[str]) -> None:
-    """A watch gives the keys, then the changes, and ends when it is closed."""
+    """A watch yields the keys, then the changes, and ends when it is closed."""
     kv["w/a"] = "1"
     watch = kv.watch("w/")
     first = watch.next_event(DEADLINE_S)
@@ -262,7 +262,7 @@ class InterruptedOnce:
 
 
 def test_interrupted_watch_resumes_and_misses_nothing(kv: raftline.KV[str]) -> None:
-    """Ctrl-C may come after a line was read, and before it was taken."""
+    """Ctrl-C may come after a line was received and before it was handled."""
     is_whole, steps = False, 0
     while not is_whole:
         steps += 1
@@ -349,7 +349,7 @@ def test_a_lease_that_somebody_ended_is_reported_as_lost(
 
 
 def test_child_process_asks_afresh_and_spares_its_parent(kv: raftline.KV[str]) -> None:
-    """A child process asks afresh, and leaves its parent what it holds."""
+    """A child process opens its own connections, and leaves its parent's alone."""
     kv["fork"] = "parent"
     lease = kv.lease(60).grant()
     watch = kv.watch("fork")
@@ -381,7 +381,7 @@ def test_child_process_asks_afresh_and_spares_its_parent(kv: raftline.KV[str]) -
 
 
 def test_call_ends_at_its_deadline_where_the_leader_hangs(three: Cluster) -> None:
-    """A call ends at its deadline where the leader stands still."""
+    """If the leader hangs, a call ends at its deadline."""
     with raftline.connect(at(three)) as kv:
         kv["a"] = "1"
         three["s2"].pause()
@@ -463,7 +463,7 @@ def test_a_watch_goes_on_at_another_node_and_misses_nothing(three: Cluster) -> N
 
 
 def test_lease_outlives_its_leader_and_is_lost_without_a_quorum(three: Cluster) -> None:
-    """A lease outlives its leader and is lost without a quorum."""
+    """A lease survives a change of leader, and is lost without a quorum."""
     with raftline.connect(at(three), timeout=DEADLINE_S) as kv:
         lost = threading.Event()
         lease = kv.lease(11, on_lost=lost.set).grant()
@@ -483,7 +483,7 @@ def test_lease_outlives_its_leader_and_is_lost_without_a_quorum(three: Cluster) 
 
 
 def test_watch_is_brought_up_to_now_and_a_listing_has_its_index(kv: raftline.KV[str]) -> None:
-    """A watch is brought up to now and a listing has its index."""
+    """`sync` brings a watch up to date, and a listing has its index."""
     kv["y/a"] = "1"
     with kv.watch("y/") as watch:
         assert [each.value for each in watch.sync(DEADLINE_S) or []] == ["1"]
@@ -517,7 +517,7 @@ def test_snapshot_has_the_versions_that_read_gives(kv: raftline.KV[str]) -> None
 
 
 def test_snapshot_tells_a_key_that_changed_meanwhile() -> None:
-    """Its index was read after it had changed again, so the index of the snapshot stands for it."""
+    """If a key changed again before its index was read, it gets the index of the snapshot."""
     snapshot = KVSnapshot(7, {"a": "1", "b": "2"})._with_indices(
         [("a", Version("1", 5)), ("b", Version("3", 9)), ("c", Version("4", 8))]
     )

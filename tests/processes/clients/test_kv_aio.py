@@ -190,7 +190,8 @@ def test_a_child_process_is_asked_to_connect_anew(nodes: Cluster) -> None:
 
 
 def test_child_closing_inherited_clients_spares_parent_watches(nodes: Cluster) -> None:
-    """Both use one selector of the system: who takes a connection out of it does so for both."""
+    """Both processes use one selector of the system, and whoever removes a connection from it does
+    so for both."""
 
     async def work() -> None:
         async with raftline.aio.connect(at(nodes), silence=3600) as kv:

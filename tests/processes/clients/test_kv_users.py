@@ -37,7 +37,7 @@ def test_an_admin_lists_and_changes_users_and_roles(three: Cluster) -> None:
 
 
 def test_first_admin_closes_an_open_cluster(three: Cluster) -> None:
-    """The first admin closes an open cluster, and passwords log users in."""
+    """Once there is a first admin, users log in by password."""
     nodes = at(three)
     with raftline.connect(nodes, timeout=DEADLINE_S) as kv:
         assert kv.users.add("root", PASSWORD, ["admin"])

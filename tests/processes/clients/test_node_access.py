@@ -67,7 +67,7 @@ def nodes(made: Path, members: dict[str, str], tmp_path: Path) -> Iterator[list[
 def test_objects_work_over_tls_and_with_users(
     nodes: list[Node], members: dict[str, str], made: Path
 ) -> None:
-    """Objects work on nodes that speak TLS alone and know users."""
+    """Objects work with nodes that require TLS and have users."""
     ReplicatedDict("settings", node=nodes[0])["lamp"] = "on"
     assert ReplicatedDict("settings", node=nodes[2])["lamp"] == "on"
     assert all(node.wait_for_leader(DEADLINE_S) for node in nodes)
@@ -134,7 +134,7 @@ def test_a_node_that_others_reach_does_not_start_unprotected(
 def test_node_in_a_program_says_that_it_is_open(
     made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A node in a program says that every client may do everything."""
+    """A node inside a program warns that every client may do everything."""
     members = {"s1": f"0.0.0.0:{next(free_ports)}"}
     known: dict[str, Any] = {"secret": made / "secret", "open_to_network": True}
     with Node("s1", members=members, dir=tmp_path, **known):
@@ -143,7 +143,8 @@ def test_node_in_a_program_says_that_it_is_open(
 
 
 def test_reachable_node_needs_a_secret_or_an_open_setting(made: Path, tmp_path: Path) -> None:
-    """A node that others reach starts with a secret or where that is meant."""
+    """A node that other hosts can reach starts only with a secret, or if it is configured to be
+    open."""
     ways: tuple[dict[str, Any], ...] = ({"secret": made / "secret"}, {"insecure": True})
     for number, settings in enumerate(ways):
         members = {"s1": f"0.0.0.0:{next(free_ports)}"}

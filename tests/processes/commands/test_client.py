@@ -56,7 +56,7 @@ def test_a_comment_in_a_pipe_is_not_sent(start: Start) -> None:
 
 
 def test_piped_line_is_answered_before_the_next_is_typed(start: Start) -> None:
-    """A line in a pipe is answered before the next one is typed."""
+    """A line from a pipe is answered before the next one arrives."""
     command = [sys.executable, str(SOURCE / "client.py"), str(start(store()).port), "1"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
         assert client.stdin is not None
@@ -307,7 +307,7 @@ def test_without_a_listener_one_line_names_the_remedy(arguments: list[str]) -> N
     [(["get"], "the key is missing"), (["gte", "a"], "gte"), (["remove"], "the f")],
 )
 def test_mistyped_command_is_a_usage_error_without_a_node(words: list[str], said: str) -> None:
-    """A mistyped command is a usage error even without a listener."""
+    """A mistyped command is a usage error even if no node listens."""
     port = free_port()
     done = run(port, 1, *words)
     assert done.stdout.startswith("Sorry, ")
@@ -326,7 +326,7 @@ def test_an_unknown_host_is_unreachable_like_any_other(host: str) -> None:
 
 @pytest.mark.parametrize("words", [["get", "ana"], [], ["--screen"]])
 def test_unprintable_answer_is_reported_in_one_line(start: Start, words: list[str]) -> None:
-    """An answer that cannot be printed is reported in one line."""
+    """A reply that cannot be printed is reported in one line."""
     options = [word for word in words if word.startswith("-")]
     command = [str(SOURCE / "client.py"), *options, str(start(store()).port), "1"]
     with Path("/dev/full").open("wb") as full:
@@ -368,7 +368,7 @@ def test_a_read_without_an_answer_is_unreachable(start: Start) -> None:
 
 
 def test_silent_node_is_awaited_no_longer_than_asked(start: Start) -> None:
-    """A node that gives no answer is waited for no longer than asked."""
+    """A node that does not answer is waited for no longer than the time limit."""
     leave = threading.Event()
     node = start(lambda _: str(leave.wait(DEADLINE_S)))
     for command, code in (("get a", 5), ("set a 5", 4)):
@@ -427,7 +427,7 @@ def test_follow_sends_the_request_to_the_leader(start: Start, asked: tuple[str])
 def test_every_form_but_the_screen_at_port_and_id_follows(
     start: Start, arguments: list[str], follows: bool
 ) -> None:
-    """Every form but the screen at port and id follows by default."""
+    """By default, every form follows redirects, except the screen with a port and an id."""
     leader = start(store(), "s1")
     sorry = not_leader("s1", "localhost", leader.port)
     port = str(start(lambda _: sorry, "s2").port)

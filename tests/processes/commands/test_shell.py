@@ -63,7 +63,7 @@ def test_the_screen_is_the_one_of_the_figures(start: Start, tmp_path: Path) -> N
 
 
 def test_unknown_command_names_the_commands(start: Start, tmp_path: Path) -> None:
-    """An unknown command is not recognized and the commands are named."""
+    """The refusal of an unknown command lists the commands."""
     screen = terminal(tmp_path, start(store()).port, 1)
     said = "Sorry, I don't understand: jump. Try: get KEY, set KEY VALUE, delete KEY, show, help"
     converse(screen, "jump", ">> Command not recognized", said)
@@ -82,7 +82,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest_command(start: Start) -
 
 
 def test_screen_help_names_every_command_without_a_request(start: Start) -> None:
-    """The help of the screen names every command without a request."""
+    """The help of the screen lists every command and sends no request."""
     node = start(store())
     done = run(node.port, 1, "--screen", typed="help\n")
     lines = done.stdout.splitlines()
@@ -127,7 +127,7 @@ def test_the_sorry_line_of_a_follower_is_shown_whole(start: Start, tmp_path: Pat
 
 
 def test_ctrl_c_in_a_line_clears_it_and_a_second_ends(start: Start, tmp_path: Path) -> None:
-    """Ctrl-C in the middle of a line clears it and the next one ends."""
+    """Ctrl-C in the middle of a line clears it, and a second one ends the program."""
     pytest.importorskip("readline")
     node = start(store())
     screen = terminal(tmp_path, node.port, 1)
@@ -173,7 +173,7 @@ def test_ctrl_c_while_a_write_waits_reports_an_unknown_outcome(
 def test_ctrl_c_while_an_answer_is_shown_leaves_nothing_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ctrl-C while an answer is shown leaves no unknown outcome."""
+    """Ctrl-C while a reply is shown does not leave an unknown outcome."""
     said: list[str] = []
 
     def say(text: str = "") -> None:
@@ -238,7 +238,7 @@ def test_a_history_that_cannot_be_written_is_ignored(start: Start, tmp_path: Pat
 
 
 def test_piped_screen_shows_each_command_after_the_prompt(start: Start) -> None:
-    """With a pipe the screen shows each command after the prompt."""
+    """If its input is a pipe, the screen shows each command after the prompt."""
     node = start(store())
     done = run(node.port, 1, "--screen", typed="set a 4\n\nget a\n")
     assert done.stdout == (

@@ -115,7 +115,7 @@ def test_ctrl_c_while_a_lab_program_is_loaded_ends_it_silently(
     ],
 )  # fmt: skip
 def test_ctrl_c_while_modules_load_ends_silently(tmp_path: Path, command: str, module: str) -> None:
-    """Ctrl-C while a command's modules are loaded ends it silently."""
+    """Ctrl-C while the modules of a command are loaded ends it silently."""
     done = run_interrupted(tmp_path, module, ["-m", "raftline", *command.split()])
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
@@ -128,7 +128,7 @@ def test_ctrl_c_while_modules_load_ends_silently(tmp_path: Path, command: str, m
 def test_a_program_takes_sigint_even_if_inherited_as_ignored(
     tmp_path: Path, program: list[str]
 ) -> None:
-    """A script's `&` has it ignored."""
+    """A script's `&` makes its children ignore SIGINT."""
     done = run_interrupted(tmp_path, "argparse", program, before="trap '' INT;")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
@@ -161,7 +161,8 @@ def test_a_lab_is_ended_by_sigint_even_if_inherited_as_ignored() -> None:
 
 
 def test_a_test_finds_sigint_as_a_terminal_leaves_it() -> None:
-    """So does a process that a test starts, even if the test runner inherited another."""
+    """A process started by a test does so as well, even if the test runner inherited another
+    setting."""
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     inside = "import signal; print(signal.getsignal(2) is signal.default_int_handler)"
     ran = [sys.executable, "-c", inside]
@@ -181,7 +182,7 @@ def test_a_program_that_imports_raftline_keeps_its_own_ctrl_c(tmp_path: Path) ->
 
 @pytest.mark.parametrize("outer", [signal.default_int_handler, signal.SIG_IGN])
 def test_ctrl_c_is_an_exception_only_if_there_is_cleanup(outer: Any) -> None:
-    """Ctrl-C is an exception only if there is something to clean up."""
+    """Ctrl-C raises an exception only if there is something to clean up."""
     before = signal.signal(signal.SIGINT, outer)
     try:
         end_quietly()

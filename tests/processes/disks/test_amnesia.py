@@ -45,7 +45,7 @@ def _delete_both(node: NodeProcess) -> None:
     [_delete, _lose_the_promise, *at_night(_empty, _shorten, _let_the_promise_rot, _delete_both)],
 )
 def test_loss_is_reported_and_the_node_catches_up_to_vote(cluster: Cluster, lose: object) -> None:
-    """A loss is reported and the node catches up before it votes."""
+    """The loss is reported, and the node catches up before it votes."""
     eventually(lambda: all("\n# " in node.log.read_text() for node in cluster.nodes), "first syncs")
     for number in range(5):
         assert (
@@ -123,7 +123,7 @@ def test_amnesia_outlives_a_restart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("joins", [False, True], ids=["as it was", "to join"])
 def test_node_without_a_trace_learns_of_a_history(tmp_path: Path, joins: bool) -> None:
-    """A node without any trace learns of a history from the others."""
+    """A node without any files learns from the others that the cluster has entries."""
     with Cluster(tmp_path, 3) as cluster:
         cluster.start().wait_until_whole()
         cluster.ask("client4@set k 1")
@@ -156,7 +156,8 @@ def test_a_node_of_a_fresh_cluster_that_comes_late_gets_its_vote(tmp_path: Path)
 
 
 def test_acknowledged_write_survives_a_lost_log_and_leader(fast: Cluster) -> None:
-    """Two hold the write; one of them forgets; the third must not be elected without it."""
+    """Two nodes hold the write, and one of them loses its log; the third must not be elected
+    without the write."""
     fast.ask("client4@set k 0")
     fast.wait_until_equal()
     behind = fast.followers()[1]

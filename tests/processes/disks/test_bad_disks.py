@@ -57,7 +57,7 @@ def assert_stopped(node: NodeProcess, number: int) -> None:
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
 def test_leader_with_a_refusing_disk_stops_and_others_serve(tmp_path: Path, number: int) -> None:
-    """A leader whose disk refuses writes stops and the others serve."""
+    """If the leader's disk refuses writes, the leader stops and the others serve."""
     with with_disks(tmp_path, number) as cluster:
         cluster.start().led_by("s1")
         assert cluster.ask("client4@set b 1") == "SET response: b set to 1"
@@ -73,7 +73,7 @@ def test_leader_with_a_refusing_disk_stops_and_others_serve(tmp_path: Path, numb
 
 
 def test_two_bad_disks_of_three_stop_the_cluster_until_mended(tmp_path: Path) -> None:
-    """Two bad disks of three stop the cluster until one is mended."""
+    """If the disks of two nodes of three fail, the cluster stops until one is repaired."""
     with with_disks(tmp_path, errno.EROFS) as cluster:
         cluster.start().led_by("s1")
         assert cluster.ask("client4@set b 1") == "SET response: b set to 1"
@@ -91,7 +91,7 @@ def test_two_bad_disks_of_three_stop_the_cluster_until_mended(tmp_path: Path) ->
 
 
 def test_jump_of_the_clock_ends_no_lease_and_no_leadership(tmp_path: Path) -> None:
-    """A time of day that jumps by a day ends no lease and no leadership."""
+    """If the system clock jumps by a day, no lease and no leadership ends."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         for node in cluster.nodes:
             alter(node, JUMPING_DAYS)

@@ -101,7 +101,7 @@ def refusal_of_the_only_member(node: NodeProcess) -> str:
 
 @pytest.mark.parametrize("place", [5, 20, -3])
 def test_only_member_refuses_a_damaged_storage_file(stopped: Cluster, place: int) -> None:
-    """The only member does not start from a damaged storage file."""
+    """The only member of a cluster refuses to start from a damaged storage file."""
     with files_put_back(stopped) as node:
         path = stopped.folder / "s1.storage"
         data = bytearray(path.read_bytes())
@@ -143,7 +143,7 @@ def test_values_of_every_kind_come_back_the_same_after_a_restart(tmp_path: Path)
 
 
 def test_leader_with_a_failed_fdatasync_acknowledges_nothing(tmp_path: Path) -> None:
-    """A leader whose fdatasync fails stops and acknowledges nothing."""
+    """If fdatasync fails, the leader stops and acknowledges nothing."""
     flag = tmp_path / "failing"
     with Cluster(tmp_path, 3) as cluster:
         node = cluster["s1"]
@@ -168,7 +168,7 @@ def test_leader_with_a_failed_fdatasync_acknowledges_nothing(tmp_path: Path) -> 
 
 
 def test_single_node_with_a_failed_fdatasync_tries_no_second(tmp_path: Path) -> None:
-    """A single node whose fdatasync fails stops without a second try."""
+    """If fdatasync fails, a single node stops without a retry."""
     flag = tmp_path / "failing"
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
@@ -191,7 +191,7 @@ def test_single_node_with_a_failed_fdatasync_tries_no_second(tmp_path: Path) -> 
 
 
 def test_follower_with_a_failed_fdatasync_stops_alone(tmp_path: Path) -> None:
-    """A follower whose fdatasync fails stops, and the others continue."""
+    """If fdatasync fails at a follower, only that follower stops."""
     flag = tmp_path / "failing"
     with Cluster(tmp_path, 3) as cluster:
         fail_syncs(cluster["s3"], flag)
@@ -267,7 +267,7 @@ def test_a_disk_that_another_program_fills_stops_a_node(tmp_path: Path) -> None:
 
 
 def test_full_disk_at_start_ends_a_node_as_it_would_later(tmp_path: Path) -> None:
-    """A node that starts on a full disk ends as one that meets it later does."""
+    """A node that starts on a full disk ends in the same way as one whose disk fills up later."""
     with tiny_disk(tmp_path / "disk") as folder, Cluster(folder, 1) as cluster:
         node = cluster["s1"].start()
         assert cluster.ask("client4@set a 1") == "SET response: a set to 1"
@@ -298,7 +298,7 @@ def test_a_full_disk_of_a_follower_leaves_the_others_serving(tmp_path: Path) -> 
 
 
 def test_unforeseen_error_in_the_core_ends_with_a_report(tmp_path: Path) -> None:
-    """An unforeseen error in the core ends the process with a report."""
+    """An unexpected error in the core ends the process with a report."""
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
         break_core(node)

@@ -8,7 +8,7 @@ from raftline_testing.nodes.cluster import Cluster
 
 
 def test_log_of_another_cluster_is_refused_by_its_names(tmp_path: Path) -> None:
-    """The log of another cluster is refused by the names in it."""
+    """The names of the members in the log show that it is of another cluster."""
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
         foreign = "0 0 base x1=localhost:10000 x2=localhost:10001\n"

@@ -31,7 +31,7 @@ print(recovered.log.last_index, int(held), peak_kib() - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux alone")
 def test_long_log_is_read_in_little_more_than_its_memory(tmp_path: Path) -> None:
-    """A long log comes back in little more memory than its entries."""
+    """Reading a long log takes little more memory than its entries."""
     manager, _ = boot(Folder(tmp_path))
     vote(manager, 1, "s1")
     for first in range(1, ENTRIES, BATCH):

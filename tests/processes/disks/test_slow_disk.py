@@ -178,7 +178,7 @@ def test_an_entry_on_the_leaders_disk_alone_is_not_acknowledged(tmp_path: Path) 
 
 
 def test_slow_disks_slow_writes_and_depose_nobody(tmp_path: Path) -> None:
-    """Slow disks of two nodes make writes slow and depose nobody."""
+    """Slow disks at two nodes slow down writes, but do not depose the leader."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         slow_disk.with_disks(cluster)
         cluster.start().led_by("s1")

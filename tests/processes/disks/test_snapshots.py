@@ -28,7 +28,7 @@ def snapshot_of(node: NodeProcess) -> Path:
 
 
 def test_growing_log_is_compacted_and_a_restart_loses_nothing(small: Cluster) -> None:
-    """A log that grows is compacted and a restart loses nothing."""
+    """A growing log is compacted, and a restart loses no pair."""
     write(small, 0, 2000)
     for node in small.nodes:
         compacted(node)
@@ -96,7 +96,7 @@ def test_a_follower_far_behind_is_refilled_and_can_lead(small: Cluster) -> None:
 
 
 def test_node_that_lost_log_and_snapshot_has_no_vote(small: Cluster) -> None:
-    """A node that lost log and snapshot is refilled without a vote."""
+    """A node that lost its log and its snapshot receives both again before it votes."""
     write(small, 0, 2000)
     node = small.followers()[0]
     compacted(small.leader())
@@ -133,7 +133,7 @@ def test_nodes_killed_again_and_again_lose_no_acknowledged_write(tmp_path: Path,
 
 @pytest.mark.parametrize("way", ["flip", "cut", "delete"])
 def test_damaged_snapshot_is_reported_and_the_node_catches_up(small: Cluster, way: str) -> None:
-    """A damaged or missing snapshot is reported and the node catches up."""
+    """If a snapshot is damaged or missing, this is reported, and the node catches up."""
     write(small, 0, 2000)
     node = small.followers()[0]
     compacted(node)
@@ -157,7 +157,7 @@ def test_damaged_snapshot_is_reported_and_the_node_catches_up(small: Cluster, wa
 
 
 def test_leader_with_a_damaged_snapshot_sends_a_new_one(small: Cluster) -> None:
-    """A leader with a damaged snapshot takes and sends a new one."""
+    """A leader whose snapshot is damaged takes a new one and sends that."""
     behind = small.followers()[0]
     written = itertools.count(0, 3000)
 
@@ -187,7 +187,7 @@ def test_leader_with_a_damaged_snapshot_sends_a_new_one(small: Cluster) -> None:
 
 
 def test_paused_follower_costs_the_leader_no_time_or_memory(tmp_path: Path) -> None:
-    """A paused follower costs the leader neither time nor memory."""
+    """While a follower is paused, the leader is not slower and needs no more memory."""
     with Cluster(tmp_path, 3, "--compact-at", "1000000", *STEADY) as cluster:
         cluster.start().led_by("s1")
         slow = cluster.followers()[0]

@@ -131,7 +131,7 @@ def test_a_configuration_that_contradicts_itself_is_refused(
 
 
 def test_missing_configuration_is_refused_with_lines_to_write(idle: Cluster) -> None:
-    """A missing configuration is refused with the lines to write."""
+    """Without a configuration, the refusal shows the lines to write."""
     path = idle.folder / FILE_NAME
     path.unlink()
     with idle:
@@ -165,7 +165,7 @@ def test_a_log_that_is_a_folder_is_refused(idle: Cluster) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody without rights")
 def test_unwritable_folder_is_refused_at_the_start(idle: Cluster) -> None:
-    """A folder without the right to write is refused at the start."""
+    """A node refuses to start in a folder that it cannot write to."""
     with idle:
         node = idle["s1"]
         setpriv = shutil.which("setpriv")
@@ -215,7 +215,7 @@ def test_another_node_s_files_are_refused(idle: Cluster) -> None:
 def test_second_s2_collects_no_votes_beside_the_first(
     idle: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A second s2 elsewhere collects no votes while the first is connected."""
+    """A second s2 elsewhere gets no votes while the first one is connected."""
     with idle:
         for node in idle.nodes:
             node.options += STEADY  # a leader speaks again before others may speak for it

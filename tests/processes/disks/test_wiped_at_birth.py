@@ -31,7 +31,7 @@ def names_the_other(node: NodeProcess, name: str, theirs: str) -> bool:
 
 def test_wiped_node_and_fresh_node_begin_another_cluster(tmp_path: Path) -> None:
     """s1 and s2 acknowledge a write, s2 loses its disk, and s3 starts for the first time while s1
-    is away for longer than they wait for it. Nothing of the two clusters is mixed."""
+    is away for longer than they wait for it. The two clusters never mix."""
     with Cluster(tmp_path, 3) as cluster:
         first, second, third = cluster.nodes
         first.start()

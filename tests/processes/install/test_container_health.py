@@ -53,7 +53,7 @@ def check(node: NodeProcess, authority: Path, name: str = "s1") -> tuple[int, st
 
 
 def test_container_is_healthy_only_with_its_certificate(node: NodeProcess, folder: Path) -> None:
-    """A node is well with a good certificate and unwell where it is gone."""
+    """A node is healthy with a valid certificate, and unhealthy once it is gone."""
     node.start()
     assert check(node, folder / "ca.pem") == (0, "")
     node.kill()
@@ -64,7 +64,7 @@ def test_container_is_healthy_only_with_its_certificate(node: NodeProcess, folde
 def test_foreign_certificate_makes_a_container_unhealthy(
     node: NodeProcess, folder: Path, tmp_path: Path
 ) -> None:
-    """A certificate of another CA or for another name makes a node unwell."""
+    """A certificate of another CA or for another name makes a node unhealthy."""
     authority.make(tmp_path / "others", [], ["app"])
     node.start()
     status, printed = check(node, tmp_path / "others" / "ca.pem")

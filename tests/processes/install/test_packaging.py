@@ -97,7 +97,7 @@ def test_an_old_python_gets_one_line_that_names_the_one_it_takes(program: str) -
     ],
 )
 def test_files_read_by_old_pythons_are_in_their_syntax(name: str) -> None:
-    """What an old Python reads before that line is in its syntax."""
+    """An old version of Python can parse everything that it reads before its version is refused."""
     ast.parse((ROOT / name).read_text(encoding="utf-8"), feature_version=(3, 7))
 
 
@@ -156,7 +156,8 @@ def test_the_package_names_its_exports_and_loads_them_on_use() -> None:
 
 @pytest.mark.parametrize("kind", ["clone", "folder"])
 def test_an_install_is_found_before_any_folder_of_its_name(kind: str, tmp_path: Path) -> None:
-    """Above a clone `raftline` is a folder without an `__init__.py`: a namespace package."""
+    """In the folder above a clone, `raftline` is a folder without `__init__.py`, and so a namespace
+    package."""
     if kind == "clone":
         (tmp_path / "raftline").symlink_to(ROOT)
     else:
@@ -209,7 +210,8 @@ def test_the_release_to_come_is_not_behind_the_changelog() -> None:
 
 
 def test_pip_is_named_what_an_index_has() -> None:
-    """Nobody's index has raftline; who took its name there would be installed by these lines."""
+    """No package index has raftline, so whoever registers the name there would be installed by
+    these lines."""
     sources = [*SOURCE.rglob("*.py"), *(ROOT / "course" / "raftline_course").rglob("*.py")]
     pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
     named = {
@@ -225,8 +227,8 @@ def test_pip_is_named_what_an_index_has() -> None:
 
 
 def test_extra_in_a_clone_extends_the_editable_install() -> None:
-    """A copy would lack the course, unless that is installed with it, and what is changed in src/
-    would have no effect."""
+    """A copy would lack the course unless that is installed as well, and changes in src/ would have
+    no effect."""
     pages = [path for room in ("docs", "course", "bench") for path in ROOT.glob(f"{room}/**/*.md")]
     texts = [path.read_text(encoding="utf-8") for path in [*pages, *ROOT.glob("*.md")]]
     installs = [line for text in texts for line in re.findall(r"pip install .*'\.\[.*", text)]
@@ -236,7 +238,7 @@ def test_extra_in_a_clone_extends_the_editable_install() -> None:
 
 
 def test_command_page_names_what_a_store_install_lacks() -> None:
-    """The page of commands names those that an install of the store lacks."""
+    """The page of commands names those that an install of the store alone lacks."""
     page = (ROOT / "docs" / "use" / "commands.md").read_text(encoding="utf-8")
     said = page.partition("After `pip install .`")[2].partition("`raftline help COMMAND`")[0]
     assert re.findall(r"`(\w+)`", said) == sorted(course.COMMANDS)

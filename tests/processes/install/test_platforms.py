@@ -24,7 +24,7 @@ def test_nodes_without_linux_features_write_elect_and_recover(tmp_path: Path) ->
 
 
 def test_macos_sync_reaches_the_disk_not_only_its_cache(tmp_path: Path) -> None:
-    """`fsync` ends there at the drive's cache; F_FULLFSYNC does not."""
+    """On macOS, `fsync` reaches only the drive's cache, unlike F_FULLFSYNC."""
     with Cluster(tmp_path, 1, *STEADY) as cluster:
         (node,) = cluster.nodes
         synced = tmp_path / "s1.synced"

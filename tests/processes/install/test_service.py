@@ -56,7 +56,7 @@ def test_a_wrong_file_at_sighup_is_reported_and_changes_nothing(cluster: Cluster
 
 
 def test_sighup_ends_a_node_whose_input_is_a_terminal(cluster: Cluster) -> None:
-    """Else it would outlive the terminal that was closed over it."""
+    """Otherwise, it would outlive the terminal."""
     ours, theirs = pty.openpty()
     node = cluster["s1"]
     node._popen["stdin"] = theirs
@@ -82,7 +82,7 @@ interrupts.read_again_with(lambda: print("reads again"))
 
 @pytest.mark.parametrize("is_at_terminal", [False, True])
 def test_sighup_during_start_ends_a_node_only_at_a_terminal(is_at_terminal: bool) -> None:
-    """A SIGHUP while a node reads its files ends it only at a terminal."""
+    """A SIGHUP while a node reads its files ends the node only if its input is a terminal."""
     ours, theirs = pty.openpty()
     try:
         done = subprocess.run(
@@ -99,7 +99,7 @@ def test_sighup_during_start_ends_a_node_only_at_a_terminal(is_at_terminal: bool
 
 
 def test_json_log_line_has_time_node_and_term(cluster: Cluster) -> None:
-    """Each line of a JSON log is an object with time, node and term."""
+    """Each line of a JSON log is an object with the time, the node and the term."""
     node = cluster["s1"]
     node.options += ["--log-format", "json"]
     node.launch().wait_for_line("Server started")

@@ -88,7 +88,7 @@ def test_pip_output_is_hidden_if_nothing_failed(tmp_path: Path) -> None:
 
 
 def test_failed_pip_output_is_shown_and_the_cluster_runs(tmp_path: Path) -> None:
-    """Pip output of a failure is shown and the cluster still runs."""
+    """If pip fails, its output is shown, and the cluster still runs."""
     clone(tmp_path, pip=NOISE + "exit 1")
     code, output, errors = made(tmp_path, "run")
     assert (code, output) == (0, "went on: src/cli.py up --client\n")
@@ -106,7 +106,7 @@ def test_an_environment_that_can_not_be_made_is_reported(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("step", ["venv", "pip"])
 def test_set_up_is_announced_and_ctrl_c_shows_no_traceback(tmp_path: Path, step: str) -> None:
-    """The set-up is announced at once, and Ctrl-C shows no traceback."""
+    """The set-up is announced at once, and Ctrl-C prints no traceback."""
     with socket.create_server(("127.0.0.1", 0)) as begun:
         begun.settimeout(DEADLINE_S)
         waits = shlex.join([sys.executable, "-c", WAITS, str(begun.getsockname()[1])])

@@ -26,7 +26,7 @@ def granted(cluster: Cluster, seconds: int) -> str:
 
 
 def test_unrenewed_lease_ends_with_its_keys_on_every_node(three: Cluster) -> None:
-    """A lease that nobody renews ends with its keys on every node."""
+    """A lease that is not renewed expires with its keys on every node."""
     lease = granted(three, 5)
     assert three.ask(f"under {lease} set a 1") == "SET response: a set to 1"
     assert three.ask("setex b 1 2") == "SETEX response: b set to 2"
@@ -41,7 +41,7 @@ def test_unrenewed_lease_ends_with_its_keys_on_every_node(three: Cluster) -> Non
 
 
 def test_renewed_lease_gets_its_whole_time_of_a_new_leader(three: Cluster) -> None:
-    """A renewed lease stays and its new leader gives it its whole time."""
+    """A renewed lease stays, and a new leader restarts its TTL."""
     lease = granted(three, 6)
     assert three.ask(f"under {lease} set a 1") == "SET response: a set to 1"
     end_s = time.monotonic() + 8
@@ -125,7 +125,7 @@ def test_no_lease_ends_early_under_kills_pauses_and_partitions(tmp_path: Path, s
 
 
 def test_a_key_that_is_gone_while_it_is_held_is_found() -> None:
-    """The check itself, with what it must find."""
+    """This tests the check itself, which must find it."""
     from raftline_testing.nemesis.holders import Hold, Look, Notes
 
     notes = Notes(holds=[Hold("lease-5", 1.0, 3.0)], looks=[Look(1.5, 1.6, "lease-5")])

@@ -41,7 +41,7 @@ def test_a_retried_condition_or_change_takes_effect_once(cluster: Cluster) -> No
 
 
 def test_least_recently_used_session_is_forgotten_by_all(cluster: Cluster) -> None:
-    """The least recently used session is forgotten by all nodes."""
+    """All nodes evict the least recently used session."""
     assert cluster.ask("old#1@incr n") == "INCR response: 1"
     first = cluster.leader()
     with Conversation(first.port) as many:

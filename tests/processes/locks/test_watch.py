@@ -272,7 +272,7 @@ def test_a_node_that_stops_tells_where_to_go_on(cluster: Cluster) -> None:
 
 
 def test_watch_amid_a_restart_finds_the_events_of_the_log(cluster: Cluster) -> None:
-    """A watch in the midst of a restart finds the events of the log."""
+    """A watch during a restart finds the events in the log."""
     cluster.ask("set a 1")
     with cluster["s2"].connect() as line:
         begin = number_in(answer(line, "watch a"))
@@ -287,7 +287,7 @@ def test_watch_amid_a_restart_finds_the_events_of_the_log(cluster: Cluster) -> N
 
 
 def test_moving_watchers_get_each_event_once_in_order(tmp_path: Path) -> None:
-    """Watchers that move under faults get each event once in order."""
+    """Watchers that move between nodes under faults get each event once, in order."""
     wrong, happened = campaign(tmp_path, 6.0, seed=1)
     assert wrong == []
     assert happened["gone on"] > 50
@@ -295,7 +295,7 @@ def test_moving_watchers_get_each_event_once_in_order(tmp_path: Path) -> None:
 
 
 def test_judge_sees_missing_repeated_disordered_or_wrong_events() -> None:
-    """The judge sees what is missing, repeated, out of order or wrong."""
+    """The judge finds events that are missing, repeated, out of order or wrong."""
     one, two, three = (SentEvent(n, "set", "k", str(n)) for n in (1, 2, 3))
     writes = [[SentEvent(0, "set", "k", str(n)) for n in (1, 2, 3)]]
     whole = Stream("", [Stretch(0, {}, [one, two, three], 3)])

@@ -144,7 +144,7 @@ def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fresh]:
 
 @pytest.mark.parametrize("fresh", sets_of_all(), indirect=True, ids=str)
 def test_a_quorum_serves_every_verb(fresh: Fresh) -> None:
-    """In a cluster that was just born, each member that is missing was never started."""
+    """In a new cluster, the members that are missing never ran."""
     assert fresh.served("set k 5") == "SET response: k set to 5"
     refused = {}
     for verb, row in COMMANDS.items():
@@ -159,7 +159,7 @@ def test_a_quorum_serves_every_verb(fresh: Fresh) -> None:
     "fresh", [(3, (1, 2), "users"), (5, (1, 2, 3), ALL)], indirect=True, ids=str
 )
 def test_the_first_admin_comes_with_a_quorum(fresh: Fresh) -> None:
-    """The first leader is killed at once, and started again."""
+    """The first leader is killed at once, and restarted."""
     leads = eventually(
         lambda: next((n for n in fresh.up if "[*] I am Leader" in n.lines), None), "a first leader"
     )

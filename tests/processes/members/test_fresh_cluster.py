@@ -28,7 +28,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def test_hand_written_log_wins_the_first_election(cluster: Cluster) -> None:
-    """A hand-written log in one folder wins the first election."""
+    """The node whose folder has a hand-written log wins the first election."""
     cluster["s1"].log.write_text(BY_HAND)
     cluster["s1"].start().wait_for_line("asking for PreVotes for term 3")
     cluster.start().wait_until_whole()
@@ -40,7 +40,7 @@ def test_hand_written_log_wins_the_first_election(cluster: Cluster) -> None:
 
 
 def test_hand_written_log_wins_nothing_against_entries(cluster: Cluster) -> None:
-    """A hand-written log wins nothing in a cluster that has entries."""
+    """In a cluster that has entries, a hand-written log wins no election."""
     cluster["s1"].start()
     cluster["s2"].start()
     assert cluster.ask("client4@set a 1") == "SET response: a set to 1"
@@ -71,7 +71,7 @@ def with_an_entry(node: NodeProcess) -> NodeProcess:
 
 
 def test_fresh_nodes_beside_an_entry_wait_and_report_why(cluster: Cluster) -> None:
-    """Fresh nodes beside a node with an entry wait and report why."""
+    """If one node has an entry, new nodes wait for it and report why."""
     first = with_an_entry(cluster["s1"])
     cluster.start()
     why = f"s2 and s3 have no vote, since they {UNSURE}. This ends {WAYS}"
@@ -150,7 +150,7 @@ def test_recovering_from_the_last_survivor_ends_the_wait(waiting: Cluster) -> No
 
 
 def test_two_wiped_nodes_never_lead_beside_entries(cluster: Cluster) -> None:
-    """Two wiped nodes never lead beside a third that has entries."""
+    """Two wiped nodes never lead while a third one has entries."""
     cluster.start().wait_until_whole()
     cluster.ask("client4@set a 4")
     cluster.wait_until_equal()
@@ -179,7 +179,7 @@ def test_new_and_join_exclude_each_other(cluster: Cluster) -> None:
 
 
 def test_joiner_ignores_hand_written_entries(cluster: Cluster) -> None:
-    """A joiner takes its entries from the cluster, and no hand-written ones."""
+    """A new member takes its entries from the cluster, and no hand-written ones."""
     node = cluster["s1"]
     node.log.write_text(BY_HAND)
     assert node.launch("--join", f"localhost:{cluster['s2'].port}").ended() == 3

@@ -91,7 +91,7 @@ def assert_nothing_is_lost(cluster: Cluster, writer: Writer) -> None:
 
 
 def test_joiner_without_a_reachable_member_retries(tmp_path: Path) -> None:
-    """A joiner without a reachable member reports it and retries."""
+    """If no member is reachable, a joining node reports that and retries."""
     with Cluster(tmp_path, 1) as cluster:
         node = newcomer(cluster, cluster["s1"], tmp_path / "elsewhere")
         node.launch()
@@ -118,7 +118,8 @@ def test_a_node_joins_learns_and_votes(cluster: Cluster, tmp_path: Path) -> None
 
 
 def test_a_node_that_began_among_members_who_left_joins(cluster: Cluster, tmp_path: Path) -> None:
-    """Its log begins with names that nobody bears any more. It prints to start it to join."""
+    """Its log begins with names that no member has any more; started with --join, it forgets
+    them."""
     leader, folder = cluster.leader(), tmp_path / "elsewhere"
     node = newcomer(cluster, leader, folder)
     to_join, node.options = node.options, node.options[:-2]
@@ -147,7 +148,8 @@ def test_a_joined_node_restarts_without_join(cluster: Cluster, tmp_path: Path) -
 def test_removed_node_joins_another_cluster_with_new_files_only(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    """The terms of both are alike: a leader would take its entries for those of its own log."""
+    """The terms of both clusters match: a leader would take its entries for those of its own
+    log."""
     folder = tmp_path / "elsewhere"
     node = joined(newcomer(cluster, cluster.leader(), folder))
     cluster.ask("set k old")
@@ -172,7 +174,7 @@ def test_removed_node_joins_another_cluster_with_new_files_only(
 
 
 def test_list_line_that_hides_a_moved_member_is_printed(cluster: Cluster, tmp_path: Path) -> None:
-    """It was removed, and added at another place: the list still has the place before."""
+    """The member was removed and added at another address: the list still has the old one."""
     old, there = cluster.followers()[0], cluster.leader()
     others = [node for node in cluster.nodes if node is not old]
     removed(cluster, old.name)
@@ -317,7 +319,7 @@ def test_a_dead_node_is_replaced(cluster: Cluster) -> None:
 def test_replacement_with_a_late_member_ends_by_repetition(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    """A replacement with a late new member is finished by a repetition."""
+    """If the new member is late, repeating the command completes the replacement."""
     leader = cluster.leader()
     old = cluster.followers()[0]
     node = newcomer(cluster, leader, tmp_path / "elsewhere")
@@ -416,7 +418,7 @@ def test_a_member_without_its_log_catches_up_without_a_vote(cluster: Cluster) ->
 
 
 def test_node_listening_everywhere_joins_as_advertised(tmp_path: Path) -> None:
-    """A node that listens everywhere joins at the address that it advertises."""
+    """A node that listens on all addresses joins with the one that it advertises."""
     with Cluster(tmp_path, 1).start() as cluster:
         node = newcomer(cluster, cluster["s1"])
         node.options += ["--host", "0.0.0.0", "--open-to-network", "--insecure"]

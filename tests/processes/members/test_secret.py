@@ -90,7 +90,7 @@ def test_a_forged_line_in_a_member_s_name_changes_nothing(proving: Cluster, line
 def test_a_forged_line_in_a_silent_member_s_name_changes_nothing(
     secret: Path, tmp_path: Path
 ) -> None:
-    """The name of a member that is down was free to be played."""
+    """Anybody could use the name of a member that was down."""
     with Cluster(tmp_path, 3, *CALM, "--secret", str(secret)) as cluster:
         cluster.start().led_by("s1")
         cluster["s3"].kill()
@@ -122,7 +122,7 @@ def test_a_node_with_another_secret_gets_no_votes_and_no_entries(
 
 
 def test_member_without_files_asks_to_be_added_despite_secret(secret: Path, tmp_path: Path) -> None:
-    """It asks on a connection of a client, on which no member proves itself."""
+    """It asks on a client's connection, on which no member proves itself."""
     with Cluster(tmp_path, 3, *STEADY, "--secret", str(secret)) as cluster:
         cluster.start()
         lost = cluster["s3"]
@@ -136,7 +136,7 @@ def test_member_without_files_asks_to_be_added_despite_secret(secret: Path, tmp_
 
 
 def test_the_secret_is_shown_nowhere(proving: Cluster, secret: Path) -> None:
-    """Logs, the process list, the status, errors, recordings."""
+    """It is in no log, process list, status, error or recording."""
     serves(proving)
     word = secret.read_text().strip()
     node = proving["s2"]
@@ -181,7 +181,7 @@ def test_a_secret_that_others_can_read_is_refused_at_the_start(
 
 
 def test_recorded_proof_is_worthless_later(secret: Path, tmp_path: Path) -> None:
-    """The lines of s2 are recorded on their way to s1, and played again."""
+    """The lines of s2 are recorded on their way to s1 and replayed."""
     recorded: list[str] = []
 
     def seen(speaker: str, hearer: str, line: bytes, arrives: bool, _: float) -> None:
@@ -217,7 +217,7 @@ def test_recorded_proof_is_worthless_later(secret: Path, tmp_path: Path) -> None
 
 
 def test_thousand_unfinished_proofs_block_nobody(secret: Path, tmp_path: Path) -> None:
-    """A thousand proofs that never end keep nobody from being served."""
+    """A thousand proofs that never end do not keep others from being served."""
     with Cluster(tmp_path, 1, *STEADY, "--secret", str(secret)) as cluster:
         node = cluster.start()["s1"]
         cluster.leader()
@@ -246,7 +246,7 @@ def unproven(node: NodeProcess) -> bool:
 
 
 def test_a_secret_is_turned_on_node_by_node_under_load(secret: Path, tmp_path: Path) -> None:
-    """No write is refused meanwhile, and a member without a proof is heard no more at the end."""
+    """No write is refused in the meantime, and at the end, a member without a proof is ignored."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         cluster.start().led_by("s1")  # which hands over when it is ended
         with writer_of(cluster, "a") as writer:
@@ -265,8 +265,8 @@ def test_a_secret_is_turned_on_node_by_node_under_load(secret: Path, tmp_path: P
 
 
 def test_a_secret_is_changed_at_sighup_under_load(tmp_path: Path) -> None:
-    """Three steps, node by node: the new one is taken, is used, is the only one. No write is
-    refused meanwhile, no node starts again, and the old secret proves nothing at the end."""
+    """There are three steps, each node by node: the new secret is accepted, used, and the only one.
+    No write is refused, no node restarts, and the old secret proves nothing at the end."""
     files = {name: tmp_path / f"secret of {name}" for name in ("s1", "s2", "s3")}
     old, new = "o" * 40, "n" * 40
     for path in files.values():

@@ -136,7 +136,8 @@ def test_openssl_is_the_nc_of_tls(closed: Cluster, made: Path) -> None:
 
 
 def test_shared_reader_leaves_no_decrypted_line_behind(made: Path, tmp_path: Path) -> None:
-    """Many lines in few records: the kernel wakes nobody for what is decrypted already."""
+    """Many lines arrive in few records: the kernel does not wake the reader for bytes that are
+    already decrypted."""
     with Cluster(tmp_path, 1, *STEADY, "--io", "shared") as cluster:
         node = cluster["s1"]
         node.options += options(made, "s1", "--tls-only")
@@ -271,7 +272,7 @@ def test_a_certificate_of_another_ca_is_refused(
 
 
 def test_node_gives_nothing_to_a_peer_with_a_foreign_name(made: Path, tmp_path: Path) -> None:
-    """A wrong name, and a foreign CA, on the side that is dialled."""
+    """The peer that is dialed has a wrong name or a foreign CA."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         for node in cluster.nodes:
             node.options += options(made, node.name, "--tls-only")
@@ -287,7 +288,7 @@ def test_node_gives_nothing_to_a_peer_with_a_foreign_name(made: Path, tmp_path: 
 def test_handshakes_that_never_end_keep_nobody_from_being_served(
     closed: Cluster, made: Path
 ) -> None:
-    """A slow-loris in TLS: nothing, a part of a hello, and a record without an end."""
+    """Slow handshakes send nothing, a part of a hello, or a record without an end."""
     node = led(closed, made)
     threads = of_process(node.pid, "Threads")
     begun = []
@@ -307,7 +308,8 @@ def test_handshakes_that_never_end_keep_nobody_from_being_served(
 def test_records_that_never_end_keep_nobody_from_being_served(
     made: Path, tmp_path: Path, io: str
 ) -> None:
-    """Each shakes hands, begins a record of 16 KB after a line, and goes on byte by byte."""
+    """Each connection completes its handshake, begins a record of 16 KB after a line, and continues
+    byte by byte."""
     with Cluster(tmp_path, 1, *STEADY, "--io", io) as cluster:
         node = cluster["s1"]
         node.options += options(made, "s1", "--tls-only")
@@ -349,7 +351,7 @@ def one_with_certificates(made: Path, folder: Path) -> Iterator[NodeProcess]:
 
 
 def test_new_certificates_are_taken_without_a_refused_request(made: Path, tmp_path: Path) -> None:
-    """New certificates are taken over without a refused request."""
+    """No request is refused while new certificates are loaded."""
     with one_with_certificates(made, tmp_path) as node:
         before = serial(node, made)
 
@@ -371,7 +373,7 @@ def test_new_certificates_are_taken_without_a_refused_request(made: Path, tmp_pa
 
 
 def test_unusable_certificates_at_sighup_change_nothing(made: Path, tmp_path: Path) -> None:
-    """Unusable certificates are reported at SIGHUP and change nothing."""
+    """At SIGHUP, unusable certificates are reported, and the old ones stay in use."""
     with one_with_certificates(made, tmp_path) as node:
         before = serial(node, made)
         node.send_signal(signal.SIGHUP)
@@ -390,7 +392,8 @@ def serial(node: NodeProcess, made: Path) -> object:
 
 
 def test_tls_is_turned_on_node_by_node_under_load(made: Path, tmp_path: Path) -> None:
-    """Beside plain lines first, then alone; a client without TLS is served until then."""
+    """TLS is first allowed along with plain lines, then required; until then, a client without TLS
+    is served."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         cluster.start().led_by("s1")
         with writer_of(cluster, "a") as writer:
@@ -431,7 +434,7 @@ def read_again(cluster: Cluster, *names: str) -> None:
 
 
 def test_required_certificate_bars_clients_without_one(strict: Cluster, made: Path) -> None:
-    """Nobody is answered without a certificate where one is required."""
+    """If a certificate is required, a client without one gets no reply."""
     node = led(strict, made)
     assert is_refused(node, TlsFiles(ca=made / "ca.pem"))
     assert node.ask("get a") == f"{node.name}@Sorry, {TLS_ONLY}"
@@ -459,7 +462,7 @@ def test_required_certificate_bars_clients_without_one(strict: Cluster, made: Pa
 def test_client_with_a_revoked_certificate_is_cut_at_sighup(
     strict: Cluster, made: Path, tmp_path: Path
 ) -> None:
-    """A client whose certificate is revoked is cut off at SIGHUP."""
+    """At SIGHUP, a client whose certificate is revoked is disconnected."""
     node = led(strict, made)
     standing = [open_as(node, as_client(made, name)) for name in ("app", "s2-user")]
     certificates.revoke(made, tmp_path / "revoked.pem", "app")
@@ -484,7 +487,7 @@ def open_as(node: NodeProcess, files: TlsFiles, line: str = "get a") -> ssl.SSLS
 def test_member_with_a_revoked_certificate_is_excluded(
     strict: Cluster, made: Path, tmp_path: Path
 ) -> None:
-    """Neither on the connections that it makes, nor on those that others make to it."""
+    """This holds for the connections that it opens, and for those that others open to it."""
     node = led(strict, made)
     gone = next(one for one in strict.nodes if one is not node)
     others = [one.name for one in strict.nodes if one is not gone]
@@ -511,7 +514,7 @@ def served_by(cluster: Cluster, names: list[str], made: Path) -> str:
 
 
 def test_unusable_revocation_list_is_refused(made: Path, tmp_path: Path) -> None:
-    """A list of revoked certificates that cannot be used is refused."""
+    """A revocation list that cannot be used is refused."""
     files = as_client(made, "s1")
     for content, why in (
         (None, "No such file or directory"),

@@ -136,7 +136,7 @@ def upgraded(cluster: Cluster, newer: list[str]) -> Cluster:
 
 @pytest.mark.parametrize("order", ["s3 s2 s1", *at_night("s1 s2 s3")])
 def test_cluster_is_upgraded_node_by_node(old: Cluster, newer: list[str], order: str) -> None:
-    """Under load, with one node that goes back in between."""
+    """The upgrade happens under load, and one node goes back in between."""
     first, second, third = (old[name] for name in order.split())
     before = first.program
     writer = Writer(old)
@@ -189,7 +189,7 @@ def transfer(cluster: Cluster, name: str) -> None:
 
 
 def test_users_log_in_at_every_node_during_an_upgrade(newer: list[str], tmp_path: Path) -> None:
-    """Whichever build leads; a user who is added meanwhile is known to all builds."""
+    """Either build may lead; a user who is added in the meantime is known to both."""
     (tmp_path / "nodes").mkdir()
     make_secret(tmp_path / "secret")
     options = [*first_admin(tmp_path, PASSWORD)[:2], "--anonymous", "reader"]
@@ -213,7 +213,7 @@ def test_users_log_in_at_every_node_during_an_upgrade(newer: list[str], tmp_path
 
 
 def test_old_build_refuses_files_of_later_level(old: Cluster, newer: list[str]) -> None:
-    """They are left as they are, and the new build goes on with them."""
+    """The files stay unchanged, and the new build continues with them."""
     before = old["s1"].program
     for number in range(40):
         old.ask(f"c@set k{number} {'x' * 100}")
@@ -230,7 +230,7 @@ def test_old_build_refuses_files_of_later_level(old: Cluster, newer: list[str]) 
 
 
 def test_old_build_without_files_is_sent_nothing(old: Cluster, newer: list[str]) -> None:
-    """A node that kept its log finds the later level there, and does not start."""
+    """A node that kept its log finds the later level there and does not start."""
     before = old["s1"].program
     node = upgraded(old, newer).followers()[0]
     node.close()
@@ -276,7 +276,7 @@ def test_node_below_the_level_is_not_added(old: Cluster, newer: list[str]) -> No
 def test_new_cluster_gets_the_level_of_its_build(
     newer: list[str], tmp_path: Path, count: int, up: int
 ) -> None:
-    """Also if one member is never started."""
+    """This holds even if one member never starts."""
     with Cluster(tmp_path, count) as cluster:
         for node in cluster.nodes[:up]:
             node.program = newer
@@ -296,7 +296,7 @@ def test_new_cluster_gets_the_level_of_its_build(
 
 
 def test_files_of_an_earlier_build_are_refused(tmp_path: Path) -> None:
-    """The line says how to take the data along, and that works."""
+    """The refusal says how to keep the data, and that works."""
     program = unpacked(EARLIER, tmp_path / "earlier")
     (tmp_path / "nodes").mkdir()
     with Cluster(tmp_path / "nodes", 1) as cluster:

@@ -84,7 +84,7 @@ def connect(cluster: Cluster, user: str, password: str = PASSWORD) -> raftline.K
 def test_a_joiner_does_not_use_the_login_of_a_client(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An operator sources the variables of the admin, and starts a node in the same shell."""
+    """An operator sets the admin's environment variables, and starts a node in the same shell."""
     password = tmp_path / "password"
     password.write_text(f"{PASSWORD}\n")
     password.chmod(0o600)
@@ -153,7 +153,7 @@ def test_a_client_logs_in_again_where_it_connects_anew(cluster: Cluster) -> None
 
 
 def test_shell_takes_the_user_from_environment_or_option(cluster: Cluster, tmp_path: Path) -> None:
-    """The shell takes the user of the environment or of an option."""
+    """The shell takes the user from the environment or from an option."""
     file = tmp_path / "password"
     file.write_text(PASSWORD + "\n")
     file.chmod(0o600)
@@ -239,7 +239,7 @@ def test_a_reader_writes_by_no_way(cluster: Cluster) -> None:
 
 
 def test_a_writer_uses_up_no_numbers_of_another_s_session(cluster: Cluster) -> None:
-    """The name of a session is shown to who began it, and to nobody else who is no admin."""
+    """The name of a session is shown only to its user and to admins."""
     leader = eventually(lambda: led(cluster), "a leader")
     with logged_in(cluster, leader, "eve") as eve, logged_in(cluster, leader, "max") as mallory:
         begun = [eve.ask("c@session").partition("SESSION response: ")[2] for _ in range(2)]
@@ -324,7 +324,7 @@ def test_a_watch_tells_nothing_beyond_its_prefix(cluster: Cluster) -> None:
 
 
 def test_wrong_passwords_on_200_connections_delay_nobody(cluster: Cluster) -> None:
-    """Wrong passwords of two hundred connections hold nobody up."""
+    """Two hundred connections that try wrong passwords delay nobody else."""
     connections = [LineConnection(cluster["s1"].port) for _ in range(GUESSERS)]
     users = ["ann", "bob", "mallory"]
     try:
@@ -347,7 +347,7 @@ def test_wrong_passwords_on_200_connections_delay_nobody(cluster: Cluster) -> No
 
 
 def test_no_password_is_in_any_file_or_line_of_a_node(cluster: Cluster) -> None:
-    """Logs, states and recordings; nor in the process list, a status or an error."""
+    """It is in no log, state or recording, nor in the process list, a status or an error."""
     with LineConnection(cluster["s1"].port) as connection:
         assert "you are eve, who may read and write" in connection.ask(f"c#5@login eve {PASSWORD}")
         connection.ask(f"Login eve {PASSWORD}")
@@ -432,7 +432,7 @@ def fill(kv: raftline.KV[str], prefix: str) -> str:
 
 
 def test_user_filling_the_store_keeps_nobody_from_writing(tmp_path: Path) -> None:
-    """A user who fills the store keeps nobody else from writing."""
+    """If one user fills the store, others can still write."""
     with (
         one_with_users(tmp_path, "--max-bytes", "200000", count=3) as cluster,
         connect(cluster, "eve") as eve,
@@ -502,7 +502,7 @@ def test_observe_is_for_admins_and_ends_with_their_right(tmp_path: Path) -> None
 
 
 def test_users_of_the_cluster_hold_on_every_node_at_once(tmp_path: Path) -> None:
-    """An open cluster gets its first admin. From that entry on, everybody needs a login."""
+    """An open cluster gets its first admin, and from that entry on, everybody needs a login."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         cluster.start()
         with raftline.connect(at(cluster), timeout=DEADLINE_S) as nobody:
@@ -559,7 +559,7 @@ def test_a_watch_ends_with_an_error_that_names_the_right(tmp_path: Path) -> None
 
 
 def test_each_write_in_flight_of_a_removed_user_is_answered(tmp_path: Path) -> None:
-    """Done before the removal, or refused after it; then the connection ends."""
+    """Each write is done before the removal or refused after it; then the connection ends."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         cluster.start()
         with raftline.connect(at(cluster), timeout=DEADLINE_S) as nobody:
@@ -618,7 +618,7 @@ def test_the_first_admin_comes_with_each_node_and_nobody_before(tmp_path: Path) 
 
 
 def test_restarted_node_admits_nobody_before_it_knows_the_users(tmp_path: Path) -> None:
-    """Its log has them, but nothing is applied before there is a leader."""
+    """They are in its log, but nothing is applied before there is a leader."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         cluster.start()
         with raftline.connect(at(cluster), timeout=DEADLINE_S) as nobody:

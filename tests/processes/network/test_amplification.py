@@ -16,7 +16,7 @@ pytestmark = pytest.mark.needs("/proc")
 
 
 def test_examples_are_of_every_command_of_each_table() -> None:
-    """A new command has a row in one of them, and needs nothing else to be tried."""
+    """A new command gets a row in one of them, and needs nothing else to be tried."""
     names = [{*table} - amplification.LEFT_OUT for table, _ in amplification.tables()]
     drawn = islice(amplification.examples(random.Random(1)), sum(map(len, names)))
     assert {example.name.removeprefix("txn ") for example in drawn} == set().union(*names)
@@ -24,7 +24,7 @@ def test_examples_are_of_every_command_of_each_table() -> None:
 
 
 def test_no_command_amplifies(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A minute of it; the campaign runs for an hour. A failure prints its seed."""
+    """This runs for a minute, and the campaign for an hour. A failure prints its seed."""
     with Cluster(tmp_path, 1, "--pace", "fast") as cluster:
         (node,) = cluster.start("--new").nodes
         exit_code = amplification.carried_out(node, 60.0, random.randrange(1 << 31))

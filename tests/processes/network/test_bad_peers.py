@@ -50,7 +50,7 @@ FROM_A_PEER = [
 def test_malformed_peer_line_is_answered_and_changes_nothing(
     shared: Cluster, text: str, reply: str
 ) -> None:
-    """A malformed line in a peer's name is answered, and changes nothing."""
+    """A malformed line under a peer's name is answered, and changes nothing."""
     leader = shared.leader()
     name = shared.followers()[0].name
     with leader.connect() as peer:

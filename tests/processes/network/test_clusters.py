@@ -77,7 +77,7 @@ def test_each_cluster_has_an_identity_that_all_its_nodes_keep(earlier: Cluster) 
 def test_a_node_with_the_files_of_an_earlier_cluster_stays_out(
     earlier: Cluster, tmp_path: Path
 ) -> None:
-    """The second try of a tutorial, or a wrong --dir in a unit."""
+    """This happens in a second run of a tutorial, or with a wrong --dir in a unit."""
     theirs = identity(earlier)
     earlier.kill()
     with at_the_places_of(earlier, tmp_path / "later") as later:
@@ -106,7 +106,7 @@ def test_a_node_with_the_files_of_an_earlier_cluster_stays_out(
 
 
 def test_voter_cut_off_gets_no_vote_from_another_cluster(earlier: Cluster, tmp_path: Path) -> None:
-    """A voter that was cut off gets no vote of a node that lives in another cluster."""
+    """A voter that is cut off gets no vote from a node of another cluster."""
     mine = identity(earlier)
     earlier.kill()
     with at_the_places_of(earlier, tmp_path / "other") as other:
@@ -127,7 +127,7 @@ def test_voter_cut_off_gets_no_vote_from_another_cluster(earlier: Cluster, tmp_p
 
 
 def test_status_names_a_foreign_leader_and_fails(earlier: Cluster, tmp_path: Path) -> None:
-    """`status` names the lone leader of another cluster, and ends with an error."""
+    """`status` names the leader of another cluster, and exits with an error."""
     mine = identity(earlier)
     whole = raftline("status", "--dir", earlier.folder)
     assert whole.returncode == 0
@@ -154,7 +154,7 @@ def test_status_names_a_foreign_leader_and_fails(earlier: Cluster, tmp_path: Pat
 
 
 def test_restored_cluster_gets_nothing_from_its_origin(earlier: Cluster, tmp_path: Path) -> None:
-    """Nothing of a cluster gets into the one that was restored from its backup."""
+    """The original cluster does not affect the one that was restored from its backup."""
     mine = identity(earlier)
     backup, copy = tmp_path / "backup.txt", tmp_path / "copy"
     assert raftline("backup", backup, "--dir", earlier.folder).returncode == 0
@@ -172,7 +172,7 @@ def test_restored_cluster_gets_nothing_from_its_origin(earlier: Cluster, tmp_pat
 
 
 def test_removed_member_joins_another_cluster_as_itself(earlier: Cluster, tmp_path: Path) -> None:
-    """The leader that removed it may dial it for a while."""
+    """The leader that removed it may keep dialing it for a while."""
     moved = earlier["s3"]
     moved.kill()
     for name in ("other", "moved"):
@@ -200,7 +200,7 @@ def nodes_at(*nodes: NodeProcess) -> str:
 def test_clusters_with_one_secret_and_a_stale_address_stay_apart(
     earlier: Cluster, tmp_path: Path
 ) -> None:
-    """The s2 of a test dials the s1 of production."""
+    """The s2 of a test cluster dials the s1 of production."""
     secret = tmp_path / "secret"
     secret.write_text("a-secret-that-both-clusters-were-given\n")
     secret.chmod(0o600)
@@ -250,7 +250,7 @@ def take_place(earlier: Cluster, stranger: NodeProcess) -> None:
 
 
 def test_client_refuses_another_clusters_node(earlier: Cluster, stranger: NodeProcess) -> None:
-    """It knows its cluster; another one took over the address that it asks first."""
+    """The client knows its cluster; another one took over the first address."""
     at = [f"localhost:{node.port}" for node in earlier.nodes]
     with connect(at, timeout=DEADLINE_S) as kv, kv.watch("w/") as watch:
         kv["a"] = "1"
@@ -269,7 +269,7 @@ def test_client_refuses_another_clusters_node(earlier: Cluster, stranger: NodePr
 
 
 def test_task_refuses_another_clusters_node(earlier: Cluster, stranger: NodeProcess) -> None:
-    """The same for asyncio, with all requests in flight at once."""
+    """The same holds for asyncio, with all requests in flight at once."""
     at = [f"localhost:{node.port}" for node in earlier.nodes]
 
     async def run() -> None:
@@ -286,7 +286,7 @@ def test_task_refuses_another_clusters_node(earlier: Cluster, stranger: NodeProc
 def test_client_says_that_all_nodes_are_of_another_cluster(
     earlier: Cluster, tmp_path: Path
 ) -> None:
-    """A cluster that was begun again at the same addresses: programs connect again."""
+    """A new cluster was started at the same addresses: programs must connect again."""
     at = [f"localhost:{node.port}" for node in earlier.nodes]
     with connect(at, timeout=DEADLINE_S) as kv:
         kv["a"] = "1"

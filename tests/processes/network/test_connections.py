@@ -73,7 +73,7 @@ def resident_kib_grows_less_than(cluster: Cluster, limit: int) -> Iterator[None]
 
 
 def test_endless_line_is_cut_off_with_one_reply(shared: Cluster) -> None:
-    """A line without end is cut off with one reply and little memory."""
+    """A line without an end gets one reply, takes little memory, and its connection is closed."""
     node = shared.leader()
     with resident_kib_grows_less_than(shared, 20_000), node.connect() as client:
         sent = send_until_answered(client, b"x" * 1_000_000)
@@ -129,7 +129,7 @@ def test_telnet_s_bytes_are_no_part_of_a_line(shared: Cluster, raw: bytes) -> No
 
 
 def test_telnet_interrupt_discards_the_line_and_is_marked(shared: Cluster) -> None:
-    """A telnet interrupt discards the line and gets its timing mark."""
+    """An interrupt of telnet discards the line and is answered with a timing mark."""
     shared.ask("client4@set telnet yes")
     node = shared.leader()
     with node.connect() as client:
@@ -148,7 +148,7 @@ def test_telnet_interrupt_discards_the_line_and_is_marked(shared: Cluster) -> No
 def test_foreign_first_line_gets_one_reply_and_a_disconnect(
     shared: Cluster, first: bytes, protocol: str
 ) -> None:
-    """Another protocol's first line gets one reply and is disconnected."""
+    """If the first line is of another protocol, it gets one reply, and the connection is closed."""
     node = shared.leader()
     with node.connect() as client:
         client.socket.sendall(first)
@@ -175,7 +175,7 @@ def test_a_client_that_never_reads_delays_no_other(shared: Cluster) -> None:
 
 
 def test_thousand_idle_connections_leave_others_served(shared: Cluster) -> None:
-    """A thousand idle and slow connections leave the others served."""
+    """A thousand idle or slow connections do not keep others from being served."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
     node = shared.leader()
@@ -192,7 +192,7 @@ def test_thousand_idle_connections_leave_others_served(shared: Cluster) -> None:
 
 
 def test_pipeline_is_answered_in_order_and_reads_its_writes(shared: Cluster) -> None:
-    """A pipeline is answered in order and reads its own writes."""
+    """The requests of a pipeline are answered in order and see its own writes."""
     lines, expected = [], []
     for number in range(300):
         lines += [f"set k {number}", "get k", "append pipe x", "get pipe"]

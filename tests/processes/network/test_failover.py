@@ -68,7 +68,7 @@ def test_a_restart_of_all_killed_nodes_loses_no_write(fast: Cluster) -> None:
 
 
 def test_follower_that_was_away_gets_everything(cluster: Cluster) -> None:
-    """A follower that was away gets everything when it comes back."""
+    """When a follower returns, it receives everything that it missed."""
     away = cluster.followers()[0]
     away.kill()
     done = writes(cluster, "missed", 20)
@@ -79,7 +79,7 @@ def test_follower_that_was_away_gets_everything(cluster: Cluster) -> None:
 
 
 def test_follower_thousands_of_entries_behind_catches_up(cluster: Cluster) -> None:
-    """A follower that was away for thousands of entries catches up."""
+    """A follower catches up after it missed thousands of entries."""
     away = cluster.followers()[0]
     away.kill()
     with cluster.leader().connect() as client:
@@ -202,7 +202,7 @@ def test_a_leader_paused_again_and_again_loses_nothing(fast: Cluster) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopping_node_ends_cleanly_and_frees_its_port(cluster: Cluster, number: int) -> None:
-    """A node asked to stop ends cleanly and its port is free at once."""
+    """A node that is asked to stop ends cleanly, and its port is free at once."""
     leader = cluster.leader()
     with leader.connect() as client:
         assert client.ask("client4@set b 5") == f"{leader.name}@SET response: b set to 5"
@@ -226,7 +226,7 @@ def test_a_signal_that_does_not_interrupt_the_wait_stops_a_node(tmp_path: Path) 
 
 
 def test_an_inherited_ignored_sighup_stays_ignored_unlike_sigint(tmp_path: Path) -> None:
-    """`nohup` asks for the one; a script's `&` does the other without being asked."""
+    """`nohup` is a request to ignore SIGHUP; a script's `&` ignores SIGINT without being asked."""
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
         node.program = ["sh", "-c", "trap '' HUP INT; exec \"$@\"", "sh", *node.program]
@@ -272,7 +272,7 @@ def test_five_nodes_serve_with_two_down(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["threads", "tasks"])
 def test_hung_leader_is_left_within_the_default_limit(fast: Cluster, kind: str) -> None:
-    """Its kernel still takes connections and lines; the others elect meanwhile."""
+    """Its kernel still accepts connections and lines, while the others elect a leader."""
     at = [f"localhost:{node.port}" for node in fast.nodes]
 
     async def run() -> None:

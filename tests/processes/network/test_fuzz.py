@@ -158,7 +158,7 @@ def test_no_line_in_a_peer_s_name_brings_a_node_down(
 def test_no_line_in_a_peer_name_brings_down_a_lone_node(
     tmp_path: Path, pick: Callable[[NodeProcess, random.Random], bytes], seed: int
 ) -> None:
-    """No line in a peer's name brings down a node that is alone."""
+    """No line under a peer's name stops a node that runs alone."""
     with Cluster(tmp_path, 3, "--pace", "human") as cluster:
         node = cluster["s1"].start()
         assert shower([node], pick, seed) > LINES // 20

@@ -10,7 +10,7 @@ SECONDS = 8.0
 
 
 def test_history_of_100_clients_under_faults_is_linearizable(fast: Cluster) -> None:
-    """The history of a hundred clients under faults is linearizable."""
+    """A hundred clients run while faults happen."""
     report, outcomes, faults = torment(fast, SECONDS, seed=3, clients=100, say=print)
     assert report.verdict is HistoryVerdict.LINEARIZABLE, "\n".join(report.excerpt)
     assert outcomes["set answered"] > 100

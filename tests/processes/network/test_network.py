@@ -29,7 +29,7 @@ def test_a_peer_without_a_resolvable_name_delays_no_other(tmp_path: Path) -> Non
 
 
 def test_stranger_on_a_peer_port_is_reported_once(tmp_path: Path) -> None:
-    """A stranger on a peer's port is reported once and ignored."""
+    """A stranger at a peer's port is reported once, and ignored."""
     nonsense = b"220 mail.example ESMTP\r\n" * 3 + b"\x00\xff\xfe garbage\n" + b"s1@get a\n"
     with Cluster(tmp_path, 3) as cluster:
         with _babbling(cluster["s3"].port, nonsense):
@@ -125,7 +125,7 @@ def connections(process: subprocess.Popen[Any] | None, port: int) -> set[str]:
 
 
 def test_client_that_never_reads_is_disconnected(tmp_path: Path) -> None:
-    """A client that never reads is disconnected and frees its place."""
+    """A client that never reads is disconnected and frees its place for another."""
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"]
         hurry(node, 4.0)

@@ -45,7 +45,7 @@ def test_a_node_out_of_descriptors_serves_its_open_connections(tmp_path: Path) -
 
 
 def test_idle_clients_leave_files_for_elections(tmp_path: Path) -> None:
-    """Idle clients leave a node the files that it needs to elect."""
+    """Idle clients leave a node enough descriptors for its elections."""
     with Cluster(tmp_path, 3) as cluster, contextlib.ExitStack() as stack:
         for node in cluster.nodes:
             alter(node, FEW_DESCRIPTORS, limit=RESERVED_FILES + PLACES)

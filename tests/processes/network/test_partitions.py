@@ -63,7 +63,7 @@ def test_a_cut_off_leader_answers_no_request_and_another_serves(
 
 
 def test_nodes_without_links_commit_nothing_and_agree_later(tmp_path: Path) -> None:
-    """Without any link no node commits and all agree after healing."""
+    """Without any link, no node commits; once the links are back, all agree."""
     with LinkedCluster(tmp_path, 3) as cluster:
         cluster.start().wait_until_whole()
         cluster.network.cut(set.union(*(cluster.around(node) for node in cluster.nodes)))
@@ -97,7 +97,7 @@ def test_an_unheard_leader_is_replaced_and_follows_after_healing(linked: LinkedC
 
 
 def test_nodes_linked_through_a_third_elect_a_stable_leader(linked: LinkedCluster) -> None:
-    """Nodes connected only through a third elect a stable leader."""
+    """Nodes that are connected only through a third one elect a stable leader."""
     leader = linked.leader()
     one, other = linked.followers()
     linked.network.cut(linked.between(leader, one))

@@ -36,7 +36,7 @@ def notes(node: NodeProcess) -> list[str]:
 
 
 def test_unheard_host_is_reported_with_the_option(alone: Cluster) -> None:
-    """A host that the node does not listen on is reported with the option."""
+    """A node that does not listen at its configured host reports that, and names the option."""
     with alone:
         node, begin = configured(alone, "127.0.0.2")
         assert notes(node.start()) == [
@@ -65,7 +65,7 @@ def test_an_unknown_host_name_is_reported(alone: Cluster) -> None:
 
 
 def test_node_on_another_host_than_localhost_is_reported(alone: Cluster) -> None:
-    """A node on another host than the file's localhost is reported."""
+    """If the file says localhost and the node runs on another host, this is reported."""
     with alone:
         node, begin = configured(alone, "localhost")
         node.host = "127.0.0.3"
@@ -102,7 +102,8 @@ def test_another_port_than_the_files_is_reported(alone: Cluster) -> None:
 
 
 def test_no_warning_for_a_name_that_only_others_resolve() -> None:
-    """A load balancer's, say, before a node that listens for the network."""
+    """It may be that of a load balancer, for example, in front of a node that listens on all
+    addresses."""
     said: list[str] = []
     configuration = Configuration(Path("file"), {"s1": Address("nowhere.invalid", 1)})
     for bound in ("192.0.2.5", "127.0.0.1"):
@@ -121,7 +122,7 @@ def test_no_warning_where_the_node_advertises_what_the_file_says(alone: Cluster)
 
 
 def test_node_advertising_another_address_than_the_file_says_so(alone: Cluster) -> None:
-    """A node that advertises another address than the file says so."""
+    """A node that advertises another address than the file's reports that."""
     with alone:
         node, begin = configured(alone, "localhost")
         assert notes(node.start("--advertise", "192.0.2.5:7")) == [

@@ -38,7 +38,7 @@ def test_only_a_read_by_the_log_is_in_the_log(shared: Cluster) -> None:
 
 
 def test_reads_log_logs_each_get_as_the_course_program(tmp_path: Path) -> None:
-    """A node with `--reads log` logs each get, as the course program did."""
+    """With `--reads log`, each get is logged, as in the course program."""
     with Cluster(tmp_path, 3, "--reads", "log", *STEADY) as cluster:
         cluster.start().led_by("s1")
         cluster.ask("client4@set b 5")
@@ -54,7 +54,7 @@ def test_reads_log_logs_each_get_as_the_course_program(tmp_path: Path) -> None:
 
 
 def test_follower_forwards_reads_unless_asked_for_read_index(shared: Cluster) -> None:
-    """A follower sends reads to the leader, unless it is asked for ReadIndex."""
+    """A follower redirects a read to the leader, unless the request asks for ReadIndex."""
     shared.ask("client4@set b 6")
     leader, follower = shared.leader(), shared.followers()[0]
     sorry = (
@@ -72,7 +72,7 @@ def test_follower_forwards_reads_unless_asked_for_read_index(shared: Cluster) ->
 
 
 def test_follower_read_is_never_older_than_an_acked_write(shared: Cluster) -> None:
-    """A follower read is never older than an acknowledged write."""
+    """A read at a follower sees every write acknowledged before."""
     leader, followers = shared.leader(), shared.followers()
     with leader.connect() as writer, followers[0].connect() as one, followers[1].connect() as other:
         for number in range(50):
@@ -82,7 +82,7 @@ def test_follower_read_is_never_older_than_an_acked_write(shared: Cluster) -> No
 
 
 def test_one_connection_keeps_order_across_kinds_of_requests(shared: Cluster) -> None:
-    """Requests of one connection keep their order across kinds."""
+    """Replies to requests of several kinds on one connection keep their order."""
     with shared.leader().connect() as client:
         client.send(
             "c@set o 1",
@@ -108,7 +108,7 @@ def test_one_connection_keeps_order_across_kinds_of_requests(shared: Cluster) ->
 
 
 def test_follower_reads_are_answered_without_the_leader_name(leasing: Cluster) -> None:
-    """Nodes with follower reads answer without naming the leader."""
+    """A node with follower reads serves a get by itself, without naming the leader."""
     leasing.ask("client4@set b 7")
     for node in leasing.followers():
         assert node.ask("client4@get b") == f"{node.name}@GET response: 7"

@@ -40,7 +40,7 @@ def test_a_transfer_without_a_name_makes_another_node_leader(shared: Cluster) ->
 
 
 def test_impossible_transfer_is_refused_and_the_leader_stays(shared: Cluster) -> None:
-    """An impossible transfer is refused and the leader leads on."""
+    """If a transfer is impossible, it is refused, and the leader continues."""
     leader, follower = shared.leader(), shared.followers()[0]
     said = leader.name + "@Sorry, "
     assert leader.ask(f"transfer {leader.name}") == f"{said}{leader.name} leads already."
@@ -56,7 +56,7 @@ def test_impossible_transfer_is_refused_and_the_leader_stays(shared: Cluster) ->
 def test_joined_node_can_take_the_leadership_and_a_learner_not(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    """A node that joined can be handed the leadership and a learner cannot."""
+    """The leadership can be transferred to a node that joined, but not to a learner."""
     leader, [follower, _] = cluster.leader(), cluster.followers()
     joins = ["--join", f"localhost:{follower.port}"]
     newcomer = NodeProcess("s4", next(free_ports), tmp_path / "elsewhere", joins)
@@ -128,7 +128,7 @@ class Writer(threading.Thread):
 
 
 def test_transfers_under_load_lose_no_write(calm: Cluster) -> None:
-    """Transfers under load lose no write and leave none in doubt."""
+    """No write is lost, and none has an unknown outcome."""
     writers = [Writer(calm, name) for name in ("client1", "client2", "client3")]
     calm.leader()
     for writer in writers:

@@ -9,7 +9,7 @@ from raftline_testing.nodes.played import PlayedPeer
 
 
 def test_two_candidates_asking_each_other_both_get_answers(tmp_path: Path) -> None:
-    """Two candidates that ask each other at once both get an answer."""
+    """Both candidates of a pair that ask each other at the same time get an answer."""
     with (
         Cluster(tmp_path, 3, "--pace", "class", "--floor") as cluster,
         PlayedPeer(cluster["s2"]) as s2,

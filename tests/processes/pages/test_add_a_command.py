@@ -21,7 +21,7 @@ from raftline_testing.runner.tree_copy import copy_tree
 from tests.page_changes import Change, changes
 
 # The lists that a command is in.
-LISTS = ("command_pages", "limits_page", "public_names", "refusal_sentences", "rooms", "sizes")
+LISTS = ("command_pages", "limits_page", "packages", "public_names", "refusal_sentences", "sizes")
 LISTS_S = 900  # in which the tests of the lists are over on any machine
 # A read, which the page describes in words.
 STRLEN = [
@@ -107,7 +107,7 @@ def run(source: Path, program: str, *words: str, typed: str = "") -> tuple[str, 
 
 @pytest.mark.timeout(2 * LISTS_S)
 def test_tests_of_the_page_pass_in_the_copy(copy: Path) -> None:
-    """The lists of the suite and the tests of the page pass in the copy."""
+    """The lists of the suite and the tests on the page pass in the copy."""
     pytest_of = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider")
     python(copy, *pytest_of, *(f"tests/lists/test_{name}.py" for name in LISTS))
     of_the_page = [each.file for each in changes() if each.file.startswith("tests/")]
@@ -125,7 +125,8 @@ def test_the_changes_are_in_the_form_of_the_repository(copy: Path) -> None:
 
 
 def test_below_its_level_a_transaction_does_not_know_it(copy: Path, tmp_path: Path) -> None:
-    """As an older build does not: it would else be done by some nodes, and not by others."""
+    """An older build does not know it either; otherwise, some nodes would apply it, and
+    others not."""
     shutil.copytree(copy / "src", tmp_path / "src")
     row = '            at_the_shell="the value of KEY, which is removed"'
     lines = (f"-{row}),", f"+{row}, level=2),")

@@ -103,7 +103,7 @@ def test_a_secret_is_made_and_a_node_starts_with_it(tmp_path: Path, port: int) -
 
 
 def test_page_makes_certificates_and_a_client_speaks_tls(tmp_path: Path, port: int) -> None:
-    """Certificates are made and a client speaks TLS with a node."""
+    """The commands on the page make certificates, with which a client connects to a node."""
     with serving(TLS, tmp_path, port):
         assert (
             run(CLIENT.replace("get a", "set a 1"), tmp_path, port) == "SET response: a set to 1\n"

@@ -51,7 +51,7 @@ def led_by_s1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def test_every_transcript_on_the_page_is_tested() -> None:
-    """Every transcript on the page is of a kind that is tested."""
+    """Each transcript on the page is of a kind that a test reads."""
     kinds = {found[1] for found in BLOCK.finditer(PAGE.read_text())}
     assert kinds == set(SPEAKERS)
 
@@ -63,7 +63,7 @@ def test_a_cluster_answers_as_in_the_protocol_page(kind: str, led_by_s1: Cluster
 
 
 def test_person_in_the_role_of_peers_is_answered_as_on_the_page(tmp_path: Path) -> None:
-    """A person in the role of peers is answered as on the page."""
+    """A person who plays the peers gets the replies on the page."""
     with Cluster(tmp_path, 3, "--pace", "human") as cluster:
         node = cluster["s1"].start("--new")
         for transcript in blocks("alone"):
@@ -71,7 +71,8 @@ def test_person_in_the_role_of_peers_is_answered_as_on_the_page(tmp_path: Path) 
 
 
 def test_the_only_node_of_a_cluster_answers_as_in_the_page(tmp_path: Path) -> None:
-    """Its entries have known numbers: the identity of the cluster, then what is asked."""
+    """The indexes of its entries are known: the identity of the cluster comes first, then the
+    requests."""
     with Cluster(tmp_path, 1) as cluster:
         node = cluster.start()["s1"]
         eventually(lambda: node.status().get("level"), "the identity")

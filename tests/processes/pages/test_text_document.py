@@ -82,7 +82,7 @@ def servers(tmp_path: Path) -> Iterator[Servers]:
 
 
 def test_no_acknowledged_edit_is_lost_through_kills(servers: Servers) -> None:
-    """The leader is killed, then each server alone, one for long, and all at once."""
+    """The leader is killed, then each server by itself, one for long, and all at once."""
     processes = servers.processes
     for process in processes.values():
         process.launch()

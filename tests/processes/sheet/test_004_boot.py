@@ -16,7 +16,7 @@ OWN = ("noop", "cluster", "members")  # entries of the core
 
 
 def test_two_arguments_start_a_node_that_recovers_then_times(tmp_path: Path) -> None:
-    """Two arguments start a node that recovers before it arms its timer."""
+    """With two arguments, a node recovers its log and then starts its election timer."""
     logs = tmp_path / "logs"
     logs.mkdir()
     with Cluster(logs, 3) as cluster:
@@ -42,7 +42,7 @@ def test_the_human_pace_gives_the_course_timeouts(tmp_path: Path) -> None:
 
 
 def test_hand_written_log_of_the_report_is_adopted(tmp_path: Path) -> None:
-    """The hand-written log of the report is adopted and reported."""
+    """The hand-written log of the report is adopted, and the node says so."""
     with Cluster(tmp_path, 3) as cluster:
         for node in cluster.nodes:
             node.log.write_text(REPORT)
@@ -155,7 +155,7 @@ def test_register_makes_a_missing_folder(tmp_path: Path) -> None:
 
 
 def test_member_in_the_log_but_not_the_configuration_stays(tmp_path: Path) -> None:
-    """A member of the log that the configuration lacks stays a member."""
+    """A member that is in the log but not in the configuration stays a member."""
     with Cluster(tmp_path, 3) as cluster:
         cluster.start()
         cluster.ask("client1@set a 4")

@@ -10,7 +10,7 @@ from raftline_testing.nodes.processes import eventually
 
 
 def test_each_connection_is_announced_with_its_address(shared: Cluster) -> None:
-    """Each connection is announced with the address it comes from."""
+    """Each connection is announced with the address that it comes from."""
     shared.wait_for_consoles()
     node = shared.leader()
     with node.connect() as one, node.connect() as two:
@@ -47,7 +47,7 @@ def test_a_client_s_request_is_shown_with_its_name(shared: Cluster) -> None:
 
 
 def test_election_shows_start_winner_and_vote_table(shared: Cluster) -> None:
-    """An election shows its start, its winner and the vote table."""
+    """The console shows the start of an election, its winner and the vote table."""
     leader = shared.leader()
     leader.wait_for_line("{'s1': ")
     said = leader.said
@@ -80,7 +80,7 @@ def test_a_sent_message_is_shown_with_its_receiver_and_its_text(shared: Cluster)
 
 
 def test_leaderless_cluster_shows_its_prevotes_and_answers_once(tmp_path: Path) -> None:
-    """A cluster without a leader shows its PreVotes and answers once."""
+    """Without a leader, the PreVotes and their answers are shown once."""
     with Cluster(tmp_path, 5) as cluster:
         one, two = cluster["s1"].launch(), cluster["s2"].launch()
         for node, other in ((one, two), (two, one)):
@@ -129,7 +129,7 @@ def test_the_candidate_shows_the_votes_it_receives(fast: Cluster) -> None:
 
 
 def test_follower_shows_messages_and_its_last_log_line(shared: Cluster) -> None:
-    """A follower shows received messages and the last line of its log."""
+    """A follower shows the messages that it receives and the last line of its log."""
     shared.wait_for_consoles()
     leader = shared.leader()
     follower = shared.followers()[0]
@@ -144,7 +144,7 @@ def test_follower_shows_messages_and_its_last_log_line(shared: Cluster) -> None:
 
 
 def test_verbose_shows_heartbeats_and_messages_by_peer(tmp_path: Path) -> None:
-    """`--verbose` shows every heartbeat, and one message for each peer."""
+    """`--verbose` shows each heartbeat, and each message once per peer."""
     with Cluster(tmp_path, 3, "--verbose", "--course-console", *STEADY) as cluster:
         leader = cluster.start().led_by("s1").leader()
         beats = eventually(lambda: _heartbeats(leader.said), "five heartbeats")
@@ -187,7 +187,7 @@ def test_without_verbose_a_cluster_at_rest_is_silent(tmp_path: Path) -> None:
 
 
 def test_leader_of_four_sends_a_request_to_three_at_once(tmp_path: Path) -> None:
-    """A request at the leader of four is sent to three at once."""
+    """A leader of four nodes sends a request to the three others at once."""
     with Cluster(tmp_path, 4, "--course-console", *STEADY) as cluster:
         leader = cluster.start().led_by("s1").leader()
         cluster.wait_until_equal()

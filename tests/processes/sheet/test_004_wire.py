@@ -31,7 +31,7 @@ Stage = tuple[NodeProcess, PlayedPeer, PlayedPeer]
 
 
 def test_candidate_votes_for_itself_in_the_next_term(stage: Stage) -> None:
-    """A candidate asks all and votes for itself in the next term."""
+    """A candidate votes for itself in the next term and requests the votes of all others."""
     node, s2, s3 = stage
     assert s2.hear() == "s1@PreVote 1-0-0"
     assert s3.hear() == "s1@PreVote 1-0-0"
@@ -43,7 +43,7 @@ def test_candidate_votes_for_itself_in_the_next_term(stage: Stage) -> None:
 
 
 def test_majority_makes_a_leader_that_sends_heartbeats(stage: Stage) -> None:
-    """A majority makes a leader that sends heartbeats for ever."""
+    """With a majority of votes, a node leads and sends heartbeats from then on."""
     node, s2, _ = stage
     s2.vote()
     first = s2.hear("AppendEntries")
@@ -85,7 +85,7 @@ FIGURE_2 = [
 
 
 def test_figure_2_follower_asks_for_entries_after_1(tmp_path: Path) -> None:
-    """As in Figure 2, a follower asks for the entries after 1, and gets them."""
+    """As in Figure 2, a follower asks for the entries after 1 and receives them."""
     with (
         Cluster(tmp_path, 3, "--pace", "class", "--floor") as cluster,
         PlayedPeer(cluster["s2"]) as s2,
@@ -157,7 +157,7 @@ def test_leader_retries_until_the_follower_stored_the_entry(stage: Stage) -> Non
     assert json.loads(re.findall(r"\[.*\]", line)[0])[-1]["command"] == "set b 5"
 
 
-def test_the_course_spelling_of_entries_is_accepted(stage: Stage) -> None:
+def test_the_course_form_of_entries_is_accepted(stage: Stage) -> None:
     node, _, _ = stage
     entries = json.dumps([{"index": "1", "term": "3", "command": "get b"}])
     assert node.ask("s2@RequestVote 6-0-0") == "s1@Count on me term 6"

@@ -570,4 +570,4 @@ def in_queue_is_refused(model: Model) -> bool:
     ],
 )  # fmt: skip
 def test_a_reply_has_the_type_of_its_protocol(value: Value, resp2: str, resp3: str) -> None:
-    assert (spell(value, 2), spell(value, 3)) == (resp2, resp3)
+    assert (format_reply(value, 2), format_reply(value, 3)) == (resp2, resp3)

@@ -54,7 +54,7 @@ def said(login: Login, line: str) -> str:
 def test_exchange_begun_before_a_change_of_users_gives_no_rights(
     access: Access, password: str, names: tuple[str, ...]
 ) -> None:
-    """It fails in the end if its user has another password by then, or is gone."""
+    """The exchange fails if its user is removed or gets another password before it ends."""
     login = Login(access, lambda: True)
     steps = exchange(Credentials("bob", OLD))
     last = steps.send(said(login, next(steps)))
@@ -115,7 +115,7 @@ def test_a_certificate_is_a_member_s_or_a_user_s_never_both(tmp_path: Path, acce
 
 
 def test_certificate_holder_cannot_prove_another_name(tmp_path: Path, access: Access) -> None:
-    """A peer that proved itself by a certificate proves no other name by the secret."""
+    """A peer that proved itself by a certificate cannot prove another name by the secret."""
     authority.make(tmp_path, ["s1=localhost", "s2=localhost"], [])
     member = admitted(tmp_path, "s2", access)
     dialing = Initiator(b"x" * 32, "s3", "s1", "3" * 32)
@@ -125,7 +125,7 @@ def test_certificate_holder_cannot_prove_another_name(tmp_path: Path, access: Ac
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
 def test_a_secret_that_its_group_can_read_is_refused(tmp_path: Path, mode: int) -> None:
-    """But one that belongs to root, as container engines mount it, and is read by its group."""
+    """It is accepted if it belongs to root, as container engines mount it."""
     file = tmp_path / "secret"
     make_secret(file)
     file.chmod(mode)
@@ -158,7 +158,7 @@ class Running:
 
 
 def test_changed_file_is_taken_up_in_both_directions(tmp_path: Path, access: Access) -> None:
-    """Each user of a file reads it again when it changes, in both directions."""
+    """Both the accepting and the dialing side read a changed file again."""
     secret = tmp_path / "secret"
     make_secret(secret)
     tls = SimpleNamespace(reload=lambda: "", warnings=list)

@@ -114,7 +114,7 @@ def test_a_wrong_password_is_refused(access: Access, password: str) -> None:
 
 
 def test_client_refuses_a_node_that_lacks_the_verifier() -> None:
-    """The client refuses a node that does not know the verifier."""
+    """A client refuses a node that does not know its verifier."""
     steps = exchange(Credentials("bob", PASSWORD))
     first = next(steps)
     nonce = first.partition("r=")[2]
@@ -156,7 +156,7 @@ def test_a_node_that_answers_a_login_without_an_end_is_refused() -> None:
 
 
 def test_the_proof_is_that_of_rfc_7677() -> None:
-    """The example of its section 3."""
+    """This is the example of section 3."""
     steps = exchange(Credentials("user", "pencil"), lambda: "rOprNGfwEbeRWgbNEkqO")
     assert next(steps) == "auth n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
     nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
@@ -167,7 +167,7 @@ def test_the_proof_is_that_of_rfc_7677() -> None:
 
 
 def test_the_answer_of_a_node_is_that_of_rfc_7677() -> None:
-    """The same example; whoever changes a part of it proves nothing."""
+    """This is the same example; changing any part of it makes the proof invalid."""
     nonce, token = "rOprNGfwEbeRWgbNEkqO", "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
     verifier = derive("pencil", base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
     proof = "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
@@ -195,7 +195,7 @@ def test_the_answer_of_a_node_is_that_of_rfc_7677() -> None:
 
 
 def test_recorded_exchange_is_worthless_on_another_connection(access: Access) -> None:
-    """A recorded exchange is worth nothing on another connection."""
+    """A recorded exchange proves nothing on another connection."""
     login, steps, said = login_to(access), exchange(Credentials("bob", PASSWORD)), []
     command = next(steps)
     for _ in range(2):
@@ -309,7 +309,8 @@ def test_a_certificate_logs_its_user_in_and_no_other(access: Access) -> None:
 
 
 def test_a_password_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    """As a key is, and a secret. A pipe has no such mode: `--password-file <(pass show bob)`."""
+    """The rule is that for keys and secrets. A pipe has no mode: `--password-file <(pass show
+    bob)`."""
     file = tmp_path / "password"
     file.write_text(f"{PASSWORD}\nnotes\n")
     bob = Credentials("bob", file=str(file))
@@ -349,7 +350,7 @@ def test_a_login_over_a_network_is_not_private() -> None:
 
 
 def test_an_unknown_name_looks_like_a_user(access: Access) -> None:
-    """The salt of a name is the same each time, the replies are the same, and so is the work."""
+    """An unknown name gets the same salt each time, the same replies, and costs the same work."""
     seen = {}
     for name in ("bob", "mallory", "Mallory"):
         first = [login_to(access).take(asked(f"auth n,,n={name},r=abc")) for _ in range(2)]
@@ -368,7 +369,8 @@ def test_an_unknown_name_looks_like_a_user(access: Access) -> None:
 
 
 def test_iteration_count_does_not_reveal_a_user() -> None:
-    """As many names that are unknown have that number, each the same one each time."""
+    """Unknown names have each iteration count as often as users do, and one name always has the
+    same."""
     users = users_of(BOB, ROOT, ("eve", UserRole.READER, EVERYWHERE))
     old = make_verifier(PASSWORD, 2 * ITERATIONS_LEAST)
     users = users.with_account("eve", Account(old, ("reader",)))
@@ -381,7 +383,7 @@ def test_iteration_count_does_not_reveal_a_user() -> None:
 def test_a_forged_proof_for_an_unknown_name_logs_nobody_in(
     access: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even with the keys that the node makes up for that name."""
+    """Even the keys that the node makes up for that name do not help."""
     monkeypatch.setattr(
         "raftline.state.user_table.UserTable.verifier_of",
         lambda users, name: Verifier(4096, bytes(16), hashlib.sha256(SECRET).digest(), bytes(32)),
@@ -402,7 +404,8 @@ def test_a_forged_proof_for_an_unknown_name_logs_nobody_in(
 def test_nothing_but_the_comparison_in_constant_time_decides(
     access: Access, monkeypatch: pytest.MonkeyPatch, is_equal: bool
 ) -> None:
-    """Of a typed password, of a proof by SCRAM, and of the node's own proof at the client."""
+    """This holds for a typed password, for a SCRAM proof, and for the node's own proof at the
+    client."""
     monkeypatch.setattr("hmac.compare_digest", lambda one, other: is_equal)
     password = "wrong" if is_equal else PASSWORD
     typed = login_to(access)
@@ -451,8 +454,8 @@ class Derivations:
 def test_one_password_of_a_hundred_is_derived_at_a_time(
     access: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others are refused at once, by a line after which a client tries again. So a flood of
-    guesses takes one thread's time, and no more."""
+    """The others are refused at once, with a line after which a client retries. So a flood of
+    guesses takes the time of one thread, and no more."""
     derivations = Derivations(monkeypatch)
     replies: queue.Queue[str] = queue.Queue()
 
@@ -479,7 +482,7 @@ def test_one_password_of_a_hundred_is_derived_at_a_time(
 def test_a_person_gets_a_turn_beside_those_who_guess(
     access: Access, monkeypatch: pytest.MonkeyPatch, keep: bool
 ) -> None:
-    """Whether these keep their connections, or make a new one for each guess."""
+    """This holds whether the guessers keep their connections or open one for each guess."""
     access.wait = lambda timeout=None: True
     derivations = Derivations(monkeypatch)
     derivations.go.set()
@@ -515,7 +518,7 @@ def test_a_person_gets_a_turn_beside_those_who_guess(
 def test_the_answer_to_a_login_that_is_refused_waits(
     access: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else many who guess would keep the node busy with these answers."""
+    """Otherwise, many guessers would keep the node busy with these replies."""
     waits: list[float] = []
     access.wait = lambda timeout=None: waits.append(timeout or 0) is None
     monkeypatch.setattr(access, "turns", Throttle(0))
@@ -525,7 +528,7 @@ def test_the_answer_to_a_login_that_is_refused_waits(
 
 
 def test_the_wait_after_a_wrong_password_is_a_part_of_its_turn() -> None:
-    """Else many who guess would keep one processor busy without a pause."""
+    """Otherwise, many guessers would keep one processor busy without a pause."""
     access = access_of(BOB, ROOT, failed_s=7.0)
     seen: list[tuple[float, bool]] = []
     access.wait = lambda timeout=None: (
@@ -537,7 +540,7 @@ def test_the_wait_after_a_wrong_password_is_a_part_of_its_turn() -> None:
 
 
 def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
-    """So one connection with many guesses in a packet keeps nobody waiting for all of them."""
+    """Otherwise, others would wait for all guesses that one connection sends in a packet."""
     turns, order = Throttle(3), []
 
     def take(number: int) -> None:
@@ -560,7 +563,7 @@ def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
 
 
 def test_turns_come_by_rank_and_excess_ones_are_refused() -> None:
-    """Turns come in the order of ranks and the last of too many is refused."""
+    """Turns are given by rank; beyond the bound, the last in order is refused."""
     turns, order = Throttle(2), []
 
     def take(number: int) -> None:
@@ -688,7 +691,7 @@ def test_lines_of_a_user_are_taken_as_its_rights_are(access: Access) -> None:
 
 
 def test_a_lease_is_ended_where_its_keys_are_known_alone() -> None:
-    """A node that was started again has applied nothing: there a lease has no keys yet."""
+    """A restarted node has applied nothing, so it knows no keys of a lease yet."""
     access = access_of(("eve", UserRole.WRITER, ("app/",)), ROOT)
     door = Door(access, keys_of_lease=lambda lease: None, not_here=lambda: "ask s2")
     door.say(f"login eve {PASSWORD}")
@@ -701,7 +704,7 @@ def test_a_lease_is_ended_where_its_keys_are_known_alone() -> None:
 
 
 def test_a_reader_begins_no_session_by_a_number(access: Access) -> None:
-    """Sessions are few: one that is begun drives out the one that was used longest ago."""
+    """The number of sessions is bounded: a new one evicts the least recently used."""
     door = Door(access)
     door.say(f"login bob {PASSWORD}")
     log = "as it is an entry of the log"
@@ -718,7 +721,7 @@ def test_a_reader_begins_no_session_by_a_number(access: Access) -> None:
 
 
 def test_number_needs_a_session_where_there_are_users(access: Access) -> None:
-    """The kept reply of a request under a name that a client made up could be guessed."""
+    """Otherwise, one could guess the kept reply of a request under a name that a client chose."""
     door, open_door = Door(access), Door(None)
     door.say(f"login root {PASSWORD}")
     for line in ("c#5@set a 1", "c#5@txn get a", "c#5@lease 10", "c-#5@incr a", "c#5@session"):
@@ -732,8 +735,8 @@ def test_number_needs_a_session_where_there_are_users(access: Access) -> None:
 
 
 def test_a_session_has_a_name_that_nobody_guesses(access: Access) -> None:
-    """The part by chance is not cut off, however long the client's name. Without users the name is
-    as it always was."""
+    """The random part is never cut off, however long the client's name. Without users, the name is
+    as before."""
     names = []
     for client in ("c", "c", "client" * 10):
         admission = Admission(FakeHost(access=access), object())  # type: ignore[arg-type]
@@ -766,7 +769,7 @@ def test_a_node_with_users_draws_a_tag_for_each_lease(
 
 
 def test_entry_names_its_user_above_the_floor(access: Access) -> None:
-    """Other implementations take a name for that of a client."""
+    """Other implementations take such a name for that of a client."""
     host: Any = FakeHost(access=access, level=0)
     admission = Admission(host, object())  # type: ignore[arg-type]
 
@@ -788,7 +791,7 @@ def test_entry_names_its_user_above_the_floor(access: Access) -> None:
 
 
 def test_failed_login_is_logged_with_user_and_address(access: Access) -> None:
-    """A login that failed is logged with its user and its address."""
+    """The log line of a failed login names the user and the address."""
     door = Door(access)
     assert door.say("login bob wrong") == FAILED
     assert door.printed == ["login"]
@@ -799,7 +802,7 @@ def test_failed_login_is_logged_with_user_and_address(access: Access) -> None:
 
 
 def test_failed_exchange_is_logged_without_unknown_names(access: Access) -> None:
-    """Such a name may be the first word of a password."""
+    """An unknown name may be the first word of a password."""
     door = Door(access)
     steps = exchange(Credentials("mallory", "wrong"))
     reply = door.say(next(steps))
@@ -927,7 +930,7 @@ def older_and_newer() -> Iterator[tuple[UsersNode, UsersNode]]:
 
 
 def test_task_logs_in_though_its_loop_has_no_free_thread() -> None:
-    """As they do for a name server that does not answer."""
+    """The threads of the loop may all wait for a name server that does not answer."""
     node, end = UsersNode("s1", ROOT, BOB), threading.Event()
 
     async def by_task() -> str | None:
@@ -988,7 +991,7 @@ def test_exception_amid_a_login_leaves_no_connection(
     older_and_newer: tuple[UsersNode, UsersNode],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An exception amid a login leaves no connection that is not logged in."""
+    """If an exception interrupts a login, no connection without a login is kept."""
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

@@ -48,7 +48,7 @@ def no_turns(access: Access) -> None:
 
 
 def test_a_password_that_was_right_takes_no_turn(access: Access, derived: list[str]) -> None:
-    """So guessers keep no pool of connections out, which logs in with the same password."""
+    """So guessers cannot lock out a connection pool that logs in with the same password."""
     assert login_to(access).take(asked(RIGHT)).startswith("LOGIN response: ")
     no_turns(access)
     again = login_to(access)
@@ -61,7 +61,7 @@ def test_a_password_that_was_right_takes_no_turn(access: Access, derived: list[s
 
 @pytest.mark.parametrize("is_removed", [True, False])
 def test_a_known_password_is_forgotten_with_its_verifier(access: Access, is_removed: bool) -> None:
-    """Also if the user comes back with the earlier verifier."""
+    """This holds even if the user returns with the earlier verifier."""
     assert login_to(access).take(asked(RIGHT)).startswith("LOGIN response: ")
     before = access.users
     other = Account(make_verifier("another", ITERATIONS_LEAST), ("reader",))
@@ -145,7 +145,7 @@ def crowd(access: Access, monkeypatch: pytest.MonkeyPatch) -> Crowd:
 def test_guessers_keep_no_other_name_or_address_out(
     crowd: Crowd, line_of: Callable[[int], str], address: str
 ) -> None:
-    """A first login on a new connection, which came last, gets the next turn."""
+    """The first login on a new connection gets the next turn, although it came last."""
     crowd.fill(line_of, address)
     crowd.bob_comes("192.0.2.7 port 5")
     crowd.finish()
@@ -165,7 +165,7 @@ def test_a_machine_that_takes_many_addresses_has_one_share(crowd: Crowd) -> None
 
 
 def test_a_pool_that_starts_derives_its_password_once(crowd: Crowd) -> None:
-    """Its connections log in at the same time, and none is refused for it."""
+    """Its connections log in at the same time, and none is refused."""
     access = crowd.access
     access.wait = lambda timeout=None: bool(eventually(lambda: access.known._macs, "a password"))
     for _ in range(4 * LOGINS_WAITING):

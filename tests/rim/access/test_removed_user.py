@@ -140,7 +140,7 @@ def test_a_watch_is_told_its_end_before_the_connection_ends(scene: Scene) -> Non
 
 
 def test_an_observer_is_cut_off_at_once(scene: Scene) -> None:
-    """A step shows what entries hold, so nothing follows, not even a reply."""
+    """A step shows the contents of entries, so nothing more is sent, not even a reply."""
     scene.connection._serving._observing.has_begun = True
     scene.send("set app/x 1")
     scene.arrived.acquire()
@@ -153,7 +153,7 @@ def test_an_observer_is_cut_off_at_once(scene: Scene) -> None:
 def test_lines_of_one_packet_name_the_user_who_goes_between_them(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """The first line is admitted, and its entry comes after the one that takes the user away."""
+    """The first line is admitted, but its entry comes after the one that removes the user."""
     admit = Admission.admit
 
     def admit_and_change(admission: Admission, line: ParsedLine) -> ParsedLine:

@@ -74,7 +74,7 @@ def test_a_watch_does_not_begin_if_the_rights_change_first(scene: UserConnection
 
 
 def test_client_following_a_watch_hears_that_it_is_forbidden() -> None:
-    """A client that follows a watch hears that it is not allowed."""
+    """A client that follows a watch is told that it is no longer allowed."""
     cursor = WatchCursor(TEXT, "app/", None)
     cursor.take("WATCH response: 0 keys as of 1")
     with pytest.raises(NotAllowed, match="bob may not watch app/"):

@@ -125,7 +125,7 @@ def test_whole_lines_are_read_with_the_packet_that_ends_them(
     record_ends: list[int],
     packet_ends: list[int],
 ) -> None:
-    """Lines that are whole here are read with the packet that ends them."""
+    """Lines that have arrived whole are read together with the packet that completes them."""
     client = Client(contexts)
     reader = LineReader(client.here, DEADLINE_S)
     text = b"".join(line + b"\n" for line in lines)
@@ -163,8 +163,9 @@ def test_no_line_that_is_here_waits_for_bytes_that_follow_it(
     record_ends: list[int],
     packet_ends: list[int],
 ) -> None:
-    """By a connection's own thread, and by the shared reader, which gives some of them back: it
-    reads for those alone of which a line has come, and all that was here with it."""
+    """This holds for a connection's own thread, and for the shared reader, which returns some
+    connections: it reads only for those that have received a line, and takes all that has arrived
+    with it."""
     with Served(contexts, is_shared=is_shared) as served:
         before = ["set first 1"] if is_lent else []
         if is_lent:
@@ -239,7 +240,8 @@ def small_records(client: Client, count: int) -> bytes:
 def test_one_call_reads_a_bounded_part_of_a_stream(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
-    """Else one client is the only one that the shared reader serves, and one batch is its all."""
+    """Otherwise, the shared reader would serve one client only, and put all of its stream in one
+    batch."""
     client = Client(contexts)
     reader = LineReader(client.here, DEADLINE_S)
     text = b"set k " + b"v" * 993 + b"\n"
@@ -259,7 +261,7 @@ def test_one_call_reads_a_bounded_part_of_a_stream(
 def test_partial_record_returns_the_connection_to_its_thread(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That thread ends the connection if nothing more of it comes; nobody wakes the shared reader
+    """That thread closes the connection if nothing more arrives; nothing wakes the shared reader
     for it."""
     with Served(contexts, is_shared=True) as served:
         reader: Any = served.reader
@@ -280,7 +282,7 @@ def test_partial_record_returns_the_connection_to_its_thread(
 def test_end_that_comes_with_the_last_lines_is_noticed(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext], is_shared: bool
 ) -> None:
-    """The client waits for the node to end it: no packet follows."""
+    """The client waits for the node to close the connection, and sends no further packet."""
     with Served(contexts, is_shared=is_shared) as served:
         served.say(b"set a 1\n")
         served.expect(["set a 1"])
@@ -324,7 +326,8 @@ def test_lines_that_were_peeked_at_are_read_first(
 def test_whatever_a_read_would_give_without_the_network_is_known(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
-    """Of bytes looked at, the rest of a record, further ones, a part of one, and the end."""
+    """It counts bytes already seen, the rest of a record, further records, a partial one, and the
+    end."""
     client = Client(contexts)
     here = client.here
 

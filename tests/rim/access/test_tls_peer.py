@@ -62,7 +62,7 @@ def first_byte(plain: socket.socket) -> bytes:
 
 
 def test_tls_only_node_says_nothing_in_plain_text(plain: socket.socket, made: Path) -> None:
-    """A downgrade: the answer of somebody on the path is not a reason to speak without TLS."""
+    """An attacker on the path may attempt a downgrade: no answer makes a node speak without TLS."""
     said: list[str] = []
     peer = dialing(plain, made, said, is_only=True)
     try:
@@ -76,7 +76,8 @@ def test_tls_only_node_says_nothing_in_plain_text(plain: socket.socket, made: Pa
 
 
 def test_a_node_that_takes_both_goes_on_without_tls(plain: socket.socket, made: Path) -> None:
-    """While TLS is turned on; and each second try is with TLS, as the peer may speak it by now."""
+    """This happens while TLS is being turned on; every second attempt uses TLS, since the peer may
+    support it by now."""
     peer = dialing(plain, made, [], is_only=False)
     try:
         tries = [first_byte(plain) for _ in range(4)]
@@ -156,8 +157,8 @@ BY_CERTIFICATE = NO_AUTH._replace(is_required=True)
 def test_a_certificate_that_is_no_member_s_is_given_nothing(
     made: Path, places: list[Place]
 ) -> None:
-    """It is of the same CA and for the same host: a web server's, say. Its answers would count for
-    a quorum."""
+    """It may be of the same CA and for the same host, such as a web server's. Its answers would
+    count for a quorum."""
     server = certificates.issue(made, "web", certificates.named("s1", is_member=False), ["s1"])
     places.append(place := Place(server))
     said: list[str] = []
@@ -174,7 +175,7 @@ def test_a_member_s_certificate_is_given_all(made: Path, places: list[Place]) ->
 def test_member_certificate_with_a_foreign_host_proves_nothing(
     made: Path, places: list[Place]
 ) -> None:
-    """A member's certificate with another's name as host proves nothing."""
+    """A certificate that names one member proves nothing if its host is another member's."""
     other = certificates.issue(made, "other", certificates.named("s3"), ["s3", "s1"])
     places.append(place := Place(other))
     said: list[str] = []
@@ -182,7 +183,8 @@ def test_member_certificate_with_a_foreign_host_proves_nothing(
 
 
 def test_a_common_name_is_no_name_of_a_host(made: Path, places: list[Place]) -> None:
-    """A certificate without alternative names is for no host (RFC 9525, section 2)."""
+    """A certificate without subject alternative names is valid for no host (RFC 9525,
+    section 2)."""
     places.append(place := Place(certificates.issue(made, "bare", certificates.named("s1"))))
     said: list[str] = []
     assert said_at(place, made, said, rule=BY_CERTIFICATE) == b"no handshake"
@@ -198,7 +200,7 @@ def test_a_common_name_is_no_name_of_a_host(made: Path, places: list[Place]) -> 
 def test_peer_that_refuses_our_certificate_is_named(
     made: Path, places: list[Place], days: tuple[int, int], alert: str, secret: bytes
 ) -> None:
-    """As it does if its clock is wrong: then the log of each sound node names it."""
+    """A peer whose clock is wrong does so: the log of each other node then names it."""
     since, until = (each * certificates.DAY for each in days)
     member = certificates.named("s2")
     mine = certificates.issue(made, "mine", member, ["s2"], since=since, until=until)
@@ -213,7 +215,7 @@ def test_peer_that_refuses_our_certificate_is_named(
 
 
 def test_secret_proof_precedes_the_certificate(made: Path, places: list[Place]) -> None:
-    """With a secret the proof goes first whatever the certificate says."""
+    """If there is a secret, its proof is sent first, whatever the certificate says."""
     server = certificates.issue(made, "web", certificates.named("s1", is_member=False), ["s1"])
     places.append(place := Place(server))
     rule = PeerAuth(b"0123456789abcdef0123456789abcdef", is_required=True)
@@ -221,7 +223,7 @@ def test_secret_proof_precedes_the_certificate(made: Path, places: list[Place]) 
 
 
 def test_a_certificate_with_two_common_names_names_nobody() -> None:
-    """Neither the first nor the last: else a CA that signs what it is given makes members."""
+    """Neither of the two counts: otherwise, a CA that signs any request could make members."""
     unit = (("organizationalUnitName", "raftline member"),)
     s2, s9 = (("commonName", "s2"),), (("commonName", "s9"),)
     assert named_in({"subject": (s2, unit)}) == ("s2", True)
@@ -267,7 +269,7 @@ def amid(made: Path, tmp_path: Path) -> Amid:
 
 
 def test_handshake_begun_before_a_revocation_does_not_stand(made: Path, amid: Amid) -> None:
-    """A look at the connections that stand does not see it, as nothing is proved there yet."""
+    """The check of established connections cannot see it, since nothing is proved on it yet."""
     files = TlsFiles(made / "s9.pem", made / "s9.key", made / "ca.pem")
     for is_taken in (False, False, True):
         here, there = socket.socketpair()
@@ -301,7 +303,7 @@ def test_handshake_begun_before_a_revocation_does_not_stand(made: Path, amid: Am
 def test_connection_made_during_a_revocation_does_not_stand(
     made: Path, amid: Amid, places: list[Place]
 ) -> None:
-    """A connection that is made while certificates are revoked does not stand."""
+    """A connection that is made while a revocation takes effect is closed."""
     files = certificates.issue(made, "right", certificates.named("s1"), ["s1"])
     places.append(place := Place(files))
     peer = Peer(

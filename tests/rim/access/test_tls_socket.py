@@ -64,7 +64,7 @@ def test_both_sides_know_who_the_other_is(ends: tuple[TlsSocket, TlsSocket]) -> 
 def test_the_other_side_is_known_after_it_hung_up_without_a_word(
     ends: tuple[TlsSocket, TlsSocket],
 ) -> None:
-    """As when certificates are read again between the end of a connection and its close."""
+    """Certificates may be read again between the end of a connection and its close."""
     here, there = ends
     socket.socket.shutdown(there, socket.SHUT_RDWR)  # TLS's own end is not sent
     assert here.recv(1) == b""
@@ -72,7 +72,7 @@ def test_the_other_side_is_known_after_it_hung_up_without_a_word(
 
 
 def test_bytes_refused_by_the_kernel_are_sent_once_later(ends: tuple[TlsSocket, TlsSocket]) -> None:
-    """Bytes that the kernel does not take are owed and come once."""
+    """Bytes that the kernel does not accept are kept and sent later, once."""
     here, there = ends
     data, received = os.urandom(3_000_000), bytearray()
 
@@ -101,7 +101,7 @@ def test_bytes_refused_by_the_kernel_are_sent_once_later(ends: tuple[TlsSocket, 
 def test_what_the_kernel_has_not_taken_does_not_count_as_sent(
     ends: tuple[TlsSocket, TlsSocket],
 ) -> None:
-    """Else nobody would send the rest, if nothing follows it."""
+    """Otherwise, the rest would never be sent if nothing followed it."""
     here, there = ends
     here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     data = os.urandom(200_000)
@@ -165,7 +165,7 @@ class ClosesIt(contextlib.AbstractContextManager[None]):
 def test_sending_while_another_thread_closes_is_an_oserror(
     ends: tuple[TlsSocket, TlsSocket], send: Callable[..., object], flags: int
 ) -> None:
-    """Such a thread takes care of an OSError alone; any other error would end it for good."""
+    """Such a thread handles an OSError only; any other error would end it."""
     here, _ = ends
     here._sending = ClosesIt(here)  # type: ignore[assignment]
     with pytest.raises(OSError, match="another thread closed it"):
@@ -173,7 +173,7 @@ def test_sending_while_another_thread_closes_is_an_oserror(
 
 
 def test_lines_leave_while_replies_are_read(ends: tuple[TlsSocket, TlsSocket]) -> None:
-    """The other side reads no further before its reply is taken."""
+    """The other side stops reading until its reply is taken."""
     here, there = ends
     asked = [f"{place} {'x' * 1_000_000}" for place in range(5)]
     connection = LineConnection.__new__(LineConnection)
@@ -262,7 +262,8 @@ HALF_RECORD = b"\x17\x03\x03\x40\x00" + b"x" * 100  # of 16 KB
 def test_unfinished_record_ends_the_connection(
     ends: tuple[TlsSocket, TlsSocket], monkeypatch: pytest.MonkeyPatch, trickles: bool
 ) -> None:
-    """Whether nothing more of it comes, or a byte now and then. Lines before it are served."""
+    """This holds whether nothing more arrives or a byte from time to time. Lines before it are
+    served."""
     here, there = ends
     reader = LineReader(there, DEADLINE_S)
     here.sendall(b"get a\n")
@@ -281,7 +282,7 @@ def test_unfinished_record_ends_the_connection(
 
 
 def test_record_beyond_the_maximum_ends_the_connection(ends: tuple[TlsSocket, TlsSocket]) -> None:
-    """A record longer than there is one ends the connection at once."""
+    """A record above the maximum length closes the connection at once."""
     here, there = ends
     socket.socket.send(here, b"\x17\x03\x03\xff\xff" + b"x" * 100)
     with pytest.raises(ssl.SSLError):
@@ -306,7 +307,8 @@ class AsksForAnswers:
 def test_peer_that_demands_endless_answers_is_disconnected(
     ends: tuple[TlsSocket, TlsSocket],
 ) -> None:
-    """The answers leave with what is sent next, which may never be: the memory would grow."""
+    """The answers leave with the next data, which may never come: memory would grow without
+    bound."""
     here, there = ends
     here._tls = AsksForAnswers(here)  # type: ignore[assignment]
     there.sendall(b"x")
@@ -333,7 +335,7 @@ def test_a_hello_without_its_end_holds_so_many_bytes_and_no_more(
 
 
 def test_lines_at_the_end_of_a_handshake_do_not_count(made: Path) -> None:
-    """However many they are: they are read when their turn comes."""
+    """This holds for any number of lines: they are read in their turn."""
     here, there = (TlsSocket(one) for one in socket.socketpair())
     data = os.urandom(4 * TLS_HANDSHAKE_BYTES)
 

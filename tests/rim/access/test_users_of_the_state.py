@@ -61,7 +61,7 @@ def test_everybody_may_do_everything_until_there_is_a_user(door: Door) -> None:
 
 
 def test_node_with_a_role_for_strangers_is_closed_before_users() -> None:
-    """A node with a role for strangers is closed before there are users."""
+    """A node with a role for clients without a login refuses them until it knows its users."""
     door = Door(UserRole.NONE)
     assert door.say("get a").startswith("Sorry, a client without a login may not get a")
     assert "this server does not know the users yet" in door.say(f"login root {PASSWORD}")
@@ -85,7 +85,7 @@ def test_a_user_without_a_password_logs_in_by_certificate_alone(door: Door) -> N
 
 
 def test_change_of_members_awaits_a_leader_that_knows_all_users(door: Door) -> None:
-    """A change of members waits for a leader that knows all users."""
+    """A change of members waits until the leader knows all users."""
     door.do(f"user-add root {VERIFIERS[PASSWORD]} admin")
     door.say(f"login root {PASSWORD}")
     assert door.say("remove s2") == "members"

@@ -62,7 +62,7 @@ def test_the_loss_is_a_change_once_its_time_is_looked_at() -> None:
 
 
 def test_long_outage_is_logged_at_its_start_and_end(caplog: pytest.LogCaptureFixture) -> None:
-    """The log gets a line once nobody served for long and one at its end."""
+    """A long outage has one line in the log when it is noticed and one when it ends."""
     caplog.set_level(logging.WARNING, "raftline")
     one = ClientHealth()
     one.failed(0.0, "h1 port 1", "it is gone")
@@ -85,7 +85,7 @@ def test_long_outage_is_logged_at_its_start_and_end(caplog: pytest.LogCaptureFix
 
 
 def test_thread_listener_is_called_in_order_by_its_own_thread(start: Start) -> None:
-    """A listener of threads is called by a thread of its own in order."""
+    """A listener of a client for threads is called in order, by a thread of its own."""
     answers = {"get a": DONE}
     node = start(lambda message: answers.get(message, NO_LEADER))
     news: queue.Queue[tuple[str, str]] = queue.Queue()
@@ -193,7 +193,7 @@ def test_a_client_that_was_closed_stays_so(start: Start) -> None:
 def test_thread_listener_is_called_as_soon_as_state_is_lost(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A listener of threads is called as soon as the state is lost."""
+    """A listener of a client for threads is called as soon as the state is lost."""
     node = start(lambda _: NO_LEADER)
     news: queue.Queue[str] = queue.Queue()
     with raftline.connect(f"localhost:{node.port}", timeout=0.2, name="waiting") as kv:
@@ -225,7 +225,7 @@ def test_a_closed_client_waits_for_no_loss(start: Start) -> None:
 def test_task_listener_is_called_as_soon_as_state_is_lost(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A listener of tasks is called as soon as the state is lost."""
+    """A listener of a client for asyncio is called as soon as the state is lost."""
     node = start(lambda _: NO_LEADER)
 
     async def run() -> None:

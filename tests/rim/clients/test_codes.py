@@ -136,7 +136,7 @@ def test_each_connection_asks_for_codes_before_anything_else(
 def test_older_node_without_codes_is_asked_all_the_same(
     start: Callable[..., RawNode], get: Get, codes: str
 ) -> None:
-    """A node of an earlier build that knows no codes is asked all the same."""
+    """A client also works with a node of an earlier build, which does not know codes."""
     node = start(lambda line: answered(line, codes))
     assert get(node.at) == "5"
 
@@ -145,7 +145,7 @@ def test_older_node_without_codes_is_asked_all_the_same(
 def test_leader_is_found_by_code_whatever_the_sentence(
     start: Callable[..., RawNode], get: Get
 ) -> None:
-    """A leader is found by the code whatever the sentence says."""
+    """The code of a redirect suffices; the sentence may change."""
     leader = start(answered)
     refusal = f"s2@Sorry [not-leader s1 {leader.at}] Es führt ein anderer.\n"
     other = start(lambda line: answered(line) if "@codes" in line else refusal)
@@ -156,7 +156,7 @@ def test_leader_is_found_by_code_whatever_the_sentence(
 def test_node_that_says_it_is_full_is_left_for_another(
     start: Callable[..., RawNode], get: Get
 ) -> None:
-    """A node that says at once that it is full is left for another."""
+    """A client leaves a node that reports at once that it is full."""
     full = start(answered, f"s2@{FULL}\n")
     assert get(f"{full.at},{start(answered).at}") == "5"
 
@@ -165,13 +165,13 @@ def test_node_that_says_it_is_full_is_left_for_another(
 def test_refusal_of_a_full_node_is_not_the_answer_to_codes(
     start: Callable[..., RawNode], get: Get
 ) -> None:
-    """What a full node says is reported and not taken for the answer to codes."""
+    """The refusal of a full node is reported, and not taken for the reply to `codes`."""
     with pytest.raises(NoLeader, match=FULL.removeprefix("Sorry, ")):
         get(start(answered, f"s2@{FULL}\n").at, 0.5)
 
 
 def test_refusal_of_a_full_node_answers_the_first_request() -> None:
-    """It may come, and the end with it, before the task that connects goes on."""
+    """The refusal and the end may both arrive before the connecting task continues."""
 
     async def answers() -> None:
         link = Link(Address("h", 1), "me")

@@ -52,7 +52,7 @@ def test_follow_leaves_a_dead_leader_for_a_known_node(start: Start) -> None:
 
 
 def test_follow_reports_a_missing_quorum_not_a_redirect(start: Start) -> None:
-    """A client that follows reports a leader without a quorum rather than a redirect."""
+    """If the leader has no quorum, a client that follows redirects reports that."""
     leader = start(lambda _: NO_QUORUM("s1"))
     second = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
     also = [("localhost", leader.port)]
@@ -186,7 +186,7 @@ def test_a_retry_in_an_expired_session_is_not_repeated(start: Start) -> None:
 
 @pytest.mark.parametrize("first", [None, outcome_unknown("lost its place")])
 def test_write_that_may_be_logged_stays_unknown(first: str | None, start: Start) -> None:
-    """A write that may be logged stays unknown despite refusals."""
+    """Later refusals do not settle the outcome of a write that may be in a log."""
 
     def stays_unknown() -> bool:
         """Whether it does; where all stood still there was no time to ask anybody else."""
@@ -215,7 +215,7 @@ def test_a_write_without_a_session_is_certainly_not_done(start: Start) -> None:
 
 
 def test_node_that_keeps_a_request_too_long_is_left(start: Start) -> None:
-    """A node that keeps a request for too long is left for another."""
+    """A client leaves a node that does not answer within its share of the time."""
     held = threading.Event()
     mute = start(lambda _: str(held.wait(DEADLINE_S)))
     other = start(store(), "s2")
@@ -277,7 +277,7 @@ def test_a_name_that_can_not_begin_a_line_is_refused_at_once(name: str) -> None:
 
 
 def test_node_that_closed_an_idle_connection_is_redialed(start: Start) -> None:
-    """A node that closed an idle connection is asked on a new one."""
+    """If a node closed an idle connection, the client opens a new one."""
     node = start(store())
     with Client(port=node.port) as client:
         assert client.request("set a 5") == "SET response: a set to 5"
@@ -355,7 +355,7 @@ def test_bytes_that_a_node_would_drop_are_refused_before_sending(
     assert [line for line in node.asked if "@session" not in line] == []
 
 
-def test_bytes_that_spell_a_character_are_sent_as_that_character(start: Start) -> None:
+def test_bytes_of_a_character_are_sent_as_that_character(start: Start) -> None:
     node = start(store())
     with Client(port=node.port) as client:
         assert client.request("set k \udcc3\udca9") == "SET response: k set to é"
@@ -366,7 +366,7 @@ WHY = "s2 and s3 have no vote, since they may be new."
 
 @pytest.mark.parametrize("command", ["get a", "set a 1"])
 def test_reason_for_no_leader_precedes_unreachable_nodes(start: Start, command: str) -> None:
-    """Nothing was written: not even the session of a write was begun."""
+    """Nothing was written: not even the session of the write was begun."""
     voteless = start(lambda _: f"{NO_LEADER} s2 has no vote, since it may be new, and so on.", "s2")
     asks = start(lambda _: f"{NO_LEADER} {WHY}")
     points = start(lambda _: not_leader("s9", "localhost", free_port()), "s4")
@@ -379,7 +379,7 @@ def test_reason_for_no_leader_precedes_unreachable_nodes(start: Start, command: 
 
 
 def test_unanswered_session_request_leaves_no_doubt(start: Start) -> None:
-    """A session request without an answer leaves no write in doubt."""
+    """If only the request for a session has no reply, the write is known not to be done."""
     silent = start(lambda _: None)
     with (
         Client(port=silent.port, timeout_s=1.5, follow=True) as client,
@@ -390,7 +390,7 @@ def test_unanswered_session_request_leaves_no_doubt(start: Start) -> None:
 
 
 def test_sessions_are_returned_on_the_open_connection(start: Start) -> None:
-    """Sessions are given back on a connection that is open, and it is left."""
+    """Sessions are returned on a connection that is open, which is then closed."""
     node = start(store())
     with Client("localhost", node.port, follow=True) as client:
         client.request("set ana 5")
@@ -409,7 +409,7 @@ def test_sessions_are_returned_on_the_open_connection(start: Start) -> None:
 
 
 def test_short_time_limit_reports_a_silent_node_as_leaderless(start: Start) -> None:
-    """It is asked though the turn is another node's by then."""
+    """It is asked although it is another node's turn by then."""
     given_up = threading.Event()
 
     def keep(command: str) -> str | None:

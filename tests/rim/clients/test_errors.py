@@ -37,14 +37,15 @@ def test_an_error_is_called_as_a_program_imports_it(kind: type[Exception]) -> No
 
 
 def test_each_client_error_can_be_imported_from_the_package() -> None:
-    """Each error that a client raises can be imported from the package."""
+    """Programs need no internal module to catch an error."""
     ours = {each for each in derived(ClientError) if PUBLIC.match(each.__module__)}
     assert ours <= set(ERRORS)
     assert raftline.errors.Closed in ERRORS
 
 
 def test_errors_share_one_base_and_some_those_of_python() -> None:
-    """All errors have one base, and those of a connection or of time have Python's."""
+    """All errors share one base class; those of connections and of time also derive from
+    Python's."""
     assert all(issubclass(each, raftline.RaftlineError) for each in ERRORS)
     network = {
         each.__name__: " ".join(found)
@@ -61,7 +62,7 @@ def test_errors_share_one_base_and_some_those_of_python() -> None:
 
 
 def test_unknown_outcome_is_no_error_that_libraries_retry() -> None:
-    """An unknown outcome is no error after which libraries ask again."""
+    """Libraries that retry after connection errors must not retry after an unknown outcome."""
     assert not issubclass(raftline.OutcomeUnknown, OSError)
 
 
@@ -73,13 +74,13 @@ def test_an_error_goes_from_one_process_to_another(kind: type[Exception]) -> Non
 
 
 def test_error_keeps_the_leader_address_across_processes() -> None:
-    """A node that names the leader keeps that address in another process."""
+    """An error with the leader's address keeps it when it is pickled."""
     said = pickle.loads(pickle.dumps(raftline.errors.NotLeader("I am not the leader", HERE)))
     assert said.leader == HERE
 
 
 def test_message_has_no_shell_words_and_a_command_adds_them() -> None:
-    """A message holds no words of the shell and a command prints them."""
+    """A message mentions no options of the shell; the command adds those."""
     kv = raftline.connect("localhost:1", timeout=0.2)
     with kv, pytest.raises(raftline.Unreachable) as nobody:
         kv.get("a")

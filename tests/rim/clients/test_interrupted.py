@@ -120,7 +120,7 @@ def check(node: ScriptedNode, number: int, call: Call, *, is_connected: bool) ->
 
 
 def test_first_call_may_be_interrupted_at_any_line(node: ScriptedNode) -> None:
-    """The first get looks up a name, connects and asks."""
+    """The first get resolves a name, connects and sends its request."""
     last = next(n for n in count(1) if not check(node, n, CALLS["get"], is_connected=False))
     assert last > 100
 
@@ -131,7 +131,7 @@ def test_first_call_may_be_interrupted_at_any_line(node: ScriptedNode) -> None:
 def test_call_may_be_interrupted_at_any_line(
     node: ScriptedNode, name: str, is_connected: bool
 ) -> None:
-    """The same client and a new one serve afterwards."""
+    """Afterwards, the same client still works, and so does a new one."""
     call = CALLS[name]
     assert next(n for n in count(1) if not check(node, n, call, is_connected=is_connected)) > 10
 
@@ -173,7 +173,7 @@ async def check_task(node: ScriptedNode, number: int, call: Call, *, is_connecte
 def test_task_may_be_interrupted_at_any_line(
     node: ScriptedNode, name: str, is_connected: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No reply is taken for the reply to another request."""
+    """No reply is taken for that of another request."""
     caplog.set_level(logging.CRITICAL, "asyncio")  # which logs exceptions of its callbacks
     number, place = 0, "before"
     while place:

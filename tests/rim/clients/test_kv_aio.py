@@ -106,7 +106,7 @@ def value(text: str) -> str:
 
 
 def test_cancellation_as_a_session_begins_is_kept() -> None:
-    """A cancellation in the turn in which a session begins is kept."""
+    """A cancellation in the same turn of the loop as the start of a session is not lost."""
 
     async def run() -> None:
         async with node() as s1, connected(s1) as kv:
@@ -148,7 +148,7 @@ def test_many_requests_are_in_flight_on_one_connection() -> None:
 
 
 def test_cancelled_request_keeps_its_place_and_drops_its_reply() -> None:
-    """A cancelled request keeps its place and its reply is dropped."""
+    """A cancelled request keeps its place in the order, and its reply is discarded."""
 
     async def run() -> None:
         async with node() as s1, connected(s1) as kv:
@@ -167,7 +167,7 @@ def test_cancelled_request_keeps_its_place_and_drops_its_reply() -> None:
 
 
 def test_lost_connection_has_its_requests_retried_once() -> None:
-    """A lost connection has all its requests asked elsewhere once."""
+    """When a connection is lost, each of its requests is sent once to another node."""
 
     async def run() -> None:
         five = node(lambda text: "INCR response: 5")
@@ -183,7 +183,7 @@ def test_lost_connection_has_its_requests_retried_once() -> None:
 
 
 def test_hanging_node_is_left_with_all_its_requests() -> None:
-    """A node that stands still is left with all that it was asked."""
+    """When a node hangs, all requests that it was sent are moved elsewhere."""
 
     async def run() -> None:
         async with node() as s1, node(value) as s2, connected(s1, s2, timeout=4) as kv:
@@ -194,7 +194,7 @@ def test_hanging_node_is_left_with_all_its_requests() -> None:
 
 
 def test_silent_connection_is_replaced() -> None:
-    """A connection on which nothing came is given up for a new one."""
+    """A connection on which nothing arrives is replaced by a new one."""
 
     async def run() -> None:
         async with node() as s1, connected(s1, timeout=4) as kv:
@@ -209,7 +209,7 @@ def test_silent_connection_is_replaced() -> None:
 
 
 def test_short_limit_costs_no_other_request_its_connection() -> None:
-    """A request with a short limit costs no other its connection."""
+    """A request with a short time limit does not close the connection that others use."""
 
     async def run() -> None:
         async with node() as s1, connected(s1) as kv:
@@ -246,7 +246,7 @@ def test_a_node_that_reads_late_has_no_more_time_for_its_reply() -> None:
 
 
 def test_requests_follow_the_leader_while_others_are_answered() -> None:
-    """Requests follow the leader while others are still answered."""
+    """Requests move to the new leader while others are still being answered."""
 
     async def run() -> None:
         async with node() as s1, node(value) as s2, connected(s1, s2) as kv:
@@ -263,7 +263,7 @@ def test_requests_follow_the_leader_while_others_are_answered() -> None:
 
 
 def test_changes_between_two_connections_keep_no_memory() -> None:
-    """Each node first sends a request on to the other, and always keeps one waiting."""
+    """Each node first redirects a request to the other, and always keeps one waiting."""
     sent_on: set[str] = set()
 
     def late(other: Callable[[], Node]) -> Callable[[str], str | None]:
@@ -311,7 +311,7 @@ def test_changes_between_two_connections_keep_no_memory() -> None:
 
 
 def test_a_leader_whose_host_is_no_name_is_not_reached() -> None:
-    """Only an odd node names one so."""
+    """Only a faulty node would name such a host."""
 
     async def run() -> None:
         nowhere = not_leader("s2", "a..b", 10000)
@@ -335,7 +335,7 @@ def test_a_reply_to_another_number_is_no_answer() -> None:
 
 
 def test_closing_reports_a_write_in_flight_as_unknown() -> None:
-    """Closing tells a write in flight that its outcome is unknown."""
+    """When the client is closed, a write in flight ends with an unknown outcome."""
 
     async def run() -> None:
         async with node(session) as s1:
@@ -358,7 +358,7 @@ def test_closing_reports_a_write_in_flight_as_unknown() -> None:
 
 
 def test_failed_attempt_without_waiters_is_reported_to_nobody() -> None:
-    """An attempt that fails without waiters is reported to nobody."""
+    """If nobody waits for an attempt that fails, its error is dropped."""
 
     async def run(patch: pytest.MonkeyPatch) -> None:
         loop = asyncio.get_running_loop()
@@ -390,7 +390,7 @@ def test_failed_attempt_without_waiters_is_reported_to_nobody() -> None:
 def test_a_client_closed_as_its_connection_is_made_keeps_none(
     turns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`turns` are those of the event loop between the connection and the end."""
+    """`turns` counts those of the event loop between the connection and the close."""
 
     class Transport(asyncio.Transport):
         is_open = True
@@ -504,7 +504,7 @@ def test_a_loop_whose_tasks_are_eager_connects_as_well(monkeypatch: pytest.Monke
 
 
 def test_client_closed_while_asking_for_members_gets_its_reply() -> None:
-    """A client that is closed while it asks for members returns its reply."""
+    """A client that is closed while it asks for members still takes the reply to its write."""
 
     async def run() -> None:
         answers = session  # and nothing to a status
@@ -529,7 +529,7 @@ def test_a_client_that_is_closed_gives_back_its_session() -> None:
 
 
 def test_client_closed_amid_requests_returns_its_session_last() -> None:
-    """A client that is closed amid requests gives back its session after them."""
+    """A client that is closed during requests returns its session after them."""
 
     async def main() -> None:
         async with node(session) as s1, connected(s1) as kv:

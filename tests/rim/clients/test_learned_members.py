@@ -81,7 +81,7 @@ def events() -> Callable[[str], str]:
 
 
 def test_serving_node_is_asked_for_members_now_and_then() -> None:
-    """The node that served is asked for the members now and then."""
+    """The node that serves is asked for the members from time to time."""
     addresses = Addresses([S1], learns=True)
     nodes = NodeTurns([S1], addresses)
     steps = search(nodes, ClientSessions(), "c", "get a", Deadline(10))
@@ -99,7 +99,8 @@ def test_serving_node_is_asked_for_members_now_and_then() -> None:
 
 
 def test_members_are_asked_for_soon_after_a_change() -> None:
-    """After 5 s, then after twice that, up to a minute; and from 5 s on again after a change."""
+    """They are asked for after 5 s, then after twice that, up to a minute, and again from 5 s after
+    a change."""
     known, now_s, pauses_s = Addresses([S1], learns=True), 0.0, []
     two = status(s1=1).replace("localhost", "h2")
     alone = two.replace("h2", "h1")
@@ -147,7 +148,7 @@ def test_tasks_go_on_at_a_member_that_nobody_named() -> None:
 
 @pytest.mark.parametrize("text", [None, "Sorry, bob may not read the status.", "what?"])
 def test_node_that_names_no_members_still_serves(text: str | None) -> None:
-    """A node that names nobody is no failure of what it served."""
+    """If a node names no members, its other replies still count."""
 
     def handler(message: str) -> str | None:
         return text if message == "status" else value(message)
@@ -169,7 +170,7 @@ def test_node_that_names_no_members_still_serves(text: str | None) -> None:
 def test_failed_login_at_the_member_question_spares_the_reply(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A login that fails at the question is no failure of what was served."""
+    """If the question for the members ends in a failed login, the earlier reply still counts."""
     exchange, attempt = Client._exchange, AioAsker._attempt
 
     def refused(
@@ -196,7 +197,7 @@ def test_failed_login_at_the_member_question_spares_the_reply(
 
 
 def test_program_outlives_all_nodes_that_it_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program outlives the replacement of all nodes that it named."""
+    """A program continues after all nodes that it was given are replaced."""
     monkeypatch.setattr(addresses, "AGAIN_S", 0.0)
     members: dict[str, int] = {}
 
@@ -217,7 +218,7 @@ def test_program_outlives_all_nodes_that_it_named(monkeypatch: pytest.MonkeyPatc
 
 
 def test_thread_watch_moves_to_a_member_nobody_named() -> None:
-    """A watch of threads goes on at a member that nobody named."""
+    """A watch of a client for threads continues at a member that was not given."""
     with two_nodes(events()) as (s1, s2):
         with raftline.connect(f"localhost:{s1.port}", timeout=DEADLINE_S) as kv:
             watch = kv.watch("a", after=0)

@@ -48,7 +48,7 @@ def test_a_line_that_is_late_can_still_be_read(pair: Pair) -> None:
 
 
 def test_connection_end_is_reported_with_the_partial_line(pair: Pair) -> None:
-    """The end of a connection is reported with the unfinished line."""
+    """The error at the end of a connection shows the incomplete line."""
     connection, other = pair
     other.sendall(b"half")
     other.shutdown(socket.SHUT_WR)

@@ -20,7 +20,7 @@ ANN = ClientAccess(Credentials("ann", "a password of ann"))
 
 
 def test_task_cancelled_amid_its_login_leaves_no_connection() -> None:
-    """A task that is cancelled amid its login leaves no connection."""
+    """If a task is cancelled during its login, no connection is kept."""
 
     async def cancelled() -> None:
         asked, ended = asyncio.Event(), asyncio.Event()
@@ -51,7 +51,7 @@ def test_task_cancelled_amid_its_login_leaves_no_connection() -> None:
 def test_a_thread_that_is_interrupted_amid_its_login_begins_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A connection that is there already would be taken for one with a login."""
+    """A connection that was kept would be taken for one that is logged in."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

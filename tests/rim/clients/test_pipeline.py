@@ -76,7 +76,7 @@ def test_the_results_are_there_after_the_block_in_one_session(run: Run, start: S
 
 @BOTH
 def test_refusal_is_raised_at_the_end_of_a_pipeline(run: Run, start: Start) -> None:
-    """A refusal leaves the others done and is raised at the end."""
+    """The other requests of a pipeline are done, and the refusal is raised at its end."""
     store = Store()
     results: list[Pending[Any]] = []
 
@@ -97,7 +97,7 @@ def test_refusal_is_raised_at_the_end_of_a_pipeline(run: Run, start: Start) -> N
 
 @BOTH
 def test_broken_connection_costs_and_doubles_no_write(run: Run, start: Start) -> None:
-    """A connection that breaks costs no write and doubles none."""
+    """If the connection breaks, each write of the pipeline still takes effect once."""
     store = Store()
     done: dict[str, str] = {}
     left = iter(range(7))
@@ -142,7 +142,7 @@ def test_broken_connection_costs_and_doubles_no_write(run: Run, start: Start) ->
 def test_long_replies_are_taken_while_a_long_line_leaves(
     run: Run, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The node reads no further before its replies are taken, and little lies on the way."""
+    """The node stops reading until its replies are taken, and the buffers in between are small."""
     store = Store()
     store.pairs["big"] = "x" * 1_000_000
     node = start(store.answer)
@@ -187,7 +187,7 @@ def test_a_block_that_raises_sends_nothing(run: Run, start: Start) -> None:
 
 @BOTH
 def test_without_a_leader_it_ends_in_the_time_of_one_request(run: Run, start: Start) -> None:
-    """Each request that was not begun by then is refused, and not sent."""
+    """Each request that has not begun by then is refused, and not sent."""
     node = start(lambda _: NO_LEADER)
     results: list[Pending[Any]] = []
 
@@ -203,7 +203,7 @@ def test_without_a_leader_it_ends_in_the_time_of_one_request(run: Run, start: St
 
 @BOTH
 def test_requests_wait_for_a_node_that_hangs_together(run: Run, start: Start) -> None:
-    """If each waited for it alone, the pipeline would last as many times as long."""
+    """If each waited by itself, the pipeline would take many times as long."""
     is_over = threading.Event()
     node = start(lambda _: NO_LEADER if is_over.wait(DEADLINE_S) else None)
 
@@ -224,7 +224,7 @@ def test_requests_wait_for_a_node_that_hangs_together(run: Run, start: Start) ->
 def test_a_login_that_fails_is_tried_once(
     run: Run, start: Start, verb: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Each wrong password costs the node a wait, and others who log in wait for it, too."""
+    """The node waits after each wrong password, and so do others who log in."""
     password = tmp_path / "password"
     password.write_text("wrong")
     password.chmod(0o600)
@@ -267,7 +267,7 @@ def test_what_can_be_no_key_is_refused_where_it_is_added(start: Start) -> None:
 
 
 def test_a_line_that_is_no_reply_breaks_the_connection_alone(start: Start) -> None:
-    """The next node is asked for what has no answer."""
+    """The next node is asked for whatever has no reply yet."""
     store = Store()
     first, second = start(lambda _: "x"), start(store.answer)
     first.name = "no name"
@@ -325,7 +325,7 @@ def test_a_request_of_an_interrupted_pipeline_may_be_done(
 def test_client_works_after_ctrl_c_in_the_first_pipeline(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client asks on after Ctrl-C amid the first session of a pipeline."""
+    """A client still works after Ctrl-C interrupts the first session of a pipeline."""
     node = start(Store().answer)
 
     def interrupted(*_: object) -> None:
@@ -361,7 +361,7 @@ def test_get_many_returns_the_keys_that_are_there_in_their_order(start: Start) -
 
 
 def test_a_pipeline_takes_what_a_client_does_with_one_key() -> None:
-    """The methods of `KV` that end with one reply."""
+    """These are the methods of `KV` that need one reply."""
     several = {"setdefault", "ping"}  # end with more than one reply, or ask each node
     one_key = {
         name

@@ -74,7 +74,7 @@ def test_more_threads_than_connections_begin_no_more_sessions(node: Node) -> Non
 
 
 def test_forked_child_closes_its_copies_of_connections(node: Node) -> None:
-    """A forked child closes the connections of its parent there."""
+    """A forked child closes its copies of its parent's connections."""
     with Clients(f"localhost:{node.port}", timeout=DEADLINE_S) as clients:
         clients.request("renew lease-5")
         gc.collect()
@@ -132,7 +132,7 @@ def busy(node: Node, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
 
 
 def test_thread_without_a_connection_in_time_has_sent_nothing(busy: Clients, node: Node) -> None:
-    """A thread that gets no connection in its time has sent nothing."""
+    """A thread that gets no connection within its time limit has sent nothing."""
     with pytest.raises(raftline.errors.TimedOut, match="so nothing was sent"):
         busy.request("set a 2", timeout=0.01)
     assert node.kept == 1
@@ -140,7 +140,8 @@ def test_thread_without_a_connection_in_time_has_sent_nothing(busy: Clients, nod
 
 @pytest.mark.parametrize("command", ["watch a", " watch", "observe", "login ann secret", "auth x"])
 def test_connection_commands_are_refused_on_shared_ones(command: str, node: Node) -> None:
-    """Else the next `get` took an event for its answer, and had the value of another key."""
+    """Otherwise, the next `get` would take an event for its reply, and return the value of another
+    key."""
     with raftline.connect(f"127.0.0.1:{node.port}") as kv:
         for ask in (kv.request, lambda each: kv._shared.clients.request_together([each], 1.0)):
             with pytest.raises(raftline.Refused, match="concerns one connection"):
@@ -163,7 +164,7 @@ def test_a_lease_is_renewed_while_all_connections_are_in_use(busy: Clients, node
 
 
 def test_waiting_thread_gets_the_next_free_connection(busy: Clients, node: Node) -> None:
-    """A thread that waits for a connection gets the next that is free."""
+    """A thread that waits for a connection gets the next one that is returned."""
     thread = threading.Thread(target=busy.request, args=("set a 2",))
     thread.start()
     eventually(lambda: bool(busy._has_room._waiters), "it waits")  # type: ignore[attr-defined]
@@ -174,7 +175,7 @@ def test_waiting_thread_gets_the_next_free_connection(busy: Clients, node: Node)
 
 
 def test_threads_waiting_for_a_connection_end_at_close(busy: Clients, node: Node) -> None:
-    """Threads that wait for a connection end when the client is closed."""
+    """When the client is closed, threads that wait for a connection get an error."""
     errors: list[Exception] = []
 
     def write() -> None:
@@ -196,7 +197,7 @@ def forgotten(node: Node) -> list[str]:
 
 
 def test_ending_program_returns_the_sessions_of_all_connections(node: Node) -> None:
-    """A program that ends gives back the sessions of all its connections."""
+    """A client that is closed returns the sessions of all its connections."""
     with raftline.connect(f"localhost:{node.port}", timeout=DEADLINE_S) as kv:
         threads = [threading.Thread(target=kv.set, args=("a", "1")) for _ in range(2)]
         for thread in threads:
@@ -214,7 +215,7 @@ def test_ending_program_returns_the_sessions_of_all_connections(node: Node) -> N
 
 
 def test_session_in_use_at_close_is_returned_after_its_request(busy: Clients, node: Node) -> None:
-    """A session in use at close is given back after its request."""
+    """A session in use when the client is closed is returned after its request."""
     busy.close()
     assert not forgotten(node)
     node.may_answer.set()
@@ -232,7 +233,7 @@ def test_a_program_that_only_reads_has_no_session_to_give_back(node: Node) -> No
 def test_an_exception_as_a_request_ends_costs_no_place(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As that of a signal handler, by which a program bounds its time."""
+    """A signal handler that limits a program's time may raise one."""
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

@@ -92,7 +92,7 @@ def test_a_read_goes_where_the_leader_is() -> None:
 
 
 def test_hanging_node_is_skipped_or_asked_alone_if_it_leads() -> None:
-    """A node that hangs is passed over and asked alone if it leads."""
+    """A node that hangs is skipped; if it leads, it alone is asked."""
     nodes = NodeTurns([S1, S2, S3])
     asked: list[tuple[Address, list[Address]]] = []
     answers: list[Answer | Connected] = [
@@ -112,7 +112,7 @@ def test_hanging_node_is_skipped_or_asked_alone_if_it_leads() -> None:
 
 
 def test_write_is_asked_of_one_node_only() -> None:
-    """A write is asked of one node though another was reached first."""
+    """A write is sent to one node, even if another was reached first."""
     nodes = NodeTurns([S1, S2])
     steps = search(nodes, ClientSessions(), "c", "set a 1", Deadline(10))
     answers = Connected(S2), said("SESSION response: c-1"), said("SET response: a set to 1")
@@ -129,7 +129,7 @@ def test_somebody_who_turned_away_before_is_followed() -> None:
 
 
 def test_repeated_write_keeps_its_number() -> None:
-    """A write is sent again under its number, and the next write has the next number."""
+    """A retry of a write has the same number; the next write has the next one."""
     nodes, sessions = NodeTurns([S1, S2]), ClientSessions()
     done = said("SET response: a set to 5")
     steps = search(nodes, sessions, "c", "set a 5", Deadline(10))
@@ -179,7 +179,7 @@ def test_one_request_begins_a_session_for_all_that_need_one() -> None:
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
 def test_unbegun_session_is_begun_by_the_next_request(is_cancelled: bool) -> None:
-    """A session that was not begun is begun by the next request."""
+    """If a session was not begun, the next request begins it."""
     nodes, sessions = NodeTurns([S1]), ClientSessions()
     first = search(nodes, sessions, "c", "incr a", Deadline(10))
     assert asked_by(next(first)) == "c@session"
@@ -198,7 +198,7 @@ def test_unbegun_session_is_begun_by_the_next_request(is_cancelled: bool) -> Non
 
 
 def test_request_timing_out_before_its_session_did_nothing() -> None:
-    """A request whose time ends as it waits for a session has done nothing."""
+    """A request that times out while it waits for a session has done nothing."""
     now_s = 0.0
     nodes, sessions = NodeTurns([S1]), ClientSessions()
     first = search(nodes, sessions, "c", "incr a", Deadline(10))
@@ -211,7 +211,7 @@ def test_request_timing_out_before_its_session_did_nothing() -> None:
 
 
 def test_expired_session_is_renewed_only_if_nothing_was_done() -> None:
-    """An expired session is begun again only where nothing was done."""
+    """A client replaces an expired session only if its request was not done."""
     expired = said(SESSION_FORGOTTEN("c-7"))
     begun = said("SESSION response: c-7"), said("SESSION response: c-9")
     done = said("INCR response: 1")
@@ -227,7 +227,7 @@ def test_expired_session_is_renewed_only_if_nothing_was_done() -> None:
 
 
 def test_done_request_is_not_repeated_for_its_reply() -> None:
-    """No node knows more of it, and each question would be an entry of the log."""
+    """No node knows its reply any more, and each retry would be another entry of the log."""
     steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "txn get a", Deadline(10))
     asked, found = carried_out(steps, said("SESSION response: c-7"), LOST, said(DONE_ONCE))
     assert (len(asked), found.text) == (3, DONE_ONCE)
@@ -236,7 +236,7 @@ def test_done_request_is_not_repeated_for_its_reply() -> None:
 
 
 def test_unknown_command_is_not_repeated_if_it_may_be_done() -> None:
-    """A newer node may know it for a write, and it has no number to be known by."""
+    """A newer node may treat it as a write, and it has no number that shows a retry."""
     steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "later a 1", Deadline(10))
     with pytest.raises(OutcomeUnknown, match="it was lost"):
         carried_out(steps, LOST)
@@ -262,7 +262,7 @@ def test_time_that_is_over_tells_what_is_known() -> None:
 
 
 def test_write_unsent_for_want_of_a_session_was_not_done() -> None:
-    """Though nobody knows whether the session was begun."""
+    """This is certain even if nobody knows whether the session was begun."""
     steps = search(NodeTurns([S1]), ClientSessions(), "c", "set a 1", Deadline(0))
     with pytest.raises(NoLeader, match="no session was started in time, so nothing was done"):
         carried_out(steps, said(outcome_unknown("it fell")))
@@ -284,7 +284,7 @@ def test_a_read_that_ran_out_of_time_is_a_timeout(then: list[Answer]) -> None:
 
 
 def test_unreached_node_is_a_timeout_and_an_unknown_write_not() -> None:
-    """A node not reached in time is a timeout, and a write of unknown outcome is none."""
+    """An unreachable node is a timeout; a write with an unknown outcome is not."""
     assert isinstance(unreachable(S1, TimeoutError(), 1), TimedOut)
     refused = unreachable(S1, ConnectionRefusedError(), 1)
     assert not isinstance(refused, TimeoutError)
@@ -292,7 +292,7 @@ def test_unreached_node_is_a_timeout_and_an_unknown_write_not() -> None:
 
 
 def test_closed_client_ends_its_requests_with_what_is_known() -> None:
-    """A client that is closed ends its requests and says what is known."""
+    """When a client is closed, each request ends with what is known of its outcome."""
     closed = Closed("this client was closed")
     nodes = NodeTurns([S1, S2])
     with pytest.raises(Closed, match="this client was closed"):
@@ -312,7 +312,7 @@ KEPT_OUT = [
 
 @pytest.mark.parametrize("refusal", KEPT_OUT)
 def test_lost_admission_leaves_the_last_write_unknown(refusal: Answer) -> None:
-    """A change of users ends a connection amid a write, and the login on the next one fails."""
+    """A change of users ends a connection during a write, and the next login fails."""
     nodes = NodeTurns([S1, S2])
     for unknown in (LOST, said(outcome_unknown("it fell"))):
         steps = search(nodes, ClientSessions(), "c", "set a 1", Deadline(10))
@@ -329,8 +329,8 @@ def test_who_is_not_let_in_hears_so_at_the_first_node(refusal: Answer) -> None:
 
 
 def test_no_node_keeps_a_request_for_longer_than_is_left() -> None:
-    """The first that hangs has a part of the time, the second has two, and the next has the rest:
-    an answer that takes more than half of the time comes in time."""
+    """The first that hangs gets one part of the time, the second two, and the next one the rest: a
+    reply that takes more than half of the time still arrives."""
     now_s = 0.0
     deadline = Deadline(10, attempt_s=10 / PARTS, now=lambda: now_s)
     steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "get a", deadline)
@@ -363,7 +363,7 @@ def test_no_node_keeps_a_request_for_longer_than_is_left() -> None:
 def test_node_keeping_a_request_is_asked_for_its_leader(
     status: Answer, kind: type[ClientError]
 ) -> None:
-    """It waits for one for longer than the request may take."""
+    """The node waits for a leader for longer than the request may take."""
     now_s, asked = 0.0, []
 
     def do(step: SearchStep) -> Answer | None:
@@ -393,7 +393,7 @@ def test_node_keeping_a_request_is_asked_for_its_leader(
 def test_the_end_of_a_search_names_the_time_that_was_given(
     command: str, nodes: list[Address], end: str
 ) -> None:
-    """And not that of the last attempt, which is what the others have left."""
+    """It does not name that of the last attempt, which is what the others left."""
     now_s = 0.0
 
     def do(step: SearchStep) -> Answer | None:
@@ -418,7 +418,7 @@ def test_the_end_of_a_search_names_the_time_that_was_given(
 @pytest.mark.parametrize("command", ["get a", "set a 1", "txn if a is 1 then set b 2"])
 @pytest.mark.parametrize("hangs", [True, False])
 def test_unheard_leader_is_named(command: str, hangs: bool) -> None:
-    """The network loses what this client sends to the leader; the other nodes name it."""
+    """The network loses what this client sends to the leader, which the other nodes name."""
     now_s = 0.0
 
     def do(step: SearchStep) -> Answer | None:
@@ -446,7 +446,7 @@ def test_unheard_leader_is_named(command: str, hangs: bool) -> None:
 
 
 def test_silent_leader_leaves_a_write_unknown_at_first() -> None:
-    """The write was sent there before the network lost the leader: it may yet take effect."""
+    """The write was sent before the network lost the leader, so it may still take effect."""
     now_s = 0.0
 
     def do(step: SearchStep) -> Answer | None:

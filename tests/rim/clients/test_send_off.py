@@ -43,7 +43,7 @@ def take(settled: Settled) -> Callable[[str | None], object]:
 
 
 def test_sent_off_request_goes_with_the_next_one(node: ScriptedNode, clients: Clients) -> None:
-    """A request sent off goes with the next request, which gets its own answer."""
+    """A request without a waiter is sent along with the next one, which gets its own reply."""
     settled: Settled = []
     before = len(node.asked)
     assert clients.send_off("release lease-1", take(settled))
@@ -72,7 +72,7 @@ def test_flush_sends_it_alone_and_its_answer_may_wait(node: ScriptedNode, client
 def test_sent_off_request_is_sent_as_the_client_closes(
     node: ScriptedNode, clients: Clients
 ) -> None:
-    """A request sent off is sent as the client closes, and nobody hears its answer."""
+    """A request without a waiter is sent when the client closes, and its reply is dropped."""
     settled: Settled = []
     assert clients.send_off("release lease-1", take(settled))
     clients.close()

@@ -16,7 +16,7 @@ TURN = "\u202e"
 
 @pytest.mark.parametrize("kind", ["has", "set"])
 def test_event_on_a_screen_turns_no_direction(kind: str) -> None:
-    """It is escaped, so that its text can still be read back."""
+    """Characters that change the direction of text are escaped, so the text can be read back."""
     line = line_of(Event(7, kind, f"k{TURN}", f"paid {TURN}001"))
     assert TURN not in line
     assert unescape(line) == f"EVENT 7 {kind} k{TURN} paid {TURN}001"

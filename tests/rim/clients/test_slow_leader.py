@@ -76,7 +76,7 @@ def test_late_answer_of_a_leader_counts(three: Three) -> None:
 
 
 def test_late_answer_of_a_leader_counts_for_tasks(three: Three) -> None:
-    """Many requests are in flight on one connection, which stays the only one."""
+    """Many requests are in flight on the only connection."""
 
     async def run() -> None:
         async with raftline.aio.connect(three.at, timeout=LIMIT_S) as kv:
@@ -91,7 +91,8 @@ def test_late_answer_of_a_leader_counts_for_tasks(three: Three) -> None:
 
 
 def test_late_answer_of_a_leader_counts_in_a_pipeline(three: Three) -> None:
-    """Its replies arrive on one connection, so no other node is asked for five eighths."""
+    """Its replies arrive on one connection, so no other node is asked for five eighths of
+    the time."""
     with raftline.connect(three.at, timeout=LIMIT_S) as kv:
         assert kv["a"] == "5"
         threading.Timer(LIMIT_S / 4, lambda: [each.set() for each in three.asked]).start()

@@ -54,7 +54,7 @@ def test_any_other_connection_prints_one_line(first: bytes | None) -> None:
 
 
 def test_status_connection_is_printed_at_another_request() -> None:
-    """A status connection prints its line at its first other request."""
+    """A connection that only asks for `status` is announced with its first other request."""
     assert said_of(b"status\n", b"status") == []
     assert said_of(b"status\n", b"get a", b"get b") == ["came"]
     assert said_of(b"status\nget a\n") == ["came"]

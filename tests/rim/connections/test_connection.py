@@ -81,7 +81,7 @@ def test_a_refusal_after_a_waiting_write_follows_its_reply(
 
 
 def test_refusals_have_codes_only_after_the_codes_request(scene: ServedConnection) -> None:
-    """Refusals after `codes` have a code, and those before have none."""
+    """Refusals have a code once the client has sent `codes`, and none before."""
     scene.say("pull\nset a 1\ncodes\npull\nget a\nset a\n")
     assert scene.line().startswith("s1@Sorry, I don't understand: pull. Try")
     assert scene.submitted(1) == [["set a 1"]]
@@ -97,7 +97,7 @@ def test_refusals_have_codes_only_after_the_codes_request(scene: ServedConnectio
 
 
 def test_telnet_s_timing_mark_is_answered_in_its_turn(scene: ServedConnection) -> None:
-    """Amid a reply that is on its way it would be taken for a part of it."""
+    """In the middle of a reply, it would be taken for a part of that."""
     scene.say("set a 1\n")
     assert scene.submitted(1) == [["set a 1"]]
     scene.there.sendall(b"\xff\xf4" + TIMING_MARK + b"help\n")
@@ -109,7 +109,7 @@ def test_telnet_s_timing_mark_is_answered_in_its_turn(scene: ServedConnection) -
 
 
 def test_telnet_timing_mark_follows_the_lines_before_it(scene: ServedConnection) -> None:
-    """Telnet's timing mark is answered after the lines that came with it."""
+    """Telnet's timing mark is answered after the lines that arrived with it."""
     scene.there.sendall(b"set a 1\nhelp\n\xff\xf4" + TIMING_MARK + b"help\n")
     assert scene.submitted(1) == [["set a 1"]]
     eventually(scene.waits)
@@ -121,7 +121,7 @@ def test_telnet_timing_mark_follows_the_lines_before_it(scene: ServedConnection)
 
 
 def test_line_after_an_order_in_its_packet_sees_its_effect() -> None:
-    """A line after an order in one packet finds what the order did."""
+    """A line that follows an order in the same packet sees what the order did."""
     with socket.create_server(("localhost", 0)) as listener:
         there = socket.create_connection(listener.getsockname())
         scene = ServedConnection(ends=(listener.accept()[0], there))
@@ -174,7 +174,7 @@ def test_a_connection_ends_after_the_reply_to_its_last_line(scene: ServedConnect
 def test_log_and_reply_have_the_client_and_its_number(
     scene: ServedConnection, line: str, command: str, reply: str
 ) -> None:
-    """The log gets a request with its client and number, and so does the reply."""
+    """The log entry and the reply name the client and the number of the request."""
     scene.say(line + "\n")
     if not reply:  # no such command: nothing is logged
         assert scene.line().startswith("s1#17@Sorry, ")
@@ -255,7 +255,7 @@ def connection_of(**facts: Any) -> Connection:
 def test_long_lines_are_only_for_connections_of_peers(
     beginning: bytes, hears: bool, has_spoken: bool, longest: int
 ) -> None:
-    """A long line is allowed only to connections that spoke as peers."""
+    """Only a connection that has spoken as a peer may send a long line."""
     admission = connection_of(hears_from_leader=lambda: hears)._admission
     admission.speaks_for = "s2" if has_spoken else None
     assert admission.longest(beginning) == longest
@@ -272,7 +272,7 @@ def test_long_lines_are_only_for_connections_of_peers(
     ],
 )
 def test_shut_down_node_obeys_only_its_controller(line: bytes, kind: str, reply: str) -> None:
-    """A node that was shut down refuses clients and obeys its controller."""
+    """A node that was shut down refuses clients, but obeys its controller."""
     orders = SimpleNamespace(is_order=lambda text: text == "RESTART", why_no_order=lambda *_: "")
     spoken = connection_of(is_down=True, orders=orders)._admission.admit(
         parse(line, SHORT, ReadSettings(), "s1")
@@ -288,7 +288,7 @@ def test_the_last_places_are_kept_for_peers() -> None:
 
 
 def test_request_after_a_peer_line_gets_no_reserved_place() -> None:
-    """A request after a peer's line gets none of the last places."""
+    """A request that follows a peer's line is not admitted to a reserved place."""
     scene = ServedConnection(for_peers_only=True)
     scene.say("s2@RequestVote 1-0-0\nget a\n")
     assert scene.lines() == [f"s1@{FULL}"]
@@ -315,7 +315,7 @@ def test_only_the_first_line_may_be_another_protocol_s(scene: ServedConnection) 
 def test_a_browser_s_request_carries_out_no_line_of_its_body(
     scene: ServedConnection, before: str, batches: list[list[str]]
 ) -> None:
-    """A page chooses the method and the body; each request has the header Host."""
+    """A web page chooses the method and the body, but each request has the header Host."""
     head = "Host: attacker.example:10000\r\nContent-Length: 20\r\n\r\n"
     scene.say(f"{before}{head}set owned by-a-page\n")
     assert scene.submitted(len(batches)) == batches
@@ -333,7 +333,7 @@ def test_reads_of_two_modes_are_confirmed_each_in_its_own(scene: ServedConnectio
     assert [batch.reading.by_lease for batch in scene.batches] == [True, False]
 
 
-def test_a_show_is_spelled_by_its_connections_thread(scene: ServedConnection) -> None:
+def test_a_show_is_encoded_by_its_connections_thread(scene: ServedConnection) -> None:
     scene.say("show\n")
     assert scene.submitted(1) == [["show"]]
     assert scene.batches[0].reply_sink is None

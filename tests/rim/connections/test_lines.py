@@ -103,7 +103,7 @@ def reader_of(monkeypatch: pytest.MonkeyPatch, *pieces: bytes | float) -> LineRe
 def test_partial_line_at_the_end_of_a_connection_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An unfinished line at the end of a connection is dropped."""
+    """An incomplete line at the end of a connection is dropped."""
     reader = reader_of(monkeypatch, b"one\ntwo", b" and more")
     assert reader.read(LONGEST) == [b"one"]
     assert reader.read(LONGEST) is None

@@ -35,7 +35,7 @@ class Watched:
 def test_a_listener_closes_its_socket_after_its_thread_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Else its thread would take them from the next opened file, under the same number."""
+    """Otherwise, its thread would accept on the next file that gets the same descriptor."""
     listener = Listener("127.0.0.1", next(free_ports), 10)
     order: list[str] = []
     take, close = listener._accept, listener._socket.close
@@ -75,7 +75,7 @@ def test_a_listener_whose_port_is_taken_leaves_no_socket_open(
 
 
 def test_closed_datagram_listener_frees_port_and_thread() -> None:
-    """A closed datagram listener releases its port and its thread."""
+    """A datagram listener that is closed releases its port and its thread."""
     port, before = next(free_ports), {*threading.enumerate()}
     ignored: list[str] = []
     listener = UdpListener("127.0.0.1", port)
@@ -142,7 +142,8 @@ class Crowd:
 def test_waiting_connections_are_accepted_before_any_is_served(
     monkeypatch: pytest.MonkeyPatch, at_once: int, order: str
 ) -> None:
-    """Else those who are served leave the listener few turns of the interpreter."""
+    """Otherwise, the connections that are served leave the listener little time of the
+    interpreter."""
     crowd = Crowd(monkeypatch, at_once)
     crowd.open()
     assert crowd.close_after(5) == order
@@ -150,7 +151,8 @@ def test_waiting_connections_are_accepted_before_any_is_served(
 
 @pytest.mark.parametrize(("connections", "milliseconds"), [(0, 5), (250, 5), (1024, 20.48)])
 def test_switch_interval_grows_with_connections(connections: int, milliseconds: float) -> None:
-    """Else a thousand of them keep the thread that steps the core from it, and the leader falls."""
+    """Otherwise, a thousand connections keep the interpreter from the thread that steps the core,
+    and the leader loses its place."""
     assert switch_interval_s(connections) == pytest.approx(milliseconds / 1000)
 
 
@@ -173,7 +175,7 @@ def test_the_switch_interval_follows_the_number_of_connections(
 
 
 def test_connection_without_a_thread_is_closed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection without a thread is closed and those after it are served."""
+    """A connection that gets no thread is closed, and later ones are served."""
     crowd = Crowd(monkeypatch)
     crowd.no_threads = 2
     crowd.open()
@@ -184,7 +186,7 @@ def test_connection_without_a_thread_is_closed_alone(monkeypatch: pytest.MonkeyP
 
 
 def test_connection_taken_at_close_is_ended_by_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection taken while the listener closes has a thread that ends it."""
+    """If a connection is accepted while the listener closes, its thread ends it."""
     crowd = Crowd(monkeypatch)
     crowd.on_taken = crowd.listener._closing.set
     crowd.open()
@@ -192,7 +194,7 @@ def test_connection_taken_at_close_is_ended_by_its_thread(monkeypatch: pytest.Mo
 
 
 def test_listen_queue_is_as_long_as_the_connection_limit() -> None:
-    """A connection that finds the queue full begins a second later, by the kernel's second try."""
+    """A connection that finds the queue full starts a second later, when the kernel retries."""
     listener = Listener("127.0.0.1", next(free_ports), 2000)
     most = int(Path("/proc/sys/net/core/somaxconn").read_text())
     _, longest = queue_of(listener)
@@ -201,7 +203,7 @@ def test_listen_queue_is_as_long_as_the_connection_limit() -> None:
 
 
 def test_the_shared_reader_serves_the_life_that_a_node_is_in() -> None:
-    """An order of a controller ends a life of the node, and begins another."""
+    """A controller's orders stop a node and start it again in the same process."""
     readers: list[str] = []
     host = FakeHost()
 

@@ -80,7 +80,7 @@ def test_replies_leave_in_the_order_of_their_lines(line: Line) -> None:
 
 
 def test_client_that_never_reads_blocks_no_sender(line: Line) -> None:
-    """A client that never reads blocks no sender and fills no memory."""
+    """A client that never reads neither blocks a sender nor fills the memory."""
     reads = line.ask(*["get a"] * 1000, is_read=True)
     reads.wake()
     line.host.flush()  # returns, though a hundred megabytes can't leave
@@ -152,7 +152,7 @@ def test_a_reader_that_has_gone_is_not_waited_for(line: Line) -> None:
 
 
 def test_late_request_is_refused_as_not_done_unless_logged(line: Line) -> None:
-    """Late requests are refused as not done, unless they are in the log."""
+    """A request that times out is refused as not done, unless it is in the log."""
     write, waiting, read = line.ask("set a 1"), line.ask("set c 1"), line.ask("get a", is_read=True)
     young = line.ask("set b 1")
     write.first_index = 7
@@ -171,7 +171,7 @@ def test_late_request_is_refused_as_not_done_unless_logged(line: Line) -> None:
 
 
 def test_who_holds_the_core_never_waits_for_a_sender(line: Line) -> None:
-    """A crowd of senders would hold up heartbeats and votes for seconds."""
+    """Otherwise, many senders would delay heartbeats and votes by seconds."""
     late = line.ask("set a 1")
     entry = line.ask("get a", "get b")
 
@@ -189,7 +189,7 @@ def test_who_holds_the_core_never_waits_for_a_sender(line: Line) -> None:
 
 
 def test_client_with_much_waiting_output_is_not_read(line: Line) -> None:
-    """A client with requests here sends no more while very much waits."""
+    """Nothing more is read from a client while much of its output waits."""
     assert line.host.request_room.take(CROWDED_BYTES + 1)
     assert not line.outgoing.is_full()  # however much others send
     batch = line.ask("set a 1")
@@ -210,7 +210,7 @@ class Pieces:
 
 
 def test_watch_lines_leave_at_once_if_the_reader_takes_them(line: Line) -> None:
-    """What watches are sent leaves at once if the reader takes it."""
+    """The lines of a watch are sent at once if its reader takes them."""
     line.outgoing.push(b"one\ntwo\n", lambda: pytest.fail("nobody is slow"))
     assert line.receive(8) == b"one\ntwo\n"
 
@@ -245,7 +245,7 @@ def test_nothing_overtakes_a_watch_that_fell_behind(line: Line) -> None:
 
 
 def test_no_watch_line_precedes_the_reply_to_its_request(line: Line) -> None:
-    """No watch is sent anything before the reply to its request."""
+    """A watch sends nothing before the reply to its request."""
     line.outgoing.add_backlogs([Pieces(5_000, "a")])
     line.outgoing.pump()  # a thread goes on with it
     line.outgoing.add_backlogs([Pieces(1, "b")])
@@ -281,7 +281,7 @@ def test_more_than_is_pushed_at_once_is_taken_in_pieces(line: Line) -> None:
 
 
 def test_replies_and_pushed_lines_never_mix(line: Line) -> None:
-    """A reply of the connection's thread and pushed lines never mix."""
+    """The bytes of a reply and of pushed lines never interleave."""
     fallen: list[Pieces] = []
 
     def to_backlogs() -> list[Pieces]:
@@ -308,7 +308,8 @@ def test_replies_and_pushed_lines_never_mix(line: Line) -> None:
 
 
 def test_one_flush_sends_a_bounded_part_of_many_replies(line: Line) -> None:
-    """The thread that flushes may hear a member; a client that reads as fast must not hold it."""
+    """The flushing thread may also read from a member, so a client that reads as fast must not hold
+    it."""
     threads: list[str] = []
 
     class Taker(socket.socket):

@@ -53,7 +53,8 @@ def sockets() -> Iterator[Sockets]:
 def test_a_reply_in_transmission_has_not_left_yet(
     sockets: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the connection's thread may close the socket, or send its next reply in between."""
+    """Otherwise, the connection's thread may close the socket, or send its next reply in
+    between."""
     outgoing, send = sockets.outgoing, sockets.outgoing._send
     at_it, go_on, is_empty = threading.Event(), threading.Event(), threading.Event()
 
@@ -100,7 +101,7 @@ def test_a_slow_reader_without_a_thread_is_disconnected_alone(
 
 
 def test_nothing_is_sent_after_half_an_answer_to_a_peer(sockets: Sockets) -> None:
-    """Else the peer reads the next reply as the rest of that line."""
+    """Otherwise, the peer reads the next reply as the rest of that line."""
     line = b"s1@" + b"x" * 1_000_000 + b"\n"
     assert not sockets.outgoing.send_now(line)
     sockets.batch("set a 1").answer_all("SET response: a set to 1")
@@ -125,7 +126,7 @@ def test_a_request_that_was_not_handed_over_yet_is_not_late(sockets: Sockets) ->
 
 
 def test_a_read_is_served_from_the_state_that_confirmed_it(sockets: Sockets) -> None:
-    """A controller's connection outlives a node's life; the next one may know less at first."""
+    """A controller's connection outlives a restart of the node, which may know less at first."""
     sockets.host.logmanager = SimpleNamespace(
         read=lambda some, room, **_: ["forgotten"] * len(some)
     )

@@ -44,7 +44,7 @@ def line(host: Any) -> Iterator[Line]:
 
 
 def test_a_long_reply_is_made_by_no_thread_that_steps_the_core(line: Line) -> None:
-    """The thread that answers keeps the time of the node, or reads the answers of a peer."""
+    """The thread that answers keeps the node's time, or reads the answers of a peer."""
     line.gets(64)
     eventually(lambda: line.state.read_later == 1, "the first reply")
     assert line.state.read_by_others <= len(line.state.value) + HEAD  # one look at its length
@@ -57,7 +57,7 @@ def test_a_long_reply_is_made_by_no_thread_that_steps_the_core(line: Line) -> No
 
 @pytest.mark.parametrize("is_read", [True, False])
 def test_a_reply_that_is_not_very_long_is_made_without_a_thread(line: Line, is_read: bool) -> None:
-    """To begin a thread takes longer than to spell it."""
+    """Starting a thread takes longer than encoding the reply."""
     line.state.value = "v" * (AT_ONCE - HEAD)
     batch = line.ask(*["get a"] * 3, is_read=is_read)
     if is_read:
@@ -102,10 +102,10 @@ def test_a_sent_reply_is_not_kept_until_the_others_have_left(line: Line) -> None
 def test_untaken_replies_are_bounded_over_all_connections(
     host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The replies that nobody takes are bounded for all connections."""
+    """There is one bound on the unread replies of all connections."""
     monkeypatch.setattr(reply_budget, "LONG_REPLY_BYTES", LONG + HEAD)
     most = 3 * (LONG + HEAD)
-    host.reply_room = ReplyRoom(most, look_s=0.01)
+    host.reply_room = ReplyRoom(most, check_s=0.01)
     lines = [Line(host) for _ in range(8)]
     for one in lines:
         one.gets(4)
@@ -128,9 +128,9 @@ def test_untaken_replies_are_bounded_over_all_connections(
 def test_stalled_reader_is_cut_off_when_others_need_its_room(
     host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader that takes nothing is cut off while others wait for its room."""
+    """A client that reads nothing is disconnected when others wait for its share of memory."""
     monkeypatch.setattr(reply_budget, "LONG_REPLY_BYTES", LONG + HEAD)
-    host.reply_room = ReplyRoom(LONG + HEAD, held_s=0.0, look_s=0.01)
+    host.reply_room = ReplyRoom(LONG + HEAD, held_s=0.0, check_s=0.01)
     silent, other = Line(host), Line(host)
     silent.gets(4)
     eventually(lambda: host.reply_room.used == LONG + HEAD, "a reply that nobody takes")
@@ -156,7 +156,7 @@ class Held:
 
 
 def test_nobody_is_cut_off_while_there_is_room() -> None:
-    room, first, second = ReplyRoom(held_s=0.0, look_s=0.01), Held(), Held()
+    room, first, second = ReplyRoom(held_s=0.0, check_s=0.01), Held(), Held()
     room.hold(first, 10)
     room.reserve(second)
     room.hold(second, 20)
@@ -167,8 +167,9 @@ def test_nobody_is_cut_off_while_there_is_room() -> None:
 def test_reply_in_the_making_ends_nobody_and_one_is_always_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """However little room there is: a longer one than that has its turn, too."""
-    room, maker, other = ReplyRoom(10, held_s=0.0, look_s=0.01), Held(), Held()
+    """A reply is computed however little memory is left; one that is larger than that has its turn,
+    too."""
+    room, maker, other = ReplyRoom(10, held_s=0.0, check_s=0.01), Held(), Held()
     room.reserve(maker)
     looked, looks = threading.Semaphore(0), room._end_late
     monkeypatch.setattr(room, "_end_late", lambda one: [looks(one), looked.release()])
@@ -183,8 +184,8 @@ def test_reply_in_the_making_ends_nobody_and_one_is_always_made(
 
 
 def test_few_long_replies_are_made_at_a_time() -> None:
-    """The owner keeps time beside them."""
-    room = ReplyRoom((MAKERS + 3) * LONG_REPLY_BYTES, held_s=0.0, look_s=0.01)
+    """The owner also keeps the node's time."""
+    room = ReplyRoom((MAKERS + 3) * LONG_REPLY_BYTES, held_s=0.0, check_s=0.01)
     holder, makers, last = Held(), [Held() for _ in range(MAKERS)], Held()
     room.hold(holder, 10)
     for one in makers:
@@ -209,7 +210,7 @@ def test_few_long_replies_are_made_at_a_time() -> None:
 
 
 def test_immediate_reply_ends_readers_that_are_late() -> None:
-    """A reply that cannot wait is given room or none, and ends readers that are late."""
+    """A reply that cannot wait gets memory or none, and disconnects slow readers."""
     now_s = 0.0
     room = ReplyRoom(LONG_REPLY_BYTES, held_s=10.0, now_s=lambda: now_s)
     first, second = Held(), Held()
@@ -226,7 +227,7 @@ def test_immediate_reply_ends_readers_that_are_late() -> None:
 
 
 def test_a_user_that_takes_nothing_leaves_room_for_the_others() -> None:
-    """However many connections it has, and however long its replies became."""
+    """This holds for any number of connections, and for replies of any length."""
     room = ReplyRoom(3 * LONG_REPLY_BYTES)
     first, second = Held("mal"), Held("mal")
     assert room.reserve_now(first)
@@ -243,7 +244,7 @@ def test_a_user_that_takes_nothing_leaves_room_for_the_others() -> None:
 
 
 def test_a_backup_takes_no_room_while_it_waits_for_a_quorum() -> None:
-    """Four of them would keep each long reply waiting where there is none."""
+    """Otherwise, four of them would keep every long reply waiting while there is no quorum."""
     scene = ServedConnection()
     scene.say("backup\n")
     scene.submitted(1)
@@ -254,7 +255,8 @@ def test_a_backup_takes_no_room_while_it_waits_for_a_quorum() -> None:
 
 
 def test_what_could_not_wait_for_room_is_bounded_as_well() -> None:
-    """The connections that hold theirs longest end where there is twice as much as there may be."""
+    """At twice the bound, the connections that have held their replies for the longest are
+    closed."""
     room, held = ReplyRoom(100), [Held() for _ in range(6)]
     for one in held[:5]:
         room.hold(one, 40)
@@ -271,7 +273,7 @@ def test_what_could_not_wait_for_room_is_bounded_as_well() -> None:
 
 
 def test_client_with_many_bytes_under_way_is_not_read(line: Line) -> None:
-    """A client is not read while many bytes of its requests are under way."""
+    """Nothing more is read from a client while many bytes of its requests are in progress."""
     first = line.ask("set a " + "x" * (UNDER_WAY_MAX // 2), is_read=False)
     assert not line.outgoing.is_full()
     second = line.ask("set b " + "x" * (UNDER_WAY_MAX // 2), is_read=False)
@@ -303,7 +305,7 @@ class Stalled:
 
 @pytest.mark.parametrize("by_thread", [False, True])
 def test_a_disk_that_stalls_holds_up_its_own_reader_alone(line: Line, by_thread: bool) -> None:
-    """Every second the owner looks at each connection, and has to keep time in between."""
+    """The owner visits each connection every second, and must not be late itself."""
     backlog = Stalled()
     if by_thread:
         line.outgoing._send_later(b"")
@@ -389,7 +391,7 @@ def test_short_local_reads_leave_together() -> None:
 
 
 def test_reader_leaving_amid_a_long_reply_returns_its_room() -> None:
-    """A reader that goes away amid a long reply gives its room back."""
+    """A client that disconnects during a long reply releases its memory."""
     scene = local(LongState())
     scene.say("c@get a read local\n" * 3)
     arrived(scene)
@@ -426,7 +428,8 @@ def test_replies_that_gather_beyond_a_piece_are_sent(host: Any) -> None:
 
 
 def test_long_replies_of_entries_are_kept_while_there_is_room(line: Line) -> None:
-    """Else a packet of `get a read log` has a node make hundreds of megabytes at once."""
+    """Otherwise, one packet of `get a read log` makes a node allocate hundreds of megabytes at
+    once."""
     count = UNDER_WAY_MAX // LONG + 3
     batch = line.ask(*["get a read log"] * count, is_read=False)
     first = line.outgoing.keep(batch, ["x" * LONG] * (count - 1))
@@ -447,7 +450,8 @@ def test_long_replies_of_entries_are_kept_while_there_is_room(line: Line) -> Non
 
 
 def test_only_waiting_reply_is_kept_at_any_length(line: Line) -> None:
-    """Else no `txn get a ; delete a` could return a value of 1 MiB whose bytes JSON spells long."""
+    """Otherwise, no `txn get a ; delete a` could return a value of 1 MiB whose bytes JSON makes
+    long."""
     batch = line.ask("txn get a ; delete a", is_read=False)
     reply = "x" * (2 * UNDER_WAY_MAX - PIECE)
     assert line.outgoing.keep(batch, [reply]) == [reply]
@@ -457,7 +461,8 @@ def test_only_waiting_reply_is_kept_at_any_length(line: Line) -> None:
 
 
 def test_replies_that_repeat_their_requests_are_kept(line: Line) -> None:
-    """Else a client that sends some long values at once can't know whether they were set."""
+    """Otherwise, a client that sends several long values at once can't know whether they
+    were set."""
     values = ["x" * (UNDER_WAY_MAX // 4)] * 5
     batches = [line.ask(f"set a {value}", is_read=False) for value in values]
     replies = [f"SET response: a set to {value}" for value in values]

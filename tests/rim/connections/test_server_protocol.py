@@ -94,7 +94,7 @@ def test_a_client_that_asks_for_codes_is_no_line_on_the_console() -> None:
 
 
 def test_batch_tells_whether_a_line_may_apply_slowly() -> None:
-    """A batch tells whether a line of it may take long to apply."""
+    """A batch knows whether one of its lines may take long to apply."""
     protocol = ProtocolMachine(FakeHost(limits=SHORT)).protocol
     protocol.receive_data(b"set a 1\nappend a 2\nset a 3\nget a\nset a 4\n", 0.0)
     steps = [protocol.next_step() for _ in range(3)]
@@ -142,7 +142,7 @@ SIMPLE = [
 @pytest.mark.parametrize("mode", ["index", "lease", "local", "log"])
 @pytest.mark.parametrize("which", range(4))
 def test_simple_lines_are_what_they_are_one_by_one(access: Access, which: int, mode: str) -> None:
-    """Each is parsed and admitted by itself where a limit is below PLAIN_BYTES."""
+    """Where a limit is below PLAIN_BYTES, each line is parsed and admitted by itself."""
     lines = [line for line in LINES if len(line) < 300] + 4 * SIMPLE
     for seed in range(40):
         chance = random.Random(seed)
@@ -182,7 +182,8 @@ def test_lines_of_one_kind_that_came_together_are_one_batch() -> None:
 
 @pytest.mark.parametrize("line", [b"", b"a", b"ab", b"help", b"s2@Level", b"unwatch"])
 def test_lines_of_few_bytes_take_little_memory_while_they_wait(line: bytes) -> None:
-    """A reader that takes no replies holds up what it sent: on a thousand connections at a time."""
+    """A client that reads no replies blocks what it sent, perhaps on a thousand connections at a
+    time."""
     count = READ_BYTES // (len(line) + 1)
     protocol = ProtocolMachine(FakeHost()).protocol
     with traced(__file__) as figures:
@@ -199,7 +200,7 @@ def test_lines_of_few_bytes_take_little_memory_while_they_wait(line: bytes) -> N
 
 @pytest.mark.parametrize("line", [b"get a\n", b"set a 1\n", b"incr a\n"])
 def test_of_many_short_requests_few_are_handed_over_at_a_time(line: bytes) -> None:
-    """A thousand connections that are read at a time take no more than some of their bytes."""
+    """A thousand connections that are read at the same time take only a part of their bytes."""
     count = READ_BYTES // len(line)
     peaks = []
     for _ in range(ATTEMPTS):
@@ -216,7 +217,7 @@ def test_of_many_short_requests_few_are_handed_over_at_a_time(line: bytes) -> No
 
 
 def test_each_line_is_admitted_when_its_turn_has_come(access: Access) -> None:
-    """A login counts for the lines after it, and one that fails ends that."""
+    """A login counts for the lines after it, until a later login fails."""
     machine = ProtocolMachine(hosts(access)[1])
     machine.feed(b"set a 1\nlogin root right\nset a 2\nlogin root wrong\nset a 3\n")
     refused, _, done, _, again = machine.out

@@ -113,8 +113,8 @@ def test_writes_of_a_large_crowd_are_handed_over_in_pieces(others: int, pieces: 
 
 
 def test_packets_of_one_user_are_read_in_parts_by_turns() -> None:
-    """Of nine connections of bob's, each with a packet, a turn reads two; ann's is one of the
-    first."""
+    """bob's nine connections have a packet each: a turn reads two of them, and the first also reads
+    ann's."""
     crowd = Crowd(11)
     crowd.ask("set a 1")
     eventually(lambda: crowd.parked() == 11, "all connections parked")
@@ -139,7 +139,7 @@ def test_packets_of_one_user_are_read_in_parts_by_turns() -> None:
 
 
 def test_lines_stay_in_order_when_a_thread_takes_over(crowd: Crowd) -> None:
-    """Lines of one connection stay in order when its thread takes over."""
+    """The lines of a connection stay in order when its own thread takes over."""
     scene = crowd.scenes[0]
     lines = ["set a 1", "set a 2", "get a", "set a 3", "show", "get a"]
     begun = len(scene.batches)
@@ -187,7 +187,7 @@ def test_a_read_waits_for_the_reply_to_the_write_before_it(crowd: Crowd) -> None
 
 
 def test_client_sending_without_reading_is_no_longer_read(crowd: Crowd) -> None:
-    """A client that sends without reading is not read any more."""
+    """Nothing more is read from a client that sends but does not read."""
     scene = crowd.scenes[0]
     begun = len(scene.batches)
     for number in range(BATCHES_MAX):
@@ -218,7 +218,7 @@ def test_half_a_line_is_waited_for_by_its_own_thread(crowd: Crowd) -> None:
 
 
 def test_thread_continues_after_earlier_lines_are_handed_over(crowd: Crowd) -> None:
-    """A thread continues after the lines before its own are handed over."""
+    """A connection's thread continues once its earlier lines are handed over."""
     scene = crowd.scenes[0]
     parked: list[int] = []
     crowd.meanwhile = lambda: parked.append(crowd.parked())
@@ -254,7 +254,7 @@ def test_a_connection_that_the_node_ends_gets_its_thread_back(crowd: Crowd) -> N
 
 
 def test_shut_down_node_answers_by_connection_threads(crowd: Crowd) -> None:
-    """A node that is shut down answers by the threads of the connections."""
+    """A node that is shut down answers from the threads of its connections."""
     scene = crowd.scenes[0]
     scene.host.is_down = True
     scene.say("c@set a 2\n")
@@ -340,7 +340,7 @@ class SetAmidTheEnd:
 
 
 def test_connection_coming_while_all_are_returned_is_served(crowd: Crowd) -> None:
-    """A connection that comes while all are given back is served."""
+    """A connection that arrives while all are returned to their threads is served."""
     reader = crowd.reader
     reader._epoll = amid = SetAmidTheEnd(reader)  # type: ignore[assignment]
     late = ServedConnection(shared_reader=reader)
@@ -355,7 +355,7 @@ def test_connection_coming_while_all_are_returned_is_served(crowd: Crowd) -> Non
 
 
 def test_line_left_to_its_thread_is_counted_once(crowd: Crowd) -> None:
-    """A line that is left to its thread amid others is counted once."""
+    """A line that is left to the connection's thread is counted once."""
     scene = crowd.scenes[0]
     reported: list[str] = []
     scene.host.traffic_log.requested = lambda _, text: reported.append(text)
@@ -379,7 +379,7 @@ def test_line_left_to_its_thread_is_counted_once(crowd: Crowd) -> None:
 
 
 def test_last_line_left_to_its_thread_waits_for_no_other(crowd: Crowd) -> None:
-    """A last line that is left to its thread waits for no other."""
+    """If the last line is left to the connection's thread, it waits for no further line."""
     scene = crowd.scenes[0]
     scene.host.level, scene.host.without_machine = LEVEL, lambda _: "Sorry, no such machine."
     begun = len(scene.batches)
@@ -394,7 +394,7 @@ def fails() -> None:
 
 
 def test_requests_not_handed_over_end_only_their_connections(crowd: Crowd) -> None:
-    """Requests that could not be handed over end their connections alone."""
+    """If requests cannot be handed over, only their connections end."""
     scene, *others = crowd.scenes
     crowd.meanwhile = fails
     scene.say("c@set a 2\n")
@@ -409,7 +409,7 @@ def test_requests_not_handed_over_end_only_their_connections(crowd: Crowd) -> No
 
 @pytest.mark.pure
 def test_a_reader_that_ends_by_an_error_gives_all_threads_back(crowd: Crowd) -> None:
-    """And the next crowd has a new one."""
+    """The next busy connections get a new reader."""
     connection: Any = crowd.scenes[0].connection
     take_ready = connection.take_ready
 

@@ -118,7 +118,7 @@ def test_a_node_without_users_takes_long_lines_from_everybody(
 def test_late_login_is_told_why_its_connection_ends(
     access: Access, doors: list[StrangerConnection], monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
-    """A client that does not log in in time reads why it is ended."""
+    """A client that does not log in in time is told why its connection ends."""
     monkeypatch.setattr(server_protocol, "STRANGER_S", 0.2)
     doors.append(door := StrangerConnection(access))
     door.say(said)
@@ -140,7 +140,7 @@ def test_asking_on_and_on_is_no_login(
 def test_who_takes_replies_slowly_has_no_more_time_to_log_in(
     access: Access, doors: list[StrangerConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lines that came in time were answered for as long as that took."""
+    """Reading the replies to its first lines took longer than the time to log in."""
     monkeypatch.setattr(server_protocol, "STRANGER_S", 0.2)
     doors.append(door := StrangerConnection(access))
     door.say(b"help\n" * 3000)
@@ -181,7 +181,7 @@ def test_the_question_for_a_level_without_a_proof_is_no_login(
 def test_a_stranger_is_told_the_level_and_not_the_version(
     access: Access, doors: list[StrangerConnection]
 ) -> None:
-    """It names the commit, and so the holes that are known."""
+    """The version names the commit, and so the known vulnerabilities."""
     rule = PeerAuth(b"0" * 32, is_required=True)
     doors.append(door := StrangerConnection(access, peer_auth=rule))
     for sender in ("s2", "s9"):
@@ -226,7 +226,7 @@ def test_a_line_that_is_ended_or_of_a_member_counts_no_more(
 
 
 def test_line_of_single_bytes_takes_only_its_bytes() -> None:
-    """A line of single bytes takes no more memory than its bytes."""
+    """A line that arrives byte by byte takes no more memory than its length."""
     size = 40_000  # more than is read at a time
     lines = LineBuffer(DEADLINE_S)
     for _ in range(size):
@@ -317,7 +317,7 @@ def test_few_are_given_up_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_user_with_the_most_connections_gives_way() -> None:
-    """Its newest one goes; one place in eight is left to logins and admins."""
+    """Its newest connection is closed; one place in eight is reserved for logins and admins."""
     places: Places[Guest] = Places(16)
 
     def log_in(user: str, *, is_admin: bool = False) -> tuple[Guest, list[Guest]]:

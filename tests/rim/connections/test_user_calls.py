@@ -51,7 +51,7 @@ def crowd() -> Crowd:
 
 
 def test_a_call_has_no_turn_while_it_waits(crowd: Crowd) -> None:
-    """A client that reads slowly keeps its user's other calls from nothing."""
+    """A client that reads slowly does not delay other calls of its user."""
     calls = [crowd.call(f"c{number}") for number in range(2 * CALLS_AT_ONCE)]
     assert {next(one) for one in calls} == {WaitFor.EMPTY}
     assert crowd.computed == [f"c{number}1" for number in range(2 * CALLS_AT_ONCE)]
@@ -114,7 +114,7 @@ def test_without_users_each_connection_has_its_turn(crowd: Crowd) -> None:
 
 
 def test_a_computed_line_takes_a_turn() -> None:
-    """The reply comes when the user's other connections have left a turn, and not before."""
+    """The reply comes once the user's other connections have ended a turn, and not before."""
     turns = taken_by("bob")
     assert wire_of("ann", turns).feed(b"status\n")
     bobs = wire_of("bob", turns)
@@ -132,7 +132,7 @@ def test_line_without_a_turn_in_time_is_refused() -> None:
 
 @pytest.mark.parametrize("data", [b"codes\n", b"help\n"])
 def test_constant_lines_wait_for_no_turn(data: bytes) -> None:
-    """All clients without a login share one account, so others could keep them waiting."""
+    """All clients without a login share one account, so others could delay them."""
     assert wire_of("", taken_by("")).feed(data)
 
 

@@ -91,7 +91,7 @@ def test_a_follower_with_a_stalled_disk_applies_at_its_next_step() -> None:
 
 
 def test_failing_entry_stops_the_node_despite_other_threads() -> None:
-    """Others look at the node while it is executed."""
+    """Other threads look at the node while the entry is executed."""
     driver, manager, rim, _ = following_with_a_held_disk("machine counter {}")
     assert driver.status()["last_applied"] == 0
     manager.goes_on.set()
@@ -150,7 +150,7 @@ class Slow:
         """Have a write proposed, though those before it are still on their way."""
         self.driver.submit(batch)
         self.stepper.arrivals.batching._proposed_s = 0.0
-        self.driver._look()
+        self.driver._check()
 
     def write(self) -> None:
         """Do what the writer does."""
@@ -234,7 +234,7 @@ def test_between_two_slices_a_follower_votes_and_acknowledges() -> None:
 def test_pause_after_a_slice_grows_with_its_last_entry(
     leader: Slow, entry_s: float, pause_s: float
 ) -> None:
-    """A slice lasts until an entry ends, and a thread that waited as long needs time to wake."""
+    """A slice lasts until an entry ends, and a thread that waited as long needs time to wake up."""
     applied = leader.index
 
     def now_s() -> float:
@@ -285,7 +285,7 @@ def test_write_committed_by_a_deposed_leader_is_answered(leader: Slow) -> None:
 def test_overwritten_write_is_not_answered_by_its_successor(
     leader: Slow,
 ) -> None:
-    """The next leader commits another entry at its index."""
+    """The next leader commits another entry at the same index."""
     leader.apply_all()
     late = Batch(["set b 1"], is_read=False)
     leader.propose(late)  # which nobody else has
@@ -441,7 +441,7 @@ def test_who_must_not_wait_reads_nothing_amid_a_long_entry() -> None:
 
 
 def test_long_work_pauses_where_nobody_waits_for_it() -> None:
-    """With `core` held a pause would be one of the whole node."""
+    """With `core` held, a pause would stop the whole node."""
     manager, seen = LogManager("s1", MemoryFolder(), MEMBERS), list[PauseFunction]()
 
     class Noting(HeldMachine):
@@ -517,7 +517,7 @@ class Offloaded:
 
 
 def test_nothing_else_is_applied_amid_a_long_entry() -> None:
-    """All that waits is applied in order after it."""
+    """Everything that waits is applied in order after it."""
     offloaded = Offloaded()
     before = offloaded.slow.index
     later = offloaded.propose("set c 1")

@@ -46,7 +46,7 @@ def test_a_heartbeat_is_taken_however_long_the_log_is() -> None:
 
 
 def test_snapshot_larger_than_the_disk_is_refused_at_once() -> None:
-    """Its first piece says how large it is."""
+    """Its first piece says how large the snapshot is."""
     why = refusal(room(free=1600), piece(1 << 63))
     assert why == f"my disk has 1600 bytes left, and not enough for a snapshot of {1 << 63}"
     assert refusal(room(free=1600), piece(1501)) != ""
@@ -58,8 +58,7 @@ def test_a_snapshot_that_was_begun_is_taken_to_its_end() -> None:
 
 
 def test_the_disk_is_measured_again_only_where_it_refuses() -> None:
-    """A leader measures it after each write; a follower's entries cost no look while there is
-    room."""
+    """A leader measures the disk after each write; a follower does so only when space is short."""
     left, looks = [1 << 30], []
 
     def measure() -> tuple[int, int]:

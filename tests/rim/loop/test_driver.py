@@ -67,7 +67,7 @@ def test_new_leader_wakes_its_owner_for_heartbeats(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Else it would look by itself.
-    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_LOOK_MS", 60_000)
+    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_CHECK_MS", 60_000)
     rim = FakeRim()
     driver = driver_of_s1(rim)
     elect(driver)
@@ -76,7 +76,7 @@ def test_new_leader_wakes_its_owner_for_heartbeats(
 
 
 def test_writes_wait_in_the_queue_while_very_many_are_under_way() -> None:
-    """There the connections take turns. Whoever comes to the log waits for all before."""
+    """Connections take turns in the queue, but an entry of the log waits for all before it."""
     rim = FakeRim()
     driver = driver_of_s1(rim)
     elect(driver)
@@ -107,7 +107,8 @@ def test_writes_wait_in_the_queue_while_very_many_are_under_way() -> None:
 def test_follower_sends_messages_that_waited_for_a_write(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """raftline's own has nothing to send then. Another one, as a hand-in, may answer its leader."""
+    """raftline's core has nothing to send then, but another one, such as a student's, may answer
+    its leader."""
     node, rim = node_of("s1"), FakeRim()
     driver = Driver(node, LogManager("s1", MemoryFolder(), MEMBERS), rim, 60_000, SetClock(0))
     late = RequestVote("s1", "s2", 1, 0, 0)
@@ -313,7 +314,7 @@ def test_a_request_to_a_stopped_driver_is_refused() -> None:
 def test_a_request_during_the_owners_sleep_computation_wakes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_LOOK_MS", 3_600_000)
+    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_CHECK_MS", 3_600_000)
     driver = driver_of_s1(FakeRim())
     elect(driver)
     batch = Batch(["get a"], is_read=True)
@@ -343,7 +344,7 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
 def test_read_left_by_a_round_needs_no_further_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_LOOK_MS", 3_600_000)
+    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_CHECK_MS", 3_600_000)
     rim = FakeRim()
     driver = driver_of_s1(rim, heartbeat_ms=50_000)
     elect(driver)
@@ -383,7 +384,7 @@ def test_a_lease_that_ends_during_a_long_step_serves_no_read() -> None:
     driver = Driver(node, manager, SlowRim(), 60_000, clock)
     assert node.view.now_ms < node.view.lease_until_ms
     stepper = stepper_of(driver)
-    stepper._late_look_ms = 0
+    stepper._late_check_ms = 0
     stepper.do_round()
     assert batch.reader is None
     assert [waiting.tokens for waiting in node._state.as_leader.read_rounds] == [[batch]]
@@ -418,7 +419,7 @@ class Looks(Answers):
         super().answer(messages)
         self.order.append("answer")
 
-    def look_at_disk(self) -> None:
+    def check_disk(self) -> None:
         self.order.append("look")
 
 
@@ -495,7 +496,7 @@ class Sink:
 
 
 def test_replies_without_memory_end_their_connection_alone() -> None:
-    """The owner keeps time: the others are served, and heartbeats go on."""
+    """The owner keeps time: other clients are served, and heartbeats continue."""
     rim = FakeRim()
     driver = driver_of_s1(rim)
     elect(driver)
@@ -510,7 +511,7 @@ def test_replies_without_memory_end_their_connection_alone() -> None:
 
 
 def test_events_that_find_no_memory_stop_the_node() -> None:
-    """Else a watch would go on with what follows, as if nothing lacked."""
+    """Otherwise, a watch would continue with later events as if none were missing."""
     rim = FakeRim()
     driver = driver_of_s1(rim)
     driver.watchers.are_used = True
@@ -528,7 +529,7 @@ def test_events_that_find_no_memory_stop_the_node() -> None:
 
 
 def test_thread_of_an_answer_sends_few_replies() -> None:
-    """Else a crowd of clients holds up the acknowledgements of a follower."""
+    """Otherwise, many clients delay the acknowledgements of a follower."""
     driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
     senders: list[str] = []
     left = 120

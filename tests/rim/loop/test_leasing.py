@@ -245,7 +245,7 @@ class Counted(dict[str, set[str]]):
 
 @pytest.mark.pure
 def test_leases_are_listed_without_a_look_at_all_of_them(leader: Leader) -> None:
-    """The leader's core waits meanwhile, and so do its heartbeats."""
+    """The leader's core waits for the listing, and so do its heartbeats."""
     count = 3 * LEASES_LISTED
     leader.store.leased = leased = Counted(
         {f"own-{number + 1}-20": {f"k{number}"} for number in range(count)}
@@ -271,7 +271,7 @@ def test_the_keys_that_leases_list_are_bounded_together(leader: Leader) -> None:
 def test_a_list_that_a_packet_asks_for_many_times_is_made_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is made under the lock of the core, and may have a thousand leases."""
+    """It is made with the core's lock held, and may have a thousand leases."""
     leader = Leader()
     lease = leader.lease(10)
     made: list[int] = []
@@ -291,7 +291,7 @@ def test_a_list_that_a_packet_asks_for_many_times_is_made_once(
 def test_lease_with_a_committed_expiry_is_not_renewed(
     leader: Leader,
 ) -> None:
-    """The expiry is not applied yet."""
+    """The expiry is committed but not yet applied."""
     lease = leader.lease(10)
     leader.now_ms += counted_ms(10000)
     assert leader.expire()

@@ -30,7 +30,7 @@ from raftline.wire.limits import (
     VALUE_BYTES,
     WRITES_TOGETHER,
 )
-from raftline.wire.peer_lines import spell_entries
+from raftline.wire.peer_lines import format_entries
 from raftline.wire.refusal import NO_LEADER, NOT_REACHED, TOO_MUCH_WAITS
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_testing.doubles.set_clock import SetClock
@@ -162,7 +162,7 @@ def takes_one_more(queue: RequestQueue) -> bool:
 
 @pytest.mark.parametrize("together", [False, True])
 def test_requests_beyond_the_queues_bytes_are_refused(together: bool) -> None:
-    """They are refused as not done."""
+    """The refusal says that nothing was done."""
     queue = queue_for(2)
     batches = [write() for _ in range(3)]
     if together:
@@ -349,7 +349,7 @@ def test_those_that_were_not_given_up_keep_their_order() -> None:
 
 
 def test_entry_that_takes_long_counts_as_long() -> None:
-    """The length of its command does not matter."""
+    """This does not depend on the length of its command."""
     queue = RequestQueue(hold_ms=1000, is_long=lambda commands: "object" in commands[0])
     first, second = (
         Batch([f"object o list.put {n} 1"], is_read=False, reply_sink=SilentSink())
@@ -370,7 +370,8 @@ def test_long_writes_leave_room_for_short_ones() -> None:
 
 
 def test_connections_take_turns_for_many_short_writes() -> None:
-    """Else each request would wait for all that one client sends ahead on some connections."""
+    """Otherwise, each request would wait for everything that one client sends ahead on its
+    connections."""
     queue, greedy, other = RequestQueue(hold_ms=1000), SilentSink(), SilentSink()
     size = WRITES_TOGETHER // 8
     many = [short_run(greedy, size) for _ in range(32)]
@@ -405,7 +406,7 @@ def test_single_request_goes_before_packets_again_and_again() -> None:
 
 
 def test_the_connections_of_one_user_have_one_turn_together() -> None:
-    """Ann sends packets as well, on one connection, beside sixty of bob's."""
+    """ann sends packets on one connection, and bob on sixty."""
     queue, anns = RequestQueue(hold_ms=1000), SilentSink("ann")
     packet = ["set k v"] * (WRITES_TOGETHER // 8)
     bobs = [SilentSink("bob") for _ in range(60)]
@@ -451,8 +452,8 @@ def test_reads_take_turns_as_writes_do() -> None:
 def test_longest_command_fits_a_line_between_nodes() -> None:
     count = Limits().line_bytes // VALUE_BYTES  # values of a line without any escape
     operations = " ; ".join([f"set k{n} " + "\\x01" * VALUE_BYTES for n in range(count)])
-    command = f"txn {operations}"  # a line of so many control characters, in its one spelling
-    assert len(spell_entries([Entry(1, 1, command)])) + (1 << 20) < PEER_LINE_BYTES
+    command = f"txn {operations}"  # a line of so many control characters, in its one form
+    assert len(format_entries([Entry(1, 1, command)])) + (1 << 20) < PEER_LINE_BYTES
     queue = RequestQueue(hold_ms=1000)
     queue.put(*(small := [short_run(SilentSink()) for _ in range(10)]))
     queue.put(longest := Batch([command], is_read=False, reply_sink=SilentSink()))
@@ -500,8 +501,8 @@ def test_all_that_wait_are_turned_away_long_ones_too() -> None:
 
 
 def test_few_transactions_share_a_group() -> None:
-    """A transaction takes as long as many sets, and all of a group come before the next one. A
-    set goes before the rest of them."""
+    """A transaction takes as long as many sets, and a group is done before the next one begins. A
+    set goes before the remaining transactions."""
     queue, ann = RequestQueue(hold_ms=1000), SilentSink("ann")
     queue.put(*[transaction(SilentSink("bob")) for _ in range(200)])
     queue.put(short := short_run(ann))
@@ -511,7 +512,7 @@ def test_few_transactions_share_a_group() -> None:
 
 
 def test_many_quick_transactions_share_a_group() -> None:
-    """They do not while a long write is under way."""
+    """They do not share one while a long write is in progress."""
     queue = RequestQueue(hold_ms=1000, is_quick=lambda commands: commands[0].startswith("txn"))
     queue.put(*[transaction(SilentSink()) for _ in range(200)])
     first = queue.leave_writes(take(queue))

@@ -15,7 +15,7 @@ from raftline.net.protocol.host import Backlog, Batch
 from raftline.net.protocol.outgoing_protocol import READS_AT_ONCE
 from raftline.node.loop.granted_leases import EXPIRED_MAX, STARTED_MAX, GrantedLeases
 from raftline.node.watches import watch_listing, watch_registry
-from raftline.node.watches.watch_feed import PIECE_EVENTS, SLICE, SLICE_S, SPELLED_MAX
+from raftline.node.watches.watch_feed import FORMATTED_MAX, PIECE_EVENTS, SLICE, SLICE_S
 from raftline.raft.inputs import Propose, SnapshotTaken, Tick
 from raftline.raft.log import Snapshot
 from raftline.raft.snapshot import COMPACT_MAX
@@ -58,7 +58,8 @@ def test_events_for_many_connections_leave_in_slices() -> None:
 
 
 def test_slices_of_events_are_bounded_in_time() -> None:
-    """The thread that hands out may hear a member: it leaves the rest to the owner."""
+    """The thread that hands out events may also read from a member, so it leaves the rest to the
+    owner."""
     scene = WatchScene()
     scene.clock.s = 0.0
 
@@ -97,7 +98,7 @@ def test_a_slice_counts_connections_over_several_groups() -> None:
 
 @pytest.mark.parametrize("matching", ["k", "other"])
 def test_a_watch_that_is_far_behind_goes_on_piece_by_piece(matching: str) -> None:
-    """Also where none of the events of a piece has its prefix."""
+    """This holds even if no event of a piece has its prefix."""
     count = 3 * PIECE_EVENTS + 7
     scene = WatchScene(events_max=2 * count)
     scene.watchers.feed.history.bound(2 * count, 1 << 30)
@@ -127,7 +128,7 @@ def test_a_node_has_a_bounded_number_of_watches(monkeypatch: pytest.MonkeyPatch)
 def test_a_listing_of_many_keys_has_all_of_them_in_order(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """They are looked at, sorted and spelled some at a time, and lie in a file in the end."""
+    """The keys are scanned, sorted and encoded in slices, and end up in a file."""
     for name, value in (("STEP_KEYS", 7), ("SORTED_KEYS", 10), ("LISTING_BYTES", 100)):
         monkeypatch.setattr(watch_listing, name, value)
     monkeypatch.setattr(watch_listing, "PIECE_BYTES", 64)
@@ -155,14 +156,14 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
     assert [line.split(" ", 3)[3] for line in lines] == [f"{key} v{key}" for key in in_order]
     assert found.count == 101
     assert len(pieces) > 10
-    # Of 102 keys looked at, of 11 runs that were sorted and merged, of 101 lines spelled.
+    # Of 102 keys looked at, of 11 runs that were sorted and merged, of 101 lines encoded.
     assert len(pauses) >= 102 // 7 + 101 // 10 + 101 // 7 + 101 // 7
 
 
 @pytest.mark.pure
 def test_the_heads_of_many_watches_are_each_their_own() -> None:
     scene = WatchScene()
-    sinks = [FakeSink() for _ in range(2 * SPELLED_MAX + 1)]
+    sinks = [FakeSink() for _ in range(2 * FORMATTED_MAX + 1)]
     for number, sink in enumerate(sinks):
         scene.watch("k", number=str(number), sink=sink)
         sink.read()
@@ -176,7 +177,7 @@ def test_the_heads_of_many_watches_are_each_their_own() -> None:
 
 @pytest.mark.parametrize("count", [READS_AT_ONCE, 2 * READS_AT_ONCE, 3 * READS_AT_ONCE + 5])
 def test_reads_of_one_packet_are_answered_in_order(count: int) -> None:
-    """The order holds over several looks at the state."""
+    """The order holds across several reads of the state."""
     line = Line(FakeHost())
     sizes: list[int] = []
 
@@ -265,7 +266,7 @@ def test_fallen_leader_leaves_no_leases_for_the_next() -> None:
 
 
 def test_list_of_leases_is_bounded_in_leases_and_keys() -> None:
-    """It lists the first of each."""
+    """It lists the first leases, and the first keys of each."""
     leader = Leader()
     lease = leader.lease(10)
     for number in range(LEASES_LISTED + 5):
@@ -338,7 +339,7 @@ def test_nothing_of_a_lease_stays_once_it_has_ended(done: list[str]) -> None:
 
 
 def test_many_ended_leases_leave_nothing() -> None:
-    """They end by themselves or by release."""
+    """Some expire, and others are released."""
     leader = Leader()
     for _ in range(3):
         leader.node.step(Propose(["lease 1"] * (EXPIRED_MAX + 1)), leader.node.view.now_ms)
@@ -393,7 +394,7 @@ def test_others_get_their_turn_while_many_pairs_are_freed() -> None:
 
 
 def test_long_history_evicts_its_oldest_entries() -> None:
-    """Also in memory."""
+    """It also frees their memory."""
     most, count = 12_000, 40
     history = EventHistory()
     history.bound(most, 1 << 40)
@@ -415,7 +416,8 @@ def test_long_history_evicts_its_oldest_entries() -> None:
 def test_events_of_a_too_large_transaction_are_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each key that it changes may tell a value of a mebibyte. Watches begin anew after it."""
+    """Each key that it changes may have an event with a value of a mebibyte. Watches restart after
+    it."""
     monkeypatch.setattr(store_module, "APPLIED_CHARACTERS", 100_000)
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     manager.apply(

@@ -20,7 +20,7 @@ def test_writes_within_the_bound_are_not_named() -> None:
 
 
 def test_write_as_long_as_an_election_timeout_is_slow() -> None:
-    """This is the rule at a fast pace."""
+    """This is the rule at the pace `fast`."""
     assert SlowDisk(0.5).look(100.0, 0.0, 0.7) != ""
 
 

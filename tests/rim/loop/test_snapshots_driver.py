@@ -15,7 +15,7 @@ import raftline.node.snapshots.snapshots
 from raftline.common.build_level import LEVEL
 from raftline.common.process.wakeup import Wakeup, no_pause
 from raftline.logmanager import LogManager
-from raftline.node.snapshots.file_check import RETRY_LOOKS
+from raftline.node.snapshots.file_check import RETRY_CHECKS
 from raftline.node.snapshots.snapshots import Turn, When
 from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
 from raftline.raft.log import Entry, Snapshot
@@ -25,7 +25,7 @@ from raftline.state.commands.machines import Machines
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import MachineState
-from raftline.storage.sums import chained, spell_sum
+from raftline.storage.sums import chained, format_sum
 from raftline.wire.commands.watch_lines import WatchAsked
 from raftline.wire.refusal import DIVERGED
 from raftline.wire.strict_json import Json
@@ -261,7 +261,7 @@ def is_survived(line: str) -> bool:
 
 
 def test_no_room_for_the_end_of_a_new_log_keeps_the_old(make_rig: Callable[..., Rig]) -> None:
-    """The last entries are copied by the writer, whose other errors stop the node."""
+    """The writer copies the last entries, and its other errors stop the node."""
     rig = make_rig(compact_bytes=500)
     rig.grow()
     rig.wait_for(lambda: rig.answers)
@@ -304,7 +304,7 @@ def test_an_arriving_snapshot_without_room_is_refused(make_rig: Callable[..., Ri
 def test_lost_files_without_room_do_not_stop_a_node(
     make_rig: Callable[..., Rig], lost: str
 ) -> None:
-    """Its memory has what the files lack, and is lost when it stops."""
+    """Its memory has what the files lack, but is lost when it stops."""
     rig = make_rig()
     rig.append(1, 1, 2, "set a 1", "set b 2", prev_term=0)
     rig.wait_for(lambda: rig.answers)
@@ -316,7 +316,7 @@ def test_lost_files_without_room_do_not_stop_a_node(
     assert is_survived(rig.said[-1])
     assert check.lost == [lost]
     rig.folder.is_full = False
-    for _ in range(RETRY_LOOKS):
+    for _ in range(RETRY_CHECKS):
         assert check.look()
     rig.threads.start()
     eventually(lambda: not (check.look() and check.lost))
@@ -485,7 +485,7 @@ def test_snapshot_is_not_in_force_before_its_term_is_synced(
 def test_pieces_are_read_from_the_file_they_began_with(
     make_rig: Callable[..., Rig],
 ) -> None:
-    """A later snapshot has its name by now."""
+    """A later snapshot has taken its name."""
     rig = make_rig()
     rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
     first = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
@@ -617,8 +617,8 @@ def test_snapshot_that_cannot_be_read_back_is_taken_again(
 def test_damage_amid_a_transfer_is_found_when_it_restarts(
     make_rig: Callable[..., Rig],
 ) -> None:
-    """A follower refuses what has arrived, and the transfer begins anew, from a file that is
-    still open."""
+    """The follower refuses what has arrived, and the transfer restarts from a file that is still
+    open."""
     rig = make_rig()
     first = with_a_snapshot_of_its_own(rig)
     rig.threads.start()
@@ -649,14 +649,15 @@ def test_joining_node_takes_no_snapshot_before_it_has_members(
     rig.append(41, 1, 81, members, *commands, prev_term=1)
     rig.wait_for_line("[*] s2.log begins after entry 81 now")
     assert not any("after entry 40," in line for line in rig.said)
-    chain = spell_sum(rig.manager.snapshots.chain)
+    chain = format_sum(rig.manager.snapshots.chain)
     head = f"81 1 snapshot {chain}s1=a:1,voter s2=b:2,learner\n".encode()
     assert rig.folder.content("s2.state_machine").startswith(head)
     assert boot(rig.folder.kill(), "s2")[1].members.learners == ("s2",)
 
 
 def test_a_state_is_summed_right_after_an_asking_entry(make_rig: Callable[..., Rig]) -> None:
-    """Amid a slice, and at a node that differs, too; without that, no sum is due here."""
+    """This holds in the middle of a slice, and at a node whose state differs; without such an
+    entry, no sum is due here."""
     rig = make_rig(compact_bytes=1 << 20)
     rig.threads.start()
     rig.manager.store.level = LEVEL

@@ -30,7 +30,7 @@ def known(tmp_path: Path) -> list[str]:
 
 
 def test_nothing_is_allowed_without_a_login_unless_configured(known: list[str]) -> None:
-    """Nobody may do anything without a login unless the node says so."""
+    """Without a login, a client may do only what the configuration allows."""
     open_to_all = ["--host", "0.0.0.0", "--open-to-network"]
     for words, role in (
         (["--insecure"], UserRole.NONE),
@@ -84,7 +84,8 @@ BY_CERTIFICATE = ["--tls-only", "--tls-ca", "ca.pem"]
 def test_users_need_members_that_prove_themselves(
     known: list[str], role: str, proofs: list[str]
 ) -> None:
-    """Else whoever speaks as a member does what no user may: no right is asked for its lines."""
+    """Otherwise, whoever speaks as a member could do what no user may: a member's lines need no
+    rights."""
     with pytest.raises(ConfigError, match=UNPROVEN):
         access_of(*known, "--anonymous", role, *proofs)
 
@@ -142,7 +143,7 @@ def test_a_node_that_is_more_open_than_it_seems_says_so(words: list[str], said: 
 
 
 def test_old_file_of_users_is_refused_with_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
-    """The file of users of earlier builds is refused, with the way to continue."""
+    """A users file of an earlier build is refused, and the refusal says how to continue."""
     with pytest.raises(SystemExit) as ended:
         boot.parser().parse_args(["s1", "10000", "--users", "raftline-users"])
     assert ended.value.code == 2

@@ -87,7 +87,7 @@ print(before - allocator.resident_bytes() >> 20)
 
 @pytest.mark.skipif("glibc" not in platform.libc_ver(), reason="the settings are glibc's")
 def test_memory_of_a_value_is_reused_and_the_rest_returned() -> None:
-    """The memory of a value is used again and what is longer goes back."""
+    """The memory of a value is used again, and any excess is returned to the system."""
     command = [sys.executable, "-c", BLOCKS]
     faults, mebibytes = map(int, subprocess.check_output(command, timeout=60).split())
     assert faults < 16  # pages that the kernel clears, of 256

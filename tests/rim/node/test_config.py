@@ -126,7 +126,7 @@ def test_one_port_on_two_hosts_is_fine() -> None:
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nobody yet\n"])
 def test_file_without_members_is_refused_with_a_line_to_write(text: str) -> None:
-    """A file without members is refused with the line to write."""
+    """The refusal of a file without members shows a line to add."""
     assert "write one line per node: s1 localhost 10000" in refusal_of(text)
 
 
@@ -215,7 +215,7 @@ def test_registering_twice_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_registering_with_another_port_is_refused(tmp_path: Path) -> None:
-    """Registering with another port is refused and changes nothing."""
+    """If a name is registered with another port, the file stays unchanged."""
     path = tmp_path / config.FILE_NAME
     joining.register(path, "s1", 10000)
     before = path.read_bytes()
@@ -376,7 +376,7 @@ def test_registering_in_a_read_only_folder_names_the_line_to_add(tmp_path: Path)
 
 @pytest.mark.parametrize("pace", config.PACES.values())
 def test_heartbeat_is_many_times_faster_than_an_election(pace: config.Pace) -> None:
-    """A heartbeat is many times faster than an election timeout."""
+    """The heartbeat interval is a small part of the election timeout."""
     assert pace.heartbeat_ms * 3 <= pace.election_timeout_ms
     assert pace.election_spread_ms * 2 >= pace.election_timeout_ms  # or votes are split
 

@@ -37,7 +37,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.wire.commands.redaction import without_values
 from raftline.wire.commands.summaries import abridged
-from raftline.wire.peer_lines import spell
+from raftline.wire.peer_lines import format_message
 from raftline_testing.doubles.cores import node_of
 
 
@@ -93,7 +93,7 @@ def closed_output(console: Console, stream: io.StringIO) -> list[str]:
 
 @pytest.mark.parametrize("ends", ["dropped", "closed"])
 def test_a_console_writes_into_no_file_but_its_own(tmp_path: Path, ends: str) -> None:
-    """Once the stream of a console is gone, its descriptor's number is that of the next file."""
+    """Once the stream of a console is closed, the next file gets its descriptor."""
     stream = (tmp_path / "console").open("w")
     console, number = Console(stream, verbose=False, clock=Clock()), stream.fileno()
     if ends == "closed":
@@ -357,7 +357,7 @@ class FullDisk(io.StringIO):
 
 
 def test_lines_return_after_a_full_disk_and_tell_the_gap() -> None:
-    """After a full disk the lines come again and the gap is told."""
+    """After the disk was full, lines are printed again, and one says how many are missing."""
     disk = FullDisk()
     console = Console(disk, verbose=False, clock=Clock())
     console.say("lost")
@@ -383,7 +383,7 @@ def test_lines_return_after_a_full_disk_and_tell_the_gap() -> None:
     ],
 )
 def test_events_are_info_and_traffic_is_debug(options: list[str], printed: str) -> None:
-    """Events are at info, and traffic at debug or at a bare console."""
+    """Events are printed at info, and traffic at debug or on a plain console."""
     stream = io.StringIO()
     console = Console(stream, verbose=False, clock=Clock())
     console.set_level(log_level(boot.parser().parse_args(["s1", "10000", *options])))
@@ -489,7 +489,7 @@ def test_answering_voters_are_printed_from_time_to_time() -> None:
 
 
 def test_change_of_answering_voters_is_printed_in_two_rounds() -> None:
-    """A change of answering voters is printed after two rounds."""
+    """A change of the voters that answer is printed after two rounds."""
     ask, both = Effects(send=ASKED), (Effects(send=ASKED), YES, NO)
     rounds: list[Effects | RequestVoteReply]
     rounds = [*both * 8, ask, YES, *both * 2, ask, YES, ask, YES, ask]
@@ -514,7 +514,7 @@ def test_a_denied_prevote_is_a_line_once() -> None:
 
 
 def test_long_append_shows_its_first_entry_and_a_count() -> None:
-    """A long append is shown by its first entry and the number of others."""
+    """A long append is shown as its first entry and the number of the others."""
     entries = [Entry(index, 2, f"set k {'v' * 100}") for index in range(4, 1004)]
     message = AppendEntries("s1", "s2", 2, 3, 1, entries, 3, 7)
     assert abridged(message) == (
@@ -568,7 +568,7 @@ def printed_by(*, is_private: bool, verbose: bool = False) -> str:
     ):
         traffic_log.requested("c", line)
     message = AppendEntries("s1", "s2", 3, 6, 3, entries, 6, 1)
-    traffic_log.received("s1", spell(message), message)
+    traffic_log.received("s1", format_message(message), message)
     traffic_log.received("s1", None, message)
     traffic_log.carried_out(Effects(send=[message]), node.view)
     traffic_log.carried_out(Effects(append=entries), node.view)
@@ -595,7 +595,7 @@ def test_the_console_of_a_protected_node_shows_keys_and_no_value() -> None:
 
 @pytest.mark.parametrize(("is_private", "verbose"), [(False, False), (True, True)])
 def test_console_of_an_open_node_or_verbose_shows_all(is_private: bool, verbose: bool) -> None:
-    """The console of an open node shows all, and so does `--verbose`."""
+    """A node without a secret shows everything on its console, and so does `--verbose`."""
     shown = printed_by(is_private=is_private, verbose=verbose)
     assert "[*] Received from c : set a secret1" in shown
     assert "Last log: 8 3 cas a secret1 secret2" in shown
@@ -612,7 +612,7 @@ def test_no_console_shows_what_a_node_knows_of_a_password(is_private: bool, verb
     node._state.log.extend(3, [entry.command for entry in entries])
     traffic_log.requested("c", command)
     message = AppendEntries("s1", "s2", 3, 6, 3, entries, 6, 1)
-    traffic_log.received("s1", spell(message), message)
+    traffic_log.received("s1", format_message(message), message)
     traffic_log.carried_out(Effects(send=[message]), node.view)
     traffic_log.carried_out(Effects(append=entries), node.view)
     traffic_log.carried_out(

@@ -36,7 +36,7 @@ def after(used: float, switches: int, *idle: float) -> CpuUse:
 def test_busy_node_moves_to_the_core_with_most_free_time(
     now: CpuUse, chosen: int | None, found: int | None
 ) -> None:
-    """A busy node moves to the core with clearly most free time."""
+    """It moves only if that core has clearly more free time."""
     assert choose(BEFORE, now, chosen) == found
 
 

@@ -46,7 +46,7 @@ class Limits:
 def test_connection_limit_leaves_the_node_its_own_files(
     monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, others: int, places: int, then: int
 ) -> None:
-    """As many connections are taken as leave the node its own files."""
+    """The connection limit leaves enough descriptors for the node's own files."""
     limits = Limits(soft, hard)
     monkeypatch.setitem(sys.modules, "resource", limits)
     assert places_for(1146, others) == places

@@ -146,7 +146,8 @@ def test_connection_to_a_peer_begins_with_the_level_question(
 
 
 def test_end_of_a_stale_connection_keeps_a_later_announcement() -> None:
-    """A member moved: its old host is silent, and gives up once the new one is announced."""
+    """A member moved: its old host is silent, and its connection ends after the new one has
+    announced its level."""
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
         levels: list[tuple[str, int]] = []
@@ -182,8 +183,9 @@ def test_end_of_a_stale_connection_keeps_a_later_announcement() -> None:
 
 
 def test_end_of_a_stale_connection_restores_an_earlier_one() -> None:
-    """A member moved away and back: who dialed its other address heard of it after the successor,
-    and ends. Nobody asks on the connection that stands, so a leader would be silent for good."""
+    """A member moved away and back: the connection to its other address heard its level later, and
+    then ends. Nobody asks on the connection that stands, so without this a leader would send it
+    nothing for good."""
     levels: list[int] = []
     builds, stale, standing = Builds(lambda _, level: levels.append(level)), object(), object()
     builds.record("s3", Build(2, "0.2.0"), standing)
@@ -197,7 +199,7 @@ def test_end_of_a_stale_connection_restores_an_earlier_one() -> None:
 
 
 def test_an_old_build_without_a_place_is_asked_again_later(dialling: Dialled) -> None:
-    """It takes the question for a client's line, and ends the connection."""
+    """It takes the question for a client's line, and closes the connection."""
     dialling.dialled(FULL)[0].close()
     eventually(lambda: dialling.builds == [None], "the end of the connection")
     connection, _ = dialling.listener.accept()

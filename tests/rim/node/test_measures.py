@@ -44,7 +44,7 @@ def test_a_leader_that_never_was_seen_as_a_candidate_stood_too() -> None:
 
 @pytest.mark.pure
 def test_requested_change_of_leader_is_counted_apart() -> None:
-    """A leadership that the leader before asked for is counted apart."""
+    """A leadership that the previous leader transferred has its own counter."""
     seen = Measures()
     for is_asked, term in ((True, 2), (False, 4), (True, 6)):
         asks = RequestVote("s1", "s2", term, 1, 1, False, is_asked)

@@ -35,7 +35,7 @@ def test_the_parts_add_up_to_what_is_said(has_tls: bool) -> None:
 
 
 def test_node_with_memory_for_fewer_connections_says_so() -> None:
-    """A node that takes fewer connections than fit its memory says so."""
+    """If the memory suffices for fewer connections than configured, the node says so."""
     shares = shares_of(MEMORY_BYTES, HISTORY_BYTES, MANY, has_tls=False)
     usual, fewer = shares.lines("s1", 800)
     assert "with up to 800 connections" in usual
@@ -43,7 +43,7 @@ def test_node_with_memory_for_fewer_connections_says_so() -> None:
 
 
 def test_more_memory_gives_more_places_up_to_the_wanted() -> None:
-    """More memory gives more places up to those that are wanted."""
+    """More memory allows more connections, up to the configured number."""
     usual = shares_of(MEMORY_BYTES, HISTORY_BYTES, MANY, has_tls=True)
     more = shares_of(8 * MEMORY_BYTES, HISTORY_BYTES, MANY, has_tls=True)
     assert usual.connections < MANY == more.connections
@@ -65,7 +65,7 @@ def test_settings_that_are_given_are_kept_if_no_memory_is(has_tls: bool) -> None
 
 
 def test_too_little_memory_is_refused_with_the_minimum() -> None:
-    """Too little memory is refused with the least that will do."""
+    """The refusal of too little memory names the minimum."""
     with pytest.raises(ConfigError, match=r"needs at least ([0-9]+) bytes") as refused:
         shares_of(1 << 20, HISTORY_BYTES, MANY, has_tls=True)
     least = int(str(refused.value).partition(" at least ")[2].split()[0])
@@ -77,7 +77,7 @@ def test_too_little_memory_is_refused_with_the_minimum() -> None:
 def test_memory_needed_by_connections_is_what_they_fit_into(
     connections: int, has_tls: bool
 ) -> None:
-    """The memory that so many connections need is what they fit into."""
+    """The memory that a number of connections needs is also enough for them."""
     shares = shares_of(None, HISTORY_BYTES, connections, has_tls=has_tls)
     assert shares.connections == connections
     if shares.memory_bytes > MEMORY_BYTES:

@@ -19,7 +19,7 @@ from raftline.node.program.settings import load
 
 
 def test_unreadable_file_keeps_no_other_from_being_read() -> None:
-    """A file that cannot be read keeps no other from being read."""
+    """If one file cannot be read, the others are still read."""
     said: list[str] = []
     reload = Reload("s1", said.append)
 
@@ -55,7 +55,7 @@ AWAITED = re.compile(r"`(\[[*!]\] [^`]*)`")
 def test_lines_to_wait_for_are_printed_at_the_documented_level(
     tmp_path: Path, level: str, form: str
 ) -> None:
-    """The lines to wait for are printed at the level of the pages."""
+    """The lines that the pages tell to wait for are printed at the level that they give."""
     file = tmp_path / "s1.toml"
     file.write_text(f'port = 10000\nlog-level = "{level}"\nlog-format = "{form}"\n')
     again = functools.partial(load, parser(), ["s1", "--config", str(file)], {})
@@ -78,7 +78,7 @@ def test_lines_to_wait_for_are_printed_at_the_documented_level(
 
 
 def test_the_pages_ask_for_no_other_line() -> None:
-    """The level of the cluster is in `status` as well."""
+    """The cluster's level is also in `status`."""
     found = {
         (page.name, quoted)
         for page in PAGES.glob("*.md")
@@ -103,7 +103,7 @@ def records() -> Iterator[Records]:
 
 
 def test_a_line_becomes_one_record_with_its_level(records: Records) -> None:
-    (text,) = records.spell('[!] a "quoted" line %s')
+    (text,) = records.lines_of('[!] a "quoted" line %s')
     assert json.loads(text) == {
         "time": "now",
         "level": "warning",
@@ -111,7 +111,7 @@ def test_a_line_becomes_one_record_with_its_level(records: Records) -> None:
         "term": 7,
         "message": '[!] a "quoted" line %s',
     }
-    assert json.loads(records.spell("[*] well")[0])["level"] == "info"
+    assert json.loads(records.lines_of("[*] well")[0])["level"] == "info"
 
 
 def test_a_filter_of_the_logger_drops_lines(records: Records) -> None:
@@ -121,15 +121,15 @@ def test_a_filter_of_the_logger_drops_lines(records: Records) -> None:
     logger = logging.getLogger(LOGGER)
     logger.addFilter(no_heartbeats)
     try:
-        assert records.spell("Sending heartbeat...") == []
-        assert len(records.spell("I am Leader")) == 1
+        assert records.lines_of("Sending heartbeat...") == []
+        assert len(records.lines_of("I am Leader")) == 1
     finally:
         logger.removeFilter(no_heartbeats)
 
 
 def test_records_that_are_closed_leave_the_logger(records: Records) -> None:
     other = Records("text", "s1", lambda: "now", lambda: None)
-    assert other.spell("line") == ["now INFO    s1 term -: line"]
+    assert other.lines_of("line") == ["now INFO    s1 term -: line"]
     other.close()
     handlers = logging.getLogger(LOGGER).handlers
     assert records in handlers

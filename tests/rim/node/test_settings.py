@@ -50,7 +50,7 @@ def test_an_argument_outranks_the_environment_and_that_the_file(tmp_path: Path) 
 def test_reload_reports_a_missing_port(
     tmp_path: Path,
 ) -> None:
-    """It must not end the thread that reads files again at SIGHUP, as a usage error would."""
+    """Unlike a usage error, it must not end the thread that reads files again at SIGHUP."""
     file = tmp_path / "raftline.toml"
     file.write_text("")
     with pytest.raises(ConfigError, match="the following arguments are required: PORT"):
@@ -63,7 +63,8 @@ def test_a_default_that_is_typed_outranks_the_file(tmp_path: Path) -> None:
 
 
 def test_node_table_outranks_the_common_one(tmp_path: Path) -> None:
-    """A table of a node outranks what is for all, and other nodes' tables are not read."""
+    """The table of a node overrides the settings for all nodes; those of other nodes are
+    ignored."""
     file = 'port = 1\npace = "human"\n[s1]\nport = 10001\n[s2]\nport = 10002\n'
     found = settings_of(tmp_path, "s2", file=file)
     assert (found.arguments.port, found.arguments.pace) == ("10002", "human")
@@ -90,7 +91,7 @@ def test_name_and_port_are_asked_for_where_nothing_sets_them(
 
 
 def test_environment_gives_switches_and_numbers_as_text(tmp_path: Path) -> None:
-    """Switches and numbers are given in the environment as text."""
+    """Switches and numbers can be set in the environment, as text."""
     environment = {
         "RAFTLINE_SERVER_FOLLOWER_READS": "yes", "RAFTLINE_SERVER_VERBOSE": "0",
         "RAFTLINE_SERVER_PACE": "", "RAFTLINE_SERVER_COMPACT_AT": "500",
@@ -103,7 +104,7 @@ def test_environment_gives_switches_and_numbers_as_text(tmp_path: Path) -> None:
 
 
 def test_environment_gives_lists_and_optional_numbers_as_text() -> None:
-    """Lists and optional numbers are given in the environment as text."""
+    """Lists and optional numbers can be set in the environment, as text."""
     environment = {
         "RAFTLINE_SERVER_CONTROLLER_FROM": "h1,10.0.0.0/8",
         "RAFTLINE_SERVER_CONTROLLER_UDP": "true",
@@ -141,7 +142,7 @@ def test_a_wrong_line_of_the_file_is_refused_with_file_and_key(
 def test_wrong_variable_is_refused_though_outranked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A wrong variable is refused even where an argument outranks it."""
+    """An invalid variable is refused even if an argument overrides it."""
     said = refusal(capsys, tmp_path, environment={"RAFTLINE_SERVER_IO": "some"})
     assert "error: RAFTLINE_SERVER_IO: 'some' is not one of: " in said
     with pytest.raises(SystemExit):
@@ -157,7 +158,7 @@ def test_a_file_that_is_named_must_be_there(
 
 
 def test_named_file_is_read_instead_of_the_folders_one(tmp_path: Path) -> None:
-    """A file that is named is read, and the one in the folder is not."""
+    """If a file is named, the one in the folder is not read."""
     named = tmp_path / "named.toml"
     named.write_text('pace = "human"\n', encoding="utf-8")
     found = settings_of(tmp_path, "s1", "1", "--config", str(named), file='io = "shared"\n')
@@ -165,7 +166,7 @@ def test_named_file_is_read_instead_of_the_folders_one(tmp_path: Path) -> None:
 
 
 def test_unknown_variable_is_reported_and_new_is_no_setting(tmp_path: Path) -> None:
-    """A variable that is no setting is reported, and `new` is none."""
+    """A variable that is not a setting is reported; `new` is not a setting."""
     environment = {
         "RAFTLINE_SERVER_PASE": "x", "RAFTLINE_SERVER_NEW": "1", "RAFTLINE_PACE": "human",
         "RAFTLINE_DEBUG": "1", "PATH": "x",
@@ -213,7 +214,7 @@ def _written(path: Path, text: str) -> str:
 def test_print_config_starts_nothing_and_tells_each_origin(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--print-config` starts nothing, and tells where each setting comes from."""
+    """`--print-config` starts nothing, and shows the origin of each setting."""
     monkeypatch.setattr(os, "environ", {"RAFTLINE_SERVER_PACE": "human"})
     assert server.main(["s1", "--dir", str(tmp_path), "--print-config"]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
@@ -225,7 +226,7 @@ def test_print_config_starts_nothing_and_tells_each_origin(
 
 
 def test_secret_path_is_shown_only_if_the_file_exists(tmp_path: Path) -> None:
-    """The path of a secret is shown only where a file is there."""
+    """The path of a secret is shown only if there is a file."""
     parser = boot.parser()
     parser.add_argument("--door-key", metavar="FILE")
     file = _written(tmp_path / "key", "content")

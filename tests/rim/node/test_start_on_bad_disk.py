@@ -70,7 +70,7 @@ def test_start_without_a_descriptor_exits_with_system_status(
     call: str,
     number: int,
 ) -> None:
-    """A start for which no descriptor is left exits with the status of the system."""
+    """If a start runs out of descriptors, it exits with the status of a system error."""
     with_members(tmp_path)
     monkeypatch.setattr(owner, call, raise_with(number))
     assert status_of_a_start(tmp_path) == EXIT_SYSTEM
@@ -98,7 +98,7 @@ def test_file_without_a_descriptor_asks_for_more_of_them(
     capsys: pytest.CaptureFixture[str],
     number: int,
 ) -> None:
-    """A file for which no descriptor is left asks for more of them."""
+    """If no descriptor is left for a file, the message asks for more of them."""
     with_members(tmp_path)
     (tmp_path / "s1.storage").write_bytes(b"")
     monkeypatch.setattr("builtins.open", raise_with(number))
@@ -111,7 +111,8 @@ def test_file_without_a_descriptor_asks_for_more_of_them(
 def test_unreadable_member_list_exits_with_disk_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A list of members that the disk does not give back exits with the disk's status."""
+    """If the disk cannot read the list of members, the node exits with the status of a disk
+    error."""
     with_members(tmp_path)
     monkeypatch.setattr(Path, "open", raise_with(errno.EIO))
     assert status_of_a_start(tmp_path) == EXIT_DISK
@@ -120,7 +121,8 @@ def test_unreadable_member_list_exits_with_disk_status(
 def test_joiner_folder_on_a_full_disk_exits_with_disk_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A joiner's folder that the disk has no room for exits with the disk's status."""
+    """If the disk has no space for the folder, a joining node exits with the status of a disk
+    error."""
     monkeypatch.setattr(os, "makedirs", raise_with(errno.ENOSPC))
     place = tmp_path / "new"
     assert status_of_a_start(place, "--join", "localhost:1") == EXIT_DISK

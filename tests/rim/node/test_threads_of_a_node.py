@@ -63,7 +63,7 @@ def test_an_error_that_ends_a_guarded_thread_is_handed_over() -> None:
 
 @pytest.mark.parametrize("trouble", [BlockingIOError(11, "full"), *TROUBLES], ids=repr)
 def test_sender_breaks_a_failed_connection_and_serves_the_next(trouble: Exception) -> None:
-    """A sender breaks a connection that fails it and serves the next."""
+    """A sender closes a connection that fails, and serves the next one."""
     said: list[str] = []
     peer = Peer("s1", "s2", Address("s2", 1), lambda _: None, lambda _: None, said.append)
     broken, sent = threading.Event(), threading.Event()
@@ -123,7 +123,7 @@ def test_a_peer_is_dialed_again_after_any_error(
 
 @pytest.mark.parametrize("name", ["s" + "2" * 63, "s..2"])
 def test_member_with_an_uncertifiable_name_is_dialed_again(made: Tls, name: str) -> None:
-    """Python can't spell such a name in a handshake, and raises a UnicodeError."""
+    """Python can't put such a name in a handshake, and raises a UnicodeError."""
     said: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(DEADLINE_S)
@@ -159,7 +159,7 @@ class BreaksAmidReplies:
 
 
 def test_slow_reader_with_broken_replies_is_cut_and_frees_room() -> None:
-    """A slow reader whose replies break is cut off and its room is free."""
+    """If the replies for a slow reader fail, it is disconnected and its memory is released."""
     near, far = socket.socketpair()
     with near, far:
         host: Any = FakeHost()
@@ -216,7 +216,7 @@ def is_ended(connection: socket.socket) -> bool:
 def test_failed_accept_keeps_no_other_connection_out(
     listener: Listener, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
-    """A connection that cannot be taken keeps none from being taken."""
+    """If one connection cannot be accepted, later ones still are."""
     host: Any = FakeHost()
     troubles = [trouble]
 
@@ -268,7 +268,7 @@ def failed(rim: FakeRim, driver: Driver, trouble: Exception) -> bool:
 def test_owner_with_an_error_between_steps_stops_the_node(
     monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """An owner that meets an error between two steps stops the node."""
+    """An error of the owner between two steps stops the node."""
     rim = FakeRim()
     driver, trouble = driver_of_s1(rim), TypeError("no number")
 
@@ -396,7 +396,7 @@ def test_a_listener_that_ends_its_thread_is_called_again() -> None:
 
 
 def test_failing_listener_is_called_again_though_the_log_fails() -> None:
-    """A listener that fails is called again though the log takes no line."""
+    """A listener that raises is called again, even if logging the error fails."""
     calls = threading.Semaphore(0)
 
     def fail(_: object) -> bool:
@@ -451,7 +451,7 @@ def test_a_lease_is_renewed_again_though_the_log_takes_no_line() -> None:
 
 
 def test_unreported_change_is_reported_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change that no thread could report is reported with the next."""
+    """If no thread could report a change, it is reported with the next one."""
     states: list[str] = []
     health = listening(states.append)
 

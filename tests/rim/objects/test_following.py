@@ -112,7 +112,7 @@ def test_a_watch_goes_on_from_the_node_that_was_reached() -> None:
 
 @pytest.mark.parametrize("silence_s", [SILENCE_S, 1, 300])
 def test_silent_node_is_left_and_so_is_one_that_is_cut_off(silence_s: float) -> None:
-    """A node that says nothing is left, and so is one that is cut off."""
+    """A watch leaves a node that sends nothing, and one that is cut off from the others."""
 
     def serve(line: str) -> list[Line]:
         begins = [words.begins(0, 5), *["EVENT 5"] * cut_off_s]  # one a second
@@ -128,7 +128,8 @@ def test_silent_node_is_left_and_so_is_one_that_is_cut_off(silence_s: float) -> 
 
 
 def test_probe_uses_a_key_that_watchers_may_read() -> None:
-    """A user with rights for one prefix would be refused another key, and the watch would end."""
+    """A user with rights for one prefix may not read any other key, and a refusal would end the
+    watch."""
     for prefix, key in (("app/", "app/raftline/watch"), (None, "raftline/watch")):
         world = World(lambda _: [words.begins(0, 5), *["EVENT 5"] * 1000], prefix=prefix)
         while not world.opened[1:]:
@@ -137,7 +138,7 @@ def test_probe_uses_a_key_that_watchers_may_read() -> None:
 
 
 def test_unserved_watch_times_out_and_a_served_one_does_not() -> None:
-    """An unserved watch is given up at its time, and one that was served is not."""
+    """A watch that no node serves times out; one that has been served does not."""
     world = World(lambda _: [NO_LEADER])
     with pytest.raises(NoLeader, match="I know of no leader"):
         world.values(1)
@@ -163,7 +164,7 @@ def test_a_watch_that_no_node_has_room_for_ends_at_once() -> None:
 
 
 def test_full_node_is_named_rather_than_one_that_is_down() -> None:
-    """A node that is full is named rather than one that is down."""
+    """If one node is full and another is down, the error names the full one."""
     world = World(lambda _: [words.too_many(6) if world.opened[-1] == S1 else ConnectionEnded()])
     with pytest.raises(TooManyWatches):
         world.values(1)
@@ -182,7 +183,7 @@ def test_a_watch_leaves_a_first_node_that_hangs_within_its_time() -> None:
 
 
 def test_unserved_watch_suspends_its_client() -> None:
-    """A watch that no node serves suspends its client until one does."""
+    """If no node serves a watch, its client is suspended until one does."""
     rounds = itertools.count()
     world = World(
         lambda _: [words.begins(0, 5)] if next(rounds) in (0, 40) else [ConnectionEnded()]
@@ -198,7 +199,7 @@ def test_unserved_watch_suspends_its_client() -> None:
 
 
 def test_refusal_that_each_node_would_give_ends_the_watch() -> None:
-    """A refusal that each node would give ends the watch at once."""
+    """A refusal that every node would give ends the watch at once."""
     world = World(lambda _: ["Sorry, a prefix is at most 1024 bytes. Nothing was done."])
     world.watch.cursor = WatchCursor(TEXT, "a", 7)
     with pytest.raises(Refused, match="a prefix is at most"):

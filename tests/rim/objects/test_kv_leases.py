@@ -160,7 +160,7 @@ def of_raftline(caplog: pytest.LogCaptureFixture) -> list[tuple[str, object]]:
 def test_error_in_a_renewal_is_logged_once_and_spares_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """An error in a renewal is logged once and other leases are renewed."""
+    """An error during a renewal is logged once, and other leases are still renewed."""
     client, lost = Client(), Lost()
     first, second = client.lease(6, on_lost=lost).grant(), client.lease().grant()
 
@@ -187,7 +187,7 @@ def test_error_in_a_renewal_is_logged_once_and_spares_others(
 
 
 def test_lease_released_amid_its_renewal_is_not_lost() -> None:
-    """A lease that is released amid its renewal is not reported as lost."""
+    """If a lease is released during its renewal, it is not reported as lost."""
     client, lost, goes_on = Client(), Lost(), threading.Event()
 
     def answer(command: str) -> object:
@@ -327,7 +327,7 @@ def test_a_grant_that_comes_too_late_was_never_held() -> None:
 
 
 def test_nothing_is_left_of_a_lease_that_is_over() -> None:
-    """Also if its time, as it was granted, is not over."""
+    """This holds even if the TTL that was granted has not passed."""
     client = Client()
     lease = client.lease().grant()
     assert lease.left == 9.0
@@ -481,7 +481,7 @@ def test_a_task_s_lease_counts_from_the_sending_of_each_request() -> None:
 def test_task_lease_with_failing_renewals_is_lost_in_time(
     failure: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A task's lease whose renewals fail is lost when its time is over."""
+    """With asyncio, a lease whose renewals fail is lost when it expires."""
 
     async def work(client: AioClient) -> None:
         lost: list[float] = []
@@ -551,7 +551,7 @@ def test_a_task_s_lease_released_amid_its_renewal_is_not_lost() -> None:
 
 
 def test_async_with_reports_only_the_loss_of_its_lease() -> None:
-    """`async with` reports the loss of its lease, and nothing else."""
+    """`async with` reports the loss of its own lease, and nothing else."""
 
     async def work(client: AioClient) -> None:
         async def use(work: Callable[[AioLease], Any], **more: Any) -> None:

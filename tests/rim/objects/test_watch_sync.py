@@ -122,7 +122,7 @@ class Nodes:
 
 
 def test_it_returns_at_once_if_nothing_matched_since() -> None:
-    """A node reports that only every ten seconds by itself."""
+    """By itself, a node reports that only every ten seconds."""
     nodes = Nodes()
     assert nodes.sync() == []
     for number in range(80):
@@ -149,7 +149,7 @@ def test_it_returns_what_was_not_taken_yet() -> None:
     ["c#3@watch a/raftline/sync", "c#3@unwatch", "c@unwatch", "c@watch a/ after 5", "c@watch a/"],
 )
 def test_connection_breaking_amid_a_sync_keeps_each_event_once(line: str) -> None:
-    """A connection that breaks amid a sync costs no event, and doubles none."""
+    """If the connection breaks during a sync, no event is lost or repeated."""
     nodes = Nodes(after=5 if "after" in line else None, breaks_at=line)
     first = nodes.sync()
     nodes.put("a/x", "1")
@@ -173,7 +173,7 @@ def test_after_a_time_that_was_too_short_the_watch_goes_on(line: str) -> None:
 
 
 def test_answer_to_an_abandoned_sync_does_not_count() -> None:
-    """The answer to an earlier sync that was given up does not count."""
+    """The reply to an earlier sync that timed out does not count."""
     nodes = Nodes(mute="c#3@watch a/raftline/sync")
     nodes.iterate()
     assert nodes.sync(until_s=1.0) is None

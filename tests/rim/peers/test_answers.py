@@ -18,7 +18,7 @@ def connection_of(near: socket.socket) -> Connection:
 
 
 def test_answer_waits_for_no_unread_reply() -> None:
-    """An answer does not wait for replies that the client does not read."""
+    """A peer's answer does not wait for replies that a client does not read."""
     near, far = socket.socketpair()
     with near, far:
         connection = connection_of(near)

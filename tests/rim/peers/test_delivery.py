@@ -105,7 +105,7 @@ def test_no_reply_leaves_before_a_write_in_flight() -> None:
 
 
 def test_answer_without_a_promise_overtakes_entries() -> None:
-    """An answer that promises nothing new overtakes entries that are being written."""
+    """An answer that promises nothing new does not wait for entries that are being written."""
     writes, origin = no_writes(), Connection()
     delivery = MessageDelivery(lambda _: None, writes)
     writes.add((Effects(append=[Entry(1, 1, "set a 1")]), None))
@@ -144,7 +144,7 @@ def test_no_answer_overtakes_a_promise(promise: Effects, is_being_written: bool)
 
 
 def test_answers_to_a_hanging_disk_are_bounded() -> None:
-    """Answers that wait for a disk that hangs are bounded and entries are kept."""
+    """There is a bound on the answers that wait for a disk, and the entries are kept."""
     writes, origin = no_writes(), Connection()
     delivery = MessageDelivery(lambda _: None, writes)
     delivery.dispatch(Effects(append=[Entry(1, 1, "set a 1")]), origin)

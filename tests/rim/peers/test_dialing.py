@@ -126,7 +126,7 @@ def by_task(at: str) -> list[str | None]:
 def test_slow_name_lookup_delays_no_other_address(
     ask: Callable[[str], list[str | None]], port: int, names: Lookup
 ) -> None:
-    """An address of a name that hangs or refuses holds up no other."""
+    """If the lookup of one name hangs or fails, other addresses are still dialed."""
     names(HANGS, REFUSES, SERVES)
     with hanging(port), node(SERVES, port, "5"):
         assert ask(f"{NAME}:{port}") == ["5"]

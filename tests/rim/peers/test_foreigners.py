@@ -68,7 +68,7 @@ def test_nothing_is_taken_from_a_server_of_another_cluster(
 
 
 def test_node_learning_its_identity_ignores_foreign_connections() -> None:
-    """A node that learns its identity no longer hears a foreign connection."""
+    """Once a node learns its identity, it ignores connections from other clusters."""
     cluster = Cluster("")
     connection = Taken(cluster)
     connection.say(f"s2@Level 4 version 9 cluster {OTHERS}")
@@ -79,7 +79,7 @@ def test_node_learning_its_identity_ignores_foreign_connections() -> None:
 
 
 def test_server_that_learns_it_is_foreign_is_ignored() -> None:
-    """A server that learns that it is of another cluster is heard no longer."""
+    """A server that turns out to be of another cluster is ignored from then on."""
     connection = Taken(Cluster(OURS))
     connection.say("s2@Level 4 version 9")
     assert connection.is_heard()
@@ -88,7 +88,7 @@ def test_server_that_learns_it_is_foreign_is_ignored() -> None:
 
 
 def test_foreign_server_is_printed_once_until_it_was_away() -> None:
-    """A foreign server is printed once until it was away for a while."""
+    """A foreign server is printed once, and again only after it was away for a while."""
     cluster = Cluster(OURS)
     for now_s in (0.0, 0.5, 1.0, FOREIGN_S, 2 * FOREIGN_S):
         cluster.now_s = now_s
@@ -180,7 +180,7 @@ def test_a_peer_of_another_cluster_is_left_and_printed_once(dialling: Dialled) -
 def test_learned_identity_is_told_on_standing_connections(
     dialling: Dialled, cluster: Cluster
 ) -> None:
-    """A node that learns its identity tells it on connections that stand."""
+    """A node that learns its identity announces it on its established connections."""
     cluster.identity = ""
     dialling.dialled()[0].close()  # the one that may have begun before
     connection, first = dialling.dialled("Level 4 version 9", ANSWER)
@@ -197,7 +197,7 @@ def test_learned_identity_is_told_on_standing_connections(
 def test_node_learning_its_identity_leaves_a_foreign_peer(
     dialling: Dialled, cluster: Cluster
 ) -> None:
-    """A node that learns its identity leaves a peer of another cluster."""
+    """Once a node learns its identity, it closes its connection to a peer of another cluster."""
     cluster.identity = ""
     dialling.dialled()[0].close()
     connection, _ = dialling.dialled(level(OTHERS), ANSWER)

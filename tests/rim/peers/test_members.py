@@ -37,7 +37,7 @@ from raftline.raft.membership import PREFIX, Membership, all_vote
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
-from raftline.storage.log_lines import base_line, note_line, read_base
+from raftline.storage.log_lines import base_line, checksum_line, read_base
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import MachineState
 from raftline.wire.commands.command_table import read_request
@@ -159,7 +159,7 @@ def test_connections_begin_and_end_as_the_members_change() -> None:
 
 @pytest.mark.pure
 def test_configured_addresses_override_those_of_the_log() -> None:
-    """Addresses of the configuration file override those of the log."""
+    """An address in the configuration file overrides the one in the log."""
     book, life = book_of({"s2": Address("proxy", 7)})
     book.start()
     assert book.follow({"s2": "h:2", "s3": "h:3"}) == ["s2"]  # which the console tells
@@ -196,7 +196,7 @@ class FewThreads(threading.Thread):
 def test_a_new_member_is_dialed_once_there_is_a_thread_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`follow` is called in a step: an error there would stop every node at the same entry."""
+    """`follow` is called within a step, where an error would stop every node at the same entry."""
     monkeypatch.setattr(threading, "Thread", FewThreads)
     said: list[str] = []
     dialed = threading.Event()
@@ -340,7 +340,7 @@ def test_a_joiner_does_not_use_the_tls_of_a_client(
 
 
 def test_a_joiner_that_finds_no_leader_says_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that names itself as the node to join finds none either."""
+    """So does one that names itself as the node to join."""
     monkeypatch.setattr(joining, "SEARCH_S", 0.05)
     view = SimpleNamespace(is_member=False, membership=SimpleNamespace(electors=()))
     waits = f"[!] s4 is not added yet: {NO_LEADER.removeprefix('Sorry, ')}"
@@ -363,7 +363,7 @@ def test_a_joiner_that_finds_no_leader_says_so_soon(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("voters", "says"), [(("s1", "s4"), False), (("s1",), True)])
 def test_joiner_that_is_a_member_asks_nothing(voters: tuple[str, ...], says: bool) -> None:
-    """One that died as it caught up would stay a learner, and nobody would notice."""
+    """Otherwise, one that died while it caught up would stay a learner unnoticed."""
     learners = () if "s4" in voters else ("s4",)
     node = node_of("s4", voters=Membership(voters, learners))
     said: list[str] = []
@@ -381,7 +381,7 @@ def unreadable_list(folder: Path) -> str:
 
 
 def test_node_with_members_in_its_log_needs_no_list(tmp_path: Path) -> None:
-    """A node that has its members in its log starts without the list."""
+    """A node whose log has the members starts without the list."""
     why = unreadable_list(tmp_path)
     (tmp_path / "s4.log").write_text("0 0 base s1=h:1,voter s4=h:4,voter\n")
     found = settle_configuration(str(tmp_path), "s4", "localhost", 4, joins=None)
@@ -460,14 +460,14 @@ def after_a_snapshot(*, recovering: bool) -> RawNode:
 
 @pytest.mark.parametrize("recovering", [False, True])
 def test_node_with_an_older_snapshot_waits_for_a_leader(recovering: bool) -> None:
-    """It was killed before the entry came that adds it, or has lost that entry."""
+    """It was killed before it received the entry that adds it, or has lost that entry."""
     node = after_a_snapshot(recovering=recovering)
     [said] = check_member(node.view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 is not a member as far as its log goes (s1 s2): it waits for a ")
 
 
 def test_node_with_older_entries_waits_for_a_leader() -> None:
-    """A node with entries from before its addition waits for a leader."""
+    """A node whose entries precede its addition waits for a leader."""
     log = Log()
     log.extend(1, ["noop", "members s1=h:1,voter s2=h:2,voter"])
     node = node_from_disk("s4", Membership(()), log, HardState(1, None), OPTIONS, lambda: 1, 0)
@@ -524,7 +524,7 @@ def joins(node: RawNode, cluster: str) -> tuple[str, list[str]]:
 
 
 def test_joiner_keeps_to_its_cluster_before_it_hears_anybody() -> None:
-    """The leader of a cluster that its name has left may still dial it."""
+    """The leader of a cluster that this name has left may still dial it."""
     mine, asked = joins(node_of("s4", voters=Membership(())), OURS)
     assert mine == OURS
     assert asked[0] == "Level"
@@ -539,7 +539,7 @@ def test_a_node_that_caught_up_in_part_may_join_again() -> None:
 
 
 def test_removed_node_may_rejoin_its_cluster_with_its_files() -> None:
-    """A removed node may join its own cluster again with its files."""
+    """A removed node may join the same cluster again with its files."""
     assert joins(joiner([ADDED, REMOVED], cluster=OURS), OURS)[0] == OURS
 
 
@@ -558,7 +558,7 @@ def test_a_member_starts_though_it_is_to_join_another_cluster() -> None:
 @pytest.mark.parametrize("cluster", ["", OTHERS])
 def test_a_node_joins_no_cluster_with_the_files_of_another_one(cluster: str) -> None:
     """Its entries may have the same terms, and would be taken for those of the cluster. Files
-    without an identity are from before the cluster had one, or of another one."""
+    without an identity are older than the cluster's identity, or of another cluster."""
     with pytest.raises(FilesRefused) as refused:
         joins(joiner([ADDED, REMOVED], cluster=cluster), OURS)
     said = re.sub("localhost:[0-9]+", "HOST:PORT", str(refused.value))
@@ -569,7 +569,8 @@ def test_a_node_joins_no_cluster_with_the_files_of_another_one(cluster: str) -> 
 
 
 def test_added_or_lagging_joiner_starts_again_to_join() -> None:
-    """A joiner that was added or still catches up starts again to join."""
+    """After a restart, a node that was added starts, and one that is still catching up waits for a
+    leader."""
     nowhere = Configuration(Path("c"), {})
     assert check_member(joiner([ADDED]).view, nowhere) == []
     [said] = check_member(joiner([], recovering=True).view, nowhere)
@@ -585,7 +586,7 @@ def test_a_lone_node_without_its_log_is_refused() -> None:
 
 
 def test_joiner_listening_everywhere_must_name_its_address() -> None:
-    """A joiner that listens on all addresses must name its own."""
+    """A joining node that listens on all addresses must advertise one."""
     empty = Configuration(Path("c"), {})
     assert advertised("s4", "h", 4, empty) == Address("h", 4)
     with pytest.raises(ConfigError, match="doesn't tell where others reach s4"):
@@ -616,7 +617,7 @@ def files_of_a_lone_node_that_lost_an_entry(path: Path) -> None:
     file = SnapshotFile(Folder(path), "s1")
     file.publish(write_snapshot(file, MachineState(7, 1, alone, [], {"a": "4"})))
     base = base_line(alone, 7, 1)
-    (path / "s1.log").write_bytes(base + note_line(0, crc32(base)))
+    (path / "s1.log").write_bytes(base + checksum_line(0, crc32(base)))
     (path / "s1.storage").write_bytes(storage_file(1, "s1", mark=(8, 1)))
     (path / ".s1.born").write_bytes(b"s1 was born here.\n")
 
@@ -639,7 +640,7 @@ def started(path: Path, *, joins: bool = False) -> list[str]:
 def test_lone_node_that_lost_files_starts_once_advice_is_taken(
     tmp_path: Path, advice: str, joins: bool
 ) -> None:
-    """Its snapshot names it as the only member, too, and is there after any compaction."""
+    """Its snapshot also names it as the only member, and every compaction leaves one."""
     files_of_a_lone_node_that_lost_an_entry(tmp_path)
     with pytest.raises(FilesRefused, match="is the only member") as refused:
         started(tmp_path)

@@ -111,7 +111,7 @@ def test_an_unproven_name_of_a_member_gets_nothing_done(doors: list[Door], line:
 
 
 def test_name_of_no_member_needs_a_proof_to_speak(doors: list[Door]) -> None:
-    """A name that is no member's needs a proof to speak as one."""
+    """Whoever has no proof does not learn whether a name is a member's."""
     doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
     assert door.ask(f"s9@{VOTE}") == f"s1@Sorry, s9 {UNPROVEN}"
     assert door.prove("s9").startswith("s1@Proof ")
@@ -180,7 +180,7 @@ def test_a_proof_that_is_begun_and_not_ended_ends_the_connection(
 def test_places_for_peers_are_not_held_without_a_proof(
     doors: list[Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The places for peers are not kept by those who prove nothing."""
+    """A connection without a proof does not hold a place reserved for peers."""
     monkeypatch.setattr(server_protocol, "PROOF_S", 0.2)
     doors.append(door := Door(PeerAuth(SECRET, is_required=True), for_peers_only=True))
     assert door.line() == "s1@Sorry, nobody proved to be a member within 0.2 s."
@@ -208,7 +208,7 @@ SAID = st.lists(
 
 @given(SAID)
 def test_no_lines_without_the_secret_pass_as_a_member(said: list[bytes]) -> None:
-    """No lines without the secret let anything in as a member s."""
+    """Whoever lacks the secret cannot pass as a member, whatever the lines."""
     host = FakeHost(peer_auth=PeerAuth(SECRET, is_required=True))
     admission = Admission(host, object())  # type: ignore[arg-type]
     for line in said:
@@ -295,7 +295,7 @@ def test_where_a_proof_is_required_nothing_else_will_do(answer: str) -> None:
 
 
 def test_answers_after_a_proof_belong_to_its_maker() -> None:
-    """Answers after a proof are those of the one who proved itself."""
+    """After a proof, the answers on that connection count as those of the member that made it."""
     with Dialed(PeerAuth(SECRET, is_required=True)) as dialed:
         there, first = dialed.meet()
         there.sendall(f"s1@Challenge s2 nonce {NONCE}\n".encode())
@@ -317,7 +317,7 @@ def test_answers_after_a_proof_belong_to_its_maker() -> None:
      "GiveSnapshotAfterByte 66 of 17-4 term 999 round 9"],
 )  # fmt: skip
 def test_member_answers_nothing_asked_on_another_connection(doors: list[Door], answer: str) -> None:
-    """Not even one that proved itself: an answer belongs to the connection of its question."""
+    """This holds even after a proof: an answer belongs to the connection of its question."""
     door = Door(PeerAuth(SECRET, is_required=True))
     doors.append(door)
     door.prove()
@@ -327,7 +327,7 @@ def test_member_answers_nothing_asked_on_another_connection(doors: list[Door], a
 
 
 def test_an_answer_that_comes_with_the_proof_is_refused() -> None:
-    """Nothing was asked yet, so it is not an answer of that member's."""
+    """Nothing was asked yet, so it cannot be an answer of that member."""
     with Dialed(PeerAuth(SECRET, is_required=True)) as dialed:
         there, first = dialed.meet()
         there.sendall(f"s1@Challenge s2 nonce {NONCE}\n".encode())
@@ -349,7 +349,7 @@ def test_an_offer_goes_on_with_a_build_that_knows_no_proofs() -> None:
 
 
 def test_offer_begins_without_a_proof_for_an_old_build() -> None:
-    """Such a build has places for peers alone, and takes a proof for a client's line."""
+    """Such a build has places for peers only, and takes a proof for a client's line."""
     with Dialed(PeerAuth(SECRET, is_required=False)) as dialed:
         there, _ = dialed.meet()
         there.sendall(f"s1@{FULL}\n".encode())
@@ -406,7 +406,7 @@ def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, content: bytes, 
 
 
 def test_two_line_secret_has_one_used_and_one_accepted(tmp_path: Path) -> None:
-    """Two lines are the secret that is used and one that is taken."""
+    """Of two lines, the first secret is used and both are accepted."""
     path = tmp_path / "secret"
     path.write_bytes(b"a" * 40 + b"\n" + b"b" * 40 + b"\n")
     path.chmod(0o600)
@@ -420,7 +420,7 @@ def test_two_line_secret_has_one_used_and_one_accepted(tmp_path: Path) -> None:
 
 
 def test_a_connection_ends_with_the_secret_that_proved_it(doors: list[Door]) -> None:
-    """The proof counts while either line of the file is that secret."""
+    """The proof counts as long as one of the lines of the file is that secret."""
     old, new = SECRET, b"b" * 40
     door = Door(PeerAuth(new, True, other=old))
     by_new = Door(PeerAuth(new, True, other=old))
@@ -437,7 +437,7 @@ def test_a_connection_ends_with_the_secret_that_proved_it(doors: list[Door]) -> 
 
 
 def test_proof_by_a_secret_that_goes_meanwhile_is_void(doors: list[Door]) -> None:
-    """A proof by a secret that goes meanwhile counts for nothing."""
+    """If the secret is removed before the proof is complete, the proof is void."""
     door = Door(PeerAuth(SECRET, True))
     doors.append(door)
     dialing = Initiator(SECRET, "s2", "s1", NONCE)

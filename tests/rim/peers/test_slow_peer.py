@@ -50,7 +50,7 @@ def dialled(listener: socket.socket) -> Iterator[tuple[Peer, socket.socket]]:
 def test_outbox_of_a_slow_peer_is_bounded_by_whole_lines(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The outbox of a slow peer is bounded and sends whole lines."""
+    """If the outbox of a slow peer is full, whole lines are dropped."""
     monkeypatch.setattr(peers, "OUTBOX_BYTES", 200_000)
     with dialled(listener) as (peer, connection), connection.makefile("rb") as reader:
         for number in range(LINES):

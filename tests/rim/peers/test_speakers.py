@@ -33,7 +33,7 @@ class Bearer:
 
 @pytest.mark.parametrize(("speaks_elsewhere", "lost"), [(False, ["s2"]), (True, [])])
 def test_peer_is_lost_with_its_last_connection(speaks_elsewhere: bool, lost: list[str]) -> None:
-    """A peer is lost with the connection that it spoke on last."""
+    """A peer is lost when the connection on which it spoke last ends."""
     now = [0.0]
     host: Any = FakeHost(speakers=Speakers(300, lambda: now[0]))
     here, there = socket.socketpair()
@@ -49,7 +49,7 @@ def test_peer_is_lost_with_its_last_connection(speaks_elsewhere: bool, lost: lis
 
 
 def test_connection_under_another_name_gives_up_the_former() -> None:
-    """Else a stranger's names, of which it may make up many, were kept for ever."""
+    """Otherwise, the names that a stranger makes up would be kept forever."""
     host: Any = FakeHost(why_not_heard=lambda name, message: "")
     speaker, other = Bearer(), Bearer()
     admission = Admission(host, speaker)
@@ -68,7 +68,7 @@ def test_connection_under_another_name_gives_up_the_former() -> None:
 
 
 def test_one_connection_speaks_for_a_peer_until_it_is_silent() -> None:
-    """One connection at a time speaks for a peer until it is silent."""
+    """One connection at a time counts as a peer's, until it is silent."""
     now = [1000.0]
     speakers, first, second = Speakers(300, lambda: now[0]), Bearer(), Bearer()
     speakers.claim("s2", first)
@@ -90,7 +90,8 @@ def test_one_connection_speaks_for_a_peer_until_it_is_silent() -> None:
 
 
 def test_a_member_holds_half_a_line_on_one_connection_alone() -> None:
-    """Its lines may have 32 MiB, and half lines of members do not count among those of clients."""
+    """A member's line may have 32 MiB, and incomplete lines of members do not count with those of
+    clients."""
     now = [0.0]
     host: Any = FakeHost(speakers=Speakers(300, lambda: now[0]))
     ends: list[socket.socket] = []
@@ -125,7 +126,7 @@ def test_a_removed_member_and_a_stranger_get_different_refusals() -> None:
 
 @pytest.mark.pure
 def test_refusal_names_the_entry_before_an_unknown_removal() -> None:
-    """A refusal names the entry before which a removal is not known."""
+    """The refusal names the entry before which removals are not known."""
     node = established("s1", 1, 1)
     node.step(SnapshotTaken(Snapshot(2, 1, 10, 7)), 0)
     assert not compact(node, 2)

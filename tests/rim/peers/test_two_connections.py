@@ -76,7 +76,7 @@ def lines_until(reader: io.BufferedReader, last: bytes) -> list[bytes]:
 
 
 def test_new_connection_begins_with_whole_lines_of_its_own(dialled: Dialled) -> None:
-    """Each new connection begins with whole lines and nothing of the one before."""
+    """A new connection starts with a whole line, without the rest of the previous one."""
     for number in range(3):
         with dialled.accept() as connection, connection.makefile("rb") as reader:
             dialled.peer.send(b"s1@first %d\n" % number)

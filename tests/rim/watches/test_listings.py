@@ -61,8 +61,8 @@ def test_watches_that_are_not_read_share_one_bound_of_memory(scene: WatchScene) 
 
 
 def test_prefixes_within_one_another_keep_no_key_more_than_once(scene: WatchScene) -> None:
-    """Else one packet of watches would write each value to the disk as often as it has prefixes,
-    and other watches would wait that long."""
+    """Otherwise, one packet of watches would write each value to the disk once for each of their
+    prefixes, and other watches would wait for that."""
     stem = "p" * 200
     scene.apply(*(f"set {stem}{number:04} 1" for number in range(3000)))
     prefixes = [stem[:length] for length in range(1, 201)]
@@ -116,7 +116,7 @@ def test_what_a_watch_has_let_go_of_counts_no_more(scene: WatchScene, end: str) 
 def test_least_recently_read_file_is_evicted(
     scene: WatchScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of too many files, the one that was not read for longest goes."""
+    """If there are too many files, the one that has been unread for the longest time is evicted."""
     monkeypatch.setattr(watch_listing, "LISTINGS_BYTES", 0)
     monkeypatch.setattr(watch_listing, "LISTING_FILES", 2)
     first, second = slow_watch(scene), slow_watch(scene)
@@ -179,7 +179,7 @@ def look_together(
 def test_failed_listing_is_not_shared_as_an_empty_one(
     scene: WatchScene, error: BaseException
 ) -> None:
-    """A listing that fails is no empty listing to those who share it."""
+    """A failed listing does not look like an empty one to those who share it."""
     given = look_together(scene, error, lambda prefix: scene.lister.take([prefix])[0])
     first: Any = given.pop("")
     assert (first.count, first.failure) == (KEYS, "")
@@ -208,7 +208,7 @@ def test_a_watch_whose_look_another_one_failed_is_refused(scene: WatchScene) -> 
 
 
 def test_watch_refused_amid_a_listing_spares_the_next_one(scene: WatchScene) -> None:
-    """A watch that is refused amid a listing leaves the next one its own keys."""
+    """If a watch is refused during a listing, the next one still gets its own keys."""
     scene.apply("set app/a 1", "set pub/a 2")
     watchers, take = scene.watchers, scene.lister.take
 

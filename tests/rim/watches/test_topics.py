@@ -24,7 +24,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> WatchScene:
 
 
 def test_message_reaches_the_watches_of_its_topic_alone(scene: WatchScene) -> None:
-    """Neither a longer topic, nor a key of that name, nor a watch of all keys has to do with it."""
+    """It reaches no longer topic, no key of that name, and no watch of all keys."""
     of_topic, under, others = FakeSink(), FakeSink(), FakeSink()
     scene.watch(topic_of("news"), 1, sink=of_topic)
     scene.watch(topics_under("new"), 1, sink=under)
@@ -57,7 +57,7 @@ def test_slow_reader_takes_messages_from_the_history(scene: WatchScene) -> None:
 
 
 def test_messages_are_kept_while_a_topic_is_watched(scene: WatchScene) -> None:
-    """They take no room in the history of keys at a node without subscribers."""
+    """At a node without subscribers, they take no space in the history."""
     history = scene.watchers.feed.history
     scene.apply("tell news 1")
     scene.watch(topic_of("news"), 2, "w")

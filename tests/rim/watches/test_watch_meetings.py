@@ -49,7 +49,7 @@ def amid_a_listing(scene: WatchScene, act: Callable[[], object]) -> None:
 
 
 def test_snapshot_over_events_of_prefixes_leaves_none(scene: WatchScene) -> None:
-    """A snapshot over events of several prefixes leaves none of them."""
+    """If a snapshot replaces the state, no events of earlier entries are sent for any prefix."""
     others = FakeSink()
     scene.watch("a")
     scene.watch("b", sink=others)
@@ -77,7 +77,7 @@ def test_the_last_line_of_a_watch_outlives_a_snapshot(scene: WatchScene) -> None
 
 
 def test_a_snapshot_amid_a_listing_lets_the_watch_begin_anew(scene: WatchScene) -> None:
-    """The listing is of the state before; it is not a fault of the reader's."""
+    """The listing shows the state before the snapshot, which is not the reader's fault."""
     scene.apply("set a 1")
     amid_a_listing(scene, lambda: scene.install(90, a="7\x0080"))
     first = scene.watch("a")
@@ -97,7 +97,7 @@ def test_a_snapshot_amid_a_listing_lets_the_watch_begin_anew(scene: WatchScene) 
 def test_watches_without_a_thread_restart_at_the_next_look(
     scene: WatchScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Watches that found no thread begin again at the next look."""
+    """Watches that got no thread restart at the next check."""
     scene.watch("a")
 
     def no_thread(_: threading.Thread) -> None:
@@ -143,7 +143,7 @@ def test_an_unwatch_amid_a_listing_anew_ends_the_watch(scene: WatchScene) -> Non
 
 
 def test_watch_restarting_amid_a_piece_sends_keys_first(scene: WatchScene) -> None:
-    """A watch that begins again amid a piece sends the keys before the events."""
+    """A watch that restarts in the middle of a piece sends the keys before the events."""
     scene.watch("a")
     watch, runs = only(scene), list[Callable[[], None]]()
     scene.watchers.run_beside = lambda run: not runs.append(run)
@@ -178,7 +178,7 @@ def test_nothing_is_pushed_to_a_connection_that_has_ended(scene: WatchScene) -> 
 
 @pytest.mark.parametrize("why", [words.IS_STOPPING, words.RIGHTS])
 def test_watch_begun_while_it_is_ended_gets_one_line(scene: WatchScene, why: str) -> None:
-    """A watch that begins while it is ended is answered in one line."""
+    """A watch that is ended while it begins gets one line."""
     watchers = scene.watchers
     if why == words.RIGHTS:
         amid_a_listing(scene, lambda: watchers.end_refused(scene.sink, lambda _: "you may not"))
@@ -189,7 +189,7 @@ def test_watch_begun_while_it_is_ended_gets_one_line(scene: WatchScene, why: str
 
 
 def test_node_stopping_amid_the_keys_names_no_place(scene: WatchScene) -> None:
-    """A node that stops amid the keys of a watch names no place."""
+    """If a node stops while it sends the keys of a watch, it names no index to resume at."""
     scene.apply(*(f"set k{number} {'v' * 1000}" for number in range(100)))
     scene.sink.is_slow = True
     scene.watch("k")
@@ -205,7 +205,8 @@ def test_node_stopping_amid_the_keys_names_no_place(scene: WatchScene) -> None:
 
 
 def test_rights_changed_amid_events_end_only_those_watches(scene: WatchScene) -> None:
-    """Rights that change amid events end those watches alone after the events."""
+    """If rights change among the events, only the watches concerned end, after the events before
+    that."""
     scene.watch("app/", number="1")
     scene.watch("pub/", number="2")
     scene.is_held = True
@@ -274,7 +275,7 @@ def test_watches_end_at_a_node_whose_state_differs(scene: WatchScene) -> None:
     ids=["member again", "hears its leader"],
 )
 def test_removed_node_serves_watches_once_added_again(scene: WatchScene, back: Any) -> None:
-    """A node that was removed serves watches once it is added again."""
+    """A node that was removed serves watches again once it is added."""
     scene.watchers.look(view(removed_by=9, is_member=False))
     scene.watchers.look(back)
     scene.watch("a")
@@ -284,7 +285,7 @@ def test_removed_node_serves_watches_once_added_again(scene: WatchScene, back: A
 
 @pytest.mark.pure
 def test_stopping_node_serves_no_watch_though_added_again(scene: WatchScene) -> None:
-    """A node that stops serves no watch though it is a member again."""
+    """A node that is stopping serves no watch, even if it is added again."""
     scene.watchers.look(view(removed_by=9, is_member=False))
     scene.watchers.close()
     scene.watchers.look(view(removed_by=9))
@@ -292,7 +293,7 @@ def test_stopping_node_serves_no_watch_though_added_again(scene: WatchScene) -> 
 
 
 def test_lagging_watch_gets_no_line_that_nothing_happened(scene: WatchScene) -> None:
-    """`EVENT N` stands for all events up to N; so it comes after them."""
+    """`EVENT N` vouches for all events up to N, so it comes after them."""
     scene.clock.s = 1000.0
     scene.watch("a")
     scene.sink.is_slow = True

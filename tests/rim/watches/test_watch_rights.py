@@ -28,7 +28,7 @@ def ended(after: int) -> str:
 
 
 def test_rights_last_in_the_last_epoch(scene: UserScene) -> None:
-    """A recovery with a forged term gives entries the largest numbers that there are."""
+    """A recovery with a forged term numbers entries with the largest numbers that exist."""
     scene.apply("set app/a 1", term=10**18)
     first_line, *keys = scene.watch("app/", sink=scene.bob)
     assert first_line.startswith("WATCH response: ")
@@ -67,7 +67,7 @@ def test_events_before_the_end_of_a_right_are_sent(scene: UserScene) -> None:
 def test_a_watch_ends_while_lines_of_others_always_wait(
     scene: UserScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also if its connection has another watch, which gets events all the time."""
+    """This holds even if its connection has another watch that gets events all the time."""
     monkeypatch.setattr(watch_feed, "SLICE", 1)
     roots = [UserSink(scene.manager.store, "root") for _ in range(3)]
     scene.watch("app/", sink=scene.bob)
@@ -100,7 +100,7 @@ def test_a_slow_reader_gets_no_later_event_out_of_the_history(scene: UserScene) 
 
 
 def test_regained_right_does_not_show_what_happened_meanwhile(scene: UserScene) -> None:
-    """A right that is given back does not show what happened meanwhile."""
+    """A right that is granted again does not show what happened in the meantime."""
     scene.watch("app/", sink=scene.bob)
     first = scene.index + 1
     scene.apply("user-revoke bob app", "set app/a 1", "user-grant bob app", "set app/a 2")
@@ -125,7 +125,7 @@ def test_a_watch_whose_line_was_admitted_before_does_not_begin(scene: UserScene)
 def test_watch_begun_by_later_users_outlives_earlier_ones(
     scene: UserScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The door knows the users of an entry a moment before its events are noted."""
+    """A connection learns the users of an entry shortly before that entry's events are recorded."""
     late: list[Sequence[Entry]] = []
     with monkeypatch.context() as patch:
         patch.setattr(scene, "note", late.append)
@@ -139,7 +139,7 @@ def test_watch_begun_by_later_users_outlives_earlier_ones(
 
 
 def test_right_ending_amid_the_keys_ends_the_watch(scene: UserScene) -> None:
-    """A right that ends amid the keys ends the watch with them."""
+    """If the right ends while the keys are sent, the watch ends with them."""
     scene.apply(*(f"set app/{number} {'v' * 1000}" for number in range(100)))
     scene.bob.is_slow = True
     scene.watch("app/", sink=scene.bob)
@@ -155,8 +155,8 @@ def test_right_ending_amid_the_keys_ends_the_watch(scene: UserScene) -> None:
 def test_keys_of_a_later_state_are_not_sent(
     scene: UserScene, monkeypatch: pytest.MonkeyPatch, *, is_noted: bool
 ) -> None:
-    """The right ends after the watch began to be served, and before its keys are looked up. The
-    events of these entries may be noted a moment later."""
+    """The right ends after the watch was accepted and before its keys are looked up. The events of
+    these entries may be recorded later."""
     take, noted = scene.lister.take, scene.note
     late: list[Sequence[Entry]] = []
 
@@ -178,9 +178,9 @@ def test_keys_of_a_later_state_are_not_sent(
 
 
 def test_snapshot_without_the_user_ends_the_watch_first(scene: UserScene) -> None:
-    """A snapshot without the user ends the watch before the keys come again."""
+    """If a snapshot lacks the user, the watch ends before the keys are sent again."""
     scene.watch("app/", sink=scene.bob)
-    users = scene.manager.store.users.with_account("bob", None).spell()
+    users = scene.manager.store.users.with_account("bob", None).format()
     snapshot = Snapshot(scene.index + 5, 1, 0, 0)
     members, pairs = scene.manager.members, {"app/a": "1"}
     scene.manager.arrived(LoadedSnapshot(snapshot, members, [], pairs, level=1, users=users))
@@ -204,7 +204,7 @@ def test_the_position_of_a_later_entry_is_not_sent(scene: UserScene) -> None:
 
 
 def test_users_who_take_all_they_may_leave_watches(scene: UserScene) -> None:
-    """To the next user, and to admins, who get a sixteenth that no other user gets."""
+    """Some are left for the next user, and a sixteenth for admins alone."""
     scene.watchers.watches_max = 640
 
     def take(user: str) -> int:

@@ -69,7 +69,7 @@ def test_a_write_touches_no_watch_of_another_prefix(scene: WatchScene) -> None:
 
 
 def test_many_connections_are_served_in_slices_by_the_owner(scene: WatchScene) -> None:
-    """Many connections are served in slices, with which the owner continues."""
+    """Events for many connections are sent in slices, and the owner sends the rest."""
     sinks = [FakeSink() for _ in range(500)]
     for sink in sinks:
         scene.watch("k", sink=sink)
@@ -160,7 +160,7 @@ def test_a_watch_after_an_entry_that_a_recovery_lost_begins_anew(scene: WatchSce
 
 
 def test_slow_reader_reads_what_it_missed_from_the_history(scene: WatchScene) -> None:
-    """A slow reader takes what it missed from the history in order."""
+    """A slow reader gets what it missed from the history, in order."""
     scene.watch("k")
     scene.apply("set k 1")
     scene.sink.is_slow = True
@@ -192,7 +192,8 @@ def test_the_last_line_of_a_watch_has_a_code_if_asked_for() -> None:
 
 
 def test_reader_behind_the_history_is_ended_with_its_place() -> None:
-    """A reader that the history leaves behind is ended with its place."""
+    """If the history no longer has what a reader needs, its watch ends with the index that it
+    reached."""
     scene = WatchScene(events_max=3)
     scene.watch("k", number="7")
     scene.apply("set k 0")
@@ -294,7 +295,7 @@ def test_unwatch_of_a_slow_reader_names_what_it_has_taken(scene: WatchScene) -> 
 
 
 def test_watch_with_unsent_keys_cannot_be_resumed(scene: WatchScene) -> None:
-    """A watch whose keys are not all sent cannot be resumed."""
+    """A watch that ends before all of its keys are sent cannot be resumed."""
     scene.apply(*(f"set k{number} {'v' * 1000}" for number in range(100)))
     scene.sink.is_slow = True
     scene.watch("k")
@@ -317,7 +318,7 @@ def test_one_id_has_one_watch_at_a_time_on_a_connection(scene: WatchScene) -> No
 def test_a_watch_with_a_long_prefix_counts_as_several(
     scene: WatchScene, prefix: str, weight: int
 ) -> None:
-    """It takes as much memory: of what a node has for watches it would take nine times its part."""
+    """Otherwise, its memory would be nine times what is reserved for a watch."""
     scene.watchers.watches_max = weight + 1
     assert scene.watch(prefix)[0].startswith("WATCH response: ")
     assert scene.watch("k", number="1")[0].startswith("WATCH response: ")
@@ -391,7 +392,7 @@ def test_silence_is_broken_for_those_alone_that_hear_nothing(scene: WatchScene) 
 def test_listing_of_many_keys_has_pieces_of_whole_lines(
     scene: WatchScene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A listing of many keys lies in pieces that are whole lines."""
+    """A listing of many keys is cut into pieces between lines."""
     monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
     commands = [f"set k{number:05} {'é' * 200}" for number in range(5000)]
     scene.apply(*commands)
@@ -420,7 +421,7 @@ def test_a_listing_of_long_values_is_never_in_memory_as_a_whole(
 
 
 def test_listing_without_room_on_disk_is_refused(scene: WatchScene) -> None:
-    """A listing that finds no room on the disk is refused in one line."""
+    """If the disk has no space for a listing, the watch is refused in one line."""
     scene.apply(*(f"set k{number:05} {'v' * 1000}" for number in range(2000)))
     refusal = scene.watch("k")  # a folder in memory has no place for files
     assert refusal == [
@@ -433,8 +434,8 @@ def test_listing_without_room_on_disk_is_refused(scene: WatchScene) -> None:
 def test_watches_that_come_together_share_one_look_at_the_pairs(scene: WatchScene) -> None:
     scene.apply("set a 1", "set b 2", "set ab 3")
     looks = []
-    look = scene.lister._look
-    scene.lister._look = lambda *asked: looks.append(1) or look(*asked)
+    look = scene.lister._scan
+    scene.lister._scan = lambda *asked: looks.append(1) or look(*asked)
     asked = [(str(n), WatchAsked(prefix)) for n, prefix in enumerate(("a", "", "a", "x"))]
     first_lines = scene.watchers.open(scene.sink, asked)
     assert [lines[0].split()[2] for lines in first_lines] == ["2", "3", "2", "0"]
@@ -485,7 +486,7 @@ def events_of(sink: FakeSink) -> list[str]:
 
 
 def test_long_events_of_many_watches_are_sent_in_pieces(scene: WatchScene) -> None:
-    """Nothing is spelled for a prefix before a connection asks for its piece."""
+    """Nothing is encoded for a prefix before a connection asks for its piece."""
     sinks = [PieceTeller() for _ in range(3)]
     for sink, prefix in zip(sinks, ("", "k", "k1"), strict=True):
         scene.watch(prefix, sink=sink)
@@ -502,15 +503,15 @@ def test_long_events_of_many_watches_are_sent_in_pieces(scene: WatchScene) -> No
 
 
 @pytest.mark.pure
-def test_long_events_are_spelled_only_when_asked_for(
+def test_long_events_are_encoded_only_when_asked_for(
     scene: WatchScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long events are spelled for no prefix before a connection asks."""
-    spelled: list[str] = []
+    """Long events are not encoded for any prefix before a connection asks."""
+    formatted: list[str] = []
     real = watch_feed.words.event
 
     def event(number: int, kind: str, key: str, value: str) -> str:
-        spelled.append(key)
+        formatted.append(key)
         return real(number, kind, key, value)
 
     monkeypatch.setattr(watch_feed.words, "event", event)
@@ -518,13 +519,13 @@ def test_long_events_are_spelled_only_when_asked_for(
     for prefix in ("", "k", "k1"):
         scene.watch(prefix, number=str(len(prefix)), sink=sink)
     scene.apply(*[f"set k1{number} {'v' * LONG}" for number in range(5)])
-    assert spelled == []
+    assert formatted == []
     sink.pump()
-    assert sorted(spelled) == sorted(f"k1{number}" for number in range(5) for _ in range(3))
+    assert sorted(formatted) == sorted(f"k1{number}" for number in range(5) for _ in range(3))
 
 
 def test_lagging_watch_takes_a_bounded_part_of_the_history(scene: WatchScene) -> None:
-    """A watch that is behind takes a bounded part of the history at a time."""
+    """A watch that lags reads a bounded part of the history at a time."""
     scene.watchers.feed.history.bound(1000, 1 << 24)
     scene.watch("k")
     scene.sink.is_slow = True
@@ -539,7 +540,7 @@ def test_lagging_watch_takes_a_bounded_part_of_the_history(scene: WatchScene) ->
 
 
 def test_many_watches_of_one_connection_share_a_push(scene: WatchScene) -> None:
-    """Many watches of one connection share what is pushed at once."""
+    """The events for many watches of one connection are pushed together."""
     sink = PieceTeller()
     for number in range(10):
         scene.watch("k", number=str(number), sink=sink)

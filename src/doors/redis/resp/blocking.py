@@ -7,7 +7,7 @@ Such a command is an entry only when there is an element: then it is the command
 
 from __future__ import annotations
 
-from .entry import spell_entry
+from .entry import format_entry
 from .functions import FUNCTIONS
 from .key_programs import Task, read, write
 from .programs import CommandContext, Program, RedisAsk, Steps, in_capitals, spell_key
@@ -26,8 +26,8 @@ def wait(context: CommandContext, words: list[str]) -> Program:
     within_s = timeout_in(words[1] if is_first else words[-1])
     moves = task.function.spec[1] > 0
     keys = task.keys[:1] if moves else task.keys
-    lines = [f"stat {spell_key(key, context.node.limits)}" for key in dict.fromkeys(keys)]
-    entry = spell_entry(context.node.now_ms(), [[task.function.name, *words[1:]]])
+    lines = [f"stat {format_key(key, context.node.limits)}" for key in dict.fromkeys(keys)]
+    entry = format_entry(context.node.now_ms(), [[task.function.name, *words[1:]]])
     while True:  # who may not change a key does not wait for it
         (turn,) = yield RedisAsk(
             [entry], "await", keys[0], is_canonical=True, awaited=tuple(keys), within_s=within_s
