@@ -1,7 +1,7 @@
 """The lines: `name@message` from clients, and the messages of servers in the same form.
 
 docs/develop/grammar.md has each line of raftline in ABNF. This file has those of the small system,
-and spells each of them as raftline does, so both kinds of servers can be in one cluster.
+and writes each of them as raftline does, so both kinds of servers can be in one cluster.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def plain(text: str) -> str:
 
 
 def canonical(text: str, *, is_key: bool) -> str:
-    """Return the one spelling of a key or a value, which log and replies use.
+    """Return the one form of a key or a value, which log and replies use.
 
     Raises:
         Mistake: it has a wrong escape, or is too long.
@@ -112,7 +112,7 @@ _REQUEST = re.compile(r"(get|set|delete|incr|show)(?: ([^ ]*)(?: (.*))?)?")
 
 
 def read_request(text: str) -> str:
-    """Return a client's request in its one spelling.
+    """Return a client's request in its one form.
 
     Raises:
         Mistake: it is no request.
@@ -144,7 +144,7 @@ def read_request(text: str) -> str:
 
 
 def read_integer(text: str) -> int | None:
-    """Return a whole number in its one spelling, at most 2^63-1 from 0; else None."""
+    """Return a whole number in its one form, at most 2^63-1 from 0; else None."""
     return int(text) if INTEGER.fullmatch(text) and abs(int(text)) <= NUMBER_MAX else None
 
 
@@ -162,7 +162,7 @@ _ACCEPTED = re.compile(rf"I am up to date term {_N} index {_N} round {_N}{_MARKS
 _REJECTED = re.compile(rf"GiveEntriesAfterIndex {_N} term {_N} round {_N}{_MARKS}")
 
 
-def spell(message: raft.Message) -> str:
+def format_message(message: raft.Message) -> str:
     """Return the line of a message."""
     return f"{message.sender}@{_text_of(message)}\n"
 

@@ -25,7 +25,7 @@ class Unusable(Exception):
 
 
 class Machine:
-    """Keys and values, all in their one spelling, and the replies to numbered requests."""
+    """Keys and values, all in their one form, and the replies to numbered requests."""
 
     def __init__(self) -> None:
         self._pairs: dict[str, str] = {}

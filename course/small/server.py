@@ -81,9 +81,9 @@ class Server:
         answer = f"{self.name}@Sorry, {out.sorry}\n" if out.sorry else ""
         for message in out.send_after_save:
             if isinstance(message, (raft.RequestVote, raft.AppendEntries)):
-                self._peers[message.to].send(lines.spell(message))
+                self._peers[message.to].send(lines.format_message(message))
             else:
-                answer = lines.spell(message)
+                answer = lines.format_message(message)
         self._answer_clients(out)
         if is_written:  # a leader counts its own disk from here on
             self._step(raft.Synced(self._node.log.last_index, self._node.log.last_term))

@@ -93,16 +93,16 @@ def fields_of(message: object) -> dict[str, object]:
 def test_a_message_has_the_line_that_raftline_gives_it(
     small: SimpleNamespace, kind: str, given: tuple[object, ...]
 ) -> None:
-    """Each side reads what the other side spells."""
+    """Each side reads what the other side writes."""
 
     def made(module: object, entry: type) -> object:
         values = [[entry(*one) for one in v] if isinstance(v, list) else v for v in given]
         return getattr(module, kind)("s1", "s2", *values)
 
     own, theirs = made(small.raft, small.raft.Entry), made(messages, log.Entry)
-    line = small.lines.spell(own)
+    line = small.lines.format_message(own)
     text = line.removeprefix("s1@").removesuffix("\n")
-    assert text == peer_lines.spell(theirs)  # type: ignore[arg-type]
+    assert text == peer_lines.format_message(theirs)  # type: ignore[arg-type]
     assert fields_of(peer_lines.read("s1", "s2", text)) == fields_of(theirs)
     is_question = kind in ("RequestVote", "AppendEntries")
     read = small.lines.read_question if is_question else small.lines.read_answer
@@ -114,9 +114,9 @@ def test_a_message_has_the_line_that_raftline_gives_it(
 
 
 def test_the_longest_message_is_read_as_one_line(small: SimpleNamespace) -> None:
-    """Values of 1 MiB, each byte of which has its longest spelling."""
+    """Values of 1 MiB, each byte of which has its longest form."""
     entry = small.raft.Entry(1, 1, "set k " + r"\x00" * (1 << 20))
-    line = small.lines.spell(small.raft.AppendEntries("s1", "s2", 1, 0, 0, [entry]))
+    line = small.lines.format_message(small.raft.AppendEntries("s1", "s2", 1, 0, 0, [entry]))
     assert len(line) * small.raft.BATCH < small.lines.LINE_BYTES
 
 
@@ -144,9 +144,7 @@ def test_a_malformed_question_is_a_mistake(small: SimpleNamespace, text: str) ->
     ["plain", r"two\swords", r"\x74\x09\xff", r"a\\b\n", "é\u00a0漢", r"\xe2\x80\xa8", r"\xC3"],
 )
 @pytest.mark.parametrize("is_key", [False, True])
-def test_a_key_has_the_spelling_of_raftline(
-    small: SimpleNamespace, typed: str, is_key: bool
-) -> None:
+def test_a_key_has_the_form_of_raftline(small: SimpleNamespace, typed: str, is_key: bool) -> None:
     assert small.lines.canonical(typed, is_key=is_key) == escape(unescape(typed), is_key)
 
 

@@ -236,7 +236,7 @@ def _learn_cluster(
         ClientError: no node is there.
     """
     with Client(*there, ASKER, timeout_s, access=access) as client:
-        build = read_level(client.ask(spell_level("").removeprefix("@")).text)
+        build = read_level(client.ask(format_level("").removeprefix("@")).text)
     if build is None or not build.cluster:
         return  # the cluster has none yet
     view = node.view

@@ -100,7 +100,7 @@ class ElementBeliefs:
 
 
 def _elements_in(text: str) -> dict[str, str]:
-    """Return the names and values in a typed value, as the store spells it or `show` shows it."""
+    """Return the names and values in a typed value, as the store writes it or `show` shows it."""
     kind, *items = text.removeprefix(r"\s").split() or [""]
     parts = [item.partition("=") for item in items]
     if kind == "zset":

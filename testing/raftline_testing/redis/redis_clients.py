@@ -38,7 +38,7 @@ REFUSALS = ("MOVED ", "CLUSTERDOWN ", "TRYAGAIN ", "ERR max number of clients")
 BY_LEADER = 0.5  # share of the plain requests that go to the leader as in the virtual world
 EACH_KIND = 2  # producers, workers, publishers, subscribers and clients of elements
 STAYS_MS = (500, 2000, 10_000)  # of subscribers
-LOOK_S = 0.2  # for one message
+CHECK_S = 0.2  # for one message
 PATIENCE_S = 3.0
 PEACE_S = 20.0  # for the last messages
 
@@ -213,7 +213,7 @@ class RedisSubscriber:
                 self._has_all = self._machine.is_current
                 if self._has_all:
                     break
-            message = self._messages.get_message(timeout=LOOK_S)
+            message = self._messages.get_message(timeout=CHECK_S)
             if message is None:
                 continue
             is_first, self._is_first = self._is_first, False

@@ -106,14 +106,14 @@ class WatcherMachine:
         while not self.stopped:
             self._number += 1
             self._left = -1 if self._position is None else 0
-            asked = words.spell_watch(words.WatchAsked(self._prefix, self._position))
-            yield Open(self._spelled(asked), self._chance.choice(self._stays_ms))
+            asked = words.format_watch(words.WatchAsked(self._prefix, self._position))
+            yield Open(self._formatted(asked), self._chance.choice(self._stays_ms))
             yield from self._listen()
             if self._left:  # the keys are incomplete
                 self._position = None
             yield Leave(LEAVE_MS)
 
-    def _spelled(self, command: str) -> str:
+    def _formatted(self, command: str) -> str:
         number = f"#{self._number}" if self._is_numbered else ""
         return f"{self._name}{number}@{command}"
 
@@ -125,7 +125,7 @@ class WatcherMachine:
                 if not may_end:
                     return
                 may_end = False
-                yield Say(self._spelled("unwatch"), UNWATCH_MS)
+                yield Say(self._formatted("unwatch"), UNWATCH_MS)
             elif not self._take(line):
                 return
 

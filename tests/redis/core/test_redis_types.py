@@ -15,7 +15,7 @@ from raftline.doors.redis.resp.replies import (
     Scored,
     SetReply,
     Value,
-    spell,
+    format_reply,
 )
 from raftline.doors.redis.resp.types import rows
 from raftline.state.commands.key_commands import execute

@@ -10,7 +10,7 @@ from __future__ import annotations
 from .entry import format_entry
 from .functions import FUNCTIONS
 from .key_programs import Task, read, write
-from .programs import CommandContext, Program, RedisAsk, Steps, in_capitals, spell_key
+from .programs import CommandContext, Program, RedisAsk, Steps, format_key, in_capitals
 from .replies import NO_LIST, NoList
 from .types.lists import timeout_in
 from .types.streams import last_id_in, read_options
@@ -47,7 +47,7 @@ def wait_for_entries(context: CommandContext, words: list[str]) -> Program:
     if options.within_s is not None:
         words = yield from _with_ids(context, words, options.place)
     task = Task(FUNCTIONS[in_capitals(words[0])], words)
-    lines = [f"get {spell_key(key, context.node.limits)}" for key in task.keys]
+    lines = [f"get {format_key(key, context.node.limits)}" for key in task.keys]
     while True:
         if options.within_s is not None:
             (turn,) = yield RedisAsk(
@@ -67,7 +67,7 @@ def _with_ids(context: CommandContext, words: list[str], place: int) -> Steps[li
     words, count = list(words), (len(words) - place) // 2
     for at in range(place, place + count):
         if words[at + count] == "$":
-            line = f"get {spell_key(words[at], context.node.limits)}"
+            line = f"get {format_key(words[at], context.node.limits)}"
             (reply,) = yield RedisAsk([line], "read", words[at])
             words[at + count] = last_id_in(reply.partition(": ")[2])
     return words

@@ -173,7 +173,7 @@ def _set_info(context: CommandContext, words: list[str]) -> Value:
 
 
 def _address(text: str) -> str:
-    """Return an address as Redis spells it: `127.0.0.1:6379`, `[::1]:6379`."""
+    """Return an address as Redis writes it: `127.0.0.1:6379`, `[::1]:6379`."""
     host, _, port = text.partition(" port ")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if port else "?:0"
 

@@ -29,7 +29,7 @@ from ....wire.protocol import ProtocolError, is_number, shown, unescape
 from .functions import FUNCTIONS
 from .limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from .programs import in_capitals
-from .replies import NO_LIST, Failure, Flat, Keyed, Scored, SetReply, Simple, Value, spell_double
+from .replies import NO_LIST, Failure, Flat, Keyed, Scored, SetReply, Simple, Value, format_double
 
 VERB: Final = "redis"
 FORM: Final = "NOW [LEASE=MS ...] [if CONDITION ; ... then] COMMAND ; ..."
@@ -162,10 +162,10 @@ def format_answer(value: Value) -> str:
 def _format_typed(value: Value) -> str:
     match value:
         case float():
-            return f'{{"double": "{spell_double(value)}"}}'
+            return f'{{"double": "{format_double(value)}"}}'
         case Flat(items) | Keyed(items):
             name = "map" if isinstance(value, Flat) else "keyed"
-            return f'{{"{name}": {spell_answer([each for item in items for each in item])}}}'
+            return f'{{"{name}": {format_answer([each for item in items for each in item])}}}'
         case SetReply(parts):
             return f'{{"set": {format_answer(parts)}}}'
         case Scored(items):

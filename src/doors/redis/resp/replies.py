@@ -93,7 +93,7 @@ Value: TypeAlias = Union[
     Keyed,
     Push,
     Several,
-    Spelled,
+    Formatted,
     NoList,
     "list[Value]",
     None,
@@ -135,7 +135,7 @@ def format_reply(value: Value, version: int) -> str:
     return _format_several(value, version)
 
 
-def _spell_several(
+def _format_several(
     value: Flat | SetReply | Scored | Keyed | Push | Several | list[Value], version: int
 ) -> str:
     parts: Sequence[Value]

@@ -26,7 +26,7 @@ from zlib import crc32
 
 from raftline.storage.disk import StorageError
 from raftline.storage.hard_state import HardStateFile, Mark
-from raftline.storage.log_lines import CUT_PREFIX, looks_like_base, note_line
+from raftline.storage.log_lines import CUT_PREFIX, checksum_line, looks_like_base
 
 from ...files.faulty_folder import MemoryFolder
 from ...transcripts.player import Player
@@ -185,10 +185,10 @@ class LabPlayer(Player):
     def _lose_message(self, number: int) -> None:
         self.cluster.lose(self.cluster.network.take_one(number), "way")
 
-    def _edit(self, name: str, spelled: str) -> None:
+    def _edit(self, name: str, formatted: str) -> None:
         """Write the log file of a stopped node, with its checksum."""
         folder, file = self.cluster.hosts[name].disk.folder, f"{name}.log"
-        sealed = _with_checksum(_text_in(spelled), folder.contents().get(file, b""))
+        sealed = _with_checksum(_text_in(formatted), folder.contents().get(file, b""))
         self._write(name, sealed)
         _keep_up(HardStateFile(self.cluster.hosts[name].disk.folder, name), sealed)
         self.cluster.world.tell("start", f"{file} is edited, with a new checksum: {FORGED}")
@@ -208,14 +208,14 @@ class LabPlayer(Player):
             self.cluster.world.tell("start", f"{words[0]} does not start: {error}")
 
 
-def _text_in(spelled: str) -> bytes:
-    """Return the bytes of a log that is spelled as a JSON string.
+def _text_in(formatted: str) -> bytes:
+    """Return the bytes of a log that is written as a JSON string.
 
     Raises:
         ActRefused: it is none.
     """
     try:
-        return str(json.loads(spelled)).encode("utf-8", "surrogatepass")
+        return str(json.loads(formatted)).encode("utf-8", "surrogatepass")
     except ValueError as error:
         raise ActRefused(f"the log is not a JSON string: {error}") from error
 
@@ -232,7 +232,7 @@ def _with_checksum(text: bytes, before: bytes) -> bytes:
         lines[:0] = [line for line in before.splitlines(keepends=True)[:1] if looks_like_base(line)]
     body = b"".join(lines)
     entries = sum(not (looks_like_base(line) or line.startswith(b"#")) for line in lines)
-    return body + note_line(entries, crc32(body)) * bool(entries)
+    return body + checksum_line(entries, crc32(body)) * bool(entries)
 
 
 def _keep_up(storage: HardStateFile, log: bytes) -> None:

@@ -46,7 +46,7 @@ class Subscriber(Listener):
     def _connected(self, host: Host) -> SimulatedConnection:
         return SubscriberConnection(host.requests.doors, host, self)
 
-    def _spelled(self, line: str) -> bytes:
+    def _formatted(self, line: str) -> bytes:
         return framed(*line.split())
 
 

@@ -111,7 +111,7 @@ class Listener(ABC):
         """Return a new connection."""
 
     @abstractmethod
-    def _spelled(self, line: str) -> bytes:
+    def _formatted(self, line: str) -> bytes:
         """Return the bytes of a request."""
 
     def stop(self) -> None:
@@ -144,7 +144,7 @@ class Listener(ABC):
         if isinstance(step, (Open, Say)):
             self._leaves_ms = self._world.now_ms + step.stay_ms
             if self._connection is not None:
-                data = self._spelled(step.line)
+                data = self._formatted(step.line)
                 self._host.beside(0, self._chance.random(), self._connection.receive, data)
             step = next(self._steps)
         if not isinstance(step, NextLine):
@@ -184,7 +184,7 @@ class WatchClient(Listener):
     def _connected(self, host: Host) -> WatchConnection:
         return WatchConnection(host.requests.doors, host, self)
 
-    def _spelled(self, line: str) -> bytes:
+    def _formatted(self, line: str) -> bytes:
         return f"{line}\n".encode()
 
 

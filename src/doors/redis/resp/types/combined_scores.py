@@ -10,13 +10,13 @@ from ..programs import CommandRefused, in_capitals
 from ..replies import NOT_INTEGER, SYNTAX, Failure, Value
 from ..view import View
 from .counted_keys import counted
-from .scores import score_in, spelled_score
+from .scores import formatted_score, score_in
 from .sorted_sets import order_of, shown
 from .typed import SET, SORTED_SET, body_with, items_in
 
 _Aggregate: TypeAlias = Callable[[float, float], float]
 
-_SCORES_PARTS: Final = 3  # of a text: each score is read, computed, spelled and sorted
+_SCORES_PARTS: Final = 3  # of a text: each score is read, computed, written and sorted
 _NO_WEIGHT: Final = Failure("ERR weight value is not a float")
 
 
@@ -71,7 +71,7 @@ def _type(view: View, key: str) -> str:
 
 
 def _scores(view: View, key: str) -> dict[str, float]:
-    """Return the members of a sorted set or a set, spelled as in a sorted set, and their scores."""
+    """Return the members of a sorted set or a set, written as in a sorted set, and their scores."""
     kind = _type(view, key)
     body = view.whole(key, kind)
     view.works(_SCORES_PARTS * len(body))
@@ -95,7 +95,7 @@ def _combined(view: View, words: list[str], place: int) -> tuple[list[str], _Com
     for place in order[1:]:
         scores, weight = _scores(view, keys[place]), options.weights[place]
         _add(name, found, scores, weight, options.aggregate)
-    items = [f"{spelled_score(score)}={member}" for member, score in found.items()]
+    items = [f"{formatted_score(score)}={member}" for member, score in found.items()]
     return sorted(items, key=order_of), options
 
 

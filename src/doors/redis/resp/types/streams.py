@@ -3,7 +3,7 @@ r"""The commands of Redis on streams, as functions of a view. Pure.
     \sstream 1764351306000-1 1764351306000-0:type=1,worker=Ada 1764351306000-1:type=2
 
 The first element is the last ID that was given: it stays when all entries are gone. Then come the
-entries in the order of their IDs, each with its fields and values. These are spelled like keys, and
+entries in the order of their IDs, each with its fields and values. These are written like keys, and
 have no `,`; a field has no `=`. The ID for `*` is the time of the log's entry, which every node has
 from the leader.
 """
@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, TypeAlias
 from ..programs import CommandRefused, in_capitals, integer
 from ..replies import NO_LIST, SYNTAX, Failure, Keyed, Value, wrong_count
 from ..view import View
-from .typed import STREAM, body_with, items_in, meant, name_of, spelled
+from .typed import STREAM, body_with, formatted, items_in, meant, name_of
 
 StreamId: TypeAlias = tuple[int, int]  # a time in milliseconds, and a number within it
 
@@ -80,9 +80,9 @@ def _before(one: StreamId) -> StreamId:
 
 
 def _entry(one: StreamId, words: list[str]) -> str:
-    """Return an entry with these fields and values, as a body spells it."""
+    """Return an entry with these fields and values, as a body writes it."""
     pairs = [
-        f"{name_of(field)}={spelled(value)}".replace(",", r"\x2c")
+        f"{name_of(field)}={formatted(value)}".replace(",", r"\x2c")
         for field, value in zip(words[::2], words[1::2], strict=True)
     ]
     return f"{_spelled_id(one)}:{','.join(pairs)}"
@@ -116,7 +116,7 @@ def _entries(view: View, key: str) -> list[str]:
 
 
 def last_id_in(text: str) -> str:
-    """Return the last ID of a stream that the store spells so, 0-0 if it is none."""
+    """Return the last ID of a stream that the store writes so, 0-0 if it is none."""
     words = text.split(" ", 2)
     return words[1] if len(words) > 1 and words[0] == rf"\s{STREAM}" else _spelled_id(_FIRST)
 

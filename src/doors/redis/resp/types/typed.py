@@ -1,4 +1,4 @@
-r"""The spelling of hashes, lists, sets, sorted sets and streams, each as one value. Pure.
+r"""The form of hashes, lists, sets, sorted sets and streams, each as one value. Pure.
 
     \shash name=Ada age=36
     \slist first second\sjob
