@@ -42,8 +42,6 @@ def test_waiters_are_served_in_the_order_of_arrival(nodes: Cluster) -> None:
         ("BRPOPLPUSH k l 60", "LMOVE other k LEFT LEFT", b"$1\r\nx\r\n"),
         ("BZPOPMIN k 60", "ZADD k 1 a 2 b", b"*3\r\n$1\r\nk\r\n$1\r\na\r\n$1\r\n1\r\n"),
         ("BZPOPMAX k 60", "ZADD k 1 a 2 b", b"*3\r\n$1\r\nk\r\n$1\r\nb\r\n$1\r\n2\r\n"),
-        ("BLPOP k 60", "SET k text",
-         b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
     ],
 )  # fmt: skip
 def test_a_waiter_gets_what_arrives(nodes: Cluster, waits: str, gives: str, reply: bytes) -> None:
@@ -54,6 +52,34 @@ def test_a_waiter_gets_what_arrives(nodes: Cluster, waits: str, gives: str, repl
         waiter.send(framed(*waits.split()))
         wait_for_waiters(node, 1)
         giver.send(framed(*gives.split()))
+        assert waiter.reply() == reply
+
+
+WRONG_TYPE = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
+
+
+@pytest.mark.parametrize(
+    ("waits", "then", "reply"),
+    [
+        ("BLPOP k 0", "DEL k ; RPUSH k a", framed(b"k", b"a")),
+        ("BLPOP k other 0", "RPUSH other a", framed(b"other", b"a")),
+        ("BZPOPMIN other k 0", "DEL k ; ZADD k 1 a", b"*3\r\n$1\r\nk\r\n$1\r\na\r\n$1\r\n1\r\n"),
+        ("BLMOVE k text LEFT LEFT 0", "DEL k ; RPUSH k a", WRONG_TYPE),
+    ],
+)  # fmt: skip
+def test_a_waiter_waits_on_at_a_wrong_type(
+    nodes: Cluster, waits: str, then: str, reply: bytes
+) -> None:
+    """A value of another type ends no wait that has begun; only one where an element would go."""
+    node = nodes["s1"]
+    with Raw(node) as waiter, Raw(node) as giver:
+        giver.ask(b"DEL", b"k", b"other")
+        giver.ask(b"SET", b"text", b"x")
+        waiter.send(framed(*waits.split()))
+        wait_for_waiters(node, 1)
+        giver.ask(b"SET", b"k", b"text")
+        for command in then.split(" ; "):
+            giver.whole(*command.encode().split())
         assert waiter.reply() == reply
 
 
@@ -74,6 +100,7 @@ def test_a_waiter_that_is_gone_takes_nothing(nodes: Cluster) -> None:
     [
         ("BLPOP none 0.01", b"*-1\r\n"), ("BZPOPMIN none 0.01", b"*-1\r\n"),
         ("BLMOVE none l LEFT LEFT 0.01", b"*-1\r\n"),
+        ("BLMOVE none l LEFT UP 0", b"-ERR syntax error\r\n"),
         ("BLPOP none -1", b"-ERR timeout is negative\r\n"),
         ("BLPOP none x", b"-ERR timeout is not a float or out of range\r\n"),
     ],

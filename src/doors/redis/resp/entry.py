@@ -29,7 +29,7 @@ from ....wire.protocol import ProtocolError, is_number, shown, unescape
 from .functions import FUNCTIONS
 from .limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from .programs import in_capitals
-from .replies import NO_LIST, Failure, Flat, Scored, SetReply, Simple, Value, spell_double
+from .replies import NO_LIST, Failure, Flat, Pairs, Scored, SetReply, Simple, Value, spell_double
 
 VERB: Final = "redis"
 FORM: Final = "NOW [LEASE=MS ...] [if CONDITION ; ... then] COMMAND ; ..."
@@ -140,7 +140,7 @@ def read_line(verb: str, operands: str, limits: Limits) -> str:
 
 def spell_answer(value: Value) -> str:
     """Return the reply to a command as JSON. What JSON has no type for is an object with the name
-    of its type: a status, an error, a double, a map, a set, members with their scores."""
+    of its type: a status, an error, a double, a map, a set, pairs, members with their scores."""
     if type(value) is int:
         return str(value)  # as JSON does, by a quarter of the time
     match value:
@@ -165,6 +165,8 @@ def _spell_typed(value: Value) -> str:
             return f'{{"double": "{spell_double(value)}"}}'
         case Flat(items):
             return f'{{"map": {spell_answer([each for item in items for each in item])}}}'
+        case Pairs(items):
+            return f'{{"pairs": {json.dumps([each for item in items for each in item])}}}'
         case SetReply(parts):
             return f'{{"set": {spell_answer(parts)}}}'
         case Scored(items):
@@ -192,6 +194,7 @@ _OF_NAMES: Final[Mapping[str, Callable[[Any], Value]]] = {
     "double": float,
     "error": Failure,
     "map": lambda content: Flat(list(zip(*[iter(map(_value, content))] * 2, strict=True))),
+    "pairs": lambda content: Pairs(list(zip(*[iter(content)] * 2, strict=True))),
     "scores": lambda content: Scored(list(zip(content[0], map(float, content[1]), strict=True))),
     "set": lambda content: SetReply(list(map(_value, content))),
     "status": Simple,

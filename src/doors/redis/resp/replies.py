@@ -50,6 +50,12 @@ class Scored(NamedTuple):
     items: list[tuple[str, float]]
 
 
+class Pairs(NamedTuple):
+    """Fields of a hash with their values: pairs in RESP3, a list of both in RESP2."""
+
+    items: list[tuple[str, str]]
+
+
 class Push(NamedTuple):
     """A message that answers no command, or the reply to a subscription."""
 
@@ -78,7 +84,19 @@ class NoList:
 
 
 Value: TypeAlias = Union[
-    str, int, float, Flat, SetReply, Scored, Push, Several, Spelled, NoList, "list[Value]", None
+    str,
+    int,
+    float,
+    Flat,
+    SetReply,
+    Scored,
+    Pairs,
+    Push,
+    Several,
+    Spelled,
+    NoList,
+    "list[Value]",
+    None,
 ]
 OK: Final = Simple("OK")
 QUEUED: Final = Simple("QUEUED")
@@ -118,7 +136,7 @@ def spell(value: Value, version: int) -> str:
 
 
 def _spell_several(
-    value: Flat | SetReply | Scored | Push | Several | list[Value], version: int
+    value: Flat | SetReply | Scored | Pairs | Push | Several | list[Value], version: int
 ) -> str:
     parts: Sequence[Value]
     match value:
@@ -127,9 +145,9 @@ def _spell_several(
             parts = [each for item in items for each in item]
         case SetReply(parts):
             head = f"{'~' if version > 2 else '*'}{len(parts)}\r\n"
-        case Scored(items) if version > 2:
+        case Scored(items) | Pairs(items) if version > 2:
             head, parts = f"*{len(items)}\r\n", [list(item) for item in items]
-        case Scored(items):
+        case Scored(items) | Pairs(items):
             head, parts = f"*{2 * len(items)}\r\n", [each for item in items for each in item]
         case Push(parts):
             head = f"{'>' if version > 2 else '*'}{len(parts)}\r\n"
@@ -149,6 +167,8 @@ def length_of(value: Value) -> int:
             return _HEAD
         case Spelled(text):
             return len(text)
+        case Pairs(items):
+            return _HEAD + sum([length_of(each) + _HEAD for item in items for each in item])
         case Flat(items):
             return _HEAD + sum([length_of(each) for item in items for each in item])
         case Scored(items):

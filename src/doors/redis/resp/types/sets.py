@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from .....wire.protocol import real
 from ..programs import CommandRefused, integer
-from ..replies import SetReply, Value
+from ..replies import SYNTAX, SetReply, Value
 from ..view import View
 from .lists import NOT_POSITIVE
-from .scans import chosen, scanned
+from .scans import chosen, count_in, scanned, scanned_body
 from .typed import SET, body_with, items_in, meant, spelled
 
 _FEW = 8  # members that are searched one by one
@@ -78,10 +78,12 @@ def scard(view: View, words: list[str]) -> Value:
 
 def spop(view: View, words: list[str]) -> Value:
     """SPOP KEY [COUNT]"""
-    members = _members(view, words[1])
+    if len(words) > 3:
+        raise CommandRefused(SYNTAX)
     count = 1 if len(words) == 2 else integer(words[2], NOT_POSITIVE)
     if count < 0:
         raise CommandRefused(NOT_POSITIVE)
+    members = _members(view, words[1])
     taken = chosen(view, list(members), count)
     for member in taken:
         del members[member]
@@ -94,11 +96,11 @@ def spop(view: View, words: list[str]) -> Value:
 
 def srandmember(view: View, words: list[str]) -> Value:
     """SRANDMEMBER KEY [COUNT]"""
-    members = list(_members(view, words[1]))
+    count = 1 if len(words) == 2 else count_in(words)[0]
+    taken = chosen(view, list(_members(view, words[1])), count)
     if len(words) == 2:
-        taken = chosen(view, members, 1)
         return real(taken[0]) if taken else None
-    return list(meant(chosen(view, members, integer(words[2]))))
+    return list(meant(taken))
 
 
 def smove(view: View, words: list[str]) -> Value:
@@ -146,5 +148,4 @@ def combine_into(view: View, words: list[str]) -> Value:
 
 def sscan(view: View, words: list[str]) -> Value:
     """SSCAN KEY CURSOR [MATCH PATTERN] [COUNT NUMBER]"""
-    view.whole(words[1], SET)
-    return ["0", list(scanned(words, meant(list(_members(view, words[1])))))]
+    return ["0", list(scanned(words, meant(items_in(scanned_body(view, words, SET)))))]
