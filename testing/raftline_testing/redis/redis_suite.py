@@ -49,7 +49,7 @@ LEFT_OUT: Final = {
 }
 # Tests that fail, by a part of the name, and why.
 REASONS: Final = {
-    "Very big payload in GET/SET": "a value has at most 1 MiB",
+    "Very big payload in GET/SET|value encoding and backlink": "a value has at most 1 MiB",
     "PEXPIREAT with big integer": "a time is at most 1,000,000,000 seconds",
     "PEXPIRETIME returns absolute": "the store keeps how long a key lasts, not when it ends",
     "should lazy expire|stale keys|After 2.1 s": "a key ends up to a tenth of its time late",
