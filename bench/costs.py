@@ -31,7 +31,7 @@ class CoreWaits:
         self.longest_s = dict.fromkeys(nodes.processes, 0.0)
         self._is_over = threading.Event()
         self._threads = [
-            threading.Thread(target=self._look, args=(number, nodes.port(number)))
+            threading.Thread(target=self._check, args=(number, nodes.port(number)))
             for number in nodes.processes
         ]
 
@@ -45,7 +45,7 @@ class CoreWaits:
         for thread in self._threads:
             thread.join()
 
-    def _look(self, number: int, port: int) -> None:
+    def _check(self, number: int, port: int) -> None:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
                 lines = connection.makefile("rb")

@@ -27,7 +27,7 @@ LONG_S = 3600
 MANY_S = 90  # of the leases that all end at once
 IDLE_S = 5
 PATIENCE_S = 300
-LOOK_S = 0.1  # between two looks: listing leases takes the leader's time, in which no lease ends
+CHECK_S = 0.1  # between two checks: listing leases takes the leader's time, in which no lease ends
 # keeps the leader on a busy machine, too: a new leader would restart its leases
 STEADY = ("--pace", "class")
 
@@ -153,7 +153,7 @@ def _end_at_once(setup: Setup, nodes: Raftline, leader: int) -> None:
     def seen(is_so: Callable[[int], bool]) -> Callable[[], bool | None]:
         def look() -> bool | None:
             nonlocal whole
-            time.sleep(LOOK_S)
+            time.sleep(CHECK_S)
             now = time.monotonic(), cpu_s(nodes.processes[leader].pid)
             count = _leases(nodes.port(nodes.wait_for_leader()))
             whole = now if count == left else whole

@@ -181,11 +181,11 @@ def soak(nodes: SoakNodes, arguments: argparse.Namespace) -> tuple[Soak, float]:
         for row in run.go(pace):
             if time.monotonic() >= report_at_s:
                 report_at_s += REPORT_EVERY_S
-                _tell((time.monotonic() - begun_s) / 60, row, run)
+                _print((time.monotonic() - begun_s) / 60, row, run)
     return run, pace
 
 
-def _tell(minutes: float, found: dict[str, float], run: Soak) -> None:
+def _print(minutes: float, found: dict[str, float], run: Soak) -> None:
     print(
         f"{minutes:5.1f} min: {found['per_s']:,.0f} sets/s, p99 {found['p99_ms']:.1f} ms, "
         f"{found['memory']:.0f} MiB, {found['descriptors']:.0f} descriptors, "

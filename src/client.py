@@ -187,7 +187,7 @@ def command_of(words: list[str]) -> str:
     if len(words) == 1:
         return words[0]
     verb, *operands = words
-    return f"{escape(verb, key=False)} {row_of(verb).operands.spell(operands)}"
+    return f"{escape(verb, key=False)} {row_of(verb).operands.format(operands)}"
 
 
 class ReplyPrinter:

@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 from .common.mypyc_compat import mypyc_attr
 from .common.process.wakeup import PauseFunction, give_way, no_pause
 from .raft.effects import Effects, HardState
-from .raft.levels import FLOOR, Levels, read, spell
+from .raft.levels import FLOOR, Levels, level_command, read
 from .raft.log import Entry, SafetyError, Snapshot
 from .raft.membership import Membership, all_vote
 from .state.commands.key_commands import execute
@@ -22,12 +22,12 @@ from .state.commands.machines import Machines
 from .state.commands.replicated_state import ReplicatedState
 from .state.key_events import TakenEvents
 from .state.key_pages import LINES, KeyPage, read_selection, take_page
-from .state.lease_table import Leases, read_granted, spell_granted
+from .state.lease_table import Leases, format_granted, read_granted
 from .state.pairs import StillPairs, free, layered
 from .state.sessions import SessionTable, entry_number
 from .state.store import Pairs, PairSizes, sizes_of
 from .state.user_table import UserTable, read_users
-from .storage.birth import spell_trace, trace
+from .storage.birth import format_trace, trace
 from .storage.disk import (
     DiskFailed,
     FilesRefused,
@@ -46,11 +46,11 @@ from .storage.sums import chained
 from .wire.refusal import HALF_APPLIED, STOPPING, Refusal
 
 EVERY = 1 << 62  # characters: no reply is omitted
-LOOK_S = 0.01  # between a reader's checks of whether long entries are being applied
+CHECK_S = 0.01  # between a reader's checks of whether long entries are being applied
 
 
 class Parts(NamedTuple):
-    """The parts of a snapshot that its lines spell."""
+    """The parts of a snapshot that its lines hold."""
 
     sessions: SessionTable
     leases: Leases
@@ -219,17 +219,17 @@ class LogManager:
         `waits`."""
         replies: list[str] = []
         while True:
-            while not self.client_lock.acquire(timeout=LOOK_S):
+            while not self.client_lock.acquire(timeout=CHECK_S):
                 if self.is_offloaded and not waits:
                     return replies
             try:
                 if refusal := self._why_unreadable(commands):
                     return [refusal] * len(commands)
-                room, page = self._look(commands, replies, room)
+                room, page = self._read_some(commands, replies, room)
             finally:
                 self.client_lock.release()
             if page is not None:
-                replies.append(page.spell())
+                replies.append(page.format())
             if room <= 0 or len(replies) == len(commands):
                 return replies
             pause()
@@ -241,7 +241,7 @@ class LogManager:
             return STOPPING
         return None if commands[0].startswith(LINES) else self._refusal
 
-    def _look(
+    def _read_some(
         self, commands: Sequence[str], replies: list[str], room: int
     ) -> tuple[int, KeyPage | None]:
         """Add the next replies up to a `show`. Return the room left, and the page of that `show`,
@@ -311,9 +311,9 @@ class LogManager:
             still,
             lambda pause: self.release(still, pause),
             level,
-            spell_granted(granted),
+            format_granted(granted),
             cluster,
-            users.spell(),
+            users.format(),
             chain,
             removals,
         )
@@ -532,7 +532,7 @@ class LogManager:
                     self._folder.put_aside(name, states[name].value)
             storage.save(storage.promise)
             if born in lost:
-                self._folder.replace(born, [spell_trace(self.name)])
+                self._folder.replace(born, [format_trace(self.name)])
         except OSError as error:
             path = self._folder.path
             raise disk_failed(path, "read", error, changed_nothing=True) from error
@@ -594,7 +594,7 @@ class LogManager:
             self.snapshots.publish(_run(self.snapshots.writing(self.freeze(), no_pause)))
         for place, command in enumerate(log.commands):
             if (content := read(command)).cluster:
-                log.commands[place] = spell(content.level, cluster)
+                log.commands[place] = level_command(content.level, cluster)
         name = f"{self.name}.log"
         whole = whole_file(
             recovered.members, log, recovered.level, recovered.base_cluster, recovered.chain

@@ -114,7 +114,7 @@ def _run(
 
 def _refuse(service: Service, console: Console, message: str, status: int) -> int:
     console.close()
-    print(*service.spelled(f"[!] {message}"), sep="\n", file=sys.stderr)
+    print(*service.lines_of(f"[!] {message}"), sep="\n", file=sys.stderr)
     return status
 
 

@@ -39,7 +39,7 @@ class Server:
 
     def __init__(self, name: str, path: Path, members: raft.Membership) -> None:
         self.name, self.path = name, path
-        empty = {"index": 0, "term": 0, "members": members.spell(), "text": "", "edits": {}}
+        empty = {"index": 0, "term": 0, "members": members.format(), "text": "", "edits": {}}
         content = [json.dumps(empty), [], [0, None], [False, True, False]]
         text = path.read_text("utf-8") if path.exists() else json.dumps(content)
         snapshot, entries, saved, memory = json.loads(text)
@@ -106,7 +106,7 @@ class Server:
             print(note, flush=True)
         if self.state["index"] >= self.taken.index + SNAPSHOT_EVERY:
             members = self.core.view.configurations.at(self.state["index"])
-            self.load(json.dumps({**self.state, "members": members.spell()}))
+            self.load(json.dumps({**self.state, "members": members.format()}))
             yield from (self.save(), raft.SnapshotTaken(self.taken))
             yield raft.Compact(self.core.view.compaction_index)
 
@@ -144,7 +144,7 @@ class Server:
                 message = dataclasses.replace(message, data=piece)
             peer = self.outgoing.get(message.to)
             if peer is not None and peer.transport.get_write_buffer_size() < 1 << 26:
-                peer.write(f"{self.name}@{raft.spell_message(message)}\n".encode())
+                peer.write(f"{self.name}@{raft.format_message(message)}\n".encode())
 
     async def dial(self, name: str, address: str) -> None:
         host, _, port = address.rpartition(":")

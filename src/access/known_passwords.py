@@ -36,5 +36,5 @@ class KnownPasswords:
                 self._macs.pop(name, None)
 
     def _mac(self, password: str, verifier: Verifier) -> bytes:
-        spelled = verifier.salt + verifier.stored_key + password.encode()  # the first two: fixed
-        return hmac.digest(self._key, spelled, "sha256")
+        formatted = verifier.salt + verifier.stored_key + password.encode()  # the first two: fixed
+        return hmac.digest(self._key, formatted, "sha256")

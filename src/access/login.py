@@ -171,7 +171,7 @@ class Login:
         """Return why a command is refused on this connection, or "" if it is allowed. For a line
         that is not a command, `right` is the right that it needs."""
         if self._users is not self._access.users:
-            self._look_again()
+            self._check_again()
         return denial_reason(self.identity, command, keys_of_lease, right)
 
     def denial_by_now(self, command: str) -> str:
@@ -206,7 +206,7 @@ class Login:
             return now.identity
         return now.identity if now is not None and now.verifier == user.verifier else None
 
-    def _look_again(self) -> None:
+    def _check_again(self) -> None:
         self._users, now, before = self._access.users, self.now(), self._user
         if now is None and before is not None:
             self._user, self.lost_user = None, before.identity.user

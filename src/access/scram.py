@@ -11,7 +11,7 @@ import hmac
 import re
 from collections.abc import Callable
 
-from ..wire.commands.user_operands import KEY_BYTES, Verifier, spell_bytes
+from ..wire.commands.user_operands import KEY_BYTES, Verifier, format_bytes
 
 _NONCE = r"[!-+\--~]+"  # what is printable, without a comma
 _MORE = r"(?:,[A-Za-z]=[^,]*)*"  # extensions, which have no meaning here
@@ -45,7 +45,7 @@ class Exchange:
     @property
     def challenge(self) -> str:
         """The node's first message."""
-        salt = spell_bytes(self._verifier.salt)
+        salt = format_bytes(self._verifier.salt)
         return f"r={self._nonce},s={salt},i={self._verifier.iterations}"
 
     def answer(self, final: str) -> str:
@@ -68,4 +68,4 @@ class Exchange:
         key = bytes([one ^ other for one, other in zip(proof, signature, strict=True)])
         if not hmac.compare_digest(hashlib.sha256(key).digest(), self._verifier.stored_key):
             return ""
-        return f"v={spell_bytes(hmac.digest(self._verifier.server_key, signed, 'sha256'))}"
+        return f"v={format_bytes(hmac.digest(self._verifier.server_key, signed, 'sha256'))}"

@@ -79,7 +79,7 @@ class Tls:
     def ends(self) -> dict[str, int]:
         """Return the expiry of the loaded certificates, in seconds since 1970: `certificate` and
         `ca`."""
-        self._look()
+        self._check()
         return self._ends
 
     def _read_ends(self) -> dict[str, int]:
@@ -110,12 +110,12 @@ class Tls:
 
     def server_context(self) -> ssl.SSLContext:
         """Return the context for an incoming connection."""
-        self._look()
+        self._check()
         return self._answers
 
     def client_context(self) -> ssl.SSLContext:
         """Return the context for an outgoing connection."""
-        self._look()
+        self._check()
         return self._dials
 
     def reload(self) -> str:
@@ -129,7 +129,7 @@ class Tls:
                 return str(problem)
         return ""
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         if self._stamps() != self._seen:
             self.reload()
 

@@ -42,7 +42,7 @@ class Address(NamedTuple):
 
 
 def canonical_host(host: str) -> str:
-    """Return the form that the spellings of a host share: lower case, 127.0.0.1 for localhost."""
+    """Return the form that the notations of a host share: lower case, 127.0.0.1 for localhost."""
     host = host.lower()
     return "127.0.0.1" if host == "localhost" else host
 

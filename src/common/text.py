@@ -1,4 +1,4 @@
-"""Text that every package spells in the same way: names, numbers, and what a line may hold.
+"""Text that every package writes in the same way: names, numbers, and what a line may hold.
 Pure."""
 
 from __future__ import annotations

@@ -260,13 +260,15 @@ class MonitorListener:
         with contextlib.suppress(queue.Empty):
             while not self._is_closing:
                 connections, answer = self._made.get_nowait()
-                spelled = {has_text: spell_answer(answer, has_text) for has_text in (True, False)}
+                formatted = {
+                    has_text: format_answer(answer, has_text) for has_text in (True, False)
+                }
                 for connection in connections:
                     if connection in self._connections:
-                        self._begin_answer(connection, spelled[connection.has_text])
+                        self._begin_answer(connection, formatted[connection.has_text])
 
     def _answer(self, connection: HttpConnection, answer: HttpAnswer) -> None:
-        self._begin_answer(connection, spell_answer(answer, connection.has_text))
+        self._begin_answer(connection, format_answer(answer, connection.has_text))
 
     def _begin_answer(self, connection: HttpConnection, data: bytes) -> None:
         connection.unsent = memoryview(data)
@@ -327,7 +329,7 @@ def read_request(head: bytes, refuses: Callable[[str], bool]) -> HttpRequest:
     return HttpRequest(path.partition("?")[0], method == "GET")
 
 
-def spell_answer(answer: HttpAnswer, has_text: bool) -> bytes:
+def format_answer(answer: HttpAnswer, has_text: bool) -> bytes:
     """Return the bytes of an answer, without its text for HEAD. The connection ends after it."""
     data = answer.text.encode("utf-8", "replace")
     head = [

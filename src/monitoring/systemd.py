@@ -57,14 +57,14 @@ def begin_watchdog(server: Server) -> bool:
         return False
     with threads_without_signals():
         guarded_thread(
-            lambda: _tell(server, within_s / 3),
+            lambda: _notify(server, within_s / 3),
             f"{server.name} watchdog",
             lambda error: server.warn(f"systemd no longer hears that it is well: {error!r}"),
         ).start()
     return True
 
 
-def _tell(server: Server, pause_s: float) -> None:
+def _notify(server: Server, pause_s: float) -> None:
     while True:
         if not unhealthy_reason(server):
             notify(WATCHDOG)

@@ -20,7 +20,7 @@ from typing import Protocol
 from ..wire.limits import LONG_REPLY_BYTES, REPLIES_BYTES, REPLY_HELD_S
 
 MAKERS = 2  # long replies that are made at the same time
-LOOK_S = 0.5  # between two checks of the holders, while a connection waits
+CHECK_S = 0.5  # between two checks of the holders, while a connection waits
 
 
 class Holder(Protocol):
@@ -41,14 +41,14 @@ class ReplyRoom:
         self,
         bytes_max: int = REPLIES_BYTES,
         held_s: float = REPLY_HELD_S,
-        look_s: float = LOOK_S,
+        check_s: float = CHECK_S,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.used = 0
         self.kept = 0  # of replies to entries, which can't wait for room
         self._bytes_max = bytes_max
         self._held_s = held_s
-        self._look_s = look_s
+        self._look_s = check_s
         self._now_s = now_s
         self._changed = threading.Condition()
         self._makers: set[Holder] = set()  # the holders that make a reply now, in turn

@@ -17,7 +17,7 @@ from ..common.errors import RaftlineError
 from ..common.no_copies import NoCopies
 from ..common.public import public
 from ..wire.protocol import escape, unescape
-from ..wire.strict_json import Json, NotJsonError, checked, read_json, spell_json
+from ..wire.strict_json import Json, NotJsonError, checked, format_json, read_json
 from .object_kinds import EMPTY
 from .object_operations import fits
 
@@ -129,7 +129,7 @@ class ReplicatedObject(NoCopies):
         Raises:
             NotDone: the condition of the operation did not hold.
         """
-        arguments = "".join(f" {spelled_in_line(each)}" for each in operands)
+        arguments = "".join(f" {line_value(each)}" for each in operands)
         reply = self._request(f"object {self._key} {self.kind}.{operation}{arguments}")
         head, _, rest = reply.partition(": ")
         if head != "OBJECT response":
@@ -176,9 +176,9 @@ def _asker(node: Any) -> Asker:
     return asker
 
 
-def spelled_in_line(value: Any) -> str:
-    """Return the spelling of a value in a command. Raises TypeError, ValueError."""
+def line_value(value: Any) -> str:
+    """Return the form of a value in a command. Raises TypeError, ValueError."""
     try:
-        return escape(spell_json(checked(value)), key=False)
+        return escape(format_json(checked(value)), key=False)
     except NotJsonError as error:
         raise ValueError(f"{error}, which is not replicated; nothing was sent") from None

@@ -13,7 +13,7 @@ from ..state.store import Store
 from ..wire.commands.operands import Limits
 from ..wire.protocol import ProtocolError, escape, shown, size_of, unescape
 from ..wire.refusal import JSON_TOO_LONG, WRONG_KIND, RequestRefused, error
-from ..wire.strict_json import Json, NotJsonError, read_json, spell_json
+from ..wire.strict_json import Json, NotJsonError, format_json, read_json
 from .object_kinds import EMPTY, OPERATIONS, ConditionFailed
 from .object_operations import Unfit, fits, operands_of
 
@@ -55,7 +55,7 @@ class OpenObjects:
             obj = self._opened(key, operation.kind)
             entry_number = (self._store.number,) if operation.stamped else ()
             result = operation.act(*entry_number, obj.value, *arguments)
-            answer = escape(spell_json(result), key=False)
+            answer = escape(format_json(result), key=False)
         except ConditionFailed as condition:
             return f"OBJECT response, not done: {condition}"
         except RequestRefused as problem:
@@ -146,7 +146,7 @@ def _no(kind: str, key: str) -> RequestRefused:
 
 def _keep(store: Store, key: str, value: Json) -> None:
     """Write an object. Raises RequestRefused: it would be too long."""
-    text = spell_json(value)
+    text = format_json(value)
     size, limit = len(text.encode("utf-8")), Limits().value_bytes
     if size > limit:
         raise RequestRefused(JSON_TOO_LONG(shown(key), size, limit))

@@ -11,7 +11,7 @@ from ..wire.commands.command_row import WRITE, Command, ReplyForm, Work
 from ..wire.commands.operands import Limits, Operands, canonical
 from ..wire.commands.rights import UPDATES_KEY
 from ..wire.protocol import ProtocolError, escape, unescape
-from ..wire.strict_json import spell_json
+from ..wire.strict_json import format_json
 from .object_operations import Unfit, operands_of
 
 
@@ -26,7 +26,7 @@ def _read_object(verb: str, operands: str, limits: Limits) -> str:
         values = operands_of(operation, unescape(text))
     except Unfit as problem:
         raise ProtocolError(f"{problem}. Nothing was done.") from None
-    value = " ".join(map(spell_json, values))
+    value = " ".join(map(format_json, values))
     value = canonical("value", escape(value, key=False), limits.value_bytes)
     return f"{verb} {key} {operation} {value}".rstrip(" ")
 

@@ -11,7 +11,7 @@ from ..common.public import public
 from ..common.text import NUMBER_MAX
 from ..wire.protocol import escape, unescape
 from ..wire.strict_json import checked, read_json
-from .base import ReplicatedObject, WrongKind, spelled_in_line
+from .base import ReplicatedObject, WrongKind, line_value
 
 
 @public("raftline")
@@ -26,7 +26,7 @@ class Replicated(ReplicatedObject):
 
     def set(self, value: object) -> None:
         """Set the value."""
-        self._request(f"set {self._key} {spelled_in_line(value)}")
+        self._request(f"set {self._key} {line_value(value)}")
 
     @property
     def value(self) -> Any:
@@ -40,14 +40,14 @@ class Replicated(ReplicatedObject):
     def compare_and_set(self, old: object, new: object) -> bool:
         """Set the value to `new` if it is `old`, in one step; return whether it was. None means not
         set."""
-        replacement = spelled_in_line(new)
+        replacement = line_value(new)
         expected = checked(old)
         text = self._text()
         if (None if text is None else self._understood(text)) != expected:
             return False
         if text is None:
             return self._request(f"setnx {self._key} {replacement}").startswith("SETNX response: ")
-        # Compared as text, so that a value typed by hand in another spelling is also equal.
+        # Compared as text, so that a value typed by hand in another form is also equal.
         current = escape(text, key=True)
         return self._request(f"cas {self._key} {current} {replacement}").startswith(
             "CAS response: "
@@ -160,7 +160,7 @@ class ReplicatedMachine(ReplicatedObject):
         Raises:
             Refused: `apply` refused the command; the message comes from `apply`.
         """
-        reply = self._request(f"machine {self._key} {spelled_in_line(command)}")
+        reply = self._request(f"machine {self._key} {line_value(command)}")
         return read_json(unescape(reply.partition(": ")[2]))
 
     def state(self) -> Any:

@@ -67,8 +67,8 @@ if TYPE_CHECKING:  # for type checkers
     from .state import Options as Options
     from .transfer import TransferRefused as TransferRefused
 
-    is_one_line, read_message, spell_message = _lines.is_one_line, _lines.read, _lines.spell
-    read_membership = _membership.read
+    is_one_line, read_message = _lines.is_one_line, _lines.read
+    format_message, read_membership = _lines.format_message, _membership.read
 
 _NAMES = {  # the names of each module, as in the imports above: a test compares the two
     "raft.change": "Change",
@@ -86,7 +86,7 @@ _NAMES = {  # the names of each module, as in the imports above: a test compares
     "raft.roles": "Role",
     "raft.state": "Options",
     "raft.transfer": "TransferRefused",
-    "wire.peer_lines": "is_one_line read_message:read spell_message:spell",
+    "wire.peer_lines": "format_message is_one_line read_message:read",
 }
 _HOMES = {  # the module of each public name, and its name there
     public: (module, inner or public)

@@ -142,7 +142,7 @@ def judge(state: State) -> None:
         _leave_as_different(state, min(differences), " ".join(found))
         return
     for name, progress in found.items():
-        _tell(state, name, progress)
+        _report(state, name, progress)
 
 
 def _may_wait(state: State, found: dict[str, Progress]) -> bool:
@@ -177,7 +177,7 @@ def _agrees(progress: Progress, difference: Difference) -> bool:
     return agreed >= difference.index
 
 
-def _tell(state: State, name: str, progress: Progress) -> None:
+def _report(state: State, name: str, progress: Progress) -> None:
     difference = progress.difference
     if difference is None:
         return

@@ -45,7 +45,7 @@ class LevelTooHigh(SafetyError):
     over."""
 
 
-def spell(level: int, cluster: str) -> str:
+def level_command(level: int, cluster: str) -> str:
     """Return the command of the entry that raises the level; `read` is the inverse."""
     return f"{PREFIX}{cluster} level {level}"
 

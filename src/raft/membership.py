@@ -80,7 +80,7 @@ class Membership:
         addresses = {name: where for name, where in self.addresses.items() if name in names}
         return Membership(self.voters, self.learners, (), addresses)
 
-    def spell(self) -> str:
+    def format(self) -> str:
         """Return the command of the entry for this configuration; `read` is the inverse."""
         words = [f"{name}={self.addresses[name]},voter" for name in self.outgoing]
         words += ["|"] if self.is_joint else []

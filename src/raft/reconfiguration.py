@@ -66,7 +66,7 @@ def _begin(state: State, change: Change, token: Any) -> None:
             raise ChangeRefused(f"the leadership is being handed over to {leading.transfer.to}")
         check_newcomer(state, change)
         steps = _plan_for_recovering_voter(state, change) or plan(change, state.membership)
-        if read(steps.target.spell()) != steps.target:
+        if read(steps.target.format()) != steps.target:
             raise ChangeRefused("a member's address can't be stored in an entry")
         if lost := _needed_and_lost(state, steps.target, steps.candidate):
             raise ChangeRefused(
@@ -126,7 +126,7 @@ def append_configuration(state: State, membership: Membership) -> None:
     """Append a configuration and use it from now on (paper §6); followers learn it as an entry."""
     leading = state.as_leader
     before = state.membership.addresses
-    state.append([Entry(state.log.last_index + 1, state.term, membership.spell())])
+    state.append([Entry(state.log.last_index + 1, state.term, membership.format())])
     for name in state.peers:
         # A removed member may return without its files: its old progress does not count, nor does
         # a late answer to this round or an earlier one, which would restore it.

@@ -26,7 +26,7 @@ from __future__ import annotations
 from typing import Final
 
 from .change import Change, ChangeRefused
-from .levels import FLOOR, LOWEST, NOT_HEARD, is_foreign, spell
+from .levels import FLOOR, LOWEST, NOT_HEARD, is_foreign, level_command
 from .log import Entry
 from .state import State
 
@@ -40,7 +40,7 @@ def first_command(state: State) -> str:
     options = state.options
     if options.level <= FLOOR or state.levels.clusters.latest or not options.cluster_if_new:
         return NOOP
-    return spell(LOWEST, options.cluster_if_new)
+    return level_command(LOWEST, options.cluster_if_new)
 
 
 def first_to_send(state: State) -> int:
@@ -100,7 +100,7 @@ def raise_level(state: State) -> bool:
     have = [name for name in state.peers if announced.get(name, NOT_HEARD) >= level]
     if level <= state.levels.latest or not state.membership.is_quorum([state.name, *have]):
         return False
-    state.append([Entry(state.log.last_index + 1, state.term, spell(level, cluster))])
+    state.append([Entry(state.log.last_index + 1, state.term, level_command(level, cluster))])
     return True
 
 

@@ -128,7 +128,7 @@ def dequeue_in(operands: str) -> Dequeue | None:
 
 
 def _prefix(verb: str, text: str, limits: Limits) -> str:
-    """Return the canonical spelling of a PREFIX, which leaves room for the rest of its keys."""
+    """Return the canonical form of a PREFIX, which leaves room for the rest of its keys."""
     shorter = limits._replace(key_bytes=limits.key_bytes - SUFFIX_BYTES)
     prefix = PREFIX.read(verb, text, shorter)[len(verb) + 1 :]
     if not prefix.endswith("/"):

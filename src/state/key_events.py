@@ -20,7 +20,7 @@ BareEvent = tuple[int, str, str, str]
 
 
 class KeyEvent(NamedTuple):
-    """One change to one key. Keys and values are in their canonical spelling."""
+    """One change to one key. Keys and values are in their canonical form."""
 
     number: int  # of the entry (`entry_number`)
     kind: str

@@ -104,7 +104,7 @@ class KeyIndex:
 
 
 def place_of(key: str) -> bytes:
-    """Return the bytes of a spelled key, by which keys are in order."""
+    """Return the bytes of an escaped key, by which keys are in order."""
     return key_bytes(real(key))
 
 

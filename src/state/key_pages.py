@@ -11,7 +11,7 @@ import json
 from typing import NamedTuple
 
 from ..wire.commands.operands import WITH_INDEX, asks_for_index, show_operands
-from ..wire.key_stat import facts_of, spell_key_line, value_of
+from ..wire.key_stat import facts_of, format_key_line, value_of
 from ..wire.protocol import ProtocolError, real
 from .store import Store
 
@@ -53,7 +53,7 @@ class KeyPage(NamedTuple):
     is_last: bool
     applied: int = 0  # the last entry in the pairs
 
-    def spell(self) -> str:
+    def format(self) -> str:
         """Return the reply: JSON of unescaped keys and values, in the byte order of the keys.
 
         Bytes that are not UTF-8 are lone surrogates, `\\udcNN` in the JSON. If keys remain, the
@@ -77,7 +77,7 @@ class KeyPage(NamedTuple):
     def _facts(self) -> dict[str, object]:
         """Return the lines of the pairs, and the place of the next page, null after the last."""
         after = None if self.is_last else self.pairs[-1][0]
-        lines = [spell_key_line(key, text) for key, text in self.pairs]
+        lines = [format_key_line(key, text) for key, text in self.pairs]
         return {"applied": self.applied, "lines": lines, "after": after}
 
 

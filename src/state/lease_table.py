@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..wire.commands.lease_operands import LEASE, OWN, lease_in, ms_in, spell_seconds
+from ..wire.commands.lease_operands import LEASE, OWN, format_seconds, lease_in, ms_in
 from ..wire.protocol import NAME
 
 EXPIRED = "expired"  # the first word of an expiry; it has no row, so no client can type it
@@ -69,7 +69,7 @@ class Leases:
 
 def own_lease(number: int, ms: int) -> str:
     """Return the name of a key's own lease, which holds its entry and its time."""
-    return f"{OWN}{number}-{spell_seconds(ms)}"
+    return f"{OWN}{number}-{format_seconds(ms)}"
 
 
 def own_ms(lease: str) -> int:
@@ -82,10 +82,10 @@ def own_ms(lease: str) -> int:
 # --- the snapshot -------------------------------------------------------------------------------
 
 
-def spell_granted(granted: Iterable[tuple[str, int, str]]) -> list[str]:
+def format_granted(granted: Iterable[tuple[str, int, str]]) -> list[str]:
     """Return a line for each shared lease: `lease-57 10`, or `lease-57 10 bob` for one of a
     user."""
-    return [f"{lease} {spell_seconds(ms)} {user}".rstrip(" ") for lease, ms, user in granted]
+    return [f"{lease} {format_seconds(ms)} {user}".rstrip(" ") for lease, ms, user in granted]
 
 
 def read_granted(lines: Iterable[str]) -> Leases:
@@ -110,7 +110,7 @@ def read_granted(lines: Iterable[str]) -> Leases:
 # --- the expiry ---------------------------------------------------------------------------------
 
 
-def spell_expiry(term: int, due: Sequence[str]) -> str:
+def format_expiry(term: int, due: Sequence[str]) -> str:
     """Return the entry that ends these leases. Only the leader of this term may propose it."""
     return " ".join([EXPIRED, str(term), *due])
 

@@ -47,7 +47,7 @@ from .user_table import UserTable
 Pairs = MutableMapping[str, str]
 LONG_KEYS: Final = 5_000  # more keys take a long time to scan
 LISTED_LEAST: Final = 64  # from this many keys on, the list of a lease is kept
-# The last removal is known of each group of keys, by the CRC-32 of their spelling, and not of each
+# The last removal is known of each group of keys, by the CRC-32 of their form, and not of each
 # key. All nodes must make the same decision: a change here needs a new level.
 REMOVAL_GROUPS: Final = 256
 PAUSE_KEYS: Final = 5000  # removed between two pauses: 1 to 10 ms of work
@@ -496,7 +496,7 @@ def _nothing(users: UserTable) -> None:
 
 
 def _fits(prefix: str) -> Callable[[str], bool]:
-    """Return a test for keys that begin with the spelling of a prefix. It fails if the prefix ends
+    """Return a test for keys that begin with the form of a prefix. It fails if the prefix ends
     within an escape sequence of the key."""
     if "\\" not in prefix:
         return lambda key: key.startswith(prefix)

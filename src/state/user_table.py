@@ -28,10 +28,10 @@ from ..wire.commands.user_operands import (
     SALT_BYTES,
     RoleGrant,
     Verifier,
+    format_bytes,
     is_own_role,
     read_bytes,
     read_verifier,
-    spell_bytes,
 )
 from ..wire.protocol import NAME
 
@@ -153,11 +153,11 @@ class UserTable:
         }
         return {"users": users, "roles": {role: self.roles[role] for role in sorted(self.roles)}}
 
-    def spell(self) -> list[str]:
+    def format(self) -> list[str]:
         """Return the lines of a snapshot, none if there are neither users nor roles."""
         if not (self.accounts or self.roles):
             return []
-        lines = [f"unknown {spell_bytes(self.secret)}"] if self.secret else []
+        lines = [f"unknown {format_bytes(self.secret)}"] if self.secret else []
         for role, grants in self.roles.items():
             lines.append(" ".join(["role", role, *[f"{one[0]}:{one[1]}" for one in grants]]))
         for name, (verifier, roles) in self.accounts.items():
@@ -177,7 +177,7 @@ def _fake_verifier(secret: bytes, iterations: Sequence[int], name: str) -> Verif
 
 
 def read_users(lines: Iterable[str]) -> UserTable:
-    """Return the table that `spell` wrote.
+    """Return the table that `format_of` wrote.
 
     Raises:
         ValueError: a line has the wrong form, or repeats a name.

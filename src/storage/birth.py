@@ -5,8 +5,8 @@ log.
 a node that was born here and has promised nothing since do not: they are complete since its birth.
 
 A hand-written log holds only `index term command` lines. This is the form of the course report that
-this project grew from: indexes from 0 or from 1, no base line, no notes. Blank lines, CRLF and a
-missing last line end are tolerated.
+this project grew from: indexes from 0 or from 1, no base line, no checksums. Blank lines, CRLF and
+a missing last line end are tolerated.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def trace(node: str) -> str:
     return f".{node}.born"
 
 
-def spell_trace(node: str) -> bytes:
+def format_trace(node: str) -> bytes:
     """Return the text of the trace, for a person who opens it."""
     return (
         f"{node} was born here. Where {node}.log and {node}.storage are gone, this file says that "
@@ -125,7 +125,7 @@ def read_by_hand(folder: Folder, name: str) -> Log:
 
 
 def _as_entry(command: str) -> str:
-    """Return a command in its canonical spelling. A hand-written log has no escapes: a backslash is
+    """Return a command in its canonical form. A hand-written log has no escapes: a backslash is
     a backslash.
 
     Raises:

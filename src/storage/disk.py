@@ -73,7 +73,7 @@ class LevelRefused(FilesRefused):
     read them. Nothing is damaged."""
 
 
-# How builds from before the first release spelled a level, in place of `cluster IDENTITY level 1`.
+# How builds from before the first release wrote a level, in place of `cluster IDENTITY level 1`.
 EARLIER = re.compile(rb"level [345](?: cluster [0-9a-f]{16})?(?: |\Z)")
 OF_AN_EARLIER_BUILD = (
     "it was written by a build from before the first release, whose format is not read any more. "

@@ -1,4 +1,4 @@
-"""Write NAME.log: one batch is one write, one note and one sync.
+"""Write NAME.log: one batch is one write, one checksum and one sync.
 
 After a snapshot (paper §7), taken here or received, the log is rewritten. After a snapshot taken
 here, this has two steps. Most entries after the snapshot are copied while the old file still grows.
@@ -22,7 +22,7 @@ from ..raft.membership import Membership
 from .disk import AppendFile, DiskFailed
 from .folder import Folder
 from .hard_state import HardStateFile, Mark
-from .log_lines import base_line, cut_line, entry_lines, is_storable, note_line
+from .log_lines import base_line, checksum_line, cut_line, entry_lines, is_storable
 from .lost_files import Identity
 from .snapshot_file import SnapshotFile
 from .snapshot_lines import LoadedSnapshot
@@ -34,9 +34,9 @@ _COPIED_BYTES = 256 << 10  # in memory at a time, unless one entry is longer
 
 
 class LogFile:
-    """The open NAME.log, after its last note.
+    """The open NAME.log, after its last checksum.
 
-    `open_crc` is the CRC-32 of the bytes after the last note: the base line in a log without a
+    `open_crc` is the CRC-32 of the bytes after the last checksum: the base line in a log without a
     batch, otherwise no bytes.
     """
 
@@ -82,9 +82,9 @@ class LogFile:
         if not parts:
             return None
         data = "".join(parts).encode()
-        note = note_line(entries, crc32(data, self._open_crc))
+        checksum = checksum_line(entries, crc32(data, self._open_crc))
         self._open_crc = 0
-        self.size += append_both(self._file, data, note)
+        self.size += append_both(self._file, data, checksum)
         self._file.sync()
         return Mark(runs.last_index, runs.last_term)
 
@@ -97,19 +97,19 @@ class LogFile:
         self._file.close()
 
 
-def append_both(file: AppendFile, data: bytes, note: bytes) -> int:
-    """Append a batch and its note, and return the number of bytes. A long batch is not copied to
-    make a single write: without its note, it does not count.
+def append_both(file: AppendFile, data: bytes, checksum: bytes) -> int:
+    """Append a batch and its checksum, and return the number of bytes. A long batch is not copied
+    to make a single write: without its checksum, it does not count.
 
     Raises:
         DiskFailed: see `append`.
     """
     if len(data) > _LONG_BYTES:
         file.append(data)
-        file.append(note)
+        file.append(checksum)
     else:
-        file.append(data + note)
-    return len(data) + len(note)
+        file.append(data + checksum)
+    return len(data) + len(checksum)
 
 
 def _add(runs: TermRuns, entries: Sequence[Entry]) -> None:
@@ -162,11 +162,11 @@ def whole_file(
     yield base
     crc = crc32(base)
     if log.base_index and log.last_index == log.base_index:
-        yield note_line(0, crc)  # a rewritten log always has a note
+        yield checksum_line(0, crc)  # a rewritten log always has a checksum
     for first in range(log.base_index + 1, log.last_index + 1, _REWRITE_BATCH_ENTRIES):
         entries = log.entries(first, min(first + _REWRITE_BATCH_ENTRIES - 1, log.last_index))
         data = entry_lines(entries).encode()
-        yield data + note_line(len(entries), crc32(data, crc))
+        yield data + checksum_line(len(entries), crc32(data, crc))
         crc = 0
 
 
@@ -205,7 +205,7 @@ class LogRewrite:
         self._size = 0
         base = base_line(members, snapshot.index, snapshot.term, level, cluster, chain)
         try:
-            self._write(base + note_line(0, crc32(base)))
+            self._write(base + checksum_line(0, crc32(base)))
         except DiskFailed:
             self.abandon()  # the caller has no object to abandon yet
             raise
@@ -224,7 +224,7 @@ class LogRewrite:
         _add(self._runs, entries)
         for batch in _batches(entries):
             data = entry_lines(batch).encode()
-            self._size += append_both(self._file, data, note_line(len(batch), crc32(data)))
+            self._size += append_both(self._file, data, checksum_line(len(batch), crc32(data)))
 
     def sync(self) -> None:
         """Make the copied entries durable, so that little is left to sync at the end."""

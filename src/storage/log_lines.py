@@ -14,11 +14,11 @@ come before the members: `17 4 base cluster 9f86d081884c7d65 level 1 s1=localhos
 compaction, the chain of the entries before the log's first comes right before the members: `sum
 1ff08c67` (sums.py).
 
-Entries follow, as `index term command`. After each batch of entries, a note says that they were
+Entries follow, as `index term command`. After each batch of entries, a checksum says that they were
 synced. `# cut after 17`, within a batch, means that the following lines replace every entry after
 17.
 
-The CRC-32 of a note covers all bytes since the previous note. The base line belongs to the first
+A checksum covers all bytes since the previous checksum. The base line belongs to the first
 batch. Numbers are plain ASCII digits without leading zeros, at most 2^63-1.
 """
 
@@ -35,11 +35,11 @@ from ..raft.levels import NUMBER as LEVEL_NUMBER
 from ..raft.log import Entry
 from ..raft.membership import PREFIX, Membership, all_vote, is_dialled, read
 from .disk import EARLIER, OF_AN_EARLIER_BUILD, LevelRefused
-from .sums import spell_sum, split_sum
+from .sums import format_sum, split_sum
 
 LINE_BYTES_MAX = 1 << 28  # a longer "line" is a hole in the file, with no line ends
 
-NOTE = re.compile(rb"# ([0-9]{1,18}) entr(?:y|ies) synced, crc32 [0-9a-f]{8}\n")
+CHECKSUM = re.compile(rb"# ([0-9]{1,18}) entr(?:y|ies) synced, crc32 [0-9a-f]{8}\n")
 CUT_PREFIX = b"# cut after "
 _LINE: Final = "%d %d %s\n"  # of an entry: index, term, command
 NOT_UTF_8 = "bytes that are not UTF-8"
@@ -58,14 +58,14 @@ def entry_lines(entries: Sequence[Entry]) -> str:
     return "".join(map(_LINE.__mod__, entries))
 
 
-def note_line(entries: int, crc: int) -> bytes:
-    """Return the note that closes a batch of this many entries."""
+def checksum_line(entries: int, crc: int) -> bytes:
+    """Return the checksum that closes a batch of this many entries."""
     noun = "entry" if entries == 1 else "entries"
     return b"# %d %b synced, crc32 %08x\n" % (entries, noun.encode("ascii"), crc)
 
 
 def cut_line(index: int) -> bytes:
-    """Return the note that voids every entry after `index`."""
+    """Return the line that voids every entry after `index`."""
     return b"%b%d\n" % (CUT_PREFIX, index)
 
 
@@ -80,12 +80,12 @@ def base_line(
     """Return the first line of a log: Raft's entry before the first, or the last entry in the
     snapshot, with the level, the identity, the chain and the members. A node that waits to be added
     has no members yet."""
-    facts = f"{spell_level(level, cluster)}{spell_sum(chain)}{spell_members(members)}"
+    facts = f"{format_level(level, cluster)}{format_sum(chain)}{format_members(members)}"
     text = f"{index} {term} base {facts}"
     return text.rstrip(" ").encode() + b"\n"
 
 
-def spell_level(level: int, cluster: str = "") -> str:
+def format_level(level: int, cluster: str = "") -> str:
     """Return the identity and the level that come before the members, with a trailing space, or ""
     for the floor."""
     return f"cluster {cluster} level {level} " if level > FLOOR else ""
@@ -110,11 +110,11 @@ def split_level(text: bytes | None) -> tuple[int, str, bytes]:
     return int(match[2]), match[1].decode(), (text or b"")[match.end() :]
 
 
-def spell_members(members: Membership) -> str:
+def format_members(members: Membership) -> str:
     """Return the members' text for a base line or a snapshot. If all members vote, it has only
     names and addresses."""
     if members.learners or members.is_joint:
-        return members.spell().removeprefix(PREFIX)
+        return members.format().removeprefix(PREFIX)
     return " ".join(f"{name}={members.addresses[name]}" for name in members.voters)
 
 
@@ -156,14 +156,14 @@ def chain_in_base(raw: bytes) -> int:
     return split_sum(split_level(match[3])[2])[0] if match is not None else 0
 
 
-def read_members(spelled: bytes | None) -> Membership:
+def read_members(formatted: bytes | None) -> Membership:
     """Return the members at the end of a base line, or of a snapshot's first line.
 
     Raises:
         ValueError: the text is wrong; the message says how.
     """
     try:
-        text = (spelled or b"").decode()
+        text = (formatted or b"").decode()
     except UnicodeDecodeError:
         raise ValueError(NOT_UTF_8) from None
     if (found := read(PREFIX + text)) is not None:
@@ -208,7 +208,7 @@ def read_entry(raw: bytes, index: int, lowest_term: int) -> tuple[int, str]:
 
 
 def read_cut(raw: bytes, base_index: int, last_index: int) -> int:
-    """Return the index in a cut note, which voids the entries after it.
+    """Return the index in a cut line, which voids the entries after it.
 
     Raises:
         ValueError: the line is wrong; the message says how.

@@ -1,6 +1,7 @@
 """Read NAME.log in one pass, and judge lines that do not fit.
 
-A batch counts if its note is good. The bytes after the last good note are one of two things:
+A batch counts if its checksum is good. The bytes after the last good checksum are one of two
+things:
 
 * a torn tail: the single batch that was being written when the node died. It was never
   acknowledged and is cut off. It must not hold a promised entry (see the mark in hard_state.py), or
@@ -24,15 +25,15 @@ from .disk import CorruptLog, LevelRefused
 from .folder import Folder, opened
 from .hard_state import Mark
 from .log_lines import (
+    CHECKSUM,
     CUT_PREFIX,
     LINE_BYTES_MAX,
     NOT_UTF_8,
-    NOTE,
     chain_in_base,
+    checksum_line,
     entry_index,
     is_cut,
     level_in_base,
-    note_line,
     read_base,
     read_cut,
     read_entry,
@@ -48,15 +49,15 @@ class LogRead:
 
     members: Membership
     log: Log
-    good_bytes: int  # up to the end of the last good note
-    before_bytes: int = 0  # up to the end of the previous good note, or of the base line
+    good_bytes: int  # up to the end of the last good checksum
+    before_bytes: int = 0  # up to the end of the previous good checksum, or of the base line
     torn_bytes: int = 0  # after the good bytes; never acknowledged
     void_lines: bool = False  # a cut voided some lines
     holds_mark: bool = False  # the promised entry was read, even if a later cut voided it
     level: int = FLOOR  # the level at the base
     cluster: str = ""  # the identity at the base
     chain: int = 0  # of the entries up to the base
-    open_crc: int = 0  # CRC-32 of the good bytes without a note: the base line
+    open_crc: int = 0  # CRC-32 of the good bytes without a checksum: the base line
 
     @property
     def levels(self) -> Levels:
@@ -81,7 +82,7 @@ class LogRead:
 
 
 class _UncoveredLines:
-    """The lines since the last good note. They count once their own note is read."""
+    """The lines since the last good checksum. They count once their own checksum is read."""
 
     __slots__ = (
         "commands", "crc", "cut_after", "cuts", "entries", "holds_mark", "last_index",
@@ -214,7 +215,8 @@ class LogReader:
             contents.holds_mark |= batch.holds_mark
 
     def _read_batch(self, lines: Iterator[bytes], batch: _UncoveredLines, log: Log) -> bool:
-        """Fill `batch` up to its good note. Return False if the file ends before its first line.
+        """Fill `batch` up to its good checksum. Return False if the file ends before its first
+        line.
 
         Raises:
             _DamageError: a line does not fit, or the file ends within the batch.
@@ -228,7 +230,7 @@ class LogReader:
                     prefix = b"%d %d " % (index, batch.last_term)
                     # Nearly every line has the next index, the same term, and only printable
                     # characters. All other lines, good or bad, are checked closely. A line without
-                    # a line end is the last of the file, so no note can make it count.
+                    # a line end is the last of the file, so no checksum can make it count.
                     if (
                         not raw.startswith(prefix)
                         or not batch.last_term
@@ -242,10 +244,10 @@ class LogReader:
                         batch.holds_mark |= batch.last_term == self._promised.term
                 elif raw.startswith(CUT_PREFIX):
                     batch.cut(read_cut(raw, log.base_index, batch.last_index), log)
-                elif raw == note_line(batch.entries, batch.crc):
+                elif raw == checksum_line(batch.entries, batch.crc):
                     return True
                 else:
-                    raise ValueError("a note that does not match the lines above it")
+                    raise ValueError("a checksum that does not match the lines above it")
                 batch.crc = crc32(raw, batch.crc)
         except ValueError as error:
             is_text = not isinstance(error, UnicodeDecodeError)
@@ -261,25 +263,25 @@ class LogReader:
         contents: LogRead,
         lines: Iterator[bytes],
     ) -> bool:
-        """Return whether the bytes after the last good note are one batch that was never
+        """Return whether the bytes after the last good checksum are one batch that was never
         acknowledged."""
-        notes = entries = 0
-        ends_with_note = False
+        checksums = entries = 0
+        ends_with_checksum = False
         highest, count = batch.last_index, batch.entries
         for raw in chain([damage.raw], lines):
-            note = NOTE.fullmatch(raw)
-            ends_with_note = note is not None
-            if note is None:
+            checksum = CHECKSUM.fullmatch(raw)
+            ends_with_checksum = checksum is not None
+            if checksum is None:
                 highest = max(highest, entry_index(raw))
                 count += raw.endswith(b"\n") and not is_cut(raw)
             else:
-                notes += 1
-                entries = int(note[1])
-        # If the previous note was lost, this note closes more entries, or lines, than it counts: a
-        # line that was torn is zeros, which end no line.
-        is_one_batch = notes == 0 or (
-            notes == 1
-            and ends_with_note
+                checksums += 1
+                entries = int(checksum[1])
+        # If the previous checksum was lost, this one closes more entries, or lines, than it counts:
+        # a line that was torn is zeros, which end no line.
+        is_one_batch = checksums == 0 or (
+            checksums == 1
+            and ends_with_checksum
             and highest <= contents.log.last_index + entries
             and count <= entries
         )

@@ -98,7 +98,7 @@ class Recovery:
                 promise = self.storage.promise  # adopted with the log
             file = self._carry_out(promise, contents)
             if not self._folder.exists(self._trace):
-                self._folder.replace(self._trace, [birth.spell_trace(self._node)])
+                self._folder.replace(self._trace, [birth.format_trace(self._node)])
             return self._recovered(contents), file
         except DiskFailed as error:
             raise FilesRefused(str(error)) from error

@@ -18,12 +18,12 @@ The first line names the last entry that the snapshot covers, by index and term,
 that entry. Above the floor, the identity of the cluster and its level come before the members. The
 chain of the entries that it covers comes right before the members, as `sum 1ff08c67` (sums.py).
 Session lines come from the session table. A key's line begins with its facts
-(wire/key_stat.py). Keys and values are escaped as on the wire. A note follows every thousandth
+(wire/key_stat.py). Keys and values are escaped as on the wire. A checksum follows every thousandth
 session, lease or key line: `# 1000 lines, crc32 5c1a2b3d`. A CRC-32 covers all bytes of the file
-before its note, so that no part can be missing, moved or doubled. The counts come first, so that no
-key can be taken for a note. The line of a key, a lease or a session may name its user. Two sections
-are there only if they have lines: users and roles (state/user_table.py), and the last entry that
-removed a key, for each group of keys (state/store.py).
+before its checksum, so that no part can be missing, moved or doubled. The counts come first, so
+that no key can be taken for a checksum. The line of a key, a lease or a session may name its user.
+Two sections are there only if they have lines: users and roles (state/user_table.py), and the last
+entry that removed a key, for each group of keys (state/store.py).
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ from ..common.text import NUMBER, NUMBER_MAX
 from ..raft.levels import FLOOR
 from ..raft.log import Snapshot
 from ..raft.membership import Membership
-from ..wire.key_stat import read_key_line, spell_key_line
+from ..wire.key_stat import format_key_line, read_key_line
 from .log_lines import (
     LINE_BYTES_MAX,
+    format_level,
+    format_members,
     read_members,
-    spell_level,
-    spell_members,
     split_level,
 )
-from .sums import spell_sum, split_sum
+from .sums import format_sum, split_sum
 
-NOTE_LINES = 1000
+CHECKSUM_LINES = 1000
 STEP_LINES = 250  # written or read at a time, in less than a millisecond
 STEP_BYTES = 1 << 18  # about this much is in memory at a time
 _REMOVAL = re.compile(rf"([0-9]{{1,3}}) ({NUMBER})", re.ASCII)
@@ -94,7 +94,7 @@ class LoadedSnapshot:
     removals: dict[int, int] = field(default_factory=dict)
 
 
-def spell_snapshot(state: MachineState) -> Iterator[bytes]:
+def format_snapshot(state: MachineState) -> Iterator[bytes]:
     """Yield the file in pieces of a few hundred lines."""
     for data, _ in checked_pieces(state):
         yield data
@@ -111,13 +111,13 @@ def checked_pieces(state: MachineState) -> Iterator[tuple[bytes, int]]:
             lines.append(line)
             size += len(line)
             body += 1
-            if len(lines) >= STEP_LINES or size > STEP_BYTES or body % NOTE_LINES == 0:
+            if len(lines) >= STEP_LINES or size > STEP_BYTES or body % CHECKSUM_LINES == 0:
                 data = "".join(lines).encode()
                 crc = crc32(data, crc)
                 yield data, crc
                 lines, size = [], 0
-                if body % NOTE_LINES == 0:
-                    lines.append(_note(body, crc))
+                if body % CHECKSUM_LINES == 0:
+                    lines.append(_checksum(body, crc))
     data = "".join(lines).encode()
     crc = crc32(data, crc)
     yield data, crc
@@ -126,18 +126,18 @@ def checked_pieces(state: MachineState) -> Iterator[tuple[bytes, int]]:
 
 
 def lines_of(state: MachineState) -> Iterator[str]:
-    """Yield the lines of a state for its sum: those of its snapshot, without the notes and the
+    """Yield the lines of a state for its sum: those of its snapshot, without the checksums and the
     first line, except for the level. The members are left out: before their first entry in the log,
     a node that joins knows none."""
-    yield spell_level(state.level, state.cluster)
+    yield format_level(state.level, state.cluster)
     for word, _, section in _sections(state):
         for line in section:
             yield f"{word} {line}"
 
 
 def _head_of(state: MachineState) -> str:
-    level = spell_level(state.level, state.cluster)
-    return f"{level}{spell_sum(state.chain)}{spell_members(state.members)}"
+    level = format_level(state.level, state.cluster)
+    return f"{level}{format_sum(state.chain)}{format_members(state.members)}"
 
 
 def _sections(state: MachineState) -> list[tuple[str, int, Iterable[str]]]:
@@ -160,10 +160,10 @@ def _lines(texts: Iterable[str]) -> Iterator[str]:
 
 def _key_lines(state: MachineState) -> Iterator[str]:
     for key, held in state.pairs.items():
-        yield f"{spell_key_line(key, held)}\n"
+        yield f"{format_key_line(key, held)}\n"
 
 
-def _note(lines: int, crc: int) -> str:
+def _checksum(lines: int, crc: int) -> str:
     return f"# {lines} lines, crc32 {crc:08x}\n"
 
 
@@ -254,7 +254,7 @@ class SnapshotReader:
                 loaded.leased.setdefault(lease, set()).add(key)
 
     def _section(self, word: bytes, begin: bytes = b"") -> Iterator[list[str]]:
-        """Yield the lines of a section such as `sessions N`, piece by piece, without the notes.
+        """Yield the lines of a section such as `sessions N`, piece by piece, without the checksums.
         `begin` is its first line, if that was read already."""
         begin = begin or self._take(1)
         name, _, count = begin.rstrip(b"\n").partition(b" ")
@@ -262,7 +262,7 @@ class SnapshotReader:
             raise self._damage(f"not `{word.decode('ascii')} COUNT`")
         left = int(count)
         while left:
-            taken = min(left, self._step, NOTE_LINES - self._body % NOTE_LINES)
+            taken = min(left, self._step, CHECKSUM_LINES - self._body % CHECKSUM_LINES)
             data = self._take(taken)
             fitting = STEP_BYTES * taken // len(data)
             self._step = max(1, min(STEP_LINES, 2 * self._step, fitting))
@@ -273,10 +273,10 @@ class SnapshotReader:
             left -= taken
             self._body += taken
             self._pause()
-            if self._body % NOTE_LINES == 0:
-                note = _note(self._body, self._crc).encode("ascii")
-                if self._take(1) != note:
-                    raise self._damage("a note that does not match the lines above it")
+            if self._body % CHECKSUM_LINES == 0:
+                checksum = _checksum(self._body, self._crc).encode("ascii")
+                if self._take(1) != checksum:
+                    raise self._damage("a checksum that does not match the lines above it")
 
     def _take(self, count: int) -> bytes:
         """Return the next lines as one piece."""

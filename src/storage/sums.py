@@ -29,7 +29,7 @@ _COMMAND: Final = itemgetter(2)
 _SUM = re.compile(rb"sum ([0-9a-f]{8})(?: |\Z)")
 
 
-def spell_sum(chain: int) -> str:
+def format_sum(chain: int) -> str:
     """Return the chain as it comes before the members in a file, or "" for that of no entry."""
     return f"sum {chain:08x} " if chain else ""
 

@@ -51,13 +51,13 @@ CONTROLS = {code: text for code, text in IN_VALUES.items() if code != ord("\\")}
 CONTROLS |= {code: bytes_of(chr(code)) for code in _TURNING}
 
 
-def spelled(raw: str, table: dict[int, str]) -> str:
+def formatted(raw: str, table: dict[int, str]) -> str:
     """Return `raw` with each character replaced as in `IN_VALUES` or `IN_KEYS`."""
     begins = range(0, len(raw), _PIECE)
-    return "".join([_spelled_piece(raw[begin : begin + _PIECE], table) for begin in begins])
+    return "".join([_escaped_piece(raw[begin : begin + _PIECE], table) for begin in begins])
 
 
-def _spelled_piece(piece: str, table: dict[int, str]) -> str:
+def _escaped_piece(piece: str, table: dict[int, str]) -> str:
     try:
         data = piece.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # a surrogate that represents no byte

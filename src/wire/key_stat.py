@@ -7,7 +7,7 @@ the value in one string, which takes a few bytes per key and no extra object. A 
 entries hold no raw control characters, so values don't either. The number 0 stands for an unknown
 entry.
 
-A text has one spelling, in which a space is a space. So a value that begins with `\s` is no text of
+A text has one form, in which a space is a space. So a value that begins with `\s` is no text of
 a client: it has a type of an extension, and no command that computes with a text changes it.
 """
 
@@ -67,7 +67,7 @@ def user_and_lease(stored: str) -> tuple[str, str]:
     return user, lease
 
 
-def spell_key_line(key: str, stored: str) -> str:
+def format_key_line(key: str, stored: str) -> str:
     """Return the line of a key in a snapshot, without its newline."""
     value, _, facts = stored.partition(MARK)
     return f"{facts or 0} {key} {value}"

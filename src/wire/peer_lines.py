@@ -1,4 +1,4 @@
-"""The messages as lines, and back: `read(spell(m))` returns `m`.
+"""The messages as lines, and back: `read(format_message(m))` returns `m`.
 
 The first words of each line come from the reports of the course ("Count on me", "I am up to date");
 the numbers after them (term, index, round) distinguish a late answer from a new one.
@@ -84,16 +84,16 @@ _READ_INDEX = re.compile(rf"ReadIndex {_N} round {_N}")
 _READ_AT = re.compile(rf"Read at index {_N} term {_N} round {_N}")
 
 
-def spell(message: Message) -> str:
+def format_message(message: Message) -> str:
     """Return the text of the message after `NAME@` on the wire."""
     match message:
         case AppendEntries():
-            return spell_append(message, spell_entries(message.entries))
+            return format_append(message, format_entries(message.entries))
         case AppendAccepted(term=term, index=index, round=number):
             text = f"I am up to date term {term} index {index} round {number}"
             if message.lease_ms or message.without_vote:
                 text += _marks(message)
-            return text if message.sums is None else text + _spell_sums(message.sums)
+            return text if message.sums is None else text + _format_sums(message.sums)
         case AppendRejected(term=term, index=index, round=number):
             return f"GiveEntriesAfterIndex {index} term {term} round {number}" + _marks(message)
         case RequestVote(term=term, last_index=index, last_term=last_term):
@@ -102,14 +102,14 @@ def spell(message: Message) -> str:
                 " transfer" * message.transfer + " newborn" * message.newborn
             )
         case InstallSnapshot():
-            return _spell_install(message)
+            return _format_install(message)
         case InstallSnapshotReply():
-            return _spell_held(message)
+            return _format_held(message)
         case _:
-            return _spell_short(message)
+            return _format_short(message)
 
 
-def _spell_short(message: RequestVoteReply | TimeoutNow | ReadIndex | ReadIndexReply) -> str:
+def _format_short(message: RequestVoteReply | TimeoutNow | ReadIndex | ReadIndexReply) -> str:
     match message:
         case RequestVoteReply(term=term):
             kind = " prevote" if message.pre_vote else ""
@@ -124,7 +124,7 @@ def _spell_short(message: RequestVoteReply | TimeoutNow | ReadIndex | ReadIndexR
             return f"TimeoutNow {term}"
 
 
-def spell_append(message: AppendEntries, entries: str) -> str:
+def format_append(message: AppendEntries, entries: str) -> str:
     """Return the text of an AppendEntries with entries serialized once for all followers."""
     head, tail = _around(message)
     return f"{head}{entries}{tail}"
@@ -169,7 +169,7 @@ def are_one_line(message: AppendEntries, other: AppendEntries) -> bool:
     )
 
 
-def _spell_sums(sums: Sums) -> str:
+def _format_sums(sums: Sums) -> str:
     text = f" sum {sums.index} {sums.chain:08x}"
     if sums.state_index:
         text += f" state {sums.state_index} {sums.state:016x}"
@@ -187,7 +187,7 @@ def _without_vote(message: AppendAccepted | AppendRejected | InstallSnapshotRepl
     return f" without vote {message.without_vote:d}" + " maybe new" * message.may_be_new
 
 
-def _spell_install(message: InstallSnapshot) -> str:
+def _format_install(message: InstallSnapshot) -> str:
     index, term, size, crc = message.snapshot
     data = encode_basestring(message.data).encode("utf-8", "backslashreplace").decode()
     return (
@@ -196,7 +196,7 @@ def _spell_install(message: InstallSnapshot) -> str:
     )
 
 
-def _spell_held(message: InstallSnapshotReply) -> str:
+def _format_held(message: InstallSnapshotReply) -> str:
     return (
         f"GiveSnapshotAfterByte {message.offset} of {message.index}-{message.index_term}"
         f" term {message.term} round {message.round}{_without_vote(message)}"
@@ -355,7 +355,7 @@ def _checked(digits: Iterable[str]) -> tuple[int, ...]:
     return numbers
 
 
-def spell_entries(entries: Sequence[Entry]) -> str:
+def format_entries(entries: Sequence[Entry]) -> str:
     """Return these entries as a JSON list. No command of a log has a control character."""
     return "".join(pieces_of(entries))
 
@@ -429,7 +429,7 @@ def _checked_entries(items: Any, prev_index: int, prev_term: int, term: int) -> 
 
 
 def _plain_entries(text: str, begin: int, end: int, first: int) -> list[Entry] | None:
-    """Return the entries from index `first` on of a list in the form of `spell_entries`, if they
+    """Return the entries from index `first` on of a list in the form of `format_entries`, if they
     are of one term and no command needs a JSON escape; None otherwise. For 64 entries this takes
     three fifths of the time of JSON and `_checked_entries`, and for a very long command a tenth."""
     start = _FIRST.match(text, begin, end)

@@ -55,7 +55,7 @@ def escape(raw: str, key: bool) -> str:
     """
     if is_printable(raw) and "\\" not in raw and not (key and " " in raw):
         return raw
-    return escapes.spelled(raw, escapes.IN_KEYS if key else escapes.IN_VALUES)
+    return escapes.formatted(raw, escapes.IN_KEYS if key else escapes.IN_VALUES)
 
 
 def unescape(text: str) -> str:

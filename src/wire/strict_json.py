@@ -62,12 +62,12 @@ def read_values(text: str, depth_max: int = DEPTH_MAX) -> list[Json]:
         if len(values) > VALUES_MAX:
             raise NotJsonError(f"more than {VALUES_MAX} values")
         place = _past_spaces(text, end)
-    if _SURROGATE.search(text) or ("\\u" in text and _SURROGATE.search(spell_json(values))):
+    if _SURROGATE.search(text) or ("\\u" in text and _SURROGATE.search(format_json(values))):
         raise NotJsonError("a byte or half a character, which is not text")
     return values
 
 
-def spell_json(value: Json) -> str:
+def format_json(value: Json) -> str:
     """Return the canonical form of a value from `read_json` or `checked`."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 

@@ -10,7 +10,7 @@ import json
 import random
 
 from raftline.wire.commands.command_table import COMMANDS
-from raftline.wire.commands.lease_operands import spell_seconds
+from raftline.wire.commands.lease_operands import format_seconds
 
 from .abnf_grammar import Dealer, Grammar
 
@@ -102,7 +102,7 @@ DEALERS: dict[str, Dealer] = {
     "tx-object-do": _object_in_transaction,
     "iterations": lambda _, chance: str(chance.randint(4096, 10_000_000)),
     "port": lambda _, chance: str(chance.randint(1, 65535)),
-    "seconds": lambda _, chance: spell_seconds(
+    "seconds": lambda _, chance: format_seconds(
         chance.randint(1, 1_000_000_000) * chance.choice([1, 1000])
     ),
 }

@@ -17,7 +17,7 @@ from raftline_testing.explore.budget import QUICK, BudgetError, read
 from raftline_testing.explore.facts import Violation
 from raftline_testing.explore.frozen import freeze, thaw
 from raftline_testing.explore.search import search
-from raftline_testing.explore.trace import spell_trace, way_to_violation
+from raftline_testing.explore.trace import format_trace, way_to_violation
 from raftline_testing.explore.world import World
 
 # One world is in the quick lane, and one fault is.
@@ -71,7 +71,7 @@ def test_no_order_of_what_may_happen_breaks_a_promise(text: str, servers: int) -
     world = World(read(text), servers, is_reduced=True)
     found = search(world)
     if found.violation:
-        pytest.fail(spell_trace(world, *way_to_violation(world, "depth", 0, 60)))
+        pytest.fail(format_trace(world, *way_to_violation(world, "depth", 0, 60)))
     assert found.complete
 
 
@@ -176,7 +176,7 @@ def test_a_violation_is_shown_as_the_choices_that_lead_there(
     monkeypatch.setattr(reads, "confirmed_round", lambda state: state.as_leader.round)
     world = World(read("timeout read"))
     assert search(world).violation
-    lines = spell_trace(world, *way_to_violation(world, "depth", 0, 60)).splitlines()
+    lines = format_trace(world, *way_to_violation(world, "depth", 0, 60)).splitlines()
     assert lines[0] == "3 servers, {timeout read}"
     assert lines[1] == "  1. s2 finds that its time is up (timeout)"
     assert "       > s1: PreVote 2-1-1" in lines

@@ -193,7 +193,7 @@ def test_each_kind_of_fault_occurs_before_any_repeats(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nemesis, "BETWEEN_S", 1e-9)
-    monkeypatch.setattr(Nemesis, "look_at_processes", lambda _: None)
+    monkeypatch.setattr(Nemesis, "check_processes", lambda _: None)
     striking = Nemesis(scene.cluster, {short: 1000, endless: 1}, random.Random(1), print, 9)
     while striking.faults.total() < 2:
         striking.turn()
@@ -204,7 +204,7 @@ def test_a_fault_that_never_ends_is_a_finding(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nemesis, "HEAL_S", 0.1)
-    monkeypatch.setattr(Nemesis, "look_at_processes", lambda _: None)
+    monkeypatch.setattr(Nemesis, "check_processes", lambda _: None)
     striking = Nemesis(scene.cluster, {endless: 1}, random.Random(1), print, 1)
     striking.turn()
     assert striking.now == "endless"
@@ -242,7 +242,7 @@ def test_node_killed_from_outside_is_restarted_and_counted(scene: Scene) -> None
     with striking.scene.claim("s2", "s3", "s4", "s5"):
         node.process.kill()
         node.process.wait()
-        striking.look_at_processes()
+        striking.check_processes()
         assert striking.now == "another process killed s1"
         striking.heal()
     assert node.is_running

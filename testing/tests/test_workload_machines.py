@@ -10,7 +10,7 @@ import pytest
 
 from raftline_testing.workloads.client_history import History
 from raftline_testing.workloads.client_machine import ClientMachine
-from raftline_testing.workloads.client_request import ClientRequest, spelled
+from raftline_testing.workloads.client_request import ClientRequest, formatted
 from raftline_testing.workloads.ledger import Ledger
 from raftline_testing.workloads.mix import Mix
 from raftline_testing.workloads.workload_machine import Answer, Rest, Steps
@@ -37,10 +37,10 @@ def answered(steps: Steps, answer: Answer) -> ClientRequest | None:
 def test_a_lost_numbered_write_is_repeated_under_its_number() -> None:
     machine, history = client(Mix(sessions=1.0))
     steps = machine.asking(machine.request("set", "a", "1"))
-    first = spelled(next(steps))
+    first = formatted(next(steps))
     again = answered(steps, Answer("lost"))
     assert again is not None
-    assert spelled(again) == first == "c1#1@set a 1"
+    assert formatted(again) == first == "c1#1@set a 1"
     answered(steps, Answer("done", "SET response: a set to 1"))
     [operation] = history.operations
     assert (operation.called_at, operation.returned_at is None) == (0, False)
@@ -49,7 +49,7 @@ def test_a_lost_numbered_write_is_repeated_under_its_number() -> None:
 def test_a_lost_write_without_a_number_has_an_unknown_outcome() -> None:
     machine, history = client(Mix())
     steps = machine.asking(machine.request("set", "a", "1"))
-    assert spelled(next(steps)) == "c1@set a 1"
+    assert formatted(next(steps)) == "c1@set a 1"
     answered(steps, Answer("lost"))
     assert [one.returned_at for one in history.operations] == [None]
 
@@ -78,7 +78,7 @@ def test_a_repeated_request_must_have_its_first_reply() -> None:
 def test_a_stale_read_is_not_judged_but_must_be_a_reply() -> None:
     machine, history = client(Mix(ways=("local",)))
     steps = machine.asking(machine.request("get", "a"))
-    assert spelled(next(steps)) == "c1@get a read local"
+    assert formatted(next(steps)) == "c1@get a read local"
     steps.send(Answer("done", "GET response: 4"))
     assert len(history) == 0
     steps = machine.asking(machine.request("get", "a"))

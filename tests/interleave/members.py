@@ -35,7 +35,7 @@ from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.node import node_from_disk
 from raftline.raft.state import Options
 from raftline.wire.commands.parsing import ReadSettings
-from raftline.wire.peer_lines import spell, spell_append, spell_entries
+from raftline.wire.peer_lines import format_append, format_entries, format_message
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.interleave.threads import Broken, Thread
 from raftline_testing.interleave.wires import Wire, connected
@@ -162,9 +162,9 @@ class Member(Server):
 
     def send(self, message: Message) -> None:
         assert not isinstance(message, InstallSnapshot)
-        text = spell(message)
+        text = format_message(message)
         if isinstance(message, AppendEntries):
-            text = spell_append(message, spell_entries(message.entries))
+            text = format_append(message, format_entries(message.entries))
         self.book.send(message.to, f"{self.name}@{text}\n".encode())
 
     def report(self, effects: Effects) -> None:

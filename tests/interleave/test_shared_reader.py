@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from raftline.net.connections import shared_reader
-from raftline.net.connections.shared_reader import LOOK_S, Ready, SharedReader
+from raftline.net.connections.shared_reader import CHECK_S, Ready, SharedReader
 from raftline.net.protocol.host import Batch
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Stuck
@@ -103,7 +103,7 @@ class WithoutHandlers(SharedReader):
     def _run(self) -> None:
         with contextlib.suppress(MemoryError):  # a thread ends by it, and prints it
             while not self._is_closed:
-                self._serve(self._epoll.poll(LOOK_S))
+                self._serve(self._epoll.poll(CHECK_S))
             self._give_all_back()
 
     def _hand_over(self, batches: Sequence[Batch], *, more_come: bool) -> None:

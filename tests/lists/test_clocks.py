@@ -51,7 +51,9 @@ def wall_clocks_read_by(path: Path) -> list[str]:
 
 
 def modules_of_a_node() -> list[Path]:
-    return [path for room in ("node", "picture/live") for path in (SOURCE / room).rglob("*.py")]
+    return [
+        path for package in ("node", "picture/live") for path in (SOURCE / package).rglob("*.py")
+    ]
 
 
 def test_no_module_reads_the_time_of_day() -> None:
@@ -93,8 +95,8 @@ def test_no_thread_of_a_node_is_begun_unguarded() -> None:
     of the starter's end, and those of connections."""
     begun = {
         path.relative_to(SOURCE).as_posix()
-        for room in ("common", "net", "node", "monitoring")
-        for path in (SOURCE / room).rglob("*.py")
+        for package in ("common", "net", "node", "monitoring")
+        for path in (SOURCE / package).rglob("*.py")
         for part in parts_of(path)
         if isinstance(part, ast.Call)
         and ast.unparse(part.func) in ("threading.Thread", "_thread.start_new_thread")

@@ -17,7 +17,7 @@ from raftline.wire import limits
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operate" / "limits.md"
 TABLES = sorted((ROOT / "src").rglob("limits.py"))
-ROOMS = (
+PACKAGES = (
     "access",
     "common",
     "monitoring",
@@ -41,8 +41,8 @@ def bounds() -> dict[str, float]:
     return {name: value for table in tables for name, value in table.items() if name.isupper()}
 
 
-def spelled(name: str, value: float) -> str:
-    """Return a bound as the page spells it."""
+def formatted(name: str, value: float) -> str:
+    """Return a bound as the page writes it."""
     if name.endswith("_S"):
         return f"{value:g} s"
     if not name.endswith("_BYTES"):
@@ -55,7 +55,7 @@ def spelled(name: str, value: float) -> str:
 
 def test_the_page_has_each_bound_with_its_value_once() -> None:
     found = [(name, said) for said, name in ROW.findall(PAGE.read_text(encoding="utf-8"))]
-    assert found == [(name, spelled(name, value)) for name, value in bounds().items()]
+    assert found == [(name, formatted(name, value)) for name, value in bounds().items()]
 
 
 @pytest.mark.parametrize("page", [PAGE, ROOT / "docs" / "use" / "watch.md"])
@@ -103,7 +103,7 @@ def test_numbers_outside_the_table_are_listed_as_such() -> None:
     found = [
         f"{path.relative_to(ROOT / 'src').with_suffix('')}.{name}"
         for path in [
-            *(path for room in ROOMS for path in (ROOT / "src" / room).rglob("*.py")),
+            *(path for package in PACKAGES for path in (ROOT / "src" / package).rglob("*.py")),
             *(ROOT / "src" / "recipes").glob("*.py"),  # what is below are clients
         ]
         if path != ROOT / "src" / "wire" / "limits.py"

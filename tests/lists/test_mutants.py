@@ -12,7 +12,7 @@ from raftline_testing.mutants.listed import ROOT, Mutant, MutantError, mutants, 
 
 MISTAKES = 34
 RUN = ROOT / "testing" / "raftline_testing" / "mutants" / "run.py"
-# Caught by tests that take a second, one for each room.
+# Caught by tests that take a second, one for each package.
 QUICK = (
     "majority-of-half", "commit-by-counting", "second-vote-in-a-term", "session-check-skipped",
     "torn-tail-taken", "configuration-not-rolled-back",

@@ -56,7 +56,7 @@ def subparsers(parser: argparse.ArgumentParser) -> Iterator[argparse._SubParsers
 
 
 def options_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]:
-    """Yield the spellings of each option, those of actions such as `member add` among them."""
+    """Yield the forms of each option, those of actions such as `member add` among them."""
     for action in parser._actions:
         if action.option_strings and action.help != argparse.SUPPRESS:
             yield tuple(action.option_strings)
@@ -87,10 +87,10 @@ def unsaid(command: str) -> list[str]:
     """Return the options of a command that stand on none of its pages."""
     text = said_about(command)
     return [
-        spellings[-1]
-        for spellings in dict.fromkeys(options_of(parser_of(command)))
-        if not UNNAMED & {*spellings}
-        and not any(re.search(rf"(?<![\w-]){name}(?![\w-])", text) for name in spellings)
+        forms[-1]
+        for forms in dict.fromkeys(options_of(parser_of(command)))
+        if not UNNAMED & {*forms}
+        and not any(re.search(rf"(?<![\w-]){name}(?![\w-])", text) for name in forms)
     ]
 
 
@@ -100,10 +100,7 @@ def test_each_option_of_each_command_stands_on_its_page() -> None:
 
 def test_the_page_has_no_option_that_no_command_takes() -> None:
     taken = {
-        name
-        for command in commands()
-        for spellings in options_of(parser_of(command))
-        for name in spellings
+        name for command in commands() for forms in options_of(parser_of(command)) for name in forms
     }
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGE.read_text(encoding="utf-8")))
     assert named - taken == OF_OTHERS

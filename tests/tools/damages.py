@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raftline.raft.membership import all_vote
-from raftline.storage.snapshot_lines import MachineState, spell_snapshot
+from raftline.storage.snapshot_lines import MachineState, format_snapshot
 from raftline.storage.start_plan import Cure
 from raftline.wire.key_stat import with_facts
 from raftline_testing.files.node_files import GOOD, MEMBERS, SECOND, THIRD, log_file, storage_file
@@ -15,7 +15,7 @@ def snapshot(index: int, term: int) -> bytes:
     state = MachineState(
         index, term, all_vote(MEMBERS), ['{"forgotten": false}'], {"a": with_facts("4", 2)}
     )
-    return b"".join(spell_snapshot(state))
+    return b"".join(format_snapshot(state))
 
 
 BEHIND = log_file(THIRD, base=b"3 1 base s1=localhost:10000 s2=localhost:10001\n")
@@ -35,8 +35,8 @@ DAMAGES = {
     ),
     "a flipped byte": (
         {"s1.log": GOOD.replace(b"b 30", b"b 31")},
-        "s1.log, line 6 (byte 135): a note that does not match the lines above it. Entries that "
-        "were acknowledged are damaged; sound before it: entries up to 2.",
+        "s1.log, line 6 (byte 135): a checksum that does not match the lines above it. Entries "
+        "that were acknowledged are damaged; sound before it: entries up to 2.",
         Cure.CUT_LOG,
         True,
     ),

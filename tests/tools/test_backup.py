@@ -21,7 +21,7 @@ from raftline.clients.requests.conversation import Client
 from raftline.common.config import ConfigError
 from raftline.storage.disk import EXIT_DISK, EXIT_FILES
 from raftline.storage.folder import Folder
-from raftline.storage.snapshot_lines import spell_snapshot
+from raftline.storage.snapshot_lines import format_snapshot
 from raftline.tools.node_files.backup import _fetch, of_node, restore
 from raftline.tools.node_files.fsck import fsck
 from raftline_testing.doubles.user_machine import UserMachine
@@ -317,7 +317,7 @@ def test_a_restore_of_users_tells_that_they_are_there(
 ) -> None:
     """Its nodes ask for a login at once, whatever they are started with."""
     machine, file = UserMachine(), tmp_path / "backup.txt"
-    file.write_bytes(b"".join(spell_snapshot(machine.manager.freeze())))
+    file.write_bytes(b"".join(format_snapshot(machine.manager.freeze())))
     assert restore(str(file), str(tmp_path / "new"), ["s1=localhost:1"]) == 0
     users, last = capsys.readouterr().out.splitlines()[-2:]
     assert (

@@ -19,7 +19,7 @@ from raftline.clients.requests.node_connection import Refused
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import EXIT_FILES, FilesRefused
 from raftline.storage.folder import Folder
-from raftline.storage.snapshot_lines import MachineState, spell_snapshot
+from raftline.storage.snapshot_lines import MachineState, format_snapshot
 from raftline.storage.start_plan import Cure, read_plan
 from raftline.tools.node_files.backup import of_node, restore
 from raftline.tools.node_files.fsck import fsck
@@ -107,7 +107,7 @@ def test_a_backup_holds_no_entry_of_a_void_log(tmp_path: Path) -> None:
     void = log_file(b"1 1 noop\n2 1 set a 4\n3 1 set b 30\n4 1 set of_the_void_log 1\n")
     files = {
         "s1.log": void, "s1.storage": storage_file(2, mark=(3, 2)),
-        "s1.state_machine": b"".join(spell_snapshot(state)),
+        "s1.state_machine": b"".join(format_snapshot(state)),
     }  # fmt: skip
     logs = placed(tmp_path / "logs", files)
     assert of_node(logs, "s1", str(tmp_path / "backup.txt")) == 0
@@ -138,7 +138,7 @@ def test_a_node_that_holds_nothing_gives_no_backup(
 # --- on the way -------------------------------------------------------------------------------
 
 CONTENT = b"".join(
-    spell_snapshot(
+    format_snapshot(
         MachineState(
             5,
             2,
@@ -264,7 +264,7 @@ def test_a_backup_whose_lines_no_node_would_take_is_not_restored(
             leases=lines["leases"],
             cluster="9f86d081884c7d65",
         )
-        file.write_bytes(b"".join(spell_snapshot(state)))
+        file.write_bytes(b"".join(format_snapshot(state)))
         new = tmp_path / f"new-{status}"
         assert restore(str(file), str(new), ["s1=localhost:10000"]) == status
         assert new.exists() is (status == 0)

@@ -17,7 +17,7 @@ from raftline.net import state_copies
 from raftline.net.state_copies import BackupFailed, BackupFile, Backups
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import StateRefused
-from raftline.storage.snapshot_lines import MachineState, SnapshotReader, spell_snapshot
+from raftline.storage.snapshot_lines import MachineState, SnapshotReader, format_snapshot
 from raftline.tools.node_files import recover
 from raftline.tools.node_files.fsck import Bar
 from raftline.wire.commands.command_table import read_request
@@ -51,7 +51,7 @@ def test_backup_pieces_make_up_the_file_across_characters(tmp_path: Path) -> Non
     """Backup pieces make up the file even if they cut a character."""
     file = all_fit().make(str(tmp_path), lambda: state(3000))
     data = pieces(file)
-    assert data == b"".join(spell_snapshot(state(3000)))
+    assert data == b"".join(format_snapshot(state(3000)))
     assert len(data) > 3 * state_copies.PIECE_BYTES
     assert file.begin == f"57-4 of {len(data)} bytes crc32 {crc32(data):08x}"
     assert SnapshotReader(io.BytesIO(data), no_pause).read().snapshot.index == 57

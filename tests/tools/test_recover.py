@@ -19,7 +19,7 @@ from raftline.common.process.wakeup import no_pause
 from raftline.logmanager import LogManager
 from raftline.node.program.startup import check_member
 from raftline.raft.effects import Effects
-from raftline.raft.levels import LOWEST, spell
+from raftline.raft.levels import LOWEST, level_command
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import Configurations
 from raftline.raft.node import node_from_disk
@@ -201,7 +201,7 @@ def identified(*, has_snapshot: bool) -> MemoryFolder:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 1, "s1")
-    commands = ["noop", spell(LOWEST, EARLIER), "set a 1"]
+    commands = ["noop", level_command(LOWEST, EARLIER), "set a 1"]
     write(manager, 1, 1, *commands)
     manager.persist([Effects(level=LOWEST, cluster=EARLIER)])
     manager.apply(entries(1, 1, *commands))

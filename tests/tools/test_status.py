@@ -85,7 +85,7 @@ def test_voter_without_entries_is_named_after_a_second_look(
     as_json: bool,
 ) -> None:
     """A voter that gets no entries is named after a second look."""
-    monkeypatch.setattr(status_report, "SECOND_LOOK_S", 0)
+    monkeypatch.setattr(status_report, "SECOND_CHECK_S", 0)
     behind = {**FOLLOWER, "last_index": 5, "commit_index": 5, "last_applied": 5}
     voters = {"voters": ["s1", "s2"]}
     with cluster_of(tmp_path, line_of({**LEADER, **voters}), line_of(behind)) as command:
@@ -333,7 +333,7 @@ def test_a_wrong_argument_is_named(
     assert not (tmp_path / "new").exists()
 
 
-def test_the_controller_help_spells_the_orders_as_typed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_controller_help_shows_the_orders_as_typed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["controller", "--help"])
     said = capsys.readouterr().out
@@ -380,8 +380,8 @@ def test_status_asks_the_members_that_one_address_names(
     assert " ".join(verdict) == "[*] s1 leads term 3: 2 of 3 voters follow; none may fail"
 
 
-def test_silent_node_with_two_spellings_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """A silent node whose address is spelled otherwise is shown once."""
+def test_silent_node_with_two_forms_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A silent node whose address is written otherwise is shown once."""
     with free_port() as dead, scripted_nodes() as start:
         known = ""
         node = start(lambda _: known)

@@ -225,7 +225,7 @@ def test_each_trouble_has_a_word_a_step_and_an_exit_code(
 ) -> None:
     """Each trouble has its word, its next step and its exit code."""
     for module in (status, status_report):
-        monkeypatch.setattr(module, "LOOK_S", 0.1 if trouble.wrong == "hangs" else 30.0)
+        monkeypatch.setattr(module, "CHECK_S", 0.1 if trouble.wrong == "hangs" else 30.0)
     try:
         look_at(trouble, WAITED_S.get(trouble.wrong, 30.0), made, tmp_path, monkeypatch)
     except (AssertionError, raftline.RaftlineError):  # all stood still until the time was over

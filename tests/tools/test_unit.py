@@ -51,7 +51,7 @@ def test_the_unit_is_printed_for_a_user(capsys: pytest.CaptureFixture[str]) -> N
         ('/opt/a"b\\c', r'"/opt/a\"b\\c"'),
     ],
 )
-def test_a_program_is_spelled_as_systemd_reads_it(path: str, word: str) -> None:
+def test_a_program_is_quoted_as_systemd_reads_it(path: str, word: str) -> None:
     assert f"\nExecStart={word} -m %i --config" in unit.text([path, "-m"])
 
 

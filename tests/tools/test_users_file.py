@@ -11,7 +11,7 @@ from raftline.common.config import ConfigError
 from raftline.tools.requests.users_file import parse_users, prefixes_of, read_users
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.rights import UserRole
-from raftline_testing.nodes.known_users import spell_old_users, verifier_of, write_old_users
+from raftline_testing.nodes.known_users import format_old_users, verifier_of, write_old_users
 
 PASSWORD = "correct horse battery"
 OLD = {"bob": (UserRole.READER, ("app/",)), "root": (UserRole.ADMIN, EVERYWHERE)}
@@ -39,7 +39,7 @@ def test_a_pipe_or_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) 
             read_users(path)
 
 
-GOOD = spell_old_users({"bob": OLD["bob"]}, PASSWORD)
+GOOD = format_old_users({"bob": OLD["bob"]}, PASSWORD)
 LINE = GOOD.splitlines()[1]
 
 
@@ -70,6 +70,6 @@ def test_a_file_that_is_wrong_is_refused_in_one_line(text: str, said: str) -> No
     assert "\n" not in str(refused.value)
 
 
-def test_prefixes_have_one_spelling() -> None:
+def test_prefixes_have_one_form() -> None:
     assert prefixes_of([r"\x61pp/", "app/", r"two\swords"]) == ("app/", r"two\swords")
     assert prefixes_of([]) == EVERYWHERE

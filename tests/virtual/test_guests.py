@@ -34,7 +34,7 @@ def test_rights_count_at_their_place_in_the_log(first: int, count: int) -> None:
 # Each of these takes out one place where rights are checked again after a change of users; the
 # number is the first seed to try.
 AS_OF_BEFORE = {
-    "raftline.access.login.Login._look_again": (lambda _: None, "must not be", 0),
+    "raftline.access.login.Login._check_again": (lambda _: None, "must not be", 0),
     "raftline.state.commands.replicated_state.ReplicatedState._why_denied": (
         lambda *_: "",
         "is carried out, and must not be",

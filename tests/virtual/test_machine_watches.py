@@ -34,12 +34,12 @@ def test_each_event_comes_once_and_each_wait_ends_in_time(first: int, count: int
 
 @pytest.mark.slow
 def test_a_watch_that_goes_on_some_entries_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    spelled = watch_events.spell_watch
+    formatted = watch_events.format_watch
 
     def late(asked: WatchAsked) -> str:
-        return spelled(asked._replace(after=asked.after and asked.after + 5))
+        return formatted(asked._replace(after=asked.after and asked.after + 5))
 
-    monkeypatch.setattr(watch_events, "spell_watch", late)
+    monkeypatch.setattr(watch_events, "format_watch", late)
     assert "InvariantError: machine" in first_failure(range(SCHEDULES), steps=STEPS)
 
 

@@ -15,12 +15,12 @@ static char log_path[4096], storage_path[4096], temporary_path[4096];
 static int log_file, storage_file, folder_file;
 static off_t mark_offset;
 static Text batch;                              /* lines that are not written yet */
-static uint32_t open_crc;                       /* of the bytes behind the last note of the log */
+static uint32_t open_crc;                       /* of the bytes behind the last checksum of the log */
 
 static void need(bool done, const char *path) { if (!done) die(4, "%s: %s", path, strerror(errno)); }
 
-/* Spell both lines of NAME.storage. The mark, the last entry that was synced, has a fixed width. */
-static void spell_storage(Text *out, const char *state, Number mark_index, Number mark_term) {
+/* Format both lines of NAME.storage. The mark, the last entry that was synced, has a fixed width. */
+static void format_storage(Text *out, const char *state, Number mark_index, Number mark_term) {
     add(out, "name %s term %lld vote %s state %s", me, term, vote[0] ? vote : "-", state);
     add(out, " crc32 %08x\n", crc32_of(out->at, out->length, 0));
     mark_offset = (off_t)out->length;
@@ -29,7 +29,7 @@ static void spell_storage(Text *out, const char *state, Number mark_index, Numbe
 }
 static void write_mark(void) {                  /* in place, and not synced */
     Text whole = {0};
-    spell_storage(&whole, "whole", synced_index, entries[synced_index].term);
+    format_storage(&whole, "whole", synced_index, entries[synced_index].term);
     const char *mark = whole.at + mark_offset;
     need(pwrite(storage_file, mark, strlen(mark), mark_offset) > 0, storage_path);
     free(whole.at);
@@ -40,7 +40,7 @@ static void save_promise(Number new_term, const char *new_vote) {
     Text whole = {0};
     term = new_term;
     memmove(vote, new_vote, strlen(new_vote) + 1);
-    spell_storage(&whole, "whole", synced_index, entries[synced_index].term);
+    format_storage(&whole, "whole", synced_index, entries[synced_index].term);
     if (storage_file > 0) close(storage_file);
     storage_file = open(temporary_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     need(storage_file > 0 && write(storage_file, whole.at, whole.length) == (ssize_t)whole.length
@@ -90,7 +90,7 @@ static void read_file(int file, const char *path, Text *into) {
     need(!length, path);
 }
 
-/* Take over term, vote and mark. The file is sound if its values, spelled again, are its bytes. */
+/* Take over term, vote and mark. The file is sound if its values, formatted again, are its bytes. */
 static void load_storage(Number *mark_index, Number *mark_term) {
     Text whole = {0}, again = {0};
     char state[16];
@@ -100,13 +100,13 @@ static void load_storage(Number *mark_index, Number *mark_term) {
     int read = sscanf(whole.at, "name %*s term %lld vote %64s state %15s crc32 %*x synced entry %lld term %lld",
                       &term, vote, state, mark_index, mark_term);
     if (read == 5 && !strcmp(vote, "-")) vote[0] = 0;
-    if (read == 5) spell_storage(&again, state, *mark_index, *mark_term);
+    if (read == 5) format_storage(&again, state, *mark_index, *mark_term);
     if (read != 5 || strcmp(whole.at, again.at) || (strcmp(state, "whole") && strcmp(state, "newborn")))
         die(3, "%s is damaged, of another node, or of a state that this node does not know", storage_path);
     free(whole.at), free(again.at);
 }
 
-/* Read lines up to `end`; each note checks the bytes since the one before. */
+/* Read lines up to `end`; each checksum checks the bytes since the one before. */
 static void load_lines(const char *begin, const char *end) {
     const char *open = begin, *next;
     for (const char *line = begin; line < end; line = next) {
@@ -131,7 +131,7 @@ static void load_lines(const char *begin, const char *end) {
     open_crc = crc32_of(open, (size_t)(end - open), 0);
 }
 
-/* Bytes behind the last note and the mark were never acknowledged. They may be torn, so they go. */
+/* Bytes behind the last checksum and the mark were never acknowledged. They may be torn, so they go. */
 static void load_log(Number mark_index, Number mark_term, const char *members) {
     Text whole = {0};
     Number index, entry_term;

@@ -29,7 +29,7 @@ function decoded(bytes) {
   try { return strict.decode(bytes); } catch { return null; }
 }
 
-function numberOf(text) {  // in a request: one spelling
+function numberOf(text) {  // in a request: one form
   const number = /^(0|[1-9][0-9]{0,18})$/.test(text) ? BigInt(text) : -1n;
   return number <= NUMBER_MAX ? number : -1n;
 }
@@ -59,7 +59,7 @@ function crcOf(text) {
 
 const hex = (byte) => `\\x${byte.toString(16).padStart(2, '0')}`;
 
-// The canonical spelling of a key or a value, however it was typed; throws a reason (page: Escapes).
+// The canonical form of a key or a value, however it was typed; throws a reason (page: Escapes).
 function canonical(text, isKey) {
   const pieces = [];
   for (let at = 0; at < text.length;) {
@@ -79,24 +79,24 @@ function canonical(text, isKey) {
   if (bytes.length > most) {
     throw `the ${isKey ? 'key' : 'value'} has ${bytes.length} bytes; the limit is ${most}. Nothing was done.`;
   }
-  let spelled = '';
+  let formatted = '';
   for (let at = 0; at < bytes.length;) {
     const first = bytes[at], length = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
     const sign = decoded(bytes.subarray(at, at + length));
     const taken = sign && [...sign].length === 1 ? length : 1;
-    if (taken !== length) spelled += hex(first);  // a byte that is not UTF-8
-    else if (ONE_SIGN[sign]) spelled += ONE_SIGN[sign];
-    else if (isKey && sign === ' ') spelled += '\\s';
-    else if (BAD.test(sign)) spelled += [...bytes.subarray(at, at + length)].map(hex).join('');
-    else spelled += sign;
+    if (taken !== length) formatted += hex(first);  // a byte that is not UTF-8
+    else if (ONE_SIGN[sign]) formatted += ONE_SIGN[sign];
+    else if (isKey && sign === ' ') formatted += '\\s';
+    else if (BAD.test(sign)) formatted += [...bytes.subarray(at, at + length)].map(hex).join('');
+    else formatted += sign;
     at += taken;
   }
-  return spelled;
+  return formatted;
 }
 
 // --- the disk (Figure 2: "updated on stable storage before responding to RPCs") -------------------
 // NAME.promise is {"term", "vote"}. NAME.log is as raftline's: entries `INDEX TERM COMMAND`, cuts, and
-// after each batch a note with its checksum, which is synced with it.
+// after each batch a checksum line, which is synced with it.
 
 let term = 0n, vote = null;
 const log = [{ term: 0n, command: '' }];  // from index 1 on
@@ -147,9 +147,9 @@ function syncLog() {
   synced = lastIndex();
 }
 
-// Read a batch, and the note after it; false: the note is none, or of other bytes.
-function loadBatch(text, note) {
-  const found = /^# [0-9]+ entr(?:y|ies) synced, crc32 ([0-9a-f]{8})$/.exec(note);
+// Read a batch, and the checksum after it; false: the checksum is none, or of other bytes.
+function loadBatch(text, checksum) {
+  const found = /^# [0-9]+ entr(?:y|ies) synced, crc32 ([0-9a-f]{8})$/.exec(checksum);
   if (!found || found[1] !== crcOf(text)) return false;
   for (const line of text.split('\n').slice(0, -1)) {
     const cut = parts(line, '# cut after %'), entry = parts(line, '% % *');
@@ -160,8 +160,8 @@ function loadBatch(text, note) {
   return true;
 }
 
-// What stands after the last note was never acknowledged, and may be torn, so it goes. A batch that
-// does not fit its note is damage.
+// What stands after the last checksum was never acknowledged, and may be torn, so it goes. A batch that
+// does not fit its checksum is damage.
 function load() {
   if (fs.existsSync(promisePath)) {
     const held = JSON.parse(fs.readFileSync(promisePath, 'utf8'));
@@ -219,7 +219,7 @@ function execute(command) {
   return '';
 }
 
-// A client's request in its canonical spelling; throws a reason (page: Limits and mistakes).
+// A client's request in its canonical form; throws a reason (page: Limits and mistakes).
 function readRequest(text) {
   const verb = text.split(' ', 1)[0];
   if (!['get', 'set', 'delete', 'incr'].includes(verb)) {
@@ -487,10 +487,10 @@ function hearAnswer(peer, text) {
 
 function sendAppend(peer, count) {
   const first = Number(peer.next), sent = log.slice(first, first + count);
-  const spelled = sent.map((one, at) =>
+  const formatted = sent.map((one, at) =>
     `{"index": ${first + at}, "term": ${one.term}, "command": ${JSON.stringify(one.command)}}`);
   const again = peer.withoutVote && peer.againRound && peer.againRound <= round ? ` vote again ${peer.life}` : '';
-  ask(peer, `AppendEntries ${term}-${first - 1}-${log[first - 1].term}-[${spelled.join(', ')}]`
+  ask(peer, `AppendEntries ${term}-${first - 1}-${log[first - 1].term}-[${formatted.join(', ')}]`
     + ` commit ${commitIndex} round ${round}${again}`);
   peer.probeSent = peer.isProbed;
   if (!peer.isProbed) peer.next += BigInt(sent.length);

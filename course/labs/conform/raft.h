@@ -265,7 +265,7 @@ static void send_append(Peer *peer, Number count) {
     while (index < last_index && index < previous + count && out->length - begin < 1 << 20) {
         add(out, "%s{\"index\": %lld, \"term\": %lld, \"command\": \"", index > previous ? ", " : "",
             index + 1, entries[index + 1].term);
-        spell_string(out, entries[++index].command);
+        format_string(out, entries[++index].command);
         add(out, "\"}");
     }
     add(out, "] commit %lld round %lld", commit_index, round_now);

@@ -18,7 +18,7 @@ static void put(Pair **place, const char *key, const char *value) {
     *place = fresh;
 }
 
-/* A whole number in its one spelling, within 2^63-1 to both sides. */
+/* A whole number in its one form, within 2^63-1 to both sides. */
 static bool read_number(const char *text, Number *number) {
     const char *at = text + (text[0] == '-');
     if ((at[0] == '0' && (at[1] || at != text)) || !scan(&at, "%", number) || *at) return false;
@@ -27,7 +27,7 @@ static bool read_number(const char *text, Number *number) {
 }
 static void increase(Text *reply, Pair **place, const char *key, const char *held, const char *by) {
     Number value, step, sum;
-    char spelled[24];
+    char formatted[24];
     if (!read_number(by, &step))
         add(reply, "Sorry, %s is not a whole number: incr KEY [BY]", by);
     else if (!read_number(held ? held : "0", &value))
@@ -35,13 +35,13 @@ static void increase(Text *reply, Pair **place, const char *key, const char *hel
     else if (__builtin_add_overflow(value, step, &sum) || sum == INT64_MIN)
         add(reply, "Sorry, the value of %s would go beyond 2^63-1; nothing was added to it", key);
     else {
-        sprintf(spelled, "%lld", sum);
-        put(place, key, spelled);
-        add(reply, "INCR response: %s", spelled);
+        sprintf(formatted, "%lld", sum);
+        put(place, key, formatted);
+        add(reply, "INCR response: %s", formatted);
     }
 }
 
-/* Execute a command in its canonical spelling. One that this node lacks ends it, or its pairs would differ. */
+/* Execute a command in its canonical form. One that this node lacks ends it, or its pairs would differ. */
 static void execute(Text *reply, const char *command) {
     size_t sender = strcspn(command, "@ ");
     const char *bare = command[sender] == '@' ? command + sender + 1 : command;
@@ -67,7 +67,7 @@ static void execute(Text *reply, const char *command) {
     free(key);
 }
 
-/* --- the requests of clients, in their canonical spelling ---------------------------------------- */
+/* --- the requests of clients, in their canonical form ---------------------------------------- */
 static bool canonical(Text *out, const char *what, const char *from, size_t length, Text *why) {
     bool is_key = what[0] == 'k', is_sound = !is_key || !memchr(from, '\t', length);
     Text raw = {0};
@@ -81,7 +81,7 @@ static bool canonical(Text *out, const char *what, const char *from, size_t leng
     return !why->length;
 }
 
-/* Spell a request; where it is none, the reason. */
+/* Format a request; where it is none, the reason. */
 static bool read_request(Text *command, const char *message, Text *why) {
     size_t verb = strcspn(message, " "), end = strlen(message);
     add(command, "%.*s ", (int)verb, message);

@@ -145,7 +145,7 @@ static bool unescape(Text *raw, const char *from, size_t length, Text *why) {
     return true;
 }
 
-/* Read and spell the JSON string of a command: it holds no control character (grammar). */
+/* Read and format the JSON string of a command: it holds no control character (grammar). */
 static bool read_string(const char **at, Text *out) {
     if (*(*at)++ != '"') return false;
     for (make_room(out, 0); **at && **at != '"'; (*at)++) {
@@ -154,7 +154,7 @@ static bool read_string(const char **at, Text *out) {
     }
     return *(*at)++ == '"';
 }
-static void spell_string(Text *out, const char *from) {
+static void format_string(Text *out, const char *from) {
     for (size_t plain; plain = strcspn(from, "\"\\"), add_bytes(out, from, plain), from[plain]; from += plain + 1)
         add(out, "\\%c", from[plain]);
 }

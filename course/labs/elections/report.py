@@ -156,7 +156,7 @@ def _pattern(line: str) -> re.Pattern[str]:
         line, count = re.subn(theirs, ours, line)
         if count:
             break
-    spelled = re.escape(line)
+    formatted = re.escape(line)
     for word, pattern in MOMENTARY.items():
-        spelled = spelled.replace(word, pattern)
-    return re.compile(spelled)
+        formatted = formatted.replace(word, pattern)
+    return re.compile(formatted)

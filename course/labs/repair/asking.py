@@ -13,7 +13,7 @@ from raftline.client import Client, ClientError, Unreachable
 from raftline.common.address import Address
 from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries, RequestVote
-from raftline.wire.peer_lines import spell
+from raftline.wire.peer_lines import format_message
 from raftline.wire.protocol import escape
 from raftline.wire.replies.refusals import code_of, refusal_in, sentence_of
 from raftline_testing.nodes.cluster import leader_of_most
@@ -109,7 +109,7 @@ class AskedCluster:
             raise LabError(f"{question.sender!r} is not one of {', '.join(self.members)}")
         end_s = time.monotonic() + SPEAKER_ENDS_S
         while True:
-            reply = self.ask(question.to, spell(question), question.sender)
+            reply = self.ask(question.to, format_message(question), question.sender)
             if code_of(reply) != "speaks-elsewhere" or time.monotonic() > end_s:
                 return _unless_refused(reply, f"{question.to} refused that")
             threading.Event().wait(0.05)

@@ -13,7 +13,7 @@ import time
 from raftline.wire.commands.command_table import Request
 from raftline_course.controlled_server import ControlledServer
 
-LOOK_S = 0.2
+CHECK_S = 0.2
 
 
 class WatchfulServer(ControlledServer):
@@ -36,7 +36,7 @@ class WatchfulServer(ControlledServer):
         was_there = log.exists()
         missing = 0
         while missing < 2:  # once may be a controller's DELETE-LOG, which is about to stand down
-            time.sleep(LOOK_S)
+            time.sleep(CHECK_S)
             if self.node is not node:
                 return
             is_there = log.exists()

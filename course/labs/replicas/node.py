@@ -27,7 +27,7 @@ import raftline
 from raftline.common.process import signals
 
 WORDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
-LOOK_S = 5.0  # how long a follower looks for the value that a new leader sets
+CHECK_S = 5.0  # how long a follower looks for the value that a new leader sets
 
 
 def ordinal_of(value: object) -> int:
@@ -72,7 +72,7 @@ class ElectionReaction:
         """Print the value that another leader sets, as soon as it does, while it leads."""
         if self.node.is_leader:
             return
-        end_s = time.monotonic() + LOOK_S
+        end_s = time.monotonic() + CHECK_S
         try:
             while self.node.get_leader() == leader and time.monotonic() < end_s:
                 value = self.value.get()

@@ -217,8 +217,8 @@ class Scene:
             {"index": prev[0] + offset, "term": at, "command": command}
             for offset, (at, command) in enumerate(entries, start=1)
         ]
-        spelled = json.dumps(listed, ensure_ascii=False)
-        text = f"{term}-{prev[0]}-{prev[1]}-{spelled} commit {commit} round {self.round}"
+        formatted = json.dumps(listed, ensure_ascii=False)
+        text = f"{term}-{prev[0]}-{prev[1]}-{formatted} commit {commit} round {self.round}"
         return self.call(peer, f"AppendEntries {text}", self.round)
 
     def append(

@@ -117,14 +117,14 @@ class UdpListener:
     def _reply(self, message: dict[str, Any], host: str) -> dict[str, object]:
         verb = _text(message.get("request"))
         if verb not in ORDERS:
-            return self._spelled(sorry(verb[:80], no_order(verb[:80])))
+            return self._formatted(sorry(verb[:80], no_order(verb[:80])))
         try:
             request = Request(CONTROLLER, "", "", _line(verb, message))
         except ProtocolError as mistake:
-            return self._spelled(sorry(verb, mistake.refusal))
-        return self._spelled(self._control.obey(request, host))
+            return self._formatted(sorry(verb, mistake.refusal))
+        return self._formatted(self._control.obey(request, host))
 
-    def _spelled(self, answer: OrderAnswer) -> dict[str, object]:
+    def _formatted(self, answer: OrderAnswer) -> dict[str, object]:
         key, value = answer.key, answer.value
         if not answer.is_done:
             key, value = "ERROR", answer.text
@@ -201,7 +201,7 @@ def _line(verb: str, message: dict[str, Any]) -> str:
 
 
 def _text(value: object) -> str:
-    """Return a text, or a number or list as JSON spells it; "" for null, and for values that are
+    """Return a text, or a number or list as JSON writes it; "" for null, and for values that are
     nested too deeply."""
     if value is None or isinstance(value, str):
         return value or ""

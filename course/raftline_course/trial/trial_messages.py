@@ -21,7 +21,7 @@ MANDATORY = ("source", "destination", "leader", "req_category", MESSAGE_ID)
 REQUESTS = ("put", "get")
 ANSWERS = ("success", "failure", "forward2leader", "unknown")
 _ADDRESS = re.compile("[0-9]{4}", re.ASCII)
-_SPELLINGS = ("Message ID", "Message_ID")
+_FORMS = ("Message ID", "Message_ID")
 _OPERANDS = {"put": ("key", "value"), "get": ("key",)}
 
 Message = dict[str, Any]
@@ -43,14 +43,14 @@ def node_name(server: str) -> str:
 
 
 def checked(message: object, known: Collection[str]) -> Message:
-    """Return the message with its id spelled `Message-ID`; `known` are the existing ids.
+    """Return the message with its id written `Message-ID`; `known` are the existing ids.
 
     Raises:
         BadMessage: a component is missing or invalid.
     """
     if not isinstance(message, Mapping):
         raise BadMessage(f"a message is a dictionary, not {type(message).__name__}")
-    plain = {MESSAGE_ID if key in _SPELLINGS else key: value for key, value in message.items()}
+    plain = {MESSAGE_ID if key in _FORMS else key: value for key, value in message.items()}
     missing = [part for part in MANDATORY if part not in plain]
     if missing:
         raise BadMessage(f"the message lacks {', '.join(missing)}")

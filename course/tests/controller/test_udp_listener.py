@@ -90,7 +90,7 @@ def test_only_a_controller_is_answered(scene: Scene) -> None:
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("field", ["sender_name", "request", "key", "value"])
 def test_a_datagram_nested_to_any_depth_ends_no_thread(scene: Scene, field: str) -> None:
-    """At some depth Python reads a text of JSON, and can't spell what it read."""
+    """At some depth Python reads a text of JSON, and can't encode what it read."""
     scene.control.quorum.set()
     order = {"sender_name": "Controller", "request": "STORE", "key": "k", "value": "v"}
     plain = json.dumps({**order, field: "nested"})

@@ -170,7 +170,7 @@ def _spoil_an_entry(data: bytes) -> bytes:
     ("file", "spoil", "starts"),
     [
         ("s1.log", _spoil_nothing, True),
-        ("s1.log", _spoil_an_entry, False),  # the note's CRC tells
+        ("s1.log", _spoil_an_entry, False),  # the checksum tells
         ("s1.log", lambda data: data + b"9 1 se", True),  # a torn append
         ("s1.log", lambda data: data[: data.index(b"2 1 set")], False),  # synced entries are gone
         ("s1.storage", lambda data: data.replace(b"vote s1", b"vote s2"), False),

@@ -97,7 +97,7 @@ def test_a_message_of_five_fields_is_answered_by_one_of_five(mailbox: Mailbox) -
     assert mailbox.order("HEAL", value=[])["value"] == []
 
 
-def test_numbers_and_unicode_are_stored_as_they_are_spelled(mailbox: Mailbox) -> None:
+def test_numbers_and_unicode_are_stored_as_typed(mailbox: Mailbox) -> None:
     mailbox.order("STORE", key="n", value=5)
     mailbox.order("STORE", key="name", value="Ångström")
     assert mailbox.node.ask("get n") == "s1@GET response: 5"

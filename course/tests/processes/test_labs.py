@@ -18,7 +18,7 @@ from labs.elections.report import differs_from_report
 from labs.repair.check import check_cloud, check_deleted, check_door, check_menu
 from labs.repair.scenario import play_settled
 from labs.repair.terminals import as_in_the_sheet, terminal
-from labs.repair.watchful import LOOK_S
+from labs.repair.watchful import CHECK_S
 from raftline.common.config import FILE_NAME
 from raftline_testing.nodes.at_work import processes_of
 from raftline_testing.nodes.cluster import Cluster
@@ -104,7 +104,7 @@ def test_a_lab_node_watches_the_log_in_its_dir(tmp_path: Path) -> None:
     node = terminal("node1", *options)
     try:
         node.wait_for_line("I am Leader")
-        threading.Event().wait(10 * LOOK_S)
+        threading.Event().wait(10 * CHECK_S)
         assert not [line for line in node.lines if "was deleted" in line], node.lines
         (files / "node1.log").unlink()
         node.wait_for_line("node1.log was deleted while it ran")

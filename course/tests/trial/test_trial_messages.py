@@ -17,11 +17,11 @@ PUT: Message = {
 GET: Message = {**PUT, "req_category": "get", "key": "b"}
 
 
-@pytest.mark.parametrize("spelling", ["Message-ID", "Message ID", "Message_ID"])
-def test_complete_message_is_accepted_with_any_id_spelling(spelling: str) -> None:
-    """A complete message is accepted with any spelling of its id."""
-    message = {**PUT, spelling: 17}
-    if spelling != "Message-ID":
+@pytest.mark.parametrize("form", ["Message-ID", "Message ID", "Message_ID"])
+def test_complete_message_is_accepted_with_any_id_form(form: str) -> None:
+    """A complete message is accepted with any form of its id."""
+    message = {**PUT, form: 17}
+    if form != "Message-ID":
         del message["Message-ID"]
     assert checked(message, KNOWN) == PUT
 

@@ -29,7 +29,7 @@ def _quoted(name: bytes | str) -> str:
     return quote_from_bytes(utils.to_binary(name), safe="")
 
 
-def _spelled(capabilities: Any, created_at: int | None = None) -> bytes:
+def _formatted(capabilities: Any, created_at: int | None = None) -> bytes:
     """Return the value of a member; its times are milliseconds of this machine's clock."""
     now = int(1000 * time.time())
     created = now if created_at is None else created_at
@@ -218,7 +218,7 @@ class RaftlineDriver(
         def join() -> None:
             group, member = self._group(group_id), self._member(group_id, self._member_id)
             free = self.kv.txn().if_.exists(group).absent(member)
-            joins = free.then.set(member, _spelled(capabilities), lease=self._lease)
+            joins = free.then.set(member, _formatted(capabilities), lease=self._lease)
             done = joins.else_.get(group).commit()
             if not done and done.value(0) is None:
                 raise coordination.GroupNotCreated(group_id)
@@ -283,7 +283,7 @@ class RaftlineDriver(
     ) -> coordination.CoordinatorResult[None]:
         def update() -> None:
             member = self._member(group_id, self._member_id)
-            value = _spelled(capabilities, self._facts(group_id, self._member_id)["created_at"])
+            value = _formatted(capabilities, self._facts(group_id, self._member_id)["created_at"])
             joined = self.kv.txn().if_.exists(member).then
             if not joined.set(member, value, lease=self._lease).commit():
                 raise coordination.MemberNotJoined(group_id, self._member_id)

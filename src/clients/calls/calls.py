@@ -1,4 +1,4 @@
-"""The requests of a typed client: how each is spelled as one line, and how its reply is read. Pure.
+"""The requests of a typed client: how each is written as one line, and how its reply is read. Pure.
 
 A `Call` is one request and the reader of its reply. Threads and asyncio tasks send the same calls.
 No key or value can be mistaken for another word of the line: spaces and control bytes in it are
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias,
 
 from ...common.errors import RaftlineError
 from ...common.public import public
-from ...wire.commands.lease_operands import NO_LEASE, SECONDS_MAX, lease_in, own_in, spell_seconds
+from ...wire.commands.lease_operands import NO_LEASE, SECONDS_MAX, format_seconds, lease_in, own_in
 from ...wire.commands.operands import WITH_INDEX
-from ...wire.commands.transaction_line import spell_word
+from ...wire.commands.transaction_line import format_word
 from ...wire.protocol import ProtocolError, escape, is_number, unescape
 from ..requests.node_connection import Refused
 from ..requests.times import Seconds, seconds_in
@@ -164,14 +164,14 @@ def lease_ms(ttl: Seconds) -> int:
 
 
 def lease_time(ttl: Seconds) -> str:
-    """Return the time of a lease as it is spelled on the wire. Raises TypeError, ValueError."""
-    return spell_seconds(lease_ms(ttl))
+    """Return the time of a lease as it is written on the wire. Raises TypeError, ValueError."""
+    return format_seconds(lease_ms(ttl))
 
 
 def whole(number: int) -> int:
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"a whole number is an int, not {type(number).__name__}")
-    return int(number)  # also for an enum, which would be spelled differently
+    return int(number)  # also for an enum, which would be written differently
 
 
 def entry_index(number: int) -> int:
@@ -321,7 +321,7 @@ class CallFactory(Generic[Data]):
         if isinstance(old, Version):
             return self._versioned(key, old, new, ttl, lease)
         if ttl is not None:
-            return self._timed(key, f"= {spell_word(self.codec.text(old))}", new, ttl, lease)
+            return self._timed(key, f"= {format_word(self.codec.text(old))}", new, ttl, lease)
         expected = escape(self.codec.text(old), key=True)
         return _under(lease, f"cas {self._key(key)} {expected} {self._value(new)}", _is_done)
 
@@ -331,7 +331,7 @@ class CallFactory(Generic[Data]):
         """Set a key for `ttl` seconds if a condition on the key holds, in one entry."""
         if lease is not None:
             raise ValueError(TTL_OR_LEASE)
-        name, text = spell_word(self.codec.key(key)), spell_word(self.codec.text(value))
+        name, text = format_word(self.codec.key(key)), format_word(self.codec.text(value))
         return _conditional(name, condition, f"setex {name} {lease_time(ttl)} {text}")
 
     def _versioned(
@@ -340,7 +340,7 @@ class CallFactory(Generic[Data]):
         """Set a key if it has not changed since `old`, in one entry."""
         if ttl is not None:
             return self._timed(key, condition_of(old), new, ttl, lease)
-        name, text = spell_word(self.codec.key(key)), spell_word(self.codec.text(new))
+        name, text = format_word(self.codec.key(key)), format_word(self.codec.text(new))
         leases = [] if lease is None else [lease_name(str(lease))]
         under = "".join(f"under {each} " for each in leases)
         return _conditional(name, condition_of(old), f"{under}set {name} {text}", leases)
@@ -407,7 +407,7 @@ class CallFactory(Generic[Data]):
 
     def pop(self, key: Data) -> Call[Data | None]:
         """Remove a key and return its value, in one step; None if it is absent."""
-        word = spell_word(self.codec.key(key))
+        word = format_word(self.codec.key(key))
 
         def read(text: str) -> Data | None:
             value = json.loads(answered(text).rest)[0]

@@ -75,9 +75,9 @@ class Listeners:
             left_s = self._health.lost_s - time.monotonic()
             if self._listeners and left_s < math.inf and not self._is_closed:
                 with contextlib.suppress(RuntimeError):  # no event loop, or no thread can start
-                    self._timer = self._call_later(left_s, self._look)
+                    self._timer = self._call_later(left_s, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._health.look(time.monotonic())
         self._wait()  # a timer may be early by the resolution of the clock
 

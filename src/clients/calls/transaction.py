@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ...common.public import public
-from ...wire.commands.transaction_line import spell_word
+from ...wire.commands.transaction_line import format_word
 from ...wire.limits import TRANSACTION_ITEMS, VALUE_BYTES
 from ..requests.times import Seconds
 from .calls import (
@@ -103,13 +103,13 @@ class TransactionPlan(Generic[Data]):
         self.readers: dict[str, list[_Read]] = {"then": [], "else": []}
 
     def key(self, key: Data) -> str:
-        return spell_word(self.codec.key(key))
+        return format_word(self.codec.key(key))
 
     def prefix(self, prefix: Data) -> str:
-        return spell_word(self.codec.key(prefix, "a prefix"))
+        return format_word(self.codec.key(prefix, "a prefix"))
 
     def value(self, value: Data) -> str:
-        return spell_word(self.codec.text(value))
+        return format_word(self.codec.text(value))
 
     @property
     def call(self) -> Call[Outcome[Data]]:

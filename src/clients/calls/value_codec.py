@@ -1,6 +1,6 @@
 """Keys and values of a program, str or bytes, and their text on the wire. Pure.
 
-On the wire, a byte that is not UTF-8 is spelled `\\xNN`; in the program's text, it is a lone
+On the wire, a byte that is not UTF-8 is written `\\xNN`; in the program's text, it is a lone
 surrogate, as in Python's `surrogateescape`. So bytes are returned unchanged, and so is any str.
 """
 
@@ -60,7 +60,7 @@ def _text(part: str) -> str:
             raise ValueError(
                 "it has half a surrogate pair, which is not valid text; nothing was sent"
             ) from None
-    return str.__str__(part)  # also for an enum, which would be spelled differently
+    return str.__str__(part)  # also for an enum, which would be written differently
 
 
 def _text_of_bytes(part: bytes) -> str:

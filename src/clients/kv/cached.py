@@ -14,7 +14,7 @@ from ..calls.wait_times import end_of_wait
 from ..requests.node_connection import TimedOut
 from ..requests.times import Seconds
 from ..watches.aio_watch import AioWatch
-from ..watches.cached_pairs import LOOK_S, CachedPairs
+from ..watches.cached_pairs import CHECK_S, CachedPairs
 from ..watches.watch import Watch
 
 _LATE = "the cache did not have all writes in time"
@@ -96,7 +96,7 @@ class Cached(CachedPairs[Data], Generic[Data]):
                     self._as_of_s = begun_s
                     self._changed.notify_all()
         else:
-            event = watch.next_event(LOOK_S)
+            event = watch.next_event(CHECK_S)
             with self._lock:
                 self._apply([] if event is None else [event, *watch._take_ready()])
         return not watch._is_closed
@@ -176,6 +176,6 @@ class AioCached(CachedPairs[Data], Generic[Data]):
                 async with self._changed:
                     self._changed.notify_all()
         else:
-            event = await watch.next_event(LOOK_S)
+            event = await watch.next_event(CHECK_S)
             self._apply([] if event is None else [event, *watch._take_ready()])
         return not watch._is_closed

@@ -143,7 +143,7 @@ class Client:
         """Send a request along with the next one, or by `flush`, and await no answer. Return False
         if there is no connection. `settled` gets the text of the answer when a later request is
         answered, or None if the connection is closed first."""
-        self._look_for_fork()
+        self._check_fork()
         connection = self._connection
         if connection is None or connection.address != self.address or not connection.is_silent():
             return False
@@ -162,7 +162,7 @@ class Client:
         """Release the sessions, and close the connection. This waits neither for an answer nor for
         room to send. If a node misses it, the cluster drops the session when it is the least
         recently used."""
-        self._look_for_fork()
+        self._check_fork()
         sessions, self._sessions = self._sessions, ClientSessions()
         if self._connection is not None:
             self._connection.timeout_s = LEAST_S
@@ -173,7 +173,7 @@ class Client:
                     self._connection.send(line_of(name, "forget"))
             self.close()  # otherwise a late reply would answer the next request
 
-    def _look_for_fork(self) -> None:
+    def _check_fork(self) -> None:
         """Start over in a forked child. Two processes would mix up the replies on one connection,
         and the numbers of one session."""
         if self._process != os.getpid():
@@ -198,7 +198,7 @@ class Client:
             OutcomeUnknown, Unreachable: no reply arrived; see `request`.
             Refused: the command is not one line of text.
         """
-        self._look_for_fork()
+        self._check_fork()
         try:
             return self._asked(command)
         except ClientError:
@@ -277,7 +277,7 @@ class Client:
         """Yield the answers to these commands in their order, each as soon as it is known. The
         commands are in flight at once. Each has the time limits of a request from its start. This
         follows the leader."""
-        self._look_for_fork()
+        self._check_fork()
         # A node that served before has more of the time: a pipeline awaits no reply of an old
         # connection.
         parts = 1 if self._connection is None else PARTS_OF_LEADER
@@ -307,7 +307,7 @@ class Client:
             Unreachable, LoginFailed: no node can be reached, or no node accepts the login. The
                 error is the last node's, unless another node's error lasts.
         """
-        self._look_for_fork()
+        self._check_fork()
         if not self.follow:
             self._connected_to(self.address, self.timeout_s)
             return

@@ -25,7 +25,7 @@ from .times import Seconds, seconds_in
 TIMEOUT_S = 10.0
 LEAST_S = 0.001
 CONNECTIONS_MAX = 64  # of one program, each with a session: a cluster keeps 4,096 sessions
-LOOK_S = 1.0
+CHECK_S = 1.0
 LAST_S = 0.5  # for the last requests of a client that closes
 PARTS = 8  # of the time: the first node may keep a request for one part, the second for two
 
@@ -121,7 +121,7 @@ class Clients(NoCopies):
     def send_off(self, command: str, settled: Callable[[str | None], object]) -> bool:
         """Send a request along with the next one, or by `flush`, and await no answer. Return False
         if no connection is idle. `settled` is as for a `Client`."""
-        self._look_for_fork()
+        self._check_fork()
         with self._lock:
             if self._is_closed or not self._idle:
                 return False
@@ -133,7 +133,7 @@ class Clients(NoCopies):
 
     def flush(self) -> None:
         """Send the requests of `send_off` that no later request has taken along."""
-        self._look_for_fork()
+        self._check_fork()
         with self._lock:
             for client in self._idle:
                 client.flush()
@@ -142,14 +142,14 @@ class Clients(NoCopies):
     def _is_full(self) -> bool:
         """Whether a request would have to wait for a connection. The renewal of a lease does not
         wait: it gets an extra connection, and needs no session."""
-        self._look_for_fork()
+        self._check_fork()
         with self._lock:
             return not self._is_closed and not self._idle and len(self._living) >= CONNECTIONS_MAX
 
     def close(self, last: Sequence[str] = ()) -> None:
         """Send the `last` requests, and wait at most LAST_S for their replies. Then release all
         sessions, and close all connections; other requests in flight still finish."""
-        self._look_for_fork()
+        self._check_fork()
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
@@ -162,7 +162,7 @@ class Clients(NoCopies):
         for client in idle:
             client.forget_sessions()
 
-    def _look_for_fork(self) -> None:
+    def _check_fork(self) -> None:
         """Start over in a forked child, with a new lock. Two processes on one connection would mix
         up replies. A thread that does not exist here may have held the lock."""
         if self._process != os.getpid():
@@ -181,7 +181,7 @@ class Clients(NoCopies):
 
     def _take(self, until_s: float) -> Client:
         """Return an idle connection. Raises Closed, or TimedOut if there is none in time."""
-        self._look_for_fork()
+        self._check_fork()
         with self._lock:
             while not self._is_closed and not self._idle and len(self._living) >= CONNECTIONS_MAX:
                 left_s = until_s - time.monotonic()
@@ -190,7 +190,7 @@ class Clients(NoCopies):
                         f"{CONNECTIONS_MAX} requests of this program already wait for an answer, "
                         "so nothing was sent"
                     )
-                self._has_room.wait(min(LOOK_S, left_s))  # a dropped client does not notify
+                self._has_room.wait(min(CHECK_S, left_s))  # a dropped client does not notify
             if self._is_closed:
                 raise Closed("this client was closed, so it can't send requests")
             if self._idle:
@@ -209,7 +209,7 @@ class Clients(NoCopies):
 
     def apart(self, timeout_s: float) -> Client:
         """Return a client with a connection of its own, which the caller closes."""
-        self._look_for_fork()
+        self._check_fork()
         if self._is_closed:
             raise Closed("this client was closed, so it can't send requests")
         client = self._made()

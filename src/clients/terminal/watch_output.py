@@ -21,7 +21,7 @@ from ..watches.watch import Watch
 from ..watches.watch_events import Event, WatchCursor
 from .streams import say
 
-_LOOK_S = 0.5  # between two checks of whether standard output is still read
+_CHECK_S = 0.5  # between two checks of whether standard output is still read
 
 
 def begin(client: Client, command: str) -> Watch[str]:
@@ -58,7 +58,7 @@ def _while_read(watch: Watch[str]) -> Iterator[Event[str]]:
     with contextlib.suppress(OSError, ValueError):  # it is not a file of the system
         output.register(sys.stdout.fileno(), 0)  # reports only errors and the end
     while True:
-        if (event := watch.next_event(_LOOK_S)) is not None:
+        if (event := watch.next_event(_CHECK_S)) is not None:
             yield event
         elif output.poll(0):
             raise BrokenPipeError
@@ -74,7 +74,7 @@ def show(client: Client, command: str) -> None:
         except ClientError as failure:
             say(f"Sorry, {failure.at_the_shell}")
         except KeyboardInterrupt:
-            resume = watch_lines.spell_watch(_asked(command)._replace(after=watch.position))
+            resume = watch_lines.format_watch(_asked(command)._replace(after=watch.position))
             say(f"\n[*] The watch has ended. To continue: {resume}")
 
 

@@ -16,7 +16,7 @@ from ..calls.value_codec import Data
 from .watch_events import Event
 
 SYNC_S = 5.0  # between two syncs that nobody asked for
-LOOK_S = 0.1  # until the reader of the watch sees that a sync is asked for
+CHECK_S = 0.1  # until the reader of the watch sees that a sync is asked for
 
 
 class CachedPairs(NoCopies, Mapping[Data, Data], Generic[Data]):

@@ -1,7 +1,7 @@
 """The events of a watch, each once, even if the watch continues at another node. Pure.
 
 A `WatchCursor` takes the lines of a watch (docs/use/watch.md) and returns events. If a connection
-ends, it spells the request that continues the watch: after the last entry that arrived whole,
+ends, it writes the request that continues the watch: after the last entry that arrived whole,
 without those events of the next entry that have already arrived. If the events after that entry are
 gone, the node lists the existing keys. The cursor then returns the differences from the known keys
 as events, so a loop sees every final state.
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from ...common.public import public
-from ...wire.commands.watch_lines import WatchAsked, spell_watch
+from ...wire.commands.watch_lines import WatchAsked, format_watch
 from ...wire.protocol import ProtocolError, escape, unescape
 from ...wire.refusal import RequestOutcome
 from ...wire.replies.refusals import refusal_in
@@ -114,7 +114,7 @@ class WatchCursor(Generic[Data]):
         """The request that begins or resumes the watch on a new connection."""
         self._seen = self._left = 0
         self._is_served = False
-        return spell_watch(WatchAsked(self._prefix, self._whole))
+        return format_watch(WatchAsked(self._prefix, self._whole))
 
     @property
     def position(self) -> int | None:
@@ -129,7 +129,7 @@ class WatchCursor(Generic[Data]):
 
     @property
     def prefix(self) -> str:
-        """The prefix as spelled on the wire."""
+        """The prefix as written on the wire."""
         return self._prefix
 
     @property

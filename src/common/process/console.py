@@ -78,7 +78,7 @@ class Console:
         have no times."""
         self.verbose = verbose
         self._stamp = stamp
-        self._spell: Callable[[str], list[str]] = self._stamped
+        self._format: Callable[[str], list[str]] = self._stamped
         self._only_warnings = False
         self._shows_traffic = True
         self._writer = StreamWriter(stream)
@@ -95,11 +95,11 @@ class Console:
         self._printer = threading.Thread(target=self._print_all, name="console", daemon=True)
         self._printer.start()
 
-    def spell_by(self, spell: Callable[[str], list[str]] | None) -> None:
-        """Print the lines that `spell` returns for a line, from now on; with None, print each line
-        unchanged."""
+    def format_by(self, format_of: Callable[[str], list[str]] | None) -> None:
+        """Print the lines that `format_of` returns for a line, from now on; with None, print
+        each line unchanged."""
         with self._changed:
-            self._spell = spell or self._stamped
+            self._format = format_of or self._stamped
 
     def set_level(self, level: str) -> None:
         """Print everything ("debug"), everything except heartbeats ("traffic"), only events
@@ -190,7 +190,7 @@ class Console:
             gone = self._lines[oldest][0] or "lines"
             del self._lines[oldest]
             self._dropped[gone] = self._dropped.get(gone, 0) + 1
-        self._lines += [(kind, text) for text in self._spell(line)]
+        self._lines += [(kind, text) for text in self._format(line)]
         self._changed.notify()
 
     def _stamped(self, line: str) -> list[str]:
@@ -204,7 +204,7 @@ class Console:
         while (lines := self._next_lines()) is not None:
             count = len(lines)
             if lost:
-                lines[:0] = self._spell(f"[!] lines lost here: {lost:,} ({why})")
+                lines[:0] = self._format(f"[!] lines lost here: {lost:,} ({why})")
             try:
                 self._write("".join(line + "\n" for line in lines))
                 lost = 0
@@ -233,7 +233,7 @@ class Console:
             self._lines.clear()
             if self._dropped:
                 summary = f"… {_counted(self._dropped)} dropped: the terminal stood still"
-                lines[:0] = self._spell(summary)
+                lines[:0] = self._format(summary)
                 self._dropped = {}
             return lines
 

@@ -17,7 +17,7 @@ LOGGER = "raftline"
 
 
 class Records(logging.Handler):
-    """A handler that formats lines. Only one thread at a time may call `spell`."""
+    """A handler that formats lines. Only one thread at a time may call `lines_of`."""
 
     def __init__(
         self,
@@ -33,24 +33,26 @@ class Records(logging.Handler):
         self._node = node
         self._stamp = stamp
         self._term = term
-        self._spelled: list[str] = []
+        self._formatted: list[str] = []
         self._logger = logging.getLogger(LOGGER)
         self._logger.setLevel(logging.DEBUG)  # the console has its own level
         self._logger.propagate = False
         self._logger.addHandler(self)
 
-    def spell(self, line: str) -> list[str]:
+    def lines_of(self, line: str) -> list[str]:
         """Return the lines to print for a line, which are none if a filter of the logger drops
         it."""
         level = logging.WARNING if is_warning(line) else logging.INFO
         facts = {"node": self._node, "term": self._term(), "stamp": self._stamp()}
         record = self._logger.makeRecord(LOGGER, level, "", 0, line, (), None, extra=facts)
-        self._spelled = []
+        self._formatted = []
         self._logger.handle(record)
-        return self._spelled
+        return self._formatted
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._spelled.append(self._as_json(record) if self._form == "json" else self._text(record))
+        self._formatted.append(
+            self._as_json(record) if self._form == "json" else self._text(record)
+        )
 
     def close(self) -> None:
         """Detach from the logger."""

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-LOOK_S = 1.0  # between two checks of a flag
+CHECK_S = 1.0  # between two checks of a flag
 PAUSE_S = 0.0005  # lets another thread run, for which sleep(0) is not enough
 PAUSE_FACTOR = 2  # seconds of pause for each second of work
 
@@ -56,7 +56,7 @@ class Flag:
         until_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
         with self._lock:
             while not self._is_set and (left_s := until_s - time.monotonic()) > 0:
-                self._changed.wait(min(LOOK_S, left_s))
+                self._changed.wait(min(CHECK_S, left_s))
         return self._is_set
 
 

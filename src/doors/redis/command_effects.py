@@ -20,7 +20,7 @@ from ...wire.key_stat import TYPED
 from ...wire.limits import VALUE_BYTES
 from ...wire.protocol import ProtocolError, escape, is_number
 from ...wire.refusal import RequestRefused
-from .resp.entry import NOT_MET, RESPONSE, VERB, RedisEntry, read_entry, spell_answer
+from .resp.entry import NOT_MET, RESPONSE, VERB, RedisEntry, format_answer, read_entry
 from .resp.functions import FUNCTIONS
 from .resp.replies import length_of
 from .resp.request_ledger import RequestLedger
@@ -38,7 +38,7 @@ _MANY: Final = 500  # commands or keys, likewise
 
 def _measure(store: Store, command: str) -> int:
     """Return how many keys take as long as this entry. Each command may copy the longest value
-    that is named or made: a short `SETRANGE` makes a long one. One with a type is not spelled
+    that is named or made: a short `SETRANGE` makes a long one. One with a type is not written
     anew, which takes most of that time, unless a command looks at each of its elements."""
     words = command.split(" ")
     values = [store.held.get(word, "") for word in words]
@@ -96,9 +96,9 @@ def _carried_out(store: Store, entry: RedisEntry) -> tuple[View, list[str]]:
     def held(key: str) -> HeldKey:
         if next(reads) % _MANY == 0:
             store.pause()
-        spelled = escape(key, key=True)
-        value = store.get(spelled)
-        return HeldKey() if value is None else held_of(value, store.lease_of(spelled))
+        formatted = escape(key, key=True)
+        value = store.get(formatted)
+        return HeldKey() if value is None else held_of(value, store.lease_of(formatted))
 
     def ms_left(lease: str) -> int:
         whole = ms_of(store, lease)  # of a lease that began after the times were read
@@ -108,7 +108,7 @@ def _carried_out(store: Store, entry: RedisEntry) -> tuple[View, list[str]]:
     view, answers, looked = View(held, ms_left, entry.now_ms, ledger), list[str](), 0
     for words in entry.commands:
         value = view.attempt(FUNCTIONS[words[0]].decide, words)
-        answers.append(spell_answer(value))
+        answers.append(format_answer(value))
         ledger.returns(max(len(answers[-1]), length_of(value)))
         if ledger.worked > looked + _LONG or len(answers) % _MANY == 0:
             looked = ledger.worked
@@ -123,7 +123,7 @@ def _change(store: Store, key: str, now: HeldKey) -> None:
         return
     lease = now.lease if now.left_ms is None else own_lease(store.number, now.left_ms)
     if now.is_written:
-        store.put_under(lease, key, now.spelled)
+        store.put_under(lease, key, now.formatted)
     else:
         store.bind(key, lease)
     if now.left_ms is not None:

@@ -13,7 +13,7 @@ from ...net.protocol.waits import Replies
 from .redis_node import RedisNode
 from .redis_requests import RedisRequests
 from .redis_serving import RedisServing
-from .resp.forms import Speller
+from .resp.forms import ReplyFormatter
 
 
 class RedisDoor(RedisNode):
@@ -43,8 +43,8 @@ class OpenRedisDoor:
         break_off: Callable[[], None],
         note_user: Callable[[], None],
     ) -> RedisServing:
-        speller = Speller(self.requests.session, outgoing.read_no_more)
-        outgoing.put_spelling(speller.spell, "surrogateescape")
+        formatter = ReplyFormatter(self.requests.session, outgoing.read_no_more)
+        outgoing.put_format(formatter.format, "surrogateescape")
         return RedisServing(
             self._node,
             self._host,

@@ -16,7 +16,7 @@ from ...wire.commands.watch_lines import WatchAsked
 from .redis_node import RedisNode
 from .resp.messages import SWITCH
 from .resp.notifications import ALSO, OF_PATTERN, Subscription, translated
-from .resp.replies import spell
+from .resp.replies import format_reply
 from .resp.session import RedisSession
 
 _OF_PATTERNS = f"#{OF_PATTERN}".encode()  # is in the head of each line for a pattern
@@ -73,7 +73,9 @@ class RedisEvents:
     def announce_switch(self, text: str) -> None:
         """Send the messages about a new leader, without waiting; any thread may call this."""
         version = self._session.version
-        told = "".join([spell(one.message(SWITCH, text), version) for one in self._of_leaders])
+        told = "".join(
+            [format_reply(one.message(SWITCH, text), version) for one in self._of_leaders]
+        )
         if told:
             data = told.encode("utf-8", "surrogateescape")
             self._outgoing.push(data, lambda: [_Once(data)])

@@ -44,7 +44,7 @@ class RedisRequest:
 
     kind: str  # "read", "write", or KIND
     line: ParsedLine | None = None
-    id: str = ""  # the form of the reply and the key, for `Speller`
+    id: str = ""  # the form of the reply and the key, for `ReplyFormatter`
     call: RedisCall | None = None
     answer: Value = None
     reply: str = ""  # to a line that was refused

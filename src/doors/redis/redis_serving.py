@@ -29,7 +29,7 @@ from .resp.connection import WITHOUT_LOGIN, is_login
 from .resp.forms import value_of
 from .resp.limits import REDIS_QUEUED
 from .resp.programs import RedisAsk, RedisCall
-from .resp.replies import NO_LOGIN, Failure, Value, failure_of, length_of, spell
+from .resp.replies import NO_LOGIN, Failure, Value, failure_of, format_reply, length_of
 
 _KNOWN_HERE = frozenset(  # no lines to serve
     {"await", "confirmed", "status", "last", "rights", "watch"}
@@ -103,14 +103,14 @@ class RedisServing:
                 self._events.follow_leaders()
 
     def _reply(self, value: Value) -> Waits[None]:
-        """Spell a reply, if it is within the ledger: a long one when there is room for it."""
+        """Format a reply, if it is within the ledger: a long one when there is room for it."""
         size = length_of(value)
         if size > ANSWER_BYTES + REFUSALS_BYTES:
             value = Failure(f"ERR the reply has more than {ANSWER_BYTES} bytes")
         elif size > PIECE_CHARACTERS:
             yield from self._reserve()
             self._host.reply_room.hold(self, self._context.ledger.held + size)
-        yield from self._replies.add_spelled(spell(value, self.session.version))
+        yield from self._replies.add_formatted(format_reply(value, self.session.version))
 
     def _reserve(self) -> Waits[None]:
         """Wait until there is room for what a command reads and returns, unless it has it."""

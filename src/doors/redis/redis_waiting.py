@@ -18,7 +18,7 @@ from ...state.user_table import UserTable
 from ...wire.commands.watch_lines import WatchAsked
 from ...wire.protocol import escape
 
-LOOK_S: Final = 5.0  # after this time a waiter looks whether its client is there, and who leads
+CHECK_S: Final = 5.0  # after this time a waiter looks whether its client is there, and who leads
 
 
 class WaitingLines:
@@ -74,8 +74,8 @@ class Waiter:
         self._host = host
         self._outgoing = outgoing
         self._until_s = host.calls.now_s() + within_s if within_s else 0.0
-        self._spelled = [escape(key, key=True) for key in self.keys]
-        self._marks = [f" set {key} ".encode() for key in self._spelled]
+        self._formatted = [escape(key, key=True) for key in self.keys]
+        self._marks = [f" set {key} ".encode() for key in self._formatted]
         self._ticket = self._new_ticket()
         self._is_new = True
         self._is_lost = False  # its watches, which began again
@@ -88,7 +88,7 @@ class Waiter:
     def _watch(self) -> str:
         watchers = self._host.watchers
         last = watchers.last
-        asked = [(str(place), WatchAsked(key, last)) for place, key in enumerate(self._spelled)]
+        asked = [(str(place), WatchAsked(key, last)) for place, key in enumerate(self._formatted)]
         first_lines = watchers.open(self, asked)
         refusals = [lines[0] for lines in first_lines if lines and lines[0].startswith("Sorry")]
         return refusals[0] if refusals else ""
@@ -104,11 +104,11 @@ class Waiter:
             OSError: the client is gone.
         """
         while True:
-            left_s = self._until_s - self._host.calls.now_s() if self._until_s else LOOK_S
+            left_s = self._until_s - self._host.calls.now_s() if self._until_s else CHECK_S
             if not self._is_new:
                 if left_s <= 0:
                     return False
-                yield AwaitReplies(self._ticket, min(left_s, LOOK_S))
+                yield AwaitReplies(self._ticket, min(left_s, CHECK_S))
             self._is_new = False
             if self._outgoing.is_reader_gone():
                 raise ConnectionAbortedError

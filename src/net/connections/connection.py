@@ -215,7 +215,7 @@ class Connection(Origin, Shareable):
     def give_up(self) -> None:
         """End a connection whose slot others need; any thread may call this."""
         if self._is_begun:
-            self.outgoing.send_now(self.outgoing.spell("", FULL).encode())
+            self.outgoing.send_now(self.outgoing.format("", FULL).encode())
         self.break_off()
 
     # --- the shared reader ---------------------------------------------------------------------
@@ -292,7 +292,7 @@ class Connection(Origin, Shareable):
         answers is disconnected, and asks again."""
         name, lines = self._host.name, ""
         for message in answers:
-            lines += f"{name}@{peer_lines.spell(message)}\n"
+            lines += f"{name}@{peer_lines.format_message(message)}\n"
         if not self.outgoing.send_now(lines.encode()):
             self.break_off()
 

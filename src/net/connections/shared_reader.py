@@ -38,7 +38,7 @@ CALM_WINDOWS: Final = 5  # idle windows after which every connection gets its th
 PRIVATE_WINDOWS: Final = 50  # windows in which a returned connection is read by its own thread
 PIECE: Final = 32  # batches of writes that are submitted at once, while more are being read
 USER_TURN: Final = 256  # requests of a user, before its other connections wait for a turn
-LOOK_S: Final = 0.5  # between two checks of whether the crowd is gone, while nothing arrives
+CHECK_S: Final = 0.5  # between two checks of whether the crowd is gone, while nothing arrives
 
 
 class Ready(Enum):
@@ -169,7 +169,7 @@ class SharedReader:
         try:
             while not self._is_closed:
                 self._is_asleep = True  # set before the check of `_again`
-                ready = self._epoll.poll(0 if self._again else LOOK_S)
+                ready = self._epoll.poll(0 if self._again else CHECK_S)
                 self._is_asleep = False
                 self._serve(ready)
         finally:

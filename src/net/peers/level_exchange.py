@@ -40,7 +40,7 @@ ASK_S = 2.0  # to ask a build that is not connected yet
 FOREIGN_S = 60.0  # how long a server of another cluster counts as seen; it is printed once
 
 
-def spell_level(me: str, cluster: str = "", version: str = VERSION) -> str:
+def format_level(me: str, cluster: str = "", version: str = VERSION) -> str:
     """Return the line of this build, without its newline."""
     line = f"{me}@{FIRST_WORD} {LEVEL} version {version}"
     return f"{line} cluster {cluster}" if cluster else line
@@ -48,7 +48,7 @@ def spell_level(me: str, cluster: str = "", version: str = VERSION) -> str:
 
 def answer_to_level(cluster: str, version: str = VERSION) -> str:
     """Return the answer to a build's line."""
-    return spell_level("", cluster, version).removeprefix("@")
+    return format_level("", cluster, version).removeprefix("@")
 
 
 def read_level(text: str) -> Build | None:
@@ -171,7 +171,7 @@ class LevelQuestion:
         self.is_asked = self._on_build is not None and not self.was_full
         self.was_full, self._theirs = False, ""
         self._announced = self._foreigners.mine() if self.is_asked else None
-        return b"" if self._announced is None else f"{spell_level(me, self._announced)}\n".encode()
+        return b"" if self._announced is None else f"{format_level(me, self._announced)}\n".encode()
 
     def next_line(self, me: str) -> bytes:
         """Return the line again if this node has learned its identity since, otherwise b""."""
@@ -179,7 +179,7 @@ class LevelQuestion:
         if self._announced is None or self._announced == mine:
             return b""
         self._announced = mine
-        return f"{spell_level(me, mine)}\n".encode()
+        return f"{format_level(me, mine)}\n".encode()
 
     def take(self, text: str) -> bool:
         """Take a line that may be an answer; return whether it was one. A refusal counts as one
@@ -215,7 +215,7 @@ def ask_level(me: str, address: Address, name: str = "", tls: Tls | None = None)
     `tls`, its certificate has to be for `name`."""
     for dials in [tls, None] if tls is not None and not tls.is_only else [tls]:
         with contextlib.suppress(OSError, UnicodeError, ProtocolError, HalfLine, LineTooLong):
-            line = _asked(f"{spell_level(me)}\n".encode(), name, address, dials)
+            line = _asked(f"{format_level(me)}\n".encode(), name, address, dials)
             return read_level(split_sender(decode_line(line))[2])
     return None
 

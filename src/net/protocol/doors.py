@@ -39,7 +39,7 @@ class PlainRequests(Protocol):
 
     @property
     def ids(self) -> list[str]:
-        """What the reply to each is spelled by."""
+        """What formats the reply to each."""
 
 
 class DoorRequest(Protocol):
@@ -47,7 +47,7 @@ class DoorRequest(Protocol):
 
     kind: str  # "read", "write", or one of the door's own
     line: ParsedLine | None
-    id: str  # what the reply is spelled by
+    id: str  # what formats the reply
 
 
 class DoorRequests(Protocol):
@@ -110,7 +110,7 @@ class OpenDoor(Protocol):
         break_off: Callable[[], None],
         note_user: Callable[[], None],
     ) -> DoorServing:
-        """Return what serves the connection, and set how `outgoing` spells replies. `break_off`
+        """Return what serves the connection, and set how `outgoing` writes replies. `break_off`
         ends the connection. `note_user` is called after each login."""
 
 

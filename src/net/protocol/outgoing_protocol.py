@@ -37,7 +37,7 @@ NOT_KEPT: Final = outcome_unknown("the replies that wait for this client are too
 class OutgoingProtocol(ReplySink):
     """The replies of one connection, and the backlogs of its watches.
 
-    While `_is_stuck`, a single thread sends until nothing is left. It spells the lines without
+    While `_is_stuck`, a single thread sends until nothing is left. It writes the lines without
     holding the lock; other threads only add to the queues.
     """
 
@@ -60,7 +60,7 @@ class OutgoingProtocol(ReplySink):
         self.reads_by: Callable[[UserTable], tuple[str, ...]] = lambda users: EVERYWHERE
         self.puts_codes = False
         self.uses_positions = True  # see `EventSink`
-        self.spelled: Callable[[str, str, str], str] = reply_line  # returns the line of a reply
+        self.formatted: Callable[[str, str, str], str] = reply_line  # returns the line of a reply
         self.errors = "replace"  # of the encoding of these lines
 
     # --- the wire --------------------------------------------------------------------------------
@@ -84,17 +84,17 @@ class OutgoingProtocol(ReplySink):
 
     def put_codes(self) -> None:
         """Put a code before each refusal from now on; every earlier reply has been sent."""
-        self.puts_codes, self.spelled = True, coded_line
+        self.puts_codes, self.formatted = True, coded_line
 
-    def put_spelling(self, spelled: Callable[[str, str, str], str], errors: str) -> None:
-        """Set how replies are spelled. Call this before the first reply."""
-        self.spelled, self.errors = spelled, errors
+    def put_format(self, formatted: Callable[[str, str, str], str], errors: str) -> None:
+        """Set how replies are written. Call this before the first reply."""
+        self.formatted, self.errors = formatted, errors
 
-    def spell(self, request_id: str, reply: str) -> str:
+    def format(self, request_id: str, reply: str) -> str:
         """Return the line of a reply, and count it if it is a refusal."""
         if reply.startswith("Sorry"):
             self._host.refusals.add(code_of(reply))
-        return self.spelled(self._host.name, request_id, reply)
+        return self.formatted(self._host.name, request_id, reply)
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -311,7 +311,7 @@ class OutgoingProtocol(ReplySink):
         return batch.is_answered and (bool(batch.replies) or batch.reader is not None)
 
     def _next(self, *, or_one_long: bool) -> bytes:
-        """Return a piece of the next complete replies, spelled; b"" if there is none. A long reply
+        """Return a piece of the next complete replies, encoded; b"" if there is none. A long reply
         is a piece of its own; a very long reply is returned only if `or_one_long`. The caller then
         calls `_settle`."""
         lines: list[str] = []
@@ -332,7 +332,7 @@ class OutgoingProtocol(ReplySink):
             for reply in replies:
                 if len(reply) > (room if lines else longest):
                     break
-                lines.append(self.spell(batch.ids[batch.sent], reply))
+                lines.append(self.format(batch.ids[batch.sent], reply))
                 if len(reply) > PIECE and batch.replies:
                     batch.replies[batch.sent] = ""  # free it: others may be sent much later
                 batch.sent += 1
@@ -352,7 +352,7 @@ class OutgoingProtocol(ReplySink):
         ]
 
     def _settle(self) -> None:
-        """Forget the batches whose replies are all spelled."""
+        """Forget the batches whose replies are all encoded."""
         while self._batches and self._batches[0].sent == len(self._batches[0].commands):
             batch = self._batches.popleft()
             self._settled += batch.size

@@ -55,7 +55,7 @@ class Replies:
     """The replies that a connection's machine makes itself, and sends together."""
 
     def __init__(self, name: str, outgoing: OutgoingProtocol) -> None:
-        """`outgoing` spells each line."""
+        """`outgoing` writes each line."""
         self._name = name
         self._outgoing = outgoing
         self.lines: list[str] = []  # queued replies
@@ -63,7 +63,7 @@ class Replies:
 
     def add(self, request_id: str, text: str) -> None:
         """Add the reply to a request."""
-        self._append(self._outgoing.spell(request_id, text))
+        self._append(self._outgoing.format(request_id, text))
 
     def _append(self, line: str) -> None:
         self.lines.append(line)
@@ -72,10 +72,10 @@ class Replies:
     def add_in_pieces(self, request_id: str, text: str) -> Waits[None]:
         """Add the reply to a request; when the replies make up a piece, send them as `flush`
         does."""
-        yield from self.add_spelled(self._outgoing.spell(request_id, text))
+        yield from self.add_formatted(self._outgoing.format(request_id, text))
 
-    def add_spelled(self, line: str) -> Waits[None]:
-        """Do the same with a reply that is already spelled."""
+    def add_formatted(self, line: str) -> Waits[None]:
+        """Do the same with a reply that is already encoded."""
         self._append(line)
         if self._size >= PIECE:
             yield from self.flush()

@@ -97,12 +97,12 @@ class Arrivals:
     def _is_reading(self) -> bool:
         return self._view.read_rounds >= self._read_rounds_max
 
-    def next_look_s(self) -> float:
+    def next_check_s(self) -> float:
         """Return the time by which gathered requests are served, in seconds of the clock."""
         queue, writes = self._queue, self._writes
         if not (queue.writes or queue.reads):
             return math.inf
-        return self.batching.next_look_s(
+        return self.batching.next_check_s(
             len(queue.writes),
             len(queue.reads),
             is_writing=writes.is_busy,
@@ -125,7 +125,7 @@ class Arrivals:
     def _wake_owner_for_group(self) -> None:
         """Wake the owner if it would sleep past the time at which gathered requests are served."""
         sleep = self._sleep
-        if not sleep.is_for_a_group and self.next_look_s() < sleep.until_s:
+        if not sleep.is_for_a_group and self.next_check_s() < sleep.until_s:
             sleep.wake()
 
     def flush_replies(self) -> None:

@@ -14,7 +14,7 @@ QUIET_S = 0.0005  # if no request arrives for this long, the missing ones will n
 LONGEST_S = 0.003
 SHARING_S = 0.005  # the longest time a leader's writes wait for earlier ones, to share an append
 LEAST_SHARE = 0.2  # of a core, and of SHARING_S
-LOOK_S = 0.1  # between two readings of this node's processor time
+CHECK_S = 0.1  # between two readings of this node's processor time
 MINUTE_S = 60.0
 
 
@@ -83,7 +83,7 @@ class Sharing:
     def __init__(self, now_s: float, used_s: Callable[[], float]) -> None:
         self.wait_s = SHARING_S
         self._quickest_s, self._quickest_before_s = math.inf, math.inf  # this minute, the last one
-        self._minute_s = self._looked_s = now_s
+        self._minute_s = self._checked_s = now_s
         self._used, self._used_s = used_s, used_s()
 
     def committed(self, took_s: float, now_s: float) -> None:
@@ -94,11 +94,11 @@ class Sharing:
         self._quickest_s = min(self._quickest_s, took_s)
         if min(self._quickest_s, self._quickest_before_s) < SHARING_S:
             self.wait_s = SHARING_S
-        elif now_s - self._looked_s > LOOK_S:
+        elif now_s - self._checked_s > CHECK_S:
             used_s = self._used()
-            share = (used_s - self._used_s) / (now_s - self._looked_s)
+            share = (used_s - self._used_s) / (now_s - self._checked_s)
             self.wait_s = SHARING_S * min(max(share, LEAST_SHARE), 1.0)
-            self._looked_s, self._used_s = now_s, used_s
+            self._checked_s, self._used_s = now_s, used_s
 
 
 class Batching:
@@ -172,7 +172,7 @@ class Batching:
             not is_reading and self._reads.is_ripe(queued, now_s)
         )
 
-    def next_look_s(
+    def next_check_s(
         self, writes: int, reads: int, *, is_writing: bool, is_full: bool, is_reading: bool
     ) -> float:
         """Return the latest time at which gathered requests are served.

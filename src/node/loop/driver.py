@@ -34,7 +34,7 @@ from .quota import Quota
 from .stepper import NodeRim, Stepper
 from .writer import Durable, WriteQueue, Writer
 
-DISK_LOOK_S = 0.01  # between two looks at the disk, while it has much room
+DISK_CHECK_S = 0.01  # between two checks of the disk, while it has much room
 HANDOVER_LIMIT_S = 2.0  # at a human pace, an election timeout is too long to delay a stop
 
 _Result = TypeVar("_Result")
@@ -74,7 +74,7 @@ class Driver:
             node, logmanager, self.writes, self._queue, rim, self._sleep, self.fail, clock
         )
         stepper.quota = self._quota = quota
-        self._disk_look_s = 0.0  # the time of the next look
+        self._disk_check_s = 0.0  # the time of the next look
         self._applying, self._arrivals = stepper.applying, stepper.arrivals
         self._stall = stepper.stall
         self.watchers = stepper.watchers
@@ -218,7 +218,7 @@ class Driver:
         while self.ready_sinks:
             self._arrivals.flush_replies()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         """Wake the writer for the work that a step added; then serve."""
         if self.writes.waiting:
             self._writer.wake()
@@ -257,7 +257,7 @@ class Driver:
         quota = self._quota
         is_disk_low = quota is not None and quota.is_disk_low
         if quota is not None and is_disk_low:
-            quota.look_at_disk()
+            quota.check_disk()
         with self.core as stepper:
             tasks = self.writes.take_written()
             if self._failure is None:
@@ -265,9 +265,9 @@ class Driver:
                 stepper.after_write(tasks, durable)
         self._serve()
         now_s = self._clock.now_s()
-        if quota is not None and not is_disk_low and now_s >= self._disk_look_s:
-            self._disk_look_s = now_s + DISK_LOOK_S
-            quota.look_at_disk()
+        if quota is not None and not is_disk_low and now_s >= self._disk_check_s:
+            self._disk_check_s = now_s + DISK_CHECK_S
+            quota.check_disk()
 
     # --- long entries, in a thread of their own --------------------------------------------
 
@@ -292,7 +292,7 @@ class Driver:
                 return False
             with self.core as stepper:
                 self._guard(stepper, lambda stepper: stepper.end_offload(entries, replies))
-        self._look()
+        self._check()
         return self._applying.awaits_offload
 
     # --- one step, and the end -------------------------------------------------------------
@@ -306,7 +306,7 @@ class Driver:
         """Take one step and return its result; then serve what it left to do."""
         with self.core as stepper:
             result = self._guard(stepper, step)
-        self._look()
+        self._check()
         return result
 
     def _guard(self, stepper: Stepper, step: Callable[[Stepper], _Result]) -> _Result | None:

@@ -23,9 +23,9 @@ from itertools import chain, filterfalse, islice
 
 from ...raft.node import RawNode
 from ...state.commands.lease_commands import ms_of
-from ...state.lease_table import spell_expiry
+from ...state.lease_table import format_expiry
 from ...state.store import Store
-from ...wire.commands.lease_operands import spell_seconds
+from ...wire.commands.lease_operands import format_seconds
 from ...wire.commands.operands import not_understood
 from ...wire.limits import LEASE_KEYS_CHARACTERS, LEASES_LISTED
 from ...wire.protocol import real
@@ -115,7 +115,7 @@ class GrantedLeases:
             return ""
         self._expiring.update(due)
         self._expiry_index = self._node.view.log.last_index + 1
-        return spell_expiry(self.term, due)
+        return format_expiry(self.term, due)
 
     # --- commands that a round has confirmed ----------------------------------------------------
 
@@ -150,7 +150,7 @@ class GrantedLeases:
         if not ms or lease in self._expiring:
             return f"RENEW response, no such lease: {lease}"
         self._clock.start(lease, now_ms)
-        return f"RENEW response: {lease} for {spell_seconds(ms)} s"
+        return f"RENEW response: {lease} for {format_seconds(ms)} s"
 
     def _ttl(self, key: str, now_ms: int) -> str:
         store = self._store
@@ -179,7 +179,7 @@ class GrantedLeases:
                 room -= len(key) + KEY_CHARACTERS
                 first.append(real(key))
             entries[lease] = {
-                "seconds": json.loads(spell_seconds(self._ms(lease))),
+                "seconds": json.loads(format_seconds(self._ms(lease))),
                 "left": self._left_s(lease, now_ms),
                 "keys": first,
                 "keys_in_all": len(keys),

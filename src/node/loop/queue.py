@@ -342,15 +342,15 @@ class RequestQueue:
 
     def leave_writes(self, writes: list[Batch]) -> list[Batch]:
         """Return the writes that are proposed now; queue the others again."""
-        self._look_for_quick(writes)
+        self._find_quick(writes)
         return self._write_turns.leave_some(writes, self.writes, WRITES_TOGETHER)
 
     def leave_reads(self, reads: list[Batch], waiting: deque[Batch]) -> list[Batch]:
         """Return the reads that share the next round; queue the others again."""
-        self._look_for_quick(reads)
+        self._find_quick(reads)
         return self._read_turns.leave_some(reads, waiting, READS_TOGETHER)
 
-    def _look_for_quick(self, batches: list[Batch]) -> None:
+    def _find_quick(self, batches: list[Batch]) -> None:
         """Mark the runs that are quick. While a long write is under way, none is: its value is not
         among the pairs yet."""
         for batch in batches:

@@ -56,7 +56,7 @@ class Quota:
         self._leases_max = leases_max
         self._say = say
 
-    def look_at_disk(self) -> None:
+    def check_disk(self) -> None:
         """Check whether the disk has room; called after a write, by the thread that wrote."""
         left, _ = self._disk.look()
         was_full, self._is_disk_full = self._is_disk_full, self._disk.is_short(2)
@@ -80,7 +80,7 @@ class Quota:
         if self._store.bytes >= self.bytes_max:
             return "bytes"
         if self._is_disk_full:
-            self.look_at_disk()  # there may be room again
+            self.check_disk()  # there may be room again
         if self._is_disk_full:
             return "disk"
         return "leases" if len(self._store.leases.granted) >= self._leases_max else ""

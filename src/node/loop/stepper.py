@@ -46,7 +46,7 @@ from .quota import Quota
 from .stall import CommitStall
 from .writer import DiskTask, Durable, WriteQueue
 
-LATE_LOOK_MS = 1000  # between two checks for requests that were not answered in time
+LATE_CHECK_MS = 1000  # between two checks for requests that were not answered in time
 
 
 class MessageDelivery:
@@ -158,7 +158,7 @@ class Stepper:
         self._reads_kept: list[tuple[ReadReady, int]] = []
         self.stall = CommitStall(node.view)
         self._led_term = 0  # the term that this server led after the last step; 0: none
-        self._late_look_ms = 0
+        self._late_check_ms = 0
         self.quota: Quota | None = None
 
     # --- rounds: what is due, and how long the owner sleeps -----------------------------------
@@ -167,8 +167,8 @@ class Stepper:
         """Do what is due now, and serve the requests that need not wait."""
         now = self._clock.now_ms()
         self.pass_time(now)
-        if now >= self._late_look_ms:
-            self._late_look_ms = now + LATE_LOOK_MS
+        if now >= self._late_check_ms:
+            self._late_check_ms = now + LATE_CHECK_MS
             self.stall.look(now)
             self._rim.give_up_late(now)
             self._queue.drop_answered()
@@ -205,13 +205,13 @@ class Stepper:
 
     def _pause_s(self) -> float:
         now = self._clock.now_ms()
-        deadline = min(self.wake_at_ms, now + LATE_LOOK_MS)
+        deadline = min(self.wake_at_ms, now + LATE_CHECK_MS)
         held_until_ms = self._queue.held_until_ms
         if held_until_ms is not None:
             deadline = min(deadline, held_until_ms)
         self._sleep.until_ms = deadline
         now_s = self._now_s()
-        gather_s = min(self.arrivals.next_look_s(), max(now_s, self._queue.long_due_s)) - now_s
+        gather_s = min(self.arrivals.next_check_s(), max(now_s, self._queue.long_due_s)) - now_s
         pause_s = 0.0 if self.applying.lags else (deadline - now) / 1000
         self._sleep.is_for_a_group = gather_s < pause_s
         return min(gather_s, pause_s)

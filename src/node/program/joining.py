@@ -29,7 +29,7 @@ from ...common.config import (
     text_of,
 )
 from ...common.process.guarded_thread import guarded_thread
-from ...net.peers.level_exchange import Foreigners, read_level, spell_level
+from ...net.peers.level_exchange import Foreigners, format_level, read_level
 from ...raft.levels import is_foreign
 from ...raft.node import RawNode
 from ...storage.disk import FilesRefused
@@ -234,7 +234,7 @@ def _learn_cluster(
         ClientError: no node is there.
     """
     with Client(*there, ASKER, timeout_s, tls=tls) as client:
-        build = read_level(client.ask(spell_level("").removeprefix("@")).text)
+        build = read_level(client.ask(format_level("").removeprefix("@")).text)
     if build is None or not build.cluster:
         return  # the cluster has none yet
     view = node.view

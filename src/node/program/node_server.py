@@ -57,7 +57,7 @@ from ...wire.limits import (
     PAIRS_BYTES,
     WATCHES_MAX,
 )
-from ...wire.peer_lines import append_line, are_one_line, pieces_of, spell
+from ...wire.peer_lines import append_line, are_one_line, format_message, pieces_of
 from ...wire.refusal import LOW_LEVEL, NO_LEADER, NO_QUORUM, NOT_REACHED, RISING, not_leader
 from ..clock import SYSTEM
 from ..disk_room import DiskRoom, DiskSpace, disk_of, spares
@@ -73,11 +73,11 @@ from .startup import Startup, node_of
 from .traffic_log import TrafficLog
 
 EXIT_BROKEN = 70
-GIVE_BACK_LOOKS = 10  # waits of WAIT_S_MAX each, after which freed memory is given back
+GIVE_BACK_CHECKS = 10  # waits of WAIT_S_MAX each, after which freed memory is given back
 _ADDS_USER = "user-add "
 LONGEST_SENDER = 128  # characters before the command of an entry, and its first word
 USERS_LEVEL = COMMANDS["user-add"].level
-LOOK_S = 0.1  # between two checks of a request that waits for a level
+CHECK_S = 0.1  # between two checks of a request that waits for a level
 
 
 class Server:
@@ -156,7 +156,7 @@ class Server:
         self._compact_bytes = compact_bytes
         self._history, self._watches_max, self._max_bytes = history, watches_max, max_bytes
         self._record, self._console = record, console
-        self._spelled: tuple[AppendEntries | None, list[str], bytes] = (None, [], b"")  # the last
+        self._formatted: tuple[AppendEntries | None, list[str], bytes] = (None, [], b"")  # the last
         self._end = Wakeup()  # set to stop: a signal handler may do that
         self.exit_status = 0
 
@@ -172,7 +172,7 @@ class Server:
             self.access.follow(logmanager.store.users)
             logmanager.store.on_users = self.access.follow
         self._noted_users = logmanager.store.users
-        self._look_for_users(recovered.log.base_index + 1, recovered.log.commands)
+        self._find_users(recovered.log.base_index + 1, recovered.log.commands)
         self.speakers = Speakers(self.pace.election_timeout_ms / 1000, self.clock.reader_s())
         self.node = node_of(
             self.name,
@@ -199,9 +199,9 @@ class Server:
         driver.watchers.watches_max = self._watches_max
         self.book = PeerBook(self._startup.configuration.members, self._peer)
         self._follow_contacts("*")
-        self._look_after_files(driver, disk)
+        self._watch_files(driver, disk)
 
-    def _look_after_files(self, driver: Driver, disk: DiskSpace) -> None:
+    def _watch_files(self, driver: Driver, disk: DiskSpace) -> None:
         """Prepare the threads that take and send snapshots and check for lost files."""
         self._snapshot_threads = SnapshotThreads(
             driver,
@@ -251,18 +251,18 @@ class Server:
 
     def _append_line(self, message: AppendEntries) -> bytes:
         """Return the line of an AppendEntries. Peers at the same index share one line; others share
-        at least the spelled entries."""
-        last, entries, line = self._spelled
+        at least the encoded entries."""
+        last, entries, line = self._formatted
         if last is None or message.entries is not last.entries:
             entries = pieces_of(message.entries)
         elif are_one_line(message, last):
             return line
         line = append_line(message, entries)
-        self._spelled = (message, entries, line)
+        self._formatted = (message, entries, line)
         return line
 
     def _post(self, message: Message) -> None:
-        self._send(message, f"{self.name}@{spell(message)}\n".encode())
+        self._send(message, f"{self.name}@{format_message(message)}\n".encode())
 
     def _send(self, message: Message, line: bytes) -> None:
         self.book.send(message.to, line)
@@ -290,7 +290,7 @@ class Server:
         if effects.cluster is not None:
             self.book.announce()
         if effects.append:
-            self._look_for_users(effects.append[0].index, map(itemgetter(2), effects.append))
+            self._find_users(effects.append[0].index, map(itemgetter(2), effects.append))
         if effects.notes:
             self.driver.measures.stepped(self.node.view, effects)
             self._announce_leader()
@@ -382,7 +382,7 @@ class Server:
 
     def room_facts(self) -> dict[str, object]:
         """Return what this node lacks room for: writes, entries of a leader, connections."""
-        self.quota.look_at_disk()
+        self.quota.check_disk()
         return {
             "lacks_room_for": self.quota.lacks,
             "refuses_entries": self.disk_room.lacks,
@@ -443,7 +443,7 @@ class Server:
         if access.first_admin and self.node.view.knows_committed:
             self._add_first_admin(access)
 
-    def _look_for_users(self, first: int, commands: Iterable[str]) -> None:
+    def _find_users(self, first: int, commands: Iterable[str]) -> None:
         """Let nobody in without a login while an entry of the log may add the first user, an admin,
         and is not applied yet. Until then this node does not know the users, and a new leader would
         take requests of anybody. `first` is the index of the first command."""
@@ -487,7 +487,7 @@ class Server:
                 left_s = end_s - self.clock.now_s()
                 if left_s <= 0 or self.is_down or self._stopping:
                     break
-                self._level_rises.wait(min(left_s, LOOK_S))
+                self._level_rises.wait(min(left_s, CHECK_S))
         return why
 
     def _why_below(self, needed: int) -> str:
@@ -617,7 +617,7 @@ class Server:
 
     def wait(self) -> int:
         """Serve until asked to stop; then stop, and return the exit status."""
-        tidy = Tidy(GARBAGE_BYTES, GIVE_BACK_LOOKS)
+        tidy = Tidy(GARBAGE_BYTES, GIVE_BACK_CHECKS)
         while not self._end.wait(WAIT_S_MAX):  # a pending signal is handled between two waits
             tidy.look()
         if self.exit_status == 0 and not self.is_down:

@@ -122,13 +122,13 @@ class Service:
         if arguments.log_format != "console":
             name = arguments.name
             self._records = Records(arguments.log_format, name, self._stamp, self._term)
-        self._console.spell_by(self._records.spell if self._records is not None else None)
+        self._console.format_by(self._records.lines_of if self._records is not None else None)
         if before is not None:
             before.close()
 
-    def spelled(self, line: str) -> list[str]:
+    def lines_of(self, line: str) -> list[str]:
         """Return the lines of a message in the form of the log, if the console is closed."""
-        return [line] if self._records is None else self._records.spell(line)
+        return [line] if self._records is None else self._records.lines_of(line)
 
     def _term(self) -> int | None:
         return self._server.node.view.term if self._server is not None else None

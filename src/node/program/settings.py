@@ -48,7 +48,7 @@ class Settings:
             if value is None or value == []:
                 yield f"# {name} is not set"
                 continue
-            text = _spelled(value)
+            text = _formatted(value)
             is_secret = action.metavar == "FILE" and any(word in name for word in SECRET_WORDS)
             if is_secret and not os.path.exists(str(value)):
                 text = '"(not shown: no such file)"'
@@ -82,7 +82,7 @@ def load(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, s
         action.default = defaults[name]
     typed = {name: action for name, action in actions.items() if action.dest in arguments}
     sources = {
-        name: f"argument {_spelling(action)}" if name in typed else "default"
+        name: f"argument {_option(action)}" if name in typed else "default"
         for name, action in actions.items()
     }
     read = _Sources(actions, arguments, sources)
@@ -121,7 +121,7 @@ def _settable(parser: Parser) -> list[argparse.Action]:
     ]
 
 
-def _spelling(action: argparse.Action) -> str:
+def _option(action: argparse.Action) -> str:
     return action.option_strings[-1] if action.option_strings else str(action.metavar)
 
 
@@ -206,7 +206,7 @@ def _value(action: argparse.Action, raw: object) -> object:
 
 def _one(action: argparse.Action, raw: object) -> object:
     if isinstance(raw, bool) or not isinstance(raw, str | int):
-        raise ValueError(f"{_spelled(raw)} is not a valid value: use a text or a number")
+        raise ValueError(f"{_formatted(raw)} is not a valid value: use a text or a number")
     text = str(raw).strip()
     value = action.type(text) if callable(action.type) else text
     if action.choices is not None and value not in action.choices:
@@ -217,7 +217,7 @@ def _one(action: argparse.Action, raw: object) -> object:
 def _truth(raw: object) -> bool:
     word = str(raw).lower()
     if word not in TRUE + FALSE:
-        raise ValueError(f"{_spelled(raw)} is neither true nor false")
+        raise ValueError(f"{_formatted(raw)} is neither true nor false")
     return word in TRUE
 
 
@@ -259,10 +259,10 @@ def _toml(path: Path) -> dict[str, object]:
     )
 
 
-def _spelled(value: object) -> str:
+def _formatted(value: object) -> str:
     """Return a value in TOML's notation."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return f"[{', '.join(map(_spelled, value))}]"
+        return f"[{', '.join(map(_formatted, value))}]"
     return str(value) if type(value) is int else json.dumps(str(value), ensure_ascii=False)

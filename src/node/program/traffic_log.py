@@ -23,7 +23,7 @@ from ...raft.node_view import LogView, NodeView
 from ...wire.commands.redaction import without_values, without_verifiers
 from ...wire.commands.summaries import abridged, counted
 from ...wire.limits import TRAFFIC_LINES
-from ...wire.peer_lines import spell
+from ...wire.peer_lines import format_message
 
 REMINDED_FIRST = 4  # rounds of requests; the interval doubles, so the first lines come early
 REMINDED_EVERY_MAX = 128
@@ -95,7 +95,7 @@ class TrafficLog(Traffic):
         if self._hides_values and isinstance(message, AppendEntries):
             text = counted(message)
         elif text is None:
-            text = spell(message)
+            text = format_message(message)
         if isinstance(message, InstallSnapshot):
             text = text[: text.index(" data ")]
         text = without_verifiers(text)
@@ -146,11 +146,11 @@ class TrafficLog(Traffic):
             self._console.traffic("messages", "Sending heartbeat...")
         lacks = isinstance(questions[0], AppendRejected) and questions[0].round > 0
         if lacks:
-            self._console.traffic("messages", "%s", spell(questions[0]))
+            self._console.traffic("messages", "%s", format_message(questions[0]))
         for one in questions:
             if self._course:
                 self._console.traffic("messages", "Sending message")
-            elif self._console.has_room("messages"):  # before it is spelled
+            elif self._console.has_room("messages"):  # before it is encoded
                 text = counted(one) if self._hides_values else abridged(one)
                 self._console.traffic("messages", "Sending message to %s: %s", one.to, text)
         if lacks:
@@ -205,7 +205,7 @@ class PreVotes:
 
     def is_news(self, way: str, peer: str, message: Message) -> bool:
         """Return whether a message is worth a line; a repeated PreVote is not."""
-        return not is_pre_vote(message) or self._is_new((way, peer, spell(message)))
+        return not is_pre_vote(message) or self._is_new((way, peer, format_message(message)))
 
     def is_new_note(self, note: str) -> bool:
         """Return whether a note of the core is worth a line."""

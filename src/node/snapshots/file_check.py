@@ -13,8 +13,8 @@ from ...storage.disk import DiskFailed
 from ...storage.lost_files import FileState, Identity, LossStep, decide, lost_files
 from .snapshots import Turn, Turns, When
 
-LOOK_S = 1.0
-RETRY_LOOKS = 10  # until files that can't be written are tried again
+CHECK_S = 1.0
+RETRY_CHECKS = 10  # until files that can't be written are tried again
 
 
 class FileCheck:
@@ -35,7 +35,7 @@ class FileCheck:
     def look_after(self) -> Turns[None]:
         """Check the files repeatedly: a job."""
         while True:
-            yield Turn(When.WOKEN, limit_s=LOOK_S)
+            yield Turn(When.WOKEN, limit_s=CHECK_S)
             yield Turn(When.BETWEEN_WRITES, self.look)
 
     def look(self) -> bool:
@@ -60,7 +60,7 @@ class FileCheck:
             self._begin_again(states)
         elif step is LossStep.WAIT:
             self._waited += 1
-            if self._waited % RETRY_LOOKS == 0:
+            if self._waited % RETRY_CHECKS == 0:
                 self._begin_again(states)
         elif step is LossStep.DONE:
             self._say(f"[*] {manager.name}: its files in {manager.folder_path} are whole again")

@@ -81,7 +81,7 @@ class PrefixWatch:
 
     @property
     def weight(self) -> int:
-        """The number of watches that it counts as. The prefix is in memory twice: as it is spelled
+        """The number of watches that it counts as. The prefix is in memory twice: as it is written
         on the line, and decoded."""
         return 1 + 2 * len(self.prefix.encode(errors="replace")) // WATCH_BYTES
 
@@ -122,7 +122,7 @@ class PrefixWatch:
         codes."""
         return with_code(refusal) if self.sink.puts_codes else refusal
 
-    def spelled(self, lines: list[str]) -> bytes:
+    def formatted(self, lines: list[str]) -> bytes:
         """Return lines as bytes to send."""
         head = self.head
         return "".join([f"{head}{line}\n" for line in lines]).encode("utf-8", "replace")

@@ -44,8 +44,8 @@ SLICE_S = 0.01  # after this time such a call sends to no further connection
 PIECE_EVENTS = 500  # of its prefix that a lagging watch takes at once
 PIECE_LINES_BYTES = 64 << 10  # the size of a piece
 SILENT_S = 5.0  # after this time, a watch is sent its position at the next check
-LOOK_S = 3.0  # so no silence lasts 10 s
-SPELLED_MAX = 100  # encoded lists of lines, for watches with the same lines and head
+CHECK_S = 3.0  # so no silence lasts 10 s
+FORMATTED_MAX = 100  # encoded lists of lines, for watches with the same lines and head
 # Instead of lines that are too long to push: the watches then read the history.
 TOO_LONG: Final[list[str]] = []
 
@@ -255,7 +255,7 @@ class Feed:
             is_live = watch.mode is WatchMode.LIVE and last <= watch.until
             if is_live and watch.sink.uses_positions and now_s - watch.sent_s >= SILENT_S:
                 self._ready.setdefault(watch.sink, []).append((watch, last, lines))
-            quiet.append((now_s + LOOK_S, watch))
+            quiet.append((now_s + CHECK_S, watch))
 
     def _to_backlogs(self, deliveries: Sequence[Delivery]) -> Sequence[Backlog]:
         """Turn watches that could not be pushed these lines into backlogs; the connection's lock is
@@ -282,7 +282,7 @@ class Feed:
             lines, watch.lines = watch.lines, []
             has_keys = watch.mode is WatchMode.LAGGING and watch.listing is not None
         if lines:
-            return watch.spelled(lines)
+            return watch.formatted(lines)
         try:
             keys = watch.next_keys() if has_keys else b""
         except GivenUp:
@@ -304,7 +304,7 @@ class Feed:
             watch.lines = []
         if lines:
             watch.sent_s = self._clock.now_s()
-        return watch.spelled(lines)
+        return watch.formatted(lines)
 
     def _next_events(self, watch: PrefixWatch) -> Sequence[KeyEvent] | None:
         """Return the next events for a watch to check; None if it no longer lags."""
@@ -368,7 +368,7 @@ class Feed:
     def enter(self, watch: PrefixWatch, now_s: float) -> None:
         """Add a watch, which begins as a lagging one."""
         watch.sent_s = now_s
-        self._quiet.append((now_s + LOOK_S, watch))
+        self._quiet.append((now_s + CHECK_S, watch))
 
     def bound(self, watch: PrefixWatch, until: int) -> None:
         """Send a watch no event of a later entry, and end it: its user has lost the right."""
@@ -415,7 +415,7 @@ class EventLines:
 
 
 class EncodedLines:
-    """The latest lists of lines that were spelled, for watches with the same lines and head."""
+    """The latest lists of lines that were encoded, for watches with the same lines and head."""
 
     def __init__(self) -> None:
         self._parts: dict[tuple[int, str], tuple[list[str], bytes]] = {}
@@ -425,9 +425,9 @@ class EncodedLines:
         key = id(lines), watch.head
         kept = self._parts.get(key)
         if kept is None:
-            if len(self._parts) >= SPELLED_MAX:
+            if len(self._parts) >= FORMATTED_MAX:
                 self._parts.clear()
-            kept = self._parts[key] = lines, watch.spelled(lines)  # kept, or its id may return
+            kept = self._parts[key] = lines, watch.formatted(lines)  # kept, or its id may return
         return kept[1]
 
 

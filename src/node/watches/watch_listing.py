@@ -36,7 +36,7 @@ from ...wire.refusal import NOT_LISTED, NOT_WRITTEN
 from ..disk_room import spares
 
 STEP_KEYS = 1000  # scanned between two pauses
-STEP_BYTES = 256 << 10  # of lines that are spelled before they are written
+STEP_BYTES = 256 << 10  # of lines that are encoded before they are written
 SORTED_KEYS = 10_000  # sorted at once
 PIECE_BYTES = 64 << 10
 FILE_BUFFER_BYTES = 8 << 10  # of each file; the default is 128 KiB from Python 3.14 on
@@ -271,7 +271,7 @@ class Lister:
                 lines, self._lines = self._lines, None
             if lines is not None:  # else the previous scan included these prefixes
                 try:
-                    self._look(waiting, lines)
+                    self._scan(waiting, lines)
                 except StateRefused as refused:
                     lines.failure = refused.refusal
                 except BaseException:
@@ -287,7 +287,7 @@ class Lister:
             listing = self._waiting[prefix] = KeyListing(self._lines)
         return listing
 
-    def _look(self, waiting: dict[str, KeyListing], lines: Lines) -> None:
+    def _scan(self, waiting: dict[str, KeyListing], lines: Lines) -> None:
         """Scan the pairs once, while they do not change.
 
         One prefix may contain another, so each key and each line is kept only once for all of them.
@@ -305,13 +305,13 @@ class Lister:
                 if place % STEP_KEYS == 0:
                     self._pause()
             keys, number = self._in_order(matches), entry_number(*applied)
-            places = self._spell(still, keys, number, lines)
+            places = self._format(still, keys, number, lines)
             for prefix, listing in waiting.items():
                 listing.begin(number, _with_prefix(keys, prefix), places)
         finally:
             self._logmanager.release(still, self._pause)
 
-    def _spell(
+    def _format(
         self, still: StillPairs, keys: Iterable[str], number: int, lines: Lines
     ) -> Sequence[int]:
         """Write the lines of these keys; return the start of each line, and the end of the last."""

@@ -331,7 +331,7 @@ class WatchRegistry:
 
 def line_of(prefix: str) -> str:
     """Return the command that begins a watch of a prefix, as rights are checked."""
-    return words.spell_watch(WatchAsked(words.named(prefix)))
+    return words.format_watch(WatchAsked(words.named(prefix)))
 
 
 def _raise(error: Exception) -> None:

@@ -59,10 +59,10 @@ def plain(value: Any, tokens: Tokens) -> Any:
         return value
     if kind is list:
         return [plain(item, tokens) for item in value]
-    spell = _SHAPES.get(kind)
-    if spell is None:
-        spell = _SHAPES[kind] = _shape_of(kind)
-    return spell(value, tokens)
+    format_of = _SHAPES.get(kind)
+    if format_of is None:
+        format_of = _SHAPES[kind] = _shape_of(kind)
+    return format_of(value, tokens)
 
 
 _SHAPES: dict[type, Callable[[Any, Tokens], Any]] = {}
@@ -106,23 +106,23 @@ def _fields_of(kind: type) -> Sequence[str] | None:
     return fields and [field for field in fields if field != "__dict__"]  # a generic class has one
 
 
-def value_of(spelled: Any) -> Any:
+def value_of(formatted: Any) -> Any:
     """Return the value from which `plain` made this JSON; a request becomes a `Token`.
 
     Raises:
         PlainError: the JSON is malformed, or comes from a core with other types or fields.
     """
-    if type(spelled) is list:
-        return [value_of(item) for item in spelled]
-    if type(spelled) is not dict:
-        return spelled
+    if type(formatted) is list:
+        return [value_of(item) for item in formatted]
+    if type(formatted) is not dict:
+        return formatted
     try:
-        ((name, content),) = spelled.items()
+        ((name, content),) = formatted.items()
         return _value(name, content)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         if isinstance(error, PlainError):
             raise
-        raise PlainError(f"no value of this version's core: {str(spelled)[:80]}") from None
+        raise PlainError(f"no value of this version's core: {str(formatted)[:80]}") from None
 
 
 def _value(name: str, content: Any) -> Any:

@@ -30,16 +30,16 @@ from ...raft.log import Entry, Log
 from ...raft.messages import AppendEntries, Message
 from ...raft.node import RawNode
 from ...raft.state import State
-from ...wire.peer_lines import spell, spell_append
+from ...wire.peer_lines import format_append, format_message
 from .plain_values import Tokens, plain
 
 HEADER = "raftline recording of a node's core"  # the beginning of its first line
-ENTRY_SPELLED_MAX = 120  # most characters of an entry that Effects show in full
+ENTRY_SHOWN_MAX = 120  # most characters of an entry that Effects show in full
 
 _EFFECTS = [field.name for field in dataclasses.fields(Effects)]
 _values = attrgetter(*_EFFECTS)
 _STATE = [field.name for field in dataclasses.fields(State)]
-NOT_SPELLED = ("pick_timeout_ms", "out")  # random draws are recorded instead; Effects begin empty
+NOT_RECORDED = ("pick_timeout_ms", "out")  # random draws are recorded instead; Effects begin empty
 
 
 class Recorder(Protocol):
@@ -74,7 +74,7 @@ class RecordedNode(RawNode):
         try:
             effects = super().step(event, now_ms)
         except Exception as error:
-            self._record(event, now_ms, [spell_error(error)])
+            self._record(event, now_ms, [format_error(error)])
             raise
         self._record(event, now_ms, effects)
         return effects
@@ -91,7 +91,7 @@ class RecordedNode(RawNode):
             return
         self._tokens.clear()
         try:
-            self._recorder.begin(spell_state(self._state, self._tokens))
+            self._recorder.begin(format_state(self._state, self._tokens))
         except Exception as error:
             self._give_up(self._recorder, error)
 
@@ -106,9 +106,9 @@ class RecordedNode(RawNode):
         if recorder is None:
             return
         try:
-            lines = [spell_input(event, now_ms, tokens), *map(spell_draw, self._draws)]
+            lines = [format_input(event, now_ms, tokens), *map(format_draw, self._draws)]
             if isinstance(outcome, Effects):
-                lines += spell_effects(outcome, tokens)
+                lines += format_effects(outcome, tokens)
                 forget_answered(outcome, tokens)
             else:
                 lines += outcome
@@ -132,38 +132,38 @@ def forget_answered(effects: Effects, tokens: Tokens) -> None:
         tokens.forget(token)
 
 
-def spell_state(state: State, tokens: Tokens) -> Iterator[str]:
+def format_state(state: State, tokens: Tokens) -> Iterator[str]:
     """Yield the lines of a state, and an empty line at the end."""
     for field in _STATE:
         value = getattr(state, field)
         if isinstance(value, Log):
             yield f"state {field} {_json({'base': [value.base_index, value.base_term]})}"
-        elif field not in NOT_SPELLED:
+        elif field not in NOT_RECORDED:
             yield f"state {field} {_json(plain(value, tokens))}"
     for index, term, command in state.log.entries(state.log.base_index + 1, state.log.last_index):
         yield f"entry {index} {term} {command}"
     yield ""
 
 
-def spell_input(event: Input, now_ms: int, tokens: Tokens) -> str:
+def format_input(event: Input, now_ms: int, tokens: Tokens) -> str:
     """Return the line of an input and its time."""
     if isinstance(event, Receive):
-        return f"@{now_ms} Receive {event.message.sender} {spell(event.message)}"
+        return f"@{now_ms} Receive {event.message.sender} {format_message(event.message)}"
     ((name, fields),) = plain(event, tokens).items()
     return f"@{now_ms} {name} {_json(fields)}" if fields else f"@{now_ms} {name}"
 
 
-def spell_draw(delay_ms: int) -> str:
+def format_draw(delay_ms: int) -> str:
     """Return the line of a random draw."""
     return f"draw {delay_ms}"
 
 
-def spell_error(error: Exception) -> str:
+def format_error(error: Exception) -> str:
     """Return the line of a step that was refused or failed."""
     return _one_line(f"raises {type(error).__name__}: {error}")
 
 
-def spell_effects(effects: Effects, tokens: Tokens) -> list[str]:
+def format_effects(effects: Effects, tokens: Tokens) -> list[str]:
     """Return the lines of Effects; empty fields have no lines."""
     lines: list[str] = []
     texts: dict[int, str] = {}  # the text of this step's entries so far, by id
@@ -183,8 +183,8 @@ def spell_effects(effects: Effects, tokens: Tokens) -> list[str]:
 def _message(message: Message, texts: dict[int, str]) -> str:
     if isinstance(message, AppendEntries):
         entries = f"[{_entries(message.entries, texts)}]"
-        return f"{message.to} {spell_append(message, entries)}"
-    return f"{message.to} {spell(message)}"
+        return f"{message.to} {format_append(message, entries)}"
+    return f"{message.to} {format_message(message)}"
 
 
 def _chunk(chunk: Chunk, texts: dict[int, str]) -> str:
@@ -205,7 +205,7 @@ def _entries(entries: Sequence[Entry], texts: dict[int, str]) -> str:
     one term and a checksum of the commands."""
     if not entries:
         return ""
-    if len(entries) == 1 and len(entries[0].command) <= ENTRY_SPELLED_MAX:
+    if len(entries) == 1 and len(entries[0].command) <= ENTRY_SHOWN_MAX:
         index, term, command = entries[0]
         return f"{index} {term} {command}"
     text = texts.get(id(entries))

@@ -18,11 +18,11 @@ from ...raft.state import State
 from ...wire.peer_lines import read
 from .plain_values import PlainError, Tokens, core_types, value_of, with_fields
 from .recorded_node import (
-    NOT_SPELLED,
+    NOT_RECORDED,
     forget_answered,
-    spell_draw,
-    spell_effects,
-    spell_error,
+    format_draw,
+    format_effects,
+    format_error,
 )
 
 _STEP = re.compile(r"@(-?[0-9]+) (\w+)(?: (.*))?", re.S)
@@ -122,7 +122,7 @@ def state_of(lines: list[str], first: int) -> State:
             if index != log.last_index + 1:
                 raise BadRecording(f"entry {index} where {log.last_index + 1} must follow")
             log.append(term, command)
-        return with_fields(State, {**fields, **dict.fromkeys(NOT_SPELLED), "out": Effects()})  # type: ignore[no-any-return]
+        return with_fields(State, {**fields, **dict.fromkeys(NOT_RECORDED), "out": Effects()})  # type: ignore[no-any-return]
     except (PlainError, SafetyError) as error:
         raise BadRecording(str(error)) from None
 
@@ -146,8 +146,8 @@ class _Replayed:
         try:
             effects = self.node.step(event, now_ms)
         except Exception as error:
-            return [*self._drawn, spell_error(error)]
-        lines = [*self._drawn, *spell_effects(effects, self._tokens)]
+            return [*self._drawn, format_error(error)]
+        lines = [*self._drawn, *format_effects(effects, self._tokens)]
         forget_answered(effects, self._tokens)
         return lines
 
@@ -156,7 +156,7 @@ class _Replayed:
             self._drawn.append("draw (none was recorded)")
             return 2 * self.node.view.options.election_timeout_ms
         delay_ms = self._draws.pop(0)
-        self._drawn.append(spell_draw(delay_ms))
+        self._drawn.append(format_draw(delay_ms))
         return delay_ms
 
 

@@ -38,7 +38,7 @@ def saved_page(data: Mapping[str, object], title: str) -> str:
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    spelled = json.dumps({**data, "anew": False, "title": title}).replace("<", "\\u003c")
+    formatted = json.dumps({**data, "anew": False, "title": title}).replace("<", "\\u003c")
     head = (
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f"<title>{html.escape(title)}</title>\n<style>{style}</style>"
@@ -47,7 +47,7 @@ def saved_page(data: Mapping[str, object], title: str) -> str:
     text = text.replace('<link rel="stylesheet" href="/static/view.css">\n', "")
     text = text.replace('<script type="module" src="/static/main.js"></script>\n', "")
     end = (
-        f'<script type="application/json" id="saved">{spelled}</script>\n'
+        f'<script type="application/json" id="saved">{formatted}</script>\n'
         f'<script type="module">{script}</script>\n</body>'
     )
     return text.replace("</body>", end)

@@ -40,8 +40,8 @@ from .held import Leased, SomeHeld, WithBlocks
 from .lock_keys import LockKeys
 from .recipe_calls import InLine, Seat, hold
 
-POLL_S = 1.0  # between two looks of a claim that can't get a watch
-LOOK_S = 5.0  # between two looks of a claim whose watch reports nothing
+POLL_S = 1.0  # between two checks of a claim that can't get a watch
+CHECK_S = 5.0  # between two checks of a claim whose watch reports nothing
 RELEASE_S = 0.15  # after the wait, for the end of a claim that won nothing
 Kind = TypeVar("Kind")
 
@@ -290,20 +290,20 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         watch, lease = attempt.watch, attempt.lease
         assert lease is not None, "a claim has a lease"
         end = f"/{lease._claim_name}"
-        look_s = self._now() + LOOK_S
+        check_s = self._now() + CHECK_S
         while True:
-            until_s = min(wait.until_s, look_s, self._now() + lease.left)
+            until_s = min(wait.until_s, check_s, self._now() + lease.left)
             yield Look(watch, until_s)
             for event in watch._take_ready():
                 if event.is_there and event.key.endswith(end):
                     if event.kind == "set":
                         return Seat(event.key, event.index)
-                    look_s = self._now()  # the index of this key's last change is not known
+                    check_s = self._now()  # the index of this key's last change is not known
             if watch._is_closed:
                 raise Closed(f"this client was closed, so {self.name} was not acquired")
             lease._expect_held()
-            if self._now() >= look_s:
-                look_s = self._now() + LOOK_S
+            if self._now() >= check_s:
+                check_s = self._now() + CHECK_S
                 seat = yield from self._seat_now(attempt, value)
                 if seat is not None:
                     return seat

@@ -1,4 +1,4 @@
-"""The requests of locks and queues: how each is spelled, and how its reply is read. Pure.
+"""The requests of locks and queues: how each is written, and how its reply is read. Pure.
 
 docs/use/protocol.md has the requests and their replies.
 """
@@ -66,7 +66,7 @@ def hold(
         return Seat(raw_text(key), int(token))
 
     words = f"{mode} {'now ' if now else ''}{claim} {escape(value, key=False)}"
-    return Call(f"hold {_spelled(prefix)} {words}", read)
+    return Call(f"hold {_formatted(prefix)} {words}", read)
 
 
 def unhold(prefix: str, claim: str) -> Call[int | None]:
@@ -75,7 +75,7 @@ def unhold(prefix: str, claim: str) -> Call[int | None]:
     def read(text: str) -> int | None:
         return None if answered(text).absence else 1
 
-    return Call(f"unhold {_spelled(prefix)} {claim}", read)
+    return Call(f"unhold {_formatted(prefix)} {claim}", read)
 
 
 def abandon(prefix: str, claim: str) -> Call[int | None]:
@@ -85,7 +85,7 @@ def abandon(prefix: str, claim: str) -> Call[int | None]:
     def read(text: str) -> int | None:
         return None if answered(text).absence else 1
 
-    return Call(f"abandon {_spelled(prefix)} {claim}", read)
+    return Call(f"abandon {_formatted(prefix)} {claim}", read)
 
 
 def giving_up(prefix: str, claim: str, is_in_doubt: bool) -> Call[int | None]:
@@ -99,7 +99,7 @@ def enqueue(prefix: str, value: str) -> Call[int]:
     def read(text: str) -> int:
         return int(answered(text).rest)
 
-    return Call(f"enqueue {_spelled(prefix)} {escape(value, key=False)}", read)
+    return Call(f"enqueue {_formatted(prefix)} {escape(value, key=False)}", read)
 
 
 def dequeue(
@@ -134,7 +134,7 @@ def dequeue(
 
     how = ["now"] if now else ["as", waits_as] if waits_as else []
     words = [str(jobs_max), str(deliveries_max), *how, claim, *ends]
-    return Call(f"dequeue {_spelled(prefix)} {' '.join(words)}", read)
+    return Call(f"dequeue {_formatted(prefix)} {' '.join(words)}", read)
 
 
 def ending(number: int, token: int, *, is_back: bool = False) -> str:
@@ -153,10 +153,10 @@ def requeue(prefix: str, number: int) -> Call[bool]:
     def read(text: str) -> bool:
         return not answered(text).absence
 
-    return Call(f"requeue {_spelled(prefix)} {number}", read)
+    return Call(f"requeue {_formatted(prefix)} {number}", read)
 
 
-def _spelled(prefix: str) -> str:
+def _formatted(prefix: str) -> str:
     return escape(prefix, key=True)
 
 

@@ -31,7 +31,7 @@ from ...clients.requests.times import Seconds
 from ...common.public import public
 from ...wire.limits import JOBS_MAX, TRANSACTION_ITEMS
 from ..locks.claim_steps import Claiming, Look, Pause, Shielded
-from ..locks.claims import LOOK_S, POLL_S, RELEASE_S, Attempt
+from ..locks.claims import CHECK_S, POLL_S, RELEASE_S, Attempt
 from ..locks.held import BaseHeld, Leased, is_of
 from ..locks.lock_keys import LockKeys
 from ..locks.recipe_calls import (
@@ -587,10 +587,10 @@ class TakeSteps(Generic[Data, SomeJob]):
         """Wait until a watch reports a job of this claim. Look now and then whether its place in
         line is still there, since someone may delete the key."""
         watch, claims = attempt.watch, [attempt.in_line, attempt.lease]
-        look_s = self._now() + LOOK_S
+        check_s = self._now() + CHECK_S
         while True:
             left_s = min(each.left for each in claims if each is not None)
-            yield Look(watch, min(wait.until_s, look_s, self._now() + left_s))
+            yield Look(watch, min(wait.until_s, check_s, self._now() + left_s))
             events = [event for event in watch._take_ready() if event.is_there]
             if watch._is_closed:
                 raise Closed(f"this client was closed, so no job of {self._keys.name} was taken")
@@ -601,8 +601,8 @@ class TakeSteps(Generic[Data, SomeJob]):
                 event = events[0]
                 handed = [_handed(event.key, event.index, event.value)]
                 return (yield from self._taking_over(attempt, handed))
-            if events or self._now() >= look_s:
-                look_s = self._now() + LOOK_S
+            if events or self._now() >= check_s:
+                check_s = self._now() + CHECK_S
                 jobs = yield from self._looking(attempt)
                 if jobs:
                     return jobs

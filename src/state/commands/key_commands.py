@@ -2,7 +2,7 @@
 
 Every node executes the same commands in the same order, so no function may depend on a clock, on
 randomness or on a node. No function may raise: an error is a reply (paper §2). Keys and values are
-in their canonical spelling, as in the log.
+in their canonical form, as in the log.
 
 The modules for leases and transactions hold the functions of the other commands.
 docs/develop/add-a-command.md shows how to add a command.
@@ -248,13 +248,13 @@ def _clear(store: Store, prefix: str) -> str | None:
 
 
 def _value(raw: str) -> str:
-    """Return the canonical spelling of a value."""
+    """Return the canonical form of a value."""
     whole = raw.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
     return escape(whole, key=False)
 
 
 def whole_number(text: str) -> int | None:
-    """Return the whole number in a text, or None if it is not in canonical spelling."""
+    """Return the whole number in a text, or None if it is not in canonical form."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX):
         return None

@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 from ...raft.levels import LOWEST
 from ...wire.commands.lease_operands import (
     UNDER,
+    format_seconds,
     grant_in,
     lease_in,
     ms_in,
-    spell_seconds,
 )
 from ..key_events import DELETE, EXPIRE
 from ..lease_table import EXPIRED, own_lease, own_ms, read_expiry
@@ -86,10 +86,10 @@ def _lease(store: Store, operands: str) -> str | None:
     if grant is None:
         return None
     ms, tag = grant
-    if ms_in(spell_seconds(ms)) is None:
+    if ms_in(format_seconds(ms)) is None:
         return None
     lease = store.leases.grant(store.number, ms, tag, store.user)
-    return f"LEASE response: {lease} for {spell_seconds(ms)} s"
+    return f"LEASE response: {lease} for {format_seconds(ms)} s"
 
 
 @applies("release")

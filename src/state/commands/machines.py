@@ -16,7 +16,7 @@ from ...raft.log import SafetyError
 from ...wire.commands.operands import Limits
 from ...wire.protocol import escape, shown, unescape
 from ...wire.refusal import JSON_TOO_LONG, NO_MACHINE, REJECTED
-from ...wire.strict_json import DEPTH_MAX, Json, checked, read_json, spell_json
+from ...wire.strict_json import DEPTH_MAX, Json, checked, format_json, read_json
 from ..store import Store
 
 REASON_MAX = 400  # characters of the reason when `apply` refuses
@@ -67,7 +67,7 @@ class Machines:
                     f'"{name}" is not a state machine: {_type(machine)} has no {absent[0]}()'
                 )
         self._initial = {
-            name: spell_json(checked(machine.snapshot()))
+            name: format_json(checked(machine.snapshot()))
             for name, machine in self._machines.items()
         }
         # By name: the text with the instance's state, or None if it must be restored.
@@ -97,8 +97,8 @@ class Machines:
             if self._left[name] != before:
                 machine.restore(read_json(before))
                 self._left[name] = before
-            result = spell_json(checked(machine.apply(read_json(unescape(text), DEPTH_MAX))))
-            after = spell_json(checked(machine.snapshot()))
+            result = format_json(checked(machine.apply(read_json(unescape(text), DEPTH_MAX))))
+            after = format_json(checked(machine.snapshot()))
         except BaseException as problem:
             if not isinstance(problem, Exception) or isinstance(problem, _OF_THIS_NODE_ALONE):
                 raise SafetyError(

@@ -34,7 +34,7 @@ from ...state.commands.machines import UnknownMachine
 from ...state.lease_table import own_ms
 from ...state.sessions import next_epoch
 from ...state.user_table import read_users
-from ...storage.birth import spell_trace, trace
+from ...storage.birth import format_trace, trace
 from ...storage.disk import FilesRefused, LevelRefused, StorageError
 from ...storage.folder import Folder, new_folder
 from ...storage.hard_state import HardStateFile, LogState, Mark, Promise
@@ -44,7 +44,7 @@ from ...storage.snapshot_lines import (
     LoadedSnapshot,
     MachineState,
     SnapshotReader,
-    spell_snapshot,
+    format_snapshot,
 )
 from ...storage.start_plan import Cure, read_plan
 from ...wire.refusal import error
@@ -104,7 +104,7 @@ def of_node(folder: Path, node: str, file: str) -> int:
             place.lock(node, reads=True)
             state = _sound_state(place, node)
             to = Folder(path.parent, is_private=True)
-            to.write_new(path.name, spell_snapshot(state))
+            to.write_new(path.name, format_snapshot(state))
     except StorageError as failure:
         return report_failure(failure, file)
     print(
@@ -247,7 +247,7 @@ def _members_to_be(folder: Path, members: Sequence[str]) -> Configuration:
     """Return the future members. Nothing is written yet.
 
     Raises:
-        ConfigError: the folder is not empty, or a member is not spelled NAME=HOST:PORT.
+        ConfigError: the folder is not empty, or a member is not written NAME=HOST:PORT.
     """
     if folder.exists():
         if not folder.is_dir() or os.listdir(folder):
@@ -321,7 +321,7 @@ def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[i
     state = _state_for(members, loaded)
 
     def counted() -> Iterator[bytes]:
-        for data in spell_snapshot(state):
+        for data in format_snapshot(state):
             written[0] += len(data)
             yield data
 
@@ -339,7 +339,7 @@ def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[i
                 next_epoch(term), None, LogState.WHOLE, mark, 0, loaded.level, loaded.cluster
             )
             HardStateFile(folder, name).save(promise)
-            folder.write_new(trace(name), [spell_trace(name)])
+            folder.write_new(trace(name), [format_trace(name)])
         lines = [f"{name} {host} {port}\n" for name, (host, port) in configuration.members.items()]
         listed = [(config.HEADER + "".join(lines)).encode()]
         Folder(place).write_new(config.FILE_NAME, listed)  # for everybody to read

@@ -71,7 +71,7 @@ def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: b
         print(json.dumps(reports, indent=2))
     else:
         for report in reports:
-            _tell(report)
+            _print(report)
     unrepaired = sum(
         not problem["repaired"] for report in reports for problem in report["problems"]
     )
@@ -174,7 +174,7 @@ def _configuration_of(place: Path) -> list[dict[str, Any]]:
         means = f"{error}. The nodes' logs name the members; this file says where to start them"
         problem = Problem(config.FILE_NAME, "", "", Cure.NONE)
         return [{"node": config.FILE_NAME, "running": False, "notes": [], "done": [],
-                 "problems": [_spelled(problem, means, repaired=False)]}]  # fmt: skip
+                 "problems": [_formatted(problem, means, repaired=False)]}]  # fmt: skip
     return []
 
 
@@ -225,14 +225,14 @@ def _report(plan: Plan, actions: list[str], running: bool, *, repaired: bool) ->
         "sum": f"{plan.chain:08x}" if log is not None else None,
         "snapshot_index": loaded.snapshot.index if loaded is not None else 0,
         "problems": [
-            _spelled(problem, str(problem), repaired=repaired) for problem in plan.problems
+            _formatted(problem, str(problem), repaired=repaired) for problem in plan.problems
         ],
         "notes": plan.notes,
         "done": actions,
     }
 
 
-def _spelled(problem: Problem, text: str, *, repaired: bool) -> dict[str, Any]:
+def _formatted(problem: Problem, text: str, *, repaired: bool) -> dict[str, Any]:
     return {
         "file": problem.file,
         "problem": text,
@@ -242,7 +242,7 @@ def _spelled(problem: Problem, text: str, *, repaired: bool) -> dict[str, Any]:
     }
 
 
-def _tell(report: dict[str, Any]) -> None:
+def _print(report: dict[str, Any]) -> None:
     node = report["node"]
     for note in report["notes"]:
         print(f"{node}: {note}")

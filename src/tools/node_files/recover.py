@@ -195,7 +195,7 @@ def take_over(
     manager.rename_cluster(new_cluster(), recovered)
     term = next_epoch(max(recovered.hard_state.term, log.last_term))  # above the old members' terms
     alone = Membership((node,), addresses={node: address})
-    entry = Entry(log.last_index + 1, term, alone.spell())
+    entry = Entry(log.last_index + 1, term, alone.format())
     manager.persist([Effects(save=HardState(term, None), append=[entry], recovered=True)])
     return entry.index, term
 

@@ -48,7 +48,7 @@ def replay_file(path: str) -> int:
     if outcome.difference is None:
         print(f"{outcome.steps} steps replayed, the same Effects")
         return EXIT_SAME
-    _tell(path, outcome.difference)
+    _print(path, outcome.difference)
     print(f"{outcome.steps} steps before it had the same Effects{_made_by(head)}")
     return EXIT_DIFFERS
 
@@ -75,7 +75,7 @@ def _made_by(head: str) -> str:
     return safe_line(f" (recorded by version {version}, replayed by {VERSION})")
 
 
-def _tell(path: str, difference: ReplayDifference) -> None:
+def _print(path: str, difference: ReplayDifference) -> None:
     """Print the input of a step, its recorded Effects, and the replay's Effects."""
     print(safe_line(f"step {difference.step} ({path}, line {difference.line}) differs"))
     print(safe_line(f"  went in:  {difference.event}"))

@@ -90,7 +90,7 @@ def add_commands(commands: Commands) -> None:
 # --- lines -------------------------------------------------------------------------------------
 
 
-def spell_row(row: ExchangeRow) -> bytes:
+def format_row(row: ExchangeRow) -> bytes:
     fields: dict[str, Any] = {}
     for name, text in (("key", row.key), ("value", row.value)):
         if is_text(text):
@@ -208,7 +208,7 @@ def export(kv: KV[str], output: BinaryIO, prefix: str | None = None, after: str 
     while not is_last:
         page = kv._ask(kv._calls.page(prefix, after))
         for row in _with_times(kv, page.pairs):
-            output.write(spell_row(row))
+            output.write(format_row(row))
             count += 1
         is_last, after = page.is_last, page.after
     return count

@@ -27,7 +27,7 @@ PASSED_ON = (
 )  # fmt: skip
 _OF_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # sent to its whole process group
 _OF_COMMANDS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # many commands do not end at these
-_LOOK_S = 0.05
+_CHECK_S = 0.05
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
@@ -160,7 +160,7 @@ class _Guarded:
         """Wait for the end of the command and return its result."""
         works: list[Callable[[], object]] = [self._wait]
         if wait_lost is not None:
-            works.append(partial(self._tell, wait_lost))
+            works.append(partial(self._report, wait_lost))
         for work in works:
             threading.Thread(target=work, name="raftline waits", daemon=True).start()
         return self._follow()
@@ -200,7 +200,7 @@ class _Guarded:
         status = self._process.wait()
         self._news.put(ExitResult(status if status >= 0 else 128 - status))
 
-    def _tell(self, wait_lost: Callable[[], object]) -> None:
+    def _report(self, wait_lost: Callable[[], object]) -> None:
         wait_lost()
         self._news.put(_LOST)
 
@@ -226,7 +226,7 @@ class _Guarded:
             if self._kill_s is None or self._left_s() == 0.0:  # SIGKILL was sent, or is due
                 self._send(signal.SIGKILL)
                 return
-            time.sleep(_LOOK_S)
+            time.sleep(_CHECK_S)
 
 
 def _killed_with_this() -> Callable[[], None] | None:

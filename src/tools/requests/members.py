@@ -111,7 +111,7 @@ def transfer(
     """
     if to is not None:
         check_name(to)
-    nodes = status.ask_all(members, access, min(timeout_s, status.LOOK_S))
+    nodes = status.ask_all(members, access, min(timeout_s, status.CHECK_S))
     leader = status.leader_of(nodes)
     if leader is None and any(node.answer or node.is_shut for node in nodes):
         result = verdict(nodes)

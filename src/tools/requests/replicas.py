@@ -29,8 +29,8 @@ from ...wire.refusal import error
 from ..status import status
 from ..status.status_report import explained
 
-PAUSE_S: Final = 0.1  # between two looks at the members
-LOOK_S: Final = 2.0  # of one look
+PAUSE_S: Final = 0.1  # between two checks of the members
+CHECK_S: Final = 2.0  # of one look
 TRIES: Final = 50  # looks until both nodes have applied what one of them had
 EXIT_DIFFERS, EXIT_NOT_COMPARED = 1, 5
 _SUMMED: Final = "SUM response: "
@@ -329,7 +329,7 @@ def _report(
 
     def ask() -> Sequence[status.NodeStatus]:
         nonlocal leader
-        answers = status.ask_all(nodes, access, min(timeout_s, LOOK_S))
+        answers = status.ask_all(nodes, access, min(timeout_s, CHECK_S))
         leading = status.leader_of(answers)
         leader = leading.name if leading is not None else leader
         return answers

@@ -66,7 +66,7 @@ def _user(words: list[str]) -> User:
 
 
 def prefixes_of(words: list[str]) -> tuple[str, ...]:
-    """Return prefixes in canonical spelling. Without words, return the prefix of all keys.
+    """Return prefixes in canonical form. Without words, return the prefix of all keys.
 
     Raises:
         ProtocolError: a prefix is misspelled, or ends within a character.

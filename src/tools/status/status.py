@@ -67,7 +67,7 @@ OPTIONAL_FIELDS: Mapping[str, type] = {
     "cluster": str,
 }
 GRACE_S = 0.2  # added for late answers
-LOOK_S = 1.0  # to find the leader before a request
+CHECK_S = 1.0  # to find the leader before a request
 # The reason why a node reports nothing, as shown in the table. No node answers at the first three.
 UNREACHABLE, NO_HOST, NO_ANSWER = "unreachable", "no such host", "no answer"
 # Something answers that is not the node, or that we can't read.
@@ -217,7 +217,7 @@ def whom_to_ask(members: Mapping[str, Address], access: ClientAccess) -> list[Ad
     """Return the addresses for a request: first the leader, then the nodes that answer, even if the
     file does not name them. Nodes that may be down are used only if no node answers: a long request
     would wait for a node that hangs."""
-    nodes = ask_all(members, access, LOOK_S)
+    nodes = ask_all(members, access, CHECK_S)
     leader = leader_of(nodes)
     candidates = [node for node in nodes if node.answer is not None] or nodes
     candidates.sort(key=lambda node: node is not leader)
@@ -280,7 +280,7 @@ def _once_each(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
 
 def _without_aliases(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
     """Omit each node that is known only by its address, if another node is at the same place: the
-    two addresses are spelled differently."""
+    two addresses are written differently."""
     distinct: list[NodeStatus] = [node for node in nodes if has_name(node.name)]
     for node in nodes:
         if not (has_name(node.name) or any(node.places & other.places for other in distinct)):

@@ -35,10 +35,10 @@ from ...wire.replies.refusals import sentence_of
 from ..asking_options import add_asking_options
 from ..colours import BOLD_GREEN, RED, coloured, has_colours
 from .status import (
+    CHECK_S,
     COUNTS,
     EXIT_NO_LEADER,
     EXIT_OK,
-    LOOK_S,
     WITHHELD,
     NodeStatus,
     ask_all,
@@ -55,7 +55,7 @@ from .troubles import (
     SHUT,
     TOO_FEW,
     WITHOUT_QUORUM,
-    StatusLook,
+    StatusCheck,
     Trouble,
     troubles_of,
 )
@@ -82,7 +82,7 @@ VOTELESS: Mapping[str, Words] = {
 }
 HAS_VOTE, TAKES_ENTRIES = ("has a vote", "have a vote"), ("can take entries",) * 2
 SPARE = {1: "one more", 2: "two more", 3: "three more"}  # larger numbers are in digits
-SECOND_LOOK_S = 1.0  # after the first, if a voter seemed not to follow
+SECOND_CHECK_S = 1.0  # after the first, if a voter seemed not to follow
 COLUMNS = (
     "node", "address", "role", "term", "leader", "last", "committed", "applied", "lag",
     "snapshot", "log",
@@ -235,7 +235,7 @@ def _found(
     for name in dict.fromkeys([*names, *foreign]):
         facts = (now.get(name, {}), before.get(name, {}), leads, led_before)
         is_whole = not any(WITHHELD in each for each in facts)
-        troubles[name] = troubles_of(StatusLook(name, *facts, met, name in foreign, is_whole))
+        troubles[name] = troubles_of(StatusCheck(name, *facts, met, name in foreign, is_whole))
     return {name: why for name, why in troubles.items() if why}
 
 
@@ -264,13 +264,13 @@ def explained(
     failure: ClientError, members: Mapping[str, Address], access: ClientAccess
 ) -> ClientError:
     """Add the result of a check of the nodes to the error of a request that found no leader. The
-    check takes at most LOOK_S. If no node answers, or for any other error, return the error
+    check takes at most CHECK_S. If no node answers, or for any other error, return the error
     unchanged."""
     if failure.outcome is not RequestOutcome.NO_LEADER and (
         not isinstance(failure, (Unreachable, OutcomeUnknown)) or getattr(failure, "lasts", False)
     ):
         return failure
-    nodes = ask_all(members, access, LOOK_S)
+    nodes = ask_all(members, access, CHECK_S)
     result = verdict(nodes)
     if result.serves is not False or not any(node.answer for node in nodes):
         return failure
@@ -570,7 +570,7 @@ def _looks(
     nodes = ask_all(members, access, timeout_s, say)
     if not verdict(nodes, nodes).troubles:
         return nodes, []
-    time.sleep(SECOND_LOOK_S)
+    time.sleep(SECOND_CHECK_S)
     return ask_all(members, access, timeout_s), nodes
 
 

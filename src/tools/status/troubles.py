@@ -20,7 +20,7 @@ READY, NOT_READY = 200, 503
 Facts = Mapping[str, Any]
 
 
-class StatusLook(NamedTuple):
+class StatusCheck(NamedTuple):
     """What two checks, or one, show of a member; facts that are not known are missing."""
 
     name: str
@@ -50,45 +50,45 @@ class Trouble(NamedTuple):
     do: str
     alarm: str  # "" if the nodes can't know it
     ready: int = READY  # the answer of /ready at that node
-    holds: Callable[[StatusLook], bool] = lambda look: False
+    holds: Callable[[StatusCheck], bool] = lambda look: False
     takes_entries: bool = True
     follows: bool = True  # the voter is counted as one that follows
     exit_status: int = EXIT_TROUBLE
 
 
-def _lacks(look: StatusLook, what: str, *, leads: bool) -> bool:
+def _lacks(look: StatusCheck, what: str, *, leads: bool) -> bool:
     return look.now.get("lacks_room_for") == what and look.leads is leads
 
 
-def _would_refuse(look: StatusLook) -> bool:
+def _would_refuse(look: StatusCheck) -> bool:
     return _lacks(look, "bytes", leads=False) and look.leader.get("lacks_room_for") != "bytes"
 
 
-def _has_all_connections(look: StatusLook) -> bool:
+def _has_all_connections(look: StatusCheck) -> bool:
     count, most = look.now.get("connections"), look.now.get("max_connections")
     return isinstance(count, int) and isinstance(most, int) and count >= most
 
 
-def _differs(look: StatusLook) -> bool:
+def _differs(look: StatusCheck) -> bool:
     """Whether the member, or the leader, reports that its state differs from that of the others."""
     reports = (look.now.get("differs"), look.leader.get("differs"))
     return any(isinstance(report, dict) and look.name in report for report in reports)
 
 
-def _follows_nobody(look: StatusLook) -> bool:
+def _follows_nobody(look: StatusCheck) -> bool:
     facts = (look.now, look.first)
     return look.has_two and all(
         "leader" in each and each["leader"] != look.leader["name"] for each in facts
     )
 
 
-def _is_ahead(look: StatusLook) -> bool:
+def _is_ahead(look: StatusCheck) -> bool:
     if not (look.has_two and look.has_counts):
         return False
     return bool(min(look.first["last_index"], look.now["last_index"]) > look.leader["last_index"])
 
 
-def _lags(look: StatusLook) -> bool:
+def _lags(look: StatusCheck) -> bool:
     if not (look.has_two and look.has_counts) or look.now.get("arriving_bytes"):
         return False
     last = look.now["last_index"]
@@ -105,13 +105,13 @@ def _number(facts: Facts, name: str) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _has_old_build(look: StatusLook) -> bool:
+def _has_old_build(look: StatusCheck) -> bool:
     known = [level for level in _levels(look.leader).values() if isinstance(level, int)]
     own = _levels(look.leader).get(look.name)
     return isinstance(own, int) and own < max(known)
 
 
-def _announces_none(look: StatusLook) -> bool:
+def _announces_none(look: StatusCheck) -> bool:
     """Whether the leader twice knew no level of a member. A member that is down does not hold the
     cluster back if the cluster has the level of its leader's build. With --floor nobody announces
     one."""
@@ -124,7 +124,7 @@ def _announces_none(look: StatusLook) -> bool:
     )
 
 
-def _is_foreign(look: StatusLook) -> bool:
+def _is_foreign(look: StatusCheck) -> bool:
     return look.is_foreign or (look.name in look.met and not look.now)
 
 
@@ -338,6 +338,6 @@ AWAY = Trouble(
 CLUSTER: tuple[Trouble, ...] = (TOO_FEW, ENOUGH, WITHOUT_QUORUM, AWAY, NOBODY)
 
 
-def troubles_of(look: StatusLook) -> list[Trouble]:
+def troubles_of(look: StatusCheck) -> list[Trouble]:
     """Return the troubles of a member."""
     return [trouble for trouble in MEMBERS if trouble.holds(look)]

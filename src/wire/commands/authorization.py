@@ -75,7 +75,7 @@ def as_asked(request: Request) -> str:
 def denial_reason(
     identity: Identity, command: str, keys_of_lease: KeysOfLease, right: Right | None = None
 ) -> str:
-    """Return the refusal of a command in canonical spelling, or "" if it is allowed.
+    """Return the refusal of a command in canonical form, or "" if it is allowed.
 
     A `get` or `stat` may end in ` read log`, which makes it an entry. The answer depends on the
     command and the rights, not on the existing keys. A lease is the exception: ending it deletes
@@ -84,7 +84,7 @@ def denial_reason(
 
     Raises:
         KeysUnknownError: the lease's keys decide, and `keys_of_lease` returned None.
-        ProtocolError: the command lacks an operand that decides, so it is in no canonical spelling.
+        ProtocolError: the command lacks an operand that decides, so it is in no canonical form.
     """
     verb = command.partition(" ")[0]
     if right is None and verb in COMMANDS:

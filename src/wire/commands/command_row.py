@@ -47,13 +47,13 @@ class ReplyForm(Enum):
     """The part of a reply after `VERB response: `, as the screen and programs show it."""
 
     TEXT = auto()
-    VALUE = auto()  # of a key, spelled for a line
+    VALUE = auto()  # of a key, written for a line
     WRITTEN = auto()  # the value at the end of the command was set
     DELETED = auto()
     NUMBER = auto()
     PAIRS = auto()  # JSON, and the command for the next page
     FACTS = auto()  # JSON
-    RESULT = auto()  # JSON, spelled for a line
+    RESULT = auto()  # JSON, written for a line
     LEASE = auto()  # `lease-57 for 10 s`
     RESULTS = auto()  # JSON, a list with one result for each operation
 

@@ -70,7 +70,7 @@ READ_MODES = ("index", "lease", "log", "local")
 
 def _read_txn(verb: str, operands: str, limits: Limits) -> str:
     txn = transaction_of(operands, _ALL_OPERATIONS, limits)
-    return f"{verb} {transaction_line.spell_transaction(txn, IN_TRANSACTIONS)}"
+    return f"{verb} {transaction_line.format_transaction(txn, IN_TRANSACTIONS)}"
 
 
 _OF_EXTENSIONS: Final[list[Command]] = [
@@ -283,7 +283,7 @@ def row_of(command: str) -> Command:
 
 
 def read_request(sender: str, request_id: str, message: str, limits: Limits) -> Request:
-    """Return the command in canonical form, in which a key has only one spelling.
+    """Return the command in canonical form, in which a key has only one form.
 
     Spaces before the command are dropped, and so are spaces after it unless it ends in a value. A
     value is everything after the single space that follows the key, byte for byte. The message
@@ -300,7 +300,7 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     if command is None:
         line = message.rstrip(" ")
         raise ProtocolError(not_understood(line) if line else f"the line is empty. {TRY}")
-    if command.operands is take.KEY_VALUE and take.is_as_spelled(message, limits):
+    if command.operands is take.KEY_VALUE and take.is_canonical_line(message, limits):
         return Request(sender, request_id, verb, message, "", command.level)  # no copy of it
     operands, read = message[len(verb) + 1 :], ""
     if command.handling.takes_mode and " read " in message:

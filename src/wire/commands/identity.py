@@ -14,8 +14,8 @@ ANONYMOUS = {str(role): role for role in UserRole}
 class Identity(NamedTuple):
     """The identity of the client on a connection, or of the client who wrote an entry.
 
-    Prefixes are in canonical spelling, which spells each character separately, and each of them
-    ends with a whole character. So comparing the spellings is the same as comparing the bytes.
+    Prefixes are in canonical form, which writes each character separately, and each of them
+    ends with a whole character. So comparing the forms is the same as comparing the bytes.
     """
 
     user: str  # "" for a client without a login

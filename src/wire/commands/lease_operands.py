@@ -43,7 +43,7 @@ def ms_in(text: str) -> int | None:
     return ms if 0 < ms <= 1000 * SECONDS_MAX else None
 
 
-def spell_seconds(ms: int) -> str:
+def format_seconds(ms: int) -> str:
     """Return the text of a time in seconds; `ms_in` is the inverse."""
     fraction = f".{ms % 1000:03}".rstrip("0") if ms % 1000 else ""
     return f"{ms // 1000}{fraction}"
@@ -93,7 +93,7 @@ def without_lease(command: str) -> str:
 
 
 def _seconds(text: str) -> str:
-    """Return the one spelling of a time: 1.50 becomes 1.5, and 2.0 becomes 2."""
+    """Return the one form of a time: 1.50 becomes 1.5, and 2.0 becomes 2."""
     shortest = text.rstrip("0").rstrip(".") if "." in text else text
     if ms_in(shortest) is None:
         raise ProtocolError(

@@ -13,7 +13,7 @@ from .operands import Limits, Operands
 
 ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000  # RFC 7677; more would take minutes
 _NOTHING = "Nothing was done."
-# SASLprep (RFC 4013) leaves these characters unchanged, so each password has one spelling.
+# SASLprep (RFC 4013) leaves these characters unchanged, so each password has one form.
 _PASSWORD = re.compile(rf"[ -~]{{1,{PASSWORD_CHARACTERS}}}")
 _MESSAGE = re.compile(rf"[!-~]{{1,{SCRAM_CHARACTERS}}}")
 

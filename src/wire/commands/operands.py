@@ -19,9 +19,9 @@ from ..refusal import (
     VALUE_TOO_LONG,
     Refusal,
 )
-from ..strict_json import DEPTH_MAX, NotJsonError, read_json, spell_json
+from ..strict_json import DEPTH_MAX, NotJsonError, format_json, read_json
 from .observe_lines import observe_operands
-from .watch_lines import WatchAsked, spell_watch, watch_operands
+from .watch_lines import WatchAsked, format_watch, watch_operands
 
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 ALL_KEYS = 1 << 30  # all operands have the form of keys
@@ -85,10 +85,10 @@ class Operands(NamedTuple):
         """Whether the rest of the line after the keys is a value."""
         return 0 < self.keys < ALL_KEYS
 
-    def spell(self, words: Sequence[str]) -> str:
+    def format(self, words: Sequence[str]) -> str:
         """Return the operands in the form of a typed line; each word is one unescaped operand."""
         if self.is_line:
-            return words[0] if len(words) == 1 else " ".join(map(_spell_word, words))
+            return words[0] if len(words) == 1 else " ".join(map(_format_word, words))
         typed = [escape(word, key=True) for word in words[: self.keys]]
         if rest := words[self.keys :]:
             typed.append(escape(" ".join(rest), key=False))
@@ -104,7 +104,7 @@ def _needed(form: str) -> tuple[str, ...]:
     return tuple([word for word in _OPTIONAL.sub("", form).split() if word.isalpha()])
 
 
-def _spell_word(word: str) -> str:
+def _format_word(word: str) -> str:
     r"""Return a word of a line, in which an empty word is written `\e`."""
     return escape(word, key=True) or r"\e"
 
@@ -125,7 +125,7 @@ def _read_value(verb: str, operands: str, limits: Limits) -> str:
     return f"{verb} {key} {canonical('value', operands[end + 1 :], limits.value_bytes)}"
 
 
-def is_as_spelled(message: str, limits: Limits) -> bool:
+def is_canonical_line(message: str, limits: Limits) -> bool:
     """Whether `VERB KEY VALUE` is already canonical, so that `_read_value` would return it
     unchanged, but without a copy of the value. Each character is a byte."""
     begin = message.find(" ") + 1
@@ -199,7 +199,7 @@ def _read_machine(verb: str, operands: str, limits: Limits) -> str:
         raise ProtocolError("the form is: machine NAME JSON")
     key = canonical("key", key, limits.key_bytes)
     try:
-        value = spell_json(read_json(unescape(text), DEPTH_MAX))
+        value = format_json(read_json(unescape(text), DEPTH_MAX))
     except NotJsonError as problem:
         raise ProtocolError(f"{problem}. Nothing was done.") from None
     value = canonical("value", escape(value, key=False), limits.value_bytes)
@@ -219,7 +219,7 @@ def _read_show(verb: str, operands: str, limits: Limits) -> str:
 def _read_watch(verb: str, operands: str, limits: Limits) -> str:
     options = watch_operands(f"{verb} {operands.strip(' ')}".rstrip(" "))
     prefix = canonical("prefix", options.prefix, limits.key_bytes)
-    return spell_watch(WatchAsked(prefix, options.after))
+    return format_watch(WatchAsked(prefix, options.after))
 
 
 def _read_observe(verb: str, operands: str, limits: Limits) -> str:
@@ -266,7 +266,7 @@ def _read_bare(verb: str, operands: str, limits: Limits) -> str:
 
 
 def canonical(what: str, text: str, limit: int) -> str:
-    """Return the canonical spelling of a key, a prefix or a value.
+    """Return the canonical form of a key, a prefix or a value.
 
     Raises:
         ProtocolError: it is malformed or too long.

@@ -7,7 +7,7 @@ from typing import Final
 
 from ...raft.log import Entry
 from ...raft.messages import AppendEntries, InstallSnapshot, Message
-from ..peer_lines import spell, spell_append, spell_entries
+from ..peer_lines import format_append, format_entries, format_message
 from .redaction import without_verifiers
 
 COMMAND_CHARACTERS_MAX: Final = 60  # of the command in an entry
@@ -17,14 +17,14 @@ def abridged(message: Message) -> str:
     """Return the content of a message, with only the first of its entries and the number of the
     others, and without the data of a snapshot chunk."""
     if isinstance(message, InstallSnapshot):
-        return spell(replace(message, data="")).removesuffix(' data ""')
+        return format_message(replace(message, data="")).removesuffix(' data ""')
     if not isinstance(message, AppendEntries) or not message.entries:
-        return spell(message)
+        return format_message(message)
     index, term, command = message.entries[0]
-    entries = spell_entries([Entry(index, term, short(command))])
+    entries = format_entries([Entry(index, term, short(command))])
     if len(message.entries) > 1:
         entries = f"{entries[:-1]}, … {len(message.entries) - 1:,} more]"
-    return spell_append(message, entries)
+    return format_append(message, entries)
 
 
 def counted(message: Message) -> str:
@@ -32,7 +32,7 @@ def counted(message: Message) -> str:
     if not isinstance(message, AppendEntries) or not message.entries:
         return abridged(message)
     count = len(message.entries)
-    return spell_append(message, f"[{count:,} {'entry' if count == 1 else 'entries'}]")
+    return format_append(message, f"[{count:,} {'entry' if count == 1 else 'entries'}]")
 
 
 def short(command: str) -> str:

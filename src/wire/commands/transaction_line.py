@@ -43,7 +43,7 @@ _DIVIDERS = (";", "then", "else")
 _FOLLOWS = {"if": "then", "then": "else"}
 _NOTHING = "Nothing was done."
 _ONE_WORD = rf"A value is one word: a space in it is written \s, an empty one {EMPTY}. {_NOTHING}"
-# A word in canonical spelling: printable ASCII, in which no escape has a second meaning.
+# A word in canonical form: printable ASCII, in which no escape has a second meaning.
 _WORD: Final = r"(?=[!-~])(?!(?:;|then|else)(?: |\Z))[!-\[\]-~]*(?:\\[nrst][!-\[\]-~]*)*"
 _plain_condition: Final = re.compile(
     rf"({_WORD}) (?:(absent|exists)|(absent|unchanged) since ([1-9][0-9]{{0,17}})|(!?=) ({_WORD}))"
@@ -174,14 +174,14 @@ def _plain_command(form: Operands | None, verb: str, key: str, value: str | None
     return f"{verb} {key} {value}" if form is KEY_BY and is_whole_number(value) else ""
 
 
-def spell_transaction(txn: TransactionCommand, operations: Mapping[str, Operands]) -> str:
+def format_transaction(txn: TransactionCommand, operations: Mapping[str, Operands]) -> str:
     """Return the canonical form of a transaction that was read with its values, without `txn `."""
     if txn.typed:
         return txn.typed
     then = " ; ".join([_operation_words(command, operations) for command in txn.then])
     if not txn.conditions:
         return then
-    line = f"if {' ; '.join(map(spell_condition, txn.conditions))} then {then}"
+    line = f"if {' ; '.join(map(format_condition, txn.conditions))} then {then}"
     if not txn.otherwise:
         return line
     otherwise = [_operation_words(command, operations) for command in txn.otherwise]
@@ -192,7 +192,7 @@ def _clears(commands: Sequence[str]) -> int:
     return len([command for command in commands if command.startswith(f"{CLEAR} ")])
 
 
-def spell_word(text: str) -> str:
+def format_word(text: str) -> str:
     """Return a key or value in the form for a transaction."""
     return _as_word(escape(text, key=True))
 
@@ -292,16 +292,16 @@ def _check(is_right: bool, words: list[str], end: int, why: str) -> None:
         raise _wrong(words, end - 1, 1, why)
 
 
-def spell_condition(condition: Condition) -> str:
+def format_condition(condition: Condition) -> str:
     """Return the words of a condition in canonical form."""
-    item = [_respelled(condition.key), condition.test]
+    item = [_reformatted(condition.key), condition.test]
     if condition.is_on_prefix:
         item.insert(1, "has")
     elif condition.test == "unchanged" or condition.since:
         item += ["since", str(condition.since)]
         item += [] if condition.lease is None else ["under", condition.lease or NO_LEASE]
     elif condition.test not in ("absent", "exists"):
-        item.append(_respelled(condition.value))
+        item.append(_reformatted(condition.value))
     return " ".join(item)
 
 
@@ -345,7 +345,7 @@ def _operation_words(command: str, operations: Mapping[str, Operands]) -> str:
         return f"{verb} {lease} {_operation_words(inner, operations)}"
     form = operations[verb]
     parts = len(form.needed) if "..." in form.form else len(form.form.split()) - 1
-    return " ".join([verb, *map(_respelled, rest.split(" ", parts))])
+    return " ".join([verb, *map(_reformatted, rest.split(" ", parts))])
 
 
 def _read_by(
@@ -366,7 +366,7 @@ def _typed(word: str) -> str:
     return "" if word == EMPTY else word
 
 
-def _respelled(part: str) -> str:
+def _reformatted(part: str) -> str:
     """Return a key or value in canonical form in the form for a transaction."""
     return _as_word(part.replace(" ", _SPACE))
 

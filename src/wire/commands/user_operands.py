@@ -36,7 +36,7 @@ class Verifier(NamedTuple):
     server_key: bytes
 
     def __str__(self) -> str:
-        salt, stored, server = map(spell_bytes, (self.salt, self.stored_key, self.server_key))
+        salt, stored, server = map(format_bytes, (self.salt, self.stored_key, self.server_key))
         return f"{MECHANISM}${self.iterations}:{salt}${stored}:{server}"
 
     def __repr__(self) -> str:
@@ -44,7 +44,7 @@ class Verifier(NamedTuple):
 
 
 class RoleGrant(NamedTuple):
-    """A right to the keys with a prefix, in canonical spelling; "" for all keys."""
+    """A right to the keys with a prefix, in canonical form; "" for all keys."""
 
     right: str
     prefix: str
@@ -65,7 +65,7 @@ def read_verifier(text: str) -> Verifier:
     return Verifier(int(match[1]), salt, stored, server)
 
 
-def spell_bytes(raw: bytes) -> str:
+def format_bytes(raw: bytes) -> str:
     """Return bytes as base64."""
     return base64.b64encode(raw).decode()
 
@@ -82,7 +82,7 @@ def read_bytes(text: str, size: int) -> bytes:
 
 
 def prefix_of(word: str, limits: Limits) -> str:
-    """Return the canonical spelling of a grant's prefix.
+    """Return the canonical form of a grant's prefix.
 
     Raises:
         ProtocolError: it is empty, misspelled or too long, or ends within a character.

@@ -69,7 +69,7 @@ def read_index(text: str) -> int:
     return int(text)
 
 
-def spell_watch(options: WatchAsked) -> str:
+def format_watch(options: WatchAsked) -> str:
     """Return the command in canonical form."""
     words = ["watch"]
     if options.prefix:
@@ -83,7 +83,7 @@ def spell_watch(options: WatchAsked) -> str:
 
 
 def topic_of(name: str) -> str:
-    """Return what the event of a message has in place of a key. The name is spelled like a key."""
+    """Return what the event of a message has in place of a key. The name is written like a key."""
     return f"{_BEGIN}{name}{_END}"
 
 
@@ -160,12 +160,12 @@ def from_the_future(number: int, last: int) -> str:
 
 def continue_elsewhere(why: str, prefix: str, number: int) -> str:
     """Return the last line of a watch that this node ends; `why` has the reason, after "this "."""
-    return WATCH_ENDED(why, spell_watch(WatchAsked(prefix, number)))
+    return WATCH_ENDED(why, format_watch(WatchAsked(prefix, number)))
 
 
 def amid_keys(why: str, prefix: str) -> str:
     """Return the last line of a watch that this node ends before all keys were sent."""
-    return WATCH_ENDED_EARLY(why, spell_watch(WatchAsked(prefix)))
+    return WATCH_ENDED_EARLY(why, format_watch(WatchAsked(prefix)))
 
 
 TOO_SLOW = "watch was read too slowly and has ended"

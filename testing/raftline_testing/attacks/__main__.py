@@ -29,7 +29,7 @@ BACK_S = 60.0  # until the memory must be given back
 # snapshot.
 WIDE = 4  # bytes of a character in memory if the text is not ASCII
 BACK_PART = 2  # of the most that a node may take
-LOOK_S = 1.0
+CHECK_S = 1.0
 REPORT_S = 30.0
 NICE = 10
 MEDIAN_S = 0.05  # of a set and of a get of a user who does not attack
@@ -79,7 +79,7 @@ class Campaign:
         fill(nodes.field)
         users = UsersAtWork(nodes.field)
         users.begin()
-        time.sleep(2 * LOOK_S)
+        time.sleep(2 * CHECK_S)
         for name in self._names:
             before, terms = nodes.memory(), nodes.seen()
             for node in nodes.nodes:
@@ -97,7 +97,7 @@ class Campaign:
             process.kill()
             process.join()
             peaks = nodes.peaks()
-            time.sleep(2 * LOOK_S)
+            time.sleep(2 * CHECK_S)
             rises = [peak - memory for peak, memory in zip(peaks, before, strict=True)]
             done = [work.done - was for work, was in zip(users.works, done, strict=True)]
             longest = max(work.longest_s for work in users.works if not work.holds)
@@ -124,7 +124,7 @@ class Campaign:
         fill(nodes.field)
         self._users = users = UsersAtWork(nodes.field)
         users.begin()
-        time.sleep(2 * LOOK_S)
+        time.sleep(2 * CHECK_S)
         self._base = nodes.memory()
         keys = [max(0, now - before) for now, before in zip(self._base, empty, strict=True)]
         self._most = nodes.said_most()
@@ -181,7 +181,7 @@ class Campaign:
                 reported_s = now_s
                 self._log = max(self._log, WIDE * self._nodes.log_bytes())
                 print(f"{now_s - begun_s:6.0f} s: {self._line()}", flush=True)
-            time.sleep(LOOK_S)
+            time.sleep(CHECK_S)
 
     def _line(self) -> str:
         done = {work.name: work.done for work in self._users.works} if self._users else {}
@@ -201,7 +201,7 @@ class Campaign:
             if all(a <= b for a, b in zip(now, allowed, strict=True)):
                 self._back_after_s = time.monotonic() - begun_s
                 break
-            time.sleep(LOOK_S)
+            time.sleep(CHECK_S)
         print(f"after the end: {mib(self._nodes.memory())} MiB", flush=True)
 
     def facts(self) -> dict[str, object]:

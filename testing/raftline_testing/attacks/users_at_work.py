@@ -19,7 +19,7 @@ from .field import PASSWORD, Field
 
 PATIENCE_S = 30.0
 PAUSE_S = 0.05
-LOOK_S = 0.5  # between two checks whether the end has come
+CHECK_S = 0.5  # between two checks whether the end has come
 PRIORITY = -19
 Role = Callable[[Any, threading.Event], None]  # the client, and the end
 
@@ -127,7 +127,7 @@ class UsersAtWork:
                 # a follower may lag as long
                 event, until_s = None, time.monotonic() + 2 * PATIENCE_S
                 while event is None and time.monotonic() < until_s and not self._end.is_set():
-                    event = watch.next_event(LOOK_S)
+                    event = watch.next_event(CHECK_S)
                 assert event is not None or self._end.is_set(), "no event in time"
                 if event is not None and event.value is not None:
                     found = int(event.value)

@@ -12,7 +12,7 @@ from raftline.clients.requests.search import text_of
 from raftline.common.build_level import LEVEL
 from raftline.state.commands.key_commands import execute
 from raftline.state.key_events import KeyEvent
-from raftline.state.lease_table import spell_expiry
+from raftline.state.lease_table import format_expiry
 from raftline.state.store import Store
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.operands import Limits
@@ -51,7 +51,7 @@ class Model:
     def expire(self, lease: str) -> None:
         """Expire a lease."""
         self.store.number += 1
-        execute(self.store, spell_expiry(TERM, [lease]))
+        execute(self.store, format_expiry(TERM, [lease]))
 
     def events(self) -> list[KeyEvent]:
         """Take the events since the last call."""

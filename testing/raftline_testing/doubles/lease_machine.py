@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raftline.logmanager import LogManager
 from raftline.state.commands.key_commands import execute
-from raftline.state.lease_table import spell_granted
+from raftline.state.lease_table import format_granted
 from raftline.state.store import Store
 
 TERM = 4
@@ -27,4 +27,4 @@ class LeaseMachine:
 
 
 def first_leases(manager: LogManager) -> list[str]:
-    return spell_granted(manager.store.leases.copy())
+    return format_granted(manager.store.leases.copy())

@@ -21,7 +21,7 @@ from raftline.raft.state import Options
 from raftline.storage.log_file import LogRewrite
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import MachineState
-from raftline.wire.peer_lines import spell
+from raftline.wire.peer_lines import format_message
 
 from ..files.faulty_folder import MemoryFolder
 from ..files.node_files import MEMBERS, entries
@@ -97,7 +97,7 @@ class Rig:
 
     def answer(self, messages: Sequence[Message]) -> None:
         with self.changed:
-            self.answers += [spell(message) for message in messages]
+            self.answers += [format_message(message) for message in messages]
             self.changed.notify_all()
 
     def not_leader(self, leader: str) -> str:

@@ -38,7 +38,7 @@ class StoreReader:
         selection = read_selection(command)
         if selection is None:
             return execute(self._store, command)
-        return take_page(self._store, selection).spell()
+        return take_page(self._store, selection).format()
 
 
 class StoreWire(OutgoingProtocol):

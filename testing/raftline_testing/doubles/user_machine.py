@@ -7,7 +7,7 @@ import io
 from raftline.access.users import make_verifier
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
-from raftline.storage.snapshot_lines import LoadedSnapshot, SnapshotReader, spell_snapshot
+from raftline.storage.snapshot_lines import LoadedSnapshot, SnapshotReader, format_snapshot
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 
 from ..files.faulty_folder import MemoryFolder
@@ -41,5 +41,5 @@ class UserMachine:
 
     def loaded(self) -> LoadedSnapshot:
         """Return the snapshot of this state, as a node reads it."""
-        file = io.BytesIO(b"".join(spell_snapshot(self.manager.freeze())))
+        file = io.BytesIO(b"".join(format_snapshot(self.manager.freeze())))
         return SnapshotReader(file, lambda: None).read()

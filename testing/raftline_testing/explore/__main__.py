@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 from .budget import QUICK, BudgetError, read
 from .facts import Violation
 from .search import ORDERS, Found, search
-from .trace import replay, spell_trace, way_to_violation
+from .trace import format_trace, replay, way_to_violation
 from .world import World
 
 TRACE_S = 60.0  # for the shortest trace; after that, any trace is good enough
@@ -36,7 +36,7 @@ def explore(text: str, servers: int, seconds: float = 1e9, order: str = "depth")
     print(f"{servers} servers, {{{text}}}: {report(outcome)}", flush=True)
     if outcome.violation:
         steps, why = way_to_violation(world, order, 0, TRACE_S)
-        print(spell_trace(world, steps, why), flush=True)
+        print(format_trace(world, steps, why), flush=True)
     return outcome
 
 

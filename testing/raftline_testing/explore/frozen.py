@@ -26,10 +26,10 @@ _FREEZE: dict[type, Callable[[Any], Any]] = {}
 def freeze(value: Any) -> Any:
     """Return a value as nested tuples; `thaw` is the inverse."""
     kind = type(value)
-    spell = _FREEZE.get(kind)
-    if spell is None:
-        spell = _FREEZE[kind] = _freezer_of(kind, value)
-    return spell(value)
+    format_of = _FREEZE.get(kind)
+    if format_of is None:
+        format_of = _FREEZE[kind] = _freezer_of(kind, value)
+    return format_of(value)
 
 
 def thaw(frozen: Any) -> Any:

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from raftline.raft.log import Entry
-from raftline.wire.peer_lines import spell
+from raftline.wire.peer_lines import format_message
 
 from .budget import BudgetError, read
 from .explored_server import DOWN, Disk
@@ -106,47 +106,47 @@ def replay(text: str) -> tuple[str, str]:
         choice = _choice_named(world, current, words)
         if choice is None:
             why = f"there is no choice any more by which {words}"
-            return spell_trace(world, steps, why), ""
+            return format_trace(world, steps, why), ""
         steps.append((current, *choice))
         try:
             current = world.after(current, *choice)
         except Violation as violation:
-            return spell_trace(world, steps, str(violation)), str(violation)
-    return spell_trace(world, steps, "nothing is bad"), ""
+            return format_trace(world, steps, str(violation)), str(violation)
+    return format_trace(world, steps, "nothing is bad"), ""
 
 
 def _choice_named(world: World, current: int, wanted: str) -> tuple[int, Choice] | None:
     for place, name in enumerate(world.names):
         for choice in world.choices(current, place):
-            if wanted == f"{name} {spell_choice(world, choice)}":
+            if wanted == f"{name} {format_choice(world, choice)}":
                 return place, choice
     return None
 
 
-def spell_trace(world: World, steps: list[Step], why: str) -> str:
+def format_trace(world: World, steps: list[Step], why: str) -> str:
     """Return a trace as text: each choice, then the server's state and the messages that it
     sends."""
     lines = [f"{len(world.names)} servers, {{{world.budget.name}}}"]
     for number, (current, place, choice) in enumerate(steps, start=1):
-        lines.append(f"{number:3}. {world.names[place]} {spell_choice(world, choice)}")
+        lines.append(f"{number:3}. {world.names[place]} {format_choice(world, choice)}")
         try:
             after = world.after(current, place, choice)
         except Violation:
             break
-        lines.append(f"       {spell_server(world, after, place)}")
+        lines.append(f"       {format_server(world, after, place)}")
         for each in world.sent(current, place, choice):
             message = world.messages.sent[each]
-            lines.append(f"       > {message.to}: {spell(message)}")
+            lines.append(f"       > {message.to}: {format_message(message)}")
     return "\n".join([*lines, f"  !  {why}"])
 
 
-def spell_choice(world: World, choice: Choice) -> str:
+def format_choice(world: World, choice: Choice) -> str:
     """Return a choice as words."""
     kind, *rest = choice
     if kind in ("deliver", "again"):
         message = world.messages.sent[rest[0]]
         again = ", which will arrive once more" * (kind == "again")
-        return f"receives from {message.sender}: {spell(message)}{again}"
+        return f"receives from {message.sender}: {format_message(message)}{again}"
     if kind == "tick":
         return f"finds that its time is up ({rest[0]})"
     if kind == "write":
@@ -167,7 +167,7 @@ def spell_choice(world: World, choice: Choice) -> str:
     return " ".join([words[kind], *map(str, rest)])
 
 
-def spell_server(world: World, number: int, place: int) -> str:
+def format_server(world: World, number: int, place: int) -> str:
     """Return the state of a server as text."""
     local = world.local(number, place)
     waits = f"; {len(local.queue)} writes wait" if local.queue else ""
@@ -178,14 +178,14 @@ def spell_server(world: World, number: int, place: int) -> str:
     entries = view.log.entries(view.log.base_index + 1, view.log.last_index)
     return (
         f"{view.role.value} in term {view.term}, vote {view.vote or '-'}, commit "
-        f"{view.commit_index}, log {_spelled(entries)}; {disk}"
+        f"{view.commit_index}, log {_formatted(entries)}; {disk}"
     )
 
 
-def _spelled(entries: Iterable[Entry]) -> str:
+def _formatted(entries: Iterable[Entry]) -> str:
     return " ".join(f"{index}:{term}:{command}" for index, term, command in entries) or "empty"
 
 
 def _disk(disk: Disk) -> str:
     mark = f", {disk.mark}" if disk.mark != "whole" else ""
-    return f"term {disk.term} vote {disk.vote or '-'}, {_spelled(disk.entries)}{mark}"
+    return f"term {disk.term} vote {disk.vote or '-'}, {_formatted(disk.entries)}{mark}"

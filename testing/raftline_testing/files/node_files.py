@@ -61,7 +61,7 @@ def storage_file(
 
 
 def log_file(*batches: bytes, base: bytes = BASE) -> bytes:
-    """Return NAME.log with these batches, each closed by a hand-made note."""
+    """Return NAME.log with these batches, each closed by a hand-made checksum."""
     data = open_bytes = base
     for batch in batches:
         open_bytes += batch

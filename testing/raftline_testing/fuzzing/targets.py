@@ -37,7 +37,7 @@ from raftline.wire.commands.rights import UserRole
 from raftline.wire.refusal import error
 
 from ..doubles.fake_host import FakeHost
-from ..nodes.known_users import ROOT_ALONE, access_with, spell_old_users
+from ..nodes.known_users import ROOT_ALONE, access_with, format_old_users
 from .file_targets import (
     CERTIFICATES,
     CERTIFICATES_FORM,
@@ -155,15 +155,15 @@ LINES = mutated(_TYPED | _MESSAGES) | _TYPED | st.binary(max_size=200)
 
 def check_line(line: bytes) -> None:
     """Check that a line has a meaning or a refusal, and that a valid message has a single
-    spelling."""
+    form."""
     line = line.replace(b"\n", b"")
     parsed = parse(line, Limits(), ReadSettings(), "s1")
     assert parsed.kind in KINDS
     assert "\n" not in error(parsed.problem)
     if parsed.kind == "peer" and not parsed.problem:
         assert parsed.message is not None
-        spelled = peer_lines.spell(parsed.message)
-        assert peer_lines.read(parsed.message.sender, "s1", spelled) == parsed.message
+        formatted = peer_lines.format_message(parsed.message)
+        assert peer_lines.read(parsed.message.sender, "s1", formatted) == parsed.message
 
 
 # --- proofs -------------------------------------------------------------------------------------
@@ -376,7 +376,7 @@ def _begun(door: TlsSocket, context: ssl.SSLContext) -> None:
 # --- files --------------------------------------------------------------------------------------
 
 OLD_USERS = {**ROOT_ALONE, "bob": (UserRole.READER, ("app/",))}
-_ROWS = st.deferred(lambda: st.just(spell_old_users(OLD_USERS, "correct horse").encode()))
+_ROWS = st.deferred(lambda: st.just(format_old_users(OLD_USERS, "correct horse").encode()))
 FILES = st.deferred(lambda: mutated(_ROWS, 12) | st.binary(max_size=200))
 
 

@@ -45,10 +45,10 @@ class Ready(collections.deque[asyncio.Handle]):
         handle = super().popleft()
         self.rotate(place)
         if self._is_printed:
-            self.last.append(self._spelled(handle, owner))
+            self.last.append(self._formatted(handle, owner))
         return handle
 
-    def _spelled(self, handle: asyncio.Handle, owner: asyncio.Task[Any] | None) -> str:
+    def _formatted(self, handle: asyncio.Handle, owner: asyncio.Task[Any] | None) -> str:
         if owner is None:
             callback = handle._callback  # type: ignore[attr-defined]
             return getattr(callback, "__qualname__", type(callback).__name__)

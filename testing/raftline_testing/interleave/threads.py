@@ -117,7 +117,9 @@ class Schedule:
     @property
     def switches(self) -> list[str]:
         """The last switches: which thread yielded where, and which one continued."""
-        return [f"{one} in {_spelled(place)}, then {other}" for one, place, other in self._switches]
+        return [
+            f"{one} in {_formatted(place)}, then {other}" for one, place, other in self._switches
+        ]
 
     def carry_out(self, scenario: Callable[[], object]) -> BaseException | None:
         """Run a scenario as the first thread, `in_place`; return the errors. At its end, end the
@@ -384,7 +386,7 @@ def _place(frame: FrameType | None) -> Place | None:
     return None if frame is None else (frame.f_code, frame.f_lineno)
 
 
-def _spelled(place: Place | None) -> str:
+def _formatted(place: Place | None) -> str:
     if place is None:
         return "its beginning"
     code, line = place
@@ -392,4 +394,4 @@ def _spelled(place: Place | None) -> str:
 
 
 def _place_of(thread: Thread) -> str:
-    return _spelled(_place(sys._current_frames().get(thread.number or 0)))
+    return _formatted(_place(sys._current_frames().get(thread.number or 0)))

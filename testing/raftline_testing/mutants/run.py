@@ -173,13 +173,13 @@ class Run:
         try:
             while True:
                 mutant = self._left.get_nowait()
-                self._tell(hunt(tree, mutant, self._stages))
+                self._print(hunt(tree, mutant, self._stages))
         except queue.Empty:
             pass
         finally:
             tree.remove()
 
-    def _tell(self, result: Result) -> None:
+    def _print(self, result: Result) -> None:
         with self._lock:
             self.results.append(result)
             number = len(self.results)

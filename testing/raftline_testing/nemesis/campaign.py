@@ -45,7 +45,7 @@ from .workload import Workload
 ROUND_S = 600.0
 WINDOW_S = 60.0
 PEACE_S = 60.0  # after healing, everything must be well within this time
-LOOK_S = 1.0  # between two checks of the leader
+CHECK_S = 1.0  # between two checks of the leader
 PROGRESS_S = 10.0
 HOLDERS = 3  # of leases, in addition to the clients
 KNOWN_ENTRIES = 50_000
@@ -93,7 +93,7 @@ class Campaign:
         self._consoles: dict[str, deque[str]] = {}
         self._begun_s = time.monotonic()
         self._end_s = self._begun_s + 60 * options.minutes
-        self._said_s = self._looked_s = 0.0
+        self._said_s = self._checked_s = 0.0
         self._pulse = Pulse()
         self._known: verdict.Log = {}
         self._leaders = verdict.Leaders()
@@ -196,7 +196,7 @@ class Campaign:
             with self._clients(cluster, mix, seed) as workload, holding as notes, watched:
                 while time.monotonic() < end_s or self._must_go_on(nemesis):
                     nemesis.turn()
-                    self._look(cluster, nemesis, workload)
+                    self._check(cluster, nemesis, workload)
                     threading.Event().wait(TURN_S)
                 nemesis.heal()
                 self._make_peace(cluster, nemesis)
@@ -247,7 +247,7 @@ class Campaign:
         begun_s = time.monotonic()
 
         def serves() -> bool:
-            nemesis.look_at_processes()
+            nemesis.check_processes()
             views = [node.status() for node in cluster.nodes]
             leaders = [view for view in views if view.get("role") == "leader"]
             if len(leaders) != 1 or self._pulse.silent_s > time.monotonic() - begun_s:
@@ -295,14 +295,14 @@ class Campaign:
 
     # --- looking and telling ---------------------------------------------------------------
 
-    def _look(self, cluster: Cluster, nemesis: Nemesis, workload: Workload) -> None:
+    def _check(self, cluster: Cluster, nemesis: Nemesis, workload: Workload) -> None:
         """Now and then, check the leader, and print the progress. Raises Finding."""
         now = time.monotonic()
         if workload.problems:
             raise Finding(f"a client: {workload.problems[0]}")
-        if now - self._looked_s < LOOK_S:
+        if now - self._checked_s < CHECK_S:
             return
-        self._looked_s = now
+        self._checked_s = now
         views = [node.status() for node in cluster.nodes]
         for problem in self._leaders.findings(views):
             raise Finding(problem)

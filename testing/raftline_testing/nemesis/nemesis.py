@@ -89,7 +89,7 @@ class Nemesis:
             self._begin()
             wait_s = self.scene.haste * self.scene.chance.expovariate(1 / BETWEEN_S)
             self._next_s = time.monotonic() + wait_s
-        self.look_at_processes()
+        self.check_processes()
 
     def heal(self) -> None:
         """End all faults. Raises Finding if that takes too long."""
@@ -99,11 +99,11 @@ class Nemesis:
             if time.monotonic() > end_s:
                 raise Finding(f"not healed after {HEAL_S:g} s: {self.now}")
             self._carry_on()
-            self.look_at_processes()
+            self.check_processes()
             threading.Event().wait(TURN_S)
         self.scene.hurry = False
 
-    def look_at_processes(self) -> None:
+    def check_processes(self) -> None:
         """Raise Finding if a node has ended outside of any fault. A node that the system or another
         process killed is restarted and counted: that is a fault, too."""
         for node in self.scene.cluster.nodes:

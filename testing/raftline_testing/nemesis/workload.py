@@ -19,7 +19,7 @@ from ..histories.history import Change
 from ..nodes.cluster import NodeProcess
 from ..workloads.client_history import History
 from ..workloads.client_machine import ClientMachine
-from ..workloads.client_request import spelled
+from ..workloads.client_request import formatted
 from ..workloads.ledger import Ledger
 from ..workloads.mix import Mix
 from ..workloads.transactor_machine import TransactorMachine
@@ -105,7 +105,7 @@ class MachineThread:
             self.outcomes["could not connect"] += 1
             return Answer("refused")
         try:
-            reply = self._conversation.ask(spelled(request)).partition("@")[2]
+            reply = self._conversation.ask(formatted(request)).partition("@")[2]
         except OSError:
             reply = ""
         if not reply or reply.startswith(OUTCOME_UNKNOWN):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..files.edited_log import with_notes
+from ..files.edited_log import with_checksums
 from .cluster import NodeProcess
 
 
@@ -13,5 +13,5 @@ def edit_entry(node: NodeProcess, old: bytes, new: bytes) -> None:
     node.ended()
     data = node.log.read_bytes()
     assert old in data
-    node.log.write_bytes(with_notes(data.replace(old, new).splitlines(keepends=True)))
+    node.log.write_bytes(with_checksums(data.replace(old, new).splitlines(keepends=True)))
     node.start()

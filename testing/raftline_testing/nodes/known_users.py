@@ -104,7 +104,7 @@ def _logs_in(address: str, known: Credentials, tls: ClientTls | None) -> bool:
     return False
 
 
-def spell_old_users(users: Known, password: str) -> str:
+def format_old_users(users: Known, password: str) -> str:
     """Return a file of users of an earlier build."""
     lines = [f"unknown {'A' * 43}="]
     for name, (role, prefixes) in users.items():
@@ -114,6 +114,6 @@ def spell_old_users(users: Known, password: str) -> str:
 
 def write_old_users(path: Path, users: Known, password: str) -> Path:
     """Write such a file, and return its path."""
-    path.write_text(spell_old_users(users, password), encoding="utf-8")
+    path.write_text(format_old_users(users, password), encoding="utf-8")
     path.chmod(0o600)
     return path

@@ -23,7 +23,7 @@ from .cluster import Cluster, NodeProcess
 
 # for a server that reads nothing; at this limit, reading from the other side stops
 HELD_BYTES_MAX = 1 << 22
-LOOK_S = 0.1
+CHECK_S = 0.1
 
 Pair = tuple[str, str]  # speaker, hearer
 # (speaker, hearer, line, whether it arrives, seconds on the monotonic clock)
@@ -131,16 +131,16 @@ class Network:
         while not self._stopping.is_set():
             if self._changed.is_set():
                 self._changed.clear()
-                self._look_again()
+                self._check_again()
                 self._done.set()
-            for key, events in self._selector.select(LOOK_S):
+            for key, events in self._selector.select(CHECK_S):
                 if isinstance(key.data, LinkEnd):
                     self._serve(key.data, events)
                 else:
                     self._connect(key.data)
         self._done.set()
 
-    def _look_again(self) -> None:
+    def _check_again(self) -> None:
         for end in list(self._ends):
             if (end.speaker, end.hearer) in self._cut:
                 self._end(end)

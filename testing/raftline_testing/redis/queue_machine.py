@@ -189,11 +189,11 @@ class WorkerMachine(_QueueMachine):
         self._own = f"{beliefs.queue}/{self.name}"
         self._held: set[str] = set()  # for certain
         self._since = inf  # when it may first have got others without an answer
-        self._must_look = False
+        self._must_check = False
 
     def _act(self) -> Steps:
-        must_look = self._must_look or self._chance.random() < 0.1
-        if must_look or (self._beliefs.is_closing and self._chance.random() < 0.4):
+        must_check = self._must_check or self._chance.random() < 0.1
+        if must_check or (self._beliefs.is_closing and self._chance.random() < 0.4):
             yield from self._look()
         elif self._held and self._chance.random() < 0.6:
             yield from self._end()
@@ -204,7 +204,7 @@ class WorkerMachine(_QueueMachine):
         said = yield from self._say("LRANGE", self._own, "0", "-1", changes=False)
         if said.is_known:
             self._beliefs.found(self.name, said.reply, self._held, self._since)
-            self._held, self._must_look = {*said.reply}, False
+            self._held, self._must_check = {*said.reply}, False
 
     def _end(self) -> Steps:
         element = self._chance.choice(sorted(self._held))
@@ -215,7 +215,7 @@ class WorkerMachine(_QueueMachine):
             is_fit = said.reply == 1 or (said.reply == 0 and not is_first)
             assert is_fit, f"{element} was {said.reply} times in the list of {self.name}"
             self._beliefs.ended(element)
-        self._must_look = not said.is_known
+        self._must_check = not said.is_known
 
     def _take(self) -> Steps:
         chance, beliefs = self._chance, self._beliefs
@@ -229,7 +229,7 @@ class WorkerMachine(_QueueMachine):
         said = yield from self._say(*command)
         if said.is_open:
             if keeps:
-                self._since, self._must_look = min(self._since, said.called_at), True
+                self._since, self._must_check = min(self._since, said.called_at), True
             else:
                 beliefs.pop_is_open()
         elif said.reply is not None:

@@ -25,7 +25,7 @@ from ..nodes.processes import DEADLINE_S, eventually
 
 PATIENCE_S = 3.0
 PEACE_S = 20.0  # for the last messages and reads
-LOOK_S = 0.2  # for one message
+CHECK_S = 0.2  # for one message
 AT_ONCE = 64  # keys of one MGET
 
 
@@ -80,7 +80,7 @@ class RedisListener:
                 self._listen(self._chance.choice(list(self._nodes)))
             except (OSError, exceptions.RedisError, exceptions.RedisClusterException):
                 self.outcomes["connections that ended"] += 1
-                self.is_over.wait(LOOK_S)
+                self.is_over.wait(CHECK_S)
             except Exception:
                 self.problems.append(traceback.format_exc())
                 break
@@ -100,7 +100,7 @@ class RedisListener:
                 raise OSError("no answer to PSUBSCRIBE")
             self._begin()
             while not self.is_over.is_set():
-                self._hear(messages.get_message(timeout=LOOK_S))
+                self._hear(messages.get_message(timeout=CHECK_S))
                 while message := messages.get_message(timeout=0):
                     self._hear(message)
                 self._read()

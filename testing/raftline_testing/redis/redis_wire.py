@@ -34,7 +34,7 @@ def framed(*words: str | bytes) -> bytes:
 
 
 def replies_in(data: bytes) -> list[bytes]:
-    """Return each reply, as it is spelled.
+    """Return each reply, as it is written.
 
     Raises:
         ValueError: these are not whole replies.

@@ -78,7 +78,7 @@ def _is_asked(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Spell lone surrogates as escapes. A worker can't send them, so a failed property with
+    """Write lone surrogates as escapes. A worker can't send them, so a failed property with
     surrogates would end the whole run."""
     report = yield
     if report.failed and not report.longreprtext.isascii():

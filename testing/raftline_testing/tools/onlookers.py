@@ -33,7 +33,7 @@ from ..virtual.world.world import World
 LIMITS_S = (0.05, 0.5, 2.0)
 PAUSE_MS = 600  # the longest pause between two looks
 LATE = 0.05  # of connections, which are accepted too late
-LOOK_MS = 10  # between two checks whether the connection has ended
+CHECK_MS = 10  # between two checks whether the connection has ended
 Places = Mapping[Address, "Host"]
 
 
@@ -42,7 +42,7 @@ def look_on(scene: Scene) -> list[Onlooker]:
     chance = Random(f"status {scene.seed}")
     if not scene.is_chosen:
         return []
-    return [StatusLooks(scene.world, chance, scene.hosts, scene.addresses)]
+    return [StatusChecks(scene.world, chance, scene.hosts, scene.addresses)]
 
 
 class SimulatedShell:
@@ -132,7 +132,7 @@ class SimulatedShell:
         elif number == self._waits and (connection is None or connection.is_over):
             self._over(number, ConnectionEnded(), None)
         elif number == self._waits:
-            self._world.beside(LOOK_MS, self._chance.random(), self._look, number)
+            self._world.beside(CHECK_MS, self._chance.random(), self._look, number)
 
     def _heard(self, host: Host, text: str, _: Seen) -> None:
         self._lines.append(f"{host.name}@{text}".encode())
@@ -143,7 +143,7 @@ class SimulatedShell:
             host.beside(0, self._chance.random(), connection.hang_up)
 
 
-class StatusLooks:
+class StatusChecks:
     """Repeated looks at the status of all nodes."""
 
     def __init__(
@@ -163,7 +163,7 @@ class StatusLooks:
         return self._is_served
 
     def _wait(self) -> None:
-        longest_ms = LOOK_MS if self._is_healed and not self._is_served else PAUSE_MS
+        longest_ms = CHECK_MS if self._is_healed and not self._is_served else PAUSE_MS
         self._world.beside(self._chance.randint(1, longest_ms), self._chance.random(), self._begin)
 
     def _begin(self) -> None:
@@ -187,7 +187,7 @@ class StatusLooks:
 class _Look:
     """One run of `raftline status`."""
 
-    def __init__(self, looks: StatusLooks, named: Mapping[str, Address], limit_s: float) -> None:
+    def __init__(self, looks: StatusChecks, named: Mapping[str, Address], limit_s: float) -> None:
         self._looks = looks
         self._world = looks._world
         self._named = named

@@ -1,4 +1,4 @@
-"""Snapshots as a transcript spells them, so that a person can type one: the members if they have
+"""Snapshots as a transcript writes them, so that a person can type one: the members if they have
 changed, the level, with the leases, if it is above the floor, a line for each key, and the
 sessions if there are any."""
 
@@ -11,15 +11,15 @@ from zlib import crc32
 
 from raftline.common.process.wakeup import PauseFunction
 from raftline.raft import levels
-from raftline.raft.levels import FLOOR, spell
+from raftline.raft.levels import FLOOR, level_command
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import Membership, read
 from raftline.storage.folder import Folder
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import HEAD, LoadedSnapshot, MachineState
-from raftline.storage.sums import spell_sum, split_sum
+from raftline.storage.sums import format_sum, split_sum
 from raftline.wire.commands.lease_operands import LEASE
-from raftline.wire.key_stat import read_key_line, spell_key_line, value_of, with_facts
+from raftline.wire.key_stat import format_key_line, read_key_line, value_of, with_facts
 
 _SESSION = ('{"', '["')  # beginnings of lines of the session table, but not of a transcript's keys
 
@@ -52,11 +52,11 @@ class PlainSnapshots(SnapshotFile):
         return None if file is None else io.BytesIO(file.read())
 
     def _write(self, state: MachineState) -> Generator[None, None, Snapshot]:
-        lines = [] if state.members == self._first_members else [state.members.spell()]
+        lines = [] if state.members == self._first_members else [state.members.format()]
         if state.level > FLOOR:
-            chain = [spell_sum(state.chain)] if state.chain else []
-            lines += [spell(state.level, state.cluster), *chain, *state.leases]
-            lines += [spell_key_line(*pair) for pair in state.pairs.items()]
+            chain = [format_sum(state.chain)] if state.chain else []
+            lines += [level_command(state.level, state.cluster), *chain, *state.leases]
+            lines += [format_key_line(*pair) for pair in state.pairs.items()]
         else:
             lines += [f"{key} {value_of(text)}" for key, text in state.pairs.items()]
         lines += list(state.sessions) if len(state.sessions) > 1 else []  # the first is a head

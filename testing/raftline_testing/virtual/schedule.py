@@ -572,5 +572,5 @@ def _machine(manager: Manager) -> tuple[object, ...]:
     sizes = sizes_of(store.held)
     assert (sizes.bytes, sizes.accounts.bytes) == (store.pair_bytes, store.accounts.bytes)
     table = list(manager.state.sessions.dump())
-    users = store.users.spell()
+    users = store.users.format()
     return store.level, pairs, table, store.leases.copy(), store.accounts.bytes, users

@@ -35,7 +35,7 @@ from .nodes.simulated_node import Host
 from .plain_snapshots import PlainSnapshots
 from .world.network import ScriptedNetwork
 from .world.plan import NEVER
-from .world.world import World, spell_entry
+from .world.world import World, format_entry
 
 PATIENCE = 1000  # events; a script that needs more is in a loop
 KINDS = ("note", "send", "disk", "answer")
@@ -81,7 +81,7 @@ class ScriptedWorld(World):
             self.said.append((kind, what))
 
     def applied(self, name: str, entry: Entry) -> None:
-        self.said.append(("apply", f"{name} applies {spell_entry(entry)}"))
+        self.said.append(("apply", f"{name} applies {format_entry(entry)}"))
 
 
 class ScriptedDisk(Disk):

@@ -14,7 +14,7 @@ EXPIRED = "Sorry, session expired"
 MODES = {"lease": "lease", "ask": "index", "local": "local"}  # the read modes, as a line has them
 
 
-def spelled(request: Any, *, may_ask: bool = True) -> str:
+def formatted(request: Any, *, may_ask: bool = True) -> str:
     """Return the line of a request, which ends with the read mode; without `may_ask`, a read at a
     follower is not requested."""
     line: str = request.line

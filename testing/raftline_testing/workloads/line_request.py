@@ -1,4 +1,4 @@
-"""One request of a client that spells the whole line."""
+"""One request of a client that writes the whole line."""
 
 from __future__ import annotations
 

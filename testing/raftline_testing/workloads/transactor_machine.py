@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequen
 from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from raftline.wire.commands.transaction_line import spell_word
+from raftline.wire.commands.transaction_line import format_word
 
 from ..histories.history import Change
 from ..histories.serializable import END, ObservedTransaction
@@ -98,7 +98,7 @@ class TransactorMachine(WorkloadMachine):
         condition = chance.choice(keys) if chance.random() < 0.3 else ""
         last_seen = self._seen.get(condition, "")
         if condition:
-            holds = f"= {spell_word(last_seen)}" if last_seen else "absent"
+            holds = f"= {format_word(last_seen)}" if last_seen else "absent"
             line = f"if {condition} {holds} then {line} else get {condition}"
         request, branch, answers = yield from self._transact(line, appended)
         reads, appends = dict[str, str](), dict.fromkeys(appended, piece)

@@ -281,21 +281,21 @@ def test_a_conditional_write_has_a_time_or_a_lease() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ttl", "spelled"),
+    ("ttl", "formatted"),
     [
         (1, "1"), (1.0, "1"), (1.5, "1.5"), (0.1 + 0.2, "0.3"), (0.001, "0.001"), (1 / 3, "0.333"),
         (1_000_000_000, "1000000000"), (timedelta(minutes=2), "120"),
         (timedelta(milliseconds=5), "0.005"),
     ],
 )  # fmt: skip
-def test_a_time_is_an_int_a_float_or_a_timedelta(ttl: float | timedelta, spelled: str) -> None:
+def test_a_time_is_an_int_a_float_or_a_timedelta(ttl: float | timedelta, formatted: str) -> None:
     commands: list[Call[Any]] = [
         CALLS.grant(ttl), CALLS.set("a", "1", ttl=ttl), CALLS.expire("a", ttl),
         CALLS.setnx("a", "1", ttl=ttl), CALLS.cas("a", "1", "2", ttl=ttl),
     ]  # fmt: skip
     assert [each.command for each in commands] == [
-        f"lease {spelled}", f"setex a {spelled} 1", f"expire a {spelled}",
-        f"txn if a absent then setex a {spelled} 1", f"txn if a = 1 then setex a {spelled} 2",
+        f"lease {formatted}", f"setex a {formatted} 1", f"expire a {formatted}",
+        f"txn if a absent then setex a {formatted} 1", f"txn if a = 1 then setex a {formatted} 2",
     ]  # fmt: skip
     model = Model()
     model.ask(commands[1])
@@ -303,7 +303,7 @@ def test_a_time_is_an_int_a_float_or_a_timedelta(ttl: float | timedelta, spelled
     assert done.results == [True, True]
     stat = model.ask(CALLS.stat("b"))
     assert stat is not None
-    assert stat.lease == f"own-2-{spelled}"
+    assert stat.lease == f"own-2-{formatted}"
 
 
 def test_a_write_under_a_lease_that_has_ended_says_so() -> None:

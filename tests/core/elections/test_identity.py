@@ -9,7 +9,7 @@ import pytest
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import ChangeMembers, PeerLevel, Receive, SnapshotChecked, Tick
-from raftline.raft.levels import FLOOR, LOWEST, NOT_HEARD, Levels, Raise, read, spell
+from raftline.raft.levels import FLOOR, LOWEST, NOT_HEARD, Levels, Raise, level_command, read
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot, PeerError, RequestVoteReply
 from raftline.raft.node import RawNode
@@ -26,7 +26,7 @@ from raftline_testing.doubles.cores import (
 
 MINE, THEIRS = "9f86d081884c7d65", "3c6e0b8a9c15224a"
 NEWER = replace(OPTIONS, level=LOWEST, cluster_if_new=MINE)
-IDENTIFIES, OTHER = spell(LOWEST, MINE), spell(LOWEST, THEIRS)
+IDENTIFIES, OTHER = level_command(LOWEST, MINE), level_command(LOWEST, THEIRS)
 
 
 def follower() -> RawNode:
@@ -115,7 +115,7 @@ def test_identity_that_was_not_committed_is_replaced() -> None:
 
 
 def test_later_entry_never_changes_the_identity() -> None:
-    levels = Levels(0, FLOOR, ["noop", IDENTIFIES, OTHER, spell(9, THEIRS)])
+    levels = Levels(0, FLOOR, ["noop", IDENTIFIES, OTHER, level_command(9, THEIRS)])
     assert (levels.latest, levels.clusters.latest) == (LOWEST, MINE)
 
 
@@ -182,5 +182,5 @@ def test_snapshot_of_another_cluster_is_refused() -> None:
         ("level 1", Raise(FLOOR, "")),
     ],
 )
-def test_one_spelling_alone_brings_an_identity(command: str, raised: Raise) -> None:
+def test_one_form_alone_brings_an_identity(command: str, raised: Raise) -> None:
     assert read(command) == raised

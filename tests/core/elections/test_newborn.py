@@ -8,7 +8,7 @@ import pytest
 
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.inputs import PeerLevel, Receive, Tick
-from raftline.raft.levels import LOWEST, spell
+from raftline.raft.levels import LOWEST, level_command
 from raftline.raft.log import Log, Snapshot
 from raftline.raft.messages import (
     LOOKS_FOR_HISTORY,
@@ -228,7 +228,7 @@ def led_with_identity(known: str) -> tuple[RawNode, list[Message]]:
     """Return a new leader of term 2, whose log holds the identity MINE and one more entry, and what
     it sends first."""
     log = Log()
-    log.append(1, spell(LOWEST, MINE))
+    log.append(1, level_command(LOWEST, MINE))
     log.append(1, "set a 4")
     options = replace(OPTIONS, level=LOWEST)
     members = members_of("s1", "s2", "s3")
@@ -251,7 +251,7 @@ def test_leader_sends_an_identity_it_is_not_sure_of(known: str, next_index: int)
 def test_follower_refuses_a_leader_of_another_cluster() -> None:
     """The entries of both have the same index and term, so the last ones seem to match."""
     log = Log()
-    log.append(1, spell(LOWEST, THEIRS))
+    log.append(1, level_command(LOWEST, THEIRS))
     log.append(1, "set a 7")
     options = replace(OPTIONS, level=LOWEST)
     members, disk = members_of("s1", "s2", "s3"), HardState(1, "s2")

@@ -68,7 +68,7 @@ def test_a_torn_line_that_happens_to_parse_is_no_entry() -> None:
     ]
 
 
-def test_a_last_note_without_its_line_end_is_no_note() -> None:
+def test_a_last_checksum_without_its_line_end_is_none() -> None:
     assert len(commands(found(GOOD[:-1], storage_file(2, mark=(3, 1))))) == 3
 
 
@@ -83,13 +83,13 @@ def test_zero_blocks_at_the_end_are_a_torn_tail(zeros: int) -> None:
 
 
 def test_last_bad_batch_is_torn_only_if_never_acknowledged() -> None:
-    """A last batch that fails its note is torn only if never acknowledged."""
+    """A last batch that fails its checksum is torn only if never acknowledged."""
     bad = bytearray(GOOD)
     bad[bad.index(b"set c 1") + 6] ^= 1
     assert len(commands(found(bytes(bad), storage_file(2, mark=(3, 1))))) == 3
     said = expect_refusal(found(bytes(bad), storage_file(2, mark=(5, 2))))
     assert said.startswith("s1.log, line 9 (byte ")
-    assert "a note that does not match the lines above it" in said
+    assert "a checksum that does not match the lines above it" in said
     expect_refusal(found(bytes(bad), storage_file(2, mark=(4, 2))))
 
 
@@ -103,14 +103,14 @@ def test_torn_batch_after_a_cut_is_cut_under_a_higher_mark() -> None:
 
 def test_a_torn_tail_that_holds_acknowledged_entries_is_refused() -> None:
     said = expect_refusal(found(GOOD[:-3], storage_file(2, mark=(5, 2))))
-    assert "a note that does not match the lines above it" in said
+    assert "a checksum that does not match the lines above it" in said
 
 
-def test_note_with_a_wrong_count_is_refused_under_an_old_mark() -> None:
-    """A note with a wrong entry count is refused even under an old mark."""
+def test_wrong_count_is_refused_under_an_old_mark() -> None:
+    """A checksum with a wrong entry count is refused even under an old mark."""
     two = log_file(FIRST, SECOND, b"4 1 set d 1\n")
     lines = two.splitlines(keepends=True)
-    del lines[5]  # the note of the second batch
+    del lines[5]  # the checksum of the second batch
     expect_refusal(found(b"".join(lines), storage_file(1, mark=(2, 1))))
 
 
@@ -192,7 +192,7 @@ def test_a_refusal_names_file_line_byte_and_the_ways_out() -> None:
     bad = GOOD.replace(b"3 1 set b 30", b"3 1 set b 31")
     byte = bad.index(b"# 1 entry")
     assert expect_refusal(found(bad, storage_file(2, mark=(5, 2)))) == (
-        f"s1.log, line 6 (byte {byte}): a note that does not match the lines above it. Entries "
+        f"s1.log, line 6 (byte {byte}): a checksum that does not match the lines above it. Entries "
         "that were acknowledged are damaged; sound before it: entries up to 2. With that alone the "
         "node catches up from the others, without a vote until then; where it is the only member: "
         "raftline recover. s1 does not start before its files are repaired: raftline fsck --repair "

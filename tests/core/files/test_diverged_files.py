@@ -8,11 +8,11 @@ import pytest
 
 from raftline.common.process.wakeup import no_pause
 from raftline.raft.effects import Chunk, Effects
-from raftline.raft.levels import spell as spell_level
+from raftline.raft.levels import level_command
 from raftline.raft.log import Entry, Snapshot
 from raftline.storage.disk import StateRefused
 from raftline.storage.hard_state import LogState
-from raftline.storage.snapshot_lines import spell_snapshot
+from raftline.storage.snapshot_lines import format_snapshot
 from raftline.storage.start_plan import read_plan
 from raftline.storage.sums import chained, state_sum
 from raftline.wire.refusal import DIVERGED
@@ -70,7 +70,7 @@ def test_diverged_state_is_unread_until_a_snapshot_replaces_it() -> None:
     """A state that differs is not read until a snapshot replaces it."""
     manager, _ = boot(MemoryFolder())
     manager.apply(entries(1, 1, "noop", "set a 1"))
-    data = b"".join(spell_snapshot(manager.freeze()))
+    data = b"".join(format_snapshot(manager.freeze()))
     manager.refuse_reads(DIVERGED)
     assert manager.read(["get a", "show"]) == [DIVERGED, DIVERGED]
     for act in (manager.freeze, manager.hold):
@@ -92,7 +92,7 @@ def test_a_crash_amid_an_install_trusts_no_state_that_differs() -> None:
         vote(manager, 1, "s2")
         write(manager, 1, 1, "noop", "set a 2")
         manager.apply(entries(1, 1, "noop", "set a 1"))  # as the others have it
-        data = b"".join(spell_snapshot(manager.freeze()))
+        data = b"".join(format_snapshot(manager.freeze()))
         manager.persist([Effects(differs=2, chunks=[Chunk(0, data)])])
         snapshot = Snapshot(2, 1, len(data), crc32(data))
         manager.arrived(manager.snapshots.check(snapshot, no_pause))
@@ -149,7 +149,7 @@ def test_apply_stops_after_an_entry_that_asks_for_a_sum() -> None:
     """Only if the caller can apply the rest later."""
     manager, _ = boot(MemoryFolder())
     written = [
-        Entry(1, 1, spell_level(1, "9f86d081884c7d65")),
+        Entry(1, 1, level_command(1, "9f86d081884c7d65")),
         *entries(2, 1, "sum", "set a 1", "c@sum", "noop"),
     ]
     assert manager.apply(written[:3], lambda: 0.0, 1.0)[-1] == "SUM response: 2"

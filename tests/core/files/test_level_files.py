@@ -282,11 +282,11 @@ def test_value_that_looks_like_an_earlier_level_is_no_level() -> None:
     assert boot(folder)[1].log.last_index == 2
 
 
-# --- spelling --------------------------------------------------------------------------------
+# --- form --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("level", "cluster"), [(0, ""), (1, IDENTITY)])
-def test_base_line_is_read_as_it_was_spelled(level: int, cluster: str) -> None:
+def test_base_line_round_trips(level: int, cluster: str) -> None:
     for members in (all_vote(MEMBERS), all_vote({})):
         raw = base_line(members, 17, 4, level, cluster)
         assert read_base(raw) == (17, 4, members)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raftline.logmanager import LogManager
-from raftline.node.snapshots.file_check import RETRY_LOOKS, FileCheck
+from raftline.node.snapshots.file_check import RETRY_CHECKS, FileCheck
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
 from raftline.storage.disk import EXIT_DISK, DiskFailed, FilesRefused
@@ -256,7 +256,7 @@ def test_a_folder_on_another_disk_is_not_filled(
 def test_files_that_can_t_be_written_yet_are_tried_again(tmp_path: Path) -> None:
     node = Node(tmp_path)
     rotate(tmp_path)
-    for _ in range(2 * RETRY_LOOKS + 1):
+    for _ in range(2 * RETRY_CHECKS + 1):
         node.check.look()
     assert (len(node.said), node.asked) == (1, 3)
     assert node.check.lost == [LOG]

@@ -57,7 +57,7 @@ def test_members_come_from_the_base_line_not_the_configuration() -> None:
     assert recovered.members.addresses == {"s1": "10.0.0.1:7000", "s9": "[::1]:7001"}
 
 
-def test_a_recovered_log_goes_on_after_its_last_note() -> None:
+def test_a_recovered_log_continues_after_its_last_checksum() -> None:
     folder = found(GOOD, storage_file(2, mark=(5, 2)))
     manager, _ = boot(folder)
     write(manager, 6, 2, "set d 8")

@@ -17,7 +17,12 @@ from raftline.raft.membership import all_vote
 from raftline.storage import snapshot_lines
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshot_file import SnapshotFile
-from raftline.storage.snapshot_lines import STEP_LINES, LoadedSnapshot, MachineState, spell_snapshot
+from raftline.storage.snapshot_lines import (
+    STEP_LINES,
+    LoadedSnapshot,
+    MachineState,
+    format_snapshot,
+)
 from raftline.wire.key_stat import value_of, with_facts
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import (
@@ -43,7 +48,7 @@ def state_of(
     return MachineState(index, 4, all_vote(MEMBERS), sessions or [], held)
 
 
-def spelled(pairs: dict[str, str], index: int = 17, sessions: list[str] | None = None) -> bytes:
+def formatted(pairs: dict[str, str], index: int = 17, sessions: list[str] | None = None) -> bytes:
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
     file.publish(write_snapshot(file, state_of(pairs, index, sessions)))
@@ -70,9 +75,9 @@ class _Held(dict[str, str]):
             yield key, with_facts(value, 9)
 
 
-def test_a_snapshot_is_spelled_bit_by_bit_as_it_is_written() -> None:
+def test_a_snapshot_is_encoded_only_as_far_as_it_is_written() -> None:
     state = state_of({f"k{number}": "4" for number in range(20 * STEP_LINES)})
-    pieces = spell_snapshot(state)
+    pieces = format_snapshot(state)
     next(pieces)
     assert isinstance(state.pairs, _Held)
     assert state.pairs.requested <= STEP_LINES
@@ -80,7 +85,7 @@ def test_a_snapshot_is_spelled_bit_by_bit_as_it_is_written() -> None:
 
 def test_a_snapshot_is_text_that_a_person_can_read() -> None:
     pairs = {"a": "4", "b": "two words", "empty": ""}
-    text = spelled(pairs, sessions=["client7 12 SET …"]).decode()
+    text = formatted(pairs, sessions=["client7 12 SET …"]).decode()
     assert text.splitlines()[:-1] == [
         "17 4 snapshot s1=localhost:10000 s2=localhost:10001 s3=localhost:10002",
         "sessions 1",
@@ -113,7 +118,7 @@ def test_the_last_removals_of_keys_are_read_back() -> None:
 def test_any_number_of_sessions_and_keys_is_read_back(sessions: int, keys: int) -> None:
     pairs = {f"k{number}": f"v {number}" for number in range(keys)}
     lines = [f"client{number} …" for number in range(sessions)]
-    data = spelled(pairs, sessions=lines)
+    data = formatted(pairs, sessions=lines)
     found = loaded(data)
     assert (pairs_in(data), found.sessions) == (pairs, lines)
     assert found.members == all_vote(MEMBERS)
@@ -129,12 +134,12 @@ def test_any_number_of_sessions_and_keys_is_read_back(sessions: int, keys: int) 
     )
 )
 def test_any_pairs_are_read_back(pairs: dict[str, str]) -> None:
-    assert pairs_in(spelled(pairs)) == pairs
+    assert pairs_in(formatted(pairs)) == pairs
 
 
-def test_a_key_that_looks_like_a_note_is_a_key() -> None:
+def test_a_key_may_look_like_a_checksum() -> None:
     pairs = {"#": "1000 lines, crc32 00000000", "sessions": "5", "keys": "7"}
-    assert pairs_in(spelled(pairs)) == pairs
+    assert pairs_in(formatted(pairs)) == pairs
 
 
 def expect_damage(data: bytes) -> str:
@@ -143,7 +148,7 @@ def expect_damage(data: bytes) -> str:
 
 
 def test_a_snapshot_cut_at_any_byte_is_refused_naming_the_line() -> None:
-    data = spelled({"a": "4", "b": "5"}, sessions=["x"])
+    data = formatted({"a": "4", "b": "5"}, sessions=["x"])
     for end in range(len(data)):
         said = expect_damage(data[:end])
         assert said.startswith(f"{NAME}, line ")
@@ -151,7 +156,7 @@ def test_a_snapshot_cut_at_any_byte_is_refused_naming_the_line() -> None:
 
 
 def test_a_flipped_bit_anywhere_is_refused() -> None:
-    data = spelled({"a": "4", "b": "5"}, sessions=["x"])
+    data = formatted({"a": "4", "b": "5"}, sessions=["x"])
     for place in range(len(data)):
         for bit in (0, 4, 7):
             flipped = bytearray(data)
@@ -161,11 +166,11 @@ def test_a_flipped_bit_anywhere_is_refused() -> None:
 
 def test_missing_doubled_or_moved_lines_are_refused() -> None:
     """Lines or whole batches that are missing, doubled or moved are refused."""
-    data = spelled({f"k{number:04}": "v" for number in range(3500)})
+    data = formatted({f"k{number:04}": "v" for number in range(3500)})
     lines = data.splitlines(keepends=True)
-    notes = [place for place, line in enumerate(lines) if line.startswith(b"# ")]
-    assert len(notes) == 4
-    first, second, third = notes[:3]
+    checksums = [place for place, line in enumerate(lines) if line.startswith(b"# ")]
+    assert len(checksums) == 4
+    first, second, third = checksums[:3]
     batch = lines[first + 1 : second + 1]
     for changed in (
         lines[:5] + lines[6:],
@@ -198,10 +203,10 @@ def test_a_malformed_snapshot_with_a_matching_crc_is_refused(
     assert f", line {line}: {why}" in expect_damage(data)
 
 
-def test_damage_is_found_at_the_next_note_and_its_line_named() -> None:
-    data = spelled({f"k{number:04}": "v" for number in range(3500)})
+def test_damage_is_found_at_the_next_checksum() -> None:
+    data = formatted({f"k{number:04}": "v" for number in range(3500)})
     assert expect_damage(data.replace(b"k1500 v", b"k1500 w")).startswith(
-        f"{NAME}, line 2006: a note that does not match the lines above it"
+        f"{NAME}, line 2006: a checksum that does not match the lines above it"
     )
 
 
@@ -210,7 +215,7 @@ def test_a_hole_is_refused_before_all_of_it_is_in_memory(
     before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot_lines, "LINE_BYTES_MAX", 1 << 12)
-    lines = spelled({"a": "4", "b": "5"}).splitlines(keepends=True)
+    lines = formatted({"a": "4", "b": "5"}).splitlines(keepends=True)
     holed = b"".join([*lines[:before], b"\0" * (1 << 20), *lines[before:]])
     file = io.BytesIO(holed)
     with pytest.raises(ValueError, match=f"line {before + 1}: no line end within 4,096 bytes"):
@@ -219,7 +224,7 @@ def test_a_hole_is_refused_before_all_of_it_is_in_memory(
 
 
 def test_an_unknown_form_is_taken_for_a_newer_version() -> None:
-    data = spelled({"a": "4"})
+    data = formatted({"a": "4"})
     for first, changed in (
         (b" snapshot ", b" snapshot2 "),
         (b"s2=", b"s2:"),
@@ -238,7 +243,7 @@ def test_a_snapshot_never_put_in_force_is_removed_at_the_start() -> None:
 
 
 def test_pieces_make_up_the_snapshot_that_was_sent() -> None:
-    data = spelled({f"k{number}": "é" * 50 for number in range(200)})
+    data = formatted({f"k{number}": "é" * 50 for number in range(200)})
     sent = loaded(data).snapshot
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
@@ -252,7 +257,7 @@ def test_pieces_make_up_the_snapshot_that_was_sent() -> None:
 
 
 def test_a_snapshot_that_is_not_the_announced_one_is_refused() -> None:
-    data = spelled({"a": "4"})
+    data = formatted({"a": "4"})
     file = SnapshotFile(MemoryFolder(), "s1")
     file.write_chunk(Chunk(0, data))
     announced = loaded(data).snapshot._replace(index=18)
@@ -297,7 +302,7 @@ def node_files(log: bytes, snapshot: bytes | None, mark: tuple[int, int]) -> Mem
 
 def test_a_node_starts_from_its_snapshot_and_the_log_after_it() -> None:
     folder = node_files(
-        compacted(17, b"18 4 set a 5\n19 5 noop\n"), spelled({"a": "4", "b": "1"}), (19, 5)
+        compacted(17, b"18 4 set a 5\n19 5 noop\n"), formatted({"a": "4", "b": "1"}), (19, 5)
     )
     manager, recovered = boot(folder)
     log = recovered.log
@@ -314,7 +319,7 @@ def test_a_node_starts_from_its_snapshot_and_the_log_after_it() -> None:
 
 def test_log_entries_that_the_snapshot_covers_are_skipped() -> None:
     lines = b"".join(b"%d 4 set k %d\n" % (number, number) for number in range(11, 20))
-    folder = node_files(compacted(10, lines), spelled({"k": "17"}), (19, 4))
+    folder = node_files(compacted(10, lines), formatted({"k": "17"}), (19, 4))
     manager, recovered = boot(folder)
     assert recovered.log.base_index == 17
     assert [entry.index for entry in recovered.log.entries(18, 19)] == [18, 19]
@@ -326,7 +331,9 @@ def test_log_entries_that_the_snapshot_covers_are_skipped() -> None:
 
 def test_log_deleted_after_a_full_snapshot_is_reported() -> None:
     """A log deleted after a snapshot that holds all of it is reported."""
-    folder = MemoryFolder({NAME: spelled({"a": "4"}), "s1.storage": storage_file(5, mark=(17, 4))})
+    folder = MemoryFolder(
+        {NAME: formatted({"a": "4"}), "s1.storage": storage_file(5, mark=(17, 4))}
+    )
     manager, recovered = boot(folder)
     manager.close()
     assert recovered.recovering
@@ -337,7 +344,7 @@ def test_log_deleted_after_a_full_snapshot_is_reported() -> None:
 
 def test_log_ending_before_the_snapshot_begins_after_it() -> None:
     """A log that ends before the snapshot begins again after it."""
-    folder = node_files(log_file(b"1 1 noop\n2 1 set a 1\n"), spelled({"a": "4"}), (2, 1))
+    folder = node_files(log_file(b"1 1 noop\n2 1 set a 1\n"), formatted({"a": "4"}), (2, 1))
     manager, recovered = boot(folder)
     assert not recovered.recovering
     assert (recovered.log.base_index, recovered.log.last_index) == (17, 17)
@@ -350,35 +357,35 @@ def test_log_beginning_after_an_older_snapshot_is_refused() -> None:
     log = compacted(30, b"31 4 set a 5\n")
     for snapshot, what in (
         (None, "is missing"),
-        (spelled({"a": "4"}), "covers entries up to 17 of term 4"),
+        (formatted({"a": "4"}), "covers entries up to 17 of term 4"),
     ):
         said = expect_refusal(node_files(log, snapshot, (31, 4)))
         assert said.startswith("s1.log begins after entry 30 of term 4. s1.state_machine")
         assert what in said
         assert "raftline fsck --repair s1" in said
-    other = spelled({"a": "4"}).replace(b"17 4 snap", b"17 4 snap")
+    other = formatted({"a": "4"}).replace(b"17 4 snap", b"17 4 snap")
     said = expect_refusal(node_files(compacted(17).replace(b"17 4", b"17 3"), other, (17, 3)))
     assert "begins after entry 17 of term 3" in said
 
 
 def test_a_lost_log_is_noticed_beside_a_snapshot() -> None:
-    folder = node_files(b"", spelled({"a": "4"}), (25, 4))
+    folder = node_files(b"", formatted({"a": "4"}), (25, 4))
     manager, recovered = boot(folder)
     assert recovered.recovering
     assert recovered.log.base_index == 17
     assert manager.store == {"a": "4"}
-    short = node_files(compacted(17, b"18 4 x\n"), spelled({"a": "4"}), (25, 4))
+    short = node_files(compacted(17, b"18 4 x\n"), formatted({"a": "4"}), (25, 4))
     assert boot(short)[1].recovering
 
 
 def test_a_snapshot_without_the_storage_file_costs_the_vote() -> None:
-    _, recovered = boot(MemoryFolder({NAME: spelled({"a": "4"})}))
+    _, recovered = boot(MemoryFolder({NAME: formatted({"a": "4"})}))
     assert recovered.recovering
     assert recovered.hard_state == HardState(4, None)
     assert recovered.log.base_index == 17
 
 
-def test_the_base_line_of_a_compacted_log_is_under_a_note() -> None:
+def test_the_base_line_of_a_compacted_log_has_a_checksum() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 1, "s1")

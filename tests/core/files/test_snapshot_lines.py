@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import CHUNK_BYTES, InstallSnapshot, InstallSnapshotReply, PeerError
-from raftline.wire.peer_lines import read, spell
+from raftline.wire.peer_lines import format_message, read
 
 
 @given(
@@ -23,7 +23,7 @@ def test_a_piece_of_any_bytes_survives_the_wire(
     snapshot = Snapshot(index, 3, offset + len(raw) + 7, crc)
     data = raw.decode("utf-8", "surrogateescape")
     message = InstallSnapshot("s1", "s2", 5, snapshot, offset, len(raw), 9, data)
-    line = spell(message)
+    line = format_message(message)
     line.encode()
     assert "\n" not in line
     assert read("s1", "s2", line) == message
@@ -33,7 +33,7 @@ def test_a_piece_of_any_bytes_survives_the_wire(
 def test_the_answer_survives_the_wire() -> None:
     for without_vote in (0, 7):
         held = InstallSnapshotReply("s2", "s1", 5, 17, 4, 66, 9, without_vote)
-        assert read("s2", "s1", spell(held)) == held
+        assert read("s2", "s1", format_message(held)) == held
 
 
 @pytest.mark.parametrize(

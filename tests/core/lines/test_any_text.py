@@ -19,13 +19,13 @@ from raftline.raft.messages import PeerError
 from raftline.state.sessions import SessionTable
 from raftline.storage.disk import StorageError
 from raftline.storage.hard_state import HardStateFile
-from raftline.storage.log_lines import is_storable, read_base, read_cut, read_entry, spell_members
+from raftline.storage.log_lines import format_members, is_storable, read_base, read_cut, read_entry
 from raftline.storage.snapshot_lines import SnapshotReader
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import COMMANDS, read_request
 from raftline.wire.commands.member_commands import read_change
 from raftline.wire.commands.operands import Limits
-from raftline.wire.peer_lines import is_one_line, read_entries, spell_entries
+from raftline.wire.peer_lines import format_entries, is_one_line, read_entries
 from raftline.wire.protocol import (
     NAME,
     ProtocolError,
@@ -91,7 +91,7 @@ def test_name_and_id_are_letters_and_digits_or_refused(line: str) -> None:
 
 
 @given(line_of(*sorted(COMMANDS)) | TEXT)
-def test_a_request_has_one_canonical_spelling_that_fits_a_line(line: str) -> None:
+def test_a_request_has_one_canonical_form_that_fits_a_line(line: str) -> None:
     try:
         request = read_request("client4", "", line, Limits())
     except ProtocolError as problem:
@@ -102,22 +102,22 @@ def test_a_request_has_one_canonical_spelling_that_fits_a_line(line: str) -> Non
 
 
 @given(line_of("add s4", "add s4 localhost", "replace s1 s4 h", "remove", "promote", "members"))
-def test_member_change_is_spelled_as_an_entry_or_refused(line: str) -> None:
-    """A change of members can be spelled as an entry or is refused."""
+def test_member_change_becomes_an_entry_or_is_refused(line: str) -> None:
+    """A change of members can be written as an entry or is refused."""
     try:
         change = read_change(line)
     except ProtocolError as problem:
         check_one_clear_line(problem)
         return
     if change is not None and change.address:
-        spelled = f"members {change.name}={change.address},voter"
-        assert membership.read(spelled) is not None
+        formatted = f"members {change.name}={change.address},voter"
+        assert membership.read(formatted) is not None
 
 
 @given(ANY | st.builds("members {}={},{}".format, ANY, ANY, st.sampled_from(["voter", "learner"])))
-def test_an_entry_is_a_configuration_in_its_one_spelling_or_none(command: str) -> None:
+def test_an_entry_is_a_configuration_in_its_one_form_or_none(command: str) -> None:
     found = membership.read(command)
-    assert found is None or membership.read(found.spell()) == found
+    assert found is None or membership.read(found.format()) == found
 
 
 @given(st.sampled_from(sorted(peer_lines.FIRST_WORDS)), ANY, st.integers(0, 40), WORD)
@@ -128,7 +128,7 @@ def test_a_peer_s_line_is_understood_or_refused(first: str, rest: str, cut: int,
             message = peer_lines.read("s2", "s1", text)
         except PeerError:
             continue
-        assert peer_lines.read("s2", "s1", peer_lines.spell(message)) == message
+        assert peer_lines.read("s2", "s1", peer_lines.format_message(message)) == message
 
 
 _JSON: st.SearchStrategy[Any] = st.recursive(
@@ -157,7 +157,7 @@ def test_entries_are_numbered_lines_or_refused(items: list[Any], prev_index: int
         return
     assert [(type(e.index), type(e.term), type(e.command)) for e in found] == [(int, int, str)]
     assert all(is_one_line(entry.command) and is_storable(entry.command) for entry in found)
-    assert read_entries(spell_entries(found), prev_index, min(prev_index, 1), 2) == found
+    assert read_entries(format_entries(found), prev_index, min(prev_index, 1), 2) == found
 
 
 @given(BYTES, st.sampled_from([b"1 1 ", b"0 0 base ", b"# cut after ", b""]))
@@ -174,7 +174,7 @@ def test_a_log_line_is_parsed_or_refused_with_its_mistake(end: bytes, begin: byt
     except ValueError:
         return
     assert (
-        read_base(f"0 0 base {spell_members(members)}".rstrip(" ").encode() + b"\n")[2] == members
+        read_base(f"0 0 base {format_members(members)}".rstrip(" ").encode() + b"\n")[2] == members
     )
 
 
@@ -225,9 +225,9 @@ def test_a_configuration_names_members_or_is_refused(text: str) -> None:
     except config.ConfigError as problem:
         check_one_clear_line(problem)
         return
-    spelled = "\n".join(f"{name} {host} {port}" for name, (host, port) in members.items())
-    assert spelled.isascii()
-    assert config.parse(Path("f"), spelled).members == members
+    formatted = "\n".join(f"{name} {host} {port}" for name, (host, port) in members.items())
+    assert formatted.isascii()
+    assert config.parse(Path("f"), formatted).members == members
 
 
 @given(
@@ -294,11 +294,11 @@ def bytes_of(text: str) -> bytes:
 @example("\udc80", False)
 @example("\udcc3\udca9 \ud800", True)
 def test_an_escaped_text_is_printable_and_unescapes_to_itself(text: str, key: bool) -> None:
-    spelled = escape(text, key)
-    assert is_storable(spelled)
-    assert is_one_line(spelled or "x")
-    assert not (key and " " in spelled)
-    assert unescape(spelled) == bytes_of(text).decode("utf-8", "surrogateescape")
+    formatted = escape(text, key)
+    assert is_storable(formatted)
+    assert is_one_line(formatted or "x")
+    assert not (key and " " in formatted)
+    assert unescape(formatted) == bytes_of(text).decode("utf-8", "surrogateescape")
 
 
 @given(BYTES, st.sampled_from([0, 1, 20_000]))

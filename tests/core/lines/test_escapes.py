@@ -1,4 +1,4 @@
-"""Escapes: any bytes in one printable line, one spelling for each key, nothing forged."""
+"""Escapes: any bytes in one printable line, one form for each key, nothing forged."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ from tests.core.typed import LIMITS, command, refusal
 contents = st.binary(max_size=60).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 texts = contents | st.text(max_size=60)
 some_escapes = st.sampled_from([r"\\", r"\n", r"\s", r"\x41", r"\xff", r"\xc3", r"\xA9", "\t", "é"])
-spellings = st.lists(some_escapes | st.sampled_from("ab \u2028\u202e\u00a0"), max_size=12).map(
-    "".join
-)
+forms = st.lists(some_escapes | st.sampled_from("ab \u2028\u202e\u00a0"), max_size=12).map("".join)
 
 
 @given(contents, st.booleans())
@@ -44,14 +42,14 @@ def test_no_escaped_text_can_end_a_line_or_move_a_cursor(raw: str, key: bool) ->
     text.encode("utf-8")  # goes onto the wire as it is
 
 
-@given(spellings, st.booleans())
-def test_canonical_spelling_is_a_fixed_point(text: str, key: bool) -> None:
-    """The canonical spelling of a canonical spelling is itself."""
+@given(forms, st.booleans())
+def test_canonical_form_is_a_fixed_point(text: str, key: bool) -> None:
+    """The canonical form of a canonical form is itself."""
     canonical = escape(unescape(text), key)
     assert escape(unescape(canonical), key) == canonical
 
 
-@given(spellings.filter(lambda text: "\t" not in text and " " not in text and text), spellings)
+@given(forms.filter(lambda text: "\t" not in text and " " not in text and text), forms)
 def test_command_read_from_its_log_line_is_unchanged(key: str, value: str) -> None:
     """A command read from its own log line is the same command."""
     first = command(f"set {key} {value}")
@@ -74,7 +72,7 @@ def test_a_key_may_hold_anything_once_it_is_escaped() -> None:
     assert command(r"get a\sb\n\t@-=\\") == r"get a\sb\n\t@-=\\"
 
 
-def test_two_spellings_of_one_key_are_one_key() -> None:
+def test_two_forms_of_one_key_are_one_key() -> None:
     assert command(r"get \x61\x62") == command("get ab")
     assert command(r"get \xc3\xa9") == command("get é") == "get é"
     assert command(r"get \xFF") == r"get \xff"
@@ -88,7 +86,7 @@ def test_an_escape_unknown_or_cut_in_half_is_refused(bad: str) -> None:
     assert "is not an escape" in refusal(f"set k a{bad}")
 
 
-def test_composed_and_decomposed_spellings_stay_two_keys() -> None:
+def test_composed_and_decomposed_forms_stay_two_keys() -> None:
     composed = unicodedata.normalize("NFC", "é")
     decomposed = unicodedata.normalize("NFD", "é")
     assert command(f"get {composed}") != command(f"get {decomposed}")
@@ -132,7 +130,7 @@ def test_value_of_many_escapes_lets_other_threads_run(escape_of: str) -> None:
 
 
 @pytest.mark.parametrize("escape_of", [r"\xff", r"\n", r"\s", r"\xe2\x80\xa8"])
-def test_a_long_text_is_spelled_as_its_parts_are(escape_of: str) -> None:
+def test_a_long_text_is_written_as_its_parts_are(escape_of: str) -> None:
     raw = unescape(escape_of)
     for key in (True, False):
         assert escape(raw * MANY, key) == escape(raw, key) * MANY
@@ -143,7 +141,7 @@ class Passes:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        for name in ("meant", "spelled"):
+        for name in ("meant", "formatted"):
             monkeypatch.setattr(escapes, name, self._counting(getattr(escapes, name)))
 
     def _counting(self, function: Callable[..., str]) -> Callable[..., str]:
@@ -170,7 +168,7 @@ def test_entry_reads_a_value_once_and_rights_do_not(
     line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing else is applied while an entry is read, and a value may have a million escapes. So
-    the line and the entry each unescape it once, and spell it once; the check of rights, and of
+    the line and the entry each unescape it once, and encode it once; the check of rights, and of
     room, reads keys only."""
     passes = Passes(monkeypatch)
     entry = command(line.format(r"\x00" * MANY))

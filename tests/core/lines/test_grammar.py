@@ -1,4 +1,4 @@
-"""docs/develop/grammar.md: each line that it allows is understood and spelled back, no other one.
+"""docs/develop/grammar.md: each line that it allows is understood and written back, no other one.
 
 Lines are derived from the grammar by seeded chance (raftline_testing/grammar_dealers.py).
 """
@@ -35,8 +35,8 @@ ALPHABET = "aZ09@#-_.;:,=+ \\\"'{}[]()<>/%\t\x01\x7f\x85\u2028é漢😀"
 # --- what raftline understands ---------------------------------------------------------------
 
 
-def spelled_back(line: str) -> str | None:
-    """Return a line as raftline spells what it has understood of it; None where it refuses it."""
+def formatted_back(line: str) -> str | None:
+    """Return a line as raftline writes what it has understood of it; None where it refuses it."""
     try:
         found = parse(line.encode(), Limits(), ReadSettings(), "s1")
     except UnicodeEncodeError:
@@ -45,7 +45,7 @@ def spelled_back(line: str) -> str | None:
     sender = request.sender + f"#{request.id}" * bool(request.id)
     before = f"{sender}@" if sender else ""
     if found.kind == "peer" and found.message is not None:  # an answer has its message as well
-        return before + peer_lines.spell(found.message)
+        return before + peer_lines.format_message(found.message)
     if found.kind == "level":
         build = read_level(found.text)
         if build is None:
@@ -89,11 +89,11 @@ def _line_of(rule: str, chance: random.Random) -> str:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_derived_line_is_accepted_and_spelled_back_the_same(rule: str) -> None:
+def test_a_derived_line_is_accepted_and_round_trips(rule: str) -> None:
     chance = random.Random(f"{rule} 1")
     for _ in range(MANY):
         line = _line_of(rule, chance)
-        assert spelled_back(line) == line
+        assert formatted_back(line) == line
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -109,7 +109,7 @@ def test_line_outside_the_grammar_is_refused_or_rewritten(rule: str) -> None:
         if "\n" in other or GRAMMAR.matches("line", other) or GRAMMAR.matches("answer", other):
             continue
         broken += 1
-        assert spelled_back(other) != other
+        assert formatted_back(other) != other
     assert broken or MANY < 50  # nearly each line is one that breaks
 
 
@@ -168,13 +168,13 @@ def test_a_derived_entry_is_read_from_the_log() -> None:
         assert f"{index} {term} {command}\n" == line
 
 
-def test_derived_notes_of_the_log_are_read() -> None:
+def test_derived_checksums_of_the_log_are_read() -> None:
     chance = random.Random(4)
     for _ in range(10):
         cut = f"{derived('cut', chance)}\n"
         assert log_lines.cut_line(log_lines.read_cut(cut.encode(), 0, 2**63)) == cut.encode()
         assert GRAMMAR.matches(
-            "log-line", log_lines.note_line(chance.randint(0, 2), 0x1FF).decode()
+            "log-line", log_lines.checksum_line(chance.randint(0, 2), 0x1FF).decode()
         )
     for line in (
         "0 0 base s1=localhost:10000 s2=localhost:10001\n",
@@ -231,6 +231,6 @@ def test_lines_that_only_look_alike_are_not_in_the_grammar() -> None:
     ):
         assert not GRAMMAR.matches("line", line), line
         assert not GRAMMAR.matches("answer", line), line
-        assert spelled_back(line) != line
+        assert formatted_back(line) != line
     with pytest.raises((ProtocolError, PeerError)):
         peer_lines.read("s1", "s2", split_sender("s1@requestvote 1-0-0")[2])

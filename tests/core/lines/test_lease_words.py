@@ -1,4 +1,4 @@
-"""The operands of the commands about leases: their one spelling, and what is refused in words."""
+"""The operands of the commands about leases: their one form, and what is refused in words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_LEASE = (
 
 
 @pytest.mark.parametrize(
-    ("line", "spelled"),
+    ("line", "formatted"),
     [
         ("lease  10 ", "lease 10"),
         ("lease 0.001", "lease 0.001"),
@@ -40,8 +40,8 @@ NO_LEASE = (
         ("leases ", "leases"),
     ],
 )
-def test_a_command_has_one_spelling(line: str, spelled: str) -> None:
-    assert command(line) == spelled
+def test_a_command_has_one_form(line: str, formatted: str) -> None:
+    assert command(line) == formatted
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_a_number_beyond_63_bits_is_refused(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", STRICT)
-def test_a_number_has_one_spelling_if_it_is_kept_or_compared(door: str) -> None:
+def test_a_number_has_one_form_if_it_is_kept_or_compared(door: str) -> None:
     assert [text for text in WITH_ZEROS if takes(door, text)] == []
 
 

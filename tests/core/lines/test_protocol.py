@@ -129,12 +129,12 @@ def test_a_wrong_operand_is_refused_with_the_rule(line: str, rule: str) -> None:
     assert rule in refusal(line)
 
 
-def test_two_spellings_of_one_key_or_value_are_one() -> None:
+def test_two_forms_of_one_key_or_value_are_one() -> None:
     assert command(r"set \x61 \x62") == command("set a b") == "set a b"
     assert command("set a b\tc") == command(r"set a b\x09c") == r"set a b\tc"
 
 
-def test_limits_count_the_real_bytes_not_the_spelling() -> None:
+def test_limits_count_the_real_bytes_not_the_form() -> None:
     limits = Limits(key_bytes=4, value_bytes=6)
     assert command(r"set \x00\xff\x01\x02 \n\n\n\n\n\n", limits).startswith("set ")
     assert command("set éé ééé", limits) == "set éé ééé"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.wire.commands.watch_lines import WatchAsked, event, spell_watch, watch_operands
+from raftline.wire.commands.watch_lines import WatchAsked, event, format_watch, watch_operands
 from tests.core.typed import command, refusal
 
 
@@ -19,12 +19,12 @@ from tests.core.typed import command, refusal
         ("watch after after 57", WatchAsked("after", 57)),
     ],
 )
-def test_each_form_is_read_and_spelled_as_it_was(typed: str, asked: WatchAsked) -> None:
+def test_each_form_round_trips(typed: str, asked: WatchAsked) -> None:
     assert watch_operands(command(typed)) == asked
-    assert spell_watch(asked) == typed
+    assert format_watch(asked) == typed
 
 
-def test_a_prefix_has_one_spelling() -> None:
+def test_a_prefix_has_one_form() -> None:
     assert command(r"watch \x74wo\swords after 7") == r"watch two\swords after 7"
 
 
@@ -47,8 +47,8 @@ def test_the_largest_index_is_command() -> None:
     assert watch_operands(command("watch after 9223372036854775807")).after == 2**63 - 1
 
 
-def test_event_is_spelled_with_a_value_only_if_it_has_one() -> None:
-    """An event is spelled with a value only where the key has one."""
+def test_event_is_written_with_a_value_only_if_it_has_one() -> None:
+    """An event is written with a value only where the key has one."""
     assert event(5, "set", "k", "two words") == "EVENT 5 set k two words"
     assert event(5, "set", "k", "") == "EVENT 5 set k "
     assert event(5, "delete", "k", "") == "EVENT 5 delete k"

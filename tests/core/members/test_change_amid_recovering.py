@@ -71,7 +71,7 @@ def test_voter_without_its_log_gets_the_members_when_it_joins() -> None:
     assert change(node, "add", "s3", "localhost:1").settled == []
     state = node.view
     assert state.log.entries(state.log.last_index, state.log.last_index)[0].command == (
-        members("s1", "s2", "s3").spell()
+        members("s1", "s2", "s3").format()
     )
     sync(node)
     (settled,) = acknowledge(node, "s2").settled

@@ -19,7 +19,7 @@ from raftline.raft.inputs import (
     Tick,
     Transfer,
 )
-from raftline.raft.levels import FLOOR, LOWEST, NOT_HEARD, Levels, LevelTooHigh, read, spell
+from raftline.raft.levels import FLOOR, LOWEST, NOT_HEARD, Levels, LevelTooHigh, level_command, read
 from raftline.raft.log import Entry, SafetyError, Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
@@ -54,7 +54,7 @@ from raftline_testing.doubles.rising_leader import (
     tell,
 )
 
-IDENTIFIES, RAISES = spell(1, IDENTITY), spell(2, IDENTITY)
+IDENTIFIES, RAISES = level_command(1, IDENTITY), level_command(2, IDENTITY)
 
 
 def commands(effects: Effects) -> list[str]:
@@ -209,7 +209,7 @@ def test_level_rises_to_the_highest_that_all_know(announced: tuple[int, int], le
     """From level 1 to level 3 it is one entry."""
     node = established("s1", voters=THREE, options=replace(NEWER, level=3))
     tell(node, "s2", announced[0])
-    expected = [spell(level, IDENTITY)] if level else []
+    expected = [level_command(level, IDENTITY)] if level else []
     assert commands(tell(node, "s3", announced[1])) == expected
 
 
@@ -218,7 +218,7 @@ def test_level_rises_when_the_last_member_is_upgraded() -> None:
     assert node.view.levels.latest == 2
     assert commands(tell(node, "s2", 3)) == []
     effects = tell(node, "s3", 3)
-    assert (commands(effects), effects.level) == ([spell(3, IDENTITY)], 3)
+    assert (commands(effects), effects.level) == ([level_command(3, IDENTITY)], 3)
 
 
 # --- whom it keeps out ---------------------------------------------------------------------------
@@ -392,15 +392,15 @@ def test_snapshot_that_arrives_brings_its_level() -> None:
         ("level 1234567890", 0),
     ],
 )  # fmt: skip
-def test_one_spelling_alone_is_a_level(words: str, level: int) -> None:
+def test_one_form_alone_is_a_level(words: str, level: int) -> None:
     command = f"cluster {IDENTITY} {words}"
     assert read(command).level == level
-    assert not level or spell(level, IDENTITY) == command
+    assert not level or level_command(level, IDENTITY) == command
     assert read(words).level == read(f"set a {command}").level == FLOOR
 
 
 def test_each_place_in_a_log_has_its_level() -> None:
-    listed = ["set a 1", spell(3, IDENTITY), RAISES, "level 9", spell(4, IDENTITY)]
+    listed = ["set a 1", level_command(3, IDENTITY), RAISES, "level 9", level_command(4, IDENTITY)]
     levels = Levels(10, 2, listed, IDENTITY)
     assert [levels.at(index) for index in range(9, 17)] == [2, 2, 2, 3, 3, 3, 4, 4]
     assert levels.latest == 4
@@ -408,5 +408,5 @@ def test_each_place_in_a_log_has_its_level() -> None:
     assert [levels.at(index) for index in (13, 14, 15)] == [3, 3, 4]
     levels.cut_after(14)
     assert levels.latest == 3
-    assert not levels.append(15, spell(3, IDENTITY))
-    assert levels.append(15, spell(4, IDENTITY))
+    assert not levels.append(15, level_command(3, IDENTITY))
+    assert levels.append(15, level_command(4, IDENTITY))

@@ -62,8 +62,8 @@ def test_a_member_s_address_is_one_that_a_node_can_dial(address: str) -> None:
     except ValueError:
         can_be_dialled = False
     assert (read(f"members s1={address},voter") is not None) == can_be_dialled
-    for spelled in (f" s1={address}", f" s1={address},voter"):
-        line = f"0 0 base{spelled}\n".encode()
+    for formatted in (f" s1={address}", f" s1={address},voter"):
+        line = f"0 0 base{formatted}\n".encode()
         if can_be_dialled:
             assert read_base(line)[2].addresses == {"s1": address}
         else:
@@ -116,7 +116,7 @@ def test_learners_count_nowhere() -> None:
     ("listed", "added"),
     [("localhost:1", "127.0.0.1:1"), ("127.0.0.1:1", "localhost:1"), ("h1:1", "H1:1")],
 )
-def test_the_address_of_a_member_is_known_in_its_other_spelling(listed: str, added: str) -> None:
+def test_the_address_of_a_member_is_known_in_its_other_form(listed: str, added: str) -> None:
     members = Membership(("s1",), addresses={"s1": listed})
     with pytest.raises(ChangeRefused, match=f"{added} is the address of s1"):
         plan(Change("add", "s2", added), members)

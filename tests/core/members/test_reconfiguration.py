@@ -228,7 +228,7 @@ def test_change_waits_for_a_commit_in_the_leaders_term() -> None:
     assert early.settled == late.settled == early.append == late.append == []
     effects = acknowledge(node, "s2")
     assert [entry.command for entry in effects.append] == [
-        members("s1", "s2", "s3").joint_to(members("s1", "s2")).spell()
+        members("s1", "s2", "s3").joint_to(members("s1", "s2")).format()
     ]
     assert [(token, outcome) for token, outcome, _ in effects.settled] == [("second", "refused")]
     assert "remove s3 is under way" in effects.settled[0].text

@@ -18,7 +18,7 @@ from raftline.raft.inputs import (
     StateSummed,
     Tick,
 )
-from raftline.raft.levels import spell as spell_level
+from raftline.raft.levels import level_command
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import (
     AppendAccepted,
@@ -30,7 +30,7 @@ from raftline.raft.messages import (
     Sums,
 )
 from raftline.raft.node import RawNode
-from raftline.wire.peer_lines import read, spell
+from raftline.wire.peer_lines import format_message, read
 from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -84,7 +84,7 @@ def follower(*, level: bool = True) -> RawNode:
     node = node_of("s2", options=RAISED)
     message = append(1, (0, 0), 1, 1, 1, commit=3)
     if level:
-        first = message.entries[0]._replace(command=spell_level(4, RAISED.cluster_if_new))
+        first = message.entries[0]._replace(command=level_command(4, RAISED.cluster_if_new))
         message.entries = [first, *message.entries[1:]]
     node.step(Receive(message), 0)
     sync(node)
@@ -322,4 +322,4 @@ def test_a_later_leader_names_the_member_by_its_report() -> None:
     ],
 )
 def test_a_line_carries_the_sums(message: AppendAccepted | AppendEntries) -> None:
-    assert read(message.sender, message.to, spell(message)) == message
+    assert read(message.sender, message.to, format_message(message)) == message

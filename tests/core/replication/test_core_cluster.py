@@ -36,7 +36,7 @@ class Disk:
     """What one server has written: durable facts, and Effects that wait for the disk."""
 
     def __init__(self, members: raft.Membership) -> None:
-        first = {"index": 0, "term": 0, "members": members.spell(), "commands": []}
+        first = {"index": 0, "term": 0, "members": members.format(), "commands": []}
         self.snapshot = json.dumps(first).encode()
         self.saved = raft.HardState(0, None)
         self.marks = (False, True, False)  # recovering, newborn, may_be_new
@@ -179,7 +179,7 @@ class Server:
             or self.index < identity(disk.snapshot).index + SNAPSHOT_EVERY
         ):
             return
-        members = core.view.configurations.at(self.index).spell()
+        members = core.view.configurations.at(self.index).format()
         state = {"index": self.index, "term": self.term, "members": members}
         disk.snapshot = json.dumps({**state, "commands": self.commands}).encode()
         disk.entries = [entry for entry in disk.entries if entry.index > self.index]
@@ -210,7 +210,7 @@ class World:
         """Carry a message as a line: lost, late, twice, or overtaken."""
         if not self.is_calm and self.chance(20):
             return
-        line = raft.spell_message(message)
+        line = raft.format_message(message)
         read = raft.read_message(message.sender, message.to, line)
         for _ in range(1 + (not self.is_calm and self.chance(20))):
             self.sent += 1

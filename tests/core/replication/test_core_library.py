@@ -99,7 +99,7 @@ def test_type_checkers_and_programs_see_the_same_names() -> None:
     assert {(f"raft.{module}", name) for module, name in typed} == {
         home for name, home in homes.items() if name not in renamed
     }
-    assert renamed == {"is_one_line", "read_membership", "read_message", "spell_message"}
+    assert renamed == {"is_one_line", "read_membership", "read_message", "format_message"}
     assert raftline.raft.__all__ == sorted(homes) == dir(raftline.raft)
     assert all(getattr(raftline.raft, name) for name in homes)
 

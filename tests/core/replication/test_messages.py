@@ -22,11 +22,11 @@ from raftline.raft.messages import (
 )
 from raftline.wire.peer_lines import (
     FIRST_WORDS,
+    format_append,
+    format_entries,
+    format_message,
     is_one_line,
     read,
-    spell,
-    spell_append,
-    spell_entries,
 )
 
 numbers = st.integers(0, NUMBER_MAX)
@@ -93,33 +93,33 @@ every_message = st.one_of(
 
 
 @given(every_message)
-def test_a_spelled_message_is_read_back_equal(message: Message) -> None:
-    line = spell(message)
+def test_a_formatted_message_is_read_back_equal(message: Message) -> None:
+    line = format_message(message)
     assert "\n" not in line
     assert line.split(" ")[0] in FIRST_WORDS
     assert read("s1", "s2", line) == message
 
 
 @given(st.sampled_from(["", *sorted(word + " " for word in FIRST_WORDS)]), st.text(max_size=60))
-def test_any_text_is_refused_or_the_spelling_of_a_message(word: str, text: str) -> None:
+def test_any_text_is_refused_or_the_form_of_a_message(word: str, text: str) -> None:
     try:
         message = read("s1", "s2", word + text)
     except PeerError:
         return
-    assert read("s1", "s2", spell(message)) == message
+    assert read("s1", "s2", format_message(message)) == message
 
 
 @given(every_message, st.integers(0, 400), st.text(max_size=3))
-def test_damaged_line_is_refused_or_the_spelling_of_a_message(
+def test_damaged_line_is_refused_or_the_form_of_a_message(
     message: Message, at: int, what: str
 ) -> None:
-    line = spell(message)
+    line = format_message(message)
     damaged = line[:at] + what + line[at + 1 :]
     try:
         found = read("s1", "s2", damaged)
     except PeerError:
         return
-    assert read("s1", "s2", spell(found)) == found
+    assert read("s1", "s2", format_message(found)) == found
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_damaged_line_is_refused_or_the_spelling_of_a_message(
         ),
     ],
 )
-def test_each_message_has_one_spelling(message: Message, line: str) -> None:
-    assert spell(message) == line
+def test_each_message_has_one_form(message: Message, line: str) -> None:
+    assert format_message(message) == line
     assert read(message.sender, message.to, line) == message
 
 
@@ -177,13 +177,13 @@ def test_numbers_may_be_given_as_text_as_in_the_course_program() -> None:
 def test_separators_inside_a_command_stay_there() -> None:
     command = "set a@b-c, ]} commit 9 round 9 [] \\n ünïcödé"
     message = AppendEntries("s1", "s2", 1, 0, 0, [Entry(1, 1, command)], 0, 1)
-    assert read("s1", "s2", spell(message)) == message
+    assert read("s1", "s2", format_message(message)) == message
 
 
-def test_entries_that_were_spelled_once_make_the_same_line() -> None:
+def test_entries_encoded_once_make_the_same_line() -> None:
     entries = [Entry(1, 1, "set a 4"), Entry(2, 2, "noop")]
     message = AppendEntries("s1", "s2", 2, 0, 0, entries, 1, 3)
-    assert spell_append(message, spell_entries(message.entries)) == spell(message)
+    assert format_append(message, format_entries(message.entries)) == format_message(message)
 
 
 ENTRY = '{"index": 1, "term": 1, "command": "set a 4"}'
@@ -304,7 +304,7 @@ def test_the_largest_number_is_accepted() -> None:
     assert found == RequestVote("s1", "s2", NUMBER_MAX, NUMBER_MAX, 1)
 
 
-def test_transfer_lease_and_read_index_have_one_spelling() -> None:
+def test_transfer_lease_and_read_index_have_one_form() -> None:
     lines: dict[str, Message] = {
         "RequestVote 5-9-4 transfer": RequestVote("s3", "s1", 5, 9, 4, transfer=True),
         "TimeoutNow 4": TimeoutNow("s3", "s1", 4),
@@ -318,7 +318,7 @@ def test_transfer_lease_and_read_index_have_one_spelling() -> None:
         ),
     }
     for line, message in lines.items():
-        assert spell(message) == line
+        assert format_message(message) == line
         assert read("s3", "s1", line) == message
 
 

@@ -46,7 +46,7 @@ def test_requests_share_one_message_to_each_follower() -> None:
     assert [entry.index for entry in effects.append] == [2, 3, 4]
     # The next index follows the log's end, not what is committed
     assert [entry.index for entry in node.step(Propose(["set c 3"]), TIMEOUT_MS).append] == [5]
-    assert all(batch is sent[0] for batch in sent)  # so that the rim spells it once
+    assert all(batch is sent[0] for batch in sent)  # so that the rim encodes it once
 
 
 def test_only_a_leader_appends_proposals() -> None:

@@ -27,7 +27,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
 from raftline.raft.snapshot import ENTRY_BYTES, LAGGING
-from raftline.wire.peer_lines import spell
+from raftline.wire.peer_lines import format_message
 from raftline_testing.doubles.compacted_leader import (
     MEMBERS,
     SMALL,
@@ -255,7 +255,7 @@ def test_a_snapshot_that_arrived_damaged_is_requested_anew() -> None:
         "leader must send it again"
     ]
     effects = node.step(Receive(piece(8, "")), 0)
-    assert spell(effects.send_after_save[0]).startswith("GiveSnapshotAfterByte 0 of 7-2 ")
+    assert format_message(effects.send_after_save[0]).startswith("GiveSnapshotAfterByte 0 of 7-2 ")
 
 
 def test_a_new_snapshot_replaces_a_damaged_one() -> None:

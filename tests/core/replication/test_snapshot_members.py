@@ -13,9 +13,9 @@ from raftline.raft.log import Snapshot
 from raftline.raft.membership import Configurations, Membership, all_vote
 from raftline.raft.messages import InstallSnapshot
 from raftline.raft.node import RawNode
-from raftline.storage.log_lines import base_line, read_base, spell_members
+from raftline.storage.log_lines import base_line, format_members, read_base
 from raftline.storage.snapshot_lines import LoadedSnapshot
-from raftline.storage.sums import spell_sum
+from raftline.storage.sums import format_sum
 from raftline_testing.doubles.cores import TIMEOUT_MS, node_of
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries
@@ -56,7 +56,7 @@ def test_any_configuration_is_read_back_from_a_base_line(
         "s1=a:1,voter,learner",
     ],
 )
-def test_a_base_line_that_spells_no_configuration_is_refused(members: str) -> None:
+def test_a_base_line_without_a_configuration_is_refused(members: str) -> None:
     with pytest.raises(ValueError, match="the base line names a member as"):
         read_base(f"17 4 base {members}\n".encode())
 
@@ -66,7 +66,7 @@ def compacted(members: Membership) -> MemoryFolder:
     after."""
     folder = MemoryFolder()
     manager, _ = boot(folder)
-    written = entries(1, 1, "noop", "set a 1", members.spell(), "set b 2", PLAIN.spell())
+    written = entries(1, 1, "noop", "set a 1", members.format(), "set b 2", PLAIN.format())
     manager.persist([Effects(save=HardState(1, "s1"), append=written)])
     manager.apply(written[:3])
     snapshot = write_snapshot(manager.snapshots, manager.freeze())
@@ -82,9 +82,9 @@ def compacted(members: Membership) -> MemoryFolder:
 @pytest.mark.parametrize("members", [WITH_LEARNER, JOINT, BOTH])
 def test_base_line_keeps_learners_and_joint_halves(members: Membership) -> None:
     folder = compacted(members)
-    spelled = spell_members(members)
+    formatted = format_members(members)
     manager, recovered = boot(folder.kill())
-    where = f"{spell_sum(recovered.chain)}{spelled}"
+    where = f"{format_sum(recovered.chain)}{formatted}"
     assert folder.content("s1.log").startswith(f"3 1 base {where}\n".encode())
     assert folder.content("s1.state_machine").startswith(f"3 1 snapshot {where}\n".encode())
     assert recovered.members == members
@@ -118,7 +118,7 @@ def test_snapshot_after_an_installed_one_has_its_members() -> None:
 @pytest.mark.parametrize("members", [WITH_LEARNER, JOINT])
 def test_a_configuration_that_is_not_applied_is_in_no_snapshot(members: Membership) -> None:
     manager, _ = boot(MemoryFolder())
-    written = entries(1, 1, "noop", WITH_LEARNER.spell(), "set a 1", members.spell())
+    written = entries(1, 1, "noop", WITH_LEARNER.format(), "set a 1", members.format())
     manager.persist([Effects(save=HardState(1, "s1"), append=written)])
     manager.apply(written[:1])
     assert manager.freeze().members == PLAIN
@@ -142,7 +142,7 @@ def test_value_like_a_configuration_changes_no_members() -> None:
                 "set a 1",
                 "noop",
                 "members x",
-                *(one.spell() for one in (PLAIN, WITH_LEARNER, JOINT, BOTH)),
+                *(one.format() for one in (PLAIN, WITH_LEARNER, JOINT, BOTH)),
             ]
         ),
         max_size=12,

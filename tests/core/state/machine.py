@@ -12,7 +12,7 @@ from raftline.storage.snapshot_lines import (
     LoadedSnapshot,
     MachineState,
     SnapshotReader,
-    spell_snapshot,
+    format_snapshot,
 )
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries
@@ -38,5 +38,5 @@ def at_entry_10(*before: str) -> LogManager:
 
 
 def copied(state: MachineState) -> LoadedSnapshot:
-    data = b"".join(spell_snapshot(state))
+    data = b"".join(format_snapshot(state))
     return SnapshotReader(io.BytesIO(data), lambda: None).read()

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from raftline.storage.snapshot_lines import LoadedSnapshot, SnapshotReader, spell_snapshot
+from raftline.storage.snapshot_lines import LoadedSnapshot, SnapshotReader, format_snapshot
 from raftline.wire.key_stat import KeyFacts, read_key_line
 from raftline.wire.limits import LEASE_BYTES, PAIR_BYTES
 from raftline_testing.doubles.account_machine import ANN, BOB, AccountMachine
@@ -88,7 +88,7 @@ def test_nobody_holds_anything_at_the_floor() -> None:
 
 def test_a_snapshot_brings_the_accounts(machine: AccountMachine) -> None:
     machine.do(f"{BOB}#1@set a 1", f"{BOB}#2@setex b 10 2", f"{ANN}#1@lease 20", "set c 3")
-    data = b"".join(spell_snapshot(machine.manager.freeze()))
+    data = b"".join(format_snapshot(machine.manager.freeze()))
     for line in (b"4,,bob a 1", b"5,own-5-10,bob b 2", b"lease-6 20 ann", b"7 c 3"):
         assert b"\n%s\n" % line in data
     other = AccountMachine()

@@ -83,7 +83,7 @@ def test_append_joins_and_tells_the_size_in_bytes() -> None:
     ]
 
 
-def test_append_keeps_one_spelling_across_halves_of_a_character() -> None:
+def test_append_keeps_one_form_across_halves_of_a_character() -> None:
     assert talk(r"append a \xc3", r"append a \xa9", "get a") == [
         "APPEND response: a has 1 bytes",
         "APPEND response: a has 2 bytes",
@@ -120,7 +120,7 @@ def test_any_text_of_an_entry_is_answered_without_an_exception(words: list[str])
         ("session", "session"),
     ],
 )
-def test_a_request_is_read_into_its_canonical_spelling(line: str, command: str) -> None:
+def test_a_request_is_read_into_its_canonical_form(line: str, command: str) -> None:
     assert read_request("client4", "", line, Limits()).command == command
 
 

@@ -58,7 +58,7 @@ def test_a_piece_holds_whole_entries() -> None:
 def test_events_of_a_prefix_are_those_of_a_full_scan(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sets and others, of keys that are spelled with escapes, too, in pieces of any size."""
+    """Sets and others, of keys that are written with escapes, too, in pieces of any size."""
     monkeypatch.setattr(the_history, "RUN_BYTES", 300)
     chance, found, number = random.Random(seed), EventHistory(), 0
     keys = ["a", "ab", "b/1", "b/2", r"b/\xe4", r"\\a", "b\U0010ffff", "z" * 20]
@@ -260,7 +260,7 @@ def test_a_set_that_is_not_taken_apart_counts_with_its_command() -> None:
 
 
 @pytest.mark.parametrize("key", ["k" * 1000, "k" * 1000 + "\U0001f600", "\u20ac" * 333])
-def test_long_keys_keep_to_the_bytes_in_any_spelling(key: str) -> None:
+def test_long_keys_keep_to_the_bytes_in_any_form(key: str) -> None:
     """One character that is not ASCII makes each of its text take up to four bytes."""
     found = EventHistory()
     found.bound(1 << 20, 1 << 20)

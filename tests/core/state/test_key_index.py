@@ -13,7 +13,7 @@ from raftline.state.store import Store
 from raftline.wire.protocol import real
 
 KEYS = st.text("ab/", min_size=1, max_size=4)
-SPELLED = st.sampled_from([r"\xe4a", r"\xe4", "a\U0010ffff", "ab", r"a\\b"])
+FORMATTED = st.sampled_from([r"\xe4a", r"\xe4", "a\U0010ffff", "ab", r"a\\b"])
 
 
 @pytest.fixture(autouse=True)
@@ -29,11 +29,11 @@ class SameAsALook(RuleBasedStateMachine):
         self.store = Store(level=1)
         self.store.number = 1
 
-    @rule(key=KEYS | SPELLED)
+    @rule(key=KEYS | FORMATTED)
     def put(self, key: str) -> None:
         execute(self.store, f"set {key} 1")
 
-    @rule(key=KEYS | SPELLED)
+    @rule(key=KEYS | FORMATTED)
     def drop(self, key: str) -> None:
         execute(self.store, f"delete {key}")
 
@@ -49,7 +49,7 @@ class SameAsALook(RuleBasedStateMachine):
         reply = execute(self.store, f"txn set {added} 1 ; delete {gone} ; clear {prefix}")
         assert f"{count} key" in reply.rpartition('", "')[2]
 
-    @rule(prefix=KEYS | SPELLED)
+    @rule(prefix=KEYS | FORMATTED)
     def look(self, prefix: str) -> None:
         expected = [key for key in self.store if key.startswith(prefix)]
         if "\\" in prefix:

@@ -7,7 +7,7 @@ import pytest
 from raftline.logmanager import LogManager
 from raftline.state.commands.key_commands import execute
 from raftline.state.commands.lease_commands import ms_of
-from raftline.state.lease_table import read_expiry, read_granted, spell_expiry, spell_granted
+from raftline.state.lease_table import format_expiry, format_granted, read_expiry, read_granted
 from raftline.state.store import Store
 from raftline_testing.doubles.lease_machine import TERM, LeaseMachine, first_leases
 from raftline_testing.files.node_files import entries
@@ -159,7 +159,7 @@ def test_persist_ends_a_key_s_time_and_takes_it_out_of_a_lease(machine: LeaseMac
 
 def test_an_expiry_ends_its_leases_and_deletes_their_keys(machine: LeaseMachine) -> None:
     machine.talk("lease 10", "under lease-57 set a 1", "setex b 10 2", "set c 3", "lease 20")
-    assert machine.apply(spell_expiry(TERM, ["lease-57", "own-59-10"])) == ""
+    assert machine.apply(format_expiry(TERM, ["lease-57", "own-59-10"])) == ""
     assert dict(machine.store) == {"c": "3"}
     assert machine.store.leases.granted == {"lease-61": 20_000}
 
@@ -169,7 +169,7 @@ def test_an_expiry_of_another_term_than_its_entry_s_does_nothing(
     machine: LeaseMachine, named: int
 ) -> None:
     machine.talk("lease 10", "under lease-57 set a 1")
-    machine.apply(spell_expiry(named, ["lease-57"]))
+    machine.apply(format_expiry(named, ["lease-57"]))
     assert machine.store.leases.granted == {"lease-57": 10_000}
     assert dict(machine.store) == {"a": "1"}
 
@@ -178,7 +178,7 @@ def test_an_expiry_of_another_term_than_its_entry_s_does_nothing(
 def test_an_expiry_does_nothing_to_a_key_whose_time_was_set_anew(
     machine: LeaseMachine, later: str
 ) -> None:
-    machine.talk("setex a 10 1", later, spell_expiry(TERM, ["own-57-10"]))
+    machine.talk("setex a 10 1", later, format_expiry(TERM, ["own-57-10"]))
     assert dict(machine.store) == {"a": "1"}
 
 
@@ -191,9 +191,9 @@ def test_an_expiry_that_a_person_wrote_into_a_log_harms_nobody(machine: LeaseMac
     assert dict(machine.store) == {"a": "1"}
 
 
-def test_an_expiry_is_read_as_it_is_spelled() -> None:
+def test_an_expiry_round_trips() -> None:
     leases = ["lease-57", "own-61-20"]
-    assert spell_expiry(5, leases) == "expired 5 lease-57 own-61-20"
+    assert format_expiry(5, leases) == "expired 5 lease-57 own-61-20"
     assert read_expiry("5 lease-57 own-61-20", 5) == leases
     assert read_expiry("5 lease-57", 4) == []
 
@@ -234,7 +234,7 @@ def test_a_time_with_milliseconds_is_kept_and_shown(machine: LeaseMachine) -> No
     replies = machine.talk("lease 1.5", "setex a 0.25 1", "set b 2", "expire b 10.001")
     assert replies[0] == "LEASE response: lease-57 for 1.5 s"
     assert replies[3] == "EXPIRE response: b for 10.001 s"
-    assert spell_granted(machine.store.leases.copy()) == ["lease-57 1.5"]
+    assert format_granted(machine.store.leases.copy()) == ["lease-57 1.5"]
     granted = read_granted(["lease-57 1.5"]).granted
     assert granted == machine.store.leases.granted == {"lease-57": 1500}
     own = ["own-58-0.25", "own-60-10.001"]
@@ -242,10 +242,10 @@ def test_a_time_with_milliseconds_is_kept_and_shown(machine: LeaseMachine) -> No
     assert [ms_of(machine.store, lease) for lease in own] == [250, 10_001]
 
 
-def test_shared_leases_are_read_from_a_snapshot_as_spelled(machine: LeaseMachine) -> None:
-    """Shared leases are read from a snapshot as they were spelled."""
+def test_shared_leases_are_read_from_a_snapshot_as_written(machine: LeaseMachine) -> None:
+    """Shared leases are read from a snapshot as they were written."""
     machine.talk("lease 10", "lease 20")
-    lines = spell_granted(machine.store.leases.copy())
+    lines = format_granted(machine.store.leases.copy())
     assert lines == ["lease-57 10", "lease-58 20"]
     assert list(read_granted(lines).granted.items()) == list(machine.store.leases.granted.items())
 

@@ -73,7 +73,7 @@ class Node:
         assert selection is not None
         page = take_page(self.store, selection)
         assert page == self._look_at_all(selection)
-        reply = page.spell()
+        reply = page.format()
         match = MORE.search(reply)
         self.next = match[1] if match else "show"
         return reply

@@ -31,14 +31,14 @@ def test_a_prefix_that_was_removed_matches_no_more() -> None:
     assert (len(found), found.lengths) == (0, [])
 
 
-def test_two_spellings_of_a_prefix_are_one() -> None:
+def test_two_forms_of_a_prefix_are_one() -> None:
     found = index(r"two\swords")
     assert found.get(r"\x74wo\swords") == r"two\swords"
     assert found.matching(r"two\swords\sand") == [r"two\swords"]
     assert found.matching(r"two\nwords") == []
 
 
-def test_a_prefix_is_compared_as_it_is_not_as_it_is_spelled() -> None:
+def test_a_prefix_is_compared_as_it_is_not_as_it_is_written() -> None:
     assert index("\\xc2").matching("\\xc2\\x85") == []  # one character; not the half of it
     assert index("\\xc2\\x85").matching("\\xc2\\x85\\x85") == ["\\xc2\\x85"]
 

@@ -127,4 +127,4 @@ def test_rights_equal_those_of_the_model(first: int, count: int) -> None:
                 if model.may(user, right, key)
             }
             assert rights(manager.store.users) == expected, (seed, done)
-            assert rights(read_users(manager.store.users.spell())) == expected, (seed, done)
+            assert rights(read_users(manager.store.users.format())) == expected, (seed, done)

@@ -21,7 +21,7 @@ from raftline.state.sessions import EPOCH_NUMBERS, EPOCH_TERMS
 from raftline.state.store import PAUSE_KEYS, Store, sizes_of
 from raftline.storage.snapshot_lines import (
     MachineState,
-    spell_snapshot,
+    format_snapshot,
 )
 from raftline.wire.key_stat import KeyFacts, read_key_line
 from raftline_testing.files.node_files import MEMBERS, entries
@@ -218,7 +218,7 @@ def test_a_snapshot_carries_the_facts() -> None:
     manager.apply(entries(13, 1, "set empty "))
     state = manager.freeze()
     places = "s1=localhost:10000 s2=localhost:10001 s3=localhost:10002"
-    assert b"".join(spell_snapshot(state)).decode().split("\n")[:-2] == [
+    assert b"".join(format_snapshot(state)).decode().split("\n")[:-2] == [
         f"13 1 snapshot cluster 9f86d081884c7d65 level 1 sum {state.chain:08x} {places}",
         "sessions 1",
         '{"forgotten": false}',

@@ -22,9 +22,9 @@ from raftline.storage.disk import StorageError
 from raftline.wire.commands.command_table import IN_TRANSACTIONS
 from raftline.wire.commands.operands import Limits, not_understood
 from raftline.wire.commands.transaction_line import (
+    format_transaction,
+    format_word,
     read_transaction,
-    spell_transaction,
-    spell_word,
 )
 from raftline.wire.limits import SHORT_REPLY_BYTES, TRANSACTION_ITEMS, TRANSACTION_SCANS
 from raftline.wire.protocol import ProtocolError, escape, unescape
@@ -52,7 +52,7 @@ def mistake(line: str) -> str:
 
 
 class Machine:
-    """A state machine, asked as a node asks it: in the log's spelling."""
+    """A state machine, asked as a node asks it: in the log's form."""
 
     def __init__(self, *before: str, level: int = LEVEL) -> None:
         self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
@@ -212,14 +212,14 @@ def test_each_operation(operation: str, answer: str | None) -> None:
     machine = Machine("set b 5", "set words two words", "set empty ")
     reply = machine.ask(f"txn {operation}")
     assert reply == f"TXN response, then: {json.dumps([answer])}"
-    if "\\" not in operation:  # one that is spelled the same outside of a transaction
+    if "\\" not in operation:  # one that is written the same outside of a transaction
         alone = Machine("set b 5", "set words two words", "set empty ")
         alone.ask(operation)
         assert dict(alone.manager.store) == dict(machine.manager.store)
 
 
 @pytest.mark.parametrize(
-    ("typed", "spelled"),
+    ("typed", "formatted"),
     [
         ("  txn   set a 1  ", "txn set a 1"),
         ("txn then set a 1", "txn set a 1"),
@@ -234,9 +234,9 @@ def test_each_operation(operation: str, answer: str | None) -> None:
         ("txn incr a 5 ; incr a", "txn incr a 5 ; incr a"),
     ],
 )
-def test_a_transaction_has_one_spelling(typed: str, spelled: str) -> None:
-    assert canonical(typed) == spelled
-    assert canonical(spelled) == spelled
+def test_a_transaction_has_one_form(typed: str, formatted: str) -> None:
+    assert canonical(typed) == formatted
+    assert canonical(formatted) == formatted
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampled_from(
@@ -247,10 +247,9 @@ WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampl
 @given(key=WORDS.filter(len), old=WORDS, new=WORDS)
 def test_any_text_can_be_a_key_and_a_value(key: str, old: str, new: str) -> None:
     machine = Machine(f"set {escape(key, key=True)} {escape(old, key=False)}")
-    condition = f"{spell_word(key)} = {spell_word(old)}"
-    line = (
-        f"txn if {condition} then set {spell_word(key)} {spell_word(new)} ; get {spell_word(key)}"
-    )
+    condition = f"{format_word(key)} = {format_word(old)}"
+    name = format_word(key)
+    line = f"txn if {condition} then set {name} {format_word(new)} ; get {name}"
     reply = machine.ask(line)
     assert reply.startswith("TXN response, then: ")
     assert json.loads(reply.partition(": ")[2]) == [f"{key} set to {new}", new]
@@ -588,7 +587,7 @@ VALUES = st.sampled_from(["0", "1", "7", "x", "two words", ""])
 def conditions(draw: st.DrawFn) -> tuple[str, Callable[[dict[str, str]], bool]]:
     key, value = draw(KEYS), draw(VALUES)
     kind = draw(st.sampled_from(["=", "!=", "absent", "exists", "keys", "none"]))
-    word = spell_word(value)
+    word = format_word(value)
     holds: dict[str, tuple[str, Callable[[dict[str, str]], bool]]] = {
         "=": (f"{key} = {word}", lambda pairs: pairs.get(key) == value),
         "!=": (f"{key} != {word}", lambda pairs: pairs.get(key) != value),
@@ -608,12 +607,12 @@ def operations(draw: st.DrawFn) -> tuple[str, str]:
         draw(KEYS),
         draw(VALUES),
     )
-    word = spell_word(value)
+    word = format_word(value)
     if verb in ("get", "delete", "incr", "clear"):
         return f"{verb} {key}", f"{verb} {key}"
     if verb == "cas":
         new = draw(VALUES)
-        return f"cas {key} {word} {spell_word(new)}", f"cas {key} {escape(value, key=True)} {new}"
+        return f"cas {key} {word} {format_word(new)}", f"cas {key} {escape(value, key=True)} {new}"
     return f"{verb} {key} {word}", f"{verb} {key} {value}"
 
 
@@ -716,7 +715,7 @@ def test_a_short_plain_transaction_is_read_as_any_other_one(
             txn = read_transaction(text, IN_TRANSACTIONS, Limits())
         except ProtocolError as problem:
             return str(problem)
-        return *txn[:3], spell_transaction(txn, IN_TRANSACTIONS)
+        return *txn[:3], format_transaction(txn, IN_TRANSACTIONS)
 
     assert read("z") == read(r"\x7a")  # the second is in no canonical form
 

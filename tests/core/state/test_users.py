@@ -121,7 +121,7 @@ def test_a_snapshot_has_the_users_the_roles_and_the_secret(machine: UserMachine)
     loaded = machine.loaded()
     assert len(loaded.users) == 4
     again = parts_of(loaded).users
-    assert again.spell() == machine.store.users.spell()
+    assert again.format() == machine.store.users.format()
     assert again.verifier_of("nobody") == machine.store.users.verifier_of("nobody")
     other = LogManager("s2", MemoryFolder(), MEMBERS)
     other._load(loaded, parts_of(loaded))
@@ -230,5 +230,5 @@ def test_a_mistake_is_named_without_the_verifier(line: str, why: str) -> None:
 def test_an_empty_table_has_nobody() -> None:
     table = UserTable()
     assert not table
-    assert table.spell() == []
+    assert table.format() == []
     assert table.find("root") is None

@@ -145,8 +145,8 @@ def buckets(name: str, seconds: float, count: int, **labels: str) -> Figures:
     for bound in [*BOUNDS_S, float("inf")]:
         limit = "+Inf" if bound == float("inf") else str(bound)
         every = sorted({**labels, "le": limit}.items())
-        spelled = "".join(f"{{{key}={value}}}" for key, value in every)
-        rows[f"{name}_bucket{spelled}"] = count if seconds <= bound else 0
+        formatted = "".join(f"{{{key}={value}}}" for key, value in every)
+        rows[f"{name}_bucket{formatted}"] = count if seconds <= bound else 0
     return rows
 
 
@@ -322,7 +322,8 @@ class Rig:
         return {name: value - self.before.get(name, 0) for name, value in self.figures().items()}
 
     def syncs(self) -> int:
-        """Return how many groups of entries were synced, by the notes that end them in the log."""
+        """Return how many groups of entries were synced, by the checksums that end them in the
+        log."""
         return (self.folder / "s1.log").read_bytes().count(b" synced, crc32 ")
 
     def facts(self) -> dict[str, Any]:

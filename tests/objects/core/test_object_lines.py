@@ -58,16 +58,16 @@ def test_index_that_only_looks_like_a_number_is_refused(number: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "spelled"),
+    ("typed", "formatted"),
     [
         ('txn object s dict.put "a" {"b":1}', r'txn object s dict.put "a"\s{"b":\s1}'),
         (r'txn object s dict.put "a"\s1', r'txn object s dict.put "a"\s1'),
         ("txn object s list.clear", "txn object s list.clear"),
     ],
 )
-def test_operation_in_a_transaction_has_one_spelling(typed: str, spelled: str) -> None:
-    assert command(typed) == spelled
-    assert command(spelled) == spelled
+def test_operation_in_a_transaction_has_one_form(typed: str, formatted: str) -> None:
+    assert command(typed) == formatted
+    assert command(formatted) == formatted
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.operands import Limits
 from raftline.wire.protocol import ProtocolError, escape, unescape
 from raftline.wire.refusal import DONE_ONCE
-from raftline.wire.strict_json import DEPTH_MAX, NotJsonError, checked, read_json, spell_json
+from raftline.wire.strict_json import DEPTH_MAX, NotJsonError, checked, format_json, read_json
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from tests.core.state.machine import Machine as Executor
@@ -47,8 +47,8 @@ class Machine(Executor):
 
     def operate(self, operation: str, *operands: Any) -> Any:
         """Return the result, or the reply where there is none."""
-        spelled = "".join(f" {escape(spell_json(each), key=False)}" for each in operands)
-        reply = self.do(f"object x {operation}{spelled}")
+        formatted = "".join(f" {escape(format_json(each), key=False)}" for each in operands)
+        reply = self.do(f"object x {operation}{formatted}")
         head, _, rest = reply.partition(": ")
         return json.loads(unescape(rest)) if head == "OBJECT response" else reply
 
@@ -138,7 +138,7 @@ def test_items_of_a_set_are_equal_if_they_are_so_in_python(name: str, data: st.D
     items, more = data.draw(st.tuples(*[st.lists(near | SCALARS)] * 2))
     expected = list(SET_OPERATIONS[name](items, more))
     OPERATIONS[name].act(items, more)
-    assert [*map(spell_json, items)] == [*map(spell_json, expected)]
+    assert [*map(format_json, items)] == [*map(format_json, expected)]
 
 
 class Unhashed(int):
@@ -248,7 +248,7 @@ def test_a_wrong_operand_is_refused_before_it_is_logged(line: str, reply: str) -
     assert refusal(line).startswith(reply)
 
 
-def test_there_is_one_spelling_of_a_request_however_it_was_typed() -> None:
+def test_there_is_one_form_of_a_request_however_it_was_typed() -> None:
     line = r'object two\swords dict.put   "\u00e9"  {"b":1.0,"a":[1,2]} '
     with pytest.raises(
         ProtocolError, match=r"\\u is not an escape"
@@ -299,7 +299,7 @@ def test_stepped_slice_takes_as_many_values_as_places() -> None:
     st.lists(
         st.sampled_from(sorted(OPERATIONS)).flatmap(
             lambda name: (
-                st.lists(VALUES.map(spell_json) | st.text(), max_size=4).map(
+                st.lists(VALUES.map(format_json) | st.text(), max_size=4).map(
                     lambda operands: " ".join(["object x", name, *operands])
                 )
                 | st.text().map(lambda value: f"set x {escape(value, key=False)}")
@@ -325,8 +325,8 @@ def test_a_value_of_a_program_is_read_back_equal(value: Any) -> None:
     except NotJsonError:
         return  # half a character: refused, and nothing was sent
     assert machine.operate("list.append", value) is None
-    assert spell_json(machine.value) == spell_json([value])
-    assert spell_json(read_json(spell_json(value), DEPTH_MAX)) == spell_json(value)
+    assert format_json(machine.value) == format_json([value])
+    assert format_json(read_json(format_json(value), DEPTH_MAX)) == format_json(value)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The objects of a transaction: each is read once and spelled once, and all of it has a bound."""
+"""The objects of a transaction: each is parsed once and encoded once, and all of it has a bound."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Machine:
 
 
 class Counted:
-    """Counts how often JSON is read and spelled under a key."""
+    """Counts how often JSON is parsed and encoded under a key."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.read = self.kept = 0
@@ -52,7 +52,7 @@ class Counted:
 
 
 @pytest.mark.pure  # a function of a compiled module can't be replaced
-def test_a_transaction_reads_and_spells_an_object_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transaction_parses_and_encodes_an_object_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line of 3 KB with 128 operations kept a cluster without a leader for a minute."""
     machine = Machine()
     machine.ask("object o list.extend [1, 1, 1]")

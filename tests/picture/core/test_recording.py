@@ -64,12 +64,12 @@ def test_a_plain_value_is_read_back(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "spelled",
+    "formatted",
     [{}, {"a": 1, "b": 2}, {"NoSuch": {}}, {"Role": "KING"}, {"Options": {}}, {"Snapshot": [1]}],
 )
-def test_a_text_that_is_no_value_of_the_core_is_refused(spelled: object) -> None:
+def test_a_text_that_is_no_value_of_the_core_is_refused(formatted: object) -> None:
     with pytest.raises(PlainError):
-        value_of(spelled)
+        value_of(formatted)
 
 
 def test_a_request_keeps_its_number_until_it_is_answered() -> None:

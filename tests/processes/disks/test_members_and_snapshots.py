@@ -10,7 +10,7 @@ from zlib import crc32
 import pytest
 
 from raftline.common.build_level import LEVEL
-from raftline.storage.log_lines import note_line
+from raftline.storage.log_lines import checksum_line
 from raftline_testing.files.node_files import storage_file
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.newcomers import members, newcomer
@@ -62,7 +62,7 @@ def test_cluster_with_a_learner_compacts_and_refills_it(small: Cluster) -> None:
     # It votes in the joint configuration already, when the change is not over.
     eventually(lambda: "is a learner" in small.ask(f"demote {fourth.name}"), "s4 is demoted")
     changed = members(small)["members_since"]
-    spelled = " ".join(
+    formatted = " ".join(
         f"{node.name}=localhost:{node.port},{'learner' if node is fourth else 'voter'}"
         for node in small.nodes
     )
@@ -71,7 +71,7 @@ def test_cluster_with_a_learner_compacts_and_refills_it(small: Cluster) -> None:
         base = compacted(node, beyond=changed)
         raised = f"cluster {node.status()['cluster']} level {LEVEL}"
         first = node.log.read_text().splitlines()[0]
-        assert re.search(rf" base {raised} sum [0-9a-f]{{8}} {re.escape(spelled)}$", first), first
+        assert re.search(rf" base {raised} sum [0-9a-f]{{8}} {re.escape(formatted)}$", first), first
         assert base > changed
     small.kill()
     small.start()
@@ -100,7 +100,7 @@ def _lose_what_came_behind_the_snapshot(node: NodeProcess) -> None:
     until the entry that adds it came."""
     base = node.log.read_bytes().splitlines(keepends=True)[0]
     index, term, *_ = base.split()
-    node.log.write_bytes(base + note_line(0, crc32(base)))
+    node.log.write_bytes(base + checksum_line(0, crc32(base)))
     mark = (int(index), int(term))
     (node.folder / f"{node.name}.storage").write_bytes(
         storage_file(int(term), "-", mark, "amnesiac", node.name)

@@ -23,12 +23,12 @@ MEMBER_WORK = {
     ("node/loop/writer.py", "run"),
 }
 # The code that works for one client: its protocol, its login and its connection.
-CLIENT_ROOMS = ("access/", "net/protocol/", "net/connections/")
+CLIENT_PACKAGES = ("access/", "net/protocol/", "net/connections/")
 ALLOWED = {
     # Replies of at most AT_ONCE_CHARACTERS, and as many on one connection.
     "net/protocol/outgoing_protocol.py": {
         "_as_kept", "_forget", "_is_ready", "_next", "_release", "_sent_replies", "_settle",
-        "give_up_late", "keep", "mark_ready", "push", "push_later", "send_now", "spell",
+        "give_up_late", "keep", "mark_ready", "push", "push_later", "send_now", "format",
     },
     "net/protocol/refusal_counts.py": {"add"},
     "net/connections/outgoing.py": {"_has_moved", "_send", "_send_later", "flush"},
@@ -46,16 +46,16 @@ ALLOWED = {
 
 @contextmanager
 def recorded(
-    monkeypatch: pytest.MonkeyPatch, rooms: tuple[str, ...] = CLIENT_ROOMS
+    monkeypatch: pytest.MonkeyPatch, packages: tuple[str, ...] = CLIENT_PACKAGES
 ) -> Iterator[set[Place]]:
-    """Collect the functions of these rooms that are called from MEMBER_WORK meanwhile."""
+    """Collect the functions of these packages that are called from MEMBER_WORK meanwhile."""
     ran: set[Place] = set()
 
     def note(frame: FrameType, event: str, _: object) -> None:
         if event != "call":
             return
         place = place_of(frame)
-        if place is None or place in ran or not place[0].startswith(rooms):
+        if place is None or place in ran or not place[0].startswith(packages):
             return
         if place[1].startswith("<"):  # a part of a function
             return

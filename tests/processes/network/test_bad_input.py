@@ -161,7 +161,7 @@ def test_keys_of_every_kind_are_kept_apart_and_come_back(shared: Cluster, key: s
     assert shared.ask(f"client4@delete {key}") == f"DELETE response: {key} deleted"
 
 
-def test_two_spellings_of_an_accent_are_two_keys(shared: Cluster) -> None:
+def test_two_forms_of_an_accent_are_two_keys(shared: Cluster) -> None:
     shared.ask("client4@set \u00e9 one")
     assert shared.ask("client4@get e\u0301") == "GET response, no such key: e\u0301"
 

@@ -21,7 +21,7 @@ from raftline_testing.runner.tree_copy import copy_tree
 from tests.page_changes import Change, changes
 
 # The lists that a command is in.
-LISTS = ("command_pages", "limits_page", "public_names", "refusal_sentences", "rooms", "sizes")
+LISTS = ("command_pages", "limits_page", "packages", "public_names", "refusal_sentences", "sizes")
 LISTS_S = 900  # in which the tests of the lists are over on any machine
 # A read, which the page describes in words.
 STRLEN = [

@@ -157,7 +157,7 @@ def test_leader_retries_until_the_follower_stored_the_entry(stage: Stage) -> Non
     assert json.loads(re.findall(r"\[.*\]", line)[0])[-1]["command"] == "set b 5"
 
 
-def test_the_course_spelling_of_entries_is_accepted(stage: Stage) -> None:
+def test_the_course_form_of_entries_is_accepted(stage: Stage) -> None:
     node, _, _ = stage
     entries = json.dumps([{"index": "1", "term": "3", "command": "get b"}])
     assert node.ask("s2@RequestVote 6-0-0") == "s1@Count on me term 6"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from raftline.state.commands.key_commands import execute
-from raftline.state.lease_table import spell_expiry
+from raftline.state.lease_table import format_expiry
 from raftline.state.store import Store
 from raftline.state.work import LONG_KEYS, count_short
 from raftline.wire.commands.command_table import read_request
@@ -51,7 +51,7 @@ def keys(machine: LeaseMachine, prefix: str) -> list[str]:
 
 
 def expire(machine: LeaseMachine, *leases: str) -> None:
-    assert machine.apply(spell_expiry(TERM, leases)) == ""
+    assert machine.apply(format_expiry(TERM, leases)) == ""
 
 
 # --- locks, elections, semaphores ---------------------------------------------------------------
@@ -625,7 +625,7 @@ def test_a_mistake_is_refused_and_nothing_is_done(line: str) -> None:
         read_request("", "", line, Limits())
 
 
-def test_a_prefix_has_one_spelling() -> None:
+def test_a_prefix_has_one_form() -> None:
     request = read_request("", "", r"hold \x6cock/two\swords/ alone now lease-57 web 1 ", Limits())
     assert request.command == r"hold lock/two\swords/ alone now lease-57 web 1 "
 

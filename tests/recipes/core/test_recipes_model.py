@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from raftline.state.commands.key_commands import execute
-from raftline.state.lease_table import spell_expiry
+from raftline.state.lease_table import format_expiry
 from raftline.state.store import Store
 from raftline_testing.runner.at_night import at_night
 
@@ -226,7 +226,7 @@ class World:
         if len(ending) == 1 and self.chance.random() < 0.5:
             self.do(f"release {ending[0]}")
         else:
-            self.do(spell_expiry(TERM, ending))
+            self.do(format_expiry(TERM, ending))
         for lease in ending:
             self.leases.remove(lease)
         for line in self.lines.values():

@@ -101,7 +101,7 @@ class Store:
         if verb == "show":
             selection = read_selection(call.command)
             assert selection is not None
-            return call.read(take_page(self.model.store, selection).spell())
+            return call.read(take_page(self.model.store, selection).format())
         found = self.model.ask(call)
         self.take_events()
         return found

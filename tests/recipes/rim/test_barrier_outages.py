@@ -36,7 +36,7 @@ def test_a_program_enters_a_round_that_passed_during_its_outage(
     """The first program is in line: its request 2 was the `hold`, with the others it looks at its
     place. As one of them fails, the other program enters and leaves."""
     monkeypatch.setattr(claims, "LONGEST_PAUSE_S", 0.0)
-    monkeypatch.setattr(claims, "LOOK_S", 0.0)
+    monkeypatch.setattr(claims, "CHECK_S", 0.0)
     cluster, asked = Cluster(), 0
     cluster.was_served = True
     entered: list[Entered | None] = []

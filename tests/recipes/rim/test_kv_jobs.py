@@ -196,7 +196,7 @@ def test_a_task_that_is_cancelled_as_its_job_comes_gives_it_back() -> None:
 
 
 def test_a_worker_takes_a_new_place_if_someone_deletes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue_steps, "LOOK_S", 0.02)
+    monkeypatch.setattr(queue_steps, "CHECK_S", 0.02)
     cluster, taken = Cluster(), list[Job[str]]()
     jobs = queue_of(cluster)
     worker = waiting_worker(cluster, lambda: taken.append(jobs.take(TTL_S)))

@@ -19,7 +19,7 @@ from raftline.clients.leases.kept_leases import KeptLeases
 from raftline.clients.leases.lease_timer import LeaseTimer
 from raftline.clients.requests.node_connection import ClientError, Unreachable
 from raftline.recipes.locks.claim_steps import Look, Shielded
-from raftline.recipes.locks.claims import LOOK_S, BaseClaim
+from raftline.recipes.locks.claims import CHECK_S, BaseClaim
 from raftline.recipes.locks.held import BaseHeld
 from raftline.recipes.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
 from tests.recipes.rim.lock_cluster import Cluster, Followed, Store
@@ -343,7 +343,7 @@ def test_whose_place_was_deleted_by_hand_gets_another_one() -> None:
     waiting = second.gets()
     goes_on(waiting)
     store.carry_out(CALLS.clear(f"{ALONE.prefix}line/"))
-    second.now_s += LOOK_S
+    second.now_s += CHECK_S
     goes_on(waiting)
     at_once(first.gives())
     assert at_once(waiting) == second.token
@@ -357,14 +357,14 @@ def test_who_waits_notices_that_the_holder_was_deleted_by_hand(keys: LockKeys) -
     at_once(first.gets())
     waiting = second.gets()
     goes_on(waiting)
-    second.now_s += LOOK_S
+    second.now_s += CHECK_S
     goes_on(waiting)
     asked = len(store.asked)
-    second.now_s += LOOK_S
+    second.now_s += CHECK_S
     goes_on(waiting)
     assert [each.split(" ")[0] for each in store.asked[asked:]] == ["show", "stat"]
     store.carry_out(CALLS.delete(first.key))
-    second.now_s += LOOK_S
+    second.now_s += CHECK_S
     assert at_once(waiting) == second.token > first.token
 
 

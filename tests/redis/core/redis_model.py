@@ -92,7 +92,7 @@ class Model:
             command = read_request("", "", text, Limits()).command
         except ProtocolError as mistake:
             return error(str(mistake))
-        assert command == text, "lines are spelled as in the log"
+        assert command == text, "lines are written as in the log"
         self.lines.append(command)
         verb, _, key = command.partition(" ")
         if verb == "ttl":
@@ -102,7 +102,7 @@ class Model:
             left = f"TTL response: {left_ms / 1000}"
             return left if left_ms else f"TTL response, no lease: {key}"
         if selection := read_selection(command):
-            return take_page(self.store, selection).spell()
+            return take_page(self.store, selection).format()
         if command.startswith("redis "):
             self.before_write()
         self.store.number += 1

@@ -9,7 +9,15 @@ import pytest
 from raftline.doors.redis.resp.commands import COMMANDS
 from raftline.doors.redis.resp.keys import Pattern
 from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
-from raftline.doors.redis.resp.replies import NO_LIST, Failure, Flat, Push, Several, Value, spell
+from raftline.doors.redis.resp.replies import (
+    NO_LIST,
+    Failure,
+    Flat,
+    Push,
+    Several,
+    Value,
+    format_reply,
+)
 from raftline.doors.redis.resp.scripts import NO_LUA, NO_SCRIPT
 from raftline.state.commands.lease_commands import ms_of
 from raftline.wire.commands.operands import Limits
@@ -494,7 +502,7 @@ def test_an_exec_with_arguments_ends_the_transaction() -> None:
 
 
 def test_an_exec_that_is_not_done_is_answered_as_in_redis() -> None:
-    assert [spell(NO_LIST, version) for version in (2, 3)] == ["*-1\r\n", "_\r\n"]
+    assert [format_reply(NO_LIST, version) for version in (2, 3)] == ["*-1\r\n", "_\r\n"]
 
 
 @pytest.mark.parametrize("wrong", [("SET", "a", "v" * (1 << 21)), ("PEXPIRE", "b", 1 << 50)])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.common.build_level import LEVEL
-from raftline.doors.redis.resp.entry import answers_in, read_entry, spell_answer, spell_entry
+from raftline.doors.redis.resp.entry import answers_in, format_answer, format_entry, read_entry
 from raftline.doors.redis.resp.functions import FUNCTIONS
 from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from raftline.doors.redis.resp.replies import OK, Failure, Simple, Value
@@ -62,7 +62,7 @@ def commands(draw: st.DrawFn) -> list[str]:
 
 @given(st.lists(st.lists(commands(), min_size=1, max_size=4), max_size=6))
 def test_entries_never_raise_and_lead_to_one_state(entries: list[list[list[str]]]) -> None:
-    lines = [spell_entry(1000, each) for each in entries]
+    lines = [format_entry(1000, each) for each in entries]
     one = Applied(*lines)
     with decimal.localcontext(decimal.Context(prec=3, rounding=decimal.ROUND_UP, Emax=9, Emin=-9)):
         other = Applied(*lines)
@@ -72,8 +72,8 @@ def test_entries_never_raise_and_lead_to_one_state(entries: list[list[list[str]]
 
 
 @given(st.lists(commands(), min_size=1, max_size=4))
-def test_an_entry_has_one_spelling(some: list[list[str]]) -> None:
-    line = spell_entry(1000, some, ["a unchanged since 5 under none"], {"own-3-10": 200})
+def test_an_entry_has_one_form(some: list[list[str]]) -> None:
+    line = format_entry(1000, some, ["a unchanged since 5 under none"], {"own-3-10": 200})
     assert read_request("", "", line, Limits()).command == line
     assert read_entry(line.removeprefix("redis ")).commands == some
 
@@ -170,13 +170,13 @@ def test_a_sum_is_the_same_with_any_exponent(value: str, by: str, total: str | N
     "text", ["1_0", "nan", "snan", "e5", "1e", "1e+-5", "0x1", "١", "1 ", "--1"]
 )
 def test_what_is_no_number_is_refused(text: str) -> None:
-    entry = spell_entry(5, [["INCRBYFLOAT", "n", text]])
+    entry = format_entry(5, [["INCRBYFLOAT", "n", text]])
     assert answers_in(Applied(entry).replies[0]) == [Failure("ERR value is not a valid float")]
 
 
 def test_options_have_letters_of_ascii() -> None:
     """What others are in capitals depends on the version of Python."""
-    entry = spell_entry(5, [["SET", "a", "1", "ıfeq", "1"]])
+    entry = format_entry(5, [["SET", "a", "1", "ıfeq", "1"]])
     assert answers_in(Applied(entry).replies[0]) == [Failure("ERR syntax error")]
 
 
@@ -273,6 +273,6 @@ def test_rights_are_checked_where_an_entry_is_applied() -> None:
     "value",
     [None, 5, "text", "\udcff\n", OK, Simple("none"), Failure("ERR no"), [None, "a", [1]]],
 )
-def test_replies_are_read_as_they_were_spelled(value: Value) -> None:
-    (found,) = answers_in(f"REDIS response: [{spell_answer(value)}]") or []
+def test_replies_round_trip(value: Value) -> None:
+    (found,) = answers_in(f"REDIS response: [{format_answer(value)}]") or []
     assert (type(found), found) == (type(value), value)

@@ -15,8 +15,8 @@ from raftline.doors.redis.resp.replies import (
     Simple,
     Value,
     failure_of,
+    format_reply,
     slot_of,
-    spell,
 )
 from raftline_testing.redis.redis_wire import framed
 
@@ -87,7 +87,7 @@ def test_a_stranger_sends_ten_arguments_at_most() -> None:
     ],
 )
 def test_a_reply_in_both_versions(value: Value, second: str, third: str) -> None:
-    assert (spell(value, 2), spell(value, 3)) == (second, third)
+    assert (format_reply(value, 2), format_reply(value, 3)) == (second, third)
 
 
 def test_the_slot_of_a_key_is_that_of_its_braces() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from raftline.common.build_level import LEVEL
 from raftline.doors.redis.redis_node import RedisNode
-from raftline.doors.redis.resp.entry import answers_in, spell_entry
+from raftline.doors.redis.resp.entry import answers_in, format_entry
 from raftline.doors.redis.resp.functions import FUNCTIONS
 from raftline.doors.redis.resp.limits import REDIS_QUEUED, REDIS_SCRIPT_BYTES, REDIS_SCRIPTS
 from raftline.doors.redis.resp.lua_tokens import tokens_of
@@ -399,7 +399,7 @@ def test_what_a_failed_script_has_done_stays() -> None:
 
 def test_a_script_that_only_reads_is_no_entry_and_writes_nothing() -> None:
     store = Store(level=LEVEL)
-    line = spell_entry(1, [["FCALL_RO", "lock-release", "1", "a", "b"]])
+    line = format_entry(1, [["FCALL_RO", "lock-release", "1", "a", "b"]])
     (failure,) = answers_in(execute(store, line)) or []
     assert "write flag" in str(failure)
 
@@ -463,7 +463,7 @@ CALLS = st.builds(
 
 @given(st.lists(CALLS, max_size=8))
 def test_calls_never_raise_and_lead_to_one_state(calls: list[list[str]]) -> None:
-    lines = [spell_entry(1000, [call], (), {"own-1-9": 4000}) for call in calls]
+    lines = [format_entry(1000, [call], (), {"own-1-9": 4000}) for call in calls]
     states = []
     for _ in range(2):
         store = Store(level=LEVEL)
@@ -495,7 +495,7 @@ def test_tonumber_reads_what_lua_reads(text: str, value: float | None) -> None:
     [(5.0, "5"), (0.1, "0.10000000000000001"), (1e17, "1e+17"), (-0.0, "-0"),
      (float("nan"), "nan"), (-float("nan"), "-nan"), (float("inf"), "inf")],
 )  # fmt: skip
-def test_a_number_is_spelled_for_a_command_as_in_redis(value: float, text: str) -> None:
+def test_a_number_is_formatted_for_a_command_as_in_redis(value: float, text: str) -> None:
     assert word(value) == text
 
 

@@ -15,7 +15,7 @@ from raftline.doors.redis.resp.replies import (
     Scored,
     SetReply,
     Value,
-    spell,
+    format_reply,
 )
 from raftline.doors.redis.resp.types import rows
 from raftline.state.commands.key_commands import execute
@@ -485,4 +485,4 @@ def in_queue_is_refused(model: Model) -> bool:
     ],
 )  # fmt: skip
 def test_a_reply_has_the_type_of_its_protocol(value: Value, resp2: str, resp3: str) -> None:
-    assert (spell(value, 2), spell(value, 3)) == (resp2, resp3)
+    assert (format_reply(value, 2), format_reply(value, 3)) == (resp2, resp3)

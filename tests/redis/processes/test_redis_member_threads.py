@@ -11,19 +11,19 @@ from raftline.doors.redis.resp.scripts import SCRIPTS
 from raftline_testing.nodes.processes import DEADLINE_S
 from raftline_testing.redis.redis_wire import framed
 from tests.lists.walks import running_nodes
-from tests.processes.members.client_work import ALLOWED, CLIENT_ROOMS, recorded
+from tests.processes.members.client_work import ALLOWED, CLIENT_PACKAGES, recorded
 
 ALLOWED_AT_THE_DOOR = {
     **ALLOWED,
     # Replies of at most AT_ONCE_CHARACTERS, and as many on one connection.
     "doors/redis/resp/forms.py": {
-        "_element", "_entry", "_executed", "_met", "_published", "_strlen", "_same", "spell",
+        "_element", "_entry", "_executed", "_met", "_published", "_strlen", "_same", "format",
         "value_of",
     },
     # Among them the refusals of a node that has just lost its place, after which it hangs up.
     "doors/redis/resp/replies.py": {
-        "_failure", "_one_line", "_spell_several", "bulk", "failure_of", "length_of", "slot_of",
-        "spell", "spell_double",
+        "_failure", "_one_line", "_format_several", "bulk", "failure_of", "length_of", "slot_of",
+        "format_reply", "format_double",
     },
     "doors/redis/resp/session.py": {"ends_after"},
     "net/connections/outgoing.py": {
@@ -88,8 +88,8 @@ def work_of_a_redis_client(port: int) -> None:
 def test_member_threads_do_no_unlisted_work_of_redis_clients(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rooms = ("doors/redis/", *CLIENT_ROOMS)
-    with recorded(monkeypatch, rooms) as ran, running_nodes(tmp_path, 3) as nodes:
+    packages = ("doors/redis/", *CLIENT_PACKAGES)
+    with recorded(monkeypatch, packages) as ran, running_nodes(tmp_path, 3) as nodes:
         leader = nodes["s1"].wait_for_leader()
         assert leader is not None
         work_of_a_redis_client(nodes[leader.name].address.port)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.doors.redis.resp.replies import spell
+from raftline.doors.redis.resp.replies import format_reply
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 from raftline_testing.redis.redis_wire import framed
 from tests.redis.core.redis_model import Model
@@ -137,6 +137,6 @@ def test_random_commands_have_the_replies_of_redis(redis: int, seed: int, versio
         words = command(chance)
         waits = words[0].startswith("B")
         reply = (model.in_multi if waits or chance.random() < 0.3 else model.ask)(*words)
-        found = spell(reply, version).encode("utf-8", "surrogateescape")
+        found = format_reply(reply, version).encode("utf-8", "surrogateescape")
         said = other.ask(*words)
         assert parts_of(words[0], found) == parts_of(words[0], said), words

@@ -62,7 +62,7 @@ def in_multi(*commands: bytes) -> bytes:
 )
 def test_reply_over_the_ledger_is_refused_before_a_write(data: bytes) -> None:
     """A few bytes may ask for the same value very often: what the reply would have is counted
-    before it is spelled, and before anything is written."""
+    before it is encoded, and before anything is written."""
     store = Store(level=LEVEL)
     wire = Measured(store)
     wire.feed(framed("SET", "k", BIG) + framed("SET", "old", BIG))
@@ -110,7 +110,7 @@ def test_a_script_that_sets_many_keys_is_within_the_ledger() -> None:
         assert not store.held
 
 
-def test_replies_about_commands_are_spelled_once() -> None:
+def test_replies_about_commands_are_encoded_once() -> None:
     """A thousand in one EXEC are parts of one text, which is in the ledger like any other."""
     wire = Measured(Store(level=LEVEL))
     alone = wire.feed(framed("COMMAND"))

@@ -11,7 +11,7 @@ import pytest
 
 from raftline.access.login import Access
 from raftline.common.build_level import LEVEL
-from raftline.doors.redis.resp.forms import Speller
+from raftline.doors.redis.resp.forms import ReplyFormatter
 from raftline.doors.redis.resp.replies import slot_of
 from raftline.doors.redis.resp.session import RedisSession
 from raftline.net.protocol.host import Batch
@@ -132,11 +132,11 @@ def test_stranger_begins_no_transaction() -> None:
 def test_refusal_of_a_whole_transaction_is_the_reply_to_its_exec() -> None:
     """Its outcome may be unknown; a client that was served goes to another leader."""
     ended = list[bool]()
-    spell = Speller(RedisSession(was_served=True), lambda: ended.append(True)).spell
+    format_of = ReplyFormatter(RedisSession(was_served=True), lambda: ended.append(True)).format
     queued = "+OK\r\n+QUEUED\r\n"
-    unknown = spell("s1", "exec: n", outcome_unknown("no quorum answered in time"))
+    unknown = format_of("s1", "exec: n", outcome_unknown("no quorum answered in time"))
     assert unknown.startswith(f"{queued}-UNKNOWN ")
     assert not ended
-    moved = spell("s1", "exec: n", not_leader("s2", "localhost", 10001))
+    moved = format_of("s1", "exec: n", not_leader("s2", "localhost", 10001))
     assert moved == f"{queued}-MOVED {slot_of('n')} localhost:10001\r\n"
     assert ended

@@ -355,7 +355,7 @@ def test_bytes_that_a_node_would_drop_are_refused_before_sending(
     assert [line for line in node.asked if "@session" not in line] == []
 
 
-def test_bytes_that_spell_a_character_are_sent_as_that_character(start: Start) -> None:
+def test_bytes_of_a_character_are_sent_as_that_character(start: Start) -> None:
     node = start(store())
     with Client(port=node.port) as client:
         assert client.request("set k \udcc3\udca9") == "SET response: k set to é"

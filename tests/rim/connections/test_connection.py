@@ -333,7 +333,7 @@ def test_reads_of_two_modes_are_confirmed_each_in_its_own(scene: ServedConnectio
     assert [batch.reading.by_lease for batch in scene.batches] == [True, False]
 
 
-def test_a_show_is_spelled_by_its_connections_thread(scene: ServedConnection) -> None:
+def test_a_show_is_encoded_by_its_connections_thread(scene: ServedConnection) -> None:
     scene.say("show\n")
     assert scene.submitted(1) == [["show"]]
     assert scene.batches[0].reply_sink is None

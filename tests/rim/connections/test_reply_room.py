@@ -57,7 +57,7 @@ def test_a_long_reply_is_made_by_no_thread_that_steps_the_core(line: Line) -> No
 
 @pytest.mark.parametrize("is_read", [True, False])
 def test_a_reply_that_is_not_very_long_is_made_without_a_thread(line: Line, is_read: bool) -> None:
-    """To begin a thread takes longer than to spell it."""
+    """To begin a thread takes longer than to encode it."""
     line.state.value = "v" * (AT_ONCE - HEAD)
     batch = line.ask(*["get a"] * 3, is_read=is_read)
     if is_read:
@@ -105,7 +105,7 @@ def test_untaken_replies_are_bounded_over_all_connections(
     """The replies that nobody takes are bounded for all connections."""
     monkeypatch.setattr(reply_budget, "LONG_REPLY_BYTES", LONG + HEAD)
     most = 3 * (LONG + HEAD)
-    host.reply_room = ReplyRoom(most, look_s=0.01)
+    host.reply_room = ReplyRoom(most, check_s=0.01)
     lines = [Line(host) for _ in range(8)]
     for one in lines:
         one.gets(4)
@@ -130,7 +130,7 @@ def test_stalled_reader_is_cut_off_when_others_need_its_room(
 ) -> None:
     """A reader that takes nothing is cut off while others wait for its room."""
     monkeypatch.setattr(reply_budget, "LONG_REPLY_BYTES", LONG + HEAD)
-    host.reply_room = ReplyRoom(LONG + HEAD, held_s=0.0, look_s=0.01)
+    host.reply_room = ReplyRoom(LONG + HEAD, held_s=0.0, check_s=0.01)
     silent, other = Line(host), Line(host)
     silent.gets(4)
     eventually(lambda: host.reply_room.used == LONG + HEAD, "a reply that nobody takes")
@@ -156,7 +156,7 @@ class Held:
 
 
 def test_nobody_is_cut_off_while_there_is_room() -> None:
-    room, first, second = ReplyRoom(held_s=0.0, look_s=0.01), Held(), Held()
+    room, first, second = ReplyRoom(held_s=0.0, check_s=0.01), Held(), Held()
     room.hold(first, 10)
     room.reserve(second)
     room.hold(second, 20)
@@ -168,7 +168,7 @@ def test_reply_in_the_making_ends_nobody_and_one_is_always_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However little room there is: a longer one than that has its turn, too."""
-    room, maker, other = ReplyRoom(10, held_s=0.0, look_s=0.01), Held(), Held()
+    room, maker, other = ReplyRoom(10, held_s=0.0, check_s=0.01), Held(), Held()
     room.reserve(maker)
     looked, looks = threading.Semaphore(0), room._end_late
     monkeypatch.setattr(room, "_end_late", lambda one: [looks(one), looked.release()])
@@ -184,7 +184,7 @@ def test_reply_in_the_making_ends_nobody_and_one_is_always_made(
 
 def test_few_long_replies_are_made_at_a_time() -> None:
     """The owner keeps time beside them."""
-    room = ReplyRoom((MAKERS + 3) * LONG_REPLY_BYTES, held_s=0.0, look_s=0.01)
+    room = ReplyRoom((MAKERS + 3) * LONG_REPLY_BYTES, held_s=0.0, check_s=0.01)
     holder, makers, last = Held(), [Held() for _ in range(MAKERS)], Held()
     room.hold(holder, 10)
     for one in makers:
@@ -447,7 +447,7 @@ def test_long_replies_of_entries_are_kept_while_there_is_room(line: Line) -> Non
 
 
 def test_only_waiting_reply_is_kept_at_any_length(line: Line) -> None:
-    """Else no `txn get a ; delete a` could return a value of 1 MiB whose bytes JSON spells long."""
+    """Else no `txn get a ; delete a` could return a value of 1 MiB whose bytes JSON makes long."""
     batch = line.ask("txn get a ; delete a", is_read=False)
     reply = "x" * (2 * UNDER_WAY_MAX - PIECE)
     assert line.outgoing.keep(batch, [reply]) == [reply]

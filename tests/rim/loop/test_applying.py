@@ -150,7 +150,7 @@ class Slow:
         """Have a write proposed, though those before it are still on their way."""
         self.driver.submit(batch)
         self.stepper.arrivals.batching._proposed_s = 0.0
-        self.driver._look()
+        self.driver._check()
 
     def write(self) -> None:
         """Do what the writer does."""

@@ -105,7 +105,7 @@ def serves_writes(
 
 def looks_at_s(batching: Batching, *, writes: int = 0, reads: int = 0, busy: str = "") -> float:
     """Return when those who gather are served at the latest."""
-    return batching.next_look_s(
+    return batching.next_check_s(
         writes,
         reads,
         is_writing="writing" in busy,

@@ -67,7 +67,7 @@ def test_new_leader_wakes_its_owner_for_heartbeats(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Else it would look by itself.
-    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_LOOK_MS", 60_000)
+    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_CHECK_MS", 60_000)
     rim = FakeRim()
     driver = driver_of_s1(rim)
     elect(driver)
@@ -313,7 +313,7 @@ def test_a_request_to_a_stopped_driver_is_refused() -> None:
 def test_a_request_during_the_owners_sleep_computation_wakes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_LOOK_MS", 3_600_000)
+    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_CHECK_MS", 3_600_000)
     driver = driver_of_s1(FakeRim())
     elect(driver)
     batch = Batch(["get a"], is_read=True)
@@ -343,7 +343,7 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
 def test_read_left_by_a_round_needs_no_further_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_LOOK_MS", 3_600_000)
+    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_CHECK_MS", 3_600_000)
     rim = FakeRim()
     driver = driver_of_s1(rim, heartbeat_ms=50_000)
     elect(driver)
@@ -383,7 +383,7 @@ def test_a_lease_that_ends_during_a_long_step_serves_no_read() -> None:
     driver = Driver(node, manager, SlowRim(), 60_000, clock)
     assert node.view.now_ms < node.view.lease_until_ms
     stepper = stepper_of(driver)
-    stepper._late_look_ms = 0
+    stepper._late_check_ms = 0
     stepper.do_round()
     assert batch.reader is None
     assert [waiting.tokens for waiting in node._state.as_leader.read_rounds] == [[batch]]
@@ -418,7 +418,7 @@ class Looks(Answers):
         super().answer(messages)
         self.order.append("answer")
 
-    def look_at_disk(self) -> None:
+    def check_disk(self) -> None:
         self.order.append("look")
 
 

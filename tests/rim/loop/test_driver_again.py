@@ -38,7 +38,7 @@ STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
 @pytest.fixture(autouse=True)
 def nobody_looks_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the owner sleep until it is woken: else it would find within a second what it misses."""
-    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_LOOK_MS", 10**9)
+    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_CHECK_MS", 10**9)
 
 
 def acknowledge(driver: Driver) -> None:

@@ -37,7 +37,7 @@ from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.key_stat import KeyFacts
 from raftline.wire.limits import BUFFER_BYTES, LONG_READ_BYTES, LONG_READS, READ_BYTES, VALUE_BYTES
-from raftline.wire.peer_lines import append_line, pieces_of, read, read_entries, spell_entries
+from raftline.wire.peer_lines import append_line, format_entries, pieces_of, read, read_entries
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import boot, known, vote
 from raftline_testing.files.snapshot_writing import write_snapshot
@@ -178,9 +178,9 @@ def test_control_characters_are_looked_for_in_received_lines() -> None:
     """In a line that came. To search for all of them takes 0.4 ms for 1 MiB."""
     line, entries = f"set key {VALUE}".encode(), [Entry(1, 1, f"set a {VALUE}")]
     assert searches(lambda: parse(line, Limits(), ReadSettings(), "s1")) == 1
-    assert searches(lambda: spell_entries(entries)) == 0
+    assert searches(lambda: format_entries(entries)) == 0
     assert searches(lambda: check_storable(entries)) == 0
-    listed = spell_entries(entries)
+    listed = format_entries(entries)
     assert searches(lambda: read_entries(listed, 0, 0, 1)) == 0
 
 
@@ -189,7 +189,7 @@ def test_json_reads_no_long_command_character_by_character(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     entries = [Entry(1, 1, f"set a {VALUE}"), Entry(2, 1, "set b 1")]
-    listed = spell_entries(entries)
+    listed = format_entries(entries)
     monkeypatch.setattr(peer_lines.json, "loads", None)
     assert read_entries(listed, 0, 0, 1) == entries
 
@@ -199,8 +199,8 @@ def test_json_reads_no_long_command_character_by_character(
 def test_no_control_character_comes_by_the_entries_of_a_peer(
     character: str, is_escaped: bool
 ) -> None:
-    spelled = f"\\u{ord(character):04x}" if is_escaped else character
-    listed = f'[{{"index": 1, "term": 1, "command": "set a {VALUE}{spelled}"}}]'
+    formatted = f"\\u{ord(character):04x}" if is_escaped else character
+    listed = f'[{{"index": 1, "term": 1, "command": "set a {VALUE}{formatted}"}}]'
     line = f"s2@AppendEntries 1-0-0-{listed} commit 0 round 1".encode()
     parsed = parse(line, Limits(), ReadSettings(), "s1")
     assert parsed.message is None
@@ -277,19 +277,19 @@ def test_entries_of_a_peer_are_in_order_of_index_and_term(
     """No term is above that of the message."""
     entries = [Entry(prev_index + place, term, "set a 1") for place, term in enumerate(terms, 1)]
     with pytest.raises(ValueError, match=problem) if problem else contextlib.nullcontext():
-        assert read_entries(spell_entries(entries), prev_index, 2, message_term) == entries
+        assert read_entries(format_entries(entries), prev_index, 2, message_term) == entries
 
 
 @pytest.mark.parametrize("character", ['"', "\\", "\u2028", "é"])
-def test_peer_reads_other_characters_as_they_were_spelled(character: str) -> None:
+def test_other_characters_round_trip_to_a_peer(character: str) -> None:
     entries = [Entry(1, 1, f"set a {VALUE}{character}"), Entry(2, 1, f"set {character} 1")]
-    assert read_entries(spell_entries(entries), 0, 0, 1) == entries
+    assert read_entries(format_entries(entries), 0, 0, 1) == entries
 
 
 @pytest.mark.pure
-def test_long_entries_are_spelled_and_checked_fast() -> None:
+def test_long_entries_are_encoded_and_checked_fast() -> None:
     entries = [Entry(1, 1, f"set a {VALUE}"), Entry(2, 1, f"set b {VALUE}")]
-    assert not slow_looks(lambda: spell_entries(entries))
+    assert not slow_looks(lambda: format_entries(entries))
     assert not slow_looks(lambda: check_storable(entries))
 
 
@@ -335,7 +335,7 @@ def test_pieces_of_a_long_line_are_not_split() -> None:
 
 def test_peers_at_one_place_get_the_same_line() -> None:
     """Its text is made and encoded once."""
-    server: Any = SimpleNamespace(name="s1", _spelled=(None, [], b""))
+    server: Any = SimpleNamespace(name="s1", _formatted=(None, [], b""))
     entries = [Entry(5, 2, f"set a {VALUE}")]
 
     def line(to: str, **others: int) -> bytes:

@@ -30,7 +30,7 @@ from raftline.wire.limits import (
     VALUE_BYTES,
     WRITES_TOGETHER,
 )
-from raftline.wire.peer_lines import spell_entries
+from raftline.wire.peer_lines import format_entries
 from raftline.wire.refusal import NO_LEADER, NOT_REACHED, TOO_MUCH_WAITS
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_testing.doubles.set_clock import SetClock
@@ -451,8 +451,8 @@ def test_reads_take_turns_as_writes_do() -> None:
 def test_longest_command_fits_a_line_between_nodes() -> None:
     count = Limits().line_bytes // VALUE_BYTES  # values of a line without any escape
     operations = " ; ".join([f"set k{n} " + "\\x01" * VALUE_BYTES for n in range(count)])
-    command = f"txn {operations}"  # a line of so many control characters, in its one spelling
-    assert len(spell_entries([Entry(1, 1, command)])) + (1 << 20) < PEER_LINE_BYTES
+    command = f"txn {operations}"  # a line of so many control characters, in its one form
+    assert len(format_entries([Entry(1, 1, command)])) + (1 << 20) < PEER_LINE_BYTES
     queue = RequestQueue(hold_ms=1000)
     queue.put(*(small := [short_run(SilentSink()) for _ in range(10)]))
     queue.put(longest := Batch([command], is_read=False, reply_sink=SilentSink()))

@@ -192,18 +192,18 @@ def test_disk_is_low_long_before_it_is_nearly_full(
 def test_a_leader_whose_disk_is_nearly_full_refuses_before_it_is(store: Store) -> None:
     disk, said = [DISK_LEFT_BYTES, LARGE], list[str]()
     quota = Quota(store, DiskSpace(lambda: (disk[0], disk[1])), say=said.append)
-    quota.look_at_disk()
+    quota.check_disk()
     assert (quota.lacks, said) == ("", [])
     disk[0] -= 1
     for _ in range(2):
-        quota.look_at_disk()
+        quota.check_disk()
         assert [line.partition(":")[0] for line in said] == ["[!] The disk is nearly full"]
     sets, delete = answers(quota, "set a 1", "delete a")
     assert (code_of(sets), "disk" in sets, delete) == ("no-room", True, "")
     disk[:] = [7 << 20, 48 << 20]  # a small disk: an eighth of it
     assert answers(quota, "set a 1") == [""]
     disk[0] = 5 << 20
-    quota.look_at_disk()
+    quota.check_disk()
     assert quota.lacks == "disk"
 
 

@@ -15,7 +15,7 @@ from raftline.net.protocol.host import Backlog, Batch
 from raftline.net.protocol.outgoing_protocol import READS_AT_ONCE
 from raftline.node.loop.granted_leases import EXPIRED_MAX, STARTED_MAX, GrantedLeases
 from raftline.node.watches import watch_listing, watch_registry
-from raftline.node.watches.watch_feed import PIECE_EVENTS, SLICE, SLICE_S, SPELLED_MAX
+from raftline.node.watches.watch_feed import FORMATTED_MAX, PIECE_EVENTS, SLICE, SLICE_S
 from raftline.raft.inputs import Propose, SnapshotTaken, Tick
 from raftline.raft.log import Snapshot
 from raftline.raft.snapshot import COMPACT_MAX
@@ -127,7 +127,7 @@ def test_a_node_has_a_bounded_number_of_watches(monkeypatch: pytest.MonkeyPatch)
 def test_a_listing_of_many_keys_has_all_of_them_in_order(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """They are looked at, sorted and spelled some at a time, and lie in a file in the end."""
+    """They are looked at, sorted and encoded some at a time, and lie in a file in the end."""
     for name, value in (("STEP_KEYS", 7), ("SORTED_KEYS", 10), ("LISTING_BYTES", 100)):
         monkeypatch.setattr(watch_listing, name, value)
     monkeypatch.setattr(watch_listing, "PIECE_BYTES", 64)
@@ -155,14 +155,14 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
     assert [line.split(" ", 3)[3] for line in lines] == [f"{key} v{key}" for key in in_order]
     assert found.count == 101
     assert len(pieces) > 10
-    # Of 102 keys looked at, of 11 runs that were sorted and merged, of 101 lines spelled.
+    # Of 102 keys looked at, of 11 runs that were sorted and merged, of 101 lines encoded.
     assert len(pauses) >= 102 // 7 + 101 // 10 + 101 // 7 + 101 // 7
 
 
 @pytest.mark.pure
 def test_the_heads_of_many_watches_are_each_their_own() -> None:
     scene = WatchScene()
-    sinks = [FakeSink() for _ in range(2 * SPELLED_MAX + 1)]
+    sinks = [FakeSink() for _ in range(2 * FORMATTED_MAX + 1)]
     for number, sink in enumerate(sinks):
         scene.watch("k", number=str(number), sink=sink)
         sink.read()

@@ -15,7 +15,7 @@ import raftline.node.snapshots.snapshots
 from raftline.common.build_level import LEVEL
 from raftline.common.process.wakeup import Wakeup, no_pause
 from raftline.logmanager import LogManager
-from raftline.node.snapshots.file_check import RETRY_LOOKS
+from raftline.node.snapshots.file_check import RETRY_CHECKS
 from raftline.node.snapshots.snapshots import Turn, When
 from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
 from raftline.raft.log import Entry, Snapshot
@@ -25,7 +25,7 @@ from raftline.state.commands.machines import Machines
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import MachineState
-from raftline.storage.sums import chained, spell_sum
+from raftline.storage.sums import chained, format_sum
 from raftline.wire.commands.watch_lines import WatchAsked
 from raftline.wire.refusal import DIVERGED
 from raftline.wire.strict_json import Json
@@ -316,7 +316,7 @@ def test_lost_files_without_room_do_not_stop_a_node(
     assert is_survived(rig.said[-1])
     assert check.lost == [lost]
     rig.folder.is_full = False
-    for _ in range(RETRY_LOOKS):
+    for _ in range(RETRY_CHECKS):
         assert check.look()
     rig.threads.start()
     eventually(lambda: not (check.look() and check.lost))
@@ -649,7 +649,7 @@ def test_joining_node_takes_no_snapshot_before_it_has_members(
     rig.append(41, 1, 81, members, *commands, prev_term=1)
     rig.wait_for_line("[*] s2.log begins after entry 81 now")
     assert not any("after entry 40," in line for line in rig.said)
-    chain = spell_sum(rig.manager.snapshots.chain)
+    chain = format_sum(rig.manager.snapshots.chain)
     head = f"81 1 snapshot {chain}s1=a:1,voter s2=b:2,learner\n".encode()
     assert rig.folder.content("s2.state_machine").startswith(head)
     assert boot(rig.folder.kill(), "s2")[1].members.learners == ("s2",)

@@ -37,7 +37,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.wire.commands.redaction import without_values
 from raftline.wire.commands.summaries import abridged
-from raftline.wire.peer_lines import spell
+from raftline.wire.peer_lines import format_message
 from raftline_testing.doubles.cores import node_of
 
 
@@ -568,7 +568,7 @@ def printed_by(*, is_private: bool, verbose: bool = False) -> str:
     ):
         traffic_log.requested("c", line)
     message = AppendEntries("s1", "s2", 3, 6, 3, entries, 6, 1)
-    traffic_log.received("s1", spell(message), message)
+    traffic_log.received("s1", format_message(message), message)
     traffic_log.received("s1", None, message)
     traffic_log.carried_out(Effects(send=[message]), node.view)
     traffic_log.carried_out(Effects(append=entries), node.view)
@@ -612,7 +612,7 @@ def test_no_console_shows_what_a_node_knows_of_a_password(is_private: bool, verb
     node._state.log.extend(3, [entry.command for entry in entries])
     traffic_log.requested("c", command)
     message = AppendEntries("s1", "s2", 3, 6, 3, entries, 6, 1)
-    traffic_log.received("s1", spell(message), message)
+    traffic_log.received("s1", format_message(message), message)
     traffic_log.carried_out(Effects(send=[message]), node.view)
     traffic_log.carried_out(Effects(append=entries), node.view)
     traffic_log.carried_out(

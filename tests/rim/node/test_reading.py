@@ -29,7 +29,7 @@ def test_a_get_may_name_its_read_mode(mode: str) -> None:
         ("set b read local", "set b read local", ""),
     ],
 )
-def test_keys_and_values_may_spell_a_read_mode(line: str, command: str, read: str) -> None:
+def test_keys_and_values_may_look_like_a_read_mode(line: str, command: str, read: str) -> None:
     request = read_request("", "", line, Limits())
     assert (request.command, request.read) == (command, read)
 

@@ -103,7 +103,7 @@ def records() -> Iterator[Records]:
 
 
 def test_a_line_becomes_one_record_with_its_level(records: Records) -> None:
-    (text,) = records.spell('[!] a "quoted" line %s')
+    (text,) = records.lines_of('[!] a "quoted" line %s')
     assert json.loads(text) == {
         "time": "now",
         "level": "warning",
@@ -111,7 +111,7 @@ def test_a_line_becomes_one_record_with_its_level(records: Records) -> None:
         "term": 7,
         "message": '[!] a "quoted" line %s',
     }
-    assert json.loads(records.spell("[*] well")[0])["level"] == "info"
+    assert json.loads(records.lines_of("[*] well")[0])["level"] == "info"
 
 
 def test_a_filter_of_the_logger_drops_lines(records: Records) -> None:
@@ -121,15 +121,15 @@ def test_a_filter_of_the_logger_drops_lines(records: Records) -> None:
     logger = logging.getLogger(LOGGER)
     logger.addFilter(no_heartbeats)
     try:
-        assert records.spell("Sending heartbeat...") == []
-        assert len(records.spell("I am Leader")) == 1
+        assert records.lines_of("Sending heartbeat...") == []
+        assert len(records.lines_of("I am Leader")) == 1
     finally:
         logger.removeFilter(no_heartbeats)
 
 
 def test_records_that_are_closed_leave_the_logger(records: Records) -> None:
     other = Records("text", "s1", lambda: "now", lambda: None)
-    assert other.spell("line") == ["now INFO    s1 term -: line"]
+    assert other.lines_of("line") == ["now INFO    s1 term -: line"]
     other.close()
     handlers = logging.getLogger(LOGGER).handlers
     assert records in handlers

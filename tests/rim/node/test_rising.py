@@ -22,7 +22,7 @@ from raftline.net.protocol.host import Batch
 from raftline.node.program.node_server import Server
 from raftline.node.program.startup import Startup
 from raftline.raft.inputs import PeerLevel, Receive
-from raftline.raft.levels import FLOOR, NOT_HEARD, spell
+from raftline.raft.levels import FLOOR, NOT_HEARD, level_command
 from raftline.raft.log import Entry
 from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.refusal import NO_LEADER, NO_QUORUM, RISING
@@ -32,7 +32,7 @@ from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
-RAISE = [Entry(1, 1, spell(LEVEL, "9f86d081884c7d65"))]
+RAISE = [Entry(1, 1, level_command(LEVEL, "9f86d081884c7d65"))]
 
 
 @pytest.fixture

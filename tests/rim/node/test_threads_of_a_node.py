@@ -122,7 +122,7 @@ def test_a_peer_is_dialed_again_after_any_error(
 
 @pytest.mark.parametrize("name", ["s" + "2" * 63, "s..2"])
 def test_member_with_an_uncertifiable_name_is_dialed_again(made: Tls, name: str) -> None:
-    """Python can't spell such a name in a handshake, and raises a UnicodeError."""
+    """Python can't write such a name in a handshake, and raises a UnicodeError."""
     said: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(DEADLINE_S)

@@ -36,7 +36,7 @@ from raftline.raft.membership import PREFIX, Membership, all_vote
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
-from raftline.storage.log_lines import base_line, note_line, read_base
+from raftline.storage.log_lines import base_line, checksum_line, read_base
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import MachineState
 from raftline.wire.commands.command_table import read_request
@@ -609,7 +609,7 @@ def files_of_a_lone_node_that_lost_an_entry(path: Path) -> None:
     file = SnapshotFile(Folder(path), "s1")
     file.publish(write_snapshot(file, MachineState(7, 1, alone, [], {"a": "4"})))
     base = base_line(alone, 7, 1)
-    (path / "s1.log").write_bytes(base + note_line(0, crc32(base)))
+    (path / "s1.log").write_bytes(base + checksum_line(0, crc32(base)))
     (path / "s1.storage").write_bytes(storage_file(1, "s1", mark=(8, 1)))
     (path / ".s1.born").write_bytes(b"s1 was born here.\n")
 

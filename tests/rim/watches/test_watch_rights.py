@@ -180,7 +180,7 @@ def test_keys_of_a_later_state_are_not_sent(
 def test_snapshot_without_the_user_ends_the_watch_first(scene: UserScene) -> None:
     """A snapshot without the user ends the watch before the keys come again."""
     scene.watch("app/", sink=scene.bob)
-    users = scene.manager.store.users.with_account("bob", None).spell()
+    users = scene.manager.store.users.with_account("bob", None).format()
     snapshot = Snapshot(scene.index + 5, 1, 0, 0)
     members, pairs = scene.manager.members, {"app/a": "1"}
     scene.manager.arrived(LoadedSnapshot(snapshot, members, [], pairs, level=1, users=users))

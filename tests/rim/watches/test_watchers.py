@@ -433,8 +433,8 @@ def test_listing_without_room_on_disk_is_refused(scene: WatchScene) -> None:
 def test_watches_that_come_together_share_one_look_at_the_pairs(scene: WatchScene) -> None:
     scene.apply("set a 1", "set b 2", "set ab 3")
     looks = []
-    look = scene.lister._look
-    scene.lister._look = lambda *asked: looks.append(1) or look(*asked)
+    look = scene.lister._scan
+    scene.lister._scan = lambda *asked: looks.append(1) or look(*asked)
     asked = [(str(n), WatchAsked(prefix)) for n, prefix in enumerate(("a", "", "a", "x"))]
     first_lines = scene.watchers.open(scene.sink, asked)
     assert [lines[0].split()[2] for lines in first_lines] == ["2", "3", "2", "0"]
@@ -485,7 +485,7 @@ def events_of(sink: FakeSink) -> list[str]:
 
 
 def test_long_events_of_many_watches_are_sent_in_pieces(scene: WatchScene) -> None:
-    """Nothing is spelled for a prefix before a connection asks for its piece."""
+    """Nothing is encoded for a prefix before a connection asks for its piece."""
     sinks = [PieceTeller() for _ in range(3)]
     for sink, prefix in zip(sinks, ("", "k", "k1"), strict=True):
         scene.watch(prefix, sink=sink)
@@ -502,15 +502,15 @@ def test_long_events_of_many_watches_are_sent_in_pieces(scene: WatchScene) -> No
 
 
 @pytest.mark.pure
-def test_long_events_are_spelled_only_when_asked_for(
+def test_long_events_are_encoded_only_when_asked_for(
     scene: WatchScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long events are spelled for no prefix before a connection asks."""
-    spelled: list[str] = []
+    """Long events are encoded for no prefix before a connection asks."""
+    formatted: list[str] = []
     real = watch_feed.words.event
 
     def event(number: int, kind: str, key: str, value: str) -> str:
-        spelled.append(key)
+        formatted.append(key)
         return real(number, kind, key, value)
 
     monkeypatch.setattr(watch_feed.words, "event", event)
@@ -518,9 +518,9 @@ def test_long_events_are_spelled_only_when_asked_for(
     for prefix in ("", "k", "k1"):
         scene.watch(prefix, number=str(len(prefix)), sink=sink)
     scene.apply(*[f"set k1{number} {'v' * LONG}" for number in range(5)])
-    assert spelled == []
+    assert formatted == []
     sink.pump()
-    assert sorted(spelled) == sorted(f"k1{number}" for number in range(5) for _ in range(3))
+    assert sorted(formatted) == sorted(f"k1{number}" for number in range(5) for _ in range(3))
 
 
 def test_lagging_watch_takes_a_bounded_part_of_the_history(scene: WatchScene) -> None:

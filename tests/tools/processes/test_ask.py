@@ -218,7 +218,7 @@ def test_a_listing_ends_at_its_limit_and_says_so(start: Start, tmp_path: Path) -
     assert (done.stdout, done.stderr) == ("7\n", "")
 
 
-def test_a_key_that_would_be_two_lines_is_spelled(start: Start, tmp_path: Path) -> None:
+def test_a_key_that_would_be_two_lines_is_escaped(start: Start, tmp_path: Path) -> None:
     pairs = json.dumps({"a\nb": "", "c d": "", "\udcff": "", r"\xff": ""})
     node = start(lambda _: f"SHOW response: {pairs}")
     done = raftline(tmp_path, "keys", at=f"localhost:{node.port}")
@@ -380,7 +380,7 @@ def test_without_a_listener_a_command_fails_at_once_in_one_line(tmp_path: Path) 
 def test_without_a_quorum_a_command_says_what_is_missing(
     three: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status_report, "LOOK_S", DEADLINE_S)
+    monkeypatch.setattr(status_report, "CHECK_S", DEADLINE_S)
     for node in three.nodes[1:]:
         node.kill()
     where = {**os.environ, "RAFTLINE": f"localhost:{three.nodes[0].port}"}

@@ -12,7 +12,7 @@ import raftline
 from raftline import cli
 from raftline.clients.kv.shared import ThreadTransport
 from raftline.clients.requests.node_connection import ClientError, Refused
-from raftline.tools.requests.exchange import BadLine, ExchangeRow, read_row, spell_row
+from raftline.tools.requests.exchange import BadLine, ExchangeRow, format_row, read_row
 from raftline.wire.limits import TRANSACTION_ITEMS
 from raftline_testing.nodes.cluster import Cluster
 from tests.processes.typed import at
@@ -49,7 +49,7 @@ def test_values_and_times_survive_an_export_and_an_import(
     kv: raftline.KV[str], run: Run, tmp_path: Path
 ) -> None:
     source, copy = tmp_path / "source", tmp_path / "copy"
-    written(source, *map(spell_row, ROWS))
+    written(source, *map(format_row, ROWS))
     assert run("import", str(source)) == (0, "[*] 4 keys imported\n")
     assert run("export", str(copy), "--prefix", "e/") == (0, "[*] 4 keys exported\n")
     rows = rows_of(copy)
@@ -86,7 +86,7 @@ def test_an_export_continues_after_its_last_whole_line(
 def test_a_broken_line_ends_an_import_before_anything_after_it(
     kv: raftline.KV[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
-    lines = [spell_row(ExchangeRow(f"b/{number}", "1", None)) for number in range(5)]
+    lines = [format_row(ExchangeRow(f"b/{number}", "1", None)) for number in range(5)]
     kv.clear("b/")
     place = tmp_path / "lines"
     name = written(place, *lines[:2], b"\n", b'{"key": "b/x"}\n', *lines[2:])
@@ -105,7 +105,7 @@ def test_a_broken_line_ends_an_import_before_anything_after_it(
 
 
 def test_the_last_line_of_a_key_counts(kv: raftline.KV[str], run: Run, tmp_path: Path) -> None:
-    lines = [spell_row(ExchangeRow("k/a", str(number), None)) for number in range(300)]
+    lines = [format_row(ExchangeRow("k/a", str(number), None)) for number in range(300)]
     assert run("import", written(tmp_path / "lines", *lines))[0] == 0
     assert kv["k/a"] == "299"
 
@@ -115,7 +115,7 @@ def test_refused_import_names_the_line_to_continue_at(
 ) -> None:
     """The second of three steps is refused; the third is in flight by then."""
     count, line = 2 * TRANSACTION_ITEMS + 1, TRANSACTION_ITEMS + 1
-    lines = [spell_row(ExchangeRow(f"l/{number:04}", "1", None)) for number in range(count)]
+    lines = [format_row(ExchangeRow(f"l/{number:04}", "1", None)) for number in range(count)]
     send = ThreadTransport.request_together
 
     def refused(self: ThreadTransport, commands: Sequence[str]) -> list[str | ClientError]:

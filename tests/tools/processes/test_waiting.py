@@ -143,7 +143,7 @@ def test_the_leader_is_asked_past_a_hanging_node(
     still = start(lambda _: str(over.wait(DEADLINE_S)), "s1")
     replies: dict[str, Any] = {"status": FACTS, "members": MEMBERS}
     leader = start(lambda said: _reply(said or "status", replies), "s2")  # `status` has no name
-    monkeypatch.setattr(status, "LOOK_S", 3.0)
+    monkeypatch.setattr(status, "CHECK_S", 3.0)
     code = cli.main(["members", *cluster(tmp_path, still.port, leader.port)])
     over.set()
     assert capsys.readouterr().out.splitlines()[:2] == ["s1  h:1  voter", "s2  h:2  voter"]

@@ -509,7 +509,7 @@ class Node:
             self._out.settled.append(Settled(token, "refused", str(refused)))
             return
         if planned.learner_first is not None:
-            self._append_as_leader([planned.learner_first.spell()])
+            self._append_as_leader([planned.learner_first.format()])
         until_ms = self._now_ms + PATIENCE * self.options.election_timeout_ms
         leading.change = Change(
             planned.target, planned.candidate, token, self.log.last_index, until_ms
@@ -522,7 +522,7 @@ class Node:
             return  # the latest configuration is not committed yet
         if self._members.is_joint:
             if self.log.term_at(self.commit_index) == self.term:
-                self._append_as_leader([self._members.settled().spell()])
+                self._append_as_leader([self._members.settled().format()])
             return
         change = leading.change
         if change is not None and not change.begun:
@@ -548,4 +548,4 @@ class Node:
         change.begun = True
         moves = set(change.target.voters) != set(self._members.voters)
         new = self._members.joint_to(change.target) if moves else change.target
-        self._append_as_leader([new.spell()])
+        self._append_as_leader([new.format()])

@@ -129,7 +129,7 @@ def numbers_beyond_2_53(scene: Scene) -> None:
     client.gets("get n", f"GET response: {2**63 - 1}")
 
 
-@check(1, "escapes", "A key has one spelling, however it was typed.", ESCAPES, size=1)
+@check(1, "escapes", "A key has one form, however it was typed.", ESCAPES, size=1)
 def escapes(scene: Scene) -> None:
     client = served(scene)
     client.gets(r"set two\swords a\nb", r"SET response: two\swords set to a\nb")

@@ -20,7 +20,7 @@ from raftline_testing.nodes.processes import Process, free_ports
 
 START_S = 20.0
 SHOWN = 20  # lines of its output
-LOOK_S = 0.02
+CHECK_S = 0.02
 
 
 class NodeNotStarted(Exception):
@@ -120,7 +120,7 @@ class TestedNode:
                 self.process.kill()
                 self.process.ended()
                 raise NodeNotStarted(f"{self.name} takes no connection. It printed:\n{self.said()}")
-            time.sleep(LOOK_S)
+            time.sleep(CHECK_S)
 
     def listens(self) -> bool:
         """Return whether its port takes a connection; the connection sends nothing and ends."""

@@ -7,10 +7,10 @@ another type is an error when it is there at first, and later no element.
 
 from __future__ import annotations
 
-from .entry import spell_entry
+from .entry import format_entry
 from .functions import FUNCTIONS
 from .key_programs import Task, read, write
-from .programs import CommandContext, Program, RedisAsk, Steps, in_capitals, spell_key
+from .programs import CommandContext, Program, RedisAsk, Steps, format_key, in_capitals
 from .replies import NO_LIST, WRONG_TYPE, NoList, Value
 from .types.lists import sides_in, timeout_in
 from .types.typed import LIST, SORTED_SET
@@ -27,8 +27,8 @@ def wait(context: CommandContext, words: list[str]) -> Program:
         sides_in(words)
     within_s = timeout_in(words[-1])
     keys = task.keys[:1] if moves else task.keys
-    lines = [f"stat {spell_key(key, context.node.limits)}" for key in dict.fromkeys(keys)]
-    entry = spell_entry(context.node.now_ms(), [[task.function.name, *words[1:]]])
+    lines = [f"stat {format_key(key, context.node.limits)}" for key in dict.fromkeys(keys)]
+    entry = format_entry(context.node.now_ms(), [[task.function.name, *words[1:]]])
     has_waited = False
     while True:  # who may not change a key does not wait for it
         (turn,) = yield RedisAsk(

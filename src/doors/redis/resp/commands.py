@@ -29,10 +29,10 @@ from .replies import (
     SYNTAX,
     Failure,
     Flat,
+    Formatted,
     Simple,
-    Spelled,
     Value,
-    spell,
+    format_reply,
     unknown_command,
     wrong_count,
 )
@@ -219,19 +219,19 @@ def _names(filters: list[str]) -> Value:
 
 def _described(name: str) -> Value:
     row = COMMANDS.get(name.upper())
-    return None if row is None else _spelled_row(row)
+    return None if row is None else _formatted_row(row)
 
 
 @cache
-def _spelled_row(row: Row) -> Spelled:
+def _formatted_row(row: Row) -> Formatted:
     flags: list[Value] = [Simple(flag) for flag in row.flags.split()]
     facts: Value = [row.name.lower(), row.arity, flags, *row.keys, [], [], [], []]
-    return Spelled(spell(facts, 2))
+    return Formatted(format_reply(facts, 2))
 
 
 @cache
-def _all_described() -> Spelled:
-    return Spelled(spell(list(map(_spelled_row, COMMANDS.values())), 2))
+def _all_described() -> Formatted:
+    return Formatted(format_reply(list(map(_formatted_row, COMMANDS.values())), 2))
 
 
 def _keys_in(words: list[str]) -> Value:

@@ -26,7 +26,7 @@ def _counted(script: Running, command: str) -> LuaValue:
     return count
 
 
-def _spellings(command: str) -> tuple[str, ...]:
+def _forms(command: str) -> tuple[str, ...]:
     """Return the usual ways to write such a script, in which only names and marks differ."""
     names = ("c", "cnt", "count", "counter", "current", "hits", "n", "requests", "val", "value")
     firsts = ("local {} = redis.call('incr', KEYS[1]){}",
@@ -145,8 +145,8 @@ _COMPARE_AND_SET: Final = (
 
 _OWN: Final = "your own script"
 COUNTER_SCRIPTS: Final = (
-    Script("incr-expire", f"limits 1, {_OWN}", _incr_expire, _spellings("expire")),
-    Script("incr-pexpire", _OWN, _incr_pexpire, _spellings("pexpire")),
+    Script("incr-expire", f"limits 1, {_OWN}", _incr_expire, _forms("expire")),
+    Script("incr-pexpire", _OWN, _incr_pexpire, _forms("pexpire")),
     Script("incrby-expire", "limits, Flask-Limiter, slowapi", _incrby_expire, _INCRBY_EXPIRE),
     Script("incrby-pexpire", "cashews", _incrby_pexpire, _INCRBY_PEXPIRE),
     Script("incrby-existing", "django-redis", _incrby_existing, _INCRBY_EXISTING),

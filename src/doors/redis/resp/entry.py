@@ -5,7 +5,7 @@ r"""Commands on keys as one entry of the log. Pure.
     redis 1764351306000 if k unchanged since 57 under none then SET k 1 ; INCR n
 
 The first word is the time of day at the leader, in milliseconds. Then come the times that leases
-have left, the conditions, all of which must hold, and the commands. Words are spelled as in a
+have left, the conditions, all of which must hold, and the commands. Words are written as in a
 transaction (wire/commands/transaction_line.py).
 """
 
@@ -21,15 +21,15 @@ from ....wire.commands.operands import NO_LIMITS, Limits
 from ....wire.commands.transaction_line import (
     EMPTY,
     Condition,
+    format_condition,
+    format_word,
     read_conditions,
-    spell_condition,
-    spell_word,
 )
 from ....wire.protocol import ProtocolError, is_number, shown, unescape
 from .functions import FUNCTIONS
 from .limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from .programs import in_capitals
-from .replies import NO_LIST, Failure, Flat, Pairs, Scored, SetReply, Simple, Value, spell_double
+from .replies import NO_LIST, Failure, Flat, Pairs, Scored, SetReply, Simple, Value, format_double
 
 VERB: Final = "redis"
 FORM: Final = "NOW [LEASE=MS ...] [if CONDITION ; ... then] COMMAND ; ..."
@@ -47,17 +47,17 @@ class RedisEntry(NamedTuple):
     commands: list[list[str]]
 
 
-def spell_entry(
+def format_entry(
     now_ms: int,
     commands: Iterable[Sequence[str]],
     conditions: Sequence[str] = (),
     left_ms: Mapping[str, int] | None = None,
 ) -> str:
-    """Return the line of an entry. The conditions are spelled already."""
+    """Return the line of an entry. The conditions are encoded already."""
     words = [VERB, str(now_ms), *(f"{lease}={ms}" for lease, ms in (left_ms or {}).items())]
     if conditions:
         words += ["if", " ; ".join(conditions), "then"]
-    text = " ; ".join([" ".join(map(spell_word, command)) for command in commands])
+    text = " ; ".join([" ".join(map(format_word, command)) for command in commands])
     return " ".join([*words, text] if text else words)
 
 
@@ -131,14 +131,14 @@ def read_line(verb: str, operands: str, limits: Limits) -> str:
         ProtocolError: it has a mistake.
     """
     entry = read_entry(operands.strip(" "), limits)
-    conditions = list(map(spell_condition, entry.conditions))
-    return spell_entry(entry.now_ms, entry.commands, conditions, entry.left_ms)
+    conditions = list(map(format_condition, entry.conditions))
+    return format_entry(entry.now_ms, entry.commands, conditions, entry.left_ms)
 
 
 # --- the reply ------------------------------------------------------------------------------------
 
 
-def spell_answer(value: Value) -> str:
+def format_answer(value: Value) -> str:
     """Return the reply to a command as JSON. What JSON has no type for is an object with the name
     of its type: a status, an error, a double, a map, a set, pairs, members with their scores."""
     if type(value) is int:
@@ -153,24 +153,27 @@ def spell_answer(value: Value) -> str:
         case list():
             if all([type(each) is str for each in value]):
                 return json.dumps(value)  # the same, by C code
-            return f"[{', '.join(map(spell_answer, value))}]"
+            return f"[{', '.join(map(format_answer, value))}]"
         case None | int():
             return json.dumps(value)
-    return _spell_typed(value)
+    return _format_typed(value)
 
 
-def _spell_typed(value: Value) -> str:
+def _format_typed(value: Value) -> str:
     match value:
         case float():
-            return f'{{"double": "{spell_double(value)}"}}'
+            return f'{{"double": "{format_double(value)}"}}'
         case Flat(items):
-            return f'{{"map": {spell_answer([each for item in items for each in item])}}}'
+            return f'{{"map": {format_answer([each for item in items for each in item])}}}'
         case Pairs(items):
             return f'{{"pairs": {json.dumps([each for item in items for each in item])}}}'
         case SetReply(parts):
-            return f'{{"set": {spell_answer(parts)}}}'
+            return f'{{"set": {format_answer(parts)}}}'
         case Scored(items):
-            members, scores = [item[0] for item in items], [spell_double(item[1]) for item in items]
+            members, scores = (
+                [item[0] for item in items],
+                [format_double(item[1]) for item in items],
+            )
             return f'{{"scores": [{json.dumps(members)}, {json.dumps(scores)}]}}'
     return '{"absent": "list"}'
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ....wire.commands.command_table import FOREIGN, row_of
 from ....wire.protocol import escape
-from .entry import VERB, spell_entry
+from .entry import VERB, format_entry
 from .functions import FUNCTIONS
 from .keys import delex_test
 from .messages import checked_channel
@@ -19,11 +19,11 @@ from .programs import (
     CommandContext,
     bounded,
     checked_key,
+    format_key,
+    format_value,
     in_capitals,
     integer,
     seconds_text,
-    spell_key,
-    spell_value,
 )
 from .strings import getex_times, increment_of, pairs_of, set_options
 from .times import expire_flags, expire_time, setex_time
@@ -44,7 +44,7 @@ def _line(
     context: CommandContext, words: list[str], verb: str, form: str = "", rest: str = ""
 ) -> Line:
     """Return the line of a verb on the first key."""
-    key = spell_key(words[1], context.node.limits)
+    key = format_key(words[1], context.node.limits)
     command = f"{verb} {key}{rest}"
     return Line(command, form or verb, words[1], row_of(verb).level)
 
@@ -57,7 +57,7 @@ def entry(context: CommandContext, words: list[str]) -> Line | None:
     keys = function.keys_in(words)
     for key in keys:
         checked_key(key, context.node.limits)
-    line = spell_entry(context.node.now_ms(), [[function.name, *words[1:]]])
+    line = format_entry(context.node.now_ms(), [[function.name, *words[1:]]])
     return Line(line, VERB, keys[0] if keys else "", row_of(VERB).level)
 
 
@@ -95,24 +95,24 @@ def getrange(context: CommandContext, words: list[str]) -> Line | None:
 
 def set_value(context: CommandContext, words: list[str]) -> Line | None:
     if len(words) == 3:
-        value = spell_value(words[2], context.node.limits)
+        value = format_value(words[2], context.node.limits)
         return _line(context, words, "set", "set", f" {value}")
     options = set_options(words[3:], context.node.now_ms())
     times = options.times
     if options.condition or options.gets or times.left_ms is None or times.left_ms <= 0:
         return entry(context, words)
-    value = spell_value(words[2], context.node.limits)
+    value = format_value(words[2], context.node.limits)
     return _line(context, words, "setex", "set", f" {seconds_text(times.left_ms)} {value}")
 
 
 def setnx(context: CommandContext, words: list[str]) -> Line | None:
-    value = spell_value(words[2], context.node.limits)
+    value = format_value(words[2], context.node.limits)
     return _line(context, words, "setnx", "met", f" {value}")
 
 
 def setex(context: CommandContext, words: list[str]) -> Line | None:
     time = seconds_text(setex_time(words))
-    value = spell_value(words[3], context.node.limits)
+    value = format_value(words[3], context.node.limits)
     return _line(context, words, "setex", "set", f" {time} {value}")
 
 
@@ -140,7 +140,7 @@ def delex(context: CommandContext, words: list[str]) -> Line | None:
 
 
 def append(context: CommandContext, words: list[str]) -> Line | None:
-    value = spell_value(words[2], context.node.limits)
+    value = format_value(words[2], context.node.limits)
     return _line(context, words, "append", "append", f" {value}")
 
 

@@ -21,7 +21,7 @@ from .replies import (
     Value,
     bulk,
     failure_of,
-    spell,
+    format_reply,
 )
 from .request_ledger import RequestLedger
 from .session import RedisSession
@@ -142,15 +142,15 @@ def value_of(form: str, key: str, reply: str) -> Value:
     return value
 
 
-class Speller:
-    """Spells the replies of one connection."""
+class ReplyFormatter:
+    """Formats the replies of one connection."""
 
     def __init__(self, session: RedisSession, read_no_more: Callable[[], None]) -> None:
         """`read_no_more` ends the connection after the replies."""
         self._session = session
         self._read_no_more = read_no_more
 
-    def spell(self, name: str, form_and_key: str, reply: str) -> str:
+    def format(self, name: str, form_and_key: str, reply: str) -> str:
         """Return the reply to a line in the form of a command's reply, with the signature of
         `reply_line`. Without a form, the reply is a refusal that belongs to no line."""
         head, form = reply[:14], form_and_key[:4]
@@ -169,4 +169,4 @@ class Speller:
             self._session.was_served = True
         elif self._session.ends_after(last):
             self._read_no_more()
-        return spell(value, self._session.version)
+        return format_reply(value, self._session.version)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ....wire.commands.lease_operands import NO_LEASE
-from ....wire.commands.transaction_line import spell_word
-from .entry import answers_in, spell_entry
+from ....wire.commands.transaction_line import format_word
+from .entry import answers_in, format_entry
 from .function_rows import Function
 from .limits import REDIS_ARGUMENTS
 from .messages import PUBLISH
-from .programs import CommandContext, CommandRefused, RedisAsk, Steps, spell_key
+from .programs import CommandContext, CommandRefused, RedisAsk, Steps, format_key
 from .replies import Failure, Value, length_of
 from .view import HeldKey, View, held_of
 
@@ -56,7 +56,7 @@ def state_of(stat: str) -> KeyState:
 
 def condition(key: str, state: KeyState) -> str:
     """Return the condition that a key has still this state."""
-    word = spell_word(key)
+    word = format_word(key)
     if not state.changed:
         return f"{word} absent since {state.since}" if state.since else f"{word} absent"
     return f"{word} unchanged since {state.changed} under {state.lease or NO_LEASE}"
@@ -91,7 +91,7 @@ def _times(
     keys = [key for key in timed if states[key].lease]
     if not keys:
         return {}
-    lines = [f"ttl {spell_key(key, context.node.limits)}" for key in keys]
+    lines = [f"ttl {format_key(key, context.node.limits)}" for key in keys]
     replies = yield RedisAsk(lines, "timed", keys[0])
     return {
         states[key].lease: max(1, round(1000 * float(reply.partition(": ")[2])))
@@ -117,9 +117,9 @@ def read(
         known = {*watched, *(key for task in tasks if task.takes_times for key in task.keys)}
         lines = list[str]()
         for key in keys:
-            spelled = spell_key(key, context.node.limits)
-            lines += [f"stat {spelled}"] * (key in known)
-            lines.append(f"get {spelled}")
+            formatted = format_key(key, context.node.limits)
+            lines += [f"stat {formatted}"] * (key in known)
+            lines.append(f"get {formatted}")
         replies = iter((yield RedisAsk(lines, "read", keys[0], is_canonical=True)))
         for key in keys:
             if key in known:
@@ -151,11 +151,11 @@ def write(
     timed = _keys_of([task for task in tasks if task.takes_times])
     states = dict[str, KeyState]()
     if timed:
-        lines = [f"stat {spell_key(key, context.node.limits)}" for key in timed]
+        lines = [f"stat {format_key(key, context.node.limits)}" for key in timed]
         replies = yield RedisAsk(lines, "read", timed[0])
         states = dict(zip(timed, map(state_of, replies), strict=True))
     left_ms = yield from _times(context, tasks, states)
-    line = spell_entry(
+    line = format_entry(
         context.node.now_ms(),
         [[task.function.name, *task.words[1:]] for task in tasks],
         [condition(*one) for one in watched.items()],

@@ -112,7 +112,7 @@ _WALRUS_RELEASE: Final = (
 
 _AT_ONCE: Final = 5000  # elements of one `lpush`
 _ELEMENT: Final = 16  # bytes of memory for each, in addition to its text
-_FAR: Final = 2e17  # the middle of a range up to here is spelled without an exponent
+_FAR: Final = 2e17  # the middle of a range up to here is written without an exponent
 
 
 def _acquire(script: Running) -> LuaValue:

@@ -47,17 +47,17 @@ def tokens_of(text: str) -> str:
         if match["level"] is not None:
             content, place = _long_string(text, place, match["level"])
             if match["long"] is None:
-                tokens.append(_spelled(content))
+                tokens.append(_formatted(content))
         elif match["quote"]:
             content, place = _short_string(text, place, match["quote"])
-            tokens.append(_spelled(content))
+            tokens.append(_formatted(content))
         elif not match["blank"]:
             tokens.append(match[0])
     return " ".join(tokens)
 
 
-def _spelled(content: str) -> str:
-    """Return a string in the one way that it is spelled among tokens."""
+def _formatted(content: str) -> str:
+    """Return a string in the one way that it is written among tokens."""
     plain = [each if " " <= each <= "~" and each not in '\\"' else f"\\{ord(each):03}"
              for each in content]  # fmt: skip
     return f'"{"".join(plain)}"'

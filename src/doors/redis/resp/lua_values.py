@@ -12,7 +12,7 @@ import re
 from typing import Final, TypeAlias, Union
 
 from .programs import CommandRefused
-from .replies import Failure, Flat, NoList, Pairs, Scored, SetReply, Simple, Value, spell_double
+from .replies import Failure, Flat, NoList, Pairs, Scored, SetReply, Simple, Value, format_double
 
 # None is nil; a status is a `Simple`, an error that was not raised a `Failure`.
 LuaValue: TypeAlias = Union[str, float, bool, "list[LuaValue]", None]
@@ -170,7 +170,7 @@ def to_lua(reply: Value) -> LuaValue:
         case int():
             return float(reply)
         case float():
-            return spell_double(reply)
+            return format_double(reply)
         case None | NoList():
             return False
         case list() | SetReply():

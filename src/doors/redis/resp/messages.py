@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ....wire.commands.watch_lines import WatchAsked, spell_watch
+from ....wire.commands.watch_lines import WatchAsked, format_watch
 from ....wire.protocol import escape
 from .keys import Pattern, literal_prefix
 from .programs import CommandContext, CommandRefused, Program, RedisAsk, Run, Steps, bounded, choose
@@ -84,7 +84,7 @@ def _numpat(context: CommandContext, words: list[str]) -> Value:
 
 def _may_read(prefixes: list[str]) -> Steps[None]:
     """End the program unless its user may read the keys with these prefixes."""
-    lines = [spell_watch(WatchAsked(escape(prefix, key=True))) for prefix in prefixes]
+    lines = [format_watch(WatchAsked(escape(prefix, key=True))) for prefix in prefixes]
     if lines:
         yield RedisAsk(lines, "rights")
 

@@ -12,13 +12,13 @@ from operator import itemgetter
 from sys import getsizeof
 from typing import Final
 
-from ....wire.commands.watch_lines import MESSAGE, WatchAsked, spell_watch, topic_of, topics_under
+from ....wire.commands.watch_lines import MESSAGE, WatchAsked, format_watch, topic_of, topics_under
 from ....wire.protocol import escape, real, size_of
 from .keys import Pattern, literal_prefix
 from .limits import REDIS_PATTERN_BYTES
 from .messages import KEYEVENT, KEYSPACE, OF_SENTINELS, SWITCH, is_own
 from .programs import CommandContext, CommandRefused, Program, RedisAsk, Steps
-from .replies import Failure, Push, Several, Value, failure_of, spell
+from .replies import Failure, Push, Several, Value, failure_of, format_reply
 
 OF_PATTERN: Final = "p"
 ALSO: Final = "+"
@@ -103,7 +103,7 @@ class Subscription:
 
 def _watch_line(prefix: str) -> str:
     """Return the line of a watch of the keys with a prefix."""
-    return spell_watch(WatchAsked(escape(prefix, key=True)))
+    return format_watch(WatchAsked(escape(prefix, key=True)))
 
 
 def translated(
@@ -122,7 +122,7 @@ def translated(
             return None
         if len(words) > 3:
             values = _values(subscription, *words[2:])
-            messages += [(int(words[1]), spell(value, version)) for value in values]
+            messages += [(int(words[1]), format_reply(value, version)) for value in values]
     if len(messages) > 1:  # of several watches
         messages.sort(key=itemgetter(0))
     return "".join([text for _, text in messages]).encode("utf-8", "surrogateescape")

@@ -42,9 +42,9 @@ _ROWS: Final[Mapping[str, _Plain]] = {
 }
 _TIMED_LEVEL: Final = row_of("setex").level
 _BY_HEAD: Final = {
-    f"*{2 + row.has_value + 2 * row.has_time}\r\n${len(name)}\r\n{spelled}": row
+    f"*{2 + row.has_value + 2 * row.has_time}\r\n${len(name)}\r\n{formatted}": row
     for name, row in ((name.partition(" ")[0], row) for name, row in _ROWS.items())
-    for spelled in (name, name.lower())
+    for formatted in (name, name.lower())
 }
 
 
@@ -80,11 +80,11 @@ def take_plain(text: str, count: int, level: int) -> PlainRun:
         if value is None and not has_value:
             commands.append(f"{verb}{key}{rest}")
         elif value is not None and has_value and len(value) == int(value_size):
-            spelled = value.replace("\\", r"\\") if "\\" in value else value
+            formatted = value.replace("\\", r"\\") if "\\" in value else value
             if time is None and not has_time:
-                commands.append(f"{verb}{key} {spelled}")
+                commands.append(f"{verb}{key} {formatted}")
             elif time is not None and has_time and len(time) == int(time_size):
-                commands.append(f"{verb}{key} {time} {spelled}")
+                commands.append(f"{verb}{key} {time} {formatted}")
             else:
                 break
         else:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias, TypeVar
 
-from ....wire.commands.lease_operands import SECONDS_MAX, spell_seconds
+from ....wire.commands.lease_operands import SECONDS_MAX, format_seconds
 from ....wire.commands.operands import Limits
 from ....wire.protocol import escape, shown, size_of
 from .replies import NOT_INTEGER, Failure, Value
@@ -49,7 +49,7 @@ class RedisAsk:
     # is committed
     kind: str = "read"
     key: str = ""  # for the slot in a redirect
-    is_canonical: bool = False  # the lines are spelled as in the log, and within the limits
+    is_canonical: bool = False  # the lines are written as in the log, and within the limits
     at_leader: bool = False  # also on a connection that reads at a follower
     takes_refusals: bool = False  # the program gets refusals as replies
     watch_id: str = ""  # of a watch, or another subscription, that begins or ends
@@ -126,8 +126,8 @@ class CommandContext:
 # --- words ---------------------------------------------------------------------------------------
 
 
-def spell_key(text: str, limits: Limits) -> str:
-    """Return a key as a line spells it.
+def format_key(text: str, limits: Limits) -> str:
+    """Return a key as a line writes it.
 
     Raises:
         Refused: the key is empty or too long.
@@ -146,8 +146,8 @@ def checked_key(text: str, limits: Limits) -> str:
     return bounded("key", text, limits.key_bytes)
 
 
-def spell_value(text: str, limits: Limits) -> str:
-    """Return a value as the end of a line spells it.
+def format_value(text: str, limits: Limits) -> str:
+    """Return a value as the end of a line writes it.
 
     Raises:
         Refused: the value is too long.
@@ -198,14 +198,14 @@ def integer(text: str, problem: Failure = NOT_INTEGER) -> int:
 
 
 def seconds_text(time_ms: int) -> str:
-    """Return a time as a line spells it.
+    """Return a time as a line writes it.
 
     Raises:
         Refused: no line takes so long a time.
     """
     if time_ms > 1000 * SECONDS_MAX:
         raise CommandRefused(f"ERR a time of more than {SECONDS_MAX} seconds is not supported")
-    return spell_seconds(time_ms)
+    return format_seconds(time_ms)
 
 
 def in_capitals(word: str) -> str:

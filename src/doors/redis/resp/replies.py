@@ -1,4 +1,4 @@
-"""Replies to Redis clients, as RESP2 and RESP3 spell them. Pure.
+"""Replies to Redis clients, as RESP2 and RESP3 write them. Pure.
 
 A reply is text in which a lone surrogate (`surrogateescape`) represents a byte that is not UTF-8,
 like the values of the store.
@@ -62,8 +62,8 @@ class Push(NamedTuple):
     items: list[Value]
 
 
-class Spelled(NamedTuple):
-    """A reply, or a part of one, that is the same in both versions, and is spelled once."""
+class Formatted(NamedTuple):
+    """A reply, or a part of one, that is the same in both versions, and is encoded once."""
 
     text: str
 
@@ -93,7 +93,7 @@ Value: TypeAlias = Union[
     Pairs,
     Push,
     Several,
-    Spelled,
+    Formatted,
     NoList,
     "list[Value]",
     None,
@@ -109,12 +109,12 @@ def bulk(text: str) -> str:
     return f"${size_of(text)}\r\n{text}\r\n"
 
 
-def spell_double(number: float) -> str:
+def format_double(number: float) -> str:
     """Return a number as Redis 7 prints it."""
     return f"{number:.17g}"
 
 
-def spell(value: Value, version: int) -> str:
+def format_reply(value: Value, version: int) -> str:
     """Return a reply in version 2 or 3 of the protocol."""
     match value:
         case None | NoList():
@@ -128,14 +128,14 @@ def spell(value: Value, version: int) -> str:
         case int():
             return f":{int(value)}\r\n"
         case float():
-            text = spell_double(value)
+            text = format_double(value)
             return f",{text}\r\n" if version > 2 else bulk(text)
-        case Spelled(text):
+        case Formatted(text):
             return text
-    return _spell_several(value, version)
+    return _format_several(value, version)
 
 
-def _spell_several(
+def _format_several(
     value: Flat | SetReply | Scored | Pairs | Push | Several | list[Value], version: int
 ) -> str:
     parts: Sequence[Value]
@@ -155,17 +155,17 @@ def _spell_several(
             head = ""
         case _:
             head, parts = f"*{len(value)}\r\n", value
-    return "".join([head, *(spell(each, version) for each in parts)])
+    return "".join([head, *(format_reply(each, version) for each in parts)])
 
 
 def length_of(value: Value) -> int:
-    """Return how many bytes a reply has at most, without spelling it."""
+    """Return how many bytes a reply has at most, without encoding it."""
     match value:
         case str():
             return size_of(value) + _HEAD
         case None | int() | float() | NoList():
             return _HEAD
-        case Spelled(text):
+        case Formatted(text):
             return len(text)
         case Pairs(items):
             return _HEAD + sum([length_of(each) + _HEAD for item in items for each in item])

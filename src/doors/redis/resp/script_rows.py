@@ -42,8 +42,8 @@ class Running:
             Refused: the command fails, and with it the script.
         """
         self._view.works(_CALL_BYTES)
-        spelled = list(map(word, words))
-        reply = self._view.attempt(self._commands[spelled[0]], spelled)
+        formatted = list(map(word, words))
+        reply = self._view.attempt(self._commands[formatted[0]], formatted)
         if isinstance(reply, Failure):
             raise CommandRefused(reply)
         return to_lua(reply)

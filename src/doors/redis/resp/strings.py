@@ -277,7 +277,7 @@ def sum_of_floats(text: str | None, by: str, wrong: Failure) -> str:
         total = (Decimal(0) if text is None else _decimal(text, wrong)) + step
         if not total.is_finite() or abs(total) > _LARGEST:
             raise CommandRefused(NOT_FINITE)
-        return _spelled(total)
+        return _formatted(total)
 
 
 def _decimal(text: str, wrong: Failure) -> Decimal:
@@ -293,7 +293,7 @@ def _decimal(text: str, wrong: Failure) -> Decimal:
     return Decimal(f"{match['sign']}{match['digits']}E{match['falls'] or ''}{exponent}")
 
 
-def _spelled(number: Decimal) -> str:
+def _formatted(number: Decimal) -> str:
     """Return a number with at most 17 digits after the point, without zeros at the end."""
     text = f"{number:.{_DIGITS}f}"
     text = text.rstrip("0").removesuffix(".")

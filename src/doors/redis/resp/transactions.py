@@ -11,12 +11,12 @@ from typing import Final, TypeAlias
 
 from ....wire.commands.command_table import row_of
 from ....wire.limits import TRANSACTION_ITEMS
-from .entry import VERB, spell_entry
+from .entry import VERB, format_entry
 from .fast import Line
 from .forms import EXECUTED
 from .key_programs import KeyState, Task, read, state_of, too_many, write
 from .messages import PUBLISH
-from .programs import CommandContext, CommandRefused, Program, RedisAsk, RedisCall, spell_key
+from .programs import CommandContext, CommandRefused, Program, RedisAsk, RedisCall, format_key
 from .replies import NO_LIST, OK, Failure, Value, length_of
 from .request_ledger import OverLedgerError
 
@@ -50,7 +50,7 @@ def watch(context: CommandContext, words: list[str]) -> Program:
     if count > TRANSACTION_ITEMS:
         raise CommandRefused(too_many("watches", count, TRANSACTION_ITEMS))
     if new:
-        lines = [f"stat {spell_key(key, context.node.limits)}" for key in new]
+        lines = [f"stat {format_key(key, context.node.limits)}" for key in new]
         (last,) = yield RedisAsk([], "last")  # before the read
         states = map(state_of, (yield RedisAsk(lines, "read", new[0])))
         context.session.watched.update(
@@ -105,7 +105,7 @@ def whole(context: CommandContext, tasks: Sequence[Task]) -> Line:
         for task in tasks
     ]
     commands = [[task.function.name, *task.words[1:]] for task in tasks]
-    line = spell_entry(context.node.now_ms(), commands)
+    line = format_entry(context.node.now_ms(), commands)
     first = next((key for task in tasks for key in task.keys), "")
     return Line(line, ":".join([EXECUTED, *receivers]), first, row_of(VERB).level)
 

@@ -26,7 +26,7 @@ _SPLIT_PART: Final = 4  # of a value whose elements are parted
 
 class HeldKey(NamedTuple):
     """A key at one moment: its value, and the lease that it is under, or the time that a command
-    has given it. A value with a type is spelled as in the store, any other one is meant."""
+    has given it. A value with a type is written as in the store, any other one is meant."""
 
     value: str | None = None
     lease: str = ""
@@ -35,14 +35,14 @@ class HeldKey(NamedTuple):
     type: str = STRING
 
     @property
-    def spelled(self) -> str:
-        """The value as the store spells it."""
+    def formatted(self) -> str:
+        """The value as the store writes it."""
         value = self.value or ""
         return escape(value, key=False) if self.type == STRING else value
 
 
 def held_of(value: str, lease: str) -> HeldKey:
-    """Return a key with a value that the store spells so."""
+    """Return a key with a value that the store writes so."""
     kind = type_in(value)
     return HeldKey(real(value) if kind == STRING else value, lease, type=kind)
 
@@ -116,7 +116,7 @@ class View:
         return body_of(now.value)
 
     def items(self, key: str, kind: str) -> list[str]:
-        """Return the elements of a value of this type, as they are spelled. It takes a few times
+        """Return the elements of a value of this type, as they are written. It takes a few times
         as long as its text.
 
         Raises:

@@ -178,10 +178,10 @@ class LabPlayer(Player):
     def _lose_message(self, number: int) -> None:
         self.cluster.lose(self.cluster.network.take_one(number), "way")
 
-    def _edit(self, name: str, spelled: str) -> None:
+    def _edit(self, name: str, formatted: str) -> None:
         """Write the log file of a stopped node. What it promised is in a person's hands now."""
         try:
-            text = str(json.loads(spelled))
+            text = str(json.loads(formatted))
         except ValueError as error:
             raise ActRefused(f"the log is not a JSON string: {error}") from error
         disk = self.cluster.hosts[name].disk

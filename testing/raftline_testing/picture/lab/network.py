@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from raftline.raft.messages import Message
-from raftline.wire.peer_lines import spell
+from raftline.wire.peer_lines import format_message
 
 from ...virtual.world.chance import up_to
 from ...virtual.world.network import ScriptedNetwork
@@ -54,7 +54,7 @@ class LabNetwork(ScriptedNetwork):
     def send(self, message: Message) -> bool:
         is_lost = self.is_cut(message) or not self._is_up(message.to)
         if not is_lost:
-            self._launch((message.sender, message.to, spell(message)))
+            self._launch((message.sender, message.to, format_message(message)))
         return not is_lost
 
     def take(self, sender: str = "all", to: str = "all") -> list[Line]:

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[4]
 BUGS = "course/labs/bugs"
 UNUSED = ("picture/view/static", "raftline/", "__pycache__")  # below src
-ROOMS = (
+PACKAGES = (
     "doubles",
     "files",
     "histories",
@@ -49,7 +49,7 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
         name = path.relative_to(source).as_posix()
         if not any(part in name for part in UNUSED):
             yield f"raftline/{name}", path
-    modules = [path for room in ROOMS for path in (testing / room).rglob("*.py")]
+    modules = [path for package in PACKAGES for path in (testing / package).rglob("*.py")]
     for path in [*testing.glob("*.py"), *modules]:
         yield f"raftline_testing/{path.relative_to(testing).as_posix()}", path
     course = root / "course"

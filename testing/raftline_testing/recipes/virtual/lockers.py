@@ -62,7 +62,7 @@ from .lockchecks import BY_HAND, NAMES, LockCheck
 Result = TypeVar("Result")
 # of a holder's clock, so that the fastest node's clock is less than a tenth faster
 HOLDER_PERMILLE = 1001
-LOOK_MS = 20  # between two checks of a silent connection
+CHECK_MS = 20  # between two checks of a silent connection
 ENDS = ("releases", "releases", "checks", "dies", "is broken", "is revoked", "forgets", "by hand")
 # Faults of the network between a program and all nodes.
 WEATHERS = ("fair", "fair", "fair", "fair", "slow", "away")
@@ -355,7 +355,7 @@ class WatchLines:
         elif left_s <= 0:
             self._end(TimeoutError())
         else:
-            delay_ms = max(1, math.ceil(min(LOOK_MS, 1000 * left_s)))
+            delay_ms = max(1, math.ceil(min(CHECK_MS, 1000 * left_s)))
             self._program.world.beside(delay_ms, 0.5, self._look_for, reader)
 
     def _look_for(self, reader: Promise) -> None:

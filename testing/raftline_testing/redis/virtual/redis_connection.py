@@ -48,9 +48,9 @@ class RedisConnection(ClientConnection):
     def begin(self, conversation: Conversation) -> bytes:
         """Return the bytes of the first commands."""
         self._conversation = conversation
-        return self._spelled(next(conversation))
+        return self._formatted(next(conversation))
 
-    def _spelled(self, commands: Commands) -> bytes:
+    def _formatted(self, commands: Commands) -> bytes:
         self._count, self._replies, self._error = len(commands), [], ""
         return b"".join([framed(*words) for words in commands])
 
@@ -77,7 +77,7 @@ class RedisConnection(ClientConnection):
             self._end(_refusal(self._error))
             return
         try:
-            data = self._spelled(conversation.send(self._replies))
+            data = self._formatted(conversation.send(self._replies))
         except StopIteration as end:
             self._end(str(end.value))
         else:

@@ -21,10 +21,10 @@ from raftline.raft.membership import Membership
 from raftline.raft.node import RawNode
 from raftline.raft.state import State
 from raftline.storage.snapshot_file import SnapshotFile
-from raftline.storage.snapshot_lines import MachineState, spell_snapshot
+from raftline.storage.snapshot_lines import MachineState, format_snapshot
 from raftline.wire.refusal import DIVERGED
 
-from ...files.edited_log import with_notes
+from ...files.edited_log import with_checksums
 from ...files.faulty_folder import MemoryFolder
 from ..honest_invariants import HonestInvariants
 from ..nodes.simulated_node import Host, leaders
@@ -244,7 +244,7 @@ class _Scenario:
             first = covered.index if covered is not None else 0
             if found is not None and first < int(found[1]) <= applied:
                 lines[at] = line.rstrip(b"\n") + b"!\n"
-                return {**files, name: with_notes(lines)}
+                return {**files, name: with_checksums(lines)}
         return None
 
 
@@ -268,4 +268,4 @@ def _spoil_snapshot(victim: Host) -> dict[str, bytes] | None:
         *loaded.snapshot[:2], loaded.members, loaded.sessions, loaded.pairs, level=loaded.level,
         leases=loaded.leases, cluster=loaded.cluster, users=loaded.users, chain=loaded.chain,
     )  # fmt: skip
-    return {**files, name: b"".join(spell_snapshot(state))}
+    return {**files, name: b"".join(format_snapshot(state))}

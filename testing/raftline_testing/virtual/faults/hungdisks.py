@@ -25,7 +25,7 @@ from .diskfaults import undisputed_leader
 # Election timeouts: a leader with a hung disk steps down after 10 if the other disks are better.
 READ_AT, JUDGED_AT, RESTARTED_AT = 16, 18, 19
 CHANGE_BEGINS_WITHIN, CHANGE_ENDS_WITHIN = 2, 30
-LOOK_MS = 20  # the longest time between two looks at a candidate
+CHECK_MS = 20  # the longest time between two checks of a candidate
 ARRIVING = ".state_machine.part"
 
 
@@ -105,7 +105,7 @@ class HungDisks:
             return
         self._calm_until_ms = self._world.now_ms + CHANGE_BEGINS_WITHIN * self._timeout_ms
         self._ask(leader, host)
-        self._world.after(self._world.random.randint(1, LOOK_MS), self._look, leader, host)
+        self._world.after(self._world.random.randint(1, CHECK_MS), self._look, leader, host)
 
     def refuse_snapshots(self) -> None:
         """Ask for the vote of a server without one that lacks the beginning of the log, and let its
@@ -148,7 +148,7 @@ class HungDisks:
             return
         progress = leading.progress[host.name]
         if host.writes.holds_promise or not progress.match_index:
-            self._world.after(self._world.random.randint(1, LOOK_MS), self._look, leader, host)
+            self._world.after(self._world.random.randint(1, CHECK_MS), self._look, leader, host)
             return
         self._world.counts["candidates whose disk hangs"] += 1
         self._hang([host.name], CHANGE_ENDS_WITHIN + 5)

@@ -22,7 +22,7 @@ from raftline.common.config import ConfigError
 from raftline.net.protocol.host import Origin
 from raftline.raft.inputs import PeerDisconnected
 from raftline.raft.messages import Answer, Message, RequestVote, RequestVoteReply
-from raftline.wire.peer_lines import spell
+from raftline.wire.peer_lines import format_message
 from raftline.wire.protocol import split_sender
 
 from ...invariants import InvariantError
@@ -241,7 +241,7 @@ class Wire:
         """Deliver a message to the far side if there is a connection; else make one."""
         connection = self._connection
         if connection is not None and self.is_up:
-            line = f"{message.sender}@{spell(message)}\n".encode()
+            line = f"{message.sender}@{format_message(message)}\n".encode()
             self._far.when_up(lambda: connection.receive(line))
         elif self._near.node is not None and not self._near.paused:
             self._dial()
@@ -450,7 +450,7 @@ class Proofs:
         ]
         lines = [f"{name}@Prove {to.name} nonce {door.new_token(16)}"]
         lines += [f"{name}@Proof {door.new_token(32)}"] if chance.random() < 0.5 else []
-        lines += [f"{name}@{spell(chance.choice(messages))}"]
+        lines += [f"{name}@{format_message(chance.choice(messages))}"]
         data = "".join(f"{line}\n" for line in lines[chance.randint(0, 1) :]).encode()
         to.beside(0, chance.random(), connection.receive, data)
         to.beside(20, chance.random(), connection.hang_up)

@@ -205,7 +205,7 @@ def calmed(plan: Plan) -> Plan:
         plan,
         duplicates=0,
         replays=0,
-        spelled=False,
+        formatted=False,
         steady_clocks=True,
         disk_ms=0,
         compact_bytes=NEVER,

@@ -12,7 +12,7 @@ from raftline.raft.node import RawNode
 from raftline.state.lease_table import EXPIRED
 
 from ...invariants import Invariants
-from ..world.world import World, spell_entry
+from ..world.world import World, format_entry
 
 
 class Monitor:
@@ -83,7 +83,7 @@ class Monitor:
                 invariants.cut(name, work.cut_after)
             if work.append:
                 for entry in work.append:
-                    self._tell(f"appends {spell_entry(entry)}")
+                    self._tell(f"appends {format_entry(entry)}")
                 invariants.synced(name, work.append)
             if work.forgot:
                 self._tell("writes down that it has no vote")

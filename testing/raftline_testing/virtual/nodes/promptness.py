@@ -13,7 +13,7 @@ from raftline.net.protocol.host import Batch
 from raftline.node.loop import writer
 from raftline.node.loop.handover import TAKEN_OVER
 from raftline.node.loop.queue import RequestQueue
-from raftline.node.loop.stepper import LATE_LOOK_MS
+from raftline.node.loop.stepper import LATE_CHECK_MS
 from raftline.raft.node_view import NodeView
 
 from ...invariants import InvariantError, Invariants
@@ -161,6 +161,6 @@ class Promptness:
         self._transfers = left
         view = self._view
         if view.leader is not None and view.transfer is None:
-            late = [batch for batch, _, asked_ms in left if now_ms > asked_ms + LATE_LOOK_MS]
+            late = [batch for batch, _, asked_ms in left if now_ms > asked_ms + LATE_CHECK_MS]
             if late:
                 raise InvariantError(f"{self._name} leaves {len(late)} transfers without an answer")

@@ -10,7 +10,7 @@ from raftline.wire.refusal import ELSEWHERE, NOT_LEADER, OUTCOME_UNKNOWN
 from raftline.wire.replies.refusals import refusal_in
 
 from ...invariants import InvariantError, Invariants
-from ...workloads.client_request import spelled
+from ...workloads.client_request import formatted
 from ..world.world import World
 from .client_connection import AtDoor, ClientConnection
 from .node_connections import Doors, ServingNode, SimulatedConnection
@@ -87,7 +87,7 @@ class Requests:
         """Return a request in flight, and its bytes."""
         if isinstance(request, AtDoor):
             return Asked(request, ""), request.begin(connection)
-        line = spelled(request, may_ask=self.may_ask)
+        line = formatted(request, may_ask=self.may_ask)
         return Asked(request, line.partition("@")[0].partition("#")[2]), f"{line}\n".encode()
 
     def connect(self) -> ClientConnection:

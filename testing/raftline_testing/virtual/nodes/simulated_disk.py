@@ -14,7 +14,7 @@ from raftline.storage.recovery import Recovered
 from ...files.faulty_folder import Beside, Died, Fault, Kind, MemoryFolder
 from ...files.memory_file import MemoryFile
 from ...invariants import InvariantError
-from ..world.world import World, spell_entry
+from ..world.world import World, format_entry
 from .manager import Manager
 
 DEATHS = (Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR, Kind.TEAR_WITH_HOLE)
@@ -73,7 +73,7 @@ class Disk:
 
     def bring(self, entries: Sequence[Entry]) -> None:
         """Start the node with a hand-written log."""
-        lines = "".join(f"{spell_entry(entry)}\n" for entry in entries)
+        lines = "".join(f"{format_entry(entry)}\n" for entry in entries)
         self.folder = MemoryFolder({f"{self._name}.log": lines.encode()})
 
     def fill(self, members: Mapping[str, str], state: HardState, entries: list[Entry]) -> None:
@@ -274,8 +274,8 @@ class Disk:
             left[name] = b""
         else:
             lines = left[name].splitlines(keepends=True)
-            notes = [at for at, line in enumerate(lines) if b" synced, crc32 " in line]
-            left[name] = b"".join(lines[: chance.choice([0, *notes]) + 1])
+            checksums = [at for at, line in enumerate(lines) if b" synced, crc32 " in line]
+            left[name] = b"".join(lines[: chance.choice([0, *checksums]) + 1])
         self.folder = MemoryFolder(left)
 
     def loses_state(self) -> None:

@@ -33,7 +33,7 @@ from ..nodes.simulated_node import Host
 from ..world.world import World
 from .watchlines import BEGINS
 
-LOOK_MS = 20  # between two checks whether the connection has ended
+CHECK_MS = 20  # between two checks whether the connection has ended
 NOTICED = 0.7  # share of broken connections that the program notices
 SILENCES_S = (1, 3, 10)
 OPEN_S = 3.0
@@ -167,7 +167,7 @@ class MachineWatch:
             else:
                 self._go_on(None, ConnectionEnded())
             return
-        self._world.beside(LOOK_MS, self._chance.random(), self._look, number)
+        self._world.beside(CHECK_MS, self._chance.random(), self._look, number)
 
     def _has_ended(self) -> bool:
         """Whether the connection broke, and the program can see that."""
@@ -311,5 +311,5 @@ class _Connection(SimulatedConnection):
 
 
 def _as_text(value: str) -> str:
-    """Return a value as a program reads it, spelled again: one with a type becomes a text."""
+    """Return a value as a program reads it, written again: one with a type becomes a text."""
     return escape(real(value), key=False) if value.startswith(TYPED) else value

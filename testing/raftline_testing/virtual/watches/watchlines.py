@@ -92,7 +92,7 @@ class WatchClient:
         self._connection = connection
         if self._position is None:
             self._left = -1  # the first line is still missing
-        asked = words.spell_watch(words.WatchAsked(self._prefix, self._position))
+        asked = words.format_watch(words.WatchAsked(self._prefix, self._position))
         line = f"{self._name}#{self._number}@{asked}\n"
         host.beside(0, self._chance.random(), connection.receive, line.encode())
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from raftline.raft.messages import Message
-from raftline.wire.peer_lines import read, spell
+from raftline.wire.peer_lines import format_message, read
 
 from .chance import up_to
 from .plan import Plan
@@ -74,7 +74,7 @@ class ScriptedNetwork(Links):
 
     def send(self, message: Message) -> bool:
         """Accept a message, unless it is lost at once; return whether it may arrive."""
-        line, is_lost = spell(message), self.is_cut(message) or not self._is_up(message.to)
+        line, is_lost = format_message(message), self.is_cut(message) or not self._is_up(message.to)
         entry = f"{message.to} <- {message.sender}@{line}"
         self._world.tell("send", entry + " (lost)" * is_lost)
         if not is_lost:
@@ -118,7 +118,7 @@ class Network(Links):
         if (message.sender, message.to) in self._cut or draw() < plan.loss:
             world.counts["messages lost"] += 1
             return False
-        if plan.spelled:
+        if plan.formatted:
             message = self._travelled(message)
         copies = 2 if draw() < plan.duplicates else 1
         for _ in range(copies):
@@ -147,10 +147,10 @@ class Network(Links):
             self.deliver(message)
 
     def _travelled(self, message: Message) -> Message:
-        line = spell(message)
+        line = format_message(message)
         arrived = read(message.sender, message.to, line)
         if arrived != message:
-            raise AssertionError(f"{message} was spelled {line!r} and read as {arrived}")
+            raise AssertionError(f"{message} was written {line!r} and read as {arrived}")
         return arrived
 
     def _delay_ms(self) -> int:

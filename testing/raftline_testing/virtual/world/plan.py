@@ -81,7 +81,7 @@ class Plan:
     replays: float  # share of messages with which an old message arrives again
     delay_ms: int
     disk_ms: int
-    spelled: bool  # messages travel as lines
+    formatted: bool  # messages travel as lines
     steady_clocks: bool
     fault_every_ms: int
     apply_max: int  # entries applied at a time
@@ -166,7 +166,7 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
         replays=chance.choice([0, 0, 0.05, 0.2]),
         delay_ms=chance.choice([2, 10] if fair else [2, 10, 30, timeout_ms // 3, timeout_ms]),
         disk_ms=chance.choice([0, 2] if fair else [0, 2, 10, 40]),
-        spelled=chance.random() < 0.5,
+        formatted=chance.random() < 0.5,
         steady_clocks=chance.random() < 0.3,
         fault_every_ms=timeout_ms * chance.choice([1, 3, 6, 12]),
         apply_max=chance.choice([1, 3, 4096]),

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from raftline.raft.log import Entry
 from raftline.raft.messages import Message
-from raftline.wire.peer_lines import spell
+from raftline.wire.peer_lines import format_message
 
 from .chance import up_to
 
@@ -20,7 +20,7 @@ TRACE_LINES: Final = 80
 STANDSTILL_EVENTS: Final = 50_000  # events within one millisecond; 500 holders of locks cause 6,000
 
 
-def spell_entry(entry: Entry) -> str:
+def format_entry(entry: Entry) -> str:
     """Return an entry as a line of a log."""
     return f"{entry.index} {entry.term} {entry.command}"
 
@@ -130,5 +130,5 @@ class World:
 
 def _line(now_ms: int, what: str | Message) -> str:
     if not isinstance(what, str):
-        what = f"{what.to} <- {what.sender}@{spell(what)}"
+        what = f"{what.to} <- {what.sender}@{format_message(what)}"
     return f"{now_ms:7}  {what}"

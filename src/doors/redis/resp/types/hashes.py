@@ -10,7 +10,7 @@ from ..replies import OK, OVERFLOW, Failure, Flat, Pairs, Value
 from ..strings import NOT_FINITE, sum_of_floats
 from ..view import View
 from .scans import chosen, count_in, scanned, scanned_body
-from .typed import HASH, items_in, meant, name_of, spelled
+from .typed import HASH, formatted, items_in, meant, name_of
 
 _FEW: Final = 8  # fields that are searched one by one
 _NOT_INTEGER: Final = Failure("ERR hash value is not an integer")
@@ -35,7 +35,7 @@ def _found(body: str, field: str) -> str | None:
 
 def _put(body: str, field: str, value: str) -> tuple[str, bool]:
     """Return the body with a field set, and whether it is new."""
-    name, word = name_of(field), spelled(value)
+    name, word = name_of(field), formatted(value)
     begin, end = _place(body, name)
     if begin < 0:
         return f"{body} {name}={word}", True
@@ -43,7 +43,7 @@ def _put(body: str, field: str, value: str) -> tuple[str, bool]:
 
 
 def fields_in(body: str) -> dict[str, str]:
-    """Return the fields and values, as they are spelled."""
+    """Return the fields and values, as they are written."""
     fields: dict[str, str] = {}
     for item in items_in(body):
         field, _, value = item.partition("=")
@@ -69,7 +69,7 @@ def _set_all(view: View, words: list[str]) -> int:
     else:
         fields = fields_in(view.whole(key, HASH))
         before = len(fields)
-        fields |= {name_of(field): spelled(value) for field, value in pairs}
+        fields |= {name_of(field): formatted(value) for field, value in pairs}
         new = len(fields) - before
         body = "".join([f" {field}={value}" for field, value in fields.items()])
     view.put_body(key, HASH, body)

@@ -14,7 +14,7 @@ from ..programs import CommandRefused, in_capitals, integer
 from ..replies import NO_LIST, NOT_INTEGER, OK, SYNTAX, Failure, Value, wrong_count
 from ..view import View
 from .scores import score_in
-from .typed import LIST, body_with, meant, spelled
+from .typed import LIST, body_with, formatted, meant
 
 OUT_OF_RANGE: Final = Failure("ERR index out of range")
 NOT_POSITIVE: Final = Failure("ERR value is out of range, must be positive")
@@ -29,7 +29,7 @@ _LEFT, _RIGHT = "LEFT", "RIGHT"
 def _push(view: View, key: str, side: str, elements: list[str]) -> int:
     """Add elements at an end of a list, one after the other; return its length."""
     body = view.body(key, LIST)
-    words = list(map(spelled, elements))
+    words = list(map(formatted, elements))
     body = body_with(words[::-1]) + body if side == _LEFT else body + body_with(words)
     view.put_body(key, LIST, body)
     return body.count(" ")
@@ -189,14 +189,14 @@ def lset(view: View, words: list[str]) -> Value:
     place = integer(words[2])
     if not -len(items) <= place < len(items):
         raise CommandRefused(OUT_OF_RANGE)
-    items[place] = spelled(words[3])
+    items[place] = formatted(words[3])
     view.put_body(words[1], LIST, body_with(items))
     return OK
 
 
 def lrem(view: View, words: list[str]) -> Value:
     """LREM KEY COUNT ELEMENT"""
-    count, items, word = integer(words[2]), view.items(words[1], LIST), spelled(words[3])
+    count, items, word = integer(words[2]), view.items(words[1], LIST), formatted(words[3])
     found = items.count(word)
     left = min(found, abs(count)) if count else found
     if not left:
@@ -217,12 +217,12 @@ def linsert(view: View, words: list[str]) -> Value:
     where = in_capitals(words[2])
     if where not in ("BEFORE", "AFTER"):
         raise CommandRefused(SYNTAX)
-    items, pivot = view.items(words[1], LIST), spelled(words[3])
+    items, pivot = view.items(words[1], LIST), formatted(words[3])
     if not items:
         return 0
     if pivot not in items:
         return -1
-    items.insert(items.index(pivot) + (where == "AFTER"), spelled(words[4]))
+    items.insert(items.index(pivot) + (where == "AFTER"), formatted(words[4]))
     view.put_body(words[1], LIST, body_with(items))
     return len(items)
 
@@ -243,7 +243,7 @@ def lpos(view: View, words: list[str]) -> Value:
         if not options["RANK"]:
             raise CommandRefused(_NO_RANK)
     rank, longest = options["RANK"], options["MAXLEN"]
-    items, word = view.items(words[1], LIST), spelled(words[2])
+    items, word = view.items(words[1], LIST), formatted(words[2])
     order = range(len(items)) if rank > 0 else range(len(items) - 1, -1, -1)
     places = [place for place in order[: longest or len(items)] if items[place] == word]
     places = places[abs(rank) - 1 :]

@@ -1,6 +1,6 @@
-"""The scores of a sorted set: how they are read, spelled and compared. Pure.
+"""The scores of a sorted set: how they are read, written and compared. Pure.
 
-A score is a double. What Python reads from a text, and what it spells, is correctly rounded in each
+A score is a double. What Python reads from a text, and what it writes, is correctly rounded in each
 of its versions, so all nodes have the same scores and the same order.
 """
 
@@ -38,7 +38,7 @@ def score_in(text: str, problem: Failure = NOT_FLOAT) -> float:
     return number + 0.0  # no negative zero
 
 
-def spelled_score(number: float) -> str:
+def formatted_score(number: float) -> str:
     """Return the shortest text of a score, as a value has it."""
     return repr(number).removesuffix(".0")
 

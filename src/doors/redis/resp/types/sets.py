@@ -11,7 +11,7 @@ from ..replies import SYNTAX, SetReply, Value
 from ..view import View
 from .lists import NOT_POSITIVE
 from .scans import chosen, count_in, scanned, scanned_body
-from .typed import SET, body_with, items_in, meant, spelled
+from .typed import SET, body_with, formatted, items_in, meant
 
 _FEW = 8  # members that are searched one by one
 
@@ -22,7 +22,7 @@ def _members(view: View, key: str) -> dict[str, None]:
 
 def sadd(view: View, words: list[str]) -> Value:
     """SADD KEY MEMBER [MEMBER ...]"""
-    body, members = view.body(words[1], SET), dict.fromkeys(map(spelled, words[2:]))
+    body, members = view.body(words[1], SET), dict.fromkeys(map(formatted, words[2:]))
     if len(members) <= _FEW:
         ended = f"{body} "
         new = [member for member in members if f" {member} " not in ended]
@@ -36,7 +36,7 @@ def sadd(view: View, words: list[str]) -> Value:
 
 def srem(view: View, words: list[str]) -> Value:
     """SREM KEY MEMBER [MEMBER ...]"""
-    body, members = view.body(words[1], SET), dict.fromkeys(map(spelled, words[2:]))
+    body, members = view.body(words[1], SET), dict.fromkeys(map(formatted, words[2:]))
     removed = 0
     if len(members) <= _FEW:
         ended = f"{body} "
@@ -62,13 +62,13 @@ def smembers(view: View, words: list[str]) -> Value:
 
 def sismember(view: View, words: list[str]) -> Value:
     """SISMEMBER KEY MEMBER"""
-    return int(f" {spelled(words[2])} " in f"{view.body(words[1], SET)} ")
+    return int(f" {formatted(words[2])} " in f"{view.body(words[1], SET)} ")
 
 
 def smismember(view: View, words: list[str]) -> Value:
     """SMISMEMBER KEY MEMBER [MEMBER ...]"""
     members = _members(view, words[1])
-    return [int(spelled(word) in members) for word in words[2:]]
+    return [int(formatted(word) in members) for word in words[2:]]
 
 
 def scard(view: View, words: list[str]) -> Value:
@@ -119,7 +119,7 @@ def smove(view: View, words: list[str]) -> Value:
 
 def _combined(view: View, name: str, keys: list[str]) -> list[str]:
     """Return the members that all of these sets have (SINTER), that one of them has (SUNION), or
-    that only the first one has (SDIFF), as they are spelled."""
+    that only the first one has (SDIFF), as they are written."""
     first = _members(view, keys[0])
     for key in keys[1:]:
         view.whole(key, SET)  # each is compared

@@ -11,11 +11,11 @@ from typing import Final
 
 from .....wire.protocol import real
 from ..programs import CommandRefused, in_capitals, integer, raw
-from ..replies import NO_LIST, SYNTAX, Failure, Scored, Value, spell_double
+from ..replies import NO_LIST, SYNTAX, Failure, Scored, Value, format_double
 from ..view import View
 from .lists import NOT_POSITIVE, timeout_in
 from .scans import chosen, count_in, scanned, scanned_body
-from .scores import score_in, spelled_score
+from .scores import formatted_score, score_in
 from .typed import SORTED_SET, body_with, items_in, name_of
 
 _FEW: Final = 8  # members that are searched one by one
@@ -59,7 +59,7 @@ class _Draft:
 
     def __init__(self, body: str, count: int) -> None:
         self._body = body
-        self._scores: dict[str, str] | None = None  # by member, as they are spelled
+        self._scores: dict[str, str] | None = None  # by member, as they are written
         if count > _FEW:
             self._scores = {}
             for item in items_in(body):
@@ -75,10 +75,10 @@ class _Draft:
 
     def put(self, name: str, score: float) -> None:
         if self._scores is not None:
-            self._scores[name] = spelled_score(score)
+            self._scores[name] = formatted_score(score)
             return
         self.remove(name)
-        items, item = items_in(self._body), f"{spelled_score(score)}={name}"
+        items, item = items_in(self._body), f"{formatted_score(score)}={name}"
         items.insert(bisect_left(items, order_of(item), key=order_of), item)
         self._body = body_with(items)
 
@@ -269,4 +269,4 @@ def zscan(view: View, words: list[str]) -> Value:
     items = items_in(scanned_body(view, words, SORTED_SET))
     scores = {member_of(item): score_of(item) for item in items}
     names = scanned(words, list(scores))
-    return ["0", [each for name in names for each in (name, spell_double(scores[name]))]]
+    return ["0", [each for name in names for each in (name, format_double(scores[name]))]]

@@ -1,14 +1,14 @@
-r"""The spelling of a hash, a list, a set and a sorted set as one value of the store. Pure.
+r"""The form of a hash, a list, a set and a sorted set as one value of the store. Pure.
 
     \shash name=Ada age=36
     \slist first second\sjob
     \sset red green
     \szset 1=Ada 2.5=Bob
 
-A space of a value is written as a space, so no text of a client is spelled with `\s` at its
+A space of a value is written as a space, so no text of a client is written with `\s` at its
 beginning (wire/key_stat.py). What follows the type, its body, has a space before each element, and
 an element has none: so it is found, counted, added and removed by searches in one text, without
-reading the others. The elements are spelled like keys, and a field of a hash and a member of a
+reading the others. The elements are written like keys, and a field of a hash and a member of a
 sorted set have no `=`.
 """
 
@@ -26,7 +26,7 @@ PART: Final = 16
 
 
 def type_in(text: str) -> str:
-    """Return the type of a value, as the store spells it."""
+    """Return the type of a value, as the store writes it."""
     return text[len(TYPED) :].partition(" ")[0] if text.startswith(TYPED) else STRING
 
 
@@ -42,7 +42,7 @@ def typed(kind: str, body: str) -> str:
 
 
 def items_in(body: str) -> list[str]:
-    """Return the elements, as they are spelled."""
+    """Return the elements, as they are written."""
     return body[1:].split(" ") if body else []
 
 
@@ -51,13 +51,13 @@ def body_with(items: list[str]) -> str:
     return " ".join(["", *items])
 
 
-def spelled(text: str) -> str:
-    """Return an element as a body spells it."""
+def formatted(text: str) -> str:
+    """Return an element as a body writes it."""
     return escape(text, key=True)
 
 
 def name_of(text: str) -> str:
-    """Return a field, or a member of a sorted set, as a body spells it."""
+    """Return a field, or a member of a sorted set, as a body writes it."""
     word = escape(text, key=True)
     return word.replace("=", r"\x3d") if "=" in word else word
 

@@ -1,7 +1,8 @@
-"""The rules about imports: the rooms of docs/develop/architecture.md, no circle, and what is pure.
+"""The rules about imports: the packages of architecture.md, no circle, and what is pure.
 
-A room is a folder of src/, or a module beside them. The table of the page says which rooms each
-may import from; a new module of a room needs no line anywhere. Imports for types alone count.
+A package is a folder of src/, or a module beside them. The table of the page says which packages
+each may import from; a new module of a package needs no line anywhere. Imports for types alone
+count.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from tests.lists.trees import ROOT, tree_of
 
 FOLDER_MODULES_MAX = 15
 SCRIPTS = {"cli", "client", "server", "simulator"}  # that people start by their path
-NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
-FACES = {"raft.__init__"}  # public names of a room, some of a room below it, loaded when used
+NO_PACKAGES = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
+FACES = {"raft.__init__"}  # public names of a package, some of a package below it, loaded when used
 # Without these there is no command for certificates, no picture, and no completion in a shell.
 # mypy_extensions and typing_extensions are imported for types alone.
 OPTIONAL = {
@@ -30,8 +31,8 @@ OPTIONAL = {
     ("access.authority", "cryptography"), ("tools.completion", "argcomplete"),
     ("picture.view.page_server", "aiohttp"),
 }  # fmt: skip
-# Files, sockets, threads, clocks, chance, the process: not in a room that the page calls pure, nor
-# in these modules.
+# Files, sockets, threads, clocks, chance, the process: not in a package that the page calls pure,
+# nor in these modules.
 PURE = {
     "command_effects", "command_rows", "object_kinds", "object_operations", "recipe_keys",
     "recipe_operands",
@@ -44,23 +45,23 @@ IMPURE = {
 }  # fmt: skip
 
 
-def room_of(module: str) -> str:
-    """Return the room that a module belongs to: the first folder or module of its row."""
-    for room, members in rooms().items():
+def package_of(module: str) -> str:
+    """Return the package that a module belongs to: the first folder or module of its row."""
+    for package, members in packages().items():
         if any(f"{module}.".startswith(f"{member}.") for member in members):
-            return room
+            return package
     return module.partition(".")[0]
 
 
 @functools.cache
-def rooms() -> dict[str, list[str]]:
+def packages() -> dict[str, list[str]]:
     """Return the folders and modules of each row."""
     return {found[0]: found for found, _, _ in _rows()}
 
 
 @functools.cache
 def table() -> dict[str, tuple[str, list[str]]]:
-    """Return each room's subject on the page, and the rooms that it may import from."""
+    """Return each package's subject on the page, and the packages that it may import from."""
     return {found[0]: (subject, others.split()) for found, subject, others in _rows()}
 
 
@@ -76,28 +77,28 @@ def _dotted(path: str) -> str:
     return path.removesuffix("/").replace("/", ".")
 
 
-def test_the_page_names_each_room_and_no_other() -> None:
-    named = {member.partition(".")[0] for members in rooms().values() for member in members}
-    assert named == {name.partition(".")[0] for name in modules()} - NO_ROOMS
+def test_the_page_names_each_package_and_no_other() -> None:
+    named = {member.partition(".")[0] for members in packages().values() for member in members}
+    assert named == {name.partition(".")[0] for name in modules()} - NO_PACKAGES
 
 
-def test_a_room_imports_from_the_rooms_of_its_row_and_no_others() -> None:
+def test_a_package_imports_only_from_those_of_its_row() -> None:
     """Also nothing that it could import and does not: a reader takes the table for the truth."""
-    found: dict[str, set[str]] = {room: set() for room in table()}
+    found: dict[str, set[str]] = {package: set() for package in table()}
     for name, others in arrows().items():
-        if room_of(name) in found and name not in FACES:
-            found[room_of(name)] |= {room_of(one) for one in others} - {room_of(name)}
-    assert {room: sorted(others) for room, others in found.items()} == {
-        room: sorted(others) for room, (_, others) in table().items()
+        if package_of(name) in found and name not in FACES:
+            found[package_of(name)] |= {package_of(one) for one in others} - {package_of(name)}
+    assert {package: sorted(others) for package, others in found.items()} == {
+        package: sorted(others) for package, (_, others) in table().items()
     }
 
 
-def test_rooms_import_up_the_table() -> None:
-    """So no two rooms need each other, and the page can be read from the top."""
+def test_packages_import_up_the_table() -> None:
+    """So no two packages need each other, and the page can be read from the top."""
     above: list[str] = []
-    for room, (_, others) in table().items():
-        assert set(others) <= set(above), f"{room} imports from a row below it"
-        above.append(room)
+    for package, (_, others) in table().items():
+        assert set(others) <= set(above), f"{package} imports from a row below it"
+        above.append(package)
 
 
 def test_the_store_imports_nothing_of_the_course() -> None:
@@ -122,14 +123,14 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         pytest.fail(f"a circle: {' → '.join(error.args[1])}")
 
 
-def test_pure_room_has_no_io_clock_or_chance() -> None:
-    """A pure room has no input no output no clock and no chance."""
-    pure = {room for room, (subject, _) in table().items() if re.search(r"\bpure\b", subject)}
+def test_pure_package_has_no_io_clock_or_chance() -> None:
+    """A pure package has no input no output no clock and no chance."""
+    pure = {package for package, (subject, _) in table().items() if re.search(r"\bpure\b", subject)}
     assert pure >= {"raft", "wire", "state"}
     against = [
         f"{name} imports {one}"
         for name, tree in modules().items()
-        if room_of(name) in pure or name.rpartition(".")[2] in PURE
+        if package_of(name) in pure or name.rpartition(".")[2] in PURE
         for one in imported(tree, name)
         if one.partition(".")[0] in IMPURE
     ]
@@ -190,7 +191,7 @@ def test_modules_import_each_other_by_relative_names() -> None:
 @pytest.mark.parametrize("folder", ["tests", "testing", "bench", "course"])
 def test_no_bare_name_of_our_modules_is_imported_from_outside(folder: str) -> None:
     """No bare name of one of our modules is imported from outside."""
-    ours = {name.partition(".")[0] for name in modules()} - NO_ROOMS
+    ours = {name.partition(".")[0] for name in modules()} - NO_PACKAGES
     bare = ours - sys.stdlib_module_names
     line = re.compile(rf"^\s*(from|import(.*,)?) +({'|'.join(bare)})\b", re.M)  # else not parsed
     sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / folder).rglob("*.py")}
