@@ -12,6 +12,7 @@ from raftline.doors.redis.resp.replies import (
     Failure,
     Flat,
     Keyed,
+    Pairs,
     Scored,
     SetReply,
     Value,
@@ -30,6 +31,10 @@ from tests.redis.core.redis_model import NOW_MS, Model
 pytestmark = pytest.mark.pure
 WRONG_TYPE = Failure("WRONGTYPE Operation against a key holding the wrong kind of value")
 NOT_INTEGER = Failure("ERR value is not an integer or out of range")
+SYNTAX = Failure("ERR syntax error")
+FAR = Failure(
+    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
+)
 HASH = "HSET h a 1 b 2;"
 LIST = "RPUSH l a b c a;"
 SET = "SADD s a b c;"
@@ -72,6 +77,25 @@ ROWS: list[tuple[str, str, Value]] = [
     (HASH, "HSCAN h 0 MATCH a* COUNT 1", ["0", ["a", "1"]]),
     (HASH, "HSCAN h 0 NOVALUES", ["0", ["a", "b"]]),
     (HASH, "HSCAN h x", Failure("ERR invalid cursor")),
+    (LIST, "HSCAN l x", Failure("ERR invalid cursor")),
+    ("", "HSCAN h 0 BAD", ["0", []]),
+    (HASH, "HSCAN h -1 MATCH a", ["0", ["a", "1"]]),
+    (HASH, "HSCAN h 18446744073709551616", Failure("ERR invalid cursor")),
+    (HASH, "HINCRBYFLOAT h a inf", Failure("ERR value is NaN or Infinity")),
+    ("HSET h a 1", "HRANDFIELD h 5 WITHVALUES", Pairs([("a", "1")])),
+    ("HSET h a 1", "HRANDFIELD h -2 WITHVALUES", Pairs([("a", "1"), ("a", "1")])),
+    (LIST, "HRANDFIELD l 1 BAD", SYNTAX),
+    (HASH, "HRANDFIELD h -4611686018427387904 WITHVALUES", Failure("ERR value is out of range")),
+    (HASH, "HRANDFIELD h -9223372036854775808", FAR),
+    ("", "HRANDFIELD h -9223372036854775807", []),
+    (SET, "SRANDMEMBER s 1 1", SYNTAX), (SET, "SRANDMEMBER s -9223372036854775808", FAR),
+    (LIST, "SPOP l x", Failure("ERR value is out of range, must be positive")),
+    (SET, "SPOP s 1 1", SYNTAX), (LIST, "ZRANDMEMBER l 1 BAD", SYNTAX),
+    (LIST, "LPOP l 1 1", Failure("ERR wrong number of arguments for 'lpop' command")),
+    (LIST, "LPOS l a RANK 0 COUNT -1", Failure(
+        "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use"
+        " negative to start from the end of the list")),
+    (SORTED, "ZCOUNT z ( inf", 3),
     ("", "LPUSH l a b c", 3),
     ("LPUSH l a b c", "LRANGE l 0 -1", ["c", "b", "a"]),
     (LIST, "RPUSH l x", 5),
@@ -563,6 +587,7 @@ def in_queue_is_refused(model: Model) -> bool:
         (Scored([("a", 1.5)]), "*2\r\n$1\r\na\r\n$3\r\n1.5\r\n", "*1\r\n*2\r\n$1\r\na\r\n,1.5\r\n"),
         (Keyed([("a", ["b"])]), "*1\r\n*2\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n",
          "%1\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n"),
+        (Pairs([("a", "b")]), "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
         (3.0, "$1\r\n3\r\n", ",3\r\n"), (float("-inf"), "$4\r\n-inf\r\n", ",-inf\r\n"),
         (0.1, "$19\r\n0.10000000000000001\r\n", ",0.10000000000000001\r\n"),
         (1e16, "$17\r\n10000000000000000\r\n", ",10000000000000000\r\n"),

@@ -19,27 +19,30 @@ from tests.redis.core.redis_model import Model
 COUNT = 2000
 # Letters stand for words: a key of a hash, a list, a set, a sorted set, one whose scores are
 # equal, a set of either kind, a stream; an element, a number, a score, a bound of scores, one of
-# members, a weight, an ID, an end of a range of IDs. `+`: several times.
+# members, a weight, an ID, an end of a range of IDs, a cursor, a count of a scan. `+`: several
+# times.
 FORMS = [
     "HSET h ee+", "HMSET h ee+", "HSETNX h e e", "HGET h e", "HMGET h e+", "HGETALL h", "HKEYS h",
     "HVALS h", "HLEN h", "HEXISTS h e", "HSTRLEN h e", "HDEL h e+", "HINCRBY h e n",
-    "HINCRBYFLOAT h e n", "HSCAN h 0 [MATCH *a*] COUNT 100",
-    "LPUSH l e+", "RPUSH l e+", "LPUSHX l e+", "RPUSHX l e+", "LPOP l [n]", "RPOP l [n]", "LLEN l",
-    "LRANGE l n n", "LINDEX l n", "LSET l n e", "LREM l n e", "LTRIM l n n", "RPOPLPUSH l l",
+    "HINCRBYFLOAT h e n", "HSCAN h u [MATCH *a*] COUNT v", "HRANDFIELD h 99 [WITHVALUES] [x]",
+    "LPUSH l e+", "RPUSH l e+", "LPUSHX l e+", "RPUSHX l e+", "LPOP l [n] [1]", "RPOP l [n]",
+    "LLEN l", "LRANGE l n n", "LINDEX l n", "LSET l n e", "LREM l n e", "LTRIM l n n",
+    "RPOPLPUSH l l",
     "LMOVE l l LEFT RIGHT", "LMOVE l l RIGHT LEFT", "LINSERT l BEFORE e e", "LINSERT l AFTER e e",
     "LPOS l e [RANK -1] [COUNT n] [MAXLEN 2]", "BLPOP l l 0.01", "BRPOP l 0.01",
     "SADD s e+", "SREM s e+", "SMEMBERS s", "SISMEMBER s e", "SMISMEMBER s e+", "SCARD s",
     "SMOVE s s e", "SINTER s s [s]", "SUNION s s [s]", "SDIFF s s [s]", "SINTERSTORE s s s",
-    "SUNIONSTORE s s s", "SDIFFSTORE s s [s]", "SPOP s 0", "SRANDMEMBER s 99",
-    "SSCAN s 0 [MATCH *a*] COUNT 100",
+    "SUNIONSTORE s s s", "SDIFFSTORE s s [s]", "SPOP s 0 [1]", "SRANDMEMBER s 99 [1]",
+    "SSCAN s u [MATCH *a*] COUNT v",
     "ZADD z [NX] [XX] [GT] [LT] [CH] [INCR] d e", "ZADD z [CH] de+", "ZINCRBY z d e", "ZREM z e+",
     "ZSCORE z e", "ZMSCORE z e+", "ZCARD z", "ZRANK z e", "ZREVRANK z e", "ZCOUNT z b b",
     "ZRANGE z n n [REV] [WITHSCORES]", "ZRANGE z b b BYSCORE [REV] [LIMIT n n] [WITHSCORES]",
     "ZREVRANGE z n n [WITHSCORES]", "ZRANGEBYSCORE z b b [WITHSCORES] [LIMIT n n]",
     "ZREVRANGEBYSCORE z b b [WITHSCORES] [LIMIT n n]", "ZRANGESTORE z z n n [REV]",
     "ZREMRANGEBYSCORE z b b", "ZREMRANGEBYRANK z n n", "ZPOPMIN z [n]", "ZPOPMAX z [n]",
-    "BZPOPMIN z z 0.01", "ZSCAN z 0 [MATCH *a*] COUNT 100", "ZADD y 0 e", "ZREM y e",
-    "ZLEXCOUNT y x x", "ZRANGEBYLEX y x x [LIMIT n n]", "ZREVRANGEBYLEX y x x",
+    "BZPOPMIN z z 0.01", "ZSCAN z u [MATCH *a*] COUNT v", "ZRANDMEMBER z 99 [WITHSCORES] [x]",
+    "ZADD y 0 e", "ZREM y e", "ZLEXCOUNT y x x", "ZRANGEBYLEX y x x [LIMIT n n]",
+    "ZREVRANGEBYLEX y x x",
     "ZRANGE y x x BYLEX [REV]", "ZREMRANGEBYLEX y x x",
     "LMPOP 2 l l LEFT [COUNT n]", "LMPOP n l RIGHT", "BLMPOP 0.01 1 l LEFT [COUNT n]",
     "SINTERCARD 2 s s [LIMIT n]", "SINTERCARD n s s s", "ZMPOP 2 z z MAX [COUNT n]",
@@ -65,7 +68,7 @@ WORDS = {
     "e": ["a", "b", "c", "a b", "", "=", "x=y", "\\", r"\s", "é", "\udcff", "\n", "1", "-3", "1.5"],
     "n": ["0", "1", "-1", "2", "-2", "3", "10", "x"],
     "d": ["1", "2", "-1", "0", "1.5", "2.5e3", "inf", "-inf", "3.1", "0.1", "1e-7", "x"],
-    "b": ["-inf", "+inf", "(1", "1", "2", "(2.5e3", "0", "x"],
+    "b": ["-inf", "+inf", "(1", "1", "2", "(2.5e3", "0", "x", "("],
     "w": ["1", "2", "3", "0.5", "x"],
     "i": [
         "1",
@@ -85,9 +88,12 @@ WORDS = {
         *(f"{time}-*" for time in range(10, 20)),
     ],
     "q": ["-", "+", "1", "(2-1", "(5-1", "3", "8-5", "(", "(0", "12", "15-1", "(16", "x"],
+    "u": ["0", "0", "0", "", "x"],
+    "v": ["100", "100", "0", "x"],
     "x": ["-", "+", "[a", "(a", "[b", "(c", "x", "[é"],
 }
-UNORDERED = ("HGETALL", "HKEYS", "HVALS", "SMEMBERS", "SINTER", "SUNION", "SDIFF", "SRANDMEMBER")
+UNORDERED = ("HGETALL", "HKEYS", "HVALS", "SMEMBERS", "SINTER", "SUNION", "SDIFF",
+             "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER")  # fmt: skip
 
 
 def command(chance: random.Random) -> list[str]:

@@ -55,8 +55,6 @@ def test_waiters_are_served_in_the_order_of_arrival(nodes: Cluster) -> None:
         ("XREAD COUNT 1 BLOCK 60000 STREAMS none k $ $", "XADD k 5-1 f v", ENTRY),
         ("XREAD BLOCK 0 STREAMS k 0", "SET k text",
          b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
-        ("BLPOP k 60", "SET k text",
-         b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
     ],
 )  # fmt: skip
 def test_a_waiter_gets_what_arrives(nodes: Cluster, waits: str, gives: str, reply: bytes) -> None:
@@ -89,6 +87,35 @@ def test_each_reader_of_a_stream_gets_an_entry(nodes: Cluster) -> None:
         assert later.reply() == ENTRY.replace(b"5-1", b"9-1")
 
 
+WRONG_TYPE = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
+
+
+@pytest.mark.parametrize(
+    ("waits", "then", "reply"),
+    [
+        ("BLPOP k 0", "DEL k ; RPUSH k a", framed(b"k", b"a")),
+        ("BLPOP k other 0", "RPUSH other a", framed(b"other", b"a")),
+        ("BLMPOP 0 2 k other LEFT", "RPUSH other a", b"*2\r\n$5\r\nother\r\n*1\r\n$1\r\na\r\n"),
+        ("BZPOPMIN other k 0", "DEL k ; ZADD k 1 a", b"*3\r\n$1\r\nk\r\n$1\r\na\r\n$1\r\n1\r\n"),
+        ("BLMOVE k text LEFT LEFT 0", "DEL k ; RPUSH k a", WRONG_TYPE),
+    ],
+)  # fmt: skip
+def test_a_waiter_waits_on_at_a_wrong_type(
+    nodes: Cluster, waits: str, then: str, reply: bytes
+) -> None:
+    """A value of another type ends no wait that has begun; only one where an element would go."""
+    node = nodes["s1"]
+    with Raw(node) as waiter, Raw(node) as giver:
+        giver.ask(b"DEL", b"k", b"other")
+        giver.ask(b"SET", b"text", b"x")
+        waiter.send(framed(*waits.split()))
+        wait_for_waiters(node, 1)
+        giver.ask(b"SET", b"k", b"text")
+        for command in then.split(" ; "):
+            giver.whole(*command.encode().split())
+        assert waiter.reply() == reply
+
+
 def test_a_waiter_that_is_gone_takes_nothing(nodes: Cluster) -> None:
     node = nodes["s1"]
     with Raw(node) as gone, Raw(node) as other, Raw(node) as giver:
@@ -105,7 +132,9 @@ def test_a_waiter_that_is_gone_takes_nothing(nodes: Cluster) -> None:
     ("words", "reply"),
     [
         ("BLPOP none 0.01", b"*-1\r\n"), ("BZPOPMIN none 0.01", b"*-1\r\n"),
-        ("BLMOVE none l LEFT LEFT 0.01", b"*-1\r\n"), ("BLMPOP 0.01 1 none LEFT", b"*-1\r\n"),
+        ("BLMOVE none l LEFT LEFT 0.01", b"*-1\r\n"),
+        ("BLMOVE none l LEFT UP 0", b"-ERR syntax error\r\n"),
+        ("BLMPOP 0.01 1 none LEFT", b"*-1\r\n"),
         ("XREAD BLOCK 10 STREAMS none 0", b"*-1\r\n"),
         ("XREAD BLOCK -1 STREAMS none 0", b"-ERR timeout is negative\r\n"),
         ("BLMPOP x 1 none LEFT", b"-ERR timeout is not a float or out of range\r\n"),

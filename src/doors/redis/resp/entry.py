@@ -29,7 +29,18 @@ from ....wire.protocol import ProtocolError, is_number, shown, unescape
 from .functions import FUNCTIONS
 from .limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from .programs import in_capitals
-from .replies import NO_LIST, Failure, Flat, Keyed, Scored, SetReply, Simple, Value, format_double
+from .replies import (
+    NO_LIST,
+    Failure,
+    Flat,
+    Keyed,
+    Pairs,
+    Scored,
+    SetReply,
+    Simple,
+    Value,
+    format_double,
+)
 
 VERB: Final = "redis"
 FORM: Final = "NOW [LEASE=MS ...] [if CONDITION ; ... then] COMMAND ; ..."
@@ -140,7 +151,7 @@ def read_line(verb: str, operands: str, limits: Limits) -> str:
 
 def format_answer(value: Value) -> str:
     """Return the reply to a command as JSON. What JSON has no type for is an object with the name
-    of its type: a status, an error, a double, a map, a set, members with their scores."""
+    of its type: a status, an error, a double, a map, a set, pairs, members with their scores."""
     if type(value) is int:
         return str(value)  # as JSON does, by a quarter of the time
     match value:
@@ -166,6 +177,8 @@ def _format_typed(value: Value) -> str:
         case Flat(items) | Keyed(items):
             name = "map" if isinstance(value, Flat) else "keyed"
             return f'{{"{name}": {format_answer([each for item in items for each in item])}}}'
+        case Pairs(items):
+            return f'{{"pairs": {json.dumps([each for item in items for each in item])}}}'
         case SetReply(parts):
             return f'{{"set": {format_answer(parts)}}}'
         case Scored(items):
@@ -201,6 +214,7 @@ _OF_NAMES: Final[Mapping[str, Callable[[Any], Value]]] = {
     "error": Failure,
     "keyed": lambda content: Keyed(_paired(content)),
     "map": lambda content: Flat(_paired(content)),
+    "pairs": lambda content: Pairs(list(zip(*[iter(content)] * 2, strict=True))),
     "scores": lambda content: Scored(list(zip(content[0], map(float, content[1]), strict=True))),
     "set": lambda content: SetReply(list(map(_value, content))),
     "status": Simple,

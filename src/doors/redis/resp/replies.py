@@ -56,6 +56,12 @@ class Keyed(NamedTuple):
     items: list[tuple[Value, Value]]
 
 
+class Pairs(NamedTuple):
+    """Fields of a hash with their values: pairs in RESP3, a list of both in RESP2."""
+
+    items: list[tuple[str, str]]
+
+
 class Push(NamedTuple):
     """A message that answers no command, or the reply to a subscription."""
 
@@ -91,6 +97,7 @@ Value: TypeAlias = Union[
     SetReply,
     Scored,
     Keyed,
+    Pairs,
     Push,
     Several,
     Formatted,
@@ -136,7 +143,7 @@ def format_reply(value: Value, version: int) -> str:
 
 
 def _format_several(
-    value: Flat | SetReply | Scored | Keyed | Push | Several | list[Value], version: int
+    value: Flat | SetReply | Scored | Keyed | Pairs | Push | Several | list[Value], version: int
 ) -> str:
     parts: Sequence[Value]
     match value:
@@ -149,9 +156,9 @@ def _format_several(
             head, parts = f"*{len(items)}\r\n", [list(item) for item in items]
         case Keyed(items):
             head, parts = f"%{len(items)}\r\n", [each for item in items for each in item]
-        case Scored(items) if version > 2:
+        case Scored(items) | Pairs(items) if version > 2:
             head, parts = f"*{len(items)}\r\n", [list(item) for item in items]
-        case Scored(items):
+        case Scored(items) | Pairs(items):
             head, parts = f"*{2 * len(items)}\r\n", [each for item in items for each in item]
         case Push(parts):
             head = f"{'>' if version > 2 else '*'}{len(parts)}\r\n"
@@ -177,6 +184,8 @@ def length_of(value: Value) -> int:
                 + 2 * _HEAD * len(items)
                 + sum([length_of(each) for item in items for each in item])
             )
+        case Pairs(items):
+            return _HEAD + sum([length_of(each) + _HEAD for item in items for each in item])
         case Scored(items):
             return _HEAD + sum([size_of(member) + 3 * _HEAD for member, _ in items])
         case Several(parts) | Push(parts) | SetReply(parts):

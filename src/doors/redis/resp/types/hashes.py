@@ -6,14 +6,15 @@ from typing import Final
 
 from .....wire.protocol import real, size_of
 from ..programs import INTEGER_MAX, CommandRefused, in_capitals, integer
-from ..replies import OK, OVERFLOW, SYNTAX, Failure, Flat, Value
-from ..strings import sum_of_floats
+from ..replies import OK, OVERFLOW, Failure, Flat, Pairs, Value
+from ..strings import NOT_FINITE, sum_of_floats
 from ..view import View
-from .scans import chosen, scanned
+from .scans import chosen, count_in, scanned, scanned_body
 from .typed import HASH, formatted, items_in, meant, name_of
 
 _FEW: Final = 8  # fields that are searched one by one
 _NOT_INTEGER: Final = Failure("ERR hash value is not an integer")
+_NOT_FINITE: Final = Failure("ERR value is NaN or Infinity")
 _NOT_FLOAT: Final = Failure("ERR hash value is not a float")
 
 
@@ -172,7 +173,12 @@ def hincrby(view: View, words: list[str]) -> Value:
 
 def hincrbyfloat(view: View, words: list[str]) -> Value:
     """HINCRBYFLOAT KEY FIELD NUMBER"""
-    sum_of_floats(None, words[3], _NOT_FLOAT)  # first of all, it is a number
+    try:  # first of all, it is a number
+        sum_of_floats(None, words[3], _NOT_FLOAT)
+    except CommandRefused as refused:
+        raise CommandRefused(
+            _NOT_FINITE if refused.failure == NOT_FINITE else refused.failure
+        ) from None
     body = view.body(words[1], HASH)
     total = sum_of_floats(_found(body, words[2]), words[3], _NOT_FLOAT)
     view.put_body(words[1], HASH, _put(body, words[2], total)[0])
@@ -181,23 +187,20 @@ def hincrbyfloat(view: View, words: list[str]) -> Value:
 
 def hrandfield(view: View, words: list[str]) -> Value:
     """HRANDFIELD KEY [COUNT [WITHVALUES]]"""
+    count, with_values = (1, False) if len(words) == 2 else count_in(words, "WITHVALUES")
     fields = fields_in(view.whole(words[1], HASH))
+    names = chosen(view, list(fields), count)
     if len(words) == 2:
-        names = chosen(view, list(fields), 1)
         return real(names[0]) if names else None
-    with_values = len(words) == 4 and in_capitals(words[3]) == "WITHVALUES"
-    if len(words) > 4 or (len(words) == 4 and not with_values):
-        raise CommandRefused(SYNTAX)
-    names = chosen(view, list(fields), integer(words[2]))
     if not with_values:
         return list(meant(names))
-    return [real(each) for name in names for each in (name, fields[name])]
+    return Pairs([(real(name), real(fields[name])) for name in names])
 
 
 def hscan(view: View, words: list[str]) -> Value:
     """HSCAN KEY CURSOR [MATCH PATTERN] [COUNT NUMBER] [NOVALUES]"""
     names = [word for word in words if in_capitals(word) == "NOVALUES"]
-    fields = fields_in(view.whole(words[1], HASH))
+    fields = fields_in(scanned_body(view, words, HASH))
     shown = scanned(words[: len(words) - len(names)], meant(list(fields)))
     if names:
         return ["0", list(shown)]

@@ -11,7 +11,7 @@ from .....wire.commands.lease_operands import SECONDS_MAX
 from .....wire.protocol import real
 from ..keys import NO_SUCH_KEY
 from ..programs import CommandRefused, in_capitals, integer
-from ..replies import NO_LIST, NOT_INTEGER, OK, SYNTAX, Failure, Value
+from ..replies import NO_LIST, NOT_INTEGER, OK, SYNTAX, Failure, Value, wrong_count
 from ..view import View
 from .counted_keys import popped
 from .scores import score_in
@@ -20,6 +20,10 @@ from .typed import LIST, body_with, formatted, meant
 OUT_OF_RANGE: Final = Failure("ERR index out of range")
 NOT_POSITIVE: Final = Failure("ERR value is out of range, must be positive")
 NO_TIMEOUT: Final = Failure("ERR timeout is not a float or out of range")
+_NO_RANK: Final = (
+    "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use"
+    " negative to start from the end of the list"
+)
 _LEFT, _RIGHT = "LEFT", "RIGHT"
 
 
@@ -79,6 +83,8 @@ def pop(view: View, words: list[str]) -> Value:
     if len(words) == 2:
         one = _pop(view, words[1], _side(words), 1)
         return one[0] if one else None
+    if len(words) > 3:
+        raise CommandRefused(wrong_count(words[0]))
     count = integer(words[2], NOT_POSITIVE)
     if count < 0:
         raise CommandRefused(NOT_POSITIVE)
@@ -90,14 +96,28 @@ def move(view: View, words: list[str]) -> Value:
     """LMOVE FROM TO LEFT|RIGHT LEFT|RIGHT, RPOPLPUSH FROM TO; and BLMOVE and BRPOPLPUSH, where the
     list is not empty"""
     source, to = words[1], words[2]
-    is_short = in_capitals(words[0]).endswith("RPOPLPUSH")
-    side, other = (_RIGHT, _LEFT) if is_short else (_side_in(words[3]), _side_in(words[4]))
+    side, other = sides_in(words)
     if not view.body(source, LIST):
         return None
     view.body(to, LIST)
     (element,) = _pop(view, source, side, 1)
     _push(view, to, other, [element])
     return element
+
+
+def sides_in(words: list[str]) -> tuple[str, str]:
+    """Return the ends of two lists that a move names.
+
+    Raises:
+        Refused: an end, or the time that it may wait, is wrong.
+    """
+    name = in_capitals(words[0])
+    sides = _RIGHT, _LEFT
+    if not name.endswith("RPOPLPUSH"):
+        sides = _side_in(words[3]), _side_in(words[4])
+    if name.startswith("B"):
+        timeout_in(words[-1])
+    return sides
 
 
 def pop_first(view: View, words: list[str]) -> Value:
@@ -234,12 +254,9 @@ def lpos(view: View, words: list[str]) -> Value:
         options[name] = integer(value, NOT_INTEGER if name == "RANK" else negative)
         if name != "RANK" and options[name] < 0:
             raise CommandRefused(negative)
+        if not options["RANK"]:
+            raise CommandRefused(_NO_RANK)
     rank, longest = options["RANK"], options["MAXLEN"]
-    if not rank:
-        raise CommandRefused(
-            "ERR RANK can't be zero: use 1 to start from the first match, 2 from the"
-            " second ... or use negative to start from the end of the list"
-        )
     items, word = view.items(words[1], LIST), formatted(words[2])
     order = range(len(items)) if rank > 0 else range(len(items) - 1, -1, -1)
     places = [place for place in order[: longest or len(items)] if items[place] == word]

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
 from zlib import crc32
 
 from ..keys import Pattern
-from ..programs import CommandRefused, in_capitals, integer
+from ..programs import INTEGER_MAX, CommandRefused, in_capitals, integer
 from ..replies import SYNTAX
 from ..view import View
 
+_CURSOR: Final = re.compile(r"([+-]?[0-9]{1,20})?", re.ASCII)
+
+
+def scanned_body(view: View, words: list[str], kind: str) -> str:
+    """Return the elements of the value that a scan names.
+
+    Raises:
+        Refused: its cursor is no number, or the key has a value of another type.
+    """
+    cursor = words[2]
+    if not _CURSOR.fullmatch(cursor) or abs(int(cursor or "0")) >> 64:
+        raise CommandRefused("ERR invalid cursor")
+    return view.whole(words[1], kind)
+
 
 def scanned(words: list[str], names: list[str]) -> list[str]:
-    """Return the elements that a scan of a key shows. It shows all in one page: Redis does so, too,
-    for a short value.
+    """Return the elements that a scan of a key shows. It shows all in one page, whatever the cursor
+    is: Redis does so, too, for a short value, and reads no option if there is no such key.
 
     Raises:
         Refused: an option is wrong.
     """
-    cursor = words[2]
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 20):
-        raise CommandRefused("ERR invalid cursor")
+    if not names:
+        return []
     pattern = Pattern("*")
     if len(words) % 2 == 0:
         raise CommandRefused(SYNTAX)
@@ -32,15 +47,40 @@ def scanned(words: list[str], names: list[str]) -> list[str]:
                     raise CommandRefused(SYNTAX)
             case _:
                 raise CommandRefused(SYNTAX)
-    return [] if int(cursor) else list(filter(pattern.fits, names))
+    return list(filter(pattern.fits, names))
+
+
+def count_in(words: list[str], with_option: str = "") -> tuple[int, bool]:
+    """Return how many elements a command asks for, and whether it has the option that returns what
+    belongs to each, if there is such an option.
+
+    Raises:
+        Refused: there is another option, or the number is too large.
+    """
+    if len(words) > 3 and not with_option:
+        raise CommandRefused(SYNTAX)
+    count = integer(words[2])
+    if count < -INTEGER_MAX:
+        raise CommandRefused(
+            f"ERR value is out of range, value must between -{INTEGER_MAX} and {INTEGER_MAX}"
+        )
+    if len(words) == 3:
+        return count, False
+    if len(words) > 4 or in_capitals(words[3]) != with_option:
+        raise CommandRefused(SYNTAX)
+    if abs(count) > INTEGER_MAX // 2:
+        raise CommandRefused("ERR value is out of range")
+    return count, True
 
 
 def chosen(view: View, items: list[str], count: int) -> list[str]:
     """Return elements chosen by chance: distinct ones or, with a negative count, each by itself.
     Chance comes with the entry, so each node chooses the same."""
+    if not items:
+        return []
     if count < 0:
         view.works(-count)
-        return [items[view.chance(len(items))] for _ in range(-count)] if items else []
+        return [items[view.chance(len(items))] for _ in range(-count)]
     left, found = list(items), list[str]()
     for _ in range(min(count, len(left))):
         place = view.chance(len(left))

@@ -64,8 +64,8 @@ def bounds_in(least: str, most: str) -> Bounds:
         Refused: one is no score.
     """
     return Bounds(
-        score_in(least.removeprefix("("), NOT_MIN_MAX),
-        score_in(most.removeprefix("("), NOT_MIN_MAX),
+        score_in(least.removeprefix("(") or "0", NOT_MIN_MAX),  # as in Redis
+        score_in(most.removeprefix("(") or "0", NOT_MIN_MAX),
         least.startswith("("),
         most.startswith("("),
     )

@@ -11,7 +11,7 @@ from ..replies import SYNTAX, Failure, SetReply, Value
 from ..view import View
 from .counted_keys import FEW_KEYS, counted
 from .lists import NOT_POSITIVE
-from .scans import chosen, scanned
+from .scans import chosen, count_in, scanned, scanned_body
 from .typed import SET, body_with, formatted, items_in, meant
 
 _FEW = 8  # members that are searched one by one
@@ -81,10 +81,12 @@ def scard(view: View, words: list[str]) -> Value:
 
 def spop(view: View, words: list[str]) -> Value:
     """SPOP KEY [COUNT]"""
-    members = _members(view, words[1])
+    if len(words) > 3:
+        raise CommandRefused(SYNTAX)
     count = 1 if len(words) == 2 else integer(words[2], NOT_POSITIVE)
     if count < 0:
         raise CommandRefused(NOT_POSITIVE)
+    members = _members(view, words[1])
     taken = chosen(view, list(members), count)
     for member in taken:
         del members[member]
@@ -97,11 +99,11 @@ def spop(view: View, words: list[str]) -> Value:
 
 def srandmember(view: View, words: list[str]) -> Value:
     """SRANDMEMBER KEY [COUNT]"""
-    members = list(_members(view, words[1]))
+    count = 1 if len(words) == 2 else count_in(words)[0]
+    taken = chosen(view, list(_members(view, words[1])), count)
     if len(words) == 2:
-        taken = chosen(view, members, 1)
         return real(taken[0]) if taken else None
-    return list(meant(chosen(view, members, integer(words[2]))))
+    return list(meant(taken))
 
 
 def smove(view: View, words: list[str]) -> Value:
@@ -163,5 +165,4 @@ def combine_into(view: View, words: list[str]) -> Value:
 
 def sscan(view: View, words: list[str]) -> Value:
     """SSCAN KEY CURSOR [MATCH PATTERN] [COUNT NUMBER]"""
-    view.whole(words[1], SET)
-    return ["0", list(scanned(words, meant(list(_members(view, words[1])))))]
+    return ["0", list(scanned(words, meant(items_in(scanned_body(view, words, SET)))))]

@@ -15,7 +15,7 @@ from ..replies import NO_LIST, SYNTAX, Failure, Scored, Value, format_double
 from ..view import View
 from .counted_keys import popped
 from .lists import NOT_POSITIVE, timeout_in
-from .scans import chosen, scanned
+from .scans import chosen, count_in, scanned, scanned_body
 from .scores import formatted_score, score_in
 from .typed import SORTED_SET, body_with, items_in, name_of
 
@@ -272,19 +272,16 @@ def pop_some(view: View, words: list[str]) -> Value:
 
 def zrandmember(view: View, words: list[str]) -> Value:
     """ZRANDMEMBER KEY [COUNT [WITHSCORES]]"""
-    items = view.items(words[1], SORTED_SET)
+    count, with_scores = (1, False) if len(words) == 2 else count_in(words, "WITHSCORES")
+    found = chosen(view, view.items(words[1], SORTED_SET), count)
     if len(words) == 2:
-        found = chosen(view, items, 1)
         return member_of(found[0]) if found else None
-    with_scores = len(words) == 4 and in_capitals(words[3]) == "WITHSCORES"
-    if len(words) > 4 or (len(words) == 4 and not with_scores):
-        raise CommandRefused(SYNTAX)
-    return shown(chosen(view, items, integer(words[2])), with_scores=with_scores)
+    return shown(found, with_scores=with_scores)
 
 
 def zscan(view: View, words: list[str]) -> Value:
     """ZSCAN KEY CURSOR [MATCH PATTERN] [COUNT NUMBER]"""
-    body = view.whole(words[1], SORTED_SET)
-    scores = {member_of(item): score_of(item) for item in items_in(body)}
+    items = items_in(scanned_body(view, words, SORTED_SET))
+    scores = {member_of(item): score_of(item) for item in items}
     names = scanned(words, list(scores))
     return ["0", [each for name in names for each in (name, format_double(scores[name]))]]
