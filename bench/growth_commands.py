@@ -53,8 +53,8 @@ COMMANDS: dict[str, tuple[Requests | None, Requests]] = {
         Requests(lambda number: resp("SET", _key(number), VALUE)),
     ),
     "set with a time": (
-        Requests(lambda number: f"setex {_key(number)} 60 {VALUE}\n".encode()),
-        Requests(lambda number: resp("SET", _key(number), VALUE, "EX", "60")),
+        Requests(lambda number: f"setex t{_key(number)} 60 {VALUE}\n".encode()),
+        Requests(lambda number: resp("SET", f"t{_key(number)}", VALUE, "EX", "60")),
     ),
     "incr": (
         Requests(lambda number: f"incr c{_key(number)} 1\n".encode()),
