@@ -15,6 +15,7 @@ import calm
 import etcd_nodes
 import growth_burst
 import growth_clients
+import growth_commands
 import growth_disturbed
 import growth_door
 import growth_failover
@@ -57,13 +58,14 @@ ROWS: dict[str, Callable[[Setup], None]] = {
     "many-leases": growth_leases.many_leases,
     "clients": growth_clients.clients,
     "door": growth_door.door,
+    "commands": growth_commands.commands,
     "recipes": growth_recipes.recipes,
     "watch": growth_watch.watch,
     "failover": growth_failover.failover,
     "security": growth_security.security,
 }
 WITH_WHEEL = ("burst", "security")  # rows that also measure the compiled wheel
-WITH_REDIS = ("memory", "door", "recipes")
+WITH_REDIS = ("memory", "door", "commands", "recipes")
 
 
 def arguments_of(argv: list[str] | None) -> argparse.Namespace:

@@ -18,7 +18,7 @@ from redis_server import Redis
 # Counters first: a key that holds another value has no next number. `multi` is an increment and a
 # time in one step: a `MULTI` as a whole, or a `txn`.
 WHATS = ("incr", "multi", "set", "get")
-LOADS = [Load(what, 64, in_flight) for what in WHATS for in_flight in (1, 16, 100)]
+LOADS = [Load(what, 64, in_flight) for what in WHATS for in_flight in (1, 100, 1000)]
 KEYS = Load("load", connections=8, in_flight=16)
 FEW = 10_000  # requests that warm up, and show how many fill the time
 SPOKEN = {"line": "raftline, lines", "resp": "raftline, RESP"}
@@ -26,7 +26,7 @@ US = 1e6
 
 
 def door(setup: Setup) -> None:
-    """Sets, gets, increments and transactions at 64 connections, with 1, 16 and 100 in flight on
+    """Sets, gets, increments and transactions at 64 connections, with 1, 100 and 1,000 in flight on
     each. First redis-benchmark at one Redis with `appendfsync always` and at three nodes. Then our
     generator at three nodes, by lines and by RESP in turn: `of a line's` compares the processor
     time that the nodes take for a request."""

@@ -68,7 +68,7 @@ def test_each_resp_load_has_the_same_load_by_lines(tmp_path: Path) -> None:
     (path,) = (tmp_path / "json").iterdir()
     rows = json.loads(path.read_text())["rows"]
     by_resp = [row for row in rows if row["system"] == "raftline, RESP"]
-    assert len(by_resp) == 12  # four kinds, each with one request, 16 and 100 in flight
+    assert len(by_resp) == 12  # four kinds, each with one request, 100 and 1,000 in flight
     assert all(row["figures"]["of a line's"][0] > 0 for row in by_resp)
     beside = {row["system"] for row in rows if row["name"].startswith("redis-benchmark")}
     assert beside == ({"redis", "raftline"} if shutil.which("redis-benchmark") else set())

@@ -88,7 +88,7 @@ class LineBuffer:
         self.size = 0  # of the whole partial line, in bytes
         self._beside = 0  # bytes of a transaction that has not ended, counted with the line
         self.is_amid_long = False  # the partial line is longer than one read
-        self._begun_s = 0.0
+        self.begun_s = 0.0  # the time of its first bytes
         self.due_s = 0.0  # the time at which lines are due; 0: none are
 
     def feed(self, data: bytes, now_s: float) -> list[bytes]:
@@ -114,14 +114,15 @@ class LineBuffer:
             self.keep(rest, now_s)
         return lines
 
-    def keep(self, data: bytes, now_s: float) -> None:
-        """Add bytes to the partial line.
+    def keep(self, data: bytes, now_s: float, since_s: float | None = None) -> None:
+        """Add bytes to the partial line, which began now or, if it was taken and is put back, at
+        `since_s`.
 
         Raises:
             HalfLine: see `check_time`.
         """
         if not self.begun:
-            self._begun_s = now_s
+            self.begun_s = now_s if since_s is None else since_s
         if not self.is_amid_long:
             self.begun += data
         elif self._more and len(self._more[-1]) < BUFFER_BYTES:  # avoid an object for each byte
@@ -149,7 +150,7 @@ class LineBuffer:
         """
         if self.due_s and now_s > self.due_s:
             raise Late
-        if self.begun and now_s - self._begun_s > self._patience_s:
+        if self.begun and now_s - self.begun_s > self._patience_s:
             raise HalfLine
 
     def count_no_more(self) -> None:

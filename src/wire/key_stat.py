@@ -45,6 +45,12 @@ def value_of(stored: str) -> str:
     return stored.partition(MARK)[0]
 
 
+def value_and_lease(stored: str) -> tuple[str, str]:
+    """Return the value without its facts, and the lease of the key, "" if it has none."""
+    value, _, facts = stored.partition(MARK)
+    return value, facts.split(",", 2)[1] if "," in facts else ""
+
+
 def facts_of(stored: str) -> KeyFacts:
     """Return the facts of a stored value."""
     changed, _, rest = stored.partition(MARK)[2].partition(",")

@@ -35,6 +35,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _TELNET = re.compile(rb"(?:\xff(?:[\xfb-\xfe].|[\xf0-\xf9]))+", re.DOTALL)
 _TYPED_BYTES = 64 << 10  # a longer line has no negotiation; each piece would take a microsecond
 _SUB_BEGIN, _SUB_END = b"\xff\xfa", b"\xff\xf0"
+_SHORT: Final = 100  # characters: a call of `is_printable` would take longer than its look
 _CTRL_C = b"\xff\xf4\xff\xfd\x06"  # as telnet sends it: discards the text typed before it
 # A web page may choose any token as a method, for example `show`, which a browser sends unchanged.
 _HTTP = re.compile(rb"[A-Z]+ \S+ HTTP/[0-9]|[!#$%&'*+.^_`|~0-9A-Za-z-]+ \S+ HTTP/[0-9]\.[0-9]\r\Z")
@@ -53,7 +54,8 @@ def escape(raw: str, key: bool) -> str:
 
     In `raw`, a lone surrogate (`surrogateescape`) represents a byte that is not UTF-8.
     """
-    if is_printable(raw) and "\\" not in raw and not (key and " " in raw):
+    is_plain = raw.isprintable() if len(raw) <= _SHORT else is_printable(raw)
+    if is_plain and "\\" not in raw and not (key and " " in raw):
         return raw
     return escapes.formatted(raw, escapes.IN_KEYS if key else escapes.IN_VALUES)
 

@@ -16,7 +16,7 @@ from ...state.commands.transaction_commands import holds
 from ...state.lease_table import own_lease
 from ...state.store import Store
 from ...wire.commands.operands import Limits
-from ...wire.key_stat import TYPED
+from ...wire.key_stat import TYPED, value_and_lease
 from ...wire.limits import VALUE_BYTES
 from ...wire.protocol import ProtocolError, escape, is_number
 from ...wire.refusal import RequestRefused
@@ -34,6 +34,7 @@ _FEW_WORDS: Final = 20  # of an entry: more may be of one command
 _FEW_DIGITS: Final = 3  # of the number of elements that a script adds
 _LONG: Final = 64 << 10  # bytes of values, between two pauses
 _MANY: Final = 500  # commands or keys, likewise
+_CHANGES_MAX: Final = Limits().line_bytes
 
 
 def _measure(store: Store, command: str) -> int:
@@ -41,10 +42,13 @@ def _measure(store: Store, command: str) -> int:
     that is named or made: a short `SETRANGE` makes a long one. One with a type is not written
     anew, which takes most of that time, unless a command looks at each of its elements."""
     words = command.split(" ")
-    values = [store.held.get(word, "") for word in words]
     part = PART if len(words) <= _FEW_WORDS and LONG.isdisjoint(words) else 1
-    longest = max([len(text) // (part if text.startswith(TYPED) else 1) for text in values])
+    longest = 0
+    for text in filter(None, map(store.held.get, words)):
+        longest = max(longest, len(text) // (part if text.startswith(TYPED) else 1))
     copied, copies = len(command), 1 + words.count(";")
+    if not ("SETRANGE" in words or CALL in words):
+        return (copied + longest * copies) // _PER_KEY
     for place, word in enumerate(words[:-2]):
         if word == "SETRANGE" and is_number(words[place + 2]):
             longest = max(longest, min(int(words[place + 2]), VALUE_BYTES))
@@ -96,15 +100,14 @@ def _carried_out(store: Store, entry: RedisEntry) -> tuple[View, list[str]]:
     def held(key: str) -> HeldKey:
         if next(reads) % _MANY == 0:
             store.pause()
-        formatted = escape(key, key=True)
-        value = store.get(formatted)
-        return HeldKey() if value is None else held_of(value, store.lease_of(formatted))
+        text = store.held.get(escape(key, key=True))
+        return HeldKey() if text is None else held_of(*value_and_lease(text))
 
     def ms_left(lease: str) -> int:
         whole = ms_of(store, lease)  # of a lease that began after the times were read
         return max(1, min(entry.left_ms.get(lease, whole), whole))
 
-    ledger, reads = RequestLedger(Limits().line_bytes), itertools.count(1)
+    ledger, reads = RequestLedger(_CHANGES_MAX), itertools.count(1)
     view, answers, looked = View(held, ms_left, entry.now_ms, ledger), list[str](), 0
     for words in entry.commands:
         value = view.attempt(FUNCTIONS[words[0]].decide, words)

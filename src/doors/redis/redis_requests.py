@@ -15,10 +15,11 @@ from ...net.line_reader import HalfLine, LineBuffer
 from ...net.protocol.admission import REQUESTS, Admission
 from ...net.protocol.doors import Malformed
 from ...net.protocol.host import DoorHost
+from ...net.protocol.run_work import MAY_TAKE_LONG, RunWork
 from ...raft.levels import FLOOR
-from ...wire.commands.command_table import COMMANDS, Request, Work
+from ...wire.commands.command_table import COMMANDS, Request
 from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
-from ...wire.limits import LONG_BYTES, LONG_TOGETHER, REQUESTS_TOGETHER, STRANGER_LINE_BYTES
+from ...wire.limits import LONG_BYTES, REQUESTS_TOGETHER, STRANGER_LINE_BYTES
 from .redis_node import RedisNode
 from .resp.commands import Answer, Plan, change_of, plan_of
 from .resp.fast import Line
@@ -32,10 +33,12 @@ from .resp.transactions import whole
 
 PLAIN_TOGETHER: Final = 16 << 10  # bytes that are looked at for plain commands at a time
 HALF_PLAIN: Final = 512  # bytes of a half command that are looked at again
+HALF_WHOLE: Final = 1024  # bytes of a half transaction that are looked at again
+MULTI: Final = b"*1\r\n$5\r\nMULTI\r\n"
 PLAIN_BYTES: Final = 1100  # the longest plain command has fewer
 WORD_BYTES: Final = 64  # of memory for a word of a command, in addition to its text
+_TEXT: Final = ("utf-8", "surrogateescape")  # how words are read
 KIND: Final = "redis"  # of commands that the connection's own thread carries out
-_TAKES_LONG: Final = frozenset([verb for verb in COMMANDS if COMMANDS[verb].work != Work.SHORT])
 
 
 @dataclass(slots=True)
@@ -72,13 +75,19 @@ class RedisRequests:
         self._uncut = b""
         self._place = 0  # in these bytes
         self._now_s = 0.0
+        self._keeps_half = False  # `lines` has a transaction that goes on with the next bytes
+        self._since_s: float | None = None  # when that one began, with which the bytes begin
         self._problem: Malformed | HalfLine | None = None  # in the bytes after all of these
-        self.may_be_long = False  # a line of the last run may take a long time to apply
+        self.work = RunWork(host.is_quick)  # of the last run
 
     def receive_data(self, data: bytes, now_s: float) -> None:
         """Take bytes that arrived."""
         self._now_s = now_s
-        if 0 < self._lines.size <= HALF_PLAIN and not self.has_more:
+        self._since_s = None
+        if self._keeps_half:
+            self._keeps_half, self._since_s = False, self._lines.begun_s
+            data = self._lines.take_begun(data)
+        elif 0 < self._lines.size <= HALF_PLAIN and not self.has_more:
             data = self._with_half(data)
         self._uncut = self._uncut[self._place :] + data
         self._place = 0
@@ -103,7 +112,7 @@ class RedisRequests:
     def forget(self) -> None:
         """Drop the remaining input, and a transaction that has not ended."""
         self._admitted = self._plan = self._words = self._problem = None
-        self._uncut, self._place = b"", 0
+        self._uncut, self._place, self._keeps_half = b"", 0, False
         self.session.end_transaction()
         self.count_transaction()
 
@@ -136,20 +145,19 @@ class RedisRequests:
             HalfLine: a command began long ago and has not ended.
         """
         run: list[RedisRequest] = []
-        count_of_long = 0
+        work = self.work = RunWork(self._host.is_quick)
         while (request := self._next(may_wait=may_wait)) is not None:
             if (request.kind == KIND and not may_wait) or (run and not _go_together(run, request)):
                 self._admitted = request
                 break
             run.append(request)
-            if request.line is not None:
-                count_of_long += request.line.request.verb in _TAKES_LONG
-            is_full = len(run) >= REQUESTS_TOGETHER or count_of_long >= LONG_TOGETHER
+            if request.line is not None and request.line.request.verb in MAY_TAKE_LONG:
+                work.add(request.line.request.command)
+            is_full = work.is_full or len(run) >= REQUESTS_TOGETHER
             if is_full or request.call is not None:  # a call may change what the next command means
                 break
         if self._problem is not None and not run and self._admitted is None:
             raise self._problem
-        self.may_be_long = count_of_long > 0
         return run
 
     def _next(self, *, may_wait: bool) -> RedisRequest | None:
@@ -157,19 +165,9 @@ class RedisRequests:
         if self._admitted is not None:
             request, self._admitted = self._admitted, None
             return request
-        plan, self._plan = self._plan, None
-        while plan is None:
-            if self._words is None and not self._cut():
-                return None
-            words, self._words = self._words or [], None
-            if words:
-                is_long = sum(map(len, words)) + WORD_BYTES * len(words) > LONG_BYTES
-                if is_long and not may_wait:
-                    self._words = words
-                    return None
-                if len(words) == 1 and words[0].upper() == b"MULTI":
-                    plan = self._whole_transaction()
-                plan = plan or self._planned(words, is_long=is_long)
+        plan, self._plan = self._plan or self._next_plan(may_wait=may_wait), None
+        if plan is None:
+            return None
         if isinstance(plan, Line):
             if not may_wait and plan.level > FLOOR and plan.level > self._host.level:
                 self._plan = plan
@@ -179,6 +177,23 @@ class RedisRequests:
             return RedisRequest(KIND, answer=plan.value)
         return RedisRequest(KIND, call=plan)
 
+    def _next_plan(self, *, may_wait: bool) -> Plan | None:
+        """Return the plan of the next command; None if there is none, or its parsing may wait."""
+        words: list[bytes] = []
+        while not words:
+            if self._words is None and not self._cut():
+                return None
+            words, self._words = self._words or [], None
+        is_long = sum(map(len, words)) + WORD_BYTES * len(words) > LONG_BYTES
+        if is_long and not may_wait:
+            self._words = words
+            return None
+        if len(words) == 1 and words[0].upper() == b"MULTI":
+            plan = self._whole_transaction()
+            if plan is not None or self._keeps_half:
+                return plan
+        return self._planned(words, is_long=is_long)
+
     def count_transaction(self) -> None:
         """Count the bytes of watched keys, of commands after `MULTI` and of a long command that
         waits towards the bound of unfinished lines."""
@@ -187,7 +202,8 @@ class RedisRequests:
     def _planned(self, words: list[bytes], *, is_long: bool) -> Plan:
         with self._lines.turn if is_long else nullcontext():
             is_stranger = self._admission.is_stranger
-            plan = plan_of(list(map(_text, words)), self.context, is_stranger=is_stranger)
+            texts = [word.decode(*_TEXT) for word in words]
+            plan = plan_of(texts, self.context, is_stranger=is_stranger)
         if is_long and isinstance(plan, RedisCall):
             self.session.call_bytes = sum(map(getsizeof, plan.words))
         self.count_transaction()
@@ -196,26 +212,48 @@ class RedisRequests:
     def _whole_transaction(self) -> Line | None:
         """Return the line of the transaction whose `MULTI` was cut off last, and cut off the rest
         of it. None, and nothing is cut off, if its commands have to be queued: it has not arrived
-        up to its `EXEC`, or one entry does not carry it out without a read."""
+        up to its `EXEC`, or one entry does not carry it out without a read. A short one whose last
+        command is half there is kept until the next bytes."""
         session, data, place = self.session, self._uncut, self._place
         if session.queue is not None or session.watched or session.is_subscribed:
             return None
         if self._admission.is_stranger:
             return None
-        tasks, last = list[Task](), place + min(PLAIN_TOGETHER, self._host.limits.line_bytes)
+        tasks, begin = list[Task](), place
+        last = place + min(PLAIN_TOGETHER, self._host.limits.line_bytes)
         while (short := take_short(data, place, last - place)) is not None:
             command, place = short
-            words = list(map(_text, command))
-            if len(words) == 1 and words[0].upper() == "EXEC":
+            if len(command) == 1 and command[0].upper() == b"EXEC":
                 break
-            task = change_of(words, self.context)
+            task = change_of([word.decode(*_TEXT) for word in command], self.context)
             if task is None:
                 return None
             tasks.append(task)
+        if short is None:
+            self._keep_half(begin, place)
         if short is None or not tasks:
             return None
         self._place = place
         return whole(self.context, tasks)
+
+    def _keep_half(self, begin: int, place: int) -> None:
+        """Keep the transaction whose commands begin at a place if the last of these is half there,
+        at another place: then its client is sending the rest."""
+        data, now_s = self._uncut, self._now_s
+        if not begin <= place < len(data) <= begin + HALF_WHOLE:
+            return
+        scanner = CommandScanner()
+        scanner.bytes_max = self._host.limits.line_bytes
+        try:
+            if scanner.scan(data, place) >= 0:
+                return
+            since_s = self._since_s if begin == len(MULTI) else None
+            self._lines.keep(MULTI + data[begin:], now_s, since_s)
+        except FramingError:
+            return
+        except HalfLine as problem:
+            self._problem = problem
+        self._place, self._keeps_half = len(data), True
 
     def _cut(self) -> bool:
         """Cut the next command off the bytes; return whether there is one."""
@@ -279,7 +317,3 @@ def _go_together(run: list[RedisRequest], request: RedisRequest) -> bool:
     if first.kind != request.kind:
         return False
     return first.line is None or (line is not None and line.reading == first.line.reading)
-
-
-def _text(word: bytes) -> str:
-    return word.decode("utf-8", "surrogateescape")

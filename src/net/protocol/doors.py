@@ -19,6 +19,7 @@ from ..line_reader import LineBuffer
 from .admission import Admission
 from .host import DoorHost
 from .outgoing_protocol import OutgoingProtocol
+from .run_work import RunWork
 from .user_calls import UserCalls
 from .waits import Replies, Waits
 
@@ -53,7 +54,7 @@ class DoorRequest(Protocol):
 class DoorRequests(Protocol):
     """The bytes of one connection as runs of requests, in order."""
 
-    may_be_long: bool  # a line of the last run may take a long time to apply
+    work: RunWork  # of the last run
 
     def receive_data(self, data: bytes, now_s: float) -> None:
         """Take bytes that arrived."""

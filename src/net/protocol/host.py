@@ -218,8 +218,8 @@ class Batch:
         self.reply_sink = reply_sink
         self.asker = reply_sink or asker
         self.change = change  # a change of members, which is the only command of its batch
-        self.may_be_long = True  # False: none of the commands takes a long time to apply
-        self.is_quick = False  # it may be long, but the pairs show that it is not
+        self.may_be_long = 1  # so many of the commands may take a long time to apply
+        self.is_quick = False  # they may, but the pairs showed that they do not
         # The user whose share of the store these writes use; None: an admin's, or no users.
         self.writer: str | None = None
         self.rights: object = None  # the users by whose rights these requests were admitted
@@ -415,6 +415,8 @@ class DoorHost(RequestHost, Protocol):
     def logmanager(self) -> AppliedState: ...
     @property
     def watchers(self) -> Watchers: ...
+    def is_quick(self, commands: Sequence[str]) -> bool:
+        """Whether these take little time to apply, judged by slightly older or newer pairs."""
 
 
 class LineHost(DoorHost, Protocol):

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from ...raft.levels import FLOOR
-from ...wire.commands.command_table import COMMANDS, Work
 from ...wire.commands.parsing import (
     BY_ROUND,
     PLAIN_BYTES,
@@ -29,7 +28,6 @@ from ...wire.limits import (
     LINE_S,
     LINES_TOGETHER,
     LONG_BYTES,
-    LONG_TOGETHER,
     PROOF_S,
     REQUESTS_TOGETHER,
     STRANGER_LINE_BYTES,
@@ -41,6 +39,7 @@ from ..line_reader import HalfLine, Late, LineBuffer
 from .admission import NAMED_IN_LOG, REQUESTS, Admission, numbered
 from .doors import Door, DoorRequest, DoorRequests, Malformed, OpenDoor
 from .host import EVERY, Batch, LineHost, ReplySink
+from .run_work import MAY_TAKE_LONG, RunWork
 
 TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, after telnet's Ctrl-C
 HALF_LINES_FULL: Final = (
@@ -51,7 +50,6 @@ HALF_LINE: Final = f"a line was begun and not ended within {LINE_S:.0f} s."
 OF_PEERS: Final = ("peer", "level", "proof")
 # The longest run of lines of these kinds; of the others it is LINES_TOGETHER.
 MOST: Final = {**dict.fromkeys(REQUESTS, REQUESTS_TOGETHER), "peer": EVERY}
-MAY_TAKE_LONG: Final = frozenset([verb for verb in COMMANDS if COMMANDS[verb].work != Work.SHORT])
 
 
 @dataclass(slots=True)
@@ -127,7 +125,7 @@ class ServerProtocol:
         self._now_s = 0.0
         self.kind = ""  # of the last step with lines
         self._reading = BY_ROUND
-        self._may_be_long = False  # one of its lines may take a long time to apply
+        self._work = RunWork(host.is_quick)  # of its lines
         self.has_changed = False  # that step has another kind, or reading, than the previous step
         self.why_late = ""  # the complaint if a login or a proof is late; "": it has no bound
         self._is_peers = False  # a peer has spoken here
@@ -281,7 +279,7 @@ class ServerProtocol:
             return DoorRun(run)
         lines = [request.line for request in run if request.line is not None]
         batch = self._batch_of(lines, [request.id for request in run])
-        batch.may_be_long = requests.may_be_long
+        requests.work.mark(batch)
         return batch
 
     def _plain_batch(self, requests: DoorRequests) -> Batch | None:
@@ -298,7 +296,7 @@ class ServerProtocol:
             for command in run.commands:
                 traffic_log.requested("", command)
         batch = Batch(run.commands, self.kind == "read", self._reading, run.ids, self._sink)
-        batch.may_be_long = False
+        batch.may_be_long = 0
         return batch
 
     def _next_door_run(self, requests: DoorRequests, *, may_wait: bool) -> Sequence[DoorRequest]:
@@ -326,7 +324,7 @@ class ServerProtocol:
         if kind not in REQUESTS:
             return Run(run)
         batch = self._batch_of(run, [line.request.id for line in run])
-        batch.may_be_long = self._may_be_long
+        self._work.mark(batch)
         return batch
 
     def _batch_of(self, run: list[ParsedLine], ids: list[str]) -> Batch:
@@ -374,7 +372,7 @@ class ServerProtocol:
                 for sender, number, command in requests
             ]
         batch = Batch(commands, is_read, ways[1], ids, self._sink)
-        batch.may_be_long = False
+        batch.may_be_long = 0
         return batch
 
     def _next_run(self, *, may_wait: bool) -> list[ParsedLine]:
@@ -384,7 +382,7 @@ class ServerProtocol:
         limits, readings, me = host.limits, host.readings, host.name
         run, self._admitted = self._admitted, []
         line, self._parsed = self._parsed, None
-        may_be_long = 0
+        work = self._work = RunWork(host.is_quick)
         while line is not None or whole or (self._uncut and self._cut()):
             if line is None:
                 raw = whole[0]
@@ -411,11 +409,11 @@ class ServerProtocol:
                 self._admitted = [line]
                 break
             run.append(line)
-            may_be_long += line.request.verb in MAY_TAKE_LONG
-            if may_be_long >= LONG_TOGETHER or len(run) >= MOST.get(line.kind, LINES_TOGETHER):
+            if line.request.verb in MAY_TAKE_LONG:
+                work.add(line.request.command)
+            if work.is_full or len(run) >= MOST.get(line.kind, LINES_TOGETHER):
                 break  # lines of other connections go between this run and the next
             line = None
-        self._may_be_long = may_be_long > 0
         return run
 
     def _is_preceded(self, raw: bytes) -> bool:

@@ -76,6 +76,7 @@ class Applying:
         self.awaits_offload = False  # long entries wait for that thread, and later ones for them
         self.is_offloaded = False  # entries are being applied without `core`: the pairs change
         self._begun_s = 0.0
+        self._short_until = 0  # the last entry that is known to be short
 
     def take(self, effects: Effects, *, leads: bool) -> bool:
         """Apply a slice of the entries that this step and earlier ones committed, or leave that to
@@ -113,12 +114,14 @@ class Applying:
                 count = min(PIECE_ENTRIES, last - index)
                 at_hand = self._node.committed(index + 1, count)
             if self.on_long is not None:
-                count = count_short(self._logmanager.store, at_hand)
-                if not count:
-                    self.awaits_offload = True
-                    self.on_long()
-                    break
-                at_hand = at_hand[:count]
+                if self._short_until <= index:  # each entry is judged once, not in every slice
+                    count = count_short(self._logmanager.store, at_hand)
+                    if not count:
+                        self.awaits_offload = True
+                        self.on_long()
+                        break
+                    self._short_until = index + count
+                at_hand = at_hand[: self._short_until - index]
             if (room := next_sum(index) - index) < len(at_hand):
                 at_hand = at_hand[:room]
             awaited = bool(self._queue.pending)

@@ -14,6 +14,7 @@ from ...wire.limits import (
     BATCHES_HELD,
     LONG_BYTES,
     LONG_REST_S,
+    LONG_TOGETHER,
     LONG_TURNS,
     LONG_UNDER_WAY_BYTES,
     LONG_WORK_BYTES,
@@ -162,13 +163,15 @@ class UserTurns:
     send on however many connections, and no user starves.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, judge: Callable[[Batch], None]) -> None:
+        """`judge` marks a run as quick, or not, by the pairs of now."""
+        self._judge = judge
         self._now = 0  # requests served so far to a user who always had some waiting
         self._served: dict[object, int] = {}  # the count of each user, where it exceeds `_now`
 
     def leave_some(self, batches: list[Batch], waiting: deque[Batch], together: int) -> list[Batch]:
         """Return the runs that are served now; put the others back at the head of `waiting`."""
-        if sum([_turns(batch) for batch in batches]) <= together:
+        if self._go_together(batches, together):
             self._served.clear()
             return batches
         users = dict[object, Waiting]()
@@ -178,8 +181,8 @@ class UserTurns:
         chosen = self._in_turn(users, together // 2)
         short = sorted([(*_shortest(own), user) for user, own in users.items()], key=itemgetter(0))
         count = together // 2
-        for size, sink, user in short:
-            count -= size
+        for _, sink, user in short:
+            count -= self._judged(users[user][sink][0])
             if count < 0:
                 break
             self._serve(user, users[user], sink, chosen)
@@ -187,6 +190,20 @@ class UserTurns:
         rest = [batch for own in users.values() for runs in own.values() for batch in runs]
         waiting.extendleft(reversed(rest))
         return chosen
+
+    def _judged(self, batch: Batch) -> int:
+        """Return the size of a run that is about to be served."""
+        if batch.may_be_long:
+            self._judge(batch)
+        return _turns(batch)
+
+    def _go_together(self, batches: list[Batch], together: int) -> bool:
+        count = 0
+        for batch in batches:
+            count += self._judged(batch)
+            if count > together:
+                return False
+        return True
 
     def _in_turn(self, users: dict[object, Waiting], together: int) -> list[Batch]:
         """Take this many requests from the users that were served least."""
@@ -197,7 +214,9 @@ class UserTurns:
         while turns and count < together:
             self._now, place, user = turns[0]
             own = users[user]
-            count += self._serve(user, own, next(iter(own)), chosen)
+            sink, runs = next(iter(own.items()))
+            count += self._judged(runs[0])
+            self._serve(user, own, sink, chosen)
             if own:
                 heapreplace(turns, (self._start(user), place, user))
             else:
@@ -208,17 +227,15 @@ class UserTurns:
     def _start(self, user: object) -> int:
         return max(self._now, self._served.get(user, 0))
 
-    def _serve(self, user: object, own: Waiting, sink: object, chosen: list[Batch]) -> int:
-        """Take the next run of a connection, and move the connection behind the user's other ones;
-        return how many requests the run has."""
+    def _serve(self, user: object, own: Waiting, sink: object, chosen: list[Batch]) -> None:
+        """Take the next run of a connection, which was judged, and move the connection behind the
+        user's other ones."""
         runs = own.pop(sink)
         batch = runs.popleft()
         if runs:
             own[sink] = runs
-        size = _turns(batch)
-        self._served[user] = self._start(user) + size
+        self._served[user] = self._start(user) + _turns(batch)
         chosen.append(batch)
-        return size
 
 
 def _shortest(own: Waiting) -> tuple[int, object]:
@@ -234,9 +251,8 @@ def _turns(batch: Batch) -> int:
 def _additional_turns(batch: Batch) -> int:
     """Return how many more requests a run counts as: a long transaction takes as long as many sets
     do. A quick one may become long by the entries before it, so it counts as some, too."""
-    if not batch.may_be_long:
-        return 0
-    return QUICK_TURNS if batch.is_quick else LONG_TURNS
+    turns = QUICK_TURNS if batch.is_quick else LONG_TURNS
+    return -(-batch.may_be_long // LONG_TOGETHER) * turns
 
 
 class RequestQueue:
@@ -258,7 +274,7 @@ class RequestQueue:
         self._now_s = clock.reader_s()
         self._hold_ms = hold_ms
         self._long, self._is_quick = LongWrites(is_long, self._now_s), is_quick
-        self._write_turns, self._read_turns = UserTurns(), UserTurns()
+        self._write_turns, self._read_turns = UserTurns(self._judge), UserTurns(self._judge)
         self.room = RequestRoom(bytes_max)
         self._measures = measures or Measures()
         # New batches, each kind in its order; only `put`, `take` and `leave_some` change these.
@@ -290,7 +306,10 @@ class RequestQueue:
 
     def _add(self, batch: Batch) -> None:
         batch.room, long = self.room, self._long
-        is_short = not (batch.may_be_long or batch.bytes > LONG_BYTES or long.waiting)
+        if batch.may_be_long and not batch.is_quick:  # as far as its connection knows
+            batch.is_quick = self._is_quick(batch.commands)
+        may_be_long = batch.may_be_long and not batch.is_quick
+        is_short = not (may_be_long or batch.bytes > LONG_BYTES or long.waiting)
         if batch.change is not None or batch.reading.by_lease:
             self.others.append(batch)
         elif batch.is_read:
@@ -342,20 +361,16 @@ class RequestQueue:
 
     def leave_writes(self, writes: list[Batch]) -> list[Batch]:
         """Return the writes that are proposed now; queue the others again."""
-        self._find_quick(writes)
         return self._write_turns.leave_some(writes, self.writes, WRITES_TOGETHER)
 
     def leave_reads(self, reads: list[Batch], waiting: deque[Batch]) -> list[Batch]:
         """Return the reads that share the next round; queue the others again."""
-        self._find_quick(reads)
         return self._read_turns.leave_some(reads, waiting, READS_TOGETHER)
 
-    def _find_quick(self, batches: list[Batch]) -> None:
-        """Mark the runs that are quick. While a long write is under way, none is: its value is not
+    def _judge(self, batch: Batch) -> None:
+        """Mark a run as quick, or not. While a long write is under way, none is: its value is not
         among the pairs yet."""
-        for batch in batches:
-            if batch.may_be_long:
-                batch.is_quick = not self._long.under_way and self._is_quick(batch.commands)
+        batch.is_quick = not self._long.under_way and self._is_quick(batch.commands)
 
     def let_long_go(self) -> None:
         """Move long writes to the queue, up to the in-flight limit."""

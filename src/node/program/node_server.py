@@ -44,6 +44,7 @@ from ...raft.messages import AppendEntries, InstallSnapshot, Message
 from ...raft.node import RawNode
 from ...state.commands.user_commands import may_add_first_admin
 from ...state.user_table import UserTable
+from ...state.work import is_quick
 from ...storage.disk import EXIT_FILES, StorageError, exit_status_of
 from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.member_commands import membership_facts
@@ -474,6 +475,9 @@ class Server:
 
     def _rights_failed(self, error: Exception) -> None:
         self.warn(f"a change of users was not carried out whole: {error!r}")
+
+    def is_quick(self, commands: Sequence[str]) -> bool:
+        return is_quick(self.logmanager.store, commands)
 
     def why_level(self, needed: int) -> str:
         """Return the refusal of a request that needs a higher level than the cluster has.

@@ -39,7 +39,7 @@ CLEAR = "clear"
 EMPTY = r"\e"
 _SPACE: Final = r"\s"
 UNDER = "under"  # puts an operation under a lease: `under lease-57 set a 1`
-_DIVIDERS = (";", "then", "else")
+DIVIDERS = frozenset([";", "then", "else"])
 _FOLLOWS = {"if": "then", "then": "else"}
 _NOTHING = "Nothing was done."
 _ONE_WORD = rf"A value is one word: a space in it is written \s, an empty one {EMPTY}. {_NOTHING}"
@@ -198,7 +198,7 @@ def format_word(text: str) -> str:
 
 
 def _as_word(word: str) -> str:
-    return rf"\x{ord(word[0]):02x}{word[1:]}" if word in _DIVIDERS else word or EMPTY
+    return rf"\x{ord(word[0]):02x}{word[1:]}" if word in DIVIDERS else word or EMPTY
 
 
 def _divide(words: list[str]) -> dict[str, list[tuple[int, int]]]:
@@ -208,7 +208,7 @@ def _divide(words: list[str]) -> dict[str, list[tuple[int, int]]]:
     begin = int(words[0] in ("if", "then"))
     for place in range(begin, len(words) + 1):
         word = words[place] if place < len(words) else ""
-        if word and word not in _DIVIDERS:
+        if word and word not in DIVIDERS:
             continue
         if place == begin:
             missing = "a condition" if section == "if" else "an operation"

@@ -54,7 +54,7 @@ class ProtocolMachine:
             kind = ("read" if step.is_read else "write", step.reading)
             self.out += [(kind, *one) for one in zip(step.commands, step.ids, strict=True)]
             self.sizes.append(len(step.commands))
-            self.are_long.append(step.may_be_long)
+            self.are_long.append(step.may_be_long > 0)
         elif isinstance(step, Run):
             self.out += step.lines
         elif isinstance(step, (TimingMark, End)):

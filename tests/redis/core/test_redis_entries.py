@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.common.build_level import LEVEL
+from raftline.doors.redis.resp import entry
 from raftline.doors.redis.resp.entry import answers_in, format_answer, format_entry, read_entry
+from raftline.doors.redis.resp.forms import ReplyFormatter, value_of
 from raftline.doors.redis.resp.functions import FUNCTIONS
 from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
-from raftline.doors.redis.resp.replies import OK, Failure, Keyed, Simple, Value
+from raftline.doors.redis.resp.replies import OK, Failure, Keyed, Simple, Value, format_reply
+from raftline.doors.redis.resp.session import RedisSession
 from raftline.node.loop.quota import needs_room
 from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
@@ -25,6 +28,7 @@ from raftline.wire.commands.authorization import denial_reason
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.identity import Identity
 from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.transaction_line import format_word
 from raftline.wire.protocol import ProtocolError
 
 pytestmark = pytest.mark.pure
@@ -288,3 +292,46 @@ def test_rights_are_checked_where_an_entry_is_applied() -> None:
 def test_replies_round_trip(value: Value) -> None:
     (found,) = answers_in(f"REDIS response: [{format_answer(value)}]") or []
     assert (type(found), found) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    "commands_",
+    [
+        "INCR n ; EXPIRE n 60", "SET k v", "MSET a 1 b 2", "DEL if then", "GET =", "INCR n ;",
+        "INCR n ; ; INCR m", "; INCR n", "INCR", "INCR n m", "SET k  v", "SET k ", "", "incr n",
+        "NOPE n", "SET k ;", r"SET k \e", r"SET k \x3b", "lease-1=5 INCR n", "SET k v=1",
+        " ; ".join(["DEL k"] * 600),
+    ],
+)  # fmt: skip
+def test_short_entry_is_read_as_a_long_one(commands_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short one without escapes is read in another way."""
+
+    def outcome() -> object:
+        try:
+            return read_entry(f"5 {commands_}")
+        except ProtocolError as problem:
+            return problem.refusal
+
+    short = outcome()
+    monkeypatch.setattr(entry, "_PLAIN", 0)
+    assert outcome() == short
+
+
+@given(st.lists(st.sampled_from(["a", "b c", "", ";", "then", "\\", "é", "\n", "1"]), min_size=1))
+def test_command_is_written_word_by_word(words: list[str]) -> None:
+    formatted = format_entry(5, [["DEL", *words]])
+    assert formatted == f"redis 5 DEL {' '.join(map(format_word, words))}"
+
+
+@pytest.mark.parametrize("form", ["redis", "exec:", "exec::", "exec:3:", "publish:2"])
+@pytest.mark.parametrize(
+    "answers", ["[1]", "[-5, 70]", '["1"]', "[1, null]", "[]", "[[1]]", '[{"status": "OK"}]']
+)
+def test_numbers_are_written_as_any_reply(form: str, answers: str) -> None:
+    """The replies to commands that all returned numbers are written without reading each."""
+    reply = f"REDIS response: {answers}"
+    count = form.count(":") if form.startswith("exec") else 1
+    if len(answers_in(reply) or []) != count:
+        return
+    formatted = ReplyFormatter(RedisSession(1), lambda: None).format("s1", f"{form} k", reply)
+    assert formatted == format_reply(value_of(form, "k", reply), 2)

@@ -4,6 +4,7 @@ and its effect and its replies are those of the commands one by one."""
 from __future__ import annotations
 
 import random
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,9 +16,11 @@ from raftline.doors.redis.resp.forms import ReplyFormatter
 from raftline.doors.redis.resp.replies import slot_of
 from raftline.doors.redis.resp.session import RedisSession
 from raftline.net.protocol.host import Batch
+from raftline.net.protocol.server_protocol import HALF_LINE, DoorRun, End
 from raftline.state.store import Store
+from raftline.state.work import is_quick
 from raftline.wire.commands.rights import UserRole
-from raftline.wire.limits import LONG_TOGETHER
+from raftline.wire.limits import LINE_S, LONG_BYTES, LONG_TOGETHER, QUICK_TOGETHER
 from raftline.wire.refusal import not_leader, outcome_unknown
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.protocol_machine import ProtocolMachine
@@ -75,22 +78,68 @@ def test_transaction_has_one_outcome_however_it_arrives() -> None:
 
 def test_whole_transaction_is_a_line_that_waits_for_nothing() -> None:
     """The next one is queued before the first is answered, as many together as other entries."""
-    host: Any = FakeHost(level=LEVEL)
+    data = bytes_of([*transaction("INCR n", "EXPIRE n 60"), *transaction("PUBLISH c m")])
+    step = machine_with(b"".join(data) * QUICK_TOGETHER).protocol.next_step()
+    assert isinstance(step, Batch)
+    assert (step.may_be_long, step.is_quick) == (QUICK_TOGETHER, True)
+    pairs, now_ms = QUICK_TOGETHER // 2, int(1000 * NOW_S)
+    lines = [f"redis {now_ms} INCR n ; EXPIRE n 60", f"redis {now_ms} PUBLISH c m"]
+    assert step.commands == lines * pairs
+    assert step.ids == ["exec:: n", "exec:0 c"] * pairs
+
+
+def test_few_transactions_on_a_long_value_go_together() -> None:
+    store = Store({"n": "v" * LONG_BYTES}, level=LEVEL)
+    data = b"".join(bytes_of(transaction("INCR n", "EXPIRE n 60")))
+    machine = machine_with(data * 5, is_quick=partial(is_quick, store))
+    step = machine.protocol.next_step()
+    assert isinstance(step, Batch)
+    assert (len(step.commands), step.is_quick) == (LONG_TOGETHER, False)
+
+
+def machine_with(data: bytes, **facts: Any) -> ProtocolMachine:
+    """Return a connection with these bytes, at a node with a door whose clock stands."""
+    host: Any = FakeHost(level=LEVEL, **facts)
     host.doors = [redis_door()]
     machine = ProtocolMachine(host)
-    data = bytes_of([*transaction("INCR n", "EXPIRE n 60"), *transaction("PUBLISH c m")])
-    machine.protocol.receive_data(b"".join(data) * 3, 0.0)
-    steps = [machine.protocol.next_step() for _ in range(3)]
-    lines, forms = list[str](), list[str]()
-    for step in steps:
-        assert isinstance(step, Batch)
-        assert step.may_be_long
-        assert len(step.commands) == LONG_TOGETHER
-        lines += step.commands
-        forms += step.ids
-    now_ms = int(1000 * NOW_S)
-    assert lines == [f"redis {now_ms} INCR n ; EXPIRE n 60", f"redis {now_ms} PUBLISH c m"] * 3
-    assert forms == ["exec:: n", "exec:0 c"] * 3
+    machine.protocol.receive_data(data, 0.0)
+    return machine
+
+
+@pytest.mark.parametrize("place", [20, 50, 79])
+def test_half_transaction_becomes_a_line_with_the_rest(place: int) -> None:
+    """It ended amid a command, so its client is sending the rest, also if that comes bit by bit."""
+    data = b"".join(bytes_of(transaction("INCR n", "EXPIRE n 60")))
+    assert place < len(data)
+    machine = machine_with(data[:place])
+    assert machine.protocol.next_step() is None
+    for each in (data[place : place + 1], data[place + 1 :]):
+        machine.protocol.receive_data(each, 1.0)
+        step = machine.protocol.next_step()
+    assert isinstance(step, Batch)
+    assert step.ids == ["exec:: n"]
+
+
+def test_half_transaction_must_end_in_time() -> None:
+    """The time counts from its `MULTI`, however often it goes on."""
+    machine = machine_with(bytes_of(["MULTI"])[0] + b"*2")
+    protocol = machine.protocol
+    for byte, now_s in ((b"\r", LINE_S - 1), (b"\n", LINE_S + 1)):
+        assert protocol.next_step() is None
+        protocol.receive_data(byte, now_s)
+    step = protocol.next_step()
+    assert isinstance(step, End)
+    assert step.complaint == HALF_LINE
+
+
+@pytest.mark.parametrize(
+    "after",
+    [b"", framed("INCR", "n"), framed("DEL", *"k" * 120), framed("SET", "k", "v" * 1100)[:-1]],
+)
+def test_transaction_whose_client_may_wait_is_answered(after: bytes) -> None:
+    """Its last command is whole, or it is too long to be looked at again."""
+    step = machine_with(bytes_of(["MULTI"])[0] + after).protocol.next_step()
+    assert isinstance(step, DoorRun)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ from raftline.wire.commands.parsing import BY_ROUND, PLAIN_BYTES, ParsedLine, Re
 from raftline.wire.limits import (
     LINE_S,
     LINES_TOGETHER,
+    LONG_TOGETHER,
+    QUICK_TOGETHER,
     READ_BYTES,
     REQUESTS_TOGETHER,
     STRANGER_LINE_BYTES,
@@ -98,7 +100,20 @@ def test_batch_tells_whether_a_line_may_apply_slowly() -> None:
     protocol = ProtocolMachine(FakeHost(limits=SHORT)).protocol
     protocol.receive_data(b"set a 1\nappend a 2\nset a 3\nget a\nset a 4\n", 0.0)
     steps = [protocol.next_step() for _ in range(3)]
-    assert [step.may_be_long for step in steps if isinstance(step, Batch)] == [True, False, False]
+    assert [step.may_be_long for step in steps if isinstance(step, Batch)] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(("quick", "together"), [(True, QUICK_TOGETHER), (False, LONG_TOGETHER)])
+def test_quick_transactions_share_a_run(quick: bool, together: int) -> None:
+    host = FakeHost(limits=SHORT, is_quick=lambda _: quick)
+    protocol = ProtocolMachine(host).protocol
+    protocol.receive_data(b"append a 2\nset a 1\n" * (QUICK_TOGETHER + 1), 0.0)
+    step = protocol.next_step()
+    assert isinstance(step, Batch)
+    assert [step.commands.count(command) for command in ("append a 2", "set a 1")] == [
+        together, together - 1,
+    ]  # fmt: skip
+    assert (step.may_be_long, step.is_quick) == (together, quick)
 
 
 def drawn(chance: random.Random, lines: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:

@@ -13,7 +13,7 @@ import pytest
 from raftline.common.process.wakeup import PAUSE_S, PauseFunction, give_way, no_pause
 from raftline.logmanager import LogManager
 from raftline.net.protocol.host import Batch
-from raftline.node.loop import arrivals
+from raftline.node.loop import applying, arrivals
 from raftline.node.loop.applying import PAUSE_S_MAX, SLICE_S
 from raftline.node.loop.driver import Driver
 from raftline.raft.effects import Effects, HardState
@@ -225,6 +225,23 @@ def test_between_two_slices_a_follower_votes_and_acknowledges() -> None:
     assert slow.node.view.vote == "s3"
     slow.apply_all()
     assert slow.index == HEAVY
+
+
+def test_work_of_an_entry_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice ends before the entries that were judged with its first one."""
+    slow, judged = Slow(node_of("s1", term=1)), list[int]()
+
+    def all_short(_: object, entries: Sequence[Entry]) -> int:
+        judged.extend([entry.index for entry in entries])
+        return len(entries)
+
+    monkeypatch.setattr(applying, "count_short", all_short)
+    slow.stepper.applying.on_long = lambda: None
+    entries = [Entry(index, 1, f"c@set a {index}") for index in range(1, HEAVY + 1)]
+    slow.receive(AppendEntries("s2", "s1", 1, 0, 0, entries, HEAVY, 1))
+    slow.write()
+    slow.apply_all()
+    assert judged == list(range(1, HEAVY + 1))
 
 
 @pytest.mark.pure

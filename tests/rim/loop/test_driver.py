@@ -84,7 +84,7 @@ def test_writes_wait_in_the_queue_while_very_many_are_under_way() -> None:
     some = WRITES_TOGETHER // 8
     many = [Batch(["set a 1"] * some, is_read=False) for _ in range(WRITES_UNDER_WAY // some)]
     for batch in many:
-        batch.may_be_long = False
+        batch.may_be_long = 0
     driver.submit(*many)
     assert eventually(lambda: state.log.last_index > WRITES_UNDER_WAY, "proposals")
     last = Batch(["set b 1"], is_read=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import weakref
+from math import ceil
 from typing import Any
 
 import pytest
@@ -22,9 +23,11 @@ from raftline.wire.commands.parsing import BY_ROUND, Reading
 from raftline.wire.limits import (
     KEY_BYTES,
     LONG_QUEUED_BYTES,
+    LONG_TOGETHER,
     LONG_TURNS,
     LONG_UNDER_WAY_BYTES,
     PEER_LINE_BYTES,
+    QUICK_TOGETHER,
     QUICK_TURNS,
     READS_TOGETHER,
     VALUE_BYTES,
@@ -233,7 +236,7 @@ def long_run(sink: ReplySink, size: int = LONG_UNDER_WAY_BYTES) -> Batch:
 
 def short_run(sink: ReplySink, count: int = 1) -> Batch:
     batch = Batch(["set a 5"] * count, is_read=False, reply_sink=sink)
-    batch.may_be_long = False
+    batch.may_be_long = 0
     return batch
 
 
@@ -271,7 +274,7 @@ def test_two_of_the_longest_values_are_proposed_at_a_time() -> None:
 def test_a_short_write_goes_after_a_long_one_of_its_connection() -> None:
     queue, sinks = RequestQueue(hold_ms=1000), [SilentSink(), SilentSink()]
     first, second, after = long_run(sinks[0]), long_run(sinks[1]), short_run(sinks[1])
-    after.may_be_long = False
+    after.may_be_long = 0
     for each in (first, second, after):
         queue.put(each)
     assert take(queue) == [first]
@@ -522,6 +525,27 @@ def test_many_quick_transactions_share_a_group() -> None:
     assert len(second) <= 1 + WRITES_TOGETHER // LONG_TURNS
     long.answer_all("done")
     assert len(queue.leave_writes(take(queue))) >= WRITES_TOGETHER // (2 + QUICK_TURNS)
+
+
+def test_run_counts_by_the_transactions_in_it() -> None:
+    queue = RequestQueue(hold_ms=1000, is_quick=lambda _: True)
+    runs = [Batch(["txn get a"] * QUICK_TOGETHER, is_read=False) for _ in range(20)]
+    for run in runs:
+        run.may_be_long = QUICK_TOGETHER
+    queue.put(*runs)
+    turns = QUICK_TOGETHER + QUICK_TOGETHER // LONG_TOGETHER * QUICK_TURNS
+    assert len(queue.leave_writes(take(queue))) == ceil(WRITES_TOGETHER / 2 / turns) + 1
+
+
+def test_runs_that_wait_are_not_judged_again() -> None:
+    """Else each group would take the longer, the more of them wait."""
+    judged = list[str]()
+    queue = RequestQueue(hold_ms=1000, is_quick=lambda commands: not judged.extend(commands))
+    queue.put(*[transaction(SilentSink()) for _ in range(400)])
+    judged.clear()
+    proposed = queue.leave_writes(take(queue))
+    assert len(proposed) < 60
+    assert len(judged) <= 2 * 2 * (len(proposed) + 1)
 
 
 def test_transactions_count_until_they_are_answered() -> None:

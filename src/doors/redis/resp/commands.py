@@ -109,7 +109,8 @@ def plan_of(words: list[str], context: CommandContext, *, is_stranger: bool = Fa
     if session.queue is not None and row.in_multi:
         return Answer(_queue(row, words, context))
     try:
-        words = _renamed(words, context)
+        if row.name in _BY_SCRIPT:
+            words = scripts.called(context, words)
         line = row.line(context, words) if row.line is not None else None
     except CommandRefused as refused:
         return Answer(refused.failure)
@@ -126,15 +127,6 @@ def _unknown(words: list[str]) -> Failure:
         return unknown_command(words)
     instead = "read a stream by XREAD, or take jobs from a list by BLMOVE"
     return Failure(f"ERR {name}: there are no consumer groups here; {instead}")
-
-
-def _renamed(words: list[str], context: CommandContext) -> list[str]:
-    """Return the words of an `EVAL` or an `EVALSHA` as the call of a script by its name.
-
-    Raises:
-        Refused: its script is unknown.
-    """
-    return scripts.called(context, words) if in_capitals(words[0]) in _BY_SCRIPT else words
 
 
 def _alone(context: CommandContext, words: list[str]) -> Program:
@@ -173,13 +165,17 @@ def _queue(row: Row, words: list[str], context: CommandContext) -> Value:
 def _task(row: Row, words: list[str], context: CommandContext) -> Task | Failure:
     """Return a command of a transaction; if it is wrong in itself, the error that is its reply, as
     in Redis."""
+    function = row.function
     try:
-        words = _renamed(words, context)
+        if row.name in _BY_SCRIPT:
+            words = scripts.called(context, words)
+            function = FUNCTIONS[words[0]]
         if row.line is not None:
             row.line(context, words)
     except CommandRefused as refused:
         return refused.failure
-    return Task(FUNCTIONS[in_capitals(words[0])], words)
+    assert function is not None
+    return Task(function, words)
 
 
 def change_of(words: list[str], context: CommandContext) -> Task | None:

@@ -12,6 +12,7 @@ transaction (wire/commands/transaction_line.py).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, NamedTuple
@@ -19,6 +20,7 @@ from typing import Any, Final, NamedTuple
 from ....wire.commands.lease_operands import SECONDS_MAX, lease_in, own_in
 from ....wire.commands.operands import NO_LIMITS, Limits
 from ....wire.commands.transaction_line import (
+    DIVIDERS,
     EMPTY,
     Condition,
     format_condition,
@@ -45,6 +47,8 @@ from .replies import (
 VERB: Final = "redis"
 FORM: Final = "NOW [LEASE=MS ...] [if CONDITION ; ... then] COMMAND ; ..."
 RESPONSE: Final = "REDIS response"
+_PLAIN: Final = 4096  # characters of an entry whose words are not looked at one by one
+_NUMBERS: Final = re.compile(rf"{RESPONSE}: \[(-?[0-9]+(?:, -?[0-9]+)*)\]").fullmatch
 NOT_MET: Final = ", not done: a watched key has changed"
 _NOTHING: Final = "Nothing was done."
 
@@ -68,8 +72,16 @@ def format_entry(
     words = [VERB, str(now_ms), *(f"{lease}={ms}" for lease, ms in (left_ms or {}).items())]
     if conditions:
         words += ["if", " ; ".join(conditions), "then"]
-    text = " ; ".join([" ".join(map(format_word, command)) for command in commands])
+    text = " ; ".join(map(_format_command, commands))
     return " ".join([*words, text] if text else words)
+
+
+def _format_command(words: Sequence[str]) -> str:
+    text = " ".join(words)
+    is_plain = text.isascii() and text.isprintable() and "\\" not in text and "" not in words
+    if is_plain and text.count(" ") == len(words) - 1 and DIVIDERS.isdisjoint(words):
+        return text  # the same, without a look at each word
+    return " ".join(map(format_word, words))
 
 
 def read_entry(operands: str, limits: Limits = NO_LIMITS) -> RedisEntry:
@@ -78,6 +90,8 @@ def read_entry(operands: str, limits: Limits = NO_LIMITS) -> RedisEntry:
     Raises:
         ProtocolError: it has a mistake.
     """
+    if len(operands) < _PLAIN and (plain := _read_plain(operands)) is not None:
+        return plain
     now, *words = operands.split(" ")
     if not is_number(now):
         raise ProtocolError(f"the form is: {VERB} {FORM}. {_NOTHING}")
@@ -98,6 +112,22 @@ def read_entry(operands: str, limits: Limits = NO_LIMITS) -> RedisEntry:
         most = f"{REDIS_QUEUED} commands and {REDIS_ARGUMENTS} keys"
         raise ProtocolError(f"an entry has at most {most}. {_NOTHING}")
     return RedisEntry(int(now), left_ms, conditions, commands)
+
+
+def _read_plain(operands: str) -> RedisEntry | None:
+    """Return a short entry of commands alone, without escapes; None for another one, or one with a
+    mistake. `read_entry` returns the same in three times the time."""
+    now, _, text = operands.partition(" ")
+    if "\\" in text or not is_number(now):
+        return None
+    commands = [command.split(" ") for command in text.split(" ; ")]
+    if len(commands) > REDIS_QUEUED:
+        return None
+    for words in commands:
+        function = FUNCTIONS.get(words[0])
+        if function is None or not function.fits(len(words)) or ";" in words or "" in words:
+            return None
+    return RedisEntry(int(now), {}, [], commands)
 
 
 def _time_in(word: str) -> tuple[str, int] | None:
@@ -188,6 +218,12 @@ def _format_typed(value: Value) -> str:
             )
             return f'{{"scores": [{json.dumps(members)}, {json.dumps(scores)}]}}'
     return '{"absent": "list"}'
+
+
+def numbers_in(reply: str) -> list[str] | None:
+    """Return the replies to the commands of an entry if all of them are numbers."""
+    match = _NUMBERS(reply)
+    return match[1].split(", ") if match is not None else None
 
 
 def answers_in(reply: str) -> list[Value] | None:

@@ -7,6 +7,7 @@ or an entry. The function of a command returns None if it takes several lines af
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from ....wire.commands.command_table import FOREIGN, row_of
 from ....wire.protocol import escape
@@ -27,6 +28,8 @@ from .programs import (
 )
 from .strings import getex_times, increment_of, pairs_of, set_options
 from .times import expire_flags, expire_time, setex_time
+
+LEVEL: Final = row_of(VERB).level  # of the cluster that an entry needs
 
 
 @dataclass(slots=True)
@@ -58,7 +61,7 @@ def entry(context: CommandContext, words: list[str]) -> Line | None:
     for key in keys:
         checked_key(key, context.node.limits)
     line = format_entry(context.node.now_ms(), [[function.name, *words[1:]]])
-    return Line(line, VERB, keys[0] if keys else "", row_of(VERB).level)
+    return Line(line, VERB, keys[0] if keys else "", LEVEL)
 
 
 def get(context: CommandContext, words: list[str]) -> Line | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from ....wire.key_stat import TYPED
 from ....wire.protocol import real, size_of
-from .entry import VERB, answers_in
+from .entry import RESPONSE, VERB, answers_in, numbers_in
 from .functions import FUNCTIONS
 from .programs import in_capitals
 from .replies import (
@@ -32,6 +32,8 @@ from .view import HeldKey, View, held_of
 
 Parameters = list[str]
 EXECUTED: Final = "exec"  # the form of the reply to a whole transaction
+_EXECUTED: Final = f"{EXECUTED}:"
+_QUEUED_LINE: Final = f"+{QUEUED}\r\n"
 
 
 def _value(reply: str, _: Parameters) -> Value:
@@ -142,6 +144,21 @@ def value_of(form: str, key: str, reply: str) -> Value:
     return value
 
 
+def _format_numbers(form_and_key: str, reply: str) -> str:
+    """Return the reply to an entry whose commands all replied with a number, "" to another one.
+    `format_reply` makes the same of its value."""
+    form = form_and_key.partition(" ")[0]
+    is_whole = form.startswith(_EXECUTED) and not form.strip(_EXECUTED)
+    numbers = numbers_in(reply) if is_whole or form == VERB else None
+    if numbers is None:
+        return ""
+    text = "".join([f":{number}\r\n" for number in numbers])
+    if not is_whole:
+        return text
+    count = len(numbers)
+    return f"{OK_LINE}{_QUEUED_LINE * count}*{count}\r\n{text}"
+
+
 class ReplyFormatter:
     """Formats the replies of one connection."""
 
@@ -162,6 +179,9 @@ class ReplyFormatter:
         if form == "set " and head in ("SET response: ", "SETEX response"):
             self._session.was_served = True
             return OK_LINE
+        if head == RESPONSE and (text := _format_numbers(form_and_key, reply)):
+            self._session.was_served = True
+            return text
         form, _, key = form_and_key.partition(" ")
         value = value_of(form, key, reply)
         last = value.items[-1] if isinstance(value, Several) else value

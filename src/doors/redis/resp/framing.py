@@ -19,6 +19,13 @@ _FEW: Final = re.compile(rb"\*([1-9][0-9]?)\r\n").match
 _SHORT: Final = re.compile(rb"\$(0|[1-9][0-9]{0,3})\r\n").match
 
 
+_ONE: Final = rb"\$([0-9]{1,3})\r\n([^\r]{0,999})\r\n"
+_BY_COUNT: Final = {
+    b"*%d" % count: re.compile(rb"\*%d\r\n" % count + count * _ONE).match for count in range(1, 8)
+}
+_NEVER: Final = re.compile(rb"(?!)").match
+
+
 class FramingError(Exception):
     """Bytes that are not a command. The message follows `Protocol error: `."""
 
@@ -26,6 +33,12 @@ class FramingError(Exception):
 def take_short(data: bytes, begin: int, bytes_max: int) -> tuple[list[bytes], int] | None:
     """Return the arguments and the end of the command that begins at a place; None if it has not
     ended, or not only few and short arguments. A scanner would find the same."""
+    match = _BY_COUNT.get(data[begin : begin + 2], _NEVER)(data, begin)
+    if match is not None:  # the usual case, by one look
+        found = match.groups()
+        words = list(found[1::2])
+        if list(map(len, words)) == list(map(int, found[::2])) and match.end() - begin <= bytes_max:
+            return words, match.end()
     head = _FEW(data, begin)
     if head is None:
         return None

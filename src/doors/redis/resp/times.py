@@ -80,6 +80,8 @@ def expire_flags(words: list[str]) -> set[str]:
     Raises:
         Refused: one is unknown, or they contradict each other.
     """
+    if len(words) == 3:
+        return set()
     flags = set(map(in_capitals, words[3:]))
     for word in words[3:]:
         if in_capitals(word) not in ("NX", "XX", "GT", "LT"):
@@ -96,6 +98,9 @@ def expire(view: View, words: list[str]) -> Value:
     flags, left_ms, key = expire_flags(words), expire_time(words, view.now_ms), words[1]
     if not view.has(key):
         return 0
+    if not flags:
+        view.expire(key, left_ms)
+        return 1
     if flags & {"NX", "XX"} and view.has_time(key) != ("XX" in flags):
         return 0
     if flags & {"GT", "LT"}:

@@ -13,6 +13,7 @@ from zlib import crc32
 
 from ....wire.commands.lease_operands import own_in
 from ....wire.commands.operands import Limits
+from ....wire.key_stat import TYPED
 from ....wire.protocol import escape, real, size_of
 from .programs import CommandRefused, bounded, checked_key, seconds_text
 from .replies import WRONG_TYPE, Value
@@ -22,6 +23,7 @@ from .types.typed import PART, STRING, body_of, items_in, type_in, typed
 _READ_PART: Final = 64  # of a value that is read, not copied: it counts as a part of one made
 
 _SPLIT_PART: Final = 4  # of a value whose elements are parted
+_LIMITS: Final = Limits()
 
 
 class HeldKey(NamedTuple):
@@ -43,8 +45,9 @@ class HeldKey(NamedTuple):
 
 def held_of(value: str, lease: str) -> HeldKey:
     """Return a key with a value that the store writes so."""
-    kind = type_in(value)
-    return HeldKey(real(value) if kind == STRING else value, lease, type=kind)
+    if not value.startswith(TYPED):
+        return HeldKey(real(value) if "\\" in value else value, lease)
+    return HeldKey(value, lease, type=type_in(value))
 
 
 class View:
@@ -59,7 +62,7 @@ class View:
     ) -> None:
         """`held` returns a key as it is, and `ms_left` the time that a lease has left."""
         self.now_ms = now_ms
-        self.limits = Limits()
+        self.limits = _LIMITS
         self._held = held
         self._ms_left = ms_left
         self._ledger = ledger
@@ -77,7 +80,8 @@ class View:
         """
         now = self._new.get(key) or self._changed.get(key) or self._looked.get(key)
         if now is None:
-            checked_key(key, self.limits)
+            if not key or 4 * len(key) > self.limits.key_bytes:
+                checked_key(key, self.limits)
             now = self._looked[key] = self._held(key)
         return now
 
@@ -90,8 +94,10 @@ class View:
         now = self._now(key)
         if now.type != STRING:
             raise CommandRefused(WRONG_TYPE)
-        self._ledger.works(memory_of(now.value or "") // _READ_PART)
-        return now.value
+        value = now.value
+        if value is not None and 4 * len(value) >= _READ_PART:
+            self._ledger.works(memory_of(value) // _READ_PART)
+        return value
 
     def has(self, key: str) -> bool:
         """Whether a key exists."""
@@ -147,7 +153,8 @@ class View:
             self.delete(key)
             return
         value = typed(kind, body)
-        self._write(key, self._now(key)._replace(value=value, is_written=True, type=kind))
+        now = self._now(key)
+        self._write(key, HeldKey(value, now.lease, now.left_ms, True, kind))
 
     def chance(self, count: int) -> int:
         """Return a number below this one that chance gives: the entry's time of day, to the
@@ -161,11 +168,13 @@ class View:
         Raises:
             Refused: the value or the time is too long.
         """
+        self._now(key)
         self._write(key, HeldKey(value, "", left_ms, is_written=True))
 
     def amend(self, key: str, value: str) -> None:
         """Set the text of a key, and leave it its lease."""
-        self._write(key, self._now(key)._replace(value=value, is_written=True, type=STRING))
+        now = self._now(key)
+        self._write(key, HeldKey(value, now.lease, now.left_ms, True))
 
     def set_like(self, key: str, like: str) -> None:
         """Set a key to the value of another one, with which it ends. It goes under the same lease,
@@ -174,14 +183,17 @@ class View:
         lease, left_ms = now.lease, now.left_ms
         if lease and own_in(lease) is None:
             lease, left_ms = "", self._ms_left(lease)
+        self._now(key)
         self._write(key, HeldKey(now.value, lease, left_ms, is_written=True, type=now.type))
 
     def _write(self, key: str, new: HeldKey) -> None:
+        """Write a key that was looked at."""
         value = new.value or ""
-        self._now(key)
         self._ledger.works(memory_of(value) // (1 if new.type == STRING else PART))
-        bounded("value", value, self.limits.value_bytes)
-        seconds_text(new.left_ms or 0)
+        if 4 * len(value) > self.limits.value_bytes:
+            bounded("value", value, self.limits.value_bytes)
+        if new.left_ms:
+            seconds_text(new.left_ms)
         self._new[key] = new
 
     def publish(self, channel: str, message: str) -> None:
@@ -221,8 +233,10 @@ class View:
         if left_ms is not None and left_ms <= 0:
             self.delete(key)
             return
-        seconds_text(left_ms or 0)
-        self._new[key] = self._now(key)._replace(lease="", left_ms=left_ms)
+        if left_ms:
+            seconds_text(left_ms)
+        now = self._now(key)
+        self._new[key] = HeldKey(now.value, "", left_ms, now.is_written, now.type)
 
     def attempt(self, decide: Decide, words: list[str]) -> Value:
         """Return the reply to one command. If that is an error, the command changes nothing."""

@@ -36,6 +36,7 @@ from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.change import Change
 from raftline.raft.messages import Message
 from raftline.raft.node_view import NodeView
+from raftline.state.work import is_quick
 from raftline.wire.commands.member_commands import membership_facts
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings
@@ -139,6 +140,9 @@ class Doors:
     @property
     def level(self) -> int:
         return self._host.manager.level
+
+    def is_quick(self, commands: Sequence[str]) -> bool:
+        return is_quick(self._host.manager.store, commands)
 
     @property
     def logmanager(self) -> Manager:
