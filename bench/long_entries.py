@@ -26,7 +26,7 @@ from pathlib import Path
 from clusters import wait_until
 from generator import Load
 from growth_watch import Crowd
-from raftline.clients.requests.line_connection import ask
+from raftline.clients.connections.line_connection import ask
 from raftline.common.config import FAST
 from raftline.wire.replies.refusals import code_of
 from raftline_nodes import Raftline

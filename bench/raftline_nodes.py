@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clusters import Cluster, wait_until
-from raftline.clients.requests.line_connection import ask
+from raftline.clients.connections.line_connection import ask
 from raftline_testing.nodes.cluster import SERVER
 
 NEVER_COMPACT = ("--compact-at", str(1 << 50))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clusters import memory_bytes, wait_until
 from generator import BenchError
-from raftline.clients.requests.line_connection import ask
+from raftline.clients.connections.line_connection import ask
 from raftline_nodes import Raftline
 
 STAYING = (0, 1)  # their growth over the whole run shows, since they never restart

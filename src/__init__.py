@@ -30,14 +30,14 @@ if TYPE_CHECKING:  # for type checkers; every command loads this file first, so 
     from . import api as api
     from . import errors as errors
     from .clients.calls.kv_errors import LeaseLost as LeaseLost
-    from .clients.requests.client_tls import ClientTls as ClientTls
-    from .clients.requests.node_connection import ClientError as ClientError
-    from .clients.requests.node_connection import LoginFailed as LoginFailed
-    from .clients.requests.node_connection import NoLeader as NoLeader
-    from .clients.requests.node_connection import NotAllowed as NotAllowed
-    from .clients.requests.node_connection import OutcomeUnknown as OutcomeUnknown
-    from .clients.requests.node_connection import Refused as Refused
-    from .clients.requests.node_connection import Unreachable as Unreachable
+    from .clients.connections.client_tls import ClientTls as ClientTls
+    from .clients.connections.node_connection import ClientError as ClientError
+    from .clients.connections.node_connection import LoginFailed as LoginFailed
+    from .clients.connections.node_connection import NoLeader as NoLeader
+    from .clients.connections.node_connection import NotAllowed as NotAllowed
+    from .clients.connections.node_connection import OutcomeUnknown as OutcomeUnknown
+    from .clients.connections.node_connection import Refused as Refused
+    from .clients.connections.node_connection import Unreachable as Unreachable
     from .common.errors import RaftlineError as RaftlineError
     from .objects.base import NodeError as NodeError
     from .objects.dict_and_set import ReplicatedDict as ReplicatedDict
@@ -53,9 +53,9 @@ if TYPE_CHECKING:  # for type checkers; every command loads this file first, so 
     from .threads import connect as connect
 
 _NAMES = {  # the names of each module, as in the imports above: a test compares the two
-    "clients.requests.node_connection": "ClientError LoginFailed NoLeader NotAllowed "
+    "clients.connections.node_connection": "ClientError LoginFailed NoLeader NotAllowed "
     "OutcomeUnknown Refused Unreachable",
-    "clients.requests.client_tls": "ClientTls",
+    "clients.connections.client_tls": "ClientTls",
     "common.errors": "RaftlineError",
     "clients.calls.kv_errors": "LeaseLost",
     "objects.base": "NodeError",

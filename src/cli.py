@@ -114,7 +114,7 @@ def _pass_on(command: str, arguments: list[str]) -> int:
         code: int = TOOLS.carry_out(command, arguments)
         return code
     if command == "client" and not arguments:
-        from raftline.clients.requests.address_options import VARIABLE, discover_nodes
+        from raftline.clients.connections.address_options import VARIABLE, discover_nodes
 
         nodes = discover_nodes(None, "raftline client HOST:PORT")
         named = os.environ.get(VARIABLE) or ",".join(map(str, nodes.values()))

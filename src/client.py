@@ -13,10 +13,9 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from raftline.clients.requests.address_options import read_nodes
-from raftline.clients.requests.connect_url import NamedNodes
-from raftline.clients.requests.conversation import Client
-from raftline.clients.requests.node_connection import (
+from raftline.clients.connections.address_options import read_nodes
+from raftline.clients.connections.connect_url import NamedNodes
+from raftline.clients.connections.node_connection import (
     ClientError,
     NoLeader,
     NotLeader,
@@ -25,6 +24,7 @@ from raftline.clients.requests.node_connection import (
     Unreachable,
     say_waiting,
 )
+from raftline.clients.requests.conversation import Client
 from raftline.clients.requests.search import Answer, error_of
 from raftline.clients.terminal import shell
 from raftline.clients.terminal.exit_status import exit_status_of, exit_status_to

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .clients.calls.kv_errors import EventsGone, LeaseLost, NotUnderstood, TooManyWatches
-from .clients.requests.node_connection import (
+from .clients.connections.node_connection import (
     ClientError,
     Closed,
     LoginFailed,

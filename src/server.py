@@ -18,8 +18,8 @@ from datetime import datetime
 
 from raftline.access.secret import PeerAuth
 from raftline.access.tls import Tls
-from raftline.clients.requests.client_access import ClientAccess
-from raftline.clients.requests.client_tls import ClientTls
+from raftline.clients.connections.client_access import ClientAccess
+from raftline.clients.connections.client_tls import ClientTls
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.arguments import EXIT_USAGE, Parser

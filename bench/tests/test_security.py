@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from raftline.clients.requests.client_tls import ClientTls
+from raftline.clients.connections.client_tls import ClientTls
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.known_users import ROOT_ALONE, add_users
 from raftline_testing.nodes.processes import ports_in_a_row

@@ -6,7 +6,7 @@ import hmac
 import secrets
 
 from ..state.user_table import UserTable
-from ..wire.commands.user_operands import KEY_BYTES, Verifier
+from ..wire.operands.user_operands import KEY_BYTES, Verifier
 
 
 class KnownPasswords:

@@ -28,13 +28,13 @@ from ..wire.commands.authorization import KeysOfLease, denial_reason
 from ..wire.commands.command_table import Request
 from ..wire.commands.identity import Identity, nobody
 from ..wire.commands.rights import Right, UserRole
-from ..wire.commands.user_operands import MECHANISM
 from ..wire.limits import (
     FAILED_LOGIN_S,
     FAILED_LOGINS_S,
     LOGINS_WAITING,
     REFUSED_LOGIN_S,
 )
+from ..wire.operands.user_operands import MECHANISM
 from ..wire.refusal import LOGIN_FAILED, NOT_PRIVATE, TOO_MANY_LOGINS
 from ..wire.refusal import error as refusal
 from .known_passwords import KnownPasswords

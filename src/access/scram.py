@@ -1,6 +1,6 @@
 """The node's side of a SCRAM-SHA-256 exchange, without channel binding (RFC 5802, RFC 7677). Pure.
 
-The client's side is clients/requests/client_login.py.
+The client's side is clients/connections/client_login.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hmac
 import re
 from collections.abc import Callable
 
-from ..wire.commands.user_operands import KEY_BYTES, Verifier, format_bytes
+from ..wire.operands.user_operands import KEY_BYTES, Verifier, format_bytes
 
 _NONCE = r"[!-+\--~]+"  # what is printable, without a comma
 _MORE = r"(?:,[A-Za-z]=[^,]*)*"  # extensions, which have no meaning here

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..common.config import ConfigError
 from ..state.user_table import ITERATIONS
-from ..wire.commands.user_operands import SALT_BYTES, Verifier, read_verifier
+from ..wire.operands.user_operands import SALT_BYTES, Verifier, read_verifier
 from ..wire.protocol import NAME
 from .secret import write_new
 

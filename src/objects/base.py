@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
+from ..clients.connections.node_connection import ClientError, Refused
 from ..clients.requests.conversation import Client
-from ..clients.requests.node_connection import ClientError, Refused
 from ..clients.requests.pool import time_limit
 from ..clients.requests.times import Seconds
 from ..common.errors import RaftlineError

@@ -10,7 +10,7 @@ from typing import Final
 
 from ..state.commands.key_commands import KEPT_OPEN, applies
 from ..state.store import Store
-from ..wire.commands.operands import Limits
+from ..wire.operands.operands import Limits
 from ..wire.protocol import ProtocolError, escape, shown, size_of, unescape
 from ..wire.refusal import JSON_TOO_LONG, WRONG_KIND, RequestRefused, error
 from ..wire.strict_json import Json, NotJsonError, format_json, read_json

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from ..wire.commands.command_row import WRITE, Command, ReplyForm, Work
-from ..wire.commands.operands import Limits, Operands, canonical
 from ..wire.commands.rights import UPDATES_KEY
+from ..wire.operands.operands import Limits, Operands, canonical
 from ..wire.protocol import ProtocolError, escape, unescape
 from ..wire.strict_json import format_json
 from .object_operations import Unfit, operands_of

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from ..clients.calls.listeners import plain
 from ..clients.calls.value_codec import TEXT
-from ..clients.requests.client_access import ClientAccess
-from ..clients.requests.client_login import credentials_of
-from ..clients.requests.client_tls import ClientTls
+from ..clients.connections.client_access import ClientAccess
+from ..clients.connections.client_login import credentials_of
+from ..clients.connections.client_tls import ClientTls
 from ..clients.requests.pool import TIMEOUT_S, Clients, time_limit
 from ..clients.requests.times import Seconds
 from ..common.address import port_in

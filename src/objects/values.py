@@ -6,7 +6,7 @@ from collections.abc import Callable
 from operator import eq, ge, gt, index, le, lt
 from typing import Any
 
-from ..clients.requests.node_connection import Refused
+from ..clients.connections.node_connection import Refused
 from ..common.public import public
 from ..common.text import NUMBER_MAX
 from ..wire.protocol import escape, unescape

@@ -18,9 +18,9 @@ import re
 from typing import Final, NamedTuple
 
 from ..common.text import NUMBER
-from ..wire.commands.lease_operands import LEASE
-from ..wire.commands.operands import ALL_KEYS, KEY_VALUE, PREFIX, Limits, Operands, not_understood
 from ..wire.limits import JOBS_MAX, SEATS_MAX
+from ..wire.operands.lease_operands import LEASE
+from ..wire.operands.operands import ALL_KEYS, KEY_VALUE, PREFIX, Limits, Operands, not_understood
 from ..wire.protocol import ProtocolError, shown
 
 ALONE = "alone"

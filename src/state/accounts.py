@@ -7,9 +7,9 @@ accounts. What was written without a login counts for nobody.
 
 from __future__ import annotations
 
-from ..wire.commands.lease_operands import OWN
 from ..wire.key_stat import user_and_lease
 from ..wire.limits import LEASE_BYTES, PAIR_BYTES
+from ..wire.operands.lease_operands import OWN
 
 WIDE = 4  # bytes per character, at most, in a text that is not all ASCII
 

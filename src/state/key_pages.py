@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from ..wire.commands.operands import WITH_INDEX, asks_for_index, show_operands
 from ..wire.key_stat import facts_of, format_key_line, value_of
+from ..wire.operands.operands import WITH_INDEX, asks_for_index, show_operands
 from ..wire.protocol import ProtocolError, real
 from .store import Store
 

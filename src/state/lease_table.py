@@ -5,7 +5,7 @@ after it has measured the time (node/loop/granted_leases.py). So every node ends
 same entry.
 
 There are two kinds. A shared lease, `lease-57`, is granted by entry 57, and keys are put under it.
-wire/commands/lease_operands.py defines the full form of its name. A key's own lease, `own-61-20`,
+wire/operands/lease_operands.py defines the full form of its name. A key's own lease, `own-61-20`,
 lasts 20 s and was set by entry 61 (`setex`, `expire`). It exists while a key is under it. If a
 key's time is set again, an earlier expiry names a lease that no longer exists, and does nothing.
 Keys of one transaction with the same time may share an own lease.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..wire.commands.lease_operands import LEASE, OWN, format_seconds, lease_in, ms_in
+from ..wire.operands.lease_operands import LEASE, OWN, format_seconds, lease_in, ms_in
 from ..wire.protocol import NAME
 
 EXPIRED = "expired"  # the first word of an expiry; it has no row, so no client can type it

@@ -28,7 +28,6 @@ from zlib import crc32
 
 from ..raft.log import Entry
 from ..wire.commands.command_table import COMMANDS, ReplyForm, row_of
-from ..wire.commands.lease_operands import without_lease
 from ..wire.limits import (
     LONG_REPLIES_BYTES,
     REMEMBERED_REQUESTS,
@@ -36,6 +35,7 @@ from ..wire.limits import (
     SHORT_REPLIES_BYTES,
     SHORT_REPLY_BYTES,
 )
+from ..wire.operands.lease_operands import without_lease
 from ..wire.protocol import is_begun_name
 from ..wire.refusal import DONE_ONCE, NO_SESSION, SESSION_FORGOTTEN, SESSION_PAST, error
 

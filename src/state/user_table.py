@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from ..wire.commands.identity import EVERYWHERE, ROLES, Identity, identity_of
 from ..wire.commands.rights import UserRole
-from ..wire.commands.user_operands import (
+from ..wire.operands.user_operands import (
     KEY_BYTES,
     NO_PASSWORD,
     RIGHTS,

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from ..raft.log import Log
 from ..raft.membership import Membership
-from ..wire.commands.operands import Limits
+from ..wire.operands.operands import Limits
 from ..wire.protocol import escape
 from .disk import FilesRefused
 from .folder import Folder, copied, opened

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..clients.requests.address_options import named_nodes, read_nodes
-from ..clients.requests.connect_url import NamedNodes
+from ..clients.connections.address_options import named_nodes, read_nodes
+from ..clients.connections.connect_url import NamedNodes
 from ..clients.terminal.options import access_of, add_login_options
 
 if TYPE_CHECKING:

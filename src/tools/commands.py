@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from ..clients.requests.address_options import by_address
+from ..clients.connections.address_options import by_address
 from . import course
 from .verbs import GROUPS, HELD, MODULES, REQUESTS, WITH_ACTIONS, no_command
 

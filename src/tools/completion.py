@@ -15,9 +15,9 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..clients.requests.address_options import named_nodes
+from ..clients.connections.address_options import named_nodes
+from ..clients.connections.node_connection import ClientError
 from ..clients.requests.conversation import Client
-from ..clients.requests.node_connection import ClientError
 from ..clients.terminal.options import access_of
 from ..common.arguments import Parser
 from ..common.config import ConfigError

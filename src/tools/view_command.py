@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..clients.requests.address_options import named_nodes
+from ..clients.connections.address_options import named_nodes
 from ..clients.terminal.options import access_of
 from ..common.arguments import as_port, as_seconds
 from ..common.config import ConfigError

@@ -10,7 +10,7 @@ import json
 import random
 
 from raftline.wire.commands.command_table import COMMANDS
-from raftline.wire.commands.lease_operands import format_seconds
+from raftline.wire.operands.lease_operands import format_seconds
 
 from .abnf_grammar import Dealer, Grammar
 

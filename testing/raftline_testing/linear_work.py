@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import looks_foreign
 
 SHORT_BYTES = 4 << 10

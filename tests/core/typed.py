@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftline.wire.commands.command_table import read_request
-from raftline.wire.commands.operands import Limits
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError, split_sender
 
 LIMITS = Limits()

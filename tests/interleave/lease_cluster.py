@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from raftline.clients.requests.node_connection import Unreachable
+from raftline.clients.connections.node_connection import Unreachable
 from raftline_testing.interleave.threads import Thread
 
 TTLS = (3, 5, 9)

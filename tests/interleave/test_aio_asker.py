@@ -13,8 +13,8 @@ from raftline.clients.asyncio import link
 from raftline.clients.asyncio.asker import AioAsker
 from raftline.clients.asyncio.line_protocol import reach
 from raftline.clients.asyncio.link import Link
-from raftline.clients.requests.client_access import OPEN_ACCESS
-from raftline.clients.requests.node_connection import ClientError
+from raftline.clients.connections.client_access import OPEN_ACCESS
+from raftline.clients.connections.node_connection import ClientError
 from raftline.common.address import Address
 from raftline.wire.replies.replies import Reply
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds

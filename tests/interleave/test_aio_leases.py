@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.connections.node_connection import Unreachable
 from raftline.clients.leases.aio_lease import AioKeeper, AioLease
-from raftline.clients.requests.node_connection import Unreachable
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from tests.interleave.lease_cluster import TTLS, WAYS_S, WHILE_S, LeaseCluster
 

@@ -10,7 +10,7 @@ import pytest
 
 from raftline.clients.asyncio.asker import AioAsker
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.requests.node_connection import ClientError
+from raftline.clients.connections.node_connection import ClientError
 from raftline.clients.watches.aio_watch import AioWatch
 from raftline.clients.watches.watch_events import Event, WatchCursor
 from raftline.common.address import Address

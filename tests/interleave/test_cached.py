@@ -6,9 +6,9 @@ import threading
 from functools import partial
 from typing import cast
 
+from raftline.clients.connections.node_connection import TimedOut
 from raftline.clients.kv import cached
 from raftline.clients.kv.cached import Cached
-from raftline.clients.requests.node_connection import TimedOut
 from raftline.clients.watches import cached_pairs
 from raftline.clients.watches.watch import Watch
 from raftline.clients.watches.watch_events import Event

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.connections.node_connection import Unreachable
 from raftline.clients.leases import lease as leases
 from raftline.clients.leases import lease_timer, renewals
 from raftline.clients.leases.lease import Keeper, Lease
-from raftline.clients.requests.node_connection import Unreachable
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread
 from tests.interleave.lease_cluster import TTLS, WHILE_S, LeaseCluster

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from unittest import mock
 
+from raftline.clients.connections.node_connection import Closed, Unreachable
 from raftline.clients.requests import pool
-from raftline.clients.requests.node_connection import Closed, Unreachable
 from raftline.clients.requests.pool import Clients
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 from raftline_testing.interleave.threads import Thread

@@ -25,7 +25,7 @@ from raftline.net.protocol import admission, server_protocol, serving
 from raftline.net.protocol.host import Batch
 from raftline.state.user_table import Account, UserTable
 from raftline.wire.commands.rights import UserRole
-from raftline.wire.commands.user_operands import Verifier
+from raftline.wire.operands.user_operands import Verifier
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread
 from raftline_testing.interleave.wires import Wire, connected

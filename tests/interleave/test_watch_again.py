@@ -33,8 +33,8 @@ from raftline.raft.log import Entry, Snapshot
 from raftline.storage.snapshot_lines import LoadedSnapshot
 from raftline.wire.commands.authorization import denial_reason
 from raftline.wire.commands.command_table import Request
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.watch_lines import RIGHTS
+from raftline.wire.operands.login_operands import ITERATIONS_LEAST
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread

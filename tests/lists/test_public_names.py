@@ -17,8 +17,8 @@ import pytest
 
 import raftline.aio
 from raftline.clients.calls import transaction
+from raftline.clients.connections.node_connection import ClientError
 from raftline.clients.kv.connecting import OPTIONS
-from raftline.clients.requests.node_connection import ClientError
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "python.md"
 NAMES = re.compile(r"(?<=<!-- names -->\n)(?s:.*?)(?=<!-- end of names -->)")

@@ -13,9 +13,9 @@ from zlib import crc32
 
 import pytest
 
+from raftline.clients.connections.node_connection import Refused
 from raftline.clients.requests.backup_copy import Backup, fetch, write_new
 from raftline.clients.requests.conversation import Client
-from raftline.clients.requests.node_connection import Refused
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import EXIT_FILES, FilesRefused
 from raftline.storage.folder import Folder

@@ -21,8 +21,8 @@ from raftline.storage.snapshot_lines import MachineState, SnapshotReader, format
 from raftline.tools.node_files import recover
 from raftline.tools.node_files.fsck import Bar
 from raftline.wire.commands.command_table import read_request
-from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import BACKUP_S, BACKUPS
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from raftline.wire.refusal import HALF_APPLIED
 from raftline_testing.files.node_files import MEMBERS

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from raftline.clients.requests.client_access import ClientAccess
-from raftline.clients.requests.node_connection import NotLeader, OutcomeUnknown, Unreachable
+from raftline.clients.connections.client_access import ClientAccess
+from raftline.clients.connections.node_connection import NotLeader, OutcomeUnknown, Unreachable
 from raftline.common.address import Address
 from raftline.tools.status import status_report
 from raftline.tools.status.status import NodeStatus

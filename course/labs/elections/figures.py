@@ -29,7 +29,7 @@ from labs.elections.report import FIGURES as REPORTED
 from labs.elections.report import differs_from_report
 from labs.elections.terminal import Screen
 from labs.leftovers import LabFolder
-from raftline.clients.requests.line_connection import LineConnection
+from raftline.clients.connections.line_connection import LineConnection
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects
 from raftline.storage.folder import Folder

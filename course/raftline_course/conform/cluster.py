@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from raftline.clients.requests.node_connection import Deadline
+from raftline.clients.connections.node_connection import Deadline
 from raftline.clients.requests.one_node import HangUp, one_answer
-from raftline.clients.requests.steps import carry_out
+from raftline.clients.steps import carry_out
 from raftline.common.address import Address
 from raftline.raft.messages import AppendAccepted
 from raftline.wire.replies.replies import RequestOutcome, outcome_of

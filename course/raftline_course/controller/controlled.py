@@ -11,7 +11,7 @@ from raftline.net.protocol.host import Batch
 from raftline.raft.log import Entry
 from raftline.raft.node_view import NodeView
 from raftline.storage.folder import Folder
-from raftline.wire.commands.operands import Limits
+from raftline.wire.operands.operands import Limits
 from raftline_course.controller.faults import Faults
 from raftline_testing.orders import Order
 

@@ -6,11 +6,11 @@ import json
 import sys
 from collections.abc import Sequence
 
-from raftline.clients.requests.client_access import ClientAccess
-from raftline.clients.requests.client_tls import tls_trouble
-from raftline.clients.requests.node_connection import ClientError, Deadline, say_waiting
+from raftline.clients.connections.client_access import ClientAccess
+from raftline.clients.connections.client_tls import tls_trouble
+from raftline.clients.connections.node_connection import ClientError, Deadline, say_waiting
 from raftline.clients.requests.one_node import Connect, NodeShell, Talk, answer_to
-from raftline.clients.requests.steps import carry_out
+from raftline.clients.steps import carry_out
 from raftline.clients.terminal.options import access_of, add_login_options
 from raftline.common import config
 from raftline.common.address import HOST, Address, split

@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from raftline.clients.requests.client_access import ClientAccess
+from raftline.clients.connections.client_access import ClientAccess
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.tools.local_cluster.local_cluster import how_it_ended

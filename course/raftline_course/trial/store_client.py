@@ -19,7 +19,7 @@ from dataclasses import astuple, dataclass, field
 from typing import NamedTuple
 
 from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeShell, Send, Talk
-from raftline.clients.requests.steps import carry_out
+from raftline.clients.steps import carry_out
 from raftline.common.address import Address
 from raftline.wire.protocol import ProtocolError, split_sender
 from raftline_course.trial.trial_messages import (

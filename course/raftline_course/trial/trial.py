@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+from raftline.clients.connections.node_connection import ClientError
 from raftline.clients.requests.conversation import Client
-from raftline.clients.requests.node_connection import ClientError
 from raftline.common.process.console import draws
 from raftline.net.connections.file_limit import raise_file_limit
 from raftline.tools.local_cluster.local_cluster import how_it_ended

@@ -20,11 +20,8 @@ from typing import TypeVar
 from ...common.address import Address
 from ...wire.commands.command_table import row_of
 from ...wire.replies.replies import Reply
-from ..requests.addresses import Addresses
-from ..requests.client_access import OPEN_ACCESS, ClientAccess
-from ..requests.conversation import PARTS_OF_LEADER, Client
-from ..requests.health import SILENCE_S, ClientHealth
-from ..requests.node_connection import (
+from ..connections.client_access import OPEN_ACCESS, ClientAccess
+from ..connections.node_connection import (
     CONNECT_TIMEOUT_S,
     LEAST_ATTEMPT_S,
     ClientError,
@@ -35,6 +32,9 @@ from ..requests.node_connection import (
     line_of,
     unreachable,
 )
+from ..requests.addresses import Addresses
+from ..requests.conversation import PARTS_OF_LEADER, Client
+from ..requests.health import SILENCE_S, ClientHealth
 from ..requests.pipelining import ends_a_pipeline, unsent
 from ..requests.pool import LAST_S, PARTS
 from ..requests.search import (
@@ -54,7 +54,7 @@ from ..requests.search import (
     session_with_room,
     text_of,
 )
-from ..requests.steps import carry_out_awaiting
+from ..steps import carry_out_awaiting
 from .line_protocol import ends_within, reach
 from .link import Link
 

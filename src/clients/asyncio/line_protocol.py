@@ -10,11 +10,11 @@ from typing import Any, TypeVar, cast
 
 from ...common.address import Address
 from ...wire.limits import REPLY_LINE_BYTES
-from ..requests.client_access import ClientAccess
-from ..requests.codes import CodesOpening
-from ..requests.dialing import NEXT_S, NOBODY
-from ..requests.line_connection import ConnectionEnded, TooLong
-from ..requests.node_connection import no_such_host
+from ..connections.client_access import ClientAccess
+from ..connections.codes import CodesOpening
+from ..connections.dialing import NEXT_S, NOBODY
+from ..connections.line_connection import ConnectionEnded, TooLong
+from ..connections.node_connection import no_such_host
 
 Lines = TypeVar("Lines", bound="LineProtocol")
 

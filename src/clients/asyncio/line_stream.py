@@ -8,9 +8,9 @@ from collections import deque
 from typing import Any
 
 from ...common.address import Address
-from ..requests.client_login import text_in
-from ..requests.line_connection import ConnectionEnded
-from ..requests.node_connection import line_of
+from ..connections.client_login import text_in
+from ..connections.line_connection import ConnectionEnded
+from ..connections.node_connection import line_of
 from ..requests.one_node import BaseNodeShell, Connect, HangUp, NodeStep, Rest, Send
 from .asker import take_steps
 from .line_protocol import LineProtocol, ends_within, reach

@@ -13,7 +13,7 @@ from collections import deque
 from ...common.address import Address
 from ...wire.protocol import ProtocolError, split_sender, without_controls
 from ...wire.replies.replies import Reply
-from ..requests.line_connection import ConnectionEnded, is_delivered
+from ..connections.line_connection import ConnectionEnded, is_delivered
 from .line_protocol import LineProtocol
 
 

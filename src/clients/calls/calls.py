@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias,
 
 from ...common.errors import RaftlineError
 from ...common.public import public
-from ...wire.commands.lease_operands import NO_LEASE, SECONDS_MAX, format_seconds, lease_in, own_in
-from ...wire.commands.operands import WITH_INDEX
 from ...wire.commands.transaction_line import format_word
+from ...wire.operands.lease_operands import NO_LEASE, SECONDS_MAX, format_seconds, lease_in, own_in
+from ...wire.operands.operands import WITH_INDEX
 from ...wire.protocol import ProtocolError, escape, is_number, unescape
-from ..requests.node_connection import Refused
+from ..connections.node_connection import Refused
 from ..requests.times import Seconds, seconds_in
 from .kv_errors import LeaseLost, NotUnderstood
 from .value_codec import TEXT, Codec, Data

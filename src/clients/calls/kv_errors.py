@@ -1,11 +1,11 @@
 """The errors of a typed client, in addition to the errors of every client
-(`clients/requests/node_connection.py`)."""
+(`clients/connections/node_connection.py`)."""
 
 from __future__ import annotations
 
 from ...common.public import public
 from ...wire.refusal import TOO_MANY, RequestOutcome
-from ..requests.node_connection import ClientError, Refused
+from ..connections.node_connection import ClientError, Refused
 
 
 @public("raftline")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from ...common.public import public
-from ...wire.commands.login_operands import why_no_password
-from ...wire.commands.user_operands import NO_PASSWORD
+from ...wire.operands.login_operands import why_no_password
+from ...wire.operands.user_operands import NO_PASSWORD
 from ...wire.protocol import NAME, escape
 from .calls import Call, answered, raw_text
 from .value_codec import TEXT

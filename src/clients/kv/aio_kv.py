@@ -19,14 +19,14 @@ from ..calls.methods import of_tasks
 from ..calls.pipeline import AioPipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
 from ..calls.value_codec import BINARY, Codec, Data
+from ..connections.node_connection import ClientError, TimedOut
 from ..leases.aio_lease import AioKeeper, AioLease
 from ..leases.gates import Gates
 from ..requests.backup_copy import Backup, fetch_file
 from ..requests.health import ClientHealth
-from ..requests.node_connection import ClientError, TimedOut
 from ..requests.pool import time_limit
-from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
+from ..steps import carry_out_awaiting
 from ..watches.aio_watch import AioWatch
 from ..watches.watch_events import KVSnapshot, WatchCursor
 from .base_kv import BaseKV

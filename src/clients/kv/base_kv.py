@@ -10,9 +10,9 @@ from typing import Any, Generic, TypeVar
 from ...common.no_copies import NoCopies
 from ..calls.calls import CallFactory
 from ..calls.value_codec import Codec, Data
+from ..connections.node_connection import in_words
 from ..requests.addresses import Addresses
 from ..requests.health import ClientState
-from ..requests.node_connection import in_words
 from ..requests.pool import time_limit
 from ..requests.times import Seconds
 

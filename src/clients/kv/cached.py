@@ -11,7 +11,7 @@ from typing import Generic
 from ...common.public import public
 from ..calls.value_codec import Data
 from ..calls.wait_times import end_of_wait
-from ..requests.node_connection import TimedOut
+from ..connections.node_connection import TimedOut
 from ..requests.times import Seconds
 from ..watches.aio_watch import AioWatch
 from ..watches.cached_pairs import CHECK_S, CachedPairs

@@ -24,19 +24,19 @@ from typing import (
 
 from ...common.address import Address
 from ...common.config import ConfigError
-from ..requests.address_options import (
+from ..connections.address_options import (
     addresses_in,
     discover_nodes,
     nodes_of_environment,
     read_nodes,
 )
-from ..requests.client_access import ClientAccess
-from ..requests.client_login import credentials_of
-from ..requests.client_tls import ClientTls, tls_of
-from ..requests.connect_url import NamedNodes
+from ..connections.client_access import ClientAccess
+from ..connections.client_login import credentials_of
+from ..connections.client_tls import ClientTls, tls_of
+from ..connections.connect_url import NamedNodes
+from ..connections.node_connection import Unreachable
 from ..requests.conversation import name_of_client
 from ..requests.health import SILENCE_S, silence_limit
-from ..requests.node_connection import Unreachable
 from ..requests.pool import TIMEOUT_S, time_limit
 from ..requests.times import Seconds
 

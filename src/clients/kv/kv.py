@@ -14,12 +14,12 @@ from ..calls.methods import of_threads
 from ..calls.pipeline import Pipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
 from ..calls.value_codec import BINARY, Codec, Data
+from ..connections.node_connection import TimedOut
 from ..leases.lease import Keeper, Lease
 from ..requests.backup_copy import Backup, fetch_file
-from ..requests.node_connection import TimedOut
 from ..requests.pool import Clients
-from ..requests.steps import carry_out
 from ..requests.times import Seconds
+from ..steps import carry_out
 from ..watches.watch import Watch
 from ..watches.watch_events import KVSnapshot, WatchCursor
 from .base_kv import BaseKV

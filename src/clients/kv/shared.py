@@ -14,9 +14,9 @@ from ...common.errors import RaftlineError
 from ..calls.calls import Call
 from ..calls.listeners import ThreadListeners
 from ..calls.value_codec import Data
+from ..connections.node_connection import ClientError, Closed
 from ..leases.gates import Gates
 from ..leases.lease import Keeper
-from ..requests.node_connection import ClientError, Closed
 from ..requests.pool import Clients
 from ..requests.times import Seconds
 from ..watches.watch import Watch

@@ -12,8 +12,8 @@ from ...common.public import public
 from ..asyncio.line_protocol import ends_within
 from ..calls.calls import Ask, Call, Steps
 from ..calls.methods import awaited
-from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
+from ..steps import carry_out_awaiting
 from .base_lease import BaseLease, SendOff
 from .kept_leases import KeptLeases
 from .lease_timer import Clock, LeaseTimer, clock, closing

@@ -18,7 +18,7 @@ from ...wire.replies.refusals import refusal_in
 from ..calls.calls import Ask, Call, Steps, lease_ms
 from ..calls.kv_errors import LeaseLost
 from ..calls.listeners import plain
-from ..requests.node_connection import ClientError, Closed
+from ..connections.node_connection import ClientError, Closed
 from ..requests.pool import time_limit
 from ..requests.times import Seconds
 from .gates import AwaitTurn, GateTurn

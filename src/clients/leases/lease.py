@@ -15,8 +15,8 @@ from ...common.public import public
 from ..calls.calls import Ask, Call, Steps
 from ..calls.methods import carried_out
 from ..calls.wait_times import end_of_wait
-from ..requests.steps import carry_out
 from ..requests.times import Seconds
+from ..steps import carry_out
 from .base_lease import BaseLease, SendOff
 from .kept_leases import KeptLeases
 from .lease_timer import Clock, LeaseTimer, clock, closing

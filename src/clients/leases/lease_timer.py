@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from ..calls.calls import CALLS, Ask, Call, Steps
 from ..calls.kv_errors import LeaseLost
+from ..connections.node_connection import ClientError, Refused
 from ..requests.health import report_error
-from ..requests.node_connection import ClientError, Refused
 
 RENEWALS = 3  # per lease time
 RETRY_S = 0.2  # pause after a failed renewal

@@ -14,8 +14,8 @@ from pathlib import Path
 from zlib import crc32
 
 from ...common.public import public
+from ..connections.node_connection import Refused
 from .conversation import Client
-from .node_connection import Refused
 
 TRIES = 3  # the copy is lost if its leader dies
 _N = "([0-9]{1,19})"

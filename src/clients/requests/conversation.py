@@ -13,11 +13,10 @@ from functools import partial
 from ...common.address import Address
 from ...wire.protocol import NAME
 from ...wire.replies.replies import Reply, read_reply
-from .addresses import Addresses
-from .client_access import OPEN_ACCESS, ClientAccess
-from .dialing import NOBODY
-from .line_connection import LEAST_S, is_delivered
-from .node_connection import (
+from ..connections.client_access import OPEN_ACCESS, ClientAccess
+from ..connections.dialing import NOBODY
+from ..connections.line_connection import LEAST_S, is_delivered
+from ..connections.node_connection import (
     ClientError,
     Deadline,
     LoginFailed,
@@ -27,6 +26,8 @@ from .node_connection import (
     line_of,
     unreachable,
 )
+from ..steps import carry_out
+from .addresses import Addresses
 from .one_node import answer_to, do_at
 from .pipelining import Pipelining
 from .search import (
@@ -43,7 +44,6 @@ from .search import (
     search,
     text_of,
 )
-from .steps import carry_out
 
 PARTS_OF_LEADER = 5  # of the time: for a reply, before the request is sent on a new connection
 

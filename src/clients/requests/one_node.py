@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from ...common.address import Address
 from ...common.process.wakeup import Flag
-from .client_access import OPEN_ACCESS, ClientAccess
-from .dialing import NOBODY
-from .node_connection import Deadline, NodeConnection
+from ..connections.client_access import OPEN_ACCESS, ClientAccess
+from ..connections.dialing import NOBODY
+from ..connections.node_connection import Deadline, NodeConnection
 
 
 class Connect(NamedTuple):

@@ -18,7 +18,7 @@ from functools import partial
 from ...common.address import Address
 from ...wire.commands.command_table import row_of
 from ...wire.replies.replies import Reply, RequestOutcome, outcome_of, read_reply
-from .node_connection import (
+from ..connections.node_connection import (
     LEAST_ATTEMPT_S,
     ClientError,
     Deadline,

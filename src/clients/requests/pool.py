@@ -13,11 +13,11 @@ from ...common.address import Address
 from ...common.no_copies import NoCopies
 from ...wire.commands.command_table import row_of
 from ...wire.replies.refusals import refusal_in
+from ..connections.client_access import OPEN_ACCESS, ClientAccess
+from ..connections.node_connection import ClientError, Closed, TimedOut
 from .addresses import Addresses
-from .client_access import OPEN_ACCESS, ClientAccess
 from .conversation import Client, name_of_client
 from .health import SILENCE_S, ClientHealth, silence_limit
-from .node_connection import ClientError, Closed, TimedOut
 from .search import Answer, check_shared, error_of
 from .times import Seconds, seconds_in
 

@@ -18,10 +18,9 @@ from ...wire.commands.command_table import row_of
 from ...wire.refusal import NO_LEADER, TLS_ALONE, Refusal, RequestOutcome
 from ...wire.replies.refusals import code_of, leader_in, leader_named_in, refusal_in, sentence_of
 from ...wire.replies.replies import Reply, outcome_of
-from .addresses import MEMBERS, Addresses, lacks_leader
-from .client_tls import is_certificate_refused, tls_trouble
-from .dialing import NOBODY
-from .node_connection import (
+from ..connections.client_tls import is_certificate_refused, tls_trouble
+from ..connections.dialing import NOBODY
+from ..connections.node_connection import (
     ADVICE,
     LEAST_ATTEMPT_S,
     ClientError,
@@ -38,6 +37,7 @@ from .node_connection import (
     check_length,
     in_words,
 )
+from .addresses import MEMBERS, Addresses, lacks_leader
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0

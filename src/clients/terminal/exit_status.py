@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...wire.replies.refusals import code_of
 from ...wire.replies.replies import outcome_to
-from ..requests.node_connection import ClientError, LoginFailed, Unreachable
+from ..connections.node_connection import ClientError, LoginFailed, Unreachable
 
 EXIT_LOGIN, EXIT_TLS = 6, 8
 _TLS_ONLY = "tls-only"

@@ -12,15 +12,15 @@ from typing import Any
 from ...common.config import ConfigError
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...common.process.signals import raised
-from ...wire.commands.login_operands import why_no_password
+from ...wire.operands.login_operands import why_no_password
 from ...wire.protocol import NAME
-from ..requests import client_tls as tls
-from ..requests.address_options import nodes_of_environment
-from ..requests.client_access import ClientAccess
-from ..requests.client_login import NAMED, PASSWORD_FILE, USER, Credentials
-from ..requests.client_tls import ClientTls
-from ..requests.connect_url import NamedNodes
-from ..requests.node_connection import LoginFailed
+from ..connections import client_tls as tls
+from ..connections.address_options import nodes_of_environment
+from ..connections.client_access import ClientAccess
+from ..connections.client_login import NAMED, PASSWORD_FILE, USER, Credentials
+from ..connections.client_tls import ClientTls
+from ..connections.connect_url import NamedNodes
+from ..connections.node_connection import LoginFailed
 
 WITH_VALUE = ("--user", "--password-file", *tls.OPTIONS)
 ASKING_WITH_VALUE = ("--at", "--dir", "--timeout", *WITH_VALUE)

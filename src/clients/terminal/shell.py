@@ -10,11 +10,11 @@ from pathlib import Path
 from types import ModuleType
 
 from ...wire.commands.command_table import COMMANDS, row_of
-from ...wire.commands.login_operands import without_password
+from ...wire.operands.login_operands import without_password
 from ...wire.protocol import without_controls
 from ...wire.replies.replies import NOT_RECOGNIZED, RequestOutcome, screen_lines
+from ..connections.node_connection import ClientError
 from ..requests.conversation import Client
-from ..requests.node_connection import ClientError
 from .streams import asks_nothing, say
 
 readline: ModuleType | None

@@ -14,8 +14,8 @@ from ...common.process.signals import raised
 from ...common.process.standard_streams import EXIT_OUTPUT
 from ...wire.refusal import error
 from ...wire.replies.replies import RequestOutcome
+from ..connections.node_connection import ClientError
 from ..requests.conversation import Client
-from ..requests.node_connection import ClientError
 from .exit_status import exit_status_of
 
 _BATCH_BYTES = 256 << 10  # of lines that are in flight together

@@ -10,13 +10,13 @@ from typing import Any
 
 from ...wire.commands import watch_lines
 from ...wire.commands.command_table import read_request
-from ...wire.commands.operands import NO_LIMITS
+from ...wire.operands.operands import NO_LIMITS
 from ...wire.protocol import escape, unescape, without_controls
 from ...wire.replies.replies import valid_json
 from ..calls.value_codec import TEXT
+from ..connections.node_connection import ClientError
 from ..requests.addresses import Addresses
 from ..requests.conversation import Client
-from ..requests.node_connection import ClientError
 from ..watches.watch import Watch
 from ..watches.watch_events import Event, WatchCursor
 from .streams import say

@@ -13,10 +13,10 @@ from ..asyncio.asker import AioAsker
 from ..asyncio.line_stream import AioNodeShell
 from ..calls.value_codec import Data
 from ..calls.wait_times import end_of_wait
+from ..connections.node_connection import ClientError
 from ..requests.health import report_error
-from ..requests.node_connection import ClientError
-from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
+from ..steps import carry_out_awaiting
 from .watch_events import Event, WatchCursor
 from .watch_machine import BaseWatch, WatchMachine, WatchSteps
 

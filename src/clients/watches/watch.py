@@ -12,13 +12,13 @@ from ...common.public import public
 from ..calls.listeners import plain
 from ..calls.value_codec import Data
 from ..calls.wait_times import end_of_wait
+from ..connections.client_access import OPEN_ACCESS, ClientAccess
+from ..connections.node_connection import ClientError
 from ..requests.addresses import Addresses
-from ..requests.client_access import OPEN_ACCESS, ClientAccess
 from ..requests.health import report_error
-from ..requests.node_connection import ClientError
 from ..requests.one_node import NodeShell
-from ..requests.steps import carry_out
 from ..requests.times import Seconds
+from ..steps import carry_out
 from .watch_events import Event, WatchCursor
 from .watch_machine import BaseWatch, WatchMachine, WatchSteps
 

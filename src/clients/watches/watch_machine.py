@@ -22,9 +22,8 @@ from ...wire.refusal import TOO_MANY
 from ...wire.replies.refusals import code_of, refusal_in, sentence_of
 from ..calls.kv_errors import TooManyWatches
 from ..calls.value_codec import Data
-from ..requests.addresses import MEMBERS, Addresses
-from ..requests.client_tls import tls_trouble
-from ..requests.node_connection import (
+from ..connections.client_tls import tls_trouble
+from ..connections.node_connection import (
     CONNECT_TIMEOUT_S,
     ClientError,
     Deadline,
@@ -35,6 +34,7 @@ from ..requests.node_connection import (
     line_of,
     unreachable,
 )
+from ..requests.addresses import MEMBERS, Addresses
 from ..requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
 from ..requests.pool import PARTS
 from ..requests.search import NodeTurns

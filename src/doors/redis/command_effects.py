@@ -15,16 +15,16 @@ from ...state.commands.lease_commands import ms_of
 from ...state.commands.transaction_commands import holds
 from ...state.lease_table import own_lease
 from ...state.store import Store
-from ...wire.commands.operands import Limits
 from ...wire.key_stat import TYPED, value_and_lease
 from ...wire.limits import VALUE_BYTES
+from ...wire.operands.operands import Limits
 from ...wire.protocol import ProtocolError, escape, is_number
 from ...wire.refusal import RequestRefused
 from .resp.entry import NOT_MET, RESPONSE, VERB, RedisEntry, format_answer, read_entry
 from .resp.functions import FUNCTIONS
+from .resp.known_scripts.scripts import CALL, SCRIPTS
 from .resp.replies import length_of
 from .resp.request_ledger import RequestLedger
-from .resp.scripts import CALL, SCRIPTS
 from .resp.types.rows import LONG
 from .resp.types.typed import PART
 from .resp.view import HeldKey, View, held_of

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from ...wire.commands.command_row import Command, Handling, ReplyForm, Work
-from ...wire.commands.operands import Operands
 from ...wire.commands.rights import KeyRight, Right, Touches, UserRole
+from ...wire.operands.operands import Operands
 from ...wire.protocol import escape
 from .resp.entry import FORM, VERB, read_entry, read_line
 from .resp.functions import FUNCTIONS
-from .resp.scripts import CALL, CALL_READ, SCRIPTS
+from .resp.known_scripts.scripts import CALL, CALL_READ, SCRIPTS
 
 _FREEING: Final = (
     r"(?:DEL|UNLINK|DELEX|GETDEL|GET|MGET|EXISTS|TOUCH|STRLEN|TYPE|TTL|PTTL|B?LPOP|B?RPOP|BZPOPMIN"

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from ...wire.commands.operands import Limits
+from ...wire.operands.operands import Limits
 from ...wire.protocol import size_of
 from .redis_waiting import WaitingLines
 from .resp.cluster import switched

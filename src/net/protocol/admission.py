@@ -20,10 +20,10 @@ from ...wire.commands.authorization import (
 )
 from ...wire.commands.command_table import Request, row_of
 from ...wire.commands.identity import EVERYWHERE
-from ...wire.commands.lease_operands import TAG_BYTES, with_tag
 from ...wire.commands.parsing import ParsedLine
 from ...wire.commands.rights import ADMINISTERS_ALL, UserRole
 from ...wire.limits import PEER_LINE_BYTES, STRANGER_LINE_BYTES
+from ...wire.operands.lease_operands import TAG_BYTES, with_tag
 from ...wire.protocol import is_begun_name
 from ...wire.refusal import (
     INVENTED_NAME,

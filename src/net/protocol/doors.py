@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from ...common.extensions import joined
-from ...wire.commands.operands import Limits
 from ...wire.commands.parsing import ParsedLine
+from ...wire.operands.operands import Limits
 from ..line_reader import LineBuffer
 from .admission import Admission
 from .host import DoorHost

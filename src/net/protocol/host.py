@@ -23,11 +23,11 @@ from ...state.user_table import UserTable
 from ...storage.snapshot_lines import MachineState
 from ...wire.commands.command_table import Request
 from ...wire.commands.observe_lines import ObserveAsked
-from ...wire.commands.operands import Limits
 from ...wire.commands.parsing import BY_ROUND, Reading, ReadSettings
 from ...wire.commands.rights import LeaseKeys
 from ...wire.commands.watch_lines import WatchAsked
 from ...wire.limits import CROWDED_BYTES, LONG_BYTES, LONG_QUEUED_BYTES, QUEUED_BYTES
+from ...wire.operands.operands import Limits
 from ..peers.level_exchange import Foreigners
 from ..peers.peers import Speakers
 from ..reply_budget import ReplyRoom

@@ -11,9 +11,9 @@ from typing import Final
 from ...storage.disk import StateRefused
 from ...wire.commands.command_table import COMMANDS, HELP, Request
 from ...wire.commands.member_commands import CHANGE_S
-from ...wire.commands.operands import not_understood
 from ...wire.commands.parsing import ParsedLine, Reading
 from ...wire.limits import PIECE_CHARACTERS
+from ...wire.operands.operands import not_understood
 from ...wire.protocol import CODES
 from ...wire.refusal import error, outcome_unknown
 from ..peers.level_exchange import answer_to_level

@@ -25,9 +25,9 @@ from ...raft.node import RawNode
 from ...state.commands.lease_commands import ms_of
 from ...state.lease_table import format_expiry
 from ...state.store import Store
-from ...wire.commands.lease_operands import format_seconds
-from ...wire.commands.operands import not_understood
 from ...wire.limits import LEASE_KEYS_CHARACTERS, LEASES_LISTED
+from ...wire.operands.lease_operands import format_seconds
+from ...wire.operands.operands import not_understood
 from ...wire.protocol import real
 from ...wire.refusal import error
 from .lease_clock import NEVER_MS, LeaseClock

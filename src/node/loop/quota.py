@@ -19,9 +19,9 @@ from typing import Final
 from ...net.protocol.host import Batch
 from ...state.store import Store
 from ...wire.commands.command_table import COMMANDS, IN_TRANSACTIONS
-from ...wire.commands.operands import NO_LIMITS
 from ...wire.commands.transaction_line import read_transaction
 from ...wire.limits import KEPT_PART, LEASE_BYTES, LEASES_MAX, PAIRS_BYTES, USER_SHARE
+from ...wire.operands.operands import NO_LIMITS
 from ...wire.protocol import ProtocolError
 from ...wire.refusal import NO_BYTES, NO_DISK, NO_LEASES, SHARE_USED, Refusal
 from ..disk_room import DiskSpace

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from ...clients.requests.client_access import ClientAccess
+from ...clients.connections.client_access import ClientAccess
+from ...clients.connections.node_connection import ClientError, NotAllowed
 from ...clients.requests.conversation import Client
-from ...clients.requests.node_connection import ClientError, NotAllowed
 from ...common import config
 from ...common.address import EVERYWHERE, HOST, Address, split
 from ...common.arguments import as_port

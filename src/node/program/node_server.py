@@ -48,7 +48,6 @@ from ...state.work import is_quick
 from ...storage.disk import EXIT_FILES, StorageError, exit_status_of
 from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.member_commands import membership_facts
-from ...wire.commands.operands import Limits
 from ...wire.commands.parsing import ReadSettings
 from ...wire.commands.rights import LeaseKeys
 from ...wire.limits import (
@@ -58,6 +57,7 @@ from ...wire.limits import (
     PAIRS_BYTES,
     WATCHES_MAX,
 )
+from ...wire.operands.operands import Limits
 from ...wire.peer_lines import append_line, are_one_line, format_message, pieces_of
 from ...wire.refusal import LOW_LEVEL, NO_LEADER, NO_QUORUM, NOT_REACHED, RISING, not_leader
 from ..clock import SYSTEM

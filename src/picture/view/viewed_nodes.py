@@ -11,11 +11,11 @@ from typing import Any
 
 from ...clients.asyncio.line_protocol import ends_within
 from ...clients.asyncio.line_stream import AioNodeShell
-from ...clients.requests.client_access import ClientAccess
-from ...clients.requests.line_connection import ConnectionEnded
-from ...clients.requests.node_connection import ClientError, Deadline, LoginFailed
+from ...clients.connections.client_access import ClientAccess
+from ...clients.connections.line_connection import ConnectionEnded
+from ...clients.connections.node_connection import ClientError, Deadline, LoginFailed
 from ...clients.requests.one_node import Connect, Talk, answer_to
-from ...clients.requests.steps import carry_out_awaiting
+from ...clients.steps import carry_out_awaiting
 from ...clients.terminal.exit_status import EXIT_LOGIN, EXIT_TLS
 from ...common.address import Address
 

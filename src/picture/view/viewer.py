@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...clients.requests.client_access import ClientAccess
+from ...clients.connections.client_access import ClientAccess
 from ...common.address import Address
 from ...common.config import ConfigError, complaint
 from ...common.process.private_file import private

@@ -16,7 +16,7 @@ from typing import Any, Generic
 from ...clients.calls.calls import CALLS, Ask, Steps, whole
 from ...clients.calls.kv_errors import LeaseLost
 from ...clients.calls.wait_times import Wait, seconds_to_wait
-from ...clients.requests.node_connection import NoLeader, OutcomeUnknown, Unreachable
+from ...clients.connections.node_connection import NoLeader, OutcomeUnknown, Unreachable
 from ...clients.requests.times import Seconds
 from ...wire.limits import SEATS_MAX
 from ..locks.claim_steps import Claiming

@@ -28,7 +28,7 @@ from ...clients.calls.kv_errors import LeaseLost
 from ...clients.calls.transaction import Operations, Outcome, Transaction, itself
 from ...clients.calls.value_codec import TEXT
 from ...clients.calls.wait_times import Wait, seconds_to_wait
-from ...clients.requests.node_connection import ClientError
+from ...clients.connections.node_connection import ClientError
 from ...clients.requests.times import Seconds
 from ...clients.watches.watch_events import Event
 from ..locks.claim_steps import Claiming

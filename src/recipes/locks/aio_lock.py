@@ -13,8 +13,8 @@ from ...clients.calls.methods import awaited
 from ...clients.calls.value_codec import Data
 from ...clients.leases.aio_lease import AioLease, AioTransport
 from ...clients.leases.gates import AwaitTurn
-from ...clients.requests.steps import carry_out_awaiting
 from ...clients.requests.times import Seconds
+from ...clients.steps import carry_out_awaiting
 from ...clients.watches.aio_watch import AioWatch
 from ...common.public import public
 from .claim_steps import Claiming, ClaimStep, Look, Pause

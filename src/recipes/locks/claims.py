@@ -20,16 +20,16 @@ from ...clients.calls.kv_errors import LeaseLost, TooManyWatches
 from ...clients.calls.listeners import plain
 from ...clients.calls.value_codec import TEXT, Codec
 from ...clients.calls.wait_times import Wait, seconds_to_wait
-from ...clients.leases.base_lease import LeaseKeeper
-from ...clients.leases.gates import AwaitTurn, GateTurn
-from ...clients.leases.lease_timer import LEAST_S
-from ...clients.requests.node_connection import (
+from ...clients.connections.node_connection import (
     ClientError,
     Closed,
     NoLeader,
     OutcomeUnknown,
     Unreachable,
 )
+from ...clients.leases.base_lease import LeaseKeeper
+from ...clients.leases.gates import AwaitTurn, GateTurn
+from ...clients.leases.lease_timer import LEAST_S
 from ...clients.requests.search import LONGEST_PAUSE_S
 from ...clients.requests.times import Seconds
 from ...clients.watches.watch_events import Event

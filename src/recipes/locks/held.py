@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 
 from ...clients.calls.calls import CALLS, Ask, Call, Stat, Steps
 from ...clients.calls.kv_errors import LeaseLost
+from ...clients.connections.node_connection import ClientError
 from ...clients.leases.base_lease import BaseLease, suppress_if
-from ...clients.requests.node_connection import ClientError
 from ...common.no_copies import NoCopies
 from .lock_keys import LockKeys
 

@@ -12,8 +12,8 @@ from ...clients.calls.methods import carried_out
 from ...clients.calls.value_codec import Data
 from ...clients.leases.gates import AwaitTurn
 from ...clients.leases.lease import Lease, Transport
-from ...clients.requests.steps import carry_out
 from ...clients.requests.times import Seconds
+from ...clients.steps import carry_out
 from ...clients.watches.watch import Watch
 from ...common.process.wakeup import Flag
 from ...common.public import public

@@ -13,8 +13,8 @@ from functools import partial
 
 from ...clients.calls.calls import CALLS, Ask, Steps, whole
 from ...clients.calls.value_codec import TEXT
-from ...wire.commands.lease_operands import lease_in
 from ...wire.limits import SEATS_MAX
+from ...wire.operands.lease_operands import lease_in
 from ..recipe_operands import ALONE, CLAIM, SHARED, TOGETHER
 from .recipe_calls import giving_up
 

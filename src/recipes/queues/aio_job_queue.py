@@ -10,8 +10,8 @@ from ...clients.calls.methods import awaited
 from ...clients.calls.transaction import Operations, Outcome
 from ...clients.calls.value_codec import Data
 from ...clients.leases.aio_lease import AioLease
-from ...clients.requests.steps import carry_out_awaiting
 from ...clients.requests.times import Seconds
+from ...clients.steps import carry_out_awaiting
 from ...common.public import public
 from ..locks.aio_lock import AioClaim, AioHeld
 from .job_queue import TAKE_S

@@ -10,8 +10,8 @@ from ...clients.calls.methods import carried_out
 from ...clients.calls.transaction import Operations, Outcome
 from ...clients.calls.value_codec import Data
 from ...clients.leases.lease import Lease
-from ...clients.requests.steps import carry_out
 from ...clients.requests.times import Seconds
+from ...clients.steps import carry_out
 from ...common.public import public
 from ..locks.lock import Claim, Held
 from .queue_steps import BaseJob, BaseQueue, TakeSteps

@@ -26,7 +26,7 @@ from ...clients.calls.transaction import (
 )
 from ...clients.calls.value_codec import TEXT, Codec, Data
 from ...clients.calls.wait_times import Wait, seconds_to_wait
-from ...clients.requests.node_connection import Closed
+from ...clients.connections.node_connection import Closed
 from ...clients.requests.times import Seconds
 from ...common.public import public
 from ...wire.limits import JOBS_MAX, TRANSACTION_ITEMS

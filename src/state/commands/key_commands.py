@@ -17,8 +17,8 @@ from typing import Final, Protocol
 from ...common.text import NUMBER_MAX
 from ...raft.levels import FLOOR
 from ...wire.commands.command_table import COMMANDS
-from ...wire.commands.operands import Limits, not_understood
 from ...wire.key_stat import TYPED
+from ...wire.operands.operands import Limits, not_understood
 from ...wire.protocol import ProtocolError, escape, real, shown, size_of, unescape
 from ...wire.refusal import APPENDED_TOO_LONG, NO_NUMBER, OUT_OF_RANGE, WRONG_KIND, error
 from ..key_events import DELETE

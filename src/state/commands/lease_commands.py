@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from ...raft.levels import LOWEST
-from ...wire.commands.lease_operands import (
+from ...wire.operands.lease_operands import (
     UNDER,
     format_seconds,
     grant_in,

@@ -13,7 +13,7 @@ from typing import Protocol
 from ...common.errors import RaftlineError
 from ...common.public import public
 from ...raft.log import SafetyError
-from ...wire.commands.operands import Limits
+from ...wire.operands.operands import Limits
 from ...wire.protocol import escape, shown, unescape
 from ...wire.refusal import JSON_TOO_LONG, NO_MACHINE, REJECTED
 from ...wire.strict_json import DEPTH_MAX, Json, checked, format_json, read_json

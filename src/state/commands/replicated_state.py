@@ -13,8 +13,8 @@ from ...raft.log import Entry
 from ...raft.membership import PREFIX, Membership, read
 from ...wire.commands.authorization import denial_reason
 from ...wire.commands.command_table import COMMANDS
-from ...wire.commands.lease_operands import without_tag
-from ...wire.commands.operands import not_understood
+from ...wire.operands.lease_operands import without_tag
+from ...wire.operands.operands import not_understood
 from ...wire.protocol import ProtocolError
 from ...wire.refusal import error
 from ..sessions import SessionTable, entry_numbers_of

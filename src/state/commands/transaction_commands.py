@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii
 
 from ...wire.commands.command_table import ReplyForm, row_of, transaction_of
-from ...wire.commands.lease_operands import without_lease
-from ...wire.commands.operands import Limits
 from ...wire.commands.transaction_line import CLEAR, Condition
 from ...wire.limits import ANSWER_BYTES, REWORK_BYTES
+from ...wire.operands.lease_operands import without_lease
+from ...wire.operands.operands import Limits
 from ...wire.protocol import ProtocolError, real, shown
 from ...wire.refusal import (
     ANSWERS_TOO_MUCH,

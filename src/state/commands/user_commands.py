@@ -9,9 +9,9 @@ import json
 from collections.abc import Callable
 
 from ...wire.commands.command_table import COMMANDS
-from ...wire.commands.operands import NO_LIMITS
-from ...wire.commands.user_operands import NO_PASSWORD, RoleGrant, Verifier, read_verifier
 from ...wire.limits import GRANTS_MAX, ROLES_MAX, USER_ROLES_MAX, USERS_MAX
+from ...wire.operands.operands import NO_LIMITS
+from ...wire.operands.user_operands import NO_PASSWORD, RoleGrant, Verifier, read_verifier
 from ...wire.protocol import ProtocolError
 from ...wire.refusal import FIRST_USER, LAST_ADMIN, TOO_MANY_USERS
 from ..store import Store

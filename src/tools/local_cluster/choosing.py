@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ...clients.requests.client_access import ClientAccess
+from ...clients.connections.client_access import ClientAccess
 from ...common import config
 from ...common.address import PORT_MAX, Address, is_loopback
 from ...common.config import NAME, ConfigError, Configuration

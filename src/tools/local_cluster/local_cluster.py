@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from ...clients.requests.client_access import ClientAccess
+from ...clients.connections.client_access import ClientAccess
 from ...common.address import Address
 from ...common.arguments import typed
 from ...common.config import ConfigError, Configuration, Pace

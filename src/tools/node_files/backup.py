@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...clients.requests.address_options import named_nodes
+from ...clients.connections.address_options import named_nodes
+from ...clients.connections.client_access import ClientAccess
+from ...clients.connections.node_connection import ClientError
 from ...clients.requests.backup_copy import Backup, Fetching, fetch
-from ...clients.requests.client_access import ClientAccess
 from ...clients.requests.conversation import Client
-from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.exit_status import exit_status_of
 from ...clients.terminal.options import access_of
 from ...common import config

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...client import Explain, ReplyPrinter, add_forms, answer_one, command_of
-from ...clients.requests.address_options import named_nodes
-from ...clients.requests.client_access import ClientAccess
+from ...clients.connections.address_options import named_nodes
+from ...clients.connections.client_access import ClientAccess
+from ...clients.connections.node_connection import ClientError, say_waiting
 from ...clients.requests.conversation import Client
-from ...clients.requests.node_connection import ClientError, say_waiting
 from ...clients.requests.pool import PARTS, TIMEOUT_S
 from ...clients.requests.search import error_of
 from ...clients.terminal.options import access_of
@@ -26,8 +26,8 @@ from ...common.address import Address
 from ...common.arguments import Parser, as_number
 from ...common.config import ConfigError, complaint
 from ...wire.commands.command_table import COMMANDS, Command, read_request
-from ...wire.commands.operands import KEY, KEY_VALUE, NO_LIMITS, PAGE, PREFIX, WATCHED
 from ...wire.limits import VALUE_BYTES
+from ...wire.operands.operands import KEY, KEY_VALUE, NO_LIMITS, PAGE, PREFIX, WATCHED
 from ...wire.protocol import ProtocolError, escape, real
 from ...wire.refusal import error
 from ...wire.replies.refusals import refusal_in

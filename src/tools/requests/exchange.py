@@ -23,9 +23,9 @@ from ...clients.calls.calls import lease_ms
 from ...clients.calls.pipeline import Pending
 from ...clients.calls.transaction import sets
 from ...clients.calls.value_codec import TEXT
+from ...clients.connections.address_options import by_address
+from ...clients.connections.node_connection import ClientError
 from ...clients.kv.kv import KV
-from ...clients.requests.address_options import by_address
-from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.exit_status import exit_status_of
 from ...common.arguments import as_number
 from ...common.config import ConfigError, complaint

@@ -8,9 +8,9 @@ import sys
 
 from ...clients.calls.kv_errors import LeaseLost
 from ...clients.calls.value_codec import TEXT
+from ...clients.connections.address_options import by_address
+from ...clients.connections.node_connection import ClientError
 from ...clients.kv.kv import KV
-from ...clients.requests.address_options import by_address
-from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.exit_status import exit_status_of
 from ...clients.terminal.streams import say
 from ...wire.refusal import error

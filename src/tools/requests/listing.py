@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from ...client import ReplyPrinter
+from ...clients.connections.node_connection import ClientError
 from ...clients.requests.conversation import Client
-from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.exit_status import exit_status_of, exit_status_to
 from ...clients.terminal.streams import say
 from ...wire.commands.command_table import read_request
-from ...wire.commands.operands import NO_LIMITS
+from ...wire.operands.operands import NO_LIMITS
 from ...wire.protocol import escape
 from ...wire.refusal import error
 from ...wire.replies.refusals import for_people

@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 
 from ...clients.calls.kv_errors import LeaseLost
 from ...clients.calls.value_codec import TEXT
-from ...clients.requests.address_options import by_address
-from ...clients.requests.node_connection import ClientError, Refused, say_waiting
+from ...clients.connections.address_options import by_address
+from ...clients.connections.node_connection import ClientError, Refused, say_waiting
 from ...clients.requests.pool import TIMEOUT_S
 from ...common.arguments import Parser, as_number, as_seconds
 from ...recipes.locks.lock import Held
 from ...recipes.recipe_kv import RecipeKV as KV
-from ...wire.commands.lease_operands import SECONDS_MAX, ms_in
 from ...wire.limits import SEATS_MAX
+from ...wire.operands.lease_operands import SECONDS_MAX, ms_in
 from ...wire.refusal import error
 from ..asking_options import add_asking_options, clients_of
 from .held_command import CannotRun, ExitResult, Interrupted, Signals, run

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...clients.requests.address_options import named_nodes
-from ...clients.requests.client_access import ClientAccess
+from ...clients.connections.address_options import named_nodes
+from ...clients.connections.client_access import ClientAccess
+from ...clients.connections.node_connection import ClientError, say_waiting
 from ...clients.requests.conversation import Client
-from ...clients.requests.node_connection import ClientError, say_waiting
 from ...clients.terminal.exit_status import exit_status_of
 from ...clients.terminal.options import access_of
 from ...common.address import Address

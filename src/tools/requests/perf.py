@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ...clients.asyncio.asker import AioAsker
 from ...clients.calls.value_codec import TEXT
+from ...clients.connections.address_options import by_address, named_nodes
+from ...clients.connections.node_connection import ClientError
 from ...clients.kv.aio_kv import AioKV
-from ...clients.requests.address_options import by_address, named_nodes
-from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.exit_status import exit_status_of
 from ...clients.terminal.options import access_of
 from ...clients.terminal.streams import say

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from ...clients.requests.address_options import named_nodes
-from ...clients.requests.client_access import ClientAccess
-from ...clients.requests.node_connection import ClientError, Deadline
+from ...clients.connections.address_options import named_nodes
+from ...clients.connections.client_access import ClientAccess
+from ...clients.connections.node_connection import ClientError, Deadline
 from ...clients.requests.one_node import NodeShell, one_answer
-from ...clients.requests.steps import carry_out
+from ...clients.steps import carry_out
 from ...clients.terminal.exit_status import exit_status_of
 from ...clients.terminal.options import access_of
 from ...clients.terminal.streams import say

@@ -21,10 +21,10 @@ from ...common.config import ConfigError
 from ...state.user_table import ITERATIONS
 from ...wire.commands.command_table import COMMANDS, Command, read_request
 from ...wire.commands.identity import EVERYWHERE, ROLES
-from ...wire.commands.login_operands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
-from ...wire.commands.operands import NO_LIMITS
 from ...wire.commands.rights import UserRole
-from ...wire.commands.user_operands import NO_PASSWORD, RIGHTS, RoleGrant
+from ...wire.operands.login_operands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
+from ...wire.operands.operands import NO_LIMITS
+from ...wire.operands.user_operands import NO_PASSWORD, RIGHTS, RoleGrant
 from ...wire.protocol import ProtocolError
 from ...wire.replies.replies import Reply, RequestOutcome, value_in
 from ..asking_options import add_asking_options

@@ -16,8 +16,8 @@ from ...access.users import read_private
 from ...common.config import ConfigError
 from ...state.user_table import User
 from ...wire.commands.identity import EVERYWHERE, ROLES, identity_of
-from ...wire.commands.operands import Limits
-from ...wire.commands.user_operands import prefix_of, read_verifier
+from ...wire.operands.operands import Limits
+from ...wire.operands.user_operands import prefix_of, read_verifier
 from ...wire.protocol import NAME, ProtocolError
 
 OldUsers = dict[str, User]

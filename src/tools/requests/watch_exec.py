@@ -6,8 +6,8 @@ import os
 import tempfile
 from typing import Final
 
+from ...clients.connections.node_connection import say_waiting
 from ...clients.requests.conversation import Client
-from ...clients.requests.node_connection import say_waiting
 from ...clients.terminal.watch_output import begin
 from ...clients.watches.watch_events import Event
 from ...wire.protocol import escape

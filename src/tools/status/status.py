@@ -17,22 +17,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from ...clients.requests.address_options import has_name
-from ...clients.requests.client_access import ClientAccess
-from ...clients.requests.client_tls import tls_trouble
-from ...clients.requests.conversation import Client
-from ...clients.requests.line_connection import ConnectionEnded, TooLong
-from ...clients.requests.node_connection import (
+from ...clients.connections.address_options import has_name
+from ...clients.connections.client_access import ClientAccess
+from ...clients.connections.client_tls import tls_trouble
+from ...clients.connections.line_connection import ConnectionEnded, TooLong
+from ...clients.connections.node_connection import (
     ClientError,
     Deadline,
     LoginFailed,
     say_waiting,
     unreachable,
 )
+from ...clients.requests.conversation import Client
 from ...clients.requests.one_node import NodeShell, Talk, one_answer
 from ...clients.requests.pool import PARTS
 from ...clients.requests.search import error_of
-from ...clients.requests.steps import carry_out
+from ...clients.steps import carry_out
 from ...common.address import Address
 from ...common.config import NAME
 from ...common.process.console import safe_line

@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from ...access.expiry import AT_S_MAX, warning
-from ...clients.requests.address_options import named_nodes
-from ...clients.requests.client_access import ClientAccess
-from ...clients.requests.node_connection import (
+from ...clients.connections.address_options import named_nodes
+from ...clients.connections.client_access import ClientAccess
+from ...clients.connections.node_connection import (
     SAID_AFTER_S,
     ClientError,
     NoLeader,

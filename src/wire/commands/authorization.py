@@ -11,12 +11,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from ..operands.lease_operands import UNDER, without_lease
+from ..operands.operands import NO_LIMITS, not_understood, show_operands
 from ..protocol import ProtocolError, shown
 from ..refusal import NO_LOGIN, NOT_ALLOWED, Refusal
 from .command_table import COMMANDS, IN_TRANSACTIONS, Request
 from .identity import Identity
-from .lease_operands import UNDER, without_lease
-from .operands import NO_LIMITS, not_understood, show_operands
 from .rights import KeyRight, LeaseKeys, Right, Touches, UserRole
 from .transaction_line import read_transaction
 from .watch_lines import watch_operands

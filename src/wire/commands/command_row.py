@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from ...raft.levels import FLOOR
-from .operands import Operands
+from ..operands.operands import Operands
 from .rights import Right
 from .transaction_line import CLEAR, UNDER
 

@@ -15,12 +15,13 @@ from typing import Final
 
 from ...common.extensions import joined
 from ...raft.levels import LOWEST
+from ..operands import lease_operands as of_leases
+from ..operands import login_operands as of_logins
+from ..operands import operands as take
+from ..operands import user_operands as of_users
+from ..operands.operands import ALL_KEYS, TRY, Limits, Operands, not_understood
 from ..protocol import ProtocolError, shown
-from . import lease_operands as of_leases
-from . import login_operands as of_logins
-from . import operands as take
 from . import transaction_line
-from . import user_operands as of_users
 from .command_row import (
     BACKUP,
     CHANGE,
@@ -45,7 +46,6 @@ from .command_row import Command as Command
 from .command_row import Handling as Handling
 from .command_row import ReplyForm as ReplyForm
 from .command_row import Work as Work
-from .operands import ALL_KEYS, TRY, Limits, Operands, not_understood
 from .rights import (
     ADMINISTERS,
     ADMINISTERS_ALL,

@@ -11,6 +11,7 @@ from ...raft.change import Change
 from ...raft.levels import FLOOR
 from ...raft.messages import Answer, Message, PeerError
 from .. import peer_lines
+from ..operands.operands import KEY, KEY_VALUE, Limits, not_understood
 from ..protocol import (
     LONG,
     SENDER,
@@ -21,7 +22,6 @@ from ..protocol import (
 )
 from .command_table import COMMANDS, READ, WRITE, Handling, Request, Work, read_request
 from .member_commands import read_change
-from .operands import KEY, KEY_VALUE, Limits, not_understood
 
 
 class Reading(NamedTuple):

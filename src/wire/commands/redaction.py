@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ..operands.user_operands import MECHANISM
 from .command_table import COMMANDS
-from .user_operands import MECHANISM
 
 _WORDS_MAX: Final = 6  # most words of a line without a value; longer lines are mistakes
 

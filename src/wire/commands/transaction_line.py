@@ -16,10 +16,9 @@ from typing import Final, NamedTuple
 
 from ...common.text import NUMBER
 from ..limits import TRANSACTION_ITEMS, TRANSACTION_SCANS
-from ..protocol import LONG, ProtocolError, escape, is_number, shown
-from .lease_operands import NO_LEASE, lease_in, own_in
-from .lease_operands import UNDER as UNDER_LEASE
-from .operands import (
+from ..operands.lease_operands import NO_LEASE, lease_in, own_in
+from ..operands.lease_operands import UNDER as UNDER_LEASE
+from ..operands.operands import (
     KEY,
     KEY_BY,
     KEY_VALUE,
@@ -28,6 +27,7 @@ from .operands import (
     Operands,
     is_whole_number,
 )
+from ..protocol import LONG, ProtocolError, escape, is_number, shown
 
 FORM = "[if CONDITION ; ... then] OPERATION ; ... [else OPERATION ; ...]"
 CONDITIONS = (

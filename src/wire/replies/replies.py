@@ -9,8 +9,8 @@ from base64 import b64encode
 from typing import Any, NamedTuple
 
 from ..commands.command_table import COMMANDS, FOREIGN, ReplyForm, read_request, row_of
-from ..commands.lease_operands import without_lease
-from ..commands.operands import Limits
+from ..operands.lease_operands import without_lease
+from ..operands.operands import Limits
 from ..protocol import (
     ProtocolError,
     decode_line,

@@ -22,11 +22,11 @@ from raftline.net.state_copies import Backups
 from raftline.raft.messages import Message
 from raftline.state.store import Store
 from raftline.state.work import is_quick
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.commands.rights import LeaseKeys
 from raftline.wire.commands.watch_lines import too_many
 from raftline.wire.limits import QUEUED_BYTES
+from raftline.wire.operands.operands import Limits
 from raftline.wire.refusal import NO_LEADER, NOT_REACHED
 
 

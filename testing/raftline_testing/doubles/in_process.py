@@ -15,7 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 from raftline import cli
-from raftline.clients.requests import node_connection
+from raftline.clients.connections import node_connection
 
 NEVER_S = 1e6  # until the notice that there is no answer yet, which a busy machine would print
 

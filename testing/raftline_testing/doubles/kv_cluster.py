@@ -14,7 +14,7 @@ from raftline.clients.kv.aio_kv import AioKV
 from raftline.clients.kv.kv import KV
 from raftline.clients.requests.addresses import Addresses
 from raftline.clients.requests.pool import Clients
-from raftline.wire.commands.operands import show_operands
+from raftline.wire.operands.operands import show_operands
 from raftline.wire.protocol import escape
 
 from .kv_model import Model

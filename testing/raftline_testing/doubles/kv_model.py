@@ -7,7 +7,7 @@ from typing import TypeVar
 from raftline.clients.calls.calls import Call
 from raftline.clients.calls.transaction import Outcome, Transaction
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.requests.node_connection import Refused
+from raftline.clients.connections.node_connection import Refused
 from raftline.clients.requests.search import text_of
 from raftline.common.build_level import LEVEL
 from raftline.state.commands.key_commands import execute
@@ -15,7 +15,7 @@ from raftline.state.key_events import KeyEvent
 from raftline.state.lease_table import format_expiry
 from raftline.state.store import Store
 from raftline.wire.commands.command_table import read_request
-from raftline.wire.commands.operands import Limits
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import decode_line
 from raftline.wire.replies.replies import Reply
 

@@ -10,7 +10,7 @@ from raftline.clients.requests.search import text_of
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
 from raftline.wire.commands.command_table import read_request, row_of
-from raftline.wire.commands.operands import Limits
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from raftline.wire.replies.replies import Reply
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from raftline import client
 from raftline.wire.commands.command_table import HELP, read_request
-from raftline.wire.commands.operands import Limits
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import CODES, ProtocolError
 from raftline.wire.refusal import error
 from raftline.wire.replies.refusals import CODES_ID

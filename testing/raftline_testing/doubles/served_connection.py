@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from raftline.net.connections.connection import Connection
 from raftline.net.connections.shared_reader import SharedReader
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings
+from raftline.wire.operands.operands import Limits
 
 from ..nodes.processes import eventually
 from .fake_host import FakeHost

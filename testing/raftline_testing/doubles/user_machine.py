@@ -8,7 +8,7 @@ from raftline.access.users import make_verifier
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
 from raftline.storage.snapshot_lines import LoadedSnapshot, SnapshotReader, format_snapshot
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.operands.login_operands import ITERATIONS_LEAST
 
 from ..files.faulty_folder import MemoryFolder
 from ..files.node_files import MEMBERS

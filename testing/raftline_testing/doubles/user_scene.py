@@ -6,7 +6,7 @@ from typing import Any
 
 from raftline.access.users import make_verifier
 from raftline.wire.commands.authorization import denial_reason
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.operands.login_operands import ITERATIONS_LEAST
 
 from .watched_store import FakeSink, WatchScene
 

@@ -31,9 +31,9 @@ from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import COMMANDS
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
+from raftline.wire.operands.operands import Limits
 from raftline.wire.refusal import error
 
 from ..doubles.fake_host import FakeHost

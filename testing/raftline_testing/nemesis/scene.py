@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+from raftline.clients.connections.node_connection import ClientError
 from raftline.clients.requests.conversation import Client
-from raftline.clients.requests.node_connection import ClientError
 
 from ..nodes.cluster import STARTED, Cluster, NodeProcess
 

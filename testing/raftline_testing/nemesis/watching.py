@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from raftline.clients.requests.line_connection import ConnectionEnded, LineConnection
-from raftline.clients.requests.steps import carry_out
+from raftline.clients.connections.line_connection import ConnectionEnded, LineConnection
+from raftline.clients.steps import carry_out
 
 from ..nodes.cluster import Cluster, NodeProcess
 from ..nodes.processes import eventually

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from raftline.clients.requests import line_connection
-from raftline.clients.requests.line_connection import LineConnection
+from raftline.clients.connections import line_connection
+from raftline.clients.connections.line_connection import LineConnection
 from raftline.common.config import FILE_NAME
 from raftline.common.process.server_process import SERVER, WAIT_S, NotAsExpected, ServerProcess
 from raftline.wire.replies.refusals import code_of

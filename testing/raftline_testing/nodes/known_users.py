@@ -9,19 +9,19 @@ from pathlib import Path
 
 from raftline.access.login import Access
 from raftline.access.users import make_verifier, write_first_admin
-from raftline.clients.requests.client_access import ClientAccess
-from raftline.clients.requests.client_login import Credentials, log_in
-from raftline.clients.requests.client_tls import ClientTls
-from raftline.clients.requests.line_connection import LineConnection
-from raftline.clients.requests.node_connection import ClientError
+from raftline.clients.connections.client_access import ClientAccess
+from raftline.clients.connections.client_login import Credentials, log_in
+from raftline.clients.connections.client_tls import ClientTls
+from raftline.clients.connections.line_connection import LineConnection
+from raftline.clients.connections.node_connection import ClientError
 from raftline.clients.requests.pool import Clients
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.state.user_table import UserTable
 from raftline.wire.commands.identity import EVERYWHERE
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
-from raftline.wire.commands.user_operands import Verifier
+from raftline.wire.operands.login_operands import ITERATIONS_LEAST
+from raftline.wire.operands.user_operands import Verifier
 
 from .processes import DEADLINE_S, eventually
 

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from raftline.clients.requests.line_connection import LineConnection as Conversation
+from raftline.clients.connections.line_connection import LineConnection as Conversation
 from raftline.common.config import Pace
 
 from .cluster import NodeProcess

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from raftline.access.login import Access
 from raftline.common.build_level import LEVEL
 from raftline.doors.redis.resp.commands import COMMANDS
-from raftline.doors.redis.resp.scripts import SCRIPTS
+from raftline.doors.redis.resp.known_scripts.scripts import SCRIPTS
 from raftline.state.store import Store
 
 from ..fuzzing.targets import BYTES, Target, known_users, mutated

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from raftline.clients.requests.steps import carry_out
+from raftline.clients.steps import carry_out
 from raftline.wire.refusal import OUTCOME_UNKNOWN
 
 from ..nemesis.workload import MachineThread, Workload

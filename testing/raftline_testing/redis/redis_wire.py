@@ -5,7 +5,7 @@ from __future__ import annotations
 from raftline.access.login import Access
 from raftline.doors.redis.door import RedisDoor
 from raftline.state.store import Store
-from raftline.wire.commands.operands import Limits
+from raftline.wire.operands.operands import Limits
 
 from ..doubles.store_wire import StoreWire
 

@@ -16,8 +16,8 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from raftline.clients.requests.line_connection import ConnectionEnded
-from raftline.clients.requests.node_connection import Deadline
+from raftline.clients.connections.line_connection import ConnectionEnded
+from raftline.clients.connections.node_connection import Deadline
 from raftline.clients.requests.one_node import Connect, NextLine, Send, Talk
 from raftline.common.address import Address
 from raftline.tools.status import status

@@ -18,8 +18,8 @@ from raftline.storage.folder import Folder
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import HEAD, LoadedSnapshot, MachineState
 from raftline.storage.sums import format_sum, split_sum
-from raftline.wire.commands.lease_operands import LEASE
 from raftline.wire.key_stat import format_key_line, read_key_line, value_of, with_facts
+from raftline.wire.operands.lease_operands import LEASE
 
 _SESSION = ('{"', '["')  # beginnings of lines of the session table, but not of a transcript's keys
 

@@ -21,10 +21,10 @@ from raftline.clients.calls.calls import (
 )
 from raftline.clients.calls.kv_errors import LeaseLost, NotUnderstood
 from raftline.clients.calls.value_codec import BINARY, TEXT
-from raftline.clients.requests.node_connection import Refused
+from raftline.clients.connections.node_connection import Refused
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline.wire.commands.command_table import read_request
-from raftline.wire.commands.operands import Limits, show_operands
+from raftline.wire.operands.operands import Limits, show_operands
 from raftline.wire.protocol import unescape
 from raftline_testing.doubles.kv_model import Model
 

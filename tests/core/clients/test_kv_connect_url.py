@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import raftline
+from raftline.clients.connections.client_login import Credentials
 from raftline.clients.kv.connecting import ConnectSettings, settings_of
-from raftline.clients.requests.client_login import Credentials
 from raftline.common.address import Address
 
 H1, H2 = Address("h1", 10000), Address("h2", 10001)

@@ -8,7 +8,7 @@ import pytest
 
 from raftline.clients.calls.kv_errors import EventsGone, NotUnderstood
 from raftline.clients.calls.value_codec import BINARY, TEXT
-from raftline.clients.requests.node_connection import Refused
+from raftline.clients.connections.node_connection import Refused
 from raftline.clients.watches.watch_events import Event, KVSnapshot, WatchCursor, WatchEnded
 from raftline.wire.commands import watch_lines as words
 from raftline.wire.protocol import escape

@@ -9,6 +9,7 @@ import pytest
 
 from raftline.clients.calls.calls import Ask, Steps
 from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.connections.node_connection import Unreachable
 from raftline.clients.leases.base_lease import BaseLease
 from raftline.clients.leases.kept_leases import KeptLeases
 from raftline.clients.leases.lease_timer import (
@@ -21,8 +22,7 @@ from raftline.clients.leases.lease_timer import (
     granting,
     renewing,
 )
-from raftline.clients.requests.node_connection import Unreachable
-from raftline.clients.requests.steps import carry_out
+from raftline.clients.steps import carry_out
 
 Kind = TypeVar("Kind")
 

@@ -7,8 +7,8 @@ import pytest
 from raftline.raft.effects import HardState
 from raftline.raft.log import Entry
 from raftline.wire.commands.command_table import read_request
-from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import KEY_BYTES, VALUE_BYTES
+from raftline.wire.operands.operands import Limits
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import (
     boot,

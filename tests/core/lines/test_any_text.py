@@ -24,7 +24,7 @@ from raftline.storage.snapshot_lines import SnapshotReader
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import COMMANDS, read_request
 from raftline.wire.commands.member_commands import read_change
-from raftline.wire.commands.operands import Limits
+from raftline.wire.operands.operands import Limits
 from raftline.wire.peer_lines import format_entries, is_one_line, read_entries
 from raftline.wire.protocol import (
     NAME,

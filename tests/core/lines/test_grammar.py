@@ -20,8 +20,8 @@ from raftline.storage.folder import Folder
 from raftline.storage.hard_state import HardStateFile
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import COMMANDS
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import NAME, ProtocolError, split_sender
 from raftline_course.controller.orders import ORDERS
 from raftline_testing.grammar_dealers import GRAMMAR, derived, positive

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.wire.commands.lease_operands import SECONDS_MAX, without_lease
+from raftline.wire.operands.lease_operands import SECONDS_MAX, without_lease
 from tests.core.typed import command, refusal
 
 NO_TIME = (

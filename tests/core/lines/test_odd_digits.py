@@ -30,7 +30,7 @@ from raftline.storage.snapshot_lines import SnapshotReader
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.member_commands import read_change
-from raftline.wire.commands.operands import Limits
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError, split_sender
 from raftline.wire.replies.refusals import leader_named_in
 from raftline_course.controller import udp

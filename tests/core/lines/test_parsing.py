@@ -12,7 +12,6 @@ from raftline.raft.change import Change
 from raftline.raft.messages import RequestVote, RequestVoteReply
 from raftline.wire.commands import parsing
 from raftline.wire.commands.command_table import COMMANDS, READ_MODES, Request
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import (
     LEVEL_QUESTION,
     PROOF_LINES,
@@ -21,6 +20,7 @@ from raftline.wire.commands.parsing import (
     ReadSettings,
     parse,
 )
+from raftline.wire.operands.operands import Limits
 from raftline.wire.peer_lines import FIRST_WORDS
 
 LIMITS = Limits(key_bytes=16, value_bytes=16)

@@ -7,7 +7,7 @@ from unicodedata import category
 import pytest
 
 from raftline.wire.commands.command_table import COMMANDS, HELP, Request, read_request
-from raftline.wire.commands.operands import Limits, show_operands
+from raftline.wire.operands.operands import Limits, show_operands
 from raftline.wire.protocol import (
     ProtocolError,
     decode_line,

@@ -24,13 +24,13 @@ from raftline.wire.commands import watch_lines
 from raftline.wire.commands.authorization import denial_reason
 from raftline.wire.commands.command_table import COMMANDS
 from raftline.wire.commands.identity import Identity, identity_of
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.member_commands import change_reply
 from raftline.wire.commands.observe_lines import too_many as too_many_observers
-from raftline.wire.commands.operands import Limits, not_understood
 from raftline.wire.commands.rights import UserRole
-from raftline.wire.commands.user_operands import MECHANISM
 from raftline.wire.limits import BACKUPS
+from raftline.wire.operands.login_operands import ITERATIONS_LEAST
+from raftline.wire.operands.operands import Limits, not_understood
+from raftline.wire.operands.user_operands import MECHANISM
 from raftline.wire.protocol import ProtocolError
 from raftline.wire.refusal import (
     READ,

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.wire.commands import operands as take
 from raftline.wire.commands.authorization import (
     KeysUnknownError,
     as_asked,
@@ -23,9 +22,10 @@ from raftline.wire.commands.command_table import (
     read_request,
 )
 from raftline.wire.commands.identity import Identity, identity_of, nobody
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.rights import ADMINISTERS_ALL, LeaseKeys, UserRole
 from raftline.wire.commands.transaction_line import read_transaction
+from raftline.wire.operands import operands as take
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import escape
 from raftline.wire.refusal import error
 from raftline.wire.replies.refusals import sentence_of

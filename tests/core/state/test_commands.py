@@ -13,7 +13,7 @@ from raftline.state.commands.key_commands import APPLIED, execute
 from raftline.state.lease_table import EXPIRED
 from raftline.state.store import Store
 from raftline.wire.commands.command_table import COMMANDS, read_request
-from raftline.wire.commands.operands import Limits
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from tests.core.typed import refusal
 

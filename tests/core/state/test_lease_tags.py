@@ -6,8 +6,8 @@ import pytest
 
 from raftline.logmanager import LogManager
 from raftline.state.store import Store
-from raftline.wire.commands.lease_operands import grant_in, lease_in, with_tag, without_tag
 from raftline.wire.key_stat import read_key_line
+from raftline.wire.operands.lease_operands import grant_in, lease_in, with_tag, without_tag
 from raftline_testing.doubles.lease_machine import LeaseMachine, first_leases
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries

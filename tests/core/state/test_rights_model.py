@@ -11,7 +11,7 @@ from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
 from raftline.state.user_table import UserTable, read_users
 from raftline.wire.commands.authorization import denial_reason
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.operands.login_operands import ITERATIONS_LEAST
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from raftline_testing.runner.at_night import at_night

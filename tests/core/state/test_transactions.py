@@ -20,13 +20,13 @@ from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.storage.disk import StorageError
 from raftline.wire.commands.command_table import IN_TRANSACTIONS
-from raftline.wire.commands.operands import Limits, not_understood
 from raftline.wire.commands.transaction_line import (
     format_transaction,
     format_word,
     read_transaction,
 )
 from raftline.wire.limits import SHORT_REPLY_BYTES, TRANSACTION_ITEMS, TRANSACTION_SCANS
+from raftline.wire.operands.operands import Limits, not_understood
 from raftline.wire.protocol import ProtocolError, escape, unescape
 from raftline.wire.refusal import DONE_ONCE, error
 from raftline.wire.replies.replies import (

@@ -12,9 +12,9 @@ from raftline.logmanager import LogManager, parts_of
 from raftline.raft.log import Entry
 from raftline.state.user_table import UserTable, read_users
 from raftline.wire.commands.command_table import read_request
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
-from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import GRANTS_MAX, ROLES_MAX, USER_ROLES_MAX, USERS_MAX
+from raftline.wire.operands.login_operands import ITERATIONS_LEAST
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from raftline_testing.doubles.user_machine import BOB, VERIFIER, UserMachine
 from raftline_testing.files.faulty_folder import MemoryFolder

@@ -16,7 +16,7 @@ from raftline.objects.object_kinds import OPERATIONS
 from raftline.objects.object_operations import OPERANDS
 from raftline.raft.log import Entry
 from raftline.wire.commands.command_table import read_request
-from raftline.wire.commands.operands import Limits
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError, escape, unescape
 from raftline.wire.refusal import DONE_ONCE
 from raftline.wire.strict_json import DEPTH_MAX, NotJsonError, checked, format_json, read_json

@@ -13,8 +13,8 @@ from raftline.objects import command_effects
 from raftline.objects.object_kinds import OPERATIONS, ConditionFailed
 from raftline.state.store import Store
 from raftline.wire.commands.command_table import read_request
-from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import REWORK_BYTES, VALUE_BYTES
+from raftline.wire.operands.operands import Limits
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries
 

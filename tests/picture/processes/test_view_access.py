@@ -14,8 +14,8 @@ import pytest
 
 from raftline.access import authority
 from raftline.access.secret import make_secret
-from raftline.clients.requests.client_login import PASSWORD_FILE, USER
-from raftline.clients.requests.client_tls import ClientTls
+from raftline.clients.connections.client_login import PASSWORD_FILE, USER
+from raftline.clients.connections.client_tls import ClientTls
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster

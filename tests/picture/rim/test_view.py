@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from raftline.clients.requests.client_access import ClientAccess
+from raftline.clients.connections.client_access import ClientAccess
 from raftline.common.address import Address
 from raftline.picture.view import viewer
 from raftline.picture.view.clock_offsets import SOLVE_EVERY, Clocks, solved

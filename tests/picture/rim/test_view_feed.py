@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.clients.requests.client_access import ClientAccess
+from raftline.clients.connections.client_access import ClientAccess
 from raftline.common.address import Address
 from raftline.picture.view import feed, picture, viewer
 from raftline.picture.view.feed import PageFeed

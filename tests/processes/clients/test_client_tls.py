@@ -16,7 +16,7 @@ import pytest
 import raftline
 from raftline import ClientError, ClientTls, aio, connect
 from raftline.access import authority
-from raftline.clients.requests.client_access import ClientAccess
+from raftline.clients.connections.client_access import ClientAccess
 from raftline.clients.requests.conversation import Client
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.in_process import without_notices

@@ -12,10 +12,10 @@ import pytest
 
 from raftline.access import authority
 from raftline.access.secret import make_secret
-from raftline.clients.requests.client_login import Credentials, log_in
-from raftline.clients.requests.client_tls import ClientTls
-from raftline.clients.requests.line_connection import LineConnection
-from raftline.clients.requests.node_connection import Unreachable
+from raftline.clients.connections.client_login import Credentials, log_in
+from raftline.clients.connections.client_tls import ClientTls
+from raftline.clients.connections.line_connection import LineConnection
+from raftline.clients.connections.node_connection import Unreachable
 from raftline.common.build_level import LEVEL
 from raftline.wire.commands.command_table import COMMANDS, Command
 from raftline.wire.refusal import LOW_LEVEL, RequestOutcome

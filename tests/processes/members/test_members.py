@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from raftline.clients.connections.node_connection import ClientError, OutcomeUnknown
 from raftline.clients.requests.conversation import Client
-from raftline.clients.requests.node_connection import ClientError, OutcomeUnknown
 from raftline.common.config import FILE_NAME
 from raftline.wire.refusal import REMOVED
 from raftline_testing.doubles import in_process

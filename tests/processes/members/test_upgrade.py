@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from raftline.access.secret import make_secret
-from raftline.clients.requests.client_access import ClientAccess
-from raftline.clients.requests.client_login import Credentials, log_in
+from raftline.clients.connections.client_access import ClientAccess
+from raftline.clients.connections.client_login import Credentials, log_in
 from raftline.clients.requests.pool import Clients
 from raftline.common.build_level import LEVEL
 from raftline.common.version import RELEASE

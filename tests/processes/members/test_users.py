@@ -21,9 +21,9 @@ from raftline.access import authority
 from raftline.access.secret import make_secret
 from raftline.access.tls import Tls, TlsFiles
 from raftline.access.users import write_first_admin
-from raftline.clients.requests.client_access import ClientAccess
-from raftline.clients.requests.client_login import Credentials, log_in
-from raftline.clients.requests.line_connection import LineConnection
+from raftline.clients.connections.client_access import ClientAccess
+from raftline.clients.connections.client_login import Credentials, log_in
+from raftline.clients.connections.line_connection import LineConnection
 from raftline.clients.requests.pool import Clients
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole

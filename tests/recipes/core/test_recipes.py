@@ -13,9 +13,9 @@ from raftline.state.lease_table import format_expiry
 from raftline.state.store import Store
 from raftline.state.work import LONG_KEYS, count_short
 from raftline.wire.commands.command_table import read_request
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.redaction import without_values
 from raftline.wire.limits import TAKEN_BYTES
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from raftline_testing.doubles.account_machine import ANN, BOB, AccountMachine
 from raftline_testing.doubles.lease_machine import TERM, LeaseMachine

@@ -7,10 +7,10 @@ import threading
 import time
 
 from raftline.clients.calls.calls import CALLS
+from raftline.clients.connections.node_connection import Closed
 from raftline.clients.leases import base_lease, gates, kept_leases, lease, lease_timer
 from raftline.clients.leases.gates import Gates
 from raftline.clients.leases.lease import Keeper
-from raftline.clients.requests.node_connection import Closed
 from raftline.recipes.locks import claims, held, lock
 from raftline.recipes.locks.lock import Lock
 from raftline_testing.interleave.scenarios import check_interleavings, seeds

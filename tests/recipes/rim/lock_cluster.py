@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 from raftline.clients.calls.calls import Call
 from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.connections.node_connection import Closed
 from raftline.clients.leases.aio_lease import AioKeeper
 from raftline.clients.leases.gates import Gates
 from raftline.clients.leases.kept_leases import KeptLeases
 from raftline.clients.leases.lease import Keeper, Lease
 from raftline.clients.leases.lease_timer import LeaseTimer
-from raftline.clients.requests.node_connection import Closed
 from raftline.clients.watches.watch_events import Event, WatchCursor
 from raftline.recipes.locks.aio_lock import AioElection, AioLock, AioSemaphore
 from raftline.recipes.locks.lock import Election, Lock, Semaphore

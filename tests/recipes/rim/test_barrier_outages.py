@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from raftline.clients.requests.node_connection import (
+from raftline.clients.connections.node_connection import (
     ClientError,
     NoLeader,
     OutcomeUnknown,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from raftline.clients.calls.calls import Call
-from raftline.clients.requests.node_connection import OutcomeUnknown, Unreachable
+from raftline.clients.connections.node_connection import OutcomeUnknown, Unreachable
 from raftline.recipes.groups.barrier import DoubleBarrier
 from raftline.recipes.groups.barrier_steps import BarrierKeys
 from raftline.recipes.groups.partition_steps import PartitionKeys

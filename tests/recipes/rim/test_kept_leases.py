@@ -13,11 +13,11 @@ import pytest
 
 from raftline.clients.calls.calls import Call
 from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.connections.node_connection import OutcomeUnknown, Refused, Unreachable
 from raftline.clients.leases.kept_leases import UNUSED_S, ClaimTimer, KeptLease
 from raftline.clients.leases.lease import Keeper
 from raftline.clients.leases.lease_timer import LeaseTimer, renewing
-from raftline.clients.requests.node_connection import OutcomeUnknown, Refused, Unreachable
-from raftline.clients.requests.steps import carry_out
+from raftline.clients.steps import carry_out
 from raftline.recipes.locks.lock import Lock
 from raftline.recipes.locks.lock_keys import LOCKS, LockKeys
 from raftline.recipes.locks.recipe_calls import unhold

@@ -14,7 +14,7 @@ import pytest
 from raftline.clients.calls.calls import Call
 from raftline.clients.calls.kv_errors import LeaseLost, TooManyWatches
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.requests.node_connection import ClientError, OutcomeUnknown, Unreachable
+from raftline.clients.connections.node_connection import ClientError, OutcomeUnknown, Unreachable
 from raftline.recipes.locks import claims
 from raftline.recipes.queues import queue_steps
 from raftline.recipes.queues.aio_job_queue import AioQueue

@@ -15,8 +15,7 @@ import pytest
 
 from raftline.clients.calls.calls import CALLS, Call
 from raftline.clients.calls.kv_errors import LeaseLost, TooManyWatches
-from raftline.clients.leases.lease import Lease
-from raftline.clients.requests.node_connection import (
+from raftline.clients.connections.node_connection import (
     ClientError,
     Closed,
     LoginFailed,
@@ -25,6 +24,7 @@ from raftline.clients.requests.node_connection import (
     Refused,
     Unreachable,
 )
+from raftline.clients.leases.lease import Lease
 from raftline.recipes.locks import claims
 from raftline.recipes.locks.held import WithBlocks
 from tests.recipes.rim.lock_cluster import (

@@ -14,10 +14,10 @@ import pytest
 
 from raftline.clients.calls.calls import CALLS, Ask
 from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.connections.node_connection import ClientError, Unreachable
 from raftline.clients.leases.base_lease import BaseLease
 from raftline.clients.leases.kept_leases import KeptLeases
 from raftline.clients.leases.lease_timer import LeaseTimer
-from raftline.clients.requests.node_connection import ClientError, Unreachable
 from raftline.recipes.locks.claim_steps import Look, Shielded
 from raftline.recipes.locks.claims import CHECK_S, BaseClaim
 from raftline.recipes.locks.held import BaseHeld

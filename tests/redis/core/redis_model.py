@@ -18,7 +18,7 @@ from raftline.state.commands.lease_commands import ms_of
 from raftline.state.key_pages import read_selection, take_page
 from raftline.state.store import Store
 from raftline.wire.commands.command_table import read_request
-from raftline.wire.commands.operands import Limits
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from raftline.wire.refusal import error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.doors.redis.resp.lua_tokens import LuaError, tokens_of
+from raftline.doors.redis.resp.known_scripts.lua_tokens import LuaError, tokens_of
 
 pytestmark = pytest.mark.pure
 

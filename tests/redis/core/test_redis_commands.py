@@ -8,6 +8,7 @@ import pytest
 
 from raftline.doors.redis.resp.commands import COMMANDS
 from raftline.doors.redis.resp.keys import Pattern
+from raftline.doors.redis.resp.known_scripts.scripts import NO_LUA, NO_SCRIPT
 from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from raftline.doors.redis.resp.replies import (
     NO_LIST,
@@ -18,9 +19,8 @@ from raftline.doors.redis.resp.replies import (
     Value,
     format_reply,
 )
-from raftline.doors.redis.resp.scripts import NO_LUA, NO_SCRIPT
 from raftline.state.commands.lease_commands import ms_of
-from raftline.wire.commands.operands import Limits
+from raftline.wire.operands.operands import Limits
 from tests.redis.core.redis_model import NOW_MS, Model
 
 pytestmark = pytest.mark.pure

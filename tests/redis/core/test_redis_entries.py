@@ -27,8 +27,8 @@ from raftline.state.work import is_long, is_quick
 from raftline.wire.commands.authorization import denial_reason
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.identity import Identity
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.transaction_line import format_word
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError
 
 pytestmark = pytest.mark.pure

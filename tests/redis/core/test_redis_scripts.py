@@ -13,11 +13,9 @@ from raftline.common.build_level import LEVEL
 from raftline.doors.redis.redis_node import RedisNode
 from raftline.doors.redis.resp.entry import answers_in, format_entry
 from raftline.doors.redis.resp.functions import FUNCTIONS
-from raftline.doors.redis.resp.limits import REDIS_QUEUED, REDIS_SCRIPT_BYTES, REDIS_SCRIPTS
-from raftline.doors.redis.resp.lua_tokens import tokens_of
-from raftline.doors.redis.resp.lua_values import number, quotient, to_reply, word
-from raftline.doors.redis.resp.replies import Failure, SetReply, Value
-from raftline.doors.redis.resp.scripts import (
+from raftline.doors.redis.resp.known_scripts.lua_tokens import tokens_of
+from raftline.doors.redis.resp.known_scripts.lua_values import number, quotient, to_reply, word
+from raftline.doors.redis.resp.known_scripts.scripts import (
     NO_LUA,
     NO_SCRIPT,
     SCRIPTS,
@@ -25,9 +23,11 @@ from raftline.doors.redis.resp.scripts import (
     name_of,
     sha_of,
 )
+from raftline.doors.redis.resp.limits import REDIS_QUEUED, REDIS_SCRIPT_BYTES, REDIS_SCRIPTS
+from raftline.doors.redis.resp.replies import Failure, SetReply, Value
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
-from raftline.wire.commands.operands import Limits
+from raftline.wire.operands.operands import Limits
 from tests.redis.core.redis_model import NOW_MS, Model
 
 pytestmark = pytest.mark.pure

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from raftline.access import authority
-from raftline.clients.requests.client_login import Credentials, log_in
-from raftline.clients.requests.line_connection import LineConnection
+from raftline.clients.connections.client_login import Credentials, log_in
+from raftline.clients.connections.line_connection import LineConnection
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.doors.redis.resp.scripts import SCRIPTS
+from raftline.doors.redis.resp.known_scripts.scripts import SCRIPTS
 from raftline_testing.nodes.processes import DEADLINE_S
 from raftline_testing.redis.redis_wire import framed
 from tests.lists.walks import running_nodes
@@ -50,12 +50,14 @@ ALLOWED_AT_THE_DOOR = {
 APPLY = ("doors/redis/command_effects.py", *(
     f"doors/redis/resp/{name}.py"
     for name in (
-        "entry", "functions", "function_rows", "view", "strings", "keys", "times", "scripts",
-        "script_rows", "lock_scripts", "counter_scripts", "rate_scripts", "list_scripts",
-        "sorted_set_scripts", "lua_values", "programs", "messages", "request_ledger",
-        "types/combined_scores", "types/counted_keys", "types/hashes", "types/lists", "types/scans",
-        "types/scores", "types/sets", "types/sorted_ranges", "types/sorted_sets", "types/streams",
-        "types/typed",
+        "entry", "functions", "function_rows", "view", "strings", "keys", "times",
+        "known_scripts/scripts", "known_scripts/script_rows", "known_scripts/lock_scripts",
+        "known_scripts/counter_scripts", "known_scripts/rate_scripts",
+        "known_scripts/list_scripts", "known_scripts/sorted_set_scripts",
+        "known_scripts/lua_values", "programs", "messages", "request_ledger",
+        "types/combined_scores", "types/counted_keys", "types/hashes", "types/lists",
+        "types/scans", "types/scores", "types/sets", "types/sorted_ranges", "types/sorted_sets",
+        "types/streams", "types/typed",
     )
 ))  # fmt: skip
 

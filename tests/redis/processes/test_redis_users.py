@@ -8,7 +8,7 @@ import pytest
 
 import raftline
 from raftline.access.secret import make_secret
-from raftline.clients.requests.line_connection import LineConnection
+from raftline.clients.connections.line_connection import LineConnection
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster

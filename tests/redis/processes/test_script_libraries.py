@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from raftline.doors.redis.resp.scripts import SCRIPTS
+from raftline.doors.redis.resp.known_scripts.scripts import SCRIPTS
 from raftline_testing.nodes.cluster import Cluster
 
 AT_ONCE = 3

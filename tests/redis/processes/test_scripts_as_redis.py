@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from raftline.doors.redis.resp.scripts import SCRIPTS
+from raftline.doors.redis.resp.known_scripts.scripts import SCRIPTS
 from raftline_testing.doubles.scripted_node import free_port
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import eventually

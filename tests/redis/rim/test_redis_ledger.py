@@ -10,7 +10,7 @@ import pytest
 
 from raftline.common.build_level import LEVEL
 from raftline.doors.redis.resp.commands import COMMANDS
-from raftline.doors.redis.resp.scripts import SCRIPTS
+from raftline.doors.redis.resp.known_scripts.scripts import SCRIPTS
 from raftline.state.store import Store
 from raftline_testing.doubles.wired_connection import PASSWORD
 from raftline_testing.fuzzing.targets import known_users

@@ -15,7 +15,6 @@ from raftline.doors.redis.resp.plain import PlainRun, take_plain
 from raftline.doors.redis.resp.replies import NO_LOGIN
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.server_protocol import DoorRun, End
-from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import (
     LINE_S,
     READ_BYTES,
@@ -23,6 +22,7 @@ from raftline.wire.limits import (
     STRANGER_LINE_BYTES,
     STRANGER_S,
 )
+from raftline.wire.operands.operands import Limits
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.protocol_machine import ProtocolMachine
 from raftline_testing.nodes.known_users import ROOT_ALONE, access_with

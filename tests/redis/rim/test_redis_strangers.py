@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from raftline.access.login import Access
-from raftline.doors.redis.resp.scripts import SCRIPTS, sha_of
+from raftline.doors.redis.resp.known_scripts.scripts import SCRIPTS, sha_of
 from raftline.net.connections import connection_slots as places_module
 from raftline.net.line_reader import HalfLines
 from raftline.net.protocol import server_protocol

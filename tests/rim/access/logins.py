@@ -7,8 +7,8 @@ from raftline.access.throttle import Throttle
 from raftline.state.user_table import UserTable
 from raftline.wire.commands.command_table import Request, read_request
 from raftline.wire.commands.identity import EVERYWHERE
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.rights import UserRole
+from raftline.wire.operands.operands import Limits
 from raftline_testing.nodes.known_users import table_of
 
 PASSWORD = "correct horse battery"

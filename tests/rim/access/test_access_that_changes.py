@@ -18,16 +18,16 @@ from raftline.access.proof import Initiator
 from raftline.access.secret import NO_AUTH, PeerAuth, make_secret, read_peer_auth, read_secrets
 from raftline.access.tls import Tls, TlsFiles
 from raftline.access.tls_socket import TlsSocket
-from raftline.clients.requests.client_login import Credentials, exchange
+from raftline.clients.connections.client_login import Credentials, exchange
 from raftline.common.config import ConfigError
 from raftline.net.connections.connection import admit_by_tls
 from raftline.net.protocol.admission import Admission
 from raftline.node.program.reload import readers_of
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
+from raftline.wire.operands.operands import Limits
 from raftline_testing.doubles import certificates
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.known_users import Known, access_with, table_of

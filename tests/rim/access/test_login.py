@@ -36,13 +36,13 @@ from raftline.access.login import (
 from raftline.access.scram import Exchange, OutOfPlace
 from raftline.access.throttle import Throttle
 from raftline.access.users import derive, make_verifier
-from raftline.clients.requests import client_access
-from raftline.clients.requests.client_access import ClientAccess
-from raftline.clients.requests.client_login import REPLY_MAX, Credentials, exchange
-from raftline.clients.requests.client_login import log_in as send_login
+from raftline.clients.connections import client_access
+from raftline.clients.connections.client_access import ClientAccess
+from raftline.clients.connections.client_login import REPLY_MAX, Credentials, exchange
+from raftline.clients.connections.client_login import log_in as send_login
+from raftline.clients.connections.line_connection import LineConnection
+from raftline.clients.connections.node_connection import LoginFailed
 from raftline.clients.requests.conversation import Client
-from raftline.clients.requests.line_connection import LineConnection
-from raftline.clients.requests.node_connection import LoginFailed
 from raftline.clients.terminal import shell
 from raftline.common.address import Address
 from raftline.net.peers.peers import Speaker
@@ -51,12 +51,12 @@ from raftline.state.sessions import SessionTable
 from raftline.state.user_table import Account, UserTable
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
-from raftline.wire.commands.user_operands import MECHANISM, Verifier
 from raftline.wire.limits import LOGINS_WAITING, REFUSED_LOGIN_S
+from raftline.wire.operands.login_operands import ITERATIONS_LEAST
+from raftline.wire.operands.operands import Limits
+from raftline.wire.operands.user_operands import MECHANISM, Verifier
 from raftline.wire.refusal import INVENTED_NAME, NOT_PRIVATE, TOO_MANY_LOGINS, error
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_course.controller.orders import ORDERS

@@ -12,9 +12,9 @@ from raftline.access.login import FAILED, Access, Login
 from raftline.access.throttle import Throttle
 from raftline.access.users import make_verifier
 from raftline.state.user_table import Account
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
-from raftline.wire.commands.user_operands import Verifier
 from raftline.wire.limits import LOGINS_WAITING
+from raftline.wire.operands.login_operands import ITERATIONS_LEAST
+from raftline.wire.operands.user_operands import Verifier
 from raftline.wire.refusal import TOO_MANY_LOGINS
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.rim.access.logins import BOB, PASSWORD, ROOT, access_of, asked, login_to, places_in

@@ -17,8 +17,8 @@ from raftline.net.protocol.admission import Admission
 from raftline.net.protocol.host import Batch
 from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.log import Entry
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.parsing import ParsedLine
+from raftline.wire.operands.login_operands import ITERATIONS_LEAST
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.wired_connection import Wired
 from raftline_testing.files.faulty_folder import MemoryFolder

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.requests.node_connection import LoginFailed, NotAllowed
+from raftline.clients.connections.node_connection import LoginFailed, NotAllowed
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline_testing.doubles.wired_connection import OTHER, PASSWORD, UserConnection
 from raftline_testing.nodes.processes import eventually

@@ -16,10 +16,10 @@ from raftline.net.protocol.outgoing_protocol import OutgoingProtocol
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.wire.commands.command_table import read_request
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
+from raftline.wire.operands.login_operands import ITERATIONS_LEAST
+from raftline.wire.operands.operands import Limits
 from raftline_testing.doubles.fake_host import FakeHost
 
 PASSWORD, OTHER = "correct horse", "staple"

@@ -14,10 +14,10 @@ import raftline
 import raftline.aio
 from raftline import client as program
 from raftline.clients.asyncio.link import Link
-from raftline.clients.requests.line_connection import ConnectionEnded
-from raftline.clients.requests.node_connection import NoLeader
+from raftline.clients.connections.line_connection import ConnectionEnded
+from raftline.clients.connections.node_connection import NoLeader
 from raftline.common.address import Address
-from raftline.wire.commands.operands import not_understood
+from raftline.wire.operands.operands import not_understood
 from raftline.wire.protocol import CODES
 from raftline.wire.refusal import FULL, error
 from raftline_testing.doubles.in_process import run_main

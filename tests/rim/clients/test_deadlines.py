@@ -26,10 +26,10 @@ import raftline
 import raftline.aio
 from raftline.access import authority
 from raftline.access.tls import Tls, TlsFiles
+from raftline.clients.connections.client_access import ClientAccess
+from raftline.clients.connections.client_login import Credentials
+from raftline.clients.connections.client_tls import ClientTls
 from raftline.clients.requests import pool
-from raftline.clients.requests.client_access import ClientAccess
-from raftline.clients.requests.client_login import Credentials
-from raftline.clients.requests.client_tls import ClientTls
 from raftline.clients.requests.conversation import Client
 from raftline_testing.extensions import joined
 from raftline_testing.nodes.cluster import Cluster, NodeProcess

@@ -9,7 +9,7 @@ import re
 import pytest
 
 import raftline
-from raftline.clients.requests.node_connection import ClientError
+from raftline.clients.connections.node_connection import ClientError
 from raftline.clients.requests.search import lost, text_of
 from raftline.common.address import Address
 from raftline.wire.refusal import TLS_ONLY, error

@@ -15,10 +15,10 @@ import pytest
 import raftline
 import raftline.aio
 from raftline.clients.asyncio.asker import AioAsker, InFlight
+from raftline.clients.connections.node_connection import Deadline, LoginFailed, NodeConnection
 from raftline.clients.requests import addresses, health
 from raftline.clients.requests.addresses import Addresses
 from raftline.clients.requests.conversation import Client
-from raftline.clients.requests.node_connection import Deadline, LoginFailed, NodeConnection
 from raftline.clients.requests.search import (
     Answer,
     AskNode,

@@ -9,7 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.clients.requests.line_connection import ConnectionEnded, LineConnection, TooLong, ask
+from raftline.clients.connections.line_connection import (
+    ConnectionEnded,
+    LineConnection,
+    TooLong,
+    ask,
+)
 
 
 @pytest.fixture

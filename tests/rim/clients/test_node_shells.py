@@ -9,9 +9,9 @@ import socket
 import pytest
 
 from raftline.clients.asyncio.line_stream import AioNodeShell
-from raftline.clients.requests import client_access
-from raftline.clients.requests.client_access import ClientAccess
-from raftline.clients.requests.client_login import Credentials
+from raftline.clients.connections import client_access
+from raftline.clients.connections.client_access import ClientAccess
+from raftline.clients.connections.client_login import Credentials
 from raftline.clients.requests.one_node import Connect, NodeShell
 from raftline.common.address import Address
 

@@ -16,9 +16,9 @@ import pytest
 import raftline
 import raftline.aio
 from raftline.clients.calls.pipeline import AioPipeline, BasePipeline, Pending, Pipeline
+from raftline.clients.connections import line_connection
+from raftline.clients.connections.dialing import dial
 from raftline.clients.kv.kv import KV
-from raftline.clients.requests import line_connection
-from raftline.clients.requests.dialing import dial
 from raftline.clients.requests.pipelining import Pipelining
 from raftline.clients.requests.search import WINDOW
 from raftline.wire.refusal import NO_LEADER, error

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from raftline.clients.requests.node_connection import (
+from raftline.clients.connections.node_connection import (
     ClientError,
     Closed,
     Deadline,
@@ -35,7 +35,7 @@ from raftline.clients.requests.search import (
     search,
     text_of,
 )
-from raftline.clients.requests.steps import carry_out
+from raftline.clients.steps import carry_out
 from raftline.common.address import Address
 from raftline.wire.refusal import (
     DONE_ONCE,

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from raftline.clients.requests.line_connection import LineConnection
+from raftline.clients.connections.line_connection import LineConnection
 from raftline.common.config import PortRefused
 from raftline.net.connections import listener as listener_module
 from raftline.net.connections.listener import USUAL_SWITCH_S, Listener, switch_interval_s

@@ -25,7 +25,6 @@ from raftline.net.protocol.server_protocol import (
     End,
     Run,
 )
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import BY_ROUND, PLAIN_BYTES, ParsedLine, ReadSettings
 from raftline.wire.limits import (
     LINE_S,
@@ -37,6 +36,7 @@ from raftline.wire.limits import (
     STRANGER_LINE_BYTES,
     STRANGER_S,
 )
+from raftline.wire.operands.operands import Limits
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.protocol_machine import ProtocolMachine
 from raftline_testing.doubles.served_connection import ServedConnection

@@ -33,10 +33,10 @@ from raftline.storage.disk import AppendFile, DiskFailed
 from raftline.storage.log_file import check_storable
 from raftline.wire import peer_lines
 from raftline.wire.commands import parsing
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.key_stat import KeyFacts
 from raftline.wire.limits import BUFFER_BYTES, LONG_READ_BYTES, LONG_READS, READ_BYTES, VALUE_BYTES
+from raftline.wire.operands.operands import Limits
 from raftline.wire.peer_lines import append_line, format_entries, pieces_of, read, read_entries
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import boot, known, vote

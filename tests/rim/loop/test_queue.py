@@ -18,7 +18,6 @@ from raftline.node.loop.measures import Measures
 from raftline.node.loop.queue import RequestQueue
 from raftline.raft.change import Change
 from raftline.raft.log import Entry
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import BY_ROUND, Reading
 from raftline.wire.limits import (
     KEY_BYTES,
@@ -33,6 +32,7 @@ from raftline.wire.limits import (
     VALUE_BYTES,
     WRITES_TOGETHER,
 )
+from raftline.wire.operands.operands import Limits
 from raftline.wire.peer_lines import format_entries
 from raftline.wire.refusal import NO_LEADER, NOT_REACHED, TOO_MUCH_WAITS
 from raftline.wire.replies.replies import RequestOutcome, outcome_of

@@ -17,11 +17,11 @@ from raftline.net.peers.level_exchange import Builds, ask_level, read_level
 from raftline.net.peers.peers import Peer, Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.raft.levels import NOT_HEARD
-from raftline.wire.commands import operands as take
 from raftline.wire.commands.command_table import COMMANDS, WRITE, Command
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import WRITES_KEY
+from raftline.wire.operands import operands as take
+from raftline.wire.operands.operands import Limits
 from raftline.wire.refusal import FULL, SHUT_DOWN, STOPPING
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.served_connection import ServedConnection

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from raftline.wire.commands.command_table import READ_MODES, read_request
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import Reading, ReadSettings
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError
 
 

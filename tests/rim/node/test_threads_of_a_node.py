@@ -13,8 +13,8 @@ import pytest
 
 from raftline.access.tls import Tls, TlsFiles
 from raftline.clients.calls.listeners import ThreadListeners
+from raftline.clients.connections.client_access import OPEN_ACCESS
 from raftline.clients.leases.lease_timer import RETRY_S, LeaseTimer
-from raftline.clients.requests.client_access import OPEN_ACCESS
 from raftline.clients.requests.health import LOG, ClientHealth
 from raftline.common.address import Address
 from raftline.common.process.guarded_thread import guarded_thread

@@ -9,12 +9,12 @@ import pytest
 
 from raftline.clients.calls.kv_errors import TooManyWatches
 from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.connections.line_connection import ConnectionEnded
+from raftline.clients.connections.node_connection import NoLeader, Refused, Unreachable
 from raftline.clients.requests.addresses import Addresses
 from raftline.clients.requests.health import LOST_S, SILENCE_S, ClientHealth
-from raftline.clients.requests.line_connection import ConnectionEnded
-from raftline.clients.requests.node_connection import NoLeader, Refused, Unreachable
 from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
-from raftline.clients.requests.steps import carry_out
+from raftline.clients.steps import carry_out
 from raftline.clients.watches.liveness import PROBE_PART
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline.clients.watches.watch_machine import WatchMachine

@@ -13,9 +13,9 @@ import pytest
 
 from raftline.clients.calls.calls import Call
 from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.connections.node_connection import Unreachable
 from raftline.clients.leases.aio_lease import AioKeeper, AioLease
 from raftline.clients.leases.lease import Keeper, Lease
-from raftline.clients.requests.node_connection import Unreachable
 
 Result = TypeVar("Result")
 DEADLINE_S = 30.0

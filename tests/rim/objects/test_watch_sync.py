@@ -8,11 +8,11 @@ from collections import deque
 import pytest
 
 from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.connections.line_connection import ConnectionEnded
+from raftline.clients.connections.node_connection import NotAllowed
 from raftline.clients.requests.addresses import Addresses
-from raftline.clients.requests.line_connection import ConnectionEnded
-from raftline.clients.requests.node_connection import NotAllowed
 from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
-from raftline.clients.requests.steps import carry_out
+from raftline.clients.steps import carry_out
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline.clients.watches.watch_machine import WatchMachine
 from raftline.common.address import Address

@@ -16,11 +16,11 @@ import raftline.aio
 from raftline.clients.asyncio import asker
 from raftline.clients.asyncio.line_protocol import reach
 from raftline.clients.asyncio.line_stream import LineStream
-from raftline.clients.requests import dialing
-from raftline.clients.requests import node_connection as connection
-from raftline.clients.requests.client_access import OPEN_ACCESS
+from raftline.clients.connections import dialing
+from raftline.clients.connections import node_connection as connection
+from raftline.clients.connections.client_access import OPEN_ACCESS
+from raftline.clients.connections.line_connection import ConnectionEnded
 from raftline.clients.requests.conversation import Client
-from raftline.clients.requests.line_connection import ConnectionEnded
 from raftline.common.address import Address
 
 DEADLINE_S = 60.0

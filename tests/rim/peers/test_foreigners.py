@@ -15,8 +15,8 @@ from raftline.net.peers.level_exchange import FOREIGN_S, Foreigners
 from raftline.net.peers.peers import Peer, Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.raft.messages import Message
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ParsedLine, ReadSettings, parse
+from raftline.wire.operands.operands import Limits
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 

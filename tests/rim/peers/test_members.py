@@ -13,7 +13,7 @@ from zlib import crc32
 
 import pytest
 
-from raftline.clients.requests.client_access import OPEN_ACCESS
+from raftline.clients.connections.client_access import OPEN_ACCESS
 from raftline.common.address import Address
 from raftline.common.config import FAST, FILE_NAME, ConfigError, Configuration
 from raftline.net.peers import peers
@@ -42,7 +42,7 @@ from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import MachineState
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.member_commands import change_reply, read_change
-from raftline.wire.commands.operands import Limits
+from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from raftline.wire.refusal import NO_LEADER
 from raftline_testing.doubles.cores import OPTIONS, node_of

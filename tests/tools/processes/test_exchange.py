@@ -10,8 +10,8 @@ import pytest
 
 import raftline
 from raftline import cli
+from raftline.clients.connections.node_connection import ClientError, Refused
 from raftline.clients.kv.shared import ThreadTransport
-from raftline.clients.requests.node_connection import ClientError, Refused
 from raftline.tools.requests.exchange import BadLine, ExchangeRow, format_row, read_row
 from raftline.wire.limits import TRANSACTION_ITEMS
 from raftline_testing.nodes.cluster import Cluster

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pexpect
 
-from raftline.clients.requests.client_access import ClientAccess
+from raftline.clients.connections.client_access import ClientAccess
 from raftline.common import config
 from raftline.tools.status import status
 from raftline_testing.nodes.cluster import NodeProcess

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from raftline import cli
-from raftline.clients.requests.client_access import ClientAccess
+from raftline.clients.connections.client_access import ClientAccess
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError, Configuration

@@ -16,8 +16,8 @@ import pytest
 
 from raftline import cli
 from raftline.client import Client
-from raftline.clients.requests import node_connection
-from raftline.clients.requests.client_access import ClientAccess
+from raftline.clients.connections import node_connection
+from raftline.clients.connections.client_access import ClientAccess
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.tools.requests import members

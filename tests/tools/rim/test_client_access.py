@@ -11,9 +11,9 @@ import pexpect
 import pytest
 
 from raftline import cli, client
-from raftline.clients.requests.client_login import Credentials
+from raftline.clients.connections.client_login import Credentials
+from raftline.clients.connections.node_connection import Unreachable
 from raftline.clients.requests.conversation import Client
-from raftline.clients.requests.node_connection import Unreachable
 from raftline.clients.requests.pool import Clients
 from raftline.tools.verbs import HELD
 from raftline_testing.doubles import in_process

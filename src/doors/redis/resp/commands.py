@@ -14,13 +14,14 @@ from sys import getsizeof
 from typing import Final, NamedTuple, TypeAlias
 
 from ....wire.protocol import shown, size_of
-from . import blocking, fast, keys, messages, notifications, scripts, transactions
+from . import blocking, fast, keys, messages, notifications, transactions
 from .cluster import CLUSTER
 from .connection import CONNECTION, WITHOUT_LOGIN
 from .fast import Line
 from .function_rows import Function
 from .functions import FUNCTIONS
 from .key_programs import Task, read, write
+from .known_scripts import scripts
 from .limits import REDIS_QUEUED
 from .programs import CommandContext, CommandRefused, Program, RedisCall, Run, in_capitals
 from .replies import (

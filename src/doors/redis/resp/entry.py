@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, NamedTuple
 
-from ....wire.commands.lease_operands import SECONDS_MAX, lease_in, own_in
-from ....wire.commands.operands import NO_LIMITS, Limits
 from ....wire.commands.transaction_line import (
     DIVIDERS,
     EMPTY,
@@ -27,6 +25,8 @@ from ....wire.commands.transaction_line import (
     format_word,
     read_conditions,
 )
+from ....wire.operands.lease_operands import SECONDS_MAX, lease_in, own_in
+from ....wire.operands.operands import NO_LIMITS, Limits
 from ....wire.protocol import ProtocolError, is_number, shown, unescape
 from .functions import FUNCTIONS
 from .limits import REDIS_ARGUMENTS, REDIS_QUEUED

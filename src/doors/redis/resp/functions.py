@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import keys, messages, scripts, strings, times
+from . import keys, messages, strings, times
 from .function_rows import ALL, PAIRS, READ, TWO, WRITE, Function, always, never
+from .known_scripts import scripts
 from .programs import in_capitals
 from .replies import Value
 from .types import rows

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from ....wire.commands.lease_operands import NO_LEASE
 from ....wire.commands.transaction_line import format_word
+from ....wire.operands.lease_operands import NO_LEASE
 from .entry import answers_in, format_entry
 from .function_rows import Function
 from .limits import REDIS_ARGUMENTS

@@ -11,8 +11,8 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias, TypeVar
 
-from ....wire.commands.lease_operands import SECONDS_MAX, format_seconds
-from ....wire.commands.operands import Limits
+from ....wire.operands.lease_operands import SECONDS_MAX, format_seconds
+from ....wire.operands.operands import Limits
 from ....wire.protocol import escape, shown, size_of
 from .replies import NOT_INTEGER, Failure, Value
 from .request_ledger import RequestLedger

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from ....wire.commands.lease_operands import own_in
-from ....wire.commands.operands import Limits
 from ....wire.key_stat import TYPED
+from ....wire.operands.lease_operands import own_in
+from ....wire.operands.operands import Limits
 from ....wire.protocol import escape, real, size_of
 from .programs import CommandRefused, bounded, checked_key, seconds_text
 from .replies import WRONG_TYPE, Value

@@ -13,7 +13,7 @@ from typing import Any
 
 from raftline.clients.calls.calls import CALLS, Ask
 from raftline.clients.calls.kv_errors import LeaseLost
-from raftline.clients.requests.node_connection import ClientError
+from raftline.clients.connections.node_connection import ClientError
 from raftline.recipes.groups.barrier_steps import BarrierSteps, BaseEntered
 from raftline.recipes.groups.partition_steps import BaseShare, PartitionKeys, PartitionSteps
 from raftline.recipes.groups.party_steps import JoinSteps, PartyKeys

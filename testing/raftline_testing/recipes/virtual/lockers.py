@@ -24,16 +24,16 @@ from raftline.clients.calls.calls import CALLS, Ask, Call, Steps
 from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.calls.transaction import Transaction, itself
 from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.connections.node_connection import ClientError, Deadline
 from raftline.clients.leases.base_lease import BaseLease, Joining, SendOff
 from raftline.clients.leases.gates import AwaitTurn, Gates, GateTurn
 from raftline.clients.leases.kept_leases import GivingUp, KeptLeases
 from raftline.clients.leases.lease_timer import LeaseTimer
 from raftline.clients.leases.renewals import Renewals, UntilDue, keeping
-from raftline.clients.requests.node_connection import ClientError, Deadline
 from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
 from raftline.clients.requests.pool import PARTS
 from raftline.clients.requests.search import NodeTurns, search, text_of
-from raftline.clients.requests.steps import carry_out_awaiting
+from raftline.clients.steps import carry_out_awaiting
 from raftline.clients.watches.liveness import MEMBERS_ID
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline.clients.watches.watch_machine import BaseWatch, WatchMachine

@@ -14,8 +14,8 @@ from typing import Any
 from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.calls.transaction import Transaction, itself
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.requests.node_connection import ClientError, OutcomeUnknown
-from raftline.clients.requests.steps import carry_out_awaiting
+from raftline.clients.connections.node_connection import ClientError, OutcomeUnknown
+from raftline.clients.steps import carry_out_awaiting
 from raftline.recipes.queues.queue_steps import BaseJob, BaseQueue, TakeSteps
 
 from ...virtual.world.coroutines import shielded

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from random import Random
 
-from raftline.clients.requests.client_login import Credentials, exchange
-from raftline.clients.requests.node_connection import LoginFailed, Unreachable
+from raftline.clients.connections.client_login import Credentials, exchange
+from raftline.clients.connections.node_connection import LoginFailed, Unreachable
 from raftline.net.protocol.host import Batch
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import STRANGER_S

@@ -15,15 +15,15 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raftline.clients.requests.addresses import MEMBERS, Addresses
-from raftline.clients.requests.dialing import NEXT_S
-from raftline.clients.requests.node_connection import (
+from raftline.clients.connections.dialing import NEXT_S
+from raftline.clients.connections.node_connection import (
     LEAST_ATTEMPT_S,
     ClientError,
     Deadline,
     OutcomeUnknown,
     unreachable,
 )
+from raftline.clients.requests.addresses import MEMBERS, Addresses
 from raftline.clients.requests.pool import PARTS
 from raftline.clients.requests.search import (
     AskNode,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftline.logmanager import LogManager
-from raftline.wire.commands.lease_operands import OWN
+from raftline.wire.operands.lease_operands import OWN
 
 from ...workloads.holder_machine import HolderMachine, LeaseBeliefs
 from ..clients.machine_runner import MachineRunner

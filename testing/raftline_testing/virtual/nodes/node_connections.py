@@ -38,10 +38,10 @@ from raftline.raft.messages import Message
 from raftline.raft.node_view import NodeView
 from raftline.state.work import is_quick
 from raftline.wire.commands.member_commands import membership_facts
-from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.commands.rights import LeaseKeys
 from raftline.wire.limits import LONG_REPLY_BYTES
+from raftline.wire.operands.operands import Limits
 from raftline.wire.refusal import NO_LEADER, NO_QUORUM, NOT_REACHED, RISING, error
 
 from ...invariants import InvariantError

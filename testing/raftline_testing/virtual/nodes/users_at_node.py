@@ -20,9 +20,9 @@ from raftline.access.users import derive
 from raftline.net.protocol.host import Batch
 from raftline.raft.log import Entry
 from raftline.state.user_table import UserTable
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
-from raftline.wire.commands.user_operands import NO_PASSWORD, Verifier
+from raftline.wire.operands.login_operands import ITERATIONS_LEAST
+from raftline.wire.operands.user_operands import NO_PASSWORD, Verifier
 
 from ...invariants import InvariantError
 from ..world.world import World

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.connections.dialing import NEXT_S
+from raftline.clients.connections.line_connection import ConnectionEnded
+from raftline.clients.connections.node_connection import CONNECT_TIMEOUT_S, ClientError
 from raftline.clients.requests.addresses import Addresses
-from raftline.clients.requests.dialing import NEXT_S
 from raftline.clients.requests.health import ClientHealth
-from raftline.clients.requests.line_connection import ConnectionEnded
-from raftline.clients.requests.node_connection import CONNECT_TIMEOUT_S, ClientError
 from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
 from raftline.clients.watches.watch_events import Event, WatchCursor
 from raftline.clients.watches.watch_machine import WatchMachine

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .....wire.commands.lease_operands import SECONDS_MAX
+from .....wire.operands.lease_operands import SECONDS_MAX
 from .....wire.protocol import real
 from ..keys import NO_SUCH_KEY
 from ..programs import CommandRefused, in_capitals, integer

@@ -7,8 +7,8 @@ from __future__ import annotations
 from itertools import count
 from typing import Final
 
+from ..programs import joined
 from .lua_values import LuaValue, arithmetic, is_at_most, is_less, number, text_in, turns_to
-from .programs import joined
 from .script_rows import Running, Script
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from ..programs import CommandRefused
+from ..replies import NOT_INTEGER
 from .lua_values import LuaValue, arithmetic, is_less, number, quotient
-from .programs import CommandRefused
-from .replies import NOT_INTEGER
 from .script_rows import Running, Script
 
 

@@ -11,8 +11,8 @@ import math
 import re
 from typing import Final, TypeAlias, Union
 
-from .programs import CommandRefused
-from .replies import Failure, Flat, NoList, Pairs, Scored, SetReply, Simple, Value, format_double
+from ..programs import CommandRefused
+from ..replies import Failure, Flat, NoList, Pairs, Scored, SetReply, Simple, Value, format_double
 
 # None is nil; a status is a `Simple`, an error that was not raised a `Failure`.
 LuaValue: TypeAlias = Union[str, float, bool, "list[LuaValue]", None]

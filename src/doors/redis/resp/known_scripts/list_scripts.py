@@ -8,9 +8,9 @@ from itertools import islice, repeat
 from math import floor
 from typing import Final
 
+from ..programs import CommandRefused
+from ..replies import NOT_INTEGER
 from .lua_values import LuaValue, arithmetic, is_at_most, is_less, number, turns_to, word
-from .programs import CommandRefused
-from .replies import NOT_INTEGER
 from .script_rows import Running, Script
 
 # --- python-redis-lock: KEYS are the lock, and the list at which others wait for its end ----------

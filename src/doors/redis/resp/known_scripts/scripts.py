@@ -13,14 +13,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-from ....wire.protocol import shown
-from .counter_scripts import COUNTER_SCRIPTS
-from .limits import REDIS_SCRIPT_BYTES
-from .list_scripts import LIST_SCRIPTS
-from .lock_scripts import LOCK_SCRIPTS
-from .lua_tokens import LuaError, tokens_of
-from .lua_values import to_reply
-from .programs import (
+from .....wire.protocol import shown
+from ..limits import REDIS_SCRIPT_BYTES
+from ..programs import (
     CommandContext,
     CommandRefused,
     Program,
@@ -30,11 +25,16 @@ from .programs import (
     integer,
     raw,
 )
+from ..replies import OK, Failure, Value
+from ..view import Decide, View
+from .counter_scripts import COUNTER_SCRIPTS
+from .list_scripts import LIST_SCRIPTS
+from .lock_scripts import LOCK_SCRIPTS
+from .lua_tokens import LuaError, tokens_of
+from .lua_values import to_reply
 from .rate_scripts import RATE_SCRIPTS
-from .replies import OK, Failure, Value
 from .script_rows import Running, Script
 from .sorted_set_scripts import SORTED_SET_SCRIPTS
-from .view import Decide, View
 
 CALL: Final = "FCALL"
 CALL_READ: Final = "FCALL_RO"

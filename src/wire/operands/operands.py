@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from ...common.text import NUMBER, NUMBER_MAX, is_printable
 from ...raft.levels import CLUSTER
+from ..commands.observe_lines import observe_operands
+from ..commands.watch_lines import WatchAsked, format_watch, watch_operands
 from ..limits import KEY_BYTES, VALUE_BYTES
 from ..protocol import NAME, ProtocolError, escape, shown, size_of, unescape
 from ..refusal import (
@@ -20,8 +22,6 @@ from ..refusal import (
     Refusal,
 )
 from ..strict_json import DEPTH_MAX, NotJsonError, format_json, read_json
-from .observe_lines import observe_operands
-from .watch_lines import WatchAsked, format_watch, watch_operands
 
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 ALL_KEYS = 1 << 30  # all operands have the form of keys

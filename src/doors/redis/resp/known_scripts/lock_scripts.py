@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..replies import OK, Failure
 from .lua_values import LuaValue, arithmetic, is_less
-from .replies import OK, Failure
 from .script_rows import Running, Script, in_both_cases
 
 _WRONG: Final = Failure("ERR ERROR")  # of `redis.error_reply('ERROR')`

@@ -10,8 +10,8 @@ import binascii
 import re
 from typing import Final, NamedTuple
 
+from ..commands.identity import ROLES
 from ..protocol import NAME, ProtocolError, shown, unescape
-from .identity import ROLES
 from .login_operands import ITERATIONS_LEAST, ITERATIONS_MOST
 from .operands import ALL_KEYS, PREFIX, Limits, Operands
 

@@ -15,7 +15,7 @@ from ...common.address import Address
 from ...common.errors import RaftlineError
 from ...common.process.console import safe_line
 from ...common.public import public
-from ...wire.commands.operands import Limits
+from ...wire.operands.operands import Limits
 from ...wire.protocol import ProtocolError, decode_line
 from ...wire.refusal import RequestOutcome
 from .client_tls import ClientTls, tls_trouble

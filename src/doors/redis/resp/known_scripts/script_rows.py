@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
+from ..programs import CommandRefused
+from ..replies import Failure
+from ..view import Decide, View
 from .lua_values import LuaValue, to_lua, word
-from .programs import CommandRefused
-from .replies import Failure
-from .view import Decide, View
 
 _CALL_BYTES: Final = 256  # of a text that is made in the time of a call
 _COMMAND: Final = re.compile(r"call\(['\"]\w+")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .programs import raw
+from ..programs import raw
 
 _TOKEN: Final = re.compile(
     r"(?P<blank>[ \t\v\f\r\n]+|--(?!\[=*\[)[^\r\n]*)"

@@ -1,0 +1,1 @@
+"""The scripts that libraries send, recognised by their text and run as commands."""

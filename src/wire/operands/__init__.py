@@ -1,0 +1,1 @@
+"""The operands of commands, read and checked."""
