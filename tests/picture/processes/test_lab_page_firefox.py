@@ -23,10 +23,10 @@ def test_story_is_judged_and_a_crash_is_undone(page: LabPage) -> None:
     page.open("story=crash")
     page.click("#tale [data-choice=s2]")
     page.waits_for("#tale .verdict", "Yes: the world says s2.")
-    page.click('[data-order="Crash"][data-node=s1]')
-    page.waits_for("#nodes [aria-label=s1] .role", "down")
+    page.orders("s1", "Crash")
+    page.shows_node("s1", "down")
     page.click("#back")
-    page.waits_for("#nodes [aria-label=s1] .role", "follower")
+    page.shows_node("s1", "follower")
 
 
 def test_same_plan_gives_the_same_events_in_firefox(page: LabPage) -> None:
