@@ -62,5 +62,5 @@ export function legend(place) {
     picture.append(glyph(line[kind]).made);
     item.append(picture, words[kind]);
     return item;
-  }));
+  }), ...["✓ applied", "• match", "▸ next"].map((text) => Object.assign(document.createElement("span"), { textContent: text })));
 }

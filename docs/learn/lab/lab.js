@@ -20,7 +20,7 @@ const $ = (id) => document.getElementById(id);
 const here = (path) => new URL(path, import.meta.url).href;
 const CDN = "https://cdn.jsdelivr.net/npm/pyodide@314.0.7/";
 const SPEEDS = [["auto", 0], ["1/100", 0.01], ["1/20", 0.05], ["1/5", 0.2], ["1", 1], ["5", 5], ["20", 20]];
-const LEAST_SPAN_S = 0.02, MOST_SPAN_S = 20, EDGE = 0.04, MB = 1048576, BUGS = 24, ADDRESS_MS = 250, FRAME_MS = 100, PRESSES_MAX = 500, NODES_MAX = 7;
+const LEAST_SPAN_S = 0.02, MOST_SPAN_S = 20, EDGE = 0.04, MB = 1048576, BUGS = 24, ADDRESS_MS = 250, FRAME_MS = 100, PRESSES_MAX = 500, NODES_MAX = 7, AHEAD_MS = 60;
 
 const known = new Known();
 const view = { at: 0, end: 0, span: 0.5, pulses: true, chosen: null, shown: 0, failed: null, marked: false, pan: 0, isLanes: false };
@@ -36,7 +36,7 @@ const lab = {
   act: (text) => act(text), editLog, judge: async (choice) => Boolean((await ask({ do: "judge", choice })).happened),
   leader: () => facts.members.find((node) => { const one = known.at(node, view.at); return one && !one.gone && one.state.role === "leader"; }),
   flightOf: ({ from, to, line, arrived, lost }) => (arrived === null && !lost && isAtEnd() ? facts.flights.find((one) => one.from === from && one.to === to && one.line === line) : null),
-  goOn: () => play(true), openStory: (name) => openRun(`story=${name}`), openFirst: () => openFirst(),
+  goOn: () => { if (isStill()) isDirty = true; else play(true); }, openStory: (name) => openRun(`story=${name}`), openFirst: () => openFirst(),
 };
 const card = new Card($("card"), lab);
 const stage = new Stage($("stage"), known, (kind, what, target) => { play(false); finishGlide(); card.open(kind, what, target); });
@@ -97,6 +97,7 @@ async function doMove(kind) {
     $("chapter")?.focus();
     return;
   }
+  if (isLive && !isAtEnd()) await goTo(known.ms(view.at));
   remember();
   if (!isLive) { const step = known.nextDecision(view.at); glideTo(Math.min(end, step ? known.timeOf(step) : known.newest)); return; }
   const before = known.steps[known.steps.length - 1], until = Number.isFinite(tale.end_ms) ? { until_ms: tale.end_ms } : {};
@@ -138,7 +139,7 @@ async function doGo(ms) {
 
 async function goTo(ms) {
   await ask({ do: "at", ms });
-  view.at = Math.max(0, Math.min(known.seconds(ms), facts.next_ms === null || facts.broken ? newest() : Math.max(newest(), known.seconds(facts.next_ms))));
+  view.at = Math.max(newest(), Math.min(known.seconds(ms), facts.next_ms === null || facts.broken ? 0 : known.seconds(facts.next_ms)));
   view.chosen = null; isDirty = true;
 }
 
@@ -183,16 +184,17 @@ function begin() { play(false); glide = null; view.chosen = null; view.pan = 0; 
 async function doOpenFirst() {
   begin();
   tale.startFirst(first);
-  if (isLive) { await ask({ do: "open", address: first.address }); view.at = 0; }
+  if (isLive) await ask({ do: "open", address: first.address });
   else take(structuredClone(first.facts), {});
-  isDirty = true;
+  view.at = known.seconds(first.from_ms); isDirty = true;
 }
 
+// The world goes to the moment that is shown before the page takes its facts, so that nothing jumps.
 async function becomeLive() {
+  const opened = await remote.ask({ do: "open", address: first.address });
+  const now = await remote.ask({ do: "at", ms: known.ms(view.at) + (isPlaying ? AHEAD_MS : 0) });
   isLive = true;
-  await ask({ do: "open", address: first.address });
-  await ask({ do: "at", ms: known.ms(view.at) });
-  isDirty = true;
+  take({ ...now, anew: true, events: [...opened.events, ...now.events], acts: [...opened.acts, ...now.acts] }, {});
 }
 
 function choose(what) { view.chosen = what; isDirty = true; }
@@ -395,6 +397,7 @@ async function start() {
   }
   $("bar").hidden = true;
   $("link").textContent = "real nodes, in virtual time";
+  document.body.dataset.live = "yes";
   const { stories } = await remote.ask({ do: "list" });
   tale.setTitles(stories);
   if (tale.first) await inTurn(becomeLive); else { isLive = true; await openRun(location.hash.slice(1)); }

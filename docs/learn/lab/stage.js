@@ -33,7 +33,8 @@ export class Stage {
   constructor(place, known, open) {
     this.place = place; this.known = known; this.open = open;
     this.members = ""; this.size = ""; this.flights = new Map(); this.shown = new Map(); this.longest = new Map();
-    this.layers = Object.fromEntries(["links", "said", "nodes", "messages"].map((name) => [name, shape("g", { class: name })]));
+    this.layers = Object.fromEntries(["links", "said", "nodes", "labels", "messages"].map((name) => [name, shape("g", { class: name })]));
+    this.layers.labels.setAttribute("aria-hidden", "true");  // each node says the same
     place.append(...Object.values(this.layers));
     place.addEventListener("click", (event) => this.choose(event, event.target));
     place.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") this.choose(event, event.target); });
@@ -74,6 +75,7 @@ export class Stage {
     this.layers.links.replaceChildren(...this.pairs(members).map((pair) => this.link(pair)));
     this.nodes = new Map(members.map((name) => [name, this.node(name)]));
     this.layers.nodes.replaceChildren(...[...this.nodes.values()].map((one) => one.group));
+    this.layers.labels.replaceChildren(...[...this.nodes.values()].map((one) => one.words));
     this.cuts = "";
     if (held.node && this.nodes.has(held.node)) this.nodes.get(held.node).group.focus({ preventScroll: true });
   }
@@ -94,12 +96,12 @@ export class Stage {
     const parts = {
       halo: shape("circle", { class: "halo", r: r + 18 }), track: shape("circle", { class: "track", r: r + 8 }),
       timer: shape("circle", { class: "timer", r: r + 8, pathLength: 1, transform: "rotate(-90)" }),
-      body: shape("path", { class: "body" }), name: shape("text", { class: "name", y: -0.2 * r }, name),
-      term: shape("text", { class: "term", y: 0.38 * r }), role: shape("text", { class: "role", y: r + 26 }),
-      votes: shape("g", { class: "votes", transform: `translate(0 ${r + 40})` }), crown: shape("path", { class: "crown", d: "M-13 0-15-13-6-6 0-16 6-6 15-13 13 0Z", transform: `translate(0 ${round(-1.16 * r) - 3})` }),
+      body: shape("path", { class: "body" }), votes: shape("g", { class: "votes", transform: `translate(0 ${r + 40})` }), crown: shape("path", { class: "crown", d: "M-13 0-15-13-6-6 0-16 6-6 15-13 13 0Z", transform: `translate(0 ${round(-1.16 * r) - 3})` }),
     };
-    group.append(...Object.values(parts));
-    return { group, ...parts, last: "" };
+    const texts = { name: shape("text", { class: "name", y: -0.2 * r }, name), term: shape("text", { class: "term", y: 0.38 * r }), role: shape("text", { class: "role", y: r + 26 }) };
+    const words = shape("g", { transform: `translate(${x} ${y})` });
+    group.append(...Object.values(parts)); words.append(...Object.values(texts));
+    return { group, words, ...parts, ...texts, last: "" };
   }
 
   // --- a frame ------------------------------------------------------------------------------
@@ -125,6 +127,7 @@ export class Stage {
     parts.last = last;
     const role = !found ? "not there" : !isUp ? "down" : state.role, term = state ? state.term : 0;
     parts.group.setAttribute("class", `node ${role}${isPaused ? " paused" : ""}${parts.group.classList.contains("chosen") ? " chosen" : ""}`);
+    parts.words.setAttribute("class", `words ${role}`);
     parts.body.setAttribute("d", outline(role, this.radius));
     parts.body.style.fill = isUp ? `hsl(${hueOf(term)} 70% 80%)` : "";
     parts.term.textContent = state ? `term ${term}` : "";

@@ -2,7 +2,7 @@
 // reader has seen and answered is kept in the browser.
 import { element } from "../../../src/picture/view/static/cards.js";
 
-const KEY = "raftline lab";
+const KEY = "raftline lab", FIRST = "first", NONE = "none";
 
 function read() { try { return JSON.parse(localStorage.getItem(KEY)) || {}; } catch { return {}; } }
 function write(progress) { try { localStorage.setItem(KEY, JSON.stringify(progress)); } catch { /* a browser may refuse it */ } }
@@ -11,17 +11,18 @@ export class Tale {
   // `lab` has `goOn(until_ms)`, `judge(choice)`, `openStory(name)` and `openFirst()`.
   constructor(place, list, lab) {
     this.place = place; this.list = list; this.lab = lab; this.titles = []; this.first = null; this.chapter = 0; this.key = null; this.plan = ""; this.isOwn = false;
-    list.addEventListener("change", () => { if (list.value) lab.openStory(list.value); else lab.openFirst(); });
+    list.addEventListener("change", () => { if (list.value === FIRST) lab.openFirst(); else if (list.value !== NONE) lab.openStory(list.value); });
+    this.showList();
   }
 
   get done() { return read().done || []; }
 
   // The titles of the stories, from easy to hard.
-  setTitles(titles) { this.titles = titles; this.showList(); }
+  setTitles(titles) { this.titles = titles; this.key = null; this.showList(); }
 
   showList() {
-    const { done } = this, kept = this.list.value;
-    this.list.replaceChildren(element("option", "The first five steps", { value: "" }), ...this.titles.map(([name, title], place) => element("option", `${done.includes(name) ? "✓ " : ""}${place + 1}. ${title}`, { value: name })));
+    const { done } = this, kept = this.list.value || NONE;
+    this.list.replaceChildren(element("option", "No story", { value: NONE, hidden: "" }), element("option", "The first five steps", { value: FIRST }), ...this.titles.map(([name, title], place) => element("option", `${done.includes(name) ? "✓ " : ""}${place + 1}. ${title}`, { value: name })));
     this.list.value = kept;
   }
 
@@ -29,14 +30,14 @@ export class Tale {
   get end_ms() { return this.isOwn ? Infinity : this.first ? this.first.chapters[this.chapter].until_ms : this.story ? this.story.end_ms : Infinity; }
   get hasEnded() { return !this.isOwn && (this.first ? this.chapter === this.first.chapters.length - 1 : Boolean(this.story)); }
 
-  startFirst(first) { this.first = first; this.story = null; this.chapter = 0; this.isOwn = false; this.plan = ""; this.key = null; this.list.value = ""; this.show(0); }
+  startFirst(first) { this.first = first; this.story = null; this.chapter = 0; this.isOwn = false; this.plan = ""; this.key = null; this.list.value = FIRST; this.show(0); }
 
   // Takes the facts: another run, or acts that are not the story's.
   take(facts, isSame) {
     const acts = (facts.address || "").split(";").filter((line) => /^\d+(ms)?%20/.test(line)).join(";");
     if (facts.story && (!this.story || this.story.name !== facts.story.name || (facts.anew && facts.moment[0] === 0 && !isSame))) {
       this.first = null; this.story = facts.story; this.plan = acts; this.isOwn = false; this.key = null; this.list.value = facts.story.name;
-    } else if (!facts.story && !this.first) { this.story = null; this.list.value = ""; }
+    } else if (!facts.story && !this.first) { this.story = null; this.list.value = NONE; }
     if (this.first && !this.plan) this.plan = acts;
     const isOwn = Boolean((this.story || this.first) && this.plan !== acts);
     if (isOwn !== this.isOwn) { this.isOwn = isOwn; this.key = null; }
@@ -64,12 +65,12 @@ export class Tale {
   showChapter(seen) {
     const { chapters } = this.first, { title, watch } = chapters[this.chapter], isLast = this.chapter === chapters.length - 1;
     const next = element("button", isLast ? "Go on to twelve stories ▸" : `Next: ${chapters[this.chapter + 1].title} ▸`, { type: "button", id: "chapter" });
-    next.disabled = !seen;
+    next.disabled = !seen; next.hidden = isLast && !this.titles.length;
     next.addEventListener("click", () => {
       if (isLast) { this.mark("first"); this.lab.openStory(this.titles[0][0]); return; }
       this.chapter += 1; this.key = null; this.lab.goOn();
     });
-    const dots = element("p", undefined, { class: "dots", "aria-label": `step ${this.chapter + 1} of ${chapters.length}` });
+    const dots = element("p", undefined, { class: "dots", role: "img", "aria-label": `step ${this.chapter + 1} of ${chapters.length}` });
     dots.append(...chapters.map((_, place) => element("span", "", { class: place < this.chapter || (place === this.chapter && seen) ? "seen" : place === this.chapter ? "now" : "" })));
     this.place.replaceChildren(dots, element("h2", `${this.chapter + 1}. ${title}`), element("p", watch, { class: "watch" }), next);
   }

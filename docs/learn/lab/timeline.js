@@ -1,7 +1,7 @@
 // The time line: a slider over the run, with a mark for each election, commit, fault and act.
 import { element } from "../../../src/picture/view/static/cards.js";
 
-const ROOM_MS = 20, MARKS_MAX = 160;
+const ROOM_MS = 20, MARKS_MAX = 400, MARKS_ROOM = 80;
 const TAGS = [["broken", "✗", "a broken rule"], ["election", "▲", "election"], ["commit", "●", "commit"], ["conflict", "◆", "logs differ"]];
 
 export class TimeLine {
@@ -33,11 +33,14 @@ export class TimeLine {
     if (key === this.count) return;
     this.count = key;
     this.slider.max = this.end_ms;
-    this.marks.replaceChildren(...marks.slice(-MARKS_MAX).map(([ms, kind, sign, title]) => {
-      const mark = element("span", sign, { class: `mark m-${kind}`, title: `${ms} ms: ${title}` });
-      mark.style.left = `${100 * ms / this.end_ms}%`;
-      return mark;
-    }));
+    const drawn = new Map();  // marks of a kind that would cover each other are one
+    for (const [ms, kind, sign, title] of marks.slice(-MARKS_MAX)) {
+      const place = kind === "election" || kind === "commit" || kind === "broken" ? kind : "other", spot = `${place} ${Math.round(MARKS_ROOM * ms / this.end_ms)}`;
+      const words = `${ms} ms: ${title}`, mark = drawn.get(spot);
+      if (mark) { mark.title += `\n${words}`; continue; }
+      drawn.set(spot, element("span", sign, { class: `mark m-${kind}`, title: words, style: `left: ${100 * ms / this.end_ms}%` }));
+    }
+    this.marks.replaceChildren(...drawn.values());
   }
 
   show(time) {

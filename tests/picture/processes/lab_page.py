@@ -30,7 +30,7 @@ class LabPage:
 
     def load(self, run: str = "") -> LabPage:
         """Load the page, with CPython and the sources, at a run."""
-        self.browser.get(f"{self.address}#{run}")
+        self.browser.get(f"{self.address}#{run}" if run else self.address)
         is_ready = "return document.body.dataset.ready === 'yes'"
         eventually(lambda: self.script(is_ready), "the page is ready", LOADED_S)
         return self

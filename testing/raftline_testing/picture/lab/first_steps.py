@@ -71,6 +71,7 @@ def data() -> dict[str, Any]:
     begun = Lab(read_plan(PLAN))
     return {
         "address": begun.facts()["address"],
+        "from_ms": round(1000 * begun.picture.last_s),
         "chapters": [chapter._asdict() for chapter in CHAPTERS],
         "facts": {**lab.facts(), "flights": [], "answers": [], "happened": True, "story": None},
     }
