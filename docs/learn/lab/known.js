@@ -22,7 +22,7 @@ function countUpTo(things, time, timeOf) {
 }
 
 export class Known extends Model {
-  clear() { super.clear(); this.sent = []; this.done = []; this.kept = new Map(); }
+  clear() { super.clear(); this.sent = []; this.done = []; this.kept = new Map(); this.decided = null; }
 
   take(batch) {
     super.take(batch);
@@ -49,7 +49,14 @@ export class Known extends Model {
   stepsUpTo(time) { return countUpTo(this.steps, time, (step) => this.timeOf(step)); }
 
   // The last decision up to a time, and the next one after it.
-  decision(time) { for (let i = this.stepsUpTo(time) - 1; i >= 0; i -= 1) if (isDecision(this.steps[i])) return this.steps[i]; return null; }
+  decision(time) {
+    const last = this.stepsUpTo(time) - 1, step = this.steps[last] || null;
+    if (this.decided && this.decided.step === step) return this.decided.found;
+    const found = this.steps.findLast((one, place) => place <= last && isDecision(one)) || null;
+    this.decided = { step, found };
+    return found;
+  }
+
   nextDecision(time) { for (let i = this.stepsUpTo(time); i < this.steps.length; i += 1) if (isDecision(this.steps[i])) return this.steps[i]; return null; }
 
   // The last act up to a time: what it did to links and nodes holds until the next one.

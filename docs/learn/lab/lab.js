@@ -245,6 +245,7 @@ function take(answer, request) {
   if (problem || now.refused) drawer.say(`✗ ${problem || now.refused}`);
   if (now.members.join() !== hadNodes || now.anew) drawer.rebuild(now.members);
   if (now.anew) drawer.showRun(now.address, now.members, core);
+  document.body.classList.toggle("many", now.members.length > 4);
   $("broken").hidden = !now.broken;
   $("broken").querySelector("span").textContent = now.broken + verdictOnActs(now);
   if (now.broken && isPlaying) play(false);
@@ -310,12 +311,21 @@ function show(stamp) {
   const what = panel.show(time, step, isPlaying);
   if (isPlaying) pace.crossed(what, stamp);
   if (view.isLanes) diagram.draw(view.at); else stage.show(view.at, facts.members, what && what.k === "step" ? what : null);
-  logs.show(time, facts.members, step || (what && what.k === "step" ? what : null));
+  showLogs(time, step || (what && what.k === "step" ? what : null));
   timeLine.show(view.at);
   tale.show(known.ms(view.at));
   if (drawer.isOpen) events.show(view.at, view);
-  $("clock").textContent = `${Math.max(0, known.ms(view.at))} ms`;
-  document.body.classList.toggle("many", facts.members.length > 4);
+  const clock = `${Math.max(0, known.ms(view.at))} ms`;
+  if ($("clock").textContent !== clock) $("clock").textContent = clock;
+}
+
+// The logs are drawn only where a node's state, or the step that is explained, is another one.
+let logged = [];
+function showLogs(time, step) {
+  const now = [step, known.changes, ...facts.members.map((node) => known.at(node, time))];
+  if (now.length === logged.length && now.every((one, place) => one === logged[place])) return;
+  logged = now;
+  logs.show(time, facts.members, step);
 }
 
 // --- the page -----------------------------------------------------------------------------------
@@ -335,7 +345,7 @@ function showLanes(wanted) {
   view.isLanes = wanted;
   $("stage-box").hidden = wanted; $("lanes").hidden = !wanted;
   for (const [id, pressed] of [["as-stage", !wanted], ["as-lanes", wanted]]) $(id).setAttribute("aria-pressed", String(pressed));
-  stage.size = ""; isDirty = true;
+  stage.resize(); isDirty = true;
 }
 
 // A click on a cell of the logs tells what is there.
@@ -370,7 +380,7 @@ function wire() {
   $("logs").addEventListener("click", openEntry);
   document.addEventListener("keydown", keys);
   window.addEventListener("hashchange", () => { if (isLive) openRun(location.hash.slice(1)); });
-  new ResizeObserver(() => { isDirty = true; }).observe($("stage"));
+  new ResizeObserver(() => { stage.resize(); isDirty = true; }).observe($("stage"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { isDirty = true; });
   legend($("legend"));
 }

@@ -32,13 +32,16 @@ export class Stage {
   // `open(kind, what, target)` opens the card of a node, a link or a message.
   constructor(place, known, open) {
     this.place = place; this.known = known; this.open = open;
-    this.members = ""; this.size = ""; this.flights = new Map(); this.shown = new Map(); this.longest = new Map();
+    this.members = ""; this.flights = new Map(); this.shown = new Map(); this.longest = new Map();
     this.layers = Object.fromEntries(["links", "said", "nodes", "labels", "messages"].map((name) => [name, shape("g", { class: name })]));
     this.layers.labels.setAttribute("aria-hidden", "true");  // each node says the same
     place.append(...Object.values(this.layers));
     place.addEventListener("click", (event) => this.choose(event, event.target));
     place.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") this.choose(event, event.target); });
   }
+
+  // Lays the ring out again at the next frame.
+  resize() { this.members = ""; }
 
   choose(event, target) {
     const chosen = target.closest("[data-node], [data-link], [data-message]");
@@ -59,9 +62,11 @@ export class Stage {
   // --- the ring -----------------------------------------------------------------------------
 
   layOut(members) {
-    const { width, height } = this.place.getBoundingClientRect(), size = `${width} ${height} ${members.join()}`;
-    if (size === this.size || !width) return;
-    this.size = size;
+    const names = members.join();
+    if (names === this.members) return;
+    const { width, height } = this.place.getBoundingClientRect();
+    if (!width) return;
+    this.members = names;
     const held = this.place.contains(document.activeElement) ? document.activeElement.dataset : {};
     this.place.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const turns = members.map((_, place) => TURN * place / members.length - Math.PI / 2);
@@ -101,7 +106,7 @@ export class Stage {
     const texts = { name: shape("text", { class: "name", y: -0.2 * r }, name), term: shape("text", { class: "term", y: 0.38 * r }), role: shape("text", { class: "role", y: r + 26 }) };
     const words = shape("g", { transform: `translate(${x} ${y})` });
     group.append(...Object.values(parts)); words.append(...Object.values(texts));
-    return { group, words, ...parts, ...texts, last: "" };
+    return { group, words, ...parts, ...texts };
   }
 
   // --- a frame ------------------------------------------------------------------------------
@@ -111,6 +116,7 @@ export class Stage {
     if (!members.length) return;
     this.layOut(members);
     if (!this.spots) return;
+    this.most_ms = this.mostOf([...this.longest.values()]);
     for (const name of members) this.showNode(name, time, chosen, members.length);
     this.showLinks(time);
     this.showMessages(time, chosen);
@@ -121,12 +127,11 @@ export class Stage {
     const parts = this.nodes.get(name), found = this.known.at(name, time), isPaused = this.known.isPaused(name, time);
     const isUp = Boolean(found && !found.gone), state = found && found.state;
     this.showTimer(name, parts, isUp && !isPaused ? found : null, time);
-    parts.group.classList.toggle("chosen", Boolean(chosen && chosen.node === name));
-    const last = state ? [isUp, isPaused, state.role, state.term, state.without_vote, JSON.stringify(state.votes), state.electors.join()].join("|") : `${Boolean(found)}`;
-    if (parts.last === last) return;
-    parts.last = last;
+    const isChosen = Boolean(chosen && chosen.node === name);
+    if (parts.found === found && parts.isPaused === isPaused && parts.isChosen === isChosen) return;
+    Object.assign(parts, { found, isPaused, isChosen });
     const role = !found ? "not there" : !isUp ? "down" : state.role, term = state ? state.term : 0;
-    parts.group.setAttribute("class", `node ${role}${isPaused ? " paused" : ""}${parts.group.classList.contains("chosen") ? " chosen" : ""}`);
+    parts.group.setAttribute("class", `node ${role}${isPaused ? " paused" : ""}${isChosen ? " chosen" : ""}`);
     parts.words.setAttribute("class", `words ${role}`);
     parts.body.setAttribute("d", outline(role, this.radius));
     parts.body.style.fill = isUp ? `hsl(${hueOf(term)} 70% 80%)` : "";
@@ -148,12 +153,16 @@ export class Stage {
   showTimer(name, parts, found, time) {
     const left = found && found.state.timeout_ms !== null ? Math.max(0, found.state.timeout_ms - 1000 * (time - this.known.time(name, found.at))) : 0;
     if (found && found.state.timeout_ms !== null) this.longest.set(name, Math.max(found.state.timeout_ms, this.longest.get(name) || 0));
-    const longest = [...this.longest.values()], most = Math.min(Math.max(...longest, 1), TIMER_SPREAD * Math.min(...longest, Infinity));
-    const share = Math.min(1, left / most);
-    parts.timer.setAttribute("stroke-dasharray", `${share.toFixed(4)} 2`);
+    const share = Math.min(1, left / this.most_ms).toFixed(3);
+    if (parts.share === share) return;
+    parts.share = share;
+    parts.timer.setAttribute("stroke-dasharray", `${share} 2`);
     parts.timer.classList.toggle("late", share > 0 && share < 0.25);
     parts.track.classList.toggle("off", !found || found.state.timeout_ms === null);
   }
+
+  // The timer that is a whole ring.
+  mostOf(longest) { return Math.max(1, Math.min(Math.max(...longest), TIMER_SPREAD * Math.min(...longest))); }
 
   showLinks(time) {
     const cuts = this.known.cuts(time), key = JSON.stringify(cuts);

@@ -24,6 +24,8 @@ export class Tale {
     const { done } = this, kept = this.list.value || NONE;
     this.list.replaceChildren(element("option", "No story", { value: NONE, hidden: "" }), element("option", "The first five steps", { value: FIRST }), ...this.titles.map(([name, title], place) => element("option", `${done.includes(name) ? "✓ " : ""}${place + 1}. ${title}`, { value: name })));
     this.list.value = kept;
+    const count = this.titles.filter(([name]) => done.includes(name)).length;
+    document.getElementById("answered").textContent = count ? `${count} of ${this.titles.length} answered` : "Story";
   }
 
   // When playing pauses by itself, in milliseconds.
@@ -57,9 +59,9 @@ export class Tale {
   }
 
   showOwn() {
-    const back = element("button", "Back to the story", { type: "button", id: "again" });
-    back.addEventListener("click", () => (this.first ? this.lab.openFirst() : this.lab.openStory(this.story.name)));
-    this.place.replaceChildren(element("h2", "This is your own run now"), element("p", `You left the plan of “${this.first ? "The first five steps" : this.story.title}”, so its sentences and its question no longer apply. Its address is your run.`), back);
+    const { first, story } = this, back = element("button", "Back to the story", { type: "button", id: "again" });
+    back.addEventListener("click", () => (first ? this.lab.openFirst() : this.lab.openStory(story.name)));
+    this.place.replaceChildren(element("h2", "This is your own run now"), element("p", `You left the plan of “${first ? "The first five steps" : story.title}”, so its sentences and its question no longer apply. Its address is your run.`), back);
   }
 
   showChapter(seen) {
@@ -82,15 +84,15 @@ export class Tale {
       button.addEventListener("click", async () => {
         const isRight = await this.lab.judge(choice);
         verdict.textContent = isRight ? `Yes: the world says ${choice}.` : `Not ${choice}. Run it to ${story.end_ms} ms, and look.`;
-        if (isRight) { this.mark(story.name); this.offerNext(row); }
+        if (isRight) { this.mark(story.name); this.offerNext(story, row); }
       });
       row.append(button);
     }
     this.place.replaceChildren(element("h2", `${story.title} (${story.section})`), element("p", story.sentences.join(" "), { class: "watch" }), element("p", story.question, { class: "question" }), row, verdict);
   }
 
-  offerNext(row) {
-    const place = this.titles.findIndex(([name]) => name === this.story.name), next = this.titles[place + 1];
+  offerNext(story, row) {
+    const place = this.titles.findIndex(([name]) => name === story.name), next = this.titles[place + 1];
     if (!next || row.querySelector("#next-story")) return;
     const button = element("button", `Next: ${next[1]} ▸`, { type: "button", id: "next-story" });
     button.addEventListener("click", () => this.lab.openStory(next[0]));

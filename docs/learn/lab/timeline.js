@@ -45,6 +45,8 @@ export class TimeLine {
 
   show(time) {
     const ms = Math.max(0, this.known.ms(time));
+    if (ms === this.shown && !this.isHeld && Number(this.slider.value) === ms) return;
+    this.shown = ms;
     if (!this.isHeld) this.slider.value = ms;
     this.slider.setAttribute("aria-valuetext", `${ms} ms`);
   }

@@ -59,6 +59,7 @@ def test_answered_story_is_marked_in_the_browser(fresh: LabPage) -> None:
     assert fresh.script(first) == "1. An election"
     fresh.press("#tale [data-choice='1']")
     assert fresh.script(first) == "✓ 1. An election"
+    assert fresh.text("#answered") == "1 of 12 answered"
     assert "election" in fresh.script("return localStorage.getItem('raftline lab')")
     fresh.press("#next-story")
     fresh.waits_for("#tale h2", "A split vote")
