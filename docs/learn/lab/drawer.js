@@ -31,7 +31,7 @@ export class Drawer {
   say(text) {
     $("answers").prepend(element("li", text));
     while ($("answers").children.length > 50) $("answers").lastChild.remove();
-    if (!/^s\d: \[\*\]/.test(text)) $("told").textContent = text;  // not what a console says at a start
+    if (!/^s\d: \[\*\]/.test(text)) $("told").textContent = text.replace(/^(\S+) <- (\S+?)@\w+ response: /, "$2 answers $1: ");  // not what a console says at a start
   }
 
   clear() { $("answers").replaceChildren(); $("told").textContent = ""; }

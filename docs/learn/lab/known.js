@@ -71,6 +71,6 @@ export class Known extends Model {
       if (this.time(this.sent[i].from, this.sent[i].at) < time - RECENT_S) break;
       found.push(this.sent[i]);
     }
-    return found;
+    return found.reverse();
   }
 }

@@ -64,7 +64,8 @@ async function ask(request) {
 // Whether the moment that is shown is the present of the run.
 function isAtEnd() { return view.at >= Math.max(known.newest, known.seconds(facts.now_ms)) - 0.0005; }
 
-function remember() { presses.push({ at: view.at, moment: facts.moment }); if (presses.length > PRESSES_MAX) presses.shift(); }
+// A moment of the recorded run is a time alone.
+function remember() { presses.push({ at: view.at, moment: isLive ? facts.moment : null }); if (presses.length > PRESSES_MAX) presses.shift(); }
 
 // What the reader asks for happens in turn, however fast the presses are.
 let turn = Promise.resolve(), waits = 0;
@@ -77,13 +78,15 @@ const openFirst = () => inTurn(doOpenFirst);
 
 async function doAct(text) {
   play(false); finishGlide();
-  if (!isLive) { drawer.say("CPython is still loading: acts work in a moment."); return; }
+  if (isLoading()) return;
   if (!isAtEnd()) await goTo(known.ms(view.at));
   remember();
   const answer = await ask({ do: "act", act: text });
   if (answer.problem) presses.pop();
   glideTo(newest());
 }
+
+function isLoading() { if (!isLive) drawer.say("CPython is still loading: acts work in a moment."); return !isLive; }
 
 const newest = () => Math.max(known.newest, known.seconds(facts.now_ms));
 
@@ -114,7 +117,7 @@ async function back() {
   view.chosen = null;
   if (last && !isLive) { view.at = last.at; isDirty = true; return; }
   if (!isLive) return;
-  const answer = await ask(last ? { do: "show", moment: last.moment } : { do: "back" });
+  const answer = await ask(!last ? { do: "back" } : last.moment ? { do: "show", moment: last.moment } : { do: "at", ms: known.ms(last.at) });
   if (!last && !answer.happened) drawer.say("This is the beginning.");
   view.at = last ? last.at : newest();
   panel.last = null; isDirty = true;
@@ -165,6 +168,7 @@ function writeAddress() {
 
 // A schedule of the grader waits for the hand-in.
 async function doOpen(address) {
+  if (isLoading()) return;
   waiting = !core.trim() && address.startsWith("grade=") ? address : "";
   if (waiting) {
     editCore("the raft.py of the hand-in that this schedule is for");
@@ -215,6 +219,7 @@ function editCore(title) { edit(title, core, (source) => inTurn(() => useCore(so
 
 // The nodes of later runs have this core; an empty text stands for raftline's own.
 async function useCore(source) {
+  if (isLoading()) return;
   core = source;
   $("bugs").disabled = Boolean(source.trim());
   $("link").textContent = source.trim() ? "your raft.py, in virtual time" : "real nodes, in virtual time";
@@ -348,10 +353,25 @@ function showLanes(wanted) {
   stage.resize(); isDirty = true;
 }
 
+// The arrow keys go from cell to cell of the logs, and Enter tells what is there, like a click.
+function keysOfLogs(event) {
+  const [right, down] = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[event.key] || [0, 0];
+  if (event.key === "Enter" || event.key === " ") { openEntry(event); return; }
+  if (!right && !down) return;
+  const rows = [...$("logs").querySelectorAll("tr[data-node]")], cell = event.target.closest("td");
+  const [x, y] = cell ? [cell.cellIndex + right, rows.indexOf(cell.parentElement) + down] : [1, 0], next = rows[y]?.cells[x];
+  if (!next || next.tagName !== "TD") return;
+  next.tabIndex = -1; next.focus();
+  event.preventDefault(); event.stopPropagation();
+}
+
 // A click on a cell of the logs tells what is there.
 function openEntry(event) {
   const cell = event.target.closest("td.entry"), row = cell && cell.closest("tr");
-  if (cell) card.open("entry", { node: row.dataset.node, words: cell.title }, cell);
+  if (!cell) return;
+  event.preventDefault(); event.stopPropagation();
+  play(false); finishGlide();
+  card.open("entry", { node: row.dataset.node, words: cell.title }, cell);
 }
 
 function wire() {
@@ -378,6 +398,7 @@ function wire() {
     if (found.k === "message") card.open("message", found, { getBoundingClientRect: () => new DOMRect(event.clientX, event.clientY, 0, 0), focus() {} });
   });
   $("logs").addEventListener("click", openEntry);
+  $("logs").addEventListener("keydown", keysOfLogs);
   document.addEventListener("keydown", keys);
   window.addEventListener("hashchange", () => { if (isLive) openRun(location.hash.slice(1)); });
   new ResizeObserver(() => { stage.resize(); isDirty = true; }).observe($("stage"));

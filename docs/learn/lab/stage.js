@@ -37,7 +37,23 @@ export class Stage {
     this.layers.labels.setAttribute("aria-hidden", "true");  // each node says the same
     place.append(...Object.values(this.layers));
     place.addEventListener("click", (event) => this.choose(event, event.target));
-    place.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") this.choose(event, event.target); });
+    place.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") this.choose(event, event.target); else this.walk(event); });
+  }
+
+  // The arrow keys: right and left to another node, down and up through the links and messages of a node.
+  walk(event) {
+    const way = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 1, ArrowUp: -1 }[event.key], at = event.target.closest("[data-node], [data-link], [data-message]");
+    if (!way || !at) return;
+    if (at.dataset.node) this.around = at.dataset.node;
+    const node = this.nodes.get(this.around)?.group || at, things = ["ArrowRight", "ArrowLeft"].includes(event.key) ? [...this.layers.nodes.children] : [node, ...this.thingsOf(this.around)];
+    const from = things.indexOf(things.includes(at) ? at : node);
+    things[(from + way + things.length) % things.length].focus();
+    event.preventDefault(); event.stopPropagation();
+  }
+
+  thingsOf(node) {
+    const links = [...this.layers.links.children].filter((link) => link.dataset.link.split(" ").includes(node));
+    return [...links, ...[...this.shown.values()].filter(({ message }) => message.from === node || message.to === node).map((one) => one.group)];
   }
 
   // Lays the ring out again at the next frame.

@@ -20,6 +20,13 @@ from raftline_testing.picture.lab.sources import ROOT
 
 LOADED_S = 60.0
 SCRIPT_S = 60
+PLACES = """const done = arguments[0], seen = [];
+    const look = () => {
+        const one = document.querySelector("#stage .message");
+        if (one) seen.push([one.dataset.message, one.getAttribute("transform")]);
+        if (seen.length < 6) requestAnimationFrame(look); else done(seen);
+    };
+    requestAnimationFrame(look);"""
 
 
 class LabPage:
@@ -39,6 +46,7 @@ class LabPage:
         """Open a run in the loaded page."""
         text = "const done = arguments[1]; window.lab.open(arguments[0]).then(done)"
         self.browser.execute_async_script(text, run)
+        self.settles()
         return self
 
     def script(self, text: str, *values: object) -> Any:
@@ -72,6 +80,11 @@ class LabPage:
     def shows_node(self, node: str, words: str) -> None:
         """Wait until the stage says this of a node."""
         self.waits_for(f"#stage [data-node={node}]", words)
+
+    def message_moves(self) -> bool:
+        """Whether the first message of the stage is at other places in the next frames."""
+        seen = self.browser.execute_async_script(PLACES)
+        return len({place for message, place in seen if message == seen[0][0]}) > 2
 
     def opens_drawer(self) -> None:
         self.script(

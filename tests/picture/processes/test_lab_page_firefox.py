@@ -29,6 +29,21 @@ def test_story_is_judged_and_a_crash_is_undone(page: LabPage) -> None:
     page.shows_node("s1", "follower")
 
 
+def test_messages_move_and_time_is_dragged_in_firefox(page: LabPage) -> None:
+    page.open("story=election")
+    page.press("#notable")
+    page.click("#notable")
+    assert page.message_moves()
+    page.settles()
+    page.script(
+        "const slider = document.getElementById('when'); slider.value = 300;"
+        "for (const name of ['input', 'change']) slider.dispatchEvent(new Event(name))"
+    )
+    page.shows_node("s1", "leader, term 1")
+    page.settles()
+    assert 300 <= page.script("return window.lab.now().ms") < 305
+
+
 def test_same_plan_gives_the_same_events_in_firefox(page: LabPage) -> None:
     run = "seed%207;60%20crash%20s1;150%20restart%20s1;200%20cut%20s2;at%20400"
     there = page.ask(do="open", address=run)
