@@ -22,13 +22,14 @@ function countUpTo(things, time, timeOf) {
 }
 
 export class Known extends Model {
-  clear() { super.clear(); this.sent = []; this.done = []; this.kept = new Map(); this.decided = null; }
+  clear() { super.clear(); this.sent = []; this.done = []; this.kept = new Map(); this.decided = null; this.present = { cuts: [], nodes: {} }; }
 
   take(batch) {
     super.take(batch);
     for (const event of batch.events) if (event.k === "message") this.sent.push(event);
     if (this.sent.length > SENT_MAX) this.sent.splice(0, this.sent.length - SENT_KEPT);
     this.done.push(...batch.acts || []);
+    this.present = { cuts: batch.cuts || [], nodes: batch.nodes || {} };
   }
 
   seconds(ms) { return ms / 1000 - (this.origin || 0); }
@@ -61,8 +62,11 @@ export class Known extends Model {
 
   // The last act up to a time: what it did to links and nodes holds until the next one.
   actUpTo(time) { return this.done[countUpTo(this.done, time, (act) => this.time("", act.at)) - 1] || null; }
-  cuts(time) { const act = this.actUpTo(time); return act ? act.cuts : []; }
-  isPaused(node, time) { const act = this.actUpTo(time); return Boolean(act && act.paused.includes(node)); }
+  cuts(time) { return this.isPresent(time) ? this.present.cuts : this.actUpTo(time)?.cuts || []; }
+  isPaused(node, time) { return Boolean(this.isPresent(time) ? this.present.nodes[node]?.paused : this.actUpTo(time)?.paused.includes(node)); }
+
+  // Whether the present facts hold at a time. In a run without acts of a reader nothing else is known.
+  isPresent(time) { return !this.done.length || time >= this.newest; }
 
   // The messages that were sent shortly before a time.
   recent(time) {

@@ -27,6 +27,7 @@ const view = { at: 0, end: 0, span: 0.5, pulses: true, chosen: null, shown: 0, f
 let facts = { members: [], nodes: {}, flights: [], cuts: [], moment: [0, 0], now_ms: 0, next_ms: null };
 let isPlaying = false, isBusy = false, isLive = false, isDirty = true, glide = null, drawnAt = 0, addressTimer = 0, core = "", waiting = "", first = null;
 let presses = [];  // the moments before each press, for Back
+let dragged = null;  // the moment before the reader began to drag the time line
 const remote = new Remote(here("worker.js"));
 
 // --- what the parts of the page ask for ---------------------------------------------------------
@@ -92,6 +93,7 @@ const newest = () => Math.max(known.newest, known.seconds(facts.now_ms));
 
 async function doMove(kind) {
   play(false); finishGlide();
+  if (!facts.members.length && isLoading()) return;
   if (kind === "back") { await back(); return; }
   view.chosen = null;
   const end = known.seconds(tale.end_ms);
@@ -127,6 +129,7 @@ async function back() {
 function look(ms) {
   play(false); finishGlide();
   view.chosen = null;
+  dragged ||= { at: view.at, moment: isLive ? facts.moment : null };
   const wanted = known.seconds(ms);
   view.at = Math.max(0, Math.min(wanted, newest()));
   isDirty = true;
@@ -135,8 +138,9 @@ function look(ms) {
 
 async function doGo(ms) {
   play(false); finishGlide();
+  if (dragged) presses.push(dragged); else remember();
+  dragged = null;
   if (!isLive) { view.at = Math.max(0, Math.min(known.seconds(ms), known.newest)); isDirty = true; return; }
-  remember();
   await goTo(ms);
 }
 
@@ -309,6 +313,7 @@ function advance(stamp, elapsed_ms) {
 }
 
 function show(stamp) {
+  if (!facts.members.length) return;
   view.end = Math.max(LEAST_SPAN_S, view.at + view.span * EDGE + view.pan);
   view.shown = view.at; view.marked = Boolean(view.chosen);
   const step = view.chosen && view.chosen.k === "message" ? known.byId.get(view.chosen.by) : view.chosen;
@@ -415,6 +420,7 @@ async function start() {
   first = await (await fetch(here("first.json"))).json();
   requestAnimationFrame(frame);
   if (!location.hash) { await openFirst(); if (!isStill()) play(true); }
+  else $("panel").replaceChildren(element("p", "This run begins as soon as CPython is loaded.", { class: "said" }));
   document.body.dataset.shown = "yes";
   try {
     if (typeof WebAssembly !== "object") throw new Error("this browser has no WebAssembly");

@@ -3,7 +3,7 @@ import { element } from "../../../src/picture/view/static/cards.js";
 
 const SOURCES = "../../src/raft/";
 const WHY_MAX = 4;
-const NONE = "Nothing has happened yet. The ring around each node is its election timer: when it has run out, the node asks for votes. Press Step.";
+const NONE = "Nothing has happened yet. The ring around each node is its election timer: when it has run out, the node asks for votes. Press Next.";
 const ACTS = [
   [/^crash (\S+)$/, "$1 crashes. Its files stay on its disk."], [/^power (\S+)$/, "The power of $1 fails."], [/^restart (\S+)$/, "$1 starts again, with the files that it left."],
   [/^pause (\S+)$/, "$1 is paused: time passes, and it takes no input."], [/^resume (\S+)$/, "$1 goes on."], [/^lose log (\S+)$/, "$1 loses its log, and starts again."],
@@ -32,7 +32,8 @@ export class Panel {
 
   // Shows the last decision, or the last act, up to a time; `step` is one that the reader chose.
   show(time, step, isPlaying) {
-    const decision = step || this.known.decision(time), act = step ? null : this.known.actUpTo(time);
+    const isBegin = !step && this.known.stepsUpTo(time) <= this.known.members.length;  // nodes have started, and no more
+    const decision = step || (isBegin ? null : this.known.decision(time)), act = step ? null : this.known.actUpTo(time);
     const what = act && (!decision || act.at >= decision.at) ? act : decision;
     if (what === this.last && this.place.childElementCount) return what;
     this.last = what;

@@ -5,7 +5,7 @@ import { glyph, kindOf, sayMessage, shape } from "./glyphs.js";
 
 const GAP = 18, LANE = 9, FADE_S = 0.03, UNSENT_S = 0.008, WAY_S = 0.01, ALMOST = 0.97, TURN = 2 * Math.PI;
 const TIMER_SPREAD = 3;  // a timer of this many times the shortest one is a whole ring
-const TOP = 34, BOTTOM = 74;  // the room of a crown, and of role, votes and the legend
+const TOP = 34, BOTTOM = 74, LEGEND = 24, NARROW = 600;  // the room of a crown, and of role, votes and the legend
 const CLIENT_S = 0.03;  // how long the words of a client stay
 
 const round = (value) => Math.round(10 * value) / 10;
@@ -87,12 +87,15 @@ export class Stage {
     this.place.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const turns = members.map((_, place) => TURN * place / members.length - Math.PI / 2);
     const unit = turns.map((turn) => [members.length > 1 ? Math.cos(turn) : 0, members.length > 1 ? Math.sin(turn) : 0]);
-    const radius = this.radius = Math.max(20, Math.min(members.length <= 3 ? 44 : members.length <= 5 ? 38 : 31, Math.min(width, height) / 8.5));
+    const radius = this.radius = Math.max(20, Math.min(members.length <= 3 ? 58 : members.length <= 5 ? 48 : 38, Math.min(width, height) / (members.length <= 3 ? 9 : members.length <= 5 ? 10.5 : 12)));
+    this.scale = Math.max(0.85, radius / 42);
+    this.place.style.setProperty("--scale", this.scale);
     const [xs, ys] = [unit.map((one) => one[0]), unit.map((one) => one[1])];
+    const bottom = width < NARROW ? BOTTOM - LEGEND : BOTTOM;
     const span = (values) => Math.max(...values) - Math.min(...values) || 1, middle = (values) => (Math.max(...values) + Math.min(...values)) / 2;
-    const tall = (height - 2 * radius - TOP - BOTTOM) / span(ys), wide = Math.min((width - 2 * radius - 70) / span(xs), (members.length > 4 ? 2.5 : 1.75) * tall);
+    const tall = (height - 2 * radius - TOP - bottom) / span(ys), wide = Math.min((width - 2 * radius - (members.length > 4 ? 36 : 70)) / span(xs), (members.length > 4 ? 2.5 : 1.75) * tall);
     this.spots = new Map(members.map((name, place) => [name, [
-      round(width / 2 + wide * (unit[place][0] - middle(xs))), round((height + TOP - BOTTOM) / 2 + tall * (unit[place][1] - middle(ys)))]]));
+      round(width / 2 + wide * (unit[place][0] - middle(xs))), round((height + TOP - bottom) / 2 + tall * (unit[place][1] - middle(ys)))]]));
     this.layers.links.replaceChildren(...this.pairs(members).map((pair) => this.link(pair)));
     this.nodes = new Map(members.map((name) => [name, this.node(name)]));
     this.layers.nodes.replaceChildren(...[...this.nodes.values()].map((one) => one.group));
@@ -117,9 +120,9 @@ export class Stage {
     const parts = {
       halo: shape("circle", { class: "halo", r: r + 18 }), track: shape("circle", { class: "track", r: r + 8 }),
       timer: shape("circle", { class: "timer", r: r + 8, pathLength: 1, transform: "rotate(-90)" }),
-      body: shape("path", { class: "body" }), votes: shape("g", { class: "votes", transform: `translate(0 ${r + 40})` }), crown: shape("path", { class: "crown", d: "M-13 0-15-13-6-6 0-16 6-6 15-13 13 0Z", transform: `translate(0 ${round(-1.16 * r) - 3})` }),
+      body: shape("path", { class: "body" }), votes: shape("g", { class: "votes", transform: `translate(0 ${r + 20 + 18 * this.scale})` }), crown: shape("path", { class: "crown", d: "M-13 0-15-13-6-6 0-16 6-6 15-13 13 0Z", transform: `translate(0 ${round(-1.16 * r) - 3})` }),
     };
-    const texts = { name: shape("text", { class: "name", y: -0.2 * r }, name), term: shape("text", { class: "term", y: 0.38 * r }), role: shape("text", { class: "role", y: r + 26 }) };
+    const texts = { name: shape("text", { class: "name", y: -0.2 * r }, name), term: shape("text", { class: "term", y: 0.38 * r }), role: shape("text", { class: "role", y: r + 22 * this.scale }) };
     const words = shape("g", { transform: `translate(${x} ${y})` });
     group.append(...Object.values(parts)); words.append(...Object.values(texts));
     return { group, words, ...parts, ...texts };
@@ -241,7 +244,7 @@ export class Stage {
     const [[x1, y1], [x2, y2]] = [this.spots.get(message.from), this.spots.get(message.to)];
     const long = Math.hypot(x2 - x1, y2 - y1) || 1, [ux, uy] = [(x2 - x1) / long, (y2 - y1) / long], edge = this.radius + GAP;
     const far = edge + (long - 2 * edge) * Math.max(0, Math.min(1, where.share));
-    group.setAttribute("transform", `translate(${round(x1 + far * ux - LANE * uy)} ${round(y1 + far * uy + LANE * ux)})`);
+    group.setAttribute("transform", `translate(${round(x1 + far * ux - LANE * uy)} ${round(y1 + far * uy + LANE * ux)}) scale(${round(this.scale)})`);
     group.style.opacity = where.left;
     turned.setAttribute("transform", `rotate(${round(360 * Math.atan2(uy, ux) / TURN)})`);
     const state = `message${where.broken ? " broken" : ""}${where.held ? " held" : ""}${chosen && chosen.got === message.id ? " chosen" : ""}`;

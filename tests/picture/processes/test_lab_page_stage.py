@@ -118,6 +118,8 @@ def test_dragged_time_line_shows_any_moment(sized: LabPage) -> None:
     assert 800 < time_ms(sized) < 1000
     sized.shows_node("s1", "down")
     sized.shows_node("s2", "leader, term 2")
+    sized.press("#back")
+    assert time_ms(sized) < 10
     drag(0.15)
     sized.shows_node("s1", "leader, term 1")
     assert sized.script("return document.querySelectorAll('#marks .m-election').length") > 3
@@ -209,6 +211,30 @@ def test_each_step_is_a_sentence_for_a_screen_reader(sized: LabPage) -> None:
         "The timer of s1 has run out. s1: my election timer has run out, so I ask who would vote "
         "for me in term 1"
     )
+
+
+def test_reason_links_to_its_function(sized: LabPage) -> None:
+    sized.open("story=election")
+    sized.press("#notable")
+    text = sized.browser.execute_async_script(
+        "fetch(document.querySelector('#panel .place').href)"
+        ".then((found) => found.text()).then(arguments[0])"
+    )
+    assert sized.text("#panel .place") == "election.py on_silence()"
+    assert "def on_silence(" in text
+
+
+def test_print_has_stage_logs_and_reason_alone(sized: LabPage) -> None:
+    sized.open("story=crash")
+    sized.press("#notable")
+    sized.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        seen = "return arguments[0].map((one) => document.querySelector(one).checkVisibility())"
+        shown = ["#stage", "#logs", "#tale", "#panel .why"]
+        assert sized.script(seen, shown) == [True] * 4
+        assert sized.script(seen, ["#transport", "#line-box", "#drawer-open"]) == [False] * 3
+    finally:
+        sized.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
 def test_next_ends_with_the_story_and_back_undoes_it(sized: LabPage) -> None:
