@@ -45,6 +45,7 @@ export class Card {
     const acts = [
       isDown ? one("Restart", `restart ${node}`, "it starts with the files that it left") : one("Crash", `crash ${node}`, "its process is killed"),
       fact.paused ? one("Resume", `resume ${node}`, "it takes input again") : one("Pause", `pause ${node}`, "it takes no input while time passes", isDown),
+      one("Write", `${node} <- client1@set x ${lab.facts.moment[1] + 1}`, "a client asks it to set x", isDown),
       cuts ? one("Mend links", "heal", "all links are mended") : one("Cut off", `cut ${node}`, "no message leaves or reaches it"),
       one("Lead", `${lab.leader() || node} hands over to ${node}`, "the leader hands over to it", isDown),
       fact.disk === "slow" ? one("Fast disk", `slow disk ${node} 0`, "its writes take no time again", isDown) : one("Slow disk", `slow disk ${node} ${SLOW_DISK_MS}`, `each write takes ${SLOW_DISK_MS} ms`, isDown),

@@ -160,6 +160,18 @@ def test_mouse_acts_on_node_link_message_and_log_cell(sized: LabPage) -> None:
     sized.waits_for("#stage [data-link='s2 s3']", "link between s2 and s3, cut")
 
 
+def test_write_flies_from_the_leader_to_a_majority(sized: LabPage) -> None:
+    sized.open(LED)
+    sized.orders("s1", "Write")
+    assert sized.text("#stage .client") == "client1: set x 1"
+    assert sized.script("return document.querySelectorAll('#stage .k-append').length") == 2
+    for _ in range(4):
+        sized.press("#notable")
+    sized.waits_for("#told", "s1 answers client1: x set to 1")
+    committed = "return document.querySelector('#logs [data-node=s1] td:nth-child(3)').title"
+    assert sized.script(committed) == "entry 2 of term 1: set x 1, committed, applied"
+
+
 def test_keys_reach_each_act_of_a_node(sized: LabPage) -> None:
     """A node is in the order of Tab; Enter opens its card, and Escape closes it."""
     sized.open(LED)
