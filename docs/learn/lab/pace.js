@@ -1,6 +1,6 @@
 // The pace of the page's clock: how many seconds of a run pass in a second.
 // "auto" is slow while messages that matter are on their way, rests at a decision, and hurries through quiet times.
-const SLOW = 1 / 70, QUICK = 1 / 4, REST_MS = 900, EASE = 0.12, AHEAD_S = 0.004;
+const SLOW = 1 / 70, QUICK = 1 / 4, REST_MS = 1600, EASE = 0.12, AHEAD_S = 0.004;
 const GLIDE_MS_OF_MS = 55, GLIDE_LEAST_MS = 320, GLIDE_MOST_MS = 1500;
 const BIG = ["election", "commit", "conflict", "broken"];
 
@@ -24,10 +24,11 @@ export class Pace {
     return time < sent + 0.03;
   }
 
-  // After a decision that a reader wants to see, the clock rests.
-  crossed(step, stamp) {
-    if (this.fixed || !step || step === this.rested || !step.tags || !step.tags.some((tag) => BIG.includes(tag))) return;
-    this.rested = step; this.restUntil = stamp + REST_MS;
+  // After an act, and after a decision that a reader wants to see, the clock rests.
+  crossed(what, stamp) {
+    if (this.fixed || !what || what === this.rested) return;
+    if (what.k === "step" && !what.tags.some((tag) => BIG.includes(tag))) return;
+    this.rested = what; this.restUntil = stamp + REST_MS;
   }
 
   glideMs(span_s) { return Math.min(GLIDE_MOST_MS, Math.max(GLIDE_LEAST_MS, span_s * 1000 * GLIDE_MS_OF_MS)); }

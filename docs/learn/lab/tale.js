@@ -22,7 +22,7 @@ export class Tale {
 
   showList() {
     const { done } = this, kept = this.list.value || NONE;
-    this.list.replaceChildren(element("option", "No story", { value: NONE, hidden: "" }), element("option", "The first five steps", { value: FIRST }), ...this.titles.map(([name, title], place) => element("option", `${done.includes(name) ? "✓ " : ""}${place + 1}. ${title}`, { value: name })));
+    this.list.replaceChildren(element("option", "No story", { value: NONE, hidden: "" }), element("option", `${done.includes(FIRST) ? "✓ " : ""}The first five steps`, { value: FIRST }), ...this.titles.map(([name, title], place) => element("option", `${done.includes(name) ? "✓ " : ""}${place + 1}. ${title}`, { value: name })));
     this.list.value = kept;
     const count = this.titles.filter(([name]) => done.includes(name)).length;
     document.getElementById("answered").textContent = count ? `${count} of ${this.titles.length} answered` : "Story";
@@ -69,7 +69,7 @@ export class Tale {
     const next = element("button", isLast ? "Go on to twelve stories ▸" : `Next: ${chapters[this.chapter + 1].title} ▸`, { type: "button", id: "chapter" });
     next.disabled = !seen; next.hidden = isLast && !this.titles.length;
     next.addEventListener("click", () => {
-      if (isLast) { this.mark("first"); this.lab.openStory(this.titles[0][0]); return; }
+      if (isLast) { this.mark(FIRST); this.lab.openStory(this.titles[0][0]); return; }
       this.chapter += 1; this.key = null; this.lab.goOn();
     });
     const dots = element("p", undefined, { class: "dots", role: "img", "aria-label": `step ${this.chapter + 1} of ${chapters.length}` });
