@@ -61,7 +61,7 @@ export class Tale {
   showOwn() {
     const { first, story } = this, back = element("button", "Back to the story", { type: "button", id: "again" });
     back.addEventListener("click", () => (first ? this.lab.openFirst() : this.lab.openStory(story.name)));
-    this.place.replaceChildren(element("h2", "This is your own run now"), element("p", `You left the plan of “${first ? "The first five steps" : story.title}”, so its sentences and its question no longer apply. Its address is your run.`), back);
+    this.place.replaceChildren(element("h2", "This is your own run now"), element("p", `You left the plan of “${first ? "The first five steps" : story.title}”, so its sentences no longer apply. The address is your run's.`), back, ...story && "own" in story ? this.question(story, "") : []);
   }
 
   showChapter(seen) {
@@ -78,7 +78,13 @@ export class Tale {
   }
 
   showStory(seen) {
-    const { story } = this, verdict = element("p", seen ? "The story ends here: answer, and see." : "", { class: "verdict", role: "status" }), row = element("div", undefined, { class: "orders", role: "group", "aria-label": "Answers to the question" });
+    const { story } = this;
+    this.place.replaceChildren(element("h2", `${story.title} (${story.section})`), element("p", story.sentences.join(" "), { class: "watch" }), ...this.question(story, seen ? "The story ends here: answer, and see." : ""));
+  }
+
+  // The question with its choices. A world that says whether the run is the reader's own also judges by that run.
+  question(story, words) {
+    const verdict = element("p", words, { class: "verdict", role: "status" }), row = element("div", undefined, { class: "orders", role: "group", "aria-label": "Answers to the question" });
     for (const choice of story.choices) {
       const button = element("button", choice, { type: "button", "data-choice": choice });
       button.addEventListener("click", async () => {
@@ -88,7 +94,7 @@ export class Tale {
       });
       row.append(button);
     }
-    this.place.replaceChildren(element("h2", `${story.title} (${story.section})`), element("p", story.sentences.join(" "), { class: "watch" }), element("p", story.question, { class: "question" }), row, verdict);
+    return [element("p", story.question, { class: "question" }), row, verdict];
   }
 
   offerNext(story, row) {
