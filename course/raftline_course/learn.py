@@ -16,7 +16,7 @@ from raftline_testing.picture.lab.sources import ROOT, packed
 
 SOURCES = "/docs/learn/lab/sources.zip"
 ICON = "/favicon.ico"
-FOLDERS = ("/docs/learn/", "/src/picture/view/static/")
+FOLDERS = ("/docs/learn/", "/src/picture/view/static/", "/src/raft/")
 # A core that was handed in runs in the page's worker, and may ask only this server and the place of
 # Pyodide (docs/learn/lab/lab.js).
 POLICY = "connect-src 'self' https://cdn.jsdelivr.net; form-action 'none'; base-uri 'none'"
@@ -111,7 +111,12 @@ class Handler(SimpleHTTPRequestHandler):
     def guess_type(self, path: object) -> str:
         """Return the type of a file: an unusual table of types must not keep a script from
         running."""
-        types = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+        types = {
+            ".js": "text/javascript",
+            ".mjs": "text/javascript",
+            ".py": "text/plain; charset=utf-8",
+            ".wasm": "application/wasm",
+        }
         return types.get(Path(str(path)).suffix) or super().guess_type(str(path))
 
     def log_request(self, *values: object) -> None:

@@ -1,7 +1,7 @@
 """Draws lab.png, the README's picture of the lab: `make -C docs lab-picture`.
 
-A browser opens a run of the lab page, in which the leader crashes and comes back, and the page is
-photographed. It needs selenium (`make .venv/all-installed`), Debian's chromium and chromium-driver,
+A browser opens a run of the lab page, in which the leader crashes, and photographs the election
+after it. It needs selenium (`make .venv/all-installed`), Debian's chromium and chromium-driver,
 and CPython for WebAssembly (`make -C docs lab`). The same run gives the same picture.
 """
 
@@ -17,13 +17,14 @@ from typing import Any
 from raftline_course import learn
 
 PICTURE = Path(__file__).resolve().parent / "lab.png"
-SIZE = (1280, 863)
+SIZE = (1280, 720)
 LOADED_S = 120
 RUN = (
-    "before%20timeouts%20s1%20150%20s2%20400%20s3%20500;before%20network%2010%2010;"
-    "300ms%20s1%20%3C-%20client4@set%20b%205;400ms%20crash%20s1;800ms%20restart%20s1;at%2080"
+    "nodes%20s1%20s2%20s3%20s4%20s5;before%20timeouts%20s1%20150%20s2%20180%20s3%20400%20s4%20400"
+    "%20s5%20400;before%20network%2010%2010;300ms%20s1%20%3C-%20client4@set%20b%205;"
+    "400ms%20s1%20%3C-%20client4@set%20door%20open;412ms%20crash%20s1"
 )
-ZOOMS, SCALE = 1, 0.72  # a second is in sight then
+AT_MS, SCALE = 626, 0.72  # votes for s2 are on their way then
 READY = "document.body.dataset.ready === 'yes'"
 
 
@@ -31,19 +32,21 @@ def draw(browser: Any, address: str) -> None:
     """Open the run at an address, and photograph the page."""
     from selenium.webdriver.support.ui import WebDriverWait
 
-    browser.set_window_size(*SIZE)
+    width, height = SIZE
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.set_script_timeout(LOADED_S)
     browser.get(f"{address}#{RUN}")
     WebDriverWait(browser, LOADED_S).until(lambda page: page.execute_script(f"return {READY}"))
     browser.execute_async_script(
-        """const [zooms, done] = arguments;
-        for (let i = 0; i < zooms; i += 1) document.getElementById("wider").click();
-        document.getElementById("step").click();
-        document.documentElement.style.overflow = "hidden";
-        setTimeout(done, 1000);  // the page draws the step""",
-        ZOOMS,
+        """const [at_ms, done] = arguments, slider = document.getElementById("when");
+        slider.max = at_ms;
+        slider.value = at_ms;
+        slider.dispatchEvent(new Event("change"));
+        const wait = () => (window.lab.now().isStill ? done() : setTimeout(wait, 50));
+        wait();""",
+        AT_MS,
     )
-    width, height = browser.execute_script("return [innerWidth, innerHeight]")
     clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": SCALE}
     taken = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip})
     PICTURE.write_bytes(base64.b64decode(taken["data"]))

@@ -26,6 +26,7 @@ INDEXES = ("docs/index", "course/docs/index")
 LAB = (
     "docs/learn/*.html", "docs/learn/lab/*.*", "docs/learn/lab/pyodide/*",
     "src/picture/view/static/*.js", "src/picture/view/static/*.css",
+    "src/raft/*.py",
 )  # fmt: skip
 PAGE = re.compile(r"\]\(([^()#:]+)\.md\)")
 ROW = re.compile(rf"^\| \[[^]]*{PAGE.pattern}", re.MULTILINE)

@@ -26,7 +26,7 @@ SEEDS = {
     "full beside": (1, 48),
     "hung majority": (0, 15),
     "hung candidate": (12,),
-    "refused snapshot": (10, 12),
+    "refused snapshot": (12, 27),
 }
 EFFECTS = {
     "hung disk": "disks that hang",

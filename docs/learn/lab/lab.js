@@ -1,156 +1,211 @@
-// The page of the lab: it sends what the reader asks for to the worker, and draws the facts that
-// come back with the modules of the view. testing/raftline_testing/picture/lab/page.py has the requests.
-import { Model } from "../../../src/picture/view/static/model.js";
+// The page of the lab. It sends what the reader asks for to the worker, and draws the facts that come
+// back; testing/raftline_testing/picture/lab/page.py has the requests. This module owns the time of
+// the page: the moment `view.at`, which the stage, the logs and the panel show.
 import { Diagram } from "../../../src/picture/view/static/diagram.js";
-import { Cards, element } from "../../../src/picture/view/static/cards.js";
-import { Logs } from "../../../src/picture/view/static/logs.js";
-import { Details } from "../../../src/picture/view/static/details.js";
 import { Events } from "../../../src/picture/view/static/events.js";
-import { LinkMap } from "./links.js";
+import { Logs } from "../../../src/picture/view/static/logs.js";
+import { element } from "../../../src/picture/view/static/cards.js";
+import { Card } from "./card.js";
+import { Drawer } from "./drawer.js";
+import { legend } from "./glyphs.js";
+import { Known, telling } from "./known.js";
+import { Pace } from "./pace.js";
+import { Panel } from "./panel.js";
+import { Remote } from "./remote.js";
+import { Stage } from "./stage.js";
+import { Tale } from "./tale.js";
+import { TimeLine } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
 const here = (path) => new URL(path, import.meta.url).href;
 const CDN = "https://cdn.jsdelivr.net/npm/pyodide@314.0.7/";
-const SPEEDS = [["1/100", 0.01], ["1/20", 0.05], ["1/5", 0.2], ["1", 1], ["5", 5], ["20", 20]];
-const SLOW_DISK_MS = 40, LEAST_SPAN_S = 0.02, MOST_SPAN_S = 20, EDGE = 0.04, MB = 1048576, FRAME_MS = 200, BUGS = 24, ADDRESS_MS = 250;
+const SPEEDS = [["auto", 0], ["1/100", 0.01], ["1/20", 0.05], ["1/5", 0.2], ["1", 1], ["5", 5], ["20", 20]];
+const LEAST_SPAN_S = 0.02, MOST_SPAN_S = 20, EDGE = 0.04, MB = 1048576, BUGS = 24, ADDRESS_MS = 250, FRAME_MS = 100, PRESSES_MAX = 500, NODES_MAX = 7, AHEAD_MS = 60;
 
-const model = new Model();
-const view = { end: 0, span: 0.5, pulses: true, chosen: null, shown: 0, failed: null, marked: false, pan: 0 };
-let facts = { members: [], nodes: {}, flights: [], cuts: [], moment: [0, 0] };
-let isPlaying = false, isBusy = false, speed = 0.2, clock_ms = 0, tickedAt = 0, addressTimer = 0, core = "", waiting = "";
+const known = new Known();
+const view = { at: 0, end: 0, span: 0.5, pulses: true, chosen: null, shown: 0, failed: null, marked: false, pan: 0, isLanes: false };
+let facts = { members: [], nodes: {}, flights: [], cuts: [], moment: [0, 0], now_ms: 0, next_ms: null };
+let isPlaying = false, isBusy = false, isLive = false, isDirty = true, glide = null, drawnAt = 0, addressTimer = 0, core = "", waiting = "", first = null;
+let presses = [];  // the moments before each press, for Back
+let dragged = null;  // the moment before the reader began to drag the time line
+const remote = new Remote(here("worker.js"));
 
-// --- the worker -----------------------------------------------------------------------------
+// --- what the parts of the page ask for ---------------------------------------------------------
 
-class Remote {
-  constructor() { this.waiting = []; this.worker = new Worker(here("worker.js"), { type: "module" }); }
-
-  // Loads CPython and the sources.
-  open(settings, progress) {
-    return new Promise((resolve, reject) => {
-      this.worker.onerror = (event) => reject(new Error(event.message || "the worker does not start"));
-      this.worker.onmessage = ({ data }) => {
-        if (data.loaded) progress(data.loaded);
-        else if (data.failed) reject(new Error(data.failed));
-        else { this.listen(); resolve(); }
-      };
-      this.worker.postMessage({ open: settings });
-    });
-  }
-
-  listen() {
-    const settle = (value) => this.waiting.shift()(value);
-    this.worker.onmessage = ({ data }) => { if ("answer" in data) settle(JSON.parse(data.answer)); else if (data.failed) settle({ crash: data.failed }); };
-    this.worker.onerror = (event) => settle({ crash: event.message });
-  }
-
-  ask(request) { return this.post(JSON.stringify(request)); }
-  memory() { return this.post({ memory: true }); }
-  post(data) { return new Promise((resolve) => { this.waiting.push(resolve); this.worker.postMessage(data); }); }
-}
-
-const remote = new Remote();
-window.lab = { ask: (request) => remote.ask(request), open: (address) => openRun(address), memory: () => remote.memory() };  // for the console of the browser
+const lab = {
+  get facts() { return facts; }, get at() { return view.at; }, known,
+  act: (text) => act(text), editLog, judge: async (choice) => Boolean((await ask({ do: "judge", choice })).happened),
+  leader: () => facts.members.find((node) => { const one = known.at(node, view.at); return one && !one.gone && one.state.role === "leader"; }),
+  flightOf: ({ from, to, line, arrived, lost }) => (arrived === null && !lost && isAtEnd() ? facts.flights.find((one) => one.from === from && one.to === to && one.line === line) : null),
+  goOn: () => { if (isStill()) isDirty = true; else play(true); }, openStory: (name) => openRun(`story=${name}`), openFirst: () => openFirst(),
+};
+const card = new Card($("card"), lab);
+const stage = new Stage($("stage"), known, (kind, what, target) => { play(false); finishGlide(); card.open(kind, what, target); });
+const panel = new Panel($("panel"), $("news"), known);
+const timeLine = new TimeLine($("when"), $("marks"), known, { look, go: (ms) => go(ms) });
+const pace = new Pace(known);
+const drawer = new Drawer(lab);
+const tale = new Tale($("tale"), $("stories"), lab);
+const diagram = new Diagram($("diagram"), known, view);
+const logs = new Logs($("logs"), known);
+const events = new Events($("list"), $("heard"), known, (step) => { play(false); finishGlide(); choose(step); });
+window.lab = { ask: (request) => remote.ask(request), open: (address) => openRun(address), memory: () => remote.memory(), now: () => ({ at: view.at, ms: known.ms(view.at), isLive, isPlaying, isStill: !isPlaying && !glide && !isBusy && !waits && !isDirty }) };  // for the console of the browser, and tests
 
 async function ask(request) {
   isBusy = true;
   const answer = await remote.ask(request);
   isBusy = false;
   if (answer.crash) { $("link").textContent = `The program ended: ${answer.crash.trim().split("\n").pop()}`; play(false); return answer; }
-  take(answer);
+  take(answer, request);
   return answer;
 }
 
-// --- what the reader asks for -----------------------------------------------------------------
+// --- what the reader asks for -------------------------------------------------------------------
 
-const act = (text) => { view.pan = 0; return ask({ do: "act", act: text }); };
+// Whether the moment that is shown is the present of the run.
+function isAtEnd() { return view.at >= Math.max(known.newest, known.seconds(facts.now_ms)) - 0.0005; }
 
-async function move(request) {
-  play(false);
-  view.pan = 0;
-  if (request.do === "back") forget();
-  const answer = await ask(request);
-  if (!answer.crash && !answer.happened && !facts.broken) say(request.do === "back" ? "this is the beginning" : "nothing but heartbeats for a while");
-  chooseLast(request.do);
+// A moment of the recorded run is a time alone.
+function remember() { presses.push({ at: view.at, moment: isLive ? facts.moment : null }); if (presses.length > PRESSES_MAX) presses.shift(); }
+
+// What the reader asks for happens in turn, however fast the presses are.
+let turn = Promise.resolve(), waits = 0;
+const inTurn = (work) => { waits += 1; turn = turn.then(work, work).finally(() => { waits -= 1; }); return turn; };
+const act = (text) => inTurn(() => doAct(text));
+const move = (kind) => inTurn(() => doMove(kind));
+const go = (ms) => inTurn(() => doGo(ms));
+const openRun = (address) => inTurn(() => doOpen(address));
+const openFirst = () => inTurn(doOpenFirst);
+
+async function doAct(text) {
+  play(false); finishGlide();
+  if (isLoading()) return;
+  if (!isAtEnd()) await goTo(known.ms(view.at));
+  remember();
+  const answer = await ask({ do: "act", act: text });
+  if (answer.problem) presses.pop();
+  glideTo(newest());
 }
 
-function forget() { view.chosen = null; details.show(null); $("details").replaceChildren(); }
+function isLoading() { if (!isLive) drawer.say("CPython is still loading: acts work in a moment."); return !isLive; }
 
-// After a step, its reason is shown.
-function chooseLast(kind) {
-  const last = model.steps[model.steps.length - 1];
-  if (kind !== "back" && last) { choose(last); view.chosen = null; }
+const newest = () => Math.max(known.newest, known.seconds(facts.now_ms));
+
+async function doMove(kind) {
+  play(false); finishGlide();
+  if (!facts.members.length && isLoading()) return;
+  if (kind === "back") { await back(); return; }
+  view.chosen = null;
+  const end = known.seconds(tale.end_ms);
+  if (view.at >= end - 0.0005) {
+    drawer.say(tale.hasEnded ? "The story ends here. Play runs on." : "This step of the story ends here: go on beside the stage.");
+    $("chapter")?.focus();
+    return;
+  }
+  if (isLive && !isAtEnd()) await goTo(known.ms(view.at));
+  remember();
+  if (!isLive) { const step = known.nextDecision(view.at); glideTo(Math.min(end, step ? known.timeOf(step) : known.newest)); return; }
+  const before = known.steps[known.steps.length - 1], until = Number.isFinite(tale.end_ms) ? { until_ms: tale.end_ms } : {};
+  const answer = await ask({ do: kind, ...until });
+  if (answer.crash) return;
+  const fresh = known.steps.slice(known.steps.lastIndexOf(before) + 1), step = answer.happened ? telling(fresh) : null;
+  if (!answer.happened && !facts.broken) drawer.say(until.until_ms ? "Nothing more happens until the end of the story." : "Nothing but heartbeats for a while.");
+  glideTo(answer.happened || !until.until_ms ? newest() : end, step);
+}
+
+// Undoes the last press.
+async function back() {
+  const last = presses.pop();
+  view.chosen = null;
+  if (last && !isLive) { view.at = last.at; isDirty = true; return; }
+  if (!isLive) return;
+  const answer = await ask(!last ? { do: "back" } : last.moment ? { do: "show", moment: last.moment } : { do: "at", ms: known.ms(last.at) });
+  if (!last && !answer.happened) drawer.say("This is the beginning.");
+  view.at = last ? last.at : newest();
+  panel.last = null; isDirty = true;
+}
+
+// Shows a moment that is known, while the reader drags the time line.
+function look(ms) {
+  play(false); finishGlide();
+  view.chosen = null;
+  dragged ||= { at: view.at, moment: isLive ? facts.moment : null };
+  const wanted = known.seconds(ms);
+  view.at = Math.max(0, Math.min(wanted, newest()));
+  isDirty = true;
+  if (isLive && wanted > newest() && !isBusy) ask({ do: "run", until_ms: ms });
+}
+
+async function doGo(ms) {
+  play(false); finishGlide();
+  if (dragged) presses.push(dragged); else remember();
+  dragged = null;
+  if (!isLive) { view.at = Math.max(0, Math.min(known.seconds(ms), known.newest)); isDirty = true; return; }
+  await goTo(ms);
+}
+
+async function goTo(ms) {
+  await ask({ do: "at", ms });
+  view.at = Math.max(newest(), Math.min(known.seconds(ms), facts.next_ms === null || facts.broken ? 0 : known.seconds(facts.next_ms)));
+  view.chosen = null; isDirty = true;
 }
 
 function play(wanted) {
+  if (wanted && !isPlaying) { finishGlide(); remember(); view.chosen = null; view.pan = 0; pace.restUntil = 0; if (tale.hasEnded && known.ms(view.at) >= tale.end_ms) isBeyond = true; }
   isPlaying = wanted && !facts.broken;
-  clock_ms = facts.now_ms || 0; tickedAt = performance.now();
-  if (isPlaying) { view.pan = 0; forget(); }
   $("play").setAttribute("aria-pressed", String(isPlaying));
-  $("play").textContent = isPlaying ? "Pause" : "Play";
+  $("play").textContent = isPlaying ? "❚❚ Pause" : "▶ Play";
+  isDirty = true;
   if (!isPlaying) keepAddress();
 }
+
+let isBeyond = false;  // whether the reader plays on after the end of a story
 
 // A browser bounds how often an address may change.
 function keepAddress() { clearTimeout(addressTimer); addressTimer = setTimeout(writeAddress, ADDRESS_MS); }
 
 function writeAddress() {
-  const address = waiting ? waiting : facts.story && !facts.moment[0] ? `story=${facts.story.name}` : facts.address;
-  if (address) history.replaceState(null, "", `#${address}`);
-}
-
-// A story begins with its plan; another act makes it a run of the reader's own.
-function showTale() {
-  const story = facts.story, key = story ? story.name : "";
-  $("stories").value = key;
-  if ($("tale").dataset.shown === key) return;
-  $("tale").dataset.shown = key; $("tale").hidden = !story;
-  if (!story) return;
-  const verdict = element("p", "", { class: "verdict", role: "status" }), row = element("div", undefined, { class: "orders", role: "group", "aria-label": "Answers to the question" });
-  for (const choice of story.choices) {
-    const button = element("button", choice, { type: "button", "data-choice": choice });
-    button.addEventListener("click", async () => {
-      const answer = await ask({ do: "judge", choice });
-      verdict.textContent = answer.happened ? `Yes: the world says ${choice}.` : `Not ${choice}. Run it to ${story.end_ms} ms, and look.`;
-    });
-    row.append(button);
-  }
-  $("tale").replaceChildren(element("h2", `${story.title} (${story.section})`), element("p", story.sentences.join(" ")), element("p", story.question), row, verdict);
+  if (!isLive) return;
+  const address = waiting ? waiting : facts.story && !facts.moment[0] ? `story=${facts.story.name}` : tale.first && !tale.isOwn ? "" : facts.address;
+  if (address !== undefined) history.replaceState(null, "", address ? `#${address}` : location.pathname + location.search);
 }
 
 // A schedule of the grader waits for the hand-in.
-async function openRun(address) {
+async function doOpen(address) {
+  if (isLoading()) return;
   waiting = !core.trim() && address.startsWith("grade=") ? address : "";
   if (waiting) {
     editCore("the raft.py of the hand-in that this schedule is for");
     if (facts.members.length) return;
     address = "";
   }
-  play(false);
-  forget();
-  view.pan = 0;
-  $("answers").replaceChildren();
+  tale.leaveFirst();
+  begin();
   await ask({ do: "open", address });
+  view.at = newest(); isDirty = true;
   keepAddress();
 }
 
-function choose(what) { view.chosen = what; details.show(what); offerMessage(what); }
+function begin() { play(false); glide = null; view.chosen = null; view.pan = 0; view.at = 0; presses = []; isBeyond = false; drawer.clear(); }
 
-// The buttons of a message in flight, below its details.
-function offerMessage(what) {
-  const flight = what && what.k === "message" && facts.flights.find((one) => one.from === what.from && one.to === what.to && one.line === what.line);
-  if (flight) $("details").append(messageButtons(flight));
+// The first story is a recorded run, which becomes the living one.
+async function doOpenFirst() {
+  begin();
+  tale.startFirst(first);
+  if (isLive) await ask({ do: "open", address: first.address });
+  else take(structuredClone(first.facts), {});
+  view.at = known.seconds(first.from_ms); isDirty = true;
 }
 
-function messageButtons(flight) {
-  const row = element("span", undefined, { class: "orders" });
-  for (const [text, verb] of [["Deliver", "deliver"], ["Drop", "drop"], ["Double", "double"], ["Hold", "hold"]]) {
-    if (verb === "hold" && flight.held) continue;
-    const button = element("button", text, { type: "button", "aria-label": `${text} message ${flight.number} from ${flight.from} to ${flight.to}`, "data-act": `${verb} ${flight.number}` });
-    button.addEventListener("click", () => act(`${verb} ${flight.number}`));
-    row.append(button);
-  }
-  return row;
+// The world goes to the moment that is shown before the page takes its facts, so that nothing jumps.
+async function becomeLive() {
+  const opened = await remote.ask({ do: "open", address: first.address });
+  const now = await remote.ask({ do: "at", ms: known.ms(view.at) + (isPlaying ? AHEAD_MS : 0) });
+  isLive = true;
+  take({ ...now, anew: true, events: [...opened.events, ...now.events], acts: [...opened.acts, ...now.acts] }, {});
 }
+
+function choose(what) { view.chosen = what; isDirty = true; }
 
 function edit(title, text, save) {
   const dialog = $("editor"), area = dialog.querySelector("textarea");
@@ -163,87 +218,51 @@ function edit(title, text, save) {
   dialog.showModal();
 }
 
-const editLog = (node) => edit(`${node}.log`, facts.nodes[node].files[`${node}.log`] || "", (text) => act(`edit ${node} ${JSON.stringify(text)}`));
-
-const editCore = (title) => edit(title, core, useCore);
+function editLog(node) { edit(`${node}.log`, facts.nodes[node].files[`${node}.log`] || "", (text) => act(`edit ${node} ${JSON.stringify(text)}`)); }
+function editCore(title) { edit(title, core, (source) => inTurn(() => useCore(source))); }
 
 // The nodes of later runs have this core; an empty text stands for raftline's own.
 async function useCore(source) {
-  forget();
+  if (isLoading()) return;
   core = source;
   $("bugs").disabled = Boolean(source.trim());
   $("link").textContent = source.trim() ? "your raft.py, in virtual time" : "real nodes, in virtual time";
+  tale.leaveFirst(); begin();
   const answer = await ask({ do: "core", source });
-  if (!source.trim() || !waiting || answer.broken) await newRun(); else await openRun(waiting);
+  await doOpen(!source.trim() || !waiting || answer.broken ? newAddress() : waiting);
 }
 
-// --- what the page shows ------------------------------------------------------------------------
+function newRun() { return openRun(newAddress()); }
 
-class LabCards extends Cards {
-  orders(node) {
-    const row = element("div", undefined, { class: "orders", role: "group", "aria-label": `acts on ${node}` });
-    const add = (text, order, title) => {
-      const button = element("button", text, { type: "button", title, "data-order": text, "data-node": node });
-      button.addEventListener("click", () => (typeof order === "function" ? order() : act(order)));
-      row.append(button);
-    };
-    const fact = () => facts.nodes[node] || {};
-    add("Crash", `crash ${node}`, "its process is killed");
-    add("Restart", `restart ${node}`, "it starts with the files that it left");
-    add("Pause", () => act(`${fact().paused ? "resume" : "pause"} ${node}`), "it takes no input while time passes");
-    add("Lose log", `lose log ${node}`, "its log is deleted, and it starts again");
-    add("Slow disk", () => act(`slow disk ${node} ${fact().disk === "slow" ? 0 : SLOW_DISK_MS}`), `each write takes ${SLOW_DISK_MS} ms`);
-    add("Hang disk", () => act(`${fact().disk === "held" ? "release" : "hold"} disk ${node}`), "no write returns");
-    add("Cut off", `cut ${node}`, "no message leaves or reaches it");
-    add("Lead", () => act(`${leader() || node} hands over to ${node}`), "the leader hands over to it");
-    add("Edit log", () => editLog(node), "change its file by hand, while it is down");
-    return row;
-  }
-
-  showFacts(node) {
-    const { card } = this.cards.get(node), fact = facts.nodes[node];
-    if (!fact) return;
-    let file = card.querySelector(".file");
-    if (!file) { file = element("pre", "", { class: "file", tabindex: "0", "aria-label": `the file ${node}.log` }); card.append(file); }
-    const text = fact.files[`${node}.log`] ?? "(no log)";
-    if (file.textContent !== text) { file.textContent = text; file.scrollTop = file.scrollHeight; }
-    const button = (name) => card.querySelector(`[data-order="${name}"]`);
-    for (const name of ["Crash", "Pause", "Slow disk", "Hang disk", "Lead"]) button(name).disabled = !fact.up;
-    button("Edit log").disabled = fact.up;
-    button("Pause").textContent = fact.paused ? "Resume" : "Pause";
-    button("Slow disk").setAttribute("aria-pressed", String(fact.disk === "slow"));
-    button("Hang disk").textContent = fact.disk === "held" ? "Release disk" : "Hang disk";
-    if (!fact.up) this.cards.get(node).role.textContent = "down";
-    else if (fact.paused) this.cards.get(node).role.textContent += ", paused";
-  }
+function newAddress() {
+  const names = Array.from({ length: Number($("size").value) }, (_, index) => `s${index + 1}`);
+  const bug = $("bugs").value && !core.trim() ? [`bug%20${$("bugs").value}`] : [];
+  const before = $("before").value.split(";").map((line) => line.trim()).filter(Boolean).map((line) => encodeURIComponent(`before ${line}`));
+  return [`seed%20${$("seed").value.trim() || "1"}`, `nodes%20${names.join("%20")}`, ...bug, ...before].join(";");
 }
 
-function leader() { return facts.members.find((node) => { const one = model.at(node, view.end); return one && !one.gone && one.state.role === "leader"; }); }
+// --- what comes back ----------------------------------------------------------------------------
 
-const diagram = new Diagram($("diagram"), model, view);
-const cards = new LabCards($("nodes"), model, () => {});
-const logs = new Logs($("logs"), model);
-const details = new Details($("details"), model, choose);
-const linkMap = new LinkMap($("map"), act);
-const events = new Events($("list"), $("news"), model, choose);
-
-function take(answer) {
+function take(answer, request) {
   const { problem, ...now } = answer, hadNodes = facts.members.join();
-  if (now.anew) { view.chosen = null; events.last = ""; events.said = 0; }
-  facts = { ...now, controller: true };
-  if (now.anew) model.members = [];
-  for (const name of now.members) if (!model.members.includes(name)) model.members.push(name);
-  model.take(now);
-  for (const text of now.answers) say(text);
-  if (problem || now.refused) say(`✗ ${problem || now.refused}`);
-  if (now.members.join() !== hadNodes || now.anew) rebuild();
+  if (now.anew) { view.chosen = null; events.last = ""; events.said = 0; panel.last = null; known.members = []; }
+  facts = now;
+  for (const name of now.members) if (!known.members.includes(name)) known.members.push(name);
+  known.take(now);
+  stage.take(now);
+  for (const text of now.answers) drawer.say(text);
+  if (problem || now.refused) drawer.say(`✗ ${problem || now.refused}`);
+  if (now.members.join() !== hadNodes || now.anew) drawer.rebuild(now.members);
+  if (now.anew) drawer.showRun(now.address, now.members, core);
+  document.body.classList.toggle("many", now.members.length > 4);
   $("broken").hidden = !now.broken;
   $("broken").querySelector("span").textContent = now.broken + verdictOnActs(now);
   if (now.broken && isPlaying) play(false);
+  tale.take(now, request.do !== "open");
+  timeLine.take(now);
+  drawer.show();
   if (!isPlaying) keepAddress();
-  showTale();
-  showLists();
-  show();
+  isDirty = true;
 }
 
 // How short the way to a bug could be.
@@ -253,151 +272,173 @@ function verdictOnActs({ fewest_acts: fewest, moment: [, acts] }) {
   return `. You found the bug with ${counted(acts)}; the shortest way known has ${counted(fewest)}.`;
 }
 
-function say(text) {
-  $("answers").prepend(element("li", text));
-  while ($("answers").children.length > 50) $("answers").lastChild.remove();
-}
-
-// The parts that depend on who is there.
-function rebuild() {
-  $("nodes").replaceChildren(); cards.cards.clear(); cards.longest = {};
-  const kept = $("target").value;
-  $("target").replaceChildren(...facts.members.map((name) => element("option", name, { value: name })));
-  if (facts.members.includes(kept)) $("target").value = kept;
-}
-
-function showLists() {
-  const flights = facts.flights.map((flight) => {
-    const item = element("li"), left = flight.held ? "held" : `${Math.max(0, flight.due_ms - facts.now_ms)} ms`;
-    if (flight.held) item.classList.add("held");
-    item.append(element("span", `${flight.from} → ${flight.to} ${left}: ${flight.line}`, { title: flight.line }), messageButtons(flight));
-    return item;
-  });
-  const held = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.act : undefined;
-  $("flights").replaceChildren(...flights);
-  if (held) $("flights").querySelector(`[data-act="${held}"]`)?.focus();
-  showLinks();
-}
-
-function showLinks() {
-  linkMap.show(facts.members, facts.cuts);
-  const key = JSON.stringify([facts.members, facts.cuts]);
-  if ($("links").dataset.shown === key) return;
-  const held = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.link : undefined;
-  $("links").dataset.shown = key;
-  const head = element("tr");
-  head.append(element("th", "from ╲ to", { scope: "col" }), ...facts.members.map((name) => element("th", name, { scope: "col" })));
-  $("links").replaceChildren(head, ...facts.members.map((from) => {
-    const row = element("tr");
-    row.append(element("th", from, { scope: "row" }), ...facts.members.map((to) => { const cell = element("td"); if (from !== to) cell.append(linkButton(from, to)); return cell; }));
-    return row;
-  }));
-  if (held) $("links").querySelector(`[data-link="${held}"]`)?.focus();
-}
-
-function linkButton(from, to) {
-  const isCut = facts.cuts.some(([one, other]) => one === from && other === to);
-  const button = element("button", isCut ? "✕" : "→", { type: "button", "aria-pressed": String(isCut), "aria-label": `the link from ${from} to ${to} is cut`, "data-link": `${from} ${to}` });
-  button.addEventListener("click", () => act(isCut ? `mend ${from} ${to}` : $("both").checked ? `cut ${from} | ${to}` : `cut ${from} -> ${to}`));
-  return button;
-}
-
-function show() {
-  const now_s = Math.max(facts.now_ms, isPlaying ? clock_ms : 0) / 1000 - (model.origin || 0);
-  view.end = Math.max(LEAST_SPAN_S, Math.max(model.newest, now_s) + view.span * EDGE + view.pan);
-  const step = view.chosen && view.chosen.k === "message" ? model.byId.get(view.chosen.by) : view.chosen;
-  view.shown = step ? model.time(step.node, step.at) : view.end;
-  view.marked = Boolean(step);
-  diagram.draw(view.end);
-  cards.show(view.shown, facts);
-  for (const node of facts.members) cards.showFacts(node);
-  logs.show(view.shown, facts.members, step);
-  events.show(view.end, view);
-  $("clock").textContent = `${facts.now_ms} ms, event ${facts.moment[0]}`;
-}
-
 // --- time ---------------------------------------------------------------------------------------
 
+const isStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+function glideTo(time, step = null) {
+  const from = view.at;
+  if (time <= from || isStill()) { view.at = time; glide = null; view.chosen = step && telling([step]) && known.decision(time) !== step ? step : null; isDirty = true; return; }
+  glide = { from, to: time, ms: pace.glideMs(time - from), began: performance.now(), step };
+  isDirty = true;
+}
+
+function finishGlide() {
+  if (!glide) return;
+  view.at = glide.to;
+  if (glide.step && known.decision(view.at) !== glide.step) view.chosen = glide.step;
+  glide = null; isDirty = true;
+}
+
 function frame(stamp) {
-  if (isPlaying) {
-    // A slow machine plays slower: the clock stays near the events.
-    clock_ms = Math.min(clock_ms + Math.max(0, stamp - tickedAt) * speed, (facts.next_ms ?? facts.now_ms) + FRAME_MS * speed);
-    tickedAt = stamp;
-    if (!isBusy && facts.next_ms !== null && facts.next_ms <= clock_ms) ask({ do: "run", until_ms: Math.floor(clock_ms) });
-    else show();
-  }
+  const elapsed_ms = Math.min(FRAME_MS, Math.max(0, stamp - drawnAt));
+  drawnAt = stamp;
+  if (glide) {
+    const share = Math.min(1, (performance.now() - glide.began) / glide.ms);
+    if (share < 1) view.at = glide.from + (glide.to - glide.from) * share; else finishGlide();
+    isDirty = true;
+  } else if (isPlaying) advance(stamp, elapsed_ms);
+  if (isDirty) { isDirty = false; show(stamp); }
   requestAnimationFrame(frame);
 }
 
-const zoom = (factor) => { view.span = Math.max(LEAST_SPAN_S, Math.min(MOST_SPAN_S, view.span * factor)); show(); };
-const pan = (share) => { view.pan = Math.min(0, view.pan + share * view.span); show(); };
+// Lets the clock of the page run; it waits for the worker where nothing is known yet.
+function advance(stamp, elapsed_ms) {
+  const end = isBeyond ? Infinity : known.seconds(tale.end_ms), wanted = Math.min(end, view.at + pace.passed(view.at, stamp, elapsed_ms));
+  const horizon = isLive ? (facts.next_ms === null ? Infinity : known.seconds(facts.next_ms)) : known.newest;
+  if (wanted >= horizon && isLive && !isBusy) ask({ do: "run", until_ms: Math.max(facts.next_ms, Math.floor(known.ms(wanted))) });
+  view.at = Math.max(view.at, Math.min(wanted, Math.max(horizon, known.newest)));
+  if (view.at >= end || (!isLive && view.at >= horizon)) play(false);
+  isDirty = true;
+}
+
+function show(stamp) {
+  if (!facts.members.length) return;
+  view.end = Math.max(LEAST_SPAN_S, view.at + view.span * EDGE + view.pan);
+  view.shown = view.at; view.marked = Boolean(view.chosen);
+  const step = view.chosen && view.chosen.k === "message" ? known.byId.get(view.chosen.by) : view.chosen;
+  const time = step ? known.timeOf(step) : view.at;
+  const what = panel.show(time, step, isPlaying);
+  if (isPlaying) pace.crossed(what, stamp);
+  if (view.isLanes) diagram.draw(view.at); else stage.show(view.at, facts.members, what && what.k === "step" ? what : null);
+  showLogs(time, step || (what && what.k === "step" ? what : null));
+  timeLine.show(view.at);
+  tale.show(known.ms(view.at));
+  if (drawer.isOpen) events.show(view.at, view);
+  const clock = `${Math.max(0, known.ms(view.at))} ms`;
+  if ($("clock").textContent !== clock) $("clock").textContent = clock;
+}
+
+// The logs are drawn only where a node's state, or the step that is explained, is another one.
+let logged = [];
+function showLogs(time, step) {
+  const now = [step, known.changes, ...facts.members.map((node) => known.at(node, time))];
+  if (now.length === logged.length && now.every((one, place) => one === logged[place])) return;
+  logged = now;
+  logs.show(time, facts.members, step);
+}
+
+// --- the page -----------------------------------------------------------------------------------
+
+const zoom = (factor) => { view.span = Math.max(LEAST_SPAN_S, Math.min(MOST_SPAN_S, view.span * factor)); isDirty = true; };
+const pan = (share) => { view.pan = Math.min(0, view.pan + share * view.span); isDirty = true; };
 
 function keys(event) {
-  if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const order = { " ": () => play(!isPlaying), s: () => move({ do: "step" }), n: () => move({ do: "notable" }), b: () => move({ do: "back" }),
-    ArrowLeft: () => pan(-0.25), ArrowRight: () => pan(0.25), "+": () => zoom(0.5), "-": () => zoom(2) }[event.key];
-  if (!order || (event.key === " " && event.target.matches("button"))) return;
+  if (event.target.matches("input:not([type=range]), select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const lanes = view.isLanes ? { ArrowLeft: () => pan(-0.25), ArrowRight: () => pan(0.25), "+": () => zoom(0.5), "-": () => zoom(2) } : {};
+  const order = { " ": () => play(!isPlaying), s: () => move("step"), n: () => move("notable"), b: () => move("back"), ...event.target.matches("[type=range]") ? {} : lanes }[event.key];
+  if (!order || (event.key === " " && event.target.matches("button, [role=button], summary"))) return;
   event.preventDefault(); order();
 }
 
-function newRun() {
-  const names = Array.from({ length: Number($("size").value) }, (_, index) => `s${index + 1}`);
-  const bug = $("bugs").value ? [`bug%20${$("bugs").value}`] : [];
-  const before = $("before").value.split(";").map((line) => line.trim()).filter(Boolean).map((line) => encodeURIComponent(`before ${line}`));
-  return openRun([`seed%20${$("seed").value.trim() || "1"}`, `nodes%20${names.join("%20")}`, ...bug, ...before].join(";"));
+function showLanes(wanted) {
+  view.isLanes = wanted;
+  $("stage-box").hidden = wanted; $("lanes").hidden = !wanted;
+  for (const [id, pressed] of [["as-stage", !wanted], ["as-lanes", wanted]]) $(id).setAttribute("aria-pressed", String(pressed));
+  stage.resize(); isDirty = true;
+}
+
+// The arrow keys go from cell to cell of the logs, and Enter tells what is there, like a click.
+function keysOfLogs(event) {
+  const [right, down] = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[event.key] || [0, 0];
+  if (event.key === "Enter" || event.key === " ") { openEntry(event); return; }
+  if (!right && !down) return;
+  const rows = [...$("logs").querySelectorAll("tr[data-node]")], cell = event.target.closest("td");
+  const [x, y] = cell ? [cell.cellIndex + right, rows.indexOf(cell.parentElement) + down] : [1, 0], next = rows[y]?.cells[x];
+  if (!next || next.tagName !== "TD") return;
+  next.tabIndex = -1; next.focus();
+  event.preventDefault(); event.stopPropagation();
+}
+
+// A click on a cell of the logs tells what is there.
+function openEntry(event) {
+  const cell = event.target.closest("td.entry"), row = cell && cell.closest("tr");
+  if (!cell) return;
+  event.preventDefault(); event.stopPropagation();
+  play(false); finishGlide();
+  card.open("entry", { node: row.dataset.node, words: cell.title }, cell);
 }
 
 function wire() {
   $("speed").append(...SPEEDS.map(([text, value]) => element("option", text, { value })));
-  $("speed").value = String(speed);
-  $("speed").addEventListener("change", () => { speed = Number($("speed").value); });
+  $("speed").addEventListener("change", () => { pace.fixed = Number($("speed").value); });
   $("play").addEventListener("click", () => play(!isPlaying));
-  for (const name of ["step", "notable", "back"]) $(name).addEventListener("click", () => move({ do: name }));
+  for (const name of ["step", "notable", "back"]) $(name).addEventListener("click", () => move(name));
+  $("as-stage").addEventListener("click", () => showLanes(false));
+  $("as-lanes").addEventListener("click", () => showLanes(true));
   $("closer").addEventListener("click", () => zoom(0.5));
   $("wider").addEventListener("click", () => zoom(2));
-  $("pulses").addEventListener("change", () => { view.pulses = $("pulses").checked; events.last = ""; show(); });
+  $("pulses").addEventListener("change", () => { view.pulses = $("pulses").checked; events.last = ""; isDirty = true; });
+  $("size").append(...Array.from({ length: NODES_MAX }, (_, index) => element("option", `${index + 1}`)));
+  $("size").value = "3";
   $("anew").addEventListener("click", newRun);
   $("bugs").append(...Array.from({ length: BUGS }, (_, index) => element("option", `bug ${index + 1}`, { value: index + 1 })));
   $("bugs").addEventListener("change", newRun);
-  $("stories").addEventListener("change", () => ($("stories").value ? openRun(`story=${$("stories").value}`) : newRun()));
   $("core").addEventListener("click", () => editCore("your raft.py of lab 7; empty: the core of raftline"));
-  $("heal").addEventListener("click", () => act("heal"));
-  $("share").addEventListener("click", async () => { writeAddress(); try { await navigator.clipboard.writeText(location.href); say("the address is copied"); } catch { say("the address is in the address bar"); } });
-  $("form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const text = $("line").value.trim();
-    if (text) act(`${$("target").value} <- ${text.includes("@") ? text : `client1@${text}`}`);
-    $("line").value = "";
+  $("share").addEventListener("click", async () => { writeAddress(); try { await navigator.clipboard.writeText(location.href); drawer.say("The address is copied."); } catch { drawer.say("The address is in the address bar."); } });
+  $("diagram").addEventListener("click", (event) => {
+    const found = diagram.hit(event.offsetX, event.offsetY);
+    if (!found) return;
+    play(false); choose(found);
+    if (found.k === "message") card.open("message", found, { getBoundingClientRect: () => new DOMRect(event.clientX, event.clientY, 0, 0), focus() {} });
   });
-  $("diagram").addEventListener("click", (event) => { const found = diagram.hit(event.offsetX, event.offsetY); if (found) { play(false); choose(found); show(); } });
+  $("logs").addEventListener("click", openEntry);
+  $("logs").addEventListener("keydown", keysOfLogs);
   document.addEventListener("keydown", keys);
-  window.addEventListener("hashchange", () => openRun(location.hash.slice(1)));
-  window.addEventListener("resize", show);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+  window.addEventListener("hashchange", () => { if (isLive) openRun(location.hash.slice(1)); });
+  new ResizeObserver(() => { stage.resize(); isDirty = true; }).observe($("stage"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { isDirty = true; });
+  legend($("legend"));
 }
 
-async function begin() {
+async function start() {
   $("link").textContent = "Loading CPython …";
   $("bar").hidden = false;
   $("bar").removeAttribute("value");
+  document.querySelector("main").hidden = false; $("runs").hidden = true;
+  wire();
+  first = await (await fetch(here("first.json"))).json();
+  requestAnimationFrame(frame);
+  if (!location.hash) { await openFirst(); if (!isStill()) play(true); }
+  else $("panel").replaceChildren(element("p", "This run begins as soon as CPython is loaded.", { class: "said" }));
+  document.body.dataset.shown = "yes";
   try {
     if (typeof WebAssembly !== "object") throw new Error("this browser has no WebAssembly");
     await remote.open({ sources: here("sources.zip"), python: here("pyodide/"), cdn: CDN },
       (bytes) => { $("link").textContent = `Loading CPython and raftline: ${(bytes / MB).toFixed(1)} MB`; });
   } catch (error) {
-    $("bar").hidden = true;
+    $("bar").hidden = true; $("runs").hidden = false;
     $("link").textContent = `The lab does not start: ${error.message.trim().split("\n").pop()}.`;
+    if (!tale.first) await openFirst();
     return;
   }
-  $("bar").hidden = $("runs").hidden = true;
-  document.querySelector("main").hidden = false;
+  $("bar").hidden = true;
   $("link").textContent = "real nodes, in virtual time";
+  document.body.dataset.live = "yes";
   const { stories } = await remote.ask({ do: "list" });
-  $("stories").append(...stories.map(([name, title]) => element("option", title, { value: name })));
-  wire();
-  await openRun(location.hash.slice(1));
+  tale.setTitles(stories);
+  if (tale.first) await inTurn(becomeLive); else { isLive = true; await openRun(location.hash.slice(1)); }
   document.body.dataset.ready = "yes";
-  requestAnimationFrame(frame);
 }
 
-begin();
+start();

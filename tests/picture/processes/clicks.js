@@ -22,9 +22,9 @@ function choose() {
 
 function click() {
   window.clicks.count += 1;
-  const all = [...document.querySelectorAll("button")].filter((one) => !one.disabled && !one.matches(UNWANTED));
+  const all = [...document.querySelectorAll("button, #stage [role=button]")].filter((one) => !one.disabled && !one.matches(UNWANTED));
   if (window.clicks.count % CHOICE_EVERY === 0) choose();
-  else all[next(all.length)].click();
+  else all[next(all.length)].dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
   if (performance.now() < end) setTimeout(click, PAUSE_MS);
   else done({ count: window.clicks.count, errors: window.clicks.errors, said: document.getElementById("link").textContent });
 }

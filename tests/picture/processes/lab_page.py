@@ -20,6 +20,13 @@ from raftline_testing.picture.lab.sources import ROOT
 
 LOADED_S = 60.0
 SCRIPT_S = 60
+PLACES = """const done = arguments[0], seen = [];
+    const look = () => {
+        const one = document.querySelector("#stage .message");
+        if (one) seen.push([one.dataset.message, one.getAttribute("transform")]);
+        if (seen.length < 6) requestAnimationFrame(look); else done(seen);
+    };
+    requestAnimationFrame(look);"""
 
 
 class LabPage:
@@ -30,7 +37,7 @@ class LabPage:
 
     def load(self, run: str = "") -> LabPage:
         """Load the page, with CPython and the sources, at a run."""
-        self.browser.get(f"{self.address}#{run}")
+        self.browser.get(f"{self.address}#{run}" if run else self.address)
         is_ready = "return document.body.dataset.ready === 'yes'"
         eventually(lambda: self.script(is_ready), "the page is ready", LOADED_S)
         return self
@@ -39,6 +46,7 @@ class LabPage:
         """Open a run in the loaded page."""
         text = "const done = arguments[1]; window.lab.open(arguments[0]).then(done)"
         self.browser.execute_async_script(text, run)
+        self.settles()
         return self
 
     def script(self, text: str, *values: object) -> Any:
@@ -51,10 +59,45 @@ class LabPage:
         return facts
 
     def click(self, css: str) -> None:
-        self.script("document.querySelector(arguments[0]).click()", css)
+        """Click on a thing of the page, which may be a part of the stage."""
+        click = "new MouseEvent('click', {bubbles: true, cancelable: true})"
+        self.script(f"document.querySelector(arguments[0]).dispatchEvent({click})", css)
+
+    def press(self, css: str) -> None:
+        """Click, and wait until the page has done what it means."""
+        self.click(css)
+        self.settles()
+
+    def settles(self) -> None:
+        """Wait until nothing moves, and no request is under way."""
+        eventually(lambda: self.script("return window.lab.now().isStill"), "the page is still")
+
+    def orders(self, node: str, order: str) -> None:
+        """Do an act of a node's card."""
+        self.click(f"#stage [data-node={node}]")
+        self.press(f"#card [data-order='{order}']")
+
+    def shows_node(self, node: str, words: str) -> None:
+        """Wait until the stage says this of a node."""
+        self.waits_for(f"#stage [data-node={node}]", words)
+
+    def message_moves(self) -> bool:
+        """Whether the first message of the stage is at other places in the next frames."""
+        seen = self.browser.execute_async_script(PLACES)
+        return len({place for message, place in seen if message == seen[0][0]}) > 2
+
+    def opens_drawer(self) -> None:
+        self.script(
+            "if (document.getElementById('drawer').hidden)"
+            " document.getElementById('drawer-open').click()"
+        )
 
     def text(self, css: str) -> str:
-        return str(self.script("return document.querySelector(arguments[0])?.innerText ?? ''", css))
+        """Return a thing's text; a part of the stage has a label."""
+        words = "one?.innerText ?? one?.getAttribute('aria-label') ?? one?.textContent ?? ''"
+        return str(
+            self.script(f"const one = document.querySelector(arguments[0]); return {words}", css)
+        )
 
     def waits_for(self, css: str, words: str) -> None:
         eventually(lambda: words in self.text(css), f"{words!r} in {css}")
@@ -64,8 +107,10 @@ class LabPage:
         eventually(lambda: self.script(hidden, css), f"{css} is gone")
 
     def type(self, node: str, line: str) -> None:
+        self.opens_drawer()
         self.script("document.getElementById('target').value = arguments[0]", node)
         self.browser.find_element("id", "line").send_keys(line + "\n")
+        self.settles()
 
 
 def clone_without_cpython(folder: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.picture.lab.lab import Lab
 from raftline_testing.picture.lab.plan import plan_in
@@ -15,24 +13,25 @@ from tests.picture.processes.lab_page import LabPage
 
 def test_write_is_answered_and_back_undoes_a_crash(page: LabPage) -> None:
     page.open("before%20timeouts%20s1%20150%20s2%20400%20s3%20500;at%2060")
-    page.waits_for("#nodes [aria-label=s1] .role", "leader, term 1")
+    page.shows_node("s1", "leader, term 1")
     page.type("s1", "client4@set b 5")
     page.click("#play")
     page.waits_for("#answers", "client4 <- s1@SET response: b set to 5")
-    page.waits_for("#nodes [aria-label=s2] .file", "2 1 set b 5")
+    page.waits_for("#files [data-node=s2] .file", "2 1 set b 5")
     page.click("#play")
-    page.click('[data-order="Crash"][data-node=s1]')
-    page.waits_for("#nodes [aria-label=s1] .role", "down")
+    page.orders("s1", "Crash")
+    page.shows_node("s1", "down")
     page.click("#back")
-    page.waits_for("#nodes [aria-label=s1] .role", "leader")
+    page.shows_node("s1", "leader")
     page.click("#step")
-    page.waits_for("#nodes [aria-label=s1] .role", "down")
+    page.shows_node("s1", "down")
     eventually(lambda: "crash%20s1" in page.script("return location.hash"), "the address")
 
 
 def test_message_in_flight_is_held_and_a_link_is_cut(page: LabPage) -> None:
     page.open("before%20timeouts%20s1%20150%20s2%20400%20s3%20500;at%2060")
     page.type("s1", "set b 5")
+    page.opens_drawer()
     page.waits_for("#flights", "s1 → s2")
     page.click("#flights [data-act^=hold]")
     page.waits_for("#flights .held", "held")
@@ -68,7 +67,7 @@ def test_world_judges_the_answer_to_a_story(page: LabPage) -> None:
     page.waits_for("#tale .verdict", "Yes: the world says s2.")
     page.browser.find_element("css selector", "#stories option[value=figure-7]").click()
     page.waits_for("#tale", "Figure 7")
-    assert len(page.script("return [...document.querySelectorAll('.node')]")) == 7
+    assert len(page.script("return [...document.querySelectorAll('#stage .node')]")) == 7
 
 
 def test_bug_is_in_the_program_and_leaves_it_again(page: LabPage) -> None:
@@ -83,24 +82,10 @@ def test_bug_is_in_the_program_and_leaves_it_again(page: LabPage) -> None:
     assert page.ask(do="open", address="bug%2099")["problem"] == "there is no bug 99"
 
 
-@pytest.mark.parametrize("run", ["seed%201;at%20100", "story=figure-8"])
-def test_run_with_its_details_fits_on_one_screen(page: LabPage, run: str) -> None:
-    page.open(run)
-    page.click("#notable")
-    page.waits_for("#details", "Why")
-    inner = page.script("return window.innerHeight")
-    page.browser.set_window_size(1280, 860 + 720 - inner)
-    sizes = page.script(
-        "const all = document.documentElement;"
-        "return [all.scrollHeight <= window.innerHeight, all.scrollWidth <= window.innerWidth]"
-    )
-    assert sizes == [True, True]
-
-
-def test_list_of_events_stays_at_its_end_beside_the_details(page: LabPage) -> None:
+def test_list_of_events_stays_at_its_end(page: LabPage) -> None:
     page.open("seed%201;at%20100")
-    page.click("#step")
-    page.waits_for("#details", "Why")
+    page.opens_drawer()
+    page.press("#step")
     is_at_end = (
         "const list = document.getElementById('list');"
         "return list.scrollTop > 0 && list.scrollTop + list.clientHeight > list.scrollHeight - 2"

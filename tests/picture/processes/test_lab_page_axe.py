@@ -27,6 +27,7 @@ MOMENTS = {
     "a broken rule": "bug%202;seed%20555;nodes%20s1%20s2%20s3%20s4;at%20900",
     "seven nodes": "story=figure-7",
 }
+OPENED = ("#stage [data-node=s1]", "#drawer-open", "#as-lanes")
 
 
 def violations(page: LabPage) -> list[str]:
@@ -47,8 +48,12 @@ def test_nothing_serious_in_light_and_dark(page: LabPage, scheme: str) -> None:
         page.script(AXE.read_text(encoding="utf-8"))
         for moment, run in MOMENTS.items():
             page.open(run)
-            page.click("#step")
+            page.press("#step")
             assert (moment, violations(page)) == (moment, [])
+        for opened in OPENED:
+            page.click(opened)
+            assert (opened, violations(page)) == (opened, [])
+        page.click("#as-stage")
         page.click("#core")  # a dialog
         assert ("a dialog", violations(page)) == ("a dialog", [])
         page.click("#editor button[value='']")

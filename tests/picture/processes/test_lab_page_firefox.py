@@ -23,10 +23,25 @@ def test_story_is_judged_and_a_crash_is_undone(page: LabPage) -> None:
     page.open("story=crash")
     page.click("#tale [data-choice=s2]")
     page.waits_for("#tale .verdict", "Yes: the world says s2.")
-    page.click('[data-order="Crash"][data-node=s1]')
-    page.waits_for("#nodes [aria-label=s1] .role", "down")
+    page.orders("s1", "Crash")
+    page.shows_node("s1", "down")
     page.click("#back")
-    page.waits_for("#nodes [aria-label=s1] .role", "follower")
+    page.shows_node("s1", "follower")
+
+
+def test_messages_move_and_time_is_dragged_in_firefox(page: LabPage) -> None:
+    page.open("story=election")
+    page.press("#notable")
+    page.click("#notable")
+    assert page.message_moves()
+    page.settles()
+    page.script(
+        "const slider = document.getElementById('when'); slider.value = 300;"
+        "for (const name of ['input', 'change']) slider.dispatchEvent(new Event(name))"
+    )
+    page.shows_node("s1", "leader, term 1")
+    page.settles()
+    assert 300 <= page.script("return window.lab.now().ms") < 305
 
 
 def test_same_plan_gives_the_same_events_in_firefox(page: LabPage) -> None:

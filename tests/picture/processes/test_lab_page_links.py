@@ -45,6 +45,7 @@ def cuts(page: LabPage) -> list[list[str]]:
 
 def test_stroke_across_a_link_cuts_it_both_ways_and_mends_it(page: LabPage) -> None:
     page.open(THREE)
+    page.opens_drawer()
     (x1, y1), (x2, y2) = place_of(page, "s1"), place_of(page, "s2")
     middle_x, middle_y = (x1 + x2) / 2, (y1 + y2) / 2
     across = (middle_x + 20, middle_y - 12), (middle_x - 4, middle_y + 3)
@@ -57,6 +58,7 @@ def test_stroke_across_a_link_cuts_it_both_ways_and_mends_it(page: LabPage) -> N
 def test_stroke_between_nodes_cuts_that_way_and_mends_it(page: LabPage) -> None:
     """A stroke from a node to another cuts that way alone, and mends it."""
     page.open(THREE)
+    page.opens_drawer()
     drag(page, place_of(page, "s3"), place_of(page, "s1"))
     assert cuts(page) == [["s3", "s1"]]
     drag(page, place_of(page, "s3"), place_of(page, "s1"))
@@ -65,6 +67,7 @@ def test_stroke_between_nodes_cuts_that_way_and_mends_it(page: LabPage) -> None:
 
 def test_stroke_that_crosses_nothing_does_nothing(page: LabPage) -> None:
     page.open(THREE)
+    page.opens_drawer()
     before = page.ask(do="look")["address"]
     drag(page, (-45, -45), (-40, -30))
     drag(page, place_of(page, "s1"), place_of(page, "s1"))

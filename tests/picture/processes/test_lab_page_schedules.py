@@ -33,6 +33,7 @@ def test_schedule_that_fails_with_a_bug_is_red_in_the_page(page: LabPage) -> Non
     assert "bug=6" in page.script("return location.hash")
     page.click("#back")
     page.waits_gone("#broken")
+    page.opens_drawer()
     page.click("#heal")
     page.waits_for("#answers", "its seed decides about faults and clients")
     page.click("#step")

@@ -424,3 +424,33 @@ def test_held_disks_and_cut_links_excuse_a_cluster(led: Lab) -> None:
     led.act("s1 <- c@set a 1")
     led.run_until(30_000)
     assert led.broken == ""
+
+
+def test_step_ends_at_a_time_even_if_nothing_happens(led: Lab) -> None:
+    led.act("cut s2")
+    led.act("cut s3")
+    now_ms = led.cluster.world.now_ms
+    assert not led.step(until_notable=True, until_ms=now_ms + 5)
+    assert led.cluster.world.now_ms <= now_ms + 5
+
+
+def test_time_line_goes_back_and_forth(led: Lab) -> None:
+    led.act("crash s2")
+    led.run_until(800)
+    there = led.facts()["nodes"]
+    led.go_to_ms(200)
+    assert led.cluster.world.now_ms <= 200
+    led.go_to_ms(800)
+    assert led.facts()["nodes"] == there
+
+
+def test_facts_say_what_each_act_left_cut_and_paused(led: Lab) -> None:
+    for act in ("cut s1 -> s2", "pause s3", "heal"):
+        led.act(act)
+    acts = led.facts()["acts"]
+    assert [(one["text"], one["cuts"], one["paused"]) for one in acts] == [
+        ("cut s1 -> s2", [["s1", "s2"]], []),
+        ("pause s3", [["s1", "s2"]], ["s3"]),
+        ("heal", [], ["s3"]),
+    ]
+    assert led.facts()["acts"] == []

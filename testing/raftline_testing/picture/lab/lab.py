@@ -50,6 +50,7 @@ class Lab(Run):
         self.links = self.cluster.network
         self.refused = ""  # why the last act of the plan could not be done
         self._player = LabPlayer(self.cluster, self.picture)
+        self._acts_seen: list[dict[str, Any]] = []  # since the last look
         self._liveness = Liveness(self.cluster)
 
     def _start(self) -> None:
@@ -71,8 +72,7 @@ class Lab(Run):
         if self.broken:
             raise ActRefused("a rule is broken, and the run has ended: go back first")
         events, done = self.moment
-        self._watched(lambda: self._player.do(act))
-        self._liveness.acted()
+        self._do(act)
         acts = [*self.plan.acts[:done], Act(events, act)]
         self.plan = replace(self.plan, acts=acts, at=0, done=None)
         self._acts_done += 1
@@ -90,7 +90,7 @@ class Lab(Run):
         else:
             self.go_to((self.plan.at, self.plan.done))
 
-    def _is_act_due_by(self, until_ms: int) -> bool:
+    def _is_act_due_by(self, until_ms: float) -> bool:
         done = self._acts_done
         is_by_time = done < len(self.plan.acts) and self.plan.acts[done].in_ms
         return is_by_time and self.plan.acts[done].due <= until_ms
@@ -100,10 +100,16 @@ class Lab(Run):
         act = self.plan.acts[self._acts_done].text
         self._acts_done += 1
         try:
-            self._watched(lambda: self._player.do(act))
-            self._liveness.acted()
+            self._do(act)
         except ActRefused as error:
             self.refused = f"{act}: {error}"
+
+    def _do(self, act: str) -> None:
+        at_s = max(self.world.now_ms / 1000, self.picture.last_s)
+        self._watched(lambda: self._player.do(act))
+        self._liveness.acted()
+        paused = [name for name, host in self.hosts.items() if host.paused]
+        self._acts_seen.append({"at": at_s, "text": act, "cuts": self._cuts(), "paused": paused})
 
     # --- facts --------------------------------------------------------------------------------
 
@@ -114,6 +120,7 @@ class Lab(Run):
             **super().facts(),
             **fewest,
             "flights": self._flights(),
+            "acts": self._acts(),
             "refused": self.refused,
             "forged": self.cluster.invariants.is_forged,
             "acts_ahead": len(self.plan.acts) - self._acts_done,
@@ -128,6 +135,11 @@ class Lab(Run):
     def _address(self) -> str:
         events, done = self.moment
         return replace(self.plan, at=events, done=done if self._is_act_due() else None).address()
+
+    def _acts(self) -> list[dict[str, Any]]:
+        """Return the acts since the last call, with the cut links and paused servers after each."""
+        acts, self._acts_seen = self._acts_seen, []
+        return acts
 
     def _flights(self) -> list[dict[str, Any]]:
         return [

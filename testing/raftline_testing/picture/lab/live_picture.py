@@ -18,6 +18,11 @@ class LivePicture(Collector):
         self._picture = Picture(one_clock=True)
         self._taken = 0  # of the gathered events
 
+    @property
+    def last_s(self) -> float:
+        """The time at which the last step is drawn."""
+        return self._last_s
+
     def take(self, step: Step) -> None:
         self.notable += not (step.is_idle or step.is_pulse)
         super().take(step)

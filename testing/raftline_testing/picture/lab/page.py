@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from math import inf
 from typing import Any
 
 from raftline.raft.membership import Membership
@@ -64,8 +65,9 @@ class Page:
         return {
             "open": self._open,
             "look": lambda request: None,
-            "step": lambda request: self.lab.step(),
-            "notable": lambda request: self.lab.step(until_notable=True),
+            "step": lambda request: self.lab.step(until_ms=_end_in(request)),
+            "notable": lambda request: self.lab.step(until_notable=True, until_ms=_end_in(request)),
+            "at": self._go,
             "back": lambda request: self.lab.back(),
             "run": self._run,
             "act": lambda request: self.lab.act(str(request["act"])),
@@ -122,10 +124,19 @@ class Page:
         now_ms = self.lab.world.now_ms
         return self.lab.run_until(min(int(request["until_ms"]), now_ms + RUN_MS_MAX))
 
+    def _go(self, request: Request) -> None:
+        """Go to a virtual time of this run."""
+        self.lab.go_to_ms(min(int(request["ms"]), self.lab.world.now_ms + RUN_MS_MAX))
+
     def _show(self, request: Request) -> None:
         """Go to a moment of this run."""
         events, acts = map(int, request["moment"])
         self.lab.go_to((events, acts))
+
+
+def _end_in(request: Request) -> float:
+    """Return the virtual time at which a step ends even if nothing happened."""
+    return float(request.get("until_ms", inf))
 
 
 def _without_core(address: str) -> tuple[Run, int]:

@@ -74,12 +74,12 @@ class Run:
 
     # --- forth and back -----------------------------------------------------------------------
 
-    def step(self, *, until_notable: bool = False) -> bool:
-        """Run until a node takes a step, or an act of the plan is done; with `until_notable`,
-        heartbeats do not count. Return whether that happened."""
+    def step(self, *, until_notable: bool = False, until_ms: float = inf) -> bool:
+        """Run until a node takes a step, or an act of the plan is done, by this virtual time; with
+        `until_notable`, heartbeats do not count. Return whether that happened."""
         before = self._seen(until_notable)
         for _ in range(QUIET_EVENTS):
-            if not self._advance():
+            if not self._has_more_by(until_ms) or not self._advance():
                 break
             if self._seen(until_notable) != before:
                 return True
@@ -92,10 +92,19 @@ class Run:
     def run_until(self, until_ms: int) -> bool:
         """Run all events that are due by this virtual time; return whether the run can go on. The
         clock stays at the last event: the time of an act must follow from the plan."""
-        while self.world.next_ms <= until_ms or self._is_act_due_by(until_ms):
+        while self._has_more_by(until_ms):
             if not self._advance():
                 return False
         return not self.broken
+
+    def _has_more_by(self, until_ms: float) -> bool:
+        return self.world.next_ms <= until_ms or self._is_act_due_by(until_ms)
+
+    def go_to_ms(self, at_ms: int) -> None:
+        """Go back or forth to a virtual time: all that is due by then has happened."""
+        if at_ms < self.world.now_ms:
+            self._begin()
+        self.run_until(at_ms)
 
     def go_to(self, moment: Moment) -> None:
         """Go back or forth to a moment; to go back is to run the plan again."""
@@ -136,7 +145,7 @@ class Run:
     def _is_act_due(self) -> bool:
         return False
 
-    def _is_act_due_by(self, until_ms: int) -> bool:
+    def _is_act_due_by(self, until_ms: float) -> bool:
         return False
 
     def _do_due_act(self) -> None:
@@ -178,7 +187,8 @@ class Run:
             "moment": list(self.moment),
             "nodes": {name: self._node(name) for name in self.hosts},
             "flights": [],
-            "cuts": [list(link) for link in self.links.cuts],
+            "acts": [],
+            "cuts": self._cuts(),
             "answers": self._answers(),
             "broken": self.broken,
             "refused": "",
@@ -194,6 +204,9 @@ class Run:
     def _address(self) -> str:
         """Return the present moment as the part of an address after `#`."""
         raise NotImplementedError
+
+    def _cuts(self) -> list[list[str]]:
+        return [list(link) for link in self.links.cuts]
 
     def _node(self, name: str) -> dict[str, Any]:
         host = self.hosts[name]

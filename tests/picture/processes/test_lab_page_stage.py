@@ -1,0 +1,319 @@
+"""The stage of the lab page: what a reader sees, what moves, and how a reader acts on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from raftline_testing.nodes.processes import eventually
+from tests.picture.processes.lab_page import LabPage
+
+selenium: Any = pytest.importorskip("selenium.webdriver")
+Keys: Any = pytest.importorskip("selenium.webdriver.common.keys").Keys
+LED = "before%20timeouts%20s1%20150%20s2%20400%20s3%20500;before%20network%2010%2010;at%2060"
+WHOLE = """const inner = (one) => { const box = one.getBoundingClientRect();
+        return box.width > 0 && box.top >= 0 && box.left >= 0
+            && box.bottom <= innerHeight + 1 && box.right <= innerWidth + 1; };
+    return [...document.querySelectorAll(arguments[0])].map(inner);"""
+
+
+@pytest.fixture
+def sized(page: LabPage) -> Iterator[LabPage]:
+    """Return the page in a window of 1280 times 720, a small laptop's; nothing glides."""
+    resize(page, 1280, 720)
+    moves(page, "reduce")
+    yield page
+    moves(page, "")
+    page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    page.script("document.getElementById('drawer').hidden = true")
+
+
+def resize(page: LabPage, width: int, height: int) -> None:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def moves(page: LabPage, motion: str) -> None:
+    wanted = [{"name": "prefers-reduced-motion", "value": motion}]
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
+
+
+def is_whole(page: LabPage, css: str) -> bool:
+    """Whether all these things can be seen without scrolling."""
+    found: list[bool] = page.script(WHOLE, css)
+    return bool(found) and all(found)
+
+
+def time_ms(page: LabPage) -> int:
+    return int(page.script("return window.lab.now().ms"))
+
+
+@pytest.mark.parametrize("story", ["crash", "figure-7", "figure-8", "members"])
+def test_reason_and_logs_are_whole_after_each_press(sized: LabPage, story: str) -> None:
+    sized.open(f"story={story}")
+    for _ in range(12):
+        sized.press("#notable")
+        assert is_whole(sized, "#panel .said, #panel .why li, #panel .wire")
+        assert is_whole(sized, "#stage .node, #logs tr, #transport button, #when, #tale")
+    assert not sized.script("return document.getElementById('drawer').checkVisibility()")
+
+
+def test_step_shows_decisions_and_not_the_bookkeeping(sized: LabPage) -> None:
+    sized.open("story=crash")
+    said = []
+    for _ in range(20):
+        sized.press("#notable")
+        said.append(sized.text("#panel"))
+    assert sum("so I lead" in one for one in said) == 1
+    assert sum("a majority, so it is committed" in one for one in said) == 2
+    assert not [one for one in said if "are on my disk" in one or "has applied" in one]
+
+
+def test_messages_move_from_frame_to_frame(sized: LabPage) -> None:
+    moves(sized, "no-preference")
+    sized.open("story=election")
+    sized.press("#notable")
+    sized.click("#notable")
+    assert sized.message_moves()
+    sized.settles()
+
+
+def test_timer_runs_out_and_votes_are_counted(sized: LabPage) -> None:
+    sized.open("story=election")
+    ring = (
+        "return Number(document.querySelector('[data-node=s1] .timer')"
+        ".getAttribute('stroke-dasharray').split(' ')[0])"
+    )
+    full = sized.script(ring)
+    sized.script(
+        "const one = document.getElementById('when'); one.value = 120;"
+        "one.dispatchEvent(new Event('input')); one.dispatchEvent(new Event('change'))"
+    )
+    eventually(lambda: 0 < sized.script(ring) < full / 3, "the ring has run down")
+    sized.settles()
+    for _ in range(4):
+        sized.press("#notable")
+    sized.shows_node("s1", "candidate, term 1, votes of s1")
+    assert sized.script("return document.querySelectorAll('[data-node=s1] .votes .given').length")
+    for _ in range(4):
+        sized.press("#notable")
+    sized.shows_node("s1", "leader, term 1")
+
+
+def test_dragged_time_line_shows_any_moment(sized: LabPage) -> None:
+    sized.open("story=crash")
+    slider = sized.browser.find_element("id", "when")
+    where = slider.size["width"]
+
+    def drag(share: float) -> None:
+        pointer = selenium.ActionChains(sized.browser, duration=50)
+        at = int(where * (share - 0.5))
+        pointer.move_to_element_with_offset(slider, at, 2).click_and_hold()
+        pointer.move_by_offset(2, 0).release().perform()
+        sized.settles()
+
+    drag(0.5)
+    assert 800 < time_ms(sized) < 1000
+    sized.shows_node("s1", "down")
+    sized.shows_node("s2", "leader, term 2")
+    sized.press("#back")
+    assert time_ms(sized) < 10
+    drag(0.15)
+    sized.shows_node("s1", "leader, term 1")
+    assert sized.script("return document.querySelectorAll('#marks .m-election').length") > 3
+    drag(0.9)
+    sized.shows_node("s1", "follower, term 2")
+    slider.send_keys(Keys.HOME)
+    sized.settles()
+    assert time_ms(sized) < 10
+
+
+def test_mouse_acts_on_node_link_message_and_log_cell(sized: LabPage) -> None:
+    sized.open(LED)
+    browser = sized.browser
+
+    def click(css: str) -> None:
+        selenium.ActionChains(browser).click(browser.find_element("css selector", css)).perform()
+
+    click("#stage [data-node=s3] .body")
+    click("#card [data-order=Pause]")
+    sized.shows_node("s3", "paused")
+    sized.settles()
+    click("#logs tr[data-node=s2] td.entry")
+    assert "The log of s2" in sized.text("#card")
+    assert "1 1 noop" in sized.text("#card .file")
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    sized.settles()
+    sized.ask(do="look")
+    sized.type("s1", "set b 5")
+    sized.click("#drawer-close")
+    click("#stage .message .body")
+    click("#card [data-act^=hold]")
+    sized.settles()
+    assert sized.script("return document.querySelectorAll('#stage .message.held').length") == 1
+    middle = browser.find_element("css selector", "#stage [data-link='s2 s3'] .grip")
+    selenium.ActionChains(browser).click(middle).perform()
+    click("#card button")
+    sized.settles()
+    sized.waits_for("#stage [data-link='s2 s3']", "link between s2 and s3, cut")
+
+
+def test_write_flies_from_the_leader_to_a_majority(sized: LabPage) -> None:
+    sized.open(LED)
+    sized.orders("s1", "Write")
+    assert sized.text("#stage .client") == "client1: set x 1"
+    assert sized.script("return document.querySelectorAll('#stage .k-append').length") == 2
+    for _ in range(4):
+        sized.press("#notable")
+    sized.waits_for("#told", "s1 answers client1: x set to 1")
+    committed = "return document.querySelector('#logs [data-node=s1] td:nth-child(3)').title"
+    assert sized.script(committed) == "entry 2 of term 1: set x 1, committed, applied"
+
+
+def test_keys_reach_each_act_of_a_node(sized: LabPage) -> None:
+    """A node is in the order of Tab; Enter opens its card, and Escape closes it."""
+    sized.open(LED)
+    sized.script("document.querySelector('#stage [data-node=s1]').focus()")
+    keyboard = sized.browser.switch_to.active_element
+    keyboard.send_keys(Keys.ENTER)
+    assert sized.script("return document.activeElement.dataset.order") == "Crash"
+    sized.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    eventually(lambda: sized.script("return document.activeElement.dataset.node") == "s1", "focus")
+    keyboard.send_keys(Keys.ENTER)
+    sized.browser.switch_to.active_element.send_keys(Keys.ENTER)
+    sized.shows_node("s1", "down")
+    sized.settles()
+    sized.browser.find_element("css selector", "body").send_keys("b")
+    sized.shows_node("s1", "leader")
+    sized.settles()
+
+
+def test_arrow_keys_reach_links_messages_and_log_cells(sized: LabPage) -> None:
+    sized.open("story=election")
+    sized.press("#notable")
+    sized.script("document.querySelector('#stage [data-node=s1]').focus()")
+    reached = []
+    for key in [Keys.ARROW_DOWN] * 4:
+        sized.browser.switch_to.active_element.send_keys(key)
+        reached.append(sized.script("return document.activeElement.getAttribute('aria-label')"))
+    assert reached == [
+        "link between s1 and s2",
+        "link between s1 and s3",
+        "s1 → s2: asks who would vote for it",
+        "s1 → s3: asks who would vote for it",
+    ]
+    sized.browser.switch_to.active_element.send_keys(Keys.ENTER)
+    assert sized.text("#card .wire") == "s1@PreVote 1-0-0"
+    sized.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    sized.open(LED)
+    sized.script("document.getElementById('logs').focus()")
+    for key in (Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ENTER):
+        sized.browser.switch_to.active_element.send_keys(key)
+    assert "entry 1 of term 1: noop" in sized.text("#card")
+    assert "The log of s2" in sized.text("#card h2")
+    sized.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+
+
+def test_each_step_is_a_sentence_for_a_screen_reader(sized: LabPage) -> None:
+    sized.open("story=election")
+    sized.press("#notable")
+    assert sized.text("#news") == (
+        "The timer of s1 has run out. s1: my election timer has run out, so I ask who would vote "
+        "for me in term 1"
+    )
+
+
+def test_reason_links_to_its_function(sized: LabPage) -> None:
+    sized.open("story=election")
+    sized.press("#notable")
+    text = sized.browser.execute_async_script(
+        "fetch(document.querySelector('#panel .place').href)"
+        ".then((found) => found.text()).then(arguments[0])"
+    )
+    assert sized.text("#panel .place") == "election.py on_silence()"
+    assert "def on_silence(" in text
+
+
+def test_print_has_stage_logs_and_reason_alone(sized: LabPage) -> None:
+    sized.open("story=crash")
+    sized.press("#notable")
+    sized.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        seen = "return arguments[0].map((one) => document.querySelector(one).checkVisibility())"
+        shown = ["#stage", "#logs", "#tale", "#panel .why"]
+        assert sized.script(seen, shown) == [True] * 4
+        assert sized.script(seen, ["#transport", "#line-box", "#drawer-open"]) == [False] * 3
+    finally:
+        sized.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_next_ends_with_the_story_and_back_undoes_it(sized: LabPage) -> None:
+    sized.open("story=election")
+    seen = [time_ms(sized)]
+    for _ in range(30):
+        sized.press("#notable")
+        seen.append(time_ms(sized))
+        if seen[-1] == seen[-2]:
+            break
+    assert seen[-1] == 400
+    assert "The story ends here" in sized.text("#told")
+    for earlier in reversed(seen[:-2]):
+        sized.press("#back")
+        assert time_ms(sized) == earlier
+
+
+def test_act_makes_a_story_the_readers_own_run(sized: LabPage) -> None:
+    sized.open("story=crash")
+    sized.press("#notable")
+    sized.orders("s3", "Crash")
+    sized.waits_for("#tale", "This is your own run now")
+    sized.press("#again")
+    sized.waits_for("#tale", "Who leads at 1800 ms?")
+
+
+def test_controls_say_which_run_is_open(sized: LabPage) -> None:
+    sized.open("seed%207;nodes%20s1%20s2%20s3%20s4%20s5;bug%203;before%20leases")
+    names = ("bugs", "size", "seed", "before")
+    shown = [
+        sized.script("return document.getElementById(arguments[0]).value", one) for one in names
+    ]
+    assert shown == ["3", "5", "7", "leases"]
+    sized.open("story=figure-7")
+    assert sized.script("return document.getElementById('size').value") == "7"
+
+
+def test_phone_has_stage_sentence_and_step_at_once(sized: LabPage) -> None:
+    resize(sized, 390, 844)
+    sized.open("story=crash")
+    for _ in range(3):
+        sized.press("#notable")
+        assert is_whole(sized, "#stage, #transport button, #tale .question, #panel .said")
+    wide = "return document.documentElement.scrollWidth <= innerWidth"
+    assert sized.script(wide)
+
+
+def test_touch_acts_on_a_node(sized: LabPage) -> None:
+    resize(sized, 390, 844)
+    sized.open(LED)
+    box = sized.script(
+        "const box = document.querySelector('[data-node=s2] .body')"
+        ".getBoundingClientRect(); return [box.x + box.width / 2, box.y + 20]"
+    )
+    for css in (None, "#card [data-order=Crash]"):
+        if css is not None:
+            box = sized.script(
+                "const box = document.querySelector(arguments[0])"
+                ".getBoundingClientRect(); return [box.x + 9, box.y + 9]",
+                css,
+            )
+        point = [{"x": box[0], "y": box[1]}]
+        touch = "Input.dispatchTouchEvent"
+        sized.browser.execute_cdp_cmd(touch, {"type": "touchStart", "touchPoints": point})
+        sized.browser.execute_cdp_cmd(touch, {"type": "touchEnd", "touchPoints": []})
+        eventually(
+            lambda: sized.script("return Boolean(document.querySelector('#card h2'))"), "card"
+        )
+    sized.shows_node("s2", "down")
+    sized.settles()
