@@ -152,7 +152,9 @@ class Requests:
 
     def hang_up(self) -> None:
         """Handle the death of the node: its clients get no more replies."""
-        for connection in (*self._connections.values(), *self._others):
+        # Among those that wait are some that their clients have left for a new one.
+        known = (*self._connections.values(), *self._others, *self.waiting)
+        for connection in dict.fromkeys(known):
             connection.end()
         self._connections, self._others = {}, []
         hung_up, self._open = self._open, {}
