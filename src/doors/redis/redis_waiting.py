@@ -28,14 +28,20 @@ class WaitingLines:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lines: dict[str, dict[Waiter, None]] = {}
-        self.count = 0  # of the waiters
+        self.count = 0  # of the waiters that have found no element yet
 
     def join(self, waiter: Waiter) -> None:
         """Add a waiter to the line of each of its keys."""
         with self._lock:
-            self.count += 1
             for key in waiter.in_lines:
                 self._lines.setdefault(key, {})[waiter] = None
+
+    def block(self, waiter: Waiter) -> None:
+        """Count a waiter that has looked at its keys in vain."""
+        with self._lock:
+            if not waiter.is_blocked:
+                waiter.is_blocked = True
+                self.count += 1
 
     def is_first(self, waiter: Waiter) -> bool:
         """Whether a waiter is the first in the line of one of its keys, or in none."""
@@ -48,7 +54,7 @@ class WaitingLines:
         """Remove a waiter, and wake those that are the first now."""
         firsts: dict[Waiter, None] = {}
         with self._lock:
-            self.count -= 1
+            self.count -= waiter.is_blocked
             for key in waiter.in_lines:
                 line = self._lines.get(key, {})
                 line.pop(waiter, None)
@@ -83,6 +89,7 @@ class Waiter(RedisSink):
         self._formatted = [escape(key, key=True) for key in self.keys]
         self._marks = [f" set {key} ".encode() for key in self._formatted]
         self._ticket = self._new_ticket()
+        self.is_blocked = False
         self._is_new = True
         self._is_lost = False  # its watches, which began again
 
@@ -114,6 +121,7 @@ class Waiter(RedisSink):
             if not self._is_new:
                 if left_s <= 0:
                     return False
+                self._lines.block(self)
                 yield AwaitReplies(self._ticket, min(left_s, CHECK_S))
             self._is_new = False
             if self._outgoing.is_reader_gone():

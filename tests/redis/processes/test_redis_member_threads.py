@@ -17,8 +17,8 @@ ALLOWED_AT_THE_DOOR = {
     **ALLOWED,
     # Replies of at most AT_ONCE_CHARACTERS, and as many on one connection.
     "doors/redis/resp/forms.py": {
-        "_element", "_entry", "_executed", "_met", "_published", "_strlen", "_same", "format",
-        "value_of",
+        "_element", "_entry", "_executed", "_format_numbers", "_met", "_published", "_strlen",
+        "_same", "format", "value_of",
     },
     # Among them the refusals of a node that has just lost its place, after which it hangs up.
     "doors/redis/resp/replies.py": {
