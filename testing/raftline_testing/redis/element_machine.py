@@ -1,6 +1,7 @@
 """Clients of a hash, of sets and of a sorted set, each element of which is a register of the judge.
 
-Two of the elements are counters: each increment must count once.
+Two of the elements are counters: each increment must count once. The same clients append to a
+stream, which keeps each entry at its place.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ..histories.linearizable import HistoryVerdict, check
 from ..workloads.client_history import SEARCH_STEPS_MAX
 from ..workloads.workload_machine import Steps
 from .command_machine import CommandMachine, Said
+from .stream_record import StreamRecord, entries_in
 
 NAMES: Final = ("a", "b", "c")  # of fields and members
 THERE: Final = "there"  # the value of a member of a set
@@ -49,6 +51,7 @@ class ElementBeliefs:
         self.hash, self.ranks = f"{self.prefix}hash", f"{self.prefix}ranks"
         self.sets = (f"{self.prefix}left", f"{self.prefix}right")
         self.counters = (self.hash, f"{self.prefix}counts")  # one is a sorted set
+        self.stream, self.record = f"{self.prefix}stream", StreamRecord()
         self.is_closing = False  # nothing more is asked
         self.values = count(1)
         self._counts = counts
@@ -74,6 +77,10 @@ class ElementBeliefs:
         number = next(self.values)
         self._increments.append(Increment(client, number, key, said.called_at, ended_at, value))
 
+    def count_append(self) -> None:
+        """Count an append to the stream."""
+        self._counts["appends to streams"] += 1
+
     def judge(self, pairs: Mapping[str, str]) -> None:
         """Compare what was seen, and the final values by key.
 
@@ -97,6 +104,7 @@ class ElementBeliefs:
         }
         findings = counter_findings(self._increments, counters)
         assert not findings, "; ".join(findings)
+        self.record.judge(entries_in(pairs.get(self.stream, "")))
 
 
 def _elements_in(text: str) -> dict[str, str]:
@@ -136,9 +144,9 @@ class ElementMachine(CommandMachine):
     def _act(self) -> Steps:
         if self._beliefs.is_closing:
             return
-        kind = self._chance.randrange(7)
-        if kind == 6:
-            yield from self._increment()
+        kind = self._chance.randrange(8)
+        if kind > 5:
+            yield from self._increment() if kind == 6 else self._use_stream()
             return
         asking = (self._of_hash, self._of_set, self._of_ranks)[kind % 3]()
         said = yield from self._say(*asking.words, changes=not asking.is_read)
@@ -157,6 +165,24 @@ class ElementMachine(CommandMachine):
         if said.is_known or said.is_open:
             ended_at = self._now() if said.is_known else None
             self._beliefs.incremented(self.name, key, said, ended_at)
+
+    def _use_stream(self) -> Steps:
+        """Append to the stream, or read it."""
+        key, record = self._beliefs.stream, self._beliefs.record
+        if self._chance.random() < 0.3:
+            said = yield from self._say("XRANGE", key, "-", "+", changes=False)
+            if said.is_known:
+                entries = [(entry_id, fields[1]) for entry_id, fields in said.reply]
+                record.read(entries, said.called_at, self._now())
+            return
+        value = str(next(self._beliefs.values))
+        said = yield from self._say("XADD", key, "*", "v", value)
+        if said.is_known:
+            record.appended(value, said.called_at, self._now(), said.reply)
+        elif said.is_open:
+            record.appended(value, said.called_at, None)
+        if said.is_known or said.is_open:
+            self._beliefs.count_append()
 
     def _of_hash(self) -> Asking:
         key = self._beliefs.hash
