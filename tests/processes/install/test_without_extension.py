@@ -9,7 +9,7 @@ import pytest
 
 from raftline_testing.runner.without import KERNEL_TESTS, NAMES, copy_without, folders_of, run_tests
 
-SLICE = ("tests/core/elections", "tests/core/state", "tests/rim/loop", "tests/rim/watches")
+SLICE = ("tests/core/elections", "tests/rim/loop")
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
