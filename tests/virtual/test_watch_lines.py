@@ -19,6 +19,7 @@ def test_watches_over_lines_get_each_event_once() -> None:
     assert not [name for name in EACH if not counts[f"watches over lines {name}"]], counts
 
 
+@pytest.mark.pure  # a function of a compiled module can't be replaced
 def test_unwatch_that_skips_events_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = watch_lines.ended
     monkeypatch.setattr(watch_lines, "ended", lambda number: ended(number + 3))

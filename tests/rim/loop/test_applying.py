@@ -227,6 +227,7 @@ def test_between_two_slices_a_follower_votes_and_acknowledges() -> None:
     assert slow.index == HEAVY
 
 
+@pytest.mark.pure  # a function of a compiled module can't be replaced
 def test_work_of_an_entry_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slice ends before the entries that were judged with its first one."""
     slow, judged = Slow(node_of("s1", term=1)), list[int]()
