@@ -116,7 +116,10 @@ def fill_disk(scene: Scene) -> Fault:
                         _expect_no_room(node)
         finally:
             cluster.free(node)
-        yield POLL_S
+        for _ in range(10):  # its last write may have failed just before there was room
+            yield POLL_S
+        if any(f"{node.name} stops: " in line for line in node.said):
+            yield from scene.ends(node)
         if not node.is_running:
             yield from scene.start(node)
             lost = [line for line in node.said if NO_VOTE in line and OF_EARLIER not in line]
