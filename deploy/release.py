@@ -1,5 +1,5 @@
-"""What `make release` does after it has built `dist/`: it installs the packages, writes the notes,
-and names the commands that are left to a maintainer.
+"""Check the packages that `make release` has built into `dist/`, write the notes, and name the
+commands that are left to a maintainer.
 
 Each Python from 3.10 to 3.14 that is here gets an empty environment with the wheel, in which a node
 stores a value that another command reads; the first one gets the sdist as well. The notes are the

@@ -23,7 +23,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # a tab may 
 
 
 class Mistake(Exception):
-    """What is wrong with a line; the text follows `Sorry, `."""
+    """A line is invalid; the text, which follows `Sorry, `, says why."""
 
 
 class Line(NamedTuple):

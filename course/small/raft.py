@@ -119,7 +119,7 @@ class Synced:
 
 @dataclass
 class Message:
-    """What all messages have."""
+    """The sender, the receiver and the term of a message."""
 
     sender: str
     to: str

@@ -396,7 +396,7 @@ async def take_steps(access: ClientAccess, answer_to: Callable[[str], Awaitable[
     event loop's, which may all be waiting for a name server.
 
     Raises:
-        LoginFailed, Unreachable: see `clients.login.exchange`. OSError: no answer arrived in time.
+        LoginFailed, Unreachable: see `client_login.exchange`. OSError: no answer arrived in time.
     """
     steps = access.login_steps()
     if steps is None:

@@ -93,7 +93,7 @@ async def reach(
     others: Iterator[Address] = NOBODY,
 ) -> Lines:
     """Return a connection to a node, or to one of `others` if it is reached first, as
-    `clients.dialing.dial` does for threads. `make` makes its protocol.
+    `dialing.dial` does for threads. `make` makes its protocol.
 
     Raises:
         OSError: the node can't be reached, or the TLS handshake fails. TimeoutError: no node was

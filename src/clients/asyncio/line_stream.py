@@ -95,7 +95,7 @@ class AioNodeShell(BaseNodeShell):
         """Connect and log in, within the time of the step; return the node that was reached.
 
         Raises:
-            LoginFailed, Unreachable: see `clients.login.exchange`.
+            LoginFailed, Unreachable: see `client_login.exchange`.
             OSError: the node can't be reached, or the TLS handshake fails. TimeoutError: the
                 connection or the login takes longer.
         """

@@ -74,7 +74,7 @@ class Driver:
             node, logmanager, self.writes, self._queue, rim, self._sleep, self.fail, clock
         )
         stepper.quota = self._quota = quota
-        self._disk_check_s = 0.0  # the time of the next look
+        self._disk_check_s = 0.0  # the time of the next check
         self._applying, self._arrivals = stepper.applying, stepper.arrivals
         self._stall = stepper.stall
         self.watchers = stepper.watchers
