@@ -49,7 +49,7 @@ const tale = new Tale($("tale"), $("stories"), lab);
 const diagram = new Diagram($("diagram"), known, view);
 const logs = new Logs($("logs"), known);
 const events = new Events($("list"), $("heard"), known, (step) => { play(false); finishGlide(); choose(step); });
-window.lab = { ask: (request) => remote.ask(request), open: (address) => openRun(address), memory: () => remote.memory(), now: () => ({ at: view.at, ms: known.ms(view.at), isLive, isPlaying, isStill: !isPlaying && !glide && !isBusy && !waits && !isDirty }) };  // for the console of the browser, and tests
+window.lab = { ask: (request) => remote.ask(request), open: (address) => openRun(address), memory: () => remote.memory(), now: () => ({ at: view.at, ms: known.ms(view.at), isLive, isPlaying, waits, isStill: !isPlaying && !glide && !isBusy && !waits && !isDirty }) };  // for the console of the browser, and tests
 
 async function ask(request) {
   isBusy = true;

@@ -9,7 +9,7 @@ import re
 import pytest
 
 import raftline
-from raftline.clients.connections.node_connection import ClientError
+from raftline.clients.connections.node_connection import ClientError, unreachable
 from raftline.clients.requests.search import lost, text_of
 from raftline.common.address import Address
 from raftline.wire.refusal import TLS_ONLY, error
@@ -81,12 +81,10 @@ def test_error_keeps_the_leader_address_across_processes() -> None:
 
 def test_message_has_no_shell_words_and_a_command_adds_them() -> None:
     """A message mentions no options of the shell; the command adds those."""
-    kv = raftline.connect("localhost:1", timeout=0.2)
-    with kv, pytest.raises(raftline.Unreachable) as nobody:
-        kv.get("a")
+    nobody = unreachable(HERE, ConnectionRefusedError(), 10.0)
     late = [lost(command, HERE, TimeoutError(), 10.0) for command in ("get a", "set a 5")]
     for failure, advice in (
-        (nobody.value, "raftline up"),
+        (nobody, "raftline up"),
         *((each, "--timeout 60") for each in late),
     ):
         assert not AT_THE_SHELL.search(str(failure))
