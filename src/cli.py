@@ -178,11 +178,11 @@ def _add_commands(module: str, commands: Commands) -> None:
 def _complete(tools: ModuleType) -> int:
     parser, commands = _parser()
     with open(os.devnull) as sys.stdin:  # never prompt for a password
-        tools.complete(parser, commands, _parsers(tools))
+        tools.complete(parser, commands, parsers(tools))
     return 0
 
 
-def _parsers(tools: ModuleType) -> Mapping[str, Parser]:
+def parsers(tools: ModuleType) -> Mapping[str, Parser]:
     """Return the parser of each command."""
     from raftline import client
     from raftline.node.program import boot

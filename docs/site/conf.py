@@ -10,24 +10,34 @@ from __future__ import annotations
 import re
 import runpy
 import shutil
+from argparse import SUPPRESS, ArgumentParser
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from docutils import nodes
 from pygments.lexers.special import TextLexer
+from sphinx import addnodes
+from sphinx.transforms import SphinxTransform
+from sphinx.util.docutils import SphinxDirective
+
+from raftline import cli
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[2]
-FRONT, REFERENCE = "README", "docs/site/reference"
-PROGRAMS = "docs/use/python"  # the reference stands in the same part
+FRONT, REFERENCE, OPTIONS = "README", "docs/site/reference", "docs/site/options"
+PROGRAMS = "docs/use/python"  # the reference and the options stand in the same part
 INDEXES = ("docs/index", "course/docs/index")
 LAB = (
     "docs/learn/*.html", "docs/learn/lab/*.*", "docs/learn/lab/pyodide/*",
     "src/picture/view/static/*.js", "src/picture/view/static/*.css",
     "src/raft/*.py",
 )  # fmt: skip
+REDIS = "docs/use/redis"
+SOUGHT = (OPTIONS, "docs/use/*", "docs/operate/*", "docs/repair", "course/docs/*", "README")
+NAME = re.compile(r"(?:raftline )?([-\w]+)")
 PAGE = re.compile(r"\]\(([^()#:]+)\.md\)")
 ROW = re.compile(rf"^\| \[[^]]*{PAGE.pattern}", re.MULTILINE)
 LINK = re.compile(r"\[((?:[^][]|\[[^][]*\])*)\]\((?![a-z]+:)([^()\s#]+)(#[^()\s]*)?\)")
@@ -75,13 +85,13 @@ PARTS = {part: pages for index in INDEXES for part, pages in parts_of(index).ite
 LISTED = {page for pages in PARTS.values() for page in pages}
 CHILDREN = {page: children_of(page, LISTED) for page in LISTED}
 PAGES = {FRONT, *INDEXES, *LISTED, *(page for pages in CHILDREN.values() for page in pages)}
-next(pages for pages in PARTS.values() if PROGRAMS in pages).append(REFERENCE)
+next(pages for pages in PARTS.values() if PROGRAMS in pages).extend([REFERENCE, OPTIONS])
 
 project = "raftline"
 release = runpy.run_path(str(ROOT / "deploy/git_version.py"))["version"]()
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.githubpages"]
 root_doc = FRONT
-include_patterns = [*(f"{page}.md" for page in PAGES), f"{REFERENCE}.rst"]
+include_patterns = [*(f"{page}.md" for page in PAGES), f"{REFERENCE}.rst", f"{OPTIONS}.rst"]
 exclude_patterns = [".*", "build", "dist", "src", "logs", "*.egg-info"]
 suppress_warnings = ["misc.highlighting_failure"]
 
@@ -98,6 +108,7 @@ html_theme = "furo"
 html_title = f"raftline {release.partition('+')[0]}"
 html_copy_source = False
 html_show_copyright = False
+html_search_scorer = str(ROOT / "docs/site/scorer.js")
 
 
 def toctree(pages: list[str], caption: str = "") -> str:
@@ -137,8 +148,75 @@ def rewritten(text: str, page: str) -> str:
 
 
 def read(_: Sphinx, page: str, source: list[str]) -> None:
-    if page != REFERENCE:
+    if page not in (REFERENCE, OPTIONS):
         source[0] = rewritten(source[0], page) + navigation(page)
+
+
+class Options(SphinxDirective):
+    """The commands with their options, as `--help` prints them."""
+
+    def run(self) -> list[nodes.Node]:
+        found = cli.parsers(cli.TOOLS) if cli.TOOLS else {}
+        return [self._section(name, parser) for name, parser in found.items()]
+
+    def _section(self, name: str, parser: ArgumentParser) -> nodes.section:
+        section = nodes.section(ids=[nodes.make_id(f"command-{name}")])
+        self.state.document.note_explicit_target(section)
+        usage = re.sub(r"\s+", " ", parser.format_usage()).strip()
+        section += [
+            nodes.title(text=f"raftline {name}"),
+            nodes.paragraph(text=parser.description or ""),
+        ]
+        section += [nodes.literal_block(usage, usage, language="text"), nodes.definition_list()]
+        for action in parser._actions:
+            if action.help == SUPPRESS or action.dest == "help":
+                continue
+            value = action.metavar if isinstance(action.metavar, str) else ""
+            names = action.option_strings or [value or action.dest]
+            term = nodes.term()
+            for each in names:
+                term += [nodes.literal(text=f"{each} {value}".strip()), nodes.Text(" ")]
+            text = (
+                re.sub(r"\s+", " ", parser._get_formatter()._expand_help(action))
+                if action.help
+                else ""
+            )
+            section[-1] += nodes.definition_list_item(
+                "", term, nodes.definition("", nodes.paragraph(text=text))
+            )
+        return section
+
+
+class Names(SphinxTransform):
+    """Puts the options, verbs and commands that rows of tables begin with into the index, so that
+    the site's search finds the row first, and not the pages that mention the name."""
+
+    default_priority = 500  # before the domains read the document
+
+    def apply(self) -> None:
+        page, seen = self.env.docname, set[str]()
+        if not any(fnmatch(page, pattern) for pattern in SOUGHT):
+            return
+        for row in self.document.findall(is_named):
+            # Each command of Redis is in a row of many.
+            cells = row if page == REDIS else row[0]
+            for literal in list(cells.findall(nodes.literal)):
+                found = NAME.match(literal.astext())
+                name = found[1] if found else ""
+                if not name or name in seen or not (place := nodes.make_id(f"row-{name}")):
+                    continue
+                seen.add(name)
+                while place in self.document.ids:
+                    place += "-1"
+                target = nodes.target("", "", ids=[place])
+                self.document.note_explicit_target(target)
+                entry = addnodes.index(entries=[("single", name, place, "main", None)])
+                literal.parent.insert(literal.parent.index(literal), [entry, target])
+
+
+def is_named(node: nodes.Node) -> bool:
+    """Whether this has the name of a command or an option, or more of them, at its beginning."""
+    return isinstance(node, (nodes.row, nodes.definition_list_item))
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:
@@ -163,5 +241,7 @@ def add_lab(site: Path) -> None:
 
 def setup(app: Sphinx) -> None:
     app.add_lexer("transcript", TextLexer)  # lines of a session in the pages
+    app.add_directive("options", Options)
+    app.add_transform(Names)
     app.connect("source-read", read)
     app.connect("build-finished", finish)
