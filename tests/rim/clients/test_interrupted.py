@@ -126,7 +126,7 @@ def test_first_call_may_be_interrupted_at_any_line(node: ScriptedNode) -> None:
     assert last > 100
 
 
-# A call that has to connect has the lines of `get` before its own, so all but one are for the night.
+# A call that connects has the lines of `get` before its own, so all but one are for the night.
 @pytest.mark.parametrize(
     ("name", "is_connected"),
     [in_the_rest(name, True) for name in CALLS]
