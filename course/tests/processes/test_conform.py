@@ -484,7 +484,10 @@ def test_node_losing_the_lead_amid_snapshot_writes_is_retried(reply: str, distur
     assert bool(said.disturbed) is disturbed
 
 
-def test_a_node_that_never_answers_fails_by_the_missing_line(tmp_path: Path) -> None:
+def test_a_node_that_never_answers_fails_by_the_missing_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(KitSettings, "patience_s", 0.5)
     mute = tmp_path / "mute.py"
     mute.write_text(
         "import socket, sys\n"
@@ -493,10 +496,10 @@ def test_a_node_that_never_answers_fails_by_the_missing_line(tmp_path: Path) -> 
         "while True: kept.append(listener.accept())\n"
     )
     words = ["--only", "one-vote", "--election-ms", "100"]
-    done = conform(*words, "--", sys.executable, str(mute), *NODE)
-    assert done.returncode == 1
-    assert "    no answer to RequestVote 1-0-0\n" in done.stdout
-    assert " > s2@RequestVote 1-0-0\n" in done.stdout
+    assert conform_command.main([*words, "--", sys.executable, str(mute), *NODE]) == 1
+    said = capsys.readouterr().out
+    assert "    no answer to RequestVote 1-0-0\n" in said
+    assert " > s2@RequestVote 1-0-0\n" in said
 
 
 class Patient(KitSettings):

@@ -20,6 +20,7 @@ CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at mo
     ("test-nightly", 90),
     ("-C course test-nightly", 60),
     ("-C bench test-nightly", 20),
+    ("-C testing without", 60),
     ("-C testing nemesis MINUTES=60", 80),
     ("-C testing attacks MINUTES=60", 75),
     ("-C testing fuzz MINUTES=60", 75),

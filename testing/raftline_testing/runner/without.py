@@ -1,5 +1,6 @@
-"""The kernel's quick tests in a copy of the tree that lacks an extension.
+"""The kernel's quick tests in a copy of the tree that lacks an extension, or each in turn.
 
+    python -m raftline_testing.runner.without
     python -m raftline_testing.runner.without redis
     python -m raftline_testing.runner.without redis -- tests/core -k lease
 
@@ -9,12 +10,13 @@ An extension is three folders: its code, its tests, and its part of the harness.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from raftline.common.extensions import EXTENSIONS
@@ -31,11 +33,18 @@ def folders_of(name: str) -> list[Path]:
     return [code, Path("tests", name), Path("testing/raftline_testing", name)]
 
 
-def copy_without(name: str, to: Path) -> None:
-    """Copy the tree to a new folder, without an extension."""
-    copy_tree(to)
-    for folder in folders_of(name):
-        shutil.rmtree(to / folder, ignore_errors=True)
+@contextlib.contextmanager
+def taken_out(name: str, tree: Path) -> Iterator[None]:
+    """Take an extension out of a copy of the tree, for a while: what is compiled there stays."""
+    with tempfile.TemporaryDirectory(dir=tree.parent) as aside:
+        folders = [folder for folder in folders_of(name) if (tree / folder).exists()]
+        for number, folder in enumerate(folders):
+            shutil.move(tree / folder, Path(aside, str(number)))
+        try:
+            yield
+        finally:
+            for number, folder in enumerate(folders):
+                shutil.move(Path(aside, str(number)), tree / folder)
 
 
 def run_tests(tree: Path, arguments: Sequence[str]) -> int:
@@ -50,13 +59,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("extension", choices=NAMES)
+    parser.add_argument("extension", nargs="?", choices=NAMES, help="default: each in turn")
     parser.add_argument("pytest", nargs="*", help="arguments of pytest; default: all quick tests")
     asked = parser.parse_args(arguments)
+    failed = []
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder, "tree")
-        copy_without(asked.extension, tree)
-        return run_tests(tree, asked.pytest or ["-n", "2", *KERNEL_TESTS])
+        copy_tree(tree)
+        for name in [asked.extension] if asked.extension else NAMES:
+            print(f"without {name}:", flush=True)
+            with taken_out(name, tree):
+                if run_tests(tree, asked.pytest or ["-n", "2", *KERNEL_TESTS]):
+                    failed.append(name)
+    print(f"failed without: {', '.join(failed)}" if failed else "all passed")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

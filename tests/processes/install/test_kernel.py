@@ -15,7 +15,8 @@ from raftline_testing.nodes.processes import free_ports
 from raftline_testing.runner.kernel import copy_kernel
 from raftline_testing.runner.without import NAMES, folders_of, run_tests
 
-SLICE = ("tests/core/elections", "tests/core/state", "tests/rim/loop", "tests/rim/watches")
+# Folders and files whose tests run; all others are collected, so that all imports are tried.
+SLICE = "elections or test_store or loop or watches"
 
 
 @pytest.fixture(scope="module")
@@ -62,5 +63,4 @@ def test_kernel_refuses_the_options_of_extensions(
 
 
 def test_kernel_passes_its_tests(kernel: Path) -> None:
-    assert run_tests(kernel, ["--collect-only", "-qq", "tests"]) == 0
-    assert run_tests(kernel, SLICE) == 0
+    assert run_tests(kernel, ["tests", "-k", SLICE]) == 0

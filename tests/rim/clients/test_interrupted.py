@@ -23,6 +23,7 @@ import pytest
 import raftline
 import raftline.aio
 from raftline_testing.doubles.scripted_node import ScriptedNode, store
+from raftline_testing.runner.at_night import at_night, in_the_rest
 
 LIMIT_S = 3.0
 PLACES = ("/clients/", "/common/process/wakeup.py")
@@ -125,9 +126,12 @@ def test_first_call_may_be_interrupted_at_any_line(node: ScriptedNode) -> None:
     assert last > 100
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("is_connected", [False, True])
-@pytest.mark.parametrize("name", CALLS)
+# A call that connects has the lines of `get` before its own, so all but one are for the night.
+@pytest.mark.parametrize(
+    ("name", "is_connected"),
+    [in_the_rest(name, True) for name in CALLS]
+    + at_night(*((name, False) for name in CALLS if name != "get")),
+)
 def test_call_may_be_interrupted_at_any_line(
     node: ScriptedNode, name: str, is_connected: bool
 ) -> None:
@@ -167,9 +171,12 @@ async def check_task(node: ScriptedNode, number: int, call: Call, *, is_connecte
     return tracer.place
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("is_connected", [False, True])
-@pytest.mark.parametrize("name", AIO_CALLS)
+@pytest.mark.parametrize(
+    ("name", "is_connected"),
+    [in_the_rest(name, True) for name in AIO_CALLS]
+    + [in_the_rest("get", False)]
+    + at_night(*((name, False) for name in AIO_CALLS if name != "get")),
+)
 def test_task_may_be_interrupted_at_any_line(
     node: ScriptedNode, name: str, is_connected: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
