@@ -530,6 +530,24 @@ def test_a_transaction_computes_so_much_and_no_more(command: str) -> None:
     assert is_long(model.store, [line])
 
 
+@pytest.mark.parametrize(
+    "command", ["SINTER s none", "SINTERCARD 1 s", "SINTERCARD 2 s s LIMIT 1", "SMISMEMBER s a"]
+)
+def test_each_member_counts_however_short_it_is(command: str) -> None:
+    """Such a command takes milliseconds, and its value has 50 KB."""
+    store = Store({"s": r"\sset " + " ".join(map(str, range(1000, 11_000)))}, level=LEVEL)
+    reply = execute(store, f"redis 5 {' ; '.join([command] * 500)}")
+    assert isinstance(reply, Refusal)
+    assert "the commands make more than" in reply
+
+
+def test_a_command_on_many_values_is_long() -> None:
+    """Each of them is short."""
+    store = Store({"s": r"\sset " + " ".join(map(str, range(300)))}, level=LEVEL)
+    assert not is_long(store, ["redis 5 SUNION s s"])
+    assert is_long(store, [f"redis 5 SUNION {'s ' * 100}"])
+
+
 def test_only_a_command_on_a_very_long_value_is_long() -> None:
     for size, long in ((VALUE_BYTES // 2, False), (VALUE_BYTES + 200_000, True)):
         store = Store({"l": r"\slist " + "x" * size + "\0001"}, level=LEVEL)
