@@ -43,12 +43,13 @@ def _measure(store: Store, command: str) -> int:
     anew, which takes most of that time, unless a command looks at each of its elements."""
     words = command.split(" ")
     part = PART if len(words) <= _FEW_WORDS and LONG.isdisjoint(words) else 1
-    longest = 0
+    longest = named = 0
     for text in filter(None, map(store.held.get, words)):
-        longest = max(longest, len(text) // (part if text.startswith(TYPED) else 1))
+        size = len(text) // (part if text.startswith(TYPED) else 1)
+        longest, named = max(longest, size), named + size
     copied, copies = len(command), 1 + words.count(";")
     if not ("SETRANGE" in words or CALL in words):
-        return (copied + longest * copies) // _PER_KEY
+        return (copied + max(named, longest * copies)) // _PER_KEY
     for place, word in enumerate(words[:-2]):
         if word == "SETRANGE" and is_number(words[place + 2]):
             longest = max(longest, min(int(words[place + 2]), VALUE_BYTES))

@@ -56,10 +56,17 @@ class CommandMachine(WorkloadMachine):
         raise NotImplementedError
 
     def _say(self, *words: str, changes: bool = True) -> Saying:
-        """Send a command until it is answered; one that changes a list is sent again only if it had
+        """Send a command until it is answered; one that changes a key is sent again only if it had
         no effect."""
-        talk = partial(_spoken, words)
-        request = self._request_type(self, words[0], self._now(), changes, talk=talk)
+        return (yield from self._send(words[0], partial(_spoken, words), changes=changes))
+
+    def _say_together(self, *commands: Sequence[str], changes: bool = True) -> Saying:
+        """Send a transaction likewise."""
+        talk = partial(_spoken_together, commands)
+        return (yield from self._send("MULTI", talk, changes=changes))
+
+    def _send(self, what: str, talk: Callable[[], Conversation], *, changes: bool) -> Saying:
+        request = self._request_type(self, what, self._now(), changes, talk=talk)
         settled, reply = yield from self.settling(request)
         if reply:
             return Said(request.called_at, True, False, json.loads(reply))
@@ -73,3 +80,9 @@ def _spoken(words: Sequence[str]) -> Conversation:
     """Send one command."""
     (reply,) = yield [words]
     return json.dumps(reply)
+
+
+def _spoken_together(commands: Sequence[Sequence[str]]) -> Conversation:
+    """Send a transaction."""
+    *_, replies = yield [["MULTI"], *commands, ["EXEC"]]
+    return json.dumps(replies)

@@ -1,7 +1,8 @@
-"""Clients of a hash, of sets and of a sorted set, each element of which is a register of the judge.
+"""Clients of a hash, of sets and of sorted sets, each element of which is a register of the judge.
 
 Two of the elements are counters: each increment must count once. The same clients append to a
-stream, which keeps each entry at its place.
+stream, which keeps each entry at its place, and combine what they read in a transaction: each
+stores the result in a key of its own, which nobody else changes.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class ElementBeliefs:
     def __init__(self, counts: MutableMapping[str, int], prefix: str = "") -> None:
         """Begin without elements; the keys are below `prefix`."""
         self.prefix = f"{prefix}typed/"
-        self.hash, self.ranks = f"{self.prefix}hash", f"{self.prefix}ranks"
+        self.hash = f"{self.prefix}hash"
+        self.ranks = (f"{self.prefix}ranks", f"{self.prefix}late")  # sorted sets
+        self.stored: dict[str, Sequence[str]] = {}  # by key, the members with their scores
         self.sets = (f"{self.prefix}left", f"{self.prefix}right")
         self.counters = (self.hash, f"{self.prefix}counts")  # one is a sorted set
         self.stream, self.record = f"{self.prefix}stream", StreamRecord()
@@ -77,9 +80,9 @@ class ElementBeliefs:
         number = next(self.values)
         self._increments.append(Increment(client, number, key, said.called_at, ended_at, value))
 
-    def count_append(self) -> None:
-        """Count an append to the stream."""
-        self._counts["appends to streams"] += 1
+    def count(self, what: str) -> None:
+        """Count something that was asked."""
+        self._counts[what] += 1
 
     def judge(self, pairs: Mapping[str, str]) -> None:
         """Compare what was seen, and the final values by key.
@@ -88,8 +91,10 @@ class ElementBeliefs:
             AssertionError: no single copy of the data explains it.
         """
         held = {
-            key: _elements_in(pairs.get(key, "")) for key in (self.hash, self.ranks, *self.sets)
+            key: _elements_in(pairs.get(key, "")) for key in (self.hash, *self.ranks, *self.sets)
         }
+        for key, stored in self.stored.items():
+            assert _elements_in(pairs.get(key, "")) == _paired(stored), f"{key} is not {stored}"
         end = max((one.returned_at or one.called_at for one in self._operations), default=0) + 1
         finals = [
             ClientOperation("the end", "get", f"{key} {name}", values.get(name), end, end)
@@ -140,13 +145,20 @@ class ElementMachine(CommandMachine):
     def __init__(self, beliefs: ElementBeliefs, *parts: Any) -> None:
         super().__init__(*parts)
         self._beliefs = beliefs
+        self._stores = count(1)
+        self._own = self._next_own()
+
+    def _next_own(self) -> str:
+        """Return a key that only this client changes."""
+        return f"{self._beliefs.prefix}{self.name}/{next(self._stores)}"
 
     def _act(self) -> Steps:
         if self._beliefs.is_closing:
             return
-        kind = self._chance.randrange(8)
+        kind = self._chance.randrange(9)
         if kind > 5:
-            yield from self._increment() if kind == 6 else self._use_stream()
+            others = (self._increment, self._use_stream, self._combine)
+            yield from others[kind - 6]()
             return
         asking = (self._of_hash, self._of_set, self._of_ranks)[kind % 3]()
         said = yield from self._say(*asking.words, changes=not asking.is_read)
@@ -182,7 +194,47 @@ class ElementMachine(CommandMachine):
         elif said.is_open:
             record.appended(value, said.called_at, None)
         if said.is_known or said.is_open:
-            self._beliefs.count_append()
+            self._beliefs.count("appends to streams")
+
+    def _combine(self) -> Steps:
+        """Read two sets and two sorted sets, and combine them, in one transaction."""
+        beliefs, own, chance = self._beliefs, self._own, self._chance
+        (left, right), (one, other) = beliefs.sets, beliefs.ranks
+        name, limit = chance.choice(("ZUNION", "ZINTER", "ZDIFF")), chance.choice((1, 2))
+        whole = ("0", "-1", "WITHSCORES")
+        looks = [
+            ["SMEMBERS", left], ["SMEMBERS", right], ["ZRANGE", one, *whole],
+            ["ZRANGE", other, *whole], [name, "2", one, other, "WITHSCORES"],
+            ["SINTERCARD", "2", left, right, "LIMIT", str(limit)],
+        ]  # fmt: skip
+        changes = [
+            ["ZRANGE", own, *whole],
+            [f"{name}STORE", own, "2", one, other],
+            ["ZRANGE", own, *whole],
+        ] * chance.randrange(2)
+        said = yield from self._say_together(*looks, *changes, changes=bool(changes))
+        if said.is_open and changes:
+            beliefs.stored.pop(own, None)
+            self._own = self._next_own()
+        if not said.is_known:
+            return
+        beliefs.count(f"{name} of elements")
+        lefts, rights, ones, others, combined, card, *stored = said.reply
+        seen = [_shown(left, dict.fromkeys(lefts, THERE)), _shown(one, _paired(ones))]
+        seen += [_shown(right, dict.fromkeys(rights, THERE)), _shown(other, _paired(others))]
+        for each in seen:
+            beliefs.saw(self.name, said, self._now(), each)
+        both = {*lefts} & {*rights}
+        assert card == min(len(both), limit), f"SINTERCARD is {card} of {both}, at most {limit}"
+        meant = _combined(name, _paired(ones), _paired(others))
+        assert combined == meant, f"{name} of {ones} and {others} is {combined}"
+        if stored:
+            beliefs.count(f"{name}STORE of elements")
+            before, size, after = stored
+            kept = beliefs.stored.get(own, [])
+            assert before == kept, f"{own} was {kept}, and is {before}"
+            assert (2 * size, after) == (len(meant), meant), f"{name}STORE of {meant} is {after}"
+            beliefs.stored[own] = after
 
     def _of_hash(self) -> Asking:
         key = self._beliefs.hash
@@ -202,6 +254,7 @@ class ElementMachine(CommandMachine):
         key, other = self._chance.sample(self._beliefs.sets, 2)
         name = self._chance.choice(NAMES)
         one, two = f"{key} {name}", f"{other} {name}"
+        all_there = [Observed("set", f"{key} {each}", THERE) for each in NAMES]
 
         def moved(reply: int | None) -> list[Observed]:
             arrived = [Observed("set", two, THERE)] if reply != 0 else []
@@ -209,6 +262,7 @@ class ElementMachine(CommandMachine):
 
         return self._chance.choice((
             Asking(["SADD", key, name], lambda reply: [_added(one, THERE, reply)]),
+            Asking(["SADD", key, *NAMES], lambda _: all_there),
             Asking(["SREM", key, name], lambda reply: [_removed(one, reply)]),
             Asking(["SMOVE", key, other, name], moved),
             Asking(["SMEMBERS", key], lambda reply: _shown(key, dict.fromkeys(reply, THERE)),
@@ -216,7 +270,8 @@ class ElementMachine(CommandMachine):
         ))  # fmt: skip
 
     def _of_ranks(self) -> Asking:
-        key, name = self._beliefs.ranks, self._chance.choice(NAMES)
+        keys, name = self._chance.sample(self._beliefs.ranks, 2), self._chance.choice(NAMES)
+        key = keys[0]
         one, score = f"{key} {name}", str(next(self._beliefs.values))
 
         def popped(reply: list[str] | None) -> list[Observed]:
@@ -226,6 +281,20 @@ class ElementMachine(CommandMachine):
                 return _shown(key, {})
             taken, had = reply
             return [Observed("cas", f"{key} {taken}", None, found=True, old=had, matched=True)]
+
+        def popped_first(reply: list[Any] | None) -> list[Observed]:
+            """Without an answer it may be any of them, and if there was none, all are absent."""
+            if reply is None:
+                return [_removed(f"{each} {name}", None) for each in keys for name in NAMES]
+            source, items = reply
+            others = [each for key in keys[: keys.index(source)] for each in _shown(key, {})]
+            return [
+                *others,
+                *[
+                    Observed("cas", f"{source} {taken}", None, found=True, old=had, matched=True)
+                    for taken, had in items
+                ],
+            ]
 
         def ranked(reply: list[str]) -> list[Observed]:
             is_rising = all(float(low) < float(high) for low, high in pairwise(reply[1::2]))
@@ -237,9 +306,25 @@ class ElementMachine(CommandMachine):
             Asking(["ZADD", key, "NX", score, name], lambda reply: [_added(one, score, reply)]),
             Asking(["ZREM", key, name], lambda reply: [_removed(one, reply)]),
             Asking(["ZPOPMIN", key], popped),
+            Asking(["ZMPOP", "2", *keys, "MIN", "COUNT", "2"], popped_first),
             Asking(["ZRANGE", key, "0", "-1", "WITHSCORES"], ranked, is_read=True),
         ))  # fmt: skip
 
 
 def _paired(reply: Sequence[str]) -> dict[str, str]:
     return dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def _combined(name: str, one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """Return the members with their scores, as Redis combines these sorted sets."""
+    if name == "ZDIFF":
+        members = one.keys() - other.keys()
+    else:
+        members = one.keys() & other.keys() if name == "ZINTER" else one.keys() | other.keys()
+    added = {} if name == "ZDIFF" else other
+    scores = {each: int(one.get(each, "0")) + int(added.get(each, "0")) for each in members}
+    return [
+        text
+        for score, member in sorted((score, member) for member, score in scores.items())
+        for text in (member, str(score))
+    ]

@@ -1,14 +1,16 @@
-"""A list as a queue: producers add elements, and workers move each one into a list of their own.
+"""Lists as queues: producers add elements, and workers move each one into a list of their own.
 
 A worker removes an element from its list when it is done. After an answer that it has missed, it
-looks into its list, so no element is lost with a connection. `BRPOP` has no such list: an element
-may be lost with its answer.
+looks into its list, so no element is lost with a connection. `BRPOP` and `LMPOP` have no such list:
+elements may be lost with their answer. `LMPOP` names two queues, and takes from the second one only
+while the first is empty.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, MutableMapping, Sequence
+from itertools import cycle
 from math import inf
 from typing import Any
 
@@ -23,18 +25,21 @@ class QueueBeliefs:
 
     def __init__(self, counts: MutableMapping[str, int], prefix: str = "") -> None:
         """Begin without elements; the lists are below `prefix`."""
-        self.queue = self.prefix = f"{prefix}elements"
+        self.prefix = f"{prefix}elements"
+        self.queues = (self.prefix, f"{self.prefix}/late")
+        self.turns = cycle(self.queues)  # of the producers
         self.is_closing = False  # the producers add nothing more
         self._counts = counts
         self._asked: dict[str, float] = {}  # element to the time of its LPUSH
+        self._queue_of: dict[str, str] = {}
         self._added: dict[str, float] = {}  # to that of the answer
         self._given: dict[str, str] = {}  # to its worker
         self._taken_from: dict[str, float] = {}  # to the time since when it may have been taken
         self._order: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
         self._may_have_ended: set[str] = set()
         self._ended: set[str] = set()
-        self._empty: list[tuple[float, float]] = []  # the times of answers without an element
-        self._open_pops = 0  # BRPOPs of unknown outcome, which may each have removed an element
+        self._empty: list[tuple[str, float, float]] = []  # queues, and the times of such answers
+        self._open_pops = 0  # elements that pops of unknown outcome may have removed
 
     @property
     def is_drained(self) -> bool:
@@ -43,9 +48,10 @@ class QueueBeliefs:
 
     # --- producers ------------------------------------------------------------------------------
 
-    def asks(self, elements: Sequence[str], at: float) -> None:
+    def asks(self, queue: str, elements: Sequence[str], at: float) -> None:
         """Record elements that a producer is about to add."""
         self._asked |= dict.fromkeys(elements, at)
+        self._queue_of |= dict.fromkeys(elements, queue)
 
     def added(self, elements: Sequence[str], at: float) -> None:
         """Record elements whose addition was acknowledged."""
@@ -54,7 +60,9 @@ class QueueBeliefs:
 
     # --- workers --------------------------------------------------------------------------------
 
-    def taken(self, worker: str, element: str, called_at: float, at: float) -> None:
+    def taken(
+        self, worker: str, element: str, called_at: float, at: float, how: str = "taken"
+    ) -> None:
         """Check an element that an answer gives to a worker.
 
         Raises:
@@ -67,7 +75,7 @@ class QueueBeliefs:
         is_late = element in self._added and newest > int(number)
         assert not is_late, f"{element} is delivered after {producer}.{newest}"
         self._order[producer].append((at, int(number)))
-        self._counts["elements taken"] += 1
+        self._counts[f"elements {how}"] += 1
 
     def found(self, worker: str, elements: Sequence[str], held: set[str], since: float) -> None:
         """Check what a worker sees in its list. It holds some of them for certain, and since a time
@@ -94,13 +102,13 @@ class QueueBeliefs:
         assert other is None, f"{element} is delivered to {worker}, and was to {other}"
         self._given[element], self._taken_from[element] = worker, since
 
-    def was_empty(self, called_at: float, at: float) -> None:
+    def was_empty(self, queue: str, called_at: float, at: float) -> None:
         """Record an answer that there is no element."""
-        self._empty.append((called_at, at))
+        self._empty.append((queue, called_at, at))
 
-    def pop_is_open(self) -> None:
-        """Record a `BRPOP` whose answer was lost."""
-        self._open_pops += 1
+    def pop_is_open(self, count: int) -> None:
+        """Record a pop of so many elements whose answer was lost."""
+        self._open_pops += count
 
     def ends(self, element: str) -> bool:
         """Record that a worker removes an element; return whether it does so for the first time."""
@@ -121,7 +129,7 @@ class QueueBeliefs:
         Raises:
             AssertionError: an element is lost, in two places, or there after its end.
         """
-        keys = [key for key in pairs if key.startswith(self.queue)]
+        keys = [key for key in pairs if key.startswith(self.prefix)]
         places = {key: pairs[key].removeprefix(r"\s").split()[1:] for key in keys}
         problems = self._findings(places)
         assert not problems, "; ".join(problems)
@@ -134,12 +142,14 @@ class QueueBeliefs:
             "lost": lost if len(lost) > self._open_pops else (),
             "there after their end": times.keys() & self._ended,
             "not added by anybody": times.keys() - self._asked.keys(),
-            "overlooked": self._overlooked({*places.get(self.queue, ())}),
+            "overlooked": self._overlooked(
+                {element for queue in self.queues for element in places.get(queue, ())}
+            ),
         }
         return [f"elements {sorted(each)} are {what}" for what, each in problems.items() if each]
 
     def _overlooked(self, left: set[str]) -> list[str]:
-        """Return the elements that were in the queue all the time while it was said to be empty."""
+        """Return the elements that were in a queue all the time while it was said to be empty."""
         there = [
             (added_at, inf if element in left else self._taken_from[element], element)
             for element, added_at in self._added.items()
@@ -147,14 +157,14 @@ class QueueBeliefs:
         ]
         return [
             element
-            for called_at, at in self._empty
+            for queue, called_at, at in self._empty
             for added_at, taken_from, element in there
-            if added_at < called_at and at < taken_from
+            if added_at < called_at and at < taken_from and queue == self._queue_of[element]
         ]
 
 
 class _QueueMachine(CommandMachine):
-    """A client of one queue."""
+    """A client of the queues."""
 
     def __init__(self, beliefs: QueueBeliefs, *parts: Any) -> None:
         super().__init__(*parts)
@@ -166,6 +176,10 @@ class ProducerMachine(_QueueMachine):
 
     _count = 0
 
+    def __init__(self, beliefs: QueueBeliefs, *parts: Any) -> None:
+        super().__init__(beliefs, *parts)
+        self._queue = next(beliefs.turns)
+
     def _act(self) -> Steps:
         beliefs = self._beliefs
         if beliefs.is_closing:
@@ -174,8 +188,8 @@ class ProducerMachine(_QueueMachine):
         for _ in range(self._chance.choice((1, 1, 2))):
             self._count += 1
             elements.append(f"{self.name}.{self._count}")
-        beliefs.asks(elements, self._now())
-        said = yield from self._say("LPUSH", beliefs.queue, *elements)
+        beliefs.asks(self._queue, elements, self._now())
+        said = yield from self._say("LPUSH", self._queue, *elements)
         if said.is_known:
             assert said.reply >= len(elements), f"a list of {said.reply} has {elements}"
             beliefs.added(elements, self._now())
@@ -186,7 +200,7 @@ class WorkerMachine(_QueueMachine):
 
     def __init__(self, beliefs: QueueBeliefs, *parts: Any) -> None:
         super().__init__(beliefs, *parts)
-        self._own = f"{beliefs.queue}/{self.name}"
+        self._own = f"{beliefs.prefix}/{self.name}"
         self._held: set[str] = set()  # for certain
         self._since = inf  # when it may first have got others without an answer
         self._must_check = False
@@ -219,7 +233,10 @@ class WorkerMachine(_QueueMachine):
 
     def _take(self) -> Steps:
         chance, beliefs = self._chance, self._beliefs
-        queue, own, wait = beliefs.queue, self._own, chance.choice(WAITS)
+        if chance.random() < 0.2:
+            yield from self._take_some()
+            return
+        queue, own, wait = chance.choice(beliefs.queues), self._own, chance.choice(WAITS)
         command = chance.choice((
             ("BLMOVE", queue, own, "RIGHT", "LEFT", wait), ("BRPOPLPUSH", queue, own, wait),
             ("LMOVE", queue, own, "RIGHT", "LEFT"), ("RPOPLPUSH", queue, own),
@@ -231,7 +248,7 @@ class WorkerMachine(_QueueMachine):
             if keeps:
                 self._since, self._must_check = min(self._since, said.called_at), True
             else:
-                beliefs.pop_is_open()
+                beliefs.pop_is_open(1)
         elif said.reply is not None:
             element = said.reply[1] if command[0] == "BRPOP" else said.reply
             beliefs.taken(self.name, element, said.called_at, self._now())
@@ -241,4 +258,23 @@ class WorkerMachine(_QueueMachine):
                 beliefs.ends(element)
                 beliefs.ended(element)
         elif said.is_known and command[0][0] != "B":  # who waits in a line may leave it in vain
-            beliefs.was_empty(said.called_at, self._now())
+            beliefs.was_empty(queue, said.called_at, self._now())
+
+    def _take_some(self) -> Steps:
+        """Take one or two elements from the first queue that has any."""
+        beliefs, count = self._beliefs, self._chance.choice((1, 2))
+        verb = self._chance.choice((("LMPOP",), ("BLMPOP", WAITS[0])))
+        queues = self._chance.sample(beliefs.queues, 2)
+        said = yield from self._say(*verb, "2", *queues, "RIGHT", "COUNT", str(count))
+        if said.is_open:
+            beliefs.pop_is_open(count)
+        elif said.is_known:
+            queue, elements = said.reply or ("", [])
+            assert len(elements) <= count, f"{elements} are more than {count}"
+            empty = queues[: queues.index(queue)] if queue else queues * (verb == ("LMPOP",))
+            for each in empty:
+                beliefs.was_empty(each, said.called_at, self._now())
+            for element in elements:
+                beliefs.taken(self.name, element, said.called_at, self._now(), "popped by LMPOP")
+                beliefs.ends(element)
+                beliefs.ended(element)

@@ -14,7 +14,7 @@ LIST = r"\slist "
 def added(*elements: str) -> QueueBeliefs:
     """Return beliefs of elements whose addition was acknowledged at 1, one after the other."""
     beliefs = QueueBeliefs(Counter(), "w.")
-    beliefs.asks(elements, 0)
+    beliefs.asks("w.elements", elements, 0)
     beliefs.added(elements, 1)
     return beliefs
 
@@ -28,7 +28,7 @@ def test_element_in_no_list_is_lost() -> None:
 
 def test_lost_answer_of_a_pop_may_have_had_an_element() -> None:
     beliefs = added("p.1", "p.2")
-    beliefs.pop_is_open()
+    beliefs.pop_is_open(1)
     beliefs.judge({"w.elements": f"{LIST}p.2"})
     with pytest.raises(AssertionError, match="are lost"):
         beliefs.judge({})
@@ -77,10 +77,13 @@ def test_older_element_of_a_producer_comes_first() -> None:
 
 
 def test_queue_with_an_element_is_not_empty() -> None:
+    """Another one may be."""
     beliefs = added("p.1")
-    beliefs.was_empty(0, 3)
+    beliefs.was_empty("w.elements", 0, 3)
     beliefs.judge({"w.elements": f"{LIST}p.1"})
-    beliefs.was_empty(2, 3)
+    beliefs.was_empty("w.elements/late", 2, 3)
+    beliefs.judge({"w.elements": f"{LIST}p.1"})
+    beliefs.was_empty("w.elements", 2, 3)
     with pytest.raises(AssertionError, match="overlooked"):
         beliefs.judge({"w.elements": f"{LIST}p.1"})
 

@@ -13,7 +13,7 @@ from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from raftline.doors.redis.resp.replies import (
     NO_LIST,
     Failure,
-    Flat,
+    Pairs,
     Push,
     Several,
     Value,
@@ -181,7 +181,7 @@ ROWS: list[tuple[str, str, Value]] = [
     ("", "CLIENT FOO", Failure("ERR unknown subcommand 'FOO'. Try CLIENT HELP.")),
     ("", "CLIENT SETNAME", Failure("ERR wrong number of arguments for 'client|setname' command")),
     ("", "CONFIG GET append*",
-     Flat([("appendfsync", "always"), ("appendonly", "yes")])),
+     Pairs("map", [("appendfsync", "always"), ("appendonly", "yes")])),
     ("", "CONFIG SET notify-keyspace-events KEA", "OK"),
     ("", "CONFIG SET appendonly yes", "OK"),
     ("", "CONFIG SET appendonly no",

@@ -14,7 +14,7 @@ from raftline.doors.redis.resp.entry import answers_in, format_answer, format_en
 from raftline.doors.redis.resp.forms import ReplyFormatter, value_of
 from raftline.doors.redis.resp.functions import FUNCTIONS
 from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
-from raftline.doors.redis.resp.replies import OK, Failure, Keyed, Simple, Value, format_reply
+from raftline.doors.redis.resp.replies import OK, Failure, Pairs, Simple, Value, format_reply
 from raftline.doors.redis.resp.session import RedisSession
 from raftline.node.loop.quota import needs_room
 from raftline.raft.log import Entry
@@ -286,7 +286,7 @@ def test_rights_are_checked_where_an_entry_is_applied() -> None:
         Simple("none"),
         Failure("ERR no"),
         [None, "a", [1]],
-        Keyed([("a", [["1-1", ["b", "c"]]])]),
+        Pairs("keyed", [("a", [["1-1", ["b", "c"]]])]),
     ],
 )
 def test_replies_round_trip(value: Value) -> None:

@@ -11,7 +11,7 @@ from raftline.doors.redis.resp.framing import CommandScanner, FramingError
 from raftline.doors.redis.resp.limits import REDIS_ARGUMENTS
 from raftline.doors.redis.resp.replies import (
     Failure,
-    Flat,
+    Pairs,
     Simple,
     Value,
     failure_of,
@@ -83,7 +83,7 @@ def test_a_stranger_sends_ten_arguments_at_most() -> None:
         (1.5, "$3\r\n1.5\r\n", ",1.5\r\n"),
         ("ä", "$2\r\nä\r\n", "$2\r\nä\r\n"),
         (["a", None], "*2\r\n$1\r\na\r\n$-1\r\n", "*2\r\n$1\r\na\r\n_\r\n"),
-        (Flat([("a", 1)]), "*2\r\n$1\r\na\r\n:1\r\n", "%1\r\n$1\r\na\r\n:1\r\n"),
+        (Pairs("map", [("a", 1)]), "*2\r\n$1\r\na\r\n:1\r\n", "%1\r\n$1\r\na\r\n:1\r\n"),
     ],
 )
 def test_a_reply_in_both_versions(value: Value, second: str, third: str) -> None:

@@ -10,10 +10,7 @@ from raftline.common.build_level import LEVEL
 from raftline.doors.redis.resp.replies import (
     NO_LIST,
     Failure,
-    Flat,
-    Keyed,
     Pairs,
-    Scored,
     SetReply,
     Value,
     format_reply,
@@ -58,8 +55,8 @@ ROWS: list[tuple[str, str, Value]] = [
     (HASH, "HGET h none", None),
     ("", "HGET h a", None),
     (HASH, "HMGET h b none a", ["2", None, "1"]),
-    (HASH, "HGETALL h", Flat([("a", "1"), ("b", "2")])),
-    ("", "HGETALL h", Flat([])),
+    (HASH, "HGETALL h", Pairs("map", [("a", "1"), ("b", "2")])),
+    ("", "HGETALL h", Pairs("map", [])),
     (HASH + "HSET h a 9", "HKEYS h", ["a", "b"]),
     (HASH, "HVALS h", ["1", "2"]),
     (HASH, "HLEN h", 2),
@@ -82,8 +79,8 @@ ROWS: list[tuple[str, str, Value]] = [
     (HASH, "HSCAN h -1 MATCH a", ["0", ["a", "1"]]),
     (HASH, "HSCAN h 18446744073709551616", Failure("ERR invalid cursor")),
     (HASH, "HINCRBYFLOAT h a inf", Failure("ERR value is NaN or Infinity")),
-    ("HSET h a 1", "HRANDFIELD h 5 WITHVALUES", Pairs([("a", "1")])),
-    ("HSET h a 1", "HRANDFIELD h -2 WITHVALUES", Pairs([("a", "1"), ("a", "1")])),
+    ("HSET h a 1", "HRANDFIELD h 5 WITHVALUES", Pairs("pairs", [("a", "1")])),
+    ("HSET h a 1", "HRANDFIELD h -2 WITHVALUES", Pairs("pairs", [("a", "1"), ("a", "1")])),
     (LIST, "HRANDFIELD l 1 BAD", SYNTAX),
     (HASH, "HRANDFIELD h -4611686018427387904 WITHVALUES", Failure("ERR value is out of range")),
     (HASH, "HRANDFIELD h -9223372036854775808", FAR),
@@ -185,13 +182,13 @@ ROWS: list[tuple[str, str, Value]] = [
     (SORTED, "ZLEXCOUNT z [a (c", 2),
     (SORTED, "ZLEXCOUNT z a c", Failure("ERR min or max not valid string range item")),
     (SORTED, "ZRANGE z 0 1", ["a", "b"]),
-    (SORTED, "ZRANGE z 0 0 REV WITHSCORES", Scored([("c", 3.5)])),
+    (SORTED, "ZRANGE z 0 0 REV WITHSCORES", Pairs("scores", [("c", 3.5)])),
     (SORTED, "ZRANGE z 2 +inf BYSCORE LIMIT 1 5", ["c"]),
     (SORTED, "ZRANGE z + - BYLEX REV", ["c", "b", "a"]),
     (SORTED, "ZRANGE z 0 1 LIMIT 0 1", Failure(
         "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")),
     (SORTED, "ZREVRANGE z 0 0", ["c"]),
-    (SORTED, "ZRANGEBYSCORE z -inf (2 WITHSCORES", Scored([("a", 1.0)])),
+    (SORTED, "ZRANGEBYSCORE z -inf (2 WITHSCORES", Pairs("scores", [("a", 1.0)])),
     (SORTED, "ZREVRANGEBYSCORE z 9 2 LIMIT 0 1", ["c"]),
     (SORTED, "ZRANGEBYLEX z - [b", ["a", "b"]),
     (SORTED, "ZREVRANGEBYLEX z [b -", ["b", "a"]),
@@ -200,7 +197,7 @@ ROWS: list[tuple[str, str, Value]] = [
     (SORTED, "ZREMRANGEBYRANK z -1 -1", 1),
     (SORTED, "ZREMRANGEBYLEX z - +", 3),
     (SORTED, "ZPOPMIN z", ["a", 1.0]),
-    (SORTED, "ZPOPMAX z 2", Scored([("c", 3.5), ("b", 2.0)])),
+    (SORTED, "ZPOPMAX z 2", Pairs("scores", [("c", 3.5), ("b", 2.0)])),
     ("", "ZPOPMIN z", []),
     (SORTED, "ZSCAN z 0 MATCH c", ["0", ["c", "3.5"]]),
     (LIST, "LMPOP 2 none l LEFT COUNT 2", ["l", ["a", "b"]]),
@@ -215,17 +212,17 @@ ROWS: list[tuple[str, str, Value]] = [
     (SET + "SADD t b c x", "SINTERCARD 2 s t LIMIT 1", 1),
     (SET, "SINTERCARD 2 s", Failure("ERR Number of keys can't be greater than number of args")),
     (SCORES, "ZUNION 2 z y WITHSCORES",
-     Scored([("a", 1.0), ("c", 3.5), ("b", 12.0), ("d", 20.0)])),
+     Pairs("scores", [("a", 1.0), ("c", 3.5), ("b", 12.0), ("d", 20.0)])),
     (SCORES, "ZUNION 2 z y WEIGHTS 100 1 AGGREGATE MIN", ["b", "d", "a", "c"]),
-    (SCORES, "ZINTER 2 z y AGGREGATE MAX WITHSCORES", Scored([("b", 10.0)])),
-    (SORTED + "SADD s b c", "ZINTER 2 z s WITHSCORES", Scored([("b", 3.0), ("c", 4.5)])),
-    (SCORES, "ZDIFF 2 z y WITHSCORES", Scored([("a", 1.0), ("c", 3.5)])),
+    (SCORES, "ZINTER 2 z y AGGREGATE MAX WITHSCORES", Pairs("scores", [("b", 10.0)])),
+    (SORTED + "SADD s b c", "ZINTER 2 z s WITHSCORES", Pairs("scores", [("b", 3.0), ("c", 4.5)])),
+    (SCORES, "ZDIFF 2 z y WITHSCORES", Pairs("scores", [("a", 1.0), ("c", 3.5)])),
     (SCORES, "ZDIFF 1 z WEIGHTS 2", Failure("ERR syntax error")),
     (SORTED, "ZUNION 1 z WEIGHTS x", Failure("ERR weight value is not a float")),
     (SORTED, "ZUNION 0 z", Failure("ERR at least 1 input key is needed for 'zunion' command")),
     (SCORES, "ZUNIONSTORE z 2 z y", 4),
     (SCORES + "ZINTERSTORE w 2 z y WEIGHTS 1 -1", "ZRANGE w 0 -1 WITHSCORES",
-     Scored([("b", -8.0)])),
+     Pairs("scores", [("b", -8.0)])),
     (SCORES + "ZDIFFSTORE y 2 z z", "EXISTS y", 0),
     ("", "XADD x 5-3 a 1", "5-3"),
     ("", "XADD x 5 a 1", "5-0"),
@@ -264,7 +261,7 @@ ROWS: list[tuple[str, str, Value]] = [
     (STREAM, "XRANGE x - + COUNT 0", NO_LIST),
     (STREAM, "XRANGE x - (0-0", Failure("ERR invalid end ID for the interval")),
     (STREAM, "XREVRANGE x + - COUNT 2", [THIRD, SECOND]),
-    (STREAM, "XREAD COUNT 1 STREAMS x none 1-1 0", Keyed([("x", [SECOND])])),
+    (STREAM, "XREAD COUNT 1 STREAMS x none 1-1 0", Pairs("keyed", [("x", [SECOND])])),
     (STREAM, "XREAD STREAMS x $", NO_LIST),
     (STREAM, "XREAD STREAMS x none 0", Failure(
         "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be"
@@ -277,7 +274,7 @@ ROWS: list[tuple[str, str, Value]] = [
     (SORTED, "TYPE z", "zset"),
     (HASH, "EXISTS h", 1),
     (HASH, "DEL h", 1),
-    (HASH + "RENAME h g", "HGETALL g", Flat([("a", "1"), ("b", "2")])),
+    (HASH + "RENAME h g", "HGETALL g", Pairs("map", [("a", "1"), ("b", "2")])),
     (HASH + "COPY h g;HSET g a 5", "HGET h a", "1"),
     (HASH + "EXPIRE h 10;HSET h c 1", "TTL h", 10),
     (HASH, "SET h 1 NX", None),
@@ -530,6 +527,24 @@ def test_a_transaction_computes_so_much_and_no_more(command: str) -> None:
     assert is_long(model.store, [line])
 
 
+@pytest.mark.parametrize(
+    "command", ["SINTER s none", "SINTERCARD 1 s", "SINTERCARD 2 s s LIMIT 1", "SMISMEMBER s a"]
+)
+def test_each_member_counts_however_short_it_is(command: str) -> None:
+    """Such a command takes milliseconds, and its value has 50 KB."""
+    store = Store({"s": r"\sset " + " ".join(map(str, range(1000, 11_000)))}, level=LEVEL)
+    reply = execute(store, f"redis 5 {' ; '.join([command] * 500)}")
+    assert isinstance(reply, Refusal)
+    assert "the commands make more than" in reply
+
+
+def test_a_command_on_many_values_is_long() -> None:
+    """Each of them is short."""
+    store = Store({"s": r"\sset " + " ".join(map(str, range(300)))}, level=LEVEL)
+    assert not is_long(store, ["redis 5 SUNION s s"])
+    assert is_long(store, [f"redis 5 SUNION {'s ' * 100}"])
+
+
 def test_only_a_command_on_a_very_long_value_is_long() -> None:
     for size, long in ((VALUE_BYTES // 2, False), (VALUE_BYTES + 200_000, True)):
         store = Store({"l": r"\slist " + "x" * size + "\0001"}, level=LEVEL)
@@ -583,11 +598,14 @@ def in_queue_is_refused(model: Model) -> bool:
     ("value", "resp2", "resp3"),
     [
         (SetReply(["a"]), "*1\r\n$1\r\na\r\n", "~1\r\n$1\r\na\r\n"),
-        (Flat([("a", "1")]), "*2\r\n$1\r\na\r\n$1\r\n1\r\n", "%1\r\n$1\r\na\r\n$1\r\n1\r\n"),
-        (Scored([("a", 1.5)]), "*2\r\n$1\r\na\r\n$3\r\n1.5\r\n", "*1\r\n*2\r\n$1\r\na\r\n,1.5\r\n"),
-        (Keyed([("a", ["b"])]), "*1\r\n*2\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n",
+        (Pairs("map", [("a", "1")]), "*2\r\n$1\r\na\r\n$1\r\n1\r\n",
+         "%1\r\n$1\r\na\r\n$1\r\n1\r\n"),
+        (Pairs("scores", [("a", 1.5)]), "*2\r\n$1\r\na\r\n$3\r\n1.5\r\n",
+         "*1\r\n*2\r\n$1\r\na\r\n,1.5\r\n"),
+        (Pairs("keyed", [("a", ["b"])]), "*1\r\n*2\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n",
          "%1\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n"),
-        (Pairs([("a", "b")]), "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
+        (Pairs("pairs", [("a", "b")]), "*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+         "*1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
         (3.0, "$1\r\n3\r\n", ",3\r\n"), (float("-inf"), "$4\r\n-inf\r\n", ",-inf\r\n"),
         (0.1, "$19\r\n0.10000000000000001\r\n", ",0.10000000000000001\r\n"),
         (1e16, "$17\r\n10000000000000000\r\n", ",10000000000000000\r\n"),

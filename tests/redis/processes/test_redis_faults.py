@@ -34,6 +34,8 @@ OF_PROGRAMS = (
     "subscriptions confirmed",
     "commands on elements",
     "increments of elements",
+    "elements popped by LMPOP",
+    "ZUNION of elements",
 )
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from raftline.doors.redis.resp.functions import FUNCTIONS
 from raftline.doors.redis.resp.replies import Value
-from raftline.doors.redis.resp.types import sets, sorted_sets, streams
-from raftline.doors.redis.resp.types.typed import SET
+from raftline.doors.redis.resp.types import combined_scores, sets, sorted_sets, streams
+from raftline.doors.redis.resp.types.typed import SET, SORTED_SET
 from raftline.doors.redis.resp.view import View
 from raftline_testing.redis.element_machine import ElementBeliefs
 from raftline_testing.virtual.seeds import counts_of, first_failure
@@ -30,6 +30,8 @@ def test_elements_are_registers_and_counters() -> None:
     assert counts["commands on elements"] > 50
     assert counts["increments of elements"] > 5
     assert counts["appends to streams"] > 5
+    for name in ("ZUNION", "ZINTER", "ZDIFF"):
+        assert counts[f"{name}STORE of elements"], counts
 
 
 def test_member_that_moves_and_stays_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +61,47 @@ def test_score_that_nx_replaces_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
         return sorted_sets.zadd(view, [word for word in words if word != "NX"])
 
     plant(monkeypatch, "ZADD", replaced)
-    assert "AssertionError: element typed/ranks" in first_failure(SEEDS)
+    assert "AssertionError: element typed/" in first_failure(SEEDS)
+
+
+def test_old_destination_that_stays_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ZINTERSTORE finds nothing, and leaves what was there."""
+
+    def kept(view: View, words: list[str]) -> Value:
+        before = view.body(words[1], SORTED_SET)
+        reply = combined_scores.combine_into(view, words)
+        if reply == 0:
+            view.put_body(words[1], SORTED_SET, before)
+        return reply
+
+    plant(monkeypatch, "ZINTERSTORE", kept)
+    assert "AssertionError: ZINTERSTORE of " in first_failure(SEEDS)
+
+
+def test_union_with_one_score_of_a_member_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def highest(view: View, words: list[str]) -> Value:
+        return combined_scores.combine(view, [*words, "AGGREGATE", "MAX"])
+
+    plant(monkeypatch, "ZUNION", highest)
+    assert "AssertionError: ZUNION of " in first_failure(SEEDS)
+
+
+def test_count_without_its_limit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def whole(view: View, words: list[str]) -> Value:
+        return sets.sintercard(view, words[: words.index("LIMIT")])
+
+    plant(monkeypatch, "SINTERCARD", whole)
+    assert "AssertionError: SINTERCARD is " in first_failure(SEEDS)
+
+
+def test_member_popped_from_the_second_key_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one has a member."""
+
+    def second(view: View, words: list[str]) -> Value:
+        return sorted_sets.pop_some(view, [*words[:2], words[3], words[2], *words[4:]])
+
+    plant(monkeypatch, "ZMPOP", second)
+    assert "AssertionError: element typed/" in first_failure(SEEDS)
 
 
 def test_entry_appended_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from .connection import facts
 from .programs import CommandContext, CommandRefused, Program, Run, Steps, choose
-from .replies import SLOTS, Flat, Value, slot_of
+from .replies import SLOTS, Pairs, Value, slot_of
 
 SERVICE: Final = "raftline"  # the name of the primary for sentinels
 
@@ -64,7 +64,8 @@ def _slots(context: CommandContext, words: list[str]) -> Program:
 def _shards(context: CommandContext, words: list[str]) -> Program:
     members = members_in((yield from facts()))
     nodes: list[Value] = [
-        Flat(
+        Pairs(
+            "map",
             [
                 ("id", one.id),
                 ("port", one.port),
@@ -73,11 +74,11 @@ def _shards(context: CommandContext, words: list[str]) -> Program:
                 ("role", "master" if one.leads else "replica"),
                 ("replication-offset", 0),
                 ("health", "online"),
-            ]
+            ],
         )
         for one in members
     ]
-    return [Flat([("slots", [0, SLOTS - 1]), ("nodes", nodes)])] if nodes else []
+    return [Pairs("map", [("slots", [0, SLOTS - 1]), ("nodes", nodes)])] if nodes else []
 
 
 def _nodes(context: CommandContext, words: list[str]) -> Program:
@@ -143,7 +144,7 @@ def _check_service(words: list[str]) -> None:
         raise CommandRefused("ERR No such master with that name")
 
 
-def _described(one: ClusterMember, flags: str, others: int) -> Flat:
+def _described(one: ClusterMember, flags: str, others: int) -> Pairs:
     """Return the facts of a node as a sentinel tells them: all of them are texts."""
     pairs: dict[str, str] = {
         "name": SERVICE if flags == "master" else f"{one.host}:{one.port}",
@@ -157,7 +158,7 @@ def _described(one: ClusterMember, flags: str, others: int) -> Flat:
         "master-link-status": "ok",
         "slave-priority": "100",
     }
-    return Flat(list(pairs.items()))
+    return Pairs("map", list(pairs.items()))
 
 
 def _leader_first() -> Steps[list[ClusterMember]]:

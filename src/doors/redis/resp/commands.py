@@ -29,8 +29,8 @@ from .replies import (
     QUEUED,
     SYNTAX,
     Failure,
-    Flat,
     Formatted,
+    Pairs,
     Simple,
     Value,
     format_reply,
@@ -202,7 +202,7 @@ def _command(context: CommandContext, words: list[str]) -> Value:
         case "INFO":
             return list(map(_described, words[2:])) if words[2:] else _all_described()
         case "DOCS":
-            return Flat([])
+            return Pairs("map", [])
         case "GETKEYS":
             return _keys_in(words[2:])
     raise CommandRefused(f"ERR unknown subcommand '{shown(words[1])}'. Try COMMAND HELP.")

@@ -21,7 +21,7 @@ from .programs import (
     choose,
     integer,
 )
-from .replies import OK, SYNTAX, Failure, Flat, Simple, Value
+from .replies import OK, SYNTAX, Failure, Pairs, Simple, Value
 
 VERSION: Final = "7.0.0"  # of Redis, whose commands these are
 DEFAULT_USER: Final = "default"
@@ -134,7 +134,8 @@ def _hello(context: CommandContext, words: list[str]) -> Program:
         yield from _login(*login)
     status = yield from facts()
     session.version, session.name = version, name
-    return Flat(
+    return Pairs(
+        "map",
         [
             ("server", "redis"),
             ("version", VERSION),
@@ -143,7 +144,7 @@ def _hello(context: CommandContext, words: list[str]) -> Program:
             ("mode", "cluster"),
             ("role", "master" if status["role"] == "leader" else "replica"),
             ("modules", []),
-        ]
+        ],
     )
 
 
@@ -232,7 +233,7 @@ def _config_get(context: CommandContext, words: list[str]) -> Value:
     fitting: set[str] = set()
     for word in words[2:]:
         fitting.update(filter(Pattern(word.lower()).fits, _CONFIG))
-    return Flat([(name, text) for name, text in _CONFIG.items() if name in fitting])
+    return Pairs("map", [(name, text) for name, text in _CONFIG.items() if name in fitting])
 
 
 def _config_set(context: CommandContext, words: list[str]) -> Value:

@@ -34,10 +34,7 @@ from .programs import in_capitals
 from .replies import (
     NO_LIST,
     Failure,
-    Flat,
-    Keyed,
     Pairs,
-    Scored,
     SetReply,
     Simple,
     Value,
@@ -204,19 +201,14 @@ def _format_typed(value: Value) -> str:
     match value:
         case float():
             return f'{{"double": "{format_double(value)}"}}'
-        case Flat(items) | Keyed(items):
-            name = "map" if isinstance(value, Flat) else "keyed"
-            return f'{{"{name}": {format_answer([each for item in items for each in item])}}}'
-        case Pairs(items):
-            return f'{{"pairs": {json.dumps([each for item in items for each in item])}}}'
+        case Pairs("scores", items):
+            members, scores = zip(*items, strict=True) if items else ((), ())
+            texts = list(map(format_double, scores))
+            return f'{{"scores": [{json.dumps(members)}, {json.dumps(texts)}]}}'
+        case Pairs(kind, items):
+            return f'{{"{kind}": {format_answer([each for item in items for each in item])}}}'
         case SetReply(parts):
             return f'{{"set": {format_answer(parts)}}}'
-        case Scored(items):
-            members, scores = (
-                [item[0] for item in items],
-                [format_double(item[1]) for item in items],
-            )
-            return f'{{"scores": [{json.dumps(members)}, {json.dumps(scores)}]}}'
     return '{"absent": "list"}'
 
 
@@ -248,10 +240,12 @@ _OF_NAMES: Final[Mapping[str, Callable[[Any], Value]]] = {
     "absent": lambda content: NO_LIST,
     "double": float,
     "error": Failure,
-    "keyed": lambda content: Keyed(_paired(content)),
-    "map": lambda content: Flat(_paired(content)),
-    "pairs": lambda content: Pairs(list(zip(*[iter(content)] * 2, strict=True))),
-    "scores": lambda content: Scored(list(zip(content[0], map(float, content[1]), strict=True))),
+    "keyed": lambda content: Pairs("keyed", _paired(content)),
+    "map": lambda content: Pairs("map", _paired(content)),
+    "pairs": lambda content: Pairs("pairs", _paired(content)),
+    "scores": lambda content: Pairs(
+        "scores", list(zip(content[0], map(float, content[1]), strict=True))
+    ),
     "set": lambda content: SetReply(list(map(_value, content))),
     "status": Simple,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeAlias, Union
+from typing import Final, Literal, NamedTuple, TypeAlias, Union
 
 from ....wire.protocol import shown, size_of
 from ....wire.refusal import Refusal, RequestOutcome
@@ -32,34 +32,19 @@ class Failure(str):
     __slots__ = ()
 
 
-class Flat(NamedTuple):
-    """Names and values: a map in RESP3, a list of both in RESP2."""
+class Pairs(NamedTuple):
+    """Pairs of values. A "map" is a map in RESP3, and a list of both in RESP2; "keyed" pairs are a
+    list of pairs there. "pairs" are a list of pairs in RESP3, and of both in RESP2; so are
+    "scores", which are members with their numbers."""
 
-    items: list[tuple[Value, Value]]
+    kind: Literal["map", "keyed", "pairs", "scores"]
+    items: Sequence[tuple[Value, Value]]
 
 
 class SetReply(NamedTuple):
     """Distinct texts in no order: a set in RESP3, a list in RESP2."""
 
     items: list[Value]
-
-
-class Scored(NamedTuple):
-    """Members of a sorted set with their scores: pairs in RESP3, a list of both in RESP2."""
-
-    items: list[tuple[str, float]]
-
-
-class Keyed(NamedTuple):
-    """Names, each with a value: a map in RESP3, a list of pairs in RESP2."""
-
-    items: list[tuple[Value, Value]]
-
-
-class Pairs(NamedTuple):
-    """Fields of a hash with their values: pairs in RESP3, a list of both in RESP2."""
-
-    items: list[tuple[str, str]]
 
 
 class Push(NamedTuple):
@@ -93,11 +78,8 @@ Value: TypeAlias = Union[
     str,
     int,
     float,
-    Flat,
-    SetReply,
-    Scored,
-    Keyed,
     Pairs,
+    SetReply,
     Push,
     Several,
     Formatted,
@@ -142,24 +124,16 @@ def format_reply(value: Value, version: int) -> str:
     return _format_several(value, version)
 
 
-def _format_several(
-    value: Flat | SetReply | Scored | Keyed | Pairs | Push | Several | list[Value], version: int
-) -> str:
+def _format_several(value: Pairs | SetReply | Push | Several | list[Value], version: int) -> str:
     parts: Sequence[Value]
     match value:
-        case Flat(items):
+        case Pairs(kind, items) if kind == "keyed" if version == 2 else kind in ("pairs", "scores"):
+            head, parts = f"*{len(items)}\r\n", [list(item) for item in items]
+        case Pairs(_, items):
             head = f"%{len(items)}\r\n" if version > 2 else f"*{2 * len(items)}\r\n"
             parts = [each for item in items for each in item]
         case SetReply(parts):
             head = f"{'~' if version > 2 else '*'}{len(parts)}\r\n"
-        case Keyed(items) if version == 2:
-            head, parts = f"*{len(items)}\r\n", [list(item) for item in items]
-        case Keyed(items):
-            head, parts = f"%{len(items)}\r\n", [each for item in items for each in item]
-        case Scored(items) | Pairs(items) if version > 2:
-            head, parts = f"*{len(items)}\r\n", [list(item) for item in items]
-        case Scored(items) | Pairs(items):
-            head, parts = f"*{2 * len(items)}\r\n", [each for item in items for each in item]
         case Push(parts):
             head = f"{'>' if version > 2 else '*'}{len(parts)}\r\n"
         case Several(parts):
@@ -178,16 +152,8 @@ def length_of(value: Value) -> int:
             return _HEAD
         case Formatted(text):
             return len(text)
-        case Flat(items) | Keyed(items):
-            return (
-                _HEAD
-                + 2 * _HEAD * len(items)
-                + sum([length_of(each) for item in items for each in item])
-            )
-        case Pairs(items):
+        case Pairs(_, items):
             return _HEAD + sum([length_of(each) + _HEAD for item in items for each in item])
-        case Scored(items):
-            return _HEAD + sum([size_of(member) + 3 * _HEAD for member, _ in items])
         case Several(parts) | Push(parts) | SetReply(parts):
             return _HEAD + sum(map(length_of, parts))
     return _HEAD + sum(map(length_of, value))

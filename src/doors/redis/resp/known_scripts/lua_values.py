@@ -12,7 +12,7 @@ import re
 from typing import Final, TypeAlias, Union
 
 from ..programs import CommandRefused
-from ..replies import Failure, Flat, NoList, Pairs, Scored, SetReply, Simple, Value, format_double
+from ..replies import Failure, NoList, Pairs, SetReply, Simple, Value, format_double
 
 # None is nil; a status is a `Simple`, an error that was not raised a `Failure`.
 LuaValue: TypeAlias = Union[str, float, bool, "list[LuaValue]", None]
@@ -175,7 +175,7 @@ def to_lua(reply: Value) -> LuaValue:
             return False
         case list() | SetReply():
             return list(map(to_lua, reply if isinstance(reply, list) else reply.items))
-        case Flat() | Scored() | Pairs():
+        case Pairs():
             return [to_lua(part) for item in reply.items for part in item]
     assert isinstance(reply, str), "a command on keys"
     return reply

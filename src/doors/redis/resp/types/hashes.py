@@ -6,7 +6,7 @@ from typing import Final
 
 from .....wire.protocol import real, size_of
 from ..programs import INTEGER_MAX, CommandRefused, in_capitals, integer
-from ..replies import OK, OVERFLOW, Failure, Flat, Pairs, Value
+from ..replies import OK, OVERFLOW, Failure, Pairs, Value
 from ..strings import NOT_FINITE, sum_of_floats
 from ..view import View
 from .scans import chosen, count_in, scanned, scanned_body
@@ -114,7 +114,7 @@ def hgetall(view: View, words: list[str]) -> Value:
     """HGETALL KEY"""
     fields = fields_in(view.whole(words[1], HASH))
     names, values = meant(list(fields)), meant(list(fields.values()))
-    return Flat(list(zip(names, values, strict=True)))
+    return Pairs("map", list(zip(names, values, strict=True)))
 
 
 def hkeys(view: View, words: list[str]) -> Value:
@@ -194,7 +194,7 @@ def hrandfield(view: View, words: list[str]) -> Value:
         return real(names[0]) if names else None
     if not with_values:
         return list(meant(names))
-    return Pairs([(real(name), real(fields[name])) for name in names])
+    return Pairs("pairs", [(real(name), real(fields[name])) for name in names])
 
 
 def hscan(view: View, words: list[str]) -> Value:

@@ -15,12 +15,15 @@ from .scans import chosen, count_in, scanned, scanned_body
 from .typed import SET, body_with, formatted, items_in, meant
 
 _FEW = 8  # members that are searched one by one
+_MEMBER = 16  # of a text that takes as long to make as one member to keep, or to compare
 _MANY_KEYS = Failure("ERR Number of keys can't be greater than number of args")
 _NEGATIVE_LIMIT = Failure("ERR LIMIT can't be negative")
 
 
 def _members(view: View, key: str) -> dict[str, None]:
-    return dict.fromkeys(view.items(key, SET))
+    members = dict.fromkeys(view.items(key, SET))
+    view.works(_MEMBER * len(members))
+    return members
 
 
 def sadd(view: View, words: list[str]) -> Value:
@@ -125,8 +128,8 @@ def _combined(view: View, name: str, keys: list[str]) -> list[str]:
     that only the first one has (SDIFF), as they are written."""
     first = _members(view, keys[0])
     for key in keys[1:]:
-        view.whole(key, SET)  # each is compared
         other = _members(view, key)
+        view.works(_MEMBER * len(other if name == "SUNION" else first))
         if name == "SUNION":
             first |= other
         else:

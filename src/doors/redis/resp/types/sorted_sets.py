@@ -11,7 +11,7 @@ from typing import Final
 
 from .....wire.protocol import real
 from ..programs import CommandRefused, in_capitals, integer, raw
-from ..replies import NO_LIST, SYNTAX, Failure, Scored, Value, format_double
+from ..replies import NO_LIST, SYNTAX, Failure, Pairs, Value, format_double
 from ..view import View
 from .counted_keys import popped
 from .lists import NOT_POSITIVE, timeout_in
@@ -213,7 +213,7 @@ def zrank(view: View, words: list[str]) -> Value:
 
 def shown(items: list[str], *, with_scores: bool) -> Value:
     if with_scores:
-        return Scored([(member_of(item), score_of(item)) for item in items])
+        return Pairs("scores", [(member_of(item), score_of(item)) for item in items])
     return [member_of(item) for item in items]
 
 

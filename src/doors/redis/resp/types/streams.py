@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeAlias
 
 from ..programs import CommandRefused, in_capitals, integer
-from ..replies import NO_LIST, SYNTAX, Failure, Keyed, Value, wrong_count
+from ..replies import NO_LIST, SYNTAX, Failure, Pairs, Value, wrong_count
 from ..view import View
 from .typed import STREAM, body_with, formatted, items_in, meant, name_of
 
@@ -382,4 +382,4 @@ def xread(view: View, words: list[str]) -> Value:
         items = items[bisect_right(items, after, key=_id_of) :]
         if items:
             found.append((key, _shown(view, items[: options.most or len(items)])))
-    return Keyed(found) if found else NO_LIST
+    return Pairs("keyed", found) if found else NO_LIST
