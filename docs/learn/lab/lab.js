@@ -13,7 +13,7 @@ import { Pace } from "./pace.js";
 import { Panel } from "./panel.js";
 import { Remote } from "./remote.js";
 import { Stage } from "./stage.js";
-import { Tale } from "./tale.js";
+import { Tale, firstIn } from "./tale.js";
 import { TimeLine } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
@@ -75,7 +75,7 @@ const act = (text) => inTurn(() => doAct(text));
 const move = (kind) => inTurn(() => doMove(kind));
 const go = (ms) => inTurn(() => doGo(ms));
 const openRun = (address) => inTurn(() => doOpen(address));
-const openFirst = () => inTurn(doOpenFirst);
+const openFirst = (ms = 0) => inTurn(() => doOpenFirst(ms));
 
 async function doAct(text) {
   play(false); finishGlide();
@@ -166,7 +166,7 @@ function keepAddress() { clearTimeout(addressTimer); addressTimer = setTimeout(w
 
 function writeAddress() {
   if (!isLive) return;
-  const address = waiting ? waiting : facts.story && !facts.moment[0] ? `story=${facts.story.name}` : tale.first && !tale.isOwn ? "" : facts.address;
+  const address = waiting || tale.addressOf(facts, known.ms(view.at));
   if (address !== undefined) history.replaceState(null, "", address ? `#${address}` : location.pathname + location.search);
 }
 
@@ -179,6 +179,8 @@ async function doOpen(address) {
     if (facts.members.length) return;
     address = "";
   }
+  const ms = address && firstIn(address);
+  if (ms) { await doOpenFirst(Number(ms)); return; }
   tale.leaveFirst();
   begin();
   await ask({ do: "open", address });
@@ -189,12 +191,14 @@ async function doOpen(address) {
 function begin() { play(false); glide = null; view.chosen = null; view.pan = 0; view.at = 0; presses = []; isBeyond = false; drawer.clear(); }
 
 // The first story is a recorded run, which becomes the living one.
-async function doOpenFirst() {
+async function doOpenFirst(ms) {
   begin();
-  tale.startFirst(first);
-  if (isLive) await ask({ do: "open", address: first.address });
-  else take(structuredClone(first.facts), {});
-  view.at = known.seconds(first.from_ms); isDirty = true;
+  const at_ms = Math.max(first.from_ms, Math.min(ms, first.chapters.at(-1).until_ms));
+  tale.startFirst(first, at_ms);
+  if (!isLive) take(structuredClone(first.facts), {});
+  else { await ask({ do: "open", address: first.address }); if (at_ms > first.from_ms) await ask({ do: "at", ms: at_ms }); }
+  view.at = known.seconds(at_ms); isDirty = true;
+  keepAddress();
 }
 
 // The world goes to the moment that is shown before the page takes its facts, so that nothing jumps.
@@ -419,7 +423,8 @@ async function start() {
   wire();
   first = await (await fetch(here("first.json"))).json();
   requestAnimationFrame(frame);
-  if (!location.hash) { await openFirst(); if (!isStill()) play(true); }
+  const ms = firstIn(location.hash.slice(1));
+  if (ms !== null) { await openFirst(Number(ms)); if (!ms && !isStill()) play(true); }
   else $("panel").replaceChildren(element("p", "This run begins as soon as CPython is loaded.", { class: "said" }));
   document.body.dataset.shown = "yes";
   try {

@@ -407,6 +407,7 @@ def test_page_answers_requests_and_refuses_in_sentences() -> None:
     assert ask(do="back")["happened"]
     assert "no story 'x'" in ask(do="open", address="story=x")["problem"]
     assert "not a line of a plan" in ask(do="open", address="x")["problem"]
+    ask(do="open", address="")
     assert ask(do="judge", choice="1")["problem"] == "no story is open"
 
 
