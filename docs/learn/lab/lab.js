@@ -20,6 +20,8 @@ const $ = (id) => document.getElementById(id);
 const here = (path) => new URL(path, import.meta.url).href;
 const CDN = "https://cdn.jsdelivr.net/npm/pyodide@314.0.7/";
 const SPEEDS = [["auto", 0], ["1/100", 0.01], ["1/20", 0.05], ["1/5", 0.2], ["1", 1], ["5", 5], ["20", 20]];
+const OWN_CORE = ["your raft.py", "The nodes of this run have the core of your own raft.py."];
+const FORGED = ["edited by hand", "A file, a message or a clock of this run was set by hand, so only the rules that no forger can break are checked."];
 const LEAST_SPAN_S = 0.02, MOST_SPAN_S = 20, EDGE = 0.04, MB = 1048576, BUGS = 24, ADDRESS_MS = 250, FRAME_MS = 100, PRESSES_MAX = 500, NODES_MAX = 7, AHEAD_MS = 60;
 
 const known = new Known();
@@ -262,11 +264,20 @@ function take(answer, request) {
   $("broken").hidden = !now.broken;
   $("broken").querySelector("span").textContent = now.broken + verdictOnActs(now);
   if (now.broken && isPlaying) play(false);
+  mark([...core.trim() ? [OWN_CORE] : [], ...now.forged ? [FORGED] : []]);
   tale.take(now, request.do !== "open");
   timeLine.take(now);
   drawer.show();
   if (!isPlaying) keepAddress();
   isDirty = true;
+}
+
+// Says beside the name of the run what a reader has put into it; a screen reader gets the sentence.
+function mark(marks) {
+  const words = marks.map(([short]) => short).join();
+  if ($("mark").dataset.words === words) return;
+  $("mark").dataset.words = words;
+  $("mark").replaceChildren(...marks.flatMap(([short, sentence]) => [element("span", short, { title: sentence, "aria-hidden": "true" }), element("span", sentence, { class: "unseen" })]));
 }
 
 // How short the way to a bug could be.

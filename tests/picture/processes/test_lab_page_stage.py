@@ -18,6 +18,25 @@ WHOLE = """const inner = (one) => { const box = one.getBoundingClientRect();
             && box.bottom <= innerHeight + 1 && box.right <= innerWidth + 1; };
     return [...document.querySelectorAll(arguments[0])].map(inner);"""
 
+WIDE = "return document.documentElement.scrollWidth <= innerWidth"
+
+PLAYED = """const [count, done] = arguments, seen = [];
+    const look = () => {
+        const { ms, isPlaying } = window.lab.now();
+        if (seen.at(-1) !== ms) seen.push(ms);
+        if (seen.length < count && isPlaying) requestAnimationFrame(look); else done(seen);
+    };
+    document.getElementById("play").click();
+    look();"""
+REST_MS = """const [words, done] = arguments;
+    import("/docs/learn/lab/pace.js").then(({ Pace }) => {
+        const pace = new Pace(null), now = performance.now();
+        pace.read(words);
+        done(pace.restUntil - now);
+    });"""
+SPEED = """document.getElementById("speed").value = arguments[0];
+    document.getElementById("speed").dispatchEvent(new Event("change"));"""
+
 
 @pytest.fixture
 def sized(page: LabPage) -> Iterator[LabPage]:
@@ -290,8 +309,7 @@ def test_phone_has_stage_sentence_and_step_at_once(sized: LabPage) -> None:
     for _ in range(3):
         sized.press("#notable")
         assert is_whole(sized, "#stage, #transport button, #tale .question, #panel .said")
-    wide = "return document.documentElement.scrollWidth <= innerWidth"
-    assert sized.script(wide)
+    assert sized.script(WIDE)
 
 
 def test_touch_acts_on_a_node(sized: LabPage) -> None:
@@ -317,3 +335,19 @@ def test_touch_acts_on_a_node(sized: LabPage) -> None:
         )
     sized.shows_node("s2", "down")
     sized.settles()
+
+
+def test_run_with_an_edited_log_is_marked(sized: LabPage) -> None:
+    """The mark is beside the name of the run, with a sentence for a screen reader."""
+    resize(sized, 390, 844)
+    sized.open(LED)
+    assert sized.text("#mark") == ""
+    sized.orders("s3", "Crash")
+    sized.orders("s3", "Edit log")
+    sized.press("#editor [value=save]")
+    sized.waits_for("#mark [title]", "edited by hand")
+    assert "only the rules that no forger can break" in sized.text("#mark .unseen")
+    assert is_whole(sized, "#mark [title]")
+    assert sized.script(WIDE)
+    sized.press("#back")
+    assert sized.text("#mark") == ""
