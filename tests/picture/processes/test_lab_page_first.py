@@ -68,3 +68,14 @@ def test_answered_story_is_marked_in_the_browser(fresh: LabPage) -> None:
     assert "election" in fresh.script("return localStorage.getItem('raftline lab')")
     fresh.press("#next-story")
     fresh.waits_for("#tale h2", "A split vote")
+
+
+def test_address_of_the_first_story_opens_its_step(fresh: LabPage) -> None:
+    fresh.script("location.hash = 'first=355'")
+    fresh.waits_for("#tale h2", "2. A write")
+    fresh.settles()
+    assert fresh.text("#clock") == "355 ms"
+    assert not fresh.script("return document.getElementById('chapter').disabled")
+    fresh.press("#notable")
+    fresh.click("#share")
+    assert fresh.script("return location.hash") == "#first=355"

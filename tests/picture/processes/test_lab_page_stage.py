@@ -292,6 +292,29 @@ def test_act_makes_a_story_the_readers_own_run(sized: LabPage) -> None:
     sized.waits_for("#tale", "Who leads at 1800 ms?")
 
 
+def test_address_of_a_step_opens_the_story_there(sized: LabPage) -> None:
+    sized.open("story=crash")
+    for _ in range(6):
+        sized.press("#notable")
+    addresses, seen = [], []
+    for act in (None, "Crash"):
+        if act is not None:
+            sized.orders("s3", act)
+        sized.click("#share")
+        addresses.append(sized.script("return location.hash"))
+        seen.append((time_ms(sized), sized.text("#tale")))
+    assert "s2 hears nothing more" in seen[0][1]
+    assert "This is your own run now" in seen[1][1]
+    sized.open("story=election")
+    for address, shown in zip(addresses, seen, strict=True):
+        sized.script("location.hash = arguments[0]", address)
+        eventually(lambda: time_ms(sized) == shown[0], "the moment")  # noqa: B023
+        assert sized.text("#tale") == shown[1]
+    sized.script("history.back()")
+    eventually(lambda: time_ms(sized) == seen[0][0], "the moment before")
+    assert sized.text("#tale") == seen[0][1]
+
+
 def test_controls_say_which_run_is_open(sized: LabPage) -> None:
     sized.open("seed%207;nodes%20s1%20s2%20s3%20s4%20s5;bug%203;before%20leases")
     names = ("bugs", "size", "seed", "before")
