@@ -39,7 +39,7 @@ const lab = {
   act: (text) => act(text), editLog, judge: async (choice) => Boolean((await ask({ do: "judge", choice })).happened),
   leader: () => facts.members.find((node) => { const one = known.at(node, view.at); return one && !one.gone && one.state.role === "leader"; }),
   flightOf: ({ from, to, line, arrived, lost }) => (arrived === null && !lost && isAtEnd() ? facts.flights.find((one) => one.from === from && one.to === to && one.line === line) : null),
-  goOn: () => { if (isStill()) isDirty = true; else play(true); }, openStory: (name) => openRun(`story=${name}`), openFirst: () => openFirst(),
+  goOn: () => playFromHere(), openStory: (name) => openRun(`story=${name}`), openFirst: () => openFirst(),
 };
 const card = new Card($("card"), lab);
 const stage = new Stage($("stage"), known, (kind, what, target) => { play(false); finishGlide(); card.open(kind, what, target); });
@@ -82,7 +82,7 @@ const openFirst = (ms = 0) => inTurn(() => doOpenFirst(ms));
 async function doAct(text) {
   play(false); finishGlide();
   if (isLoading()) return;
-  if (!isAtEnd()) await goTo(known.ms(view.at));
+  await goToShown();
   remember();
   const answer = await ask({ do: "act", act: text });
   if (answer.problem) presses.pop();
@@ -104,15 +104,23 @@ async function doMove(kind) {
     $("chapter")?.focus();
     return;
   }
-  if (isLive && !isAtEnd()) await goTo(known.ms(view.at));
+  await goToShown();
   remember();
-  if (!isLive) { const step = known.nextDecision(view.at); glideTo(Math.min(end, step ? known.timeOf(step) : known.newest)); return; }
-  const before = known.steps[known.steps.length - 1], until = Number.isFinite(tale.end_ms) ? { until_ms: tale.end_ms } : {};
+  if (!await forward(kind, end)) drawer.say(Number.isFinite(end) ? "Nothing more happens until the end of the story." : "Nothing but heartbeats for a while.");
+}
+
+// Lets the world be at the moment that is shown.
+async function goToShown() { if (isLive && !isAtEnd()) await goTo(known.ms(view.at)); }
+
+// Goes to the next decision, by this time at most; returns whether there was one, or the program has ended.
+async function forward(kind, end) {
+  if (!isLive) { const step = known.nextDecision(view.at); glideTo(Math.min(end, step ? known.timeOf(step) : known.newest)); return true; }
+  const before = known.steps[known.steps.length - 1], until = Number.isFinite(end) ? { until_ms: known.ms(end) } : {};
   const answer = await ask({ do: kind, ...until });
-  if (answer.crash) return;
+  if (answer.crash) return true;
   const fresh = known.steps.slice(known.steps.lastIndexOf(before) + 1), step = answer.happened ? telling(fresh) : null;
-  if (!answer.happened && !facts.broken) drawer.say(until.until_ms ? "Nothing more happens until the end of the story." : "Nothing but heartbeats for a while.");
-  glideTo(answer.happened || !until.until_ms ? newest() : end, step);
+  glideTo(answer.happened || !Number.isFinite(end) ? newest() : end, step);
+  return answer.happened || Boolean(facts.broken);
 }
 
 // Undoes the last press.
@@ -161,7 +169,17 @@ function play(wanted) {
   if (!isPlaying) keepAddress();
 }
 
+// Plays what the story beside the stage tells of; who wants no motion reads that first.
+function playFromHere() {
+  play(true);
+  if (!isStill()) return;
+  tale.show(known.ms(view.at));
+  pace.read($("tale").textContent);
+}
+
 let isBeyond = false;  // whether the reader plays on after the end of a story
+
+const playEnd = () => (isBeyond ? Infinity : known.seconds(tale.end_ms));
 
 // A browser bounds how often an address may change.
 function keepAddress() { clearTimeout(addressTimer); addressTimer = setTimeout(writeAddress, ADDRESS_MS); }
@@ -206,7 +224,7 @@ async function doOpenFirst(ms) {
 // The world goes to the moment that is shown before the page takes its facts, so that nothing jumps.
 async function becomeLive() {
   const opened = await remote.ask({ do: "open", address: first.address });
-  const now = await remote.ask({ do: "at", ms: known.ms(view.at) + (isPlaying ? AHEAD_MS : 0) });
+  const now = await remote.ask({ do: "at", ms: known.ms(view.at) + (isPlaying && !isStill() ? AHEAD_MS : 0) });
   isLive = true;
   take({ ...now, anew: true, events: [...opened.events, ...now.events], acts: [...opened.acts, ...now.acts] }, {});
 }
@@ -312,19 +330,33 @@ function frame(stamp) {
     const share = Math.min(1, (performance.now() - glide.began) / glide.ms);
     if (share < 1) view.at = glide.from + (glide.to - glide.from) * share; else finishGlide();
     isDirty = true;
-  } else if (isPlaying) advance(stamp, elapsed_ms);
+  } else if (isPlaying) { if (isStill()) stepOn(stamp); else advance(stamp, elapsed_ms); }
   if (isDirty) { isDirty = false; show(stamp); }
   requestAnimationFrame(frame);
 }
 
 // Lets the clock of the page run; it waits for the worker where nothing is known yet.
 function advance(stamp, elapsed_ms) {
-  const end = isBeyond ? Infinity : known.seconds(tale.end_ms), wanted = Math.min(end, view.at + pace.passed(view.at, stamp, elapsed_ms));
+  const end = playEnd(), wanted = Math.min(end, view.at + pace.passed(view.at, stamp, elapsed_ms));
   const horizon = isLive ? (facts.next_ms === null ? Infinity : known.seconds(facts.next_ms)) : known.newest;
   if (wanted >= horizon && isLive && !isBusy) ask({ do: "run", until_ms: Math.max(facts.next_ms, Math.floor(known.ms(wanted))) });
   view.at = Math.max(view.at, Math.min(wanted, Math.max(horizon, known.newest)));
   if (view.at >= end || (!isLive && view.at >= horizon)) play(false);
   isDirty = true;
+}
+
+// For a reader who wants no motion, Play goes from decision to decision, and leaves time to read each of them.
+function stepOn(stamp) {
+  if (waits || stamp < pace.restUntil) return;
+  inTurn(async () => {
+    if (!isPlaying) return;
+    const end = playEnd(), from = view.at;
+    view.chosen = null;
+    if (from < end - 0.0005) { await goToShown(); await forward("notable", end); }
+    if (view.at >= end - 0.0005 || (isLive ? facts.next_ms === null : view.at >= known.newest)) play(false);
+    show(performance.now());
+    pace.read($("panel").textContent, view.at - from);
+  });
 }
 
 function show(stamp) {
@@ -333,7 +365,7 @@ function show(stamp) {
   view.shown = view.at; view.marked = Boolean(view.chosen);
   const step = view.chosen && view.chosen.k === "message" ? known.byId.get(view.chosen.by) : view.chosen;
   const time = step ? known.timeOf(step) : view.at;
-  const what = panel.show(time, step, isPlaying);
+  const what = panel.show(time, step, isPlaying && !isStill());
   if (isPlaying) pace.crossed(what, stamp);
   if (view.isLanes) diagram.draw(view.at); else stage.show(view.at, facts.members, what && what.k === "step" ? what : null);
   showLogs(time, step || (what && what.k === "step" ? what : null));
@@ -435,7 +467,7 @@ async function start() {
   first = await (await fetch(here("first.json"))).json();
   requestAnimationFrame(frame);
   const ms = firstIn(location.hash.slice(1));
-  if (ms !== null) { await openFirst(Number(ms)); if (!ms && !isStill()) play(true); }
+  if (ms !== null) { await openFirst(Number(ms)); if (!ms) playFromHere(); }
   else $("panel").replaceChildren(element("p", "This run begins as soon as CPython is loaded.", { class: "said" }));
   document.body.dataset.shown = "yes";
   try {

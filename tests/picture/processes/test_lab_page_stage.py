@@ -99,6 +99,28 @@ def test_messages_move_from_frame_to_frame(sized: LabPage) -> None:
     sized.settles()
 
 
+def test_play_without_motion_goes_from_decision_to_decision(sized: LabPage) -> None:
+    sized.open("story=election")
+    decisions = [time_ms(sized)]
+    for _ in range(5):
+        sized.press("#notable")
+        decisions.append(time_ms(sized))
+    sized.open("story=election")
+    sized.script(SPEED, "20")
+    try:
+        played = sized.browser.execute_async_script(PLAYED, 5)
+        sized.press("#play")
+    finally:
+        sized.script(SPEED, "0")
+    assert played == list(dict.fromkeys(decisions))[:5]
+
+
+def test_play_without_motion_leaves_time_to_read(sized: LabPage) -> None:
+    """At its own pace, and for twenty characters a second."""
+    for words, rest_ms in ((10, 1600), (100, 4500), (1000, 9000)):
+        assert sized.browser.execute_async_script(REST_MS, "x" * words) >= rest_ms
+
+
 def test_timer_runs_out_and_votes_are_counted(sized: LabPage) -> None:
     sized.open("story=election")
     ring = (
