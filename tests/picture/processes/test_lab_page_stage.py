@@ -213,6 +213,21 @@ def test_write_flies_from_the_leader_to_a_majority(sized: LabPage) -> None:
     assert sized.script(committed) == "entry 2 of term 1: set x 1, committed, applied"
 
 
+def test_follower_answers_when_its_disk_holds_the_entries(sized: LabPage) -> None:
+    flying = "return [...document.querySelectorAll('#stage .message')].map((one) => one.ariaLabel)"
+    sized.open(LED)
+    sized.orders("s2", "Hang disk")
+    sized.orders("s1", "Write")
+    seen = {}
+    for _ in range(4):
+        sized.press("#notable")
+        seen[sized.text("#panel .said")] = sized.script(flying)
+    assert "s3 → s1: holds the log so far" in seen["Entries of s1 reach s3"]
+    assert "s2 → s1: holds the log so far" not in seen["Entries of s1 reach s2"]
+    sized.orders("s2", "Release disk")
+    assert "s2 → s1: holds the log so far" in sized.script(flying)
+
+
 def test_keys_reach_each_act_of_a_node(sized: LabPage) -> None:
     """A node is in the order of Tab; Enter opens its card, and Escape closes it."""
     sized.open(LED)
@@ -330,11 +345,14 @@ def test_address_of_a_step_opens_the_story_there(sized: LabPage) -> None:
     sized.open("story=election")
     for address, shown in zip(addresses, seen, strict=True):
         sized.script("location.hash = arguments[0]", address)
-        eventually(lambda: time_ms(sized) == shown[0], "the moment")  # noqa: B023
-        assert sized.text("#tale") == shown[1]
+        shows(sized, *shown)
     sized.script("history.back()")
-    eventually(lambda: time_ms(sized) == seen[0][0], "the moment before")
-    assert sized.text("#tale") == seen[0][1]
+    shows(sized, *seen[0])
+
+
+def shows(page: LabPage, ms: int, tale: str) -> None:
+    """Wait until the page shows this moment of this story."""
+    eventually(lambda: (time_ms(page), page.text("#tale")) == (ms, tale), f"{tale} at {ms} ms")
 
 
 def test_controls_say_which_run_is_open(sized: LabPage) -> None:
