@@ -76,7 +76,7 @@ def test_port_in_use_is_told(port: int) -> None:
         learn.server(port)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/learn/README.md", "docs/learn/lab.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/learn/README.md", "docs/learn/lab-guide.md"])
 def test_pages_name_a_command_that_works_in_a_clone(page: str) -> None:
     """A clone without an environment has no `raftline` on its path."""
     text = (learn.ROOT / page).read_text(encoding="utf-8")

@@ -1,17 +1,22 @@
 """Looks for broken links in the site, and for what it would load from elsewhere: `make docs`.
 
-It reads the pages as a browser does, so it also sees what is not Markdown. Standard library only.
+It reads the pages as a browser does, so it also sees what is not Markdown. It follows the links of
+the search as well, which lead to a wrong page if a copied file has taken the place of one. Standard
+library only.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 OUTSIDE = re.compile(r"[a-z][a-z0-9+.-]*:|//")
+SEARCH = "searchindex.js"
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}
 
 
@@ -50,7 +55,22 @@ def problems(site: Path) -> list[str]:
                 found.append(f"{name}: {link}: no such file")
             elif target in pages and anchor not in pages[target].places and not _is_run(anchor):
                 found.append(f"{name}: {link}: no such place")
+    for link in _found_by_search(site):
+        place, _, anchor = link.partition("#")
+        target = site / place
+        if target not in pages or anchor not in pages[target].places:
+            found.append(f"{SEARCH}: {link}: no such place")
     return found
+
+
+def _found_by_search(site: Path) -> Iterator[str]:
+    """Yield the links to all headings that a search finds."""
+    index = site / SEARCH
+    if index.is_file():
+        search = json.loads(index.read_text(encoding="utf-8").partition("(")[2].rpartition(")")[0])
+        for places in search["alltitles"].values():
+            for number, anchor in places:
+                yield f"{search['docnames'][number]}.html#{anchor or ''}"
 
 
 def _is_run(anchor: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -106,3 +107,20 @@ def test_checker_finds_broken_links_and_foreign_resources(
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr.strip() == problem
     assert done.returncode == (1 if problem else 0)
+
+
+def test_checker_finds_a_page_that_a_copy_replaced(tmp_path: Path) -> None:
+    """A search leads to the headings of the page that was there."""
+    titles = {"A page": [[0, None]], "Its end": [[0, "end"]]}
+    search = json.dumps({"docnames": ["learn/lab"], "alltitles": titles})
+    (tmp_path / "searchindex.js").write_text(f"Search.setIndex({search})")
+    page = tmp_path / "learn" / "lab.html"
+    page.parent.mkdir()
+    command = [sys.executable, str(SITE / "check.py"), str(tmp_path)]
+    for text, problem in (
+        (PAGE.format('<h2 id="end">Its end</h2>'), ""),
+        (PAGE.format(""), "searchindex.js: learn/lab.html#end: no such place"),
+    ):
+        page.write_text(text)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.stderr.strip() == problem

@@ -36,7 +36,7 @@ def plans() -> dict[int, str]:
 
 
 def test_stories_that_the_labs_name_are_there() -> None:
-    pages = [*play.HERE.parent.glob("*/README.md"), ROOT / "docs/learn/lab.md"]
+    pages = [*play.HERE.parent.glob("*/README.md"), ROOT / "docs/learn/lab-guide.md"]
     texts = [page.read_text(encoding="utf-8") for page in pages]
     named = [set(re.findall(r"lab\.html#story=([\w-]+)", text)) for text in texts]
     assert set().union(*named) == set(BY_NAME)

@@ -3,6 +3,7 @@
 import { Model } from "../../../src/picture/view/static/model.js";
 
 const RECENT_S = 0.6, SENT_MAX = 12000, SENT_KEPT = 8000;
+const HOLDS = /^I am up to date term \d+ index (\d+)/;  // the answer of a follower that holds entries
 const BOOKKEEPING = ["Synced", "Applied"];  // they follow from the step before them
 
 // A decision is neither a heartbeat nor the bookkeeping after another step.
@@ -22,14 +23,34 @@ function countUpTo(things, time, timeOf) {
 }
 
 export class Known extends Model {
-  clear() { super.clear(); this.sent = []; this.done = []; this.kept = new Map(); this.decided = null; this.present = { cuts: [], nodes: {} }; }
+  clear() { super.clear(); this.sent = []; this.unsynced = []; this.done = []; this.kept = new Map(); this.decided = null; this.present = { cuts: [], nodes: {} }; }
 
   take(batch) {
     super.take(batch);
-    for (const event of batch.events) if (event.k === "message") this.sent.push(event);
     if (this.sent.length > SENT_MAX) this.sent.splice(0, this.sent.length - SENT_KEPT);
     this.done.push(...batch.acts || []);
     this.present = { cuts: batch.cuts || [], nodes: batch.nodes || {} };
+  }
+
+  // The step that appends entries asks for the write and for the answer; the answer leaves when they are on the disk.
+  takeOne(event) {
+    super.takeOne(event);
+    if (event.k === "message") this.takeSent(event);
+    else if (event.k === "arrive") this.leave(({ message }) => message.id === event.id);
+    else if (event.k === "end") this.unsynced = this.unsynced.filter(({ message }) => message.from !== event.node);
+    else if (event.k === "step") this.leave(({ message, index }) => message.from === event.node && index <= event.durable, event.at);
+  }
+
+  takeSent(message) {
+    const index = Number(HOLDS.exec(message.line)?.[1] || 0), step = this.lives.get(message.from)?.at(-1);
+    if (step?.k !== "step" || index <= step.durable) { this.sent.push(message); return; }
+    this.unsynced.push({ message, index, asked: message.at });
+    message.at = Infinity;
+  }
+
+  leave(fits, at) {
+    for (const one of this.unsynced.filter(fits)) { one.message.at = at ?? one.asked; this.sent.push(one.message); }
+    this.unsynced = this.unsynced.filter((one) => !fits(one));
   }
 
   seconds(ms) { return ms / 1000 - (this.origin || 0); }

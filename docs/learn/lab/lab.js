@@ -13,13 +13,15 @@ import { Pace } from "./pace.js";
 import { Panel } from "./panel.js";
 import { Remote } from "./remote.js";
 import { Stage } from "./stage.js";
-import { Tale } from "./tale.js";
+import { Tale, firstIn } from "./tale.js";
 import { TimeLine } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
 const here = (path) => new URL(path, import.meta.url).href;
 const CDN = "https://cdn.jsdelivr.net/npm/pyodide@314.0.7/";
 const SPEEDS = [["auto", 0], ["1/100", 0.01], ["1/20", 0.05], ["1/5", 0.2], ["1", 1], ["5", 5], ["20", 20]];
+const OWN_CORE = ["your raft.py", "The nodes of this run have the core of your own raft.py."];
+const FORGED = ["edited by hand", "A file, a message or a clock of this run was set by hand, so only the rules that no forger can break are checked."];
 const LEAST_SPAN_S = 0.02, MOST_SPAN_S = 20, EDGE = 0.04, MB = 1048576, BUGS = 24, ADDRESS_MS = 250, FRAME_MS = 100, PRESSES_MAX = 500, NODES_MAX = 7, AHEAD_MS = 60;
 
 const known = new Known();
@@ -37,7 +39,7 @@ const lab = {
   act: (text) => act(text), editLog, judge: async (choice) => Boolean((await ask({ do: "judge", choice })).happened),
   leader: () => facts.members.find((node) => { const one = known.at(node, view.at); return one && !one.gone && one.state.role === "leader"; }),
   flightOf: ({ from, to, line, arrived, lost }) => (arrived === null && !lost && isAtEnd() ? facts.flights.find((one) => one.from === from && one.to === to && one.line === line) : null),
-  goOn: () => { if (isStill()) isDirty = true; else play(true); }, openStory: (name) => openRun(`story=${name}`), openFirst: () => openFirst(),
+  goOn: () => playFromHere(), openStory: (name) => openRun(`story=${name}`), openFirst: () => openFirst(),
 };
 const card = new Card($("card"), lab);
 const stage = new Stage($("stage"), known, (kind, what, target) => { play(false); finishGlide(); card.open(kind, what, target); });
@@ -75,12 +77,12 @@ const act = (text) => inTurn(() => doAct(text));
 const move = (kind) => inTurn(() => doMove(kind));
 const go = (ms) => inTurn(() => doGo(ms));
 const openRun = (address) => inTurn(() => doOpen(address));
-const openFirst = () => inTurn(doOpenFirst);
+const openFirst = (ms = 0) => inTurn(() => doOpenFirst(ms));
 
 async function doAct(text) {
   play(false); finishGlide();
   if (isLoading()) return;
-  if (!isAtEnd()) await goTo(known.ms(view.at));
+  await goToShown();
   remember();
   const answer = await ask({ do: "act", act: text });
   if (answer.problem) presses.pop();
@@ -102,15 +104,23 @@ async function doMove(kind) {
     $("chapter")?.focus();
     return;
   }
-  if (isLive && !isAtEnd()) await goTo(known.ms(view.at));
+  await goToShown();
   remember();
-  if (!isLive) { const step = known.nextDecision(view.at); glideTo(Math.min(end, step ? known.timeOf(step) : known.newest)); return; }
-  const before = known.steps[known.steps.length - 1], until = Number.isFinite(tale.end_ms) ? { until_ms: tale.end_ms } : {};
+  if (!await forward(kind, end)) drawer.say(Number.isFinite(end) ? "Nothing more happens until the end of the story." : "Nothing but heartbeats for a while.");
+}
+
+// Lets the world be at the moment that is shown.
+async function goToShown() { if (isLive && !isAtEnd()) await goTo(known.ms(view.at)); }
+
+// Goes to the next decision, by this time at most; returns whether there was one, or the program has ended.
+async function forward(kind, end) {
+  if (!isLive) { const step = known.nextDecision(view.at); glideTo(Math.min(end, step ? known.timeOf(step) : known.newest)); return true; }
+  const before = known.steps[known.steps.length - 1], until = Number.isFinite(end) ? { until_ms: known.ms(end) } : {};
   const answer = await ask({ do: kind, ...until });
-  if (answer.crash) return;
+  if (answer.crash) return true;
   const fresh = known.steps.slice(known.steps.lastIndexOf(before) + 1), step = answer.happened ? telling(fresh) : null;
-  if (!answer.happened && !facts.broken) drawer.say(until.until_ms ? "Nothing more happens until the end of the story." : "Nothing but heartbeats for a while.");
-  glideTo(answer.happened || !until.until_ms ? newest() : end, step);
+  glideTo(answer.happened || !Number.isFinite(end) ? newest() : end, step);
+  return answer.happened || Boolean(facts.broken);
 }
 
 // Undoes the last press.
@@ -159,14 +169,24 @@ function play(wanted) {
   if (!isPlaying) keepAddress();
 }
 
+// Plays what the story beside the stage tells of; who wants no motion reads that first.
+function playFromHere() {
+  play(true);
+  if (!isStill()) return;
+  tale.show(known.ms(view.at));
+  pace.read($("tale").textContent);
+}
+
 let isBeyond = false;  // whether the reader plays on after the end of a story
+
+const playEnd = () => (isBeyond ? Infinity : known.seconds(tale.end_ms));
 
 // A browser bounds how often an address may change.
 function keepAddress() { clearTimeout(addressTimer); addressTimer = setTimeout(writeAddress, ADDRESS_MS); }
 
 function writeAddress() {
   if (!isLive) return;
-  const address = waiting ? waiting : facts.story && !facts.moment[0] ? `story=${facts.story.name}` : tale.first && !tale.isOwn ? "" : facts.address;
+  const address = waiting || tale.addressOf(facts, known.ms(view.at));
   if (address !== undefined) history.replaceState(null, "", address ? `#${address}` : location.pathname + location.search);
 }
 
@@ -179,6 +199,8 @@ async function doOpen(address) {
     if (facts.members.length) return;
     address = "";
   }
+  const ms = address && firstIn(address);
+  if (ms) { await doOpenFirst(Number(ms)); return; }
   tale.leaveFirst();
   begin();
   await ask({ do: "open", address });
@@ -189,18 +211,20 @@ async function doOpen(address) {
 function begin() { play(false); glide = null; view.chosen = null; view.pan = 0; view.at = 0; presses = []; isBeyond = false; drawer.clear(); }
 
 // The first story is a recorded run, which becomes the living one.
-async function doOpenFirst() {
+async function doOpenFirst(ms) {
   begin();
-  tale.startFirst(first);
-  if (isLive) await ask({ do: "open", address: first.address });
-  else take(structuredClone(first.facts), {});
-  view.at = known.seconds(first.from_ms); isDirty = true;
+  const at_ms = Math.max(first.from_ms, Math.min(ms, first.chapters.at(-1).until_ms));
+  tale.startFirst(first, at_ms);
+  if (!isLive) take(structuredClone(first.facts), {});
+  else { await ask({ do: "open", address: first.address }); if (at_ms > first.from_ms) await ask({ do: "at", ms: at_ms }); }
+  view.at = known.seconds(at_ms); isDirty = true;
+  keepAddress();
 }
 
 // The world goes to the moment that is shown before the page takes its facts, so that nothing jumps.
 async function becomeLive() {
   const opened = await remote.ask({ do: "open", address: first.address });
-  const now = await remote.ask({ do: "at", ms: known.ms(view.at) + (isPlaying ? AHEAD_MS : 0) });
+  const now = await remote.ask({ do: "at", ms: known.ms(view.at) + (isPlaying && !isStill() ? AHEAD_MS : 0) });
   isLive = true;
   take({ ...now, anew: true, events: [...opened.events, ...now.events], acts: [...opened.acts, ...now.acts] }, {});
 }
@@ -258,11 +282,20 @@ function take(answer, request) {
   $("broken").hidden = !now.broken;
   $("broken").querySelector("span").textContent = now.broken + verdictOnActs(now);
   if (now.broken && isPlaying) play(false);
+  mark([...core.trim() ? [OWN_CORE] : [], ...now.forged ? [FORGED] : []]);
   tale.take(now, request.do !== "open");
   timeLine.take(now);
   drawer.show();
   if (!isPlaying) keepAddress();
   isDirty = true;
+}
+
+// Says beside the name of the run what a reader has put into it; a screen reader gets the sentence.
+function mark(marks) {
+  const words = marks.map(([short]) => short).join();
+  if ($("mark").dataset.words === words) return;
+  $("mark").dataset.words = words;
+  $("mark").replaceChildren(...marks.flatMap(([short, sentence]) => [element("span", short, { title: sentence, "aria-hidden": "true" }), element("span", sentence, { class: "unseen" })]));
 }
 
 // How short the way to a bug could be.
@@ -297,19 +330,33 @@ function frame(stamp) {
     const share = Math.min(1, (performance.now() - glide.began) / glide.ms);
     if (share < 1) view.at = glide.from + (glide.to - glide.from) * share; else finishGlide();
     isDirty = true;
-  } else if (isPlaying) advance(stamp, elapsed_ms);
+  } else if (isPlaying) { if (isStill()) stepOn(stamp); else advance(stamp, elapsed_ms); }
   if (isDirty) { isDirty = false; show(stamp); }
   requestAnimationFrame(frame);
 }
 
 // Lets the clock of the page run; it waits for the worker where nothing is known yet.
 function advance(stamp, elapsed_ms) {
-  const end = isBeyond ? Infinity : known.seconds(tale.end_ms), wanted = Math.min(end, view.at + pace.passed(view.at, stamp, elapsed_ms));
+  const end = playEnd(), wanted = Math.min(end, view.at + pace.passed(view.at, stamp, elapsed_ms));
   const horizon = isLive ? (facts.next_ms === null ? Infinity : known.seconds(facts.next_ms)) : known.newest;
   if (wanted >= horizon && isLive && !isBusy) ask({ do: "run", until_ms: Math.max(facts.next_ms, Math.floor(known.ms(wanted))) });
   view.at = Math.max(view.at, Math.min(wanted, Math.max(horizon, known.newest)));
   if (view.at >= end || (!isLive && view.at >= horizon)) play(false);
   isDirty = true;
+}
+
+// For a reader who wants no motion, Play goes from decision to decision, and leaves time to read each of them.
+function stepOn(stamp) {
+  if (waits || stamp < pace.restUntil) return;
+  inTurn(async () => {
+    if (!isPlaying) return;
+    const end = playEnd(), from = view.at;
+    view.chosen = null;
+    if (from < end - 0.0005) { await goToShown(); await forward("notable", end); }
+    if (view.at >= end - 0.0005 || (isLive ? facts.next_ms === null : view.at >= known.newest)) play(false);
+    show(performance.now());
+    pace.read($("panel").textContent, view.at - from);
+  });
 }
 
 function show(stamp) {
@@ -318,7 +365,7 @@ function show(stamp) {
   view.shown = view.at; view.marked = Boolean(view.chosen);
   const step = view.chosen && view.chosen.k === "message" ? known.byId.get(view.chosen.by) : view.chosen;
   const time = step ? known.timeOf(step) : view.at;
-  const what = panel.show(time, step, isPlaying);
+  const what = panel.show(time, step, isPlaying && !isStill());
   if (isPlaying) pace.crossed(what, stamp);
   if (view.isLanes) diagram.draw(view.at); else stage.show(view.at, facts.members, what && what.k === "step" ? what : null);
   showLogs(time, step || (what && what.k === "step" ? what : null));
@@ -419,7 +466,8 @@ async function start() {
   wire();
   first = await (await fetch(here("first.json"))).json();
   requestAnimationFrame(frame);
-  if (!location.hash) { await openFirst(); if (!isStill()) play(true); }
+  const ms = firstIn(location.hash.slice(1));
+  if (ms !== null) { await openFirst(Number(ms)); if (!ms) playFromHere(); }
   else $("panel").replaceChildren(element("p", "This run begins as soon as CPython is loaded.", { class: "said" }));
   document.body.dataset.shown = "yes";
   try {

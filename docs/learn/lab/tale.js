@@ -2,7 +2,10 @@
 // reader has seen and answered is kept in the browser.
 import { element } from "../../../src/picture/view/static/cards.js";
 
-const KEY = "raftline lab", FIRST = "first", NONE = "none";
+const KEY = "raftline lab", FIRST = "first", NONE = "none", AT_FIRST = /^first=(\d{1,6})$/;
+
+// The moment of the first story that an address opens, in milliseconds, or null if it opens another run.
+export function firstIn(address) { return address ? AT_FIRST.exec(address)?.[1] ?? null : 0; }
 
 function read() { try { return JSON.parse(localStorage.getItem(KEY)) || {}; } catch { return {}; } }
 function write(progress) { try { localStorage.setItem(KEY, JSON.stringify(progress)); } catch { /* a browser may refuse it */ } }
@@ -32,17 +35,25 @@ export class Tale {
   get end_ms() { return this.isOwn ? Infinity : this.first ? this.first.chapters[this.chapter].until_ms : this.story ? this.story.end_ms : Infinity; }
   get hasEnded() { return !this.isOwn && (this.first ? this.chapter === this.first.chapters.length - 1 : Boolean(this.story)); }
 
-  startFirst(first) { this.first = first; this.story = null; this.chapter = 0; this.isOwn = false; this.plan = ""; this.key = null; this.list.value = FIRST; this.show(0); }
+  startFirst(first, ms) { this.first = first; this.story = null; this.chapter = Math.max(0, first.chapters.findIndex((one) => ms <= one.until_ms)); this.isOwn = false; this.plan = ""; this.key = null; this.list.value = FIRST; this.show(ms); }
 
   // Takes the facts: another run, or acts that are not the story's.
   take(facts, isSame) {
-    const acts = (facts.address || "").split(";").filter((line) => /^\d+(ms)?%20/.test(line)).join(";");
-    if (facts.story && (!this.story || this.story.name !== facts.story.name || (facts.anew && facts.moment[0] === 0 && !isSame))) {
-      this.first = null; this.story = facts.story; this.plan = acts; this.isOwn = false; this.key = null; this.list.value = facts.story.name;
+    const lines = (facts.address || "").split(";"), acts = lines.filter((line) => /^\d+(ms)?%20/.test(line)).join(";");
+    if (facts.story && (!this.story || this.story.name !== facts.story.name || (facts.anew && !isSame))) {
+      this.first = null; this.story = facts.story; this.key = null; this.list.value = facts.story.name;
     } else if (!facts.story && !this.first) { this.story = null; this.list.value = NONE; }
     if (this.first && !this.plan) this.plan = acts;
-    const isOwn = Boolean((this.story || this.first) && this.plan !== acts);
+    const isOwn = facts.story ? facts.story.own : Boolean(this.first && this.plan !== acts);
     if (isOwn !== this.isOwn) { this.isOwn = isOwn; this.key = null; }
+    this.moment = lines.find((line) => line.startsWith("at%20")) || "";
+  }
+
+  // The address of the present moment: in a story, one that opens the story again.
+  addressOf(facts, ms) {
+    if (this.first && !this.isOwn) return ms > this.first.from_ms ? `${FIRST}=${ms}` : "";
+    if (!facts.story) return facts.address;
+    return [`story=${facts.story.name}`, this.isOwn ? facts.address : this.moment].filter(Boolean).join(";");
   }
 
   leaveFirst() { this.first = null; this.key = null; }

@@ -18,7 +18,7 @@ SEEN = """return [window.lab.now().ms, ...document.querySelectorAll('#stage .nod
 
 @pytest.fixture(scope="module")
 def fresh() -> Iterator[LabPage]:
-    """Return the page as a first visit by a phone sees it; nothing moves by itself."""
+    """Return the page as a first visit by a phone sees it; nothing glides."""
     with browser_of_lab("--force-prefers-reduced-motion") as (browser, address):
         phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
@@ -29,6 +29,7 @@ def fresh() -> Iterator[LabPage]:
 def test_recorded_run_becomes_the_living_one_without_a_jump(fresh: LabPage) -> None:
     eventually(lambda: fresh.script(SHOWN), "the recorded run")
     assert not fresh.script(LIVE)
+    assert fresh.script("return window.lab.now().isPlaying")  # from decision to decision
     for _ in range(8):
         fresh.press("#notable")
     before, top = fresh.script(SEEN), fresh.script(TOP)
@@ -52,7 +53,7 @@ def test_next_step_is_open_when_the_last_one_was_seen(fresh: LabPage) -> None:
             fresh.press("#notable")
             if not fresh.script("return document.getElementById('chapter').disabled"):
                 break
-        fresh.press("#chapter")
+        fresh.click("#chapter")  # plays, until the next press
     fresh.waits_for("#tale h2", "An election (§5.2)")
     first = "return document.querySelector('#stories [value=first]').textContent"
     assert fresh.script(first) == "✓ The first five steps"
@@ -68,3 +69,14 @@ def test_answered_story_is_marked_in_the_browser(fresh: LabPage) -> None:
     assert "election" in fresh.script("return localStorage.getItem('raftline lab')")
     fresh.press("#next-story")
     fresh.waits_for("#tale h2", "A split vote")
+
+
+def test_address_of_the_first_story_opens_its_step(fresh: LabPage) -> None:
+    fresh.script("location.hash = 'first=355'")
+    fresh.waits_for("#tale h2", "2. A write")
+    fresh.settles()
+    assert fresh.text("#clock") == "355 ms"
+    assert not fresh.script("return document.getElementById('chapter').disabled")
+    fresh.press("#notable")
+    fresh.click("#share")
+    assert fresh.script("return location.hash") == "#first=355"

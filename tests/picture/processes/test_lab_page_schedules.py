@@ -58,6 +58,7 @@ def test_schedule_of_the_grader_waits_for_the_hand_in_and_is_red(
     page.script("document.querySelector('#editor textarea').value = arguments[0]", mistaken)
     page.click("#editor [value=save]")
     page.waits_for("#broken", words[1])
+    assert page.text("#mark [title]") == "your raft.py"
     page.click("#back")
     page.waits_gone("#broken")
     page.click("#step")

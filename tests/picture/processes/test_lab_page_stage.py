@@ -18,6 +18,25 @@ WHOLE = """const inner = (one) => { const box = one.getBoundingClientRect();
             && box.bottom <= innerHeight + 1 && box.right <= innerWidth + 1; };
     return [...document.querySelectorAll(arguments[0])].map(inner);"""
 
+WIDE = "return document.documentElement.scrollWidth <= innerWidth"
+
+PLAYED = """const [count, done] = arguments, seen = [];
+    const look = () => {
+        const { ms, isPlaying } = window.lab.now();
+        if (seen.at(-1) !== ms) seen.push(ms);
+        if (seen.length < count && isPlaying) requestAnimationFrame(look); else done(seen);
+    };
+    document.getElementById("play").click();
+    look();"""
+REST_MS = """const [words, done] = arguments;
+    import("/docs/learn/lab/pace.js").then(({ Pace }) => {
+        const pace = new Pace(null), now = performance.now();
+        pace.read(words);
+        done(pace.restUntil - now);
+    });"""
+SPEED = """document.getElementById("speed").value = arguments[0];
+    document.getElementById("speed").dispatchEvent(new Event("change"));"""
+
 
 @pytest.fixture
 def sized(page: LabPage) -> Iterator[LabPage]:
@@ -78,6 +97,28 @@ def test_messages_move_from_frame_to_frame(sized: LabPage) -> None:
     sized.click("#notable")
     assert sized.message_moves()
     sized.settles()
+
+
+def test_play_without_motion_goes_from_decision_to_decision(sized: LabPage) -> None:
+    sized.open("story=election")
+    decisions = [time_ms(sized)]
+    for _ in range(5):
+        sized.press("#notable")
+        decisions.append(time_ms(sized))
+    sized.open("story=election")
+    sized.script(SPEED, "20")
+    try:
+        played = sized.browser.execute_async_script(PLAYED, 5)
+        sized.press("#play")
+    finally:
+        sized.script(SPEED, "0")
+    assert played == list(dict.fromkeys(decisions))[:5]
+
+
+def test_play_without_motion_leaves_time_to_read(sized: LabPage) -> None:
+    """At its own pace, and for twenty characters a second."""
+    for words, rest_ms in ((10, 1600), (100, 4500), (1000, 9000)):
+        assert sized.browser.execute_async_script(REST_MS, "x" * words) >= rest_ms
 
 
 def test_timer_runs_out_and_votes_are_counted(sized: LabPage) -> None:
@@ -170,6 +211,21 @@ def test_write_flies_from_the_leader_to_a_majority(sized: LabPage) -> None:
     sized.waits_for("#told", "s1 answers client1: x set to 1")
     committed = "return document.querySelector('#logs [data-node=s1] td:nth-child(3)').title"
     assert sized.script(committed) == "entry 2 of term 1: set x 1, committed, applied"
+
+
+def test_follower_answers_when_its_disk_holds_the_entries(sized: LabPage) -> None:
+    flying = "return [...document.querySelectorAll('#stage .message')].map((one) => one.ariaLabel)"
+    sized.open(LED)
+    sized.orders("s2", "Hang disk")
+    sized.orders("s1", "Write")
+    seen = {}
+    for _ in range(4):
+        sized.press("#notable")
+        seen[sized.text("#panel .said")] = sized.script(flying)
+    assert "s3 → s1: holds the log so far" in seen["Entries of s1 reach s3"]
+    assert "s2 → s1: holds the log so far" not in seen["Entries of s1 reach s2"]
+    sized.orders("s2", "Release disk")
+    assert "s2 → s1: holds the log so far" in sized.script(flying)
 
 
 def test_keys_reach_each_act_of_a_node(sized: LabPage) -> None:
@@ -273,6 +329,32 @@ def test_act_makes_a_story_the_readers_own_run(sized: LabPage) -> None:
     sized.waits_for("#tale", "Who leads at 1800 ms?")
 
 
+def test_address_of_a_step_opens_the_story_there(sized: LabPage) -> None:
+    sized.open("story=crash")
+    for _ in range(6):
+        sized.press("#notable")
+    addresses, seen = [], []
+    for act in (None, "Crash"):
+        if act is not None:
+            sized.orders("s3", act)
+        sized.click("#share")
+        addresses.append(sized.script("return location.hash"))
+        seen.append((time_ms(sized), sized.text("#tale")))
+    assert "s2 hears nothing more" in seen[0][1]
+    assert "This is your own run now" in seen[1][1]
+    sized.open("story=election")
+    for address, shown in zip(addresses, seen, strict=True):
+        sized.script("location.hash = arguments[0]", address)
+        shows(sized, *shown)
+    sized.script("history.back()")
+    shows(sized, *seen[0])
+
+
+def shows(page: LabPage, ms: int, tale: str) -> None:
+    """Wait until the page shows this moment of this story."""
+    eventually(lambda: (time_ms(page), page.text("#tale")) == (ms, tale), f"{tale} at {ms} ms")
+
+
 def test_controls_say_which_run_is_open(sized: LabPage) -> None:
     sized.open("seed%207;nodes%20s1%20s2%20s3%20s4%20s5;bug%203;before%20leases")
     names = ("bugs", "size", "seed", "before")
@@ -290,8 +372,7 @@ def test_phone_has_stage_sentence_and_step_at_once(sized: LabPage) -> None:
     for _ in range(3):
         sized.press("#notable")
         assert is_whole(sized, "#stage, #transport button, #tale .question, #panel .said")
-    wide = "return document.documentElement.scrollWidth <= innerWidth"
-    assert sized.script(wide)
+    assert sized.script(WIDE)
 
 
 def test_touch_acts_on_a_node(sized: LabPage) -> None:
@@ -317,3 +398,19 @@ def test_touch_acts_on_a_node(sized: LabPage) -> None:
         )
     sized.shows_node("s2", "down")
     sized.settles()
+
+
+def test_run_with_an_edited_log_is_marked(sized: LabPage) -> None:
+    """The mark is beside the name of the run, with a sentence for a screen reader."""
+    resize(sized, 390, 844)
+    sized.open(LED)
+    assert sized.text("#mark") == ""
+    sized.orders("s3", "Crash")
+    sized.orders("s3", "Edit log")
+    sized.press("#editor [value=save]")
+    sized.waits_for("#mark [title]", "edited by hand")
+    assert "only the rules that no forger can break" in sized.text("#mark .unseen")
+    assert is_whole(sized, "#mark [title]")
+    assert sized.script(WIDE)
+    sized.press("#back")
+    assert sized.text("#mark") == ""

@@ -11,7 +11,6 @@ from tests.picture.processes.lab_page import LabPage, browser_of_lab, clone_with
 
 def plays_the_first_story(page: LabPage) -> None:
     """The recorded run needs no CPython; an act says that it does."""
-    page.settles()
     for _ in range(12):
         page.press("#notable")
     page.shows_node("s1", "leader, term 1")

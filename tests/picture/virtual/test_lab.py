@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -320,14 +321,29 @@ def test_damaged_log_keeps_its_checksums(led: Lab) -> None:
     assert any("s3 does not start: s3.log, line 3" in one for one in led.facts()["answers"])
 
 
-def test_edited_log_without_sense_does_not_start(led: Lab) -> None:
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ("7 1 set a 1\n", "s3.log, line 3 (byte 42): entry 7 where entry 2 should be"),
+        ("what is this\n", "s3.log, line 3 (byte 42): not `index term command`"),
+        ("2 1 set a \ud800\n", "s3.log, line 3 (byte 42): bytes that are not UTF-8"),
+        ("2 1 cluster 0123456789abcdef level 9\n", "s3.log is of another build of raftline"),
+    ],
+)
+def test_refused_log_names_what_the_lab_has(led: Lab, broken: str, why: str) -> None:
+    """The commands of `raftline`, which a node's refusal names, are not in a browser."""
     led.act("crash s3")
     text = led.facts()["nodes"]["s3"]["files"]["s3.log"]
-    for broken in ("7 1 set a 1\n", "what is this\n", "2 1 set a \ud800\n"):
-        facts = edited(led, text + broken)
-        assert any("s3 does not start: s3.log, line 3" in one for one in facts["answers"])
-        assert not facts["nodes"]["s3"]["up"]
+    facts = edited(led, text + broken)
+    assert not facts["nodes"]["s3"]["up"]
+    (told,) = [one for one in facts["answers"] if "does not start" in one]
+    assert told.startswith(f"s3 does not start: {why}")
+    assert told.endswith(". Edit its log again, or lose it: both are on the card of s3")
+    assert not re.search("raftline (fsck|recover)|newer version", told)
     assert edited(led, text)["nodes"]["s3"]["up"]
+
+
+def test_edited_log_is_a_text(led: Lab) -> None:
     led.act("crash s3")
     with pytest.raises(ActRefused, match="there is no act"):
         led.act("edit s3 text")
@@ -391,6 +407,7 @@ def test_page_answers_requests_and_refuses_in_sentences() -> None:
     assert ask(do="back")["happened"]
     assert "no story 'x'" in ask(do="open", address="story=x")["problem"]
     assert "not a line of a plan" in ask(do="open", address="x")["problem"]
+    ask(do="open", address="")
     assert ask(do="judge", choice="1")["problem"] == "no story is open"
 
 

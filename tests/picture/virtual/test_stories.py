@@ -125,3 +125,23 @@ def test_stale_read_is_a_moment_of_its_own(page: Page) -> None:
     events = ask(page, do="run", until_ms=1655)["events"]
     (read,) = [event for event in events if event["k"] == "step" and event["in"] == "Read of 1"]
     assert read["pulse"] is False
+
+
+def test_address_opens_a_story_at_its_step(page: Page) -> None:
+    facts = ask(page, do="open", address="story=crash;at%2030")
+    assert (facts["story"]["name"], facts["story"]["own"]) == ("crash", False)
+    assert (facts["moment"][0], facts["acts_ahead"]) == (30, 2)
+    assert ask(page, do="judge", choice="s2")["happened"]
+    refused = ask(page, do="open", address="story=crash;at x")
+    assert refused["problem"] == "not a line of a plan: at x"
+    assert (refused["story"], refused["moment"]) == (facts["story"], facts["moment"])
+
+
+def test_address_opens_a_readers_own_run_of_a_story(page: Page) -> None:
+    ask(page, do="open", address="story=crash;at%2030")
+    own = ask(page, do="act", act="crash s3")
+    assert own["story"]["own"]
+    ask(page, do="open", address="")
+    again = ask(page, do="open", address=f"story=crash;{own['address']}")
+    assert again["story"] == own["story"]
+    assert (again["moment"], again["nodes"]) == (own["moment"], own["nodes"])

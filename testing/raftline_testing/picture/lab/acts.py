@@ -24,9 +24,11 @@ import re
 from collections.abc import Callable
 from zlib import crc32
 
-from raftline.storage.disk import StorageError
+from raftline.storage.disk import FilesRefused, LevelRefused, StorageError
+from raftline.storage.folder import Folder
 from raftline.storage.hard_state import HardStateFile, Mark
 from raftline.storage.log_lines import CUT_PREFIX, checksum_line, looks_like_base
+from raftline.storage.start_plan import read_plan
 
 from ...files.faulty_folder import MemoryFolder
 from ...transcripts.player import Player
@@ -34,6 +36,7 @@ from ...virtual.script import ScriptedHost
 from .cluster import LabCluster
 from .live_picture import LivePicture
 
+ADVICE = "Edit its log again, or lose it: both are on the card of {}"
 FORGED = "from now on, only the rules that no forger can break are checked"
 SLOWEST_MS = 10_000
 LOG_MAX = 100_000  # characters of an edited log
@@ -205,7 +208,21 @@ class LabPlayer(Player):
         try:
             super()._restart(words, never_ran=never_ran)
         except StorageError as error:
-            self.cluster.world.tell("start", f"{words[0]} does not start: {error}")
+            name = words[0]
+            why = _why_refused(self.cluster.hosts[name].disk.folder, name) or str(error)
+            self.cluster.world.tell("start", f"{name} does not start: {why}. {ADVICE.format(name)}")
+
+
+def _why_refused(folder: Folder, name: str) -> str:
+    """Return what is wrong with the files of a node that does not start, without the advice, which
+    names commands that the page lacks."""
+    try:
+        problems = read_plan(folder, name).problems
+    except LevelRefused:
+        return f"{name}.log is of another build of raftline"
+    except FilesRefused:
+        return ""
+    return next((one.subject for one in problems if one.refusal is not None), "")
 
 
 def _text_in(formatted: str) -> bytes:

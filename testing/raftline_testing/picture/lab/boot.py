@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from importlib.util import cache_from_source
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parent
@@ -76,12 +77,15 @@ def bug_in(address: str) -> int:
 
 
 def _with_bug(bug: int, home: Path) -> Path:
-    """Return a folder with a copy of the package that has this bug."""
+    """Return a folder with a copy of the package that has this bug. What was compiled is copied as
+    well, except the modules that the bug changes."""
     folder = home / f"bug-{bug:02}"
     if not folder.exists():
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(home / "raftline", folder / "raftline", ignore=ignored)
+        shutil.copytree(home / "raftline", folder / "raftline")
         sys.path.insert(0, str(home / "bugs"))
         patching = importlib.import_module("patching")
         patching.apply_patch(home / "bugs" / f"bug-{bug:02}.patch", folder / "raftline")
+        for path in (folder / "raftline").rglob("*.py"):
+            if path.read_bytes() != (home / path.relative_to(folder)).read_bytes():
+                Path(cache_from_source(str(path))).unlink(missing_ok=True)
     return folder

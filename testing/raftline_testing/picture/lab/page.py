@@ -53,13 +53,16 @@ class Page:
             asked = json.loads(request)
             facts = self._catalogue() if asked["do"] == "list" else self._answer(asked)
         except (ActRefused, PlanError, WrongKey) as error:
-            facts = {"problem": str(error), **self.lab.facts()}
+            facts = {"problem": str(error), **self._facts()}
         return json.dumps(facts)
 
     def _answer(self, request: Request) -> dict[str, Any]:
         happened = self._requests()[request["do"]](request)
+        return {"happened": happened is not False, **self._facts()}
+
+    def _facts(self) -> dict[str, Any]:
         story = None if self._story is None else {**self._story.as_shown(), "own": self._is_own}
-        return {"happened": happened is not False, "story": story, **self.lab.facts()}
+        return {"story": story, **self.lab.facts()}
 
     def _requests(self) -> dict[str, Callable[[Request], object]]:
         return {
@@ -79,21 +82,18 @@ class Page:
     def _open(self, request: Request) -> None:
         """Open the run of an address, or a story, at its moment."""
         address = str(request["address"])
-        self._story = None
         fixed = next(
             (run for name, run in self.fixed_runs.items() if address.startswith(name)), None
         )
         if fixed is not None:
             self.lab, at = fixed(address)
+            self._story = None
             self.lab.go_to_events(at)
             return
-        if address.startswith(STORY):
-            self._story = BY_NAME.get(address.removeprefix(STORY))
-            if self._story is None:
-                raise PlanError(f"there is no story {address.removeprefix(STORY)!r}")
-        plan = plan_in(address) if self._story is None else self._story.read_plan()
+        story, plan = _run_in(address)
         bug = plan.bug if self._has_own_core else 0
         lab = self.lab = self._make_lab(replace(plan, bug=plan.bug - bug))
+        self._story = story
         lab.go_to_start()
         if bug:
             told = f"bug {bug} is one of raftline's own core: your raft.py runs without it"
@@ -105,11 +105,11 @@ class Page:
 
     @property
     def _is_own(self) -> bool:
-        """Whether the reader's acts have made another run of the story."""
+        """Whether the reader has made another run of the story."""
         story, lab = self._story, self.lab
-        return (
-            story is not None and isinstance(lab, Lab) and lab.plan.acts != story.read_plan().acts
-        )
+        if story is None or not isinstance(lab, Lab):
+            return False
+        return replace(lab.plan, at=0, done=None) != story.read_plan()
 
     def _judge(self, request: Request) -> bool:
         """Return whether the world answers the story's question so, in the run that is open."""
@@ -132,6 +132,24 @@ class Page:
         """Go to a moment of this run."""
         events, acts = map(int, request["moment"])
         self.lab.go_to((events, acts))
+
+
+def _run_in(address: str) -> tuple[Story | None, Plan]:
+    """Return the story in an address, and the plan that it shows at its moment: `story=crash`, or
+    `story=crash;at 60`, or with all lines of a plan that a reader made of the story.
+
+    Raises:
+        PlanError: there is no such story, or this is no plan.
+    """
+    if not address.startswith(STORY):
+        return None, plan_in(address)
+    name, _, lines = address.removeprefix(STORY).partition(";")
+    story, plan = BY_NAME.get(name), plan_in(lines)
+    if story is None:
+        raise PlanError(f"there is no story {name!r}")
+    if plan == Plan(at=plan.at, done=plan.done):  # a moment alone
+        plan = replace(story.read_plan(), at=plan.at, done=plan.done)
+    return story, plan
 
 
 def _end_in(request: Request) -> float:
