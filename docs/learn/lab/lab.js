@@ -82,6 +82,7 @@ async function doAct(text) {
   if (isLoading()) return;
   if (!isAtEnd()) await goTo(known.ms(view.at));
   remember();
+  view.chosen = null;
   const answer = await ask({ do: "act", act: text });
   if (answer.problem) presses.pop();
   glideTo(newest());
@@ -122,7 +123,7 @@ async function back() {
   const answer = await ask(!last ? { do: "back" } : last.moment ? { do: "show", moment: last.moment } : { do: "at", ms: known.ms(last.at) });
   if (!last && !answer.happened) drawer.say("This is the beginning.");
   view.at = last ? last.at : newest();
-  panel.last = null; isDirty = true;
+  panel.forget(); isDirty = true;
 }
 
 // Shows a moment that is known, while the reader drags the time line.
@@ -245,7 +246,7 @@ function newAddress() {
 
 function take(answer, request) {
   const { problem, ...now } = answer, hadNodes = facts.members.join();
-  if (now.anew) { view.chosen = null; events.last = ""; events.said = 0; panel.last = null; known.members = []; }
+  if (now.anew) { view.chosen = null; events.last = ""; events.said = 0; panel.forget(); known.members = []; }
   facts = now;
   for (const name of now.members) if (!known.members.includes(name)) known.members.push(name);
   known.take(now);

@@ -28,14 +28,17 @@ export function sayAct(text) { const found = ACTS.find(([pattern]) => pattern.te
 export function sayHappened(step) { return HEARD[step.kind] ? HEARD[step.kind](step) : `${step.node}: ${step.in}`; }
 
 export class Panel {
-  constructor(place, news, known) { this.place = place; this.news = news; this.known = known; this.last = null; }
+  constructor(place, news, known) { this.place = place; this.news = news; this.known = known; this.forget(); }
+
+  // What is shown is of another run, or of another moment.
+  forget() { this.last = undefined; }
 
   // Shows the last decision, or the last act, up to a time; `step` is one that the reader chose.
   show(time, step, isPlaying) {
     const isBegin = !step && this.known.stepsUpTo(time) <= this.known.members.length;  // nodes have started, and no more
     const decision = step || (isBegin ? null : this.known.decision(time)), act = step ? null : this.known.actUpTo(time);
     const what = act && (!decision || act.at >= decision.at) ? act : decision;
-    if (what === this.last && this.place.childElementCount) return what;
+    if (what === this.last) return what;
     this.last = what;
     if (!what) this.place.replaceChildren(element("p", NONE, { class: "said" }));
     else if (what === act) this.showAct(act);

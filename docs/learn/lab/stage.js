@@ -135,6 +135,7 @@ export class Stage {
     if (!members.length) return;
     this.layOut(members);
     if (!this.spots) return;
+    for (const name of members) this.noteTimeout(name, time);
     this.most_ms = this.mostOf([...this.longest.values()]);
     for (const name of members) this.showNode(name, time, chosen, members.length);
     this.showLinks(time);
@@ -171,13 +172,18 @@ export class Stage {
 
   showTimer(name, parts, found, time) {
     const left = found && found.state.timeout_ms !== null ? Math.max(0, found.state.timeout_ms - 1000 * (time - this.known.time(name, found.at))) : 0;
-    if (found && found.state.timeout_ms !== null) this.longest.set(name, Math.max(found.state.timeout_ms, this.longest.get(name) || 0));
     const share = Math.min(1, left / this.most_ms).toFixed(3);
     if (parts.share === share) return;
     parts.share = share;
     parts.timer.setAttribute("stroke-dasharray", `${share} 2`);
     parts.timer.classList.toggle("late", share > 0 && share < 0.25);
     parts.track.classList.toggle("off", !found || found.state.timeout_ms === null);
+  }
+
+  // The longest timeout that was seen of a node decides the scale of all rings.
+  noteTimeout(name, time) {
+    const found = this.known.at(name, time), timeout_ms = found && !found.gone ? found.state.timeout_ms : null;
+    if (timeout_ms !== null) this.longest.set(name, Math.max(timeout_ms, this.longest.get(name) || 0));
   }
 
   // The timer that is a whole ring.

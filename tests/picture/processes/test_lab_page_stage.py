@@ -102,6 +102,20 @@ def test_timer_runs_out_and_votes_are_counted(sized: LabPage) -> None:
     sized.shows_node("s1", "leader, term 1")
 
 
+def test_rings_compare_the_timeouts_at_once(sized: LabPage) -> None:
+    """The first frame of a run has their scale, and nothing of the run before it."""
+    sized.open("story=crash")
+    sized.press("#notable")
+    sized.open("story=election")
+    rings = (
+        "return [...document.querySelectorAll('#stage .timer')]"
+        ".map((one) => Number(one.getAttribute('stroke-dasharray').split(' ')[0]))"
+    )
+    s1, s2, s3 = sized.script(rings)
+    assert 0 < s1 < s2 < s3 == 1
+    assert sized.text("#panel").startswith("Nothing has happened yet")
+
+
 def test_dragged_time_line_shows_any_moment(sized: LabPage) -> None:
     sized.open("story=crash")
     slider = sized.browser.find_element("id", "when")
@@ -170,6 +184,27 @@ def test_write_flies_from_the_leader_to_a_majority(sized: LabPage) -> None:
     sized.waits_for("#told", "s1 answers client1: x set to 1")
     committed = "return document.querySelector('#logs [data-node=s1] td:nth-child(3)').title"
     assert sized.script(committed) == "entry 2 of term 1: set x 1, committed, applied"
+
+
+def test_panel_says_what_an_act_did_after_a_heartbeat(sized: LabPage) -> None:
+    moves(sized, "no-preference")
+    sized.open(LED)
+    while "a heartbeat is due" not in sized.text("#panel"):
+        sized.press("#step")
+    sized.orders("s3", "Crash")
+    assert "s3 crashes" in sized.text("#panel")
+
+
+def test_lanes_and_their_controls_are_whole(sized: LabPage) -> None:
+    sized.open("story=figure-7")
+    sized.click("#as-lanes")
+    for width, height in ((1280, 720), (390, 844)):
+        resize(sized, width, height)
+        box = "return document.getElementById('lanes').getBoundingClientRect().bottom"
+        edge = "return document.getElementById('closer').getBoundingClientRect().bottom"
+        eventually(lambda: sized.script(edge) < sized.script(box), "the controls are in the lanes")
+        assert is_whole(sized, "#diagram, #closer, #wider, #lanes label")
+    sized.click("#as-stage")
 
 
 def test_keys_reach_each_act_of_a_node(sized: LabPage) -> None:
