@@ -8,10 +8,10 @@ function read() { try { return JSON.parse(localStorage.getItem(KEY)) || {}; } ca
 function write(progress) { try { localStorage.setItem(KEY, JSON.stringify(progress)); } catch { /* a browser may refuse it */ } }
 
 export class Tale {
-  // `lab` has `goOn(until_ms)`, `judge(choice)`, `openStory(name)` and `openFirst()`.
+  // `lab` has `goOn(until_ms)`, `judge(choice)`, `openStory(name)`, `openFirst()` and `openFree()`.
   constructor(place, list, lab) {
     this.place = place; this.list = list; this.lab = lab; this.titles = []; this.first = null; this.chapter = 0; this.key = null; this.plan = ""; this.isOwn = false;
-    list.addEventListener("change", () => { if (list.value === FIRST) lab.openFirst(); else if (list.value !== NONE) lab.openStory(list.value); });
+    list.addEventListener("change", () => { if (list.value === FIRST) lab.openFirst(); else if (list.value === NONE) lab.openFree(); else lab.openStory(list.value); });
     this.showList();
   }
 
@@ -22,7 +22,7 @@ export class Tale {
 
   showList() {
     const { done } = this, kept = this.list.value || NONE;
-    this.list.replaceChildren(element("option", "No story", { value: NONE, hidden: "" }), element("option", `${done.includes(FIRST) ? "✓ " : ""}The first five steps`, { value: FIRST }), ...this.titles.map(([name, title], place) => element("option", `${done.includes(name) ? "✓ " : ""}${place + 1}. ${title}`, { value: name })));
+    this.list.replaceChildren(element("option", `${done.includes(FIRST) ? "✓ " : ""}The first five steps`, { value: FIRST }), ...this.titles.map(([name, title], place) => element("option", `${done.includes(name) ? "✓ " : ""}${place + 1}. ${title}`, { value: name })), element("option", "Free run", { value: NONE }));
     this.list.value = kept;
     const count = this.titles.filter(([name]) => done.includes(name)).length;
     document.getElementById("answered").textContent = count ? `${count} of ${this.titles.length} answered` : "Story";
@@ -89,7 +89,9 @@ export class Tale {
       const button = element("button", choice, { type: "button", "data-choice": choice });
       button.addEventListener("click", async () => {
         const isRight = await this.lab.judge(choice);
-        verdict.textContent = isRight ? `Yes: the world says ${choice}.` : `Not ${choice}. Run it to ${story.end_ms} ms, and look.`;
+        for (const one of row.querySelectorAll("[data-choice]")) one.setAttribute("aria-pressed", String(one === button));
+        verdict.classList.toggle("right", isRight);
+        verdict.textContent = isRight ? `Yes: the world says ${choice}.` : `Not ${choice}. Look at the nodes at ${story.end_ms} ms.`;
         if (isRight) { this.mark(story.name); this.offerNext(story, row); }
       });
       row.append(button);
