@@ -45,7 +45,7 @@ export class Tale {
     if (isOwn !== this.isOwn) { this.isOwn = isOwn; this.key = null; }
   }
 
-  leaveFirst() { this.first = null; this.key = null; }
+  leaveFirst() { this.first = null; this.key = null; this.isOwn &&= Boolean(this.story); }
 
   show(ms) {
     const seen = this.first ? ms >= this.first.chapters[this.chapter].until_ms : this.story ? ms >= this.story.end_ms : false;
