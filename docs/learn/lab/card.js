@@ -3,6 +3,7 @@ import { element } from "../../../src/picture/view/static/cards.js";
 import { sayMessage } from "./glyphs.js";
 
 const SLOW_DISK_MS = 40, EDGE = 8, BESIDE = 14;
+const CRASH_FIRST = "To edit its log, crash it first.";
 
 export class Card {
   // `lab` has `facts`, `known`, `at`, `leader()`, `act(text)` and `editLog(node)`.
@@ -51,9 +52,9 @@ export class Card {
       fact.disk === "slow" ? one("Fast disk", `slow disk ${node} 0`, "its writes take no time again", isDown) : one("Slow disk", `slow disk ${node} ${SLOW_DISK_MS}`, `each write takes ${SLOW_DISK_MS} ms`, isDown),
       fact.disk === "held" ? one("Release disk", `release disk ${node}`, "its writes return", isDown) : one("Hang disk", `hold disk ${node}`, "no write returns", isDown),
       one("Lose log", `lose log ${node}`, "its log is deleted, and it starts again"),
-      one("Edit log", () => lab.editLog(node), isDown ? "change its file by hand" : "crash it first", !isDown),
+      one("Edit log", () => lab.editLog(node), "change its file by hand", !isDown),
     ];
-    return [element("h2", `${node}${state ? `: ${isDown ? "down" : state.role}, term ${state.term}` : ""}`), element("p", this.stateOf(state)), this.buttons(`acts on ${node}`, acts)];
+    return [element("h2", `${node}${state ? `: ${isDown ? "down" : state.role}, term ${state.term}` : ""}`), element("p", this.stateOf(state)), this.buttons(`acts on ${node}`, acts), ...isDown ? [] : [element("p", CRASH_FIRST)]];
   }
 
   stateOf(state) {
@@ -61,6 +62,7 @@ export class Card {
     const words = [`Its log ends at entry ${state.last[0]}, and it knows that ${state.commit ? `entries up to ${state.commit} are` : "none is"} committed.`];
     if (state.vote) words.push(`It voted for ${state.vote} in term ${state.term}.`);
     if (state.timeout_ms !== null) words.push(state.leader ? `It follows ${state.leader}.` : "It knows no leader.");
+    for (const [name, [match, next]] of Object.entries(state.role === "leader" ? state.followers : {})) words.push(`${name}: match ${match}, next ${next}.`);
     return words.join(" ");
   }
 
@@ -86,10 +88,10 @@ export class Card {
   entry({ node, words }) {
     const isDown = !(this.lab.facts.nodes[node] || {}).up, log = (this.lab.facts.nodes[node] || { files: {} }).files[`${node}.log`];
     return [element("h2", `The log of ${node}`), element("p", words), ...log === undefined ? [] : [element("pre", log, { class: "file", tabindex: "0", "aria-label": `the file ${node}.log` })], this.buttons(`acts on the log of ${node}`, [
-      { text: "Edit log", act: () => this.lab.editLog(node), off: !isDown, title: isDown ? "" : "crash it first", data: { "data-order": "Edit log" } },
+      { text: "Edit log", act: () => this.lab.editLog(node), off: !isDown, data: { "data-order": "Edit log" } },
       { text: "Lose log", act: `lose log ${node}`, title: "its log is deleted, and it starts again" },
       ...isDown ? [] : [{ text: "Crash", act: `crash ${node}` }],
-    ])];
+    ]), ...isDown ? [] : [element("p", CRASH_FIRST)]];
   }
 }
 

@@ -2,6 +2,7 @@
 import { element } from "../../../src/picture/view/static/cards.js";
 import { messageActs } from "./card.js";
 import { LinkMap } from "./links.js";
+import { REPLY } from "./panel.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -28,10 +29,13 @@ export class Drawer {
     if (wanted) { this.show(); $("drawer-close").focus(); } else $("drawer-open").focus();
   }
 
+  // Opens the signs and keys.
+  help() { this.toggle(true); $("help").open = true; $("help").querySelector("summary").focus(); }
+
   say(text) {
     $("answers").prepend(element("li", text));
     while ($("answers").children.length > 50) $("answers").lastChild.remove();
-    if (!/^s\d: \[\*\]/.test(text)) $("told").textContent = text.replace(/^(\S+) <- (\S+?)@\w+ response: /, "$2 answers $1: ");  // not what a console says at a start
+    if (!/^s\d: \[\*\]/.test(text)) $("told").textContent = text.replace(REPLY, "$2 answers $1: $3");  // not what a console says at a start
   }
 
   clear() { $("answers").replaceChildren(); $("told").textContent = ""; }

@@ -55,12 +55,20 @@ export function glyph(line) {
 
 // A row of the shapes with their meanings.
 export function legend(place) {
-  const line = { vote: "RequestVote", yes: "Count on me", no: "Not this time", append: "AppendEntries 1-0-0-[{", beat: "AppendEntries 1-0-0-[]", ok: "I am up to date" };
-  const words = { vote: "asks for a vote", yes: "a vote", no: "refused", append: "entries", beat: "heartbeat", ok: "stored" };
+  const line = { prevote: "PreVote", vote: "RequestVote", yes: "Count on me", no: "Not this time", append: "AppendEntries 1-0-0-[{", beat: "AppendEntries 1-0-0-[]", ok: "I am up to date" };
+  const words = { prevote: "could it win?", vote: "asks for a vote", yes: "a vote", no: "refused", append: "entries", beat: "heartbeat", ok: "stored" };
   place.replaceChildren(...Object.keys(line).map((kind) => {
     const item = document.createElement("span"), picture = shape("svg", { viewBox: "-14 -14 34 28", "aria-hidden": "true" });
     picture.append(glyph(line[kind]).made);
     item.append(picture, words[kind]);
     return item;
-  }), ...["✓ applied", "• match", "▸ next"].map((text) => Object.assign(document.createElement("span"), { textContent: text })));
+  }));
+}
+
+// The signs of the time line and of the logs. What a sign means is a word, so that no colour has to say it.
+export function key(place) {
+  const sign = (name, text, words) => { const item = document.createElement("span"), made = document.createElement("b"); made.className = name; made.textContent = text; item.append(made, ` ${words}`); return item; };
+  const row = (...items) => { const made = document.createElement("span"); made.append(...items); return made; };
+  place.replaceChildren(row(sign("m-election", "▲", "election"), sign("m-commit", "●", "commit"), sign("m-conflict", "◆", "logs differ"), sign("m-client", "↓", "client"), sign("m-act", "⚡", "fault")),
+    row(sign("frame", "", "committed"), sign("", "✓", "applied"), sign("", "•", "match"), sign("", "▸", "next")));
 }

@@ -23,12 +23,13 @@ function countUpTo(things, time, timeOf) {
 }
 
 export class Known extends Model {
-  clear() { super.clear(); this.sent = []; this.unsynced = []; this.done = []; this.kept = new Map(); this.decided = null; this.present = { cuts: [], nodes: {} }; }
+  clear() { super.clear(); this.sent = []; this.unsynced = []; this.done = []; this.replies = []; this.kept = new Map(); this.decided = null; this.present = { cuts: [], nodes: {} }; }
 
   take(batch) {
     super.take(batch);
     if (this.sent.length > SENT_MAX) this.sent.splice(0, this.sent.length - SENT_KEPT);
     this.done.push(...batch.acts || []);
+    this.replies.push(...batch.replies || []);
     this.present = { cuts: batch.cuts || [], nodes: batch.nodes || {} };
   }
 
@@ -83,6 +84,7 @@ export class Known extends Model {
 
   // The last act up to a time: what it did to links and nodes holds until the next one.
   actUpTo(time) { return this.done[countUpTo(this.done, time, (act) => this.time("", act.at)) - 1] || null; }
+  replyUpTo(time) { return this.replies[countUpTo(this.replies, time, (reply) => this.time("", reply.at)) - 1] || null; }
   cuts(time) { return this.isPresent(time) ? this.present.cuts : this.actUpTo(time)?.cuts || []; }
   isPaused(node, time) { return Boolean(this.isPresent(time) ? this.present.nodes[node]?.paused : this.actUpTo(time)?.paused.includes(node)); }
 

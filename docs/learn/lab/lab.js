@@ -7,7 +7,7 @@ import { Logs } from "../../../src/picture/view/static/logs.js";
 import { element } from "../../../src/picture/view/static/cards.js";
 import { Card } from "./card.js";
 import { Drawer } from "./drawer.js";
-import { legend } from "./glyphs.js";
+import { key, legend } from "./glyphs.js";
 import { Known, telling } from "./known.js";
 import { Pace } from "./pace.js";
 import { Panel } from "./panel.js";
@@ -23,6 +23,7 @@ const SPEEDS = [["auto", 0], ["1/100", 0.01], ["1/20", 0.05], ["1/5", 0.2], ["1"
 const OWN_CORE = ["your raft.py", "The nodes of this run have the core of your own raft.py."];
 const FORGED = ["edited by hand", "A file, a message or a clock of this run was set by hand, so only the rules that no forger can break are checked."];
 const LEAST_SPAN_S = 0.02, MOST_SPAN_S = 20, EDGE = 0.04, MB = 1048576, BUGS = 24, ADDRESS_MS = 250, FRAME_MS = 100, PRESSES_MAX = 500, NODES_MAX = 7, AHEAD_MS = 60;
+const FREE = "seed%201;nodes%20s1%20s2%20s3%20s4%20s5";  // the run that "Free run" opens
 
 const known = new Known();
 const view = { at: 0, end: 0, span: 0.5, pulses: true, chosen: null, shown: 0, failed: null, marked: false, pan: 0, isLanes: false };
@@ -39,7 +40,7 @@ const lab = {
   act: (text) => act(text), editLog, judge: async (choice) => Boolean((await ask({ do: "judge", choice })).happened),
   leader: () => facts.members.find((node) => { const one = known.at(node, view.at); return one && !one.gone && one.state.role === "leader"; }),
   flightOf: ({ from, to, line, arrived, lost }) => (arrived === null && !lost && isAtEnd() ? facts.flights.find((one) => one.from === from && one.to === to && one.line === line) : null),
-  goOn: () => playFromHere(), openStory: (name) => openRun(`story=${name}`), openFirst: () => openFirst(),
+  goOn: () => playFromHere(), openStory: (name) => openRun(`story=${name}`), openFree: () => openRun(FREE), openFirst: () => openFirst(),
 };
 const card = new Card($("card"), lab);
 const stage = new Stage($("stage"), known, (kind, what, target) => { play(false); finishGlide(); card.open(kind, what, target); });
@@ -84,6 +85,7 @@ async function doAct(text) {
   if (isLoading()) return;
   await goToShown();
   remember();
+  view.chosen = null;
   const answer = await ask({ do: "act", act: text });
   if (answer.problem) presses.pop();
   glideTo(newest());
@@ -132,7 +134,7 @@ async function back() {
   const answer = await ask(!last ? { do: "back" } : last.moment ? { do: "show", moment: last.moment } : { do: "at", ms: known.ms(last.at) });
   if (!last && !answer.happened) drawer.say("This is the beginning.");
   view.at = last ? last.at : newest();
-  panel.last = null; isDirty = true;
+  panel.forget(); isDirty = true;
 }
 
 // Shows a moment that is known, while the reader drags the time line.
@@ -226,7 +228,7 @@ async function becomeLive() {
   const opened = await remote.ask({ do: "open", address: first.address });
   const now = await remote.ask({ do: "at", ms: known.ms(view.at) + (isPlaying && !isStill() ? AHEAD_MS : 0) });
   isLive = true;
-  take({ ...now, anew: true, events: [...opened.events, ...now.events], acts: [...opened.acts, ...now.acts] }, {});
+  take({ ...now, anew: true, events: [...opened.events, ...now.events], acts: [...opened.acts, ...now.acts], replies: [...opened.replies, ...now.replies] }, {});
 }
 
 function choose(what) { view.chosen = what; isDirty = true; }
@@ -269,7 +271,7 @@ function newAddress() {
 
 function take(answer, request) {
   const { problem, ...now } = answer, hadNodes = facts.members.join();
-  if (now.anew) { view.chosen = null; events.last = ""; events.said = 0; panel.last = null; known.members = []; }
+  if (now.anew) { view.chosen = null; events.last = ""; events.said = 0; panel.forget(); known.members = []; }
   facts = now;
   for (const name of now.members) if (!known.members.includes(name)) known.members.push(name);
   known.take(now);
@@ -393,7 +395,7 @@ const pan = (share) => { view.pan = Math.min(0, view.pan + share * view.span); i
 function keys(event) {
   if (event.target.matches("input:not([type=range]), select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
   const lanes = view.isLanes ? { ArrowLeft: () => pan(-0.25), ArrowRight: () => pan(0.25), "+": () => zoom(0.5), "-": () => zoom(2) } : {};
-  const order = { " ": () => play(!isPlaying), s: () => move("step"), n: () => move("notable"), b: () => move("back"), ...event.target.matches("[type=range]") ? {} : lanes }[event.key];
+  const order = { " ": () => play(!isPlaying), s: () => move("step"), n: () => move("notable"), b: () => move("back"), "?": () => drawer.help(), ...event.target.matches("[type=range]") ? {} : lanes }[event.key];
   if (!order || (event.key === " " && event.target.matches("button, [role=button], summary"))) return;
   event.preventDefault(); order();
 }
@@ -455,7 +457,8 @@ function wire() {
   window.addEventListener("hashchange", () => { if (isLive) openRun(location.hash.slice(1)); });
   new ResizeObserver(() => { stage.resize(); isDirty = true; }).observe($("stage"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { isDirty = true; });
-  legend($("legend"));
+  for (const name of ["legend", "help-legend"]) legend($(name));
+  for (const name of ["key", "help-key"]) key($(name));
 }
 
 async function start() {

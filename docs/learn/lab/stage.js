@@ -2,11 +2,12 @@
 // Each frame is drawn from what is known of the run and a moment; nothing here keeps time.
 import { hueOf } from "../../../src/picture/view/static/model.js";
 import { glyph, kindOf, sayMessage, shape } from "./glyphs.js";
+import { REPLY } from "./panel.js";
 
-const GAP = 18, LANE = 9, FADE_S = 0.03, UNSENT_S = 0.008, WAY_S = 0.01, ALMOST = 0.97, TURN = 2 * Math.PI;
+const GAP = 18, LANE = 9, FADE_S = 0.03, UNSENT_S = 0.008, WAY_S = 0.01, ALMOST = 0.97, TURN = 2 * Math.PI, ARCS = 720;
 const TIMER_SPREAD = 3;  // a timer of this many times the shortest one is a whole ring
-const TOP = 34, BOTTOM = 74, LEGEND = 24, NARROW = 600;  // the room of a crown, and of role, votes and the legend
-const CLIENT_S = 0.03;  // how long the words of a client stay
+const TOP = 34, BOTTOM = 82, LEGEND = 24, NARROW = 600;  // the room of a crown, and of role, votes and the legend
+const ASKED_S = 0.03, REPLIED_S = 0.06, SAID_MAX = 44;  // how long, in seconds and letters, the words of a client are shown
 
 const round = (value) => Math.round(10 * value) / 10;
 
@@ -20,6 +21,19 @@ function polygon(radius, corners, inner = radius) {
 }
 
 const circle = (radius) => `M${-radius} 0a${radius} ${radius} 0 1 0 ${2 * radius} 0a${radius} ${radius} 0 1 0 ${-2 * radius} 0Z`;
+
+// The turns of nodes on a ring which is `flat` times as wide as it is high. Many nodes are equally far
+// apart along it, since equal turns would crowd them at its ends.
+function turnsOf(count, flat) {
+  const equal = Array.from({ length: count }, (_, place) => TURN * place / count - Math.PI / 2);
+  if (count <= 5) return equal;
+  const turns = Array.from({ length: ARCS + 1 }, (_, i) => TURN * i / ARCS - Math.PI / 2), ways = [0];
+  for (let i = 1; i <= ARCS; i += 1) ways.push(ways[i - 1] + Math.hypot(flat * (Math.cos(turns[i]) - Math.cos(turns[i - 1])), Math.sin(turns[i]) - Math.sin(turns[i - 1])));
+  return equal.map((_, place) => {
+    const wanted = ways[ARCS] * place / count, after = Math.max(1, ways.findIndex((way) => way >= wanted)), share = (wanted - ways[after - 1]) / (ways[after] - ways[after - 1]);
+    return turns[after - 1] + share * (turns[after] - turns[after - 1]);
+  });
+}
 
 // A follower is round, a candidate has corners, and a leader has rays.
 function outline(role, radius) {
@@ -82,18 +96,18 @@ export class Stage {
     if (names === this.members) return;
     const { width, height } = this.place.getBoundingClientRect();
     if (!width) return;
-    this.members = names;
+    this.members = names; this.width = width;
     const held = this.place.contains(document.activeElement) ? document.activeElement.dataset : {};
     this.place.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const turns = members.map((_, place) => TURN * place / members.length - Math.PI / 2);
-    const unit = turns.map((turn) => [members.length > 1 ? Math.cos(turn) : 0, members.length > 1 ? Math.sin(turn) : 0]);
     const radius = this.radius = Math.max(20, Math.min(members.length <= 3 ? 58 : members.length <= 5 ? 48 : 38, Math.min(width, height) / (members.length <= 3 ? 9 : members.length <= 5 ? 10.5 : 12)));
+    const bottom = width < NARROW ? BOTTOM - LEGEND : BOTTOM;
+    const free = [width - 2 * radius - (members.length > 4 ? 36 : 70), height - 2 * radius - TOP - bottom], flattest = members.length > 5 ? 3.2 : members.length > 4 ? 2.5 : 1.75;
+    const unit = turnsOf(members.length, Math.min(flattest, free[0] / free[1])).map((turn) => [members.length > 1 ? Math.cos(turn) : 0, members.length > 1 ? Math.sin(turn) : 0]);
     this.scale = Math.max(0.85, radius / 42);
     this.place.style.setProperty("--scale", this.scale);
     const [xs, ys] = [unit.map((one) => one[0]), unit.map((one) => one[1])];
-    const bottom = width < NARROW ? BOTTOM - LEGEND : BOTTOM;
     const span = (values) => Math.max(...values) - Math.min(...values) || 1, middle = (values) => (Math.max(...values) + Math.min(...values)) / 2;
-    const tall = (height - 2 * radius - TOP - bottom) / span(ys), wide = Math.min((width - 2 * radius - (members.length > 4 ? 36 : 70)) / span(xs), (members.length > 4 ? 2.5 : 1.75) * tall);
+    const tall = free[1] / span(ys), wide = Math.min(free[0] / span(xs), flattest * tall);
     this.spots = new Map(members.map((name, place) => [name, [
       round(width / 2 + wide * (unit[place][0] - middle(xs))), round((height + TOP - bottom) / 2 + tall * (unit[place][1] - middle(ys)))]]));
     this.layers.links.replaceChildren(...this.pairs(members).map((pair) => this.link(pair)));
@@ -120,9 +134,9 @@ export class Stage {
     const parts = {
       halo: shape("circle", { class: "halo", r: r + 18 }), track: shape("circle", { class: "track", r: r + 8 }),
       timer: shape("circle", { class: "timer", r: r + 8, pathLength: 1, transform: "rotate(-90)" }),
-      body: shape("path", { class: "body" }), votes: shape("g", { class: "votes", transform: `translate(0 ${r + 20 + 18 * this.scale})` }), crown: shape("path", { class: "crown", d: "M-13 0-15-13-6-6 0-16 6-6 15-13 13 0Z", transform: `translate(0 ${round(-1.16 * r) - 3})` }),
+      body: shape("path", { class: "body" }), crown: shape("path", { class: "crown", d: "M-13 0-15-13-6-6 0-16 6-6 15-13 13 0Z", transform: `translate(0 ${round(-1.16 * r) - 3})` }),
     };
-    const texts = { name: shape("text", { class: "name", y: -0.2 * r }, name), term: shape("text", { class: "term", y: 0.38 * r }), role: shape("text", { class: "role", y: r + 22 * this.scale }) };
+    const texts = { name: shape("text", { class: "name", y: -0.2 * r }, name), term: shape("text", { class: "term", y: 0.38 * r }), role: shape("text", { class: "role", y: r + 22 * this.scale }), votes: shape("g", { class: "votes", transform: `translate(0 ${r + 24 + 20 * this.scale})` }) };
     const words = shape("g", { transform: `translate(${x} ${y})` });
     group.append(...Object.values(parts)); words.append(...Object.values(texts));
     return { group, words, ...parts, ...texts };
@@ -135,6 +149,7 @@ export class Stage {
     if (!members.length) return;
     this.layOut(members);
     if (!this.spots) return;
+    for (const name of members) this.noteTimeout(name, time);
     this.most_ms = this.mostOf([...this.longest.values()]);
     for (const name of members) this.showNode(name, time, chosen, members.length);
     this.showLinks(time);
@@ -158,26 +173,31 @@ export class Stage {
     const words = `${role}${isPaused ? ", paused" : ""}${isUp && state.without_vote ? ", no vote" : ""}`;
     parts.role.textContent = members > 4 && words === "follower" ? "" : words;  // on a full ring, the shape says it
     const dots = isUp && role.endsWith("candidate") ? state.electors.map((elector) => [elector, state.votes[elector]]) : [];
-    parts.votes.replaceChildren(...dots.map(([elector, vote], place) => this.dot(elector, vote, place - (dots.length - 1) / 2)));
+    parts.votes.replaceChildren(...dots.map(([elector, vote], place) => this.dot(elector, vote, place - (dots.length - 1) / 2, dots.length > 5 ? 17 : 19)));
     const votes = dots.filter(([, vote]) => vote).map(([elector]) => elector);
     parts.group.setAttribute("aria-label", `${name}: ${words}${state ? `, term ${term}` : ""}${dots.length ? `, votes of ${votes.join(" ") || "nobody"}` : ""}`);
   }
 
-  dot(elector, vote, place) {
-    const made = shape("circle", { cx: place * 15, cy: 0, r: 5.5, class: vote === undefined ? "asked" : vote ? "given" : "denied" });
-    made.append(shape("title", {}, `${elector} ${vote === undefined ? "has not answered" : vote ? "gave its vote" : "refused"}`));
+  dot(elector, vote, place, room) {
+    const made = shape("g", { transform: `translate(${round(place * room)} 0)`, class: vote === undefined ? "asked" : vote ? "given" : "denied" });
+    made.append(shape("circle", { r: 8 }), shape("text", {}, elector.replace(/^s/, "")), shape("title", {}, `${elector} ${vote === undefined ? "has not answered" : vote ? "gave its vote" : "refused"}`));
     return made;
   }
 
   showTimer(name, parts, found, time) {
     const left = found && found.state.timeout_ms !== null ? Math.max(0, found.state.timeout_ms - 1000 * (time - this.known.time(name, found.at))) : 0;
-    if (found && found.state.timeout_ms !== null) this.longest.set(name, Math.max(found.state.timeout_ms, this.longest.get(name) || 0));
     const share = Math.min(1, left / this.most_ms).toFixed(3);
     if (parts.share === share) return;
     parts.share = share;
     parts.timer.setAttribute("stroke-dasharray", `${share} 2`);
     parts.timer.classList.toggle("late", share > 0 && share < 0.25);
     parts.track.classList.toggle("off", !found || found.state.timeout_ms === null);
+  }
+
+  // The longest timeout that was seen of a node decides the scale of all rings.
+  noteTimeout(name, time) {
+    const found = this.known.at(name, time), timeout_ms = found && !found.gone ? found.state.timeout_ms : null;
+    if (timeout_ms !== null) this.longest.set(name, Math.max(timeout_ms, this.longest.get(name) || 0));
   }
 
   // The timer that is a whole ring.
@@ -259,15 +279,23 @@ export class Stage {
     return { group, turned, message };
   }
 
-  // What a client just asked for, at its node.
+  // What a client just asked for, and what it was answered, beside its node.
   showClient(time) {
-    const act = this.known.actUpTo(time), asked = act && /^(s\d) <- ([\w#-]+)@(.+)$/.exec(act.text);
-    const isNew = asked && time - this.known.time("", act.at) < CLIENT_S && this.spots.has(asked[1]) && !this.spots.has(asked[2]);
-    const key = isNew ? act.text : "";
+    const said = [this.asked(time), this.replied(time)].filter((one) => one && this.spots.has(one.node) && time - one.at < one.stays).sort((one, other) => one.at - other.at).pop(), key = said ? `${said.node} ${said.text}` : "";
     if (this.client === key) return;
     this.client = key;
-    if (!key) { this.layers.said.replaceChildren(); return; }
-    const [x, y] = this.spots.get(asked[1]);
-    this.layers.said.replaceChildren(shape("text", { class: "client", x: round(x + this.radius + 22), y: round(y - this.radius / 2) }, `${asked[2]}: ${asked[3]}`));
+    if (!said) { this.layers.said.replaceChildren(); return; }
+    const [x, y] = this.spots.get(said.node), isRight = x > this.width * 0.6, text = said.text.length > SAID_MAX ? `${said.text.slice(0, SAID_MAX)} …` : said.text;
+    this.layers.said.replaceChildren(shape("text", { class: `client${isRight ? " left" : ""}`, x: round(x + (isRight ? -1 : 1) * (this.radius + 22)), y: round(y - this.radius / 2) }, text));
+  }
+
+  asked(time) {
+    const act = this.known.actUpTo(time), found = act && /^(\S+) <- ([\w#-]+)@(.+)$/.exec(act.text);
+    return found && !this.spots.has(found[2]) ? { node: found[1], text: `${found[2]}: ${found[3]}`, at: this.known.time("", act.at), stays: ASKED_S } : null;
+  }
+
+  replied(time) {
+    const reply = this.known.replyUpTo(time), found = reply && REPLY.exec(reply.text);
+    return found ? { node: found[2], text: `→ ${found[1]}: ${found[3]}`, at: this.known.time("", reply.at), stays: REPLIED_S } : null;
   }
 }

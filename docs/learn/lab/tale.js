@@ -11,10 +11,10 @@ function read() { try { return JSON.parse(localStorage.getItem(KEY)) || {}; } ca
 function write(progress) { try { localStorage.setItem(KEY, JSON.stringify(progress)); } catch { /* a browser may refuse it */ } }
 
 export class Tale {
-  // `lab` has `goOn(until_ms)`, `judge(choice)`, `openStory(name)` and `openFirst()`.
+  // `lab` has `goOn(until_ms)`, `judge(choice)`, `openStory(name)`, `openFirst()` and `openFree()`.
   constructor(place, list, lab) {
     this.place = place; this.list = list; this.lab = lab; this.titles = []; this.first = null; this.chapter = 0; this.key = null; this.plan = ""; this.isOwn = false;
-    list.addEventListener("change", () => { if (list.value === FIRST) lab.openFirst(); else if (list.value !== NONE) lab.openStory(list.value); });
+    list.addEventListener("change", () => { if (list.value === FIRST) lab.openFirst(); else if (list.value === NONE) lab.openFree(); else lab.openStory(list.value); });
     this.showList();
   }
 
@@ -25,7 +25,7 @@ export class Tale {
 
   showList() {
     const { done } = this, kept = this.list.value || NONE;
-    this.list.replaceChildren(element("option", "No story", { value: NONE, hidden: "" }), element("option", `${done.includes(FIRST) ? "✓ " : ""}The first five steps`, { value: FIRST }), ...this.titles.map(([name, title], place) => element("option", `${done.includes(name) ? "✓ " : ""}${place + 1}. ${title}`, { value: name })));
+    this.list.replaceChildren(element("option", `${done.includes(FIRST) ? "✓ " : ""}The first five steps`, { value: FIRST }), ...this.titles.map(([name, title], place) => element("option", `${done.includes(name) ? "✓ " : ""}${place + 1}. ${title}`, { value: name })), element("option", "Free run", { value: NONE }));
     this.list.value = kept;
     const count = this.titles.filter(([name]) => done.includes(name)).length;
     document.getElementById("answered").textContent = count ? `${count} of ${this.titles.length} answered` : "Story";
@@ -56,7 +56,7 @@ export class Tale {
     return [`story=${facts.story.name}`, this.isOwn ? facts.address : this.moment].filter(Boolean).join(";");
   }
 
-  leaveFirst() { this.first = null; this.key = null; }
+  leaveFirst() { this.first = null; this.key = null; this.isOwn &&= Boolean(this.story); }
 
   show(ms) {
     const seen = this.first ? ms >= this.first.chapters[this.chapter].until_ms : this.story ? ms >= this.story.end_ms : false;
@@ -100,7 +100,9 @@ export class Tale {
       const button = element("button", choice, { type: "button", "data-choice": choice });
       button.addEventListener("click", async () => {
         const isRight = await this.lab.judge(choice);
-        verdict.textContent = isRight ? `Yes: the world says ${choice}.` : `Not ${choice}. Run it to ${story.end_ms} ms, and look.`;
+        for (const one of row.querySelectorAll("[data-choice]")) one.setAttribute("aria-pressed", String(one === button));
+        verdict.classList.toggle("right", isRight);
+        verdict.textContent = isRight ? `Yes: the world says ${choice}.` : `Not ${choice}. Look at the nodes at ${story.end_ms} ms.`;
         if (isRight) { this.mark(story.name); this.offerNext(story, row); }
       });
       row.append(button);

@@ -23,7 +23,7 @@ export class TimeLine {
       const tag = TAGS.find(([name]) => step.tags.includes(name));
       if (tag && !(tag[0] === "election" && step.role === "follower")) this.kept.set(`s${step.id}`, [this.known.ms(this.known.timeOf(step)), tag[0], tag[1], `${step.node}: ${tag[2]}`]);
     }
-    for (const act of this.known.done) this.kept.set(`a${act.at} ${act.text}`, [this.known.ms(this.known.time("", act.at)), "act", act.text.includes("<-") ? "↓" : "⚡", act.text]);
+    for (const act of this.known.done) this.kept.set(`a${act.at} ${act.text}`, [this.known.ms(this.known.time("", act.at)), ...act.text.includes("<-") ? ["client", "↓"] : ["act", "⚡"], act.text]);
     this.end_ms = Math.max(this.end_ms, now_ms, facts.now_ms + ROOM_MS, facts.story ? facts.story.end_ms : 0);
     this.drawMarks();
   }

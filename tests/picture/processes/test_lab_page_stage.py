@@ -137,10 +137,24 @@ def test_timer_runs_out_and_votes_are_counted(sized: LabPage) -> None:
     for _ in range(4):
         sized.press("#notable")
     sized.shows_node("s1", "candidate, term 1, votes of s1")
-    assert sized.script("return document.querySelectorAll('[data-node=s1] .votes .given').length")
+    assert sized.text("#stage .words.candidate .votes .given text") == "1"
     for _ in range(4):
         sized.press("#notable")
     sized.shows_node("s1", "leader, term 1")
+
+
+def test_rings_compare_the_timeouts_at_once(sized: LabPage) -> None:
+    """The first frame of a run has their scale, and nothing of the run before it."""
+    sized.open("story=crash")
+    sized.press("#notable")
+    sized.open("story=election")
+    rings = (
+        "return [...document.querySelectorAll('#stage .timer')]"
+        ".map((one) => Number(one.getAttribute('stroke-dasharray').split(' ')[0]))"
+    )
+    s1, s2, s3 = sized.script(rings)
+    assert 0 < s1 < s2 < s3 == 1
+    assert sized.text("#panel").startswith("Nothing has happened yet")
 
 
 def test_dragged_time_line_shows_any_moment(sized: LabPage) -> None:
@@ -209,6 +223,7 @@ def test_write_flies_from_the_leader_to_a_majority(sized: LabPage) -> None:
     for _ in range(4):
         sized.press("#notable")
     sized.waits_for("#told", "s1 answers client1: x set to 1")
+    assert sized.text("#stage .client") == "→ client1: x set to 1"
     committed = "return document.querySelector('#logs [data-node=s1] td:nth-child(3)').title"
     assert sized.script(committed) == "entry 2 of term 1: set x 1, committed, applied"
 
@@ -226,6 +241,68 @@ def test_follower_answers_when_its_disk_holds_the_entries(sized: LabPage) -> Non
     assert "s2 → s1: holds the log so far" not in seen["Entries of s1 reach s2"]
     sized.orders("s2", "Release disk")
     assert "s2 → s1: holds the log so far" in sized.script(flying)
+
+
+def test_seven_nodes_stand_apart(sized: LabPage) -> None:
+    sized.open("story=figure-7")
+    gap = sized.script(
+        "const boxes = [...document.querySelectorAll('#stage .track')]"
+        ".map((one) => one.getBoundingClientRect());"
+        "const far = (one, other) => Math.hypot(one.x - other.x, one.y - other.y) - one.width;"
+        "return Math.min(...boxes.flatMap((one, place) =>"
+        " boxes.slice(place + 1).map((other) => far(one, other))))"
+    )
+    assert gap > 40
+
+
+def test_list_of_stories_ends_with_a_free_run(sized: LabPage) -> None:
+    sized.open("story=election")
+    sized.script(
+        "const list = document.getElementById('stories'); list.value = 'none';"
+        "list.dispatchEvent(new Event('change'))"
+    )
+    sized.settles()
+    assert sized.script("return document.querySelectorAll('#stage .node').length") == 5
+    assert not sized.script("return document.getElementById('tale').checkVisibility()")
+
+
+def test_question_mark_opens_signs_and_keys(sized: LabPage) -> None:
+    sized.open("story=election")
+    sized.browser.find_element("css selector", "body").send_keys("?")
+    assert "● commit" in sized.text("#help")
+    assert "b undoes the last press" in sized.text("#help")
+    sized.click("#drawer-close")
+
+
+def test_card_of_a_leader_has_match_and_next(sized: LabPage) -> None:
+    sized.open(LED)
+    sized.click("#stage [data-node=s1]")
+    assert "s2: match 1, next 2." in sized.text("#card")
+    assert "To edit its log, crash it first." in sized.text("#card")
+    sized.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+
+
+def test_panel_says_what_an_act_did_after_a_heartbeat(sized: LabPage) -> None:
+    moves(sized, "no-preference")
+    sized.open(LED)
+    while "a heartbeat is due" not in sized.text("#panel"):
+        sized.press("#step")
+    sized.orders("s3", "Crash")
+    assert "s3 crashes" in sized.text("#panel")
+
+
+def test_lanes_and_their_controls_are_whole(sized: LabPage) -> None:
+    sized.open("story=figure-7")
+    sized.click("#as-lanes")
+    inside = (
+        "const ends = (name) => document.getElementById(name).getBoundingClientRect().bottom;"
+        "return ends('closer') < ends('lanes')"
+    )
+    for width, height in ((1280, 720), (390, 844)):
+        resize(sized, width, height)
+        eventually(lambda: sized.script(inside), "the controls are in the lanes")
+        assert is_whole(sized, "#diagram, #closer, #wider, #lanes label")
+    sized.click("#as-stage")
 
 
 def test_keys_reach_each_act_of_a_node(sized: LabPage) -> None:

@@ -174,7 +174,11 @@ def test_act_that_can_not_be_done_is_refused_in_a_sentence(led: Lab, act: str, w
 
 def test_write_typed_at_the_leader_is_answered(led: Lab) -> None:
     led.act("s1 <- client4@set b 5")
-    assert passes(led, 100)["answers"] == ["client4 <- s1@SET response: b set to 5"]
+    facts = passes(led, 100)
+    assert facts["answers"] == ["client4 <- s1@SET response: b set to 5"]
+    [reply] = facts["replies"]
+    assert reply["text"] == facts["answers"][0]
+    assert 0.3 < reply["at"] < 0.4
     led.act("s2 <- client4@get b")
     assert "not the leader" in passes(led, 100)["answers"][0]
     led.act("s1 <- client4@show")

@@ -21,9 +21,15 @@ TIMEOUT_MS = 150  # the shortest; each election timeout is drawn from here to tw
 
 
 class LabWorld(ScriptedWorld):
-    """A world that also says what a recovery found."""
+    """A world that also says what a recovery found, and when each client had its answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replies: list[tuple[int, str]] = []  # when, and `CLIENT <- NODE@LINE`
 
     def tell(self, kind: str, what: str | Message) -> None:
+        if kind == "answer" and isinstance(what, str):
+            self.replies.append((self.now_ms, what))
         if kind == "start" and isinstance(what, str):
             self.said.append((kind, what))
         else:
@@ -34,6 +40,7 @@ class LabCluster(ScriptedCluster):
     """Servers whose messages travel by themselves. The seed decides how long the messages take, and
     how long the servers wait for a leader."""
 
+    world: LabWorld
     network: LabNetwork
     invariants: LabInvariants
 

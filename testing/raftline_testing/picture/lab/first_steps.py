@@ -34,8 +34,8 @@ class Chapter(NamedTuple):
 CHAPTERS = (
     Chapter(
         "An election",
-        "The ring around each node is its timer. The ring of s1 runs out first. Watch it ask the "
-        "others for their votes: two votes of three are enough, and it leads.",
+        "The ring around each node is its timer. The ring of s1 runs out first. Watch it ask "
+        "whether it could win (the dashed signs), and then for votes: with two of three, it leads.",
         215,
     ),
     Chapter(

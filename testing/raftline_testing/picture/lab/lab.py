@@ -121,6 +121,7 @@ class Lab(Run):
             **fewest,
             "flights": self._flights(),
             "acts": self._acts(),
+            "replies": self._replies(),
             "refused": self.refused,
             "forged": self.cluster.invariants.is_forged,
             "acts_ahead": len(self.plan.acts) - self._acts_done,
@@ -140,6 +141,11 @@ class Lab(Run):
         """Return the acts since the last call, with the cut links and paused servers after each."""
         acts, self._acts_seen = self._acts_seen, []
         return acts
+
+    def _replies(self) -> list[dict[str, Any]]:
+        """Return the answers to clients since the last call, with their times."""
+        replies, self.cluster.world.replies = self.cluster.world.replies, []
+        return [{"at": now_ms / 1000, "text": text} for now_ms, text in replies]
 
     def _flights(self) -> list[dict[str, Any]]:
         return [

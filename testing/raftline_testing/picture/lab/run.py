@@ -188,6 +188,7 @@ class Run:
             "nodes": {name: self._node(name) for name in self.hosts},
             "flights": [],
             "acts": [],
+            "replies": [],
             "cuts": self._cuts(),
             "answers": self._answers(),
             "broken": self.broken,

@@ -158,7 +158,7 @@ STORIES = (
         "before timeouts s1 150 s2 900 s3 900 s4 900 s5 900 s6 900 s7 900\n"
         "before network 10 10",
         (
-            "s1 leads term 8; s2 to s7 hold the logs (a) to (f) of the figure.",
+            "s1 wins term 8; s2 to s7 hold the logs (a) to (f) of the figure.",
             "A follower that lacks the entry before the sent ones refuses, and s1 goes back.",
             "Where they agree, the follower drops what differs, and takes the entries of s1.",
         ),
@@ -177,7 +177,7 @@ STORIES = (
         "0ms cut s1 | s5\n0ms cut s1 | s2\n225ms cut s1 -> s3 s4\n235ms crash s1\n240ms heal\n"
         "1500ms restart s1",
         (
-            "This is moment (c): s1 leads term 4 and sends its entry 2 of term 2 to s3 and s4.",
+            "At moment (c), s1 has won term 4 and sends its entry 2 of term 2 to s3 and s4.",
             "Four of five disks hold it, but s1 may not count it: it is of an earlier term.",
             "s5 has an entry 2 of term 3, which is later than term 2, so it can win.",
         ),
