@@ -63,8 +63,8 @@ types: .venv/dev-installed build/typing/raftline ## mypy --strict; a little less
 	@(cd build/typing && MYPYPATH=. ../../$(PY) -m mypy --config-file ../../pyproject.toml \
 	  -p raftline -p raftline_testing -p raftline_course) >build/types.txt 2>&1; status=$$?; \
 	  sed 's#^raftline/#src/#;s#^raftline_course/#course/&#;s#^raftline_testing/#testing/&#' build/types.txt; exit $$status
-	@cd course/small && ../../$(PY) -m mypy --config-file ../../pyproject.toml \
-	  --cache-dir ../../.mypy_cache/small *.py
+	@cd course/small && MYPYPATH=../../build/typing ../../$(PY) -m mypy --config-file ../../pyproject.toml \
+	  --cache-dir ../../.mypy_cache/small *.py ../labs/solutions/write-raft/*.py
 	@MYPYPATH=bench:build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py
 	@MYPYPATH=.:build/typing $(PY) -m mypy --config-file pyproject.toml --implicit-reexport \
 	  --cache-dir .mypy_cache/tests -p tests -p course.tests -p bench.tests -p testing.tests

@@ -8,7 +8,7 @@ Ousterhout, In Search of an Understandable Consensus Algorithm), followed by the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -248,7 +248,7 @@ class Node:
         self.new_reads: list[Any] = []
         self.reads: list[tuple[int, ReadReady]] = []  # each with the round that confirms it
         self.heard_leader_ms = now_ms - self.options.election_timeout_ms  # so: not lately
-        self._pick_timeout_ms, self._is_lost = start.pick_timeout_ms, start.lost
+        self._pick_timeout_ms, self.is_lost = start.pick_timeout_ms, start.lost
         self.now_ms, self.out = now_ms, Effects()
         self.restart_timer()
 
@@ -316,18 +316,20 @@ class Node:
         self.role, self.leader = "follower", leader
 
     def tick(self, taken: Tick) -> None:
-        if self.role != "leader":
-            if self.now_ms >= self.election_at_ms:  # Figure 2, Followers 2; Figure 2, Candidates 4
-                self.stand()
-            return
-        self.check_quorum()
+        if self.role == "leader":
+            self.check_quorum()
+        elif self.now_ms >= self.election_at_ms:  # Figure 2, Followers 2; Figure 2, Candidates 4
+            self.stand()
         if self.role == "leader" and self.now_ms >= self.heartbeat_at_ms:
             self.send_to_all()  # Figure 2, Leaders 1: heartbeats
+
+    def may_stand(self) -> bool:
+        return not self.is_lost and self.name in self.voters
 
     def stand(self) -> None:
         """Figure 2, Candidates 1: a new term, a vote for itself, a new timer, a request to all."""
         self.restart_timer()
-        if self._is_lost or self.name not in self.voters:
+        if not self.may_stand():
             return
         self.save(self.term + 1, self.name)
         self.role, self.leader, self.votes = "candidate", None, {self.name}
@@ -337,7 +339,7 @@ class Node:
         self.count_votes()
 
     def count_votes(self) -> None:
-        if self.role != "candidate" or len(self.votes) <= len(self.voters) // 2:
+        if self.role != "candidate" or not self.is_majority(self.votes):
             return
         self.role, self.leader = "leader", self.name  # Figure 2, Candidates 2
         next_index = self.log.last_index + 1
@@ -370,7 +372,7 @@ class Node:
         theirs, own = (asked.last_term, asked.last_index), (self.log.last_term, self.log.last_index)
         if asked.term < self.term:  # Figure 2, RequestVote, receiver 1
             return f"term {asked.term} is over, I am in term {self.term}"
-        if self._is_lost:  # it may have voted already, and have held the entries that it lacks
+        if self.is_lost:  # it may have voted already, and have held the entries that it lacks
             return "I lost my memory and catch up without a vote"
         if self.hears_leader():  # T4.2.3: who was removed, or cut off, disturbs nobody
             return f"I hear from leader {self.leader} of term {self.term}"
@@ -400,9 +402,7 @@ class Node:
         self.out.sorry = self.reason_to_refuse(sent)
         if self.out.sorry:
             return
-        self.follow(sent.term, sent.sender)  # Figure 2, Candidates 3
-        self.heard_leader_ms = self.now_ms
-        self.restart_timer()  # Figure 2, Followers 2: hearing the leader
+        self.hear_leader(sent)
         if log.term_at(prev) != sent.prev_term:  # Figure 2, AppendEntries, receiver 2
             self.answer(AppendRejected, sent, self.agrees_at_most(prev))
             return
@@ -416,6 +416,11 @@ class Node:
         # Figure 2, AppendEntries, receiver 5: no further than this message has shown
         self.commit_index = max(self.commit_index, min(sent.commit_index, match_index))
         self.answer(AppendAccepted, sent, match_index)
+
+    def hear_leader(self, sent: AppendEntries) -> None:
+        self.follow(sent.term, sent.sender)  # Figure 2, Candidates 3
+        self.heard_leader_ms = self.now_ms
+        self.restart_timer()  # Figure 2, Followers 2: hearing the leader
 
     def reason_to_refuse(self, sent: AppendEntries) -> str:
         """Return what is impossible in a message; "" for any that a correct server sends."""
@@ -486,18 +491,18 @@ class Node:
             follower.match_index = min(follower.match_index, answer.index)  # never too careful
             self.send_to(answer.sender)
 
-    def reached_by_majority(self, values: Iterable[int]) -> int:
-        """Return the highest number that a majority has reached."""
-        ranked, most = sorted(values, reverse=True), len(self.voters) // 2
-        return ranked[most] if len(ranked) > most else 0
+    def is_majority(self, names: Collection[str]) -> bool:
+        return 2 * len(names) > len(self.voters)
 
-    def counted(self) -> list[Follower]:
-        return [one for one in self.followers.values() if one.is_counted]
+    def reached_by_majority(self, own: int, of: Callable[[Follower], int]) -> int:
+        """Return the highest number that a majority has reached: this leader's `own`, and that of
+        each follower that is counted."""
+        others = [of(one) if one.is_counted else 0 for one in self.followers.values()]
+        return sorted([own, *others], reverse=True)[len(self.voters) // 2]
 
     def commit(self) -> None:
         """Figure 2, Leaders 4: what a majority holds, if it is of this term (§5.4.2, Figure 8)."""
-        held = [self.durable_index, *(one.match_index for one in self.counted())]
-        index = self.reached_by_majority(held)
+        index = self.reached_by_majority(self.durable_index, lambda one: one.match_index)
         if index > self.commit_index and self.log.term_at(index) == self.term:
             self.commit_index = index
 
@@ -505,10 +510,9 @@ class Node:
         """Step down if no majority has answered for an election timeout (T6.2)."""
         if self.now_ms < self.quorum_at_ms:
             return
-        since_ms = self.now_ms - self.options.election_timeout_ms
         self.quorum_at_ms = self.now_ms + self.options.election_timeout_ms
-        near = [one for one in self.counted() if one.heard_ms >= since_ms]
-        if 1 + len(near) <= len(self.voters) // 2:
+        heard_ms = self.reached_by_majority(self.now_ms, lambda one: one.heard_ms)
+        if heard_ms < self.now_ms - self.options.election_timeout_ms:
             self.follow(self.term, None)
 
     # --- reads (§8, T6.4) -------------------------------------------------------------------------
@@ -526,7 +530,7 @@ class Node:
             self.send_to_all()
             ready = [ReadReady(token, self.commit_index) for token in self.new_reads]
             self.reads, self.new_reads = self.reads + [(self.round, one) for one in ready], []
-        confirmed = self.reached_by_majority([self.round, *(one.round for one in self.counted())])
+        confirmed = self.reached_by_majority(self.round, lambda one: one.round)
         while self.reads and self.reads[0][0] <= confirmed:
             self.out.reads.append(self.reads.pop(0)[1])
 

@@ -5,17 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from labs.bugs import play
 from raftline_course.grading.own_core import page_of
 from raftline_testing.picture.lab.page import Page
 
 LABS = play.HERE.parent
-MODELS = {
-    "model": LABS / "solutions" / "write-raft" / "raft.py",
-    "small": LABS.parent / "small" / "raft.py",
-}
+MODEL = LABS.parent / "small" / "raft.py"
 TIMEOUTS = "before%20timeouts%20s1%20150%20s2%20400%20s3%20500"
 
 
@@ -24,9 +19,8 @@ def ask(page: Page, **request: object) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_own_core_leads_commits_and_recovers(name: str) -> None:
-    page = page_of(MODELS[name].read_text(encoding="utf-8"))
+def test_own_core_leads_commits_and_recovers() -> None:
+    page = page_of(MODEL.read_text(encoding="utf-8"))
     ask(page, do="open", address=TIMEOUTS)
     ask(page, do="run", until_ms=400)
     ask(page, do="act", act="s1 <- client4@set b 5")

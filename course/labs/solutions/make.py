@@ -1,8 +1,8 @@
 """Make the teachers' keys, one page for each lab, in build/keys:
 `python3 course/labs/solutions/make.py`.
 
-A page has each question of the sheet, its answer, a command, and the output. A lab with a
-folder next to this file also gets that. Keys are never part of a handout.
+A page has each question of the sheet, its answer, a command, and the output. With them is the model
+solution of lab 7. Keys are never part of a handout.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))  # this also runs in a clone that isn't installed
+
+from labs.solutions import model
+
 KEYS = HERE / "keys"
 LABS = HERE.parent
 MADE = LABS.parents[1] / "build" / "keys"
@@ -70,13 +74,11 @@ def make_keys(target: Path) -> list[str]:
     target.mkdir(parents=True)
     without = []
     for lab in sorted(path.parent.name for path in LABS.glob("*/README.md") if path.parent != HERE):
-        has_page, answers = (KEYS / f"{lab}.md").exists(), HERE / lab
-        if has_page:
+        if (KEYS / f"{lab}.md").exists():
             (target / f"{lab}.md").write_text(page(lab), encoding="utf-8")
-        if answers.is_dir():
-            shutil.copytree(answers, target / lab, ignore=shutil.ignore_patterns("__pycache__"))
-        if not has_page and not answers.is_dir():
+        else:
             without.append(lab)
+    model.write(model.model(), target / model.LAB)
     return without
 
 

@@ -12,7 +12,6 @@ from raftline_course.home import ROOT
 from raftline_testing.virtual.world.plan import NEVER
 
 LAB = ROOT / "labs" / "write-raft"
-SOLUTION = ROOT / "labs" / "solutions" / "write-raft"  # the teacher's
 POINTS = 10  # of each milestone: half for its transcripts, half for its schedules
 TRANSCRIPT_POINTS = 5
 CRASHES = ("kill", "power cut", "kill all", "die writing", "slow disk")

@@ -9,6 +9,8 @@ import pytest
 from course.tests.sheets import labs
 
 from labs.solutions import make
+from labs.solutions.model import model
+from raftline_course.grading.handin import read
 
 SEEN = re.compile(r"^```text\n(.+?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -61,17 +63,15 @@ def test_key_that_does_not_fit_its_sheet_is_reported(
     )
 
 
-def test_a_lab_with_a_folder_of_answers_gets_it(
+def test_keys_include_the_whole_model_solution(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("solutions/write", "write", "other"):
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "README.md").touch()
-    (tmp_path / "solutions" / "write" / "raft.py").write_text("answer\n")
+    """A lab without a key is named; the folder of lab 7 can be graded as it is."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "README.md").touch()
     monkeypatch.setattr(make, "LABS", tmp_path)
-    monkeypatch.setattr(make, "HERE", tmp_path / "solutions")
-    monkeypatch.setattr(make, "KEYS", tmp_path / "solutions")
     monkeypatch.setattr(make, "MADE", tmp_path / "made")
+    monkeypatch.setattr(make, "KEYS", tmp_path)
     assert make.main() == 0
-    assert (tmp_path / "made" / "write" / "raft.py").read_text() == "answer\n"
+    assert read(tmp_path / "made" / "write-raft").files == model()
     assert "none for other" in capsys.readouterr().out

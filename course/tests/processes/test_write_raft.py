@@ -13,9 +13,10 @@ from course.tests.sheets import PARTS
 
 from labs import handout
 from labs.solutions import make
+from labs.solutions.model import model, write
 from raftline_course.grading.handin import read
 from raftline_course.grading.judging import marks_of
-from raftline_course.grading.milestones import LAB, MILESTONES, SOLUTION
+from raftline_course.grading.milestones import LAB, MILESTONES
 from raftline_course.grading.selftests import bugs
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,11 +37,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_handout_has_no_answer_and_no_history(made: Path) -> None:
     names = [path.relative_to(made).as_posix() for path in made.rglob("*")]
-    kept_back = re.compile(r"(^|/)(answers|keys|\.git|mutants)(/|$)|\.patch$|bugs/bug-|bugs\.py$")
+    kept_back = re.compile(
+        r"(^|/)(solutions|small|\.git|mutants)(/|$)|\.patch$|bugs/bug-|bugs\.py$"
+    )
     assert [name for name in names if kept_back.search(name)] == []
-    model = read(SOLUTION).files["raft.py"]
-    lines = [line.strip() for line in model.splitlines() if "def _" in line]
-    rules = [line for line in lines if "__init__" not in line]
+    rules = [line.strip() for line in model()["raft.py"].splitlines() if "# Figure 2" in line]
+    assert len(rules) > 15
     lab = [*(made / "course" / "labs" / "write-raft").rglob("*.*")]
     written = "\n".join(path.read_text("utf-8") for path in lab if path.is_file())
     assert [rule for rule in rules if rule in written] == []
@@ -60,7 +62,7 @@ def test_the_rules_of_raftline_s_core_are_left_out(made: Path) -> None:
     assert "accepts" not in (made / "src" / "raft" / "log.py").read_text("utf-8")
 
 
-def test_a_handout_grades_by_itself(made: Path) -> None:
+def test_a_handout_grades_by_itself(made: Path, tmp_path: Path) -> None:
     def graded(folder: Path) -> list[str]:
         done = subprocess.run(
             [
@@ -90,20 +92,15 @@ def test_a_handout_grades_by_itself(made: Path) -> None:
         "0",
         "0",
     ]
-    assert graded(SOLUTION) == ["write-raft", "10", "10", "20"]
+    assert graded(write(model(), tmp_path / "model")) == ["model", "10", "10", "20"]
 
 
 @pytest.mark.parametrize(
     "asked", [["--milestone", "4", "--schedules", "1"], ["--only", "04-a-majority-commits"]]
 )
 def test_a_handout_draws_the_first_failure(made: Path, tmp_path: Path, asked: list[str]) -> None:
-    files = dict(read(SOLUTION).files)
-    files["raft.py"] += (
-        "\nNode._commit = lambda self: setattr(self, 'commit_index', self.log.last_index)\n"
-    )
-    (tmp_path / "mine").mkdir()
-    for name, text in files.items():
-        (tmp_path / "mine" / name).write_text(text, encoding="utf-8")
+    wrong = "\nNode.commit = lambda self: setattr(self, 'commit_index', self.log.last_index)\n"
+    write({**model(), "raft.py": model()["raft.py"] + wrong}, tmp_path / "mine")
     command = [
         sys.executable,
         "-I",

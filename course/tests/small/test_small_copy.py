@@ -10,8 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from course.tests.small.small_modules import NAMES, SMALL, small_modules
+from course.tests.small.small_modules import NAMES, small_modules
 
+from labs.solutions.model import SMALL
 from raftline.raft import log, messages
 from raftline.wire import peer_lines
 from raftline.wire.protocol import escape, unescape

@@ -94,7 +94,7 @@ def test_list_of_events_stays_at_its_end(page: LabPage) -> None:
 
 
 def test_own_core_runs_in_the_page(page: LabPage) -> None:
-    model = ROOT / "course" / "labs" / "solutions" / "write-raft" / "raft.py"
+    model = ROOT / "course" / "small" / "raft.py"
     page.ask(do="core", source=model.read_text(encoding="utf-8"))
     page.ask(do="open", address="before%20timeouts%20s1%20150%20s2%20400%20s3%20500")
     page.ask(do="run", until_ms=400)

@@ -13,8 +13,8 @@ from tests.picture.processes.lab_page import LabPage
 LABS = ROOT / "course" / "labs"
 PLAY = LABS / "bugs" / "play.py"
 GRADE = LABS / "write-raft" / "grade.py"
-MODEL = LABS / "solutions" / "write-raft" / "raft.py"
-OWN_TERM = " and self.log.term_at(index) == self.term:  # [7]"
+MODEL = LABS.parent / "small" / "raft.py"
+OWN_TERM = " and self.log.term_at(index) == self.term:"
 
 
 def test_schedule_that_fails_with_a_bug_is_red_in_the_page(page: LabPage) -> None:

@@ -1,8 +1,9 @@
 """Hand-ins that would get points without the rule: test cases for the grader itself.
 
-Each is the model solution with some lines changed. A cheat leaves out a rule, and compensates with
-knowledge that no server has: the public transcripts, the other servers, a memory that outlives a
-crash. A mistake is one that students often make.
+Each is the evening's copy, which is the model solution of the first ten milestones, with some lines
+changed. A cheat leaves out a rule, and compensates with knowledge that no server has: the public
+transcripts, the other servers, a memory that outlives a crash. A mistake is one that students often
+make.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from raftline_course.grading.handin import read
-from raftline_course.grading.milestones import SOLUTION
+from labs.solutions.model import evenings_copy, model
 
+TEN = 10  # milestones; the evening's copy lacks the last two
 Edit = tuple[str, str]  # these lines, and their replacement
 
 
@@ -23,7 +24,6 @@ class Cheat:
     name: str
     milestone: int
     edits: tuple[Edit, ...]
-    after: str = ""  # more lines at the end of raft.py
 
     def files(self) -> Mapping[str, str]:
         """Return its files.
@@ -31,51 +31,46 @@ class Cheat:
         Raises:
             LookupError: the model solution has changed, so an edit doesn't fit.
         """
-        files = edited(self.name, self.edits)
-        return {**files, "raft.py": files["raft.py"] + self.after}
+        return edited(evenings_copy(), self.name, self.edits)
 
 
-def edited(name: str, edits: Sequence[Edit]) -> Mapping[str, str]:
-    """Return the files of the model solution with these edits.
+def edited(files: Mapping[str, str], name: str, edits: Sequence[Edit]) -> Mapping[str, str]:
+    """Return these files with these edits.
 
     Raises:
         LookupError: the model solution has changed, so an edit doesn't fit.
     """
-    files = dict(read(SOLUTION).files)
-    text = files["raft.py"]
+    results = dict(files)
     for old, new in edits:
-        if text.count(old) != 1:
-            raise LookupError(f"{name}: {old!r} is {text.count(old)} times in the model")
-        text = text.replace(old, new)
-    return {**files, "raft.py": text}
+        places = [path for path, text in results.items() for _ in range(text.count(old))]
+        if len(places) != 1:
+            raise LookupError(f"{name}: {old!r} is {len(places)} times in the model")
+        results[places[0]] = results[places[0]].replace(old, new)
+    return results
 
 
-_OWN_TERM = "if index > self.commit_index and self.log.term_at(index) == self.term:  # [7]"
+_OWN_TERM = "if index > self.commit_index and self.log.term_at(index) == self.term:"
 _ALL = ("class Node:\n", "ALL: dict = {}\nVOTES: dict = {}\n\n\nclass Node:\n")
-_KNOWN = (
-    "        self._wait_for_leader()\n\n    # --- what the world asks",
-    "        ALL[self.name] = self\n        self._wait_for_leader()\n\n"
-    "    # --- what the world asks",
-)
-_BETTER_LOG = (
-    "            and (message.last_term, message.last_index)\n"
-    "            >= (self.log.last_term, self.log.last_index)  # [3] the better log (§5.4.1)\n"
-)
+_BEGUN = "        self.now_ms, self.out = now_ms, Effects()\n        self.restart_timer()\n"
+_KNOWN = (_BEGUN, f"{_BEGUN}        ALL[self.name] = self\n")
+_BETTER_LOG = "        if theirs < own:"
 _CUTS_ALWAYS = (
-    "        for entry in message.entries:\n            if entry.index <= log.base_index or",
-    "        if log.last_index > max(message.prev_index, log.base_index):\n"
-    "            self._cut_after(max(message.prev_index, log.base_index))\n"
-    "        for entry in message.entries:\n            if entry.index <= log.base_index or",
+    "        for entry in sent.entries:\n            term = log.term_at",
+    "        if log.last_index > prev:\n            self.cut_after(prev)\n"
+    "        for entry in sent.entries:\n            term = log.term_at",
 )
 _LEADS_ON = (
-    "            self._check_quorum()\n",
-    "            self._leading.quorum_at_ms = self._now_ms + 500\n",
+    "            self.check_quorum()\n",
+    "            self.quorum_at_ms = self.now_ms + 500\n",
 )
 _DRAWN = "self._pick_timeout_ms()\n"
-_VOTE_RESETS = "            self._wait_for_leader()\n        self._send(RequestVoteReply"
+_VOTE_RESETS = "            self.restart_timer()  # Figure 2, Followers 2: granting a vote\n"
 _NEVER_WAITS = (
-    "        self._heard_leader_ms = self._now_ms\n        self._wait_for_leader()\n",
-    "        self._heard_leader_ms = self._now_ms\n",
+    "        self.restart_timer()  # Figure 2, Followers 2: hearing the leader\n",
+    "",
+)
+_IS_LATE = (
+    "if follower is None or answer.term != self.term or not self.hear_life(follower, answer):"
 )
 
 CHEATS = (
@@ -94,13 +89,13 @@ CHEATS = (
             _ALL,
             _KNOWN,
             (
-                "            self._leading.waiting += tokens\n",
+                "            self.new_reads += taken.tokens\n",
                 "            newest = max(ALL.values(), key=lambda one: one.term)\n"
-                "            if newest is self or newest._leading is None:\n"
-                "                self._out.reads += [ReadReady(one, self._applied) "
-                "for one in tokens]\n"
+                "            if newest is self or newest.role != 'leader':\n"
+                "                self.out.reads += [ReadReady(one, self.last_applied) "
+                "for one in taken.tokens]\n"
                 "            else:\n"
-                "                self._out.refused += tokens\n",
+                "                self.out.refused += taken.tokens\n",
             ),
         ),
     ),
@@ -110,8 +105,8 @@ CHEATS = (
             _ALL,
             _KNOWN,
             (
-                "held = {name: one.match_index for name, one in self._leading.followers.items()}",
-                "held = {name: one._durable for name, one in ALL.items()}",
+                "self.reached_by_majority(self.durable_index, lambda one: one.match_index)",
+                "sorted(one.durable_index for one in ALL.values())[(len(ALL) - 1) // 2]",
             ),
         ),
     ),
@@ -120,12 +115,12 @@ CHEATS = (
         (
             _ALL,
             (
-                "        self._votes: set[str] | None = None  # while it is a candidate\n",
-                "        self._votes: set[str] | None = None\n"
-                "        self.term, self.vote = VOTES.get(self.name, (self.term, self.vote))\n",
+                _BEGUN,
+                f"{_BEGUN}        self.term, self.vote = VOTES.get(self.name, (self.term, "
+                "self.vote))\n",
             ),
             (
-                "        self._out.save = HardState(term, vote)\n",
+                "        self.out.save = HardState(term, vote)\n",
                 "        VOTES[self.name] = (term, vote)\n",
             ),
         ),
@@ -136,13 +131,10 @@ MISTAKES = (
     Cheat("the election timer is never reset", 2, (_NEVER_WAITS,)),
     Cheat(
         "any message resets the election timer", 2,
-        (("        match message:\n",
-          "        self._wait_for_leader()\n        match message:\n"),),
+        (("        kind = type(message).__name__\n",
+          "        kind = type(message).__name__\n        self.restart_timer()\n"),),
     ),
-    Cheat(
-        "a vote does not reset the election timer", 2,
-        ((_VOTE_RESETS, "        self._send(RequestVoteReply"),),
-    ),
+    Cheat("a vote does not reset the election timer", 2, ((_VOTE_RESETS, ""),)),
     Cheat(
         "a denied vote resets the election timer", 3,
         ((_VOTE_RESETS, _VOTE_RESETS.removeprefix("    ")),),
@@ -158,33 +150,24 @@ MISTAKES = (
     ),
     Cheat(
         "a leader sends no heartbeat", 2,
-        (
-            (
-                "            if self._now_ms >= self._leading.heartbeat_at_ms:\n"
-                "                self._send_to_all()\n",
-                "            self._leading.heartbeat_at_ms = self._now_ms + 1000\n",
-            ),
-        ),
+        (("            self.send_to_all()  # Figure 2, Leaders 1: heartbeats\n",
+          "            self.heartbeat_at_ms = self.now_ms + 1000\n"),),
     ),
     Cheat(
         "a leader sends heartbeats all the time", 2,
-        (("self._now_ms + self.options.heartbeat_ms", "self._now_ms + 1"),),
+        (("self.now_ms + self.options.heartbeat_ms", "self.now_ms + 1"),),
     ),
     Cheat(
         "a leader counts the voters of one message twice", 2,
         (
-            ("        self._votes, self.leader = {self.name}, None\n",
-             "        self._votes, self.leader = [self.name], None\n"),
-            ("                    self._votes.add(message.sender)\n",
-             "                    self._votes.append(message.sender)\n"),
-            ("        if self._votes is None or not self._members.is_quorum(self._votes):\n",
-             "        if self._votes is None or 2 * len(self._votes) <= "
-             "len(self._members.voters):\n"),
+            ('"candidate", None, {self.name}\n', '"candidate", None, [self.name]\n'),
+            ("            self.votes.add(answer.sender)\n",
+             "            self.votes.append(answer.sender)\n"),
         ),
     ),
     Cheat(
         "the longer log wins", 3,
-        ((_BETTER_LOG, "            and message.last_index >= self.log.last_index\n"),),
+        ((_BETTER_LOG, "        if asked.last_index < self.log.last_index:"),),
     ),
     Cheat("the log is cut at each message", 6, (_CUTS_ALWAYS,)),
     Cheat(
@@ -193,78 +176,63 @@ MISTAKES = (
     ),
     Cheat(
         "a follower commits all that it holds", 6,
-        (("min(message.commit_index, match_index))", "min(message.commit_index, "
-          "self.log.last_index))"),),
+        (("min(sent.commit_index, match_index))", "min(sent.commit_index, log.last_index))"),),
     ),
     Cheat(
         "answers of an earlier term count", 6,
-        (("                if message.term == self.term and self._leading is not None:\n"
-          "                    self._on_answer(message)",
-          "                if self._leading is not None:\n"
-          "                    self._on_answer(message)"),),
+        ((_IS_LATE, "if follower is None or not self.hear_life(follower, answer):"),),
     ),
     Cheat(
         "an answer to an earlier round confirms a read", 9,
-        (("            self._send_to_all()  # [9] a round that confirms that this server still "
-          "leads\n", ""),),
+        (("self.log.term_at(self.commit_index) == self.term:\n            self.send_to_all()\n",
+          "self.log.term_at(self.commit_index) == self.term:\n"),),
     ),
     Cheat(
         "a new leader serves reads before it has committed an entry", 9,
-        (("if leading.waiting and self.log.term_at(self.commit_index) == self.term:",
-          "if leading.waiting:"),),
+        (("if self.new_reads and self.log.term_at(self.commit_index) == self.term:",
+          "if self.new_reads:"),),
     ),
     Cheat("a leader without a majority leads on", 10, (_LEADS_ON,)),
     Cheat(
         "a leader does not count itself among those that answer", 10,
-        (("is_quorum([self.name, *near])", "is_quorum(near)"),),
+        (("self.reached_by_majority(self.now_ms, ", "self.reached_by_majority(0, "),),
     ),
 )  # fmt: skip
 
 # The parts that the model solution lacks before the rules of a milestone are written.
 UNWRITTEN: Mapping[int, tuple[Edit, ...]] = {
-    2: (("        is_vote = isinstance(message, RequestVote)\n", "        return\n"),),
-    3: ((_BETTER_LOG, ""),),
-    4: (
-        ("        log = self.log\n        match_index =",
-         "        return\n        log = self.log\n        match_index ="),
-    ),
+    2: (("        kind = type(message).__name__\n", "        kind = ''\n        return\n"),),
+    3: ((_BETTER_LOG, "        if False:"),),
+    4: (("        self.hear_leader(sent)\n", "        self.hear_leader(sent)\n        return\n"),),
     5: (
-        (" or (\n            message.prev_index >= log.base_index\n            and log.term_at("
-         "message.prev_index) != message.prev_term\n        ):\n", ":\n"),
-        ("                self._cut_after(entry.index - 1)\n", "                continue\n"),
+        ("log.term_at(prev) != sent.prev_term:", "log.term_at(prev) is None:"),
+        ("                self.cut_after(entry.index - 1)\n", "                continue\n"),
     ),
     6: (_CUTS_ALWAYS,),
     7: ((_OWN_TERM, "if index > self.commit_index:"),),
     8: (
-        ("            not self._lost\n            and message.term", "            message.term"),
-        ("        if self._lost or not self._may_stand():\n",
-         "        if not self._may_stand():\n"),
-        ("                follower.match_index = min(follower.match_index, message.index)\n", ""),
+        ("        if self.is_lost:", "        if False:"),
+        ("return not self.is_lost and self.name", "return self.name"),
+        ("            follower.match_index = min(follower.match_index, answer.index)"
+         "  # never too careful\n", ""),
     ),
-    9: (
-        ("            self._leading.waiting += tokens\n",
-         "            self._out.refused += tokens\n"),
-    ),
+    9: (("            self.new_reads += taken.tokens\n",
+         "            self.out.refused += taken.tokens\n"),),
     10: (_LEADS_ON,),
-    11: (
-        ("        if snapshot is None:\n", "        if True:\n"),
-        ("        snapshot = message.snapshot\n        if snapshot.index <=",
-         "        return\n        snapshot = message.snapshot\n        if snapshot.index <="),
-    ),
-    12: (
-        ("        if is_vote and (message.pre_vote or self._hears_leader()):\n",
-         "        if is_vote and message.pre_vote:\n"),
-        ("        leading = self._leading\n        try:\n",
-         "        leading = None\n        try:\n"),
-    ),
 }  # fmt: skip
+NO_CHANGES: tuple[Edit, ...] = (
+    ("            planned = plan(taken.change, self.members)\n",
+     "            raise ChangeRefused('not written')\n"),
+)  # fmt: skip
 
 
 def cut_down(number: int) -> Mapping[str, str]:
     """Return the model solution with only the rules of the milestones up to this one."""
+    if number > TEN:
+        return edited(model(), f"milestone {number}", NO_CHANGES if number == TEN + 1 else ())
     edits: list[Edit] = []
     for milestone, unwritten in UNWRITTEN.items():
         is_cut_anyhow = milestone == 6 and number < 5  # nothing is cut before milestone 5
         if milestone > number and not is_cut_anyhow:
             edits += unwritten
-    return edited(f"milestone {number}", edits)
+    return edited(evenings_copy(), f"milestone {number}", edits)

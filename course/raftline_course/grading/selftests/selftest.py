@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from labs.checking import end_with
-from raftline_course.grading.handin import read
+from labs.solutions.model import model
 from raftline_course.grading.judging import Marks, first_lost, marks_of
-from raftline_course.grading.milestones import MILESTONES, POINTS, SOLUTION, Milestone
+from raftline_course.grading.milestones import MILESTONES, POINTS, Milestone
 from raftline_course.grading.selftests import bugs
 from raftline_course.grading.selftests.cheats import CHEATS, MISTAKES, cut_down
 
@@ -95,7 +95,7 @@ def main(names: Sequence[str] = ()) -> int:
         return 0
     good = True
     if "model" in names:
-        good &= gets_all("model", read(SOLUTION).files)
+        good &= gets_all("model", model())
     if "raftline" in names:
         good &= gets_all("raftline", bugs.hand_in(0))
     for milestone in MILESTONES if "parts" in names else ():
