@@ -124,15 +124,17 @@ def _appends_fence(step: Step) -> bool:
 
 
 def _readmitted(step: Step) -> list[str]:
+    """Return the members that may vote again; a removed server is sent the same until it leaves."""
     sent = [one for one in step.sent if isinstance(one, AppendEntries) and one.vote_again]
-    return [one.to for one in sent]
+    return [one.to for one in sent if one.to in step.after.addresses]
 
 
 def _say_readmitted(step: Step) -> str:
     names = _readmitted(step)
     if all(name in step.after.learners for name in names):
         return f"{' '.join(names)} holds what is committed, so it may become a voter"
-    is_new = any(step.after.followers[name].may_be_new for name in names)
+    followers = step.after.followers or step.before.followers  # a leader that steps down has none
+    is_new = any(followers[name].may_be_new for name in names)
     votes = "it may vote" if is_new else "it votes again"
     return f"{' '.join(names)} holds all up to its fence, which is committed: {votes}"
 

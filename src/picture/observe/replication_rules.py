@@ -106,14 +106,18 @@ def _match(step: Step) -> tuple[int, int]:
 
 
 def _next(step: Step) -> int:
-    follower = step.after.followers.get(_accepted(step).sender)
-    return follower.next_index if follower else 0
+    return step.after.followers[_accepted(step).sender].next_index
 
 
 def _is_moved(step: Step) -> bool:
     sender = _accepted(step).sender
-    before, after = step.before.followers.get(sender), step.after.followers.get(sender)
-    return before is None or after is None or before[1:] != after[1:] or bool(step.sent)
+    before, after = step.before.followers.get(sender), step.after.followers[sender]
+    return before is None or before[1:] != after[1:] or bool(step.sent)
+
+
+def _is_forgotten(step: Step) -> bool:
+    """Whether the leader has let a removed follower go in this step (`_let_leavers_go`)."""
+    return _accepted(step).sender not in step.after.followers
 
 
 def _is_without_vote(step: Step) -> bool:
@@ -145,6 +149,14 @@ _NEWER = Rule(
     "§5.1",
     "node._adopt_term",
 )
+_FOLLOWED = Rule(
+    always,
+    lambda step: (
+        f"counted: {_accepted(step).sender} still followed in round {_accepted(step).round}"
+    ),
+    "thesis §6.2",
+    "node._hear_follower",
+)
 
 ACCEPTED = (
     _NEWER,
@@ -158,17 +170,13 @@ ACCEPTED = (
         lambda step: f"counted: {_accepted(step).sender} holds my log up to {_match(step)[1]}",
         "§5.3", "replication.on_append_accepted", Topic.COUNT,
     ),
-    Rule(
-        always,
-        lambda step: f"counted: {_accepted(step).sender} still followed in round "
-        f"{_accepted(step).round}",
-        "thesis §6.2", "node._hear_follower",
-    ),
+    _FOLLOWED,
 )  # fmt: skip
 
 REJECTED = (
     _NEWER,
     _NOT_MINE,
+    _FOLLOWED._replace(when=_is_forgotten),
     Rule(
         lambda step: _is_without_vote(step) and _is_moved(step),
         lambda step: f"{_say_without_vote(step)}, and I send it the rest from nextIndex "

@@ -16,9 +16,11 @@ from raftline.picture.observe.explain import DECISIONS
 from raftline.picture.observe.facts import Rule, Step, facts_of
 from raftline.picture.observe.step_lines import Thinning, explained, json_of, start_of, text_of
 from raftline.raft import inputs, messages
+from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import (
     Applied,
+    ChangeMembers,
     Input,
     PeerDisconnected,
     PeerLevel,
@@ -27,7 +29,7 @@ from raftline.raft.inputs import (
     Synced,
     Tick,
 )
-from raftline.raft.messages import AppendRejected, RequestVoteReply, TimeoutNow
+from raftline.raft.messages import AppendAccepted, AppendRejected, RequestVoteReply, TimeoutNow
 from raftline.raft.node import RawNode
 from raftline_testing.doubles.cores import (
     OPTIONS,
@@ -40,6 +42,7 @@ from raftline_testing.doubles.cores import (
     leader_of,
     node_of,
     request,
+    sync,
 )
 from raftline_testing.picture.judging.laws import LAWS
 from raftline_testing.picture.observed import observed_step
@@ -180,7 +183,7 @@ def test_an_election_from_the_silence_to_the_first_commit() -> None:
     assert "2 of 3 votes are a majority, of s1 s2, so I lead (§5.2); as leader of term 2 I " in won
     assert "append the empty entry 2 (§8)" in won
     assert "Synced: entries up to 2 are on my disk" in line(node, Synced(2, 2))
-    accepted = messages.AppendAccepted("s3", "s1", 2, 2, 1)
+    accepted = AppendAccepted("s3", "s1", 2, 2, 1)
     assert line(node, Receive(accepted)).startswith(
         "I am up to date term 2 index 2 round 1 of s3: counted: s3 holds my log up to 2 (§5.3); "
         "entry 2 of my term 2 is held by s1 s3, 2 of 3: a majority, so it is committed (§5.3, "
@@ -207,7 +210,7 @@ def test_first_leader_names_the_entry_of_the_identity() -> None:
 def test_entry_of_an_earlier_term_on_a_majority_is_uncommitted() -> None:
     """An entry of an earlier term on a majority is not committed."""
     node = leader_of("s1", 1, 2)
-    said = line(node, Receive(messages.AppendAccepted("s2", "s1", node.view.term, 2, 1)))
+    said = line(node, Receive(AppendAccepted("s2", "s1", node.view.term, 2, 1)))
     assert (
         "s1 s2, 2 of 3, hold entry 2, but it is of term 2: an entry of term 3 must commit it "
         "(§5.4.2, Figure 8)" in said
@@ -336,9 +339,7 @@ def test_an_answer_without_a_vote_is_not_told_as_counted() -> None:
     assert "not counted: s2 lost its memory, so it has no vote until it has caught up" in told
     fence = leader.view.log.last_index
     assert f"entry {fence} is the fence of s2:" in told
-    accepted = messages.AppendAccepted(
-        "s2", "s1", leader.view.term, 1, leader.view.round, without_vote=7
-    )
+    accepted = AppendAccepted("s2", "s1", leader.view.term, 1, leader.view.round, without_vote=7)
     told = line(leader, Receive(accepted))
     assert "not counted: s2" in told
     assert "it holds my log up to 1" in told
@@ -355,7 +356,7 @@ def test_a_voter_that_may_be_new_is_not_told_as_lost() -> None:
     fence = leader.view.log.last_index
     leader.step(Synced(fence, term), 0)
     acknowledge(leader, "s3")
-    held = messages.AppendAccepted("s2", "s1", term, fence, leader.view.round, **new)  # type: ignore[arg-type]
+    held = AppendAccepted("s2", "s1", term, fence, leader.view.round, **new)  # type: ignore[arg-type]
     assert "s2 holds all up to its fence, which is committed: it may vote" in line(
         leader, Receive(held)
     )
@@ -371,12 +372,64 @@ def test_the_return_of_a_vote_is_told_by_both_sides() -> None:
     fence = leader.view.log.last_index
     leader.step(Synced(fence, term), 0)
     acknowledge(leader, "s3")
-    last = messages.AppendAccepted("s2", "s1", term, fence, leader.view.round, 7)
+    last = AppendAccepted("s2", "s1", term, fence, leader.view.round, 7)
     told = line(leader, Receive(last))
     assert "s2 holds all up to its fence, which is committed: it votes again" in told
     follower = node_of("s2", recovering=True, incarnation=7)
     told = line(follower, Receive(messages.AppendEntries("s1", "s2", 1, 0, 0, vote_again=7)))
     assert "I hold all up to my fence, so I have a vote again" in told
+
+
+def without_vote(
+    leader: RawNode, name: str, kind: type[AppendAccepted | AppendRejected]
+) -> Receive:
+    """Return the answer of a server that lost its memory and now holds all of the log."""
+    state = leader.view
+    return Receive(kind(name, "s1", state.term, state.log.last_index, state.round, 7))
+
+
+def hold(leader: RawNode, *names: str) -> None:
+    """Let the leader's disk and these followers hold the log."""
+    sync(leader)
+    for name in names:
+        acknowledge(leader, name)
+
+
+def remove(leader: RawNode, name: str, *others: str) -> None:
+    """Remove a server by the last entry, which no other server holds yet."""
+    leader.step(ChangeMembers(Change("remove", name), "t"), leader.view.now_ms)
+    hold(leader, *others)
+    assert not leader.view.membership.is_joint
+
+
+def test_removed_member_without_a_vote_is_not_told_to_vote() -> None:
+    """The leader lets it go in the step in which it sends it the end of its loss once more."""
+    leader = established("s1")
+    leader.step(without_vote(leader, "s3", AppendRejected), 0)
+    hold(leader, "s2")
+    remove(leader, "s3", "s2")
+    hold(leader, "s2")
+    told = line(leader, without_vote(leader, "s3", AppendAccepted))
+    assert "s3 holds all up to its fence" not in told
+    told = line(leader, without_vote(leader, "s3", AppendRejected))
+    assert list(leader.view.progress) == ["s2"]
+    assert ": counted: s3 still followed in round 3 (thesis §6.2) | sent to s3: App" in told
+    assert told.endswith("vote again 7")
+
+
+def test_leader_that_leaves_tells_whose_vote_returns() -> None:
+    """It steps down in the step in which it sends the end of the loss."""
+    leader = established("s1", voters=("s1", "s2", "s3", "s4"))
+    leader.step(without_vote(leader, "s4", AppendRejected), 0)
+    hold(leader, "s2", "s3")
+    leader.step(without_vote(leader, "s4", AppendAccepted), 0)
+    remove(leader, "s1", "s2", "s3")
+    hold(leader, "s2")
+    state = leader.view
+    held = AppendAccepted("s3", "s1", state.term, state.log.last_index, state.round)
+    told = line(leader, Receive(held))
+    assert "I leave, and a follower that holds my whole log may stand at once" in told
+    assert "s4 holds all up to its fence, which is committed: it votes again" in told
 
 
 def test_start_of_a_node_that_lost_files_tells_it_has_no_vote() -> None:
