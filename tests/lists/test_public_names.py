@@ -10,7 +10,7 @@ import importlib
 import inspect
 import pydoc
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -39,11 +39,26 @@ def as_made(text: str) -> str:
 def table() -> str:
     """Return the list as it stands on the page."""
     lines = ["| name | public attributes |", "|---|---|"]
+    names = dict(listed())
     lines += [
         f"| `{name}` | {', '.join(f'`{each}`' for each in members) or ''} |"
-        for name, members in listed()
+        for name, members in names.items()
+        if not repeats_threads(name, names)
     ]
+    again = [f"`{name.rpartition('.')[2]}`" for name in names if repeats_threads(name, names)]
+    lines.append(f"| the same in `raftline.aio` | {', '.join(again)} |")
     return "".join(f"{line}\n" for line in lines)
+
+
+def repeats_threads(name: str, names: Mapping[str, list[str]]) -> bool:
+    """Whether a class of asyncio has the attributes of its namesake for threads; the page says that
+    in one sentence."""
+    last = name.removeprefix("raftline.aio.")
+    own = names[name]
+    return last != name and own in (
+        names.get(f"raftline.{last}"),
+        names.get(f"raftline.api.{last}"),
+    )
 
 
 def options() -> str:
