@@ -16,7 +16,7 @@ from typing import Any
 from abnf import Rule
 from abnf.parser import Alternation, Concatenation, Literal, Option, Repetition
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "develop" / "grammar.md"
+FILE = Path(__file__).resolve().parents[2] / "docs" / "develop" / "grammar.abnf"
 _REPEATS_MAX = 3  # repetitions in a derived line, beyond the minimum
 _DEPTH_MAX = 60  # nested rules; deeper than that, the shortest alternative is taken
 
@@ -25,13 +25,13 @@ Dealer = Callable[["Grammar", random.Random], str]
 
 
 class Grammar:
-    """The rules of one page."""
+    """The rules of one file."""
 
-    def __init__(self, verbs: Collection[str], page: Path = PAGE) -> None:
-        """Look for the rules in the page's only block of ABNF. Of the requests, only those with
-        these verbs are derived: the others belong to extensions that are not there."""
+    def __init__(self, verbs: Collection[str], file: Path = FILE) -> None:
+        """Look for the rules in a file. Of the requests, only those with these verbs are derived:
+        the others belong to extensions that are not there."""
         self._verbs = verbs
-        self._page = page
+        self._file = file
         self._memo: dict[tuple[int, int], frozenset[int]] = {}
         self._text = ""
 
@@ -39,12 +39,11 @@ class Grammar:
     def rules(self) -> Mapping[str, Rule]:
         """The rules by their names. Reading them takes seconds, so it is deferred to the first
         test."""
-        (block,) = re.findall(r"```abnf\n(.*?)```", self._page.read_text("utf-8"), re.DOTALL)
 
         class Rules(Rule):
             pass
 
-        Rules.load_grammar(re.sub(" {2,}", " ", block))
+        Rules.load_grammar(re.sub(" {2,}", " ", self._file.read_text("utf-8")))
         return {rule.name.lower(): rule for rule in Rules.rules()}  # type: ignore[no-untyped-call]
 
     def matches(self, rule: str, text: str) -> bool:

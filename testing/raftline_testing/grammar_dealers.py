@@ -1,4 +1,4 @@
-"""Lines of docs/develop/grammar.md by chance, with what a grammar can't say.
+"""Lines of docs/develop/grammar.abnf by chance, with what a grammar can't say.
 
 The indexes of entries follow on one another, and a key stands in an object once: a dealer draws a
 line that keeps to such a rule.

@@ -27,7 +27,7 @@ USERS, PROTOCOL, GRAMMAR, PYTHON, TRANSACTIONS = (
     for name in (
         "use/users.md",
         "use/protocol.md",
-        "develop/grammar.md",
+        "develop/grammar.abnf",
         "use/python.md",
         "use/transactions.md",
     )
@@ -82,12 +82,12 @@ def lacking(row: Command) -> Iterator[str]:
         yield f"docs/use/protocol.md: a row, | `{row.form}` | reply | and if not |"
     grammar = GRAMMAR.read_text(encoding="utf-8")
     if verb not in OF_A_SESSION and not re.search(rf"^{verb} +=", grammar, re.M):
-        yield f'docs/develop/grammar.md: a rule, {verb:16}= %s"{verb} " …'
+        yield f'docs/develop/grammar.abnf: a rule, {verb:16}= %s"{verb} " …'
     if row.is_operation:
         if not any(f'%s"{verb} "' in _rule(grammar, each) for each in OF_TRANSACTIONS):
-            yield f'docs/develop/grammar.md: in tx-plain, / %s"{verb} " key-word …'
+            yield f'docs/develop/grammar.abnf: in tx-plain, / %s"{verb} " key-word …'
         if row.handling is READ and f'%s"{verb} " key' not in _rule(grammar, "as-read"):
-            yield f'docs/develop/grammar.md: in as-read, / %s"{verb} " key'
+            yield f'docs/develop/grammar.abnf: in as-read, / %s"{verb} " key'
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""docs/develop/grammar.md: each line that it allows is understood and written back, no other one.
+"""docs/develop/grammar.abnf: each line that it allows is understood and written back, no other one.
 
 Lines are derived from the grammar by seeded chance (raftline_testing/grammar_dealers.py).
 """
