@@ -27,7 +27,7 @@ class Client:
         """Return the reply. Who refuses has done nothing, so another server may be asked."""
         reply = ""
         for _ in range(TRIES):
-            self._link.sendall(f"{self._name}@{text}\n".encode())
+            self._link.sendall(f"{self._name}@{text}\n".encode(errors="surrogateescape"))
             reply = self._replies.readline().decode().rstrip("\n").partition("@")[2]
             if found := NOT_LEADER.match(reply):
                 self._dial(found[1], int(found[2]))

@@ -78,8 +78,9 @@ def plain(text: str) -> str:
         sign = found[1]
         if sign not in _SIGNS and len(sign) != 3:
             typed = found[0].decode(errors="replace")
-            forms = "Write \\\\ for a backslash, \\n \\r \\t \\s, or \\xNN for a byte."
-            raise Mistake(f"{typed} is not an escape. {forms}")
+            raise Mistake(
+                f"{typed} is not an escape. Write \\\\ \\n \\r \\t \\s, or \\xNN for a byte."
+            )
         return _SIGNS[sign] if sign in _SIGNS else bytes.fromhex(sign[1:].decode())
 
     return _ESCAPE.sub(one, text.encode()).decode(errors="surrogateescape")
@@ -107,7 +108,6 @@ def canonical(text: str, *, is_key: bool) -> str:
 
 # --- requests of clients --------------------------------------------------------------------------
 
-READS = ("get", "show")
 _REQUEST = re.compile(r"(get|set|delete|incr|show)(?: ([^ ]*)(?: (.*))?)?")
 
 

@@ -25,8 +25,6 @@ import raft
 from logmanager import LogManager, Machine, Unusable
 
 TIMES = raft.Options(election_timeout_ms=500, heartbeat_ms=100)
-DIAL_S = 0.05
-OUTBOX_MAX = 64  # messages that wait for another server; Raft sends again what is lost
 
 NOT_LEADER = "Sorry, I am not the leader. Last leader I heard from is:"
 UNKNOWN = "Sorry, outcome unknown: I lost the leadership before a majority had this. See: get KEY"
@@ -126,7 +124,7 @@ class Server:
         with self._core:
             if self._node.role != "leader":
                 return self._who_leads()
-            if command.split(" ", 1)[0] in lines.READS:
+            if command.startswith(("get ", "show")):
                 self.step(raft.Read([(command, reply)]))
             else:
                 numbered = f"{line.sender}{line.number}@{command}" if line.number else command
@@ -171,7 +169,7 @@ class Peer:
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()  # None: the connection broke
 
     def send(self, line: str) -> None:
-        if self._outbox.qsize() < OUTBOX_MAX:
+        if self._outbox.qsize() < 64:  # Raft sends again what is lost
             self._outbox.put(line.encode())
 
     def run(self) -> None:
@@ -183,7 +181,7 @@ class Peer:
                     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     self._speak(link)
             except OSError:
-                time.sleep(DIAL_S)  # nobody listens there now
+                time.sleep(0.05)  # nobody listens there now
             while not self._outbox.empty():
                 self._outbox.get()
 

@@ -218,13 +218,30 @@ def test_a_restart_has_what_was_synced(small: SimpleNamespace, log_path: Path) -
     before = whole.index(b"# cut after")
     for end in range(before, len(whole)):
         log_path.write_bytes(whole[:end])
-        held = opened(small, log_path.parent)
-        assert [one.command for one in held.log.entries(1, 2)] == ["set a 1", "set a 2"]
+        assert started(small, log_path.parent) == (["set a 1", "set a 2"], (3, "s1"))
         assert log_path.read_bytes() == whole[:before]
     log_path.write_bytes(whole)
-    held = opened(small, log_path.parent)
-    assert [one.command for one in held.log.entries(1, 2)] == ["set a 1", "set a é"]
-    assert held.state == (3, "s1")
+    assert started(small, log_path.parent) == (["set a 1", "set a é"], (3, "s1"))
+
+
+def started(small: SimpleNamespace, folder: Path) -> tuple[list[str], object]:
+    """Return the commands and the state that a start finds; afterwards the files are free again."""
+    files = opened(small, folder)
+    return [one.command for one in files.log.entries(1, files.log.last_index)], files.state
+
+
+def test_a_second_server_on_the_same_files_is_refused(
+    small: SimpleNamespace, log_path: Path
+) -> None:
+    """Also before it cuts what the first one has begun to write."""
+    first = opened(small, log_path.parent)
+    with log_path.open("ab") as log:
+        log.write(b"3 3 set a")
+    before = log_path.read_bytes()
+    with pytest.raises(small.logmanager.Unusable, match=r"another server writes to \S+/s1\.log"):
+        opened(small, log_path.parent)
+    assert log_path.read_bytes() == before
+    del first
 
 
 @pytest.mark.parametrize(
