@@ -30,7 +30,8 @@ class Machine:
 
     def __init__(self) -> None:
         self._pairs: dict[str, str] = {}
-        self._replies: dict[str, str] = {}  # by `client#number`: done once, answered each time (§8)
+        # By `client#number`, what was done and the reply: done once, answered each time (§8)
+        self._replies: dict[str, tuple[str, str]] = {}
 
     def execute(self, command: str) -> str:
         """Execute a committed command; return the reply.
@@ -42,8 +43,9 @@ class Machine:
         if not mark or " " in head:
             return self._do(command)
         if head not in self._replies:
-            self._replies[head] = self._do(rest)
-        return self._replies[head]
+            self._replies[head] = (rest, self._do(rest))
+        done, reply = self._replies[head]
+        return reply if done == rest else f"Sorry, {head} was another command; nothing was executed"
 
     def read(self, command: str) -> str:
         """Return the reply to a `get` or a `show`, which changes nothing."""

@@ -111,8 +111,7 @@ class Server:
                     self.step(raft.Tick())
 
     def _who_leads(self) -> str:
-        leader = self._node.leader or self.name
-        if leader == self.name:
+        if (leader := self._node.leader) is None:
             return "Sorry, I know of no leader. Try again."
         return f"{NOT_LEADER} {leader} ({self._members[leader]})"
 
@@ -213,10 +212,9 @@ def read_members(name: str, folder: Path) -> Mapping[str, str]:
         path = folder.absolute().parent / path.name
     members: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
-        words = line.partition("#")[0].split()
-        if words and (len(words) != 3 or not words[2].isdigit()):
-            raise Unusable(f"the form of a line in {path} is NAME HOST PORT, not: {line}")
-        if words:
+        if words := line.partition("#")[0].split():
+            if not lines.MEMBER.fullmatch(" ".join(words)) or int(words[2]) > 65535:
+                raise Unusable(f"the form of a line in {path} is NAME HOST PORT, not: {line}")
             members[words[0]] = f"{words[1]}:{words[2]}"
     if name not in members:
         raise Unusable(f"{path} has no {name}, only {' '.join(members)}")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from course.tests.processes.mixed_cluster import (
     JUDGED_S,
+    CNode,
     MixedCluster,
     lead_in_turn,
     serve_amid_faults,
@@ -20,7 +24,7 @@ from raftline_course.grading.isolation import sandbox
 from raftline_course.grading.judging import marks_of
 from raftline_course.grading.milestones import MILESTONES, POINTS
 from raftline_course.grading.selftests.cheats import TEN
-from raftline_testing.nodes.cluster import NodeProcess
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import free_ports
 
 ROOT = Path(__file__).parents[3]
@@ -165,6 +169,47 @@ def _client(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, input=typed, capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def test_client_lives_on_when_the_leader_dies(tmp_path: Path) -> None:
+    """The others name the dead one until one of them leads; later the client's own server ends and
+    comes back."""
+    cluster = Cluster(tmp_path, 3)
+    cluster.nodes = [CNode(PROGRAM, node.name, node.port, tmp_path) for node in cluster.nodes]
+    with cluster:
+        cluster.start()
+        assert "set to 1" in _client(str(cluster.nodes[0].port), typed="set a 1\n").stdout
+        leader = next(node for node in cluster.nodes if "GET response" in node.ask("get a"))
+        own = next(node for node in cluster.nodes if node is not leader)
+        with _typing(own) as ask:
+            assert ask("get a") == "GET response: 1\n"
+            leader.kill()
+            assert ask("incr a").startswith("Sorry, outcome unknown: the server closed")
+            assert re.fullmatch("GET response: [12]\n", ask("get a"))
+            leader.start()
+            own.kill()
+            own.start()
+            while ask("get a").startswith("Sorry, outcome unknown: the server closed"):
+                pass
+            assert ask("set a 3") == "SET response: a set to 3\n"
+
+
+@contextmanager
+def _typing(node: NodeProcess) -> Iterator[Callable[[str], str]]:
+    """Give the client of a person who types a line and waits for the reply."""
+    command = [sys.executable, str(SMALL / "client.py"), str(node.port)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        keys, screen = client.stdin, client.stdout
+
+        def ask(line: str) -> str:
+            keys.write(f"{line}\n")
+            return screen.readline()
+
+        yield ask
 
 
 def test_wrong_start_says_what_to_do(tmp_path: Path) -> None:
