@@ -44,18 +44,16 @@ class Client:
 
 
 def main(words: list[str]) -> None:
-    if len(words) not in (1, 2) or not all(word.isdigit() for word in words):
+    if len(words) not in (1, 2) or not all(word.isdecimal() for word in words):
         sys.exit("usage: python course/small/client.py PORT [NUMBER]")
     name = "client" + "".join(words[1:])
     try:
         client = Client(int(words[0]), name)
         while True:
-            text = input(f"{name}> " if sys.stdin.isatty() else "")
-            if text.strip():
-                print(client.ask(text), flush=True)
+            print(client.ask(input(f"{name}> " if sys.stdin.isatty() else "")), flush=True)
     except (EOFError, KeyboardInterrupt):
         pass
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         sys.exit(f"[!] {name} has no server at port {words[0]}: {error}")
 
 

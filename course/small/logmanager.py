@@ -18,7 +18,7 @@ from lines import NUMBER_MAX, plain, read_integer
 from raft import Effects, Entry, HardState, Log
 
 
-class Unusable(Exception):
+class Unusable(ValueError):
     """What this server must not go on with: a setting, a file or an entry; the text says why."""
 
 

@@ -107,8 +107,7 @@ class Server:
             while True:
                 self._alarm_ms = self._node.wake_at_ms
                 self._core.wait(max(0, self._alarm_ms - now_ms()) / 1000)
-                if now_ms() >= self._node.wake_at_ms:
-                    self.step(raft.Tick())
+                self.step(raft.Tick())  # which does nothing before its time
 
     def _who_leads(self) -> str:
         if (leader := self._node.leader) is None:
@@ -222,7 +221,7 @@ def read_members(name: str, folder: Path) -> Mapping[str, str]:
 
 
 def main(words: list[str]) -> None:
-    if len(words) not in (2, 3) or not words[1].isdigit():
+    if len(words) not in (2, 3) or not words[1].isdecimal():
         sys.exit("usage: python course/small/server.py NAME PORT [FOLDER]")
     name, port = words[0], int(words[1])
     folder = Path(words[2]) if len(words) == 3 else Path(__file__).parents[2] / "logs" / "small"
@@ -231,12 +230,15 @@ def main(words: list[str]) -> None:
         folder.mkdir(exist_ok=True)
         listener = socket.create_server(("127.0.0.1", port), backlog=128)
         server = Server(name, members, folder)
-    except (OSError, OverflowError, Unusable) as error:
+    except (OSError, OverflowError, ValueError) as error:
         sys.exit(f"[!] {name} can't start at port {port} with the files in {folder}: {error}")
     print(f"[*] Server started on port {port}", flush=True)
     while True:
-        connection, _ = listener.accept()
-        threading.Thread(target=server.serve, args=[connection], daemon=True).start()
+        try:
+            connection, _ = listener.accept()
+            threading.Thread(target=server.serve, args=[connection], daemon=True).start()
+        except (OSError, RuntimeError):  # no room for one more, until a client leaves
+            time.sleep(0.05)
 
 
 if __name__ == "__main__":

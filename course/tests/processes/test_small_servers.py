@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from raftline_course.grading.judging import marks_of
 from raftline_course.grading.milestones import MILESTONES, POINTS
 from raftline_course.grading.selftests.cheats import TEN
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
-from raftline_testing.nodes.processes import free_ports
+from raftline_testing.nodes.processes import eventually, free_ports
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "course" / "docs" / "evening.md"
@@ -147,6 +147,25 @@ def test_clients_see_a_linearizable_history(tmp_path: Path, count: int) -> None:
         serve_amid_faults(cluster.start())
 
 
+def test_server_serves_again_after_too_many_connections(tmp_path: Path) -> None:
+    """It has 30 descriptors, and clients take all of them."""
+    limited = ["sh", "-c", 'ulimit -n 30; exec "$0" "$@"', *PROGRAM]
+    cluster = Cluster(tmp_path, 1)
+    cluster.nodes = [CNode(limited, node.name, node.port, tmp_path) for node in cluster.nodes]
+    with cluster, ExitStack() as opened:
+        node = cluster.start().nodes[0]
+        eventually(lambda: "GET response" in node.ask("get a"), "a leader")
+
+        def take_all() -> None:
+            for _ in range(40):
+                opened.enter_context(node.connect(0.5)).ask("get a")
+
+        with pytest.raises(TimeoutError):
+            take_all()
+        opened.close()
+        assert "a set to 1" in node.ask("set a 1")
+
+
 # --- the programs ---------------------------------------------------------------------------------
 
 
@@ -214,9 +233,12 @@ def _typing(node: NodeProcess) -> Iterator[Callable[[str], str]]:
 
 def test_wrong_start_says_what_to_do(tmp_path: Path) -> None:
     port = str(next(free_ports))
+    (tmp_path / "server-configuration.txt").write_bytes(b"s1 \xff 10000\n")
     for words, why in (
         (["s1"], "usage: python course/small/server.py NAME PORT"),
+        (["s1", "²"], "usage: python course/small/server.py NAME PORT"),
         (["s1", port, str(tmp_path / "a" / "b")], "server-configuration.txt"),
+        (["s1", port, str(tmp_path)], "can't decode byte 0xff"),
     ):
         done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, check=False)
         assert done.returncode == 1
