@@ -12,16 +12,16 @@ LEFT_OUT = {"__pycache__", "solutions"}  # these are for teachers, who have a cl
 
 
 class BuildPy(build_py):
-    """Puts the labs into the package, for `raftline_course.home`, and the package
-    `raftline_testing` beside it."""
+    """Puts the labs and the evening's copy into the package, for `raftline_course.home`, and the
+    package `raftline_testing` beside it."""
 
     def run(self):
         super().run()
         if self.editable_mode:
             return
-        self._take(
-            CLONE / "course" / "labs", Path(self.build_lib, "raftline_course", "clone", "labs")
-        )
+        for folder in ("labs", "small"):
+            to = Path(self.build_lib, "raftline_course", "clone", folder)
+            self._take(CLONE / "course" / folder, to)
         harness = "raftline_testing"
         self._take(CLONE / "testing" / harness, Path(self.build_lib, harness))
 

@@ -1,4 +1,4 @@
-"""The folder that holds `labs/`: `course/` of a clone, or a folder of an installed course."""
+"""The folder of `labs/` and `small/`: `course/` of a clone, or a folder of an installed course."""
 
 from __future__ import annotations
 

@@ -6,17 +6,16 @@ import re
 import socket
 import sys
 import time
+from contextlib import suppress
 
 NOT_LEADER = re.compile(r"Sorry, I am not the leader\. .* is: \S+ \((\S+):([0-9]+)\)")
-NO_LEADER = "Sorry, I know of no leader"
-TRIES, PAUSE_S = 50, 0.1  # an election takes a second
 
 
 class Client:
     """A conversation with the server that leads."""
 
     def __init__(self, port: int, name: str) -> None:
-        self._name = name
+        self._name, self._port = name, port
         self._dial("localhost", port)
 
     def _dial(self, host: str, port: int) -> None:
@@ -25,32 +24,36 @@ class Client:
 
     def ask(self, text: str) -> str:
         """Return the reply. Who refuses has done nothing, so another server may be asked."""
-        reply = ""
-        for _ in range(TRIES):
-            self._link.sendall(f"{self._name}@{text}\n".encode())
-            reply = self._replies.readline().decode().rstrip("\n").partition("@")[2]
+        if self._replies.closed:
+            self._dial("localhost", self._port)
+        for _ in range(50):
+            reply = ""
+            with suppress(OSError):
+                self._link.sendall(f"{self._name}@{text}\n".encode(errors="surrogateescape"))
+                reply = self._replies.readline().decode().rstrip("\n").partition("@")[2]
             if found := NOT_LEADER.match(reply):
-                self._dial(found[1], int(found[2]))
-            elif reply.startswith(NO_LEADER):
-                time.sleep(PAUSE_S)
-            else:
+                with suppress(OSError):  # a dead one is named until another leads
+                    self._dial(found[1], int(found[2]))
+            elif not reply.startswith("Sorry, I know of no leader"):
                 break
-        return reply or "Sorry, outcome unknown: the server closed the connection"
+            time.sleep(0.1)  # an election takes a second
+        if not reply:
+            self._replies.close()
+            reply = "Sorry, outcome unknown: the server closed the connection"
+        return reply
 
 
 def main(words: list[str]) -> None:
-    if len(words) not in (1, 2) or not all(word.isdigit() for word in words):
+    if len(words) not in (1, 2) or not all(word.isdecimal() for word in words):
         sys.exit("usage: python course/small/client.py PORT [NUMBER]")
     name = "client" + "".join(words[1:])
     try:
         client = Client(int(words[0]), name)
         while True:
-            text = input(f"{name}> " if sys.stdin.isatty() else "")
-            if text.strip():
-                print(client.ask(text), flush=True)
+            print(client.ask(input(f"{name}> " if sys.stdin.isatty() else "")), flush=True)
     except (EOFError, KeyboardInterrupt):
         pass
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         sys.exit(f"[!] {name} has no server at port {words[0]}: {error}")
 
 

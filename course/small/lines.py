@@ -17,9 +17,11 @@ NUMBER_MAX = 2**63 - 1
 LINE_BYTES = 64 << 20
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+MEMBER = re.compile(rf"{NAME.pattern} \S+ [0-9]{{1,5}}")  # of server-configuration.txt
 NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
-CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # a tab may be in a value
+# What no line has: control characters but the tab, and bytes that are not UTF-8
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\udc80-\udcff]")
 
 
 class Mistake(Exception):
@@ -40,10 +42,7 @@ def read_line(raw: bytes) -> Line:
     Raises:
         Mistake: it is no line.
     """
-    try:
-        text = raw.removesuffix(b"\n").removesuffix(b"\r").decode().lstrip(" ")
-    except UnicodeDecodeError:
-        text = "\0"
+    text = raw.removesuffix(b"\n").removesuffix(b"\r").decode(errors="surrogateescape").lstrip(" ")
     if CONTROL.search(text):
         raise Mistake("a line is UTF-8 without control characters; write \\xNN for another byte")
     head, mark, _ = text.split(" ", 1)[0].partition("@")
@@ -78,8 +77,9 @@ def plain(text: str) -> str:
         sign = found[1]
         if sign not in _SIGNS and len(sign) != 3:
             typed = found[0].decode(errors="replace")
-            forms = "Write \\\\ for a backslash, \\n \\r \\t \\s, or \\xNN for a byte."
-            raise Mistake(f"{typed} is not an escape. {forms}")
+            raise Mistake(
+                f"{typed} is not an escape. Write \\\\ \\n \\r \\t \\s, or \\xNN for a byte."
+            )
         return _SIGNS[sign] if sign in _SIGNS else bytes.fromhex(sign[1:].decode())
 
     return _ESCAPE.sub(one, text.encode()).decode(errors="surrogateescape")
@@ -107,7 +107,6 @@ def canonical(text: str, *, is_key: bool) -> str:
 
 # --- requests of clients --------------------------------------------------------------------------
 
-READS = ("get", "show")
 _REQUEST = re.compile(r"(get|set|delete|incr|show)(?: ([^ ]*)(?: (.*))?)?")
 
 
@@ -123,7 +122,8 @@ def read_request(text: str) -> str:
     found = _REQUEST.fullmatch(text)
     if found is None:
         hint = "get KEY, set KEY VALUE, delete KEY, incr KEY [BY], show [PREFIX]"
-        raise Mistake(f"I don't understand: {text[:60]}. Try: {hint}")
+        said = f"I don't understand: {text[:60]}" if text else "the line is empty"
+        raise Mistake(f"{said}. Try: {hint}")
     verb, key, rest = found.groups()
     if text == "show":
         return text
@@ -216,22 +216,19 @@ def _numbers(*texts: str | None) -> list[int]:
 def _read_entries(text: str, index: int, term: int, most: int) -> tuple[Sequence[raft.Entry], str]:
     """Return the entries of a JSON list, and what follows it: their indexes go on after `index`,
     and their terms never fall."""
+    entries: list[raft.Entry] = []
     try:
         listed, end = json.JSONDecoder().raw_decode(text)  # also of numbers beyond 2^53
-    except ValueError as error:
-        raise Mistake(f"the entries of AppendEntries are not a JSON list: {error}") from None
-    entries: list[raft.Entry] = []
-    given: list[Any] = listed if isinstance(listed, list) else [None]
-    for one in given:
-        try:
+        given: list[Any] = listed if isinstance(listed, list) else [None]
+        for one in given:
             entry = raft.Entry(int(one["index"]), int(one["term"]), one["command"])
             is_next = entry.index == index + 1 and max(term, 1) <= entry.term <= most
             if not is_next or not entry.command.encode() or CONTROL.search(entry.command):
                 raise ValueError
-        except (AttributeError, KeyError, TypeError, ValueError):
-            raise Mistake(f"entry {index + 1} of AppendEntries is malformed") from None
-        entries.append(entry)
-        index, term = entry.index, entry.term
+            entries.append(entry)
+            index, term = entry.index, entry.term
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        raise Mistake(f"entry {index + 1} in the JSON list of AppendEntries is malformed") from None
     return entries, text[end:]
 
 

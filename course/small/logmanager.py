@@ -6,6 +6,7 @@ executes the committed commands: the same ones in the same order give each serve
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from lines import NUMBER_MAX, plain, read_integer
 from raft import Effects, Entry, HardState, Log
 
 
-class Unusable(Exception):
+class Unusable(ValueError):
     """What this server must not go on with: a setting, a file or an entry; the text says why."""
 
 
@@ -29,7 +30,8 @@ class Machine:
 
     def __init__(self) -> None:
         self._pairs: dict[str, str] = {}
-        self._replies: dict[str, str] = {}  # by `client#number`: done once, answered each time (§8)
+        # By `client#number`, what was done and the reply: done once, answered each time (§8)
+        self._replies: dict[str, tuple[str, str]] = {}
 
     def execute(self, command: str) -> str:
         """Execute a committed command; return the reply.
@@ -41,8 +43,9 @@ class Machine:
         if not mark or " " in head:
             return self._do(command)
         if head not in self._replies:
-            self._replies[head] = self._do(rest)
-        return self._replies[head]
+            self._replies[head] = (rest, self._do(rest))
+        done, reply = self._replies[head]
+        return reply if done == rest else f"Sorry, {head} was another command; nothing was executed"
 
     def read(self, command: str) -> str:
         """Return the reply to a `get` or a `show`, which changes nothing."""
@@ -101,15 +104,18 @@ class LogManager:
         has_vote, has_log = self._vote_path.exists(), self._log_path.exists()
         if (has_vote and not has_log) or (has_log and not has_vote and self._log_path.read_bytes()):
             lost = self._log_path if has_vote else self._vote_path
-            why = "a server that forgot its vote or its entries can break the cluster's promises"
-            raise Unusable(f"{lost} is lost: {why}. Restore it")
+            raise Unusable(f"{lost} is lost, and with it what this server promised. Restore it")
         addresses = " ".join(f"{member}={address}" for member, address in members.items())
         self._unwritten = f"0 0 base {addresses}\n"  # the first line of a log
         self.state, self.log = HardState(0, None), Log()
+        self._file = self._log_path.open("ab")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before a start cuts it
+        except BlockingIOError:
+            raise Unusable(f"another server writes to {self._log_path}. Stop it first") from None
         if has_vote:
             self._load()
-        self._file = os.open(self._log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        if not has_vote:
+        else:
             self._save_state(self.state)
 
     def save(self, out: Effects) -> bool:
@@ -123,9 +129,8 @@ class LogManager:
         lines = (self._unwritten + cut + entries).encode()
         noun = "entry" if len(out.append) == 1 else "entries"
         note = f"# {len(out.append)} {noun} synced, crc32 {zlib.crc32(lines):08x}\n"
-        rest = memoryview(lines + note.encode())
-        while rest:
-            rest = rest[os.write(self._file, rest) :]
+        self._file.write(lines + note.encode())
+        self._file.flush()
         os.fsync(self._file)
         self._unwritten = ""
         return True

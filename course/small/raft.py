@@ -429,8 +429,7 @@ class Node:
         for one in sent.entries:
             term = self.log.term_at(one.index)
             if one.index <= self.commit_index and term != one.term:  # §5.4, Leader Completeness
-                said = f"entry {one.index} is committed with term {term}"
-                return f"{said}, it is never replaced by term {one.term}"
+                return f"entry {one.index} is committed with term {term}, not with {one.term}"
         return ""
 
     def agrees_at_most(self, prev: int) -> int:

@@ -25,8 +25,6 @@ import raft
 from logmanager import LogManager, Machine, Unusable
 
 TIMES = raft.Options(election_timeout_ms=500, heartbeat_ms=100)
-DIAL_S = 0.05
-OUTBOX_MAX = 64  # messages that wait for another server; Raft sends again what is lost
 
 NOT_LEADER = "Sorry, I am not the leader. Last leader I heard from is:"
 UNKNOWN = "Sorry, outcome unknown: I lost the leadership before a majority had this. See: get KEY"
@@ -109,12 +107,10 @@ class Server:
             while True:
                 self._alarm_ms = self._node.wake_at_ms
                 self._core.wait(max(0, self._alarm_ms - now_ms()) / 1000)
-                if now_ms() >= self._node.wake_at_ms:
-                    self.step(raft.Tick())
+                self.step(raft.Tick())  # which does nothing before its time
 
     def _who_leads(self) -> str:
-        leader = self._node.leader or self.name
-        if leader == self.name:
+        if (leader := self._node.leader) is None:
             return "Sorry, I know of no leader. Try again."
         return f"{NOT_LEADER} {leader} ({self._members[leader]})"
 
@@ -126,7 +122,7 @@ class Server:
         with self._core:
             if self._node.role != "leader":
                 return self._who_leads()
-            if command.split(" ", 1)[0] in lines.READS:
+            if command.startswith(("get ", "show")):
                 self.step(raft.Read([(command, reply)]))
             else:
                 numbered = f"{line.sender}{line.number}@{command}" if line.number else command
@@ -171,7 +167,7 @@ class Peer:
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()  # None: the connection broke
 
     def send(self, line: str) -> None:
-        if self._outbox.qsize() < OUTBOX_MAX:
+        if self._outbox.qsize() < 64:  # Raft sends again what is lost
             self._outbox.put(line.encode())
 
     def run(self) -> None:
@@ -183,7 +179,7 @@ class Peer:
                     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     self._speak(link)
             except OSError:
-                time.sleep(DIAL_S)  # nobody listens there now
+                time.sleep(0.05)  # nobody listens there now
             while not self._outbox.empty():
                 self._outbox.get()
 
@@ -215,10 +211,9 @@ def read_members(name: str, folder: Path) -> Mapping[str, str]:
         path = folder.absolute().parent / path.name
     members: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
-        words = line.partition("#")[0].split()
-        if words and (len(words) != 3 or not words[2].isdigit()):
-            raise Unusable(f"the form of a line in {path} is NAME HOST PORT, not: {line}")
-        if words:
+        if words := line.partition("#")[0].split():
+            if not lines.MEMBER.fullmatch(" ".join(words)) or int(words[2]) > 65535:
+                raise Unusable(f"the form of a line in {path} is NAME HOST PORT, not: {line}")
             members[words[0]] = f"{words[1]}:{words[2]}"
     if name not in members:
         raise Unusable(f"{path} has no {name}, only {' '.join(members)}")
@@ -226,7 +221,7 @@ def read_members(name: str, folder: Path) -> Mapping[str, str]:
 
 
 def main(words: list[str]) -> None:
-    if len(words) not in (2, 3) or not words[1].isdigit():
+    if len(words) not in (2, 3) or not words[1].isdecimal():
         sys.exit("usage: python course/small/server.py NAME PORT [FOLDER]")
     name, port = words[0], int(words[1])
     folder = Path(words[2]) if len(words) == 3 else Path(__file__).parents[2] / "logs" / "small"
@@ -235,12 +230,15 @@ def main(words: list[str]) -> None:
         folder.mkdir(exist_ok=True)
         listener = socket.create_server(("127.0.0.1", port), backlog=128)
         server = Server(name, members, folder)
-    except (OSError, OverflowError, Unusable) as error:
+    except (OSError, OverflowError, ValueError) as error:
         sys.exit(f"[!] {name} can't start at port {port} with the files in {folder}: {error}")
     print(f"[*] Server started on port {port}", flush=True)
     while True:
-        connection, _ = listener.accept()
-        threading.Thread(target=server.serve, args=[connection], daemon=True).start()
+        try:
+            connection, _ = listener.accept()
+            threading.Thread(target=server.serve, args=[connection], daemon=True).start()
+        except (OSError, RuntimeError):  # no room for one more, until a client leaves
+            time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -102,6 +102,29 @@ def test_the_course_s_commands_work_beside_an_installed_store(
     assert "milestone" in done.stdout or "isolation" in done.stdout
 
 
+def test_an_installed_course_has_the_evenings_copy(
+    store: Path, course: Path, tmp_path: Path
+) -> None:
+    """At the place that the page names: the kit judges its server, and the grader its core."""
+    both = [store, course]
+    page = (ROOT / "course" / "docs" / "evening.md").read_text(encoding="utf-8")
+    typed = next(line for line in page.splitlines() if line.startswith("python3 -c "))
+    small = subprocess.run(
+        [sys.executable, "-S", *shlex.split(typed)[1:]],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, both))},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    server = [sys.executable, f"{small}/server.py", "{name}", "{port}", "{dir}"]
+    done = raftline("conform", "--only", "one-vote", "--", *server, path=both, folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    words = ("grade", small, "--milestone", "1", "--schedules", "1")
+    done = raftline(*words, path=both, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^small +10 +10$", done.stdout, re.M), done.stdout
+
+
 @pytest.mark.parametrize("which", [0, 1], ids=["installed", "editable"])
 def test_the_commands_that_install_store_and_course_find_both(tmp_path: Path, which: int) -> None:
     """pip is asked what it would install; nothing is fetched."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from course.tests.processes.mixed_cluster import (
     JUDGED_S,
+    CNode,
     MixedCluster,
     lead_in_turn,
     serve_amid_faults,
@@ -20,8 +24,8 @@ from raftline_course.grading.isolation import sandbox
 from raftline_course.grading.judging import marks_of
 from raftline_course.grading.milestones import MILESTONES, POINTS
 from raftline_course.grading.selftests.cheats import TEN
-from raftline_testing.nodes.cluster import NodeProcess
-from raftline_testing.nodes.processes import free_ports
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually, free_ports
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "course" / "docs" / "evening.md"
@@ -143,6 +147,25 @@ def test_clients_see_a_linearizable_history(tmp_path: Path, count: int) -> None:
         serve_amid_faults(cluster.start())
 
 
+def test_server_serves_again_after_too_many_connections(tmp_path: Path) -> None:
+    """It has 30 descriptors, and clients take all of them."""
+    limited = ["sh", "-c", 'ulimit -n 30; exec "$0" "$@"', *PROGRAM]
+    cluster = Cluster(tmp_path, 1)
+    cluster.nodes = [CNode(limited, node.name, node.port, tmp_path) for node in cluster.nodes]
+    with cluster, ExitStack() as opened:
+        node = cluster.start().nodes[0]
+        eventually(lambda: "GET response" in node.ask("get a"), "a leader")
+
+        def take_all() -> None:
+            for _ in range(40):
+                opened.enter_context(node.connect(0.5)).ask("get a")
+
+        with pytest.raises(TimeoutError):
+            take_all()
+        opened.close()
+        assert "a set to 1" in node.ask("set a 1")
+
+
 # --- the programs ---------------------------------------------------------------------------------
 
 
@@ -167,11 +190,55 @@ def _client(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_client_lives_on_when_the_leader_dies(tmp_path: Path) -> None:
+    """The others name the dead one until one of them leads; later the client's own server ends and
+    comes back."""
+    cluster = Cluster(tmp_path, 3)
+    cluster.nodes = [CNode(PROGRAM, node.name, node.port, tmp_path) for node in cluster.nodes]
+    with cluster:
+        cluster.start()
+        assert "set to 1" in _client(str(cluster.nodes[0].port), typed="set a 1\n").stdout
+        leader = next(node for node in cluster.nodes if "GET response" in node.ask("get a"))
+        own = next(node for node in cluster.nodes if node is not leader)
+        with _typing(own) as ask:
+            assert ask("get a") == "GET response: 1\n"
+            leader.kill()
+            assert ask("incr a").startswith("Sorry, outcome unknown: the server closed")
+            assert re.fullmatch("GET response: [12]\n", ask("get a"))
+            leader.start()
+            own.kill()
+            own.start()
+            while ask("get a").startswith("Sorry, outcome unknown: the server closed"):
+                pass
+            assert ask("set a 3") == "SET response: a set to 3\n"
+
+
+@contextmanager
+def _typing(node: NodeProcess) -> Iterator[Callable[[str], str]]:
+    """Give the client of a person who types a line and waits for the reply."""
+    command = [sys.executable, str(SMALL / "client.py"), str(node.port)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        keys, screen = client.stdin, client.stdout
+
+        def ask(line: str) -> str:
+            keys.write(f"{line}\n")
+            return screen.readline()
+
+        yield ask
+
+
 def test_wrong_start_says_what_to_do(tmp_path: Path) -> None:
     port = str(next(free_ports))
+    (tmp_path / "server-configuration.txt").write_bytes(b"s1 \xff 10000\n")
     for words, why in (
         (["s1"], "usage: python course/small/server.py NAME PORT"),
+        (["s1", "²"], "usage: python course/small/server.py NAME PORT"),
         (["s1", port, str(tmp_path / "a" / "b")], "server-configuration.txt"),
+        (["s1", port, str(tmp_path)], "can't decode byte 0xff"),
     ):
         done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, check=False)
         assert done.returncode == 1

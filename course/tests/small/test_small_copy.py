@@ -130,6 +130,9 @@ def test_the_longest_message_is_read_as_one_line(small: SimpleNamespace) -> None
         'AppendEntries 1-0-0-[{"index": 1, "term": 2, "command": "noop"}]',
         'AppendEntries 1-0-0-[{"index": 1, "term": 1, "command": "\\ud800"}]',
         'AppendEntries 1-0-0-[{"index": 1, "term": 1, "command": "a\\nb"}]',
+        'AppendEntries 1-0-0-{"index": 1, "term": 1, "command": "noop"}',
+        'AppendEntries 1-0-0-[{"index": 1e999, "term": 1, "command": "noop"}]',
+        "AppendEntries 1-0-0-" + "[" * 100_000,
         "AppendEntries 1-0-0-[7]", "AppendEntries 1-0-0-7", "AppendEntries 1-0-0-[] commit 1",
     ],
 )  # fmt: skip
@@ -151,7 +154,8 @@ def test_a_key_has_the_form_of_raftline(small: SimpleNamespace, typed: str, is_k
 
 def test_a_wrong_request_is_answered_with_its_form(small: SimpleNamespace) -> None:
     for typed, words in {
-        "sing": "I don't understand: sing", "get": "the key is missing", "get a b": "one key",
+        "sing": "I don't understand: sing", "": "the line is empty",
+        "get": "the key is missing", "get a b": "one key",
         "set a": "the value is missing", "incr a -0": "-0 is not a whole number",
         r"set a\q 1": r"\q is not an escape", "get " + "k" * 1025: "1025 bytes; the limit is 1024",
     }.items():  # fmt: skip
@@ -169,6 +173,8 @@ def test_a_numbered_request_is_executed_once(small: SimpleNamespace) -> None:
     machine = small.logmanager.Machine()
     for _ in range(2):
         assert machine.execute("anna#1@incr n 5") == "INCR response: 5"
+    other = machine.execute("anna#1@incr n 7")
+    assert other == "Sorry, anna#1 was another command; nothing was executed"
     assert machine.execute("bert#1@incr n") == "INCR response: 6"
     assert machine.read("get n") == "GET response: 6"
 
@@ -218,13 +224,30 @@ def test_a_restart_has_what_was_synced(small: SimpleNamespace, log_path: Path) -
     before = whole.index(b"# cut after")
     for end in range(before, len(whole)):
         log_path.write_bytes(whole[:end])
-        held = opened(small, log_path.parent)
-        assert [one.command for one in held.log.entries(1, 2)] == ["set a 1", "set a 2"]
+        assert started(small, log_path.parent) == (["set a 1", "set a 2"], (3, "s1"))
         assert log_path.read_bytes() == whole[:before]
     log_path.write_bytes(whole)
-    held = opened(small, log_path.parent)
-    assert [one.command for one in held.log.entries(1, 2)] == ["set a 1", "set a é"]
-    assert held.state == (3, "s1")
+    assert started(small, log_path.parent) == (["set a 1", "set a é"], (3, "s1"))
+
+
+def started(small: SimpleNamespace, folder: Path) -> tuple[list[str], object]:
+    """Return the commands and the state that a start finds; afterwards the files are free again."""
+    files = opened(small, folder)
+    return [one.command for one in files.log.entries(1, files.log.last_index)], files.state
+
+
+def test_a_second_server_on_the_same_files_is_refused(
+    small: SimpleNamespace, log_path: Path
+) -> None:
+    """Also before it cuts what the first one has begun to write."""
+    first = opened(small, log_path.parent)
+    with log_path.open("ab") as log:
+        log.write(b"3 3 set a")
+    before = log_path.read_bytes()
+    with pytest.raises(small.logmanager.Unusable, match=r"another server writes to \S+/s1\.log"):
+        opened(small, log_path.parent)
+    assert log_path.read_bytes() == before
+    del first
 
 
 @pytest.mark.parametrize(
@@ -262,6 +285,7 @@ def test_a_wrong_configuration_is_named(small: SimpleNamespace, tmp_path: Path) 
         assert found == {"s1": "localhost:10000", "s2": "localhost:10001"}
     with pytest.raises(small.logmanager.Unusable, match="has no s3, only s1 s2"):
         small.server.read_members("s3", tmp_path)
-    path.write_text("s1 10000\n", "utf-8")
-    with pytest.raises(small.logmanager.Unusable, match="NAME HOST PORT, not: s1 10000"):
-        small.server.read_members("s1", tmp_path)
+    for wrong in ("s1 10000", "s1 localhost 65536", "s1 localhost ²", "1s localhost 10000"):
+        path.write_text(f"{wrong}\n", "utf-8")
+        with pytest.raises(small.logmanager.Unusable, match=f"NAME HOST PORT, not: {wrong}"):
+            small.server.read_members("s1", tmp_path)
