@@ -1,7 +1,7 @@
 """The lines: `name@message` from clients, and the messages of servers in the same form.
 
-docs/develop/grammar.abnf has each line of raftline in ABNF. This file has those of the small system,
-and writes each of them as raftline does, so both kinds of servers can be in one cluster.
+docs/develop/grammar.abnf has each line of raftline in ABNF. This file has those of the small
+system, and writes each as raftline does, so both kinds of servers can be in one cluster.
 """
 
 from __future__ import annotations
