@@ -97,6 +97,9 @@ CASES: Mapping[str, Case] = {
     "is of another cluster": Case([says("s1"), says("s2"), OTHER]),
     "is also the name of a server of another cluster": told(foreign={"s3": "c" * 16}),
     "no leader": Case([says("s2", leader=None), silent("s1"), silent("s3")]),
+    "no leader can be elected": Case(
+        [says(name, role="follower", leader=None, recovering=True) for name in THREE]
+    ),
     "enough to elect one": Case([says("s2", leader=None), says("s3", leader=None), silent("s1")]),
     "no quorum for": Case([says("s1"), silent("s2"), silent("s3")]),
     "no leader answers, and others follow": Case([silent("s1"), says("s2"), says("s3")]),

@@ -80,7 +80,7 @@ def test_a_leader_with_a_quorum_serves(nodes: list[NodeStatus], text: str) -> No
         ([says("s1", term=2, leader="s1"), says("s2", leader="s3"), silent("s3")],
          "no leader answers, and others follow s3: 2 of 3 voters answer"),
         ([says("s1"), says("s2", recovering=True), says("s3", recovering=True)],
-         "no leader: 1 of 3 voters answers and has a vote, 2 are needed; "
+         "no leader can be elected: 1 of 3 voters answers and has a vote, 2 are needed; "
          "s2, s3 have no vote until they have caught up"),
         ([says("s1", no_leader_because="s2 is new. This ends so."), silent("s3"),
           says("s2", recovering=True, may_be_new=True, no_leader_because="I am new.")],
@@ -89,9 +89,9 @@ def test_a_leader_with_a_quorum_serves(nodes: list[NodeStatus], text: str) -> No
          "no leader: 0 of 3 voters answer and have a vote, 2 are needed; "
          "s2 may be new or may have lost everything, and has no vote until it has caught up"),
         ([says("s1"), says("s2", recovering=True), says("s3", recovering=True, may_be_new=True)],
-         "no leader: 1 of 3 voters answers and has a vote, 2 are needed; s3 may be new or may have "
-         "lost everything, and has no vote until it has caught up; s2 has no vote until it has "
-         "caught up"),
+         "no leader can be elected: 1 of 3 voters answers and has a vote, 2 are needed; s3 may be "
+         "new or may have lost everything, and has no vote until it has caught up; s2 has no vote "
+         "until it has caught up"),
         ([says("s1"), says("s2", "down"), silent("s3")],
          "no leader: 1 of 3 voters answers, 2 are needed"),
         ([leads(), silent("s2"), silent("s3")],

@@ -52,6 +52,7 @@ from .troubles import (
     AWAY,
     ENOUGH,
     EXIT_UNKNOWN,
+    NO_VOTES,
     NOBODY,
     SHUT,
     TOO_FEW,
@@ -159,11 +160,13 @@ def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> 
     answering = [*count.able, *(node.name for node in shut)]
     serves: bool | None = is_led and not any(node.is_foreign for node in nodes)
     is_short = not _have_quorum(count.halves, answering)
+    lacks_answers = any(name not in answers for half in count.halves for name in half)
     if not serves and shut and not is_short:
         serves = None
     counted = count.follow if is_led else answering
     tally = _tally(count.halves, counted, is_short=is_short, is_led=is_led, lacks=count.lacks)
-    text, trouble = _led_by(leader, members, answers, tally, has_quorum=has_quorum)
+    too_few = TOO_FEW if _have_quorum(count.halves, count.voting) or lacks_answers else NO_VOTES
+    text, trouble = _led_by(leader, members, answers, tally, too_few, has_quorum=has_quorum)
     if serves is None:
         text = f"can't tell whether a leader serves: {_kept_out(shut)}; {tally}"
     because = "" if leader else _no_leader_because(answers)
@@ -201,6 +204,7 @@ def _led_by(
     members: Mapping[str, Any],
     answers: Answers,
     tally: str,
+    too_few: Trouble,
     *,
     has_quorum: bool,
 ) -> tuple[str, Trouble | None]:
@@ -211,7 +215,7 @@ def _led_by(
     if leader is None and has_quorum:
         return f"no leader: {tally}, {ENOUGH.one}", ENOUGH
     if leader is None:
-        return f"{TOO_FEW.one}: {tally}", TOO_FEW
+        return f"{too_few.one}: {tally}", too_few
     if has_quorum:
         return f"{leader.name} leads term {members['term']}: {tally}", None
     return (

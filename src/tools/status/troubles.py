@@ -319,6 +319,11 @@ TOO_FEW = Trouble(
     "Start nodes until enough answer",
     "RaftlineNoLeader", NOT_READY,
 )  # fmt: skip
+NO_VOTES = Trouble(
+    "no leader can be elected", "no leader can be elected",
+    "Put back the files that were lost, or choose another repair (docs/repair.md)",
+    "RaftlineNoLeader", NOT_READY,
+)  # fmt: skip
 ENOUGH = Trouble(
     "enough to elect one", "enough to elect one",
     "Wait for the election; if it lasts, check the network between the voters",
@@ -335,7 +340,7 @@ AWAY = Trouble(
     "RaftlineNodeDown",
 )  # fmt: skip
 # Of the whole cluster.
-CLUSTER: tuple[Trouble, ...] = (TOO_FEW, ENOUGH, WITHOUT_QUORUM, AWAY, NOBODY)
+CLUSTER: tuple[Trouble, ...] = (TOO_FEW, NO_VOTES, ENOUGH, WITHOUT_QUORUM, AWAY, NOBODY)
 
 
 def troubles_of(look: StatusCheck) -> list[Trouble]:
