@@ -220,6 +220,11 @@ def test_write_flies_from_the_leader_to_a_majority(sized: LabPage) -> None:
     sized.orders("s1", "Write")
     assert sized.text("#stage .client") == "client1: set x 1"
     assert sized.script("return document.querySelectorAll('#stage .k-append').length") == 2
+    empty = "return [...document.querySelectorAll('#logs .empty')].map((one) => one.cellIndex)"
+    assert sized.script(empty) == [2, 2]
+    assert sized.browser.find_element("css selector", "#logs .leader th").accessible_name == (
+        "s1, the leader"
+    )
     for _ in range(4):
         sized.press("#notable")
     sized.waits_for("#told", "s1 answers client1: x set to 1")
