@@ -231,6 +231,12 @@ def test_write_flies_from_the_leader_to_a_majority(sized: LabPage) -> None:
     assert sized.text("#stage .client") == "→ client1: x set to 1"
     committed = "return document.querySelector('#logs [data-node=s1] td:nth-child(3)').title"
     assert sized.script(committed) == "entry 2 of term 1: set x 1, committed, applied"
+    for _ in range(4):
+        sized.press("#notable")
+    assert "answers" not in sized.text("#told")
+    for _ in range(4):
+        sized.press("#back")
+    sized.waits_for("#told", "s1 answers client1: x set to 1")
 
 
 def test_follower_answers_when_its_disk_holds_the_entries(sized: LabPage) -> None:
