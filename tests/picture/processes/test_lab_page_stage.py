@@ -20,6 +20,9 @@ WHOLE = """const inner = (one) => { const box = one.getBoundingClientRect();
 
 WIDE = "return document.documentElement.scrollWidth <= innerWidth"
 
+BELOW = """const box = (css) => document.querySelector(css).getBoundingClientRect();
+    return box("#card").top >= box("#stage").bottom;"""
+
 PLAYED = """const [count, done] = arguments, seen = [];
     const look = () => {
         const { ms, isPlaying } = window.lab.now();
@@ -461,6 +464,9 @@ def test_phone_has_stage_sentence_and_step_at_once(sized: LabPage) -> None:
         sized.press("#notable")
         assert is_whole(sized, "#stage, #transport button, #tale .question, #panel .said")
     assert sized.script(WIDE)
+    sized.open("first=355")
+    assert sized.text("#stage .client") == "→ client1: tea set to hot"
+    assert is_whole(sized, "#stage .client")
 
 
 def test_touch_acts_on_a_node(sized: LabPage) -> None:
@@ -484,6 +490,8 @@ def test_touch_acts_on_a_node(sized: LabPage) -> None:
         eventually(
             lambda: sized.script("return Boolean(document.querySelector('#card h2'))"), "card"
         )
+        if css is None:
+            assert sized.script(BELOW)
     sized.shows_node("s2", "down")
     sized.settles()
 
