@@ -384,14 +384,22 @@ def test_reason_links_to_its_function(sized: LabPage) -> None:
 
 
 def test_print_has_stage_logs_and_reason_alone(sized: LabPage) -> None:
-    sized.open("story=crash")
+    """White for a reader of dark pages too, and wide enough for the logs of Figure 7."""
+    sized.open("story=figure-7")
     sized.press("#notable")
-    sized.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    resize(sized, 718, 1050)  # A4, less its margins
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    printed = {"media": "print", "features": dark}
+    sized.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", printed)
     try:
+        paper = "return getComputedStyle(document.body).backgroundColor"
+        assert sized.script(paper) == "rgb(255, 255, 255)"
+        logs = "const box = document.getElementById('logs'); return box.scrollWidth"
+        assert sized.script(logs) <= sized.script(logs.replace("scrollWidth", "clientWidth"))
         seen = "return arguments[0].map((one) => document.querySelector(one).checkVisibility())"
         shown = ["#stage", "#logs", "#tale", "#panel .why"]
         assert sized.script(seen, shown) == [True] * 4
-        assert sized.script(seen, ["#transport", "#line-box", "#drawer-open"]) == [False] * 3
+        assert sized.script(seen, ["#time", "#drawer-open"]) == [False] * 2
     finally:
         sized.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
