@@ -2,7 +2,7 @@
 import { element } from "../../../src/picture/view/static/cards.js";
 import { sayMessage } from "./glyphs.js";
 
-const SLOW_DISK_MS = 40, EDGE = 8, BESIDE = 14;
+const SLOW_DISK_MS = 40, EDGE = 8, BESIDE = 14, NARROW = 1000;
 const CRASH_FIRST = "To edit its log, crash it first.";
 
 export class Card {
@@ -20,12 +20,14 @@ export class Card {
 
   close() { this.place.hidePopover(); const { opener } = this, again = opener && !opener.isConnected && opener.dataset?.node ? document.querySelector(`#stage [data-node="${opener.dataset.node}"]`) : opener; again?.focus({ preventScroll: true }); }
 
-  // Beside the thing if there is room, else where it fits.
+  // Beside the thing if there is room, else where it fits. On a narrow screen at its lower end, or its
+  // upper one, so that it covers no node.
   moveBeside(of) {
     const { width, height } = this.place.getBoundingClientRect(), isRight = of.right + BESIDE + width < innerWidth;
     const left = isRight ? of.right + BESIDE : of.left - BESIDE - width > 0 ? of.left - BESIDE - width : (innerWidth - width) / 2;
     this.place.style.left = `${Math.max(EDGE, Math.min(left, innerWidth - width - EDGE))}px`;
-    this.place.style.top = `${Math.max(EDGE, Math.min(of.top, innerHeight - height - EDGE))}px`;
+    const lowest = innerHeight - height - EDGE, top = innerWidth >= NARROW ? Math.min(of.top, lowest) : of.bottom <= lowest ? lowest : EDGE;
+    this.place.style.top = `${Math.max(EDGE, top)}px`;
   }
 
   buttons(label, acts) {

@@ -4,11 +4,13 @@ import { messageActs } from "./card.js";
 import { LinkMap } from "./links.js";
 import { REPLY } from "./panel.js";
 
+const TOLD_S = 0.1;  // how long, in seconds of the run, an answer is told below the panel
+
 const $ = (id) => document.getElementById(id);
 
 export class Drawer {
   constructor(lab) {
-    this.lab = lab; this.linksShown = ""; this.filesShown = ""; this.map = new LinkMap($("map"), (text) => lab.act(text));
+    this.lab = lab; this.linksShown = ""; this.filesShown = ""; this.words = ""; this.map = new LinkMap($("map"), (text) => lab.act(text));
     $("drawer-open").addEventListener("click", () => this.toggle());
     $("drawer-close").addEventListener("click", () => this.toggle(false));
     $("drawer").addEventListener("keydown", (event) => { if (event.key === "Escape") this.toggle(false); });
@@ -32,13 +34,24 @@ export class Drawer {
   // Opens the signs and keys.
   help() { this.toggle(true); $("help").open = true; $("help").querySelector("summary").focus(); }
 
-  say(text) {
+  // An answer that has its moment in the run is told while that is shown.
+  say(text, hasMoment = false) {
     $("answers").prepend(element("li", text));
     while ($("answers").children.length > 50) $("answers").lastChild.remove();
-    if (!/^s\d: \[\*\]/.test(text)) $("told").textContent = text.replace(REPLY, "$2 answers $1: $3");  // not what a console says at a start
+    if (!hasMoment && !/^s\d: \[\*\]/.test(text)) this.tell(this.words = text);  // not what a console says at a start
   }
 
-  clear() { $("answers").replaceChildren(); $("told").textContent = ""; }
+  tell(text) { const words = text.replace(REPLY, "$2 answers $1: $3"); if ($("told").textContent !== words) $("told").textContent = words; }
+
+  // The next press takes away what was told.
+  hush() { this.words = ""; }
+
+  showTold(time) {
+    const { known } = this.lab, reply = known.replyUpTo(time);
+    this.tell(this.words || (reply && time - known.time("", reply.at) < TOLD_S ? reply.text : ""));
+  }
+
+  clear() { $("answers").replaceChildren(); this.hush(); this.tell(""); }
 
   // The parts that depend on who is there.
   rebuild(members) {

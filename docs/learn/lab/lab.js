@@ -69,7 +69,7 @@ async function ask(request) {
 function isAtEnd() { return view.at >= Math.max(known.newest, known.seconds(facts.now_ms)) - 0.0005; }
 
 // A moment of the recorded run is a time alone.
-function remember() { presses.push({ at: view.at, moment: isLive ? facts.moment : null }); if (presses.length > PRESSES_MAX) presses.shift(); }
+function remember() { drawer.hush(); presses.push({ at: view.at, moment: isLive ? facts.moment : null }); if (presses.length > PRESSES_MAX) presses.shift(); }
 
 // What the reader asks for happens in turn, however fast the presses are.
 let turn = Promise.resolve(), waits = 0;
@@ -128,7 +128,7 @@ async function forward(kind, end) {
 // Undoes the last press.
 async function back() {
   const last = presses.pop();
-  view.chosen = null;
+  view.chosen = null; drawer.hush();
   if (last && !isLive) { view.at = last.at; isDirty = true; return; }
   if (!isLive) return;
   const answer = await ask(!last ? { do: "back" } : last.moment ? { do: "show", moment: last.moment } : { do: "at", ms: known.ms(last.at) });
@@ -140,7 +140,7 @@ async function back() {
 // Shows a moment that is known, while the reader drags the time line.
 function look(ms) {
   play(false); finishGlide();
-  view.chosen = null;
+  view.chosen = null; drawer.hush();
   dragged ||= { at: view.at, moment: isLive ? facts.moment : null };
   const wanted = known.seconds(ms);
   view.at = Math.max(0, Math.min(wanted, newest()));
@@ -276,7 +276,7 @@ function take(answer, request) {
   for (const name of now.members) if (!known.members.includes(name)) known.members.push(name);
   known.take(now);
   stage.take(now);
-  for (const text of now.answers) drawer.say(text);
+  for (const text of now.answers) drawer.say(text, now.replies.some((reply) => reply.text === text));
   if (problem || now.refused) drawer.say(`✗ ${problem || now.refused}`);
   if (now.members.join() !== hadNodes || now.anew) drawer.rebuild(now.members);
   if (now.anew) drawer.showRun(now.address, now.members, core);
@@ -373,6 +373,7 @@ function show(stamp) {
   showLogs(time, step || (what && what.k === "step" ? what : null));
   timeLine.show(view.at);
   tale.show(known.ms(view.at));
+  drawer.showTold(view.at);
   if (drawer.isOpen) events.show(view.at, view);
   const clock = `${Math.max(0, known.ms(view.at))} ms`;
   if ($("clock").textContent !== clock) $("clock").textContent = clock;

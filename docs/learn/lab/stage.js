@@ -6,7 +6,7 @@ import { REPLY } from "./panel.js";
 
 const GAP = 18, LANE = 9, FADE_S = 0.03, UNSENT_S = 0.008, WAY_S = 0.01, ALMOST = 0.97, TURN = 2 * Math.PI, ARCS = 720;
 const TIMER_SPREAD = 3;  // a timer of this many times the shortest one is a whole ring
-const TOP = 34, BOTTOM = 82, LEGEND = 24, NARROW = 600;  // the room of a crown, and of role, votes and the legend
+const TOP = 34, BOTTOM = 82, LEGEND = 24, NARROW = 600, LETTER = 8, LINE = 17;  // the room of a crown, and of role, votes and the legend
 const ASKED_S = 0.03, REPLIED_S = 0.06, SAID_MAX = 44;  // how long, in seconds and letters, the words of a client are shown
 
 const round = (value) => Math.round(10 * value) / 10;
@@ -285,8 +285,11 @@ export class Stage {
     if (this.client === key) return;
     this.client = key;
     if (!said) { this.layers.said.replaceChildren(); return; }
-    const [x, y] = this.spots.get(said.node), isRight = x > this.width * 0.6, text = said.text.length > SAID_MAX ? `${said.text.slice(0, SAID_MAX)} …` : said.text;
-    this.layers.said.replaceChildren(shape("text", { class: `client${isRight ? " left" : ""}`, x: round(x + (isRight ? -1 : 1) * (this.radius + 22)), y: round(y - this.radius / 2) }, text));
+    const [x, y] = this.spots.get(said.node), isRight = x > this.width * 0.6, beside = this.radius + 22, left = round(x + (isRight ? -beside : beside));
+    const most = Math.min(SAID_MAX, Math.floor((isRight ? left : this.width - left) / LETTER)), who = said.text.indexOf(": ") + 2;
+    const lines = said.text.length > most ? [said.text.slice(0, who), said.text.slice(who)] : [said.text], words = shape("text", { class: `client${isRight ? " left" : ""}` });
+    words.append(...lines.map((line, place) => shape("tspan", { x: left, y: round(y - this.radius / 2 + place * LINE) }, line.length > most ? `${line.slice(0, most - 1)}…` : line)));
+    this.layers.said.replaceChildren(words);
   }
 
   asked(time) {

@@ -33,6 +33,10 @@ def test_message_in_flight_is_held_and_a_link_is_cut(page: LabPage) -> None:
     page.type("s1", "set b 5")
     page.opens_drawer()
     page.waits_for("#flights", "s1 → s2")
+    assert page.script(
+        "const one = arguments[0]; return one.scrollWidth <= one.clientWidth",
+        page.browser.find_element("id", "drawer"),
+    )
     page.click("#flights [data-act^=hold]")
     page.waits_for("#flights .held", "held")
     page.click('#links [data-link="s1 s3"]')

@@ -20,6 +20,9 @@ WHOLE = """const inner = (one) => { const box = one.getBoundingClientRect();
 
 WIDE = "return document.documentElement.scrollWidth <= innerWidth"
 
+BELOW = """const box = (css) => document.querySelector(css).getBoundingClientRect();
+    return box("#card").top >= box("#stage").bottom;"""
+
 PLAYED = """const [count, done] = arguments, seen = [];
     const look = () => {
         const { ms, isPlaying } = window.lab.now();
@@ -220,12 +223,23 @@ def test_write_flies_from_the_leader_to_a_majority(sized: LabPage) -> None:
     sized.orders("s1", "Write")
     assert sized.text("#stage .client") == "client1: set x 1"
     assert sized.script("return document.querySelectorAll('#stage .k-append').length") == 2
+    empty = "return [...document.querySelectorAll('#logs .empty')].map((one) => one.cellIndex)"
+    assert sized.script(empty) == [2, 2]
+    assert sized.browser.find_element("css selector", "#logs .leader th").accessible_name == (
+        "s1, the leader"
+    )
     for _ in range(4):
         sized.press("#notable")
     sized.waits_for("#told", "s1 answers client1: x set to 1")
     assert sized.text("#stage .client") == "→ client1: x set to 1"
     committed = "return document.querySelector('#logs [data-node=s1] td:nth-child(3)').title"
     assert sized.script(committed) == "entry 2 of term 1: set x 1, committed, applied"
+    for _ in range(4):
+        sized.press("#notable")
+    assert "answers" not in sized.text("#told")
+    for _ in range(4):
+        sized.press("#back")
+    sized.waits_for("#told", "s1 answers client1: x set to 1")
 
 
 def test_follower_answers_when_its_disk_holds_the_entries(sized: LabPage) -> None:
@@ -370,14 +384,22 @@ def test_reason_links_to_its_function(sized: LabPage) -> None:
 
 
 def test_print_has_stage_logs_and_reason_alone(sized: LabPage) -> None:
-    sized.open("story=crash")
+    """White for a reader of dark pages too, and wide enough for the logs of Figure 7."""
+    sized.open("story=figure-7")
     sized.press("#notable")
-    sized.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    resize(sized, 718, 1050)  # A4, less its margins
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    printed = {"media": "print", "features": dark}
+    sized.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", printed)
     try:
+        paper = "return getComputedStyle(document.body).backgroundColor"
+        assert sized.script(paper) == "rgb(255, 255, 255)"
+        logs = "const box = document.getElementById('logs'); return box.scrollWidth"
+        assert sized.script(logs) <= sized.script(logs.replace("scrollWidth", "clientWidth"))
         seen = "return arguments[0].map((one) => document.querySelector(one).checkVisibility())"
         shown = ["#stage", "#logs", "#tale", "#panel .why"]
         assert sized.script(seen, shown) == [True] * 4
-        assert sized.script(seen, ["#transport", "#line-box", "#drawer-open"]) == [False] * 3
+        assert sized.script(seen, ["#time", "#drawer-open"]) == [False] * 2
     finally:
         sized.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
@@ -450,6 +472,9 @@ def test_phone_has_stage_sentence_and_step_at_once(sized: LabPage) -> None:
         sized.press("#notable")
         assert is_whole(sized, "#stage, #transport button, #tale .question, #panel .said")
     assert sized.script(WIDE)
+    sized.open("first=355")
+    assert sized.text("#stage .client") == "→ client1: tea set to hot"
+    assert is_whole(sized, "#stage .client")
 
 
 def test_touch_acts_on_a_node(sized: LabPage) -> None:
@@ -473,6 +498,8 @@ def test_touch_acts_on_a_node(sized: LabPage) -> None:
         eventually(
             lambda: sized.script("return Boolean(document.querySelector('#card h2'))"), "card"
         )
+        if css is None:
+            assert sized.script(BELOW)
     sized.shows_node("s2", "down")
     sized.settles()
 

@@ -1,5 +1,5 @@
-// The logs of all nodes side by side: a row for each node, a column for each index. The leader's
-// next and match index of each follower are in the follower's row.
+// The logs of all nodes side by side: a row for each node, a column for each index. The leader's row
+// is marked; its next and match index of each follower are in the follower's row.
 import { element } from "./cards.js";
 import { hueOf } from "./model.js";
 
@@ -11,11 +11,13 @@ export class Logs {
   // `step` is a selected step: its dropped entries are shown, struck through.
   show(time, members, step) {
     const found = members.map((node) => [node, this.model.at(node, time)]);
-    const leader = found.map(([, one]) => one && !one.gone && one.state).filter((state) => state && state.role === "leader").sort((one, other) => one.term - other.term).pop();
+    const leads = found.filter(([, one]) => one && !one.gone && one.state?.role === "leader").sort(([, one], [, other]) => one.state.term - other.state.term).pop(), leader = leads && leads[1].state;
     const dropped = step && step.cut !== null && step.cut !== undefined ? this.dropped(step) : [];
     const rows = found.map(([node, one]) => this.row(node, one, leader, step && step.node === node ? dropped : []));
     const last = Math.max(0, ...rows.flatMap((row) => [...row.cells.keys()])), first = Math.max(1, last - COLUMNS + 1);
-    const shown = JSON.stringify([first, last, rows.map((row) => [row.node, [...row.cells]])]);
+    this.longest = Math.max(0, ...rows.flatMap((row) => [...row.cells].filter(([, held]) => held.command !== undefined).map(([index]) => index)));
+    if (leads) rows.find((row) => row.node === leads[0]).isLeader = true;
+    const shown = JSON.stringify([first, last, rows.map((row) => [row.node, row.isLeader, [...row.cells]])]);
     if (shown === this.shown) return;
     this.shown = shown;
     const table = element("table"), head = element("tr");
@@ -49,13 +51,15 @@ export class Logs {
 
   line(row, first, last) {
     const line = element("tr", undefined, { "data-node": row.node });
-    line.append(element("th", row.node, { scope: "row" }));
+    line.append(element("th", row.node, { scope: "row", ...row.isLeader ? { "aria-label": `${row.node}, the leader` } : {} }));
+    line.classList.toggle("leader", Boolean(row.isLeader));
     for (let index = first; index <= last; index += 1) line.append(this.cell(index, row.cells.get(index)));
     return line;
   }
 
   cell(index, held) {
     const cell = element("td");
+    if (index <= this.longest && held?.command === undefined) cell.className = "empty";
     if (!held) return cell;
     const words = [];
     if (held.command !== undefined) {
