@@ -17,6 +17,7 @@ from pathlib import Path
 from ..nodes.cluster import Cluster
 from ..nodes.processes import DEADLINE_S, NotAsExpected, Process, eventually
 from .program_record import ProgramRecord
+from .programs import in_python
 
 FOLDER = Path(__file__).parent / "programs"
 SHARED = "program.mjs"
@@ -26,7 +27,8 @@ OPERATIONS = 100  # of each kind, before and after each kill
 def commands(modules: Path) -> dict[str, list[str]]:
     """Return the command line of each program. Those in JavaScript run if this folder has the
     libraries that they import; they are copied beside them."""
-    found = {}
+    python = [sys.executable, in_python.__file__]
+    found = {name: [*python, name] for name in in_python.PROGRAMS}
     if (modules / "node_modules").is_dir():
         for path in sorted(FOLDER.glob("*.mjs")):
             copy = shutil.copy(path, modules)
@@ -46,12 +48,13 @@ def run(
     try:
         _goes_on(program, record, "at its start")
         for number in range(1, kills + 1):
-            leader = cluster.leader()
-            leader.kill()
+            (leader := cluster.leader()).kill()
             _goes_on(program, record, f"after kill {number}")
             leader.start()
-            cluster.wait_until_whole()
-            _goes_on(program, record, f"after the return of a leader, {number}")
+            eventually(
+                lambda: leader.status().get("recovering") is False, f"{leader.name} may vote"
+            )
+            _goes_on(program, record, f"after the return of node {number}")
         stdin = program.running.stdin
         assert stdin is not None
         stdin.close()
