@@ -171,6 +171,10 @@ class Cluster(Store):
         self.after(call.command)
         return found
 
+    def keys(self) -> dict[str, str]:
+        with self.changed:  # another thread may change them meanwhile
+            return super().keys()
+
     def watch(self, prefix: str) -> Any:
         with self.changed:
             if self.is_closed:
