@@ -160,11 +160,11 @@ def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> 
     answering = [*count.able, *(node.name for node in shut)]
     serves: bool | None = is_led and not any(node.is_foreign for node in nodes)
     is_short = not _have_quorum(count.halves, answering)
-    lacks_answers = any(name not in answers for half in count.halves for name in half)
     if not serves and shut and not is_short:
         serves = None
     counted = count.follow if is_led else answering
     tally = _tally(count.halves, counted, is_short=is_short, is_led=is_led, lacks=count.lacks)
+    lacks_answers = any(name not in answers for half in count.halves for name in half)
     too_few = TOO_FEW if _have_quorum(count.halves, count.voting) or lacks_answers else NO_VOTES
     text, trouble = _led_by(leader, members, answers, tally, too_few, has_quorum=has_quorum)
     if serves is None:
