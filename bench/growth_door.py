@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import csv
 import subprocess
+import time
 from collections.abc import Iterable
 
 import redis_server
-from clusters import Cluster
+from clusters import Cluster, wait_until
 from costs import cpu_s
 from generator import BenchError, Load, Run
 from growth_setup import Setup
@@ -23,6 +24,7 @@ KEYS = Load("load", connections=8, in_flight=16)
 FEW = 10_000  # requests that warm up, and show how many fill the time
 SPOKEN = {"line": "raftline, lines", "resp": "raftline, RESP"}
 US = 1e6
+LOOK_S, IDLE = 0.25, 0.5  # idle nodes take less processor time than this share of the time
 
 
 def door(setup: Setup) -> None:
@@ -52,6 +54,7 @@ def _name(load: Load) -> str:
 
 
 def _measure(nodes: Raftline, load: Load, spoken: str, seconds: float) -> dict[str, float]:
+    _wait_until_idle(nodes)
     port = nodes.port(nodes.wait_for_leader())
     timed = Load(load.what, load.connections, load.in_flight, seconds=seconds)
     found = Run(timed, spoken, port, nodes.pids()).result()
@@ -61,6 +64,18 @@ def _measure(nodes: Raftline, load: Load, spoken: str, seconds: float) -> dict[s
         "p99_ms": found["p99_ms"],
         "servers, µs": found["servers_cpu_s"] / found["ops"] * US,
     }
+
+
+def _wait_until_idle(nodes: Raftline) -> None:
+    """Wait until nothing is left of the load before, whose last requests nobody waits for."""
+    used_s = [_used_s(nodes.pids())]
+
+    def idle() -> bool | None:
+        time.sleep(LOOK_S)
+        used_s.append(_used_s(nodes.pids()))
+        return used_s[-1] - used_s[-2] < IDLE * LOOK_S or None
+
+    wait_until(idle, "the nodes did not become idle")
 
 
 def _redis_benchmark(cluster: Cluster, load: Load, seconds: float) -> dict[str, float]:

@@ -102,6 +102,7 @@ class Soak:
         waits = {
             "p50_ms": figures["p50_ms"],
             "p99_ms": figures["p99_ms"],
+            "p999_ms": figures["p999_ms"],
             "per_s": figures["ops_s"],
         }
         rates = {

@@ -42,6 +42,7 @@ CALM = "p99 of a set in calm windows, ms"
 UNBOUND = {
     "consoles": "output of all consoles, MiB",
     "p50_ms": "p50 of a set, ms",
+    "p999_ms": "p99.9 of a set, ms",
     "per_s": "sets a second",
     "events_s": "events a second",
     "others_cpu": "others, CPU s/s",
