@@ -22,7 +22,6 @@ SECONDS = 10
 CONNECTIONS = 8  # of the holders: each serves many
 TURN_S = 0.02
 GRANTED_AT_ONCE = 500
-LEVEL = 2
 LONG_S = 3600
 MANY_S = 90  # of the leases that all end at once
 IDLE_S = 5
@@ -91,7 +90,7 @@ def leases(setup: Setup) -> None:
     """Sets of 64 connections: alone, with 10,000 leases of 10 s, and while each of these is
     renewed every third of its time; then the time until all of them have ended."""
     with Raftline(setup.folder, setup.port) as nodes:
-        port = nodes.port(_risen(nodes))
+        port = nodes.port(nodes.wait_until_raised())
         load = Load(seconds=setup.seconds)
         setup.add("64, alone", nodes, nodes.measure(load))
         names = granted(port, LEASES, SECONDS)
@@ -118,7 +117,7 @@ def many_leases(setup: Setup) -> None:
     start of a node, and the end of all leases at once."""
     count = max(GRANTED_AT_ONCE, setup.entries // 10)
     with Raftline(setup.folder, setup.port, options=STEADY) as nodes:
-        leader = _risen(nodes)
+        leader = nodes.wait_until_raised()
         load, port = Load(seconds=setup.seconds), nodes.port(leader)
         setup.add("set, 64, alone", nodes, nodes.measure(load))
         setup.add("at rest, alone", nodes, {"leader, CPU s/s": _at_rest(nodes, leader)})
@@ -189,14 +188,3 @@ def _at_rest(nodes: Raftline, leader: int) -> float:
     before_s = cpu_s(pid)
     time.sleep(IDLE_S)
     return (cpu_s(pid) - before_s) / IDLE_S
-
-
-def _risen(nodes: Raftline) -> int:
-    """Return the leader's number once the cluster supports leases."""
-    leader = nodes.wait_for_leader()
-    wait_until(
-        lambda: nodes.number(leader, "level") >= LEVEL or None,
-        f"the cluster did not rise to level {LEVEL}",
-        30,
-    )
-    return leader

@@ -19,7 +19,6 @@ from growth_setup import Setup
 from raftline.wire.replies.refusals import code_of
 from raftline_nodes import Raftline
 
-LEVEL = 2
 CROWDS = ((100, 10), (10_000, 10), (10_000, 10_000))
 AT_ONCE = 200  # connections that begin to watch together
 ROOM = ("--max-connections", "10200", "--pace", "class")
@@ -63,7 +62,7 @@ def watch(setup: Setup) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000), hard))
     with Raftline(setup.folder, setup.port, options=ROOM) as nodes:
-        _rise(nodes)
+        nodes.wait_until_raised()
         _costs(setup, nodes, "none")
         for watches, connections in CROWDS:
             if connections + 1000 > min(hard, 20_000):
@@ -79,20 +78,11 @@ def watch(setup: Setup) -> None:
             finally:
                 crowd.close()
     with Raftline(setup.folder, setup.port) as nodes:
-        _rise(nodes)
+        nodes.wait_until_raised()
         setup.add("event at a follower", nodes, _raftline_latency(nodes, setup.seconds))
     if setup.etcd:
         with Etcd(setup.folder, setup.port) as members:
             setup.add("event at a follower", members, _etcd_latency(members, setup.seconds))
-
-
-def _rise(nodes: Raftline) -> None:
-    end_s = time.monotonic() + 30
-    nodes.wait_for_leader()
-    while min(nodes.number(number, "level") for number in nodes.processes) < LEVEL:
-        if time.monotonic() > end_s:
-            raise BenchError(f"the cluster did not rise to level {LEVEL}")
-        time.sleep(0.1)
 
 
 def _costs(setup: Setup, nodes: Raftline, name: str) -> None:

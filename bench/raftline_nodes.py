@@ -59,6 +59,15 @@ class Raftline(Cluster):
                 return number
         return None
 
+    def wait_until_raised(self) -> int:
+        """Return the leader's number once all nodes know that the cluster grants leases."""
+
+        def raised() -> bool | None:
+            return all(self.number(number, "level") >= 1 for number in self.processes) or None
+
+        wait_until(raised, "the cluster did not rise to a level that grants leases")
+        return self.wait_for_leader()
+
     def fdatasyncs(self) -> int:
         return sum(max(0, self.number(number, "syncs")) for number in self.processes)
 

@@ -25,7 +25,6 @@ from soak_nodes import STAYING, SoakNodes
 from tables import as_text, provenance
 
 PORT = 29_400
-LEVEL = 2
 LEASE_S = 60
 HOUR = 60.0  # minutes of a complete run
 REPORT_EVERY_S = 60.0
@@ -171,8 +170,7 @@ def _positive(text: str) -> float:
 
 def soak(nodes: SoakNodes, arguments: argparse.Namespace) -> tuple[Soak, float]:
     """Run it; return the run, and its pace."""
-    nodes.wait_for_leader()
-    nodes.rise(LEVEL)
+    nodes.wait_until_raised()
     leases = Leases(nodes, arguments.leases, LEASE_S)
     watches = Watches(nodes, [f"k{number:015}" for number in range(arguments.watches)])
     run = Soak(nodes, arguments, leases, watches)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from clusters import memory_bytes, wait_until
+from clusters import memory_bytes
 from generator import BenchError
 from raftline.clients.connections.line_connection import ask
 from raftline_nodes import Raftline
@@ -74,13 +74,6 @@ class SoakNodes(Raftline):
             return ask(self.port(leader), line, ASK_S).partition("@")[2]
         except OSError as error:
             return str(error)
-
-    def rise(self, level: int) -> None:
-        """Wait until all nodes have a level that supports leases and watches."""
-        wait_until(
-            lambda: min(self.number(n, "level") for n in self.living()) >= level or None,
-            f"the cluster did not rise to level {level}",
-        )
 
     def sample(self) -> dict[str, float]:
         """Return the present resource use of the nodes."""

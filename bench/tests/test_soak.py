@@ -25,7 +25,6 @@ def soak(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
 
 
-@pytest.mark.nightly
 @pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")
 def test_soak_replaces_members_and_reports_its_quarters(tmp_path: Path) -> None:
     """A short soak replaces members and ends with its quarters."""
