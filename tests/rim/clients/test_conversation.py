@@ -57,7 +57,7 @@ def test_follow_reports_a_missing_quorum_not_a_redirect(start: Start) -> None:
     second = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
     also = [("localhost", leader.port)]
     with (
-        Client(port=second.port, timeout_s=0.5, follow=True, also=also) as client,
+        Client(port=second.port, timeout_s=1.5, follow=True, also=also) as client,
         pytest.raises(NoLeader, match="s1 leads, but no quorum confirms") as raised,
     ):
         client.request("set a 5")
@@ -253,7 +253,7 @@ def test_each_sorry_line_has_its_own_exception(start: Start) -> None:
 def test_hung_leader_is_named_to_a_client_that_follows_it(start: Start) -> None:
     hangs = start(lambda _: None)
     follower = start(lambda _: not_leader("s1", "localhost", hangs.port), "s2")
-    with raftline.connect(f"localhost:{follower.port}", timeout=0.4) as kv:
+    with raftline.connect(f"localhost:{follower.port}", timeout=1.5) as kv:
         for ask in (lambda: kv.get("a"), lambda: kv.set("a", "5")):
             with pytest.raises(raftline.Unreachable, match="nodes name as the leader"):
                 ask()

@@ -315,7 +315,7 @@ def test_a_leader_whose_host_is_no_name_is_not_reached() -> None:
 
     async def run() -> None:
         nowhere = not_leader("s2", "a..b", 10000)
-        async with node(lambda _: nowhere) as s1, connected(s1, timeout=0.3) as kv:
+        async with node(lambda _: nowhere) as s1, connected(s1, timeout=1.5) as kv:
             with pytest.raises(raftline.Unreachable, match=r"name as the leader.* no such host"):
                 await kv.get("a")
 

@@ -195,7 +195,7 @@ def test_without_a_leader_it_ends_in_the_time_of_one_request(run: Run, start: St
         results.extend(batch.get(f"k{number}") for number in range(5 * WINDOW))
 
     with pytest.raises(raftline.NoLeader):
-        run(at(node), fill, timeout=0.3)
+        run(at(node), fill, timeout=1)
     assert len({line.partition("@")[2] for line in node.received}) <= WINDOW
     with pytest.raises(raftline.NoLeader, match="because an earlier request"):
         results[-1].result()
