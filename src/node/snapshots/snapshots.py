@@ -44,8 +44,7 @@ GROWTH = 2  # nor a log that is shorter than this multiple of the last snapshot
 RETRY_S = 1.0  # between two checks of whether the disk has room for a snapshot
 NEVER = 1 << 62  # bytes; no log gets this long, so no snapshot is due
 SPREAD = 1.25  # the largest random factor of the length at which a snapshot is due
-COPY_ENTRIES = 500  # copied at a time, under the core's lock; twice as many each time
-COPY_ENTRIES_MAX = 4_000
+COPY_ENTRIES = 500  # copied at a time, under the core's lock
 CHECK_BYTES = 1 << 19  # read at once
 OPEN_MAX = 4  # snapshots that are being sent, including earlier ones
 TO_SUM_MAX = 4  # frozen states that wait to be summed
@@ -335,19 +334,13 @@ class Snapshots:
         return is_done and published[0]
 
     def _compact(self, snapshot: Snapshot) -> Turns[None]:
-        """Rewrite the log after the snapshot, then drop the entries in the snapshot from memory.
-
-        The log grows in each pause. So the copies get longer until one has all committed entries;
-        the entries that came during that one are copied between two writes.
-        """
+        """Rewrite the log after the snapshot, then drop the entries in the snapshot from memory."""
         rewrite = self._logmanager.begin_rewrite(snapshot)
-        is_done, count = False, COPY_ENTRIES
+        is_done = False
         try:
-            while len(entries := self._committed_entries(rewrite.next_index, count)) == count:
+            while entries := self._committed_entries(rewrite.next_index):
                 rewrite.copy(entries)
                 yield None
-                count = min(2 * count, COPY_ENTRIES_MAX)
-            rewrite.copy(entries)
             rewrite.sync()
             is_done = yield from self._finish(rewrite)
         finally:
@@ -364,11 +357,11 @@ class Snapshots:
             f"{self._logmanager.log_bytes:,} bytes"
         )
 
-    def _committed_entries(self, first: int, count: int) -> Sequence[Entry]:
-        """Return at most `count` committed entries from `first` on that are on this node's disk."""
+    def _committed_entries(self, first: int) -> Sequence[Entry]:
+        """Return committed entries from `first` on that are on this node's disk."""
         with self._rim.core:
             durable = self._node.view.durable_index - first + 1
-            return self._node.committed(first, min(count, durable))
+            return self._node.committed(first, min(COPY_ENTRIES, durable))
 
     def _finish(self, rewrite: LogRewrite) -> Turns[bool]:
         """Replace the log with the rewritten one; return False if the node stops first. This job
