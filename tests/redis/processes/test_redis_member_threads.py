@@ -27,7 +27,7 @@ ALLOWED_AT_THE_DOOR = {
     },
     "doors/redis/resp/session.py": {"ends_after"},
     "net/connections/outgoing.py": {
-        *ALLOWED.get("net/connections/outgoing.py", ()), "_shut_down", "read_no_more",
+        *ALLOWED.get("net/connections/outgoing.py", ()), "read_no_more",
     },
     # Events for Redis clients: they are queued, and those for patterns are not translated.
     "doors/redis/redis_events.py": {
