@@ -68,12 +68,11 @@ def _measure(nodes: Raftline, load: Load, spoken: str, seconds: float) -> dict[s
 
 def _wait_until_idle(nodes: Raftline) -> None:
     """Wait until nothing is left of the load before, whose last requests nobody waits for."""
-    used_s = [_used_s(nodes.pids())]
 
     def idle() -> bool | None:
+        before_s = _used_s(nodes.pids())
         time.sleep(LOOK_S)
-        used_s.append(_used_s(nodes.pids()))
-        return used_s[-1] - used_s[-2] < IDLE * LOOK_S or None
+        return _used_s(nodes.pids()) - before_s < IDLE * LOOK_S or None
 
     wait_until(idle, "the nodes did not become idle")
 
