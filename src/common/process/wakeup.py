@@ -76,16 +76,12 @@ class Pauses:
     """The pauses in the long work of one thread, in which the threads that serve clients run."""
 
     def __init__(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        """Start counting the processor time of this thread."""
         self._cpu_s = _thread_time()
 
     def pause(self) -> None:
         """Pause for a multiple of the processor time since the last pause."""
         time.sleep(max(PAUSE_S, PAUSE_FACTOR * (_thread_time() - self._cpu_s)))
-        self.begin()
+        self._cpu_s = _thread_time()
 
 
 def _thread_time() -> float:

@@ -102,6 +102,4 @@ class SnapshotThreads:
                 return turn.act()
         if turn.when is When.BETWEEN_WRITES:
             return self._driver.between_writes(turn.act)
-        woken = wakeup.wait(turn.limit_s)
-        self._pauses.begin()
-        return woken
+        return wakeup.wait(turn.limit_s)

@@ -7,12 +7,14 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import pytest
 
 import raftline.node.snapshots.snapshots
 from raftline.common.build_level import LEVEL
+from raftline.common.process import wakeup
 from raftline.common.process.wakeup import Wakeup, no_pause
 from raftline.logmanager import LogManager
 from raftline.node.snapshots.file_check import RETRY_CHECKS
@@ -240,6 +242,25 @@ def test_a_log_that_has_grown_is_compacted(make_rig: Callable[..., Rig]) -> None
     manager, recovered = boot(rig.folder.kill(), "s2")
     assert len(manager.store) == 40
     assert recovered.log.last_index == 40
+
+
+@pytest.mark.pure  # functions of a compiled module can't be replaced
+def test_thread_that_waits_leaves_pauses_of_others_alone(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used_s, slept_s = {threading.get_ident(): 1000.0}, list[float]()
+    monkeypatch.setattr(wakeup, "_thread_time", lambda: used_s.get(threading.get_ident(), 0.0))
+    monkeypatch.setattr(wakeup, "time", SimpleNamespace(sleep=slept_s.append))
+    threads = make_rig().threads
+    threads.pause()
+    turn, is_woken = Turn(When.WOKEN), Wakeup()
+    is_woken.set()
+    other = threading.Thread(target=threads._has_come, args=(turn, is_woken))
+    other.start()
+    other.join()
+    used_s[threading.get_ident()] += 0.5
+    threads.pause()
+    assert slept_s[-1] == 0.5 * wakeup.PAUSE_FACTOR
 
 
 def test_snapshot_without_room_is_reported_and_skipped(
