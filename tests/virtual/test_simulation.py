@@ -131,7 +131,7 @@ def test_a_cluster_comes_through_each_kind_of_fault(kind: str) -> None:
 
 
 def test_a_node_that_lost_its_log_catches_up_and_votes_again() -> None:
-    outcome = run_or_draw(2004, nodes=5, faults=["lose log"])
+    outcome = run_or_draw(2000, nodes=5, faults=["lose log"])
     assert outcome.counts["log lost"] > 0
     assert outcome.counts["recovering servers made whole"] > 0
 

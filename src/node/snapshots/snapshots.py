@@ -334,13 +334,18 @@ class Snapshots:
         return is_done and published[0]
 
     def _compact(self, snapshot: Snapshot) -> Turns[None]:
-        """Rewrite the log after the snapshot, then drop the entries in the snapshot from memory."""
+        """Rewrite the log after the snapshot, then drop the entries in the snapshot from memory.
+
+        The log grows in each pause, so the last copy is the first that is not full. Entries that
+        came during that one are copied between two writes.
+        """
         rewrite = self._logmanager.begin_rewrite(snapshot)
         is_done = False
         try:
-            while entries := self._committed_entries(rewrite.next_index):
+            while len(entries := self._committed_entries(rewrite.next_index)) == COPY_ENTRIES:
                 rewrite.copy(entries)
                 yield None
+            rewrite.copy(entries)
             rewrite.sync()
             is_done = yield from self._finish(rewrite)
         finally:

@@ -27,7 +27,7 @@ def test_watch_that_overlooks_a_change_is_found(
 ) -> None:
     real = transactions.write
     monkeypatch.setattr(transactions, "write", lambda context, tasks, _: real(context, tasks, {}))
-    assert "the accounts hold" in first_failure([0])
+    assert "the accounts hold" in first_failure([20])
 
 
 def test_unknown_outcome_reported_as_refused_is_found(

@@ -16,7 +16,7 @@ from raftline.doors.redis.resp.view import View
 from raftline_testing.redis.element_machine import ElementBeliefs
 from raftline_testing.virtual.seeds import counts_of, first_failure
 
-SEEDS = (227, 385)  # of schedules with such clients
+SEEDS = (227, 385, 472)  # of schedules with such clients
 
 Decide = Callable[[View, list[str]], Value]
 

@@ -244,6 +244,26 @@ def test_a_log_that_has_grown_is_compacted(make_rig: Callable[..., Rig]) -> None
     assert recovered.log.last_index == 40
 
 
+def test_a_log_that_grows_all_the_time_is_compacted(make_rig: Callable[..., Rig]) -> None:
+    """Entries that come while the job pauses do not keep it from its end."""
+    rig = make_rig(compact_bytes=500)
+    rig.grow()
+    rig.wait_for(lambda: rig.answers)
+    last = 40
+    job = rig.snapshots.take_and_check()
+    turn = next(job)
+    for _ in range(50):
+        if turn is None:
+            last += 1
+            rig.append(last, 1, last, f"set k{last} 1", prev_term=1)
+            eventually(lambda end=last: rig.driver.status()["synced_index"] == end)
+        turn = job.send(turn is None or rig.threads._has_come(turn, Wakeup()))
+        if rig.driver.status()["base_index"] == 40:
+            break
+    assert rig.driver.status()["base_index"] == 40
+    job.close()
+
+
 @pytest.mark.pure  # functions of a compiled module can't be replaced
 def test_thread_that_waits_leaves_pauses_of_others_alone(
     make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
