@@ -122,10 +122,11 @@ class Connection(Origin, Shareable):
                 self._host.peer_disconnected(name)
             # These objects refer to each other, so they stay until the next garbage collection,
             # which Python starts by the number of objects. Until then they must not keep many
-            # bytes.
+            # bytes, nor an error with all frames that it passed.
             self._serving.end()
             self.close()
             self._receiver.release()
+            self._trouble = None
 
     def _complain(self, problem: str) -> None:
         """Send a complaint, if the other side still reads."""

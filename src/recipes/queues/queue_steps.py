@@ -3,8 +3,8 @@
 Each operation is one entry of the state machine (`enqueue`, `dequeue`, `requeue`), so no operation
 lists the jobs; docs/develop/recipes-as-entries.md has the keys. A take is a claim under the lease
 that the client keeps (`kept_leases.py`). If there is no job, the claim gets a place in line, and a
-watch tells it which job was handed to it; until then it sends nothing. What a take may have got
-without an answer is taken back, so that no job stays with a program that does not know of it.
+watch tells it which job was handed to it; until then it only renews its lease. What a take may have
+got without an answer is taken back, so that no job stays with a program that does not know of it.
 """
 
 from __future__ import annotations
