@@ -11,10 +11,9 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-KERNEL = [
-    f"src/{name}"
-    for name in ("access", "clients", "common", "net", "node", "raft", "state", "storage", "wire")
-]
+PACKAGES = ("access", "clients", "common", "net", "node", "raft", "state", "storage", "wire")
+KERNEL = [*(f"src/{name}" for name in PACKAGES), "src/logmanager.py", "src/server.py"]
+GENERATOR = ["bench/*.c", "bench/*.h"]
 BESIDE = {"recipes": "src/recipes", "door": "src/doors", "bench": "src/doors"}
 TABLE = re.compile(r"(<!-- figures ([a-z-]+) -->\n)(.*?)(<!-- end of figures -->)", re.DOTALL)
 COMMIT = re.compile(r"\bcommit ([0-9a-f]{7,40})\b")
@@ -56,7 +55,7 @@ def why_old(name: str, measured: str) -> str:
     """Return why the table is old, or ""."""
     if not measured:
         return "the code has changed since, and this table names no commit"
-    paths = [*KERNEL, *filter(None, [BESIDE.get(name)])]
+    paths = [*KERNEL, *GENERATOR, *filter(None, [BESIDE.get(name)])]
     try:
         changed = _git("diff", "--name-only", measured, "HEAD", "--", *paths)
     except subprocess.CalledProcessError:

@@ -4,8 +4,9 @@ A page has a table between `<!-- figures NAME -->` and `<!-- end of figures -->`
 results of `make -C bench run`, and `short` four of its rows; another NAME is a row of
 `make -C bench growth`.
 `--bench FILE` and `--growth FILE…` name results other than the newest of `build/bench/`. A table
-without results stays unchanged. Above `bench` and `short` there is a picture, drawn from the same
-results (`--picture FILE`). A table is marked as old if what it measures has changed (`age.py`).
+stays unchanged if there are no results for it, or only older ones. Above `bench` and `short` there
+is a picture, drawn from the same results (`--picture FILE`). A table is marked as old if what it
+measures has changed (`age.py`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = tuple(ROOT / name for name in ("README.md", "bench/README.md", "bench/results.md"))
 PICTURE = ROOT / "docs" / "pictures" / "throughput.svg"
 WITH_PICTURE = ("short", "bench")
-PLACE = re.compile(r"(<!-- figures ([a-z-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- figures ([a-z-]+) -->\n)(.*?)(<!-- end of figures -->)", re.DOTALL)
+DATE = re.compile(r"^\d{4}-\d\d-\d\d(?: \d\d:\d\d UTC)?(?=;)", re.MULTILINE)
 
 
 def markdown(name: str, results: Results, image: str) -> str:
@@ -54,11 +56,17 @@ def filled(page: str, found: dict[str, Results], image: str = "") -> tuple[str, 
 
     def place(match: re.Match[str]) -> str:
         if match[2] in found:
-            return match[1] + markdown(match[2], found[match[2]], image) + match[3]
+            return match[1] + markdown(match[2], found[match[2]], image) + match[4]
         missing.append(match[2])
         return match[0]
 
     return PLACE.sub(place, page), missing
+
+
+def is_older(results: Results, table: str) -> bool:
+    """Return whether these results were measured before those in the table."""
+    date = DATE.search(table)
+    return date is not None and results.date[: len(date[0])] < date[0]
 
 
 def drawn(path: Path, found: dict[str, Results]) -> bool:
@@ -109,14 +117,18 @@ def main(argv: list[str] | None = None) -> int:
     arguments = arguments_of(argv)
     try:
         texts = {path: path.read_text() for path in arguments.pages}
-        names = {match[2] for text in texts.values() for match in PLACE.finditer(text)}
-        tables = collect(names, arguments.bench, arguments.growth)
+        places = [match for text in texts.values() for match in PLACE.finditer(text)]
+        tables = collect({place[2] for place in places}, arguments.bench, arguments.growth)
     except OSError as error:
         print(f"can't read {error.filename}: {(error.strerror or '').lower()}", file=sys.stderr)
         return 2
     except BenchError as error:
         print(error, file=sys.stderr)
         return 2
+    older = {
+        place[2] for place in places if place[2] in tables and is_older(tables[place[2]], place[3])
+    }
+    tables = {name: results for name, results in tables.items() if name not in older}
     is_drawn = arguments.picture is not None and drawn(arguments.picture, tables)
     missing: set[str] = set()
     for path, text in texts.items():
@@ -125,7 +137,8 @@ def main(argv: list[str] | None = None) -> int:
         path.write_text(age.with_ages(new))
         missing |= set(without)
     for name in sorted(missing):
-        print(f"no results for {name}: its table stays as it is", file=sys.stderr)
+        why = "only older results" if name in older else "no results"
+        print(f"{why} for {name}: its table stays as it is", file=sys.stderr)
     return 0
 
 

@@ -135,6 +135,18 @@ def test_the_short_table_leaves_empty_what_was_not_measured(tmp_path: Path) -> N
     assert table[2:] == ["| set, 1 | 10.0, 4.00 ms | 15.0 |", "| set, 64 | 20.0 |  |"]
 
 
+def test_table_does_not_get_older_results(tmp_path: Path) -> None:
+    bench = results(tmp_path / "b.json", "bench", row("get, 1", "raftline", per_s=[3.0]))
+    page, picture = tmp_path / "page.md", tmp_path / "picture.svg"
+    for newer in ("2026-01-02 03:05 UTC", "2026-01-03"):
+        page.write_text(PAGE.format("bench").replace("old", f"{newer}; abacus"))
+        done = run("table.py", "--bench", bench, "--pages", page, "--picture", picture)
+        assert f"{newer}; abacus" in page.read_text()
+        assert "get, 1" not in page.read_text()
+        assert done.stderr == "only older results for bench: its table stays as it is\n"
+        assert not picture.exists()
+
+
 def test_filling_a_page_twice_is_filling_it_once(tmp_path: Path) -> None:
     bench = results(tmp_path / "b.json", "bench", row("get, 1", "raftline", per_s=[3.0]))
     page = tmp_path / "page.md"
