@@ -77,9 +77,9 @@ def test_a_killed_worker_s_shards_go_to_the_others(three: Cluster) -> None:
         assert worker.stdout.readline() == "0 1 2 3 4 5 6 7\n"
         work = kv.partitioner("work", shards=8, ttl=30)
         with work.join("here") as share:
-            assert share.update() == {}
             assert worker.stdout.readline() == "0 1 2 3\n"
-            tokens = share.update()
+            # The worker gives them up as it asks again, so before the first answer here, or after.
+            tokens = share.update() or share.update()
             assert sorted(tokens) == [4, 5, 6, 7]
             owners = work.owners()
             worker.kill()
