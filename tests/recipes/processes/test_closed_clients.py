@@ -71,7 +71,7 @@ def test_waiting_thread_leaves_the_line_with_its_client(
     thread = threading.Thread(target=waits, daemon=True)
     with kv.watch(key) as watch:
         thread.start()
-        while next(watch).kind != "set":
+        while not next(watch).is_there:
             pass
         closed.close()
         eventually(lambda: not list(kv.items(key)), "the waiter has left")
@@ -98,7 +98,7 @@ def test_waiting_task_leaves_the_line_with_its_client(
             async with raftline.aio.connect(at(nodes)) as closed:
                 awaitable: Awaitable[object] = wait(closed)
                 task = asyncio.ensure_future(awaitable)
-                while (await anext_of(watch)).kind != "set":
+                while not (await anext_of(watch)).is_there:
                     pass
             while [each async for each in other.items(key)]:
                 await watch.next_event()
