@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from raftline_course.conform import cluster as cluster_module
 from raftline_course.conform import conform_command, run, transcript
 from raftline_course.conform.checks import cluster_checks as clusters
 from raftline_course.conform.checks import membership_checks, snapshot_checks
-from raftline_course.conform.checks.checks import Check
+from raftline_course.conform.checks.checks import CHECKS, Check
 from raftline_course.conform.played import wires
 from raftline_course.conform.played.installer import Installer
 from raftline_course.conform.run import FAILED, NOT_JUDGED, Result
@@ -564,6 +565,30 @@ def test_node_that_never_leads_is_awaited_by_three_checks(
     assert [one["verdict"] for one in found] == [FAILED] * 5
     skipped = "a node that is alone never leads: so it was in 3 checks, and this one does not wait"
     assert [one["why"] == skipped for one in found] == [False] * 3 + [True] * 2
+
+
+def test_late_request_for_the_votes_of_its_term_is_no_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A peer may read a leader's request for its vote after another one made it the leader."""
+    add, all_do, has_led = Transcript.add, Scene.all_do, threading.Event()
+
+    def held_back(said: Transcript, way: str, other: str, *words: Any) -> transcript.Line:
+        if (way, other) == (transcript.FROM_NODE, "s3"):
+            has_led.wait(10.0)
+        return add(said, way, other, *words)
+
+    def releasing(scene: Scene, rule: wires.Rule) -> None:
+        all_do(scene, rule)
+        if rule is not wires.silent:
+            has_led.set()
+
+    monkeypatch.setattr(Transcript, "add", held_back)
+    monkeypatch.setattr(Scene, "all_do", releasing)
+    check = next(each for each in CHECKS if each.name == "hears-of-a-term")
+    command = (sys.executable, str(ROOT / "src" / "server.py"), *NODE)
+    judged = run.judge(check, KitSettings(command))
+    assert (judged.verdict, judged.why) == (run.PASSED, "")
 
 
 def test_an_answer_to_a_round_that_nobody_asked_is_told_at_once() -> None:

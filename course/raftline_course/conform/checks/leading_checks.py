@@ -7,6 +7,7 @@ from raftline_course.conform.checks.checks import check
 from raftline_course.conform.played.rules import KitFollower
 from raftline_course.conform.played.wires import silent
 from raftline_course.conform.scene import Scene
+from raftline_course.conform.transcript import Line
 
 ROUNDS = 3  # later heartbeats, after which earlier messages have no more effect
 
@@ -22,6 +23,17 @@ def later_rounds(scene: Scene, peer: str, since: int) -> AppendEntries:
         since = line.number + 1
     assert isinstance(line.message, AppendEntries)
     return line.message
+
+
+def stands_again(
+    scene: Scene,
+    term: int,
+    since: int,
+    missing: str = "no peer answers for many election timeouts, and s1 leads on",
+) -> RequestVote:
+    """Wait until a leader of this term asks for votes of a later one. A peer may get the requests
+    of this term late."""
+    return scene.await_message(RequestVote, missing, lambda message: message.term > term, since)
 
 
 @check(
@@ -62,9 +74,13 @@ def not_before_a_quorum(scene: Scene) -> None:
 
 def _no_reply_until(scene: Scene, term: int, since: int) -> None:
     """Wait until the leader has noticed that no peer answers: two more heartbeats, or its end."""
+
+    def stood(line: Line) -> bool:
+        return isinstance(line.message, RequestVote) and line.message.term > term
+
     scene.await_line(
         lambda line: (
-            (isinstance(line.message, RequestVote))
+            stood(line)
             or (
                 isinstance(line.message, AppendEntries)
                 and not line.message.entries
@@ -75,7 +91,7 @@ def _no_reply_until(scene: Scene, term: int, since: int) -> None:
         since,
     )
     scene.await_line(
-        lambda line: isinstance(line.message, RequestVote) or line.text.startswith("Sorry, "),
+        lambda line: stood(line) or line.text.startswith("Sorry, "),
         "no peer answers for many election timeouts, and s1 leads on",
         since,
     )
@@ -216,14 +232,12 @@ class _Lossy(KitFollower):
 )
 def quorum_checked(scene: Scene) -> None:
     scene.start()
-    scene.lead()
+    term = scene.lead()
     client = scene.client()
     client.gets("set a 1", "SET response: a set to 1")
     scene.all_do(silent)
     mark = client.say("client1@set a 2")
-    scene.await_message(
-        RequestVote, "no peer answers for many election timeouts, and s1 leads on", since=mark
-    )
+    stands_again(scene, term, mark)
     does = client.reply("word that its write has an unknown outcome").partition("@")[2]
     scene.expect(does.startswith("Sorry, "), f"the write is answered {does!r}")
 
@@ -258,9 +272,6 @@ def later_term_in_an_answer(scene: Scene) -> None:
 
     mark = scene.transcript.end
     scene.all_do(answer_later)
-    asked = scene.await_message(
-        RequestVote,
-        f"s1 leads on in term {term} after a peer answered with term {later}",
-        since=mark,
-    )
+    missing = f"s1 leads on in term {term} after a peer answered with term {later}"
+    asked = stands_again(scene, term, mark, missing)
     scene.expect(asked.term > later, f"it then stands for term {asked.term}, after {later}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from raftline.raft.messages import AppendEntries, Message, RequestVote
+from raftline.raft.messages import AppendEntries, Message
 from raftline_course.conform.checks.checks import check
-from raftline_course.conform.checks.leading_checks import later_rounds
+from raftline_course.conform.checks.leading_checks import later_rounds, stands_again
 from raftline_course.conform.played.clients import KitClient
 from raftline_course.conform.played.rules import KitFollower
 from raftline_course.conform.played.wires import silent
@@ -20,13 +20,6 @@ def leading(scene: Scene) -> tuple[int, KitClient]:
     client = scene.client()
     client.gets("set a 1", "SET response: a set to 1")
     return term, client
-
-
-def stands_again(scene: Scene, since: int) -> None:
-    """Wait until a leader without answers has stepped down."""
-    scene.await_message(
-        RequestVote, "no peer answers for many election timeouts, and s1 leads on", since=since
-    )
 
 
 def not_answered(scene: Scene, client: KitClient, since: int, why: str) -> None:
@@ -52,10 +45,10 @@ def read_own_write(scene: Scene) -> None:
     SECTION,
 )
 def read_confirmed(scene: Scene) -> None:
-    _, client = leading(scene)
+    term, client = leading(scene)
     scene.all_do(silent)
     mark = client.say("client1@get a")
-    stands_again(scene, mark)
+    stands_again(scene, term, mark)
     not_answered(scene, client, mark, "by a leader that no other server has confirmed")
 
 
