@@ -65,12 +65,13 @@ class MixedCluster(LinkedCluster):
         return None
 
     def wait_until_whole(self) -> MixedCluster:
-        """Wait until a node leads and all may vote: a node of raftline that heard a leader before
-        its first vote may not, until that leader has readmitted it."""
+        """Wait until a node leads and all may vote: a node of raftline that hears a leader before
+        its first vote may not, until that leader has readmitted it. A newborn may still hear it."""
 
         def whole() -> bool:
-            others = [node for node in self.running if not isinstance(node, CNode)]
-            return all(node.status().get("recovering") is False for node in others)
+            others = [node.status() for node in self.running if not isinstance(node, CNode)]
+            facts = ("recovering", "newborn")
+            return all(facts_of.get(fact) is False for facts_of in others for fact in facts)
 
         eventually(self.leading, "a leader")
         eventually(whole, "a vote for every node")
