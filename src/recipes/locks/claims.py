@@ -293,12 +293,13 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         check_s = self._now() + CHECK_S
         while True:
             until_s = min(wait.until_s, check_s, self._now() + lease.left)
+            was_listed = watch.is_listed
             yield Look(watch, until_s)
             for event in watch._take_ready():
                 if event.is_there and event.key.endswith(end):
-                    if event.kind == "set":
+                    if event.kind == "set" and was_listed:
                         return Seat(event.key, event.index)
-                    check_s = self._now()  # the index of this key's last change is not known
+                    check_s = self._now()  # of a listing: the index of the last change is not known
             if watch._is_closed:
                 raise Closed(f"this client was closed, so {self.name} was not acquired")
             lease._expect_held()

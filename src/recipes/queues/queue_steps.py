@@ -590,6 +590,7 @@ class TakeSteps(Generic[Data, SomeJob]):
         check_s = self._now() + CHECK_S
         while True:
             left_s = min(each.left for each in claims if each is not None)
+            was_listed = watch.is_listed
             yield Look(watch, min(wait.until_s, check_s, self._now() + left_s))
             events = [event for event in watch._take_ready() if event.is_there]
             if watch._is_closed:
@@ -597,8 +598,8 @@ class TakeSteps(Generic[Data, SomeJob]):
             for each in claims:
                 if each is not None:
                     each._expect_held()
-            if len(events) == 1 == attempt.jobs_max and events[0].kind == "set":
-                event = events[0]
+            if was_listed and len(events) == 1 == attempt.jobs_max and events[0].kind == "set":
+                event = events[0]  # of a change, not of a listing, whose index is another one
                 handed = [_handed(event.key, event.index, event.value)]
                 return (yield from self._taking_over(attempt, handed))
             if events or self._now() >= check_s:

@@ -166,6 +166,10 @@ class SimulatedLock(BaseClaim[SimulatedLease, SimulatedHeld]):
         shares = isinstance(self._keys, SharedKeys)
         limit = self._keys.limit if isinstance(self._keys, Slots) else 1
         self._program.check.won(self.name, held.token, held._lease, shares, limit)
+        changed = self._program.last_change(held._key, held.token)
+        assert changed >= held.token, (
+            f"{self.name} is got with {held.token}, and its key was last set by {changed}"
+        )
 
     async def carry_out(self, steps: Claiming[Result]) -> Result:
         return await carry_out_awaiting(steps, self._do)
@@ -432,6 +436,16 @@ class Locker(Searcher):
 
     def host_at(self, address: Any) -> Host | None:
         return self._hosts.get(address)
+
+    def last_change(self, key: str, index: int) -> int:
+        """Return the entry that last changed a key, by the node that has applied most; `index` if
+        the key is gone there, or that entry is not applied yet."""
+        running = [host.manager for host in self._hosts.values() if host.node is not None]
+        latest = max(running, key=lambda manager: manager.applied.index, default=None)
+        if latest is None or latest.applied.index < index:
+            return index
+        facts = latest.store.facts(key)
+        return index if facts is None else facts.changed
 
     def members_at(self, host: Host) -> str:
         return "Sorry, down" if host.node is None else self._status(host)
