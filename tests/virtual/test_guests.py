@@ -26,7 +26,7 @@ def users_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "count"), [(0, 1), in_the_rest(80, 16), *at_night((60, 20), (96, 304))]
+    ("first", "count"), [(0, 1), in_the_rest(80, 16), *at_night((60, 40), (96, 304))]
 )
 def test_rights_count_at_their_place_in_the_log(first: int, count: int) -> None:
     counts = counts_of(first, count, steps=STEPS)

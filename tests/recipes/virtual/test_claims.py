@@ -31,7 +31,7 @@ COVERED = (
 
 
 @pytest.mark.parametrize(
-    ("first", "schedules"), [(0, 1), in_the_rest(105, 24), *at_night((0, 16), (900, 99))]
+    ("first", "schedules"), [(0, 1), in_the_rest(105, 24), *at_night((0, 31), (900, 99))]
 )
 def test_a_seat_has_one_holder_and_no_job_is_lost(first: int, schedules: int) -> None:
     counts = Counter[str]()
