@@ -71,7 +71,7 @@ class MixedCluster(LinkedCluster):
         def whole() -> bool:
             others = [node.status() for node in self.running if not isinstance(node, CNode)]
             facts = ("recovering", "newborn")
-            return all(facts_of.get(fact) is False for facts_of in others for fact in facts)
+            return all(status.get(fact) is False for status in others for fact in facts)
 
         eventually(self.leading, "a leader")
         eventually(whole, "a vote for every node")
