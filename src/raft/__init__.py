@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for type checkers
     from .effects import Settled as Settled
     from .inputs import Applied as Applied
     from .inputs import AskLeader as AskLeader
+    from .inputs import Begin as Begin
     from .inputs import ChangeMembers as ChangeMembers
     from .inputs import Compact as Compact
     from .inputs import Input as Input
@@ -59,6 +60,7 @@ if TYPE_CHECKING:  # for type checkers
     from .messages import SumKind as SumKind
     from .messages import Sums as Sums
     from .messages import TimeoutNow as TimeoutNow
+    from .newborn import BeginRefused as BeginRefused
     from .node import RawNode as RawNode
     from .node import StepObserver as StepObserver
     from .node import node_from_disk as node_from_disk
@@ -73,7 +75,7 @@ if TYPE_CHECKING:  # for type checkers
 _NAMES = {  # the names of each module, as in the imports above: a test compares the two
     "raft.change": "Change",
     "raft.effects": "Chunk Effects HardState ReadReady Settled",
-    "raft.inputs": "Applied AskLeader ChangeMembers Compact Input PeerDisconnected PeerLevel "
+    "raft.inputs": "Applied AskLeader Begin ChangeMembers Compact Input PeerDisconnected PeerLevel "
     "Propose Read Receive SnapshotChecked SnapshotGone SnapshotRejected SnapshotTaken StateSummed "
     "Stop Synced Tick Transfer",
     "raft.log": "Entry Log SafetyError Snapshot",
@@ -81,6 +83,7 @@ _NAMES = {  # the names of each module, as in the imports above: a test compares
     "raft.messages": "AppendAccepted AppendEntries AppendRejected Difference InstallSnapshot "
     "InstallSnapshotReply Message PeerError ReadIndex ReadIndexReply RequestVote RequestVoteReply "
     "SumKind Sums TimeoutNow",
+    "raft.newborn": "BeginRefused",
     "raft.node": "RawNode StepObserver node_from_disk",
     "raft.node_view": "NodeView",
     "raft.roles": "Role",

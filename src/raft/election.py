@@ -7,6 +7,7 @@ from .log import Entry, SafetyError
 from .messages import (
     BY_HAND,
     LOOKS_FOR_HISTORY,
+    MAY_HAVE_VOTED,
     NOT_UP_TO_DATE,
     PROMISED,
     VOTED,
@@ -17,6 +18,7 @@ from .messages import (
 from .newborn import (
     arm_after_look,
     is_new,
+    may_have_voted,
     note_denial,
     why_newborn_gets_no_vote,
     why_without_vote,
@@ -57,10 +59,10 @@ def on_silence(state: State) -> None:
         state.note(f"[*] Heard from no leader: asking for PreVotes for term {state.term + 1}")
     state.leader = None
     state.candidacy = Candidacy(pre_vote=True, votes={state.name: True})
-    if state.membership.is_quorum([state.name]):
-        start_election(state)
-    else:
+    if not state.membership.is_quorum([state.name]):
         _ask(state, state.term + 1, pre_vote=True)
+    elif is_new(state):
+        start_election(state)
 
 
 def arm_first_election(state: State) -> None:
@@ -138,6 +140,7 @@ def _ask(state: State, term: int, *, pre_vote: bool, transfer: bool = False) -> 
                 pre_vote,
                 transfer,
                 newborn=state.has_adopted_log,
+                never_ran=tuple(sorted(state.never_ran)),
             )
         )
 
@@ -191,6 +194,8 @@ def why_not(state: State, message: RequestVote) -> str | None:
         )
     if message.term == state.term and state.vote not in (None, message.sender):
         return f"{VOTED} {state.vote} in term {state.term}"
+    if may_have_voted(state, message):
+        return MAY_HAVE_VOTED
     return None if is_new(state) else LOOKS_FOR_HISTORY
 
 
@@ -245,7 +250,7 @@ def become_leader(state: State) -> None:
     state.note("[*] I am Leader")
     state.note(str(table))
     state.leader = state.name
-    state.without_vote_now, state.no_leader_because, state.no_leader_for = {}, "", ()
+    state.has_found_leader()
     state.leader_heard_at_ms, state.far_term = None, 0
     sends_late = state.newborn or state.membership.is_quorum([state.name])
     if state.newborn:  # on disk before this leader sends anything: it has a history now

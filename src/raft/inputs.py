@@ -67,6 +67,15 @@ class Transfer:
 
 
 @dataclass(slots=True)
+class Begin:
+    """An operator's claim that these silent members never ran, so that a newborn begins without
+    them (raft/newborn.py). Raises BeginRefused, and changes nothing, if that can't be true or does
+    not help."""
+
+    without: Sequence[str]
+
+
+@dataclass(slots=True)
 class Synced:
     """The log up to this entry is on disk."""
 
@@ -173,6 +182,7 @@ Input = (
     | AskLeader
     | ChangeMembers
     | Transfer
+    | Begin
     | Synced
     | Applied
     | StateSummed

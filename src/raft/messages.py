@@ -57,13 +57,15 @@ class RequestVote(_Message):
     """RequestVote (paper, Figure 2). With `pre_vote`, it is the question of thesis §9.6, and `term`
     is the term in which the sender would stand. With `transfer`, the leader itself asked the sender
     to stand (thesis §3.10). `newborn` means that the sender's log was written by hand, and the
-    sender has never heard from a leader, so its entries prove no history (raft/newborn.py)."""
+    sender has never heard from a leader, so its entries prove no history (raft/newborn.py).
+    `never_ran` names silent members that an operator claims to be new."""
 
     last_index: int
     last_term: int
     pre_vote: bool = False
     transfer: bool = False
     newborn: bool = False
+    never_ran: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -85,6 +87,7 @@ NOT_UP_TO_DATE = "log not up to date"  # the beginning of a denial that reports 
 BY_HAND = ", written by hand"  # its end if no leader wrote these entries
 LOOKS_FOR_HISTORY = "I first look for members that have entries"
 VOTED = "already voted for"  # the beginning of a denial by a log that ends no later
+MAY_HAVE_VOTED = "I have no files, and may have voted in this term"
 OF_A_CLUSTER = ", mine holds a cluster's entries"  # the end of a denial to a hand-written log
 
 

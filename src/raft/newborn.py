@@ -1,39 +1,51 @@
-"""A server that starts with an empty disk: which messages it trusts, and what ends its wait.
+"""A server that starts with an empty disk: which messages it believes, and what ends its wait.
 
 A first start looks like the start of a server whose disk was replaced. Such a server is `newborn`.
 Two wiped servers of three must never elect the third, which may lack entries that they had
 acknowledged. So a newborn checks each message for proof that the cluster has a history:
 
-* A leader sends a message, a member with entries asks for a vote, or a member's denial reports
+* A leader sends a message, a server with entries asks for a vote, or a member's denial reports
   entries, a leader, a promise to a leader or a lost memory: the cluster has a history, and this
   server may have been part of it. From then on, the newborn has no vote, like a server that lost
   its memory (raft/recovering.py, FAST 2018). It is marked `may_be_new`, since it can't know more.
-* Every other member has shown that it has no entries, or PATIENCE election timeouts have passed
-  since this server's start: the cluster is new as far as this server can know. Until then it
+  The sender need not be a member, since the configuration file of the first day is not the
+  membership; nothing else is taken from it.
+* Every other member has shown that it has no entries: the cluster is new. Until then a newborn
   neither votes nor stands, and denies with LOOKS_FOR_HISTORY. It asks for PreVotes meanwhile, and
   at once if a candidate stands: a quorum of PreVotes is not enough while other members may still
-  answer with entries.
+  answer with entries. A member that is alone in its configuration waits, too, since others may
+  have joined later.
+* No time proves anything about a silent member, so the wait has no end by default. An operator may
+  claim that the silent members never ran (`Begin`); requests for votes pass the claim on. A program
+  may set `Options.patience`, as a node does where all members are on one machine: then the wait
+  ends after that many election timeouts.
+* This server may have voted in a term before it lost its disk. The candidate stood in that term,
+  and it, or a member that it reached, is in no earlier term now. So a newborn adopts the last term
+  in which a member may have stood, and there votes only for a member that no other one can have
+  competed with. It takes answers for those of members that live now, so a connection must not
+  deliver the messages of a process that has ended.
 * The newborn votes, or stands for election: from then on, it is like any other server. If the
-  cluster has a history after all, with members that were silent for that long, there are two
-  clusters, and each has an identity of its own. No server of one takes anything from the other
-  (raft/levels.py), so the older one keeps its entries. At the floor there are no identities.
+  claim was false, or the patience too short, there are two clusters, and each has an identity of
+  its own. No server of one takes anything from the other (raft/levels.py), so the older one keeps
+  its entries. At the floor there are no identities.
 * A log that a person wrote by hand, and that no leader ever touched, is not a history. Its owner is
   newborn too, and shows that: its vote requests end in `newborn`. Newborns vote for it by §5.4.1,
   and it stays newborn until it leads, or hears again from the leader that it voted for. A server
   that holds entries of a cluster denies it the vote. If it learns that there is a history, it drops
   its entries, and keeps a copy as NAME.log.seed.
-* A message from a non-member has no effect. A server that was started to join knows no members, so
-  it listens to every leader.
+* Any other message from a non-member has no effect. A server that was started to join knows no
+  members, so it listens to every leader.
 
 If too few voters are left, no server is elected, which is safe. Each server then prints the reason,
 `no_leader_because`. The wait ends when the absent servers return, when an operator declares that a
-server never ran before (`--new`, storage/recovery.py), or with `raftline recover`.
+server never ran before (`raftline begin`, or `--new`: storage/recovery.py), or with
+`raftline recover`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 from .messages import (
     BY_HAND,
@@ -41,6 +53,7 @@ from .messages import (
     LOOKS_FOR_HISTORY,
     LOST_MEMORY,
     MAY_BE_NEW,
+    MAY_HAVE_VOTED,
     NOT_UP_TO_DATE,
     OF_A_CLUSTER,
     PROMISED,
@@ -55,7 +68,12 @@ from .messages import (
 from .roles import Role
 from .state import State
 
-PATIENCE: Final = 6  # election timeouts in which a newborn waits for members that are silent
+PATIENCE: Final = 6  # `Options.patience` of a cluster on one machine
+FOR_EVER: Final = 1 << 62  # milliseconds
+
+
+class BeginRefused(Exception):
+    """A refused claim about silent members; nothing was changed. The message gives the reason."""
 
 
 def look_for_history(state: State, message: Message) -> None:
@@ -63,7 +81,7 @@ def look_for_history(state: State, message: Message) -> None:
     before any answer shows it."""
     if not _tells_of_history(message):
         if _shows_no_history(message):
-            state.without_history |= {message.sender}
+            _note_no_history(state, message)
         return
     state.newborn = False
     if _comes_of_its_vote(state, message):
@@ -85,6 +103,21 @@ def look_for_history(state: State, message: Message) -> None:
     )
 
 
+def _note_no_history(state: State, message: RequestVote | RequestVoteReply) -> None:
+    """Record a member without entries, and the last term in which it may have stood: this newborn
+    may have voted for it in that term, and must not stand there itself."""
+    term = message.term
+    if isinstance(message, RequestVote):
+        term -= message.pre_vote  # for which it would stand
+        state.never_ran |= {*message.never_ran} - {state.name, message.sender}
+    elif message.granted:
+        term -= 1  # it granted the vote of that term, so it did not stand there
+    name = message.sender
+    state.without_history[name] = max(term, state.without_history.get(name, 0))
+    if term > state.term:
+        state.follow(term, None)
+
+
 def _comes_of_its_vote(state: State, message: Message) -> bool:
     """Whether this server helped to elect the sender, which leads the term of that vote or has a
     last entry of that term, or whether a denial names the leader that this server helped to elect.
@@ -99,6 +132,11 @@ def _comes_of_its_vote(state: State, message: Message) -> bool:
     return isinstance(message, AppendEntries | InstallSnapshot) and message.term == state.term
 
 
+def is_news(state: State, message: Message) -> bool:
+    """Whether a message shows this newborn that the cluster has a history."""
+    return state.newborn and message.sender != state.name and _tells_of_history(message)
+
+
 def _tells_of_history(message: Message) -> bool:
     if isinstance(message, RequestVote):
         return message.last_index > 0 and not message.newborn
@@ -110,12 +148,12 @@ def _tells_of_history(message: Message) -> bool:
     return isinstance(message, AppendEntries | InstallSnapshot)
 
 
-def _shows_no_history(message: Message) -> bool:
+def _shows_no_history(message: Message) -> TypeGuard[RequestVote | RequestVoteReply]:
     """Whether the sender has no entries of a cluster. A denial because of its term shows nothing,
     and a sender that may be new has heard of a history."""
     if not isinstance(message, RequestVoteReply):
         return isinstance(message, RequestVote)
-    ends_no_later = message.reason.startswith((LOOKS_FOR_HISTORY, VOTED))
+    ends_no_later = message.reason.startswith((LOOKS_FOR_HISTORY, VOTED, MAY_HAVE_VOTED))
     return message.granted or ends_no_later or message.reason.endswith(BY_HAND)
 
 
@@ -126,24 +164,83 @@ def why_newborn_gets_no_vote(state: State, message: RequestVote) -> str | None:
     return None
 
 
+def may_have_voted(state: State, message: RequestVote) -> bool:
+    """Whether this newborn may have voted for another member in the requested term, before it lost
+    its disk."""
+    if not state.newborn or message.pre_vote:
+        return False
+    stood = [term for name, term in state.without_history.items() if name != message.sender]
+    return max(stood, default=0) >= message.term
+
+
 def begin_to_look(state: State) -> None:
     """Begin the time in which a newborn looks for a history."""
     if state.newborn:
-        state.looks_until_ms = state.now_ms + PATIENCE * state.options.election_timeout_ms
+        patience, timeout_ms = state.options.patience, state.options.election_timeout_ms
+        state.looks_until_ms = FOR_EVER
+        if patience is not None:
+            state.looks_until_ms = state.now_ms + patience * timeout_ms
 
 
 def is_new(state: State) -> bool:
-    """Whether this server may stand and vote, as far as a history is concerned: it has begun, all
-    other members have shown a newborn that they have no history, or its patience is over."""
+    """Whether this server may stand and vote, as far as a history is concerned: it has begun, no
+    other member of a newborn's configuration may have entries, or its patience is over."""
     if not state.newborn or state.now_ms >= state.looks_until_ms:
         return True
-    return state.without_history.issuperset({*state.membership.electors} - {state.name})
+    return len(state.membership.electors) > 1 and not awaited(state)
+
+
+def awaited(state: State) -> list[str]:
+    """Return the other members that may have entries, as far as a newborn knows."""
+    heard = {state.name, *state.without_history, *state.never_ran}
+    return [name for name in state.membership.electors if name not in heard]
 
 
 def arm_after_look(state: State, delay_ms: int) -> None:
     """Ask again soon after this newborn's patience is over."""
     if state.now_ms < state.looks_until_ms:
         state.election_at_ms = min(state.election_at_ms, state.looks_until_ms + delay_ms)
+
+
+def begin(state: State, without: Sequence[str]) -> None:
+    """Record an operator's claim that these silent members never ran. Requests for votes pass it
+    on, and no disk keeps it: who restarts hears it again.
+
+    Raises:
+        BeginRefused: this server is not a newborn, a named member has answered or is unknown, or
+            too few members are left to begin.
+    """
+    if reason := _why_it_can_not_begin(state, without):
+        raise BeginRefused(reason)
+    if without:
+        state.never_ran |= {*without}
+        state.note(f"[*] {state.name} takes {_listed(without)} for new, as an operator claims")
+    else:
+        state.looks_until_ms = state.now_ms  # it is alone
+        state.note(f"[*] {state.name} begins a cluster of one, as an operator asks")
+    state.election_at_ms = state.now_ms
+
+
+def _why_it_can_not_begin(state: State, without: Sequence[str]) -> str:
+    name, voters = state.name, state.membership.electors
+    if not state.newborn:
+        if state.may_be_new:
+            return f"a cluster with entries exists, and {name} may have been part of it"
+        return f"{name} is part of a cluster that has begun"
+    if name not in voters:
+        return f"{name} waits to be added to a cluster"
+    if unknown := [each for each in without if each not in voters]:
+        return f"the configuration of {name} does not name {_listed(unknown)}"
+    if heard := [each for each in without if each == name or each in state.without_history]:
+        return f"{_listed(heard)} answers, and is new"
+    if without and state.never_ran.issuperset(without):
+        return f"{name} already begins without {_listed(without)}"
+    if not without and len(voters) > 1:
+        return f"name the members that never ran: {name} waits for {_listed(awaited(state))}"
+    left = {*voters} - {*without} - state.never_ran
+    if not state.membership.is_quorum(left):
+        return f"{_listed(sorted(left))} would be no majority of {_listed(voters)}"
+    return ""
 
 
 def yields_to_better_log(state: State, message: RequestVoteReply) -> bool:
@@ -173,15 +270,36 @@ def note_denial(state: State, message: RequestVoteReply) -> None:
 def explain_silence(state: State) -> None:
     """Print once why there is no leader, if voters that may be new are the reason. Called after an
     election timeout without a leader; `status` and replies give the same reason."""
-    why, voters = _why_without_a_vote(state) if state.recovering else _why_no_leader(state)
+    if state.newborn and state.looks_until_ms == FOR_EVER:
+        why, voters = _why_it_waits(state)
+    else:
+        why, voters = _why_without_a_vote(state) if state.recovering else _why_no_leader(state)
     if why and why != state.no_leader_because:
         state.note(f"[!] No leader is heard: {why}")
     state.no_leader_because, state.no_leader_for = why, voters
 
 
+def _why_it_waits(state: State) -> tuple[str, Sequence[str]]:
+    name, silent = state.name, awaited(state)
+    at = f"--at {state.membership.addresses.get(name, name)}"
+    if len(state.membership.electors) == 1:
+        return (
+            f"{name} has no files, and its configuration names no other member, but others may "
+            f"have joined. If {name} never ran: raftline begin {at}. If it lost its disk, start it "
+            "with --join HOST:PORT of a member"
+        ), [name]
+    if not silent:
+        return _why_no_leader(state)
+    has, it = ("has", "it") if len(silent) == 1 else ("have", "they")
+    why = f"{name} has no files, and waits until it hears that {_listed(silent)} {has} none either"
+    if state.membership.is_quorum({*state.membership.electors} - {*silent} - state.never_ran):
+        why += f". If {it} never ran: raftline begin --without {' '.join(silent)} {at}"
+    return why, silent
+
+
 _WAYS = (
-    "when one that never ran before is started once with --new, or by `raftline recover` "
-    "(docs/repair.md)"
+    "when one that never ran before is started once with --new (had it run, writes that no other "
+    "disk holds would be lost), or by `raftline recover` (docs/repair.md)"
 )
 
 

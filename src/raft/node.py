@@ -46,7 +46,13 @@ from .messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from .newborn import begin_to_look, explain_silence, look_for_history
+from .newborn import (
+    begin,
+    begin_to_look,
+    explain_silence,
+    is_news,
+    look_for_history,
+)
 from .node_view import NodeView
 from .reads import (
     ask_leader,
@@ -123,7 +129,7 @@ class RawNode:
         """Process one input; return its effects.
 
         Raises:
-            PeerError, TransferRefused: the input was refused; nothing was changed.
+            PeerError, TransferRefused, BeginRefused: the input was refused; nothing was changed.
             SafetyError: an invariant broke, or this server can't do what the caller requests.
         """
         state = self._state
@@ -161,7 +167,8 @@ class RawNode:
 
     def accepts(self, message: Message) -> bool:
         """Whether a message may be taken from its sender, as a first check."""
-        return listens_to(self._state, message)
+        state = self._state
+        return listens_to(state, message) or is_news(state, message)
 
     def committed(self, first: int, count: int) -> list[Entry]:
         """Return at most `count` committed entries from `first` on, or none if the log in memory
@@ -310,7 +317,12 @@ def _pass_time(state: State, event: inputs.Tick) -> None:
         check_disk(state)
     if state.leading is None:
         if state.now_ms >= state.election_at_ms:
-            if state.recovering or state.without_vote_now or state.no_leader_because:
+            if (
+                state.newborn
+                or state.recovering
+                or state.without_vote_now
+                or state.no_leader_because
+            ):
                 explain_silence(state)
             on_silence(state)
         return
@@ -328,7 +340,10 @@ def receive(state: State, event: inputs.Receive) -> None:
     """
     message = event.message
     if not listens_to(state, message):
-        raise PeerError(f"{message.sender} is not a peer of {state.name}")
+        if not is_news(state, message):
+            raise PeerError(f"{message.sender} is not a peer of {state.name}")
+        look_for_history(state, message)  # believed in this respect alone
+        return
     if message.term > state.term and is_too_far(state, message):
         meet_far_term(state, message)
         return
@@ -378,6 +393,7 @@ _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
     inputs.PeerLevel: _peer_level,
     inputs.ChangeMembers: lambda state, event: begin_change(state, event.change, event.token),
     inputs.Transfer: lambda state, event: begin_transfer(state, event.to),
+    inputs.Begin: lambda state, event: begin(state, event.without),
     inputs.SnapshotTaken: lambda state, event: snapshot_taken(state, event.snapshot),
     inputs.SnapshotChecked: lambda state, event: install(
         state, event.snapshot, event.members, event.level, event.cluster
@@ -409,8 +425,8 @@ def listens_to(state: State, message: Message) -> bool:
     Servers don't check their configuration to see who may lead (thesis §4.1). A server that was
     away while the members changed must accept a leader, and vote for a candidate, that it has never
     heard of. But in that case it hears from no leader that it knows, and the candidate has a more
-    complete log; any other unknown server is refused. A newborn that knows the members can't have
-    forgotten a change of them, so it listens only to members.
+    complete log; any other unknown server is refused. A newborn that knows members is not yet in
+    a cluster that they could have left, so it listens only to them.
 
     A joiner knows no members yet, and may have heard from a candidate of a later term that was not
     elected. It answers a leader of an earlier term, which then stands in a term after the later

@@ -38,6 +38,9 @@ class Options:
     )
     level: int = FLOOR  # of this build (raft/upgrade.py), or the floor where others take part
     cluster_if_new: str = ""  # the identity for a cluster that has none, above the floor
+    # Election timeouts after which a newborn begins without silent members (raft/newborn.py). None:
+    # it never does. No time proves that a silent member has no entries.
+    patience: int | None = None
 
 
 @dataclass(slots=True)
@@ -55,7 +58,9 @@ class State:
     recovering: bool = False  # it lost its log, or its term and vote, or all (raft/recovering.py)
     newborn: bool = False  # it began with nothing and has not voted yet (raft/newborn.py)
     looks_until_ms: int = 0  # a newborn waits so long for members that are silent
-    without_history: frozenset[str] = frozenset()  # members that a newborn heard as such
+    # Members that a newborn heard as such, and the last term in which each may have stood.
+    without_history: dict[str, int] = field(default_factory=dict)
+    never_ran: frozenset[str] = frozenset()  # silent members, as an operator claims
     may_be_new: bool = False  # with `recovering`: it can't know whether it lost anything
     differs: int = 0  # its state differs from this entry on (raft/agreement.py)
     incarnation: int = 1  # unique to each start of this server
@@ -287,7 +292,12 @@ class State:
         self.leader = leader
         self.leading = self.candidacy = None
         if leader is not None:
-            self.without_vote_now, self.no_leader_because, self.no_leader_for = {}, "", ()
+            self.has_found_leader()
+
+    def has_found_leader(self) -> None:
+        """Drop what was known about the wait for a leader."""
+        self.without_vote_now, self.no_leader_because, self.no_leader_for = {}, "", ()
+        self.without_history, self.never_ran = {}, frozenset()
 
     def stop(self) -> None:
         """Drop all waiting requests and return their tokens, since this server stops or no longer

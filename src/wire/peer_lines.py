@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring
 from typing import Any
 
-from ..common.text import NUMBER, NUMBER_MAX, is_printable
+from ..common.text import NAME, NUMBER, NUMBER_MAX, is_printable
 from ..raft.log import Entry, Snapshot, entries_of
 from ..raft.messages import (
     CHUNK_BYTES,
@@ -42,8 +42,8 @@ from ..raft.messages import (
 )
 
 _FORMS = {
-    "RequestVote": "RequestVote TERM-LASTINDEX-LASTTERM [transfer|newborn]",
-    "PreVote": "PreVote TERM-LASTINDEX-LASTTERM [newborn]",
+    "RequestVote": "RequestVote TERM-LASTINDEX-LASTTERM [transfer|newborn] [without NAME ...]",
+    "PreVote": "PreVote TERM-LASTINDEX-LASTTERM [newborn] [without NAME ...]",
     "AppendEntries": "AppendEntries TERM-PREVINDEX-PREVTERM-[ENTRIES] commit C round R",
     "Count": "Count on me term T",
     "Not": "Not this time term T: REASON",
@@ -67,7 +67,10 @@ _MARKS = rf"(?: lease {_N})?{_WITHOUT_VOTE}"
 _SUM32, _SUM64 = "([0-9a-f]{8})", "([0-9a-f]{16})"
 _SUMS = rf"(?: sum {_N} {_SUM32}(?: state {_N} {_SUM64})?(?: differs {_N})?)?"
 _DIFFERS = rf"(?: you differ {_N} (?:entries {_SUM32}|state {_SUM64}))?"
-_VOTE = re.compile(rf"(RequestVote|PreVote(?!.* transfer)) {_N}-{_N}-{_N}( transfer| newborn)?")
+_VOTE = re.compile(
+    rf"(RequestVote|PreVote(?!.* transfer)) {_N}-{_N}-{_N}( transfer(?!.* without )| newborn)?"
+    rf"(?: without ({NAME}(?: {NAME})*))?"
+)
 _GRANTED = re.compile(rf"Count on me term {_N}( prevote)?")
 _DENIED = re.compile(rf"Not this time term {_N}( prevote)?: (.*)")
 _HEAD = re.compile(rf"AppendEntries {_N}-{_N}-{_N}-(?=\[)")
@@ -99,7 +102,9 @@ def format_message(message: Message) -> str:
         case RequestVote(term=term, last_index=index, last_term=last_term):
             word = "PreVote" if message.pre_vote else "RequestVote"
             return f"{word} {term}-{index}-{last_term}" + (
-                " transfer" * message.transfer + " newborn" * message.newborn
+                " transfer" * message.transfer
+                + " newborn" * message.newborn
+                + (" without " + " ".join(message.never_ran) if message.never_ran else "")
             )
         case InstallSnapshot():
             return _format_install(message)
@@ -239,6 +244,7 @@ def read(sender: str, to: str, text: str) -> Message:
             match[1] == "PreVote",
             match[5] == " transfer",
             match[5] == " newborn",
+            tuple(match[6].split(" ")) if match[6] else (),
         )
     return _read_short(sender, to, text)
 

@@ -15,6 +15,7 @@ from raftline.raft import inputs
 from raftline.raft.change import Change
 from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
+from raftline.raft.newborn import PATIENCE
 from raftline.raft.state import Options
 
 from ..invariants import InvariantError
@@ -46,7 +47,7 @@ CONTEXT_MASK = (1 << CONTEXT_BITS) - 1
 GROUP_BITS = 24
 BEGIN_MS = 10_000
 TIMEOUT_MS = 500
-OPTIONS = Options(election_timeout_ms=TIMEOUT_MS, heartbeat_ms=100)
+OPTIONS = Options(election_timeout_ms=TIMEOUT_MS, heartbeat_ms=100, patience=PATIENCE)
 
 Choice = tuple[Any, ...]  # ("deliver", number of the message), ("write", 2), …
 

@@ -18,6 +18,7 @@ from raftline.raft.change import Change
 from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import Message, PeerError
+from raftline.raft.newborn import PATIENCE
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 from raftline.storage import recovery
@@ -37,7 +38,7 @@ from .world.network import ScriptedNetwork
 from .world.plan import NEVER
 from .world.world import World, format_entry
 
-PATIENCE = 1000  # events; a script that needs more is in a loop
+EVENTS_MAX = 1000  # a script that needs more is in a loop
 KINDS = ("note", "send", "disk", "answer")
 
 
@@ -212,7 +213,9 @@ class ScriptedCluster:
         self.invariants = Invariants()
         self.network = self.make_network()
         self.first_members: dict[str, str] = {}
-        self.options = Options(election_timeout_ms=150, heartbeat_ms=50, trailing_bytes=0)
+        self.options = Options(
+            election_timeout_ms=150, heartbeat_ms=50, trailing_bytes=0, patience=PATIENCE
+        )
         self.timeouts: dict[str, list[int]] = {}  # the last one is kept
         self.builds: dict[str, int] = {}  # the level of a server's build, if it isn't the first
         self.clocks: dict[str, int] = {}  # percent of the world's pace
@@ -301,7 +304,7 @@ class ScriptedCluster:
 
     def wait(self, until_ms: int, *, deliver: bool) -> None:
         """Advance the time: the nodes' timers fire in order of time, then of the nodes."""
-        for _ in range(PATIENCE):
+        for _ in range(EVENTS_MAX):
             if deliver:
                 self.deliver_until_quiet()
             if not self.world.step_until(until_ms):
@@ -309,7 +312,7 @@ class ScriptedCluster:
         raise AssertionError(f"time never comes to {until_ms} ms, timers stand still")
 
     def deliver_until_quiet(self) -> None:
-        for _ in range(PATIENCE):
+        for _ in range(EVENTS_MAX):
             if not self.deliver():
                 return
         raise AssertionError("the network never becomes quiet")

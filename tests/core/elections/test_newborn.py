@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.inputs import PeerLevel, Receive, Tick
+from raftline.raft.inputs import Begin, PeerLevel, Receive, Tick
 from raftline.raft.levels import LOWEST, level_command
 from raftline.raft.log import Log, Snapshot
 from raftline.raft.messages import (
     LOOKS_FOR_HISTORY,
+    MAY_HAVE_VOTED,
     AppendAccepted,
     InstallSnapshot,
     Message,
@@ -19,7 +20,7 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.newborn import PATIENCE
+from raftline.raft.newborn import PATIENCE, BeginRefused
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.roles import Role
 from raftline_testing.doubles.cores import (
@@ -58,18 +59,22 @@ HISTORY: dict[str, Message] = {
     "a member that holds more": replace(
         DENIED, reason="log not up to date: it ends at 0 of term 0, mine at 9 of term 1"
     ),
+    "a stranger that leads": append(1, (0, 0), 1, sender="s9", to="s1"),
+    "a stranger's snapshot": replace(SNAPSHOT, sender="s9"),
+    "a stranger with entries": request(2, (3, 1), sender="s9", to="s1", pre_vote=True),
     "a member that denies a hand-written log": replace(
         DENIED, reason="the log of s1 was written by hand, mine holds a cluster's entries"
     ),
 }
 
 
+ON_ONE_MACHINE = replace(OPTIONS, patience=PATIENCE)
 UNSURE = "I may be new or may have lost everything, so I catch up without a vote"
 
 
 def newborn(*terms: int) -> RawNode:
     """Return s1 at its first start; entries of these terms were written by hand."""
-    return node_of("s1", *terms, newborn=True)
+    return node_of("s1", *terms, newborn=True, options=ON_ONE_MACHINE)
 
 
 @pytest.mark.parametrize("message", HISTORY.values(), ids=HISTORY)
@@ -263,10 +268,14 @@ def test_follower_refuses_a_leader_of_another_cluster() -> None:
         node.step(Receive(entries), 10)
 
 
-def test_lone_newborn_stands_at_once() -> None:
-    node = node_of("s1", newborn=True, voters=("s1",))
-    node.step(Tick(), node.wake_at_ms)
-    assert (node.view.now_ms, node.view.is_leader) == (0, True)
+def test_lone_newborn_waits_as_others_do() -> None:
+    """Others may have joined since its configuration was written, and it may have lost its disk."""
+    node = node_of("s1", newborn=True, voters=("s1",), options=ON_ONE_MACHINE)
+    node.step(Tick(), PATIENCE_MS - 1)
+    assert not node.view.is_leader
+    while not node.view.is_leader:
+        node.step(Tick(), node.wake_at_ms)
+    assert PATIENCE_MS <= node.view.now_ms <= PATIENCE_MS + TIMEOUT_MS // 5
 
 
 def test_a_node_that_may_be_new_reports_just_that() -> None:
@@ -282,8 +291,8 @@ def test_a_node_that_may_be_new_reports_just_that() -> None:
 
 
 WAYS = (
-    "or when one that never ran before is started once with --new, or by `raftline recover` "
-    "(docs/repair.md)"
+    "or when one that never ran before is started once with --new (had it run, writes that no "
+    "other disk holds would be lost), or by `raftline recover` (docs/repair.md)"
 )
 
 
@@ -356,3 +365,153 @@ def test_a_denial_that_names_another_leadership_is_a_history(named: str) -> None
     vote_by_hand(node)
     denial = RequestVoteReply("s3", "s1", 3, False, True, f"I hear from leader {named}")
     assert node.step(Receive(denial), 20).forgot
+
+
+FOREVER_MS = 1000 * PATIENCE_MS
+
+
+def waiting(*names: str) -> RawNode:
+    """Return newborn s1 of three, without a limit for its wait, which has heard these members."""
+    node = node_of("s1", newborn=True)
+    for name in names:
+        node.step(Receive(request(1, sender=name, to="s1", pre_vote=True)), 0)
+    return node
+
+
+def test_no_time_ends_the_wait_for_a_silent_member() -> None:
+    """A silent member may hold entries that this server acknowledged and lost."""
+    node = waiting("s2")
+    node.step(Tick(), FOREVER_MS)
+    node.step(Receive(RequestVoteReply("s2", "s1", 1, True, True)), FOREVER_MS)
+    assert node.view.role is Role.PRE_CANDIDATE
+    assert not answer(node, request(1, sender="s2", to="s1"), FOREVER_MS).granted
+    node.step(Receive(request(1, sender="s3", to="s1", pre_vote=True)), FOREVER_MS)
+    assert answer(node, request(1, sender="s2", to="s1"), FOREVER_MS).granted
+
+
+def test_lone_newborn_waits_for_a_word() -> None:
+    node = node_of("s1", newborn=True, voters=("s1",))
+    node.step(Tick(), FOREVER_MS)
+    assert not node.view.is_leader
+    assert "raftline begin --at s1:1" in node.view.no_leader_because
+    node.step(Begin([]), FOREVER_MS)
+    node.step(Tick(), node.wake_at_ms)
+    assert node.view.is_leader
+
+
+def test_the_wait_is_said_once_with_the_word_to_type() -> None:
+    node = waiting("s2")
+    why = (
+        "s1 has no files, and waits until it hears that s3 has none either. "
+        "If it never ran: raftline begin --without s3 --at s1:1"
+    )
+    assert silence(node) == [f"[!] No leader is heard: {why}"]
+    assert silence(node) == []
+    assert (node.view.no_leader_because, node.view.no_leader_for) == (why, ["s3"])
+
+
+def test_a_claim_stands_for_the_silent_member() -> None:
+    node = waiting("s2")
+    node.step(Begin(["s3"]), 10)
+    sent = node.step(Tick(), 10).send_after_save
+    assert {one.never_ran for one in sent if isinstance(one, RequestVote)} == {("s3",)}
+    node.step(Receive(RequestVoteReply("s2", "s1", 1, True, True)), 20)
+    assert node.view.role is Role.CANDIDATE
+
+
+def test_newborn_takes_over_a_claim_from_a_request() -> None:
+    node = waiting()
+    heard = replace(request(1, sender="s2", to="s1", pre_vote=True), never_ran=("s3", "s1"))
+    assert answer(node, heard, 10).granted
+    assert {one.never_ran for one in asked(node, TIMEOUT_MS)} == {("s3",)}
+
+
+def test_a_history_ends_a_claim() -> None:
+    node = waiting("s2")
+    node.step(Begin(["s3"]), 10)
+    node.step(Receive(request(2, (3, 1), sender="s3", to="s1", pre_vote=True)), 11)
+    assert (node.view.newborn, node.view.may_be_new) == (False, True)
+    with pytest.raises(BeginRefused, match="a cluster with entries exists"):
+        node.step(Begin(["s3"]), 12)
+
+
+@pytest.mark.parametrize(
+    ("heard", "without", "why"),
+    [
+        ([], ["s9"], "the configuration of s1 does not name s9"),
+        (["s2"], ["s2"], "s2 answers, and is new"),
+        (["s2"], ["s1"], "s1 answers, and is new"),
+        (["s2"], [], "name the members that never ran: s1 waits for s3"),
+        ([], ["s2", "s3"], "s1 would be no majority of s1, s2 and s3"),
+    ],
+)
+def test_wrong_claim_is_refused(heard: list[str], without: list[str], why: str) -> None:
+    node = waiting(*heard)
+    with pytest.raises(BeginRefused, match=why):
+        node.step(Begin(without), 10)
+    assert all(one.never_ran == () for one in asked(node, TIMEOUT_MS))
+
+
+def test_claim_is_refused_the_second_time() -> None:
+    node = waiting("s2")
+    node.step(Begin(["s3"]), 10)
+    with pytest.raises(BeginRefused, match="s1 already begins without s3"):
+        node.step(Begin(["s3"]), 11)
+
+
+def test_claims_add_up_to_less_than_a_majority() -> None:
+    """With one claim after the other, each half of a cluster could begin without the other."""
+    node = node_of("s1", newborn=True, voters=("s1", "s2", "s3", "s4"))
+    node.step(Begin(["s3"]), 10)
+    with pytest.raises(BeginRefused, match="s1 and s2 would be no majority of s1, s2, s3 and s4"):
+        node.step(Begin(["s4"]), 11)
+
+
+@pytest.mark.parametrize("vote_first", [False, True])
+def test_claim_is_refused_once_the_cluster_has_begun(vote_first: bool) -> None:
+    node = waiting("s2", "s3")
+    if vote_first:
+        assert answer(node, request(1, sender="s2", to="s1"), 5).granted
+    else:
+        node = node_of("s1", 1)
+    with pytest.raises(BeginRefused, match="s1 is part of a cluster that has begun"):
+        node.step(Begin(["s3"]), 10)
+
+
+def test_newborn_may_have_voted_for_another_candidate() -> None:
+    """s2 and s3 stand in term 1. Before s1 lost its disk, it may have given either its vote."""
+    node = waiting()
+    node.step(Receive(request(1, sender="s3", to="s1")), 1)
+    reply = answer(node, request(1, sender="s2", to="s1"), 2)
+    assert (reply.granted, reply.reason) == (False, MAY_HAVE_VOTED)
+    assert not answer(node, request(1, sender="s3", to="s1"), 3).granted
+    assert answer(node, request(2, sender="s2", to="s1"), 4).granted
+
+
+def test_newborn_stands_after_each_term_that_it_is_shown() -> None:
+    """It may have voted in term 4, where s2 stood, so it must not vote for itself there."""
+    node = waiting("s3")
+    node.step(Receive(request(5, sender="s2", to="s1", pre_vote=True)), 1)
+    assert node.view.term == 4
+    asked(node, TIMEOUT_MS)
+    node.step(Receive(RequestVoteReply("s3", "s1", 5, True, True)), TIMEOUT_MS)
+    assert (node.view.role, node.view.term) == (Role.CANDIDATE, 5)
+
+
+def test_newborn_catches_up_from_a_leader_it_does_not_know() -> None:
+    """The members changed after its configuration was written, and it lost its disk."""
+    node = waiting("s2", "s3")
+    effects = node.step(Receive(append(1, (0, 0), 1, sender="s9", to="s1")), 20)
+    assert (effects.forgot, effects.messages(), terms_of(node)) == (True, [], [])
+    node.step(Receive(append(1, (0, 0), 1, sender="s9", to="s1")), 30)
+    assert (node.view.leader, terms_of(node), node.view.recovering) == ("s9", [1], True)
+
+
+@pytest.mark.parametrize("newborn", [False, True])
+def test_stranger_without_history_is_refused(newborn: bool) -> None:
+    node = waiting("s2", "s3")
+    message = RequestVote("s9", "s1", 3, 2 * newborn, 2 * newborn, newborn=newborn)
+    assert not node.accepts(message)
+    with pytest.raises(PeerError, match="s9 is not a peer of s1"):
+        node.step(Receive(message), 10)
+    assert (node.view.newborn, node.view.term) == (True, 0)

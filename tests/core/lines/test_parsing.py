@@ -75,7 +75,7 @@ def test_the_first_letter_tells_a_line_of_a_peer_from_a_command() -> None:
             {
                 "message": None,
                 "problem": "malformed RequestVote. Its form is: "
-                "RequestVote TERM-LASTINDEX-LASTTERM [transfer|newborn]",
+                "RequestVote TERM-LASTINDEX-LASTTERM [transfer|newborn] [without NAME ...]",
             },
         ),
         (

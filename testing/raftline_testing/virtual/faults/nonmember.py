@@ -1,18 +1,16 @@
-"""A sender that isn't a member, and its messages to newborn nodes, which change nothing."""
+"""A sender that isn't a member, and its messages to newborn nodes, which change nothing, since none
+of them tells of a history."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from raftline.raft.inputs import Receive
-from raftline.raft.log import Entry
 from raftline.raft.messages import (
-    AppendEntries,
     Message,
     PeerError,
     RequestVote,
     RequestVoteReply,
-    hears_leader,
 )
 from raftline.raft.state import State
 
@@ -57,13 +55,12 @@ class NonMember:
         chance = self._world.random
         term += chance.randint(0, 3) + 1
         log = (chance.randint(1, 9), chance.randint(1, term))
-        entry = Entry(1, term, "set stranger 1")
         messages: list[Message] = [
-            RequestVote(NAME, to, term + 1, *log, pre_vote=True),
-            RequestVote(NAME, to, term + 1, *log),
+            RequestVote(NAME, to, term + 1, 0, 0, pre_vote=True),
+            RequestVote(NAME, to, term + 1, 0, 0),
             RequestVote(NAME, to, term + 1, *log, newborn=True),
-            AppendEntries(NAME, to, term, 0, 0, [entry], 1, 1),
-            RequestVoteReply(NAME, to, term, False, True, hears_leader("s98", term)),
+            RequestVote(NAME, to, term + 1, 0, 0, never_ran=("s1", "s2", "s3")),
+            RequestVoteReply(NAME, to, term, True, True),
         ]  # fmt: skip
         return chance.choice(messages)
 
@@ -71,5 +68,5 @@ class NonMember:
 def _known(state: State) -> tuple[object, ...]:
     return (
         state.term, state.vote, state.role, state.leader, state.newborn, state.recovering,
-        state.log.last_index, dict(state.votes), state.commit_index,
+        state.log.last_index, dict(state.votes), state.commit_index, state.never_ran,
     )  # fmt: skip

@@ -168,6 +168,9 @@ class Doors:
         self.submitted = [batch for batch in self.submitted if not batch.is_answered]
         return len(self.submitted)
 
+    def begin_without(self, names: Sequence[str]) -> str:
+        return self._host.stepper.begin_without(names)
+
     def transfer(self, to: str | None) -> Batch:
         batch = Batch(["transfer"], is_read=False)
         self._host.stepper.transfer(batch, to)

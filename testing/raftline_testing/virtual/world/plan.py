@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from raftline.node.loop.writer import WAITING_MAX
+from raftline.raft.newborn import PATIENCE
 from raftline.raft.state import Options
 from raftline.wire.limits import QUEUED_BYTES
 
@@ -151,6 +152,7 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
         read_rounds=chance.choice([1, 2]),
         lease=chance.random() < 0.5,
         lease_drift_percent=20,  # clocks run at 90 to 110 percent
+        patience=PATIENCE,
     )
     kinds = chance.sample(FAULTS, chance.choice([1, 2, 3, 5, 8]))
     if chance.random() < 0.4:
