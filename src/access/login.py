@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ..common.address import is_loopback
 from ..common.mypyc_compat import mypyc_attr
-from ..state.user_table import User, UserTable
+from ..state.user_table import Account, User, UserTable
 from ..wire.commands.authorization import KeysOfLease, denial_reason
 from ..wire.commands.command_table import Request
 from ..wire.commands.identity import Identity, nobody
@@ -34,7 +34,7 @@ from ..wire.limits import (
     LOGINS_WAITING,
     REFUSED_LOGIN_S,
 )
-from ..wire.operands.user_operands import MECHANISM
+from ..wire.operands.user_operands import MECHANISM, SALT_BYTES, read_verifier
 from ..wire.refusal import LOGIN_FAILED, NOT_PRIVATE, TOO_MANY_LOGINS
 from ..wire.refusal import error as refusal
 from .known_passwords import KnownPasswords
@@ -112,10 +112,13 @@ class Access:
         self.is_on = self._is_required
         self.failures = Failures()
 
-    def follow(self, users: UserTable) -> None:
+    def follow(self, users: UserTable, *, has_begun: bool = True) -> None:
         """Take the users at an entry that was applied. This is called before anybody can read the
-        state of that entry."""
+        state of that entry. A node that knows of no cluster that `has_begun` lets the first admin
+        in, who may have to begin one."""
         with self._settling:
+            if self.first_admin and not has_begun:
+                users = _table_of(self.first_admin)
             before, self.users = self.users, users
             self.known.follow(before, users)
             self._settle()
@@ -139,6 +142,13 @@ def _first_admin_of(path: Path) -> str:
     """Return the command that adds the admin of a file. Raises ConfigError."""
     name, verifier = read_first_admin(path)
     return f"user-add {name} {verifier} {UserRole.ADMIN}"
+
+
+def _table_of(first_admin: str) -> UserTable:
+    """Return a table with the user of a command that adds the first admin."""
+    _, name, verifier, role = first_admin.split(" ")
+    secret = secrets.token_bytes(SALT_BYTES)
+    return UserTable({name: Account(read_verifier(verifier), (role,))}, secret=secret)
 
 
 class Login:

@@ -12,7 +12,7 @@ a missing last line end are tolerated.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import BinaryIO
 
@@ -20,7 +20,7 @@ from ..raft.log import Log
 from ..raft.membership import Membership
 from ..wire.operands.operands import Limits
 from ..wire.protocol import escape
-from .disk import FilesRefused
+from .disk import DamagedStorage, FilesRefused
 from .folder import Folder, copied, opened
 from .hard_state import HardStateFile, LogState, Mark, Promise
 from .log_file import whole_file
@@ -57,6 +57,27 @@ def is_as_born(folder: Folder, name: str) -> bool:
     with opened(folder, name) as file:
         first = file.readline(LINE_BYTES_MAX)
     return len(first) == folder.size(name) and looks_like_base(first)
+
+
+def have_begun(folder: Folder, names: Iterable[str]) -> list[str]:
+    """Return which of these nodes have files in this folder that a newborn does not have. So their
+    cluster has begun, even if none of them runs."""
+    return [name for name in names if _has_begun(folder, name)]
+
+
+def _has_begun(folder: Folder, node: str) -> bool:
+    try:
+        promise = HardStateFile(folder, node).load()
+        if promise is not None:
+            return promise.state not in (LogState.NEWBORN, LogState.ADOPTING)
+        if folder.exists(trace(node)) or folder.exists(f"{node}.state_machine"):
+            return True
+        log = f"{node}.log"
+        if not folder.exists(log) or folder.size(log) == 0:
+            return False
+        return not (is_as_born(folder, log) or is_hand_written(folder, log))
+    except (DamagedStorage, FilesRefused):
+        return True
 
 
 def is_hand_written(folder: Folder, name: str) -> bool:

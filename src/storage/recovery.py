@@ -123,8 +123,7 @@ class Recovery:
         crash in between, the next start must not treat this node as new."""
         plan, promise = self._plan, self._plan.promise
         if promise is None and not plan.losses:
-            knows = self._never_ran or self._is_alone()
-            born = LogState.WHOLE if knows else LogState.NEWBORN
+            born = LogState.WHOLE if self._never_ran else LogState.NEWBORN
             return Promise(0, None, born, Mark(0, 0))
         if plan.has(Cure.DROP_STORAGE):
             aside = self._folder.free_name(self.storage.name)
@@ -134,11 +133,6 @@ class Recovery:
         if plan.losses:
             self.storage.save(promise._replace(state=LogState.RECOVERING))
         return promise
-
-    def _is_alone(self) -> bool:
-        """Return whether it is the only member, so that no other member can report a history. A
-        joiner is not."""
-        return self._members.names == (self._node,)
 
     def _contents(self, promise: Promise) -> LogRead:
         """Return the contents of the log. A missing log is written, and a hand-written one is
@@ -257,10 +251,11 @@ class Recovery:
     def _sound_state(self, promise: Promise, log: Log) -> LogState:
         """Return the state of a log without losses."""
         state = promise.state
-        brings_entries = state is LogState.ADOPTING and not self._is_alone()
         is_newborn = state is LogState.NEWBORN and (log.last_index or not self._never_ran)
+        is_alone = self._members.names == (self._node,)
+        brings_entries = state is LogState.ADOPTING and not (is_alone and self._never_ran)
         if brings_entries or is_newborn:
-            if self._never_ran:
+            if self._never_ran and not is_alone:
                 self.notes.append(
                     f"[*] --new changes nothing: {self._log_name} was written by hand, and the "
                     "others decide whether its entries win (docs/repair.md)"

@@ -35,8 +35,8 @@ _GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
         *HELD, "lease", "renew", "release", "leases", "expire", "persist", "ttl",
     ),
     "a cluster": (
-        "status", "member", "user", "role", "transfer", "backup", "export", "import", "check",
-        "view", "client",
+        "status", "begin", "member", "user", "role", "transfer", "backup", "export", "import",
+        "check", "view", "client",
     ),
     "nodes and their files": (
         "server", "up", "unit", "restore", "fsck", "recover", "replay", "secret", "certs",
@@ -53,7 +53,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 LISTED: Final = [name for names in GROUPS.values() for name in names]
 _FILES: Final = "tools.node_files"
 _MEMBERS = [verb for verb, row in COMMANDS.items() if row.handling.kind == "members"]
-_MEMBERS += ["member", "transfer"]
+_MEMBERS += ["member", "transfer", "begin"]
 WITH_ACTIONS: Final = ("member", "user", "role")  # without an action: `list`
 # The module of each command: its arguments, its help and its action. Commands that are not in this
 # table parse their own arguments (cli.py).

@@ -179,6 +179,10 @@ NOT_LEADER = Sentence("not-leader", "I am not the leader.")()
 _NO_LEADER = "I know of no leader. Try again."
 _read("no-leader", re.escape(_NO_LEADER) + r" (\S+) has no vote, since it ")
 _read("no-leader", re.escape(_NO_LEADER) + r" (\S+?)(?:,| and) (?:.* and )?(\S+) have no vote, ")
+_NEWBORN = re.escape(_NO_LEADER) + r" \S+ has no files, and waits until it hears that "
+_read("no-leader", _NEWBORN + r"(\S+) has none ")
+_read("no-leader", _NEWBORN + r"(\S+?)(?:,| and) (?:.* and )?(\S+) have none ")
+_read("no-leader", re.escape(_NO_LEADER) + r" (\S+) has no files, and its configuration names ")
 NO_LEADER = Sentence("no-leader", _NO_LEADER)()
 NO_QUORUM = Sentence(
     "no-quorum",
@@ -355,6 +359,9 @@ NOT_TAKEN_OVER = Sentence(
 )
 # These two end a sentence of the core.
 NO_TRANSFER = Sentence("not-taken-over", "{why}.", read_as="")
+NOT_BEGUN = Sentence(
+    "not-begun", "{why}. Nothing has begun.", read_as=r".*\. Nothing has begun\.\Z"
+)
 NOT_CHANGED = Sentence(
     "not-changed",
     "{why}.",

@@ -91,6 +91,8 @@ def running_nodes(folder: Path, count: int) -> Iterator[dict[str, Node]]:
     try:
         for name in members:
             nodes[name] = Node(name, members=members, dir=folder / name, pace="class")
+        if count == 1:  # it listens for other members first
+            assert nodes["s1"].wait_until_leader(timeout=60)
         yield nodes
     finally:
         for node in nodes.values():

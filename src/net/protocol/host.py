@@ -393,6 +393,9 @@ class LocalHost(RequestHost, Protocol):
     def transfer(self, to: str | None) -> Batch:
         """Begin a leadership transfer; the batch's only reply reports how the transfer ended."""
 
+    def begin_without(self, names: Sequence[str]) -> str:
+        """Take an operator's claim that these members never ran; return the reply."""
+
     def members(self) -> dict[str, object]:
         """Return the configuration that is in use here, for the reply to `members`."""
 

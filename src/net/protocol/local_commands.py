@@ -112,6 +112,8 @@ class LocalCommands:
             return (yield from self._obey(line))
         if line.request.verb == "transfer":
             return (yield from self._transfer(line.request))
+        if line.request.verb == "begin":
+            return self._host.begin_without(line.request.command.split()[2:])
         if line.request.verb == "codes":
             return (yield from self._put_codes())
         return HELP

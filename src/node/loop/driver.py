@@ -134,6 +134,12 @@ class Driver:
         self._step(lambda stepper: stepper.transfer(batch, to))
         return batch
 
+    def begin_without(self, names: Sequence[str]) -> str:
+        """Take an operator's claim that these members never ran; return the reply."""
+        replies: list[str] = []
+        self._step(lambda stepper: replies.append(stepper.begin_without(names)))
+        return replies[0]
+
     def hand_over(self, election_timeout_ms: int) -> None:
         """Transfer the leadership, if this server has it, to any member that can take it.
 

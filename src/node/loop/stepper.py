@@ -13,6 +13,7 @@ from ...net.protocol.host import Batch, Origin
 from ...raft.effects import Effects, ReadReady
 from ...raft.inputs import (
     AskLeader,
+    Begin,
     ChangeMembers,
     Input,
     Propose,
@@ -32,9 +33,18 @@ from ...raft.messages import (
     ReadIndex,
     ReadIndexReply,
 )
+from ...raft.newborn import BeginRefused
 from ...raft.node import RawNode
 from ...wire.commands.member_commands import change_reply
-from ...wire.refusal import DIVERGED, NO_QUORUM, REMOVED, STOPPING, no_leader, outcome_unknown
+from ...wire.refusal import (
+    DIVERGED,
+    NO_QUORUM,
+    NOT_BEGUN,
+    REMOVED,
+    STOPPING,
+    no_leader,
+    outcome_unknown,
+)
 from ..clock import SYSTEM, Clock, OwnerSleep
 from ..watches.watch_registry import WatchRegistry
 from .applying import LEADERSHIP_LOST, Applying
@@ -243,6 +253,17 @@ class Stepper:
     def transfer(self, batch: Batch, to: str | None) -> None:
         """Begin a leadership transfer; `batch` is answered when it ends."""
         self.carry_out(self._handover.begin(batch, to, self._clock.now_ms()))
+
+    def begin_without(self, names: Sequence[str]) -> str:
+        """Take an operator's claim that these members never ran; return the reply."""
+        name = self._node.view.name
+        try:
+            self.take(Begin(names))
+        except BeginRefused as refusal:
+            return NOT_BEGUN(refusal)
+        if not names:
+            return f"BEGIN response: {name} begins a cluster of one"
+        return f"BEGIN response: {name} no longer waits for {' and '.join(names)}"
 
     def take(self, event: Input) -> None:
         """Step another kind of input into the core."""

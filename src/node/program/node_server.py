@@ -92,6 +92,7 @@ class Server:
     mark_ready: Callable[[ReplySink], None]
     submit: Callable[..., None]
     transfer: Callable[[str | None], Batch]
+    begin_without: Callable[[Sequence[str]], str]
     peer_disconnected: Callable[[str], None]
     watchers: WatchRegistry
     logmanager: LogManager
@@ -170,20 +171,19 @@ class Server:
         logmanager, recovered = self._startup.recover()
         self.logmanager = logmanager
         if self.access is not None:
-            self.access.follow(logmanager.store.users)
+            self.access.follow(logmanager.store.users, has_begun=not recovered.newborn)
             logmanager.store.on_users = self.access.follow
         self._noted_users = logmanager.store.users
         self._find_users(recovered.log.base_index + 1, recovered.log.commands)
         self.speakers = Speakers(self.pace.election_timeout_ms / 1000, self.clock.reader_s())
         self.node = node_of(
-            self.name,
+            self._startup,
             recovered,
             self.pace,
             self.clock,
             heartbeat_ms=self.heartbeat_ms(),
             leased=self.readings.mode == "lease",
             compact_bytes=self._compact_bytes,
-            level=self._startup.level,
         )
         if self._record is not None:
             self.node = recorded(self.node, self._record, self._console.say)
@@ -193,8 +193,9 @@ class Server:
         hold_ms, clock = 2 * self.slowest_ms, self.clock
         self.driver = driver = Driver(self.node, logmanager, self, hold_ms, clock, quota=quota)
         self.mark_ready, self.submit = driver.ready_sinks.append, driver.submit
-        self.transfer, self.peer_disconnected = driver.transfer, driver.peer_disconnected
-        self.watchers, self.builds = driver.watchers, Builds(driver.peer_level)
+        self.transfer, self.begin_without = driver.transfer, driver.begin_without
+        self.peer_disconnected, self.watchers = driver.peer_disconnected, driver.watchers
+        self.builds = Builds(driver.peer_level)
         self.observers.follow(self.node, driver.core)
         driver.watchers.feed.history.bound(*self._history)
         driver.watchers.watches_max = self._watches_max
@@ -590,11 +591,6 @@ class Server:
         removed_by = self.node.view.configurations.removed_by(name)
         if removed_by:
             return f"{name} was removed from the cluster by entry {removed_by}"
-        if self.node.view.newborn:  # it obeys only members (raft/newborn.py)
-            return (
-                f"{name} is not a peer of {self.name}, which never ran before (if the members have "
-                f"changed, start it with --join HOST:PORT)"
-            )
         base = self.node.view.log.base_index  # earlier entries were compacted
         removed = f" (it may have been removed before entry {base + 1})" if base else ""
         return f"{name} is not a peer of {self.name}{removed}"

@@ -8,17 +8,19 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
+from ...common.address import is_loopback, split
 from ...common.build_level import LEVEL, new_cluster
 from ...common.config import Configuration, Pace
 from ...logmanager import LogManager
 from ...raft.change import advice
 from ...raft.effects import Effects, HardState
 from ...raft.levels import FLOOR
+from ...raft.newborn import PATIENCE
 from ...raft.node import RawNode, node_from_disk
 from ...raft.node_view import NodeView
 from ...raft.state import Options
 from ...state.commands.machines import Machines
-from ...storage.birth import brings_entries, is_hand_written
+from ...storage.birth import brings_entries, have_begun, is_hand_written
 from ...storage.disk import DamagedFiles, FilesRefused
 from ...storage.folder import Folder, can_be_written_by_others
 from ...storage.recovery import Recovered
@@ -104,6 +106,20 @@ class Startup:
             )
         return logmanager, recovered
 
+    def patience(self, recovered: Recovered) -> int | None:
+        """Return after how many election timeouts a newborn begins without silent members
+        (raft/newborn.py). None, for never, unless all members are on this machine, where a person
+        sees which of them run. A member whose files lie in this folder is not taken for new there.
+        """
+        addresses = recovered.members.addresses
+        if not all(is_loopback(split(address)[0]) for address in addresses.values()):
+            return None
+        ran = have_begun(self.folder(), [name for name in addresses if name != self.name])
+        if ran and recovered.newborn:
+            files = f"has files in {self.configuration.folder}"
+            self._say(f"[*] {self.name} has no files, and {' and '.join(ran)} {files}: it waits")
+        return None if ran else PATIENCE
+
     def _recovered(self, logmanager: LogManager, never_ran: bool) -> Recovered:
         """Read the files. If there are other members to catch up from, set damaged files aside: the
         node then has no vote until it has caught up (raft/recovering.py).
@@ -136,7 +152,7 @@ def _check_that_it_brings_nothing(folder: Folder, name: str) -> None:
 
 
 def node_of(
-    name: str,
+    startup: Startup,
     recovered: Recovered,
     pace: Pace,
     clock: Clock,
@@ -144,7 +160,6 @@ def node_of(
     heartbeat_ms: int,
     leased: bool,
     compact_bytes: int,
-    level: int = LEVEL,
 ) -> RawNode:
     """Return the core, restored from its files."""
     options = Options(
@@ -152,11 +167,12 @@ def node_of(
         heartbeat_ms,
         lease=leased,
         trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
-        level=level,
+        level=startup.level,
         cluster_if_new=new_cluster(),
+        patience=startup.patience(recovered),
     )
     return node_from_disk(
-        name,
+        startup.name,
         recovered.members,
         recovered.log,
         recovered.hard_state,

@@ -1,4 +1,4 @@
-"""`raftline members|add|remove|replace|promote|demote|transfer`: the members, and the leader."""
+"""`raftline members|add|remove|replace|promote|demote|transfer|begin`: members, and the leader."""
 
 from __future__ import annotations
 
@@ -144,10 +144,39 @@ def transfer(
     return RequestOutcome.DONE if is_done else outcome_of(text)
 
 
+def begin(
+    nodes: Mapping[str, Address], access: ClientAccess, without: Sequence[str], timeout_s: float
+) -> int:
+    """Claim at the first of these nodes that answers that the named members never ran; print its
+    reply and return the exit code.
+
+    Returns 0: done; 3 or 5: refused; 5: unreachable; 6: login; 8: TLS.
+
+    Raises:
+        ConfigError: no node can have that name.
+    """
+    for name in without:
+        check_name(name)
+    first, *others = nodes.values()
+    command = " ".join(["begin", *(["without", *without] if without else [])])
+    try:
+        with Client(
+            *first, "raftline", timeout_s, follow=False, also=others, access=access
+        ) as client:
+            text = client.ask(command).text
+    except ClientError as failure:
+        print(error(failure.at_the_shell), file=sys.stderr)
+        return exit_status_of(failure)
+    is_done = outcome_of(text) is RequestOutcome.DONE
+    print(for_people(text), file=sys.stdout if is_done else sys.stderr)
+    return outcome_of(text)
+
+
 def add_commands(commands: Commands) -> None:
-    """Add `transfer`, `member` and its actions to the command line. The actions work without
-    `member`, too, but the help omits them."""
+    """Add `transfer`, `begin`, `member` and its actions to the command line. The actions work
+    without `member`, too, but the help omits them."""
     _add_transfer(commands)
+    _add_begin(commands)
     member = commands.add_parser(
         "member",
         help="list the members; add, remove, replace, promote, demote one",
@@ -171,6 +200,22 @@ def _add_transfer(commands: Commands) -> None:
     transfer.set_defaults(carry_out=_transfer)
 
 
+def _add_begin(commands: Commands) -> None:
+    begin = commands.add_parser(
+        "begin",
+        help="begin a cluster without members that never ran",
+        description="Nodes without files wait until they have heard all members. Say at one of "
+        "them that the silent members never ran; it tells the others. If a silent member holds "
+        "entries after all, an empty cluster begins beside it (docs/repair.md). Exit code 0: "
+        "done; 5: refused, or no node was reached; 6: login; 8: TLS.",
+    )
+    begin.add_argument(
+        "--without", metavar="NAME", nargs="+", default=[], help="the members that never ran"
+    )
+    add_asking_options(begin, 15.0)
+    begin.set_defaults(carry_out=_begin)
+
+
 def _add_actions(commands: Commands, names: Mapping[str, str]) -> None:
     for verb, row in COMMANDS.items():
         if row.handling.kind != "members":
@@ -192,6 +237,11 @@ def _carry_out(options: argparse.Namespace) -> int:
     words = [verb, *(getattr(options, name) for name in names)]
     nodes, access = named_nodes(options.at, options.dir), access_of(options)
     return carry_out(nodes, access, words, options.timeout, options.json)
+
+
+def _begin(options: argparse.Namespace) -> int:
+    nodes, access = named_nodes(options.at, options.dir), access_of(options)
+    return begin(nodes, access, options.without, options.timeout)
 
 
 def _transfer(options: argparse.Namespace) -> int:

@@ -235,6 +235,14 @@ def _read_transfer(verb: str, operands: str, limits: Limits) -> str:
     return f"{verb} {name}".rstrip(" ")
 
 
+def _read_begin(verb: str, operands: str, limits: Limits) -> str:
+    word, *names = operands.split() or ["without"]
+    is_form = word == "without" and (names or not operands.strip(" "))
+    if not is_form or not all(NAME.fullmatch(name) for name in names):
+        raise ProtocolError("begin takes the names of members that never ran: begin without s3")
+    return " ".join([verb, *operands.split()])
+
+
 def _read_codes(verb: str, operands: str, limits: Limits) -> str:
     cluster = operands.strip(" ")
     if cluster and not _CLUSTER.fullmatch(cluster):
@@ -326,6 +334,7 @@ LINES = Operands("[PREFIX] [after KEY]", _read_show, ALL_KEYS, is_public=True)
 WATCHED = Operands("[PREFIX] [after INDEX]", _read_watch, ALL_KEYS, is_public=True)
 OBSERVED = Operands("[json] [all]", _read_observe, is_public=True)
 TO = Operands("[NAME]", _read_transfer, is_public=True)
+WITHOUT = Operands("[without NAME ...]", _read_begin, is_public=True)
 EXPECTED = Operands("[CLUSTER]", _read_codes, is_public=True)
 PIECE = Operands("[from BYTE]", _read_backup, is_public=True)
 NONE = Operands("", _read_bare, is_public=True)

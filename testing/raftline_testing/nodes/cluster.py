@@ -11,12 +11,13 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from raftline.clients.connections import line_connection
 from raftline.clients.connections.line_connection import LineConnection
 from raftline.common.config import FILE_NAME
 from raftline.common.process.server_process import SERVER, WAIT_S, NotAsExpected, ServerProcess
+from raftline.storage.birth import trace
 from raftline.wire.replies.refusals import code_of
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 
@@ -51,6 +52,7 @@ class NodeProcess(ServerProcess):
     """A node, reached over its own port, across all its starts."""
 
     host = "localhost"
+    is_alone = False  # the only member: it need not wait for others at its first start
     _asked: LineConnection | None = None
 
     @property
@@ -70,6 +72,13 @@ class NodeProcess(ServerProcess):
         """Start the process and wait until it serves."""
         self.launch(*options).wait_for_line(STARTED)
         return self
+
+    def launch(self, *options: str, stdout: int | IO[bytes] | None = None) -> NodeProcess:
+        has_files = (
+            any(self.folder.glob(f"{self.name}.[ls]*")) or (self.folder / trace(self.name)).exists()
+        )
+        is_first = self.is_alone and not has_files and not {"--new", "--join"} & {*options}
+        return super().launch(*options, *["--new"] * is_first, stdout=stdout)
 
     def wait_until_it_serves(self, *options: str) -> None:
         """Wait until the node that was launched with these options serves. If a program outside of
@@ -135,6 +144,7 @@ class Cluster:
             NodeProcess(f"{prefix}{number}", next(free_ports), folder, options)
             for number in range(1, count + 1)
         ]
+        self.nodes[0].is_alone = count == 1
         members = [f"{node.name} localhost {node.port}\n" for node in self.nodes]
         (folder / FILE_NAME).write_text("".join(members))
 

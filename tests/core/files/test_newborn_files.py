@@ -125,10 +125,12 @@ def test_a_hand_written_log_that_is_set_aside_is_no_loss() -> None:
     assert folder.content("s1.log.seed") == BY_HAND
 
 
-def test_a_lone_node_with_a_hand_written_log_is_whole() -> None:
+@pytest.mark.parametrize("never_ran", [False, True])
+def test_lone_node_with_handwritten_log_is_whole_by_a_word(never_ran: bool) -> None:
+    """Others may have joined since its configuration was written."""
     alone = LogManager("s1", MemoryFolder({"s1.log": BY_HAND}), {"s1": "localhost:10000"})
-    recovered = alone.recover()
-    assert (recovered.newborn, recovered.recovering) == (False, False)
+    recovered = alone.recover(never_ran=never_ran)
+    assert (recovered.newborn, recovered.recovering) == (not never_ran, False)
 
 
 def test_newborn_that_met_a_history_may_be_new_at_each_start() -> None:

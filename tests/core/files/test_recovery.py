@@ -245,11 +245,10 @@ def test_node_stays_newborn_until_it_votes_or_forgets() -> None:
     assert boot(folder)[1].recovering
 
 
-def test_a_lone_node_votes_at_birth_and_a_joiner_is_newborn() -> None:
-    alone = LogManager("s1", MemoryFolder(), {"s1": "localhost:10000"}).recover()
-    assert not alone.newborn
-    assert not alone.recovering
-    for members in ({}, {"s2": "localhost:10001", "s3": "h:1"}):
+def test_each_node_without_files_is_newborn() -> None:
+    """The only member of its configuration, a joiner, a server that no file names."""
+    alone = {"s1": "localhost:10000"}
+    for members in (alone, {}, {"s2": "localhost:10001", "s3": "h:1"}):
         recovered = LogManager("s1", MemoryFolder(), members).recover()
         assert recovered.newborn
         assert not recovered.recovering

@@ -117,6 +117,7 @@ def rejected(problem: Exception) -> str:
 
 LONG_LIST = f"[{', '.join(['1'] * 349_525)}]"  # a value of one MiB
 LOST = "may be new or may have lost everything. This ends when a leader is elected"
+NO_FILES = "s4 has no files, and waits until it hears that {} none either"
 VERIFIER = make_verifier("correct horse", ITERATIONS_LEAST)
 ZOE = identity_of("zoe", UserRole.READER, ("",))
 NOBODY = identity_of("", UserRole.NONE, ())
@@ -130,6 +131,11 @@ SENTENCES = [
     (no_leader(f"s1 and s2 have no vote, since they {LOST}", ["s1", "s2"]), "no-leader s1 s2"),
     (no_leader(f"s1, s2 and s3 have no vote, since they {LOST}", ["s1", "s2", "s3"]),
      "no-leader s1 s3"),
+    (no_leader(NO_FILES.format("s1 has"), ["s1"]), "no-leader s1"),
+    (no_leader(NO_FILES.format("s2 and s3 have"), ["s2", "s3"]), "no-leader s2 s3"),
+    (no_leader("s1 has no files, and its configuration names no other member", ["s1"]),
+     "no-leader s1"),
+    (sentences.NOT_BEGUN("name the members that never ran: s1 waits for s3"), "not-begun"),
     (sentences.STOPPING, "stopping"),
     (unreadable(sentences.HALF_APPLIED), "stopping"),
     (unreadable(sentences.DIVERGED), "diverged"),

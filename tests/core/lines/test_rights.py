@@ -244,7 +244,8 @@ def test_nobody_owns_a_lease_whose_keys_may_be_unknown() -> None:
 
 def test_a_writer_of_all_keys_is_no_admin() -> None:
     for verb, row in COMMANDS.items():
-        line = {"add": "add s4 h 1", "replace": "replace s2 s4 h 1"}.get(verb, f"{verb} s2")
+        lines = {"add": "add s4 h 1", "replace": "replace s2 s4 h 1", "begin": "begin without s2"}
+        line = lines.get(verb, f"{verb} s2")
         line = verb if verb in ("members", "backup", "observe", "users", "sum") else line
         if verb in ABOUT_USERS:
             line = f"{verb} {ABOUT_USERS[verb]}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+from raftline.common.config import FILE_NAME
 from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually
@@ -29,10 +31,22 @@ def names_the_other(node: NodeProcess, name: str, theirs: str) -> bool:
     return node.status().get("foreign", {}).get(name) == theirs
 
 
+def apart(cluster: Cluster) -> None:
+    """Give each node a folder of its own, so that none sees the files of another."""
+    for node in cluster.nodes:
+        folder = cluster.folder / f"of {node.name}"
+        folder.mkdir()
+        shutil.copy(cluster.folder / FILE_NAME, folder)
+        node.folder = folder
+        node.where = ["--dir", str(folder)]
+
+
 def test_wiped_node_and_fresh_node_begin_another_cluster(tmp_path: Path) -> None:
     """s1 and s2 acknowledge a write, s2 loses its disk, and s3 starts for the first time while s1
-    is away for longer than they wait for it. The two clusters never mix."""
+    is away for longer than they wait for it: on one machine they wait for six election timeouts.
+    The two clusters never mix."""
     with Cluster(tmp_path, 3) as cluster:
+        apart(cluster)
         first, second, third = cluster.nodes
         first.start()
         second.start()
@@ -57,6 +71,26 @@ def test_wiped_node_and_fresh_node_begin_another_cluster(tmp_path: Path) -> None
         assert "s1 is of another cluster" in result.stdout
         assert result.returncode != 0
         cluster.kill()
-        assert raftline("recover", "s1", "--dir", tmp_path, "--yes").returncode == 0
+        assert raftline("recover", "s1", "--dir", first.folder, "--yes").returncode == 0
         first.start()
+        assert ask_leader(cluster, "get account") == "GET response: 100"
+
+
+def test_newborn_waits_for_a_node_whose_files_are_beside_its_own(tmp_path: Path) -> None:
+    """The files of s1 in the same folder show that a cluster has begun, though s1 does not run."""
+    with Cluster(tmp_path, 3) as cluster:
+        first, second, third = cluster.nodes
+        first.start()
+        second.start()
+        assert ask_leader(cluster, "set account 100") == "SET response: account set to 100"
+        eventually(lambda: first.status().get("last_applied", 0) >= 2, "the write at s1")
+        cluster.kill()
+        wipe(second)
+        for node in (second, third):
+            node.start().wait_for_line(f"[*] {node.name} has no files, and s1 has files in ")
+        second.wait_for_line("waits until it hears that s1 has none either")
+        first.start()
+        third.wait_for_line("[*] s3 has no files and s1 has entries")
+        second.kill()
+        second.start("--new")
         assert ask_leader(cluster, "get account") == "GET response: 100"

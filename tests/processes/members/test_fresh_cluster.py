@@ -15,8 +15,8 @@ BY_HAND = "0 1 set a 4\n1 1 set b 30\n2 1 delete b\n3 2 set c 5\n"
 ENTRY = '{"index": 1, "term": 1, "command": "set a 4"}'
 UNSURE = "may be new or may have lost everything"
 WAYS = (
-    "when one that never ran before is started once with --new, or by `raftline recover` "
-    "(docs/repair.md)"
+    "when one that never ran before is started once with --new (had it run, writes that no other "
+    "disk holds would be lost), or by `raftline recover` (docs/repair.md)"
 )
 
 
@@ -52,12 +52,26 @@ def test_hand_written_log_wins_nothing_against_entries(cluster: Cluster) -> None
     assert (cluster.folder / "s3.log.seed").read_text() == BY_HAND
 
 
-def test_a_message_of_a_stranger_takes_no_fresh_nodes_vote(cluster: Cluster) -> None:
+def test_stranger_without_history_moves_no_fresh_node(cluster: Cluster) -> None:
     for name in ("s1", "s2"):
         node = cluster[name].start()
-        for said in ("PreVote 2-9-1", "RequestVote 2-9-1", f"AppendEntries 1-0-0-[{ENTRY}]"):
+        for said in ("PreVote 2-0-0", "RequestVote 2-9-1 newborn", "PreVote 1-0-0 without s1 s3"):
             assert node.ask(f"s9@{said}").startswith(f"{name}@Sorry, s9 is not a peer of {name}")
     assert cluster.ask("client4@get a") == "GET response, no such key: a"
+    cluster.start().wait_until_whole()
+
+
+@pytest.mark.parametrize("said", ["PreVote 2-9-1", f"AppendEntries 1-0-0-[{ENTRY}]"])
+def test_fresh_node_believes_a_stranger_with_history(cluster: Cluster, said: str) -> None:
+    """Its members may have changed since its configuration was written. If the stranger lied, the
+    node is started once with `--new`."""
+    node = cluster["s1"].start()
+    with node.connect() as stranger:
+        stranger.send(f"s9@{said}")
+        node.wait_for_line("[*] s1 has no files and s9 has entries: as s1 can't tell")
+    assert node.status()["may_be_new"]
+    node.kill()
+    node.start("--new")
     cluster.start().wait_until_whole()
 
 

@@ -604,7 +604,7 @@ def test_the_first_admin_comes_with_each_node_and_nobody_before(tmp_path: Path) 
         cluster["s2"].start()
         eventually(lambda: all(logs_in(cluster, f"s{n}", "ann") for n in (1, 2, 3)), "the admin")
         with connect(cluster, "ann") as ann:
-            assert '"users": {"ann": ' in ann.request("users")
+            eventually(lambda: '"users": {"ann": ' in ann.request("users"), "the entry of ann")
             ann.request(f"user-add zoe {verifier_of(PASSWORD)} admin")
         with connect(cluster, "zoe") as zoe:
             assert zoe.request("user-remove ann") == "USER-REMOVE response: ann removed"

@@ -22,10 +22,11 @@ def started(path: Path, *, joins: bool = False) -> list[str]:
     """Start s1 from its files as a node does; return what is said of its membership."""
     known = {"s1": Address("localhost", 10000)}
     configuration = Configuration(path / FILE_NAME, {} if joins else known)
-    manager, recovered = Startup("s1", configuration, lambda _: None, joins=joins).recover()
+    startup = Startup("s1", configuration, lambda _: None, joins=joins)
+    manager, recovered = startup.recover()
     manager.close()
     node = core_of(
-        "s1", recovered, FAST, Clock(), heartbeat_ms=50, leased=False, compact_bytes=1 << 20
+        startup, recovered, FAST, Clock(), heartbeat_ms=50, leased=False, compact_bytes=1 << 20
     )
     return check_member(node.view, configuration)
 
