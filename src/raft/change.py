@@ -7,11 +7,13 @@ once. A learner is never counted, so adding or removing one takes a single entry
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..common.address import canonical_host
 from .levels import NOT_HEARD
 from .membership import Membership
+
+FORCE: Final = "force"  # the last word of a request that may take the quorum
 
 
 class ChangeRefused(Exception):
@@ -27,6 +29,7 @@ class Change(NamedTuple):
     old: str = ""
     level: int = NOT_HEARD  # of the new member's build
     cluster: str = ""  # the identity that the new member knows, "" if none
+    force: bool = False  # even if too few of the voters answer for a majority
 
     def __str__(self) -> str:
         return " ".join(word for word in (self.verb, self.old, self.name) if word)
@@ -36,6 +39,12 @@ class Change(NamedTuple):
         """The new member in the form of a request: NAME HOST PORT."""
         host, _, port = self.address.rpartition(":")
         return f"{self.name} {host} {port}"
+
+    @property
+    def forced(self) -> str:
+        """The request for the same change, even if too few voters answer for a majority."""
+        words = (self.verb, self.old, self.place if self.address else self.name, FORCE)
+        return " ".join(word for word in words if word)
 
 
 class ChangePlan(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any
 from ..common.text import NUMBER_MAX
 from .change import Change, ChangePlan, ChangeRefused, PendingChange, advice, plan
 from .effects import Settled
+from .election import heard_lately
 from .levels import FLOOR
 from .log import Entry, SafetyError
 from .membership import Membership, read
@@ -45,11 +46,24 @@ def _is_early(state: State) -> bool:
        unfinished change is completed first (`advance_change`).
     2. An entry of its own term is committed (Ongaro's correction of 2015 on raft-dev). Otherwise
        two leaders could each commit a change with a majority that doesn't know the other change.
+
+    A new leader also waits for the first answer of every voter, for an election timeout at most:
+    until then it can't tell which voters are absent (`_why_too_few_answer`).
     """
     return state.as_leader.pending_change is None and (
         state.configurations.index > state.commit_index
         or state.membership.is_joint
         or state.log.term_at(state.commit_index) != state.term
+        or _awaits_first_answers(state)
+    )
+
+
+def _awaits_first_answers(state: State) -> bool:
+    leading = state.as_leader
+    answered = [name for name, progress in leading.progress.items() if progress.acked_round]
+    return (
+        state.now_ms < leading.since_ms + state.options.election_timeout_ms
+        and not {state.name, *answered} >= {*state.membership.voters}
     )
 
 
@@ -73,6 +87,8 @@ def _begin(state: State, change: Change, token: Any) -> None:
                 f"{' and '.join(_losses(state, lost))} and has no vote until it has caught up; "
                 "with so few other voters, it never would: ask again once it has"
             )
+        if not change.force and (why := _why_too_few_answer(state, change, steps)):
+            raise ChangeRefused(why)
     except ChangeRefused as refused:
         state.out.settled.append(Settled(token, "refused", f"{refused}. Nothing was changed"))
         return
@@ -111,6 +127,53 @@ def _needed_and_lost(state: State, target: Membership, candidate: str | None) ->
 
 def _losses(state: State, names: list[str]) -> list[str]:
     return [f"{name} {state.as_leader.progress[name].loss}" for name in names]
+
+
+def _why_too_few_answer(state: State, change: Change, steps: ChangePlan) -> str:
+    """Return why a change of voters may not begin: without the voters that are silent now, a
+    majority of the old voters or of the new ones is impossible (paper §6). "" if it may begin.
+
+    Nothing would be committed then, so no later change could undo this one. A candidate counts as
+    answering, since it becomes a voter only while it does (`_catch_up`).
+    """
+    if set(state.membership.voters) == set(steps.target.voters):
+        return ""
+    for half in (state.membership, steps.target):
+        there = [name for name in half.voters if name == steps.candidate or _answers(state, name)]
+        if half.is_quorum(there):
+            continue
+        silent = [name for name in half.voters if name not in there]
+        them = "them" if silent[1:] else "it"
+        absent, voters = " and ".join(_silences(state, silent)), " ".join(half.voters)
+        if half is state.membership:
+            return (
+                f"{absent}: without {them}, the voters {voters} have no majority to commit a "
+                f"change. Start {them} again; if that is impossible, see docs/repair.md"
+            )
+        return (
+            f"{absent}: without {them}, the voters {voters} would have no majority, and no write "
+            f"could be committed. Start or remove {them} first; to do this all the same: "
+            f"{change.forced}"
+        )
+    return ""
+
+
+def _silences(state: State, names: list[str]) -> list[str]:
+    progress = state.as_leader.progress
+    return [
+        f"{name} does not answer" if progress[name].is_counted else f"{name} {progress[name].loss}"
+        for name in names
+    ]
+
+
+def _answers(state: State, name: str) -> bool:
+    """Whether a server counts and has answered this leader within an election timeout, on a
+    connection that has not broken since."""
+    progress = state.as_leader.progress.get(name)
+    if progress is None:
+        return name == state.name
+    is_there = progress.acked_round > 0 and not progress.away
+    return is_there and name in heard_lately(state)
 
 
 def _give_up_for(state: State, change: Change) -> None:
@@ -200,12 +263,12 @@ def advance_change(state: State) -> None:
 
 
 def _catch_up(state: State, pending: PendingChange) -> None:
-    """Make a learner a voter once a catch-up round took less than an election timeout: then no
-    commit waits long for it (thesis §4.2.1). After 10 rounds, a long silence, or a long time
-    without progress, it stays a learner, and the reply gives the reason."""
+    """Make a learner that answers a voter once a catch-up round took less than an election timeout:
+    then no commit waits long for it (thesis §4.2.1). After 10 rounds, a long silence, or a long
+    time without progress, it stays a learner, and the reply gives the reason."""
     name, timeout_ms = str(pending.candidate), state.options.election_timeout_ms
     progress, now_ms = state.as_leader.progress[name], state.now_ms
-    if progress.match_index < pending.round_index or not progress.is_counted:
+    if progress.match_index < pending.round_index or not _answers(state, name):
         silent_ms = now_ms - max(progress.heard_at_ms, pending.began_ms)
         if silent_ms > PATIENCE * timeout_ms:
             _leave_as_learner(state, pending, "does not answer")

@@ -108,6 +108,10 @@ def _name(name: str) -> str:
     return name
 
 
+def _force(force: bool) -> str:
+    return " force" if force else ""
+
+
 def _place(address: str) -> str:
     """Return an address as two words. Raises TypeError, ValueError."""
     if not isinstance(address, str):
@@ -141,18 +145,21 @@ class MemberCalls:
         """Add a member. It catches up first, and votes from then on."""
         return Call(f"add {_name(name)} {_place(address)}", _change)
 
-    def remove(self, name: str) -> Call[MemberChange]:
-        """Remove a member."""
-        return Call(f"remove {_name(name)}", _change)
+    def remove(self, name: str, *, force: bool = False) -> Call[MemberChange]:
+        """Remove a member. The cluster refuses this if too few of the remaining voters answer for
+        a majority, unless `force` is true."""
+        return Call(f"remove {_name(name)}{_force(force)}", _change)
 
-    def replace(self, old: str, name: str, address: str) -> Call[MemberChange]:
-        """Replace a member with a new one, in one step."""
-        return Call(f"replace {_name(old)} {_name(name)} {_place(address)}", _change)
+    def replace(
+        self, old: str, name: str, address: str, *, force: bool = False
+    ) -> Call[MemberChange]:
+        """Replace a member with a new one, in one step; `force` as for `remove`."""
+        return Call(f"replace {_name(old)} {_name(name)} {_place(address)}{_force(force)}", _change)
 
     def promote(self, name: str) -> Call[MemberChange]:
         """Give a learner a vote."""
         return Call(f"promote {_name(name)}", _change)
 
-    def demote(self, name: str) -> Call[MemberChange]:
-        """Make a voter a learner."""
-        return Call(f"demote {_name(name)}", _change)
+    def demote(self, name: str, *, force: bool = False) -> Call[MemberChange]:
+        """Make a voter a learner; `force` as for `remove`."""
+        return Call(f"demote {_name(name)}{_force(force)}", _change)

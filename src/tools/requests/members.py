@@ -18,7 +18,7 @@ from ...common.address import Address
 from ...common.config import check_name
 from ...common.process.console import safe_line
 from ...node.loop.handover import TAKEN_OVER
-from ...raft.change import advice
+from ...raft.change import FORCE, advice
 from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.member_commands import CHANGE_S, leaves_learner, read_change
 from ...wire.protocol import ProtocolError
@@ -52,8 +52,9 @@ def carry_out(
     Raises:
         ConfigError: no node can have that name.
     """
-    for name in words[1:-2] if words[0] in ("add", "replace") else words[1:]:
-        check_name(name)
+    for form, word in zip(COMMANDS[words[0]].form.split(), words, strict=False):
+        if form in ("NAME", "OLD", "NEW"):
+            check_name(word)
     request = " ".join(words)
     try:
         change = read_change(request)
@@ -224,17 +225,23 @@ def _add_actions(commands: Commands, names: Mapping[str, str]) -> None:
         name = names.get(verb, verb)
         command = commands.add_parser(name, help=row.does, description=f"{row.does}.")
         for word in words:
-            command.add_argument(word.lower(), metavar=word)
+            if word == f"[{FORCE}]":
+                command.add_argument(
+                    FORCE, nargs="?", choices=[FORCE], help="even if too few voters would answer"
+                )
+            else:
+                command.add_argument(word.lower(), metavar=word)
         add_asking_options(command)
         command.set_defaults(carry_out=_carry_out, json=False)
         if verb == "members":
             command.add_argument("--json", action="store_true", help="for programs")
-        command.set_defaults(words=[verb, *(word.lower() for word in words)])
+        command.set_defaults(words=[verb, *(word.strip("[]").lower() for word in words)])
 
 
 def _carry_out(options: argparse.Namespace) -> int:
     verb, *names = options.words
-    words = [verb, *(getattr(options, name) for name in names)]
+    given = (getattr(options, name) for name in names)
+    words = [verb, *(word for word in given if word is not None)]
     nodes, access = named_nodes(options.at, options.dir), access_of(options)
     return carry_out(nodes, access, words, options.timeout, options.json)
 

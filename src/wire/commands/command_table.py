@@ -193,11 +193,11 @@ _ROWS = (
             MEMBERS, READS, ReplyForm.FACTS),
     Command("add", take.words("NAME HOST PORT"),
             "add a member, which catches up first and then votes", CHANGE, ADMINISTERS),
-    Command("remove", take.words("NAME"), "remove a member", CHANGE, ADMINISTERS),
-    Command("replace", take.words("OLD NEW HOST PORT"),
+    Command("remove", take.words("NAME [force]"), "remove a member", CHANGE, ADMINISTERS),
+    Command("replace", take.words("OLD NEW HOST PORT [force]"),
             "replace an old member with a new one in one step", CHANGE, ADMINISTERS),
     Command("promote", take.words("NAME"), "make a learner a voter", CHANGE, ADMINISTERS),
-    Command("demote", take.words("NAME"), "make a voter a learner", CHANGE, ADMINISTERS),
+    Command("demote", take.words("NAME [force]"), "make a voter a learner", CHANGE, ADMINISTERS),
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import re
 
 from ...common.address import EVERYWHERE, HOST
 from ...common.config import NAME, ConfigError, port_number
-from ...raft.change import Change
+from ...raft.change import FORCE, Change
 from ...raft.membership import Configurations
 from ..protocol import ProtocolError, shown
 from ..refusal import NOT_CHANGED, outcome_unknown
@@ -27,7 +27,11 @@ def read_change(message: str) -> Change | None:
         _expect(not words, "members takes no operands")
         return None
     form = COMMANDS[verb].form
-    _expect(len(words) == len(form.split()) - 1, f"the form is: {form}")
+    needed, bracket, _ = form.partition(" [")
+    count = len(needed.split()) - 1
+    force = bool(bracket) and words[count:] == [FORCE]
+    words = words[:count] if force else words
+    _expect(len(words) == count, f"the form is: {form}")
     if verb in ("add", "replace"):
         *names, host, port = words
         _expect(HOST.fullmatch(host) is not None, f'"{shown(host)}" is not a host name or address')
@@ -37,7 +41,7 @@ def read_change(message: str) -> Change | None:
         names, address = words, ""
     for name in names:
         _expect(NAME.fullmatch(name) is not None, f'"{shown(name)}" is not the name of a node')
-    return Change(verb, names[-1], address, names[0] if verb == "replace" else "")
+    return Change(verb, names[-1], address, names[0] if verb == "replace" else "", force=force)
 
 
 def change_reply(command: str, outcome: str, text: str) -> str:

@@ -63,9 +63,13 @@ LEVEL_1 = "Level 1 version 9"  # the answer of a node whose cluster has no ident
         ("add s4 localhost 10003", Change("add", "s4", "localhost:10003")),
         ("add  s4   ::1  10003 ", Change("add", "s4", "::1:10003")),
         ("remove s4", Change("remove", "s4")),
+        ("remove s4 force", Change("remove", "s4", force=True)),
+        ("remove force", Change("remove", "force")),
         ("replace s2 s5 h 1", Change("replace", "s5", "h:1", "s2")),
+        ("replace s2 s5 h 1 force", Change("replace", "s5", "h:1", "s2", force=True)),
         ("promote s4", Change("promote", "s4")),
         ("demote s4", Change("demote", "s4")),
+        ("demote s4 force", Change("demote", "s4", force=True)),
     ],
 )
 def test_a_change_is_read_from_its_line(line: str, change: Change | None) -> None:
@@ -87,9 +91,11 @@ def test_a_change_is_read_from_its_line(line: str, change: Change | None) -> Non
         ("add s4 a|b 1", "is not a host"),
         ("add s4 0.0.0.0 1", "0.0.0.0 is an address to listen on, not one to connect to"),
         ("replace s1 s4 :: 1", ":: is an address to listen on"),
-        ("remove", "the form is: remove NAME"),
-        ("remove s1 s2", "the form is: remove NAME"),
-        ("replace s1 s4", "the form is: replace OLD NEW HOST PORT"),
+        ("remove", "the form is: remove NAME [force]"),
+        ("remove s1 s2", "the form is: remove NAME [force]"),
+        ("remove s1 force force", "the form is: remove NAME [force]"),
+        ("promote s1 force", "the form is: promote NAME"),
+        ("replace s1 s4", "the form is: replace OLD NEW HOST PORT [force]"),
         ("promote s4=h:1,voter", "is not the name"),
     ],
 )
