@@ -32,39 +32,42 @@ def begin_change(state: State, change: Change, token: Any) -> None:
     in `settled`. The change waits only while this server leads."""
     if state.role is not Role.LEADER:
         raise SafetyError(f"{state.name} is asked to change members, but is {state.role.value}")
-    if state.transfer is None and _is_early(state):
+    if state.transfer is None and _is_early(state, change):
         state.as_leader.waiting.append((change, token))
     else:
         _begin(state, change, token)
 
 
-def _is_early(state: State) -> bool:
-    """Whether this leader can't begin a change yet. It can once both conditions hold, which needs
+def _is_early(state: State, change: Change) -> bool:
+    """Whether this leader can't begin a change yet. It can once these conditions hold, which needs
     no request:
 
     1. The configuration in its log is committed and not joint (paper §6; thesis §4.1). An
        unfinished change is completed first (`advance_change`).
     2. An entry of its own term is committed (Ongaro's correction of 2015 on raft-dev). Otherwise
        two leaders could each commit a change with a majority that doesn't know the other change.
-
-    A new leader also waits for the first answer of every voter, for an election timeout at most:
-    until then it can't tell which voters are absent (`_why_too_few_answer`).
+    3. Enough voters have answered (`_why_too_few_answer`), or the election was an election timeout
+       ago, or all have answered: before that, a silent voter may be about to answer.
     """
     return state.as_leader.pending_change is None and (
         state.configurations.index > state.commit_index
         or state.membership.is_joint
         or state.log.term_at(state.commit_index) != state.term
-        or _awaits_first_answers(state)
+        or _awaits_answers(state, change)
     )
 
 
-def _awaits_first_answers(state: State) -> bool:
+def _awaits_answers(state: State, change: Change) -> bool:
+    """Whether a new leader would refuse the change, and a voter's first answer may still come."""
     leading = state.as_leader
-    answered = [name for name, progress in leading.progress.items() if progress.acked_round]
-    return (
-        state.now_ms < leading.since_ms + state.options.election_timeout_ms
-        and not {state.name, *answered} >= {*state.membership.voters}
-    )
+    silent = [name for name, progress in leading.progress.items() if not progress.acked_round]
+    until_ms = leading.since_ms + state.options.election_timeout_ms
+    if change.force or state.now_ms >= until_ms or not {*silent} & {*state.membership.voters}:
+        return False
+    try:
+        return bool(_why_too_few_answer(state, change, plan(change, state.membership)))
+    except ChangeRefused:
+        return False
 
 
 def _begin(state: State, change: Change, token: Any) -> None:
@@ -258,7 +261,7 @@ def advance_change(state: State) -> None:
         _catch_up(state, leading.pending_change)
     if state.configurations.index <= state.commit_index:
         _step_down_if_out(state)
-    while leading.waiting and not _is_early(state):
+    while leading.waiting and not _is_early(state, leading.waiting[0][0]):
         _begin(state, *leading.waiting.pop(0))
 
 

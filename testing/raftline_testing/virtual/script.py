@@ -14,7 +14,7 @@ from functools import partial
 from random import Random
 from unittest.mock import patch
 
-from raftline.raft.change import Change
+from raftline.raft.change import FORCE, Change
 from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import Message, PeerError
@@ -341,9 +341,11 @@ class ScriptedCluster:
 
 def change_of(command: str) -> Change | None:
     """Return the change of members that a command requests; here a server's address is its name."""
-    match command.split():
+    *words, last = command.split()
+    words, force = (words, True) if last == FORCE else ([*words, last], False)
+    match words:
         case [("add" | "remove" | "promote" | "demote") as verb, name]:
-            return Change(verb, name, f"{name}:1" if verb == "add" else "")
+            return Change(verb, name, f"{name}:1" if verb == "add" else "", force=force)
         case ["replace", old, name]:
-            return Change("replace", name, f"{name}:1", old)
+            return Change("replace", name, f"{name}:1", old, force=force)
     return None

@@ -56,6 +56,12 @@ def test_a_backup_is_a_new_file_with_what_was_acknowledged(
         (lambda kv: kv.transfer("s9"), raftline.Refused, "s9"),
         (lambda kv: kv.transfer("two words"), ValueError, "not the name of a node"),
         (lambda kv: kv.members.remove("s9"), raftline.Refused, "s9 is not a member"),
+        (lambda kv: kv.members.remove("s9", force=True), raftline.Refused, "s9 is not a member"),
+        (
+            lambda kv: kv.members.replace("s9", "s8", "h:1", force=True),
+            raftline.Refused,
+            "s9 is not a voter",
+        ),
         (lambda kv: kv.members.promote("s1"), raftline.Refused, "s1 votes already"),
         (lambda kv: kv.members.add("s9", "nowhere"), ValueError, "not an address"),
         (lambda kv: kv.members.add("s9", 5), TypeError, "an address is a str"),
@@ -81,7 +87,7 @@ def test_members_come_and_go_and_the_leadership_moves(three: Cluster) -> None:
             new.start()  # it is a member by now, so it does not ask to be added itself
             assert added.result().is_complete
         assert kv.transfer(new.name) == new.name
-        assert kv.members.demote("s1").is_complete
+        assert kv.members.demote("s1", force=True).is_complete
         assert {each.name: each.votes for each in kv.members()}["s1"] is False
         promoted = kv.members.promote("s1")
         assert promoted.is_complete

@@ -227,6 +227,29 @@ def test_a_leader_removes_itself_while_writes_go_on(cluster: Cluster) -> None:
     assert leader.ask("client4@get b") == f"{leader.name}@{REMOVED}"
 
 
+def test_removal_of_a_living_node_keeps_the_quorum(cluster: Cluster) -> None:
+    """One node is down, and an operator removes the wrong one: the cluster refuses, and serves."""
+    leader = cluster.leader()
+    down, living = cluster.followers()
+    down.kill()
+    eventually(lambda: leader.status()["levels"][down.name] is None, "its connection has broken")
+    done = raftline(cluster, "member", "remove", living.name)
+    left = " ".join(name for name in ("s1", "s2", "s3") if name != living.name)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        5,
+        "",
+        f"Sorry, {down.name} does not answer: without it, the voters {left} would have no "
+        "majority, and no write could be committed. Start or remove it first; to do this all the "
+        f"same: remove {living.name} force. Nothing was changed.\n",
+    )
+    assert leader.ask("set b 5") == f"{leader.name}@SET response: b set to 5"
+    assert raftline(cluster, "member", "remove", down.name).returncode == 0
+    assert cluster.ask("set b 6") == "SET response: b set to 6"
+    done = raftline(cluster, "member", "remove", living.name, "force")
+    assert done.stdout.startswith(f"REMOVE response: {living.name} removed with entry ")
+    assert leader.ask("set b 7") == f"{leader.name}@SET response: b set to 7"
+
+
 def test_a_node_removed_while_away_causes_no_election(calm: Cluster) -> None:
     leader = calm.leader()
     [away, other] = calm.followers()
