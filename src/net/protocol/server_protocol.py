@@ -210,9 +210,9 @@ class ServerProtocol:
         self._end, self.is_between_lines = End(complaint, drains), False
         return self._end
 
-    def end(self) -> None:
-        """End the input here, as the client has asked."""
-        self._end_now("")
+    def end(self, *, drains: bool = False) -> None:
+        """End the input after the lines that were returned."""
+        self._end_now("", drains=drains)
 
     def bound_strangers(self, now_s: float) -> None:
         """Bound the time for a proof that has begun, for the first line on a place for peers, and

@@ -159,10 +159,11 @@ class Serving:
 
     def _note_user(self) -> None:
         """Note who is logged in. What another user began on this connection ends, unless this one
-        may have it as well."""
+        may have it as well. After an observation, the connection ends with the login's reply."""
         before, self._outgoing.user = self._outgoing.user, self._admission.user
         if before not in (None, self._outgoing.user) and self.end_refused() is Ending.AT_ONCE:
-            self._break_off()
+            self._observing.end()
+            self._protocol.end(drains=True)
 
     def complaint(self, problem: str) -> bytes:
         """Return the queued replies, followed by a complaint."""

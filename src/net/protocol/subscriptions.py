@@ -31,7 +31,7 @@ class _Begun:
         self._outgoing = outgoing
         self._replies = replies
         self._why_not = why_not
-        self.has_begun = False  # at least once on this connection
+        self.has_begun = False  # a watch: at least once; an observation: it has not ended
 
 
 class WatchSubscriptions(_Begun):
@@ -102,19 +102,22 @@ class ObserveSubscription(_Begun):
         observers = self._host.observers
         for request in requests:
             if request.verb == "observe":
-                self.has_begun = True
+                observed, self.has_begun = self.has_begun, True
                 operands = observe_operands(request.command)
                 if refusal := observers.open(self._outgoing, request.id, operands):
+                    self.has_begun = observed
                     yield from self._replies.add_in_pieces(request.id, refusal)
                 elif why := self._why_not(request.command):  # if rights have changed
-                    observers.close(self._outgoing)
+                    self.end()
                     yield from self._replies.add_in_pieces(request.id, error(why))
             else:
                 reply = observers.close(self._outgoing)
                 yield WaitFor.EMPTY  # the reply follows all lines of this observation
+                self.has_begun = False
                 yield from self._replies.add_in_pieces(request.id, reply)
 
     def end(self) -> None:
-        """End the observation, since this connection ends."""
+        """End the observation, without a line about it."""
         if self.has_begun:
             self._host.observers.close(self._outgoing)
+            self.has_begun = False

@@ -56,10 +56,13 @@ class Observer:
         self._characters = 0  # of these lines, approximately
         self._lost = 0
         self._is_source = False
+        self._has_ended = False
 
     def put(self, line: str) -> None:
         """Keep a line until the reader takes it, or count it as lost."""
         with self._lock:
+            if self._has_ended:
+                return
             if len(self._lines) >= OBSERVED_LINES or self._characters >= OBSERVED_CHARACTERS:
                 self._lost += 1
                 return
@@ -89,7 +92,7 @@ class Observer:
         with self._lock:
             self.sent -= len(self._lines)
             self._lines.clear()
-            self._characters = 0
+            self._characters, self._has_ended = 0, True
             return self.sent
 
     def next_piece(self) -> bytes:

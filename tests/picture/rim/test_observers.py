@@ -68,6 +68,15 @@ def test_nobody_looks_once_the_last_observer_has_gone(scene: ObserverScene) -> N
     eventually(lambda: gone not in {each.name for each in threading.enumerate()}, gone)
 
 
+def test_ended_observation_takes_no_more_lines(scene: ObserverScene) -> None:
+    """The thread that sends may have found it among the observers just before its end."""
+    observer = module.Observer("s1", "", scene.sink(), ObserveAsked())
+    observer.put("before")
+    assert observer.end() == 0
+    observer.put("after")
+    assert observer.next_piece() == b""
+
+
 def test_an_observer_is_sent_no_step_of_before_its_first_line(scene: ObserverScene) -> None:
     first, second = scene.sink(), scene.sink()
     scene.observers.wake = lambda: None  # nothing is sent before the test says so

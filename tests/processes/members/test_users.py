@@ -501,6 +501,41 @@ def test_observe_is_for_admins_and_ends_with_their_right(tmp_path: Path) -> None
             assert "ann may not observe" in ann.ask("observe")
 
 
+@pytest.mark.parametrize(
+    ("login", "answer"),
+    [
+        ("login ann wrong", "s1@Sorry, the login failed: the name or the password is wrong. "),
+        (f"login eve {PASSWORD}", "s1@LOGIN response: you are eve, "),
+    ],
+)
+def test_login_of_somebody_who_observed_is_answered(
+    tmp_path: Path, login: str, answer: str
+) -> None:
+    """After an observation has ended, or was refused, the connection also stays; during one it ends
+    with the answer, and no step follows that."""
+    with one_with_users(tmp_path) as cluster:
+        with logged_in(cluster, "s1", "ann") as ann:
+            assert "the form is: observe" in ann.ask("observe everything")
+            assert ann.ask("observe").startswith("s1@OBSERVE response: ")
+            assert "observes already" in asked(ann, "observe")
+            assert "UNOBSERVE response: ended after" in asked(ann, "unobserve")
+            assert ann.ask(login).startswith(answer)
+            assert "may not observe" in ann.ask("observe")
+            assert ann.ask("help").startswith("s1@HELP response: ")
+        with logged_in(cluster, "s1", "ann") as ann:
+            assert ann.ask("observe").startswith("s1@OBSERVE response: ")
+            assert asked(ann, login).startswith(answer)
+            assert ann.read_line() == ""
+
+
+def asked(connection: LineConnection, line: str) -> str:
+    """Return the reply to a line; steps of the node may come before it."""
+    connection.send(line)
+    while (reply := connection.read_line()).startswith("s1@STEP"):
+        pass
+    return reply
+
+
 def test_users_of_the_cluster_hold_on_every_node_at_once(tmp_path: Path) -> None:
     """An open cluster gets its first admin, and from that entry on, everybody needs a login."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:

@@ -3,6 +3,7 @@ answered before the connection ends."""
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -44,7 +45,8 @@ class Scene(Wired):
             f"user-add bob {VERIFIERS[PASSWORD]} app",
         )
         facts: dict[str, Any] = {"watchers": self.watchers, "logmanager": self.manager}
-        facts["observers"] = SimpleNamespace(close=lambda _: "")
+        self.observers = SimpleNamespace(open=lambda *_: "", close=lambda _: "")
+        facts["observers"] = self.observers
         self.host = cast(Any, FakeHost(access=self.access, level=1, **facts))
         self.waiting: list[Batch] = []
         self.arrived = threading.Semaphore(0)
@@ -170,3 +172,32 @@ def test_lines_of_one_packet_name_the_user_who_goes_between_them(
     is_removed = change.startswith("user-remove")
     assert scene.line().startswith("s1@Sorry, bob may not" if is_removed else "s1@SET response: ")
     assert "may not set app/x" in scene.line()
+
+
+def test_refused_observation_ends_no_connection(scene: Scene) -> None:
+    """The node has its most observers already. The admin logs in as another user later on."""
+    scene.observers.open = lambda *_: "Sorry, no more observers."
+    scene.send(f"login root {PASSWORD}", "observe")
+    assert scene.line().startswith("s1@LOGIN response: you are root")
+    assert scene.line() == "s1@Sorry, no more observers."
+    scene.send(f"login bob {PASSWORD}", "help")
+    assert scene.line().startswith("s1@LOGIN response: you are bob")
+    assert scene.line().startswith("s1@HELP response: ")
+
+
+def test_observation_ends_before_a_login_is_answered(scene: Scene) -> None:
+    """The steps after a failed login are not for this client, however slowly it reads."""
+    sent: list[bool] = []
+
+    def close(_: object) -> str:
+        sent.append(bool(select.select([scene.there], [], [], 0)[0]))
+        return ""
+
+    scene.observers.close = close
+    scene.send(f"login root {PASSWORD}", "observe", "help")
+    assert scene.line().startswith("s1@LOGIN response: you are root")
+    assert scene.line().startswith("s1@HELP response: ")
+    scene.send("login root wrong")
+    assert scene.line().startswith("s1@Sorry, the login failed")
+    assert scene.line() == ""
+    assert sent == [False]
