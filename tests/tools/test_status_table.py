@@ -134,6 +134,18 @@ def test_status_names_the_trouble_and_what_to_do(words: str) -> None:
     assert seen.troubles == of_members
 
 
+def test_member_that_knows_no_status_is_in_trouble() -> None:
+    """Another implementation in the place of s3: it announces no level, and refuses `status`."""
+    trouble = TABLE["announces no level, so it gets no entries, or keeps the cluster at its level"]
+    leader, follower = says("s1", **NO_LEVEL), says("s2")
+    down, other = [leader, follower, silent("s3")], [leader, follower, silent("s3", "refuses")]
+    seen = verdict(other, other)
+    assert seen.exit_status == trouble.exit_status
+    assert f"; s3 {trouble.one}. {trouble.do}." in seen.line
+    assert verdict(down, down).exit_status == 0
+    assert verdict(other, down).exit_status == verdict(down, other).exit_status == 0
+
+
 def test_several_members_in_one_trouble_are_named_together() -> None:
     full = {"refuses_entries": "disk"}
     line = verdict([says("s1"), says("s2", **full), says("s3", **full)]).line

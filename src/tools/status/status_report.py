@@ -40,6 +40,7 @@ from .status import (
     COUNTS,
     EXIT_NO_LEADER,
     EXIT_OK,
+    REFUSES,
     WITHHELD,
     NodeStatus,
     ask_all,
@@ -236,11 +237,14 @@ def _found(
     led_before = (is_same and led and led.answer) or {}
     met = {name for answer in now.values() for name in _met(answer)}
     foreign = {node.name for node in nodes if node.is_foreign}
+    refuse = [{node.name for node in each if node.word == REFUSES} for each in (nodes, earlier)]
     troubles = {}
     for name in dict.fromkeys([*names, *foreign]):
         facts = (now.get(name, {}), before.get(name, {}), leads, led_before)
         is_whole = not any(WITHHELD in each for each in facts)
-        troubles[name] = troubles_of(StatusCheck(name, *facts, met, name in foreign, is_whole))
+        refused = name in refuse[0], name in refuse[1]
+        check = StatusCheck(name, *facts, met, name in foreign, is_whole, refused)
+        troubles[name] = troubles_of(check)
     return {name: why for name, why in troubles.items() if why}
 
 

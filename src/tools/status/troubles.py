@@ -31,6 +31,7 @@ class StatusCheck(NamedTuple):
     met: Collection[str]  # names under which a node met a server of another cluster
     is_foreign: bool  # the answer came from another cluster
     has_counts: bool  # all four answers have the numbers of entries
+    has_refused: tuple[bool, bool] = (False, False)  # it answered, this time and the earlier, Sorry
 
     @property
     def leads(self) -> bool:
@@ -115,12 +116,13 @@ def _announces_none(look: StatusCheck) -> bool:
     """Whether the leader twice knew no level of a member. A member that is down does not hold the
     cluster back if the cluster has the level of its leader's build. With --floor nobody announces
     one."""
-    looks = ((look.leader, look.now), (look.led, look.first))
+    answers = (bool(look.now), bool(look.first))
+    looks = zip((look.leader, look.led), answers, look.has_refused, strict=True)
     return _number(look.leader, "build_level") > 0 and all(
         look.name in (levels := _levels(leader))
         and levels[look.name] is None
-        and (bool(answer) or _number(leader, "level") < _number(leader, "build_level"))
-        for leader, answer in looks
+        and (answers or refuses or _number(leader, "level") < _number(leader, "build_level"))
+        for leader, answers, refuses in looks
     )
 
 

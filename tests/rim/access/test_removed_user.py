@@ -180,8 +180,9 @@ def test_refused_observation_ends_no_connection(scene: Scene) -> None:
     scene.send(f"login root {PASSWORD}", "observe")
     assert scene.line().startswith("s1@LOGIN response: you are root")
     assert scene.line() == "s1@Sorry, no more observers."
-    scene.send(f"login bob {PASSWORD}", "help")
+    scene.send(f"login bob {PASSWORD}")
     assert scene.line().startswith("s1@LOGIN response: you are bob")
+    scene.send("help")
     assert scene.line().startswith("s1@HELP response: ")
 
 
