@@ -212,12 +212,13 @@ class _Answers:
         self.kept_out: LoginFailed | None = None  # from a node that may not know the user yet
         self.silent: Address | None = None  # the last node that kept it to the end
         self._unheard: dict[Address, Unreachable] = {}  # nodes that gave no answer in the end
-        self._lasting: set[Address] = set()  # nodes that will not answer soon either
+        self._lasting: set[Address] = set()  # nodes that will not serve it soon either
 
-    def take(self, node: Address, answer: Answer) -> None:
-        """Record the answer of a node."""
+    def take(self, node: Address, answer: Answer, *, lasts: bool) -> None:
+        """Record the answer of a node; `lasts`: it will give no other one soon."""
         self.refusal = _better(self.refusal, answer)
         self._unheard.pop(node, None)
+        self._lasting |= {node} if lasts else set()
         if isinstance(answer, LoginFailed):
             self.kept_out = answer
         if isinstance(answer, Unreachable):
@@ -265,14 +266,14 @@ def anywhere(
         if isinstance(answer, Reply) and (
             outcome not in (RequestOutcome.NO_LEADER, RequestOutcome.UNKNOWN)
             or code_of(answer.text) == "done-once"
-        ):
+        ) and not _lacks_sessions(command, answer):
             nodes.addresses.health.served(deadline.now_s)
             return _last_word(nodes, _settled(answer, unknown)), unknown is None
         if outcome is RequestOutcome.UNKNOWN and command != SESSION:  # an unused one has no effect
             so_far.unknown = answer
             if row_of(command).handling.is_sent_once:
                 break
-        so_far.take(node, answer)
+        so_far.take(node, answer, lasts=_lacks_sessions(command, answer))
         nodes.move_on(node, answer)
         if nodes.current in tried:  # all nodes refused: wait for an election
             nodes.addresses.health.failed(deadline.now_s, in_words(nodes.known), _words(answer))
@@ -289,6 +290,13 @@ def anywhere(
     reason = yield from _reason(so_far, sender, deadline, given_s)
     last, is_late = _in_all(reason or answer, given_s), so_far.silent is not None
     return _last_word(nodes, last, is_late=is_late), so_far.unknown is None
+
+
+def _lacks_sessions(command: str, answer: Answer) -> bool:
+    """Return whether a node can't begin a session. Another implementation may be a member
+    (docs/operate/upgrades.md, the floor), and the next node may lead."""
+    is_reply = isinstance(answer, Reply) and command == SESSION
+    return is_reply and code_of(answer.text) == "not-understood"
 
 
 def _is_late(answer: Answer) -> TypeGuard[ClientError]:

@@ -52,6 +52,7 @@ Kind = TypeVar("Kind")
 S1, S2, S3 = (Address("localhost", port) for port in (1, 2, 3))
 LOST = OutcomeUnknown("outcome unknown: it was lost")
 GONE = Unreachable("nothing listens")
+NO_SESSIONS = Reply("s1", "Sorry, I don't understand: session. Try: get KEY, set KEY VALUE")
 
 
 def said(text: str) -> Reply:
@@ -89,6 +90,31 @@ def test_a_read_goes_where_the_leader_is() -> None:
     assert carried_out(steps, *answers) == (["c@get a"] * 2, answers[1])
     assert nodes.current == S3
     assert set(nodes.known) == {S1, S2, S3}
+
+
+def test_node_without_sessions_is_skipped() -> None:
+    """Another implementation is asked first; the write goes to the next node."""
+    nodes = NodeTurns([S1, S2])
+    answers = NO_SESSIONS, said("SESSION response: c-1"), said("SET response: a set to 5")
+    steps = search(nodes, ClientSessions(), "c", "set a 5", Deadline(10))
+    asked = ["c@session", "c@session", "c-1#1@set a 5"]
+    assert carried_out(steps, *answers) == (asked, answers[2])
+    assert nodes.current == S2
+
+
+def test_write_ends_where_no_node_has_sessions() -> None:
+    """None of the nodes will serve it later either, so that the client does not wait for that."""
+    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "set a 5", Deadline(10))
+    assert carried_out(steps, *[NO_SESSIONS] * 2) == (["c@session"] * 2, NO_SESSIONS)
+
+
+def test_node_without_sessions_leaves_the_others_their_time() -> None:
+    """The other node knows of no leader yet."""
+    answers = [NO_SESSIONS, said(NO_LEADER), NO_SESSIONS, said("SESSION response: c-1")]
+    last = said("SET response: a set to 5")
+    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "set a 5", Deadline(10))
+    asked = [*["c@session"] * 4, "c-1#1@set a 5"]
+    assert carried_out(steps, *answers, last) == (asked, last)
 
 
 def test_hanging_node_is_skipped_or_asked_alone_if_it_leads() -> None:
