@@ -1,73 +1,29 @@
 """An exception at any line of a call, as a signal handler raises it, leaves every client usable.
 
 Ctrl-C that a program survives, `signal.alarm`, and the time limits of test runners and of workers
-raise in the middle of a call. A tracer raises here at one line after the other. A line with `with`
-is left out: no signal handler runs between its lock and its block.
+raise in the middle of a call. Here, a call is interrupted at one line after the other.
 """
 
 from __future__ import annotations
 
 import asyncio
-import linecache
 import logging
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
-from types import FrameType
 from typing import Any
 
 import pytest
 
 import raftline
 import raftline.aio
+from raftline_testing.doubles.interruptions import Late, Tracer, interrupted
 from raftline_testing.doubles.scripted_node import ScriptedNode, store
 from raftline_testing.runner.at_night import at_night, in_the_rest
 
 LIMIT_S = 3.0
-PLACES = ("/clients/", "/common/process/wakeup.py")
 Call = Callable[[Any], Any]
-
-
-class Late(Exception):
-    """Raised in the middle of a call."""
-
-
-class Tracer:
-    """Raises at the line with this number, counted from the start of a call."""
-
-    def __init__(self, number: int) -> None:
-        self.left = number
-        self.place = ""
-
-    def __call__(self, frame: FrameType, event: str, _: object) -> Any:
-        file = frame.f_code.co_filename
-        if not any(each in file for each in PLACES) or file == __file__:
-            return None
-        if event == "line" and not _is_with(file, frame.f_lineno):
-            self.left -= 1
-            if self.left == 0:
-                self.place = f"{file}:{frame.f_lineno}"
-                raise Late
-        return self
-
-
-def _is_with(file: str, line: int) -> bool:
-    return linecache.getline(file, line).lstrip().startswith(("with ", "async with "))
-
-
-def interrupted(number: int, call: Callable[[], object]) -> str:
-    """Raise at the line with this number of a call; return its place, "" after the last line."""
-    tracer = Tracer(number)
-    sys.settrace(tracer)
-    try:
-        call()
-    except Late:
-        pass
-    finally:
-        sys.settrace(None)
-    return tracer.place
 
 
 @pytest.fixture
@@ -153,13 +109,11 @@ async def check_task(node: ScriptedNode, number: int, call: Call, *, is_connecte
     if is_connected:
         await kv.set("b", "2")
     tracer = Tracer(number)
-    sys.settrace(tracer)
     try:
-        await call(kv)
+        with tracer.tracing():
+            await call(kv)
     except (Late, raftline.ClientError):  # a callback of the loop may have been interrupted
         pass
-    finally:
-        sys.settrace(None)
     try:
         assert await kv.get("ana") == "4"
         for key in ("a", "b"):
@@ -171,6 +125,7 @@ async def check_task(node: ScriptedNode, number: int, call: Call, *, is_connecte
     return tracer.place
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 @pytest.mark.parametrize(
     ("name", "is_connected"),
     [in_the_rest(name, True) for name in AIO_CALLS]
