@@ -263,10 +263,7 @@ def anywhere(
         if isinstance(answer, Closed) or _is_not_tried(answer):
             return _last_word(nodes, unknown or answer), unknown is None
         outcome = answer.outcome if isinstance(answer, ClientError) else outcome_of(answer.text)
-        if isinstance(answer, Reply) and (
-            outcome not in (RequestOutcome.NO_LEADER, RequestOutcome.UNKNOWN)
-            or code_of(answer.text) == "done-once"
-        ) and not _lacks_sessions(command, answer):
+        if _settles(answer, command, outcome):
             nodes.addresses.health.served(deadline.now_s)
             return _last_word(nodes, _settled(answer, unknown)), unknown is None
         if outcome is RequestOutcome.UNKNOWN and command != SESSION:  # an unused one has no effect
@@ -292,11 +289,20 @@ def anywhere(
     return _last_word(nodes, last, is_late=is_late), so_far.unknown is None
 
 
+def _settles(answer: Answer, command: str, outcome: RequestOutcome) -> TypeGuard[Reply]:
+    """Return whether no other node has to be asked."""
+    if not isinstance(answer, Reply) or _lacks_sessions(command, answer):
+        return False
+    is_elsewhere = outcome in (RequestOutcome.NO_LEADER, RequestOutcome.UNKNOWN)
+    return not is_elsewhere or code_of(answer.text) == "done-once"
+
+
 def _lacks_sessions(command: str, answer: Answer) -> bool:
     """Return whether a node can't begin a session. Another implementation may be a member
     (docs/operate/upgrades.md, the floor), and the next node may lead."""
-    is_reply = isinstance(answer, Reply) and command == SESSION
-    return is_reply and code_of(answer.text) == "not-understood"
+    if command != SESSION or not isinstance(answer, Reply):
+        return False
+    return code_of(answer.text) == "not-understood"
 
 
 def _is_late(answer: Answer) -> TypeGuard[ClientError]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SEARCH_S = 20.0  # to find a leader, which may then take CHANGE_S
 MARK = "MEMBERS response: "
 EXIT_NO_VOTE = 5
+_NAMES = ("NAME", "OLD", "NEW")  # of nodes, in the form of a request
 
 
 def carry_out(
@@ -52,9 +53,8 @@ def carry_out(
     Raises:
         ConfigError: no node can have that name.
     """
-    for form, word in zip(COMMANDS[words[0]].form.split(), words, strict=False):
-        if form in ("NAME", "OLD", "NEW"):
-            check_name(word)
+    for name in _names_in(words):
+        check_name(name)
     request = " ".join(words)
     try:
         change = read_change(request)
@@ -62,8 +62,8 @@ def carry_out(
         print(f"raftline: {mistake}", file=sys.stderr)
         return RequestOutcome.USAGE
     patience_s = timeout_s or (10.0 if change is None else CHANGE_S)
+    search_s = None if change is None else timeout_s or SEARCH_S
     try:
-        search_s = None if change is None else timeout_s or SEARCH_S
         with status.client_of(members, access, patience_s, search_s) as client:
             reply = client.request(request)
     except ClientError as problem:
@@ -78,6 +78,12 @@ def carry_out(
         return RequestOutcome.DONE
     print(safe_line(reply))
     return EXIT_NO_VOTE if leaves_learner(reply) else RequestOutcome.DONE
+
+
+def _names_in(words: Sequence[str]) -> list[str]:
+    """Return the names of nodes in a request, also in one without its last words."""
+    form = COMMANDS[words[0]].form.split()
+    return [word for kind, word in zip(form, words, strict=False) if kind in _NAMES]
 
 
 def _show(facts: Mapping[str, Any]) -> int:
