@@ -156,7 +156,7 @@ _N = "([0-9]{1,19})"
 _VOTE = re.compile(rf"(PreVote|RequestVote) {_N}-{_N}-{_N}(?: newborn| transfer)?")
 _APPEND = re.compile(rf"AppendEntries {_N}-{_N}-{_N}-")
 _AFTER_ENTRIES = re.compile(rf"(?: commit {_N} round {_N}(?: vote again {_N}| you lost {_N})?)?")
-_VOTED = re.compile(rf"(Count on me|Not this time) term {_N}(?:: .*)?")
+_VOTED = re.compile(rf"(Count on me|Not this time) term {_N}(?: [A-Za-z-]+(?: [^ :]+)*: .*)?")
 _MARKS = rf"(?: lease [0-9]+)?(?: without vote {_N}(?: maybe new)?)?"
 _ACCEPTED = re.compile(rf"I am up to date term {_N} index {_N} round {_N}{_MARKS}")
 _REJECTED = re.compile(rf"GiveEntriesAfterIndex {_N} term {_N} round {_N}{_MARKS}")
@@ -172,9 +172,8 @@ def _text_of(message: Any) -> str:
     if isinstance(one, raft.RequestVote):
         return f"RequestVote {term}-{one.last_index}-{one.last_term}"
     if isinstance(one, raft.RequestVoteReply):
-        kind = " prevote" if one.pre_vote else ""
-        denial = f"Not this time term {term}{kind}: {one.reason}"
-        return f"Count on me term {term}{kind}" if one.granted else denial
+        kind = f"term {term}" + " prevote" * one.pre_vote
+        return f"Count on me {kind}" if one.granted else f"Not this time {kind} {one.reason}"
     if isinstance(one, raft.AppendEntries):
         listed = [{"index": e.index, "term": e.term, "command": e.command} for e in one.entries]
         entries = json.dumps(listed, ensure_ascii=False)

@@ -368,19 +368,20 @@ class Node:
         self.send(RequestVoteReply(self.name, asked.sender, *given))
 
     def reason_to_deny(self, asked: RequestVote) -> str:
-        """Return why the candidate gets no vote; "" if it gets one."""
+        """Return why the candidate gets no vote, a word and a sentence; "" if it gets one."""
         theirs, own = (asked.last_term, asked.last_index), (self.log.last_term, self.log.last_index)
         if asked.term < self.term:  # Figure 2, RequestVote, receiver 1
-            return f"term {asked.term} is over, I am in term {self.term}"
+            return f"old-term: term {asked.term} is over, I am in term {self.term}"
         if self.is_lost:  # it may have voted already, and have held the entries that it lacks
-            return "I lost my memory and catch up without a vote"
+            return "lost-memory: I lost my memory and catch up without a vote"
         if self.hears_leader():  # T4.2.3: who was removed, or cut off, disturbs nobody
-            return f"I hear from leader {self.leader} of term {self.term}"
+            word = f"hears {self.leader}" if self.leader else "promised"
+            return f"{word}: I hear from leader {self.leader} of term {self.term}"
         if theirs < own:  # Figure 2, RequestVote, receiver 2; §5.4.1: the better log
             at = "it ends at {1} of term {0}, mine at {3} of term {2}".format(*theirs, *own)
-            return f"log not up to date: {at}"
+            return f"behind: log not up to date: {at}"
         if asked.term == self.term and self.vote not in (None, asked.sender):  # the same rule
-            return f"already voted for {self.vote} in term {self.term}"
+            return f"voted: already voted for {self.vote} in term {self.term}"
         return ""
 
     def hears_leader(self) -> bool:

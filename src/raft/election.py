@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from .far_terms import follow_far_term
 from .log import Entry, SafetyError
-from .messages import (
-    BY_HAND,
-    LOOKS_FOR_HISTORY,
-    MAY_HAVE_VOTED,
-    NOT_UP_TO_DATE,
-    PROMISED,
-    VOTED,
-    RequestVote,
-    RequestVoteReply,
-    hears_leader,
-)
+from .messages import Denial, RequestVote, RequestVoteReply
 from .newborn import (
     arm_after_look,
     is_new,
@@ -148,55 +138,57 @@ def _ask(state: State, term: int, *, pre_vote: bool, transfer: bool = False) -> 
 def on_request_vote(state: State, message: RequestVote) -> None:
     """Grant the vote of this term once, first come first served, to a log at least as up to date
     (§5.2, §5.4.1). For a PreVote, answer whether the vote would be granted."""
-    reason = why_not(state, message)
-    if reason is None and not message.pre_vote:
+    word, reason = why_not(state, message) or (None, "")
+    if word is None and not message.pre_vote:
         state.save(message.term, message.sender)
         if state.role is Role.PRE_CANDIDATE:
             state.follow(state.term, None)  # PreVotes that arrive later no longer count
         state.arm_election()  # Figure 2, followers: granting a vote resets the timer
-    term = message.term if reason is None else state.term
+    term = message.term if word is None else state.term
+    leader = state.leader or "" if word is Denial.HEARS else ""
     state.send(
         RequestVoteReply(
-            state.name, message.sender, term, reason is None, message.pre_vote, reason or ""
+            state.name, message.sender, term, word is None, message.pre_vote, word, reason, leader
         )
     )
     kind = "PreVote" if message.pre_vote else "vote"
-    if reason is None:
+    if word is None:
         state.note(f"[*] {state.name} gives its {kind} to {message.sender} for term {term}")
     else:
         state.note(
             f"[*] {state.name} denies its {kind} to {message.sender} "
             f"for term {message.term}: {reason}"
         )
-    if reason == LOOKS_FOR_HISTORY and not message.pre_vote:  # for the candidate's next try
+    if word is Denial.LOOKS and not message.pre_vote:  # for the candidate's next try
         _ask(state, state.term + 1, pre_vote=True)
 
 
-def why_not(state: State, message: RequestVote) -> str | None:
-    """Return why this server denies the vote; None if it grants it."""
+def why_not(state: State, message: RequestVote) -> tuple[Denial, str] | None:
+    """Return why this server denies the vote, as a word and a sentence; None if it grants it."""
     if message.term < state.term:
-        return f"term {message.term} is over, I am in term {state.term}"
+        return Denial.OLD_TERM, f"term {message.term} is over, I am in term {state.term}"
     if state.recovering:
         return why_without_vote(state)
     if state.hears_from_leader and not _is_handed_over(state, message):
         # thesis §4.2.3: so that no candidate deposes a working leader
         if state.leader is None:
-            return PROMISED
-        return hears_leader(state.leader, state.term)
-    if message.newborn and (reason := why_newborn_gets_no_vote(state, message)):
-        return reason
+            return Denial.PROMISED, "I promised a leader to vote for nobody else yet"
+        return Denial.HEARS, f"I hear from leader {state.leader} of term {state.term}"
+    if message.newborn and (denial := why_newborn_gets_no_vote(state, message)):
+        return denial
     if not state.log.accepts(message.last_index, message.last_term):
-        return (
-            f"{NOT_UP_TO_DATE}: it ends at {message.last_index} of term {message.last_term}, "
+        ends = (
+            f"log not up to date: it ends at {message.last_index} of term {message.last_term}, "
             f"mine at {state.log.last_index} of term {state.log.last_term}"
-            + BY_HAND
-            * state.has_adopted_log
         )
+        if state.has_adopted_log:
+            return Denial.BEHIND_BY_HAND, f"{ends}, written by hand"
+        return Denial.BEHIND, ends
     if message.term == state.term and state.vote not in (None, message.sender):
-        return f"{VOTED} {state.vote} in term {state.term}"
+        return Denial.VOTED, f"already voted for {state.vote} in term {state.term}"
     if may_have_voted(state, message):
-        return MAY_HAVE_VOTED
-    return None if is_new(state) else LOOKS_FOR_HISTORY
+        return Denial.MAY_HAVE_VOTED, "I have no files, and may have voted in this term"
+    return None if is_new(state) else (Denial.LOOKS, "I first look for members that have entries")
 
 
 def _is_handed_over(state: State, message: RequestVote) -> bool:

@@ -68,32 +68,42 @@ class RequestVote(_Message):
     never_ran: tuple[str, ...] = ()
 
 
+class Denial(Enum):
+    """Why a vote is denied: the word of the line. Servers compare words alone; the sentence after
+    the word is for people, and no server reads it."""
+
+    OLD_TERM = "old-term"  # the requested term is over (§5.1)
+    LOST_MEMORY = "lost-memory"  # the voter has no vote (raft/recovering.py)
+    MAY_BE_NEW = "may-be-new"  # nor has a voter that can't tell whether it lost anything
+    HOLDS_ENTRIES = "holds-entries"  # the same, and it has entries of a cluster by now
+    HEARS = "hears"  # the voter hears the leader that the line names (thesis §4.2.3)
+    PROMISED = "promised"  # the voter promised a leader to vote for no other (thesis §6.4.1)
+    BY_HAND = "by-hand"  # the candidate's log was written by hand, the voter's by a leader
+    BEHIND = "behind"  # the candidate's log is behind the voter's (§5.4.1)
+    BEHIND_BY_HAND = "behind-by-hand"  # the same, and the voter's was written by hand
+    VOTED = "voted"  # the vote of this term is given (§5.2)
+    MAY_HAVE_VOTED = "may-have-voted"  # a newborn may have given it (raft/newborn.py)
+    LOOKS = "looks"  # the voter looks for members that have entries (raft/newborn.py)
+    OTHER = "other"  # any word of another implementation
+
+    @classmethod
+    def _missing_(cls, value: object) -> Denial:
+        return cls.OTHER
+
+
 @dataclass(slots=True)
 class RequestVoteReply(_Message):
     """An answer to RequestVote. `term` is the voter's term, or the requested one in a granted
-    PreVote."""
+    PreVote. A denial has a word, with HEARS the leader's name, and a reason for people."""
 
     granted: bool
     pre_vote: bool = False
+    word: Denial | None = None
     reason: str = ""
+    leader: str = ""
 
-
-# Reasons of denials. They tell a newborn that the cluster has a history (raft/newborn.py).
-LOST_MEMORY = "I lost my memory and catch up without a vote"
-MAY_BE_NEW = "I may be new or may have lost everything, so I catch up without a vote"
-PROMISED = "I promised a leader to vote for nobody else yet"
-HEARS_LEADER = "I hear from leader"  # the beginning of a denial that names a leader
-NOT_UP_TO_DATE = "log not up to date"  # the beginning of a denial that reports entries,
-BY_HAND = ", written by hand"  # its end if no leader wrote these entries
-LOOKS_FOR_HISTORY = "I first look for members that have entries"
-VOTED = "already voted for"  # the beginning of a denial by a log that ends no later
-MAY_HAVE_VOTED = "I have no files, and may have voted in this term"
-OF_A_CLUSTER = ", mine holds a cluster's entries"  # the end of a denial to a hand-written log
-
-
-def hears_leader(leader: str, term: int) -> str:
-    """Return the reason of a denial that names a leader."""
-    return f"{HEARS_LEADER} {leader} of term {term}"
+    def __post_init__(self) -> None:
+        self.word = None if self.granted else self.word or Denial.OTHER
 
 
 @dataclass(slots=True)

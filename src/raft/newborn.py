@@ -11,7 +11,7 @@ acknowledged. So a newborn checks each message for proof that the cluster has a 
   The sender need not be a member, since the configuration file of the first day is not the
   membership; nothing else is taken from it.
 * Every other member has shown that it has no entries: the cluster is new. Until then a newborn
-  neither votes nor stands, and denies with LOOKS_FOR_HISTORY. It asks for PreVotes meanwhile, and
+  neither votes nor stands, and denies with the word `looks`. It asks for PreVotes meanwhile, and
   at once if a candidate stands: a quorum of PreVotes is not enough while other members may still
   answer with entries. A member that is alone in its configuration waits, too, since others may
   have joined later.
@@ -44,26 +44,16 @@ server never ran before (`raftline begin`, or `--new`: storage/recovery.py), or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeGuard
 
 from .messages import (
-    BY_HAND,
-    HEARS_LEADER,
-    LOOKS_FOR_HISTORY,
-    LOST_MEMORY,
-    MAY_BE_NEW,
-    MAY_HAVE_VOTED,
-    NOT_UP_TO_DATE,
-    OF_A_CLUSTER,
-    PROMISED,
-    VOTED,
     AppendEntries,
+    Denial,
     InstallSnapshot,
     Message,
     RequestVote,
     RequestVoteReply,
-    hears_leader,
 )
 from .roles import Role
 from .state import State
@@ -74,6 +64,26 @@ FOR_EVER: Final = 1 << 62  # milliseconds
 
 class BeginRefused(Exception):
     """A refused claim about silent members; nothing was changed. The message gives the reason."""
+
+
+# Each word of a denial: whether it proves that the cluster has a history (True), shows that its
+# sender has no entries of a cluster (False), or proves neither (None). A server in a later term may
+# hold entries, and one that may be new has heard of a history.
+PROVES_HISTORY: Final[Mapping[Denial, bool | None]] = {
+    Denial.OLD_TERM: None,
+    Denial.LOST_MEMORY: True,
+    Denial.MAY_BE_NEW: None,
+    Denial.HOLDS_ENTRIES: True,
+    Denial.HEARS: True,
+    Denial.PROMISED: True,
+    Denial.BY_HAND: True,
+    Denial.BEHIND: True,
+    Denial.BEHIND_BY_HAND: False,
+    Denial.VOTED: False,  # §5.4.1 comes first: the sender's log ends no later
+    Denial.MAY_HAVE_VOTED: False,
+    Denial.LOOKS: False,
+    Denial.OTHER: None,
+}
 
 
 def look_for_history(state: State, message: Message) -> None:
@@ -123,8 +133,9 @@ def _comes_of_its_vote(state: State, message: Message) -> bool:
     last entry of that term, or whether a denial names the leader that this server helped to elect.
     """
     if isinstance(message, RequestVoteReply):  # it may overtake that leader's first message
-        vote = state.vote
-        return vote is not None and message.reason == hears_leader(vote, state.term)
+        if message.word is not Denial.HEARS or message.term != state.term:
+            return False
+        return message.leader == state.vote
     if message.sender != state.vote:
         return False
     if isinstance(message, RequestVote):
@@ -141,26 +152,22 @@ def _tells_of_history(message: Message) -> bool:
     if isinstance(message, RequestVote):
         return message.last_index > 0 and not message.newborn
     if isinstance(message, RequestVoteReply):
-        reason = message.reason
-        has_entries = reason.startswith(NOT_UP_TO_DATE) and not reason.endswith(BY_HAND)
-        hears = reason.startswith((HEARS_LEADER, PROMISED, LOST_MEMORY))
-        return not message.granted and (hears or has_entries or reason.endswith(OF_A_CLUSTER))
+        return message.word is not None and PROVES_HISTORY[message.word] is True
     return isinstance(message, AppendEntries | InstallSnapshot)
 
 
 def _shows_no_history(message: Message) -> TypeGuard[RequestVote | RequestVoteReply]:
-    """Whether the sender has no entries of a cluster. A denial because of its term shows nothing,
-    and a sender that may be new has heard of a history."""
+    """Whether the sender has no entries of a cluster."""
     if not isinstance(message, RequestVoteReply):
         return isinstance(message, RequestVote)
-    ends_no_later = message.reason.startswith((LOOKS_FOR_HISTORY, VOTED, MAY_HAVE_VOTED))
-    return message.granted or ends_no_later or message.reason.endswith(BY_HAND)
+    return message.word is None or PROVES_HISTORY[message.word] is False
 
 
-def why_newborn_gets_no_vote(state: State, message: RequestVote) -> str | None:
+def why_newborn_gets_no_vote(state: State, message: RequestVote) -> tuple[Denial, str] | None:
     """Return why a candidate whose log was written by hand gets no vote here; None if it may."""
     if not state.newborn and state.log.last_index:
-        return f"the log of {message.sender} was written by hand{OF_A_CLUSTER}"
+        why = f"the log of {message.sender} was written by hand, mine holds a cluster's entries"
+        return Denial.BY_HAND, why
     return None
 
 
@@ -246,25 +253,28 @@ def _why_it_can_not_begin(state: State, without: Sequence[str]) -> str:
 def yields_to_better_log(state: State, message: RequestVoteReply) -> bool:
     """Return whether this newborn yields to a newborn with a better hand-written log (§5.4.1).
     Otherwise two other servers could elect each other, and the better log would be lost."""
-    if message.granted or not message.reason.endswith(BY_HAND):
+    if message.word is not Denial.BEHIND_BY_HAND:
         return False
     state.follow(state.term, None)
     state.arm_election()
     return True
 
 
-def why_without_vote(state: State) -> str:
-    """Return the reason with which a server without a vote denies one."""
+def why_without_vote(state: State) -> tuple[Denial, str]:
+    """Return why a server without a vote denies one."""
     if not state.may_be_new:
-        return LOST_MEMORY
-    return MAY_BE_NEW + OF_A_CLUSTER * (state.log.last_index > 0 and not state.newborn)
+        return Denial.LOST_MEMORY, "I lost my memory and catch up without a vote"
+    why = "I may be new or may have lost everything, so I catch up without a vote"
+    if state.log.last_index > 0 and not state.newborn:
+        return Denial.HOLDS_ENTRIES, f"{why}, and hold a cluster's entries"
+    return Denial.MAY_BE_NEW, why
 
 
 def note_denial(state: State, message: RequestVoteReply) -> None:
     """Record a voter whose denial shows that it has no vote; a granted vote removes the record."""
     state.without_vote_now.pop(message.sender, None)
-    if not message.granted and message.reason.startswith((LOST_MEMORY, MAY_BE_NEW)):
-        state.without_vote_now[message.sender] = message.reason.startswith(MAY_BE_NEW)
+    if message.word in (Denial.LOST_MEMORY, Denial.MAY_BE_NEW, Denial.HOLDS_ENTRIES):
+        state.without_vote_now[message.sender] = message.word is not Denial.LOST_MEMORY
 
 
 def explain_silence(state: State) -> None:

@@ -27,6 +27,7 @@ from ..raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
+    Denial,
     Difference,
     InstallSnapshot,
     InstallSnapshotReply,
@@ -46,7 +47,7 @@ _FORMS = {
     "PreVote": "PreVote TERM-LASTINDEX-LASTTERM [newborn] [without NAME ...]",
     "AppendEntries": "AppendEntries TERM-PREVINDEX-PREVTERM-[ENTRIES] commit C round R",
     "Count": "Count on me term T",
-    "Not": "Not this time term T: REASON",
+    "Not": "Not this time term T WORD: REASON",
     "I": "I am up to date term T index I round R",
     "GiveEntriesAfterIndex": "GiveEntriesAfterIndex N term T round R",
     "TimeoutNow": "TimeoutNow TERM",
@@ -72,7 +73,9 @@ _VOTE = re.compile(
     rf"(?: without ({NAME}(?: {NAME})*))?"
 )
 _GRANTED = re.compile(rf"Count on me term {_N}( prevote)?")
-_DENIED = re.compile(rf"Not this time term {_N}( prevote)?: (.*)")
+# The word of a denial, its facts, and its sentence for people. `hears` needs the leader's name.
+_WORD = rf"(?!prevote[ :]|hears(?![A-Za-z-]| {NAME}: ))([A-Za-z-]+)((?: [^ :]+)*)"
+_DENIED = re.compile(rf"Not this time term {_N}( prevote)? {_WORD}: (.*)")
 _HEAD = re.compile(rf"AppendEntries {_N}-{_N}-{_N}-(?=\[)")
 _TAIL = re.compile(rf"(?: commit {_N} round {_N}(?: vote again {_N}| you lost {_N})?{_DIFFERS})?")
 _APPENDED = re.compile(rf"I am up to date term {_N} index {_N} round {_N}{_MARKS}{_SUMS}")
@@ -120,7 +123,10 @@ def _format_short(message: RequestVoteReply | TimeoutNow | ReadIndex | ReadIndex
             kind = " prevote" if message.pre_vote else ""
             if message.granted:
                 return f"Count on me term {term}{kind}"
-            return f"Not this time term {term}{kind}: {message.reason}"
+            word, leader = message.word or Denial.OTHER, ""
+            if word is Denial.HEARS:
+                leader = f" {message.leader}"
+            return f"Not this time term {term}{kind} {word.value}{leader}: {message.reason}"
         case ReadIndex(term=term, round=number):
             return f"ReadIndex {term} round {number}"
         case ReadIndexReply(index=index, term=term, round=number):
@@ -256,7 +262,9 @@ def _read_short(sender: str, to: str, text: str) -> Message:
         return RequestVoteReply(sender, to, term, True, match[2] is not None)
     if match := _DENIED.fullmatch(text):
         (term,) = _numbers(match, 1)
-        return RequestVoteReply(sender, to, term, False, match[2] is not None, match[3])
+        denial, is_pre = Denial(match[3]), match[2] is not None
+        leader = match[4].strip(" ") if denial is Denial.HEARS else ""
+        return RequestVoteReply(sender, to, term, False, is_pre, denial, match[5], leader)
     if match := _READ_INDEX.fullmatch(text):
         return ReadIndex(sender, to, *_numbers(match, 1, 2))
     if match := _READ_AT.fullmatch(text):

@@ -10,7 +10,7 @@ import pytest
 from raftline.raft import election, node, reads, replication
 from raftline.raft.effects import HardState
 from raftline.raft.log import TermRuns
-from raftline.raft.messages import RequestVote
+from raftline.raft.messages import Denial, RequestVote
 from raftline.raft.state import State
 from raftline_testing.explore import __main__, explored_server
 from raftline_testing.explore.budget import QUICK, BudgetError, read
@@ -122,10 +122,10 @@ def test_a_start_in_an_earlier_term_is_found(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_second_vote_in_a_term_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     why_not = election.why_not
 
-    def votes_again(state: State, message: RequestVote) -> str | None:
-        reason = why_not(state, message)
-        if reason is None or not reason.startswith("already voted"):
-            return reason
+    def votes_again(state: State, message: RequestVote) -> tuple[Denial, str] | None:
+        denial = why_not(state, message)
+        if denial is None or denial[0] is not Denial.VOTED:
+            return denial
         state.vote = None
         return None
 

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from raftline.common.arguments import build
+from raftline.raft import election
 from raftline.raft.change import Change
 from raftline.raft.inputs import ChangeMembers
 from raftline.raft.levels import FLOOR
 from raftline.raft.membership import Membership
+from raftline.raft.messages import Denial, RequestVote
 from raftline.raft.state import State
 from raftline.state.commands import key_commands
 from raftline_testing.doubles.cores import leader_of
@@ -307,3 +309,25 @@ def test_a_condition_that_nobody_looks_at_is_noticed(
 
     monkeypatch.setitem(key_commands.APPLIED, verb, (FLOOR, blind))
     assert "not linearizable" in first_failure(range(1, 30))
+
+
+def test_no_server_reads_the_sentence_of_a_denial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elections, wiped disks and hand-written logs take the same course with other sentences of the
+    same length; the schedules together have each reason to deny a vote."""
+    why_not, words = election.why_not, set[Denial]()
+
+    def reworded(state: State, message: RequestVote) -> tuple[Denial, str] | None:
+        denial = why_not(state, message)
+        if denial is None:
+            return None
+        words.add(denial[0])
+        return denial[0], denial[1][::-1]
+
+    for seed in (31, 34, 20, *range(40, 70)):
+        as_written = run(seed)
+        with monkeypatch.context() as patched:
+            patched.setattr(election, "why_not", reworded)
+            assert run(seed) == as_written
+        if words == {*Denial} - {Denial.OTHER}:
+            return
+    pytest.fail(f"never said: { ({*Denial} - words) }")

@@ -336,16 +336,16 @@ function hearRequestVote(from, isPre, asked, index, theirs, mark) {
   const isHanded = mark === ' transfer';  // T3.10: its leader asked it to stand
   if (asked > term && !isPre && (!hearsLeader() || (isHanded && asked === term + 1n))) follow(asked, null);
   let why = '';
-  if (asked < term) why = `term ${asked} is over, I am in term ${term}`;
+  if (asked < term) why = `old-term: term ${asked} is over, I am in term ${term}`;
   else if (hearsLeader() && !(isHanded && asked === term && leader === null)) {  // T4.2.3
-    why = `I hear from leader ${leader} of term ${term}`;
+    why = `hears ${leader}: I hear from leader ${leader} of term ${term}`;
   } else if (mark === ' newborn' && lastIndex()) {
-    why = `the log of ${from} was written by hand, mine holds a cluster's entries`;
+    why = `by-hand: the log of ${from} was written by hand, mine holds a cluster's entries`;
   } else if (theirs < lastTerm() || (theirs === lastTerm() && index < lastIndex())) {  // §5.4.1
-    why = `log not up to date: it ends at ${index} of term ${theirs}, mine at ${lastIndex()} of term ${lastTerm()}`;
-  } else if (asked === term && vote !== null && vote !== from) why = `already voted for ${vote} in term ${term}`;
+    why = `behind: log not up to date: it ends at ${index} of term ${theirs}, mine at ${lastIndex()} of term ${lastTerm()}`;
+  } else if (asked === term && vote !== null && vote !== from) why = `voted: already voted for ${vote} in term ${term}`;
   const kind = isPre ? ' prevote' : '';
-  if (why) return `Not this time term ${term}${kind}: ${why}`;
+  if (why) return `Not this time term ${term}${kind} ${why}`;
   if (!isPre) {
     savePromise(asked, from);
     role = 'follower';

@@ -116,18 +116,18 @@ static void hear_request_vote(const char *from, bool is_pre, Number asked, Numbe
     Number mine = entries[last_index].term;
     Text why = {0};
     if (asked < term)
-        add(&why, "term %lld is over, I am in term %lld", asked, term);
+        add(&why, "old-term: term %lld is over, I am in term %lld", asked, term);
     else if (hears_leader() && !(is_handed && asked == term && !leader[0]))      /* T4.2.3 */
-        add(&why, "I hear from leader %s of term %lld", leader, term);
+        add(&why, "hears %s: I hear from leader %s of term %lld", leader, leader, term);
     else if (!strcmp(mark, " newborn") && last_index)
-        add(&why, "the log of %s was written by hand, mine holds a cluster's entries", from);
+        add(&why, "by-hand: the log of %s was written by hand, mine holds a cluster's entries", from);
     else if (last_term < mine || (last_term == mine && index < last_index))     /* §5.4.1 */
-        add(&why, "log not up to date: it ends at %lld of term %lld, mine at %lld of term %lld",
+        add(&why, "behind: log not up to date: it ends at %lld of term %lld, mine at %lld of term %lld",
             index, last_term, last_index, mine);
     else if (asked == term && vote[0] && strcmp(vote, from))
-        add(&why, "already voted for %s in term %lld", vote, term);
+        add(&why, "voted: already voted for %s in term %lld", vote, term);
     const char *kind = is_pre ? " prevote" : "";
-    if (why.at) add(answer, "Not this time term %lld%s: %s", term, kind, why.at);
+    if (why.at) add(answer, "Not this time term %lld%s %s", term, kind, why.at);
     else add(answer, "Count on me term %lld%s", asked, kind);
     if (!why.at && !is_pre) save_promise(asked, from), role = FOLLOWER, arm_election();
     free(why.at);

@@ -220,7 +220,7 @@ def check_elections() -> None:
         with row("004-29", "004-24", what="one vote in a term, first come first served"):
             assert node.ask_as_peer("s2@RequestVote 7-0-0") == "s1@Count on me term 7"
             denial = node.ask_as_peer("s3@RequestVote 7-0-0")
-            assert denial == "s1@Not this time term 7: already voted for s2 in term 7", denial
+            assert denial == "s1@Not this time term 7 voted: already voted for s2 in term 7", denial
         with node.connect() as s3:
             with row("004-30", what="a higher term makes anybody a follower"):
                 node.wait_for_line("asking for PreVotes for term 8")

@@ -311,7 +311,7 @@ def nothing_else_resets_the_timer(draw: Draw) -> str:
         f"> {name} <- {second}@RequestVote {term}-0-0",
         f"> {name} <- {second}@RequestVote {term - 1}-0-0",
         f"> {name} <- {second}@Count on me term {term - 1}",
-        f"> {name} <- {second}@Not this time term {term}",
+        f"> {name} <- {second}@Not this time term {term} voted: already voted",
     ]
     chosen = draw.chance.sample(useless, draw.number(1, 3))
     return _timer_runs_on(

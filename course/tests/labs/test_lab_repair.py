@@ -248,7 +248,7 @@ class PlayedLab(RepairLab):
 
 def test_the_gateway_sends_each_call_as_a_line() -> None:
     lab = PlayedLab(
-        "Count on me term 3", "Not this time term 3: …", "I am up to date term 3 index 2"
+        "Count on me term 3", "Not this time term 3 behind: …", "I am up to date term 3 index 2"
     )
     calls = calls_of(lab, "node1")
     assert calls["vote"]("node2", 3, 2, 4) is True

@@ -74,7 +74,7 @@ ENTRY = (7, 2, r'client4#17@set "k" a\nb ] commit 9 round 9 é')
 MESSAGES = [
     ("RequestVote", (5, 3, 2)),
     ("RequestVoteReply", (5, True)),
-    ("RequestVoteReply", (5, False, False, "term 4 is over, I am in term 5")),
+    ("RequestVoteReply", (5, False, False, "old-term: term 4 is over, I am in term 5")),
     ("AppendEntries", (5, 6, 1, [ENTRY], 4, 2**63 - 1)),
     ("AppendEntries", (5, 0, 0, [], 0, 3, 99)),
     ("AppendAccepted", (5, 7, 2**53 + 1)),
@@ -101,6 +101,8 @@ def test_a_message_has_the_line_that_raftline_gives_it(
         return getattr(module, kind)("s1", "s2", *values)
 
     own, theirs = made(small.raft, small.raft.Entry), made(messages, log.Entry)
+    if isinstance(theirs, messages.RequestVoteReply) and not theirs.granted:
+        theirs.word, theirs.reason = messages.Denial.OLD_TERM, "term 4 is over, I am in term 5"
     line = small.lines.format_message(own)
     text = line.removeprefix("s1@").removesuffix("\n")
     assert text == peer_lines.format_message(theirs)  # type: ignore[arg-type]

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...raft.messages import (
-    HEARS_LEADER,
-    NOT_UP_TO_DATE,
-    PROMISED,
-    RequestVote,
-    RequestVoteReply,
-)
+from ...raft.messages import Denial, RequestVote, RequestVoteReply
 from .facts import Rule, Step, Topic, always, among
 
 
@@ -24,35 +18,41 @@ def _reply(step: Step) -> RequestVoteReply:
     return step.message
 
 
-def _reason(step: Step) -> str:
-    """Return why this server denied its vote, or ""."""
+def _denial(step: Step) -> tuple[Denial, str] | None:
+    """Return why this server denied its vote, as a word and a sentence."""
     answer = step.answer
-    if not isinstance(answer, RequestVoteReply) or answer.granted:
-        return ""
-    return answer.reason or _reason_by_the_rules(step)
+    if not isinstance(answer, RequestVoteReply) or answer.word is None:
+        return None
+    if answer.word is Denial.OTHER and not answer.reason:
+        return _denial_by_the_rules(step)
+    return answer.word, answer.reason
 
 
-def _reason_by_the_rules(step: Step) -> str:
+def _denial_by_the_rules(step: Step) -> tuple[Denial, str]:
     """Return why a vote is denied if the answer names no reason, as in lab 7."""
     request, before = _asked(step), step.before
     if request.term < before.term:
-        return f"term {request.term} is over, I am in term {before.term}"
+        return Denial.OLD_TERM, f"term {request.term} is over, I am in term {before.term}"
     if not before.has_memory:
-        return "I lost files, so I have no vote"
+        return Denial.LOST_MEMORY, "I lost files, so I have no vote"
     if (request.last_term, request.last_index) < (before.last_term, before.last_index):
-        return NOT_UP_TO_DATE
+        return Denial.BEHIND, ""
     if request.term == before.term and before.vote not in (None, request.sender):
-        return f"already voted for {before.vote} in term {before.term}"
-    return "no reason was given"
+        return Denial.VOTED, f"already voted for {before.vote} in term {before.term}"
+    return Denial.OTHER, "no reason was given"
 
 
-def _denied(beginning: str) -> Callable[[Step], bool]:
-    return lambda step: _reason(step).startswith(beginning)
+def _denied(*words: Denial) -> Callable[[Step], bool]:
+    def is_denied(step: Step) -> bool:
+        denial = _denial(step)
+        return denial is not None and denial[0] in words
+
+    return is_denied
 
 
 def _deny(step: Step) -> str:
-    reason = _reason(step)
-    if reason.startswith(NOT_UP_TO_DATE):
+    word, reason = _denial(step) or (Denial.OTHER, "")
+    if word in BEHIND:
         before = step.before
         reason = f"log not up to date, mine ends at {before.last_index} of term {before.last_term}"
     return f"denied: {reason}"
@@ -89,15 +89,16 @@ def _won(step: Step) -> str:
 WHY_NOT = "election.why_not"
 ON_REPLY = "election.on_request_vote_reply"
 PRE_VOTE = "thesis §9.6"
+BEHIND = (Denial.BEHIND, Denial.BEHIND_BY_HAND)
 
 # A received RequestVote or PreVote.
 ASKED = (
-    Rule(_denied("term "), _deny, "§5.1", WHY_NOT, Topic.VOTE),
-    Rule(_denied(NOT_UP_TO_DATE), _deny, "§5.4.1", WHY_NOT, Topic.VOTE),
-    Rule(_denied("already voted"), _deny, "§5.2", WHY_NOT, Topic.VOTE),
-    Rule(_denied(HEARS_LEADER), _deny, "thesis §4.2.3", WHY_NOT),
-    Rule(_denied(PROMISED), _deny, "thesis §6.4.1", WHY_NOT),
-    Rule(_reason, _deny, "docs/repair.md", WHY_NOT),
+    Rule(_denied(Denial.OLD_TERM), _deny, "§5.1", WHY_NOT, Topic.VOTE),
+    Rule(_denied(*BEHIND), _deny, "§5.4.1", WHY_NOT, Topic.VOTE),
+    Rule(_denied(Denial.VOTED), _deny, "§5.2", WHY_NOT, Topic.VOTE),
+    Rule(_denied(Denial.HEARS), _deny, "thesis §4.2.3", WHY_NOT),
+    Rule(_denied(Denial.PROMISED), _deny, "thesis §6.4.1", WHY_NOT),
+    Rule(_denied(*Denial), _deny, "docs/repair.md", WHY_NOT),
     Rule(lambda step: step.answer is None, lambda step: "not answered", "§5.2", WHY_NOT),
     Rule(
         lambda step: _asked(step).pre_vote, _grant, f"{PRE_VOTE}, §5.4.1",

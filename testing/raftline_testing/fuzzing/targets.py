@@ -66,7 +66,7 @@ MESSAGES = (
     "RequestVote 3-5-2 transfer", "PreVote 3-5-2 newborn", "TimeoutNow 7", "ReadIndex 7 round 9",
     'AppendEntries 3-1-1-[{"index": 2, "term": 3, "command": "set a 5"}] commit 1 round 4 lease 9',
     'InstallSnapshot 5-17-4 offset 0 of 66 crc32 1ff08c67 round 9 data "17 4 snapshot"',
-    "Count on me term 3 without vote 7 maybe new", "Not this time term 3: my vote is given",
+    "Count on me term 3 without vote 7 maybe new", "Not this time term 3 hears s3: I hear it",
     "I am up to date term 3 index 2 round 4 lease 9", "GiveEntriesAfterIndex 1 term 3 round 4",
     "GiveSnapshotAfterByte 66 of 17-4 term 5 round 9", "Read at index 5 term 3 round 4",
     "Level 2 version 0.1.0",

@@ -11,16 +11,15 @@ from raftline.raft.inputs import Begin, PeerLevel, Receive, Tick
 from raftline.raft.levels import LOWEST, level_command
 from raftline.raft.log import Log, Snapshot
 from raftline.raft.messages import (
-    LOOKS_FOR_HISTORY,
-    MAY_HAVE_VOTED,
     AppendAccepted,
+    Denial,
     InstallSnapshot,
     Message,
     PeerError,
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.newborn import PATIENCE, BeginRefused
+from raftline.raft.newborn import PATIENCE, PROVES_HISTORY, BeginRefused
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.roles import Role
 from raftline_testing.doubles.cores import (
@@ -36,40 +35,32 @@ from raftline_testing.doubles.cores import (
 from raftline_testing.orders import Campaign, OrderRefused, obey
 
 SNAPSHOT = InstallSnapshot("s2", "s1", 1, Snapshot(5, 1, 10, 0), 0, 0, 1)
-DENIED = RequestVoteReply("s2", "s1", 1, False, True, "I hear from leader s3 of term 1")
-BY_HAND_IS_MORE = "log not up to date: it ends at 0 of term 0, mine at 2 of term 1, written by hand"
+
+
+def denial_of(word: Denial, sender: str = "s2", term: int = 1) -> RequestVoteReply:
+    """Return a denied PreVote; the leader of HEARS is s3."""
+    leader = "s3" if word is Denial.HEARS else ""
+    return RequestVoteReply(sender, "s1", term, False, True, word, leader=leader)
+
+
+def words_that_prove(history: bool | None) -> list[Denial]:
+    return [word for word, proves in PROVES_HISTORY.items() if proves is history]
+
+
 HISTORY: dict[str, Message] = {
     "a leader's entries": append(1, (0, 0), 1, sender="s2", to="s1"),
     "a leader's heartbeat": append(1, (0, 0), sender="s2", to="s1"),
     "a leader's snapshot": SNAPSHOT,
     "a candidate with entries": request(2, (3, 1), sender="s2", to="s1"),
     "a pre-candidate with entries": request(2, (3, 1), sender="s2", to="s1", pre_vote=True),
-    "a member that hears a leader": DENIED,
-    "a member with a promise": replace(
-        DENIED, reason="I promised a leader to vote for nobody else yet"
-    ),
-    "a member that lost its memory": replace(
-        DENIED, reason="I lost my memory and catch up without a vote"
-    ),
-    "a member without a vote that has entries": replace(
-        DENIED,
-        reason="I may be new or may have lost everything, so I catch up without a vote, mine holds "
-        "a cluster's entries",
-    ),
-    "a member that holds more": replace(
-        DENIED, reason="log not up to date: it ends at 0 of term 0, mine at 9 of term 1"
-    ),
     "a stranger that leads": append(1, (0, 0), 1, sender="s9", to="s1"),
     "a stranger's snapshot": replace(SNAPSHOT, sender="s9"),
     "a stranger with entries": request(2, (3, 1), sender="s9", to="s1", pre_vote=True),
-    "a member that denies a hand-written log": replace(
-        DENIED, reason="the log of s1 was written by hand, mine holds a cluster's entries"
-    ),
+    **{f"a denial: {word.value}": denial_of(word) for word in words_that_prove(True)},
 }
 
 
 ON_ONE_MACHINE = replace(OPTIONS, patience=PATIENCE)
-UNSURE = "I may be new or may have lost everything, so I catch up without a vote"
 
 
 def newborn(*terms: int) -> RawNode:
@@ -143,8 +134,8 @@ def test_a_denial_that_names_the_elected_leader_is_no_history(teller: str) -> No
     would be stuck forever."""
     node = newborn(1)
     vote_by_hand(node)
-    reason = "I hear from leader s2 of term 3"
-    effects = node.step(Receive(RequestVoteReply(teller, "s1", 3, False, True, reason)), 20)
+    denial = RequestVoteReply(teller, "s1", 3, False, True, Denial.HEARS, leader="s2")
+    effects = node.step(Receive(denial), 20)
     assert (node.view.recovering, effects.forgot, terms_of(node)) == (False, False, [1])
     effects = node.step(Receive(append(3, (0, 0), 2, 2, 3, sender="s2", to="s1")), 30)
     assert (effects.forgot, terms_of(node)) == (False, [2, 2, 3])
@@ -188,7 +179,7 @@ def test_newborn_votes_after_its_patience(pre_vote: bool) -> None:
     node = newborn()
     wanted = request(1, sender="s2", to="s1", pre_vote=pre_vote)
     early = answer(node, wanted, PATIENCE_MS - 1)
-    assert (early.granted, early.reason) == (False, LOOKS_FOR_HISTORY)
+    assert early.word is Denial.LOOKS
     assert (node.view.newborn, node.view.vote) == (True, None)
     assert answer(node, wanted, PATIENCE_MS).granted
 
@@ -203,25 +194,21 @@ def test_newborn_stands_after_its_patience() -> None:
     assert PATIENCE_MS <= stood_ms <= PATIENCE_MS + TIMEOUT_MS // 5
 
 
-@pytest.mark.parametrize(
-    "reason",
-    [LOOKS_FOR_HISTORY, "already voted for s3 in term 1", BY_HAND_IS_MORE],
-)
-def test_newborn_need_not_wait_for_members_heard(reason: str) -> None:
+@pytest.mark.parametrize("word", words_that_prove(False))
+def test_newborn_need_not_wait_for_members_heard(word: Denial) -> None:
     node = newborn()
     node.step(Tick(), TIMEOUT_MS)
     for peer in ("s2", "s3"):
-        reply = RequestVoteReply(peer, "s1", 0, False, True, reason)
-        node.step(Receive(reply), TIMEOUT_MS)
+        node.step(Receive(denial_of(word, peer, 0)), TIMEOUT_MS)
     assert answer(node, request(1, sender="s2", to="s1"), TIMEOUT_MS + 1).granted
 
 
-@pytest.mark.parametrize("reason", ["term 1 is over, I am in term 5", UNSURE])
-def test_newborn_waits_if_a_denial_shows_nothing(reason: str) -> None:
+@pytest.mark.parametrize("word", words_that_prove(None))
+def test_newborn_waits_if_a_denial_shows_nothing(word: Denial) -> None:
     """A member in a later term may hold entries. One that may be new has heard of a history."""
     node = newborn()
     node.step(Tick(), TIMEOUT_MS)
-    node.step(Receive(RequestVoteReply("s3", "s1", 0, False, True, reason)), TIMEOUT_MS)
+    node.step(Receive(denial_of(word, "s3", 0)), TIMEOUT_MS)
     node.step(Receive(RequestVoteReply("s2", "s1", 1, True, True)), TIMEOUT_MS)
     assert node.view.role is Role.PRE_CANDIDATE
     assert not answer(node, request(1, sender="s2", to="s1"), TIMEOUT_MS + 1).granted
@@ -282,7 +269,7 @@ def test_a_node_that_may_be_new_reports_just_that() -> None:
     node = node_of("s1", recovering=True, may_be_new=True, incarnation=7)
     (denial,) = node.step(Receive(request(1, sender="s2", to="s1")), 10).send_after_save
     assert isinstance(denial, RequestVoteReply)
-    assert denial.reason == UNSURE
+    assert denial.word is Denial.MAY_BE_NEW
     (answer,) = node.step(Receive(append(1, (0, 0), 1, sender="s2", to="s1")), 20).send_after_save
     assert isinstance(answer, AppendAccepted)
     assert (answer.without_vote, answer.may_be_new) == (7, True)
@@ -296,8 +283,8 @@ WAYS = (
 )
 
 
-def denied(node: RawNode, sender: str, reason: str) -> None:
-    node.step(Receive(RequestVoteReply(sender, "s1", 1, False, True, reason)), node.view.now_ms)
+def denied(node: RawNode, sender: str, word: Denial) -> None:
+    node.step(Receive(denial_of(word, sender)), node.view.now_ms)
 
 
 def silence(node: RawNode) -> list[str]:
@@ -308,16 +295,16 @@ def test_candidate_names_voters_without_a_vote_once() -> None:
     """It also names the remedy."""
     node = node_of("s1", 1, voters=("s1", "s2", "s3", "s4"))
     node.step(Tick(), TIMEOUT_MS)
-    denied(node, "s2", UNSURE)
-    denied(node, "s3", "I lost my memory and catch up without a vote")
+    denied(node, "s2", Denial.MAY_BE_NEW)
+    denied(node, "s3", Denial.LOST_MEMORY)
     why = (
         "s2 has no vote, since it may be new or may have lost everything. s3 lost its memory. "
         f"This ends when s4 answers, {WAYS}"
     )
     assert silence(node) == [f"[!] No leader is heard: {why}"]
     assert node.view.no_leader_because == why
-    for peer, reason in (("s2", UNSURE), ("s3", "I lost my memory and catch up without a vote")):
-        denied(node, peer, reason)
+    for peer, word in (("s2", Denial.MAY_BE_NEW), ("s3", Denial.LOST_MEMORY)):
+        denied(node, peer, word)
     assert silence(node) == []
     node.step(Receive(append(1, (1, 1), sender="s4", to="s1")), node.view.now_ms)
     assert node.view.no_leader_because == ""
@@ -326,15 +313,15 @@ def test_candidate_names_voters_without_a_vote_once() -> None:
 def test_no_wait_is_reported_if_the_answering_voters_could_elect() -> None:
     node = node_of("s1", 1)
     node.step(Tick(), TIMEOUT_MS)
-    denied(node, "s2", UNSURE)
-    denied(node, "s3", "already voted for s3 in term 1")
+    denied(node, "s2", Denial.MAY_BE_NEW)
+    denied(node, "s3", Denial.VOTED)
     assert silence(node) == []
 
 
 def test_a_granted_vote_cancels_a_report_of_no_vote() -> None:
     node = node_of("s1", 1, voters=("s1", "s2", "s3", "s4", "s5"))
     node.step(Tick(), TIMEOUT_MS)
-    denied(node, "s2", UNSURE)
+    denied(node, "s2", Denial.MAY_BE_NEW)
     node.step(Receive(RequestVoteReply("s2", "s1", 2, True, True)), node.view.now_ms)
     assert silence(node) == []
 
@@ -342,7 +329,7 @@ def test_a_granted_vote_cancels_a_report_of_no_vote() -> None:
 def test_newborn_accepts_a_leader_that_a_member_reports() -> None:
     """It has not heard from this leader itself."""
     node = newborn()
-    node.step(Receive(DENIED), 10)
+    node.step(Receive(denial_of(Denial.HEARS)), 10)
     node.step(Receive(append(1, (0, 0), 1, sender="s9", to="s1")), 20)
     assert (node.view.leader, terms_of(node)) == ("s9", [1])
 
@@ -359,11 +346,11 @@ def test_the_owner_of_a_hand_written_log_asks_at_once_as_newborn() -> None:
     assert node.wake_at_ms <= 150 // 4  # before anybody else's shortest timeout is over
 
 
-@pytest.mark.parametrize("named", ["s3 of term 3", "s2 of term 2", "s2 of term 4", "s2"])
-def test_a_denial_that_names_another_leadership_is_a_history(named: str) -> None:
+@pytest.mark.parametrize(("named", "term"), [("s3", 3), ("s2", 2), ("s2", 4)])
+def test_a_denial_that_names_another_leadership_is_a_history(named: str, term: int) -> None:
     node = newborn(1)
     vote_by_hand(node)
-    denial = RequestVoteReply("s3", "s1", 3, False, True, f"I hear from leader {named}")
+    denial = RequestVoteReply("s3", "s1", term, False, True, Denial.HEARS, leader=named)
     assert node.step(Receive(denial), 20).forgot
 
 
@@ -483,7 +470,7 @@ def test_newborn_may_have_voted_for_another_candidate() -> None:
     node = waiting()
     node.step(Receive(request(1, sender="s3", to="s1")), 1)
     reply = answer(node, request(1, sender="s2", to="s1"), 2)
-    assert (reply.granted, reply.reason) == (False, MAY_HAVE_VOTED)
+    assert (reply.granted, reply.word) == (False, Denial.MAY_HAVE_VOTED)
     assert not answer(node, request(1, sender="s3", to="s1"), 3).granted
     assert answer(node, request(2, sender="s2", to="s1"), 4).granted
 

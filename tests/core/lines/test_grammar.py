@@ -14,7 +14,7 @@ import pytest
 
 from raftline.access.proof import WRONG, ProofError, Responder
 from raftline.net.peers.level_exchange import read_level
-from raftline.raft.messages import PeerError
+from raftline.raft.messages import Denial, PeerError, RequestVoteReply
 from raftline.storage import log_lines
 from raftline.storage.folder import Folder
 from raftline.storage.hard_state import HardStateFile
@@ -120,6 +120,19 @@ def test_each_command_and_each_order_has_a_rule() -> None:
     assert bare - {"add", "remove", "replace", "promote", "demote"} <= rules | {"lease"}
     assert {*COMMANDS} - OF_A_SESSION <= set(GRAMMAR.rules)
     assert all(GRAMMAR.matches("order", order) for order in ORDERS)
+
+
+def test_each_word_of_a_denial_is_in_the_grammar() -> None:
+    """Any other word is read as `other`."""
+    for word in Denial:
+        facts = " s3" if word is Denial.HEARS else ""
+        assert GRAMMAR.matches("denial-word", word.value + facts)
+    chance = random.Random(6)
+    for _ in range(MANY):
+        text = derived("unknown-word", chance)
+        if not GRAMMAR.matches("denial-word", text) and text.split(" ")[0] != "prevote":
+            found = peer_lines.read("s1", "s2", f"Not this time term 3 {text}: no")
+            assert found == RequestVoteReply("s1", "s2", 3, False, False, Denial.OTHER, "no")
 
 
 # --- what raftline sends, and keeps ----------------------------------------------------------

@@ -18,7 +18,7 @@ BEGINNINGS = [
     b"s2@Level ", b"s2@PreVote 1-1-1", b"s2@AppendEntries 1-0-0-[",
     b's2@AppendEntries 1-0-0-[{"index": 1, "term": 1, "command": "',
     b's2@InstallSnapshot 1-1-1 offset 0 of 1 crc32 00000000 round 0 data "',
-    b"s2@Not this time term 1: ", b"s2@I am up to date term 1", b"s2@GiveEntriesAfterIndex ",
+    b"s2@Not this time term 1 behind: ", b"s2@I am up to date term 1", b"s2@GiveEntriesAfterIndex ",
     b"s2@GiveSnapshotAfterByte 1", b"s2@Count on me term ", b"s2@ReadIndex ", b"GET / HTTP",
     b"login a ", b"auth n,,n=", b"txn if ", b"txn under lease-1 ", b"txn set k ",
     *[f"{verb} ".encode() for verb in COMMANDS],

@@ -12,6 +12,7 @@ from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
+    Denial,
     Message,
     PeerError,
     ReadIndex,
@@ -73,13 +74,20 @@ def requests(draw: st.DrawFn) -> RequestVote:
     )
 
 
+@st.composite
+def denials(draw: st.DrawFn) -> RequestVoteReply:
+    word = draw(st.sampled_from(Denial))
+    leader = "s3" if word is Denial.HEARS else ""
+    return RequestVoteReply(
+        "s1", "s2", draw(numbers), False, draw(flags), word, draw(reasons), leader
+    )
+
+
 every_message = st.one_of(
     appends(),
     requests(),
     st.builds(RequestVoteReply, st.just("s1"), st.just("s2"), numbers, st.just(True), flags),
-    st.builds(
-        RequestVoteReply, st.just("s1"), st.just("s2"), numbers, st.just(False), flags, reasons
-    ),
+    denials(),
     st.builds(
         AppendAccepted, st.just("s1"), st.just("s2"), numbers, numbers, numbers, flags, numbers
     ),
@@ -129,8 +137,18 @@ def test_damaged_line_is_refused_or_the_form_of_a_message(
         (RequestVote("s1", "s2", 7, 9, 5, True), "PreVote 7-9-5"),
         (RequestVoteReply("s2", "s1", 7, True), "Count on me term 7"),
         (RequestVoteReply("s2", "s1", 7, True, True), "Count on me term 7 prevote"),
-        (RequestVoteReply("s2", "s1", 7, False, False, "no: no"), "Not this time term 7: no: no"),
-        (RequestVoteReply("s2", "s1", 7, False, True, "no"), "Not this time term 7 prevote: no"),
+        *[
+            (
+                RequestVoteReply("s2", "s1", 7, False, False, word, "no: no"),
+                f"Not this time term 7 {word.value}: no: no",
+            )
+            for word in Denial
+            if word is not Denial.HEARS
+        ],
+        (
+            RequestVoteReply("s2", "s1", 7, False, True, Denial.HEARS, "no", "s3"),
+            "Not this time term 7 prevote hears s3: no",
+        ),
         (
             AppendEntries("s1", "s2", 6, 1, 2, [Entry(2, 3, 'set b "5"')], 1, 4),
             r'AppendEntries 6-1-2-[{"index": 2, "term": 3, "command": "set b \"5\""}]'
@@ -160,6 +178,18 @@ def test_damaged_line_is_refused_or_the_form_of_a_message(
 def test_each_message_has_one_form(message: Message, line: str) -> None:
     assert format_message(message) == line
     assert read(message.sender, message.to, line) == message
+
+
+@pytest.mark.parametrize(
+    "word", ["asleep", "HEARS", "hearsay", "hears-no s3", "quorum-lost 3 s1", "a- --"]
+)
+@pytest.mark.parametrize("kind", ["", " prevote"])
+def test_an_unknown_word_of_a_denial_is_other(word: str, kind: str) -> None:
+    """Another implementation may have more reasons to deny a vote."""
+    read_back = read("s2", "s1", f"Not this time term 7{kind} {word}: behind: no")
+    assert read_back == RequestVoteReply(
+        "s2", "s1", 7, False, kind != "", Denial.OTHER, "behind: no"
+    )
 
 
 def test_the_course_heartbeat_is_read_without_commit_and_round() -> None:
@@ -214,7 +244,9 @@ ENTRY = '{"index": 1, "term": 1, "command": "set a 4"}'
         "Count on me",
         "Count on me term x",
         "Count on me term 1 preVote",
-        "Not this time term 1",
+        "Not this time term 1", "Not this time term 1: no", "Not this time term 1 prevote: no",
+        "Not this time term 1 hears: no", "Not this time term 1 hears s3 s2: no",
+        "Not this time term 1 behind", "Not this time term 1 b3h1nd: no",
         "I am up to date term 1 index 1",
         "I am up to date term 1 index 9223372036854775808 round 1",
         "GiveEntriesAfterIndex x term 1 round 1",

@@ -17,6 +17,7 @@ from raftline.raft.log import Entry
 from raftline.raft.messages import (
     AppendAccepted,
     AppendRejected,
+    Denial,
     RequestVoteReply,
 )
 from raftline_testing.doubles.cores import (
@@ -44,8 +45,10 @@ def falsified(one: Step, *, effects: dict[str, Any] | None = None, **after: Any)
     return replace(one, effects=changed, after=one.after._replace(**after))
 
 
-def reply(granted: bool, term: int = 2, reason: str = "", **more: object) -> RequestVoteReply:
-    return RequestVoteReply("s2", "s1", term, granted, reason=reason, **more)  # type: ignore[arg-type]
+def reply(
+    granted: bool, term: int = 2, word: Denial | None = None, **more: object
+) -> RequestVoteReply:
+    return RequestVoteReply("s2", "s1", term, granted, word=word, **more)  # type: ignore[arg-type]
 
 
 def gives_its_vote(**before: Any) -> Step:
@@ -54,9 +57,9 @@ def gives_its_vote(**before: Any) -> Step:
     return replace(one, before=one.before._replace(**before))
 
 
-def denies(reason: str) -> Step:
+def denies(word: Denial) -> Step:
     one = seen(node_of("s2", 1, term=2), Receive(request(2, (1, 1))))
-    saying = {"send_after_save": [reply(False, reason=reason)], "save": None}
+    saying = {"send_after_save": [reply(False, word=word)], "save": None}
     return falsified(one, effects=saying, vote=None)
 
 
@@ -139,11 +142,11 @@ CASES: list[tuple[Callable[[], Step], str]] = [
         "none",
     ),
     (
-        lambda: denies("already voted for s3 in term 2"),
+        lambda: denies(Denial.VOTED),
         "denies for a vote of term 2, in which it has given none to anybody else",
     ),
     (
-        lambda: denies("log not up to date: it ends at 1 of term 1, mine at 1 of term 1"),
+        lambda: denies(Denial.BEHIND),
         "denies as not up to date a log that ends at 1 of term 1: its own ends at 1 of term 1",
     ),
     (

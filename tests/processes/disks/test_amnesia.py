@@ -92,7 +92,8 @@ def test_without_its_log_a_node_denies_its_vote_with_the_reason(tmp_path: Path) 
         with node.connect() as s1:
             refusal = s1.ask(f"s1@RequestVote {term + 1}-99-{term}")
             assert refusal == (
-                f"s3@Not this time term {term + 1}: I lost my memory and catch up without a vote"
+                f"s3@Not this time term {term + 1} lost-memory: "
+                "I lost my memory and catch up without a vote"
             )
             beat = s1.ask(f"s1@AppendEntries {term + 1}-2-{term}-[] commit 0 round 1")
             assert re.fullmatch(

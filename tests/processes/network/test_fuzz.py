@@ -23,7 +23,7 @@ PEER_LINES = [
     b"AppendEntries 1-0-0-[] commit 0 round 1",
     b'AppendEntries 2-1-1-[{"index": 2, "term": 2, "command": "set b 5"}] commit 1 round 3',
     b'AppendEntries 1-0-0-[{"index": 1, "term": 1, "command": "noop"}] commit 1 round 3 vote again',
-    b"I am up to date term 1 index 1 round 1", b"Not this time term 9: because",
+    b"I am up to date term 1 index 1 round 1", b"Not this time term 9 behind: because",
     b"I am up to date term 1 index 9 round 9 without vote", b"Count on me term 2 prevote",
     b"GiveEntriesAfterIndex 0 term 1 round 1", b"Count on me term 1",
 ]  # fmt: skip

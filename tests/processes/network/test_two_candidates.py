@@ -20,7 +20,7 @@ def test_two_candidates_asking_each_other_both_get_answers(tmp_path: Path) -> No
         assert s3.hear("RequestVote") == "s1@RequestVote 1-0-0"  # s1 waits, and neither answers
         for name in ("s2", "s3"):
             assert node.ask(f"{name}@RequestVote 1-0-0") == (
-                "s1@Not this time term 1: already voted for s1 in term 1"
+                "s1@Not this time term 1 voted: already voted for s1 in term 1"
             )
         s3.answer("Count on me term 1")
         assert s3.hear("AppendEntries").startswith("s1@AppendEntries 1-0-0-[")

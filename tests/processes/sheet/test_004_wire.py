@@ -137,7 +137,9 @@ def test_a_split_vote_leads_to_an_election_in_a_new_term(stage: Stage) -> None:
         assert s2.let_stand() == f"s1@RequestVote {term}-0-0"
         assert s3.hear("RequestVote") == f"s1@RequestVote {term}-0-0"
         for peer in (s2, s3):
-            peer.answer(f"Not this time term {term}: already voted for {peer.name} in term {term}")
+            peer.answer(
+                f"Not this time term {term} voted: already voted for {peer.name} in term {term}"
+            )
 
 
 def test_leader_retries_until_the_follower_stored_the_entry(stage: Stage) -> None:

@@ -29,6 +29,7 @@ from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import (
     AppendEntries,
     AppendRejected,
+    Denial,
     InstallSnapshot,
     Message,
     RequestVote,
@@ -505,11 +506,13 @@ def test_change_of_answering_voters_is_printed_in_two_rounds() -> None:
 
 def test_a_denied_prevote_is_a_line_once() -> None:
     note = "[*] s1 denies its PreVote to s3 for term 4: log not up to date"
-    answer = RequestVoteReply("s1", "s3", 3, False, pre_vote=True, reason="log not up to date")
+    answer = RequestVoteReply(
+        "s1", "s3", 3, False, pre_vote=True, word=Denial.BEHIND, reason="log not up to date"
+    )
     step = Effects(send_after_save=[answer], notes=[note])
     other = "[*] s1 denies its vote to s3 for term 4: log not up to date"
     said = said_by(node_of("s1", 1), step, step, Effects(notes=[other]), Effects(notes=[other]))
-    sent = "Sending message to s3: Not this time term 3 prevote: log not up to date"
+    sent = "Sending message to s3: Not this time term 3 prevote behind: log not up to date"
     assert said == [note, sent, other, other]
 
 

@@ -180,7 +180,9 @@ def yields_to_a_term(scene: Scene) -> None:
     scene.all_do(pre_voter)
     mark = scene.let_stand("s2", 1)
     asked = scene.await_candidate(mark)
-    scene.answer_late("s3", mark, is_vote, f"Not this time term {asked.term + 7}: my term is later")
+    scene.answer_late(
+        "s3", mark, is_vote, f"Not this time term {asked.term + 7} old-term: my term is later"
+    )
     scene.await_candidate(mark, asked.term + 7)
 
 

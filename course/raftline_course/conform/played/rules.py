@@ -21,7 +21,7 @@ def denier(message: Message) -> str | None:
         return None
     if message.pre_vote:
         return grant(message)
-    return f"Not this time term {message.term}: already voted for another"
+    return f"Not this time term {message.term} voted: already voted for another"
 
 
 def pre_voter(message: Message) -> str | None:

@@ -17,11 +17,10 @@ from raftline.picture.observe.facts import (
 from raftline.raft.effects import HardState
 from raftline.raft.inputs import Read, Synced, Tick
 from raftline.raft.messages import (
-    NOT_UP_TO_DATE,
-    OF_A_CLUSTER,
     AppendAccepted,
     AppendEntries,
     AppendRejected,
+    Denial,
     InstallSnapshot,
     RequestVote,
     RequestVoteReply,
@@ -40,10 +39,8 @@ def _given(step: Step) -> RequestVote | None:
     return request if is_granted and isinstance(request, RequestVote) else None
 
 
-def _denial(step: Step) -> str:
-    answer = step.answer
-    is_denied = isinstance(answer, RequestVoteReply) and not answer.granted
-    return answer.reason if is_denied and isinstance(answer, RequestVoteReply) else ""
+def _denial(step: Step) -> Denial | None:
+    return step.answer.word if isinstance(step.answer, RequestVoteReply) else None
 
 
 def _votes_in_an_earlier_term(step: Step) -> str:
@@ -101,7 +98,7 @@ def _keeps_no_vote(step: Step) -> str:
 
 def _denies_for_no_vote(step: Step) -> str:
     request, before = step.message, step.before
-    if not (isinstance(request, RequestVote) and _denial(step).startswith("already voted")):
+    if not (isinstance(request, RequestVote) and _denial(step) is Denial.VOTED):
         return ""
     if before.term == request.term and before.vote not in (None, request.sender):
         return ""
@@ -109,11 +106,12 @@ def _denies_for_no_vote(step: Step) -> str:
 
 
 def _denies_an_up_to_date_log(step: Step) -> str:
-    request, before, reason = step.message, step.before, _denial(step)
-    if not isinstance(request, RequestVote) or not reason.startswith(NOT_UP_TO_DATE):
+    request, before = step.message, step.before
+    if not isinstance(request, RequestVote):
         return ""
-    is_less = (request.last_term, request.last_index) < (before.last_term, before.last_index)
-    if is_less or reason.endswith(OF_A_CLUSTER):
+    if _denial(step) not in (Denial.BEHIND, Denial.BEHIND_BY_HAND):
+        return ""
+    if (request.last_term, request.last_index) < (before.last_term, before.last_index):
         return ""
     return (
         f"denies as not up to date a log that ends at {request.last_index} of term "
