@@ -44,7 +44,6 @@ from .throttle import Throttle
 from .users import derive, read_first_admin
 
 PATIENT_TRIES = 2  # after the first try, before a connection yields to others
-FAILED = LOGIN_FAILED
 OUT_OF_PLACE = refusal(
     f"this is not a message of {MECHANISM}, or not the next one. Nothing was done; begin again."
 )
@@ -308,7 +307,7 @@ class Login:
     def _failed(self) -> str:
         self._user, self.identity = None, self._access.nobody
         self._access.wait(self._access.failed_s)
-        return FAILED
+        return LOGIN_FAILED
 
 
 def address_of(connection: socket.socket, *, is_own: bool = False) -> str:

@@ -16,6 +16,7 @@ from ..clients.requests.times import Seconds
 from ..common.errors import RaftlineError
 from ..common.no_copies import NoCopies
 from ..common.public import public
+from ..wire.done_reply import is_done
 from ..wire.protocol import escape, unescape
 from ..wire.strict_json import Json, NotJsonError, checked, format_json, read_json
 from .object_kinds import EMPTY
@@ -109,8 +110,8 @@ class ReplicatedObject(NoCopies):
 
     def _text(self) -> str | None:
         """Return the text stored under the name; None if there is no text."""
-        head, _, rest = self._request(f"get {self._key}").partition(": ")
-        return unescape(rest) if head == "GET response" else None
+        reply = self._request(f"get {self._key}")
+        return unescape(reply.partition(": ")[2]) if is_done(reply) else None
 
     def _value(self, absent: Json) -> Json:
         """Return the value stored under the name, or `absent`."""
@@ -131,8 +132,8 @@ class ReplicatedObject(NoCopies):
         """
         arguments = "".join(f" {line_value(each)}" for each in operands)
         reply = self._request(f"object {self._key} {self.kind}.{operation}{arguments}")
-        head, _, rest = reply.partition(": ")
-        if head != "OBJECT response":
+        rest = reply.partition(": ")[2]
+        if not is_done(reply):
             raise NotDone(rest)
         return read_json(unescape(rest))
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from ..state.commands.key_commands import KEPT_OPEN, applies
 from ..state.store import Store
+from ..wire.done_reply import NOT_DONE, with_word
 from ..wire.operands.operands import Limits
 from ..wire.protocol import ProtocolError, escape, shown, size_of, unescape
 from ..wire.refusal import JSON_TOO_LONG, WRONG_KIND, RequestRefused, error
@@ -57,7 +58,7 @@ class OpenObjects:
             result = operation.act(*entry_number, obj.value, *arguments)
             answer = escape(format_json(result), key=False)
         except ConditionFailed as condition:
-            return f"OBJECT response, not done: {condition}"
+            return with_word("OBJECT", NOT_DONE, condition)
         except RequestRefused as problem:
             return problem.refusal
         except (Unfit, ProtocolError) as problem:

@@ -9,6 +9,7 @@ from typing import Any
 from ..clients.connections.node_connection import Refused
 from ..common.public import public
 from ..common.text import NUMBER_MAX
+from ..wire.done_reply import is_done
 from ..wire.protocol import escape, unescape
 from ..wire.strict_json import checked, read_json
 from .base import ReplicatedObject, WrongKind, line_value
@@ -46,12 +47,10 @@ class Replicated(ReplicatedObject):
         if (None if text is None else self._understood(text)) != expected:
             return False
         if text is None:
-            return self._request(f"setnx {self._key} {replacement}").startswith("SETNX response: ")
+            return is_done(self._request(f"setnx {self._key} {replacement}"))
         # Compared as text, so that a value typed by hand in another form is also equal.
         current = escape(text, key=True)
-        return self._request(f"cas {self._key} {current} {replacement}").startswith(
-            "CAS response: "
-        )
+        return is_done(self._request(f"cas {self._key} {current} {replacement}"))
 
     def update(self, change: Callable[[Any], object]) -> Any:
         """Set the value to `change(value)`, and return it; retry if another write came in

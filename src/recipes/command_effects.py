@@ -24,8 +24,10 @@ from ..common.text import NUMBER
 from ..state.commands.key_commands import applies, whole_number
 from ..state.commands.lease_commands import ENDINGS, LeaseEnding
 from ..state.store import Store
+from ..wire.done_reply import NO_SUCH_LEASE, with_word
 from ..wire.limits import TAKEN_BYTES
 from ..wire.protocol import real
+from .command_rows import ABANDONED, IN_LINE, NO_SUCH_CLAIM, NO_SUCH_JOB, NOT_FREE
 from .recipe_keys import keys_of, lock_of, waiting_at
 from .recipe_operands import (
     ALONE,
@@ -79,9 +81,9 @@ def _hold(store: Store, operands: str) -> str | None:
     prefix, mode, claim, value, is_now = asked
     lease = lease_of(claim)
     if lease not in store.leases.granted:
-        return f"HOLD response, no such lease: {lease}"
+        return with_word("HOLD", NO_SUCH_LEASE, lease)
     if _is_gone(store, prefix, claim):
-        return f"HOLD response, abandoned: {claim}"
+        return with_word("HOLD", ABANDONED, claim)
     key = _key_of(store, prefix, claim)
     if key is None and not keys_of(store).count(f"{prefix}line/"):
         seat = _free_seat(store, prefix, mode, 1)
@@ -90,7 +92,7 @@ def _hold(store: Store, operands: str) -> str | None:
             store.put_under(lease, key, value)
             return f"HOLD response: {key} {store.number}"
     if key is None and is_now:
-        return f"HOLD response, not free: {prefix}"
+        return with_word("HOLD", NOT_FREE, prefix)
     if key is None:
         key = f"{prefix}line/{_indexed(store.number)}/{mode}/{claim}"
         store.put_under(lease, key, value)
@@ -98,7 +100,7 @@ def _hold(store: Store, operands: str) -> str | None:
     key = _key_of(store, prefix, claim) or key
     facts = store.facts(key)
     if key.startswith(f"{prefix}line/") or facts is None:
-        return f"HOLD response, in line: {key}"
+        return with_word("HOLD", IN_LINE, key)
     return f"HOLD response: {key} {facts.changed}"
 
 
@@ -112,7 +114,7 @@ def _unhold(store: Store, operands: str) -> str | None:
     if key is not None:
         del store[key]
     _seat_line(store, prefix)
-    return f"UNHOLD response, no such claim: {claim}" if key is None else f"UNHOLD response: {key}"
+    return with_word("UNHOLD", NO_SUCH_CLAIM, claim) if key is None else f"UNHOLD response: {key}"
 
 
 @applies("abandon", measure=_of_claim)
@@ -124,7 +126,7 @@ def _abandon(store: Store, operands: str) -> str | None:
         return None
     lease = lease_of(claim)
     if lease not in store.leases.granted:
-        return f"ABANDON response, no such lease: {lease}"
+        return with_word("ABANDON", NO_SUCH_LEASE, lease)
     for key_of in (_key_of, _place_in_line):
         while (key := key_of(store, prefix, claim)) is not None:
             del store[key]
@@ -235,7 +237,7 @@ def _requeue(store: Store, operands: str) -> str | None:
     digits = _indexed(int(number))
     was_dead = store.pop(f"{prefix}dead/{digits}", None) is not None
     if not was_dead or f"{prefix}jobs/{digits}" not in store:
-        return f"REQUEUE response, no such job: {number}"
+        return with_word("REQUEUE", NO_SUCH_JOB, number)
     _add(store, prefix, digits)
     return f"REQUEUE response: {number}"
 
@@ -251,9 +253,9 @@ def _dequeue(store: Store, operands: str) -> str | None:
     waiter = waits_as or claim
     for each in (claim, waiter):
         if lease_of(each) not in store.leases.granted:
-            return f"DEQUEUE response, no such lease: {lease_of(each)}"
+            return with_word("DEQUEUE", NO_SUCH_LEASE, lease_of(each))
         if _is_gone(store, prefix, each):
-            return f"DEQUEUE response, abandoned: {each}"
+            return with_word("DEQUEUE", ABANDONED, each)
     ended = _end_jobs(store, asked)
     waits = count > 0 and not is_now
     if not waits:

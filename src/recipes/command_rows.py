@@ -16,18 +16,24 @@ _LEASE: Final = NamedLease("the lease of CLAIM", claim_lease_in)
 WRITES_CLAIM: Final = Right(UserRole.WRITER, Touches.PREFIX, lease=_LEASE)
 UPDATES_CLAIM: Final = Right(UserRole.WRITER, Touches.PREFIX, shows=True, lease=_LEASE)
 NO_PLACE: Final = "[^ ]+ (?:0 [^ ]+|[^ ]+ [^ ]+ now) "  # of a `dequeue`: in line
+# The words of replies to requests that were not done.
+IN_LINE: Final = "in line"
+NOT_FREE: Final = "not free"
+ABANDONED: Final = "abandoned"
+NO_SUCH_CLAIM: Final = "no such claim"
+NO_SUCH_JOB: Final = "no such job"
 ROWS: Final = (
     Command("hold", HOLD, "take a seat of a lock, or a place in line", RECIPE,
-            WRITES_CLAIM, work=Work.MEASURED, not_met=(", in line", ", not free", ", abandoned")),
+            WRITES_CLAIM, work=Work.MEASURED, not_met=(IN_LINE, NOT_FREE, ABANDONED)),
     Command("unhold", ONE_CLAIM, "give the seat to the next claim in line", RECIPE,
-            WRITES_CLAIM, work=Work.MEASURED, frees="", not_met=(", no such claim",)),
+            WRITES_CLAIM, work=Work.MEASURED, frees="", not_met=(NO_SUCH_CLAIM,)),
     Command("abandon", ONE_CLAIM, "give up all that a claim has or may yet get",
             RECIPE, WRITES_CLAIM, work=Work.MEASURED),
     Command("enqueue", ENQUEUE, "add a job to a queue", RECIPE, WRITES_PREFIX,
             ReplyForm.NUMBER, work=Work.MEASURED),
     Command("requeue", REQUEUE, "let a dead job of a queue wait again", RECIPE,
-            WRITES_PREFIX, ReplyForm.NUMBER, work=Work.MEASURED, not_met=(", no such job",)),
+            WRITES_PREFIX, ReplyForm.NUMBER, work=Work.MEASURED, not_met=(NO_SUCH_JOB,)),
     Command("dequeue", DEQUEUE, "end jobs of a queue, then take others or wait",
             RECIPE, UPDATES_CLAIM, ReplyForm.FACTS, work=Work.MEASURED,
-            frees=NO_PLACE, not_met=(", abandoned",)),
+            frees=NO_PLACE, not_met=(ABANDONED,)),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from enum import IntEnum
 from typing import Final
 
 SORRY: Final = "Sorry, "
+CODED: Final = "Sorry ["  # on a connection that sent `codes`
 OUTCOME_UNKNOWN: Final = "Sorry, outcome unknown: "  # the beginning of that reply
 BAD_REQUEST: Final = "bad-request"  # of each sentence without a row, which names the mistake
 TOO_MANY: Final = "too-many"  # the code of a node that serves no further watches
@@ -80,11 +81,16 @@ class Refusal(str):
     @property
     def coded(self) -> str:
         """The reply on a connection that asked for codes."""
-        return f"Sorry [{' '.join((self.code, *self.facts))}] {self.sentence}"
+        return f"{CODED}{' '.join((self.code, *self.facts))}] {self.sentence}"
 
     @property
     def outcome(self) -> RequestOutcome:
         return _OUTCOMES.get(self.code, RequestOutcome.REFUSED)
+
+
+def is_refusal(reply: str) -> bool:
+    """Whether a reply refuses its request, with or without a code."""
+    return reply.startswith((SORRY, CODED))
 
 
 class RequestRefused(Exception):
@@ -262,7 +268,7 @@ LOGIN_FAILED = Sentence(
     "login-failed", "the login failed: |the name or the password is wrong. Nothing was done."
 )()
 NOT_PRIVATE = Sentence(
-    "login-failed",
+    "not-private",
     "others could read a password here. |Nothing was done; use TLS, or a client that logs in by "
     "{mechanism}: raftline client --user USER",
 )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias,
 from ...common.errors import RaftlineError
 from ...common.public import public
 from ...wire.commands.transaction_line import format_word
+from ...wire.done_reply import NO_SUCH_KEY, NO_SUCH_LEASE, THEN, DoneReply, done_reply
 from ...wire.operands.lease_operands import NO_LEASE, SECONDS_MAX, format_seconds, lease_in, own_in
 from ...wire.operands.operands import WITH_INDEX
 from ...wire.protocol import ProtocolError, escape, is_number, unescape
@@ -27,7 +28,6 @@ from .value_codec import TEXT, Codec, Data
 Result = TypeVar("Result")
 Kind = TypeVar("Kind")
 LEAST_LEASE_S = 0.001
-NO_SUCH_LEASE = ", no such lease"
 TTL_OR_LEASE = "ttl gives the key a lease of its own; give that or lease, not both"
 
 
@@ -93,14 +93,6 @@ class Ask(NamedTuple):
 Steps = Generator[Ask, Any, Kind]
 
 
-class ReplyParts(NamedTuple):
-    """The parts of a reply: `GET response, no such key: b`."""
-
-    verb: str
-    absence: str  # ", no such key"; "" if the request was done
-    rest: str
-
-
 @public("raftline.api")
 @dataclass(frozen=True)
 class Stat:
@@ -139,17 +131,16 @@ class Page(Generic[Kind]):
     after: str  # the text of the last key
 
 
-def answered(text: str) -> ReplyParts:
+def answered(text: str) -> DoneReply:
     """Return the parts of a reply that is not an error.
 
     Raises:
         NotUnderstood: the reply has an unknown form.
     """
-    head, colon, rest = text.partition(": ")
-    verb, response, absence = head.partition(" response")
-    if not (colon and response):
+    parts = done_reply(text)
+    if parts is None:
         raise NotUnderstood(f"the reply has an unknown form: {text[:80]}")
-    return ReplyParts(verb, absence, rest)
+    return parts
 
 
 def lease_ms(ttl: Seconds) -> int:
@@ -201,7 +192,7 @@ def _none(text: str) -> None:
 
 
 def _is_done(text: str) -> bool:
-    return not answered(text).absence
+    return not answered(text).word
 
 
 def _size(text: str) -> int:
@@ -247,7 +238,7 @@ def _conditional(
 ) -> Call[bool]:
     """Return the call that carries out an operation if a condition on a key holds."""
     command = f"txn if {name} {condition} then {operation}"
-    return Call(command, lambda reply: answered(reply).absence == ", then", leases)
+    return Call(command, lambda reply: answered(reply).word == THEN, leases)
 
 
 def _read_page(
@@ -282,7 +273,7 @@ class CallFactory(Generic[Data]):
 
     def _read_value(self, text: str) -> Data | None:
         reply = answered(text)
-        return None if reply.absence else self.codec.of(raw_text(reply.rest))
+        return None if reply.word else self.codec.of(raw_text(reply.rest))
 
     def set(
         self, key: Data, value: Data, *, ttl: Seconds | None = None, lease: AnyLease = None
@@ -367,7 +358,7 @@ class CallFactory(Generic[Data]):
 
         def read(text: str) -> Stat | None:
             answer = answered(text)
-            return None if answer.absence else read_stat(answer.rest)
+            return None if answer.word else read_stat(answer.rest)
 
         return Call(f"stat {self._key(key)}", read)
 
@@ -377,7 +368,7 @@ class CallFactory(Generic[Data]):
 
         def read(text: str) -> Version[Data]:
             answer = answered(text)
-            return Version(None, 0) if answer.absence else read_version(answer.rest, self.codec)
+            return Version(None, 0) if answer.word else read_version(answer.rest, self.codec)
 
         return Call(f"read {self._key(key)}", read)
 
@@ -391,9 +382,9 @@ class CallFactory(Generic[Data]):
 
         def read(text: str) -> float | None:
             answer = answered(text)
-            if answer.absence == ", no such key":
+            if answer.word == NO_SUCH_KEY:
                 raise _NoSuchKey(key)
-            return None if answer.absence else float(answer.rest)
+            return None if answer.word else float(answer.rest)
 
         return Call(f"ttl {self._key(key)}", read)
 
@@ -476,7 +467,7 @@ class CallFactory(Generic[Data]):
         before."""
 
         def read(text: str) -> int | None:
-            return None if answered(text).absence else _count(text)
+            return None if answered(text).word else _count(text)
 
         return Call(f"release {lease_name(lease)}", read)
 
@@ -488,7 +479,7 @@ def _under(lease: AnyLease, command: str, read: Callable[[str], Result]) -> Call
     name = lease_name(str(lease))
 
     def read_under(text: str) -> Result:
-        if answered(text).absence == NO_SUCH_LEASE:
+        if answered(text).word == NO_SUCH_LEASE:
             raise LeaseLost(f"{name} has ended, so nothing was written under it")
         return read(text)
 

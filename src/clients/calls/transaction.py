@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ...common.public import public
 from ...wire.commands.transaction_line import format_word
+from ...wire.done_reply import THEN
 from ...wire.limits import TRANSACTION_ITEMS, VALUE_BYTES
 from ..requests.times import Seconds
 from .calls import (
@@ -127,11 +128,10 @@ class TransactionPlan(Generic[Data]):
 
     def _read(self, text: str) -> Outcome[Data]:
         reply = answered(text)
-        branch = reply.absence.removeprefix(", ")
         answer: Sequence[str | None] = json.loads(reply.rest)
-        readers = self.readers[branch]
+        readers = self.readers[reply.word]
         results = [read(each) for read, each in zip(readers, answer, strict=True)]
-        return Outcome(branch == "then", results, self.codec.kind)  # type: ignore[arg-type]
+        return Outcome(reply.word == THEN, results, self.codec.kind)  # type: ignore[arg-type]
 
 
 class Conditions(Generic[Data, Result]):

@@ -67,7 +67,7 @@ def _grant(right: str, prefix: str) -> Grant:
 
 
 def _is_done(text: str) -> bool:
-    return not answered(text).absence
+    return not answered(text).word
 
 
 def _name(name: str, of: str = "user") -> str:

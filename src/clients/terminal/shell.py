@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 from ...wire.commands.command_table import COMMANDS, row_of
 from ...wire.operands.login_operands import without_password
 from ...wire.protocol import without_controls
-from ...wire.replies.replies import NOT_RECOGNIZED, RequestOutcome, screen_lines
+from ...wire.refusal import NOT_UNDERSTOOD, SORRY
+from ...wire.replies.refusals import code_of
+from ...wire.replies.replies import RequestOutcome, screen_lines
 from ..connections.node_connection import ClientError
 from ..requests.conversation import Client
 from .streams import asks_nothing, say
@@ -66,9 +68,9 @@ def run_shell(
             elif not asks_nothing(command) and not watched(client, command):
                 outcome = RequestOutcome.UNKNOWN  # until the answer arrives
                 _remember_key(keys, command)
-                lines = _answer(client, command)
+                reply = _answer(client, command)
                 outcome = RequestOutcome.DONE
-                _show(command, lines)
+                _show(command, reply)
     except EOFError:
         say()
     except KeyboardInterrupt:
@@ -87,17 +89,17 @@ def _help_on(verbs: list[str]) -> list[str]:
     return [line for line in HELP_LINES if line.split()[0] in verbs] or list(HELP_LINES)
 
 
-def _answer(client: Client, command: str) -> list[str]:
+def _answer(client: Client, command: str) -> str:
     say(f"[*] Sending: {without_controls(without_password(command))}")
     try:
-        return screen_lines(client.ask(command).text)
+        return client.ask(command).text
     except ClientError as error:
-        return [f"Sorry, {error.at_the_shell}"]
+        return f"{SORRY}{error.at_the_shell}"
 
 
-def _show(command: str, lines: Sequence[str]) -> None:
-    say("[*] Received:\n\n" + "\n".join(lines))
-    suggestion = _meant(command) if lines[0] == NOT_RECOGNIZED else ""
+def _show(command: str, reply: str) -> None:
+    say("[*] Received:\n\n" + "\n".join(screen_lines(reply)))
+    suggestion = _meant(command) if code_of(reply) == NOT_UNDERSTOOD.code else ""
     if suggestion:
         say(f"Did you mean: {suggestion}")
 

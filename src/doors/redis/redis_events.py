@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from ...net.protocol.host import Backlog, DoorHost
 from ...net.protocol.outgoing_protocol import OutgoingProtocol
 from ...wire.commands.watch_lines import WatchAsked
+from ...wire.refusal import is_refusal
 from .redis_node import RedisNode
 from .redis_sink import RedisSink
 from .resp.messages import SWITCH
@@ -51,7 +52,7 @@ class RedisEvents(RedisSink):
             asked = WatchAsked(prefix, watchers.last)
             self.has_new = True
             (lines,) = watchers.open(self, [(watch_id + ALSO * place, asked)])
-            if lines and lines[0].startswith("Sorry"):
+            if lines and is_refusal(lines[0]):
                 self.close(watch_id)
                 return lines[0]
         return ""

@@ -17,7 +17,7 @@ from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
 from ...wire.commands.watch_lines import watch_operands
 from ...wire.limits import ANSWER_BYTES, PIECE_CHARACTERS
 from ...wire.protocol import ProtocolError
-from ...wire.refusal import BAD_REQUEST, outcome_unknown
+from ...wire.refusal import BAD_REQUEST, is_refusal, outcome_unknown
 from ...wire.replies.refusals import code_of
 from .redis_events import RedisEvents
 from .redis_node import RedisNode
@@ -126,10 +126,10 @@ class RedisServing:
             (reply,) = self._host.logmanager.read([request.local])
             reply = self._admission.denial_since(rights, request.local) or reply
         form, _, key = request.id.partition(" ")
-        if reply.startswith("Sorry"):
+        if is_refusal(reply):
             self._host.refusals.add(code_of(reply))
         elif not reply and isinstance(request.answer, Failure):
-            is_stranger = request.answer == NO_LOGIN
+            is_stranger = request.answer.code == NO_LOGIN.code
             self._host.refusals.add("no-login" if is_stranger else BAD_REQUEST)
         return value_of(form, key, reply) if reply else request.answer
 
@@ -151,7 +151,7 @@ class RedisServing:
         """Carry out a call; return the value of its reply."""
         if self._admission.is_stranger and call.name not in WITHOUT_LOGIN:
             self._host.refusals.add("no-login")
-            return Failure(NO_LOGIN)
+            return NO_LOGIN
         program = call.carry_out(self._context)
         try:
             ask = next(program)
@@ -340,6 +340,6 @@ class RedisServing:
 def _refusal(ask: RedisAsk, replies: list[str]) -> str:
     """Return the refusal that ends a program, or ""."""
     for reply in replies:
-        if reply.startswith("Sorry"):
+        if is_refusal(reply):
             return "" if ask.takes_refusals else reply
     return ""

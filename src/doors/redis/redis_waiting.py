@@ -17,6 +17,7 @@ from ...net.protocol.outgoing_protocol import OutgoingProtocol
 from ...net.protocol.waits import AwaitReplies, Waits
 from ...wire.commands.watch_lines import WatchAsked
 from ...wire.protocol import escape
+from ...wire.refusal import is_refusal
 from .redis_sink import RedisSink
 
 CHECK_S: Final = 5.0  # after this time a waiter looks whether its client is there, and who leads
@@ -103,7 +104,7 @@ class Waiter(RedisSink):
         last = watchers.last
         asked = [(str(place), WatchAsked(key, last)) for place, key in enumerate(self._formatted)]
         first_lines = watchers.open(self, asked)
-        refusals = [lines[0] for lines in first_lines if lines and lines[0].startswith("Sorry")]
+        refusals = [lines[0] for lines in first_lines if lines and is_refusal(lines[0])]
         return refusals[0] if refusals else ""
 
     def _new_ticket(self) -> Batch:

@@ -27,7 +27,7 @@ from ...raft.messages import Answer, Message, PeerError
 from ...wire import peer_lines
 from ...wire.limits import OUTBOX_BYTES, PEER_LINE_BYTES, PEER_S
 from ...wire.protocol import ProtocolError, decode_line, split_sender
-from ...wire.refusal import SORRY, SPEAKS_ELSEWHERE
+from ...wire.refusal import SPEAKS_ELSEWHERE, is_refusal
 from ...wire.replies.refusals import code_of
 from ..line_reader import HalfLine, LineReader, LineTooLong, prepare
 from .level_exchange import Foreigners, LevelQuestion, OnBuild
@@ -360,7 +360,7 @@ class Peer:
                 raise PeerError(f"it calls itself {name or 'nothing'}: {text}")
             if self._level.take(text):
                 return None
-            if text.startswith(SORRY):
+            if is_refusal(text):
                 raise PeerError(text)
             message = peer_lines.read(name, self._me, text)
             if not isinstance(message, Answer):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from ...access.login import FAILED, Login
+from ...access.login import Login
 from ...access.proof import NONCE_BYTES, WRONG, ProofError, Responder
 from ...raft.levels import FLOOR, is_foreign
 from ...raft.messages import PeerError
@@ -28,6 +28,7 @@ from ...wire.protocol import is_begun_name
 from ...wire.refusal import (
     INVENTED_NAME,
     LINE_TOO_LONG,
+    LOGIN_FAILED,
     NO_USERS,
     NO_USERS_YET,
     OTHER_CLUSTER,
@@ -35,6 +36,7 @@ from ...wire.refusal import (
     SPEAKS_ELSEWHERE,
     error,
 )
+from ...wire.replies.refusals import code_of
 from ..peers.level_exchange import HIDDEN, answer_to_level, read_level
 from ..peers.peers import Speaker
 from .host import AdmissionHost
@@ -291,7 +293,11 @@ class Admission:
         elif self.login is not None:
             reply = self.login.take(request)
             self._report_login(self.login)
-        if reply == FAILED and self.login is not None and host.access is not None:
+        if (
+            code_of(reply) == LOGIN_FAILED.code
+            and self.login is not None
+            and host.access is not None
+        ):
             tried, failures = self.login.tried, host.access.failures
             if warning := failures.add(tried, self._address(), self.now_s):
                 host.warn(warning)

@@ -25,6 +25,7 @@ from ...raft.node import RawNode
 from ...state.commands.lease_commands import ms_of
 from ...state.lease_table import format_expiry
 from ...state.store import Store
+from ...wire.done_reply import NO_LEASE, NO_SUCH_KEY, NO_SUCH_LEASE, with_word
 from ...wire.limits import LEASE_KEYS_CHARACTERS, LEASES_LISTED
 from ...wire.operands.lease_operands import format_seconds
 from ...wire.operands.operands import not_understood
@@ -148,17 +149,17 @@ class GrantedLeases:
     def _renew(self, lease: str, now_ms: int) -> str:
         ms = self._store.leases.granted.get(lease, 0)
         if not ms or lease in self._expiring:
-            return f"RENEW response, no such lease: {lease}"
+            return with_word("RENEW", NO_SUCH_LEASE, lease)
         self._clock.start(lease, now_ms)
         return f"RENEW response: {lease} for {format_seconds(ms)} s"
 
     def _ttl(self, key: str, now_ms: int) -> str:
         store = self._store
         if key not in store:
-            return f"TTL response, no such key: {key}"
+            return with_word("TTL", NO_SUCH_KEY, key)
         lease = store.lease_of(key)
         if not lease:
-            return f"TTL response, no lease: {key}"
+            return with_word("TTL", NO_LEASE, key)
         return f"TTL response: {self._left_s(lease, now_ms)}"
 
     def _left_s(self, lease: str, now_ms: int) -> float:

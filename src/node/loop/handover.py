@@ -13,8 +13,6 @@ from ...raft.node_view import NodeView
 from ...raft.transfer import TransferRefused
 from ...wire.refusal import NO_LEADER, NO_TRANSFER, NOT_TAKEN_OVER, outcome_unknown
 
-TAKEN_OVER = "TRANSFER response: "
-
 
 class _WaitingTransfer(NamedTuple):
     batch: Batch
@@ -72,5 +70,5 @@ def _outcome(waiting: _WaitingTransfer, view: NodeView) -> str | None:
     if view.leader is None:
         return None
     if view.leader == waiting.to:
-        return f"{TAKEN_OVER}{view.leader} leads term {view.term}"
+        return f"TRANSFER response: {view.leader} leads term {view.term}"
     return NOT_TAKEN_OVER(waiting.to, view.leader, view.term)

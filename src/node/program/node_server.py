@@ -60,6 +60,7 @@ from ...wire.limits import (
 from ...wire.operands.operands import Limits
 from ...wire.peer_lines import append_line, are_one_line, format_message, pieces_of
 from ...wire.refusal import LOW_LEVEL, NO_LEADER, NO_QUORUM, NOT_REACHED, RISING, not_leader
+from ...wire.replies.refusals import code_of
 from ..clock import SYSTEM
 from ..disk_room import DiskRoom, DiskSpace, disk_of, spares
 from ..loop.driver import Driver
@@ -488,7 +489,7 @@ class Server:
         """
         end_s = self.clock.now_s() + 2 * self.slowest_ms / 1000
         with self._level_rises:
-            while (why := self._why_below(needed)) == RISING:
+            while code_of(why := self._why_below(needed)) == RISING.code:
                 left_s = end_s - self.clock.now_s()
                 if left_s <= 0 or self.is_down or self._stopping:
                     break

@@ -9,9 +9,11 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...clients.calls.calls import NO_SUCH_LEASE, Call, ReplyParts, answered, raw_text
+from ...clients.calls.calls import Call, answered, raw_text
 from ...clients.calls.kv_errors import LeaseLost
+from ...wire.done_reply import NO_SUCH_LEASE, DoneReply
 from ...wire.protocol import escape
+from ..command_rows import IN_LINE, NOT_FREE
 
 
 class Seat(NamedTuple):
@@ -56,11 +58,11 @@ def hold(
 
     def read(text: str) -> Seat | InLine | None:
         reply = _of_lease(text)
-        if reply.absence == ", not free":
+        if reply.word == NOT_FREE:
             return None
-        if reply.absence == ", in line":
+        if reply.word == IN_LINE:
             return InLine(raw_text(reply.rest))
-        if reply.absence:
+        if reply.word:
             raise ValueError(text)
         key, _, token = reply.rest.rpartition(" ")
         return Seat(raw_text(key), int(token))
@@ -73,7 +75,7 @@ def unhold(prefix: str, claim: str) -> Call[int | None]:
     """Give up the seat or the place in line of a claim; return 1, or None if it had neither."""
 
     def read(text: str) -> int | None:
-        return None if answered(text).absence else 1
+        return None if answered(text).word else 1
 
     return Call(f"unhold {_formatted(prefix)} {claim}", read)
 
@@ -83,7 +85,7 @@ def abandon(prefix: str, claim: str) -> Call[int | None]:
     None if its lease has ended."""
 
     def read(text: str) -> int | None:
-        return None if answered(text).absence else 1
+        return None if answered(text).word else 1
 
     return Call(f"abandon {_formatted(prefix)} {claim}", read)
 
@@ -122,7 +124,7 @@ def dequeue(
 
     def read(text: str) -> Dequeued:
         reply = _of_lease(text)
-        if reply.absence:
+        if reply.word:
             raise ValueError(text)
         answer = json.loads(reply.rest)
         token = int(answer["index"])
@@ -151,7 +153,7 @@ def requeue(prefix: str, number: int) -> Call[bool]:
     """Let a dead job wait again; return whether it was dead."""
 
     def read(text: str) -> bool:
-        return not answered(text).absence
+        return not answered(text).word
 
     return Call(f"requeue {_formatted(prefix)} {number}", read)
 
@@ -160,9 +162,9 @@ def _formatted(prefix: str) -> str:
     return escape(prefix, key=True)
 
 
-def _of_lease(text: str) -> ReplyParts:
+def _of_lease(text: str) -> DoneReply:
     """Return the parts of a reply. Raises LeaseLost if the lease of a claim has ended."""
     reply = answered(text)
-    if reply.absence == NO_SUCH_LEASE:
+    if reply.word == NO_SUCH_LEASE:
         raise LeaseLost(f"{reply.rest} has ended, so nothing was done")
     return reply

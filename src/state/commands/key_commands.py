@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from ...common.text import NUMBER_MAX
 from ...raft.levels import FLOOR
 from ...wire.commands.command_table import COMMANDS
+from ...wire.done_reply import KEY_EXISTS, NO_MATCH, NO_SUCH_KEY, with_word
 from ...wire.key_stat import TYPED
 from ...wire.operands.operands import Limits, not_understood
 from ...wire.protocol import ProtocolError, escape, real, shown, size_of, unescape
@@ -106,7 +107,7 @@ def _get(store: Store, key: str) -> str | None:
     if not key or " " in key:
         return None
     value = store.get(key)
-    return f"GET response, no such key: {key}" if value is None else f"GET response: {value}"
+    return with_word("GET", NO_SUCH_KEY, key) if value is None else f"GET response: {value}"
 
 
 def set_to(key: str, value: str) -> str:
@@ -128,7 +129,7 @@ def _delete(store: Store, key: str) -> str | None:
     if not key or " " in key:
         return None
     if store.pop(key, None) is None:
-        return f"DELETE response, no such key: {key}"
+        return with_word("DELETE", NO_SUCH_KEY, key)
     return f"DELETE response: {key} deleted"
 
 
@@ -138,7 +139,7 @@ def _setnx(store: Store, operands: str) -> str | None:
     if not (key and space):
         return None
     if key in store:
-        return f"SETNX response, key exists: {key}"
+        return with_word("SETNX", KEY_EXISTS, key)
     store[key] = value
     return f"SETNX response: {key} set to {value}"
 
@@ -151,13 +152,13 @@ def _cas(store: Store, operands: str) -> str | None:
         return None
     current = store.get(key)
     if current is None:
-        return f"CAS response, no such key: {key}"
+        return with_word("CAS", NO_SUCH_KEY, key)
     try:
         old = _value(unescape(old))  # it is one word: its spaces are \s
     except ProtocolError as problem:
         return problem.refusal
     if current != old:
-        return f"CAS response, no match: {key}"
+        return with_word("CAS", NO_MATCH, key)
     store[key] = new
     return f"CAS response: {key} set to {new}"
 
@@ -209,7 +210,7 @@ def _stat(store: Store, key: str) -> str | None:
         return None
     facts = store.facts(key)
     if facts is None:
-        return f"STAT response, no such key: {key}"
+        return with_word("STAT", NO_SUCH_KEY, key)
     size = size_of(real(store[key]))
     store.reworked += size
     lease = f'"{facts.lease}"' if facts.lease else "null"
@@ -222,7 +223,7 @@ def _read(store: Store, key: str) -> str | None:
         return None
     facts = store.facts(key)
     if facts is None:
-        return f"READ response, no such key: {key}"
+        return with_word("READ", NO_SUCH_KEY, key)
     value = real(store[key])
     store.reworked += size_of(value)
     return f"READ response: {json.dumps({'index': facts.changed, 'value': value})}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from ...raft.levels import LOWEST
+from ...wire.done_reply import NO_LEASE, NO_SUCH_KEY, NO_SUCH_LEASE, is_done, with_word
 from ...wire.operands.lease_operands import (
     UNDER,
     format_seconds,
@@ -60,16 +61,16 @@ def _under(store: Store, operands: str) -> str | None:
     verb, _, rest = command.partition(" ")
     if verb not in UNDER:
         return None
-    answered = f"{verb.upper()} response"
     if lease not in store.leases.granted:
-        return f"{answered}, no such lease: {lease}" if _names_one(store, lease) else None
+        is_name = _names_one(store, lease)
+        return with_word(verb.upper(), NO_SUCH_LEASE, lease) if is_name else None
     if verb == "set":
         key, space, value = rest.partition(" ")
         if key and space:
             store.put_under(lease, key, value)
             return set_to(key, value)
     reply = execute(store, command)
-    if reply.startswith(f"{answered}: "):
+    if is_done(reply):
         store.bind(rest.partition(" ")[0], lease)
     return reply
 
@@ -98,7 +99,7 @@ def _release(store: Store, lease: str) -> str | None:
     if not _names_one(store, lease):
         return None
     if lease not in store.leases.granted:
-        return f"RELEASE response, no such lease: {lease}"
+        return with_word("RELEASE", NO_SUCH_LEASE, lease)
     count = end_leases(store, [lease], DELETE)
     return f"RELEASE response: {lease} released, {count} key{'s' * (count != 1)} deleted"
 
@@ -125,7 +126,7 @@ def _expire(store: Store, operands: str) -> str | None:
     if not key or ms is None:
         return None
     if key not in store:
-        return f"EXPIRE response, no such key: {key}"
+        return with_word("EXPIRE", NO_SUCH_KEY, key)
     lease = own_lease(store.number, ms)
     store.bind(key, lease)
     store.leases.begin(lease)
@@ -138,9 +139,9 @@ def _persist(store: Store, key: str) -> str | None:
     if not key or " " in key:
         return None
     if key not in store:
-        return f"PERSIST response, no such key: {key}"
+        return with_word("PERSIST", NO_SUCH_KEY, key)
     if not store.lease_of(key):
-        return f"PERSIST response, no lease: {key}"
+        return with_word("PERSIST", NO_LEASE, key)
     store.bind(key, "")
     return f"PERSIST response: {key} stays"
 

@@ -11,6 +11,7 @@ from json.encoder import encode_basestring_ascii
 
 from ...wire.commands.command_table import ReplyForm, row_of, transaction_of
 from ...wire.commands.transaction_line import CLEAR, Condition
+from ...wire.done_reply import ELSE, NO_SUCH_LEASE, THEN, done_reply, is_done, with_word
 from ...wire.limits import ANSWER_BYTES, REWORK_BYTES
 from ...wire.operands.lease_operands import without_lease
 from ...wire.operands.operands import Limits
@@ -23,12 +24,12 @@ from ...wire.refusal import (
     SORRY,
     RequestRefused,
     error,
+    is_refusal,
 )
 from ..store import Store
 from .key_commands import KEPT_OPEN, OpenValues, applies, execute, whole_number
 
 # Without its lease, a key would stay after its holder died.
-NO_SUCH_LEASE = ", no such lease: "
 _NOTHING = "Nothing was done."
 
 
@@ -46,7 +47,7 @@ def _txn(store: Store, operands: str) -> str | None:
         store.roll_back()
         return problem.refusal
     store.commit()
-    return f"TXN response, {'then' if is_met else 'else'}: [{', '.join(answers)}]"
+    return with_word("TXN", THEN if is_met else ELSE, f"[{', '.join(answers)}]")
 
 
 def holds(store: Store, condition: Condition) -> bool:
@@ -97,15 +98,15 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
     size, operations = 0, _Operations(store)
     for place, command in enumerate(commands, start=1):
         reply = operations.execute(command)
-        if reply.startswith(SORRY):
+        if is_refusal(reply):
             why = reply.removeprefix(SORRY).removesuffix(_NOTHING).rstrip(" .")
             raise RequestRefused(NOT_DONE(place, shown(command), why))
         answer = reply.partition(" response")[2]
         is_absent = False
-        if answer.startswith(", "):
-            if answer.startswith(NO_SUCH_LEASE):
-                lease = answer.removeprefix(NO_SUCH_LEASE)
-                raise RequestRefused(LEASE_OVER(place, shown(command), lease))
+        if not is_done(reply):
+            parts = done_reply(reply)
+            if parts is not None and parts.word == NO_SUCH_LEASE:
+                raise RequestRefused(LEASE_OVER(place, shown(command), parts.rest))
             is_absent = row_of(command).reply is ReplyForm.VALUE
         if store.reworked > REWORK_BYTES:
             raise RequestRefused(REWORKS_TOO_MUCH(place, REWORK_BYTES))

@@ -314,7 +314,7 @@ class ShellPrinter(ReplyPrinter):
             )  # otherwise it is explained already
             print(error(refused.at_the_shell) if refused else reply.text, file=sys.stderr)
         elif self._end is None:
-            if self._long_value and reply.text.endswith(f" set to {self._long_value}"):
+            if self._long_value and reply.text.endswith(self._long_value):
                 size = len(real(self._long_value).encode("utf-8", "surrogateescape"))
                 text = reply.text.removesuffix(self._long_value)
                 reply = reply._replace(text=f"{text}a value of {size:,} bytes")

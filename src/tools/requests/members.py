@@ -17,10 +17,10 @@ from ...clients.terminal.options import access_of
 from ...common.address import Address
 from ...common.config import check_name
 from ...common.process.console import safe_line
-from ...node.loop.handover import TAKEN_OVER
 from ...raft.change import FORCE, advice
 from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.member_commands import CHANGE_S, leaves_learner, read_change
+from ...wire.done_reply import is_done
 from ...wire.protocol import ProtocolError
 from ...wire.refusal import NO_LEADER, error
 from ...wire.replies.refusals import code_of, for_people
@@ -142,13 +142,13 @@ def transfer(
     except ClientError as failure:
         print(error(failure.at_the_shell), file=sys.stderr)
         return exit_status_of(failure)
-    is_done = text.startswith(TAKEN_OVER)
-    print(for_people(text), file=sys.stdout if is_done else sys.stderr)
+    is_taken_over = is_done(text)
+    print(for_people(text), file=sys.stdout if is_taken_over else sys.stderr)
     member_names = status.newest_members(nodes).get("members") or [node.name for node in nodes]
     if code_of(text) == "not-taken-over" and to not in member_names:
         names = ", ".join(sorted(map(safe_line, member_names)))
         print(f"[*] its members are {names}", file=sys.stderr)
-    return RequestOutcome.DONE if is_done else outcome_of(text)
+    return RequestOutcome.DONE if is_taken_over else outcome_of(text)
 
 
 def begin(
@@ -157,7 +157,7 @@ def begin(
     """Claim at the first of these nodes that answers that the named members never ran; print its
     reply and return the exit code.
 
-    Returns 0: done; 3 or 5: refused; 5: unreachable; 6: login; 8: TLS.
+    Returns 0: done; 5: refused, unreachable; 6: login; 8: TLS.
 
     Raises:
         ConfigError: no node can have that name.
@@ -174,8 +174,7 @@ def begin(
     except ClientError as failure:
         print(error(failure.at_the_shell), file=sys.stderr)
         return exit_status_of(failure)
-    is_done = outcome_of(text) is RequestOutcome.DONE
-    print(for_people(text), file=sys.stdout if is_done else sys.stderr)
+    print(for_people(text), file=sys.stdout if is_done(text) else sys.stderr)
     return outcome_of(text)
 
 

@@ -22,6 +22,7 @@ from ...state.user_table import ITERATIONS
 from ...wire.commands.command_table import COMMANDS, Command, read_request
 from ...wire.commands.identity import EVERYWHERE, ROLES
 from ...wire.commands.rights import UserRole
+from ...wire.done_reply import is_done
 from ...wire.operands.login_operands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
 from ...wire.operands.operands import NO_LIMITS
 from ...wire.operands.user_operands import NO_PASSWORD, RIGHTS, RoleGrant
@@ -230,7 +231,7 @@ def _import(options: argparse.Namespace, client: Client, explain: Explain) -> in
     """Add the users of an old file that the cluster does not have, with their passwords."""
     old, printer = read_users(options.file), _printer(options, explain)
     reply = client.ask("users")
-    if not reply.text.startswith("USERS response: "):
+    if not is_done(reply.text):
         return printer.show("users", reply)
     known = json.loads(value_in(reply.text))
     if not known["users"]:

@@ -149,7 +149,7 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
 def _needs_of_key(verb: str, right: Right, command: str) -> Iterator[_Need]:
     """Yield the needs of a line for its key, or for its prefix."""
     key = _first_operand(command)
-    if command.endswith(_READ_LOG) and COMMANDS[verb].handling.takes_mode:
+    if command.rpartition(" read ")[2] == "log" and COMMANDS[verb].handling.takes_mode:
         line = f"{verb} {shown(key)}{_READ_LOG}"
         yield _Need(UserRole.WRITER, line, [key], hint=_LOGGED_GET)
     yield _Need(right.role, f"{verb} {shown(key)}", [key])

@@ -83,7 +83,7 @@ class Command(NamedTuple):
     is_at_floor: bool = False  # a write that an implementation without levels understands
     work: Work = Work.SHORT
     frees: str | None = None  # a pattern of its operands with which it needs no room
-    not_met: tuple[str, ...] = ()  # what a reply says after ` response` if a condition is not met
+    not_met: tuple[str, ...] = ()  # words of its replies, with those of wire/done_reply.py
 
     @property
     def form(self) -> str:

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from ..protocol import reply_line
-from ..refusal import SORRY, Refusal, reply_of
+from ..refusal import NOT_UNDERSTOOD, SORRY, Refusal, is_refusal, reply_of
 
 CODES_ID: Final = "0"  # of the line with which our clients request codes
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
@@ -15,7 +15,7 @@ _CODED = re.compile(r"Sorry \[([a-z-]+)((?: \S+?)*)\] (.*)\Z", re.ASCII | re.DOT
 
 def refusal_in(reply: str) -> Refusal | None:
     """Return the refusal in a reply, with or without a code; None for other replies."""
-    if not reply.startswith("Sorry"):
+    if not is_refusal(reply):
         return None
     if isinstance(reply, Refusal):
         return reply
@@ -70,7 +70,7 @@ def answers_codes(line: bytes) -> bool:
     if before.endswith(f"#{CODES_ID}".encode()):
         return True
     refusal = refusal_in(text.decode("utf-8", "surrogateescape").rstrip("\r"))
-    return refusal is not None and refusal.code == "not-understood"  # a node that reads no ids
+    return refusal is not None and refusal.code == NOT_UNDERSTOOD.code  # a node that reads no ids
 
 
 def code_of(reply: str) -> str:

@@ -9,6 +9,7 @@ from base64 import b64encode
 from typing import Any, NamedTuple
 
 from ..commands.command_table import COMMANDS, FOREIGN, ReplyForm, read_request, row_of
+from ..done_reply import ELSE, NO_SUCH_KEY, NOT_MET, DoneReply, done_reply, word_in
 from ..operands.lease_operands import without_lease
 from ..operands.operands import Limits
 from ..protocol import (
@@ -19,19 +20,14 @@ from ..protocol import (
     split_sender,
     without_controls,
 )
+from ..refusal import NOT_UNDERSTOOD
 from ..refusal import RequestOutcome as RequestOutcome
 from .refusals import for_people, leader_named_in, refusal_in, sentence_of
 
 NOT_RECOGNIZED = ">> Command not recognized"
-NO_SUCH_KEY = ", no such key"
 NOT_FOUND = "Entry not found"  # on the screen, as in the course's figures
 _ROWS = {verb.upper(): row for verb, row in COMMANDS.items()}  # by the verb in a reply
-OTHERWISE = ", else"  # the conditions of a transaction did not hold
-NOT_MET = frozenset(
-    {NO_SUCH_KEY, ", key exists", ", no match", ", not done", OTHERWISE, ", no such lease",
-     ", no lease", ", no such user", ", user exists", ", no such role", ", role exists",
-     *[each for row in COMMANDS.values() for each in row.not_met]}
-)  # fmt: skip
+_NOT_MET = NOT_MET.union(*[row.not_met for row in COMMANDS.values()])
 
 
 _LONE = re.compile(r"[\ud800-\udfff]")
@@ -57,7 +53,7 @@ def outcome_of(text: str) -> RequestOutcome:
     """Return the outcome of the request with this reply."""
     if refusal := refusal_in(text):
         return refusal.outcome
-    return RequestOutcome.ABSENT if _parts(text)[1] in NOT_MET else RequestOutcome.DONE
+    return RequestOutcome.ABSENT if word_in(text) in _NOT_MET else RequestOutcome.DONE
 
 
 def outcome_to(command: str, text: str) -> RequestOutcome:
@@ -88,11 +84,8 @@ def mistake_in(command: str) -> str:
     return ""
 
 
-def _parts(text: str) -> tuple[str, str, str]:
-    """Return `GET`, the text between `response` and `: `, and the rest."""
-    head, colon, rest = text.partition(": ")
-    verb, response, absence = head.partition(" response")
-    return (verb, absence, rest) if colon and response else ("", "", text)
+def _parts(text: str) -> DoneReply:
+    return done_reply(text) or DoneReply("", "", text)
 
 
 def _pairs(rest: str) -> tuple[dict[str, str], str]:
@@ -130,14 +123,14 @@ def value_in(text: str) -> str:
 def screen_lines(text: str) -> list[str]:
     """Return the screen lines of the reply, in the words of the course program's figures."""
     if (refusal := refusal_in(text)) is not None:
-        unknown = [NOT_RECOGNIZED] if refusal.code == "not-understood" else []
+        unknown = [NOT_RECOGNIZED] if refusal.code == NOT_UNDERSTOOD.code else []
         return [*unknown, for_people(text)]
-    verb, absence, rest = _parts(text)
+    verb, word, rest = _parts(text)
     if not verb:
         return [text]
     form = _ROWS.get(verb, FOREIGN).reply
-    if absence:
-        body = [NOT_FOUND if absence == NO_SUCH_KEY else f"{absence[2:]}: {rest}"]
+    if word:
+        body = [NOT_FOUND if word == NO_SUCH_KEY else f"{word}: {rest}"]
     elif form is ReplyForm.DELETED:
         body = [rest.removesuffix(" deleted") + " has been deleted"]
     elif form is ReplyForm.PAIRS:
@@ -179,10 +172,10 @@ def as_json(command: str, reply: Reply) -> str:
     if outcome is RequestOutcome.DONE:
         fields |= _facts(command, reply.text)
     else:
-        not_met = _parts(reply.text)[1]
-        fields["error"] = not_met[2:] if not_met in NOT_MET else sentence_of(reply.text)
+        word = word_in(reply.text)
+        fields["error"] = word if word in _NOT_MET else sentence_of(reply.text)
         fields["code"] = int(outcome)
-        if not_met == OTHERWISE:
+        if word == ELSE:
             fields |= _facts(command, reply.text)
         leader = leader_named_in(reply.text)
         if leader:
@@ -242,7 +235,7 @@ def _facts(command: str, text: str) -> dict[str, Any]:
     try:
         match row.reply:
             case ReplyForm.RESULTS:
-                return {"branch": branch[2:], "results": json.loads(rest)}
+                return {"branch": branch, "results": json.loads(rest)}
             case ReplyForm.VALUE | ReplyForm.NUMBER | ReplyForm.RESULT:
                 return {"value": _value(row.reply, rest)}
             case ReplyForm.WRITTEN:

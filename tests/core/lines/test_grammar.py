@@ -21,8 +21,10 @@ from raftline.storage.hard_state import HardStateFile
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import COMMANDS
 from raftline.wire.commands.parsing import ReadSettings, parse
+from raftline.wire.done_reply import NOT_MET, THEN, DoneReply, done_reply, is_done, with_word
 from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import NAME, ProtocolError, split_sender
+from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_course.controller.orders import ORDERS
 from raftline_testing.grammar_dealers import GRAMMAR, derived, positive
 
@@ -133,6 +135,19 @@ def test_each_word_of_a_denial_is_in_the_grammar() -> None:
         if not GRAMMAR.matches("denial-word", text) and text.split(" ")[0] != "prevote":
             found = peer_lines.read("s1", "s2", f"Not this time term 3 {text}: no")
             assert found == RequestVoteReply("s1", "s2", 3, False, False, Denial.OTHER, "no")
+
+
+def test_each_word_of_a_done_reply_is_in_the_grammar() -> None:
+    """The grammar has no other word."""
+    words = {THEN, *NOT_MET, *[word for row in COMMANDS.values() for word in row.not_met]}
+    chance = random.Random(7)
+    assert {derived("otherwise", chance) for _ in range(40 * len(words))} == words
+    for word in words:
+        reply = with_word("GET", word, "a: b")
+        assert GRAMMAR.matches("done", reply)
+        assert done_reply(reply) == DoneReply("GET", word, "a: b")
+        assert not is_done(reply)
+        assert (outcome_of(reply) is RequestOutcome.ABSENT) is (word != THEN)
 
 
 # --- what raftline sends, and keeps ----------------------------------------------------------

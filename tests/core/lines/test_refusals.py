@@ -163,7 +163,7 @@ SENTENCES = [
     (executed(f"user-add root {VERIFIER} admin", "user-remove root", level=1), "last-admin"),
     (sentences.TOO_MANY_USERS("1024 users"), "too-many-users"),
     (sentences.LOGIN_FAILED, "login-failed"),
-    (sentences.NOT_PRIVATE(MECHANISM), "login-failed"),
+    (sentences.NOT_PRIVATE(MECHANISM), "not-private"),
     (sentences.NO_USERS, "no-users"),
     (sentences.TLS_ONLY, "tls-only"),
     (sentences.LOW_LEVEL(1, "start a newer version of s3 (0.2.0)"), "low-level 1"),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from raftline.access import authority
-from raftline.access.login import FAILED, Access, Login
+from raftline.access.login import Access, Login
 from raftline.access.proof import Initiator
 from raftline.access.secret import NO_AUTH, PeerAuth, make_secret, read_peer_auth, read_secrets
 from raftline.access.tls import Tls, TlsFiles
@@ -28,6 +28,7 @@ from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.operands.operands import Limits
+from raftline.wire.refusal import LOGIN_FAILED
 from raftline_testing.doubles import certificates
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.known_users import Known, access_with, table_of
@@ -59,7 +60,7 @@ def test_exchange_begun_before_a_change_of_users_gives_no_rights(
     steps = exchange(Credentials("bob", OLD))
     last = steps.send(said(login, next(steps)))
     access.follow(table_of(admins(*names), password))
-    assert said(login, last) == FAILED
+    assert said(login, last) == LOGIN_FAILED
     assert login.denial_reason("get a", lambda lease: []).startswith(
         "Sorry, a client without a login may not "
     )
@@ -71,7 +72,7 @@ def test_an_exchange_that_began_before_gives_the_rights_of_now(access: Access) -
     steps = exchange(Credentials("bob", OLD))
     last = steps.send(said(login, next(steps)))
     access.follow(table_of({"bob": (UserRole.READER, EVERYWHERE)}, OLD))
-    assert said(login, last) != FAILED
+    assert said(login, last) != LOGIN_FAILED
     assert login.denial_reason("get a", lambda lease: []) == ""
     assert "bob may not set a" in login.denial_reason("set a 1", lambda lease: [])
 

@@ -26,7 +26,6 @@ from hypothesis import strategies as st
 import raftline
 import raftline.aio
 from raftline.access.login import (
-    FAILED,
     OUT_OF_PLACE,
     Access,
     Failures,
@@ -57,7 +56,7 @@ from raftline.wire.limits import LOGINS_WAITING, REFUSED_LOGIN_S
 from raftline.wire.operands.login_operands import ITERATIONS_LEAST
 from raftline.wire.operands.operands import Limits
 from raftline.wire.operands.user_operands import MECHANISM, Verifier
-from raftline.wire.refusal import INVENTED_NAME, NOT_PRIVATE, TOO_MANY_LOGINS, error
+from raftline.wire.refusal import INVENTED_NAME, LOGIN_FAILED, NOT_PRIVATE, TOO_MANY_LOGINS, error
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_course.controller.orders import ORDERS
 from raftline_testing.doubles.fake_host import FakeHost
@@ -286,7 +285,7 @@ def test_a_person_types_a_password_where_nobody_else_reads_it(access: Access) ->
 def test_a_login_that_fails_ends_the_one_before(access: Access) -> None:
     login = login_to(access)
     login.take(asked(f"login root {PASSWORD}"))
-    assert login.take(asked("login root wrong")) == FAILED
+    assert login.take(asked("login root wrong")) == LOGIN_FAILED
     assert login.identity == access.nobody
 
 
@@ -363,7 +362,7 @@ def test_an_unknown_name_looks_like_a_user(access: Access) -> None:
         seen[name] = fields[0]["s"]
         with pytest.raises(LoginFailed, match="the name or the password is wrong"):
             log_in(login_to(access), name, "wrong")
-        assert login_to(access).take(asked(f"login {name} wrong")) == FAILED
+        assert login_to(access).take(asked(f"login {name} wrong")) == LOGIN_FAILED
     assert len(set(seen.values())) == 3
     assert len({len(salt) for salt in seen.values()}) == 1
 
@@ -396,7 +395,7 @@ def test_a_forged_proof_for_an_unknown_name_logs_nobody_in(
     signature = hmac.new(key, message.encode(), hashlib.sha256).digest()
     proof = bytes(a ^ b for a, b in zip(SECRET, signature, strict=True))
     last = f"auth c=biws,{nonce},p={base64.b64encode(proof).decode()}"
-    assert login.take(asked(last)) == FAILED
+    assert login.take(asked(last)) == LOGIN_FAILED
     assert login.identity == access.nobody
 
 
@@ -409,7 +408,7 @@ def test_nothing_but_the_comparison_in_constant_time_decides(
     monkeypatch.setattr("hmac.compare_digest", lambda one, other: is_equal)
     password = "wrong" if is_equal else PASSWORD
     typed = login_to(access)
-    assert (typed.take(asked(f"login bob {password}")) != FAILED) is is_equal
+    assert (typed.take(asked(f"login bob {password}")) != LOGIN_FAILED) is is_equal
     proved = login_to(access)
     with contextlib.suppress(LoginFailed):
         log_in(proved, "bob", password)
@@ -421,7 +420,7 @@ def test_each_failure_waits_by_itself() -> None:
     waits: list[float] = []
     access.wait = lambda timeout=None: waits.append(timeout or 0) is None
     login = login_to(access)
-    assert login.take(asked("login bob wrong")) == FAILED
+    assert login.take(asked("login bob wrong")) == LOGIN_FAILED
     with pytest.raises(LoginFailed):
         log_in(login, "mallory", "wrong")
     assert waits == [7.0, 7.0]
@@ -471,11 +470,12 @@ def test_one_password_of_a_hundred_is_derived_at_a_time(
     assert derivations.begun == 1
     log_in(login_to(access), "bob", PASSWORD)  # a program's login costs the node no key
     derivations.go.set()
-    assert {replies.get(timeout=DEADLINE_S) for _ in range(1 + LOGINS_WAITING)} == {FAILED}
+    assert {replies.get(timeout=DEADLINE_S) for _ in range(1 + LOGINS_WAITING)} == {LOGIN_FAILED}
     assert (derivations.begun, derivations.most) == (1 + LOGINS_WAITING, 1)
     for one in guessers:
         one.join(DEADLINE_S)
-    assert login_to(access).take(asked("login bob wrong")) == FAILED  # all places are free again
+    said = login_to(access).take(asked("login bob wrong"))
+    assert said == LOGIN_FAILED  # all places are free again
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -534,7 +534,7 @@ def test_the_wait_after_a_wrong_password_is_a_part_of_its_turn() -> None:
     access.wait = lambda timeout=None: (
         seen.append((timeout or 0, places_in(access.turns) > 0)) is None
     )
-    assert login_to(access).take(asked("login bob wrong")) == FAILED
+    assert login_to(access).take(asked("login bob wrong")) == LOGIN_FAILED
     assert seen == [(7.0, True)]
     assert places_in(access.turns) == 0
 
@@ -793,7 +793,7 @@ def test_entry_names_its_user_above_the_floor(access: Access) -> None:
 def test_failed_login_is_logged_with_user_and_address(access: Access) -> None:
     """The log line of a failed login names the user and the address."""
     door = Door(access)
-    assert door.say("login bob wrong") == FAILED
+    assert door.say("login bob wrong") == LOGIN_FAILED
     assert door.printed == ["login"]
     assert door.host.reports == ["a login as bob from 192.0.2.7 port 5 failed"]
     assert access.failures.count == 1
@@ -806,7 +806,7 @@ def test_failed_exchange_is_logged_without_unknown_names(access: Access) -> None
     door = Door(access)
     steps = exchange(Credentials("mallory", "wrong"))
     reply = door.say(next(steps))
-    assert door.say(steps.send(reply)) == FAILED
+    assert door.say(steps.send(reply)) == LOGIN_FAILED
     assert door.host.reports == ["a login as an unknown name from 192.0.2.7 port 5 failed"]
 
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 import pytest
 
 from raftline.access import login as login_module
-from raftline.access.login import FAILED, Access, Login
+from raftline.access.login import Access, Login
 from raftline.access.throttle import Throttle
 from raftline.access.users import make_verifier
 from raftline.state.user_table import Account
 from raftline.wire.limits import LOGINS_WAITING
 from raftline.wire.operands.login_operands import ITERATIONS_LEAST
 from raftline.wire.operands.user_operands import Verifier
-from raftline.wire.refusal import TOO_MANY_LOGINS
+from raftline.wire.refusal import LOGIN_FAILED, TOO_MANY_LOGINS
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.rim.access.logins import BOB, PASSWORD, ROOT, access_of, asked, login_to, places_in
 
@@ -66,7 +66,7 @@ def test_a_known_password_is_forgotten_with_its_verifier(access: Access, is_remo
     before = access.users
     other = Account(make_verifier("another", ITERATIONS_LEAST), ("reader",))
     access.follow(before.with_account("bob", None if is_removed else other))
-    assert login_to(access).take(asked(RIGHT)) == FAILED
+    assert login_to(access).take(asked(RIGHT)) == LOGIN_FAILED
     access.follow(before)
     no_turns(access)
     assert login_to(access).take(asked(RIGHT)) == TOO_MANY_LOGINS

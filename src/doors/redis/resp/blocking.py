@@ -8,11 +8,12 @@ another type is an error when it is there at first, and later no element.
 
 from __future__ import annotations
 
+from ....wire.done_reply import is_done
 from .entry import format_entry
 from .functions import FUNCTIONS
 from .key_programs import Task, read, write
 from .programs import CommandContext, Program, RedisAsk, Steps, format_key, in_capitals
-from .replies import NO_LIST, WRONG_TYPE, NoList, Value
+from .replies import NO_LIST, WRONG_TYPE, Failure, NoList, Value
 from .types.lists import sides_in, timeout_in
 from .types.streams import last_id_in, read_options
 from .types.typed import LIST, SORTED_SET
@@ -40,9 +41,10 @@ def wait(context: CommandContext, words: list[str]) -> Program:
         if turn == LATE:
             return NO_LIST
         replies = yield RedisAsk(lines, "read", keys[0], at_leader=True)
-        if any([reply.startswith("STAT response: ") for reply in replies]):
+        if any([is_done(reply) for reply in replies]):
             value = yield from _taken(context, task)
-            if value == WRONG_TYPE and has_waited:
+            is_other = isinstance(value, Failure) and value.code == WRONG_TYPE.code
+            if is_other and has_waited:
                 value = yield from _taken_of_type(context, task, keys)
             if value is not None:
                 return value

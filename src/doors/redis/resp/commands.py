@@ -103,7 +103,7 @@ def plan_of(words: list[str], context: CommandContext, *, is_stranger: bool = Fa
             return Answer(transactions.ABORTED)
         return Answer(_unknown(words) if row is None else wrong_count(row.name))
     if is_stranger and row.name not in WITHOUT_LOGIN:
-        return Answer(Failure(NO_LOGIN))
+        return Answer(NO_LOGIN)
     if session.is_subscribed and row.name not in _WHILE_SUBSCRIBED:
         name = row.name.lower()
         return Answer(Failure(f"ERR Can't execute '{name}': {_ONLY_SUBSCRIPTIONS}"))

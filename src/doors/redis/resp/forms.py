@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from ....wire.done_reply import NO_SUCH_KEY, is_done, word_in
 from ....wire.key_stat import TYPED
 from ....wire.protocol import real, size_of
 from .entry import RESPONSE, VERB, answers_in, numbers_in
@@ -38,9 +39,9 @@ _QUEUED_LINE: Final = f"+{QUEUED}\r\n"
 
 def _value(reply: str, _: Parameters) -> Value:
     """Return the value in the reply to a `get`."""
-    before, _colon, text = reply.partition(": ")
-    if not before.endswith(" response"):
+    if not is_done(reply):
         return None
+    text = reply.partition(": ")[2]
     return WRONG_TYPE if text.startswith(TYPED) else real(text)
 
 
@@ -53,7 +54,7 @@ def _range(reply: str, parameters: Parameters) -> Value:
 
 def _met(reply: str, _: Parameters) -> Value:
     """Return 1 if the command was carried out, 0 if its condition did not hold."""
-    return int(" response: " in reply[:32])
+    return int(is_done(reply))
 
 
 def _ok(_reply: str, _: Parameters) -> Value:
@@ -80,14 +81,13 @@ def _type(reply: str, _: Parameters) -> Value:
 def _element(reply: str, parameters: Parameters) -> Value:
     """Return the reply of a command that reads one element of the value."""
     words = list(map(real, parameters))
-    before, _colon, text = reply.partition(": ")
-    held = held_of(text, "") if before.endswith(" response") else HeldKey()
+    held = held_of(reply.partition(": ")[2], "") if is_done(reply) else HeldKey()
     view = View(lambda key: held, lambda lease: 0, 0, RequestLedger(0))
     return view.attempt(FUNCTIONS[in_capitals(words[0])].decide, words)
 
 
 def _ttl(reply: str, parameters: Parameters) -> Value:
-    if reply.startswith("TTL response, no such key"):
+    if word_in(reply) == NO_SUCH_KEY:
         return NO_KEY
     if not _met(reply, []):
         return NO_TIME
@@ -137,7 +137,7 @@ def value_of(form: str, key: str, reply: str) -> Value:
     """Return the value of a reply to a line on this key. That of a whole transaction has the
     replies to `MULTI` and to what was queued before it."""
     name, *parameters = form.split(":")
-    failure = failure_of(reply, key) if reply.startswith("Sorry") else None
+    failure = failure_of(reply, key)
     value = FORMS[name](reply, parameters) if failure is None else failure
     if name == EXECUTED:
         return Several([OK, *[QUEUED] * len(parameters), value])

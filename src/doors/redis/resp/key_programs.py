@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ....wire.commands.transaction_line import format_word
+from ....wire.done_reply import is_done
 from ....wire.operands.lease_operands import NO_LEASE
 from .entry import answers_in, format_entry
 from .function_rows import Function
@@ -48,7 +49,7 @@ class Task:
 
 def state_of(stat: str) -> KeyState:
     """Return the state in the reply to a `stat`."""
-    if not stat.startswith("STAT response: "):
+    if not is_done(stat):
         return KeyState()
     facts = json.loads(stat.partition(": ")[2])
     return KeyState(facts["index"], facts["lease"] or "")
@@ -96,7 +97,7 @@ def _times(
     return {
         states[key].lease: max(1, round(1000 * float(reply.partition(": ")[2])))
         for key, reply in zip(keys, replies, strict=True)
-        if reply.startswith("TTL response: ")
+        if is_done(reply)
     }
 
 

@@ -16,7 +16,6 @@ from ....wire.replies.refusals import leader_in, refusal_in
 
 SLOTS: Final = 16384
 OK_LINE: Final = "+OK\r\n"
-NO_LOGIN: Final = "NOAUTH Authentication required."
 NO_LEADER: Final = "CLUSTERDOWN The cluster is down"
 
 
@@ -30,6 +29,14 @@ class Failure(str):
     """An error: its code in capitals, and a sentence."""
 
     __slots__ = ()
+
+    @property
+    def code(self) -> str:
+        """The first word, which programs compare."""
+        return self.partition(" ")[0]
+
+
+NO_LOGIN: Final = Failure("NOAUTH Authentication required.")
 
 
 class Pairs(NamedTuple):
@@ -225,8 +232,6 @@ def _failure(refusal: Refusal, key: str) -> Failure:
     text = refusal.sentence
     if refusal.code == "no-users":
         return NO_PASSWORDS
-    if text.startswith("others could read a password here"):
-        return Failure(f"ERR {text}")
     if refusal.code == "no-number":
         return NOT_INTEGER
     if refusal.code == "out-of-range":

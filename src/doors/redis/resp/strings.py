@@ -266,17 +266,19 @@ def incrbyfloat(view: View, words: list[str]) -> Value:
     return result
 
 
-def sum_of_floats(text: str | None, by: str, wrong: Failure) -> str:
+def sum_of_floats(
+    text: str | None, by: str, wrong: Failure, not_finite: Failure = NOT_FINITE
+) -> str:
     """Return the sum of two numbers; the first is 0 if it is None.
 
     Raises:
-        Refused: one is not a number, the first with the error `wrong`, or the sum is none.
+        Refused: one is not a number, the first with the error `wrong`, or the sum is `not_finite`.
     """
     with localcontext(_EXACT):  # formatting uses the context of the thread
         step = _decimal(by, NOT_FLOAT)
         total = (Decimal(0) if text is None else _decimal(text, wrong)) + step
         if not total.is_finite() or abs(total) > _LARGEST:
-            raise CommandRefused(NOT_FINITE)
+            raise CommandRefused(not_finite)
         return _formatted(total)
 
 

@@ -11,10 +11,10 @@ from collections.abc import Collection
 
 from raftline.net.protocol.host import Batch
 from raftline.node.loop import writer
-from raftline.node.loop.handover import TAKEN_OVER
 from raftline.node.loop.queue import RequestQueue
 from raftline.node.loop.stepper import LATE_CHECK_MS
 from raftline.raft.node_view import NodeView
+from raftline.wire.done_reply import is_done
 
 from ...invariants import InvariantError, Invariants
 from ..world.virtual_clock import Clock
@@ -154,8 +154,8 @@ class Promptness:
         for batch, to, asked_ms in self._transfers:
             if not batch.is_answered:
                 left.append((batch, to, asked_ms))
-            elif (reply := batch.replies[0]).startswith(TAKEN_OVER):
-                name, _, term = reply.removeprefix(TAKEN_OVER).partition(" leads term ")
+            elif is_done(reply := batch.replies[0]):
+                name, _, term = reply.partition(": ")[2].partition(" leads term ")
                 if invariants.leaders.get(int(term), name) != name or to not in (name, None):
                     raise InvariantError(f"{self._name} answers {reply!r}")
         self._transfers = left

@@ -7,7 +7,7 @@ from typing import Final
 from .....wire.protocol import real, size_of
 from ..programs import INTEGER_MAX, CommandRefused, in_capitals, integer
 from ..replies import OK, OVERFLOW, Failure, Pairs, Value
-from ..strings import NOT_FINITE, sum_of_floats
+from ..strings import sum_of_floats
 from ..view import View
 from .scans import chosen, count_in, scanned, scanned_body
 from .typed import HASH, formatted, items_in, meant, name_of
@@ -173,12 +173,7 @@ def hincrby(view: View, words: list[str]) -> Value:
 
 def hincrbyfloat(view: View, words: list[str]) -> Value:
     """HINCRBYFLOAT KEY FIELD NUMBER"""
-    try:  # first of all, it is a number
-        sum_of_floats(None, words[3], _NOT_FLOAT)
-    except CommandRefused as refused:
-        raise CommandRefused(
-            _NOT_FINITE if refused.failure == NOT_FINITE else refused.failure
-        ) from None
+    sum_of_floats(None, words[3], _NOT_FLOAT, _NOT_FINITE)  # first of all, it is a number
     body = view.body(words[1], HASH)
     total = sum_of_floats(_found(body, words[2]), words[3], _NOT_FLOAT)
     view.put_body(words[1], HASH, _put(body, words[2], total)[0])
