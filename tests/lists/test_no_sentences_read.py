@@ -62,7 +62,7 @@ def _texts_in(value: object) -> Iterator[str]:
 def _compared(node: ast.AST) -> Iterable[ast.expr]:
     """Return the operands of a comparison."""
     if isinstance(node, ast.Compare):
-        is_of_texts = isinstance(node.ops[0], ast.Eq | ast.NotEq | ast.In | ast.NotIn)
+        is_of_texts = not isinstance(node.ops[0], ast.Is | ast.IsNot)
         return [node.left, *node.comparators] if is_of_texts else []
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         return node.args if node.func.attr in READS else []
