@@ -56,4 +56,4 @@ def word_in(text: str) -> str:
 
 def is_done(text: str) -> bool:
     """Whether a reply has no such word, so that what was asked comes after the first colon."""
-    return text.endswith(_RESPONSE, 0, max(0, text.find(": ")))
+    return text.startswith(f"{_RESPONSE}: ", max(0, text.find(" ")))

@@ -15,12 +15,13 @@ from ...state.commands.lease_commands import ms_of
 from ...state.commands.transaction_commands import holds
 from ...state.lease_table import own_lease
 from ...state.store import Store
+from ...wire.done_reply import NOT_DONE, with_word
 from ...wire.key_stat import TYPED, value_and_lease
 from ...wire.limits import VALUE_BYTES
 from ...wire.operands.operands import Limits
 from ...wire.protocol import ProtocolError, escape, is_number
 from ...wire.refusal import RequestRefused
-from .resp.entry import NOT_MET, RESPONSE, VERB, RedisEntry, format_answer, read_entry
+from .resp.entry import RESPONSE, VERB, RedisEntry, format_answer, read_entry
 from .resp.functions import FUNCTIONS
 from .resp.known_scripts.scripts import CALL, SCRIPTS
 from .resp.replies import length_of
@@ -77,7 +78,7 @@ def _redis(store: Store, operands: str) -> str | None:
     try:
         entry = read_entry(operands)
         if not all([holds(store, condition) for condition in entry.conditions]):
-            return f"{RESPONSE}{NOT_MET}"
+            return with_word(VERB.upper(), NOT_DONE, "a watched key has changed")
         view, answers = _carried_out(store, entry)
         changes = list(view.changes())
     except (ProtocolError, RequestRefused) as problem:

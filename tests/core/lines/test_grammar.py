@@ -147,6 +147,8 @@ def test_each_word_of_a_done_reply_is_in_the_grammar() -> None:
         assert GRAMMAR.matches("done", reply)
         assert done_reply(reply) == DoneReply("GET", word, "a: b")
         assert not is_done(reply)
+        assert is_done(f"GET response: {reply}")
+        assert not is_done(f"Sorry, a{reply}: GET response: b")
         assert (outcome_of(reply) is RequestOutcome.ABSENT) is (word != THEN)
 
 

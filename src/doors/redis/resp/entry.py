@@ -25,6 +25,7 @@ from ....wire.commands.transaction_line import (
     format_word,
     read_conditions,
 )
+from ....wire.done_reply import is_done
 from ....wire.operands.lease_operands import SECONDS_MAX, lease_in, own_in
 from ....wire.operands.operands import NO_LIMITS, Limits
 from ....wire.protocol import ProtocolError, is_number, shown, unescape
@@ -46,7 +47,6 @@ FORM: Final = "NOW [LEASE=MS ...] [if CONDITION ; ... then] COMMAND ; ..."
 RESPONSE: Final = "REDIS response"
 _PLAIN: Final = 4096  # characters of an entry whose words are not looked at one by one
 _NUMBERS: Final = re.compile(rf"{RESPONSE}: \[(-?[0-9]+(?:, -?[0-9]+)*)\]").fullmatch
-NOT_MET: Final = ", not done: a watched key has changed"
 _NOTHING: Final = "Nothing was done."
 
 
@@ -220,7 +220,7 @@ def numbers_in(reply: str) -> list[str] | None:
 
 def answers_in(reply: str) -> list[Value] | None:
     """Return the replies to the commands of an entry; None if a condition did not hold."""
-    if not reply.startswith(f"{RESPONSE}: "):
+    if not is_done(reply):
         return None
     return list(map(_value, json.loads(reply.partition(": ")[2])))
 
