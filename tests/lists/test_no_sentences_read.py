@@ -96,6 +96,13 @@ def test_no_decision_reads_a_sentence() -> None:
     assert len(READ) <= 6
 
 
+def test_no_server_reads_the_reason_of_a_denial() -> None:
+    """It is for people, unlike the word in front of it."""
+    for path in (SRC / "raft").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            assert not (isinstance(node, ast.Attribute) and node.attr == "reason"), path
+
+
 @pytest.mark.parametrize(
     "line",
     [

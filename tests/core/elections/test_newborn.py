@@ -291,11 +291,12 @@ def silence(node: RawNode) -> list[str]:
     return [note for note in node.step(Tick(), node.wake_at_ms).notes if note.startswith("[!]")]
 
 
-def test_candidate_names_voters_without_a_vote_once() -> None:
+@pytest.mark.parametrize("unsure", [Denial.MAY_BE_NEW, Denial.HOLDS_ENTRIES])
+def test_candidate_names_voters_without_a_vote_once(unsure: Denial) -> None:
     """It also names the remedy."""
     node = node_of("s1", 1, voters=("s1", "s2", "s3", "s4"))
     node.step(Tick(), TIMEOUT_MS)
-    denied(node, "s2", Denial.MAY_BE_NEW)
+    denied(node, "s2", unsure)
     denied(node, "s3", Denial.LOST_MEMORY)
     why = (
         "s2 has no vote, since it may be new or may have lost everything. s3 lost its memory. "
@@ -303,7 +304,7 @@ def test_candidate_names_voters_without_a_vote_once() -> None:
     )
     assert silence(node) == [f"[!] No leader is heard: {why}"]
     assert node.view.no_leader_because == why
-    for peer, word in (("s2", Denial.MAY_BE_NEW), ("s3", Denial.LOST_MEMORY)):
+    for peer, word in (("s2", unsure), ("s3", Denial.LOST_MEMORY)):
         denied(node, peer, word)
     assert silence(node) == []
     node.step(Receive(append(1, (1, 1), sender="s4", to="s1")), node.view.now_ms)
