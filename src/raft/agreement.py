@@ -8,38 +8,48 @@ chosen indexes the sum of the state. `Applied` and `StateSummed` bring them here
 1. A follower's answer to a heartbeat ends in the sums of its last points: ` sum INDEX CHAIN` and
    ` state INDEX SUM`. Each answer repeats them, so that a lost one costs nothing.
 2. The leader compares each with its own sum at the same index, if it still knows it. If they
-   differ, it waits until a quorum agrees with one side, or for VERDICT_TIMEOUTS; longer, for
-   another voter that answers, since each server sums its state at entries of its own choice. If
-   the servers that differ are a quorum, it is the leader's own state that is wrong.
+   differ, a quorum decides: a follower is wrong if the leader and enough others have equal sums,
+   the leader is wrong if a quorum has one sum that is not the leader's. All of them answer, and
+   have a vote: so those that are left after a verdict can elect a leader. Without such a quorum
+   nobody loses a vote. The leader says who differs and who is missing, and waits, as etcd does
+   (server/etcdserver/corrupt.go).
 3. The leader's AppendEntries to a server that differs end in ` you differ INDEX entries CHAIN` or
-   ` you differ INDEX state SUM`. The server compares that with its own sum, so that a late message
-   about a state that was replaced changes nothing.
+   ` you differ INDEX state SUM`, of its latest report, until it answers that it differs. The server
+   compares that with its own sum, so that a late message about a state that was replaced changes
+   nothing.
 4. The server, or the leader that is wrong itself, is then in quarantine: it serves no reads, and is
-   without a vote like a server that lost its memory (recovering.py). It does not regain its vote
-   before its state was replaced: by a snapshot, or at its next start, which keeps its log and its
-   snapshot aside and begins with nothing. Its answers end in ` differs INDEX`.
+   without a vote like a server that lost its memory (recovering.py). It keeps its files, also over
+   a start, and its answers end in ` differs INDEX`. Once the fence is committed without it, and it
+   holds the log up to there, the leader's ` vote again` proves that a quorum holds all that the
+   server ever acknowledged. From then on its next start begins with nothing. A snapshot of the
+   leader replaces its state as well.
 
 A server in quarantine keeps its promises: it holds its log, and gives no vote. After its state was
 replaced, it is a server that lost its memory, and recovering.py says why its return is safe.
+
+A state that came by a snapshot agrees with its sender's, whether that is right or not. So such a
+server is no witness about a difference that may be older than the snapshot: its answers end in
+` snapshot INDEX` until all voters have had equal sums at that entry or later. Then whatever differs
+afterwards began after the snapshot, and the leader's AppendEntries end in ` all agree INDEX`.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from operator import itemgetter
 from typing import Final
 
 from .inputs import StateSummed
 from .levels import FLOOR
 from .messages import AppendEntries, Difference, SumKind, Sums
-from .progress import Progress
+from .progress import Comparison, Progress
 from .recovering import stop_counting
 from .state import State
 
 POINTS_MAX: Final = 1024  # remembered chains, each at the end of entries that were applied together
 STATE_SUMS_MAX: Final = 16
-# Election timeouts until the leader's state counts: for voters that are away or behind, and for
-# those that answer, but have not yet summed their states at an entry of the leader's.
-VERDICT_TIMEOUTS: Final = 20
-HEARD_VERDICT_TIMEOUTS: Final = 10 * VERDICT_TIMEOUTS
+THEIRS_MAX: Final = 16  # remembered sums of a follower that are not the leader's
+SAID_TIMEOUTS: Final = 4  # election timeouts until the console says that no quorum decides
 _NO_SUM: Final = StateSummed(0, 0)
 _CURE: Final = (
     "Restart {}: it keeps its files aside and gets the state again from the others (docs/repair.md)"
@@ -47,6 +57,10 @@ _CURE: Final = (
 _WHAT: Final = {
     SumKind.ENTRIES: "the entries that it applied up to entry {} are not the same",
     SumKind.STATE: "its state after entry {} is not the same",
+}
+_BOTH: Final = {
+    SumKind.ENTRIES: "the entries that they applied up to entry {} are not the same",
+    SumKind.STATE: "their states after entry {} are not the same",
 }
 
 
@@ -74,7 +88,7 @@ def forget_sums(state: State) -> None:
     state.points.clear()
     state.state_sums.clear()
     if state.differs:
-        state.differs = 0
+        state.differs, state.begins_again = 0, False
         state.out.forgot = True
         state.note(f"[*] The state of {state.name} was replaced: it no longer differs")
 
@@ -87,100 +101,165 @@ def own_sums(state: State) -> Sums | None:
     if chain is None or state.levels.latest <= FLOOR:
         return None
     last = next(reversed(state.state_sums.values()), _NO_SUM)
-    return Sums(index, chain, last.index, last.sum, state.differs)
+    return Sums(index, chain, last.index, last.sum, state.differs, state.received_index)
 
 
 # --- the leader ------------------------------------------------------------------------------
 
 
 def compare(state: State, name: str, sums: Sums) -> None:
-    """Compare a follower's sums with this leader's own; if they differ, `judge` comes next."""
+    """Compare a follower's sums with this leader's own; if they differ, `judge` comes next.
+
+    The difference is that of the latest report: the follower can check it, and one that is over is
+    dropped."""
     progress = state.progress[name]
-    progress.reported_difference = sums.differs
-    found = _difference(state, progress, sums)
-    if sums.differs:
-        return  # it knows
-    if found is None:
-        is_past = progress.difference is not None and progress.difference.index <= sums.index
-        if progress.is_told and is_past and sums.index in state.points:
-            progress.difference, progress.is_told = None, False  # its state was replaced
-    elif progress.difference is None:
-        progress.difference, progress.differs_since_ms = found, state.now_ms
+    progress.reported_difference, progress.received_index = sums.differs, sums.received
+    if sums.differs:  # it knows
+        progress.entries, progress.state, progress.is_told = Comparison(), Comparison(), False
+        return
+    chain, summed = state.points.get(sums.index), state.state_sums.get(sums.state_index)
+    if chain is not None:
+        theirs, mine = (sums.index, sums.chain), Difference(sums.index, SumKind.ENTRIES, chain)
+        _note(state, progress.entries, theirs, mine)
+    if summed is not None:
+        theirs = (sums.state_index, sums.state)
+        mine = Difference(sums.state_index, SumKind.STATE, summed.sum)
+        _note(state, progress.state, theirs, mine)
+    _forget_earlier(progress.entries, sums.index)
+    _forget_earlier(progress.state, sums.state_index)
+    if progress.difference is None:
+        progress.is_told = False
+        _confirm_snapshots(state)
+    elif not progress.is_told:
         state.as_leader.awaits_verdict = True
 
 
-def _difference(state: State, progress: Progress, sums: Sums) -> Difference | None:
-    """Return the first difference from this leader's own sums, and note where they are equal."""
-    chain = state.points.get(sums.index)
-    if chain is not None:
-        if chain != sums.chain:
-            return Difference(sums.index, SumKind.ENTRIES, chain)
-        progress.agreed_index = max(progress.agreed_index, sums.index)
-    own = state.state_sums.get(sums.state_index)
-    if own is not None:
-        if own.sum != sums.state:
-            return Difference(sums.state_index, SumKind.STATE, own.sum)
-        progress.agreed_state_index = max(progress.agreed_state_index, sums.state_index)
-    return None
+def _note(state: State, known: Comparison, theirs: tuple[int, int], mine: Difference) -> None:
+    index, total = theirs
+    if total == mine.sum:
+        known.agreed_index = max(known.agreed_index, index)
+        _forget_earlier(known, 0)
+        return
+    if known.latest is None:
+        known.first_index, known.since_ms = index, state.now_ms
+    known.latest = mine
+    known.theirs[index] = total
+    if len(known.theirs) > THEIRS_MAX:
+        del known.theirs[next(iter(known.theirs))]
+
+
+def _forget_earlier(known: Comparison, index: int) -> None:
+    """Drop a difference after `index`, the last of the follower's sums. It had a later one, so it
+    began again since, from its files or from a snapshot."""
+    if known.latest is not None and index < known.latest.index:
+        known.first_index, known.latest = 0, None
+        known.theirs.clear()
 
 
 def judge(state: State) -> None:
-    """Tell the followers that differ, or step down if this leader does, once the others have
-    reported."""
+    """Tell the followers that differ, or step down if this leader does, once a quorum of sums says
+    which of them is wrong."""
     leading = state.as_leader
-    found = {
-        name: progress
-        for name, progress in leading.progress.items()
-        if progress.difference is not None and not progress.is_told
-    }
-    leading.awaits_verdict = bool(found)
-    if not found or _may_wait(state, found):
+    quorum = _other_quorum(state)
+    if quorum is not None:
+        leading.awaits_verdict = False
+        _leave_as_different(state, *quorum)
         return
-    leading.awaits_verdict = False
-    if state.membership.is_quorum(found):
-        differences = [each.difference.index for each in found.values() if each.difference]
-        _leave_as_different(state, min(differences), " ".join(found))
-        return
-    for name, progress in found.items():
-        _report(state, name, progress)
+    undecided: dict[str, Progress] = {}
+    for name, progress in leading.progress.items():
+        if progress.difference is None or progress.is_told:
+            continue
+        if _is_heard(state, progress) and _is_refuted(state, progress):
+            _report(state, name, progress, progress.difference)
+        else:
+            undecided[name] = progress
+    leading.awaits_verdict = bool(undecided)
+    _say_undecided(state, undecided)
 
 
-def _may_wait(state: State, found: dict[str, Progress]) -> bool:
-    """Whether the reports of other voters are due that decide which side is wrong."""
-    wanted = [each.difference for each in found.values() if each.difference is not None]
-    others = {name: each for name, each in state.progress.items() if name not in found}
-    agreeing = [
+def _is_heard(state: State, progress: Progress) -> bool:
+    return state.now_ms < progress.heard_at_ms + state.options.election_timeout_ms
+
+
+def _is_witness(state: State, progress: Progress) -> bool:
+    """Whether a verdict may rely on a follower: after it, this vote is there for an election."""
+    is_sound = progress.is_counted and not progress.reported_difference
+    return is_sound and _is_heard(state, progress)
+
+
+def _is_refuted(state: State, accused: Progress) -> bool:
+    """Whether a quorum has the leader's sum where a follower has another."""
+    return True in [
+        state.membership.is_quorum(_with_own_sum(state, known, is_state=known is accused.state))
+        for known in (accused.entries, accused.state)
+        if known.latest is not None
+    ]
+
+
+def _with_own_sum(state: State, accused: Comparison, *, is_state: bool) -> list[str]:
+    """Return the servers that have the leader's sum at the first entry of a difference or later,
+    itself included. A state that came by a snapshot counts if the snapshot is of before the
+    difference: the accused and the leader were equal then."""
+    names = [state.name] if state.received_index <= accused.agreed_index else []
+    for name, progress in state.progress.items():
+        known = progress.state if is_state else progress.entries
+        agrees = progress.difference is None and known.agreed_index >= accused.first_index
+        is_own = progress.received_index <= accused.agreed_index
+        if agrees and is_own and _is_witness(state, progress):
+            names.append(name)
+    return names
+
+
+def _other_quorum(state: State) -> tuple[int, list[str]] | None:
+    """Return an entry at which a quorum has one sum that is not the leader's, and its names. A
+    state that came by a snapshot counts if it was equal to the leader's since then."""
+    groups: dict[tuple[bool, int, int], list[str]] = defaultdict(list)
+    for name, progress in state.progress.items():
+        for known in (progress.entries, progress.state):
+            is_own = progress.received_index <= known.agreed_index
+            if known.theirs and is_own and _is_witness(state, progress):
+                for index, total in known.theirs.items():
+                    groups[known is progress.state, index, total].append(name)
+    for (_, index, _), names in groups.items():
+        if state.membership.is_quorum(names):
+            return index, names
+    return None
+
+
+def _say_undecided(state: State, undecided: dict[str, Progress]) -> None:
+    """Say once for each set of members that no quorum decides. `status` shows it all the time."""
+    leading, names = state.as_leader, " ".join(undecided)
+    if not undecided:
+        leading.undecided = ""
+        return
+    waits_ms = SAID_TIMEOUTS * state.options.election_timeout_ms
+    first, latest = min(
+        [
+            (known.since_ms, latest)
+            for each in undecided.values()
+            for known in (each.entries, each.state)
+            if (latest := known.latest) is not None
+        ],
+        key=itemgetter(0),
+    )
+    if names == leading.undecided or state.now_ms < first + waits_ms:
+        return
+    leading.undecided = names
+    missing = [
         name
-        for name, other in others.items()
-        if False not in [_agrees(other, difference) for difference in wanted]
+        for name in state.membership.electors
+        if name in state.progress and not _is_heard(state, state.progress[name])
     ]
-    members = state.membership
-    if members.is_quorum(found) or members.is_quorum([state.name, *agreeing]):
-        return False
-    due = [
-        other
-        for name, other in others.items()
-        if name in members.electors and name not in agreeing and other.is_counted
-    ]
-    timeout_ms = state.options.election_timeout_ms
-    are_heard = True in [
-        other.agreed_index > 0 and state.now_ms < other.heard_at_ms + timeout_ms for other in due
-    ]
-    timeouts = HEARD_VERDICT_TIMEOUTS if are_heard else VERDICT_TIMEOUTS
-    since_ms = min([each.differs_since_ms for each in found.values()])
-    return due != [] and state.now_ms < since_ms + timeouts * timeout_ms
+    do = f"Start {' '.join(missing)}" if missing else "All voters answer: find out which is right"
+    what = _BOTH[latest.kind].format(latest.index)
+    state.note(
+        f"[!] {names} and {state.name} differ: {what}. Nobody knows which is right, and nobody "
+        f"loses a vote, until a quorum has equal sums. {do} (docs/repair.md)"
+    )
 
 
-def _agrees(progress: Progress, difference: Difference) -> bool:
-    is_state = difference.kind is SumKind.STATE
-    agreed = progress.agreed_state_index if is_state else progress.agreed_index
-    return agreed >= difference.index
-
-
-def _report(state: State, name: str, progress: Progress) -> None:
-    difference = progress.difference
-    if difference is None:
-        return
+def _report(state: State, name: str, progress: Progress, difference: Difference) -> None:
+    """Tell a follower that it differs. Those that refuted it are a quorum with votes."""
     progress.is_told = True
     what = _WHAT[difference.kind].format(difference.index)
     state.note(
@@ -190,21 +269,42 @@ def _report(state: State, name: str, progress: Progress) -> None:
     stop_counting(state, name, progress)
 
 
-def _leave_as_different(state: State, index: int, names: str) -> None:
-    """Step down, since a quorum has another state."""
+def _leave_as_different(state: State, index: int, names: list[str]) -> None:
+    """Step down, since a quorum has another state, and its votes elect the next leader."""
     state.note(
-        f"[!] {state.name} differs from {names}, which are a quorum, at entry {index}: it steps "
-        f"down, has no vote and serves no reads. {_CURE.format(state.name)}"
+        f"[!] {state.name} differs from {' '.join(names)}, which are a quorum, at entry {index}: "
+        f"it steps down, has no vote and serves no reads. {_CURE.format(state.name)}"
     )
     state.follow(state.term, None)
     _quarantine(state, index)
 
 
-# --- the server that differs -----------------------------------------------------------------
+def _confirm_snapshots(state: State) -> None:
+    """Note up to which entry all voters have had this leader's sums. A snapshot of before it gave
+    nobody a state that only one side has."""
+    others = [each for name, each in state.progress.items() if name in state.membership.electors]
+    if True in [each.difference is not None or each.reported_difference > 0 for each in others]:
+        return
+    index = min(
+        [min(each.entries.agreed_index, each.state.agreed_index) for each in others],
+        default=state.applied,
+    )
+    state.as_leader.confirmed_index = max(state.as_leader.confirmed_index, index)
+    hear_of_agreement(state, index)
+
+
+# --- a follower ------------------------------------------------------------------------------
+
+
+def hear_of_agreement(state: State, index: int) -> None:
+    """Count as a witness again once all voters have had equal sums since this server's snapshot."""
+    if 0 < state.received_index <= index:
+        state.received_index = state.out.received = 0
 
 
 def hear_of_difference(state: State, message: AppendEntries) -> None:
-    """Go into quarantine if the leader's sum proves that this server's state differs."""
+    """Go into quarantine if the leader's sum proves that this server's state differs. The leader
+    says so only with a quorum of other votes."""
     difference = message.differs
     if difference is None or state.differs:
         return
@@ -220,6 +320,15 @@ def hear_of_difference(state: State, message: AppendEntries) -> None:
         f"serves no reads. {_CURE.format(state.name)}"
     )
     _quarantine(state, difference.index)
+
+
+def hear_of_fence(state: State) -> None:
+    """Let the next start of a server in quarantine begin with nothing: a quorum of others holds all
+    that it acknowledged. It may not before: its log may be the only one with an entry, if those
+    others are lost."""
+    if not state.begins_again:
+        state.begins_again = state.out.begins_again = True
+        state.note(f"[*] The others hold all entries that {state.name} acknowledged: restart it")
 
 
 def _quarantine(state: State, index: int) -> None:

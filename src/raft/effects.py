@@ -61,6 +61,8 @@ class Effects:
     check: Snapshot | None = None  # 3. it has arrived whole: check its file, then report
     forgot: bool = False  # 2. this server learned that it lost its memory (raft/recovering.py)
     differs: int = 0  # 2. this server's state differs from that entry on (raft/agreement.py)
+    begins_again: bool = False  # 2. with `differs`: the next start begins with nothing
+    received: int | None = None  # 2. the snapshot by which the state came; 0: it is confirmed
     recovered: bool = False  # 2. the log counts as complete from now on (raft/recovering.py)
     send_after_save: list[Message] = field(default_factory=list)  # 3. votes, acknowledgements
     # 3. messages without a new promise: they overtake writes of entries, but not those of a vote.
@@ -88,6 +90,8 @@ class Effects:
             or self.install is not None
             or self.forgot
             or self.differs > 0
+            or self.begins_again
+            or self.received is not None
             or self.cluster is not None
         )
 

@@ -28,13 +28,15 @@ class SumKind(Enum):
 
 class Sums(NamedTuple):
     """A server's last sums: the chain of its applied entries up to `index`, its state after entry
-    `state_index` (0: none yet), and the entry at which it was found to differ (0: it does not)."""
+    `state_index` (0: none yet), the entry at which it was found to differ (0: it does not), and the
+    snapshot by which its state came (0: the others have confirmed it)."""
 
     index: int  # type: ignore[assignment]  # tuple.index is not used
     chain: int
     state_index: int = 0
     state: int = 0
     differs: int = 0
+    received: int = 0
 
 
 class Difference(NamedTuple):
@@ -111,7 +113,8 @@ class AppendEntries(_Message):
     """AppendEntries (paper, Figure 2). `round` numbers the leader's sends within its term, and its
     echo confirms leadership (thesis §6.4). `vote_again` names an incarnation that may vote again,
     `lost_index` an entry that the receiver acknowledged but lacks (raft/recovering.py); 0: none.
-    `differs` tells the receiver that its state is not the leader's (raft/agreement.py)."""
+    `differs` tells the receiver that its state is not the leader's, `agreed_index` up to where all
+    voters have had equal sums (raft/agreement.py)."""
 
     prev_index: int
     prev_term: int
@@ -121,6 +124,7 @@ class AppendEntries(_Message):
     vote_again: int = 0
     lost_index: int = 0
     differs: Difference | None = None
+    agreed_index: int = 0
 
 
 @dataclass(slots=True)

@@ -190,6 +190,8 @@ def node_from_disk(
     recovering: bool = False,
     newborn: bool = False,
     may_be_new: bool = False,
+    differs: int = 0,
+    received_index: int = 0,
     incarnation: int = 1,
     snapshot: Snapshot | None = None,
     level: int = FLOOR,
@@ -197,7 +199,8 @@ def node_from_disk(
     cluster: str = "",
 ) -> RawNode:
     """Return a server that starts with the state on its disk. `members`, `level` and `base_cluster`
-    are the values at the base of its log; `cluster` is the identity that it knows."""
+    are the values at the base of its log; `cluster` is the identity that it knows. `differs` and
+    `received_index` are as on its disk (raft/agreement.py)."""
     if log.last_term > hard_state.term:
         raise SafetyError(f"{name} is in term {hard_state.term}, its log in {log.last_term}")
     # A promise from before the stop is kept, even if the server now runs with other options.
@@ -214,6 +217,8 @@ def node_from_disk(
         recovering=recovering,
         newborn=newborn,
         may_be_new=recovering and may_be_new,
+        differs=differs,
+        received_index=received_index,
         incarnation=incarnation,
         promised_until_ms=promised_until_ms,
         lease_ms=hard_state.lease_ms,

@@ -173,6 +173,16 @@ class NodeView:
         return own | {name: index for name, index in found.items() if index}
 
     @property
+    def undecided(self) -> Mapping[str, int]:
+        """At a leader, the followers that differ from it while no quorum says who is wrong, with
+        the entry."""
+        return {
+            name: each.difference.index
+            for name, each in self._state.progress.items()
+            if each.difference is not None and not each.is_told
+        }
+
+    @property
     def state_sums(self) -> Mapping[int, StateSummed]:
         """The last sums of this server's state, by the entry after which each was taken."""
         return self._state.state_sums

@@ -29,6 +29,17 @@ class Sending:
 
 
 @dataclass(slots=True)
+class Comparison:
+    """A follower's sums of one kind, compared with the leader's own in this leadership."""
+
+    agreed_index: int = 0  # the last entry at which they were equal
+    first_index: int = 0  # the first at which they differed since then; 0: they do not differ
+    latest: Difference | None = None  # the last at which they differed, with the leader's sum
+    since_ms: int = 0  # when the first was found
+    theirs: dict[int, int] = field(default_factory=dict)  # the last sums that differed, by entry
+
+
+@dataclass(slots=True)
 class Progress:
     """nextIndex and matchIndex (paper, Figure 2), with modes and a window (thesis §10.2.1).
 
@@ -59,13 +70,12 @@ class Progress:
     readmit_round: int = 0  # answers to earlier sends belong to an earlier incarnation
     readmit_index: int | None = None  # the entry that it must hold, committed, before it votes
     vote_again_round: int = 0  # the first send that let it vote again
-    # Agreement: a follower whose sums are not the leader's (raft/agreement.py).
-    agreed_index: int = 0  # the last entry at which the chains were equal
-    agreed_state_index: int = 0  # the last one at which the states were equal
-    difference: Difference | None = None  # the first one that this leader found
-    differs_since_ms: int = 0
-    is_told: bool = False
+    # Agreement: its sums, and whether they are the leader's (raft/agreement.py).
+    entries: Comparison = field(default_factory=Comparison)
+    state: Comparison = field(default_factory=Comparison)
+    is_told: bool = False  # a quorum has another sum, and each message tells it
     reported_difference: int = 0  # the entry at which it knows that it differs
+    received_index: int = 0  # the snapshot by which its state came; 0: others have confirmed it
     # Membership: a removed server is told so, and then forgotten.
     leave_index: int = 0  # the entry that removed it
     leave_round: int = 0  # the first send that reported its removal
@@ -79,8 +89,13 @@ class Progress:
     @property
     def differs_at(self) -> int:
         """The entry at which its state is known to differ; 0: it is not known to differ."""
-        is_found = self.difference is not None and self.is_told
-        return self.difference.index if is_found and self.difference else self.reported_difference
+        told = self.told_difference
+        return told.index if told is not None else self.reported_difference
+
+    @property
+    def difference(self) -> Difference | None:
+        """The latest difference that this leader found: the follower can still check that one."""
+        return self.entries.latest or self.state.latest
 
     @property
     def told_difference(self) -> Difference | None:

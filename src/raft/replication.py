@@ -147,8 +147,15 @@ def _send(
             vote_again=0 if progress.is_counted else progress.vote_again(number),
             lost_index=progress.lost_index,
             differs=progress.told_difference,
+            agreed_index=progress.received_index and _confirmed(leading, progress),
         )
     )
+
+
+def _confirmed(leading: Leading, progress: Progress) -> int:
+    """Return the entry that confirms a follower's snapshot (raft/agreement.py); 0: none yet."""
+    is_confirmed = progress.received_index <= leading.confirmed_index
+    return leading.confirmed_index if is_confirmed else 0
 
 
 def on_append_accepted(state: State, message: AppendAccepted) -> None:
@@ -163,7 +170,7 @@ def on_append_accepted(state: State, message: AppendAccepted) -> None:
         advance_commit(state)
     if progress.next_index <= state.log.last_index:
         send_entries(state, message.sender, progress)
-    if message.sums is not None:
+    if message.sums is not None and message.round >= progress.acked_round:  # none is later
         compare(state, message.sender, message.sums)
 
 

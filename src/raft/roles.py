@@ -105,6 +105,8 @@ class Leading:
     transfer: PendingTransfer | None = None
     has_uncounted: bool = False  # a follower lost its memory (raft/recovering.py)
     awaits_verdict: bool = False  # a follower differs (raft/agreement.py)
+    undecided: str = ""  # the followers that differ, as printed
+    confirmed_index: int = 0  # all voters have had equal sums up to here
     disk_since_ms: int = 0  # since when an entry waits for an idle disk; 0: none waits
     disk_index: int = 0  # the last entry on the disk then
     outrun_since_ms: int = 0  # since when the others have committed more than this disk has; 0: no

@@ -302,6 +302,7 @@ def install(
     state.out.level = level
     state.out.members_changed = True
     state.out.install = snapshot
+    state.received_index = state.out.received = snapshot.index
     forget_sums(state)
     state.note(
         f"[*] {state.name} installs the snapshot of {incoming.sender} up to entry {snapshot.index}"

@@ -63,6 +63,8 @@ class State:
     never_ran: frozenset[str] = frozenset()  # silent members, as an operator claims
     may_be_new: bool = False  # with `recovering`: it can't know whether it lost anything
     differs: int = 0  # its state differs from this entry on (raft/agreement.py)
+    begins_again: bool = False  # with `differs`: its next start begins with nothing
+    received_index: int = 0  # the snapshot by which its state came, until the others confirmed it
     incarnation: int = 1  # unique to each start of this server
     leader: str | None = None
     leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.raft.agreement import HEARD_VERDICT_TIMEOUTS, VERDICT_TIMEOUTS
+from raftline.raft.agreement import SAID_TIMEOUTS
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import (
     Applied,
@@ -164,43 +164,147 @@ def test_the_verdict_waits_for_the_other_voters() -> None:
     assert node.view.differing == {"s2": node.view.applied}
 
 
-def test_the_verdict_does_not_wait_for_ever() -> None:
-    node = leader("s2", "s3", "s4", "s5")
-    answer(node, "s2", sums_of(node, OTHER))
-    until_ms = node.view.now_ms + VERDICT_TIMEOUTS * RAISED.election_timeout_ms
-    while node.view.now_ms < until_ms:
-        assert node.view.differing == {}
-        node.step(Tick(), min(until_ms, node.wake_at_ms))
-        for name in ("s3", "s4", "s5"):
-            answer(node, name, None)
-    assert node.view.differing == {"s2": node.view.applied}
+def later(node: RawNode, timeouts: int, *silent: str, sums: dict[str, Sums]) -> list[str]:
+    """Let election timeouts pass, in which all but the silent followers answer, with these sums or
+    with the last; return what the leader says."""
+    said: list[str] = []
+    until_ms = node.view.now_ms + timeouts * TIMEOUT_MS
+    while node.view.now_ms < until_ms and node.view.is_leader:
+        said += node.step(Tick(), min(until_ms, node.wake_at_ms)).notes
+        for name in node.view.progress if node.view.is_leader else ():
+            if name not in silent and node.view.is_leader:
+                said += answer(node, name, sums.get(name)).notes
+    return said
 
 
-def test_the_verdict_waits_as_long_for_voters_that_are_away() -> None:
-    """A leader whose own state is wrong may hear first from a server that is right."""
+@pytest.mark.parametrize("voters", [("s2", "s3"), ("s2", "s3", "s4", "s5")], ids=["3", "5"])
+def test_nobody_is_condemned_without_a_quorum_of_sums(voters: tuple[str, ...]) -> None:
+    """One follower differs, and enough are away that the leader's own sum is no quorum. Either of
+    the two may be wrong."""
+    node = leader(*voters)
+    away = voters[-(len(voters) // 2) :]
+    sums = {name: sums_of(node, OTHER if name == "s2" else CHAIN) for name in voters}
+    if len(voters) == 4:
+        sums["s3"] = sums_of(node, OTHER)
+    index = node.view.applied
+    answer(node, "s2", sums["s2"])
+    assert node.view.undecided == {"s2": index}  # at once
+    said = later(node, 300, *away, sums=sums)
+    assert (node.view.is_leader, node.view.differing) == (True, {})
+    assert all(each.is_counted for each in node.view.progress.values())
+    differ = "s2 and s1" if len(voters) == 2 else "s2 s3 and s1"
+    [line] = [line for line in said if line.startswith(f"[!] {differ} differ: ")]
+    assert f"up to entry {index} are not the same. Nobody knows which is right" in line
+    assert f"Start {' '.join(away)} (docs/repair.md)" in line
+
+
+def test_the_console_says_once_that_no_quorum_decides() -> None:
     node = leader()
-    answer(node, "s2", sums_of(node, OTHER))
-    until_ms = node.view.now_ms + VERDICT_TIMEOUTS * RAISED.election_timeout_ms
-    while node.view.now_ms < until_ms:
-        assert node.view.differing == {}
-        node.step(Tick(), min(until_ms, node.wake_at_ms))
-        answer(node, "s2", sums_of(node, OTHER))
+    sums = {"s2": sums_of(node, OTHER)}
+    assert later(node, SAID_TIMEOUTS - 1, "s3", sums=sums) == []
+    assert len(later(node, 10 * SAID_TIMEOUTS, "s3", sums=sums)) == 1
+
+
+def test_three_states_of_three_servers_condemn_nobody() -> None:
+    """A state machine that is not deterministic. The two followers are a quorum that differs from
+    the leader, and not one that agrees."""
+    node = leader()
+    sums = {"s2": sums_of(node, OTHER), "s3": sums_of(node, OTHER + 1)}
+    said = later(node, 300, sums=sums)
+    assert (node.view.is_leader, node.view.differing) == (True, {})
+    assert set(node.view.undecided) == {"s2", "s3"}
+    assert "All voters answer: find out which is right" in said[0]
+
+
+def test_the_missing_voter_decides_against_the_leader() -> None:
+    node = leader()
+    differs = {"s2": sums_of(node, OTHER)}
+    later(node, 30, "s3", sums=differs)
+    effects = answer(node, "s3", sums_of(node, OTHER))
+    assert effects.notes[0].startswith("[!] s1 differs from s2 s3, which are a quorum")
+    assert not node.view.is_leader
+
+
+def test_the_missing_voter_decides_against_the_follower() -> None:
+    node = leader()
+    later(node, 30, "s3", sums={"s2": sums_of(node, OTHER)})
+    answer(node, "s3", sums_of(node))
     assert node.view.differing == {"s2": node.view.applied}
+    assert node.view.undecided == {}
 
 
-def test_the_verdict_waits_longer_for_a_voter_that_answers() -> None:
-    """Each server chooses the entries at which it sums its state, and s3 has not summed at the
-    leader's yet."""
+def test_a_voter_that_went_away_is_no_witness() -> None:
+    """s3 agreed, and is away. Without the vote of s2 the leader would have no quorum."""
+    node = leader()
+    index = node.view.applied
+    node.step(StateSummed(index, 1), node.view.now_ms)
+    answer(node, "s3", Sums(index, CHAIN, index, 1))
+    equal = {"s2": Sums(index, CHAIN, 0, 0)}
+    later(node, 3, "s3", sums=equal)
+    answer(node, "s2", Sums(index, CHAIN, index, 2))
+    assert (node.view.differing, node.view.undecided) == ({}, {"s2": index})
+
+
+@pytest.mark.parametrize("why", ["without a vote", "in quarantine"])
+def test_a_server_without_a_vote_is_no_witness(why: str) -> None:
+    """What is left after a verdict must be able to elect a leader."""
+    node = leader()
+    index = node.view.applied
+    answer(node, "s3", sums_of(node, differs=index * (why == "in quarantine")), incarnation=7)
+    answer(node, "s2", sums_of(node, OTHER))
+    answer(node, "s3", sums_of(node), incarnation=7)
+    assert "s2" in node.view.undecided
+    assert node.view.progress["s2"].is_counted
+
+
+def test_a_difference_that_is_over_is_dropped() -> None:
+    """s2 was restarted, and its sums are the leader's again, before the third returns."""
+    node = leader()
+    later(node, 2, "s3", sums={"s2": sums_of(node, OTHER)})
+    answer(node, "s2", sums_of(node))
+    assert node.view.undecided == {}
+    assert answer(node, "s3", sums_of(node)).notes == []
+    assert node.view.differing == {}
+
+
+def test_a_state_that_was_lost_in_a_restart_is_dropped() -> None:
+    """A server that began again has summed no state yet, and was found to differ at a later one."""
     node = leader()
     index = node.view.applied
     node.step(StateSummed(index, 1), node.view.now_ms)
     answer(node, "s2", Sums(index, CHAIN, index, 2))
-    until_ms = node.view.now_ms + HEARD_VERDICT_TIMEOUTS * RAISED.election_timeout_ms
-    while node.view.now_ms < until_ms:
-        assert node.view.differing == {}
-        node.step(Tick(), min(until_ms, node.wake_at_ms))
-        answer(node, "s3", Sums(index, CHAIN, index - 1, 1))
-    assert node.view.differing == {"s2": index}
+    assert node.view.undecided == {"s2": index}
+    answer(node, "s2", Sums(index, CHAIN))
+    assert node.view.undecided == {}
+
+
+def test_a_late_answer_revives_no_difference() -> None:
+    node = leader()
+    late = AppendAccepted("s2", "s1", 1, node.view.log.last_index, node.view.round)
+    late.sums = sums_of(node, OTHER)
+    beat(node)
+    answer(node, "s2", sums_of(node))
+    node.step(Receive(late), node.view.now_ms)
+    assert node.view.undecided == {}
+
+
+def test_the_told_difference_is_that_of_the_last_report() -> None:
+    """A server remembers a number of its sums, and can't check an old one."""
+    node = leader()
+    answer(node, "s2", sums_of(node, OTHER))
+    first = node.view.applied
+    node.step(Propose(["set a 2"]), node.view.now_ms)
+    sync(node)
+    answer(node, "s3", sums_of(node))
+    assert node.view.progress["s2"].is_told
+    node.step(Applied(node.view.applying, CHAIN + 1), node.view.now_ms)
+    assert node.view.applied > first
+    beat(node)
+    answer(node, "s2", sums_of(node, OTHER + 1))
+    expected = Difference(node.view.applied, SumKind.ENTRIES, CHAIN + 1)
+    assert told(beat(node), "s2") == expected
+    answer(node, "s2", sums_of(node, OTHER + 1, differs=node.view.applied), incarnation=7)
+    assert told(beat(node), "s2") is None  # it has acknowledged that
 
 
 def test_a_quorum_that_agrees_decides_at_once() -> None:
