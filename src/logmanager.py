@@ -36,14 +36,14 @@ from .storage.disk import (
     disk_failed,
 )
 from .storage.folder import Folder
-from .storage.hard_state import HardStateFile, LogState, Mark
+from .storage.hard_state import DIFFERS, HardStateFile, LogState, Mark, Promise
 from .storage.log_file import LogFile, LogRewrite, install, whole_file
 from .storage.lost_files import FileState, Identity, compare, foreign_files, lost_files
 from .storage.recovery import Recovered, Recovery
 from .storage.snapshot_file import SnapshotFile
 from .storage.snapshot_lines import LoadedSnapshot, MachineState
 from .storage.sums import chained
-from .wire.refusal import HALF_APPLIED, STOPPING, Refusal
+from .wire.refusal import DIVERGED, HALF_APPLIED, STOPPING, Refusal
 
 EVERY = 1 << 62  # characters: no reply is omitted
 CHECK_S = 0.01  # between a reader's checks of whether long entries are being applied
@@ -145,6 +145,8 @@ class LogManager:
                 raise FilesRefused(
                     f"{self.snapshots.name}: {error}; a newer version may have written it"
                 ) from None
+        if recovered.differs:
+            self.refuse_reads(DIVERGED)
         return recovered
 
     def apply(
@@ -623,21 +625,18 @@ class LogManager:
         forgot = lost is LogState.RECOVERING
         mark = None
         # Until a snapshot has replaced a state that differs, a start must not trust the files.
-        differed = forgot and storage.promise.state is LogState.DIVERGED
+        differed = forgot and (storage.promise.state in DIFFERS or _found_at(works) > 0)
         born = storage.promise.state is LogState.NEWBORN
         if forgot and born and log.last.index:
             # Hand-written entries are removed before the flag is set: after it, they would count as
             # a cluster's entries.
             mark = log.append([Effects(cut_after=0)])
         _save_names(storage, level, cluster)
-        if save is not None or lost is not None or (recovered and born):
-            promise = storage.promise._replace(**save._asdict()) if save else storage.promise
-            state = (lost or storage.promise.state) if not differed else LogState.DIVERGED
-            if forgot and born:
-                state = LogState.UNKNOWN
-            if recovered and state is LogState.NEWBORN:  # its first vote: one write for both
-                state = LogState.WHOLE
-            storage.save(promise._replace(state=state))
+        promise = _promised(works, storage.promise, lost, save, differed=differed)
+        if recovered and promise.state is LogState.NEWBORN:  # its first vote: one write for both
+            promise = promise._replace(state=LogState.WHOLE)
+        if save is not None or promise != storage.promise:
+            storage.save(promise)
         begin = 0
         for position, work in enumerate(works):
             for chunk in work.chunks:
@@ -692,10 +691,40 @@ def _lost(works: Sequence[Effects]) -> LogState | None:
     lost: LogState | None = None
     for work in works:
         if work.differs:
+            lost = LogState.QUARANTINED
+        elif work.begins_again:
             lost = LogState.DIVERGED
         elif work.forgot:
             lost = LogState.RECOVERING
     return lost
+
+
+def _promised(
+    works: Sequence[Effects],
+    before: Promise,
+    lost: LogState | None,
+    save: HardState | None,
+    *,
+    differed: bool,
+) -> Promise:
+    """Return the content of NAME.storage after these steps, before their entries are written. A
+    snapshot that is installed is noted before it is in force."""
+    promise = before._replace(**save._asdict()) if save else before
+    for work in works:
+        if work.received is not None:
+            promise = promise._replace(received=work.received)
+    if lost is None:
+        return promise
+    if lost is LogState.RECOVERING and before.state is LogState.NEWBORN:
+        return promise._replace(state=LogState.UNKNOWN)
+    state = LogState.DIVERGED if differed else lost
+    found_at = _found_at(works) if state is LogState.QUARANTINED else 0
+    return promise._replace(state=state, differs=found_at)
+
+
+def _found_at(works: Sequence[Effects]) -> int:
+    """Return the entry at which one of these steps found that the state differs; 0: none did."""
+    return max([work.differs for work in works])
 
 
 def _is_harmless(error: BaseException) -> bool:

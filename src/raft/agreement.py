@@ -48,7 +48,6 @@ from .state import State
 
 POINTS_MAX: Final = 1024  # remembered chains, each at the end of entries that were applied together
 STATE_SUMS_MAX: Final = 16
-THEIRS_MAX: Final = 16  # remembered sums of a follower that are not the leader's
 SAID_TIMEOUTS: Final = 4  # election timeouts until the console says that no quorum decides
 _NO_SUM: Final = StateSummed(0, 0)
 _CURE: Final = (
@@ -144,7 +143,7 @@ def _note(state: State, known: Comparison, theirs: tuple[int, int], mine: Differ
         known.first_index, known.since_ms = index, state.now_ms
     known.latest = mine
     known.theirs[index] = total
-    if len(known.theirs) > THEIRS_MAX:
+    if len(known.theirs) > STATE_SUMS_MAX:
         del known.theirs[next(iter(known.theirs))]
 
 
@@ -290,24 +289,30 @@ def _confirm_snapshots(state: State) -> None:
         default=state.applied,
     )
     state.as_leader.confirmed_index = max(state.as_leader.confirmed_index, index)
-    hear_of_agreement(state, index)
+    _hear_of_agreement(state, index)
 
 
 # --- a follower ------------------------------------------------------------------------------
 
 
-def hear_of_agreement(state: State, index: int) -> None:
+def hear_of_sums(state: State, message: AppendEntries) -> None:
+    """Process what the leader says of this server's sums, or of its quarantine."""
+    if message.differs is not None and not state.differs:
+        _hear_of_difference(state, message, message.differs)
+    elif state.differs and message.vote_again == state.incarnation:
+        _hear_of_fence(state)
+    _hear_of_agreement(state, message.agreed_index)
+
+
+def _hear_of_agreement(state: State, index: int) -> None:
     """Count as a witness again once all voters have had equal sums since this server's snapshot."""
     if 0 < state.received_index <= index:
         state.received_index = state.out.received = 0
 
 
-def hear_of_difference(state: State, message: AppendEntries) -> None:
+def _hear_of_difference(state: State, message: AppendEntries, difference: Difference) -> None:
     """Go into quarantine if the leader's sum proves that this server's state differs. The leader
     says so only with a quorum of other votes."""
-    difference = message.differs
-    if difference is None or state.differs:
-        return
     own = state.points.get(difference.index)
     if difference.kind is SumKind.STATE:
         summed = state.state_sums.get(difference.index)
@@ -322,7 +327,7 @@ def hear_of_difference(state: State, message: AppendEntries) -> None:
     _quarantine(state, difference.index)
 
 
-def hear_of_fence(state: State) -> None:
+def _hear_of_fence(state: State) -> None:
     """Let the next start of a server in quarantine begin with nothing: a quorum of others holds all
     that it acknowledged. It may not before: its log may be the only one with an entry, if those
     others are lost."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .agreement import hear_of_agreement, hear_of_difference, hear_of_fence, own_sums
+from .agreement import hear_of_sums, own_sums
 from .leader_lease import promise
 from .levels import PREFIX, is_foreign, read
 from .log import Entry
@@ -138,10 +138,8 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     state.quick_retries_left = 0
     if message.lost_index:
         hear_of_loss(state, message)
-    if message.differs is not None:
-        hear_of_difference(state, message)
-    if message.agreed_index:
-        hear_of_agreement(state, message.agreed_index)
+    if message.differs is not None or message.agreed_index or state.differs:
+        hear_of_sums(state, message)
     if state.vote is None and (state.recovering or state.name not in state.membership.electors):
         # This server may have voted in this term in an incarnation that it forgot, or under a name
         # that is reused. It spends the vote on the leader, which has won already, so it can't vote
@@ -159,8 +157,8 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     match_index = message.prev_index + len(message.entries)
     # receiver 5: never beyond the entries that this message has matched
     state.advance_commit_index(min(message.commit_index, match_index))
-    if state.recovering and message.vote_again == state.incarnation:
-        hear_of_fence(state) if state.differs else regain_vote(state)
+    if state.recovering and not state.differs and message.vote_again == state.incarnation:
+        regain_vote(state)
     lease_ms = promise(state) if state.options.lease else 0
     past_entries = not message.entries and state.only_entries_wait
     if past_entries:

@@ -7,8 +7,10 @@ Line 1 holds the term, the vote (`-`: no vote; a name begins with a letter) and 
 log: `whole`; `newborn`, for a node that has not voted yet, or whose entries were all written by
 hand; `amnesiac`, if a promise is lost and the node has no vote until it has caught up; `unknown`,
 for a newborn that met a cluster with a history, and has no vote until it has caught up, since
-nothing shows whether it lost anything; `diverged`, if the node's state differs from the others'
-(raft/agreement.py); `adopting`, while a hand-written log is rewritten. A node
+nothing shows whether it lost anything; `quarantined differs 2048`, if the node's state differs from
+the others' since that entry (raft/agreement.py), and `diverged`, once a start may leave the log and
+the snapshot out for that reason; `adopting`, while a hand-written log is rewritten. A node whose
+state came by a snapshot that not all others have confirmed adds `snapshot 2048`. A node
 that may have promised its votes to a leader for a time (raft/leader_lease.py) keeps that time
 there, in milliseconds: `state whole lease 500`. The line is replaced atomically.
 
@@ -43,9 +45,9 @@ from .lost_files import FileState, Identity, compare
 _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(
     rb"name (\S+) term (0|%b) vote (\S+)"
-    rb" state (whole|newborn|amnesiac|unknown|diverged|adopting)(?: lease (%b))?"
-    rb"(?: cluster (%b|-) level (%b))?"
-    % (NUMBER.encode(), NUMBER.encode(), CLUSTER.encode(), LEVEL_NUMBER.encode())
+    rb" state (whole|newborn|amnesiac|unknown|quarantined|diverged|adopting)"
+    rb"(?: differs (%b))?(?: snapshot (%b))?(?: lease (%b))?(?: cluster (%b|-) level (%b))?"
+    % (*[NUMBER.encode()] * 4, CLUSTER.encode(), LEVEL_NUMBER.encode())
 )
 _MARK = re.compile(rb"synced entry ([0-9]{19}) term ([0-9]{19})")
 
@@ -64,12 +66,14 @@ class LogState(Enum):
     NEWBORN = "newborn"
     RECOVERING = "amnesiac"
     UNKNOWN = "unknown"
+    QUARANTINED = "quarantined"
     DIVERGED = "diverged"
     ADOPTING = "adopting"
 
 
 # A node in these states gets its entries again from the others, so no entry is missing.
 STARTS_OVER = (LogState.RECOVERING, LogState.DIVERGED)
+DIFFERS = (LogState.QUARANTINED, LogState.DIVERGED)
 
 
 class Promise(NamedTuple):
@@ -82,6 +86,13 @@ class Promise(NamedTuple):
     lease_ms: int = 0
     level: int = FLOOR  # the level of the files
     cluster: str = ""  # the identity of the cluster, if it is known
+    differs: int = 0  # the entry at which its state differs, in quarantine
+    received: int = 0  # the snapshot by which its state came, until the others confirmed it
+
+    def without_vote(self) -> Promise:
+        """Return the promise of a node that lost something. A quarantine goes on."""
+        is_held = self.state is LogState.QUARANTINED
+        return self if is_held else self._replace(state=LogState.RECOVERING)
 
 
 class HardStateFile:
@@ -122,9 +133,11 @@ class HardStateFile:
             None if vote == "-" else vote,
             LogState(promise[4].decode("ascii")),
             Mark(self._number(mark[1], 2), self._number(mark[2], 2)),
+            self._number(promise[7] or b"0", 1),
+            self._known_level(int(promise[9] or FLOOR)),
+            (promise[8] or b"").decode().removeprefix("-"),
             self._number(promise[5] or b"0", 1),
-            self._known_level(int(promise[7] or FLOOR)),
-            (promise[6] or b"").decode().removeprefix("-"),
+            self._number(promise[6] or b"0", 1),
         )
         self._mark_offset = len(lines[0]) + 1
         return self.promise
@@ -170,6 +183,8 @@ class HardStateFile:
         text = (
             f"name {self._node} term {promise.term} vote {promise.vote or '-'}"
             f" state {promise.state.value}"
+            f"{f' differs {promise.differs}' if promise.differs else ''}"
+            f"{f' snapshot {promise.received}' if promise.received else ''}"
             f"{f' lease {promise.lease_ms}' if promise.lease_ms else ''}"
         )
         if promise.level > FLOOR:

@@ -22,7 +22,7 @@ from .log_lines import base_line
 from .log_reader import LogRead, LogReader
 from .snapshot_file import SnapshotFile
 from .snapshot_lines import LoadedSnapshot
-from .start_plan import MAY_BE_NEW, Cure, Plan, read_plan
+from .start_plan import MAY_BE_NEW, QUARANTINED, Cure, Plan, read_plan
 
 
 @dataclass
@@ -41,6 +41,8 @@ class Recovered:
     base_cluster: str = ""  # the identity at the beginning of `log`
     cluster: str = ""  # the identity that the node knows
     chain: int = 0  # of the entries before `log` (sums.py)
+    differs: int = 0  # the entry at which its state differs from that of the others
+    received: int = 0  # the snapshot by which its state came, until the others confirmed it
     not_ours: str = ""  # why no node may run with these files (start_plan.py)
     last_level: int = FLOOR  # the level at the end of `log`
 
@@ -116,7 +118,9 @@ class Recovery:
             if self._folder.exists(name):
                 aside = self._folder.put_aside(name, "differs")
                 self.notes.append(f"[*] {name} differs from the others' and is kept as {aside}")
-        self.storage.save(promise._replace(state=LogState.RECOVERING, mark=Mark(0, 0)))
+        self.storage.save(
+            promise._replace(state=LogState.RECOVERING, mark=Mark(0, 0), differs=0, received=0)
+        )
 
     def _promise(self) -> Promise:
         """Return the content of NAME.storage, where the loss of a file is noted first: after a
@@ -131,7 +135,7 @@ class Recovery:
             self.notes.append(f"[*] {self.storage.name} is kept as {aside}")
         promise = promise or Promise(0, None, LogState.RECOVERING, Mark(0, 0))
         if plan.losses:
-            self.storage.save(promise._replace(state=LogState.RECOVERING))
+            self.storage.save(promise.without_vote())
         return promise
 
     def _contents(self, promise: Promise) -> LogRead:
@@ -157,7 +161,7 @@ class Recovery:
         return Recovered(
             contents.log,
             HardState(promise.term, promise.vote, promise.lease_ms),
-            promise.state in (LogState.RECOVERING, LogState.UNKNOWN),
+            promise.state in (LogState.RECOVERING, LogState.UNKNOWN, LogState.QUARANTINED),
             promise.state is LogState.NEWBORN,
             contents.members,
             self.notes,
@@ -167,6 +171,8 @@ class Recovery:
             contents.cluster,
             promise.cluster or contents.cluster,
             contents.chain,
+            promise.differs,
+            promise.received,
             self._plan.not_ours if contents.members.names else "",
             contents.levels.latest,
         )
@@ -241,7 +247,7 @@ class Recovery:
             f"[!] {subject}: this node rejoins without a vote until it has caught up"
             for subject in lost
         ]
-        state = LogState.RECOVERING if lost else self._sound_state(promise, log)
+        state = promise.without_vote().state if lost else self._sound_state(promise, log)
         if lost and promise.term < log.last_term:  # unknown; this is the lowest possible one
             promise = promise._replace(term=log.last_term, vote=None)
         mark = Mark(log.last_index, log.last_term)
@@ -264,6 +270,9 @@ class Recovery:
         if state is LogState.UNKNOWN and not self._never_ran:
             self.notes.append(f"[!] {MAY_BE_NEW.format(self._node)}")
             return LogState.UNKNOWN
+        if state is LogState.QUARANTINED:
+            self.notes.append(f"[!] {QUARANTINED.format(self._node)}")
+            return state
         if self._never_ran:
             self.notes.append(f"[*] {self._node} votes at once: it never ran before (--new)")
         return LogState.WHOLE

@@ -70,7 +70,7 @@ def _take_the_vote(folder: Folder, plan: Plan, cures: Sequence[Problem]) -> list
     promise = plan.promise
     if stale or promise is None:
         promise = Promise(0, None, LogState.WHOLE, Mark(0, 0))
-    storage.save(promise._replace(state=LogState.RECOVERING))
+    storage.save(promise.without_vote())
     actions.append(f"{plan.node} will have no vote until it has caught up")
     return actions
 

@@ -42,6 +42,10 @@ DIVERGED = (
     "the state of {} differs from that of the others. Its next start keeps its log and its "
     "snapshot aside, and gets the state again from them"
 )
+QUARANTINED = (
+    "the state of {} differs from that of the others. It keeps its files, and has no vote and "
+    "serves no reads, until a leader shows that a quorum of the others holds all its entries"
+)
 
 
 class Cure(Enum):
@@ -120,7 +124,7 @@ class Plan:
     @property
     def has_vote(self) -> bool:
         """Whether a node that starts from these files, perhaps after their repair, has a vote."""
-        states = (*STARTS_OVER, LogState.UNKNOWN)
+        states = (*STARTS_OVER, LogState.UNKNOWN, LogState.QUARANTINED)
         return not self.losses and (self.promise is None or self.promise.state not in states)
 
     def has(self, cure: Cure) -> bool:
@@ -147,7 +151,7 @@ class Plan:
         promise, why = self.promise, ""
         if promise is None:
             why = "it left traces here" if self.losses else ""
-        elif promise.state is LogState.WHOLE:
+        elif promise.state in (LogState.WHOLE, LogState.QUARANTINED):
             why = "it has begun here before"
         elif promise.state in STARTS_OVER or (self.losses and not self.has_log):
             why = "it has lost files"
@@ -214,6 +218,8 @@ class _Reading:
             plan.notes.append(f"{plan.node} has lost files, and no vote until it has caught up")
         elif promise is not None and promise.state is LogState.DIVERGED:
             plan.notes.append(DIVERGED.format(plan.node))
+        elif promise is not None and promise.state is LogState.QUARANTINED:
+            plan.notes.append(QUARANTINED.format(plan.node))
         self._compare_clusters()
         self._find_strays()
         return plan

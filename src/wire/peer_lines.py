@@ -66,8 +66,8 @@ _WITHOUT_VOTE = rf"(?: without vote {_N}( maybe new)?)?"
 _MARKS = rf"(?: lease {_N})?{_WITHOUT_VOTE}"
 # And its sums (raft/agreement.py).
 _SUM32, _SUM64 = "([0-9a-f]{8})", "([0-9a-f]{16})"
-_SUMS = rf"(?: sum {_N} {_SUM32}(?: state {_N} {_SUM64})?(?: differs {_N})?)?"
-_DIFFERS = rf"(?: you differ {_N} (?:entries {_SUM32}|state {_SUM64}))?"
+_SUMS = rf"(?: sum {_N} {_SUM32}(?: state {_N} {_SUM64})?(?: differs {_N})?(?: snapshot {_N})?)?"
+_DIFFERS = rf"(?: you differ {_N} (?:entries {_SUM32}|state {_SUM64}))?(?: all agree {_N})?"
 _VOTE = re.compile(
     rf"(RequestVote|PreVote(?!.* transfer)) {_N}-{_N}-{_N}( transfer(?!.* without )| newborn)?"
     rf"(?: without ({NAME}(?: {NAME})*))?"
@@ -158,6 +158,8 @@ def _around(message: AppendEntries) -> tuple[str, str]:
         index, kind, total = message.differs
         width = 8 if kind is SumKind.ENTRIES else 16
         mark += f" you differ {index} {kind.value} {total:0{width}x}"
+    if message.agreed_index:
+        mark += f" all agree {message.agreed_index:d}"
     return (
         f"AppendEntries {message.term}-{message.prev_index}-{message.prev_term}-",
         f" commit {message.commit_index} round {message.round}{mark}",
@@ -175,6 +177,7 @@ def are_one_line(message: AppendEntries, other: AppendEntries) -> bool:
         and message.vote_again == other.vote_again
         and message.lost_index == other.lost_index
         and message.differs == other.differs
+        and message.agreed_index == other.agreed_index
         and message.prev_term == other.prev_term
         and message.term == other.term
     )
@@ -184,7 +187,9 @@ def _format_sums(sums: Sums) -> str:
     text = f" sum {sums.index} {sums.chain:08x}"
     if sums.state_index:
         text += f" state {sums.state_index} {sums.state:016x}"
-    return text + f" differs {sums.differs}" if sums.differs else text
+    if sums.differs:
+        text += f" differs {sums.differs}"
+    return text + f" snapshot {sums.received}" if sums.received else text
 
 
 def _marks(message: AppendAccepted | AppendRejected) -> str:
@@ -303,6 +308,7 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
         incarnation,
         lost_index,
         _read_difference(tail),
+        _given(tail, 8),
     )
 
 
@@ -342,8 +348,8 @@ def _read_marks(match: re.Match[str]) -> tuple[int, int, bool]:
 def _read_sums(match: re.Match[str]) -> Sums | None:
     if match[7] is None:
         return None
-    state = int(match[10] or "0", 16)
-    return Sums(_given(match, 7), int(match[8], 16), _given(match, 9), state, _given(match, 11))
+    state, differs, received = int(match[10] or "0", 16), _given(match, 11), _given(match, 12)
+    return Sums(_given(match, 7), int(match[8], 16), _given(match, 9), state, differs, received)
 
 
 def _read_difference(tail: re.Match[str]) -> Difference | None:

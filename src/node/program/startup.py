@@ -182,6 +182,8 @@ def node_of(
         recovering=recovered.recovering,
         newborn=recovered.newborn,
         may_be_new=recovered.may_be_new,
+        differs=recovered.differs,
+        received_index=recovered.received,
         incarnation=random.SystemRandom().randrange(1, INCARNATION_MAX),
         snapshot=recovered.snapshot,
         level=recovered.level,

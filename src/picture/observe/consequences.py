@@ -233,7 +233,7 @@ CONSEQUENCES = (
         lambda step: step.effects.differs > 0,
         lambda step: "my state differs from that of the others, so I have no vote and serve no "
         "reads",
-        "docs/repair.md", "agreement.hear_of_difference",
+        "docs/repair.md", "agreement.hear_of_sums",
     ),
     Rule(
         lambda step: step.effects.install is not None,

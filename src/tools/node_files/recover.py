@@ -20,7 +20,7 @@ from ...raft.membership import Configurations, Membership
 from ...state.sessions import next_epoch
 from ...storage.disk import FilesRefused, StorageError
 from ...storage.folder import Folder
-from ...storage.hard_state import HardStateFile, LogState
+from ...storage.hard_state import DIFFERS, HardStateFile
 from ...storage.recovery import Recovered
 from .fsck import report_failure, warn_of_last_epoch
 
@@ -86,7 +86,7 @@ def _check_state(place: Path, node: str) -> None:
         promise = storage.load()
     except FilesRefused:
         return  # the recovery reports it
-    if promise is not None and promise.state is LogState.DIVERGED:
+    if promise is not None and promise.state in DIFFERS:
         raise FilesRefused(
             f"{node} differs from the other members, so its state can't be trusted. Recover "
             "another survivor. If there is none: restore a backup (raftline restore)"

@@ -23,8 +23,9 @@ from raftline_testing.files.snapshot_writing import write_snapshot
 LOG, SNAPSHOT = "s1.log", "s1.state_machine"
 
 
-def diverged() -> MemoryFolder:
-    """Return the files of a stopped node that found that it differs."""
+def diverged(*, is_replaceable: bool = True) -> MemoryFolder:
+    """Return the files of a stopped node that found that it differs, and then heard that the others
+    hold all its entries."""
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 1, "s2")
@@ -32,7 +33,45 @@ def diverged() -> MemoryFolder:
     manager.apply(entries(1, 1, "noop", "set a 1"))
     manager.snapshots.publish(write_snapshot(manager.snapshots, manager.freeze()))
     manager.persist([Effects(differs=2)])
+    if is_replaceable:
+        manager.persist([Effects(begins_again=True)])
     return folder.kill()
+
+
+def test_a_start_keeps_what_may_be_the_only_copy() -> None:
+    """Nothing has shown yet that a quorum of the others holds the entries. Neither a restart nor a
+    loss of some of them ends the quarantine."""
+    folder = diverged(is_replaceable=False)
+    for _ in range(2):
+        manager, recovered = boot(folder)
+        assert (recovered.recovering, recovered.differs, recovered.log.last_index) == (True, 2, 2)
+        assert recovered.snapshot is not None
+        assert manager.read(["get a"]) == [DIVERGED]
+        assert recovered.notes[-2].startswith("[!] the state of s1 differs from that of the others")
+        manager.close()
+        folder = folder.kill()
+    write_lost = folder.contents()
+    write_lost[LOG] = write_lost[LOG].splitlines(keepends=True)[0]
+    _, recovered = boot(MemoryFolder(write_lost))
+    assert (recovered.recovering, recovered.differs) == (True, 2)
+
+
+def test_a_received_snapshot_is_noted_until_it_is_confirmed() -> None:
+    """A restart does not forget by which snapshot the state came."""
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, "s2")
+    manager.apply(entries(1, 1, "noop", "set a 1"))
+    data = b"".join(format_snapshot(manager.freeze()))
+    snapshot = Snapshot(2, 1, len(data), crc32(data))
+    manager.persist([Effects(chunks=[Chunk(0, data)])])
+    manager.arrived(manager.snapshots.check(snapshot, no_pause))
+    manager.persist([Effects(install=snapshot, received=2)])
+    folder = folder.kill()
+    manager, recovered = boot(folder)
+    assert recovered.received == 2
+    manager.persist([Effects(received=0)])
+    assert boot(folder.kill())[1].received == 0
 
 
 def test_a_start_keeps_the_files_that_differ_aside() -> None:
@@ -85,7 +124,8 @@ def test_diverged_state_is_unread_until_a_snapshot_replaces_it() -> None:
 
 
 def test_a_crash_amid_an_install_trusts_no_state_that_differs() -> None:
-    """At the next start, the snapshot is installed, or the diverged files are set aside."""
+    """At the next start, the snapshot is installed, or the diverged files are set aside, or the
+    node is still in quarantine."""
     for step in range(1, 60):
         folder = MemoryFolder()
         manager, _ = boot(folder)
@@ -104,17 +144,19 @@ def test_a_crash_amid_an_install_trusts_no_state_that_differs() -> None:
         left = folder.kill()
         _, recovered = boot(left)
         assert recovered.recovering
-        assert recovered.snapshot == snapshot or left.exists(f"{LOG}.differs-1")
+        is_left_out = recovered.snapshot == snapshot or left.exists(f"{LOG}.differs-1")
+        assert is_left_out or recovered.differs == 2  # the quarantine goes on
         if not folder.is_dead:
             assert (recovered.snapshot, left.exists(f"{LOG}.differs-1")) == (snapshot, False)
             return
     raise AssertionError("it never ended")
 
 
-def test_fsck_names_the_state() -> None:
-    plan = read_plan(diverged(), "s1")
+@pytest.mark.parametrize("state", [LogState.QUARANTINED, LogState.DIVERGED])
+def test_fsck_names_the_state(state: LogState) -> None:
+    plan = read_plan(diverged(is_replaceable=state is LogState.DIVERGED), "s1")
     assert plan.promise is not None
-    assert (plan.promise.state, plan.has_vote, plan.problems) == (LogState.DIVERGED, False, [])
+    assert (plan.promise.state, plan.has_vote, plan.problems) == (state, False, [])
     assert plan.notes[0].startswith("the state of s1 differs from that of the others. ")
 
 

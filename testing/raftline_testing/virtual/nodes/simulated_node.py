@@ -523,6 +523,7 @@ class Host(ServingNode):
             self._world.counts["nodes that differ"] += 1
             if not self.may_differ:
                 raise InvariantError(f"{self.name} differs from entry {effects.differs} on")
+        if effects.begins_again:
             self.disk.loses_state()
         if effects.notes and self.view is not None:
             self.measures.stepped(self.view, effects)
@@ -785,7 +786,12 @@ class Host(ServingNode):
             level=self.build_level,
             cluster_if_new=cluster_of(self.name, self._incarnation, self.epoch),
         )
-        known = {"base_cluster": recovered.base_cluster, "cluster": recovered.cluster}
+        known = {
+            "base_cluster": recovered.base_cluster,
+            "cluster": recovered.cluster,
+            "differs": recovered.differs,
+            "received_index": recovered.received,
+        }
         self.node = node = self.make_node(
             self.name,
             recovered.members,
