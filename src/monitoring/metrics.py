@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,7 @@ def _followers(out: Exposition, server: Server) -> None:
         }
         voters = view.membership.voters
         silent = {name: max(0, heard - one.heard_at_ms) for name, one in view.progress.items()}
-        differing = view.differing
-        known = [view.name, *view.progress]
+        differing, undecided = view.differing, view.undecided
     out.family(
         "gauge",
         "follower_lag_entries",
@@ -100,11 +100,26 @@ def _followers(out: Exposition, server: Server) -> None:
         "Time since a follower answered; at the leader",
         [({"peer": name}, ms / 1000) for name, ms in silent.items()],
     )
+    _replicas(out, [view.name, *lag], differing, undecided)
+
+
+def _replicas(
+    out: Exposition,
+    members: Iterable[str],
+    differing: Mapping[str, int],
+    undecided: Mapping[str, int],
+) -> None:
     out.family(
         "gauge",
         "replica_differs",
         "1 for a node whose state differs from the others'; this node, at the leader all members",
-        [({"peer": name}, int(name in differing)) for name in known],
+        [({"peer": name}, int(name in differing)) for name in members],
+    )
+    out.family(
+        "gauge",
+        "replica_undecided",
+        "1 for a follower that differs while no quorum says which is right; at the leader",
+        [({"peer": name}, int(name in undecided)) for name in members],
     )
 
 

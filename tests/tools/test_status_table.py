@@ -85,6 +85,9 @@ CASES: Mapping[str, Case] = {
     "does not follow the leader": follows(leader=None),
     "is ahead of the leader": follows(last_index=12),
     "differs from the others": told(differs={"s3": 40}),
+    "and the leader have other states, and no quorum says which is right": told(
+        undecided={"s3": 40}
+    ),
     "lacks committed entries and gets none": follows(last_index=5, commit_index=5),
     "has no connection left for clients": follows(connections=9),
     "knows no user, so nobody can log in": follows(lacks_users=True),

@@ -113,6 +113,7 @@ def node_facts(view: NodeView, now_ms: int) -> dict[str, object]:
         "arriving_bytes": view.arriving_bytes,
         "recovering": view.recovering,
         "differs": view.differing,
+        "undecided": view.undecided,
         "state_sums": {
             str(index): [f"{summed.chain:08x}", f"{summed.sum:016x}"]
             for index, summed in view.state_sums.items()

@@ -72,8 +72,12 @@ def _has_all_connections(look: StatusCheck) -> bool:
 
 def _differs(look: StatusCheck) -> bool:
     """Whether the member, or the leader, reports that its state differs from that of the others."""
-    reports = (look.now.get("differs"), look.leader.get("differs"))
-    return any(isinstance(report, dict) and look.name in report for report in reports)
+    return _is_named(look, look.now, "differs") or _is_named(look, look.leader, "differs")
+
+
+def _is_named(look: StatusCheck, facts: Facts, field: str) -> bool:
+    names = facts.get(field)
+    return isinstance(names, dict) and look.name in names
 
 
 def _follows_nobody(look: StatusCheck) -> bool:
@@ -217,6 +221,14 @@ MEMBERS: tuple[Trouble, ...] = (
         "RaftlineReplicaDiffers", NOT_READY,
         _differs,
         takes_entries=False, follows=False,
+    ),
+    Trouble(
+        "and the leader have other states, and no quorum says which is right",
+        "and the leader have other states, and no quorum says which is right",
+        "Start each voter that does not answer; if all do, find out which is right "
+        "(docs/repair.md)",
+        "RaftlineReplicasUndecided", READY,
+        lambda look: _is_named(look, look.leader, "undecided") and not _differs(look),
     ),
     Trouble(
         "lacks committed entries and gets none", "lack committed entries and get none",

@@ -37,6 +37,8 @@ def node_of(
     newborn: bool = False,
     may_be_new: bool = False,
     incarnation: int = 1,
+    differs: int = 0,
+    received_index: int = 0,
     options: Options = OPTIONS,
     lease_ms: int = 0,
     timeout_ms: int = TIMEOUT_MS,
@@ -57,6 +59,8 @@ def node_of(
         newborn=newborn,
         may_be_new=may_be_new,
         incarnation=incarnation,
+        differs=differs,
+        received_index=received_index,
     )
 
 

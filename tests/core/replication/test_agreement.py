@@ -46,10 +46,10 @@ RAISED = replace(OPTIONS, level=4, cluster_if_new="9f86d081884c7d65")
 CHAIN, OTHER = 0x1FF08C67, 0x8D6DBE85
 
 
-def leader(*peers: str, options: object = RAISED) -> RawNode:
+def leader(*peers: str, received_index: int = 0) -> RawNode:
     """Return a leader above the floor that has applied entries with the chain CHAIN."""
     voters = ("s1", *(peers or ("s2", "s3")))
-    node = established("s1", options=options, voters=voters)
+    node = established("s1", options=RAISED, voters=voters, received_index=received_index)
     for name in voters[1:]:
         node.step(PeerLevel(name, RAISED.level), TIMEOUT_MS)
     node.step(Propose(["set a 1"]), node.view.now_ms)
@@ -68,15 +68,16 @@ def answer(node: RawNode, name: str, sums: Sums | None, incarnation: int = 0) ->
     return node.step(Receive(message), view.now_ms)
 
 
-def sums_of(node: RawNode, chain: int = CHAIN, *, differs: int = 0) -> Sums:
-    return Sums(node.view.applied, chain, differs=differs)
+def sums_of(node: RawNode, chain: int = CHAIN, *, differs: int = 0, received: int = 0) -> Sums:
+    return Sums(node.view.applied, chain, differs=differs, received=received)
+
+
+def sent(effects: Effects, name: str) -> AppendEntries:
+    return next(one for one in effects.send if isinstance(one, AppendEntries) and one.to == name)
 
 
 def told(effects: Effects, name: str) -> Difference | None:
-    (first,) = [one for one in effects.send if isinstance(one, AppendEntries) and one.to == name][
-        :1
-    ]
-    return first.differs
+    return sent(effects, name).differs
 
 
 def follower(*, level: bool = True) -> RawNode:
@@ -359,10 +360,105 @@ def test_a_difference_that_is_not_proved_changes_nothing(difference: Difference)
 
 
 def test_a_follower_that_differs_does_not_regain_its_vote() -> None:
+    """The fence is committed without it: its next start may begin with nothing, and not before."""
     node = follower()
-    node.step(heartbeat(Difference(3, SumKind.ENTRIES, CHAIN)), 0)
-    assert not node.step(heartbeat(vote_again=1), 0).recovered
+    assert not node.step(heartbeat(Difference(3, SumKind.ENTRIES, CHAIN)), 0).begins_again
+    assert not node.step(heartbeat(vote_again=9), 0).begins_again  # of an earlier start
+    effects = node.step(heartbeat(vote_again=1), 0)
+    assert (effects.begins_again, effects.recovered) == (True, False)
+    assert effects.notes[0].startswith("[*] The others hold all entries that s2 acknowledged")
     assert node.view.recovering
+    assert not node.step(heartbeat(vote_again=1), 0).begins_again
+
+
+def test_a_quarantine_goes_on_after_a_restart() -> None:
+    node = node_of("s2", 1, 1, 1, recovering=True, differs=3, incarnation=5, options=RAISED)
+    assert (node.view.differs, node.view.recovering) == (3, True)
+    effects = node.step(heartbeat(vote_again=5), 0)
+    assert (effects.begins_again, effects.recovered) == (True, False)
+
+
+def received(node: RawNode, name: str, chain: int = CHAIN) -> Effects:
+    """Let a follower report these sums, and that its state came by the leader's snapshot."""
+    return answer(node, name, sums_of(node, chain, received=node.view.applied))
+
+
+def test_a_state_from_a_snapshot_is_no_witness() -> None:
+    """The leader may have sent its wrong state to s3: s2 may be the only one that is right."""
+    node = leader()
+    received(node, "s3")
+    answer(node, "s2", sums_of(node, OTHER))
+    received(node, "s3")
+    assert (node.view.differing, list(node.view.undecided)) == ({}, ["s2"])
+    answer(node, "s3", sums_of(node))  # confirmed
+    assert list(node.view.differing) == ["s2"]
+
+
+def test_two_states_of_one_snapshot_condemn_no_leader() -> None:
+    """An earlier leader may have sent its wrong state to both."""
+    node = leader()
+    answer(node, "s2", sums_of(node, OTHER))
+    received(node, "s3", OTHER)
+    assert node.view.is_leader
+    answer(node, "s3", sums_of(node, OTHER))
+    assert not node.view.is_leader
+
+
+def test_a_leader_with_a_received_state_is_no_witness() -> None:
+    """A restart forgets from whom the state came, and not that it was received."""
+    node = leader(received_index=3)
+    answer(node, "s3", sums_of(node))
+    answer(node, "s2", sums_of(node, OTHER))
+    assert (node.view.differing, list(node.view.undecided)) == ({}, ["s2"])
+
+
+def test_a_snapshot_of_before_the_difference_harms_no_witness() -> None:
+    """The one that differs had the leader's sum at that entry or later."""
+    node = leader()
+    index = node.view.applied
+    received(node, "s3")
+    answer(node, "s2", sums_of(node))
+    node.step(StateSummed(index, 1), node.view.now_ms)
+    node.step(Propose(["set a 2"]), node.view.now_ms)
+    sync(node)
+    answer(node, "s3", None)
+    node.step(Applied(node.view.applying, OTHER), node.view.now_ms)
+    answer(node, "s3", Sums(index + 1, OTHER, received=index))
+    answer(node, "s2", Sums(index + 1, CHAIN))
+    assert list(node.view.differing) == ["s2"]
+
+
+def test_equal_sums_of_all_voters_confirm_a_snapshot() -> None:
+    """From then on a later difference has nothing to do with it, also under the next leader."""
+    node = leader()
+    index = node.view.applied
+    node.step(StateSummed(index, 1), node.view.now_ms)
+    sums = Sums(index, CHAIN, index, 1)
+    answer(node, "s3", sums._replace(received=index))
+    assert sent(beat(node), "s3").agreed_index == 0
+    answer(node, "s2", sums)
+    effects = beat(node)
+    assert [sent(effects, name).agreed_index for name in ("s2", "s3")] == [0, index]
+
+
+def test_a_confirmed_snapshot_is_forgotten_on_disk() -> None:
+    node = node_of("s2", 1, 1, 1, received_index=2, options=RAISED)
+    for number, (agreed, expected) in enumerate([(1, None), (2, 0), (2, None)], start=2):
+        message = append(1, (3, 1), commit=3, number=number)
+        message.agreed_index = agreed
+        effects = node.step(Receive(message), 0)
+        assert (effects.received, effects.wants_disk) == (expected, expected == 0)
+
+
+def test_an_installed_snapshot_is_reported() -> None:
+    node = node_of("s2", options=RAISED)
+    snapshot = Snapshot(7, 1, 8, 5)
+    node.step(Receive(InstallSnapshot("s1", "s2", 1, snapshot, 0, 8, 3, "12345678")), 0)
+    effects = node.step(SnapshotChecked(snapshot, members_of("s1", "s2", "s3"), 4), 0)
+    assert effects.received == 7
+    node.step(Applied(7, CHAIN), 0)
+    later = node.step(Receive(append(1, (7, 1), commit=7, number=4)), 0)
+    assert answer_in(later).sums == Sums(7, CHAIN, received=7)
 
 
 def test_its_waiting_reads_are_given_back() -> None:
@@ -424,6 +520,10 @@ def test_a_later_leader_names_the_member_by_its_report() -> None:
         AppendAccepted("s2", "s1", 7, 9, 2, 5, 0, True, Sums(9, CHAIN, differs=3)),
         AppendEntries("s1", "s2", 7, 9, 2, [], 3, 2, differs=Difference(9, SumKind.STATE, 5)),
         AppendEntries("s1", "s2", 7, 9, 2, [], 3, 2, 5, 0, Difference(9, SumKind.ENTRIES, 5)),
+        AppendEntries("s1", "s2", 7, 9, 2, [], 3, 2, 0, 0, Difference(9, SumKind.STATE, 5), 8),
+        AppendEntries("s1", "s2", 7, 9, 2, [], 3, 2, agreed_index=8),
+        AppendAccepted("s2", "s1", 7, 9, 2, sums=Sums(9, CHAIN, 4, 5, 3, 8)),
+        AppendAccepted("s2", "s1", 7, 9, 2, sums=Sums(9, CHAIN, received=8)),
     ],
 )
 def test_a_line_carries_the_sums(message: AppendAccepted | AppendEntries) -> None:
