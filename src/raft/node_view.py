@@ -165,6 +165,11 @@ class NodeView:
         return self._state.differs
 
     @property
+    def received_index(self) -> int:
+        """The snapshot by which this server's state came; 0: the others have confirmed it."""
+        return self._state.received_index
+
+    @property
     def differing(self) -> Mapping[str, int]:
         """The entry at which the state of each server is known to differ, by name: this server's,
         and at a leader those of its followers."""

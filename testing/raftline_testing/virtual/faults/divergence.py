@@ -3,6 +3,9 @@
 `run_divergence` plants one in a cluster that is otherwise sound, though its network may lose and
 delay messages. The node must be found, stand for no election and serve no reads, and after its next
 start get the state of the others again. What clients read before that is not judged.
+
+With `away`, as many nodes as possible are away around it, and the leader may be the one that is
+struck. Until they return nobody can know who is right, so nobody may lose a vote.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from raftline.raft.inputs import Propose
 from raftline.raft.log import Entry
 from raftline.raft.membership import Membership
 from raftline.raft.node import RawNode
+from raftline.raft.node_view import NodeView
 from raftline.raft.state import State
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import MachineState, format_snapshot
@@ -37,6 +41,9 @@ FIRST_ENTRIES = 40  # applied before the divergence
 WITHIN_MS = 400_000  # of the virtual clock; a snapshot may travel in pieces of 20 bytes
 BATCH_BYTES_MIN = 2000
 STEPS = 20  # between two looks
+AWAY_TIMEOUTS = 25  # election timeouts in which nodes are away
+UNDECIDED_TIMEOUTS = 60  # until an operator decides, if snapshots leave no witness
+TOLD_TIMEOUTS = 10  # within which a node that is told to differ is in quarantine
 _SET = re.compile(rb"(?m)^([0-9]+) ([0-9]+) ((?:[^ @]*@)?set \w+ )(.*)$")
 
 
@@ -57,7 +64,7 @@ def plan_of(seed: int, nodes: int) -> Plan:
     )  # fmt: skip
 
 
-def run_divergence(kind: str, seed: int, nodes: int = 3) -> Counter[str]:
+def run_divergence(kind: str, seed: int, nodes: int = 3, *, away: bool = False) -> Counter[str]:
     """Plant a divergence of this kind, and see it found and mended; return the counts.
 
     Raises:
@@ -66,7 +73,7 @@ def run_divergence(kind: str, seed: int, nodes: int = 3) -> Counter[str]:
     """
     schedule = Schedule(seed, plan_of(seed, nodes), None)
     with few_collections(), as_planned(schedule):
-        return _Scenario(schedule, kind).run()
+        return _Scenario(schedule, kind, away=away).run()
 
 
 class _Judge(HonestInvariants):
@@ -95,8 +102,10 @@ class _Judge(HonestInvariants):
 class _Scenario:
     """One divergence, from the start of the cluster to its end."""
 
-    def __init__(self, schedule: Schedule, kind: str) -> None:
-        self._schedule = schedule
+    def __init__(self, schedule: Schedule, kind: str, *, away: bool) -> None:
+        self._schedule, self._away = schedule, away
+        self._struck_at = 0
+        self._told_since_ms = 0  # the struck node, while it does not know it
         self._world = schedule.world
         self._hosts = list(schedule.hosts.values())
         self._kind = kind
@@ -116,20 +125,17 @@ class _Scenario:
         self._schedule.first_starts()
         self._until("apply entries", lambda: self._have_applied(self._hosts, FIRST_ENTRIES))
         self._until("write a pair", self._has_pair)
-        victim = self._world.random.choice(self._hosts)
-        self._plant(victim)
-        self._until(
-            "find it",
-            lambda: (
-                self._is_found(victim) or self._was_replaced(victim) or self._has_spread(victim)
-            ),
-            steps=1,
-        )
-        if not self._is_found(victim):
+        victim = self._strike()
+        self._find(victim)
+        if self._is_found(victim):
+            assert victim.manager.read(["get a"]) == [DIVERGED]
+            self._restart(victim, is_put_aside=self._stays(victim))
+        elif self._is_undecided(victim):
+            self._world.counts["decided by an operator"] += 1
+            self._restart(victim, is_put_aside=False, is_wiped=True)
+        else:
             self._world.counts["states replaced before"] += 1
             return Counter(self._world.counts)
-        assert victim.manager.read(["get a"]) == [DIVERGED]
-        self._restart(victim, is_put_aside=self._stays(victim))
         for client in self._schedule.clients:
             client.stop()  # a snapshot that is replaced again and again arrives slowly
         for talker in self._schedule.talkers:
@@ -137,13 +143,88 @@ class _Scenario:
         self._schedule.guests.finish()
         self._until("make the node whole again", lambda: self._is_whole(victim))
         self._until("agree", self._agree)
+        self._until("commit", lambda: self._has_pair("2"))
         return Counter(self._world.counts)
 
-    def _until(self, what: str, is_so: Callable[[], bool], steps: int = STEPS) -> None:
+    def _strike(self) -> Host:
+        """Plant the divergence in a node, and return it. With nodes away, those that are left are
+        just a quorum, the struck one included."""
+        random, hosts = self._world.random, self._hosts
+        if not self._away:
+            victim = random.choice(hosts)
+            self._plant(victim)
+            return victim
+        for host in hosts:
+            host.watching = None  # a wrong state may spread, and its events are not judged
+        self._until("elect a leader", lambda: bool(list(leaders(hosts))))
+        victim = random.choice([random.choice(hosts), *(host for host, _ in leaders(hosts))])
+        away = random.sample([host for host in hosts if host is not victim], (len(hosts) - 1) // 2)
+        self._plant(victim, away)
+        until_ms = self._now_in(AWAY_TIMEOUTS)
+        while self._world.now_ms < until_ms:
+            self._step(victim)
+            accused = [host.name for host in hosts if host.node and host.node.view.differs]
+            assert not accused, f"{accused} lost a vote, and no quorum knows who is right"
+        self._struck_at = victim.manager.applied.index
+        for host in away:
+            host.start()
+        return victim
+
+    def _find(self, victim: Host) -> None:
+        """Go on until the divergence is found, or its state has been replaced or has spread; or
+        nobody is left who could decide."""
+        until_ms = self._now_in(UNDECIDED_TIMEOUTS)
+        self._until(
+            "find it",
+            lambda: (
+                self._is_found(victim)
+                or self._was_replaced(victim)
+                or self._has_spread(victim)
+                or (self._world.now_ms > until_ms and self._is_undecided(victim))
+            ),
+            victim,
+        )
+
+    def _is_undecided(self, victim: Host) -> bool:
+        """Whether the leader knows of the difference, and the state of another node came by a
+        snapshot since, so that it is no witness."""
+        names = {host.name for host in self._hosts if host is victim}
+        for host, view in leaders(self._hosts):
+            known = set(view.undecided)
+            received = [one.received_index for one in view.progress.values()]
+            if (
+                any([view.received_index, *received])
+                and known
+                and (known == names or host is victim)
+            ):
+                return True
+        return False
+
+    def _now_in(self, timeouts: int) -> int:
+        return self._world.now_ms + timeouts * self._schedule.plan.options.election_timeout_ms
+
+    def _step(self, victim: Host) -> None:
+        """Take a step. A node that was told that it differs, and does, is soon in quarantine."""
+        self._world.step()
+        told = [view for _, view in leaders(self._hosts) if self._is_told(victim, view)]
+        if victim.node is None or not victim.may_differ or not told or victim.node.view.differs:
+            self._told_since_ms = self._world.now_ms
+        late_ms = self._world.now_ms - self._told_since_ms
+        limit_ms = TOLD_TIMEOUTS * self._schedule.plan.options.election_timeout_ms
+        assert late_ms <= limit_ms, f"{victim.name} was told that it differs, and goes on"
+
+    def _is_told(self, victim: Host, view: NodeView) -> bool:
+        progress = view.progress.get(victim.name)
+        return progress is not None and progress.is_told
+
+    def _until(self, what: str, is_so: Callable[[], bool], victim: Host | None = None) -> None:
         deadline_ms = self._world.now_ms + WITHIN_MS
         while not is_so():
             assert self._world.now_ms < deadline_ms, f"the cluster does not {what}"
-            for _ in range(steps):
+            if victim is not None:
+                self._step(victim)
+                continue
+            for _ in range(STEPS):
                 self._world.step()
 
     def _have_applied(self, hosts: Iterable[Host], index: int) -> bool:
@@ -155,8 +236,19 @@ class _Scenario:
     def _was_replaced(self, victim: Host) -> bool:
         """Whether a snapshot of the leader, for a node that lacks many entries, has replaced a
         snapshot that was spoiled."""
-        pairs = victim.manager.store.held
-        return self._kind == "snapshot" and pairs.get(KEY, "").startswith("1")
+        if self._kind == "snapshot":
+            return victim.manager.store.held.get(KEY, "").startswith("1")
+        return self._away and self._agrees(victim)
+
+    def _agrees(self, victim: Host) -> bool:
+        """Whether the leader has heard equal sums of the struck node since then, of both kinds."""
+        return any(
+            progress.difference is None
+            and min(progress.entries.agreed_index, progress.state.agreed_index) > self._struck_at
+            for _, view in leaders(self._hosts)
+            for name, progress in view.progress.items()
+            if name == victim.name
+        )
 
     def _has_spread(self, victim: Host) -> bool:
         """Whether the node has become the leader, and another node holds its spoiled snapshot."""
@@ -180,8 +272,10 @@ class _Scenario:
             self._world.step()
         return True
 
-    def _restart(self, victim: Host, *, is_put_aside: bool) -> None:
+    def _restart(self, victim: Host, *, is_put_aside: bool, is_wiped: bool = False) -> None:
         victim.stop(power_cut=self._world.chance(0.5))
+        if is_wiped:
+            victim.disk.lose_all(trace=False)
         victim.may_differ, self._judge.victim = False, ""
         victim.watching = self._watching
         victim.start()
@@ -197,21 +291,23 @@ class _Scenario:
         states = [(host.manager.applied, dict(host.manager.store.held)) for host in self._hosts]
         return all(state == states[0] for state in states)
 
-    def _has_pair(self) -> bool:
+    def _has_pair(self, value: str = "1") -> bool:
         """Whether all nodes hold the pair; if none does, ask the leader for it."""
-        holders = [host for host in self._hosts if KEY in host.manager.store]
+        held = [host.manager.store.held.get(KEY, "") for host in self._hosts]
+        holders = [one for one in held if one.startswith(value)]
         for host, view in leaders(self._hosts) if not holders else ():
             if host.node is not None and host.node.takes_proposals and not view.transfer:
-                host.take(Propose([f"set {KEY} 1"]))
+                host.take(Propose([f"set {KEY} {value}"]))
         return len(holders) == len(self._hosts)
 
     # --- the divergences -------------------------------------------------------------------------
 
-    def _plant(self, victim: Host) -> None:
+    def _plant(self, victim: Host, away: Sequence[Host] = ()) -> None:
         victim.may_differ, self._judge.victim = True, victim.name
         self._watching, victim.watching = victim.watching, None
         self._world.counts[f"divergences of the {self._kind}"] += 1
         if self._kind == "machine":
+            self._stop(away)
             victim.manager.errs = self._spoil_pair
             return
         if self._kind == "snapshot":
@@ -223,7 +319,16 @@ class _Scenario:
         files = _spoil_snapshot(victim) if is_snapshot else self._spoil_entry(victim)
         assert files is not None
         victim.disk.folder = MemoryFolder(files)
+        self._stop(away)
         victim.start()
+
+    def _stop(self, away: Sequence[Host]) -> None:
+        """Stop some nodes, and wait until their last sums are of no verdict any more."""
+        for host in away:
+            host.stop(power_cut=self._world.chance(0.5))
+        until_ms = self._now_in(2) if away else 0
+        while self._world.now_ms < until_ms:
+            self._world.step()
 
     def _spoil_pair(self, manager: LogManager) -> None:
         """Change a value, as a state machine that is not deterministic does, until that is
