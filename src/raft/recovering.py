@@ -89,6 +89,7 @@ def leader_heard_recovering(
     if message.round < progress.readmit_round:
         return False  # from an incarnation before the known one, or a repeated report
     is_unsure = message.may_be_new and not progress.match_index  # otherwise it had held entries
+    # It says so itself, and must not count even if no quorum is left: it may have forgotten.
     progress.may_be_new = is_unsure or message.sender not in state.membership.electors
     progress.is_counted = False
     state.as_leader.has_uncounted = True
@@ -104,7 +105,8 @@ def leader_heard_recovering(
 def leader_finds_loss(state: State, progress: Progress, complaint: AppendRejected) -> None:
     """Discard a follower's acknowledgements, since it lacks some of those entries, and tell it
     about the loss, unless the cluster is at the floor, where it may not understand that. Its fence
-    follows its answer, which names its incarnation."""
+    follows its answer, which names its incarnation. It does not count even if no quorum is left:
+    its own refusal proves that it lacks what it acknowledged."""
     name, lost_index = complaint.sender, progress.match_index
     state.note(
         f"[!] {name} lost entries: it acknowledged entry {lost_index} to {state.name}, and lacks "
@@ -119,7 +121,7 @@ def leader_finds_loss(state: State, progress: Progress, complaint: AppendRejecte
 
 def stop_counting(state: State, name: str, progress: Progress) -> None:
     """Discard a follower's acknowledgements, and leave it out of every quorum until it has
-    recovered."""
+    recovered. The caller says why no quorum needs it, or why it must not count in any case."""
     progress.forgot()
     progress.is_counted, progress.may_be_new = False, name not in state.membership.electors
     progress.lost_index = progress.incarnation = 0

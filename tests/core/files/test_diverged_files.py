@@ -50,10 +50,13 @@ def test_a_start_keeps_what_may_be_the_only_copy() -> None:
         assert recovered.notes[-2].startswith("[!] the state of s1 differs from that of the others")
         manager.close()
         folder = folder.kill()
-    write_lost = folder.contents()
-    write_lost[LOG] = write_lost[LOG].splitlines(keepends=True)[0]
-    _, recovered = boot(MemoryFolder(write_lost))
+    left = folder.contents()
+    del left[LOG]
+    folder = MemoryFolder(left)
+    _, recovered = boot(folder)
+    assert b" state quarantined differs 2 " in folder.content("s1.storage")
     assert (recovered.recovering, recovered.differs) == (True, 2)
+    assert any("rejoins without a vote" in note for note in recovered.notes)
 
 
 def test_a_received_snapshot_is_noted_until_it_is_confirmed() -> None:
@@ -185,7 +188,8 @@ def test_the_sums_of_a_known_log_never_change() -> None:
         "set a 1", "client1#7@incr n 5", "client1#8@append a \u00e9", "lease 60000",
         "under lease-5 set b two words", "setex c 30 x", "enqueue q/ job", "enqueue q/ other",
         "hold lock/ alone lease-5 me", "role-add app", "role-grant app read app/",
-        "redis 1700000000000 HSET h f v", "redis 1700000000000 SADD s x y", "delete n", "redis 1700000000000 XADD t 1-1 f v",
+        "redis 1700000000000 HSET h f v", "redis 1700000000000 SADD s x y", "delete n",
+        "redis 1700000000000 XADD t 1-1 f v",
         "txn if a = 1 then set d 4 else set e 5", "object o dict.put \"k\" 1",
     ]  # fmt: skip
     raised = Entry(1, 1, level_command(1, "9f86d081884c7d65"))

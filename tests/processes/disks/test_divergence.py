@@ -49,3 +49,22 @@ def test_an_edited_entry_is_found_and_a_restart_mends_it(cluster: Cluster, tmp_p
     assert edited.ask("client1@get a read local").endswith("response: 1")
     assert b"set a 2\n" in (tmp_path / "s3.log.differs-1").read_bytes()
     eventually(lambda: not cluster["s1"].status()["differs"], "equal replicas")
+
+
+def test_status_shows_at_once_that_no_quorum_decides(cluster: Cluster, tmp_path: Path) -> None:
+    """s2 is away, so either of the others may be wrong. It decides as soon as it is back."""
+    assert cluster.ask("client1@set a 1").endswith("set to 1")
+    assert cluster.ask("client1@set b 1").endswith("set to 1")
+    cluster.wait_until_on_all_disks()
+    away, edited = cluster["s2"], cluster["s3"]
+    away.terminate()
+    away.ended()
+    edit_entry(edited, b" set a 1\n", b" set a 2\n")
+    words = "and the leader have other states, and no quorum says which is right"
+    eventually(lambda: words in status(tmp_path).stdout, "the words of status")
+    assert status(tmp_path).returncode == 3
+    away.start()
+    edited.wait_for_line("[!] s3 differs from ")
+    eventually(lambda: "s3 differs from the others" in status(tmp_path).stdout, "the verdict")
+    assert not cluster["s1"].status()["recovering"]
+    assert not away.status()["recovering"]
