@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from ..common.address import Endpoint, is_own_name
 from ..common.config import PortRefused
-from ..common.process.guarded_thread import guarded_thread
+from ..common.process.guarded_thread import begin_thread
 from ..common.process.signals import threads_without_signals
 from ..wire.limits import HTTP_CONNECTIONS, HTTP_HEAD_BYTES, HTTP_S, HTTP_THREADS
 from ..wire.protocol import shown
@@ -100,7 +100,8 @@ class MonitorListener:
         self._to_make: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._made: queue.SimpleQueue[tuple[list[HttpConnection], HttpAnswer]] = queue.SimpleQueue()
         self._is_closing = False
-        self._threads: list[threading.Thread] = []
+        self._begun = 0  # threads
+        self._is_over = threading.Event()
         self._socket = _listening(place)
         self._socket.setblocking(False)
         self.server_address: Any = self._socket.getsockname()
@@ -120,18 +121,17 @@ class MonitorListener:
         runs = [("http", self._serve), *[("http answers", self._make_pages)] * HTTP_THREADS]
         with threads_without_signals():
             for what, run in runs:
-                thread = guarded_thread(run, f"{name} {what}", ended_by)
-                thread.start()
-                self._threads.append(thread)
+                begin_thread(run, f"{name} {what}", ended_by)
+                self._begun += 1
 
     def close(self) -> None:
         """Stop answering, free the port, and remove the socket's file."""
         self._is_closing = True
         self._wake()
-        for _ in self._threads:
+        for _ in range(self._begun):
             self._to_make.put(None)
-        if self._threads:
-            self._threads[0].join(CLOSE_S)
+        if self._begun:
+            self._is_over.wait(CLOSE_S)
         else:
             self._selector.close()
         for each in (self._socket, self._woken, self._waker):
@@ -147,12 +147,15 @@ class MonitorListener:
     # --- the I/O thread --------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        with self._selector, self._socket:  # after an error, clients are refused at once
-            try:
-                self._serve_until_closed()
-            finally:
-                for connection in list(self._connections):
-                    self._hang_up(connection)
+        try:
+            with self._selector, self._socket:  # after an error, clients are refused at once
+                try:
+                    self._serve_until_closed()
+                finally:
+                    for connection in list(self._connections):
+                        self._hang_up(connection)
+        finally:
+            self._is_over.set()
 
     def _serve_until_closed(self) -> None:
         while not self._is_closing:

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 
-from ..common.process.guarded_thread import guarded_thread
+from ..common.process.guarded_thread import begin_thread
 from ..common.process.signals import threads_without_signals
 from ..node.program.node_server import Server
 from .endpoints import unhealthy_reason
@@ -56,11 +56,11 @@ def begin_watchdog(server: Server) -> bool:
     if within_s is None:
         return False
     with threads_without_signals():
-        guarded_thread(
+        begin_thread(
             lambda: _notify(server, within_s / 3),
             f"{server.name} watchdog",
             lambda error: server.warn(f"systemd no longer hears that it is well: {error!r}"),
-        ).start()
+        )
     return True
 
 

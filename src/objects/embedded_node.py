@@ -27,7 +27,7 @@ from ..common.config import PACES, ConfigError, Pace, PortRefused
 from ..common.extensions import is_there
 from ..common.no_copies import NoCopies
 from ..common.process.console import Console
-from ..common.process.guarded_thread import guarded_thread
+from ..common.process.guarded_thread import begin_thread
 from ..common.process.signals import threads_without_signals
 from ..common.public import public
 from ..net.connections.connection_slots import fewer_than_wanted
@@ -210,7 +210,7 @@ class Node(NoCopies):
                 self._server.begin(self._listener)  # here, because no thread can start at exit
             self._leadership.start()  # with signals, because its callbacks may start processes
             with threads_without_signals():
-                guarded_thread(self._run, f"{name} node", self._ended_by).start()
+                begin_thread(self._run, f"{name} node", self._ended_by)
         except BaseException:
             self._server.stop()
             self._run()

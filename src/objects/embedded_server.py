@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ..clients.requests.health import report_error
 from ..clients.requests.times import Seconds
-from ..common.process.guarded_thread import guarded_thread
+from ..common.process.guarded_thread import begin_thread
 from ..common.process.wakeup import Wakeup
 from ..common.public import public
 from ..net.connections.listener import Listener
@@ -182,9 +182,7 @@ class EmbeddedServer(Server):
         super().begin(listener)
         if self._state_file_every is not None:
             every_s = self._state_file_every
-            guarded_thread(
-                lambda: self._write_states(every_s), f"{self.name} state file", self.fail
-            ).start()
+            begin_thread(lambda: self._write_states(every_s), f"{self.name} state file", self.fail)
 
     def wait(self) -> int:
         try:

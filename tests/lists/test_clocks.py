@@ -13,7 +13,8 @@ WRITTEN = SOURCE / "access" / "authority.py"  # into certificates, which are goo
 WARNED = SOURCE / "access" / "expiry.py"  # people, of certificates that end soon
 COMPARED = SOURCE / "common" / "time_of_day.py"  # by people, with that of other machines
 DOES = {
-    "guarded_thread": "begins a thread", "time.sleep": "sleeps", "open": "opens a file",
+    "guarded_thread": "begins a thread", "begin_thread": "begins a thread",
+    "time.sleep": "sleeps", "open": "opens a file",
     "os.open": "opens a file", "beside.open": "opens a file", "path.open": "opens a file",
     "log.open": "opens a file",
 }  # fmt: skip
@@ -88,22 +89,6 @@ def test_few_modules_of_a_node_begin_threads_sleep_or_open_files() -> None:
                 if called in DOES:
                     doers.setdefault(DOES[called], set()).add(path.name)
     assert doers == DOERS
-
-
-def test_no_thread_of_a_node_is_begun_unguarded() -> None:
-    """A few handle every error themselves: that of the console, which could not report one, that of
-    the starter's end, and those of connections."""
-    begun = {
-        path.relative_to(SOURCE).as_posix()
-        for package in ("common", "net", "node", "monitoring")
-        for path in (SOURCE / package).rglob("*.py")
-        for part in parts_of(path)
-        if isinstance(part, ast.Call)
-        and ast.unparse(part.func) in ("threading.Thread", "_thread.start_new_thread")
-    }
-    own = {"common/process/console.py", "common/process/signals.py", "net/connections/listener.py"}
-    of_no_node = {"common/process/guarded_thread.py", "common/process/server_process.py"}
-    assert begun == own | of_no_node
 
 
 def test_a_module_that_reads_it_would_be_found(tmp_path: Path) -> None:

@@ -69,13 +69,18 @@ def place_of(frame: FrameType) -> Place | None:
 @contextmanager
 def profiled(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make all new threads call `profile` meanwhile, including the threads of connections."""
-    serve = Connection.serve
+    serve, named = Connection.serve, threading.current_thread
 
     def followed(connection: Connection) -> None:
         sys.setprofile(profile)  # `threading` doesn't start the threads of connections
         serve(connection)
 
+    def current_thread() -> threading.Thread:
+        sys.setprofile(profile)  # nor those of `begin_thread`, which first name themselves
+        return named()
+
     monkeypatch.setattr(Connection, "serve", followed)
+    monkeypatch.setattr(threading, "current_thread", current_thread)
     threading.setprofile(profile)
     try:
         yield

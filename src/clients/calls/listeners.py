@@ -18,10 +18,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
+from ...common.process.guarded_thread import begin_thread, print_uncaught
 from ..requests.health import ClientHealth, ClientState, Listener, report_error
 
 Function = TypeVar("Function")
-_Timer = threading.Timer | asyncio.TimerHandle
 
 
 def plain(function: Function, what: str) -> Function:
@@ -30,6 +30,21 @@ def plain(function: Function, what: str) -> Function:
     if not callable(function) or inspect.iscoroutinefunction(function):
         raise TypeError(f"{what} is a plain function, not {type(function).__name__}")
     return function
+
+
+class _ThreadTimer:
+    """A timer in a thread. `threading.Timer` waits until its thread runs."""
+
+    def __init__(self) -> None:
+        self._is_over = threading.Event()
+        self.cancel = self._is_over.set
+
+    def wait(self, seconds: float, call: Callable[[], None]) -> None:
+        if not self._is_over.wait(seconds):
+            call()
+
+
+_Timer = _ThreadTimer | asyncio.TimerHandle
 
 
 class Listeners:
@@ -130,7 +145,7 @@ class ThreadListeners(Listeners):
                 return
             self._is_running = True
         try:
-            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+            begin_thread(self._run, self._name, print_uncaught)
         except RuntimeError:  # no thread can start: the next change reports this one, too
             with self._lock:
                 self._is_running = False
@@ -144,10 +159,9 @@ class ThreadListeners(Listeners):
                 state = self._news.popleft()
             self._call(state)
 
-    def _call_later(self, seconds: float, call: Callable[[], None]) -> threading.Timer:
-        timer = threading.Timer(seconds, call)
-        timer.name, timer.daemon = self._name, True
-        timer.start()
+    def _call_later(self, seconds: float, call: Callable[[], None]) -> _ThreadTimer:
+        timer = _ThreadTimer()
+        begin_thread(lambda: timer.wait(seconds, call), self._name, print_uncaught)
         return timer
 
 

@@ -13,12 +13,12 @@ import itertools
 import os
 import selectors
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 
 from ...common.address import Address
+from ...common.process.guarded_thread import begin_thread, print_uncaught
 from ...common.process.wakeup import Flag
 
 NEXT_S = 0.25  # for one address; RFC 8305, section 8
@@ -149,7 +149,7 @@ class _Lookup:
         if not _is_numeric(self.node.host):
             with contextlib.suppress(RuntimeError):  # no thread can be started
                 name = f"looks up {self.node.host}"
-                threading.Thread(target=self._run, name=name, daemon=True).start()
+                begin_thread(self._run, name, print_uncaught)
                 return True
         self._run()
         return False

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from ...common.process.guarded_thread import LOST_S, begin_thread, print_uncaught
 from ...common.process.wakeup import Flag
 from ...common.public import public
 from ..calls.calls import Ask, Call, Steps
@@ -56,8 +57,8 @@ class Keeper:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._renewals = Renewals()
-        self._thread: threading.Thread | None = None
         self._runs = False  # the thread
+        self._ident = 0  # of the thread
         self._waits_until_s = -math.inf  # the thread, unless it is woken
         self._is_closed = False
         self._flush: Callable[[], object] | None = None
@@ -77,9 +78,9 @@ class Keeper:
                 return
             self._renewals.add(timer)
             if not self._runs:
-                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                thread.start()  # may raise, and then the next lease starts a thread
-                self._thread, self._runs = thread, True
+                # This may raise; then the next lease starts a thread.
+                begin_thread(self._run, self._name, print_uncaught)
+                self._runs = True
             if timer.due_s < self._waits_until_s:
                 self._changed.notify()
 
@@ -115,14 +116,16 @@ class Keeper:
         with self._lock:
             self._is_closed = True
             given_up = self._renewals.drop_all()
-            thread = None if self._renewals.is_asking else self._thread
-            self._changed.notify()
+            waits = not self._renewals.is_asking and self._ident != threading.get_ident()
+            self._changed.notify_all()
         releases = closing(given_up, self.leaving)
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+        if waits:
+            with self._lock:
+                self._changed.wait_for(lambda: not self._runs, LOST_S)
         return releases
 
     def _run(self) -> None:
+        self._ident = threading.get_ident()
         while True:
             carry_out(keeping(self._renewals, self._now, self._lock), self._do)
             with self._lock:
@@ -130,6 +133,8 @@ class Keeper:
                     self._wait(LINGER_S)
                 self._runs = bool(self._renewals)
                 if not self._runs:
+                    self._ident = 0
+                    self._changed.notify_all()
                     return
 
     def _do(self, step: Ask | UntilDue) -> object:
@@ -165,7 +170,7 @@ def call_apart(on_lost: Callable[[], object]) -> None:
     """Call `on_lost` in another thread: it may take a long time or raise, and must not delay a
     renewal."""
     try:
-        threading.Thread(target=on_lost, name="a lease was lost", daemon=True).start()
+        begin_thread(on_lost, "a lease was lost", print_uncaught)
     except RuntimeError:  # no thread can be started
         with contextlib.suppress(Exception):
             on_lost()

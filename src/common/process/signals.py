@@ -12,11 +12,11 @@ import functools
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
+from .guarded_thread import begin_thread
 from .quiet_exit import end_at_once
 
 VARIABLE = "RAFTLINE_LIFELINE"
@@ -146,10 +146,7 @@ def end_with_starter(stop: Callable[[], None]) -> bool:
     number = os.environ.pop(VARIABLE, "")  # not for programs that this one starts
     if not (number.isascii() and number.isdigit()):
         return False
-    thread = threading.Thread(
-        target=_wait_for_the_end, args=(int(number), stop), name="lifeline", daemon=True
-    )
-    thread.start()
+    begin_thread(lambda: _wait_for_the_end(int(number), stop), "lifeline", lambda _: None)
     return True
 
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from ...common.process.guarded_thread import guarded_thread
+from ...common.process.guarded_thread import begin_thread
 from ...common.process.wakeup import Wakeup
 from ..protocol.host import Batch, ReplyHost
 from ..protocol.outgoing_protocol import OutgoingProtocol
@@ -174,9 +174,8 @@ class Outgoing(OutgoingProtocol):
     def _send_later(self, data: bytes) -> bool:
         """Start a thread that sends this and all that follows; return whether it started."""
         self._is_stuck = True
-        drain = guarded_thread(lambda: self._drain(data), "slow reader", self._cut_off_by)
         try:
-            drain.start()
+            begin_thread(lambda: self._drain(data), "slow reader", self._cut_off_by)
         except RuntimeError:  # no thread can be started
             self._cut_off()
             return False

@@ -27,7 +27,7 @@ from enum import Enum, auto
 from functools import partial
 from typing import Final, Protocol
 
-from ...common.process.guarded_thread import guarded_thread
+from ...common.process.guarded_thread import begin_thread
 from ..protocol.host import Batch
 
 CROWD = 8  # connections that sent lines within one window; from there on the thread is used
@@ -96,7 +96,7 @@ class SharedReader:
         self._again: deque[int] = deque()  # these get a turn without an event of the kernel
         self._of_user: dict[str | None, int] = {}  # requests that were read in this turn
         self._lock = threading.Lock()  # for `_parked`, and for the thread's start and end
-        self._runner: threading.Thread | None = None
+        self._runs = False  # the shared thread, perhaps soon
         self._is_closed = False
         self._window = 1  # the number of the present window
         self._window_end_s = 0.0
@@ -138,26 +138,30 @@ class SharedReader:
 
     def _begin(self) -> bool:
         """Start the thread if there is none; return whether there is one now."""
-        if self._runner is None:
-            thread = guarded_thread(self._run, "shared reader", self._ended_by)
+        if not self._runs:
             try:
-                thread.start()
+                begin_thread(self._run, "shared reader", self._lost)
             except RuntimeError:  # no thread can be started
                 return False
-            self._runner = thread
+            self._runs = True
         return True
 
     def close(self) -> None:
         """Return every connection to its own thread, soon, and accept no more connections."""
         with self._lock:
             self._is_closed = True
-            if self._runner is None:
+            if not self._runs:
                 self._close_files()
 
     def _close_files(self) -> None:
         self._epoll.close()
         self._bell.close()
         self._bell_end.close()
+
+    def _lost(self, error: Exception) -> None:
+        """Continue without the thread, which died before it began."""
+        self._leave()
+        self._ended_by(error)
 
     def _ended_by(self, error: Exception) -> None:
         self._warn(f"the shared reader ended: {error!r}; each connection reads for itself")
@@ -172,14 +176,20 @@ class SharedReader:
                 ready = self._epoll.poll(0 if self._again else CHECK_S)
                 self._is_asleep = False
                 self._serve(ready)
+        except Exception as error:
+            self._ended_by(error)
         finally:
-            with self._lock:  # atomic, as the next connection that parks starts another thread
-                parked = [self._take_out(descriptor) for descriptor in list(self._parked)]
-                self._runner = None
-            for connection in parked:
-                connection.resume.release()
-            if self._is_closed:
-                self._close_files()
+            self._leave()
+
+    def _leave(self) -> None:
+        """Return all connections, as the shared thread ends."""
+        with self._lock:  # atomic, as the next connection that parks starts another thread
+            parked = [self._take_out(descriptor) for descriptor in list(self._parked)]
+            self._runs = False
+        for connection in parked:
+            connection.resume.release()
+        if self._is_closed:
+            self._close_files()
 
     def _serve(self, ready: Sequence[tuple[int, int]]) -> None:
         """Take the lines of the connections that are ready, and submit them."""

@@ -14,6 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from ...access.proof import ProofError
@@ -21,7 +22,7 @@ from ...access.secret import NO_AUTH, PeerAuth, new_nonce
 from ...access.tls import Tls
 from ...access.tls_socket import TlsSocket
 from ...common.address import Address
-from ...common.process.guarded_thread import guarded_thread
+from ...common.process.guarded_thread import begin_thread
 from ...common.process.wakeup import Wakeup
 from ...raft.messages import Answer, Message, PeerError
 from ...wire import peer_lines
@@ -109,8 +110,15 @@ class Peer:
         connection."""
         while self._to_begin:
             run, what = self._to_begin[0]
-            guarded_thread(run, f"{self._me} {what} of {self.name}", self._complain_of).start()
+            name = f"{self._me} {what} of {self.name}"
+            begin_thread(run, name, partial(self._ended_by, self._to_begin[0]))
             del self._to_begin[0]
+
+    def _ended_by(self, thread: tuple[Callable[[], None], str], error: Exception) -> None:
+        """Let the next `send` start a thread that has ended, or that never began, once more."""
+        with self._lock:
+            self._to_begin.append(thread)
+        self._complain_of(error)
 
     def _begin_again(self) -> None:
         """Try again to start the missing threads."""
@@ -151,9 +159,9 @@ class Peer:
     def send(self, line: bytes) -> None:
         """Send one line, or drop it if the peer is away or much too slow."""
         with self._lock:
+            if self._to_begin:
+                self._begin_again()
             if self._socket is None:
-                if self._to_begin:
-                    self._begin_again()
                 if not self._wanted.is_set():
                     self._wanted.set()
                 return

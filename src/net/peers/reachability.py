@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from ...common.address import EVERYWHERE, Address, is_loopback
 from ...common.config import Configuration
-from ...common.process.guarded_thread import guarded_thread
+from ...common.process.guarded_thread import begin_thread
 from ...common.process.signals import threads_without_signals
 
 _MOVE = "Correct --advertise; to move a member, use `remove` and `add`"
@@ -53,11 +53,11 @@ def report_reachability(
         _report_host(sought, bound, line, say)
         return
     with threads_without_signals():
-        guarded_thread(
+        begin_thread(
             lambda: _report_host(sought, bound, line, say),
             f"{name} looks up itself",
             lambda error: say(f"[!] {name} can't tell whether {sought} is itself: {error!r}"),
-        ).start()
+        )
 
 
 def _report_host(sought: Address, bound: str, line: str, say: Callable[[str], None]) -> None:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from ...common.process.guarded_thread import guarded_thread
+from ...common.process.guarded_thread import begin_thread
 from ..clock import SYSTEM
 
 PERIOD_S = (0.1, 0.3)  # random, so that two nodes don't chase each other
@@ -66,7 +66,7 @@ def begin_to_watch(name: str, say: Callable[[str], None]) -> None:
             with contextlib.suppress(OSError):
                 move_threads(allowed)
 
-        guarded_thread(lambda: _watch(allowed), f"{name} cores", unbind).start()
+        begin_thread(lambda: _watch(allowed), f"{name} cores", unbind)
 
 
 def _watch(allowed: set[int]) -> None:

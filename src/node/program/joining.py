@@ -28,7 +28,7 @@ from ...common.config import (
     parse,
     text_of,
 )
-from ...common.process.guarded_thread import guarded_thread
+from ...common.process.guarded_thread import begin_thread
 from ...net.peers.level_exchange import Foreigners, format_level, read_level
 from ...raft.levels import is_foreign
 from ...raft.node import RawNode
@@ -177,7 +177,7 @@ def begin_to_join(
         def give_up(error: Exception) -> None:
             say(f"[!] {name} no longer asks to be added: {type(error).__name__}: {error}")
 
-        guarded_thread(ask, f"{name} joins", give_up).start()
+        begin_thread(ask, f"{name} joins", give_up)
     elif name not in node.view.membership.electors:
         # A vote is not asked for: an operator may have taken it. A node that stopped halfway
         # through joining is a learner, too.

@@ -22,7 +22,7 @@ from ...common.build_level import Build
 from ...common.config import Pace
 from ...common.process.allocator import Tidy
 from ...common.process.console import Console
-from ...common.process.guarded_thread import guarded_thread
+from ...common.process.guarded_thread import begin_thread, report_lost
 from ...common.process.signals import WAIT_S_MAX, threads_without_signals
 from ...common.process.wakeup import Wakeup
 from ...common.version import VERSION
@@ -307,11 +307,8 @@ class Server:
             return
         for door in self.doors:
             if door.is_led_from(address):
-                announcing = guarded_thread(
-                    door.announce_leader, f"{self.name} new leader", self._unannounced
-                )
                 with contextlib.suppress(RuntimeError):  # no thread: they learn of the next one
-                    announcing.start()
+                    begin_thread(door.announce_leader, f"{self.name} new leader", self._unannounced)
 
     def _unannounced(self, error: Exception) -> None:
         self.warn(f"not every client was told of a new leader: {error!r}")
@@ -435,9 +432,7 @@ class Server:
         before, users = self._noted_users, self.logmanager.store.users
         self._noted_users = users
         if users is not before and (users or before):
-            guarded_thread(
-                self.listener.rights_changed, f"{self.name} rights", self._rights_failed
-            ).start()
+            begin_thread(self.listener.rights_changed, f"{self.name} rights", self._rights_failed)
         access = self.access
         if access is None:
             return
@@ -465,11 +460,15 @@ class Server:
             access.first_admin = ""
         elif self.level >= USERS_LEVEL and self._first_is_answered:
             self._first = Batch([access.first_admin], is_read=False)
-            guarded_thread(
+            begin_thread(
                 partial(self.driver.submit, self._first),
                 f"{self.name} first admin",
-                self._rights_failed,
-            ).start()
+                self._no_first_admin,
+            )
+
+    def _no_first_admin(self, error: Exception) -> None:
+        self._first = None  # the next entry tries again
+        self._rights_failed(error)
 
     @property
     def _first_is_answered(self) -> bool:
@@ -621,6 +620,7 @@ class Server:
         tidy = Tidy(GARBAGE_BYTES, GIVE_BACK_CHECKS)
         while not self._end.wait(WAIT_S_MAX):  # a pending signal is handled between two waits
             tidy.look()
+            report_lost()
         if self.exit_status == 0 and not self.is_down:
             self.driver.hand_over(self.pace.election_timeout_ms)
         self._console.end_traffic()

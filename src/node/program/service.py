@@ -10,7 +10,7 @@ from ...common.address import Address
 from ...common.config import ConfigError, complaint
 from ...common.extensions import joined
 from ...common.process.console import Console
-from ...common.process.guarded_thread import guarded_thread
+from ...common.process.guarded_thread import begin_thread
 from ...common.process.log_records import Records
 from ...common.process.signals import Interrupts, threads_without_signals
 from ...common.process.wakeup import Wakeup
@@ -170,7 +170,7 @@ class Reload:
     def begin(self) -> None:
         """Start handling requests."""
         with threads_without_signals():
-            guarded_thread(self._run, f"{self._name} reload", self._ended_by).start()
+            begin_thread(self._run, f"{self._name} reload", self._ended_by)
 
     def _ended_by(self, error: Exception) -> None:
         self._say(f"[!] {self._name} can no longer reload files: {error!r}")

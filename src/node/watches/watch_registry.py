@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...common.process.guarded_thread import guarded_thread
+from ...common.process.guarded_thread import begin_thread
 from ...logmanager import LogManager
 from ...net.protocol.host import EventSink
 from ...raft.node_view import NodeView
@@ -210,7 +210,7 @@ class WatchRegistry:
     def _in_a_thread(self, run: Callable[[], None]) -> bool:
         """Start a thread; return False if none can be started: then `look` tries again."""
         try:
-            guarded_thread(run, f"{self._name} watches again", self.on_failure).start()
+            begin_thread(run, f"{self._name} watches again", self.on_failure)
         except RuntimeError:
             return False
         return True

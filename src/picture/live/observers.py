@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from ...common.process.guarded_thread import guarded_thread
+from ...common.process.guarded_thread import begin_thread
 from ...common.process.wakeup import Wakeup
 from ...net.protocol.host import EventSink
 from ...node.clock import SYSTEM, Clock
@@ -128,7 +128,7 @@ class ObserverRegistry:
         # lock held.
         self.begin_sending: Callable[[], bool] = self._begin_thread
         self.wake: Callable[[], None] = self._wakeup.set
-        self._sender: threading.Thread | None = None
+        self._has_sender = False
 
     def follow(self, node: RawNode, core: AbstractContextManager[object]) -> None:
         """Observe this node from now on. It is stepped under `core`, and has not started yet."""
@@ -201,13 +201,12 @@ class ObserverRegistry:
 
     def _begin_thread(self) -> bool:
         """Start the thread that sends; return whether there is one."""
-        if self._sender is None:
-            thread = guarded_thread(self._run, f"{self._name} observed", self._ended_by)
+        if not self._has_sender:
             try:
-                thread.start()
+                begin_thread(self._run, f"{self._name} observed", self._ended_by)
             except RuntimeError:  # no thread can be started
                 return False
-            self._sender = thread
+            self._has_sender = True
         return True
 
     # --- the thread that sends ------------------------------------------------------------------
@@ -219,13 +218,13 @@ class ObserverRegistry:
             self.send_gathered()
             with self._lock:
                 if not self._observers:
-                    self._sender = None
+                    self._has_sender = False
                     return
 
     def _ended_by(self, error: Exception) -> None:
         """Disconnect all observers, as no thread sends to them any longer; they may reconnect."""
         with self._lock:
-            self._sender = None
+            self._has_sender = False
             sinks = list(self._observers)
         self._say(f"[!] {self._name}: the observers are disconnected: {error!r}")
         for sink in sinks:

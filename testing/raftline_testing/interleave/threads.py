@@ -25,6 +25,8 @@ from types import CodeType, FrameType, ModuleType
 from typing import Any
 from unittest import mock
 
+from raftline.common.process import guarded_thread
+
 STEPS_MAX = 20_000  # of one schedule; a longer one is taken as endless
 LARGE_STEPS_MAX = 100_000  # of a cluster
 SWITCHES_SHOWN = 40  # of a failed schedule
@@ -301,6 +303,19 @@ class Thread:
         return self.due_s is not None and self.due_s <= self.schedule.now_s
 
 
+class _Threads:
+    """Stands in for `_thread` in guarded_thread.py."""
+
+    get_ident = staticmethod(_thread.get_ident)
+
+    @staticmethod
+    def start_new_thread(run: Callable[..., object], arguments: Sequence[Any]) -> None:
+        if Thread.schedule.has_this_thread():
+            Thread(target=run, args=arguments).start()
+        else:
+            _thread.start_new_thread(run, tuple(arguments))
+
+
 def pass_steps(most: int) -> None:
     """Wait for fewer than this many steps of threads, as the seed decides."""
     for _ in range(Thread.schedule.random.randrange(most)):
@@ -372,6 +387,7 @@ def in_place() -> Iterator[None]:
             mock.patch.multiple(time, **replaced),
             mock.patch.multiple(threading, Lock=lock, _allocate_lock=lock, _CRLock=None),
             mock.patch.multiple(threading, Thread=Thread, current_thread=now),
+            mock.patch.object(guarded_thread, "_thread", _Threads),
         ):
             yield
     finally:

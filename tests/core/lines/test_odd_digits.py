@@ -109,7 +109,7 @@ def by_datagram(number: str) -> object:
 def lifeline_of(descriptor: str) -> object:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(signals.VARIABLE, descriptor)
-        patch.setattr(signals.threading, "Thread", lambda **_: SimpleNamespace(start=bool))
+        patch.setattr(signals, "begin_thread", lambda *_: None)
         return signals.end_with_starter(lambda: None) or refuse()
 
 

@@ -235,7 +235,7 @@ def test_a_node_has_a_bounded_number_of_observers(monkeypatch: pytest.MonkeyPatc
     assert all_of_them.open(sinks[2], "", ObserveAsked()) == ""
     for sink in sinks[1:]:
         all_of_them.close(sink)
-    eventually(lambda: all_of_them._sender is None, "the end of the thread that tells")
+    eventually(lambda: not all_of_them._has_sender, "the end of the thread that tells")
 
 
 def test_the_lines_of_an_observer_come_in_pieces() -> None:

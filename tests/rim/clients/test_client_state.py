@@ -19,6 +19,7 @@ from raftline.clients.requests import health
 from raftline.clients.requests.health import LOST_S, ClientHealth
 from raftline.wire.refusal import NO_LEADER
 from raftline_testing.doubles.scripted_node import DEADLINE_S, Start
+from raftline_testing.nodes.processes import eventually
 
 DONE = "GET response: 5"
 NOT_SERVED = (raftline.NoLeader, raftline.Unreachable)  # the latter on a busy machine
@@ -202,13 +203,12 @@ def test_thread_listener_is_called_as_soon_as_state_is_lost(
         name = "waiting reports its state"
         assert name not in [each.name for each in threading.enumerate()]  # nobody listens
         kv.add_listener(news.put)
-        [waiting] = [each for each in threading.enumerate() if each.name == name]
+        eventually(lambda: name in [each.name for each in threading.enumerate()])
         assert news.empty()
         monkeypatch.setattr(health, "LOST_S", 0.0)
         kv.add_listener(news.put)  # which has the thread look at the clock
         assert [news.get(timeout=DEADLINE_S) for _ in range(2)] == ["lost", "lost"]
-        waiting.join(DEADLINE_S)
-        assert not waiting.is_alive()
+        eventually(lambda: name not in [each.name for each in threading.enumerate()])
 
 
 def test_a_closed_client_waits_for_no_loss(start: Start) -> None:
@@ -217,9 +217,9 @@ def test_a_closed_client_waits_for_no_loss(start: Start) -> None:
         kv.add_listener(lambda _: None)
         with pytest.raises(NOT_SERVED):
             kv["a"]
-        [waiting] = [each for each in threading.enumerate() if each.name.startswith("closing ")]
-    waiting.join(DEADLINE_S)
-    assert not waiting.is_alive()
+        name = "closing reports its state"
+        eventually(lambda: name in [each.name for each in threading.enumerate()])
+    eventually(lambda: name not in [each.name for each in threading.enumerate()])
 
 
 def test_task_listener_is_called_as_soon_as_state_is_lost(

@@ -11,10 +11,12 @@ from typing import Any, cast
 
 import pytest
 
+from raftline.common.process.guarded_thread import report_lost
 from raftline.net.connections.outgoing import Outgoing
 from raftline.net.protocol.host import Batch
 from raftline.wire.refusal import NOT_REACHED
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.nodes.refused_threads import lose, refuse
 
 DEADLINE_S = 60.0
 
@@ -87,15 +89,24 @@ def test_a_reply_in_transmission_has_not_left_yet(
 def test_a_slow_reader_without_a_thread_is_disconnected_alone(
     sockets: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    refuse(monkeypatch)
     sockets.batch("set a 1").answer_all("x" * 60_000)
     sockets.batch("set b 2")  # and nobody waits for the answer to this
     sockets.outgoing.flush()
     assert not sockets.outgoing._batches
     sockets.outgoing.wait_until_empty()
+    while sockets.there.recv(1 << 20):
+        pass  # what had left, and then the end
+
+
+@pytest.mark.pure
+def test_a_connection_whose_slow_reader_is_lost_ends(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(monkeypatch, "slow reader")
+    sockets.batch("set a 1").answer_all("x" * 60_000)
+    sockets.outgoing.flush()  # never waits
+    report_lost()
     while sockets.there.recv(1 << 20):
         pass  # what had left, and then the end
 

@@ -35,6 +35,7 @@ from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.fake_rim import FakeRim, stepper_of
 from raftline_testing.doubles.watched_store import WatchScene
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
+from raftline_testing.nodes.refused_threads import refuse
 
 TROUBLES = [
     MemoryError("no room"),
@@ -455,11 +456,8 @@ def test_unreported_change_is_reported_with_the_next(monkeypatch: pytest.MonkeyP
     states: list[str] = []
     health = listening(states.append)
 
-    def start(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", start)
+        refuse(patched)
         health.served(time.monotonic())  # a request does not fail by it
     health.close()
     eventually(lambda: states == ["connected", "closed"])

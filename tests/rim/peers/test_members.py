@@ -50,6 +50,7 @@ from raftline_testing.doubles.scripted_node import scripted_nodes
 from raftline_testing.files.node_files import storage_file
 from raftline_testing.files.snapshot_writing import write_snapshot
 from raftline_testing.nodes.processes import eventually
+from raftline_testing.nodes.refused_threads import refuse
 
 LEVEL_1 = "Level 1 version 9"  # the answer of a node whose cluster has no identity
 
@@ -186,24 +187,11 @@ def test_a_member_that_moved_is_dialled_anew() -> None:
     assert life == ["start s2 h:2", "stop s2", "start s2 h:9"]
 
 
-class FewThreads(threading.Thread):
-    """Threads of which the system gives no more than `left`."""
-
-    left = 0
-
-    def start(self) -> None:
-        if FewThreads.left == 0:
-            raise RuntimeError("can't start new thread")
-        FewThreads.left -= 1
-        super().start()
-
-
 @pytest.mark.pure
 def test_a_new_member_is_dialed_once_there_is_a_thread_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`follow` is called within a step, where an error would stop every node at the same entry."""
-    monkeypatch.setattr(threading, "Thread", FewThreads)
     said: list[str] = []
     dialed = threading.Event()
 
@@ -215,16 +203,20 @@ def test_a_new_member_is_dialed_once_there_is_a_thread_for_it(
     book = PeerBook({}, dial)
     book.start()
     try:
-        book.follow({"s2": "h:2"})
-        for FewThreads.left in (0, 1, 0):  # then the sender has begun, and there is no reader
+        with monkeypatch.context() as patched:
+            refuse(patched)
+            book.follow({"s2": "h:2"})
+            book.send("s2", b"x")
+        with monkeypatch.context() as patched:
+            refuse(patched, "s1 reader of s2")  # the sender has begun
+            book.send("s2", b"x")
             book.send("s2", b"x")
         assert not dialed.is_set()
         assert said == ["[!] s2 at h:2 can't be talked to: RuntimeError: can't start new thread"]
-        FewThreads.left = 9
         book.send("s2", b"x")
         assert dialed.wait(30)
-        book.send("s2", b"x")
-        assert FewThreads.left == 8
+        senders = [each for each in threading.enumerate() if each.name == "s1 sender of s2"]
+        assert len(senders) == 1
     finally:
         book.stop()
 
@@ -255,12 +247,11 @@ def test_a_member_whose_host_is_misspelled_is_named(monkeypatch: pytest.MonkeyPa
 def test_a_node_without_a_thread_for_a_member_does_not_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(threading, "Thread", FewThreads)
     address = Address("h", 2)
     say = lambda _: None  # noqa: E731
     book = PeerBook({}, lambda *_: Peer("s1", "s2", address, say, say, say))
     book.follow({"s2": "h:2"})
-    FewThreads.left = 0
+    refuse(monkeypatch)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         book.start()
 
@@ -321,7 +312,7 @@ def test_a_joiner_that_has_no_login_waits_for_an_admin(refusal: str, line: str) 
             Foreigners("s4"),
             say,
         )
-        eventually(lambda: all(each.name != "s4 joins" for each in threading.enumerate()))
+        eventually(lambda: electors)
     assert said == [f"[*] s4 asks localhost:{there.port} to be added to the cluster", line]
 
 
@@ -363,7 +354,7 @@ def test_a_joiner_that_finds_no_leader_says_so_soon(monkeypatch: pytest.MonkeyPa
         begin_to_join(
             "s4", Address("h", 4), there, OPEN_ACCESS, node, Foreigners("s4"), said.append
         )
-        eventually(lambda: said[-1] == "[*] ADD response: s4 added")
+        eventually(lambda: said[-1:] == ["[*] ADD response: s4 added"])
     assert said[1:-1] == [waits]
 
 
@@ -525,7 +516,7 @@ def joins(node: RawNode, cluster: str) -> tuple[str, list[str]]:
     with scripted_nodes() as start:
         there = Address("localhost", start(reply).port)
         begin_to_join("s4", Address("h", 4), there, OPEN_ACCESS, node, foreigners, said.append)
-        eventually(lambda: said[-1] == "[*] ADD response: added")
+        eventually(lambda: said[-1:] == ["[*] ADD response: added"])
     return foreigners.mine(), asked
 
 

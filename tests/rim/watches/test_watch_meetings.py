@@ -6,7 +6,6 @@ before it, and nothing after it; and whoever ends names a place only if all befo
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +17,7 @@ from raftline.node.watches.watch_listing import KeyListing
 from raftline.wire.commands import watch_lines as words
 from raftline.wire.refusal import DIVERGED, REMOVED, STOPPING
 from raftline_testing.doubles.watched_store import FakeSink, WatchScene, settle
+from raftline_testing.nodes.refused_threads import refuse
 
 
 @pytest.fixture
@@ -100,11 +100,8 @@ def test_watches_without_a_thread_restart_at_the_next_look(
     """Watches that got no thread restart at the next check."""
     scene.watch("a")
 
-    def no_thread(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", no_thread)
+        refuse(patch)
         scene.install(90, a="7\x0080")
     assert scene.sink.read() == []
     scene.watchers.look(view())

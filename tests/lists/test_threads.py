@@ -1,0 +1,66 @@
+"""A thread is started by `begin_thread`, which never waits for it, except in a few modules."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.lists.trees import parts_of
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+# `Thread.start` waits for ever if memory is short in the new thread. These modules start theirs
+# before anything depends on them, with no lock held, and join them or are the whole program.
+STARTS_AND_JOINS = {
+    "common/process/console.py",
+    "common/process/server_process.py",  # of programs that start nodes
+    "net/connections/listener.py",
+    "node/loop/driver.py",
+    "node/snapshots/snapshot_threads.py",
+    "objects/embedded_server.py",
+}
+STARTS_IN_A_PROGRAM = {  # in the thread of the caller, who wants the thread and waits for it
+    "clients/kv/cached.py",
+    "clients/watches/watch.py",
+    "picture/view/viewer.py",
+    "tools/local_cluster/local_cluster.py",
+    "tools/local_cluster/relay.py",
+    "tools/local_cluster/up.py",
+    "tools/progress_bar.py",
+    "tools/requests/held_command.py",
+    "tools/requests/lock_command.py",
+    "tools/status/status.py",
+}
+# Connections have no name; a lost one is one that its client makes again.
+STARTS_BARE = {"common/process/guarded_thread.py", "net/connections/listener.py"}
+WAITING = ("Thread", "Timer", "guarded_thread")
+
+
+def names_called(path: Path) -> set[str]:
+    """Return the last names of the calls in a module: `Thread` of `threading.Thread(...)`."""
+    calls = [part.func for part in parts_of(path) if isinstance(part, ast.Call)]
+    return {ast.unparse(call).rpartition(".")[2] for call in calls}
+
+
+def modules_that_call(*names: str) -> set[str]:
+    return {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        if names_called(path) & {*names}
+    }
+
+
+def test_only_these_modules_wait_for_a_thread_to_begin() -> None:
+    helper = {"common/process/guarded_thread.py"}
+    assert modules_that_call(*WAITING) == STARTS_AND_JOINS | STARTS_IN_A_PROGRAM | helper
+
+
+def test_no_thread_is_begun_unguarded() -> None:
+    assert modules_that_call("start_new_thread") == STARTS_BARE
+
+
+@pytest.mark.parametrize("call", ["threading.Thread()", "Thread()", "threading.Timer(1, print)"])
+def test_a_module_that_waits_would_be_found(tmp_path: Path, call: str) -> None:
+    (tmp_path / "module.py").write_text(f"thread = {call}\nthread.start()\n")
+    assert names_called(tmp_path / "module.py") & {*WAITING}
