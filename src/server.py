@@ -133,6 +133,7 @@ def _boot(
     port, configuration = boot.settle(arguments)
     console.say(str(configuration.path))
     with contextlib.ExitStack() as stack:
+        stack.callback(signals.unbound)  # last
         start = stack.enter_context(contextlib.ExitStack())
         if configuration.added:
             start.callback(joining.withdraw, configuration)

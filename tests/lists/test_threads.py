@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
+from raftline.common.process.signals import END_S
 from tests.lists.trees import parts_of
 
-SOURCE = Path(__file__).resolve().parents[2] / "src"
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "src"
 # `Thread.start` waits for ever if memory is short in the new thread. These modules start theirs
 # before anything depends on them, with no lock held, and join them or are the whole program.
 STARTS_AND_JOINS = {
@@ -64,3 +67,23 @@ def test_no_thread_is_begun_unguarded() -> None:
 def test_a_module_that_waits_would_be_found(tmp_path: Path, call: str) -> None:
     (tmp_path / "module.py").write_text(f"thread = {call}\nthread.start()\n")
     assert names_called(tmp_path / "module.py") & {*WAITING}
+
+
+@pytest.mark.parametrize(
+    ("file", "seconds"),
+    [
+        ("deploy/systemd/raftline@.service", r"TimeoutStopSec=(\d+)"),
+        ("deploy/kubernetes/statefulset.yaml", r"terminationGracePeriodSeconds: (\d+)"),
+        ("deploy/container/docker-compose.yml", r"stop_grace_period: (\d+)s"),
+        ("src/tools/local_cluster/unit.py", r"TimeoutStopSec=(\d+)"),
+    ],
+)
+def test_a_supervisor_waits_until_a_node_has_ended(file: str, seconds: str) -> None:
+    found = re.search(seconds, (ROOT / file).read_text(encoding="utf-8"))
+    assert found is not None
+    assert int(found[1]) > END_S
+
+
+def test_the_page_of_commands_says_how_long_an_end_takes() -> None:
+    page = (ROOT / "docs" / "use" / "commands.md").read_text(encoding="utf-8")
+    assert f"A node ends within {END_S:g} seconds of Ctrl-C, SIGTERM or a failure" in page

@@ -23,6 +23,9 @@ VARIABLE = "RAFTLINE_LIFELINE"
 # The longest wait of a main thread. Python checks for signals between two instructions, so a signal
 # after the last check does not interrupt the following wait.
 WAIT_S_MAX = 1.0
+# The longest time from the request to stop until the process has ended: less than the supervisors
+# of deploy/ wait before SIGKILL. A usual end takes less than a second.
+END_S = 20.0
 
 
 @contextlib.contextmanager
@@ -53,7 +56,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 def threads_without_signals() -> Iterator[None]:
     """Block signals in threads that are started in this context. A signal that another thread takes
     does not wake the main thread, which alone can act on it."""
-    blocked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    blocked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     try:
         yield
@@ -70,7 +73,10 @@ class Interrupts:
         self._stop: Callable[[], None] = lambda: os._exit(0)
         self._was_hung_up = False
         self._hang_up: Callable[[], None] = self.stop if _is_at_terminal() else self._keep
+        self._is_bounded = False
+        self._cut_off: Callable[[], None] = lambda: os._exit(0)
         actions = {signal.SIGINT: self.stop, signal.SIGTERM: self.stop}
+        actions[signal.SIGALRM] = lambda: self._cut_off()
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             actions[signal.SIGHUP] = lambda: self._hang_up()
         self._before = {
@@ -82,10 +88,20 @@ class Interrupts:
 
     def stop(self) -> None:
         """Act as if a signal had arrived."""
+        self.bound_end()
         self._stop()
 
-    def stop_with(self, stop: Callable[[], None]) -> None:
-        self._stop = stop
+    def bound_end(self) -> None:
+        """End the process by SIGALRM if it has not ended in `END_S`, whatever its threads wait for;
+        any thread may call this."""
+        if not self._is_bounded:
+            self._is_bounded = True
+            signal.setitimer(signal.ITIMER_REAL, END_S)
+
+    def stop_with(self, stop: Callable[[], None], cut_off: Callable[[], None]) -> None:
+        """Call `stop` when the process is asked to end, and `cut_off`, which never returns, when
+        that takes too long."""
+        self._stop, self._cut_off = stop, cut_off
 
     def read_again_with(self, ask: Callable[[], None]) -> None:
         """Call `ask` on SIGHUP, including an earlier one, unless standard input is a terminal.
@@ -105,6 +121,11 @@ class Interrupts:
 
 def _is_at_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def unbound() -> None:
+    """End the limit of `bound_end`, as the node has ended."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class Lifeline:

@@ -161,6 +161,7 @@ class Server:
         self._record, self._console = record, console
         self._formatted: tuple[AppendEntries | None, list[str], bytes] = (None, [], b"")  # the last
         self._end = Wakeup()  # set to stop: a signal handler may do that
+        self.on_stop: Callable[[], object] = bool  # bounds the time until its process has ended
         self.exit_status = 0
 
     def recover(self) -> None:
@@ -652,6 +653,7 @@ class Server:
 
     def stop(self) -> None:
         """Ask the node to stop; any thread may call this, and so may a signal handler."""
+        self.on_stop()
         self._stopping = True
         self._end.set()
 

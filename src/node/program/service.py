@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -12,10 +15,10 @@ from ...common.extensions import joined
 from ...common.process.console import Console
 from ...common.process.guarded_thread import begin_thread
 from ...common.process.log_records import Records
-from ...common.process.signals import Interrupts, threads_without_signals
+from ...common.process.signals import END_S, Interrupts, threads_without_signals
 from ...common.process.wakeup import Wakeup
 from . import boot
-from .node_server import Server
+from .node_server import EXIT_BROKEN, Server
 from .reload import readers_of
 from .settings import PREFIX, Settings
 
@@ -97,7 +100,8 @@ class Service:
                 supervisor.stops()
             server.stop()
 
-        interrupts.stop_with(stop)
+        interrupts.stop_with(stop, lambda: cut_off(server))
+        server.on_stop = interrupts.bound_end
         for what, read in readers_of(server).items():
             self.reload.add(what, read)
         interrupts.read_again_with(self.reload.ask)
@@ -140,6 +144,17 @@ class Service:
         self.arguments = new.arguments
         self._set_log()
         return f"at the next start: {' '.join(later)}" if later else ""
+
+
+def cut_off(server: Server) -> None:
+    """End the process of a node that does not end by itself. What it acknowledged is on disk."""
+    line = (
+        f"[!] {server.name} did not end within {END_S:g} s, since a thread waits for ever: its "
+        "process ends now, and what it acknowledged is on its disk. Start it again as usual\n"
+    )
+    with contextlib.suppress(OSError):
+        os.write(sys.stderr.fileno(), line.encode())
+    os._exit(server.exit_status or EXIT_BROKEN)
 
 
 def _changed(old: Settings, new: argparse.Namespace) -> Sequence[str]:

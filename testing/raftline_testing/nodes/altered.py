@@ -38,6 +38,20 @@ def step(self, taken, now_ms):
 RawNode.step = step
 """
 
+_NEVER_ENDING = """
+import sys, threading
+sys.path.insert(0, {source!r})
+from raftline.common.process import signals
+from raftline.node.program import service
+from raftline.net.connections.listener import Listener
+signals.END_S = service.END_S = 0.5
+def end_connections(self, **_):
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+Listener.end_connections = end_connections
+"""
+
 _IMPATIENT = """
 import sys
 sys.path.insert(0, {source!r})
@@ -87,6 +101,11 @@ def fail_syncs(node: NodeProcess, flag: Path) -> None:
 def break_core(node: NodeProcess) -> None:
     """Make a command that contains `break the core` raise an error in the core, as a bug would."""
     alter(node, _BROKEN_CORE)
+
+
+def never_end(node: NodeProcess, *, breaks: bool = False) -> None:
+    """Let the end of the node wait for ever for a lock that a thread holds; see `break_core`."""
+    alter(node, _NEVER_ENDING + _BROKEN_CORE * breaks)
 
 
 def hurry(node: NodeProcess, seconds: float) -> None:

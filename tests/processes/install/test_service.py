@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from raftline_testing.nodes.altered import never_end
 from raftline_testing.nodes.cluster import SERVER, Cluster, NodeProcess
 
 TRAFFIC = ("[*] Received", "[*] Connection", "Sending", "Last log")
@@ -96,6 +98,29 @@ def test_sighup_during_start_ends_a_node_only_at_a_terminal(is_at_terminal: bool
         os.close(theirs)
     said = "" if is_at_terminal else "goes on\nreads again\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+
+
+def test_a_stopped_node_ends_though_a_thread_waits_for_ever(cluster: Cluster) -> None:
+    """SIGTERM ends the process within a stated time, whatever it waits for."""
+    node = cluster["s1"]
+    never_end(node)
+    node.launch().wait_for_line("Server started")
+    assert cluster.ask("client4@set b 5") == "SET response: b set to 5"
+    assert node.terminate() == 70
+    assert node.said[-1].startswith("[!] s1 did not end within 0.5 s, since a thread waits for")
+
+
+def test_a_failed_node_ends_though_a_thread_waits_for_ever(cluster: Cluster) -> None:
+    """So does a node whose invariant broke, and with the status of that."""
+    node = cluster["s1"]
+    never_end(node, breaks=True)
+    node.launch().wait_for_line("Server started")
+    cluster.ask("client4@get b")
+    with contextlib.suppress(OSError):
+        node.ask("client4@set b break the core")
+    assert node.ended() == 70
+    assert "[!] s1 stops: RuntimeError: a bug that no test has met" in node.said
+    assert node.said[-1].startswith("[!] s1 did not end within 0.5 s, since a thread waits for")
 
 
 def test_json_log_line_has_time_node_and_term(cluster: Cluster) -> None:
