@@ -103,6 +103,7 @@ class Server:
     _first: Batch | None = None  # the entry that adds the first admin
     _noted_users: UserTable | None = None  # for which the connections were looked at
     _users_come_at = 0  # the last entry that may add the first admin
+    on_stop: Callable[[], object] = bool  # bounds the time until its process has ended
     checks_files = True  # write a file again if another program removed it
 
     def __init__(
@@ -161,7 +162,6 @@ class Server:
         self._record, self._console = record, console
         self._formatted: tuple[AppendEntries | None, list[str], bytes] = (None, [], b"")  # the last
         self._end = Wakeup()  # set to stop: a signal handler may do that
-        self.on_stop: Callable[[], object] = bool  # bounds the time until its process has ended
         self.exit_status = 0
 
     def recover(self) -> None:
