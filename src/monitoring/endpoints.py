@@ -98,6 +98,8 @@ def lacking(server: Server) -> str:
         return _LACKING[str(what)]
     if server.has_all_connections:
         return "all its connections are taken (--max-connections)"
+    if server.driver.applies_nothing:
+        return "it applies no entry, since its state machine hangs or is much too slow"
     return "it leads, and commits nothing" if server.driver.commits_nothing else ""
 
 

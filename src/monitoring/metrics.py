@@ -157,6 +157,11 @@ def _log(out: Exposition, server: Server, status: dict[str, Any]) -> None:
         server.driver.stalled_s(),
     )
     out.gauge(
+        "apply_stalled_seconds",
+        "Time for which committed entries have waited without one being applied",
+        server.driver.apply_waits_s(),
+    )
+    out.gauge(
         "fsync_under_way_seconds", "Age of the write that is under way, 0 without one", under_way
     )
 

@@ -113,6 +113,7 @@ def compare(state: State, name: str, sums: Sums) -> None:
     dropped."""
     progress = state.progress[name]
     progress.reported_difference, progress.received_index = sums.differs, sums.received
+    progress.applied_index = max(progress.applied_index, sums.index)
     if sums.differs:  # it knows
         progress.entries, progress.state, progress.is_told = Comparison(), Comparison(), False
         return

@@ -18,6 +18,7 @@ from .append_entries import (
     on_append_entries,
     refuse_old_leader,
 )
+from .applies_nothing import check_applying, note_applied
 from .effects import Effects, HardState
 from .election import (
     arm_first_election,
@@ -252,6 +253,8 @@ def advance(state: State) -> None:
         send_entries_to_all(state)
     if state.applying < state.commit_index:
         state.hand_out_committed()
+    if state.applied < state.commit_index and not state.apply_since_ms:
+        state.apply_since_ms = state.now_ms
     if state.name not in state.configurations.latest.voters:
         say_if_removed(state)
     leading = state.leading
@@ -303,7 +306,7 @@ def _applied(state: State, event: inputs.Applied) -> None:
             f"{state.name} reports entry {event.index} as applied, but had applied up to "
             f"{state.applied}, and {state.applying} is handed out"
         )
-    state.applied = event.index
+    note_applied(state, event.index)
     if event.chain is not None:
         note_chain(state, event.index, event.chain)
     if state.confirmed_reads:
@@ -316,10 +319,7 @@ def _pass_time(state: State, event: inputs.Tick) -> None:
     if state.forwarded_reads.asked and state.now_ms >= state.forwarded_reads.again_at_ms:
         send_question(state)
     if state.leading is not None:
-        check_quorum(state)
-    leading = state.leading
-    if leading and (state.durable_index < state.log.last_index or leading.disk_since_ms):
-        check_disk(state)
+        _check_leadership(state, state.leading)
     if state.leading is None:
         if state.now_ms >= state.election_at_ms:
             if (
@@ -335,6 +335,16 @@ def _pass_time(state: State, event: inputs.Tick) -> None:
         send_heartbeats(state)
     if 0 < state.leading.notice_at_ms <= state.now_ms:
         send_notices(state)
+
+
+def _check_leadership(state: State, leading: Leading) -> None:
+    """Give up the leadership if this server can't do what a leader does."""
+    check_quorum(state)
+    is_behind = state.durable_index < state.log.last_index
+    if state.leading is leading and (is_behind or leading.disk_since_ms):
+        check_disk(state)
+    if state.leading is leading and state.apply_since_ms:
+        check_applying(state)
 
 
 def receive(state: State, event: inputs.Receive) -> None:

@@ -103,6 +103,12 @@ class NodeView:
     def applied(self) -> int:
         return self._state.applied
 
+    def apply_waits_ms(self, now_ms: int) -> int:
+        return self._state.apply_waits_ms(now_ms)
+
+    def applies_nothing(self, now_ms: int) -> bool:
+        return self._state.applies_nothing(now_ms)
+
     @property
     def reads_wait(self) -> bool:
         """Whether a confirmed read waits for an entry that was handed out."""

@@ -74,6 +74,7 @@ class Progress:
     entries: Comparison = field(default_factory=Comparison)
     state: Comparison = field(default_factory=Comparison)
     is_told: bool = False  # a quorum has another sum, and each message tells it
+    applied_index: int = 0  # the last entry that it reported as applied
     reported_difference: int = 0  # the entry at which it knows that it differs
     received_index: int = 0  # the snapshot by which its state came; 0: others have confirmed it
     # Membership: a removed server is told so, and then forgotten.

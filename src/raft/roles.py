@@ -111,6 +111,7 @@ class Leading:
     disk_index: int = 0  # the last entry on the disk then
     outrun_since_ms: int = 0  # since when the others have committed more than this disk has; 0: no
     gives_way: bool = False  # its disk hangs: it tries a transfer before it steps down
+    applier_gives_way: bool = False  # it applies nothing, and tried a transfer
     keeps_starts: bool = False  # record when rounds start, for leases (raft/leader_lease.py)
     round_starts: list[tuple[int, int]] = field(default_factory=list)  # round, time
     lease_is_over: bool = False  # a TimeoutNow has been sent in this term

@@ -16,6 +16,9 @@ from .messages import CHUNK_BYTES, Message
 from .progress import Progress
 from .roles import Candidacy, ForwardedReads, Incoming, Leading, PendingTransfer, Role
 
+# A disk, or a state machine, without progress for this many election timeouts counts as hung; one
+# that is merely slow ends its work long before that.
+DISK_TIMEOUTS = 10
 APPLY_MAX = 4096  # entries handed out at a time, so that heartbeats continue
 
 
@@ -72,6 +75,7 @@ class State:
     commit_index: int = 0
     applying: int = 0  # handed out to be applied: the rim executes these in order
     applied: int = 0  # the rim has executed these, and reported that by `Applied`
+    apply_since_ms: int = 0  # since when committed entries wait for the next `Applied`; 0: none
     points: dict[int, int] = field(default_factory=dict)  # chains by applied index
     state_sums: dict[int, StateSummed] = field(default_factory=dict)  # by index
     durable_index: int = 0  # entries up to here are on this server's disk
@@ -196,6 +200,15 @@ class State:
             )
         )
 
+    def apply_waits_ms(self, now_ms: int) -> int:
+        """How long committed entries have waited for the state machine without progress."""
+        return now_ms - self.apply_since_ms if self.apply_since_ms else 0
+
+    def applies_nothing(self, now_ms: int) -> bool:
+        """Whether they have waited too long."""
+        limit_ms = DISK_TIMEOUTS * self.options.election_timeout_ms
+        return self.apply_waits_ms(now_ms) >= limit_ms
+
     def may_send(self, name: str) -> bool:
         """Whether this server may send its log to the named one: rule 3 of raft/upgrade.py."""
         level = self.levels.latest
@@ -267,9 +280,12 @@ class State:
 
     def arm_election(self) -> None:
         """Restart the election timer with a new random timeout (§5.2). It begins now, or later if a
-        promise is longer than the shortest timeout (raft/leader_lease.py)."""
+        promise is longer than the shortest timeout (raft/leader_lease.py). A server that applies
+        nothing lets the others stand first."""
         promised_ms = self.promised_until_ms - self.options.election_timeout_ms
         self.election_at_ms = max(self.now_ms, promised_ms) + self.pick_timeout_ms()
+        if self.applies_nothing(self.now_ms):
+            self.election_at_ms += 4 * self.options.election_timeout_ms
 
     def refuse_forwarded_reads(self) -> None:
         """Refuse the reads for which the leader was asked, since the leader has changed."""

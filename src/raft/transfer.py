@@ -23,11 +23,7 @@ from .election import heard_lately, start_election
 from .messages import TimeoutNow
 from .progress import Mode
 from .roles import Leading, PendingTransfer, Role
-from .state import State
-
-# A disk without progress for this many election timeouts counts as hung; a sync that is merely slow
-# ends long before that.
-DISK_TIMEOUTS = 10
+from .state import DISK_TIMEOUTS, State
 
 
 class TransferRefused(Exception):

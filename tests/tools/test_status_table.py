@@ -81,6 +81,7 @@ CASES: Mapping[str, Case] = {
         lacks_room_for="bytes"
     ),
     "has a disk that hangs": follows(disk_hangs=True),
+    "applies no entries": follows(applies_nothing=True, last_applied=5),
     "has lost files while it ran": follows(lost_files=["s3.log"]),
     "does not follow the leader": follows(leader=None),
     "is ahead of the leader": follows(last_index=12),
@@ -183,7 +184,8 @@ def test_each_alarm_of_the_table_is_a_rule_and_on_the_dashboard() -> None:
 
 def node_with(facts: Mapping[str, Any]) -> Any:
     """Return a node with these facts, as /ready sees it before it confirms a read."""
-    driver = SimpleNamespace(core=threading.Lock(), commits_nothing=facts.get("commits_nothing"))
+    stalls = {name: facts.get(name) for name in ("commits_nothing", "applies_nothing")}
+    driver = SimpleNamespace(core=threading.Lock(), **stalls)
     is_full = facts["connections"] >= facts["max_connections"]
     return SimpleNamespace(room_facts=lambda: facts, has_all_connections=is_full, driver=driver)
 

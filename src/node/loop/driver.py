@@ -188,6 +188,7 @@ class Driver:
             facts = node_facts(self.node.view, self._clock.now_ms())
             facts["disk_waits_ms"] = self.measures.disk_waits_ms
             facts["commits_nothing"] = self.commits_nothing
+            facts["applies_nothing"] = self.applies_nothing
             return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
 
     @property
@@ -195,6 +196,16 @@ class Driver:
         """Whether this server leads, and has committed nothing for long although entries wait. Any
         thread may ask; the answer may be a moment old."""
         return self._stall.is_long(self._clock.now_ms())
+
+    @property
+    def applies_nothing(self) -> bool:
+        """Whether committed entries have waited too long for the state machine of this server. Any
+        thread may ask; the answer may be a moment old."""
+        return self.node.view.applies_nothing(self._clock.now_ms())
+
+    def apply_waits_s(self) -> float:
+        """Return for how many seconds committed entries have waited without one being applied."""
+        return self.node.view.apply_waits_ms(self._clock.now_ms()) / 1000
 
     def stalled_s(self) -> float:
         """Return for how many seconds this leader has committed nothing although entries wait."""

@@ -14,7 +14,7 @@ from ...raft.effects import Effects
 from ...raft.messages import RequestVote
 from ...raft.node_view import NodeView
 from ...raft.roles import Role
-from ...raft.transfer import DISK_TIMEOUTS
+from ...raft.state import DISK_TIMEOUTS
 from ...wire.commands.member_commands import membership_facts
 from ..clock import SYSTEM, Clock
 

@@ -7,7 +7,7 @@ hang answer them, and take no entries: then the leader leads on, and commits not
 from __future__ import annotations
 
 from ...raft.node_view import NodeView
-from ...raft.transfer import DISK_TIMEOUTS
+from ...raft.state import DISK_TIMEOUTS
 
 
 class CommitStall:

@@ -195,6 +195,13 @@ MEMBERS: tuple[Trouble, ...] = (
         takes_entries=False, follows=False,
     ),
     Trouble(
+        "applies no entries", "apply no entries",
+        "Restart that node; its state machine hangs, or a thread of it is gone (docs/repair.md)",
+        "RaftlineAppliesNothing", NOT_READY,
+        lambda look: bool(look.now.get("applies_nothing")) and not look.now.get("disk_hangs"),
+        follows=False,
+    ),
+    Trouble(
         "has lost files while it ran", "have lost files while they ran",
         "Find out which program removes them (docs/repair.md)",
         "RaftlineFilesLost", READY,

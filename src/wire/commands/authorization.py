@@ -42,6 +42,7 @@ _PUBLIC_FIELDS = (
     "name", "role", "term", "leader", "members", "reads", "build", "version", "build_level",
     "level", "levels", "cluster", "recovering", "no_leader_because", "controlled", "down",
     "lacks_room_for", "refuses_entries", "connections", "max_connections", "commits_nothing",
+    "applies_nothing",
     "disk_hangs", "lost_files", "lacks_users",
 )  # fmt: skip
 _NAMES = {

@@ -15,7 +15,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
-from raftline.raft.transfer import DISK_TIMEOUTS
+from raftline.raft.state import DISK_TIMEOUTS
 from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,

@@ -104,6 +104,8 @@ def painted() -> Server:
         node=SimpleNamespace(view=view),
         measures=measures,
         stalled_s=lambda: 173.5,
+        apply_waits_s=lambda: 181.5,
+        apply_waits_s=lambda: 181.5,
         waiting=lambda: {**WAITING, "disk": 37},
         watchers=SimpleNamespace(count=71, feed=SimpleNamespace(history=Sized(73))),
     )
@@ -157,6 +159,7 @@ EXPECTED: Figures = {
     "raftline_role{role=down}": 0, "raftline_term": 3, "raftline_has_leader": 1,
     "raftline_level": 1, "raftline_build_level": LEVEL, "raftline_foreigners": 2,
     "raftline_lost_files": 3, "raftline_lacks_users": 1, "raftline_commit_stalled_seconds": 173.5,
+    "raftline_apply_stalled_seconds": 181.5,
     "raftline_max_connections": 167, "raftline_lacks_room{for=log}": 1, "raftline_voters": 5,
     "raftline_learners": 7,
     "raftline_follower_lag_entries{peer=s2}": 7,  # 1170 - 1163
@@ -597,6 +600,7 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
         "lacks_room_for": "",
         "refuses_entries": "",
         "commits_nothing": False,
+        "applies_nothing": False,
         "lacks_users": False,
         "connections": 1,
         "max_connections": rig.server.listener.connections_max,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import FAST
-from raftline.raft.transfer import DISK_TIMEOUTS
+from raftline.raft.state import DISK_TIMEOUTS
 from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nemesis import slow_disk
 from raftline_testing.nodes.altered import alter

@@ -11,7 +11,7 @@ import pytest
 from raftline.net.protocol.host import Batch
 from raftline.node.loop.driver import Driver
 from raftline.node.loop.stall import CommitStall
-from raftline.raft.transfer import DISK_TIMEOUTS
+from raftline.raft.state import DISK_TIMEOUTS
 from raftline.wire.refusal import NO_QUORUM, RequestOutcome
 from raftline_testing.doubles.driven_node import DEADLINE_S, answer, driver_of_s1
 from raftline_testing.doubles.fake_rim import FakeRim, elect
