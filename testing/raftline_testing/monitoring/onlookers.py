@@ -169,7 +169,8 @@ def _state_of(host: Host) -> tuple[object, ...]:
 def _as_server(host: Host) -> Any:
     """Return a node as the monitoring pages see it."""
     assert host.node is not None
-    facts = node_facts(host.node.view, host.clock.now_ms())
+    view, now_ms = host.node.view, host.clock.now_ms()
+    facts = node_facts(view, now_ms)
     driver = SimpleNamespace(
         core=Mutex(host.stepper),
         node=host.node,
@@ -177,6 +178,7 @@ def _as_server(host: Host) -> Any:
         watchers=host.stepper.watchers,
         has_written=False,
         status=lambda: {**facts, "log_bytes": host.manager.log_bytes, "syncs": 0},
+        apply_waits_s=lambda: view.apply_waits_ms(now_ms) / 1000,
         stalled_s=lambda: host.stepper.stall.look(host.clock.now_ms()) / 1000,
         waiting=lambda: {**host.queue.waiting(), "disk": host.writes.count},
     )

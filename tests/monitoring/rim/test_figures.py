@@ -105,7 +105,6 @@ def painted() -> Server:
         measures=measures,
         stalled_s=lambda: 173.5,
         apply_waits_s=lambda: 181.5,
-        apply_waits_s=lambda: 181.5,
         waiting=lambda: {**WAITING, "disk": 37},
         watchers=SimpleNamespace(count=71, feed=SimpleNamespace(history=Sized(73))),
     )
