@@ -192,12 +192,18 @@ class Folder:
 
     def rename(self, old: str, new: str) -> None:
         """Rename the synced file `old` to `new`, durably. If it is a link, the link itself is
-        renamed: its file may be in another file system."""
-        path = self._path(new)
+        renamed: its file may be in another file system.
+
+        Raises:
+            DiskFailed: it has `changed_nothing` if `old` still has its name. A server of files may
+                report an error for a rename that it has made.
+        """
+        path, beside = self._path(new), self._beside(old)
         try:
-            os.replace(self._beside(old), path)
+            os.replace(beside, path)
         except OSError as error:
-            raise disk_failed(path, "replace", error, changed_nothing=True) from error
+            is_there = os.path.lexists(beside)
+            raise disk_failed(path, "replace", error, changed_nothing=is_there) from error
         self._sync_name_of(path)
 
     def _sync_name_of(self, path: str) -> None:

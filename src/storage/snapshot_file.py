@@ -102,14 +102,27 @@ class SnapshotFile:
 
     def publish(self, snapshot: Snapshot) -> bool:
         """Publish the snapshot that was just written. Return False if a later one arrived
-        meanwhile."""
+        meanwhile.
+
+        Raises:
+            DiskFailed: if it has `changed_nothing`, the old snapshot is in force, and the new one
+                is deleted. Otherwise either may have the name after a crash: both are whole, and
+                the log still begins after the old one.
+        """
         if self.current is not None and self.current.index > snapshot.index:
             self.discard()
             return False
+        before = self.current, self.members, self.level, self.cluster, self.chain
         # Before the rename, so that a reader does not take the new file for a damaged old one.
         self.current = snapshot
         self.members, self.level, self.cluster, self.chain = self._written
-        self._folder.rename(self._beside, self.name)
+        try:
+            self._folder.rename(self._beside, self.name)
+        except DiskFailed as failure:
+            if failure.changed_nothing:
+                self.current, self.members, self.level, self.cluster, self.chain = before
+                self.discard()
+            raise
         self._identify()
         return True
 

@@ -319,6 +319,9 @@ class Snapshots:
 
         An arrived snapshot that waits to be put in force is written first; otherwise it would
         displace this one, which is newer. The term of the last entry is also written first.
+
+        Raises:
+            DiskFailed: it could not be renamed. The old one is in force.
         """
         published: list[bool] = []
 
@@ -330,7 +333,7 @@ class Snapshots:
             published.append(self._files.publish(snapshot))
             return True
 
-        is_done = yield Turn(When.BETWEEN_WRITES, publish)
+        is_done = yield from _between_writes(publish)
         return is_done and published[0]
 
     def _compact(self, snapshot: Snapshot) -> Turns[None]:
@@ -379,7 +382,6 @@ class Snapshots:
             DiskFailed: the new log could not be written. The old one is in force.
         """
         finished: list[LogFile | None] = []
-        failed: list[DiskFailed] = []
 
         def finish() -> bool:
             with self._rim.core:
@@ -387,17 +389,10 @@ class Snapshots:
                 if last + 1 < rewrite.next_index or self._writes.goes_first:
                     return False
                 rest = log.entries(rewrite.next_index, last)
-            try:
-                finished.append(self._logmanager.finish_rewrite(rewrite, rest))
-            except DiskFailed as error:
-                if not error.changed_nothing:
-                    raise
-                failed.append(error)
+            finished.append(self._logmanager.finish_rewrite(rewrite, rest))
             return True
 
-        is_done = yield Turn(When.BETWEEN_WRITES, finish)
-        if failed:
-            raise failed[0]
+        is_done = yield from _between_writes(finish)
         for old in finished:
             if old is not None:
                 old.close()  # frees its bytes, which takes a long time; no writer waits here
@@ -529,3 +524,23 @@ class Snapshots:
     def _close_all(self) -> None:
         while self._open:
             self._open.popitem()[1].close()
+
+
+def _between_writes(act: Callable[[], bool]) -> Turns[bool]:
+    """Do this between two writes. An error there stops the node, unless it has `changed_nothing`:
+    then it is raised here, after the turn."""
+    failed: list[DiskFailed] = []
+
+    def act_or_fail() -> bool:
+        try:
+            return act()
+        except DiskFailed as error:
+            if not error.changed_nothing:
+                raise
+            failed.append(error)
+            return True
+
+    is_done = yield Turn(When.BETWEEN_WRITES, act_or_fail)
+    if failed:
+        raise failed[0]
+    return is_done

@@ -72,9 +72,7 @@ class MemoryAppendFile(AppendFile):
             self._folder.finish(kind)
 
     def _spoiled(self) -> Kind | None:
-        spoiled = self._folder.beside
-        is_ours = spoiled is not None and not self._in_force and self._path.endswith(spoiled.end)
-        return spoiled.strikes() if spoiled is not None and is_ours else None
+        return None if self._in_force else self._folder.spoils(self._path)
 
     def _truncate(self, size: int) -> None:
         kind = self._folder.step()
@@ -190,6 +188,11 @@ class MemoryFolder(Folder):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return fault.kind
 
+    def spoils(self, name: str) -> Kind | None:
+        """Return how an operation on a file that is not in force fails."""
+        is_spoiled = self.beside is not None and name.endswith(self.beside.end)
+        return self.beside.strikes() if self.beside is not None and is_spoiled else None
+
     def writing_step(self) -> Kind | None:
         """Count a step that makes a file longer."""
         kind = self.step()
@@ -272,6 +275,8 @@ class MemoryFolder(Folder):
         is_renamed = False
         try:
             self._whole_step()
+            if not old.endswith(".part") and (spoiled := self.spoils(old)):
+                self.finish(spoiled)
             self._files[new] = self._there(old)
             del self._files[old]
             is_renamed = True

@@ -140,6 +140,27 @@ def test_a_renamed_file_has_its_name_durably(
     assert (tmp_path / "s1.log").read_bytes() == BASE
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EPERM])
+@pytest.mark.parametrize("is_made", [False, True])
+def test_a_failed_rename_is_harmless_if_it_was_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_made: bool
+) -> None:
+    """A server of files may report an error for a rename that it has made."""
+    folder, really = Folder(tmp_path), os.replace
+    (tmp_path / "s1.state_machine").write_bytes(b"old")
+    (tmp_path / "s1.state_machine.tmp").write_bytes(b"new")
+
+    def replace(old: str, new: str) -> None:
+        if is_made:
+            really(old, new)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(DiskFailed) as failed:
+        folder.rename("s1.state_machine.tmp", "s1.state_machine")
+    assert failed.value.changed_nothing is not is_made
+
+
 def test_unsynced_bytes_of_a_killed_process_are_synced_at_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

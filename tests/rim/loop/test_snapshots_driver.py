@@ -24,7 +24,7 @@ from raftline.raft.log import Entry, Snapshot
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendEntries, InstallSnapshot
 from raftline.state.commands.machines import Machines
-from raftline.storage.disk import FilesRefused
+from raftline.storage.disk import FilesRefused, disk_failed
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import MachineState
 from raftline.storage.sums import chained, format_sum
@@ -321,6 +321,35 @@ def test_no_room_for_the_end_of_a_new_log_keeps_the_old(make_rig: Callable[..., 
     rig.snapshots.ask(compacts=True)
     rig.threads.start()
     rig.wait_for_line("[*] s2.log begins after entry 41 now")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EPERM])
+def test_a_snapshot_that_gets_no_name_leaves_the_old_in_force(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The log still begins after the old one, and a later try succeeds."""
+
+    def rename(old: str, new: str) -> None:
+        error = OSError(number, os.strerror(number))
+        raise disk_failed(new, "replace", error, changed_nothing=True)
+
+    rig = make_rig(compact_bytes=500)
+    old = with_a_snapshot_of_its_own(rig)
+    files = rig.folder.contents()
+    rig.append(5, 1, 5, "set more 1", prev_term=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.folder, "rename", rename)
+        rig.snapshots.ask(compacts=True)
+        rig.threads.start()
+        rig.wait_for_line("[!] s2 could take no snapshot: s2.state_machine: cannot replace: ")
+    assert ". The node continues with its present files; " in rig.said[-1]
+    assert rig.manager.snapshots.current == old
+    assert rig.folder.contents()["s2.state_machine"] == files["s2.state_machine"]
+    assert "s2.state_machine.tmp" not in rig.folder.contents()
+    rig.append(6, 1, 6, "set more 2", prev_term=1)
+    rig.snapshots.ask(compacts=True)
+    rig.wait_for_line("[*] s2.log begins after entry 6 now")
+    assert rig.failures == []
 
 
 def test_an_arriving_snapshot_without_room_is_refused(make_rig: Callable[..., Rig]) -> None:

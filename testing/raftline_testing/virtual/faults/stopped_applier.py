@@ -1,4 +1,4 @@
-"""A leader whose applier stops: it hears from its followers, writes its log and commits, and applies
+"""A leader whose applier stops: it hears from its followers, writes its log, commits, and applies
 nothing. Then another node must serve.
 
 `run_stopped_applier` stops it in a cluster that is otherwise sound, though its network may lose and
