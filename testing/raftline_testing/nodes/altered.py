@@ -38,6 +38,19 @@ def step(self, taken, now_ms):
 RawNode.step = step
 """
 
+_HANGING_APPLIER = """
+import sys, threading
+sys.path.insert(0, {source!r})
+import os
+from raftline.node.loop.driver import Driver
+really = Driver._applied_offloaded
+def applied(self):
+    if os.path.exists({flag!r}):
+        threading.Event().wait()
+    return really(self)
+Driver._applied_offloaded = applied
+"""
+
 _NEVER_ENDING = """
 import sys, threading
 sys.path.insert(0, {source!r})
@@ -101,6 +114,11 @@ def fail_syncs(node: NodeProcess, flag: Path) -> None:
 def break_core(node: NodeProcess) -> None:
     """Make a command that contains `break the core` raise an error in the core, as a bug would."""
     alter(node, _BROKEN_CORE)
+
+
+def hang_applier(node: NodeProcess, flag: Path) -> None:
+    """Let the thread that applies long entries hang at the next one once the file `flag` exists."""
+    alter(node, _HANGING_APPLIER, flag=str(flag))
 
 
 def never_end(node: NodeProcess, *, breaks: bool = False) -> None:
