@@ -9,11 +9,12 @@ from typing import Any, cast
 import pytest
 
 from raftline.common.address import Address
+from raftline.common.process import guarded_thread
 from raftline.common.process.guarded_thread import begin_thread, report_lost
 from raftline.net.connections.shared_reader import SharedReader
 from raftline.net.peers.peers import Peer
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from raftline_testing.nodes.refused_threads import lose
+from raftline_testing.nodes.refused_threads import lose, refuse
 
 
 def test_the_start_of_a_lost_thread_returns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,6 +25,17 @@ def test_the_start_of_a_lost_thread_returns(monkeypatch: pytest.MonkeyPatch) -> 
     report_lost()
     report_lost()
     assert [str(error) for error in lost] == ["the thread s1 tests could not begin"]
+
+
+def test_a_refused_thread_is_not_reported_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost: list[Exception] = []
+    monkeypatch.setattr(guarded_thread, "LOST_S", 0.0)
+    with monkeypatch.context() as patched:
+        refuse(patched, "s1 tests")
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            begin_thread(lambda: None, "s1 tests", lost.append)
+    report_lost()
+    assert lost == []
 
 
 def test_a_thread_that_runs_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
