@@ -192,6 +192,9 @@ DECISIONS: Mapping[type[object], Sequence[Rule]] = {
     inputs.Transfer: _only(
         "a transfer of the leadership begins", "thesis §3.10", "transfer.begin_transfer"
     ),
+    inputs.Begin: _only(
+        "an operator says that silent members never ran", "docs/repair.md", "newborn.begin"
+    ),
     inputs.SnapshotTaken: _only("my snapshot is on the disk", "§7", "snapshot.snapshot_taken"),
     inputs.SnapshotChecked: _only("the received snapshot is sound", "§7", "snapshot.install"),
     inputs.SnapshotRejected: _only("the received snapshot is damaged", "§7", "snapshot.refuse"),

@@ -215,8 +215,11 @@ def test_a_new_member_is_dialed_once_there_is_a_thread_for_it(
         assert said == ["[!] s2 at h:2 can't be talked to: RuntimeError: can't start new thread"]
         book.send("s2", b"x")
         assert dialed.wait(30)
-        senders = [each for each in threading.enumerate() if each.name == "s1 sender of s2"]
-        assert len(senders) == 1
+
+        def senders() -> int:
+            return [each.name for each in threading.enumerate()].count("s1 sender of s2")
+
+        assert eventually(senders, "the thread has its name") == 1
     finally:
         book.stop()
 
