@@ -37,7 +37,7 @@ from .storage.disk import (
 )
 from .storage.folder import Folder
 from .storage.hard_state import DIFFERS, HardStateFile, LogState, Mark, Promise
-from .storage.log_file import LogFile, LogRewrite, install, whole_file
+from .storage.log_file import LogFile, LogRewrite, crc_left_open, install, whole_file
 from .storage.lost_files import FileState, Identity, compare, foreign_files, lost_files
 from .storage.recovery import Recovered, Recovery
 from .storage.snapshot_file import SnapshotFile
@@ -604,7 +604,8 @@ class LogManager:
         self._folder.replace(name, whole)
         self._logfile.close()
         file = self._folder.open_append(name)
-        self._logfile = LogFile(file, log.copy(), 0, self._folder.size(name))
+        left = crc_left_open(recovered.members, log, recovered.level, recovered.base_cluster)
+        self._logfile = LogFile(file, log.copy(), left, self._folder.size(name))
 
     def checked(self, snapshot: Snapshot) -> LoadedSnapshot:
         """Return the received snapshot that passed its checks.

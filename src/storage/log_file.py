@@ -170,6 +170,12 @@ def whole_file(
         crc = 0
 
 
+def crc_left_open(members: Membership, log: Log, level: int = FLOOR, cluster: str = "") -> int:
+    """Return the CRC-32 of what `whole_file` writes after its last checksum: the base line of a log
+    that never had an entry, otherwise nothing."""
+    return 0 if log.last_index else crc32(base_line(members, level=level, cluster=cluster))
+
+
 def _batches(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
     """Divide entries into batches that are copied one by one."""
     begin = size = 0

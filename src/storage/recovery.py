@@ -7,7 +7,6 @@ does not hold. No line of the log is removed before NAME.storage stops promising
 from __future__ import annotations
 
 from dataclasses import dataclass
-from zlib import crc32
 
 from ..raft.effects import HardState
 from ..raft.levels import FLOOR
@@ -17,8 +16,7 @@ from . import birth
 from .disk import DamagedStorage, DiskFailed, FilesRefused
 from .folder import Folder, copied
 from .hard_state import HardStateFile, LogState, Mark, Promise
-from .log_file import LogFile, whole_file
-from .log_lines import base_line
+from .log_file import LogFile, crc_left_open, whole_file
 from .log_reader import LogRead, LogReader
 from .snapshot_file import SnapshotFile
 from .snapshot_lines import LoadedSnapshot
@@ -209,7 +207,9 @@ class Recovery:
             )
             self._folder.replace(name, whole)
             file = self._folder.open_append(name)
-            contents.open_crc = 0 if log.last_index else crc32(base_line(contents.members))
+            contents.open_crc = crc_left_open(
+                contents.members, log, contents.level, contents.cluster
+            )
         return LogFile(file, log.copy(), contents.open_crc, self._folder.size(name))
 
     def _forget_first_members(self, contents: LogRead) -> None:
