@@ -113,8 +113,8 @@ class Access:
 
     def follow(self, users: UserTable, *, has_begun: bool = True) -> None:
         """Take the users at an entry that was applied. This is called before anybody can read the
-        state of that entry. A node that knows of no cluster that `has_begun` lets the first admin
-        in, who may have to begin one."""
+        state of that entry. Where no cluster `has_begun`, the first admin of this node is the only
+        user, since somebody may have to begin it, and stays so until the first users come."""
         with self._settling:
             if self.first_admin and not has_begun:
                 users = _table_of(self.first_admin)

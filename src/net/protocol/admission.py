@@ -330,7 +330,8 @@ class Admission:
             why = login.denial_reason("session", keys_of_lease)
             if not (why or is_begun_name(request.sender)):  # others could guess the name
                 why = INVENTED_NAME(request.sender)
-        if not why and row_of(request.command).handling.is_sent_once and keys_of_lease("") is None:
+        is_sent_once = row_of(request.command).handling.is_sent_once and request.verb != "begin"
+        if not why and is_sent_once and keys_of_lease("") is None:
             why = self._host.not_here()  # a leader that lacks entries may not know its users yet
         if why:
             return ParsedLine("local", request, line.text, reply=why)
