@@ -214,7 +214,9 @@ def _led_by(
     if leader is None and (followed := _followed(answers)):
         return f"{AWAY.one} {followed}: {tally}", AWAY
     if leader is None and has_quorum:
-        return f"no leader: {tally}, {ENOUGH.one}", ENOUGH
+        # what the nodes report has the command to type
+        waits = any(answer.get("newborn") for answer in answers.values())
+        return f"no leader: {tally}, {ENOUGH.one}", None if waits else ENOUGH
     if leader is None:
         return f"{too_few.one}: {tally}", too_few
     if has_quorum:
