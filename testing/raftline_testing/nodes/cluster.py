@@ -144,7 +144,8 @@ class Cluster:
             NodeProcess(f"{prefix}{number}", next(free_ports), folder, options)
             for number in range(1, count + 1)
         ]
-        self.nodes[0].is_alone = count == 1
+        for node in self.nodes:
+            node.is_alone = count == 1
         members = [f"{node.name} localhost {node.port}\n" for node in self.nodes]
         (folder / FILE_NAME).write_text("".join(members))
 
