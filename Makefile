@@ -2,7 +2,7 @@
 # Campaigns, measurements, the course and packages have Makefiles of their own: `make -C testing`.
 include $(dir $(lastword $(MAKEFILE_LIST)))deploy/rules.mk
 # Of the real processes, on a compiled wheel: a slice.
-WHEEL_TESTS = tests/picture/processes/test_recording.py tests/processes/network/test_history.py \
+WHEEL_TESTS = tests/picture/processes/test_recording.py tests/processes/promises/test_true_replies.py \
   tests/processes/sheet/test_004_wire.py tests/processes/disks/test_snapshots.py
 CODE := src testing course tests bench docs integrations
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.

@@ -142,11 +142,16 @@ class Nemesis:
 
 
 def torment(
-    cluster: Cluster, seconds: float, seed: int, clients: int, say: Callable[[str], None]
+    cluster: Cluster,
+    seconds: float,
+    seed: int,
+    clients: int,
+    say: Callable[[str], None],
+    kinds: Mapping[Kind, int] = PROCESSES,
 ) -> tuple[HistoryReport, Counter[str], Counter[str]]:
-    """Inject faults into the processes of `cluster` under load for about this long, each kind at
-    least once; return the verdict, outcomes and faults."""
-    nemesis = Nemesis(cluster, PROCESSES, random.Random(seed), say, at_once=2)
+    """Inject faults of these kinds into `cluster` under load for about this long, each at least
+    once; return the verdict, outcomes and faults."""
+    nemesis = Nemesis(cluster, kinds, random.Random(seed), say, at_once=2)
     end_s = time.monotonic() + seconds
     with Workload(cluster.nodes, clients, Mix(keys=max(3, clients // 4)), str(seed)) as workload:
         while time.monotonic() < end_s or not nemesis.has_struck_each_kind:

@@ -14,6 +14,7 @@ import selectors
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from .cluster import Cluster, NodeProcess
 # for a server that reads nothing; at this limit, reading from the other side stops
 HELD_BYTES_MAX = 1 << 22
 CHECK_S = 0.1
+REPEATED_MAX = 20  # lines back, of one connection
 
 Pair = tuple[str, str]  # speaker, hearer
 # (speaker, hearer, line, whether it arrives, seconds on the monotonic clock)
@@ -40,6 +42,7 @@ class LinkEnd:
         self.speaker = speaker
         self.hearer = hearer
         self.partial = b""
+        self.carried: deque[bytes] = deque(maxlen=REPEATED_MAX)
         self.outgoing = bytearray()
         self.other = self  # until both are there
         self.is_connected = True
@@ -57,11 +60,12 @@ class Network:
     ) -> None:
         self.sent = 0  # lines that a server sent to another
         self.lost = 0  # how many of these were dropped
+        self.repeated = 0
         self._ports = ports
         self._chance = chance or random.Random()
         self._seen = seen
         self._side: frozenset[str] = frozenset()  # of a partition; empty: there is none
-        self._drop_fraction = 0.0
+        self._drop_fraction = self._repeat_fraction = 0.0
         self._held: frozenset[Pair] = frozenset()
         self._cut: frozenset[Pair] = frozenset()
         self._ends: set[LinkEnd] = set()
@@ -118,6 +122,11 @@ class Network:
     def drop(self, fraction: float) -> None:
         """Lose each line with this probability from now on."""
         self._drop_fraction = fraction
+
+    def repeat(self, fraction: float) -> None:
+        """After each line, carry one of the last lines again with this probability: it is
+        duplicated, and comes late."""
+        self._repeat_fraction = fraction
 
     def close(self) -> None:
         """End all connections and the thread."""
@@ -227,6 +236,10 @@ class Network:
             self._seen(end.speaker, end.hearer, line, arrives, now_s)
             if arrives:
                 end.other.outgoing += line + b"\n"
+                if self._repeat_fraction and self._chance.random() < self._repeat_fraction:
+                    end.other.outgoing += self._chance.choice([*end.carried, line]) + b"\n"
+                    self.repeated += 1
+                end.carried.append(line)
 
     def _arrives(self, speaker: str, hearer: str) -> bool:
         side = self._side

@@ -112,6 +112,7 @@ KINDS: dict[Kind, int] = {
 
 @pytest.mark.parametrize("seed", [7])
 def test_no_lease_ends_early_under_kills_pauses_and_partitions(tmp_path: Path, seed: int) -> None:
+    """A lease never ends early."""
     with LinkedCluster(tmp_path, 3) as cluster:
         with_disks(cluster)
         cluster.start().wait_until_raised()

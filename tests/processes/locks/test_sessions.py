@@ -9,6 +9,7 @@ from raftline_testing.nodes.processes import eventually
 
 
 def test_a_retry_takes_effect_once_across_leaders_and_restarts(cluster: Cluster) -> None:
+    """A retried write takes effect once, at any node, if it carries a number."""
     retried = "client4#17@incr visits"
     assert cluster.ask(retried) == "INCR response: 1"
     first = cluster.leader()

@@ -44,8 +44,9 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
 
 
 def test_a_node_waits_for_an_answer_or_a_word(machines: Machines) -> None:
-    """A node without files waits until every other member of its configuration says that it is
-    new, too, or an operator claims that the silent ones never ran."""
+    """No node begins a cluster by a guess: a node without files waits until every other member of
+    its configuration says that it is new, too, or an operator claims that the silent ones never
+    ran."""
     first, second, third = machines.nodes
     first.start()
     waits = "s1 has no files, and waits until it hears that s2 and s3 have none either"
@@ -72,8 +73,9 @@ def test_a_node_waits_for_an_answer_or_a_word(machines: Machines) -> None:
 
 
 def test_three_new_nodes_need_no_word(machines: Machines) -> None:
-    """A node without files waits until every other member of its configuration says that it is
-    new, too, or an operator claims that the silent ones never ran."""
+    """No node begins a cluster by a guess: a node without files waits until every other member of
+    its configuration says that it is new, too, or an operator claims that the silent ones never
+    ran."""
     machines.start()
     assert machines.ask("set a 1") == "SET response: a set to 1"
     machines.wait_until_whole()
