@@ -146,5 +146,5 @@ def test_a_line_without_a_meaning_is_refused(servers: Servers) -> None:
     assert servers.ask("s1", "edit anna one").startswith("refused: malformed edit")
     assert servers.ask("s1", "edit anna 1 0 0 Hi") == "not the leader, which is None"
     assert servers.ask("s1", "show") == "no leader"
-    stranger = "s9@AppendEntries 1-0-0-[] commit 0 round 1"
+    stranger = "s9@PreVote 1-0-0"
     assert servers.ask("s1", stranger) == "refused: s9 is not a peer of s1"
