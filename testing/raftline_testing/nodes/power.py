@@ -7,9 +7,9 @@ the process the copy takes the folder's place.
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
+
+from raftline.common.config import FILE_NAME
 
 from .altered import alter
 from .cluster import NodeProcess
@@ -58,24 +58,17 @@ def _copy_of(node: NodeProcess) -> Path:
 
 
 def _lose_what_is_not_synced(node: NodeProcess) -> None:
-    copy = _copy_of(node)
-    names = dict(reversed(line.split(" ", 1)) for line in (copy / "names").read_text().splitlines())
-    for path in node.folder.iterdir():
-        if not path.name.startswith((f"{node.name}.", f".{node.name}.")):
-            continue
-        if path.is_file() and path.name not in names:
-            path.unlink()
-    for name, number in names.items():
-        if not name.startswith((f"{node.name}.", f".{node.name}.")):
-            continue
-        content = copy / f"bytes-{number}"
-        path = node.folder / name
-        if content.exists():
-            shutil.copyfile(content, path)
-        else:
-            path.write_bytes(b"")
+    copy, kept = _copy_of(node), {}
+    for line in (copy / "names").read_text().splitlines():
+        number, name = line.split(" ", 1)
+        synced = copy / f"bytes-{number}"
+        kept[name] = synced.read_bytes() if synced.exists() else b""
+    for path in (*node.folder.glob(f"{node.name}.*"), *node.folder.glob(f".{node.name}.*")):
+        path.unlink()
     for path in copy.glob("bytes-*"):
-        path.unlink()  # the files have other inodes now
-    for path in node.folder.iterdir():
-        if path.name.startswith((f"{node.name}.", f".{node.name}.")):
-            shutil.copyfile(path, copy / f"bytes-{os.stat(path).st_ino}")
+        path.unlink()
+    for name, content in kept.items():
+        path = node.folder / name
+        if name != FILE_NAME:
+            path.write_bytes(content)
+        (copy / f"bytes-{path.stat().st_ino}").write_bytes(path.read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def answers_at(host: str, node: NodeProcess) -> bool:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> NodeProcess:
+def node(tmp_path: Path) -> Iterator[NodeProcess]:
     (tmp_path / "nodes").mkdir()
     with Cluster(tmp_path / "nodes", 1) as cluster:
         yield cluster["s1"]
