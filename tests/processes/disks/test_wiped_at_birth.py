@@ -42,9 +42,8 @@ def apart(cluster: Cluster) -> None:
 
 
 def test_wiped_node_and_fresh_node_begin_another_cluster(tmp_path: Path) -> None:
-    """s1 and s2 acknowledge a write, s2 loses its disk, and s3 starts for the first time while s1
-    is away for longer than they wait for it: on one machine they wait for six election timeouts.
-    The two clusters never mix."""
+    """On one machine, nodes without files begin a second cluster if the others are silent for six
+    election timeouts and have their files in another folder."""
     with Cluster(tmp_path, 3) as cluster:
         apart(cluster)
         first, second, third = cluster.nodes

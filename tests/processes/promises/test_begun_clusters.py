@@ -55,6 +55,7 @@ def test_a_node_waits_for_an_answer_or_a_word(machines: Machines) -> None:
     waits = "s1 has no files, and waits until it hears that s3 has none either"
     first.wait_for_line(f"[!] No leader is heard: {waits}. If it never ran: raftline begin ")
     begins_nothing(first, second)
+    assert sum(waits in line for line in first.said) == 1
     assert second.ask("set a 1").startswith(f"s2@{NO_LEADER} s2 has no files, and waits until ")
     at = f"{machines.address(first)},{machines.address(second)}"
     looked = raftline("status", "--at", at)
@@ -102,8 +103,8 @@ def lost_majorities() -> list[object]:
 
 @pytest.mark.parametrize(("count", "kept"), lost_majorities())
 def test_a_lost_majority_waits(tmp_path: Path, count: int, kept: tuple[str, ...]) -> None:
-    """A cluster that lost the files of a majority waits for an operator, and a member that kept its
-    files keeps its data."""
+    """A cluster on several machines that lost the files of a majority waits for an operator, if the
+    configuration of its nodes names a member that kept its files."""
     with Machines(tmp_path, count) as machines:
         machines.start().wait_until_whole()
         assert machines.ask("set a precious") == "SET response: a set to precious"
