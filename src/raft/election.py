@@ -7,9 +7,9 @@ from .log import Entry, SafetyError
 from .messages import Denial, RequestVote, RequestVoteReply
 from .newborn import (
     arm_after_look,
-    is_new,
-    may_have_voted,
+    may_begin,
     note_denial,
+    why_newborn_denies,
     why_newborn_gets_no_vote,
     why_without_vote,
     yields_to_better_log,
@@ -41,7 +41,7 @@ def on_silence(state: State) -> None:
         soon_ms = state.now_ms + state.options.election_timeout_ms // 4
         state.election_at_ms = min(state.election_at_ms, soon_ms)
     if state.newborn:
-        if state.role is Role.PRE_CANDIDATE and _has_quorum_of_votes(state) and is_new(state):
+        if state.role is Role.PRE_CANDIDATE and _has_quorum_of_votes(state) and may_begin(state):
             start_election(state)
             return
         arm_after_look(state, short_delay_ms(state))
@@ -51,7 +51,7 @@ def on_silence(state: State) -> None:
     state.candidacy = Candidacy(pre_vote=True, votes={state.name: True})
     if not state.membership.is_quorum([state.name]):
         _ask(state, state.term + 1, pre_vote=True)
-    elif is_new(state):
+    elif may_begin(state):
         start_election(state)
 
 
@@ -186,9 +186,7 @@ def why_not(state: State, message: RequestVote) -> tuple[Denial, str] | None:
         return Denial.BEHIND, ends
     if message.term == state.term and state.vote not in (None, message.sender):
         return Denial.VOTED, f"already voted for {state.vote} in term {state.term}"
-    if may_have_voted(state, message):
-        return Denial.MAY_HAVE_VOTED, "I have no files, and may have voted in this term"
-    return None if is_new(state) else (Denial.LOOKS, "I first look for members that have entries")
+    return why_newborn_denies(state, message) if state.newborn else None
 
 
 def _is_handed_over(state: State, message: RequestVote) -> bool:
@@ -219,7 +217,7 @@ def on_request_vote_reply(state: State, message: RequestVoteReply) -> None:
         return
     if not message.pre_vote:
         become_leader(state)
-    elif is_new(state):
+    elif may_begin(state):
         start_election(state)
 
 

@@ -120,6 +120,8 @@ def _note_no_history(state: State, message: RequestVote | RequestVoteReply) -> N
     if isinstance(message, RequestVote):
         term -= message.pre_vote  # for which it would stand
         state.never_ran |= {*message.never_ran} - {state.name, message.sender}
+        if message.newborn:
+            _note_handwritten_log(state, message)
     elif message.granted:
         term -= 1  # it granted the vote of that term, so it did not stand there
     name = message.sender
@@ -171,13 +173,15 @@ def why_newborn_gets_no_vote(state: State, message: RequestVote) -> tuple[Denial
     return None
 
 
-def may_have_voted(state: State, message: RequestVote) -> bool:
-    """Whether this newborn may have voted for another member in the requested term, before it lost
-    its disk."""
-    if not state.newborn or message.pre_vote:
-        return False
+def why_newborn_denies(state: State, message: RequestVote) -> tuple[Denial, str] | None:
+    """Return why a newborn denies a vote that any other server would grant; None if it grants it,
+    too."""
     stood = [term for name, term in state.without_history.items() if name != message.sender]
-    return max(stood, default=0) >= message.term
+    if not message.pre_vote and max(stood, default=0) >= message.term:
+        return Denial.MAY_HAVE_VOTED, "I have no files, and may have voted in this term"
+    if is_new(state) and not _knows_better_log(state, message.last_term, message.last_index):
+        return None
+    return Denial.LOOKS, "I first look for members that have entries"
 
 
 def begin_to_look(state: State) -> None:
@@ -258,6 +262,28 @@ def yields_to_better_log(state: State, message: RequestVoteReply) -> bool:
     state.follow(state.term, None)
     state.arm_election()
     return True
+
+
+def _note_handwritten_log(state: State, message: RequestVote) -> None:
+    """Record the best log that a newborn has shown within an election timeout: it asks several
+    times in that time, and neither this newborn nor a log that is behind is elected meanwhile."""
+    best = (message.last_term, message.last_index)
+    if not _knows_better_log(state, *best):
+        state.better_log = (*best, state.now_ms + state.options.election_timeout_ms)
+
+
+def _knows_better_log(state: State, last_term: int, last_index: int) -> bool:
+    """Whether another newborn has shown a better hand-written log (§5.4.1) lately."""
+    *best, until_ms = state.better_log
+    return state.now_ms < until_ms and best > [last_term, last_index]
+
+
+def may_begin(state: State) -> bool:
+    """Whether this server may stand, as far as a history and better logs are concerned."""
+    log = state.log
+    return not state.newborn or (
+        is_new(state) and not _knows_better_log(state, log.last_term, log.last_index)
+    )
 
 
 def why_without_vote(state: State) -> tuple[Denial, str]:

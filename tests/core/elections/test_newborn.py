@@ -503,3 +503,26 @@ def test_stranger_without_history_is_refused(newborn: bool) -> None:
     with pytest.raises(PeerError, match="s9 is not a peer of s1"):
         node.step(Receive(message), 10)
     assert (node.view.newborn, node.view.term) == (True, 0)
+
+
+def test_newborn_does_not_compete_with_a_better_log() -> None:
+    """The owner of a log written by hand asks several times in an election timeout. Until it is
+    silent for one, no server with an empty log is elected."""
+    node = waiting("s3")
+    better = RequestVote("s2", "s1", 3, 4, 2, pre_vote=True, newborn=True)
+    node.step(Receive(better), 5)
+    asked(node, node.wake_at_ms)
+    soon_ms = node.view.now_ms + 1
+    node.step(Receive(better), soon_ms)
+    node.step(Receive(RequestVoteReply("s3", "s1", 3, True, True)), soon_ms)
+    assert node.view.role is Role.PRE_CANDIDATE
+    assert not answer(node, request(3, sender="s3", to="s1", pre_vote=True), soon_ms).granted
+    assert answer(node, better, soon_ms).granted
+
+
+def test_newborn_waits_an_election_timeout_for_a_better_log() -> None:
+    node = waiting("s3")
+    node.step(Receive(RequestVote("s2", "s1", 3, 4, 2, pre_vote=True, newborn=True)), 5)
+    late = request(3, sender="s3", to="s1", pre_vote=True)
+    assert not answer(node, late, 4 + OPTIONS.election_timeout_ms).granted
+    assert answer(node, late, 5 + OPTIONS.election_timeout_ms).granted
