@@ -80,10 +80,11 @@ def test_a_search_comes_to_elections_commits_and_crashes() -> None:
     world = World(read("timeout command"), is_reduced=True)
     search(world)
     histories = world.histories.values
-    assert any(dict(history.leaders).get(2) == "s2" for history in histories)
-    assert any(dict(history.leaders).get(2) == "s3" for history in histories)
-    assert any([entry.term for entry in history.committed] == [1, 1, 2] for history in histories)
-    assert any([entry.term for entry in history.committed] == [1, 2] for history in histories)
+    pasts = [history.of() for history in histories]
+    assert any(dict(past.leaders).get(2) == "s2" for past in pasts)
+    assert any(dict(past.leaders).get(2) == "s3" for past in pasts)
+    assert any([entry.term for entry in past.committed] == [1, 1, 2] for past in pasts)
+    assert any([entry.term for entry in past.committed] == [1, 2] for past in pasts)
 
 
 @pytest.mark.slow
@@ -220,6 +221,14 @@ def test_a_state_is_the_same_when_it_was_data() -> None:
 
 def test_a_text_that_is_no_budget_is_refused() -> None:
     assert read("timeout=2 crash").name == "timeout=2 crash"
-    for text in ("crashes", "crash=x", "passed"):
-        with pytest.raises(BudgetError, match="is not a part of a budget"):
+    assert read("down: wipe=2 timeout").name == "down: timeout wipe=2"
+    for text, why in (
+        ("crashes", "is not a part of a budget"),
+        ("crash=x", "is not a part of a budget"),
+        ("passed", "is not a part of a budget"),
+        ("dawn: wipe", "dawn is not a scene: up "),
+        ("timeout wipe", "wipe needs a scene, such as down: wipe"),
+        ("down: lease", "lease needs no scene"),
+    ):
+        with pytest.raises(BudgetError, match=why):
             read(text)

@@ -7,25 +7,33 @@ takes each pair of state and input once: `Outcome` is the result.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState, ReadReady
 from raftline.raft.leader_lease import lease_until_ms
+from raftline.raft.levels import FLOOR, LOWEST
 from raftline.raft.log import Entry, Log
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
+    Answer,
     AppendAccepted,
+    AppendEntries,
     AppendRejected,
     Message,
+    PeerError,
     ReadIndexReply,
+    RequestVote,
     RequestVoteReply,
 )
+from raftline.raft.newborn import BeginRefused, is_new
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options, State
 from raftline.raft.transfer import TransferRefused
 
 from ..invariants import InvariantError, Invariants
+from .clocks import forget_times
 from .frozen import freeze, thaw_state
 
 DOWN = -1  # instead of a state of the core
@@ -40,12 +48,20 @@ class Disk(NamedTuple):
     term: int = 0
     vote: str | None = None
     lease_ms: int = 0
-    mark: str = "whole"  # or newborn, amnesiac, unknown (src/storage/hard_state.py)
+    mark: str = "whole"  # or newborn, amnesiac, unknown, diverged (src/storage/hard_state.py)
     entries: tuple[Entry, ...] = ()
+    cluster: str = ""  # the identity, once it is known
 
     def holds(self, index: int, term: int) -> bool:
         """Whether the disk has the entry with this index and term."""
         return not index or (index <= len(self.entries) and self.entries[index - 1].term == term)
+
+
+class Lost(NamedTuple):
+    """The files that a server lost, and the votes that it had cast."""
+
+    disk: Disk
+    cast: tuple[tuple[int, str], ...]
 
 
 class Work(NamedTuple):
@@ -57,12 +73,15 @@ class Work(NamedTuple):
     forgot: bool
     recovered: bool
     messages: tuple[int, ...]
+    cluster: str | None = None
+    differs: int = 0
 
     @property
     def holds_promise(self) -> bool:
         """Whether no message may overtake it: see `Effects.holds_promise`."""
-        changes_log = self.cut_after is not None
-        return self.save is not None or changes_log or self.forgot or self.recovered
+        changes_log = self.cut_after is not None or self.cluster is not None
+        changes_memory = self.forgot or self.recovered or self.differs > 0
+        return self.save is not None or changes_log or changes_memory
 
 
 class Local(NamedTuple):
@@ -75,6 +94,10 @@ class Local(NamedTuple):
     # numbers of messages, sorted; a message that arrived twice is listed twice
     inbox: tuple[int, ...] = ()
     cast: tuple[tuple[int, str], ...] = ()  # votes that left this server: term, candidate
+    lost: tuple[Lost, ...] = ()
+    copy: Disk | None = None  # an older copy of its files
+    has_heard: bool = False  # as a newborn of this life it was told that there are entries
+    is_wrong: bool = False  # its state differs
 
 
 class Event(NamedTuple):
@@ -89,6 +112,15 @@ class Event(NamedTuple):
     quorum_of: Membership | None = None
     held: tuple[str, int, int] | None = None  # a follower's new match index, and the term there
     lease: bool = False  # has a new or longer lease
+    log: tuple[Entry, ...] | None = None  # new, in a world in which disks may be lost
+    cluster: str = ""  # the identity in its log
+    leads: bool = False
+    differs: bool = False  # it was told that its state differs, or found that
+    ran: bool = False  # it started for the first time
+
+    def elects(self, name: str) -> bool:
+        """Whether a server was elected by the named one."""
+        return self.elected is not None and name in self.elected[1]
 
 
 class Outcome(NamedTuple):
@@ -116,6 +148,10 @@ class Core(NamedTuple):
     applying: int  # the last entry handed out if some are not applied yet, or 0
     log: tuple[Entry, ...]  # of a leader
     durable: tuple[int, int]  # the index and term of the last entry that it counts as on its disk
+    cluster: str = ""  # the identity that it knows
+    identity: str = ""  # that of its log
+    is_newborn: bool = False
+    looks: bool = False  # waits for silent members
 
 
 class Numbers:
@@ -136,18 +172,27 @@ class Numbers:
         return number
 
 
+class Envelope(NamedTuple):
+    """The facts of the connection on which a message travels."""
+
+    cluster: str = ""  # the identity that its sender knew
+    life: int = 0  # of the process that asked, or whose question it answers; 0: any
+
+
 class Messages:
     """All messages that were ever sent, numbered."""
 
     def __init__(self) -> None:
         self._numbers = Numbers()
         self.sent: list[Message] = []
+        self.envelopes: list[Envelope] = []
 
-    def of(self, message: Message) -> int:
+    def of(self, message: Message, envelope: Envelope) -> int:
         """Return the number of a message."""
-        number = self._numbers.of(freeze(message))
+        number = self._numbers.of((freeze(message), envelope))
         if number == len(self.sent):
             self.sent.append(message)
+            self.envelopes.append(envelope)
         return number
 
 
@@ -163,17 +208,22 @@ class Server:
         *,
         applies_at_once: bool,
         is_reduced: bool = False,
+        peers: Sequence[str] = (),
     ) -> None:
+        """Prepare a server. In a world in which disks may be lost, it hears the levels of its
+        `peers`, and of servers that may become peers."""
         self.name = name
+        self.peers = peers
         self.members = members
         self.options = options
         self.messages = messages
         self.applies_at_once = applies_at_once
         self.is_reduced = is_reduced
+        self.loses_disks = options.level > FLOOR
         self.cores: list[Core] = []
         self._numbers = Numbers()
         self._void: dict[tuple[int, int, int], bool] = {}
-        self._steps: dict[tuple[int, Any, int], Outcome] = {}
+        self._steps: dict[tuple[int, Any, int, bool], Outcome] = {}
 
     @property
     def steps(self) -> int:
@@ -187,19 +237,26 @@ class Server:
         log = Log()
         for entry in disk.entries:
             log.append(entry.term, entry.command)
+        options = self.options
+        if self.loses_disks:
+            number = 100 * int(self.name.removeprefix("s")) + starts
+            options = replace(options, cluster_if_new=f"{number:016}")
         node = node_from_disk(
             self.name,
             self.members,
             log,
             HardState(disk.term, disk.vote, disk.lease_ms),
-            self.options,
+            options,
             self._pick_timeout_ms,
             now_ms,
-            recovering=disk.mark in ("amnesiac", "unknown"),
+            recovering=disk.mark in ("amnesiac", "unknown", "diverged"),
             newborn=disk.mark == "newborn",
             may_be_new=disk.mark == "unknown",
             incarnation=starts,
+            cluster=disk.cluster,
         )
+        for peer in self.peers:
+            node.step(inputs.PeerLevel(peer, LOWEST), now_ms)
         return self.number_of(node)
 
     def why_not_started(self, core: int, disk: Disk) -> str:
@@ -217,6 +274,8 @@ class Server:
     def number_of(self, node: RawNode) -> int:
         """Return the number of the state of a core."""
         state = node._state
+        if self.loses_disks:
+            forget_times(state)
         if self.is_reduced:
             _blank(state)
         number = self._numbers.of(freeze(state))
@@ -235,6 +294,10 @@ class Server:
                     state.applying if state.applying > state.applied else 0,
                     _entries(state, state.log.last_index) if leads else (),
                     (state.durable_index, state.log.term_at(state.durable_index) or 0),
+                    state.cluster,
+                    state.levels.clusters.latest,
+                    state.newborn,
+                    not is_new(state),
                 )
             )
         return number
@@ -255,8 +318,8 @@ class Server:
 
     def _is_void(self, core: int, number: int, saved_term: int) -> bool:
         message = self.messages.sent[number]
-        denies = isinstance(message, RequestVoteReply) and not message.granted
-        if not isinstance(message, VOIDABLE) or message.term > saved_term - (not denies):
+        is_vote = isinstance(message, RequestVoteReply)
+        if not isinstance(message, VOIDABLE) or message.term > saved_term - (not is_vote):
             return False
         if core == DOWN:
             return False
@@ -264,17 +327,22 @@ class Server:
         outcome = self.step(core, number, inputs.Receive(message), now_ms)
         return outcome == Outcome(core, (), None, (), None)
 
-    def step(self, core: int, key: Any, taken: inputs.Input, now_ms: int) -> Outcome:
+    def step(
+        self, core: int, key: Any, taken: inputs.Input, now_ms: int, *, is_wrong: bool = False
+    ) -> Outcome:
         """Return the outcome of an input; `key` names it. A refused message has none."""
-        place = core, key, now_ms
+        place = core, key, now_ms, is_wrong
         outcome = self._steps.get(place)
         if outcome is None:
-            outcome = self._steps[place] = self._take(core, taken, now_ms)
+            life = self.messages.envelopes[key].life if isinstance(taken, inputs.Receive) else 0
+            outcome = self._steps[place] = self._take(core, taken, now_ms, life, is_wrong)
         return outcome
 
-    def _take(self, core: int, taken: inputs.Input, now_ms: int) -> Outcome:
+    def _take(
+        self, core: int, taken: inputs.Input, now_ms: int, life: int, is_wrong: bool
+    ) -> Outcome:
         node = self.node(core, now_ms)
-        before = _Before(node._state)
+        before = _Before(node._state, self.loses_disks)
         unchanged = Outcome(core, (), None, (), None)
         try:
             if isinstance(taken, inputs.Receive):
@@ -286,15 +354,19 @@ class Server:
             before.check(node._state, effects.reads)
             served = list(effects.reads)
             if self.applies_at_once and effects.apply:
-                effects_of_applied = node.step(inputs.Applied(effects.apply[-1].index), now_ms)
+                index = effects.apply[-1].index
+                chain = 2 * index + is_wrong if self.loses_disks else None
+                effects_of_applied = node.step(inputs.Applied(index, chain), now_ms)
                 before.check(node._state, effects_of_applied.reads)
                 served += effects_of_applied.reads
-        except TransferRefused:
+        except (TransferRefused, BeginRefused):
             return unchanged
         except Exception as error:
+            if self.loses_disks and isinstance(error, PeerError):
+                return unchanged  # of a stranger, or of another cluster
             return unchanged._replace(bad=f"{self.name}: {type(error).__name__}: {error}")
-        send = tuple(self.messages.of(message) for message in effects.send)
-        after = tuple(self.messages.of(message) for message in effects.send_after_save)
+        send = self._numbered(effects.send, node._state, life)
+        after = self._numbered(effects.send_after_save, node._state, life)
         work = None
         if effects.wants_disk:
             work = Work(
@@ -304,10 +376,30 @@ class Server:
                 effects.forgot,
                 effects.recovered,
                 after,
+                effects.cluster,
+                effects.differs,
             )
         event = before.event(node._state, effects, now_ms)
-        past = tuple(self.messages.of(message) for message in effects.send_past_entries)
+        past = self._numbered(effects.send_past_entries, node._state, life)
         return Outcome(self.number_of(node), send, work, after, event, past_entries=past)
+
+    def _numbered(self, sent: Sequence[Message], state: State, life: int) -> tuple[int, ...]:
+        """Return the numbers of messages that leave in a step which took a message of this
+        `life`."""
+        if not self.loses_disks:
+            return tuple(self.messages.of(message, Envelope()) for message in sent)
+        lives = [life if isinstance(each, Answer) else state.incarnation for each in sent]
+        return tuple(
+            self.messages.of(message, Envelope(state.cluster, asked))
+            for message, asked in zip(sent, lives, strict=True)
+        )
+
+
+def tells_of_entries(message: Message) -> bool:
+    """Whether a message comes from a server with entries of a cluster."""
+    if isinstance(message, RequestVote):
+        return message.last_index > 0
+    return isinstance(message, AppendEntries)
 
 
 def _blank(state: State) -> None:
@@ -326,7 +418,9 @@ def _blank(state: State) -> None:
 class _Before:
     """A server before a step, for the checks of that step alone."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, loses_disks: bool) -> None:
+        self.log = _entries(state, state.log.last_index) if loses_disks else None
+        self.differs = state.differs
         self.term, self.vote = state.term, state.vote
         self.commit_index = state.commit_index
         self.leads = state.leading is not None
@@ -370,7 +464,14 @@ class _Before:
                 event = event._replace(held=(name, index, state.log.term_at(index) or 0))
         if leads and now_ms < lease_until_ms(state) > self.lease_until_ms:
             event = event._replace(lease=True)
-        return None if event[2:] == (None, None, None, None, False) else event
+        if self.log is not None:
+            log = _entries(state, state.log.last_index)
+            if log != self.log:
+                event = event._replace(log=log)
+            event = event._replace(differs=state.differs > self.differs)
+        if event == Event(state.name, state.term):
+            return None
+        return event._replace(cluster=state.levels.clusters.latest, leads=leads)
 
 
 def _entries(state: State, last: int) -> tuple[Entry, ...]:
@@ -404,21 +505,13 @@ def written(disk: Disk, works: Sequence[Work]) -> Disk:
 def disks_of_a_write(disk: Disk, works: Sequence[Work]) -> Iterator[Disk]:
     """Yield the disk at each point of one write, as src/logmanager.py does it: first the last term
     and vote, then the log in order, at last the mark that the disk is whole."""
-    saves = [work.save for work in works if work.save is not None]
     forgot = any(work.forgot for work in works)
     recovered = any(work.recovered for work in works)
     yield disk
-    born = disk.mark == "newborn"
-    if forgot and born and disk.entries:
+    if forgot and disk.mark == "newborn" and disk.entries:
         disk = disk._replace(entries=())
         yield disk
-    if saves:
-        term, vote, lease_ms = saves[-1]
-        disk = disk._replace(term=term, vote=vote, lease_ms=lease_ms)
-    if forgot:
-        disk = disk._replace(mark="unknown" if born else "amnesiac")
-    elif recovered and born:
-        disk = disk._replace(mark="whole")
+    disk = _promised(disk, works, forgot=forgot, recovered=recovered)
     yield disk
     for work in works:
         if work.cut_after is not None:
@@ -432,6 +525,24 @@ def disks_of_a_write(disk: Disk, works: Sequence[Work]) -> Iterator[Disk]:
     if recovered:
         disk = disk._replace(mark="whole")
     yield disk
+
+
+def _promised(disk: Disk, works: Sequence[Work], *, forgot: bool, recovered: bool) -> Disk:
+    """Return the disk after the first line of NAME.storage is written."""
+    born = disk.mark == "newborn"
+    saves = [work.save for work in works if work.save is not None]
+    if saves:
+        term, vote, lease_ms = saves[-1]
+        disk = disk._replace(term=term, vote=vote, lease_ms=lease_ms)
+    if clusters := [work.cluster for work in works if work.cluster is not None]:
+        disk = disk._replace(cluster=clusters[-1])
+    if any(work.differs for work in works):
+        disk = disk._replace(mark="diverged")
+    elif forgot:
+        disk = disk._replace(mark="unknown" if born else "amnesiac")
+    elif recovered and born:
+        disk = disk._replace(mark="whole")
+    return disk
 
 
 def check_left(message: Message, disk: Disk, cast: tuple[tuple[int, str], ...]) -> None:

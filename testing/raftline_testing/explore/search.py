@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import gc
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from random import Random
 
 from .facts import Violation
@@ -31,6 +32,7 @@ class Found:
     complete: bool
     violation: str = ""
     different: int = 0  # steps of the core
+    second: Counter[str] = field(default_factory=Counter)  # states with a second cluster, by cause
 
 
 def search(  # noqa: C901 - one loop: a call for each step would cost a third of the speed
@@ -90,4 +92,6 @@ def search(  # noqa: C901 - one loop: a call for each step would cost a third of
         gc.enable()
     took_s = time.process_time() - began_s
     different = sum(server.steps for server in world.servers)
-    return Found(len(visited), steps, took_s, complete, found, different)
+    second = Counter(world.history(each).second for each in visited if world.loses_disks)
+    del second[""]
+    return Found(len(visited), steps, took_s, complete, found, different, second)

@@ -163,8 +163,15 @@ def format_choice(world: World, choice: Choice) -> str:
         "transfer": "is asked to hand the leadership to",
         "change": "is asked to",
         "break": "loses the connection to",
+        "wipe": "loses all files",
+        "amnesia": "loses all files but the trace that it existed",
+        "old": "returns with an older copy of its files",
+        "corrupt": "has another state from now on",
+        "word": "is told that these never ran:",
+        "lie": "is told, wrongly, that these never ran:",
     }
-    return " ".join([words[kind], *map(str, rest)])
+    rest = [" ".join(each) if kind in ("word", "lie") else str(each) for each in rest]
+    return " ".join([words[kind], *rest])
 
 
 def format_server(world: World, number: int, place: int) -> str:

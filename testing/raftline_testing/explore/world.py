@@ -7,19 +7,22 @@ the cost to the budget, and for each receiver the difference that the messages m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from raftline.raft import inputs
 from raftline.raft.change import Change
+from raftline.raft.levels import LOWEST, is_foreign
 from raftline.raft.log import Entry
-from raftline.raft.membership import all_vote
+from raftline.raft.membership import Membership, all_vote
+from raftline.raft.messages import Answer, AppendEntries, Message
 from raftline.raft.newborn import PATIENCE
 from raftline.raft.state import Options
 
 from ..invariants import InvariantError
 from .budget import Budget
+from .clocks import HEARTBEAT_MS, NOW_MS, T_MS, WAITS_MS
 from .explored_server import (
     DOWN,
     START_MS,
@@ -27,27 +30,28 @@ from .explored_server import (
     Disk,
     Event,
     Local,
+    Lost,
     Messages,
     Numbers,
     Server,
     Work,
     check_left,
     disks_of_a_write,
+    tells_of_entries,
     with_vote,
     written,
 )
 from .facts import History, Other, Violation, check_others
+from .scenes import SCENES
 
-BUDGET_BITS, HISTORY_BITS, LOCAL_BITS = 10, 14, 24
+BUDGET_BITS, HISTORY_BITS, LOCAL_BITS = 10, 20, 24
 BUDGET_MASK = (1 << BUDGET_BITS) - 1
 LOCAL_MASK = (1 << LOCAL_BITS) - 1
 HISTORY_MASK = (1 << HISTORY_BITS) - 1
 CONTEXT_BITS = BUDGET_BITS + HISTORY_BITS
 CONTEXT_MASK = (1 << CONTEXT_BITS) - 1
 GROUP_BITS = 24
-BEGIN_MS = 10_000
-TIMEOUT_MS = 500
-OPTIONS = Options(election_timeout_ms=TIMEOUT_MS, heartbeat_ms=100, patience=PATIENCE)
+OPTIONS = Options(election_timeout_ms=T_MS, heartbeat_ms=HEARTBEAT_MS)
 
 Choice = tuple[Any, ...]  # ("deliver", number of the message), ("write", 2), …
 
@@ -85,6 +89,10 @@ class Fact(NamedTuple):
     log: tuple[Entry, ...]
     lease_until_ms: int
     starts: int
+    lost: tuple[Lost, ...]
+    has_heard: bool
+    is_wrong: bool
+    cluster: str
 
 
 class Context:
@@ -95,6 +103,7 @@ class Context:
 
 
 FREE_OF_CHARGE = ("apply", "stand", "confirm")  # the last two occur only in the first world
+OF_A_PROCESS = ("crash", "wipe", "amnesia", "old", "corrupt", "start")
 SPENDS = {"ask": "read", "break": "break_"}
 INPUTS: dict[str, Callable[..., inputs.Input]] = {
     "tick": inputs.Tick,
@@ -108,6 +117,8 @@ INPUTS: dict[str, Callable[..., inputs.Input]] = {
     "transfer": inputs.Transfer,
     "change": lambda change: inputs.ChangeMembers(change, "change"),
     "break": inputs.PeerDisconnected,
+    "word": inputs.Begin,
+    "lie": inputs.Begin,
 }
 
 
@@ -125,25 +136,35 @@ class World:
         is_reduced: bool = False,
     ) -> None:
         self.budget = budget
-        self.names = [f"s{number}" for number in range(1, names + 1)]
-        members = all_vote({name: f"h{name[1:]}:10000" for name in self.names})
+        scene = self.scene = SCENES.get(budget.scene)
+        self.loses_disks = scene is not None
+        count = scene.servers if scene else names
+        self.names = [f"s{number}" for number in range(1, count + 1)]
+        addresses = {name: f"h{name[1:]}:10000" for name in self.names}
+        configured = self.names[: scene.configured if scene else count]
+        members = all_vote({name: addresses[name] for name in configured})
         self.is_reduced = is_reduced
         self.has_leases = budget.lease > 0
         options = replace(OPTIONS, lease=self.has_leases, lease_drift_percent=self.DRIFT_PERCENT)
+        if self.loses_disks:
+            patience = PATIENCE if budget.patience else None
+            options = replace(options, level=LOWEST, patience=patience)
         self.messages = Messages()
         self.servers = [
             Server(
                 name,
-                members,
+                members if name in configured else Membership(()),
                 options,
                 self.messages,
                 applies_at_once=not budget.lag,
                 is_reduced=is_reduced,
+                peers=[other for other in self.names if other != name] if scene else (),
             )
             for name in self.names
         ]
+        self.joins = [Change("add", name, addresses[name]) for name in self.names]
         self.places = {name: place for place, name in enumerate(self.names)}
-        self.shifts = [CONTEXT_BITS + place * LOCAL_BITS for place in range(names)]
+        self.shifts = [CONTEXT_BITS + place * LOCAL_BITS for place in range(count)]
         self.changes = changes or (Change("remove", "s1"), Change("remove", self.names[-1]))
         self._locals = [Numbers(LOCAL_BITS) for _ in self.names]
         self.budgets = Numbers(BUDGET_BITS)
@@ -156,7 +177,8 @@ class World:
         self._fact_numbers = Numbers()
         self._judged: dict[tuple[int, ...], int] = {}
         self.contexts: dict[int, Context] = {}
-        self.begin = self._formed(self.budgets.of(budget))
+        number = self.budgets.of(budget)
+        self.begin = self._played(scene.acts, number) if scene else self._formed(number)
 
     # --- numbers ---------------------------------------------------------------------------
 
@@ -185,8 +207,10 @@ class World:
     def now_ms(self, place: int, left: Budget, starts: int) -> int:
         """Return the clock of a server: with leases the first server's clock is as slow as they
         tolerate. Each start sets it far ahead, as no number that a server drew from its clock may
-        recur."""
-        return BEGIN_MS + starts * START_MS + left.passed[place > 0]
+        recur. Independent clocks stand still."""
+        if self.loses_disks:
+            return NOW_MS
+        return NOW_MS + starts * START_MS + left.passed[place > 0]
 
     # --- the first world -------------------------------------------------------------------
 
@@ -196,19 +220,68 @@ class World:
         locals_ = []
         for place, server in enumerate(self.servers):
             now_ms = self.now_ms(place, self.budget, 1)
-            begin_ms = now_ms - TIMEOUT_MS * (1 if place else 2)
+            begin_ms = now_ms - T_MS * (1 if place else 2)
             locals_.append(Local(server.start(Disk(), 1, begin_ms), 1, Disk()))
         world = self.world_of(budget, History(), locals_)
         world = self._settled(self.after(world, 0, ("stand",)))
         return self._settled(self.after(world, 0, ("confirm", 0)))
 
-    def _settled(self, world: int) -> int:
-        """Return the world after everything is delivered and written, in order and once."""
-        place = 0
+    def _played(self, acts: str, budget: int) -> int:
+        """Return the world after the acts of a scene, with the whole budget still left."""
+        files, scene, self.scene = Disk(mark="newborn"), self.scene, None
+        world = self.world_of(budget, History(), [Local(DOWN, 0, files) for _ in self.names])
+        for act in acts.split("; "):
+            kind, *words = act.split()
+            if kind == "settle":
+                world = self._settled(world, [word.removeprefix("-") for word in words])
+            elif kind == "lose":
+                for place in range(len(self.names)):
+                    world = self._with(world, place, self.local(world, place)._replace(inbox=()))
+            else:
+                world = self._acted(world, kind, self.places[words[0]], words[1:])
+        self.scene = scene
+        return world >> BUDGET_BITS << BUDGET_BITS | budget
+
+    def _acted(self, world: int, kind: str, place: int, words: list[str]) -> int:
+        """Return the world after one act of a server."""
+        local = self.local(world, place)
+        if kind == "copy":
+            return self._with(world, place, local._replace(copy=local.disk))
+        choice: Choice = (kind, *words)
+        if kind in WAITS_MS:
+            choice = ("tick", kind, self.budget.passed)
+        elif kind == "crash":
+            choice = (kind, local.disk)
+        elif kind == "word":
+            choice = (kind, tuple(words))
+        elif kind == "change":
+            choice = (kind, self.joins[self.places[words[0]]])
+        elif kind == "deliver":
+            sent = self.messages.sent
+            numbers = [each for each in local.inbox if sent[each].sender == words[0]]
+            choice = (kind, numbers[0])
+        world = self.after(world, place, choice)
+        while self.local(world, place).queue:
+            world = self.after(world, place, ("write", 1))
+        return world
+
+    def _with(self, world: int, place: int, local: Local) -> int:
+        """Return the world with another state of a server."""
+        number = world >> self.shifts[place] & LOCAL_MASK
+        return world + (self._numbered(place, local) - number << self.shifts[place])
+
+    def _settled(self, world: int, without: Collection[str] = ()) -> int:
+        """Return the world after everything is delivered and written, in order and once, except for
+        what some servers send or are sent."""
+        place, sent = 0, self.messages.sent
         while place < len(self.names):
             local = self.local(world, place)
+            if local.core == DOWN or self.names[place] in without:
+                place += 1
+                continue
+            arrives = [each for each in local.inbox if sent[each].sender not in without]
             applying = self.servers[place].cores[local.core].applying
-            choice: Choice = ("apply", applying) if applying else ("deliver", *local.inbox[:1])
+            choice: Choice = ("apply", applying) if applying else ("deliver", *arrives[:1])
             choice = ("write", 1) if local.queue else choice
             if len(choice) == 1:
                 place += 1
@@ -249,7 +322,11 @@ class World:
         """Return, and cache, the difference that a group of messages makes for each receiver."""
         number, group = key >> GROUP_BITS, self._groups.values[key & ((1 << GROUP_BITS) - 1)]
         local = self._locals[to].values[number]
+        if self.loses_disks and local.core == DOWN:
+            group = ()  # there is no connection
         inbox = tuple(sorted((*local.inbox, *group)))
+        if self.loses_disks:
+            inbox = tuple(dict.fromkeys(inbox))
         added = self._numbered(to, local._replace(inbox=inbox))
         delta = self._adds[to][key] = (added - number) << self.shifts[to]
         return delta
@@ -293,9 +370,23 @@ class World:
         for place, each in enumerate(facts):
             fact: Fact = self._fact_numbers.values[each]
             holds = self.now_ms(place, left, fact.starts) < fact.lease_until_ms
-            others.append(Other(self.names[place], *fact[:4], holds))
+            others.append(
+                Other(
+                    self.names[place],
+                    fact.disk,
+                    fact.cast,
+                    fact.leads,
+                    fact.log,
+                    fact.lost,
+                    fact.has_heard,
+                    fact.is_wrong,
+                    fact.cluster,
+                    holds,
+                )
+            )
         check_others(event, others)
-        return self.histories.of(self.histories.values[history].after(event))
+        waits = not (self.budget.patience or self.budget.lie)
+        return self.histories.of(self.histories.values[history].after(event, others, waits=waits))
 
     def _numbered(self, place: int, local: Local) -> int:
         """Return the number of a Local, and record its facts for the checks of other servers'
@@ -313,12 +404,19 @@ class World:
     def fact_of(self, place: int, local: Local) -> int:
         """Return the number of a server's facts, against which other servers' events are
         checked."""
-        fact = Fact(local.disk, local.cast, 0, (), 0, local.starts)
-        if local.core != DOWN:
-            core_facts = self.servers[place].cores[local.core]
-            fact = fact._replace(
-                leads=core_facts.leads, log=core_facts.log, lease_until_ms=core_facts.lease_until_ms
-            )
+        core = None if local.core == DOWN else self.servers[place].cores[local.core]
+        fact = Fact(
+            local.disk,
+            local.cast,
+            core.leads if core else 0,
+            core.log if core else (),
+            core.lease_until_ms if core else 0,
+            local.starts,
+            local.lost,
+            local.has_heard,
+            local.is_wrong,
+            core.identity if core else "",
+        )
         return self._fact_numbers.of(fact)
 
     def moves(self, context: int, place: int, number: int) -> list[Move]:
@@ -359,11 +457,11 @@ class World:
 
     def choices(self, world: int, place: int) -> Iterator[Choice]:
         """Yield each choice that a server has in a world."""
-        must_see = len(self.history(world).committed)
-        return self.open(place, self.local(world, place), self.left(world), must_see)
+        history = self.history(world)
+        return self.open(place, self.local(world, place), self.left(world), history)
 
-    def open(self, place: int, local: Local, left: Budget, must_see: int) -> Iterator[Choice]:
-        """Yield the choices that a server has; a read must see this entry."""
+    def open(self, place: int, local: Local, left: Budget, history: History) -> Iterator[Choice]:
+        """Yield the choices that a server has."""
         if local.core == DOWN:
             yield ("start",)
             return
@@ -379,15 +477,19 @@ class World:
         yield from self._ticks(place, local, left)
         if left.crash:
             yield from self._crashes(local)
-        yield from self._asked(core, left, must_see)
+        yield from self._asked(place, core, left, history)
         others = [name for name in self.names if name != self.names[place]]
+        if self.loses_disks:
+            yield from self._falls(local, left)
         if left.transfer and core.leads:
             yield from (("transfer", name) for name in others)
         if left.break_:
             yield from (("break", name) for name in others)
 
-    def _asked(self, core: Core, left: Budget, must_see: int) -> Iterator[Choice]:
-        """Yield the requests that people and programs may send to a server."""
+    def _asked(self, place: int, core: Core, left: Budget, history: History) -> Iterator[Choice]:
+        """Yield the requests that people and programs may send to a server; a read must see what is
+        committed."""
+        must_see = len(history.of().committed)
         if left.command and core.takes_proposals:
             yield ("command", f"c{self.budget.command - left.command + 1}")
         if left.read and (core.leads or core.follows):
@@ -396,11 +498,22 @@ class World:
             yield ("lease", must_see)
         if left.change and core.leads:
             yield from (("change", change) for change in self.changes)
+        if core.looks:
+            others = [name for name in self.names if name != self.names[place]]
+            absent = [name for name in others if name not in history.ran]
+            yield from (("word", (name,)) for name in absent if left.word)
+            yield from (("lie", (name,)) for name in others if left.lie)
 
     def _ticks(self, place: int, local: Local, left: Budget) -> Iterator[Choice]:
         """Yield the tick of a server. The timer that fires advances all clocks to its time, unless
         they are past it; on other clocks it then seems late."""
         core = self.servers[place].cores[local.core]
+        if self.loses_disks:
+            kinds = ("heartbeat", "alone") if core.leads else ("timeout", "patience")
+            for kind in kinds:
+                if getattr(left, kind) and (core.looks or kind != "patience"):
+                    yield "tick", kind, left.passed
+            return
         kind = "heartbeat" if core.is_heartbeat else "timeout"
         if not getattr(left, kind):
             return
@@ -424,44 +537,89 @@ class World:
             disks.update(disks_of_a_write(local.disk, local.queue[:count]))
         yield from (("crash", disk) for disk in sorted(disks, key=str))
 
+    def _falls(self, local: Local, left: Budget) -> Iterator[Choice]:
+        """Yield the ways in which a server loses its files, or its state goes wrong."""
+        if left.wipe:
+            yield ("wipe",)
+        if left.amnesia and local.disk != Disk(mark="newborn"):
+            yield ("amnesia",)
+        if left.old and local.copy not in (None, local.disk):
+            yield ("old",)
+        if left.corrupt and not local.is_wrong:
+            yield ("corrupt",)
+
+    def _fallen(self, local: Local, kind: str) -> Local:
+        """Return a server whose process has ended, and whose files are others. What was sent to the
+        process is gone."""
+        files = {"wipe": Disk(mark="newborn"), "amnesia": Disk(mark="amnesiac"), "old": local.copy}
+        lost = (*local.lost, Lost(local.disk, local.cast))
+        return Local(DOWN, local.starts, files[kind] or local.disk, lost=lost, copy=local.copy)
+
     def _choose(self, place: int, local: Local, left: Budget, choice: Choice) -> Made:
         """Return the result of a choice."""
         kind, server = choice[0], self.servers[place]
         now_ms = self.now_ms(place, left, local.starts)
-        if kind == "crash":
-            local = Local(DOWN, local.starts, choice[1], (), local.inbox, local.cast)
-            return Made(local, spent(left, kind))
-        if kind == "start":
-            starts = local.starts + 1
-            now_ms = self.now_ms(place, left, starts)
-            try:
-                core = server.start(local.disk, starts, now_ms)
-            except Exception as error:
-                return Made(local, left, (), (Bad(f"{server.name} can't start: {error}"),))
-            result = Made(local._replace(core=core, starts=starts), left)
-            why = server.why_not_started(core, local.disk)
-            return result._replace(events=(Bad(why),)) if why else result
+        if kind in OF_A_PROCESS:
+            return self._begun_or_ended(place, local, left, choice)
         if kind == "write":
             return self._write(place, local, left, choice[1], now_ms)
         if kind in ("deliver", "again"):
             message = self.messages.sent[choice[1]]
+            before = server.cores[local.core]
             if kind == "deliver":
                 local = without(local, choice[1])
             left = spent(left, "twice") if kind == "again" else left
+            if self.is_lost(local, choice[1]):
+                return Made(local, left)
+            if self.loses_disks and before.is_newborn and tells_of_entries(message):
+                local = local._replace(has_heard=True)
             return self._step(place, Made(local, left), choice[1], inputs.Receive(message), now_ms)
         if kind == "tick":
             left = replace(spent(left, choice[1]), passed=choice[2])
             now_ms = self.now_ms(place, left, local.starts)
+            if self.loses_disks:
+                now_ms += WAITS_MS[choice[1]]
             choice = choice[:1]
         elif kind not in FREE_OF_CHARGE:
             left = spent(left, SPENDS.get(kind, "") or kind)
         core_input = INPUTS[kind](*choice[1:])
         return self._step(place, Made(local, left), choice, core_input, now_ms)
 
+    def _begun_or_ended(self, place: int, local: Local, left: Budget, choice: Choice) -> Made:
+        """Return the result of the start of a process, or of its end."""
+        kind, server = choice[0], self.servers[place]
+        if kind == "crash":
+            local = local._replace(core=DOWN, disk=choice[1], queue=(), has_heard=False)
+            if self.loses_disks:
+                local = local._replace(inbox=())  # the connections broke
+            return Made(local, spent(left, kind))
+        if kind in ("wipe", "amnesia", "old"):
+            return Made(self._fallen(local, kind), spent(left, kind))
+        if kind == "corrupt":
+            return Made(local._replace(is_wrong=True), spent(left, kind))
+        starts = local.starts + 1
+        try:
+            core = server.start(local.disk, starts, self.now_ms(place, left, starts))
+        except Exception as error:
+            return Made(local, left, (), (Bad(f"{server.name} can't start: {error}"),))
+        result = Made(local._replace(core=core, starts=starts), left)
+        if self.loses_disks and starts == 1:
+            result = result._replace(events=(Event(server.name, 0, ran=True),))
+        why = server.why_not_started(core, local.disk)
+        return result._replace(events=(Bad(why),)) if why else result
+
+    def is_lost(self, local: Local, number: int) -> bool:
+        """Whether a message reaches this process no more: it is from another cluster, or an answer
+        to an earlier process."""
+        envelope, message = self.messages.envelopes[number], self.messages.sent[number]
+        is_late = isinstance(message, Answer) and envelope.life not in (0, local.starts)
+        mine = self.servers[self.places[message.to]].cores[local.core].cluster
+        return is_late or is_foreign(mine, envelope.cluster)
+
     def _step(self, place: int, made: Made, key: Any, taken: inputs.Input, now_ms: int) -> Made:
         """Pass an input to the core, and carry out its Effects."""
         local = made.local
-        outcome = self.servers[place].step(local.core, key, taken, now_ms)
+        outcome = self.servers[place].step(local.core, key, taken, now_ms, is_wrong=local.is_wrong)
         if outcome.bad:
             return made._replace(events=(*made.events, Bad(outcome.bad)))
         sent, after, queue = outcome.send, outcome.after, local.queue
@@ -528,10 +686,18 @@ class World:
         """Return messages by the indices of their receivers."""
         results: dict[int, list[int]] = {}
         for each in numbers:
-            to = self.places.get(self.messages.sent[each].to)
-            if to is not None:
+            message = self.messages.sent[each]
+            to = self.places.get(message.to)
+            if to is not None and self.arrives(message):
                 results.setdefault(to, []).append(each)
         return results
+
+    def arrives(self, message: Message) -> bool:
+        """Whether a message may ever arrive in this scene."""
+        if self.scene is None:
+            return True
+        is_cut = {message.sender, message.to} == {*self.scene.cut}
+        return not is_cut and not (self.scene.is_about_votes and isinstance(message, AppendEntries))
 
     def event_of(self, events: tuple[Event | Bad, ...]) -> int:
         """Return the number of the event among these; 0 for none."""

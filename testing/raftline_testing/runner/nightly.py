@@ -21,6 +21,7 @@ CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at mo
     ("-C course test-nightly", 60),
     ("-C bench test-nightly", 20),
     ("-C testing without", 60),
+    ("-C testing explore LARGE=1 SECONDS=120", 45),
     ("-C testing nemesis MINUTES=60", 80),
     ("-C testing attacks MINUTES=60", 75),
     ("-C testing fuzz MINUTES=60", 75),
