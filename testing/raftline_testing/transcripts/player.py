@@ -27,6 +27,8 @@ Acts, with times in virtual milliseconds:
     > lose log s1, > lose storage s1, > lose all s1     its files are deleted, and it starts
     > newborn s1 s2 s3                before the start: they never ran, entries are by hand
     > new s3                          it is started again by an operator's word that it never ran
+    > patience none                   before the start: servers without files wait for all members
+    > begin s1 without s3             an operator's word at s1 that s3 never ran; > begin s1: alone
     > s2 loses its connection to s1
     > s1 hands over to s3, > s1 hands over
     > s1 <- client4@set b 5           a line arrives, of a client or of a peer
@@ -46,9 +48,10 @@ from dataclasses import replace
 from unittest.mock import patch
 
 from raftline.raft.effects import HardState
-from raftline.raft.inputs import PeerDisconnected, PeerLevel, Transfer
+from raftline.raft.inputs import Begin, PeerDisconnected, PeerLevel, Transfer
 from raftline.raft.levels import FLOOR, NOT_HEARD
 from raftline.raft.log import Entry
+from raftline.raft.newborn import BeginRefused
 from raftline.state import sessions
 from raftline.wire.limits import SESSIONS_MAX
 
@@ -135,6 +138,8 @@ class Player:
             "chunk": lambda words: self._set_options(chunk_bytes=int(words[0])),
             "trail": lambda words: self._set_options(trailing_bytes=int(words[0])),
             "leases": lambda words: self._set_options(lease=words != ["off"]),
+            "patience": lambda words: self._set_options(patience=None),
+            "begin": self._begin,
             "build": self._build,
             "sessions": self._sessions,
             "newborn": lambda words: self._newborn.update(words),
@@ -178,7 +183,7 @@ class Player:
                 name = word
                 timeouts[name] = []
 
-    def _set_options(self, **options: int) -> None:
+    def _set_options(self, **options: int | None) -> None:
         self.cluster.options = replace(self.cluster.options, **options)  # type: ignore[arg-type]
 
     def _log(self, words: list[str]) -> None:
@@ -309,6 +314,12 @@ class Player:
         assert view is not None, f"{words[0]} was never started"
         assert view.newborn or view.may_be_new, f"{words[0]} ran before"
         self._restart(words, never_ran=True)
+
+    def _begin(self, words: list[str]) -> None:
+        try:
+            self._host(words).take(Begin(tuple(words[2:])))
+        except BeginRefused as refused:
+            self.cluster.world.tell("answer", f"{words[0]} does not begin: {refused}")
 
     def _lose(self, words: list[str], lose: Callable[[Disk], None]) -> None:
         self.cluster.crash(words[0])
