@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from raftline import logmanager
+from raftline.raft import newborn
 from raftline.storage.lost_files import FileState, Found, Identity, compare
 from raftline_testing.runner.at_night import at_night
 from raftline_testing.virtual.nodes import simulated_node
@@ -27,6 +28,7 @@ SEEDS = {
     "hung majority": (0, 15),
     "hung candidate": (12,),
     "refused snapshot": (12, 27),
+    "lost majority": (97, 28, 41),
 }
 EFFECTS = {
     "hung disk": "disks that hang",
@@ -41,6 +43,7 @@ EFFECTS = {
     "hung majority": "reads judged under hung disks",
     "hung candidate": "candidates whose disk hangs",
     "refused snapshot": "candidates that refuse snapshots",
+    "lost majority": "nodes that wait for a lost majority",
 }
 
 
@@ -74,6 +77,14 @@ def test_a_log_that_another_program_extends_is_noticed(monkeypatch: pytest.Monke
 def test_clusters_without_identities_are_found_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulated_node, "is_foreign", lambda mine, theirs: False)
     assert first_failure(SEEDS["wipe at birth"], faults=["wipe at birth"])
+
+
+@pytest.mark.slow
+@pytest.mark.pure
+def test_silence_that_counts_as_a_proof_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newborn, "awaited", lambda state: [])
+    found = first_failure(SEEDS["lost majority"], faults=["lost majority"])
+    assert "though no node has patience" in found
 
 
 def test_schedule_ends_where_a_second_cluster_begins() -> None:

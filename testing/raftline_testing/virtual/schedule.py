@@ -26,7 +26,7 @@ from raftline.storage import sums
 from raftline_testing.lab_address import ADDRESS
 
 from ..extensions import joined
-from ..invariants import BeganAgain
+from ..invariants import BeganAgain, InvariantError
 from ..workloads.client_history import History
 from ..workloads.client_request import COUNTER
 from ..workloads.journal import JOURNAL
@@ -364,6 +364,8 @@ class Schedule:
                 self.world.step()
             yield from self._heal()
         except BeganAgain as again:
+            if self.plan.options.patience is None:
+                raise InvariantError(f"{again}, though no node has patience") from again
             self._has_two_clusters = True
             self.world.tell("act", f"> end: {again}")
             TwoClusters(

@@ -20,6 +20,7 @@ from .churn import can_lose
 from .diskfaults import DiskFaults
 from .hungdisks import ARRIVING, HungDisks
 from .leaps import Leaps
+from .lost_majority import LostMajority
 from .wrongfiles import WrongFiles
 
 BESIDE = (".log.new", ".state_machine.tmp", ARRIVING)  # files that are not in force yet
@@ -44,6 +45,7 @@ class Faults:
         self._leaps = Leaps(world, plan, network, hosts)
         self.births = Births(world, plan, hosts)
         self.hung = HungDisks(world, plan, network, hosts)
+        self.majority = LostMajority(world, plan, hosts)
         acts: tuple[Callable[[], None], ...] = (
             self._cut_one_way,
             self._isolate,
@@ -81,6 +83,7 @@ class Faults:
             self.hung.hang_majority,
             self.hung.hang_candidate,
             self.hung.refuse_snapshots,
+            lambda: self.majority.wipe(self._tell_lost),
         )
         self._acts = dict(zip(ALL_FAULTS, acts, strict=True))
         self._wait()
@@ -93,6 +96,7 @@ class Faults:
         self._leaps.stop()
         self.births.stop()
         self.hung.stop()
+        self.majority.stop()
         self.crowds.leave()
         self._network.calm_down()
         for host in self._hosts:
@@ -128,7 +132,8 @@ class Faults:
     def _next(self) -> None:
         if self._over:
             return
-        if self._files.is_guarding or self.births.are_calm or self.hung.are_calm:
+        others = (self.births, self.hung, self.majority)
+        if self._files.is_guarding or any(each.are_calm for each in others):
             self._wait()
             return
         kind = self._world.random.choice(self._plan.faults)
@@ -315,9 +320,8 @@ class Faults:
                 self._lose_all(host)
 
     def _wipe(self) -> None:
-        """Delete all files of a node, as long as a majority of the members have their files or
-        never ran before. Counts show what is not done, and is named beside the promise
-        (README.md)."""
+        """Delete all files of a node, for good, as long as a majority of the members have their
+        files or never ran before; lost_majority.py goes further. Counts show what is not done."""
         host, counts = self._some(), self._world.counts
         if host.disk.is_foreign or host.view is None:
             return

@@ -233,6 +233,19 @@ class Disk:
         self.went_back = self.lost_promise = self._was_robbed = True
         return True
 
+    def take_away(self) -> Copy:
+        """Delete all files of the stopped node, and return them."""
+        copy = Copy(self.folder.contents(), self._promised)
+        self.lose_all(trace=True)
+        return copy
+
+    def bring_back(self, copy: Copy) -> None:
+        """Give the stopped node the files that were taken away. What it did without them was done
+        without a vote."""
+        self.folder, self._promised = MemoryFolder(copy.files), copy.promised
+        self.whole, self.newborn = True, False
+        self.lost_promise = self._was_robbed = True
+
     def become_foreign(self, files: Mapping[str, bytes]) -> None:
         """Give the stopped node the files of another cluster."""
         self.folder, self._promised = MemoryFolder(files), (0, 0)

@@ -47,6 +47,7 @@ LITTLE_ROOM = 1 << 19  # bytes of waiting requests, in schedules with crowds
 LEAP_SHARE = 1 / 24  # of schedules, picked after that
 NEWEST_SHARE = 1 / 12  # of schedules have one of the newest faults, picked after that
 REFUSED_SHARE = 1 / 36  # of schedules have refused snapshots, picked after that
+LOST_SHARE = 1 / 24  # of schedules lose the disks of a majority, picked after that
 LITTLE_LOG = 400  # bytes, so that a snapshot is often being written
 FEW_STEPS = 30  # steps that may wait for a disk, if disks hang: a schedule is too short for many
 LATER_FAULTS = (
@@ -65,7 +66,13 @@ RARE_FAULTS = (
     "wipe at birth",
     "leap",
 )  # picked last
-NEWEST_FAULTS = ("full beside", "hung majority", "hung candidate", "refused snapshot")
+NEWEST_FAULTS = (
+    "full beside",
+    "hung majority",
+    "hung candidate",
+    "refused snapshot",
+    "lost majority",
+)
 ALL_FAULTS = FAULTS + LATER_FAULTS + RARE_FAULTS + NEWEST_FAULTS
 
 
@@ -223,9 +230,11 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
     if not faults and chance.random() < LEAP_SHARE:
         plan = replace(plan, faults=[*plan.faults, "leap"])
     if not faults and chance.random() < NEWEST_SHARE:
-        plan = replace(plan, faults=[*plan.faults, chance.choice(NEWEST_FAULTS[:-1])])
+        plan = replace(plan, faults=[*plan.faults, chance.choice(NEWEST_FAULTS[:3])])
     if not faults and chance.random() < REFUSED_SHARE:
         plan = replace(plan, faults=[*plan.faults, "refused snapshot"])
+    if not faults and chance.random() < LOST_SHARE:
+        plan = replace(plan, faults=[*plan.faults, "lost majority"])
     return _with_room_for_faults(plan)
 
 
@@ -238,6 +247,8 @@ def _with_room_for_faults(plan: Plan) -> Plan:
     if "refused snapshot" in plan.faults:
         options = replace(plan.options, trailing_bytes=0, chunk_bytes=1 << 18)
         plan = replace(plan, options=options, compact_bytes=LITTLE_LOG)
+    if "lost majority" in plan.faults and "wipe at birth" not in plan.faults and plan.nodes > 2:
+        plan = replace(plan, options=replace(plan.options, patience=None))
     if "hung disk" in plan.faults:
         plan = replace(plan, waiting_max=FEW_STEPS)
     if "crowd" in plan.faults:
