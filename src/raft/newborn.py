@@ -173,11 +173,17 @@ def why_newborn_gets_no_vote(state: State, message: RequestVote) -> tuple[Denial
     return None
 
 
+def may_have_voted(state: State, message: RequestVote) -> bool:
+    """Whether this newborn may have voted for another member in the requested term, before it lost
+    its disk."""
+    stood = [term for name, term in state.without_history.items() if name != message.sender]
+    return not message.pre_vote and max(stood, default=0) >= message.term
+
+
 def why_newborn_denies(state: State, message: RequestVote) -> tuple[Denial, str] | None:
     """Return why a newborn denies a vote that any other server would grant; None if it grants it,
     too."""
-    stood = [term for name, term in state.without_history.items() if name != message.sender]
-    if not message.pre_vote and max(stood, default=0) >= message.term:
+    if may_have_voted(state, message):
         return Denial.MAY_HAVE_VOTED, "I have no files, and may have voted in this term"
     if is_new(state) and not _knows_better_log(state, message.last_term, message.last_index):
         return None

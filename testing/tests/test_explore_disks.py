@@ -129,7 +129,7 @@ IS_NEW = newborn.is_new
             id="entries_are_no_proof",
         ),
         pytest.param(
-            election,
+            newborn,
             "may_have_voted",
             lambda state, message: False,
             "standing: timeout",
@@ -163,7 +163,7 @@ def test_a_rule_that_is_missing_is_found(
 
 @pytest.mark.pure
 def test_a_lone_server_that_begins_at_once_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (newborn, election, explored_server):
+    for module in (newborn, explored_server):
         monkeypatch.setattr(module, "is_new", is_new_if_alone)
     assert " of a second cluster, " in searched("grown from one: wipe timeout").violation
 
