@@ -8,13 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from ..wire.commands.command_row import Command, Handling, ReplyForm, Work
-from ..wire.commands.rights import WRITES_PREFIX, NamedLease, Right, Touches, UserRole
-from .recipe_operands import DEQUEUE, ENQUEUE, HOLD, ONE_CLAIM, REQUEUE, claim_lease_in
+from ..wire.commands.rights import UPDATES_CLAIM, WRITES_CLAIM, WRITES_PREFIX
+from .recipe_operands import DEQUEUE, ENQUEUE, HOLD, ONE_CLAIM, REQUEUE
 
 RECIPE: Final = Handling("write", is_numbered=True, look="show")  # of several keys
-_LEASE: Final = NamedLease("the lease of CLAIM", claim_lease_in)
-WRITES_CLAIM: Final = Right(UserRole.WRITER, Touches.PREFIX, lease=_LEASE)
-UPDATES_CLAIM: Final = Right(UserRole.WRITER, Touches.PREFIX, shows=True, lease=_LEASE)
 NO_PLACE: Final = "[^ ]+ (?:0 [^ ]+|[^ ]+ [^ ]+ now) "  # of a `dequeue`: in line
 # The words of replies to requests that were not done.
 IN_LINE: Final = "in line"

@@ -20,7 +20,16 @@ from typing import Final, NamedTuple
 from ..common.text import NUMBER
 from ..wire.limits import JOBS_MAX, SEATS_MAX
 from ..wire.operands.lease_operands import LEASE
-from ..wire.operands.operands import ALL_KEYS, KEY_VALUE, PREFIX, Limits, Operands, not_understood
+from ..wire.operands.operands import (
+    ALL_KEYS,
+    KEY_VALUE,
+    PREFIX,
+    Kind,
+    Limits,
+    Name,
+    Operands,
+    not_understood,
+)
 from ..wire.protocol import ProtocolError, shown
 
 ALONE = "alone"
@@ -78,19 +87,6 @@ class Dequeue(NamedTuple):
 def lease_of(claim: str) -> str:
     """Return the lease of a claim."""
     return claim.partition("/")[0]
-
-
-def claim_lease_in(command: str) -> str:
-    """Return the lease of the claim in a `hold`, `unhold`, `abandon` or `dequeue`.
-
-    Raises:
-        ProtocolError: it names none.
-    """
-    words = command.split(" ", 8)[2:]
-    for word, before in zip(words, ["", *words], strict=False):
-        if word.startswith(LEASE) and before != "as":
-            return lease_of(word)
-    raise ProtocolError(not_understood(command))
 
 
 def is_claim(text: str) -> bool:
@@ -187,7 +183,24 @@ def _read_dequeue(verb: str, operands: str, limits: Limits) -> str:
     return f"{verb} {_prefix(verb, typed, limits)} {rest}"
 
 
-HOLD = Operands("PREFIX MODE [now] CLAIM VALUE", _read_hold, 3)
+def _names_of_hold(command: str) -> list[Name]:
+    asked = hold_in(command.partition(" ")[2])
+    if asked is None:
+        raise ProtocolError(not_understood(command))
+    return [Name(Kind.PREFIX, asked.prefix), Name(Kind.CLAIM, asked.claim)]
+
+
+def _names_of_dequeue(command: str) -> list[Name]:
+    """Return the PREFIX, and each claim that may get a key. A claim from which a job is taken over
+    loses one at PREFIX."""
+    asked = dequeue_in(command.partition(" ")[2])
+    if asked is None:
+        raise ProtocolError(not_understood(command))
+    claims = dict.fromkeys([asked.claim, asked.waits_as or asked.claim])
+    return [Name(Kind.PREFIX, asked.prefix), *[Name(Kind.CLAIM, claim) for claim in claims]]
+
+
+HOLD = Operands("PREFIX MODE [now] CLAIM VALUE", _read_hold, 3, names=_names_of_hold)
 ONE_CLAIM = Operands("PREFIX CLAIM", _read_claim, ALL_KEYS, is_public=True)
 ENQUEUE = Operands("PREFIX VALUE", _read_enqueue, 1)
 REQUEUE = Operands("PREFIX NUMBER", _read_requeue, ALL_KEYS, is_public=True)
@@ -196,4 +209,5 @@ DEQUEUE = Operands(
     _read_dequeue,
     ALL_KEYS,
     is_public=True,
+    names=_names_of_dequeue,
 )

@@ -53,7 +53,7 @@ def rights() -> list[str]:
     lines = ["| line | right | for |", "|---|---|---|"]
     for row in COMMANDS.values():
         form = row.form.replace("|", "\\|")
-        lines.append(f"| `{form}` | {row.right.in_words} | {row.right.keys_in_words} |")
+        lines.append(f"| `{form}` | {row.right.in_words} | {row.right.touches.value} |")
     return lines
 
 

@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..operands.lease_operands import UNDER, without_lease
-from ..operands.operands import NO_LIMITS, not_understood, show_operands
+from ..operands.operands import NO_LIMITS, Kind, not_understood
 from ..protocol import ProtocolError, shown
 from ..refusal import NO_LOGIN, NOT_ALLOWED, Refusal
 from .command_table import COMMANDS, IN_TRANSACTIONS, Request
 from .identity import Identity
 from .rights import KeyRight, LeaseKeys, Right, Touches, UserRole
 from .transaction_line import read_transaction
-from .watch_lines import watch_operands
 
 _READ_LOG = " read log"
 # What a refusal calls a command whose verb is a noun. Entries are not in it: their refusals are
@@ -121,41 +120,36 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
     match right.touches:
         case Touches.NOTHING:
             yield _Need(role, _AS_VERBS.get(verb, verb))
-        case Touches.KEY:
-            yield from _needs_of_key(verb, right, command)
-        case Touches.PREFIX:
-            prefix = _prefix_of(verb, command)
-            what = shown(prefix) or "all keys"
-            where = " there" if prefix else " for all keys"
-            yield _Need(role, f"{verb} {what}", [prefix], where)
-            if right.shows:
-                yield _Need(UserRole.READER, f"{verb} {what}", [prefix], where, _SHOWN)
-        case Touches.INNER:
-            yield from _needs_of(_inner(command), keys_of_lease)
-            lease = _first_operand(command)
-            yield from _needs_of_lease(role, "put a key under", lease, keys_of_lease)
+            return
+        case Touches.EVERY:
+            yield _Need(role, _AS_VERBS.get(verb, verb), [""], " for all keys")
+            return
         case Touches.PARTS:
             yield _Need(role, verb, hint=_LOGGED)
             yield from _needs_of_parts(right, command, keys_of_lease)
+            return
         case Touches.LEASE:
             yield _Need(role, verb)
-            yield from _needs_of_lease(role, verb, _first_operand(command), keys_of_lease)
-        case Touches.EVERY:
-            yield _Need(role, _AS_VERBS.get(verb, verb), [""], " for all keys")
-    if right.lease is not None:
-        lease = right.lease.find(command)
-        yield from _needs_of_lease(role, "put a key under", lease, keys_of_lease)
+        case Touches.INNER:
+            yield from _needs_of(_inner(command), keys_of_lease)
+    under = verb if right.touches is Touches.LEASE else "put a key under"
+    for kind, name in COMMANDS[verb].operands.named_in(command):
+        if kind in (Kind.KEY, Kind.PREFIX):
+            yield from _needs_of_name(verb, right, command, name)
+        else:
+            lease = name.partition("/")[0]  # of a claim
+            yield from _needs_of_lease(role, under, lease, keys_of_lease)
 
 
-def _needs_of_key(verb: str, right: Right, command: str) -> Iterator[_Need]:
-    """Yield the needs of a line for its key, or for its prefix."""
-    key = _first_operand(command)
+def _needs_of_name(verb: str, right: Right, command: str, name: str) -> Iterator[_Need]:
+    """Yield the needs of a line for a key, or for a prefix."""
+    line = f"{verb} {shown(name) or 'all keys'}"
+    where = " there" if name else " for all keys"
     if command.rpartition(" read ")[2] == "log" and COMMANDS[verb].handling.takes_mode:
-        line = f"{verb} {shown(key)}{_READ_LOG}"
-        yield _Need(UserRole.WRITER, line, [key], hint=_LOGGED_GET)
-    yield _Need(right.role, f"{verb} {shown(key)}", [key])
+        yield _Need(UserRole.WRITER, f"{line}{_READ_LOG}", [name], hint=_LOGGED_GET)
+    yield _Need(right.role, line, [name], where)
     if right.shows:
-        yield _Need(UserRole.READER, f"{verb} {shown(key)}", [key], hint=_SHOWN)
+        yield _Need(UserRole.READER, line, [name], where, _SHOWN)
 
 
 def _needs_of_keys(parts: Iterable[KeyRight]) -> Iterator[_Need]:
@@ -177,13 +171,6 @@ def _needs_of_lease(
         raise KeysUnknownError
     if keys:
         yield _Need(role, f"{does} {lease}", keys, " for each of its keys")
-
-
-def _first_operand(command: str) -> str:
-    words = command.split(" ", 2)
-    if len(words) < 2:
-        raise ProtocolError(not_understood(command))
-    return words[1]
 
 
 def _inner(command: str) -> str:
@@ -221,15 +208,6 @@ def _needs_of_parts(right: Right, command: str, keys_of_lease: KeysOfLease) -> I
         yield _Need(UserRole.READER, f"{verb} {shown(condition.key)}", [condition.key])
     for inner in (*transaction.then, *transaction.otherwise):
         yield from _needs_of(inner, keys_once)
-
-
-def _prefix_of(verb: str, command: str) -> str:
-    """Return the prefix of a command, or "" for all keys."""
-    if verb == "show":
-        return show_operands(command)[0] or ""
-    if verb == "watch":
-        return watch_operands(command).prefix
-    return _first_operand(command)
 
 
 def sees_whole_status(identity: Identity) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
 from ...raft.levels import FLOOR
 from ..operands.operands import Operands
-from .rights import Right
+from .rights import COVERED, Right, Touches, UserRole
 from .transaction_line import CLEAR, UNDER
 
 
@@ -68,8 +69,13 @@ class Work(Enum):
     OF_PROGRAM = auto()  # unknown
 
 
-class Command(NamedTuple):
-    """A row of the table of commands."""
+@dataclass(frozen=True)
+class Command:
+    """A row of the table of commands.
+
+    Raises:
+        ValueError: its form names something for which its right takes no right.
+    """
 
     verb: str
     operands: Operands
@@ -84,6 +90,20 @@ class Command(NamedTuple):
     work: Work = Work.SHORT
     frees: str | None = None  # a pattern of its operands with which it needs no room
     not_met: tuple[str, ...] = ()  # words of its replies, with those of wire/done_reply.py
+
+    def __post_init__(self) -> None:
+        operands, right = self.operands, self.right
+        if right.role is UserRole.ADMIN or right.touches is Touches.EVERY:
+            return  # whatever it names
+        unclear = [*operands.unknown, *operands.unplaced]
+        covered = COVERED[right.touches]
+        unclear += sorted([kind.value for kind in covered ^ operands.kinds])
+        if unclear:
+            raise ValueError(
+                f"{self.form}: its right is for {right.touches.value}, and nothing says which keys "
+                f"{', '.join(unclear)} names. Write KEY, PREFIX, LEASE or CLAIM for what does, and "
+                "give the row the right for it; or say in Operands.names where it stands."
+            )
 
     @property
     def form(self) -> str:

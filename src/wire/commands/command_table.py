@@ -9,7 +9,7 @@ and the forms of replies. The function that is registered under a verb applies i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -205,7 +205,7 @@ def _with_level(row: Command) -> Command:
     """Return the row with its level: a write that names none is of the first release, unless it is
     at the floor."""
     is_at_floor = row.handling.kind != "write" or row.is_at_floor
-    return row if is_at_floor or row.level else row._replace(level=LOWEST)
+    return row if is_at_floor or row.level else replace(row, level=LOWEST)
 
 
 COMMANDS: Final[Mapping[str, Command]] = {row.verb: _with_level(row) for row in _ROWS}

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, IntEnum
 from typing import Final, NamedTuple
 
+from ..operands.operands import Kind
+
 
 class UserRole(IntEnum):
     """A role; each includes the rights of the roles below it."""
@@ -36,18 +38,23 @@ class Touches(Enum):
     NOTHING = "no key"
     KEY = "KEY"
     PREFIX = "all keys with PREFIX"
+    CLAIM = "all keys with PREFIX, and all keys of the lease of CLAIM"
     INNER = "the key of the command, and all keys of LEASE"
     PARTS = "each condition and operation for itself"
     LEASE = "all keys of LEASE"
     EVERY = "all keys"
 
 
-class NamedLease(NamedTuple):
-    """A lease that a line names in addition to its keys, so that it touches all keys of that lease
-    as well."""
-
-    called: str  # in the table of the page
-    find: Callable[[str], str]  # its name in a command; raises ProtocolError if there is none
+# What a form names, by the keys that the line touches.
+COVERED: Final = {
+    Touches.NOTHING: frozenset[Kind](),
+    Touches.KEY: frozenset([Kind.KEY]),
+    Touches.PREFIX: frozenset([Kind.PREFIX]),
+    Touches.CLAIM: frozenset([Kind.PREFIX, Kind.CLAIM]),
+    Touches.INNER: frozenset([Kind.LEASE]),
+    Touches.PARTS: frozenset([Kind.PART]),
+    Touches.LEASE: frozenset([Kind.LEASE]),
+}
 
 
 class KeyRight(NamedTuple):
@@ -65,14 +72,7 @@ class Right(NamedTuple):
     role: UserRole
     touches: Touches = Touches.NOTHING
     shows: bool = False  # a write whose reply may show the value, so it takes both rights
-    lease: NamedLease | None = None
     keys: Callable[[str], Iterable[KeyRight]] | None = None  # that the parts of a line name
-
-    @property
-    def keys_in_words(self) -> str:
-        """The keys as the table of docs/use/users.md names them."""
-        more = "" if self.lease is None else f", and all keys of {self.lease.called}"
-        return f"{self.touches.value}{more}"
 
     @property
     def in_words(self) -> str:
@@ -89,6 +89,8 @@ WRITES: Final = Right(UserRole.WRITER)
 WRITES_KEY: Final = Right(UserRole.WRITER, Touches.KEY)
 UPDATES_KEY: Final = Right(UserRole.WRITER, Touches.KEY, shows=True)
 WRITES_PREFIX: Final = Right(UserRole.WRITER, Touches.PREFIX)
+WRITES_CLAIM: Final = Right(UserRole.WRITER, Touches.CLAIM)
+UPDATES_CLAIM: Final = Right(UserRole.WRITER, Touches.CLAIM, shows=True)
 WRITES_LEASE: Final = Right(UserRole.WRITER, Touches.LEASE)
 WRITES_UNDER_LEASE: Final = Right(UserRole.WRITER, Touches.INNER)
 WRITES_PARTS: Final = Right(UserRole.WRITER, Touches.PARTS)

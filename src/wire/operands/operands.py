@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
 from functools import cache
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 ALL_KEYS = 1 << 30  # all operands have the form of keys
 _TOO_LONG = {"key": KEY_TOO_LONG, "prefix": PREFIX_TOO_LONG, "value": VALUE_TOO_LONG}
 _OPTIONAL = re.compile(r"\[[^]]*\]")
+# In a form. `after KEY` is where a page begins, and LEASE=MS a time.
+_CAPITALS = re.compile(r"(?<!after )\b[A-Z]+\b(?!=)")
 _OFFSET = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _CLUSTER = re.compile(CLUSTER, re.ASCII)
 WITH_INDEX = " with index"  # at the end of a show
@@ -56,6 +59,23 @@ class Limits(NamedTuple):
 NO_LIMITS = Limits(1 << 62, 1 << 62)  # for a line that a node with other limits reads
 
 
+class Kind(Enum):
+    """A thing for which a command takes rights. The value is its word in a form."""
+
+    KEY = "KEY"
+    PREFIX = "PREFIX"
+    LEASE = "LEASE"
+    CLAIM = "CLAIM"  # of a lease: docs/develop/recipes-as-entries.md
+    PART = "CONDITION"  # or an operation, which takes rights for itself
+
+
+class Name(NamedTuple):
+    """A key, a prefix or a lease that a command names."""
+
+    kind: Kind
+    text: str
+
+
 class Operands(NamedTuple):
     """A form of operands, which several commands may share."""
 
@@ -69,6 +89,12 @@ class Operands(NamedTuple):
     keys: int = 0  # this many at the front have no space; the rest of the line is one value
     is_line: bool = False  # a single argument may be the whole line, as typed
     is_public: bool = False  # without values and secrets: a console may show it
+    names: Callable[[str], Iterable[Name]] | None = None
+    """Return what a command in canonical form names, if places in the form don't tell.
+
+    Raises:
+        ProtocolError: it is in no canonical form.
+    """
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -85,6 +111,43 @@ class Operands(NamedTuple):
         """Whether the rest of the line after the keys is a value."""
         return 0 < self.keys < ALL_KEYS
 
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """The kinds of things that the form names."""
+        words = _CAPITALS.findall(self.form)
+        return frozenset([kind for kind in Kind if kind.value in words])
+
+    @property
+    def unknown(self) -> list[str]:
+        """The words of the form of which nothing says whether they name a key."""
+        words = _CAPITALS.findall(self.form)
+        if self.ends_in_value:
+            words.pop()
+        return [word for word in words if word not in _MEANINGS]
+
+    @property
+    def unplaced(self) -> list[str]:
+        """The words of the form that name something at a place which nothing tells."""
+        if self.names is not None or Kind.PART in self.kinds:
+            return []
+        placed = [kind.value for kind, _ in _places(self.form)]
+        named = [word for word in _CAPITALS.findall(self.form) if word in _KINDS]
+        return named[len(placed) :]
+
+    def named_in(self, command: str) -> Iterable[Name]:
+        """Return what a command in canonical form names.
+
+        Raises:
+            ProtocolError: it is in no canonical form.
+        """
+        if self.names is not None:
+            return self.names(command)
+        places = _places(self.form)
+        words = command.split(" ", places[-1][1] + 1) if places else []
+        if places and len(words) <= places[-1][1]:
+            raise ProtocolError(not_understood(command))
+        return [Name(kind, words[place]) for kind, place in places]
+
     def format(self, words: Sequence[str]) -> str:
         """Return the operands in the form of a typed line; each word is one unescaped operand."""
         if self.is_line:
@@ -97,6 +160,22 @@ class Operands(NamedTuple):
     def value_in(self, command: str) -> str:
         """Return the value at the end of a command with a value."""
         return command.split(" ", self.keys + 1)[-1]
+
+
+_KINDS = {kind.value: kind for kind in Kind}
+# The other words of the forms: a word that is not here may name a key, so no row can be made of it.
+_MEANINGS = {
+    *_KINDS, "BY", "CLUSTER", "COMMAND", "COUNT", "INDEX", "JSON", "MAX", "MESSAGE", "MODE", "NAME",
+    "NOW", "MS", "NUMBER", "OLD", "OPERATION", "PASSWORD", "SECONDS", "TOKEN", "VALUE",
+}  # fmt: skip
+
+
+@cache
+def _places(form: str) -> tuple[tuple[Kind, int], ...]:
+    """Return what the words of a form name, up to the first one that may be left out, and their
+    places in a command."""
+    words = form.partition("[")[0].split()
+    return tuple([(_KINDS[word], place) for place, word in enumerate(words, 1) if word in _KINDS])
 
 
 @cache
@@ -323,15 +402,27 @@ def asks_for_index(command: str) -> bool:
     return command.rstrip(" ").endswith(WITH_INDEX)
 
 
+def _names_of_page(command: str) -> list[Name]:
+    return [Name(Kind.PREFIX, show_operands(command)[0] or "")]
+
+
+def _names_of_watch(command: str) -> list[Name]:
+    return [Name(Kind.PREFIX, watch_operands(command).prefix)]
+
+
 KEY = Operands("KEY", _read_key, ALL_KEYS, is_public=True)
 PREFIX = Operands("PREFIX", _read_prefix, ALL_KEYS, is_public=True)
 KEY_VALUE = Operands("KEY VALUE", _read_value, 1)
 KEY_OLD_NEW = Operands("KEY OLD NEW", _read_cas, 2)
 KEY_BY = Operands("KEY [BY]", _read_incr, ALL_KEYS, is_public=True)
 MACHINE = Operands("NAME JSON", _read_machine)
-PAGE = Operands("[PREFIX] [after KEY] [with index]", _read_show, ALL_KEYS, is_public=True)
-LINES = Operands("[PREFIX] [after KEY]", _read_show, ALL_KEYS, is_public=True)
-WATCHED = Operands("[PREFIX] [after INDEX]", _read_watch, ALL_KEYS, is_public=True)
+PAGE = Operands(
+    "[PREFIX] [after KEY] [with index]", _read_show, ALL_KEYS, is_public=True, names=_names_of_page
+)
+LINES = Operands("[PREFIX] [after KEY]", _read_show, ALL_KEYS, is_public=True, names=_names_of_page)
+WATCHED = Operands(
+    "[PREFIX] [after INDEX]", _read_watch, ALL_KEYS, is_public=True, names=_names_of_watch
+)
 OBSERVED = Operands("[json] [all]", _read_observe, is_public=True)
 TO = Operands("[NAME]", _read_transfer, is_public=True)
 WITHOUT = Operands("[without NAME ...]", _read_begin, is_public=True)
