@@ -249,7 +249,7 @@ def denied(line: str, reads: tuple[str, ...], writes: tuple[str, ...]) -> str:
     [
         ("DEL a b", "", "a b"), ("MSET a 1 b 2", "", "a b"), ("APPEND a 1", "", "a"),
         ("SET a 1 EX 5", "", "a"), ("SET a 1 GET", "a", "a"), ("GETSET a 1", "a", "a"),
-        ("COPY a b", "a b", "b"), ("RENAME a b", "a b", "a b"), ("GET a ; DEL b", "a", "b"),
+        ("COPY a b", "a", "b"), ("RENAME a b", "a", "a b"), ("GET a ; DEL b", "a", "b"),
         ("if a absent then DEL b", "a", "b"), ("FCALL lock-release 1 a b", "a", "a"),
         ("FCALL locks-release 2 a b c", "a b", "a b"),
         ("FCALL_RO lock-left 1 a x ; DEL b", "a", "b"),

@@ -554,13 +554,15 @@ def test_only_a_command_on_a_very_long_value_is_long() -> None:
 @pytest.mark.parametrize(
     ("line", "reads", "writes"),
     [
-        ("HSET a f 1", "", "a"), ("HGET a f ; DEL z", "a", "z"), ("LPOP a", "a", "a"),
-        ("LMOVE a b LEFT LEFT", "a b", "a b"), ("SINTERSTORE a b c", "a b c", "a"),
-        ("SDIFF a b ; DEL z", "a b", "z"), ("ZRANGESTORE a b 0 1", "a b", "a"),
+        ("HSET a f 1", "a", "a"), ("HMSET a f 1", "", "a"), ("LPOP a", "a", "a"),
+        ("HGET a f ; DEL z", "a", "z"),
+        ("LMOVE a b LEFT LEFT", "a", "a b"), ("SINTERSTORE a b c", "b c", "a"),
+        ("SDIFF a b ; DEL z", "a b", "z"), ("ZRANGESTORE a b 0 1", "b", "a"),
         ("BLPOP a b 0", "a b", "a b"), ("LMPOP 2 a b LEFT", "a b", "a b"),
-        ("BZMPOP 0 2 a b MIN", "a b", "a b"), ("ZUNIONSTORE a 2 b c", "a b c", "a"),
+        ("BZMPOP 0 2 a b MIN", "a b", "a b"), ("ZUNIONSTORE a 2 b c", "b c", "a"),
         ("SINTERCARD 2 a b LIMIT 1 ; DEL z", "a b", "z"), ("XADD a * f v", "", "a"),
-        ("XREAD COUNT 1 STREAMS a b 0 0 ; DEL z", "a b", "z"), ("XDEL a 1-1", "", "a"),
+        ("XREAD COUNT 1 STREAMS a b 0 0 ; DEL z", "a b", "z"), ("XDEL a 1-1", "a", "a"),
+        ("SMOVE a b x", "a", "a b"),
     ],
 )  # fmt: skip
 def test_a_command_on_a_type_takes_the_rights_of_its_keys(

@@ -30,9 +30,11 @@ class Function(NamedTuple):
     decide: Decide
     flags: str
     spec: tuple[int, int, int] = ONE  # the first key, the last, and the step between two
-    shows: Callable[[list[str]], bool] = always  # its reply may tell about a value
+    # Its reply tells more of a key than whether it exists and will end, its type and its length.
+    shows: Callable[[list[str]], bool] = always
     takes_times: Callable[[list[str]], bool] = never  # it depends on the time that a key has left
     changes: int | None = None  # the place of the only key that it may change; None: any of them
+    moves: int | None = None  # the place of a key whose value it puts into another one
     find_keys: Callable[[list[str]], list[str]] | None = None  # if no spec tells which they are
 
     @property
@@ -58,4 +60,5 @@ class Function(NamedTuple):
         shows = self.is_read or self.shows(words)
         for place, key in enumerate(self.keys_in(words)):
             is_source = self.changes not in (None, place)
-            yield key, shows or is_source, not (self.is_read or is_source)
+            reads = shows or is_source or place == self.moves
+            yield key, reads, not (self.is_read or is_source)

@@ -15,7 +15,7 @@ from .replies import Value
 from .types import rows
 from .view import View
 
-_SHOWING: Final = frozenset(["GET", "NX", "XX", "IFEQ", "IFNE"])  # options of SET
+_SHOWING: Final = frozenset(["GET", "IFEQ", "IFNE"])  # options of SET
 
 
 def _script(view: View, words: list[str]) -> Value:
@@ -41,12 +41,12 @@ _ROWS: Final = (
     Function("PSETEX", 4, times.setex, WRITE, shows=never),
     Function("MGET", -2, strings.mget, "readonly fast", ALL),
     Function("MSET", -3, strings.mset, WRITE, PAIRS, shows=never),
-    Function("MSETNX", -3, strings.msetnx, WRITE, PAIRS),
+    Function("MSETNX", -3, strings.msetnx, WRITE, PAIRS, shows=never),
     Function("APPEND", 3, strings.append, "write fast", shows=never),
     Function("STRLEN", 2, strings.strlen, "readonly fast"),
     Function("GETRANGE", 4, strings.getrange, READ),
     Function("SUBSTR", 4, strings.getrange, READ),
-    Function("SETRANGE", 4, strings.setrange, WRITE),
+    Function("SETRANGE", 4, strings.setrange, WRITE, shows=never),
     Function("INCR", 2, strings.incr, "write fast"),
     Function("INCRBY", 3, strings.incr, "write fast"),
     Function("DECR", 2, strings.incr, "write fast"),
@@ -58,9 +58,9 @@ _ROWS: Final = (
     Function("EXISTS", -2, keys.exists, "readonly fast", ALL),
     Function("TOUCH", -2, keys.exists, "readonly fast", ALL),
     Function("TYPE", 2, keys.type_of, "readonly fast"),
-    Function("RENAME", 3, keys.rename, WRITE, TWO, takes_times=always),
-    Function("RENAMENX", 3, keys.renamenx, "write fast", TWO, takes_times=always),
-    Function("COPY", -3, keys.copy, WRITE, TWO, takes_times=always, changes=1),
+    Function("RENAME", 3, keys.rename, WRITE, TWO, never, always, moves=0),
+    Function("RENAMENX", 3, keys.renamenx, "write fast", TWO, never, always, moves=0),
+    Function("COPY", -3, keys.copy, WRITE, TWO, never, always, changes=1),
     *(
         Function(name, -3, times.expire, "write fast", shows=_has_options, takes_times=_has_options)
         for name in ("EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT")
