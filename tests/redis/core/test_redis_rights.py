@@ -44,9 +44,9 @@ WORDS = (
     "5-1", "0-0", "9-9", "MAXLEN", "MINID", "[a", "[z", "-", "+", "(1", "inf", "REPLACE", "PERSIST",
     "MATCH",
 )  # fmt: skip
-# Words that chance seldom finds; K is any key.
+# Words that chance seldom finds; K is any key, and a bar divides choices.
 FORMS = {
-    "LMPOP": "2 K K LEFT", "ZMPOP": "2 K K MIN", "BLMPOP": "0 2 K K LEFT", "BZMPOP": "0 2 K K MIN",
+    "SET": "K 5 IFEQ 5|K 5 IFNE 5|K 5 GET|K 5 NX|K 5 XX", "LMPOP": "2 K K LEFT", "ZMPOP": "2 K K MIN", "BLMPOP": "0 2 K K LEFT", "BZMPOP": "0 2 K K MIN",
     "XREAD": "STREAMS K K 0 0", "ZUNIONSTORE": "K 2 K K", "ZINTERSTORE": "K 2 K K",
     "ZDIFFSTORE": "K 2 K K", "ZUNION": "2 K K", "ZINTER": "2 K K", "ZDIFF": "2 K K",
     "SINTERCARD": "2 K K", "COPY": "K K REPLACE", "ZRANGESTORE": "K K 0 -1",
@@ -59,7 +59,7 @@ FORMS = {
     "ZADD": "K 5 a", "ZRANGEBYSCORE": "K 0 5", "ZREVRANGEBYSCORE": "K 5 0", "ZCOUNT": "K 0 2",
     "GETEX": "K EX 5", "EXPIRE": "K 9 GT",
     "PEXPIRE": "K 9000 GT", "EXPIREAT": "K 1764351315 GT", "PEXPIREAT": "K 1764351315000 GT",
-    "DELEX": "K IFEQ 5", "XDEL": "K 5-0", "HSCAN": "K 0", "SSCAN": "K 0", "ZSCAN": "K 0",
+    "DELEX": "K IFEQ 5|K IFNE 5", "XDEL": "K 5-0", "HSCAN": "K 0", "SSCAN": "K 0", "ZSCAN": "K 0",
     "HINCRBY": "K a 1", "HINCRBYFLOAT": "K a 1", "ZINCRBY": "K 1 a", "SETRANGE": "K 1 x",
     "HSET": "K a 1", "HMSET": "K a 1", "MSET": "K 1 K 2", "MSETNX": "K 1 K 2",
     "LSET": "K 0 a", "LTRIM": "K 0 1", "GETRANGE": "K 0 1", "SUBSTR": "K 0 1", "LREM": "K 0 a",
@@ -113,7 +113,8 @@ def example(name: str, chance: random.Random) -> list[str]:
     """Return a command with random words."""
     function = FUNCTIONS[name]
     if name in FORMS and chance.random() < 0.6:
-        form = [chance.choice(KEYS) if word == "K" else word for word in FORMS[name].split()]
+        form = chance.choice(FORMS[name].split("|")).split()
+        form = [chance.choice(KEYS) if word == "K" else word for word in form]
         words = [name, *form]
         if function.arity < 0 and chance.random() < 0.3:
             words.append(chance.choice(WORDS))
