@@ -339,6 +339,9 @@ WRONG_KIND = Sentence(
 NO_NUMBER = Sentence(
     "no-number", "the value of {key} is not a whole number, |so nothing was added to it"
 )
+NUMBER_TOO_LARGE = Sentence(
+    "no-number", "the value of {key} is a number beyond 2^63-1, |so nothing was added to it"
+)
 OUT_OF_RANGE = Sentence(
     "out-of-range", "the value of {key} would go beyond 2^63-1; |nothing was added to it"
 )

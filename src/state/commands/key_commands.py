@@ -11,6 +11,7 @@ docs/develop/add-a-command.md shows how to add a command.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -21,7 +22,14 @@ from ...wire.done_reply import KEY_EXISTS, NO_MATCH, NO_SUCH_KEY, with_word
 from ...wire.key_stat import TYPED
 from ...wire.operands.operands import Limits, not_understood
 from ...wire.protocol import ProtocolError, escape, real, shown, size_of, unescape
-from ...wire.refusal import APPENDED_TOO_LONG, NO_NUMBER, OUT_OF_RANGE, WRONG_KIND, error
+from ...wire.refusal import (
+    APPENDED_TOO_LONG,
+    NO_NUMBER,
+    NUMBER_TOO_LARGE,
+    OUT_OF_RANGE,
+    WRONG_KIND,
+    error,
+)
 from ..key_events import DELETE
 from ..store import Store, in_one_order
 
@@ -86,6 +94,7 @@ def execute(store: Store, command: str) -> str:
 
 _READS: Final = frozenset([verb for verb, row in COMMANDS.items() if row.handling.takes_mode])
 _DIGITS_MAX = 19
+_LONG_NUMBER = re.compile("-?[1-9][0-9]*", re.ASCII)  # of any length
 
 
 def is_read(command: str) -> bool:
@@ -172,12 +181,18 @@ def _incr(store: Store, operands: str) -> str | None:
     if step is None:
         return error(f"{shown(by)} is not a whole number from -(2^63-1) to 2^63-1: incr KEY [BY]")
     if value is None:
-        is_typed = store[key].startswith(TYPED)
-        return WRONG_KIND(shown(key), "number") if is_typed else NO_NUMBER(shown(key))
+        return _no_number(key, store[key])
     if abs(value + step) > NUMBER_MAX:
         return OUT_OF_RANGE(shown(key))
     store.amend(key, str(value + step))
     return f"INCR response: {value + step}"
+
+
+def _no_number(key: str, text: str) -> str:
+    """Return the refusal of an `incr` of a value that is no number of 64 bits."""
+    if text.startswith(TYPED):
+        return WRONG_KIND(shown(key), "number")
+    return NUMBER_TOO_LARGE(shown(key)) if _LONG_NUMBER.fullmatch(text) else NO_NUMBER(shown(key))
 
 
 @applies("append")

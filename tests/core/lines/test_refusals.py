@@ -175,6 +175,7 @@ SENTENCES = [
     (executed(f"set a {'x' * (1 << 20)}", "append a y"), "too-long"),
     (sentences.JSON_TOO_LONG("a", 9, 4), "too-long"),
     (executed("set a x", "incr a"), "no-number"),
+    (executed(f"set a {2**63}", "incr a"), "no-number"),
     (executed(f"set a {2**63 - 1}", "incr a"), "out-of-range"),
     (watch_lines.gone("web/", 17), "events-gone 17"),
     (watch_lines.never_was("", 17), "events-gone 17"),

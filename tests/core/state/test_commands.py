@@ -59,11 +59,18 @@ def test_incr_counts_from_nothing_and_by_any_step() -> None:
     ]
 
 
-@pytest.mark.parametrize("value", ["x", "1.5", "", " 1", "01", "1_000", "+1", "-0", "１", BEYOND])
+@pytest.mark.parametrize("value", ["x", "1.5", "", " 1", "01", "1_000", "+1", "-0", "１"])
 def test_incr_refuses_a_value_that_is_no_number_and_leaves_it(value: str) -> None:
     replies = talk(f"set n {value}", "incr n", "get n")
     assert replies[1] == ("Sorry, the value of n is not a whole number, so nothing was added to it")
     assert replies[2] == f"GET response: {value}"
+
+
+@pytest.mark.parametrize("value", [BEYOND, f"-{BEYOND}", "9" * 10_000])
+def test_incr_says_that_a_value_is_a_number_too_large(value: str) -> None:
+    replies = talk(f"set n {value}", "incr n -5", "get n")
+    said = "Sorry, the value of n is a number beyond 2^63-1, so nothing was added to it"
+    assert replies[1:] == [said, f"GET response: {value}"]
 
 
 def test_incr_never_goes_beyond_its_bounds() -> None:
