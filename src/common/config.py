@@ -111,6 +111,7 @@ def parse(path: Path, text: str, named: str | None = None) -> Configuration:
     """
     members: dict[str, Address] = {}
     names: dict[tuple[str, int], str] = {}
+    folded: dict[str, str] = {}  # the names by their small letters
     for number, line in enumerate(text.split("\n"), start=1):
         fields = line.partition("#")[0].split()
         if not fields:
@@ -119,6 +120,9 @@ def parse(path: Path, text: str, named: str | None = None) -> Configuration:
         name, address = _member(fields, where)
         if name in members:
             raise ConfigError(f"{where}: {name} appears twice; every node needs its own name")
+        if (other := folded.setdefault(name.lower(), name)) != name:
+            why = f"{name} and {other} differ by case only, so on some disks they share their files"
+            raise ConfigError(f"{where}: {why}; choose another name")
         other = names.setdefault((canonical_host(address.host), address.port), name)
         if other != name:
             raise ConfigError(f"{where}: {name} and {other} share {address}; give each its own")

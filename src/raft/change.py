@@ -111,6 +111,9 @@ def _with_voter(change: Change, members: Membership) -> ChangePlan:
         if name in members.voters:
             return ChangePlan(members)
         return ChangePlan(_placed(members, name, "voter"), name)
+    for other in members.names:
+        why = f"{name} differs from {other} by case only, so on some disks they share their files"
+        _expect(name.lower() != other.lower(), f"{why}; choose another name")
     for other, where in members.addresses.items():
         _expect(_place(where) != _place(address), f"{address} is the address of {other}")
     learner = _placed(members, name, "learner", address)

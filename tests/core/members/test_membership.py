@@ -89,6 +89,9 @@ THREE = Membership(
     [
         (Change("add", "s1", "h:9"), "s1 is a member at h:1"),
         (Change("add", "s9", "h:1"), "h:1 is the address of s1"),
+        (Change("add", "S1", "h:9"), "S1 differs from s1 by case only, .* share their files"),
+        (Change("replace", "S4", "h:9", "s3"), "S4 differs from s4 by case only"),
+        (Change("replace", "S3", "h:9", "s3"), "S3 differs from s3 by case only"),
         (Change("promote", "s9"), "s9 is not a member"),
         (Change("promote", "s1"), "s1 votes already"),
         (Change("demote", "s9"), "s9 is not a member"),

@@ -115,6 +115,14 @@ def test_two_equal_names_are_refused() -> None:
     )
 
 
+def test_two_names_that_differ_by_case_are_refused() -> None:
+    """The disks of macOS and Windows fold case, so that both would write the same files."""
+    assert refusal_of("s1 1\nS1 2") == (
+        f"{PATH}:2: S1 and s1 differ by case only, so on some disks they share their files; "
+        "choose another name"
+    )
+
+
 @pytest.mark.parametrize("second", ["localhost 1", "LOCALHOST 1", "127.0.0.1 1", "1"])
 def test_two_nodes_on_one_address_are_refused(second: str) -> None:
     assert "s2 and s1 share" in refusal_of(f"s1 localhost 1\ns2 {second}")
