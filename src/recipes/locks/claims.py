@@ -37,7 +37,7 @@ from ...clients.watches.watch_machine import BaseWatch
 from ...common.no_copies import NoCopies
 from .claim_steps import Claiming, Look, Pause, Shielded
 from .held import Leased, SomeHeld, WithBlocks
-from .lock_keys import LockKeys
+from .lock_keys import LockKeys, check_ttl
 from .recipe_calls import InLine, Seat, hold
 
 POLL_S = 1.0  # between two checks of a claim that can't get a watch
@@ -126,8 +126,8 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         does not await its answer."""
         make: Callable[..., Leased] = self._lease_class
         self._new_lease = partial(make, client, keeper)
+        check_ttl(ttl)
         self._ttl = ttl
-        self._make_lease()  # raises at once if the time is invalid
         self.name = keys.name
         self._client = client
         self._keys = keys

@@ -11,13 +11,16 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
-from ...clients.calls.calls import CALLS, Ask, Steps, whole
+from ...clients.calls.calls import CALLS, Ask, Steps, lease_ms, whole
 from ...clients.calls.value_codec import TEXT
+from ...clients.requests.times import Seconds
+from ...common.config import FAST
 from ...wire.limits import SEATS_MAX
 from ...wire.operands.lease_operands import lease_in
 from ..recipe_operands import ALONE, CLAIM, SHARED, TOGETHER
 from .recipe_calls import giving_up
 
+LEAST_TTL_S = FAST.election_timeout_ms / 1000  # an election would end any shorter claim
 LOCKS = "lock"
 ELECTIONS = "election"
 SEMAPHORES = "semaphore"
@@ -25,6 +28,16 @@ Pairs = Sequence[tuple[str, str]]
 _SEAT = re.compile(  # of a key of a holder
     rf"(?:{ALONE}|{SHARED}|[0-9]{{4}}|{TOGETHER}/[0-9]{{19}})/{CLAIM}", re.ASCII
 )
+
+
+def check_ttl(ttl: Seconds) -> None:
+    """Raise TypeError, ValueError unless a claim may have this time. A shorter one may end before
+    its answer comes, and the next try would be no better."""
+    if lease_ms(ttl) < 1000 * LEAST_TTL_S:
+        raise ValueError(
+            f"a ttl of {ttl} seconds would end before its holder knows; give at least "
+            f"{LEAST_TTL_S}, the shortest election timeout. Nothing was sent"
+        )
 
 
 class LockKeys:

@@ -20,6 +20,7 @@ from ...clients.connections.node_connection import ClientError, Refused, say_wai
 from ...clients.requests.pool import TIMEOUT_S
 from ...common.arguments import Parser, as_number, as_seconds
 from ...recipes.locks.lock import Held
+from ...recipes.locks.lock_keys import LEAST_TTL_S
 from ...recipes.recipe_kv import RecipeKV as KV
 from ...wire.limits import SEATS_MAX
 from ...wire.operands.lease_operands import SECONDS_MAX, ms_in
@@ -75,11 +76,11 @@ def main(verb: str, arguments: Sequence[str]) -> int:
 
 
 def as_lease_time(text: str) -> float:
-    """Return the time of a lease in seconds."""
+    """Return the time of the lease of a claim in seconds."""
     ms = ms_in(text)
-    if ms is None:
+    if ms is None or ms < 1000 * LEAST_TTL_S:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time in seconds, 0.001 to {SECONDS_MAX}, such as 10 or 0.5"
+            f"{text!r} is not a time in seconds, {LEAST_TTL_S} to {SECONDS_MAX}, such as 10 or 1.5"
         )
     return ms / 1000
 

@@ -44,5 +44,23 @@ def test_the_name_of_a_lock_is_called_so(
         getattr(connect(NOWHERE), kind)("")
 
 
+@pytest.mark.parametrize("connect", CONNECTS)
+@pytest.mark.parametrize("kind", ["lock", "election", "semaphore", "party", "double_barrier"])
+@pytest.mark.parametrize("ttl", [0.001, 0.003, 0.499])
+def test_a_ttl_below_an_election_timeout_is_refused(
+    connect: Callable[..., Any], kind: str, ttl: float
+) -> None:
+    """It would end before its holder knows of it, so a wait would claim again and again."""
+    count = [2] if kind in ("semaphore", "double_barrier") else []
+    with pytest.raises(ValueError, match=rf"a ttl of {ttl} seconds .* give at least 0\.5, "):
+        getattr(connect(NOWHERE), kind)("a", *count, ttl=ttl)
+    getattr(connect(NOWHERE), kind)("a", *count, ttl=0.5)
+
+
+def test_the_ttl_of_a_job_is_refused_in_the_same_words() -> None:
+    with pytest.raises(ValueError, match=r"a ttl of 0\.003 seconds would end before its holder"):
+        raftline.connect(NOWHERE).queue("a").take(ttl=0.003, timeout=0)
+
+
 def test_the_name_of_a_lock_may_be_an_enum() -> None:
     assert LockKeys(LOCKS, Word.RED).held == LockKeys(LOCKS, "red").held
