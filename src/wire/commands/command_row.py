@@ -69,7 +69,7 @@ class Work(Enum):
     OF_PROGRAM = auto()  # unknown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Command:
     """A row of the table of commands.
 

@@ -152,7 +152,7 @@ ENTRIES = [
 ]
 
 
-@pytest.mark.parametrize("count", [LINES, *at_night(50 * LINES)])
+@pytest.mark.parametrize("count", [LINES, *at_night(10 * LINES)])
 @pytest.mark.parametrize("verb", ENTRIES)
 def test_no_entry_reaches_the_keys_of_others(verb: str, count: int) -> None:
     """Each verb, each branch of a transaction and each place of an entry `redis` is tried."""
