@@ -10,7 +10,7 @@ import pytest
 
 from raftline.raft import election, newborn, node
 from raftline.raft.change import PendingChange
-from raftline.raft.messages import Message, RequestVote
+from raftline.raft.messages import Denial, Message, RequestVote
 from raftline.raft.progress import Progress, Sending
 from raftline.raft.roles import Candidacy, ForwardedReads, Leading, PendingTransfer
 from raftline.raft.state import State
@@ -69,12 +69,15 @@ def test_older_files_are_found_by_their_leader_alone() -> None:
 # --- each rule, taken away ------------------------------------------------------------------
 
 
+Denied = tuple[Denial, str]
+
+
 def gives_votes_without_a_memory(
-    why_not: Callable[[State, RequestVote], str | None],
-) -> Callable[[State, RequestVote], str | None]:
+    why_not: Callable[[State, RequestVote], Denied | None],
+) -> Callable[[State, RequestVote], Denied | None]:
     """Return a rule by which a server that lost its memory votes like any other."""
 
-    def answers(state: State, message: RequestVote) -> str | None:
+    def answers(state: State, message: RequestVote) -> Denied | None:
         recovering, state.recovering = state.recovering, False
         try:
             return why_not(state, message)

@@ -19,7 +19,7 @@ SEEDS = {
     "hung disk": (8, 2, 5, 7),
     "slow syncs": (104,),
     "gone log": (129,),
-    "older files": (8,),
+    "older files": (5,),
     "foreign files": (5, 7, 31),
     "crowd": (2, 9, 16),
     "wipe at birth": (5, 16),
