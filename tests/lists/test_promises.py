@@ -17,6 +17,7 @@ PROCESSES = ROOT / "tests" / "processes"
 LISTS = (
     ("README.md", "## Promises", ""),
     ("docs/repair.md", "## A node that lost files", "Limits:"),
+    ("docs/repair.md", "## A node whose state differs", "Limits:"),
     ("docs/repair.md", "### raftline begin", ""),
 )
 ITEM = re.compile(r"(?m)^(?:\*|\d\.) (.*(?:\n +.*)*)")

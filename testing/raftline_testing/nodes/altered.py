@@ -51,6 +51,16 @@ def applied(self):
 Driver._applied_offloaded = applied
 """
 
+_WRONG_STATE = """
+import os, sys
+sys.path.insert(0, {source!r})
+from raftline.state.store import Store
+really = Store.write
+def write(self, key, value):
+    really(self, key, "wrong" if os.path.exists({flag!r}) else value)
+Store.write = write
+"""
+
 _NEVER_ENDING = """
 import sys, threading
 sys.path.insert(0, {source!r})
@@ -119,6 +129,11 @@ def break_core(node: NodeProcess) -> None:
 def hang_applier(node: NodeProcess, flag: Path) -> None:
     """Let the thread that applies long entries hang at the next one once the file `flag` exists."""
     alter(node, _HANGING_APPLIER, flag=str(flag))
+
+
+def err(node: NodeProcess, flag: Path) -> None:
+    """Let each `set` set another value in the node's state while the file `flag` exists."""
+    alter(node, _WRONG_STATE, flag=str(flag))
 
 
 def never_end(node: NodeProcess, *, breaks: bool = False) -> None:
