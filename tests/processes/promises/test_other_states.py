@@ -48,9 +48,10 @@ class Erring(Cluster):
     def compare(self) -> None:
         """Let the leader hear the sums of both others: a read takes the answer of one of them, and
         meanwhile the other one stands still."""
-        for node in self.nodes[1:]:
+        first, *others = self.nodes
+        for node in others:
             node.pause()
-            assert "GET response" in self["s1"].ask("get a"), self.verdicts
+            assert "GET response" in first.ask("get a"), first.transcript()
             node.resume()
 
     @property
