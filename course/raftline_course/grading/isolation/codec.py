@@ -1,7 +1,7 @@
 """The inputs and Effects of a core as JSON, for a core that runs in another process.
 
-An object of a class is `{"T": NAME, field: value …}`. The decoder trusts nothing: a value of a
-wrong type is a `BadValue`, with its place.
+An object of a class is `{"T": NAME, field: value …}`, a member of an Enum is its value. The decoder
+trusts nothing: a value of a wrong type is a `BadValue`, with its place.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -45,6 +46,8 @@ def encode(value: Any) -> Any:
     """Return a value in its JSON form."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
+    if isinstance(value, Enum):
+        return value.value
     kind: type = type(value)
     names = fields_of(kind)
     if names or dataclasses.is_dataclass(kind):
@@ -74,6 +77,8 @@ def decode(value: Any, hint: Any, where: str = "it", depth: int = 0) -> Any:
         raise BadValue(f"{where} is nested too deeply")
     if hint is Any:
         return value
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return _decode_word(value, hint, where)
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         return _decode_one_of(value, get_args(hint), where, depth)
@@ -82,6 +87,13 @@ def decode(value: Any, hint: Any, where: str = "it", depth: int = 0) -> Any:
     if origin is not None or hint in (bytes, int, str, bool, type(None)):
         return _decode_plain(value, hint, where)
     return _decode_object(value, hint, where, depth)
+
+
+def _decode_word(value: Any, hint: type[Enum], where: str) -> Enum:
+    try:
+        return hint(_decode_plain(value, str, where))
+    except ValueError as error:
+        raise BadValue(f"{where} is {value!r:.60}, not {hint.__name__}") from error
 
 
 def _decode_plain(value: Any, hint: Any, where: str) -> Any:
