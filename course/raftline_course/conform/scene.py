@@ -30,6 +30,7 @@ from raftline_course.conform.verdicts import Failed
 
 ME = "s1"
 AGAIN_S = 0.05
+STOOD_S = 0.2
 Kind = TypeVar("Kind")
 Entries = Sequence[tuple[int, str]]  # (term, command)
 
@@ -52,6 +53,7 @@ class Scene:
         self.node = TestedNode(ME, ports[ME], self.folder / ME, ports, settings.command, prefix)
         self.round = 0
         self._rounds: set[int] = set()  # the rounds of requests
+        self._may_stand = False  # the check needs an election by the node
         self._clients: list[Wire] = []
 
     def __enter__(self) -> Scene:
@@ -193,7 +195,23 @@ class Scene:
     def vote(self, peer: str, term: int, last: tuple[int, int] = (0, 0)) -> RequestVoteReply:
         """Ask for a vote with a log that ends at (index, term)."""
         text = f"RequestVote {term}-{last[0]}-{last[1]}"
-        return self.asked(RequestVoteReply, peer, text)
+        reply = self.asked(RequestVoteReply, peer, text)
+        if not reply.granted and reply.term >= term and not self._may_stand:
+            self._blame_its_election(reply.term)
+        return reply
+
+    def _blame_its_election(self, term: int) -> None:
+        """Count it as a disturbance if the node stood in this term, in which it refuses the kit.
+        Its own requests are on other connections than its answer, and may follow it."""
+
+        def stands(line: Line) -> bool:
+            message = line.message
+            if not isinstance(message, RequestVote):
+                return False
+            return message.term == term and not message.pre_vote
+
+        if self.transcript.wait(stands, 0, STOOD_S):
+            self.transcript.disturb()
 
     def granted(self, peer: str, term: int, last: tuple[int, int] = (0, 0)) -> None:
         """Ask for a vote that must be granted."""
@@ -219,7 +237,10 @@ class Scene:
         ]
         formatted = json.dumps(listed, ensure_ascii=False)
         text = f"{term}-{prev[0]}-{prev[1]}-{formatted} commit {commit} round {self.round}"
-        return self.call(peer, f"AppendEntries {text}", self.round)
+        line = self.call(peer, f"AppendEntries {text}", self.round)
+        if line.message is not None and line.message.term > term and not self._may_stand:
+            self._blame_its_election(line.message.term)
+        return line
 
     def append(
         self, peer: str, term: int, prev: tuple[int, int], entries: Entries = (), commit: int = 0
@@ -248,8 +269,8 @@ class Scene:
 
     def be_led(self, peer: str = "s2", term: int = 1) -> None:
         """Make the node elect a peer, which then leads it."""
-        self.granted(peer, term)
         self.transcript.is_calm = True
+        self.granted(peer, term)
         self.append(peer, term, (0, 0))
 
     def follow(self) -> None:
@@ -262,7 +283,7 @@ class Scene:
     def let_stand(self, leader: str = "", term: int = 0) -> int:
         """Make the node a candidate: at once if its leader may order it, else by its timeout.
         Return the number of the next transcript line."""
-        self.transcript.is_calm = False
+        self.transcript.is_calm, self._may_stand = False, True
         mark = self.transcript.end
         if leader:
             self.peers[leader].wire_to(self.node.port).say(f"{leader}@TimeoutNow {term}")

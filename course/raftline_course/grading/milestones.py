@@ -76,12 +76,16 @@ MILESTONES = (
         ),
     ),
     Milestone(4, "the leader's log reaches all", "§5.3", (3, 5), timeouts=20,
-        situations=(drawn.answers_are_counted, drawn.a_minority_is_away),
+        situations=(
+            drawn.answers_are_counted, drawn.a_minority_is_away, drawn.a_candidate_yields,
+        ),
     ),
     Milestone(
         5, "logs that differ become one", "§5.3", (3, 5), ("depose", "isolate", "split"),
         {"clients": 4, "think_ms": (20, 60)},
-        situations=(drawn.figure_7, drawn.what_comes_before_must_agree),
+        situations=(
+            drawn.figure_7, drawn.what_comes_before_must_agree, drawn.a_cut_entry_left_the_disk,
+        ),
     ),
     Milestone(6, "late and doubled messages", "§5.1, §5.3", (3, 5), CUTS, BAD_NETWORK,
         situations=(

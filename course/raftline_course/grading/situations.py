@@ -471,6 +471,28 @@ def a_minority_is_away(draw: Draw) -> str:
     )
 
 
+def a_candidate_yields(draw: Draw) -> str:
+    members = draw.one_of(3, 5)
+    name, *others = draw.names(members)
+    leader = draw.chance.choice(others)
+    term = draw.number(1, 30)
+    return _script(
+        "A candidate follows the leader of its own term, so late votes make no second leader. "
+        "Paper §5.2.",
+        _timeouts([name], others),
+        f"> state {name} {term - 1}",
+        _start([name, *others], others),
+        f"> wait {SOON_MS}ms",
+        _stands(name, others, term),
+        _append(name, leader, term, (0, 0)),
+        "> status",
+        f"+ {name} follower, term {term}*",
+        _votes(name, others, f"{term}"),
+        "> status",
+        f"+ {name} follower, term {term}*",
+    )
+
+
 # --- 5: conflicting logs ---------------------------------------------------------------------
 
 
@@ -546,6 +568,43 @@ def what_comes_before_must_agree(draw: Draw) -> str:
         f"+ {name} appends {cut + 1} {term} noop",
         f"+ {leader} <- {name}@I am up to date term {term} index {cut + 1} round 3",
     )
+
+
+def a_cut_entry_left_the_disk(draw: Draw) -> str:
+    """The disk has held an entry at the index of the client's write, which was cut since."""
+    members = draw.one_of(3, 5)
+    name, leader, *rest = draw.names(members)
+    agreed = draw.number(1, 5)  # entries; the leader's one, a no-op and a write follow
+    terms = draw.terms(agreed + draw.number(3, 6))
+    term = terms[-1] + draw.number(1, 4)
+    last = agreed + 3
+    key, value = draw.key(), draw.value()
+    others = [leader, *rest]
+    near = draw.chance.sample(others, _majority(members) - 1)
+    return _script(
+        "A leader counts itself for an entry once its disk holds that entry, not one that was cut "
+        "at its index. Paper §5.3, Figure 2.",
+        _timeouts([name], others),
+        _log(name, terms),
+        f"> state {name} {term - 1}",
+        _start([name, *others], others),
+        _append(name, leader, term, (agreed, terms[agreed - 1]),
+                _entries(agreed + 1, [term], ["set x new"])),
+        f"+ {name} cuts *",
+        _elected(name, others, term + 1),
+        f"> hold disk {name}",
+        f"> {name} <- client1@set {key} {value}",
+        _never(
+            f"{name} applies {last} *",
+            (
+                f"> {name} <- {one}@I am up to date term {term + 1} index {last} round 2"
+                for one in near
+            ),
+        ),
+        f"> release disk {name}",
+        f"+ {name} applies {last} {term + 1} set {key} {value}",
+        f"+ client1 <- {name}@SET response: {key} set to {value}",
+    )  # fmt: skip
 
 
 # --- 6: delayed messages ---------------------------------------------------------------------

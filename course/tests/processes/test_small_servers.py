@@ -19,11 +19,11 @@ from course.tests.processes.mixed_cluster import (
     serve_amid_faults,
 )
 
-from labs.solutions.model import SMALL, evenings_copy
+from labs.solutions.model import SMALL, evenings_copy, write
 from raftline_course.grading.isolation import sandbox
 from raftline_course.grading.judging import marks_of
 from raftline_course.grading.milestones import MILESTONES, POINTS
-from raftline_course.grading.selftests.cheats import TEN
+from raftline_course.grading.selftests.cheats import MISTAKES, TEN, Cheat
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually, free_ports
 
@@ -35,6 +35,7 @@ RAFTLINE = f"{sys.executable} {ROOT / 'src' / 'server.py'} {{name}} {{port}} --d
 SLICE = (
     "escapes", "in-order", "pre-vote", "one-vote", "conflict", "own-term-alone", "quorum-checked",
     "synced-before-answer", "torn-write", "first-read", "read-confirmed", "retries-in-any-order",
+    "yields-to-a-leader", "replaced-write",
 )  # fmt: skip
 
 
@@ -69,6 +70,13 @@ def test_small_server_passes_six_levels(is_mixed: bool) -> None:
         ("raft.py", "if term not in (None, entry.term)", "if term", "no-cut-without-conflict"),
         ("raft.py", "self.reads[0][0] <= confirmed", "confirmed >= 0", "read-confirmed"),
         ("raft.py", "self.save(self.term, asked.sender)", "pass", "one-vote"),
+        ("logmanager.py", "        os.truncate(self._log_path, end)", "        pass", "torn-write"),
+        (
+            "server.py",
+            'if self._node.role != "leader":  # first',
+            "if False:  # first",
+            "replaced-write",
+        ),
     ],
 )
 def test_a_missing_rule_fails_its_check(
@@ -84,6 +92,34 @@ def test_a_missing_rule_fails_its_check(
     done = _judged(tmp_path / "server.py", "--only", check)
     assert done.returncode == 1, done.stdout
     assert f" {check} " in done.stdout
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "mistake", [one for one in MISTAKES if one.check], ids=lambda one: one.check
+)
+def test_a_mistake_of_students_fails_its_check(tmp_path: Path, mistake: Cheat) -> None:
+    """The kit names the rule; the grader's own test has the same mistakes."""
+    for path in SMALL.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    write(mistake.files(), tmp_path)
+    done = _judged(tmp_path / "server.py", "--only", mistake.check)
+    assert done.returncode == 1, done.stdout
+    assert re.search(rf"^FAILED +\d {mistake.check} .*\n.+\n +rule: .+\((Raft|thesis)", done.stdout)
+
+
+@pytest.mark.parametrize("check", ["vote-kept", "term-kept"])
+def test_a_node_that_stands_by_itself_breaks_no_rule(tmp_path: Path, check: str) -> None:
+    """An election timeout of 8 ms is over before the kit asks for a vote, as on a slow machine."""
+    for path in SMALL.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    text = (tmp_path / "server.py").read_text("utf-8")
+    assert text.count("=500, heartbeat_ms=100") == 1
+    fast = text.replace("=500, heartbeat_ms=100", "=8, heartbeat_ms=2")
+    (tmp_path / "server.py").write_text(fast, "utf-8")
+    done = _judged(tmp_path / "server.py", "--only", check)
+    assert "FAILED" not in done.stdout
+    assert done.stdout.startswith(("not judged", "ok "))  # a try may be undisturbed
 
 
 # --- the grader -----------------------------------------------------------------------------------

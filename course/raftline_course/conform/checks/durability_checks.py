@@ -227,7 +227,12 @@ def _judgeable(scene: Scene) -> None:
         raise NotJudged("it opens its files with O_DSYNC or O_SYNC, which the kit can't watch")
 
 
-@check(4, "torn-write", "Half an entry that a power cut left is no entry.", "thesis §3.8")
+@check(
+    4,
+    "torn-write",
+    "Half an entry that a power cut left is no entry, and spoils none that follows.",
+    "thesis §3.8",
+)
 def torn_write(scene: Scene) -> None:
     scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set price 1")])
@@ -256,6 +261,9 @@ def _torn(scene: Scene, after: Files, path: Path, size: int, kept: str) -> None:
         scene.client().gets("get price", "GET response: 4750")
     else:
         scene.append("s2", 1, (1, 1), [(1, "set price 4750")])
+        scene.restart()
+        held = isinstance(scene.send_append("s2", 1, (2, 1)).message, AppendAccepted)
+        scene.expect(held, "an entry that follows the torn line is acknowledged and then lost")
     scene.kill()
 
 

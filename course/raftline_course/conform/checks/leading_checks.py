@@ -9,6 +9,7 @@ from raftline_course.conform.played.wires import silent
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.transcript import Line
 
+LATER = 5  # terms
 ROUNDS = 3  # later heartbeats, after which earlier messages have no more effect
 
 
@@ -255,6 +256,33 @@ def deposed(scene: Scene) -> None:
 
 @check(
     3,
+    "replaced-write",
+    "A write is acknowledged when its own entry is applied, not another one at its index.",
+    "Raft §5.3, Figure 2, leaders",
+)
+def replaced_write(scene: Scene) -> None:
+    scene.start()
+    term = scene.lead()
+    scene.client().gets("set a 1", "SET response: a set to 1")
+    held = scene.all_hold()
+    scene.all_do(silent)  # so that nobody holds the write but its leader
+    client = scene.client("client2")
+    mark = client.say("client2@set a mine")
+    scene.await_message(
+        AppendEntries, "the write is sent to nobody", lambda message: bool(message.entries), mark
+    )
+    later = term + LATER  # whatever term it has stood in since, on a slow machine
+    other = [(later, "set a other")]
+    scene.append("s3", later, (len(held), held[-1][0]), other, commit=len(held) + 1)
+    does = client.reply("word that its write has an unknown outcome").partition("@")[2]
+    scene.expect(
+        does.startswith("Sorry, "),
+        f"'set a mine' was replaced by a later leader's entry, and its client hears {does!r}",
+    )
+
+
+@check(
+    3,
     "hears-of-a-term",
     "A leader that gets a later term in an answer leads no more.",
     "Raft §5.1",
@@ -263,7 +291,7 @@ def later_term_in_an_answer(scene: Scene) -> None:
     scene.start()
     term = scene.lead()
     scene.client().gets("set a 1", "SET response: a set to 1")
-    later = term + 5
+    later = term + LATER
 
     def answer_later(message: Message) -> str | None:
         if isinstance(message, AppendEntries):

@@ -172,6 +172,12 @@ def yields_to_a_leader(scene: Scene) -> None:
     scene.all_do(pre_voter)
     asked = scene.await_candidate(scene.let_stand("s2", 1))
     scene.append("s3", asked.term, (0, 0), [(asked.term, "set a 1")])
+    scene.transcript.is_calm = True
+    does = scene.client().ask("set a 2")
+    scene.expect(
+        does.startswith("Sorry, I am not the leader"),
+        f"s3 leads term {asked.term}, and s1, which stood in it, answers a write {does!r}",
+    )
 
 
 @check(2, "yields-to-a-term", "A candidate that hears of a later term takes it.", "Raft §5.1")

@@ -19,11 +19,13 @@ Edit = tuple[str, str]  # these lines, and their replacement
 
 @dataclass(frozen=True)
 class Cheat:
-    """A hand-in that must lose points in one milestone, only by its schedules."""
+    """A hand-in that must lose points in one milestone, only by its schedules. As a node it fails
+    this check of the kit; "": the kit has none."""
 
     name: str
     milestone: int
     edits: tuple[Edit, ...]
+    check: str = ""
 
     def files(self) -> Mapping[str, str]:
         """Return its files.
@@ -59,6 +61,7 @@ _CUTS_ALWAYS = (
     "        if log.last_index > prev:\n            self.cut_after(prev)\n"
     "        for entry in sent.entries:\n            term = log.term_at",
 )
+_KEPT_BY_THE_CUT = ("        self.durable_index = min(self.durable_index, index)\n", "")
 _LEADS_ON = (
     "            self.check_quorum()\n",
     "            self.quorum_at_ms = self.now_ms + 500\n",
@@ -164,19 +167,24 @@ MISTAKES = (
             ("            self.votes.add(answer.sender)\n",
              "            self.votes.append(answer.sender)\n"),
         ),
+        "votes-by-name",
     ),
     Cheat(
         "the longer log wins", 3,
         ((_BETTER_LOG, "        if asked.last_index < self.log.last_index:"),),
+        "later-last-term",
     ),
-    Cheat("the log is cut at each message", 6, (_CUTS_ALWAYS,)),
+    Cheat("a leader counts its disk for an entry that was cut", 5, (_KEPT_BY_THE_CUT,)),
+    Cheat("the log is cut at each message", 6, (_CUTS_ALWAYS,), "no-cut-without-conflict"),
     Cheat(
         "an earlier term's entry is committed by counting", 7,
         ((_OWN_TERM, "if index > self.commit_index:"),),
+        "own-term-alone",
     ),
     Cheat(
         "a follower commits all that it holds", 6,
         (("min(sent.commit_index, match_index))", "min(sent.commit_index, log.last_index))"),),
+        "commit-what-matched",
     ),
     Cheat(
         "answers of an earlier term count", 6,
@@ -186,13 +194,75 @@ MISTAKES = (
         "an answer to an earlier round confirms a read", 9,
         (("self.log.term_at(self.commit_index) == self.term:\n            self.send_to_all()\n",
           "self.log.term_at(self.commit_index) == self.term:\n"),),
+        "confirmed-afterwards",
     ),
     Cheat(
         "a new leader serves reads before it has committed an entry", 9,
         (("if self.new_reads and self.log.term_at(self.commit_index) == self.term:",
           "if self.new_reads:"),),
+        "first-read",
     ),
-    Cheat("a leader without a majority leads on", 10, (_LEADS_ON,)),
+    Cheat(
+        "a vote is not saved", 3,
+        (("self.save(self.term, asked.sender)", "self.vote = asked.sender"),),
+        "vote-kept",
+    ),
+    Cheat(
+        "the vote of an earlier term is kept", 2,
+        (("            self.save(term, None)", "            self.save(term, self.vote)"),),
+        "free-in-a-new-term",
+    ),
+    Cheat(
+        "half of the votes are a majority", 2,
+        (("return 2 * len(names) > ", "return 2 * len(names) >= "),),
+        "majority-of-four",
+    ),
+    Cheat(
+        "a candidate does not follow the leader of its term", 4,
+        (("        self.follow(sent.term, sent.sender)  # Figure 2, Candidates 3",
+          "        if self.role == 'candidate':\n            return\n"
+          "        self.follow(sent.term, sent.sender)"),),
+        "yields-to-a-leader",
+    ),
+    Cheat(  # a small server hides it: it writes before it answers
+        "a leader counts an entry before its own disk has it", 1,
+        (("self.reached_by_majority(self.durable_index, ",
+          "self.reached_by_majority(self.log.last_index, "),),
+    ),
+    Cheat(
+        "any answer counts for the whole log", 4,
+        (("        index = min(answer.index, self.log.last_index)\n",
+          "        index = self.log.last_index\n"),),
+        "answers-name-an-index",
+    ),
+    Cheat(
+        "the term of the entry before is not compared", 5,
+        (("log.term_at(prev) != sent.prev_term:", "log.term_at(prev) is None:"),),
+        "other-term-before",
+    ),
+    Cheat(
+        "a conflicting entry stays", 5,
+        (("                self.cut_after(entry.index - 1)\n", "                continue\n"),),
+        "conflict",
+    ),
+    Cheat(
+        "a leader does not go back in a follower's log", 5,
+        (("            follower.next_index = answer.index + 1  # Figure 2",
+          "            pass  # Figure 2"),),
+        "backs-up",
+    ),
+    Cheat(
+        "a leader of an earlier term is followed", 6,
+        (("        if sent.term < self.term:  # Figure 2, AppendEntries",
+          "        if False:  # Figure 2, AppendEntries"),),
+        "earlier-leader",
+    ),
+    Cheat(
+        "a retry is executed again", 9,
+        (("        if head not in self._replies:\n", "        if True:\n"),),
+        "retry",
+    ),
+    Cheat("a leader without a majority leads on", 10, (_LEADS_ON,), "quorum-checked"),
     Cheat(
         "a leader does not count itself among those that answer", 10,
         (("self.reached_by_majority(self.now_ms, ", "self.reached_by_majority(0, "),),
