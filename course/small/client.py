@@ -10,37 +10,39 @@ from contextlib import suppress
 
 NOT_LEADER = re.compile(r"Sorry, I am not the leader\. .* is: \S+ \((\S+):([0-9]+)\)")
 
+AGAIN = ("Sorry, I know of no leader", "Sorry, outcome unknown")
+
 
 class Client:
     """A conversation with the server that leads."""
 
     def __init__(self, port: int, name: str) -> None:
         self._name, self._port = name, port
+        self._number = time.time_ns() // 1_000_000  # above those of an earlier client of this name
         self._dial("localhost", port)
 
-    def _dial(self, host: str, port: int) -> None:
-        self._link = socket.create_connection((host, port), timeout=10)
+    def _dial(self, host: str, port: str | int) -> None:
+        self._link = socket.create_connection((host, int(port)), timeout=10)
         self._replies = self._link.makefile("rb")
 
     def ask(self, text: str) -> str:
-        """Return the reply. Who refuses has done nothing, so another server may be asked."""
-        if self._replies.closed:
-            self._dial("localhost", self._port)
+        """Return the reply. Each try has the same number, so the servers execute the request once,
+        also if an earlier try was executed and its reply was lost (§8)."""
+        self._number += 1
+        line = f"{self._name}#{self._number}@{text}\n".encode(errors="surrogateescape")
         for _ in range(50):
             reply = ""
             with suppress(OSError):
-                self._link.sendall(f"{self._name}@{text}\n".encode(errors="surrogateescape"))
+                self._link.sendall(line)
                 reply = self._replies.readline().decode().rstrip("\n").partition("@")[2]
-            if found := NOT_LEADER.match(reply):
+            found = NOT_LEADER.match(reply)
+            if reply and not found and not reply.startswith(AGAIN):
+                return reply
+            if found or not reply:
                 with suppress(OSError):  # a dead one is named until another leads
-                    self._dial(found[1], int(found[2]))
-            elif not reply.startswith("Sorry, I know of no leader"):
-                break
+                    self._dial(*(found.groups() if found else ("localhost", self._port)))
             time.sleep(0.1)  # an election takes a second
-        if not reply:
-            self._replies.close()
-            reply = "Sorry, outcome unknown: the server closed the connection"
-        return reply
+        return reply or "Sorry, outcome unknown: no server answers"
 
 
 def main(words: list[str]) -> None:

@@ -356,6 +356,8 @@ class Node:
             rule(self, message)
 
     def on_request_vote(self, asked: RequestVote) -> None:
+        # Figure 2 takes the term first. Whoever hears a leader does not: a server that was removed
+        # or cut off stands in ever later terms, each of which would depose that leader (T4.2.3).
         if asked.term > self.term and not asked.pre_vote and not self.hears_leader():
             self.follow(asked.term, None)  # Figure 2, All Servers 2
         reason = self.reason_to_deny(asked)
@@ -374,7 +376,7 @@ class Node:
             return f"old-term: term {asked.term} is over, I am in term {self.term}"
         if self.is_lost:  # it may have voted already, and have held the entries that it lacks
             return "lost-memory: I lost my memory and catch up without a vote"
-        if self.hears_leader():  # T4.2.3: who was removed, or cut off, disturbs nobody
+        if self.hears_leader():  # T4.2.3
             word = f"hears {self.leader}" if self.leader else "promised"
             return f"{word}: I hear from leader {self.leader} of term {self.term}"
         if theirs < own:  # Figure 2, RequestVote, receiver 2; §5.4.1: the better log

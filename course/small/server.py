@@ -24,6 +24,7 @@ import lines
 import raft
 from logmanager import LogManager, Machine, Unusable
 
+LOGS = Path(__file__).resolve().parents[2] / "logs"
 TIMES = raft.Options(election_timeout_ms=500, heartbeat_ms=100)
 
 NOT_LEADER = "Sorry, I am not the leader. Last leader I heard from is:"
@@ -205,10 +206,10 @@ class Peer:
 
 
 def read_members(name: str, folder: Path) -> Mapping[str, str]:
-    """Return the servers in `server-configuration.txt`, which is here or one folder above."""
-    path = folder / "server-configuration.txt"
-    if not path.is_file():
-        path = folder.absolute().parent / path.name
+    """Return the servers in `server-configuration.txt`: of this folder, of the one above it, or of
+    the clone."""
+    paths = [one / "server-configuration.txt" for one in (folder, folder.absolute().parent, LOGS)]
+    path = next((one for one in paths if one.is_file()), paths[-1])
     members: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         if words := line.partition("#")[0].split():
@@ -224,7 +225,7 @@ def main(words: list[str]) -> None:
     if len(words) not in (2, 3) or not words[1].isdecimal():
         sys.exit("usage: python course/small/server.py NAME PORT [FOLDER]")
     name, port = words[0], int(words[1])
-    folder = Path(words[2]) if len(words) == 3 else Path(__file__).parents[2] / "logs" / "small"
+    folder = Path(words[2]) if len(words) == 3 else LOGS / "small"
     try:
         members = read_members(name, folder)
         folder.mkdir(exist_ok=True)

@@ -287,6 +287,8 @@ def test_a_wrong_configuration_is_named(small: SimpleNamespace, tmp_path: Path) 
         assert found == {"s1": "localhost:10000", "s2": "localhost:10001"}
     with pytest.raises(small.logmanager.Unusable, match="has no s3, only s1 s2"):
         small.server.read_members("s3", tmp_path)
+    of_the_clone = small.server.read_members("s1", tmp_path / "far" / "below")
+    assert list(of_the_clone) == ["s1", "s2", "s3"]
     for wrong in ("s1 10000", "s1 localhost 65536", "s1 localhost ²", "1s localhost 10000"):
         path.write_text(f"{wrong}\n", "utf-8")
         with pytest.raises(small.logmanager.Unusable, match=f"NAME HOST PORT, not: {wrong}"):
