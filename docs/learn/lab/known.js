@@ -82,6 +82,19 @@ export class Known extends Model {
 
   nextDecision(time) { for (let i = this.stepsUpTo(time); i < this.steps.length; i += 1) if (isDecision(this.steps[i])) return this.steps[i]; return null; }
 
+  // The time of the next decision or act.
+  nextTold(time) {
+    const step = this.nextDecision(time), act = this.done[countUpTo(this.done, time, (one) => this.time("", one.at))];
+    return Math.min(step ? this.timeOf(step) : Infinity, act ? this.time("", act.at) : Infinity);
+  }
+
+  // The step that tells what came after a mark; none if an act came last: a heartbeat must not hide a fault.
+  mark() { return { step: this.steps.at(-1), acts: this.done.length }; }
+  tellingSince({ step, acts }) {
+    const fresh = this.steps.slice(this.steps.lastIndexOf(step) + 1), decision = fresh.findLast(isDecision), act = this.done.length > acts && this.done.at(-1);
+    return act && (!decision || act.at >= decision.at) ? null : telling(fresh);
+  }
+
   // The last act up to a time: what it did to links and nodes holds until the next one.
   actUpTo(time) { return this.done[countUpTo(this.done, time, (act) => this.time("", act.at)) - 1] || null; }
   replyUpTo(time) { return this.replies[countUpTo(this.replies, time, (reply) => this.time("", reply.at)) - 1] || null; }

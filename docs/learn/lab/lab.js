@@ -116,12 +116,11 @@ async function goToShown() { if (isLive && !isAtEnd()) await goTo(known.ms(view.
 
 // Goes to the next decision, by this time at most; returns whether there was one, or the program has ended.
 async function forward(kind, end) {
-  if (!isLive) { const step = known.nextDecision(view.at); glideTo(Math.min(end, step ? known.timeOf(step) : known.newest)); return true; }
-  const before = known.steps[known.steps.length - 1], until = Number.isFinite(end) ? { until_ms: known.ms(end) } : {};
+  if (!isLive) { glideTo(Math.min(end, known.newest, known.nextTold(view.at))); return true; }
+  const mark = known.mark(), until = Number.isFinite(end) ? { until_ms: known.ms(end) } : {};
   const answer = await ask({ do: kind, ...until });
   if (answer.crash) return true;
-  const fresh = known.steps.slice(known.steps.lastIndexOf(before) + 1), step = answer.happened ? telling(fresh) : null;
-  glideTo(answer.happened || !Number.isFinite(end) ? newest() : end, step);
+  glideTo(answer.happened || !Number.isFinite(end) ? newest() : end, answer.happened ? known.tellingSince(mark) : null);
   return answer.happened || Boolean(facts.broken);
 }
 
