@@ -10,11 +10,14 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 
 from raftline.common.config import ConfigError
 from raftline_course import learn
+
+CLONE = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +92,17 @@ def test_pages_name_a_command_that_works_in_a_clone(page: str) -> None:
         check=True,
     )
     assert "usage: raftline learn" in ran.stdout
+
+
+@pytest.mark.parametrize("page", ["docs/learn/README.md", "docs/learn/lab.html"])
+def test_each_command_to_type_runs_in_a_bare_clone(page: str) -> None:
+    """With the Python that is there, and nothing of an environment: `raftline` is no program."""
+    text = (CLONE / page).read_text("utf-8")
+    assert not re.search(r"(?:`|<code>)raftline \w", text)
+    typed = set(re.findall(r"(?:`|<code>)(python3 src/cli\.py \w+)", text))
+    assert typed
+    for command in typed:
+        words = [sys.executable, "-S", *command.split()[1:], "--help"]
+        done = subprocess.run(words, cwd=CLONE, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("usage: ")

@@ -13,7 +13,7 @@ from raftline_course.grading.milestones import POINTS
 
 FILES_MAX, BYTES_MAX = 400, 2 << 20
 MAIN = "raft.py"
-IN_LAB = "step through it: raftline learn, open {}, and put its raft.py there"
+IN_LAB = "step through it: python3 src/cli.py learn, open {}, and put its raft.py there"
 ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".xz", ".bz2", ".7z", ".rar")
 WRITTEN = (".csv", ".json", ".md", ".html")  # files of a grading, not hand-ins
 

@@ -169,7 +169,7 @@ def _in_lab(key: ScheduleKey, events: int) -> str:
         return ""
     # One event more, since a schedule may also fail when all events are over.
     address = f"{ADDRESS}#{key.address(events + 1, LAB_BUG)}"
-    return f"step through it: raftline learn, and open {address}\n"
+    return f"step through it: python3 src/cli.py learn, and open {address}\n"
 
 
 @contextlib.contextmanager

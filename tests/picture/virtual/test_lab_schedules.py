@@ -33,7 +33,8 @@ def failure(seed: int, nodes: int) -> str:
 
 
 def address_in(text: str) -> str:
-    match = re.search(r"^step through it: raftline learn, and open \S+lab\.html#(\S+)$", text, re.M)
+    told = r"^step through it: python3 src/cli\.py learn, and open \S+lab\.html#(\S+)$"
+    match = re.search(told, text, re.M)
     assert match is not None, text
     return match[1]
 

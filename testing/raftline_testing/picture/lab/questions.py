@@ -128,8 +128,8 @@ QUESTIONS = (
     Question(
         "new-leader-knows",
         "A new leader knows what is committed.",
-        "s1 committed `set b 5`, and crashed before it told anybody. s2 leads now and holds the "
-        "entry. Does s2 know that it is committed?",
+        "s1 committed `set b 5`, told its client so, and crashed before it told another node. s2 "
+        "leads now and holds the entry. Does s2 know that it is committed?",
         "No. It appends an empty entry of its own term. Once a majority has that one, all entries "
         "before it are committed, too.",
         f"{STEADY}{WRITE}323ms crash s1", 755, 900, "s2", "a majority, so it is committed",
@@ -205,8 +205,8 @@ QUESTIONS = (
         "A node that was cut off comes back with a high term, and disturbs the leader.",
         "s3 was cut off for 2.7 s, and its election timer ran out again and again. In which term "
         "does it come back?",
-        "In term 1. It only asked whether it could win, and raises its term only when a majority "
-        "says yes.",
+        "In term 1. In the paper's Raft it is as many say. With PreVote (thesis §9.6) it only "
+        "asked whether it could win, and raises its term only when a majority says yes.",
         _plan_of("prevote"), 2990, 3300, "s3", "so my election timer restarts",
     ),
     Question(
