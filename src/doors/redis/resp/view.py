@@ -18,11 +18,9 @@ from ....wire.protocol import escape, real, size_of
 from .programs import CommandRefused, bounded, checked_key, seconds_text
 from .replies import WRONG_TYPE, Value
 from .request_ledger import RequestLedger
-from .types.typed import PART, STRING, body_of, items_in, type_in, typed
+from .types.elements import COPIED_PART, Body, Items, fitting, memory_of
+from .types.typed import STRING, body_of, type_in, typed
 
-_READ_PART: Final = 64  # of a value that is read, not copied: it counts as a part of one made
-
-_SPLIT_PART: Final = 4  # of a value whose elements are parted
 _LIMITS: Final = Limits()
 
 
@@ -95,8 +93,8 @@ class View:
         if now.type != STRING:
             raise CommandRefused(WRONG_TYPE)
         value = now.value
-        if value is not None and 4 * len(value) >= _READ_PART:
-            self._ledger.works(memory_of(value) // _READ_PART)
+        if value is not None and 4 * len(value) >= COPIED_PART:
+            self._ledger.works(memory_of(value) // COPIED_PART)
         return value
 
     def has(self, key: str) -> bool:
@@ -107,7 +105,7 @@ class View:
         """Return the type of a key that exists."""
         return self._now(key).type
 
-    def body(self, key: str, kind: str) -> str:
+    def body(self, key: str, kind: str) -> Body:
         """Return the elements of a value of this type, none if the key is absent.
 
         Raises:
@@ -115,35 +113,29 @@ class View:
         """
         now = self._now(key)
         if now.value is None:
-            return ""
+            return Body("", self._ledger.works)
         if now.type != kind:
             raise CommandRefused(WRONG_TYPE)
-        self._ledger.works(memory_of(now.value) // PART)
-        return body_of(now.value)
+        self._ledger.works(memory_of(now.value) // COPIED_PART)
+        return Body(body_of(now.value), self._ledger.works)
 
-    def items(self, key: str, kind: str) -> list[str]:
-        """Return the elements of a value of this type, as they are written. It takes a few times
-        as long as its text.
-
-        Raises:
-            Refused: the key has a value of another type.
-        """
-        body = self.body(key, kind)
-        self._ledger.works(len(body) // _SPLIT_PART)
-        return items_in(body)
-
-    def whole(self, key: str, kind: str) -> str:
-        """Return the elements of a value of this type for a command that looks at each, which takes
-        as long as to make a text of this length.
+    def items(self, key: str, kind: str) -> Items:
+        """Return the elements of a value of this type, parted.
 
         Raises:
             Refused: the key has a value of another type.
         """
-        body = self.body(key, kind)
-        self._ledger.works(len(body))
-        return body
+        return self.body(key, kind).items()
 
-    def put_body(self, key: str, kind: str, body: str) -> None:
+    def items_of(self, items: list[str]) -> Items:
+        """Return elements that a command has made, each look at which counts from here on."""
+        return Items(items, self._ledger.works, is_escaped=True)
+
+    def fitting(self, fits: Callable[[str], bool], names: list[str]) -> list[str]:
+        """Return the names that fit a pattern."""
+        return fitting(fits, names, self._ledger.works)
+
+    def put_body(self, key: str, kind: str, body: Body | Items) -> None:
         """Set the elements of a value, which keeps its lease. Without any it is removed.
 
         Raises:
@@ -152,7 +144,7 @@ class View:
         if not body:
             self.delete(key)
             return
-        value = typed(kind, body)
+        value = typed(kind, body.made())
         now = self._now(key)
         self._write(key, HeldKey(value, now.lease, now.left_ms, True, kind))
 
@@ -189,7 +181,7 @@ class View:
     def _write(self, key: str, new: HeldKey) -> None:
         """Write a key that was looked at."""
         value = new.value or ""
-        self._ledger.works(memory_of(value) // (1 if new.type == STRING else PART))
+        self._ledger.works(memory_of(value) // (1 if new.type == STRING else COPIED_PART))
         if 4 * len(value) > self.limits.value_bytes:
             bounded("value", value, self.limits.value_bytes)
         if new.left_ms:
@@ -267,8 +259,3 @@ class View:
 
 
 Decide = Callable[[View, list[str]], Value]
-
-
-def memory_of(text: str) -> int:
-    """Return how many bytes a text takes in memory, at most."""
-    return len(text) if text.isascii() else 4 * len(text)

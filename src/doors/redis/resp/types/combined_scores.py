@@ -10,13 +10,13 @@ from ..programs import CommandRefused, in_capitals
 from ..replies import NOT_INTEGER, SYNTAX, Failure, Value
 from ..view import View
 from .counted_keys import counted
+from .elements import Items
 from .scores import formatted_score, score_in
 from .sorted_sets import order_of, shown
-from .typed import SET, SORTED_SET, body_with, items_in
+from .typed import SET, SORTED_SET
 
 _Aggregate: TypeAlias = Callable[[float, float], float]
 
-_SCORES_PARTS: Final = 3  # of a text: each score is read, computed, written and sorted
 _NO_WEIGHT: Final = Failure("ERR weight value is not a float")
 
 
@@ -73,20 +73,18 @@ def _type(view: View, key: str) -> str:
 def _scores(view: View, key: str) -> dict[str, float]:
     """Return the members of a sorted set or a set, written as in a sorted set, and their scores."""
     kind = _type(view, key)
-    body = view.whole(key, kind)
-    view.works(_SCORES_PARTS * len(body))
-    items = items_in(body)
+    items = view.items(key, kind)
     if kind == SET:
         return dict.fromkeys([item.replace("=", r"\x3d") for item in items], 1.0)
     return {name: float(score) for score, _, name in [item.partition("=") for item in items]}
 
 
-def _combined(view: View, words: list[str], place: int) -> tuple[list[str], _Combining]:
+def _combined(view: View, words: list[str], place: int) -> tuple[Items, _Combining]:
     """Return the elements of a combination in their order, and its options."""
     name = in_capitals(words[0])
     few = Failure(f"ERR at least 1 input key is needed for '{name.lower()}' command")
     keys, rest = counted(words, place, few, problem=NOT_INTEGER)
-    sizes = [view.body(key, _type(view, key)).count(" ") for key in keys]
+    sizes = [view.body(key, _type(view, key)).size() for key in keys]
     options, order = _options(name, rest, len(keys)), list(range(len(keys)))
     if "DIFF" not in name:
         order.sort(key=sizes.__getitem__)  # sums are taken in this order
@@ -96,7 +94,7 @@ def _combined(view: View, words: list[str], place: int) -> tuple[list[str], _Com
         scores, weight = _scores(view, keys[place]), options.weights[place]
         _add(name, found, scores, weight, options.aggregate)
     items = [f"{formatted_score(score)}={member}" for member, score in found.items()]
-    return sorted(items, key=order_of), options
+    return view.items_of(items).sorted(order_of), options
 
 
 def _add(
@@ -129,5 +127,5 @@ def combine_into(view: View, words: list[str]) -> Value:
     items, _ = _combined(view, words, 2)
     view.delete(words[1])
     if items:
-        view.put_body(words[1], SORTED_SET, body_with(items))
+        view.put_body(words[1], SORTED_SET, items)
     return len(items)

@@ -9,8 +9,9 @@ from ..programs import INTEGER_MAX, CommandRefused, in_capitals, integer
 from ..replies import OK, OVERFLOW, Failure, Pairs, Value
 from ..strings import sum_of_floats
 from ..view import View
-from .scans import chosen, count_in, scanned, scanned_body
-from .typed import HASH, formatted, items_in, meant, name_of
+from .elements import Body, Items
+from .scans import chosen, count_in, scanned, scanned_items
+from .typed import HASH, formatted, meant, name_of
 
 _FEW: Final = 8  # fields that are searched one by one
 _NOT_INTEGER: Final = Failure("ERR hash value is not an integer")
@@ -18,37 +19,41 @@ _NOT_FINITE: Final = Failure("ERR value is NaN or Infinity")
 _NOT_FLOAT: Final = Failure("ERR hash value is not a float")
 
 
-def _place(body: str, field: str) -> tuple[int, int]:
+def _place(body: Body, field: str) -> tuple[int, int]:
     """Return where the value of a field begins and ends; the first is below 0 if it is absent."""
     mark = f" {field}="
     place = body.find(mark)
     if place < 0:
         return -1, -1
-    end = body.find(" ", place + len(mark))
-    return place + len(mark), end if end >= 0 else len(body)
+    begin = place + len(mark)
+    return begin, body.end_of(begin)
 
 
-def _found(body: str, field: str) -> str | None:
+def _found(body: Body, field: str) -> str | None:
     begin, end = _place(body, name_of(field))
-    return None if begin < 0 else real(body[begin:end])
+    return None if begin < 0 else real(body.piece(begin, end))
 
 
-def _put(body: str, field: str, value: str) -> tuple[str, bool]:
+def _put(body: Body, field: str, value: str) -> tuple[Body, bool]:
     """Return the body with a field set, and whether it is new."""
     name, word = name_of(field), formatted(value)
     begin, end = _place(body, name)
     if begin < 0:
-        return f"{body} {name}={word}", True
-    return body[:begin] + word + body[end:], False
+        return body.with_words([f"{name}={word}"]), True
+    return body.with_piece(begin, end, word), False
 
 
-def fields_in(body: str) -> dict[str, str]:
+def _fields_in(items: Items) -> dict[str, str]:
     """Return the fields and values, as they are written."""
     fields: dict[str, str] = {}
-    for item in items_in(body):
+    for item in items.read():
         field, _, value = item.partition("=")
         fields[field] = value
     return fields
+
+
+def _items_of(view: View, fields: dict[str, str]) -> Items:
+    return view.items_of([f"{field}={value}" for field, value in fields.items()])
 
 
 def _pairs(words: list[str]) -> list[tuple[str, str]]:
@@ -67,11 +72,12 @@ def _set_all(view: View, words: list[str]) -> int:
             body, is_new = _put(body, field, value)
             new += is_new
     else:
-        fields = fields_in(view.whole(key, HASH))
+        fields = _fields_in(body.items())
         before = len(fields)
         fields |= {name_of(field): formatted(value) for field, value in pairs}
         new = len(fields) - before
-        body = "".join([f" {field}={value}" for field, value in fields.items()])
+        view.put_body(key, HASH, _items_of(view, fields))
+        return new
     view.put_body(key, HASH, body)
     return new
 
@@ -106,30 +112,30 @@ def hmget(view: View, words: list[str]) -> Value:
     body = view.body(words[1], HASH)
     if len(words) - 2 <= _FEW:
         return [_found(body, field) for field in words[2:]]
-    found = list(map(fields_in(view.whole(words[1], HASH)).get, map(name_of, words[2:])))
+    found = list(map(_fields_in(body.items()).get, map(name_of, words[2:])))
     return [None if value is None else real(value) for value in found]
 
 
 def hgetall(view: View, words: list[str]) -> Value:
     """HGETALL KEY"""
-    fields = fields_in(view.whole(words[1], HASH))
+    fields = _fields_in(view.items(words[1], HASH))
     names, values = meant(list(fields)), meant(list(fields.values()))
     return Pairs("map", list(zip(names, values, strict=True)))
 
 
 def hkeys(view: View, words: list[str]) -> Value:
     """HKEYS KEY"""
-    return list(meant(list(fields_in(view.whole(words[1], HASH)))))
+    return list(meant(list(_fields_in(view.items(words[1], HASH)))))
 
 
 def hvals(view: View, words: list[str]) -> Value:
     """HVALS KEY"""
-    return list(meant(list(fields_in(view.whole(words[1], HASH)).values())))
+    return list(meant(list(_fields_in(view.items(words[1], HASH)).values())))
 
 
 def hlen(view: View, words: list[str]) -> Value:
     """HLEN KEY"""
-    return view.body(words[1], HASH).count(" ")
+    return view.body(words[1], HASH).size()
 
 
 def hexists(view: View, words: list[str]) -> Value:
@@ -149,14 +155,15 @@ def hdel(view: View, words: list[str]) -> Value:
         for field in map(name_of, words[2:]):
             begin, end = _place(body, field)
             if begin >= 0:
-                body = body[: begin - len(field) - len(" =")] + body[end:]
+                body = body.with_piece(begin - len(field) - len(" ="), end)
                 removed += 1
+        left: Body | Items = body
     else:
-        fields = fields_in(view.whole(words[1], HASH))
+        fields = _fields_in(body.items())
         removed = sum([fields.pop(name_of(field), None) is not None for field in words[2:]])
-        body = "".join([f" {field}={value}" for field, value in fields.items()])
+        left = _items_of(view, fields)
     if removed:
-        view.put_body(words[1], HASH, body)
+        view.put_body(words[1], HASH, left)
     return removed
 
 
@@ -183,20 +190,20 @@ def hincrbyfloat(view: View, words: list[str]) -> Value:
 def hrandfield(view: View, words: list[str]) -> Value:
     """HRANDFIELD KEY [COUNT [WITHVALUES]]"""
     count, with_values = (1, False) if len(words) == 2 else count_in(words, "WITHVALUES")
-    fields = fields_in(view.whole(words[1], HASH))
-    names = chosen(view, list(fields), count)
+    found = chosen(view, view.items(words[1], HASH), count)
+    pairs = [item.partition("=") for item in found.read()]
     if len(words) == 2:
-        return real(names[0]) if names else None
+        return real(pairs[0][0]) if pairs else None
     if not with_values:
-        return list(meant(names))
-    return Pairs("pairs", [(real(name), real(fields[name])) for name in names])
+        return [real(name) for name, _, _ in pairs]
+    return Pairs("pairs", [(real(name), real(value)) for name, _, value in pairs])
 
 
 def hscan(view: View, words: list[str]) -> Value:
     """HSCAN KEY CURSOR [MATCH PATTERN] [COUNT NUMBER] [NOVALUES]"""
     names = [word for word in words if in_capitals(word) == "NOVALUES"]
-    fields = fields_in(scanned_body(view, words, HASH))
-    shown = scanned(words[: len(words) - len(names)], meant(list(fields)))
+    fields = _fields_in(scanned_items(view, words, HASH))
+    shown = scanned(view, words[: len(words) - len(names)], meant(list(fields)))
     if names:
         return ["0", list(shown)]
     return ["0", [each for name in shown for each in (name, real(fields[name_of(name)]))]]

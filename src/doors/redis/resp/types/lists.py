@@ -15,7 +15,7 @@ from ..replies import NO_LIST, NOT_INTEGER, OK, SYNTAX, Failure, Value, wrong_co
 from ..view import View
 from .counted_keys import popped
 from .scores import score_in
-from .typed import LIST, body_with, formatted, meant
+from .typed import LIST, formatted
 
 OUT_OF_RANGE: Final = Failure("ERR index out of range")
 NOT_POSITIVE: Final = Failure("ERR value is out of range, must be positive")
@@ -31,9 +31,10 @@ def _push(view: View, key: str, side: str, elements: list[str]) -> int:
     """Add elements at an end of a list, one after the other; return its length."""
     body = view.body(key, LIST)
     words = list(map(formatted, elements))
-    body = body_with(words[::-1]) + body if side == _LEFT else body + body_with(words)
+    is_left = side == _LEFT
+    body = body.with_words(words[::-1] if is_left else words, at_begin=is_left)
     view.put_body(key, LIST, body)
-    return body.count(" ")
+    return body.size()
 
 
 def _pop(view: View, key: str, side: str, count: int) -> list[str]:
@@ -41,15 +42,9 @@ def _pop(view: View, key: str, side: str, count: int) -> list[str]:
     body = view.body(key, LIST)
     if not body or not count:
         return []
-    if side == _LEFT:
-        items = body[1:].split(" ", count)
-        taken, rest = items[:count], items[count:]
-    else:
-        items = body[1:].rsplit(" ", count)
-        rest = items[:-count]
-        taken = items[len(rest) :][::-1]
-    view.put_body(key, LIST, body_with(rest))
-    return meant(taken)
+    taken, rest = body.cut(count, at_end=side == _RIGHT)
+    view.put_body(key, LIST, rest)
+    return view.items_of(taken).meant()
 
 
 def _side(words: list[str]) -> str:
@@ -159,7 +154,7 @@ def timeout_in(text: str) -> float:
 
 def llen(view: View, words: list[str]) -> Value:
     """LLEN KEY"""
-    return view.body(words[1], LIST).count(" ")
+    return view.body(words[1], LIST).size()
 
 
 def _range(words: list[str], size: int) -> tuple[int, int]:
@@ -175,7 +170,7 @@ def lrange(view: View, words: list[str]) -> Value:
     integer(words[2]), integer(words[3])
     items = view.items(words[1], LIST)
     begin, end = _range(words, len(items))
-    return list(meant(items[begin:end]))
+    return list(items.part(begin, end).meant())
 
 
 def ltrim(view: View, words: list[str]) -> Value:
@@ -184,7 +179,7 @@ def ltrim(view: View, words: list[str]) -> Value:
     items = view.items(words[1], LIST)
     begin, end = _range(words, len(items))
     if items and (begin > 0 or end < len(items)):
-        view.put_body(words[1], LIST, body_with(items[begin:end]))
+        view.put_body(words[1], LIST, items.part(begin, end))
     return OK
 
 
@@ -203,26 +198,26 @@ def lset(view: View, words: list[str]) -> Value:
     place = integer(words[2])
     if not -len(items) <= place < len(items):
         raise CommandRefused(OUT_OF_RANGE)
-    items[place] = formatted(words[3])
-    view.put_body(words[1], LIST, body_with(items))
+    view.put_body(words[1], LIST, items.put(place, formatted(words[3]), replaces=True))
     return OK
 
 
 def lrem(view: View, words: list[str]) -> Value:
     """LREM KEY COUNT ELEMENT"""
     count, items, word = integer(words[2]), view.items(words[1], LIST), formatted(words[3])
-    found = items.count(word)
+    found = items.number_of(word)
     left = min(found, abs(count)) if count else found
     if not left:
         return 0
     kept: list[str] = []
     removed = 0
-    for item in reversed(items) if count < 0 else items:
+    for item in items.reversed() if count < 0 else items:
         if item == word and removed < left:
             removed += 1
         else:
             kept.append(item)
-    view.put_body(words[1], LIST, body_with(kept[::-1] if count < 0 else kept))
+    left_over = view.items_of(kept)
+    view.put_body(words[1], LIST, left_over.reversed() if count < 0 else left_over)
     return removed
 
 
@@ -234,11 +229,11 @@ def linsert(view: View, words: list[str]) -> Value:
     items, pivot = view.items(words[1], LIST), formatted(words[3])
     if not items:
         return 0
-    if pivot not in items:
+    place = items.place_of(pivot)
+    if place < 0:
         return -1
-    items.insert(items.index(pivot) + (where == "AFTER"), formatted(words[4]))
-    view.put_body(words[1], LIST, body_with(items))
-    return len(items)
+    view.put_body(words[1], LIST, items.put(place + (where == "AFTER"), formatted(words[4])))
+    return len(items) + 1
 
 
 def lpos(view: View, words: list[str]) -> Value:
@@ -258,9 +253,7 @@ def lpos(view: View, words: list[str]) -> Value:
             raise CommandRefused(_NO_RANK)
     rank, longest = options["RANK"], options["MAXLEN"]
     items, word = view.items(words[1], LIST), formatted(words[2])
-    order = range(len(items)) if rank > 0 else range(len(items) - 1, -1, -1)
-    places = [place for place in order[: longest or len(items)] if items[place] == word]
-    places = places[abs(rank) - 1 :]
+    places = items.places_of(word, longest or len(items), from_end=rank < 0)[abs(rank) - 1 :]
     if "COUNT" in map(in_capitals, words[3::2]):
         return list(places[: options["COUNT"] or len(places)])
     return places[0] if places else None

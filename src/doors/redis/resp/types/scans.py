@@ -10,11 +10,12 @@ from ..keys import Pattern
 from ..programs import INTEGER_MAX, CommandRefused, in_capitals, integer
 from ..replies import SYNTAX
 from ..view import View
+from .elements import Items
 
 _CURSOR: Final = re.compile(r"([+-]?[0-9]{1,20})?", re.ASCII)
 
 
-def scanned_body(view: View, words: list[str], kind: str) -> str:
+def scanned_items(view: View, words: list[str], kind: str) -> Items:
     """Return the elements of the value that a scan names.
 
     Raises:
@@ -23,10 +24,10 @@ def scanned_body(view: View, words: list[str], kind: str) -> str:
     cursor = words[2]
     if not _CURSOR.fullmatch(cursor) or abs(int(cursor or "0")) >> 64:
         raise CommandRefused("ERR invalid cursor")
-    return view.whole(words[1], kind)
+    return view.items(words[1], kind)
 
 
-def scanned(words: list[str], names: list[str]) -> list[str]:
+def scanned(view: View, words: list[str], names: list[str]) -> list[str]:
     """Return the elements that a scan of a key shows. It shows all in one page, whatever the cursor
     is: Redis does so, too, for a short value, and reads no option if there is no such key.
 
@@ -47,7 +48,7 @@ def scanned(words: list[str], names: list[str]) -> list[str]:
                     raise CommandRefused(SYNTAX)
             case _:
                 raise CommandRefused(SYNTAX)
-    return list(filter(pattern.fits, names))
+    return view.fitting(pattern.fits, names)
 
 
 def count_in(words: list[str], with_option: str = "") -> tuple[int, bool]:
@@ -73,20 +74,12 @@ def count_in(words: list[str], with_option: str = "") -> tuple[int, bool]:
     return count, True
 
 
-def chosen(view: View, items: list[str], count: int) -> list[str]:
+def chosen(view: View, items: Items, count: int) -> Items:
     """Return elements chosen by chance: distinct ones or, with a negative count, each by itself.
     Chance comes with the entry, so each node chooses the same."""
-    if not items:
-        return []
-    if count < 0:
-        view.works(-count)
-        return [items[view.chance(len(items))] for _ in range(-count)]
-    left, found = list(items), list[str]()
-    for _ in range(min(count, len(left))):
-        place = view.chance(len(left))
-        left[place], left[-1] = left[-1], left[place]
-        found.append(left.pop())
-    return found
+    if count < 0 and len(items):
+        return items.drawn(-count, view.chance)
+    return items.drawn_once(max(0, count), view.chance)
 
 
 def chance_of(seed: str, count: int) -> int:

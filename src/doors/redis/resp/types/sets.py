@@ -10,33 +10,26 @@ from ..programs import CommandRefused, in_capitals, integer
 from ..replies import SYNTAX, Failure, SetReply, Value
 from ..view import View
 from .counted_keys import FEW_KEYS, counted
+from .elements import Body, Items
 from .lists import NOT_POSITIVE
-from .scans import chosen, count_in, scanned, scanned_body
-from .typed import SET, body_with, formatted, items_in, meant
+from .scans import chosen, count_in, scanned, scanned_items
+from .typed import SET, formatted
 
 _FEW = 8  # members that are searched one by one
-_MEMBER = 16  # of a text that takes as long to make as one member to keep, or to compare
 _MANY_KEYS = Failure("ERR Number of keys can't be greater than number of args")
 _NEGATIVE_LIMIT = Failure("ERR LIMIT can't be negative")
-
-
-def _members(view: View, key: str) -> dict[str, None]:
-    members = dict.fromkeys(view.items(key, SET))
-    view.works(_MEMBER * len(members))
-    return members
 
 
 def sadd(view: View, words: list[str]) -> Value:
     """SADD KEY MEMBER [MEMBER ...]"""
     body, members = view.body(words[1], SET), dict.fromkeys(map(formatted, words[2:]))
     if len(members) <= _FEW:
-        ended = f"{body} "
-        new = [member for member in members if f" {member} " not in ended]
+        new = [member for member in members if body.find(f" {member} ") < 0]
     else:
-        held = set(items_in(body))
+        held = set(body.items())
         new = [member for member in members if member not in held]
     if new:
-        view.put_body(words[1], SET, body + body_with(new))
+        view.put_body(words[1], SET, body.with_words(new))
     return len(new)
 
 
@@ -45,41 +38,40 @@ def srem(view: View, words: list[str]) -> Value:
     body, members = view.body(words[1], SET), dict.fromkeys(map(formatted, words[2:]))
     removed = 0
     if len(members) <= _FEW:
-        ended = f"{body} "
         for member in members:
-            place = ended.find(f" {member} ")
+            place = body.find(f" {member} ")
             if place >= 0:
-                ended = ended[:place] + ended[place + len(member) + 1 :]
+                body = body.with_piece(place, place + len(member) + 1)
                 removed += 1
-        body = ended[:-1]
+        left: Body | Items = body
     else:
-        kept = [item for item in items_in(body) if item not in members]
-        removed = body.count(" ") - len(kept)
-        body = body_with(kept)
+        items = body.items()
+        left = items.kept(lambda item: item not in members)
+        removed = len(items) - len(left)
     if removed:
-        view.put_body(words[1], SET, body)
+        view.put_body(words[1], SET, left)
     return removed
 
 
 def smembers(view: View, words: list[str]) -> Value:
     """SMEMBERS KEY"""
-    return SetReply(list(meant(view.items(words[1], SET))))
+    return SetReply(list(view.items(words[1], SET).meant()))
 
 
 def sismember(view: View, words: list[str]) -> Value:
     """SISMEMBER KEY MEMBER"""
-    return int(f" {formatted(words[2])} " in f"{view.body(words[1], SET)} ")
+    return int(view.body(words[1], SET).find(f" {formatted(words[2])} ") >= 0)
 
 
 def smismember(view: View, words: list[str]) -> Value:
     """SMISMEMBER KEY MEMBER [MEMBER ...]"""
-    members = _members(view, words[1])
+    members = set(view.items(words[1], SET))
     return [int(formatted(word) in members) for word in words[2:]]
 
 
 def scard(view: View, words: list[str]) -> Value:
     """SCARD KEY"""
-    return view.body(words[1], SET).count(" ")
+    return view.body(words[1], SET).size()
 
 
 def spop(view: View, words: list[str]) -> Value:
@@ -89,24 +81,23 @@ def spop(view: View, words: list[str]) -> Value:
     count = 1 if len(words) == 2 else integer(words[2], NOT_POSITIVE)
     if count < 0:
         raise CommandRefused(NOT_POSITIVE)
-    members = _members(view, words[1])
-    taken = chosen(view, list(members), count)
-    for member in taken:
-        del members[member]
-    if taken:
-        view.put_body(words[1], SET, body_with(list(members)))
+    members = view.items(words[1], SET)
+    taken = chosen(view, members, count)
+    gone = set(taken)
+    if gone:
+        view.put_body(words[1], SET, members.kept(lambda item: item not in gone))
     if len(words) == 2:
-        return real(taken[0]) if taken else None
-    return SetReply(list(meant(taken)))
+        return real(taken[0]) if gone else None
+    return SetReply(list(taken.meant()))
 
 
 def srandmember(view: View, words: list[str]) -> Value:
     """SRANDMEMBER KEY [COUNT]"""
     count = 1 if len(words) == 2 else count_in(words)[0]
-    taken = chosen(view, list(_members(view, words[1])), count)
+    taken = chosen(view, view.items(words[1], SET), count)
     if len(words) == 2:
-        return real(taken[0]) if taken else None
-    return list(meant(taken))
+        return real(taken[0]) if len(taken) else None
+    return list(taken.meant())
 
 
 def smove(view: View, words: list[str]) -> Value:
@@ -123,24 +114,26 @@ def smove(view: View, words: list[str]) -> Value:
     return 1
 
 
-def _combined(view: View, name: str, keys: list[str]) -> list[str]:
+def _combined(view: View, name: str, keys: list[str]) -> Items:
     """Return the members that all of these sets have (SINTER), that one of them has (SUNION), or
     that only the first one has (SDIFF), as they are written."""
-    first = _members(view, keys[0])
+    if name == "SUNION":
+        every = dict.fromkeys(member for key in keys for member in view.items(key, SET))
+        return view.items_of(list(every))
+    first, keeps = view.items(keys[0], SET), name == "SINTER"
     for key in keys[1:]:
-        other = _members(view, key)
-        view.works(_MEMBER * len(other if name == "SUNION" else first))
-        if name == "SUNION":
-            first |= other
-        else:
-            keeps = name == "SINTER"
-            first = {member: None for member in first if (member in other) == keeps}
-    return list(first)
+        first = _compared(first, set(view.items(key, SET)), keeps=keeps)
+    return first
+
+
+def _compared(items: Items, others: set[str], *, keeps: bool) -> Items:
+    """Return those that are among others, or are not."""
+    return items.kept(lambda item: (item in others) == keeps)
 
 
 def combine(view: View, words: list[str]) -> Value:
     """SINTER KEY [KEY ...], SUNION, SDIFF"""
-    return SetReply(list(meant(_combined(view, words[0].upper(), words[1:]))))
+    return SetReply(list(_combined(view, words[0].upper(), words[1:]).meant()))
 
 
 def sintercard(view: View, words: list[str]) -> Value:
@@ -162,10 +155,10 @@ def combine_into(view: View, words: list[str]) -> Value:
     found = _combined(view, words[0].upper().removesuffix("STORE"), words[2:])
     view.delete(words[1])
     if found:
-        view.put_body(words[1], SET, body_with(found))
+        view.put_body(words[1], SET, found)
     return len(found)
 
 
 def sscan(view: View, words: list[str]) -> Value:
     """SSCAN KEY CURSOR [MATCH PATTERN] [COUNT NUMBER]"""
-    return ["0", list(scanned(words, meant(items_in(scanned_body(view, words, SET)))))]
+    return ["0", list(scanned(view, words, scanned_items(view, words, SET).meant()))]

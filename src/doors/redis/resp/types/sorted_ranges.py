@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import Final, NamedTuple
 
 from ..programs import CommandRefused, in_capitals, integer
 from ..replies import SYNTAX, Failure, Value
 from ..view import View
+from .elements import Items
 from .scores import Bounds, LexBounds, bounds_in
 from .sorted_sets import member_of, order_of, remove_items, score_of, shown
-from .typed import SORTED_SET, body_with, items_in
+from .typed import SORTED_SET
 
 _LIMIT_BY_RANK: Final = Failure(
     "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
@@ -29,35 +30,30 @@ def zcount(view: View, words: list[str]) -> Value:
 def zlexcount(view: View, words: list[str]) -> Value:
     """ZLEXCOUNT KEY MIN MAX"""
     bounds = LexBounds(words[2], words[3])
-    return len(_within(items_in(view.whole(words[1], SORTED_SET)), bounds))
+    return len(_within(view.items(words[1], SORTED_SET), bounds))
 
 
-def _within(items: list[str], bounds: Bounds | LexBounds) -> list[str]:
-    """Return the elements within bounds. Of scores, only those at the ends are read."""
+def _within(items: Items, bounds: Bounds | LexBounds) -> Items:
+    """Return the elements within bounds. Of scores, only a few are read, also of equal ones."""
     if isinstance(bounds, LexBounds):
-        return [item for item in items if bounds.has(member_of(item))]
-    begin = bisect_left(items, bounds.least, key=score_of)
-    while begin < len(items) and score_of(items[begin]) == bounds.least and bounds.without_least:
-        begin += 1
-    end = begin
-    step = bisect_left(items, bounds.most, lo=begin, key=score_of)
-    end = max(begin, step)
-    while end < len(items) and bounds.has(score_of(items[end])):
-        end += 1
-    return items[begin:end]
+        return items.kept_as_meant(lambda item: bounds.has(member_of(item)))
+    to_begin = bisect_right if bounds.without_least else bisect_left
+    to_end = bisect_left if bounds.without_most else bisect_right
+    begin = to_begin(items, bounds.least, key=score_of)
+    return items.part(begin, to_end(items, bounds.most, lo=begin, key=score_of))
 
 
-def _by_rank(items: list[str], start: str, stop: str) -> list[str]:
+def _by_rank(items: Items, start: str, stop: str) -> Items:
     begin, end = integer(start), integer(stop)
     begin = max(0, begin + len(items) if begin < 0 else begin)
     end = end + len(items) if end < 0 else end
-    return items[begin : max(begin, end + 1)]
+    return items.part(begin, max(begin, end + 1))
 
 
-def _limited(items: list[str], offset: int, count: int) -> list[str]:
+def _limited(items: Items, offset: int, count: int) -> Items:
     if offset < 0:
-        return []
-    return items[offset:] if count < 0 else items[offset : offset + count]
+        return items.part(0, 0)
+    return items.part(offset, None if count < 0 else offset + count)
 
 
 class _Options(NamedTuple):
@@ -98,17 +94,16 @@ def _options(words: list[str]) -> _Options:
     return options
 
 
-def _ranged(view: View, key: str, ends: list[str], options: _Options) -> list[str]:
+def _ranged(view: View, key: str, ends: list[str], options: _Options) -> Items:
     """Return the elements from START to STOP."""
     if not options.by:
         integer(ends[0]), integer(ends[1])
         items = view.items(key, SORTED_SET)
-        return _by_rank(items[::-1] if options.is_reverse else items, *ends)
+        return _by_rank(items.reversed() if options.is_reverse else items, *ends)
     low, high = reversed(ends) if options.is_reverse else ends
     bounds = bounds_in(low, high) if options.by == "BYSCORE" else LexBounds(low, high)
-    read = view.whole if options.by == "BYLEX" else view.body
-    found = _within(items_in(read(key, SORTED_SET)), bounds)
-    found = found[::-1] if options.is_reverse else found
+    found = _within(view.items(key, SORTED_SET), bounds)
+    found = found.reversed() if options.is_reverse else found
     return found if options.limit is None else _limited(found, *options.limit)
 
 
@@ -161,10 +156,10 @@ def _only(words: list[str], *allowed: str) -> list[str]:
 def zrangestore(view: View, words: list[str]) -> Value:
     """ZRANGESTORE TO FROM START STOP [BYSCORE|BYLEX] [REV] [LIMIT OFFSET COUNT]"""
     options = _options(_only(words[5:], "BYSCORE", "BYLEX", "REV", "LIMIT"))
-    items = sorted(_ranged(view, words[2], words[3:5], options), key=order_of)
+    items = _ranged(view, words[2], words[3:5], options).sorted(order_of)
     view.delete(words[1])
     if items:
-        view.put_body(words[1], SORTED_SET, body_with(items))
+        view.put_body(words[1], SORTED_SET, items)
     return len(items)
 
 
@@ -184,5 +179,5 @@ def zremrangebyrank(view: View, words: list[str]) -> Value:
 def zremrangebylex(view: View, words: list[str]) -> Value:
     """ZREMRANGEBYLEX KEY MIN MAX"""
     bounds = LexBounds(words[2], words[3])
-    items = items_in(view.whole(words[1], SORTED_SET))
+    items = view.items(words[1], SORTED_SET)
     return remove_items(view, words[1], items, _within(items, bounds))

@@ -14,10 +14,11 @@ from ..programs import CommandRefused, in_capitals, integer, raw
 from ..replies import NO_LIST, SYNTAX, Failure, Pairs, Value, format_double
 from ..view import View
 from .counted_keys import popped
+from .elements import Body, Items
 from .lists import NOT_POSITIVE, timeout_in
-from .scans import chosen, count_in, scanned, scanned_body
+from .scans import chosen, count_in, scanned, scanned_items
 from .scores import formatted_score, score_in
-from .typed import SORTED_SET, body_with, items_in, name_of
+from .typed import SORTED_SET, name_of
 
 _FEW: Final = 8  # members that are searched one by one
 _NOT_A_NUMBER: Final = Failure("ERR resulting score is not a number (NaN)")
@@ -42,28 +43,27 @@ def order_of(item: str) -> tuple[float, bytes]:
     return float(score), raw(real(word) if "\\" in word else word)
 
 
-def _found(body: str, name: str) -> tuple[int, int]:
+def _found(body: Body, name: str) -> tuple[int, int]:
     """Return where the element of a member begins and ends; the first is below 0 if it is
     absent."""
     mark = f"={name} "
     place = body.find(mark)
     if place < 0:
-        if not body.endswith(mark[:-1]):
-            return -1, -1
-        place = len(body) - len(mark) + 1
-    return body.rfind(" ", 0, place) + 1, place + len(mark) - 1
+        return -1, -1
+    return body.begin_of(place), place + len(mark) - 1
 
 
 class _Draft:
     """The elements of a sorted set while a command changes them. The members of a command are
     looked up one by one, or, if there are many, all elements are read once."""
 
-    def __init__(self, body: str, count: int) -> None:
-        self._body = body
+    def __init__(self, view: View, key: str, count: int) -> None:
+        self._view = view
+        self._body = view.body(key, SORTED_SET)
         self._scores: dict[str, str] | None = None  # by member, as they are written
         if count > _FEW:
             self._scores = {}
-            for item in items_in(body):
+            for item in self._body.items():
                 score, _, name = item.partition("=")
                 self._scores[name] = score
 
@@ -72,16 +72,16 @@ class _Draft:
             text = self._scores.get(name)
             return None if text is None else float(text)
         begin, end = _found(self._body, name)
-        return None if begin < 0 else score_of(self._body[begin:end])
+        return None if begin < 0 else score_of(self._body.piece(begin, end))
 
     def put(self, name: str, score: float) -> None:
         if self._scores is not None:
             self._scores[name] = formatted_score(score)
             return
         self.remove(name)
-        items, item = items_in(self._body), f"{formatted_score(score)}={name}"
-        items.insert(bisect_left(items, order_of(item), key=order_of), item)
-        self._body = body_with(items)
+        items, item = self._body.items(), f"{formatted_score(score)}={name}"
+        place = bisect_left(items, order_of(item), key=order_of)
+        self._body = items.put(place, item).body()
 
     def remove(self, name: str) -> bool:
         if self._scores is not None:
@@ -89,23 +89,15 @@ class _Draft:
         begin, end = _found(self._body, name)
         if begin < 0:
             return False
-        self._body = self._body[: begin - 1] + self._body[end:]
+        self._body = self._body.with_piece(begin - 1, end)
         return True
 
     @property
-    def body(self) -> str:
+    def elements(self) -> Body | Items:
         if self._scores is None:
             return self._body
         items = [f"{score}={name}" for name, score in self._scores.items()]
-        return body_with(sorted(items, key=order_of))
-
-
-def _draft(view: View, key: str, count: int) -> _Draft:
-    """Return the elements for a command with so many members."""
-    if count > _FEW:
-        return _Draft(view.whole(key, SORTED_SET), count)
-    view.items(key, SORTED_SET)  # a change parts them
-    return _Draft(view.body(key, SORTED_SET), count)
+        return self._view.items_of(items).sorted(order_of)
 
 
 def _options(words: list[str]) -> tuple[set[str], list[str]]:
@@ -147,7 +139,7 @@ def zadd(view: View, words: list[str]) -> Value:
     """ZADD KEY [NX|XX] [GT|LT] [CH] [INCR] SCORE MEMBER [SCORE MEMBER ...]"""
     options, pairs = _options(words[2:])
     scores = [score_in(text) for text in pairs[::2]]
-    draft = _draft(view, words[1], len(scores))
+    draft = _Draft(view, words[1], len(scores))
     added = changed = 0
     score: float | None = None
     for given, member in zip(scores, pairs[1::2], strict=True):
@@ -159,7 +151,7 @@ def zadd(view: View, words: list[str]) -> Value:
             changed += before is not None
             draft.put(name, score)
     if added or changed:
-        view.put_body(words[1], SORTED_SET, draft.body)
+        view.put_body(words[1], SORTED_SET, draft.elements)
     if "INCR" in options:
         return score
     return added + changed if "CH" in options else added
@@ -179,27 +171,27 @@ def zincrby(view: View, words: list[str]) -> Value:
 
 def zrem(view: View, words: list[str]) -> Value:
     """ZREM KEY MEMBER [MEMBER ...]"""
-    draft = _draft(view, words[1], len(words) - 2)
+    draft = _Draft(view, words[1], len(words) - 2)
     removed = sum([draft.remove(name_of(member)) for member in words[2:]])
     if removed:
-        view.put_body(words[1], SORTED_SET, draft.body)
+        view.put_body(words[1], SORTED_SET, draft.elements)
     return removed
 
 
 def zscore(view: View, words: list[str]) -> Value:
     """ZSCORE KEY MEMBER"""
-    return _Draft(view.body(words[1], SORTED_SET), 1).score(name_of(words[2]))
+    return _Draft(view, words[1], 1).score(name_of(words[2]))
 
 
 def zmscore(view: View, words: list[str]) -> Value:
     """ZMSCORE KEY MEMBER [MEMBER ...]"""
-    draft = _draft(view, words[1], len(words) - 2)
+    draft = _Draft(view, words[1], len(words) - 2)
     return [draft.score(name_of(member)) for member in words[2:]]
 
 
 def zcard(view: View, words: list[str]) -> Value:
     """ZCARD KEY"""
-    return view.body(words[1], SORTED_SET).count(" ")
+    return view.body(words[1], SORTED_SET).size()
 
 
 def zrank(view: View, words: list[str]) -> Value:
@@ -208,27 +200,27 @@ def zrank(view: View, words: list[str]) -> Value:
     begin, end = _found(body, name_of(words[2]))
     if begin < 0:
         return None
-    return body.count(" ", end) if "REV" in words[0].upper() else body.count(" ", 0, begin - 1)
+    return body.size(end) if "REV" in words[0].upper() else body.size(0, begin - 1)
 
 
-def shown(items: list[str], *, with_scores: bool) -> Value:
+def shown(items: Items, *, with_scores: bool) -> Value:
     if with_scores:
-        return Pairs("scores", [(member_of(item), score_of(item)) for item in items])
-    return [member_of(item) for item in items]
+        return Pairs("scores", [(member_of(item), score_of(item)) for item in items.read()])
+    return [member_of(item) for item in items.read()]
 
 
-def remove_items(view: View, key: str, items: list[str], found: list[str]) -> int:
+def remove_items(view: View, key: str, items: Items, found: Items) -> int:
     """Remove elements of a sorted set; return how many there were."""
     if found:
         gone = set(found)
-        view.put_body(key, SORTED_SET, body_with([item for item in items if item not in gone]))
+        view.put_body(key, SORTED_SET, items.kept(lambda item: item not in gone))
     return len(found)
 
 
-def _pop(view: View, key: str, name: str, count: int) -> list[str]:
+def _pop(view: View, key: str, name: str, count: int) -> Items:
     """Remove the elements with the lowest scores (ZPOPMIN) or the highest ones."""
     items = view.items(key, SORTED_SET)
-    found = items[:count] if "MIN" in name.upper() else items[::-1][:count]
+    found = (items if "MIN" in name.upper() else items.reversed()).part(0, count)
     remove_items(view, key, items, found)
     return found
 
@@ -242,7 +234,7 @@ def zpop(view: View, words: list[str]) -> Value:
         raise CommandRefused(NOT_POSITIVE)
     found = _pop(view, words[1], words[0], count)
     if len(words) == 2:
-        return [part for item in found for part in (member_of(item), score_of(item))]
+        return [part for item in found.read() for part in (member_of(item), score_of(item))]
     return shown(found, with_scores=True)
 
 
@@ -251,7 +243,7 @@ def pop_first(view: View, words: list[str]) -> Value:
     timeout_in(words[-1])
     for key in words[1:-1]:
         if view.body(key, SORTED_SET):
-            (item,) = _pop(view, key, words[0], 1)
+            item = _pop(view, key, words[0], 1)[0]
             return [key, member_of(item), score_of(item)]
     return NO_LIST
 
@@ -266,7 +258,7 @@ def pop_some(view: View, words: list[str]) -> Value:
     for key in keys:
         if view.body(key, SORTED_SET):
             items = _pop(view, key, side, count)
-            return [key, [[member_of(item), score_of(item)] for item in items]]
+            return [key, [[member_of(item), score_of(item)] for item in items.read()]]
     return NO_LIST
 
 
@@ -281,7 +273,7 @@ def zrandmember(view: View, words: list[str]) -> Value:
 
 def zscan(view: View, words: list[str]) -> Value:
     """ZSCAN KEY CURSOR [MATCH PATTERN] [COUNT NUMBER]"""
-    items = items_in(scanned_body(view, words, SORTED_SET))
-    scores = {member_of(item): score_of(item) for item in items}
-    names = scanned(words, list(scores))
+    items = scanned_items(view, words, SORTED_SET)
+    scores = {member_of(item): score_of(item) for item in items.read()}
+    names = scanned(view, words, list(scores))
     return ["0", [each for name in names for each in (name, format_double(scores[name]))]]

@@ -18,12 +18,12 @@ from typing import Final, NamedTuple, TypeAlias
 from ..programs import CommandRefused, in_capitals, integer
 from ..replies import NO_LIST, SYNTAX, Failure, Pairs, Value, wrong_count
 from ..view import View
-from .typed import STREAM, body_with, formatted, items_in, meant, name_of
+from .elements import Body, Items
+from .typed import STREAM, formatted, meant, name_of
 
 StreamId: TypeAlias = tuple[int, int]  # a time in milliseconds, and a number within it
 
 _MOST: Final = (1 << 64) - 1
-_SHOWN_PARTS: Final = 8  # of its text: an entry in a reply is a list of short texts
 _FIRST: Final = (0, 0)
 _LAST: Final = (_MOST, _MOST)
 _ID: Final = re.compile(r"([0-9]{1,99})(?:-([0-9]{1,99}|\*))?", re.ASCII)
@@ -88,11 +88,10 @@ def _entry(one: StreamId, words: list[str]) -> str:
     return f"{_spelled_id(one)}:{','.join(pairs)}"
 
 
-def _shown(view: View, items: list[str]) -> list[Value]:
+def _shown(items: Items) -> list[Value]:
     """Return entries as replies have them."""
-    view.works(_SHOWN_PARTS * sum(map(len, items)))
     found: list[Value] = []
-    for item in items:
+    for item in items.read_whole():
         name, _, text = item.partition(":")
         words: list[Value] = []
         for pair in text.split(","):
@@ -101,18 +100,18 @@ def _shown(view: View, items: list[str]) -> list[Value]:
     return found
 
 
-def _parts(body: str) -> tuple[StreamId, str]:
-    """Return the last ID of a stream, and its entries, each after a space."""
-    last, space, rest = body[1:].partition(" ")
-    return (_id_of(last) if last else _FIRST), space + rest
+def _parts(body: Body) -> tuple[StreamId, Body]:
+    """Return the last ID of a stream, and its entries."""
+    first, rest = body.cut(1)
+    return (_id_of(first[0]) if first else _FIRST), rest
 
 
-def _put(view: View, key: str, last: StreamId, entries: str) -> None:
-    view.put_body(key, STREAM, f" {_spelled_id(last)}{entries}")
+def _put(view: View, key: str, last: StreamId, entries: Body) -> None:
+    view.put_body(key, STREAM, entries.with_words([_spelled_id(last)], at_begin=True))
 
 
-def _entries(view: View, key: str) -> list[str]:
-    return view.items(key, STREAM)[1:]
+def _entries(view: View, key: str) -> Items:
+    return view.items(key, STREAM).part(1)
 
 
 def last_id_in(text: str) -> str:
@@ -177,20 +176,18 @@ class _TrimOptions:
         else:
             self._least = _id_in(words[self.place])
 
-    def trimmed(self, view: View, entries: str) -> tuple[str, int]:
+    def trimmed(self, entries: Body) -> tuple[Body, int]:
         """Return the entries that are left, and how many are gone. `~` is exact, too."""
         if self._longest is not None:
-            gone = max(0, entries.count(" ") - self._longest)
+            gone = max(0, entries.size() - self._longest)
         elif self._least is not None:
-            view.works(len(entries))
-            gone = bisect_left(items_in(entries), self._least, key=_id_of)
+            gone = bisect_left(entries.items(), self._least, key=_id_of)
         else:
             gone = 0
         gone = min(gone, self._limit or gone)
         if not gone:
             return entries, 0
-        rest = entries[1:].split(" ", gone)[gone:]
-        return body_with(rest), gone
+        return entries.cut(gone)[1], gone
 
 
 def _not_negative(text: str, name: str) -> int:
@@ -236,7 +233,7 @@ def xadd(view: View, words: list[str]) -> Value:
             "ERR The stream has exhausted the last possible ID, unable to add more items"
         )
     new = _next_id(view, given, last)
-    entries, _ = options.trimmed(view, f"{entries} {_entry(new, pairs)}")
+    entries, _ = options.trimmed(entries.with_words([_entry(new, pairs)]))
     _put(view, words[1], new, entries)
     return _spelled_id(new)
 
@@ -245,7 +242,7 @@ def xtrim(view: View, words: list[str]) -> Value:
     """XTRIM KEY MAXLEN|MINID [=|~] BOUND [LIMIT COUNT]"""
     options = _TrimOptions(words, adds=False)
     last, entries = _parts(view.body(words[1], STREAM))
-    entries, gone = options.trimmed(view, entries)
+    entries, gone = options.trimmed(entries)
     if gone:
         _put(view, words[1], last, entries)
     return gone
@@ -257,11 +254,12 @@ def xdel(view: View, words: list[str]) -> Value:
     if not body:
         return 0
     gone = {_spelled_id(_id_in(word)) for word in words[2:]}
-    last, *items = view.items(words[1], STREAM)
-    kept = [item for item in items if item.partition(":")[0] not in gone]
-    if len(kept) < len(items):
-        view.put_body(words[1], STREAM, body_with([last, *kept]))
-    return len(items) - len(kept)
+    items = body.items()
+    entries = items.part(1)
+    kept = entries.kept(lambda item: item.partition(":")[0] not in gone)
+    if len(kept) < len(entries):
+        view.put_body(words[1], STREAM, kept.put(0, items[0]))
+    return len(entries) - len(kept)
 
 
 # --- reads ---------------------------------------------------------------------------------------
@@ -269,7 +267,7 @@ def xdel(view: View, words: list[str]) -> Value:
 
 def xlen(view: View, words: list[str]) -> Value:
     """XLEN KEY"""
-    return max(0, view.body(words[1], STREAM).count(" ") - 1)
+    return max(0, view.body(words[1], STREAM).size() - 1)
 
 
 def _end_in(text: str, missing: int) -> tuple[StreamId, bool]:
@@ -300,9 +298,10 @@ def xrange(view: View, words: list[str]) -> Value:
         return NO_LIST
     items = _entries(view, words[1])
     first = bisect_left(items, _after(begin) if is_open else begin, key=_id_of)
-    items = items[first : bisect_right(items, _before(end) if ends_open else end, key=_id_of)]
-    items = items[::-1] if is_reverse else items
-    return _shown(view, items if count < 0 else items[:count])
+    last = bisect_right(items, _before(end) if ends_open else end, key=_id_of)
+    items = items.part(first, max(first, last))
+    items = items.reversed() if is_reverse else items
+    return _shown(items if count < 0 else items.part(0, count))
 
 
 class ReadOptions(NamedTuple):
@@ -379,7 +378,7 @@ def xread(view: View, words: list[str]) -> Value:
     found = list[tuple[Value, Value]]()
     for key, after in wanted:
         items = _entries(view, key)
-        items = items[bisect_right(items, after, key=_id_of) :]
+        items = items.part(bisect_right(items, after, key=_id_of))
         if items:
-            found.append((key, _shown(view, items[: options.most or len(items)])))
+            found.append((key, _shown(items.part(0, options.most or len(items)))))
     return Pairs("keyed", found) if found else NO_LIST
