@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ...wire.operands.operands import Limits
@@ -16,6 +16,7 @@ from .resp.cluster import switched
 from .resp.limits import (
     REDIS_CURSORS,
     REDIS_CURSORS_BYTES,
+    REDIS_MATCHED_BYTES,
     REDIS_PATTERNS_COUNTED,
     REDIS_SCRIPTS,
 )
@@ -97,13 +98,19 @@ class RedisNode:
                 if count:
                     self._patterns[name] = count, pattern
 
-    def receivers(self, channel: str) -> int:
+    def receivers(self, channels: Sequence[str]) -> list[int]:
         """See `Node`."""
         with self._lock:
-            count = self._channels.get(channel, 0)
+            counts = [self._channels.get(channel, 0) for channel in channels]
             is_much = len(self._patterns) > REDIS_PATTERNS_COUNTED
             patterns = [] if is_much else list(self._patterns.values())
-        return count + sum([each for each, pattern in patterns if pattern.fits(channel)])
+        left = REDIS_MATCHED_BYTES  # of the channels of one request
+        for place, channel in enumerate(channels):
+            left -= len(patterns) + sum([pattern.steps(channel) for _, pattern in patterns])
+            if left < 0:
+                break
+            counts[place] += sum([each for each, pattern in patterns if pattern.fits(channel)])
+        return counts
 
     def channels(self) -> dict[str, int]:
         """See `Node`."""

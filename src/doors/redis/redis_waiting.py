@@ -19,6 +19,7 @@ from ...wire.commands.watch_lines import WatchAsked
 from ...wire.protocol import escape
 from ...wire.refusal import is_refusal
 from .redis_sink import RedisSink
+from .resp.notifications import without_values
 
 CHECK_S: Final = 5.0  # after this time a waiter looks whether its client is there, and who leads
 
@@ -88,7 +89,7 @@ class Waiter(RedisSink):
         self._host = host
         self._until_s = host.calls.now_s() + within_s if within_s else 0.0
         self._formatted = [escape(key, key=True) for key in self.keys]
-        self._marks = [f" set {key} ".encode() for key in self._formatted]
+        self._names = frozenset(key.encode() for key in self._formatted)
         self._ticket = self._new_ticket()
         self.is_blocked = False
         self._is_new = True
@@ -152,8 +153,15 @@ class Waiter(RedisSink):
 
     def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         """See `EventSink`. Nothing is sent, so the watches never lag."""
-        if b"@EVENT " not in data or any([mark in data for mark in self._marks]):
+        if any(map(self._concerns, without_values(data))):
             self.wake()
+
+    def _concerns(self, head: bytes) -> bool:
+        """Whether a line tells of a set of one of the keys, or of something about the watch."""
+        words = head.split(b" ", 3)
+        if not words[0].endswith(b"@EVENT"):
+            return True
+        return words[2:3] == [b"set"] and words[3] in self._names
 
     def push_later(self, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         self.wake()

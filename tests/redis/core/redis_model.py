@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from raftline.common.build_level import LEVEL
@@ -66,8 +66,8 @@ class Node:
     def count_subscription(self, name: str, pattern: NamePattern | None, change: int) -> None:
         self.subscriptions[name] += change
 
-    def receivers(self, channel: str) -> int:
-        return self.subscriptions[channel]
+    def receivers(self, channels: Sequence[str]) -> list[int]:
+        return [self.subscriptions[channel] for channel in channels]
 
     def channels(self) -> Mapping[str, int]:
         return +self.subscriptions

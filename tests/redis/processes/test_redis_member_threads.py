@@ -35,7 +35,7 @@ ALLOWED_AT_THE_DOOR = {
     },
     # Messages for channels by name: at most PUSHED_BYTES, and as many on one connection.
     "doors/redis/resp/notifications.py": {
-        "_values", "_without_values", "message", "published", "translated",
+        "_values", "without_values", "message", "published", "translated",
     },
     "doors/redis/redis_sink.py": {"uses_positions"},
     # Who waits for an element is woken.

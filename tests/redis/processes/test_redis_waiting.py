@@ -116,6 +116,32 @@ def test_a_waiter_waits_on_at_a_wrong_type(
         assert waiter.reply() == reply
 
 
+@pytest.mark.parametrize(
+    ("waits", "gives", "entry"),
+    [
+        ("BLPOP k other 0", "RPUSH other a", "BLPOP other 0"),
+        ("BLMPOP 0 3 k no other LEFT COUNT 2", "RPUSH other a", "BLMPOP 0 1 other LEFT COUNT 2"),
+        ("BZPOPMAX k other 0", "ZADD other 1 a", "BZPOPMAX other 0"),
+        ("BLMOVE k other LEFT LEFT 0", "DEL k ; RPUSH k a", "BLMOVE k other LEFT LEFT 0"),
+    ],
+)  # fmt: skip
+def test_a_waiter_writes_one_entry_for_its_element(
+    cluster: Cluster, waits: str, gives: str, entry: str
+) -> None:
+    """No change of a key of another type is an entry, and the entry names one key alone."""
+    node, name = cluster["s1"], waits.split()[0]
+    with Raw(node) as waiter, Raw(node) as giver:
+        waiter.send(framed(*waits.split()))
+        wait_for_waiters(node, 1)
+        for number in range(3):
+            giver.ask(b"SET", b"k", b"text%d" % number)
+        for command in gives.split(" ; "):
+            giver.whole(*command.encode().split())
+        assert not waiter.reply().startswith(b"-")
+    found = [line for line in node.log.read_text().splitlines() if f" {name} " in line]
+    assert [line.partition(f" {name} ")[2] for line in found] == [entry.partition(" ")[2]]
+
+
 def test_a_waiter_that_is_gone_takes_nothing(nodes: Cluster) -> None:
     node = nodes["s1"]
     with Raw(node) as gone, Raw(node) as other, Raw(node) as giver:

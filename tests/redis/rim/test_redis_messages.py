@@ -99,10 +99,25 @@ def test_end_of_a_connection_ends_its_counts(scene: Subscriber) -> None:
     (door,) = scene.host.doors
     assert scene.subscribe(CHANNEL, "SUBSCRIBE") == ""
     assert scene.subscribe("app/*") == ""
-    assert door.receivers(CHANNEL) == 2
+    assert door.receivers([CHANNEL]) == [2]
     scene.close()
-    eventually(lambda: door.receivers(CHANNEL) == 0, "no receiver")
+    eventually(lambda: door.receivers([CHANNEL]) == [0], "no receiver")
     assert (door.channels(), door.count_patterns()) == ({}, 0)
+
+
+def test_receivers_are_counted_by_few_comparisons(scene: Subscriber) -> None:
+    """A long name of a channel, or many in one request, is compared with each pattern of others."""
+    (door,) = scene.host.doors
+    for number in range(40):
+        assert scene.subscribe(f"app/*[ab]*[ab]*{number}") == ""
+    assert scene.subscribe("app/*") == ""
+    assert door.receivers(["app/ab7"]) == [2]
+    assert door.receivers(["web/ab7"]) == [0]
+    assert door.receivers(["app/ab7".ljust(900, "x")]) == [0], "it takes 36,000 steps"
+    counts = door.receivers(["app/ab7"] * 8000)
+    assert (counts[0], counts[-1]) == (2, 0), "those that are left are counted by name alone"
+    assert scene.subscribe("app/ab7", "SUBSCRIBE") == ""
+    assert door.receivers(["app/ab7"] * 8000)[-1] == 1
 
 
 @pytest.mark.pure

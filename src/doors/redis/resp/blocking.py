@@ -2,11 +2,16 @@
 programs. Pure.
 
 Such a command is an entry only when there is an element: then it is the command that does not wait,
-`LPOP` of the first list that is not empty. After `MULTI` it never waits, as in Redis. A value of
-another type is an error when it is there at first, and later no element.
+and names the one list that has it. After `MULTI` it never waits, as in Redis. A value of another
+type is an error when it is there at first, and later no element.
 """
 
 from __future__ import annotations
+
+import itertools
+import json
+from bisect import bisect_right
+from typing import Any, Final
 
 from ....wire.done_reply import is_done
 from .entry import format_entry
@@ -18,6 +23,7 @@ from .types.lists import sides_in, timeout_in
 from .types.streams import last_id_in, read_options
 from .types.typed import LIST, SORTED_SET
 
+_LOOK_BYTES: Final = 1 << 20  # of values whose types are read together
 LATE = "late"  # the reply to an `RedisAsk` of the kind "await": the time is over
 
 
@@ -31,7 +37,7 @@ def wait(context: CommandContext, words: list[str]) -> Program:
         sides_in(words)
     within_s = timeout_in(words[1] if is_first else words[-1])
     keys = task.keys[:1] if moves else task.keys
-    lines = [f"stat {format_key(key, context.node.limits)}" for key in dict.fromkeys(keys)]
+    look = _Look(context, keys, SORTED_SET if task.function.name.startswith("BZ") else LIST)
     entry = format_entry(context.node.now_ms(), [[task.function.name, *words[1:]]])
     has_waited = False
     while True:  # who may not change a key does not wait for it
@@ -40,15 +46,57 @@ def wait(context: CommandContext, words: list[str]) -> Program:
         )
         if turn == LATE:
             return NO_LIST
-        replies = yield RedisAsk(lines, "read", keys[0], at_leader=True)
-        if any([is_done(reply) for reply in replies]):
-            value = yield from _taken(context, task)
+        key = yield from look.ready(has_waited=has_waited)
+        if key is not None:
+            one = Task(task.function, words if moves else _words_with(task, key))
+            value = yield from _taken(context, one)
             is_other = isinstance(value, Failure) and value.code == WRONG_TYPE.code
-            if is_other and has_waited:
-                value = yield from _taken_of_type(context, task, keys)
+            if is_other and has_waited and (yield from look.ready(has_waited=True)) is None:
+                value = None  # the key has changed since it was looked at
             if value is not None:
                 return value
         has_waited = True
+
+
+class _Look:
+    """Finds out which key has an element, by reads alone: no entry is written in vain. A value of
+    another type is read once for each change of it."""
+
+    def __init__(self, context: CommandContext, keys: list[str], kind: str) -> None:
+        self._context = context
+        self._keys = list(dict.fromkeys(keys))
+        self._kind = kind
+        self._lines = [f"stat {format_key(key, context.node.limits)}" for key in self._keys]
+        self._others: dict[str, int] = {}  # the last change of a value of another type
+
+    def ready(self, *, has_waited: bool) -> Steps[str | None]:
+        """Return the first key with an element, None if there is none. Before a wait, the first key
+        that exists is the only one that counts, whatever its type."""
+        replies = yield RedisAsk(self._lines, "read", self._keys[0], at_leader=True)
+        found = [
+            (key, json.loads(reply.partition(": ")[2]))
+            for key, reply in zip(self._keys, replies, strict=True)
+            if is_done(reply)
+        ]
+        if not has_waited:
+            return found[0][0] if found else None
+        asked = [(key, facts) for key, facts in found if self._others.get(key) != facts["index"]]
+        while asked:
+            some = _some(asked)
+            del asked[: len(some)]
+            tasks = [Task(FUNCTIONS["TYPE"], ["TYPE", key]) for key, _ in some]
+            types = yield from read(self._context, tasks, {})
+            for (key, facts), kind in zip(some, types or [], strict=True):
+                if kind == self._kind:
+                    return key
+                self._others[key] = facts["index"]
+        return None
+
+
+def _some(asked: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the first keys whose values have a few bytes together, at least one."""
+    sizes = itertools.accumulate([facts["bytes"] for _, facts in asked])
+    return asked[: max(1, bisect_right(list(sizes), _LOOK_BYTES))]
 
 
 def _taken(context: CommandContext, task: Task) -> Steps[Value]:
@@ -57,26 +105,12 @@ def _taken(context: CommandContext, task: Task) -> Steps[Value]:
     return values[0] if values and not isinstance(values[0], NoList) else None
 
 
-def _taken_of_type(context: CommandContext, task: Task, keys: list[str]) -> Steps[Value]:
-    """Return the same, of those keys alone that have the right type by now; an error is that of the
-    list to which the element would move."""
-    asked = [Task(FUNCTIONS["TYPE"], ["TYPE", key]) for key in keys]
-    types = yield from read(context, asked, {})
-    kind = SORTED_SET if task.function.name.startswith("BZ") else LIST
-    right = [key for key, found in zip(keys, types or [], strict=True) if found == kind]
-    if not right:
-        return None
-    if len(right) < len(keys):
-        task = Task(task.function, _words_with(task, right, len(keys)))
-    return (yield from _taken(context, task))
-
-
-def _words_with(task: Task, keys: list[str], count: int) -> list[str]:
-    """Return the words of a command with these keys in place of its own."""
+def _words_with(task: Task, key: str) -> list[str]:
+    """Return the words of a command with this key alone."""
     name, seconds = task.words[:2]
     if task.function.name.endswith("MPOP"):
-        return [name, seconds, str(len(keys)), *keys, *task.words[3 + count :]]
-    return [name, *keys, task.words[-1]]
+        return [name, seconds, "1", key, *task.words[3 + len(task.keys) :]]
+    return [name, key, task.words[-1]]
 
 
 def wait_for_entries(context: CommandContext, words: list[str]) -> Program:

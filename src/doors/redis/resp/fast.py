@@ -172,7 +172,7 @@ def publish(context: CommandContext, words: list[str]) -> Line | None:
     bounded("message", words[2], context.node.limits.value_bytes)
     line = entry(context, words)
     if line is not None:
-        line.form = f"publish:{context.node.receivers(words[1])}"
+        line.form = f"publish:{context.node.receivers(words[1:2])[0]}"
     return line
 
 

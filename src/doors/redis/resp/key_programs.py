@@ -165,9 +165,9 @@ def write(
     (reply,) = yield RedisAsk([line], "write", keys[0] if keys else "", is_canonical=True)
     values = answers_in(reply)
     if values is not None:
-        values = [
-            context.node.receivers(task.words[1]) if is_published(task, value) else value
-            for task, value in zip(tasks, values, strict=True)
-        ]
+        done = list(zip(tasks, values, strict=True))
+        channels = [task.words[1] for task, value in done if is_published(task, value)]
+        counts = iter(context.node.receivers(channels) if channels else [])
+        values = [next(counts) if is_published(*each) else each[1] for each in done]
     context.ledger.returns(length_of(values or []))
     return values

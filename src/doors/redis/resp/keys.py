@@ -156,6 +156,11 @@ class Pattern:
         """The memory that it takes."""
         return sum(map(getsizeof, (self, self._prefix, self._classes, self._masks, *self._masks)))
 
+    def steps(self, key: str) -> int:
+        """Return how many bytes of a key `fits` looks at one by one, at most."""
+        data, is_prefix = raw(key), self._end == 1
+        return 0 if is_prefix or not data.startswith(self._prefix) else len(data)
+
     def fits(self, key: str) -> bool:
         """Whether a key matches."""
         data = raw(key)

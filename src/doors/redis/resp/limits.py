@@ -12,5 +12,6 @@ REDIS_SCRIPT_BYTES = 4 << 10  # of a script that may be a known one
 REDIS_SCRIPTS = 1000  # that EVALSHA knows at a node
 REDIS_QUEUED = 1 << 13  # commands after MULTI, and of an entry
 REDIS_PATTERNS_COUNTED = 64  # at a node, beyond which `PUBLISH` counts no receivers by patterns
+REDIS_MATCHED_BYTES = 1 << 13  # of channels of one request that are compared with patterns to count
 REDIS_CURSORS = 10_000  # of scans that have not ended
 REDIS_CURSORS_BYTES = 2 << 20  # of the keys that these have reached

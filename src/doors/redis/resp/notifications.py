@@ -112,7 +112,7 @@ def translated(
     """Return the messages for lines of watches, in the order of the log; None if a watch has ended,
     or has missed events."""
     messages: list[tuple[int, str]] = []
-    for line in _without_values(data):
+    for line in without_values(data):
         head, _, text = line.decode("utf-8", "replace").partition("@")
         subscription = subscriptions.get(head.partition("#")[2].removesuffix(ALSO))
         words = text.split(" ", 4)
@@ -135,7 +135,7 @@ def _values(subscription: Subscription, kind: str, name: str, text: str = "") ->
     return subscription.messages(kind, real(name)) if kind in _EVENTS else []
 
 
-def _without_values(data: bytes) -> Iterator[bytes]:
+def without_values(data: bytes) -> Iterator[bytes]:
     """Yield each line up to its fourth space, that of a message as a whole. No notification has the
     value, which may be long."""
     begin = 0

@@ -7,7 +7,7 @@ client. If the node refuses a line, the program ends, and the refusal is the rep
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias, TypeVar
 
@@ -26,6 +26,9 @@ class NamePattern(Protocol):
 
     def fits(self, key: str) -> bool:
         """Whether a name matches."""
+
+    def steps(self, key: str) -> int:
+        """Return how many bytes of a name are compared one by one, at most."""
 
 
 _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
@@ -98,8 +101,9 @@ class CommandNode(Protocol):
     def count_subscription(self, name: str, pattern: NamePattern | None, change: int) -> None:
         """Count a subscription more, or less, to a channel or a pattern."""
 
-    def receivers(self, channel: str) -> int:
-        """Return how many subscriptions at this node get the messages on a channel."""
+    def receivers(self, channels: Sequence[str]) -> list[int]:
+        """Return how many subscriptions at this node get the messages on each of these channels.
+        If that takes many comparisons with patterns, those of the last channels count without."""
 
     def channels(self) -> Mapping[str, int]:
         """Return how many subscriptions each channel has at this node."""

@@ -99,10 +99,9 @@ def execute(context: CommandContext, words: list[str]) -> Program:
 def whole(context: CommandContext, tasks: Sequence[Task]) -> Line:
     """Return the line of a transaction whose commands depend on nothing but the keys where the
     entry is applied. The form has a parameter for each: the receivers of a message, or ""."""
-    receivers = [
-        str(context.node.receivers(task.words[1])) if task.function.name == PUBLISH else ""
-        for task in tasks
-    ]
+    channels = [task.words[1] for task in tasks if task.function.name == PUBLISH]
+    counts = iter(context.node.receivers(channels) if channels else [])
+    receivers = [str(next(counts)) if task.function.name == PUBLISH else "" for task in tasks]
     commands = [[task.function.name, *task.words[1:]] for task in tasks]
     line = format_entry(context.node.now_ms(), commands)
     first = next((key for task in tasks for key in task.keys), "")

@@ -75,8 +75,10 @@ def _scores(view: View, key: str) -> dict[str, float]:
     kind = _type(view, key)
     items = view.items(key, kind)
     if kind == SET:
-        return dict.fromkeys([item.replace("=", r"\x3d") for item in items], 1.0)
-    return {name: float(score) for score, _, name in [item.partition("=") for item in items]}
+        return dict.fromkeys([item.replace("=", r"\x3d") for item in items.scored()], 1.0)
+    return {
+        name: float(score) for score, _, name in [item.partition("=") for item in items.scored()]
+    }
 
 
 def _combined(view: View, words: list[str], place: int) -> tuple[Items, _Combining]:

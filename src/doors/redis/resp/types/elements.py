@@ -21,6 +21,7 @@ _PARTED: Final = 3  # for each element that is parted from the others
 _EACH: Final = 10  # for each element of a loop, which may read a number, or keep it in a table
 _READ: Final = 20  # the same, if the loop reads what each means
 _MEANT: Final = 64  # the same, if there are escapes
+_SCORED: Final = 80  # for each element whose score is computed with, or shown
 _WITHIN: Final = 12  # for each byte of an element that is parted once more
 _SORTED: Final = 80  # for each element that is put in order
 _NAME: Final = 40  # for each name that is compared with a pattern
@@ -145,6 +146,11 @@ class Items:
     def read(self) -> Iterator[str]:
         """Return the elements for a loop that reads what each means."""
         self._count((_MEANT if self._is_escaped else _READ) * len(self._items))
+        return iter(self._items)
+
+    def scored(self) -> Iterator[str]:
+        """Return the elements for a loop that computes with the score of each."""
+        self._count((_SCORED + _MEANT * self._is_escaped) * len(self._items))
         return iter(self._items)
 
     def read_whole(self) -> Iterator[str]:

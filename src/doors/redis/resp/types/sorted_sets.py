@@ -205,7 +205,7 @@ def zrank(view: View, words: list[str]) -> Value:
 
 def shown(items: Items, *, with_scores: bool) -> Value:
     if with_scores:
-        return Pairs("scores", [(member_of(item), score_of(item)) for item in items.read()])
+        return Pairs("scores", [(member_of(item), score_of(item)) for item in items.scored()])
     return [member_of(item) for item in items.read()]
 
 
@@ -234,7 +234,7 @@ def zpop(view: View, words: list[str]) -> Value:
         raise CommandRefused(NOT_POSITIVE)
     found = _pop(view, words[1], words[0], count)
     if len(words) == 2:
-        return [part for item in found.read() for part in (member_of(item), score_of(item))]
+        return [part for item in found.scored() for part in (member_of(item), score_of(item))]
     return shown(found, with_scores=True)
 
 
@@ -258,7 +258,7 @@ def pop_some(view: View, words: list[str]) -> Value:
     for key in keys:
         if view.body(key, SORTED_SET):
             items = _pop(view, key, side, count)
-            return [key, [[member_of(item), score_of(item)] for item in items.read()]]
+            return [key, [[member_of(item), score_of(item)] for item in items.scored()]]
     return NO_LIST
 
 
@@ -274,6 +274,6 @@ def zrandmember(view: View, words: list[str]) -> Value:
 def zscan(view: View, words: list[str]) -> Value:
     """ZSCAN KEY CURSOR [MATCH PATTERN] [COUNT NUMBER]"""
     items = scanned_items(view, words, SORTED_SET)
-    scores = {member_of(item): score_of(item) for item in items.read()}
+    scores = {member_of(item): score_of(item) for item in items.scored()}
     names = scanned(view, words, list(scores))
     return ["0", [each for name in names for each in (name, format_double(scores[name]))]]
