@@ -21,10 +21,9 @@ from ...wire.limits import VALUE_BYTES
 from ...wire.operands.operands import Limits
 from ...wire.protocol import ProtocolError, escape, is_number
 from ...wire.refusal import RequestRefused
-from .resp.entry import RESPONSE, VERB, RedisEntry, format_answer, read_entry
+from .resp.entry import RESPONSE, VERB, RedisEntry, counted_answer, read_entry
 from .resp.functions import FUNCTIONS
 from .resp.known_scripts.scripts import CALL, SCRIPTS
-from .resp.replies import length_of
 from .resp.request_ledger import RequestLedger
 from .resp.types.rows import LONG
 from .resp.types.typed import PART
@@ -113,8 +112,7 @@ def _carried_out(store: Store, entry: RedisEntry) -> tuple[View, list[str]]:
     view, answers, looked = View(held, ms_left, entry.now_ms, ledger), list[str](), 0
     for words in entry.commands:
         value = view.attempt(FUNCTIONS[words[0]].decide, words)
-        answers.append(format_answer(value))
-        ledger.returns(max(len(answers[-1]), length_of(value)))
+        answers.append(counted_answer(value, ledger))
         if ledger.worked > looked + _LONG or len(answers) % _MANY == 0:
             looked = ledger.worked
             store.pause()

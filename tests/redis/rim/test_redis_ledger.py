@@ -73,6 +73,30 @@ def test_reply_over_the_ledger_is_refused_before_a_write(data: bytes) -> None:
     assert wire.feed(framed("MGET", "k", "k")).startswith(b"*2\r\n$1000000\r\n")
 
 
+def test_reply_of_an_entry_is_counted_before_it_is_made() -> None:
+    """It would have 200 MB, on each node that applies the entry."""
+    store = Store(level=LEVEL)
+    wire = Measured(store)
+    wire.feed(framed("SET", "k", BIG))
+    peak, sent = wire.peak(in_multi(framed("SET", "new", "1"), framed("MGET", *["k"] * 200)))
+    assert OVER in sent
+    assert peak < 24 << 20
+    assert list(store) == ["k"]
+
+
+def test_drawn_elements_are_counted_before_they_are_made() -> None:
+    """36 bytes ask for millions of elements of a set that has two."""
+    store = Store(level=LEVEL)
+    wire = Measured(store)
+    wire.feed(framed("SADD", "s", "a", "b"))
+    draw = framed("SRANDMEMBER", "s", "-20000000")
+    for data in (draw, in_multi(framed("SET", "new", "1"), draw)):
+        peak, sent = wire.peak(data)
+        assert b"-ERR the commands make more than" in sent
+        assert peak < 4 << 20
+    assert list(store) == ["s"]
+
+
 def test_changes_over_the_ledger_are_refused_before_the_write() -> None:
     """Each COPY has 30 bytes, and its part of the entry a megabyte, or four."""
     store = Store(level=LEVEL)

@@ -40,7 +40,9 @@ from .replies import (
     Simple,
     Value,
     format_double,
+    length_of,
 )
+from .request_ledger import RequestLedger
 
 VERB: Final = "redis"
 FORM: Final = "NOW [LEASE=MS ...] [if CONDITION ; ... then] COMMAND ; ..."
@@ -195,6 +197,19 @@ def format_answer(value: Value) -> str:
         case None | int():
             return json.dumps(value)
     return _format_typed(value)
+
+
+def counted_answer(value: Value, ledger: RequestLedger) -> str:
+    """Return the same, counted before it is made: a few bytes may ask for a long value often.
+
+    Raises:
+        OverLedgerError: it would be too long.
+    """
+    size = length_of(value)
+    ledger.returns(size)
+    text = format_answer(value)
+    ledger.returns(max(0, len(text) - size))
+    return text
 
 
 def _format_typed(value: Value) -> str:

@@ -144,8 +144,11 @@ class Items:
         return self._items[place]
 
     def read(self) -> Iterator[str]:
-        """Return the elements for a loop that reads what each means."""
+        """Return the elements for a loop that reads what each means: of an escaped one a text is
+        made."""
         self._count((_MEANT if self._is_escaped else _READ) * len(self._items))
+        if self._is_escaped:
+            self._count(sum(map(len, self._items)))
         return iter(self._items)
 
     def scored(self) -> Iterator[str]:
