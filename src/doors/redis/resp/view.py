@@ -21,6 +21,7 @@ from .request_ledger import RequestLedger
 from .types.elements import COPIED_PART, Body, Items, fitting, memory_of
 from .types.typed import STRING, body_of, type_in, typed
 
+_LOOK: Final = 256  # for each look at a value with a type, however short it is
 _LIMITS: Final = Limits()
 
 
@@ -111,6 +112,7 @@ class View:
         Raises:
             Refused: the key has a value of another type.
         """
+        self._ledger.works(_LOOK)
         now = self._now(key)
         if now.value is None:
             return Body("", self._ledger.works)
