@@ -66,6 +66,12 @@ def test_older_files_are_found_by_their_leader_alone() -> None:
     assert " leads term 2 without " in searched("behind: old timeout heartbeat").violation
 
 
+@pytest.mark.slow
+def test_a_false_word_may_mix_the_logs_of_two_clusters() -> None:
+    """A server with an uncommitted identity takes the entries of another cluster after it."""
+    assert ", and no leader of that cluster " in searched("deaf: wipe lie timeout=2").violation
+
+
 # --- each rule, taken away ------------------------------------------------------------------
 
 
@@ -169,6 +175,19 @@ def test_a_lone_server_that_begins_at_once_is_found(monkeypatch: pytest.MonkeyPa
     for module in (newborn, explored_server):
         monkeypatch.setattr(module, "is_new", is_new_if_alone)
     assert " of a second cluster, " in searched("grown from one: wipe timeout").violation
+
+
+@pytest.mark.slow
+def test_a_message_that_outlives_its_receiver_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newborn takes the messages that it hears for those of members that live now."""
+    fallen = World._fallen
+    monkeypatch.setattr(
+        World,
+        "_fallen",
+        lambda self, local, kind: fallen(self, local, kind)._replace(inbox=local.inbox),
+    )
+    found = search(World(read("standing: wipe timeout"), is_reduced=True), order="random")
+    assert " lead term 1" in found.violation
 
 
 @pytest.mark.pure

@@ -129,6 +129,7 @@ DISKS: tuple[str, ...] = (
 # Some of these are not complete within the time of a night (`make nightly`).
 LARGE: tuple[str, ...] = (
     "votes: wipe=2 timeout=2",
+    "standing: wipe timeout",
     "standing: timeout=2",
     "up: wipe timeout=3",
     "formed: wipe=2 heartbeat",

@@ -17,7 +17,6 @@ from raftline.raft.levels import FLOOR, LOWEST
 from raftline.raft.log import Entry, Log
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
-    Answer,
     AppendAccepted,
     AppendEntries,
     AppendRejected,
@@ -172,27 +171,20 @@ class Numbers:
         return number
 
 
-class Envelope(NamedTuple):
-    """The facts of the connection on which a message travels."""
-
-    cluster: str = ""  # the identity that its sender knew
-    life: int = 0  # of the process that asked, or whose question it answers; 0: any
-
-
 class Messages:
     """All messages that were ever sent, numbered."""
 
     def __init__(self) -> None:
         self._numbers = Numbers()
         self.sent: list[Message] = []
-        self.envelopes: list[Envelope] = []
+        self.clusters: list[str] = []  # the identities that their senders knew
 
-    def of(self, message: Message, envelope: Envelope) -> int:
-        """Return the number of a message."""
-        number = self._numbers.of((freeze(message), envelope))
+    def of(self, message: Message, cluster: str) -> int:
+        """Return the number of a message from a sender with this identity."""
+        number = self._numbers.of((freeze(message), cluster))
         if number == len(self.sent):
             self.sent.append(message)
-            self.envelopes.append(envelope)
+            self.clusters.append(cluster)
         return number
 
 
@@ -334,13 +326,10 @@ class Server:
         place = core, key, now_ms, is_wrong
         outcome = self._steps.get(place)
         if outcome is None:
-            life = self.messages.envelopes[key].life if isinstance(taken, inputs.Receive) else 0
-            outcome = self._steps[place] = self._take(core, taken, now_ms, life, is_wrong)
+            outcome = self._steps[place] = self._take(core, taken, now_ms, is_wrong)
         return outcome
 
-    def _take(
-        self, core: int, taken: inputs.Input, now_ms: int, life: int, is_wrong: bool
-    ) -> Outcome:
+    def _take(self, core: int, taken: inputs.Input, now_ms: int, is_wrong: bool) -> Outcome:
         node = self.node(core, now_ms)
         before = _Before(node._state, self.loses_disks)
         unchanged = Outcome(core, (), None, (), None)
@@ -365,8 +354,8 @@ class Server:
             if self.loses_disks and isinstance(error, PeerError):
                 return unchanged  # of a stranger, or of another cluster
             return unchanged._replace(bad=f"{self.name}: {type(error).__name__}: {error}")
-        send = self._numbered(effects.send, node._state, life)
-        after = self._numbered(effects.send_after_save, node._state, life)
+        send = self._numbered(effects.send, node._state.cluster)
+        after = self._numbered(effects.send_after_save, node._state.cluster)
         work = None
         if effects.wants_disk:
             work = Work(
@@ -380,19 +369,11 @@ class Server:
                 effects.differs,
             )
         event = before.event(node._state, effects, now_ms)
-        past = self._numbered(effects.send_past_entries, node._state, life)
+        past = self._numbered(effects.send_past_entries, node._state.cluster)
         return Outcome(self.number_of(node), send, work, after, event, past_entries=past)
 
-    def _numbered(self, sent: Sequence[Message], state: State, life: int) -> tuple[int, ...]:
-        """Return the numbers of messages that leave in a step which took a message of this
-        `life`."""
-        if not self.loses_disks:
-            return tuple(self.messages.of(message, Envelope()) for message in sent)
-        lives = [life if isinstance(each, Answer) else state.incarnation for each in sent]
-        return tuple(
-            self.messages.of(message, Envelope(state.cluster, asked))
-            for message, asked in zip(sent, lives, strict=True)
-        )
+    def _numbered(self, sent: Sequence[Message], cluster: str) -> tuple[int, ...]:
+        return tuple(self.messages.of(message, cluster) for message in sent)
 
 
 def tells_of_entries(message: Message) -> bool:

@@ -16,7 +16,7 @@ from raftline.raft.change import Change
 from raftline.raft.levels import LOWEST, is_foreign
 from raftline.raft.log import Entry
 from raftline.raft.membership import Membership, all_vote
-from raftline.raft.messages import Answer, AppendEntries, Message
+from raftline.raft.messages import AppendEntries, Message
 from raftline.raft.newborn import PATIENCE
 from raftline.raft.state import Options
 
@@ -569,8 +569,8 @@ class World:
             if kind == "deliver":
                 local = without(local, choice[1])
             left = spent(left, "twice") if kind == "again" else left
-            if self.is_lost(local, choice[1]):
-                return Made(local, left)
+            if is_foreign(before.cluster, self.messages.clusters[choice[1]]):
+                return Made(local, left)  # its connection is refused
             if self.loses_disks and before.is_newborn and tells_of_entries(message):
                 local = local._replace(has_heard=True)
             return self._step(place, Made(local, left), choice[1], inputs.Receive(message), now_ms)
@@ -607,14 +607,6 @@ class World:
             result = result._replace(events=(Event(server.name, 0, ran=True),))
         why = server.why_not_started(core, local.disk)
         return result._replace(events=(Bad(why),)) if why else result
-
-    def is_lost(self, local: Local, number: int) -> bool:
-        """Whether a message reaches this process no more: it is from another cluster, or an answer
-        to an earlier process."""
-        envelope, message = self.messages.envelopes[number], self.messages.sent[number]
-        is_late = isinstance(message, Answer) and envelope.life not in (0, local.starts)
-        mine = self.servers[self.places[message.to]].cores[local.core].cluster
-        return is_late or is_foreign(mine, envelope.cluster)
 
     def _step(self, place: int, made: Made, key: Any, taken: inputs.Input, now_ms: int) -> Made:
         """Pass an input to the core, and carry out its Effects."""
