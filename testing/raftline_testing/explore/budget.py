@@ -121,6 +121,7 @@ DISKS: tuple[str, ...] = (
     "behind: old heartbeat",
     "emptied: timeout=2",
     "emptied: crash timeout",
+    "differing: heartbeat=3",
     "grown from one: wipe timeout",
     "grown from one: wipe patience timeout",
     "grown from three: patience=2",

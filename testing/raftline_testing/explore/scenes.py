@@ -60,6 +60,8 @@ SCENES = {
     "behind": Scene(_BEHIND),
     # the same, s2 has lost its disk, and its leader s1 can't reach s3
     "emptied": Scene(f"{_BEHIND}; wipe s2; start s2; heartbeat s1", cut=("s1", "s3")),
+    # the state of the leader s1 is wrong, and it can't reach s3
+    "differing": Scene(f"{_FORMED}; corrupt s1; command s1 w", cut=("s1", "s3")),
     # s1 began alone, and s2 and s3 were added; the file of s1 still names it alone
     "grown from one": Scene(
         f"{_UP}; word s1; timeout s1; settle; change s1 s2; {_JOINED}; change s1 s3; {_JOINED}; "
