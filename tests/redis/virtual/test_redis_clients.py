@@ -40,4 +40,4 @@ def test_unknown_outcome_reported_as_refused_is_found(
 
     monkeypatch.setattr(forms, "failure_of", refused)
     monkeypatch.setattr(redis_serving, "failure_of", refused)
-    assert "was not requested by any client" in first_failure([11])
+    assert "was not requested by any client" in first_failure([273])
