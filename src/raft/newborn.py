@@ -118,7 +118,10 @@ def _note_no_history(state: State, message: RequestVote | RequestVoteReply) -> N
     may have voted for it in that term, and must not stand there itself."""
     term = message.term
     if isinstance(message, RequestVote):
-        term -= message.pre_vote  # for which it would stand
+        if message.pre_vote:  # it asks for the next term; other messages raise ours anyway
+            term -= 1
+            if term > state.term:
+                state.follow(term, None)
         state.never_ran |= {*message.never_ran} - {state.name, message.sender}
         if message.newborn:
             _note_handwritten_log(state, message)
@@ -126,8 +129,6 @@ def _note_no_history(state: State, message: RequestVote | RequestVoteReply) -> N
         term -= 1  # it granted the vote of that term, so it did not stand there
     name = message.sender
     state.without_history[name] = max(term, state.without_history.get(name, 0))
-    if term > state.term:
-        state.follow(term, None)
 
 
 def _comes_of_its_vote(state: State, message: Message) -> bool:

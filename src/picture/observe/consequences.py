@@ -10,6 +10,7 @@ from ...raft.messages import (
     AppendRejected,
     InstallSnapshot,
     InstallSnapshotReply,
+    RequestVote,
     TimeoutNow,
 )
 from ...raft.upgrade import NOOP
@@ -153,6 +154,13 @@ def _say_forgot(step: Step) -> str:
 
 
 CONSEQUENCES = (
+    Rule(
+        lambda step: _is_newer(step) and isinstance(step.message, RequestVote)
+        and step.message.pre_vote,
+        lambda step: f"a member may have stood in term {step.after.term}, and I may have voted "
+        "there before I lost my files, so I follow in it",
+        "docs/repair.md", "newborn.look_for_history",
+    ),
     Rule(
         _is_newer,
         lambda step: f"term {step.after.term} is newer than mine, {step.before.term}, so I follow "
