@@ -118,7 +118,7 @@ def test_a_student_s_way_from_a_bug_to_its_answer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "typed",
     [
-        "7 --seed 1000 --simulate 100 --nodes 5 --fault isolate --fault depose",
+        "7 --seed 1400 --simulate 100 --nodes 5 --fault isolate --fault depose",
         "12 --simulate 100",
         "22 --seed 1200 --simulate 100 --nodes 3 --fault 'lose log'",
     ],
