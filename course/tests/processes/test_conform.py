@@ -71,7 +71,7 @@ def test_raftline_passes_a_slice_of_each_level() -> None:
 @pytest.mark.parametrize(
     ("bug", "check", "said"),
     [
-        (2, "one-vote", "s1 votes for s3 in term 9, in which it voted for s2"),
+        (2, "one-vote", "s1 gives s2 no vote in term 9"),
         (4, "no-cut-without-conflict", "is not: I am up to date term 1 index 3"),
         (14, "synced-before-answer", "no sync was done since the line"),
         (22, "lost-disk", "which lacks an entry that s1 had acknowledged"),
