@@ -40,7 +40,7 @@ ALLOWED_AT_THE_DOOR = {
     "doors/redis/redis_sink.py": {"uses_positions"},
     # Who waits for an element is woken.
     "doors/redis/redis_waiting.py": {
-        "push", "push_later", "wake",
+        "_concerns", "push", "push_later", "wake",
     },
     # The address of a leader is noted; another thread tells of it.
     "doors/redis/redis_node.py": {"is_led_from"},
@@ -55,7 +55,8 @@ APPLY = ("doors/redis/command_effects.py", *(
         "known_scripts/counter_scripts", "known_scripts/rate_scripts",
         "known_scripts/list_scripts", "known_scripts/sorted_set_scripts",
         "known_scripts/lua_values", "programs", "messages", "request_ledger",
-        "types/combined_scores", "types/counted_keys", "types/hashes", "types/lists",
+        "types/combined_scores", "types/counted_keys", "types/elements", "types/hashes",
+        "types/lists",
         "types/scans", "types/scores", "types/sets", "types/sorted_ranges", "types/sorted_sets",
         "types/streams", "types/typed",
     )
