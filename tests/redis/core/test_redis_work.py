@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Final
 
+import pytest
+
 from raftline.doors.redis.resp.entry import counted_answer
 from raftline.doors.redis.resp.functions import FUNCTIONS
 from raftline.doors.redis.resp.known_scripts.scripts import CALL, CALL_READ
@@ -243,6 +245,7 @@ def test_each_command_has_words_for_its_work() -> None:
     assert {name for names in WORDS for name in names.split()} <= set(FUNCTIONS)
 
 
+@pytest.mark.pure  # compiled code takes another time for the same work
 def test_no_command_takes_more_time_than_it_counts() -> None:
     """Its value may have equal scores, one long element, many short ones, or escapes."""
     done = _walk(SHORT, QUICK)
