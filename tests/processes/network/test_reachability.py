@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
 from raftline.net.peers.reachability import report_reachability
 from raftline_testing.nodes.cluster import STARTED, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
 
 OPEN = "--open-to-network"
 
@@ -108,9 +108,7 @@ def test_no_warning_for_a_name_that_only_others_resolve() -> None:
     configuration = Configuration(Path("file"), {"s1": Address("nowhere.invalid", 1)})
     for bound in ("192.0.2.5", "127.0.0.1"):
         report_reachability("s1", Address(bound, 1), configuration, {}, bound, said.append)
-        for thread in threading.enumerate():
-            if thread.name == "s1 looks up itself":
-                thread.join()
+    eventually(lambda: said, "the note about the second address")
     assert len(said) == 1
     assert "listens on 127.0.0.1" in said[0]
 
