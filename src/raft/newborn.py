@@ -124,7 +124,7 @@ def _note_no_history(state: State, message: RequestVote | RequestVoteReply) -> N
                 state.follow(term, None)
         state.never_ran |= {*message.never_ran} - {state.name, message.sender}
         if message.newborn:
-            _note_handwritten_log(state, message)
+            _note_handwritten_log(state)
     elif message.granted:
         term -= 1  # it granted the vote of that term, so it did not stand there
     name = message.sender
@@ -186,7 +186,7 @@ def why_newborn_denies(state: State, message: RequestVote) -> tuple[Denial, str]
     too."""
     if may_have_voted(state, message):
         return Denial.MAY_HAVE_VOTED, "I have no files, and may have voted in this term"
-    if is_new(state) and not _knows_better_log(state, message.last_term, message.last_index):
+    if is_new(state) and (message.last_index or not _knows_better_log(state)):
         return None
     return Denial.LOOKS, "I first look for members that have entries"
 
@@ -271,26 +271,21 @@ def yields_to_better_log(state: State, message: RequestVoteReply) -> bool:
     return True
 
 
-def _note_handwritten_log(state: State, message: RequestVote) -> None:
-    """Record the best log that a newborn has shown within an election timeout: it asks several
-    times in that time, and neither this newborn nor a log that is behind is elected meanwhile."""
-    best = (message.last_term, message.last_index)
-    if not _knows_better_log(state, *best):
-        state.better_log = (*best, state.now_ms + state.options.election_timeout_ms)
+def _note_handwritten_log(state: State) -> None:
+    """Record that a newborn has shown a hand-written log: it asks several times in an election
+    timeout, and no server with an empty log is elected meanwhile (§5.4.1)."""
+    state.better_log_until_ms = state.now_ms + state.options.election_timeout_ms
 
 
-def _knows_better_log(state: State, last_term: int, last_index: int) -> bool:
-    """Whether another newborn has shown a better hand-written log (§5.4.1) lately."""
-    *best, until_ms = state.better_log
-    return state.now_ms < until_ms and best > [last_term, last_index]
+def _knows_better_log(state: State) -> bool:
+    """Whether another newborn has lately shown a log that is better than an empty one."""
+    return state.now_ms < state.better_log_until_ms
 
 
 def may_begin(state: State) -> bool:
     """Whether this server may stand, as far as a history and better logs are concerned."""
-    log = state.log
-    return not state.newborn or (
-        is_new(state) and not _knows_better_log(state, log.last_term, log.last_index)
-    )
+    has_log = state.log.last_index > 0
+    return not state.newborn or (is_new(state) and (has_log or not _knows_better_log(state)))
 
 
 def why_without_vote(state: State) -> tuple[Denial, str]:

@@ -64,7 +64,7 @@ class State:
     # Members that a newborn heard as such, and the last term in which each may have stood.
     without_history: dict[str, int] = field(default_factory=dict)
     never_ran: frozenset[str] = frozenset()  # silent members, as an operator claims
-    better_log: tuple[int, int, int] = (0, 0, 0)  # last term and index of another's; until when
+    better_log_until_ms: int = 0  # another newborn has shown a hand-written log until then
     may_be_new: bool = False  # with `recovering`: it can't know whether it lost anything
     differs: int = 0  # its state differs from this entry on (raft/agreement.py)
     begins_again: bool = False  # with `differs`: its next start begins with nothing

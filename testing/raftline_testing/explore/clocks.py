@@ -33,6 +33,7 @@ TIMES = {
     "leave_by_ms": 100 * T_MS,
     **dict.fromkeys(("since_ms", "disk_since_ms", "outrun_since_ms", "moved_at_ms"), 0),
     "apply_since_ms": 0,
+    "better_log_until_ms": T_MS,
     **dict.fromkeys(("began_ms", "round_began_ms", "held_since_ms"), 0),
 }
 HEARD = ("leader_heard_at_ms", "heard_at_ms")  # within an election timeout, or longer ago
@@ -45,8 +46,6 @@ def forget_times(state: State) -> None:
     if state.looks_until_ms != FOR_EVER:
         looks = state.looks_until_ms > state.now_ms
         state.looks_until_ms = NOW_MS + PATIENCE * T_MS if looks else 0
-    term, index, until_ms = state.better_log
-    state.better_log = (term, index, NOW_MS + T_MS if until_ms > state.now_ms else 0)
     leading = state.leading
     parts: list[Any] = [state]
     if leading is not None:
