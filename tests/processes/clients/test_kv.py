@@ -287,11 +287,11 @@ def test_closing_the_client_ends_its_watches_and_its_thread(nodes: Cluster) -> N
     loop = threading.Thread(target=lambda: list(watch))
     loop.start()
     lease = kv.lease(10).grant()
-    assert ours() == ["program renews leases"]
+    eventually(lambda: ours() == ["program renews leases"], "the thread has its name")
     kv.close()
     loop.join(DEADLINE_S)
     assert not loop.is_alive()
-    assert ours() == []
+    eventually(lambda: ours() == [], "the thread has ended")
     assert not lease.is_held
     for use in (lambda: kv.get("a"), lambda: kv.watch("a"), kv.lease(10).grant):
         with pytest.raises(raftline.Unreachable, match="was closed"):
