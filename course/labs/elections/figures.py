@@ -158,7 +158,8 @@ def figure_7() -> Shown:
     """A follower with 9 entries of 11 catches up; then the leader fails, and a follower stands."""
     with nodes(3, "--verbose", logs={"s1": 11, "s2": 9, "s3": 9}) as cluster:
         first, follower, other = cluster.nodes
-        _was_a_member(follower, cluster)
+        for node in cluster.nodes:
+            _was_a_member(node, cluster)
         # s2 starts while s1 leads: it hears a heartbeat first
         for node in (first, other, follower):
             node.start()
