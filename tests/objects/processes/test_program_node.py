@@ -137,7 +137,7 @@ def test_a_program_waits_for_a_leader_and_hears_each_change(
     assert sorted(roles) == ["follows", "was told at once"]
     assert first.wait_until_leader(timeout=0)
     assert not other.wait_until_leader(timeout=0)
-    assert other.wait_until_leader(first.name, timeout=0)
+    assert other.wait_until_leader(first.name, timeout=DEADLINE_S)
     lead(other.name, nodes)
     assert other.wait_until_leader(timeout=DEADLINE_S)
     eventually(lambda: heard[-1] == members[other.name] and roles[-1] == "leads", "the change")

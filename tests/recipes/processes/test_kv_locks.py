@@ -35,11 +35,15 @@ def test_the_times_of_a_lock_have_milliseconds(kv: raftline.KV[str]) -> None:
         assert kv.lock("s").acquire(timeout=timedelta(0)) is None
 
 
+def renewing() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if "renews" in each.name]
+
+
 def test_one_thread_renews_the_leases_of_successive_locks(kv: raftline.KV[str]) -> None:
     threads: list[threading.Thread] = []
     for _ in range(10):
         with kv.lock("one after the other"):
-            threads += [each for each in threading.enumerate() if "renews" in each.name]
+            threads += eventually(renewing, "a thread that renews")
     assert len(set(threads)) < len(threads) == 10
 
 
