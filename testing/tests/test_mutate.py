@@ -54,11 +54,11 @@ def answers(number: int | None) -> list[str]:
     return [accounts().pay(1, 2, 1), accounts().pay(0, -1, 3), accounts().pay(0)]
 
 
-def test_a_module_with_faults_works_as_long_as_none_is_in_force() -> None:
+def test_a_module_works_while_no_fault_is_in_force() -> None:
     assert answers(None) == ["3", "3", "0"]
 
 
-def test_each_fault_is_of_its_line_and_function_and_is_in_force_alone() -> None:
+def test_each_fault_is_of_its_line_and_is_in_force_alone() -> None:
     found = faults_of(SOURCE)
     assert {fault.function for fault in found} == {"Account.pay", "Account.is_full"}
     changed = {str(fault): answers(fault.number) for fault in found}
