@@ -30,7 +30,7 @@ run: ## three nodes on ports 10000-10002 and a client; reads commands from a pip
 	else exit 1; fi
 
 test: .venv/dev-installed ## the quick tests, in a minute and a half; by a word: make test T=election
-	@$(TESTS) $(if $(T),-k '$(T)',--lane quick)
+	@$(TESTS) $(if $(T),--word '$(T)',--lane quick)
 
 coverage: .venv/coverage-installed ## the lines and branches of src/ that the quick tests run, as pages in build/coverage
 	@COVERAGE_FILE=build/coverage.data $(TESTS) --lane quick --cov=src --cov-branch --cov-report=html:build/coverage --cov-report=term:skip-covered \

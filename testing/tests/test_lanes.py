@@ -48,10 +48,11 @@ def run_pytest(*arguments: object) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, arguments)],
         cwd=ROOT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         timeout=COLLECTED_S,
         check=False,
+        stderr=subprocess.STDOUT,
         env={name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")},
     )
     return done.returncode, done.stdout
@@ -78,6 +79,18 @@ def test_each_test_is_in_one_of_three_lanes() -> None:
     assert {name.split("::")[0] for name in smoke} == {"tests/processes/test_smoke.py"}
     assert len(smoke) == 10
     assert sum("test_every_schedule_of_faults" in name for name in quick) == 1
+
+
+def test_a_word_selects_by_the_name_of_a_file_or_function() -> None:
+    of_file = collected("--word=true_replies", "tests/processes/promises")
+    assert {name.partition("::")[0] for name in of_file} == {
+        "tests/processes/promises/test_true_replies.py"
+    }
+    (by_hand,) = collected("--word=logs_by_hand", "tests/processes/promises")
+    assert by_hand.endswith("::test_logs_by_hand_are_accepted_as_they_are")
+    status, output = run_pytest("--word=nowhere", "tests/processes/promises")
+    assert status != 0
+    assert "no test has 'nowhere' in the name of its file or function" in output
 
 
 def test_progress_names_each_failure_and_counts_the_rest(tmp_path: Path) -> None:

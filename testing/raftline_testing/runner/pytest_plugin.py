@@ -48,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--lane", choices=("quick", "rest", "nightly"), help="a part; default: all but the nightly"
     )
+    parser.addoption("--word", help="tests with this word in the name of the file or the function")
     parser.addoption("--progress", action="store_true", help="one line in place of the dots")
 
 
@@ -61,7 +62,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if build() == "compiled":
         items[:] = [item for item in items if not item.get_closest_marker("pure")]
-    lane = config.getoption("lane")
+    lane, word = config.getoption("lane"), config.getoption("word")
+    if word:
+        items[:] = [item for item in items if word in f"{item.path.stem} {function_of(item)}"]
+        if not items:
+            raise pytest.UsageError(f"no test has {word!r} in the name of its file or function")
     if not lane:
         # A named file takes minutes, not the night; the night needs its own option.
         items[:] = [item for item in items if lane_of(item) != "nightly" or _is_asked(item)]
@@ -100,6 +105,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         and collection_path.name != SMOKE
     )
     return is_left or None
+
+
+def function_of(item: pytest.Item) -> str:
+    """Return the name of a test without its parameters."""
+    return str(getattr(item, "originalname", item.name))
 
 
 def lane_of(item: pytest.Item) -> str:
