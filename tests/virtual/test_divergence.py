@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from raftline.raft import agreement
@@ -12,25 +14,25 @@ from raftline_testing.invariants import InvariantError
 from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual.faults.divergence import KINDS, run_divergence
 
-SEEDS = [0, 1, 2, *map(in_the_rest, range(3, 6)), *at_night(*range(6, 14))]
+QUICK, REST = [*zip(KINDS, (0, 1, 2), strict=True)], [*zip(KINDS, (3, 4, 5), strict=True)]
+OTHERS = [case for case in product(KINDS, range(14)) if case not in QUICK + REST]
+CASES = [*QUICK, *(in_the_rest(*case) for case in REST), *at_night(*OTHERS)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("kind", "seed"), CASES)
 def test_a_planted_divergence_is_found_and_mended(kind: str, seed: int) -> None:
     counts = run_divergence(kind, seed, nodes=3 + 2 * (seed % 2))
     assert counts["nodes that differ"] + counts["states replaced before"] == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("kind", "seed"), CASES)
 def test_nobody_is_condemned_while_too_few_are_there(kind: str, seed: int) -> None:
     """As many nodes as possible are away around a divergence, which may strike the leader."""
     run_divergence(kind, seed, nodes=3 + 2 * (seed % 2), away=True)
 
 
 @pytest.mark.pure  # a function of a compiled module can't be replaced
-@pytest.mark.parametrize(("kind", "seed"), [("machine", 4), ("entry", 7)])
+@pytest.mark.parametrize(("kind", "seed"), [("machine", 4), *at_night(("entry", 7))])
 def test_a_verdict_of_the_leader_alone_is_found(
     kind: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -311,6 +311,7 @@ def test_a_condition_that_nobody_looks_at_is_noticed(
     assert "not linearizable" in first_failure(range(1, 30))
 
 
+@pytest.mark.slow
 @pytest.mark.pure
 def test_no_server_reads_the_sentence_of_a_denial(monkeypatch: pytest.MonkeyPatch) -> None:
     """Elections, wiped disks and hand-written logs take the same course with other sentences of the

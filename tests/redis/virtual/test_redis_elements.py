@@ -34,6 +34,7 @@ def test_elements_are_registers_and_counters() -> None:
         assert counts[f"{name}STORE of elements"], counts
 
 
+@pytest.mark.nightly  # it judges the judge
 def test_member_that_moves_and_stays_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def copied(view: View, words: list[str]) -> Value:
         before = view.body(words[1], SET)
@@ -45,6 +46,7 @@ def test_member_that_moves_and_stays_is_found(monkeypatch: pytest.MonkeyPatch) -
     assert "AssertionError: element typed/" in first_failure(SEEDS)
 
 
+@pytest.mark.nightly  # it judges the judge
 def test_score_incremented_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def twice(view: View, words: list[str]) -> Value:
         reply = sorted_sets.zincrby(view, words)
@@ -56,6 +58,7 @@ def test_score_incremented_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     assert re.search(r"typed/\w+ is \d+ after \d+ acknowledged", first_failure(SEEDS))
 
 
+@pytest.mark.nightly  # it judges the judge
 def test_score_that_nx_replaces_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def replaced(view: View, words: list[str]) -> Value:
         return sorted_sets.zadd(view, [word for word in words if word != "NX"])
@@ -64,6 +67,7 @@ def test_score_that_nx_replaces_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "AssertionError: element typed/" in first_failure(SEEDS)
 
 
+@pytest.mark.nightly  # it judges the judge
 def test_old_destination_that_stays_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """ZINTERSTORE finds nothing, and leaves what was there."""
 
@@ -78,6 +82,7 @@ def test_old_destination_that_stays_is_found(monkeypatch: pytest.MonkeyPatch) ->
     assert "AssertionError: ZINTERSTORE of " in first_failure(SEEDS)
 
 
+@pytest.mark.nightly  # it judges the judge
 def test_union_with_one_score_of_a_member_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def highest(view: View, words: list[str]) -> Value:
         return combined_scores.combine(view, [*words, "AGGREGATE", "MAX"])
@@ -86,6 +91,7 @@ def test_union_with_one_score_of_a_member_is_found(monkeypatch: pytest.MonkeyPat
     assert "AssertionError: ZUNION of " in first_failure(SEEDS)
 
 
+@pytest.mark.nightly  # it judges the judge
 def test_count_without_its_limit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def whole(view: View, words: list[str]) -> Value:
         return sets.sintercard(view, words[: words.index("LIMIT")])
@@ -94,6 +100,7 @@ def test_count_without_its_limit_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     assert "AssertionError: SINTERCARD is " in first_failure(SEEDS)
 
 
+@pytest.mark.nightly  # it judges the judge
 def test_member_popped_from_the_second_key_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one has a member."""
 
@@ -113,6 +120,7 @@ def test_entry_appended_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "AssertionError: a value was appended twice" in first_failure(SEEDS)
 
 
+@pytest.mark.nightly  # it judges the judge
 def test_read_of_a_stream_without_its_last_entry_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def short(view: View, words: list[str]) -> Value:
         found = streams.xrange(view, words)
