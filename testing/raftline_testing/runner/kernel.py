@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .sizes import code_lines
 from .tree_copy import copy_tree
 from .without import KERNEL_TESTS, NAMES, folders_of
 
@@ -22,7 +23,8 @@ KEPT_TESTS = {*KERNEL_TESTS, "tests/transcripts"}
 PAGE = "docs/develop/architecture.md#kernel-and-extensions"
 README = """# The kernel of raftline
 
-This tree is {lines:,} lines of Python in {files} files of `src/`.
+The folder `src/` is {lines:,} lines of code in {files} files.
+Blank lines, comments and docstrings are not counted.
 It is a store replicated by Raft, with its client for requests, watches and leases.
 It lacks {names}, which are [extensions]({page}).
 
@@ -32,8 +34,8 @@ python src/client.py 10000       # a client
 python -m pytest tests           # the kernel's tests, with the packages that they need
 ```
 
-What follows is the first page of the whole.
-
+`docs/` and `course/` are those of the whole, so some pages describe an extension.
+Begin with [start-here.md](docs/develop/start-here.md).
 """
 
 
@@ -49,14 +51,13 @@ def copy_kernel(to: Path) -> None:
     ]
     for folder in folders:
         shutil.rmtree(to / folder, ignore_errors=True)
-    page = to / "README.md"
-    page.write_text(first_page(to) + page.read_text("utf-8"), encoding="utf-8")
+    (to / "README.md").write_text(first_page(to), encoding="utf-8")
 
 
 def first_page(tree: Path) -> str:
     """Return what a tree is, with its size."""
     sources = [path.read_text("utf-8") for path in (tree / "src").rglob("*.py")]
-    lines = sum(source.count("\n") for source in sources)
+    lines = sum(map(code_lines, sources))
     *names, last = NAMES
     missing = f"{', '.join(names)} and {last}"
     return README.format(lines=lines, files=len(sources), names=missing, page=PAGE)

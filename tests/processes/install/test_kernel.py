@@ -4,6 +4,7 @@ its tests."""
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from raftline_testing.nodes.cluster import Cluster
-from raftline_testing.nodes.processes import free_ports
+from raftline_testing.nodes.processes import Process, end_all, free_ports, ports_in_a_row
 from raftline_testing.runner.kernel import copy_kernel
+from raftline_testing.runner.sizes import code_lines
 from raftline_testing.runner.without import NAMES, folders_of, run_tests
 
 # Folders and files whose tests run; all others are collected, so that all imports are tried.
@@ -27,9 +29,52 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_kernel_has_no_extension_and_says_its_size(kernel: Path) -> None:
+    """The first page counts as `make sizes` does, and promises nothing of the extensions."""
     assert not any((kernel / folder).exists() for name in NAMES for folder in folders_of(name))
     page = (kernel / "README.md").read_text(encoding="utf-8")
-    assert re.match(r"# The kernel of raftline\n\nThis tree is \d\d,\d{3} lines of Python", page)
+    said = re.match(
+        r"# The kernel of raftline\n\nThe folder `src/` is ([0-9,]+) lines of code", page
+    )
+    sources = [path.read_text("utf-8") for path in (kernel / "src").rglob("*.py")]
+    assert said is not None
+    assert said[1] == f"{sum(map(code_lines, sources)):,}"
+    assert "Blank lines, comments and docstrings are not counted" in page
+    assert "Celery" not in page
+
+
+def test_commands_of_the_first_page_start_nodes_and_a_client(kernel: Path) -> None:
+    """They are typed as they stand there, at free ports."""
+    page = (kernel / "README.md").read_text(encoding="utf-8")
+    first = ports_in_a_row(3)
+    members = kernel / "logs" / "server-configuration.txt"
+    ports = {f"{10000 + n}": f"{first + n}" for n in range(3)}
+    kept = members.read_text("utf-8")
+
+    def typed(text: str) -> list[str]:
+        text = re.sub(r"\b1000[0-2]\b", lambda found: ports[found[0]], text)
+        return [sys.executable, *text.split("#")[0].split()[1:]]
+
+    (server,) = re.findall(r"^python src/server\.py s1 10000.*", page, re.MULTILINE)
+    (client,) = re.findall(r"^python src/client\.py 10000.*", page, re.MULTILINE)
+    starts = [server, *(server.replace("s1 10000", each) for each in ("s2 10001", "s3 10002"))]
+    assert all(name in server for name in ("s2 10001", "s3 10002"))
+    nodes = [Process(start.split()[2], typed(start)) for start in starts]
+    try:
+        members.write_text(re.sub(r"1000[0-2]", lambda found: ports[found[0]], kept))
+        for node in nodes:
+            node.working_folder = kernel
+            node.launch()
+        nodes[0].wait_for_line("Server started")
+        done = subprocess.run(
+            [*typed(client), "set", "a", "5"],
+            cwd=kernel, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (0, "SET response: a set to 5\n"), done.stderr
+    finally:
+        end_all(nodes)
+        shutil.rmtree(kernel / "logs")
+        members.parent.mkdir()
+        members.write_text(kept)
 
 
 def test_kernel_serves_a_client(kernel: Path, tmp_path: Path) -> None:
