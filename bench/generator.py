@@ -21,7 +21,9 @@ def need(program: Path) -> None:
     """Raise BenchError if a program was not built."""
     if not program.exists():
         name = f"build/{program.name}"
-        raise BenchError(f"{name} is missing: `make {name}` builds it, with cc")
+        raise BenchError(
+            f"{name} is missing: `make -C bench build/{program.name}` builds it, with cc"
+        )
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,9 @@ def test_missing_program_is_named_once_and_not_measured(
     done = bench(clone, "--systems", "raftline", "--rows", "set, 8", row)
     assert done.returncode == 1
     needed = f"build/{missing}"
-    assert done.stderr == f"{needed} is missing: `make {needed}` builds it, with cc\n"
+    assert (
+        done.stderr == f"{needed} is missing: `make -C bench build/{missing}` builds it, with cc\n"
+    )
     assert not (clone / "nodes").exists()
 
 
