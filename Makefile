@@ -29,7 +29,7 @@ run: ## three nodes on ports 10000-10002 and a client; reads commands from a pip
 	  exec $(PYTHON) src/cli.py up --client; \
 	else exit 1; fi
 
-test: .venv/dev-installed ## the quick tests, in a minute and a half; by a word: make test T=election
+test: .venv/dev-installed ## the quick tests; by a word: make test T=election
 	@$(TESTS) $(if $(T),--word '$(T)',--lane quick)
 
 coverage: .venv/coverage-installed ## the lines and branches of src/ that the quick tests run, as pages in build/coverage
@@ -44,7 +44,7 @@ test-nightly: .venv/all-installed ## the tests that are left to `make nightly`, 
 	@$(TESTS) --lane nightly; status=$$?; \
 	  $(TESTS) --hypothesis-profile night -m hypothesis && exit $$status
 
-test-all: .venv/all-installed ## every test but the night's, in a quarter of an hour
+test-all: .venv/all-installed ## every test but the night's
 	@$(TESTS)
 
 check: lint types spelling ## lint, types and spelling
