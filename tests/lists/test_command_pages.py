@@ -16,7 +16,7 @@ from raftline.clients.calls.calls import CallFactory
 from raftline.clients.calls.transaction import Operations
 from raftline.clients.kv.aio_kv import AioKV
 from raftline.clients.kv.kv import KV
-from raftline.wire.commands.command_table import COMMANDS, HELP, READ, Command
+from raftline.wire.commands.command_table import COMMANDS, READ, Command, help_on
 from raftline.wire.commands.rights import Touches
 from raftline.wire.commands.transaction_line import UNDER
 from tests.page_changes import changes
@@ -61,7 +61,7 @@ def made() -> Iterator[tuple[Path, str, str]]:
     """Yield the parts of pages that are made: the page, the part as a pattern, and its text."""
     table = "".join(f"{line}\n" for line in rights())
     yield USERS, r"(?<=<!-- rights -->\n)(?s:.*?)(?=<!-- end of rights -->)", table
-    yield PROTOCOL, r"(?m)^s1@HELP response: .*$", f"s1@{HELP}"
+    yield PROTOCOL, r"(?m)^s1@HELP response: .*$", f"s1@{help_on('help')}"
     *most, last = [row.verb for row in OPERATIONS]
     can = f"that can't stand in a transaction; {', '.join(most)} and {last} can."
     yield PROTOCOL, r"that can't stand in a transaction; .*? can\.", can

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from ...wire.commands.command_table import COMMANDS, row_of
+from ...wire.commands.command_table import COMMANDS, FIRST, row_of
 from ...wire.operands.login_operands import without_password
 from ...wire.protocol import without_controls
 from ...wire.refusal import NOT_UNDERSTOOD, SORRY
@@ -28,8 +28,7 @@ except ImportError:  # Windows, and Python builds without it: no line editing
 RULE = "-----"
 PROMPT = "    >> "
 COMPLETED = {*COMMANDS, "exit"}
-HELP_LINES = (
-    *(f"{row.form:<31} {row.does}" for row in COMMANDS.values()),
+HELP_LAST = (
     "exit                            or Ctrl-D",
     r"Inside a key a space is written \s; a newline \n, a backslash \\, any byte \xNN.",
 )
@@ -84,9 +83,12 @@ def run_shell(
 
 
 def _help_on(verbs: list[str]) -> list[str]:
-    """Return the help lines for these commands, or for all commands if none of the words is a
-    command."""
-    return [line for line in HELP_LINES if line.split()[0] in verbs] or list(HELP_LINES)
+    """Return the help lines for these commands; for those that a person types if none of the words
+    is a command, and for all commands after `help all`."""
+    asked = [row for verb, row in COMMANDS.items() if verb in verbs]
+    rows = asked or (COMMANDS.values() if verbs == ["all"] else FIRST)
+    lines = [f"{row.form:<31} {row.does}" for row in rows]
+    return lines if asked else [*lines, *HELP_LAST]
 
 
 def _answer(client: Client, command: str) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from ...storage.disk import StateRefused
-from ...wire.commands.command_table import COMMANDS, HELP, Request
+from ...wire.commands.command_table import COMMANDS, Request, help_on
 from ...wire.commands.member_commands import CHANGE_S
 from ...wire.commands.parsing import ParsedLine, Reading
 from ...wire.limits import PIECE_CHARACTERS
@@ -116,7 +116,7 @@ class LocalCommands:
             return self._host.begin_without(line.request.command.split()[2:])
         if line.request.verb == "codes":
             return (yield from self._put_codes())
-        return HELP
+        return help_on(line.request.command)
 
     def _read_here(self, request: Request) -> Waits[None]:
         read = partial(_first, self._host.logmanager, request.command)

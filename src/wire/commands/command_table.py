@@ -8,7 +8,7 @@ and the forms of replies. The function that is registered under a verb applies i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -188,7 +188,7 @@ _ROWS = (
     Command("codes", take.EXPECTED,
             "put a code before each refusal on this connection; only CLUSTER is to serve it",
             LOCAL, OPEN),
-    Command("help", take.NONE, "this list", LOCAL, OPEN),
+    Command("help", take.MORE, "this list, or all commands", LOCAL, OPEN),
     Command("members", take.words(""), "the members, and which of them vote",
             MEMBERS, READS, ReplyForm.FACTS),
     Command("add", take.words("NAME HOST PORT"),
@@ -223,19 +223,30 @@ FOREIGN: Final = Command(
 )
 
 
-def _forms(of_members: bool) -> str:
-    rows = [row for row in COMMANDS.values() if (row.handling.kind == "members") is of_members]
+def _forms(rows: Iterable[Command]) -> str:
     return " | ".join(row.form for row in rows)
 
 
 _READS = [row.verb for row in COMMANDS.values() if row.handling.takes_mode]
-HELP = (
-    f"HELP response: {_forms(of_members=False)}."
-    f" {', '.join(_READS[:-1])} and {_READS[-1]} may end in: read {'|'.join(READ_MODES)}."
+_SPELLING = (
     r" A value is the rest of the line; a space inside a key is written \s, a newline \n,"
-    r" a backslash \\, any other byte \xNN. NAME@ or NAME#ID@ may stand before a command."
-    f" Members: {_forms(of_members=True)}."
+    r" a backslash \\, any other byte \xNN."
 )
+# What a person types. The rest is for operators and programs, or of an extension.
+_TYPED = {*AT_THE_SHELL, "status", "members", "transfer", "login", "help"}
+_TYPED -= {row.verb for row in _OF_EXTENSIONS}
+FIRST: Final = [row for row in COMMANDS.values() if row.verb in _TYPED]
+_HELP: Final = f"HELP response: {_forms(FIRST)}.{_SPELLING} help all has all commands."
+_HELP_ALL: Final = (
+    f"HELP response: {_forms(COMMANDS.values())}."
+    f" {', '.join(_READS[:-1])} and {_READS[-1]} may end in: read {'|'.join(READ_MODES)}."
+    f"{_SPELLING} NAME@ or NAME#ID@ may stand before a command."
+)
+
+
+def help_on(command: str) -> str:
+    """Return the reply to `help` or `help all`."""
+    return _HELP_ALL if command.endswith(" all") else _HELP
 
 
 @dataclass(slots=True)
@@ -301,8 +312,7 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     verb = message if end < 0 else message[:end]
     command = COMMANDS.get(verb)
     if command is None:
-        line = message.rstrip(" ")
-        raise ProtocolError(not_understood(line) if line else f"the line is empty. {TRY}")
+        raise ProtocolError(_unknown(message.rstrip(" ")))
     if command.operands is take.KEY_VALUE and take.is_canonical_line(message, limits):
         return Request(sender, request_id, verb, message, "", command.level)  # no copy of it
     operands, read = message[len(verb) + 1 :], ""
@@ -313,6 +323,15 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
         raise ProtocolError(f"a session needs a name before it: NAME@{verb}")
     canonical = command.operands.read(verb, operands, limits)
     return Request(sender, request_id, verb, canonical, read, command.level)
+
+
+def _unknown(line: str) -> str:
+    if not line:
+        return f"the line is empty. {TRY}"
+    meant = COMMANDS.get(line.partition(" ")[0].lower())
+    if meant is None:
+        return not_understood(line)
+    return not_understood(line, f"Commands have small letters: {meant.form}")
 
 
 def _without_read_mode(command: Command, message: str) -> tuple[str, str]:

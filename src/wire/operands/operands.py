@@ -188,9 +188,9 @@ def _format_word(word: str) -> str:
     return escape(word, key=True) or r"\e"
 
 
-def not_understood(line: str) -> Refusal:
+def not_understood(line: str, advice: str = TRY) -> Refusal:
     """Return the refusal of a line that is not a command."""
-    return NOT_UNDERSTOOD(shown(line), TRY)
+    return NOT_UNDERSTOOD(shown(line), advice)
 
 
 def _read_value(verb: str, operands: str, limits: Limits) -> str:
@@ -352,6 +352,12 @@ def _read_bare(verb: str, operands: str, limits: Limits) -> str:
     return verb
 
 
+def _read_help(verb: str, operands: str, limits: Limits) -> str:
+    if operands.strip(" ") not in ("", "all"):
+        raise ProtocolError("the form is: help, or help all")
+    return f"{verb} {operands.strip(' ')}".rstrip(" ")
+
+
 def canonical(what: str, text: str, limit: int) -> str:
     """Return the canonical form of a key, a prefix or a value.
 
@@ -428,6 +434,7 @@ TO = Operands("[NAME]", _read_transfer, is_public=True)
 WITHOUT = Operands("[without NAME ...]", _read_begin, is_public=True)
 EXPECTED = Operands("[CLUSTER]", _read_codes, is_public=True)
 PIECE = Operands("[from BYTE]", _read_backup, is_public=True)
+MORE = Operands("[all]", _read_help, is_public=True)
 NONE = Operands("", _read_bare, is_public=True)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from raftline import client
-from raftline.wire.commands.command_table import HELP, read_request
+from raftline.wire.commands.command_table import help_on, read_request
 from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import CODES, ProtocolError
 from raftline.wire.refusal import error
@@ -114,7 +114,7 @@ def store() -> Handler:
         if verb == "status":
             return 'STATUS response: {"role": "leader"}'
         if verb == "help":
-            return HELP
+            return help_on(command)
         if verb == "session":
             return "SESSION response: client-7"
         if key not in pairs:

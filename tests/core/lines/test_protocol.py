@@ -6,7 +6,7 @@ from unicodedata import category
 
 import pytest
 
-from raftline.wire.commands.command_table import COMMANDS, HELP, Request, read_request
+from raftline.wire.commands.command_table import COMMANDS, Request, help_on, read_request
 from raftline.wire.operands.operands import Limits, show_operands
 from raftline.wire.protocol import (
     ProtocolError,
@@ -91,7 +91,7 @@ def test_each_command_is_understood(line: str, verb: str, canonical: str) -> Non
     assert read_request("client4", "7", line, LIMITS) == expected
 
 
-@pytest.mark.parametrize("line", ["foo", "GET a", "getx", "set\tb 5", "c@x@get a"])
+@pytest.mark.parametrize("line", ["foo", "getx", "set\tb 5", "c@x@get a"])
 def test_an_unknown_command_is_refused_with_the_list_of_commands(line: str) -> None:
     said = refusal(line)
     assert said.startswith("I don't understand: ")
@@ -301,7 +301,29 @@ def test_a_reply_carries_the_servers_name_and_the_requests_id() -> None:
     assert split_sender("s1#17@GET response: 5") == ("s1", "17", "GET response: 5")
 
 
-def test_the_help_is_one_line_and_names_every_command() -> None:
-    assert HELP.startswith("HELP response: ")
-    assert HELP.isprintable()
-    assert [row.form for row in COMMANDS.values() if row.form not in HELP] == []
+def test_whole_help_is_one_line_and_names_every_command() -> None:
+    whole = help_on("help all")
+    assert whole.startswith("HELP response: ")
+    assert whole.isprintable()
+    assert [row.form for row in COMMANDS.values() if row.form not in whole] == []
+
+
+def test_help_is_one_line_that_fills_ten_of_a_terminal() -> None:
+    """It has the commands that a person types, without those of the recipes and other extensions,
+    and says how to see the rest."""
+    first = help_on("help")
+    assert first.startswith("HELP response: get KEY | set KEY VALUE | ")
+    assert first.isprintable()
+    assert len(f"s1@{first}") <= 10 * 80
+    forms = first.removeprefix("HELP response: ").partition(". A value")[0]
+    assert all(f"| {verb}" in forms for verb in ("show", "watch", "txn", "status", "members"))
+    inner = {"redis", "machine", "object", "hold", "dequeue", "auth", "lines", "user-add"}
+    assert not {form.split()[0] for form in forms.split(" | ")} & inner
+    assert "help all" in first
+
+
+def test_command_in_capitals_is_told_its_form() -> None:
+    """Verbs are words in small letters, in the log and between nodes, too."""
+    said = "I don't understand: GET b. Commands have small letters: get KEY"
+    assert refusal("GET b") == refusal("ada@GET b") == said
+    assert refusal("SING b").startswith("I don't understand: SING b. Try: get KEY")

@@ -82,10 +82,14 @@ def test_a_mistyped_command_is_answered_with_the_nearest_command(start: Start) -
 
 
 def test_screen_help_names_every_command_without_a_request(start: Start) -> None:
-    """The help of the screen lists every command and sends no request."""
+    """`help` lists what a person types, `help all` every command; neither sends a request."""
     node = start(store())
-    done = run(node.port, 1, "--screen", typed="help\n")
-    lines = done.stdout.splitlines()
+    done = run(node.port, 1, "--screen", typed="help\nhelp all\n")
+    first, whole = done.stdout.split("help all\n")
+    assert "get KEY  " in first
+    assert "help [all]  " in first
+    assert "dequeue " not in first
+    lines = whole.splitlines()
     for verb, row in COMMANDS.items():
         assert any(line.startswith(row.form + " ") for line in lines), verb
     assert node.received == []

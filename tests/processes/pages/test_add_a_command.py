@@ -169,8 +169,8 @@ def test_a_node_parses_applies_and_answers_the_new_command(node: NodeProcess) ->
     assert node.ask("  getdel k ") == "s1@GETDEL response: two words"
     assert node.ask("client4@getdel k") == "s1@GETDEL response, no such key: k"
     assert node.ask("getdel k k").startswith("s1@Sorry, getdel takes one key")
-    assert "HELP response: strlen KEY | get KEY | " in node.ask("help")
-    assert " | delete KEY | getdel KEY | setnx KEY VALUE | " in node.ask("help")
+    assert "HELP response: strlen KEY | get KEY | " in node.ask("help all")
+    assert " | delete KEY | getdel KEY | setnx KEY VALUE | " in node.ask("help all")
     assert re.search(r"^\d+ \d+ getdel k$", node.log.read_text(), re.M)
 
 
@@ -198,7 +198,7 @@ def test_a_read_is_confirmed_like_a_get_and_not_logged(node: NodeProcess) -> Non
     assert "strlen" not in node.log.read_text()
     assert node.ask("strlen k read log") == "s1@STRLEN response: 4"
     assert "strlen k" in node.log.read_text()
-    assert "strlen, get, stat, read and show may end in: read index" in node.ask("help")
+    assert "strlen, get, stat, read and show may end in: read index" in node.ask("help all")
 
 
 def test_the_client_sends_the_new_command_and_shows_its_reply(
