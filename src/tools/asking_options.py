@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 from ..clients.connections.address_options import named_nodes, read_nodes
@@ -12,6 +15,31 @@ from ..clients.terminal.options import access_of, add_login_options
 if TYPE_CHECKING:
     from ..clients.requests.pool import Clients
     from ..common.arguments import Parser
+
+
+Action = Callable[[argparse.Namespace], int]
+
+
+def add_quiet(parser: Parser) -> None:
+    """Add `--quiet` to a command that prints no value. Its action is `quieted`, or looks itself."""
+    parser.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        help="print only errors; the exit status says the rest",
+    )
+
+
+def quieted(action: Action) -> Action:
+    """Return an action that prints nothing with `--quiet`, unless its output is JSON."""
+
+    def act(options: argparse.Namespace) -> int:
+        if not options.quiet or getattr(options, "json", False):
+            return action(options)
+        with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+            return action(options)
+
+    return act
 
 
 def add_asking_options(parser: Parser, timeout_s: float | None = None) -> None:

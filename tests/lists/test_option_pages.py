@@ -98,6 +98,27 @@ def test_each_option_of_each_command_stands_on_its_page() -> None:
     assert {command: unsaid(command) for command in commands() if unsaid(command)} == {}
 
 
+def leaves_of(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield the parsers of a command's actions, or its own."""
+    inner = [each for action in subparsers(parser) for each in action.choices.values()]
+    for each in inner:
+        yield from leaves_of(each)
+    if not inner:
+        yield parser
+
+
+def test_each_command_that_asks_a_cluster_takes_quiet() -> None:
+    """A script need not know which command has a value to print: `etcdctl` takes its options for
+    all commands, too. `view` serves a page, whose address is all that it prints."""
+    asking = [leaf for name in commands() for leaf in leaves_of(parser_of(name)) if "--at" in
+              leaf._option_string_actions]  # fmt: skip
+    lacking = [
+        leaf.prog for leaf in asking if not {"-q", "--quiet"} <= {*leaf._option_string_actions}
+    ]
+    assert len(asking) > 20
+    assert lacking == ["raftline view"]
+
+
 def test_the_page_has_no_option_that_no_command_takes() -> None:
     taken = {
         name for command in commands() for forms in options_of(parser_of(command)) for name in forms

@@ -49,7 +49,7 @@ from ...storage.snapshot_lines import (
 )
 from ...storage.start_plan import Cure, read_plan
 from ...wire.refusal import error
-from ..asking_options import add_asking_options
+from ..asking_options import add_asking_options, add_quiet, quieted
 from ..progress_bar import Bar
 from ..status import status
 from ..status.status_report import explained
@@ -366,7 +366,8 @@ def _add_backup(commands: Commands) -> None:
     source.add_argument("--from", dest="node", metavar="NAME", help="read a stopped node's files")
     source.add_argument("--check", action="store_true", help="read FILE and print what it holds")
     add_asking_options(backup, 60.0)
-    backup.set_defaults(carry_out=_backup)
+    add_quiet(backup)
+    backup.set_defaults(carry_out=quieted(_backup))
 
 
 def _add_restore(commands: Commands) -> None:

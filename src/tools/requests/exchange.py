@@ -33,7 +33,7 @@ from ...common.errors import RaftlineError
 from ...wire.limits import KEY_BYTES, VALUE_BYTES
 from ...wire.refusal import error
 from ...wire.replies.replies import RequestOutcome, base64_of, is_text
-from ..asking_options import add_asking_options, clients_of
+from ..asking_options import add_asking_options, add_quiet, clients_of
 from ..progress_bar import Bar
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def add_commands(commands: Commands) -> None:
     exports.add_argument("--prefix", metavar="P", help="only the keys that begin with P")
     exports.add_argument("--resume", action="store_true", help="continue after the last line")
     add_asking_options(exports, 10.0)
+    add_quiet(exports)
     exports.set_defaults(carry_out=_export)
     imports = commands.add_parser(
         "import",
@@ -83,6 +84,7 @@ def add_commands(commands: Commands) -> None:
         help="begin with this line",
     )  # fmt: skip
     add_asking_options(imports, 10.0)
+    add_quiet(imports)
     imports.set_defaults(carry_out=_import)
 
 
@@ -171,7 +173,8 @@ def _export(options: argparse.Namespace) -> int:
     except RaftlineError as problem:
         again = f" To continue: raftline export {options.file} --resume"
         return _failed(problem, clients, again * (options.file != STREAM))
-    print(f"[*] {count:,} keys exported", file=sys.stderr)
+    if not options.quiet:
+        print(f"[*] {count:,} keys exported", file=sys.stderr)
     return RequestOutcome.DONE
 
 
@@ -250,7 +253,8 @@ def _import(options: argparse.Namespace) -> int:
             return RequestOutcome.USAGE
         hint = f" The lines before line {stop.line} were imported. {again}"
         return _failed(stop.why, clients, hint)
-    print(f"[*] {count:,} keys imported", file=sys.stderr)
+    if not options.quiet:
+        print(f"[*] {count:,} keys imported", file=sys.stderr)
     return RequestOutcome.DONE
 
 

@@ -25,7 +25,7 @@ from ...wire.protocol import ProtocolError
 from ...wire.refusal import NO_LEADER, error
 from ...wire.replies.refusals import code_of, for_people
 from ...wire.replies.replies import RequestOutcome, outcome_of
-from ..asking_options import add_asking_options
+from ..asking_options import add_asking_options, add_quiet, quieted
 from ..status import status
 from ..status.status_report import explained, verdict
 
@@ -44,6 +44,7 @@ def carry_out(
     words: Sequence[str],
     timeout_s: float | None,
     json_wanted: bool = False,
+    is_quiet: bool = False,
 ) -> int:
     """Ask the leader for a change, or for the members, and print its answer.
 
@@ -73,10 +74,11 @@ def carry_out(
     if change is None:
         facts = json.loads(reply.removeprefix(MARK))
         if not json_wanted:
-            return _show(facts)
+            return _show(facts, is_quiet)
         print(json.dumps(facts, indent=2))
         return RequestOutcome.DONE
-    print(safe_line(reply))
+    if not is_quiet:
+        print(safe_line(reply))
     return EXIT_NO_VOTE if leaves_learner(reply) else RequestOutcome.DONE
 
 
@@ -86,10 +88,12 @@ def _names_in(words: Sequence[str]) -> list[str]:
     return [word for kind, word in zip(form, words, strict=False) if kind in _NAMES]
 
 
-def _show(facts: Mapping[str, Any]) -> int:
-    """Print a line for each member, and any warning about the number of voters."""
+def _show(facts: Mapping[str, Any], is_quiet: bool) -> int:
+    """Print a line for each member, and any warning about the number of voters unless quiet."""
     for name, where in facts["members"].items():
         print(safe_line(f"{name}  {where}  {_role(name, facts)}"))
+    if is_quiet:
+        return RequestOutcome.DONE
     if not facts["members_committed"]:
         print(f"entry {facts['members_since']} names them and is not committed yet")
     warning = advice(len(facts["voters"]))
@@ -203,7 +207,8 @@ def _add_transfer(commands: Commands) -> None:
     )
     transfer.add_argument("to", metavar="NAME", nargs="?", help="which node (any that can)")
     add_asking_options(transfer, 15.0)
-    transfer.set_defaults(carry_out=_transfer)
+    add_quiet(transfer)
+    transfer.set_defaults(carry_out=quieted(_transfer))
 
 
 def _add_begin(commands: Commands) -> None:
@@ -219,7 +224,8 @@ def _add_begin(commands: Commands) -> None:
         "--without", metavar="NAME", nargs="+", default=[], help="the members that never ran"
     )
     add_asking_options(begin, 15.0)
-    begin.set_defaults(carry_out=_begin)
+    add_quiet(begin)
+    begin.set_defaults(carry_out=quieted(_begin))
 
 
 def _add_actions(commands: Commands, names: Mapping[str, str]) -> None:
@@ -237,6 +243,7 @@ def _add_actions(commands: Commands, names: Mapping[str, str]) -> None:
             else:
                 command.add_argument(word.lower(), metavar=word)
         add_asking_options(command)
+        add_quiet(command)
         command.set_defaults(carry_out=_carry_out, json=False)
         if verb == "members":
             command.add_argument("--json", action="store_true", help="for programs")
@@ -248,7 +255,7 @@ def _carry_out(options: argparse.Namespace) -> int:
     given = (getattr(options, name) for name in names)
     words = [verb, *(word for word in given if word is not None)]
     nodes, access = named_nodes(options.at, options.dir), access_of(options)
-    return carry_out(nodes, access, words, options.timeout, options.json)
+    return carry_out(nodes, access, words, options.timeout, options.json, options.quiet)
 
 
 def _begin(options: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ from ...common.arguments import as_seconds
 from ...common.config import ConfigError
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...wire.refusal import error
-from ..asking_options import add_asking_options
+from ..asking_options import add_asking_options, add_quiet, quieted
 from ..status.status_report import explained
 
 if TYPE_CHECKING:
@@ -178,12 +178,8 @@ def add_commands(commands: Commands) -> None:
         "afterwards, and report whether the cluster bore it. Exit code 0: it did; 1: it did not; "
         "3: no leader; 5: refused or unreachable; 6: login; 8: TLS.",
     )
-    perf.add_argument(
-        "--load",
-        choices=("s", "m", "l"),
-        default="s",
-        help="150, 1,000 or 4,000 writes a second (s)",
-    )
+    rates = "150, 1,000 or 4,000 writes a second (s)"
+    perf.add_argument("--load", choices=("s", "m", "l"), default="s", help=rates)
     perf.add_argument(
         "--for", dest="seconds", type=as_seconds, default=60.0, metavar="SECONDS", help="(60)"
     )
@@ -191,7 +187,8 @@ def add_commands(commands: Commands) -> None:
     perf.add_argument("--prefix", default=prefix, metavar="PREFIX", help=f"of its keys ({prefix})")
     perf.add_argument("--json", action="store_true", help="for programs")
     add_asking_options(perf, 10.0)
-    perf.set_defaults(carry_out=_perf)
+    add_quiet(perf)
+    perf.set_defaults(carry_out=quieted(_perf))
     replicas = actions.add_parser(
         "replicas",
         help="whether all members hold the same state, and the first key that differs",
@@ -201,7 +198,8 @@ def add_commands(commands: Commands) -> None:
     )
     replicas.add_argument("--json", action="store_true", help="for programs")
     add_asking_options(replicas, 30.0)
-    replicas.set_defaults(carry_out=_replicas)
+    add_quiet(replicas)
+    replicas.set_defaults(carry_out=quieted(_replicas))
 
 
 def _replicas(options: argparse.Namespace) -> int:

@@ -399,6 +399,29 @@ def test_commands_of_the_shell_leave_no_session_behind(shared: Cluster, tmp_path
     assert raftline(tmp_path, "get", "-q", "a", at=where).stdout == "2\n"
 
 
+def test_quiet_commands_print_only_values_and_errors(three: Cluster, tmp_path: Path) -> None:
+    where = f"localhost:{three.nodes[0].port}"
+
+    def said(*words: str) -> tuple[int, str]:
+        done = in_process.raftline(*words, "-q", environment={**os.environ, "RAFTLINE": where})
+        return done.returncode, done.stdout + done.stderr
+
+    leader = three.leader()
+    (other, *_) = [node.name for node in three.nodes if node is not leader]
+    assert said("transfer", other) == (0, "")
+    assert said("status") == (0, "")
+    assert said("member", "demote", other)[0] == 0
+    assert said("member", "promote", other) == (0, "")
+    assert said("check", "replicas") == (0, "")
+    assert said("export", str(tmp_path / "rows")) == (0, "")
+    assert said("import", str(tmp_path / "rows")) == (0, "")
+    assert said("backup", str(tmp_path / "copy")) == (0, "")
+    status, rows = said("member", "list")
+    assert (status, len(rows.splitlines())) == (0, 3)
+    status, line = said("transfer", "s9")
+    assert (status != 0, line.startswith("Sorry, ")) == (True, True)
+
+
 def test_a_lease_is_kept_for_as_long_as_the_program_runs(shared: Cluster, tmp_path: Path) -> None:
     where = f"localhost:{shared.nodes[0].port}"
     words = ["lease", "60", "--keep", "-q", "--at", where]
