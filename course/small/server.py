@@ -209,7 +209,7 @@ def read_members(name: str, folder: Path) -> Mapping[str, str]:
     """Return the servers in `server-configuration.txt`: of this folder, of the one above it, or of
     the clone."""
     paths = [one / "server-configuration.txt" for one in (folder, folder.absolute().parent, LOGS)]
-    path = next((one for one in paths if one.is_file()), paths[-1])
+    path = next((one for one in paths if one.is_file()), paths[0])  # it names what is missing
     members: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         if words := line.partition("#")[0].split():
@@ -228,7 +228,7 @@ def main(words: list[str]) -> None:
     folder = Path(words[2]) if len(words) == 3 else LOGS / "small"
     try:
         members = read_members(name, folder)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         listener = socket.create_server(("127.0.0.1", port), backlog=128)
         server = Server(name, members, folder)
     except (OSError, OverflowError, ValueError) as error:

@@ -294,7 +294,7 @@ def test_wrong_start_says_what_to_do(tmp_path: Path) -> None:
     for words, why in (
         (["s1"], "usage: python course/small/server.py NAME PORT"),
         (["s1", "²"], "usage: python course/small/server.py NAME PORT"),
-        (["s1", port, str(tmp_path / "a" / "b")], "No such file or directory"),
+        (["s1", port, str(tmp_path / "server-configuration.txt" / "a")], "Not a directory"),
         (["s1", port, str(tmp_path)], "can't decode byte 0xff"),
     ):
         done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, check=False)

@@ -279,7 +279,9 @@ def test_lost_or_damaged_files_are_refused(
 # --- its configuration ----------------------------------------------------------------------------
 
 
-def test_a_wrong_configuration_is_named(small: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_wrong_configuration_is_named(
+    small: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "server-configuration.txt"
     path.write_text("# one a line\ns1 localhost 10000\n\ns2 localhost 10001\n", "utf-8")
     for folder in (tmp_path, tmp_path / "below"):
@@ -289,6 +291,9 @@ def test_a_wrong_configuration_is_named(small: SimpleNamespace, tmp_path: Path) 
         small.server.read_members("s3", tmp_path)
     of_the_clone = small.server.read_members("s1", tmp_path / "far" / "below")
     assert list(of_the_clone) == ["s1", "s2", "s3"]
+    monkeypatch.setattr(small.server, "LOGS", tmp_path / "of an installed course")
+    with pytest.raises(FileNotFoundError, match=r"far/below/server-configuration\.txt"):
+        small.server.read_members("s1", tmp_path / "far" / "below")
     for wrong in ("s1 10000", "s1 localhost 65536", "s1 localhost ²", "1s localhost 10000"):
         path.write_text(f"{wrong}\n", "utf-8")
         with pytest.raises(small.logmanager.Unusable, match=f"NAME HOST PORT, not: {wrong}"):
