@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 from pathlib import Path
@@ -20,8 +21,8 @@ class MetricsError(Exception):
 
 
 def read(path: Path) -> object:
-    """Return the content of a file: TOML if its name ends in `.toml`, else JSON. Raises
-    MetricsError."""
+    """Return the content of a file: TOML if its name ends in `.toml`, else JSON or a dictionary of
+    Python. Raises MetricsError."""
     try:
         with path.open("rb") as file:
             raw = file.read(BYTES_MAX + 1)
@@ -38,10 +39,7 @@ def read(path: Path) -> object:
 
 def _json(path: Path, text: str) -> object:
     def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        doubles = sorted({key for key in keys if keys.count(key) > 1})
-        if doubles:
-            raise MetricsError([f"{path}: {key!r} is there twice" for key in doubles])
+        _refuse_doubles(path, [key for key, _ in pairs])
         return dict(pairs)
 
     if not text.strip():
@@ -49,10 +47,35 @@ def _json(path: Path, text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=without_doubles)
     except json.JSONDecodeError as error:
+        literal = _literal(path, text)
+        if literal is not None:
+            return literal
         where = f"{path}:{error.lineno}"
         raise MetricsError([f"{where}: is not JSON: {error.msg} (column {error.colno})"]) from error
     except (ValueError, RecursionError) as error:
         raise MetricsError([f"{path}: {_TOO_LONG}"]) from error
+
+
+def _refuse_doubles(path: Path, keys: list[str]) -> None:
+    doubles = sorted({key for key in keys if keys.count(key) > 1})
+    if doubles:
+        raise MetricsError([f"{path}: {key!r} is there twice" for key in doubles])
+
+
+def _literal(path: Path, text: str) -> object:
+    """Return the dictionary of Python in `{…}` or `NAME={…}`, as the report of a run has it; None
+    if the text is neither. Raises MetricsError."""
+    try:
+        [statement] = ast.parse(text).body
+        value = statement.value if isinstance(statement, ast.Assign | ast.Expr) else None
+        if not isinstance(value, ast.Dict):
+            return None
+        found: object = json.loads(json.dumps(ast.literal_eval(value)))
+        keys = [str(ast.literal_eval(key)) for key in value.keys if key is not None]
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return None
+    _refuse_doubles(path, keys)
+    return found
 
 
 def _toml(path: Path, text: str) -> object:

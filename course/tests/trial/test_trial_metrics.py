@@ -190,6 +190,46 @@ def test_a_file_that_is_no_dictionary_is_reported(
     assert said in line
 
 
+REPORTED = """metrics_1={ 'server code': 'raft.py', 'maximum get create fail fraction': 0.1,
+    'number of clients': 8, 'servers': 5,
+    'actions': ({'category': 'fail leader', 'trigger point': 8},) }
+"""
+
+
+@pytest.mark.parametrize("before", ["metrics_1={", "metrics_1 = {", "# of the report\n{", "{"])
+def test_metrics_of_a_report_are_read_as_they_stand(tmp_path: Path, before: str) -> None:
+    """A report of the course's simulator has them in Python's form, with their name."""
+    path = tmp_path / "metrics_1.json"
+    path.write_text(REPORTED.replace("metrics_1={", before), encoding="utf-8")
+    found = metrics_dictionary.read(path)
+    assert (found.servers, found.number_of_clients) == (5, 8)
+    assert [(each.category, each.trigger_point) for each in found.actions] == [("fail leader", 8)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("metrics_1={'servers': 3, 'servers': 5}", "m.json: 'servers' is there twice"),
+        ("metrics_1={'servers': open('x')}", "m.json:1: is not JSON: Expecting value (column 1)"),
+        ("metrics_1={'servers': 3}\nmetrics_2={}", "m.json:1: is not JSON: Expecting value"),
+        ("metrics_1={'servers': b'3'}", "m.json:1: is not JSON"),
+        ("metrics_1={**{}}", "m.json:1: is not JSON"),
+        ("metrics_1={[]: 1}", "m.json:1: is not JSON"),
+        ("metrics_1={'a': " + "[" * 100_000, "m.json:1: is not JSON"),
+        ("metrics_1={'a': " + "-" * 100_000 + "1}", "m.json:1: is not JSON"),
+        ("metrics_1={'seed': " + "9" * 5000 + "}", "m.json:1: is not JSON"),
+        ("metrics_1={'a': '\0'}", "m.json:1: is not JSON"),
+    ],
+)
+def test_metrics_in_the_form_of_python_are_a_literal(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "m.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(MetricsError) as caught:
+        metrics_dictionary.read(path)
+    [line] = caught.value.lines
+    assert said in line
+
+
 def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(MetricsError, match=r"none\.json: can't be read: No such file"):
         metrics_dictionary.read(tmp_path / "none.json")
