@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from ..wire.commands.identity import EVERYWHERE, ROLES, Identity, identity_of
@@ -67,7 +69,7 @@ class UserTable:
         self.roles: Mapping[str, tuple[RoleGrant, ...]] = roles or {}
         self.secret = secret
         self._found: dict[str, User] = {}  # made so far
-        self._iterations: list[int] = []  # one for each user; made by the first login
+        self._iterations = Counter[int]()  # of how many users; made by the first login
 
     def __bool__(self) -> bool:
         """Whether there are users, so that rights are checked."""
@@ -124,10 +126,9 @@ class UserTable:
         the others, and is the same each time and on each node. No password fits it."""
         if not self._iterations:
             numbers = [one.verifier.iterations for one in self.accounts.values() if one.verifier]
-            self._iterations = sorted(numbers) or [ITERATIONS]
-        fake = _fake_verifier(
-            self.secret, self._iterations, name
-        )  # for each name: it takes a while
+            self._iterations = Counter(numbers or [ITERATIONS])
+        # For each name, since it takes a while.
+        fake = _fake_verifier(self.secret, self._iterations, name)
         account = self.accounts.get(name)
         return fake if account is None or account.verifier is None else account.verifier
 
@@ -165,15 +166,25 @@ class UserTable:
         return lines
 
 
-def _fake_verifier(secret: bytes, iterations: Sequence[int], name: str) -> Verifier:
-    """Return a verifier that no password fits, for a name without one (RFC 5802, section 9)."""
-    parts = ("salt", "stored", "server", "iterations")
-    salt, stored, server, chance = [
-        hmac.digest(secret, f"{part} {name}".encode("utf-8", "surrogateescape"), "sha256")
-        for part in parts
-    ]
-    place = int.from_bytes(chance[:4], "big") * len(iterations) >> 32
-    return Verifier(iterations[place], salt[:SALT_BYTES], stored, server)
+def _fake_verifier(secret: bytes, iterations: Mapping[int, int], name: str) -> Verifier:
+    """Return a verifier that no password fits, for a name without one (RFC 5802, section 9).
+
+    Each number of iterations bids for the name, by chance and by how many users have it. So the
+    highest bidder seldom changes with the users; if it does, so does the salt, as for a user with
+    a new password.
+    """
+
+    def drawn(part: str) -> bytes:
+        text = f"{part} {name}".encode("utf-8", "surrogateescape")
+        return hmac.digest(secret, text, "sha256")
+
+    def bid(number: int) -> float:
+        chance = (int.from_bytes(drawn(f"bid {number}")[:4], "big") + 1) / (1 << 32)
+        return math.log(chance) / iterations[number]
+
+    number = max(sorted(iterations), key=bid)
+    salt, stored, server = [drawn(f"{part} {number}") for part in ("salt", "stored", "server")]
+    return Verifier(number, salt[:SALT_BYTES], stored, server)
 
 
 def read_users(lines: Iterable[str]) -> UserTable:

@@ -379,6 +379,29 @@ def test_iteration_count_does_not_reveal_a_user() -> None:
     assert 50 < seen.count(2 * ITERATIONS_LEAST) < 150  # a third
 
 
+def test_unknown_name_changes_only_as_a_user_with_a_new_password() -> None:
+    """Users come and go, with other iteration counts. The count of an unknown name stays; the few
+    that move have another salt, too, as if that user had a new password."""
+    names = [f"name{number}" for number in range(200)]
+
+    def seen(users: UserTable) -> list[tuple[int, bytes]]:
+        found = [users.verifier_of(name) for name in names]
+        return [(one.iterations, one.salt) for one in found]
+
+    users = users_of(BOB, ROOT)
+    number = 2 * ITERATIONS_LEAST
+    changed = 0
+    for turn in range(30):
+        before = seen(users)
+        account = Account(make_verifier(PASSWORD, number + turn % 3), ("reader",))
+        gone = turn % 4 == 3
+        users = users.with_account(f"new{turn - gone}", None if gone else account)
+        for (count, salt), (later, other) in zip(before, seen(users), strict=True):
+            assert (count == later) == (salt == other)
+            changed += count != later
+    assert 0 < changed < 200 * 4  # of 6,000; each name moves as the shares of the counts do
+
+
 def test_a_forged_proof_for_an_unknown_name_logs_nobody_in(
     access: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
