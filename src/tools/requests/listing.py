@@ -14,7 +14,7 @@ from ...clients.terminal.exit_status import exit_status_of, exit_status_to
 from ...clients.terminal.streams import say
 from ...wire.commands.command_table import read_request
 from ...wire.operands.operands import NO_LIMITS
-from ...wire.protocol import escape
+from ...wire.protocol import escape, without_controls
 from ...wire.refusal import error
 from ...wire.replies.refusals import for_people
 from ...wire.replies.replies import (
@@ -99,7 +99,7 @@ def _print(pairs: Iterator[Pair], printer: ReplyPrinter, form: str) -> None:
     elif form == "keys":
         for key, _ in pairs:
             is_plain = key.isprintable() and "\\" not in key
-            print(key if is_plain else escape(key, key=True))
+            print(key if is_plain else without_controls(escape(key, key=True)))
     else:
         head = "{" if printer.quiet else "SHOW response: {"
         _print_joined(head, map(_as_member, pairs), "}\n")

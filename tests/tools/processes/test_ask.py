@@ -219,10 +219,13 @@ def test_a_listing_ends_at_its_limit_and_says_so(start: Start, tmp_path: Path) -
 
 
 def test_a_key_that_would_be_two_lines_is_escaped(start: Start, tmp_path: Path) -> None:
-    pairs = json.dumps({"a\nb": "", "c d": "", "\udcff": "", r"\xff": ""})
+    """So is one that would turn the direction of the line."""
+    pairs = json.dumps({"a\nb": "", "c d": "", "\udcff": "", r"\xff": "", "\u202elive": ""})
     node = start(lambda _: f"SHOW response: {pairs}")
     done = raftline(tmp_path, "keys", at=f"localhost:{node.port}")
-    assert done.stdout.splitlines() == [r"a\nb", "c d", r"\xff", r"\\xff"]
+    assert done.stdout.splitlines() == [
+        r"a\nb", "c d", r"\xff", r"\\xff", r"\xe2\x80\xaelive",
+    ]  # fmt: skip
 
 
 def test_an_object_has_what_is_no_text_apart_in_base64(start: Start, tmp_path: Path) -> None:
