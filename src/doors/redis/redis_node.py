@@ -48,7 +48,8 @@ class RedisNode:
         self._last_cursor = int(new_token(3), 16) << _NUMBER_BITS
         self._cursors: dict[int, str] = {}  # the oldest first
         self._bytes = 0
-        self._scripts: dict[str, str] = {}  # their names by SHA1, the oldest first
+        # Of each user: their names by SHA1, the oldest first.
+        self._scripts: dict[str | None, dict[str, str]] = {}
         self._leader = ""  # the address of the last leader that was known
         self._listeners: dict[SwitchListener, None] = {}
         self._switches: deque[str] = deque()  # of which the listeners were not told yet
@@ -152,18 +153,22 @@ class RedisNode:
         with self._lock:
             return self._cursors.get(number)
 
-    def script(self, sha: str) -> str | None:
-        """Return the name of a known script by its SHA1; None if it was not loaded here."""
-        return self._scripts.get(sha)
-
-    def keep_script(self, sha: str, name: str) -> None:
-        """Keep the name of a known script."""
+    def script(self, user: str | None, sha: str) -> str | None:
+        """See `CommandNode`."""
         with self._lock:
-            self._scripts[sha] = name
-            if len(self._scripts) > REDIS_SCRIPTS:
-                del self._scripts[next(iter(self._scripts))]
+            return self._scripts.get(user, {}).get(sha)
 
-    def forget_scripts(self) -> None:
-        """Forget the scripts that were loaded here."""
+    def keep_script(self, user: str | None, sha: str, name: str) -> None:
+        """See `CommandNode`. If there are too many, the user with the most loses the oldest."""
         with self._lock:
-            self._scripts.clear()
+            self._scripts.setdefault(user, {})[sha] = name
+            if sum(map(len, self._scripts.values())) > REDIS_SCRIPTS:
+                most = max(self._scripts, key=lambda each: len(self._scripts[each]))
+                del self._scripts[most][next(iter(self._scripts[most]))]
+                if not self._scripts[most]:
+                    del self._scripts[most]
+
+    def forget_scripts(self, user: str | None) -> None:
+        """See `CommandNode`."""
+        with self._lock:
+            self._scripts.pop(user, None)

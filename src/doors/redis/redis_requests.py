@@ -61,7 +61,7 @@ class RedisRequests:
         self, node: RedisNode, host: DoorHost, admission: Admission, lines: LineBuffer
     ) -> None:
         """`lines` keeps the bytes of a command that has not ended, within its bounds."""
-        self.session = RedisSession(node.number(), admission.addresses)
+        self.session = RedisSession(node.number(), admission.addresses, lambda: admission.user)
         self.context = CommandContext(node, self.session)
         self._host = host
         self._admission = admission

@@ -35,7 +35,7 @@ class Node:
     def __init__(self) -> None:
         self.limits = Limits()
         self.cursors: list[str] = []
-        self.scripts: dict[str, str] = {}
+        self.scripts: dict[tuple[str | None, str], str] = {}
         self.subscriptions: Counter[str] = Counter()
 
     def now_ms(self) -> int:
@@ -54,14 +54,14 @@ class Node:
     def cursor(self, number: int) -> str | None:
         return self.cursors[number - 1] if number <= len(self.cursors) else None
 
-    def script(self, sha: str) -> str | None:
-        return self.scripts.get(sha)
+    def script(self, user: str | None, sha: str) -> str | None:
+        return self.scripts.get((user, sha))
 
-    def keep_script(self, sha: str, name: str) -> None:
-        self.scripts[sha] = name
+    def keep_script(self, user: str | None, sha: str, name: str) -> None:
+        self.scripts[user, sha] = name
 
-    def forget_scripts(self) -> None:
-        self.scripts.clear()
+    def forget_scripts(self, user: str | None) -> None:
+        self.scripts = {key: name for key, name in self.scripts.items() if key[0] != user}
 
     def count_subscription(self, name: str, pattern: NamePattern | None, change: int) -> None:
         self.subscriptions[name] += change

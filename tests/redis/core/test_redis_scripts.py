@@ -117,11 +117,39 @@ def test_a_node_keeps_so_many_loaded_scripts() -> None:
     """The oldest one goes; its clients send the text again."""
     node = RedisNode(Limits(), lambda: 0.0, lambda count: "0" * 2 * count)
     for number_ in range(REDIS_SCRIPTS + 1):
-        node.keep_script(str(number_), "incr-expire")
-    assert node.script("0") is None
-    assert node.script("1") == node.script(str(REDIS_SCRIPTS)) == "incr-expire"
-    node.forget_scripts()
-    assert node.script("1") is None
+        node.keep_script(None, str(number_), "incr-expire")
+    assert node.script(None, "0") is None
+    assert node.script(None, "1") == node.script(None, str(REDIS_SCRIPTS)) == "incr-expire"
+    node.forget_scripts(None)
+    assert node.script(None, "1") is None
+
+
+def test_no_user_takes_the_scripts_of_another() -> None:
+    """A user who loads spellings without end, or forgets all scripts, loses their own alone."""
+    node = RedisNode(Limits(), lambda: 0.0, lambda count: "0" * 2 * count)
+    node.keep_script("ann", "a", "incr-expire")
+    for number_ in range(2 * REDIS_SCRIPTS):
+        node.keep_script("bob", str(number_), "incr-expire")
+    assert node.script("ann", "a") == "incr-expire"
+    kept = [node.script("bob", str(number_)) for number_ in range(2 * REDIS_SCRIPTS)]
+    assert kept == [None] * (REDIS_SCRIPTS + 1) + ["incr-expire"] * (REDIS_SCRIPTS - 1)
+    node.forget_scripts("bob")
+    assert node.script("bob", str(2 * REDIS_SCRIPTS - 1)) is None
+    assert node.script("ann", "a") == "incr-expire"
+    for number_ in range(REDIS_SCRIPTS):  # as many users as scripts
+        node.keep_script(f"user{number_}", "s", "incr-expire")
+    found = [node.script(f"user{number_}", "s") for number_ in range(REDIS_SCRIPTS)]
+    assert found.count("incr-expire") + (node.script("ann", "a") is not None) == REDIS_SCRIPTS
+
+
+def test_a_session_flushes_the_scripts_of_its_user_alone() -> None:
+    one, other = Model(), Model()
+    other.session.user = lambda: "bob"
+    other.context.node = one.context.node
+    sha = one.ask("SCRIPT", "LOAD", RELEASE)
+    assert other.ask("SCRIPT", "EXISTS", sha) == [0]
+    assert other.ask("SCRIPT", "FLUSH") == "OK"
+    assert one.ask("SCRIPT", "EXISTS", sha) == [1]
 
 
 # --- what they do --------------------------------------------------------------------------------

@@ -89,14 +89,14 @@ class CommandNode(Protocol):
     def cursor(self, number: int) -> str | None:
         """Return the key that was kept under a number; None if it is gone."""
 
-    def script(self, sha: str) -> str | None:
-        """Return the name of a known script by its SHA1; None if it was not loaded here."""
+    def script(self, user: str | None, sha: str) -> str | None:
+        """Return the name of a known script by its SHA1; None if this user did not load it here."""
 
-    def keep_script(self, sha: str, name: str) -> None:
-        """Keep the name of a known script."""
+    def keep_script(self, user: str | None, sha: str, name: str) -> None:
+        """Keep the name of a known script for a user; None is whoever is not logged in."""
 
-    def forget_scripts(self) -> None:
-        """Forget the scripts that were loaded here."""
+    def forget_scripts(self, user: str | None) -> None:
+        """Forget the scripts that this user loaded here."""
 
     def count_subscription(self, name: str, pattern: NamePattern | None, change: int) -> None:
         """Count a subscription more, or less, to a channel or a pattern."""

@@ -15,6 +15,7 @@ class RedisSession:
     number: int = 0  # of the connection, on this node
     # of the client and of this node, in readable form
     addresses: Callable[[], tuple[str, str]] = lambda: ("nowhere", "nowhere")
+    user: Callable[[], str | None] = lambda: None  # who is logged in
     version: int = 2  # of the protocol
     name: str = ""  # that the client gave the connection
     facts: dict[str, str] = field(default_factory=dict)  # that the client told about itself

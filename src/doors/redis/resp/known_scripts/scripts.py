@@ -84,12 +84,13 @@ def _loaded(context: CommandContext, text: str) -> tuple[str, str]:
         Refused: it is not known.
     """
     sha = sha_of(text)
-    name = context.node.script(sha)
+    user = context.session.user()
+    name = context.node.script(user, sha)
     if name is None:
         name = name_of(text)
         if name is None:
             raise CommandRefused(NO_LUA)
-        context.node.keep_script(sha, name)
+        context.node.keep_script(user, sha, name)
     return sha, name
 
 
@@ -110,7 +111,10 @@ def called(context: CommandContext, words: list[str]) -> list[str]:
         raise CommandRefused("ERR Number of keys can't be greater than number of args")
     if count < 0:
         raise CommandRefused("ERR Number of keys can't be negative")
-    name = context.node.script(words[1].lower()) if by_sha else _loaded(context, words[1])[1]
+    if by_sha:
+        name = context.node.script(context.session.user(), words[1].lower())
+    else:
+        name = _loaded(context, words[1])[1]
     if name is None:
         raise CommandRefused(NO_SCRIPT)
     return [CALL_READ if SCRIPTS[name].is_read else CALL, name, str(count), *words[3:]]
@@ -163,13 +167,14 @@ def _load(context: CommandContext, words: list[str]) -> Value:
 
 
 def _exists(context: CommandContext, words: list[str]) -> Value:
-    return [int(context.node.script(name.lower()) is not None) for name in words[2:]]
+    user = context.session.user()
+    return [int(context.node.script(user, name.lower()) is not None) for name in words[2:]]
 
 
 def _flush(context: CommandContext, words: list[str]) -> Value:
     if [word.upper() for word in words[2:]] not in ([], ["ASYNC"], ["SYNC"]):
         raise CommandRefused("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
-    context.node.forget_scripts()
+    context.node.forget_scripts(context.session.user())
     return OK
 
 
