@@ -72,6 +72,13 @@ def test_client_subscribes_to_channels_that_it_may_read(scene: Subscriber) -> No
     assert message(scene) == f"{CHANNEL} y"
 
 
+@pytest.mark.parametrize("verb", ["SUBSCRIBE", "PSUBSCRIBE"])
+def test_empty_channel_takes_no_subscribers_either(scene: Subscriber, verb: str) -> None:
+    """No message can be sent on it."""
+    assert scene.subscribe("", verb) == "-ERR the empty channel is not supported"
+    assert scene.subscribe(CHANNEL, "SUBSCRIBE") == ""
+
+
 def test_client_publishes_on_channels_that_it_may_write(scene: Subscriber) -> None:
     assert scene.command("PUBLISH", CHANNEL, "x").startswith("-NOPERM ")
 

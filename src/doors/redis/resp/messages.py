@@ -13,12 +13,13 @@ from ....wire.commands.watch_lines import WatchAsked, format_watch
 from ....wire.protocol import escape
 from .keys import Pattern, literal_prefix
 from .programs import CommandContext, CommandRefused, Program, RedisAsk, Run, Steps, bounded, choose
-from .replies import Value
+from .replies import Failure, Value
 from .view import View
 
 PUBLISH: Final = "PUBLISH"
 KEYSPACE: Final = "__keyspace@0__:"
 KEYEVENT: Final = "__keyevent@0__:"
+NO_NAME: Final = Failure("ERR the empty channel is not supported")
 SWITCH: Final = "+switch-master"  # the channel on which a sentinel tells of a new leader
 # What clients subscribe to at a sentinel. A node sends messages on the first of them alone.
 OF_SENTINELS: Final = frozenset(
@@ -45,7 +46,7 @@ def checked_channel(name: str, bytes_max: int) -> str:
         Refused: it is empty or too long, or the node alone sends messages there.
     """
     if not name:
-        raise CommandRefused("ERR the empty channel is not supported")
+        raise CommandRefused(NO_NAME)
     if is_own(name):
         raise CommandRefused("ERR only the node itself publishes on this channel")
     return bounded("name of the channel", name, bytes_max)

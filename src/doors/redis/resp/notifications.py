@@ -16,7 +16,7 @@ from ....wire.commands.watch_lines import MESSAGE, WatchAsked, format_watch, top
 from ....wire.protocol import escape, real, size_of
 from .keys import Pattern, literal_prefix
 from .limits import REDIS_PATTERN_BYTES
-from .messages import KEYEVENT, KEYSPACE, OF_SENTINELS, SWITCH, is_own
+from .messages import KEYEVENT, KEYSPACE, NO_NAME, OF_SENTINELS, SWITCH, is_own
 from .programs import CommandContext, CommandRefused, Program, RedisAsk, Steps
 from .replies import Failure, Push, Several, Value, failure_of, format_reply
 
@@ -162,8 +162,10 @@ def _count(context: CommandContext) -> int:
 
 def _check(context: CommandContext, name: str, *, is_pattern: bool) -> None:
     """Raises:
-    Refused: the name is longer than any channel, or than a pattern may be.
+    Refused: the name is empty, or longer than any channel, or than a pattern may be.
     """
+    if not name:
+        raise CommandRefused(NO_NAME)
     longest = len(KEYSPACE) + context.node.limits.key_bytes
     if is_pattern and size_of(name) > REDIS_PATTERN_BYTES:
         raise CommandRefused(f"ERR a pattern has at most {REDIS_PATTERN_BYTES} bytes")
