@@ -45,6 +45,8 @@ from .recipe_operands import (
 _DIGITS: Final = 19  # of a number of an entry, so that keys are in the order of the numbers
 _SEATED: Final = 500  # between two pauses: some ms of work
 _ORPHANS: Final = 100  # waiting jobs without a value that one look drops, at most
+_OF_LOCKS: Final = "held/", f"held/{TOGETHER}/", "line/"  # groups, besides those of one key a claim
+_IDLE: Final = "idle/"
 _HELD_JOB: Final = re.compile(rf"(.*/)held/({CLAIM})/([0-9]{{19}})", re.ASCII | re.DOTALL)
 _JOB_NUMBER: Final = re.compile(NUMBER, re.ASCII)
 
@@ -127,9 +129,8 @@ def _abandon(store: Store, operands: str) -> str | None:
     lease = lease_of(claim)
     if lease not in store.leases.granted:
         return with_word("ABANDON", NO_SUCH_LEASE, lease)
-    for key_of in (_key_of, _place_in_line):
-        while (key := key_of(store, prefix, claim)) is not None:
-            del store[key]
+    for key in _keys_at(store, prefix, claim):
+        del store[key]
     jobs = _jobs_of(store, prefix, claim)
     counts = [store.pop(job) for job in jobs]
     if not _is_gone(store, prefix, claim):
@@ -155,9 +156,22 @@ def _key_of(store: Store, prefix: str, claim: str) -> str | None:
     for seat in (ALONE, SHARED):
         if f"{prefix}held/{seat}/{claim}" in store:
             return f"{prefix}held/{seat}/{claim}"
-    groups = f"{prefix}held/", f"{prefix}held/{TOGETHER}/", f"{prefix}line/"
-    keys = [keys_of(store).ending(group, f"/{claim}", store.held) for group in groups]
-    return min([*keys[0], *keys[1], *keys[2]], default=None)
+    return min(_numbered(store, prefix, claim, *_OF_LOCKS), default=None)
+
+
+def _numbered(store: Store, prefix: str, claim: str, *groups: str) -> list[str]:
+    """Return the keys of a claim in groups whose keys have numbers."""
+    keys = keys_of(store)
+    return [key for group in groups for key in keys.of_claim(f"{prefix}{group}", claim)]
+
+
+def _keys_at(store: Store, prefix: str, claim: str) -> list[str]:
+    """Return the keys of a claim's seats, and of its places in both lines. There may be as many as
+    a lease has keys, since any client may set one."""
+    seats = [f"{prefix}held/{seat}/{claim}" for seat in (ALONE, SHARED)]
+    places = sorted(_numbered(store, prefix, claim, *_OF_LOCKS))
+    idle = sorted(_numbered(store, prefix, claim, _IDLE))
+    return [*[seat for seat in seats if seat in store], *places, *idle]
 
 
 def _free_seat(store: Store, prefix: str, mode: str, waiting: int) -> str:
@@ -177,10 +191,9 @@ def _free_seat(store: Store, prefix: str, mode: str, waiting: int) -> str:
         if first is not None:  # they are inside, and it joins them
             return first[len(held) :][: len(TOGETHER) + 1 + _DIGITS]
         return f"{TOGETHER}/{_indexed(store.number)}" if waiting >= int(number) else ""
-    numbers = {int(key[len(held) :][:4]) for key in keys.ending(held, "", store.held)}
-    for seat in range(1, int(mode) + 1):
-        if seat not in numbers:
-            return f"{seat:04}"
+    for place in range(1, int(mode) + 1):
+        if not keys.is_seat_taken(held, f"{place:04}"):
+            return f"{place:04}"
     return ""
 
 
@@ -310,8 +323,7 @@ def _take_over(store: Store, asked: Dequeue, worker: _Worker) -> list[dict[str, 
 
 def _place_in_line(store: Store, prefix: str, claim: str) -> str | None:
     """Return the key of a worker that waits; None if it does not wait."""
-    keys = keys_of(store).ending(f"{prefix}idle/", f"/{claim}", store.held)
-    return min(keys, default=None)
+    return min(_numbered(store, prefix, claim, _IDLE), default=None)
 
 
 def _leave_line(store: Store, prefix: str, claim: str) -> None:

@@ -9,12 +9,14 @@ but the keys that exist, so it is no part of the state.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Container, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
 from ..common.process.wakeup import PauseFunction
 from ..state.store import SecondaryIndex, Store
+from ..wire.operands.lease_operands import LEASE
 from .recipe_operands import (
     ALONE,
     CLAIM,
@@ -23,6 +25,7 @@ from .recipe_operands import (
     MODE,
     SHARED,
     TOGETHER,
+    is_claim,
 )
 
 _INDEX: Final = "[0-9]{19}"  # the number of an entry, so that keys are in the order of the entries
@@ -33,19 +36,23 @@ _KEY: Final = re.compile(
     rf"|(idle/){_INDEX}/(?:{COUNT})\.(?:{DELIVERIES})/{CLAIM}|(wait/){_INDEX})",
     re.ASCII | re.DOTALL,
 )
+_SEATS: Final = "held/"  # the end of the group of a semaphore
 _NAME: Final = "recipes"
 _MADE_KEYS: Final = 5000  # between two pauses: some ms of work
 _REMOVED: Final = 64  # removed keys that a group may hold in any case
 
 
 class _Group:
-    """The keys of one kind at a PREFIX, as a heap that may hold removed keys as well."""
+    """The keys of one kind at a PREFIX, as a heap that may hold removed keys as well, and those
+    that exist by their claims."""
 
-    __slots__ = ("count", "heap")
+    __slots__ = ("claims", "count", "heap", "seats")
 
     def __init__(self) -> None:
         self.heap: list[str] = []
         self.count = 0  # of the keys that exist
+        self.claims: dict[str, dict[str, None]] = {}
+        self.seats = Counter[str]()  # of a semaphore: how many keys each has
 
 
 def group_of(key: str) -> str:
@@ -54,6 +61,13 @@ def group_of(key: str) -> str:
     `PREFIX line/`, `PREFIX idle/` or `PREFIX wait/`. Return "" for any other key."""
     match = _KEY.fullmatch(key)
     return "" if match is None else match[1] + match[match.lastindex or 1]
+
+
+def _claim_of(key: str) -> str:
+    """Return the claim at the end of a key; "" for a waiting job, which has none."""
+    begin = key.rfind(f"/{LEASE}") + 1
+    claim = key[begin:]
+    return claim if is_claim(claim) else ""
 
 
 def lock_of(key: str) -> str:
@@ -80,6 +94,10 @@ class RecipeKeys(SecondaryIndex):
             group = self._groups.setdefault(name, _Group())
             group.count += 1
             heappush(group.heap, key)
+            if name.endswith(_SEATS):
+                group.seats[key[len(name) :][:4]] += 1
+            if claim := _claim_of(key):
+                group.claims.setdefault(claim, {})[key] = None
 
     def remove(self, key: str, held: Container[str]) -> None:
         """Remove a key that is not in `held` any more."""
@@ -88,6 +106,12 @@ class RecipeKeys(SecondaryIndex):
         if group is None:
             return
         group.count -= 1
+        if name.endswith(_SEATS):
+            group.seats[key[len(name) :][:4]] -= 1
+        if claim := _claim_of(key):
+            del group.claims[claim][key]
+            if not group.claims[claim]:
+                del group.claims[claim]
         if not group.count:
             del self._groups[name]
         elif len(group.heap) > 2 * group.count + _REMOVED:
@@ -108,12 +132,15 @@ class RecipeKeys(SecondaryIndex):
             heappop(group.heap)
         return group.heap[0]
 
-    def ending(self, name: str, end: str, held: Container[str]) -> list[str]:
-        """Return the keys of a group that end so, in no order; one may be there twice."""
+    def of_claim(self, name: str, claim: str) -> list[str]:
+        """Return the keys of a group that a claim has, in no order."""
         group = self._groups.get(name)
-        if group is None:
-            return []
-        return [key for key in group.heap if key.endswith(end) and key in held]
+        return [] if group is None else [*group.claims.get(claim, ())]
+
+    def is_seat_taken(self, name: str, seat: str) -> bool:
+        """Return whether a semaphore, whose group this is, has a key of that seat."""
+        group = self._groups.get(name)
+        return group is not None and group.seats[seat] > 0
 
 
 def keys_of(store: Store) -> RecipeKeys:

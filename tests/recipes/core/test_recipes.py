@@ -21,6 +21,7 @@ from raftline_testing.doubles.account_machine import ANN, BOB, AccountMachine
 from raftline_testing.doubles.lease_machine import TERM, LeaseMachine
 from raftline_testing.doubles.user_machine import UserMachine
 from raftline_testing.files.node_files import entries
+from raftline_testing.linear_work import TIMES_MORE_MAX, times_more
 
 L = "lock/a/"
 Q = "queue/q/"
@@ -528,6 +529,33 @@ def test_abandoned_claim_leaves_seat_or_line_in_any_mode(machine: LeaseMachine, 
     machine.apply(f"abandon {L} lease-57")
     seat = seats[0] if mode == "alone" else seats[1]
     assert keys(machine, L) == ["gone/lease-57", "gone/lease-58", f"held/{seat}/lease-59"]
+
+
+@pytest.mark.needs("a clock of a thread")
+@pytest.mark.parametrize("place", ["line/{}/alone", "idle/{}/1.0", "held/together/{}", "held/{}"])
+@pytest.mark.parametrize("verb", ["abandon", "hold", "hold 3", "dequeue"])
+def test_work_of_a_claim_is_linear_in_the_places_of_a_line(place: str, verb: str) -> None:
+    """Any client that may write there can set such keys: as many of one lease as it likes. Each
+    further command of another claim costs the same, and one abandons all of them at once."""
+
+    mode = "3" if verb == "hold 3" else "alone"
+
+    def fill_and_ask(line: bytes) -> None:
+        machine = LeaseMachine()
+        machine.talk("lease 10", "lease 10", f"hold {L} {mode} lease-57 x")
+        for number in range(len(line)):
+            digits = f"{number:04}" if place == "held/{}" else f"{number:019}"
+            machine.apply(f"under lease-58 set {L}{place.format(digits)}/lease-58 x")
+        if verb == "abandon":
+            machine.apply(f"abandon {L} lease-58")
+            assert keys(machine, L) == ["gone/lease-58", "held/alone/lease-57"]
+        for _ in range(0 if verb == "abandon" else len(line)):
+            if verb == "dequeue":
+                machine.apply(f"dequeue {L} 1 0 now lease-57/1")
+            else:
+                machine.apply(f"hold {L} {mode} now lease-57/1 x")
+
+    assert times_more(fill_and_ask, b"", b"-", short=400) <= TIMES_MORE_MAX
 
 
 def test_an_abandoned_worker_gives_back_its_jobs_and_gets_none(machine: LeaseMachine) -> None:
