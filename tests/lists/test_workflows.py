@@ -16,6 +16,7 @@ FORMS = sorted(
     set((GITHUB / "ISSUE_TEMPLATE").glob("*.yml")) - {GITHUB / "ISSUE_TEMPLATE/config.yml"}
 )
 MAKE = re.compile(r"^ +- run: (?:sudo [^\n]*)?make (?:-C ([a-z]+) )?([a-z-]+)", re.MULTILINE)
+PINNED = re.compile(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v[0-9.]+")
 NAMED = re.compile(r"\b(?:docs|tests)/[\w/.-]+\.md\b|\b[A-Z]+\.md\b")
 
 
@@ -48,6 +49,19 @@ def test_workflows_and_forms_follow_the_schemas_of_github() -> None:
 @pytest.mark.skipif(shutil.which("actionlint") is None, reason="there is no actionlint")
 def test_actionlint_finds_nothing() -> None:
     expect_success("actionlint", "-no-color", *WORKFLOWS)
+
+
+def test_workflows_run_only_pinned_code_and_may_only_read() -> None:
+    """A tag of an action, or the newest version of a package, may become other code overnight."""
+    for path in WORKFLOWS:
+        text = path.read_text()
+        used = re.findall(r"uses: (.*)", text)
+        assert [one for one in used if not PINNED.fullmatch(one)] == [], path.name
+        installed = re.findall(r"pip install (.*)", text)
+        assert [one for one in installed if not re.fullmatch(r"[\w-]+==[\w.]+", one)] == []
+        assert re.search(r"^permissions:\n  contents: read\n", text, re.MULTILINE), path.name
+        assert "pull_request_target" not in text
+        assert "secrets." not in text
 
 
 def test_a_workflow_calls_targets_that_the_makefile_has() -> None:
