@@ -477,6 +477,19 @@ def test_phone_has_stage_sentence_and_step_at_once(sized: LabPage) -> None:
     assert is_whole(sized, "#stage .client")
 
 
+@pytest.mark.parametrize("width", [1000, 1280, 1400, 1499, 1500, 1920])
+def test_drawer_lies_beside_the_stage(sized: LabPage, width: int) -> None:
+    """It covers what stands beside the stage, and no node."""
+    resize(sized, width, 800)
+    sized.open(LED)
+    sized.press("#drawer-open")
+    stage, drawer = sized.script(
+        "const box = (css) => document.querySelector(css).getBoundingClientRect();"
+        "return [box('#stage-box').right, box('#drawer').left]"
+    )
+    assert stage <= drawer
+
+
 def test_touch_acts_on_a_node(sized: LabPage) -> None:
     resize(sized, 390, 844)
     sized.open(LED)
