@@ -20,6 +20,7 @@ from ..colours import SIX, coloured, has_colours
 
 LINE_BYTES_MAX = 4096
 FINISH_SECONDS_MAX = 1.0
+SIGHT_LINES = 40  # about a screen
 LAST_LINES = 5
 LAST_BYTES = 4096
 
@@ -35,6 +36,8 @@ class Relay:
         self._write = StreamWriter(sys.stdout).write
         self._lock = threading.Lock()  # one line at a time
         self._gone = False  # the reader is gone
+        self._kept = ""  # a line that is repeated
+        self._since = 0  # lines after it
         self._readers: dict[str, threading.Thread] = {}
         width = max(len(name) for name in names)
         colours = SIX if has_colours(sys.stdout) else ("",)
@@ -60,6 +63,11 @@ class Relay:
     def say(self, text: str) -> None:
         """Print a line of this program."""
         self._print(safe_line(text) + "\n")
+
+    def keep_in_sight(self, text: str) -> None:
+        """Print a line, and repeat it whenever so many others were printed after it."""
+        self._kept = safe_line(text) + "\n"
+        self._print(self._kept)
 
     @contextlib.contextmanager
     def output_for(self, name: str) -> Iterator[int | IO[bytes]]:
@@ -119,6 +127,10 @@ class Relay:
                 return
             try:
                 self._write(text)
+                self._since = 0 if text == self._kept else self._since + 1
+                if self._kept and self._since == SIGHT_LINES:
+                    self._write(self._kept)
+                    self._since = 0
             except (OSError, ValueError):  # keep reading, or the nodes would block
                 self._gone = True
 

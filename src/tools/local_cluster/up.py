@@ -127,9 +127,12 @@ def _begin(cluster: LocalCluster, others: Sequence[str], view_port: int | None) 
 
 
 def _say_for_view(cluster: LocalCluster, line: str) -> None:
-    """Print a line of the view. The first one has the address of its page, and is kept."""
-    cluster.picture = cluster.picture or line
-    cluster.relay.say(line)
+    """Print a line of the view. The first one has the address of its page, and stays in sight."""
+    if cluster.picture:
+        cluster.relay.say(line)
+    else:
+        cluster.picture = line
+        cluster.relay.keep_in_sight(line)
 
 
 def _say_picture(cluster: LocalCluster) -> None:
