@@ -12,7 +12,7 @@ import time
 
 import raftline
 import raftline.aio
-from generator import Load
+from generator import BenchError, Load
 from growth_setup import Setup
 from raftline_nodes import Raftline
 
@@ -37,6 +37,10 @@ class Counted:
     def goes_on(self) -> bool:
         return time.monotonic() < self._end_s
 
+    def stop(self) -> None:
+        """End the measurement now: nothing is left to do."""
+        self._end_s = min(self._end_s, time.monotonic())
+
     def note(self, asked_s: float) -> None:
         now_s = time.monotonic()
         if now_s >= self._begun_s:
@@ -45,11 +49,14 @@ class Counted:
 
     def figures(self) -> dict[str, float]:
         waits = sorted(self._waits_ms)
+        if not waits:
+            raise BenchError("all was done within the warm-up: there is nothing to measure")
+        seconds = self._end_s - self._begun_s
         return {
-            "per_s": len(waits) / self._load.seconds,
+            "per_s": len(waits) / seconds,
             "p50_ms": statistics.median(waits),
             "p99_ms": waits[len(waits) * 99 // 100],
-            "generator_cpu": (_cpu_s() - self._cpu_s) / self._load.seconds,
+            "generator_cpu": (_cpu_s() - self._cpu_s) / seconds,
         }
 
 

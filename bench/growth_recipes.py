@@ -39,7 +39,7 @@ IMPORTED = 50_000
 TENS, MANY = 10, 20_000  # jobs that are taken at a time, and that are there
 TOGETHER = 128  # sets of one transaction
 
-Do = Callable[[], object]  # one operation, or as many as the int that it returns
+Do = Callable[[], object]  # one operation, or as many as the int that it returns; 0: none is left
 Way = Callable[[int, int], AbstractContextManager[Do]]  # by the leader's port, and who calls
 
 
@@ -103,6 +103,8 @@ def _figures(way: Way, port: int, callers: int, seconds: float) -> dict[str, flo
             while counted.goes_on():
                 asked_s = time.monotonic()
                 done = do()
+                if done == 0:
+                    counted.stop()
                 for _ in range(done if isinstance(done, int) else 1):
                     counted.note(asked_s)
 
@@ -195,7 +197,7 @@ def _raftline_tens(port: int, number: int) -> Iterator[Do]:
         held = [jobs.take_many(TENS, ttl=HELD_S)]
 
         def do() -> int:
-            held[0] = jobs.take_many(TENS, ttl=HELD_S, done=held[0])
+            held[0] = jobs.take_many(TENS, ttl=HELD_S, timeout=0, done=held[0])
             return len(held[0])
 
         yield do

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,6 +46,32 @@ def test_a_row_names_the_systems_that_it_has_to_leave_out(
     assert len(lines) == max(1, len(found)), done.stderr
     for line, part in zip(lines, found, strict=False):
         assert part in line
+
+
+def test_row_ends_when_its_jobs_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rate is that of the time until then, however fast the machine is."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    names = ("growth_recipes", "growth_clients", "generator")
+    recipes, clients, generator = map(importlib.import_module, names)
+    clock = [0.0]
+    for module in (recipes, clients):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    left = [120]
+
+    @contextlib.contextmanager
+    def way(_port: int, _number: int) -> Iterator[Callable[[], int]]:
+        def do() -> int:
+            clock[0] += 0.125  # the warm-up takes eight of them
+            taken = min(10, left[0])
+            left[0] -= taken
+            return taken
+
+        yield do
+
+    assert recipes._figures(way, 0, 1, 1000.0)["per_s"] == 50 / 0.625
+    left[0] = 10
+    with pytest.raises(generator.BenchError, match="within the warm-up"):
+        recipes._figures(way, 0, 1, 1000.0)
 
 
 @pytest.mark.nightly
