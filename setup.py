@@ -9,6 +9,7 @@ With RAFTLINE_COMPILE=1 a wheel gets the modules of COMPILED as machine code, ma
 files that a clone runs (docs/develop/compiled.md). The sdist is the same with and without it.
 """
 
+import importlib
 import os
 import runpy
 import sys
@@ -103,10 +104,21 @@ def version():
     return runpy.run_path("deploy/git_version.py")["version"]()
 
 
+def parts():
+    """Return the digests that common/effects.py derives from the sources."""
+    sys.path.insert(0, "src")
+    try:
+        return importlib.import_module("raftline.common.effects").derive_parts()
+    finally:
+        sys.path.remove("src")
+
+
 def freeze(folder, version):
-    """Write the version to the file that common/version.py reads first."""
+    """Write the facts of this build to the file that common/version.py and common/effects.py read
+    first."""
     Path(folder, "frozen.py").write_text(
-        f'"""Written by setup.py: the version of this build."""\n\nVERSION = "{version}"\n',
+        '"""Written by setup.py: the version of this build, and what it applies."""\n\n'
+        f'VERSION = "{version}"\nPARTS = {parts()!r}\n',
         encoding="utf-8",
     )
 

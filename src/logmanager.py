@@ -306,6 +306,7 @@ class LogManager:
             level = self.store.level
             granted, cluster = self.store.leases.copy(), self.state.cluster
             users, removals = self.store.users, dict(self.store.removals)
+            needs = self.state.needs
         return MachineState(
             *applied,
             members,
@@ -318,6 +319,7 @@ class LogManager:
             users.format(),
             chain,
             removals,
+            needs,
         )
 
     def arrived(self, loaded: LoadedSnapshot, pause: PauseFunction = no_pause) -> None:
@@ -350,7 +352,7 @@ class LogManager:
         index, term = loaded.snapshot[:2]
         with self.client_lock:
             self.state.sessions, self.state.members = parts.sessions, loaded.members
-            self.state.cluster = loaded.cluster
+            self.state.cluster, self.state.needs = loaded.cluster, loaded.needs
             self.applied, self.chain = Mark(index, term), loaded.chain
             return self.store.replace(
                 loaded.pairs,
@@ -596,7 +598,7 @@ class LogManager:
             self.snapshots.publish(_run(self.snapshots.writing(self.freeze(), no_pause)))
         for place, command in enumerate(log.commands):
             if (content := read(command)).cluster:
-                log.commands[place] = level_command(content.level, cluster)
+                log.commands[place] = level_command(content.level, cluster, content.needs)
         name = f"{self.name}.log"
         whole = whole_file(
             recovered.members, log, recovered.level, recovered.base_cluster, recovered.chain

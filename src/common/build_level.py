@@ -21,9 +21,10 @@ def new_cluster() -> str:
 
 
 class Build(NamedTuple):
-    """The level and the version that a build announces, and the identity of its cluster, or "" if
-    it does not know one yet (raft/levels.py)."""
+    """The level and the version that a build announces, the identity of its cluster, or "" if it
+    does not know one yet (raft/levels.py), and the parts that it applies (common/effects.py)."""
 
     level: int
     version: str
     cluster: str = ""
+    applies: frozenset[str] = frozenset()

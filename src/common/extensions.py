@@ -8,11 +8,36 @@ without a change of another file (docs/develop/architecture.md#kernel-and-extens
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Final
 
 EXTENSIONS: Final = ("objects", "recipes", "doors.redis", "picture", "monitoring", "tools")
+
+# The part (common/effects.py) of each verb of an extension. A build without an extension knows them
+# too: an entry with one is no unknown command there.
+VERBS: Final = {
+    "object": "objects",
+    **dict.fromkeys(("hold", "unhold", "abandon", "enqueue", "requeue", "dequeue"), "recipes"),
+    "redis": "redis",
+}
+_OPERATIONS: Final = re.compile(" ; | then | else |^txn ")
+
+
+def parts_in(command: str) -> set[str]:
+    """Return the parts that an entry with this command needs, also within a transaction or under a
+    lease. A value that looks like a further operation counts as one."""
+    name, at, bare = command.partition("@")
+    bare = bare if at and " " not in name else command
+    pieces = _OPERATIONS.split(bare) if bare.startswith("txn ") else (bare,)
+    found = set()
+    for piece in pieces:
+        words = piece.split(" ", 3)
+        verb = words[2] if words[0] == "under" and len(words) > 2 else words[0]
+        if verb in VERBS:
+            found.add(VERBS[verb])
+    return found
 
 
 def joined(seam: str) -> list[ModuleType]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # for type checkers
     from .inputs import ChangeMembers as ChangeMembers
     from .inputs import Compact as Compact
     from .inputs import Input as Input
+    from .inputs import NeedParts as NeedParts
     from .inputs import PeerDisconnected as PeerDisconnected
     from .inputs import PeerLevel as PeerLevel
     from .inputs import Propose as Propose
@@ -75,9 +76,9 @@ if TYPE_CHECKING:  # for type checkers
 _NAMES = {  # the names of each module, as in the imports above: a test compares the two
     "raft.change": "Change",
     "raft.effects": "Chunk Effects HardState ReadReady Settled",
-    "raft.inputs": "Applied AskLeader Begin ChangeMembers Compact Input PeerDisconnected PeerLevel "
-    "Propose Read Receive SnapshotChecked SnapshotGone SnapshotRejected SnapshotTaken StateSummed "
-    "Stop Synced Tick Transfer",
+    "raft.inputs": "Applied AskLeader Begin ChangeMembers Compact Input NeedParts PeerDisconnected "
+    "PeerLevel Propose Read Receive SnapshotChecked SnapshotGone SnapshotRejected SnapshotTaken "
+    "StateSummed Stop Synced Tick Transfer",
     "raft.log": "Entry Log SafetyError Snapshot",
     "raft.membership": "Membership all_vote read_membership:read",
     "raft.messages": "AppendAccepted AppendEntries AppendRejected Difference InstallSnapshot "

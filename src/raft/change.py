@@ -30,6 +30,7 @@ class Change(NamedTuple):
     level: int = NOT_HEARD  # of the new member's build
     cluster: str = ""  # the identity that the new member knows, "" if none
     force: bool = False  # even if too few of the voters answer for a majority
+    applies: frozenset[str] | None = None  # what the new member's build applies; None: not heard
 
     def __str__(self) -> str:
         return " ".join(word for word in (self.verb, self.old, self.name) if word)

@@ -112,6 +112,14 @@ class Tick:
 
 
 @dataclass(slots=True)
+class NeedParts:
+    """The next commands need these parts, each `PART=DIGEST`, and all members apply them
+    (raft/upgrade.py)."""
+
+    parts: Sequence[str]
+
+
+@dataclass(slots=True)
 class PeerDisconnected:
     """The connection of a peer broke."""
 
@@ -120,11 +128,12 @@ class PeerDisconnected:
 
 @dataclass(slots=True)
 class PeerLevel:
-    """A peer sent the level of its build on a connection from this server: FLOOR if it announces
-    none, NOT_HEARD if the connection broke."""
+    """A peer sent the level of its build, and the parts that it applies, on a connection from this
+    server: FLOOR if it announces none, NOT_HEARD if the connection broke."""
 
     peer: str
     level: int
+    applies: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -137,13 +146,14 @@ class SnapshotTaken:
 
 @dataclass(slots=True)
 class SnapshotChecked:
-    """A snapshot passed the requested check. It contains these members, and this level and identity
-    of the cluster."""
+    """A snapshot passed the requested check. It contains these members, this level and identity
+    of the cluster, and what the entries after it may need."""
 
     snapshot: Snapshot
     members: Membership
     level: int = FLOOR
     cluster: str = ""
+    needs: str = ""
 
 
 @dataclass(slots=True)
@@ -187,6 +197,7 @@ Input = (
     | Applied
     | StateSummed
     | Tick
+    | NeedParts
     | PeerDisconnected
     | PeerLevel
     | SnapshotTaken

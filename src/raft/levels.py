@@ -19,7 +19,7 @@ every message from a server whose identity `is_foreign`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from .log import SafetyError, Versions
@@ -30,24 +30,29 @@ LOWEST: Final = 1  # above the floor: the format of the first release
 NOT_HEARD: Final = -1  # instead of a level: nothing has been heard on an open connection
 CLUSTER: Final = "[0-9a-f]{16}"  # the form of an identity
 NUMBER: Final = "[1-9][0-9]{0,8}"  # of a level above the floor
-_LEVEL = re.compile(rf"cluster ({CLUSTER}) level ({NUMBER})", re.ASCII)
+_PART = "[a-z]{1,32}=[0-9a-f]{12}"
+PARTS: Final = f"{_PART}(?: {_PART}){{0,31}}"  # the form of needs, and of what a build applies
+_LEVEL = re.compile(rf"cluster ({CLUSTER}) level ({NUMBER})(?: with ({PARTS}))?", re.ASCII)
 
 
 class Raise(NamedTuple):
-    """The level to which an entry raises the cluster, and the identity in it."""
+    """The level to which an entry raises the cluster, the identity in it, and the parts that
+    entries may need from there on."""
 
     level: int
     cluster: str
+    needs: str = ""
 
 
 class LevelTooHigh(SafetyError):
-    """The log holds entries that this build can't execute. It must stop, and a newer build take
+    """The log holds entries that this build can't execute. It must stop, and another build take
     over."""
 
 
-def level_command(level: int, cluster: str) -> str:
-    """Return the command of the entry that raises the level; `read` is the inverse."""
-    return f"{PREFIX}{cluster} level {level}"
+def level_command(level: int, cluster: str, needs: str = "") -> str:
+    """Return the command of the entry that raises the level or adds parts; `read` is the
+    inverse."""
+    return f"{PREFIX}{cluster} level {level}{f' with {needs}' if needs else ''}"
 
 
 def read(command: str) -> Raise:
@@ -57,7 +62,39 @@ def read(command: str) -> Raise:
     The function is total: a malformed command changes nothing on any server.
     """
     match = _LEVEL.fullmatch(command)
-    return Raise(FLOOR, "") if match is None else Raise(int(match[2]), match[1])
+    if match is None:
+        return Raise(FLOOR, "")
+    return Raise(int(match[2]), match[1], match[3] or "")
+
+
+def with_parts(needs: str, added: Iterable[str]) -> str:
+    """Return needs and further ones, each `PART=DIGEST`, in their one form. A part has one
+    digest: the added one."""
+    by_part = {each.partition("=")[0]: each for each in [*needs.split(), *added]}
+    return " ".join([by_part[part] for part in sorted(by_part)])
+
+
+def lacking(needs: str, applies: Iterable[str]) -> list[str]:
+    """Return what entries need, as `PART=DIGEST`, and a build that applies these does not."""
+    return sorted({*needs.split()}.difference(applies)) if needs else []
+
+
+def why_lacking(needs: str, applies: Iterable[str]) -> str:
+    """Return in words why a build can't apply entries that need these parts, "" if it can."""
+    parts = {each.partition("=")[0] for each in applies}
+    missing = [each.partition("=")[0] for each in lacking(needs, applies)]
+    absent = [part for part in missing if part not in parts]
+    if absent:
+        return (
+            f"need the extension {' and '.join(absent)}, which this build of raftline lacks: start "
+            "the node from a build that has it"
+        )
+    if missing:
+        return (
+            f"need the extension {' and '.join(missing)} as an earlier or later build applies it, "
+            "which would give another state here: start the node from the build that it ran before"
+        )
+    return ""
 
 
 def is_foreign(mine: str, theirs: str) -> bool:
@@ -80,37 +117,59 @@ def check_level(name: str, supported: int, index: int, level: int) -> int:
     return level
 
 
+def check_needs(name: str, applies: Iterable[str] | None, what: str, needs: str) -> None:
+    """Check that a build applies what this entry or file says that entries need.
+
+    Raises:
+        LevelTooHigh: it does not.
+    """
+    if applies is not None and (why := why_lacking(needs, applies)):
+        raise LevelTooHigh(f"from {what} on, entries {why} (docs/operate/upgrades.md)")
+
+
 class Levels(Versions[int]):
-    """Every level of the log by the index of its entry, and the identity of the cluster. The latest
-    level is the highest."""
+    """Every level of the log by the index of its entry, the identity of the cluster, and the parts
+    that entries need. The latest level is the highest."""
 
     def __init__(
-        self, base_index: int, base: int, commands: Sequence[str] = (), cluster: str = ""
+        self,
+        base_index: int,
+        base: int,
+        commands: Sequence[str] = (),
+        cluster: str = "",
+        needs: str = "",
     ) -> None:
-        """`base` and `cluster` are the level and the identity at the log's base."""
+        """`base`, `cluster` and `needs` are the values at the log's base."""
         super().__init__(base_index, base)
         self.clusters: Versions[str] = Versions(base_index, cluster)
+        self.needs: Versions[str] = Versions(base_index, needs)
         for index, command in enumerate(commands, start=base_index + 1):
             if command.startswith(PREFIX):
                 self.append(index, command)
 
     def append(self, index: int, command: str) -> bool:
-        """Record a new entry that may raise the level; return whether it does. The level never
-        falls, and an entry with an identity other than the first one changes nothing."""
-        level, cluster = read(command)
+        """Record a new entry that may raise the level or add parts; return whether it does. The
+        level never falls, and an entry with an identity other than the first one changes
+        nothing."""
+        level, cluster, needs = read(command)
         if is_foreign(self.clusters.latest, cluster):
             return False
         if cluster and not self.clusters.latest:
             self.clusters.add(index, cluster)
-        if level <= self.latest:
-            return False
-        self.add(index, level)
-        return True
+        has_new = bool(lacking(needs, self.needs.latest.split()))
+        if has_new:
+            self.needs.add(index, with_parts(self.needs.latest, needs.split()))
+        if level > self.latest:
+            self.add(index, level)
+            return True
+        return has_new
 
     def cut_after(self, index: int) -> None:
         super().cut_after(index)
         self.clusters.cut_after(index)
+        self.needs.cut_after(index)
 
     def compact(self, index: int) -> None:
         super().compact(index)
         self.clusters.compact(index)
+        self.needs.compact(index)

@@ -101,7 +101,7 @@ from .transfer import (
     give_up_transfer,
     on_timeout_now,
 )
-from .upgrade import note_level, raise_level
+from .upgrade import add_parts, note_level, raise_to_members
 
 
 class StepObserver(Protocol):
@@ -198,10 +198,11 @@ def node_from_disk(
     level: int = FLOOR,
     base_cluster: str = "",
     cluster: str = "",
+    needs: str = "",
 ) -> RawNode:
-    """Return a server that starts with the state on its disk. `members`, `level` and `base_cluster`
-    are the values at the base of its log; `cluster` is the identity that it knows. `differs` and
-    `received_index` are as on its disk (raft/agreement.py)."""
+    """Return a server that starts with the state on its disk. `members`, `level`, `base_cluster`
+    and `needs` are the values at the base of its log; `cluster` is the identity that it knows.
+    `differs` and `received_index` are as on its disk (raft/agreement.py)."""
     if log.last_term > hard_state.term:
         raise SafetyError(f"{name} is in term {hard_state.term}, its log in {log.last_term}")
     # A promise from before the stop is kept, even if the server now runs with other options.
@@ -228,7 +229,7 @@ def node_from_disk(
         applied=log.base_index,
         durable_index=log.last_index,
         snapshot=snapshot,
-        levels=Levels(log.base_index, level, log.commands, base_cluster),
+        levels=Levels(log.base_index, level, log.commands, base_cluster, needs),
         cluster=cluster or base_cluster,
     )
     begin_to_look(state)
@@ -248,8 +249,9 @@ def advance(state: State) -> None:
             advance_commit(state)
         if state.is_changing_members:
             advance_change(state)
-    is_below = state.levels.latest < state.options.level
-    if is_below and state.leading is not None and raise_level(state):
+    levels = state.levels
+    lags = levels.latest < state.options.level or levels.needs.latest != state.own_needs
+    if lags and state.leading is not None and raise_to_members(state):
         send_entries_to_all(state)
     if state.applying < state.commit_index:
         state.hand_out_committed()
@@ -384,10 +386,15 @@ def _disconnected(state: State, event: inputs.PeerDisconnected) -> None:
         give_up_transfer(state)
 
 
+def _need_parts(state: State, event: inputs.NeedParts) -> None:
+    if add_parts(state, event.parts):
+        send_entries_to_all(state)
+
+
 def _peer_level(state: State, event: inputs.PeerLevel) -> None:
     """Record a peer's level. If that ends the leader's silence towards the peer, send to it at
     once."""
-    may_hear = note_level(state, event.peer, event.level)
+    may_hear = note_level(state, event.peer, event.level, event.applies)
     progress = state.progress.get(event.peer)
     if may_hear and progress is not None:
         send_heartbeat(state, event.peer, progress)
@@ -401,6 +408,7 @@ _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
     inputs.Applied: _applied,
     inputs.StateSummed: note_state_sum,
     inputs.Propose: lambda state, event: propose(state, event.commands),
+    inputs.NeedParts: _need_parts,
     inputs.Read: lambda state, event: read(state, event.tokens, by_lease=event.by_lease),
     inputs.Tick: _pass_time,
     inputs.AskLeader: lambda state, event: ask_leader(state, event.tokens),
@@ -411,7 +419,7 @@ _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
     inputs.Begin: lambda state, event: begin(state, event.without),
     inputs.SnapshotTaken: lambda state, event: snapshot_taken(state, event.snapshot),
     inputs.SnapshotChecked: lambda state, event: install(
-        state, event.snapshot, event.members, event.level, event.cluster
+        state, event.snapshot, event.members, event.level, event.cluster, event.needs
     ),
     inputs.SnapshotRejected: lambda state, event: refuse(state, event.snapshot, event.why),
     inputs.SnapshotGone: lambda state, event: snapshot_gone(state, event.peer, event.snapshot),

@@ -15,6 +15,7 @@ from .progress import Progress
 from .roles import PendingTransfer, Role
 from .snapshot import compaction_index
 from .state import Options, State
+from .upgrade import who_lacks
 
 
 class LogView(Protocol):
@@ -131,6 +132,15 @@ class NodeView:
     @property
     def levels(self) -> Levels:
         return self._state.levels
+
+    def who_lacks(self, parts: Sequence[str]) -> tuple[str, str]:
+        """Return a part of these that no entry of this leader may need yet, and the member that
+        keeps it from that; "" and "" if they may."""
+        return who_lacks(self._state, parts)
+
+    def told_parts(self, name: str) -> frozenset[str] | None:
+        """Return what a peer last announced that it applies; None if it never did."""
+        return self._state.peer_parts.get(name)
 
     @property
     def cluster(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from .effects import Effects, HardState, ReadReady
 from .inputs import StateSummed
-from .levels import FLOOR, NOT_HEARD, Levels, check_level
+from .levels import FLOOR, NOT_HEARD, Levels, check_level, check_needs, lacking
 from .levels import PREFIX as LEVEL_PREFIX
 from .log import Entry, Log, SafetyError, Snapshot, is_run
 from .membership import PREFIX, Configurations, Membership
@@ -41,6 +41,9 @@ class Options:
     )
     level: int = FLOOR  # of this build (raft/upgrade.py), or the floor where others take part
     cluster_if_new: str = ""  # the identity for a cluster that has none, above the floor
+    # What this build applies, each `PART=DIGEST` (raft/upgrade.py). None: it checks no entry.
+    applies: frozenset[str] | None = None
+    own_parts: Sequence[str] = ()  # of these, without the digests of earlier builds
     # Election timeouts after which a newborn begins without silent members (raft/newborn.py). None:
     # it never does. No time proves that a silent member has no entries.
     patience: int | None = None
@@ -90,6 +93,8 @@ class State:
     cluster: str = ""  # the identity of the cluster, once its entry is known to be committed
     peer_levels: dict[str, int] = field(default_factory=dict)  # announced since connected
     heard_levels: frozenset[str] = frozenset()  # peers that ever announced one
+    peer_parts: dict[str, frozenset[str]] = field(default_factory=dict)  # as they last announced
+    own_needs: str = ""  # the needs of the log when they were last those of this build
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
     confirmed_reads: deque[ReadReady] = field(default_factory=deque)  # until these are applied
     removed_by: int = 0  # the printed entry that removed this server, or a later one
@@ -213,7 +218,12 @@ class State:
     def may_send(self, name: str) -> bool:
         """Whether this server may send its log to the named one: rule 3 of raft/upgrade.py."""
         level = self.levels.latest
-        return level <= FLOOR or self.peer_levels.get(name, NOT_HEARD) >= level
+        if level <= FLOOR:
+            return True
+        needs = self.levels.needs.latest
+        return self.peer_levels.get(name, NOT_HEARD) >= level and not (
+            needs and lacking(needs, self.peer_parts.get(name, ()))
+        )
 
     @property
     def has_adopted_log(self) -> bool:
@@ -346,8 +356,10 @@ class State:
                 index_before = self.configurations.index
                 self.configurations.append(index, command)
                 are_changed |= self.configurations.index != index_before
-            elif command.startswith(LEVEL_PREFIX) and self.levels.append(index, command):
-                self._note_level(index)
+            elif command.startswith(LEVEL_PREFIX):
+                level = self.levels.latest
+                if self.levels.append(index, command):
+                    self._note_level(index, level)
         self.out.append += entries
         if are_changed:
             self._note_members()
@@ -368,9 +380,13 @@ class State:
         self.durable_index = min(self.durable_index, index)
         self.out.cut_after = index
 
-    def _note_level(self, index: int) -> None:
-        self.out.level = check_level(self.name, self.options.level, index, self.levels.latest)
-        self.note(f"[*] Entry {index} raises this cluster to level {self.levels.latest}")
+    def _note_level(self, index: int, before: int) -> None:
+        level, needs = self.levels.latest, self.levels.needs
+        if needs.index == index:
+            check_needs(self.name, self.options.applies, f"entry {index}", needs.latest)
+        if level > before:
+            self.out.level = check_level(self.name, self.options.level, index, level)
+            self.note(f"[*] Entry {index} raises this cluster to level {level}")
 
     def _note_members(self) -> None:
         index = self.configurations.index

@@ -23,10 +23,20 @@ a new leader gives each member some time to be heard.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from .change import Change, ChangeRefused
-from .levels import FLOOR, LOWEST, NOT_HEARD, is_foreign, level_command
+from .levels import (
+    FLOOR,
+    LOWEST,
+    NOT_HEARD,
+    is_foreign,
+    lacking,
+    level_command,
+    why_lacking,
+    with_parts,
+)
 from .log import Entry
 from .state import State
 
@@ -55,17 +65,24 @@ def first_to_send(state: State) -> int:
     return state.log.last_index + 1 if is_sure else clusters.index
 
 
-def note_level(state: State, name: str, level: int) -> bool:
-    """Record the level that a server announced, NOT_HEARD when its connection broke; return whether
-    this leader's silence towards it ends."""
+def note_level(state: State, name: str, level: int, applies: frozenset[str]) -> bool:
+    """Record the level and the parts that a server announced, NOT_HEARD when its connection broke;
+    return whether this leader's silence towards it ends."""
     was_silent = not state.may_send(name)
     if level == NOT_HEARD:
         state.peer_levels.pop(name, None)
         return False
     state.peer_levels[name] = level
     state.heard_levels |= {name}
-    if level < state.levels.latest and name in state.membership.names:
-        _note_older(state, name, level)
+    state.peer_parts[name] = applies
+    if name in state.membership.names:
+        if level < state.levels.latest:
+            _note_older(state, name, level)
+        elif why := why_lacking(state.levels.needs.latest, applies):
+            state.note(
+                f"[!] {name} can't follow: entries of this cluster {why}. Until then {state.name} "
+                "sends it nothing (docs/operate/upgrades.md)"
+            )
     return was_silent and state.may_send(name)
 
 
@@ -83,7 +100,14 @@ def _note_older(state: State, name: str, level: int) -> None:
     )
 
 
-def raise_level(state: State) -> bool:
+def raise_to_members(state: State) -> bool:
+    """Append what all members have come to support; return whether an entry was appended."""
+    is_below = state.levels.latest < state.options.level
+    has_raised = is_below and _raise_level(state)
+    return _renew_parts(state) or has_raised
+
+
+def _raise_level(state: State) -> bool:
     """Append the highest level that all members have announced, if it is above the level of the
     log; return whether an entry was appended. In a joint configuration, the members of both halves
     count."""
@@ -91,8 +115,7 @@ def raise_level(state: State) -> bool:
     if leading.transfer is not None or not cluster:
         return False  # a transfer appends nothing (thesis §3.10)
     announced, heard = state.peer_levels, state.heard_levels
-    patience_ms = PATIENCE * state.options.election_timeout_ms
-    waits = state.now_ms < leading.since_ms + patience_ms
+    waits = state.now_ms < _patience_end(state)
     level = state.options.level
     for name in state.peers:
         if waits or name in heard:
@@ -102,6 +125,71 @@ def raise_level(state: State) -> bool:
         return False
     state.append([Entry(state.log.last_index + 1, state.term, level_command(level, cluster))])
     return True
+
+
+def who_lacks(state: State, needed: Sequence[str]) -> tuple[str, str]:
+    """Return a part of these, each `PART=DIGEST`, that entries of this leader must not need yet,
+    and the member that keeps it from that; "" and "" if they may. At the floor nobody tells.
+
+    What is in the log needs nobody's word, since only members that apply it get that log. Further
+    parts need the word of each member: the last one of a member that is silent. A member that never
+    gave one keeps nothing back once a new leader has waited for it, if a quorum has given it.
+    """
+    waits = state.now_ms < _patience_end(state)
+    told = {name: state.peer_parts[name] for name in state.peers if name in state.peer_parts}
+    for each in further_parts(state, needed):
+        lacks = [
+            name for name in state.peers if each not in told.get(name, () if waits else [each])
+        ]
+        have = [name for name, parts in told.items() if each in parts]
+        if not (lacks or state.membership.is_quorum([state.name, *have])):
+            lacks = [name for name in state.peers if name not in told]
+        if lacks:
+            return each, lacks[0]
+    return "", ""
+
+
+def further_parts(state: State, needed: Sequence[str]) -> list[str]:
+    """Return the parts of these that no entry may need before an entry says so."""
+    levels = state.levels
+    if not levels.clusters.latest or state.options.applies is None:
+        return []
+    return lacking(" ".join(needed), levels.needs.latest.split())
+
+
+def add_parts(state: State, needed: Sequence[str]) -> bool:
+    """Append the entry after which entries may need these parts, unless they may already; return
+    whether one was appended. The caller has asked `who_lacks`."""
+    new = further_parts(state, needed)
+    if new:
+        levels = state.levels
+        needs = with_parts(levels.needs.latest, new)
+        command = level_command(max(levels.latest, LOWEST), levels.clusters.latest, needs)
+        state.append([Entry(state.log.last_index + 1, state.term, command)])
+    return bool(new)
+
+
+def _renew_parts(state: State) -> bool:
+    """Let entries need the parts that they need as this build applies them, once all members do,
+    also those whose log came from a build that applied them alike; return whether an entry was
+    appended."""
+    needs, own = state.levels.needs.latest, state.options.own_parts
+    parts = {each.partition("=")[0] for each in needs.split()}
+    stale = lacking(
+        " ".join(each for each in own if each.partition("=")[0] in parts), needs.split()
+    )
+    if not stale:
+        state.own_needs = needs
+        return False
+    if state.transfer is not None or any(
+        each not in state.peer_parts.get(name, ()) for name in state.peers for each in stale
+    ):
+        return False
+    return add_parts(state, stale)
+
+
+def _patience_end(state: State) -> int:
+    return state.as_leader.since_ms + PATIENCE * state.options.election_timeout_ms
 
 
 def check_newcomer(state: State, change: Change) -> None:
@@ -120,7 +208,14 @@ def check_newcomer(state: State, change: Change) -> None:
     level = change.level
     if level == NOT_HEARD:
         level = state.peer_levels.get(change.name, NOT_HEARD)
-    if change.verb in ("add", "replace", "promote") and NOT_HEARD < level < state.levels.latest:
+    applies = change.applies
+    if applies is None:
+        applies = state.peer_parts.get(change.name)
+    if change.verb not in ("add", "replace", "promote"):
+        return
+    if level > FLOOR and (why := why_lacking(state.levels.needs.latest, applies or ())):
+        raise ChangeRefused(f"{change.name} can't follow: entries of this cluster {why}")
+    if NOT_HEARD < level < state.levels.latest:
         runs = "announces no level" if level == FLOOR else f"runs a build of level {level}"
         raise ChangeRefused(
             f"{change.name} {runs}, and this cluster is at level {state.levels.latest}: start "

@@ -43,6 +43,7 @@ class Recovered:
     received: int = 0  # the snapshot by which its state came, until the others confirmed it
     not_ours: str = ""  # why no node may run with these files (start_plan.py)
     last_level: int = FLOOR  # the level at the end of `log`
+    needs: str = ""  # of entries at the beginning of `log` (raft/levels.py)
 
 
 class Recovery:
@@ -173,6 +174,7 @@ class Recovery:
             promise.received,
             self._plan.not_ours if contents.members.names else "",
             contents.levels.latest,
+            self.loaded.needs if self.loaded is not None else "",
         )
 
     def _carry_out(self, promise: Promise, contents: LogRead) -> LogFile:

@@ -9,6 +9,8 @@
     user root SCRAM-SHA-256$…
     removals 1
     203 16
+    needs 1
+    redis=834b87ef91ec
     keys 2
     12 a 4
     9,lease-7 b 30
@@ -22,8 +24,9 @@ Session lines come from the session table. A key's line begins with its facts
 session, lease or key line: `# 1000 lines, crc32 5c1a2b3d`. A CRC-32 covers all bytes of the file
 before its checksum, so that no part can be missing, moved or doubled. The counts come first, so
 that no key can be taken for a checksum. The line of a key, a lease or a session may name its user.
-Two sections are there only if they have lines: users and roles (state/user_table.py), and the last
-entry that removed a key, for each group of keys (state/store.py).
+Three sections are there only if they have lines: users and roles (state/user_table.py), the last
+entry that removed a key, for each group of keys (state/store.py), and what later entries may need
+(raft/levels.py).
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ from zlib import crc32
 
 from ..common.process.wakeup import PauseFunction
 from ..common.text import NUMBER, NUMBER_MAX
-from ..raft.levels import FLOOR
+from ..raft.levels import FLOOR, PARTS
 from ..raft.log import Snapshot
 from ..raft.membership import Membership
 from ..wire.key_stat import format_key_line, read_key_line
@@ -75,6 +78,7 @@ class MachineState:
     users: Collection[str] = ()  # with roles
     chain: int = 0  # of the applied entries
     removals: Mapping[int, int] = field(default_factory=dict)  # by group of keys, the last entry
+    needs: str = ""  # of later entries
 
 
 @dataclass
@@ -92,6 +96,7 @@ class LoadedSnapshot:
     leased: dict[str, set[str]] = field(default_factory=dict)  # the keys of each lease
     chain: int = 0
     removals: dict[int, int] = field(default_factory=dict)
+    needs: str = ""
 
 
 def format_snapshot(state: MachineState) -> Iterator[bytes]:
@@ -144,7 +149,11 @@ def _sections(state: MachineState) -> list[tuple[str, int, Iterable[str]]]:
     """Return each section: the word for its lines, their number, and the lines, which are made one
     by one as they are written."""
     removals = [f"{group} {number}" for group, number in sorted(state.removals.items())]
-    optional: list[tuple[str, Collection[str]]] = [("user", state.users), ("removal", removals)]
+    optional: list[tuple[str, Collection[str]]] = [
+        ("user", state.users),
+        ("removal", removals),
+        ("need", state.needs.split()),
+    ]
     return [
         ("session", len(state.sessions), _lines(state.sessions)),
         ("lease", len(state.leases), _lines(state.leases)),
@@ -200,6 +209,13 @@ class SnapshotReader:
             removals = [line for lines in self._section(b"removals", begin) for line in lines]
             loaded.removals = dict(map(self._removal, removals))
             counts.append(("removal", len(removals)))
+            begin = self._take(1)
+        if begin.startswith(b"needs "):
+            needs = [line for lines in self._section(b"needs", begin) for line in lines]
+            loaded.needs = " ".join(needs)
+            if not re.fullmatch(PARTS, loaded.needs, re.ASCII):
+                raise self._damage("not `PART=DIGEST`, just above")
+            counts.append(("need", len(needs)))
             begin = self._take(1)
         keys = 0
         for lines in self._section(b"keys", begin):

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ..common.build_level import LEVEL
-from ..raft.levels import is_foreign
+from ..common.effects import applies
+from ..raft.levels import is_foreign, why_lacking
 from ..raft.log import Log
 from ..raft.membership import Configurations
 from . import birth
@@ -221,6 +222,7 @@ class _Reading:
         elif promise is not None and promise.state is LogState.QUARANTINED:
             plan.notes.append(QUARANTINED.format(plan.node))
         self._compare_clusters()
+        self._judge_needs()
         self._find_strays()
         return plan
 
@@ -477,6 +479,38 @@ class _Reading:
                     f"If `raftline recover {plan.node}` was interrupted, run it again; otherwise "
                     f"restore all files of {plan.node} from one copy",
                     Cure.NONE,
+                )
+
+    def _judge_needs(self) -> None:
+        """Check that this build applies the entries of these files, and later ones, as the others
+        do. A member that is alone differs from nobody, so it needs the extensions alone.
+
+        Raises:
+            LevelRefused: it does not.
+        """
+        plan = self._plan
+        held, log = plan.snapshot, plan.log
+        needs = {self._snapshots.name: held.needs if held is not None else ""}
+        members = held.members if held is not None else None
+        if log is not None:
+            needs[self._log_name] = log.levels.needs.latest
+            configurations = Configurations(
+                log.log.base_index, members or log.members, log.log.commands
+            )
+            members = configurations.latest
+        can = set(applies())
+        if members is not None and members.names == (plan.node,):
+            own = {each.partition("=")[0] for each in can}
+            can |= {
+                each
+                for need in needs.values()
+                for each in need.split()
+                if each.partition("=")[0] in own
+            }
+        for name, need in needs.items():
+            if why := why_lacking(need, can):
+                raise LevelRefused(
+                    f"{name}: its entries {why} (docs/operate/upgrades.md). Nothing was changed"
                 )
 
     def _find_strays(self) -> None:

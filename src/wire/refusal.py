@@ -279,6 +279,16 @@ LOW_LEVEL = Sentence(
     "low-level",
     "this cluster is at level {LEVEL}, |and this needs a higher one: {cure}. Nothing was done.",
 )
+LACKS_EXTENSION = Sentence(
+    "lacks-extension",
+    "{member} lacks the extension |{extension}, so it could not apply this: start it from a build "
+    "that has it, or remove it. Nothing was done.",
+)
+APPLIES_OTHERWISE = Sentence(
+    "lacks-extension",
+    "{member} applies the extension |{extension} otherwise than {leader:s} does: start all members "
+    "from one build. Nothing was done.",
+)
 NOT_UNDERSTOOD = Sentence("not-understood", "I don't understand: |{line}. {advice}")
 KEY_TOO_LONG = Sentence(
     "too-long", "the key has |{size} bytes; the limit is {limit}. Nothing was done."

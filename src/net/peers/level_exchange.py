@@ -1,4 +1,5 @@
-"""The announcement of a build's level: `s1@Level 1 version 0.2.0`, as question and as answer.
+"""The announcement of a build: `s1@Level 1 version 0.2.0 with objects=104c7907f9d9`, as question
+and as answer. The words after `with` say what it applies, and how (common/effects.py).
 
 A node sends this line first on each connection that it makes to a peer. An implementation without
 levels answers with `Sorry, `, as it does to any unknown line, and is recognized by that. So does a
@@ -22,8 +23,9 @@ from ...access.tls import Tls
 from ...access.tls_socket import TlsSocket
 from ...common.address import Address
 from ...common.build_level import LEVEL, NO_LEVEL, Build
+from ...common.effects import applies
 from ...common.version import VERSION
-from ...raft.levels import CLUSTER, FLOOR, NOT_HEARD, is_foreign
+from ...raft.levels import CLUSTER, FLOOR, NOT_HEARD, PARTS, is_foreign
 from ...wire.limits import BUILD_BYTES
 from ...wire.protocol import ProtocolError, decode_line, split_sender
 from ...wire.refusal import ELSEWHERE
@@ -34,7 +36,8 @@ from .opening import connect
 FIRST_WORD = "Level"
 HIDDEN = "hidden"  # instead of the version, which shows the commit and its known vulnerabilities
 _LEVEL_LINE = re.compile(
-    rf"Level ([1-9][0-9]{{0,8}}) version (\S{{1,64}})(?: cluster ({CLUSTER}))?", re.ASCII
+    rf"Level ([1-9][0-9]{{0,8}}) version (\S{{1,64}})(?: with ({PARTS}))?(?: cluster ({CLUSTER}))?",
+    re.ASCII,
 )
 ASK_S = 2.0  # to ask a build that is not connected yet
 FOREIGN_S = 60.0  # how long a server of another cluster counts as seen; it is printed once
@@ -43,6 +46,8 @@ FOREIGN_S = 60.0  # how long a server of another cluster counts as seen; it is p
 def format_level(me: str, cluster: str = "", version: str = VERSION) -> str:
     """Return the line of this build, without its newline."""
     line = f"{me}@{FIRST_WORD} {LEVEL} version {version}"
+    if parts := sorted(applies()):
+        line += f" with {' '.join(parts)}"
     return f"{line} cluster {cluster}" if cluster else line
 
 
@@ -54,7 +59,8 @@ def answer_to_level(cluster: str, version: str = VERSION) -> str:
 def read_level(text: str) -> Build | None:
     """Return the build that sent this answer; None if the answer does not show it."""
     if match := _LEVEL_LINE.fullmatch(text):
-        return Build(int(match[1]), match[2], match[3] or "")
+        parts = frozenset((match[3] or "").split())
+        return Build(int(match[1]), match[2], match[4] or "", parts)
     refusal = refusal_in(text)
     if refusal is not None and refusal.outcome is not ELSEWHERE:
         return Build(FLOOR, NO_LEVEL)
@@ -69,8 +75,9 @@ class Builds:
     own announcement is withdrawn: an earlier one of another connection is valid again.
     """
 
-    def __init__(self, on_level: Callable[[str, int], None]) -> None:
-        """`on_level` gets each level of a peer, NOT_HEARD when it is no longer known."""
+    def __init__(self, on_level: Callable[[str, int, frozenset[str]], None]) -> None:
+        """`on_level` gets each level of a peer, NOT_HEARD when it is no longer known, and the parts
+        that it applies."""
         self._on_level = on_level
         self._lock = threading.Lock()  # the core gets the levels in the order of their arrival
         self._builds: dict[str, dict[object, Build]] = {}  # by connection, the latest one last
@@ -85,7 +92,8 @@ class Builds:
             if build is not None:
                 builds[teller] = build
             self._builds[name] = builds  # replaced as a whole: other threads read it meanwhile
-            self._on_level(name, self.of(name).level)
+            build = self.of(name)
+            self._on_level(name, build.level, build.applies)
 
     def of(self, name: str) -> Build:
         """Return the build of a peer; its level is NOT_HEARD if it is not known yet."""

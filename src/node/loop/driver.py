@@ -29,6 +29,7 @@ from ...state.work import is_long, is_quick
 from ...wire.replies.refusals import code_of
 from ..clock import SYSTEM, Clock, OwnerSleep
 from .measures import Measures, node_facts
+from .parts import KnownParts
 from .queue import RequestQueue
 from .quota import Quota
 from .stepper import NodeRim, Stepper
@@ -51,6 +52,7 @@ class Driver:
         hold_ms: int,
         clock: Clock = SYSTEM,
         quota: Quota | None = None,
+        parts: KnownParts | None = None,
     ) -> None:
         self.node = node
         self._clock = clock
@@ -74,6 +76,7 @@ class Driver:
             node, logmanager, self.writes, self._queue, rim, self._sleep, self.fail, clock
         )
         stepper.quota = self._quota = quota
+        stepper.parts = parts
         self._disk_check_s = 0.0  # the time of the next check
         self._applying, self._arrivals = stepper.applying, stepper.arrivals
         self._stall = stepper.stall
@@ -114,10 +117,11 @@ class Driver:
         if not self._stopping:  # otherwise this server closed the connection
             self.step(PeerDisconnected(peer))
 
-    def peer_level(self, peer: str, level: int) -> None:
-        """Report the level of a peer's build to the core: 0 when the connection to it broke."""
+    def peer_level(self, peer: str, level: int, applies: frozenset[str]) -> None:
+        """Report a peer's build to the core: its level, which is NOT_HEARD when the connection to
+        it broke, and the parts that it applies."""
         if not self._stopping:
-            self.step(PeerLevel(peer, level))
+            self.step(PeerLevel(peer, level, applies))
 
     def step(self, event: Input) -> None:
         """Step an input of another thread into the core (docs/develop/how-a-write-travels.md)."""

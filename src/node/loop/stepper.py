@@ -16,6 +16,7 @@ from ...raft.inputs import (
     Begin,
     ChangeMembers,
     Input,
+    NeedParts,
     Propose,
     Read,
     Receive,
@@ -51,6 +52,7 @@ from .applying import LEADERSHIP_LOST, Applying
 from .arrivals import Arrivals
 from .granted_leases import GrantedLeases
 from .handover import Handover
+from .parts import KnownParts
 from .queue import RequestQueue
 from .quota import Quota
 from .stall import CommitStall
@@ -170,6 +172,7 @@ class Stepper:
         self._led_term = 0  # the term that this server led after the last step; 0: none
         self._late_check_ms = 0
         self.quota: Quota | None = None
+        self.parts: KnownParts | None = None
 
     # --- rounds: what is due, and how long the owner sleeps -----------------------------------
 
@@ -375,10 +378,7 @@ class Stepper:
             writes = self._queue.leave_writes(writes)
             if writes and self.stall.is_long(now):
                 writes = self._refuse_all(writes)
-            if self.quota is not None and writes:
-                writes = self.quota.admit(writes)
-                self._queue.let_long_go()
-            if writes:
+            if writes := self._leave_admitted(writes, now):
                 self._propose(writes, now)
             for batch in changes:
                 self._change(batch, now)
@@ -394,6 +394,18 @@ class Stepper:
             batch.answer_all(NO_QUORUM(self._node.view.name))
         self._queue.let_long_go()
         return []
+
+    def _leave_admitted(self, writes: list[Batch], now: int) -> list[Batch]:
+        """Refuse writes that a member could not apply, or for which there is no room; return the
+        others. The log names first what they need."""
+        if writes and self.parts is not None:
+            writes, added = self.parts.admit(writes)
+            if added:
+                self.carry_out(self._node.step(NeedParts(added), now))
+        if writes and self.quota is not None:
+            writes = self.quota.admit(writes)
+        self._queue.let_long_go()
+        return writes
 
     def _propose(self, batches: list[Batch], now: int) -> None:
         last_index, term = self._node.view.log.last_index, self._node.view.term

@@ -20,6 +20,7 @@ from ...common.address import Address
 from ...common.arguments import build
 from ...common.build_level import Build
 from ...common.config import Pace
+from ...common.effects import applies, own_parts
 from ...common.process.allocator import Tidy
 from ...common.process.console import Console
 from ...common.process.guarded_thread import begin_thread, report_lost
@@ -65,6 +66,7 @@ from ..clock import SYSTEM
 from ..disk_room import DiskRoom, DiskSpace, disk_of, spares
 from ..loop.driver import Driver
 from ..loop.measures import disk_hangs
+from ..loop.parts import KnownParts
 from ..loop.quota import Quota
 from ..snapshots.snapshot_threads import SnapshotThreads
 from ..snapshots.snapshots import COMPACT_BYTES
@@ -193,7 +195,8 @@ class Server:
         disk = DiskSpace(partial(disk_of, logmanager.folder_path))
         self.quota = quota = Quota(logmanager.store, disk, self._max_bytes, say=self._console.say)
         hold_ms, clock = 2 * self.slowest_ms, self.clock
-        self.driver = driver = Driver(self.node, logmanager, self, hold_ms, clock, quota=quota)
+        parts = KnownParts(self.node.view, own_parts(), lambda name: self._build(name).version)
+        self.driver = driver = Driver(self.node, logmanager, self, hold_ms, clock, quota, parts)
         self.mark_ready, self.submit = driver.ready_sinks.append, driver.submit
         self.transfer, self.begin_without = driver.transfer, driver.begin_without
         self.peer_disconnected, self.watchers = driver.peer_disconnected, driver.watchers
@@ -513,7 +516,7 @@ class Server:
 
     def _build(self, name: str) -> Build:
         if name == self.name:
-            return Build(self._startup.level, VERSION)
+            return Build(self._startup.level, VERSION, applies=applies())
         return self.builds.of(name)
 
     def _keeps_below(self, name: str, needed: int) -> bool:
@@ -529,9 +532,9 @@ class Server:
             return change
         address = self.book.address(change.name) or Address.parse(change.address)
         build = ask_level(self.name, address, change.name, self.tls)
-        return (
-            change if build is None else change._replace(level=build.level, cluster=build.cluster)
-        )
+        if build is None:
+            return change
+        return change._replace(level=build.level, cluster=build.cluster, applies=build.applies)
 
     def keys_of_lease(self, lease: str) -> LeaseKeys | None:
         with self.driver.core:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from ...common.address import is_loopback, split
 from ...common.build_level import LEVEL, new_cluster
 from ...common.config import Configuration, Pace
+from ...common.effects import applies, own_parts
 from ...logmanager import LogManager
 from ...raft.change import advice
 from ...raft.effects import Effects, HardState
@@ -169,6 +170,8 @@ def node_of(
         trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
         level=startup.level,
         cluster_if_new=new_cluster(),
+        applies=applies(),
+        own_parts=tuple(f"{part}={digest}" for part, digest in own_parts().items()),
         patience=startup.patience(recovered),
     )
     return node_from_disk(
@@ -189,6 +192,7 @@ def node_of(
         level=recovered.level,
         base_cluster=recovered.base_cluster,
         cluster=recovered.cluster,
+        needs=recovered.needs,
     )
 
 

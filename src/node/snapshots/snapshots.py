@@ -437,10 +437,11 @@ class Snapshots:
             self._rim.step(SnapshotRejected(snapshot, why))
             return
         members, level, cluster = loaded.members, loaded.level, loaded.cluster
+        needs = loaded.needs
         del loaded
 
         def hand_over() -> bool:
-            self._rim.step(SnapshotChecked(snapshot, members, level, cluster))
+            self._rim.step(SnapshotChecked(snapshot, members, level, cluster, needs))
             return True
 
         yield None

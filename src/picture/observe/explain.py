@@ -182,6 +182,9 @@ DECISIONS: Mapping[type[object], Sequence[Rule]] = {
     inputs.AskLeader: _only(
         "I ask my leader for its read index", "thesis §6.4", "reads.ask_leader"
     ),
+    inputs.NeedParts: _only(
+        "entries need an extension", "docs/operate/upgrades.md", "upgrade.add_parts"
+    ),
     inputs.PeerDisconnected: _DISCONNECTED,
     inputs.PeerLevel: (
         Rule(always, _say_level, "docs/operate/upgrades.md", "upgrade.note_level"),

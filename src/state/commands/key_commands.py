@@ -15,8 +15,10 @@ import re
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from ...common.effects import own_parts
+from ...common.extensions import parts_in
 from ...common.text import NUMBER_MAX
-from ...raft.levels import FLOOR
+from ...raft.levels import FLOOR, LevelTooHigh
 from ...wire.commands.command_table import COMMANDS
 from ...wire.done_reply import KEY_EXISTS, NO_MATCH, NO_SUCH_KEY, with_word
 from ...wire.key_stat import TYPED
@@ -27,6 +29,7 @@ from ...wire.refusal import (
     NO_NUMBER,
     NUMBER_TOO_LARGE,
     OUT_OF_RANGE,
+    SORRY,
     WRONG_KIND,
     error,
 )
@@ -87,9 +90,17 @@ def execute(store: Store, command: str) -> str:
     applied = APPLIED.get(verb)
     if applied is not None and applied[0] <= store.level:
         reply = applied[1](store, operands)
-        if reply is not None:
+        if reply is not None and not reply.startswith(SORRY):
             return reply
-    return error(not_understood(command))
+    else:
+        reply = None
+    if absent := sorted(parts_in(command) - own_parts().keys()):
+        raise LevelTooHigh(
+            f"entry {store.number} needs the extension {' and '.join(absent)}, which this build of "
+            "raftline lacks, so its state would differ from that of the others: start the node "
+            "from a build that has it (docs/operate/upgrades.md)"
+        )
+    return reply or error(not_understood(command))
 
 
 _READS: Final = frozenset([verb for verb, row in COMMANDS.items() if row.handling.takes_mode])

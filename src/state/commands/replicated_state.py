@@ -37,6 +37,7 @@ class ReplicatedState:
         self.machines = machines
         self.members = members
         self.cluster = ""  # the identity
+        self.needs = ""  # the parts that later entries may need
 
     def apply(
         self,
@@ -118,10 +119,12 @@ class ReplicatedState:
         return self._do(bare, name)
 
     def _raise(self, order: levels.Raise) -> None:
-        """Raise the level, unless the entry names a cluster identity other than the first one."""
+        """Raise the level and add parts, unless the entry names a cluster identity other than the
+        first one."""
         if not levels.is_foreign(self.cluster, order.cluster):
             self.cluster = self.cluster or order.cluster
             self.store.level = max(self.store.level, order.level)
+            self.needs = levels.with_parts(self.needs, order.needs.split())
 
     def _why_denied(self, command: str, user: str) -> str:
         """Return the refusal of a user's command at this entry, or "". A verb above the level is

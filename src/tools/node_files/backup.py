@@ -26,6 +26,7 @@ from ...common.address import Address, is_loopback, split
 from ...common.arguments import typed
 from ...common.build_level import new_cluster
 from ...common.config import ConfigError, Configuration, check_name
+from ...common.effects import own_parts
 from ...common.process.wakeup import no_pause
 from ...logmanager import LogManager, parts_of
 from ...raft.levels import FLOOR
@@ -207,6 +208,7 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
         loaded = _read(Path(file))
         if loaded.level > FLOOR:  # at the floor, its first leader draws one
             loaded.cluster = new_cluster()
+        loaded.needs = _own_needs(file, loaded.needs)
         names = list(configuration.members)
         written = [0]
         with Bar("restore", loaded.snapshot.size * len(names), lambda: written[0]):
@@ -227,6 +229,23 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
     warn_of_last_epoch(loaded.snapshot.term)
     _report_protection(len(read_users(loaded.users)))
     return 0
+
+
+def _own_needs(file: str, needs: str) -> str:
+    """Return what entries after a backup need as this build applies them: no entry of an earlier
+    build follows.
+
+    Raises:
+        FilesRefused: this build lacks an extension.
+    """
+    own = own_parts()
+    names = [each.partition("=")[0] for each in needs.split()]
+    if absent := [name for name in names if name not in own]:
+        raise FilesRefused(
+            f"{file}: its state is of the extension {' and '.join(absent)}, which this build of "
+            "raftline lacks: restore it with a build that has it"
+        )
+    return " ".join(f"{name}={own[name]}" for name in names)
 
 
 def _report_protection(users: int) -> None:
@@ -311,6 +330,7 @@ def _state_for(members: Membership, loaded: LoadedSnapshot) -> MachineState:
         users=loaded.users,
         chain=loaded.chain,
         removals=loaded.removals,
+        needs=loaded.needs,
     )
 
 

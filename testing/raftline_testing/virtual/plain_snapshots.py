@@ -81,7 +81,7 @@ class PlainSnapshots(SnapshotFile):
         )
         lines = [line for line in lines if not line.startswith(_SESSION)]
         if lines and levels.read(lines[0]).level:
-            loaded.level, loaded.cluster = levels.read(lines.pop(0))
+            loaded.level, loaded.cluster, _ = levels.read(lines.pop(0))
             loaded.chain = split_sum(lines[0].encode())[0] if lines else 0
             lines = lines[1:] if loaded.chain else lines
             loaded.leases = [line for line in lines if line.startswith(LEASE)]

@@ -53,7 +53,9 @@ def formatted_back(line: str) -> str | None:
         if build is None:
             return None
         named = f" cluster {build.cluster}" if build.cluster else ""
-        return f"{before}Level {build.level} version {build.version}{named}"
+        parts = [word for word in found.text.split() if word in build.applies]
+        told = f" with {' '.join(parts)}" if parts else ""
+        return f"{before}Level {build.level} version {build.version}{told}{named}"
     if found.kind == "proof":
         return line if _is_step_of_a_proof(request.sender, found.text) else None
     if found.problem:

@@ -166,6 +166,8 @@ SENTENCES = [
     (sentences.NOT_PRIVATE(MECHANISM), "not-private"),
     (sentences.NO_USERS, "no-users"),
     (sentences.TLS_ONLY, "tls-only"),
+    (sentences.LACKS_EXTENSION("s3 (0.2.0)", "redis"), "lacks-extension"),
+    (sentences.APPLIES_OTHERWISE("s3 (0.2.0)", "redis", "s1"), "lacks-extension"),
     (sentences.LOW_LEVEL(1, "start a newer version of s3 (0.2.0)"), "low-level 1"),
     (not_understood("pull"), "not-understood"),
     (mistake("set key 12345", Limits(3, 4)), "too-long"),

@@ -11,9 +11,8 @@ from typing import Any, cast
 import pytest
 
 from raftline.common.address import Address
-from raftline.common.build_level import LEVEL, NO_LEVEL, Build
-from raftline.common.version import VERSION
-from raftline.net.peers.level_exchange import Builds, ask_level, read_level
+from raftline.common.build_level import NO_LEVEL, Build
+from raftline.net.peers.level_exchange import Builds, ask_level, format_level, read_level
 from raftline.net.peers.peers import Peer, Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.raft.levels import NOT_HEARD
@@ -138,7 +137,7 @@ def test_connection_to_a_peer_begins_with_the_level_question(
     dialling: Dialled, answer: str, build: Build
 ) -> None:
     connection, first = dialling.dialled(answer)
-    assert first == f"s1@Level {LEVEL} version {VERSION}\n"
+    assert first == f"{format_level('s1')}\n"
     eventually(lambda: dialling.builds == [build], "the build")
     connection.close()
     eventually(lambda: dialling.builds == [build, None], "the end of the connection")
@@ -151,7 +150,10 @@ def test_end_of_a_stale_connection_keeps_a_later_announcement() -> None:
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
         levels: list[tuple[str, int]] = []
-        builds, gone = Builds(lambda name, level: levels.append((name, level))), threading.Event()
+        builds, gone = (
+            Builds(lambda name, level, _: levels.append((name, level))),
+            threading.Event(),
+        )
         peers = [
             Peer(
                 "s1",
@@ -187,7 +189,11 @@ def test_end_of_a_stale_connection_restores_an_earlier_one() -> None:
     then ends. Nobody asks on the connection that stands, so without this a leader would send it
     nothing for good."""
     levels: list[int] = []
-    builds, stale, standing = Builds(lambda _, level: levels.append(level)), object(), object()
+    builds, stale, standing = (
+        Builds(lambda _name, level, _parts: levels.append(level)),
+        object(),
+        object(),
+    )
     builds.record("s3", Build(2, "0.2.0"), standing)
     builds.record("s3", Build(0, NO_LEVEL), stale)
     assert builds.of("s3") == Build(0, NO_LEVEL)
@@ -227,7 +233,7 @@ def test_a_node_answers_the_question_also_where_it_is_down() -> None:
     scene = ServedConnection()
     for scene.host.is_down in (False, True):
         scene.say("s2@Level 7 version 9\n")
-        assert scene.there.recv(4096).decode() == f"s1@Level {LEVEL} version {VERSION}\n"
+        assert scene.there.recv(4096).decode() == f"{format_level('s1')}\n"
     scene.connection.close()
     scene.there.close()
 

@@ -44,7 +44,7 @@ def host() -> Server:
     host.node = node_of("s1", term=1, options=replace(OPTIONS, level=LEVEL))
     host.node._state.append(RAISE)
     host.logmanager = LogManager("s1", MemoryFolder(), MEMBERS)
-    host.builds = Builds(lambda name, level: None)
+    host.builds = Builds(lambda name, level, applies: None)
     assert (host.level, host.node.view.levels.latest) == (0, LEVEL)
     return host
 

@@ -9,9 +9,8 @@ from typing import Any, cast
 import pytest
 
 from raftline.common.address import Address
-from raftline.common.build_level import LEVEL, Build
-from raftline.common.version import VERSION
-from raftline.net.peers.level_exchange import FOREIGN_S, Foreigners
+from raftline.common.build_level import Build
+from raftline.net.peers.level_exchange import FOREIGN_S, Foreigners, format_level
 from raftline.net.peers.peers import Peer, Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.raft.messages import Message
@@ -158,7 +157,7 @@ def level(cluster: str) -> str:
 
 def test_a_connection_begins_with_the_identity(dialling: Dialled) -> None:
     connection, first = dialling.dialled(level(OURS), ANSWER)
-    assert first == f"s1@Level {LEVEL} version {VERSION} cluster {OURS}\n"
+    assert first == f"{format_level('s1', OURS)}\n"
     eventually(lambda: dialling.heard, "an answer")
     assert dialling.builds == [Build(4, "9", OURS)]
     assert dialling.cluster.said == []
@@ -184,11 +183,11 @@ def test_learned_identity_is_told_on_standing_connections(
     cluster.identity = ""
     dialling.dialled()[0].close()  # the one that may have begun before
     connection, first = dialling.dialled("Level 4 version 9", ANSWER)
-    assert first == f"s1@Level {LEVEL} version {VERSION}\n"
+    assert first == f"{format_level('s1')}\n"
     eventually(lambda: dialling.heard, "an answer")
     cluster.identity = OURS
     dialling.peer.announce()
-    assert connection.recv(4096).decode() == f"s1@Level {LEVEL} version {VERSION} cluster {OURS}\n"
+    assert connection.recv(4096).decode() == f"{format_level('s1', OURS)}\n"
     connection.sendall(f"s2@{level(OURS)}\n".encode())
     eventually(lambda: dialling.builds[-1] == Build(4, "9", OURS), "its answer")
     connection.close()

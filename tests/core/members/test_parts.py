@@ -1,0 +1,175 @@
+"""What entries need, in the core: when a log names it, and which servers get that log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from raftline.raft.change import Change, ChangeRefused
+from raftline.raft.effects import Effects
+from raftline.raft.inputs import NeedParts, PeerLevel, Propose, Receive
+from raftline.raft.levels import (
+    LOWEST,
+    NOT_HEARD,
+    Levels,
+    LevelTooHigh,
+    lacking,
+    level_command,
+    read,
+    with_parts,
+)
+from raftline.raft.log import Entry
+from raftline.raft.messages import AppendEntries
+from raftline.raft.node import RawNode
+from raftline.raft.upgrade import PATIENCE, check_newcomer
+from raftline_testing.doubles.cores import (
+    TIMEOUT_MS,
+    acknowledge,
+    append,
+    established,
+    node_of,
+    sync,
+)
+from raftline_testing.doubles.rising_leader import FIRST, IDENTITY, THREE
+
+REDIS, OLDER, QUEUES = "redis=0123456789ab", "redis=ba9876543210", "recipes=0123456789ab"
+WHOLE = replace(FIRST, applies=frozenset({REDIS, QUEUES}), own_parts=(REDIS, QUEUES))
+ALL = frozenset({REDIS, QUEUES})
+
+
+def leader(*told: tuple[str, frozenset[str]], **more: object) -> RawNode:
+    """Return s1, which leads s2 and s3; these have announced that they apply these parts."""
+    node = established("s1", voters=THREE, options=WHOLE, **more)
+    for peer, parts in told:
+        tell(node, peer, parts)
+    return node
+
+
+def tell(node: RawNode, peer: str, parts: frozenset[str], level: int = LOWEST) -> Effects:
+    return node.step(PeerLevel(peer, level, parts), node.view.now_ms)
+
+
+def need(node: RawNode, *parts: str) -> list[str]:
+    """Let the next commands need these parts; return the commands that were appended."""
+    effects = node.step(NeedParts(parts), node.view.now_ms)
+    return [entry.command for entry in effects.append]
+
+
+def receivers(effects: Effects) -> set[str]:
+    messages = [*effects.send, *effects.send_after_save, *effects.send_past_entries]
+    return {one.to for one in messages if isinstance(one, AppendEntries) and one.entries}
+
+
+def test_an_entry_names_a_part_once_before_what_needs_it() -> None:
+    node = leader(("s2", ALL), ("s3", ALL))
+    assert node.view.who_lacks([REDIS]) == ("", "")
+    assert need(node, REDIS) == [level_command(1, IDENTITY, REDIS)]
+    assert need(node, REDIS) == []
+    assert need(node, QUEUES) == [level_command(1, IDENTITY, f"{QUEUES} {REDIS}")]
+    assert node.view.levels.needs.latest == f"{QUEUES} {REDIS}"
+
+
+@pytest.mark.parametrize("theirs", [frozenset(), frozenset({QUEUES}), frozenset({OLDER})])
+def test_no_entry_needs_what_a_member_does_not_apply_alike(theirs: frozenset[str]) -> None:
+    node = leader(("s2", ALL), ("s3", theirs))
+    assert node.view.who_lacks([REDIS]) == (REDIS, "s3")
+    tell(node, "s3", frozenset(), NOT_HEARD)  # a member that is down counts by its last word
+    assert node.view.who_lacks([REDIS]) == (REDIS, "s3")
+    tell(node, "s3", ALL)
+    assert node.view.who_lacks([REDIS]) == ("", "")
+
+
+def test_new_leader_waits_for_members_that_were_never_heard() -> None:
+    node = leader(("s2", ALL))
+    assert node.view.who_lacks([REDIS]) == (REDIS, "s3")
+    node._state.now_ms += PATIENCE * TIMEOUT_MS
+    assert node.view.who_lacks([REDIS]) == ("", "")
+
+
+def test_a_quorum_must_have_announced_a_part() -> None:
+    node = leader()
+    node._state.now_ms += PATIENCE * TIMEOUT_MS
+    assert node.view.who_lacks([REDIS]) == (REDIS, "s2")
+
+
+def test_new_leader_needs_no_word_for_what_its_log_names() -> None:
+    node = leader(("s2", ALL), ("s3", ALL))
+    need(node, REDIS)
+    node._state.peer_parts.clear()
+    assert node.view.who_lacks([REDIS]) == ("", "")
+    assert node.view.who_lacks([REDIS, QUEUES]) == (QUEUES, "s2")
+
+
+def test_log_goes_only_to_members_that_apply_what_it_names() -> None:
+    """A member was never heard, the others went on, and then it comes without the extension."""
+    node = leader(("s2", ALL))
+    need(node, REDIS)
+    sync(node)
+    acknowledge(node, "s2")
+    effects = tell(node, "s3", frozenset({OLDER}))
+    assert receivers(effects) == set()
+    assert "as an earlier or later build applies it" in effects.notes[-1]
+    assert receivers(node.step(Propose(["redis x"]), node.view.now_ms)) == {"s2"}
+    tell(node, "s3", ALL)
+    assert node._state.may_send("s3")
+
+
+def test_server_stops_at_an_entry_that_names_what_it_lacks() -> None:
+    node = node_of("s2", 1, options=replace(FIRST, applies=frozenset({QUEUES})))
+    entry = Entry(2, 1, level_command(1, IDENTITY, REDIS))
+    message = replace(append(1, (1, 1)), entries=[entry])
+    with pytest.raises(
+        LevelTooHigh, match="need the extension redis, which this build of raftline"
+    ):
+        node.step(Receive(message), node.view.now_ms)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "why"),
+    [(frozenset(), "which this build of raftline lacks"), (frozenset({OLDER}), "as an earlier")],
+)
+def test_newcomer_without_a_part_is_refused(theirs: frozenset[str], why: str) -> None:
+    node = leader(("s2", ALL), ("s3", ALL))
+    add = Change("add", "s4", "h4:1", level=LOWEST, applies=theirs)
+    check_newcomer(node._state, add)
+    need(node, REDIS)
+    with pytest.raises(ChangeRefused, match=f"s4 can't follow: .* redis.* {why}"):
+        check_newcomer(node._state, add)
+    check_newcomer(node._state, add._replace(applies=ALL))
+
+
+def test_digest_of_this_build_replaces_one_that_it_applies_alike() -> None:
+    """Once all members announce it: until then entries need what the others have."""
+    alike = replace(WHOLE, applies=ALL | {OLDER})
+    both = ALL | {OLDER}
+    node = established("s1", voters=THREE, options=alike)
+    for peer in ("s2", "s3"):
+        tell(node, peer, both)
+    node._state.append([Entry(2, 1, level_command(1, IDENTITY, OLDER))])
+    node._state.peer_parts["s3"] = frozenset({OLDER})
+    assert tell(node, "s2", both).append[1:] == []
+    effects = tell(node, "s3", both)
+    assert [entry.command for entry in effects.append] == [level_command(1, IDENTITY, REDIS)]
+    assert tell(node, "s2", both).append == []
+
+
+def test_a_cut_takes_needs_back_and_a_compaction_keeps_them() -> None:
+    commands = [level_command(1, IDENTITY), "a", level_command(1, IDENTITY, REDIS), "b"]
+    levels = Levels(0, 0, commands)
+    levels.compact(3)
+    assert levels.needs.latest == REDIS
+    levels.append(5, level_command(1, IDENTITY, f"{QUEUES} {REDIS}"))
+    levels.cut_after(4)
+    assert levels.needs.latest == REDIS
+    levels.append(5, level_command(1, "0" * 16, QUEUES))  # of another cluster
+    assert levels.needs.latest == REDIS
+
+
+def test_needs_have_one_form() -> None:
+    assert with_parts("", []) == ""
+    assert with_parts(REDIS, [QUEUES]) == with_parts(QUEUES, [REDIS]) == f"{QUEUES} {REDIS}"
+    assert with_parts(f"{QUEUES} {OLDER}", [REDIS]) == f"{QUEUES} {REDIS}"
+    assert lacking(f"{QUEUES} {REDIS}", [OLDER, QUEUES]) == [REDIS]
+    for text in ("redis", "redis=0", f"{REDIS}  {QUEUES}", f"{REDIS} ", "Redis=0123456789ab"):
+        assert read(f"cluster {IDENTITY} level 1 with {text}").level == 0
