@@ -224,7 +224,8 @@ MEMBERS: tuple[Trouble, ...] = (
     ),
     Trouble(
         "differs from the others", "differ from the others",
-        "Restart each of them: it gets the state again from the others (docs/repair.md)",
+        "Restart each of them while a leader serves: it gets the state again from the others. "
+        "Without a leader, start the other voters first (docs/repair.md)",
         "RaftlineReplicaDiffers", NOT_READY,
         _differs,
         takes_entries=False, follows=False,
