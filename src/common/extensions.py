@@ -8,6 +8,7 @@ without a change of another file (docs/develop/architecture.md#kernel-and-extens
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Iterable
 from types import ModuleType
@@ -40,9 +41,40 @@ def parts_in(command: str) -> set[str]:
     return found
 
 
+class ExtensionBroken(ImportError):
+    """An extension can't be loaded. A program ends with this one line (quiet_exit.py)."""
+
+
 def joined(seam: str) -> list[ModuleType]:
-    """Return the module of this name of each extension that is there and has one."""
-    return modules_named(f"raftline.{extension}.{seam}" for extension in EXTENSIONS)
+    """Return the module of this name of each extension that is there and has one.
+
+    Raises:
+        ExtensionBroken: one can't be loaded, or is there twice.
+    """
+    return [module for extension in EXTENSIONS for module in _joined(extension, seam)]
+
+
+def _joined(extension: str, seam: str) -> list[ModuleType]:
+    folders = folders_of(extension)
+    if len(folders) > 1:
+        raise ExtensionBroken(
+            f"the extension {extension} is there twice, in {' and '.join(folders)}, and may be of "
+            "two builds: remove one folder"
+        )
+    try:
+        return modules_named([f"raftline.{extension}.{seam}"])
+    except Exception as error:
+        raise ExtensionBroken(
+            f"the extension {extension} can't be loaded ({type(error).__name__}: {error}): install "
+            f"it again, or remove {' '.join(folders)} if no entry needs it"
+        ) from error
+
+
+def folders_of(extension: str) -> list[str]:
+    """Return each folder with modules of an extension."""
+    roots = importlib.import_module("raftline").__path__
+    paths = [os.path.join(root, *extension.split(".")) for root in roots]
+    return [path for path in paths if os.path.isfile(os.path.join(path, "__init__.py"))]
 
 
 def modules_named(names: Iterable[str]) -> list[ModuleType]:

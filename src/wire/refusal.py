@@ -279,6 +279,11 @@ LOW_LEVEL = Sentence(
     "low-level",
     "this cluster is at level {LEVEL}, |and this needs a higher one: {cure}. Nothing was done.",
 )
+UNHEARD_EXTENSION = Sentence(
+    "level-rising",
+    "{member:s} was not heard yet|, and may lack the extension {extension} that this needs. "
+    "Nothing was done; try again.",
+)
 LACKS_EXTENSION = Sentence(
     "lacks-extension",
     "{member} lacks the extension |{extension}, so it could not apply this: start it from a build "

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from ...common.extensions import parts_in
 from ...net.protocol.host import Batch
 from ...raft.node_view import NodeView
-from ...wire.refusal import APPLIES_OTHERWISE, LACKS_EXTENSION, RISING, Refusal
+from ...wire.refusal import APPLIES_OTHERWISE, LACKS_EXTENSION, UNHEARD_EXTENSION, Refusal
 
 
 class KnownParts:
@@ -45,7 +45,7 @@ class KnownParts:
     def _refusal(self, part: str, member: str) -> Refusal:
         told, extension = self._view.told_parts(member), part.partition("=")[0]
         if told is None:
-            return RISING
+            return UNHEARD_EXTENSION(member, extension)
         named = f"{member} ({self._version_of(member)})"
         if any(each.partition("=")[0] == extension for each in told):
             return APPLIES_OTHERWISE(named, extension, self._view.name)

@@ -166,6 +166,7 @@ SENTENCES = [
     (sentences.NOT_PRIVATE(MECHANISM), "not-private"),
     (sentences.NO_USERS, "no-users"),
     (sentences.TLS_ONLY, "tls-only"),
+    (sentences.UNHEARD_EXTENSION("s3", "redis"), "level-rising"),
     (sentences.LACKS_EXTENSION("s3 (0.2.0)", "redis"), "lacks-extension"),
     (sentences.APPLIES_OTHERWISE("s3 (0.2.0)", "redis", "s1"), "lacks-extension"),
     (sentences.LOW_LEVEL(1, "start a newer version of s3 (0.2.0)"), "low-level 1"),

@@ -72,7 +72,7 @@ def asked(cluster: Cluster, line: str) -> str:
 
     def reply() -> str:
         text = cluster.leader().ask(line).partition("@")[2]
-        return "" if text.startswith("Sorry, ") and "Try again" in text else text
+        return "" if text.startswith("Sorry, ") and "ry again" in text else text
 
     return eventually(reply, line, DEADLINE_S)
 
