@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from raftline.common.effects import derive_parts
 from raftline_testing.doubles.in_process import without_notices
 from raftline_testing.nodes.processes import DEADLINE_S, ports_in_a_row
 
@@ -99,7 +100,9 @@ def test_the_wheel_runs_a_cluster_in_a_fresh_environment(unpacked: Path, tmp_pat
     run(sys.executable, "-c", BUILD.format("wheel"), tmp_path, folder=unpacked)
     (wheel,) = tmp_path.glob("raftline-*.whl")
     modules = {f"raftline/{path}" for path in map(str, relative_modules(ROOT / "src"))}
-    held = set(zipfile.ZipFile(wheel).namelist())
+    archive = zipfile.ZipFile(wheel)
+    assert f"PARTS = {derive_parts()!r}\n".encode() in archive.read("raftline/common/frozen.py")
+    held = set(archive.namelist())
     assert modules - held == set()
     assert not any(name.startswith("raftline/raftline/") for name in held)
     venv.create(tmp_path / "own", with_pip=True)
