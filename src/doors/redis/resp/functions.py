@@ -1,6 +1,6 @@
 """The commands of Redis on keys, one row each: the function, and which of its words are keys. Pure.
 
-Every node applies them alike: a change of what one computes needs a new level of the cluster.
+Every node applies them alike: builds that compute otherwise share no entries with them.
 """
 
 from __future__ import annotations
