@@ -69,14 +69,14 @@ class Client:
     With `follow`, it follows the sorry lines of nodes to the leader, and skips dead nodes, until
     `timeout_s` has passed. Its writes then carry the numbers of its own session, which begins
     before the first write. So a write whose outcome is unknown is sent again and still takes effect
-    once (thesis §6.3). Without `follow`, such a write is never sent again. `also` are further nodes
-    to try; `on_connect` is called before each connection is made. `attempt_s` is the time for which
-    the first node may keep a request, when following (`Deadline`). `search_s` is the time of the
-    search for a node that accepts it, if that differs from `timeout_s`. `on_wait` gets a line, once
-    for each request, if no answer arrives within a second. Each connection logs in
-    and uses TLS as `access` says; the environment counts only for a program that passes on what it
-    names. `addresses` are the cluster's addresses, if other clients of this program share
-    them.
+    once (thesis §6.3). Without `follow` or without `sessions`, such a write is never sent again,
+    and costs one entry. `also` are further nodes to try; `on_connect` is called before each
+    connection is made. `attempt_s` is the time for which the first node may keep a request, when
+    following (`Deadline`). `search_s` is the time of the search for a node that accepts it, if that
+    differs from `timeout_s`. `on_wait` gets a line, once for each request, if no answer arrives
+    within a second. Each connection logs in and uses TLS as `access` says; the environment counts
+    only for a program that passes on what it names. `addresses` are the cluster's addresses, if
+    other clients of this program share them.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class Client:
         timeout_s: float = 10.0,
         *,
         follow: bool = False,
+        sessions: bool = True,
         also: Sequence[tuple[str, int]] = (),
         on_connect: Callable[[Address], None] | None = None,
         attempt_s: float | None = None,
@@ -106,6 +107,7 @@ class Client:
         self.attempt_s = attempt_s
         self.search_s = search_s
         self.follow = follow
+        self._has_sessions = sessions
         self._on_connect = on_connect
         self._on_wait = on_wait
         self.access = access
@@ -232,7 +234,8 @@ class Client:
             attempt_s=self.attempt_s or math.inf,
             reply_s=self.timeout_s if self.search_s else None,
         )
-        steps = search(self._nodes, self._sessions, self.name, command, deadline)
+        sessions = self._sessions if self._has_sessions else None
+        steps = search(self._nodes, sessions, self.name, command, deadline)
         return carry_out(steps, partial(self._do, deadline))
 
     def _do(self, deadline: Deadline, step: SearchStep) -> Answer | Connected | None:

@@ -44,6 +44,7 @@ LONGEST_PAUSE_S = 1.0
 WINDOW = 100  # numbers of a session in flight; a node remembers 128
 KEPT_OUT = ("no-login", "no-room", "not-allowed", "tls-only")  # the node did not look at it
 SESSION = "session"
+PROBE = "stat ping"  # of a key that need not exist: the leader confirms that it leads
 NO_SESSION = "no session was started in time, so nothing was done"
 _UNKNOWN_BEFORE = "outcome unknown: the session expired while the request was being sent again"
 
@@ -268,7 +269,7 @@ def anywhere(
             return _last_word(nodes, _settled(answer, unknown)), unknown is None
         if outcome is RequestOutcome.UNKNOWN and command != SESSION:  # an unused one has no effect
             so_far.unknown = answer
-            if row_of(command).handling.is_sent_once:
+            if _is_sent_once(sender, command):
                 break
         so_far.take(node, answer, lasts=_lacks_sessions(command, answer))
         nodes.move_on(node, answer)
@@ -376,9 +377,14 @@ def _ask(
     deadline: Deadline,
     others: Iterator[Address] = NOBODY,
 ) -> AskNode:
-    is_sent_once = row_of(command).handling.is_sent_once
-    limit_s = deadline.whole_s if is_sent_once else deadline.attempt_s
+    limit_s = deadline.whole_s if _is_sent_once(sender, command) else deadline.attempt_s
     return AskNode(address, sender, command, limit_s, deadline.connect_s, others)
+
+
+def _is_sent_once(sender: str, command: str) -> bool:
+    """Return whether a second copy of the line might take effect as well."""
+    handling = row_of(command).handling
+    return handling.is_sent_once or (handling.is_numbered and "#" not in sender)
 
 
 def _in_all(answer: Answer, given_s: float | None) -> Answer:
@@ -466,6 +472,16 @@ def numbered(
         is_again = True  # in its own session
 
 
+def unnumbered(nodes: NodeTurns, name: str, command: str, deadline: Deadline) -> Search[Reply]:
+    """Send a write without a session, so that it is one entry, and return the reply. It is sent to
+    no other node once it may have arrived. A read comes first, so that it goes to a node that just
+    led, and not to one that hangs."""
+    reply, _ = yield from anywhere(nodes, name, PROBE, deadline)
+    if outcome_of(reply.text) is not RequestOutcome.NO_LEADER:
+        reply, _ = yield from anywhere(nodes, name, command, deadline)
+    return reply
+
+
 def check_shared(command: str) -> None:
     """Raise Refused if a command concerns only its connection. Other requests share the connection:
     they would take an event for their answer, or act as another user."""
@@ -478,12 +494,19 @@ def check_shared(command: str) -> None:
 
 
 def search(
-    nodes: NodeTurns, sessions: ClientSessions, name: str, command: str, deadline: Deadline
+    nodes: NodeTurns,
+    sessions: ClientSessions | None,
+    name: str,
+    command: str,
+    deadline: Deadline,
 ) -> Search[Reply]:
     """Find a node that serves the request; return the reply. From time to time, also ask that node
-    for the members; it does not matter if that fails."""
+    for the members; it does not matter if that fails. Without `sessions`, a write is sent once."""
     check_length(command)
-    if row_of(command).handling.is_numbered:
+    is_numbered = row_of(command).handling.is_numbered
+    if is_numbered and sessions is None:
+        reply = yield from unnumbered(nodes, name, command, deadline)
+    elif is_numbered and sessions is not None:
         reply = yield from numbered(nodes, sessions, name, command, deadline)
     else:
         reply, _ = yield from anywhere(nodes, name, command, deadline)

@@ -89,6 +89,7 @@ def converse(options: argparse.Namespace, prog: str, talk: Callable[[Client, Exp
         "raftline",
         options.timeout,
         follow=True,
+        sessions=False,
         also=others,
         attempt_s=options.timeout / PARTS if others else None,
         on_wait=None if options.quiet else say_waiting,

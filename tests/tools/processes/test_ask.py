@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -289,7 +290,7 @@ def test_a_command_finds_the_leader_past_nodes_that_are_down(start: Start, tmp_p
     at = f"localhost:{free_port()}, localhost:{follower.port}"
     assert raftline(tmp_path, "set", "a", "5", at=at).stdout == "SET response: a set to 5\n"
     assert raftline(tmp_path, "get", "a", at=at).stdout == "5\n"
-    assert leader.asked == ["raftline@session", "client-7#1@set a 5", "raftline@get a"]
+    assert leader.asked == ["raftline@stat ping", "raftline@set a 5", "raftline@get a"]
 
 
 @pytest.mark.parametrize(
@@ -394,12 +395,62 @@ def test_without_a_quorum_a_command_says_what_is_missing(
     assert "1 of 3 voters answers, 2 are needed" in last
 
 
-def test_commands_of_the_shell_leave_no_session_behind(shared: Cluster, tmp_path: Path) -> None:
-    where = f"localhost:{shared.nodes[0].port}"
-    for number in range(3):
-        assert raftline(tmp_path, "set", "a", number, at=where).returncode == 0
-    eventually(lambda: shared.nodes[0].status()["sessions"] == 0, "all were given back")
-    assert raftline(tmp_path, "get", "-q", "a", at=where).stdout == "2\n"
+def test_a_write_of_the_shell_is_one_entry(shared: Cluster, tmp_path: Path) -> None:
+    """No session is begun for a single write, nor is one left behind."""
+    leader = shared.leader()
+    where = f"localhost:{leader.port}"
+    for words in (
+        ["set", "a", "1"],
+        ["set", "a", "1", "--ttl", "600"],
+        ["setnx", "b", "1"],
+        ["cas", "a", "1", "2"],
+        ["incr", "a"],
+        ["append", "a", "0"],
+        ["object", "c", "list.append", "1"],
+        ["expire", "a", "600"],
+        ["persist", "a"],
+        ["txn", "set", "a", "1", ";", "delete", "b"],
+        ["delete", "a"],
+        ["clear", "c"],
+        ["lease", "600"],
+    ):
+        before = leader.status()["commit_index"]
+        assert raftline(tmp_path, *words, at=where).returncode == 0, words
+        after = leader.status()
+        assert (after["commit_index"] - before, after["sessions"]) == (1, 0), words
+
+
+def test_a_write_of_the_shell_is_sent_once(start: Start, tmp_path: Path) -> None:
+    """A write that may have taken effect is not sent again, neither to its node nor to another."""
+    others = start(store(), "s2")
+
+    def breaks(message: str) -> str | None:
+        return None if message.startswith("set ") else "STAT response, no such key: ping"
+
+    node = start(breaks, "s1")
+    at = f"localhost:{node.port},localhost:{others.port}"
+    done = raftline(tmp_path, "set", "a", "5", at=at)
+    assert done.stderr.startswith("Sorry, outcome unknown: localhost port ")
+    assert "look with get before you send it again" in done.stderr
+    assert (done.stdout, done.returncode) == ("", 4)
+    assert [line for line in node.received if "set" in line] == ["raftline@set a 5"]
+    assert [line for line in others.received if "set" in line] == []
+
+
+def test_a_write_of_the_shell_is_not_sent_to_a_node_that_hangs(
+    start: Start, tmp_path: Path
+) -> None:
+    is_over = threading.Event()
+
+    def hang(_: str) -> None:
+        is_over.wait(DEADLINE_S)
+
+    hanging, leader = start(hang, "s1"), start(store(), "s2")
+    at = f"localhost:{hanging.port},localhost:{leader.port}"
+    done = raftline(tmp_path, "set", "a", "5", "--timeout", "4", at=at)
+    is_over.set()
+    assert (done.stdout, done.returncode) == ("SET response: a set to 5\n", 0)
+    assert [line for line in hanging.received if "set" in line] == []
 
 
 def test_quiet_commands_print_only_values_and_errors(three: Cluster, tmp_path: Path) -> None:

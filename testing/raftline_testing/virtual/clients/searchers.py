@@ -51,6 +51,7 @@ logging.getLogger("raftline").addHandler(logging.NullHandler())  # of a library'
 
 PORT = 1  # of each node, as it names its leader
 AT_ONCE = 3
+UNNUMBERED = 4  # each fourth call is one of a command of the shell, whose writes have no session
 VERBS: tuple[Verb, ...] = ("get", "get", "set", "set", "cas", "incr", "incr", "delete")
 WAYS = ("index", "lease", "ask")
 # A search asks each node at least once, for this long, in three passes: session, write, retry.
@@ -109,7 +110,7 @@ class Searcher:
         named = chance.sample(sorted(self._hosts), chance.randint(1, len(hosts)))
         self._nodes = NodeTurns(named, Addresses(named, learns=True))
         self._sessions = ClientSessions()
-        self._written = 0
+        self._begun = self._written = 0
         self._under_way = 0
         self._seen: dict[str, str] = {}
         for _ in range(AT_ONCE):
@@ -153,7 +154,9 @@ class Searcher:
         )
         limit_s = self._plan.options.election_timeout_ms * world.pick((1, 3, 10, 30)) / 1000
         deadline = Deadline(limit_s, attempt_s=limit_s / PARTS, now=self._now_s)
-        steps = search(self._nodes, self._sessions, self.name, request.command, deadline)
+        self._begun += 1
+        sessions = None if self._begun % UNNUMBERED == 0 else self._sessions
+        steps = search(self._nodes, sessions, self.name, request.command, deadline)
         until_ms = world.now_ms + 1000 * limit_s
         latest_ms = until_ms + 3000 * LATE_S * (len(self._hosts) + 1)
         self._under_way += 1
@@ -199,7 +202,7 @@ class Searcher:
 
     def _ask(self, call: ProgramCall, step: AskNode) -> None:
         world = self._world
-        is_read = step.command.startswith(("get ", "show "))
+        is_read = step.command.startswith(("get ", "show ", "stat "))
         attempt = Attempt(self, call, step, not is_read, world.pick(WAYS))
         world.after(round(1000 * step.limit_s), self._give_up, attempt)
         if world.chance(self._plan.loss):
