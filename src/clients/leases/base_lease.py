@@ -249,6 +249,12 @@ class BaseLease(NoCopies, Generic[Event]):
         self._over, self._timer = over, claim
         return claim.name
 
+    @property
+    def _is_kept(self) -> bool:
+        """Whether the client already keeps a lease of this time, so that a claim grants none."""
+        kept = self._keeper.kept.get(self._seconds)
+        return kept is not None and kept.is_held(self._now())
+
     def _sharing(self, other: BaseLease[Any]) -> None:
         """Stand for the claim of another object, with an end of its own. Raises LeaseLost."""
         claim, over = other._held(), self._new_event()

@@ -360,6 +360,7 @@ class TakeAttempt(Attempt[Leased]):
     """One take, from the call to its end."""
 
     waiter: Leased | None = None  # the claim that waits in line, unless that is the claim itself
+    has_tried = False
 
     def __init__(self, jobs_max: int) -> None:
         self.jobs_max = jobs_max
@@ -439,15 +440,16 @@ class TakeSteps(Generic[Data, SomeJob]):
         self, attempt: TakeAttempt[Any], jobs: Sequence[BaseJob[Any, Any]], wait: Wait
     ) -> Claiming[list[SomeJob]]:
         """End jobs and take others, in one entry."""
-        is_in_time = wait.is_once or (yield from self._joining_line(attempt, wait.until_or_none_s))
+        is_in_line = not wait.is_once and self._keeps_line_lease
+        if is_in_line:
+            is_in_line = yield from self._joining_line(attempt, wait.until_or_none_s)
         attempt.lease = lease = self._make_lease()
         lease._sharing(jobs[0]._lease)
         for job in jobs:
             job._is_released = True
         try:
             words = [job._ending_word() for job in jobs]
-            now = wait.is_once or not is_in_time
-            answer = yield from self._dequeuing(attempt, words, now=now)
+            answer = yield from self._dequeuing(attempt, words, now=not is_in_line)
             lost = settled(jobs, answer.ended)
             if lost:
                 raise self._queue._not_held(lost)
@@ -512,9 +514,14 @@ class TakeSteps(Generic[Data, SomeJob]):
             until_s = once_s if wait.is_once else wait.until_or_none_s
             if (yield from lease._joining(self._keys.giving_up, until_s)) is None:
                 return None
-            if not (wait.is_once or (yield from self._joining_line(attempt, until_s))):
+            tries = wait.is_once or not (attempt.has_tried or self._keeps_line_lease)
+            if not (tries or (yield from self._joining_line(attempt, until_s))):
                 return None
-            answer = yield from self._dequeuing(attempt, now=wait.is_once)
+            answer = yield from self._dequeuing(attempt, now=tries)
+            if tries and not (answer.jobs or wait.is_once):
+                if not (yield from self._joining_line(attempt, until_s)):
+                    return None
+                answer = yield from self._dequeuing(attempt)
             if attempt.place is None:
                 return None if wait.is_once and not answer.jobs else answer.jobs
         attempt.watch = self._watching(self._keys.held_by(attempt.in_line._claim_name))
@@ -522,6 +529,11 @@ class TakeSteps(Generic[Data, SomeJob]):
             return (yield from self._awaiting_job(attempt, wait))
         except TooManyWatches:
             return (yield from self._polling_for_job(attempt, wait))
+
+    @property
+    def _keeps_line_lease(self) -> bool:
+        """Whether a place in line costs no lease. If it does, a take first tries without one."""
+        return lease_ms(self._ttl) <= 1000 * IDLE_S or self._make_lease(IDLE_S)._is_kept
 
     def _joining_line(self, attempt: TakeAttempt[Any], until_s: float | None) -> Claiming[bool]:
         """Begin the claim that waits in line; return whether it was in time. A take whose own time
@@ -550,7 +562,7 @@ class TakeSteps(Generic[Data, SomeJob]):
             waits_as = waiter._claim_name
             waiter._held().begin_request()
         answer = yield from self._asking(attempt, attempt.jobs_max, ends, now=now, as_=waits_as)
-        attempt.place = answer.place
+        attempt.place, attempt.has_tried = answer.place, True
         self._queue._seems_empty = not answer.jobs
         if answer.place is None:
             self._end_waiter(attempt)

@@ -78,10 +78,25 @@ def expect(counts: Counts, operation: str) -> None:
     assert syncs <= costs_of(operation)[2], operation
 
 
+def test_the_first_take_also_has_a_lease_granted(client: raftline.KV[str], counts: Counts) -> None:
+    """The first take of a client costs one request and one entry more, and the first that has to
+    wait two more of each: for the lease of its place, and for the try before."""
+    jobs = client.queue("jobs")
+    jobs.put("a")
+    counts.look()
+    first = jobs.take(TTL_S)
+    assert counts.look()[:2] == (2, 2)
+    first.done()
+    counts.look()
+    assert jobs.take(TTL_S, timeout=0.1) is None
+    waited = counts.look()[:2]
+    assert jobs.take(TTL_S, timeout=0.1) is None
+    assert waited == tuple(each + 2 for each in counts.look()[:2])
+
+
 def test_an_operation_costs_what_the_page_says(client: raftline.KV[str], counts: Counts) -> None:
     jobs = client.queue("jobs")
-    jobs.put("first")
-    jobs.take(TTL_S).done()  # the first take of a client grants the lease
+    assert jobs.take(TTL_S, timeout=0.1) is None  # the first take of a client grants the leases
     counts.look()
 
     jobs.put("a")
@@ -123,9 +138,6 @@ def test_an_idle_worker_costs_nothing_until_its_job_comes(
     three: Cluster, client: raftline.KV[str], counts: Counts
 ) -> None:
     jobs, taken = client.queue("jobs"), []
-    jobs.put("first")
-    jobs.take(TTL_S).done()
-    counts.look()
     worker = threading.Thread(target=lambda: taken.append(jobs.take(TTL_S)))
     worker.start()
     eventually(lambda: any(client.keys("queue/jobs/idle/")), "a place in line")
