@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .clients.calls.administration import Member, MemberChange, Status
 from .clients.calls.calls import Stat, Version
 from .clients.calls.pipeline import Pending, Pipeline
-from .clients.calls.transaction import Outcome, Transaction
+from .clients.calls.transaction import Conditions, Operations, Outcome, Transaction
 from .clients.calls.user_calls import Grant, UserFacts, UsersFacts
 from .clients.kv.cached import Cached
 from .clients.kv.members import Members
@@ -22,9 +22,9 @@ from .clients.watches.watch_events import Event, KVSnapshot
 from .common.extensions import is_there
 
 __all__ = [
-    "Backup", "Cached", "Event", "Grant", "KVSnapshot", "Lease", "Member",
-    "MemberChange", "Members", "Outcome", "Pending", "Pipeline", "Stat", "Status", "Transaction",
-    "UserFacts", "Users", "UsersFacts", "Version", "Watch",
+    "Backup", "Cached", "Conditions", "Event", "Grant", "KVSnapshot", "Lease", "Member",
+    "MemberChange", "Members", "Operations", "Outcome", "Pending", "Pipeline", "Stat", "Status",
+    "Transaction", "UserFacts", "Users", "UsersFacts", "Version", "Watch",
 ]  # fmt: skip
 if TYPE_CHECKING or is_there("recipes"):
     from .recipes.groups.barrier import Barrier, DoubleBarrier, Entered

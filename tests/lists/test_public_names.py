@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 import raftline.aio
-from raftline.clients.calls import transaction
 from raftline.clients.connections.node_connection import ClientError
 from raftline.clients.kv.connecting import OPTIONS
 
@@ -24,10 +23,6 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "python.md"
 NAMES = re.compile(r"(?<=<!-- names -->\n)(?s:.*?)(?=<!-- end of names -->)")
 CHOICES = re.compile(r"(?<=<!-- options -->\n)(?s:.*?)(?=<!-- end of options -->)")
 PACKAGES = ("raftline", "raftline.api", "raftline.errors", "raftline.aio")
-INNER = {  # what the attributes of a transaction return
-    "kv.txn().if_": "Conditions",
-    "kv.txn().then": "Operations",
-}
 
 
 def as_made(text: str) -> str:
@@ -79,8 +74,6 @@ def listed() -> Iterator[tuple[str, list[str]]]:
             thing = getattr(module, name)
             if not inspect.isclass(thing) or thing.__module__ == package:  # an error has one row
                 yield f"{package}.{name}", members_of(thing)
-    for place, name in INNER.items():
-        yield place, members_of(getattr(transaction, name))
 
 
 def members_of(thing: object) -> list[str]:

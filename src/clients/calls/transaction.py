@@ -134,6 +134,7 @@ class TransactionPlan(Generic[Data]):
         return Outcome(reply.word == THEN, results, self.codec.kind)  # type: ignore[arg-type]
 
 
+@public("raftline.api")
 class Conditions(Generic[Data, Result]):
     """The conditions, after `if_`: the first branch is taken if all of them hold."""
 
@@ -196,6 +197,7 @@ class Conditions(Generic[Data, Result]):
         return Operations(self._plan, self._ask, "then")
 
 
+@public("raftline.api")
 class Operations(Generic[Data, Result]):
     """The operations of one branch, in order."""
 
@@ -264,10 +266,16 @@ class Operations(Generic[Data, Result]):
         return self._under(lease, operation, lambda answer: answer == reply)
 
     def cas(
-        self, key: Data, old: Data, new: Data, *, lease: object = None
+        self, key: Data, old: Data | Version[Data], new: Data, *, lease: object = None
     ) -> Operations[Data, Result]:
-        """Set a key to `new` if its value is `old`."""
+        """Set a key to `new` if its value is `old`. The `Version` of a read is a condition of the
+        whole transaction instead, as with `if_.unchanged(key, old)`."""
         plan = self._plan
+        if isinstance(old, Version):
+            if self._branch == "else":
+                raise ValueError("cas with a Version is a condition, so it stands before else_")
+            Conditions(plan, self._ask).unchanged(key, old)
+            return self.set(key, new, lease=lease)
         reply = f"{plan.codec.key(key)} set to {plan.codec.text(new)}"
         operation = f"cas {plan.key(key)} {plan.value(old)} {plan.value(new)}"
         return self._under(lease, operation, lambda answer: answer == reply)

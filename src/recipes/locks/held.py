@@ -52,9 +52,9 @@ class BaseHeld(NoCopies, Generic[Leased]):
         return self._lease.is_held
 
     @property
-    def slot(self) -> int | None:
-        """The number of a semaphore's slot, from 1 to the limit; None for other locks. The tokens
-        of one slot only grow."""
+    def slot(self) -> int:
+        """The number of a semaphore's slot, from 1 to the limit; 0 for other locks. The tokens of
+        one slot only grow."""
         return self._keys.slot_of(self._key)
 
     def _checking(self) -> Steps[int]:

@@ -75,9 +75,9 @@ class LockKeys:
         """Return what the key begins with that a claim has as a holder."""
         return f"{self.held}{self.mode}/{claim}"
 
-    def slot_of(self, key: str) -> int | None:
-        """Return the number of the slot with this key; None if there are no slots."""
-        return None
+    def slot_of(self, key: str) -> int:
+        """Return the number of the slot with this key; 0 if there are no slots."""
+        return 0
 
 
 class SharedKeys(LockKeys):
@@ -106,7 +106,7 @@ class Slots(LockKeys):
 
     def is_free(self, holders: Pairs) -> bool:
         taken = {self.slot_of(key) for key, _ in holders}
-        return None not in taken and any(slot not in taken for slot in range(1, self.limit + 1))
+        return 0 not in taken and any(slot not in taken for slot in range(1, self.limit + 1))
 
     def is_forgotten(self, holders: Pairs) -> bool:
         return self.is_free(holders)
@@ -114,9 +114,9 @@ class Slots(LockKeys):
     def seat_prefix(self, claim: str) -> str:
         return self.held
 
-    def slot_of(self, key: str) -> int | None:
+    def slot_of(self, key: str) -> int:
         digits = key[len(self.held) :].partition("/")[0]
-        return int(digits) if digits.isdecimal() else None
+        return int(digits) if digits.isdecimal() else 0
 
 
 def number_of(key: str) -> int:

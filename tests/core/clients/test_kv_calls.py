@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftline.api import Operations, Outcome, Transaction
 from raftline.clients.calls.calls import (
     Call,
     CallFactory,
@@ -20,7 +21,8 @@ from raftline.clients.calls.calls import (
     lease_time,
 )
 from raftline.clients.calls.kv_errors import LeaseLost, NotUnderstood
-from raftline.clients.calls.value_codec import BINARY, TEXT
+from raftline.clients.calls.transaction import itself
+from raftline.clients.calls.value_codec import BINARY, TEXT, Data
 from raftline.clients.connections.node_connection import Refused
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline.wire.commands.command_table import read_request
@@ -28,6 +30,7 @@ from raftline.wire.operands.operands import Limits, show_operands
 from raftline.wire.protocol import unescape
 from raftline_testing.doubles.kv_model import Model
 
+Done = TypeVar("Done")
 CALLS = CallFactory(TEXT)
 BYTES = CallFactory(BINARY)
 TRICKY = (
@@ -229,6 +232,36 @@ def test_a_write_with_a_version_is_done_if_nothing_changed_since(how: str) -> No
         model.ask(CALLS.release(lease))
         with pytest.raises(LeaseLost):
             cas(model.ask(CALLS.read("a")), "4")
+
+
+def test_cas_of_a_transaction_takes_a_version() -> None:
+    """It is a condition of the whole transaction: of all operations, and for `else_`."""
+    model = Model()
+
+    def both(old: Version[str], new: str) -> Outcome[str]:
+        return model.txn().then.cas("a", old, new).set("b", new).else_.read("a").commit()
+
+    absent = model.ask(CALLS.read("a"))
+    assert both(absent, "1").results == [True, True]
+    lost = both(absent, "2")
+    assert (lost.succeeded, lost.version(0)) == (False, model.ask(CALLS.read("a")))
+    assert both(lost.version(0), "3").results == [True, True]
+    model.ask(CALLS.set("a", "3"))  # the same value, and another version
+    assert not both(lost.version(0), "4")
+    assert (model.store["a"], model.store["b"]) == ("3", "3")
+    with pytest.raises(ValueError, match="stands before else_"):
+        model.txn().then.cas("a", absent, "5").else_.cas("a", absent, "5")
+
+
+def adds(then: Operations[Data, Done], key: Data) -> Operations[Data, Done]:
+    """Add to the transaction of another function, which type checkers understand."""
+    return then.incr(key).incr(key)
+
+
+def test_a_function_adds_to_a_transaction_of_any_kind() -> None:
+    outcome = adds(Model().txn().then, "n").commit()
+    assert outcome.number(1) == 2
+    assert adds(Transaction(BINARY, itself).then, b"n").commit().command.count("incr n") == 2
 
 
 def test_transaction_reads_versions_and_conditions_on_them() -> None:
