@@ -229,13 +229,19 @@ class _Job(NamedTuple):
 
 @applies("enqueue", measure=_in_line)
 def _enqueue(store: Store, operands: str) -> str | None:
-    """Execute `enqueue PREFIX VALUE`: add a job, numbered after this entry."""
+    """Execute `enqueue PREFIX VALUE`: add a job. Its number is that of this entry, or the next one
+    after the last job's, since a transaction may add several."""
     prefix, space, value = operands.partition(" ")
     if not (space and is_prefix(prefix)):
         return None
-    number = store.number
+    last = f"{prefix}last"
+    number = max(store.number, (whole_number(store.get(last, "")) or 0) + 1)
     while f"{prefix}jobs/{_indexed(number)}" in store:  # it came from another cluster
         number += 1
+    if number > store.number:
+        store[last] = str(number)
+    else:
+        store.pop(last, None)
     store[f"{prefix}jobs/{_indexed(number)}"] = value
     _add(store, prefix, _indexed(number))
     return f"ENQUEUE response: {number}"

@@ -27,7 +27,7 @@ ROWS: Final = (
     Command("abandon", ONE_CLAIM, "give up all that a claim has or may yet get",
             RECIPE, WRITES_CLAIM, work=Work.MEASURED),
     Command("enqueue", ENQUEUE, "add a job to a queue", RECIPE, WRITES_PREFIX,
-            ReplyForm.NUMBER, work=Work.MEASURED),
+            ReplyForm.NUMBER, work=Work.MEASURED, is_part=True),
     Command("requeue", REQUEUE, "let a dead job of a queue wait again", RECIPE,
             WRITES_PREFIX, ReplyForm.NUMBER, work=Work.MEASURED, not_met=(NO_SUCH_JOB,)),
     Command("dequeue", DEQUEUE, "end jobs of a queue, then take others or wait",

@@ -12,6 +12,7 @@ from typing import Final
 from ..raft.log import Entry
 from ..wire.commands.command_table import COMMANDS, Work
 from ..wire.limits import LONG_TURNS
+from ..wire.operands.operands import Kind
 from .commands.key_commands import MEASURES
 from .commands.lease_commands import ENDINGS
 from .lease_table import EXPIRED
@@ -25,6 +26,14 @@ _WORK: Final = {verb: row.work for verb, row in COMMANDS.items() if row.work is 
 _SHORT: Final = tuple([f"{verb} " for verb in ("set", "delete") if verb not in _WORK])
 _CLEARS: Final = re.compile(" clear ")  # in a transaction
 _SCANS: Final = re.compile(" clear | has keys| has none")  # these sort the keys first
+_PARTS: Final = [  # of transactions
+    verb
+    for verb, work in _WORK.items()
+    if work is Work.MEASURED
+    and Kind.PREFIX in COMMANDS[verb].operands.kinds
+    and COMMANDS[verb].is_operation
+]
+_MEASURED: Final = re.compile(rf" ((?:{'|'.join(_PARTS)}) [^ ]+)") if _PARTS else None
 _MAY_BE_LONG: Final = re.compile(rf"(?:[^ @]*@)?({'|'.join([*_WORK, EXPIRED])}) ")
 
 
@@ -75,6 +84,10 @@ def _is_long(store: Store, verb: str, command: str, part: int = 1) -> bool:
         return True
     if verb == "txn" and store.unsorted > keys and _SCANS.search(command):
         return True
+    if verb == "txn" and _MEASURED is not None:
+        for part_of_it in set(_MEASURED.findall(command)):
+            if MEASURES[part_of_it.partition(" ")[0]](store, part_of_it) > keys:
+                return True
     if work is Work.BY_VALUE:
         return _characters(store, command) > characters
     if work is Work.MEASURED:

@@ -35,7 +35,8 @@ USERS, PROTOCOL, GRAMMAR, PYTHON, TRANSACTIONS = (
 OPERATIONS = [row for row in COMMANDS.values() if row.is_operation]
 OF_TRANSACTIONS = ("operation", "tx-plain", "tx-write", "tx-object")  # rules of the grammar
 OF_A_SESSION = ("session", "forget")  # they have a name before them, and a rule of their own
-TYPED_ELSEWHERE = ("setex", "under", "object")  # as set(ttl=…), as lease=…, as replicated objects
+# As set(ttl=…), as lease=…, as replicated objects, as put.
+TYPED_ELSEWHERE = ("setex", "under", "object", "enqueue")
 
 
 def _alternatives(rule: str, names: list[str]) -> str:

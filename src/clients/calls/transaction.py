@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ...common.public import public
 from ...wire.commands.transaction_line import format_word
@@ -36,6 +36,13 @@ from .value_codec import Codec, Data
 
 Result = TypeVar("Result")
 _Read = Callable[[str | None], object]
+_Value = TypeVar("_Value", contravariant=True)
+
+
+class JobQueue(Protocol[_Value]):
+    """A queue, to which a transaction adds jobs."""
+
+    def _put_operation(self, value: _Value, /) -> str: ...
 
 
 @public("raftline.api")
@@ -45,9 +52,9 @@ class Outcome(Generic[Data]):
 
     `results` has one item for each operation of the branch that was taken: the value of a get, or
     None; the number of an incr; the length in bytes after an append; the number of keys that a
-    clear deleted; the `Stat` of a stat, or None; the `Version` of a read; for any other operation,
-    whether it was done. All operations took effect in one entry. `value`, `number`, `stat`,
-    `version` and `done` return one result with its type.
+    clear deleted; the number of the job of a put; the `Stat` of a stat, or None; the `Version` of a
+    read; for any other operation, whether it was done. All operations took effect in one entry.
+    `value`, `number`, `stat`, `version` and `done` return one result with its type.
     """
 
     succeeded: bool
@@ -65,7 +72,8 @@ class Outcome(Generic[Data]):
         return None if result is None else self._of(place, self._kind, result)
 
     def number(self, place: int) -> int:
-        """Return the number of an incr, an append or a clear. Raises the errors of `value`."""
+        """Return the number of an incr, an append, a clear or a put. Raises the errors of
+        `value`."""
         result = self._of(place, int, self.results[place])
         if isinstance(result, bool):
             raise TypeError(f"the operation in place {place} has no number: use done({place})")
@@ -310,6 +318,13 @@ class Operations(Generic[Data, Result]):
         """Take a key out of its lease, so that it stays."""
         reply = f"{self._plan.codec.key(key)} stays"
         return self._with(f"persist {self._plan.key(key)}", lambda answer: answer == reply)
+
+    def put(self, queue: JobQueue[Data], value: Data) -> Operations[Data, Result]:
+        """Add a job to a queue: `put(kv.queue("mails"), "to ann")`; the result is its number."""
+        operation = getattr(queue, "_put_operation", None)
+        if operation is None:
+            raise TypeError(f"put takes what kv.queue() returns, not {type(queue).__name__}")
+        return self._with(operation(value), lambda answer: int(answer or ""))
 
     def _read_value(self, answer: str | None) -> Data | None:
         return None if answer is None else self._plan.codec.of(answer)

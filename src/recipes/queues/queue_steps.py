@@ -29,6 +29,7 @@ from ...clients.calls.wait_times import Wait, seconds_to_wait
 from ...clients.connections.node_connection import Closed
 from ...clients.requests.times import Seconds
 from ...common.public import public
+from ...wire.commands.transaction_line import format_word
 from ...wire.limits import JOBS_MAX, TRANSACTION_ITEMS
 from ..locks.claim_steps import Claiming, Look, Pause, Shielded
 from ..locks.claims import CHECK_S, POLL_S, RELEASE_S, Attempt
@@ -140,6 +141,10 @@ class BaseQueue(Generic[Data]):
         """
         number: int = yield Ask(enqueue(self._keys.prefix, self._codec.text(value)))
         return number
+
+    def _put_operation(self, value: Data) -> str:
+        """Return the operation of a transaction that adds a job."""
+        return f"enqueue {format_word(self._keys.prefix)} {format_word(self._codec.text(value))}"
 
     def _waiting(self) -> Steps[int]:
         """Return how many jobs wait. This reads their keys, a thousand with each request."""

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii
 
 from ...wire.commands.command_table import ReplyForm, row_of, transaction_of
-from ...wire.commands.transaction_line import CLEAR, Condition
+from ...wire.commands.transaction_line import Condition
 from ...wire.done_reply import ELSE, NO_SUCH_LEASE, THEN, done_reply, is_done, with_word
 from ...wire.limits import ANSWER_BYTES, REWORK_BYTES
 from ...wire.operands.lease_operands import without_lease
-from ...wire.operands.operands import Limits
+from ...wire.operands.operands import Kind, Limits
 from ...wire.protocol import ProtocolError, real, shown
 from ...wire.refusal import (
     ANSWERS_TOO_MUCH,
@@ -130,7 +130,7 @@ class _Operations:
 
     def execute(self, command: str) -> str:
         """Execute an operation and return its reply, after closing the value of another verb under
-        its key; `clear` needs all of them closed.
+        its key; a command on a prefix needs all of them closed.
 
         Raises:
             RequestRefused: a closed value does not fit.
@@ -139,7 +139,7 @@ class _Operations:
         for verb, values in self._kept:
             if command.startswith(verb):
                 own = values
-            elif values.are_open and command.startswith(f"{CLEAR} "):
+            elif values.are_open and Kind.PREFIX in row_of(command).operands.kinds:
                 values.close_all()
             elif values.are_open:
                 values.close(without_lease(command).partition(" ")[2].partition(" ")[0])

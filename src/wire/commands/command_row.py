@@ -9,7 +9,6 @@ from typing import NamedTuple
 from ...raft.levels import FLOOR
 from ..operands.operands import Operands
 from .rights import COVERED, Right, Touches, UserRole
-from .transaction_line import CLEAR, UNDER
 
 
 class Handling(NamedTuple):
@@ -89,6 +88,7 @@ class Command:
     is_at_floor: bool = False  # a write that an implementation without levels understands
     work: Work = Work.SHORT
     frees: str | None = None  # a pattern of its operands with which it needs no room
+    is_part: bool = False  # a transaction may contain it, though its first operand is not a KEY
     not_met: tuple[str, ...] = ()  # words of its replies, with those of wire/done_reply.py
 
     def __post_init__(self) -> None:
@@ -112,7 +112,5 @@ class Command:
 
     @property
     def is_operation(self) -> bool:
-        """Whether a transaction may contain it: a command on one key, possibly under a lease, or
-        `clear`."""
-        is_on_a_key = self.operands.begins_with_key and self.handling in (READ, WRITE)
-        return is_on_a_key or self.verb in (UNDER, CLEAR)
+        """Whether a transaction may contain it: a command on one key, or one whose row says so."""
+        return self.is_part or (self.operands.begins_with_key and self.handling in (READ, WRITE))

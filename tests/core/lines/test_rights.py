@@ -303,6 +303,7 @@ def test_outline_of_a_transaction_names_the_same_keys(verb: str) -> None:
         "object": r'object \x6b dict.put "a" 1', "under": r"under lease-5 set \x6b a\sb",
         "setex": r"setex k\s2 1.50 \x41", "cas": r"cas \x3b a b", "incr": "incr k 5",
         "expire": "expire k 5", "append": r"append k \e", "set": r"set \x74hen then\s",
+        "enqueue": r"enqueue k\x2f a\sb",
     }  # fmt: skip
     text = samples.get(verb) or f"{verb} {' '.join(['k'] * len(IN_TRANSACTIONS[verb].needed))}"
     entry = command(f"txn if k = x ; k2 absent then {text} ; {text} else {text}")

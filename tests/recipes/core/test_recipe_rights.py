@@ -29,6 +29,17 @@ def test_each_claim_takes_the_right_to_its_lease(line: str) -> None:
         assert denial_reason(BOB, line.format(claim), lambda lease: LEASES[lease]) == ""
 
 
+def test_put_in_a_transaction_takes_the_right_to_its_prefix() -> None:
+    """In each branch, and whatever stands before it."""
+    for line in (
+        "txn enqueue {} x", "txn set bob/a 1 ; enqueue {} x",
+        "txn if bob/a exists then set bob/a 1 else enqueue {} x",
+    ):  # fmt: skip
+        assert denial_reason(BOB, line.format("bob/q/"), lambda lease: LEASES[lease]) == ""
+        reply = denial_reason(BOB, line.format("ann/q/"), lambda lease: LEASES[lease])
+        assert "bob may not enqueue ann/q/: it takes the right to write there" in reply
+
+
 def test_taking_a_job_over_takes_the_right_to_its_prefix() -> None:
     """The key of the job at PREFIX leaves the lease; nothing else of the lease changes."""
     line = "dequeue {} 0 10 lease-6 5:7:lease-5"

@@ -469,6 +469,27 @@ def test_a_job_whose_value_a_person_deleted_is_passed_over(machine: LeaseMachine
     assert dict(machine.store) == {}
 
 
+def test_a_number_of_a_job_is_never_used_again(machine: LeaseMachine) -> None:
+    """Not by a later entry, whose number a transaction of several jobs has used."""
+    several = range(60, 65)
+    machine.apply(f"txn {' ; '.join(f'enqueue {Q} {number}' for number in several)}")
+    assert numbers(asked(machine, f"dequeue {Q} 5 0 lease-57")) == [*several]
+    done = " ".join(f"{number}:61" for number in several)
+    assert asked(machine, f"dequeue {Q} 0 0 lease-57 {done}")["ended"] == [*several]
+    assert keys(machine, Q) == ["last"]
+    assert machine.apply(f"enqueue {Q} d") == "ENQUEUE response: 65"
+    machine.talk("set a 1", "set a 2")
+    assert machine.apply(f"enqueue {Q} e") == "ENQUEUE response: 66"
+    assert keys(machine, Q) == [f"{kind}/{n:019}" for kind in ("jobs", "wait") for n in (65, 66)]
+
+
+def test_put_in_a_transaction_sees_the_operations_before_it(machine: LeaseMachine) -> None:
+    """An object is written once for several operations, but before the job."""
+    job = f"{Q}jobs/0000000000000000060"
+    reply = machine.apply(f'txn object {job} dict.put "a" 1 ; enqueue {Q} b ; get {job}')
+    assert reply == r"""TXN response, then: ["null", "61", "{\"a\": 1}"]"""
+
+
 def test_a_job_never_takes_the_number_of_another(machine: LeaseMachine) -> None:
     machine.talk(f"set {Q}jobs/0000000000000000061 old", f"enqueue {Q} new")
     assert machine.store[f"{Q}jobs/0000000000000000061"] == "old"
@@ -707,7 +728,8 @@ def test_keys_count_for_the_user_whose_claim_or_job_they_are() -> None:
 def test_an_entry_that_looks_at_very_many_keys_or_claims_is_long() -> None:
     store = Store({f"k{number}": "1" for number in range(LONG_KEYS + 1)}, level=1)
     store.leases.add("lease-1", 10, "")
-    for command in (f"hold {L} alone lease-1 x", f"x@enqueue {Q} y"):
+    many = f"txn set a 1 ; enqueue {Q} y"
+    for command in (f"hold {L} alone lease-1 x", f"x@enqueue {Q} y", many):
         assert count_short(store, entries(1, 1, command, "set b 1")) == 0
     for key in (f"{L}held/alone/lease-1", f"{Q}held/lease-1/0000000000000000007"):
         assert count_short(store, entries(1, 1, "release lease-1", "set b 1")) == 2

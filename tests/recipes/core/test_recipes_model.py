@@ -91,6 +91,20 @@ class Jobs:
         self.idle: list[tuple[int, int, int, str]] = []  # the entry, count, most, claim
         self.put: set[int] = set()
         self.ended: set[int] = set()
+        self.last = ""  # the number of the newest job, if it is not that of its entry
+
+    def next_number(self, number: int) -> int:
+        """Return the number of the next job, if it is put by this entry."""
+        return max([number, *(job + 1 for job in self.put)])
+
+    def add(self, number: int) -> int:
+        """Put a job by this entry; return its number."""
+        job = self.next_number(number)
+        self.last = str(job) if job > number else ""
+        self.put.add(job)
+        self.waiting[job] = 0
+        self.serve(number)
+        return job
 
     def take(self, number: int, claim: str, count: int, most: int) -> list[int]:
         taken: list[int] = []
@@ -134,6 +148,7 @@ class Jobs:
         keys |= {f"dead/{job:019}": str(count) for job, count in self.dead.items()}
         for job, (claim, _, count, most) in self.held.items():
             keys[f"held/{claim}/{job:019}"] = f"{count}/{most}"
+        keys |= {"last": self.last} if self.last else {}
         return keys | {
             f"idle/{number:019}/{count}.{most}/{claim}": ""
             for number, count, most, claim in self.idle
@@ -172,7 +187,7 @@ class World:
             return
         steps = [self.hold, self.hold, self.unhold, self.by_hand, self.enqueue, self.enqueue]
         steps += [self.dequeue, self.dequeue, self.dequeue, self.requeue, self.end, self.reload]
-        steps += [self.abandon]
+        steps += [self.abandon, self.transaction, self.transaction]
         self.chance.choice(steps)()
 
     def hold(self) -> None:
@@ -240,10 +255,33 @@ class World:
         self.gone = {each for each in self.gone if each[1].partition("/")[0] not in ending}
 
     def enqueue(self) -> None:
-        assert self.do(f"enqueue q/ job {self.number + 1}") == f"ENQUEUE response: {self.number}"
-        self.jobs.put.add(self.number)
-        self.jobs.waiting[self.number] = 0
-        self.jobs.serve(self.number)
+        number = self.jobs.next_number(self.number + 1)
+        assert self.do(f"enqueue q/ job {number}") == f"ENQUEUE response: {number}"
+        assert self.jobs.add(self.number) == number
+
+    def transaction(self) -> None:
+        """A worker ends a job and puts others in one step, or nothing is done."""
+        jobs, first = self.jobs, self.jobs.next_number(self.number + 1)
+        numbers = range(first, first + self.chance.randint(1, 3))
+        operations = [rf"enqueue q/ job\s{number}" for number in numbers]
+        ended = self.chance.choice([None, *jobs.held])
+        line = "txn "
+        if ended is not None:
+            held = f"q/held/{jobs.held[ended][0]}/{ended:019}"
+            line += f"if {held} unchanged since {jobs.held[ended][1]} then "
+            operations += [f"delete {held}", f"delete q/jobs/{ended:019}"]
+        can = self.chance.random() < 0.7
+        operations += [] if can else ["set word x", "incr word"]
+        reply = self.do(line + " ; ".join(operations))
+        if not can:
+            assert reply.startswith("Sorry, ")
+            return
+        answers = json.loads(reply.removeprefix("TXN response, then: "))
+        assert answers[: len(numbers)] == [str(number) for number in numbers]
+        assert [jobs.add(self.number) for _ in numbers] == [*numbers]
+        if ended is not None:
+            del jobs.held[ended]
+            jobs.ended.add(ended)
 
     def requeue(self) -> None:
         jobs = self.jobs

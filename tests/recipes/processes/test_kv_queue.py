@@ -48,6 +48,47 @@ def test_jobs_come_in_order_and_end_with_their_result(kv: raftline.KV[str]) -> N
     assert kv["results"] == "3"
 
 
+def test_a_job_is_put_in_the_step_that_makes_it_due(kv: raftline.KV[str]) -> None:
+    """Along with other writes, or with the end of the job before it; or nothing is done."""
+    orders, mails = kv.queue("orders"), kv.queue("due mails")
+    put = kv.txn().then.set("order/7", "new").put(orders, "7").put(mails, "then ;").put(mails, "")
+    outcome = put.commit()
+    assert outcome.done(0)
+    assert outcome.number(2) < outcome.number(3)
+    with orders.take(timeout=0) or pytest.fail("no job") as job:
+        assert (job.number, job.value) == (outcome.number(1), "7")
+        assert not job.done(kv.txn().if_.equal("order/7", "old").then.put(mails, "never"))
+        assert job.done(kv.txn().then.set("order/7", "paid").put(mails, "paid")).results[0] is True
+    kv.set("order/word", "x")
+    with pytest.raises(raftline.Refused, match="operation 2, incr order/word 1, can't be done"):
+        kv.txn().then.put(mails, "never").incr("order/word").commit()
+    jobs = mails.take_many(9)
+    assert [job.value for job in jobs] == ["then ;", "", "paid"]
+    assert [job.number for job in jobs] == sorted({job.number for job in jobs})
+    with pytest.raises(TypeError, match=r"put takes what kv\.queue\(\) returns, not str"):
+        kv.txn().then.put("mails", "x")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a value is str here, not bytes"):
+        kv.txn().then.put(mails, b"x")  # type: ignore[arg-type]
+
+
+def test_a_put_of_a_transaction_is_handed_to_who_waits(nodes: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(nodes)) as kv:
+            jobs = kv.queue("awaited")
+            waiter = asyncio.ensure_future(jobs.take(600))
+            while not [key async for key in kv.keys("queue/awaited/idle/")]:
+                await asyncio.sleep(0)
+            done = await kv.txn().then.put(jobs, "a").put(jobs, "b").commit()
+            first = await waiter
+            assert (first.value, first.number) == ("a", done.number(0))
+            following = await jobs.take(600, done=first)
+            assert (following.value, following.number) == ("b", done.number(1))
+            await following.done(kv.txn().then.put(jobs, "c"))
+            assert await jobs.waiting() == 1
+
+    asyncio.run(work())
+
+
 def test_returned_job_is_delivered_again_and_dies_at_last(kv: raftline.KV[str]) -> None:
     """A job that is given back is delivered again and dies at last."""
     jobs = kv.queue("bad", max_deliveries=2)
