@@ -13,6 +13,7 @@ from raftline.clients.requests.search import NodeTurns
 from raftline.common.address import Address
 from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual import schedule_key
+from raftline_testing.virtual.clients.searchers import Searcher
 from raftline_testing.virtual.seeds import counts_of, first_failure
 from raftline_testing.virtual.world.plan import Plan, pick_plan
 
@@ -30,7 +31,8 @@ COVERED = (
 
 @pytest.fixture(autouse=True)
 def many_searchers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have three of them in each schedule, and connections that break."""
+    """Have three of them in each schedule, connections that break, and writes without a number."""
+    monkeypatch.setattr(Searcher, "numbered", 4)
 
     def pick(chance: random.Random, nodes: int | None = None, faults: Sequence[str] = ()) -> Plan:
         plan = pick_plan(chance, nodes, faults)

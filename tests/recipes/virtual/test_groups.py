@@ -36,7 +36,7 @@ COVERED = (
     ("first", "count"),
     [
         (0, 1),
-        in_the_rest(0, SCHEDULES),
+        in_the_rest(10, SCHEDULES),
         in_the_rest(246, 1),  # a watch lists its keys again amid a wait for a job
         *at_night((SCHEDULES, 10), (100, 200)),
     ],
@@ -101,7 +101,7 @@ def takes_nothing_back(claim: Any, attempt: Any) -> Any:
         (PartitionSteps, "_taking", takes_without_condition, 9, "for certain"),
         (command_effects, "_free_seat", begins_too_early, 0, "begins with"),
         (BarrierSteps, "_is_open", passes_a_closed_gate, 1, "closed gate"),
-        (BarrierSteps, "_leaving", leaves_early, 4, "it is not over"),
+        (BarrierSteps, "_leaving", leaves_early, 10, "it is not over"),
         (JoinSteps, "_dropping", takes_nothing_back, 41, "have their locks within"),
         (JoinSteps, "_holding", joins_without_a_key, 1, "is not listed"),
         (JoinSteps, "_holding", joins_without_a_lease, 1, "is gone, and is listed"),

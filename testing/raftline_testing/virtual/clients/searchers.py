@@ -51,7 +51,6 @@ logging.getLogger("raftline").addHandler(logging.NullHandler())  # of a library'
 
 PORT = 1  # of each node, as it names its leader
 AT_ONCE = 3
-UNNUMBERED = 4  # each fourth call is one of a command of the shell, whose writes have no session
 VERBS: tuple[Verb, ...] = ("get", "get", "set", "set", "cas", "incr", "incr", "delete")
 WAYS = ("index", "lease", "ask")
 # A search asks each node at least once, for this long, in three passes: session, write, retry.
@@ -94,6 +93,8 @@ class ProgramCall:
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Searcher:
     """A program with some tasks that share sessions, and knowledge of the nodes."""
+
+    numbered: float = math.inf  # after so many calls, one as a command of the shell sends it
 
     def __init__(
         self, world: World, plan: Plan, name: str, hosts: Sequence[Host], history: History
@@ -155,7 +156,8 @@ class Searcher:
         limit_s = self._plan.options.election_timeout_ms * world.pick((1, 3, 10, 30)) / 1000
         deadline = Deadline(limit_s, attempt_s=limit_s / PARTS, now=self._now_s)
         self._begun += 1
-        sessions = None if self._begun % UNNUMBERED == 0 else self._sessions
+        is_unnumbered = self._begun % self.numbered == 0
+        sessions = None if is_unnumbered else self._sessions
         steps = search(self._nodes, sessions, self.name, request.command, deadline)
         until_ms = world.now_ms + 1000 * limit_s
         latest_ms = until_ms + 3000 * LATE_S * (len(self._hosts) + 1)
