@@ -131,15 +131,15 @@ VALUES: Final[dict[str, Callable[[int], str]]] = {
     "wide text": lambda size: "é" * (size // 2),
     "number": lambda size: "7",
     "short elements": lambda size: _filled(r"\slist", itertools.repeat("a"), size),
-    "escaped elements": lambda size: _filled(r"\slist", itertools.repeat(r"\x20"), size),
+    "escaped elements": lambda size: _filled(r"\slist", itertools.repeat(r"\x01"), size),
     "one element": lambda size: rf"\slist {'x' * size}",
     "set": lambda size: _filled(r"\sset", _names(), size),
-    "escaped set": lambda size: _filled(r"\sset", (rf"\x20{each}" for each in _names()), size),
-    "escaped set of one": lambda size: rf"\sset \x20{'x' * (size - 4)}",
+    "escaped set": lambda size: _filled(r"\sset", (rf"\x01{each}" for each in _names()), size),
+    "escaped set of one": lambda size: rf"\sset \x01{'x' * (size - 4)}",
     "set of one": lambda size: rf"\sset {'x' * size}",
     "hash": lambda size: _filled(r"\shash", (f"{each}=1" for each in _names()), size),
     "escaped hash": lambda size: _filled(
-        r"\shash", (rf"{each}\x20=\x20" for each in _names()), size
+        r"\shash", (rf"{each}\x01=\x01" for each in _names()), size
     ),
     "hash of one": lambda size: rf"\shash a={'x' * size}",
     "equal scores": lambda size: _filled(
@@ -147,7 +147,7 @@ VALUES: Final[dict[str, Callable[[int], str]]] = {
     ),
     "scores": lambda size: _filled(r"\szset", (f"{at}={at}" for at in itertools.count()), size),
     "escaped scores": lambda size: _filled(
-        r"\szset", (rf"{at}=\x20{at}" for at in itertools.count()), size
+        r"\szset", (rf"{at}=\x01{at}" for at in itertools.count()), size
     ),
     "sorted set of one": lambda size: rf"\szset 1={'x' * size}",
     "stream": lambda size: _filled(

@@ -225,7 +225,6 @@ def setrange(view: View, words: list[str]) -> Value:
         )
     data = data.ljust(offset, b"\0")
     data = data[:offset] + new + data[offset + len(new) :]
-    view.works(len(data))
     view.amend(key, text_of(data))
     return len(data)
 

@@ -202,7 +202,7 @@ class View:
         self._messages.append((channel, message))
 
     def works(self, size: int) -> None:
-        """Count the bytes of a long text that a command makes on the way to a value."""
+        """Count work that this view can't see: the words that a script makes."""
         self._ledger.works(size)
 
     def delete(self, key: str) -> bool:

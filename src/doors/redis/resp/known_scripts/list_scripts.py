@@ -4,13 +4,12 @@ window. Pure.
 
 from __future__ import annotations
 
-from itertools import islice, repeat
 from math import floor
 from typing import Final
 
 from ..programs import CommandRefused
 from ..replies import NOT_INTEGER
-from .lua_values import LuaValue, arithmetic, is_at_most, is_less, number, turns_to, word
+from .lua_values import LuaValue, arithmetic, is_at_most, is_less, number
 from .script_rows import Running, Script
 
 # --- python-redis-lock: KEYS are the lock, and the list at which others wait for its end ----------
@@ -111,7 +110,6 @@ _WALRUS_RELEASE: Final = (
 # --- limits: the times of the latest hits, the newest first --------------------------------------
 
 _AT_ONCE: Final = 5000  # elements of one `lpush`
-_ELEMENT: Final = 16  # bytes of memory for each, in addition to its text
 _FAR: Final = 2e17  # the middle of a range up to here is written without an exponent
 
 
@@ -125,11 +123,9 @@ def _acquire(script: Running) -> LuaValue:
         begin = arithmetic(now, "local 'timestamp'") - arithmetic(window_s, "local 'expiry'")
         if is_at_most(begin, number(entry)):
             return False
-    count = turns_to(amount) if now is not None else 0
-    script.works(count * (_ELEMENT + len(word(now or 0.0))))
-    entries = repeat(now, count)
-    while some := list(islice(entries, _AT_ONCE)):
-        script.call("LPUSH", script.key(1), *some)
+    turns = script.turns(amount if now is not None else 0.0, now)
+    for first in turns[::_AT_ONCE]:
+        script.call("LPUSH", script.key(1), *([now] * len(turns[first - 1 : first - 1 + _AT_ONCE])))
     script.call("LTRIM", script.key(1), 0.0, arithmetic(most) - 1)
     script.call("EXPIRE", script.key(1), window_s)
     return True

@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 from ..programs import CommandRefused
 from ..replies import Failure
 from ..view import Decide, View
-from .lua_values import LuaValue, to_lua, word
+from .lua_values import LuaValue, to_lua, turns_to, word
 
 _CALL_BYTES: Final = 256  # of a text that is made in the time of a call
+_TURN_BYTES: Final = 16  # of a turn of a loop, in addition to the texts that it makes
 _COMMAND: Final = re.compile(r"call\(['\"]\w+")
 
 
@@ -53,9 +54,17 @@ class Running:
         """What a script makes of the two numbers of `TIME`: the time of its entry."""
         return float(self._view.now_ms)
 
-    def works(self, size: int) -> None:
-        """Count the bytes of the words that a script makes in a loop, before it does."""
-        self._view.works(size)
+    def turns(self, limit: LuaValue, *parts: LuaValue) -> range:
+        """Return the numbers of `for i = 1, limit`. All turns count before the first, with the
+        texts that each makes of these parts.
+
+        Raises:
+            Refused: the limit is no number.
+        """
+        size = _TURN_BYTES + sum([len(word(part)) for part in parts if part is not None])
+        count = turns_to(limit)
+        self._view.works(count * size)
+        return range(1, count + 1)
 
 
 class Script(NamedTuple):

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Final
 
 from ..programs import joined
-from .lua_values import LuaValue, arithmetic, is_at_most, is_less, number, text_in, turns_to
+from .lua_values import LuaValue, arithmetic, is_at_most, is_less, number, text_in
 from .script_rows import Running, Script
 
 
@@ -42,23 +42,21 @@ _CASHEWS: Final = (
 # --- pyrate-limiter: several windows of one bucket -----------------------------------------------
 
 _AT_ONCE: Final = 1000  # members of one `ZADD`
-_MEMBER: Final = 16  # bytes of memory for each, in addition to its texts
 
 
 def _pyrate(script: Running) -> LuaValue:
     """Add members, unless a rate has no room for them."""
     bucket, now, amount = script.key(1), script.argument(1), number(script.argument(2))
-    for place in range(turns_to(script.argument(4))):
-        begin, most, rank = [number(script.argument(5 + 3 * place + each)) for each in range(3)]
+    for turn in script.turns(script.argument(4)):
+        begin, most, rank = [number(script.argument(2 + 3 * turn + each)) for each in range(3)]
         hits = script.call("ZCOUNT", bucket, begin, now)
         if is_less(arithmetic(most, "local 'limit'") - arithmetic(hits), amount):
-            return [float(place), _blocking(script, rank)]
-    total, name = turns_to(amount), text_in(script.argument(3))
-    script.works(total * (_MEMBER + len(now or "") + len(name)))
-    for first in range(1, total + 1, _AT_ONCE):
-        numbers = range(first, min(first + _AT_ONCE, total + 1))
-        pairs = [part for each in numbers for part in (now, f"{name}{each}")]
-        script.call("ZADD", bucket, *pairs)
+            return [float(turn - 1), _blocking(script, rank)]
+    name = text_in(script.argument(3))
+    turns = script.turns(amount, now, name)
+    for first in turns[::_AT_ONCE]:
+        numbers = turns[first - 1 : first - 1 + _AT_ONCE]
+        script.call("ZADD", bucket, *[part for each in numbers for part in (now, f"{name}{each}")])
     return [-1.0, -1.0]
 
 
