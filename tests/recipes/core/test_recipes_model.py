@@ -15,6 +15,7 @@ from raftline.state.store import Store
 from raftline_testing.runner.at_night import at_night
 
 PREFIXES = ("a/", "a/line/", "b/")
+QUEUES = ("q/", "q/jobs/")
 MODES = (
     "alone",
     "alone",
@@ -169,7 +170,7 @@ class World:
         self.number = 0
         self.leases: list[str] = []
         self.lines = {prefix: Line() for prefix in PREFIXES}
-        self.jobs = Jobs()
+        self.queues = {prefix: Jobs() for prefix in QUEUES}
         self.gone: set[tuple[str, str]] = set()  # a prefix, and a claim that was abandoned there
 
     def do(self, command: str) -> str:
@@ -211,18 +212,19 @@ class World:
         self.lines[prefix].serve(self.number)
 
     def abandon(self) -> None:
-        prefix, claim = self.chance.choice([*PREFIXES, "q/"]), self.claim()
-        if prefix == "q/":
-            having = [each[3] for each in self.jobs.idle]
-            having += [each[0] for each in self.jobs.held.values()]
+        prefix, claim = self.chance.choice([*PREFIXES, *QUEUES]), self.claim()
+        jobs = self.queues.get(prefix)
+        if jobs is not None:
+            having = [each[3] for each in jobs.idle]
+            having += [each[0] for each in jobs.held.values()]
         else:
             having = [*self.lines[prefix].seats]
         if having and self.chance.random() < 0.7:
             claim = self.chance.choice(having)
         assert self.do(f"abandon {prefix} {claim}") == f"ABANDON response: {claim}"
         self.gone.add((prefix, claim))
-        if prefix == "q/":
-            self.jobs.end_claims(self.number, claim.__eq__)
+        if jobs is not None:
+            jobs.end_claims(self.number, claim.__eq__)
         else:
             self.lines[prefix].drop(claim)
             self.lines[prefix].serve(self.number)
@@ -251,25 +253,30 @@ class World:
                 line.drop(claim)
             if lost:
                 line.serve(self.number)
-        self.jobs.end_claims(self.number, lambda claim: claim.partition("/")[0] in ending)
+        for jobs in self.queues.values():
+            jobs.end_claims(self.number, lambda claim: claim.partition("/")[0] in ending)
         self.gone = {each for each in self.gone if each[1].partition("/")[0] not in ending}
 
     def enqueue(self) -> None:
-        number = self.jobs.next_number(self.number + 1)
-        assert self.do(f"enqueue q/ job {number}") == f"ENQUEUE response: {number}"
-        assert self.jobs.add(self.number) == number
+        prefix = self.chance.choice(QUEUES)
+        jobs = self.queues[prefix]
+        job = jobs.next_number(self.number + 1)
+        assert self.do(f"enqueue {prefix} job {job}") == f"ENQUEUE response: {job}"
+        assert jobs.add(self.number) == job
 
     def transaction(self) -> None:
         """A worker ends a job and puts others in one step, or nothing is done."""
-        jobs, first = self.jobs, self.jobs.next_number(self.number + 1)
+        prefix = self.chance.choice(QUEUES)
+        jobs = self.queues[prefix]
+        first = jobs.next_number(self.number + 1)
         numbers = range(first, first + self.chance.randint(1, 3))
-        operations = [rf"enqueue q/ job\s{number}" for number in numbers]
+        operations = [rf"enqueue {prefix} job\s{number}" for number in numbers]
         ended = self.chance.choice([None, *jobs.held])
         line = "txn "
         if ended is not None:
-            held = f"q/held/{jobs.held[ended][0]}/{ended:019}"
+            held = f"{prefix}held/{jobs.held[ended][0]}/{ended:019}"
             line += f"if {held} unchanged since {jobs.held[ended][1]} then "
-            operations += [f"delete {held}", f"delete q/jobs/{ended:019}"]
+            operations += [f"delete {held}", f"delete {prefix}jobs/{ended:019}"]
         can = self.chance.random() < 0.7
         operations += [] if can else ["set word x", "incr word"]
         reply = self.do(line + " ; ".join(operations))
@@ -284,22 +291,24 @@ class World:
             jobs.ended.add(ended)
 
     def requeue(self) -> None:
-        jobs = self.jobs
+        prefix = self.chance.choice(QUEUES)
+        jobs = self.queues[prefix]
         job = self.chance.choice([*jobs.dead, 999])
-        self.do(f"requeue q/ {job}")
+        self.do(f"requeue {prefix} {job}")
         if jobs.dead.pop(job, None) is not None:
             jobs.waiting[job] = 0
             jobs.serve(self.number)
 
     def dequeue(self) -> None:
-        jobs, claim, chance = self.jobs, self.claim(), self.chance
+        prefix, claim, chance = self.chance.choice(QUEUES), self.claim(), self.chance
+        jobs = self.queues[prefix]
         count, most, is_now = chance.randint(0, 3), chance.choice((0, 2, 3)), chance.random() < 0.3
         waiter = claim if is_now or chance.random() < 0.7 else self.claim()
-        words, ended, back, over = self.named(claim)
+        words, ended, back, over = self.named(jobs, claim)
         now = "now " * is_now + f"as {waiter} " * (waiter != claim)
-        reply = self.do(f"dequeue q/ {count} {most} {now}{claim}{''.join(words)}")
+        reply = self.do(f"dequeue {prefix} {count} {most} {now}{claim}{''.join(words)}")
         for each in (claim, waiter):
-            if ("q/", each) in self.gone:
+            if (prefix, each) in self.gone:
                 assert reply == f"DEQUEUE response, abandoned: {each}"
                 return
         for job in ended:
@@ -321,9 +330,9 @@ class World:
         assert sorted(answer["ended"]) == sorted(ended + back)
         assert [job["number"] for job in answer["jobs"]] == taken
 
-    def named(self, claim: str) -> tuple[list[str], list[int], list[int], list[int]]:
+    def named(self, jobs: Jobs, claim: str) -> tuple[list[str], list[int], list[int], list[int]]:
         """Return words of a `dequeue`, and the jobs that it ends, gives back and takes over."""
-        held, chance = self.jobs.held, self.chance
+        held, chance = jobs.held, self.chance
         words, ended, back, over = list[str](), list[int](), list[int](), list[int]()
         for job in [job for job in held if chance.random() < 0.6]:
             holder, token, _, _ = held[job]
@@ -345,12 +354,13 @@ class World:
         expected = {
             f"{prefix}{key}": "x" for prefix, line in self.lines.items() for key in line.expected()
         }
-        expected |= {f"q/{key}": value for key, value in self.jobs.expected().items()}
+        for prefix, jobs in self.queues.items():
+            expected |= {f"{prefix}{key}": value for key, value in jobs.expected().items()}
+            jobs.check()
         expected |= {f"{prefix}gone/{claim}": "" for prefix, claim in self.gone}
         assert dict(self.store) == expected
         for line in self.lines.values():
             line.check()
-        self.jobs.check()
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 40), *at_night((40, 2000))])
