@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from raftline.common.build_level import LEVEL
+from raftline.doors.redis.resp.blocking import LATE
 from raftline.doors.redis.resp.commands import Answer, plan_of
 from raftline.doors.redis.resp.fast import Line
 from raftline.doors.redis.resp.forms import value_of
@@ -118,11 +119,15 @@ class Model:
         return self._carry_out(plan.carry_out(self.context))
 
     def _carry_out(self, program: Any) -> Value:
+        has_waited = False
         try:
             ask: RedisAsk = next(program)
             while True:
                 if ask.kind in AT_NODE:
                     ask = program.send([AT_NODE[ask.kind]])
+                    continue
+                if ask.kind == "await":  # the first turn comes at once, and nothing else does
+                    ask, has_waited = program.send([LATE if has_waited else ""]), True
                     continue
                 is_last = ask.kind == "last"
                 replies = [str(self.store.number)] * is_last + list(map(self.line, ask.lines))
