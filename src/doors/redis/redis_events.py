@@ -40,6 +40,7 @@ class RedisEvents(RedisSink):
         self.is_used = False
         self.has_new = False  # watches whose lines follow the next replies
         self._of_leaders: tuple[Subscription, ...] = ()  # replaced as a whole
+        self._followed = (0, 0)  # the subscriptions that these are of: how many, and the last one
 
     def open(self, watch_id: str, prefixes: Sequence[str], held_bytes: int = 0) -> str:
         """Begin a subscription that takes so many bytes: watch what has these prefixes, of keys or
@@ -62,9 +63,15 @@ class RedisEvents(RedisSink):
         for one in (watch_id, watch_id + ALSO):
             self._host.watchers.unwatch(self, one)
 
+    @property
+    def must_follow(self) -> bool:
+        """Whether a subscription has begun or ended since the last `follow_leaders`."""
+        return self._followed != (len(self._session.subscriptions), self._session.subscribed)
+
     def follow_leaders(self) -> None:
         """Listen for new leaders, or no longer, as the subscriptions of now say."""
         subscriptions = self._session.subscriptions.values()
+        self._followed = (len(subscriptions), self._session.subscribed)
         self._of_leaders = tuple([one for one in subscriptions if one.hears_switch])
         if self._of_leaders:
             self._node.listen(self)

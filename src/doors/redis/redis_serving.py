@@ -24,7 +24,6 @@ from .redis_node import RedisNode
 from .redis_requests import RedisRequest, RedisRequests
 from .redis_waiting import Waiter
 from .resp.blocking import LATE
-from .resp.commands import SUBSCRIBING
 from .resp.connection import WITHOUT_LOGIN, is_login
 from .resp.forms import value_of
 from .resp.limits import REDIS_QUEUED
@@ -98,7 +97,7 @@ class RedisServing:
             if self._events.has_new:
                 self._events.has_new = False
                 self._outgoing.pump()
-            if request.call is not None and request.call.name in (*SUBSCRIBING, "EXEC"):
+            if self._events.must_follow:
                 yield from self._replies.flush()  # messages follow the reply
                 self._events.follow_leaders()
 

@@ -9,9 +9,11 @@ import pytest
 from raftline.common.build_level import LEVEL
 from raftline.doors.redis.resp.notifications import Subscription, translated
 from raftline.state.store import Store
+from raftline_testing.doubles.store_wire import StoreWire
+from raftline_testing.doubles.watched_store import WatchScene
 from raftline_testing.doubles.wired_connection import PASSWORD
 from raftline_testing.nodes.processes import eventually
-from raftline_testing.redis.redis_wire import RedisWire, framed
+from raftline_testing.redis.redis_wire import RedisWire, framed, redis_door
 from tests.redis.rim.redis_connections import Subscriber
 
 CHANNEL = "app/news"
@@ -145,3 +147,33 @@ def test_what_nobody_may_publish_is_refused(words: tuple[str, str], refused: byt
     assert wire.feed(framed("PUBLISH", *words)) == refused
     wire.feed(framed("MULTI") + framed("SET", "a", "1") + framed("PUBLISH", *words))
     assert wire.feed(framed("EXEC")) == b"*2\r\n+OK\r\n" + refused
+
+
+LEAVING = ("UNSUBSCRIBE", "PUNSUBSCRIBE", "RESET")
+
+
+@pytest.mark.parametrize("is_queued", [False, True], ids=["alone", "queued"])
+@pytest.mark.parametrize("verb", ["SUBSCRIBE", "PSUBSCRIBE"])
+def test_new_leader_is_announced_to_each_subscription(verb: str, is_queued: bool) -> None:
+    """However it began and ended: a transaction carries out the same commands."""
+
+    def ask(*words: str) -> bytes:
+        data = framed(*words)
+        in_multi = is_queued and words != ("RESET",)  # which ends a transaction
+        return wire.feed(framed("MULTI") + data + framed("EXEC") if in_multi else data)
+
+    for leaving in LEAVING:
+        door = redis_door()
+        wire = StoreWire(Store(level=LEVEL), doors=[door])
+        wire.host.watchers = WatchScene().watchers
+        wire.feed(framed("HELLO", "3"))
+        door.is_led_from("s1:10")
+        assert not door.is_led_from("s1:11")
+        assert b"+switch-master" in ask(verb, "+switch-master")
+        before = len(wire.sent)
+        assert door.is_led_from("s1:12")
+        door.announce_leader()
+        assert b"raftline s1 11 s1 12" in wire.sent[before:], (verb, leaving)
+        ask(leaving)
+        is_left = leaving in (f"UN{verb}", f"PUN{verb[1:]}", "RESET")
+        assert door.is_led_from("s1:13") != is_left, (verb, leaving)
