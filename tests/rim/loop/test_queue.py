@@ -425,6 +425,36 @@ def test_the_connections_of_one_user_have_one_turn_together() -> None:
     assert max(counts) - min(counts) <= 1
 
 
+RUSHES = st.lists(  # the connections and sizes of the packets that arrive in each round
+    st.lists(st.tuples(st.integers(0, 5), st.integers(1, WRITES_TOGETHER // 2)), max_size=12),
+    max_size=4,
+)
+
+
+def _served_in(queue: RequestQueue, sinks: list[SilentSink], rush: Any) -> list[tuple[int, int]]:
+    """Return the packets of a rush as they are served, up to the last one."""
+    served: list[tuple[int, int]] = []
+    names = {}
+    for place, arrivals in enumerate([*rush, *[[]] * 100]):
+        for number, (sink, size) in enumerate(arrivals):
+            batch = Batch(["set k v"] * size, is_read=False, reply_sink=sinks[sink])
+            names[id(batch)] = batch, (place, number)
+            queue.put(batch)
+        served += [names[id(batch)][1] for batch in queue.leave_writes(take(queue))]
+    assert len(served) == len(names)
+    return served
+
+
+@given(st.lists(RUSHES, min_size=1, max_size=3), RUSHES)
+def test_turns_of_a_rush_do_not_depend_on_earlier_ones(earlier: list[Any], last: Any) -> None:
+    """Once nobody waits, all users are equal again."""
+    sinks = [SilentSink(user) for user in ("ann", "ann", "bob", "bob", "eve", None)]
+    queue = RequestQueue(hold_ms=1000)
+    for rush in earlier:
+        _served_in(queue, sinks, rush)
+    assert _served_in(queue, sinks, last) == _served_in(RequestQueue(hold_ms=1000), sinks, last)
+
+
 def test_the_users_of_long_writes_take_turns() -> None:
     queue = RequestQueue(hold_ms=1000, is_long=lambda _: True)
     bobs, anns = [SilentSink("bob") for _ in range(3)], SilentSink("ann")
