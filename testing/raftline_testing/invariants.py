@@ -396,6 +396,7 @@ class Invariants:
         for message in effects.messages():
             if isinstance(message, AppendAccepted):
                 self._acknowledgement(state, message)
+                self._reports_its_newest_sums(state, message)
             elif isinstance(message, AppendEntries) and message.entries:
                 self._within_bounds(state, message)
                 for entry in (message.entries[0], message.entries[-1]):
@@ -431,6 +432,12 @@ class Invariants:
             raise InvariantError(
                 f"{message.sender} acknowledges entry {index}, but does not hold its leader's"
             )
+
+    def _reports_its_newest_sums(self, state: State, message: AppendAccepted) -> None:
+        """A difference is found by the first sum after it: an older one would hide it."""
+        sums, newest = message.sums, max(state.state_sums, default=0)
+        if sums is not None and (sums.index, sums.state_index) != (state.applied, newest):
+            raise InvariantError(f"{state.name} reports {sums}, and has summed entry {newest}")
 
     def _commits(self, node: RawNode, effects: Effects) -> None:
         """State Machine Safety, and a quorum of disks for each entry a leader commits."""
