@@ -1,0 +1,33 @@
+"""A client names the cluster that alone may serve it. Its node may learn its own only later."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from raftline.common.build_level import LEVEL
+from raftline.net.peers.level_exchange import Foreigners
+from raftline.state.store import Store
+from raftline_testing.doubles.store_wire import StoreWire
+
+OURS, THEIRS = "0" * 16, "f" * 16
+EVENTS = (f"codes {OURS}", f"codes {THEIRS}", "the node learns", "the node joins")
+
+
+def test_no_node_of_another_cluster_carries_out_a_request() -> None:
+    """In whatever order the client names a cluster, and the node learns of its own."""
+    for events in permutations(EVENTS):
+        store, own, expected = Store(level=LEVEL), "", ""
+        wire = StoreWire(store)
+        foreigners = wire.host.foreigners = Foreigners("s1", lambda: own)
+        for count, event in enumerate(["nothing yet", *events], start=1):
+            if event.startswith("codes "):
+                expected = event.partition(" ")[2]
+                wire.feed(f"{event}\n".encode())
+            elif event == "the node learns":
+                own = OURS
+            elif event == "the node joins":
+                foreigners.joins = OURS
+            is_foreign = expected == THEIRS and foreigners.mine() == OURS
+            reply = wire.feed(f"set k{count} v\n".encode())
+            assert (f"k{count}" in store) != is_foreign, (events, event, reply)
+            assert (OURS.encode() in reply) == is_foreign, (events, event, reply)
