@@ -15,6 +15,7 @@ from raftline.clients.calls.calls import Call
 from raftline.clients.calls.kv_errors import LeaseLost, TooManyWatches
 from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.connections.node_connection import ClientError, OutcomeUnknown, Unreachable
+from raftline.recipes import command_effects
 from raftline.recipes.locks import claims
 from raftline.recipes.queues import queue_steps
 from raftline.recipes.queues.aio_job_queue import AioQueue
@@ -82,6 +83,35 @@ def test_a_take_without_an_answer_keeps_no_job(point: str) -> None:
     assert kinds(cluster) == ["jobs", "wait"]
     job = jobs.take(TTL_S)
     assert (job.value, job.deliveries) == ("a", 1 if point == "before" else 2)
+
+
+@pytest.mark.pure  # a bound of a compiled module can't be replaced
+@pytest.mark.parametrize("is_long", [False, True], ids=["short", "long"])
+@pytest.mark.parametrize("is_handed", [False, True], ids=["at once", "handed"])
+def test_worker_knows_each_job_that_it_holds(
+    is_long: bool, is_handed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long jobs come one by one, and those that an ended lease gives back all at once."""
+    if is_long:
+        monkeypatch.setattr(command_effects, "TAKEN_BYTES", 5)
+    cluster, taken = Cluster(), list[Job[str]]()
+    jobs = queue_of(cluster)
+    for value in "abc":
+        jobs.put(value)
+    if is_handed:
+        lease = cluster.carry_out(Call("lease 10", str)).split()[2]
+        for _ in range(3):  # a few at a time, as they fit
+            cluster.carry_out(Call(f"dequeue {PREFIX} 3 10 now {lease}/1", str))
+        take = waiting_worker(cluster, lambda: taken.extend(jobs.take_many(3, TTL_S)))
+        cluster.ask(Call(f"release {lease}", str))
+        take.join(DEADLINE_S)
+    else:
+        taken = jobs.take_many(3, TTL_S)
+    held = [key for key in dict(cluster.keys()) if key.startswith(f"{PREFIX}held/")]
+    assert sorted([int(key[-19:]) for key in held]) == [job.number for job in taken]
+    assert "".join([job.value for job in taken]) == ("abc" if is_handed or not is_long else "a")
+    for job in taken:
+        job.done()
 
 
 @pytest.mark.parametrize("error", [Unreachable, OutcomeUnknown])
