@@ -3,6 +3,7 @@ stays while their program lives, and nobody is left alone in a round."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from raftline.clients.calls.calls import Call
 from raftline.clients.connections.node_connection import OutcomeUnknown, Unreachable
+from raftline.recipes.groups import partition_steps
 from raftline.recipes.groups.barrier import DoubleBarrier
 from raftline.recipes.groups.barrier_steps import BarrierKeys
 from raftline.recipes.groups.partition_steps import PartitionKeys
@@ -19,6 +21,7 @@ from raftline.recipes.groups.party import Party
 from raftline.recipes.groups.party_steps import PartyKeys
 from raftline_testing.nodes.processes import DEADLINE_S
 from tests.recipes.rim.lock_cluster import Cluster
+from tests.recipes.rim.test_kv_jobs import keeps_on
 
 
 def party(cluster: Cluster) -> Party[str]:
@@ -100,6 +103,101 @@ def test_shards_that_were_given_back_unknowingly_are_taken_again() -> None:
             assert len(second.update()) == 2
             assert len(first.update(timeout=0)) == 2
         assert len(first.update()) == 4
+
+
+class Outage:
+    """Raises an error once, for the request with this number."""
+
+    def __init__(self, number: int, error: type[Exception]) -> None:
+        self.left, self._error = number, error
+        self.failed = ""
+
+    def __call__(self, command: str) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.failed = command
+            raise self._error("no answer")
+
+
+class Members:
+    """The members of a partitioner, which try again after an outage, or leave."""
+
+    def __init__(self, cluster: Cluster, tries: int) -> None:
+        self._cluster = cluster
+        self._tries = tries
+        self._held: list[Any] = []
+
+    def _do(self, act: Callable[[], Any]) -> Any:
+        for left in reversed(range(self._tries)):
+            try:
+                return act()
+            except (OutcomeUnknown, Unreachable):
+                if not left:
+                    raise
+        return None
+
+    def join(self, value: str) -> Any:
+        held = self._do(lambda: work(self._cluster).join(value))
+        self._held.append(held)
+        return held
+
+    def update(self, held: Any) -> Any:
+        return self._do(lambda: held.update(timeout=0))
+
+    def leave(self, held: Any) -> None:
+        self._held.remove(held)
+        with contextlib.suppress(OutcomeUnknown, Unreachable):
+            held.release()
+        keeps_on(self._cluster)
+
+    def leave_all(self) -> None:
+        while self._held:
+            self.leave(self._held[0])
+
+
+def _exchange_shards(shares: Members) -> None:
+    """Let a second member come, and the first one leave."""
+    first = shares.join("first")
+    assert list(shares.update(first)) == [0, 1, 2, 3]
+    second = shares.join("second")
+    given = [shares.update(first) for _ in range(3)][-1]
+    taken = shares.update(second)
+    assert sorted([*given, *taken]) == [0, 1, 2, 3]
+    shares.leave(first)
+    assert list(shares.update(second)) == [0, 1, 2, 3]
+
+
+@pytest.mark.pure  # a bound of a compiled module can't be replaced
+@pytest.mark.parametrize("error", [Unreachable, OutcomeUnknown])
+@pytest.mark.parametrize("point", ["before", "after"])
+@pytest.mark.parametrize("together", [1, 64])
+@pytest.mark.parametrize("tries", [1, 2])
+def test_shards_change_hands_whichever_request_fails(
+    error: type[Exception],
+    point: str,
+    together: int,
+    tries: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No outage leaves a shard without a member or with two, or a member that has left."""
+    monkeypatch.setattr(partition_steps, "_TOGETHER", together)
+    number, outage = 0, Outage(0, error)
+    while outage.left <= 0:
+        number += 1
+        cluster, outage = Cluster(), Outage(number, error)
+        setattr(cluster, point, outage)
+        shares = Members(cluster, tries)
+        with contextlib.suppress(OutcomeUnknown, Unreachable):
+            _exchange_shards(shares)
+        shares.leave_all()
+        setattr(cluster, point, lambda command: None)
+        assert members(cluster) == [], number
+        if outage.failed.startswith("show"):  # no change is in doubt
+            assert [key for key in dict(cluster.keys()) if "/shards/" in key] == [], number
+        with work(cluster).join("third") as third:  # what members left behind is free
+            assert list(third.update(timeout=0)) == [0, 1, 2, 3]
+        assert list(cluster.keys()) == ["partition/work/count"], number
+    assert number > 10
 
 
 def test_program_out_of_time_stays_in_a_round_just_begun() -> None:
