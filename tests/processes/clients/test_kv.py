@@ -366,7 +366,9 @@ def test_child_process_asks_afresh_and_spares_its_parent(kv: raftline.KV[str]) -
                     use()
             watch.close()
             lease.__exit__(None, None, None)
-            with kv.lease(5) as own:
+            with kv.lease(1) as own:
+                before = own._timer.sent_s
+                eventually(lambda: own._timer.sent_s > before, "the child renews its lease")
                 assert own.is_held
             failed = 0
         finally:

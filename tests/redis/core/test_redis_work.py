@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import string
 import time
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Final
@@ -23,11 +24,14 @@ from raftline.doors.redis.resp.limits import REDIS_QUEUED
 from raftline.doors.redis.resp.replies import Failure
 from raftline.doors.redis.resp.request_ledger import OverLedgerError, RequestLedger
 from raftline.doors.redis.resp.view import HeldKey, View, held_of
-from raftline.wire.limits import ANSWER_BYTES, REQUEST_WORK_BYTES
+from raftline.wire.limits import ANSWER_BYTES, REQUEST_WORK_BYTES, VALUE_BYTES
 from raftline.wire.operands.operands import Limits
+from raftline_testing.runner.at_night import at_night
 
 FACTOR: Final = 3.0  # a command may take so many times what it counts
 TRIES: Final = 6
+VALUES_HELD: Final = 40  # times the value, in addition: of its elements, and of tables of them
+LEAST_HELD: Final = 64 << 10  # bytes of the view, the ledger and the reply
 LOOP: Final = 20_000  # elements of the loop that is the measure
 LOOP_COUNTED: Final = 20 * LOOP
 
@@ -126,6 +130,7 @@ def _filled(begin: str, words: Iterator[str], size: int) -> str:
 
 
 SHORT: Final = 32 << 10  # bytes of a value whose walk takes seconds
+LONG: Final = VALUE_BYTES - (1 << 10)
 VALUES: Final[dict[str, Callable[[int], str]]] = {
     "text": lambda size: "x" * size,
     "wide text": lambda size: "é" * (size // 2),
@@ -250,3 +255,37 @@ def test_no_command_takes_more_time_than_it_counts() -> None:
     """Its value may have equal scores, one long element, many short ones, or escapes."""
     done = _walk(SHORT, QUICK)
     assert done == set(FUNCTIONS) - set(OF_SCRIPTS), "each command has fitted some value"
+
+
+def _held_by(cost: Cost) -> int:
+    tracemalloc.start()
+    try:
+        cost.carry_out()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [*[(name, SHORT) for name in QUICK], *at_night(*[(name, LONG) for name in VALUES])],
+)
+def test_no_command_holds_more_memory_than_it_counts(name: str, size: int) -> None:
+    """The unit of work is the time of a byte, and no more than a few bytes are made in it."""
+    wrong = {}
+    for _, words, cost in _walked(name, size):
+        if size == SHORT and "00000" in words:  # many elements of few
+            continue
+        most = FACTOR * cost.counted() + VALUES_HELD * size + LEAST_HELD
+        held = _held_by(cost)
+        if held > most:
+            wrong[words] = f"{held:,} bytes; {most:,.0f} are right"
+    assert not wrong
+
+
+@pytest.mark.nightly
+@pytest.mark.pure
+@pytest.mark.parametrize("name", VALUES)
+def test_no_command_takes_more_time_on_a_megabyte(name: str) -> None:
+    _walk(LONG, [name])
