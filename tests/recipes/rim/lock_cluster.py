@@ -306,3 +306,11 @@ class AioWatch(Followed):
 
     def close(self) -> None:
         self._is_closed = True
+
+
+def keeps_on(cluster: Cluster | AioCluster) -> None:
+    """Do what the keeper does: repeat what was not answered."""
+    for timer in cluster.keeper.hurried:  # type: ignore[union-attr]
+        for command in timer.unanswered():
+            cluster.carry_out(Call(command, str))
+            timer.answered(command)

@@ -20,8 +20,7 @@ from raftline.recipes.groups.partitioner import Partitioner
 from raftline.recipes.groups.party import Party
 from raftline.recipes.groups.party_steps import PartyKeys
 from raftline_testing.nodes.processes import DEADLINE_S
-from tests.recipes.rim.lock_cluster import Cluster
-from tests.recipes.rim.test_kv_jobs import keeps_on
+from tests.recipes.rim.lock_cluster import Cluster, keeps_on
 
 
 def party(cluster: Cluster) -> Party[str]:

@@ -22,7 +22,7 @@ from raftline.recipes.queues.aio_job_queue import AioQueue
 from raftline.recipes.queues.job_queue import Job, Queue
 from raftline.recipes.recipe_keys import keys_of
 from raftline_testing.nodes.processes import DEADLINE_S
-from tests.recipes.rim.lock_cluster import AioCluster, Cluster, Watch
+from tests.recipes.rim.lock_cluster import AioCluster, Cluster, Watch, keeps_on
 
 TTL_S = 10
 PREFIX = "queue/jobs/"
@@ -38,14 +38,6 @@ def queue_of(cluster: Any, kind: type[Any] = Queue) -> Any:
 def kinds(cluster: Cluster | AioCluster) -> list[str]:
     """Return the kinds of a queue's keys that exist."""
     return sorted(key.removeprefix(PREFIX).partition("/")[0] for key in dict(cluster.keys()))
-
-
-def keeps_on(cluster: Cluster | AioCluster) -> None:
-    """Do what the keeper does: repeat what was not answered."""
-    for timer in cluster.keeper.hurried:  # type: ignore[union-attr]
-        for command in timer.unanswered():
-            cluster.carry_out(Call(command, str))
-            timer.answered(command)
 
 
 def waiting_worker(cluster: Cluster, take: Callable[[], object]) -> threading.Thread:

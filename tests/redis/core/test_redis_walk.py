@@ -17,8 +17,8 @@ from raftline.doors.redis.resp.types.rows import BLOCKING
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.wire.key_stat import KeyFacts
+from tests.redis.core.command_words import VALUES, WORDS
 from tests.redis.core.redis_model import Model
-from tests.redis.core.test_redis_work import VALUES, WORDS
 
 # These change the key in Redis, too, though it has the same value afterwards.
 ALWAYS_WRITE = {

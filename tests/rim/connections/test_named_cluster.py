@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import permutations
 
 from raftline.common.build_level import LEVEL
@@ -16,15 +17,15 @@ EVENTS = (f"codes {OURS}", f"codes {THEIRS}", "the node learns", "the node joins
 def test_no_node_of_another_cluster_carries_out_a_request() -> None:
     """In whatever order the client names a cluster, and the node learns of its own."""
     for events in permutations(EVENTS):
-        store, own, expected = Store(level=LEVEL), "", ""
+        store, known, expected = Store(level=LEVEL), list[str](), ""
         wire = StoreWire(store)
-        foreigners = wire.host.foreigners = Foreigners("s1", lambda: own)
+        foreigners = wire.host.foreigners = Foreigners("s1", partial("".join, known))
         for count, event in enumerate(["nothing yet", *events], start=1):
             if event.startswith("codes "):
                 expected = event.partition(" ")[2]
                 wire.feed(f"{event}\n".encode())
             elif event == "the node learns":
-                own = OURS
+                known.append(OURS)
             elif event == "the node joins":
                 foreigners.joins = OURS
             is_foreign = expected == THEIRS and foreigners.mine() == OURS
