@@ -86,7 +86,7 @@ def test_command_that_changes_nothing_writes_nothing() -> None:
 
 
 def _outcomes() -> dict[tuple[str, str], tuple[str | None, dict[str, str]]]:
-    found = {}
+    found: dict[tuple[str, str], tuple[str | None, dict[str, str]]] = {}
     for name in FUNCTIONS:
         for words in _words_of(name):
             for kind, value in VALUES.items():
