@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import zipfile
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +16,7 @@ import pytest
 from raftline.raft.state import State
 from raftline_testing.picture.lab.page import Page
 from raftline_testing.picture.lab.simulated import SimulatedRun
+from raftline_testing.picture.lab.sources import packed
 from raftline_testing.virtual import schedule
 from raftline_testing.virtual.schedule import SimulationFailed, run
 from raftline_testing.virtual.schedule_key import ScheduleKey, WrongKey, key_in
@@ -116,3 +122,22 @@ def test_address_that_names_no_schedule_is_refused(address: str, why: str) -> No
     with pytest.raises(WrongKey, match=re.escape(why)):
         key_in(address)
     assert ask(Page(), do="open", address=address)["problem"] == why
+
+
+BOOTED = """
+import json, sys
+import boot
+print(boot.Booted().answer(sys.stdin.read()))
+"""
+
+
+def test_sources_of_the_page_play_the_schedule_of_the_clone(tmp_path: Path) -> None:
+    """Each extension has its part in a schedule, so the page needs them all."""
+    zipfile.ZipFile(BytesIO(packed())).extractall(tmp_path)
+    asked = json.dumps({"do": "open", "address": "sim=1&nodes=3&at=900"})
+    command = [sys.executable, "-S", "-c", BOOTED]
+    env = {"PYTHONPATH": str(tmp_path)}
+    ran = subprocess.run(command, input=asked, env=env, capture_output=True, text=True, check=True)
+    there, here = json.loads(ran.stdout), json.loads(Page().answer(asked))
+    assert len(here["events"]) > 100
+    assert there["events"] == here["events"]
