@@ -31,6 +31,9 @@ const NOSES = { beat: 9, ok: 0 };
 
 export function kindOf(line) { const found = KINDS.find(([pattern]) => pattern.test(line)); return found ? found[1] : "other"; }
 
+// The shape of a message and the sign in it.
+export function lookOf(line) { return LOOKS[kindOf(line)]; }
+
 // A message in words, for a screen reader and the card of its acts.
 export function sayMessage({ from, to, line }) {
   const found = KINDS.find(([pattern]) => pattern.test(line));
@@ -41,7 +44,7 @@ export function sayMessage({ from, to, line }) {
 function entriesIn(line) { return (line.match(/"index"/g) || []).length; }
 
 export function glyph(line) {
-  const kind = kindOf(line), [path, sign] = LOOKS[kind], made = shape("g", { class: `glyph k-${kind}` });
+  const kind = kindOf(line), [path, sign] = lookOf(line), made = shape("g", { class: `glyph k-${kind}` });
   const nose = NOSES[kind] ?? 15, turned = shape("g", { class: "turned" });
   if (nose) turned.append(shape("path", { class: "nose", d: `M${nose - 4}-5 ${nose + 5} 0 ${nose - 4} 5Z` }));
   const body = shape("path", { class: "body", d: path });
@@ -70,5 +73,5 @@ export function key(place) {
   const sign = (name, text, words) => { const item = document.createElement("span"), made = document.createElement("b"); made.className = name; made.textContent = text; item.append(made, ` ${words}`); return item; };
   const row = (...items) => { const made = document.createElement("span"); made.append(...items); return made; };
   place.replaceChildren(row(sign("m-election", "▲", "election"), sign("m-commit", "●", "commit"), sign("m-conflict", "◆", "logs differ"), sign("m-client", "↓", "client"), sign("m-act", "⚡", "fault")),
-    row(sign("frame", "", "committed"), sign("", "✓", "applied"), sign("", "•", "match"), sign("", "▸", "next")));
+    row(sign("", "8", "term"), sign("frame", "", "committed"), sign("", "✓", "applied"), sign("", "•", "match"), sign("", "▸", "next")));
 }

@@ -6,8 +6,8 @@ const RECENT_S = 0.6, SENT_MAX = 12000, SENT_KEPT = 8000;
 const HOLDS = /^I am up to date term \d+ index (\d+)/;  // the answer of a follower that holds entries
 const BOOKKEEPING = ["Synced", "Applied"];  // they follow from the step before them
 
-// A decision is neither a heartbeat nor the bookkeeping after another step.
-export const isDecision = (step) => !step.pulse && !BOOKKEEPING.includes(step.kind);
+// A decision is neither a heartbeat, nor an ignored message, nor the bookkeeping after another step.
+export const isDecision = (step) => !step.pulse && !step.ignored && !BOOKKEEPING.includes(step.kind);
 
 // The step of several that a reader wants to see.
 export function telling(steps) { return steps.findLast(isDecision) || steps.findLast((step) => !step.pulse) || steps[steps.length - 1] || null; }

@@ -40,7 +40,7 @@ const lab = {
   act: (text) => act(text), editLog, judge: async (choice) => Boolean((await ask({ do: "judge", choice })).happened),
   leader: () => facts.members.find((node) => { const one = known.at(node, view.at); return one && !one.gone && one.state.role === "leader"; }),
   flightOf: ({ from, to, line, arrived, lost }) => (arrived === null && !lost && isAtEnd() ? facts.flights.find((one) => one.from === from && one.to === to && one.line === line) : null),
-  goOn: () => playFromHere(), openStory: (name) => openRun(`story=${name}`), openFree: () => openRun(FREE), openFirst: () => openFirst(),
+  goOn: () => playFromHere(), goToStart: () => go(0), openStory: (name) => openRun(`story=${name}`), openFree: () => openRun(FREE), openFirst: () => openFirst(),
 };
 const card = new Card($("card"), lab);
 const stage = new Stage($("stage"), known, (kind, what, target) => { play(false); finishGlide(); card.open(kind, what, target); });

@@ -180,7 +180,7 @@ export class Stage {
 
   dot(elector, vote, place, room) {
     const made = shape("g", { transform: `translate(${round(place * room)} 0)`, class: vote === undefined ? "asked" : vote ? "given" : "denied" });
-    made.append(shape("circle", { r: 8 }), shape("text", {}, elector.replace(/^s/, "")), shape("title", {}, `${elector} ${vote === undefined ? "has not answered" : vote ? "gave its vote" : "refused"}`));
+    made.append(vote === false ? shape("rect", { x: -7.5, y: -7.5, width: 15, height: 15 }) : shape("circle", { r: 8 }), shape("text", {}, elector.replace(/^s/, "")), shape("title", {}, `${elector} ${vote === undefined ? "has not answered" : vote ? "gave its vote" : "refused"}`));
     return made;
   }
 

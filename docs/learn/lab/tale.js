@@ -11,7 +11,7 @@ function read() { try { return JSON.parse(localStorage.getItem(KEY)) || {}; } ca
 function write(progress) { try { localStorage.setItem(KEY, JSON.stringify(progress)); } catch { /* a browser may refuse it */ } }
 
 export class Tale {
-  // `lab` has `goOn(until_ms)`, `judge(choice)`, `openStory(name)`, `openFirst()` and `openFree()`.
+  // `lab` has `goOn()`, `goToStart()`, `judge(choice)`, `openStory(name)`, `openFirst()` and `openFree()`.
   constructor(place, list, lab) {
     this.place = place; this.list = list; this.lab = lab; this.titles = []; this.first = null; this.chapter = 0; this.key = null; this.plan = ""; this.isOwn = false;
     list.addEventListener("change", () => { if (list.value === FIRST) lab.openFirst(); else if (list.value === NONE) lab.openFree(); else lab.openStory(list.value); });
@@ -90,7 +90,12 @@ export class Tale {
 
   showStory(seen) {
     const { story } = this;
-    this.place.replaceChildren(element("h2", `${story.title} (${story.section})`), element("p", story.sentences.join(" "), { class: "watch" }), ...this.question(story, seen ? "The story ends here: answer, and see." : ""));
+    const start = element("button", "From the start", { type: "button", id: "from-start" });
+    start.hidden = !story.begin_ms;
+    start.addEventListener("click", () => this.lab.goToStart());
+    const watch = element("p", `${story.sentences.join(" ")} `, { class: "watch" });
+    watch.append(start);
+    this.place.replaceChildren(element("h2", `${story.title} (${story.section})`), watch, ...this.question(story, seen ? "The story ends here: answer, and see." : ""));
   }
 
   // The question with its choices. A world that says whether the run is the reader's own also judges by that run.
@@ -102,7 +107,7 @@ export class Tale {
         const isRight = await this.lab.judge(choice);
         for (const one of row.querySelectorAll("[data-choice]")) one.setAttribute("aria-pressed", String(one === button));
         verdict.classList.toggle("right", isRight);
-        verdict.textContent = isRight ? `Yes: the world says ${choice}.` : `Not ${choice}. Look at the nodes at ${story.end_ms} ms.`;
+        verdict.textContent = isRight ? `Yes: the world says ${choice}.${this.isOwn ? "" : ` ${story.because}`}` : `Not ${choice}. Look at the nodes at ${story.end_ms} ms.`;
         if (isRight) { this.mark(story.name); this.offerNext(story, row); }
       });
       row.append(button);

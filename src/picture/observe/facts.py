@@ -183,6 +183,16 @@ class Step:
         received = [message] if message is not None else []
         return all(_is_empty(one) for one in [*received, *self.sent])
 
+    @property
+    def is_ignored(self) -> bool:
+        """Whether a message came that changes nothing here and gets no answer."""
+        effects, before, after = self.effects, self.before, self.after
+        acted = effects.wants_disk or effects.apply or effects.reads or effects.settled
+        if self.message is None or self.refusal or self.sent or acted or effects.refused:
+            return False
+        counted = before.votes == after.votes and before.has_memory == after.has_memory
+        return counted and _settled(before) == _settled(after)
+
 
 def _settled(facts: Facts) -> tuple[object, ...]:
     """Return the facts that do not change while a cluster is idle."""

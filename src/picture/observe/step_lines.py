@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...raft.inputs import PeerDisconnected, Propose, Read
+from ...raft.log import Entry
+from ...raft.membership import read
 from ...raft.messages import Message
 from ...raft.node_view import LogView
 from ...wire.commands.observe_lines import ObserveAsked
@@ -119,11 +121,9 @@ def json_of(one: ExplainedStep, left_out: int = 0) -> str:
         "sent": [[message.to, abridged(message)] for message in step.sent],
         "refused": bool(step.refusal),
         "pulse": step.is_pulse,
+        "ignored": step.is_ignored,
         "cut": effects.cut_after,
-        "append": [
-            [entry.index, entry.term, short(entry.command)]
-            for entry in effects.append[-ENTRIES_MAX:]
-        ],
+        "append": _entries(effects.append[-ENTRIES_MAX:]),
         **state_of(step.after),
     }
     if step.before.addresses != step.after.addresses:
@@ -131,6 +131,26 @@ def json_of(one: ExplainedStep, left_out: int = 0) -> str:
     if left_out:
         fields["left_out"] = left_out
     return "OBSERVED " + _json(fields)
+
+
+def _entries(entries: Sequence[Entry]) -> list[list[object]]:
+    return [[entry.index, entry.term, _words_of(entry.command)] for entry in entries]
+
+
+def _words_of(command: str) -> str:
+    """Return a command in a short form. A configuration begins with what it is about."""
+    members = read(command)
+    if members is None:
+        return short(command)
+    if members.is_joint:
+        begins = "joint " + " ".join(
+            f"{'+' if name in members.voters else '-'}{name}"
+            for name in members.electors
+            if (name in members.voters) != (name in members.outgoing)
+        )
+    else:
+        begins = f"learner {' '.join(members.learners)}" if members.learners else "new"
+    return short(f"{begins}: {members.describe()}")
 
 
 def start_of(at_s: float, facts: Facts, broken: Sequence[Reason]) -> dict[str, object]:
@@ -147,8 +167,8 @@ def start_of(at_s: float, facts: Facts, broken: Sequence[Reason]) -> dict[str, o
     return {
         "at": round(at_s, 6), "in": "starts", "from": None, "line": None, "kind": "Start",
         "why": [list(reason) for reason in broken or [start]],
-        "changed": [], "sent": [], "refused": False, "pulse": False, "cut": None, "append": [],
-        **state_of(facts),
+        "changed": [], "sent": [], "refused": False, "pulse": False, "ignored": False, "cut": None,
+        "append": [], **state_of(facts),
     }  # fmt: skip
 
 
@@ -156,14 +176,7 @@ def hello(name: str, at_s: float, facts: Facts, log: LogView, options: ObserveAs
     """Return the first line: the current clock of this node, and its state."""
     if options.as_json:
         first = max(log.base_index + 1, log.last_index - ENTRIES_MAX + 1)
-        entries = (
-            [
-                [entry.index, entry.term, short(entry.command)]
-                for entry in log.entries(first, log.last_index)
-            ]
-            if first <= log.last_index
-            else []
-        )
+        entries = _entries(log.entries(first, log.last_index)) if first <= log.last_index else []
         state = {"name": name, "clock": round(at_s, 6), "log": entries,
                  "members": facts.addresses, **state_of(facts)}  # fmt: skip
         return "OBSERVE response: " + _json(state)

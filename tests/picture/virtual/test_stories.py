@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -145,3 +146,40 @@ def test_address_opens_a_readers_own_run_of_a_story(page: Page) -> None:
     again = ask(page, do="open", address=f"story=crash;{own['address']}")
     assert again["story"] == own["story"]
     assert (again["moment"], again["nodes"]) == (own["moment"], own["nodes"])
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_story_opens_just_before_its_first_act(page: Page, story: Story) -> None:
+    """The plan's first act after the start is one of the first three stops of Next."""
+    opened = ask(page, do="open", address=f"story={story.name}")
+    later = [one for one in re.findall(r"^(\d+)ms ", story.plan, re.MULTILINE) if int(one)]
+    assert opened["story"]["own"] is False
+    assert len(opened["acts"]) == len(re.findall(r"^0ms ", story.plan, re.MULTILINE))
+    stops = [ask(page, do="notable", until_ms=story.end_ms) for _ in range(3)]
+    assert not later or any(stop["acts"] for stop in stops)
+    assert ask(page, do="at", ms=0)["now_ms"] == 0  # and from the start
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_next_passes_messages_that_change_nothing(page: Page, story: Story) -> None:
+    """Each stop has an act, or a step that changes a node."""
+    ask(page, do="open", address=f"story={story.name}")
+    ask(page, do="at", ms=0)
+    passed = 0
+    while (facts := ask(page, do="notable", until_ms=story.end_ms))["happened"]:
+        steps = [one for one in facts["events"] if one["k"] == "step"]
+        passed += sum(one["ignored"] for one in steps)
+        assert facts["acts"] or not (steps[-1]["ignored"] or steps[-1]["pulse"])
+    if story.name != "lost-log":
+        assert passed >= 2  # the last answers to a candidate that already leads
+
+
+def test_cells_of_a_change_say_what_differs(page: Page) -> None:
+    ask(page, do="open", address="story=members")
+    events = ask(page, do="run", until_ms=2000)["events"]
+    told = [entry[2] for one in events if one["k"] == "step" for entry in one["append"]]
+    assert list(dict.fromkeys(one for one in told if one != "noop")) == [
+        "learner s4: voters s1 s2 s3, learners s4",
+        "joint +s4: voters s1 s2 s3 | s1 s2 s3 s4 (a majority of eac…",
+        "new: voters s1 s2 s3 s4",
+    ]

@@ -82,7 +82,7 @@ export class Cards {
     if (!found || found.gone) {
       const problem = this.model.problems[node];
       role.textContent = (found ? "does not answer" : "not heard yet") + (problem ? `: ${problem}` : "");
-      card.style.borderLeftColor = ""; bar.style.width = "0"; list.replaceChildren(); list.dataset.shown = "";
+      card.style.borderLeftColor = ""; bar.style.width = "0"; timer.setAttribute("aria-label", "no election timeout: it does not run"); list.replaceChildren(); list.dataset.shown = "";
       return;
     }
     const state = found.state;

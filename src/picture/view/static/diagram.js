@@ -2,6 +2,13 @@
 import { MANY } from "./cards.js";
 import { hueOf } from "./model.js";
 
+// A message's colour and the end of its arrow, by the beginning of its line.
+const LOOKS = [
+  [/^(RequestVote|PreVote)/, "--purple", "hollow"], [/^(Count on me|I am up to date)/, "--green", "disc"], [/^(Not this time|GiveEntries)/, "--red", "bar"],
+  [/^/, "--blue", "triangle"],
+];
+export function lookOf(line) { return LOOKS.find(([pattern]) => pattern.test(line)).slice(1); }
+
 const TOP = 26, LEFT = 46, ARROWS_MAX = 800, NEAR = 7, STUB = 12, LABELS_MAX = 40, LABEL_ROOM = 80;
 const UNKNOWN_S = 0.02;  // the length of an arrow if nobody knows when its message was lost
 
@@ -10,12 +17,23 @@ export class Diagram {
     this.canvas = canvas; this.model = model; this.view = view; this.spots = []; this.thin = 0;
   }
 
-  // Whether a message belongs to an election, and its meaning.
-  colour(line) {
-    if (/^(RequestVote|PreVote)/.test(line)) return "--purple";
-    if (/^(Count on me|I am up to date)/.test(line)) return "--green";
-    if (/^(Not this time|GiveEntries)/.test(line)) return "--red";
-    return "--blue";
+  // The end of an arrow: a triangle for entries, a hollow one for a question, a disc for a yes, a bar for a no.
+  head(look, x, y, angle) {
+    const { g } = this, at = (far, turn) => [x + far * Math.cos(angle + turn), y + far * Math.sin(angle + turn)];
+    g.beginPath();
+    if (look === "disc") { g.arc(...at(-4, 0), 4, 0, 7); g.fill(); return; }
+    if (look === "bar") { g.moveTo(...at(6, Math.PI / 2)); g.lineTo(...at(6, -Math.PI / 2)); g.lineWidth += 2; g.stroke(); return; }
+    g.moveTo(x, y); g.lineTo(...at(8, 2.75)); g.lineTo(...at(8, -2.75)); g.closePath();
+    if (look === "hollow") { g.fillStyle = this.ink("--paper"); g.fill(); g.stroke(); } else g.fill();
+  }
+
+  // A step of an election, a conflict or a broken rule has a shape of its own.
+  point(tags, x, y, size) {
+    const { g } = this, corners = tags.includes("conflict") ? [[0, -1.3], [1.3, 0], [0, 1.3], [-1.3, 0]] : tags.includes("election") ? [[0, -1.3], [1.2, 1], [-1.2, 1]] : null;
+    g.beginPath();
+    if (tags.includes("broken")) { g.lineWidth = 3; for (const way of [1, -1]) { g.moveTo(x - size, y - way * size); g.lineTo(x + size, y + way * size); } g.stroke(); return; }
+    if (corners) for (const [right, down] of corners) g.lineTo(x + size * right, y + size * down); else g.arc(x, y, size, 0, 7);
+    g.fill();
   }
 
   draw(now) {
@@ -182,8 +200,8 @@ export class Diagram {
     const lanes = Math.abs(this.model.members.indexOf(message.to) - this.model.members.indexOf(message.from)) || 1;
     const onWay = y2 - (y2 - y1) * 0.4 / lanes;
     const x2 = this.x(until), end = isLost ? this.lostAt(message.lost.where, y1, y2, onWay) : isOpen ? onWay : y2;
-    const chosen = view.chosen && view.chosen.k === "message" && view.chosen.id === message.id;
-    g.strokeStyle = g.fillStyle = this.ink(isLost ? "--red" : message.late ? "--amber" : this.colour(message.line));
+    const chosen = view.chosen && view.chosen.k === "message" && view.chosen.id === message.id, [colour, look] = lookOf(message.line);
+    g.strokeStyle = g.fillStyle = this.ink(isLost ? "--red" : message.late ? "--amber" : colour);
     g.globalAlpha = message.pulse && !chosen ? 0.45 : 1; g.lineWidth = chosen ? 3.5 : 1.3;
     g.setLineDash(/prevote|PreVote/.test(message.line) ? [5, 3] : []);
     g.beginPath(); g.moveTo(x1, y1); g.lineTo(x2, end); g.stroke();
@@ -193,10 +211,7 @@ export class Diagram {
       this.crosses.push([x2, end]);
     }
     else if (!isOpen) {
-      const angle = Math.atan2(end - y1, x2 - x1);
-      g.beginPath(); g.moveTo(x2, end);
-      for (const turn of [2.75, -2.75]) g.lineTo(x2 + 8 * Math.cos(angle + turn), end + 8 * Math.sin(angle + turn));
-      g.fill();
+      this.head(look, x2, end, Math.atan2(end - y1, x2 - x1));
       if (message.late) { g.font = "12px system-ui"; g.fillText("⚠", (x1 + x2) / 2, (y1 + end) / 2); }
     }
     if (this.labels && (view.pulses || !message.pulse) && Math.hypot(x2 - x1, end - y1) > LABEL_ROOM) this.label(message.line, x1, y1, x2, end);
@@ -221,8 +236,8 @@ export class Diagram {
       if (time < this.from || time > view.end) continue;
       const x = this.x(time), chosen = view.chosen === step;
       const broken = step.tags.includes("broken");
-      g.fillStyle = this.ink(broken ? "--red" : step.tags.includes("conflict") ? "--amber" : step.tags.includes("election") ? "--purple" : step.tags.includes("commit") ? "--green" : "--ink");
-      g.beginPath(); g.arc(x, y, chosen || broken ? 6 : step.tags.length ? 3.6 : 2.2, 0, 7); g.fill();
+      g.fillStyle = g.strokeStyle = this.ink(broken ? "--red" : step.tags.includes("conflict") ? "--amber" : step.tags.includes("election") ? "--purple" : step.tags.includes("commit") ? "--green" : "--ink");
+      this.point(step.tags, x, y, chosen || broken ? 6 : step.tags.length ? 3.6 : 2.2);
       if (step.id === view.failed) this.ring(x, y);
       this.spots.push({ what: step, x1: x, y1: y, x2: x, y2: y });
     }

@@ -1,5 +1,6 @@
 // The logs of all nodes side by side: a row for each node, a column for each index. The leader's row
-// is marked; its next and match index of each follower are in the follower's row.
+// is marked; its next and match index of each follower are in the follower's row. A cell begins with its
+// term, so that no colour has to say it.
 import { element } from "./cards.js";
 import { hueOf } from "./model.js";
 
@@ -64,7 +65,7 @@ export class Logs {
     const words = [];
     if (held.command !== undefined) {
       cell.className = "entry";
-      cell.textContent = held.command;
+      cell.append(element("b", `${held.term}`), ` ${held.command}`);
       cell.style.background = `hsl(${hueOf(held.term)} 65% 78%)`;
       words.push(`entry ${index} of term ${held.term}: ${held.command}`);
     }

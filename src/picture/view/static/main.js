@@ -100,7 +100,7 @@ function pause(wanted) {
   $("pause").textContent = wanted ? "Resume" : "Pause";
 }
 
-function goTo(end) { view.live = false; view.end = Math.max(0.001, Math.min(end, now() - ($("saved") ? 0 : LAG_S))); shownAt = 0; }
+function goTo(end) { view.live = false; view.end = Math.max(0.001, Math.min(end, now() - ($("saved") ? 0 : LAG_S))); shownAt = 0; story.follow(view.end); }
 function shift(share) { goTo(view.end + share * view.span); }
 function zoom(factor) {
   const middle = view.end - view.span / 2;
@@ -125,6 +125,7 @@ function show(step, before = 0) {
   choose(step);
   const [from, until] = model.episode(step), edge = Math.max(LEAST_SPAN_S, until - from) / 8;
   stretch(from - edge - before, until + edge);
+  story.follow(model.time(step.node, step.at));
 }
 
 // A failed run is shown at the failed step, in a frame, with the broken rule in words.
@@ -215,7 +216,7 @@ async function listen() {  // an EventSource can't send a header
 function keys(event) {
   if (event.target.matches("input, select, textarea")) return;
   const act = { " ": () => pause(!view.paused), ArrowLeft: () => shift(-0.25), ArrowRight: () => shift(0.25),
-    "+": () => zoom(0.5), "-": () => zoom(2), l: () => $("live").click(), n: () => jump(true), p: () => jump(false) }[event.key];
+    "+": () => zoom(0.5), "-": () => zoom(2), l: () => $("live").click(), n: () => story.turn(1) || jump(true), p: () => story.turn(-1) || jump(false) }[event.key];
   if (!act || event.ctrlKey || event.metaKey || (event.key === " " && event.target.matches("button"))) return;
   event.preventDefault(); act();
 }
@@ -250,6 +251,7 @@ async function begin() {
     view.span = Math.max(0.05, Math.min(10, model.newest)); view.end = model.newest + 0.05;
     ahead = model.newest + 1 - performance.now() / 1000;
     story.begin(data.story || []);
+    if (data.story?.length) { $("previous").textContent = "◀ Jump"; $("next").textContent = "Jump ▶"; }
     showFailure(data.failure);
   } else {
     const response = await ask("/facts");

@@ -186,4 +186,5 @@ export function headline(step) {
   return `${step.node} ${step.in}${joint}${why}`;
 }
 
-export function hueOf(term) { return (term * 67 + 200) % 360; }
+// Eight terms in a row are at least 45 degrees apart. The number of a term always stands beside its colour.
+export function hueOf(term) { return (term * 135 + 200) % 360; }

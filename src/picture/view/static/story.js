@@ -23,15 +23,31 @@ export class Story {
     return within.length ? Math.min(...within) : from;
   }
 
-  to(number) {
-    const last = this.parts.length - 1, from = this.parts[number].at - this.model.origin;
-    const until = number < last ? this.parts[number + 1].at - this.model.origin : this.model.newest;
+  // The end of a period: the next one begins there.
+  until(number) { return number < this.parts.length - 1 ? this.parts[number + 1].at - this.model.origin : this.model.newest; }
+
+  // Says the sentence of the period that has this moment.
+  follow(moment) {
+    const found = this.parts.findIndex((_, number) => moment < this.until(number) + HALF_STEP_S);
+    if (this.parts.length) this.say(found < 0 ? this.parts.length - 1 : found);
+  }
+
+  // Goes to the next sentence, or the one before; returns whether this run has any.
+  turn(by) { if (this.parts[this.number + by]) this.to(this.number + by); return this.parts.length > 0; }
+
+  say(number) {
+    const last = this.parts.length - 1;
     this.number = number;
     this.find("text").textContent = this.parts[number].text;
     this.find("count").textContent = `${number + 1} of ${last + 1}`;
     this.find("back").disabled = number === 0;
     this.find("on").disabled = number === last;
+  }
+
+  to(number) {
+    const from = this.parts[number].at - this.model.origin, until = this.until(number);
     const length = Math.max(LEAST_S, until - this.first(from, until));
     this.frame(Math.max(0, until - (1 + EDGE) * length), until + HALF_STEP_S);  // the cards show its end
+    this.say(number);
   }
 }

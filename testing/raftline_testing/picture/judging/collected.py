@@ -117,6 +117,7 @@ class Collector:
             at_s = self._spread(self._last_s)
             ended = {"at": at_s, "in": "fails", "from": None, "line": None, "kind": "Failure"}
             nothing: Event = {"changed": [], "sent": [], "cut": None, "append": [], "pulse": False}
+            nothing["ignored"] = False
             last = {**seen[-1], **ended, **nothing, "refused": False, "why": []}
             self._events.append((at_s, name, last))
 

@@ -14,7 +14,7 @@ class LivePicture(Collector):
 
     def __init__(self, *, names_places: bool = True) -> None:
         super().__init__(one_clock=True, names_places=names_places)
-        self.notable = 0  # steps, except heartbeats
+        self.notable = 0  # steps, except heartbeats and ignored messages
         self._picture = Picture(one_clock=True)
         self._taken = 0  # of the gathered events
 
@@ -24,7 +24,7 @@ class LivePicture(Collector):
         return self._last_s
 
     def take(self, step: Step) -> None:
-        self.notable += not (step.is_idle or step.is_pulse)
+        self.notable += not (step.is_idle or step.is_pulse or step.is_ignored)
         super().take(step)
 
     def news(self) -> list[Event]:

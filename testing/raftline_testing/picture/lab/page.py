@@ -91,10 +91,13 @@ class Page:
             self.lab.go_to_events(at)
             return
         story, plan = _run_in(address)
+        is_whole = story is not None and address == f"{STORY}{story.name}"
         bug = plan.bug if self._has_own_core else 0
         lab = self.lab = self._make_lab(replace(plan, bug=plan.bug - bug))
         self._story = story
         lab.go_to_start()
+        if story is not None and is_whole:
+            lab.go_to_ms(story.begin_ms)
         if bug:
             told = f"bug {bug} is one of raftline's own core: your raft.py runs without it"
             lab.cluster.world.tell("start", told)

@@ -14,8 +14,15 @@ ROOT = Path(__file__).resolve().parents[4]
 BUGS = "course/labs/bugs"
 UNUSED = ("picture/view/static", "raftline/", "__pycache__")  # below src
 # Of raftline_testing: each extension has its part in a schedule.
-PACKAGES = ("doubles", "files", "histories", "transcripts", "virtual", "workloads")
-PACKAGES += tuple(extension.rpartition(".")[2] for extension in EXTENSIONS)
+PACKAGES = [
+    "doubles",
+    "files",
+    "histories",
+    "transcripts",
+    "virtual",
+    "workloads",
+    *(extension.rpartition(".")[2] for extension in EXTENSIONS),
+]
 COURSE = (  # for a reader's own core, and for the grader's schedules on it
     "labs/bugs/stage.py",
     "raftline_course/__init__.py",

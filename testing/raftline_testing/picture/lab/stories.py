@@ -28,6 +28,8 @@ class Story:
     choices: Sequence[str]
     end_ms: int
     answer_of: Callable[[Lab], str]  # reads the answer from the lab at `end_ms`
+    because: str  # the reason of the right answer, in the plan's own run
+    begin_ms: int = 0  # where the story opens
 
     def read_plan(self) -> Plan:
         """Return the plan."""
@@ -42,7 +44,9 @@ class Story:
             "sentences": list(self.sentences),
             "question": self.question,
             "choices": list(self.choices),
+            "begin_ms": self.begin_ms,
             "end_ms": self.end_ms,
+            "because": self.because,
         }
 
     def answer(self, lab: Lab) -> str:
@@ -122,7 +126,7 @@ STORIES = (
             "It asks whether it could win, then for votes, and leads with two of three.",
         ),
         "s3 never stood for election. In which term is it at 400 ms?", ("0", "1", "2"),
-        400, _term("s3"),
+        400, _term("s3"), "s3 took the term from the request of s1 for its vote.",
     ),
     Story(
         "split-vote", "A split vote", "§5.2",
@@ -133,6 +137,7 @@ STORIES = (
             "Each draws another timeout, and the shortest one breaks the tie.",
         ),
         "In which term is the first leader elected?", ("1", "2", "3"), 1000, _first_led_term,
+        "In term 1, each of the three votes was given to another candidate.",
     ),
     Story(
         "crash", "The leader crashes", "§5.2, §5.3",
@@ -143,6 +148,7 @@ STORIES = (
             "s1 comes back at 1200 ms with the files that it left.",
         ),
         "Who leads at 1800 ms?", ("s1", "s2", "s3"), 1800, _leader_at_the_end,
+        "s1 came back in term 1, heard of term 2 from s2, and follows it.", 299,
     ),
     Story(
         "figure-7", "Figure 7", "§5.3",
@@ -164,6 +170,7 @@ STORIES = (
         ),
         "s5 holds two entries of term 7. Entry 11 of which term does it hold at 800 ms?",
         ("6", "7", "8"), 800, _term_of_entry("s5", 11),
+        "s5 dropped both, and entry 11 is the noop with which s1 began term 8.", 194,
     ),
     Story(
         "figure-8", "Figure 8", "§5.4.2",
@@ -183,6 +190,8 @@ STORIES = (
         ),
         "Entry 2 of which term does s3 hold in the end?", ("2", "3", "none"),
         2500, _term_of_entry("s3", 2),
+        "s5 won with the later last term, and s3 took its entry 2 in place of that of term 2.",
+        219,
     ),
     Story(
         "partition", "A partition that heals", "§5.4.1",
@@ -197,6 +206,7 @@ STORIES = (
         ),
         "Which value does x have at s1 at 2000 ms?", ("one", "two", "three"),
         2000, _value("s1", "x"),
+        "s1 dropped its write, which no majority held, and took the log of s3.", 299,
     ),
     Story(
         "lost-log", "A lost log", "Figure 2",
@@ -207,6 +217,8 @@ STORIES = (
             "It can't know what it acknowledged before.",
         ),
         "May s3 vote at 800 ms, while it is cut off?", ("yes", "no"), 800, _may_vote("s3"),
+        "It may have forgotten what it acknowledged, so it must first catch up with a leader.",
+        299,
     ),
     Story(
         "transfer", "A transfer of the leadership", "thesis §3.10",
@@ -217,6 +229,7 @@ STORIES = (
             "No election timeout has to pass.",
         ),
         "In which term does s3 lead?", ("1", "2", "3"), 600, _term("s3"),
+        "s3 stood in the term after that of s1, and won it at once.", 299,
     ),
     Story(
         "members", "A change of the members", "§6",
@@ -227,6 +240,7 @@ STORIES = (
             "Then a joint configuration makes it a voter: both the old majority and the new agree.",
         ),
         "How many voters are a majority at 2000 ms?", ("2", "3", "4"), 2000, _majority_of_voters,
+        "s4 votes now, and more than half of four is three.", 299,
     ),
     Story(
         "stale-read", "A stale read that ReadIndex prevents", "§8",
@@ -240,6 +254,7 @@ STORIES = (
         ),
         "What does the client get from s1 by 2200 ms?",
         ("the value 1", "the value 2", "no value"), 2200, _last_reply("reader"),
+        "s1 answers only when a majority has confirmed that it leads, and none can.", 299,
     ),
     Story(
         "prevote", "PreVote", "thesis §9.6",
@@ -250,6 +265,7 @@ STORIES = (
             "So it does not raise its term, and disturbs nobody when it comes back.",
         ),
         "In which term is s3 at 3500 ms?", ("1", "2", "7"), 3500, _term("s3"),
+        "No PreVote raised a term, so s3 came back in term 1 and follows s1.", 299,
     ),
     Story(
         "lease", "A read by a lease", "thesis §6.4.1",
@@ -262,6 +278,8 @@ STORIES = (
         ),
         "What does the reader get from s1?", ("the value 5", "no value"),
         800, _last_reply("reader"),
+        "The promises of its followers still held, so nobody else could lead, and s1 answered.",
+        299,
     ),
 )  # fmt: skip
 BY_NAME = {story.name: story for story in STORIES}
