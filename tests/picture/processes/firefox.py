@@ -39,6 +39,12 @@ class Firefox:
     def execute_async_script(self, text: str, *values: object) -> Any:
         return self._call(WAITS % text, values)
 
+    def tap(self, key: str) -> None:
+        """Press a key; those without a letter have the numbers of WebDriver."""
+        both = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
+        keyboard = {"type": "key", "id": "keyboard", "actions": both}
+        self._ask("input.performActions", context=self._tab, actions=[keyboard])
+
     def _call(self, function: str, values: tuple[object, ...]) -> Any:
         given = {"type": "string", "value": json.dumps(values)}
         called = self._ask(

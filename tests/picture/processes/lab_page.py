@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,43 @@ class LabPage:
         self.script("document.getElementById('target').value = arguments[0]", node)
         self.browser.find_element("id", "line").send_keys(line + "\n")
         self.settles()
+
+
+TAB, ENTER, DOWN = "\ue004", "\ue006", "\ue015"  # keys of WebDriver
+FOCUS = "const one = document.activeElement; return one.id || one.dataset.choice || ''"
+
+
+def answers_a_story_by_keys(page: LabPage, tap: Callable[[str], None]) -> None:
+    """Choose the story after the open one, go through it, answer it, and open the next."""
+
+    def tab_to(name: str) -> None:
+        for _ in range(80):
+            if page.script(FOCUS) == name:
+                return
+            tap(TAB)
+        raise AssertionError(f"Tab does not reach {name}")
+
+    tab_to("stories")
+    tap(DOWN)
+    page.waits_for("#tale h2", "The leader crashes")
+    page.settles()
+    tab_to("back")
+    stops: list[str] = []
+    while "The story ends here" not in page.text("#told") and len(stops) < 60:
+        tap("n")
+        page.settles()
+        stops.append(page.text("#panel"))
+    assert len(set(stops)) > 15
+    tab_to("s1")
+    tap(ENTER)
+    page.waits_for("#tale .verdict", "Not s1.")
+    tab_to("s2")
+    tap(ENTER)
+    page.waits_for("#tale .verdict", "Yes: the world says s2. s1 came back in term 1")
+    tab_to("next-story")
+    tap(ENTER)
+    page.waits_for("#tale h2", "Figure 7")
+    page.settles()
 
 
 def clone_without_cpython(folder: Path) -> None:

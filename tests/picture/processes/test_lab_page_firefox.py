@@ -10,7 +10,7 @@ import pytest
 from raftline_testing.picture.lab.lab import Lab
 from raftline_testing.picture.lab.plan import plan_in
 from tests.picture.processes.firefox import firefox
-from tests.picture.processes.lab_page import LabPage, lab_address
+from tests.picture.processes.lab_page import ENTER, LabPage, answers_a_story_by_keys, lab_address
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def test_story_is_judged_and_a_crash_is_undone(page: LabPage) -> None:
     page.orders("s1", "Crash")
     page.shows_node("s1", "down")
     page.click("#back")
-    page.shows_node("s1", "follower")
+    page.shows_node("s1", "leader")
 
 
 def test_messages_move_and_time_is_dragged_in_firefox(page: LabPage) -> None:
@@ -59,3 +59,17 @@ def test_three_nodes_fit_on_one_screen_in_firefox(page: LabPage) -> None:
     sizes = "return [document.documentElement.scrollWidth, innerWidth]"
     wide, room = page.script(sizes)
     assert wide <= room
+
+
+def test_story_is_answered_by_keys_alone_in_firefox(page: LabPage) -> None:
+    """Without a desktop Firefox has no focus, and a button takes no Enter: what Tab reached is
+    clicked."""
+
+    def tap(key: str) -> None:
+        if key == ENTER:
+            page.script("document.activeElement.click()")
+        else:
+            page.browser.tap(key)
+
+    page.open("story=split-vote")
+    answers_a_story_by_keys(page, tap)

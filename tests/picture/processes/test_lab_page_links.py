@@ -28,6 +28,7 @@ def place_of(page: LabPage, node: str) -> Point:
 
 def drag(page: LabPage, start: Point, end: Point) -> None:
     where = page.browser.find_element("id", "map")
+    page.script("arguments[0].scrollIntoView({block: 'center'})", where)
     pointer = ActionChains(page.browser, duration=20)
     pointer.move_to_element_with_offset(where, *map(round, start)).click_and_hold()
     pointer.move_to_element_with_offset(where, *map(round, end)).release().perform()

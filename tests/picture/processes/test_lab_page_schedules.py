@@ -30,7 +30,9 @@ def test_schedule_that_fails_with_a_bug_is_red_in_the_page(page: LabPage) -> Non
     page.waits_for("#broken", words[1])
     red = "const red = getComputedStyle(document.body).getPropertyValue('--red');"
     red += "return getComputedStyle(document.getElementById('broken')).borderColor === (() => {"
-    red += "const one = document.createElement('i'); one.style.color = red; document.body.append(one);"
+    red += (
+        "const one = document.createElement('i'); one.style.color = red; document.body.append(one);"
+    )
     red += "const is = getComputedStyle(one).color; one.remove(); return is; })()"
     assert page.script(red)
     assert "bug=6" in page.script("return location.hash")

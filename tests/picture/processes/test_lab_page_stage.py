@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from raftline_testing.nodes.processes import eventually
-from tests.picture.processes.lab_page import LabPage
+from raftline_testing.picture.lab.stories import STORIES
+from tests.picture.processes.lab_page import LabPage, answers_a_story_by_keys
 
 selenium: Any = pytest.importorskip("selenium.webdriver")
 Keys: Any = pytest.importorskip("selenium.webdriver.common.keys").Keys
@@ -177,6 +179,8 @@ def test_dragged_time_line_shows_any_moment(sized: LabPage) -> None:
     sized.shows_node("s1", "down")
     sized.shows_node("s2", "leader, term 2")
     sized.press("#back")
+    assert 280 < time_ms(sized) < 300  # where the story opens
+    sized.press("#from-start")
     assert time_ms(sized) < 10
     drag(0.15)
     sized.shows_node("s1", "leader, term 1")
@@ -531,3 +535,67 @@ def test_run_with_an_edited_log_is_marked(sized: LabPage) -> None:
     assert sized.script(WIDE)
     sized.press("#back")
     assert sized.text("#mark") == ""
+
+
+CELLS = """return [...document.querySelectorAll('#logs td.entry')].map((one) =>
+    [one.querySelector('b').innerText, one.innerText, one.title])"""
+
+
+@pytest.mark.parametrize("story", ["figure-7", "figure-8", "members"])
+def test_each_cell_of_the_logs_begins_with_its_term(sized: LabPage, story: str) -> None:
+    sized.open(f"story={story}")
+    for _ in range(3):
+        sized.press("#notable")
+        cells = sized.script(CELLS)
+        assert cells
+        for term, text, title in cells:
+            assert re.fullmatch(rf"entry \d+ of term {term}: .*", title)
+            assert re.match(rf"↺?{term} \S", text), text
+
+
+def test_story_is_answered_by_keys_alone(sized: LabPage) -> None:
+    sized.open("story=split-vote")
+    answers_a_story_by_keys(
+        sized, lambda key: selenium.ActionChains(sized.browser).send_keys(key).perform()
+    )
+
+
+FAULTS = """return [...document.querySelectorAll('#stage [data-node], #stage [data-link]')]
+    .filter((one) => /down|paused|not there|, cut/.test(one.ariaLabel))
+    .map((one) => one.ariaLabel.replace(/, term.*/, ''))"""
+CHOSEN = """return [...document.querySelectorAll('#stage .chosen[data-node]')]
+    .map((one) => one.ariaLabel)"""
+
+
+@pytest.mark.parametrize("story", [story.name for story in STORIES])
+def test_panel_names_what_the_picture_shows(sized: LabPage, story: str) -> None:
+    """At each stop of Next: the fault that came, or the node that decided, in its term."""
+    sized.open(f"story={story}")
+    before = set(sized.script(FAULTS))
+    stops = faults = 0
+    while True:
+        sized.press("#notable")
+        if "ends here" in sized.text("#told") or "Nothing more happens" in sized.text("#told"):
+            break
+        stops += 1
+        faults_now, panel = set(sized.script(FAULTS)), sized.text("#panel")
+        chosen = sized.script(CHOSEN)
+        if changed := before ^ faults_now:
+            faults += 1
+            named = set(re.findall(r"\bs\d\b", " ".join(changed)))
+            assert named & set(re.findall(r"\bs\d\b", panel)) or "All links" in panel, panel
+        said = re.match(r"(?:(s\d), term (\d+), )?at (\d+) ms", panel)
+        assert said is not None, panel
+        node, term, ms = said.groups()
+        if chosen:
+            assert re.match(rf"{node}: .*, term {term}\b", chosen[0]), (panel, chosen)
+            assert not changed or "starts" in panel, (panel, changed)
+        else:
+            assert node is None, panel
+        assert abs(int(ms) - time_ms(sized)) <= 3, panel  # its bookkeeping comes after it
+        before = faults_now
+    assert stops >= 6
+    assert (faults > 0) == any(word in PLANS[story] for word in ("cut", "crash", "lose"))
+
+
+PLANS = {story.name: story.plan.partition("0ms")[2] for story in STORIES}

@@ -54,6 +54,8 @@ def test_page_opened_as_a_file_offers_the_saved_runs() -> None:
     with browser_of_lab() as (browser, _):
         page = LabPage(browser, "")
         browser.get((ROOT / "docs/learn/lab.html").as_uri())
-        page.waits_for("#link", "Opened as a file it can't: run python3 src/cli.py learn in a clone.")
+        page.waits_for(
+            "#link", "Opened as a file it can't: run python3 src/cli.py learn in a clone."
+        )
         assert page.script("return document.querySelector('main').checkVisibility()") is False
         offers_the_saved_runs(page)

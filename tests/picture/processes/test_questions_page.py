@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from raftline_testing.picture.lab.sources import ROOT
+from tests.picture.processes.axe import SCHEMES, needs_axe, violations, with_axe
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the test needs selenium")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -64,3 +65,17 @@ def test_address_of_a_question_opens_it(browser: Any) -> None:
     assert seen(browser, ".count") == ["17 of 20"]
     is_wide = "return document.documentElement.scrollWidth > document.documentElement.clientWidth"
     assert browser.execute_script(is_wide) is False
+
+
+@needs_axe
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_axe_finds_nothing_serious_in_the_questions(browser: Any, scheme: str) -> None:
+    browser.get("about:blank")
+    browser.get(PAGE)
+    with_axe(browser, scheme)
+    for _ in range(20):
+        assert violations(browser) == []
+        press(browser, SPACE)
+        assert violations(browser) == []
+        press(browser, RIGHT)
+    with_axe(browser, "")

@@ -19,6 +19,7 @@ import pytest
 
 from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.processes import Process, eventually, free_ports
+from tests.picture.processes.axe import SCHEMES, needs_axe, violations, with_axe
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the test needs selenium")
 pytest.importorskip("aiohttp", reason="the page needs aiohttp")
@@ -314,6 +315,27 @@ def test_a_story_keeps_the_log_of_a_dead_node_in_sight(browser: Any) -> None:
     assert page.complaints() == []
 
 
+def test_sentence_of_a_saved_run_is_that_of_the_moment_in_sight(browser: Any) -> None:
+    """By its own button, by the keys, and by a jump; one button alone is named Next."""
+    page = Page(browser).open((LEARN / "4-figure-8.html").as_uri())
+    page.until("#story [data-part=count]", "1 of 12")
+    named = "return [...document.querySelectorAll('button')].map((one) => one.textContent)"
+    assert [one for one in browser.execute_script(named) if "Next" in one] == ["Next ▶"]
+    for key, count in (("n", "2 of 12"), ("n", "3 of 12"), ("p", "2 of 12")):
+        browser.find_element("css selector", "body").send_keys(key)
+        assert page.text("#story [data-part=count]") == count
+    page.click("#next")
+    jumped = page.text("#story [data-part=text]")
+    assert "s1 " in jumped or "s5 " in jumped
+    said = [page.text("#story [data-part=count]")]
+    for _ in range(12):
+        page.click("#next")
+        said.append(page.text("#story [data-part=count]"))
+    assert said == sorted(said, key=lambda one: int(one.split()[0]))
+    assert len(set(said)) > 2
+    assert page.complaints() == []
+
+
 def test_with_five_nodes_all_is_in_sight_on_a_screen(browser: Any) -> None:
     page = Page(browser)
     screen = {"width": 1600, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
@@ -405,3 +427,28 @@ def thinned(page: Page) -> int:
     """Return how many steps and messages the page says to leave out."""
     found = re.search(r"([0-9]+) steps and messages omitted", page.text("#thin"))
     return int(found[1]) if found else 0
+
+
+@needs_axe
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_axe_finds_nothing_serious_in_the_view(page: Page, scheme: str) -> None:
+    page.until('[aria-label="s1"] .role', "leader, term")
+    with_axe(page.browser, scheme)
+    assert violations(page.browser) == []
+    page.click('[data-node="s1"][data-order="Cut off"]')
+    page.until("#answers", "in force: PARTITION s2 s3")
+    page.choose("granted")
+    assert violations(page.browser) == []
+    with_axe(page.browser, "")
+
+
+@needs_axe
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_axe_finds_nothing_serious_in_a_saved_run(browser: Any, scheme: str) -> None:
+    for path in sorted(LEARN.glob("[1-6]-*.html")):
+        page = Page(browser).open(path.as_uri())
+        with_axe(browser, scheme)
+        assert violations(browser) == []
+        page.click('#story [data-part="on"]')
+        assert violations(browser) == []
+    with_axe(browser, "")
