@@ -70,7 +70,8 @@ def test_world_judges_the_answer_to_a_story(page: LabPage) -> None:
     page.click("#tale [data-choice=s2]")
     page.waits_for("#tale .verdict", "Yes: the world says s2.")
     page.browser.find_element("css selector", "#stories option[value=figure-7]").click()
-    page.waits_for("#tale", "Figure 7")
+    page.waits_for("#tale h2", "Figure 7")
+    page.settles()
     assert len(page.script("return [...document.querySelectorAll('#stage .node')]")) == 7
 
 

@@ -44,6 +44,7 @@ def test_nothing_serious_in_light_and_dark(page: LabPage, scheme: str) -> None:
 def test_fault_that_was_planted_is_found(page: LabPage) -> None:
     page.open("story=crash")
     with_axe(page.browser, "")
+    page.script("document.getElementById('drawer').hidden = true")  # axe skips what it covers
     page.script(PLANT)
     try:
         found = {one.partition(":")[0] for one in violations(page.browser)}
