@@ -12,6 +12,7 @@ from .clients.connections.node_connection import (
     NoLeader,
     NotAllowed,
     NotLeader,
+    OtherCluster,
     OutcomeUnknown,
     Refused,
     TimedOut,
@@ -23,8 +24,8 @@ from .state.commands.machines import Rejected
 
 __all__ = [
     "ClientError", "Closed", "EventsGone", "LeaseLost", "LoginFailed", "NoLeader", "NotAllowed",
-    "NotLeader", "NotUnderstood", "OutcomeUnknown", "RaftlineError", "Refused", "Rejected",
-    "TimedOut", "TooManyWatches", "Unreachable",
+    "NotLeader", "NotUnderstood", "OtherCluster", "OutcomeUnknown", "RaftlineError", "Refused",
+    "Rejected", "TimedOut", "TooManyWatches", "Unreachable",
 ]  # fmt: skip
 if TYPE_CHECKING or is_there("objects"):
     from .objects.base import NodeError, WrongKind

@@ -4,17 +4,37 @@ lock of the cluster."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from dogpile.cache.api import NO_VALUE, BytesBackend, CantDeserializeException
 from dogpile.cache.api import CacheMutex as Mutex
 
 import raftline
+from raftline.errors import OtherCluster
 
 LOCK_S = 30
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def following(method: Method) -> Method:
+    """Connect again, and repeat a call, if the cluster was restored, recovered or begun again."""
+
+    @functools.wraps(method)
+    def wrapper(self: RaftlineBackend, *args: Any) -> Any:
+        kv = self._kv
+        try:
+            return method(self, *args)
+        except OtherCluster:
+            if not self._follow(kv):
+                raise
+            return method(self, *args)
+
+    return wrapper  # type: ignore[return-value]
 
 
 def to_json(value: Any) -> bytes:
@@ -75,14 +95,24 @@ class RaftlineBackend(BytesBackend):
         if serializer == "json":
             self.serializer, self.deserializer = to_json, from_json
         options = {name: arguments[name] for name in OPTIONS if name in arguments}
+        self._connect = functools.partial(raftline.connect, name="dogpile", **options)
         kv: raftline.KV[str] | raftline.KV[bytes] | None = arguments.get("kv")
-        if kv is None:
-            kv = raftline.connect(name="dogpile", **options)
-        self._kv: raftline.KV[bytes] = kv.binary
+        self._is_own = kv is None
+        self._kv: raftline.KV[bytes] = (self._connect() if kv is None else kv).binary
+        self._following = threading.Lock()
         self._prefix = str(arguments.get("prefix", "dogpile/"))
         self._ttl_s: int | None = arguments.get("expiration_time")
         self._is_distributed = bool(arguments.get("distributed_lock", False))
         self._lock_s = int(arguments.get("lock_timeout", LOCK_S))
+
+    def _follow(self, before: raftline.KV[bytes]) -> bool:
+        """Replace a client whose cluster is gone; return whether there is another one. A client
+        that a program made is the program's to replace."""
+        with self._following:
+            if self._is_own and self._kv is before:
+                self._kv = self._connect().binary
+                before.close()
+            return self._kv is not before
 
     def _key(self, key: str) -> bytes:
         return f"{self._prefix}{key}".encode("utf-8", "surrogateescape")
@@ -93,30 +123,36 @@ class RaftlineBackend(BytesBackend):
             return None
         return LockMutex(self._kv.lock(f"{self._prefix}{key}", ttl=self._lock_s))
 
+    @following
     def get_serialized(self, key: str) -> Any:
         """Return the value of a key, else NO_VALUE."""
         return self._kv.get(self._key(key), NO_VALUE)
 
+    @following
     def get_serialized_multi(self, keys: Iterable[str]) -> list[Any]:
         """Return the values of keys, all asked for at once."""
         asked = [self._key(key) for key in keys]
         found = self._kv.get_many(asked)
         return [found.get(key, NO_VALUE) for key in asked]
 
+    @following
     def set_serialized(self, key: str, value: bytes) -> None:
         """Set a key."""
         self._kv.set(self._key(key), value, ttl=self._ttl_s)
 
+    @following
     def set_serialized_multi(self, mapping: Mapping[str, bytes]) -> None:
         """Set keys, all at once."""
         with self._kv.pipeline() as batch:
             for key, value in mapping.items():
                 batch.set(self._key(key), value, ttl=self._ttl_s)
 
+    @following
     def delete(self, key: str) -> None:
         """Delete a key, if it is there."""
         self._kv.delete(self._key(key))
 
+    @following
     def delete_multi(self, keys: Iterable[str]) -> None:
         """Delete keys, all at once."""
         with self._kv.pipeline() as batch:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from patroni.exceptions import DCSError, PatroniFatalException
 from patroni.utils import deep_compare
 
 import raftline
+from raftline.errors import OtherCluster
 from raftline_patroni.deadline import Deadline
 from raftline_patroni.holding import Holding, seconds_for
 from raftline_patroni.loading import Loaded, cluster_of
@@ -37,10 +39,12 @@ def decisive(method: Method) -> Method:
 
     @functools.wraps(method)
     def wrapper(*args: Any) -> Any:
+        kv = args[0]._kv
         try:
             return method(*args)
         except raftline.ClientError as problem:
             logger.error("%s: %s", method.__name__, problem)
+            args[0].follow(problem, kv)
             raise RaftlineError(str(problem)) from None
         except Exception as problem:  # a primary that goes on without an answer is the worse
             logger.exception("%s", method.__name__)
@@ -54,10 +58,12 @@ def or_false(method: Method) -> Method:
 
     @functools.wraps(method)
     def wrapper(*args: Any, **options: Any) -> Any:
+        kv = args[0]._kv
         try:
             return method(*args, **options)
         except raftline.ClientError as problem:
             logger.error("%s: %s", method.__name__, problem)
+            args[0].follow(problem, kv)
             return False
 
     return wrapper  # type: ignore[return-value]
@@ -83,20 +89,34 @@ class Raftline(AbstractDCS):
         self._ttl = int(config.get("ttl") or 30)
         self._retry_timeout = float(config.get("retry_timeout") or 10)
         self._has_new_ttl = False
+        self._connect = functools.partial(
+            raftline.connect,
+            nodes_of(config),
+            timeout=self._retry_timeout,
+            name="patroni",
+            user=config.get("username"),
+            password=config.get("password"),
+        )
+        self._following = threading.Lock()
         try:
-            self._kv = raftline.connect(
-                nodes_of(config),
-                timeout=self._retry_timeout,
-                name="patroni",
-                user=config.get("username"),
-                password=config.get("password"),
-            )
+            self._begin()
         except (ValueError, TypeError, raftline.Unreachable) as problem:
             raise PatroniFatalException(f"the section raftline: {problem}") from None
+
+    def _begin(self) -> None:
+        self._kv = self._connect()
         self._holding = Holding(self._kv)
         self._member_lease: str | None = None  # that our member key was last written under
         if not self._ctl:
             Waker(self._kv, self.client_path(""), self._name, self.event.set).start()
+
+    def follow(self, problem: raftline.ClientError, kv: raftline.KV[str]) -> None:
+        """Connect again if the cluster of `kv` was restored, recovered or begun again. The call
+        that noticed it fails all the same."""
+        with self._following:
+            if isinstance(problem, OtherCluster) and kv is self._kv:
+                self._begin()
+                kv.close()
 
     # --- times ----------------------------------------------------------------------------------
 

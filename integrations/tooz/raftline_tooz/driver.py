@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ import tooz
 from tooz import coordination, locking, utils
 
 import raftline
+from raftline.errors import OtherCluster
 
 Kind = TypeVar("Kind")
 TIMEOUT_S = 30
@@ -37,17 +39,6 @@ def _formatted(capabilities: Any, created_at: int | None = None) -> bytes:
     return utils.dumps(facts)
 
 
-@contextlib.contextmanager
-def _translated() -> Any:
-    """Turn errors of raftline into those of tooz."""
-    try:
-        yield
-    except (raftline.Unreachable, raftline.NoLeader) as error:
-        utils.raise_with_cause(coordination.ToozConnectionError, str(error), cause=error)
-    except raftline.RaftlineError as error:
-        utils.raise_with_cause(tooz.ToozError, str(error), cause=error)
-
-
 class RaftlineLock(locking.Lock):
     """A lock of the cluster for all drivers, which one holds alone or many share."""
 
@@ -55,16 +46,15 @@ class RaftlineLock(locking.Lock):
         super().__init__(name)
         self._driver = driver
         self._key = f"tooz/{_quoted(name)}"
-        self._alone = driver.kv.lock(self._key, ttl=driver.lock_timeout)
-        self._shared = driver.kv.lock(self._key, shared=True, ttl=driver.lock_timeout)
         self._held: list[raftline.api.Held] = []  # until their release; a driver may share it twice
 
     def acquire(
         self, blocking: bool | float = True, shared: bool = False, timeout: int | None = None
     ) -> bool:
-        lock = self._shared if shared else self._alone
+        driver = self._driver
+        lock = driver.kv.lock(self._key, shared=shared, ttl=driver.lock_timeout)
         blocking, limit_s = utils.convert_blocking(blocking, timeout)
-        with _translated():
+        with self._driver.translated():
             held = lock.acquire(timeout=limit_s if blocking else 0)
         if held is None:
             return False
@@ -80,7 +70,7 @@ class RaftlineLock(locking.Lock):
         held = (lost or self._held)[-1]
         self._held.remove(held)
         try:
-            with _translated():
+            with self._driver.translated():
                 held.release()
         except (RuntimeError, tooz.ToozError):
             return False
@@ -90,7 +80,7 @@ class RaftlineLock(locking.Lock):
         return True
 
     def break_(self) -> bool:
-        with _translated():
+        with self._driver.translated():
             return self._driver.kv.clear(f"lock/{self._key}/".encode()) > 0
 
     @property
@@ -100,7 +90,7 @@ class RaftlineLock(locking.Lock):
     def is_still_owner(self) -> bool:
         if not self._held:
             return False
-        with _translated():
+        with self._driver.translated():
             try:
                 self._held[-1].check()
             except (RuntimeError, raftline.LeaseLost):
@@ -141,17 +131,45 @@ class RaftlineDriver(
         self.lock_timeout = int(given.get("lock_timeout", TIMEOUT_S))
         self.membership_timeout = int(given.get("membership_timeout", TIMEOUT_S))
         self.locks: set[RaftlineLock] = set()
+        self._following = threading.Lock()
         self._leads: dict[bytes, raftline.api.Held] = {}  # by the group's name
 
     # --- its life ---------------------------------------------------------------------------------
 
     def _start(self) -> None:
         super()._start()
-        self.kv: raftline.KV[bytes] = raftline.connect(
-            self._at, timeout=self._timeout_s, name="tooz", **self._login
-        ).binary
-        with _translated():
+        self.kv = self._connect()
+        with self.translated():
             self._lease = self.kv.lease(self.membership_timeout, keep=False).grant()
+
+    def _connect(self) -> raftline.KV[bytes]:
+        kv = raftline.connect(self._at, timeout=self._timeout_s, name="tooz", **self._login)
+        return kv.binary
+
+    def _follow(self, before: raftline.KV[bytes]) -> None:
+        """Connect again if the cluster was restored, recovered or begun again. What was held in the
+        earlier one is lost, so this program has left its groups."""
+        with self._following, contextlib.suppress(raftline.RaftlineError):  # the next call tries
+            if self.kv is before:
+                kv = self._connect()
+                self._lease = kv.lease(self.membership_timeout, keep=False).grant()
+                self.kv = kv
+                self._leads.clear()
+                before.close()
+
+    @contextlib.contextmanager
+    def translated(self) -> Any:
+        """Turn errors of raftline into those of tooz."""
+        kv = self.kv
+        try:
+            yield
+        except OtherCluster as error:
+            self._follow(kv)
+            utils.raise_with_cause(coordination.ToozConnectionError, str(error), cause=error)
+        except (raftline.Unreachable, raftline.NoLeader) as error:
+            utils.raise_with_cause(coordination.ToozConnectionError, str(error), cause=error)
+        except raftline.RaftlineError as error:
+            utils.raise_with_cause(tooz.ToozError, str(error), cause=error)
 
     def _stop(self) -> None:
         for lock in self.locks.copy():
@@ -166,7 +184,7 @@ class RaftlineDriver(
 
     def heartbeat(self) -> float:
         """Renew the membership; return within how many seconds to do so again."""
-        with _translated():
+        with self.translated():
             try:
                 self._lease.check()
             except raftline.LeaseLost:  # the groups are left by now
@@ -174,7 +192,7 @@ class RaftlineDriver(
         return min(self.lock_timeout, self.membership_timeout)
 
     def _done(self, do: Callable[[], Kind]) -> coordination.CoordinatorResult[Kind]:
-        return coordination.CoordinatorResult(self._executor.submit(do), _translated)
+        return coordination.CoordinatorResult(self._executor.submit(do), self.translated)
 
     # --- groups and members -----------------------------------------------------------------------
 
@@ -300,7 +318,7 @@ class RaftlineDriver(
 
     def run_elect_coordinator(self) -> None:
         """Try to lead each group whose leader is watched for, unless this member leads it."""
-        with _translated():
+        with self.translated():
             for group_id, hooks in list(self._hooks_elected_leader.items()):
                 held = self._leads.get(group_id)
                 if held is not None and held.is_held:
@@ -315,7 +333,7 @@ class RaftlineDriver(
         held = self._leads.pop(group_id, None)
         if held is None or not held.is_held:
             return False
-        with _translated():
+        with self.translated():
             held.release()
         return True
 

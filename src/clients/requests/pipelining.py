@@ -25,6 +25,7 @@ from ..connections.node_connection import (
     LoginFailed,
     NodeConnection,
     NoLeader,
+    OtherCluster,
     Unreachable,
     line_of,
 )
@@ -48,6 +49,8 @@ Connect = Callable[[Address, float, Iterator[Address]], NodeConnection]
 
 def unsent(failure: Answer | None) -> ClientError:
     """Return the error of a request that did not start after `failure` of an earlier one."""
+    if isinstance(failure, OtherCluster):
+        return OtherCluster(str(failure))
     kind = NoLeader if isinstance(failure, Reply | NoLeader) else Unreachable
     return kind("it was not sent, because an earlier request found no node that served it in time")
 
@@ -56,7 +59,7 @@ def ends_a_pipeline(error: ClientError) -> bool:
     """Return whether the request found no node in time, or its login failed: the next requests
     would fail in the same way."""
     is_refused = error.outcome is RequestOutcome.REFUSED
-    return not is_refused or isinstance(error, (Unreachable, LoginFailed))
+    return not is_refused or isinstance(error, (Unreachable, LoginFailed, OtherCluster))
 
 
 class _UnderWay:

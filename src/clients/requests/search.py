@@ -30,6 +30,7 @@ from ..connections.node_connection import (
     NoLeader,
     NotAllowed,
     NotLeader,
+    OtherCluster,
     OutcomeUnknown,
     Refused,
     TimedOut,
@@ -214,18 +215,27 @@ class _Answers:
         self.silent: Address | None = None  # the last node that kept it to the end
         self._unheard: dict[Address, Unreachable] = {}  # nodes that gave no answer in the end
         self._lasting: set[Address] = set()  # nodes that will not serve it soon either
+        self._replaced: set[Address] = set()  # nodes of another cluster: an identity never changes
 
     def take(self, node: Address, answer: Answer, *, lasts: bool) -> None:
         """Record the answer of a node; `lasts`: it will give no other one soon."""
         self.refusal = _better(self.refusal, answer)
         self._unheard.pop(node, None)
-        self._lasting |= {node} if lasts else set()
+        self._replaced.discard(node)
+        if is_of_another_cluster(answer):
+            self._replaced.add(node)
+        self._lasting.discard(node)
+        self._lasting |= {node} if lasts or node in self._replaced else set()
         if isinstance(answer, LoginFailed):
             self.kept_out = answer
         if isinstance(answer, Unreachable):
             self._lasting |= {node} if answer.lasts else set()
             self.silent = node if answer._is_late else self.silent
             self._unheard[node] = answer
+
+    def are_replaced(self, known: Iterable[Address]) -> bool:
+        """Return whether a node of another cluster answers, and no node of this client's."""
+        return bool(self._replaced) and self._replaced.union(self._unheard).issuperset(known)
 
     def unheard_leader(self, given_s: float | None) -> Unreachable | None:
         """Return the error of the leader that other nodes name, if it gives no answer here."""
@@ -285,7 +295,7 @@ def anywhere(
             tried.clear()
             so_far.kept_out = None  # the node may have reloaded its file
     given_s = deadline.given_s if deadline.left_s < pause_s else None
-    reason = yield from _reason(so_far, sender, deadline, given_s)
+    reason = yield from _reason(so_far, nodes, sender, deadline, given_s)
     last, is_late = _in_all(reason or answer, given_s), so_far.silent is not None
     return _last_word(nodes, last, is_late=is_late), so_far.unknown is None
 
@@ -304,6 +314,20 @@ def _lacks_sessions(command: str, answer: Answer) -> bool:
     if command != SESSION or not isinstance(answer, Reply):
         return False
     return code_of(answer.text) == "not-understood"
+
+
+def is_of_another_cluster(answer: Answer) -> bool:
+    """Return whether the node is part of another cluster than this client."""
+    code = code_of(answer.text) if isinstance(answer, Reply) else answer.code
+    return code == OtherCluster.code
+
+
+def other_cluster(mine: str) -> OtherCluster:
+    """Return the error of a client of cluster `mine` that only nodes of another one answer."""
+    return OtherCluster(
+        f"each node that answers is part of another cluster, and this client is of cluster {mine}."
+        " Nothing was done; connect again if the cluster was restored, recovered or begun again."
+    )
 
 
 def _is_late(answer: Answer) -> TypeGuard[ClientError]:
@@ -348,12 +372,14 @@ def _ask_one(
 
 
 def _reason(
-    so_far: _Answers, sender: str, deadline: Deadline, given_s: float | None
+    so_far: _Answers, nodes: NodeTurns, sender: str, deadline: Deadline, given_s: float | None
 ) -> Search[Answer | None]:
     """Return the answer that explains best why no node settled the request, or None. Raise the
-    error of a leader that answers others and not this client."""
+    error of a leader that answers others and not this client, or of a cluster that is gone."""
     if reason := so_far.unknown or so_far.kept_out:
         return reason
+    if so_far.are_replaced(nodes.known):
+        raise other_cluster(nodes.addresses.cluster)
     if failure := so_far.unheard_leader(given_s):
         raise failure
     return so_far.refusal or (yield from _why_silent(so_far.silent, sender, deadline))

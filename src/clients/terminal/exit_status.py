@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ...wire.replies.refusals import code_of
 from ...wire.replies.replies import outcome_to
-from ..connections.node_connection import ClientError, LoginFailed, Unreachable
+from ..connections.node_connection import ClientError, LoginFailed, OtherCluster, Unreachable
 
-EXIT_LOGIN, EXIT_TLS = 6, 8
+EXIT_LOGIN, EXIT_TLS, EXIT_OTHER_CLUSTER = 6, 8, 9
 _TLS_ONLY = "tls-only"
 
 
@@ -18,6 +18,8 @@ def exit_status_of(failure: ClientError) -> int:
     """
     if isinstance(failure, LoginFailed):
         return EXIT_LOGIN
+    if isinstance(failure, OtherCluster):
+        return EXIT_OTHER_CLUSTER
     if failure.code == _TLS_ONLY or (isinstance(failure, Unreachable) and failure.lasts):
         return EXIT_TLS
     return failure.outcome

@@ -29,6 +29,7 @@ from ..connections.node_connection import (
     Deadline,
     LoginFailed,
     NoLeader,
+    OtherCluster,
     Unreachable,
     in_words,
     line_of,
@@ -37,7 +38,7 @@ from ..connections.node_connection import (
 from ..requests.addresses import MEMBERS, Addresses
 from ..requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
 from ..requests.pool import PARTS
-from ..requests.search import NodeTurns
+from ..requests.search import NodeTurns, other_cluster
 from .liveness import MEMBERS_ID, PROBE_ID, PROBE_KEY, Liveness
 from .watch_events import Event, WatchCursor, WatchEnded
 
@@ -90,6 +91,8 @@ class WatchMachine(Generic[Data]):
         self._failed: set[Address] = set()  # since it was served
         self._kept_out: set[Address] = set()  # since a node let this client in
         self._lasting: set[Address] = set()  # these nodes will not serve it soon either
+        self._replaced: set[Address] = set()  # these nodes are of another cluster
+        self._replaced_s = math.inf  # when no node of this cluster has answered since
         self._why_too_many = ""
         self._sync: _Sync | None = None
         self._asked: _Sync | None = None  # it awaits an answer on this connection
@@ -260,6 +263,8 @@ class WatchMachine(Generic[Data]):
         self._pause_s = PAUSES_S[0]
         self._failed.clear()
         self._kept_out.clear()
+        self._replaced.clear()
+        self._replaced_s = math.inf
         self._health.served(now_s)
 
     def _may_be_let_in(self, problem: ClientError) -> bool:
@@ -288,6 +293,7 @@ class WatchMachine(Generic[Data]):
         self._failed.add(self._nodes.current)
         if lasts:
             self._lasting.add(self._nodes.current)
+        self._check_cluster(problem)
         self._nodes.move_on(self._nodes.current, None)
         now_s, where = self._now(), in_words(self._nodes.known)
         is_hopeless = self._lasting.issuperset(self._nodes.known)
@@ -303,6 +309,25 @@ class WatchMachine(Generic[Data]):
         pause_s = self._pause_s
         self._pause_s = min(PAUSES_S[1], 1.5 * pause_s)
         return pause_s
+
+    def _check_cluster(self, problem: Exception) -> None:
+        """Raise OtherCluster if each known node is part of another cluster, or if some are and the
+        others have given no answer for the time limit of the client."""
+        node, now_s = self._nodes.current, self._now()
+        if _code_in(problem) == OtherCluster.code:
+            self._replaced.add(node)
+            self._replaced_s = min(self._replaced_s, now_s)
+        elif isinstance(problem, WatchEnded) and refusal_in(str(problem)) is not None:
+            self._replaced.discard(node)
+            self._replaced_s = math.inf  # a node of this cluster answers
+        is_over = now_s >= self._replaced_s + self._open_s
+        if is_over or self._replaced.issuperset(self._nodes.known):
+            raise other_cluster(self._nodes.addresses.cluster) from None
+
+
+def _code_in(problem: Exception) -> str:
+    """Return the code of a node's refusal; "" if there is none."""
+    return problem.code if isinstance(problem, ClientError) else code_of(str(problem))
 
 
 def _nobody_serves(problem: Exception, where: str, *, is_hopeless: bool) -> ClientError:

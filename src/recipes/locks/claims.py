@@ -24,6 +24,7 @@ from ...clients.connections.node_connection import (
     ClientError,
     Closed,
     NoLeader,
+    OtherCluster,
     OutcomeUnknown,
     Unreachable,
 )
@@ -451,8 +452,7 @@ class RequestLimits:
 
 def _is_final(error: ClientError) -> bool:
     """Return whether a later request would fail as well."""
-    is_of_another = error.code == "other-cluster"  # an identity never changes
-    return isinstance(error, Closed) or is_of_another or getattr(error, "lasts", False)
+    return isinstance(error, (Closed, OtherCluster)) or getattr(error, "lasts", False)
 
 
 class LeaderChanges:

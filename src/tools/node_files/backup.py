@@ -54,7 +54,13 @@ from ..asking_options import add_asking_options, add_quiet, quieted
 from ..progress_bar import Bar
 from ..status import status
 from ..status.status_report import explained
-from .fsck import WatchedFolder, report_failure, report_unwritten, warn_of_last_epoch
+from .fsck import (
+    RESTART_PROGRAMS,
+    WatchedFolder,
+    report_failure,
+    report_unwritten,
+    warn_of_last_epoch,
+)
 
 if TYPE_CHECKING:
     from ...common.arguments import Commands
@@ -228,6 +234,7 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
         print(f"start {name}{where} as before, with its settings for TLS and a secret{command}")
     warn_of_last_epoch(loaded.snapshot.term)
     _report_protection(len(read_users(loaded.users)))
+    print(f"Then: {RESTART_PROGRAMS}")
     return 0
 
 

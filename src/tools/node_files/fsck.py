@@ -86,6 +86,12 @@ def report_failure(failure: StorageError, written: str = "") -> int:
     return exit_status_of(failure)
 
 
+RESTART_PROGRAMS = (  # after `recover` and `restore`
+    "Restart every program that was connected, Patroni too, and raftline elect, lock and watch: "
+    "they stay with the cluster that is gone, and are refused (OtherCluster)."
+)
+
+
 def warn_of_last_epoch(term: int) -> None:
     """Warn if a cluster that is continued from this term may give out numbers again."""
     if not has_next_epoch(term):

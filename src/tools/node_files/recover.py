@@ -22,7 +22,7 @@ from ...storage.disk import FilesRefused, StorageError
 from ...storage.folder import Folder
 from ...storage.hard_state import DIFFERS, HardStateFile
 from ...storage.recovery import Recovered
-from .fsck import report_failure, warn_of_last_epoch
+from .fsck import RESTART_PROGRAMS, report_failure, warn_of_last_epoch
 
 if TYPE_CHECKING:
     from ...common.arguments import Commands
@@ -73,7 +73,8 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
         "2. Move the files of every other old member away. The cluster has a new identity: a node "
         "that starts from them is ignored.\n"
         f"3. Start each new member with --join {address}, and without old files. If the cluster "
-        f"has users, an admin adds it: {typed()} member add NAME HOST PORT"
+        f"has users, an admin adds it: {typed()} member add NAME HOST PORT\n"
+        f"4. {RESTART_PROGRAMS}"
     )
     return 0
 

@@ -16,7 +16,12 @@ from collections.abc import Iterator, Sequence
 from ...clients.calls.kv_errors import LeaseLost
 from ...clients.calls.value_codec import TEXT
 from ...clients.connections.address_options import by_address
-from ...clients.connections.node_connection import ClientError, Refused, say_waiting
+from ...clients.connections.node_connection import (
+    ClientError,
+    OtherCluster,
+    Refused,
+    say_waiting,
+)
 from ...clients.requests.pool import TIMEOUT_S
 from ...common.arguments import Parser, as_number, as_seconds
 from ...recipes.locks.lock import Held
@@ -215,7 +220,7 @@ def _elect(
                 end.held = held = election.campaign(
                     _self() if options.value is None else options.value
                 )
-            except Refused:
+            except (Refused, OtherCluster):
                 raise
             except ClientError as problem:  # continue: this program may be elected next
                 says.state("waits", f"no answer yet: {problem}", error=str(problem))

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from raftline import NoLeader, aio, connect
+from raftline import KV, NoLeader, Refused, Unreachable, aio, connect
 from raftline.common.build_level import LEVEL
 from raftline.common.config import FILE_NAME
+from raftline.errors import OtherCluster
 from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.newcomers import joined
@@ -283,18 +288,140 @@ def test_task_refuses_another_clusters_node(earlier: Cluster, stranger: NodeProc
     assert "w/" not in stranger.ask("show")
 
 
+@pytest.fixture
+def later(earlier: Cluster, tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster that is to take the places of all nodes of the earlier one: `begin_again`."""
+    with at_the_places_of(earlier, tmp_path / "later") as one:
+        yield one
+
+
+def begin_again(earlier: Cluster, later: Cluster) -> None:
+    earlier.kill()
+    later.start().led_by("s1")
+
+
+ENDLESS_S = 100 * DEADLINE_S  # of a request that is to end long before
+
+
 def test_client_says_that_all_nodes_are_of_another_cluster(
-    earlier: Cluster, tmp_path: Path
+    earlier: Cluster, later: Cluster
 ) -> None:
-    """A new cluster was started at the same addresses: programs must connect again."""
+    """A new cluster was started at the same addresses: programs must connect again. No call waits
+    for its time limit, and the error is none that a worker tries again."""
     at = [f"localhost:{node.port}" for node in earlier.nodes]
-    with connect(at, timeout=DEADLINE_S) as kv:
+    with connect(at, timeout=ENDLESS_S) as kv:
         kv["a"] = "1"
-        earlier.kill()
-        with at_the_places_of(earlier, tmp_path / "later") as later:
-            later.start().led_by("s1")
-            with pytest.raises(NoLeader, match=r"part of cluster .*connect again") as refused:
-                kv.within(2).set("a", "2")
+        begin_again(earlier, later)
+        for call in (lambda: kv.set("a", "2"), lambda: kv.get("a")):
+            with pytest.raises(OtherCluster, match=r"another cluster.*connect again") as refused:
+                call()
             assert refused.value.code == "other-cluster"
-            with connect(at, timeout=DEADLINE_S) as again:
-                assert again.get("a") is None
+            assert not isinstance(refused.value, (NoLeader, Unreachable, Refused))
+        with pytest.raises(OtherCluster):
+            set_two(kv)
+        with connect(at, timeout=DEADLINE_S) as again:
+            assert again.get("a") is None
+
+
+def set_two(kv: KV[str]) -> None:
+    with kv.pipeline() as batch:
+        batch.set("a", "2")
+        batch.set("b", "2")
+
+
+def test_whatever_waits_ends_if_the_cluster_was_replaced(earlier: Cluster, later: Cluster) -> None:
+    """Watches, observers, copies and waiting locks of a program raise the same error."""
+    at = [f"localhost:{node.port}" for node in earlier.nodes]
+    with (
+        ThreadPoolExecutor() as threads,
+        connect(at, timeout=DEADLINE_S) as other,
+        connect(at, timeout=ENDLESS_S) as kv,
+        kv.cached("w/") as cache,
+        kv.watch("w/") as watch,
+    ):
+        other.lock("l").acquire()
+        kv["w/a"] = "1"
+        assert watch.next_event() is not None
+        waits = [
+            threads.submit(kv.lock("l").acquire),
+            threads.submit(lambda: list(watch)),
+            threads.submit(lambda: list(kv.election("e").observe())),
+            threads.submit(lambda: kv.queue("q").take(ttl=30)),
+        ]
+        eventually(lambda: len(list(other.keys("lock/l/"))) > 1, "a claim")
+        begin_again(earlier, later)
+        for wait in waits:
+            with pytest.raises(OtherCluster):
+                wait.result(DEADLINE_S)
+        with pytest.raises(OtherCluster):
+            cache.sync()
+        with pytest.raises(OtherCluster):
+            cache["w/a"]
+
+
+def test_tasks_end_if_the_cluster_was_replaced(earlier: Cluster, later: Cluster) -> None:
+    """The same holds for asyncio."""
+    at = [f"localhost:{node.port}" for node in earlier.nodes]
+
+    async def run() -> None:
+        async with aio.connect(at, timeout=ENDLESS_S) as kv:
+            await kv.set("w/a", "1")
+
+            async def watched() -> None:
+                async for _ in kv.watch("w/"):
+                    pass
+
+            watching = asyncio.create_task(watched())
+            held = await kv.lock("l").acquire()
+            assert held is not None
+            await asyncio.to_thread(begin_again, earlier, later)
+            for call in (kv.get("w/a"), kv.set("w/a", "2"), watching):
+                with pytest.raises(OtherCluster):
+                    await asyncio.wait_for(call, DEADLINE_S)
+
+    asyncio.run(run())
+
+
+def test_survivor_of_recover_ends_programs_in_their_time(earlier: Cluster) -> None:
+    """Two of three addresses are gone for good: a call and a watch end within the time limit."""
+    at = [f"localhost:{node.port}" for node in earlier.nodes]
+    with connect(at, timeout=3) as kv, kv.watch("k1") as watch:
+        assert watch.next_event() is not None
+        assert kv["k1"] == "earlier"
+        earlier.kill()
+        assert raftline("recover", "s1", "--dir", earlier.folder, "--yes").returncode == 0
+        earlier["s1"].start()
+        eventually(lambda: earlier["s1"].ask("get k1").endswith("earlier"), "a leader")
+        with pytest.raises(OtherCluster):
+            kv.get("k1")
+        with pytest.raises(OtherCluster):
+            list(watch)
+
+
+def test_commands_end_if_the_cluster_was_replaced(earlier: Cluster, later: Cluster) -> None:
+    """A supervisor starts `elect` and `watch --exec` again, and they find the new cluster."""
+    at = ",".join(f"localhost:{node.port}" for node in earlier.nodes)
+    commands = [
+        ("elect", "--ttl", "5", "e", "--", "sleep", "600"),
+        ("watch", "w/", "--exec", "cat; echo"),
+        ("lease", "5", "--keep"),
+    ]
+    with connect(at, timeout=DEADLINE_S) as kv, ExitStack() as ends:
+        kv["w/a"] = "1"
+        kv.election("e").campaign("first")
+        running = [ends.enter_context(command(*each, "--at", at)) for each in commands]
+        for each in running:
+            ends.callback(each.kill)
+            assert each.stdout is not None
+            assert each.stdout.readline()  # it is served
+        begin_again(earlier, later)
+        assert [each.wait(DEADLINE_S) for each in running] == [125, 9, 124]
+
+
+def command(verb: str, *words: str) -> subprocess.Popen[bytes]:
+    """Start a command of raftline, with all that it prints in one pipe."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "raftline", verb, *words[-2:], *words[:-2]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
