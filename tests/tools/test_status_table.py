@@ -83,6 +83,7 @@ CASES: Mapping[str, Case] = {
     "has a disk that hangs": follows(disk_hangs=True),
     "applies no entries": follows(applies_nothing=True, last_applied=5),
     "has lost files while it ran": follows(lost_files=["s3.log"]),
+    "has another secret than the leader": told(secret="require", unproven=["s3"]),
     "does not follow the leader": follows(leader=None),
     "is ahead of the leader": follows(last_index=12),
     "differs from the others": told(differs={"s3": 40}),
@@ -190,7 +191,11 @@ def node_with(facts: Mapping[str, Any]) -> Any:
     return SimpleNamespace(room_facts=lambda: facts, has_all_connections=is_full, driver=driver)
 
 
-CONFIRMS = ("does not follow the leader", "lacks committed entries and gets none")
+CONFIRMS = (
+    "has another secret than the leader",
+    "does not follow the leader",
+    "lacks committed entries and gets none",
+)
 # tests/processes/disks/test_slow_disk.py, test_divergence.py
 ELSEWHERE = ("has a disk that hangs", "differs from the others")
 

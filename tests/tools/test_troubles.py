@@ -69,6 +69,8 @@ TROUBLES = (
             "no users yet", raftline.Unreachable),
     Trouble("plain text to TLS", "this port speaks TLS alone", "--tls-ca FILE", 8,
             "TLS alone", raftline.Refused),
+    Trouble("user without TLS", "this port speaks TLS alone", "RAFTLINE_TLS_CA", 8,
+            "TLS alone", raftline.Unreachable),
     Trouble("TLS to plain text", "it does not speak TLS here", "Leave out --tls-ca", 8,
             "no TLS", raftline.Unreachable),
     Trouble("expired node", "certificate has expired", "raftline certs DIR --renew", 8,
@@ -185,6 +187,7 @@ def troubled(wrong: str, made: Path, folder: Path) -> Iterator[tuple[str, dict[s
         "wrong password": lambda: refusing(WRONG),
         "no users yet": lambda: refusing(NO_USERS_YET.sentence),
         "plain text to TLS": lambda: refusing(TLS_ONLY.sentence),
+        "user without TLS": lambda: refusing(TLS_ONLY.sentence),
         "TLS to plain text": lambda: refusing("what is this?"),
         "expired node": lambda: tls_listener(made, "expired"),
         "other CA": lambda: tls_listener(made, "s1"),
@@ -194,7 +197,8 @@ def troubled(wrong: str, made: Path, folder: Path) -> Iterator[tuple[str, dict[s
         "hangs": hanging,
     }
     environment = {
-        "wrong password": ann, "no users yet": ann, "TLS to plain text": ca, "expired node": ca,
+        "wrong password": ann, "user without TLS": ann, "no users yet": ann,
+        "TLS to plain text": ca, "expired node": ca,
         "other CA": other,
         "other host": ca | {"RAFTLINE_TLS_SERVER_NAME": "h9.example.org"},
         "expired client": ca | old, "early client": ca | early,

@@ -23,12 +23,12 @@ from typing import NamedTuple
 from ...common.config import ConfigError
 from ...wire.operands.login_operands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
 from ...wire.protocol import NAME
-from ...wire.refusal import RequestOutcome
+from ...wire.refusal import TLS_ALONE, RequestOutcome
 from ...wire.replies.refusals import refusal_in
 from ...wire.replies.replies import read_reply
 from ..steps import carry_out
 from .line_connection import LineConnection, TooLong
-from .node_connection import ADVICE, LoginFailed, Unreachable, line_of
+from .node_connection import ADVICE, NAME_CA, ClientError, LoginFailed, Unreachable, line_of
 
 USER, PASSWORD_FILE = "RAFTLINE_USER", "RAFTLINE_PASSWORD_FILE"  # of the environment
 REPLY_MAX = 1 << 16  # bytes
@@ -210,7 +210,10 @@ def _checked(reply: str) -> str:
         early = Unreachable(refusal.sentence)
         early._is_early, early.code = True, refusal.code
         raise early
-    failure = LoginFailed(refusal.sentence)
+    failure: ClientError = LoginFailed(refusal.sentence)
+    if refusal.code == "tls-only":  # the node looked at no name and no password
+        failure = Unreachable(f"{TLS_ALONE} {NAME_CA}")
+        failure.lasts, failure.code = True, refusal.code
     failure.advice = ADVICE.get(refusal.code, "")
     raise failure
 

@@ -35,6 +35,7 @@ ADVICE = {  # to a user at a shell, by the code of a refusal
     "not-allowed": "Log in as another user, or give this one a role: raftline user grant.",
     "tls-only": "Or --tls-ca FILE.",
 }
+NAME_CA = "Name its CA: $RAFTLINE_TLS_CA, or ClientTls(ca=…)."
 _LIMITS = Limits()
 Settled = Callable[["bytes | None"], object]  # gets the answer to a line, None if there is none
 

@@ -23,6 +23,7 @@ from ..connections.dialing import NOBODY
 from ..connections.node_connection import (
     ADVICE,
     LEAST_ATTEMPT_S,
+    NAME_CA,
     ClientError,
     Closed,
     Deadline,
@@ -575,7 +576,7 @@ def _error_of(refusal: Refusal) -> ClientError:
         case "no-login" | "not-allowed":
             return NotAllowed(text)
         case "tls-only":
-            return Refused(f"{TLS_ALONE} Name its CA: $RAFTLINE_TLS_CA, or ClientTls(ca=…).")
+            return Refused(f"{TLS_ALONE} {NAME_CA}")
     if refusal.outcome is RequestOutcome.NO_LEADER:
         return NoLeader(text)
     return OutcomeUnknown(text) if refusal.outcome is RequestOutcome.UNKNOWN else Refused(text)

@@ -399,6 +399,9 @@ class LocalHost(RequestHost, Protocol):
     def members(self) -> dict[str, object]:
         """Return the configuration that is in use here, for the reply to `members`."""
 
+    def why_elsewhere(self, change: Change) -> str:
+        """Return why this leader would dial a new member at another address; "" if it would not."""
+
     def with_level(self, change: Change) -> Change:
         """Return a change of members, with the level of the new member's build if that matters."""
 

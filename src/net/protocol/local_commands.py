@@ -15,7 +15,7 @@ from ...wire.commands.parsing import ParsedLine, Reading
 from ...wire.limits import PIECE_CHARACTERS
 from ...wire.operands.operands import not_understood
 from ...wire.protocol import CODES
-from ...wire.refusal import error, outcome_unknown
+from ...wire.refusal import NOT_CHANGED, error, outcome_unknown
 from ..peers.level_exchange import answer_to_level
 from ..state_copies import BackupFailed, BackupFile
 from .admission import Admission
@@ -161,6 +161,8 @@ class LocalCommands:
         host, change = self._host, line.change
         yield from self._replies.flush()
         if change is not None:
+            if why := host.why_elsewhere(change):
+                return NOT_CHANGED(f"{why}. Nothing was changed")
             change = host.with_level(change)
         batch = Batch([line.request.command], is_read=change is None, change=change)
         host.submit(batch)

@@ -6,8 +6,8 @@ import contextlib
 import json
 import os
 import secrets
-import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from operator import itemgetter
@@ -16,7 +16,7 @@ from pathlib import Path
 from ...access.login import Access
 from ...access.secret import NO_AUTH, PeerAuth
 from ...access.tls import Tls, check_names
-from ...common.address import Address
+from ...common.address import Address, canonical_host
 from ...common.arguments import build
 from ...common.build_level import Build
 from ...common.config import Pace
@@ -341,8 +341,9 @@ class Server:
         kind = "" if is_plain else f"{type(error).__name__}: "
         try:
             self._console.say(f"[!] {self.name} stops: {kind}{error}")
-            if os.environ.get("RAFTLINE_DEBUG"):
-                sys.excepthook(type(error), error, error.__traceback__)
+            if not is_plain:  # an error of the program: a report of it needs the place
+                for line in "".join(traceback.format_tb(error.__traceback__)).splitlines():
+                    self._console.say(line)
         finally:
             self.stop()
 
@@ -525,6 +526,20 @@ class Server:
         build = self._build(name)
         was_heard = name in self.node.view.heard_levels
         return build.level < needed and (build.level != NOT_HEARD or was_heard)
+
+    def why_elsewhere(self, change: Change) -> str:
+        configuration = self._startup.configuration
+        here = configuration.members.get(change.name)
+        if here is None or not change.address or not self.node.view.is_leader:
+            return ""
+        given = Address.parse(change.address)
+        if (canonical_host(given.host), given.port) == (canonical_host(here.host), here.port):
+            return ""
+        return (
+            f"{configuration.path} of {self.name} says that {change.name} is at {here}, and nodes "
+            f"dial that instead of {given}. Give that address, or first correct the line in this "
+            "file on each node, and restart these nodes one after another"
+        )
 
     def with_level(self, change: Change) -> Change:
         view = self.node.view

@@ -119,7 +119,9 @@ def _has_old_build(look: StatusCheck) -> bool:
 def _announces_none(look: StatusCheck) -> bool:
     """Whether the leader twice knew no level of a member. A member that is down does not hold the
     cluster back if the cluster has the level of its leader's build. With --floor nobody announces
-    one."""
+    one. Nor does the leader take an announcement without a proof."""
+    if _proves_nothing(look):
+        return False
     answers = (bool(look.now), bool(look.first))
     looks = zip((look.leader, look.led), answers, look.has_refused, strict=True)
     return _number(look.leader, "build_level") > 0 and all(
@@ -128,6 +130,13 @@ def _announces_none(look: StatusCheck) -> bool:
         and (answers or refuses or _number(leader, "level") < _number(leader, "build_level"))
         for leader, answers, refuses in looks
     )
+
+
+def _proves_nothing(look: StatusCheck) -> bool:
+    """Whether a member answers that does not prove the secret that the leader demands."""
+    unproven = look.leader.get("unproven")
+    is_demanded = look.leader.get("secret") == "require" and bool(look.now)
+    return is_demanded and isinstance(unproven, list) and look.name in unproven
 
 
 def _is_foreign(look: StatusCheck) -> bool:
@@ -207,6 +216,13 @@ MEMBERS: tuple[Trouble, ...] = (
         "RaftlineFilesLost", READY,
         lambda look: bool(look.now.get("lost_files")),
         follows=False,
+    ),
+    Trouble(
+        "has another secret than the leader", "have other secrets than the leader",
+        "Compare the files of --secret (docs/operate/tls-and-secret.md)",
+        "RaftlineFollowerBehind", NOT_READY,
+        _proves_nothing,
+        takes_entries=False, follows=False,
     ),
     Trouble(
         "does not follow the leader", "do not follow the leader",

@@ -308,5 +308,6 @@ def test_unforeseen_error_in_the_core_ends_with_a_report(tmp_path: Path) -> None
             assert "SET response" not in client.ask("client4@set b break the core")
         assert node.ended() == 70
         assert "[!] s1 stops: RuntimeError: a bug that no test has met" in node.said
+        assert any(line.lstrip().startswith('File "') for line in node.said)  # its place
         node.start()
         assert cluster.ask("client4@get b") == "GET response: 5"

@@ -419,6 +419,19 @@ def test_the_command_line_shows_and_changes_members(cluster: Cluster) -> None:
     assert raftline(cluster, "add", "s4", "localhost", "0").returncode == 2
 
 
+def test_an_add_that_contradicts_the_file_is_refused(cluster: Cluster) -> None:
+    """All nodes would dial the address of the file, and clients that of the log."""
+    follower = cluster.followers()[0]
+    assert raftline(cluster, "remove", follower.name).returncode == 0
+    wrong = raftline(cluster, "add", follower.name, "localhost", "9")
+    assert wrong.returncode == 5
+    assert f"says that {follower.name} is at localhost:{follower.port}" in wrong.stderr
+    assert wrong.stderr.endswith("restart these nodes one after another. Nothing was changed.\n")
+    assert follower.name not in members(cluster)["members"]
+    right = raftline(cluster, "add", follower.name, "127.0.0.1", str(follower.port))
+    assert right.returncode == 0
+
+
 def test_status_shows_a_member_that_the_file_does_not_name(cluster: Cluster) -> None:
     node = joined(newcomer(cluster, cluster.leader()))
     status = raftline(cluster, "status", "--timeout", "20")

@@ -17,6 +17,7 @@ from raftline import Node, ReplicatedDict
 from raftline.access.proof import Initiator
 from raftline.access.secret import make_secret
 from raftline.clients.connections.line_connection import LineConnection
+from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.at_work import of_process
 from raftline_testing.nodes.cluster import CALM, STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually, free_ports
@@ -102,6 +103,23 @@ def test_a_forged_line_in_a_silent_member_s_name_changes_nothing(
         assert (status["term"], status["role"], status["unproven"]) == (term, "leader", ["s3"])
         cluster["s3"].start()
         eventually(lambda: cluster["s1"].status()["unproven"] == [], "s3 proves itself again")
+
+
+def test_status_names_a_member_with_another_secret(secret: Path, tmp_path: Path) -> None:
+    """It does not advise to check the network, or to remove the member."""
+    other = tmp_path / "other"
+    make_secret(other)
+    with Cluster(tmp_path, 3, *STEADY, "--secret", str(secret)) as cluster:
+        cluster.start().led_by("s1")
+        cluster["s3"].kill()
+        cluster["s3"].options[-1] = str(other)
+        cluster["s3"].start()
+        eventually(lambda: cluster["s1"].status()["unproven"] == ["s3"], "s3 proves nothing")
+        last = raftline("status", "--dir", tmp_path).stdout.splitlines()[-1]
+        assert "s3 has another secret than the leader" in last
+        assert "Compare the files of --secret" in last
+        assert "member remove" not in last
+        assert "announces no level" not in last
 
 
 def test_a_node_with_another_secret_gets_no_votes_and_no_entries(

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -342,7 +342,7 @@ def test_whatever_waits_ends_if_the_cluster_was_replaced(earlier: Cluster, later
         other.lock("l").acquire()
         kv["w/a"] = "1"
         assert watch.next_event() is not None
-        waits = [
+        waits: list[Future[object]] = [
             threads.submit(kv.lock("l").acquire),
             threads.submit(lambda: list(watch)),
             threads.submit(lambda: list(kv.election("e").observe())),

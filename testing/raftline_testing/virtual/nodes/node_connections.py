@@ -191,6 +191,9 @@ class Doors:
             return RISING
         return self._host.not_leader(leader)
 
+    def why_elsewhere(self, change: Change) -> str:
+        return ""
+
     def with_level(self, change: Change) -> Change:
         return change
 
