@@ -363,6 +363,9 @@ class Server:
 
     def status(self) -> str:
         facts = {**self.driver.status(), "sessions": len(self.logmanager.state.sessions)}
+        facts["members"] = {  # as this node dials them: its file outranks the log
+            name: str(self.book.address(name) or where) for name, where in facts["members"].items()
+        }
         facts |= {"reads": self.readings.mode, "pid": os.getpid(), "build": build()}
         facts |= {"bytes": self.logmanager.store.bytes, "max_bytes": self.quota.bytes_max}
         facts |= self.room_facts()

@@ -424,6 +424,20 @@ def test_the_command_line_shows_and_changes_members(cluster: Cluster) -> None:
     assert raftline(cluster, "add", "s4", "localhost", "0").returncode == 2
 
 
+def test_status_follows_a_member_that_moved_by_the_file(cluster: Cluster) -> None:
+    """The log has its old address, where nobody listens."""
+    moved, there = cluster.followers()[0], cluster.leader()
+    cluster.kill()
+    listed = cluster.folder / FILE_NAME
+    before, moved.port = moved.port, next(free_ports)
+    listed.write_text(listed.read_text().replace(f" {before}", f" {moved.port}"))
+    cluster.start().wait_until_whole()
+    shown = in_process.raftline("status", "--at", f"localhost:{there.port}")
+    assert "3 of 3 voters follow" in shown.stdout
+    assert f"localhost:{moved.port}" in shown.stdout
+    assert shown.returncode == 0
+
+
 def test_an_add_that_contradicts_the_file_is_refused(cluster: Cluster) -> None:
     """All nodes would dial the address of the file, and clients that of the log."""
     follower = cluster.followers()[0]
