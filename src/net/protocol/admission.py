@@ -9,7 +9,7 @@ from typing import Final
 
 from ...access.login import Login
 from ...access.proof import NONCE_BYTES, WRONG, ProofError, Responder
-from ...raft.levels import FLOOR, is_foreign
+from ...raft.levels import FLOOR
 from ...raft.messages import PeerError
 from ...state.user_table import UserTable
 from ...wire.commands.authorization import (
@@ -29,6 +29,7 @@ from ...wire.refusal import (
     INVENTED_NAME,
     LINE_TOO_LONG,
     LOGIN_FAILED,
+    NO_LEADER,
     NO_USERS,
     NO_USERS_YET,
     OTHER_CLUSTER,
@@ -188,8 +189,8 @@ class Admission:
         host, request = self._host, line.request
         if request.verb == "codes" and not line.problem:
             self._expect(request.command.partition(" ")[2])
-        elif self._expected and is_foreign(mine := host.foreigners.mine(), self._expected):
-            return self._refuse(line, OTHER_CLUSTER(mine, self._expected))
+        elif self._expected and self._expected != (mine := host.foreigners.mine()):
+            return self._refuse(line, OTHER_CLUSTER(mine, self._expected) if mine else NO_LEADER)
         has_rules = self.proven is not None or host.peer_auth.is_required
         if line.kind == "peer" and not has_rules:
             return self._hear(line)
@@ -209,8 +210,8 @@ class Admission:
         return self._refuse(line, line.problem) if line.problem else line
 
     def _expect(self, cluster: str) -> None:
-        """Refuse further lines if this node is of another cluster. A node that does not know its
-        cluster yet decides that later."""
+        """Refuse further lines if this node is of another cluster, or does not know its cluster
+        yet: what it took until then could reach another cluster."""
         self._expected = "" if cluster == self._host.foreigners.mine() else cluster
 
     def _admit_apart(self, line: ParsedLine, *, has_rules: bool) -> ParsedLine | None:

@@ -300,6 +300,23 @@ def begin_again(earlier: Cluster, later: Cluster) -> None:
     later.start().led_by("s1")
 
 
+@pytest.mark.parametrize("line", ["set a 2", "get a", "get a read local", "watch a"])
+def test_node_without_a_cluster_serves_nobody_of_another_one(
+    line: str, earlier: Cluster, later: Cluster
+) -> None:
+    """Until it has heard the others it does not know of which cluster it is. What it took by then
+    would be done in the cluster that begins later, and a watch would stay with that one."""
+    theirs = identity(earlier)
+    earlier.kill()
+    alone = later["s2"].start()
+    with alone.connect() as connection:
+        connection.send(f"program#0@codes {theirs}", f"program@{line}")
+        connection.read()
+        for other in ("s1", "s3"):
+            later[other].start()
+        assert connection.read().decode().startswith("s2@Sorry [no-leader]")
+
+
 ENDLESS_S = 100 * DEADLINE_S  # of a request that is to end long before
 
 
