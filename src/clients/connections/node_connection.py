@@ -125,8 +125,8 @@ class Unreachable(ClientError, ConnectionError):
 
 @public("raftline.errors")
 class OtherCluster(ClientError):
-    """Every node that answers is part of another cluster than this client: the cluster was
-    restored, recovered or begun again. Nothing was done. This is final: connect again."""
+    """Every known node is part of another cluster than this client: the cluster was restored,
+    recovered or begun again. Nothing was done. This is final: connect again."""
 
     code = "other-cluster"
 

@@ -216,17 +216,15 @@ class _Answers:
         self.silent: Address | None = None  # the last node that kept it to the end
         self._unheard: dict[Address, Unreachable] = {}  # nodes that gave no answer in the end
         self._lasting: set[Address] = set()  # nodes that will not serve it soon either
-        self._replaced: set[Address] = set()  # nodes of another cluster: an identity never changes
+        self._replaced: set[Address] = set()  # nodes that said so in their last answer
 
     def take(self, node: Address, answer: Answer, *, lasts: bool) -> None:
         """Record the answer of a node; `lasts`: it will give no other one soon."""
         self.refusal = _better(self.refusal, answer)
         self._unheard.pop(node, None)
-        self._replaced.discard(node)
-        if is_of_another_cluster(answer):
-            self._replaced.add(node)
-        self._lasting.discard(node)
-        self._lasting |= {node} if lasts or node in self._replaced else set()
+        is_replaced = is_of_another_cluster(answer)
+        (self._replaced.add if is_replaced else self._replaced.discard)(node)
+        (self._lasting.add if lasts or is_replaced else self._lasting.discard)(node)
         if isinstance(answer, LoginFailed):
             self.kept_out = answer
         if isinstance(answer, Unreachable):
@@ -235,8 +233,8 @@ class _Answers:
             self._unheard[node] = answer
 
     def are_replaced(self, known: Iterable[Address]) -> bool:
-        """Return whether a node of another cluster answers, and no node of this client's."""
-        return bool(self._replaced) and self._replaced.union(self._unheard).issuperset(known)
+        """Return whether each node said that it is of another cluster. A silence proves nothing."""
+        return self._replaced.issuperset(known)
 
     def unheard_leader(self, given_s: float | None) -> Unreachable | None:
         """Return the error of the leader that other nodes name, if it gives no answer here."""
@@ -324,9 +322,9 @@ def is_of_another_cluster(answer: Answer) -> bool:
 
 
 def other_cluster(mine: str) -> OtherCluster:
-    """Return the error of a client of cluster `mine` that only nodes of another one answer."""
+    """Return the error of a client of cluster `mine` if all its nodes are of another one."""
     return OtherCluster(
-        f"each node that answers is part of another cluster, and this client is of cluster {mine}."
+        f"each known node is part of another cluster, and this client is of cluster {mine}."
         " Nothing was done; connect again if the cluster was restored, recovered or begun again."
     )
 

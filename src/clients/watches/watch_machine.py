@@ -91,8 +91,7 @@ class WatchMachine(Generic[Data]):
         self._failed: set[Address] = set()  # since it was served
         self._kept_out: set[Address] = set()  # since a node let this client in
         self._lasting: set[Address] = set()  # these nodes will not serve it soon either
-        self._replaced: set[Address] = set()  # these nodes are of another cluster
-        self._replaced_s = math.inf  # when no node of this cluster has answered since
+        self._replaced: set[Address] = set()  # these nodes said that they are of another cluster
         self._why_too_many = ""
         self._sync: _Sync | None = None
         self._asked: _Sync | None = None  # it awaits an answer on this connection
@@ -264,7 +263,6 @@ class WatchMachine(Generic[Data]):
         self._failed.clear()
         self._kept_out.clear()
         self._replaced.clear()
-        self._replaced_s = math.inf
         self._health.served(now_s)
 
     def _may_be_let_in(self, problem: ClientError) -> bool:
@@ -293,7 +291,7 @@ class WatchMachine(Generic[Data]):
         self._failed.add(self._nodes.current)
         if lasts:
             self._lasting.add(self._nodes.current)
-        self._check_cluster(problem)
+        why = self._check_cluster(problem, why)
         self._nodes.move_on(self._nodes.current, None)
         now_s, where = self._now(), in_words(self._nodes.known)
         is_hopeless = self._lasting.issuperset(self._nodes.known)
@@ -310,19 +308,20 @@ class WatchMachine(Generic[Data]):
         self._pause_s = min(PAUSES_S[1], 1.5 * pause_s)
         return pause_s
 
-    def _check_cluster(self, problem: Exception) -> None:
-        """Raise OtherCluster if each known node is part of another cluster, or if some are and the
-        others have given no answer for the time limit of the client."""
-        node, now_s = self._nodes.current, self._now()
-        if _code_in(problem) == OtherCluster.code:
-            self._replaced.add(node)
-            self._replaced_s = min(self._replaced_s, now_s)
-        elif isinstance(problem, WatchEnded) and refusal_in(str(problem)) is not None:
-            self._replaced.discard(node)
-            self._replaced_s = math.inf  # a node of this cluster answers
-        is_over = now_s >= self._replaced_s + self._open_s
-        if is_over or self._replaced.issuperset(self._nodes.known):
+    def _check_cluster(self, problem: Exception, why: str) -> str:
+        """Raise OtherCluster if each known node said that it is part of another cluster. Return the
+        reason to report: nodes of another cluster explain more than the silence of others."""
+        node, is_replaced = self._nodes.current, _code_in(problem) == OtherCluster.code
+        (self._replaced.add if is_replaced else self._replaced.discard)(node)
+        if not self._replaced:
+            return why
+        if self._replaced.issuperset(self._nodes.known):
             raise other_cluster(self._nodes.addresses.cluster) from None
+        there, mine = in_words(self._replaced), self._nodes.addresses.cluster
+        return (
+            f"{there} is part of another cluster than {mine}; connect again if the cluster was "
+            "restored, recovered or begun again"
+        )
 
 
 def _code_in(problem: Exception) -> str:
