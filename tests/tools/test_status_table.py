@@ -106,6 +106,9 @@ CASES: Mapping[str, Case] = {
         [says(name, role="follower", leader=None, recovering=True) for name in THREE]
     ),
     "enough to elect one": Case([says("s2", leader=None), says("s3", leader=None), silent("s1")]),
+    "dialed at another address": Case(
+        [says("s2", leader=None), says("s3", leader=None, members={"s2": "h:2"}), silent("s1")]
+    ),
     "no quorum for": Case([says("s1"), silent("s2"), silent("s3")]),
     "no leader answers, and others follow": Case([silent("s1"), says("s2"), says("s3")]),
     "nobody answers at": Case([silent("s1"), silent("s2"), silent("s3")]),

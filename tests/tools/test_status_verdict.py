@@ -77,6 +77,10 @@ def test_a_leader_with_a_quorum_serves(nodes: list[NodeStatus], text: str) -> No
          "no leader: 1 of 3 voters answers, 2 are needed"),
         ([says("s1", "candidate"), says("s2"), silent("s3")],
          "no leader: 2 of 3 voters answer, enough to elect one"),
+        ([says("s1", members={"s1": "h:2", "s2": "h2:1"}),
+          says("s2", members={"s1": "h1:9", "s2": "h:2"}), silent("s3")],
+         "no leader: 2 of 3 voters answer, enough to elect one; "
+         "dialed at another address: s1 at h:1 (others dial h1:9)"),
         ([says("s1", term=2, leader="s1"), says("s2", leader="s3"), silent("s3")],
          "no leader answers, and others follow s3: 2 of 3 voters answer"),
         ([says("s1"), says("s2", recovering=True), says("s3", recovering=True)],

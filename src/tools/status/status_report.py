@@ -51,6 +51,7 @@ from .status import (
 )
 from .troubles import (
     AWAY,
+    ELSEWHERE,
     ENOUGH,
     EXIT_UNKNOWN,
     NO_VOTES,
@@ -171,6 +172,8 @@ def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> 
     if serves is None:
         text = f"can't tell whether a leader serves: {_kept_out(shut)}; {tally}"
     because = "" if leader else _no_leader_because(answers)
+    if trouble is ENOUGH and (moved := ", ".join(_moved(nodes))):
+        text, trouble = f"{text}; {ELSEWHERE.one}: {moved}", ELSEWHERE
     parts = [*([because] if because else _voteless(count.voters, answers))]
     parts += [*_in_trouble(troubles), *_others(members, answers)]
     both = safe_line("; ".join([text, *parts])), safe_line("; ".join([tally, *parts]))
@@ -363,6 +366,21 @@ def _no_leader_because(answers: Answers) -> str:
     by_vote = sorted(answers.values(), key=lambda answer: bool(answer.get("recovering")))
     texts = (answer.get("no_leader_because") for answer in by_vote)
     return next((text for text in texts if isinstance(text, str) and text), "")
+
+
+def _moved(nodes: Sequence[NodeStatus]) -> Iterator[str]:
+    """Yield the nodes that others dial at another port than the one that answers. Hosts may have
+    many names."""
+    answers = [(node.name, node.answer.get("members", {})) for node in nodes if node.answer]
+    for node in nodes:
+        dialed = {
+            members[node.name]
+            for name, members in answers
+            if name != node.name and node.answer and node.name in members
+        }
+        dialed = {where for where in dialed if Address.parse(where).port != node.address.port}
+        if dialed:
+            yield f"{node.name} at {node.address} (others dial {', '.join(sorted(dialed))})"
 
 
 def _followed(answers: Answers) -> str:

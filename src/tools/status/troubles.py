@@ -367,6 +367,11 @@ ENOUGH = Trouble(
     "Wait for the election; if it lasts, check the network between the voters",
     "RaftlineNoLeader", NOT_READY,
 )  # fmt: skip
+ELSEWHERE = Trouble(
+    "dialed at another address", "dialed at another address",
+    "Correct the addresses in each server-configuration.txt, and restart those nodes",
+    "RaftlineNoLeader", NOT_READY,
+)  # fmt: skip
 WITHOUT_QUORUM = Trouble(
     "no quorum for", "no quorum for",
     "Start nodes until enough answer",
@@ -378,7 +383,7 @@ AWAY = Trouble(
     "RaftlineNodeDown",
 )  # fmt: skip
 # Of the whole cluster.
-CLUSTER: tuple[Trouble, ...] = (TOO_FEW, NO_VOTES, ENOUGH, WITHOUT_QUORUM, AWAY, NOBODY)
+CLUSTER: tuple[Trouble, ...] = (TOO_FEW, NO_VOTES, ENOUGH, ELSEWHERE, WITHOUT_QUORUM, AWAY, NOBODY)
 
 
 def troubles_of(look: StatusCheck) -> list[Trouble]:
