@@ -21,7 +21,8 @@ class ChangeRefused(Exception):
 
 
 class Change(NamedTuple):
-    """One request: `add`, `remove`, `promote` or `demote` NAME, or `replace` OLD with NAME."""
+    """One request: `add`, `remove`, `promote`, `demote` or `update` NAME, or `replace` OLD with
+    NAME. An `update` gives a member another address."""
 
     verb: str
     name: str
@@ -97,6 +98,11 @@ def plan(change: Change, members: Membership) -> ChangePlan:
             _expect(change.name in members.names, f"{change.name} is not a member")
             _expect(change.name in members.voters, f"{change.name} is a learner already")
             return ChangePlan(_checked(_placed(members, change.name, "learner")))
+        case "update":
+            _expect(change.name in members.names, f"{change.name} is not a member: add it")
+            _expect_free(change, members)
+            addresses = {**members.addresses, change.name: change.address}
+            return ChangePlan(Membership(members.voters, members.learners, (), addresses))
         case _:
             _expect(change.name in members.names, f"{change.name} is not a member")
             return ChangePlan(_checked(_placed(members, change.name, "")))
@@ -108,17 +114,25 @@ def _with_voter(change: Change, members: Membership) -> ChangePlan:
     name, address = change.name, change.address
     if name in members.names:
         where = members.addresses.get(name)
-        _expect(where == address, f"{name} is a member at {where}; to move it, remove it first")
+        _expect(
+            where == address, f"{name} is a member at {where}; to move it: update {change.place}"
+        )
         if name in members.voters:
             return ChangePlan(members)
         return ChangePlan(_placed(members, name, "voter"), name)
     for other in members.names:
         why = f"{name} differs from {other} by case only, so on some disks they share their files"
         _expect(name.lower() != other.lower(), f"{why}; choose another name")
-    for other, where in members.addresses.items():
-        _expect(_place(where) != _place(address), f"{address} is the address of {other}")
+    _expect_free(change, members)
     learner = _placed(members, name, "learner", address)
     return ChangePlan(_placed(learner, name, "voter"), name, learner)
+
+
+def _expect_free(change: Change, members: Membership) -> None:
+    """Refuse the address of another member."""
+    for other, where in members.addresses.items():
+        is_taken = other != change.name and _place(where) == _place(change.address)
+        _expect(not is_taken, f"{change.address} is the address of {other}")
 
 
 def _place(address: str) -> str:

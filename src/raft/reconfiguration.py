@@ -342,6 +342,8 @@ def _outcome(state: State, pending: PendingChange) -> str:
         text = f"{name} votes from entry {pending.joint_index}"
     elif verb == "demote":
         text = f"{name} is a learner from entry {index}"
+    elif verb == "update":
+        text = f"{name} is at {members.addresses[name]} from entry {index}"
     else:
         text = f"{name} removed with entry {index}"
     warning = advice(len(members.voters)) if pending.joint_index else ""

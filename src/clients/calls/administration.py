@@ -163,3 +163,7 @@ class MemberCalls:
     def demote(self, name: str, *, force: bool = False) -> Call[MemberChange]:
         """Make a voter a learner; `force` as for `remove`."""
         return Call(f"demote {_name(name)}{_force(force)}", _change)
+
+    def update(self, name: str, address: str) -> Call[MemberChange]:
+        """Give a member another address, for nodes whose configuration file names none."""
+        return Call(f"update {_name(name)} {_place(address)}", _change)

@@ -35,6 +35,7 @@ class Members(BaseMembers):
     replace = of_threads(MemberCalls.replace)
     promote = of_threads(MemberCalls.promote)
     demote = of_threads(MemberCalls.demote)
+    update = of_threads(MemberCalls.update)
 
 
 @public("raftline.aio", "Members")
@@ -48,3 +49,4 @@ class AioMembers(BaseMembers):
     replace = of_tasks(MemberCalls.replace)
     promote = of_tasks(MemberCalls.promote)
     demote = of_tasks(MemberCalls.demote)
+    update = of_tasks(MemberCalls.update)

@@ -8,10 +8,11 @@ import os
 import secrets
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
+from typing import cast
 
 from ...access.login import Access
 from ...access.secret import NO_AUTH, PeerAuth
@@ -306,9 +307,10 @@ class Server:
     def _announce_leader(self) -> None:
         """Tell the clients that wait for a new leader, in a thread that nobody waits for."""
         view = self.node.view
-        address = view.membership.addresses.get(view.leader or "")
-        if not address:
+        leader = view.leader or ""
+        if leader not in view.membership.addresses:
             return
+        address = str(self.book.address(leader) or view.membership.addresses[leader])
         for door in self.doors:
             if door.is_led_from(address):
                 with contextlib.suppress(RuntimeError):  # no thread: they learn of the next one
@@ -359,13 +361,18 @@ class Server:
     def members(self) -> dict[str, object]:
         with self.driver.core:
             view = self.node.view
-            return membership_facts(view.configurations, view.commit_index)
+            return self._with_dialed(membership_facts(view.configurations, view.commit_index))
+
+    def _with_dialed(self, facts: Mapping[str, object]) -> dict[str, object]:
+        """Return facts with the members' addresses as this node dials them: a line of its file
+        outranks the log."""
+        members = cast(Mapping[str, str], facts["members"])
+        dialed = {name: str(self.book.address(name) or where) for name, where in members.items()}
+        return {**facts, "members": dialed}
 
     def status(self) -> str:
-        facts = {**self.driver.status(), "sessions": len(self.logmanager.state.sessions)}
-        facts["members"] = {  # as this node dials them: its file outranks the log
-            name: str(self.book.address(name) or where) for name, where in facts["members"].items()
-        }
+        facts = self._with_dialed(self.driver.status())
+        facts["sessions"] = len(self.logmanager.state.sessions)
         facts |= {"reads": self.readings.mode, "pid": os.getpid(), "build": build()}
         facts |= {"bytes": self.logmanager.store.bytes, "max_bytes": self.quota.bytes_max}
         facts |= self.room_facts()
@@ -546,7 +553,8 @@ class Server:
 
     def with_level(self, change: Change) -> Change:
         view = self.node.view
-        if not change.address or not view.is_leader or view.levels.latest <= FLOOR:
+        is_new = change.verb in ("add", "replace")
+        if not is_new or not view.is_leader or view.levels.latest <= FLOOR:
             return change
         address = self.book.address(change.name) or Address.parse(change.address)
         build = ask_level(self.name, address, change.name, self.tls)

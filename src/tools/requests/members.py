@@ -1,4 +1,5 @@
-"""`raftline members|add|remove|replace|promote|demote|transfer|begin`: members, and the leader."""
+"""`raftline members|add|remove|replace|promote|demote|update|transfer|begin`: members, and the
+leader."""
 
 from __future__ import annotations
 
@@ -189,7 +190,7 @@ def add_commands(commands: Commands) -> None:
     _add_begin(commands)
     member = commands.add_parser(
         "member",
-        help="list the members; add, remove, replace, promote, demote one",
+        help="list the members; add, remove, replace, promote, demote, update one",
         description="List or change the members of a running cluster.",
     )
     actions = member.add_subparsers(metavar="ACTION", required=True)

@@ -199,6 +199,8 @@ _ROWS = (
             "replace an old member with a new one in one step", CHANGE, ADMINISTERS),
     Command("promote", take.words("NAME"), "make a learner a voter", CHANGE, ADMINISTERS),
     Command("demote", take.words("NAME [force]"), "make a voter a learner", CHANGE, ADMINISTERS),
+    Command("update", take.words("NAME HOST PORT"), "give a member another address",
+            CHANGE, ADMINISTERS),
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Parsing and replies of `members`, `add`, `remove`, `replace`, `promote` and `demote`. Pure."""
+"""Parsing and replies of `members` and of the changes of members. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read_change(message: str) -> Change | None:
     force = bool(bracket) and words[count:] == [FORCE]
     words = words[:count] if force else words
     _expect(len(words) == count, f"the form is: {form}")
-    if verb in ("add", "replace"):
+    if verb in ("add", "replace", "update"):
         *names, host, port = words
         _expect(HOST.fullmatch(host) is not None, f'"{shown(host)}" is not a host name or address')
         _expect(host not in EVERYWHERE, f"{host} is an address to listen on, not one to connect to")

@@ -121,7 +121,7 @@ def test_each_command_and_each_order_has_a_rule() -> None:
     rules = {name for name in GRAMMAR.rules if GRAMMAR.matches("request", f"{name}")}
     bare = {verb for verb, row in COMMANDS.items() if not row.operands.needed}
     bare -= OF_A_SESSION
-    assert bare - {"add", "remove", "replace", "promote", "demote"} <= rules | {"lease"}
+    assert bare - {"add", "remove", "replace", "promote", "demote", "update"} <= rules | {"lease"}
     assert {*COMMANDS} - OF_A_SESSION <= set(GRAMMAR.rules)
     assert all(GRAMMAR.matches("order", order) for order in ORDERS)
 

@@ -83,5 +83,8 @@ def test_voter_without_its_log_gets_the_members_when_it_joins() -> None:
     whole = AppendAccepted("s3", "s1", state.term, index, state.round)
     node.step(Receive(whole), state.now_ms)
     moved = change(node, "add", "s3", "localhost:1").settled[0]
-    assert moved.text == "s3 is a member at s3:1; to move it, remove it first. Nothing was changed"
+    assert (
+        moved.text
+        == "s3 is a member at s3:1; to move it: update s3 localhost 1. Nothing was changed"
+    )
     assert state.log.last_index == index

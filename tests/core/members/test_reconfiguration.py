@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from raftline.raft.change import Change
-from raftline.raft.effects import Effects, HardState
+from raftline.raft.effects import Effects, HardState, Settled
 from raftline.raft.inputs import ChangeMembers, Propose, Receive, Tick
 from raftline.raft.log import Log, SafetyError, Snapshot
 from raftline.raft.membership import Membership
@@ -98,6 +99,20 @@ def catching_up(node: RawNode, for_ms: int, *, held: int, moves: int = 0) -> lis
         steps += [acknowledge(node, "s2"), acknowledge(node, "s4", held + moves * timeouts)]
         settled += [text for effects in steps for _, _, text in effects.settled]
     return settled
+
+
+@pytest.mark.parametrize("name", ["s1", "s2", "s4"])
+def test_update_is_one_entry_that_changes_an_address_alone(name: str) -> None:
+    """The member that moves need not answer: with s2 the quorum holds without it."""
+    node = led("s1", "s2", "s3", learners=("s4",))
+    before, index = node.view.membership, node.view.log.last_index
+    node.step(ChangeMembers(Change("update", name, "h:9"), "t"), node.view.now_ms)
+    sync(node)
+    settled = acknowledge(node, "s3").settled
+    assert settled == [Settled("t", "done", f"{name} is at h:9 from entry {index + 1}")]
+    after = node.view.membership
+    assert after == replace(before, addresses={**before.addresses, name: "h:9"})
+    assert node.view.log.last_index == index + 1
 
 
 def test_a_change_ends_if_its_candidate_takes_no_entries() -> None:

@@ -438,6 +438,28 @@ def test_status_follows_a_member_that_moved_by_the_file(cluster: Cluster) -> Non
     assert shown.returncode == 0
 
 
+def test_update_moves_a_member_that_is_stopped(cluster: Cluster) -> None:
+    """No file names it, so all nodes and clients go by the log."""
+    node = joined(newcomer(cluster, cluster.leader()))
+    node.kill()
+    cluster.leader().ask("set a 1")
+    node.port = next(free_ports)
+    moved = raftline(cluster, "update", "s4", "localhost", str(node.port))
+    assert moved.returncode == 0
+    assert moved.stdout.startswith(f"UPDATE response: s4 is at localhost:{node.port} from entry ")
+    node.start()
+    eventually(lambda: node.ask("get a read local").endswith("GET response: 1"), "it follows")
+    assert members(cluster)["members"]["s4"] == f"localhost:{node.port}"
+    assert "s4" in members(cluster)["voters"]
+
+
+def test_update_that_contradicts_the_file_is_refused(cluster: Cluster) -> None:
+    name = cluster.followers()[0].name
+    wrong = raftline(cluster, "update", name, "localhost", "9")
+    assert wrong.returncode == 5
+    assert f"says that {name} is at localhost:" in wrong.stderr
+
+
 def test_an_add_that_contradicts_the_file_is_refused(cluster: Cluster) -> None:
     """All nodes would dial the address of the file, and clients that of the log."""
     follower = cluster.followers()[0]

@@ -293,7 +293,7 @@ def test_completion_without_argcomplete_names_the_package(monkeypatch: pytest.Mo
 def test_each_command_has_a_line_in_the_help() -> None:
     shown = in_process.raftline("--help").stdout
     listed = [line.split()[0] for line in shown.splitlines() if line.startswith("  ")]
-    unlisted = {"members", "add", "remove", "replace", "promote", "demote"}
+    unlisted = {"members", "add", "remove", "replace", "promote", "demote", "update"}
     assert {*listed} == {*cli._parser()[1].choices} - unlisted
     assert listed[:2] == ["get", "set"]
 
