@@ -301,7 +301,7 @@ def test_a_restore_tells_to_start_nodes_with_their_settings(
     file = tmp_path / "backup.txt"
     file.write_bytes(COMPACTED["s1.state_machine"])
     assert restore(str(file), str(tmp_path / "new"), ["s1=localhost:1", "s2=192.0.2.12:2"]) == 0
-    *_, first, second, last = capsys.readouterr().out.splitlines()
+    *_, first, second, last, then = capsys.readouterr().out.splitlines()
     settings = "as before, with its settings for TLS and a secret"
     assert first.startswith(f"start s1 {settings}: ")
     assert first.endswith(f" server s1 1 --dir {tmp_path / 'new'}")
@@ -310,6 +310,7 @@ def test_a_restore_tells_to_start_nodes_with_their_settings(
         "If the cluster had TLS or a secret, start the nodes with these settings"
     )
     assert last.endswith(": without them a node lets in anyone who reaches it.")
+    assert then.startswith("Restart every program that was connected, ")
 
 
 def test_a_restore_of_users_tells_that_they_are_there(
@@ -319,7 +320,7 @@ def test_a_restore_of_users_tells_that_they_are_there(
     machine, file = UserMachine(), tmp_path / "backup.txt"
     file.write_bytes(b"".join(format_snapshot(machine.manager.freeze())))
     assert restore(str(file), str(tmp_path / "new"), ["s1=localhost:1"]) == 0
-    users, last = capsys.readouterr().out.splitlines()[-2:]
+    users, last, _ = capsys.readouterr().out.splitlines()[-3:]
     assert (
         users == "The 2 users are in the backup: each node asks for a login from its first start."
     )

@@ -52,6 +52,7 @@ def test_a_survivor_without_its_log_goes_on_from_its_snapshot(
             (tmp_path / name).write_bytes(content)
     assert recover(str(tmp_path), "s1", confirmed=True) == 0
     said = capsys.readouterr().out
+    assert "\n4. Restart every program that was connected, " in said
     assert "Entries up to 3 were committed for certain: its snapshot holds them." in said
     assert "s1 HAS LOST FILES" in said
     manager = LogManager("s1", Folder(tmp_path), {})

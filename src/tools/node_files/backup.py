@@ -234,7 +234,7 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
         print(f"start {name}{where} as before, with its settings for TLS and a secret{command}")
     warn_of_last_epoch(loaded.snapshot.term)
     _report_protection(len(read_users(loaded.users)))
-    print(f"Then: {RESTART_PROGRAMS}")
+    print(RESTART_PROGRAMS)
     return 0
 
 

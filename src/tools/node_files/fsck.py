@@ -87,8 +87,8 @@ def report_failure(failure: StorageError, written: str = "") -> int:
 
 
 RESTART_PROGRAMS = (  # after `recover` and `restore`
-    "Restart every program that was connected: it stays with the cluster that is gone, and is "
-    "refused (OtherCluster)."
+    "Restart every program that was connected, also raftline elect and Patroni: it stays with the "
+    "cluster that is gone."
 )
 
 

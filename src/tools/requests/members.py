@@ -132,6 +132,9 @@ def transfer(
         print(f"{notice}[!] {result.line}", file=sys.stderr)
         status.complain_of(nodes)
         return result.exit_status
+    if leader is not None and leader.name == to:
+        print(f"{to} leads already")
+        return RequestOutcome.DONE
     first, *others = [each.address for each in ([leader] if leader else nodes)]
     try:
         with Client(

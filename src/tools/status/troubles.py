@@ -305,7 +305,8 @@ MEMBERS: tuple[Trouble, ...] = (
     Trouble(
         "is also the name of a server of another cluster",
         "are also the names of servers of another cluster",
-        "Stop the server that does not belong there (docs/repair.md)",
+        "Stop the server that does not belong there (docs/repair.md); this then passes within a "
+        "minute",
         "RaftlineForeignMember", READY,
         lambda look: bool(look.now) and look.name in look.met,
     ),

@@ -54,6 +54,13 @@ def test_transfer_without_a_name_lets_the_leader_choose(tmp_path: Path) -> None:
     assert asked == ["transfer"]
 
 
+def test_transfer_to_the_leader_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A script may repeat it."""
+    with leader_that_says(tmp_path, lambda _: "Sorry, s1 leads already.") as command:
+        assert cli.main([*command, "s1"]) == 0
+    assert capsys.readouterr().out == "s1 leads already\n"
+
+
 def test_a_transfer_to_no_member_names_the_members(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
