@@ -16,6 +16,9 @@ from dogpile.testing.fixtures import (
 )
 from integrations.nodes import three_nodes
 
+from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.newcomers import begin_again
+
 NAME = "dogpile.cache.raftline"
 _ALL: list[dict[str, object]] = []
 
@@ -92,3 +95,16 @@ def test_json_values_of_other_writers_run_no_code(tmp_path: Path) -> None:
 def test_an_unknown_serializer_is_refused() -> None:
     with pytest.raises(ValueError, match='serializer is "json" or "pickle"'):
         make_region().configure(NAME, arguments={"at": _ALL[0]["at"], "serializer": "yaml"})
+
+
+def test_cache_follows_a_cluster_that_began_again(tmp_path: Path) -> None:
+    """No call fails: a cache loses what was in it."""
+    with Cluster(tmp_path, 1, *STEADY) as cluster:
+        node = cluster.start().leader()
+        region = make_region().configure(NAME, arguments={"at": f"localhost:{node.port}"})
+        region.set("lamp", "on")
+        assert region.get("lamp") == "on"
+        begin_again(node)
+        assert region.get("lamp") is NO_VALUE
+        region.set("lamp", "off")
+        assert region.get("lamp") == "off"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 import raftline
-from raftline.errors import OtherCluster
+from raftline.errors import Closed
 
 logger = logging.getLogger(__name__)
 PAUSE_S = 1.0
@@ -38,8 +38,8 @@ class Waker(threading.Thread):
                     for event in watch:
                         self._take(event.key.removeprefix(self._prefix), event.value)
                 return  # the client was closed
-            except OtherCluster:
-                return  # the store connects again, and starts another one
+            except Closed:
+                return  # so it was while the watch began again
             except raftline.ClientError as problem:
                 logger.warning("the watch of %s begins anew: %s", self._prefix, problem)
             except Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from raftline_patroni.loading import NEVER, Loaded, cluster_of
 import raftline
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.newcomers import begin_again
 from raftline_testing.nodes.known_users import add_users, first_admin
 from raftline_testing.nodes.processes import eventually, free_ports
 
@@ -386,3 +388,27 @@ def test_a_member_logs_in_as_a_writer_of_its_own_keys(store: Store, tmp_path: Pa
         with pytest.raises(RaftlineError) as refused:
             store("p1", raftline={**section, "password": "4711"}).get_cluster()
         assert "4711" not in str(refused.value)
+
+
+def test_store_follows_a_cluster_that_began_again(store: Store, tmp_path: Path) -> None:
+    """The call that notices it fails; the next one may lead, and a write wakes the others."""
+    with Cluster(tmp_path, 1, *STEADY) as cluster:
+        node = cluster.start().leader()
+        one = store(at=f"localhost:{node.port}")
+        before = [each.name for each in threading.enumerate()].count("raftline watch")
+        assert one.attempt_to_acquire_leader()
+        assert leads(one).name == "p1"
+        begin_again(node)
+        with pytest.raises(RaftlineError):
+            one.attempt_to_acquire_leader()
+        assert one.attempt_to_acquire_leader()
+        assert leads(one).name == "p1"
+        one.event.clear()
+        with raftline.connect(f"localhost:{node.port}") as kv:
+            del kv[one.leader_path]
+        assert one.event.wait(10)
+
+        def one_watches() -> bool:
+            return [each.name for each in threading.enumerate()].count("raftline watch") == before
+
+        eventually(one_watches, "the earlier watch has ended")

@@ -70,9 +70,8 @@ class RaftlineLock(locking.Lock):
         held = (lost or self._held)[-1]
         self._held.remove(held)
         try:
-            with self._driver.translated():
-                held.release()
-        except (RuntimeError, tooz.ToozError):
+            held.release()
+        except (RuntimeError, raftline.RaftlineError):
             return False
         finally:
             if not self._held:
@@ -93,7 +92,7 @@ class RaftlineLock(locking.Lock):
         with self._driver.translated():
             try:
                 self._held[-1].check()
-            except (RuntimeError, raftline.LeaseLost):
+            except (RuntimeError, raftline.LeaseLost, OtherCluster):
                 return False
         return True
 
@@ -158,9 +157,9 @@ class RaftlineDriver(
                 before.close()
 
     @contextlib.contextmanager
-    def translated(self) -> Any:
-        """Turn errors of raftline into those of tooz."""
-        kv = self.kv
+    def translated(self, kv: raftline.KV[bytes] | None = None) -> Any:
+        """Turn errors of raftline into those of tooz. `kv` is the client that is used."""
+        kv = self.kv if kv is None else kv
         try:
             yield
         except OtherCluster as error:
@@ -192,7 +191,9 @@ class RaftlineDriver(
         return min(self.lock_timeout, self.membership_timeout)
 
     def _done(self, do: Callable[[], Kind]) -> coordination.CoordinatorResult[Kind]:
-        return coordination.CoordinatorResult(self._executor.submit(do), self.translated)
+        return coordination.CoordinatorResult(
+            self._executor.submit(do), functools.partial(self.translated, self.kv)
+        )
 
     # --- groups and members -----------------------------------------------------------------------
 

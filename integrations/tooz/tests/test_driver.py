@@ -12,6 +12,7 @@ from integrations.nodes import three_nodes
 from tooz import coordination
 
 from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.newcomers import begin_again
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +63,24 @@ def test_lock_state_without_nodes_is_an_error_of_tooz(tmp_path: Path) -> None:
             node.kill()
             with pytest.raises(coordination.ToozConnectionError):
                 lock.is_still_owner()
+
+
+def test_driver_follows_a_cluster_that_began_again(tmp_path: Path) -> None:
+    """The call that notices it fails. What was held is lost, and the next calls work."""
+    with Cluster(tmp_path, 1, *STEADY) as cluster:
+        node = cluster.start().leader()
+        with member(f"localhost:{node.port}?timeout=10", b"a") as a:
+            a.create_group(b"group").get()
+            a.join_group(b"group").get()
+            lost = a.get_lock(b"door")
+            assert lost.acquire()
+            begin_again(node)
+            with pytest.raises(coordination.ToozConnectionError):
+                a.get_members(b"group").get()
+            assert a.get_groups().get() == []
+            assert not lost.release()
+            a.create_group(b"group").get()
+            a.join_group(b"group").get()
+            assert a.get_members(b"group").get() == {b"a"}
+            with a.get_lock(b"door"):
+                a.heartbeat()

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from raftline.common.config import FILE_NAME
+
 from .cluster import Cluster, NodeProcess
 from .processes import eventually, free_ports
 
@@ -36,3 +38,13 @@ def joined(node: NodeProcess) -> NodeProcess:
 def members(cluster: Cluster) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads(cluster.ask("members").partition(": ")[2])
     return facts
+
+
+def begin_again(node: NodeProcess) -> None:
+    """Let a node begin another cluster at its address, alone and without its files."""
+    node.kill()
+    for path in node.folder.iterdir():
+        if path.is_file() and path.name != FILE_NAME:
+            path.unlink()
+    node.start("--new")
+    eventually(lambda: node.status().get("commit_index"), "it leads")
