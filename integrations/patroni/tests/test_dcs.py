@@ -21,8 +21,8 @@ from raftline_patroni.loading import NEVER, Loaded, cluster_of
 import raftline
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster
-from raftline_testing.nodes.newcomers import begin_again
 from raftline_testing.nodes.known_users import add_users, first_admin
+from raftline_testing.nodes.newcomers import begin_again
 from raftline_testing.nodes.processes import eventually, free_ports
 
 Store = Callable[..., Raftline]
@@ -398,6 +398,7 @@ def test_store_follows_a_cluster_that_began_again(store: Store, tmp_path: Path) 
         before = [each.name for each in threading.enumerate()].count("raftline watch")
         assert one.attempt_to_acquire_leader()
         assert leads(one).name == "p1"
+        eventually(lambda: one._kv._shared.clients.addresses.cluster, "it knows its cluster")
         begin_again(node)
         with pytest.raises(RaftlineError):
             one.attempt_to_acquire_leader()
