@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...clients.connections.address_options import named_nodes
@@ -133,8 +133,7 @@ def transfer(
         status.complain_of(nodes)
         return result.exit_status
     if leader is not None and leader.name == to:
-        print(f"{to} leads already")
-        return RequestOutcome.DONE
+        return _done_already(to)
     first, *others = [each.address for each in ([leader] if leader else nodes)]
     try:
         with Client(
@@ -154,9 +153,17 @@ def transfer(
     print(for_people(text), file=sys.stdout if is_taken_over else sys.stderr)
     member_names = status.newest_members(nodes).get("members") or [node.name for node in nodes]
     if code_of(text) == "not-taken-over" and to not in member_names:
-        names = ", ".join(sorted(map(safe_line, member_names)))
-        print(f"[*] its members are {names}", file=sys.stderr)
+        print(f"[*] its members are {_sorted(member_names)}", file=sys.stderr)
     return RequestOutcome.DONE if is_taken_over else outcome_of(text)
+
+
+def _sorted(names: Iterable[str]) -> str:
+    return ", ".join(sorted(map(safe_line, names)))
+
+
+def _done_already(leader: str) -> int:
+    print(f"{leader} leads already")
+    return RequestOutcome.DONE
 
 
 def begin(

@@ -168,12 +168,10 @@ def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> 
     tally = _tally(count.halves, counted, is_short=is_short, is_led=is_led, lacks=count.lacks)
     lacks_answers = any(name not in answers for half in count.halves for name in half)
     too_few = TOO_FEW if _have_quorum(count.halves, count.voting) or lacks_answers else NO_VOTES
-    text, trouble = _led_by(leader, members, answers, tally, too_few, has_quorum=has_quorum)
+    text, trouble = _led_by(leader, members, answers, tally, too_few, nodes, has_quorum=has_quorum)
     if serves is None:
         text = f"can't tell whether a leader serves: {_kept_out(shut)}; {tally}"
     because = "" if leader else _no_leader_because(answers)
-    if trouble is ENOUGH and (moved := ", ".join(_moved(nodes))):
-        text, trouble = f"{text}; {ELSEWHERE.one}: {moved}", ELSEWHERE
     parts = [*([because] if because else _voteless(count.voters, answers))]
     parts += [*_in_trouble(troubles), *_others(members, answers)]
     both = safe_line("; ".join([text, *parts])), safe_line("; ".join([tally, *parts]))
@@ -209,6 +207,7 @@ def _led_by(
     answers: Answers,
     tally: str,
     too_few: Trouble,
+    nodes: Sequence[NodeStatus],
     *,
     has_quorum: bool,
 ) -> tuple[str, Trouble | None]:
@@ -219,7 +218,10 @@ def _led_by(
     if leader is None and has_quorum:
         # what the nodes report has the command to type
         waits = any(answer.get("newborn") for answer in answers.values())
-        return f"no leader: {tally}, {ENOUGH.one}", None if waits else ENOUGH
+        text = f"no leader: {tally}, {ENOUGH.one}"
+        if (moved := ", ".join(_moved(nodes))) and not waits:
+            return f"{text}; {ELSEWHERE.one}: {moved}", ELSEWHERE
+        return text, None if waits else ENOUGH
     if leader is None:
         return f"{too_few.one}: {tally}", too_few
     if has_quorum:
