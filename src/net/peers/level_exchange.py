@@ -43,17 +43,19 @@ ASK_S = 2.0  # to ask a build that is not connected yet
 FOREIGN_S = 60.0  # how long a server of another cluster counts as seen; it is printed once
 
 
-def format_level(me: str, cluster: str = "", version: str = VERSION) -> str:
+def format_level(
+    me: str, cluster: str = "", version: str = VERSION, *, has_parts: bool = True
+) -> str:
     """Return the line of this build, without its newline."""
     line = f"{me}@{FIRST_WORD} {LEVEL} version {version}"
-    if parts := sorted(applies()):
+    if has_parts and (parts := sorted(applies())):
         line += f" with {' '.join(parts)}"
     return f"{line} cluster {cluster}" if cluster else line
 
 
-def answer_to_level(cluster: str, version: str = VERSION) -> str:
+def answer_to_level(cluster: str, version: str = VERSION, *, has_parts: bool = True) -> str:
     """Return the answer to a build's line."""
-    return format_level("", cluster, version).removeprefix("@")
+    return format_level("", cluster, version, has_parts=has_parts).removeprefix("@")
 
 
 def read_level(text: str) -> Build | None:

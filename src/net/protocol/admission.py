@@ -231,7 +231,8 @@ class Admission:
             self._note_cluster(line)
         if line.kind == "level" and not self._may_know_version(line.request.sender):
             if self._host.announces_level:
-                reply = answer_to_level(self._host.foreigners.mine(), HIDDEN)
+                mine, has_parts = self._host.foreigners.mine(), not self.must_prove
+                reply = answer_to_level(mine, HIDDEN, has_parts=has_parts)
                 line = replace(line, reply=reply)
             return line
         if line.kind in ("control", "level"):  # answered even by a node that is down

@@ -12,6 +12,7 @@ import pytest
 from raftline.access.login import Access
 from raftline.access.secret import PeerAuth
 from raftline.common.build_level import LEVEL
+from raftline.common.effects import applies
 from raftline.common.version import VERSION
 from raftline.net.connections import connection_slots as places_module
 from raftline.net.connections.connection_slots import Places
@@ -181,13 +182,14 @@ def test_the_question_for_a_level_without_a_proof_is_no_login(
 def test_a_stranger_is_told_the_level_and_not_the_version(
     access: Access, doors: list[StrangerConnection]
 ) -> None:
-    """The version names the commit, and so the known vulnerabilities."""
+    """The version names the commit, and so the known vulnerabilities; the digests of the extensions
+    tell nearly as much."""
     rule = PeerAuth(b"0" * 32, is_required=True)
     doors.append(door := StrangerConnection(access, peer_auth=rule))
     for sender in ("s2", "s9"):
         assert door.ask(f"{sender}@Level 3 version 0.1.0") == f"s1@Level {LEVEL} version hidden"
     door.ask(f"login root {PASSWORD}")
-    told = f"s1@Level {LEVEL} version {VERSION}"
+    told = f"s1@Level {LEVEL} version {VERSION} with {' '.join(sorted(applies()))}"
     assert door.ask("s2@Level 3 version 0.1.0") == told
     for open_door in (
         StrangerConnection(None),
