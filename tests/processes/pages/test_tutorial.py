@@ -35,11 +35,12 @@ VARIES = (
     (r"\bentry \d+", "entry N"),
     (r"\btoken \d+", "token N"),
     (r"^\d+ \d+ [\w.-]+#\d+@", "I T NAME#ID@"),
+    (r"^\d+ \d+ (?=set )", "I T "),
     (r"^ {4}>> (?=\[)", ""),  # a notice came while the client's prompt stood there
     (r"^(s\d)@(?:Not this time|Sorry,|GET response).*", r"\1@…"),
 )
 KEYS = {"^C": "\x03", "^D": "\x04", "^\\": "\x1c", "[Enter]": "\n"}
-ALIKE = {"Sorry, sN leads already.": "TRANSFER response: sN leads term N"}
+ALIKE = {"sN leads already": "TRANSFER response: sN leads term N"}
 MAY_BE_REPEATED = re.compile(r"raftline (?:status|get|member list|transfer)\b|grep ")
 PROGRAMS = {
     "make": "exec {python} src/cli.py up --client --pace class --base-port {port}",
