@@ -15,6 +15,7 @@ import pytest
 
 import raftline
 from raftline.api import KVSnapshot, Version
+from raftline.clients.leases.lease_timer import LeaseTimer
 from raftline.clients.requests.one_node import NodeStep
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
@@ -367,8 +368,10 @@ def test_child_process_asks_afresh_and_spares_its_parent(kv: raftline.KV[str]) -
             watch.close()
             lease.__exit__(None, None, None)
             with kv.lease(1) as own:
-                before = own._timer.sent_s
-                eventually(lambda: own._timer.sent_s > before, "the child renews its lease")
+                timer = own._timer
+                assert isinstance(timer, LeaseTimer)
+                before_s = timer.sent_s
+                eventually(lambda: timer.sent_s > before_s, "the child renews its lease")
                 assert own.is_held
             failed = 0
         finally:
