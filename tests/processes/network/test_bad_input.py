@@ -23,7 +23,7 @@ NO_ID = (
 REFUSED: list[tuple[bytes, str]] = [
     (b"foo", f"I don't understand: foo. {TRY}"),
     (b"leases x", "leases takes no operands. Nothing was done."),
-    (b"SET a b", f"I don't understand: SET a b. {TRY}"),
+    (b"SET a b", "I don't understand: SET a b. Commands have small letters: set KEY VALUE"),
     (b"", f"the line is empty. {TRY}"),
     (b"   ", f"the line is empty. {TRY}"),
     (b"client4@", f"the line is empty. {TRY}"),

@@ -317,7 +317,7 @@ def test_unreachable_addresses_are_all_named() -> None:
     where = f"localhost port {port}, {other}"
     for reach in (client.connect, lambda: client.request("get a")):
         client.timeout_s = 0.1
-        with pytest.raises(Unreachable, match=f"^nobody answers at {where}. .* nothing listens"):
+        with pytest.raises(Unreachable, match=f"^nobody answers at {where}. The last one: "):
             reach()
     alone = Client(port=port, follow=True)
     with pytest.raises(Unreachable, match=f"^nothing listens on localhost port {port}:"):

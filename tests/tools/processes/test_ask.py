@@ -399,6 +399,7 @@ def test_a_write_of_the_shell_is_one_entry(shared: Cluster, tmp_path: Path) -> N
     """No session is begun for a single write, nor is one left behind."""
     leader = shared.leader()
     where = f"localhost:{leader.port}"
+    leader.ask("object c list.append 0")  # the log names the extension now
     for words in (
         ["set", "a", "1"],
         ["set", "a", "1", "--ttl", "600"],
