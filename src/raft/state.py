@@ -220,10 +220,8 @@ class State:
         level = self.levels.latest
         if level <= FLOOR:
             return True
-        needs = self.levels.needs.latest
-        return self.peer_levels.get(name, NOT_HEARD) >= level and not (
-            needs and lacking(needs, self.peer_parts.get(name, ()))
-        )
+        is_low = self.peer_levels.get(name, NOT_HEARD) < level
+        return not (is_low or lacking(self.levels.needs.latest, self.peer_parts.get(name, ())))
 
     @property
     def has_adopted_log(self) -> bool:

@@ -32,8 +32,8 @@ from .levels import (
     LOWEST,
     NOT_HEARD,
     is_foreign,
-    lacking,
     level_command,
+    part_of,
     why_lacking,
     with_parts,
 )
@@ -154,7 +154,8 @@ def further_parts(state: State, needed: Sequence[str]) -> list[str]:
     levels = state.levels
     if not levels.clusters.latest or state.options.applies is None:
         return []
-    return lacking(" ".join(needed), levels.needs.latest.split())
+    named = levels.needs.latest.split()
+    return [each for each in needed if each not in named]
 
 
 def add_parts(state: State, needed: Sequence[str]) -> bool:
@@ -174,10 +175,9 @@ def _renew_parts(state: State) -> bool:
     also those whose log came from a build that applied them alike; return whether an entry was
     appended."""
     needs, own = state.levels.needs.latest, state.options.own_parts
-    parts = {each.partition("=")[0] for each in needs.split()}
-    stale = lacking(
-        " ".join(each for each in own if each.partition("=")[0] in parts), needs.split()
-    )
+    named = needs.split()
+    parts = {*map(part_of, named)}
+    stale = [each for each in own if part_of(each) in parts and each not in named]
     if not stale:
         state.own_needs = needs
         return False

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ..common.build_level import LEVEL
-from ..common.effects import applies
-from ..raft.levels import is_foreign, why_lacking
+from ..common.effects import applies, own_parts
+from ..raft.levels import is_foreign, part_of, why_lacking
 from ..raft.log import Log
 from ..raft.membership import Configurations
 from . import birth
@@ -491,27 +491,27 @@ class _Reading:
         plan = self._plan
         held, log = plan.snapshot, plan.log
         needs = {self._snapshots.name: held.needs if held is not None else ""}
-        members = held.members if held is not None else None
         if log is not None:
             needs[self._log_name] = log.levels.needs.latest
-            configurations = Configurations(
-                log.log.base_index, members or log.members, log.log.commands
-            )
-            members = configurations.latest
-        can = set(applies())
-        if members is not None and members.names == (plan.node,):
-            own = {each.partition("=")[0] for each in can}
-            can |= {
-                each
-                for need in needs.values()
-                for each in need.split()
-                if each.partition("=")[0] in own
-            }
         for name, need in needs.items():
-            if why := why_lacking(need, can):
+            why = why_lacking(need, applies()) if need else ""
+            if why and self._is_alone():
+                why = why_lacking(
+                    need, [each for each in need.split() if part_of(each) in own_parts()]
+                )
+            if why:
                 raise LevelRefused(
                     f"{name}: its entries {why} (docs/operate/upgrades.md). Nothing was changed"
                 )
+
+    def _is_alone(self) -> bool:
+        """Whether these files name no other member."""
+        held, log = self._plan.snapshot, self._plan.log
+        members = held.members if held is not None else None
+        if log is not None:
+            own = Configurations(log.log.base_index, members or log.members, log.log.commands)
+            members = own.latest
+        return members is not None and members.names == (self._plan.node,)
 
     def _find_strays(self) -> None:
         log, storage, snapshot = self._log_name, self._storage.name, self._snapshots.name

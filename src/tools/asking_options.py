@@ -20,17 +20,20 @@ if TYPE_CHECKING:
 Action = Callable[[argparse.Namespace], int]
 
 
-def add_quiet(parser: Parser) -> None:
-    """Add `--quiet` to a command that prints no value. Its action is `quieted`, or looks itself."""
+def add_quiet(parser: Parser, action: Action | None = None) -> None:
+    """Add `--quiet` to a command that prints no value, and let its action print nothing with it.
+    Without an action here, the command looks itself."""
     parser.add_argument(
         "-q",
         "--quiet",
         action="store_true",
         help="print only errors; the exit status says the rest",
     )
+    if action is not None:
+        parser.set_defaults(carry_out=_quieted(action))
 
 
-def quieted(action: Action) -> Action:
+def _quieted(action: Action) -> Action:
     """Return an action that prints nothing with `--quiet`, unless its output is JSON."""
 
     def act(options: argparse.Namespace) -> int:

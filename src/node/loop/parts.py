@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from ...common.extensions import parts_in
 from ...net.protocol.host import Batch
+from ...raft.levels import part_of
 from ...raft.node_view import NodeView
 from ...wire.refusal import APPLIES_OTHERWISE, LACKS_EXTENSION, UNHEARD_EXTENSION, Refusal
 
@@ -43,10 +44,10 @@ class KnownParts:
         return left, sorted(added)
 
     def _refusal(self, part: str, member: str) -> Refusal:
-        told, extension = self._view.told_parts(member), part.partition("=")[0]
+        told, extension = self._view.told_parts(member), part_of(part)
         if told is None:
             return UNHEARD_EXTENSION(member, extension)
         named = f"{member} ({self._version_of(member)})"
-        if any(each.partition("=")[0] == extension for each in told):
+        if extension in map(part_of, told):
             return APPLIES_OTHERWISE(named, extension, self._view.name)
         return LACKS_EXTENSION(named, extension)

@@ -29,7 +29,7 @@ from ...common.config import ConfigError, Configuration, check_name
 from ...common.effects import own_parts
 from ...common.process.wakeup import no_pause
 from ...logmanager import LogManager, parts_of
-from ...raft.levels import FLOOR
+from ...raft.levels import FLOOR, part_of
 from ...raft.log import Log
 from ...raft.membership import Membership, all_vote
 from ...state.commands.machines import UnknownMachine
@@ -50,7 +50,7 @@ from ...storage.snapshot_lines import (
 )
 from ...storage.start_plan import Cure, read_plan
 from ...wire.refusal import error
-from ..asking_options import add_asking_options, add_quiet, quieted
+from ..asking_options import add_asking_options, add_quiet
 from ..progress_bar import Bar
 from ..status import status
 from ..status.status_report import explained
@@ -246,7 +246,7 @@ def _own_needs(file: str, needs: str) -> str:
         FilesRefused: this build lacks an extension.
     """
     own = own_parts()
-    names = [each.partition("=")[0] for each in needs.split()]
+    names = [*map(part_of, needs.split())]
     if absent := [name for name in names if name not in own]:
         raise FilesRefused(
             f"{file}: its state is of the extension {' and '.join(absent)}, which this build of "
@@ -393,8 +393,7 @@ def _add_backup(commands: Commands) -> None:
     source.add_argument("--from", dest="node", metavar="NAME", help="read a stopped node's files")
     source.add_argument("--check", action="store_true", help="read FILE and print what it holds")
     add_asking_options(backup, 60.0)
-    add_quiet(backup)
-    backup.set_defaults(carry_out=quieted(_backup))
+    add_quiet(backup, _backup)
 
 
 def _add_restore(commands: Commands) -> None:

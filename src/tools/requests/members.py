@@ -26,7 +26,7 @@ from ...wire.protocol import ProtocolError
 from ...wire.refusal import NO_LEADER, error
 from ...wire.replies.refusals import code_of, for_people
 from ...wire.replies.replies import RequestOutcome, outcome_of
-from ..asking_options import add_asking_options, add_quiet, quieted
+from ..asking_options import add_asking_options, add_quiet
 from ..status import status
 from ..status.status_report import explained, verdict
 
@@ -218,8 +218,7 @@ def _add_transfer(commands: Commands) -> None:
     )
     transfer.add_argument("to", metavar="NAME", nargs="?", help="which node (any that can)")
     add_asking_options(transfer, 15.0)
-    add_quiet(transfer)
-    transfer.set_defaults(carry_out=quieted(_transfer))
+    add_quiet(transfer, _transfer)
 
 
 def _add_begin(commands: Commands) -> None:
@@ -235,8 +234,7 @@ def _add_begin(commands: Commands) -> None:
         "--without", metavar="NAME", nargs="+", default=[], help="the members that never ran"
     )
     add_asking_options(begin, 15.0)
-    add_quiet(begin)
-    begin.set_defaults(carry_out=quieted(_begin))
+    add_quiet(begin, _begin)
 
 
 def _add_actions(commands: Commands, names: Mapping[str, str]) -> None:

@@ -25,7 +25,7 @@ from ...common.arguments import as_seconds
 from ...common.config import ConfigError
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...wire.refusal import error
-from ..asking_options import add_asking_options, add_quiet, quieted
+from ..asking_options import add_asking_options, add_quiet
 from ..status.status_report import explained
 
 if TYPE_CHECKING:
@@ -187,8 +187,7 @@ def add_commands(commands: Commands) -> None:
     perf.add_argument("--prefix", default=prefix, metavar="PREFIX", help=f"of its keys ({prefix})")
     perf.add_argument("--json", action="store_true", help="for programs")
     add_asking_options(perf, 10.0)
-    add_quiet(perf)
-    perf.set_defaults(carry_out=quieted(_perf))
+    add_quiet(perf, _perf)
     replicas = actions.add_parser(
         "replicas",
         help="whether all members hold the same state, and the first key that differs",
@@ -198,8 +197,7 @@ def add_commands(commands: Commands) -> None:
     )
     replicas.add_argument("--json", action="store_true", help="for programs")
     add_asking_options(replicas, 30.0)
-    add_quiet(replicas)
-    replicas.set_defaults(carry_out=quieted(_replicas))
+    add_quiet(replicas, _replicas)
 
 
 def _replicas(options: argparse.Namespace) -> int:

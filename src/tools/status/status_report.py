@@ -33,7 +33,7 @@ from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...raft.membership import majority
 from ...wire.refusal import NO_LEADER, NO_QUORUM, RequestOutcome
 from ...wire.replies.refusals import sentence_of
-from ..asking_options import add_asking_options, add_quiet, quieted
+from ..asking_options import add_asking_options, add_quiet
 from ..colours import BOLD_GREEN, RED, coloured, has_colours
 from .status import (
     CHECK_S,
@@ -636,13 +636,12 @@ def add_commands(commands: Commands) -> None:
         "With --watch, the code is that of the last look before Ctrl-C.",
     )
     add_asking_options(status, 2.0)
-    add_quiet(status)
+    add_quiet(status, _status)
     status.add_argument("--json", action="store_true", help="for programs")
     seconds = "again every SECONDS (2), until Ctrl-C"
     status.add_argument(
         "--watch", type=as_seconds, nargs="?", const=2.0, help=seconds, metavar="SECONDS"
     )
-    status.set_defaults(carry_out=quieted(_status))
 
 
 def _status(options: argparse.Namespace) -> int:
