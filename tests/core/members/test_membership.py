@@ -99,6 +99,8 @@ THREE = Membership(
         (Change("remove", "s9"), "s9 is not a member"),
         (Change("update", "s9", "h:9"), "s9 is not a member: add it"),
         (Change("update", "s2", "H:1"), "H:1 is the address of s1"),
+        (Change("update", "s2", "h:4"), "h:4 is the address of s4"),
+        (Change("add", "s9", "h:4"), "h:4 is the address of s4"),
         (Change("replace", "s9", "h:9", "s4"), "s4 is not a voter, .* add s9 h 9"),
         (Change("replace", "s4", "h:4", "s9"), "s9 is not a voter, .* add s4 h 4"),
         (Change("replace", "s4", "h:9", "s3"), "s4 is a member at h:4"),

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from raftline.net.protocol.host import Batch
+from raftline.node.loop.parts import KnownParts
 from raftline.raft.change import Change, ChangeRefused
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import NeedParts, PeerLevel, Propose, Receive
@@ -36,6 +38,15 @@ from raftline_testing.doubles.rising_leader import FIRST, IDENTITY, THREE
 REDIS, OLDER, QUEUES = "redis=0123456789ab", "redis=ba9876543210", "recipes=0123456789ab"
 WHOLE = replace(FIRST, applies=frozenset({REDIS, QUEUES}), own_parts=(REDIS, QUEUES))
 ALL = frozenset({REDIS, QUEUES})
+SOME = (frozenset[str](), frozenset({REDIS}), frozenset({QUEUES, OLDER}), ALL)
+NEEDED = {  # what the commands of a batch need
+    ("set a hold",): frozenset[str](),
+    ("redis 1 SET a 1",): frozenset({REDIS}),
+    ("client4#1@hold a/ alone lease-9 x", "get a"): frozenset({QUEUES}),
+    ("txn set a 1 ; enqueue q/ x",): frozenset({QUEUES}),
+    ("txn enqueue q/ x ; redis 1 SET a 1",): ALL,
+    ("get a", "redis 1 SET a 1", "enqueue q/ x"): ALL,
+}
 
 
 def leader(*told: tuple[str, frozenset[str]], **more: object) -> RawNode:
@@ -78,6 +89,37 @@ def test_no_entry_needs_what_a_member_does_not_apply_alike(theirs: frozenset[str
     assert node.view.who_lacks([REDIS]) == (REDIS, "s3")
     tell(node, "s3", ALL)
     assert node.view.who_lacks([REDIS]) == ("", "")
+
+
+@pytest.mark.parametrize("named", [(), (REDIS,), (QUEUES,)])
+@pytest.mark.parametrize("second", [*SOME, None])
+@pytest.mark.parametrize("third", [*SOME, None])
+def test_writes_are_admitted_that_each_member_can_apply(
+    second: frozenset[str] | None, third: frozenset[str] | None, named: tuple[str, ...]
+) -> None:
+    """Whatever two members announced, or one that was never heard, and whatever the log names."""
+    node = leader(("s2", ALL), ("s3", ALL))
+    need(node, *named)
+    told = {"s2": second, "s3": third}
+    node._state.peer_parts = {name: parts for name, parts in told.items() if parts is not None}
+    own = dict(each.split("=") for each in sorted(ALL))
+    batches = [Batch(commands, is_read=False) for commands in NEEDED]
+    left, added = KnownParts(node.view, own, lambda name: f"of {name}").admit(batches)
+    able = {*named} | {each for each in ALL if all(each in (told[name] or ()) for name in told)}
+    assert left == [batch for batch in batches if NEEDED[tuple(batch.commands)] <= able]
+    assert added == sorted({part for batch in left for part in NEEDED[tuple(batch.commands)]})
+    for batch in batches:
+        if batch not in left:
+            assert len(batch.replies) == len(batch.commands)
+            member = batch.replies[0].split(", ", 1)[1].split(" ")[0]
+            parts, missing = told[member], NEEDED[tuple(batch.commands)] - {*named}
+            kinds = [
+                "not heard yet" if parts is None
+                else "otherwise than" if OLDER in parts and each == REDIS
+                else "lacks the extension"
+                for each in sorted(missing - (parts or frozenset()))
+            ]  # fmt: skip
+            assert kinds[0] in batch.replies[0]
 
 
 def test_new_leader_waits_for_members_that_were_never_heard() -> None:
