@@ -67,7 +67,7 @@ def read(command: str) -> Raise:
     return Raise(int(match[2]), match[1], match[3] or "")
 
 
-def part_of(each: str) -> str:
+def name_of_part(each: str) -> str:
     """Return the PART of `PART=DIGEST`."""
     return each.partition("=")[0]
 
@@ -75,7 +75,7 @@ def part_of(each: str) -> str:
 def with_parts(needs: str, added: Iterable[str]) -> str:
     """Return needs and further ones, each `PART=DIGEST`, in their one form. A part has one
     digest: the added one."""
-    by_part = {part_of(each): each for each in [*needs.split(), *added]}
+    by_part = {name_of_part(each): each for each in [*needs.split(), *added]}
     return " ".join([by_part[part] for part in sorted(by_part)])
 
 
@@ -86,8 +86,8 @@ def lacking(needs: str, applies: Iterable[str]) -> list[str]:
 
 def why_lacking(needs: str, applies: Iterable[str]) -> str:
     """Return in words why a build can't apply entries that need these parts, "" if it can."""
-    parts = {*map(part_of, applies)}
-    missing = [*map(part_of, lacking(needs, applies))]
+    parts = {*map(name_of_part, applies)}
+    missing = [*map(name_of_part, lacking(needs, applies))]
     absent = [part for part in missing if part not in parts]
     if absent:
         return (

@@ -33,7 +33,7 @@ from .levels import (
     NOT_HEARD,
     is_foreign,
     level_command,
-    part_of,
+    name_of_part,
     why_lacking,
     with_parts,
 )
@@ -176,8 +176,8 @@ def _renew_parts(state: State) -> bool:
     appended."""
     needs, own = state.levels.needs.latest, state.options.own_parts
     named = needs.split()
-    parts = {*map(part_of, named)}
-    stale = [each for each in own if part_of(each) in parts and each not in named]
+    parts = {*map(name_of_part, named)}
+    stale = [each for each in own if name_of_part(each) in parts and each not in named]
     if not stale:
         state.own_needs = needs
         return False

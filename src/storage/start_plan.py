@@ -11,7 +11,7 @@ from enum import Enum
 
 from ..common.build_level import LEVEL
 from ..common.effects import applies, own_parts
-from ..raft.levels import is_foreign, part_of, why_lacking
+from ..raft.levels import is_foreign, name_of_part, why_lacking
 from ..raft.log import Log
 from ..raft.membership import Configurations
 from . import birth
@@ -497,7 +497,7 @@ class _Reading:
             why = why_lacking(need, applies()) if need else ""
             if why and self._is_alone():
                 why = why_lacking(
-                    need, [each for each in need.split() if part_of(each) in own_parts()]
+                    need, [each for each in need.split() if name_of_part(each) in own_parts()]
                 )
             if why:
                 raise LevelRefused(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from ...common.extensions import parts_in
 from ...net.protocol.host import Batch
-from ...raft.levels import part_of
+from ...raft.levels import name_of_part
 from ...raft.node_view import NodeView
 from ...wire.refusal import APPLIES_OTHERWISE, LACKS_EXTENSION, UNHEARD_EXTENSION, Refusal
 
@@ -44,10 +44,10 @@ class KnownParts:
         return left, sorted(added)
 
     def _refusal(self, part: str, member: str) -> Refusal:
-        told, extension = self._view.told_parts(member), part_of(part)
+        told, extension = self._view.told_parts(member), name_of_part(part)
         if told is None:
             return UNHEARD_EXTENSION(member, extension)
         named = f"{member} ({self._version_of(member)})"
-        if extension in map(part_of, told):
+        if extension in map(name_of_part, told):
             return APPLIES_OTHERWISE(named, extension, self._view.name)
         return LACKS_EXTENSION(named, extension)

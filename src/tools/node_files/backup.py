@@ -29,7 +29,7 @@ from ...common.config import ConfigError, Configuration, check_name
 from ...common.effects import own_parts
 from ...common.process.wakeup import no_pause
 from ...logmanager import LogManager, parts_of
-from ...raft.levels import FLOOR, part_of
+from ...raft.levels import FLOOR, name_of_part
 from ...raft.log import Log
 from ...raft.membership import Membership, all_vote
 from ...state.commands.machines import UnknownMachine
@@ -246,7 +246,7 @@ def _own_needs(file: str, needs: str) -> str:
         FilesRefused: this build lacks an extension.
     """
     own = own_parts()
-    names = [*map(part_of, needs.split())]
+    names = [*map(name_of_part, needs.split())]
     if absent := [name for name in names if name not in own]:
         raise FilesRefused(
             f"{file}: its state is of the extension {' and '.join(absent)}, which this build of "
