@@ -5,6 +5,10 @@ A node sends this line first on each connection that it makes to a peer. An impl
 levels answers with `Sorry, `, as it does to any unknown line, and is recognized by that. So does a
 node that was started with `--floor`, which itself asks nobody.
 
+The question is sent again each second until an answer tells the build. A line may be lost where
+something between two nodes takes it, and without the answer a leader would send that member nothing
+for as long as the connection stands.
+
 Once a node knows the identity of its cluster, the line ends in it, in both directions:
 `s1@Level 1 version 0.3.0 cluster 9f86d081884c7d65`. A node that learns it later sends the line
 again on its open connections. Messages from a server of another cluster are refused. With a secret,
@@ -174,6 +178,7 @@ class LevelQuestion:
         self._peer = peer
         self._on_build = on_build
         self.is_asked = False  # on this connection, and there is no answer yet
+        self._is_told = True  # an answer on this connection told the build, or no question was sent
         self.was_full = False  # an old build with only peer places left refused the question
 
     def first_line(self, me: str) -> bytes:
@@ -181,6 +186,7 @@ class LevelQuestion:
         self.is_asked = self._on_build is not None and not self.was_full
         self.was_full, self._theirs = False, ""
         self._announced = self._foreigners.mine() if self.is_asked else None
+        self._is_told = not self.is_asked
         return b"" if self._announced is None else f"{format_level(me, self._announced)}\n".encode()
 
     def next_line(self, me: str) -> bytes:
@@ -190,6 +196,10 @@ class LevelQuestion:
             return b""
         self._announced = mine
         return f"{format_level(me, mine)}\n".encode()
+
+    def line_again(self, me: str) -> bytes:
+        """Return the line again if no answer told the build yet, otherwise b""."""
+        return b"" if self._is_told else f"{format_level(me, self._announced or '')}\n".encode()
 
     def take(self, text: str) -> bool:
         """Take a line that may be an answer; return whether it was one. A refusal counts as one
@@ -201,6 +211,7 @@ class LevelQuestion:
         self.was_full = code == "full"
         build = read_level(text)
         if build is not None and self._on_build is not None:
+            self._is_told = True
             self._theirs = build.cluster
             if not self.is_foreign:
                 self._on_build(self._peer, build, self)
@@ -216,6 +227,7 @@ class LevelQuestion:
 
     def forget(self) -> None:
         """Report that the connection broke: the next build at that address may differ."""
+        self._is_told = True  # nobody is there to be asked
         if self._on_build is not None:
             self._on_build(self._peer, None, self)
 

@@ -35,6 +35,7 @@ from .level_exchange import Foreigners, LevelQuestion, OnBuild
 from .opening import connect, dial_tls, prove
 
 BACK_OFF_S = (0.05, 0.5)  # first and longest pause between two attempts to connect
+ASK_AGAIN_S = 1.0  # for a build that was not told
 LEAST_PAUSE_S = 0.02  # even if there is something to send
 NOT_YET_VALID, EXPIRED = 9, 10  # OpenSSL's numbers, X509_V_ERR_…
 BY_THE_CLOCK = ("ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_EXPIRED")  # OpenSSL's alerts for them
@@ -196,7 +197,8 @@ class Peer:
 
     def _send_outbox(self) -> None:
         while not self._stopping.is_set():
-            self._more.wait(1.0)
+            if not self._more.wait(ASK_AGAIN_S) and (line := self._level.line_again(self._me)):
+                self.send(line)
             while self._sent_some():
                 pass
 

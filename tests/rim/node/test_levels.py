@@ -144,6 +144,19 @@ def test_connection_to_a_peer_begins_with_the_level_question(
     assert dialling.said == []
 
 
+@pytest.mark.parametrize("first", ["", STOPPING], ids=["lost", "tells nothing"])
+def test_build_is_asked_for_until_it_is_told(dialling: Dialled, first: str) -> None:
+    """A leader sends nothing to a member whose build it does not know: one lost line would leave
+    that member behind for as long as the connection stands."""
+    connection, question = dialling.dialled(first)
+    for _ in range(2):
+        assert connection.recv(4096).decode() == question
+    assert dialling.builds == []
+    connection.sendall(b"s2@Level 1 version 0.2.0\n")
+    eventually(lambda: dialling.builds == [Build(1, "0.2.0")], "the build")
+    connection.close()
+
+
 def test_end_of_a_stale_connection_keeps_a_later_announcement() -> None:
     """A member moved: its old host is silent, and its connection ends after the new one has
     announced its level."""
