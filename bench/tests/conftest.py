@@ -1,4 +1,4 @@
-"""Settings for all tests are those of `raftline_testing.runner.pytest_plugin`."""
+"""The generator of load, built once for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["raftline_testing.runner.pytest_plugin", "raftline_testing.nodes.fixtures"]
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -73,7 +73,7 @@ def test_each_block_of_an_operators_page_is_run_or_marked(page: str) -> None:
         ("<!-- sketch -->\n```sh\nraftline get a\n```\n", "a sketch has a reason"),
         ("<!-- on: s1 -->\n```sh\nraftline get a\n```\n", "there is no test"),
         ("<!-- run: tests/none.py -->\n```sh\nls\n```\n", "there is no test tests/none.py"),
-        ("<!-- run: tests/conftest.py -->\n```sh\nls\n```\n", "tests/conftest.py lacks page.md"),
+        ("<!-- run: tests/transcripts/conftest.py -->\n```sh\nls\n```\n", "tests/transcripts/conftest.py lacks page.md"),
         ("Type:\n\n    raftline get a\n", "not fenced"),
         ("Type:\n\n~~~\nraftline get a\n~~~ end\n", "not fenced"),
     ],
