@@ -23,6 +23,7 @@ EDITABLE = {
     "packages": [folder.name for folder in sorted(Path("deploy/editable").glob("*/"))],
     "package_dir": {"": "deploy/editable"},
 }
+LEFT_OUT = {"raftline", "tests", "harness"}  # folders: the stand-in in a clone; tests
 MYPY = "mypy>=2.4"  # its mypyc is the first that accepts this code unchanged
 COMPILED = (
     "raft/*", "wire/*", "wire/*/*", "state/*", "state/*/*",
@@ -85,15 +86,26 @@ def extensions():
     return modules
 
 
+def packages():
+    """Return the folder of each package: src/ is `raftline`, and each folder with modules below it
+    is a package of that name."""
+    return {
+        ".".join(["raftline", *folder.relative_to("src").parts]): folder.as_posix()
+        for folder in sorted({path.parent for path in Path("src").rglob("__init__.py")})
+        if not LEFT_OUT & set(folder.relative_to("src").parts)
+    }
+
+
 def arguments():
     """Return the arguments that setup.cfg lacks, for the running command."""
     if "editable_wheel" in sys.argv:
         return EDITABLE
+    found = {"packages": list(packages()), "package_dir": packages()}
     if os.environ.get("RAFTLINE_COMPILE") != "1":
-        return {}
+        return found
     if {"bdist_wheel", "build_ext"} & set(sys.argv):
-        return {"ext_modules": extensions(), "setup_requires": [MYPY]}
-    return {"setup_requires": [MYPY]}
+        return {**found, "ext_modules": extensions(), "setup_requires": [MYPY]}
+    return {**found, "setup_requires": [MYPY]}
 
 
 def version():
