@@ -12,6 +12,7 @@ files that a clone runs (docs/develop/compiled.md). The sdist is the same with a
 import importlib
 import os
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -29,7 +30,7 @@ COMPILED = (
     "raft/*", "wire/*", "wire/*/*", "state/*", "state/*/*",
     "recipes/command_effects", "recipes/command_rows", "recipes/recipe_keys",
     "recipes/recipe_operands",
-    "doors/redis/resp/request_ledger",
+    "redis/resp/request_ledger",
     "objects/command_effects", "objects/command_rows", "objects/object_kinds",
     "objects/object_operations",
     "picture/recording/recorded_node",
@@ -62,17 +63,19 @@ def extensions():
     from mypyc.build import mypycify
 
     folder = Path("build/compiled/package")
-    folder.mkdir(parents=True, exist_ok=True)
-    package = folder / "raftline"  # the package is the folder src/, and mypyc uses its name
-    if not package.is_symlink():
-        package.symlink_to(Path.cwd() / "src")
+    package = folder / "raftline"  # mypyc uses the names of folders
+    shutil.rmtree(folder, ignore_errors=True)
+    package.mkdir(parents=True)
+    for path in [*Path("src").iterdir(), *Path("extensions").glob("*/")]:
+        if path.name not in LEFT_OUT:
+            (package / path.name).symlink_to(path.resolve())
     os.environ["MYPYPATH"] = str(folder)
     files = sorted(
-        str(package / path.relative_to("src"))
+        str(path)
         for pattern in COMPILED
-        for path in Path("src").glob(f"{pattern}.py")
+        for path in package.glob(f"{pattern}.py")
         if path.name != "__init__.py"
-        and path.relative_to("src").with_suffix("").as_posix() not in NOT_COMPILED
+        and path.relative_to(package).with_suffix("").as_posix() not in NOT_COMPILED
     )
     options = ["--strict", "--namespace-packages", "--explicit-package-bases"]
     modules = mypycify(
@@ -87,12 +90,13 @@ def extensions():
 
 
 def packages():
-    """Return the folder of each package: src/ is `raftline`, and each folder with modules below it
-    is a package of that name."""
+    """Return the folder of each package: src/ is `raftline`, and each folder with modules in it or
+    in extensions/ is a package of that name."""
     return {
-        ".".join(["raftline", *folder.relative_to("src").parts]): folder.as_posix()
-        for folder in sorted({path.parent for path in Path("src").rglob("__init__.py")})
-        if not LEFT_OUT & set(folder.relative_to("src").parts)
+        ".".join(["raftline", *path.relative_to(source).parent.parts]): path.parent.as_posix()
+        for source in ("src", "extensions")
+        for path in sorted(Path(source).rglob("__init__.py"))
+        if not LEFT_OUT & set(path.relative_to(source).parts)
     }
 
 

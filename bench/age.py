@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("access", "clients", "common", "net", "node", "raft", "state", "storage", "wire")
 KERNEL = [*(f"src/{name}" for name in PACKAGES), "src/logmanager.py", "src/server.py"]
 GENERATOR = ["bench/*.c", "bench/*.h"]
-BESIDE = {"recipes": "src/recipes", "door": "src/doors", "bench": "src/doors"}
+BESIDE = {"recipes": "extensions/recipes", "door": "extensions/redis", "bench": "extensions/redis"}
 TABLE = re.compile(r"(<!-- figures ([a-z-]+) -->\n)(.*?)(<!-- end of figures -->)", re.DOTALL)
 COMMIT = re.compile(r"\bcommit ([0-9a-f]{7,40})\b")
 MARK = re.compile(r"\n?\*\*Old\*\*: .*\n")
@@ -24,7 +24,7 @@ def commit() -> str:
     """Return the commit of the tree, with "+" if `src/` has other changes; "" without git."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
-        return head + ("+" if _git("status", "--porcelain", "--", "src") else "")
+        return head + ("+" if _git("status", "--porcelain", "--", "src", "extensions") else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
 

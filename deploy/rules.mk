@@ -16,17 +16,17 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 LIST = sed -n 's/^\([a-z-]*\):[^\#]*\#\# /\1\t/p'
 .DELETE_ON_ERROR:
 
-# Type checkers and editors name a package after its folder, so they see src/ through a link. For
-# jedi, the path of .venv ends with the folder of the links. Python finds the packages before that.
-build/typing/raftline:
-	@mkdir -p build/typing && ln -sfn ../../src $@
+# Type checkers and editors name a package after its folder, so they see src/ and the extensions through
+# links. For jedi, the path of .venv ends with the folder of the links. Python finds the packages before that.
+build/typing/raftline: $(filter-out src/raftline,$(wildcard src/* extensions/*))
+	@rm -rf $@ && mkdir -p $@ && for path in $^; do ln -sfn ../../../$$path $@; done
 	@ln -sfn ../../course/raftline_course build/typing/raftline_course
 	@ln -sfn ../../testing/raftline_testing build/typing/raftline_testing
 
 # Compiled for tests, so little optimized. What it needs for tests is that of .venv.
 build/sanitized-env: private export CFLAGS = -g -fno-omit-frame-pointer -fsanitize=address,undefined
 build/sanitized-env: private export LDFLAGS = -fsanitize=address,undefined
-build/wheel-env build/sanitized-env: .venv/dev-installed setup.py $(wildcard src/*.py src/*/*.py src/*/*/*.py)
+build/wheel-env build/sanitized-env: .venv/dev-installed setup.py $(shell find src extensions -name "*.py")
 	@echo "Compiling a wheel for the tests ..." >&2
 	@rm -rf $@ $(@:-env=) && export RAFTLINE_OPTIMIZE=$${RAFTLINE_OPTIMIZE-1}; \
 	  $(call compiled,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(@:-env=) .)

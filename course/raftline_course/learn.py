@@ -11,12 +11,12 @@ from pathlib import Path
 
 from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
+from raftline.picture.harness.lab.sources import ROOT, packed
 from raftline_testing.lab_address import PAGE, PORT
-from raftline_testing.picture.lab.sources import ROOT, packed
 
 SOURCES = "/docs/learn/lab/sources.zip"
 ICON = "/favicon.ico"
-FOLDERS = ("/docs/learn/", "/src/picture/view/static/", "/src/raft/")
+FOLDERS = ("/docs/learn/", "/extensions/picture/view/static/", "/src/raft/")
 # A core that was handed in runs in the page's worker, and may ask only this server and the place of
 # Pyodide (docs/learn/lab/lab.js).
 POLICY = "connect-src 'self' https://cdn.jsdelivr.net; form-action 'none'; base-uri 'none'"

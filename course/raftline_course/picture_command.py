@@ -11,12 +11,12 @@ from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
 from raftline.common.process.console import safe_line
 from raftline.common.process.private_file import private
+from raftline.picture.harness.judging.collected import Collector
 from raftline.picture.recording.recorded_node import HEADER
 from raftline.picture.recording.replay import BadRecording, replay
 from raftline.raft.node import RawNode
 from raftline.tools.node_files.replay_command import EXIT_BAD_FILE, FIRST_LINE, read_lines
 from raftline_course.home import find_world
-from raftline_testing.picture.judging.collected import Collector
 
 _TRANSCRIPT = re.compile(r"^> \w", re.MULTILINE)
 
@@ -97,7 +97,7 @@ def _draw_transcript(files: Sequence[str], out: str) -> int:
         raise ConfigError("a transcript is drawn alone: it holds all servers of its cluster")
     find_world()
     try:
-        from raftline_testing.picture import transcript_page
+        from raftline.picture.harness import transcript_page
     except ModuleNotFoundError:
         raise ConfigError(
             f"{files[0]} is a transcript, and the tests of raftline's sources play those: "

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from labs.solutions.model import evenings_copy
+from raftline.picture.harness.lab.page import Page
 from raftline_course.grading.isolation.servers import Nursery
 from raftline_course.grading.judging import reason_of
 from raftline_course.grading.own_core import page_of
 from raftline_course.grading.runs import Stage, seeded
 from raftline_course.grading.selftests.cheats import CHEATS, MISTAKES
-from raftline_testing.picture.lab.page import Page
 
 MODEL = evenings_copy()["raft.py"]
 FILES = {one.name: one.files()["raft.py"] for one in (*CHEATS, *MISTAKES)}

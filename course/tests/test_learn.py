@@ -42,7 +42,7 @@ def test_page_and_what_it_loads_are_served(port: int) -> None:
     assert (status, kind) == (200, "text/html")
     assert b"raftline lab" in text
     assert get(port, "/docs/learn/lab/lab.js")[:2] == (200, "text/javascript")
-    assert get(port, "/src/picture/view/static/model.js")[:2] == (200, "text/javascript")
+    assert get(port, "/extensions/picture/view/static/model.js")[:2] == (200, "text/javascript")
     assert get(port, "/src/raft/election.py")[:2] == (200, "text/plain")  # linked as a reason
     status, kind, data = get(port, learn.SOURCES)
     assert (status, kind) == (200, "application/zip")

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from labs.bugs import play
+from raftline.picture.harness.lab.page import Page
 from raftline_course.grading.own_core import page_of
-from raftline_testing.picture.lab.page import Page
 
 LABS = play.HERE.parent
 MODEL = LABS.parent / "small" / "raft.py"

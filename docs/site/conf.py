@@ -32,7 +32,7 @@ PROGRAMS = "docs/use/python"  # the reference and the options stand in the same 
 INDEXES = ("docs/index", "course/docs/index")
 LAB = (
     "docs/learn/*.html", "docs/learn/lab/*.*", "docs/learn/lab/pyodide/*",
-    "src/picture/view/static/*.js", "src/picture/view/static/*.css",
+    "extensions/picture/view/static/*.js", "extensions/picture/view/static/*.css",
     "src/raft/*.py",
 )  # fmt: skip
 REDIS = "docs/use/redis"
@@ -234,7 +234,7 @@ def add_lab(site: Path) -> None:
             target = site / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
-    lab = ROOT / "testing/raftline_testing/picture/lab"
+    lab = ROOT / "extensions/picture/harness/lab"
     sources = runpy.run_path(str(lab / "sources.py"))["packed"]()
     (site / "docs/learn/lab/sources.zip").write_bytes(sources)
 

@@ -31,17 +31,14 @@ _KERNEL: Final = (
     "state.commands.user_commands",
     "wire.commands.command_table",
 )
-_IMPORT: Final = re.compile(r"^[ \t]*from (\.+)([\w.]*) import (?:\(|(.*))", re.MULTILINE)
+_IMPORT: Final = re.compile(
+    r"^[ \t]*from (\.+|raftline(?:\.|(?= )))([\w.]*) import (?:\(|(.*))", re.MULTILINE
+)
 # A blank line, a comment on its own line, and a docstring, which has no effect.
 _SILENT: Final = re.compile(
     r'^[ \t]*(?:#[^\n]*)?\n|(?:\A|(?<=:\n))([ \t]*)r?"""(?:[^\\]|\\.)*?"""[ \t]*\n',
     re.MULTILINE | re.DOTALL,
 )
-
-
-def part_of(extension: str) -> str:
-    """Return the name of an extension's part: the last word of its package."""
-    return extension.rpartition(".")[2]
 
 
 @cache
@@ -51,7 +48,7 @@ def own_parts() -> dict[str, str]:
         frozen = importlib.import_module("raftline.common.frozen").PARTS
     except (ImportError, AttributeError):
         return derive_parts()
-    return {part: digest for part, digest in frozen.items() if is_there(_extension_of(part))}
+    return {part: digest for part, digest in frozen.items() if is_there(part)}
 
 
 def derive_parts() -> dict[str, str]:
@@ -62,7 +59,7 @@ def derive_parts() -> dict[str, str]:
         own = closure(f"{extension}.{seam}" for seam in SEAMS) - kernel
         if own:
             texts = sorted(sha256(effective(_source(each) or "").encode()).digest() for each in own)
-            found[part_of(extension)] = sha256(b"".join(texts)).hexdigest()[:DIGITS]
+            found[extension] = sha256(b"".join(texts)).hexdigest()[:DIGITS]
     return found
 
 
@@ -94,7 +91,8 @@ def closure(roots: Iterable[str]) -> frozenset[str]:
 
 def _imported(module: str, source: str) -> Iterator[str]:
     for dots, path, names in _IMPORT.findall(source):
-        base = module.split(".")[: -len(dots)] + ([path] if path else [])
+        above = [] if dots.startswith("raftline") else module.split(".")[: -len(dots)]
+        base = above + ([path] if path else [])
         yield ".".join(base)
         for name in (names or "").partition("#")[0].split(","):
             yield ".".join([*base, name.split(" as ")[0].strip()])
@@ -110,7 +108,3 @@ def _source(module: str) -> str | None:
                 with open(file, encoding="utf-8") as opened:
                     return opened.read()
     return None
-
-
-def _extension_of(part: str) -> str:
-    return next((each for each in EXTENSIONS if part_of(each) == part), part)

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Final
 
-EXTENSIONS: Final = ("objects", "recipes", "doors.redis", "picture", "monitoring", "tools")
+EXTENSIONS: Final = ("objects", "recipes", "redis", "picture", "monitoring", "tools")
 
 # The part (common/effects.py) of each verb of an extension. A build without an extension knows them
 # too: an entry with one is no unknown command there.
@@ -73,7 +73,7 @@ def _joined(extension: str, seam: str) -> list[ModuleType]:
 def folders_of(extension: str) -> list[str]:
     """Return each folder with modules of an extension."""
     roots = importlib.import_module("raftline").__path__
-    paths = [os.path.join(root, *extension.split(".")) for root in roots]
+    paths = [os.path.join(root, extension) for root in roots]
     return [path for path in paths if os.path.isfile(os.path.join(path, "__init__.py"))]
 
 

@@ -1,10 +1,14 @@
 """Lets `python3 src/server.py s1 10000` find `raftline.…` in a clone that nobody installed.
 
-Python puts the script's folder, `src/`, on its path; this package then stands for that folder.
-An installed raftline never sees this file: setup.cfg maps the package `raftline` onto `src/`.
+Python puts the script's folder, `src/`, on its path; this package then stands for that folder, and
+for the extensions. An installed raftline never sees this file: setup.py maps the package `raftline`
+onto these folders.
 """
 
-__path__ = [__file__.rsplit("raftline", 1)[0]]
+from os.path import abspath, dirname
+
+_ROOT = dirname(dirname(dirname(abspath(__file__))))
+__path__ = [f"{_ROOT}/{folder}" for folder in ("src", "extensions")]
 
 TYPE_CHECKING = False
 if not TYPE_CHECKING:  # mypy would see one file under two names

@@ -1,13 +1,28 @@
-"""The parts of the harness that belong to extensions, as the kernel's part asks for them."""
+"""The parts of the harness that belong to extensions, as the kernel's part asks for them.
+
+They are the package `harness` of each. A wheel has none, so with one they come from this tree.
+"""
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
 from types import ModuleType
 
-from raftline.common.extensions import EXTENSIONS, modules_named
+from raftline.common import extensions
+from raftline.common.extensions import EXTENSIONS, is_there
+
+FOLDER = Path(__file__).resolve().parents[2] / "extensions"
 
 
 def joined(part: str) -> list[ModuleType]:
     """Return the module of this name of each extension's part of the harness that has one."""
-    folders = [extension.rpartition(".")[2] for extension in EXTENSIONS]
-    return modules_named(f"raftline_testing.{folder}.{part}" for folder in folders)
+    return extensions.joined(f"harness.{part}")
+
+
+def find_in_tree() -> None:
+    """Let Python look for `raftline.EXTENSION.harness` and `.tests` in this tree, too."""
+    for extension in filter(is_there, EXTENSIONS):
+        path = importlib.import_module(f"raftline.{extension}").__path__
+        if (own := str(FOLDER / extension)) not in path and Path(own).is_dir():
+            path.append(own)

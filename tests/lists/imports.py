@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import ast
 import functools
-from pathlib import Path
 
-from tests.lists.trees import ROOT, tree_of
+from tests.lists.trees import ROOT, name_of, sources, tree_of
 
-SOURCE = ROOT / "src"
 PAGE = ROOT / "docs" / "develop" / "architecture.md"
-
-
-def name_of(path: Path) -> str:
-    """Return a module's name below `raftline`: `raft.log`."""
-    return ".".join(path.relative_to(SOURCE).with_suffix("").parts)
 
 
 @functools.cache
 def modules() -> dict[str, ast.Module]:
     """Return each module's tree by its name."""
-    return {name_of(path): tree_of(path) for path in SOURCE.rglob("*.py")}
+    return {name_of(path): tree_of(path) for path in sources()}
 
 
 def imported(tree: ast.AST, name: str = "") -> list[str]:

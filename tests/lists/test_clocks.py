@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from tests.lists.trees import parts_of
+from tests.lists.trees import parts_of, sources
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 SHOWN = SOURCE / "server.py"  # on a console, with --log-times
@@ -52,13 +52,11 @@ def wall_clocks_read_by(path: Path) -> list[str]:
 
 
 def modules_of_a_node() -> list[Path]:
-    return [
-        path for package in ("node", "picture/live") for path in (SOURCE / package).rglob("*.py")
-    ]
+    return [*sources("node"), *sources("picture/live")]
 
 
 def test_no_module_reads_the_time_of_day() -> None:
-    modules = sorted(SOURCE.rglob("*.py"))
+    modules = sources()
     assert "driver.py" in [path.name for path in modules]
     deciding = [path for path in modules if path not in (SHOWN, WRITTEN, WARNED, COMPARED)]
     assert [place for path in deciding for place in wall_clocks_read_by(path)] == []

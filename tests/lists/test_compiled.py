@@ -7,8 +7,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.lists.imports import SOURCE
-from tests.lists.trees import ROOT, parts_of, tree_of
+from tests.lists.trees import ROOT, SOURCES, file_of, parts_of, tree_of, within
 
 WITHOUT_EFFECT = {"len", "min", "max", "index", "find", "start", "end"}
 
@@ -24,10 +23,10 @@ def compiled() -> list[Path]:
     }
     found = []
     for pattern in lists["COMPILED"]:
-        modules = sorted(SOURCE.glob(f"{pattern}.py"))
+        modules = sorted(path for folder in SOURCES for path in folder.glob(f"{pattern}.py"))
         assert modules, f"setup.py compiles {pattern}, which is not there"
         found += modules
-    left = {SOURCE / f"{name}.py" for name in lists["NOT_COMPILED"]}
+    left = {file_of(f"{name}.py") for name in lists["NOT_COMPILED"]}
     assert left <= set(found), "setup.py leaves out what it does not compile"
     return [path for path in found if path not in left]
 
@@ -49,9 +48,7 @@ def effects_in_bounds(tree: ast.AST) -> Iterator[int]:
 def test_no_slice_bound_has_an_effect_that_mypyc_doubles() -> None:
     """mypyc evaluates the bound of a slice twice."""
     against = [
-        f"{path.relative_to(SOURCE)}:{line}"
-        for path in compiled()
-        for line in effects_in_bounds(tree_of(path))
+        f"{within(path)}:{line}" for path in compiled() for line in effects_in_bounds(tree_of(path))
     ]
     assert against == []
     assert list(effects_in_bounds(ast.parse("view[os.write(file, view) :]"))) == [1]
@@ -76,7 +73,7 @@ def lists_that_look_lazy(tree: ast.AST) -> Iterator[int]:
 def test_no_generator_is_read_lazily_where_mypyc_makes_a_list() -> None:
     """mypyc makes a list of a generator expression."""
     against = [
-        f"{path.relative_to(SOURCE)}:{line}"
+        f"{within(path)}:{line}"
         for path in compiled()
         for line in lists_that_look_lazy(tree_of(path))
     ]
@@ -87,7 +84,7 @@ def test_no_generator_is_read_lazily_where_mypyc_makes_a_list() -> None:
 def test_no_attribute_collides_with_a_keyword_of_c() -> None:
     """`_thread` becomes `__thread` in C."""
     against = [
-        f"{path.relative_to(SOURCE)}:{node.lineno}"
+        f"{within(path)}:{node.lineno}"
         for path in compiled()
         for node in parts_of(path)
         if isinstance(node, ast.Attribute) and node.attr == "_thread"

@@ -10,16 +10,14 @@ import pytest
 
 from raftline.common import effects
 from raftline.common.extensions import EXTENSIONS, VERBS, is_there, joined, parts_in
-from tests.lists.trees import ROOT
+from tests.lists.trees import ROOT, file_of
 
-SOURCE = ROOT / "src"
 PARTS = sorted(effects.derive_parts())
 
 
 def _modules_of(part: str) -> set[str]:
-    extension = effects._extension_of(part)
     kernel = effects.closure(effects._KERNEL)
-    return set(effects.closure(f"{extension}.{seam}" for seam in effects.SEAMS) - kernel)
+    return set(effects.closure(f"{part}.{seam}" for seam in effects.SEAMS) - kernel)
 
 
 def _without_docstrings(source: str) -> str:
@@ -35,11 +33,7 @@ def _without_docstrings(source: str) -> str:
 
 
 def test_each_extension_with_commands_is_a_part() -> None:
-    there = {
-        effects.part_of(name)
-        for name in EXTENSIONS
-        if (SOURCE / name.replace(".", "/") / "command_rows.py").exists()
-    }
+    there = {name for name in EXTENSIONS if file_of(f"{name}/command_rows.py").exists()}
     assert set(PARTS) == there == effects.own_parts().keys()
 
 
@@ -62,11 +56,10 @@ def test_a_digest_leaves_out_only_what_has_no_effect(part: str) -> None:
 @pytest.mark.parametrize("part", PARTS)
 def test_a_digest_covers_all_that_its_commands_import(part: str) -> None:
     """An interpreter that imports the commands alone loads no other module of the extension."""
-    extension = effects._extension_of(part)
     program = (
-        f"import sys, raftline.state.commands, raftline.{extension}.command_effects, "
-        f"raftline.{extension}.command_rows\n"
-        f"print(*[name for name in sys.modules if name.startswith('raftline.{extension}.')])"
+        f"import sys, raftline.state.commands, raftline.{part}.command_effects, "
+        f"raftline.{part}.command_rows\n"
+        f"print(*[name for name in sys.modules if name.startswith('raftline.{part}.')])"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
@@ -120,7 +113,7 @@ def test_a_wheel_holds_the_digests_of_its_sources(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "raftline.common.frozen", module)
     try:
         effects.own_parts.cache_clear()
-        kept = {"redis": "0" * 12} if is_there("doors.redis") else {}
+        kept = {"redis": "0" * 12} if is_there("redis") else {}
         assert effects.own_parts() == kept
     finally:
         effects.own_parts.cache_clear()

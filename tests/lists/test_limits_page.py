@@ -13,10 +13,11 @@ import pytest
 
 from raftline.node.program.memory import shares_of
 from raftline.wire import limits
+from tests.lists.trees import sources, within
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operate" / "limits.md"
-TABLES = sorted((ROOT / "src").rglob("limits.py"))
+TABLES = [path for path in sources() if path.name == "limits.py"]
 PACKAGES = (
     "access",
     "common",
@@ -66,7 +67,7 @@ def test_pages_state_the_default_number_of_watches(page: Path) -> None:
 
 
 def test_the_code_takes_each_bound_from_the_table() -> None:
-    code = [path for path in (ROOT / "src").rglob("*.py") if path.name != "limits.py"]
+    code = [path for path in sources() if path.name != "limits.py"]
     words = {word for path in code for word in re.findall(r"\w+", path.read_text("utf-8"))}
     assert sorted(set(bounds()) - words) == []
 
@@ -101,10 +102,10 @@ def test_numbers_outside_the_table_are_listed_as_such() -> None:
     section = PAGE.read_text(encoding="utf-8").partition("## What is not in the table")[2]
     named = re.findall(r"`((?:\w+/)+\w+\.\w+)`", section)
     found = [
-        f"{path.relative_to(ROOT / 'src').with_suffix('')}.{name}"
+        f"{within(path).removesuffix('.py')}.{name}"
         for path in [
-            *(path for package in PACKAGES for path in (ROOT / "src" / package).rglob("*.py")),
-            *(ROOT / "src" / "recipes").glob("*.py"),  # what is below are clients
+            *(path for package in PACKAGES for path in sources(package)),
+            *(ROOT / "extensions" / "recipes").glob("*.py"),  # what is below are clients
         ]
         if path != ROOT / "src" / "wire" / "limits.py"
         for name in numbers_in(path.read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from raftline_testing.markdown import links_in, prose
+from tests.lists.trees import sources
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMED = re.compile(
@@ -97,10 +98,10 @@ def test_a_heading_that_stands_twice_has_two_anchors() -> None:
 
 
 def test_every_file_that_a_page_or_the_code_names_exists() -> None:
-    sources = [name for name in tracked() if name.startswith("src/") and name.endswith(".py")]
+    modules = [path.relative_to(ROOT).as_posix() for path in sources()]
     missing = [
         f"{name}: {path}"
-        for name in sorted([*pages(), *sources])
+        for name in sorted([*pages(), *modules])
         if name != HISTORY
         for path in NAMED.findall(text_of(name))
         if path not in tracked()
@@ -146,7 +147,7 @@ def test_each_part_of_the_index_is_for_one_kind_of_reader() -> None:
 
 
 def test_each_module_that_a_page_for_developers_names_is_there() -> None:
-    files = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("[sct]*/**/*.py")]
+    files = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("[scte]*/**/*.py")]
     assert "src/raft/node.py" in files
     lost = [
         f"{page.name}: {name}"

@@ -13,12 +13,12 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from raftline.tools.status import status
+from tests.lists.trees import ROOT, name_of, sources, within
 
-SRC = Path(__file__).resolve().parents[2] / "src"
 SENTENCE = re.compile(r"[A-Za-z',]{2,} (?:.* )?[A-Za-z']{2,}", re.DOTALL)  # two words, or more
 READS = {"startswith", "endswith", "find", "index", "count"}
 # The words of the grammar, which has one sentence, and those of `raftline status`.
-GRAMMAR = (SRC.parent / "docs" / "develop" / "grammar.abnf").read_text("utf-8")
+GRAMMAR = (ROOT / "docs" / "develop" / "grammar.abnf").read_text("utf-8")
 DONE = re.compile(r"[A-Z-]+ response(: )?")
 WORDS = {word for word in re.findall(r'%s"([^"]*)"', GRAMMAR) if not word.startswith("Sorry")}
 WORDS |= {status.NO_HOST, status.NO_ANSWER, status.OTHER_NODE, status.NO_NODE}
@@ -81,14 +81,13 @@ def sentences_read(source: str, names: object) -> set[str]:
 
 
 def _module(path: Path) -> ModuleType:
-    parts = path.relative_to(SRC).with_suffix("").parts
-    return importlib.import_module(".".join(["raftline", *parts]).removesuffix(".__init__"))
+    return importlib.import_module(f"raftline.{name_of(path)}".removesuffix(".__init__"))
 
 
 def test_no_decision_reads_a_sentence() -> None:
     found = {
-        (path.relative_to(SRC).as_posix(), text)
-        for path in SRC.rglob("*.py")
+        (within(path), text)
+        for path in sources()
         if path.name != "__main__.py"
         for text in sentences_read(path.read_text("utf-8"), _module(path))
     }
@@ -98,7 +97,7 @@ def test_no_decision_reads_a_sentence() -> None:
 
 def test_no_server_reads_the_reason_of_a_denial() -> None:
     """It is for people, unlike the word in front of it."""
-    for path in (SRC / "raft").rglob("*.py"):
+    for path in sources("raft"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             assert not (isinstance(node, ast.Attribute) and node.attr == "reason"), path
 

@@ -24,7 +24,7 @@ PAGES = sorted(
 # What stands before a fence, the language, and the block.
 BLOCK = re.compile(r"([^\n]*)\n[ ]*```([^\n]*)\n(.*?)\n[ ]*```$", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"<!-- (on|on real hosts|run|output|file|sketch)(?:: (.+))? -->")
-STEPS = {"docs/operate/three-hosts.md": "testing/raftline_testing/tools/hosts/three_hosts_page.py"}
+STEPS = {"docs/operate/three-hosts.md": "extensions/tools/harness/hosts/three_hosts_page.py"}
 UNREAD = re.compile(r"^(?:    |\t)\S|^ *(?:```|~~~)", re.MULTILINE)  # no such block
 TYPED = ("sh", "python")
 
@@ -73,7 +73,10 @@ def test_each_block_of_an_operators_page_is_run_or_marked(page: str) -> None:
         ("<!-- sketch -->\n```sh\nraftline get a\n```\n", "a sketch has a reason"),
         ("<!-- on: s1 -->\n```sh\nraftline get a\n```\n", "there is no test"),
         ("<!-- run: tests/none.py -->\n```sh\nls\n```\n", "there is no test tests/none.py"),
-        ("<!-- run: tests/transcripts/conftest.py -->\n```sh\nls\n```\n", "tests/transcripts/conftest.py lacks page.md"),
+        (
+            "<!-- run: tests/transcripts/conftest.py -->\n```sh\nls\n```\n",
+            "tests/transcripts/conftest.py lacks page.md",
+        ),
         ("Type:\n\n    raftline get a\n", "not fenced"),
         ("Type:\n\n~~~\nraftline get a\n~~~ end\n", "not fenced"),
     ],

@@ -16,8 +16,9 @@ import sys
 
 import pytest
 
-from tests.lists.imports import PAGE, SOURCE, arrows, imported, is_ours, modules, name_of
-from tests.lists.trees import ROOT, tree_of
+from raftline.common.extensions import EXTENSIONS
+from tests.lists.imports import PAGE, arrows, imported, is_ours, modules
+from tests.lists.trees import ROOT, name_of, sources, tree_of, within
 
 FOLDER_MODULES_MAX = 15
 # The files of the first folder are run beside those of the second (labs/solutions/model.py).
@@ -68,9 +69,15 @@ def table() -> dict[str, tuple[str, list[str]]]:
 
 
 def _rows() -> list[tuple[list[str], str, str]]:
-    row = re.compile(r"^\| ((?:`src/[\w/]+(?:/|\.py)`(?:, )?)+) \| (.*) \| (.*) \|$", re.M)
+    row = re.compile(
+        r"^\| ((?:`(?:src|extensions)/[\w/]+(?:/|\.py)`(?:, )?)+) \| (.*) \| (.*) \|$", re.M
+    )
     return [
-        ([_dotted(path) for path in re.findall(r"src/([\w/]+)", members)], subject, others)
+        (
+            [_dotted(path) for path in re.findall(r"(?:src|extensions)/([\w/]+)", members)],
+            subject,
+            others,
+        )
         for members, subject, others in row.findall(PAGE.read_text(encoding="utf-8"))
     ]
 
@@ -105,7 +112,7 @@ def test_packages_import_up_the_table() -> None:
 
 def test_the_store_imports_nothing_of_the_course() -> None:
     """One module finds the course by its name, when one of its commands is called."""
-    named = [path for path in SOURCE.rglob("*.py") if "raftline_course" in path.read_text("utf-8")]
+    named = [path for path in sources() if "raftline_course" in path.read_text("utf-8")]
     names = {name_of(path) for path in named if "raftline_course" in ast.unparse(tree_of(path))}
     assert names == {"tools.course"}
 
@@ -161,9 +168,7 @@ def test_protocols_of_a_connection_know_no_tls() -> None:
 
 def test_the_page_names_each_large_folder() -> None:
     counts = collections.Counter(
-        path.parent.relative_to(SOURCE).as_posix()
-        for path in SOURCE.rglob("*.py")
-        if path.name != "__init__.py"
+        within(path).rpartition("/")[0] or "." for path in sources() if path.name != "__init__.py"
     )
     (sentence,) = re.findall(r"^No folder holds more than .*", PAGE.read_text("utf-8"), re.M)
     large = {folder for folder, count in counts.items() if count > FOLDER_MODULES_MAX}
@@ -182,18 +187,31 @@ def test_only_the_standard_library_and_ours_are_imported() -> None:
 
 
 def test_modules_import_each_other_by_relative_names() -> None:
-    """So an editor resolves them in a clone, where no folder is called raftline. A script that is
-    started by its path has no package, so it uses absolute names."""
+    """So an editor resolves them in a clone, where no folder is called raftline. An extension is
+    another folder than what it imports, and a script that is started by its path has no package, so
+    these use absolute names."""
     absolute = {
-        name for name, tree in modules().items() if any(is_ours(one) for one in imported(tree))
+        name
+        for name, tree in modules().items()
+        if any(
+            _home(one.removeprefix("raftline.")) == _home(name)
+            for one in imported(tree)
+            if is_ours(one)
+        )
     }
     assert absolute == {*SCRIPTS, "raftline.__init__"}
 
 
-@pytest.mark.parametrize("folder", ["tests", "testing", "bench", "course"])
+def _home(name: str) -> str:
+    """Return the extension of a module, "" for the kernel."""
+    first = name.partition(".")[0]
+    return first if first in EXTENSIONS else ""
+
+
+@pytest.mark.parametrize("folder", ["tests", "testing", "bench", "course", "extensions"])
 def test_no_bare_name_of_our_modules_is_imported_from_outside(folder: str) -> None:
     """Otherwise, a module of that name elsewhere could take its place."""
-    ours = {name.partition(".")[0] for name in modules()} - NO_PACKAGES
+    ours = {name.partition(".")[0] for name in modules() if not _home(name)} - NO_PACKAGES
     bare = ours - sys.stdlib_module_names
     line = re.compile(rf"^\s*(from|import(.*,)?) +({'|'.join(bare)})\b", re.M)  # else not parsed
     sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / folder).rglob("*.py")}

@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from raftline.common.process.signals import END_S
-from tests.lists.trees import parts_of
+from tests.lists.trees import ROOT, parts_of, sources, within
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "src"
 # `Thread.start` waits for ever if memory is short in the new thread. These modules start theirs
 # before anything depends on them, with no lock held, and join them or are the whole program.
 STARTS_AND_JOINS = {
@@ -47,11 +45,7 @@ def names_called(path: Path) -> set[str]:
 
 
 def modules_that_call(*names: str) -> set[str]:
-    return {
-        path.relative_to(SOURCE).as_posix()
-        for path in SOURCE.rglob("*.py")
-        if names_called(path) & {*names}
-    }
+    return {within(path) for path in sources() if names_called(path) & {*names}}
 
 
 def test_only_these_modules_wait_for_a_thread_to_begin() -> None:
@@ -75,7 +69,7 @@ def test_a_module_that_waits_would_be_found(tmp_path: Path, call: str) -> None:
         ("deploy/systemd/raftline@.service", r"TimeoutStopSec=(\d+)"),
         ("deploy/kubernetes/statefulset.yaml", r"terminationGracePeriodSeconds: (\d+)"),
         ("deploy/container/docker-compose.yml", r"stop_grace_period: (\d+)s"),
-        ("src/tools/local_cluster/unit.py", r"TimeoutStopSec=(\d+)"),
+        ("extensions/tools/local_cluster/unit.py", r"TimeoutStopSec=(\d+)"),
     ],
 )
 def test_a_supervisor_waits_until_a_node_has_ended(file: str, seconds: str) -> None:

@@ -10,6 +10,35 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
+SOURCES = (ROOT / "src", ROOT / "extensions")  # the folders of the package `raftline`
+
+
+def sources(below: str = "") -> list[Path]:
+    """Return each module of the package `raftline`, or of the folder `below` in it."""
+    return [
+        path
+        for folder in SOURCES
+        for path in sorted((folder / below).rglob("*.py"))
+        if not {"tests", "harness"} & set(path.relative_to(folder).parts)
+    ]
+
+
+def within(path: Path) -> str:
+    """Return the path of a module within the package: `raft/log.py`; "" if it is outside."""
+    folder = next((one for one in SOURCES if path.is_relative_to(one)), None)
+    return path.relative_to(folder).as_posix() if folder is not None else ""
+
+
+def name_of(path: Path) -> str:
+    """Return a module's name below `raftline`: `raft.log`."""
+    return within(path).removesuffix(".py").replace("/", ".")
+
+
+def file_of(name: str) -> Path:
+    """Return the file or folder with this path within the package."""
+    return next((one / name for one in SOURCES if (one / name).exists()), SOURCES[0] / name)
+
+
 def trees(*folders: str) -> Iterator[tuple[str, ast.Module]]:
     """Yield the name of each Python file in the folders, from the root, and its tree."""
     for folder in folders:

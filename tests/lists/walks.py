@@ -18,10 +18,9 @@ import pytest
 from raftline.net.connections.connection import Connection
 from raftline.objects.embedded_node import Node
 from raftline_testing.doubles.scripted_node import free_port
-from tests.lists.trees import tree_of
+from tests.lists.trees import file_of, tree_of, within
 
 ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "src"
 WRITE, WATCH, LOCK = (
     ROOT / "docs" / "develop" / f"how-a-{name}.md"
     for name in ("write-travels", "watch-travels", "lock-is-held")
@@ -55,15 +54,13 @@ def rows(page: Path, mark: str = r"\d+") -> list[list[Place]]:
 def defined(file: str) -> set[str]:
     """Return the names of the functions and the classes in a file of src/."""
     kinds = (ast.FunctionDef, ast.ClassDef)
-    return {part.name for part in ast.walk(tree_of(SOURCE / file)) if isinstance(part, kinds)}
+    return {part.name for part in ast.walk(tree_of(file_of(file))) if isinstance(part, kinds)}
 
 
 def place_of(frame: FrameType) -> Place | None:
     """Return the place of a call, if it is in src/."""
-    file = Path(frame.f_code.co_filename)
-    if not file.is_relative_to(SOURCE):
-        return None
-    return file.relative_to(SOURCE).as_posix(), frame.f_code.co_name
+    file = within(Path(frame.f_code.co_filename))
+    return (file, frame.f_code.co_name) if file else None
 
 
 @contextmanager

@@ -27,13 +27,14 @@ import difflib
 import os
 import re
 import shlex
-import shutil
 import subprocess
 
 from labs.bugs.patching import DoesNotApply, apply_patch
 from labs.checking import end_with
 from labs.leftovers import LabFolder
 from raftline.common.arguments import as_number
+from raftline_testing.runner.tree_copy import SOURCES as FOLDERS
+from raftline_testing.runner.tree_copy import copy_sources
 from raftline_testing.virtual.world.plan import FAULTS
 
 HERE = Path(__file__).resolve().parent
@@ -47,9 +48,8 @@ NO_ANSWERS = "The answers are not in this handout. Your teacher has them."
 
 
 def copy_with_bug(number: int, folder: Path) -> Path:
-    """Make a copy of src/ in `folder` with the bug in it; return the copy."""
-    copy = folder / "src"
-    shutil.copytree(SOURCES, copy, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    """Make a copy of the sources in `folder` with the bug in it; return its `src`."""
+    copy = copy_sources(folder)
     apply_patch(HERE / f"bug-{number:02}.patch", copy)
     return copy
 
@@ -206,10 +206,10 @@ def arguments_of(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     typed = parser.parse_args(arguments)
     if typed.copy is not None:
-        copy = (typed.copy / "src").resolve()
-        if copy.exists():
-            parser.error(f"{typed.copy / 'src'} exists already; nothing was changed")
-        if copy.is_relative_to(SOURCES):
+        for name in FOLDERS:
+            if (typed.copy / name).exists():
+                parser.error(f"{typed.copy / name} exists already; nothing was changed")
+        if typed.copy.resolve().is_relative_to(SOURCES):
             parser.error(f"{typed.copy} lies within raftline itself; nothing was changed")
     if (typed.fault or typed.nodes or typed.seed is not None) and typed.simulate is None:
         parser.error("--fault, --nodes and --seed are for --simulate")

@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 
 from labs.bugs.play import BUGS, copy_with_bug, script_of
 from labs.bugs.stage import Unchecked
+from raftline.picture.harness.judging.collected import SECTIONS, Collector
 from raftline_testing.mutants.listed import mutants
 from raftline_testing.mutants.run import Tree
-from raftline_testing.picture.judging.collected import SECTIONS, Collector
 from raftline_testing.transcripts.player import Player
 from raftline_testing.virtual.schedule import SimulationFailed, run
 from raftline_testing.virtual.world.plan import FAULTS

@@ -20,7 +20,7 @@ WHOLE = (
     f"{LAB}/README.md", f"{LAB}/hints.md", f"{LAB}/grade.py",
     f"{LAB}/skeleton", f"{LAB}/transcripts",
 )  # fmt: skip
-FOLDERS = ("src/picture/view",)  # the picture's page is next to its modules
+FOLDERS = ("extensions/picture/view",)  # the picture's page is next to its modules
 # The types and tools for students; they write the rest of src/raft.
 GIVEN = (
     "__init__", "change", "effects", "inputs", "levels", "log", "membership",

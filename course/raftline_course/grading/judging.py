@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from raftline.picture.harness.judging.collected import Collector
 from raftline_course.grading import transcripts
 from raftline_course.grading.isolation.servers import CannotLock, Nursery, TimeIsUp, shown
 from raftline_course.grading.milestones import POINTS, TRANSCRIPT_POINTS, Milestone
@@ -16,7 +17,6 @@ from raftline_course.grading.runs import Run, Stage, schedules_of, transcripts_o
 from raftline_course.home import ROOT
 from raftline_testing.broken_rules import sentence
 from raftline_testing.lab_address import ADDRESS, PAGE
-from raftline_testing.picture.judging.collected import Collector
 
 CPU_SECONDS, WALL_SECONDS = 10, 600  # for a server, and for a run, which takes less than one
 KINDS = 3  # each failed kind of schedule costs this part of the points for schedules

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
+from raftline.picture.harness.lab.fixed import FixedRun
+from raftline.picture.harness.lab.plan import EVENTS_MAX
 from raftline_course.grading.isolation.servers import HandInRun
 from raftline_course.grading.judging import reason_of
 from raftline_course.grading.machine import TriedMachine
 from raftline_course.grading.runs import Run, Stage, seeded
 from raftline_course.grading.transcripts import Playing
 from raftline_testing.lab_address import GRADED
-from raftline_testing.picture.lab.fixed import FixedRun
-from raftline_testing.picture.lab.plan import EVENTS_MAX
 from raftline_testing.virtual.schedule_key import WrongKey
 
 

@@ -12,14 +12,14 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from raftline.picture.harness.lab.laws import LabInvariants
+from raftline.picture.harness.lab.page import Page
 from raftline_course.grading.isolation.hand_in_core import Core, in_one_line
 from raftline_course.grading.isolation.remote import begin
 from raftline_course.grading.isolation.servers import HandInError
 from raftline_course.grading.lab_run import graded
 from raftline_course.grading.rules import CoreInvariants
 from raftline_testing.lab_address import GRADED
-from raftline_testing.picture.lab.laws import LabInvariants
-from raftline_testing.picture.lab.page import Page
 
 FILE = "raft.py"
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from raftline.picture.harness.judging.collected import Collector
 from raftline_course.grading import quiet, schedule, situations, transcripts
 from raftline_course.grading.isolation.servers import HandInRun, Print
 from raftline_course.grading.machine import TriedMachine
 from raftline_course.grading.milestones import MILESTONES, Milestone
 from raftline_testing.lab_address import GRADED
-from raftline_testing.picture.judging.collected import Collector
 
 SEEDS_APART = 1000  # distance of the seeds of two milestones
 MACHINE_SEED = 9

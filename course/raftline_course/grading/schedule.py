@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from raftline.picture.harness.judging.collected import Collector
 from raftline.raft.effects import HardState
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 from raftline_course.grading.isolation.remote import begin
 from raftline_course.grading.isolation.servers import HandInRun, Print
 from raftline_course.grading.rules import CoreInvariants
-from raftline_testing.picture.judging.collected import Collector
 from raftline_testing.virtual.clients.clients import SimulatedClient
 from raftline_testing.virtual.faults.churn import Operator
 from raftline_testing.virtual.faults.faults import Faults

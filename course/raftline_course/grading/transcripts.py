@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any
 
 from labs.bugs.stage import Unchecked
+from raftline.picture.harness.judging.collected import Collector
 from raftline_course.grading.isolation.remote import begin
 from raftline_course.grading.isolation.servers import HandInError, HandInRun, Print
-from raftline_testing.picture.judging.collected import Collector
 from raftline_testing.transcripts.player import Player
 from raftline_testing.virtual.nodes.simulated_node import Host
 

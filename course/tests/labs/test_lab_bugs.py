@@ -8,12 +8,12 @@ import subprocess
 from pathlib import Path
 
 from labs.bugs import patching, play
+from raftline_testing.runner.tree_copy import copy_sources
 
 
 def test_every_bug_changes_one_file_and_fits_as_git_applies_it(tmp_path: Path) -> None:
     wrong = []
-    sources = tmp_path / "src"
-    shutil.copytree(play.SOURCES, sources, ignore=shutil.ignore_patterns("__pycache__"))
+    sources = copy_sources(tmp_path)
     for number in play.BUGS:
         patch = play.HERE / f"bug-{number:02}.patch"
         applied = subprocess.run(

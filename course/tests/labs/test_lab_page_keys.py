@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from labs.bugs import play
-from raftline_testing.picture.lab.bugs import FEWEST_ACTS
-from raftline_testing.picture.lab.plan import read_plan
-from raftline_testing.picture.lab.sources import ROOT, packed
-from raftline_testing.picture.lab.stories import BY_NAME
+from raftline.picture.harness.lab.bugs import FEWEST_ACTS
+from raftline.picture.harness.lab.plan import read_plan
+from raftline.picture.harness.lab.sources import ROOT, packed
+from raftline.picture.harness.lab.stories import BY_NAME
 
 KEYS = play.HERE.parent / "solutions" / "keys" / "lab-page.json"
 PROGRAM = """

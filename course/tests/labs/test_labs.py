@@ -22,14 +22,13 @@ from labs.bugs.check import HARM
 from labs.checking import Rows, StopSignal, end_with, expect
 from labs.replicas import lab
 from raftline_testing.runner.at_night import at_night
+from raftline_testing.runner.tree_copy import copy_sources
 
 pytestmark = pytest.mark.slow  # most start programs of the labs
 
 
 def fill(folder: Path) -> Path:
-    copy = folder / "src"
-    shutil.copytree(play.SOURCES, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    return copy
+    return copy_sources(folder)
 
 
 def patch_of(number: int) -> Path:

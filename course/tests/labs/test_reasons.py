@@ -7,12 +7,12 @@ import re
 import pytest
 
 from labs.solutions.reasons import failed_step, justifies, with_bug
+from raftline.picture.harness.judging.collected import Collector
+from raftline.picture.harness.saved_page import held
+from raftline.picture.harness.transcript_page import collected
 from raftline.raft.log import SafetyError
 from raftline.raft.state import State
 from raftline_testing.invariants import InvariantError
-from raftline_testing.picture.judging.collected import Collector
-from raftline_testing.picture.saved_page import held
-from raftline_testing.picture.transcript_page import collected
 from raftline_testing.runner.at_night import at_night
 from raftline_testing.virtual.failing import draw_failure
 from raftline_testing.virtual.schedule import SimulationFailed, run

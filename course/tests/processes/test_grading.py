@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from labs.solutions.model import SMALL, model, write
+from raftline.picture.harness.judging.collected import Collector
 from raftline_course.grading import grade as grading
 from raftline_course.grading import handin, judging
 from raftline_course.grading.handin import HandIn, details
@@ -25,7 +26,6 @@ from raftline_course.grading.runs import Stage, run_named, schedule_of, schedule
 from raftline_course.grading.schedule import Schedule, plan_of
 from raftline_course.grading.selftests import bugs, cheats, selftest
 from raftline_course.grading.sheets import Row
-from raftline_testing.picture.judging.collected import Collector
 
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = model()

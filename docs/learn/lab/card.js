@@ -1,5 +1,5 @@
 // The card of a thing that was chosen: what it is, and its few acts.
-import { element } from "../../../src/picture/view/static/cards.js";
+import { element } from "../../../extensions/picture/view/static/cards.js";
 import { sayMessage } from "./glyphs.js";
 
 const SLOW_DISK_MS = 40, EDGE = 8, BESIDE = 14, NARROW = 1000;

@@ -1,5 +1,5 @@
 // The drawer: what a reader needs seldom. Lines to type, messages and links as lists, files, events, and new runs.
-import { element } from "../../../src/picture/view/static/cards.js";
+import { element } from "../../../extensions/picture/view/static/cards.js";
 import { messageActs } from "./card.js";
 import { LinkMap } from "./links.js";
 import { REPLY } from "./panel.js";

@@ -1,6 +1,6 @@
 // What is known of a run: the model of the view, read at any moment as often as the screen is drawn.
 // Times are in seconds since the first event.
-import { Model } from "../../../src/picture/view/static/model.js";
+import { Model } from "../../../extensions/picture/view/static/model.js";
 
 const RECENT_S = 0.6, SENT_MAX = 12000, SENT_KEPT = 8000;
 const HOLDS = /^I am up to date term \d+ index (\d+)/;  // the answer of a follower that holds entries

@@ -1,10 +1,10 @@
 // The page of the lab. It sends what the reader asks for to the worker, and draws the facts that come
-// back; testing/raftline_testing/picture/lab/page.py has the requests. This module owns the time of
+// back; extensions/picture/harness/lab/page.py has the requests. This module owns the time of
 // the page: the moment `view.at`, which the stage, the logs and the panel show.
-import { Diagram } from "../../../src/picture/view/static/diagram.js";
-import { Events } from "../../../src/picture/view/static/events.js";
-import { Logs } from "../../../src/picture/view/static/logs.js";
-import { element } from "../../../src/picture/view/static/cards.js";
+import { Diagram } from "../../../extensions/picture/view/static/diagram.js";
+import { Events } from "../../../extensions/picture/view/static/events.js";
+import { Logs } from "../../../extensions/picture/view/static/logs.js";
+import { element } from "../../../extensions/picture/view/static/cards.js";
 import { Card } from "./card.js";
 import { Drawer } from "./drawer.js";
 import { key, legend } from "./glyphs.js";

@@ -1,5 +1,5 @@
 // The panel: what just happened, why, and the line on the wire.
-import { element } from "../../../src/picture/view/static/cards.js";
+import { element } from "../../../extensions/picture/view/static/cards.js";
 
 const SOURCES = "../../src/raft/";
 const WHY_MAX = 4;

@@ -1,6 +1,6 @@
 // The stage: nodes on a ring, timers that run out, votes as dots, and messages that fly.
 // Each frame is drawn from what is known of the run and a moment; nothing here keeps time.
-import { hueOf } from "../../../src/picture/view/static/model.js";
+import { hueOf } from "../../../extensions/picture/view/static/model.js";
 import { glyph, kindOf, sayMessage, shape } from "./glyphs.js";
 import { REPLY } from "./panel.js";
 

@@ -1,6 +1,6 @@
 // The story beside the stage: the first one in five steps, and the others with a question. What a
 // reader has seen and answered is kept in the browser.
-import { element } from "../../../src/picture/view/static/cards.js";
+import { element } from "../../../extensions/picture/view/static/cards.js";
 
 const KEY = "raftline lab", FIRST = "first", NONE = "none", AT_FIRST = /^first=(\d{1,6})$/;
 

@@ -1,5 +1,5 @@
 // The time line: a slider over the run, with a mark for each election, commit, fault and act.
-import { element } from "../../../src/picture/view/static/cards.js";
+import { element } from "../../../extensions/picture/view/static/cards.js";
 
 const ROOM_MS = 20, MARKS_MAX = 400, MARKS_ROOM = 80;
 const TAGS = [["broken", "✗", "a broken rule"], ["election", "▲", "election"], ["commit", "●", "commit"], ["conflict", "◆", "logs differ"]];

@@ -1,4 +1,4 @@
-// Loads CPython and the sources, and passes the page's requests on to testing/raftline_testing/picture/lab/page.py.
+// Loads CPython and the sources, and passes the page's requests on to extensions/picture/harness/lab/page.py.
 // The page sends { open: { sources, python, cdn } } once, then texts; each gets a text as its answer.
 const HOME = "/lab";
 const OWN_CORE = "raftline_course.grading.own_core"; // runs a reader's own core

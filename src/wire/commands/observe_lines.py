@@ -1,6 +1,6 @@
 """The request of an observe, and the replies that need no step of the node. Pure.
 
-docs/operate/observe.md explains its lines; src/picture/observe/ produces them.
+docs/operate/observe.md explains its lines; extensions/picture/observe/ produces them.
 """
 
 from __future__ import annotations

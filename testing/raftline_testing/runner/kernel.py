@@ -14,11 +14,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from raftline.common.extensions import EXTENSIONS
+
 from .sizes import code_lines
 from .tree_copy import copy_tree
-from .without import KERNEL_TESTS, NAMES, folders_of
+from .without import KERNEL_TESTS
 
-LEFT_OUT = ("bench", "integrations", ".github")
+LEFT_OUT = ("extensions", "bench", "integrations", ".github")
 KEPT_TESTS = {*KERNEL_TESTS, "tests/transcripts"}
 PAGE = "docs/develop/architecture.md#kernel-and-extensions"
 README = """# The kernel of raftline
@@ -42,15 +44,13 @@ Begin with [start-here.md](docs/develop/start-here.md).
 def copy_kernel(to: Path) -> None:
     """Copy the tree to a new folder, without extensions."""
     copy_tree(to)
-    folders = [folder for name in NAMES for folder in folders_of(name)]
-    folders += map(Path, LEFT_OUT)
-    folders += [
-        path.relative_to(to)
+    other_tests = [
+        path
         for path in (to / "tests").iterdir()
         if path.is_dir() and path.relative_to(to).as_posix() not in KEPT_TESTS
     ]
-    for folder in folders:
-        shutil.rmtree(to / folder, ignore_errors=True)
+    for folder in [*(to / name for name in LEFT_OUT), *other_tests]:
+        shutil.rmtree(folder, ignore_errors=True)
     (to / "README.md").write_text(first_page(to), encoding="utf-8")
 
 
@@ -58,7 +58,7 @@ def first_page(tree: Path) -> str:
     """Return what a tree is, with its size."""
     sources = [path.read_text("utf-8") for path in (tree / "src").rglob("*.py")]
     lines = sum(map(code_lines, sources))
-    *names, last = NAMES
+    *names, last = EXTENSIONS
     missing = f"{', '.join(names)} and {last}"
     return README.format(lines=lines, files=len(sources), names=missing, page=PAGE)
 

@@ -15,11 +15,14 @@ from hypothesis import HealthCheck, settings
 from raftline.common.arguments import build
 
 from ..doubles.scripted_node import Start, scripted_nodes
+from ..extensions import find_in_tree
 from .progress import Progress
 
 PROCESSES = "processes"  # the folder of the tests that start real nodes
 VIRTUAL = "virtual"
 SMOKE = "test_smoke.py"
+
+find_in_tree()
 
 # `make test &` in a script, `nohup`, or a build machine may ignore these signals, and the processes
 # that tests start would inherit that. A signal that is handled here has its default in a child.

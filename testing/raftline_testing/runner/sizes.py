@@ -8,14 +8,12 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from raftline.common.extensions import EXTENSIONS
 
 from .tree_copy import ROOT
-from .without import folders_of
 
 KERNEL = "kernel"
 _NO_CODE = {
@@ -47,14 +45,12 @@ def code_lines(source: str) -> int:
 
 def sizes() -> dict[str, Size]:
     """Return the size of the kernel and of each extension by its name."""
-    found = {}
-    whole = Size(_lines_below([ROOT / "src"]), _lines_below(_tests(ROOT)))
-    for extension in EXTENSIONS:
-        name = extension.rpartition(".")[2]
-        code, *tests = [ROOT / folder for folder in folders_of(name)]
-        found[name] = Size(_lines_below([code]), _lines_below(tests))
-    code, tests_of = (sum(column) for column in zip(*found.values(), strict=True))
-    return {KERNEL: Size(whole.code - code, whole.tests - tests_of), **found}
+    tests = _lines_below(ROOT / "tests") + _lines_below(ROOT / "testing" / "raftline_testing")
+    found = {KERNEL: Size(_lines_below(ROOT / "src"), tests)}
+    for folder in (ROOT / "extensions" / name for name in EXTENSIONS):
+        tests = _lines_below(folder / "tests") + _lines_below(folder / "harness")
+        found[folder.name] = Size(_lines_below(folder) - tests, tests)
+    return found
 
 
 def row(name: str, size: Size) -> str:
@@ -62,13 +58,8 @@ def row(name: str, size: Size) -> str:
     return f"| {name} | {round(size.code, -2):,} | {round(size.tests, -2):,} |"
 
 
-def _tests(root: Path) -> list[Path]:
-    return [root / "tests", root / "testing" / "raftline_testing"]
-
-
-def _lines_below(folders: Iterable[Path]) -> int:
-    paths = (path for folder in folders for path in folder.rglob("*.py"))
-    return sum(code_lines(path.read_text(encoding="utf-8")) for path in paths)
+def _lines_below(folder: Path) -> int:
+    return sum(code_lines(path.read_text(encoding="utf-8")) for path in folder.rglob("*.py"))
 
 
 def main() -> None:

@@ -6,10 +6,30 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+SOURCES = ("src", "extensions")  # the folders of the package `raftline`
 MEMBERS = Path("logs", "server-configuration.txt")  # beside it, nodes keep their files
 _LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", "build", "dist", "logs", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
 )
+
+
+def package_folders(root: Path = ROOT) -> dict[str, Path]:
+    """Return the folders of the packages by their path below a folder of packages."""
+    extensions = {
+        f"raftline/{path.name}": path for path in sorted((root / "extensions").glob("*/"))
+    }
+    testing = root / "testing" / "raftline_testing"
+    return {"raftline": root / "src", **extensions, "raftline_testing": testing}
+
+
+def copy_sources(to: Path) -> Path:
+    """Copy the sources of `raftline`, without tests, into a folder; return its `src`, from which
+    Python finds all of them."""
+    left_out = shutil.ignore_patterns("__pycache__", "*.so", "*.egg-info", "tests")
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, to / name, ignore=left_out)
+    return to / "src"
 
 
 def copy_tree(to: Path) -> None:

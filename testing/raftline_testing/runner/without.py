@@ -4,7 +4,7 @@
     python -m raftline_testing.runner.without redis
     python -m raftline_testing.runner.without redis -- tests/core -k lease
 
-An extension is three folders: its code, its tests, and its part of the harness.
+An extension is one folder: its code, its tests, and its part of the harness.
 """
 
 from __future__ import annotations
@@ -23,28 +23,19 @@ from raftline.common.extensions import EXTENSIONS
 
 from .tree_copy import copy_tree
 
-NAMES = {extension.rpartition(".")[2]: extension for extension in EXTENSIONS}
 KERNEL_TESTS = ("tests/core", "tests/rim", "tests/interleave", "tests/virtual")
-
-
-def folders_of(name: str) -> list[Path]:
-    """Return the folders of an extension, relative to the root of the tree."""
-    code = Path("src", *NAMES[name].split("."))
-    return [code, Path("tests", name), Path("testing/raftline_testing", name)]
 
 
 @contextlib.contextmanager
 def taken_out(name: str, tree: Path) -> Iterator[None]:
     """Take an extension out of a copy of the tree, for a while: what is compiled there stays."""
+    folder = tree / "extensions" / name
     with tempfile.TemporaryDirectory(dir=tree.parent) as aside:
-        folders = [folder for folder in folders_of(name) if (tree / folder).exists()]
-        for number, folder in enumerate(folders):
-            shutil.move(tree / folder, Path(aside, str(number)))
+        shutil.move(folder, aside)
         try:
             yield
         finally:
-            for number, folder in enumerate(folders):
-                shutil.move(Path(aside, str(number)), tree / folder)
+            shutil.move(Path(aside, name), folder)
 
 
 def run_tests(tree: Path, arguments: Sequence[str]) -> int:
@@ -59,14 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("extension", nargs="?", choices=NAMES, help="default: each in turn")
+    parser.add_argument("extension", nargs="?", choices=EXTENSIONS, help="default: each in turn")
     parser.add_argument("pytest", nargs="*", help="arguments of pytest; default: all quick tests")
     asked = parser.parse_args(arguments)
     failed = []
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder, "tree")
         copy_tree(tree)
-        for name in [asked.extension] if asked.extension else NAMES:
+        for name in [asked.extension] if asked.extension else EXTENSIONS:
             print(f"without {name}:", flush=True)
             with taken_out(name, tree):
                 if run_tests(tree, asked.pytest or ["-n", "2", *KERNEL_TESTS]):

@@ -14,20 +14,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..runner.tree_copy import ROOT, package_folders
 from .constructors import with_constructors
 
-ROOT = Path(__file__).resolve().parents[3]
 # Calls between files become direct ones, and small functions of another file are inlined.
 FLAGS = "-fno-semantic-interposition -fvisibility=hidden -flto=auto"
 OPTIONS = ("--strict", "--namespace-packages", "--explicit-package-bases")
-PACKAGES = {  # by module name
-    "raftline": ROOT / "src",
-    "raftline_testing": ROOT / "testing" / "raftline_testing",
-}
 SIMULATED = (
     "raftline/raft/*", "raftline/wire/*", "raftline/wire/*/*", "raftline/state/*",
     "raftline/state/*/*", "raftline/picture/observe/*", "raftline_testing/virtual/*",
-    "raftline_testing/virtual/*/*", "raftline_testing/*/virtual/*",
+    "raftline_testing/virtual/*/*", "raftline/*/harness/virtual/*",
     "raftline/recipes/command_effects", "raftline/recipes/command_rows",
     "raftline/recipes/recipe_keys", "raftline/recipes/recipe_operands",
     "raftline/objects/command_effects", "raftline/objects/command_rows",
@@ -37,12 +33,12 @@ SIMULATED = (
     "raftline_testing/histories/history", "raftline_testing/histories/linearizable",
     "raftline_testing/files/faulty_folder", "raftline_testing/files/memory_file",
     "raftline_testing/invariants", "raftline_testing/workloads/*",
-    "raftline_testing/recipes/claim_machine", "raftline_testing/redis/command_machine",
-    "raftline_testing/redis/message_machine", "raftline_testing/redis/queue_machine",
-    "raftline_testing/redis/redis_requests",
-    "raftline_testing/picture/judging/answers",
-    "raftline_testing/picture/judging/cluster_facts", "raftline_testing/picture/judging/findings",
-    "raftline_testing/picture/judging/judged", "raftline_testing/picture/judging/laws",
+    "raftline/recipes/harness/claim_machine", "raftline/redis/harness/command_machine",
+    "raftline/redis/harness/message_machine", "raftline/redis/harness/queue_machine",
+    "raftline/redis/harness/redis_requests",
+    "raftline/picture/harness/judging/answers",
+    "raftline/picture/harness/judging/cluster_facts", "raftline/picture/harness/judging/findings",
+    "raftline/picture/harness/judging/judged", "raftline/picture/harness/judging/laws",
     "raftline/access/login",
     "raftline/monitoring/exposition", "raftline/monitoring/metrics",
     "raftline/net/protocol/admission", "raftline/net/state_copies", "raftline/net/protocol/host",
@@ -65,7 +61,7 @@ SIMULATED = (
 # A schedule needs none of these; their classes derived from a compiled class couldn't be loaded.
 LEFT_OUT = {
     "raftline/state/commands/machines", "raftline/wire/refusal",
-    "raftline_testing/recipes/virtual/lockers", "raftline_testing/recipes/virtual/sharers",
+    "raftline/recipes/harness/virtual/lockers", "raftline/recipes/harness/virtual/sharers",
     *(f"raftline_testing/virtual/{name}" for name in (
         "compile", "constructors", "plain_snapshots", "script",
         "simulate", "world/coroutines",
@@ -96,9 +92,10 @@ def main(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     work = ROOT / "build" / "simulated"
     shutil.rmtree(work / "package", ignore_errors=True)
-    for name, source in PACKAGES.items():
+    left_out = shutil.ignore_patterns("__pycache__", "tests")
+    for name, source in package_folders().items():
         for copy in (folder / name, work / "package" / name):
-            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, copy, ignore=left_out)
     for path in map(Path, modules(work / "package")):
         path.write_text(with_constructors(path.read_text("utf-8")), "utf-8")
     os.environ |= {"MYPYPATH": str(work / "package"), "CFLAGS": FLAGS, "LDFLAGS": "-O2 -flto=auto"}

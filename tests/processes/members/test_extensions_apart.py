@@ -42,7 +42,7 @@ def otherwise(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The program of a node of a build in which an appended element comes first."""
     tree = tmp_path_factory.mktemp("otherwise") / "tree"
     copy_tree(tree)
-    kinds = tree / "src" / "objects" / "object_kinds.py"
+    kinds = tree / "extensions" / "objects" / "object_kinds.py"
     text = kinds.read_text("utf-8")
     assert _APPEND in text
     kinds.write_text(text.replace(_APPEND, _PREPEND, 1), "utf-8")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from raftline.common.build_level import LEVEL
+from raftline_testing.runner.tree_copy import ROOT, copy_sources
 
-ROOT = Path(__file__).resolve().parents[3]
 EARLIER = "25d4c079"  # the last commit of the format before the first release
 NEXT = LEVEL + 1
 ROW = f"""    Command("getdel", take.KEY, "the value of KEY, which is removed", WRITE, WRITES_KEY,
@@ -48,8 +48,7 @@ def _unpack(commit: str, folder: Path) -> None:
 
 def next_release(folder: Path) -> list[str]:
     """Return the program of a node of the next level, with a command of it, `getdel KEY`."""
-    copy = folder / "src"
-    shutil.copytree(ROOT / "src", copy, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    copy = copy_sources(folder)
     known = copy / "common" / "build_level.py"
     known.write_text(known.read_text().replace(f"LEVEL = {LEVEL} ", f"LEVEL = {NEXT} ", 1))
     rows = copy / "wire" / "commands" / "command_table.py"

@@ -17,7 +17,7 @@ from raftline.common.process.server_process import WAIT_S
 from raftline_testing.doubles.in_process import without_notices
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually
-from raftline_testing.runner.tree_copy import copy_tree
+from raftline_testing.runner.tree_copy import SOURCES, copy_tree
 from tests.page_changes import Change, changes
 
 # The lists that a command is in.
@@ -60,10 +60,11 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def source(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sources of the copy with a read as well."""
-    source = tmp_path_factory.mktemp("source") / "src"
-    shutil.copytree(copy / "src", source)
-    change(source.parent, STRLEN)
-    return source
+    folder = tmp_path_factory.mktemp("source")
+    for name in SOURCES:
+        shutil.copytree(copy / name, folder / name)
+    change(folder, STRLEN)
+    return folder / "src"
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,8 @@ def test_the_changes_are_in_the_form_of_the_repository(copy: Path) -> None:
 def test_below_its_level_a_transaction_does_not_know_it(copy: Path, tmp_path: Path) -> None:
     """An older build does not know it either; otherwise, some nodes would apply it, and
     others not."""
-    shutil.copytree(copy / "src", tmp_path / "src")
+    for name in SOURCES:
+        shutil.copytree(copy / name, tmp_path / name)
     row = '            at_the_shell="the value of KEY, which is removed"'
     lines = (f"-{row}),", f"+{row}, level=2),")
     change(tmp_path, [Change("src/wire/commands/command_table.py", lines)])

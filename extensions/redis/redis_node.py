@@ -1,0 +1,175 @@
+"""The state that all Redis clients of a node share: the numbers of their connections, the places of
+their scans, the scripts that they have loaded, and the leader of which they are told."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from raftline.wire.operands.operands import Limits
+from raftline.wire.protocol import size_of
+
+from .redis_waiting import WaitingLines
+from .resp.cluster import switched
+from .resp.limits import (
+    REDIS_CURSORS,
+    REDIS_CURSORS_BYTES,
+    REDIS_MATCHED_BYTES,
+    REDIS_PATTERNS_COUNTED,
+    REDIS_SCRIPTS,
+)
+from .resp.programs import NamePattern
+
+_NUMBER_BITS = 32
+
+
+class SwitchListener(Protocol):
+    """A connection that is told of each new leader."""
+
+    def announce_switch(self, text: str) -> None:
+        """Send a message, without waiting."""
+
+
+class RedisNode:
+    """The node, as commands see it. Any thread may call it."""
+
+    def __init__(
+        self, limits: Limits, time_s: Callable[[], float], new_token: Callable[[int], str]
+    ) -> None:
+        """`time_s` returns the time of day, and `new_token` random bytes in hexadecimal digits."""
+        self.limits = limits
+        self._time_s = time_s
+        self._new_token = new_token
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        # A cursor of another node, or of an earlier run, must not be taken for one of these.
+        self._last_cursor = int(new_token(3), 16) << _NUMBER_BITS
+        self._cursors: dict[int, str] = {}  # the oldest first
+        self._bytes = 0
+        # Of each user: their names by SHA1, the oldest first.
+        self._scripts: dict[str | None, dict[str, str]] = {}
+        self._leader = ""  # the address of the last leader that was known
+        self._listeners: dict[SwitchListener, None] = {}
+        self._switches: deque[str] = deque()  # of which the listeners were not told yet
+        self._telling = threading.Lock()  # taken before `_lock`
+        self._channels: dict[str, int] = {}  # how many subscriptions each has
+        self._patterns: dict[str, tuple[int, NamePattern]] = {}  # the same
+        self.waiting = WaitingLines()
+
+    def listen(self, listener: SwitchListener) -> None:
+        """Tell a connection of each new leader from now on."""
+        with self._lock:
+            self._listeners[listener] = None
+
+    def listen_no_more(self, listener: SwitchListener) -> None:
+        """Forget a connection."""
+        with self._lock:
+            self._listeners.pop(listener, None)
+
+    def is_led_from(self, address: str) -> bool:
+        """Note the address of the leader; return whether `announce_leader` has to be called."""
+        with self._lock:
+            before, self._leader = self._leader, address
+            if before in ("", address) or not self._listeners:
+                return False
+            self._switches.append(switched(before, address))
+            return True
+
+    def announce_leader(self) -> None:
+        """Send the messages about new leaders, in order and without waiting for a reader."""
+        with self._telling:
+            while self._switches:
+                text = self._switches.popleft()
+                with self._lock:
+                    listeners = list(self._listeners)
+                for one in listeners:
+                    one.announce_switch(text)
+
+    def count_subscription(self, name: str, pattern: NamePattern | None, change: int) -> None:
+        """See `Node`."""
+        with self._lock:
+            if pattern is None:
+                count = self._channels.pop(name, 0) + change
+                if count:
+                    self._channels[name] = count
+            else:
+                count = self._patterns.pop(name, (0, pattern))[0] + change
+                if count:
+                    self._patterns[name] = count, pattern
+
+    def receivers(self, channels: Sequence[str]) -> list[int]:
+        """See `Node`."""
+        with self._lock:
+            counts = [self._channels.get(channel, 0) for channel in channels]
+            is_much = len(self._patterns) > REDIS_PATTERNS_COUNTED
+            patterns = [] if is_much else list(self._patterns.values())
+        left = REDIS_MATCHED_BYTES  # of the channels of one request
+        for place, channel in enumerate(channels):
+            left -= len(patterns) + sum([pattern.steps(channel) for _, pattern in patterns])
+            if left < 0:
+                break
+            counts[place] += sum([each for each, pattern in patterns if pattern.fits(channel)])
+        return counts
+
+    def channels(self) -> dict[str, int]:
+        """See `Node`."""
+        with self._lock:
+            return dict(self._channels)
+
+    def count_patterns(self) -> int:
+        """See `Node`."""
+        return len(self._patterns)
+
+    def number(self) -> int:
+        """Return the number of a new connection."""
+        return next(self._numbers)
+
+    def now_ms(self) -> int:
+        """Return the time of day."""
+        return int(1000 * self._time_s())
+
+    def chance(self, count: int) -> int:
+        """Return a random number below this one."""
+        return int(self._new_token(8), 16) % count
+
+    def blocked(self) -> int:
+        """Return how many connections wait for an element."""
+        return self.waiting.count
+
+    def keep_cursor(self, key: str) -> int:
+        """Return a number under which the key of a scan is kept for a while."""
+        with self._lock:
+            self._last_cursor += 1
+            self._cursors[self._last_cursor] = key
+            self._bytes += size_of(key)
+            while len(self._cursors) > REDIS_CURSORS or self._bytes > REDIS_CURSORS_BYTES:
+                self._bytes -= size_of(self._cursors.pop(next(iter(self._cursors))))
+            return self._last_cursor
+
+    def cursor(self, number: int) -> str | None:
+        """Return the key that was kept under a number; None if it is gone."""
+        with self._lock:
+            return self._cursors.get(number)
+
+    def script(self, user: str | None, sha: str) -> str | None:
+        """See `CommandNode`."""
+        with self._lock:
+            return self._scripts.get(user, {}).get(sha)
+
+    def keep_script(self, user: str | None, sha: str, name: str) -> None:
+        """See `CommandNode`. If there are too many, the user with the most loses the oldest."""
+        with self._lock:
+            self._scripts.setdefault(user, {})[sha] = name
+            if sum(map(len, self._scripts.values())) > REDIS_SCRIPTS:
+                most = max(self._scripts, key=lambda each: len(self._scripts[each]))
+                del self._scripts[most][next(iter(self._scripts[most]))]
+                if not self._scripts[most]:
+                    del self._scripts[most]
+
+    def forget_scripts(self, user: str | None) -> None:
+        """See `CommandNode`."""
+        with self._lock:
+            self._scripts.pop(user, None)

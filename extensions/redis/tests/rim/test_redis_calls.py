@@ -1,0 +1,94 @@
+"""What the connections of Redis clients compute themselves takes turns of their user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from raftline.net.protocol.host import Batch
+from raftline.net.protocol.turns import CALLS_AT_ONCE, Turns
+from raftline.redis.harness.redis_wire import RedisWire, framed
+from raftline.state.store import Store
+from raftline.wire.commands.identity import EVERYWHERE
+from raftline.wire.commands.rights import UserRole
+from raftline_testing.nodes.known_users import access_with
+
+pytestmark = pytest.mark.pure
+
+
+def taken_by(user: str) -> Turns:
+    """Return turns, all of which other calls of a user have."""
+    turns = Turns(CALLS_AT_ONCE)
+    for _ in range(CALLS_AT_ONCE):
+        assert turns.take(user, Batch([], is_read=True))
+    return turns
+
+
+def wire_of(user: str, turns: Turns, anonymous: UserRole = UserRole.NONE) -> RedisWire:
+    users = dict.fromkeys(("ann", "bob"), (UserRole.READER, EVERYWHERE))
+    wire = RedisWire(Store(), access_with(users, "right", anonymous), user)
+    wire.host.calls = turns
+    return wire
+
+
+@pytest.mark.parametrize(
+    "data",
+    [framed("INFO"), framed("HELLO"), framed("CLUSTER", "SHARDS"), framed("COMMAND")],
+    ids=["INFO", "HELLO", "SHARDS", "COMMAND"],
+)
+def test_every_call_takes_a_turn(data: bytes) -> None:
+    """The reply comes when the user's other connections have left a turn, and not before."""
+    turns = taken_by("bob")
+    assert wire_of("ann", turns).feed(data)
+    bobs = wire_of("bob", turns)
+    assert bobs.feed(data) == b""
+    turns.leave("bob")
+    assert bobs.feed(b"")
+
+
+def test_call_without_a_turn_in_time_is_refused() -> None:
+    bobs = wire_of("bob", taken_by("bob"))
+    bobs.feed(framed("INFO"))
+    bobs.give_up()
+    assert b"Nothing was done; try again." in bobs.feed(b"")
+
+
+def test_refusals_of_commands_are_counted_by_code() -> None:
+    wire = RedisWire(Store())
+    wire.feed(framed("SET", "a", "x"))
+    for words in (("INCR", "a"), ("XADD",)):
+        assert wire.feed(framed(*words)).startswith(b"-ERR")
+    counted = {code: count for code, count in wire.host.refusals.by_code().items() if count}
+    assert counted == {"no-number": 1, "bad-request": 1}
+
+
+def test_login_of_an_anonymous_reader_takes_no_turn() -> None:
+    turns = taken_by("")
+    reader = wire_of("", turns, UserRole.READER)
+    assert reader.feed(framed("HELLO")) == b""
+    turns.leave("")
+    assert reader.feed(b"")
+    turns.take("", Batch([], is_read=True))
+    assert wire_of("", turns, UserRole.READER).feed(framed("AUTH", "ann", "right")) == b"+OK\r\n"
+
+
+def test_a_login_is_checked_without_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for those of others; what follows it takes a turn of who is logged in then."""
+    turns = taken_by("ann")
+    bobs = wire_of("bob", turns)
+    at_login: list[list[str]] = []
+    host: Any = bobs.host
+    logins = host.access.turns
+    take = logins.take
+
+    def takes(*of: Any) -> bool:
+        at_login.append(list(turns._taken))
+        return bool(take(*of))
+
+    monkeypatch.setattr(logins, "take", takes)
+    assert bobs.feed(framed("HELLO", "2", "AUTH", "ann", "right")) == b""
+    assert at_login == [["ann"]]
+    assert wire_of("bob", turns).feed(framed("AUTH", "ann", "right")) == b"+OK\r\n"
+    turns.leave("ann")
+    assert bobs.feed(b"").startswith(b"*14\r\n")

@@ -1,1 +1,0 @@
-"""The doors of a node, each of them an extension."""
