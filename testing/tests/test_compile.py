@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 
 import pytest
 
+from raftline_testing.runner.tree_copy import package_folders
 from raftline_testing.virtual import compile as building
 from raftline_testing.virtual.constructors import with_constructors
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    for name, source in building.PACKAGES.items():
-        (tmp_path / name).symlink_to(source)
+    """A folder of the packages, as they are compiled from it."""
+    for name, source in package_folders().items():
+        shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("tests"))
     return tmp_path
 
 
