@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from clusters import wait_until
 from etcd_nodes import Etcd
 from growth_setup import Setup
-from raftline.clients.connections.line_connection import LineConnection
+from raftline.net.line_connection import LineConnection
 from raftline_nodes import Raftline
 
 PAUSE_S = 0.005  # between two tries if no node can be reached

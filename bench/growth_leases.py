@@ -14,7 +14,7 @@ from clusters import memory_bytes, wait_until
 from costs import Costs, cpu_s
 from generator import BenchError, Load
 from growth_setup import Setup
-from raftline.clients.connections.line_connection import ask
+from raftline.net.line_connection import ask
 from raftline_nodes import Raftline
 
 LEASES = 10_000

@@ -11,7 +11,7 @@ from clusters import memory_bytes, wait_until
 from costs import Costs
 from generator import BenchError, Load
 from growth_setup import Setup
-from raftline.clients.connections.line_connection import LineConnection
+from raftline.net.line_connection import LineConnection
 from raftline_nodes import Raftline
 
 PATIENCE_S = 300

@@ -26,8 +26,8 @@ from pathlib import Path
 from clusters import wait_until
 from generator import Load
 from growth_watch import Crowd
-from raftline.clients.connections.line_connection import ask
 from raftline.common.config import FAST
+from raftline.net.line_connection import ask
 from raftline.wire.replies.refusals import code_of
 from raftline_nodes import Raftline
 

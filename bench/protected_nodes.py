@@ -12,7 +12,7 @@ from pathlib import Path
 from clusters import Cluster
 from etcd_nodes import Etcd
 from generator import BenchError
-from raftline.clients.connections.line_connection import ask
+from raftline.net.line_connection import ask
 from raftline_nodes import Raftline
 from raftline_wheel import RaftlineWheel
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clusters import Cluster, wait_until
-from raftline.clients.connections.line_connection import ask
+from raftline.net.line_connection import ask
 
 # Of this clone, also where the Python that runs the bench belongs to another one.
 SERVER = Path(__file__).resolve().parents[1] / "src/server.py"

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from clusters import memory_bytes
-from raftline.clients.connections.line_connection import LineConnection, ask
+from raftline.net.line_connection import LineConnection, ask
 from raftline_nodes import NEVER_COMPACT, Raftline
 
 BATCH = 500

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from generator import BenchError
-from raftline.clients.connections.line_connection import LineConnection
+from raftline.net.line_connection import LineConnection
 from soak_nodes import SoakNodes
 
 AT_ONCE = 500  # requests in flight together

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clusters import memory_bytes
 from generator import BenchError
-from raftline.clients.connections.line_connection import ask
+from raftline.net.line_connection import ask
 from raftline_nodes import Raftline
 
 STAYING = (0, 1)  # their growth over the whole run shows, since they never restart

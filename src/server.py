@@ -18,8 +18,6 @@ from datetime import datetime
 
 from raftline.access.secret import PeerAuth
 from raftline.access.tls import Tls
-from raftline.clients.connections.client_access import ClientAccess
-from raftline.clients.connections.client_tls import ClientTls
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.arguments import EXIT_USAGE, Parser
@@ -31,6 +29,7 @@ from raftline.common.process.signals import Interrupts, raised, threads_without_
 from raftline.net.connections.listener import Listener
 from raftline.net.peers.reachability import report_reachability
 from raftline.node.program import boot, cpu_affinity, joining, settings
+from raftline.node.program.asking import OwnTls
 from raftline.node.program.joining import advertised, begin_to_join
 from raftline.node.program.memory import Shares
 from raftline.node.program.node_server import Server
@@ -192,7 +191,7 @@ def _join(
 ) -> None:
     """Start asking the cluster to add this node, with the node's own TLS."""
     mine = advertised(server.name, arguments.host, port, configuration, arguments.advertise)
-    own = ClientAccess(tls=ClientTls.of(tls)) if tls is not None else ClientAccess()
+    own = OwnTls(tls) if tls is not None else None
     begin_to_join(server.name, mine, arguments.join, own, server.node, server.foreigners, say)
 
 

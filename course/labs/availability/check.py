@@ -33,7 +33,7 @@ from typing import Any
 
 from labs.availability.runs import LAB, Run
 from labs.checking import end_with
-from raftline.clients.connections.line_connection import LineConnection, ask
+from raftline.net.line_connection import LineConnection, ask
 from raftline.wire.replies.refusals import code_of
 from raftline_course.trial import metrics_dictionary
 from raftline_course.trial.metrics_dictionary import Metrics

@@ -29,8 +29,8 @@ from labs.elections.report import FIGURES as REPORTED
 from labs.elections.report import differs_from_report
 from labs.elections.terminal import Screen
 from labs.leftovers import LabFolder
-from raftline.clients.connections.line_connection import LineConnection
 from raftline.logmanager import LogManager
+from raftline.net.line_connection import LineConnection
 from raftline.raft.effects import Effects
 from raftline.storage.folder import Folder
 from raftline.storage.log_lines import CUT_PREFIX

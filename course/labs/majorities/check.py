@@ -34,7 +34,7 @@ from places import COMPOSE, DEADLINE_S, HOSTS, NAMES, WRONG, Containers, Loopbac
 from steps import twelve_steps
 
 from labs.checking import end_with
-from raftline.clients.connections.line_connection import ask
+from raftline.net.line_connection import ask
 from raftline.raft.effects import HardState
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.log import Log

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from raftline.clients.connections import line_connection
+from raftline.net import line_connection
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,

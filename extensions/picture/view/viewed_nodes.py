@@ -12,12 +12,12 @@ from typing import Any
 from raftline.clients.asyncio.line_protocol import ends_within
 from raftline.clients.asyncio.line_stream import AioNodeShell
 from raftline.clients.connections.client_access import ClientAccess
-from raftline.clients.connections.line_connection import ConnectionEnded
 from raftline.clients.connections.node_connection import ClientError, Deadline, LoginFailed
 from raftline.clients.requests.one_node import Connect, Talk, answer_to
 from raftline.clients.steps import carry_out_awaiting
 from raftline.clients.terminal.exit_status import EXIT_LOGIN, EXIT_TLS
 from raftline.common.address import Address
+from raftline.net.line_connection import ConnectionEnded
 
 CONNECT_S = 10.0
 STATUS_S = 2.0

@@ -16,10 +16,10 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from raftline.clients.connections.line_connection import ConnectionEnded
 from raftline.clients.connections.node_connection import Deadline
 from raftline.clients.requests.one_node import Connect, NextLine, Send, Talk
 from raftline.common.address import Address
+from raftline.net.line_connection import ConnectionEnded
 from raftline.tools.status import status
 from raftline.tools.status.status import GRACE_S, AskEach, NodeStatus
 from raftline.tools.status.status_report import verdict

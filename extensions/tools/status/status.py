@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 from raftline.clients.connections.address_options import has_name
 from raftline.clients.connections.client_access import ClientAccess
 from raftline.clients.connections.client_tls import tls_trouble
-from raftline.clients.connections.line_connection import ConnectionEnded, TooLong
 from raftline.clients.connections.node_connection import (
     ClientError,
     Deadline,
@@ -38,6 +37,7 @@ from raftline.common.config import NAME
 from raftline.common.process.console import safe_line
 from raftline.common.process.signals import threads_without_signals
 from raftline.common.time_of_day import time_of_day
+from raftline.net.line_connection import ConnectionEnded, TooLong
 from raftline.raft.levels import is_foreign
 from raftline.wire.refusal import RequestOutcome
 from raftline.wire.replies.refusals import refusal_in

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar, cast
 
 from ...common.address import Address
+from ...net.dialing import NEXT_S, NOBODY
+from ...net.line_connection import ConnectionEnded, TooLong
 from ...wire.limits import REPLY_LINE_BYTES
 from ..connections.client_access import ClientAccess
 from ..connections.codes import CodesOpening
-from ..connections.dialing import NEXT_S, NOBODY
-from ..connections.line_connection import ConnectionEnded, TooLong
 from ..connections.node_connection import no_such_host
 
 Lines = TypeVar("Lines", bound="LineProtocol")

@@ -8,8 +8,8 @@ from collections import deque
 from typing import Any
 
 from ...common.address import Address
+from ...net.line_connection import ConnectionEnded
 from ..connections.client_login import text_in
-from ..connections.line_connection import ConnectionEnded
 from ..connections.node_connection import line_of
 from ..requests.one_node import BaseNodeShell, Connect, HangUp, NodeStep, Rest, Send
 from .asker import take_steps

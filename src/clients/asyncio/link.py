@@ -11,9 +11,9 @@ import asyncio
 from collections import deque
 
 from ...common.address import Address
+from ...net.line_connection import ConnectionEnded, is_delivered
 from ...wire.protocol import ProtocolError, split_sender, without_controls
 from ...wire.replies.replies import Reply
-from ..connections.line_connection import ConnectionEnded, is_delivered
 from .line_protocol import LineProtocol
 
 

@@ -9,10 +9,10 @@ from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 from ...common.address import Address
+from ...net.dialing import NOBODY
 from . import client_login, client_tls
 from .client_login import Credentials, exchange, log_in
 from .client_tls import ClientTls
-from .dialing import NOBODY
 from .node_connection import NodeConnection
 
 

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...common.config import ConfigError
+from ...net.line_connection import LineConnection, TooLong
 from ...wire.operands.login_operands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
 from ...wire.protocol import NAME
 from ...wire.refusal import TLS_ALONE, RequestOutcome
 from ...wire.replies.refusals import refusal_in
 from ...wire.replies.replies import read_reply
 from ..steps import carry_out
-from .line_connection import LineConnection, TooLong
 from .node_connection import ADVICE, NAME_CA, ClientError, LoginFailed, Unreachable, line_of
 
 USER, PASSWORD_FILE = "RAFTLINE_USER", "RAFTLINE_PASSWORD_FILE"  # of the environment

@@ -15,13 +15,13 @@ from ...common.address import Address
 from ...common.errors import RaftlineError
 from ...common.process.console import safe_line
 from ...common.public import public
+from ...net.dialing import NOBODY
+from ...net.line_connection import ConnectionEnded, LineConnection
 from ...wire.operands.operands import Limits
 from ...wire.protocol import ProtocolError, decode_line
 from ...wire.refusal import RequestOutcome
 from .client_tls import ClientTls, tls_trouble
 from .codes import CodesOpening
-from .dialing import NOBODY
-from .line_connection import ConnectionEnded, LineConnection
 
 SAID_AFTER_S = 1.0
 CONNECT_TIMEOUT_S = 2.0  # while there are other addresses to try

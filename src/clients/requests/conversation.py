@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from ...common.address import Address
+from ...net.dialing import NOBODY
+from ...net.line_connection import LEAST_S, is_delivered
 from ...wire.protocol import NAME
 from ...wire.replies.replies import Reply, read_reply
 from ..connections.client_access import OPEN_ACCESS, ClientAccess
-from ..connections.dialing import NOBODY
-from ..connections.line_connection import LEAST_S, is_delivered
 from ..connections.node_connection import (
     ClientError,
     Deadline,

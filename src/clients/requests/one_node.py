@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from ...common.address import Address
 from ...common.process.wakeup import Flag
+from ...net.dialing import NOBODY
 from ..connections.client_access import OPEN_ACCESS, ClientAccess
-from ..connections.dialing import NOBODY
 from ..connections.node_connection import Deadline, NodeConnection
 
 

@@ -14,12 +14,12 @@ from functools import partial
 from typing import NamedTuple, TypeGuard, TypeVar
 
 from ...common.address import Address
+from ...net.dialing import NOBODY
 from ...wire.commands.command_table import row_of
 from ...wire.refusal import NO_LEADER, TLS_ALONE, Refusal, RequestOutcome
 from ...wire.replies.refusals import code_of, leader_in, leader_named_in, refusal_in, sentence_of
 from ...wire.replies.replies import Reply, outcome_of
 from ..connections.client_tls import is_certificate_refused, tls_trouble
-from ..connections.dialing import NOBODY
 from ..connections.node_connection import (
     ADVICE,
     LEAST_ATTEMPT_S,

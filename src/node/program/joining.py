@@ -13,9 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from ...clients.connections.client_access import ClientAccess
-from ...clients.connections.node_connection import ClientError, NotAllowed
-from ...clients.requests.conversation import Client
 from ...common import config
 from ...common.address import EVERYWHERE, HOST, Address, split
 from ...common.arguments import as_port
@@ -36,11 +33,13 @@ from ...storage.disk import FilesRefused
 from ...storage.folder import make_folder
 from ...storage.log_lines import LINE_BYTES_MAX, looks_like_base
 from ...wire.commands.member_commands import CHANGE_S
+from .asking import NotAnswered, OwnTls, ask, ask_leader
 
 PAUSES_S = (0.5, 5.0)  # first and longest pause between two attempts
 ASKER = "raftline"  # not the node's name: if it is a member's, lines need a proof
 ATTEMPT_S = 5.0  # to ask for the identity of the cluster
 IDENTITY_S = 1.0  # the same at the start, before the node accepts any message
+NO_LOGIN = ("no-login", "not-allowed")  # codes of refusals that ask for a user
 SEARCH_S = 10.0  # for one attempt to find a leader, which may then need CHANGE_S
 
 
@@ -146,7 +145,7 @@ def begin_to_join(
     name: str,
     mine: Address,
     there: Address,
-    access: ClientAccess,
+    tls: OwnTls | None,
     node: RawNode,
     foreigners: Foreigners,
     say: Callable[[str], None],
@@ -161,7 +160,7 @@ def begin_to_join(
         FilesRefused: the node is not a member, and its files belong to another cluster.
     """
     try:
-        _learn_cluster(name, there, access, node, foreigners, IDENTITY_S)
+        _learn_cluster(name, there, tls, node, foreigners, IDENTITY_S)
     except FilesRefused as refused:
         if not node.view.is_member:
             raise
@@ -171,13 +170,13 @@ def begin_to_join(
     if not node.view.is_member:
         request = f"add {name} {mine.host} {mine.port}"
 
-        def ask() -> None:
-            _ask_to_be_added(request, name, there, access, node, foreigners, say)
+        def ask_again() -> None:
+            _ask_to_be_added(request, name, there, tls, node, foreigners, say)
 
         def give_up(error: Exception) -> None:
             say(f"[!] {name} no longer asks to be added: {type(error).__name__}: {error}")
 
-        begin_thread(ask, f"{name} joins", give_up)
+        begin_thread(ask_again, f"{name} joins", give_up)
     elif name not in node.view.membership.electors:
         # A vote is not asked for: an operator may have taken it. A node that stopped halfway
         # through joining is a learner, too.
@@ -188,7 +187,7 @@ def _ask_to_be_added(
     request: str,
     name: str,
     there: Address,
-    access: ClientAccess,
+    tls: OwnTls | None,
     node: RawNode,
     foreigners: Foreigners,
     say: Callable[[str], None],
@@ -198,19 +197,18 @@ def _ask_to_be_added(
     while True:
         try:
             # The search below is patient. This fails at once if no node is there.
-            _learn_cluster(name, there, access, node, foreigners)
-            with Client(
-                *there, ASKER, CHANGE_S, search_s=SEARCH_S, follow=True, access=access
-            ) as client:
-                say(f"[*] {client.request(request)}")
-                return
-        except Exception as failure:  # not only a ClientError: perhaps no thread can be started
-            kind = "" if isinstance(failure, ClientError) else f"{type(failure).__name__}: "
+            _learn_cluster(name, there, tls, node, foreigners)
+            say(f"[*] {ask_leader(there, f'{ASKER}@{request}', CHANGE_S, SEARCH_S, tls)}")
+            return
+        except Exception as failure:  # not only NotAnswered: perhaps no thread can be started
+            kind = "" if isinstance(failure, NotAnswered) else f"{type(failure).__name__}: "
             line = f"[!] {name} is not added yet: {kind}{failure}"
             if isinstance(failure, FilesRefused):
                 say(f"[!] {failure}")
                 return
-            if isinstance(failure, NotAllowed):  # a node has no login, so an admin has to add it
+            if (
+                getattr(failure, "code", "") in NO_LOGIN
+            ):  # a node has no login, so an admin has to add it
                 line = f"[!] {name} waits until an admin adds it: raftline member {request}"
         if name in node.view.membership.electors:
             return
@@ -224,7 +222,7 @@ def _ask_to_be_added(
 def _learn_cluster(
     name: str,
     there: Address,
-    access: ClientAccess,
+    tls: OwnTls | None,
     node: RawNode,
     foreigners: Foreigners,
     timeout_s: float = ATTEMPT_S,
@@ -233,10 +231,9 @@ def _learn_cluster(
 
     Raises:
         FilesRefused: this node has files of another cluster.
-        ClientError: no node is there.
+        NotAnswered: no node is there.
     """
-    with Client(*there, ASKER, timeout_s, access=access) as client:
-        build = read_level(client.ask(format_level("").removeprefix("@")).text)
+    build = read_level(ask(there, f"{ASKER}{format_level('')}", timeout_s, tls))
     if build is None or not build.cluster:
         return  # the cluster has none yet
     view = node.view

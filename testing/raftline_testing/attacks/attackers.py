@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 from raftline import RaftlineError
-from raftline.clients.connections.line_connection import LineConnection
+from raftline.net.line_connection import LineConnection
 
 from ..extensions import joined
 from .field import HELD_S, PIECE_S, SMALL, Field, leader_port

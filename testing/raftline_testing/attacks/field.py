@@ -18,8 +18,8 @@ from raftline.access import authority
 from raftline.access.secret import make_secret
 from raftline.clients.connections.client_login import Credentials, log_in
 from raftline.clients.connections.client_tls import ClientTls
-from raftline.clients.connections.line_connection import LineConnection
 from raftline.common.process.server_process import SERVER
+from raftline.net.line_connection import LineConnection
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 

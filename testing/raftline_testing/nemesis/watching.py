@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from raftline.clients.connections.line_connection import ConnectionEnded, LineConnection
 from raftline.clients.steps import carry_out
+from raftline.net.line_connection import ConnectionEnded, LineConnection
 
 from ..nodes.cluster import Cluster, NodeProcess
 from ..nodes.processes import eventually

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from raftline.clients.connections.line_connection import LineConnection as Conversation
 from raftline.clients.steps import carry_out
+from raftline.net.line_connection import LineConnection as Conversation
 from raftline.wire.refusal import OUTCOME_UNKNOWN
 
 from ..histories.history import Change

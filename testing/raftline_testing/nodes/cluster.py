@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from raftline.clients.connections import line_connection
-from raftline.clients.connections.line_connection import LineConnection
 from raftline.common.config import FILE_NAME
 from raftline.common.process.server_process import SERVER, WAIT_S, NotAsExpected, ServerProcess
+from raftline.net import line_connection
+from raftline.net.line_connection import LineConnection
 from raftline.storage.birth import trace
 from raftline.wire.replies.refusals import code_of
 from raftline.wire.replies.replies import RequestOutcome, outcome_of

@@ -12,9 +12,9 @@ from raftline.access.users import make_verifier, write_first_admin
 from raftline.clients.connections.client_access import ClientAccess
 from raftline.clients.connections.client_login import Credentials, log_in
 from raftline.clients.connections.client_tls import ClientTls
-from raftline.clients.connections.line_connection import LineConnection
 from raftline.clients.connections.node_connection import ClientError
 from raftline.clients.requests.pool import Clients
+from raftline.net.line_connection import LineConnection
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.state.user_table import UserTable

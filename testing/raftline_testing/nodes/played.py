@@ -8,8 +8,8 @@ import socket
 import threading
 import time
 
-from raftline.clients.connections.line_connection import LineConnection as Conversation
 from raftline.common.config import Pace
+from raftline.net.line_connection import LineConnection as Conversation
 
 from .cluster import NodeProcess
 from .processes import DEADLINE_S

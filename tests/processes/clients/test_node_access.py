@@ -13,7 +13,7 @@ from raftline import ClientTls, Node, NodeError, ReplicatedDict
 from raftline.access import authority
 from raftline.access.secret import make_secret
 from raftline.access.users import make_verifier, write_first_admin
-from raftline.clients.connections.line_connection import LineConnection
+from raftline.net.line_connection import LineConnection
 from raftline.wire.operands.login_operands import ITERATIONS_LEAST
 from raftline_testing.nodes.processes import DEADLINE_S, free_ports
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.clients.connections.line_connection import LineConnection as Conversation
+from raftline.net.line_connection import LineConnection as Conversation
 from raftline.state.sessions import SESSIONS_MAX
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import eventually

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.clients.connections.line_connection import LineConnection
+from raftline.net.line_connection import LineConnection
 from raftline_testing.nemesis.watch_judge import SentEvent, Stream, Stretch, judge
 from raftline_testing.nemesis.watching import campaign
 from raftline_testing.nodes.cluster import CALM, STEADY, Cluster, NodeProcess

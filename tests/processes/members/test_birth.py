@@ -14,9 +14,9 @@ from raftline.access import authority
 from raftline.access.secret import make_secret
 from raftline.clients.connections.client_login import Credentials, log_in
 from raftline.clients.connections.client_tls import ClientTls
-from raftline.clients.connections.line_connection import LineConnection
 from raftline.clients.connections.node_connection import Unreachable
 from raftline.common.build_level import LEVEL
+from raftline.net.line_connection import LineConnection
 from raftline.wire.commands.command_table import COMMANDS, Command
 from raftline.wire.refusal import LOW_LEVEL, RequestOutcome
 from raftline.wire.replies.refusals import code_of

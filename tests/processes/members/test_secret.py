@@ -16,7 +16,7 @@ import pytest
 from raftline import Node, ReplicatedDict
 from raftline.access.proof import Initiator
 from raftline.access.secret import make_secret
-from raftline.clients.connections.line_connection import LineConnection
+from raftline.net.line_connection import LineConnection
 from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.at_work import of_process
 from raftline_testing.nodes.cluster import CALM, STEADY, Cluster, NodeProcess

@@ -23,8 +23,8 @@ from raftline.access.tls import Tls, TlsFiles
 from raftline.access.users import write_first_admin
 from raftline.clients.connections.client_access import ClientAccess
 from raftline.clients.connections.client_login import Credentials, log_in
-from raftline.clients.connections.line_connection import LineConnection
 from raftline.clients.requests.pool import Clients
+from raftline.net.line_connection import LineConnection
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles import in_process

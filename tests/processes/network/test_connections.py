@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.clients.connections.line_connection import LineConnection as Conversation
+from raftline.net.line_connection import LineConnection as Conversation
 from raftline_testing.nodes.at_work import of_process
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from raftline import aio, connect
-from raftline.clients.connections.line_connection import LineConnection as Conversation
+from raftline.net.line_connection import LineConnection as Conversation
 from raftline_testing.nodes.cluster import SERVER, Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.runner.at_night import at_night

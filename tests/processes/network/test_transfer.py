@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.clients.connections.line_connection import LineConnection
+from raftline.net.line_connection import LineConnection
 from raftline_testing.doubles.in_process import without_notices
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports

@@ -39,11 +39,11 @@ from raftline.clients.connections import client_access
 from raftline.clients.connections.client_access import ClientAccess
 from raftline.clients.connections.client_login import REPLY_MAX, Credentials, exchange
 from raftline.clients.connections.client_login import log_in as send_login
-from raftline.clients.connections.line_connection import LineConnection
 from raftline.clients.connections.node_connection import LoginFailed
 from raftline.clients.requests.conversation import Client
 from raftline.clients.terminal import shell
 from raftline.common.address import Address
+from raftline.net.line_connection import LineConnection
 from raftline.net.peers.peers import Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.state.sessions import SessionTable

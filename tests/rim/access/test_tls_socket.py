@@ -18,8 +18,8 @@ from raftline.access import authority, tls_socket
 from raftline.access.tls import Tls, TlsFiles, named_in, tls_of_node
 from raftline.access.tls_socket import TlsSocket
 from raftline.clients.connections.client_tls import of_files
-from raftline.clients.connections.line_connection import LineConnection
 from raftline.common.config import ConfigError
+from raftline.net.line_connection import LineConnection
 from raftline.net.line_reader import LineReader, set_timeout
 from raftline.net.peers import opening
 from raftline.net.peers.opening import NoTls, begin_tls

@@ -9,13 +9,13 @@ from typing import Any, cast
 import pytest
 
 import raftline.clients.asyncio.line_protocol
-import raftline.clients.connections.line_connection
+import raftline.net.line_connection
 from raftline.clients.asyncio.line_stream import LineStream
 from raftline.clients.asyncio.link import Link
-from raftline.clients.connections.line_connection import LineConnection, TooLong
 from raftline.clients.connections.node_connection import OutcomeUnknown, Unreachable
 from raftline.clients.requests.search import lost
 from raftline.common.address import Address
+from raftline.net.line_connection import LineConnection, TooLong
 from raftline.wire.limits import ANSWER_BYTES, REPLY_LINE_BYTES
 
 LIMIT = 1000
@@ -25,7 +25,7 @@ REPORT = "answered with a line of more than 1000 bytes"
 @pytest.fixture(autouse=True)
 def short_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (
-        raftline.clients.connections.line_connection,
+        raftline.net.line_connection,
         raftline.clients.asyncio.line_protocol,
     ):
         monkeypatch.setattr(module, "REPLY_LINE_BYTES", LIMIT)

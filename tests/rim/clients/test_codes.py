@@ -14,9 +14,9 @@ import raftline
 import raftline.aio
 from raftline import client as program
 from raftline.clients.asyncio.link import Link
-from raftline.clients.connections.line_connection import ConnectionEnded
 from raftline.clients.connections.node_connection import NoLeader
 from raftline.common.address import Address
+from raftline.net.line_connection import ConnectionEnded
 from raftline.wire.operands.operands import not_understood
 from raftline.wire.protocol import CODES
 from raftline.wire.refusal import FULL, error

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.clients.connections.line_connection import (
+from raftline.net.line_connection import (
     ConnectionEnded,
     LineConnection,
     TooLong,

@@ -16,11 +16,11 @@ import pytest
 import raftline
 import raftline.aio
 from raftline.clients.calls.pipeline import AioPipeline, BasePipeline, Pending, Pipeline
-from raftline.clients.connections import line_connection
-from raftline.clients.connections.dialing import dial
 from raftline.clients.kv.kv import KV
 from raftline.clients.requests.pipelining import Pipelining
 from raftline.clients.requests.search import WINDOW
+from raftline.net import line_connection
+from raftline.net.dialing import dial
 from raftline.wire.refusal import NO_LEADER, error
 from raftline_testing.doubles.scripted_node import DEADLINE_S, ScriptedNode
 from tests.rim.clients.pipeline_nodes import Fill, Store, asks_for_no_members, at, of_threads

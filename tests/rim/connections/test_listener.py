@@ -13,10 +13,10 @@ from typing import Any, cast
 
 import pytest
 
-from raftline.clients.connections.line_connection import LineConnection
 from raftline.common.config import PortRefused
 from raftline.net.connections import listener as listener_module
 from raftline.net.connections.listener import USUAL_SWITCH_S, Listener, switch_interval_s
+from raftline.net.line_connection import LineConnection
 from raftline.net.protocol.host import Batch
 from raftline.wire.limits import PLACES_FOR_PEERS
 from raftline_course.controller.udp import UdpListener

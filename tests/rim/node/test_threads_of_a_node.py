@@ -13,7 +13,6 @@ import pytest
 
 from raftline.access.tls import Tls, TlsFiles
 from raftline.clients.calls.listeners import ThreadListeners
-from raftline.clients.connections.client_access import OPEN_ACCESS
 from raftline.clients.leases.lease_timer import RETRY_S, LeaseTimer
 from raftline.clients.requests.health import LOG, ClientHealth
 from raftline.common.address import Address
@@ -333,23 +332,18 @@ def test_a_joiner_asks_again_after_any_error(monkeypatch: pytest.MonkeyPatch) ->
     said: list[str] = []
     troubles = [RuntimeError("can't start new thread")] * 2  # before it serves, and once it does
 
-    class Answers:
-        def __init__(self, *_: object, **__: object) -> None:
-            if troubles:
-                raise troubles.pop()
-
-        def __enter__(self) -> Any:
-            level = SimpleNamespace(text="Level 1 version 9")
-            return SimpleNamespace(ask=lambda _: level, request=lambda _: "s4 was added")
-
-        def __exit__(self, *_: object) -> None: ...
+    def ask(there: Address, line: str, *_: object) -> str:
+        if troubles:
+            raise troubles.pop()
+        return "Level 1 version 9" if "@Level " in line else "s4 was added"
 
     view = SimpleNamespace(is_member=False, membership=SimpleNamespace(electors=()))
-    monkeypatch.setattr(joining, "Client", Answers)
+    monkeypatch.setattr(joining, "ask", ask)
+    monkeypatch.setattr(joining, "ask_leader", ask)
     monkeypatch.setattr(joining, "PAUSES_S", (0.0, 0.0))
     node = cast(RawNode, SimpleNamespace(view=view))
     there, foreigners = Address("h", 1), Foreigners("s4")
-    joining.begin_to_join("s4", Address("h", 4), there, OPEN_ACCESS, node, foreigners, said.append)
+    joining.begin_to_join("s4", Address("h", 4), there, None, node, foreigners, said.append)
     eventually(lambda: "[*] s4 was added" in said)
     assert said[1:-1] == ["[!] s4 is not added yet: RuntimeError: can't start new thread"]
 

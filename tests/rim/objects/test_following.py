@@ -9,7 +9,6 @@ import pytest
 
 from raftline.clients.calls.kv_errors import TooManyWatches
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.connections.line_connection import ConnectionEnded
 from raftline.clients.connections.node_connection import NoLeader, Refused, Unreachable
 from raftline.clients.requests.addresses import Addresses
 from raftline.clients.requests.health import LOST_S, SILENCE_S, ClientHealth
@@ -19,6 +18,7 @@ from raftline.clients.watches.liveness import PROBE_PART
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline.clients.watches.watch_machine import WatchMachine
 from raftline.common.address import Address
+from raftline.net.line_connection import ConnectionEnded
 from raftline.wire.commands import watch_lines as words
 from raftline.wire.refusal import NO_LEADER
 

@@ -8,7 +8,6 @@ from collections import deque
 import pytest
 
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.connections.line_connection import ConnectionEnded
 from raftline.clients.connections.node_connection import NotAllowed
 from raftline.clients.requests.addresses import Addresses
 from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
@@ -16,6 +15,7 @@ from raftline.clients.steps import carry_out
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline.clients.watches.watch_machine import WatchMachine
 from raftline.common.address import Address
+from raftline.net.line_connection import ConnectionEnded
 from raftline.wire.commands import watch_lines as words
 
 _WATCH = re.compile(r"c(#\d+)?@(watch|unwatch)( [^ ]*?)??(?: after (\d+))?")

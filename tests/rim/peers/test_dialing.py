@@ -16,12 +16,12 @@ import raftline.aio
 from raftline.clients.asyncio import asker
 from raftline.clients.asyncio.line_protocol import reach
 from raftline.clients.asyncio.line_stream import LineStream
-from raftline.clients.connections import dialing
 from raftline.clients.connections import node_connection as connection
 from raftline.clients.connections.client_access import OPEN_ACCESS
-from raftline.clients.connections.line_connection import ConnectionEnded
 from raftline.clients.requests.conversation import Client
 from raftline.common.address import Address
+from raftline.net import dialing
+from raftline.net.line_connection import ConnectionEnded
 
 DEADLINE_S = 60.0
 NAME = "cluster.example"

@@ -13,7 +13,6 @@ from zlib import crc32
 
 import pytest
 
-from raftline.clients.connections.client_access import OPEN_ACCESS
 from raftline.common.address import Address
 from raftline.common.config import FAST, FILE_NAME, ConfigError, Configuration
 from raftline.net.peers import peers
@@ -310,7 +309,7 @@ def test_a_joiner_that_has_no_login_waits_for_an_admin(refusal: str, line: str) 
             "s4",
             Address("h", 4),
             Address("localhost", there.port),
-            OPEN_ACCESS,
+            None,
             cast(RawNode, SimpleNamespace(view=view)),
             Foreigners("s4"),
             say,
@@ -332,9 +331,7 @@ def test_a_joiner_does_not_use_the_tls_of_a_client(
         there = start(lambda asked: LEVEL_1 if asked.startswith("Level ") else added)
         address = Address("localhost", there.port)
         node = cast(RawNode, SimpleNamespace(view=view))
-        begin_to_join(
-            "s4", Address("h", 4), address, OPEN_ACCESS, node, Foreigners("s4"), said.append
-        )
+        begin_to_join("s4", Address("h", 4), address, None, node, Foreigners("s4"), said.append)
         eventually(lambda: len(said) == 2)
     assert said[1] == f"[*] {added}"
 
@@ -354,9 +351,7 @@ def test_a_joiner_that_finds_no_leader_says_so_soon(monkeypatch: pytest.MonkeyPa
     with scripted_nodes() as start:
         there = Address("localhost", start(reply).port)
         node = cast(RawNode, SimpleNamespace(view=view))
-        begin_to_join(
-            "s4", Address("h", 4), there, OPEN_ACCESS, node, Foreigners("s4"), said.append
-        )
+        begin_to_join("s4", Address("h", 4), there, None, node, Foreigners("s4"), said.append)
         eventually(lambda: said[-1:] == ["[*] ADD response: s4 added"])
     assert said[1:-1] == [waits]
 
@@ -367,9 +362,7 @@ def test_joiner_that_is_a_member_asks_nothing(voters: tuple[str, ...], says: boo
     learners = () if "s4" in voters else ("s4",)
     node = node_of("s4", voters=Membership(voters, learners))
     said: list[str] = []
-    begin_to_join(
-        "s4", Address("h", 4), Address("h", 1), OPEN_ACCESS, node, Foreigners("s4"), said.append
-    )
+    begin_to_join("s4", Address("h", 4), Address("h", 1), None, node, Foreigners("s4"), said.append)
     line = "[*] s4 is a learner, without a vote. To give it one: raftline promote s4"
     assert said == [line] * says
 
@@ -518,7 +511,7 @@ def joins(node: RawNode, cluster: str) -> tuple[str, list[str]]:
     foreigners, said = Foreigners("s4", lambda: node.view.cluster), list[str]()
     with scripted_nodes() as start:
         there = Address("localhost", start(reply).port)
-        begin_to_join("s4", Address("h", 4), there, OPEN_ACCESS, node, foreigners, said.append)
+        begin_to_join("s4", Address("h", 4), there, None, node, foreigners, said.append)
         eventually(lambda: said[-1:] == ["[*] ADD response: added"])
     return foreigners.mine(), asked
 
@@ -549,7 +542,7 @@ def test_a_member_starts_though_it_is_to_join_another_cluster() -> None:
     node, foreigners = joiner([ADDED], cluster=OTHERS), Foreigners("s4")
     with scripted_nodes() as start:
         there = Address("localhost", start(lambda _: f"Level 4 version 9 cluster {OURS}").port)
-        begin_to_join("s4", Address("h", 4), there, OPEN_ACCESS, node, foreigners, said.append)
+        begin_to_join("s4", Address("h", 4), there, None, node, foreigners, said.append)
     assert len(said) == 1
     assert said[0].startswith("[!] s4 can't join with the files that it has")
     assert foreigners.mine() == ""

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import raftline
-from raftline.clients.connections.line_connection import LineConnection as Conversation
+from raftline.net.line_connection import LineConnection as Conversation
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 

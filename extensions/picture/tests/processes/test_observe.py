@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.clients.connections.line_connection import LineConnection
+from raftline.net.line_connection import LineConnection
 from raftline_testing.nodes.cluster import CALM, Cluster
 from raftline_testing.nodes.processes import WAIT_S, eventually
 

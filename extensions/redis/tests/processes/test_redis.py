@@ -15,7 +15,7 @@ import pytest
 
 from raftline.access import authority
 from raftline.clients.connections.client_login import Credentials, log_in
-from raftline.clients.connections.line_connection import LineConnection
+from raftline.net.line_connection import LineConnection
 from raftline.redis.harness.redis_wire import framed
 from raftline.redis.tests.processes.raw_redis import DEADLINE_S, Raw
 from raftline.wire.commands.identity import EVERYWHERE

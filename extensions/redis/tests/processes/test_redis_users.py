@@ -8,7 +8,7 @@ import pytest
 
 import raftline
 from raftline.access.secret import make_secret
-from raftline.clients.connections.line_connection import LineConnection
+from raftline.net.line_connection import LineConnection
 from raftline.redis.harness.redis_wire import framed
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole

@@ -13,8 +13,8 @@ import pytest
 
 from raftline.access.users import read_first_admin
 from raftline.clients.connections.client_login import Credentials, log_in
-from raftline.clients.connections.line_connection import LineConnection
 from raftline.clients.connections.node_connection import LoginFailed, Unreachable
+from raftline.net.line_connection import LineConnection
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles import in_process

@@ -15,7 +15,6 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raftline.clients.connections.dialing import NEXT_S
 from raftline.clients.connections.node_connection import (
     LEAST_ATTEMPT_S,
     ClientError,
@@ -38,6 +37,7 @@ from raftline.clients.requests.search import (
 )
 from raftline.common.address import Address
 from raftline.common.mypyc_compat import mypyc_attr
+from raftline.net.dialing import NEXT_S
 from raftline.wire.refusal import NO_LEADER, not_leader
 from raftline.wire.replies.replies import Reply
 

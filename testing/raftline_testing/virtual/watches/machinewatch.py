@@ -13,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.connections.dialing import NEXT_S
-from raftline.clients.connections.line_connection import ConnectionEnded
 from raftline.clients.connections.node_connection import CONNECT_TIMEOUT_S, ClientError
 from raftline.clients.requests.addresses import Addresses
 from raftline.clients.requests.health import ClientHealth
@@ -22,6 +20,8 @@ from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeSt
 from raftline.clients.watches.watch_events import Event, WatchCursor
 from raftline.clients.watches.watch_machine import WatchMachine
 from raftline.common.address import Address
+from raftline.net.dialing import NEXT_S
+from raftline.net.line_connection import ConnectionEnded
 from raftline.wire.key_stat import TYPED, value_of
 from raftline.wire.protocol import escape, real
 

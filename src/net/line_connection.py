@@ -10,14 +10,27 @@ import selectors
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from ...common.address import Address
-from ...wire.limits import REPLY_LINE_BYTES
-from .client_tls import ClientTls
+from ..common.address import Address
+from ..wire.limits import REPLY_LINE_BYTES
 from .dialing import NOBODY, dial
+
+if TYPE_CHECKING:
+    import ssl
 
 TELNET_ANSWER = b"\xff\xfc\x06"  # a node's answer to "are you there"
 LEAST_S = 1e-6  # a socket with timeout 0 does not block
+
+
+class DialingTls(Protocol):
+    """The TLS of a side that dials."""
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context of the next connection."""
+
+    def name_of(self, host: str) -> str:
+        """Return the name that the certificate of the node at `host` must have."""
 
 
 class ConnectionEnded(ConnectionError):
@@ -60,7 +73,7 @@ class LineConnection:
         port: int,
         timeout_s: float = 30.0,
         host: str = "localhost",
-        tls: ClientTls | None = None,
+        tls: DialingTls | None = None,
         others: Iterator[Address] = NOBODY,
     ) -> None:
         """Connect; without `tls`, in plain text. While the node hangs, `others` are tried as well;
@@ -197,9 +210,9 @@ def ask(port: int, line: str | bytes, timeout_s: float = 30.0, host: str = "loca
 
 
 def _with_tls(
-    connection: socket.socket, tls: ClientTls, host: str, limit_s: float
+    connection: socket.socket, tls: DialingTls, host: str, limit_s: float
 ) -> socket.socket:
     """Return the connection with TLS. If it raises OSError, the connection is closed."""
-    from ...access.tls_socket import TlsSocket
+    from ..access.tls_socket import TlsSocket
 
     return TlsSocket.dialed(connection, tls.context(), tls.name_of(host), limit_s)

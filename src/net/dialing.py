@@ -17,9 +17,9 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
-from ...common.address import Address
-from ...common.process.guarded_thread import begin_thread, print_uncaught
-from ...common.process.wakeup import Flag
+from ..common.address import Address
+from ..common.process.guarded_thread import begin_thread, print_uncaught
+from ..common.process.wakeup import Flag
 
 NEXT_S = 0.25  # for one address; RFC 8305, section 8
 UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)  # the last on Windows
