@@ -4,7 +4,7 @@ include $(dir $(lastword $(MAKEFILE_LIST)))deploy/rules.mk
 # Of the real processes, on a compiled wheel: a slice.
 WHEEL_TESTS = extensions/picture/tests/processes/test_recording.py tests/processes/promises/test_true_replies.py \
   tests/processes/sheet/test_004_wire.py tests/processes/disks/test_snapshots.py
-CODE := src extensions testing course tests bench docs integrations conftest.py
+CODE := src library extensions testing course tests bench docs integrations conftest.py
 EXTENSIONS = $(notdir $(wildcard extensions/*))
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
 SET_UP = $(MAKE)
@@ -63,16 +63,16 @@ format: .venv/dev-installed ## put the code into the one format
 types: .venv/dev-installed build/typing/raftline ## mypy --strict; a little less for the tests
 	@(cd build/typing && MYPYPATH=. ../../$(PY) -m mypy --config-file ../../pyproject.toml \
 	  --exclude '/tests/' -p raftline -p raftline_testing -p raftline_course) >build/types.txt 2>&1; status=$$?; \
-	  sed -E "$(EXTENSIONS:%=s#^raftline/%/#extensions/%/#;)s#^raftline/#src/#;s#^raftline_course/#course/&#;s#^raftline_testing/#testing/&#" build/types.txt; exit $$status
+	  sed -E "$(EXTENSIONS:%=s#^raftline/%/#extensions/%/#;)s#^raftline/(clients/|api|aio|threads|errors)#library/\1#;s#^raftline/#src/#;s#^raftline_course/#course/&#;s#^raftline_testing/#testing/&#" build/types.txt; exit $$status
 	@cd course/small && MYPYPATH=../../build/typing ../../$(PY) -m mypy --config-file ../../pyproject.toml \
 	  --cache-dir ../../.mypy_cache/small *.py ../labs/solutions/write-raft/*.py
 	@MYPYPATH=bench:build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py
 	@MYPYPATH=.:build/typing $(PY) -m mypy --config-file pyproject.toml --implicit-reexport \
-	  --cache-dir .mypy_cache/tests -p tests -p course.tests -p bench.tests -p testing.tests $(EXTENSIONS:%=-p raftline.%.tests)
+	  --cache-dir .mypy_cache/tests -p tests -p library.tests -p course.tests -p bench.tests -p testing.tests $(EXTENSIONS:%=-p raftline.%.tests)
 
 sizes: .venv/dev-installed ## lines of code of the kernel and of each extension; then the longest files, in lines
 	@$(PY) -m raftline_testing.runner.sizes
-	@find src extensions testing course -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'
+	@find src library extensions testing course -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'
 
 nightly: .venv/all-installed ## the campaigns, one after the other: sim-long, test-nightly, nemesis, mutants, labs, grade-test, bench
 	@$(PY) testing/raftline_testing/runner/nightly.py
@@ -108,11 +108,11 @@ wheel: .venv/dev-installed ## build a wheel with the compiled core for this Pyth
 
 test-wheel: build/wheel-env ## the quick tests on a compiled wheel
 	@build/wheel-env/bin/python -m pytest -q --progress -o console_output_style=classic -o 'pythonpath=. testing course' \
-	  -n $(WORKERS) --lane quick $(wildcard tests/core tests/transcripts tests/virtual tests/rim extensions/*/tests/core extensions/*/tests/virtual extensions/*/tests/rim) \
-	  --ignore-glob='tests/*/test_kv_*' --ignore-glob='tests/rim/*_suite*' tests/processes/test_smoke.py
+	  -n $(WORKERS) --lane quick $(wildcard tests/core library/tests/core library/tests/rim tests/transcripts tests/virtual tests/rim extensions/*/tests/core extensions/*/tests/virtual extensions/*/tests/rim) \
+	  --ignore-glob='*/test_kv_*' --ignore-glob='tests/rim/*_suite*' tests/processes/test_smoke.py
 	@build/wheel-env/bin/python -m pytest -q -o 'pythonpath=. testing course' -n $(WORKERS) $(WHEEL_TESTS)
 
 clean: ## remove everything that was made, except the nodes' files in logs/
 	@rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find src extensions testing course tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src library extensions testing course tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -24,6 +24,7 @@ EDITABLE = {
     "packages": [folder.name for folder in sorted(Path("deploy/editable").glob("*/"))],
     "package_dir": {"": "deploy/editable"},
 }
+SOURCES = ("src", "library", "extensions")  # of the package `raftline`
 LEFT_OUT = {"raftline", "tests", "harness"}  # folders: the stand-in in a clone; tests
 MYPY = "mypy>=2.4"  # its mypyc is the first that accepts this code unchanged
 COMPILED = (
@@ -66,7 +67,7 @@ def extensions():
     package = folder / "raftline"  # mypyc uses the names of folders
     shutil.rmtree(folder, ignore_errors=True)
     package.mkdir(parents=True)
-    for path in [*Path("src").iterdir(), *Path("extensions").glob("*/")]:
+    for path in (path for folder in SOURCES for path in Path(folder).iterdir()):
         if path.name not in LEFT_OUT:
             (package / path.name).symlink_to(path.resolve())
     os.environ["MYPYPATH"] = str(folder)
@@ -90,11 +91,11 @@ def extensions():
 
 
 def packages():
-    """Return the folder of each package: src/ is `raftline`, and each folder with modules in it or
-    in extensions/ is a package of that name."""
+    """Return the folder of each package: src/ is `raftline`, and each folder with modules in one of
+    SOURCES is a package of that name."""
     return {
         ".".join(["raftline", *path.relative_to(source).parent.parts]): path.parent.as_posix()
-        for source in ("src", "extensions")
+        for source in SOURCES
         for path in sorted(Path(source).rglob("__init__.py"))
         if not LEFT_OUT & set(path.relative_to(source).parts)
     }
@@ -142,6 +143,15 @@ def freeze(folder, version):
 class BuildPy(build_py):
     """A build step that puts the version into a wheel, but not into the clone of an editable
     install."""
+
+    def find_package_modules(self, package, package_dir):
+        """Return the modules of a package; those of `raftline` lie in two folders."""
+        found = super().find_package_modules(package, package_dir)
+        if package == "raftline":
+            found += [
+                (package, path.stem, str(path)) for path in sorted(Path("library").glob("*.py"))
+            ]
+        return found
 
     def run(self):
         super().run()

@@ -11,8 +11,13 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("access", "clients", "common", "net", "node", "raft", "state", "storage", "wire")
-KERNEL = [*(f"src/{name}" for name in PACKAGES), "src/logmanager.py", "src/server.py"]
+PACKAGES = ("access", "common", "net", "node", "raft", "state", "storage", "wire")
+KERNEL = [
+    *(f"src/{name}" for name in PACKAGES),
+    "library/clients",
+    "src/logmanager.py",
+    "src/server.py",
+]
 GENERATOR = ["bench/*.c", "bench/*.h"]
 BESIDE = {"recipes": "extensions/recipes", "door": "extensions/redis", "bench": "extensions/redis"}
 TABLE = re.compile(r"(<!-- figures ([a-z-]+) -->\n)(.*?)(<!-- end of figures -->)", re.DOTALL)
@@ -24,7 +29,9 @@ def commit() -> str:
     """Return the commit of the tree, with "+" if `src/` has other changes; "" without git."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
-        return head + ("+" if _git("status", "--porcelain", "--", "src", "extensions") else "")
+        return head + (
+            "+" if _git("status", "--porcelain", "--", "src", "library", "extensions") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
 

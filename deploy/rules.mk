@@ -16,9 +16,9 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 LIST = sed -n 's/^\([a-z-]*\):[^\#]*\#\# /\1\t/p'
 .DELETE_ON_ERROR:
 
-# Type checkers and editors name a package after its folder, so they see src/ and the extensions through
+# Type checkers and editors name a package after its folder, so they see the three folders of sources through
 # links. For jedi, the path of .venv ends with the folder of the links. Python finds the packages before that.
-build/typing/raftline: $(filter-out src/raftline,$(wildcard src/* extensions/*))
+build/typing/raftline: $(filter-out src/raftline library/tests,$(wildcard src/* library/* extensions/*))
 	@rm -rf $@ && mkdir -p $@ && for path in $^; do ln -sfn ../../../$$path $@; done
 	@ln -sfn ../../course/raftline_course build/typing/raftline_course
 	@ln -sfn ../../testing/raftline_testing build/typing/raftline_testing
@@ -26,7 +26,7 @@ build/typing/raftline: $(filter-out src/raftline,$(wildcard src/* extensions/*))
 # Compiled for tests, so little optimized. What it needs for tests is that of .venv.
 build/sanitized-env: private export CFLAGS = -g -fno-omit-frame-pointer -fsanitize=address,undefined
 build/sanitized-env: private export LDFLAGS = -fsanitize=address,undefined
-build/wheel-env build/sanitized-env: .venv/dev-installed setup.py $(shell find src extensions -name "*.py")
+build/wheel-env build/sanitized-env: .venv/dev-installed setup.py $(shell find src library extensions -name "*.py")
 	@echo "Compiling a wheel for the tests ..." >&2
 	@rm -rf $@ $(@:-env=) && export RAFTLINE_OPTIMIZE=$${RAFTLINE_OPTIMIZE-1}; \
 	  $(call compiled,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(@:-env=) .)

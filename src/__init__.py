@@ -26,18 +26,21 @@ if TYPE_CHECKING:  # for type checkers; every command loads this file first, so 
 
     __version__: str
 
-    from . import aio as aio
-    from . import api as api
-    from . import errors as errors
-    from .clients.calls.kv_errors import LeaseLost as LeaseLost
-    from .clients.connections.client_tls import ClientTls as ClientTls
-    from .clients.connections.node_connection import ClientError as ClientError
-    from .clients.connections.node_connection import LoginFailed as LoginFailed
-    from .clients.connections.node_connection import NoLeader as NoLeader
-    from .clients.connections.node_connection import NotAllowed as NotAllowed
-    from .clients.connections.node_connection import OutcomeUnknown as OutcomeUnknown
-    from .clients.connections.node_connection import Refused as Refused
-    from .clients.connections.node_connection import Unreachable as Unreachable
+    from raftline import aio as aio
+    from raftline import api as api
+    from raftline import errors as errors
+    from raftline.clients.calls.kv_errors import LeaseLost as LeaseLost
+    from raftline.clients.connections.client_tls import ClientTls as ClientTls
+    from raftline.clients.connections.node_connection import ClientError as ClientError
+    from raftline.clients.connections.node_connection import LoginFailed as LoginFailed
+    from raftline.clients.connections.node_connection import NoLeader as NoLeader
+    from raftline.clients.connections.node_connection import NotAllowed as NotAllowed
+    from raftline.clients.connections.node_connection import OutcomeUnknown as OutcomeUnknown
+    from raftline.clients.connections.node_connection import Refused as Refused
+    from raftline.clients.connections.node_connection import Unreachable as Unreachable
+    from raftline.threads import KV as KV
+    from raftline.threads import connect as connect
+
     from .common.errors import RaftlineError as RaftlineError
     from .objects.base import NodeError as NodeError
     from .objects.dict_and_set import ReplicatedDict as ReplicatedDict
@@ -49,8 +52,6 @@ if TYPE_CHECKING:  # for type checkers; every command loads this file first, so 
     from .objects.values import ReplicatedCounter as ReplicatedCounter
     from .objects.values import ReplicatedMachine as ReplicatedMachine
     from .state.commands.machines import StateMachine as StateMachine
-    from .threads import KV as KV
-    from .threads import connect as connect
 
 _NAMES = {  # the names of each module, as in the imports above: a test compares the two
     "clients.connections.node_connection": "ClientError LoginFailed NoLeader NotAllowed "

@@ -26,10 +26,10 @@ from raftline.common.process import allocator, signals
 from raftline.common.process.console import Console, open_closed_streams
 from raftline.common.process.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.process.signals import Interrupts, raised, threads_without_signals
+from raftline.net.asking import OwnTls
 from raftline.net.connections.listener import Listener
 from raftline.net.peers.reachability import report_reachability
 from raftline.node.program import boot, cpu_affinity, joining, settings
-from raftline.node.program.asking import OwnTls
 from raftline.node.program.joining import advertised, begin_to_join
 from raftline.node.program.memory import Shares
 from raftline.node.program.node_server import Server

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LABS = ROOT / "course" / "labs"
 # Whole folders and files that each handout has.
 ALWAYS = (
-    "LICENSE", "src", "extensions", "course/raftline_course", "course/docs", "course/server.py",
-    "testing/raftline_testing", "docs", "logs/server-configuration.txt",
+    "LICENSE", "src", "library", "extensions", "course/raftline_course", "course/docs",
+    "course/server.py", "testing/raftline_testing", "docs", "logs/server-configuration.txt",
     "course/labs/appendix-reports.md",
 )  # fmt: skip
 GRADER = "course/raftline_course/grading/"  # of the lab that has its own handout
@@ -107,7 +107,7 @@ def files_of(lab: str) -> set[str]:
 def is_kept_back(lab: str, name: str) -> bool:
     """Whether a file of a lab is the teacher's."""
     inside = name.removeprefix(f"course/labs/{lab}/")
-    if name.startswith(MUTANTS) or re.match("extensions/[a-z]+/tests/", name):
+    if name.startswith(MUTANTS) or re.match("(library|extensions/[a-z]+)/tests/", name):
         return True
     if name.startswith(GRADER):
         return name.removeprefix(GRADER) not in LOCK
@@ -121,7 +121,7 @@ def kept_files() -> list[str]:
     names = [name for name in process.stdout.split("\0") if (ROOT / name).is_file()]
     if process.returncode == 0 and "course/labs/handout.py" in names:
         return names
-    folders = ("src", "extensions", "course", "testing", "docs", "logs", "deploy")
+    folders = ("src", "library", "extensions", "course", "testing", "docs", "logs", "deploy")
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     return [
         path.relative_to(ROOT).as_posix()

@@ -10,7 +10,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Worker, isMainThread, workerData } from 'node:worker_threads';
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
-const COPIED = ['src', 'extensions', 'course', 'labs', 'tests', 'testing', 'docs', 'README.md', 'conftest.py', 'pyproject.toml', 'setup.cfg'];
+const COPIED = ['src', 'library', 'extensions', 'course', 'labs', 'tests', 'testing', 'docs', 'README.md', 'conftest.py', 'pyproject.toml', 'setup.cfg'];
 const LEFT = new Set(['__pycache__', 'node_modules']);
 const HOME = '/raftline';
 const PACKAGES = '/lib/python3.14/site-packages';

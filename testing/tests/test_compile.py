@@ -19,8 +19,9 @@ from raftline_testing.virtual.constructors import with_constructors
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """A folder of the packages, as they are compiled from it."""
-    for name, source in package_folders().items():
-        shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("tests"))
+    for name, source in package_folders():
+        left_out = shutil.ignore_patterns("tests")
+        shutil.copytree(source, tmp_path / name, ignore=left_out, dirs_exist_ok=True)
     return tmp_path
 
 

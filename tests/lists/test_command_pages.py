@@ -110,10 +110,10 @@ def _rule(grammar: str, name: str) -> str:
 def untyped(row: Command) -> Iterator[str]:
     """Yield the methods that the typed client lacks for a row."""
     places: dict[str, type] = {
-        "src/clients/calls/calls.py": CallFactory,
-        "src/clients/kv/kv.py": KV,
-        "src/clients/kv/aio_kv.py": AioKV,
-        "src/clients/calls/transaction.py": Operations,
+        "library/clients/calls/calls.py": CallFactory,
+        "library/clients/kv/kv.py": KV,
+        "library/clients/kv/aio_kv.py": AioKV,
+        "library/clients/calls/transaction.py": Operations,
     }
     for path, kind in places.items():
         if not hasattr(kind, row.verb):

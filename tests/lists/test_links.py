@@ -147,7 +147,7 @@ def test_each_part_of_the_index_is_for_one_kind_of_reader() -> None:
 
 
 def test_each_module_that_a_page_for_developers_names_is_there() -> None:
-    files = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("[scte]*/**/*.py")]
+    files = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("[sctel]*/**/*.py")]
     assert "src/raft/node.py" in files
     lost = [
         f"{page.name}: {name}"

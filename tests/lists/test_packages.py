@@ -18,7 +18,7 @@ import pytest
 
 from raftline.common.extensions import EXTENSIONS
 from tests.lists.imports import PAGE, arrows, imported, is_ours, modules
-from tests.lists.trees import ROOT, name_of, sources, tree_of, within
+from tests.lists.trees import ROOT, SOURCES, name_of, sources, tree_of, within
 
 FOLDER_MODULES_MAX = 15
 # The files of the first folder are run beside those of the second (labs/solutions/model.py).
@@ -70,11 +70,11 @@ def table() -> dict[str, tuple[str, list[str]]]:
 
 def _rows() -> list[tuple[list[str], str, str]]:
     row = re.compile(
-        r"^\| ((?:`(?:src|extensions)/[\w/]+(?:/|\.py)`(?:, )?)+) \| (.*) \| (.*) \|$", re.M
+        r"^\| ((?:`(?:src|library|extensions)/[\w/]+(?:/|\.py)`(?:, )?)+) \| (.*) \| (.*) \|$", re.M
     )
     return [
         (
-            [_dotted(path) for path in re.findall(r"(?:src|extensions)/([\w/]+)", members)],
+            [_dotted(path) for path in re.findall(r"(?:src|library|extensions)/([\w/]+)", members)],
             subject,
             others,
         )
@@ -203,15 +203,21 @@ def test_modules_import_each_other_by_relative_names() -> None:
 
 
 def _home(name: str) -> str:
-    """Return the extension of a module, "" for the kernel."""
+    """Return the extension of a module, or the folder of sources that has it."""
     first = name.partition(".")[0]
-    return first if first in EXTENSIONS else ""
+    if first in EXTENSIONS:
+        return first
+    return "library" if {*SOURCES[1].glob(f"{first}*")} else "src"
 
 
-@pytest.mark.parametrize("folder", ["tests", "testing", "bench", "course", "extensions"])
+@pytest.mark.parametrize(
+    "folder", ["tests", "testing", "bench", "course", "library/tests", "extensions"]
+)
 def test_no_bare_name_of_our_modules_is_imported_from_outside(folder: str) -> None:
     """Otherwise, a module of that name elsewhere could take its place."""
-    ours = {name.partition(".")[0] for name in modules() if not _home(name)} - NO_PACKAGES
+    ours = {
+        name.partition(".")[0] for name in modules() if _home(name) != name.partition(".")[0]
+    } - NO_PACKAGES
     bare = ours - sys.stdlib_module_names
     line = re.compile(rf"^\s*(from|import(.*,)?) +({'|'.join(bare)})\b", re.M)  # else not parsed
     sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / folder).rglob("*.py")}

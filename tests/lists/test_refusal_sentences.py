@@ -10,7 +10,7 @@ from tests.lists.trees import trees
 SENTENCES = {
     name: kind for name, kind in vars(refusal).items() if isinstance(kind, refusal.Sentence)
 }
-FOLDERS = ("src", "extensions", "course")
+FOLDERS = ("src", "library", "extensions", "course")
 
 
 def test_each_call_of_a_sentence_gives_its_fields() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from tests.lists.trees import ROOT
 
-FOLDERS = ("tests", "extensions", "course", "testing", "bench", "integrations", "deploy")
+FOLDERS = ("tests", "library", "extensions", "course", "testing", "bench", "integrations", "deploy")
 NAME_CHARACTERS_MAX = 60
 # A statement that imports from one of these folders, or from beside it, with all of its lines.
 IMPORT = re.compile(

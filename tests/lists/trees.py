@@ -10,7 +10,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-SOURCES = (ROOT / "src", ROOT / "extensions")  # the folders of the package `raftline`
+SOURCES = (
+    ROOT / "src",
+    ROOT / "library",
+    ROOT / "extensions",
+)  # the folders of the package `raftline`
 
 
 def sources(below: str = "") -> list[Path]:

@@ -1,4 +1,4 @@
-"""Calls of objects that end in time (tests/rim/clients/test_deadlines.py)."""
+"""Calls of objects that end in time (library/tests/rim/test_deadlines.py)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The calls of locks, elections and semaphores that take a time limit, of a client or of their own
-(tests/rim/clients/test_deadlines.py)."""
+(library/tests/rim/test_deadlines.py)."""
 
 from __future__ import annotations
 

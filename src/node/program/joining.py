@@ -26,6 +26,7 @@ from ...common.config import (
     text_of,
 )
 from ...common.process.guarded_thread import begin_thread
+from ...net.asking import NotAnswered, OwnTls, ask, ask_leader
 from ...net.peers.level_exchange import Foreigners, format_level, read_level
 from ...raft.levels import is_foreign
 from ...raft.node import RawNode
@@ -33,7 +34,6 @@ from ...storage.disk import FilesRefused
 from ...storage.folder import make_folder
 from ...storage.log_lines import LINE_BYTES_MAX, looks_like_base
 from ...wire.commands.member_commands import CHANGE_S
-from .asking import NotAnswered, OwnTls, ask, ask_leader
 
 PAUSES_S = (0.5, 5.0)  # first and longest pause between two attempts
 ASKER = "raftline"  # not the node's name: if it is a member's, lines need a proof

@@ -44,10 +44,10 @@ def code_lines(source: str) -> int:
 
 
 def sizes() -> dict[str, Size]:
-    """Return the size of the kernel and of each extension by its name."""
+    """Return the sizes of the kernel, the library and each extension by their names."""
     tests = _lines_below(ROOT / "tests") + _lines_below(ROOT / "testing" / "raftline_testing")
     found = {KERNEL: Size(_lines_below(ROOT / "src"), tests)}
-    for folder in (ROOT / "extensions" / name for name in EXTENSIONS):
+    for folder in (ROOT / "library", *(ROOT / "extensions" / name for name in EXTENSIONS)):
         tests = _lines_below(folder / "tests") + _lines_below(folder / "harness")
         found[folder.name] = Size(_lines_below(folder) - tests, tests)
     return found

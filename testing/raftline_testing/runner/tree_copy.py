@@ -6,20 +6,21 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-SOURCES = ("src", "extensions")  # the folders of the package `raftline`
+SOURCES = ("src", "library", "extensions")  # the folders of the package `raftline`
 MEMBERS = Path("logs", "server-configuration.txt")  # beside it, nodes keep their files
 _LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", "build", "dist", "logs", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
 )
 
 
-def package_folders(root: Path = ROOT) -> dict[str, Path]:
-    """Return the folders of the packages by their path below a folder of packages."""
-    extensions = {
-        f"raftline/{path.name}": path for path in sorted((root / "extensions").glob("*/"))
-    }
-    testing = root / "testing" / "raftline_testing"
-    return {"raftline": root / "src", **extensions, "raftline_testing": testing}
+def package_folders(root: Path = ROOT) -> list[tuple[str, Path]]:
+    """Return the folders of the packages, with their path below a folder of packages."""
+    return [
+        ("raftline", root / "src"),
+        ("raftline", root / "library"),
+        *((f"raftline/{path.name}", path) for path in sorted((root / "extensions").glob("*/"))),
+        ("raftline_testing", root / "testing" / "raftline_testing"),
+    ]
 
 
 def copy_sources(to: Path) -> Path:

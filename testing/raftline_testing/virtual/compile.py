@@ -93,9 +93,9 @@ def main(folder: Path) -> None:
     work = ROOT / "build" / "simulated"
     shutil.rmtree(work / "package", ignore_errors=True)
     left_out = shutil.ignore_patterns("__pycache__", "tests")
-    for name, source in package_folders().items():
+    for name, source in package_folders():
         for copy in (folder / name, work / "package" / name):
-            shutil.copytree(source, copy, ignore=left_out)
+            shutil.copytree(source, copy, ignore=left_out, dirs_exist_ok=True)
     for path in map(Path, modules(work / "package")):
         path.write_text(with_constructors(path.read_text("utf-8")), "utf-8")
     os.environ |= {"MYPYPATH": str(work / "package"), "CFLAGS": FLAGS, "LDFLAGS": "-O2 -flto=auto"}

@@ -37,12 +37,11 @@ def packed(root: Path = ROOT) -> bytes:
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    folders = package_folders(root)
-    testing = folders.pop("raftline_testing")
+    *folders, (_, testing) = package_folders(root)
     modules = [path for package in PACKAGES for path in (testing / package).rglob("*.py")]
     for path in [*testing.glob("*.py"), *modules]:
         yield f"raftline_testing/{path.relative_to(testing).as_posix()}", path
-    for package, folder in folders.items():
+    for package, folder in folders:
         for path in folder.rglob("*.py"):
             name = path.relative_to(folder)
             if not UNUSED & set(name.parts):
