@@ -16,8 +16,9 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
-sys.path.insert(0, str(SOURCE))  # works uninstalled
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = tuple(str(ROOT / name) for name in ("src", "library", "extensions"))
+sys.path.insert(0, SOURCES[0])  # works uninstalled
 
 from raftline.server import main  # noqa: E402
 
@@ -80,7 +81,7 @@ if __name__ == "__main__":
         lines = [
             f"{calls} {code.co_filename} {code.co_firstlineno} {code.co_name}\n"
             for code, calls in ((UNTIL[0] if UNTIL else counted()) - BEFORE).items()
-            if code.co_filename.startswith(str(SOURCE))
+            if code.co_filename.startswith(SOURCES)
         ]
         Path(sys.argv[1]).write_text("".join(lines))
     sys.exit(status)

@@ -11,9 +11,9 @@ from generator import BUILD
 from raftline_nodes import Raftline
 
 ENVIRONMENT = BUILD / "wheel-env"
-SOURCE = BUILD.parent / "src"
+SOURCES = [BUILD.parent / name for name in ("src", "library", "extensions")]
 INSTALL = (
-    "build/wheel-env has no raftline compiled from this src/: "
+    "build/wheel-env has no raftline compiled from these sources: "
     "`RAFTLINE_OPTIMIZE=3 make build/wheel-env` builds it"
 )
 
@@ -55,4 +55,6 @@ def own_environment() -> dict[str, str]:
 def _is_outdated() -> bool:
     """Whether the source has changed since the environment was made."""
     made_at = ENVIRONMENT.stat().st_mtime
-    return any(path.stat().st_mtime > made_at for path in SOURCE.rglob("*.py"))
+    return any(
+        path.stat().st_mtime > made_at for folder in SOURCES for path in folder.rglob("*.py")
+    )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mypyc.annotate import AnnotatedSource
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE = ROOT / "src"
+SOURCES = [ROOT / name for name in ("src", "library", "extensions")]  # of raftline
 COUNTED = Path(__file__).with_name("counted_node.py")
 REQUESTS = 20_000
 KEYS = 100  # existing keys, few compared with the requests
@@ -74,9 +74,20 @@ def in_order(counted: str, requests: int) -> list[Function]:
     for row in counted.splitlines():
         calls, path, line, name = row.split(" ", 3)
         if int(calls) >= LEAST_CALLS * requests:
-            module = Path(path).relative_to(SOURCE).with_suffix("").as_posix()
+            module = module_at(Path(path))
             functions.append(Function(module, int(line), name, int(calls) / requests))
     return sorted(functions, key=lambda function: -function.calls)
+
+
+def module_at(path: Path) -> str:
+    """Return the name of the module in a file."""
+    folder = next(one for one in SOURCES if path.is_relative_to(one))
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def file_of(module: str) -> Path:
+    """Return the file of a module."""
+    return next(path for one in SOURCES if (path := one / f"{module}.py").exists())
 
 
 def compiled_modules(setup: Path) -> list[str]:
@@ -87,8 +98,10 @@ def compiled_modules(setup: Path) -> list[str]:
             name = statement.targets[0].id
             if name in ("COMPILED", "NOT_COMPILED"):
                 lists[name] = ast.literal_eval(statement.value)
-    paths = [path for each in lists["COMPILED"] for path in SOURCE.glob(f"{each}.py")]
-    modules = {path.relative_to(SOURCE).with_suffix("").as_posix() for path in paths}
+    paths = [
+        path for each in lists["COMPILED"] for one in SOURCES for path in one.glob(f"{each}.py")
+    ]
+    modules = set(map(module_at, paths))
     return sorted(each for each in modules - set(lists["NOT_COMPILED"]) if "__init__" not in each)
 
 
@@ -99,9 +112,10 @@ def slow_lines(modules: Iterable[str], folder: Path) -> dict[str, dict[int, str]
         BenchError: mypyc is not installed, or rejects a module.
     """
     package = folder / "raftline"  # mypyc goes by the name of the folder
-    folder.mkdir(parents=True, exist_ok=True)
-    if not package.is_symlink():
-        package.symlink_to(SOURCE)
+    package.mkdir(parents=True, exist_ok=True)
+    for path in (path for one in SOURCES for path in one.iterdir()):
+        if path.name not in ("raftline", "tests") and not (package / path.name).is_symlink():
+            (package / path.name).symlink_to(path)
     os.environ["MYPYPATH"] = str(folder)
     files = [str(package / f"{module}.py") for module in modules]
     return {
@@ -159,7 +173,7 @@ def page(functions: Iterable[Function], slow: Mapping[str, Mapping[int, str]]) -
         if each.module not in slow:
             pure.append(head)
             continue
-        text = (SOURCE / f"{each.module}.py").read_text()
+        text = file_of(each.module).read_text()
         notes = {number: slow[each.module].get(number) for number in own_lines(text, each.line)}
         parts = [
             f"        {number}: {text.splitlines()[number - 1].strip()}\n            {note}"

@@ -63,13 +63,13 @@ def test_calls_a_request_are_counted_at_leader_and_follower(
 
 LISTS = """
 from pathlib import Path
-from slow_ways import SOURCE, compiled_modules, in_order, own_lines
+from slow_ways import SOURCES, compiled_modules, in_order, own_lines
 setup = Path("setup.py")
 setup.write_text('COMPILED = ("raft/*", "net/protocol/host")\\nNOT_COMPILED =
 {"picture/recording/plain_values"}\\n') modules = compiled_modules(setup)
 assert "net/protocol/host" in modules and "raft/node" in modules and "net/connections/connection"
 not in modules assert not {"picture/recording/plain_values", "raft/__init__"} & set(modules)
-rows = [f"{n} {SOURCE}/raft/{name}.py 7 step" for n, name in ((1, "log"), (2, "a"), (9, "b"))]
+rows = [f"{n} {SOURCES[0]}/raft/{name}.py 7 step" for n, name in ((1, "log"), (2, "a"), (9, "b"))]
 found = in_order("\\n".join(rows), 100)
 assert [(each.module, each.line, each.calls) for each in found] == [
     ("raft/b", 7, 0.09), ("raft/a", 7, 0.02)

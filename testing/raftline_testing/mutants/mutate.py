@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 
 from raftline_testing.mutants.faults import Fault, faults_of
 from raftline_testing.mutants.listed import HERE, ROOT
+from raftline_testing.runner.tree_copy import SOURCES
 
 EQUIVALENT = HERE / "equivalent.txt"
 MARK = "fault judged: "
@@ -57,7 +58,8 @@ def changed_lines(since: str, folders: Sequence[str]) -> dict[str, set[int]]:
             file = line[6:]
         elif (hunk := re.match(r"@@ \S+ \+(\d+)(?:,(\d+))? @@", line)) and file.endswith(".py"):
             begin, count = int(hunk[1]), int(hunk[2] or 1)
-            lines.setdefault(file, set()).update(range(begin, begin + count))
+            if is_source(file):
+                lines.setdefault(file, set()).update(range(begin, begin + count))
     return lines
 
 
@@ -67,7 +69,13 @@ def all_lines(folders: Sequence[str]) -> dict[str, set[int]]:
     return {
         file.relative_to(ROOT).as_posix(): {*range(1, file.read_text("utf-8").count("\n") + 2)}
         for file in files
+        if is_source(file.relative_to(ROOT).as_posix())
     }
+
+
+def is_source(file: str) -> bool:
+    """Return whether a file is no part of the tests."""
+    return not {"tests", "harness"} & {*file.split("/")}
 
 
 def is_known(file: str, fault: Fault) -> bool:
@@ -210,7 +218,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0, help="for judging, at most")
     parser.add_argument("--at-least", type=int, default=0, help="percent, or the exit code is 1")
     parser.add_argument("--tests", nargs="*", default=[], help="these alone, not all quick ones")
-    parser.add_argument("folders", nargs="*", default=["src"])
+    parser.add_argument("folders", nargs="*", default=SOURCES)
     options = parser.parse_args()
     try:
         lines = (

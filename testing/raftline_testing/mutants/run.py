@@ -31,15 +31,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 
 from raftline_testing.mutants.listed import ROOT, Mutant, MutantError, mutants
 from raftline_testing.mutants.page import write_page
-from raftline_testing.runner.tree_copy import copy_tree
+from raftline_testing.runner.tree_copy import SOURCES, copy_tree
 
 SCHEDULES = 60
 PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=no")
 
 
 def tests_in(*folders: str) -> list[str]:
-    """Return the folders of tests with these names: the kernel's and those of extensions."""
-    found = [path for name in folders for path in (ROOT / "tests").glob(f"**/{name}")]
+    """Return the folders of tests with these names: those of the kernel, of the library, of the
+    extensions, and the tests of an extension with such a name."""
+    patterns = (
+        "tests/**/{}",
+        "library/tests/**/{}",
+        "extensions/*/tests/**/{}",
+        "extensions/{}/tests",
+    )
+    found = [path for name in folders for each in patterns for path in ROOT.glob(each.format(name))]
     return sorted(path.relative_to(ROOT).as_posix() for path in found)
 
 
@@ -70,7 +77,8 @@ class Tree:
         self.path = Path(tempfile.mkdtemp(prefix="raftline-mutants-")) / "tree"
         copy_tree(self.path)
         (self.path / "logs").mkdir()
-        compileall.compile_dir(str(self.path / "src"), quiet=2)
+        for name in SOURCES:
+            compileall.compile_dir(str(self.path / name), quiet=2)
 
     def put(self, file: str, text: str) -> None:
         """Write a file, so that no compiled file is used instead."""

@@ -154,7 +154,7 @@ def clone_without_cpython(folder: Path) -> None:
     """Put links to the page and its sources into a folder, but no CPython."""
     learn = ROOT / "docs/learn"
     (folder / "docs/learn/lab").mkdir(parents=True)
-    for name in ("src", "testing", "course"):
+    for name in ("src", "library", "extensions", "testing", "course"):
         (folder / name).symlink_to(ROOT / name)
     for path in [*learn.glob("*.html"), *(learn / "lab").glob("*.*")]:
         (folder / path.relative_to(ROOT)).symlink_to(path)

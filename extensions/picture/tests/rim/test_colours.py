@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[4]
 VIEW = ROOT / "extensions" / "picture" / "view" / "static"
 LAB = ROOT / "docs" / "learn" / "lab"
-QUESTIONS = ROOT / "testing" / "raftline_testing" / "picture" / "lab" / "questions.css"
+QUESTIONS = ROOT / "extensions" / "picture" / "harness" / "lab" / "questions.css"
 PAGES = {
     "the view": (VIEW / "view.css",),
     "the lab": (VIEW / "view.css", LAB / "lab.css"),

@@ -24,7 +24,7 @@ from raftline_testing.transcripts.player import perform
 from raftline_testing.virtual.schedule import run
 
 pytestmark = pytest.mark.pure  # compiled functions can't be followed
-TRANSCRIPTS = sorted((Path(__file__).parents[3] / "transcripts").glob("*.txt"))
+TRANSCRIPTS = sorted((Path(__file__).parents[4] / "tests" / "transcripts").glob("*.txt"))
 
 
 class Places(Collector):
