@@ -16,6 +16,8 @@ from typing import Final
 
 EXTENSIONS: Final = ("objects", "recipes", "redis", "picture", "monitoring", "tools")
 
+LIBRARY: Final = ("aio", "api", "clients", "errors", "threads")  # what lies in library/
+
 # The part (common/effects.py) of each verb of an extension. A build without an extension knows them
 # too: an entry with one is no unknown command there.
 VERBS: Final = {
@@ -99,5 +101,7 @@ def is_there(extension: str) -> bool:
 
 
 def is_missing(error: ModuleNotFoundError) -> bool:
-    """Return whether what was not found belongs to an extension that is not there."""
-    return any(f"{error.name}.".startswith(f"raftline.{extension}.") for extension in EXTENSIONS)
+    """Return whether what was not found belongs to the library, or to an extension, that is not
+    there."""
+    package, _, module = (error.name or "").partition(".")
+    return package == "raftline" and module.partition(".")[0] in (*LIBRARY, *EXTENSIONS)

@@ -8,6 +8,10 @@ from types import TracebackType
 
 EXIT_INTERRUPTED = 130  # the status that shells report for Ctrl-C
 EXIT_BROKEN = 70  # as for a program that fails
+NO_LIBRARY = (
+    "the client library, library/ of the clone, is not here: get it back for this command. A node "
+    "needs none: `server.py s1 10000` starts it, and `nc localhost 10000` speaks the same lines"
+)
 # The built-in part of `signal`: the full module takes some milliseconds to load enums.
 _signal = __import__("_signal")
 
@@ -18,11 +22,15 @@ def end_at_once(number: int, frame: object) -> None:
 
 
 def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Say in one line that an extension can't be loaded; that is found before any program runs."""
-    if kind.__name__ != "ExtensionBroken":
+    """Say in one line what can't be loaded; that is found before any program runs."""
+    if str(getattr(error, "name", "")).startswith("raftline.clients"):
+        line = NO_LIBRARY
+    elif kind.__name__ == "ExtensionBroken":
+        line = str(error)
+    else:
         sys.__excepthook__(kind, error, trace)
         return
-    sys.stderr.write(f"[!] {error}\n")
+    sys.stderr.write(f"[!] {line}\n")
     sys.stderr.flush()
     os._exit(EXIT_BROKEN)
 

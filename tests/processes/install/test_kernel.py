@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from raftline_testing.nodes.cluster import Cluster
+from raftline.common.process.quiet_exit import EXIT_BROKEN, NO_LIBRARY
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import Process, end_all, free_ports, ports_in_a_row
 from raftline_testing.runner.kernel import copy_kernel
 from raftline_testing.runner.sizes import code_lines
@@ -105,6 +107,37 @@ def test_kernel_refuses_the_options_of_extensions(
     )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert f"this build has {why}" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def node_alone(kernel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tree without the library, too."""
+    tree = tmp_path_factory.mktemp("node") / "tree"
+    shutil.copytree(kernel / "src", tree / "src")
+    return tree
+
+
+def test_node_without_library_serves_lines_and_is_joined(node_alone: Path, tmp_path: Path) -> None:
+    program = [sys.executable, str(node_alone / "src" / "server.py")]
+    with Cluster(tmp_path, 3) as cluster:
+        for node in cluster.nodes:
+            node.program = program
+        leader = cluster.start().leader()
+        assert leader.ask("set a 5") == f"{leader.name}@SET response: a set to 5"
+        newcomer = NodeProcess(
+            "s4", next(free_ports), tmp_path, ["--join", f"localhost:{leader.port}"]
+        )
+        newcomer.program = program
+        cluster.nodes.append(newcomer)
+        newcomer.start().wait_for_line("ADD response: s4 added as a learner, votes from entry")
+
+
+@pytest.mark.parametrize("words", [("client.py", "10000", "1"), ("cli.py", "status")])
+def test_command_says_that_the_library_is_missing(node_alone: Path, words: Sequence[str]) -> None:
+    command = [sys.executable, str(node_alone / "src" / words[0]), *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (EXIT_BROKEN, "")
+    assert done.stderr == f"[!] {NO_LIBRARY}\n"
 
 
 def test_kernel_passes_its_tests(kernel: Path) -> None:
