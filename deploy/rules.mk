@@ -26,7 +26,7 @@ build/typing/raftline: $(filter-out src/raftline library/tests,$(wildcard src/* 
 # Compiled for tests, so little optimized. What it needs for tests is that of .venv.
 build/sanitized-env: private export CFLAGS = -g -fno-omit-frame-pointer -fsanitize=address,undefined
 build/sanitized-env: private export LDFLAGS = -fsanitize=address,undefined
-build/wheel-env build/sanitized-env: .venv/dev-installed setup.py $(shell find src library extensions -name "*.py")
+build/wheel-env build/sanitized-env: .venv/dev-installed setup.py $(shell find src library extensions -name "*.py" 2>/dev/null)
 	@echo "Compiling a wheel for the tests ..." >&2
 	@rm -rf $@ $(@:-env=) && export RAFTLINE_OPTIMIZE=$${RAFTLINE_OPTIMIZE-1}; \
 	  $(call compiled,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(@:-env=) .)

@@ -14,6 +14,7 @@ import pytest
 from raftline_testing.mutants.faults import ASK, FIRST, faults_of, planted
 from raftline_testing.mutants.listed import ROOT
 from raftline_testing.mutants.mutate import equivalents
+from raftline_testing.runner.tree_copy import SOURCES
 
 SOURCE = '''
 """A module."""
@@ -74,7 +75,7 @@ def test_each_fault_is_of_its_line_and_is_in_force_alone() -> None:
 
 
 def test_every_module_of_the_store_takes_its_faults() -> None:
-    for path in sorted((ROOT / "src").rglob("*.py")):
+    for path in (path for name in SOURCES for path in sorted((ROOT / name).rglob("*.py"))):
         source = path.read_text(encoding="utf-8")
         numbers = {fault.number for fault in faults_of(source)}
         compile(planted(source, numbers), str(path), "exec")

@@ -27,7 +27,7 @@ README = """# The kernel of raftline
 
 The folder `src/` is {lines:,} lines of code in {files} files.
 Blank lines, comments and docstrings are not counted.
-It is a store replicated by Raft, with its client for requests, watches and leases.
+It is a store replicated by Raft; `library/` has its client for requests, watches and leases.
 It lacks {names}, which are [extensions]({page}).
 
 ```sh

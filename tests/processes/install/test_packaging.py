@@ -16,6 +16,7 @@ import pytest
 import raftline
 from raftline.common.version import RELEASE, VERSION
 from raftline.tools import course
+from tests.lists.trees import sources
 
 ROOT = Path(__file__).parents[3]
 SOURCE = ROOT / "src"
@@ -120,16 +121,10 @@ def setup() -> configparser.ConfigParser:
     return parser
 
 
-def test_every_package_folder_is_listed() -> None:
-    folders = {path.parent.relative_to(SOURCE) for path in SOURCE.rglob("*.py")}
-    folders -= {Path("raftline")}  # the stand-in for a clone, never installed
-    names = {".".join(("raftline", *folder.parts)) for folder in folders}
-    assert set(setup()["options"]["packages"].split()) == names
-
-
 def test_every_package_folder_has_a_docstring() -> None:
+    """setup.py finds a package by its `__init__.py`."""
     lazy = {SOURCE, SOURCE / "raft"}  # their names are loaded at first use
-    for path in {path.parent for path in SOURCE.rglob("*.py")} - {SOURCE / "raftline"}:
+    for path in {path.parent for path in sources()} - {SOURCE / "raftline", ROOT / "library"}:
         text = (path / "__init__.py").read_text(encoding="utf-8")
         rest = [part for part in ast.parse(text).body[1:] if not isinstance(part, ast.ImportFrom)]
         assert path in lazy or not rest, f"{path}/__init__.py holds code of its own"
@@ -186,7 +181,7 @@ def test_an_install_is_found_before_any_folder_of_its_name(kind: str, tmp_path: 
 def test_an_installed_package_and_a_clone_name_the_same() -> None:
     installed, clone = SOURCE / "__init__.py", SOURCE / "raftline" / "__init__.py"
     editable = ROOT / "deploy" / "editable" / "raftline" / "__init__.py"
-    typed = r"^    from \.(\S+) import (\w+) as \2$"
+    typed = r"^    from (?:\.|raftline\.)(\S+) import (\w+) as \2$"
     homes = {name: home for home, name in re.findall(typed, installed.read_text("utf-8"), re.M)}
     assert homes == importlib.import_module("raftline.__init__")._HOMES
     names = "\n    from raftline.__init__ import __all__, __dir__, __getattr__ "
@@ -212,11 +207,11 @@ def test_the_release_to_come_is_not_behind_the_changelog() -> None:
 def test_pip_is_named_what_an_index_has() -> None:
     """No package index has raftline, so whoever registers the name there would be installed by
     these lines."""
-    sources = [*SOURCE.rglob("*.py"), *(ROOT / "course" / "raftline_course").rglob("*.py")]
+    modules = [*sources(), *(ROOT / "course" / "raftline_course").rglob("*.py")]
     pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
     named = {
         package.strip("'")
-        for path in [*sources, *pages]
+        for path in [*modules, *pages]
         for package in re.findall(
             r"pip install (?!'?\.|-)('[^']*'|[\w-]+)", path.read_text(encoding="utf-8")
         )

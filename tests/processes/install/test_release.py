@@ -17,11 +17,12 @@ import pytest
 from raftline.common.effects import derive_parts
 from raftline_testing.doubles.in_process import without_notices
 from raftline_testing.nodes.processes import DEADLINE_S, ports_in_a_row
+from raftline_testing.runner.tree_copy import SOURCES
 
 ROOT = Path(__file__).resolve().parents[3]
 PARTS = (
     "setup.py", "setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE",
-    "CHANGELOG.md", "src", "docs", "deploy",
+    "CHANGELOG.md", *SOURCES, "docs", "deploy",
 )  # fmt: skip
 # Without pip and `build`, so that the test needs no network.
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_{}(sys.argv[1])"
@@ -54,7 +55,7 @@ def run(*command: str | Path, folder: Path) -> str:
 def relative_modules(folder: Path) -> list[Path]:
     """Return the package's modules; `raftline/` stands in for it in a clone."""
     found = [path.relative_to(folder) for path in folder.rglob("*.py")]
-    return [path for path in found if path.parts[0] != "raftline"]
+    return [path for path in found if not {"raftline", "tests", "harness"} & {*path.parts}]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,9 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clone.mkdir()
     for name in PARTS:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__", "tests")
+            )
         else:
             shutil.copy(ROOT / name, clone)
     if shutil.which("git") is not None:  # so that the version can't be made up where it is unpacked
@@ -99,7 +102,7 @@ def test_what_is_built_keeps_the_version_of_its_clone(unpacked: Path) -> None:
 def test_the_wheel_runs_a_cluster_in_a_fresh_environment(unpacked: Path, tmp_path: Path) -> None:
     run(sys.executable, "-c", BUILD.format("wheel"), tmp_path, folder=unpacked)
     (wheel,) = tmp_path.glob("raftline-*.whl")
-    modules = {f"raftline/{path}" for path in map(str, relative_modules(ROOT / "src"))}
+    modules = {f"raftline/{path}" for name in SOURCES for path in relative_modules(ROOT / name)}
     archive = zipfile.ZipFile(wheel)
     assert f"PARTS = {derive_parts()!r}\n".encode() in archive.read("raftline/common/frozen.py")
     held = set(archive.namelist())
