@@ -19,7 +19,7 @@ from raft import Effects, Entry, HardState, Log
 
 
 class Unusable(ValueError):
-    """What this server must not go on with: a setting, a file or an entry; the text says why."""
+    """A setting, a file or an entry that stops this server; the text says why."""
 
 
 # --- the state machine (§2) -----------------------------------------------------------------------

@@ -69,7 +69,7 @@ class Options(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What a server begins with: its members, and what its disk holds."""
+    """The beginning of a server: its members, and what its disk holds."""
 
     name: str
     members: Members
@@ -197,7 +197,7 @@ class ReadReady:
 
 @dataclass
 class Effects:
-    """What a step asks for, in this order. Figure 2, State: "updated on stable storage before
+    """The output of a step, in this order. Figure 2, State: "updated on stable storage before
     responding", so messages leave when all above them is on the disk."""
 
     save: HardState | None = None

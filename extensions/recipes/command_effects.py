@@ -369,7 +369,7 @@ def _end_jobs(store: Store, asked: Dequeue) -> list[int]:
 
 
 def _give_back(store: Store, prefix: str, digits: str, count: str) -> None:
-    """Let a job wait again that was held; `count` is the value of that key. If it was delivered as
+    """Return a job that was held to the waiting ones; `count` is the value of that key. If it was delivered as
     often as its worker allowed, it is dead."""
     deliveries, _, limit = count.partition("/")
     made, most = whole_number(deliveries) or 0, whole_number(limit) or 0

@@ -1,4 +1,4 @@
-"""What each sink of events on a Redis client's connection has in common: the rights of its login,
+"""The common part of all sinks of events on a Redis client's connection: the rights of its login,
 and no codes or positions, which RESP has no place for."""
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ class Waiter(RedisSink):
         self._lines.leave(self)
 
     def wake(self) -> None:
-        """Let it look at its keys again; any thread may call this."""
+        """Make it look at its keys again; any thread may call this."""
         self._ticket.wake()
 
     def announce_switch(self, text: str) -> None:

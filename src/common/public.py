@@ -36,7 +36,7 @@ def public(module: str, name: str = "") -> Callable[[type[Kind]], type[Kind]]:
 
 
 def _show_in(annotations: MutableMapping[str, Any]) -> None:
-    """Let the annotations of a class or of a function show public names."""
+    """Show public names in the annotations of a class or of a function."""
     annotations.update(
         {each: _Annotation(text) for each, text in annotations.items() if isinstance(text, str)}
     )

@@ -74,7 +74,7 @@ class DiskRoom:
 
     @property
     def lacks(self) -> str:
-        """What entries of a leader lack here, as of the last look: room on the disk, or a shorter
+        """The lack that refuses a leader's entries, as of the last look: room on the disk, or a shorter
         log; "" if they are taken."""
         if self._disk.is_short(1):
             return "disk"

@@ -329,7 +329,7 @@ def _hear_of_difference(state: State, message: AppendEntries, difference: Differ
 
 
 def _hear_of_fence(state: State) -> None:
-    """Let the next start of a server in quarantine begin with nothing: a quorum of others holds all
+    """Make the next start of a server in quarantine begin with nothing: a quorum of others holds all
     that it acknowledged. It may not before: its log may be the only one with an entry, if those
     others are lost."""
     if not state.begins_again:

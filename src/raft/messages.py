@@ -20,7 +20,7 @@ class PeerError(Exception):
 
 
 class SumKind(Enum):
-    """What a sum covers."""
+    """The extent of a sum."""
 
     ENTRIES = "entries"
     STATE = "state"

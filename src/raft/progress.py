@@ -84,7 +84,7 @@ class Progress:
 
     @property
     def loss(self) -> str:
-        """What happened, or may have happened, to a follower that is not counted."""
+        """The known or possible loss of a follower that is not counted."""
         return "is new, or lost its memory" if self.may_be_new else "lost its memory"
 
     @property

@@ -171,7 +171,7 @@ def add_parts(state: State, needed: Sequence[str]) -> bool:
 
 
 def _renew_parts(state: State) -> bool:
-    """Let entries need the parts that they need as this build applies them, once all members do,
+    """Make entries need the parts that they need as this build applies them, once all members do,
     also those whose log came from a build that applied them alike; return whether an entry was
     appended."""
     needs, own = state.levels.needs.latest, state.options.own_parts

@@ -1,4 +1,4 @@
-"""What each user holds: bytes of keys and values, and leases. Pure.
+"""The account of each user: bytes of keys and values, and leases. Pure.
 
 A key counts for the user who wrote its value last, and a lease for the user who asked for it. Both
 follow from the replicated state (wire/key_stat.py, lease_table.py), so every node has the same

@@ -50,7 +50,7 @@ QUARANTINED = (
 
 
 class Cure(Enum):
-    """What `repair` does about a problem."""
+    """The way in which `repair` mends a problem."""
 
     NONE = "nothing: a person must decide"
     TAKE_VOTE = "record that the node has no vote, as a start would"

@@ -464,7 +464,7 @@ class Invariants:
             self._on_a_quorum_of_disks(node, last, appended - 1)
 
     def _counts_its_own_disk(self, state: State) -> None:
-        """What a server counts as durable is on its disk: a power cut leaves it there. By Log
+        """Everything that a server counts as durable is on its disk: a power cut leaves it there. By Log
         Matching the last such entry shows all of them."""
         index, log, terms = state.durable_index, state.log, self._disk_terms.get(state.name)
         if terms is None or index <= max(log.base_index, self._disk_base[state.name]):

@@ -94,7 +94,7 @@ def gives_votes_without_a_memory(
 
 
 def assign_no_fence(state: State) -> bool:
-    """Let servers that lost their memory vote again at once."""
+    """Make servers that lost their memory vote again at once."""
     for progress in state.as_leader.progress.values():
         if not progress.is_counted and progress.readmit_index is None:
             progress.readmit_index = 0

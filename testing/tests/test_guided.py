@@ -32,7 +32,7 @@ def test_a_fault_behind_three_bytes_is_found_and_shown(
 
 
 def test_finding_is_shrunk_while_the_same_line_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    """What was found is made smaller as long as the same line fails."""
+    """A finding is made smaller as long as the same line fails."""
     assert guided.again(PLANTED["planted"], b"R\xf77 and more") == 1
     assert r"example=b'R\xf77'" in capsys.readouterr().out
     assert guided.again(PLANTED["planted"], b"R\xf7") == 0

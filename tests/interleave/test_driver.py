@@ -71,7 +71,7 @@ def leader() -> Driver:
 
 
 def ask(driver: Driver, command: str, **more: Any) -> str:
-    """Have one request answered; return the reply."""
+    """Ask one request; return its reply."""
     sink = Sink(driver)
     batch = Batch([command], reply_sink=sink, **more)
     begun_s = time.monotonic()

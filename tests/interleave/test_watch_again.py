@@ -278,7 +278,7 @@ class TwoWatches(Client):
 
 
 def run(scene: Scene, clients: Sequence[Client], *others: threading.Thread) -> None:
-    """Let all go on until the entries are applied, and nothing waits; then end all."""
+    """Run everything until the entries are applied, and nothing waits; then end all."""
     owner = threading.Thread(target=scene.keep_time, name="owner")
     work = [threading.Thread(target=scene.drive, name=name) for name in ("driver", "writer")]
     serving = [client.serving for client in clients]

@@ -86,7 +86,7 @@ class Scene:
         self.jobs.append((self.writer.between_writes(act), len(calls)))
 
     def run(self, end: Any = None) -> None:
-        """Have two threads give it jobs, while another steps the core, and one may end it."""
+        """Make two threads give it jobs, while another steps the core, and one may end it."""
         work = [
             threading.Thread(target=self.job, name="snapshot"),
             threading.Thread(target=self.step, name="driver"),

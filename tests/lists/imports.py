@@ -1,4 +1,4 @@
-"""What our modules import: the arrows between them."""
+"""The imports of our modules: the arrows between them."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Slow(Calm):
         return all(host.pairs_lock.is_held for host in up)
 
     def judge(self) -> None:
-        """Let all end, and compare."""
+        """End all, and compare."""
         self.foreman.stop()
         for host in self.hosts:
             host.start()

@@ -18,7 +18,7 @@ COVERED = ("keys", "events", "refused", "came anew", "went on")
 
 @pytest.fixture(autouse=True)
 def many_watches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have three of them in each schedule."""
+    """Put three of them into each schedule."""
     monkeypatch.setattr(schedule, "MACHINES", (3,))
 
 

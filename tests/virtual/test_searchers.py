@@ -31,7 +31,7 @@ COVERED = (
 
 @pytest.fixture(autouse=True)
 def many_searchers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have three of them in each schedule, connections that break, and writes without a number."""
+    """Put three of them into each schedule, connections that break, and writes without a number."""
     monkeypatch.setattr(Searcher, "numbered", 4)
 
     def pick(chance: random.Random, nodes: int | None = None, faults: Sequence[str] = ()) -> Plan:

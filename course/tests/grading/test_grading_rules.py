@@ -69,7 +69,7 @@ def test_what_is_dropped_and_appended_again_is_kept() -> None:
 
 
 def test_ignoring_a_newer_term_is_named_by_its_rule() -> None:
-    """Who does not take over a leader's term hears of that rule."""
+    """A server that ignores a leader's term is told that rule."""
     node, rules = follower([1])
     entry = Entry(2, 3, "set a 3")
     node._state.log.append(3, entry.command)

@@ -112,7 +112,7 @@ def test_a_step_that_does_not_end_is_drawn_as_one_that_fails() -> None:
 
 
 def test_broken_section_is_not_cited_as_a_reason() -> None:
-    """What a step says by the section that it breaks is left out."""
+    """A reason is left out if it cites the section that the step breaks."""
     collector, _ = collected("> start s1 s2 s3\n> settle 200ms\n")
     node, seen = next(
         (node, one)

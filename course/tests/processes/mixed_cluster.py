@@ -171,7 +171,7 @@ def answered(workload: Workload, verb: str) -> int:
 
 
 def serve_amid_faults(cluster: MixedCluster) -> None:
-    """Have clients ask during faults; what they saw is linearizable, and all logs come to agree."""
+    """Ask as clients during faults; the replies are linearizable, and all logs come to agree."""
     chance = random.Random(7)
     pause = threading.Event()
     cluster.wait_until_whole()

@@ -559,7 +559,7 @@ def test_interrupted_grading_resumes_with_kept_results(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What was graded before an interruption is kept, and the rest is graded afterwards."""
+    """Results from before an interruption are kept, and the rest is graded afterwards."""
     grades, pages = tmp_path / "grades.csv", tmp_path / "feedback"
     words = [str(folder), "--milestone", "1", "--csv", str(grades), "--feedback", str(pages)]
     assert graded_until(2, monkeypatch, words) == (["ann", "bob"], 130)

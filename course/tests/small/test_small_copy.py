@@ -266,7 +266,7 @@ def test_a_second_server_on_the_same_files_is_refused(
 def test_lost_or_damaged_files_are_refused(
     small: SimpleNamespace, log_path: Path, file: str, text: str | None, why: str
 ) -> None:
-    """What was promised might be forgotten."""
+    """A promise might be forgotten."""
     path = log_path.parent / file
     if text is None:
         path.unlink()

@@ -34,7 +34,7 @@ Asking = Generator[AwaitReplies, bool, Any]
 
 
 def look_on(scene: Scene) -> list[Onlooker]:
-    """Let one client scrape the nodes of a schedule."""
+    """Make one client scrape the nodes of a schedule."""
     chance = Random(f"scrapes {scene.seed}")
     return [Scraper(scene.world, chance, scene.hosts)] if scene.is_chosen else []
 

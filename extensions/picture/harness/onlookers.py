@@ -31,7 +31,7 @@ WINDOWS = (None, None, 200, 3000)
 
 
 def look_on(scene: Scene) -> list[Onlooker]:
-    """Let clients observe the nodes of a schedule, and one that logs in where there are users."""
+    """Make clients observe the nodes of a schedule, and one that logs in where there are users."""
     chance = Random(f"observers {scene.seed}")
     if scene.is_chosen:
         for _ in range(chance.choice([1, 2])):

@@ -37,7 +37,7 @@ class Barrier(BarrierSteps[Lease, Held], Claim):
 
 @public("raftline.api")
 class Entered(BaseEntered[Lease], Held):
-    """What `DoubleBarrier.enter` returns. `with` and `release` leave without waiting for others."""
+    """The result of `DoubleBarrier.enter`. `with` and `release` leave without waiting for others."""
 
     _barrier: DoubleBarrier
 
@@ -102,7 +102,7 @@ class AioBarrier(BarrierSteps[AioLease, AioHeld], AioClaim):
 
 @public("raftline.aio", "Entered")
 class AioEntered(BaseEntered[AioLease], AioHeld):
-    """What `DoubleBarrier.enter` returns; see `raftline.api.Entered`."""
+    """The result of `DoubleBarrier.enter`; see `raftline.api.Entered`."""
 
     _barrier: AioDoubleBarrier
 

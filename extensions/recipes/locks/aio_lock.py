@@ -36,7 +36,7 @@ async def admitted_in_time(step: AwaitTurn) -> bool:
 
 @public("raftline.aio", "Held")
 class AioHeld(BaseHeld[AioLease]):
-    """What a task has acquired; see `raftline.api.Held`. It belongs to no task: any task of the
+    """The holding of a task; see `raftline.api.Held`. It belongs to no task: any task of the
     event loop that has this object may use it. `async with` releases it at the end."""
 
     async def check(self) -> int:

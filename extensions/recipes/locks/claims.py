@@ -64,7 +64,7 @@ class Attempt(Generic[Leased]):
 
 
 class News:
-    """What a watch has to report so that a condition on the keys under a prefix is asked for
+    """A report of a watch after which a condition on the keys under a prefix is asked for
     again: any change, or that the watch has listed them."""
 
     def __init__(self, prefix: str) -> None:

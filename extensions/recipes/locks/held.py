@@ -1,4 +1,4 @@
-"""What a program holds: a lock, a slot of a semaphore or the leadership of an election.
+"""The holdings of a program: a lock, a slot of a semaphore or the leadership of an election.
 
 Each acquisition makes one such object, with its own claim and fencing token. Only this
 object releases it. Threads, tasks and simulated programs share this code; the requests are machines
@@ -103,7 +103,7 @@ class BaseHeld(NoCopies, Generic[Leased]):
 
 
 class WithBlocks(Generic[SomeHeld]):
-    """What the `with` blocks of one object hold. Each block ends what it began, even if several
+    """The holdings of the `with` blocks of one object. Each block ends what it began, even if several
     threads or tasks use the object at the same time."""
 
     def __init__(self) -> None:

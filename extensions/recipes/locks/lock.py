@@ -34,7 +34,7 @@ def admitted_in_time(step: AwaitTurn) -> bool:
 
 @public("raftline.api")
 class Held(BaseHeld[Lease]):
-    """What a thread has acquired: a lock, a slot of a semaphore or a leadership. It belongs to no
+    """The holding of a thread: a lock, a slot of a semaphore or a leadership. It belongs to no
     thread: any thread that has this object may use it. `with` releases it at the end.
 
     It has a lease, so it is free again `ttl` seconds after its holder died, or slightly later. A

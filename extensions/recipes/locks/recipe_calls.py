@@ -151,7 +151,7 @@ def taking_over(number: int, token: int, holder: str) -> str:
 
 
 def requeue(prefix: str, number: int) -> Call[bool]:
-    """Let a dead job wait again; return whether it was dead."""
+    """Return a dead job to the waiting ones; return whether it was dead."""
 
     def read(text: str) -> bool:
         return not answered(text).word

@@ -15,7 +15,7 @@ from .redis_requests import Conversation, TalkRequest
 
 
 class Said(NamedTuple):
-    """What became of a command."""
+    """The outcome of a command."""
 
     called_at: float
     is_known: bool  # there is a reply

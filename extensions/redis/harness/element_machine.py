@@ -25,7 +25,7 @@ COUNT: Final = "count"  # the field, and the member, that are counters
 
 
 class Observed(NamedTuple):
-    """What an answer shows of one element, or what a command of unknown outcome does to it."""
+    """One element as an answer shows it, or the effect of a command of unknown outcome."""
 
     verb: Literal["get", "set", "delete", "cas"]
     element: str  # the key and the name
@@ -45,7 +45,7 @@ class Asking(NamedTuple):
 
 
 class ElementBeliefs:
-    """What clients have seen of the elements, and its judge."""
+    """The elements as clients have seen them, and their judge."""
 
     def __init__(self, counts: MutableMapping[str, int], prefix: str = "") -> None:
         """Begin without elements; the keys are below `prefix`."""

@@ -45,7 +45,7 @@ class Listening:
 
 
 class MessageBeliefs:
-    """What publishers and subscribers of one channel know, and its judge."""
+    """The knowledge of the publishers and subscribers of one channel, and its judge."""
 
     def __init__(self, counts: MutableMapping[str, int], prefix: str = "") -> None:
         self.channel = self.prefix = f"{prefix}news"

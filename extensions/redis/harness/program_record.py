@@ -1,4 +1,4 @@
-"""What a program with a library of Redis did while leaders were killed, and its judge.
+"""The record of a program with a library of Redis while leaders were killed, and its judge.
 
 The program prints a line for each operation, once it knows what became of it: `did WORD ITEM`, or
 `failed WORD ITEM REASON`, after which the operation may have taken effect, or not. The words:
@@ -23,7 +23,7 @@ NAMED = 5  # of the items of one finding
 
 
 class ProgramRecord:
-    """What one program has printed."""
+    """The output of one program."""
 
     def __init__(self) -> None:
         self.did: Counter[str] = Counter()

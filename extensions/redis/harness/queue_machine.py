@@ -22,7 +22,7 @@ WAITS = ("0.05", "0.2", "1")  # of a command that blocks, in seconds
 
 
 class QueueBeliefs:
-    """What producers and workers know of the elements, and its judge."""
+    """The elements as producers and workers know them, and their judge."""
 
     def __init__(self, counts: MutableMapping[str, int], prefix: str = "") -> None:
         """Begin without elements; the lists are below `prefix`."""

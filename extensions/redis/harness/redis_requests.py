@@ -1,4 +1,4 @@
-"""What clients ask and hear as Redis clients do: the commands, and what a line's reply would be."""
+"""The requests and replies of Redis clients: the commands, and the reply that a line would get."""
 
 from __future__ import annotations
 

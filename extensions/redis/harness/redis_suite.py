@@ -75,7 +75,7 @@ class Proxy:
     """A port before a node, for the test program."""
 
     def __init__(self, port: int) -> None:
-        """Let the program reach the node at `port`."""
+        """Connect the program to the node at `port`."""
         self.absent: defaultdict[str, set[str]] = defaultdict(set)  # by test, what no node has
         self._node = port
         self._listener = socket.create_server(("localhost", 0))
@@ -159,7 +159,7 @@ class Failed(NamedTuple):
 
 
 class UnitResult(NamedTuple):
-    """What the test program reports of a unit."""
+    """The report of the test program on a unit."""
 
     passed: list[str]
     failed: list[Failed]

@@ -1,4 +1,4 @@
-"""What clients have seen of a stream to which they append, and its judge."""
+"""A stream as the clients that append to it have seen it, and its judge."""
 
 from __future__ import annotations
 

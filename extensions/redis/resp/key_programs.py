@@ -23,7 +23,7 @@ _GOT: Final = "GET response: "
 
 
 class KeyState(NamedTuple):
-    """What a condition says about a key: its last change, 0 if it is absent, and its lease, which
+    """A key as a condition describes it: its last change, 0 if it is absent, and its lease, which
     changes with its time. `since` is an entry since which an absent key was not even set and
     removed."""
 

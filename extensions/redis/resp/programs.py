@@ -70,7 +70,7 @@ Program: TypeAlias = Steps[Value]
 
 
 class CommandNode(Protocol):
-    """What commands ask of the node itself."""
+    """The node's own part in a command."""
 
     @property
     def limits(self) -> Limits: ...

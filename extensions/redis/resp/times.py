@@ -13,7 +13,7 @@ _PER_UNIT: Final = {"EX": 1000, "EXAT": 1000, "PX": 1, "PXAT": 1}
 
 
 class Times(NamedTuple):
-    """What an option says about the time of a key."""
+    """The time of a key as an option sets it."""
 
     left_ms: int | None = None  # from now on; None: it says no time
     keeps: bool = False  # KEEPTTL

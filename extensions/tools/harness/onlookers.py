@@ -37,7 +37,7 @@ Places = Mapping[Address, "Host"]
 
 
 def look_on(scene: Scene) -> list[Onlooker]:
-    """Let one person ask for the status of the nodes of a schedule."""
+    """Make one person ask for the status of the nodes of a schedule."""
     chance = Random(f"status {scene.seed}")
     if not scene.is_chosen:
         return []

@@ -135,7 +135,7 @@ class _Count(NamedTuple):
 
     @property
     def lacks(self) -> Words | None:
-        """What some voters that answer do not have."""
+        """The things that some of the answering voters lack."""
         if self.able != self.voting:
             return TAKES_ENTRIES
         return HAS_VOTE if self.voting != self.voters else None

@@ -21,7 +21,7 @@ Facts = Mapping[str, Any]
 
 
 class StatusCheck(NamedTuple):
-    """What two checks, or one, show of a member; facts that are not known are missing."""
+    """A member as one or two checks show it; facts that are not known are missing."""
 
     name: str
     now: Facts  # its answer; empty without one

@@ -214,7 +214,7 @@ def identified(*, has_snapshot: bool) -> MemoryFolder:
 
 
 def publish(manager: LogManager) -> None:
-    """Let a node take a snapshot."""
+    """Make a node take a snapshot."""
     writing = manager.snapshots.writing(manager.freeze(), no_pause)
     taken: list[Any] = []
     deque(_kept(writing, taken), maxlen=0)

@@ -239,7 +239,7 @@ def test_each_trouble_has_a_word_a_step_and_an_exit_code(
 def look_at(
     trouble: Trouble, waited_s: float, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Have each command meet the trouble for so long, and check what it says."""
+    """Make each command meet the trouble for so long, and check what it says."""
     limit_s = str(waited_s)
     with troubled(trouble.wrong, made, tmp_path) as (where, environment):
         commands = {name: [*words] for name, words in COMMANDS.items()}

@@ -23,7 +23,7 @@ _ENTRY = re.compile(r"\bentry ([0-9]+)\b", re.ASCII)
 @public("raftline.api")
 @dataclass(frozen=True)
 class Status:
-    """What one node knows about the cluster; `facts` has all of it (docs/use/protocol.md)."""
+    """The cluster as one node knows it; `facts` has all of it (docs/use/protocol.md)."""
 
     name: str
     role: str  # "leader", "follower", "candidate" and so on

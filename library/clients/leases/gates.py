@@ -35,7 +35,7 @@ class GateTurn:
         self._wake()
 
     def leave(self) -> None:
-        """Let the next caller in. Do nothing if this one has left already. Any thread may call
+        """Admit the next caller. Do nothing if this one has left already. Any thread may call
         it."""
         self._gates.leave(self)
 

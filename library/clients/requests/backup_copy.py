@@ -38,7 +38,7 @@ class Fetching:
     """One try to fetch a backup."""
 
     def __init__(self, client: Client) -> None:
-        """Let the leader make the copy. Raises ClientError."""
+        """Ask the leader for the copy. Raises ClientError."""
         header = BEGUN.fullmatch(client.request("backup"))
         if header is None:
             raise Refused("this node can't make a backup; is its version older?")

@@ -1,4 +1,4 @@
-"""What `connect` takes for the nodes: a text, a list, a URL with options."""
+"""The forms in which `connect` takes the nodes: a text, a list, a URL with options."""
 
 from __future__ import annotations
 

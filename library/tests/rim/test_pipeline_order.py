@@ -47,7 +47,7 @@ class Cluster:
         return self._store.answer(command)
 
     def _lead_on(self, write: int) -> None:
-        """Let the leader step down or the next one be elected, as a write arrives."""
+        """Make the leader step down or the next one be elected, as a write arrives."""
         is_together, self._latest = write > self._latest, write
         if len(self.history) == self._served_until:
             self._leader = None

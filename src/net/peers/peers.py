@@ -116,7 +116,7 @@ class Peer:
             del self._to_begin[0]
 
     def _ended_by(self, thread: tuple[Callable[[], None], str], error: Exception) -> None:
-        """Let the next `send` start a thread that has ended, or that never began, once more."""
+        """Make the next `send` start again a thread that has ended or never began."""
         with self._lock:
             self._to_begin.append(thread)
         self._complain_of(error)

@@ -40,7 +40,7 @@ class PlainRequests(Protocol):
 
     @property
     def ids(self) -> list[str]:
-        """What formats the reply to each."""
+        """The formatter of each reply."""
 
 
 class DoorRequest(Protocol):

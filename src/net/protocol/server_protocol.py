@@ -162,7 +162,7 @@ class ServerProtocol:
             self._uncut += data
 
     def _open_door(self, data: bytes) -> None:
-        """Let a door take this connection if these first bytes are of its protocol."""
+        """Give this connection to a door if these first bytes are of its protocol."""
         for door in self._doors:
             if door.opens_for(data):
                 self.door = door.open(self._host, self._admission, self.lines)

@@ -137,7 +137,7 @@ class UserCalls:
         return act()
 
     def compute(self) -> Waits[None]:
-        """Have a turn of whoever is logged in from now on, also after a login."""
+        """Take a turn of the current user from now on, also after a login."""
         if not (self._has_turn or self._outgoing.user is None):
             answered = self._ticket()
             answered.wake()

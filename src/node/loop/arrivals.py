@@ -1,4 +1,4 @@
-"""What any thread may do without `core`: add requests, look at them, send replies that are ready.
+"""Everything that any thread may do without `core`: add requests, look at them, send replies that are ready.
 
 These answers may be a moment old; the thread that then takes `core` looks again. This module has no
 threads and no waiting. The driver owns the threads; a schedule makes the same decisions on a
@@ -113,7 +113,7 @@ class Arrivals:
     # --- after each step and each new request, once no round is wanted or possible ---------------
 
     def settle(self) -> None:
-        """Let the owner wake for the requests that are still gathered, then send the replies that
+        """Wake the owner for the requests that are still gathered, then send the replies that
         are ready."""
         if self._queue.writes or self._queue.reads:
             self._wake_owner_for_group()

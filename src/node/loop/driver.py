@@ -128,7 +128,7 @@ class Driver:
         self._step(lambda stepper: stepper.take(event))
 
     def step_by(self, step: Callable[[RawNode, int], Effects]) -> None:
-        """Let another program change the core (the course's controller), and carry out the Effects
+        """Step the core for another program (the course's controller), and carry out the Effects
         that it returns. `step` gets the core and the time."""
         self._step(lambda stepper: stepper.carry_out(step(self.node, self._clock.now_ms())))
 

@@ -457,7 +457,7 @@ class Server:
             self._add_first_admin(access)
 
     def _find_users(self, first: int, commands: Iterable[str]) -> None:
-        """Let nobody in without a login while an entry of the log may add the first user, an admin,
+        """Admit nobody without a login while an entry of the log may add the first user, an admin,
         and is not applied yet. Until then this node does not know the users, and a new leader would
         take requests of anybody. `first` is the index of the first command."""
         access = self.access

@@ -56,7 +56,7 @@ class WatchRegistry:
 
     @property
     def weight(self) -> int:
-        """What is watched, and kept for subscriptions, as a number of watches."""
+        """The watches, and all that is kept for subscriptions, as a number of watches."""
         return self._weight
 
     @property

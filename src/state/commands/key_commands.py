@@ -257,7 +257,7 @@ def _read(store: Store, key: str) -> str | None:
 
 @applies("sum")
 def _sum(store: Store, operands: str) -> str | None:
-    """Let the node sum its state after this entry; the reply is the entry's number."""
+    """Make the node sum its state after this entry; the reply is the entry's number."""
     if operands:
         return None
     store.to_sum = True

@@ -24,7 +24,7 @@ from .key_commands import applies, execute, set_to
 
 
 class LeaseEnding(NamedTuple):
-    """What an end of leases causes in addition to the end of their keys."""
+    """A further effect of the end of leases, besides the end of their keys."""
 
     begin: Callable[[Store, Sequence[str]], Callable[[], None]]
     """Called with leases before their keys are deleted; returns what is to be done afterwards."""

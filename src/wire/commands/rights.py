@@ -58,7 +58,7 @@ COVERED: Final = {
 
 
 class KeyRight(NamedTuple):
-    """What a part of a line does with a key."""
+    """The use that a part of a line makes of a key."""
 
     line: str  # its name in a refusal
     key: str

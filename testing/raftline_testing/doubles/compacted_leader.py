@@ -35,7 +35,7 @@ def leader_with_snapshot(index: int = 3, size: int = THREE_PIECES) -> RawNode:
 
 
 def fall_behind(node: RawNode, peer: str = "s2") -> list[InstallSnapshot]:
-    """Let a follower say that it has lost everything; return the pieces it is sent."""
+    """Make a follower say that it has lost everything; return the pieces it is sent."""
     node.view.progress[peer].match_index = 0
     # It refuses what follows on its match index, and then what follows on the log's base.
     pieces(node, AppendRejected(peer, "s1", node.view.term, 0, node.view.round))

@@ -119,7 +119,7 @@ def acknowledge(
 
 
 def beat(leader: RawNode) -> Effects:
-    """Let time pass until the leader's next round of heartbeats; return the Effects of that."""
+    """Pass the time until the leader's next round of heartbeats; return the Effects of that."""
     before, effects = leader.view.round, Effects()
     while leader.view.is_leader and leader.view.round == before:
         effects = leader.step(Tick(), leader.wake_at_ms)

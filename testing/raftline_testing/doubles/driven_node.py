@@ -64,7 +64,7 @@ def batching_of(driver: Driver) -> Batching:
 
 
 def answer(driver: Driver) -> None:
-    """Have s2 answer all that it was sent."""
+    """Answer as s2 everything that it was sent."""
     state = driver.node.view
     given = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
     assert driver.receive([given], None) == []

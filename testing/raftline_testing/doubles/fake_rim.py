@@ -1,4 +1,4 @@
-"""What a driver serves, without a network, and how its node is elected."""
+"""The rim of a driver without a network, and the election of its node."""
 
 from __future__ import annotations
 

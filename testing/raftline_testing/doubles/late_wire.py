@@ -37,7 +37,7 @@ class LateWire(StoreWire):
         self.waiting.clear()
 
     def without_turn(self) -> Turns:
-        """Let others have all turns of bob, and return these."""
+        """Give all turns of bob to others, and return these."""
         turns = self.host.calls = Turns(CALLS_AT_ONCE)
         for _ in range(CALLS_AT_ONCE):
             assert turns.take("bob", Batch([], is_read=True))

@@ -76,7 +76,7 @@ class Line:
         return batch
 
     def gets(self, count: int) -> None:
-        """Have a client ask for a long value so often, and the answers flushed."""
+        """Ask as a client for a long value so often, and flush the answers."""
         self.ask(*["get a"] * count).wake()
         self.host.flush()
 

@@ -77,7 +77,7 @@ class Rig:
 
     @property
     def jobs(self) -> Any:
-        """What waits for the writer to be between two writes."""
+        """The jobs that wait for the writer to be between two writes."""
         return self.driver._writer._jobs
 
     @property

@@ -92,7 +92,7 @@ class WatchScene:
 
     @property
     def lister(self) -> Any:
-        """What looks up the keys with which a watch begins."""
+        """The lookup of the keys with which a watch begins."""
         return self.watchers._lister
 
     @property
@@ -145,7 +145,7 @@ class WatchScene:
 
 
 def settle(scene: WatchScene, *sinks: FakeSink) -> None:
-    """Let every watch come to where it is sent events as they happen."""
+    """Make every watch come to where it is sent events as they happen."""
     eventually(lambda: scene.are_listed)
     while scene.watchers.feed.has_work:
         scene.watchers.hand_out()

@@ -27,7 +27,7 @@ class Beside:
     """A failure of files that are not in force yet, whose names have this end."""
 
     def __init__(self, kind: Kind, end: str = "", after: int = 0) -> None:
-        """Let all writes and syncs fail, except the first ones."""
+        """Fail all writes and syncs except the first ones."""
         self.end = end
         self._kind = kind
         self._left = after

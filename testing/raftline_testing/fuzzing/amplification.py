@@ -82,7 +82,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Cost:
-    """What an example cost the node."""
+    """The cost of an example for the node."""
 
     kept: int
     computed_s: float

@@ -127,17 +127,17 @@ def break_core(node: NodeProcess) -> None:
 
 
 def hang_applier(node: NodeProcess, flag: Path) -> None:
-    """Let the thread that applies long entries hang at the next one once the file `flag` exists."""
+    """Make the thread that applies long entries hang at the next one once the file `flag` exists."""
     alter(node, _HANGING_APPLIER, flag=str(flag))
 
 
 def err(node: NodeProcess, flag: Path) -> None:
-    """Let each `set` set another value in the node's state while the file `flag` exists."""
+    """Make each `set` set another value in the node's state while the file `flag` exists."""
     alter(node, _WRONG_STATE, flag=str(flag))
 
 
 def never_end(node: NodeProcess, *, breaks: bool = False) -> None:
-    """Let the end of the node wait for ever for a lock that a thread holds; see `break_core`."""
+    """Make the end of the node wait for ever for a lock that a thread holds; see `break_core`."""
     alter(node, _NEVER_ENDING + _BROKEN_CORE * breaks)
 
 

@@ -43,7 +43,7 @@ class Machines(Cluster):
         return f"{self.host}:{node.port}"
 
     def configure(self, nodes: Sequence[NodeProcess]) -> None:
-        """Let the configuration file of each of these nodes name them all."""
+        """Make the configuration file of each of these nodes name them all."""
         lines = [f"{node.name} {self.host} {node.port}\n" for node in nodes]
         for node in nodes:
             (node.folder / FILE_NAME).write_text("".join(lines))

@@ -41,7 +41,7 @@ def members(cluster: Cluster) -> dict[str, Any]:
 
 
 def begin_again(node: NodeProcess) -> None:
-    """Let a node begin another cluster at its address, alone and without its files."""
+    """Make a node begin another cluster at its address, alone and without its files."""
     node.kill()
     for path in node.folder.iterdir():
         if path.is_file() and path.name != FILE_NAME:

@@ -39,7 +39,7 @@ os.fsync, os.fdatasync = map(kept, really)
 
 
 def watch_power(node: NodeProcess) -> None:
-    """Let this node, which never ran, keep a copy of what its disk holds for certain."""
+    """Make this node, which never ran, keep a copy of what its disk holds for certain."""
     _copy_of(node).mkdir()
     alter(node, _WITH_A_COPY, folder=str(node.folder.resolve()), copy=str(_copy_of(node).resolve()))
 

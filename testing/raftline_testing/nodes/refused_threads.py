@@ -15,7 +15,7 @@ from raftline.common.process import guarded_thread
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, name: str = "") -> None:
-    """Have the system begin no thread of that name, or none at all."""
+    """Make the system begin no thread of that name, or none at all."""
     start = threading.Thread.start
 
     def start_or_not(thread: threading.Thread) -> None:
@@ -34,7 +34,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, name: str = "") -> None:
 
 
 def lose(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Have each thread of that name die before it begins, as where memory is short."""
+    """Make each thread of that name die before it begins, as where memory is short."""
 
     def begin_or_lose(run: Callable[..., object], arguments: tuple[Any, ...]) -> int:
         if run.__self__.name == name:  # type: ignore[attr-defined]

@@ -81,7 +81,7 @@ class Calm:
                     host.take(PeerLevel(other.name, LEVEL))
 
     def until(self, is_so: Callable[..., object], longest_ms: int = 60_000) -> int:
-        """Let time pass until it is so; return the time."""
+        """Pass the time until it is so; return the time."""
         end_ms = self.world.now_ms + longest_ms
         while not is_so():
             assert self.world.now_ms < end_ms, "it never comes to that"

@@ -350,7 +350,7 @@ class Schedule:
         self.hosts[message.to].hear(message, self.hosts[message.sender].cluster)
 
     def show_to(self, collector: Collector | None) -> None:
-        """Let a collector take the steps of all nodes."""
+        """Make a collector take the steps of all nodes."""
         for host in self.hosts.values():
             host.collector = collector
 

@@ -1,4 +1,4 @@
-"""What decides a schedule, in the words of a command line and in an address of the lab."""
+"""The key of a schedule, in the words of a command line and in an address of the lab."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ RENEWALS: Final = (0, 1, 5, 40)
 
 
 class LeaseBeliefs:
-    """What holders believe, as they report it to a judge."""
+    """The beliefs of holders, as they report them to a judge."""
 
     def confirmed(self, name: str, seconds: int, sent: float) -> None:
         """Take an answer to a request for a lease, or a key with its own, first sent at `sent`."""

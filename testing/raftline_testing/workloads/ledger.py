@@ -13,7 +13,7 @@ SUM = COUNT * BALANCE
 
 
 class Ledger:
-    """What all clients of one prefix saw of its keys and accounts."""
+    """The keys and accounts of one prefix, as all its clients saw them."""
 
     def __init__(self, prefix: str = "") -> None:
         self.keys = [f"{prefix}txn{number}" for number in range(COUNT)]

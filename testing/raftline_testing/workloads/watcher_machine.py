@@ -55,7 +55,7 @@ class Leave(NamedTuple):
 
 
 class WatchReport:
-    """What a watcher gets, as it reports it to a judge."""
+    """The events of a watcher, as it reports them to a judge."""
 
     def listed(self, number: int, keys: dict[str, str]) -> None:
         """Take the keys as of an entry."""

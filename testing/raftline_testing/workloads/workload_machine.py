@@ -24,7 +24,7 @@ class Rest(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What became of a request.
+    """The outcome of a request.
 
     `done`: the node has replied. `refused`: this try certainly had no effect; `leader` is the node
     that the refusal names. `lost`: it may have taken effect, may yet do so, or never will.

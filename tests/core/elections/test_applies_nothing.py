@@ -16,7 +16,7 @@ LONG_MS = DISK_TIMEOUTS * TIMEOUT_MS
 
 
 def answer(leader: RawNode, name: str, applied: int) -> Effects:
-    """Let a follower answer that it holds the whole log, and has applied it up to an entry."""
+    """Make a follower answer that it holds the whole log, and has applied it up to an entry."""
     view = leader.view
     round_now = leader._state.as_leader.round
     sums = Sums(applied, 0, 0, 0, 0)
@@ -25,7 +25,7 @@ def answer(leader: RawNode, name: str, applied: int) -> Effects:
 
 
 def pass_time(leader: RawNode, for_ms: int, **applied: int) -> list[Effects]:
-    """Let heartbeats pass that the followers answer, each with what it applied."""
+    """Pass heartbeats that the followers answer, each with what it applied."""
     steps, end_ms = [], leader.view.now_ms + for_ms
     while leader.view.is_leader and leader.view.now_ms < end_ms:
         steps.append(leader.step(Tick(), leader.view.now_ms + OPTIONS.heartbeat_ms))

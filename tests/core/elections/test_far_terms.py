@@ -97,7 +97,7 @@ class Cluster:
                 queue += self.step(self.nodes[message.to], Receive(message))
 
     def run(self, timeouts: int, *up: str) -> None:
-        """Let this many election timeouts pass while only these servers are up; all by default."""
+        """Pass this many election timeouts while only these servers are up; all by default."""
         names = up or tuple(self.nodes)
         until_ms = self._now_ms + timeouts * 2 * TIMEOUT_MS
         while self._now_ms < until_ms:
@@ -217,7 +217,7 @@ def away_during_a_leap() -> RawNode:
 
 
 def far(node: RawNode, message: Message, now_ms: int = 0) -> None:
-    """Let a server hear a term that it refuses."""
+    """Make a server hear a term that it refuses."""
     before = (node.view.term, node.view.vote)
     with pytest.raises(PeerError, match="is too far ahead of mine"):
         node.step(Receive(message), now_ms)
@@ -225,7 +225,7 @@ def far(node: RawNode, message: Message, now_ms: int = 0) -> None:
 
 
 def silence(node: RawNode) -> HardState | None:
-    """Let an election timeout pass; return the term and vote that are saved."""
+    """Pass an election timeout; return the term and vote that are saved."""
     return node.step(Tick(), node.wake_at_ms).save
 
 

@@ -36,7 +36,7 @@ def follower() -> RawNode:
 def hear(
     node: RawNode, *listed: str, commit_index: int = 0, term: int = 1, first: int = 1
 ) -> Effects:
-    """Let a node hear its leader s1, which sends these commands from index `first` on."""
+    """Make a node hear its leader s1, which sends these commands from index `first` on."""
     entries = [Entry(index, term, command) for index, command in enumerate(listed, start=first)]
     before = node.view.log.term_at(first - 1) or 0
     message = AppendEntries("s1", node.view.name, term, first - 1, before, entries, commit_index, 1)
@@ -44,7 +44,7 @@ def hear(
 
 
 def win(node: RawNode, now_ms: int) -> None:
-    """Let s2 win an election at this time with the vote of s3."""
+    """Make s2 win an election at this time with the vote of s3."""
     node.step(Tick(), now_ms)
     for is_pre in (True, False):
         term = node.view.term + is_pre

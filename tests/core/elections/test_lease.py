@@ -35,7 +35,7 @@ LEASE_MS = OPTIONS.election_timeout_ms * 9 // 10
 
 
 def promised(node: RawNode, peer: str, now_ms: int, lease_ms: int = 150) -> Effects:
-    """Let a follower answer the latest round with a promise."""
+    """Make a follower answer the latest round with a promise."""
     state = node.view
     message = AppendAccepted(
         peer, "s1", state.term, state.log.last_index, state.round, lease_ms=lease_ms

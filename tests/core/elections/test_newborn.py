@@ -83,13 +83,13 @@ def test_a_newborn_loses_its_vote_if_a_member_reports_a_history(
 
 
 def asked(node: RawNode, at_ms: int) -> list[RequestVote]:
-    """Let the node's time pass until then; return what it asks."""
+    """Pass the node's time until then; return what it asks."""
     effects = node.step(Tick(), at_ms)
     return [one for one in effects.send_after_save if isinstance(one, RequestVote)]
 
 
 def pre_voted(node: RawNode) -> Effects:
-    """Let both others grant the PreVote that was just asked for."""
+    """Make both others grant the PreVote that was just asked for."""
     term = node.view.term + 1
     node.step(Receive(RequestVoteReply("s2", "s1", term, True, True)), node.view.now_ms)
     return node.step(Receive(RequestVoteReply("s3", "s1", term, True, True)), node.view.now_ms)
@@ -113,7 +113,7 @@ def test_first_leader_saves_it_is_not_newborn_before_sending() -> None:
 
 
 def vote_by_hand(node: RawNode) -> None:
-    """Let it vote for s2, which has a longer hand-written log; s3 has no history either."""
+    """Make it vote for s2, which has a longer hand-written log; s3 has no history either."""
     node.step(Receive(RequestVote("s3", "s1", 3, 0, 0, pre_vote=True)), 9)
     node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
 

@@ -32,7 +32,7 @@ STALL_MS = DISK_TIMEOUTS * OPTIONS.election_timeout_ms
 
 
 def lead_on(leader: RawNode, for_ms: int, *followers: str) -> list[Effects]:
-    """Let time pass by heartbeats that these followers answer at once; they hold the whole log."""
+    """Pass time by heartbeats that these followers answer at once; they hold the whole log."""
     steps, end_ms = [], leader.view.now_ms + for_ms
     while leader.view.is_leader and leader.view.now_ms < end_ms:
         steps.append(leader.step(Tick(), leader.view.now_ms + OPTIONS.heartbeat_ms))
@@ -72,7 +72,7 @@ def test_leader_with_hung_disk_steps_down_if_nobody_takes_over() -> None:
 
 
 def answered(leader: RawNode, for_ms: int, **held: int) -> list[Effects]:
-    """Let time pass by heartbeats, which each follower answers with the entry that it holds."""
+    """Pass time by heartbeats, which each follower answers with the entry that it holds."""
     steps, end_ms = [], leader.view.now_ms + for_ms
     while leader.view.is_leader and leader.view.now_ms < end_ms:
         steps.append(leader.step(Tick(), leader.view.now_ms + OPTIONS.heartbeat_ms))

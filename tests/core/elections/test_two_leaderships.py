@@ -38,14 +38,14 @@ from raftline_testing.orders import Campaign, StepDown, obey
 
 
 def fall(node: RawNode) -> Effects:
-    """Let a leader hear of a later term."""
+    """Make a leader hear of a later term."""
     state = node.view
     later = state.term + 1
     return node.step(Receive(AppendRejected(state.peers[0], state.name, later, 0, 0)), state.now_ms)
 
 
 def elect(node: RawNode) -> Effects:
-    """Let a follower stand, and all others vote for it; return what it does as the leader."""
+    """Make a follower stand, and all others vote for it; return what it does as the leader."""
     state = node.view
     effects = node.step(Tick(), max(state.election_at_ms, state.now_ms))
     for pre_vote in (True, False):
@@ -64,7 +64,7 @@ def tokens(effects: Effects) -> list[Any]:
 
 
 def everybody_answers(node: RawNode) -> list[Any]:
-    """Let all followers acknowledge three rounds; return the tokens of the reads served."""
+    """Make all followers acknowledge three rounds; return the tokens of the reads served."""
     served: list[Any] = []
     for _ in range(3):
         sync(node)

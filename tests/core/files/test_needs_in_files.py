@@ -1,4 +1,4 @@
-"""What entries need, in a node's files: kept by a snapshot, and judged by each start."""
+"""The needs of entries in a node's files: kept by a snapshot, and judged by each start."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def test_no_lines_of_somebody_without_the_secret_prove_anything(
 
 @given(st.lists(LINES, max_size=6))
 def test_answers_without_the_secret_prove_nothing(said: list[str]) -> None:
-    """Whoever lacks the secret proves nothing, whatever the answers."""
+    """Without the secret, no answers make a proof."""
     dialing = Initiator(SECRET, "s2", "s1", N2)
     for text in said:
         with contextlib.suppress(ProofError):

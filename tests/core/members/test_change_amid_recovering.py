@@ -23,7 +23,7 @@ def change(node: RawNode, verb: str, name: str, address: str = "") -> Effects:
 
 
 def hold(node: RawNode, *names: str) -> None:
-    """Let the leader's disk and these followers hold all that there is, and what follows on it."""
+    """Make the leader's disk and these followers hold all that there is, and what follows on it."""
     for _ in range(3):
         sync(node)
         for name in names:

@@ -62,7 +62,7 @@ def commands(effects: Effects) -> list[str]:
 
 
 def wait_for_members(node: RawNode) -> Effects:
-    """Let the time pass for which a new leader waits for members that were never heard, with s2
+    """Pass the time for which a new leader waits for members that were never heard, with s2
     alive; return the effects of the last moment."""
     until_ms = node._state.as_leader.since_ms + PATIENCE * OPTIONS.election_timeout_ms
     while node.view.now_ms < until_ms - 1:

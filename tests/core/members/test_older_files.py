@@ -60,7 +60,7 @@ def to_s3(effects: Effects) -> list[AppendEntries]:
 
 
 def answers(node: RawNode, messages: Sequence[AppendEntries], now_ms: int) -> list[Effects]:
-    """Let s3 take messages, and its disk follow at once."""
+    """Make s3 take messages, and its disk follow at once."""
     steps = []
     for message in messages:
         steps.append(node.step(Receive(message), now_ms))
@@ -69,7 +69,7 @@ def answers(node: RawNode, messages: Sequence[AppendEntries], now_ms: int) -> li
 
 
 def talk(node: RawNode, follower: RawNode, beats: int) -> list[str]:
-    """Let both speak for some heartbeats, beside s2 which holds everything; return the notes."""
+    """Make both speak for some heartbeats, beside s2 which holds everything; return the notes."""
     notes: list[str] = []
     for _ in range(beats):
         now_ms = node.view.now_ms + OPTIONS.heartbeat_ms

@@ -1,4 +1,4 @@
-"""What entries need, in the core: when a log names it, and which servers get that log."""
+"""The needs of entries in the core: when a log names them, and which servers get that log."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def tell(node: RawNode, peer: str, parts: frozenset[str], level: int = LOWEST) -
 
 
 def need(node: RawNode, *parts: str) -> list[str]:
-    """Let the next commands need these parts; return the commands that were appended."""
+    """Make the next commands need these parts; return the commands that were appended."""
     effects = node.step(NeedParts(parts), node.view.now_ms)
     return [entry.command for entry in effects.append]
 

@@ -38,7 +38,7 @@ def outcomes(effects: Effects) -> list[tuple[str, str]]:
 
 
 def hold(node: RawNode, *names: str) -> list[tuple[str, str]]:
-    """Let the leader's disk and these followers hold all that there is, and what follows on it;
+    """Make the leader's disk and these followers hold all that there is, and what follows on it;
     return the outcomes of changes."""
     settled = []
     for _ in range(3):
@@ -50,7 +50,7 @@ def hold(node: RawNode, *names: str) -> list[tuple[str, str]]:
 
 
 def pass_time(node: RawNode, timeouts: float, *answering: str) -> list[tuple[str, str]]:
-    """Let time pass in which only these followers answer; return the outcomes of changes."""
+    """Pass time in which only these followers answer; return the outcomes of changes."""
     settled = []
     until_ms = node.view.now_ms + timeouts * OPTIONS.election_timeout_ms
     while node.view.is_leader and node.view.now_ms <= until_ms:

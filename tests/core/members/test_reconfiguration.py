@@ -54,7 +54,7 @@ def outcomes(effects: Effects) -> list[str]:
 
 
 def everybody_holds(node: RawNode) -> Effects:
-    """Let each peer acknowledge all the leader has, and its disk too; return the last Effects."""
+    """Make each peer acknowledge all the leader has, and its disk too; return the last Effects."""
     last = sync(node)
     for peer in list(node.view.progress):
         if node.view.is_leader and peer in node.view.progress:
@@ -89,7 +89,7 @@ def test_after_ten_slow_rounds_it_stays_a_learner() -> None:
 
 
 def catching_up(node: RawNode, for_ms: int, *, held: int, moves: int = 0) -> list[str]:
-    """Let time pass by heartbeats. s2 holds all, and s4 so many entries; after each election
+    """Pass time by heartbeats. s2 holds all, and s4 so many entries; after each election
     timeout it holds a few more. Return the outcomes of changes."""
     settled: list[str] = []
     begin_ms = node.view.now_ms

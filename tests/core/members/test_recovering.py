@@ -38,7 +38,7 @@ def loss(leader: RawNode, peer: str = "s3", index: int = 0, incarnation: int = 1
 
 
 def heartbeat(leader: RawNode) -> list[Message]:
-    """Let time pass until the leader opens its next round; return what it sends."""
+    """Pass the time until the leader opens its next round; return what it sends."""
     before = leader.view.round
     sent: list[Message] = []
     while leader.view.round == before:
@@ -54,7 +54,7 @@ def says_vote_again(messages: list[Message], to: str = "s3") -> bool:
 
 
 def catch_up(leader: RawNode, peer: str = "s3", incarnation: int = 1) -> list[Message]:
-    """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
+    """Make the follower acknowledge the whole log, still without a vote; return what is sent."""
     state = leader.view
     answer = AppendAccepted(
         peer, "s1", state.term, state.log.last_index, state.round, without_vote=incarnation

@@ -34,7 +34,7 @@ from raftline_testing.files.node_files import boot, known, storage_file
 
 
 def loses(leader: RawNode, incarnation: int, peer: str = "s3") -> Effects:
-    """Let a follower answer that has nothing left, in this incarnation of it."""
+    """Make a follower answer that has nothing left, in this incarnation of it."""
     state = leader.view
     answer = AppendRejected(peer, "s1", state.term, 0, state.round, without_vote=incarnation)
     effects = leader.step(Receive(answer), state.now_ms)
@@ -43,7 +43,7 @@ def loses(leader: RawNode, incarnation: int, peer: str = "s3") -> Effects:
 
 
 def holds_all(leader: RawNode, incarnation: int, peer: str = "s3") -> list[Message]:
-    """Let the follower acknowledge the whole log, still without a vote; return what is sent."""
+    """Make the follower acknowledge the whole log, still without a vote; return what is sent."""
     state = leader.view
     index = state.log.last_index
     answer = AppendAccepted(peer, "s1", state.term, index, state.round, without_vote=incarnation)

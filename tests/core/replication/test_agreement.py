@@ -166,7 +166,7 @@ def test_the_verdict_waits_for_the_other_voters() -> None:
 
 
 def later(node: RawNode, timeouts: int, *silent: str, sums: dict[str, Sums]) -> list[str]:
-    """Let election timeouts pass, in which all but the silent followers answer, with these sums or
+    """Pass election timeouts, in which all but the silent followers answer, with these sums or
     with the last; return what the leader says."""
     said: list[str] = []
     until_ms = node.view.now_ms + timeouts * TIMEOUT_MS
@@ -248,7 +248,7 @@ def test_a_voter_that_went_away_is_no_witness() -> None:
 
 @pytest.mark.parametrize("why", ["without a vote", "in quarantine"])
 def test_a_server_without_a_vote_is_no_witness(why: str) -> None:
-    """What is left after a verdict must be able to elect a leader."""
+    """The servers that are left after a verdict must be able to elect a leader."""
     node = leader()
     index = node.view.applied
     answer(node, "s3", sums_of(node, differs=index * (why == "in quarantine")), incarnation=7)
@@ -379,7 +379,7 @@ def test_a_quarantine_goes_on_after_a_restart() -> None:
 
 
 def received(node: RawNode, name: str, chain: int = CHAIN) -> Effects:
-    """Let a follower report these sums, and that its state came by the leader's snapshot."""
+    """Make a follower report these sums, and that its state came by the leader's snapshot."""
     return answer(node, name, sums_of(node, chain, received=node.view.applied))
 
 

@@ -22,7 +22,7 @@ def at_rest() -> RawNode:
 
 
 def committed(node: RawNode) -> int:
-    """Have an entry committed; return its index."""
+    """Commit an entry; return its index."""
     node.step(Propose(["set a 1"]), node.view.now_ms)
     for peer in node.view.peers:
         acknowledge(node, peer)
@@ -30,7 +30,7 @@ def committed(node: RawNode) -> int:
 
 
 def notices(node: RawNode, after_ms: int = NOTICE_MS) -> list[tuple[str, int, int]]:
-    """Let time pass; return to whom what is sent, with how many entries and which commit index."""
+    """Pass time; return to whom what is sent, with how many entries and which commit index."""
     sent = node.step(Tick(), node.view.now_ms + after_ms).send
     assert all(isinstance(message, AppendEntries) for message in sent)
     return [(m.to, len(m.entries), m.commit_index) for m in sent]  # type: ignore[union-attr]

@@ -33,7 +33,7 @@ def identity(snapshot: bytes) -> raft.Snapshot:
 
 
 class Disk:
-    """What one server has written: durable facts, and Effects that wait for the disk."""
+    """The writes of one server: durable facts, and Effects that wait for the disk."""
 
     def __init__(self, members: raft.Membership) -> None:
         first = {"index": 0, "term": 0, "members": members.format(), "commands": []}
@@ -251,7 +251,7 @@ class World:
             self.servers[leader.view.name].step(raft.Propose([f"command {self.now_ms}"]))
 
     def take_turn(self, server: Server, core: raft.RawNode) -> None:
-        """Let a server that is up do some of what it has to do, or crash it."""
+        """Make a server that is up do some of what it has to do, or crash it."""
         if self.now_ms >= core.wake_at_ms:
             server.step(raft.Tick())
         if self.chance(15):

@@ -173,7 +173,7 @@ def sending() -> RawNode:
 
 
 def held(node: RawNode, offset: int, number: int | None = None, of: int = 3) -> list[int]:
-    """Let s2 say how far it is with a snapshot; return the places of the pieces it is sent."""
+    """Make s2 say how far it is with a snapshot; return the places of the pieces it is sent."""
     state = node.view
     number = state.round if number is None else number
     term = state.log.term_at(of) or 1

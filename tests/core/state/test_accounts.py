@@ -1,4 +1,4 @@
-"""What each user holds: it follows from the entries, and is the same on every node."""
+"""The account of each user: it follows from the entries, and is the same on every node."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ def test_no_read_names_a_key_of_others(verb: str) -> None:
 
 
 def test_each_command_for_users_is_tried() -> None:
-    """What is in neither test takes no key, or takes all of them."""
+    """A command in neither test takes no key, or all of them."""
     rest = {verb for verb, row in COMMANDS.items() if row.right.role < UserRole.ADMIN}
     rest -= {*ENTRIES, "ttl", "show", "watch", "renew"}
     assert {COMMANDS[verb].right.touches for verb in rest} <= {Touches.NOTHING, Touches.EVERY}

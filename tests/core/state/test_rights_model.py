@@ -25,7 +25,7 @@ STEPS = 60
 
 
 class Model:
-    """Who has which role, and what each role may do with which keys."""
+    """The roles of each user, and the rights of each role."""
 
     def __init__(self) -> None:
         self.users: dict[str, set[str]] = {}

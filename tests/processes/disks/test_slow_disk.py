@@ -91,7 +91,7 @@ def leads_on(leader: NodeProcess, count: int, then: Callable[[], None] = lambda:
 
 def test_a_leader_with_a_stalled_disk_leads_on_and_serves(cluster: Cluster) -> None:
     def for_long() -> None:
-        """Let pass more than an election timeout."""
+        """Pass more than an election timeout."""
         for _ in range(4):
             cluster.wait_for_consoles()
 

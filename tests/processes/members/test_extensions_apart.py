@@ -83,7 +83,7 @@ def whole(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def give_lead(cluster: Cluster, name: str) -> None:
-    """Let this node lead."""
+    """Make this node lead."""
 
     def leads() -> bool:
         leader = cluster.leader()

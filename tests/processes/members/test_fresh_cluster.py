@@ -76,7 +76,7 @@ def test_fresh_node_believes_a_stranger_with_history(cluster: Cluster, said: str
 
 
 def with_an_entry(node: NodeProcess) -> NodeProcess:
-    """Let a person who speaks as s2 be elected by a lone fresh s1 and give it an entry."""
+    """Elect a person who speaks as s2 by a lone fresh s1 and give it an entry."""
     node.start("--new")  # else it would look for members with entries first
     assert node.ask_as_peer("s2@RequestVote 1-0-0") == "s1@Count on me term 1"
     reply = node.ask_as_peer(f"s2@AppendEntries 1-0-0-[{ENTRY}] commit 1 round 1")

@@ -26,7 +26,7 @@ def raftline(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def removed(cluster: Cluster, name: str) -> None:
-    """Have a member removed, also where the leader that was asked loses its place meanwhile."""
+    """Remove a member, also where the leader that was asked loses its place meanwhile."""
 
     def gone() -> bool:
         done = raftline(cluster, "remove", name)

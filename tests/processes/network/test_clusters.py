@@ -49,7 +49,7 @@ def identity(one: Cluster) -> str:
 
 
 def move(node: NodeProcess, folder: Path) -> None:
-    """Let a node start in another folder from now on."""
+    """Make a node start in another folder from now on."""
     node.folder, node.where = folder, ["--dir", str(folder)]
 
 

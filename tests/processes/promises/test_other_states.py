@@ -40,13 +40,13 @@ class Erring(Cluster):
             assert node.ask(f"get {key} read local") == f"{node.name}@GET response: {value}"
 
     def sum(self) -> None:
-        """Let every node sum its state."""
+        """Make every node sum its state."""
         index = self.ask("sum").partition(": ")[2]
         for node in self.nodes:
             eventually(lambda node=node: index in node.status()["state_sums"], f"sum {index}")
 
     def compare(self) -> None:
-        """Let the leader hear the sums of both others: a read takes the answer of one of them, and
+        """Make the leader hear the sums of both others: a read takes the answer of one of them, and
         meanwhile the other one stands still."""
         first, *others = self.nodes
         for node in others:

@@ -82,7 +82,7 @@ def access() -> Access:
 
 
 def log_in(login: Login, name: str, password: str) -> str:
-    """Have the client's half of SCRAM carried out; return the last reply."""
+    """Carry out the client's half of SCRAM; return the last reply."""
     steps = exchange(Credentials(name, password))
     command, reply = next(steps), ""
     try:

@@ -42,7 +42,7 @@ def derived(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def no_turns(access: Access) -> None:
-    """Have somebody keep the only turn."""
+    """Make somebody keep the only turn."""
     access.turns, access.wait = Throttle(0), lambda timeout=None: True
     assert access.turns.take()
 
@@ -116,7 +116,7 @@ class Crowd:
             eventually(lambda count=number + 1: places_in(self.access.turns) == count, "a place")
 
     def bob_comes(self, address: str) -> None:
-        """Have bob log in for the first time, and wait until he has a place."""
+        """Log bob in for the first time, and wait until he has a place."""
         turns = self.access.turns
         seen = {id(one) for one in turns._present}
         self.log_in("bob", RIGHT, address)

@@ -46,7 +46,7 @@ class Crowd:
         return len(self.reader._parked)
 
     def ask(self, *commands: str) -> None:
-        """Have each client send these lines and get their replies."""
+        """Make each client send these lines and get their replies."""
         for scene in self.scenes:
             scene.say("".join(f"c@{command}\n" for command in commands))
         for scene in self.scenes:

@@ -1,4 +1,4 @@
-"""What connections compute themselves: each user has a few turns, however many connections."""
+"""Work that connections do themselves: each user has a few turns, however many connections."""
 
 from __future__ import annotations
 

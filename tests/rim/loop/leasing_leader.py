@@ -28,7 +28,7 @@ class Leader:
         self.node.step(Propose([command]), self.node.view.now_ms)
 
     def commit(self) -> None:
-        """Let all hold the log, and apply it."""
+        """Make all hold the log, and apply it."""
         sync(self.node)
         for peer in self.node.view.peers:
             acknowledge(self.node, peer)
@@ -49,7 +49,7 @@ class Leader:
         return f"lease-{self.apply(f'lease {seconds}')}"
 
     def expire(self) -> str:
-        """Let the leader do what time asks for; its expiry enters the log."""
+        """Make the leader do what time asks for; its expiry enters the log."""
         expiry = self.leasing.expiry(self.now_ms)
         if expiry:
             self.propose(expiry)

@@ -147,7 +147,7 @@ class Slow:
         assert self.driver.receive([message], self.answers) == []
 
     def propose(self, batch: Batch) -> None:
-        """Have a write proposed, though those before it are still on their way."""
+        """Propose a write, though those before it are still on their way."""
         self.driver.submit(batch)
         self.stepper.arrivals.batching._proposed_s = 0.0
         self.driver._check()
@@ -162,7 +162,7 @@ class Slow:
         self.driver._step(lambda stepper: stepper.keep_time())
 
     def acknowledge(self) -> None:
-        """Let s2 hold the leader's whole log, and answer its latest round."""
+        """Make s2 hold the leader's whole log, and answer its latest round."""
         self.write()
         view = self.node.view
         answer = AppendAccepted("s2", "s1", view.term, view.log.last_index, view.round)

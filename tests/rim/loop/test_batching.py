@@ -226,7 +226,7 @@ class Leader:
         self._index = 1
 
     def pass_time(self, seconds: float, share: float) -> None:
-        """Let time pass in which the node uses that share of a core."""
+        """Pass time in which the node uses that share of a core."""
         self.now_s += seconds
         self._used_s += seconds * share
 

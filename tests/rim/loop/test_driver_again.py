@@ -37,12 +37,12 @@ STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
 
 @pytest.fixture(autouse=True)
 def nobody_looks_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the owner sleep until it is woken: else it would find within a second what it misses."""
+    """Make the owner sleep until it is woken: else it would find within a second what it misses."""
     monkeypatch.setattr(raftline.node.loop.stepper, "LATE_CHECK_MS", 10**9)
 
 
 def acknowledge(driver: Driver) -> None:
-    """Have s2 hold all of the leader's log, and answer its latest round."""
+    """Make s2 hold all of the leader's log, and answer its latest round."""
     state = driver.node.view
     eventually(lambda: state.durable_index == state.log.last_index)
     answer = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)

@@ -112,7 +112,7 @@ def test_a_new_leader_gives_every_lease_its_whole_time_again() -> None:
 
 
 def elected(leader: Leader) -> Leader:
-    """Let s1 win the next election, apply its no-op, and begin to count."""
+    """Make s1 win the next election, apply its no-op, and begin to count."""
     node = leader.node
     term = node.view.term + 1
     node.step(Tick(), node.view.election_at_ms)

@@ -224,7 +224,7 @@ def test_a_long_log_is_compacted_a_part_at_a_time() -> None:
 
 
 def found_by(leader: Leader, count: int) -> None:
-    """Have a new leader find so many leases."""
+    """Make a new leader find so many leases."""
     for number in range(count):
         leader.store.leases.grant(100 + number, 10_000)
     leader.leasing = GrantedLeases(leader.node, leader.store)

@@ -99,7 +99,7 @@ class HeldMachine:
 
 
 def amid_a_long_entry(rig: Rig) -> HeldMachine:
-    """Have a node apply two entries, of which the second does not end before the test wants it."""
+    """Make a node apply two entries, of which the second does not end before the test wants it."""
     machine = HeldMachine()
     rig.manager.state.machines = Machines({"m": machine})
     new = entries(1, 2, "set a 1", "machine m 1")
@@ -572,7 +572,7 @@ def test_pieces_are_read_from_the_file_they_began_with(
 
 
 def with_a_snapshot_of_its_own(rig: Rig) -> Snapshot:
-    """Let s2 have a snapshot of four entries in force, and know it."""
+    """Make s2 have a snapshot of four entries in force, and know it."""
     rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
     rig.wait_for(lambda: rig.manager.applied.index == 4 and rig.answers)
     snapshot = write_snapshot(rig.manager.snapshots, rig.manager.freeze())

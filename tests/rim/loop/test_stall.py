@@ -54,7 +54,7 @@ def test_a_follower_does_not_stall(view: Any) -> None:
 
 
 def last_too_long(driver: Driver) -> None:
-    """Let the leader's stall have begun long ago."""
+    """Make the leader's stall have begun long ago."""
     with driver.core as stepper:
         stepper.stall.look(driver._clock.now_ms())
         stepper.stall._since_ms -= 1 << 40

@@ -31,7 +31,7 @@ NEWER = Command("getdel", take.KEY, "the value, which is removed", WRITE, WRITES
 
 @pytest.fixture(autouse=True)
 def _newer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let there be a command that a cluster of level 1 does not understand."""
+    """Add a command that a cluster of level 1 does not understand."""
     monkeypatch.setitem(COMMANDS, "getdel", NEWER)
 
 

@@ -61,7 +61,7 @@ class Client:
         return Lease(self, self.keeper, ttl, now=self.now, **more)
 
     def passes(self, seconds: float) -> None:
-        """Let time pass, and the thread see it."""
+        """Pass time, and make the thread see it."""
         self.now_s += seconds
         with self.keeper._changed:
             self.keeper._changed.notify()

@@ -96,7 +96,7 @@ def node(host: str, port: int, value: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hanging(port: int) -> Iterator[None]:
-    """Let connections to an address hang: its queue is full, and nobody takes from it."""
+    """Make connections to an address hang: its queue is full, and nobody takes from it."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.socket())
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

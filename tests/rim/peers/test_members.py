@@ -499,7 +499,7 @@ OURS, OTHERS = "9f86d081884c7d65", "3c6e0b8a9c15224a"
 
 
 def joins(node: RawNode, cluster: str) -> tuple[str, list[str]]:
-    """Let a node ask one of a cluster to be added; return the identity that it goes by then, and
+    """Make a node ask one of a cluster to be added; return the identity that it goes by then, and
     what was asked."""
     asked: list[str] = []
 

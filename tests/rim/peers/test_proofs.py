@@ -111,7 +111,7 @@ def test_an_unproven_name_of_a_member_gets_nothing_done(doors: list[Door], line:
 
 
 def test_name_of_no_member_needs_a_proof_to_speak(doors: list[Door]) -> None:
-    """Whoever has no proof does not learn whether a name is a member's."""
+    """Without a proof nobody learns whether a name is a member's."""
     doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
     assert door.ask(f"s9@{VOTE}") == f"s1@Sorry, s9 {UNPROVEN}"
     assert door.prove("s9").startswith("s1@Proof ")
@@ -208,7 +208,7 @@ SAID = st.lists(
 
 @given(SAID)
 def test_no_lines_without_the_secret_pass_as_a_member(said: list[bytes]) -> None:
-    """Whoever lacks the secret cannot pass as a member, whatever the lines."""
+    """Without the secret, no lines pass as a member's."""
     host = FakeHost(peer_auth=PeerAuth(SECRET, is_required=True))
     admission = Admission(host, object())  # type: ignore[arg-type]
     for line in said:

@@ -143,7 +143,7 @@ def test_files_of_listings_leave_the_log_its_part_of_the_disk(
 def look_together(
     scene: WatchScene, error: BaseException, watch: Callable[[str], object]
 ) -> dict[str, object]:
-    """Have three threads watch. The first looks alone, while the others come to share the next
+    """Make three threads watch. The first looks alone, while the others come to share the next
     look, which raises `error`. Return what each was given."""
     lister, hold = scene.lister, scene.manager.hold
     given: dict[str, object] = {}

@@ -32,7 +32,7 @@ def only(scene: WatchScene, sink: FakeSink | None = None) -> PrefixWatch:
 
 
 def amid_a_listing(scene: WatchScene, act: Callable[[], object]) -> None:
-    """Have something happen once, while the keys are looked at for the next watch."""
+    """Cause something once, while the keys are looked at for the next watch."""
     lister: Any = scene.lister
     take = lister.take
 

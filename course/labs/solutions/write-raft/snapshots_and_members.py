@@ -1,4 +1,4 @@
-"""What the evening's copy lacks of lab 7: snapshots [11] and changes of the members [12].
+"""The rest of lab 7 that the evening's copy lacks: snapshots [11] and changes of the members [12].
 
 The model solution is course/small/raft.py with this file beside it, and a last line that takes this
 `Node` in the place of its own.
@@ -23,7 +23,7 @@ PATIENCE = 10  # election timeouts that a new member has to catch up
 
 @dataclass
 class Effects(raft.Effects):
-    """What a step asks for; the arriving snapshot is written before the messages leave."""
+    """The output of a step; the arriving snapshot is written before the messages leave."""
 
     chunks: list[Chunk] = field(default_factory=list)
     install: Snapshot | None = None

@@ -373,7 +373,7 @@ NESTED = st.recursive(
 @example(r"[\][\][\]", 2)
 @given(NESTED | st.text(alphabet='[]{}"\\ ,a', max_size=40), st.integers(0, 4))
 def test_too_deep_nesting_is_refused_before_other_faults(text: str, most: int) -> None:
-    """What is nested too deep is refused whatever else is wrong."""
+    """A value that is nested too deep is refused before any other fault."""
     try:
         read_json(text, most)
         problem = ""

@@ -55,7 +55,7 @@ class Program:
         )
 
     def say(self) -> None:
-        """Have it set its key to the next number, and keep the dict that it saw afterwards."""
+        """Make it set its key to the next number, and keep the dict that it saw afterwards."""
         assert self._process.stdin
         assert self._process.stdout
         number = next(self._numbers)

@@ -106,7 +106,7 @@ def test_a_node_stays_in_its_folder_wherever_the_program_goes(
 
 
 def lead(name: str, nodes: list[raftline.Node]) -> None:
-    """Have this node lead, whether or not another stands."""
+    """Make this node lead, whether or not another stands."""
 
     def leads() -> bool:
         if led(nodes).name != name:

@@ -128,7 +128,7 @@ def test_forked_child_waits_for_no_lock_of_another_thread(lock: str, does: str) 
 
 
 def heard_by(leadership: Leadership) -> list[str]:
-    """Have what is called back written down: the roles that follow one another."""
+    """Write down the callbacks: the roles that follow one another."""
     roles: list[str] = []
     leadership.on_role(lambda: roles.append("leads"), leads=True)
     leadership.on_role(lambda: roles.append("follows"), leads=False)

@@ -253,7 +253,7 @@ def _with_checksum(text: bytes, before: bytes) -> bytes:
 
 
 def _keep_up(storage: HardStateFile, log: bytes) -> None:
-    """Let the term and the synced end in NAME.storage fit an edited log. A log that became shorter
+    """Make the term and the synced end in NAME.storage fit an edited log. A log that became shorter
     has lost entries, and the recovery is to find that."""
     ends = [line.split(b" ")[:2] for line in log.splitlines() if not line.startswith(b"#")]
     promise = storage.load()

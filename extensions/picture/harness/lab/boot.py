@@ -45,7 +45,7 @@ class Booted:
         return self._answer(text)
 
     def _use_core(self, source: str) -> str:
-        """Let the nodes run this file in place of raftline's core, or again that one for ""."""
+        """Make the nodes run this file in place of raftline's core, or again that one for ""."""
         self._bug, self._has_own_core = -1, bool(source.strip())
         self._boot(0)
         if self._has_own_core:

@@ -14,7 +14,7 @@ WRITE = "300ms s1 <- client4@set b 5\n"
 
 
 class Said(NamedTuple):
-    """What a node gave as its reason, or what a client was told."""
+    """The reason that a node gave, or the reply that a client got."""
 
     by: str
     text: str

@@ -389,7 +389,7 @@ def without_vote(
 
 
 def hold(leader: RawNode, *names: str) -> None:
-    """Let the leader's disk and these followers hold the log."""
+    """Make the leader's disk and these followers hold the log."""
     sync(leader)
     for name in names:
         acknowledge(leader, name)

@@ -19,7 +19,7 @@ needs_axe = pytest.mark.skipif(
 
 
 def with_axe(browser: Any, scheme: str) -> None:
-    """Let the page that is open have axe, and this colour scheme; "" for the usual one."""
+    """Give the page that is open axe, and this colour scheme; "" for the usual one."""
     features = [{"name": "prefers-color-scheme", "value": scheme}] if scheme else []
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     browser.execute_script(AXE.read_text(encoding="utf-8"))

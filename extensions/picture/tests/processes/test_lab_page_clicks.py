@@ -20,7 +20,7 @@ GROWTH_MAX = 1.25  # from the second third of the time to the last one
 
 
 class Memory(NamedTuple):
-    """What the page holds in a new run."""
+    """The memory of the page in a new run."""
 
     page_mb: float  # objects of the page
     objects: int  # of Python

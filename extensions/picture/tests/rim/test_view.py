@@ -67,7 +67,7 @@ def test_a_node_that_only_a_follower_talks_to_is_solved_over_it() -> None:
 
 
 def test_sent_and_taken_message_is_one_in_either_order() -> None:
-    """What one sent and another took is one message in either order of news."""
+    """A message that is sent and taken is one, in either order of news."""
     made = picture(s1=0.0, s2=50.0)
     events = made.step("s1", step_of(1.0, sent=[["s2", "PreVote 2-0-0"], ["s3", "PreVote 2-0-0"]]))
     assert kinds(events) == ["step", "message", "message"]
@@ -92,7 +92,7 @@ def test_message_that_never_arrives_is_lost_and_a_slow_one_late() -> None:
 
 
 def test_messages_of_an_ended_node_hide_no_other_loss() -> None:
-    """What a node sent before its end keeps no other message from being lost."""
+    """A message from before a node's end does not hide the loss of another."""
     made = picture(s1=0.0, s2=50.0)
     made.step("s1", step_of(1.0, sent=[["s3", "one"]]))
     made.end("s1", 101.0)

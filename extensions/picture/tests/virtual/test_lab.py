@@ -33,7 +33,7 @@ def role(lab: Lab, name: str) -> str:
 
 
 def passes(lab: Lab, span_ms: int) -> dict[str, Any]:
-    """Let time pass; return the facts."""
+    """Pass time; return the facts."""
     lab.run_until(lab.cluster.world.now_ms + span_ms)
     return lab.facts()
 
@@ -276,7 +276,7 @@ def test_messages_in_flight_are_delivered_dropped_or_doubled(led: Lab) -> None:
 
 
 def edited(lab: Lab, text: str) -> dict[str, Any]:
-    """Let s3 start with this log; return the facts."""
+    """Make s3 start with this log; return the facts."""
     lab.act(f"edit s3 {json.dumps(text)}")
     lab.act("restart s3")
     return lab.facts()

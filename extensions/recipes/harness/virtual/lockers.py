@@ -142,7 +142,7 @@ class SimulatedLease(BaseLease[_Over]):
 
 
 class SimulatedHeld(BaseHeld[SimulatedLease]):
-    """What a simulated program holds."""
+    """The holding of a simulated program."""
 
 
 class SimulatedLock(BaseClaim[SimulatedLease, SimulatedHeld]):

@@ -75,7 +75,7 @@ def threads_share_locks(cluster: Cluster) -> None:
 
 
 def a_client_is_closed_while_threads_wait() -> None:
-    """What a thread holds by then stays held, until its lease would end."""
+    """A lock that a thread holds by then stays held until its lease would end."""
     cluster = LongLeases()
     cluster.keeper = Keeper(cluster, "program")
     lock = cluster.lock()

@@ -160,7 +160,7 @@ def test_what_a_closed_client_holds_is_held_until_its_lease_ends(
 def test_holdings_of_a_closed_task_last_until_the_lease_ends(
     nodes: Cluster, kv: raftline.KV[str]
 ) -> None:
-    """What a task holds is held until its lease ends, though its client is closed."""
+    """A task's holding lasts until its lease ends, though its client is closed."""
 
     async def holds() -> None:
         async with raftline.aio.connect(at(nodes)) as closed:

@@ -65,7 +65,7 @@ def answer_of(process: subprocess.Popen[str], line: str) -> str:
 def test_single_try_gets_the_lock_of_a_dead_holder_in_time(
     nodes: Cluster, kv: raftline.KV[str]
 ) -> None:
-    """Who tries once gets the lock of a dead holder after its time."""
+    """A single try gets the lock of a dead holder after its time."""
 
     def once() -> raftline.api.Held | None:
         """Try as a program does that has never looked at the lock before."""

@@ -40,7 +40,7 @@ WAITS: dict[str, tuple[Callable[[Any], Any], Callable[[KV], object]]] = {
 
 
 def occupied(kv: KV) -> None:
-    """Let everything be held by a program that has died, under no lease."""
+    """Hold everything by a program that has died, under no lease."""
     for key in ("lock/door/held/alone/lease-9", "election/chief/held/alone/lease-9"):
         kv[key] = "somebody"
     kv.barrier("gate").close()

@@ -155,7 +155,7 @@ class Members:
 
 
 def _exchange_shards(shares: Members) -> None:
-    """Let a second member come, and the first one leave."""
+    """Make a second member come, and the first one leave."""
     first = shares.join("first")
     assert list(shares.update(first)) == [0, 1, 2, 3]
     second = shares.join("second")

@@ -150,7 +150,7 @@ def _again(step: Kind) -> Kind:
 
 
 def cut_off(steps: Generator[Any, Any, Any], died: BaseException) -> None:
-    """Let each further request fail."""
+    """Make each further request fail."""
     with suppress(StopIteration, GeneratorExit, ClientError):
         steps.throw(died)
         while True:
@@ -174,7 +174,7 @@ def goes_on(steps: Steps, count: int = 30) -> None:
 
 
 def expire(store: Store, lease: str) -> None:
-    """Let a lease run out."""
+    """Make a lease run out."""
     store.model.expire(lease)
     store.take_events()
 

@@ -1,4 +1,4 @@
-"""What locks and queues need of a full store."""
+"""Locks and queues in a full store."""
 
 from __future__ import annotations
 

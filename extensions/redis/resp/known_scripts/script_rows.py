@@ -51,7 +51,7 @@ class Running:
 
     @property
     def now_ms(self) -> float:
-        """What a script makes of the two numbers of `TIME`: the time of its entry."""
+        """The time of an entry as a script computes it from the two numbers of `TIME`."""
         return float(self._view.now_ms)
 
     def turns(self, limit: LuaValue, *parts: LuaValue) -> range:

@@ -33,7 +33,7 @@ _AGGREGATES: Final[Mapping[str, _Aggregate]] = {
 
 
 class _Combining(NamedTuple):
-    """What follows the keys."""
+    """The operands after the keys."""
 
     weights: list[float]
     aggregate: _Aggregate

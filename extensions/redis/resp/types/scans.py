@@ -1,4 +1,4 @@
-"""What commands on several types share: scans, and members that chance chooses. Pure."""
+"""The common part of commands on several types: scans, and members that chance chooses. Pure."""
 
 from __future__ import annotations
 

@@ -305,7 +305,7 @@ def xrange(view: View, words: list[str]) -> Value:
 
 
 class ReadOptions(NamedTuple):
-    """What an `XREAD` asks."""
+    """The options of an `XREAD`."""
 
     place: int  # of its keys
     most: int = 0  # entries of each; 0: all

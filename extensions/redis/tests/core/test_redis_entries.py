@@ -180,7 +180,7 @@ def test_what_is_no_number_is_refused(text: str) -> None:
 
 
 def test_options_have_letters_of_ascii() -> None:
-    """What others are in capitals depends on the version of Python."""
+    """The capitals of other letters depend on the version of Python."""
     entry = format_entry(5, [["SET", "a", "1", "ıfeq", "1"]])
     assert answers_in(Applied(entry).replies[0]) == [Failure("ERR syntax error")]
 

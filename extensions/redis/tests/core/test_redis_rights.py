@@ -77,7 +77,7 @@ class Held(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What a command has done: its reply, and what it has written elsewhere by key."""
+    """The effect of a command: its reply, and what it has written elsewhere by key."""
 
     reply: str
     has_failed: bool

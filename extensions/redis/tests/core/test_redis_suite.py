@@ -1,4 +1,4 @@
-"""What is made of the reports of Redis's own tests."""
+"""The reading of the reports of Redis's own tests."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ DEADLINE_S = 60.0
 
 
 class Server(Protocol):
-    """What answers at a port: a node, or a Redis."""
+    """A server at a port: a node, or a Redis."""
 
     @property
     def port(self) -> int: ...

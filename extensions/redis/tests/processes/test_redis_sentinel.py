@@ -27,7 +27,7 @@ def redis() -> Any:
 
 
 def transferred(cluster: Cluster, to: str) -> None:
-    """Let another node lead."""
+    """Make another node lead."""
     at = cluster.leader()
     if at.name != to:
         eventually(lambda: f"{to} leads" in at.ask(f"transfer {to}"), f"{to} to lead")

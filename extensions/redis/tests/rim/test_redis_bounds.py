@@ -128,7 +128,7 @@ def test_subscriptions_leave_watches_to_other_users(scene: Subscriber) -> None:
 def test_slow_subscriber_misses_nothing_before_its_end(
     scene: Subscriber,
 ) -> None:
-    """What it has not read is bounded by the history: then its connection ends."""
+    """Its unread messages are bounded by the history: then its connection ends."""
     scene.watchers.feed.history.bound(10, 1 << 20)
     assert scene.subscribe(APP) == ""
     scene.apply("set app/first 1")

@@ -1,4 +1,4 @@
-"""What the connections of Redis clients compute themselves takes turns of their user."""
+"""Work of a Redis client's own connection takes turns of its user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one request of a Redis client may cost: the bytes of its reply, of its entry, and of what
+"""The bounds of one request of a Redis client: the bytes of its reply, of its entry, and of what
 its connection keeps. A few bytes may ask for the same thing a thousand times."""
 
 from __future__ import annotations

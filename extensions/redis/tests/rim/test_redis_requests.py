@@ -149,7 +149,7 @@ def test_a_stranger_sends_short_commands_only(access: Any) -> None:
 
 @pytest.mark.parametrize("word", [b"", b"x" * 40])
 def test_a_half_command_takes_memory_in_proportion_to_its_bytes(word: bytes) -> None:
-    """What is known of its arguments does not count among the half lines of all clients."""
+    """Its known arguments do not count among the half lines of all clients."""
     half = framed(*[word] * 4096)[:-1]
     machine = RedisMachine(FakeHost())
     with traced(__file__) as figures:

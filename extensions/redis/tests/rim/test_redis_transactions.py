@@ -153,7 +153,7 @@ def test_transaction_that_is_no_entry_by_itself_is_queued(commands: list[str]) -
 
 
 def test_long_transaction_is_queued() -> None:
-    """What is looked at ahead is bounded, and so is what it takes to do that twice."""
+    """Looking ahead is bounded, and so is the cost of doing it twice."""
     machine = ProtocolMachine(FakeHost(level=LEVEL))
     data = bytes_of(transaction(*["SET k v"] * 700))
     machine.protocol.receive_data(b"".join(data), 0.0)

@@ -57,7 +57,7 @@ def environment(nodes: Cluster | None) -> dict[str, str]:
 def started(
     nodes: Cluster | None, *words: str, program: Sequence[str] = (str(SOURCE / "cli.py"),)
 ) -> Iterator[subprocess.Popen[str]]:
-    """Have a command of the shell run, in which nothing is left over at the end."""
+    """Run a command of the shell, in which nothing is left over at the end."""
     with subprocess.Popen(
         [sys.executable, *program, *words],
         env=environment(nodes),

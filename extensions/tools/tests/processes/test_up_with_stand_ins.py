@@ -90,7 +90,7 @@ class Up:
         return self.process.wait(SECONDS_MAX)
 
     def stop_reading(self) -> None:
-        """Let its standard output have no reader any more."""
+        """Take the reader of its standard output away."""
         if self.output >= 0:
             os.close(self.output)
         self.output = -1

@@ -33,7 +33,7 @@ MEMBERS |= {"members": {"s1": "h:1", "s2": "h:2"}, "members_since": 0}
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let lines that are printed after a second be printed after a twentieth of one."""
+    """Print lines after a twentieth of a second instead of a second."""
     monkeypatch.setattr(node_connection, "SAID_AFTER_S", 0.05)
 
 

@@ -256,7 +256,7 @@ class _Scenario:
         return any(not host.manager.store.held.get(KEY, "1").startswith("1") for host in others)
 
     def _stays(self, victim: Host) -> bool:
-        """Let the others go on for some election timeouts: the node neither leads nor reads. Return
+        """Run the others for some election timeouts: the node neither leads nor reads. Return
         False once a snapshot of the leader has replaced its state."""
         differs = 0
         until_ms = self._world.now_ms + 20 * self._schedule.plan.options.election_timeout_ms

@@ -373,7 +373,7 @@ class Faults:
         self._world.after(self._a_while_ms(), host.disk.be_full, False)
 
     def _full_beside(self) -> None:
-        """Let no snapshot be taken or received at a node for a while, or let no new log begin after
+        """Prevent snapshots at a node for a while, or let no new log begin after
         one: it continues with its present files. A node that is cut off before is sent one."""
         host, chance = self._some(), self._world.random
         end = chance.choice(BESIDE)

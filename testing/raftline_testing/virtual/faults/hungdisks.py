@@ -180,7 +180,7 @@ class HungDisks:
         self._be_calm(timeouts)
 
     def _be_calm(self, timeouts: int) -> None:
-        """Let no other fault happen for so many election timeouts, and then end this one."""
+        """Prevent other faults for so many election timeouts, and then end this one."""
         self._calm_until_ms = self._world.now_ms + timeouts * self._timeout_ms
         self._world.after(timeouts * self._timeout_ms - 1, self._end)
 

@@ -86,7 +86,7 @@ class TwoClusters:
             receiver.hear(message, sender.cluster)
 
     def run(self) -> None:
-        """Let the later cluster begin and write, and the older nodes return; judge both.
+        """Make the later cluster begin and write, and the older nodes return; judge both.
 
         Raises:
             AssertionError, InvariantError: one of the two took something from the other, or lost

@@ -84,7 +84,7 @@ class Upgrades:
 
     @contextlib.contextmanager
     def files_are_known(self) -> Iterator[None]:
-        """Let the modules of the files read those of the newest build here."""
+        """Make the modules of the files read those of the newest build here."""
         before = [vars(module)["LEVEL"] for module in READ_LEVELS]
         try:
             for module in READ_LEVELS:
@@ -95,7 +95,7 @@ class Upgrades:
                 vars(module)["LEVEL"] = level
 
     def put_newest(self) -> None:
-        """Let every node run the newest build from its first start on, above the floor."""
+        """Make every node run the newest build from its first start on, above the floor."""
         if self.newest == FLOOR:
             self.newest = LOWEST
             self._begin()

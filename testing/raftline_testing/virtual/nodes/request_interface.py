@@ -1,4 +1,4 @@
-"""What a simulated client and a node see of each other, and of a request between them."""
+"""The interface between a simulated client, a node, and a request between them."""
 
 from __future__ import annotations
 

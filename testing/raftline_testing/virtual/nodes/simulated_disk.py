@@ -167,7 +167,7 @@ class Disk:
         self.is_full = self.folder.is_full = is_full
 
     def spoil_beside(self, beside: Beside | None) -> None:
-        """Let writes of files that are not in force yet fail, or succeed again."""
+        """Make writes of files that are not in force yet fail, or succeed again."""
         self.beside = self.folder.beside = beside
 
     def judge_stop(self, failure: DiskFailed) -> None:

@@ -285,7 +285,7 @@ class Host(ServingNode):
             self.step(taken)
 
     def order(self, order: Order) -> None:
-        """Let the node obey an order, unless it refuses or runs another core."""
+        """Make the node obey an order, unless it refuses or runs another core."""
         self._when_up(self._obey, order)
 
     def _obey(self, node: RawNode, order: Order) -> None:
@@ -564,7 +564,7 @@ class Host(ServingNode):
         self.stepper.arrivals.ready_sinks.append(sink)
 
     def keep_waiting(self, connection: SimulatedConnection) -> None:
-        """Let a connection proceed after the next replies."""
+        """Make a connection proceed after the next replies."""
         self.requests.waiting[connection] = None
 
     def note_reply(self, connection: SimulatedConnection, asked: Asked) -> None:

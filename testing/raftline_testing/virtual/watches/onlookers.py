@@ -39,7 +39,7 @@ Job = Generator[str, tuple[str, Seen], None]  # yields a command, receives its r
 
 
 class Scene(NamedTuple):
-    """What onlookers look at."""
+    """The scene that onlookers watch."""
 
     world: World
     hosts: Sequence[Host]
