@@ -111,7 +111,7 @@ def _send_one(port: int, command: bytes) -> None:
 
 
 def commands(setup: Setup) -> None:
-    """Commands as clients of Redis send them, at 16 connections, with 1 and 100 in flight on each, from a
+    """Commands of Redis clients at 16 connections, with 1 and 100 in flight on each, from a
     client in Python: so only the processor time of the servers counts. At three nodes by lines,
     where there is such a line, and by RESP, then at one Redis with `appendfsync always`. `of an
     incr's` compares it with an `INCR` by RESP in the same pipeline."""

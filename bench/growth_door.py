@@ -1,5 +1,5 @@
-"""Growth row of Redis's protocol: loads by RESP beside the same loads by raftline's lines, and
-beside one Redis."""
+"""Growth row of Redis's protocol: loads by RESP along with the same loads by raftline's lines, and
+next to one Redis."""
 
 from __future__ import annotations
 

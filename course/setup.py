@@ -13,7 +13,7 @@ LEFT_OUT = {"__pycache__", "solutions"}  # these are for teachers, who have a cl
 
 class BuildPy(build_py):
     """Puts the labs and the evening's copy into the package, for `raftline_course.home`, and the
-    harness beside it: `raftline_testing`, and its parts in the extensions of `raftline`."""
+    harness next to it: `raftline_testing`, and its parts in the extensions of `raftline`."""
 
     def run(self):
         super().run()

@@ -1,4 +1,4 @@
-"""The growth row of Redis's protocol: what redis-benchmark told, and RESP beside lines."""
+"""The growth row of Redis's protocol: what redis-benchmark told, and RESP next to lines."""
 
 from __future__ import annotations
 

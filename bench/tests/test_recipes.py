@@ -1,4 +1,4 @@
-"""The growth row of reads, locks, queues and imports, and the systems beside it."""
+"""The growth row of reads, locks, queues and imports, and the systems next to it."""
 
 from __future__ import annotations
 

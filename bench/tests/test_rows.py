@@ -1,4 +1,4 @@
-"""The systems and rows of the bench: which are measured, beside what, and which are left out."""
+"""The systems and rows of the bench: which are measured, next to what, and which are left out."""
 
 from __future__ import annotations
 

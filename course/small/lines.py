@@ -40,7 +40,7 @@ def read_line(raw: bytes) -> Line:
     """Return the parts of a line. Only an @ in its first word divides it.
 
     Raises:
-        Mistake: it is no line.
+        Mistake: it is not a line.
     """
     text = raw.removesuffix(b"\n").removesuffix(b"\r").decode(errors="surrogateescape").lstrip(" ")
     if CONTROL.search(text):
@@ -114,7 +114,7 @@ def read_request(text: str) -> str:
     """Return a client's request in its one form.
 
     Raises:
-        Mistake: it is no request.
+        Mistake: it is not a request.
     """
     text = text.lstrip(" ")
     if not text.startswith("set "):
@@ -213,7 +213,7 @@ def _numbers(*texts: str | None) -> list[int]:
 
 
 def _read_entries(text: str, index: int, term: int, most: int) -> tuple[Sequence[raft.Entry], str]:
-    """Return the entries of a JSON list, and what follows it: their indexes go on after `index`,
+    """Return the entries of a JSON list, and what follows it: their indexes continue after `index`,
     and their terms never fall."""
     entries: list[raft.Entry] = []
     try:

@@ -37,7 +37,7 @@ class Machine:
         """Execute a committed command; return the reply.
 
         Raises:
-            Unusable: it is none of ours. A server that went on would differ from the others.
+            Unusable: it is none of ours. A server that continued would differ from the others.
         """
         head, mark, rest = command.partition("@")
         if not mark or " " in head:
@@ -96,7 +96,7 @@ _NOTE = re.compile(rb"^# [0-9]+ entr(?:y|ies) synced, crc32 ([0-9a-f]{8})\n", re
 
 
 class LogManager:
-    """The two files of a server. What `save` has written survives `kill -9` and a power cut."""
+    """The two files of a server. All that `save` wrote survives `kill -9` and a power cut."""
 
     def __init__(self, folder: Path, name: str, members: Mapping[str, str]) -> None:
         self._folder = folder

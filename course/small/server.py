@@ -1,9 +1,9 @@
 """`python course/small/server.py NAME PORT [FOLDER]`: one server of a small key-value store.
 
 One thread takes connections, each connection has one, each other server has two (one asks, one
-reads its answers), and one keeps the time. Who holds the lock `core` may step the Raft core, and
-carries out its Effects before letting go. So what a step promises is on the disk before others hear
-of it.
+reads its answers), and one keeps the time. The holder of the lock `core` may step the Raft core,
+and carries out its Effects before letting go. So what a step promises is on the disk before others
+hear of it.
 """
 
 from __future__ import annotations

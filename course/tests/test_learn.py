@@ -96,7 +96,7 @@ def test_pages_name_a_command_that_works_in_a_clone(page: str) -> None:
 
 @pytest.mark.parametrize("page", ["docs/learn/README.md", "docs/learn/lab.html"])
 def test_each_command_to_type_runs_in_a_bare_clone(page: str) -> None:
-    """With the Python that is there, and nothing of an environment: `raftline` is no program."""
+    """With the Python that is there, and nothing of an environment: `raftline` is not a program."""
     text = (CLONE / page).read_text("utf-8")
     assert not re.search(r"(?:`|<code>)raftline \w", text)
     typed = set(re.findall(r"(?:`|<code>)(python3 src/cli\.py \w+)", text))

@@ -126,7 +126,7 @@ def navigation(page: str) -> str:
 
 
 def rewritten(text: str, page: str) -> str:
-    """Return a page's text with links to files that are no pages turned into links to copies."""
+    """Return a page's text with links to files that are not pages turned into links to copies."""
     code = [block.span() for block in CODE.finditer(text)]
 
     def link(match: re.Match[str]) -> str:

@@ -2,8 +2,8 @@
 `requeue` and `dequeue`. Deterministic and total.
 
 Each is one entry, so nobody else acts between its steps. All of their state is in keys, those of
-waiting claims in the order of their entries (docs/develop/recipes-as-entries.md). What one entry
-frees, the same entry gives to those that wait, also if it ends a lease. So nobody waits for
+waiting claims in the order of their entries (docs/develop/recipes-as-entries.md). All that one
+entry frees, the same entry gives to those that wait, also if it ends a lease. So nobody waits for
 something free, unless a person has deleted or set one of these keys: then the next of these
 commands at the same PREFIX puts that right.
 
@@ -369,7 +369,7 @@ def _end_jobs(store: Store, asked: Dequeue) -> list[int]:
 
 
 def _give_back(store: Store, prefix: str, digits: str, count: str) -> None:
-    """Return a job that was held to the waiting ones; `count` is the value of that key. If it was delivered as
+    """Make a held job wait again; `count` is the value of that key. If it was delivered as
     often as its worker allowed, it is dead."""
     deliveries, _, limit = count.partition("/")
     made, most = whole_number(deliveries) or 0, whole_number(limit) or 0
@@ -391,8 +391,8 @@ def _set_for_job(store: Store, prefix: str, kind: str, digits: str, deliveries: 
 
 
 def _next_job(store: Store, prefix: str, deliveries_max: int) -> _Job | None:
-    """Return the first job that waits and was not delivered as often as that; 0 is no limit. A job
-    that was is dead, and what waits without a value is removed, some at each look."""
+    """Return the first job that waits and was not delivered as often as that; 0 means no limit. A
+    job that was is dead, and a waiting one without a value is removed, some at each look."""
     wait = f"{prefix}wait/"
     for _ in range(_ORPHANS):
         key = keys_of(store).first(wait, store.held)

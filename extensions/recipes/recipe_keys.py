@@ -3,7 +3,7 @@
 A `hold` asks for the first in line, and a `dequeue` for the first job, in each entry. This index
 answers from the keys of one PREFIX, however many others there are. It is made of all keys by the
 first such entry after a start, then follows each new and each removed key. It depends on nothing
-but the keys that exist, so it is no part of the state.
+but the keys that exist, so it is not a part of the state.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _claim_of(key: str) -> str:
 
 
 def lock_of(key: str) -> str:
-    """Return the PREFIX of the lock of which a key is a seat or a place in line, "" for any other
+    """Return the PREFIX of the lock that has a key as a seat or a place in line, "" for any other
     key."""
     match = _KEY.fullmatch(key)
     return match[1] if match is not None and any(match.group(2, 3, 4, 5)) else ""

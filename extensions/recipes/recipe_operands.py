@@ -64,7 +64,7 @@ class Hold(NamedTuple):
 
 
 class NamedJob(NamedTuple):
-    """A job that a `dequeue` names: its worker holds it no longer, or takes it over."""
+    """A job that a `dequeue` names: its worker gives it up, or takes it over."""
 
     number: str
     token: int  # the index of the entry that handed it over

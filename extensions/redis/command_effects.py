@@ -41,7 +41,7 @@ _CHANGES_MAX: Final = Limits().line_bytes
 def _measure(store: Store, command: str) -> int:
     """Return how many keys take as long as this entry. Each command may copy the longest value
     that is named or made: a short `SETRANGE` makes a long one. One with a type is not written
-    anew, which takes most of that time, unless a command looks at each of its elements."""
+    again, which takes most of that time, unless a command looks at each of its elements."""
     words = command.split(" ")
     part = PART if len(words) <= _FEW_WORDS and LONG.isdisjoint(words) else 1
     longest = named = 0

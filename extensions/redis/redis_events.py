@@ -70,7 +70,7 @@ class RedisEvents(RedisSink):
         return self._followed != (len(self._session.subscriptions), self._session.subscribed)
 
     def follow_leaders(self) -> None:
-        """Listen for new leaders, or no longer, as the subscriptions of now say."""
+        """Start or stop listening for new leaders, as the present subscriptions say."""
         subscriptions = self._session.subscriptions.values()
         self._followed = (len(subscriptions), self._session.subscribed)
         self._of_leaders = tuple([one for one in subscriptions if one.hears_switch])

@@ -1,5 +1,5 @@
 """The state that all Redis clients of a node share: the numbers of their connections, the places of
-their scans, the scripts that they have loaded, and the leader of which they are told."""
+their scans, the scripts that they have loaded, and the leader that they are told of."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class RedisServing:
             self._holds = True
 
     def _known_value(self, request: RedisRequest, rights: object) -> Value:
-        """Return the reply to a command that is no call."""
+        """Return the reply to a command that is not a call."""
         reply = request.reply
         if request.local:
             (reply,) = self._host.logmanager.read([request.local])

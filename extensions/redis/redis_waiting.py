@@ -3,7 +3,7 @@ an entry of a stream (`XREAD`).
 
 A waiter learns of each change of its keys by a watch, so nothing is asked again and again, and it
 does not depend on who makes the change. The waiters of a key form a line: the first one is woken,
-takes its element by an entry, leaves, and wakes the next. Who only reads is in no line.
+takes its element by an entry, leaves, and wakes the next. A mere reader is in no line.
 """
 
 from __future__ import annotations

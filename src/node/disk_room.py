@@ -74,8 +74,8 @@ class DiskRoom:
 
     @property
     def lacks(self) -> str:
-        """The lack that refuses a leader's entries, as of the last look: room on the disk, or a shorter
-        log; "" if they are taken."""
+        """The reason to refuse a leader's entries at the last look: no space on the disk, or a
+        shorter log; "" if they are taken."""
         if self._disk.is_short(1):
             return "disk"
         return "log" if self._logmanager.log_bytes > self._longest() else ""

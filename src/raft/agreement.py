@@ -28,7 +28,7 @@ A server in quarantine keeps its promises: it holds its log, and gives no vote. 
 replaced, it is a server that lost its memory, and recovering.py says why its return is safe.
 
 A state that came by a snapshot agrees with its sender's, whether that is right or not. So such a
-server is no witness about a difference that may be older than the snapshot: its answers end in
+server is not a witness about a difference that may be older than the snapshot: its answers end in
 ` snapshot INDEX` until all voters have had equal sums at that entry or later. Then whatever differs
 afterwards began after the snapshot, and the leader's AppendEntries end in ` all agree INDEX`.
 """
@@ -329,7 +329,7 @@ def _hear_of_difference(state: State, message: AppendEntries, difference: Differ
 
 
 def _hear_of_fence(state: State) -> None:
-    """Make the next start of a server in quarantine begin with nothing: a quorum of others holds all
+    """Make the next start of a server in quarantine begin empty: a quorum of others holds all
     that it acknowledged. It may not before: its log may be the only one with an entry, if those
     others are lost."""
     if not state.begins_again:

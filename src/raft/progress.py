@@ -100,7 +100,7 @@ class Progress:
 
     @property
     def told_difference(self) -> Difference | None:
-        """The difference of which each message tells the follower."""
+        """The difference that each message tells the follower."""
         return self.difference if self.is_told else None
 
     def vote_again(self, round_now: int) -> int:

@@ -131,7 +131,7 @@ def who_lacks(state: State, needed: Sequence[str]) -> tuple[str, str]:
     """Return a part of these, each `PART=DIGEST`, that entries of this leader must not need yet,
     and the member that keeps it from that; "" and "" if they may. At the floor nobody tells.
 
-    What is in the log needs nobody's word, since only members that apply it get that log. Further
+    A part that is in the log needs no word, since only members that apply it get that log. Further
     parts need the word of each member: the last one of a member that is silent. A member that never
     gave one keeps nothing back once a new leader has waited for it, if a quorum has given it.
     """

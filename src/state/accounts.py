@@ -2,7 +2,7 @@
 
 A key counts for the user who wrote its value last, and a lease for the user who asked for it. Both
 follow from the replicated state (wire/key_stat.py, lease_table.py), so every node has the same
-accounts. What was written without a login counts for nobody.
+accounts. Keys written without a login count for nobody.
 """
 
 from __future__ import annotations

@@ -264,7 +264,7 @@ class Store(MutableMapping[str, str]):
             self.note(SET, key, value)
 
     def put_for(self, user: str, lease: str, key: str, value: str) -> None:
-        """Do that, and count the key for this user, whoever's entry it is."""
+        """Do that, and count the key for this user, even in another's entry."""
         writer, self.user = self.user, user
         self.put_under(lease, key, value)
         self.user = writer

@@ -36,7 +36,7 @@ class StorageError(Exception):
 
 
 class DiskFailed(StorageError):
-    """A write or a sync failed. What reached the disk is unknown, so the node must stop.
+    """A write or a sync failed. The state of the disk is unknown, so the node must stop.
 
     With `changed_nothing` the failure was at a file that is not in force yet, and all files in
     force are as before. So a node continues that can do without the new file.

@@ -90,7 +90,7 @@ class Promise(NamedTuple):
     received: int = 0  # the snapshot by which its state came, until the others confirmed it
 
     def without_vote(self) -> Promise:
-        """Return the promise of a node that lost something. A quarantine goes on."""
+        """Return the promise of a node that lost something. A quarantine continues."""
         is_held = self.state is LogState.QUARANTINED
         return self if is_held else self._replace(state=LogState.RECOVERING)
 

@@ -42,7 +42,7 @@ class LossStep(Enum):
 
 
 def compare(file: Found | None, ours: Identity, size: int) -> FileState:
-    """Compare the file under a name with the node's own file, of which `size` bytes were
+    """Compare the file under a name with the node's own file, which had `size` bytes
     written."""
     if file is None:
         return FileState.GONE

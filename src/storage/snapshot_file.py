@@ -186,7 +186,7 @@ class SnapshotFile:
         It may have been received again since the check, so this syncs the file again.
 
         Raises:
-            DiskFailed: the node must stop, since its core goes on from the snapshot.
+            DiskFailed: the node must stop, since its core continues from the snapshot.
         """
         if self._part_failure is not None:
             raise self._part_failure

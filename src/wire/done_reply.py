@@ -1,4 +1,4 @@
-"""The parts of a reply that is no refusal: `GET response: 5`, `GET response, no such key: b`. Pure.
+"""The parts of a reply that refuses nothing: `GET response: 5`, or `…, no such key: b`. Pure.
 
 A request that was done has a colon after `response`. If its condition did not hold, a word of the
 protocol comes first: one of this module, or of the command's row. Programs compare the word.

@@ -7,7 +7,7 @@ the value in one string, which takes a few bytes per key and no extra object. A 
 entries hold no raw control characters, so values don't either. The number 0 stands for an unknown
 entry.
 
-A text has one form, in which a space is a space. So a value that begins with `\s` is no text of
+A text has one form, in which a space is a space. So a value that begins with `\s` is not a text of
 a client: it has a type of an extension, and no command that computes with a text changes it.
 """
 

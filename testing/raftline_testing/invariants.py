@@ -295,7 +295,7 @@ class Invariants:
             raise InvariantError(f"{node._state.name} counts an answer of an earlier term")
 
     def _begins(self, state: State, effects: Effects) -> None:
-        """Note that a server is newborn no longer, and find the first entry of a second cluster.
+        """Note that a server ceased to be newborn, and find the first entry of a second cluster.
 
         Raises:
             BeganAgain: a new leader gives its log an identity, and there was a leader before.
@@ -464,7 +464,7 @@ class Invariants:
             self._on_a_quorum_of_disks(node, last, appended - 1)
 
     def _counts_its_own_disk(self, state: State) -> None:
-        """Everything that a server counts as durable is on its disk: a power cut leaves it there. By Log
+        """All that a server counts as durable is on its disk: a power cut leaves it there. By Log
         Matching the last such entry shows all of them."""
         index, log, terms = state.durable_index, state.log, self._disk_terms.get(state.name)
         if terms is None or index <= max(log.base_index, self._disk_base[state.name]):

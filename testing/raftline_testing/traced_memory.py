@@ -14,7 +14,7 @@ def traced(module: str, depth: int = DEPTH) -> Iterator[list[int]]:
     """Measure the memory that a block takes. After it, the list has the bytes that are still held,
     and the peak.
 
-    What is held is what was allocated below the module of this file, within `depth` calls, so that
+    It counts the memory allocated below the module of this file, within `depth` calls, so that
     no other thread of the process counts. The peak has all threads, so a test takes the least of
     several attempts.
     """

@@ -50,7 +50,7 @@ def keeps_the_durable_index(state: State, index: int) -> None:
 
 
 def bad_ends(world: World) -> set[str]:
-    """Return all violations of a world, each way going on beside them."""
+    """Return all violations of a world, and each way to continue from there."""
     seen, waiting, found = {world.begin}, [world.begin], set()
     while waiting:
         current = waiting.pop()

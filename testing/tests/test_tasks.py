@@ -25,7 +25,7 @@ async def lost_update() -> None:
 
 
 async def first_in_first_out() -> None:
-    """Tasks are no queue: the loop may have them in any order."""
+    """Tasks are not a queue: the loop may have them in any order."""
     came: list[int] = []
 
     async def come(number: int) -> None:

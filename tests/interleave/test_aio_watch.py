@@ -1,4 +1,4 @@
-"""A watch of asyncio: each event once, in order, whatever breaks and whoever stops waiting."""
+"""A watch of asyncio: each event once, in order, whatever breaks or stops waiting."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ PATIENCE_S = 60.0
 
 
 class Counter:
-    """A program's machine; a command takes a while. What it sees is in `faults`, since an error
+    """A program's machine; a command takes a while. Its sights are in `faults`, since an error
     here is only the reply."""
 
     def __init__(self, rig: Rig) -> None:

@@ -87,7 +87,7 @@ def look_before_the_note(out: Outgoing, tell: Callable[[], None]) -> bool:
 
 
 class TwoReaders(SharedReader):
-    """Gives a connection its thread back and goes on reading for it."""
+    """Gives a connection its thread back and keeps reading for it."""
 
     def _give_back(self, descriptor: int) -> None:
         self._parked[descriptor].resume.release()

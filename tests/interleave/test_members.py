@@ -158,7 +158,7 @@ def a_peer_hangs_up(kind: type[Peer] = Peer) -> None:
 
 
 class ClosesAtOnce(Peer):
-    """Closes a connection, whoever sends on it."""
+    """Closes a connection amid any sends on it."""
 
     def _close(self, connection: Any) -> None:
         self._disconnect()

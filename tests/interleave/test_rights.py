@@ -1,6 +1,6 @@
 """Rights that an entry takes away while connections log in, ask, and are read by turns.
 
-The user has another password then, or is gone. What is sent after that is refused, whether the
+The user has another password then, or is gone. Later requests are refused, whether the
 login was checked before, after or meanwhile.
 """
 

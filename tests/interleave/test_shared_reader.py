@@ -170,7 +170,7 @@ def clients_send(
 
 
 def it_fails_once(kind: type[SharedReader] = SharedReader) -> None:
-    """Requests that are handed over meet an error: their connections end, the others go on."""
+    """Requests that are handed over meet an error: their connections end, the others continue."""
     clients_send(kind, fails_at=2)
 
 

@@ -315,7 +315,7 @@ def one_watch_begins_again_as_another_begins() -> None:
 
 
 def rights_are_taken_away(kind: type[Scene] = Scene) -> None:
-    """The users are read again amid that: whoever watches, or begins to, may not any more."""
+    """The users are read again amid that: one that watches, or begins to, may not any more."""
     scene = kind()
     clients = [Client(scene, ""), Client(scene, "a")]
 

@@ -1,4 +1,4 @@
-"""Rules of mypyc for the modules that it compiles, of which it does not tell where they are broken
+"""Rules of mypyc for the modules that it compiles, whose breach it does not report
 (docs/develop/compiled.md)."""
 
 from __future__ import annotations

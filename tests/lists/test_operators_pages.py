@@ -1,8 +1,8 @@
 """Each block of an operator's page is run by a test, or marked as what it is.
 
 The line before it is a comment: `on: HOSTS` and `on real hosts: HOSTS` are steps of the page for
-three hosts, `run: FILE` names the test that reads the block from its page and runs it. What is not
-typed is an `output` or a `file`. A `sketch` is not run, and says why. A reader of the page sees
+three hosts, `run: FILE` names the test that reads the block from its page and runs it. A block that
+is typed is an `output` or a `file`. A `sketch` is not run, and says why. A reader of the page sees
 none of these.
 """
 

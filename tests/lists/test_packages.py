@@ -1,6 +1,6 @@
 """The rules about imports: the packages of architecture.md, no circle, and what is pure.
 
-A package is a folder of src/, or a module beside them. The table of the page says which packages
+A package is a folder of src/, or a module next to them. The table of the page says which packages
 each may import from; a new module of a package needs no line anywhere. Imports for types alone
 count.
 """

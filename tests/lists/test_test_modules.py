@@ -1,6 +1,6 @@
 """Test modules: their tests have short names, and no module imports one.
 
-What several of them need has a module of its own.
+Code that several of them need has a module of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ten looks at three real nodes, for a quick verdict; the other files of this folder go on."""
+"""Ten looks at three real nodes, for a quick verdict; the other files of this folder continue."""
 
 from __future__ import annotations
 

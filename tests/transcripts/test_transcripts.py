@@ -1,4 +1,4 @@
-"""Every transcript beside this file is played, and must happen as it is written; those of the
+"""Every transcript next to this file is played, and must happen as it is written; those of the
 repair lab and of the path for learners as well."""
 
 from __future__ import annotations

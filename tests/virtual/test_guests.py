@@ -1,4 +1,4 @@
-"""Users in schedules of faults: nobody does anything without a right, whoever has it is served."""
+"""Users in schedules of faults: nobody acts without a right, and everybody with it is served."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_paused_leader_ends_nothing_its_successor_holds(pause_ms: int) -> None:
 
 
 def test_machines_that_were_suspended_end_at_once_what_is_due() -> None:
-    """Their clocks go on, as the holder's does."""
+    """Their clocks continue, as the holder's does."""
     calm = Calm()
     lease, _ = calm.lease(2)
     for host in calm.hosts:

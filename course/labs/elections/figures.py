@@ -189,7 +189,7 @@ def _was_a_member(node: NodeProcess, cluster: Cluster) -> None:
 
 
 def leaders() -> Shown:
-    """Two stale leaders, each with a client's write in its log, beside one that works."""
+    """Two stale leaders, each with a client's write in its log, along with one that works."""
     # At this pace a leader without a quorum notices that only after seconds.
     with LabFolder() as scene, LinkedCluster(scene.folder, 5, "--pace", "class") as cluster:
         cluster.start()

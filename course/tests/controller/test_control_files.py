@@ -30,7 +30,7 @@ DEADLINE_S = 60.0
 
 
 class SlowManager(LogManager):
-    """Its disk stands still until it is asked to go on."""
+    """Its disk stands still until it is asked to continue."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

@@ -1,4 +1,4 @@
-"""The labs' sheets: one form, each question numbered. A person reads them beside a terminal."""
+"""The labs' sheets: one form, each question numbered. A person reads them next to a terminal."""
 
 from __future__ import annotations
 

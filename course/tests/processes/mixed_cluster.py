@@ -78,7 +78,7 @@ class MixedCluster(LinkedCluster):
         return self
 
     def write(self, key: str, value: str) -> NodeProcess:
-        """Set a key at whoever leads, and return that node."""
+        """Set a key at the leader, and return that node."""
 
         def wrote() -> NodeProcess | None:
             node = self.leading()

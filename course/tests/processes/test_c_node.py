@@ -1,4 +1,4 @@
-"""The second implementation, course/labs/conform/, alone and beside nodes of raftline."""
+"""The second implementation, course/labs/conform/, alone and along with nodes of raftline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The course beside an installed store: its commands work, and the store's wheel has none of it."""
+"""The course along with an installed store: its commands work, and the store's wheel lacks it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The node in JavaScript, course/labs/conform/node.js, at the kit and beside two other programs."""
+"""The node in JavaScript, course/labs/conform/node.js, at the kit and among two other programs."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Student:
         return re.sub(r"(^|=\S+ )python3 ", lambda at: f"{at[1]}{sys.executable} ", command)
 
     def starts(self, beginning: str, at: str = ".") -> Process:
-        """Type the next command, which goes on, in a terminal of its own."""
+        """Type the next command, which continues, in a terminal of its own."""
         command = f"cd '{self.folder / at}' && exec env {self._next(beginning)}"
         terminal = terminal_of(beginning, command)
         self.terminals.append(terminal)

@@ -38,7 +38,7 @@ def client(*nodes: ScriptedNode | int) -> StoreClient:
 
 
 def once(first: str | None, then: Handler) -> Handler:
-    """Return a handler that answers `first` to the first line, and goes on with another."""
+    """Return a handler that answers `first` to the first line, and continues with another."""
     answers = iter([first])
 
     def handler(command: str) -> str | None:

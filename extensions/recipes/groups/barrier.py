@@ -37,7 +37,7 @@ class Barrier(BarrierSteps[Lease, Held], Claim):
 
 @public("raftline.api")
 class Entered(BaseEntered[Lease], Held):
-    """The result of `DoubleBarrier.enter`. `with` and `release` leave without waiting for others."""
+    """The result of `DoubleBarrier.enter`. `with` and `release` leave and wait for nobody."""
 
     _barrier: DoubleBarrier
 

@@ -11,8 +11,9 @@ Each member is due an equal part of the shards; the first to join have one more 
 remainder. A member with more gives shards back, and a member with fewer takes free shards. Members
 that read the same keys take different shards, and no shard changes hands without need.
 
-A member that leaves deletes its shards along with its membership. What it took by a request whose
-outcome it does not know stays as the shard of a claim that has left, so it is free.
+A member that leaves deletes its shards along with its membership. If the
+outcome of its claim on a shard is unknown, the shard is left to a claim that is gone, so it
+is free.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ class BaseShare(BaseHeld[Leased], Generic[Leased]):
 
 class ShareNews(News):
     """A member that waits looks again if members come or go, a shard is given back, or another has
-    one of its shards. What others take concerns nobody else."""
+    one of its shards. The shards of others concern nobody else."""
 
     def __init__(self, keys: PartitionKeys, share: BaseShare[Any]) -> None:
         super().__init__(keys.prefix)

@@ -1,6 +1,6 @@
 """A party: the programs that are here. Its keys, and its operations as machines.
 
-A member is a claim (`claims.py`) that holds the party beside any others, with its value in
+A member is a claim (`claims.py`) that holds the party along with any others, with its value in
 `party/NAME/held/shared/CLAIM`. So joining and leaving are one entry each, and a member that dies
 leaves with its lease. The index of that key is the order in which they joined.
 """
@@ -61,8 +61,8 @@ class JoinSteps(BaseClaim[Leased, SomeHeld]):
         return [version.value or "" for _, version in (yield from self._joined())]
 
     def _changed(self, changes: MemberChanges) -> Claiming[list[str]]:
-        """Return the texts of the members that a watch reports, in the same order. Who joined
-        before the watch began is not known from it."""
+        """Return the texts of the members that a watch reports, in the same order. Members that
+        joined before the watch began is not known from it."""
         if changes.are_unordered:
             joined = yield from self._limits(_FOREVER).outlasting(self._joined)
             changes.order(joined or [])

@@ -2,7 +2,7 @@
 
 Each operation that sends a request or waits is a machine (`steps.py`). A claim is one `hold` under
 the lease that the client keeps (`kept_leases.py`). If others hold the lock, a watch tells the claim
-when it has its turn, and it sends nothing until then. What it holds is an object (`held.py`).
+when it has its turn, and it sends nothing until then. Its holding is an object (`held.py`).
 Callers of one client wait for each other in the program (`gates.py`).
 """
 

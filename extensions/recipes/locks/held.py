@@ -103,7 +103,7 @@ class BaseHeld(NoCopies, Generic[Leased]):
 
 
 class WithBlocks(Generic[SomeHeld]):
-    """The holdings of the `with` blocks of one object. Each block ends what it began, even if several
+    """The holdings of `with` blocks of one object. Each block ends what it began, even if several
     threads or tasks use the object at the same time."""
 
     def __init__(self) -> None:

@@ -64,7 +64,7 @@ class LockKeys:
         return key.startswith(self.held) and bool(_SEAT.fullmatch(key, len(self.held)))
 
     def is_free(self, holders: Pairs) -> bool:
-        """Return whether a claim may hold it beside these holders."""
+        """Return whether a claim may hold it along with these holders."""
         return not holders
 
     def is_forgotten(self, holders: Pairs) -> bool:

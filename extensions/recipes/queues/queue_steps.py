@@ -3,8 +3,9 @@
 Each operation is one entry of the state machine (`enqueue`, `dequeue`, `requeue`), so no operation
 lists the jobs; docs/develop/recipes-as-entries.md has the keys. A take is a claim under the lease
 that the client keeps (`kept_leases.py`). If there is no job, the claim gets a place in line, and a
-watch tells it which job was handed to it; until then it only renews its lease. What a take may have
-got without an answer is taken back, so that no job stays with a program that does not know of it.
+watch tells it which job was handed to it; until then it only renews its lease. Jobs that a
+take may have got without an answer are taken back, so that none stays with a program that does not
+know of it.
 """
 
 from __future__ import annotations
@@ -509,7 +510,7 @@ class TakeSteps(Generic[Data, SomeJob]):
         self, attempt: TakeAttempt[Any], wait: Wait
     ) -> Claiming[Sequence[Delivery] | None]:
         """Take jobs that are there, or wait in line; return None if the time is over. A single try
-        reads first if the last one found nothing, since a read is no entry."""
+        reads first if the last one found nothing, since a read is not an entry."""
         if attempt.place is None:
             if wait.is_once and self._queue._seems_empty:
                 page = yield Ask(CALLS.page(self._keys.waiting))
@@ -559,7 +560,7 @@ class TakeSteps(Generic[Data, SomeJob]):
     def _dequeuing(
         self, attempt: TakeAttempt[Any], ends: Sequence[str] = (), *, now: bool = False
     ) -> Claiming[Dequeued]:
-        """Take jobs, or a place in line. What is in doubt is taken back at the end of the
+        """Take jobs, or a place in line. A doubtful one is taken back at the end of the
         attempt."""
         lease, waiter = attempt.lease, attempt.waiter
         assert lease is not None, "a claim has a lease"

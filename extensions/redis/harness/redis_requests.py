@@ -59,7 +59,7 @@ def line_of(request: ClientRequest, reply: Reply) -> str:
     """Return what the reply to a line would be.
 
     Raises:
-        AssertionError: it is no reply to this command.
+        AssertionError: it is not a reply to this command.
     """
     verb, key = request.verb.upper(), request.key
     done, absent = f"{verb} response: {key} set to {request.value}", f", no such key: {key}"

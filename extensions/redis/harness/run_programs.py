@@ -27,7 +27,7 @@ OPERATIONS = 100  # of each kind, before and after each kill
 
 def commands(modules: Path) -> dict[str, list[str]]:
     """Return the command line of each program. Those in JavaScript run if this folder has the
-    libraries that they import; they are copied beside them."""
+    libraries that they import; they are copied next to them."""
     python = [sys.executable, in_python.__file__]
     found = {name: [*python, name] for name in in_python.PROGRAMS}
     if (modules / "node_modules").is_dir():

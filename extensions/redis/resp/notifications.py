@@ -65,7 +65,7 @@ class Subscription:
 
     @property
     def topic(self) -> str:
-        """The topic that its watch of messages has in place of keys; "" if no program can publish for it."""
+        """The topic of its watch of messages; "" if no program can publish for it."""
         if is_own(self._literal) or self.name in OF_SENTINELS:
             return ""
         if not self.is_pattern:

@@ -94,7 +94,7 @@ class CommandNode(Protocol):
         """Return the name of a known script by its SHA1; None if this user did not load it here."""
 
     def keep_script(self, user: str | None, sha: str, name: str) -> None:
-        """Keep the name of a known script for a user; None is whoever is not logged in."""
+        """Keep the name of a known script for a user; None stands for clients without a login."""
 
     def forget_scripts(self, user: str | None) -> None:
         """Forget the scripts that this user loaded here."""

@@ -1,8 +1,8 @@
 """The ledger of one request: what its reply may have, and what its entry may have. Pure.
 
 A request may name the same key a thousand times in a few bytes, so its bytes say nothing about
-those of its reply. Whoever makes a part of a reply, or of an entry, counts it here before the next
-part is made, and before anything is written. What a user holds on a node beyond a request is
+those of its reply. The maker of a part of a reply, or of an entry counts it here before the next
+part is made, and before anything is written. Memory that a user holds beyond a request is
 counted by user: see docs/operate/limits.md.
 """
 

@@ -101,7 +101,7 @@ def test_a_backup_is_what_a_start_would_know_or_there_is_none(
 
 def test_a_backup_holds_no_entry_of_a_void_log(tmp_path: Path) -> None:
     """The snapshot of another leader's entry was put in force, and the node died before its log was
-    written anew: what that log holds is void, also after the snapshot's index."""
+    written again: what that log holds is void, also after the snapshot's index."""
     members = all_vote(MEMBERS)
     state = MachineState(3, 2, members, ['{"forgotten": false}'], {"of_the_snapshot": "1"})
     void = log_file(b"1 1 noop\n2 1 set a 4\n3 1 set b 30\n4 1 set of_the_void_log 1\n")

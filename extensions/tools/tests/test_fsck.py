@@ -200,7 +200,7 @@ def test_a_node_that_lost_all_but_its_trace_is_not_forgotten() -> None:
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[Path]:
-    """Two folders, of which each holds the files of s1 and s2."""
+    """Two folders, each with the files of s1 and s2."""
     places = [tmp_path / "first", tmp_path / "second"]
     for place in places:
         place.mkdir()

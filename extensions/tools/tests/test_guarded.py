@@ -84,7 +84,7 @@ def test_signal_at_a_commands_start_ends_it_before_its_lock(
 def test_a_signal_once_a_lost_command_has_ended_is_not_forgotten(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """`raftline elect` campaigned again, whoever had told it to stop."""
+    """`raftline elect` campaigned again after any order to stop."""
     monkeypatch.setattr(sys, "stdin", None)
     end_rest = held_command._Guarded._end_rest
 

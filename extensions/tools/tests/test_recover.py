@@ -1,4 +1,4 @@
-"""The state that `raftline recover` goes on with: all that a last survivor has left."""
+"""The state that `raftline recover` continues with: all that a last survivor has left."""
 
 from __future__ import annotations
 

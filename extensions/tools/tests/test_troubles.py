@@ -154,7 +154,7 @@ def hanging() -> Iterator[int]:
 
 @contextlib.contextmanager
 def without_quorum() -> Iterator[str]:
-    """Give the addresses of three nodes, of which one answers: that it knows no leader."""
+    """Give the addresses of three nodes, one of which answers: that it knows no leader."""
     dead = [f"localhost:{free_port()}" for _ in range(2)]
     with scripted_nodes() as start:
         known = ""

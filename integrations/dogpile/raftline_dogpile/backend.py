@@ -85,7 +85,7 @@ class RaftlineBackend(BytesBackend):
     * `expiration_time`: seconds after which a value goes by itself
     * `distributed_lock`: one creator for all programs; else one for each process
     * `lock_timeout`: seconds after which the lock of a program that died is free (30)
-    * `serializer`: "json", or "pickle", by which whoever may write keys runs code here ("pickle")
+    * `serializer`: "json", or "pickle", which lets a writer of keys run code here ("pickle")
     """
 
     def __init__(self, arguments: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ def seconds_for(ttl: int, loop_wait: float, retry_timeout: float) -> int:
 
 
 class Holding:
-    """The lease of this member: granted when it is first needed, and anew when it is lost."""
+    """The lease of this member: granted when it is first needed, and again when it is lost."""
 
     def __init__(self, kv: raftline.KV[str]) -> None:
         self._kv = kv

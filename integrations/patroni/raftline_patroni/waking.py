@@ -1,6 +1,6 @@
 """A thread that watches the keys of the cluster and wakes the loop of Patroni at a change.
 
-What it sees decides nothing: the loop then reads the keys anew.
+Its sight decides nothing: the loop then reads the keys again.
 """
 
 from __future__ import annotations

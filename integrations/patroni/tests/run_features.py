@@ -3,7 +3,7 @@
     build/patroni-env/bin/python integrations/patroni/tests/run_features.py CLONE [FEATURE …]
 
 CLONE is a clone of Patroni's repository: its package has no tests of this kind. Nothing is written
-there. The installed Patroni is tested. `behave` and `coverage` have to be installed beside it.
+there. The installed Patroni is tested. `behave` and `coverage` have to be installed next to it.
 """
 
 from __future__ import annotations

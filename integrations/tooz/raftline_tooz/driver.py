@@ -146,8 +146,8 @@ class RaftlineDriver(
         return kv.binary
 
     def _follow(self, before: raftline.KV[bytes]) -> None:
-        """Connect again if the cluster was restored, recovered or begun again. What was held in the
-        earlier one is lost, so this program has left its groups."""
+        """Connect again if the cluster was restored, recovered or begun again. All that it held in
+        the earlier one is lost, so this program has left its groups."""
         with self._following, contextlib.suppress(raftline.RaftlineError):  # the next call tries
             if self.kv is before:
                 kv = self._connect()

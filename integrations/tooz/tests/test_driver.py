@@ -66,7 +66,7 @@ def test_lock_state_without_nodes_is_an_error_of_tooz(tmp_path: Path) -> None:
 
 
 def test_driver_follows_a_cluster_that_began_again(tmp_path: Path) -> None:
-    """The call that notices it fails. What was held is lost, and the next calls work."""
+    """The call that notices it fails. Its holdings are lost, and the next calls work."""
     with Cluster(tmp_path, 1, *STEADY) as cluster:
         node = cluster.start().leader()
         with member(f"localhost:{node.port}?timeout=10", b"a") as a:

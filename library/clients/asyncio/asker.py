@@ -262,7 +262,7 @@ class AioAsker:
         return await self._attempt(in_flight, step)
 
     async def _attempt(self, in_flight: InFlight, step: AskNode) -> Answer | Connected:
-        """Send a request to a node, or go on waiting for its reply; return its answer."""
+        """Send a request to a node, or keep waiting for its reply; return its answer."""
         line = line_of(step.sender, step.command)
         address, began_s = step.address, time.monotonic()
         link, future = self._awaited(in_flight, address, line)

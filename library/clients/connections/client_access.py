@@ -1,6 +1,6 @@
 """How a client proves itself and the nodes to each other: its login and its TLS.
 
-What sends requests holds one `ClientAccess`, and knows of neither.
+A sender of requests holds one `ClientAccess`, and knows of neither.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ class Shared:
         return watch
 
     def close(self) -> None:
-        """Close the connections, watches and threads. What waits leaves the line; leases of what is
-        held expire."""
+        """Close the connections, watches and threads. Waiting calls leave the line; leases of what
+        is held expire."""
         with self.lock:
             self.is_closed = True
             watches = list(self._watches)

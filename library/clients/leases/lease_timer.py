@@ -190,7 +190,7 @@ SomeTimer = TypeVar("SomeTimer", bound=LeaseTimer)
 
 def closing(timers: Iterable[LeaseTimer], leaving: Set[str]) -> list[str]:
     """Give up the leases of a client that closes. Return the requests that end what its claims wait
-    for, and what is being left. What it holds stays held until its lease expires."""
+    for, and what is being left. Its holdings last until its lease expires."""
     last: list[str] = []
     for timer in timers:
         last += timer.last_requests()
@@ -199,7 +199,7 @@ def closing(timers: Iterable[LeaseTimer], leaving: Set[str]) -> list[str]:
 
 
 def read_nothing(text: str) -> None:
-    """Read a reply of which only the arrival counts."""
+    """Read a reply that counts by its arrival alone."""
 
 
 def granting(
@@ -252,7 +252,7 @@ def renewing(timer: LeaseTimer, now: Clock, shortest_s: float = math.inf) -> Ste
 
 
 def _repeating(timer: LeaseTimer, limit_s: float) -> Steps[None]:
-    """Send the requests again that were not answered. What a node refuses is due again at the next
+    """Send the requests again that were not answered. A refused one is due again at the next
     renewal."""
     for command in timer.unanswered():
         with contextlib.suppress(Refused):

@@ -61,7 +61,7 @@ Answer = Reply | ClientError
 
 
 class AskNode(NamedTuple):
-    """A step: send the request to this node, or go on waiting for its reply. The answer is the
+    """A step: send the request to this node, or keep waiting for its reply. The answer is the
     reply or an error: `Closed` if the client was closed, `LoginFailed` if the node refused the
     login. An error may say that the request is still in flight there: a further step for the same
     request and node then awaits that reply. While a connection to the node

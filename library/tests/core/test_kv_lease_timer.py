@@ -1,5 +1,5 @@
 """The time of a lease as its holder counts it: from the sending, never from the answer. By the
-clock of a test, which goes on while a request and its answer are under way."""
+clock of a test, which continues while a request and its answer are under way."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ def test_a_child_process_is_asked_to_connect_anew(nodes: Cluster) -> None:
 
 
 def test_child_closing_inherited_clients_spares_parent_watches(nodes: Cluster) -> None:
-    """Both processes use one selector of the system, and whoever removes a connection from it does
+    """Both processes use one selector of the system, and one that removes a connection from it does
     so for both."""
 
     async def work() -> None:

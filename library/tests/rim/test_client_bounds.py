@@ -1,4 +1,4 @@
-"""Lines without an end, from whoever answers in a node's place: a client keeps none of them."""
+"""Lines without an end, from a stranger in a node's place: a client keeps none of them."""
 
 from __future__ import annotations
 

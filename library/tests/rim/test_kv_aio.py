@@ -91,7 +91,7 @@ def connected(
 
 
 def tasks_left() -> list[str]:
-    """Return the tasks of this loop beside this one and those of nodes."""
+    """Return the tasks of this loop besides this one and those of nodes."""
     tasks = [str(each.get_coro()) for each in asyncio.all_tasks() - {asyncio.current_task()}]
     return [each for each in tasks if "Node.serve" not in each]
 

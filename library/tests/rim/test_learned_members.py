@@ -1,4 +1,4 @@
-"""A client that was given one address goes on at the members that the cluster names."""
+"""A client that was given one address continues at the members that the cluster names."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def value(message: str) -> str:
 
 
 def events() -> Callable[[str], str]:
-    """Return the answers of nodes that serve a watch; each that goes on has one event more."""
+    """Return the answers of nodes that serve a watch; each that continues has one event more."""
     count = 0
 
     def answer(message: str) -> str:

@@ -190,7 +190,7 @@ class Peer:
             self._disconnect()
 
     def _put(self, line: bytes, sent: int = 0) -> None:
-        """Queue the rest of a line, of which `sent` bytes were sent. The whole line stays in
+        """Queue the rest of a line after `sent` bytes of it. The whole line stays in
         memory, so all of it counts."""
         self._outbox.append(memoryview(line)[sent:] if sent else line)
         self._outbox_bytes += len(line)

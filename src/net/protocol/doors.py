@@ -2,7 +2,7 @@
 
 A door is the module `door` of an extension, whose function `at_node` is called as `doors_at` is.
 
-The lines of raftline are no door: they are what a connection speaks that no door opens for.
+The lines of raftline are not a door: they are what a connection speaks that no door opens for.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class DoorRequests(Protocol):
         stop before one that needs the connection's own thread.
 
         Raises:
-            Malformed: the bytes are no requests.
+            Malformed: the bytes are not requests.
             HalfLine: a request began long ago and has not ended.
         """
 

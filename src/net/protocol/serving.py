@@ -158,8 +158,8 @@ class Serving:
             yield from self._local_commands.serve(kind, lines, self._rights)
 
     def _note_user(self) -> None:
-        """Note who is logged in. What another user began on this connection ends, unless this one
-        may have it as well. After an observation, the connection ends with the login's reply."""
+        """Note who is logged in. Work that another user began on this connection ends, unless this
+        one may have it as well. After an observation the connection ends with the login's reply."""
         before, self._outgoing.user = self._outgoing.user, self._admission.user
         if before not in (None, self._outgoing.user) and self.end_refused() is Ending.AT_ONCE:
             self._observing.end()

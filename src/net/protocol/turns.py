@@ -1,4 +1,4 @@
-"""Turns for work of which only a little may be under way at a time."""
+"""Turns for work that may be under way only a little at a time."""
 
 from __future__ import annotations
 

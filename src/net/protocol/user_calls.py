@@ -30,7 +30,7 @@ class UserCalls:
     node counts by connection, and each has its turn.
 
     A turn ends before each wait. The next one begins after an answer, or together with the room for
-    a long reply. What follows a wait for the reader computes nothing, so it takes no turn. A call
+    a long reply. The rest after a wait for the reader computes nothing, so it takes no turn. A call
     never waits for its turn while it holds room that other users may wait for: it is given back
     until there is a turn as well.
     """

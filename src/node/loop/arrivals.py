@@ -1,4 +1,4 @@
-"""Everything that any thread may do without `core`: add requests, look at them, send replies that are ready.
+"""Everything that any thread may do without `core`: add requests, look at them, send ready replies.
 
 These answers may be a moment old; the thread that then takes `core` looks again. This module has no
 threads and no waiting. The driver owns the threads; a schedule makes the same decisions on a

@@ -2,7 +2,7 @@
 
 The lock `core` owns the Stepper (docs/develop/architecture.md): `with self.core as stepper:` is
 the only way to it, so a function that gets a Stepper is called with the lock held, in whichever
-thread. What any thread may do without the lock is in arrivals.py. The owner thread gathers requests
+thread. Work that needs no lock is in arrivals.py. The owner thread gathers requests
 and keeps time. The thread that received a peer's answer steps it into the core. The writer thread
 (writer.py) does all writes, so a slow disk delays only the steps that wait for it.
 """

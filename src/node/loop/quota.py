@@ -6,7 +6,7 @@ bound is. Beyond a bound, only writes that free something are accepted.
 A user may hold USER_SHARE times the room that is left, as with the dynamic thresholds of a shared
 buffer (Choudhury and Hahne, 1998). So one user alone fills three quarters, and some room is always
 left for the next one, however many there are. Nobody has to be counted or told a share in advance.
-What a user holds follows from the replicated state (state/accounts.py).
+The share of a user follows from the replicated state (state/accounts.py).
 """
 
 from __future__ import annotations

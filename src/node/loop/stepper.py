@@ -131,7 +131,7 @@ class NodeRim(Protocol):
 class Stepper:
     """Steps the core and carries out its Effects.
 
-    A driver keeps it in `core`, so only the thread that holds that lock can call it. What any
+    A driver keeps it in `core`, so only the thread that holds that lock can call it. Parts that any
     thread may use is in `arrivals`.
     """
 

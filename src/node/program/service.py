@@ -147,7 +147,7 @@ class Service:
 
 
 def cut_off(server: Server) -> None:
-    """End the process of a node that does not end by itself. What it acknowledged is on disk."""
+    """End the process of a node that does not end by itself. Acknowledged writes are on disk."""
     line = (
         f"[!] {server.name} did not end within {END_S:g} s, since a thread waits for ever: its "
         "process ends now, and what it acknowledged is on its disk. Start it again as usual\n"

@@ -200,7 +200,7 @@ def _incr(store: Store, operands: str) -> str | None:
 
 
 def _no_number(key: str, text: str) -> str:
-    """Return the refusal of an `incr` of a value that is no number of 64 bits."""
+    """Return the refusal of an `incr` of a value that is not a number of 64 bits."""
     if text.startswith(TYPED):
         return WRONG_KIND(shown(key), "number")
     return NUMBER_TOO_LARGE(shown(key)) if _LONG_NUMBER.fullmatch(text) else NO_NUMBER(shown(key))

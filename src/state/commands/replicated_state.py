@@ -128,7 +128,7 @@ class ReplicatedState:
 
     def _why_denied(self, command: str, user: str) -> str:
         """Return the refusal of a user's command at this entry, or "". A verb above the level is
-        unknown here, as in an older build, whoever uses it. So is a command that no parser would
+        unknown here, as in an older build, for every user. So is a command that no parser would
         have let pass: an entry never raises."""
         store, row = self.store, COMMANDS.get(command.partition(" ")[0])
         if row is None or row.level > store.level:

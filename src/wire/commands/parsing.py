@@ -165,7 +165,7 @@ def _parse_closely(line: bytes, limits: Limits, readings: ReadSettings, me: str)
 def _parse_text(
     sender: str, number: str, text: str, limits: Limits, readings: ReadSettings
 ) -> ParsedLine:
-    """Return the parsed line for a text that is no peer's."""
+    """Return the parsed line for a text that is not a peer's."""
     try:
         request = read_request(sender, number, text, limits)
     except ProtocolError as problem:

@@ -119,7 +119,7 @@ class Operands(NamedTuple):
 
     @property
     def unknown(self) -> list[str]:
-        """The words of the form of which nothing says whether they name a key."""
+        """The words of the form that are not declared as keys or otherwise."""
         words = _CAPITALS.findall(self.form)
         if self.ends_in_value:
             words.pop()

@@ -54,7 +54,7 @@ def driver_of_s1(
 
 
 def manager_of(driver: Driver) -> Any:
-    """Return the LogManager of a driver, of which a test replaces a part."""
+    """Return the LogManager of a driver, for a test that replaces a part of it."""
     return driver._logmanager
 
 

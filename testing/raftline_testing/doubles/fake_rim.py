@@ -55,7 +55,7 @@ def _has(node: RawNode, role: Role) -> bool:
 
 
 def stepper_of(driver: Driver) -> Stepper:
-    """Return what `core` owns, for a test of which no other thread steps it just then."""
+    """Return what `core` owns, for a test during which no other thread steps it."""
     with driver.core as stepper:
         return stepper
 

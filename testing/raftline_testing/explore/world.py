@@ -549,8 +549,8 @@ class World:
             yield ("corrupt",)
 
     def _fallen(self, local: Local, kind: str) -> Local:
-        """Return a server whose process has ended, and whose files are others. What was sent to the
-        process is gone."""
+        """Return a server whose process has ended, and whose files are others. All that was sent to
+        the process is gone."""
         files = {"wipe": Disk(mark="newborn"), "amnesia": Disk(mark="amnesiac"), "old": local.copy}
         lost = (*local.lost, Lost(local.disk, local.cast))
         return Local(DOWN, local.starts, files[kind] or local.disk, lost=lost, copy=local.copy)

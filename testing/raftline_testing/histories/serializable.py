@@ -95,7 +95,7 @@ def _writers(
 def _effective(
     transactions: Sequence[ObservedTransaction], writers: _Writers
 ) -> tuple[list[int], list[str]]:
-    """Return the transactions that took effect, and the ones of which a part is missing."""
+    """Return the transactions that took effect, and those that lack a part."""
     effective, problems = [], []
     for number, one in enumerate(transactions):
         there = [place in writers for place in one.appends.items()]

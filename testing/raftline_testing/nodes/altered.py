@@ -127,7 +127,7 @@ def break_core(node: NodeProcess) -> None:
 
 
 def hang_applier(node: NodeProcess, flag: Path) -> None:
-    """Make the thread that applies long entries hang at the next one once the file `flag` exists."""
+    """Make the thread for long entries hang at the next one once the file `flag` exists."""
     alter(node, _HANGING_APPLIER, flag=str(flag))
 
 

@@ -1,4 +1,4 @@
-"""The program of a node that obeys a controller: the course's, in this clone or beside us."""
+"""The program of a node that obeys a controller: the course's, in this clone or next to us."""
 
 from __future__ import annotations
 

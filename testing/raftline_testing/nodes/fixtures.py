@@ -35,7 +35,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 @pytest.fixture
 def calm(tmp_path: Path) -> Iterator[Cluster]:
     """The same for a test in which the term counts: nodes that stand still for seconds elect
-    nobody. What takes election timeouts takes ten seconds each."""
+    nobody. An election timeout takes ten seconds."""
     with Cluster(tmp_path, 3, *CALM) as cluster:
         yield cluster.start().led_by("s1")
 

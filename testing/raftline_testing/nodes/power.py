@@ -45,8 +45,8 @@ def watch_power(node: NodeProcess) -> None:
 
 
 def cut_power(*nodes: NodeProcess) -> None:
-    """End the processes at once, and take from each disk what was not synced. What a person put
-    there before the first start stays."""
+    """End the processes at once, and take from each disk what was not synced. Files that a person
+    put there before the first start stays."""
     for node in nodes:
         node.kill()
     for node in nodes:

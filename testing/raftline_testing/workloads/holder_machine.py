@@ -28,7 +28,7 @@ class LeaseBeliefs:
         """Take the answer that there is no such lease."""
 
     def given_up(self, name: str) -> None:
-        """A holder holds its lease no longer: it sends the release next."""
+        """A holder has given up its lease: it sends the release next."""
 
     def put(self, name: str) -> None:
         """A holder has put its key under its lease."""

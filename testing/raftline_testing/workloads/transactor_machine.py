@@ -1,7 +1,7 @@
 """The client of transactions over several keys.
 
 It appends to five keys and reads them, so that the history can be judged (serializable.py). It also
-moves money between five accounts, of which every look must see the same sum, and clears the keys
+moves money between five accounts, whose sum is the same at every look, and clears the keys
 that it set under its own prefix.
 """
 

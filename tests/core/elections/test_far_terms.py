@@ -1,4 +1,4 @@
-"""Terms that leap: they are bounded, and whoever was away or carried away returns by itself."""
+"""Terms that leap: they are bounded, and a server far from the others returns by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The LogManager's answers, and its lock: held for each operation and no longer."""
+"""The LogManager's answers, and its lock: held for the time of each operation."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ Run = Callable[[MemoryFolder], None]
 
 
 def take_a_snapshot(folder: MemoryFolder) -> None:
-    """Write six entries, take a snapshot of the first four, compact, go on."""
+    """Write six entries, take a snapshot of the first four, compact, continue."""
     manager, _ = boot(folder)
     manager.persist([Effects(save=HardState(2, "s1"), append=BEFORE)])
     manager.apply(BEFORE)

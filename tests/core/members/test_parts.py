@@ -144,7 +144,7 @@ def test_new_leader_needs_no_word_for_what_its_log_names() -> None:
 
 
 def test_log_goes_only_to_members_that_apply_what_it_names() -> None:
-    """A member was never heard, the others went on, and then it comes without the extension."""
+    """A member was never heard, the others continued, and then it comes without the extension."""
     node = leader(("s2", ALL))
     need(node, REDIS)
     sync(node)

@@ -180,8 +180,8 @@ def later(node: RawNode, timeouts: int, *silent: str, sums: dict[str, Sums]) -> 
 
 @pytest.mark.parametrize("voters", [("s2", "s3"), ("s2", "s3", "s4", "s5")], ids=["3", "5"])
 def test_nobody_is_condemned_without_a_quorum_of_sums(voters: tuple[str, ...]) -> None:
-    """One follower differs, and enough are away that the leader's own sum is no quorum. Either of
-    the two may be wrong."""
+    """One follower differs, and enough are away that the leader's own sum makes no quorum. Either
+    of the two may be wrong."""
     node = leader(*voters)
     away = voters[-(len(voters) // 2) :]
     sums = {name: sums_of(node, OTHER if name == "s2" else CHAIN) for name in voters}

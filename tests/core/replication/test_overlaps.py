@@ -69,7 +69,7 @@ def entries_to(effects: Effects, peer: str) -> list[list[int]]:
 
 
 def follower() -> RawNode:
-    """Return a follower of s1 with three entries, of which one is committed."""
+    """Return a follower of s1 with three entries, one of which is committed."""
     node = node_of("s2")
     node.step(Receive(append(1, (0, 0), 1, 1, 1, commit=1)), 100)
     sync(node)

@@ -1,4 +1,4 @@
-"""The latest events of a node: what is kept, what is gone, and from where a watch can go on."""
+"""The latest events of a node: what is kept, what is gone, and from where a watch can continue."""
 
 from __future__ import annotations
 

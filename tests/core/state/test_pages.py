@@ -44,7 +44,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Node:
-    """Pairs that freeze and change, and a listing that goes on."""
+    """Pairs that freeze and change, and a listing that continues."""
 
     def __init__(self) -> None:
         self.store = Store(level=LEVEL)

@@ -1,4 +1,4 @@
-"""Pairs that stand still for a reader while they go on changing."""
+"""Pairs that stand still for a reader while they keep changing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A long log is read back as a stream: it is never held in memory beside what it becomes."""
+"""A long log is read back as a stream: it is never held in memory along with what it becomes."""
 
 from __future__ import annotations
 

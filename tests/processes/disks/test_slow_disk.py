@@ -1,4 +1,4 @@
-"""A disk that takes its time: the cluster goes on, and nothing is acknowledged too early."""
+"""A disk that takes its time: the cluster continues, and nothing is acknowledged too early."""
 
 from __future__ import annotations
 

@@ -205,8 +205,8 @@ def test_the_release_to_come_is_not_behind_the_changelog() -> None:
 
 
 def test_pip_is_named_what_an_index_has() -> None:
-    """No package index has raftline, so whoever registers the name there would be installed by
-    these lines."""
+    """No package index has raftline, so a stranger who registers the name there would be installed
+    by these lines."""
     modules = [*sources(), *(ROOT / "course" / "raftline_course").rglob("*.py")]
     pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
     named = {

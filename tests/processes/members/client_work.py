@@ -1,6 +1,6 @@
 """The functions that work for one client, and those that the threads of members may run.
 
-Whoever adds work for a client to such a thread meets a test of this list. Leave it to the
+A test of this list fails when such a thread gets more work for a client. Leave it to the
 connection's own thread; if it is bounded for each connection, and short, add it to the list.
 """
 

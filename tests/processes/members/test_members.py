@@ -298,7 +298,7 @@ def test_a_leader_killed_amid_a_change_leaves_one_cluster(cluster: Cluster, when
 def test_a_second_change_is_refused_amid_the_first(tmp_path: Path) -> None:
     def is_refused() -> bool:
         """Whether it was by the leader of the first, which led until that had its answer: at this
-        pace one that stands still for seconds leads no longer."""
+        pace one that stands still for seconds loses the lead."""
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
         with Cluster(folder, 3, *STEADY) as cluster:
             leader = cluster.start().led_by("s1")["s1"]

@@ -119,7 +119,7 @@ def pairs(node: NodeProcess) -> dict[str, str]:
 
 
 def start_refused(node: NodeProcess, program: list[str]) -> str:
-    """Start a version that must not go on with the files; return what it says at its end."""
+    """Start a version that must not continue with the files; return what it says at its end."""
     node.program = program
     node.launch()
     assert node.ended() == 3

@@ -304,7 +304,7 @@ def begin_again(earlier: Cluster, later: Cluster) -> None:
 def test_node_without_a_cluster_serves_nobody_of_another_one(
     line: str, earlier: Cluster, later: Cluster
 ) -> None:
-    """Until it has heard the others it does not know of which cluster it is. What it took by then
+    """Until it has heard the others it does not know its cluster. Requests that it took by then
     would be done in the cluster that begins later, and a watch would stay with that one."""
     theirs = identity(earlier)
     earlier.kill()
@@ -401,7 +401,7 @@ def test_tasks_end_if_the_cluster_was_replaced(earlier: Cluster, later: Cluster)
 
 def test_silence_of_a_node_ends_no_program(earlier: Cluster, later: Cluster) -> None:
     """Two of three nodes were replaced, and the third one does not answer: it may still be of the
-    program's cluster. Calls say what is wrong, and all goes on once it is back."""
+    program's cluster. Calls say what is wrong, and all continues once it is back."""
     at = [f"localhost:{node.port}" for node in earlier.nodes]
     with connect(at, timeout=3) as kv, kv.watch("own") as watch:
         kv["own"] = "1"

@@ -103,7 +103,7 @@ def test_nodes_linked_through_a_third_elect_a_stable_leader(linked: LinkedCluste
     linked.network.cut(linked.between(leader, one))
 
     def stood() -> bool:
-        """Whether the one without a leader asked for votes by now; writes go on."""
+        """Whether the one without a leader asked for votes by now; writes continue."""
         assert linked.ask("client4@set b 1") == "SET response: b set to 1"
         return any("asking for PreVotes" in line for line in one.said)
 

@@ -39,7 +39,7 @@ def as_on_the_page(line: str, cluster: Cluster) -> str:
 
 @pytest.fixture(scope="module")
 def led_by_s1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes of which s1 leads: the others are too slow to stand. It may stand still for a
+    """Three nodes led by s1: the others are too slow to stand. It may stand still for a
     second as well; would it lose its place, they gave it no vote for ten."""
     with Cluster(tmp_path_factory.mktemp("page"), 3, "--pace", "class") as cluster:
         for node in cluster.nodes[1:]:

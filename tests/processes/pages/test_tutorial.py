@@ -1,7 +1,7 @@
 """docs/tutorial.md, step by step with real nodes.
 
 A block marked `console` is commands that end: their output is compared line by line. `console N` is
-terminal N, whose program goes on: the lines shown come in this order, others may stand between.
+terminal N, whose program continues: the lines shown come in this order, others may stand between.
 There `>> ` is typed at the client's prompt; `^C`, `^D`, `^\\` and `[Enter]` are keys. `nc` is given
 the lines of others, and … stands for any text. A block `python FILE` is written to that file. Ports
 are the test's own, and the nodes take their time.

@@ -1,6 +1,6 @@
 """Lines over TLS, however they are cut into records and packets, by both ways of reading.
 
-What was received and decrypted already wakes nobody: it has to be served with what came before it.
+Bytes that were decrypted already wake nobody: they are served with those before them.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from raftline_testing.doubles.fake_host import FakeHost
 
 
 def said_of(first: bytes | None, *later: bytes) -> list[str]:
-    """Return what is said where a connection begins so (None: it is silent), and goes on so."""
+    """Return what is said where a connection begins so (None: it is silent), and continues so."""
     said: list[str] = []
     host: Any = FakeHost(status=lambda: "")
     near, far = socket.socketpair()

@@ -176,7 +176,7 @@ class Slow:
 
 @pytest.fixture
 def leader(monkeypatch: pytest.MonkeyPatch) -> Slow:
-    """A leader whose followers hold many heavy entries, of which it has applied the first."""
+    """A leader whose followers hold many heavy entries, and that has applied the first."""
     monkeypatch.setattr(arrivals, "WRITES_UNDER_WAY", 2 * HEAVY)  # else the next ones wait
     slow = Slow(established("s1"))
     slow.driver.submit(slow.heavy)
@@ -368,7 +368,7 @@ def test_failing_entry_stops_the_node_in_any_slice() -> None:
 
 
 class HeldMachine:
-    """A program's state machine: each command takes until the test lets it go on."""
+    """A program's state machine: each command takes until the test lets it continue."""
 
     def __init__(self) -> None:
         self.begun, self.goes_on = threading.Event(), threading.Event()

@@ -178,7 +178,7 @@ def test_a_readmitted_member_keeps_requests_for_the_next_leader() -> None:
 
 
 class StandingManager(LogManager):
-    """Its first write takes until it is asked to go on."""
+    """Its first write takes until it is asked to continue."""
 
     may_end: threading.Event
 

@@ -90,7 +90,7 @@ def searches(work: Callable[[], object]) -> int:
 
 
 def copies(work: Callable[[], object]) -> int:
-    """Return how many texts as long as VALUE were there at a time, beside those from before."""
+    """Return how many texts as long as VALUE were there at a time, besides those from before."""
     tracemalloc.start()
     try:
         result = work()

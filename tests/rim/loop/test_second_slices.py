@@ -1,4 +1,4 @@
-"""Work that is done a slice at a time goes on with the next slice, in order, until all is done."""
+"""Work that is done a slice at a time continues with the next one, in order, until all is done."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_a_snapshot_that_arrives_is_the_state_machine_at_once(make_rig: Callable
 
 
 class HeldMachine:
-    """A program's state machine: a command takes until the test lets it go on."""
+    """A program's state machine: a command takes until the test lets it continue."""
 
     def __init__(self) -> None:
         self.begun, self.goes_on = threading.Event(), threading.Event()
@@ -99,7 +99,7 @@ class HeldMachine:
 
 
 def amid_a_long_entry(rig: Rig) -> HeldMachine:
-    """Make a node apply two entries, of which the second does not end before the test wants it."""
+    """Make a node apply two entries, the second of which does not end before the test wants it."""
     machine = HeldMachine()
     rig.manager.state.machines = Machines({"m": machine})
     new = entries(1, 2, "set a 1", "machine m 1")

@@ -84,7 +84,7 @@ BY_CERTIFICATE = ["--tls-only", "--tls-ca", "ca.pem"]
 def test_users_need_members_that_prove_themselves(
     known: list[str], role: str, proofs: list[str]
 ) -> None:
-    """Otherwise, whoever speaks as a member could do what no user may: a member's lines need no
+    """Otherwise, one who speaks as a member could do what no user may: a member's lines need no
     rights."""
     with pytest.raises(ConfigError, match=UNPROVEN):
         access_of(*known, "--anonymous", role, *proofs)

@@ -1,4 +1,4 @@
-"""The most that a node takes beside its keys: what it is made of, and what fits."""
+"""The most that a node takes besides its keys: its parts, and the settings that fit."""
 
 from __future__ import annotations
 

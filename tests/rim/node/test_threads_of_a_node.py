@@ -1,4 +1,4 @@
-"""A thread of a node that meets an error goes on, or says what is lost, or stops the node."""
+"""A thread of a node that meets an error continues, or says what is lost, or stops the node."""
 
 from __future__ import annotations
 

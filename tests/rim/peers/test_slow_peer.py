@@ -1,4 +1,4 @@
-"""A peer that takes nothing: what waits for it is bounded, and after a while it is dialled anew."""
+"""A peer that takes nothing: its outbox is bounded, and after a while it is dialled again."""
 
 from __future__ import annotations
 

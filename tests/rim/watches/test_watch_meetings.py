@@ -1,7 +1,7 @@
 """Watches where two events meet: a snapshot, an end, new rights, a listing, and each other.
 
 The rules: nothing of before a snapshot is sent after it; what was applied before an end is sent
-before it, and nothing after it; and whoever ends names a place only if all before it was sent.
+before it, and nothing after it; and the one that ends names a place only if all before it was sent.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The rest of lab 7 that the evening's copy lacks: snapshots [11] and changes of the members [12].
+"""The part of lab 7 that the evening's copy lacks: snapshots [11] and changes of the members [12].
 
-The model solution is course/small/raft.py with this file beside it, and a last line that takes this
+The model solution is course/small/raft.py with this file, and a last line that takes this
 `Node` in the place of its own.
 """
 
@@ -134,7 +134,7 @@ class Node(raft.Node):
         self.change = Change(*given)
 
     def is_settled(self) -> bool:
-        """Whether the latest configuration is no joint one, and committed as this leader knows."""
+        """Whether the latest configuration is not joint, and committed as this leader knows."""
         is_known = self.log.term_at(self.commit_index) == self.term
         is_committed = self.configurations.index <= self.commit_index
         return is_known and is_committed and not self.members.is_joint

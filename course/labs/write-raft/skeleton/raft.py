@@ -78,7 +78,7 @@ class Node:
     # --- the rules, for you -----------------------------------------------------------------
 
     def tick(self, taken: inputs.Tick) -> None:
-        """Time has passed: stand for election, send heartbeats. Set `wake_at_ms` anew (1, 2)."""
+        """Time has passed: stand for election, send heartbeats. Renew `wake_at_ms` (1, 2)."""
         self.wake_at_ms = self.now_ms + self.pick_timeout_ms()
 
     def propose(self, taken: inputs.Propose) -> None:

@@ -242,7 +242,7 @@ def begin(
     **others: Any,
 ) -> RemoteNode:
     """Start a core in its own process, from its disk, and return it. It takes the arguments of
-    `node_from_disk`, of which a handout has only the outline."""
+    `node_from_disk`, whose outline alone is in a handout."""
     snapshot, lost = others.get("snapshot"), bool(others.get("recovering"))
     state = State(
         name,

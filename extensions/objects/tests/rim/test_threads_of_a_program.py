@@ -1,4 +1,4 @@
-"""A thread of a node in a program that meets an error goes on, or says what is lost."""
+"""A thread of a node in a program that meets an error continues, or says what is lost."""
 
 from __future__ import annotations
 

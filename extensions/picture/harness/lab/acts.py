@@ -197,7 +197,7 @@ class LabPlayer(Player):
         self.cluster.world.tell("start", f"{file} is edited, with a new checksum: {FORGED}")
 
     def _write(self, name: str, log: bytes) -> None:
-        """Write the log file of a stopped node. What it promised is in a person's hands now."""
+        """Write the log file of a stopped node. Its promises are in a person's hands now."""
         disk = self.cluster.hosts[name].disk
         disk.folder = MemoryFolder({**disk.folder.contents(), f"{name}.log": log})
         disk._promised, disk.whole, disk._was_robbed = (0, 0), False, True

@@ -1,4 +1,4 @@
-"""Start the lab in a fresh Python: `sources.py` packs this file beside the packages.
+"""Start the lab in a fresh Python: `sources.py` packs this file next to the packages.
 
 It imports nothing of raftline, since a bug of the course must be in the sources before they are
 imported.
@@ -77,7 +77,7 @@ def bug_in(address: str) -> int:
 
 
 def _with_bug(bug: int, home: Path) -> Path:
-    """Return a folder with a copy of the package that has this bug. What was compiled is copied as
+    """Return a folder with a copy of the package that has this bug. Compiled modules are copied as
     well, except the modules that the bug changes."""
     folder = home / f"bug-{bug:02}"
     if not folder.exists():

@@ -1,4 +1,4 @@
-"""The picture of a run that goes on: a page takes what is new after each look."""
+"""The picture of a run that continues: a page takes what is new after each look."""
 
 from __future__ import annotations
 

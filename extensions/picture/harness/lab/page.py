@@ -142,7 +142,7 @@ def _run_in(address: str) -> tuple[Story | None, Plan]:
     `story=crash;at 60`, or with all lines of a plan that a reader made of the story.
 
     Raises:
-        PlanError: there is no such story, or this is no plan.
+        PlanError: there is no such story, or this is not a plan.
     """
     if not address.startswith(STORY):
         return None, plan_in(address)

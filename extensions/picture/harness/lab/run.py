@@ -91,7 +91,7 @@ class Run:
         return picture.notable if is_notable else picture.count, self._acts_done
 
     def run_until(self, until_ms: int) -> bool:
-        """Run all events that are due by this virtual time; return whether the run can go on. The
+        """Run all events that are due by this virtual time; return whether it can continue. The
         clock stays at the last event: the time of an act must follow from the plan."""
         while self._has_more_by(until_ms):
             if not self._advance():

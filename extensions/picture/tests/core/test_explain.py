@@ -60,7 +60,7 @@ def rows() -> list[Rule]:
 
 
 def test_last_rule_of_every_input_and_message_always_fits() -> None:
-    """Every input and every message has rules of which the last always fits."""
+    """Every input and every message has rules, the last of which always fits."""
     kinds = {*inputs.Input.__args__, *messages.Message.__args__} - {Receive}
     assert set(DECISIONS) == kinds
     for kind, rules in DECISIONS.items():

@@ -483,7 +483,7 @@ def test_phone_has_stage_sentence_and_step_at_once(sized: LabPage) -> None:
 
 @pytest.mark.parametrize("width", [1000, 1280, 1400, 1499, 1500, 1920])
 def test_drawer_lies_beside_the_stage(sized: LabPage, width: int) -> None:
-    """It covers what stands beside the stage, and no node."""
+    """It covers the parts next to the stage, and no node."""
     resize(sized, width, 800)
     sized.open(LED)
     sized.press("#drawer-open")
@@ -522,7 +522,7 @@ def test_touch_acts_on_a_node(sized: LabPage) -> None:
 
 
 def test_run_with_an_edited_log_is_marked(sized: LabPage) -> None:
-    """The mark is beside the name of the run, with a sentence for a screen reader."""
+    """The mark is next to the name of the run, with a sentence for a screen reader."""
     resize(sized, 390, 844)
     sized.open(LED)
     assert sized.text("#mark") == ""

@@ -24,7 +24,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Cluster:  # type: ignore[
 
 
 def until(line: LineConnection, word: str) -> list[str]:
-    """Return the lines up to the first one that holds a word. Heartbeats go on for ever, so the
+    """Return the lines up to the first one that holds a word. Heartbeats continue for ever, so the
     wait has an end of its own. Raises TimeoutError, ConnectionEnded."""
     end_s = time.monotonic() + WAIT_S
     lines = [line.read(end_s).decode()]

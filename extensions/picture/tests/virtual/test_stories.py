@@ -120,7 +120,7 @@ def test_figure_8_lets_a_leader_refuse_to_count(page: Page) -> None:
 
 
 def test_stale_read_is_a_moment_of_its_own(page: Page) -> None:
-    """The read that is not answered is no heartbeat."""
+    """The read that is not answered is not a heartbeat."""
     ask(page, do="open", address="story=stale-read")
     ask(page, do="run", until_ms=1648)
     events = ask(page, do="run", until_ms=1655)["events"]

@@ -58,7 +58,7 @@ class PartyCheck:
     """The members of one party, as the programs know them and as confirmed lists show them.
 
     A member is gone when it has left, or when its lease has ended: a program that died or was cut
-    off renews it no longer. The check of lateness.py bounds the time until then.
+    off does not renew it. The check of lateness.py bounds the time until then.
     """
 
     def __init__(self) -> None:

@@ -75,7 +75,7 @@ class Line:
         return seats | {f"line/{number:019}/{mode}/{claim}" for number, mode, claim in self.places}
 
     def check(self) -> None:
-        """At most one alone, never beside others; each seat of a semaphore once; one round."""
+        """At most one alone, never along with others; each seat of a semaphore once; one round."""
         seats = list(self.seats.values())
         kinds = {"seats" if seat.isdecimal() else seat for seat in seats}
         assert len(kinds) <= 1

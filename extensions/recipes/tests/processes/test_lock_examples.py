@@ -66,7 +66,7 @@ def test_the_leader_is_followed_by_another(kv: raftline.KV[str], nodes: Cluster,
 
 @BOTH
 def test_examples_continue_when_the_leader_is_killed(three: Cluster, form: str) -> None:
-    """The programs go on when the leader of the cluster is killed."""
+    """The programs continue when the leader of the cluster is killed."""
     with raftline.connect(at(three)) as kv:
         go_on_without_the_leader(kv, three, form)
 

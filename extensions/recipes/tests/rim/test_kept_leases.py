@@ -136,7 +136,7 @@ def test_a_claim_whose_request_got_no_answer_takes_nothing_later(is_done: bool) 
 
 
 def test_claim_with_a_copy_under_way_is_abandoned_at_its_end() -> None:
-    """A claim of which a copy may be under way is abandoned at its end."""
+    """A claim that may have a copy under way is abandoned at its end."""
     cluster = Cluster()
     held = cluster.lock().acquire()
     claim = held._lease._timer

@@ -409,7 +409,7 @@ def test_the_loss_of_a_lease_that_waits_is_no_loss_of_the_lock() -> None:
 
 
 def test_loss_of_a_waiting_tasks_lease_is_no_loss_of_the_lock() -> None:
-    """The loss of a task's lease that waits is no loss of the lock."""
+    """The loss of a task's lease that waits is not a loss of the lock."""
 
     async def work() -> None:
         cluster, lost = AioCluster(), []

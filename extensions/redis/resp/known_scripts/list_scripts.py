@@ -16,7 +16,7 @@ from .script_rows import Running, Script
 
 
 def _signal(script: Running) -> LuaValue:
-    """Remove the lock, and leave one element for whoever waits."""
+    """Remove the lock, and leave one element for the one that waits."""
     script.call("DEL", script.key(2))
     script.call("LPUSH", script.key(2), 1.0)
     script.call("PEXPIRE", script.key(2), script.argument(2))

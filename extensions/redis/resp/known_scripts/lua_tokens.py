@@ -1,6 +1,6 @@
 """The tokens of a Lua 5.1 script, by which a known script is recognized. Pure.
 
-Blanks and comments are no tokens, and a string is the same token in either quotes, in long
+Blanks and comments are not tokens, and a string is the same token in either quotes, in long
 brackets, and with its characters escaped. Everything else counts: scripts with the same tokens are
 the same program.
 """

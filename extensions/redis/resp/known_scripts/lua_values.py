@@ -53,7 +53,7 @@ def arithmetic(value: LuaValue, name: str = "") -> float:
     """Return an operand of `+` or `*`; a name in Lua's words says which one it is, if it has one.
 
     Raises:
-        Refused: it is no number.
+        Refused: it is not a number.
     """
     found = number(value)
     if found is None:
@@ -112,7 +112,7 @@ def turns_to(limit: LuaValue) -> int:
     """Return how many turns `for i = 1, limit` has.
 
     Raises:
-        Refused: the limit is no number.
+        Refused: the limit is not a number.
     """
     last = number(limit)
     if last is None:

@@ -108,7 +108,7 @@ def _doubled(window_ms: LuaValue, times: float) -> float:
     """Return a time that was doubled this often.
 
     Raises:
-        Refused: a part of it would be doubled, which is no time in milliseconds.
+        Refused: a part of it would be doubled, which is not a time in milliseconds.
     """
     if times % 1:
         raise CommandRefused(NOT_INTEGER)

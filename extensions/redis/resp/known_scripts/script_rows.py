@@ -59,7 +59,7 @@ class Running:
         texts that each makes of these parts.
 
         Raises:
-            Refused: the limit is no number.
+            Refused: the limit is not a number.
         """
         size = _TURN_BYTES + sum([len(word(part)) for part in parts if part is not None])
         count = turns_to(limit)

@@ -30,7 +30,7 @@ def counted(
     """Return the keys after their number, and the words after them.
 
     Raises:
-        Refused: there are fewer than one (`few`), or more than words (`many`), or this is no number
+        Refused: there are fewer than one (`few`), more than words (`many`), or this is not a number
             (`problem`).
     """
     count = integer(words[place], problem or few)

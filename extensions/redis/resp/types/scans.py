@@ -19,7 +19,7 @@ def scanned_items(view: View, words: list[str], kind: str) -> Items:
     """Return the elements of the value that a scan names.
 
     Raises:
-        Refused: its cursor is no number, or the key has a value of another type.
+        Refused: its cursor is not a number, or the key has a value of another type.
     """
     cursor = words[2]
     if not _CURSOR.fullmatch(cursor) or abs(int(cursor or "0")) >> 64:

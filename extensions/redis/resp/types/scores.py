@@ -61,7 +61,7 @@ def bounds_in(least: str, most: str) -> Bounds:
     """Return the range between two scores, each of which `(` excludes.
 
     Raises:
-        Refused: one is no score.
+        Refused: one is not a score.
     """
     return Bounds(
         score_in(least.removeprefix("(") or "0", NOT_MIN_MAX),  # as in Redis

@@ -7,8 +7,8 @@ r"""The form of hashes, lists, sets, sorted sets and streams, each as one value.
     \sstream 7-1 7-0:job=a 7-1:job=b
 
 A space of a value is written as a space, so no text of a client is written with `\s` at its
-beginning (wire/key_stat.py). What follows the type, its body, has a space before each element, and
-an element has none: so it is found, counted, added and removed by searches in one text, without
+beginning (wire/key_stat.py). The rest after the type, its body, has a space before each element,
+and an element has none: so it is found, counted, added and removed by searches in one text, without
 reading the others. The elements are written like keys, and a field of a hash and a member of a
 sorted set have no `=`.
 """

@@ -112,7 +112,7 @@ def test_a_follower_reads_for_a_connection_that_is_readonly(nodes: Cluster) -> N
 
 @pytest.fixture
 def redis() -> Any:
-    """The package redis-py, of which its types are not asked."""
+    """The package redis-py, without its types."""
     return pytest.importorskip("redis", reason="it asks as redis-py does")
 
 

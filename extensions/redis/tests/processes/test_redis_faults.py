@@ -1,4 +1,4 @@
-"""Redis clients beside others while nodes fail: all operations have one order, each increment
+"""Redis clients along with others while nodes fail: all operations have one order, each increment
 counts once, each transfer by MULTI happens whole or not at all, a listener to notifications learns
 each final state, and lists, messages and elements keep their promises."""
 

@@ -1,4 +1,4 @@
-"""The commands on types beside a Redis 7: random ones, whose replies must be the same."""
+"""The commands on types next to a Redis 7: random ones, whose replies must be the same."""
 
 from __future__ import annotations
 

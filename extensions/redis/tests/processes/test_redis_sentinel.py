@@ -22,7 +22,7 @@ SERVED = [
 
 @pytest.fixture
 def redis() -> Any:
-    """The package redis-py, of which its types are not asked."""
+    """The package redis-py, without its types."""
     return pytest.importorskip("redis", reason="it asks as redis-py does")
 
 
@@ -129,7 +129,7 @@ def test_each_node_tells_its_subscribers_of_a_new_leader(
 
 
 def test_in_cluster_mode_no_change_of_the_leader_shows(redis: Any, cluster: Cluster) -> None:
-    """Such a client lives on `MOVED`, and the end of a connection after it is no error."""
+    """Such a client lives on `MOVED`, and the end of a connection after it is not an error."""
     cluster.wait_until_raised()
     with redis.RedisCluster(host="localhost", port=cluster["s2"].port) as store:
         done = 0

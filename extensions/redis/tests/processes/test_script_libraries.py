@@ -31,7 +31,7 @@ def client(port: int) -> Any:
 
 
 def library(name: str) -> Any:
-    """Return a library, of which its types are not asked."""
+    """Return a library, without its types."""
     pytest.importorskip(name, reason="it is what the test is about")
     return import_module(name)
 

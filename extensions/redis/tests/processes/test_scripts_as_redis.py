@@ -1,4 +1,4 @@
-"""Known scripts at a real node, and the same Lua at a Redis beside it."""
+"""Known scripts at a real node, and the same Lua at a Redis next to it."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_half_transaction_becomes_a_line_with_the_rest(place: int) -> None:
 
 
 def test_half_transaction_must_end_in_time() -> None:
-    """The time counts from its `MULTI`, however often it goes on."""
+    """The time counts from its `MULTI`, however often it continues."""
     machine = machine_with(bytes_of(["MULTI"])[0] + b"*2")
     protocol = machine.protocol
     for byte, now_s in ((b"\r", LINE_S - 1), (b"\n", LINE_S + 1)):

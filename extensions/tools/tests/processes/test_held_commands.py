@@ -97,7 +97,7 @@ def is_there(process: int) -> bool:
 
 
 def end_lease_of(kv: raftline.KV[str], key: str) -> None:
-    """End the lease of whoever holds a lock, as its expiry would."""
+    """End the lease of a lock's holder, as its expiry would."""
     stat = kv.stat(key)
     assert stat is not None
     assert kv.request(f"release {stat.lease}").startswith("RELEASE response: ")
@@ -160,7 +160,7 @@ def test_a_lock_that_is_held_is_waited_for_or_not(nodes: Cluster, kv: raftline.K
 def test_signal_while_waiting_ends_it_and_frees_the_line(
     nodes: Cluster, kv: raftline.KV[str]
 ) -> None:
-    """A signal that comes while it waits ends it, and others wait no longer."""
+    """A signal that comes while it waits ends it, and others stop waiting."""
     for number in (signal.SIGINT, signal.SIGTERM):
         with (
             kv.lock("left"),

@@ -2,7 +2,7 @@
 
 `run_divergence` plants one in a cluster that is otherwise sound, though its network may lose and
 delay messages. The node must be found, stand for no election and serve no reads, and after its next
-start get the state of the others again. What clients read before that is not judged.
+start get the state of the others again. Earlier reads of clients are not judged.
 
 With `away`, as many nodes as possible are away around it, and the leader may be the one that is
 struck. Until they return nobody can know who is right, so nobody may lose a vote.
@@ -187,7 +187,7 @@ class _Scenario:
 
     def _is_undecided(self, victim: Host) -> bool:
         """Whether the leader knows of the difference, and the state of another node came by a
-        snapshot since, so that it is no witness."""
+        snapshot since, so that it is not a witness."""
         names = {host.name for host in self._hosts if host is victim}
         for host, view in leaders(self._hosts):
             known = set(view.undecided)

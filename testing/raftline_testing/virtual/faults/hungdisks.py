@@ -1,4 +1,4 @@
-"""Disks that hang or fail where the others can't go on without them: those of a majority, or that
+"""Disks that hang or fail, without which the others can't continue: those of a majority, or that
 of a server which is about to get a vote.
 
 A server answers heartbeats past its disk. So a majority of hung disks stops writes and elections,

@@ -42,7 +42,7 @@ class LostMajority:
             self._bring_back()
 
     def wipe(self, tell_lost: Callable[[Host], None]) -> None:
-        """Lose the disks of a majority of the voters, of which each serves."""
+        """Lose the disks of a majority of the voters, all of which serve."""
         leader = undisputed_leader(self._hosts)
         if self._kept or self._has_patience or leader is None or leader.view is None:
             return

@@ -240,7 +240,7 @@ class Disk:
         return copy
 
     def bring_back(self, copy: Copy) -> None:
-        """Give the stopped node the files that were taken away. What it did without them was done
+        """Give the stopped node the files that were taken away. Its acts without them were done
         without a vote."""
         self.folder, self._promised = MemoryFolder(copy.files), copy.promised
         self.whole, self.newborn = True, False

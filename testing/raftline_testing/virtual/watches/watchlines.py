@@ -115,7 +115,7 @@ class Listener(ABC):
         """Return the bytes of a request."""
 
     def stop(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         self.stopped = True
         self._hang_up()
 
