@@ -87,7 +87,7 @@ class ReplicatedState:
                 # snapshot of the state includes it (§7).
                 self.members = read(command) or self.members
             elif command.startswith(levels.PREFIX):
-                self._raise(levels.read(command))
+                self._raise_level(levels.read(command))
             if not command.startswith("machine "):
                 return execute(self.store, command)
             return self._do(command)
@@ -118,7 +118,7 @@ class ReplicatedState:
             return self.sessions.forget(name)
         return self._do(bare, name)
 
-    def _raise(self, order: levels.Raise) -> None:
+    def _raise_level(self, order: levels.Raise) -> None:
         """Raise the level and add parts, unless the entry names a cluster identity other than the
         first one."""
         if not levels.is_foreign(self.cluster, order.cluster):
