@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from raftline.net.connections import shared_reader
-from raftline.net.connections.shared_reader import CHECK_S, Ready, SharedReader
+from raftline.net.connections.shared_reader import CHECK_S, AfterTurn, SharedReader
 from raftline.net.protocol.host import Batch
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Stuck
@@ -67,17 +67,17 @@ class Connection:
 
     # --- by the shared reader, as `Shareable` and as the sink of its batches --------------------
 
-    def take_ready(self, batches: list[Batch], now_s: float) -> Ready:
+    def take_ready(self, batches: list[Batch], now_s: float) -> AfterTurn:
         if self._is_full:
-            return Ready.IS_FULL
+            return AfterTurn.IS_FULL
         if self._near.incoming.data[:1] in (END, b""):
-            return Ready.NEEDS_THREAD
+            return AfterTurn.NEEDS_THREAD
         line = self._read(socket.MSG_DONTWAIT)
         self.served.append(line)
         sink: Any = self
         batches.append(Batch([line.decode()], is_read=False, reply_sink=sink))
         self._is_full = self.fills
-        return Ready.HAS_MORE if self._near.incoming.data else Ready.WAITS
+        return AfterTurn.HAS_MORE if self._near.incoming.data else AfterTurn.WAITS
 
     def notify_of_room(self, tell: Callable[[], None]) -> bool:
         self._tell = tell

@@ -24,7 +24,7 @@ from ..protocol.server_protocol import ServerProtocol
 from ..protocol.serving import Ending, Serving
 from ..protocol.waits import AwaitReplies, ReserveRoom, SendBytes, Wait, WaitFor
 from .outgoing import Outgoing
-from .shared_reader import Ready, Shareable, SharedReader
+from .shared_reader import AfterTurn, Shareable, SharedReader
 
 
 class Connection(Origin, Shareable):
@@ -234,29 +234,31 @@ class Connection(Origin, Shareable):
         """Return the socket's descriptor."""
         return self._socket.fileno()
 
-    def take_ready(self, batches: list[Batch], now_s: float) -> Ready:
+    def take_ready(self, batches: list[Batch], now_s: float) -> AfterTurn:
         """Add a batch of lines to `batches`, reading new bytes only if no lines are left."""
         if self._host.is_down:
-            return Ready.NEEDS_THREAD
+            return AfterTurn.NEEDS_THREAD
         if self.outgoing.is_full():
-            return Ready.IS_FULL
+            return AfterTurn.IS_FULL
         protocol, serving = self._protocol, self._serving
         try:
             if protocol.is_between_lines:
                 data = self._receiver.receive_now()
                 if data is None:
-                    return Ready.WAITS
+                    return AfterTurn.WAITS
                 protocol.receive_data(data, now_s)
             batch = serving.take_now()
         except Exception as trouble:
             self._trouble = trouble
-            return Ready.NEEDS_THREAD
+            return AfterTurn.NEEDS_THREAD
         if batch is not None:
             batches.append(batch)
             if not protocol.is_between_lines:
-                return Ready.HAS_MORE
+                return AfterTurn.HAS_MORE
         has_more = self._tls is not None and self._tls.has_more  # bytes unknown to the kernel
-        return Ready.WAITS if serving.is_between_lines and not has_more else Ready.NEEDS_THREAD
+        return (
+            AfterTurn.WAITS if serving.is_between_lines and not has_more else AfterTurn.NEEDS_THREAD
+        )
 
     def notify_of_room(self, tell: Callable[[], None]) -> bool:
         """Call `tell` once this connection has room; return False if it has room now."""

@@ -41,7 +41,7 @@ USER_TURN: Final = 256  # requests of a user, before its other connections wait 
 CHECK_S: Final = 0.5  # between two checks of whether the crowd is gone, while nothing arrives
 
 
-class Ready(Enum):
+class AfterTurn(Enum):
     """The state of a connection after its turn."""
 
     WAITS = auto()  # it waits for bytes
@@ -63,7 +63,7 @@ class Shareable(Protocol):
 
     def fileno(self) -> int: ...
 
-    def take_ready(self, batches: list[Batch], now_s: float) -> Ready:
+    def take_ready(self, batches: list[Batch], now_s: float) -> AfterTurn:
         """Add a batch of lines to `batches`, reading new bytes only if no lines are left."""
 
     def notify_of_room(self, tell: Callable[[], None]) -> bool:
@@ -244,18 +244,18 @@ class SharedReader:
         if connection.user is not None and len(batches) > count:
             size = len(batches[-1].commands)
             self._of_user[connection.user] = self._of_user.get(connection.user, 0) + size
-        if state is Ready.WAITS and not self._full:
+        if state is AfterTurn.WAITS and not self._full:
             return True  # the usual case
-        if state is Ready.NEEDS_THREAD:
+        if state is AfterTurn.NEEDS_THREAD:
             connection.private_until = self._window + PRIVATE_WINDOWS
             return False
-        if state is Ready.IS_FULL:
+        if state is AfterTurn.IS_FULL:
             if descriptor not in self._full:
                 self._full.add(descriptor)
                 self._epoll.modify(descriptor, 0)
             if not connection.notify_of_room(partial(self._has_room, descriptor)):
                 self._again.append(descriptor)
-        elif state is Ready.HAS_MORE:
+        elif state is AfterTurn.HAS_MORE:
             self._again.append(descriptor)
         elif descriptor in self._full:
             self._full.remove(descriptor)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from raftline.common.build_level import LEVEL
-from raftline.net.connections.shared_reader import CROWD, PIECE, Ready, SharedReader
+from raftline.net.connections.shared_reader import CROWD, PIECE, AfterTurn, SharedReader
 from raftline.net.protocol import server_protocol
 from raftline.net.protocol.outgoing_protocol import BATCHES_MAX
 from raftline.net.protocol.server_protocol import TIMING_MARK
@@ -413,7 +413,7 @@ def test_a_reader_that_ends_by_an_error_gives_all_threads_back(crowd: Crowd) -> 
     connection: Any = crowd.scenes[0].connection
     take_ready = connection.take_ready
 
-    def fails_once(*_: object) -> Ready:
+    def fails_once(*_: object) -> AfterTurn:
         connection.take_ready = take_ready
         raise OSError("a fault that no test has met")
 
