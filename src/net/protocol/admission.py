@@ -431,7 +431,7 @@ class Admission:
             return replace(line, message=None)
         if self._is_foreign(sender):
             return self._refuse(line, f"{sender} is of another cluster, {self._cluster}")
-        if stranger := host.why_not_heard(sender, message):
+        if stranger := host.peer_refusal(sender, message):
             return self._refuse(line, f"{stranger}, so it can't say {line.text[:40]}")
         try:
             host.speakers.claim(sender, self._speaker)

@@ -452,7 +452,7 @@ class PeerHost(Protocol):
     def hears_from_leader(self) -> bool:
         """Whether this node heard from a leader within an election timeout."""
 
-    def why_not_heard(self, sender: str, message: Message | None) -> str:
+    def peer_refusal(self, sender: str, message: Message | None) -> str:
         """Return why messages from `sender` are refused; "" for a peer, or for a message that the
         core accepts."""
 

@@ -606,7 +606,7 @@ class Server:
         with self.driver.core:
             return self.node.view.hears_from_leader
 
-    def why_not_heard(self, sender: str, message: Message | None) -> str:
+    def peer_refusal(self, sender: str, message: Message | None) -> str:
         """Return why messages from `sender` are refused; "" for a peer, and for a stranger's
         message that the core accepts (reconfiguration)."""
         if sender in self.book or self.is_peer(sender):

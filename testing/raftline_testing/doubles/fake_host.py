@@ -66,7 +66,7 @@ class FakeHost:
         )
         self.orders = None
         self.is_peer, self.hears_from_leader = (lambda name: name == "s2"), lambda: True
-        self.why_not_heard = lambda name, _: "" if name == "s2" else f"{name} is not a peer of s1"
+        self.peer_refusal = lambda name, _: "" if name == "s2" else f"{name} is not a peer of s1"
         # Nothing was applied, and there is no room for a watch.
         self.watchers: Any = SimpleNamespace(
             last=0,

@@ -50,7 +50,7 @@ def test_peer_is_lost_with_its_last_connection(speaks_elsewhere: bool, lost: lis
 
 def test_connection_under_another_name_gives_up_the_former() -> None:
     """Otherwise, the names that a stranger makes up would be kept forever."""
-    host: Any = FakeHost(why_not_heard=lambda name, message: "")
+    host: Any = FakeHost(peer_refusal=lambda name, message: "")
     speaker, other = Bearer(), Bearer()
     admission = Admission(host, speaker)
 

@@ -145,11 +145,11 @@ class Door(Doors):
     def is_peer(self, name: str) -> bool:
         return name in self._view.contacts or name == self._view.leader != self.name
 
-    def why_not_heard(self, sender: str, message: Message | None) -> str:
+    def peer_refusal(self, sender: str, message: Message | None) -> str:
         node = self._member.node
         if self.is_peer(sender) or (node and message is not None and node.accepts(message)):
             return ""
-        return super().why_not_heard(sender, message)
+        return super().peer_refusal(sender, message)
 
     def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
         assert isinstance(origin, PeerConnection)

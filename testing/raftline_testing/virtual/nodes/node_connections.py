@@ -225,7 +225,7 @@ class Doors:
     def hears_from_leader(self) -> bool:
         return self._view.hears_from_leader
 
-    def why_not_heard(self, sender: str, message: Message | None) -> str:
+    def peer_refusal(self, sender: str, message: Message | None) -> str:
         return f"{sender} is not a peer of {self.name}"
 
     def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
