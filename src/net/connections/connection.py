@@ -85,9 +85,9 @@ class Connection(Origin, Shareable):
         self._admission.on_login = self._logged_in
 
     @property
-    def is_controllers(self) -> bool:
+    def is_control(self) -> bool:
         """Whether this is a controller's connection, which outlives a node that is shut down."""
-        return self._serving.is_controllers
+        return self._serving.is_control
 
     @property
     def bytes_moved(self) -> tuple[int, int]:

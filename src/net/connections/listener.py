@@ -140,7 +140,7 @@ class Listener:
     def end_connections(self, *, but_controllers: bool = False) -> None:
         """End every open connection."""
         for connection in self._all_open():
-            if not (but_controllers and connection.is_controllers):
+            if not (but_controllers and connection.is_control):
                 connection.break_off()
 
     def rights_changed(self) -> None:

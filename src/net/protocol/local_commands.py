@@ -54,7 +54,7 @@ class LocalCommands:
         self.break_off = break_off
         self._address = address
         self._backup_file: BackupFile | None = None  # fetched by this connection
-        self.is_controllers = False  # such a connection outlives a node that is shut down
+        self.is_control = False  # such a connection outlives a node that is shut down
 
     @property
     def user(self) -> str | None:
@@ -225,7 +225,7 @@ class LocalCommands:
         host = self._address()
         orders, request = self._host.orders, line.request
         assert orders is not None  # otherwise the line would not be an order
-        self.is_controllers = orders.is_allowed(request.sender, host)
+        self.is_control = orders.is_allowed(request.sender, host)
         return orders.obey(request, host).line
 
     def _put_codes(self) -> Waits[str]:

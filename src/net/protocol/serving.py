@@ -72,9 +72,9 @@ class Serving:
         self.drains = False  # at the end, incoming bytes are discarded for a while
 
     @property
-    def is_controllers(self) -> bool:
+    def is_control(self) -> bool:
         """Whether this is a controller's connection, which outlives a node that is shut down."""
-        return self._local_commands.is_controllers
+        return self._local_commands.is_control
 
     def steps(self) -> Waits[None]:
         """Serve until the end."""
