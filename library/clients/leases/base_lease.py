@@ -198,7 +198,7 @@ class BaseLease(NoCopies, Generic[Event]):
             timer.lose()
             raise timer.loss()
 
-    def _is_to_release(self, error: BaseException | None) -> bool:
+    def _must_release(self, error: BaseException | None) -> bool:
         """Return whether the end of a `with` has to release the lease. Raises LeaseLost if it was
         lost, unless an error in the block takes precedence."""
         timer = self._timer
@@ -354,7 +354,7 @@ class BaseLease(NoCopies, Generic[Event]):
     def _leaving(self, error: BaseException | None) -> Steps[None]:
         """Release the lease at the end of a `with`. An error in the block takes precedence over an
         error here."""
-        if self._is_to_release(error):
+        if self._must_release(error):
             with suppress_if(error, ClientError):
                 yield from self._releasing()
 
