@@ -71,7 +71,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_what_can_be_is_accepted(name: str) -> None:
+def test_serializable_history_is_accepted(name: str) -> None:
     history, finals = SOUND[name]
     assert findings(history, finals) == []
 
