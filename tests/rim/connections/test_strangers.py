@@ -286,7 +286,7 @@ def test_the_place_of_the_oldest_stranger_goes_to_the_next_one() -> None:
     assert places.make_room(11.0) == [new]
 
 
-def test_who_took_the_places_of_peers_makes_room_as_well() -> None:
+def test_stranger_in_a_peer_slot_is_evicted() -> None:
     places: Places[Guest] = Places(3)
     guests = [Guest() for _ in range(3 + PLACES_FOR_PEERS)]
     for guest in guests:
