@@ -48,7 +48,7 @@ def test_lease_of_milliseconds_expires_and_is_renewed(leader: Leader) -> None:
     assert leader.expire() == f"expired {leader.node.view.term} {lease}"
 
 
-def test_a_renewal_gives_the_whole_time_again(leader: Leader) -> None:
+def test_renewal_restores_the_full_ttl(leader: Leader) -> None:
     lease = leader.lease(10)
     leader.now_ms += 10_999
     assert leader.ask(f"renew {lease}") == f"RENEW response: {lease} for 10 s"
