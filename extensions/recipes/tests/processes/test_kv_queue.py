@@ -324,7 +324,7 @@ def test_a_job_that_was_lost_is_not_ended_with_a_take(kv: raftline.KV[str]) -> N
     assert jobs.waiting() == 1
 
 
-def test_bad_jobs_are_not_ended(kv: raftline.KV[str]) -> None:
+def test_malformed_job_is_never_acknowledged(kv: raftline.KV[str]) -> None:
     jobs, others = kv.queue("these"), kv.queue("others")
     others.put("a")
     with others.take() as other:
