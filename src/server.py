@@ -129,7 +129,7 @@ def _boot(
     make_server = server_of(arguments)
     peer_auth, tls = boot.access_settings(arguments).proofs()
     shares = boot.shares(arguments)
-    port, configuration = boot.settle(arguments)
+    port, configuration = boot.start_settings(arguments)
     console.say(str(configuration.path))
     with contextlib.ExitStack() as stack:
         stack.callback(signals.unbound)  # last

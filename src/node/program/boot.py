@@ -35,7 +35,7 @@ def log_level(arguments: argparse.Namespace) -> str:
     return str(arguments.log_level or "debug")
 
 
-def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
+def start_settings(arguments: argparse.Namespace) -> tuple[int, Configuration]:
     """Return the port to listen on and the configuration to start with.
 
     Raises:
