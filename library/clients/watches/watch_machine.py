@@ -178,7 +178,7 @@ class WatchMachine(Generic[Data]):
             yield Send(line_of(f"{self.name}#{SYNC_ID}", "unwatch"))
 
     def _connect(self, until_s: float | None) -> Generator[NodeStep, Any, None]:
-        address, opening = self._nodes.current, self._opening_limit_s()
+        address, opening = self._nodes.current, self._opening_deadline()
         limit_s = CONNECT_TIMEOUT_S if opening is None else opening.connect_s
         if until_s is not None:
             limit_s = min(limit_s, until_s - self._now())
@@ -202,7 +202,7 @@ class WatchMachine(Generic[Data]):
         yield from self._ask_for_members()  # before any event, so that they are known by then
         yield Send(line_of(self.name, self.cursor.command))
 
-    def _opening_limit_s(self) -> Deadline | None:
+    def _opening_deadline(self) -> Deadline | None:
         """Return the time within which a first node has to serve the watch; None once a node
         did."""
         if self._opening is None and not self._was_served:
