@@ -190,7 +190,7 @@ class LocalCluster:
         program = shlex.join(self._program) if self._program else f"{typed()} server"
         return f"To start it again, in another terminal: {program} {arguments}"
 
-    def order(self, name: str, what: str) -> str:
+    def control(self, name: str, what: str) -> str:
         """Kill a node's process, stop it (SIGTERM), or start it again, and return what was done.
         Any thread may call this."""
         node = self._nodes.get(name)

@@ -123,7 +123,7 @@ def _begin(cluster: LocalCluster, others: Sequence[str], view_port: int | None) 
         with threads_without_signals():
             say = partial(_say_for_view, cluster)
             _viewer().in_background(
-                cluster.configuration.members, cluster.access, view_port, say, cluster.order
+                cluster.configuration.members, cluster.access, view_port, say, cluster.control
             )
 
 

@@ -377,7 +377,7 @@ def test_a_node_that_is_started_twice_at_once_is_started_once(
     cluster = LocalCluster(configuration, config.FAST, False, Relay(["s1"], None), (), sleeper)
     answers: list[str] = []
     clicks = [
-        threading.Thread(target=lambda: answers.append(cluster.order("s1", "start")))
+        threading.Thread(target=lambda: answers.append(cluster.control("s1", "start")))
         for _ in range(2)
     ]
     launch = ServerProcess.launch
@@ -390,7 +390,7 @@ def test_a_node_that_is_started_twice_at_once_is_started_once(
 
     cluster.start()
     try:
-        cluster.order("s1", "kill")
+        cluster.control("s1", "kill")
         cluster.deaths.get(timeout=SECONDS_MAX)
         monkeypatch.setattr(ServerProcess, "launch", launched)
         clicks[0].start()
@@ -415,10 +415,10 @@ def test_a_node_that_can_t_be_started_again_ends_no_other(
     cluster = LocalCluster(configuration, config.FAST, False, Relay(["s1"], None), (), program)
     cluster.start()
     try:
-        cluster.order("s1", "kill")
+        cluster.control("s1", "kill")
         cluster.deaths.get(timeout=SECONDS_MAX)
         taken.touch()
-        assert cluster.order("s1", "start") == "s1 is started"
+        assert cluster.control("s1", "start") == "s1 is started"
         cluster.report_death(cluster.deaths.get(timeout=SECONDS_MAX))
     finally:
         cluster.stop()
