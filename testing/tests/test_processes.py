@@ -97,7 +97,7 @@ def test_a_console_gets_the_output_of_each_start(start: Start, tmp_path: Path) -
     assert (tmp_path / "console").read_text() == "begun 1\nbegun 2\n"
 
 
-def test_a_paused_process_stands_still_and_goes_on(start: Start) -> None:
+def test_a_paused_process_stands_still_and_continues(start: Start) -> None:
     process = start(SAYS)
     process.wait_for_line("begun")
     process.pause()

@@ -67,7 +67,7 @@ def test_a_condition_decides_whether_a_write_takes_effect(shared: Cluster) -> No
     assert shared.ask("c@get lock") == "GET response: you"
 
 
-def test_a_malformed_line_is_refused_and_the_connection_goes_on(shared: Cluster) -> None:
+def test_malformed_line_is_refused_and_the_connection_continues(shared: Cluster) -> None:
     node = shared.leader()
 
     def adds_nothing() -> bool:

@@ -33,7 +33,7 @@ def test_each_event_comes_once_and_each_wait_ends_in_time(first: int, count: int
 
 
 @pytest.mark.slow
-def test_a_watch_that_goes_on_some_entries_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watch_that_continues_some_entries_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     formatted = watch_events.format_watch
 
     def late(asked: WatchAsked) -> str:

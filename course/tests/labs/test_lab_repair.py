@@ -352,7 +352,7 @@ def test_choice_4_takes_a_follower_by_its_number_or_its_name(
     ("chosen", "ending"),
     [("1", "commit"), ("", "commit"), ("c", "commit"), ("2", "overwrite"), ("O", "overwrite")],
 )
-def test_choice_3_goes_on_by_a_number(
+def test_choice_3_continues_by_a_number(
     chosen: str, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[str] = []

@@ -131,7 +131,7 @@ def test_a_person_who_plays_its_peers_is_answered_as_on_the_page(
         node.close()
 
 
-def test_whatever_bytes_come_it_goes_on(sanitized: Path, tmp_path: Path) -> None:
+def test_whatever_bytes_come_it_continues(sanitized: Path, tmp_path: Path) -> None:
     """Lines of the grammar, each broken at one place, to a node with sanitizers."""
     node = _alone(sanitized, tmp_path, members=1)
     chance = random.Random(4)

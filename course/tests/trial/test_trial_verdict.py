@@ -176,7 +176,7 @@ def test_report_has_the_course_lines_in_order() -> None:
     ]
 
 
-def test_the_report_goes_on_with_percentiles_events_and_verdict() -> None:
+def test_report_continues_with_percentiles_events_and_verdict() -> None:
     requests = [asked(number, took=number / 1000) for number in range(1, 101)]
     event = TrialEvent(8.0, "fail leader", ("0001",), "0001 was killed")
     made = record(

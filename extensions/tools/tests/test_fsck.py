@@ -99,7 +99,7 @@ def test_fsck_names_missing_files_and_accepts_a_recovering_node() -> None:
         assert boot(folder)[1].recovering
 
 
-def test_the_sound_part_of_a_damaged_log_goes_on() -> None:
+def test_the_sound_part_of_a_damaged_log_continues() -> None:
     folder = MemoryFolder({**WHOLE, "s1.log": GOOD.replace(b"b 30", b"b 31")})
     assert repair_before_start(folder, "s1")[-1].startswith("s1.log was cut to ")
     manager, recovered = boot(folder)

@@ -44,7 +44,7 @@ from raftline_testing.files.node_files import (
 )
 
 
-def test_a_survivor_without_its_log_goes_on_from_its_snapshot(
+def test_a_survivor_without_its_log_continues_from_its_snapshot(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, content in COMPACTED.items():
@@ -94,7 +94,7 @@ def test_a_second_recovery_changes_nothing_and_reports_it(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
-def test_a_survivor_goes_on_at_the_address_that_its_own_file_has(
+def test_survivor_continues_at_the_address_that_its_own_file_has(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A member that moved has a line in its file, and the old address in its log."""

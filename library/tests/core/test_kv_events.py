@@ -25,7 +25,7 @@ def fed(cursor: WatchCursor[str], *lines: str) -> list[EventFields]:
     return [each for line in lines for each in fields(cursor.take(line))]
 
 
-def test_a_watch_begins_with_the_keys_and_goes_on_with_events() -> None:
+def test_a_watch_begins_with_the_keys_and_continues_with_events() -> None:
     cursor = WatchCursor(TEXT, "app/", None)
     assert cursor.command == "watch app/"
     assert fed(
@@ -48,7 +48,7 @@ def test_a_watch_begins_with_the_keys_and_goes_on_with_events() -> None:
     assert cursor.command == "watch app/ after 90"
 
 
-def test_a_watch_goes_on_after_the_last_entry_that_is_whole() -> None:
+def test_a_watch_continues_after_the_last_entry_that_is_whole() -> None:
     cursor = WatchCursor(TEXT, "", None)
     fed(cursor, words.begins(0, 57), words.event(58, "set", "a", "1"))
     fed(cursor, words.event(60, "set", "a", "2"), words.event(60, "set", "b", "2"))

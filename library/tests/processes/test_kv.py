@@ -441,7 +441,7 @@ def serving(watch: raftline.api.Watch[str]) -> int:
     return 0 if connection is None else connection.address.port
 
 
-def test_a_watch_goes_on_at_another_node_and_misses_nothing(three: Cluster) -> None:
+def test_a_watch_continues_at_another_node_and_misses_nothing(three: Cluster) -> None:
     with raftline.connect(at(three), timeout=DEADLINE_S) as kv:
         watch = kv.watch("n")
         seen: list[int] = []

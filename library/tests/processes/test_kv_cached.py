@@ -51,7 +51,7 @@ def test_a_copy_that_is_not_begun_or_lost_its_client_says_so(nodes: Cluster) -> 
         nowhere.cached("c/").start()
 
 
-def test_a_copy_goes_on_when_the_leader_dies_and_knows_its_age(three: Cluster) -> None:
+def test_a_copy_continues_when_the_leader_dies_and_knows_its_age(three: Cluster) -> None:
     with raftline.connect(at(three), timeout=4 * DEADLINE_S) as kv:
         kv["c/a"] = "1"
         with kv.cached("c/") as cache:

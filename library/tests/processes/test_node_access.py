@@ -89,7 +89,7 @@ def test_objects_work_over_tls_and_with_users(
         assert "s2 proved nothing on this connection" in forged
 
 
-def test_the_leader_of_such_nodes_may_end_and_objects_go_on(nodes: list[Node]) -> None:
+def test_the_leader_of_such_nodes_may_end_and_objects_continue(nodes: list[Node]) -> None:
     counts = [raftline.ReplicatedCounter("n", node=node) for node in nodes]
     counts[0].add()
     leader = nodes[0].wait_for_leader(DEADLINE_S)

@@ -124,7 +124,7 @@ def test_a_node_that_serves_nothing_is_not_asked_for_the_members() -> None:
     assert end.value.value.text == NO_LEADER
 
 
-def test_threads_go_on_at_a_member_that_nobody_named() -> None:
+def test_threads_continue_at_a_member_that_nobody_named() -> None:
     with two_nodes(value) as (s1, s2):
         with raftline.connect(f"localhost:{s1.port}", timeout=DEADLINE_S) as kv:
             assert kv["a"] == "a"
@@ -134,7 +134,7 @@ def test_threads_go_on_at_a_member_that_nobody_named() -> None:
         assert s2.received == ["program@get b"]  # who was asked lately is not asked again
 
 
-def test_tasks_go_on_at_a_member_that_nobody_named() -> None:
+def test_tasks_continue_at_a_member_that_nobody_named() -> None:
     async def run() -> None:
         with two_nodes(value) as (s1, s2):
             async with raftline.aio.connect(f"localhost:{s1.port}", timeout=DEADLINE_S) as kv:
@@ -230,7 +230,7 @@ def test_thread_watch_moves_to_a_member_nobody_named() -> None:
         assert s2.received[0] == "program@watch a after 1"
 
 
-def test_a_watch_of_tasks_goes_on_at_a_member_that_nobody_named() -> None:
+def test_watch_of_tasks_continues_at_a_member_that_nobody_named() -> None:
     async def run() -> None:
         with two_nodes(events()) as (s1, s2):
             async with raftline.aio.connect(f"localhost:{s1.port}", timeout=DEADLINE_S) as kv:

@@ -149,7 +149,7 @@ def test_a_rewrite_at_boot_drops_void_lines() -> None:
     assert commands(folder) == ["a", "d", "e"]
 
 
-def test_a_log_cut_to_nothing_goes_on_from_its_base_line() -> None:
+def test_a_log_cut_to_nothing_continues_from_its_base_line() -> None:
     folder = found(log_file(b"1 1 a\n", b"# cut after 0\n"), storage_file(2, mark=(0, 0)))
     manager, recovered = boot(folder)
     assert known(recovered) == []

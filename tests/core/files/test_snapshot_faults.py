@@ -239,7 +239,7 @@ def test_snapshot_arriving_twice_is_synced_before_the_rename() -> None:
         manager.close()
 
 
-def test_without_room_for_a_snapshot_the_node_goes_on() -> None:
+def test_without_room_for_a_snapshot_the_node_continues() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     manager.persist([Effects(save=HardState(1, "s1"), append=BEFORE)])

@@ -371,7 +371,7 @@ def test_a_follower_that_differs_does_not_regain_its_vote() -> None:
     assert not node.step(heartbeat(vote_again=1), 0).begins_again
 
 
-def test_a_quarantine_goes_on_after_a_restart() -> None:
+def test_a_quarantine_continues_after_a_restart() -> None:
     node = node_of("s2", 1, 1, 1, recovering=True, differs=3, incarnation=5, options=RAISED)
     assert (node.view.differs, node.view.recovering) == (3, True)
     effects = node.step(heartbeat(vote_again=5), 0)

@@ -288,14 +288,14 @@ def test_events_that_are_gone_take_no_memory() -> None:
     assert sum(len(event[3]) for event in held) == len(found) << 20 <= 10 << 20
 
 
-def test_the_list_is_trimmed_and_goes_on() -> None:
+def test_the_list_is_trimmed_and_continues() -> None:
     found = history(*range(1, 100), events_max=10)
     held = [event for run in runs_of(found) for event in run.events()]
     assert (found.floor, len(found), len(held)) == (89, 10, 10)
     assert numbers(found, 89) == list(range(90, 100))
 
 
-def test_a_watch_can_go_on_after_what_is_gone_and_not_before() -> None:
+def test_a_watch_can_continue_after_what_is_gone_and_not_before() -> None:
     found = history(1, 2, 3, 4, events_max=2)
     assert not found.place_of(1).is_covered
     assert found.place_of(2).is_covered

@@ -162,7 +162,7 @@ def test_the_words_with_index_end_a_request(typed: str, selection: tuple[str, ..
     assert command(typed) == typed
 
 
-def test_a_listing_goes_on_in_the_pairs_of_a_snapshot_that_came() -> None:
+def test_listing_continues_in_the_pairs_of_a_snapshot_that_came() -> None:
     node = Node()
     for number in range(10):
         node.do(f"set k{number:02} v")

@@ -145,7 +145,7 @@ def test_bad_requests_get_one_clear_line(three: Cluster) -> None:
         assert bare(answer(line, "client4#1@unwatch")) == "s2#1@UNWATCH response: ended after"
 
 
-def test_without_a_leader_a_watch_goes_on_but_none_begins(cluster: Cluster) -> None:
+def test_without_a_leader_a_watch_continues_but_none_begins(cluster: Cluster) -> None:
     cluster.ask("set a 1")
     cluster.wait_until_equal()
     with cluster["s2"].connect() as line:
@@ -196,7 +196,7 @@ def test_a_watch_that_a_node_left_behind_begins_anew(tmp_path: Path) -> None:
             assert len(heard(line, 5)) == 5
 
 
-def test_a_slow_reader_is_ended_with_a_place_to_go_on_from(tmp_path: Path) -> None:
+def test_a_slow_reader_is_ended_with_a_place_to_continue_from(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1, *STEADY, "--history-events", "8") as cluster:
         node = cluster.start().led_by("s1")["s1"]
         slow = socket.socket()
@@ -251,7 +251,7 @@ def test_watches_live_on_while_their_node_takes_over_a_snapshot(tmp_path: Path) 
             assert " set app/new 3" in heard(line)[0]
 
 
-def test_a_node_that_stops_tells_where_to_go_on(cluster: Cluster) -> None:
+def test_a_node_that_stops_tells_where_to_continue(cluster: Cluster) -> None:
     with cluster["s2"].connect() as line, cluster["s3"].connect() as other:
         answer(line, "watch app/")
         cluster.ask("set app/a 1")

@@ -214,7 +214,7 @@ def test_a_member_starts_without_the_list_of_members(cluster: Cluster) -> None:
     cluster.wait_until_equal()
 
 
-def test_a_leader_removes_itself_while_writes_go_on(cluster: Cluster) -> None:
+def test_a_leader_removes_itself_while_writes_continue(cluster: Cluster) -> None:
     leader = cluster.leader()
     with Writer(cluster) as writer:
         assert (
@@ -377,7 +377,7 @@ def test_replacement_with_a_late_member_ends_by_repetition(
     assert added.stdout.startswith("ADD response: s4 is a voter as before, entry ")
 
 
-def test_three_become_five_become_three_while_writes_go_on(fast: Cluster) -> None:
+def test_three_become_five_become_three_while_writes_continue(fast: Cluster) -> None:
     with Writer(fast) as writer:
         for _ in range(2):
             joined(newcomer(fast, fast.leader()))

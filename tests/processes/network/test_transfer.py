@@ -76,7 +76,7 @@ def test_joined_node_can_take_the_leadership_and_a_learner_not(
     )
 
 
-def test_a_paused_node_does_not_take_over_and_writes_go_on(cluster: Cluster) -> None:
+def test_a_paused_node_does_not_take_over_and_writes_continue(cluster: Cluster) -> None:
     leader, follower = cluster.leader(), cluster.followers()[0]
     follower.pause()
     with leader.connect() as asked, leader.connect() as client:

@@ -75,7 +75,7 @@ def test_tls_only_node_says_nothing_in_plain_text(plain: socket.socket, made: Pa
         peer.stop()
 
 
-def test_a_node_that_takes_both_goes_on_without_tls(plain: socket.socket, made: Path) -> None:
+def test_a_node_that_takes_both_continues_without_tls(plain: socket.socket, made: Path) -> None:
     """This happens while TLS is being turned on; every second attempt uses TLS, since the peer may
     support it by now."""
     peer = dialing(plain, made, [], is_only=False)

@@ -355,7 +355,7 @@ def test_no_backup_is_taken_of_pairs_of_no_entry() -> None:
     scene.end()
 
 
-def test_ended_connection_does_not_go_on_with_its_call(scene: ServedConnection) -> None:
+def test_ended_connection_does_not_continue_with_its_call(scene: ServedConnection) -> None:
     scene.host.patience_s = 1e6
     scene.say("show\n")
     scene.submitted(1)

@@ -255,7 +255,7 @@ def test_no_watch_line_precedes_the_reply_to_its_request(line: Line) -> None:
     assert line.receive(15 + 1023).startswith(b"its first line\nb ")
 
 
-def test_a_watch_that_goes_on_takes_none_along_that_begins(line: Line) -> None:
+def test_a_watch_that_continues_takes_none_along_that_begins(line: Line) -> None:
     line.outgoing.add_backlogs([Pieces(1, "a")])
     line.outgoing.resume([Pieces(1, "b")])
     assert line.receive(1023)[:1] == b"b"

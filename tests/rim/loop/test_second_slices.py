@@ -97,7 +97,7 @@ def test_a_slice_counts_connections_over_several_groups() -> None:
 
 
 @pytest.mark.parametrize("matching", ["k", "other"])
-def test_a_watch_that_is_far_behind_goes_on_piece_by_piece(matching: str) -> None:
+def test_a_watch_that_is_far_behind_continues_piece_by_piece(matching: str) -> None:
     """This holds even if no event of a piece has its prefix."""
     count = 3 * PIECE_EVENTS + 7
     scene = WatchScene(events_max=2 * count)
@@ -353,7 +353,7 @@ def test_many_ended_leases_leave_nothing() -> None:
 # --- pairs and events -------------------------------------------------------------------------
 
 
-def test_a_show_of_many_keys_goes_on_page_by_page() -> None:
+def test_a_show_of_many_keys_continues_page_by_page() -> None:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     count = 2 * PAGE_KEYS + 1
     manager.apply(entries(1, 1, *[f"set k{number:05} {number}" for number in range(count)]))

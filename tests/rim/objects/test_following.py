@@ -83,7 +83,7 @@ class World:
         return f"s1@{line}".encode()
 
 
-def test_a_watch_goes_on_at_the_next_node_after_what_came_whole() -> None:
+def test_watch_continues_at_the_next_node_after_what_came_whole() -> None:
     rounds = itertools.count()
 
     def serve(line: str) -> list[Line]:
@@ -98,7 +98,7 @@ def test_a_watch_goes_on_at_the_next_node_after_what_came_whole() -> None:
     assert set(world.opened) == {S1, S2}
 
 
-def test_a_watch_goes_on_from_the_node_that_was_reached() -> None:
+def test_a_watch_continues_from_the_node_that_was_reached() -> None:
     world = World(lambda _: [words.begins(0, 5), ConnectionEnded()])
     first = world.watch._nodes.current
     world.reached = S1 if first == S2 else S2

@@ -162,7 +162,7 @@ def test_connection_breaking_amid_a_sync_keeps_each_event_once(line: str) -> Non
 
 
 @pytest.mark.parametrize("line", ["c#3@watch a/raftline/sync", "c@unwatch"])
-def test_after_a_time_that_was_too_short_the_watch_goes_on(line: str) -> None:
+def test_after_a_time_that_was_too_short_the_watch_continues(line: str) -> None:
     nodes = Nodes(mute=line)
     nodes.iterate()
     nodes.put("b/x", "1")

@@ -218,7 +218,7 @@ def test_a_task_leaves_no_connection_beside_the_one_that_it_uses(port: int) -> N
         asyncio.run(run())
 
 
-def test_a_program_goes_on_at_what_its_name_leads_to_now(port: int, names: Lookup) -> None:
+def test_a_program_continues_at_what_its_name_leads_to_now(port: int, names: Lookup) -> None:
     with raftline.connect(f"{NAME}:{port}", timeout=DEADLINE_S) as kv:
         names(REFUSES)
         with node(REFUSES, port, "1"):
@@ -228,7 +228,7 @@ def test_a_program_goes_on_at_what_its_name_leads_to_now(port: int, names: Looku
             assert kv["a"] == "2"
 
 
-def test_a_task_goes_on_at_what_its_name_leads_to_now(port: int, names: Lookup) -> None:
+def test_a_task_continues_at_what_its_name_leads_to_now(port: int, names: Lookup) -> None:
     async def run() -> None:
         async with raftline.aio.connect(f"{NAME}:{port}", timeout=DEADLINE_S) as kv:
             names(REFUSES)

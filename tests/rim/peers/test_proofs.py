@@ -338,7 +338,7 @@ def test_an_answer_that_comes_with_the_proof_is_refused() -> None:
         assert dialed.answers == []
 
 
-def test_an_offer_goes_on_with_a_build_that_knows_no_proofs() -> None:
+def test_an_offer_continues_with_a_build_that_knows_no_proofs() -> None:
     with Dialed(PeerAuth(SECRET, is_required=False)) as dialed:
         there, _ = dialed.meet()
         there.sendall(b"s1@Sorry, I don't understand: Prove s1. Try: help\n")

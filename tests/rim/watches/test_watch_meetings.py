@@ -239,7 +239,7 @@ def view(
      view(is_member=False)],
     ids=["member", "member again", "hears its leader", "joiner"],
 )  # fmt: skip
-def test_watches_go_on_at_a_node_that_may_hear_of_events(scene: WatchScene, alive: Any) -> None:
+def test_watches_continue_at_a_node_that_may_hear_of_events(scene: WatchScene, alive: Any) -> None:
     scene.watch("a")
     scene.watchers.look(alive)
     scene.apply("set a 1")

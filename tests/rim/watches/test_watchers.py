@@ -82,7 +82,7 @@ def test_many_connections_are_served_in_slices_by_the_owner(scene: WatchScene) -
         assert sink.read() == ["s1@EVENT 2 set k 1", "s1@EVENT 3 set k 2"]
 
 
-def test_a_watch_goes_on_after_an_entry(scene: WatchScene) -> None:
+def test_a_watch_continues_after_an_entry(scene: WatchScene) -> None:
     scene.apply("set k 1", "set k 2", "set k 3")
     assert scene.watch("k", after=2) == [
         "WATCH response: goes on after 2",
@@ -352,7 +352,7 @@ def test_a_connection_that_ends_leaves_nothing_behind(scene: WatchScene) -> None
     assert scene.sink.read() == []
 
 
-def test_a_node_that_stops_tells_each_watch_where_to_go_on(scene: WatchScene) -> None:
+def test_a_node_that_stops_tells_each_watch_where_to_continue(scene: WatchScene) -> None:
     slow = FakeSink()
     scene.watch("k", number="7")
     scene.watch("k", sink=slow)

@@ -288,7 +288,7 @@ def test_node_without_the_shared_state_machine_stops(
         node.close()
 
 
-def test_a_node_that_must_stop_reports_it_and_its_objects_go_on(
+def test_node_that_must_stop_reports_it_and_its_objects_continue(
     nodes: list[raftline.Node], caplog: pytest.LogCaptureFixture
 ) -> None:
     leader = led(nodes)

@@ -53,7 +53,7 @@ def threads_meet() -> None:
 
 
 @seeds(60, 20_000)
-def test_a_waiter_goes_on_once_the_barrier_is_open(seeds: range) -> None:
+def test_a_waiter_continues_once_the_barrier_is_open(seeds: range) -> None:
     check_interleavings(threads_wait_until_it_is_open, seeds, LINES)
 
 

@@ -41,7 +41,7 @@ def test_a_browser_s_request_carries_out_no_command_of_its_body(
     assert scene.submitted(0) == []
 
 
-def test_ended_connection_does_not_go_on_with_its_call(scene: ServedConnection) -> None:
+def test_ended_connection_does_not_continue_with_its_call(scene: ServedConnection) -> None:
     scene.host.patience_s = 1e6
     scene.there.sendall(framed("MGET", "a", "b"))
     scene.submitted(1)

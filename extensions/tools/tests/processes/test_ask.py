@@ -177,7 +177,7 @@ def paged(count: int, page: int) -> Callable[[str], str]:
     return answer
 
 
-def test_a_listing_goes_on_to_its_end(start: Start, tmp_path: Path) -> None:
+def test_a_listing_continues_to_its_end(start: Start, tmp_path: Path) -> None:
     node = start(paged(7, 3))
     at = f"localhost:{node.port}"
 

@@ -128,7 +128,7 @@ def test_a_node_keeps_a_damaged_file_aside_and_catches_up(tmp_path: Path, end: s
 # --- recover -------------------------------------------------------------------------------
 
 
-def test_a_recovered_survivor_goes_on_undisturbed_by_old_members(tmp_path: Path) -> None:
+def test_recovered_survivor_continues_undisturbed_by_old_members(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
         cluster.start().wait_until_whole().wait_until_raised()
         cluster.ask("client4@set a 4")

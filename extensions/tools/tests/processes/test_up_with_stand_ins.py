@@ -273,7 +273,7 @@ def test_a_node_that_does_not_listen_is_stopped_by_force(tmp_path: Path, ports: 
             assert all(has_ended(connection) for connection in connections)
 
 
-def test_a_death_is_reported_and_the_others_go_on(tmp_path: Path, ports: list[int]) -> None:
+def test_a_death_is_reported_and_the_others_continue(tmp_path: Path, ports: list[int]) -> None:
     server = f"raftline server s2 {ports[1]} --dir {tmp_path} --pace fast"
     again = f"To start it again, in another terminal: {server}"
     with running(tmp_path) as cluster:
