@@ -170,7 +170,7 @@ def test_a_lease_that_somebody_ended_is_reported_as_lost(nodes: Cluster) -> None
     run(work())
 
 
-def test_a_child_process_is_asked_to_connect_anew(nodes: Cluster) -> None:
+def test_a_child_process_is_asked_to_connect_again(nodes: Cluster) -> None:
     async def work() -> None:
         async with raftline.aio.connect(at(nodes)) as kv:
             await kv.set("fork", "1")

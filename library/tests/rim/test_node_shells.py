@@ -48,7 +48,7 @@ def test_task_cancelled_amid_its_login_leaves_no_connection() -> None:
     asyncio.run(cancelled())
 
 
-def test_a_thread_that_is_interrupted_amid_its_login_begins_anew(
+def test_thread_that_is_interrupted_amid_its_login_begins_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A connection that was kept would be taken for one that is logged in."""

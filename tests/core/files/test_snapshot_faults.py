@@ -255,7 +255,7 @@ def test_without_room_for_a_snapshot_the_node_continues() -> None:
 
 
 @pytest.mark.needs("/dev/fd")
-def test_a_log_without_room_to_begin_anew_leaves_no_file_open(
+def test_a_log_without_room_to_begin_again_leaves_no_file_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def is_full(*_: object) -> None:

@@ -63,7 +63,7 @@ def catch_up(leader: RawNode, peer: str = "s3", incarnation: int = 1) -> list[Me
     return leader.step(Receive(answer), state.now_ms).send
 
 
-def test_a_second_loss_before_the_first_is_mended_begins_anew() -> None:
+def test_a_second_loss_before_the_first_is_mended_begins_again() -> None:
     leader = established("s1")
     leader.step(Receive(loss(leader)), TIMEOUT_MS)
     sync(leader)

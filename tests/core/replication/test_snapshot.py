@@ -247,7 +247,7 @@ def test_a_member_that_a_later_snapshot_lacks_was_removed(
     assert node.step(Tick(), 10).notes == []
 
 
-def test_a_snapshot_that_arrived_damaged_is_requested_anew() -> None:
+def test_a_snapshot_that_arrived_damaged_is_requested_again() -> None:
     node = node_of("s2", options=SMALL)
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
     said = node.step(SnapshotRejected(Snapshot(7, 2, 8, 5), "line 3: …"), 0).notes

@@ -175,7 +175,7 @@ def test_an_expiry_of_another_term_than_its_entry_s_does_nothing(
 
 
 @pytest.mark.parametrize("later", ["expire a 10", "setex a 10 1", "set a 1", "persist a"])
-def test_an_expiry_does_nothing_to_a_key_whose_time_was_set_anew(
+def test_expiry_does_nothing_to_a_key_whose_time_was_set_again(
     machine: LeaseMachine, later: str
 ) -> None:
     machine.talk("setex a 10 1", later, format_expiry(TERM, ["own-57-10"]))

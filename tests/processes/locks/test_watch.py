@@ -175,7 +175,7 @@ def test_a_connection_that_watches_sends_many_writes_as_well(tmp_path: Path, io:
             ]
 
 
-def test_a_watch_that_a_node_left_behind_begins_anew(tmp_path: Path) -> None:
+def test_a_watch_that_a_node_left_behind_begins_again(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1, *STEADY, "--history-events", "5") as cluster:
         cluster.start().led_by("s1")
         for n in range(20):

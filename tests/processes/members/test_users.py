@@ -144,7 +144,7 @@ def test_asyncio_logs_in_as_well(cluster: Cluster) -> None:
     asyncio.run(converse())
 
 
-def test_a_client_logs_in_again_where_it_connects_anew(cluster: Cluster) -> None:
+def test_a_client_logs_in_again_where_it_connects_again(cluster: Cluster) -> None:
     with connect(cluster, "eve") as eve:
         eve["app/z"] = "1"
         ask(cluster, "ann", "transfer")

@@ -471,7 +471,7 @@ def test_node_stops_amid_a_log_rewrite_though_its_disk_fails(
     assert "s2.log.new" not in folder.contents()
 
 
-def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[..., Rig]) -> None:
+def test_the_log_is_not_written_again_while_a_cut_of_it_waits(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
     rig.append(1, 1, 4, *["set a 1"] * 4, "lost 5", "lost 6", prev_term=0)
     rig.wait_for(lambda: rig.answers)
@@ -611,7 +611,7 @@ def test_a_snapshot_that_is_asked_for_is_taken_once(make_rig: Callable[..., Rig]
 
 
 @pytest.mark.parametrize("way", ["flip", "cut", "delete", "other head"])
-def test_a_damaged_snapshot_is_taken_anew_instead_of_sent(
+def test_a_damaged_snapshot_is_taken_again_instead_of_sent(
     make_rig: Callable[..., Rig], way: str
 ) -> None:
     rig = make_rig()

@@ -465,7 +465,7 @@ def test_repeated_prevote_requests_are_printed_once(verbose: bool, times: int) -
     assert said_by(node_of("s1", 1), first, again, verbose=verbose) == [HEARD, *SENDS * times]
 
 
-def test_prevotes_are_printed_anew_in_another_term() -> None:
+def test_prevotes_are_printed_again_in_another_term() -> None:
     said = said_by(node_of("s1", 1), Effects(send=ASKED), Effects(send=ASKED))
     assert said == SENDS
     stream = io.StringIO()

@@ -329,7 +329,7 @@ def fails(command: str) -> object:
     raise Unreachable(f"nobody answers to {command}")
 
 
-def test_a_lease_is_granted_anew_after_its_end() -> None:
+def test_a_lease_is_granted_again_after_its_end() -> None:
     client, lost = Client(), Lost()
     lease = client.lease(on_lost=lost).grant()
     with pytest.raises(RuntimeError, match="lease-1 is already granted"):

@@ -178,7 +178,7 @@ def test_configured_addresses_override_those_of_the_log() -> None:
 
 
 @pytest.mark.pure
-def test_a_member_that_moved_is_dialled_anew() -> None:
+def test_a_member_that_moved_is_dialled_again() -> None:
     book, life = book_of({})
     book.start()
     book.follow({"s2": "h:2"})

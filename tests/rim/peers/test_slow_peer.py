@@ -145,7 +145,7 @@ def test_an_answer_is_taken_only_from_the_peer_that_was_asked(
     assert [complaint in text for text in said] == [True] * bool(complaint)
 
 
-def test_a_peer_that_does_not_read_for_long_is_dialled_anew(
+def test_a_peer_that_does_not_read_for_long_is_dialled_again(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peers, "PEER_S", 0.3)

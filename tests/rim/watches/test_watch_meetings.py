@@ -76,7 +76,7 @@ def test_the_last_line_of_a_watch_outlives_a_snapshot(scene: WatchScene) -> None
     assert last.startswith("s1@Sorry, ")
 
 
-def test_a_snapshot_amid_a_listing_lets_the_watch_begin_anew(scene: WatchScene) -> None:
+def test_a_snapshot_amid_a_listing_lets_the_watch_begin_again(scene: WatchScene) -> None:
     """The listing shows the state before the snapshot, which is not the reader's fault."""
     scene.apply("set a 1")
     amid_a_listing(scene, lambda: scene.install(90, a="7\x0080"))
@@ -128,7 +128,7 @@ def test_nothing_is_sent_for_a_watch_after_its_unwatch(scene: WatchScene) -> Non
     assert scene.sink.read() == []
 
 
-def test_an_unwatch_amid_a_listing_anew_ends_the_watch(scene: WatchScene) -> None:
+def test_an_unwatch_amid_a_listing_again_ends_the_watch(scene: WatchScene) -> None:
     scene.watch("a", number="7")
     amid_a_listing(scene, lambda: scene.watchers.unwatch(scene.sink, "7"))
     scene.install(90, a="7\x0080")

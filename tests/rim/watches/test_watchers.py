@@ -138,7 +138,7 @@ def test_only_a_watch_after_a_kept_entry_needs_no_confirmed_read() -> None:
     ]
 
 
-def test_a_watch_after_what_is_gone_begins_anew() -> None:
+def test_a_watch_after_what_is_gone_begins_again() -> None:
     scene = WatchScene(events_max=2)
     scene.apply("set k 1", "set k 2", "set k 3", "set k 4")
     assert scene.watch("k", after=2) == [
@@ -148,7 +148,7 @@ def test_a_watch_after_what_is_gone_begins_anew() -> None:
     ]
 
 
-def test_a_watch_after_an_entry_that_a_recovery_lost_begins_anew(scene: WatchScene) -> None:
+def test_watch_after_an_entry_that_a_recovery_lost_begins_again(scene: WatchScene) -> None:
     scene.apply("set k 1")
     scene.apply("set k 2", term=2_000_000)
     assert scene.watch("k", after=4) == [
@@ -211,7 +211,7 @@ def test_reader_behind_the_history_is_ended_with_its_place() -> None:
     assert scene.sink.read() == []
 
 
-def test_a_snapshot_lets_every_watch_begin_anew(scene: WatchScene) -> None:
+def test_a_snapshot_lets_every_watch_begin_again(scene: WatchScene) -> None:
     scene.apply("set app/old 1", "set other 1")
     slow = FakeSink()
     scene.watch("app/")

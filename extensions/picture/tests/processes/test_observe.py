@@ -77,7 +77,7 @@ def test_a_reader_that_takes_nothing_holds_nobody_up(three: Cluster) -> None:
     eventually(lambda: node.ask("status"), "an answer after the hang-up")
 
 
-def test_an_observer_of_a_node_that_was_shut_down_begins_anew(tmp_path: Path) -> None:
+def test_an_observer_of_a_node_that_was_shut_down_begins_again(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1, "--pace", "human", "--controller") as cluster:
         node = cluster.start().led_by("s1")["s1"]
         with node.connect() as observer:
