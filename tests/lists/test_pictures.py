@@ -40,7 +40,7 @@ def words(picture: str) -> list[str]:
     return [text.text or "" for text in ET.fromstring(picture).iter(f"{SVG}text")]
 
 
-def test_the_picture_is_drawn_from_the_lines_beside_it(make: ModuleType) -> None:
+def test_the_picture_is_drawn_from_the_lines_next_to_it(make: ModuleType) -> None:
     picture = (PICTURES / "failover.svg").read_text(encoding="utf-8")
     assert words(make.draw(lines())) == words(picture), "make -C docs pictures draws it anew"
     write = (PICTURES / "write.svg").read_text(encoding="utf-8")

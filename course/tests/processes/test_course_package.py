@@ -83,7 +83,7 @@ def test_the_store_has_nothing_of_the_course_and_names_it(store: Path, tmp_path:
     assert (done.returncode, "unrecognized arguments: --controller" in done.stderr) == (2, True)
 
 
-def test_the_course_s_commands_work_beside_an_installed_store(
+def test_the_course_s_commands_work_next_to_an_installed_store(
     store: Path, course: Path, tmp_path: Path
 ) -> None:
     both = [store, course]

@@ -75,7 +75,7 @@ def test_interrupted_trial_reports_and_judges_its_requests(tmp_path: Path) -> No
          Exit.UNSAFE),
     ],
 )  # fmt: skip
-def test_a_wrong_answer_is_reported_beside_other_failures(
+def test_a_wrong_answer_is_reported_next_to_other_failures(
     more: dict[str, str], history: str | None, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = record(pair(1), **more)

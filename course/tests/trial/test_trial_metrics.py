@@ -99,7 +99,7 @@ def test_each_further_action_requires_its_operands() -> None:
     )
 
 
-def test_a_custom_server_is_found_beside_the_metrics(tmp_path: Path) -> None:
+def test_a_custom_server_is_found_next_to_the_metrics(tmp_path: Path) -> None:
     (tmp_path / "mine.py").touch()
     found = metrics_dictionary.understand({"server code": "mine.py"}, "m.json", tmp_path)
     assert found.server_code == tmp_path / "mine.py"

@@ -562,7 +562,7 @@ def test_client_is_closed_after_its_event_loop() -> None:
     plain.close()
 
 
-def test_client_is_not_closed_beside_its_event_loop() -> None:
+def test_client_is_not_closed_next_to_its_event_loop() -> None:
     async def run() -> None:
         async with node(value) as s1, connected(s1) as kv:
             assert await kv.get("a") == "a"

@@ -106,5 +106,5 @@ def test_a_hand_written_line_that_no_client_may_send_is_named(command: str, what
     assert f"s1.log, line 2: {what} has " in refusal
 
 
-def test_a_hand_written_log_beside_a_storage_file_is_refused() -> None:
+def test_a_hand_written_log_next_to_a_storage_file_is_refused() -> None:
     assert "not a base line" in expect_refusal(found(SEED_LOG, storage_file(3)))

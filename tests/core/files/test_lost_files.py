@@ -207,7 +207,7 @@ def test_lost_files_are_written_again_from_memory(tmp_path: Path, loss: str) -> 
     manager.close()
 
 
-def test_a_cut_file_is_kept_beside_the_new_one(tmp_path: Path) -> None:
+def test_a_cut_file_is_kept_next_to_the_new_one(tmp_path: Path) -> None:
     node = Node(tmp_path)
     node.write(2)
     truncate(LOG, 0.5)(tmp_path)
@@ -216,7 +216,7 @@ def test_a_cut_file_is_kept_beside_the_new_one(tmp_path: Path) -> None:
     assert (tmp_path / f"{LOG}.cut-1").read_bytes() == left
 
 
-def test_an_extended_file_is_kept_beside_the_new_one(tmp_path: Path) -> None:
+def test_an_extended_file_is_kept_next_to_the_new_one(tmp_path: Path) -> None:
     node = Node(tmp_path)
     extend(LOG)(tmp_path)
     node.write(2)

@@ -236,7 +236,7 @@ def test_new_is_accepted_from_a_node_without_promises(files: object) -> None:
     assert not boot(folder)[1].recovering
 
 
-def test_new_beside_a_hand_written_log_leaves_the_log_a_newborns() -> None:
+def test_new_next_to_a_hand_written_log_leaves_log_a_newborns() -> None:
     recovered = boot_new(MemoryFolder({"s1.log": BY_HAND}))[1]
     assert (recovered.newborn, recovered.log.last_index) == (True, 2)
     assert recovered.notes[-2] == (

@@ -368,7 +368,7 @@ def test_log_beginning_after_an_older_snapshot_is_refused() -> None:
     assert "begins after entry 17 of term 3" in said
 
 
-def test_a_lost_log_is_noticed_beside_a_snapshot() -> None:
+def test_a_lost_log_is_noticed_next_to_a_snapshot() -> None:
     folder = node_files(b"", formatted({"a": "4"}), (25, 4))
     manager, recovered = boot(folder)
     assert recovered.recovering

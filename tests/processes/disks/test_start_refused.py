@@ -212,7 +212,7 @@ def test_another_node_s_files_are_refused(idle: Cluster) -> None:
         assert complaint.startswith("s3.storage belongs to node 's2', not to s3")
 
 
-def test_second_s2_collects_no_votes_beside_the_first(
+def test_second_s2_collects_no_votes_next_to_the_first(
     idle: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A second s2 elsewhere gets no votes while the first one is connected."""

@@ -84,7 +84,7 @@ def with_an_entry(node: NodeProcess) -> NodeProcess:
     return node
 
 
-def test_fresh_nodes_beside_an_entry_wait_and_report_why(cluster: Cluster) -> None:
+def test_fresh_nodes_next_to_an_entry_wait_and_report_why(cluster: Cluster) -> None:
     """If one node has an entry, new nodes wait for it and report why."""
     first = with_an_entry(cluster["s1"])
     cluster.start()
@@ -163,7 +163,7 @@ def test_recovering_from_the_last_survivor_ends_the_wait(waiting: Cluster) -> No
     assert waiting["s1"].ask("client4@get a") == "s1@GET response: 4"
 
 
-def test_two_wiped_nodes_never_lead_beside_entries(cluster: Cluster) -> None:
+def test_two_wiped_nodes_never_lead_next_to_entries(cluster: Cluster) -> None:
     """Two wiped nodes never lead while a third one has entries."""
     cluster.start().wait_until_whole()
     cluster.ask("client4@set a 4")

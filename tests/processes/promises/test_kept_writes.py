@@ -84,7 +84,7 @@ def test_lost_disk_of_a_node_that_was_alone(tmp_path: Path) -> None:
         assert "[*] I am Leader" not in first.said
 
 
-def test_lost_disk_beside_a_node_that_heard_nothing(tmp_path: Path) -> None:
+def test_lost_disk_next_to_a_node_that_heard_nothing(tmp_path: Path) -> None:
     """An acknowledged write is on the disks of a majority: it survives the loss of any minority,
     and a power cut of all nodes."""
     with Machines(tmp_path, 3) as machines:

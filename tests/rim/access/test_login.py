@@ -502,7 +502,7 @@ def test_one_password_of_a_hundred_is_derived_at_a_time(
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_person_gets_a_turn_beside_those_who_guess(
+def test_a_person_gets_a_turn_next_to_those_who_guess(
     access: Access, monkeypatch: pytest.MonkeyPatch, keep: bool
 ) -> None:
     """This holds whether the guessers keep their connections or open one for each guess."""

@@ -200,7 +200,7 @@ def test_nodes_that_all_hang_are_given_up_in_time(port: int) -> None:
         dialing.dial(hangs, 0.3, iter([hangs, Address("no.such.host.invalid", port)]))
 
 
-def test_a_task_leaves_no_connection_beside_the_one_that_it_uses(port: int) -> None:
+def test_task_leaves_no_connection_next_to_the_one_that_it_uses(port: int) -> None:
     async def run() -> None:
         ours: list[LineStream] = []
 

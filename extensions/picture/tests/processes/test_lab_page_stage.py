@@ -482,7 +482,7 @@ def test_phone_has_stage_sentence_and_step_at_once(sized: LabPage) -> None:
 
 
 @pytest.mark.parametrize("width", [1000, 1280, 1400, 1499, 1500, 1920])
-def test_drawer_lies_beside_the_stage(sized: LabPage, width: int) -> None:
+def test_drawer_lies_next_to_the_stage(sized: LabPage, width: int) -> None:
     """It covers the parts next to the stage, and no node."""
     resize(sized, width, 800)
     sized.open(LED)

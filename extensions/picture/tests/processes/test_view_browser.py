@@ -225,7 +225,7 @@ def test_heartbeats_are_seen_at_rest(page: Page) -> None:
     eventually(lambda: page.browser.execute_script(arrows) >= 4, several)
 
 
-def test_details_stand_beside_the_picture_on_a_small_screen(page: Page, port: int) -> None:
+def test_details_stand_next_to_the_picture_on_a_small_screen(page: Page, port: int) -> None:
     """Details and buttons stand next to the picture on a small screen."""
     page.open(f"http://localhost:{port}/", (1200, 940))
     screen = {"width": 1200, "height": 800, "deviceScaleFactor": 1, "mobile": False}

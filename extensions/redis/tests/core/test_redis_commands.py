@@ -257,7 +257,7 @@ def test_a_command_has_the_reply_of_redis(before: str, command: str, reply: Valu
 
 
 @pytest.mark.parametrize(("before", "command", "reply"), ROWS, ids=lambda part: str(part)[:60])
-def test_beside_others_it_has_the_same_reply(before: str, command: str, reply: Value) -> None:
+def test_next_to_others_it_has_the_same_reply(before: str, command: str, reply: Value) -> None:
     row = COMMANDS[command.split()[0]]
     if row.function is None or "MULTI" in before:
         pytest.skip("it is no part of an entry")
