@@ -83,7 +83,7 @@ def test_situation_shows_its_transcript_and_passes() -> None:
         ("grade=9002", "seed 9002 tests the state machine alone; no server runs"),
     ],
 )
-def test_address_that_is_no_schedule_is_told(address: str, problem: str) -> None:
+def test_address_that_is_not_a_schedule_is_told(address: str, problem: str) -> None:
     assert ask(page_of(MODEL), do="open", address=address)["problem"] == problem
 
 

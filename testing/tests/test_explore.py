@@ -219,7 +219,7 @@ def test_a_state_is_the_same_when_it_was_data() -> None:
             assert freeze(thaw(core.frozen)) == core.frozen
 
 
-def test_a_text_that_is_no_budget_is_refused() -> None:
+def test_a_text_that_is_not_a_budget_is_refused() -> None:
     assert read("timeout=2 crash").name == "timeout=2 crash"
     assert read("down: wipe=2 timeout").name == "down: timeout wipe=2"
     for text, why in (

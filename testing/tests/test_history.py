@@ -46,5 +46,5 @@ def test_a_history_gets_the_outcome_from_the_answer(
         (SETNX, "SETNX response, no such key: k"), (SETNX, "CAS response: k set to v"),
     ],
 )  # fmt: skip
-def test_an_answer_to_another_request_is_no_answer(asked: ClientOperation, reply: str) -> None:
+def test_an_answer_to_another_request_is_not_an_answer(asked: ClientOperation, reply: str) -> None:
     assert learned(asked, reply, 2.0) is None

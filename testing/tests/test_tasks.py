@@ -72,7 +72,7 @@ def test_time_passes_where_all_wait() -> None:
     check_interleavings(sleeps, range(20))
 
 
-def test_callbacks_that_are_no_tasks_keep_their_order() -> None:
+def test_callbacks_that_are_not_tasks_keep_their_order() -> None:
     async def calls() -> None:
         came: list[int] = []
         for number in range(5):

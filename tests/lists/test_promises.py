@@ -75,5 +75,5 @@ def test_a_list_of_promises_is_found(place: tuple[str, str, str]) -> None:
     assert len([*sentences(*place)]) > 2
 
 
-def test_markup_is_no_part_of_a_sentence() -> None:
+def test_markup_is_not_a_part_of_a_sentence() -> None:
     assert bare("**A lease\n  never ends** [early](x.md#y).") == "A lease never ends early."

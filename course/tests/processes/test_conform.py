@@ -567,7 +567,7 @@ def test_node_that_never_leads_is_awaited_by_three_checks(
     assert [one["why"] == skipped for one in found] == [False] * 3 + [True] * 2
 
 
-def test_late_request_for_the_votes_of_its_term_is_no_new_one(
+def test_late_request_for_the_votes_of_its_term_is_not_a_new_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A peer may read a leader's request for its vote after another one made it the leader."""

@@ -119,7 +119,7 @@ def test_any_stored_value_is_retrieved_unchanged(mailbox: Mailbox) -> None:
     assert all(line.isprintable() for line in mailbox.node.said)
 
 
-def test_a_store_too_long_for_its_answer_is_no_error(mailbox: Mailbox) -> None:
+def test_a_store_too_long_for_its_answer_is_not_an_error(mailbox: Mailbox) -> None:
     long = "é" * 20_000  # two bytes each, and six in an answer
     message = {"sender_name": "Controller", "request": "STORE", "key": "k", "value": long}
     mailbox.post(json.dumps(message, ensure_ascii=False).encode())

@@ -58,7 +58,7 @@ def test_a_figure_ended_with_a_paused_node_leaves_no_process(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_during_the_start_of_nodes_is_no_failure(tmp_path: Path) -> None:
+def test_ctrl_c_during_the_start_of_nodes_is_not_a_failure(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, 1)
     cluster["s1"].lines.append("Traceback (most recent call last):")
     with pytest.raises(KeyboardInterrupt), cluster:

@@ -56,7 +56,7 @@ def test_an_invalid_component_is_rejected(change: dict[str, Any], said: str) -> 
     assert said in str(caught.value)
 
 
-def test_a_text_that_is_no_dictionary_is_rejected() -> None:
+def test_a_text_that_is_not_a_dictionary_is_rejected() -> None:
     with pytest.raises(BadMessage, match="a message is a dictionary, not list"):
         checked([], KNOWN)
 
@@ -90,6 +90,6 @@ def test_an_answer_is_success_with_the_value_or_failure() -> None:
     assert refused["reason"] == "Sorry, the disk is full"
 
 
-def test_a_put_of_unknown_outcome_is_no_failure() -> None:
+def test_a_put_of_unknown_outcome_is_not_a_failure() -> None:
     assert answer_to(PUT, outcome_unknown("it lost its place"))["req_category"] == "unknown"
     assert checked(answer_to(PUT, outcome_unknown("x")), KNOWN)["req_category"] == "unknown"

@@ -179,7 +179,7 @@ def test_all_mistakes_are_reported_together() -> None:
         ("m.json", " " * (1 << 20) + "{}", "m.json: is larger than 1,048,576 bytes"),
     ],
 )
-def test_a_file_that_is_no_dictionary_is_reported(
+def test_a_file_that_is_not_a_dictionary_is_reported(
     tmp_path: Path, name: str, text: str, said: str
 ) -> None:
     path = tmp_path / name

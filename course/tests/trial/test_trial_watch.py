@@ -124,7 +124,7 @@ def test_gaps_between_leader_messages_are_kept_by_follower(wire: Wire) -> None:
     assert wire.watch.gaps_s == [0.25]
 
 
-def test_the_time_in_which_a_follower_was_down_is_no_gap(wire: Wire) -> None:
+def test_the_time_in_which_a_follower_was_down_is_not_a_gap(wire: Wire) -> None:
     wire.beat("0001", 1, 0.5, "0000", "0002")
     wire.watch.gone("0000", 0.6)
     wire.beat("0001", 1, 0.75, "0002")

@@ -147,7 +147,7 @@ def test_fsck_notes_stray_files_and_a_hand_written_log() -> None:
     ]
 
 
-def test_a_log_by_hand_is_no_missing_log(
+def test_a_log_by_hand_is_not_a_missing_log(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "s1.log").write_bytes(b"0 1 set a 4\n")

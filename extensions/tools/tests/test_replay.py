@@ -59,7 +59,7 @@ def test_another_version_of_a_recording_is_named(
 
 
 @pytest.mark.parametrize("text", [b"", b"1 1 set a 1\n", b"\xff\n", b"\x00" * 1000])
-def test_a_file_that_is_no_recording_is_refused_in_one_line(
+def test_a_file_that_is_not_a_recording_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes
 ) -> None:
     path = tmp_path / "file"

@@ -157,7 +157,7 @@ def test_first_difference(one: Sequence[str], other: Sequence[str], key: str | N
         assert (found.key if found is not None else None) == key
 
 
-def test_a_key_deleted_between_two_looks_is_no_difference() -> None:
+def test_a_key_deleted_between_two_looks_is_not_a_difference() -> None:
     """The second look waits until both have applied what either had applied."""
     pauses: list[float] = []
 

@@ -250,7 +250,7 @@ def test_a_node_that_gives_no_status_counts_as_no_voter(
         (b"s2@Sorry, I don't understand: status\n", "refuses"),
     ],
 )  # fmt: skip
-def test_a_node_that_lets_nobody_in_is_no_dead_one(
+def test_a_node_that_lets_nobody_in_is_not_a_dead_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], reply: bytes, word: str
 ) -> None:
     status = 8 if word == "TLS alone" else 5

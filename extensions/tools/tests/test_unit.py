@@ -88,7 +88,7 @@ def test_a_python_below_a_link_is_hidden_as_well(
     assert str(tmp_path / "home" / "python") in capsys.readouterr().err
 
 
-def test_a_user_that_is_no_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_user_that_is_not_a_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main(["unit", "--user", "a\nExecStart=b"])
     assert end.value.code == 2

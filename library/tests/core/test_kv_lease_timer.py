@@ -162,7 +162,7 @@ def test_a_confirmation_and_a_renewal_count_from_their_sending() -> None:
     assert held.ended == []
 
 
-def test_renewal_answered_after_its_time_is_no_renewal() -> None:
+def test_renewal_answered_after_its_time_is_not_a_renewal() -> None:
     """A renewal whose reply takes as long as the lease does not count."""
     held = Held(True, back_s=8.0)  # sent at 103 s, so it holds until 112 s; known at 112 s
     held.renew()

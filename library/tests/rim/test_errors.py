@@ -61,7 +61,7 @@ def test_errors_share_one_base_and_some_those_of_python() -> None:
     }
 
 
-def test_unknown_outcome_is_no_error_that_libraries_retry() -> None:
+def test_unknown_outcome_is_not_an_error_that_libraries_retry() -> None:
     """Libraries that retry after connection errors must not retry after an unknown outcome."""
     assert not issubclass(raftline.OutcomeUnknown, OSError)
 

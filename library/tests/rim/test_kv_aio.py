@@ -310,7 +310,7 @@ def test_changes_between_two_connections_keep_no_memory() -> None:
     asyncio.run(run())
 
 
-def test_a_leader_whose_host_is_no_name_is_not_reached() -> None:
+def test_a_leader_whose_host_is_not_a_name_is_not_reached() -> None:
     """Only a faulty node would name such a host."""
 
     async def run() -> None:
@@ -322,7 +322,7 @@ def test_a_leader_whose_host_is_no_name_is_not_reached() -> None:
     asyncio.run(run())
 
 
-def test_a_reply_to_another_number_is_no_answer() -> None:
+def test_a_reply_to_another_number_is_not_an_answer() -> None:
     async def run() -> None:
         async with node(session) as s1, connected(s1, timeout=2) as kv:
             add = asyncio.ensure_future(kv.incr("n"))

@@ -266,7 +266,7 @@ def test_what_can_be_no_key_is_refused_where_it_is_added(start: Start) -> None:
     assert node.received == []
 
 
-def test_a_line_that_is_no_reply_breaks_the_connection_alone(start: Start) -> None:
+def test_a_line_that_is_not_a_reply_breaks_the_connection_alone(start: Start) -> None:
     """The next node is asked for whatever has no reply yet."""
     store = Store()
     first, second = start(lambda _: "x"), start(store.answer)

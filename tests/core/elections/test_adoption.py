@@ -76,7 +76,7 @@ def test_a_backslash_written_by_hand_is_a_backslash() -> None:
         b"2 2 set a \x1b", b"2 2 delete \xff", b"2 2 delete", b"hello",
     ],
 )  # fmt: skip
-def test_a_hand_written_line_that_is_no_entry_is_named(line: bytes) -> None:
+def test_a_hand_written_line_that_is_not_an_entry_is_named(line: bytes) -> None:
     log = b"0 1 set a 4\n1 2 set b 30\n" + line + b"\n"
     said = expect_refusal(MemoryFolder({"s1.log": log}))
     assert said.startswith("s1.log, line 3: ")

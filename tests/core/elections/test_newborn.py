@@ -129,7 +129,7 @@ def test_voter_with_handwritten_log_is_whole_under_its_leader() -> None:
 
 
 @pytest.mark.parametrize("teller", ["s2", "s3"])
-def test_a_denial_that_names_the_elected_leader_is_no_history(teller: str) -> None:
+def test_a_denial_that_names_the_elected_leader_is_not_a_history(teller: str) -> None:
     """The denial may arrive before that leader's first message. Otherwise, two nodes without a vote
     would be stuck forever."""
     node = newborn(1)

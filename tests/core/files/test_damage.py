@@ -60,7 +60,7 @@ def test_the_tail_is_cut_and_synced_before_anything_is_appended() -> None:
     assert commands(folder)[3:] == ["set x 1"]
 
 
-def test_a_torn_line_that_happens_to_parse_is_no_entry() -> None:
+def test_a_torn_line_that_happens_to_parse_is_not_an_entry() -> None:
     whole = log_file(FIRST)
     assert commands(found(whole + b"3 1 set a 45", storage_file(1, mark=(2, 1)))) == [
         "noop",
@@ -238,7 +238,7 @@ def test_zero_blocks_in_the_middle_are_refused() -> None:
         b"#2 1 x", b"# cut after 5", b"# cut after -1", b"# cut after 01", b"# a remark",
     ],
 )  # fmt: skip
-def test_a_line_that_is_no_entry_is_refused(line: bytes) -> None:
+def test_a_line_that_is_not_an_entry_is_refused(line: bytes) -> None:
     folder = found(log_file(b"1 1 noop\n", line + b"\n", b"3 1 y\n"), storage_file(1, mark=(3, 1)))
     assert expect_refusal(folder).startswith("s1.log, line 4 (byte ")
 

@@ -219,7 +219,7 @@ def test_log_of_a_level_above_the_build_is_refused(state: str) -> None:
     )
 
 
-def test_level_above_the_build_that_was_cut_off_is_no_matter() -> None:
+def test_level_above_the_build_that_was_cut_off_is_not_a_matter() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     manager.persist([Effects(save=HardState(1, "s1"))])
@@ -277,7 +277,7 @@ def test_log_of_an_earlier_build_is_refused(words: str, is_lost: bool) -> None:
     assert refusal_at_start(MemoryFolder(files)) == f"s1.log: {OF_AN_EARLIER_BUILD}"
 
 
-def test_value_that_looks_like_an_earlier_level_is_no_level() -> None:
+def test_value_that_looks_like_an_earlier_level_is_not_a_level() -> None:
     lines = b"1 1 set a level 3\n2 1 set b level 4 cluster " + IDENTITY.encode() + b"\n"
     storage = storage_file(1, mark=(2, 1))
     folder = MemoryFolder({"s1.log": log_file(lines), "s1.storage": storage})

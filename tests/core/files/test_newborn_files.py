@@ -65,7 +65,7 @@ def test_a_newborn_that_joins_forgets_whom_it_began_with() -> None:
     assert not any("forgets" in note for note in again.notes)
 
 
-def test_a_joiner_that_is_no_newborn_keeps_its_members() -> None:
+def test_a_joiner_that_is_not_a_newborn_keeps_its_members() -> None:
     voter, member = MemoryFolder(), MemoryFolder()
     for folder, work in (
         (voter, Effects(recovered=True, save=HardState(1, "s2"))),
@@ -115,7 +115,7 @@ def test_a_hand_written_log_makes_a_newborn_until_it_takes_part() -> None:
     assert not boot(folder)[1].newborn
 
 
-def test_a_hand_written_log_that_is_set_aside_is_no_loss() -> None:
+def test_a_hand_written_log_that_is_set_aside_is_not_a_loss() -> None:
     folder = MemoryFolder({"s1.log": BY_HAND})
     manager, _ = boot(folder)
     manager.persist([Effects(forgot=True, save=HardState(4, "s2"), cut_after=0)])

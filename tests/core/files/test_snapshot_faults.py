@@ -297,7 +297,7 @@ def test_writes_after_the_freeze_are_not_in_the_snapshot() -> None:
 
 
 # Found by the simulation, seed 386
-def test_mark_of_a_void_entry_brought_back_is_no_loss() -> None:
+def test_mark_of_a_void_entry_brought_back_is_not_a_loss() -> None:
     """Entry 6 of term 1 was synced and marked, then voided. The mark of its replacement is not
     synced yet, and the compaction drops the line that voids it."""
     for seed in range(40):
@@ -317,7 +317,7 @@ def test_mark_of_a_void_entry_brought_back_is_no_loss() -> None:
         assert recovered.log.last_index == 5
 
 
-def test_a_mark_from_before_an_installed_snapshot_is_no_loss() -> None:
+def test_a_mark_from_before_an_installed_snapshot_is_not_a_loss() -> None:
     for seed in range(40):
         folder = MemoryFolder()
         manager, _ = boot(folder)

@@ -188,7 +188,7 @@ def test_bytes_that_telnet_uses_are_not_taken_out_of_a_value(tail: bytes) -> Non
     )
 
 
-def test_a_telnet_negotiation_without_an_end_is_no_negotiation() -> None:
+def test_telnet_negotiation_without_an_end_is_not_a_negotiation() -> None:
     assert refused_bytes(b"\xff\xfa\xff\xf0\xff\xfaget a").startswith("byte 1 of this line")
     assert refused_bytes(b"get a\r\xff\xfa").startswith("byte 7 of this line")
 

@@ -261,7 +261,7 @@ def test_a_sentence_takes_all_of_its_fields() -> None:
 
 
 @pytest.mark.parametrize("verb", sorted(COMMANDS))
-def test_no_reply_that_is_no_refusal_reads_as_one(verb: str) -> None:
+def test_no_reply_that_is_not_a_refusal_reads_as_one(verb: str) -> None:
     reply = f"{verb.upper()} response: Sorry [no-leader] x"
     assert refusal_in(reply) is None
     assert with_code(reply) == reply

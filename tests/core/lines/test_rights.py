@@ -242,7 +242,7 @@ def test_nobody_owns_a_lease_whose_keys_may_be_unknown() -> None:
     assert denial_reason(EVE, "set app/x 1", lambda lease: None) == ""
 
 
-def test_a_writer_of_all_keys_is_no_admin() -> None:
+def test_a_writer_of_all_keys_is_not_an_admin() -> None:
     for verb, row in COMMANDS.items():
         lines = {"add": "add s4 h 1", "replace": "replace s2 s4 h 1", "begin": "begin without s2"}
         line = lines.get(verb, f"{verb} s2")

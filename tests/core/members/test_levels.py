@@ -266,7 +266,7 @@ def test_member_that_announces_no_level_is_named() -> None:
     ]
 
 
-def test_server_that_is_no_member_is_not_named() -> None:
+def test_server_that_is_not_a_member_is_not_named() -> None:
     node = established("s1", voters=THREE, options=FIRST)
     assert tell(node, "s4", FLOOR).notes == []
 

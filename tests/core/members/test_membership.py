@@ -40,7 +40,7 @@ from raftline.storage.log_lines import read_base
         "members s1=[h]:1,voter",
     ],
 )
-def test_an_entry_that_is_no_configuration_changes_no_members(command: str) -> None:
+def test_an_entry_that_is_not_a_configuration_changes_no_members(command: str) -> None:
     assert read(command) is None
     configurations = Configurations(0, Membership(("s1",)), [command])
     assert (configurations.index, configurations.latest.voters) == (0, ("s1",))

@@ -184,7 +184,7 @@ def test_follower_with_files_older_than_the_log_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("round_of", ["before", "same"])
-def test_a_late_complaint_is_no_proof(round_of: str) -> None:
+def test_a_late_complaint_is_not_a_proof(round_of: str) -> None:
     node = leader()
     late = node.view.round
     acknowledge(node, "s3")

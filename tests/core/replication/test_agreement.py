@@ -234,7 +234,7 @@ def test_the_missing_voter_decides_against_the_follower() -> None:
     assert node.view.undecided == {}
 
 
-def test_a_voter_that_went_away_is_no_witness() -> None:
+def test_a_voter_that_went_away_is_not_a_witness() -> None:
     """s3 agreed, and is away. Without the vote of s2 the leader would have no quorum."""
     node = leader()
     index = node.view.applied
@@ -247,7 +247,7 @@ def test_a_voter_that_went_away_is_no_witness() -> None:
 
 
 @pytest.mark.parametrize("why", ["without a vote", "in quarantine"])
-def test_a_server_without_a_vote_is_no_witness(why: str) -> None:
+def test_a_server_without_a_vote_is_not_a_witness(why: str) -> None:
     """The servers that are left after a verdict must be able to elect a leader."""
     node = leader()
     index = node.view.applied
@@ -383,7 +383,7 @@ def received(node: RawNode, name: str, chain: int = CHAIN) -> Effects:
     return answer(node, name, sums_of(node, chain, received=node.view.applied))
 
 
-def test_a_state_from_a_snapshot_is_no_witness() -> None:
+def test_a_state_from_a_snapshot_is_not_a_witness() -> None:
     """The leader may have sent its wrong state to s3: s2 may be the only one that is right."""
     node = leader()
     received(node, "s3")
@@ -404,7 +404,7 @@ def test_two_states_of_one_snapshot_condemn_no_leader() -> None:
     assert not node.view.is_leader
 
 
-def test_a_leader_with_a_received_state_is_no_witness() -> None:
+def test_a_leader_with_a_received_state_is_not_a_witness() -> None:
     """A restart forgets from whom the state came, and not that it was received."""
     node = leader(received_index=3)
     answer(node, "s3", sums_of(node))

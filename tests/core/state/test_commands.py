@@ -60,7 +60,7 @@ def test_incr_counts_from_nothing_and_by_any_step() -> None:
 
 
 @pytest.mark.parametrize("value", ["x", "1.5", "", " 1", "01", "1_000", "+1", "-0", "１"])
-def test_incr_refuses_a_value_that_is_no_number_and_leaves_it(value: str) -> None:
+def test_incr_refuses_a_value_that_is_not_a_number_and_leaves_it(value: str) -> None:
     replies = talk(f"set n {value}", "incr n", "get n")
     assert replies[1] == ("Sorry, the value of n is not a whole number, so nothing was added to it")
     assert replies[2] == f"GET response: {value}"

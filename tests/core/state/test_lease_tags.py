@@ -87,7 +87,7 @@ def test_a_snapshot_carries_a_lease_with_a_tag() -> None:
     ["lease-57.", f"lease-57.{TAG}0", f"lease-57.{TAG[:-1]}", f"lease-57.{TAG.upper()}",
      f"lease-.{TAG}", f"lease-057.{TAG}", f"57.{TAG}", f"lease-57.{TAG}.{TAG}", f"own-57.{TAG}"],
 )  # fmt: skip
-def test_another_name_is_no_lease(name: str) -> None:
+def test_another_name_is_not_a_lease(name: str) -> None:
     assert lease_in(name) is None
 
 

@@ -206,7 +206,7 @@ def test_an_expiry_round_trips() -> None:
     ["lease 10", "release lease-5", "under lease-5 set a 1", "setex a 10 1", "expire a 10",
      "persist a", "expired 4 lease-5", "txn set a 2", "clear a"],
 )  # fmt: skip
-def test_these_are_no_commands_at_the_floor(command: str) -> None:
+def test_these_are_not_commands_at_the_floor(command: str) -> None:
     store = Store({"a": "1"})
     assert execute(store, command).startswith("Sorry, I don't understand: ")
     assert store == {"a": "1"}

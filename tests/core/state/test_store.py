@@ -75,7 +75,7 @@ def test_each_change_is_an_event_and_nothing_else_is() -> None:
     assert facts(manager) == {"a": KeyFacts(16)}
 
 
-def test_a_retry_is_no_event() -> None:
+def test_a_retry_is_not_an_event() -> None:
     manager = at_entry_10()
     replies = manager.apply(entries(11, 1, "client4#1@incr a", "client4#1@incr a"))
     assert replies == ["INCR response: 1"] * 2

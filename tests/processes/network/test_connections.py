@@ -120,7 +120,7 @@ def test_a_line_without_end_in_a_peer_s_name_is_cut_off_as_well(shared: Cluster)
 @pytest.mark.parametrize("raw", [
     b"get telnet\r\n", b"\xff\xfb\x1f\xff\xfd\x03get telnet\r\n", b"\xff\xf1get telnet\r\n",
 ])  # fmt: skip
-def test_telnet_s_bytes_are_no_part_of_a_line(shared: Cluster, raw: bytes) -> None:
+def test_telnet_s_bytes_are_not_part_of_a_line(shared: Cluster, raw: bytes) -> None:
     shared.ask("client4@set telnet yes")
     node = shared.leader()
     with node.connect() as client:

@@ -82,7 +82,7 @@ def test_a_wrong_state_is_noticed_at_the_next_sum(erring: Erring) -> None:
     eventually(lambda: erring.verdicts == ({"s2"}, {"s3"}), "the difference of s3")
 
 
-def test_a_state_from_a_snapshot_is_no_witness(erring: Erring) -> None:
+def test_a_state_from_a_snapshot_is_not_a_witness(erring: Erring) -> None:
     """A node whose state came by a snapshot decides nothing about an older difference until all
     voters have had equal sums since: a wrong leader may have sent it."""
     erring.set_wrongly("a", "s1")

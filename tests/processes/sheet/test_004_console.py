@@ -21,7 +21,7 @@ def test_each_connection_is_announced_with_its_address(shared: Cluster) -> None:
         assert two.ask("client2@get nothing") == f"{node.name}@GET response, no such key: nothing"
 
 
-def test_status_is_no_line_on_a_console(tmp_path: Path) -> None:
+def test_status_is_not_a_line_on_a_console(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1) as cluster:
         node = cluster["s1"].start()
         node.wait_for_line("I am Leader")

@@ -154,7 +154,7 @@ def said_at(
 BY_CERTIFICATE = NO_AUTH._replace(is_required=True)
 
 
-def test_a_certificate_that_is_no_member_s_is_given_nothing(
+def test_a_certificate_that_is_not_a_member_s_is_given_nothing(
     made: Path, places: list[Place]
 ) -> None:
     """It may be of the same CA and for the same host, such as a web server's. Its answers would
@@ -182,7 +182,7 @@ def test_member_certificate_with_a_foreign_host_proves_nothing(
     assert said_at(place, made, said, rule=BY_CERTIFICATE) == b""
 
 
-def test_a_common_name_is_no_name_of_a_host(made: Path, places: list[Place]) -> None:
+def test_a_common_name_is_not_a_name_of_a_host(made: Path, places: list[Place]) -> None:
     """A certificate without subject alternative names is valid for no host (RFC 9525,
     section 2)."""
     places.append(place := Place(certificates.issue(made, "bare", certificates.named("s1"))))

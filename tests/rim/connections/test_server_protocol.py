@@ -89,7 +89,7 @@ def hosts(access: Access) -> list[FakeHost]:
 
 
 @pytest.mark.pure
-def test_a_client_that_asks_for_codes_is_no_line_on_the_console() -> None:
+def test_client_that_asks_for_codes_is_not_a_line_on_the_console() -> None:
     machine = ProtocolMachine(FakeHost(limits=SHORT))
     machine.feed(b"client4#0@codes\nclient4@get a\n")
     assert machine.notes == ["came", ("client4", "get a")]

@@ -128,7 +128,7 @@ def test_late_login_is_told_why_its_connection_ends(
 
 @pytest.mark.pure
 @pytest.mark.parametrize("asked", [b"help\n", b"\n"])
-def test_asking_on_and_on_is_no_login(
+def test_asking_on_and_on_is_not_a_login(
     access: Access, doors: list[StrangerConnection], monkeypatch: pytest.MonkeyPatch, asked: bytes
 ) -> None:
     monkeypatch.setattr(server_protocol, "STRANGER_S", 0.2)
@@ -167,7 +167,7 @@ def test_users_and_members_stay_for_as_long_as_they_like(
 
 
 @pytest.mark.pure
-def test_the_question_for_a_level_without_a_proof_is_no_login(
+def test_the_question_for_a_level_without_a_proof_is_not_a_login(
     access: Access, doors: list[StrangerConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_protocol, "STRANGER_S", 1.0)

@@ -238,7 +238,7 @@ def test_an_old_build_without_a_place_is_asked_again_later(dialling: Dialled) ->
 
 
 @pytest.mark.parametrize("refusal", [SHUT_DOWN, STOPPING, "Level 0 version 0", "Level two"])
-def test_an_answer_that_tells_nothing_is_no_level(refusal: str) -> None:
+def test_an_answer_that_tells_nothing_is_not_a_level(refusal: str) -> None:
     assert read_level(refusal) is None
 
 

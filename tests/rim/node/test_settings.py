@@ -165,7 +165,7 @@ def test_named_file_is_read_instead_of_the_folders_one(tmp_path: Path) -> None:
     assert (found.arguments.pace, found.arguments.io) == ("human", "auto")
 
 
-def test_unknown_variable_is_reported_and_new_is_no_setting(tmp_path: Path) -> None:
+def test_unknown_variable_is_reported_and_new_is_not_a_setting(tmp_path: Path) -> None:
     """A variable that is not a setting is reported; `new` is not a setting."""
     environment = {
         "RAFTLINE_SERVER_PASE": "x", "RAFTLINE_SERVER_NEW": "1", "RAFTLINE_PACE": "human",

@@ -457,7 +457,7 @@ def test_unreported_change_is_reported_with_the_next(monkeypatch: pytest.MonkeyP
     eventually(lambda: states == ["connected", "closed"])
 
 
-def test_a_reload_that_meets_any_error_is_no_end_of_reloads() -> None:
+def test_a_reload_that_meets_any_error_is_not_an_end_of_reloads() -> None:
     said: list[str] = []
     reload = Reload("s1", said.append)
     troubles = [KeyError("a user")]

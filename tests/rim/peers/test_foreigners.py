@@ -101,7 +101,7 @@ def test_foreign_server_is_printed_once_until_it_was_away() -> None:
     assert cluster.foreigners.seen() == {}
 
 
-def test_a_stranger_that_is_no_member_is_not_printed() -> None:
+def test_a_stranger_that_is_not_a_member_is_not_printed() -> None:
     cluster = Cluster(OURS)
     Taken(cluster).say(f"s9@Level 4 version 9 cluster {OTHERS}")
     assert (cluster.said, cluster.foreigners.seen()) == ([], {})

@@ -67,7 +67,7 @@ def test_a_plain_value_is_read_back(value: object) -> None:
     "formatted",
     [{}, {"a": 1, "b": 2}, {"NoSuch": {}}, {"Role": "KING"}, {"Options": {}}, {"Snapshot": [1]}],
 )
-def test_a_text_that_is_no_value_of_the_core_is_refused(formatted: object) -> None:
+def test_a_text_that_is_not_a_value_of_the_core_is_refused(formatted: object) -> None:
     with pytest.raises(PlainError):
         value_of(formatted)
 

@@ -57,7 +57,7 @@ def test_same_plan_gives_the_same_events_in_the_browser(page: LabPage) -> None:
     assert there["nodes"] == here["nodes"]
 
 
-def test_address_that_is_no_run_is_told_in_a_sentence(page: LabPage) -> None:
+def test_address_that_is_not_a_run_is_told_in_a_sentence(page: LabPage) -> None:
     page.open("seed%20x")
     page.waits_for("#answers", "not a line of a plan: seed x")
 

@@ -45,7 +45,7 @@ def test_recordings_of_two_nodes_become_one_page(tmp_path: Path) -> None:
     assert any(event["k"] == "arrive" for event in data["events"])
 
 
-def test_a_file_that_is_no_recording_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_recording_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "poem"
     path.write_text("two words\n")
     done = picture(str(path))

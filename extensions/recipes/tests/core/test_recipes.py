@@ -430,7 +430,7 @@ def test_worker_leaving_the_line_does_not_get_its_job_back(machine: LeaseMachine
     assert keys(machine, Q) == ["jobs/0000000000000000060", "wait/0000000000000000060"]
 
 
-def test_a_dead_job_whose_value_a_person_deleted_is_no_job(machine: LeaseMachine) -> None:
+def test_a_dead_job_whose_value_a_person_deleted_is_not_a_job(machine: LeaseMachine) -> None:
     machine.talk(f"set {Q}dead/0000000000000000007 3", f"dequeue {Q} 1 10 lease-57")
     assert machine.apply(f"requeue {Q} 7") == "REQUEUE response, no such job: 7"
     assert len(keys(machine, Q)) == 1

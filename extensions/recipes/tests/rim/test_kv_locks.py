@@ -391,7 +391,7 @@ def test_who_waits_for_a_loss_is_woken_by_a_release() -> None:
 # --- what was never held ------------------------------------------------------------------------
 
 
-def test_the_loss_of_a_lease_that_waits_is_no_loss_of_the_lock() -> None:
+def test_loss_of_a_lease_that_waits_is_not_a_loss_of_the_lock() -> None:
     cluster, threads, got, lost = Cluster(), Threads(), [], []
     held = cluster.lock().acquire()
     cluster.keeper = NoKeeper()  # of another client
@@ -408,7 +408,7 @@ def test_the_loss_of_a_lease_that_waits_is_no_loss_of_the_lock() -> None:
     assert lost == []
 
 
-def test_loss_of_a_waiting_tasks_lease_is_no_loss_of_the_lock() -> None:
+def test_loss_of_a_waiting_tasks_lease_is_not_a_loss_of_the_lock() -> None:
     """The loss of a task's lease that waits is not a loss of the lock."""
 
     async def work() -> None:

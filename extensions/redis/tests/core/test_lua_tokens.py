@@ -34,7 +34,7 @@ def test_a_script_has_these_tokens(text: str, tokens: str) -> None:
     ["-- x\nreturn 1", "--\nreturn 1", "return 1 --", "return--[[ x\n]]1", "return --[==[ ]] ]==]1",
      "--[=x\rreturn 1", "--[x[\nreturn 1", "return -- \"\n1"],
 )  # fmt: skip
-def test_comments_are_no_tokens(text: str) -> None:
+def test_comments_are_not_tokens(text: str) -> None:
     assert tokens_of(text) == "return 1"
 
 
@@ -91,5 +91,5 @@ def test_what_lua_does_not_read_has_no_tokens(text: str) -> None:
         tokens_of(text)
 
 
-def test_bytes_that_are_no_digits_are_no_escape_of_a_byte() -> None:
+def test_bytes_that_are_not_digits_are_not_escape_of_a_byte() -> None:
     assert tokens_of("'\\²'") == tokens_of("'²'")

@@ -332,7 +332,7 @@ def test_only_the_time_of_a_key_is_read_before_an_entry(before: str, command: st
     assert [verb for verb in verbs if verb != "stat"] == ["ttl"] * ("EX" in before) + ["redis"]
 
 
-def test_a_transaction_of_reads_is_no_entry() -> None:
+def test_a_transaction_of_reads_is_not_an_entry() -> None:
     model = Model()
     model.ask("MSET", "a", 1, "b", 2)
     model.ask("WATCH", "a")

@@ -59,7 +59,7 @@ def test_a_client_that_does_not_log_in_in_time_reads_why(
 
 
 @pytest.mark.parametrize("asked", [framed("PING"), framed()])
-def test_asking_on_and_on_is_no_login(
+def test_asking_on_and_on_is_not_a_login(
     access: Access,
     doors: list[StrangerConnection],
     monkeypatch: pytest.MonkeyPatch,

@@ -145,7 +145,7 @@ def test_transaction_whose_client_may_wait_is_answered(after: bytes) -> None:
 @pytest.mark.parametrize(
     "commands", [["GET n"], ["INCR n", "EXPIRE n 9 GT"], ["SET s v EX x"], ["PING"], []]
 )
-def test_transaction_that_is_no_entry_by_itself_is_queued(commands: list[str]) -> None:
+def test_transaction_that_is_not_an_entry_by_itself_is_queued(commands: list[str]) -> None:
     """It reads, depends on a time that only the leader knows, has a mistake, or a call."""
     machine = ProtocolMachine(FakeHost(level=LEVEL))
     machine.protocol.receive_data(b"".join(bytes_of(transaction(*commands))), 0.0)

@@ -229,7 +229,7 @@ def test_a_key_that_would_be_two_lines_is_escaped(start: Start, tmp_path: Path) 
     ]  # fmt: skip
 
 
-def test_an_object_has_what_is_no_text_apart_in_base64(start: Start, tmp_path: Path) -> None:
+def test_an_object_has_what_is_not_a_text_apart_in_base64(start: Start, tmp_path: Path) -> None:
     pairs = json.dumps({r"\xff": "literal", "\udcff": "5", "value": "\udcfe", "a": r"\xfe"})
     node = start(lambda _: f"SHOW response: {pairs}")
     at = f"localhost:{node.port}"

@@ -315,7 +315,7 @@ def test_version_is_a_command_as_well_as_an_option() -> None:
         ("xyzzy", "there is no command 'xyzzy'. Try: raftline --help"),
     ],
 )
-def test_a_word_that_is_no_command_gets_a_guess_that_is_right(word: str, said: str) -> None:
+def test_a_word_that_is_not_a_command_gets_a_guess_that_is_right(word: str, said: str) -> None:
     done = in_process.raftline(word)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"there is no command '{word}'" in done.stderr
