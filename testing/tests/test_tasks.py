@@ -57,7 +57,7 @@ def test_a_fault_is_found_and_repeats(scenario: object) -> None:
 
 
 @pytest.mark.parametrize("scenario", [deadlock, endless])
-def test_what_does_not_continue_or_does_not_end_is_ended(scenario: object) -> None:
+def test_program_that_hangs_or_does_not_end_is_ended(scenario: object) -> None:
     failure = first_failure(scenario, range(1))  # type: ignore[arg-type]
     assert failure is not None
     assert isinstance(failure.error, Stuck)

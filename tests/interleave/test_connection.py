@@ -94,7 +94,7 @@ class TwoReaders(SharedReader):
 
 
 @seeds(40, 6_000)
-def test_replies_are_in_order_whoever_reads(seeds: range) -> None:
+def test_replies_are_in_order_for_any_reader(seeds: range) -> None:
     check_interleavings(clients_ask, seeds, LINES)
 
 

@@ -18,6 +18,6 @@ def onlookers_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 1), in_the_rest(0, 6), *at_night((100, 300))])
-def test_who_looks_sees_what_is_there_and_changes_nothing(first: int, count: int) -> None:
+def test_an_onlooker_sees_everything_and_changes_nothing(first: int, count: int) -> None:
     counts = counts_of(first, count, steps=STEPS)
     assert count == 1 or [name for name in COVERED if not counts[name]] == []

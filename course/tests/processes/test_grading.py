@@ -624,7 +624,7 @@ def test_a_hand_in_has_so_many_minutes(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are UTF-8 there")
-def test_a_name_that_is_not_a_utf_8_holds_no_grade_back(folder: Path, tmp_path: Path) -> None:
+def test_a_name_outside_utf_8_holds_no_grade_back(folder: Path, tmp_path: Path) -> None:
     named = Path(os.fsdecode(os.fsencode(folder) + b"/M\xfcller"))
     named.mkdir()
     (named / "raft.py").write_text("")

@@ -193,7 +193,7 @@ def test_mark_links_to_its_event_and_event_to_its_lines() -> None:
     assert "no server printed anything" in text
 
 
-def test_what_is_not_an_event_is_tied_to_one_or_explained() -> None:
+def test_other_facts_are_tied_to_an_event_or_explained() -> None:
     made = eventful()
     assert [text for _, _, text in explained(made)] == [
         "no leader: the first election",

@@ -159,7 +159,7 @@ def test_a_voter_with_a_bad_disk_is_named_and_costs_the_zero(
          "s2 has a disk that hangs"),
     ],
 )  # fmt: skip
-def test_disks_that_hang_are_not_quorum(nodes: list[NodeStatus], text: str) -> None:
+def test_disks_that_hang_make_no_quorum(nodes: list[NodeStatus], text: str) -> None:
     assert verdict(nodes)[:2] == (False, text)
 
 

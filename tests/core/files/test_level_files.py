@@ -219,7 +219,7 @@ def test_log_of_a_level_above_the_build_is_refused(state: str) -> None:
     )
 
 
-def test_level_above_the_build_that_was_cut_off_is_not_a_matter() -> None:
+def test_level_above_the_build_that_was_cut_off_does_not_matter() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     manager.persist([Effects(save=HardState(1, "s1"))])

@@ -45,9 +45,7 @@ def test_a_retry_counts_once(machine: AccountMachine) -> None:
 @pytest.mark.parametrize(
     "command", ["delete a", "clear a", "txn delete a", "txn clear a", "txn set a 2 ; delete a"]
 )
-def test_whoever_removes_a_key_takes_it_from_its_user(
-    machine: AccountMachine, command: str
-) -> None:
+def test_removing_a_key_takes_it_from_its_user(machine: AccountMachine, command: str) -> None:
     machine.do(f"{BOB}#1@set a 1", f"{ANN}#1@{command}")
     assert machine.held == {}
     assert machine.store.pair_bytes == 0

@@ -75,7 +75,7 @@ def test_leases_are_there_after_a_snapshot_and_a_restart_of_all(tmp_path: Path) 
         )
 
 
-def test_a_follower_sends_on_whoever_renews_or_asks_for_the_time(three: Cluster) -> None:
+def test_a_follower_sends_on_renewals_and_questions_for_the_time(three: Cluster) -> None:
     at = f"Last leader I heard from is: s1 (localhost:{three['s1'].port})"
     for line in ("renew lease-57", "ttl a", "leases", "lease 10"):
         assert three["s2"].ask(line) == f"s2@Sorry, I am not the leader. {at}"

@@ -46,7 +46,7 @@ def test_the_end_is_the_one_that_another_library_reads(made: Path) -> None:
     }
 
 
-def test_what_is_not_a_certificate_has_no_end(made: Path) -> None:
+def test_file_without_a_certificate_has_no_end(made: Path) -> None:
     der = ssl.PEM_cert_to_DER_cert((made / "s1.pem").read_text())
     path = made / "odd.pem"
     for size in range(0, len(der), 7):

@@ -69,7 +69,7 @@ def test_a_renewal_is_refused_while_an_expiry_is_in_the_log(leader: Leader) -> N
 
 
 @pytest.mark.parametrize("name", ["lease-9999", "own-3-10"])
-def test_what_is_not_a_shared_lease_is_not_renewed(leader: Leader, name: str) -> None:
+def test_lease_that_is_not_shared_is_not_renewed(leader: Leader, name: str) -> None:
     leader.apply("setex a 10 1")
     assert leader.ask(f"renew {name}") == NO_SUCH + name
 

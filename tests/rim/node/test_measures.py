@@ -94,7 +94,7 @@ def test_a_write_of_the_disk_is_under_way_until_it_ends() -> None:
     assert len(measures.disk.counts) == len(BOUNDS_S) + 1
 
 
-def test_what_waits_is_counted_by_what_it_waits_for() -> None:
+def test_waiting_requests_are_counted_by_their_reason() -> None:
     queue = RequestQueue(hold_ms=1000)
     queue.put(Batch(["set a 1"], is_read=False))
     queue.put(Batch(["get a"], is_read=True))

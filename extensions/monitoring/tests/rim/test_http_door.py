@@ -180,7 +180,7 @@ def test_an_empty_name_is_not_a_name() -> None:
 
 
 @pytest.mark.parametrize("line", ["GET /health", "GET /health FTP/1.0", "", "\x16\x03\x01 x"])
-def test_what_is_not_a_request_of_http_is_answered_so(place: Endpoint, line: str) -> None:
+def test_malformed_request_of_http_is_answered_so(place: Endpoint, line: str) -> None:
     with opened(place), socket.create_connection(place[:2], 20) as asker:
         asker.sendall(f"{line}\r\n\r\n".encode())
         assert asker.makefile().read().startswith("HTTP/1.0 400 Bad Request\n")
@@ -257,6 +257,6 @@ def test_a_place_is_a_port_a_host_and_a_port_or_a_path(
 
 
 @pytest.mark.parametrize("text", ["", "x", "0", "70000", "h:", ":1", "unix:", "a b:1", "h:x"])
-def test_what_is_not_a_place_is_refused(text: str) -> None:
+def test_malformed_place_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         as_endpoint(text)

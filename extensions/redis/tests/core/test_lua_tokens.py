@@ -91,5 +91,5 @@ def test_what_lua_does_not_read_has_no_tokens(text: str) -> None:
         tokens_of(text)
 
 
-def test_bytes_that_are_not_digits_are_not_escape_of_a_byte() -> None:
+def test_bytes_that_are_not_digits_are_not_an_escape() -> None:
     assert tokens_of("'\\²'") == tokens_of("'²'")

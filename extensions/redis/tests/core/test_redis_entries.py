@@ -93,7 +93,7 @@ def test_an_entry_has_one_form(some: list[list[str]]) -> None:
         "redis 5 DEL " + " ".join(map(str, range(REDIS_ARGUMENTS + 1))),
     ],
 )  # fmt: skip
-def test_what_is_not_an_entry_is_refused_and_changes_nothing(line: str) -> None:
+def test_malformed_entry_is_refused_and_changes_nothing(line: str) -> None:
     with pytest.raises(ProtocolError):
         read_request("", "", line, Limits())
     applied = Applied("set a 1", line)
@@ -174,7 +174,7 @@ def test_a_sum_is_the_same_with_any_exponent(value: str, by: str, total: str | N
 @pytest.mark.parametrize(
     "text", ["1_0", "nan", "snan", "e5", "1e", "1e+-5", "0x1", "١", "1 ", "--1"]
 )
-def test_what_is_not_a_number_is_refused(text: str) -> None:
+def test_malformed_number_is_refused(text: str) -> None:
     entry = format_entry(5, [["INCRBYFLOAT", "n", text]])
     assert answers_in(Applied(entry).replies[0]) == [Failure("ERR value is not a valid float")]
 

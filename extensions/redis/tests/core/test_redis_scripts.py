@@ -430,7 +430,7 @@ def test_what_a_failed_script_has_done_stays() -> None:
     assert (model.ask("GET", "n"), model.ask("TTL", "n")) == ("1", -1)
 
 
-def test_script_that_only_reads_not_an_entry_and_writes_nothing() -> None:
+def test_script_that_only_reads_makes_no_entry() -> None:
     store = Store(level=LEVEL)
     line = format_entry(1, [["FCALL_RO", "lock-release", "1", "a", "b"]])
     (failure,) = answers_in(execute(store, line)) or []

@@ -78,7 +78,7 @@ def test_a_follower_names_the_leader(nodes: Cluster) -> None:
         assert raw.ask(b"SET", b"foo", b"1") == f"-MOVED 12182 {at}\r\n".encode()
 
 
-def test_bytes_that_are_not_command_end_the_connection(nodes: Cluster) -> None:
+def test_bytes_that_are_not_a_command_end_the_connection(nodes: Cluster) -> None:
     with Raw(nodes["s1"]) as raw:
         raw.send(framed(b"PING") + b"*1\r\nPING\r\n")
         assert raw.rest() == b"+PONG\r\n-ERR Protocol error: expected '$', got 'P'\r\n"

@@ -150,7 +150,7 @@ def test_an_empty_prefix_does_not_stand_for_all_keys() -> None:
     assert errors == "raftline: PREFIX is empty; leave it out for all keys\n"
 
 
-def test_who_is_not_an_admin_is_refused(run: Run, tmp_path: Path) -> None:
+def test_user_who_is_not_an_admin_is_refused(run: Run, tmp_path: Path) -> None:
     run("user", "add", "bob", "--role", "writer", *FEW, typed="staple\n")
     file, users = str(private(tmp_path / "bob", "staple\n")), old_file(tmp_path)
     for words in ("user list", "user remove root", "role add app", f"user import {users}"):
