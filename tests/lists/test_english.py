@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from tests.lists.test_links import HISTORY, pages, text_of, tracked
+from tests.lists.listed_pages import HISTORY, pages, text_of, tracked
 from tests.lists.trees import ROOT, parts_of
 
 MARKS_MAX = 10  # in all pages; only ever lowered

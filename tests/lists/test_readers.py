@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.lists.test_links import pages, text_of
+from tests.lists.listed_pages import pages, text_of
 
 READERS = re.compile(
     r"\bfor (?:the )?(?:all|auditors|authors?|contributors|developers|every|everybody|learners"

@@ -117,7 +117,7 @@ def test_what_the_keys_hold_is_not_sent_once_more(scene: WatchScene) -> None:
     ]
 
 
-def test_the_newest_entry_is_known_and_the_next_one_is_the_future(scene: WatchScene) -> None:
+def test_the_newest_entry_is_known_but_not_the_next_one(scene: WatchScene) -> None:
     scene.apply("set k 1")
     assert scene.watch("k", after=2) == ["WATCH response: goes on after 2"]
     refusal = scene.watch("k", after=3, number="1")
