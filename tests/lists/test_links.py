@@ -11,7 +11,7 @@ from tests.lists.listed_pages import HISTORY, ROOT, pages, text_of, tracked
 from tests.lists.trees import sources
 
 NAMED = re.compile(
-    r"(?<![\w/.-])((?:docs|course|bench|labs|tests|deploy|src)/[\w./-]*\.(?:md|py|txt|c|h|json|sh|svg))\b"
+    r"(?<![\w/.-])((?:docs|course|bench|labs|tests|deploy|src|library|extensions)/[\w./-]*\.(?:md|py|txt|c|h|json|sh|svg))\b"
 )
 OUTSIDE = re.compile(r"\.\./" r"shared\b|(?<![\w.])/" r"work/")
 BARE = re.compile(r"(?<![\w/.-])[\w-]+\.md\b")
