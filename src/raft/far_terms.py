@@ -49,7 +49,7 @@ FromFollower = AppendAccepted | AppendRejected | InstallSnapshotReply
 
 
 def is_too_far(state: State, message: Message) -> bool:
-    """Whether a correct cluster can't have reached the term of a message. A server without entries
+    """Whether no correct cluster reaches the term of this message. A server without entries
     knows no term, and takes a leader's term."""
     term = message.term
     if term - _committed_term(state) <= TERM_LEAP_MAX:

@@ -69,7 +69,7 @@ def led(nodes: list[raftline.Node]) -> raftline.Node:
     return eventually(leader, "a leader that all follow")
 
 
-def test_closed_node_leaves_no_thread_and_binds_none_to_a_core(tmp_path: Path) -> None:
+def test_node_leaves_no_thread_and_binds_none_to_a_core(tmp_path: Path) -> None:
     """A closed node leaves no thread and an open one binds none to a core."""
     before = set(threading.enumerate())
     allowed = os.sched_getaffinity(0)
