@@ -17,7 +17,7 @@ from raftline_testing.nodes.known_users import verifier_of
 
 def access_of(*words: str) -> Access | None:
     arguments = boot.parser().parse_args(["s1", "10000", *words])
-    boot.settle(arguments)
+    boot.start_settings(arguments)
     return boot.access_settings(arguments).access()
 
 
