@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
+from .common.build_level import continuing
 from .common.mypyc_compat import mypyc_attr
 from .common.process.wakeup import PauseFunction, give_way, no_pause
 from .raft.effects import Effects, HardState
@@ -580,17 +581,18 @@ class LogManager:
             raise
         return old
 
-    def rename_cluster(self, cluster: str, recovered: Recovered) -> None:
-        """Replace the cluster identity in the files of a stopped node. If this is interrupted, no
-        start accepts the files, and `recover` repeats it.
+    def rename_cluster(self, recovered: Recovered) -> None:
+        """Replace the identity in the files of a stopped node by one that continues it. If this is
+        interrupted, no start accepts the files, and `recover` repeats it.
 
         Raises:
             DiskFailed: the files may hold both identities.
         """
         storage, log = self._storage, recovered.log
-        is_named = recovered.cluster or Levels(0, FLOOR, log.commands).clusters.latest
-        if storage is None or self._logfile is None or not is_named:
+        in_log = recovered.base_cluster or Levels(0, FLOOR, log.commands).clusters.latest
+        if storage is None or self._logfile is None or not (recovered.cluster or in_log):
             return  # its first leader draws an identity
+        cluster = continuing(in_log or recovered.cluster)  # the log is renamed last
         storage.save(storage.promise._replace(cluster=cluster))
         if recovered.base_cluster:
             recovered.base_cluster = self.state.cluster = cluster

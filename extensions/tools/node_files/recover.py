@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.arguments import typed
-from raftline.common.build_level import new_cluster
 from raftline.common.config import ConfigError, Configuration
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
@@ -194,7 +193,7 @@ def take_over(
     """Give the cluster a new identity. Append the configuration of one member, in a term far above
     the terms of the old members."""
     log = recovered.log
-    manager.rename_cluster(new_cluster(), recovered)
+    manager.rename_cluster(recovered)
     term = next_epoch(max(recovered.hard_state.term, log.last_term))  # above the old members' terms
     alone = Membership((node,), addresses={node: address})
     entry = Entry(log.last_index + 1, term, alone.format())

@@ -209,7 +209,7 @@ def _checked(reply: str) -> str:
         return reply
     if refusal.outcome is RequestOutcome.NO_LEADER:
         early = Unreachable(refusal.sentence)
-        early._is_early, early.code = True, refusal.code
+        early._is_early, early.code, early.facts = True, refusal.code, refusal.facts
         raise early
     failure: ClientError = LoginFailed(refusal.sentence)
     if refusal.code == "tls-only":  # the node looked at no name and no password

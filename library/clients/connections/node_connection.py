@@ -126,8 +126,8 @@ class Unreachable(ClientError, ConnectionError):
 
 @public("raftline.errors")
 class OtherCluster(ClientError):
-    """Every known node is part of another cluster than this client: the cluster was restored,
-    recovered or begun again. Nothing was done. This is final: connect again."""
+    """No known node is part of this client's cluster any more: it was restored, recovered or begun
+    again. Nothing was done. This is final: connect again."""
 
     code = "other-cluster"
 

@@ -9,12 +9,12 @@ them search for the leader, use sessions and judge outcomes in the same way, and
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple, TypeGuard, TypeVar
 
 from raftline.common.address import Address
-from raftline.net.dialing import NOBODY
+from raftline.common.build_level import continues
 from raftline.wire.commands.command_table import row_of
 from raftline.wire.refusal import NO_LEADER, TLS_ALONE, Refusal, RequestOutcome
 from raftline.wire.replies.refusals import (
@@ -216,22 +216,22 @@ class ClientSessions:
 class _Answers:
     """The answers of nodes so far, none of which settled the request."""
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: Addresses) -> None:
+        self._addresses = addresses
         self.unknown: Answer | None = None  # of a write that may still take effect
         self.refusal: Reply | None = None  # the best explanation of why there is no leader
         self.kept_out: LoginFailed | None = None  # from a node that may not know the user yet
         self.silent: Address | None = None  # the last node that kept it to the end
         self._unheard: dict[Address, Unreachable] = {}  # nodes that gave no answer in the end
         self._lasting: set[Address] = set()  # nodes that will not serve it soon either
-        self._replaced: set[Address] = set()  # nodes that said so in their last answer
+        self._gone: dict[Address, str] = {}  # for `are_gone`, by the last answers
 
     def take(self, node: Address, answer: Answer, *, lasts: bool) -> None:
         """Record the answer of a node; `lasts`: it will give no other one soon."""
         self.refusal = _better(self.refusal, answer)
         self._unheard.pop(node, None)
-        is_replaced = is_of_another_cluster(answer)
-        (self._replaced.add if is_replaced else self._replaced.discard)(node)
-        (self._lasting.add if lasts or is_replaced else self._lasting.discard)(node)
+        note_gone(self._gone, node, answer)
+        (self._lasting.add if lasts or self._gone.get(node) else self._lasting.discard)(node)
         if isinstance(answer, LoginFailed):
             self.kept_out = answer
         if isinstance(answer, Unreachable):
@@ -239,9 +239,10 @@ class _Answers:
             self.silent = node if answer._is_late else self.silent
             self._unheard[node] = answer
 
-    def are_replaced(self, known: Iterable[Address]) -> bool:
-        """Return whether each node said that it is of another cluster. A silence proves nothing."""
-        return self._replaced.issuperset(known)
+    def check_cluster(self) -> None:
+        """Raise OtherCluster if the cluster is gone."""
+        if are_gone(self._gone, self._addresses):
+            raise other_cluster(self._addresses.cluster)
 
     def unheard_leader(self, given_s: float | None) -> Unreachable | None:
         """Return the error of the leader that other nodes name, if it gives no answer here."""
@@ -262,7 +263,8 @@ class _Answers:
         """Return whether it is useless to ask these nodes again. A failed login at one node counts
         for all, unless another node accepted the login."""
         is_kept_out = self.kept_out is not None and self.refusal is None
-        return is_kept_out or self._lasting.issuperset(tried)
+        is_over = is_kept_out or are_gone(self._gone, self._addresses)
+        return is_over or self._lasting.issuperset(tried)
 
 
 def anywhere(
@@ -273,7 +275,7 @@ def anywhere(
     pause_s = FIRST_PAUSE_S
     tried: set[Address] = set()
     late: set[Address] = set()  # other nodes were reached before them
-    so_far = _Answers()
+    so_far = _Answers(nodes.addresses)
     while True:
         node, answer = yield from _ask_one(nodes, tried, late, sender, command, deadline)
         unknown = so_far.unknown
@@ -322,17 +324,32 @@ def _lacks_sessions(command: str, answer: Answer) -> bool:
     return code_of(answer.text) == "not-understood"
 
 
-def is_of_another_cluster(answer: Answer) -> bool:
-    """Return whether the node is part of another cluster than this client."""
-    code = code_of(answer.text) if isinstance(answer, Reply) else answer.code
-    return code == OtherCluster.code
+def note_gone(gone: dict[Address, str], node: Address, answer: Answer | OSError) -> None:
+    """Record for `are_gone` the other cluster of a node, or "" if it gave no answer."""
+    refusal = refusal_in(answer.text) if isinstance(answer, Reply) else answer
+    gone.pop(node, None)
+    if isinstance(refusal, Refusal | ClientError) and refusal.code:
+        if refusal.code == OtherCluster.code:
+            gone[node] = " ".join(refusal.facts) or "-"
+    elif isinstance(answer, OSError):
+        gone[node] = ""
+
+
+def are_gone(gone: Mapping[Address, str], addresses: Addresses) -> bool:
+    """Return whether no known node is part of the client's cluster any more. A silence alone proves
+    nothing. It counts if the cluster of another node continues the client's: `raftline recover` was
+    told then that the silent nodes are stopped for good."""
+    has_ended = any(continues(cluster, addresses.cluster) for cluster in gone.values())
+    return all(gone.get(node) or (has_ended and node in gone) for node in addresses.known)
 
 
 def other_cluster(mine: str) -> OtherCluster:
-    """Return the error of a client of cluster `mine` if all its nodes are of another one."""
+    """Return the error of a client of cluster `mine` if none of its nodes is part of it any
+    more."""
     return OtherCluster(
-        f"each known node is part of another cluster, and this client is of cluster {mine}."
-        " Nothing was done; connect again if the cluster was restored, recovered or begun again."
+        f"each known node that answers is part of another cluster, and this client is of cluster"
+        f" {mine}. Nothing was done; connect again if the cluster was restored, recovered or begun"
+        " again."
     )
 
 
@@ -384,8 +401,7 @@ def _reason(
     error of a leader that answers others and not this client, or of a cluster that is gone."""
     if reason := so_far.unknown or so_far.kept_out:
         return reason
-    if so_far.are_replaced(nodes.known):
-        raise other_cluster(nodes.addresses.cluster)
+    so_far.check_cluster()
     if failure := so_far.unheard_leader(given_s):
         raise failure
     return so_far.refusal or (yield from _why_silent(so_far.silent, sender, deadline))

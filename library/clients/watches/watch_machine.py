@@ -20,6 +20,7 @@ from raftline.wire.limits import KEY_BYTES
 from raftline.wire.protocol import ProtocolError, split_sender
 from raftline.wire.refusal import TOO_MANY
 from raftline.wire.replies.refusals import code_of, refusal_in, sentence_of
+from raftline.wire.replies.replies import Reply
 
 from ..calls.kv_errors import TooManyWatches
 from ..calls.value_codec import Data
@@ -30,7 +31,6 @@ from ..connections.node_connection import (
     Deadline,
     LoginFailed,
     NoLeader,
-    OtherCluster,
     Unreachable,
     in_words,
     line_of,
@@ -39,7 +39,7 @@ from ..connections.node_connection import (
 from ..requests.addresses import MEMBERS, Addresses
 from ..requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
 from ..requests.pool import PARTS
-from ..requests.search import NodeTurns, other_cluster
+from ..requests.search import NodeTurns, are_gone, note_gone, other_cluster
 from .liveness import MEMBERS_ID, PROBE_ID, PROBE_KEY, Liveness
 from .watch_events import Event, WatchCursor, WatchEnded
 
@@ -92,7 +92,7 @@ class WatchMachine(Generic[Data]):
         self._failed: set[Address] = set()  # since it was served
         self._kept_out: set[Address] = set()  # since a node let this client in
         self._lasting: set[Address] = set()  # these nodes will not serve it soon either
-        self._replaced: set[Address] = set()  # these nodes said that they are of another cluster
+        self._gone: dict[Address, str] = {}  # for `are_gone`, since it was served
         self._why_too_many = ""
         self._sync: _Sync | None = None
         self._asked: _Sync | None = None  # it awaits an answer on this connection
@@ -263,7 +263,7 @@ class WatchMachine(Generic[Data]):
         self._pause_s = PAUSES_S[0]
         self._failed.clear()
         self._kept_out.clear()
-        self._replaced.clear()
+        self._gone.clear()
         self._health.served(now_s)
 
     def _may_be_let_in(self, problem: ClientError) -> bool:
@@ -310,24 +310,21 @@ class WatchMachine(Generic[Data]):
         return pause_s
 
     def _check_cluster(self, problem: Exception, why: str) -> str:
-        """Raise OtherCluster if each known node said that it is part of another cluster. Return the
-        reason to report: nodes of another cluster explain more than the silence of others."""
-        node, is_replaced = self._nodes.current, _code_in(problem) == OtherCluster.code
-        (self._replaced.add if is_replaced else self._replaced.discard)(node)
-        if not self._replaced:
+        """Raise OtherCluster if the cluster is gone. Return the reason to report: nodes of another
+        cluster explain more than the silence of others."""
+        addresses = self._nodes.addresses
+        answer = problem if isinstance(problem, OSError) else Reply("", str(problem))
+        note_gone(self._gone, self._nodes.current, answer)
+        replaced = [node for node, cluster in self._gone.items() if cluster]
+        if not replaced:
             return why
-        if self._replaced.issuperset(self._nodes.known):
-            raise other_cluster(self._nodes.addresses.cluster) from None
-        there, mine = in_words(self._replaced), self._nodes.addresses.cluster
+        if are_gone(self._gone, addresses):
+            raise other_cluster(addresses.cluster) from None
+        there, mine = in_words(replaced), addresses.cluster
         return (
             f"{there} is part of another cluster than {mine}; connect again if the cluster was "
             "restored, recovered or begun again"
         )
-
-
-def _code_in(problem: Exception) -> str:
-    """Return the code of a node's refusal; "" if there is none."""
-    return problem.code if isinstance(problem, ClientError) else code_of(str(problem))
 
 
 def _nobody_serves(problem: Exception, where: str, *, is_hopeless: bool) -> ClientError:

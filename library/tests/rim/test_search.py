@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TypeVar
 
 import pytest
@@ -18,6 +19,7 @@ from raftline.clients.connections.node_connection import (
     Unreachable,
     unreachable,
 )
+from raftline.clients.requests.addresses import Addresses
 from raftline.clients.requests.pool import PARTS
 from raftline.clients.requests.search import (
     WINDOW,
@@ -30,16 +32,20 @@ from raftline.clients.requests.search import (
     Search,
     SearchPause,
     SearchStep,
+    are_gone,
     lost,
+    note_gone,
     numbered,
     search,
     text_of,
 )
 from raftline.clients.steps import carry_out
 from raftline.common.address import Address
+from raftline.common.build_level import continues, continuing, new_cluster
 from raftline.wire.refusal import (
     DONE_ONCE,
     NO_LEADER,
+    OTHER_CLUSTER,
     SESSION_FORGOTTEN,
     TLS_ONLY,
     error,
@@ -490,3 +496,45 @@ def test_silent_leader_leaves_a_write_unknown_at_first() -> None:
     steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "set a 1", deadline)
     with pytest.raises(OutcomeUnknown, match="localhost port 1 gave no answer within 8 s"):
         carry_out(steps, do)
+
+
+def test_cluster_is_gone_by_word_of_all_or_of_recover() -> None:
+    """Each of three nodes names a cluster, is silent, serves, or was not asked: a silence counts
+    only beside a node whose cluster continues that of the client."""
+    mine, other = new_cluster(), new_cluster()
+    recovered = continuing(mine)
+    early = Unreachable("no users yet")
+    early.code = "users-unknown"
+    answers: dict[str, Answer | OSError | None] = {
+        "other": said(OTHER_CLUSTER(other, mine).coded),
+        "recovered": said(OTHER_CLUSTER(recovered, mine).coded),
+        "silent": GONE,
+        "late": TimeoutError("no answer"),
+        "no leader": said(NO_LEADER.coded),
+        "no users": early,
+        "served": said("GET response: 5"),
+        "not asked": None,
+    }
+    nodes = (S1, S2, S3)
+    for words in product(answers, repeat=len(nodes)):
+        addresses, gone = Addresses(nodes), dict.fromkeys(nodes, other)
+        addresses.cluster = mine
+        for node, word in zip(nodes, words, strict=True):
+            gone.pop(node)
+            if (answer := answers[word]) is not None:
+                gone[node] = recovered  # its word before
+                note_gone(gone, node, answer)
+        is_lasting = set(words) <= {"other", "recovered"}
+        is_ended = "recovered" in words and set(words) <= {"other", "recovered", "silent", "late"}
+        assert are_gone(gone, addresses) is (is_lasting or is_ended), words
+
+
+def test_identity_shows_which_cluster_it_continues() -> None:
+    mine = new_cluster()
+    later = continuing(mine)
+    assert later != continuing(mine)  # two recoveries are two clusters
+    assert len(later) == len(mine)
+    assert continues(later, mine)
+    assert not continues(continuing(later), mine)
+    for cluster in ("", "-", mine, later[:-1], continuing(new_cluster())):
+        assert not continues(cluster, mine)

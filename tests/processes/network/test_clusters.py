@@ -399,6 +399,53 @@ def test_tasks_end_if_the_cluster_was_replaced(earlier: Cluster, later: Cluster)
     asyncio.run(run())
 
 
+def recovered(earlier: Cluster) -> None:
+    """Continue with s1 alone; the other nodes are gone for good."""
+    earlier.kill()
+    done = raftline("recover", "s1", "--dir", earlier.folder, "--yes")
+    assert done.returncode == 0, done.stderr
+    earlier["s1"].start().wait_for_line("I am Leader")
+
+
+def test_recover_ends_programs_whose_other_nodes_are_silent(earlier: Cluster) -> None:
+    """The word of `recover` that these are stopped for good is in the new identity: calls, watches
+    and waits end at once, and a program that connects again goes on."""
+    at = [f"localhost:{node.port}" for node in earlier.nodes]
+
+    async def tasks() -> None:
+        async with aio.connect(at, timeout=ENDLESS_S) as task_kv:
+            await task_kv.set("w/b", "1")
+            watching = asyncio.create_task(anext(task_kv.watch("none/")))
+            await asyncio.to_thread(recovered, earlier)
+            for call in (task_kv.get("w/b"), task_kv.set("w/b", "2"), watching):
+                with pytest.raises(OtherCluster):
+                    await asyncio.wait_for(call, DEADLINE_S)
+
+    with (
+        ThreadPoolExecutor() as threads,
+        connect(at, timeout=DEADLINE_S) as other,
+        connect(at, timeout=ENDLESS_S) as kv,
+        kv.watch("w/") as watch,
+    ):
+        other.lock("l").acquire()
+        kv["w/a"] = "1"
+        assert watch.next_event() is not None
+        waits: list[Future[object]] = [
+            threads.submit(lambda: list(watch)),
+            threads.submit(lambda: list(kv.election("e").observe())),
+            threads.submit(kv.lock("l").acquire),
+        ]
+        eventually(lambda: len(list(other.keys("lock/l/"))) > 1, "a claim")
+        asyncio.run(tasks())
+        for wait in waits:
+            with pytest.raises(OtherCluster):
+                wait.result(DEADLINE_S)
+        with pytest.raises(OtherCluster):
+            kv.set("w/a", "2")
+        with connect(at, timeout=DEADLINE_S) as again:
+            assert again.get("w/a") == "1"
+
+
 def test_silence_of_a_node_ends_no_program(earlier: Cluster, later: Cluster) -> None:
     """Two of three nodes were replaced, and the third one does not answer: it may still be of the
     program's cluster. Calls say what is wrong, and all continues once it is back."""
