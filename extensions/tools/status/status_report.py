@@ -413,6 +413,14 @@ def _endings(nodes: Sequence[NodeStatus]) -> Iterator[str]:
                 yield from filter(None, [safe_line(warning(f"{node.name}: its {what}", at_s))])
 
 
+def _refused(nodes: Sequence[NodeStatus]) -> Iterator[str]:
+    """Yield a line about each peer that has no TLS with a node because of a certificate."""
+    for node in nodes:
+        refused = (node.answer or {}).get("certificates_refused")
+        for name, why in refused.items() if isinstance(refused, dict) else ():
+            yield safe_line(f"{node.name} has no TLS with {name}: {why}")
+
+
 def _foreigners(nodes: Sequence[NodeStatus]) -> Iterator[str]:
     """Yield a line about each server of another cluster that a node met under a member's name."""
     for node in nodes:
@@ -620,7 +628,7 @@ def _print(
             print(f"[*] cluster {safe_line(cluster)}")
         print(f"[{'!' if result.exit_status else '*'}] {result.line}", flush=True)
         complain_of(nodes)
-        for line in (*_foreigners(nodes), *_endings(nodes), *clocks(nodes)):
+        for line in (*_foreigners(nodes), *_refused(nodes), *_endings(nodes), *clocks(nodes)):
             print(f"[!] {line}", file=sys.stderr)
     return result.exit_status
 

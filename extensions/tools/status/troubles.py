@@ -120,7 +120,7 @@ def _announces_none(look: StatusCheck) -> bool:
     """Whether the leader twice knew no level of a member. A member that is down does not hold the
     cluster back if the cluster has the level of its leader's build. With --floor nobody announces
     one. Nor does the leader take an announcement without a proof."""
-    if _proves_nothing(look):
+    if _proves_nothing(look) or _lacks_tls(look):
         return False
     answers = (bool(look.now), bool(look.first))
     looks = zip((look.leader, look.led), answers, look.has_refused, strict=True)
@@ -136,7 +136,14 @@ def _proves_nothing(look: StatusCheck) -> bool:
     """Whether a member answers that does not prove the secret that the leader demands."""
     unproven = look.leader.get("unproven")
     is_demanded = look.leader.get("secret") == "require" and bool(look.now)
-    return is_demanded and isinstance(unproven, list) and look.name in unproven
+    is_named = isinstance(unproven, list) and look.name in unproven
+    return is_demanded and is_named and not _lacks_tls(look)
+
+
+def _lacks_tls(look: StatusCheck) -> bool:
+    """Whether the member and the leader do not accept each other's certificates."""
+    mine = _is_named(look, look.leader, "certificates_refused")
+    return mine or str(look.leader.get("name")) in (look.now.get("certificates_refused") or {})
 
 
 def _is_foreign(look: StatusCheck) -> bool:
@@ -222,6 +229,15 @@ MEMBERS: tuple[Trouble, ...] = (
         "Compare the files of --secret (docs/operate/tls-and-secret.md)",
         "RaftlineFollowerBehind", NOT_READY,
         _proves_nothing,
+        takes_entries=False, follows=False,
+    ),
+    Trouble(
+        "and the leader do not accept each other's certificates",
+        "and the leader do not accept each other's certificates",
+        "Correct what the line below says: a name, a clock or a CA "
+        "(docs/operate/tls-and-secret.md)",
+        "RaftlineFollowerBehind", NOT_READY,
+        _lacks_tls,
         takes_entries=False, follows=False,
     ),
     Trouble(

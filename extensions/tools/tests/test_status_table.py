@@ -84,6 +84,9 @@ CASES: Mapping[str, Case] = {
     "applies no entries": follows(applies_nothing=True, last_applied=5),
     "has lost files while it ran": follows(lost_files=["s3.log"]),
     "has another secret than the leader": told(secret="require", unproven=["s3"]),
+    "and the leader do not accept each other's certificates": told(
+        certificates_refused={"s3": "its certificate is not accepted: Hostname mismatch"}
+    ),
     "does not follow the leader": follows(leader=None),
     "is ahead of the leader": follows(last_index=12),
     "differs from the others": told(differs={"s3": 40}),
@@ -196,6 +199,7 @@ def node_with(facts: Mapping[str, Any]) -> Any:
 
 CONFIRMS = (
     "has another secret than the leader",
+    "and the leader do not accept each other's certificates",
     "does not follow the leader",
     "lacks committed entries and gets none",
 )

@@ -77,6 +77,7 @@ class Peer:
         self._is_plain = False  # the last attempt showed no TLS at the peer
         self.is_proven = False  # the peer, on the present connection
         self._proven_by = b""  # the secret of its proof, if one was used
+        self.why_no_tls = self._why_no_tls = ""  # of the last attempt; of the present one
         self._level = LevelQuestion(name, on_build, foreigners or Foreigners(me), str(address))
         self.name = name
         self.address = address
@@ -236,6 +237,7 @@ class Peer:
                 has_answers = self._dial_once()
             except Exception as problem:  # a failed look-up of the address, for example
                 self._explain(problem)
+            self.why_no_tls, self._why_no_tls = self._why_no_tls, ""
             if has_answers:
                 pause_s = BACK_OFF_S[0]
             self._rest(pause_s * (0.5 + random.random()))
@@ -291,7 +293,7 @@ class Peer:
             self.announce()
             read_before = self.bytes_read
             while lines := reader.read(PEER_LINE_BYTES):
-                self.bytes_read = read_before + reader.bytes_read
+                self.bytes_read, self.why_no_tls = read_before + reader.bytes_read, ""
                 answers: list[Message] = list(filter(None, map(self._understand, lines)))
                 if self._level.is_foreign:
                     return False
@@ -313,6 +315,7 @@ class Peer:
         if reason and reason.endswith(OF_CERTIFICATES):
             hint = CLOCK_HINT if reason.endswith(BY_THE_CLOCK) else ""
             self._complain(f"it does not take my certificate: {reason}{hint}")
+            self._why_no_tls = f"it does not accept the certificate of {self._me}: {reason}"
 
     def _complain_of(self, error: Exception) -> None:
         self._complain(f"{type(error).__name__}: {error}", "can't be talked to")
@@ -331,6 +334,7 @@ class Peer:
         except ssl.SSLCertVerificationError as problem:
             hint = CLOCK_HINT if problem.verify_code in (NOT_YET_VALID, EXPIRED) else ""
             self._complain(f"no certificate for {self.name}: {problem.verify_message}{hint}")
+            self._why_no_tls = f"its certificate is not accepted: {problem.verify_message}"
             raise
         except ssl.SSLError as problem:
             self._is_plain = True
@@ -468,6 +472,10 @@ class PeerBook:
     def unproven(self) -> list[str]:
         """Return the peers that have not proved themselves on a connection from here."""
         return [name for name, peer in self._peers.items() if not peer.is_proven]
+
+    def without_tls(self) -> dict[str, str]:
+        """Return why one side does not accept the other's certificate, for each such peer."""
+        return {name: why for name, peer in self._peers.items() if (why := peer.why_no_tls)}
 
     def traffic(self) -> dict[str, tuple[int, int]]:
         """Return for each peer how many bytes were sent to it, and read from its answers."""

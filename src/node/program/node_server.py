@@ -390,6 +390,7 @@ class Server:
             facts |= self.orders.facts()
         if self.tls is not None:
             facts["certificates_end"] = self.tls.ends()
+            facts["certificates_refused"] = {} if self.is_down else self.book.without_tls()
         if self.peer_auth.secret:
             facts["secret"] = "require" if self.peer_auth.is_required else "offer"
             facts["unproven"] = [] if self.is_down else self.book.unproven()

@@ -23,6 +23,7 @@ from raftline.access import authority
 from raftline.access.tls import Tls, TlsFiles, tls_of_node
 from raftline.common.config import FILE_NAME, ConfigError
 from raftline_testing.doubles import certificates
+from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.at_work import of_process
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually, free_ports
@@ -283,6 +284,50 @@ def test_node_gives_nothing_to_a_peer_with_a_foreign_name(made: Path, tmp_path: 
         assert led(cluster, made).name in ("s1", "s2")
         [status] = said(cluster["s1"], "status", files=as_client(made))
         assert '"s3"' in status
+
+
+@pytest.mark.parametrize(
+    ("days", "why"),
+    [
+        (None, "Hostname mismatch, certificate is not valid for 's2'"),
+        ((1, 3), "certificate is not yet valid"),
+        ((-3, -1), "certificate has expired"),
+    ],
+    ids=["another name", "not yet valid", "expired"],
+)
+def test_status_names_a_certificate_that_is_refused(
+    made: Path, tmp_path: Path, days: tuple[int, int] | None, why: str
+) -> None:
+    """A line has the reason, and the advice is neither a secret nor the removal of the member."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    wrong = as_client(made, "s4")
+    if days is not None:
+        begin, end = (now + datetime.timedelta(days=each) for each in days)
+        wrong = forged(tmp_path / "forged", made, begin=begin, end=end)
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        for node in cluster.nodes:
+            node.options += options(made, node.name, "--tls-only")
+        cluster["s2"].options[3:7] = ["--tls-cert", str(wrong.cert), "--tls-key", str(wrong.key)]
+        for node in cluster.nodes:
+            node.start("--new")
+        leader = led(cluster, made)
+
+        def looked() -> subprocess.CompletedProcess[str] | None:
+            asked = raftline(
+                "status", "--dir", tmp_path, "--tls-ca", made / "ca.pem",
+                "--tls-cert", made / "app.pem", "--tls-key", made / "app.key",
+            )  # fmt: skip
+            return asked if f"{leader.name} has no TLS with s2: " in asked.stderr else None
+
+        asked = eventually(looked, "the reason")
+        assert f"[!] {leader.name} has no TLS with s2: its certificate is not accepted: {why}" in (
+            asked.stderr
+        )
+        last = asked.stdout.splitlines()[-1]
+        assert "s2 and the leader do not accept each other's certificates" in last
+        assert "member remove" not in last
+        assert "another secret" not in last
+        assert asked.returncode == 3
 
 
 def test_handshakes_that_never_end_keep_nobody_from_being_served(
