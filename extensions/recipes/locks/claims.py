@@ -226,6 +226,7 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
                 if lease._begin_holding(self._on_lost, attempt.turn):
                     held = self._make_held(lease, seat)
                     held._waits_for_release = self._waits_for_release
+                    held._is_acquired = True
                     return held
             except LeaseLost:
                 pass  # the lease ended before the claim won

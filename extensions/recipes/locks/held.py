@@ -7,6 +7,7 @@ object releases it. Threads, tasks and simulated programs share this code; the r
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
@@ -26,6 +27,7 @@ class BaseHeld(NoCopies, Generic[Leased]):
     """The part that never waits: the state, and the requests as machines."""
 
     _gives_with: Call[Any] | None = None  # a request that gives it back along with more
+    _is_acquired = False  # as a lock is; a job or a membership is not
 
     def __init__(self, keys: LockKeys, lease: Leased, key: str, token: int) -> None:
         """Hold the key of a claim that has won under this lease."""
@@ -40,6 +42,21 @@ class BaseHeld(NoCopies, Generic[Leased]):
     def __repr__(self) -> str:
         state = "held" if self.is_held else "not held"
         return f"<{type(self).__name__} {self.name!r}, token {self.token}, {state}>"
+
+    def __del__(self) -> None:
+        if self._is_forgotten:
+            warnings.warn(
+                f"{self!r} was dropped without a release: it stays held until the client is closed"
+                " and its lease ends",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+
+    @property
+    def _is_forgotten(self) -> bool:
+        """Whether nothing can release it any more although it is held."""
+        return self._is_acquired and not self._is_released and self._lease.is_held
 
     @property
     def token(self) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
@@ -717,3 +719,39 @@ def test_task_waiting_at_close_gets_an_error_not_a_token() -> None:
                 await wait()
 
     run(work)
+
+
+def dropped(take: Callable[[], object]) -> list[str]:
+    """Return the warnings once nothing refers to a result any more."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        take()
+        gc.collect()
+    return [str(each.message) for each in seen if each.category is ResourceWarning]
+
+
+@pytest.mark.parametrize("kind", ["lock", "shared_lock", "semaphore", "election"])
+def test_warning_names_a_lock_that_was_dropped_and_is_held(kind: str) -> None:
+    """Nothing can release it any more. One that was released or lost needs no release."""
+    cluster = Cluster()
+
+    def made(of: Any) -> Any:
+        lock = of.semaphore(1) if kind == "semaphore" else getattr(of, kind)()
+        return partial(lock.campaign, "one") if kind == "election" else lock.acquire
+
+    def released() -> None:
+        with made(cluster)():
+            pass
+
+    async def in_task() -> None:
+        assert await made(AioCluster())()
+
+    def lost() -> None:
+        held = made(Cluster())()
+        held._lease._lose()
+
+    assert dropped(released) == []
+    assert dropped(lost) == []
+    for take in (made(cluster), lambda: run(in_task)):
+        [said] = dropped(take)
+        assert "was dropped without a release" in said
