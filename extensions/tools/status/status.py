@@ -204,7 +204,7 @@ def _ask_each(
         _join(threads, deadline.notice_s)
         silent = [name for name in step.members if name not in answers]
         if silent:
-            deadline.notice(f"{', '.join(silent)} may take {step.limit_s:g} s in all")
+            deadline.notice(f"{', '.join(silent)} may take up to {step.limit_s:g} s")
     _join(threads, deadline.until_s)
     return dict(answers)  # a late answer may still arrive
 

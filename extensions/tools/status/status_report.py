@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from raftline.access.expiry import AT_S_MAX, warning
-from raftline.clients.connections.address_options import named_nodes
+from raftline.clients.connections.address_options import has_name, named_nodes
 from raftline.clients.connections.client_access import ClientAccess
 from raftline.clients.connections.node_connection import (
     SAID_AFTER_S,
@@ -134,6 +134,11 @@ class _Count(NamedTuple):
     follow: Sequence[str]  # of those with a vote, those that follow without trouble
 
     @property
+    def are_voters(self) -> bool:
+        """Whether these are the voters, and not just addresses that somebody typed."""
+        return any(has_name(name) for half in self.halves for name in half)
+
+    @property
     def lacks(self) -> Words | None:
         """The things that some of the answering voters lack."""
         if self.able != self.voting:
@@ -162,11 +167,11 @@ def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> 
     shut = [node for node in nodes if node.is_shut]
     answering = [*count.able, *(node.name for node in shut)]
     serves: bool | None = is_led and not any(node.is_foreign for node in nodes)
-    is_short = not _have_quorum(count.halves, answering)
+    is_short = count.are_voters and not _have_quorum(count.halves, answering)
     if not serves and shut and not is_short:
         serves = None
     counted = count.follow if is_led else answering
-    tally = _tally(count.halves, counted, is_short=is_short, is_led=is_led, lacks=count.lacks)
+    tally = _tally(count, counted, is_short=is_short, is_led=is_led)
     lacks_answers = any(name not in answers for half in count.halves for name in half)
     too_few = TOO_FEW if _have_quorum(count.halves, count.voting) or lacks_answers else NO_VOTES
     text, trouble = _led_by(leader, members, answers, tally, too_few, nodes, has_quorum=has_quorum)
@@ -322,28 +327,22 @@ def _in(half: Sequence[str], names: Collection[str]) -> list[str]:
     return [name for name in half if name in names]
 
 
-def _tally(
-    halves: Sequence[Sequence[str]],
-    counted: Collection[str],
-    *,
-    is_short: bool,
-    is_led: bool,
-    lacks: Words | None,
-) -> str:
+def _tally(count: _Count, counted: Collection[str], *, is_short: bool, is_led: bool) -> str:
     """Return the number of voters that follow, and how many more may fail. Without a leader and a
     quorum, return the number of voters that answer, and the quorum if they are too few. While two
-    configurations are joint, the text has both. `lacks` is what some answering voters do not
-    have."""
+    configurations are joint, the text has both."""
+    halves, lacks = count.halves, count.lacks
     counts = [len(_in(half, counted)) for half in halves]
     is_one = counts[0] == 1
-    text = f"{counts[0]} of {len(halves[0])} voter{'s'[: len(halves[0]) != 1]} "
+    what = "voter" if count.are_voters else "node"
+    text = f"{counts[0]} of {len(halves[0])} {what}{'s'[: len(halves[0]) != 1]} "
     text += ("follow" if is_led else "answer") + "s" * is_one
     if lacks and not is_led:
         text += f" and {lacks[not is_one]}"
     if len(halves) > 1:
         text += f" in the new configuration, {counts[1]} of {len(halves[1])} in the old"
     if is_led:
-        spare = min(count - majority(half) for count, half in zip(counts, halves, strict=True))
+        spare = min(each - majority(half) for each, half in zip(counts, halves, strict=True))
         text += (
             f"; {SPARE.get(spare, f'{spare} more')} may fail" if spare > 0 else "; none may fail"
         )

@@ -272,6 +272,19 @@ def test_status_without_answers_ends_as_other_commands_do() -> None:
     assert (found.text, found.exit_status) == ("nobody answers at s1, s2", Unreachable.outcome)
 
 
+def test_typed_addresses_are_not_counted_as_voters() -> None:
+    """Of four addresses three may be those of voters: nobody said which."""
+    nodes = [shut(f"h{number}:1", "no users yet") for number in (1, 2)]
+    nodes += [silent("h3:1"), silent("h4:1")]
+    result = verdict(nodes)
+    assert result.serves is None
+    assert result.text == (
+        "can't tell whether a leader serves: no users yet at h1:1, h2:1; 2 of 4 nodes answer"
+    )
+    told = verdict([says("s1", leader="s2"), *nodes[1:]])
+    assert "of 3 voters" in told.text
+
+
 def test_who_lets_nobody_in_counts_as_one_that_answers() -> None:
     found = verdict([shut("s1"), silent("s2"), silent("s3")])
     assert (found.text, found.serves) == ("no leader: 1 of 3 voters answers, 2 are needed", False)

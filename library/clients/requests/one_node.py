@@ -101,7 +101,7 @@ def answer_to(
                 raw: bytes = yield NextLine(deadline.notice_s, bytes_max)
                 return raw.removesuffix(b"\r")
             node = f"{address.host} port {address.port}"
-            deadline.notice(f"waiting for {node}, {limit_s:.3g} s in all")
+            deadline.notice(f"waiting for {node}, at most {limit_s:.3g} s")
         raw = yield NextLine(until_s, bytes_max)
         return raw.removesuffix(b"\r")
     except OSError as error:

@@ -85,7 +85,9 @@ def test_a_node_that_keeps_a_request_is_named_while_it_does(
         assert client.request("get a") == "GET response: True"
         monkeypatch.setattr(node_connection, "SAID_AFTER_S", DEADLINE_S)
         assert client.request("get a") == "GET response: True"
-    assert said == [f"No answer yet: waiting for localhost port {node.port}, {DEADLINE_S} s in all"]
+    assert said == [
+        f"No answer yet: waiting for localhost port {node.port}, at most {DEADLINE_S} s"
+    ]
 
 
 def test_client_reports_its_wait_on_stderr_unless_quiet(start: Start) -> None:
@@ -99,7 +101,7 @@ def test_client_reports_its_wait_on_stderr_unless_quiet(start: Start) -> None:
     port = start(late).port
     with running("--timeout", DEADLINE_S, port, 1, "get", "a") as (client, said, complaints):
         assert complaints.readline() == (
-            f"[*] No answer yet: waiting for localhost port {port}, {DEADLINE_S} s in all\n"
+            f"[*] No answer yet: waiting for localhost port {port}, at most {DEADLINE_S} s\n"
         )
         over.release()
         assert said.read() == "GET response: 5\n"
@@ -162,7 +164,7 @@ def test_nodes_that_have_not_answered_status_are_named(tmp_path: Path, start: St
     nodes = status.ask_all(config.load(tmp_path).members, ClientAccess(), 3.0, said.append)
     over.set()
     assert [node.problem for node in nodes] == ["no answer within 3 s", "connection refused"]
-    assert said == ["No answer yet: s1 may take 3 s in all"]
+    assert said == ["No answer yet: s1 may take up to 3 s"]
 
 
 def test_a_node_with_an_unknown_host_is_unreachable() -> None:
