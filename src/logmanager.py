@@ -589,7 +589,7 @@ class LogManager:
             DiskFailed: the files may hold both identities.
         """
         storage, log = self._storage, recovered.log
-        in_log = recovered.base_cluster or Levels(0, FLOOR, log.commands).clusters.latest
+        in_log = Levels(0, FLOOR, log.commands).clusters.latest or recovered.base_cluster
         if storage is None or self._logfile is None or not (recovered.cluster or in_log):
             return  # its first leader draws an identity
         cluster = continuing(in_log or recovered.cluster)  # the log is renamed last

@@ -132,6 +132,11 @@ class AioAsker:
                     future.cancel()
                 link.give_up(2 * self.timeout_s / PARTS)
 
+    def again(self) -> AioAsker:
+        """Return an asker with the same options, of no cluster yet, that knows the same nodes."""
+        known, silence_s = self.addresses.known, self.addresses.health.silence_s
+        return type(self)(known, self.name, self.timeout_s, self.access, silence_s)
+
     def apart(self, timeout_s: float) -> Client:
         """Return a client with its own connection, for use by one thread. The caller closes it."""
         self.check_place()

@@ -159,6 +159,11 @@ class AioKV(BaseKV[Data, AioLease]):
         await self._asker.close(last=[] if keeper is None else await keeper.close())
         self._shared.listeners.close()
 
+    async def connect_again(self) -> AioKV[Data]:
+        """Close this client, and return another; see `raftline.KV.connect_again`."""
+        await self.close()
+        return type(self)(self._asker.again(), self._codec, self._timeout)
+
     # --- requests -------------------------------------------------------------------------------
 
     async def request(self, command: str, timeout: Seconds | None = None) -> str:

@@ -94,6 +94,14 @@ class KV(BaseKV[Data, Lease], MutableMapping[Data, Data]):
         the for which this waits half a second at most. Leases that are not released expire."""
         self._shared.close()
 
+    def connect_again(self) -> KV[Data]:
+        """Close this client, and return one with the same options and nodes for the cluster that
+        they are part of now, after `OtherCluster`. Locks, watches and versions of the earlier
+        cluster do not count there."""
+        clients = self._shared.clients
+        self.close()
+        return type(self)(clients.again(), self._codec, self._timeout)
+
     # --- requests -------------------------------------------------------------------------------
 
     def request(self, command: str, timeout: Seconds | None = None) -> str:

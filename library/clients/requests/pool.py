@@ -214,6 +214,17 @@ class Clients(NoCopies):
         client.timeout_s = timeout_s
         return client
 
+    def again(self) -> Clients:
+        """Return clients with the same options, of no cluster yet, that know the same nodes."""
+        known, silence_s = self.addresses.known, self.addresses.health.silence_s
+        return type(self)(
+            *map(str, known),
+            name=self.name,
+            timeout=self.timeout,
+            access=self.access,
+            silence=silence_s,
+        )
+
     def _made(self) -> Client:
         first, *others = self.addresses.known
         return Client(

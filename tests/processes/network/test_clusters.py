@@ -17,7 +17,7 @@ import pytest
 from raftline import KV, NoLeader, Refused, Unreachable, aio, connect
 from raftline.common.build_level import LEVEL
 from raftline.common.config import FILE_NAME
-from raftline.errors import OtherCluster
+from raftline.errors import Closed, OtherCluster
 from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.newcomers import joined
@@ -420,6 +420,12 @@ def test_recover_ends_programs_whose_other_nodes_are_silent(earlier: Cluster) ->
             for call in (task_kv.get("w/b"), task_kv.set("w/b", "2"), watching):
                 with pytest.raises(OtherCluster):
                     await asyncio.wait_for(call, DEADLINE_S)
+            async with await task_kv.within(DEADLINE_S).connect_again() as again:
+                assert again.timeout == DEADLINE_S
+                assert await again.get("w/b") == "1"
+                await again.set("w/b", "3")
+            with pytest.raises(Closed):
+                await task_kv.get("w/b")
 
     with (
         ThreadPoolExecutor() as threads,
@@ -442,8 +448,15 @@ def test_recover_ends_programs_whose_other_nodes_are_silent(earlier: Cluster) ->
                 wait.result(DEADLINE_S)
         with pytest.raises(OtherCluster):
             kv.set("w/a", "2")
-        with connect(at, timeout=DEADLINE_S) as again:
+        lock = kv.lock("l")
+        with kv.within(DEADLINE_S).connect_again() as again:
             assert again.get("w/a") == "1"
+            assert again.get("w/b") == "3"
+            again["w/a"] = "2"
+            assert again.name == kv.name
+        for call in (lambda: kv.get("w/a"), lock.acquire):
+            with pytest.raises(Closed):
+                call()
 
 
 def test_silence_of_a_node_ends_no_program(earlier: Cluster, later: Cluster) -> None:

@@ -39,7 +39,7 @@ from raftline.clients.connections import client_access
 from raftline.clients.connections.client_access import ClientAccess
 from raftline.clients.connections.client_login import REPLY_MAX, Credentials, exchange
 from raftline.clients.connections.client_login import log_in as send_login
-from raftline.clients.connections.node_connection import LoginFailed
+from raftline.clients.connections.node_connection import LoginFailed, Unreachable
 from raftline.clients.requests.conversation import Client
 from raftline.clients.terminal import shell
 from raftline.common.address import Address
@@ -56,7 +56,14 @@ from raftline.wire.limits import LOGINS_WAITING, REFUSED_LOGIN_S
 from raftline.wire.operands.login_operands import ITERATIONS_LEAST
 from raftline.wire.operands.operands import Limits
 from raftline.wire.operands.user_operands import MECHANISM, Verifier
-from raftline.wire.refusal import INVENTED_NAME, LOGIN_FAILED, NOT_PRIVATE, TOO_MANY_LOGINS, error
+from raftline.wire.refusal import (
+    INVENTED_NAME,
+    LOGIN_FAILED,
+    NOT_PRIVATE,
+    OTHER_CLUSTER,
+    TOO_MANY_LOGINS,
+    error,
+)
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_course.controller.orders import ORDERS
 from raftline_testing.doubles.fake_host import FakeHost
@@ -121,6 +128,15 @@ def test_client_refuses_a_node_that_lacks_the_verifier() -> None:
     steps.send(f"AUTH response: r={nonce}more,s={salt},i=4096")
     with pytest.raises(LoginFailed, match="the node did not prove"):
         steps.send("AUTH response: v=" + base64.b64encode(bytes(32)).decode())
+
+
+def test_refused_login_says_of_which_cluster_the_node_is() -> None:
+    """Only so a client knows that its own cluster has ended."""
+    steps = exchange(Credentials("bob", PASSWORD))
+    next(steps)
+    with pytest.raises(Unreachable) as refused:
+        steps.send(OTHER_CLUSTER("a" * 16, "b" * 16).coded)
+    assert (refused.value.code, refused.value.facts) == ("other-cluster", ("a" * 16,))
 
 
 @pytest.mark.parametrize(
