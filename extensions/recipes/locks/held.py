@@ -56,7 +56,7 @@ class BaseHeld(NoCopies, Generic[Leased]):
     @property
     def _is_forgotten(self) -> bool:
         """Whether nothing can release it any more although it is held."""
-        return self._is_acquired and not self._is_released and self._lease.is_held
+        return self._is_acquired and self._lease.is_held
 
     @property
     def token(self) -> int:

@@ -272,6 +272,17 @@ def test_status_without_answers_ends_as_other_commands_do() -> None:
     assert (found.text, found.exit_status) == ("nobody answers at s1, s2", Unreachable.outcome)
 
 
+def test_refused_certificate_explains_what_is_missing_besides() -> None:
+    """Without TLS a member proves no secret and announces no level."""
+    levels = {"level": 1, "build_level": 1, "levels": {"s1": 1, "s2": 1, "s3": None}}
+    rule = {"secret": "require", "unproven": ["s3"]}
+    looked = [leads(certificates_refused={"s3": "why"}, **rule, **levels), says("s2"), says("s3")]
+    (trouble,) = verdict(looked, looked).troubles["s3"]
+    assert trouble.one == "and the leader do not accept each other's certificates"
+    looked = [leads(**rule, **levels), says("s2"), says("s3", certificates_refused={"s1": "why"})]
+    assert verdict(looked, looked).troubles["s3"] == [trouble]
+
+
 def test_typed_addresses_are_not_counted_as_voters() -> None:
     """Of four addresses three may be those of voters: nobody said which."""
     nodes = [shut(f"h{number}:1", "no users yet") for number in (1, 2)]

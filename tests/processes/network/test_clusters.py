@@ -413,7 +413,7 @@ def test_recover_ends_programs_whose_other_nodes_are_silent(earlier: Cluster) ->
     at = [f"localhost:{node.port}" for node in earlier.nodes]
 
     async def tasks() -> None:
-        async with aio.connect(at, timeout=ENDLESS_S) as task_kv:
+        async with aio.connect(at, name="task", timeout=ENDLESS_S) as task_kv:
             await task_kv.set("w/b", "1")
             watching = asyncio.create_task(anext(task_kv.watch("none/")))
             await asyncio.to_thread(recovered, earlier)
@@ -421,7 +421,7 @@ def test_recover_ends_programs_whose_other_nodes_are_silent(earlier: Cluster) ->
                 with pytest.raises(OtherCluster):
                     await asyncio.wait_for(call, DEADLINE_S)
             async with await task_kv.within(DEADLINE_S).connect_again() as again:
-                assert again.timeout == DEADLINE_S
+                assert (again.name, again.timeout) == ("task", DEADLINE_S)
                 assert await again.get("w/b") == "1"
                 await again.set("w/b", "3")
             with pytest.raises(Closed):
@@ -430,7 +430,7 @@ def test_recover_ends_programs_whose_other_nodes_are_silent(earlier: Cluster) ->
     with (
         ThreadPoolExecutor() as threads,
         connect(at, timeout=DEADLINE_S) as other,
-        connect(at, timeout=ENDLESS_S) as kv,
+        connect(at, name="web", timeout=ENDLESS_S) as kv,
         kv.watch("w/") as watch,
     ):
         other.lock("l").acquire()
@@ -453,7 +453,7 @@ def test_recover_ends_programs_whose_other_nodes_are_silent(earlier: Cluster) ->
             assert again.get("w/a") == "1"
             assert again.get("w/b") == "3"
             again["w/a"] = "2"
-            assert again.name == kv.name
+            assert (again.name, again.timeout) == ("web", DEADLINE_S)
         for call in (lambda: kv.get("w/a"), lock.acquire):
             with pytest.raises(Closed):
                 call()

@@ -18,9 +18,9 @@ from raftline.clients.watches.liveness import PROBE_PART
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline.clients.watches.watch_machine import WatchMachine
 from raftline.common.address import Address
-from raftline.net.line_connection import ConnectionEnded
+from raftline.common.build_level import continuing
 from raftline.wire.commands import watch_lines as words
-from raftline.wire.refusal import NO_LEADER
+from raftline.wire.refusal import NO_LEADER, OTHER_CLUSTER
 
 S1, S2 = Address("one", 1), Address("two", 2)
 Line = str | OSError
@@ -108,6 +108,26 @@ def test_a_watch_continues_from_the_node_that_was_reached() -> None:
     while not world.opened[1:]:
         world.take()
     assert world.opened == [second, first]
+
+
+def test_silence_before_a_watch_was_served_ends_no_cluster() -> None:
+    """The first node was silent, the second served, and then turned out to be recovered: the first
+    may be back."""
+    mine, rounds = "9f86d081884c7d65", itertools.count()
+
+    def serve(line: str) -> list[Line]:
+        match next(rounds):
+            case 0:
+                return [ConnectionEnded()]
+            case 1:
+                ended = OTHER_CLUSTER(continuing(mine), mine).coded
+                return [words.begins(1, 5), words.has(5, "a", "5"), ended]
+        return [words.goes_on(5), words.event(6, "set", "a", "6")]
+
+    world = World(serve)
+    world.watch._nodes.addresses.cluster = mine
+    assert world.values(2) == ["5", "6"]
+    assert world.opened == [world.opened[0], world.opened[1], world.opened[0]]
 
 
 @pytest.mark.parametrize("silence_s", [SILENCE_S, 1, 300])
