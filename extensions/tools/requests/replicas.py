@@ -252,7 +252,9 @@ class Report(NamedTuple):
         missing = ", ".join(one.name for one in self.members if one.sums is None)
         if missing:
             yield f"[!] {missing} was not compared"
-        if not self.outcome:
+        if not self.members[1:]:
+            yield "[*] there is no other member to compare it with"
+        elif not self.outcome:
             yield f"[*] all {len(self.members)} members are equal after entry {self.entry}"
 
     def _result_of(self, member: ReplicaMember) -> str:

@@ -58,6 +58,7 @@ def test_equal_members_pass() -> None:
     first, *_, last = found.lines()
     assert first == "s1  entries 1ff08c67, state 0000000000000000"
     assert last == "[*] all 3 members are equal after entry 9"
+    assert [*report(member("s1")).lines()][-1] == "[*] there is no other member to compare it with"
 
 
 def test_the_largest_group_is_right_then_the_leader() -> None:
