@@ -209,6 +209,11 @@ async function doOpen(address) {
   keepAddress();
 }
 
+// The address that a reader asked for while CPython was loading. That of the event counts, since the
+// page may have written its own address meanwhile.
+let asked = null;
+function openAsked(address) { if (isLive) openRun(address); else asked = address; }
+
 function begin() { play(false); glide = null; view.chosen = null; view.pan = 0; view.at = 0; presses = []; isBeyond = false; drawer.clear(); }
 
 // The first story is a recorded run, which becomes the living one.
@@ -454,7 +459,7 @@ function wire() {
   $("logs").addEventListener("click", openEntry);
   $("logs").addEventListener("keydown", keysOfLogs);
   document.addEventListener("keydown", keys);
-  window.addEventListener("hashchange", () => { if (isLive) openRun(location.hash.slice(1)); });
+  window.addEventListener("hashchange", ({ newURL }) => openAsked(new URL(newURL).hash.slice(1)));
   new ResizeObserver(() => { stage.resize(); isDirty = true; }).observe($("stage"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { isDirty = true; });
   for (const name of ["legend", "help-legend"]) legend($(name));
@@ -489,6 +494,7 @@ async function start() {
   const { stories } = await remote.ask({ do: "list" });
   tale.setTitles(stories);
   if (tale.first) await inTurn(becomeLive); else { isLive = true; await openRun(location.hash.slice(1)); }
+  if (asked !== null) await openRun(asked);
   document.body.dataset.ready = "yes";
 }
 

@@ -72,7 +72,9 @@ def test_answered_story_is_marked_in_the_browser(fresh: LabPage) -> None:
 
 
 def test_address_of_the_first_story_opens_its_step(fresh: LabPage) -> None:
-    fresh.script("location.hash = 'first=355'")
+    """The asked address counts, though the page writes its own one before it hears of that."""
+    eventually(lambda: fresh.script(LIVE), "real nodes", 60)
+    fresh.script("location.hash = 'first=355'; history.replaceState(null, '', '#story=prevote')")
     fresh.waits_for("#tale h2", "2. A write")
     fresh.settles()
     assert fresh.text("#clock") == "355 ms"
@@ -80,3 +82,12 @@ def test_address_of_the_first_story_opens_its_step(fresh: LabPage) -> None:
     fresh.press("#notable")
     fresh.click("#share")
     assert fresh.script("return location.hash") == "#first=355"
+
+
+def test_address_asked_for_while_cpython_loads_is_opened(fresh: LabPage) -> None:
+    fresh.browser.get("about:blank")
+    fresh.browser.get(fresh.address)
+    eventually(lambda: fresh.script(SHOWN), "the recorded run")
+    fresh.script("location.hash = 'story=figure-7'")
+    assert not fresh.script(LIVE)
+    fresh.waits_for("#tale h2", "Figure 7 (§5.3)")
