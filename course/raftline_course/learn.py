@@ -28,7 +28,7 @@ def parser() -> Parser:
     options = Parser(
         prog="raftline learn",
         description="Serve the pages of docs/learn of this clone to the browsers of this machine: "
-        "the lab, in which real nodes run in the browser, and the saved runs. Ctrl-C ends it.",
+        "the lab, in which real nodes run in the browser, and questions. Ctrl-C ends it.",
     )
     options.add_argument(
         "--port", metavar="PORT", type=int, default=PORT, help=f"the page's port ({PORT})"

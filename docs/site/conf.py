@@ -227,7 +227,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
 
 
 def add_lab(site: Path) -> None:
-    """Put the lab page, the saved runs, and what the page loads where a clone has them. CPython
+    """Put the lab page, the questions, and what they load where a clone has them. CPython
     comes from a CDN, unless `make -C docs lab` fetched it."""
     for pattern in LAB:
         for path in ROOT.glob(pattern):

@@ -470,7 +470,7 @@ async function start() {
   $("link").textContent = "Loading CPython …";
   $("bar").hidden = false;
   $("bar").removeAttribute("value");
-  document.querySelector("main").hidden = false; $("runs").hidden = true;
+  document.querySelector("main").hidden = false; $("without").hidden = true;
   wire();
   first = await (await fetch(here("first.json"))).json();
   requestAnimationFrame(frame);
@@ -483,7 +483,7 @@ async function start() {
     await remote.open({ sources: here("sources.zip"), python: here("pyodide/"), cdn: CDN },
       (bytes) => { $("link").textContent = `Loading CPython and raftline: ${(bytes / MB).toFixed(1)} MB`; });
   } catch (error) {
-    $("bar").hidden = true; $("runs").hidden = false;
+    $("bar").hidden = true; $("without").hidden = false;
     $("link").textContent = `The lab does not start: ${error.message.trim().split("\n").pop()}.`;
     if (!tale.first) await openFirst();
     return;

@@ -1,4 +1,4 @@
-"""The lab page where it can't run: a sentence says why, and the saved runs are offered."""
+"""The lab page where it can't run: a sentence says why, and the questions are offered."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ def plays_the_first_story(page: LabPage) -> None:
     page.waits_for("#told", "acts work in a moment")
 
 
-def offers_the_saved_runs(page: LabPage) -> None:
-    links = "return [...document.querySelectorAll('#runs a')].map((link) => link.textContent)"
-    assert len(page.script(links)) == 6
-    page.click("#runs a")
-    eventually(lambda: "1-an-election" in page.browser.current_url, "a saved run")
-    page.waits_for("#story", "Three nodes, and nobody leads.")
+def offers_the_questions(page: LabPage) -> None:
+    page.click("#without a")
+    eventually(lambda: "questions.html" in page.browser.current_url, "the questions")
+    page.waits_for("h1", "Twenty questions")
 
 
-def test_browser_without_webassembly_is_offered_the_saved_runs() -> None:
+def test_browser_without_webassembly_is_offered_the_questions() -> None:
     with browser_of_lab("--force-prefers-reduced-motion") as (browser, address):
         page = LabPage(browser, address)
         without = {"source": "delete window.WebAssembly"}
@@ -34,7 +32,7 @@ def test_browser_without_webassembly_is_offered_the_saved_runs() -> None:
         browser.get(address)
         page.waits_for("#link", "The lab does not start: this browser has no WebAssembly.")
         plays_the_first_story(page)
-        offers_the_saved_runs(page)
+        offers_the_questions(page)
 
 
 def test_page_without_cpython_or_network_says_what_to_do(tmp_path: Path) -> None:
@@ -47,10 +45,10 @@ def test_page_without_cpython_or_network_says_what_to_do(tmp_path: Path) -> None
         page.waits_for("#link", "CPython for WebAssembly is not beside the page")
         assert "make -C docs lab" in page.text("#link")
         assert "cdn.jsdelivr.net does not answer" in page.text("#link")
-        offers_the_saved_runs(page)
+        offers_the_questions(page)
 
 
-def test_page_opened_as_a_file_offers_the_saved_runs() -> None:
+def test_page_opened_as_a_file_offers_the_questions() -> None:
     with browser_of_lab() as (browser, _):
         page = LabPage(browser, "")
         browser.get((ROOT / "docs/learn/lab.html").as_uri())
@@ -58,4 +56,4 @@ def test_page_opened_as_a_file_offers_the_saved_runs() -> None:
             "#link", "Opened as a file it can't: run python3 src/cli.py learn in a clone."
         )
         assert page.script("return document.querySelector('main').checkVisibility()") is False
-        offers_the_saved_runs(page)
+        offers_the_questions(page)

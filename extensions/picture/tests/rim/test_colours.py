@@ -1,4 +1,4 @@
-"""The colours of the lab, the view, the saved runs and the questions: what is read has enough
+"""The colours of the lab, the view, its saved pages and the questions: what is read has enough
 contrast, also for readers who see no red or no green, and no sign is told by its colour alone."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The page of a transcript: its steps, its story, and where it differs from a saved one."""
+"""The page of a transcript: its steps and its story."""
 
 from __future__ import annotations
 
@@ -6,35 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from raftline.picture.harness.saved_page import changed_run, held
-from raftline.picture.harness.transcript_page import collected, title_of
+from raftline.picture.harness.saved_page import held
+from raftline.picture.harness.transcript_page import collected
 from raftline_testing.transcripts.drawing import drawn
 from raftline_testing.transcripts.player import TranscriptError, perform
-
-ROOT = Path(__file__).resolve().parents[4]
-
-
-RUNS = sorted((ROOT / "docs" / "learn").glob("*.txt"))
-
-
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
-def test_a_saved_page_shows_what_happens_today(path: Path) -> None:
-    collector, problem = collected(path.read_text(encoding="utf-8"))
-    saved = path.with_suffix(".html").read_text(encoding="utf-8")
-    assert not problem
-    assert changed_run(saved, collector.page(title_of(path))) == ""
-
-
-def test_another_run_than_the_saved_one_is_first_to_be_explained() -> None:
-    """Its message does not invite to accept what may be a fault."""
-    saved, now = (
-        collected(f"# A title.\n> start s1 s2 s3\n> settle {wait}ms\n")[0].page("a title")
-        for wait in (20, 300)
-    )
-    assert changed_run(saved, saved) == ""
-    said = changed_run(saved, now)
-    assert said.startswith("the run is another one than the page shows: it was ")
-    assert said.index("First find the rule") < said.index("make -C docs learn")
 
 
 def test_a_page_has_the_comments_of_its_transcript_as_a_story() -> None:
