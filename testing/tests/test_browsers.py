@@ -1,4 +1,4 @@
-"""`make -C testing browsers`, which CI runs: a machine without a mirror loses the tests in a browser,
+"""`make -C testing browsers`, which CI runs: without a mirror the tests in a browser are skipped,
 and one line says so."""
 
 from __future__ import annotations
