@@ -449,7 +449,7 @@ function wire() {
   $("bugs").append(...Array.from({ length: BUGS }, (_, index) => element("option", `bug ${index + 1}`, { value: index + 1 })));
   $("bugs").addEventListener("change", newRun);
   $("core").addEventListener("click", () => editCore("your raft.py of lab 7; empty: the core of raftline"));
-  $("share").addEventListener("click", async () => { writeAddress(); try { await navigator.clipboard.writeText(location.href); drawer.say("The address is copied."); } catch { drawer.say("The address is in the address bar."); } });
+  for (const one of document.querySelectorAll(".share")) one.addEventListener("click", async () => { writeAddress(); try { await navigator.clipboard.writeText(location.href); drawer.say("The address is copied."); } catch { drawer.say("The address is in the address bar."); } });
   $("diagram").addEventListener("click", (event) => {
     const found = diagram.hit(event.offsetX, event.offsetY);
     if (!found) return;

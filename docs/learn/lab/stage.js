@@ -6,7 +6,7 @@ import { REPLY } from "./panel.js";
 
 const GAP = 18, LANE = 9, FADE_S = 0.03, UNSENT_S = 0.008, WAY_S = 0.01, ALMOST = 0.97, TURN = 2 * Math.PI, ARCS = 720;
 const TIMER_SPREAD = 3;  // a timer of this many times the shortest one is a whole ring
-const TOP = 34, BOTTOM = 82, LEGEND = 24, NARROW = 600, LETTER = 8, LINE = 17;  // the room of a crown, and of role, votes and the legend
+const TOP = 60, BOTTOM = 82, LEGEND = 24, NARROW = 600, LETTER = 8, LINE = 17;  // the room of role and votes, and of the legend below
 const ASKED_S = 0.03, REPLIED_S = 0.06, SAID_MAX = 44;  // how long, in seconds and letters, the words of a client are shown
 
 const round = (value) => Math.round(10 * value) / 10;
@@ -50,7 +50,7 @@ export class Stage {
     this.layers = Object.fromEntries(["links", "said", "nodes", "labels", "messages"].map((name) => [name, shape("g", { class: name })]));
     this.layers.labels.setAttribute("aria-hidden", "true");  // each node says the same
     place.append(...Object.values(this.layers));
-    place.addEventListener("click", (event) => this.choose(event, event.target));
+    for (const kind of ["click", "contextmenu"]) place.addEventListener(kind, (event) => this.choose(event, event.target));
     place.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") this.choose(event, event.target); else this.walk(event); });
   }
 
@@ -110,6 +110,7 @@ export class Stage {
     const tall = free[1] / span(ys), wide = Math.min(free[0] / span(xs), flattest * tall);
     this.spots = new Map(members.map((name, place) => [name, [
       round(width / 2 + wide * (unit[place][0] - middle(xs))), round((height + TOP - bottom) / 2 + tall * (unit[place][1] - middle(ys)))]]));
+    this.middle = (height + TOP - bottom) / 2;
     this.layers.links.replaceChildren(...this.pairs(members).map((pair) => this.link(pair)));
     this.nodes = new Map(members.map((name) => [name, this.node(name)]));
     this.layers.nodes.replaceChildren(...[...this.nodes.values()].map((one) => one.group));
@@ -128,6 +129,9 @@ export class Stage {
     return group;
   }
 
+  // Words stand on the side of a node that no link leaves: above it in the upper half, else below.
+  outward(name) { return this.spots.get(name)[1] < this.middle ? -1 : 1; }
+
   node(name) {
     const [x, y] = this.spots.get(name), r = this.radius;
     const group = shape("g", { class: "node", "data-node": name, role: "button", tabindex: "0", transform: `translate(${x} ${y})` });
@@ -136,7 +140,7 @@ export class Stage {
       timer: shape("circle", { class: "timer", r: r + 8, pathLength: 1, transform: "rotate(-90)" }),
       body: shape("path", { class: "body" }), crown: shape("path", { class: "crown", d: "M-13 0-15-13-6-6 0-16 6-6 15-13 13 0Z", transform: `translate(0 ${round(-1.16 * r) - 3})` }),
     };
-    const texts = { name: shape("text", { class: "name", y: -0.2 * r }, name), term: shape("text", { class: "term", y: 0.38 * r }), role: shape("text", { class: "role", y: r + 22 * this.scale }), votes: shape("g", { class: "votes", transform: `translate(0 ${r + 24 + 20 * this.scale})` }) };
+    const texts = { name: shape("text", { class: "name", y: -0.2 * r }, name), term: shape("text", { class: "term", y: 0.38 * r }), role: shape("text", { class: "role" }), votes: shape("g", { class: "votes", transform: `translate(0 ${this.outward(name) * (r + 24 + 20 * this.scale)})` }) };
     const words = shape("g", { transform: `translate(${x} ${y})` });
     group.append(...Object.values(parts)); words.append(...Object.values(texts));
     return { group, words, ...parts, ...texts };
@@ -169,6 +173,8 @@ export class Stage {
     parts.words.setAttribute("class", `words ${role}`);
     parts.body.setAttribute("d", outline(role, this.radius));
     parts.body.style.fill = isUp ? `hsl(${hueOf(term)} 70% 80%)` : "";
+    const crown = role === "leader" && this.outward(name) < 0 ? 0.16 * this.radius + 10 : 0;
+    parts.role.setAttribute("y", round(this.outward(name) * (this.radius + 22 * this.scale + crown)));
     parts.term.textContent = state ? `term ${term}` : "";
     const words = `${role}${isPaused ? ", paused" : ""}${isUp && state.without_vote ? ", no vote" : ""}`;
     parts.role.textContent = members > 4 && words === "follower" ? "" : words;  // on a full ring, the shape says it

@@ -567,6 +567,18 @@ CHOSEN = """return [...document.querySelectorAll('#stage .chosen[data-node]')]
     .map((one) => one.ariaLabel)"""
 
 
+# Words below or above a node on which a message lies, and words that leave the stage.
+COVERED = """const box = (one) => one.getBoundingClientRect();
+    const stage = box(document.getElementById('stage'));
+    const words = [...document.querySelectorAll('#stage .words .role, #stage .votes > g')]
+        .filter((one) => one.textContent);
+    const bodies = [...document.querySelectorAll('#stage .message .glyph > .body')];
+    const meet = (a, b) => a.left < b.right && b.left < a.right
+        && a.top < b.bottom && b.top < a.bottom;
+    return words.filter((one) => box(one).top < stage.top || box(one).bottom > stage.bottom
+        || bodies.some((body) => meet(box(body), box(one)))).map((one) => one.textContent)"""
+
+
 @pytest.mark.parametrize("story", [story.name for story in STORIES])
 def test_panel_names_what_the_picture_shows(sized: LabPage, story: str) -> None:
     """At each stop of Next: the fault that came, or the node that decided, in its term."""
@@ -593,9 +605,48 @@ def test_panel_names_what_the_picture_shows(sized: LabPage, story: str) -> None:
         else:
             assert node is None, panel
         assert abs(int(ms) - time_ms(sized)) <= 3, panel  # its bookkeeping comes after it
+        assert sized.script(COVERED) == [], panel
         before = faults_now
     assert stops >= 6
     assert (faults > 0) == any(word in PLANS[story] for word in ("cut", "crash", "lose"))
 
 
 PLANS = {story.name: story.plan.partition("0ms")[2] for story in STORIES}
+
+
+CUT_OFF = """const key = document.getElementById('key');
+    return [key.scrollWidth - key.clientWidth, document.getElementById('logs').scrollLeft]"""
+
+
+def test_signs_and_figure_7_are_whole_on_a_small_screen(sized: LabPage) -> None:
+    """Also while it plays, and at the end, where each follower has a mark in the last column."""
+    resize(sized, 1280, 720)
+    sized.open("story=figure-7")
+    assert sized.script(CUT_OFF) == [0, 0]
+    sized.click("#play")
+    assert sized.script(CUT_OFF) == [0, 0]
+    while "ends here" not in sized.text("#told"):
+        sized.press("#notable")
+    assert sized.script(CUT_OFF) == [0, 0]
+
+
+def test_right_click_opens_the_card_of_a_node(sized: LabPage) -> None:
+    sized.open(LED)
+    menu = "new MouseEvent('contextmenu', {bubbles: true, cancelable: true})"
+    node = "document.querySelector('#stage [data-node=s1]')"
+    assert sized.script(f"return {node}.dispatchEvent({menu})") is False  # the browser opens none
+    sized.waits_for("#card", "s1: leader")
+
+
+def test_run_can_be_sent_from_where_it_is_seen(sized: LabPage) -> None:
+    """On a phone, whose head has no room for it, from the drawer."""
+    for width, place in ((1280, "header .share"), (390, "#drawer .share")):
+        resize(sized, width, 720)
+        sized.open("story=crash")
+        if width < 1000:
+            sized.opens_drawer()
+        seen = "return document.querySelector(arguments[0]).checkVisibility()"
+        assert sized.script(seen, place)
+        sized.click(place)
+        assert sized.script("return location.hash").startswith("#story=crash;at%20")
+    sized.click("#drawer-close")
