@@ -29,12 +29,23 @@ from .resp.connection import WITHOUT_LOGIN, is_login
 from .resp.forms import value_of
 from .resp.limits import REDIS_QUEUED
 from .resp.programs import RedisAsk, RedisCall
-from .resp.replies import NO_LOGIN, Failure, Value, failure_of, format_reply, length_of
+from .resp.replies import (
+    NO_LOGIN,
+    Failure,
+    Several,
+    Value,
+    failure_of,
+    format_reply,
+    length_of,
+)
+from .resp.types import rows
 
 _KNOWN_HERE = frozenset(  # no lines to serve
     {"await", "confirmed", "status", "last", "rights", "watch"}
 )
 _SERVES = frozenset({"read", "timed", "show", "write"})  # kinds that the leader answers
+_MAY_WAIT = frozenset([row.name for row in rows.BLOCKING])
+_NO_REPLY = Several([])
 REFUSALS_BYTES = 100 * REDIS_QUEUED  # of the parts of an `EXEC` for which a reply has no room
 
 
@@ -159,10 +170,7 @@ class RedisServing:
                 replies = yield from self._ask(ask)
                 if refusal := _refusal(ask, replies):
                     self._host.refusals.add(code_of(refusal))
-                    failure = failure_of(refusal, ask.key)
-                    if failure is not None and self.session.ends_after(failure):
-                        self._outgoing.read_no_more()
-                    return failure
+                    return self._refused(call, failure_of(refusal, ask.key) or Failure(refusal))
                 self.session.was_served |= ask.kind in _SERVES
                 ask = program.send(replies)
         except StopIteration as end:
@@ -174,6 +182,15 @@ class RedisServing:
         finally:
             program.close()
             self._wait_no_more()
+
+    def _refused(self, call: RedisCall, failure: Failure) -> Value:
+        """Return the reply to a call that a refusal ends, and end the connection if it has to."""
+        if call.name in _MAY_WAIT and self.session.ends_instead_of(failure):
+            self.session.ends = True
+            return _NO_REPLY
+        if self.session.ends_after(failure):
+            self._outgoing.read_no_more()
+        return failure
 
     def _wait_no_more(self) -> None:
         waiter, self._waiter = self._waiter, None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+_LEADER_IS_GONE: Final = frozenset(["MOVED", "CLUSTERDOWN", "UNKNOWN"])  # codes of errors
 
 
 @dataclass(slots=True)
@@ -50,6 +52,17 @@ class RedisSession:
         ends = self.was_served or self.was_moved
         self.was_moved = True
         return ends
+
+    def ends_instead_of(self, failure: str) -> bool:
+        """Return whether the connection ends without a reply, in place of the error of a command
+        that may wait.
+
+        It does if the client was served here: as a failover of Redis ends its connections. Workers
+        connect again then, and take an error for a mistake in the program. The end says no less:
+        the command has taken nothing, or its outcome is unknown.
+        """
+        is_gone = failure.partition(" ")[0] in _LEADER_IS_GONE
+        return is_gone and self.was_served and not self.is_readonly
 
     def end_transaction(self) -> None:
         """Forget the queue and the watched keys."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
-from raftline.redis.harness.redis_wire import framed
-from raftline.redis.tests.processes.raw_redis import Raw
+from raftline.redis.resp.types import rows
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually
 
@@ -173,6 +174,29 @@ def test_a_waiter_waits_for_its_time(nodes: Cluster, words: str, reply: bytes) -
         assert raw.whole(*words.encode().split()) == reply
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "BLPOP none x", "BRPOP none -1", "BZPOPMIN none x", "BLMOVE none l UP LEFT 0",
+        "BRPOPLPUSH none l -1", "BLMPOP 0 x none LEFT", "BLMPOP 0 0 none LEFT",
+        "BLMPOP 0 9999999999 none LEFT", "BLMPOP 0 2 none LEFT", "BLMPOP 0 1 none UP",
+        "BLMPOP 0 1 none LEFT COUNT 0", "BLMPOP 0 1 none LEFT COUNT x",
+        "BLMPOP 0 1 none LEFT COUNT", "BLMPOP x 1 none LEFT", "BZMPOP 0 0 none MIN",
+        "BZMPOP 0 1 none MID", "BZMPOP -1 1 none MIN",
+        "XREAD BLOCK x STREAMS none 0", "XREAD BLOCK 0 STREAMS none x",
+        "XREAD BLOCK 0 STREAMS none",
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_before_the_wait(nodes: Cluster, words: str) -> None:
+    """By the same error as after `MULTI`, where nothing waits."""
+    with Raw(nodes["s1"]) as raw, Raw(nodes["s1"]) as other:
+        told = raw.whole(*words.encode().split())
+        assert told.startswith(b"-ERR ")
+        other.ask(b"MULTI")
+        queued = other.ask(*words.encode().split())
+        assert told == (queued if queued.startswith(b"-") else other.whole(b"EXEC")[4:])
+
+
 def test_after_multi_nothing_waits(nodes: Cluster) -> None:
     with Raw(nodes["s1"]) as raw:
         raw.ask(b"MULTI")
@@ -192,11 +216,46 @@ def test_a_job_that_was_moved_survives_the_death_of_the_leader(cluster: Cluster)
         assert there.whole(b"LRANGE", b"jobs", b"0", b"-1") == framed(b"b")
 
 
-def test_a_new_leader_moves_the_waiters(cluster: Cluster) -> None:
-    """Each asks who leads when it learns of a new one."""
+WAITING = {  # a command of each kind that may wait for the key k
+    "BLPOP": "BLPOP k 0", "BRPOP": "BRPOP k 0", "BLMPOP": "BLMPOP 0 1 k LEFT",
+    "BLMOVE": "BLMOVE k l LEFT LEFT 0", "BRPOPLPUSH": "BRPOPLPUSH k l 0",
+    "BZPOPMIN": "BZPOPMIN k 0", "BZPOPMAX": "BZPOPMAX k 0", "BZMPOP": "BZMPOP 0 1 k MIN",
+    "XREAD": "XREAD BLOCK 0 STREAMS k $",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", ["transfer", "SIGTERM"])
+def test_a_new_leader_ends_the_connections_of_waiters(cluster: Cluster, change: str) -> None:
+    """They get no error, which a worker would take for a fault of its own, and take nothing."""
+    assert WAITING.keys() == {row.name for row in rows.BLOCKING}
     node = cluster["s1"]
-    with Raw(node) as waiter:
-        waiter.send(framed(b"BLPOP", b"jobs", b"0"))
-        wait_for_waiters(node, 1)
-        node.ask("transfer s2")
-        assert waiter.reply() == f"-MOVED 9631 localhost:{cluster['s2'].port}\r\n".encode()
+    with ExitStack() as stack:
+        each = [stack.enter_context(Raw(node)) for _ in WAITING]
+        for raw, words in zip(each, WAITING.values(), strict=True):
+            raw.send(framed("GET", "none") + framed(*words.split()) + framed("PING"))
+            assert raw.reply() == b"$-1\r\n"
+        wait_for_waiters(node, len(each))
+        if change == "transfer":
+            node.ask("transfer s2")
+        else:
+            node.running.terminate()
+        assert [raw.rest() for raw in each] == [b""] * len(each)
+    with Raw(cluster.leader()) as there:
+        assert there.ask(b"RPUSH", b"k", b"a") == b":1\r\n"
+        assert there.whole(b"LRANGE", b"k", b"0", b"-1") == framed(b"a")
+
+
+def test_a_served_connection_ends_when_it_would_wait(cluster: Cluster) -> None:
+    """The leader changes between two waits: for a worker this is no difference. A new connection
+    is told who leads, since a client in cluster mode asks so."""
+    node = cluster["s1"]
+    with ExitStack() as stack:
+        each = [stack.enter_context(Raw(node)) for _ in WAITING]
+        assert {raw.ask(b"GET", b"none") for raw in each} == {b"$-1\r\n"}
+        node.ask("transfer s3")
+        eventually(lambda: cluster.leader().name == "s3", "s3 leads")
+        for raw, words in zip(each, WAITING.values(), strict=True):
+            raw.send(framed(*words.split()) + framed("PING"))
+            assert raw.rest() == b"", words
+            with Raw(node) as new:
+                assert new.whole(*words.encode().split()).startswith(b"-MOVED "), words

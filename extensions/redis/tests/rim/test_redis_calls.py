@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from raftline.common.build_level import LEVEL
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.turns import CALLS_AT_ONCE, Turns
-from raftline.redis.harness.redis_wire import RedisWire, framed
+from raftline.redis.harness.redis_wire import RedisWire, framed, replies_in
 from raftline.state.store import Store
+from raftline.wire import refusal as refusals
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
+from raftline.wire.refusal import not_leader, outcome_unknown
 from raftline_testing.nodes.known_users import access_with
 
 pytestmark = pytest.mark.pure
@@ -92,3 +95,47 @@ def test_a_login_is_checked_without_a_turn(monkeypatch: pytest.MonkeyPatch) -> N
     assert wire_of("bob", turns).feed(framed("AUTH", "ann", "right")) == b"+OK\r\n"
     turns.leave("ann")
     assert bobs.feed(b"").startswith(b"*14\r\n")
+
+
+class Refusing(RedisWire):
+    """A connection whose writes are refused, so that nothing is done or nobody knows."""
+
+    refusal = ""
+
+    def _submit(self, *batches: Batch, more_come: bool = False) -> None:
+        if self.refusal and not all(batch.is_read for batch in batches):
+            for batch in batches:
+                batch.replies.extend([self.refusal] * len(batch.commands))
+                batch.wake()
+        else:
+            super()._submit(*batches, more_come=more_come)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        (not_leader("s2", "localhost", 10001), "MOVED"),
+        (refusals.NO_LEADER, "CLUSTERDOWN"),
+        (refusals.STOPPING, "CLUSTERDOWN"),
+        (outcome_unknown("no quorum answered in time"), "UNKNOWN"),
+        (refusals.FULL, "TRYAGAIN"),
+        (refusals.NO_LOGIN("write"), "NOAUTH"),
+    ],
+)
+@pytest.mark.parametrize("command", ["BLPOP k 0", "BLMOVE k l LEFT LEFT 0", "LPOP k"])
+def test_refusal_of_the_element_ends_the_connection_of_a_waiter(
+    refusal: str, code: str, command: str
+) -> None:
+    """If the leader is gone, a command that may wait has no reply, and nothing follows it. Any
+    other refusal, and any other command, is answered."""
+    store = Store(level=LEVEL)
+    wire = Refusing(store)
+    wire.host.watchers.open = lambda sink, asked: [[] for _ in asked]
+    assert wire.feed(framed("RPUSH", "k", "a")) == b":1\r\n"
+    wire.refusal = refusal
+    sent = wire.feed(framed("PING") + framed(*command.split()) + framed("PING"))
+    ends = command.startswith("B") and code in ("MOVED", "CLUSTERDOWN", "UNKNOWN")
+    assert wire.has_ended is ends
+    assert [reply[:6] for reply in replies_in(sent)] == (
+        [b"+PONG\r"] if ends else [b"+PONG\r", b"-%b" % code.encode()[:5], b"+PONG\r"]
+    )
