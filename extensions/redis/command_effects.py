@@ -109,8 +109,11 @@ def _carried_out(store: Store, entry: RedisEntry) -> tuple[View, list[str]]:
         whole = ms_of(store, lease)  # of a lease that began after the times were read
         return max(1, min(entry.left_ms.get(lease, whole), whole))
 
+    def seed() -> str:  # each node has both from the leader
+        return f"{entry.now_ms} {store.number}"
+
     ledger, reads = RequestLedger(_CHANGES_MAX), itertools.count(1)
-    view, answers, looked = View(held, ms_left, entry.now_ms, ledger), list[str](), 0
+    view, answers, looked = View(held, ms_left, entry.now_ms, ledger, seed), list[str](), 0
     for words in entry.commands:
         value = view.attempt(FUNCTIONS[words[0]].decide, words)
         answers.append(counted_answer(value, ledger))

@@ -20,9 +20,10 @@ from .functions import FUNCTIONS
 from .key_programs import Task, read, write
 from .programs import CommandContext, Program, RedisAsk, Steps, format_key, in_capitals
 from .replies import NO_LIST, WRONG_TYPE, Failure, NoList, Value
-from .types.lists import sides_in, timeout_in
+from .types.lists import timeout_in
 from .types.streams import last_id_in, read_options
 from .types.typed import LIST, SORTED_SET
+from .view import HeldKey, View
 
 _LOOK_BYTES: Final = 1 << 20  # of values whose types are read together
 LATE = "late"  # the reply to an `RedisAsk` of the kind "await": the time is over
@@ -32,10 +33,9 @@ def wait(context: CommandContext, words: list[str]) -> Program:
     """BLPOP KEY [KEY ...] SECONDS, BRPOP, BZPOPMIN, BZPOPMAX; BLMOVE FROM TO LEFT|RIGHT LEFT|RIGHT
     SECONDS, BRPOPLPUSH FROM TO SECONDS; BLMPOP SECONDS COUNT KEY ... LEFT|RIGHT, BZMPOP"""
     task = Task(FUNCTIONS[in_capitals(words[0])], words)
+    _check(context, task)
     is_first = task.function.name.endswith("MPOP")  # the time is the first operand
     moves = task.function.spec[1] > 0
-    if moves:
-        sides_in(words)
     within_s = timeout_in(words[1] if is_first else words[-1])
     keys = task.keys[:1] if moves else task.keys
     look = _Look(context, keys, SORTED_SET if task.function.name.startswith("BZ") else LIST)
@@ -57,6 +57,16 @@ def wait(context: CommandContext, words: list[str]) -> Program:
             if value is not None:
                 return value
         has_waited = True
+
+
+def _check(context: CommandContext, task: Task) -> None:
+    """Try a command without any keys: what is wrong in it is wrong before it waits.
+
+    Raises:
+        Refused: it has a mistake.
+    """
+    nothing = View(lambda key: HeldKey(), lambda lease: 0, 0, context.ledger, str)
+    task.function.decide(nothing, task.words)
 
 
 class _Look:

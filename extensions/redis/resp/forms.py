@@ -83,7 +83,7 @@ def _element(reply: str, parameters: Parameters) -> Value:
     """Return the reply of a command that reads one element of the value."""
     words = list(map(real, parameters))
     held = held_of(reply.partition(": ")[2], "") if is_done(reply) else HeldKey()
-    view = View(lambda key: held, lambda lease: 0, 0, RequestLedger(0))
+    view = View(lambda key: held, lambda lease: 0, 0, RequestLedger(0), str)
     return view.attempt(FUNCTIONS[in_capitals(words[0])].decide, words)
 
 

@@ -20,6 +20,7 @@ from .replies import Failure, Value, length_of
 from .view import HeldKey, View, held_of
 
 _GOT: Final = "GET response: "
+_SEEDS: Final = 1 << 32
 
 
 class KeyState(NamedTuple):
@@ -135,8 +136,13 @@ def read(
     if any([states[key] != state for key, state in watched.items()]):
         return None
     left_ms = yield from _times(context, tasks, states)
-    now_ms = context.node.now_ms()
-    view = View(held.__getitem__, lambda lease: left_ms.get(lease, 1), now_ms, context.ledger)
+    view = View(
+        held.__getitem__,
+        lambda lease: left_ms.get(lease, 1),
+        context.node.now_ms(),
+        context.ledger,
+        lambda: str(context.node.chance(_SEEDS)),
+    )
     values: list[Value] = []
     for task in tasks:
         values.append(view.attempt(task.function.decide, task.words))

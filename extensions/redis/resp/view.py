@@ -59,8 +59,10 @@ class View:
         ms_left: Callable[[str], int],
         now_ms: int,
         ledger: RequestLedger,
+        seed: Callable[[], str],
     ) -> None:
-        """`held` returns a key as it is, and `ms_left` the time that a lease has left."""
+        """`held` returns a key as it is, `ms_left` the time that a lease has left, and `seed` what
+        chance depends on: it differs from that of other commands."""
         self.now_ms = now_ms
         self.limits = _LIMITS
         self._held = held
@@ -70,6 +72,8 @@ class View:
         self._changed: dict[str, HeldKey] = {}
         self._new: dict[str, HeldKey] = {}  # what the present command has changed
         self._messages: list[tuple[str, str]] = []
+        self._seed = seed
+        self._seeded = ""
         self._chances = 0
 
     def _now(self, key: str) -> HeldKey:
@@ -152,10 +156,10 @@ class View:
         self._write(key, HeldKey(value, now.lease, now.left_ms, True, kind))
 
     def chance(self, count: int) -> int:
-        """Return a number below this one that chance gives: the entry's time of day, to the
-        millisecond, which each node has from the leader."""
+        """Return a number below this one that chance gives, the same at each node."""
+        self._seeded = self._seeded or self._seed()
         self._chances += 1
-        return crc32(f"{self.now_ms} {self._chances}".encode()) % count
+        return crc32(f"{self._seeded} {self._chances}".encode()) % count
 
     def set(self, key: str, value: str, left_ms: int | None = None) -> None:
         """Set a key, which ends after this time.

@@ -209,7 +209,25 @@ _SWEEP: Final = (
         return #overdue""",
 )
 
+
+def _due(script: Running) -> LuaValue:
+    """Take the jobs of huey's schedule that are due."""
+    now = number(script.argument(1))
+    due = script.call("ZRANGEBYSCORE", script.key(1), "-inf", now)
+    script.call("ZREMRANGEBYSCORE", script.key(1), "-inf", now)
+    return due
+
+
+_DUE: Final = (
+    """local unix_ts = tonumber(ARGV[1])
+       local res = redis.call('zrangebyscore', KEYS[1], '-inf', unix_ts)
+       if #res and redis.call('zremrangebyscore', KEYS[1], '-inf', unix_ts) == #res then
+           return res
+       end""",
+)
+
 SORTED_SET_SCRIPTS: Final = (
+    Script("huey-due", "huey", _due, _DUE),
     Script("cashews-sliding-window", "cashews", _cashews, _CASHEWS),
     Script("pyrate-put", "pyrate-limiter", _pyrate, _PYRATE, grows=2),
     Script("channels-put-back", "channels_redis", _put_back, _PUT_BACK, argument_keys=2),

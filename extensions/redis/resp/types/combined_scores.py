@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 from ..programs import CommandRefused, in_capitals
 from ..replies import NOT_INTEGER, SYNTAX, Failure, Value
 from ..view import View
-from .counted_keys import counted
+from .counted_keys import counted, limit_in
 from .elements import Items
 from .scores import formatted_score, score_in
 from .sorted_sets import order_of, shown
@@ -38,6 +38,7 @@ class _Combining(NamedTuple):
     weights: list[float]
     aggregate: _Aggregate
     with_scores: bool
+    limit: int = 0
 
 
 def _options(name: str, words: list[str], count: int) -> _Combining:
@@ -47,6 +48,8 @@ def _options(name: str, words: list[str], count: int) -> _Combining:
         Refused: one is unknown or wrong.
     """
     weights, aggregate, with_scores, place = [1.0] * count, "SUM", False, 0
+    if name.endswith("CARD"):
+        return _Combining(weights, _AGGREGATES[aggregate], with_scores, limit_in(words))
     while place < len(words):
         word, operands = in_capitals(words[place]), words[place + 1 :]
         if word == "WITHSCORES" and not name.endswith("STORE"):
@@ -121,6 +124,12 @@ def combine(view: View, words: list[str]) -> Value:
     ZDIFF"""
     items, options = _combined(view, words, 1)
     return shown(items, with_scores=options.with_scores)
+
+
+def count_common(view: View, words: list[str]) -> Value:
+    """ZINTERCARD COUNT KEY ... [LIMIT COUNT]"""
+    items, options = _combined(view, words, 1)
+    return min(len(items), options.limit or len(items))
 
 
 def combine_into(view: View, words: list[str]) -> Value:

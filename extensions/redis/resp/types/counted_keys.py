@@ -42,6 +42,23 @@ def counted(
     return words[place + 1 : end], words[end:]
 
 
+def limit_in(words: list[str]) -> int:
+    """Return the number in `LIMIT COUNT` after the keys, 0 for no limit.
+
+    Raises:
+        Refused: it is wrong, or there is another word.
+    """
+    limit = 0
+    for place in range(0, len(words), 2):
+        if in_capitals(words[place]) != "LIMIT" or place + 1 == len(words):
+            raise CommandRefused(SYNTAX)
+        limit = integer(words[place + 1], _NEGATIVE_LIMIT)
+        if limit < 0:
+            raise CommandRefused(_NEGATIVE_LIMIT)
+    return limit
+
+
+_NEGATIVE_LIMIT = Failure("ERR LIMIT can't be negative")
 FEW_KEYS = Failure("ERR numkeys should be greater than 0")
 _NO_COUNT = Failure("ERR count should be greater than 0")
 

@@ -114,6 +114,13 @@ class Body:
             taken, rest = items[:count], items[count:]
         return taken, Body(body_with(rest), self._count)
 
+    def near(self, count: int, *, at_end: bool) -> Items:
+        """Return so many elements at one end, in their order; the others are not parted."""
+        text, count = self.made(), min(count, self.size())
+        self._count(_PARTED * count)
+        parts = text.rsplit(" ", count) if at_end else text.split(" ", count + 1)
+        return Items(parts[1 : count + 1], self._count, is_escaped="\\" in text)
+
     def items(self) -> Items:
         """Return the elements."""
         count, text = self.size(), self.made()

@@ -15,6 +15,7 @@ from ..programs import CommandRefused, in_capitals, integer
 from ..replies import NO_LIST, NOT_INTEGER, OK, SYNTAX, Failure, Value, wrong_count
 from ..view import View
 from .counted_keys import popped
+from .elements import Body, Items
 from .scores import score_in
 from .typed import LIST, formatted
 
@@ -166,10 +167,17 @@ def _range(words: list[str], size: int) -> tuple[int, int]:
     return begin, max(begin, stop + 1)
 
 
+def _near(body: Body, begin: int, stop: int) -> Items:
+    """Return elements in which two places mean the same: those at one end, if both count from it,
+    or all."""
+    if (begin < 0) is not (stop < 0):
+        return body.items()
+    return body.near(-begin if begin < 0 else stop + 1, at_end=begin < 0)
+
+
 def lrange(view: View, words: list[str]) -> Value:
     """LRANGE KEY START STOP"""
-    integer(words[2]), integer(words[3])
-    items = view.items(words[1], LIST)
+    items = _near(view.body(words[1], LIST), integer(words[2]), integer(words[3]))
     begin, end = _range(words, len(items))
     return list(items.part(begin, end).meant())
 
@@ -186,8 +194,9 @@ def ltrim(view: View, words: list[str]) -> Value:
 
 def lindex(view: View, words: list[str]) -> Value:
     """LINDEX KEY INDEX"""
-    items = view.items(words[1], LIST)
-    place = integer(words[2]) if items else 0
+    body = view.body(words[1], LIST)
+    place = integer(words[2]) if body else 0
+    items = _near(body, place, place)
     return real(items[place]) if -len(items) <= place < len(items) else None
 
 

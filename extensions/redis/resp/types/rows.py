@@ -102,6 +102,8 @@ ROWS: Final = (
                  shows=never, changes=0, find_keys=_STORED)
         for name in ("ZUNION", "ZINTER", "ZDIFF")
     ),
+    Function("ZINTERCARD", -3, combined_scores.count_common, f"{READ} {_MOVABLE}", _NO_SPEC,
+             find_keys=_COUNTED),
     Function("ZRANDMEMBER", -2, sorted_sets.zrandmember, READ),
     Function("ZSCAN", -3, sorted_sets.zscan, READ),
     Function("XADD", -5, streams.xadd, _FAST, shows=never),

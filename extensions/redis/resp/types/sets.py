@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from raftline.wire.protocol import real
 
-from ..programs import CommandRefused, in_capitals, integer
+from ..programs import CommandRefused, integer
 from ..replies import SYNTAX, Failure, SetReply, Value
 from ..view import View
-from .counted_keys import FEW_KEYS, counted
+from .counted_keys import FEW_KEYS, counted, limit_in
 from .elements import Body, Items
 from .lists import NOT_POSITIVE
 from .scans import chosen, count_in, scanned, scanned_items
@@ -18,7 +18,6 @@ from .typed import SET, formatted
 
 _FEW = 8  # members that are searched one by one
 _MANY_KEYS = Failure("ERR Number of keys can't be greater than number of args")
-_NEGATIVE_LIMIT = Failure("ERR LIMIT can't be negative")
 
 
 def sadd(view: View, words: list[str]) -> Value:
@@ -140,13 +139,7 @@ def combine(view: View, words: list[str]) -> Value:
 def sintercard(view: View, words: list[str]) -> Value:
     """SINTERCARD COUNT KEY ... [LIMIT COUNT]"""
     keys, rest = counted(words, 1, FEW_KEYS, _MANY_KEYS)
-    limit = 0
-    for place in range(0, len(rest), 2):
-        if in_capitals(rest[place]) != "LIMIT" or place + 1 == len(rest):
-            raise CommandRefused(SYNTAX)
-        limit = integer(rest[place + 1], _NEGATIVE_LIMIT)
-        if limit < 0:
-            raise CommandRefused(_NEGATIVE_LIMIT)
+    limit = limit_in(rest)
     count = len(_combined(view, "SINTER", keys))
     return min(count, limit or count)
 

@@ -45,7 +45,7 @@ WORDS: Final = {
     "SMOVE": ["K J a", "K J zz"],
     "SINTER SUNION SDIFF": ["K", "K K", "K" + " J" * 2000, "K K K K"],
     "SINTERSTORE SUNIONSTORE SDIFFSTORE": ["J K K", "J K", "J K" + " I" * 2000],
-    "SINTERCARD": ["2 K K", "1 K LIMIT 1", "3 K K J"],
+    "SINTERCARD ZINTERCARD": ["2 K K", "1 K LIMIT 1", "3 K K J"],
     "ZADD": ["K 1 zzzz0", f"K {PAIRS.rpartition(' 1 ')[0]}", f"K {PAIRS}", "K XX 7 a"],
     "ZINCRBY": ["K 1 a"],
     "ZSCORE ZRANK ZREVRANK": ["K a", "K zzzzz"],

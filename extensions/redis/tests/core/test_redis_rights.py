@@ -50,7 +50,7 @@ FORMS = {
     "LMPOP": "2 K K LEFT", "ZMPOP": "2 K K MIN", "BLMPOP": "0 2 K K LEFT", "BZMPOP": "0 2 K K MIN",
     "XREAD": "STREAMS K K 0 0", "ZUNIONSTORE": "K 2 K K", "ZINTERSTORE": "K 2 K K",
     "ZDIFFSTORE": "K 2 K K", "ZUNION": "2 K K", "ZINTER": "2 K K", "ZDIFF": "2 K K",
-    "SINTERCARD": "2 K K", "COPY": "K K REPLACE", "ZRANGESTORE": "K K 0 -1",
+    "SINTERCARD": "2 K K", "ZINTERCARD": "2 K K", "COPY": "K K REPLACE", "ZRANGESTORE": "K K 0 -1",
     "LMOVE": "K K LEFT RIGHT", "BLMOVE": "K K LEFT RIGHT 0", "RPOPLPUSH": "K K", "SMOVE": "K K a",
     "XADD": "K 9-9 a 1", "LINSERT": "K BEFORE a z", "BLPOP": "K K 0", "BRPOP": "K K 0",
     "BZPOPMIN": "K K 0", "BZPOPMAX": "K K 0", "BRPOPLPUSH": "K K 0", "XRANGE": "K - +",
@@ -101,7 +101,7 @@ def carried_out(words: list[str], held: dict[str, Held]) -> Done:
         return held_of(held[key].text, LEASE) if key in held else HeldKey()
 
     left = next(iter(held.values())).left_ms if held else 1
-    view = View(look, lambda lease: left, NOW_MS, RequestLedger(1 << 20))
+    view = View(look, lambda lease: left, NOW_MS, RequestLedger(1 << 20), str)
     try:
         reply = view.attempt(FUNCTIONS[words[0]].decide, list(words))
     except OverLedgerError as over:

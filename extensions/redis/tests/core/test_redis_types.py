@@ -2,9 +2,12 @@ r"""Typed values: each command, what the store holds, and what others see."""
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from raftline.common.build_level import LEVEL
 from raftline.redis.resp.replies import (
@@ -42,6 +45,7 @@ FIRST: Value = ["1-1", ["a", "1"]]
 SECOND: Value = ["2-0", ["a", "2", "b", "3"]]
 THIRD: Value = ["2-1", ["c", "4"]]
 BAD_ID = Failure("ERR Invalid stream ID specified as stream command argument")
+PLACES = st.integers(-10, 10)
 NO_KEYS = Failure("ERR numkeys should be greater than 0")
 
 # The commands before, the command, and its reply: all as of Redis 7.0.15.
@@ -211,6 +215,16 @@ ROWS: list[tuple[str, str, Value]] = [
     (SET + "SADD t b c x", "SINTERCARD 2 s t", 2),
     (SET + "SADD t b c x", "SINTERCARD 2 s t LIMIT 1", 1),
     (SET, "SINTERCARD 2 s", Failure("ERR Number of keys can't be greater than number of args")),
+    (SCORES, "ZINTERCARD 2 z y", 1),
+    (SORTED + "SADD s b c", "ZINTERCARD 2 z s", 2),
+    (SORTED + "SADD s b c", "ZINTERCARD 2 z s LIMIT 1", 1),
+    (SORTED, "ZINTERCARD 2 z none LIMIT 0", 0),
+    (SORTED, "ZINTERCARD 1 z LIMIT -1", Failure("ERR LIMIT can't be negative")),
+    (SORTED, "ZINTERCARD 1 z LIMIT", Failure("ERR syntax error")),
+    (SORTED, "ZINTERCARD 1 z WITHSCORES", Failure("ERR syntax error")),
+    (SORTED, "ZINTERCARD 2 z", Failure("ERR syntax error")),
+    (SORTED, "ZINTERCARD 0 z",
+     Failure("ERR at least 1 input key is needed for 'zintercard' command")),
     (SCORES, "ZUNION 2 z y WITHSCORES",
      Pairs("scores", [("a", 1.0), ("c", 3.5), ("b", 12.0), ("d", 20.0)])),
     (SCORES, "ZUNION 2 z y WEIGHTS 100 1 AGGREGATE MIN", ["b", "d", "a", "c"]),
@@ -292,8 +306,8 @@ REFUSED = [
     "DELEX h IFEQ 1", "LPUSH h a", "SADD h a", "ZADD h 1 a", "LRANGE h 0 1", "SMEMBERS h",
     "ZRANGE h 0 1", "HGET str a", "LLEN str", "SCARD str", "ZCARD str", "LMOVE l h LEFT LEFT",
     "SMOVE s h a", "SINTER s h", "LMPOP 2 none h LEFT", "ZMPOP 1 h MIN", "ZUNIONSTORE z 2 z h",
-    "SINTERCARD 2 s h", "XADD h * a 1", "XTRIM h MAXLEN 0", "XDEL h 1-1", "XLEN h", "XRANGE h - +",
-    "XREAD STREAMS h 0",
+    "SINTERCARD 2 s h", "ZINTERCARD 2 z h", "XADD h * a 1", "XTRIM h MAXLEN 0", "XDEL h 1-1",
+    "XLEN h", "XRANGE h - +", "XREAD STREAMS h 0",
 ]  # fmt: skip
 
 
@@ -477,6 +491,50 @@ def test_chance_comes_with_the_entry() -> None:
     assert sorted(str(model.ask("HRANDFIELD", "h", 5))) == sorted(str(["a", "b"]))
     assert len(str(model.ask("HRANDFIELD", "h", -5)).split()) == 5
     assert model.ask("ZRANDMEMBER", "z") in ("a", "b", "c")
+
+
+def _unevenness(chosen: list[Value]) -> float:
+    """Return chi square of choices among ten members: 28 in one of a thousand even draws."""
+    expected = len(chosen) / 10
+    return sum((chosen.count(str(one)) - expected) ** 2 / expected for one in range(10))
+
+
+@pytest.mark.parametrize("command", ["SPOP", "SRANDMEMBER", "ZRANDMEMBER", "HRANDFIELD"])
+@pytest.mark.parametrize("in_multi", [True, False], ids=["MULTI", "pipeline"])
+def test_choices_of_one_millisecond_are_even(command: str, *, in_multi: bool) -> None:
+    """A pipeline draws from many equal values, or again from one, within a millisecond."""
+    model, draws = Model(), range(300)
+    seeds = itertools.count()
+    model.context.node.chance = lambda count: next(seeds) % count  # type: ignore[method-assign]
+    each = {"S": ("SADD", "{}"), "Z": ("ZADD", "1 {}"), "H": ("HSET", "{} v")}[command[0]]
+    for draw in draws:
+        model.ask(each[0], f"k{draw}", *" ".join(map(each[1].format, range(10))).split())
+    if in_multi:
+        model.ask("MULTI")
+    replies = [model.ask(command, f"k{draw}") for draw in draws]
+    if in_multi:
+        queued = model.ask("EXEC")
+        assert isinstance(queued, list)
+        replies = queued
+    assert len(replies) == len(draws)
+    assert _unevenness(replies) < 28
+    same = sum(one == other for one, other in itertools.pairwise(replies))
+    assert same < 60, "neighbours are equal by chance alone: 30 of 299"
+
+
+@given(st.lists(st.sampled_from(["a", "bc", "", " ", "\\", "é"]), max_size=8), PLACES, PLACES)
+def test_a_near_end_of_a_list_is_read_as_the_whole(
+    items: list[str], begin: int, stop: int
+) -> None:
+    """LRANGE and LINDEX part the elements at one end alone, if their places count from it."""
+    model = Model()
+    if items:
+        model.ask("RPUSH", "l", *items)
+    first = max(0, begin + len(items)) if begin < 0 else begin
+    last = stop + len(items) if stop < 0 else stop
+    assert model.ask("LRANGE", "l", begin, stop) == items[first : max(0, last + 1)]
+    is_there = -len(items) <= begin < len(items)
+    assert model.ask("LINDEX", "l", begin) == (items[begin] if is_there else None)
 
 
 # --- bounds and rights ----------------------------------------------------------------------------

@@ -58,7 +58,7 @@ class Cost:
     def carry_out(self) -> bool:
         """Carry it out; return whether it did something."""
         self.ledger = RequestLedger(Limits().line_bytes)
-        view = View(self._held.__getitem__, lambda lease: 1, 1_764_351_306_000, self.ledger)
+        view = View(self._held.__getitem__, lambda lease: 1, 1_764_351_306_000, self.ledger, str)
         try:
             value = view.attempt(FUNCTIONS[self._words[0]].decide, list(self._words))
             counted_answer(value, self.ledger)
@@ -162,3 +162,13 @@ def test_no_command_holds_more_memory_than_it_counts(name: str, size: int) -> No
 @pytest.mark.parametrize("name", VALUES)
 def test_no_command_takes_more_time_on_a_megabyte(name: str) -> None:
     _walk(LONG, [name])
+
+
+@pytest.mark.parametrize("words", ["LRANGE K 0 9", "LRANGE K -10 -1", "LINDEX K 5", "LINDEX K -1"])
+def test_an_end_of_a_long_list_costs_a_fraction_of_the_whole(words: str) -> None:
+    """Only the elements up to the place are parted from the others."""
+    value = VALUES["short elements"](LONG)
+    near, whole = Cost(value, words.split()), Cost(value, ["LRANGE", "K", "0", "-1"])
+    assert near.carry_out()
+    assert whole.carry_out()
+    assert near.ledger.worked < whole.ledger.worked / 5

@@ -52,7 +52,7 @@ FORMS = [
         for name in ("ZUNION", "ZINTER", "ZUNIONSTORE z", "ZINTERSTORE z")
         for aggregate in ("AGGREGATE MIN", "AGGREGATE MAX", "[AGGREGATE SUM]")
     ),
-    "ZINTER 2 m m [WITHSCORES]", "ZDIFFSTORE z 2 m m",
+    "ZINTER 2 m m [WITHSCORES]", "ZINTERCARD n m m [LIMIT n]", "ZDIFFSTORE z 2 m m",
     "XADD t [NOMKSTREAM] [MAXLEN n] i ee", "XADD t [MINID [=] i] i ee+", "XTRIM t MAXLEN [=] n",
     "XADD t MAXLEN ~ 1000 i ee", "XTRIM t MINID i", "XTRIM t MAXLEN n LIMIT n", "XDEL t i+",
     "XLEN t", "XRANGE t q q [COUNT n]", "XREVRANGE t q q [COUNT n]", "XRANGE t - q",

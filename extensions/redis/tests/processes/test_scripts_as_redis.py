@@ -41,6 +41,7 @@ TYPED = {
     "walrus-lock-release": LOCK,
     "limits-moving-window": (("l",), [TIMES, "3 2 10 x", "60 9000 x", "1 1 1 2 3 10 0 1.5 x nan"]),
     "limits-moving-window-get": (("l",), [TIMES, "3 10 0 x 1e9 nan"]),
+    "huey-due": (("z",), [TIMES]),
     "cashews-sliding-window": (("z",), ["40 99 100 x nan", "100 101 99.5 x", FEW, "9000 0 x"]),
     "pyrate-put": (("z",), ["100 101", FEW, "m m:", "1 1 2 0 x", *3 * ["40 99 100 x", FEW, FEW]]),
     "channels-put-back": ((), ["z y a", "z y a"]),
