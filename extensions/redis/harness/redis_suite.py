@@ -38,12 +38,10 @@ UNIT_S: Final = 600
 OPTIONS: Final = ("--singledb", "--durable", "--ignore-encoding", "--ignore-digest")
 # Tests that are not run, and why. A pattern begins with a slash, as for the test program.
 LEFT_OUT: Final = {
-    "/[LZ]MPOP": "LMPOP and ZMPOP do not exist, and a client of these tests would wait for ever",
     "EXEC fails if there are errors while queueing commands #2": "it stays in MULTI",
     "exec with write commands and state change": "it stays in MULTI",
     "/^(EXEC with (only|at least)|MULTI with )": "they stay in MULTI",
     "BLPOP when result key is created by SORT..STORE": "SORT does not exist, and a client waits",
-    "/ZINTER RESP3": "ZINTER does not exist, and the connection stays in RESP3",
     "BRPOPLPUSH with multiple blocked clients": "two connections send at once, in any order",
     "SCAN regression test for issue #4906": "50,000 writes, one after the other, take minutes",
 }

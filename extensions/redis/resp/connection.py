@@ -180,14 +180,20 @@ def _address(text: str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if port else "?:0"
 
 
+# redis-py 5 fails without these numbers.
+_NOT_COUNTED: Final = "age=0 idle=0 qbuf=0 qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=0 tot-mem=0"
+
+
 def _described(context: CommandContext, words: list[str]) -> Value:
     session = context.session
     address, own = map(_address, session.addresses())
     told = "".join([f" {fact}={text}" for fact, text in session.facts.items()])
     multi, watched = -1 if session.queue is None else len(session.queue), len(session.watched)
+    patterns = sum([is_pattern for _, is_pattern in session.channels])
+    subscribed = f"sub={len(session.channels) - patterns} psub={patterns}"
     return (
-        f"id={session.number} addr={address} laddr={own} name={session.name} db=0 multi={multi}"
-        f" watch={watched} resp={session.version}{told}\n"
+        f"id={session.number} addr={address} laddr={own} name={session.name} db=0 {subscribed}"
+        f" multi={multi} watch={watched} {_NOT_COUNTED} resp={session.version}{told}\n"
     )
 
 

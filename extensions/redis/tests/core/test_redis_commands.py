@@ -25,6 +25,10 @@ from raftline.wire.operands.operands import Limits
 
 pytestmark = pytest.mark.pure
 
+OWN_LINE = (
+    "id=7 addr=?:0 laddr=?:0 name= db=0 sub=0 psub=0 multi=-1 watch=0"
+    " age=0 idle=0 qbuf=0 qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=0 tot-mem=0 resp=2\n"
+)
 # The commands before, the command, and its reply.
 ROWS: list[tuple[str, str, Value]] = [
     ("", "GET a", None),
@@ -171,11 +175,11 @@ ROWS: list[tuple[str, str, Value]] = [
     ("", "CLIENT SETINFO lib-ver " + "x" * 257,
      Failure("ERR Client names have at most 256 bytes.")),
     ("", "HELLO 3 SETNAME " + "x" * 257, Failure("ERR Client names have at most 256 bytes.")),
-    ("", "CLIENT LIST ID 7 8", "id=7 addr=?:0 laddr=?:0 name= db=0 multi=-1 watch=0 resp=2\n"),
+    ("", "CLIENT LIST ID 7 8", OWN_LINE),
     ("", "CLIENT LIST ID 8", ""),
     ("", "CLIENT LIST ID x", Failure("ERR Invalid client ID")),
     ("", "CLIENT LIST TYPE pubsub", ""),
-    ("", "CLIENT LIST TYPE normal", "id=7 addr=?:0 laddr=?:0 name= db=0 multi=-1 watch=0 resp=2\n"),
+    ("", "CLIENT LIST TYPE normal", OWN_LINE),
     ("", "CLIENT LIST TYPE cat", Failure("ERR Unknown client type 'cat'")),
     ("", "CLIENT LIST FOO", Failure("ERR syntax error")),
     ("", "CLIENT FOO", Failure("ERR unknown subcommand 'FOO'. Try CLIENT HELP.")),

@@ -523,9 +523,7 @@ def test_choices_of_one_millisecond_are_even(command: str, *, in_multi: bool) ->
 
 
 @given(st.lists(st.sampled_from(["a", "bc", "", " ", "\\", "é"]), max_size=8), PLACES, PLACES)
-def test_a_near_end_of_a_list_is_read_as_the_whole(
-    items: list[str], begin: int, stop: int
-) -> None:
+def test_a_near_end_of_a_list_is_read_as_the_whole(items: list[str], begin: int, stop: int) -> None:
     """LRANGE and LINDEX part the elements at one end alone, if their places count from it."""
     model = Model()
     if items:

@@ -1,0 +1,1 @@
+"""Workers with libraries of Redis, which run_workers.py runs."""
