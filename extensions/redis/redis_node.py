@@ -26,6 +26,14 @@ from .resp.programs import NamePattern
 _NUMBER_BITS = 32
 
 
+class ServedConnection(Protocol):
+    """A connection of a client."""
+
+    def leave(self) -> None:
+        """End it after its replies if the node has served it as the leader, which it is no
+        longer."""
+
+
 class SwitchListener(Protocol):
     """A connection that is told of each new leader."""
 
@@ -53,11 +61,24 @@ class RedisNode:
         self._scripts: dict[str | None, dict[str, str]] = {}
         self._leader = ""  # the address of the last leader that was known
         self._listeners: dict[SwitchListener, None] = {}
-        self._switches: deque[str] = deque()  # of which the listeners were not told yet
+        self._leads = False  # this node, as far as it was noted
+        self._connections: dict[ServedConnection, None] = {}
+        # The switches of which the listeners were not told yet, and whether this node led before.
+        self._switches: deque[tuple[str, bool]] = deque()
         self._telling = threading.Lock()  # taken before `_lock`
         self._channels: dict[str, int] = {}  # how many subscriptions each has
         self._patterns: dict[str, tuple[int, NamePattern]] = {}  # the same
         self.waiting = WaitingLines()
+
+    def open_connection(self, connection: ServedConnection) -> None:
+        """Tell a connection when this node leads no longer."""
+        with self._lock:
+            self._connections[connection] = None
+
+    def close_connection(self, connection: ServedConnection) -> None:
+        """Forget a connection."""
+        with self._lock:
+            self._connections.pop(connection, None)
 
     def listen(self, listener: SwitchListener) -> None:
         """Tell a connection of each new leader from now on."""
@@ -69,24 +90,29 @@ class RedisNode:
         with self._lock:
             self._listeners.pop(listener, None)
 
-    def is_led_from(self, address: str) -> bool:
-        """Note the address of the leader; return whether `announce_leader` has to be called."""
+    def is_led_from(self, address: str, *, is_here: bool) -> bool:
+        """See `Door`."""
         with self._lock:
             before, self._leader = self._leader, address
-            if before in ("", address) or not self._listeners:
+            has_led, self._leads = self._leads, is_here
+            leaves = has_led and not is_here
+            if before in ("", address) or not (self._listeners or (leaves and self._connections)):
                 return False
-            self._switches.append(switched(before, address))
+            self._switches.append((switched(before, address), leaves))
             return True
 
     def announce_leader(self) -> None:
         """Send the messages about new leaders, in order and without waiting for a reader."""
         with self._telling:
             while self._switches:
-                text = self._switches.popleft()
+                text, leaves = self._switches.popleft()
                 with self._lock:
                     listeners = list(self._listeners)
+                    served = list(self._connections) if leaves and not self._leads else []
                 for one in listeners:
                     one.announce_switch(text)
+                for connection in served:
+                    connection.leave()
 
     def count_subscription(self, name: str, pattern: NamePattern | None, change: int) -> None:
         """See `Node`."""

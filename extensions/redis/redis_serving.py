@@ -79,6 +79,7 @@ class RedisServing:
         self._holds = False  # room
         self._events = RedisEvents(node, host, outgoing, requests.session)
         self._waiter: Waiter | None = None  # of the present call
+        node.open_connection(self)
 
     @property
     def user(self) -> str | None:
@@ -319,7 +320,15 @@ class RedisServing:
 
     def end(self) -> None:
         """Forget all watches, since the connection ends."""
+        self._node.close_connection(self)
         self._events.drop()
+
+    def leave(self) -> None:
+        """End the connection after its replies if its client took this node for the leader, as a
+        failover of Redis does; see `ServedConnection`. Any thread may call this."""
+        session = self.session
+        if session.was_served and not (session.is_readonly or session.subscriptions):
+            self._outgoing.read_no_more()
 
     def end_refused(self, why_not: Callable[[str], str]) -> None:
         """End the watches that are no longer allowed. Any thread may call this."""

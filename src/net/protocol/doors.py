@@ -125,8 +125,9 @@ class Door(Protocol):
         """Take a connection, whose bytes are not handed over yet. `lines` keeps the bytes of a
         request that has not ended, within its bounds."""
 
-    def is_led_from(self, address: str) -> bool:
-        """Note the address of the leader; return whether `announce_leader` has to be called."""
+    def is_led_from(self, address: str, *, is_here: bool) -> bool:
+        """Note the address of the leader, and whether it is this node; return whether
+        `announce_leader` has to be called."""
 
     def announce_leader(self) -> None:
         """Tell the clients that wait for a new leader, without waiting for a reader."""

@@ -312,7 +312,7 @@ class Server:
             return
         address = str(self.book.address(leader) or view.membership.addresses[leader])
         for door in self.doors:
-            if door.is_led_from(address):
+            if door.is_led_from(address, is_here=view.is_leader):
                 with contextlib.suppress(RuntimeError):  # no thread: they learn of the next one
                     begin_thread(door.announce_leader, f"{self.name} new leader", self._unannounced)
 

@@ -33,17 +33,24 @@ def transferred(cluster: Cluster, to: str) -> None:
         eventually(lambda: f"{to} leads" in at.ask(f"transfer {to}"), f"{to} to lead")
 
 
-def test_a_connection_that_was_served_ends_with_moved(cluster: Cluster) -> None:
-    """Whatever it was served, so that a client in Sentinel mode looks for the leader again."""
+def test_a_connection_that_was_served_ends_with_the_leader(cluster: Cluster) -> None:
+    """Whatever it was served, so that a client in Sentinel mode looks for the leader again. One
+    that reads at followers stays, and so does a subscriber."""
     cluster.wait_until_raised()
     with ExitStack() as stack:
         each = [stack.enter_context(Raw(cluster["s1"])) for _ in SERVED]
         for raw, words in zip(each, SERVED, strict=True):
             assert not raw.whole(*words).startswith(b"-"), words
+        reader, subscriber = (stack.enter_context(Raw(cluster["s1"])) for _ in range(2))
+        assert reader.ask(b"GET", b"absent") == b"$-1\r\n"
+        assert reader.ask(b"READONLY") == b"+OK\r\n"
+        assert subscriber.ask(b"GET", b"absent") == b"$-1\r\n"
+        subscriber.whole(b"SUBSCRIBE", b"c")
         transferred(cluster, "s2")
         for raw, words in zip(each, SERVED, strict=True):
-            assert raw.ask(b"GET", b"a").startswith(b"-MOVED "), words
             assert raw.rest() == b"", words
+        assert reader.ask(b"GET", b"absent") == b"$-1\r\n"
+        assert subscriber.ask(b"PING") == b"*2\r\n"
 
 
 def test_the_second_moved_ends_a_connection(nodes: Cluster) -> None:

@@ -167,13 +167,42 @@ def test_new_leader_is_announced_to_each_subscription(verb: str, is_queued: bool
         wire = StoreWire(Store(level=LEVEL), doors=[door])
         wire.host.watchers = WatchScene().watchers
         wire.feed(framed("HELLO", "3"))
-        door.is_led_from("s1:10")
-        assert not door.is_led_from("s1:11")
+        door.is_led_from("s1:10", is_here=False)
+        assert not door.is_led_from("s1:11", is_here=False)
         assert b"+switch-master" in ask(verb, "+switch-master")
         before = len(wire.sent)
-        assert door.is_led_from("s1:12")
+        assert door.is_led_from("s1:12", is_here=False)
         door.announce_leader()
         assert b"raftline s1 11 s1 12" in wire.sent[before:], (verb, leaving)
         ask(leaving)
         is_left = leaving in (f"UN{verb}", f"PUN{verb[1:]}", "RESET")
-        assert door.is_led_from("s1:13") != is_left, (verb, leaving)
+        assert door.is_led_from("s1:13", is_here=False) != is_left, (verb, leaving)
+
+
+class Connected(StoreWire):
+    """A connection that notes whether its input was ended."""
+
+    is_left = False
+
+    def read_no_more(self) -> None:
+        self.is_left = True
+
+
+@pytest.mark.parametrize(
+    ("command", "leaves"),
+    [("GET a", True), ("SET a 1", True), ("READONLY", False), ("SUBSCRIBE c", False), ("", False)],
+)
+def test_leader_that_leads_no_longer_ends_what_it_has_served(command: str, *, leaves: bool) -> None:
+    """Never while it leads, and never at a node that has not led."""
+    door = redis_door()
+    wire = Connected(Store(level=LEVEL), doors=[door])
+    wire.host.watchers = WatchScene().watchers
+    wire.feed(framed("HELLO", "2"))
+    if command:
+        wire.feed(framed("GET", "a") + framed(*command.split()))
+    for address, is_here in (("s2:11", False), ("s3:12", False), ("s1:10", True)):
+        assert not door.is_led_from(address, is_here=is_here)
+    assert door.is_led_from("s2:11", is_here=False)
+    door.announce_leader()
+    assert wire.is_left is leaves
+    wire.feed(b"")
