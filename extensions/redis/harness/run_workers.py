@@ -117,7 +117,7 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 
 def transfer(cluster: Cluster, leader: NodeProcess) -> None:
     to = cluster.followers()[0].name
-    eventually(lambda: f"{to} leads" in leader.ask(f"transfer {to}"), f"{to} leads")
+    eventually(lambda: f"{to} leads" in cluster.leader().ask(f"transfer {to}"), f"{to} leads")
 
 
 def end(cluster: Cluster, leader: NodeProcess) -> None:

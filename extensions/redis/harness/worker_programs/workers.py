@@ -30,13 +30,14 @@ def nodes() -> list[tuple[str, int]]:
 
 
 def store() -> Any:
-    redis = import_module("redis")
+    """Return a client that waits for a reply as long as it takes, as a worker does."""
+    redis, forever = import_module("redis"), {"socket_timeout": None}
     if MODE == "Sentinel":
-        return redis.Sentinel(nodes()).master_for(SERVICE)
+        return redis.Sentinel(nodes()).master_for(SERVICE, **forever)
     if MODE == "cluster":
         each = import_module("redis.cluster").ClusterNode
-        return redis.RedisCluster(startup_nodes=[each(*node) for node in nodes()])
-    return redis.Redis(port=int(PORTS[0]))
+        return redis.RedisCluster(startup_nodes=[each(*node) for node in nodes()], **forever)
+    return redis.Redis(port=int(PORTS[0]), **forever)
 
 
 def redis_py() -> None:
@@ -83,9 +84,16 @@ def huey() -> None:
 
 def arq() -> None:
     connections, worker = import_module("arq.connections"), import_module("arq.worker")
-    settings = connections.RedisSettings(port=int(PORTS[0]))
+    redis, backoff = import_module("redis.asyncio.retry"), import_module("redis.backoff")
+    repeats: dict[str, Any] = {  # without them it ends while there is no leader
+        "retry": redis.Retry(backoff.ConstantBackoff(0.3), 100),
+        "retry_on_error": [import_module("redis").ConnectionError],
+    }
+    settings = connections.RedisSettings(port=int(PORTS[0]), **repeats)
     if MODE == "Sentinel":
-        settings = connections.RedisSettings(nodes(), sentinel=True, sentinel_master=SERVICE)
+        settings = connections.RedisSettings(
+            nodes(), sentinel=True, sentinel_master=SERVICE, **repeats
+        )
 
     async def job(_: Any, item: str) -> None:
         note(item)
