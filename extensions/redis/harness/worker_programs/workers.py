@@ -85,7 +85,7 @@ def huey() -> None:
 def arq() -> None:
     connections, worker = import_module("arq.connections"), import_module("arq.worker")
     redis, backoff = import_module("redis.asyncio.retry"), import_module("redis.backoff")
-    repeats: dict[str, Any] = {  # without them it ends while there is no leader
+    repeats: dict[str, Any] = {  # without them it ends more often while there is no leader
         "retry": redis.Retry(backoff.ConstantBackoff(0.3), 100),
         "retry_on_error": [import_module("redis").ConnectionError],
     }

@@ -223,6 +223,18 @@ def test_aiocache_locks_and_compares(client: Any, port: int) -> None:
     assert client.keys("*") == [b"k"]
 
 
+def test_huey_runs_delayed_tasks(client: Any, port: int) -> None:
+    """Its consumer takes those that are due by a script."""
+    app = library("huey").RedisHuey("jobs", host="localhost", port=port)
+    task = app.task(name="job")(lambda item: item)
+    for item, delay_s in (("later", 3600), ("due", 60)):
+        task.schedule((item,), delay=delay_s)
+    assert app.read_schedule() == []
+    soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=2)
+    assert [each.args for each in app.read_schedule(soon.replace(tzinfo=None))] == [("due",)]
+    assert [each.args for each in app.scheduled()] == [("later",)]
+
+
 def test_cashews_counts_and_locks(client: Any, port: int) -> None:
     cashews = library("cashews")
 

@@ -203,6 +203,21 @@ def test_leader_that_leads_no_longer_ends_what_it_has_served(command: str, *, le
     for address, is_here in (("s2:11", False), ("s3:12", False), ("s1:10", True)):
         assert not door.is_led_from(address, is_here=is_here)
     assert door.is_led_from("s2:11", is_here=False)
+    door.is_led_from("s1:10", is_here=True)
+    door.announce_leader()
+    assert not wire.is_left, "this node leads again"
+    assert door.is_led_from("s2:11", is_here=False)
     door.announce_leader()
     assert wire.is_left is leaves
-    wire.feed(b"")
+
+
+def test_connection_that_has_ended_is_told_of_no_leader() -> None:
+    """A node forgets it, with what it holds."""
+    scene = Subscriber()
+    (door,) = scene.host.doors
+    assert scene.command("PING").startswith("-NOAUTH")
+    door.is_led_from("s1:10", is_here=True)
+    assert door.is_led_from("s2:11", is_here=False)
+    scene.close()
+    door.is_led_from("s1:10", is_here=True)
+    assert not door.is_led_from("s2:11", is_here=False)
