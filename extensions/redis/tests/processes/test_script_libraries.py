@@ -229,6 +229,7 @@ def test_huey_runs_delayed_tasks(client: Any, port: int) -> None:
     task = app.task(name="job")(lambda item: item)
     for item, delay_s in (("later", 3600), ("due", 60)):
         task.schedule((item,), delay=delay_s)
+        app.execute(app.dequeue())  # as a consumer does: it is not due
     assert app.read_schedule() == []
     soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=2)
     assert [each.args for each in app.read_schedule(soon.replace(tzinfo=None))] == [("due",)]
