@@ -38,19 +38,19 @@ if TYPE_CHECKING:  # for type checkers; every command loads this file first, so 
     from raftline.clients.connections.node_connection import OutcomeUnknown as OutcomeUnknown
     from raftline.clients.connections.node_connection import Refused as Refused
     from raftline.clients.connections.node_connection import Unreachable as Unreachable
+    from raftline.objects.base import NodeError as NodeError
+    from raftline.objects.dict_and_set import ReplicatedDict as ReplicatedDict
+    from raftline.objects.dict_and_set import ReplicatedSet as ReplicatedSet
+    from raftline.objects.embedded_node import Node as Node
+    from raftline.objects.list_and_queue import ReplicatedList as ReplicatedList
+    from raftline.objects.list_and_queue import ReplicatedQueue as ReplicatedQueue
+    from raftline.objects.values import Replicated as Replicated
+    from raftline.objects.values import ReplicatedCounter as ReplicatedCounter
+    from raftline.objects.values import ReplicatedMachine as ReplicatedMachine
     from raftline.threads import KV as KV
     from raftline.threads import connect as connect
 
     from .common.errors import RaftlineError as RaftlineError
-    from .objects.base import NodeError as NodeError
-    from .objects.dict_and_set import ReplicatedDict as ReplicatedDict
-    from .objects.dict_and_set import ReplicatedSet as ReplicatedSet
-    from .objects.embedded_node import Node as Node
-    from .objects.list_and_queue import ReplicatedList as ReplicatedList
-    from .objects.list_and_queue import ReplicatedQueue as ReplicatedQueue
-    from .objects.values import Replicated as Replicated
-    from .objects.values import ReplicatedCounter as ReplicatedCounter
-    from .objects.values import ReplicatedMachine as ReplicatedMachine
     from .state.commands.machines import StateMachine as StateMachine
 
 _NAMES = {  # the names of each module, as in the imports above: a test compares the two

@@ -21,8 +21,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ..nodes.cluster import Cluster, NodeProcess
-from ..nodes.processes import DEADLINE_S, NotAsExpected, Process, eventually
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import DEADLINE_S, NotAsExpected, Process, eventually
+
 from .redis_wire import framed
 from .worker_programs import workers
 
