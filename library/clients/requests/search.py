@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeGuard, TypeVar
 
 from raftline.common.address import Address
 from raftline.common.build_level import continues
+from raftline.net.dialing import NOBODY
 from raftline.wire.commands.command_table import row_of
 from raftline.wire.refusal import NO_LEADER, TLS_ALONE, Refusal, RequestOutcome
 from raftline.wire.replies.refusals import (

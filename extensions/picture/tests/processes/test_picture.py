@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.picture.harness.saved_page import changed_run, held
+from raftline.picture.harness.saved_page import held
 from raftline_testing.nodes.cluster import STEADY, Cluster
 
 CLI = Path(__file__).parents[4] / "src" / "cli.py"
