@@ -16,7 +16,7 @@ from raftline.wire.protocol import ProtocolError, escape, shown, size_of, unesca
 from raftline.wire.refusal import JSON_TOO_LONG, WRONG_KIND, RequestRefused, error
 from raftline.wire.strict_json import Json, NotJsonError, format_json, read_json
 
-from .object_kinds import EMPTY, OPERATIONS, ConditionFailed
+from .object_kinds import EMPTY, OPERATIONS, ConditionFailed, Operation
 from .object_operations import Unfit, fits, operands_of
 
 WALK: Final = 16  # reading an object costs as much as this many operations on an open one
@@ -54,7 +54,7 @@ class OpenObjects:
             return error(f"there is no operation {shown(name)} on an object. Nothing was done.")
         try:
             arguments = operands_of(name, unescape(text))
-            obj = self._opened(key, operation.kind)
+            obj = self._opened(key, operation)
             entry_number = (self._store.number,) if operation.stamped else ()
             result = operation.act(*entry_number, obj.value, *arguments)
             answer = escape(format_json(result), key=False)
@@ -68,18 +68,18 @@ class OpenObjects:
         obj.size += len(rest)
         return f"OBJECT response: {answer}"
 
-    def _opened(self, key: str, kind: str) -> _Open:
-        """Return the object under a key, for use as this kind.
+    def _opened(self, key: str, operation: Operation) -> _Open:
+        """Return the object under a key, for an operation.
 
         Raises:
             RequestRefused: the object has another kind.
         """
-        obj = self._open.get(key)
+        kind, obj = operation.kind, self._open.get(key)
         if obj is None or (key not in self._store and obj.is_empty_for_another(kind)):
             value, size = _read(self._store, key, kind)
             obj = self._open[key] = _Open(value, kind, size)
         else:
-            self._store.reworked += obj.size // WALK
+            self._store.reworked += obj.size // (1 if operation.by_each else WALK)
             obj.check(key, kind)
         return obj
 

@@ -19,11 +19,12 @@ class ConditionFailed(Exception):
 
 class Operation(NamedTuple):
     """One operation. If it is stamped, it also gets the number of its entry, which is unique and
-    only grows (`entry_number`)."""
+    only grows (`entry_number`). If it is `by_each`, it takes as long as reading the object."""
 
     kind: str
     act: Callable[..., Json]
     stamped: bool
+    by_each: bool
 
 
 EMPTY: dict[str, str] = {"dict": "{}", "list": "[]", "set": "[]", "queue": "[]", "lock": "{}"}
@@ -32,9 +33,11 @@ OPERATIONS: dict[str, Operation] = {}
 _Function = Callable[..., Json]
 
 
-def _operation(name: str, *, stamped: bool = False) -> Callable[[_Function], _Function]:
+def _operation(
+    name: str, *, stamped: bool = False, by_each: bool = False
+) -> Callable[[_Function], _Function]:
     def register(act: _Function) -> _Function:
-        OPERATIONS[name] = Operation(name.partition(".")[0], act, stamped)
+        OPERATIONS[name] = Operation(name.partition(".")[0], act, stamped, by_each)
         return act
 
     return register
@@ -134,24 +137,24 @@ def _discard(items: list[Json], item: Json) -> bool:
     return was_there
 
 
-@_operation("set.union")
+@_operation("set.union", by_each=True)
 def _union(items: list[Json], more: list[Json]) -> None:
     items[:] = _once([*items, *more]).values()
 
 
-@_operation("set.intersection")
+@_operation("set.intersection", by_each=True)
 def _intersection(items: list[Json], others: list[Json]) -> None:
     texts = _once(others)
     items[:] = [item for item in items if _text_of(item) in texts]
 
 
-@_operation("set.difference")
+@_operation("set.difference", by_each=True)
 def _difference(items: list[Json], others: list[Json]) -> None:
     texts = _once(others)
     items[:] = [item for item in items if _text_of(item) not in texts]
 
 
-@_operation("set.symmetric")
+@_operation("set.symmetric", by_each=True)
 def _symmetric(items: list[Json], others: list[Json]) -> None:
     mine, theirs = _once(items), _once(others)
     items[:] = [mine[text] for text in mine if text not in theirs]

@@ -175,10 +175,10 @@ def _keys_at(store: Store, prefix: str, claim: str) -> list[str]:
     return [*[seat for seat in seats if seat in store], *places, *idle]
 
 
-def _free_seat(store: Store, prefix: str, mode: str, waiting: int) -> str:
+def _free_seat(store: Store, prefix: str, mode: str, waiting: int, begin: int = 1) -> str:
     """Return the seat that a claim of this mode may take now, "" if there is none. Seats of
     different modes exclude one another. `waiting` is the number of claims in line, with this
-    one."""
+    one; `begin` a seat of a semaphore before which all are taken."""
     keys, held = keys_of(store), f"{prefix}held/"
     kind, _, number = mode.rpartition(":")
     of_kind = {ALONE: ALONE, SHARED: SHARED}.get(mode, kind)
@@ -192,7 +192,7 @@ def _free_seat(store: Store, prefix: str, mode: str, waiting: int) -> str:
         if first is not None:  # they are inside, and it joins them
             return first[len(held) :][: len(TOGETHER) + 1 + _DIGITS]
         return f"{TOGETHER}/{_indexed(store.number)}" if waiting >= int(number) else ""
-    for place in range(1, int(mode) + 1):
+    for place in range(begin, int(mode) + 1):
         if not keys.is_seat_taken(held, f"{place:04}"):
             return f"{place:04}"
     return ""
@@ -205,12 +205,13 @@ def _seats(prefix: str, kind: str) -> str:
 
 def _seat_line(store: Store, prefix: str) -> None:
     """Give seats to the first in line, in strict order: who does not fit lets nobody pass."""
-    line, count = f"{prefix}line/", 0
+    line, count, begin = f"{prefix}line/", 0, 1
     while (place := keys_of(store).first(line, store.held)) is not None:
         _, mode, claim = place[len(line) :].split("/", 2)
-        seat = _free_seat(store, prefix, mode, keys_of(store).count(line))
+        seat = _free_seat(store, prefix, mode, keys_of(store).count(line), begin)
         if not seat:
             return
+        begin = int(seat) + 1 if seat.isdigit() else begin  # a search from 1 takes the square
         store.move(place, f"{prefix}held/{seat}/{claim}")
         count += 1
         if count % _SEATED == 0:

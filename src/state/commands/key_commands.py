@@ -283,7 +283,7 @@ def _value(raw: str) -> str:
 def whole_number(text: str) -> int | None:
     """Return the whole number in a text, or None if it is not in canonical form."""
     digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX):
+    if len(digits) > _DIGITS_MAX or not (digits.isascii() and digits.isdigit()):
         return None
     number = int(text)
     return number if str(number) == text and abs(number) <= NUMBER_MAX else None

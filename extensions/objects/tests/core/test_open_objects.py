@@ -229,8 +229,8 @@ STEP = st.one_of(
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
 def test_an_operation_that_fails_leaves_an_open_object_as_it_is(name: str) -> None:
-    """In a transaction the next operation continues with it."""
-    _, act, stamped = OPERATIONS[name]
+    """In a transaction the next operation goes on with it."""
+    _, act, stamped, _ = OPERATIONS[name]
     held = {"owner": "me", "token": 1, "lease_ms": 1, "beat": 0}
     for value in ([], [1, 2], {}, {"a": 1}, held):
         for operands in ([], [9], ["x"], [[0, 2, 2], [1]], ["a", 2, 3], ["you", 1], ["you", 1, 7]):

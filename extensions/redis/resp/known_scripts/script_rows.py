@@ -12,6 +12,7 @@ from ..view import Decide, View
 from .lua_values import LuaValue, to_lua, turns_to, word
 
 _CALL_BYTES: Final = 256  # of a text that is made in the time of a call
+_WORD_BYTES: Final = 16  # of each of its words
 _TURN_BYTES: Final = 16  # of a turn of a loop, in addition to the texts that it makes
 _COMMAND: Final = re.compile(r"call\(['\"]\w+")
 
@@ -42,7 +43,7 @@ class Running:
         Raises:
             Refused: the command fails, and with it the script.
         """
-        self._view.works(_CALL_BYTES)
+        self._view.works(_CALL_BYTES + _WORD_BYTES * len(words))
         formatted = list(map(word, words))
         reply = self._view.attempt(self._commands[formatted[0]], formatted)
         if isinstance(reply, Failure):

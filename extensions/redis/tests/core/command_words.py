@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import random
+import re
 import string
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from raftline.doors.redis.resp.known_scripts.scripts import CALL, CALL_READ, SCRIPTS
 from raftline.wire.limits import VALUE_BYTES
 
 NINE: Final = "1 2 3 4 5 6 7 8 9"
@@ -84,6 +87,33 @@ WORDS: Final = {
     "EXPIRE PEXPIRE EXPIREAT PEXPIREAT": ["K 100000"],
     "PUBLISH": ["K x"],
 }  # fmt: skip
+
+_CALLS: Final = 4  # of each script
+_NUMBERS: Final = ("0", "1", "-1", "5", "1000", "400000", "20000000")
+_ARGUMENTS: Final = (*_NUMBERS, "K", "x", "x" * 800, "-inf", "(1", "1e300", "true", "x" * 10_000)
+
+
+def words_of(name: str) -> list[str]:
+    """Return the operands of a command. Those of a script are drawn by its name: as many as its
+    text asks for, and many where it has a loop over them."""
+    if name not in (CALL, CALL_READ):
+        return [words for names, some in WORDS.items() if name in names.split() for words in some]
+    scripts = [script for script in SCRIPTS.values() if script.is_read == (name == CALL_READ)]
+    return [call for script in scripts for call in _calls(script.name, random.Random(script.name))]
+
+
+def _calls(name: str, chance: random.Random) -> Iterator[str]:
+    script, text = SCRIPTS[name], SCRIPTS[name].texts[0]
+    of_keys, of_arguments = [
+        max(map(int, re.findall(rf"{what}\[(\d+)", text)), default=1) for what in ("KEYS", "ARGV")
+    ]
+    for place in range(_CALLS):
+        is_long = place == 0 and re.search(r"#KEYS|ipairs\(KEYS|ARGV\[\d+ \+", text) is not None
+        keys = chance.choices("KKKJ", k=2000 if is_long and "#KEYS" in text else of_keys)
+        words = _NUMBERS if place % 2 else _ARGUMENTS
+        arguments = chance.choices(words, k=6004 if is_long else of_arguments)
+        arguments[: script.argument_keys] = chance.choices("KJ", k=script.argument_keys)
+        yield " ".join([name, str(len(keys)), *keys, *arguments])
 
 
 def _names() -> Iterator[str]:

@@ -7,7 +7,6 @@ of their elements. The unit is the time of a plain loop on this machine, measure
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -17,29 +16,21 @@ import pytest
 
 from raftline.redis.resp.entry import counted_answer
 from raftline.redis.resp.functions import FUNCTIONS
-from raftline.redis.resp.known_scripts.scripts import CALL, CALL_READ
 from raftline.redis.resp.limits import REDIS_QUEUED
 from raftline.redis.resp.replies import Failure
 from raftline.redis.resp.request_ledger import OverLedgerError, RequestLedger
 from raftline.redis.resp.view import HeldKey, View, held_of
-from raftline.redis.tests.core.command_words import LONG, SHORT, VALUES, WORDS
+from raftline.redis.tests.core.command_words import LONG, SHORT, VALUES, WORDS, words_of
 from raftline.wire.limits import ANSWER_BYTES, REQUEST_WORK_BYTES
 from raftline.wire.operands.operands import Limits
 from raftline_testing.runner.at_night import at_night
+from raftline_testing.work_unit import FACTOR, excess_of, took
 
-FACTOR: Final = 3.0  # a command may take so many times what it counts
-TRIES: Final = 6
 VALUES_HELD: Final = 40  # times the value, in addition: of its elements, and of tables of them
 LEAST_HELD: Final = 64 << 10  # bytes of the view, the ledger and the reply
-LOOP: Final = 20_000  # elements of the loop that is the measure
-LOOP_COUNTED: Final = 20 * LOOP
 
-OF_SCRIPTS: Final = (CALL, CALL_READ)  # they run the others, each call of which counts
+ABSENT: Final = HeldKey()
 QUICK: Final = ("text", "number", "short elements", "set of one", "hash", "equal scores", "stream")
-
-
-def _operands(name: str) -> list[str]:
-    return [words for names, some in WORDS.items() if name in names.split() for words in some]
 
 
 @cache
@@ -58,7 +49,7 @@ class Cost:
     def carry_out(self) -> bool:
         """Carry it out; return whether it did something."""
         self.ledger = RequestLedger(Limits().line_bytes)
-        view = View(self._held.__getitem__, lambda lease: 1, 1_764_351_306_000, self.ledger, str)
+        view = View(self._key, lambda lease: 1, 1_764_351_306_000, self.ledger)
         try:
             value = view.attempt(FUNCTIONS[self._words[0]].decide, list(self._words))
             counted_answer(value, self.ledger)
@@ -66,52 +57,37 @@ class Cost:
             return True
         return not isinstance(value, Failure)
 
+    def _key(self, key: str) -> HeldKey:
+        return self._held.get(key, ABSENT)
+
     def counted(self) -> int:
         """Return the part of an entry's work that it counts."""
         returned = self.ledger.returned * (REQUEST_WORK_BYTES // ANSWER_BYTES)
         least = REQUEST_WORK_BYTES // REDIS_QUEUED
         return max(least, min(self.ledger.worked, REQUEST_WORK_BYTES), returned)
 
-
-def _took(run: object) -> float:
-    assert callable(run)
-    begin = time.process_time()
-    run()
-    return time.process_time() - begin
-
-
-def _loop() -> float:
-    return sum([float(each.partition("=")[0]) for each in ["12=abc"] * LOOP])
-
-
-def excess_of(cost: Cost) -> str:
-    """Return by how much a command takes more than it counts, or "". A busy machine may be slow
-    once, so too much time counts if it is taken every time."""
-    ratios = []
-    for _ in range(TRIES):
-        unit_s = max(_took(_loop), 1e-4) / LOOP_COUNTED
-        ratios.append(_took(cost.carry_out) / (unit_s * cost.counted()))
-        if ratios[-1] <= FACTOR:
-            return ""
-    return f"{min(ratios):.1f} times what it counts"
+    def excess(self) -> str:
+        """Return by how much it takes more time than it counts, or ""."""
+        return excess_of(lambda: (took(self.carry_out), self.counted()))
 
 
 def _walked(name: str, size: int) -> Iterator[tuple[str, str, Cost]]:
-    """Yield the costs of each command on a value, as far as it fits the type."""
+    """Yield the costs of each command on a value. One that does not fit its type takes time,
+    too."""
     value = VALUES[name](size)
     for command in FUNCTIONS:
-        for operands in _operands(command):
-            cost = Cost(value, [command, *operands.split(" ")])
-            if cost.carry_out():
-                yield command, f"{command} {operands}"[:60], cost
+        for operands in words_of(command):
+            words = [command, *operands.split(" ")]
+            yield command, " ".join(words)[:60], Cost(value, words)
 
 
 def _walk(size: int, names: Iterable[str]) -> set[str]:
     wrong, done = dict[str, str](), set[str]()
     for name in names:
         for command, words, cost in _walked(name, size):
-            done.add(command)
-            if excess := excess_of(cost):
+            if cost.carry_out():
+                done.add(command)
+            if excess := cost.excess():
                 wrong[f"{name}: {words}"] = excess
     assert not wrong
     return done
@@ -119,7 +95,7 @@ def _walk(size: int, names: Iterable[str]) -> set[str]:
 
 def test_each_command_has_words_for_its_work() -> None:
     """A new command is walked, too."""
-    assert [name for name in FUNCTIONS if not _operands(name)] == list(OF_SCRIPTS)
+    assert all(map(words_of, FUNCTIONS))
     assert {name for names in WORDS for name in names.split()} <= set(FUNCTIONS)
 
 
@@ -127,7 +103,7 @@ def test_each_command_has_words_for_its_work() -> None:
 def test_no_command_takes_more_time_than_it_counts() -> None:
     """Its value may have equal scores, one long element, many short ones, or escapes."""
     done = _walk(SHORT, QUICK)
-    assert done == set(FUNCTIONS) - set(OF_SCRIPTS), "each command has fitted some value"
+    assert done == set(FUNCTIONS), "each command has fitted some value"
 
 
 def _held_by(cost: Cost) -> int:
