@@ -5,6 +5,7 @@ Code that several of them need has a module of its own.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 
@@ -31,6 +32,20 @@ def imported_tests(source: str) -> list[str]:
     return [found for found in IMPORT.findall(source) if re.search(r"\btest_", found)]
 
 
+def endless_waits(source: str) -> list[str]:
+    """Return the conditions of loops of tests that do nothing but wait until one holds: where it
+    never does, the test stands still until it is ended from outside, and says nothing."""
+    loops = [each for each in ast.walk(ast.parse(source)) if isinstance(each, ast.While)]
+    return [ast.unparse(loop.test) for loop in loops if all(map(_waits, loop.body))]
+
+
+def _waits(statement: ast.stmt) -> bool:
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    call = value.value if isinstance(value, ast.Await) else value
+    method = call.func if isinstance(call, ast.Call) else None
+    return isinstance(method, ast.Attribute) and method.attr in ("wait", "join", "sleep")
+
+
 def found_by(names_in: Callable[[str], list[str]]) -> dict[str, list[str]]:
     """Return what a look at each module finds, by the module's path."""
     paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
@@ -44,6 +59,20 @@ def test_no_module_imports_a_test_module() -> None:
 
 def test_no_name_of_a_test_exceeds_60_characters() -> None:
     assert found_by(long_names) == {}
+
+
+def test_no_test_waits_without_an_end() -> None:
+    """`eventually` and `aio_eventually` wait for what they are told to, and then say that it has
+    not come. The scheduler of interleavings counts its steps."""
+    found = found_by(endless_waits)
+    assert {path for path in found if "/test_" in path and "tests/interleave/" not in path} == {
+        "testing/tests/test_tasks.py"  # which tests that scheduler
+    }
+
+
+def test_an_endless_wait_is_found() -> None:
+    loops = "while not a:\n    event.wait(0.1)\nwhile b:\n    await asyncio.sleep(0)\n"
+    assert endless_waits(loops + "while c:\n    step()\n") == ["not a", "b"]
 
 
 def test_long_name_of_a_test_is_found() -> None:

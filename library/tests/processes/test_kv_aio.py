@@ -12,7 +12,7 @@ import pytest
 import raftline
 import raftline.aio
 from raftline_testing.nodes.cluster import Cluster
-from raftline_testing.nodes.processes import DEADLINE_S
+from raftline_testing.nodes.processes import DEADLINE_S, aio_eventually
 from tests.processes.tasks import run
 from tests.processes.typed import at
 
@@ -147,8 +147,11 @@ def test_a_lease_without_keep_is_renewed_by_check_alone(nodes: Cluster) -> None:
             lease = await kv.lease(5, keep=False).grant()
             await kv.set("own", "1", lease=lease)
             assert await lease.check(timeout=5) is lease
-            while "own" in [key async for key, _ in kv.items("own")]:
-                await asyncio.sleep(0.1)
+
+            async def is_gone() -> bool:
+                return "own" not in [key async for key, _ in kv.items("own")]
+
+            await aio_eventually(is_gone, pause_s=0.1)
             with pytest.raises(raftline.LeaseLost):
                 await lease.check()
 
@@ -235,11 +238,10 @@ def test_a_leader_killed_amid_writes_and_a_watch_lose_nothing(three: Cluster) ->
 
             await kv.set("n", "0")
             following = asyncio.ensure_future(follow())
-            while not seen:  # else it could begin beyond the last one
-                await asyncio.sleep(0.01)
+            # Else it could begin beyond the last one.
+            await aio_eventually(lambda: seen, pause_s=0.01)
             counting = [asyncio.ensure_future(count()) for _ in range(8)]
-            while seen[-1] < 300:
-                await asyncio.sleep(0.01)
+            await aio_eventually(lambda: seen[-1] >= 300, pause_s=0.01)
             leader = await asyncio.to_thread(three.leader)
             leader.kill()
             await asyncio.wait_for(following, DEADLINE_S)

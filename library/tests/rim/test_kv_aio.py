@@ -18,7 +18,7 @@ from raftline.clients.asyncio.link import Link
 from raftline.common.address import Address
 from raftline.wire.refusal import not_leader
 from raftline_testing.doubles.scripted_node import ScriptedNode, answer_to_codes, store
-from raftline_testing.nodes.processes import eventually
+from raftline_testing.nodes.processes import aio_eventually, eventually
 
 DEADLINE_S = 30.0
 LIMIT_S = 0.8
@@ -420,8 +420,7 @@ def test_a_client_closed_as_its_connection_is_made_keeps_none(
         monkeypatch.setattr(loop, "create_connection", connect)
         kv = raftline.aio.connect("127.0.0.1:1", timeout=0.5)
         asking = asyncio.ensure_future(kv.get("a"))
-        while not asyncio.all_tasks() - {asyncio.current_task(), asking}:
-            await asyncio.sleep(0)
+        await aio_eventually(lambda: asyncio.all_tasks() - {asyncio.current_task(), asking})
         for _ in range(5):  # it waits for the connection now
             await asyncio.sleep(0)
         may_connect.set_result(None)

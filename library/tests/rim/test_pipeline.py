@@ -24,6 +24,7 @@ from raftline.net import line_connection
 from raftline.net.dialing import dial
 from raftline.wire.refusal import NO_LEADER, error
 from raftline_testing.doubles.scripted_node import DEADLINE_S, ScriptedNode
+from raftline_testing.nodes.processes import aio_eventually
 
 
 def of_tasks(at: str, fill: Fill, timeout: float = 30.0) -> None:
@@ -298,8 +299,7 @@ def cancels_tasks(node: ScriptedNode, monkeypatch: pytest.MonkeyPatch) -> Pendin
         async with raftline.aio.connect(at(node)) as kv:
             kv._asker.addresses.asks(1e12)
             writing = asyncio.ensure_future(write(kv))
-            while not node.received:
-                await asyncio.sleep(0.01)
+            await aio_eventually(lambda: node.received, pause_s=0.01)
             writing.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await writing

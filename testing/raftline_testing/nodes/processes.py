@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import itertools
 import random
 import socket
@@ -20,8 +22,8 @@ from raftline.common.process.server_process import (
 )
 
 __all__ = [
-    "DEADLINE_S", "NotAsExpected", "Process", "end_all", "eventually", "free_ports",
-    "ports_in_a_row", "sockets_at",
+    "DEADLINE_S", "NotAsExpected", "Process", "aio_eventually", "end_all", "eventually",
+    "free_ports", "ports_in_a_row", "sockets_at",
 ]  # fmt: skip
 
 PAUSES_S = (0.005, 0.05)  # the first and the longest pause between two checks
@@ -44,6 +46,16 @@ def eventually(
         pause.wait(pause_s)
         pause_s = min(2 * pause_s, longest_s)
     return result
+
+
+async def aio_eventually(look: Callable[[], object], what: str = "", pause_s: float = 0.0) -> None:
+    """Wait until `look`, a function or a coroutine function, is true. Raises NotAsExpected if it is
+    not in time."""
+    end_s = time.monotonic() + WAIT_S
+    while not (await found if inspect.isawaitable(found := look()) else found):
+        if time.monotonic() > end_s:
+            raise NotAsExpected(f"not within {WAIT_S:g} s: {what or look}")
+        await asyncio.sleep(pause_s)
 
 
 def _ports() -> Iterator[int]:

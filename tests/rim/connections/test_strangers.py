@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -198,6 +199,23 @@ def test_a_stranger_is_told_the_level_and_not_the_version(
     ):
         doors.append(open_door)
         assert open_door.ask("s2@Level 3 version 0.1.0") == told
+
+
+@pytest.mark.parametrize("has_users", [False, True])
+@pytest.mark.parametrize("facts", [{}, {"peer_auth": PeerAuth(b"0" * 32, is_required=True)}])
+def test_node_with_floor_tells_nobody_its_level(
+    access: Access, doors: list[StrangerConnection], has_users: bool, facts: dict[str, Any]
+) -> None:
+    """Others of the floor don't know such an answer, whoever of them asks, and before and after a
+    login."""
+    doors.append(door := StrangerConnection(access if has_users else None, **facts))
+    door.host.announces_level = False
+    for _ in range(1 + has_users):
+        for sender in ("s2@", "s9@", ""):
+            answer = door.ask(f"{sender}Level 3 version 0.1.0").removeprefix("s1@")
+            assert not answer.startswith("Level ")
+        if has_users:
+            door.ask(f"login root {PASSWORD}")
 
 
 # --- half lines of all clients --------------------------------------------------------------------

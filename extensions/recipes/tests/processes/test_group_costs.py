@@ -15,7 +15,7 @@ import raftline.aio
 from raftline.clients.kv.aio_kv import TaskTransport
 from raftline.clients.kv.shared import ThreadTransport
 from raftline_testing.nodes.cluster import Cluster
-from raftline_testing.nodes.processes import DEADLINE_S
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.processes.typed import at
 
 TTL_S = 600  # so that no renewal comes between
@@ -114,8 +114,7 @@ def test_costs_of_a_barrier(kv: raftline.KV[str], meter: Meter) -> None:
     def waits() -> None:
         waiter = threading.Thread(target=gate.wait)
         waiter.start()
-        while not any(each.startswith("stat ") for each in meter.asked):
-            waiter.join(0.01)
+        eventually(lambda: any(each.startswith("stat ") for each in meter.asked))
         gate.open()
         waiter.join(DEADLINE_S)
 

@@ -14,7 +14,7 @@ import raftline
 import raftline.aio
 from raftline_testing.doubles.scripted_node import SOURCE
 from raftline_testing.nodes.cluster import Cluster
-from raftline_testing.nodes.processes import DEADLINE_S, eventually
+from raftline_testing.nodes.processes import DEADLINE_S, aio_eventually, eventually
 from tests.processes.typed import at
 
 WAITS = """
@@ -76,8 +76,11 @@ def test_a_put_of_a_transaction_is_handed_to_who_waits(nodes: Cluster) -> None:
         async with raftline.aio.connect(at(nodes)) as kv:
             jobs = kv.queue("awaited")
             waiter = asyncio.ensure_future(jobs.take(600))
-            while not [key async for key in kv.keys("queue/awaited/idle/")]:
-                await asyncio.sleep(0)
+
+            async def is_waiting() -> bool:
+                return bool([key async for key in kv.keys("queue/awaited/idle/")])
+
+            await aio_eventually(is_waiting)
             done = await kv.txn().then.put(jobs, "a").put(jobs, "b").commit()
             first = await waiter
             assert (first.value, first.number) == ("a", done.number(0))

@@ -20,7 +20,7 @@ from raftline.recipes.groups.partitioner import Partitioner
 from raftline.recipes.groups.party import Party
 from raftline.recipes.groups.party_steps import PartyKeys
 from raftline.recipes.tests.rim.lock_cluster import Cluster, keeps_on
-from raftline_testing.nodes.processes import DEADLINE_S
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 
 def party(cluster: Cluster) -> Party[str]:
@@ -235,8 +235,7 @@ def test_leave_waits_until_its_request_was_sent_again() -> None:
     waiter = threading.Thread(target=lambda: left.append(held.leave()))
     waiter.start()
     keeper: Any = cluster.keeper
-    while not (cluster.asked[-1].startswith("show") and keeper.hurried):
-        waiter.join(0.001)
+    eventually(lambda: cluster.asked[-1].startswith("show") and keeper.hurried, "hurried", 10.0)
     assert left == []
     for command in keeper.hurried[0].unanswered():
         cluster.ask(Call(command, str))
@@ -278,6 +277,5 @@ def test_a_loss_of_the_kept_lease_is_told_to_each_member() -> None:
     timer.lose()
     assert third is not None
     assert all(held.wait_lost(DEADLINE_S) for held in (first, second, third))
-    while len(lost) < 3:
-        threading.Event().wait(0.001)
+    eventually(lambda: len(lost) == 3)
     assert sorted(lost) == ["party", "step", "work"]

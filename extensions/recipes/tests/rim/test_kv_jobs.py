@@ -22,7 +22,7 @@ from raftline.recipes.queues.aio_job_queue import AioQueue
 from raftline.recipes.queues.job_queue import Job, Queue
 from raftline.recipes.recipe_keys import keys_of
 from raftline.recipes.tests.rim.lock_cluster import AioCluster, Cluster, Watch, keeps_on
-from raftline_testing.nodes.processes import DEADLINE_S
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 TTL_S = 10
 PREFIX = "queue/jobs/"
@@ -128,8 +128,7 @@ def test_a_take_without_a_limit_begins_again_after_an_outage(
     if is_handed_over:
         worker = threading.Thread(target=lambda: taken.append(jobs.take(TTL_S)))
         worker.start()
-        while not any(key.startswith(f"{PREFIX}idle/") for key in dict(cluster.keys())):
-            pass
+        eventually(lambda: any(key.startswith(f"{PREFIX}idle/") for key in dict(cluster.keys())))
         jobs.put("a")
         worker.join(DEADLINE_S)
     else:
@@ -223,8 +222,7 @@ def test_a_worker_takes_a_new_place_if_someone_deletes_it(monkeypatch: pytest.Mo
     jobs = queue_of(cluster)
     worker = waiting_worker(cluster, lambda: taken.append(jobs.take(TTL_S)))
     cluster.ask(Call(f"clear {PREFIX}", str))
-    while kinds(cluster) != ["idle"]:
-        pass
+    eventually(lambda: kinds(cluster) == ["idle"])
     jobs.put("a")
     worker.join(DEADLINE_S)
     assert [job.value for job in taken] == ["a"]

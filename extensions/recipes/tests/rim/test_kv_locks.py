@@ -38,6 +38,7 @@ from raftline.recipes.tests.rim.lock_cluster import (
     Store,
     Watch,
 )
+from raftline_testing.nodes.processes import aio_eventually
 
 DEADLINE_S = 30.0
 OF_LOCKS = (
@@ -141,8 +142,7 @@ def test_a_task_s_lock_that_gets_no_watch_looks_again_and_again(
         second._watching = lambda prefix: Refusing(cluster, prefix)  # type: ignore[assignment,return-value]
         held = await first.acquire()
         waiting = asyncio.create_task(second.acquire())
-        while len(looks(cluster)) < 3:
-            await asyncio.sleep(0)
+        await aio_eventually(lambda: len(looks(cluster)) >= 3)
         await held.release()
         assert (await waiting).is_held
 
@@ -419,8 +419,7 @@ def test_loss_of_a_waiting_tasks_lease_is_not_a_loss_of_the_lock() -> None:
         cluster.keeper = keeper = NoAioKeeper()  # of another client
         lock = cluster.lock(on_lost=lambda: lost.append(1))
         waits = asyncio.ensure_future(lock.acquire())
-        while len(cluster.keys()) < 2:
-            await asyncio.sleep(0)
+        await aio_eventually(lambda: len(cluster.keys()) >= 2)
         waiting = keeper.timers[-1]
         cluster.model.expire(waiting.lease)
         waiting.lose()
