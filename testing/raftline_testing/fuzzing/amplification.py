@@ -135,6 +135,7 @@ class Measured:
 
     def __init__(self, node: NodeProcess) -> None:
         self._node = node
+        self._sizes: dict[str, bytes] = {}  # of the values that doors prepare, as `stat` shows them
         self._prepare()
 
     def excess_of(self, example: Example) -> str:
@@ -163,6 +164,19 @@ class Measured:
                 if b'"bytes": %d}' % len(value) not in replies.readline():
                     there.sendall(f"set {key} {escape(value.decode(), key=False)}\n".encode())
                     replies.readline()
+        prepared = {
+            key: of for each in joined("amplification") for key, of in each.PREPARED.items()
+        }
+        sizes = self._sizes_of(prepared)
+        for key in prepared:
+            if not self._sizes or sizes[key] != self._sizes[key]:
+                self._exchange(b"".join(prepared[key]))
+        self._sizes = self._sizes or self._sizes_of(prepared)
+
+    def _sizes_of(self, keys: Iterable[str]) -> dict[str, bytes]:
+        with self._connected() as there, there.makefile("rb") as replies:
+            there.sendall("".join([f"stat {key}\n" for key in keys]).encode())
+            return {key: replies.readline().rpartition(b'"bytes"')[2] for key in keys}
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[socket.socket]:
