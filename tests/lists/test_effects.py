@@ -120,17 +120,24 @@ def test_a_wheel_holds_the_digests_of_its_sources(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("command", "parts"),
+    "form",
     [
-        ("set a hold", set()),
-        ("c#1@hold p alone 1/2 x", {"recipes"}),
-        ("alice@redis [] APPEND a 1", {"redis"}),
-        ("under lease-5 object a list.append 1", {"objects"}),
-        ("txn set q 1 ; object o list.append 1", {"objects"}),
-        ("txn if a = 1 then set b 2 else under lease-5 object o x", {"objects"}),
-        ("txn if a = object then set object 2", set()),
-        ("set a@b object", set()),
+        "{}", "c#1@{}", "alice@{}", "under lease-5 {}", "c@under lease-5 {}", "txn {}",
+        "txn set q 1 ; {}", "c#2@txn {} ; set q 1", "txn set q 1 ; under lease-5 {} ; set r 2",
+        "txn if a = 1 then {} else set b 2", "txn if a = 1 then set b 2 else under lease-5 {}",
     ],
-)
-def test_the_parts_of_a_command(command: str, parts: set[str]) -> None:
-    assert parts_in(command) == parts
+)  # fmt: skip
+def test_the_parts_of_a_command(form: str) -> None:
+    """A verb counts wherever an operation may begin, and nowhere else."""
+    for verb, part in VERBS.items():
+        assert parts_in(form.format(f"{verb} a b c")) == parts_in(form.format(verb)) == {part}
+    for other in (
+        "set a object",
+        "set a@redis x",
+        "get hold",
+        "under",
+        "under lease-5",
+        "",
+        "hol a",
+    ):
+        assert parts_in(form.format(other)) == set()

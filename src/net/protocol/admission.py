@@ -141,7 +141,7 @@ class Admission:
     def writer(self) -> str | None:
         """The user whose share of the store the writes of this connection use; None for an admin,
         and without users."""
-        if self.login is None or self._is_admin(self.login):
+        if self.login is None or self.login.identity.is_admin:
             return None
         return self.login.identity.user
 
@@ -306,11 +306,7 @@ class Admission:
         return ParsedLine("local", request, reply=reply)
 
     def _report_login(self, login: Login) -> None:
-        self.on_login(login.identity.user, self._is_admin(login))
-
-    @staticmethod
-    def _is_admin(login: Login) -> bool:
-        return login.identity.role is UserRole.ADMIN and login.identity.is_everywhere
+        self.on_login(login.identity.user, login.identity.is_admin)
 
     def denial_reason(self, command: str) -> str:
         """Return why the user of this connection may not run a command; "" if it may."""

@@ -19,7 +19,7 @@ from raftline.raft.inputs import (
     Tick,
     Transfer,
 )
-from raftline.raft.levels import FLOOR, LOWEST, NOT_HEARD, Levels, LevelTooHigh, level_command, read
+from raftline.raft.levels import FLOOR, LOWEST, NOT_HEARD, LevelTooHigh, level_command, read
 from raftline.raft.log import Entry, SafetyError, Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
@@ -397,16 +397,3 @@ def test_one_form_alone_is_a_level(words: str, level: int) -> None:
     assert read(command).level == level
     assert not level or level_command(level, IDENTITY) == command
     assert read(words).level == read(f"set a {command}").level == FLOOR
-
-
-def test_each_place_in_a_log_has_its_level() -> None:
-    listed = ["set a 1", level_command(3, IDENTITY), RAISES, "level 9", level_command(4, IDENTITY)]
-    levels = Levels(10, 2, listed, IDENTITY)
-    assert [levels.at(index) for index in range(9, 17)] == [2, 2, 2, 3, 3, 3, 4, 4]
-    assert levels.latest == 4
-    levels.compact(13)
-    assert [levels.at(index) for index in (13, 14, 15)] == [3, 3, 4]
-    levels.cut_after(14)
-    assert levels.latest == 3
-    assert not levels.append(15, level_command(3, IDENTITY))
-    assert levels.append(15, level_command(4, IDENTITY))

@@ -71,14 +71,6 @@ def test_a_member_s_address_is_one_that_a_node_can_dial(address: str) -> None:
                 read_base(line)
 
 
-def test_a_removed_member_is_named_with_the_entry_of_its_removal() -> None:
-    base = Membership(("s1", "s2"))
-    known = Configurations(0, base, ["members s1=h:1,voter", "members s1=h:1,voter s3=h:3,learner"])
-    assert [known.removed_by(name) for name in ("s1", "s2", "s3", "s9")] == [0, 1, 0, 0]
-    known.append(3, "members s1=h:1,voter s2=h:2,voter")
-    assert [known.removed_by(name) for name in ("s2", "s3")] == [0, 3]
-
-
 THREE = Membership(
     ("s1", "s2", "s3"), ("s4",), (), {"s1": "h:1", "s2": "h:2", "s3": "h:3", "s4": "h:4"}
 )

@@ -1,7 +1,9 @@
-"""After any sequence of commands about users and roles, rights are those of a small model."""
+"""After any sequence of commands about users and roles, the table is that of a small model: rights,
+what `users` shows, and the verifiers, also of names that nobody has."""
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -9,14 +11,15 @@ import pytest
 from raftline.access.users import make_verifier
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
-from raftline.state.user_table import UserTable, read_users
+from raftline.state.user_table import ITERATIONS, UserTable, read_users
 from raftline.wire.commands.authorization import denial_reason
 from raftline.wire.operands.login_operands import ITERATIONS_LEAST
+from raftline.wire.operands.user_operands import read_verifier
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from raftline_testing.runner.at_night import at_night
 
-VERIFIER = str(make_verifier("correct horse", ITERATIONS_LEAST))
+VERIFIERS = [str(make_verifier("horse", ITERATIONS_LEAST + more)) for more in (0, 0, 1)]
 USERS, ROLES = ("root", "ann", "bob"), ("app", "log")
 BUILT_IN = {"admin": {"": "readwrite"}, "reader": {"": "read"}, "writer": {"": "readwrite"}}
 PREFIXES = ("", "a", "a/b", "b")
@@ -29,6 +32,7 @@ class Model:
 
     def __init__(self) -> None:
         self.users: dict[str, set[str]] = {}
+        self.verifiers: dict[str, str] = {}
         self.roles: dict[str, dict[str, str]] = {}
 
     def take(self, verb: str, *words: str) -> None:
@@ -40,10 +44,12 @@ class Model:
         admins = [user for user, its in users.items() if "admin" in its]
         match verb:
             case "user-add" if name not in users and all(map(self._is_role, rest[1:])):
-                if users or "admin" in rest[1:]:
-                    users[name] = set(rest[1:])
+                if users or ("admin" in rest[1:] and rest[0] != "-"):
+                    users[name], self.verifiers[name] = set(rest[1:]), rest[0]
+            case "user-password" if name in users:
+                self.verifiers[name] = rest[0]
             case "user-remove" if name in users and admins != [name]:
-                del users[name]
+                del users[name], self.verifiers[name]
             case "user-grant" if name in users and self._is_role(rest[0]):
                 users[name].add(rest[0])
             case "user-revoke" if name in users and not (rest[0] == "admin" and admins == [name]):
@@ -65,6 +71,18 @@ class Model:
     def _is_role(self, role: str) -> bool:
         return role in self.roles or role in BUILT_IN
 
+    def facts(self) -> dict[str, object]:
+        return {
+            "users": {
+                name: {"roles": sorted(its), "has_password": self.verifiers[name] != "-"}
+                for name, its in sorted(self.users.items())
+            },
+            "roles": {
+                role: sorted([right, prefix] for prefix, right in its.items())
+                for role, its in sorted(self.roles.items())
+            },
+        }
+
     def may(self, user: str, right: str, key: str) -> bool:
         return any(
             right in granted and key.startswith(prefix)
@@ -76,14 +94,17 @@ class Model:
 def drawn(chance: random.Random) -> list[str]:
     """Return a random command about users or roles, in words."""
     verb = chance.choice(
-        ["user-add", "user-remove", "user-grant", "user-grant", "user-revoke",
+        ["user-add", "user-add", "user-remove", "user-password", "user-grant", "user-revoke",
          "role-add", "role-add", "role-remove", "role-grant", "role-grant", "role-revoke"]
     )  # fmt: skip
     user, role, any_role = (chance.choice(each) for each in (USERS, ROLES, (*ROLES, *BUILT_IN)))
     prefix = [each for each in [chance.choice(PREFIXES)] if each]
     match verb:
         case "user-add":
-            return [verb, user, VERIFIER, *chance.sample((*ROLES, *BUILT_IN), chance.randint(0, 2))]
+            roles = chance.sample((*ROLES, *BUILT_IN), chance.randint(0, 2))
+            return [verb, user, chance.choice([*VERIFIERS, "-"]), *roles]
+        case "user-password":
+            return [verb, user, chance.choice([*VERIFIERS, "-"])]
         case "user-remove":
             return [verb, user]
         case "user-grant" | "user-revoke":
@@ -95,36 +116,52 @@ def drawn(chance: random.Random) -> list[str]:
     return [verb, role]
 
 
-def rights(table: UserTable) -> set[tuple[str, str, str]]:
-    """Return what each user may do with each key, as a node decides it."""
-    commands = {"read": "get {}", "write": "set {} 1"}
-    return {
-        (user, right, key)
-        for user in USERS
-        for right, command in commands.items()
-        for key in KEYS
-        if not denial_reason(table.identity(user), command.format(key), lambda lease: None)
-    }
+def check(table: UserTable, model: Model) -> None:
+    """Compare rights as a node decides them, and what the table shows."""
+    for user in USERS:
+        identity = table.identity(user)
+        assert identity.is_everywhere or not identity.is_admin
+        for right, command in (("read", "get {}"), ("write", "set {} 1")):
+            for key in KEYS:
+                denial = denial_reason(identity, command.format(key), lambda lease: None)
+                assert bool(denial) is not model.may(user, right, key), (user, right, key)
+    shown = json.loads(json.dumps(table.facts()))
+    for facts in shown["users"].values():
+        facts["roles"].sort()
+    for grants in shown["roles"].values():
+        grants.sort()
+    assert json.dumps(shown) == json.dumps(model.facts())
 
 
-@pytest.mark.parametrize(("first", "count"), [(0, 40), *at_night((40, 2000))])
-def test_rights_equal_those_of_the_model(first: int, count: int) -> None:
+def check_verifiers(table: UserTable, before: UserTable, model: Model) -> None:
+    """A name without a password gets a verifier like the others, the same on each node."""
+    known = {name: read_verifier(one) for name, one in model.verifiers.items() if one != "-"}
+    numbers = {one.iterations for one in known.values()} or {ITERATIONS}
+    for name in (*USERS, "nobody"):
+        found, earlier = table.verifier_of(name), before.verifier_of(name)
+        assert found == known.get(name, found)
+        assert name in known or (found not in known.values() and found.iterations in numbers)
+        if name == "nobody" and found.iterations == earlier.iterations and before.secret:
+            assert found == earlier
+    assert table.secret == before.secret or not before.secret
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 8), *at_night((8, 2000))])
+def test_users_and_rights_are_those_of_the_model(first: int, count: int) -> None:
     for seed in range(first, first + count):
         chance, model = random.Random(seed), Model()
         manager = LogManager("s1", MemoryFolder(), MEMBERS)
         manager.apply([Entry(1, 1, "cluster 9f86d081884c7d65 level 1")])
         done = []
         for index in range(2, STEPS):
-            words = drawn(chance)
-            done.append(" ".join(words).replace(VERIFIER, "VERIFIER"))
+            words, before = drawn(chance), manager.store.users
+            done.append(" ".join(words[:2] + words[3:] if "SCRAM" in words[2:3] else words))
             model.take(*words)
             manager.apply([Entry(index, 1, " ".join(words))])
-            expected = {
-                (user, right, key)
-                for user in USERS
-                for right in ("read", "write")
-                for key in KEYS
-                if model.may(user, right, key)
-            }
-            assert rights(manager.store.users) == expected, (seed, done)
-            assert rights(read_users(manager.store.users.format())) == expected, (seed, done)
+            table = manager.store.users
+            try:
+                check(read_users(table.format()) if index % 2 else table, model)
+                check_verifiers(table, before, model)
+                check_verifiers(read_users(table.format()), table, model)
+            except AssertionError as error:
+                raise AssertionError(f"seed {seed}: {done}") from error
