@@ -3,7 +3,9 @@ anybody hears so."""
 
 from __future__ import annotations
 
+import io
 import itertools
+import random
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,11 +19,13 @@ from raftline.node.loop import applying, arrivals
 from raftline.node.loop.applying import PAUSE_S_MAX, SLICE_S
 from raftline.node.loop.driver import Driver
 from raftline.raft.effects import Effects, HardState
+from raftline.raft.inputs import SnapshotChecked
 from raftline.raft.log import Entry
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
+    InstallSnapshot,
     Message,
     ReadIndexReply,
     RequestVote,
@@ -29,6 +33,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import RawNode
 from raftline.state.commands.machines import Machines, UnknownMachine
+from raftline.storage.snapshot_lines import LoadedSnapshot, SnapshotReader, format_snapshot
 from raftline.wire.commands.parsing import Reading
 from raftline.wire.refusal import STOPPING
 from raftline_testing.doubles.cores import established, node_of
@@ -44,6 +49,7 @@ from raftline_testing.doubles.set_clock import SetClock
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from raftline_testing.nodes.processes import eventually
+from raftline_testing.runner.at_night import at_night
 
 HEAVY = 700  # entries, each of which takes a slice's time
 
@@ -124,7 +130,7 @@ class Slow:
     """A node without threads, at which each entry takes a slice: a test does what its owner and
     its writer would do."""
 
-    def __init__(self, node: RawNode) -> None:
+    def __init__(self, node: RawNode, now_s: float | None = None) -> None:
         self.node, self.rim, self.answers = node, FakeRim(), Answers()
         self.heavy = Batch([f"c@set a {number}" for number in range(HEAVY)], is_read=False)
         self.manager = LogManager(node.view.name, MemoryFolder(), MEMBERS)
@@ -132,7 +138,7 @@ class Slow:
         if done := node.committed(1, node.view.applying):
             self.manager.persist([Effects(save=HardState(node.view.term, None), append=done)])
             self.manager.apply(done)
-        self.clock = SetClock(node.view.now_ms)
+        self.clock = SetClock(node.view.now_ms, now_s)
         self.driver = Driver(node, self.manager, self.rim, 60_000, self.clock)
         self.stepper = stepper_of(self.driver)
         self.stepper.applying._now_s = itertools.count(0.0, SLICE_S).__next__
@@ -593,3 +599,143 @@ def test_request_amid_a_long_entry_is_answered_at_a_stop() -> None:
     assert read.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
     assert offloaded.long.replies == ["Sorry, outcome unknown: this server is stopping"] * 3
     offloaded.end()
+
+
+# --- any order ------------------------------------------------------------------------------------
+
+
+class AnyOrder:
+    """A leader whose requests, writes, acknowledgements, slices and long entries come in any order.
+    Its replies are those of a state machine that applies its log at once."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance, self.slow = random.Random(seed), Slow(established("s1"), 1000.0)
+        self.view, self.stepper = self.slow.node.view, self.slow.stepper
+        self.applying = self.stepper.applying
+        with_a_held_machine(self.slow.driver).goes_on.set()
+        slice_s = self.chance.choice([SLICE_S, SLICE_S / 3, 0.0])
+        self.applying._now_s = itertools.count(0.0, slice_s).__next__
+        self.applying.on_long = lambda: None
+        self.long: Sequence[Entry] = ()  # handed out to the applier
+        self.writes: list[Batch] = []
+        self.reads: list[tuple[Batch, int]] = []  # with the count that was known before
+        self.first = self.slow.index
+
+    def known(self) -> int:
+        """The count that a client knows: the highest that was replied."""
+        said = [reply for batch in self.writes if batch.is_answered for reply in batch.replies]
+        return max([int(one[15:]) for one in said if one.startswith("INCR response")], default=0)
+
+    def act(self) -> None:
+        match self.chance.choice(["ask", "ask", "read", "write", "hold", "time", "begin", "end"]):
+            case "ask":
+                commands = ["incr n", "incr n", "machine m 1", "append l x"]
+                batch = Batch(self.chance.choices(commands, k=self.chance.randint(1, 3)), False)
+                self.writes.append(batch)
+                self.slow.propose(batch)
+            case "read":
+                batch = Batch(["get n"], is_read=True)
+                self.reads.append((batch, self.known()))
+                self.slow.driver.submit(batch)
+            case "write":
+                self.slow.write()
+            case "hold":
+                self.hold(self.chance.randint(self.view.commit_index, self.view.log.last_index))
+            case "time":
+                self.pass_time(self.chance.choice([0, 1, 50]))
+            case "begin" if not self.long:
+                self.long = self.applying.begin_offload()
+            case "end" if self.long:
+                some = self.long[: self.chance.randint(1, len(self.long))]
+                self.long = ()
+                self.stepper.end_offload(some, self.applying.apply_offloaded(some))
+        self.look()
+
+    def pass_time(self, ms: int) -> None:
+        self.slow.clock.ms += ms
+        self.slow.clock.s = 1000.0 + self.slow.clock.ms / 1000
+        self.slow.keep_time()
+
+    def hold(self, index: int) -> None:
+        """Let s2 hold the log up to an entry, and answer the latest round."""
+        accepted = AppendAccepted("s2", "s1", self.view.term, index, self.view.round)
+        self.slow.receive(accepted)
+
+    def look(self) -> None:
+        assert self.slow.index <= self.view.applying <= self.view.commit_index
+        assert not self.long or self.slow.index < self.long[0].index
+        for batch, least in self.reads:
+            if batch.reader is not None:
+                (said,) = batch.reader.read(["get n"])
+                assert int(said.rpartition(" ")[2].replace("n", "0")) >= least
+
+    def end(self) -> None:
+        for _ in range(200):
+            if self.long:
+                done = self.applying.apply_offloaded(self.long)
+                self.stepper.end_offload(self.long, done)
+            self.pass_time(20)
+            self.slow.acknowledge()
+            self.long = self.applying.begin_offload()
+            if all(batch.is_answered for batch in self.writes) and not self.long:
+                break
+
+
+def snapshot_after(index: int, term: int) -> tuple[LoadedSnapshot, str]:
+    """Return the state of another leader after this entry, and the text of its snapshot."""
+    other = LogManager("s2", MemoryFolder(), MEMBERS)
+    other.apply([Entry(each, term, f"set z {each}") for each in range(1, index + 1)])
+    content = b"".join(format_snapshot(other.freeze()))
+    return SnapshotReader(io.BytesIO(content), lambda: None).read(), content.decode()
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 25), *at_night((25, 2000))])
+def test_snapshot_amid_slices_answers_all_and_goes_on(first: int, count: int) -> None:
+    """A leader is deposed while it applies, and the next one sends a snapshot."""
+    for seed in range(first, first + count):
+        leader = AnyOrder(seed)
+        for _ in range(leader.chance.randint(10, 60)):
+            leader.act()
+        if leader.long:
+            leader.stepper.end_offload(leader.long, leader.applying.apply_offloaded(leader.long))
+        slow, term = leader.slow, leader.view.term + 1
+        slow.write()
+        loaded, text = snapshot_after(leader.view.log.last_index + 3, term)
+        snapshot = loaded.snapshot
+        slow.receive(AppendRejected("s2", "s1", term, 0, 0))
+        sent = InstallSnapshot("s2", "s1", term, snapshot, 0, len(text), 1, text)
+        slow.receive(sent)
+        slow.write()
+        slow.manager.arrived(loaded)
+        slow.driver.step(SnapshotChecked(snapshot, loaded.members, loaded.level, loaded.cluster))
+        slow.write()
+        assert slow.index == snapshot.index
+        last = Entry(snapshot.index + 1, term, "set z last")
+        then = AppendEntries("s2", "s1", term, snapshot.index, term, [last], last.index, 2)
+        slow.receive(then)
+        slow.write()
+        while not all(batch.is_answered for batch in leader.writes):
+            leader.pass_time(1000)
+            slow.write()
+        assert slow.index == last.index, seed
+        assert slow.manager.read(["get z"]) == ["GET response: last"]
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 25), *at_night((25, 2000))])
+def test_any_order_of_slices_applies_each_entry_once(first: int, count: int) -> None:
+    for seed in range(first, first + count):
+        leader = AnyOrder(seed)
+        for _ in range(60):
+            leader.act()
+        leader.end()
+        same = Slow(established("s1"))
+        with_a_held_machine(same.driver).goes_on.set()
+        entries = leader.slow.node.committed(leader.first + 1, leader.view.log.last_index)
+        replies = same.manager.apply(entries)
+        assert leader.slow.manager.store == same.manager.store, seed
+        said = [reply for batch in leader.writes for reply in batch.replies]
+        assert sorted(said) == sorted(replies), seed  # each has its own number
+        asked = [command for batch in leader.writes for command in batch.commands]
+        verbs = [command.partition(" ")[0].upper() for command in asked]
+        assert [reply.partition(" ")[0] for reply in said] == verbs, seed
+        assert all(batch.reader is not None for batch, _ in leader.reads), seed
