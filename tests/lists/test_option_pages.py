@@ -17,11 +17,16 @@ from typing import Any
 import pytest
 
 from raftline import cli
+from raftline.node.program import boot
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "commands.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = DOCS / "use" / "commands.md"
 FOR_ALL = "Nodes, login and TLS"
 UNNAMED = {"--help", "--version"}
-OF_OTHERS = {"--on", "--serve"}  # a value and an option of a program, in examples
+OF_OTHERS = {  # a value, and options of other programs, in examples
+    "--on", "--serve", "--no-index", "--find-links", "--system", "--no-create-home", "--now",
+    "--upgrade",
+}  # fmt: skip
 
 
 class Asked(Exception):
@@ -119,12 +124,17 @@ def test_each_command_that_asks_a_cluster_takes_quiet() -> None:
     assert lacking == ["raftline view"]
 
 
-def test_the_page_has_no_option_that_no_command_takes() -> None:
+def test_the_options_of_users_pages_are_those_of_commands_and_nodes() -> None:
+    """Each option that a page names is taken, and each option of a node stands on a page."""
+    node = {name for action in boot.parser()._actions for name in action.option_strings}
     taken = {
         name for command in commands() for forms in options_of(parser_of(command)) for name in forms
     }
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGE.read_text(encoding="utf-8")))
-    assert named - taken == OF_OTHERS
+    pages = [page for folder in ("use", "operate") for page in (DOCS / folder).rglob("*.md")]
+    texts = [page.read_text(encoding="utf-8") for page in (*pages, DOCS.parent / "README.md")]
+    named = {name for text in texts for name in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)}
+    assert named - taken - node == OF_OTHERS
+    assert {name for name in node - UNNAMED - named if name.startswith("--")} == set()
 
 
 def test_an_option_that_no_page_has_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from raftline import server
 from raftline.common.config import ConfigError
+from raftline.common.process.log_records import FORMATS, LEVELS
 from raftline.node.program import boot, settings
 from raftline.node.program.settings import Settings
 from raftline_course import controlled_server as course_server
@@ -237,3 +239,54 @@ def test_secret_path_is_shown_only_if_the_file_exists(tmp_path: Path) -> None:
     leaked = "".join(settings.read(parser, ["s1", "1", "--door-key", "hunter2"], {}).lines())
     assert 'door-key = "(not shown: no such file)"' in leaked
     assert "hunter2" not in leaked
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "0.0.0.0", "example.org"])
+def test_settings_that_exclude_or_need_another_are_refused(tmp_path: Path, host: str) -> None:
+    (tmp_path / "server-configuration.txt").write_text("s1 localhost 10000\n")
+    is_open = host in ("0.0.0.0", "example.org")
+    words = (
+        "--open-to-network",
+        "--new",
+        "--join=localhost:1",
+        "--record=/nowhere/x",
+        "--insecure",
+    )
+    for given in itertools.product((False, True), repeat=len(words)):
+        opens, new, joins, records, insecure = given
+        argv = ["s1", "10000", "--host", host, *itertools.compress(words, given)]
+        refused = [
+            *(["needs no --new"] if new and joins else []),
+            *(["/nowhere"] if records else []),
+            *(["add --open-to-network"] if is_open and not opens else []),
+            *(["add --insecure"] if is_open and not insecure else []),
+        ]
+        arguments = settings_of(tmp_path, *argv).arguments
+        if refused:
+            with pytest.raises(ConfigError, match=refused[0]):
+                boot.settle(arguments)
+        else:
+            assert boot.settle(arguments)[0] == 10000
+
+
+@pytest.mark.parametrize("level", [None, *LEVELS])
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("verbose", [False, True])
+def test_console_has_the_level_that_was_asked_for(
+    tmp_path: Path, level: str | None, form: str, verbose: bool
+) -> None:
+    asked = [*(["--log-level", level] if level else []), *(["--verbose"] if verbose else [])]
+    found = settings_of(tmp_path, "s1", "1", "--log-format", form, *asked).arguments
+    default = "debug" if verbose else "traffic" if form == "console" else "info"
+    assert boot.log_level(found) == (level or default)
+
+
+def test_setting_of_earlier_builds_is_refused_with_the_new_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit):
+        settings_of(tmp_path, "s1", "1", "--users", "users.txt")
+    assert "name the first admin by --first-admin FILE" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        settings_of(tmp_path, "--version")
+    assert end.value.code == 0
