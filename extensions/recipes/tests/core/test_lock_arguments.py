@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import raftline
 import raftline.aio
+from raftline.clients.calls.value_codec import TEXT
 from raftline.recipes.locks.lock_keys import LOCKS, LockKeys
+from raftline_testing.doubles.kv_cluster import KVCluster
 
 NOWHERE = "127.0.0.1:1"  # nobody is asked
 CONNECTS: list[Callable[..., Any]] = [raftline.connect, raftline.aio.connect]
@@ -64,3 +67,26 @@ def test_the_ttl_of_a_job_is_refused_in_the_same_words() -> None:
 
 def test_the_name_of_a_lock_may_be_an_enum() -> None:
     assert LockKeys(LOCKS, Word.RED).held == LockKeys(LOCKS, "red").held
+
+
+@pytest.mark.parametrize(
+    ("named", "acquire"),
+    [
+        ("lock/a/ alone", lambda kv, **more: kv.lock("a", **more).acquire(0)),
+        ("lock/a/ shared", lambda kv, **more: kv.lock("a", shared=True, **more).acquire(0)),
+        ("semaphore/a/ 3", lambda kv, **more: kv.semaphore("a", 3, **more).acquire(0)),
+        ("election/a/ alone", lambda kv, **more: kv.election("a", **more).campaign("x", 0)),
+    ],
+)
+@pytest.mark.parametrize("own_lease", [False, True])
+def test_request_names_what_was_asked_for(
+    named: str, acquire: Callable[..., Any], own_lease: bool
+) -> None:
+    cluster = KVCluster()
+    kv: Any = raftline.KV(cast("Any", cluster), TEXT)
+    held = acquire(kv, ttl=7, own_lease=own_lease)
+    granted, claimed = cluster.asked[-2:]
+    assert granted.startswith("lease 7")
+    assert re.match(rf"hold {named} now lease-[0-9]+{'' if own_lease else '/1'} ", claimed)
+    held.release()
+    kv.close()
