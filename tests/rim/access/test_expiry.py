@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import ssl
+import stat
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,18 @@ def made(tmp_path: Path) -> Path:
     authority.make(tmp_path, ["s1=localhost"], ["app"], days=20)
     authority.make(tmp_path, ["s2=localhost"], [])
     return tmp_path
+
+
+def test_keys_are_for_their_owner_alone(tmp_path: Path) -> None:
+    """Whatever the mask of the process allows; certificates are public."""
+    folder, mask = tmp_path / "new" / "tls", os.umask(0)
+    try:
+        authority.make(folder, ["s1=localhost"], ["app"])
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    keys = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.glob("*.key")}
+    assert keys == dict.fromkeys(("ca.key", "s1.key", "app.key"), 0o600)
 
 
 def test_the_end_is_the_one_that_another_library_reads(made: Path) -> None:

@@ -30,6 +30,7 @@ from raftline.access.login import (
     Access,
     Failures,
     Login,
+    address_of,
     is_private,
 )
 from raftline.access.scram import Exchange, OutOfPlace
@@ -342,6 +343,15 @@ def test_a_password_that_others_can_read_is_refused(tmp_path: Path) -> None:
     os.close(there)
     assert Credentials("bob", file=f"/dev/fd/{here}").secret == PASSWORD
     os.close(here)
+
+
+@pytest.mark.parametrize(
+    ("bound", "said"), [(("127.0.0.1", 5), "127.0.0.1"), (("::1", 5, 0, 0), "::1"), ("", "nowhere")]
+)
+def test_address_of_a_connection_is_readable(bound: Any, said: str) -> None:
+    ends: Any = SimpleNamespace(getpeername=lambda: bound, getsockname=lambda: bound)
+    expected = f"{said} port 5" if bound else said
+    assert address_of(ends) == address_of(ends, is_own=True) == expected
 
 
 def test_a_login_over_a_network_is_not_private() -> None:
