@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,18 @@ from raftline.raft.log import Entry, SafetyError
 from raftline.storage.disk import DiskFailed
 from raftline.storage.folder import Folder
 from raftline_testing.files.faulty_folder import Fault, Kind, MemoryFolder
-from raftline_testing.files.node_files import BASE, MEMBERS, boot, entries, known, vote, write
+from raftline_testing.files.node_files import (
+    BASE,
+    MEMBERS,
+    boot,
+    entries,
+    found,
+    known,
+    storage_file,
+    vote,
+    write,
+)
+from raftline_testing.runner.at_night import at_night
 
 STORABLE = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=200)
 
@@ -72,49 +84,41 @@ def test_conflicting_tail_is_voided_by_its_replacing_batch() -> None:
     assert known(boot(folder)[1]) == [Entry(1, 1, "set a 1"), Entry(2, 2, "set b 2")]
 
 
-def test_entries_of_one_effect_may_be_cut_within_the_batch() -> None:
-    """A later effect of the same batch may truncate the entries of an earlier one."""
-    folder = MemoryFolder()
-    manager, _ = boot(folder)
-    vote(manager, 2, None)
-    write(manager, 1, 1, "noop", "a", "b", "c")
-    works = [
-        Effects(append=entries(5, 1, "five", "six")),
-        Effects(cut_after=5, append=entries(6, 2, "other six")),
-    ]
-    assert manager.persist(works) == (6, 2)
-    lines = folder.content("s1.log").decode().splitlines()
-    assert lines[-5:-1] == ["5 1 five", "6 1 six", "# cut after 5", "6 2 other six"]
-    assert lines[-1].startswith("# 3 entries synced")
-    manager.close()
-    assert known(boot(folder)[1])[4:] == [Entry(5, 1, "five"), Entry(6, 2, "other six")]
+@pytest.mark.parametrize(("first", "count"), [(0, 25), *at_night((25, 2000))])
+def test_log_is_that_of_a_list_after_any_batches(first: int, count: int) -> None:
+    """A batch cuts and appends in any order, also its own entries; one that is torn is dropped."""
+    for seed in range(first, first + count):
+        chance, folder, model = random.Random(seed), MemoryFolder(), list[Entry]()
+        manager, _ = boot(folder)
+        vote(manager, 9, None)
+        for _ in range(chance.randint(1, 8)):
+            before, model = model, [*model]
+            works = [drawn(chance, model) for _ in range(chance.randint(1, 3))]
+            size = len(folder.content("s1.log"))
+            last = (model[-1].index, model[-1].term) if model else (0, 0)
+            done = manager.persist(works)
+            assert done == (last if len(folder.content("s1.log")) > size else None), seed
+            assert done or model == before
+            content = folder.content("s1.log")
+            for end in {chance.randrange(size, len(content)) for _ in range(3 * bool(done))}:
+                torn = found(content[:end], storage_file(9))
+                assert known(boot(torn)[1]) == before, (seed, content[:end])
+            whole = boot(found(content, storage_file(9, mark=last)))[1]
+            assert known(whole) == model, seed
 
 
-def test_a_cut_within_a_batch_may_reach_into_the_batches_before() -> None:
-    folder = MemoryFolder()
-    manager, _ = boot(folder)
-    vote(manager, 3, None)
-    write(manager, 1, 1, "one", "two", "three")
-    works = [
-        Effects(append=entries(4, 1, "four")),
-        Effects(append=entries(5, 2, "five", "six")),
-        Effects(cut_after=5),
-        Effects(cut_after=2, append=entries(3, 3, "new three")),
-    ]
-    assert manager.persist(works) == (3, 3)
-    manager.close()
-    expected = [Entry(1, 1, "one"), Entry(2, 1, "two"), Entry(3, 3, "new three")]
-    assert known(boot(folder)[1]) == expected
-
-
-def test_a_cut_alone_returns_the_entry_that_is_last_now() -> None:
-    manager, _ = boot(MemoryFolder())
-    vote(manager, 3, None)
-    write(manager, 1, 1, "one", "two")
-    write(manager, 3, 3, "three")
-    assert manager.persist([Effects(cut_after=2)]) == (2, 1)
-    assert manager.persist([Effects(cut_after=2)]) is None
-    assert manager.persist([Effects(cut_after=0)]) == (0, 0)
+def drawn(chance: random.Random, log: list[Entry]) -> Effects:
+    """Cut and append by chance, also in this list; return the effects that do it."""
+    last, cut = len(log), None
+    if last and chance.random() < 0.4:
+        cut = chance.randint(0, last - 1)
+        del log[cut:]
+    term = chance.randint(log[-1].term if log else 1, 9)
+    added = entries(
+        len(log) + 1, term, *chance.choices(["a", "b c", "# 1"], k=chance.randint(0, 3))
+    )
+    log += added
+    return Effects(cut_after=cut, append=added)
 
 
 def test_disk_tasks_without_entries_leave_the_log_alone() -> None:
