@@ -10,7 +10,7 @@ import pytest
 from raftline.access.users import make_verifier
 from raftline.logmanager import LogManager, parts_of
 from raftline.raft.log import Entry
-from raftline.state.user_table import UserTable, read_users
+from raftline.state.user_table import read_users
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.limits import GRANTS_MAX, ROLES_MAX, USER_ROLES_MAX, USERS_MAX
 from raftline.wire.operands.login_operands import ITERATIONS_LEAST
@@ -225,10 +225,3 @@ def test_a_mistake_is_named_without_the_verifier(line: str, why: str) -> None:
     assert why in str(caught.value)
     assert "horse" not in str(caught.value)
     assert VERIFIER[-40:-2] not in str(caught.value)
-
-
-def test_an_empty_table_has_nobody() -> None:
-    table = UserTable()
-    assert not table
-    assert table.format() == []
-    assert table.find("root") is None

@@ -281,18 +281,6 @@ def test_pause_after_a_slice_grows_with_its_last_entry(
     assert leader.stepper.applying.pause_s == pytest.approx(pause_s)
 
 
-def test_a_read_waits_for_all_slices_that_it_is_to_see(leader: Slow) -> None:
-    read = Batch(["get a"], is_read=True)
-    leader.driver.submit(read)
-    leader.acknowledge()
-    assert leader.node.view.read_rounds == 0  # the core has confirmed it
-    assert read.reader is None
-    assert leader.driver.status()["last_applied"] == leader.index < HEAVY
-    leader.apply_all()
-    assert read.reader is not None
-    assert read.reader.read(["get a"]) == [f"GET response: {HEAVY - 1}"]
-
-
 def test_write_committed_by_a_deposed_leader_is_answered(leader: Slow) -> None:
     """The reply comes once the write is applied."""
     late = Batch(["set b 1"], is_read=False)
@@ -538,33 +526,6 @@ class Offloaded:
 
     def end(self) -> None:
         self.stepper.end_offload(self.entries, self.stepper.applying.apply_offloaded(self.entries))
-
-
-def test_nothing_else_is_applied_amid_a_long_entry() -> None:
-    """Everything that waits is applied in order after it."""
-    offloaded = Offloaded()
-    before = offloaded.slow.index
-    later = offloaded.propose("set c 1")
-    offloaded.slow.keep_time()
-    assert offloaded.slow.index == before
-    assert not any((offloaded.stepper.applying.lags, later.is_answered, offloaded.long.is_answered))
-    offloaded.end()
-    assert offloaded.long.replies == [
-        "MACHINE response: 1",
-        "MACHINE response: 2",
-        "SET response: a set to 3",
-    ]
-    assert later.replies == ["SET response: c set to 1"]
-
-
-def test_a_read_amid_a_long_entry_is_served_after_it() -> None:
-    offloaded = Offloaded()
-    read = offloaded.read("get m")
-    assert offloaded.slow.node.view.read_rounds == 0  # the core has confirmed it
-    assert not read.is_answered
-    offloaded.end()
-    assert read.reader is not None
-    assert read.reader.read(["get m"]) == ["GET response: 2"]
 
 
 def test_the_time_of_leases_stands_still_amid_a_long_entry() -> None:
