@@ -8,7 +8,9 @@ from collections.abc import Iterable
 
 import pytest
 
+from raftline_testing.mutants.faults import faults_of
 from raftline_testing.mutants.listed import ROOT, Mutant, MutantError, mutants, read
+from raftline_testing.mutants.mutate import equivalents
 
 MISTAKES = 34
 RUN = ROOT / "testing" / "raftline_testing" / "mutants" / "run.py"
@@ -34,6 +36,18 @@ def problems(listed: Iterable[Mutant]) -> list[str]:
         missing = [test for test in mutant.tests if not (ROOT / test.split("::")[0]).exists()]
         found += [f"{mutant.name}: no {test}" for test in missing]
     return found
+
+
+def test_each_equivalent_fault_can_still_be_planted() -> None:
+    """Its line is one that the rules find there today."""
+    listed = [entry for entry, _ in equivalents()]
+    files = {entry.partition(" ")[0] for entry in listed}
+    found = {
+        f"{file} {fault.function}: {fault}"
+        for file in files
+        for fault in faults_of((ROOT / file).read_text(encoding="utf-8"))
+    }
+    assert [entry for entry in listed if entry not in found] == []
 
 
 def test_each_mutant_still_fits_its_file_and_its_tests_are_there() -> None:

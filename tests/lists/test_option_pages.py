@@ -124,7 +124,7 @@ def test_each_command_that_asks_a_cluster_takes_quiet() -> None:
     assert lacking == ["raftline view"]
 
 
-def test_the_options_of_users_pages_are_those_of_commands_and_nodes() -> None:
+def test_options_of_users_pages_are_those_of_programs() -> None:
     """Each option that a page names is taken, and each option of a node stands on a page."""
     node = {name for action in boot.parser()._actions for name in action.option_strings}
     taken = {

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+EQUIVALENT = HERE / "equivalent.txt"  # faults that mutate.py does not plant
 ROOT = HERE.parents[2]
 _TITLE = re.compile(r"([a-z][a-z0-9-]*) (.+)")
 
@@ -128,7 +129,10 @@ def mutants() -> list[Mutant]:
         MutantError: a block lacks a required line, or a name occurs twice.
     """
     all_mutants = [
-        one for path in sorted(HERE.glob("*.txt")) for one in read(path.read_text("utf-8"))
+        one
+        for path in sorted(HERE.glob("*.txt"))
+        if path != EQUIVALENT
+        for one in read(path.read_text("utf-8"))
     ]
     names = [mutant.name for mutant in all_mutants]
     twice = {name for name in names if names.count(name) > 1}

@@ -29,10 +29,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 
 from raftline_testing.mutants.faults import Fault, faults_of
-from raftline_testing.mutants.listed import HERE, ROOT
-from raftline_testing.runner.tree_copy import SOURCES
+from raftline_testing.mutants.listed import EQUIVALENT, ROOT
 
-EQUIVALENT = HERE / "equivalent.txt"
 MARK = "fault judged: "
 ROOM = 100_000  # numbers of each module
 LONGEST_S = 60.0  # of tests that run for one fault
