@@ -130,11 +130,11 @@ class Claims:
                 self.kept.drop(one, self.now_s)
                 del self.claims[one]
                 self.ended.remove(one)
-                again = self.kept.new_claim(giving_up, self.ended.append, one.number)
-                assert again is not None
-                assert again.name == one.name
+                same = self.kept.new_claim(giving_up, self.ended.append, one.number)
+                assert same is not None
+                assert same.name == one.name
                 assert one.is_held(self.now_s) is False
-                self.kept.drop(again, self.now_s)
+                self.kept.drop(same, self.now_s)
                 self.unused_since_s = self.now_s
             case "expect":
                 command, again = f"abandon {self.chance.randint(1, 3)}", self.chance.random() < 0.5

@@ -92,8 +92,8 @@ def check(
     level, cluster, needs, at_base = set_by[base]
     read_again = Levels(base, level, log.commands, cluster, needs)
     configured = Configurations(base, at_base, log.commands)
-    for one, those in ((known, members), (read_again, configured)):
-        kept = one, one.clusters, one.needs, those
+    for those, confs in ((known, members), (read_again, configured)):
+        kept = those, those.clusters, those.needs, confs
         for index in range(last + 2):
             assert tuple(each.at(index) for each in kept) == set_by[min(max(index, base), last)]
         assert tuple(each.latest for each in kept) == set_by[-1]
