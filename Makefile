@@ -1,17 +1,12 @@
 # `make` prints the list of targets. Everything runs from .venv, which is made where needed.
 # Campaigns, measurements, the course and packages have Makefiles of their own: `make -C testing`.
 include $(dir $(lastword $(MAKEFILE_LIST)))deploy/rules.mk
-# Of the real processes, on a compiled wheel: a slice.
-WHEEL_TESTS = extensions/picture/tests/processes/test_recording.py tests/processes/promises/test_true_replies.py \
-  tests/processes/sheet/test_004_wire.py tests/processes/disks/test_snapshots.py
-CODE := src library extensions testing course tests bench docs integrations conftest.py
-EXTENSIONS = $(notdir $(wildcard extensions/*))
+CODE := src testing course tests bench docs integrations
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
 SET_UP = $(MAKE)
 FIRST = run test check docs test-all
 
-.PHONY: help run test test-rest test-nightly test-all coverage check lint types spelling format sizes nightly
-.PHONY: accept labs handout kernel release wheel test-wheel docs clean
+.PHONY: help run test test-rest test-all check lint types format nightly kernel release wheel docs clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,28 +28,18 @@ run: ## three nodes on ports 10000-10002 and a client; reads commands from a pip
 test: .venv/dev-installed ## the quick tests; by a word: make test T=election
 	@$(TESTS) $(if $(T),--word '$(T)',--lane quick)
 
-coverage: .venv/coverage-installed ## the lines and branches of src/ that the quick tests run, as pages in build/coverage
-	@COVERAGE_FILE=build/coverage.data $(TESTS) --lane quick --cov=src --cov-branch --cov-report=html:build/coverage --cov-report=term:skip-covered \
-	  | tee build/coverage.txt | tail -n 1
-
 test-rest: .venv/all-installed ## the tests that `make test` leaves out; with the course's: ALSO=course/tests
 	@$(MAKE) -s .venv/fuzz-installed
 	@$(TESTS) -n $(NODE_WORKERS) --dist worksteal --lane rest tests $(ALSO)
 
-test-nightly: .venv/all-installed ## the tests that are left to `make nightly`, and properties with new examples
-	@$(TESTS) --lane nightly; status=$$?; \
-	  $(TESTS) --hypothesis-profile night -m hypothesis && exit $$status
-
 test-all: .venv/all-installed ## every test but the night's
 	@$(TESTS)
 
-check: lint types spelling ## lint, types and spelling
+check: lint types ## lint, spelling and types
 
-lint: .venv/dev-installed ## ruff, and its format
+lint: .venv/dev-installed ## ruff, its format, and common misspellings
 	@$(PY) -m ruff check $(CODE)
 	@$(PY) -m ruff format --check --quiet $(CODE) || { echo "make format puts that right" >&2; exit 1; }
-
-spelling: .venv/dev-installed ## common misspellings in code and pages, by codespell
 	@$(PY) -m codespell_lib
 
 format: .venv/dev-installed ## put the code into the one format
@@ -70,31 +55,18 @@ types: .venv/dev-installed build/typing/raftline ## mypy --strict; a little less
 	@MYPYPATH=.:build/typing $(PY) -m mypy --config-file pyproject.toml --implicit-reexport \
 	  --cache-dir .mypy_cache/tests -p tests -p library.tests -p course.tests -p bench.tests -p testing.tests $(EXTENSIONS:%=-p raftline.%.tests)
 
-sizes: .venv/dev-installed ## lines of code of the kernel and of each extension; then the longest files, in lines
-	@$(PY) -m raftline_testing.runner.sizes
-	@find src library extensions testing course -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'
-
-nightly: .venv/all-installed ## the campaigns, one after the other: sim-long, test-nightly, nemesis, mutants, labs, grade-test, bench
+nightly: .venv/all-installed ## the campaigns, one after the other: simulated schedules, the tests of the night, nemesis, mutants, labs, grade-test, bench
 	@$(PY) testing/raftline_testing/runner/nightly.py
-
-accept: .venv/dev-installed ## rewrite what the transcripts expect; review the diff as code
-	@$(PY) -m pytest -q tests/transcripts --accept
 
 docs: .venv/docs-installed ## the pages and the API reference as a site with search, in build/site
 	@rm -rf build/site && $(PY) -m sphinx -q -W --keep-going -E -j auto -b html -c docs/site -d build/site-doctrees \
 	  . build/site
 	@$(PY) docs/site/check.py build/site
 
-labs handout: ## the course: every lab, checked; what students get of one; more: make -C course
-	@$(MAKE) -C course $@
-
-lab-%:
-	@$(MAKE) -C course $@
-
-# The wheel is built from the sdist, in an environment that is made for it.
 kernel: .venv/dev-installed ## the kernel without its extensions, in a new folder: make kernel DIR=/tmp/kernel
 	@$(PY) -m raftline_testing.runner.kernel $(DIR)
 
+# The wheel is built from the sdist, in an environment that is made for it.
 release: .venv/release-installed ## sdist and wheels in dist/, tried on each Python that is here; the notes, and the commands that are left
 	@$(PY) deploy/git_version.py
 	@mkdir -p build && rm -rf dist && $(PY) -m build --outdir dist . >build/release.txt 2>&1 || { cat build/release.txt >&2; exit 1; }
@@ -105,12 +77,6 @@ release: .venv/release-installed ## sdist and wheels in dist/, tried on each Pyt
 # The Python of the set-up alone; `make -C deploy wheels` has one made for each Python that is installed.
 wheel: .venv/dev-installed ## build a wheel with the compiled core for this Python into dist/
 	@$(call compiled,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .)
-
-test-wheel: build/wheel-env ## the quick tests on a compiled wheel
-	@build/wheel-env/bin/python -m pytest -q --progress -o console_output_style=classic -o 'pythonpath=. testing course' \
-	  -n $(WORKERS) --lane quick $(wildcard tests/core library/tests/core library/tests/rim tests/transcripts tests/virtual tests/rim extensions/*/tests/core extensions/*/tests/virtual extensions/*/tests/rim) \
-	  --ignore-glob='*/test_kv_*' --ignore-glob='tests/rim/*_suite*' tests/processes/test_smoke.py
-	@build/wheel-env/bin/python -m pytest -q -o 'pythonpath=. testing course' -n $(WORKERS) $(WHEEL_TESTS)
 
 clean: ## remove everything that was made, except the nodes' files in logs/
 	@rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

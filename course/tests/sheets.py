@@ -10,7 +10,7 @@ PARTS = ["Goal", "Time", "Run", "Look", "Questions"]
 
 
 def labs() -> list[str]:
-    """Return the labs that `make labs` checks, in their order."""
+    """Return the labs that `make -C course labs` checks, in their order."""
     makefile = (LABS.parent / "Makefile").read_text("utf-8")
     line = re.search(r"^LABS := (.*)$", makefile, re.MULTILINE)
     assert line is not None

@@ -74,7 +74,7 @@ def test_each_test_is_in_one_of_three_lanes() -> None:
     assert not night & every
     one = min(night)
     assert collected(one) == {one}
-    assert "test-nightly" in [targets for targets, _ in nightly.CAMPAIGNS]
+    assert "-C testing night" in [targets for targets, _ in nightly.CAMPAIGNS]
     smoke = {name for name in quick if name.startswith("tests/processes/")}
     assert {name.split("::")[0] for name in smoke} == {"tests/processes/test_smoke.py"}
     assert len(smoke) == 10
@@ -88,7 +88,7 @@ def test_a_word_selects_by_the_name_of_a_file_or_function() -> None:
     }
     (by_hand,) = collected("--word=logs_by_hand", "tests/processes/promises")
     assert by_hand.endswith("::test_logs_by_hand_are_accepted_as_they_are")
-    status, output = run_pytest("--word=nowhere", "tests/processes/promises")
+    status, output = run_pytest("-n2", "--word=nowhere", "tests/processes/promises")
     assert status != 0
     assert "no test has 'nowhere' in the name of its file or function" in output
 

@@ -89,6 +89,7 @@ def test_code_changes_the_digest_and_a_comment_does_not(
             assert (effects.derive_parts()[part] != before) == differs, module
 
 
+@pytest.mark.slow
 def test_every_python_here_derives_the_same_digests() -> None:
     program = (
         "import sys; sys.path.insert(0, 'src'); from raftline.common.effects import derive_parts; "

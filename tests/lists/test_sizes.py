@@ -1,5 +1,5 @@
 """The sizes that pages promise: of functions (CONTRIBUTING.md), of the kernel and the extensions
-(start-here.md). `make sizes` counts them, and reports the longest files."""
+(start-here.md). `make -C testing sizes` counts them, and reports the longest files."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def test_no_function_of_src_exceeds_40_lines() -> None:
     assert longer == {}
 
 
+@pytest.mark.slow
 def test_the_page_has_the_sizes_of_kernel_and_extensions() -> None:
     rows = {name: counts for name, *counts in ROW.findall(START_HERE.read_text("utf-8"))}
     found = sizes()

@@ -79,13 +79,13 @@ def run(seed: int, steps: int = STEPS) -> LatenessCheck:
     return check
 
 
-@pytest.mark.parametrize("seeds", [range(2), in_the_rest(range(2, 8))])
+@pytest.mark.parametrize("seeds", [range(1), in_the_rest(range(1, 8))])
 def test_no_lease_ends_later_than_the_bound_under_faults(seeds: range) -> None:
     """These are schedules with faults."""
     checks = [run(seed) for seed in seeds]
     assert max(check.latest_ms for check in checks) >= 0  # leases were there to their end
-    assert sum(check.leaderships for check in checks) > len(seeds)
-    assert sum(check.counted_ms for check in checks) > 10_000
+    assert sum(check.leaderships for check in checks) >= len(seeds)
+    assert sum(check.counted_ms for check in checks) > 5_000 * len(seeds)
 
 
 class Checked(Calm):

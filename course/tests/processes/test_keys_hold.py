@@ -26,7 +26,8 @@ from raftline_testing.nodes.processes import (
 from raftline_testing.runner.at_night import at_night
 
 PAIR = re.compile(r"^```sh\n(.+?)^```\n```text\n(.+?)^```$", re.MULTILINE | re.DOTALL)
-# Of the other two labs a trial takes half a minute each, and the checker a minute: `make labs`.
+# Of the other two labs a trial takes half a minute each, and the checker a minute:
+# `make -C course labs`.
 IN_SECONDS = ("bugs", "elections", "repair", "replicas")
 
 

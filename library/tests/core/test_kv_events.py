@@ -13,6 +13,7 @@ from raftline.clients.watches.watch_events import Event, KVSnapshot, WatchCursor
 from raftline.wire.commands import watch_lines as words
 from raftline.wire.protocol import escape
 from raftline.wire.refusal import HALF_APPLIED, NO_LEADER, NOT_WRITTEN, STOPPING
+from raftline_testing.runner.at_night import for_seeds
 
 EventFields = tuple[int, str, str, str | None]
 
@@ -253,7 +254,7 @@ def loop(seed: int, forgets: bool) -> tuple[Script, list[EventFields]]:
     return script, got
 
 
-@pytest.mark.parametrize("seed", range(300))
+@for_seeds(60, 1000)
 def test_a_loop_over_a_watch_never_misses_a_final_state(seed: int) -> None:
     script, got = loop(seed, forgets=True)
     seen: dict[str, str] = {}
@@ -267,7 +268,7 @@ def test_a_loop_over_a_watch_never_misses_a_final_state(seed: int) -> None:
     assert indexes == sorted(indexes)
 
 
-@pytest.mark.parametrize("seed", range(300))
+@for_seeds(60, 1000)
 def test_where_no_event_is_gone_each_is_given_once_and_in_order(seed: int) -> None:
     script, got = loop(seed, forgets=False)
     changes = [event for event in got if event[0] > script.listed and event[1] != "has"]

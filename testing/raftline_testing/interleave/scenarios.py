@@ -39,15 +39,18 @@ class Failure(NamedTuple):
 
 
 def seeds(quick: int, night: int) -> pytest.MarkDecorator:
-    """Parametrize a test with seeds: `quick` of them in each run, `night` others in `make
-    nightly`."""
+    """Parametrize a test with seeds: half of `quick` for `make test`, the others for `make
+    test-rest`, and `night` new ones for `make nightly`."""
     first = random.SystemRandom().randrange(1 << 30)
     one = os.environ.get("SEED")
     if one is not None:
         return pytest.mark.parametrize("seeds", [[int(one)]], ids=["seed"])
     marks = (pytest.mark.nightly, pytest.mark.timeout(NIGHT_S))
     at_night = pytest.param(range(first, first + night), marks=marks)
-    return pytest.mark.parametrize("seeds", [range(quick), at_night], ids=["quick", "night"])
+    half = quick // 2
+    others = pytest.param(range(half, quick), marks=pytest.mark.slow)
+    by_lane = [range(half), others, at_night]
+    return pytest.mark.parametrize("seeds", by_lane, ids=["quick", "rest", "night"])
 
 
 def first_failure(

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at most
     ("-C testing simulation", 30),
     ("-C testing sim-long MINUTES=30", 40),
-    ("test-nightly", 90),
+    ("-C testing night", 90),
     ("-C course test-nightly", 60),
     ("-C bench test-nightly", 20),
     ("-C testing without", 60),

@@ -68,8 +68,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     lane, word = config.getoption("lane"), config.getoption("word")
     if word:
         items[:] = [item for item in items if word in f"{item.path.stem} {function_of(item)}"]
-        if not items:
-            raise pytest.UsageError(f"no test has {word!r} in the name of its file or function")
     if not lane:
         # A named file takes minutes, not the night; the night needs its own option.
         items[:] = [item for item in items if lane_of(item) != "nightly" or _is_asked(item)]
@@ -77,6 +75,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if lane_of(item) == lane]
         # The longest tests run first, so that the run doesn't end with one of them.
         items.sort(key=lambda item: VIRTUAL not in item.path.parts)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    word = config.getoption("word")
+    if word and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        terminalreporter.write_line(f"no test has {word!r} in the name of its file or function")
 
 
 def _is_asked(item: pytest.Item) -> bool:

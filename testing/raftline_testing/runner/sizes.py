@@ -1,4 +1,4 @@
-"""Lines of code of the kernel and of each extension, and of their tests: `make sizes`.
+"""Lines of code of the kernel and of each extension, and of their tests: `make -C testing sizes`.
 
 Blank lines, comments and docstrings don't count.
 """

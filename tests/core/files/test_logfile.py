@@ -6,7 +6,7 @@ import os
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.common.text import VERY_LONG
@@ -160,7 +160,6 @@ def test_a_term_never_falls_along_the_log() -> None:
         write(manager, 2, 4, "set a 1")
 
 
-@settings(max_examples=60)
 @given(st.lists(STORABLE, min_size=1, max_size=8))
 def test_any_text_of_one_line_is_read_back_unchanged(commands: list[str]) -> None:
     folder = MemoryFolder()

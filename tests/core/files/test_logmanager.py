@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
@@ -104,7 +104,6 @@ def test_an_echoed_command_is_cut_and_cannot_forge_a_line() -> None:
     assert len(reply) < 250
 
 
-@settings(max_examples=300)
 @given(
     st.lists(
         st.one_of(

@@ -13,6 +13,7 @@ from raftline.storage.disk import StorageError
 from raftline.storage.recovery import Recovered
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import boot, known, log_file, storage_file
+from raftline_testing.runner.at_night import for_seeds
 
 POWER_CUTS = 6
 LONG = "set long " + "v" * 900  # spans blocks, so that holes fall inside an entry
@@ -260,7 +261,7 @@ class Life:
         self.hard_state, self.log = recovered.hard_state, known(recovered)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@for_seeds(20, 200)
 def test_a_node_that_dies_again_and_again_keeps_every_promise(seed: int) -> None:
     life = Life(seed)
     for number in range(12):

@@ -43,7 +43,7 @@ VERIFIER = str(make_verifier("correct horse", ITERATIONS_LEAST))
 RIGHTS = {"reader": "read", "writer": "write", "both": "readwrite"}
 OF_ANN, OF_BOB, EMPTY = "lease-20", "lease-21", "lease-22"
 VALUES = {"ann": "5", "bob": "5"}
-LINES = 60  # of one verb
+LINES = 15  # of one verb
 
 
 def state(values: dict[str, str] = VALUES) -> LogManager:
@@ -152,7 +152,7 @@ ENTRIES = [
 ]
 
 
-@pytest.mark.parametrize("count", [LINES, *at_night(10 * LINES)])
+@pytest.mark.parametrize("count", [LINES, *at_night(40 * LINES)])
 @pytest.mark.parametrize("verb", ENTRIES)
 def test_no_entry_reaches_the_keys_of_others(verb: str, count: int) -> None:
     """Each verb, each branch of a transaction and each place of an entry `redis` is tried."""

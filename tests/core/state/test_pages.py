@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.common.build_level import LEVEL
@@ -87,7 +87,6 @@ class Node:
 
 
 @given(st.lists(STEPS, max_size=60))
-@settings(max_examples=100)
 def test_page_equals_a_full_scan_under_changes_between_pages(steps: list[tuple[str, str]]) -> None:
     """Each page equals a scan of all keys, whatever changes between two pages."""
     node = Node()

@@ -116,7 +116,6 @@ def records_of(client: Client, text: bytes, ends: Sequence[int]) -> tuple[list[b
 
 
 @pytest.mark.parametrize("by", ["read", "receive_now"])
-@settings(max_examples=60)
 @given(lines=LINES, record_ends=ENDS, packet_ends=st.lists(st.integers(1, 1500), max_size=12))
 def test_whole_lines_are_read_with_the_packet_that_ends_them(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
@@ -314,7 +314,6 @@ LEASED = st.lists(
 )
 
 
-@settings(max_examples=150)
 @given(LEASED)
 def test_nothing_of_a_lease_stays_once_it_has_ended(done: list[str]) -> None:
     leader, lease = Leader(), "lease-1"

@@ -128,6 +128,7 @@ def test_a_draw_too_few_or_too_many_is_a_difference(old: str, new: str) -> None:
 
 
 @pytest.mark.pure
+@pytest.mark.slow
 def test_a_recording_that_is_cut_anywhere_replays_up_to_there() -> None:
     (segment,) = a_recording().segments
     first = segment.index("\n\n") + 2

@@ -131,6 +131,7 @@ print(boot.Booted().answer(sys.stdin.read()))
 """
 
 
+@pytest.mark.slow
 def test_sources_of_the_page_play_the_schedule_of_the_clone(tmp_path: Path) -> None:
     """Each extension has its part in a schedule, so the page needs them all."""
     zipfile.ZipFile(BytesIO(packed())).extractall(tmp_path)

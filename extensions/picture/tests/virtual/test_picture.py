@@ -70,6 +70,7 @@ def test_failed_schedule_is_drawn_and_names_its_page(
     assert any("I lead" in step["why"][0][0] for step in steps)
 
 
+@pytest.mark.slow
 def test_virtual_steps_have_distinct_places_and_no_offset() -> None:
     """In virtual time each step has a place of its own and no clock is solved."""
     collector = Collector(one_clock=True)

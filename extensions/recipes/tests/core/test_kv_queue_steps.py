@@ -11,7 +11,7 @@ from raftline.clients.calls.calls import CALLS, Call
 from raftline.recipes.locks.recipe_calls import Delivery, dequeue, ending, enqueue, requeue
 from raftline_testing.doubles.kv_model import Model
 
-FEW, MANY = 1_000, 100_000
+FEW, MANY = 500, 8_000
 PREFIX = "queue/jobs/"
 
 

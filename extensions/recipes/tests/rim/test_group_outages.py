@@ -20,7 +20,8 @@ from raftline.recipes.groups.partitioner import Partitioner
 from raftline.recipes.groups.party import Party
 from raftline.recipes.groups.party_steps import PartyKeys
 from raftline.recipes.tests.rim.lock_cluster import Cluster, keeps_on
-from raftline_testing.nodes.processes import DEADLINE_S, eventually
+from raftline_testing.nodes.processes import DEADLINE_S
+from raftline_testing.runner.at_night import in_the_rest
 
 
 def party(cluster: Cluster) -> Party[str]:
@@ -169,8 +170,9 @@ def _exchange_shards(shares: Members) -> None:
 @pytest.mark.pure  # a bound of a compiled module can't be replaced
 @pytest.mark.parametrize("error", [Unreachable, OutcomeUnknown])
 @pytest.mark.parametrize("point", ["before", "after"])
-@pytest.mark.parametrize("together", [1, 64])
-@pytest.mark.parametrize("tries", [1, 2])
+@pytest.mark.parametrize(
+    ("together", "tries"), [(1, 1), in_the_rest(1, 2), in_the_rest(64, 1), in_the_rest(64, 2)]
+)
 def test_shards_change_hands_whichever_request_fails(
     error: type[Exception],
     point: str,

@@ -23,6 +23,7 @@ from raftline.recipes.locks.claims import CHECK_S, BaseClaim
 from raftline.recipes.locks.held import BaseHeld
 from raftline.recipes.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
 from raftline.recipes.tests.rim.lock_cluster import Cluster, Followed, Store
+from raftline_testing.runner.at_night import for_seeds
 
 ALONE = LockKeys(LOCKS, "nightly")
 SHARED = SharedKeys("nightly")
@@ -263,14 +264,14 @@ def is_left(store: Store) -> dict[str, str]:
     return store.keys()
 
 
-@pytest.mark.parametrize("seed", range(100))
+@for_seeds(30, 300)
 def test_one_holds_a_lock_alone_or_many_share_it(seed: int) -> None:
     world = World(seed, [SHARED, ALONE, SHARED, ALONE, SHARED])
     world.run()
     assert is_left(world.store) == {}
 
 
-@pytest.mark.parametrize("seed", range(50))
+@for_seeds(15, 150)
 def test_a_semaphore_has_no_more_holders_than_its_limit(seed: int) -> None:
     world = World(seed, [Slots("reports", 3)] * 7, limit=3)
     world.run()

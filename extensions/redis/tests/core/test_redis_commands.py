@@ -22,6 +22,7 @@ from raftline.redis.resp.replies import (
 from raftline.redis.tests.core.redis_model import NOW_MS, Model
 from raftline.state.commands.lease_commands import ms_of
 from raftline.wire.operands.operands import Limits
+from raftline_testing.runner.at_night import in_the_rest, one_each
 
 pytestmark = pytest.mark.pure
 
@@ -251,6 +252,20 @@ ROWS: list[tuple[str, str, Value]] = [
 ]  # fmt: skip
 
 
+def is_of_an_entry(before: str, command: str, reply: Value) -> bool:
+    """Whether a command can be part of an entry: it is not refused before."""
+    is_early = isinstance(reply, Failure) and "number of arguments" in reply and "|" not in reply
+    row = COMMANDS[command.split()[0]]
+    return row.function is not None and "MULTI" not in before and not is_early
+
+
+# One of each command with a reply of each type; the others at night.
+FEWER = one_each(
+    (row for row in ROWS if is_of_an_entry(*row)),
+    lambda row: (row[1].split()[0], type(row[2]), bool(row[0])),
+)
+
+
 @pytest.mark.parametrize(("before", "command", "reply"), ROWS, ids=lambda part: str(part)[:60])
 def test_a_command_has_the_reply_of_redis(before: str, command: str, reply: Value) -> None:
     model = Model()
@@ -260,13 +275,8 @@ def test_a_command_has_the_reply_of_redis(before: str, command: str, reply: Valu
     assert (type(got), got) == (type(got) if isinstance(got, str) else type(reply), reply)
 
 
-@pytest.mark.parametrize(("before", "command", "reply"), ROWS, ids=lambda part: str(part)[:60])
-def test_next_to_others_it_has_the_same_reply(before: str, command: str, reply: Value) -> None:
-    row = COMMANDS[command.split()[0]]
-    if row.function is None or "MULTI" in before:
-        pytest.skip("it is no part of an entry")
-    if isinstance(reply, Failure) and "number of arguments" in reply and "|" not in reply:
-        pytest.skip("it is refused before")
+@pytest.mark.parametrize(("before", "command", "reply"), FEWER, ids=lambda part: str(part)[:60])
+def test_beside_others_it_has_the_same_reply(before: str, command: str, reply: Value) -> None:
     model = Model()
     for each in filter(None, before.split(";")):
         words = each.split()
@@ -277,13 +287,8 @@ def test_next_to_others_it_has_the_same_reply(before: str, command: str, reply: 
     assert model.in_multi(*command.split()) == reply
 
 
-@pytest.mark.parametrize(("before", "command", "reply"), ROWS, ids=lambda part: str(part)[:60])
+@pytest.mark.parametrize(("before", "command", "reply"), FEWER, ids=lambda part: str(part)[:60])
 def test_in_a_transaction_it_has_the_same_reply(before: str, command: str, reply: Value) -> None:
-    row = COMMANDS[command.split()[0]]
-    if row.function is None or "MULTI" in before:
-        pytest.skip("it is no part of an entry")
-    if isinstance(reply, Failure) and "number of arguments" in reply and "|" not in reply:
-        pytest.skip("it is refused before")
     model = Model()
     for each in filter(None, before.split(";")):
         model.ask(*each.split())
@@ -436,6 +441,7 @@ def test_a_long_key_or_value_is_refused() -> None:
     assert "the limit is" in str(model.ask("SET", "k", "v" * (limits.value_bytes + 1)))
 
 
+@pytest.mark.slow
 def test_a_command_takes_as_many_keys_as_arguments() -> None:
     model, many = Model(), [f"k{number}" for number in range(REDIS_ARGUMENTS - 1)]
     pairs = [word for key in many[: len(many) // 2] for word in (key, "1")]
@@ -456,7 +462,7 @@ def test_a_transaction_names_as_many_keys_as_a_command() -> None:
     assert bound in str(model.ask("EXEC"))
 
 
-@pytest.mark.parametrize("count", [200, 5000])
+@pytest.mark.parametrize("count", [200, in_the_rest(5000)])
 def test_a_pipeline_of_many_commands_is_one_transaction(count: int) -> None:
     """Clients send a pipeline as `MULTI`; the cache of Django sets many keys and their times so."""
     model = Model()

@@ -145,7 +145,7 @@ def tells(words: list[str], held: dict[str, Held], key: str, chance: random.Rand
     return done.reply != other.reply or moved[0] != moved[1] or is_timed
 
 
-@pytest.mark.parametrize("count", [600, *at_night(5000)])
+@pytest.mark.parametrize("count", [150, *at_night(5000)])
 @pytest.mark.parametrize("name", TRIED)
 def test_a_reply_tells_of_a_key_that_may_be_read(name: str, count: int) -> None:
     """And a right to read is taken for no other key."""

@@ -29,13 +29,16 @@ from raftline.redis.tests.core.redis_model import NOW_MS, Model
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.wire.operands.operands import Limits
+from raftline_testing.runner.at_night import one_each
 
 pytestmark = pytest.mark.pure
 PAGE = Path(__file__).parents[4] / "docs" / "use" / "redis.md"
 RELEASE = SCRIPTS["lock-release"].texts[0]
 COUNT = SCRIPTS["incr-expire"].texts[0]
 FEW = [(row.name, text) for row in SCRIPTS.values() for text in row.texts[:4]]
-EACH = pytest.mark.parametrize(("name", "text"), FEW, ids=[name for name, _ in FEW])
+EACH = pytest.mark.parametrize(
+    ("name", "text"), one_each(FEW, lambda row: row[0]), ids=lambda part: part[:20]
+)
 
 
 # --- which scripts are known ---------------------------------------------------------------------

@@ -27,6 +27,7 @@ from raftline.wire.commands.authorization import denial_reason
 from raftline.wire.commands.identity import Identity
 from raftline.wire.limits import VALUE_BYTES
 from raftline.wire.refusal import Refusal
+from raftline_testing.runner.at_night import in_the_rest
 
 pytestmark = pytest.mark.pure
 WRONG_TYPE = Failure("WRONGTYPE Operation against a key holding the wrong kind of value")
@@ -562,9 +563,12 @@ def test_a_transaction_may_push_to_a_long_list() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "HRANDFIELD h", "HSCAN h 0 MATCH none", "SUNION s " + "s " * 100, "ZLEXCOUNT z - [a",
-        "ZSCAN z 0 MATCH none", "ZUNIONSTORE y 2 z z", "XRANGE x - + COUNT 999", "XTRIM x MINID 0",
-        "XREAD STREAMS x 0", "ZADD z" + " 0 m" * 9, "SRANDMEMBER s", "LINDEX l 5", "LREM l 0 a",
+        "HRANDFIELD h", "ZUNIONSTORE y 2 z z",
+        *map(in_the_rest, (
+            "HSCAN h 0 MATCH none", "SUNION s " + "s " * 100, "ZLEXCOUNT z - [a",
+            "ZSCAN z 0 MATCH none", "XRANGE x - + COUNT 999", "XTRIM x MINID 0",
+            "XREAD STREAMS x 0", "ZADD z" + " 0 m" * 9, "SRANDMEMBER s", "LINDEX l 5", "LREM l 0 a",
+        )),
     ],
 )  # fmt: skip
 def test_a_transaction_computes_so_much_and_no_more(command: str) -> None:
@@ -584,7 +588,11 @@ def test_a_transaction_computes_so_much_and_no_more(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["SINTER s none", "SINTERCARD 1 s", "SINTERCARD 2 s s LIMIT 1", "SMISMEMBER s a"]
+    "command",
+    [
+        "SINTER s none",
+        *map(in_the_rest, ("SINTERCARD 1 s", "SINTERCARD 2 s s LIMIT 1", "SMISMEMBER s a")),
+    ],
 )
 def test_each_member_counts_however_short_it_is(command: str) -> None:
     """Such a command takes milliseconds, and its value has 50 KB."""

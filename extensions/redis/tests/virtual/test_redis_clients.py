@@ -7,6 +7,7 @@ import pytest
 from raftline.redis import redis_serving
 from raftline.redis.resp import forms, transactions
 from raftline.redis.resp.replies import Failure, failure_of
+from raftline_testing.runner.at_night import in_the_rest
 from raftline_testing.virtual.seeds import counts_of, first_failure
 
 EACH = (
@@ -17,8 +18,9 @@ EACH = (
 )
 
 
-def test_clients_of_both_protocols_see_one_order_of_everything() -> None:
-    counts = counts_of(0, 8)
+@pytest.mark.parametrize(("first", "count"), [(0, 1), in_the_rest(1, 7)])
+def test_clients_of_both_protocols_see_one_order_of_everything(first: int, count: int) -> None:
+    counts = counts_of(first, count)
     assert not [name for name in EACH if not counts[name]], counts
 
 
