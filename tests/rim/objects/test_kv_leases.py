@@ -14,6 +14,7 @@ import pytest
 from raftline.clients.calls.calls import Call
 from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.connections.node_connection import Unreachable
+from raftline.clients.leases import lease as lease_module
 from raftline.clients.leases.aio_lease import AioKeeper, AioLease
 from raftline.clients.leases.lease import Keeper, Lease
 from raftline_testing.nodes.processes import eventually
@@ -74,8 +75,16 @@ class Client:
 
 
 def ends(keeper: Keeper) -> None:
-    """Wait until the thread has ended by itself."""
-    eventually(lambda: not keeper._runs)
+    """Wait until the thread has ended by itself. The time in which it lingers is over."""
+
+    def has_ended() -> bool:
+        with keeper._changed:
+            keeper._changed.notify_all()
+        return not keeper._runs
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lease_module, "LINGER_S", 0.0)
+        eventually(has_ended)
 
 
 class Lost:
@@ -311,8 +320,9 @@ def test_a_grant_that_comes_too_late_was_never_held() -> None:
     assert lost.calls == 0
 
 
-def test_nothing_is_left_of_a_lease_that_is_over() -> None:
-    """This holds even if the TTL that was granted has not passed."""
+def test_nothing_is_left_of_a_lease_that_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This holds even if the TTL that was granted has not passed. The thread ends unasked."""
+    monkeypatch.setattr(lease_module, "LINGER_S", 0.1)
     client = Client()
     lease = client.lease().grant()
     assert lease.left == 9.0
@@ -322,7 +332,7 @@ def test_nothing_is_left_of_a_lease_that_is_over() -> None:
     assert (lease.is_held, lease.left) == (False, 0.0)
     lease.grant().release()
     assert (lease.is_held, lease.left) == (False, 0.0)
-    ends(client.keeper)
+    eventually(lambda: not client.keeper._runs)
 
 
 def fails(command: str) -> object:
