@@ -20,6 +20,7 @@ from unittest import mock
 from .threads import EARLY, STEPS_MAX, SWITCHES_SHOWN, TICK_S, Stuck
 
 CLOCKS = ("monotonic", "clock_gettime")
+TURN_S = time.get_clock_info("monotonic").resolution
 
 
 class Ready(collections.deque[asyncio.Handle]):
@@ -84,10 +85,11 @@ class Loop(asyncio.BaseEventLoop):
         return self.now_s
 
     def select(self, timeout: float | None) -> list[object]:
-        """Stand in for the selector: time passes until the first timer."""
+        """Stand in for the selector: time passes until the first timer, and by each turn, since
+        asyncio lets a timer fire as much too early."""
         if timeout is None:
             raise Stuck("every task waits for another")
-        self.now_s += timeout + TICK_S if timeout else 0.0
+        self.now_s += timeout + TICK_S if timeout else TURN_S
         timers: list[asyncio.TimerHandle] = vars(self)["_scheduled"]
         if not timeout and timers and self.chance.random() < self._early:
             self.now_s = max(self.now_s, timers[0].when())

@@ -18,6 +18,8 @@ CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at mo
     ("-C testing simulation", 30),
     ("-C testing sim-long MINUTES=30", 40),
     ("-C testing night", 90),
+    ("-C deploy test-wheel", 45),
+    ("-C testing pyodide-test", 90),
     ("-C course test-nightly", 60),
     ("-C bench test-nightly", 20),
     ("-C testing without", 60),
