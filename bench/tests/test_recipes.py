@@ -87,7 +87,7 @@ def test_each_recipe_has_a_rate_beside_each_system_that_is_there(tmp_path: Path)
     rows = json.loads(path.read_text())["rows"]
     ours = [row["name"] for row in rows if row["system"] == "raftline"]
     by_callers = [f"{what}, {count}" for what in ("read", "lock", "queue") for count in (1, 8)]
-    assert ours == [*by_callers, "import"]
+    assert {*by_callers, "import"} <= {*ours}
     assert all(row["figures"]["per_s"][0] > 0 for row in rows)
     if shutil.which("redis-server"):
         assert {row["name"] for row in rows if row["system"] == "redis"} >= {"import"}

@@ -74,6 +74,7 @@ def test_each_fault_is_of_its_line_and_is_in_force_alone() -> None:
     assert all(fault.old.split()[-1].strip(":()") in lines[fault.line - 1] for fault in found)
 
 
+@pytest.mark.nightly
 def test_every_module_of_the_store_takes_its_faults() -> None:
     for path in (path for name in SOURCES for path in sorted((ROOT / name).rglob("*.py"))):
         source = path.read_text(encoding="utf-8")
@@ -89,7 +90,7 @@ def test_each_equivalent_fault_is_still_one_of_its_file() -> None:
         assert why
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_fault_is_noticed_by_its_test_and_missed_by_others() -> None:
     """Two faults of one file, and tests that execute them."""
     command = [

@@ -16,6 +16,7 @@ import pytest
 from raftline_testing.nemesis import run_nemesis
 from raftline_testing.nodes.at_work import processes_of
 from raftline_testing.nodes.processes import eventually
+from raftline_testing.runner.at_night import at_night
 
 PROGRAM = Path(run_nemesis.__file__)
 
@@ -44,7 +45,7 @@ def wait_for_faults(campaign: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "seconds", "nodes"), [("auto", 10, 5), ("proxy", 5, 3)], ids=["auto", "proxy"]
+    ("network", "seconds", "nodes"), [("auto", 10, 5), *at_night(("proxy", 5, 3))]
 )
 def test_faults_of_many_kinds_break_no_promise(
     tmp_path: Path, network: str, seconds: int, nodes: int

@@ -34,7 +34,7 @@ def test_nobody_is_condemned_while_too_few_are_there(kind: str, seed: int) -> No
 
 
 @pytest.mark.pure  # a function of a compiled module can't be replaced
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 @pytest.mark.parametrize(("kind", "seed"), [("machine", 4), ("entry", 7)])
 def test_a_verdict_of_the_leader_alone_is_found(
     kind: str, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -51,7 +51,7 @@ def test_a_verdict_of_the_leader_alone_is_found(
         run_divergence(kind, seed, nodes=3 + 2 * (seed % 2), away=True)
 
 
-@pytest.mark.nightly
+@pytest.mark.judge
 @pytest.mark.pure
 def test_a_told_node_that_never_knows_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The leader tells the first difference, which the node has forgotten by then."""

@@ -87,7 +87,9 @@ def pytest_terminal_summary(
 
 def _is_asked(item: pytest.Item) -> bool:
     """Whether a test is named in full, with its parameter, or marks are chosen by hand."""
-    return item.nodeid in item.config.args or "nightly" in item.config.option.markexpr
+    return item.nodeid in item.config.args or any(
+        mark in item.config.option.markexpr for mark in ("nightly", "judge")
+    )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -124,7 +126,7 @@ def function_of(item: pytest.Item) -> str:
 def lane_of(item: pytest.Item) -> str:
     """Return the lane of a test: `make nightly`, `make test`, which includes only the smoke tests
     of real processes, or `make test-rest`."""
-    if item.get_closest_marker("nightly"):
+    if item.get_closest_marker("nightly") or item.get_closest_marker("judge"):
         return "nightly"
     if item.get_closest_marker("slow"):
         return "rest"

@@ -31,7 +31,7 @@ def test_message_sent_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert " twice" in first_failure(SEEDS)
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_skipped_message_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Subscription.published
 
@@ -42,7 +42,7 @@ def test_skipped_message_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "and has not got publisher" in first_failure(SEEDS)
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_subscription_in_the_past_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """It begins some entries before the last one, as after a snapshot that is replayed."""
     real = RedisEvents.open
@@ -59,7 +59,7 @@ def test_subscription_in_the_past_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     assert "from before its subscription" in first_failure(SEEDS)
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_subscription_at_a_node_that_lags_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is confirmed although the node has not applied what was committed before."""
 

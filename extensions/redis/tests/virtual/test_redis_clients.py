@@ -32,7 +32,7 @@ def test_watch_that_overlooks_a_change_is_found(
     assert "the accounts hold" in first_failure([20])
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_unknown_outcome_reported_as_refused_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

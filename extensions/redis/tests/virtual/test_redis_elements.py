@@ -36,7 +36,7 @@ def test_elements_are_registers_and_counters(seeds: tuple[int, ...]) -> None:
         assert counts[f"{name}STORE of elements"], counts
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_member_that_moves_and_stays_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def copied(view: View, words: list[str]) -> Value:
         before = view.body(words[1], SET)
@@ -48,7 +48,7 @@ def test_member_that_moves_and_stays_is_found(monkeypatch: pytest.MonkeyPatch) -
     assert "AssertionError: element typed/" in first_failure(SEEDS)
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_score_incremented_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def twice(view: View, words: list[str]) -> Value:
         reply = sorted_sets.zincrby(view, words)
@@ -60,7 +60,7 @@ def test_score_incremented_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     assert re.search(r"typed/\w+ is \d+ after \d+ acknowledged", first_failure(SEEDS))
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_score_that_nx_replaces_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def replaced(view: View, words: list[str]) -> Value:
         return sorted_sets.zadd(view, [word for word in words if word != "NX"])
@@ -69,7 +69,7 @@ def test_score_that_nx_replaces_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "AssertionError: element typed/" in first_failure(SEEDS)
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_old_destination_that_stays_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """ZINTERSTORE finds nothing, and leaves what was there."""
 
@@ -84,7 +84,7 @@ def test_old_destination_that_stays_is_found(monkeypatch: pytest.MonkeyPatch) ->
     assert "AssertionError: ZINTERSTORE of " in first_failure(SEEDS)
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_union_with_one_score_of_a_member_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def highest(view: View, words: list[str]) -> Value:
         return combined_scores.combine(view, [*words, "AGGREGATE", "MAX"])
@@ -93,7 +93,7 @@ def test_union_with_one_score_of_a_member_is_found(monkeypatch: pytest.MonkeyPat
     assert "AssertionError: ZUNION of " in first_failure(SEEDS)
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_count_without_its_limit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def whole(view: View, words: list[str]) -> Value:
         return sets.sintercard(view, words[: words.index("LIMIT")])
@@ -102,7 +102,7 @@ def test_count_without_its_limit_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     assert "AssertionError: SINTERCARD is " in first_failure(SEEDS)
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_member_popped_from_the_second_key_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one has a member."""
 
@@ -113,7 +113,7 @@ def test_member_popped_from_the_second_key_is_found(monkeypatch: pytest.MonkeyPa
     assert "AssertionError: element typed/" in first_failure(SEEDS)
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_entry_appended_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def twice(view: View, words: list[str]) -> Value:
         streams.xadd(view, words)
@@ -123,7 +123,7 @@ def test_entry_appended_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "AssertionError: a value was appended twice" in first_failure(SEEDS)
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_read_of_a_stream_without_its_last_entry_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def short(view: View, words: list[str]) -> Value:
         found = streams.xrange(view, words)

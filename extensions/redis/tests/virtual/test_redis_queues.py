@@ -33,7 +33,7 @@ def test_each_element_reaches_one_worker_in_order(seeds: tuple[int, ...]) -> Non
     assert not [name for name in EACH if not counts[name]], counts
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_element_that_stays_where_it_was_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def moved(view: View, words: list[str]) -> Value:
         before = view.body(words[1], lists.LIST)
@@ -46,7 +46,7 @@ def test_element_that_stays_where_it_was_is_found(monkeypatch: pytest.MonkeyPatc
     assert "delivered to worker" in first_failure(SEEDS)
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_element_lost_on_its_way_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def dropped(view: View, words: list[str]) -> Value:
         before = view.body(words[2], lists.LIST)
@@ -59,7 +59,7 @@ def test_element_lost_on_its_way_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     assert "lost from the list of worker" in found or "was 0 times in the list" in found
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_newest_element_delivered_first_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def from_left(view: View, words: list[str]) -> Value:
         return lists.pop(view, ["LPOP", *words[1:]])
@@ -68,7 +68,7 @@ def test_newest_element_delivered_first_is_found(monkeypatch: pytest.MonkeyPatch
     assert "is delivered after producer" in first_failure(SEEDS)
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_element_of_the_second_queue_taken_first_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first queue has an element."""
 
@@ -79,7 +79,7 @@ def test_element_of_the_second_queue_taken_first_is_found(monkeypatch: pytest.Mo
     assert "are overlooked" in first_failure(SEEDS)
 
 
-@pytest.mark.nightly  # it judges the judge
+@pytest.mark.judge
 def test_reply_from_before_the_entry_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The waiter is given the element that it saw before its entry was committed."""
 
