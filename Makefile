@@ -1,7 +1,8 @@
 # `make` prints the list of targets. Everything runs from .venv, which is made where needed.
 # Campaigns, measurements, the course and packages have Makefiles of their own: `make -C testing`.
 include $(dir $(lastword $(MAKEFILE_LIST)))deploy/rules.mk
-CODE := src testing course tests bench docs integrations
+CODE := src library extensions testing course tests bench docs integrations conftest.py
+EXTENSIONS = $(notdir $(wildcard extensions/*))
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
 SET_UP = $(MAKE)
 FIRST = run test check docs test-all
@@ -30,7 +31,7 @@ test: .venv/dev-installed ## the quick tests; by a word: make test T=election
 
 test-rest: .venv/all-installed ## the tests that `make test` leaves out; with the course's: ALSO=course/tests
 	@$(MAKE) -s .venv/fuzz-installed
-	@$(TESTS) -n $(NODE_WORKERS) --dist worksteal --lane rest tests $(ALSO)
+	@$(TESTS) -n $(NODE_WORKERS) --dist worksteal --lane rest tests library extensions $(ALSO)
 
 test-all: .venv/all-installed ## every test but the night's
 	@$(TESTS)

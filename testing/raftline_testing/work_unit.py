@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 FACTOR: Final = 3.0  # an entry may take so many times what it counts
-TRIES: Final = 6
+TRIES: Final = 30
 _LOOP: Final = 20_000  # elements of the loop that is the measure
 _LOOP_COUNTED: Final = 20 * _LOOP
 

@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 
 from raftline_testing.mutants.faults import Fault, faults_of
 from raftline_testing.mutants.listed import EQUIVALENT, ROOT
+from raftline_testing.runner.tree_copy import SOURCES
 
 MARK = "fault judged: "
 ROOM = 100_000  # numbers of each module

@@ -27,11 +27,11 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="there is no chromium with its driver (apt: chromium-driver)"
 )
-PROGRAM = [sys.executable, str(Path(__file__).parents[3] / "src" / "cli.py")]
+PROGRAM = [sys.executable, str(Path(__file__).parents[4] / "src" / "cli.py")]
 # With room for one event at a time, so that any cluster has too many, however slow the machine is.
 NARROW = "import sys; from raftline.picture.view import feed; from raftline import cli"
 NARROW += "; feed.BATCH_MAX = 1; sys.exit(cli.main())"
-LEARN = Path(__file__).parents[3] / "docs" / "learn"
+LEARN = Path(__file__).parents[4] / "docs" / "learn"
 SIZES = ((1600, 1200), (400, 900))
 
 

@@ -20,7 +20,7 @@ from raftline.recipes.groups.partitioner import Partitioner
 from raftline.recipes.groups.party import Party
 from raftline.recipes.groups.party_steps import PartyKeys
 from raftline.recipes.tests.rim.lock_cluster import Cluster, keeps_on
-from raftline_testing.nodes.processes import DEADLINE_S
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from raftline_testing.runner.at_night import in_the_rest
 
 

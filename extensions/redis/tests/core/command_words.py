@@ -9,7 +9,7 @@ import string
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from raftline.doors.redis.resp.known_scripts.scripts import CALL, CALL_READ, SCRIPTS
+from raftline.redis.resp.known_scripts.scripts import CALL, CALL_READ, SCRIPTS
 from raftline.wire.limits import VALUE_BYTES
 
 NINE: Final = "1 2 3 4 5 6 7 8 9"

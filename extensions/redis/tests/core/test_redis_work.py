@@ -24,9 +24,8 @@ from raftline.redis.tests.core.command_words import LONG, SHORT, VALUES, WORDS, 
 from raftline.wire.limits import ANSWER_BYTES, REQUEST_WORK_BYTES
 from raftline.wire.operands.operands import Limits
 from raftline_testing.runner.at_night import at_night, in_the_rest
+from raftline_testing.work_unit import FACTOR, excess_of, took
 
-FACTOR: Final = 3.0  # a command may take so many times what it counts
-TRIES: Final = 30
 VALUES_HELD: Final = 40  # times the value, in addition: of its elements, and of tables of them
 LEAST_HELD: Final = 64 << 10  # bytes of the view, the ledger and the reply
 

@@ -8,6 +8,11 @@ from collections.abc import Mapping
 import pytest
 
 from raftline.net.protocol.waits import Waits
+from raftline.redis import redis_events
+from raftline.redis.redis_events import RedisEvents
+from raftline.redis.redis_serving import RedisServing
+from raftline.redis.resp.notifications import Subscription
+from raftline.redis.resp.replies import Value
 from raftline_testing.runner.at_night import in_the_rest
 from raftline_testing.virtual.seeds import counts_of, first_failure
 
