@@ -30,8 +30,7 @@ class ServedConnection(Protocol):
     """A connection of a client."""
 
     def leave(self) -> None:
-        """End it after its replies if the node has served it as the leader, which it is no
-        longer."""
+        """End it after its replies if the node has served it while it led, and now it does not."""
 
 
 class SwitchListener(Protocol):
@@ -71,7 +70,7 @@ class RedisNode:
         self.waiting = WaitingLines()
 
     def open_connection(self, connection: ServedConnection) -> None:
-        """Tell a connection when this node leads no longer."""
+        """Tell a connection when this node steps down."""
         with self._lock:
             self._connections[connection] = None
 

@@ -21,7 +21,7 @@ def joined(part: str) -> list[ModuleType]:
 
 
 def find_in_tree() -> None:
-    """Let Python look for `raftline.EXTENSION.harness` and `.tests` in this tree, too."""
+    """Make Python look for `raftline.EXTENSION.harness` and `.tests` in this tree, too."""
     for extension in filter(is_there, EXTENSIONS):
         path = importlib.import_module(f"raftline.{extension}").__path__
         if (own := str(FOLDER / extension)) not in path and Path(own).is_dir():

@@ -4,7 +4,7 @@ nodes changes (docs/use/redis.md).
 Each worker waits for a job, the leader is transferred, ended by SIGTERM or killed, and the same
 worker must do the next job.
 
-Exit status 0: each worker went on after each change, 1: one did not.
+Exit status 0: each worker continued after each change, 1: one did not.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _ports(cluster: Cluster, mode: str) -> Iterator[list[int]]:
 
 
 def run(worker: Worker, cluster: Cluster, file: Path, times: int) -> dict[str, str]:
-    """Return how often a worker went on after each kind of change, and how it ended."""
+    """Return how often a worker continued after each kind of change, and how it ended."""
     with _ports(cluster, worker.mode) as ports:
         program = Process(worker.library, worker.command("work", file, "-", ports))
         program.launch()

@@ -73,7 +73,7 @@ def all_lines(folders: Sequence[str]) -> dict[str, set[int]]:
 
 
 def is_source(file: str) -> bool:
-    """Return whether a file is no part of the tests."""
+    """Return whether a file is outside of the tests."""
     return not {"tests", "harness"} & {*file.split("/")}
 
 

@@ -409,7 +409,7 @@ def recovered(earlier: Cluster) -> None:
 
 def test_recover_ends_programs_whose_other_nodes_are_silent(earlier: Cluster) -> None:
     """The word of `recover` that these are stopped for good is in the new identity: calls, watches
-    and waits end at once, and a program that connects again goes on."""
+    and waits end at once, and a program that connects again continues."""
     at = [f"localhost:{node.port}" for node in earlier.nodes]
 
     async def tasks() -> None:

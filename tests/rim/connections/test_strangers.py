@@ -206,7 +206,7 @@ def test_a_stranger_is_told_the_level_and_not_the_version(
 def test_node_with_floor_tells_nobody_its_level(
     access: Access, doors: list[StrangerConnection], has_users: bool, facts: dict[str, Any]
 ) -> None:
-    """Others of the floor don't know such an answer, whoever of them asks, and before and after a
+    """Others of the floor don't know such an answer: any of them may ask, and before and after a
     login."""
     doors.append(door := StrangerConnection(access if has_users else None, **facts))
     door.host.announces_level = False

@@ -618,7 +618,7 @@ class AnyOrder:
         self.slow.keep_time()
 
     def hold(self, index: int) -> None:
-        """Let s2 hold the log up to an entry, and answer the latest round."""
+        """Make s2 hold the log up to an entry, and answer the latest round."""
         accepted = AppendAccepted("s2", "s1", self.view.term, index, self.view.round)
         self.slow.receive(accepted)
 

@@ -264,9 +264,9 @@ def test_settings_that_exclude_or_need_another_are_refused(tmp_path: Path, host:
         arguments = settings_of(tmp_path, *argv).arguments
         if refused:
             with pytest.raises(ConfigError, match=refused[0]):
-                boot.settle(arguments)
+                boot.start_settings(arguments)
         else:
-            assert boot.settle(arguments)[0] == 10000
+            assert boot.start_settings(arguments)[0] == 10000
 
 
 @pytest.mark.parametrize("level", [None, *LEVELS])

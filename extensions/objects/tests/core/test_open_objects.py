@@ -229,7 +229,7 @@ STEP = st.one_of(
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
 def test_an_operation_that_fails_leaves_an_open_object_as_it_is(name: str) -> None:
-    """In a transaction the next operation goes on with it."""
+    """In a transaction the next operation continues with it."""
     _, act, stamped, _ = OPERATIONS[name]
     held = {"owner": "me", "token": 1, "lease_ms": 1, "beat": 0}
     for value in ([], [1, 2], {}, {"a": 1}, held):

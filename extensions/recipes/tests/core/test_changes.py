@@ -1,4 +1,4 @@
-"""What watches of recipes report, and the bounds of a queue's requests, whatever comes in any
+"""The reports of watches of recipes, and the bounds of a queue's requests, whatever comes in any
 order."""
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Cost:
     def carry_out(self) -> bool:
         """Carry it out; return whether it did something."""
         self.ledger = RequestLedger(Limits().line_bytes)
-        view = View(self._key, lambda lease: 1, 1_764_351_306_000, self.ledger)
+        view = View(self._key, lambda lease: 1, 1_764_351_306_000, self.ledger, str)
         try:
             value = view.attempt(FUNCTIONS[self._words[0]].decide, list(self._words))
             counted_answer(value, self.ledger)

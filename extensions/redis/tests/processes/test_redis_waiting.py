@@ -248,7 +248,7 @@ def test_a_new_leader_ends_the_connections_of_waiters(cluster: Cluster, change: 
 
 
 def test_a_served_connection_ends_when_it_would_wait(cluster: Cluster) -> None:
-    """The leader changes between two waits: for a worker this is no difference. A new connection
+    """The leader changes between two waits: for a worker this makes no difference. A new connection
     is told who leads, since a client in cluster mode asks so."""
     node = cluster["s1"]
     with ExitStack() as stack:
