@@ -512,7 +512,8 @@ def test_calls_never_raise_and_lead_to_one_state(calls: list[list[str]]) -> None
             replies.append(execute(store, line))
         states.append((dict(store.held), replies))
     assert states[0] == states[1]
-    assert all(answers_in(reply) for reply in states[0][1])
+    refused = [reply for reply in states[0][1] if not answers_in(reply)]
+    assert all("the commands make more than" in reply for reply in refused)
 
 
 # --- numbers of Lua ------------------------------------------------------------------------------

@@ -131,8 +131,8 @@ def test_no_command_holds_more_memory_than_it_counts(name: str, size: int) -> No
     for _, words, cost in _walked(name, size):
         if size == SHORT and "00000" in words:  # many elements of few
             continue
-        most = FACTOR * cost.counted() + VALUES_HELD * size + LEAST_HELD
         held = _held_by(cost)
+        most = FACTOR * cost.counted() + VALUES_HELD * size + LEAST_HELD
         if held > most:
             wrong[words] = f"{held:,} bytes; {most:,.0f} are right"
     assert not wrong
