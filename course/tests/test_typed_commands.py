@@ -85,6 +85,12 @@ def test_command_of_a_page_is_there_in_a_bare_clone(command: Typed) -> None:
         assert re.search(rf"(?<![\w-]){option}\b", said), (option, said)
 
 
+def test_blocks_have_commands_of_a_clone() -> None:
+    """`raftline` alone is for those who installed it."""
+    blocks = [(page, block) for page in PAGES for block in FENCED.findall(page.read_text("utf-8"))]
+    assert [str(page) for page, text in blocks if re.search(r"(?m)^ *(\$ )?raftline ", text)] == []
+
+
 def test_pages_are_read() -> None:
     assert len(COMMANDS) > 80
     assert {one.text.split()[0] for one in COMMANDS} >= {"make", "python3", "raftline"}
