@@ -25,7 +25,7 @@ class BuildPy(build_py):
         harness = "raftline_testing"
         self._take(CLONE / "testing" / harness, Path(self.build_lib, harness))
         for folder in CLONE.glob("extensions/*/harness"):
-            self._take(folder, Path(self.build_lib, "raftline", *folder.parts[-2:]))
+            self._take(folder, Path(self.build_lib, harness, "parts", *folder.parts[-2:]))
 
     def _take(self, source, target):
         for path in sorted(source.rglob("*")):

@@ -1,6 +1,7 @@
 """The parts of the harness that belong to extensions, as the kernel's part asks for them.
 
-They are the package `harness` of each. A wheel has none, so with one they come from this tree.
+They are the package `harness` of each. The wheel of raftline has none, so with it they come from this
+clone, or from `parts/` next to this module, where the course's wheel has them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from types import ModuleType
 from raftline.common import extensions
 from raftline.common.extensions import EXTENSIONS, is_there
 
-FOLDER = Path(__file__).resolve().parents[2] / "extensions"
+_HERE = Path(__file__).resolve()
+FOLDERS = (_HERE.parents[2] / "extensions", _HERE.with_name("parts"))
 
 
 def joined(part: str) -> list[ModuleType]:
@@ -21,8 +23,9 @@ def joined(part: str) -> list[ModuleType]:
 
 
 def find_in_tree() -> None:
-    """Make Python look for `raftline.EXTENSION.harness` and `.tests` in this tree, too."""
+    """Make Python look for `raftline.EXTENSION.harness` and `.tests` there, too."""
     for extension in filter(is_there, EXTENSIONS):
         path = importlib.import_module(f"raftline.{extension}").__path__
-        if (own := str(FOLDER / extension)) not in path and Path(own).is_dir():
-            path.append(own)
+        for own in (folder / extension for folder in FOLDERS):
+            if own.is_dir() and str(own) not in path:
+                path.append(str(own))

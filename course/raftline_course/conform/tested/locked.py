@@ -134,7 +134,7 @@ def _allow(rules: int, place: str, access: int) -> None:
 
 def own_places(command: list[str]) -> list[str]:
     """Return the program's folder, and the files that its command names, with their folders. A
-    program in `bin` also needs the folder around that. A whole home folder is never included, only
+    file in `bin` or `src` also needs the folder around that. A whole home folder is never included, only
     the named paths in it. The current folder is included if it is named, or if the command is a
     program in `bin` without a file argument: `cargo run`, `python3 -m node`."""
     program = Path(shutil.which(command[0]) or command[0])
@@ -142,7 +142,7 @@ def own_places(command: list[str]) -> list[str]:
     named = [one for one in named if one.exists()]
     found = [path for one in (program, *named) for path in (one.absolute(), one.resolve())]
     places = {str(one if one.is_dir() else one.parent) for one in found}
-    places |= {os.path.dirname(one) for one in places if one.endswith("/bin")}
+    places |= {os.path.dirname(one) for one in places if one.endswith(("/bin", "/src"))}
     if not named and program.absolute().parent.name in ("bin", "sbin"):
         places.add(os.getcwd())
     homes = {str(Path.home()), str(Path.home().resolve()), "/"}

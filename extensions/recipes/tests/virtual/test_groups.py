@@ -58,9 +58,9 @@ def takes_without_condition(claim: Any, share: Any, numbers: list[int], division
 FREE_SEAT = command_effects._free_seat
 
 
-def begins_too_early(store: Store, prefix: str, mode: str, waiting: int) -> str:
+def begins_too_early(store: Store, prefix: str, mode: str, waiting: int, begin: int = 1) -> str:
     """Begin a round with one claim too few."""
-    return FREE_SEAT(store, prefix, mode, waiting + 1)
+    return FREE_SEAT(store, prefix, mode, waiting + 1, begin)
 
 
 def passes_a_closed_gate(claim: Any) -> Any:
