@@ -1,7 +1,7 @@
 """The parts of the harness that belong to extensions, as the kernel's part asks for them.
 
-They are the package `harness` of each. The wheel of raftline has none, so with it they come from this
-clone, or from `parts/` next to this module, where the course's wheel has them.
+They are the package `harness` of each. The wheel of raftline has none: they come from this clone,
+or from `parts/` next to this module, where the course's wheel has them.
 """
 
 from __future__ import annotations

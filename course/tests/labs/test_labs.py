@@ -263,7 +263,12 @@ def test_a_checker_takes_no_other_change_for_a_succession(printed: str, instead:
 )  # fmt: skip
 def test_make_names_the_failed_labs_and_the_unknown_ones(typed: list[str], said: list[str]) -> None:
     ran = subprocess.run(
-        ["make", "-C", "course", *typed], cwd=play.ROOT, capture_output=True, text=True, timeout=60, check=False
+        ["make", "-C", "course", *typed],
+        cwd=play.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert ran.returncode == 2
     lines = [line for line in ran.stderr.splitlines() if not line.startswith("make")]

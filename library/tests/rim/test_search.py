@@ -499,7 +499,8 @@ def test_silent_leader_leaves_a_write_unknown_at_first() -> None:
 
 
 def test_cluster_is_gone_by_word_of_all_or_of_recover() -> None:
-    """Each of three nodes names a cluster, is silent, serves, or was not asked: a silence counts only if there is a node whose cluster continues that of the client."""
+    """Each of three nodes names a cluster, is silent, serves, or was not asked: a silence counts
+    only if there is a node whose cluster continues that of the client."""
     mine, other = new_cluster(), new_cluster()
     recovered = continuing(mine)
     early = Unreachable("no users yet")

@@ -107,6 +107,13 @@ def _sendable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Dir:
+    """Take each folder for a plain one: pytest would import the package that a folder is by its
+    name, and so give `extensions/redis` the name of the package `redis`."""
+    directory: pytest.Dir = pytest.Dir.from_parent(parent, path=path)
+    return directory
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Skip files without a test in the quick lane."""
     is_left = (

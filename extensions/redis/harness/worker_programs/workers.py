@@ -1,7 +1,8 @@
 """Workers with libraries in Python: workers.py work|put|version LIBRARY MODE FILE ITEM PORT …
 
 A worker appends the item of each job to a file. It is written as the library's own pages show it,
-and catches no error that the library hands to it, but for the loop with redis-py alone, which continues after the end of a connection as each of these libraries does.
+and catches no error that the library hands to it, but for the loop with redis-py alone, which
+continues after the end of a connection as each of these libraries does.
 """
 
 from __future__ import annotations
