@@ -134,9 +134,9 @@ def _allow(rules: int, place: str, access: int) -> None:
 
 def own_places(command: list[str]) -> list[str]:
     """Return the program's folder, and the files that its command names, with their folders. A
-    file in `bin` or `src` also needs the folder around that. A whole home folder is never included, only
-    the named paths in it. The current folder is included if it is named, or if the command is a
-    program in `bin` without a file argument: `cargo run`, `python3 -m node`."""
+    file in `bin` or `src` also needs the folder around that. A whole home folder is never included,
+    only the named paths in it. The current folder is included if it is named, or if the command is
+    a program in `bin` without a file argument: `cargo run`, `python3 -m node`."""
     program = Path(shutil.which(command[0]) or command[0])
     named = [Path(word) for word in command[1:] if os.sep in word or os.path.isfile(word)]
     named = [one for one in named if one.exists()]
