@@ -71,9 +71,11 @@ def ask_leader(
         refusal = refusal_in(answer)
         if refusal is None:
             return answer
+        leader = leader_in(refusal) if at == there else None
+        if leader is not None:  # the time of the search is for nodes that know of none
+            at = Address(*leader[1:])
+            continue
         if refusal.outcome is not ELSEWHERE or time.monotonic() > until_s:
             raise NotAnswered(refusal.sentence, refusal.code)
-        leader = leader_in(refusal) if at == there else None
-        if leader is None:
-            time.sleep(PAUSE_S)
-        at = there if leader is None else Address(*leader[1:])
+        time.sleep(PAUSE_S)
+        at = there

@@ -356,6 +356,22 @@ def test_a_joiner_that_finds_no_leader_says_so_soon(monkeypatch: pytest.MonkeyPa
     assert said[1:-1] == [waits]
 
 
+def test_a_joiner_follows_to_a_leader_that_is_named_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node may keep the request until it knows a leader, for longer than the search takes."""
+    monkeypatch.setattr(joining, "SEARCH_S", 0.0)
+    view = SimpleNamespace(is_member=False, membership=SimpleNamespace(electors=()))
+    said: list[str] = []
+    with scripted_nodes() as start:
+        leader = start(lambda _: "ADD response: s4 added").port
+        sorry = f"Sorry, I am not the leader. Last leader I heard from is: s2 (localhost:{leader})"
+        there = start(lambda asked: LEVEL_1 if asked.startswith("Level ") else sorry).port
+        node = cast(RawNode, SimpleNamespace(view=view))
+        address = Address("localhost", there)
+        begin_to_join("s4", Address("h", 4), address, None, node, Foreigners("s4"), said.append)
+        eventually(lambda: len(said) == 2)
+    assert said[1] == "[*] ADD response: s4 added"
+
+
 @pytest.mark.parametrize(("voters", "says"), [(("s1", "s4"), False), (("s1",), True)])
 def test_joiner_that_is_a_member_asks_nothing(voters: tuple[str, ...], says: bool) -> None:
     """Otherwise, one that died while it caught up would stay a learner unnoticed."""
