@@ -177,7 +177,8 @@ def _near(body: Body, begin: int, stop: int) -> Items:
 
 def lrange(view: View, words: list[str]) -> Value:
     """LRANGE KEY START STOP"""
-    items = _near(view.body(words[1], LIST), integer(words[2]), integer(words[3]))
+    places = integer(words[2]), integer(words[3])
+    items = _near(view.body(words[1], LIST), *places)
     begin, end = _range(words, len(items))
     return list(items.part(begin, end).meant())
 

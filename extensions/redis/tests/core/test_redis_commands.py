@@ -98,6 +98,7 @@ ROWS: list[tuple[str, str, Value]] = [
     ("", "INCR a", 1),
     ("SET a 7", "DECRBY a 9", -2),
     ("SET a x", "INCR a", Failure("ERR value is not an integer or out of range")),
+    ("SET a x", "LRANGE a 2 x", Failure("ERR value is not an integer or out of range")),
     ("", "INCRBY a 1.5", Failure("ERR value is not an integer or out of range")),
     (f"SET a {(1 << 63) - 1}", "INCR a", Failure("ERR increment or decrement would overflow")),
     ("", f"DECRBY a {-(1 << 63)}", Failure("ERR decrement would overflow")),
