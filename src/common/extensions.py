@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import Final
 
 EXTENSIONS: Final = ("objects", "recipes", "redis", "picture", "monitoring", "tools")
-
 LIBRARY: Final = ("aio", "api", "clients", "errors", "threads")  # what lies in library/
 
 # The part (common/effects.py) of each verb of an extension. A build without an extension knows them

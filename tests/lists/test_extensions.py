@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
 
 import pytest
 
+from raftline.common.extensions import EXTENSIONS, LIBRARY
+from raftline_testing.runner import tree_copy
 from raftline_testing.runner.without import KERNEL_TESTS
 from tests.lists.imports import PAGE, arrows, modules
-from tests.lists.trees import ROOT
+from tests.lists.trees import ROOT, SOURCES
 
 
 @functools.cache
@@ -83,3 +86,17 @@ def test_harness_and_tests_of_the_kernel_import_no_extension(extension: str) -> 
         if line.search(path.read_text(encoding="utf-8"))
     ]
     assert woven == []
+
+
+def test_each_list_of_folders_names_what_is_there() -> None:
+    """The sources, the library and the extensions are named where nothing can look at the folders:
+    in a build, in a stand-in, and where a folder may be missing."""
+    named = re.search(r"^SOURCES = (\(.*\))", (ROOT / "setup.py").read_text("utf-8"), re.M)
+    assert named is not None
+    assert ast.literal_eval(named[1]) == tree_copy.SOURCES
+    for stand_in in ("src/raftline", "deploy/editable/raftline"):
+        text = (ROOT / stand_in / "__init__.py").read_text("utf-8")
+        assert f"for folder in {tree_copy.SOURCES!r}]".replace("'", '"') in text
+    library = {path.stem for path in SOURCES[1].iterdir()} - {"tests", "__pycache__"}
+    assert library == {*LIBRARY}
+    assert {path.parent.name for path in SOURCES[2].glob("*/__init__.py")} == {*EXTENSIONS}

@@ -7,14 +7,12 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
+from raftline_testing.runner import tree_copy
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-SOURCES = (
-    ROOT / "src",
-    ROOT / "library",
-    ROOT / "extensions",
-)  # the folders of the package `raftline`
+SOURCES = [ROOT / name for name in tree_copy.SOURCES]  # the folders of the package `raftline`
 
 
 def sources(below: str = "") -> list[Path]:

@@ -140,5 +140,15 @@ def test_command_says_that_the_library_is_missing(node_alone: Path, words: Seque
     assert done.stderr == f"[!] {NO_LIBRARY}\n"
 
 
+def test_package_without_library_lacks_its_names(node_alone: Path) -> None:
+    """As for any name that is not there, so `hasattr` and `from raftline import` work."""
+    program = f"import sys; sys.path.insert(0, {str(node_alone / 'src')!r}); import raftline"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"{program}; print(hasattr(raftline, 'connect'))"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
 def test_kernel_passes_its_tests(kernel: Path) -> None:
     assert run_tests(kernel, ["tests", "-k", SLICE]) == 0

@@ -6,6 +6,7 @@ import argparse
 import re
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -370,6 +371,34 @@ def test_a_joiner_follows_to_a_leader_that_is_named_late(monkeypatch: pytest.Mon
         begin_to_join("s4", Address("h", 4), address, None, node, Foreigners("s4"), said.append)
         eventually(lambda: len(said) == 2)
     assert said[1] == "[*] ADD response: s4 added"
+
+
+def test_joiner_sent_in_a_circle_ends_its_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two followers may name each other while an election is under way."""
+    monkeypatch.setattr(joining, "SEARCH_S", 0.05)
+    electors: set[str] = set()
+    view = SimpleNamespace(is_member=False, membership=SimpleNamespace(electors=electors))
+    ports: list[int] = []
+    said: list[str] = []
+
+    def reply_at(place: int) -> Callable[[str], str]:
+        sorry = "Sorry, I am not the leader. Last leader I heard from is: s2 (localhost:{})"
+        return lambda asked: (
+            LEVEL_1 if asked.startswith("Level ") else sorry.format(ports[1 - place])
+        )
+
+    def say(text: str) -> None:
+        said.append(text)
+        if "is not added yet" in text:
+            electors.add("s4")  # so it asks no more
+
+    with scripted_nodes() as start:
+        ports += [start(reply_at(place)).port for place in range(2)]
+        node = cast(RawNode, SimpleNamespace(view=view))
+        address = Address("localhost", ports[0])
+        begin_to_join("s4", Address("h", 4), address, None, node, Foreigners("s4"), say)
+        eventually(lambda: electors, "the end of the search", 10.0)
+    assert said[1].startswith("[!] s4 is not added yet: I am not the leader. ")
 
 
 @pytest.mark.parametrize(("voters", "says"), [(("s1", "s4"), False), (("s1",), True)])
