@@ -58,6 +58,17 @@ def run_pytest(*arguments: object) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.parametrize(
+    "folder",
+    [*ROOT.glob("extensions/*/tests"), ROOT / "library" / "tests", ROOT / "course" / "tests"],
+    ids=lambda folder: folder.parent.name,
+)
+def test_folder_of_tests_loads_by_itself(folder: Path) -> None:
+    """The tests of a folder load when pytest is given nothing else."""
+    status, output = run_pytest(folder, "--collect-only")
+    assert status == 0, output[-2000:]
+
+
 def collected(*arguments: object) -> set[str]:
     status, output = run_pytest("--collect-only", *arguments)
     assert status == 0, output
