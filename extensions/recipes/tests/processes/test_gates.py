@@ -78,7 +78,7 @@ def test_a_caller_that_gives_up_leaves_its_turn_to_the_next(nodes: Cluster) -> N
         async with raftline.aio.connect(at(nodes)) as kv:
             lock = kv.lock("gives up")
             held = await lock.acquire()
-            assert await lock.acquire(timeout=0.05) is None
+            assert await lock.acquire(timeout=0.5) is None
             assert await lock.acquire(timeout=0) is None
             first, second = (asyncio.ensure_future(lock.acquire()) for _ in range(2))
             await asyncio.sleep(0)
@@ -95,7 +95,7 @@ def test_thread_out_of_time_gets_none_and_leaves_its_turn(kv: raftline.KV[str]) 
     """A thread whose time is over gets none and leaves its turn."""
     lock = kv.lock("gives up")
     held = lock.acquire()
-    assert lock.acquire(timeout=0.05) is None
+    assert lock.acquire(timeout=0.5) is None
     assert lock.acquire(blocking=False) is None
     held.release()
     with lock.acquire(timeout=DEADLINE_S) or pytest.fail("nobody holds it"):
@@ -119,7 +119,7 @@ def test_a_child_process_has_gates_of_its_own(kv: raftline.KV[str]) -> None:
     child = os.fork()
     if child == 0:
         try:
-            is_held_there = lock.acquire(timeout=0.05) is None
+            is_held_there = lock.acquire(timeout=0.5) is None
             with kv.lock("fork of the child").acquire(timeout=DEADLINE_S) or pytest.fail("no lock"):
                 os._exit(0 if is_held_there else 1)
         finally:

@@ -110,7 +110,7 @@ def test_threads_that_share_nobody_s_shard(kv: raftline.KV[str]) -> None:
         tokens: dict[int, int] = {}
         with kv.partitioner("threads", shards=6).join(name) as share:
             for _ in range(12):
-                now = share.update(timeout=0.05)
+                now = share.update(timeout=0.5)
                 use(name, now, tokens)
                 tokens = now
             use(name, {}, tokens)

@@ -112,7 +112,7 @@ def test_returned_job_is_delivered_again_and_dies_at_last(kv: raftline.KV[str]) 
     assert job is not None
     assert (job.value, job.deliveries) == ("poison", 1)
     job.release()
-    assert kv.queue("bad", max_deliveries=1).take(timeout=0.1) is None
+    assert kv.queue("bad", max_deliveries=1).take(timeout=0.5) is None
     assert (jobs.discard(number), jobs.discard(number), jobs.dead()) == (True, False, [])
 
 
@@ -292,7 +292,7 @@ def test_a_worker_takes_several_jobs_and_ends_them_together(kv: raftline.KV[str]
     ]  # fmt: skip
     jobs.done(again)
     assert jobs.take_many(10, timeout=0) == []
-    assert jobs.take_many(10, timeout=0.05) == []
+    assert jobs.take_many(10, timeout=0.5) == []
     assert list(kv.keys("queue/many/")) == []
 
 
@@ -312,7 +312,7 @@ def test_a_worker_ends_its_jobs_with_the_take_of_the_next(kv: raftline.KV[str]) 
     assert left.value == "4"
     last = jobs.take_many(5, timeout=0, done=[left, batch[1]])
     assert [job.value for job in last] == ["5"]
-    assert jobs.take_many(5, timeout=0.05, done=last) == []
+    assert jobs.take_many(5, timeout=0.5, done=last) == []
     assert list(kv.keys("queue/next/")) == []
 
 
