@@ -106,12 +106,11 @@ def own_sums(state: State) -> Sums | None:
 # --- the leader ------------------------------------------------------------------------------
 
 
-def compare(state: State, name: str, sums: Sums) -> None:
+def compare(state: State, progress: Progress, sums: Sums) -> None:
     """Compare a follower's sums with this leader's own; if they differ, `judge` comes next.
 
     The difference is that of the latest report: the follower can check it, and one that is over is
     dropped."""
-    progress = state.progress[name]
     progress.reported_difference, progress.received_index = sums.differs, sums.received
     progress.applied_index = max(progress.applied_index, sums.index)
     if sums.differs:  # it knows
@@ -282,14 +281,15 @@ def _leave_as_different(state: State, index: int, names: list[str]) -> None:
 def _confirm_snapshots(state: State) -> None:
     """Note up to which entry all voters have had this leader's sums. A snapshot of before it gave
     nobody a state that only one side has."""
-    others = [each for name, each in state.progress.items() if name in state.membership.electors]
+    leading, electors = state.as_leader, state.membership.electors
+    others = [each for name, each in leading.progress.items() if name in electors]
     if True in [each.difference is not None or each.reported_difference > 0 for each in others]:
         return
     index = min(
         [min(each.entries.agreed_index, each.state.agreed_index) for each in others],
         default=state.applied,
     )
-    state.as_leader.confirmed_index = max(state.as_leader.confirmed_index, index)
+    leading.confirmed_index = max(leading.confirmed_index, index)
     _hear_of_agreement(state, index)
 
 

@@ -164,14 +164,15 @@ def on_append_accepted(state: State, message: AppendAccepted) -> None:
     The follower reached its index through this leader's messages of this term, so the index can't
     be too high, however late the answer arrives; `matched` never lowers it.
     """
-    progress = state.progress[message.sender]
-    progress.matched(message.index, state.as_leader.round)
+    leading = state.as_leader
+    progress = leading.progress[message.sender]
+    progress.matched(message.index, leading.round)
     if progress.is_counted and message.index > state.commit_index:
         advance_commit(state)
     if progress.next_index <= state.log.last_index:
         send_entries(state, message.sender, progress)
     if message.sums is not None and message.round >= progress.acked_round:  # none is later
-        compare(state, message.sender, message.sums)
+        compare(state, progress, message.sums)
 
 
 def on_append_rejected(state: State, message: AppendRejected) -> None:

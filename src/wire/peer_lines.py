@@ -308,7 +308,7 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
         incarnation,
         lost_index,
         _read_difference(tail),
-        _given(tail, 8),
+        *_given(tail, 8),
     )
 
 
@@ -336,32 +336,34 @@ def _read_held(sender: str, to: str, text: str) -> InstallSnapshotReply:
         raise PeerError(f"malformed GiveSnapshotAfterByte. Its form is: {_HELD_FORM}")
     offset, index, index_term, term, number = _numbers(match, 1, 2, 3, 4, 5)
     return InstallSnapshotReply(
-        sender, to, term, index, index_term, offset, number, _given(match, 6), match[7] is not None
+        sender, to, term, index, index_term, offset, number, _given(match, 6)[0], match[7] is not None
     )
 
 
 def _read_marks(match: re.Match[str]) -> tuple[int, int, bool]:
     """Return `without_vote`, `lease_ms` and `may_be_new` of an answer to AppendEntries."""
-    return _given(match, 5), _given(match, 4), match[6] is not None
+    without_vote, lease_ms = _given(match, 5, 4)
+    return without_vote, lease_ms, match[6] is not None
 
 
 def _read_sums(match: re.Match[str]) -> Sums | None:
     if match[7] is None:
         return None
-    state, differs, received = int(match[10] or "0", 16), _given(match, 11), _given(match, 12)
-    return Sums(_given(match, 7), int(match[8], 16), _given(match, 9), state, differs, received)
+    index, state_index, differs, received = _given(match, 7, 9, 11, 12)
+    state = int(match[10] or "0", 16)
+    return Sums(index, int(match[8], 16), state_index, state, differs, received)
 
 
 def _read_difference(tail: re.Match[str]) -> Difference | None:
     if tail[5] is None:
         return None
     kind = SumKind.STATE if tail[6] is None else SumKind.ENTRIES
-    return Difference(_given(tail, 5), kind, int(tail[6] or tail[7], 16))
+    return Difference(_numbers(tail, 5)[0], kind, int(tail[6] or tail[7], 16))
 
 
-def _given(match: re.Match[str], group: int) -> int:
-    """Return an optional number, 0 if it is missing."""
-    return _numbers(match, group)[0] if match[group] else 0
+def _given(match: re.Match[str], *groups: int) -> tuple[int, ...]:
+    """Return optional numbers, 0 for a missing one."""
+    return _checked([match[group] or "0" for group in groups])
 
 
 def _numbers(match: re.Match[str], *groups: int) -> tuple[int, ...]:

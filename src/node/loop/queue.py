@@ -341,8 +341,6 @@ class RequestQueue:
     def take(self, *, writes: bool, reads: bool) -> list[Batch]:
         """Hand out the held batches, then the new ones of these kinds, each in its order."""
         batches, self.held = self.held, []
-        if writes:
-            self.let_long_go()
         for new in (self.others, *([self.writes] * writes), *([self.reads] * reads)):
             batches += _all_of(new)
         # A batch that was given up must never be proposed: its reply was that nothing was done.
@@ -357,7 +355,6 @@ class RequestQueue:
         self.held = [batch for batch in self.held if not batch.is_answered]
         if self._long.count:
             self._long.forget_answered()
-            self.let_long_go()
 
     def leave_writes(self, writes: list[Batch]) -> list[Batch]:
         """Return the writes that are proposed now; queue the others again."""
@@ -388,7 +385,6 @@ class RequestQueue:
                 self.held.append(batch)
         if self._long.count:
             self._long.hold(now + self._hold_ms)
-            self.let_long_go()
 
     def enter(self, batches: Sequence[Batch], first_index: int, term: int) -> list[str]:
         """Note that these batches get the entries from `first_index` on, in `term`; return their

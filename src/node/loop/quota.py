@@ -89,7 +89,7 @@ class Quota:
         """Return the writes to propose; answer the others with a refusal. Each batch is accepted or
         refused as a whole."""
         lacks = self.lacks
-        if not lacks and not self._may_be_beyond_share:
+        if not lacks and not self._shares()[2]:
             return list(writes)
         is_refused = asks_lease if lacks == "leases" else needs_room
         admitted = []
@@ -104,25 +104,12 @@ class Quota:
 
     # --- users -----------------------------------------------------------------------------------
 
-    def _left(self, limit: int, held: int) -> int:
-        """Return the room for users below a bound."""
-        return max(0, limit - limit // KEPT_PART - held)
-
-    @property
-    def _left_bytes(self) -> int:
-        return self._left(self.bytes_max, self._store.bytes)
-
-    @property
-    def _left_leases(self) -> int:
-        return self._left(self._leases_max, len(self._store.leases.granted))
-
-    @property
-    def _may_be_beyond_share(self) -> bool:
-        """Whether so much is held that one user may hold more than a share."""
-        store = self._store
-        if store.bytes > USER_SHARE * self._left_bytes:
-            return True
-        return len(store.leases.granted) > USER_SHARE * self._left_leases
+    def _shares(self) -> tuple[int, int, bool]:
+        """Return the bytes and the leases of a user's share, and whether so much is held that one
+        user may hold more."""
+        size, leases = self._store.bytes, len(self._store.leases.granted)
+        share, of_leases = _share(self.bytes_max, size), _share(self._leases_max, leases)
+        return share, of_leases, size > share or leases > of_leases
 
     def _held_by(self, user: str) -> tuple[int, int]:
         """Return the bytes and the leases of a user. Clients without a login hold what is
@@ -139,22 +126,19 @@ class Quota:
         """Return the refusal of a run of writes whose user holds more than a share, or ""."""
         user = batch.writer or ""
         held, leases = self._held_by(user)
-        share = USER_SHARE * self._left_bytes
+        share, of_leases, _ = self._shares()
         if held > share and any(map(needs_room, batch.commands)):
             return _refusal_of(user, f"{held} bytes", share, "delete or clear some keys")
-        share = USER_SHARE * self._left_leases
-        if leases > share and any(map(asks_lease, batch.commands)):
-            return _refusal_of(user, f"{leases} leases", share, "release some")
+        if leases > of_leases and any(map(asks_lease, batch.commands)):
+            return _refusal_of(user, f"{leases} leases", of_leases, "release some")
         return ""
 
     @property
     def has_user_beyond_share(self) -> bool:
         """Whether a user holds more than a share."""
-        if not self._may_be_beyond_share:
-            return False
-        shares = USER_SHARE * self._left_bytes, USER_SHARE * self._left_leases
-        held = map(self._held_by, self._users())
-        return any(size > shares[0] or leases > shares[1] for size, leases in held)
+        share, of_leases, may_be = self._shares()
+        held = map(self._held_by, self._users() if may_be else ())
+        return any(size > share or leases > of_leases for size, leases in held)
 
     def _users(self) -> set[str]:
         """Return all users who hold something."""
@@ -175,6 +159,11 @@ class Quota:
         if lacks == "disk":
             return NO_DISK
         return NO_LEASES(self._leases_max)
+
+
+def _share(limit: int, held: int) -> int:
+    """Return the share of a user in the room that is left below a bound."""
+    return USER_SHARE * max(0, limit - limit // KEPT_PART - held)
 
 
 def _refusal_of(user: str, held: str, share: int, remedy: str) -> Refusal:

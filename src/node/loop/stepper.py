@@ -190,6 +190,7 @@ class Stepper:
         queue.let_long_go()
         if queue.writes or queue.reads or queue.others or queue.held:
             self.serve()
+            queue.let_long_go()  # in place of writes that were refused
         if queue.held and queue.held[0].hold_until_ms < self._sleep.until_ms:
             self._sleep.wake()  # that batch is refused at that time
 
@@ -351,14 +352,12 @@ class Stepper:
             for batch in batches:
                 if not batch.asks_leader:
                     batch.answer_all(reply)
-            queue.let_long_go()
             asking = [batch for batch in batches if batch.asks_leader]
             if asking:
                 self.carry_out(self._node.step(AskLeader(asking), now))
         elif view.removed_by and not view.is_member:
             for batch in batches:
                 batch.answer_all(REMOVED)
-            queue.let_long_go()
         else:
             self._queue.hold(batches, now, no_leader(view.no_leader_because, view.no_leader_for))
 
@@ -375,37 +374,32 @@ class Stepper:
         if not self._node.takes_proposals:
             self._queue.hold(writes + changes, now)
         else:
-            writes = self._queue.leave_writes(writes)
-            if writes and self.stall.is_long(now):
-                writes = self._refuse_all(writes)
-            if writes := self._leave_admitted(writes, now):
-                self._propose(writes, now)
+            if writes:
+                self._serve_writes(self._queue.leave_writes(writes), now)
             for batch in changes:
                 self._change(batch, now)
         queue = self._queue
-        if leased := queue.leave_reads(leased, queue.others):
+        if leased and (leased := queue.leave_reads(leased, queue.others)):
             self.carry_out(self._node.step(Read(leased, by_lease=True), now))
-        if by_round := queue.leave_reads(by_round, queue.reads):
+        if by_round and (by_round := queue.leave_reads(by_round, queue.reads)):
             self.carry_out(self._node.step(Read(by_round), now))
 
-    def _refuse_all(self, writes: list[Batch]) -> list[Batch]:
-        """Refuse writes while nothing is committed; return those that are left to propose: none."""
-        for batch in writes:
-            batch.answer_all(NO_QUORUM(self._node.view.name))
-        self._queue.let_long_go()
-        return []
-
-    def _leave_admitted(self, writes: list[Batch], now: int) -> list[Batch]:
-        """Refuse writes that a member could not apply, or for which there is no room; return the
-        others. The log names first what they need."""
-        if writes and self.parts is not None:
+    def _serve_writes(self, writes: list[Batch], now: int) -> None:
+        """Propose writes. Refuse all of them while nothing is committed, otherwise those that a
+        member could not apply, or for which there is no room. The log names first what they
+        need."""
+        if self.stall.is_long(now):
+            for batch in writes:
+                batch.answer_all(NO_QUORUM(self._node.view.name))
+            return
+        if self.parts is not None:
             writes, added = self.parts.admit(writes)
             if added:
                 self.carry_out(self._node.step(NeedParts(added), now))
         if writes and self.quota is not None:
             writes = self.quota.admit(writes)
-        self._queue.let_long_go()
-        return writes
+        if writes:
+            self._propose(writes, now)
 
     def _propose(self, batches: list[Batch], now: int) -> None:
         last_index, term = self._node.view.log.last_index, self._node.view.term
