@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, Final
 
 from ...access.secret import MODES
 from ...common import config
@@ -24,7 +25,110 @@ from .joining import joining_address, reached_address, settle_configuration
 from .memory import Shares, shares_of
 from .observation import check_recording
 
-_BYTES = as_number("number of bytes", 1)
+_FILE: Final = {"type": Path, "metavar": "FILE"}
+_FLAG: Final = {"action": "store_true"}
+_BYTES: Final = {"type": as_number("number of bytes", 1), "metavar": "BYTES"}
+# Each argument, in the order of the help: its name, what argparse has to know of it, and its help.
+_ARGUMENTS: Final[tuple[tuple[str, Mapping[str, Any], str], ...]] = (
+    # the node's name, its port and its folder
+    ("name", {"metavar": "NAME"}, "which line of the configuration: s1"),
+    ("port", {"metavar": "PORT"}, "where to listen: 10000"),
+    ("--dir", {}, "folder of server-configuration.txt and of the node's files"),
+    ("--host", {"type": as_host, "default": "localhost"}, "where to listen (default: localhost)"),
+    ("--open-to-network", _FLAG, "allow a --host that others can reach"),
+    ("--advertise", {"type": reached_address, "metavar": "HOST:PORT"},
+     "the address where others reach this node, if it differs from the one it listens on:"
+     " behind a proxy, in a container, on every address"),
+    # access
+    ("--anonymous", {"choices": ANONYMOUS, "metavar": "ROLE"},
+     "the role of clients that are not logged in, once logins are required: none (default),"
+     " reader, writer, admin"),
+    ("--first-admin", _FILE,
+     "require clients to log in; while the cluster has no users, its leader adds the admin"
+     " in FILE (`raftline user first NAME FILE` writes it)"),
+    ("--insecure", _FLAG,
+     "start although others can reach this node and could pose as a member of the cluster"),
+    ("--secret", _FILE,
+     "members prove to each other that they know the secret in FILE (raftline secret FILE"
+     " makes one)"),
+    ("--secret-mode", {"choices": MODES},
+     "require (default): members have to prove themselves; offer: members without a proof"
+     " are accepted as well, while the secret is turned on node by node"),
+    # TLS
+    ("--tls-cert", _FILE,
+     "speak TLS with this certificate, along with plain lines on the same port"),
+    ("--tls-key", _FILE, "the key of that certificate"),
+    ("--tls-ca", _FILE, "the CA of the other members' certificates, and of clients'"),
+    ("--tls-only", _FLAG,
+     "speak only TLS; with --tls-ca a member proves itself by its certificate"),
+    ("--tls-require", _FLAG, "answer nobody without a certificate of --tls-ca, not even clients"),
+    ("--tls-crl", _FILE,
+     "the list of certificates that the CA of --tls-ca revoked, in PEM; it is read again on"
+     " SIGHUP"),
+    # elections, reads and snapshots
+    ("--pace", {"choices": sorted(PACES), "default": "fast"},
+     "class: elections take 2 to 4 s, for a slow network; human: 10 to 18 s, to watch"),
+    ("--reads", {"choices": READ_MODES, "default": "index"},
+     "index: a round of heartbeats confirms each read; lease: no round, trusting clocks;"
+     " log: each get is an entry; local: from this node's own state, may be stale"),
+    ("--follower-reads", _FLAG,
+     "as a follower, ask the leader for its read index instead of sending clients there"),
+    ("--compact-at", {**_BYTES, "default": COMPACT_BYTES},
+     "take a snapshot when the log has this size and twice that of the last snapshot"
+     " (default: 8388608)"),
+    # events that are kept, memory, processors and threads
+    ("--history-events",
+     {"type": as_number("number of events", 1), "default": HISTORY_EVENTS, "metavar": "N"},
+     "how many of the latest events are kept, for watches that resume (default: 100000)"),
+    ("--history-bytes", {**_BYTES, "default": HISTORY_BYTES},
+     f"how many bytes of them are kept in memory (default: {HISTORY_BYTES})"),
+    ("--max-bytes", {**_BYTES, "default": PAIRS_BYTES},
+     "how many bytes keys, values and leases may take in memory; beyond it only commands"
+     f" that free some are accepted. The leader's setting counts (default: {PAIRS_BYTES})"),
+    ("--memory", _BYTES,
+     "the sum of the memory bounds of this node, without its keys; it accepts as many"
+     f" connections and watches as fit (default: {MEMORY_BYTES}, or what --max-connections and"
+     " --history-bytes need)"),
+    ("--cores", {"choices": ("one", "any"), "default": "one"},
+     "one: a busy node keeps its threads on one core, and moves to another that has more"
+     " idle time; any: the kernel chooses"),
+    ("--io", {"choices": IO_MODES, "default": "auto"},
+     "threads: one reading thread for each connection; shared: one for all clients;"
+     " auto: shared while many are busy"),
+    # a node that is not known yet
+    ("--register", _FLAG, "add NAME to the configuration"),
+    ("--join", {"type": joining_address, "metavar": "HOST:PORT"},
+     "ask the node at this address to be added to its cluster; NAME need not be in the"
+     " configuration"),
+    ("--new", {"action": Typed},
+     "NAME never ran before, on any machine: it votes at once. Type this by hand, once: a"
+     " script that uses it for a node that lost its disk loses acknowledged writes"),
+    ("--floor", _FLAG,
+     "begin a cluster in which other implementations take part, which announce no level:"
+     " every raftline node of it needs this, and serves only what they understand"),
+    # what a node records and prints
+    ("--record", _FILE,
+     "record each step of the core, for `raftline replay` and a bug report; FILE holds"
+     " keys and values"),
+    ("--http", {"type": as_endpoint, "metavar": "PORT"},
+     "serve /health, /ready, /metrics and /status over HTTP there: PORT on localhost,"
+     " HOST:PORT, or unix:PATH"),
+    ("--verbose", _FLAG, "also print each heartbeat"),
+    ("--log-format", {"choices": FORMATS, "default": "console"},
+     "console: the lines as they are; text and json: with time, level, node and term"),
+    ("--log-level", {"choices": LEVELS},
+     "debug: everything, with requests, messages and heartbeats; info: what happens to the"
+     " node (default of text and json); warning: only what somebody has to fix"),
+    ("--log-times", _FLAG, "print the time before each line"),
+    ("--course-console", _FLAG,
+     "print a bare `Sending message`, and votes only as a table, like the course's figures"),
+    # the settings as a whole
+    ("--max-connections", {"type": as_number("number of connections", 1, 999_999), "metavar": "N"},
+     "default: 4096, or as many as fit --memory"),
+    ("--config", {"metavar": "FILE"},
+     "the file of settings (default: raftline.toml in the folder of --dir, else here)"),
+    ("--print-config", {"action": Typed}, "show each setting and where it comes from"),
+)  # fmt: skip
 
 
 def log_level(arguments: argparse.Namespace) -> str:
@@ -88,281 +192,7 @@ def parser() -> Parser:
         epilog="RAFTLINE_SERVER_NAME, RAFTLINE_SERVER_PORT, … in the environment and raftline.toml"
         " set the same: an argument overrides the environment, which overrides the file.",
     )
-    _add_place(parser)
-    _add_access(parser)
-    _add_tls(parser)
-    _add_service(parser)
-    _add_membership(parser)
-    _add_output(parser)
-    _add_settings(parser)
+    for name, options, text in _ARGUMENTS:
+        parser.add_argument(name, help=text, **options)
     parser.add_version()
     return parser
-
-
-def _add_place(parser: Parser) -> None:
-    """Add the arguments for the node's name, its port and its folder."""
-    add = parser.add_argument
-    add("name", metavar="NAME", help="which line of the configuration: s1")
-    add("port", metavar="PORT", help="where to listen: 10000")
-    add("--dir", help="folder of server-configuration.txt and of the node's files")
-    add("--host", type=as_host, default="localhost", help="where to listen (default: localhost)")
-    add("--open-to-network", action="store_true", help="allow a --host that others can reach")
-    add(
-        "--advertise",
-        type=reached_address,
-        metavar="HOST:PORT",
-        help="the address where others reach this node, if it differs from the one it listens on:"
-        " behind a proxy, in a container, on every address",
-    )
-
-
-def _add_access(parser: Parser) -> None:
-    """Add the options for access."""
-    add = parser.add_argument
-    add("--users", type=_no_file_of_users, metavar="FILE", help=argparse.SUPPRESS)
-    add(
-        "--anonymous",
-        choices=ANONYMOUS,
-        metavar="ROLE",
-        help="the role of clients that are not logged in, once logins are required: none (default),"
-        " reader, writer, admin",
-    )
-    _add_first_admin(parser)
-    add(
-        "--insecure",
-        action="store_true",
-        help="start although others can reach this node and could pose as a member of the cluster",
-    )
-    add(
-        "--secret",
-        type=Path,
-        metavar="FILE",
-        help="members prove to each other that they know the secret in FILE (raftline secret FILE"
-        " makes one)",
-    )
-    add(
-        "--secret-mode",
-        choices=MODES,
-        help="require (default): members have to prove themselves; offer: members without a proof"
-        " are accepted as well, while the secret is turned on node by node",
-    )
-
-
-def _no_file_of_users(_: str) -> NoReturn:
-    """Refuse the setting of earlier builds."""
-    raise argparse.ArgumentTypeError(
-        "users are no longer in a file of each node: name the first admin by --first-admin FILE, "
-        "and take the others over by raftline user import (docs/use/users.md)"
-    )
-
-
-def _add_first_admin(parser: Parser) -> None:
-    parser.add_argument(
-        "--first-admin",
-        type=Path,
-        metavar="FILE",
-        help="require clients to log in; while the cluster has no users, its leader adds the admin"
-        " in FILE (`raftline user first NAME FILE` writes it)",
-    )
-
-
-def _add_tls(parser: Parser) -> None:
-    """Add the options for TLS."""
-    add = parser.add_argument
-    add(
-        "--tls-cert",
-        type=Path,
-        metavar="FILE",
-        help="speak TLS with this certificate, along with plain lines on the same port",
-    )
-    add("--tls-key", type=Path, metavar="FILE", help="the key of that certificate")
-    add(
-        "--tls-ca",
-        type=Path,
-        metavar="FILE",
-        help="the CA of the other members' certificates, and of clients'",
-    )
-    add(
-        "--tls-only",
-        action="store_true",
-        help="speak only TLS; with --tls-ca a member proves itself by its certificate",
-    )
-    add(
-        "--tls-require",
-        action="store_true",
-        help="answer nobody without a certificate of --tls-ca, not even clients",
-    )
-    add(
-        "--tls-crl",
-        type=Path,
-        metavar="FILE",
-        help="the list of certificates that the CA of --tls-ca revoked, in PEM; it is read again on"
-        " SIGHUP",
-    )
-
-
-def _add_service(parser: Parser) -> None:
-    """Add the options for elections, reads and snapshots."""
-    add = parser.add_argument
-    add(
-        "--pace",
-        choices=sorted(PACES),
-        default="fast",
-        help="class: elections take 2 to 4 s, for a slow network; human: 10 to 18 s, to watch",
-    )
-    add(
-        "--reads",
-        choices=READ_MODES,
-        default="index",
-        help="index: a round of heartbeats confirms each read; lease: no round, trusting clocks;"
-        " log: each get is an entry; local: from this node's own state, may be stale",
-    )
-    add(
-        "--follower-reads",
-        action="store_true",
-        help="as a follower, ask the leader for its read index instead of sending clients there",
-    )
-    add(
-        "--compact-at",
-        type=_BYTES,
-        default=COMPACT_BYTES,
-        metavar="BYTES",
-        help="take a snapshot when the log has this size and twice that of the last snapshot"
-        " (default: 8388608)",
-    )
-    _add_bounds(parser)
-
-
-def _add_bounds(parser: Parser) -> None:
-    """Add the options for the events that are kept, for processors and for threads."""
-    add = parser.add_argument
-    add(
-        "--history-events",
-        type=as_number("number of events", 1),
-        default=HISTORY_EVENTS,
-        metavar="N",
-        help="how many of the latest events are kept, for watches that resume (default: 100000)",
-    )
-    add(
-        "--history-bytes",
-        type=_BYTES,
-        default=HISTORY_BYTES,
-        metavar="BYTES",
-        help=f"how many bytes of them are kept in memory (default: {HISTORY_BYTES})",
-    )
-    _add_memory(parser)
-    add(
-        "--cores",
-        choices=("one", "any"),
-        default="one",
-        help="one: a busy node keeps its threads on one core, and moves to another that has more"
-        " idle time; any: the kernel chooses",
-    )
-    add(
-        "--io",
-        choices=IO_MODES,
-        default="auto",
-        help="threads: one reading thread for each connection; shared: one for all clients;"
-        " auto: shared while many are busy",
-    )
-
-
-def _add_memory(parser: Parser) -> None:
-    """Add the options that bound the memory for the keys and the other memory of a node."""
-    add = parser.add_argument
-    add(
-        "--max-bytes",
-        type=_BYTES,
-        default=PAIRS_BYTES,
-        metavar="BYTES",
-        help="how many bytes keys, values and leases may take in memory; beyond it only commands"
-        f" that free some are accepted. The leader's setting counts (default: {PAIRS_BYTES})",
-    )
-    add(
-        "--memory",
-        type=_BYTES,
-        metavar="BYTES",
-        help="the sum of the memory bounds of this node, without its keys; it accepts as many"
-        f" connections and watches as fit (default: {MEMORY_BYTES}, or what --max-connections and"
-        " --history-bytes need)",
-    )
-
-
-def _add_membership(parser: Parser) -> None:
-    """Add the options for a node that is not known yet."""
-    add = parser.add_argument
-    add("--register", action="store_true", help="add NAME to the configuration")
-    add(
-        "--join",
-        metavar="HOST:PORT",
-        type=joining_address,
-        help="ask the node at this address to be added to its cluster; NAME need not be in the"
-        " configuration",
-    )
-    add(
-        "--new",
-        action=Typed,
-        help="NAME never ran before, on any machine: it votes at once. Type this by hand, once: a"
-        " script that uses it for a node that lost its disk loses acknowledged writes",
-    )
-    add(
-        "--floor",
-        action="store_true",
-        help="begin a cluster in which other implementations take part, which announce no level:"
-        " every raftline node of it needs this, and serves only what they understand",
-    )
-
-
-def _add_output(parser: Parser) -> None:
-    """Add the options for what a node records and prints."""
-    add = parser.add_argument
-    add(
-        "--record",
-        type=Path,
-        metavar="FILE",
-        help="record each step of the core, for `raftline replay` and a bug report; FILE holds"
-        " keys and values",
-    )
-    add(
-        "--http",
-        type=as_endpoint,
-        metavar="PORT",
-        help="serve /health, /ready, /metrics and /status over HTTP there: PORT on localhost,"
-        " HOST:PORT, or unix:PATH",
-    )
-    add("--verbose", action="store_true", help="also print each heartbeat")
-    add(
-        "--log-format",
-        choices=FORMATS,
-        default="console",
-        help="console: the lines as they are; text and json: with time, level, node and term",
-    )
-    add(
-        "--log-level",
-        choices=LEVELS,
-        help="debug: everything, with requests, messages and heartbeats; info: what happens to the"
-        " node (default of text and json); warning: only what somebody has to fix",
-    )
-    add("--log-times", action="store_true", help="print the time before each line")
-    add(
-        "--course-console",
-        action="store_true",
-        help="print a bare `Sending message`, and votes only as a table, like the course's figures",
-    )
-
-
-def _add_settings(parser: Parser) -> None:
-    """Add the options for the settings of this node as a whole."""
-    add = parser.add_argument
-    add(
-        "--max-connections",
-        type=as_number("number of connections", 1, 999_999),
-        metavar="N",
-        help="default: 4096, or as many as fit --memory",
-    )
-    add(
-        "--config",
-        metavar="FILE",
-        help="the file of settings (default: raftline.toml in the folder of --dir, else here)",
-    )
-    add("--print-config", action=Typed, help="show each setting and where it comes from")

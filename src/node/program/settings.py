@@ -43,8 +43,6 @@ class Settings:
         file is not shown if it may be the secret itself."""
         for name, action in self.actions.items():
             value, source = getattr(self.arguments, action.dest), self.sources[name]
-            if action.help == argparse.SUPPRESS:
-                continue  # it is always refused
             if value is None or value == []:
                 yield f"# {name} is not set"
                 continue

@@ -140,13 +140,3 @@ def test_a_node_that_is_more_open_than_it_seems_says_so(words: list[str], said: 
     for line, begin in zip(lines, said, strict=True):
         assert line.startswith(f"[!] {begin}")
         assert "\n" not in line
-
-
-def test_old_file_of_users_is_refused_with_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
-    """A users file of an earlier build is refused, and the refusal says how to continue."""
-    with pytest.raises(SystemExit) as ended:
-        boot.parser().parse_args(["s1", "10000", "--users", "raftline-users"])
-    assert ended.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "argument --users: users are no longer in a file of each node" in line
-    assert "raftline user import" in line
