@@ -35,7 +35,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import islice, starmap
 from typing import BinaryIO
 from zlib import crc32
 
@@ -56,6 +56,7 @@ from .sums import format_sum, split_sum
 
 CHECKSUM_LINES = 1000
 STEP_LINES = 250  # written or read at a time, in less than a millisecond
+_OPTIONAL = ("user", "removal", "need")  # sections that are there only if they have lines
 STEP_BYTES = 1 << 18  # about this much is in memory at a time
 _REMOVAL = re.compile(rf"([0-9]{{1,3}}) ({NUMBER})", re.ASCII)
 HEAD = re.compile(rf"({NUMBER}) ({NUMBER}) snapshot ([^\n]+)\n".encode())
@@ -107,7 +108,8 @@ def format_snapshot(state: MachineState) -> Iterator[bytes]:
 
 def checked_pieces(state: MachineState) -> Iterator[tuple[bytes, int]]:
     """Yield the same pieces, each with the CRC-32 of all bytes of the file up to its end."""
-    lines = [f"{state.index} {state.term} snapshot {_head_of(state)}\n"]
+    head = f"{format_level(state.level, state.cluster)}{format_sum(state.chain)}"
+    lines = [f"{state.index} {state.term} snapshot {head}{format_members(state.members)}\n"]
     crc = size = body = 0
     sections = _sections(state)
     for word, count, section in sections:
@@ -140,36 +142,22 @@ def lines_of(state: MachineState) -> Iterator[str]:
             yield f"{word} {line}"
 
 
-def _head_of(state: MachineState) -> str:
-    level = format_level(state.level, state.cluster)
-    return f"{level}{format_sum(state.chain)}{format_members(state.members)}"
-
-
 def _sections(state: MachineState) -> list[tuple[str, int, Iterable[str]]]:
     """Return each section: the word for its lines, their number, and the lines, which are made one
     by one as they are written."""
     removals = [f"{group} {number}" for group, number in sorted(state.removals.items())]
-    optional: list[tuple[str, Collection[str]]] = [
-        ("user", state.users),
-        ("removal", removals),
-        ("need", state.needs.split()),
-    ]
+    optional = zip(_OPTIONAL, (state.users, removals, state.needs.split()), strict=True)
     return [
         ("session", len(state.sessions), _lines(state.sessions)),
         ("lease", len(state.leases), _lines(state.leases)),
         *[(word, len(lines), _lines(lines)) for word, lines in optional if lines],
-        ("key", len(state.pairs), _key_lines(state)),
+        ("key", len(state.pairs), _lines(starmap(format_key_line, state.pairs.items()))),
     ]
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         yield f"{text}\n"
-
-
-def _key_lines(state: MachineState) -> Iterator[str]:
-    for key, held in state.pairs.items():
-        yield f"{format_key_line(key, held)}\n"
 
 
 def _checksum(lines: int, crc: int) -> str:
@@ -196,29 +184,21 @@ class SnapshotReader:
 
     def read(self) -> LoadedSnapshot:
         """Return the content of the file, once all of it has passed its checks."""
-        loaded = self._read_head()
-        loaded.sessions = [line for lines in self._section(b"sessions") for line in lines]
-        loaded.leases = [line for lines in self._section(b"leases") for line in lines]
-        counts = [("session", len(loaded.sessions)), ("lease", len(loaded.leases))]
-        begin = self._take(1)
-        if begin.startswith(b"users "):
-            loaded.users = [line for lines in self._section(b"users", begin) for line in lines]
-            counts.append(("user", len(loaded.users)))
-            begin = self._take(1)
-        if begin.startswith(b"removals "):
-            removals = [line for lines in self._section(b"removals", begin) for line in lines]
-            loaded.removals = dict(map(self._removal, removals))
-            counts.append(("removal", len(removals)))
-            begin = self._take(1)
-        if begin.startswith(b"needs "):
-            needs = [line for lines in self._section(b"needs", begin) for line in lines]
-            loaded.needs = " ".join(needs)
-            if not re.fullmatch(PARTS, loaded.needs, re.ASCII):
-                raise self._damage("not `PART=DIGEST`, just above")
-            counts.append(("need", len(needs)))
-            begin = self._take(1)
+        loaded, counts, begin = self._read_head(), list[tuple[str, int]](), self._take(1)
+        found = dict[str, list[str]]()
+        for word in ("session", "lease", *_OPTIONAL):
+            if word not in _OPTIONAL or begin.startswith(f"{word}s ".encode()):
+                found[word] = [line for lines in self._section(word, begin) for line in lines]
+                counts.append((word, len(found[word])))
+                if word == "removal":
+                    loaded.removals = dict(map(self._removal, found[word]))
+                if word == "need" and not re.fullmatch(PARTS, " ".join(found[word]), re.ASCII):
+                    raise self._damage("not `PART=DIGEST`, just above")
+                begin = self._take(1)
+        loaded.sessions, loaded.leases = found["session"], found["lease"]
+        loaded.users, loaded.needs = found.get("user", []), " ".join(found.get("need", ()))
         keys = 0
-        for lines in self._section(b"keys", begin):
+        for lines in self._section("key", begin):
             keys += len(lines)
             self._keep(loaded, lines)
         expected = _end([*counts, ("key", keys)], self._crc)
@@ -269,13 +249,13 @@ class SnapshotReader:
             if lease:
                 loaded.leased.setdefault(lease, set()).add(key)
 
-    def _section(self, word: bytes, begin: bytes = b"") -> Iterator[list[str]]:
-        """Yield the lines of a section such as `sessions N`, piece by piece, without the checksums.
-        `begin` is its first line, if that was read already."""
-        begin = begin or self._take(1)
+    def _section(self, word: str, begin: bytes) -> Iterator[list[str]]:
+        """Yield the lines of a section, piece by piece, without the checksums. `begin` is its first
+        line, such as `sessions N`."""
         name, _, count = begin.rstrip(b"\n").partition(b" ")
-        if name != word or not count.isdigit() or len(count) > 18 or not begin.endswith(b"\n"):
-            raise self._damage(f"not `{word.decode('ascii')} COUNT`")
+        is_named = name == f"{word}s".encode() and begin.endswith(b"\n")
+        if not is_named or not count.isdigit() or len(count) > 18:
+            raise self._damage(f"not `{word}s COUNT`")
         left = int(count)
         while left:
             taken = min(left, self._step, CHECKSUM_LINES - self._body % CHECKSUM_LINES)
