@@ -6,10 +6,11 @@ new files can't be used yet, for example while they are copied, the earlier ones
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -188,30 +189,34 @@ def _load_certificate(
 
 
 def _load_ca(context: ssl.SSLContext, ca: Path, name: str) -> None:
-    try:
+    with _reported(f"{name} {ca}", "no certificate in PEM"):
         context.load_verify_locations(ca)
-    except ssl.SSLError:
-        raise ConfigError(f"{name} {ca}: no certificate in PEM") from None
-    except OSError as error:
-        raise ConfigError(f"{name} {ca}: {error.strerror}") from None
 
 
 def _load_revoked(contexts: Sequence[Context], crl: Path, name: str) -> None:
     """Make contexts refuse each certificate on the list."""
-    try:
+    with _reported(f"{name} {crl}", "no list of revoked certificates in PEM"):
         content = crl.read_bytes()
         for context in contexts:
             before = context.cert_store_stats()
             context.load_verify_locations(crl)
             after = context.cert_store_stats()
             if after["crl"] == before["crl"] or after["x509"] != before["x509"]:
-                raise ConfigError(f"{name} {crl}: no list of revoked certificates in PEM")
+                raise ssl.SSLError
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
             context.revoked = content
+
+
+@contextlib.contextmanager
+def _reported(file: str, what_else: str) -> Iterator[None]:
+    """Report an error of the block in one line. `what_else` says what is in a file that OpenSSL
+    can't use."""
+    try:
+        yield
     except ssl.SSLError:
-        raise ConfigError(f"{name} {crl}: no list of revoked certificates in PEM") from None
+        raise ConfigError(f"{file}: {what_else}") from None
     except OSError as error:
-        raise ConfigError(f"{name} {crl}: {error.strerror}") from None
+        raise ConfigError(f"{file}: {error.strerror}") from None
 
 
 def tls_of_node(

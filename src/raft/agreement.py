@@ -124,8 +124,9 @@ def compare(state: State, progress: Progress, sums: Sums) -> None:
         theirs = (sums.state_index, sums.state)
         mine = Difference(sums.state_index, SumKind.STATE, summed.sum)
         _note(state, progress.state, theirs, mine)
-    _forget_earlier(progress.entries, sums.index)
-    _forget_earlier(progress.state, sums.state_index)
+    for known, index in ((progress.entries, sums.index), (progress.state, sums.state_index)):
+        if known.latest is not None and index < known.latest.index:
+            _forget(known)  # it had later sums, so it began again, from its files or a snapshot
     if progress.difference is None:
         progress.is_told = False
         _confirm_snapshots(state)
@@ -137,7 +138,8 @@ def _note(state: State, known: Comparison, theirs: tuple[int, int], mine: Differ
     index, total = theirs
     if total == mine.sum:
         known.agreed_index = max(known.agreed_index, index)
-        _forget_earlier(known, 0)
+        if known.latest is not None:
+            _forget(known)
         return
     if known.latest is None:
         known.first_index, known.since_ms = index, state.now_ms
@@ -147,12 +149,10 @@ def _note(state: State, known: Comparison, theirs: tuple[int, int], mine: Differ
         del known.theirs[next(iter(known.theirs))]
 
 
-def _forget_earlier(known: Comparison, index: int) -> None:
-    """Drop a difference after `index`, the last of the follower's sums. It had a later one, so it
-    began again since, from its files or from a snapshot."""
-    if known.latest is not None and index < known.latest.index:
-        known.first_index, known.latest = 0, None
-        known.theirs.clear()
+def _forget(known: Comparison) -> None:
+    """Drop a difference."""
+    known.first_index, known.latest = 0, None
+    known.theirs.clear()
 
 
 def judge(state: State) -> None:

@@ -43,11 +43,12 @@ def propose(state: State, commands: list[str]) -> None:
 
 def send_entries_to_all(state: State) -> None:
     """Send every follower the entries that it lacks, as far as its window allows."""
-    for name, progress in state.as_leader.progress.items():
-        send_entries(state, name, progress)
+    leading = state.as_leader
+    for name, progress in leading.progress.items():
+        send_entries(state, leading, name, progress)
 
 
-def send_entries(state: State, name: str, progress: Progress) -> None:
+def send_entries(state: State, leading: Leading, name: str, progress: Progress) -> None:
     """Send one follower the entries that it lacks: one message in probe mode, a window of messages
     in replicate mode, or the snapshot if the log no longer has the entries (§7).
 
@@ -58,7 +59,6 @@ def send_entries(state: State, name: str, progress: Progress) -> None:
         return
     if not state.may_send(name) or _needs_snapshot(state, name, progress):
         return
-    leading = state.as_leader
     while progress.next_index <= state.log.last_index:
         if progress.mode is Mode.PROBE and progress.probe_sent:
             return
@@ -114,10 +114,11 @@ def send_heartbeats(state: State) -> None:
 def send_heartbeat(state: State, name: str, progress: Progress) -> None:
     """Send one follower an empty AppendEntries of this round, and its missing entries."""
     progress.probe_sent = False
+    leading = state.as_leader
     _needs_snapshot(state, name, progress)
-    _send(state, state.as_leader, name, progress, NO_ENTRIES)
+    _send(state, leading, name, progress, NO_ENTRIES)
     progress.probe_sent = progress.mode is Mode.PROBE
-    send_entries(state, name, progress)
+    send_entries(state, leading, name, progress)
     if progress.sending is not None:
         send_again(state, name, progress)
 
@@ -170,7 +171,7 @@ def on_append_accepted(state: State, message: AppendAccepted) -> None:
     if progress.is_counted and message.index > state.commit_index:
         advance_commit(state)
     if progress.next_index <= state.log.last_index:
-        send_entries(state, message.sender, progress)
+        send_entries(state, leading, message.sender, progress)
     if message.sums is not None and message.round >= progress.acked_round:  # none is later
         compare(state, progress, message.sums)
 
@@ -197,7 +198,7 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
     progress.rewind(log.base_index if asks_at_base else agree_index, leading.round)
     leading.round += 1
     if progress.next_index <= log.last_index and not asks_at_base:
-        send_entries(state, message.sender, progress)
+        send_entries(state, leading, message.sender, progress)
     elif state.may_send(message.sender):
         _send(state, leading, message.sender, progress, NO_ENTRIES)
         progress.probe_sent = True

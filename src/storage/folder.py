@@ -48,11 +48,26 @@ def cannot_read(path: str, error: OSError) -> FilesRefused:
 @contextlib.contextmanager
 def opened(folder: Folder, name: str) -> Iterator[BinaryIO]:
     """Open a file at its first byte. Raises FilesRefused: it can't be opened or read."""
+    with _readable(name), folder.read(name) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _readable(path: str) -> Iterator[str]:
+    """Report an error of the block as that of a file that cannot be read."""
     try:
-        with folder.read(name) as file:
-            yield file
+        yield path
     except OSError as error:
-        raise cannot_read(name, error) from error
+        raise cannot_read(path, error) from error
+
+
+@contextlib.contextmanager
+def _writable(path: str, action: str, *, changed_nothing: bool = False) -> Iterator[None]:
+    """Report an error of the block as a failed write."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_failed(path, action, error, changed_nothing=changed_nothing) from error
 
 
 class Folder:
@@ -77,20 +92,17 @@ class Folder:
 
     def exists(self, name: str) -> bool:
         """Return whether the file exists. Raises if permissions prevent an answer."""
-        try:
-            os.stat(self._path(name))
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise cannot_read(self._path(name), error) from error
+        with _readable(self._path(name)) as path:
+            try:
+                os.stat(path)
+            except FileNotFoundError:
+                return False
         return True
 
     def size(self, name: str) -> int:
         """Return the size in bytes."""
-        try:
-            return os.stat(self._path(name)).st_size
-        except OSError as error:
-            raise cannot_read(self._path(name), error) from error
+        with _readable(self._path(name)) as path:
+            return os.stat(path).st_size
 
     def find(self, name: str) -> Found | None:
         """Return the file that has the name, or None if there is none.
@@ -128,10 +140,8 @@ class Folder:
 
     def read(self, name: str) -> BinaryIO:
         """Return a buffered reader, positioned at the first byte."""
-        try:
-            return open(self._path(name), "rb", buffering=_READ_BUFFER_BYTES)
-        except OSError as error:
-            raise cannot_read(self._path(name), error) from error
+        with _readable(self._path(name)) as path:
+            return open(path, "rb", buffering=_READ_BUFFER_BYTES)
 
     def replace(self, name: str, chunks: Iterable[bytes]) -> None:
         """Replace the content of `name` with `chunks`, durably. A crash leaves all old or all new
@@ -184,10 +194,8 @@ class Folder:
         durable yet. `s1.log.new` is created in the folder of `s1.log`'s file, so that it can
         replace that file."""
         path = self._beside(name)
-        try:
+        with _writable(path, "make", changed_nothing=True):
             descriptor = self._made(path, os.O_WRONLY | os.O_APPEND | os.O_TRUNC)
-        except OSError as error:
-            raise disk_failed(path, "make", error, changed_nothing=True) from error
         return AppendFile(path, descriptor, in_force=False)
 
     def rename(self, old: str, new: str) -> None:
@@ -208,10 +216,8 @@ class Folder:
 
     def _sync_name_of(self, path: str) -> None:
         """Make the new file of this path durable."""
-        try:
+        with _writable(path, "replace"):
             _sync_folder(os.path.dirname(path))
-        except OSError as error:
-            raise disk_failed(path, "replace", error) from error
 
     def free_name(self, name: str, why: str = "damaged") -> str:
         """Return NAME.damaged-1, or the next such name that is free."""
@@ -229,12 +235,8 @@ class Folder:
     def remove(self, name: str) -> None:
         """Remove a file if it exists. It may reappear after a power cut."""
         path = self._beside(name)
-        try:
+        with _writable(path, "remove"), contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise disk_failed(path, "remove", error) from error
 
     def open_append(self, name: str) -> AppendFile:
         """Open an existing file for appending. Its content is durable on return.
@@ -243,7 +245,7 @@ class Folder:
         from memory, and must be on the disk before anything depends on them.
         """
         path = self._path(name)
-        try:
+        with _writable(path, "open for writing"):
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
             try:
                 sync_all(descriptor)
@@ -251,23 +253,18 @@ class Folder:
             except OSError:
                 os.close(descriptor)
                 raise
-        except OSError as error:
-            raise disk_failed(path, "open for writing", error) from error
         return AppendFile(path, descriptor)
 
     def write_again(self, name: str, begin: int, end: int) -> None:
         """Write the bytes of a file from `begin` to `end` again, as they can be read now. They are
         not durable yet."""
         path = self._path(name)
-        try:
-            with open(path, "r+b", buffering=0) as file:
-                while begin < end:
-                    data = os.pread(file.fileno(), min(_COPY_BYTES, end - begin), begin)
-                    begin += os.pwrite(file.fileno(), data, begin)
-                    if not data:
-                        raise OSError(errno.EIO, "it has become shorter")
-        except OSError as error:
-            raise disk_failed(path, "write", error) from error
+        with _writable(path, "write"), open(path, "r+b", buffering=0) as file:
+            while begin < end:
+                data = os.pread(file.fileno(), min(_COPY_BYTES, end - begin), begin)
+                begin += os.pwrite(file.fileno(), data, begin)
+                if not data:
+                    raise OSError(errno.EIO, "it has become shorter")
 
     def overwrite(self, name: str, offset: int, data: bytes) -> None:
         """Change bytes in place without a sync. After a power cut, they are all old or all new.
@@ -286,10 +283,8 @@ class Folder:
         Raises:
             DiskFailed: it can't be written.
         """
-        try:
+        with _writable(self._path(name), "open for writing"):
             self._held(name)
-        except OSError as error:
-            raise disk_failed(self._path(name), "open for writing", error) from error
 
     def _held(self, name: str) -> int:
         descriptor = self._overwritten.get(name, -1)
@@ -340,12 +335,9 @@ class Folder:
         except OSError as error:
             if not (reads and error.errno in NOT_ALLOWED):
                 raise disk_failed(path, "open for writing", error, changed_nothing=True) from error
-        try:
+        with _readable(path), contextlib.suppress(FileNotFoundError):
             return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return -1
-        except OSError as error:
-            raise cannot_read(path, error) from error
+        return -1
 
     def _shut(self, name: str) -> None:
         """Remove other users' access to the files of a node from before it was protected."""

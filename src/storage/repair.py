@@ -6,6 +6,7 @@ first. So the node has no vote after a crash at any point.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 from .folder import Folder, copied
@@ -99,9 +100,6 @@ def _cut(folder: Folder, log: str, good_bytes: int) -> str:
         return f"{log} is kept as {folder.put_aside(log)}"
     aside = folder.free_name(log)
     folder.replace(aside, copied(folder, log, good_bytes))
-    opened = folder.open_append(log)
-    try:
+    with contextlib.closing(folder.open_append(log)) as opened:
         opened.truncate(good_bytes)
-    finally:
-        opened.close()
     return f"{log} was cut to {good_bytes:,} bytes, the rest is kept as {aside}"

@@ -336,7 +336,15 @@ def _read_held(sender: str, to: str, text: str) -> InstallSnapshotReply:
         raise PeerError(f"malformed GiveSnapshotAfterByte. Its form is: {_HELD_FORM}")
     offset, index, index_term, term, number = _numbers(match, 1, 2, 3, 4, 5)
     return InstallSnapshotReply(
-        sender, to, term, index, index_term, offset, number, _given(match, 6)[0], match[7] is not None
+        sender,
+        to,
+        term,
+        index,
+        index_term,
+        offset,
+        number,
+        _given(match, 6)[0],
+        match[7] is not None,
     )
 
 

@@ -40,20 +40,8 @@ ELSEWHERE: Final = RequestOutcome.NO_LEADER  # nothing was done; a later try may
 # Every other code, and a code of a later build, means that nothing was done.
 _OUTCOMES: Final = {
     **dict.fromkeys(
-        (
-            "not-leader",
-            "no-leader",
-            "stopping",
-            "diverged",
-            "removed",
-            "down",
-            "level-rising",
-            "no-quorum",
-            "full",
-            "users-unknown",
-            "other-cluster",
-            TOO_MANY,
-        ),
+        "not-leader no-leader stopping diverged removed down level-rising no-quorum full "
+        f"users-unknown other-cluster {TOO_MANY}".split(),
         ELSEWHERE,
     ),
     **dict.fromkeys(("done-once", "outcome-unknown"), RequestOutcome.UNKNOWN),

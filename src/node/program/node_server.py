@@ -469,7 +469,7 @@ class Server:
         committed entries, so an admin who was removed is not added again."""
         if self.logmanager.store.users:
             access.first_admin = ""
-        elif self.level >= USERS_LEVEL and self._first_is_answered:
+        elif self.level >= USERS_LEVEL and (self._first is None or self._first.is_answered):
             self._first = Batch([access.first_admin], is_read=False)
             begin_thread(
                 partial(self.driver.submit, self._first),
@@ -480,10 +480,6 @@ class Server:
     def _no_first_admin(self, error: Exception) -> None:
         self._first = None  # the next entry tries again
         self._rights_failed(error)
-
-    @property
-    def _first_is_answered(self) -> bool:
-        return self._first is None or self._first.is_answered
 
     def _rights_failed(self, error: Exception) -> None:
         self.warn(f"a change of users was not carried out whole: {error!r}")
@@ -685,5 +681,5 @@ class Server:
     def _answered(self, answers: Sequence[Message]) -> None:
         for answer in answers:
             self.traffic_log.received(answer.sender, None, answer)
-        for complaint in self.hear(answers, None):
+        for complaint in [] if self.is_down else self.driver.receive(answers, None):
             self._console.say(f"[!] {self.name} does not take an answer: {complaint}")

@@ -33,20 +33,8 @@ class PrefixWatch:
     """
 
     __slots__ = (
-        "_next_piece",
-        "_place",
-        "head",
-        "lines",
-        "listing",
-        "mode",
-        "position",
-        "prefix",
-        "request_id",
-        "resets",
-        "sent_s",
-        "sink",
-        "until",
-        "user",
+        "_next_piece", "_place", "head", "lines", "listing", "mode", "position", "prefix",
+        "request_id", "resets", "sent_s", "sink", "until", "user",
     )  # fmt: skip
 
     def __init__(
