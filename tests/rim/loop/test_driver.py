@@ -28,7 +28,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.roles import Leading
 from raftline.wire.commands.parsing import Reading
-from raftline.wire.limits import WRITES_TOGETHER, WRITES_UNDER_WAY
+from raftline.wire.limits import READS_TOGETHER, WRITES_TOGETHER, WRITES_UNDER_WAY
 from raftline.wire.refusal import NO_LEADER, REMOVED
 from raftline_testing.doubles.cores import OPTIONS, TIMEOUT_MS, established, node_of
 from raftline_testing.doubles.driven_node import (
@@ -42,6 +42,7 @@ from raftline_testing.doubles.driven_node import (
 )
 from raftline_testing.doubles.fake_rim import FakeRim, elect, stepper_of
 from raftline_testing.doubles.set_clock import SetClock
+from raftline_testing.doubles.silent_sink import SilentSink
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from raftline_testing.nodes.processes import eventually
@@ -183,6 +184,24 @@ def test_read_is_not_answered_before_a_quorum_confirms_it() -> None:
     answer(driver)
     assert batch.is_answered
     assert batch.reader is not None
+    driver.stop(DEADLINE_S)
+
+
+def test_users_take_turns_from_one_round_of_reads_to_the_next() -> None:
+    """Also if a single run of each user fills half of a round, so that one of them has to wait."""
+    driver = driver_of_s1(FakeRim())
+    elect(driver)
+    state, packet = driver.node.view, ["get k"] * (READS_TOGETHER // 2)
+    *many, one = [
+        Batch(packet, is_read=True, reply_sink=SilentSink(user)) for user in (*["bob"] * 9, "ann")
+    ]
+    for batch in (*many, one):
+        batch.may_be_long = 0
+    # Rounds of reads begin once an entry of the term is committed.
+    assert eventually(lambda: answer(driver) or state.knows_committed, "its first entry")
+    driver.submit(*many, one)
+    assert eventually(lambda: answer(driver) or one.is_answered, "the reads of ann")
+    assert not all(batch.is_answered for batch in many)
     driver.stop(DEADLINE_S)
 
 
