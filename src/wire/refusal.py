@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import partial
 from typing import Final
 
 SORRY: Final = "Sorry, "
@@ -165,6 +166,11 @@ def reply_of(text: str) -> Refusal:
 
 # --- the sentences, in the order in which a text is compared with them ----------------------------
 
+_full = partial(Sentence, "full")
+_too_long = partial(Sentence, "too-long")
+_no_room = partial(Sentence, "no-room")
+_transaction = partial(Sentence, "transaction")
+_too_many = partial(Sentence, TOO_MANY)
 NOT_LEADER_AT = Sentence(
     "not-leader", "I am not the leader. Last leader I heard from is: {NAME} ({ADDRESS})"
 )
@@ -203,22 +209,19 @@ SHUT_DOWN = Sentence("down", "this server was shut down by its controller; ask a
 RISING = Sentence(
     "level-rising", "this cluster is about to reach the level that this needs. Try again."
 )()
-FULL = Sentence("full", "too many connections; the last places are for peers. Try later.")()
-TOO_MANY_LOGINS = Sentence("full", "too many logins at a time. Nothing was done; try again.")()
+FULL = _full("too many connections; the last places are for peers. Try later.")()
+TOO_MANY_LOGINS = _full("too many logins at a time. Nothing was done; try again.")()
 NO_USERS_YET = Sentence("users-unknown", "this server does not know the users yet. Try again.")()
-TOO_MUCH_WAITS = Sentence("full", "too many requests wait here. Nothing was done; try again.")()
-NOT_REACHED = Sentence(
-    "full", "this server did not get to this request in time. Nothing was done; try again."
+TOO_MUCH_WAITS = _full("too many requests wait here. Nothing was done; try again.")()
+NOT_REACHED = _full(
+    "this server did not get to this request in time. Nothing was done; try again."
 )()
-TOO_MANY_BACKUPS = Sentence("full", "too many backups at a time.| Nothing was done; try again.")()
-NOT_LISTED = Sentence(
-    "full",
-    "the keys of this watch can't be listed: |a look at them failed. Nothing was done; try "
-    "another.",
+TOO_MANY_BACKUPS = _full("too many backups at a time.| Nothing was done; try again.")()
+NOT_LISTED = _full(
+    "the keys of this watch can't be listed: |a look at them failed. Nothing was done; try another."
 )()
-NOT_WRITTEN = Sentence(
-    "full",
-    "the keys of this watch can't be written to |{folder}: {why}. Nothing was done; try another.",
+NOT_WRITTEN = _full(
+    "the keys of this watch can't be written to |{folder}: {why}. Nothing was done; try another."
 )
 # The answer to a retry. No node knows more about it, so the client does not ask again.
 DONE_ONCE = Sentence(
@@ -283,58 +286,42 @@ APPLIES_OTHERWISE = Sentence(
     "from one build. Nothing was done.",
 )
 NOT_UNDERSTOOD = Sentence("not-understood", "I don't understand: |{line}. {advice}")
-KEY_TOO_LONG = Sentence(
-    "too-long", "the key has |{size} bytes; the limit is {limit}. Nothing was done."
+KEY_TOO_LONG = _too_long("the key has |{size} bytes; the limit is {limit}. Nothing was done.")
+PREFIX_TOO_LONG = _too_long("the prefix has |{size} bytes; the limit is {limit}. Nothing was done.")
+VALUE_TOO_LONG = _too_long("the value has |{size} bytes; the limit is {limit}. Nothing was done.")
+LINE_TOO_LONG = _too_long(
+    "this line is longer than |{limit} bytes; nothing of it was done. {limits}"
 )
-PREFIX_TOO_LONG = Sentence(
-    "too-long", "the prefix has |{size} bytes; the limit is {limit}. Nothing was done."
-)
-VALUE_TOO_LONG = Sentence(
-    "too-long", "the value has |{size} bytes; the limit is {limit}. Nothing was done."
-)
-LINE_TOO_LONG = Sentence(
-    "too-long", "this line is longer than |{limit} bytes; nothing of it was done. {limits}"
-)
-NO_BYTES = Sentence(
-    "no-room",
+NO_BYTES = _no_room(
     "no room: |keys and leases take {limit} bytes (--max-bytes). Nothing was done; delete or clear "
-    "some keys first.",
+    "some keys first."
 )
-NO_DISK = Sentence(
-    "no-room",
-    "no room: |the leader's disk is nearly full. Nothing was done; delete or clear some keys "
-    "first.",
+NO_DISK = _no_room(
+    "no room: |the leader's disk is nearly full. Nothing was done; delete or clear some keys first."
 )()
-NO_LEASES = Sentence(
-    "no-room", "no room: |there are {count} leases. Nothing was done; release some first."
-)
-SHARE_USED = Sentence(
-    "no-room",
+NO_LEASES = _no_room("no room: |there are {count} leases. Nothing was done; release some first.")
+SHARE_USED = _no_room(
     "no room: |{who} {held}, and a user may hold {share} times the room that is left, {now} now. "
-    "Nothing was done; {remedy} first.",
+    "Nothing was done; {remedy} first."
 )
 LEASE_OVER = Sentence(
     "lease-over",
     "operation {PLACE}, {command}, can't be done: no such lease: {LEASE}. Nothing was done.",
 )
-NOT_DONE = Sentence(
-    "transaction", "operation {PLACE}, {command}, can't be done: |{why}. Nothing was done."
-)
-ANSWERS_TOO_MUCH = Sentence(
-    "transaction",
+NOT_DONE = _transaction("operation {PLACE}, {command}, can't be done: |{why}. Nothing was done.")
+ANSWERS_TOO_MUCH = _transaction(
     "the first {PLACE} operations answer more than |{limit}; read less in one transaction. Nothing "
-    "was done.",
+    "was done."
 )
-REWORKS_TOO_MUCH = Sentence(
-    "transaction",
+REWORKS_TOO_MUCH = _transaction(
     "the first {PLACE} operations read and rewrite more than |{limit} bytes of values; do less in "
-    "one transaction. Nothing was done.",
+    "one transaction. Nothing was done."
 )
-APPENDED_TOO_LONG = Sentence(
-    "too-long", "the value would have {size:n} bytes; the limit is |{limit}. Nothing was done."
+APPENDED_TOO_LONG = _too_long(
+    "the value would have {size:n} bytes; the limit is |{limit}. Nothing was done."
 )
-JSON_TOO_LONG = Sentence(
-    "too-long", "{what} would have {size:n} bytes as JSON; the limit is |{limit}. Nothing was done."
+JSON_TOO_LONG = _too_long(
+    "{what} would have {size:n} bytes as JSON; the limit is |{limit}. Nothing was done."
 )
 WRONG_KIND = Sentence(
     "wrong-kind", "{key} holds no {kind:w} but something else|. Nothing was done."
@@ -389,16 +376,13 @@ NO_ROOM_FOR_BACKUP = Sentence(
     "the disk has no room for a backup |besides the log. Nothing was done, and this server "
     "continues. Check the disk of {folder}.",
 )
-TOO_MANY_OF_USER = Sentence(
-    TOO_MANY,
-    "this server serves at most {limit} watches of one user. |Nothing was done; try another.",
+TOO_MANY_OF_USER = _too_many(
+    "this server serves at most {limit} watches of one user. |Nothing was done; try another."
 )
-TOO_MANY_WATCHES = Sentence(
-    TOO_MANY, "this server serves at most {limit} watches. |Nothing was done; try another."
+TOO_MANY_WATCHES = _too_many(
+    "this server serves at most {limit} watches. |Nothing was done; try another."
 )
-TOO_MANY_OBSERVERS = Sentence(
-    TOO_MANY, "this server serves at most {limit} observers. |Nothing was done."
-)
+TOO_MANY_OBSERVERS = _too_many("this server serves at most {limit} observers. |Nothing was done.")
 NO_MACHINE = Sentence(
     "no-machine",
     'this node has no state machine |"{name}". Nothing was done. Start each node from the program '
