@@ -337,8 +337,11 @@ class ReplyHost(Protocol):
     name: str
     access: Access | None  # its users, and their rights; None: everybody may do everything
     reply_room: ReplyRoom  # of all connections
-    request_room: RequestRoom  # for the requests of all connections
     refusals: RefusalCounts  # sent to all connections
+
+    @property
+    def request_room(self) -> RequestRoom:
+        """The room of the requests of all connections."""
 
     def mark_ready(self, sink: ReplySink) -> None:
         """Schedule a `flush` of `sink` after this step of the core."""

@@ -97,7 +97,6 @@ class Server:
     submit: Callable[..., None]
     transfer: Callable[[str | None], Batch]
     begin_without: Callable[[Sequence[str]], str]
-    request_room: RequestRoom
     peer_disconnected: Callable[[str], None]
     watchers: WatchRegistry
     logmanager: LogManager
@@ -202,7 +201,6 @@ class Server:
         self.mark_ready, self.submit = driver.ready_sinks.append, driver.submit
         self.transfer, self.begin_without = driver.transfer, driver.begin_without
         self.peer_disconnected, self.watchers = driver.peer_disconnected, driver.watchers
-        self.request_room = driver.request_room
         self.builds = Builds(driver.peer_level)
         self.observers.follow(self.node, driver.core)
         driver.watchers.feed.history.bound(*self._history)
@@ -255,7 +253,7 @@ class Server:
         if isinstance(message, InstallSnapshot):
             self.snapshots.send(message)
         elif isinstance(message, AppendEntries):
-            self.book.send(message.to, self._append_line(message))
+            self._send(message, self._append_line(message))
         else:
             self._post(message)
 
@@ -272,7 +270,10 @@ class Server:
         return line
 
     def _post(self, message: Message) -> None:
-        self.book.send(message.to, f"{self.name}@{format_message(message)}\n".encode())
+        self._send(message, f"{self.name}@{format_message(message)}\n".encode())
+
+    def _send(self, message: Message, line: bytes) -> None:
+        self.book.send(message.to, line)
 
     def wrote(self, arrived: Snapshot | None) -> None:
         """Check whether a snapshot is due, or a whole one has arrived."""
@@ -425,6 +426,10 @@ class Server:
         """Return the level of each member's build; None if it announces none, or is not heard."""
         builds = {name: self._build(name).level for name in self.node.view.membership.names}
         return {name: level if level > FLOOR else None for name, level in builds.items()}
+
+    @property
+    def request_room(self) -> RequestRoom:
+        return self.driver.request_room
 
     @property
     def level(self) -> int:
@@ -681,5 +686,5 @@ class Server:
     def _answered(self, answers: Sequence[Message]) -> None:
         for answer in answers:
             self.traffic_log.received(answer.sender, None, answer)
-        for complaint in [] if self.is_down else self.driver.receive(answers, None):
+        for complaint in self.hear(answers, None):
             self._console.say(f"[!] {self.name} does not take an answer: {complaint}")
