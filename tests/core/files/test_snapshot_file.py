@@ -190,6 +190,7 @@ def test_missing_doubled_or_moved_lines_are_refused() -> None:
     [
         (b"keys 2\n9 a 4\n9 a 5\n", 7, "2 keys, 1 of them twice"),
         (b"keys 2_0\n9 a 4\n9 a 5\n", 4, "not `keys COUNT`"),
+        (b"kegs 2\n9 a 4\n9 b 5\n", 4, "not `keys COUNT`"),
         (b"keys 9999999999999999999\n9 a 4\n", 4, "not `keys COUNT`"),
         (b"keys 999999999999999999\n9 a 4\n", 6, "the file ends too early"),
     ],
