@@ -28,7 +28,12 @@ from raftline.raft.messages import (
 )
 from raftline.raft.roles import Leading
 from raftline.wire.commands.parsing import Reading
-from raftline.wire.limits import READS_TOGETHER, WRITES_TOGETHER, WRITES_UNDER_WAY
+from raftline.wire.limits import (
+    LONG_UNDER_WAY_BYTES,
+    READS_TOGETHER,
+    WRITES_TOGETHER,
+    WRITES_UNDER_WAY,
+)
 from raftline.wire.refusal import NO_LEADER, REMOVED
 from raftline_testing.doubles.cores import OPTIONS, TIMEOUT_MS, established, node_of
 from raftline_testing.doubles.driven_node import (
@@ -202,6 +207,20 @@ def test_users_take_turns_from_one_round_of_reads_to_the_next() -> None:
     driver.submit(*many, one)
     assert eventually(lambda: answer(driver) or one.is_answered, "the reads of ann")
     assert not all(batch.is_answered for batch in many)
+    driver.stop(DEADLINE_S)
+
+
+def test_a_follower_refuses_long_writes_without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are refused make room for the next at once, before the next look at the time."""
+    monkeypatch.setattr(raftline.node.loop.stepper, "LATE_CHECK_MS", 3_600_000)
+    driver = driver_of_s1(FakeRim())
+    driver.receive([AppendEntries("s2", "s1", 1, 0, 0, [], 0, 1)], Answers())
+    asked = [
+        Batch(["x" * LONG_UNDER_WAY_BYTES], is_read=False, reply_sink=SilentSink())
+        for _ in range(3)
+    ]
+    driver.submit(*asked)
+    assert eventually(lambda: all(batch.is_answered for batch in asked), "three refusals")
     driver.stop(DEADLINE_S)
 
 
