@@ -34,6 +34,12 @@ class Exposition:
             self._begin(kind, name, help_text)
             self._lines += [_sample(name, labels, value) for labels, value in samples]
 
+    def labelled(
+        self, kind: str, name: str, help_text: str, label: str, values: Mapping[str, float]
+    ) -> None:
+        """Add a metric with one sample for each value of a label."""
+        self.family(kind, name, help_text, [({label: one}, each) for one, each in values.items()])
+
     def histogram(
         self,
         name: str,

@@ -6,7 +6,6 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +42,8 @@ def _consensus(out: Exposition, server: Server, status: dict[str, Any]) -> None:
     measures = server.driver.measures
     role = "down" if server.is_down else str(status["role"])
     roles = [*(one.value for one in Role), "down"]
-    out.family(
-        "gauge",
-        "role",
-        "1 for the role that this node has, else 0",
-        [({"role": one}, int(one == role)) for one in roles],
-    )
+    has = {one: int(one == role) for one in roles}
+    out.labelled("gauge", "role", "1 for the role that this node has, else 0", "role", has)
     out.gauge("term", "The term", status["term"])
     out.gauge("has_leader", "1 where this node knows a leader", int(status["leader"] is not None))
     out.gauge("level", "The level of the cluster", server.level)
@@ -81,47 +76,28 @@ def _followers(out: Exposition, server: Server) -> None:
             for name, one in view.progress.items()
         }
         voters = view.membership.voters
-        silent = {name: max(0, heard - one.heard_at_ms) for name, one in view.progress.items()}
+        silent = {
+            name: max(0, heard - one.heard_at_ms) / 1000 for name, one in view.progress.items()
+        }
         differing, undecided = view.differing, view.undecided
-    out.family(
-        "gauge",
-        "follower_lag_entries",
-        "Entries that a follower lacks; at the leader",
-        [({"peer": name}, lacking) for name, lacking in lag.items()],
-    )
-    out.family(
-        "gauge",
-        "peer_votes",
-        "1 for a member that votes, 0 for one that catches up; at the leader",
-        [({"peer": name}, int(name in voters)) for name in lag],
-    )
-    out.family(
-        "gauge",
-        "follower_silent_seconds",
-        "Time since a follower answered; at the leader",
-        [({"peer": name}, ms / 1000) for name, ms in silent.items()],
-    )
-    _replicas(out, [view.name, *lag], differing, undecided)
-
-
-def _replicas(
-    out: Exposition,
-    members: Iterable[str],
-    differing: Mapping[str, int],
-    undecided: Mapping[str, int],
-) -> None:
-    out.family(
-        "gauge",
-        "replica_differs",
-        "1 for a node whose state differs from the others'; this node, at the leader all members",
-        [({"peer": name}, int(name in differing)) for name in members],
-    )
-    out.family(
-        "gauge",
-        "replica_undecided",
-        "1 for a follower that differs while no quorum says which is right; at the leader",
-        [({"peer": name}, int(name in undecided)) for name in members],
-    )
+    members = [view.name, *lag]
+    for name, help_text, values in (
+        ("follower_lag_entries", "Entries that a follower lacks; at the leader", lag),
+        (
+            "peer_votes", "1 for a member that votes, 0 for one that catches up; at the leader",
+            {name: int(name in voters) for name in lag},
+        ),
+        ("follower_silent_seconds", "Time since a follower answered; at the leader", silent),
+        (
+            "replica_differs", "1 for a node whose state differs from the others'; this node, at "
+            "the leader all members", {name: int(name in differing) for name in members},
+        ),
+        (
+            "replica_undecided", "1 for a follower that differs while no quorum says which is "
+            "right; at the leader", {name: int(name in undecided) for name in members},
+        ),
+    ):  # fmt: skip
+        out.labelled("gauge", name, help_text, "peer", values)
 
 
 def _log(out: Exposition, server: Server, status: dict[str, Any]) -> None:
@@ -178,19 +154,11 @@ def _requests(out: Exposition, server: Server) -> None:
     )
     waiting = server.driver.waiting()
     disk = waiting.pop("disk")
-    out.family(
-        "gauge",
-        "queue_batches",
-        "Waiting groups of requests, by the reason",
-        [({"stage": what}, count) for what, count in waiting.items()],
-    )
+    what = "Waiting groups of requests, by the reason"
+    out.labelled("gauge", "queue_batches", what, "stage", waiting)
     out.gauge("queue_disk_steps", "Steps of the core that wait for the disk", disk)
-    out.family(
-        "counter",
-        "refusals_total",
-        "Requests that were refused or failed, by the code of the refusal",
-        [({"code": code}, count) for code, count in server.refusals.by_code().items()],
-    )
+    what = "Requests that were refused or failed, by the code of the refusal"
+    out.labelled("counter", "refusals_total", what, "code", server.refusals.by_code())
     _traffic(out, server)
 
 
@@ -210,18 +178,12 @@ def _traffic(out: Exposition, server: Server) -> None:
     )
     out.counter("logins_failed_total", "Logins that failed: a wrong name or password", failed)
     moved = server.book.traffic()
-    out.family(
-        "counter",
-        "peer_sent_bytes_total",
-        "Bytes sent to a peer that this node dialled",
-        [({"peer": name}, one[0]) for name, one in moved.items()],
-    )
-    out.family(
-        "counter",
-        "peer_received_bytes_total",
-        "Bytes of that peer's answers",
-        [({"peer": name}, one[1]) for name, one in moved.items()],
-    )
+    bytes_sent = {name: one[0] for name, one in moved.items()}
+    bytes_received = {name: one[1] for name, one in moved.items()}
+    what = "Bytes sent to a peer that this node dialled"
+    out.labelled("counter", "peer_sent_bytes_total", what, "peer", bytes_sent)
+    what = "Bytes of that peer's answers"
+    out.labelled("counter", "peer_received_bytes_total", what, "peer", bytes_received)
 
 
 def _state(out: Exposition, server: Server) -> None:
@@ -233,18 +195,15 @@ def _state(out: Exposition, server: Server) -> None:
     quota, room = server.quota, server.room_facts()
     out.gauge("keys_bytes", "The estimated memory of keys, values and leases", store.bytes)
     out.gauge("keys_max_bytes", "The bound of that memory (--max-bytes)", quota.bytes_max)
-    out.family(
+    lacks = {what: int(room["lacks_room_for"] == what) for what in ("bytes", "disk", "leases")}
+    lacks |= {"log": int(room["refuses_entries"] == "log")}
+    lacks |= {"share": int(quota.has_user_beyond_share)}
+    out.labelled(
         "gauge",
         "lacks_room",
         "1 if this node lacks room: a leader then refuses writes, and a follower may take no entry",
-        [
-            *[
-                ({"for": what}, int(room["lacks_room_for"] == what))
-                for what in ("bytes", "disk", "leases")
-            ],
-            ({"for": "log"}, int(room["refuses_entries"] == "log")),
-            ({"for": "share"}, int(quota.has_user_beyond_share)),
-        ],
+        "for",
+        lacks,
     )
     out.gauge(
         "sessions", "Sessions of clients that number their requests", len(logmanager.state.sessions)
@@ -261,12 +220,8 @@ def _state(out: Exposition, server: Server) -> None:
 
 def _certificates(out: Exposition, server: Server) -> None:
     ends = server.tls.ends() if server.tls is not None else {}
-    out.family(
-        "gauge",
-        "certificate_end_timestamp_seconds",
-        "The expiry of a certificate in this node's files, in seconds since 1970",
-        [({"of": what}, at_s) for what, at_s in ends.items()],
-    )
+    what = "The expiry of a certificate in this node's files, in seconds since 1970"
+    out.labelled("gauge", "certificate_end_timestamp_seconds", what, "of", ends)
 
 
 def _process(out: Exposition, server: Server) -> None:
