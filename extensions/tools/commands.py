@@ -11,7 +11,7 @@ from . import course
 from .verbs import GROUPS, HELD, MODULES, REQUESTS, WITH_ACTIONS, no_command
 
 if TYPE_CHECKING:
-    from raftline.client import Client, ClientError, Explain
+    from raftline.client import Client, Explain
     from raftline.common.arguments import Commands, Parser
 
 __all__ = [
@@ -62,10 +62,6 @@ def complete(parser: Parser, commands: Commands, all_parsers: Mapping[str, Parse
 def explaining(client: Client) -> Explain:
     """Return a function that asks a client's nodes why it has found no leader."""
 
-    def explain(failure: ClientError) -> ClientError:
-        from .status.status_report import explained  # only a failure needs it
+    from .asking import explain  # only a client needs it
 
-        access = client.access
-        return explained(failure, by_address(client.addresses), access)
-
-    return explain
+    return lambda failure: explain(by_address(client.addresses), client.access, failure)

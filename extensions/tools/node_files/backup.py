@@ -9,18 +9,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raftline.clients.connections.address_options import named_nodes
 from raftline.clients.connections.client_access import ClientAccess
-from raftline.clients.connections.node_connection import ClientError
 from raftline.clients.requests.backup_copy import Backup, Fetching, fetch
 from raftline.clients.requests.conversation import Client
-from raftline.clients.terminal.exit_status import exit_status_of
-from raftline.clients.terminal.options import access_of
 from raftline.common import config
 from raftline.common.address import Address, is_loopback, split
 from raftline.common.arguments import typed
@@ -49,12 +44,11 @@ from raftline.storage.snapshot_lines import (
     format_snapshot,
 )
 from raftline.storage.start_plan import Cure, read_plan
-from raftline.wire.refusal import error
 
+from ..asking import asking
 from ..asking_options import add_asking_options, add_quiet
 from ..progress_bar import Bar
 from ..status import status
-from ..status.status_report import explained
 from .fsck import (
     RESTART_PROGRAMS,
     WatchedFolder,
@@ -67,27 +61,24 @@ if TYPE_CHECKING:
     from raftline.common.arguments import Commands
 
 
-def of_cluster(
-    members: Mapping[str, Address], access: ClientAccess, file: str, timeout_s: float
+@asking
+def _of_cluster(
+    options: argparse.Namespace, members: Mapping[str, Address], access: ClientAccess
 ) -> int:
-    """Fetch the state of a running cluster into `file` and print a description.
+    """Fetch the state of a running cluster into a file and print a description.
 
     It is the state after one entry. It holds every write that was acknowledged before this request
     (the leader confirms that it leads). Returns 0: done; 3: no leader; 4: the file can't be
     written; 5: refused or unreachable; 6: login; 8: TLS.
     """
-    path = _new_file(file)
+    path = _new_file(options.file)
     try:
-        with status.client_of(members, access, timeout_s) as client:
+        with status.client_of(members, access, options.timeout) as client:
             backup = _fetch(client, path)
-    except ClientError as problem:
-        failure = explained(problem, members, access)
-        print(error(failure.at_the_shell), file=sys.stderr)
-        return exit_status_of(failure)
     except StorageError as failure:
-        return report_unwritten(failure, file)
+        return report_unwritten(failure, options.file)
     entry = f"entry {backup.index} of term {backup.term}"
-    print(f"{file}: the state after {entry}, {backup.bytes:,} bytes")
+    print(f"{options.file}: the state after {entry}, {backup.bytes:,} bytes")
     return 0
 
 
@@ -416,8 +407,7 @@ def _backup(options: argparse.Namespace) -> int:
     if options.check:
         return check(options.file)
     if options.node is None:
-        nodes, access = named_nodes(options.at, options.dir), access_of(options)
-        return of_cluster(nodes, access, options.file, options.timeout)
+        return _of_cluster(options)
     return of_node(config.locate(options.dir).parent, options.node, options.file)
 
 

@@ -9,20 +9,19 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from raftline.client import Explain, ReplyPrinter, add_forms, answer_one, command_of
 from raftline.clients.connections.address_options import named_nodes
-from raftline.clients.connections.client_access import ClientAccess
-from raftline.clients.connections.node_connection import ClientError, say_waiting
+from raftline.clients.connections.node_connection import say_waiting
 from raftline.clients.requests.conversation import Client
 from raftline.clients.requests.pool import PARTS, TIMEOUT_S
 from raftline.clients.requests.search import error_of
 from raftline.clients.terminal.options import access_of
 from raftline.clients.terminal.streams import run_client
-from raftline.common.address import Address
 from raftline.common.arguments import Parser, as_number
 from raftline.common.config import ConfigError, complaint
 from raftline.wire.commands.command_table import COMMANDS, Command, read_request
@@ -33,6 +32,7 @@ from raftline.wire.refusal import error
 from raftline.wire.replies.refusals import refusal_in
 from raftline.wire.replies.replies import Reply, RequestOutcome, value_in
 
+from ..asking import explain
 from ..asking_options import add_asking_options
 from ..verbs import EXISTS, LISTINGS, REQUESTS
 
@@ -96,17 +96,8 @@ def converse(options: argparse.Namespace, prog: str, talk: Callable[[Client, Exp
         on_wait=None if options.quiet else say_waiting,
         access=access,
     )
-    explain = _explaining(nodes, access)
-    return run_client(client, lambda: talk(client, explain), prog, explain)
-
-
-def _explaining(nodes: Mapping[str, Address], access: ClientAccess) -> Explain:
-    def explain(failure: ClientError) -> ClientError:
-        from ..status.status_report import explained  # only a failure needs it
-
-        return explained(failure, nodes, access)
-
-    return explain
+    explaining = partial(explain, nodes, access)
+    return run_client(client, lambda: talk(client, explaining), prog, explaining)
 
 
 def _converse(

@@ -34,6 +34,7 @@ from raftline.wire.limits import KEY_BYTES, VALUE_BYTES
 from raftline.wire.refusal import error
 from raftline.wire.replies.replies import RequestOutcome, base64_of, is_text
 
+from ..asking import explain
 from ..asking_options import add_asking_options, add_quiet, clients_of
 from ..progress_bar import Bar
 
@@ -331,12 +332,9 @@ def _set(kv: KV[str], rows: Iterable[tuple[int, ExchangeRow]]) -> None:
 
 
 def _failed(problem: Exception, clients: Any, hint: str) -> int:
-    from ..status.status_report import explained  # only a failure needs it
-
     if not isinstance(problem, ClientError):
         print(error(f"{problem}.{hint}"), file=sys.stderr)
         return RequestOutcome.REFUSED
-    access = clients.access
-    failure = explained(problem, by_address(clients.addresses.known), access)
+    failure = explain(by_address(clients.addresses.known), clients.access, problem)
     print(error(failure.at_the_shell + hint), file=sys.stderr)
     return exit_status_of(failure)

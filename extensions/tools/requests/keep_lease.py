@@ -15,6 +15,7 @@ from raftline.clients.terminal.exit_status import exit_status_of
 from raftline.clients.terminal.streams import say
 from raftline.wire.refusal import error
 
+from ..asking import explain
 from ..asking_options import clients_of
 from .held_command import Interrupted, Signals
 
@@ -38,11 +39,7 @@ def keep(seconds: float, options: argparse.Namespace) -> int:
     except LeaseLost as loss:
         return _failure(str(loss), EXIT_LOST, options)
     except ClientError as problem:
-        from ..status.status_report import explained  # only a failure needs it
-
-        nodes = by_address(clients.addresses.known)
-        access = clients.access
-        failure = explained(problem, nodes, access)
+        failure = explain(by_address(clients.addresses.known), clients.access, problem)
         return _failure(failure.at_the_shell, exit_status_of(failure), options)
     return EXIT_LOST  # not reached: the end of `with` raises LeaseLost
 

@@ -31,6 +31,7 @@ from raftline.wire.limits import SEATS_MAX
 from raftline.wire.operands.lease_operands import SECONDS_MAX, ms_in
 from raftline.wire.refusal import error
 
+from ..asking import explain
 from ..asking_options import add_asking_options, clients_of
 from .held_command import CannotRun, ExitResult, Interrupted, Signals, run
 
@@ -69,11 +70,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
             carry_out = _lock if verb == "lock" else _elect
             return carry_out(kv, options, command, signals, says)
     except ClientError as problem:
-        from ..status.status_report import explained  # only a failure needs it
-
-        nodes = by_address(clients.addresses.known)
-        access = clients.access
-        failure = explained(problem, nodes, access)
+        failure = explain(by_address(clients.addresses.known), clients.access, problem)
         return says.failure(failure.at_the_shell, EXIT_NOT_ASKED)
     except CannotRun as failure:
         return says.failure(str(failure), failure.status)

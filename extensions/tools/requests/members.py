@@ -9,12 +9,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from raftline.clients.connections.address_options import named_nodes
 from raftline.clients.connections.client_access import ClientAccess
 from raftline.clients.connections.node_connection import ClientError, say_waiting
 from raftline.clients.requests.conversation import Client
-from raftline.clients.terminal.exit_status import exit_status_of
-from raftline.clients.terminal.options import access_of
+from raftline.clients.terminal.streams import report
 from raftline.common.address import Address
 from raftline.common.config import check_name
 from raftline.common.process.console import safe_line
@@ -23,13 +21,14 @@ from raftline.wire.commands.command_table import COMMANDS
 from raftline.wire.commands.member_commands import CHANGE_S, leaves_learner, read_change
 from raftline.wire.done_reply import is_done
 from raftline.wire.protocol import ProtocolError
-from raftline.wire.refusal import NO_LEADER, error
+from raftline.wire.refusal import NO_LEADER
 from raftline.wire.replies.refusals import code_of, for_people
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 
+from ..asking import asking
 from ..asking_options import add_asking_options, add_quiet
 from ..status import status
-from ..status.status_report import explained, verdict
+from ..status.status_report import verdict
 
 if TYPE_CHECKING:
     from raftline.common.arguments import Commands
@@ -40,13 +39,9 @@ EXIT_NO_VOTE = 5
 _NAMES = ("NAME", "OLD", "NEW")  # of nodes, in the form of a request
 
 
-def carry_out(
-    members: Mapping[str, Address],
-    access: ClientAccess,
-    words: Sequence[str],
-    timeout_s: float | None,
-    json_wanted: bool = False,
-    is_quiet: bool = False,
+@asking
+def _carry_out(
+    options: argparse.Namespace, members: Mapping[str, Address], access: ClientAccess
 ) -> int:
     """Ask the leader for a change, or for the members, and print its answer.
 
@@ -56,6 +51,9 @@ def carry_out(
     Raises:
         ConfigError: no node can have that name.
     """
+    verb, *operands = options.words
+    given = (getattr(options, operand) for operand in operands)
+    words = [verb, *(word for word in given if word is not None)]
     for name in _names_in(words):
         check_name(name)
     request = " ".join(words)
@@ -64,22 +62,17 @@ def carry_out(
     except ProtocolError as mistake:
         print(f"raftline: {mistake}", file=sys.stderr)
         return RequestOutcome.USAGE
-    patience_s = timeout_s or (10.0 if change is None else CHANGE_S)
-    search_s = None if change is None else timeout_s or SEARCH_S
-    try:
-        with status.client_of(members, access, patience_s, search_s) as client:
-            reply = client.request(request)
-    except ClientError as problem:
-        failure = explained(problem, members, access)
-        print(error(failure.at_the_shell), file=sys.stderr)
-        return exit_status_of(failure)
+    patience_s = options.timeout or (10.0 if change is None else CHANGE_S)
+    search_s = None if change is None else options.timeout or SEARCH_S
+    with status.client_of(members, access, patience_s, search_s) as client:
+        reply = client.request(request)
     if change is None:
         facts = json.loads(reply.removeprefix(MARK))
-        if not json_wanted:
-            return _show(facts, is_quiet)
+        if not options.json:
+            return _show(facts, options.quiet)
         print(json.dumps(facts, indent=2))
         return RequestOutcome.DONE
-    if not is_quiet:
+    if not options.quiet:
         print(safe_line(reply))
     return EXIT_NO_VOTE if leaves_learner(reply) else RequestOutcome.DONE
 
@@ -113,8 +106,9 @@ def _role(name: str, facts: Mapping[str, Any]) -> str:
     return "learner"
 
 
-def transfer(
-    members: Mapping[str, Address], access: ClientAccess, to: str | None, timeout_s: float
+@asking
+def _transfer(
+    options: argparse.Namespace, members: Mapping[str, Address], access: ClientAccess
 ) -> int:
     """Ask the leader to hand over, print its reply and return the exit code.
 
@@ -123,9 +117,9 @@ def transfer(
     Raises:
         ConfigError: no node can have that name.
     """
-    if to is not None:
+    if (to := options.to) is not None:
         check_name(to)
-    nodes = status.ask_all(members, access, min(timeout_s, status.CHECK_S))
+    nodes = status.ask_all(members, access, min(options.timeout, status.CHECK_S))
     leader = status.leader_of(nodes)
     if leader is None and any(node.answer or node.is_shut for node in nodes):
         result = verdict(nodes)
@@ -134,22 +128,22 @@ def transfer(
         status.complain_of(nodes)
         return result.exit_status
     if leader is not None and leader.name == to:
-        return _done_already(to)
+        print(f"{to} leads already")
+        return RequestOutcome.DONE
     first, *others = [each.address for each in ([leader] if leader else nodes)]
     try:
         with Client(
             *first,
             "raftline",
-            timeout_s,
+            options.timeout,
             follow=leader is None,
             also=others,
             on_wait=say_waiting,
             access=access,
         ) as client:
             text = client.ask(f"transfer {to}" if to else "transfer").text
-    except ClientError as failure:
-        print(error(failure.at_the_shell), file=sys.stderr)
-        return exit_status_of(failure)
+    except ClientError as failure:  # after a check of the nodes
+        return report(failure)
     is_taken_over = is_done(text)
     print(for_people(text), file=sys.stdout if is_taken_over else sys.stderr)
     member_names = status.newest_members(nodes).get("members") or [node.name for node in nodes]
@@ -162,14 +156,8 @@ def _sorted(names: Iterable[str]) -> str:
     return ", ".join(sorted(map(safe_line, names)))
 
 
-def _done_already(leader: str) -> int:
-    print(f"{leader} leads already")
-    return RequestOutcome.DONE
-
-
-def begin(
-    nodes: Mapping[str, Address], access: ClientAccess, without: Sequence[str], timeout_s: float
-) -> int:
+@asking
+def _begin(options: argparse.Namespace, nodes: Mapping[str, Address], access: ClientAccess) -> int:
     """Claim at the first of these nodes that answers that the named members never ran; print its
     reply and return the exit code.
 
@@ -178,6 +166,7 @@ def begin(
     Raises:
         ConfigError: no node can have that name.
     """
+    without, timeout_s = options.without, options.timeout
     for name in without:
         check_name(name)
     first, *others = nodes.values()
@@ -187,9 +176,8 @@ def begin(
             *first, "raftline", timeout_s, follow=False, also=others, access=access
         ) as client:
             text = client.ask(command).text
-    except ClientError as failure:
-        print(error(failure.at_the_shell), file=sys.stderr)
-        return exit_status_of(failure)
+    except ClientError as failure:  # of the only node that was asked
+        return report(failure)
     print(for_people(text), file=sys.stdout if is_done(text) else sys.stderr)
     return outcome_of(text)
 
@@ -258,21 +246,3 @@ def _add_actions(commands: Commands, names: Mapping[str, str]) -> None:
         if verb == "members":
             command.add_argument("--json", action="store_true", help="for programs")
         command.set_defaults(words=[verb, *(word.strip("[]").lower() for word in words)])
-
-
-def _carry_out(options: argparse.Namespace) -> int:
-    verb, *names = options.words
-    given = (getattr(options, name) for name in names)
-    words = [verb, *(word for word in given if word is not None)]
-    nodes, access = named_nodes(options.at, options.dir), access_of(options)
-    return carry_out(nodes, access, words, options.timeout, options.json, options.quiet)
-
-
-def _begin(options: argparse.Namespace) -> int:
-    nodes, access = named_nodes(options.at, options.dir), access_of(options)
-    return begin(nodes, access, options.without, options.timeout)
-
-
-def _transfer(options: argparse.Namespace) -> int:
-    nodes, access = named_nodes(options.at, options.dir), access_of(options)
-    return transfer(nodes, access, options.to, options.timeout)

@@ -8,26 +8,22 @@ import asyncio
 import contextlib
 import json
 import statistics
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from raftline.clients.asyncio.asker import AioAsker
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.connections.address_options import by_address, named_nodes
+from raftline.clients.connections.client_access import ClientAccess
 from raftline.clients.connections.node_connection import ClientError
 from raftline.clients.kv.aio_kv import AioKV
-from raftline.clients.terminal.exit_status import exit_status_of
-from raftline.clients.terminal.options import access_of
 from raftline.clients.terminal.streams import say
+from raftline.common.address import Address
 from raftline.common.arguments import as_seconds
 from raftline.common.config import ConfigError
-from raftline.common.process.quiet_exit import EXIT_INTERRUPTED
-from raftline.wire.refusal import error
 
+from ..asking import asking
 from ..asking_options import add_asking_options, add_quiet
-from ..status.status_report import explained
 
 if TYPE_CHECKING:
     from raftline.common.arguments import Commands
@@ -91,7 +87,10 @@ class Measured(NamedTuple):
         return all(good for good, _ in self.verdicts)
 
 
-def check(asker: AioAsker, load: Load, seconds: float, prefix: str, as_object: bool) -> int:
+@asking
+def _ask_perf(
+    options: argparse.Namespace, nodes: Mapping[str, Address], access: ClientAccess
+) -> int:
     """Put a cluster under a load for some seconds, with keys under a prefix, and delete the keys.
     Print the verdict and return the exit code. It is 0 if the cluster handled the load, 1 if it did
     not, or else the client's exit code.
@@ -99,17 +98,10 @@ def check(asker: AioAsker, load: Load, seconds: float, prefix: str, as_object: b
     Raises:
         ConfigError: there are keys with the prefix already.
     """
-    try:
-        measured = asyncio.run(_measure(asker, load, seconds, prefix))
-    except ClientError as problem:
-        nodes = by_address(asker.addresses.known)
-        access = asker.access
-        failure = explained(problem, nodes, access)
-        print(error(failure.at_the_shell), file=sys.stderr)
-        return exit_status_of(failure)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    if as_object:
+    asker = AioAsker([*nodes.values()], "raftline", options.timeout, access)
+    load = LOADS[options.load]
+    measured = asyncio.run(_measure(asker, load, options.seconds, options.prefix))
+    if options.json:
         say(as_json(measured))
     else:
         for good, text in measured.verdicts:
@@ -208,10 +200,6 @@ def _replicas(options: argparse.Namespace) -> int:
 
 
 def _perf(options: argparse.Namespace) -> int:
-
     if not options.prefix:
         raise ConfigError("--prefix: is empty, and would mean all keys; choose another one")
-    nodes, access = named_nodes(options.at, options.dir), access_of(options)
-    asker = AioAsker([*nodes.values()], "raftline", options.timeout, access)
-    load = LOADS[options.load]
-    return check(asker, load, options.seconds, options.prefix, options.json)
+    return _ask_perf(options)

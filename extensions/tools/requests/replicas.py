@@ -6,30 +6,24 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from raftline.clients.connections.address_options import named_nodes
 from raftline.clients.connections.client_access import ClientAccess
 from raftline.clients.connections.node_connection import ClientError, Deadline
 from raftline.clients.requests.one_node import NodeShell, one_answer
 from raftline.clients.steps import carry_out
-from raftline.clients.terminal.exit_status import exit_status_of
-from raftline.clients.terminal.options import access_of
 from raftline.clients.terminal.streams import say
 from raftline.common.address import Address
 from raftline.common.process.console import safe_line
-from raftline.common.process.quiet_exit import EXIT_INTERRUPTED
 from raftline.state.key_index import place_of
 from raftline.state.sessions import EPOCH_NUMBERS
 from raftline.wire.key_stat import facts_of, read_key_line
-from raftline.wire.refusal import error
 
+from ..asking import asking
 from ..status import status
-from ..status.status_report import explained
 
 PAUSE_S: Final = 0.1  # between two checks of the members
 CHECK_S: Final = 2.0  # of one look
@@ -307,21 +301,15 @@ class Report(NamedTuple):
         return json.dumps({**facts, "members": members, "first_keys": keys})
 
 
-def check(
-    nodes: Mapping[str, Address], access: ClientAccess, timeout_s: float, as_object: bool
+@asking
+def carry_out_check(
+    options: argparse.Namespace, nodes: Mapping[str, Address], access: ClientAccess
 ) -> int:
     """Compare all members after a new entry, print the result and return the exit code."""
-    try:
-        with status.client_of(nodes, access, timeout_s) as client:
-            number = int(client.request("sum").removeprefix(_SUMMED))
-        report = _report(nodes, access, timeout_s, number)
-    except ClientError as problem:
-        failure = explained(problem, nodes, access)
-        print(error(failure.at_the_shell), file=sys.stderr)
-        return exit_status_of(failure)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    for line in [report.as_json()] if as_object else map(safe_line, report.lines()):
+    with status.client_of(nodes, access, options.timeout) as client:
+        number = int(client.request("sum").removeprefix(_SUMMED))
+    report = _report(nodes, access, options.timeout, number)
+    for line in [report.as_json()] if options.json else map(safe_line, report.lines()):
         say(line)
     return report.outcome
 
@@ -371,9 +359,3 @@ def _first_key(
             return first_difference(readers[0], readers[1], number)
         except NotListed as failure:
             return str(failure)
-
-
-def carry_out_check(options: argparse.Namespace) -> int:
-    """Carry out the command with these options."""
-    nodes, access = named_nodes(options.at, options.dir), access_of(options)
-    return check(nodes, access, options.timeout, options.json)

@@ -68,6 +68,12 @@ def report_delay(text: str) -> None:
     say(f"[*] {text}")
 
 
+def report(failure: ClientError) -> int:
+    """Print a failure in one line on standard error; return the exit status."""
+    print(error(failure.at_the_shell), file=sys.stderr)
+    return exit_status_of(failure)
+
+
 def run_client(
     client: Client,
     converse: Callable[[], int],
@@ -83,9 +89,7 @@ def run_client(
             finally:
                 client.forget_sessions()
     except ClientError as problem:
-        failure = explain(problem) if explain else problem
-        print(error(failure.at_the_shell), file=sys.stderr)
-        return exit_status_of(failure)
+        return report(explain(problem) if explain else problem)
     except BrokenPipeError:
         # The reader of our lines is gone: that is not an error, and there is nothing to print at
         # exit.
