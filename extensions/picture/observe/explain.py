@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from raftline.raft import inputs, messages
@@ -78,8 +78,10 @@ def _say_proposed(step: Step) -> str:
     return f"I append {span(new[0].index, new[-1].index)}" if new else "nothing is appended"
 
 
-def _only(text: str, section: str, place: str) -> tuple[Rule, ...]:
-    return (Rule(always, lambda step: text, section, place),)
+def _only(what: str | Callable[[Step], str], section: str, place: str) -> tuple[Rule, ...]:
+    """Return the rules of an input that is always explained by this text."""
+    say = what if callable(what) else lambda step: what
+    return (Rule(always, say, section, place),)
 
 
 def _say_level(step: Step) -> str:
@@ -141,27 +143,18 @@ DECISIONS: Mapping[type[object], Sequence[Rule]] = {
     messages.ReadIndex: _ON_READ_INDEX,
     messages.ReadIndexReply: _ON_READ_INDEX_REPLY,
     inputs.Tick: _TIME,
-    inputs.Propose: (Rule(always, _say_proposed, "§5.3", "replication.propose"),),
-    inputs.Synced: (
-        Rule(
-            always,
-            lambda step: f"entries up to {step.after.durable_index} are on my disk",
-            "thesis §10.2.1", "node._synced",
-        ),
+    inputs.Propose: _only(_say_proposed, "§5.3", "replication.propose"),
+    inputs.Synced: _only(
+        lambda step: f"entries up to {step.after.durable_index} are on my disk",
+        "thesis §10.2.1", "node._synced",
     ),
-    inputs.Applied: (
-        Rule(
-            always,
-            lambda step: f"my state machine has applied entries up to {step.after.applied}",
-            "§5.3", "node._applied",
-        ),
+    inputs.Applied: _only(
+        lambda step: f"my state machine has applied entries up to {step.after.applied}",
+        "§5.3", "node._applied",
     ),
-    inputs.StateSummed: (
-        Rule(
-            always,
-            lambda step: "my state has a new checksum, to be compared with that of the others",
-            "docs/repair.md", "agreement.note_state_sum",
-        ),
+    inputs.StateSummed: _only(
+        "my state has a new checksum, to be compared with that of the others",
+        "docs/repair.md", "agreement.note_state_sum",
     ),
     inputs.Read: (
         Rule(
@@ -187,9 +180,7 @@ DECISIONS: Mapping[type[object], Sequence[Rule]] = {
         "entries need an extension", "docs/operate/upgrades.md", "upgrade.add_parts"
     ),
     inputs.PeerDisconnected: _DISCONNECTED,
-    inputs.PeerLevel: (
-        Rule(always, _say_level, "docs/operate/upgrades.md", "upgrade.note_level"),
-    ),
+    inputs.PeerLevel: _only(_say_level, "docs/operate/upgrades.md", "upgrade.note_level"),
     inputs.ChangeMembers: _only(
         "a change of members is requested", "§6", "reconfiguration.begin_change"
     ),
