@@ -212,28 +212,36 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
     def _claiming(
         self, attempt: Attempt[Leased], value: str, wait: Wait
     ) -> Claiming[SomeHeld | None]:
-        """Claim it. A single try reads first, and writes nothing if the lock is held."""
+        """Claim it until the time is over. If the lease ends before the claim has won, begin
+        again."""
         if not (yield from self._entering_gate(attempt, wait)):
             return None
         while True:
-            if wait.is_once and not self._keys.is_free((yield from self._keys.holders())):
-                return None
             try:
-                seat = yield from self._contending(attempt, value, wait)
-                lease = attempt.lease
-                if seat is None or lease is None:
-                    return None
-                if lease._begin_holding(self._on_lost, attempt.turn):
-                    held = self._make_held(lease, seat)
-                    held._waits_for_release = self._waits_for_release
-                    held._is_acquired = True
-                    return held
+                return (yield from self._trying(attempt, value, wait))
             except LeaseLost:
-                pass  # the lease ended before the claim won
-            attempt.hang_up()
+                attempt.hang_up()
             yield from self._dropping(attempt)
             if wait.is_once or self._now() >= wait.until_s:
                 return None
+
+    def _trying(
+        self, attempt: Attempt[Leased], value: str, wait: Wait
+    ) -> Claiming[SomeHeld | None]:
+        """Claim it under one lease. A single try reads first, and writes nothing if the lock is
+        held. Raises LeaseLost if the lease ends before the claim has won."""
+        if wait.is_once and not self._keys.is_free((yield from self._keys.holders())):
+            return None
+        seat = yield from self._contending(attempt, value, wait)
+        lease = attempt.lease
+        if seat is None or lease is None:
+            return None
+        if not lease._begin_holding(self._on_lost, attempt.turn):
+            raise LeaseLost(f"the lease ended before {self.name} was acquired")
+        held = self._make_held(lease, seat)
+        held._waits_for_release = self._waits_for_release
+        held._is_acquired = True
+        return held
 
     def _make_held(self, lease: Leased, seat: Seat) -> SomeHeld:
         return self._held_class(self._keys, lease, seat.key, seat.token)

@@ -16,7 +16,6 @@ from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.requests.times import Seconds
 from raftline.common.config import FAST
 from raftline.wire.limits import SEATS_MAX
-from raftline.wire.operands.lease_operands import lease_in
 
 from ..recipe_operands import ALONE, CLAIM, SHARED, TOGETHER
 from .recipe_calls import giving_up
@@ -118,8 +117,3 @@ class Slots(LockKeys):
     def slot_of(self, key: str) -> int:
         digits = key[len(self.held) :].partition("/")[0]
         return int(digits) if digits.isdecimal() else 0
-
-
-def number_of(key: str) -> int:
-    """Return the number of the lease that a key ends with; 0 if it does not."""
-    return lease_in(key.rpartition("/")[2]) or 0

@@ -33,7 +33,7 @@ class AioJob(BaseJob[AioLease, Data], AioHeld, Generic[Data]):
         return self
 
 
-class _AioTake(TakeSteps[Data, "AioJob[Data]"], AioClaim):
+class _AioTake(TakeSteps[AioLease, Data], AioClaim):
     """One take of a task."""
 
     _held_class: Any = AioJob

@@ -50,7 +50,7 @@ class Job(BaseJob[Lease, Data], Held, Generic[Data]):
         return self
 
 
-class _Take(TakeSteps[Data, "Job[Data]"], Claim):
+class _Take(TakeSteps[Lease, Data], Claim):
     """One take of a thread."""
 
     _held_class: Any = Job

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from raftline.clients.calls.calls import CALLS, Ask, Call, Steps, lease_ms, whole
 from raftline.clients.calls.kv_errors import LeaseLost, TooManyWatches
@@ -34,7 +34,7 @@ from raftline.wire.commands.transaction_line import format_word
 from raftline.wire.limits import JOBS_MAX, TRANSACTION_ITEMS
 
 from ..locks.claim_steps import Claiming, Look, Pause, Shielded
-from ..locks.claims import CHECK_S, POLL_S, RELEASE_S, Attempt
+from ..locks.claims import CHECK_S, POLL_S, RELEASE_S, Attempt, BaseClaim
 from ..locks.held import BaseHeld, Leased, is_of
 from ..locks.lock_keys import LockKeys
 from ..locks.recipe_calls import (
@@ -52,7 +52,6 @@ DELIVERIES = 10  # by default
 DELIVERIES_MAX = 999_999_999
 IDLE_S = 3.0  # of the lease of a place in line
 _DIGITS = 19  # so that the keys are in the order of the numbers
-SomeJob = TypeVar("SomeJob", bound="BaseJob[Any, Any]")
 
 
 @public("raftline.api")
@@ -67,6 +66,8 @@ class DeadJob:
 
 class QueueKeys(LockKeys):
     """The keys of one queue."""
+
+    limit = None
 
     def __init__(self, name: str) -> None:
         """Name the keys. Raises TypeError, ValueError if the name can't be a part of a key."""
@@ -380,7 +381,7 @@ class TakeAttempt(Attempt[Leased]):
         return claim
 
 
-class TakeSteps(Generic[Data, SomeJob]):
+class TakeSteps(BaseClaim[Leased, Any], Generic[Leased, Data]):
     """One take, as a claim (`claims.py`): the claim of one `dequeue`, which gets jobs at once, or a
     place in line.
 
@@ -389,22 +390,12 @@ class TakeSteps(Generic[Data, SomeJob]):
     seconds, and not for the whole time of its jobs."""
 
     _queue: BaseQueue[Data]
+    _keys: QueueKeys
     _held_class: Any
-    # of BaseClaim
-    _acquiring: Any
-    _client: Any
-    _giving_up: Any
-    _keys: Any
-    _limits: Any
-    _make_lease: Any
-    _now: Any
-    _on_lost: Any
-    _ttl: Any
-    _watching: Any
 
     def _taking(
         self, jobs_max: int, timeout: Seconds | None, done: Iterable[Any] = ()
-    ) -> Claiming[list[SomeJob]]:
+    ) -> Claiming[list[Any]]:
         """Return up to so many jobs as soon as there is one, none if the time is over first. End
         others before, by the same request if they are all that one claim holds.
 
@@ -429,8 +420,7 @@ class TakeSteps(Generic[Data, SomeJob]):
                 if not taken:
                     yield from self._dropping(attempt)
                 return taken
-        held: list[SomeJob] | None = yield from self._acquiring("", timeout, -1, attempt)
-        return held or []
+        return (yield from self._acquiring("", timeout, -1, attempt)) or []
 
     def _can_end_along(self, jobs: Sequence[BaseJob[Any, Any]]) -> bool:
         """Return whether one request may end these jobs and take others: they are all that one
@@ -445,7 +435,7 @@ class TakeSteps(Generic[Data, SomeJob]):
 
     def _exchanging(
         self, attempt: TakeAttempt[Any], jobs: Sequence[BaseJob[Any, Any]], wait: Wait
-    ) -> Claiming[list[SomeJob]]:
+    ) -> Claiming[list[Any]]:
         """End jobs and take others, in one entry."""
         is_in_line = not wait.is_once and self._keeps_line_lease
         if is_in_line:
@@ -470,26 +460,15 @@ class TakeSteps(Generic[Data, SomeJob]):
         except LeaseLost:  # after those were done
             return []
 
-    def _claiming(self, attempt: Any, value: str, wait: Wait) -> Claiming[Any]:
+    def _trying(self, attempt: Any, value: str, wait: Wait) -> Claiming[Any]:
         """Return jobs, waiting in line for one until the time is over."""
-        while True:
-            try:
-                taken = yield from self._getting(attempt, wait)
-                if taken is None:
-                    return None
-                jobs = self._made_jobs(attempt, taken)
-                if jobs:
-                    return jobs
-            except LeaseLost:
-                pass  # the lease ended before the claim got a job
-            attempt.hang_up()
-            yield from self._dropping(attempt)
-            if wait.is_once or self._now() >= wait.until_s:
-                return None
+        taken = yield from self._getting(attempt, wait)
+        jobs = None if taken is None else self._made_jobs(attempt, taken)
+        if jobs == []:
+            raise LeaseLost(f"the jobs of {self.name} were gone before the claim got one")
+        return jobs
 
-    def _made_jobs(
-        self, attempt: TakeAttempt[Any], deliveries: Sequence[Delivery]
-    ) -> list[SomeJob]:
+    def _made_jobs(self, attempt: TakeAttempt[Any], deliveries: Sequence[Delivery]) -> list[Any]:
         """Return the jobs that were delivered to a claim, each with an end of its own. Raises
         LeaseLost if its lease has ended."""
         make = self._held_class
@@ -497,7 +476,7 @@ class TakeSteps(Generic[Data, SomeJob]):
         lease: Any = attempt.lease
         if deliveries and not lease._begin_holding(self._on_lost):
             raise LeaseLost(f"{lease} ended as it took jobs")
-        jobs: list[SomeJob] = [make(self._queue, lease, each, mates) for each in deliveries[:1]]
+        jobs: list[Any] = [make(self._queue, lease, each, mates) for each in deliveries[:1]]
         with contextlib.suppress(LeaseLost):  # then the first job is lost as well
             for delivery in deliveries[1:]:
                 own = self._make_lease()

@@ -38,7 +38,7 @@ class SimulatedJob(BaseJob[SimulatedLease, str], SimulatedHeld):
         return self._lease.is_broken
 
 
-class SimulatedTake(TakeSteps[str, SimulatedJob], SimulatedLock):
+class SimulatedTake(TakeSteps[SimulatedLease, str], SimulatedLock):
     """One take of a simulated program."""
 
     _held_class: Any = SimulatedJob
