@@ -1,10 +1,11 @@
-"""After any sequence of holds, jobs, ends of leases and deletions by hand, the keys are those of a
-small model, which has lists where the state machine has keys and an index of them."""
+"""After any sequence of holds, jobs, ends of leases and deletions by hand, keys and replies are
+those of a small model, which has lists where the state machine has keys and an index of them."""
 
 from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from raftline.state.commands.key_commands import execute
 from raftline.state.lease_table import format_expiry
 from raftline.state.store import Store
+from raftline.wire.commands.transaction_line import format_word
 from raftline_testing.runner.at_night import at_night
 
 PREFIXES = ("a/", "a/line/", "b/")
@@ -28,6 +30,7 @@ MODES = (
     "together:2",
     "together:3",
 )
+OF_ONE_KIND = (("2", "3"), ("together:2", "together:3"), ("shared", "shared", "alone"))
 TERM = 4
 STEPS = 150
 
@@ -37,15 +40,19 @@ class Line:
 
     def __init__(self) -> None:
         self.seats: dict[str, str] = {}  # by claim
+        self.tokens: dict[str, int] = {}  # the entries that gave these
+        self.values: dict[str, str] = {}  # of all claims that hold it or wait
         self.places: list[tuple[int, str, str]] = []  # the entry, the mode, the claim
 
     def hold(self, number: int, mode: str, claim: str, is_now: bool) -> None:
-        if claim in self.seats or any(claim == place[2] for place in self.places):
+        if self.key_of(claim):
             self.serve(number)
         elif not self.places and (seat := self._free(number, mode, 1)):
-            self.seats[claim] = seat
+            self.seats[claim], self.tokens[claim] = seat, number
+            self.values[claim] = f"of {number}"
         elif not is_now:
             self.places.append((number, mode, claim))
+            self.values[claim] = f"of {number}"
             self.serve(number)
 
     def drop(self, claim: str) -> None:
@@ -54,7 +61,15 @@ class Line:
 
     def serve(self, number: int) -> None:
         while self.places and (seat := self._free(number, self.places[0][1], len(self.places))):
-            self.seats[self.places.pop(0)[2]] = seat
+            claim = self.places.pop(0)[2]
+            self.seats[claim], self.tokens[claim] = seat, number
+
+    def key_of(self, claim: str) -> str:
+        """Return the key of the seat of a claim, or of its place; "" if it has neither."""
+        if claim in self.seats:
+            return f"held/{self.seats[claim]}/{claim}"
+        return next((f"line/{n:019}/{mode}/{each}" for n, mode, each in self.places
+                     if each == claim), "")  # fmt: skip
 
     def _free(self, number: int, mode: str, waiting: int) -> str:
         taken = set(self.seats.values())
@@ -70,9 +85,15 @@ class Line:
         free = [number for number in numbers if number not in taken]
         return free[0] if free and all(each.isdecimal() for each in taken) else ""
 
-    def expected(self) -> set[str]:
-        seats = {f"held/{seat}/{claim}" for claim, seat in self.seats.items()}
-        return seats | {f"line/{number:019}/{mode}/{claim}" for number, mode, claim in self.places}
+    def expected(self) -> dict[str, str]:
+        claims = [*self.seats, *(claim for _, _, claim in self.places)]
+        return {self.key_of(claim): self.values[claim] for claim in claims}
+
+    def changed(self) -> dict[str, int]:
+        """Return the entries that set these keys."""
+        entries = {claim: number for number, _, claim in self.places}
+        entries |= {claim: self.tokens[claim] for claim in self.seats}
+        return {self.key_of(claim): number for claim, number in entries.items()}
 
     def check(self) -> None:
         """At most one alone, never along with others; each seat of a semaphore once; one round."""
@@ -144,21 +165,43 @@ class Jobs:
             self.waiting[job] = deliveries
 
     def expected(self) -> dict[str, str]:
-        keys = {f"jobs/{job:019}": f"job {job}" for job in self.put - self.ended}
+        keys = {f"jobs/{job:019}": value_of(job) for job in self.put - self.ended}
         keys |= {f"wait/{job:019}": str(count) for job, count in self.waiting.items()}
         keys |= {f"dead/{job:019}": str(count) for job, count in self.dead.items()}
         for job, (claim, _, count, most) in self.held.items():
             keys[f"held/{claim}/{job:019}"] = f"{count}/{most}"
         keys |= {"last": self.last} if self.last else {}
-        return keys | {
-            f"idle/{number:019}/{count}.{most}/{claim}": ""
-            for number, count, most, claim in self.idle
-        }
+        return keys | dict.fromkeys(filter(None, map(self.place_of, self.claims_in_line)), "")
+
+    @property
+    def claims_in_line(self) -> list[str]:
+        return [each[3] for each in self.idle]
+
+    def place_of(self, claim: str) -> str:
+        """Return the key of the place in line of a claim, "" if it has none."""
+        return next((f"idle/{number:019}/{count}.{most}/{each}"
+                     for number, count, most, each in self.idle if each == claim), "")  # fmt: skip
+
+    def changed(self) -> dict[str, int]:
+        """Return the entries that set the keys of jobs that are held, and of places in line."""
+        held = self.held.items()
+        entries = {f"held/{claim}/{job:019}": token for job, (claim, token, _, _) in held}
+        return entries | {self.place_of(each[3]): each[0] for each in self.idle}
 
     def check(self) -> None:
         """Each job is in one place, and none is lost."""
         places = [*self.waiting, *self.held, *self.dead, *self.ended]
         assert sorted(places) == sorted(self.put)
+
+
+def value_of(job: int) -> str:
+    return f"job {job}" if job % 5 else ""
+
+
+def lease_of(key: str) -> str:
+    """Return the lease in a key, "" if it has none."""
+    found = re.search(r"lease-[0-9]+", key)
+    return found[0] if found else ""
 
 
 class World:
@@ -171,7 +214,9 @@ class World:
         self.leases: list[str] = []
         self.lines = {prefix: Line() for prefix in PREFIXES}
         self.queues = {prefix: Jobs() for prefix in QUEUES}
-        self.gone: set[tuple[str, str]] = set()  # a prefix, and a claim that was abandoned there
+        self.ended: list[str] = []  # leases
+        self.gone: dict[str, int] = {}  # the keys of claims that were abandoned, and their entries
+        self.modes = {prefix: chance.choice((MODES, *OF_ONE_KIND)) for prefix in PREFIXES}
 
     def do(self, command: str) -> str:
         self.number += 1
@@ -179,7 +224,17 @@ class World:
         return execute(self.store, command)
 
     def claim(self) -> str:
-        return self.chance.choice(self.leases) + self.chance.choice(("", "/1", "/2"))
+        leases = self.ended if self.ended and self.chance.random() < 0.05 else self.leases
+        return self.chance.choice(leases) + self.chance.choice(("", "/1", "/2"))
+
+    def refusal(self, verb: str, prefix: str, *claims: str) -> str:
+        """Return the reply to a request of claims that may do nothing, "" if they may."""
+        for claim in claims:
+            if lease_of(claim) not in self.leases:
+                return f"{verb} response, no such lease: {lease_of(claim)}"
+            if f"{prefix}gone/{claim}" in self.gone and verb != "ABANDON":
+                return f"{verb} response, abandoned: {claim}"
+        return ""
 
     def step(self) -> None:
         if len(self.leases) < 2 or (len(self.leases) < 5 and self.chance.random() < 0.1):
@@ -193,21 +248,25 @@ class World:
 
     def hold(self) -> None:
         prefix, claim = self.chance.choice(PREFIXES), self.claim()
-        mode, is_now = self.chance.choice(MODES), self.chance.random() < 0.2
-        reply = self.do(f"hold {prefix} {mode} {'now ' * is_now}{claim} x")
+        mode, is_now = self.chance.choice(self.modes[prefix]), self.chance.random() < 0.2
+        value = f"of {self.number + 1}"
+        reply = self.do(f"hold {prefix} {mode} {'now ' * is_now}{claim} {value}")
         line = self.lines[prefix]
-        if (prefix, claim) in self.gone:
-            assert reply == f"HOLD response, abandoned: {claim}"
+        if refusal := self.refusal("HOLD", prefix, claim):
+            assert reply == refusal
             return
         line.hold(self.number, mode, claim, is_now)
-        assert reply.startswith("HOLD response: ") == (claim in line.seats)
-        assert reply.startswith("HOLD response, in line") == (
-            claim in [place[2] for place in line.places]
-        )
+        key = f"{prefix}{line.key_of(claim)}"
+        if claim in line.seats:
+            assert reply == f"HOLD response: {key} {line.tokens[claim]}"
+        else:
+            assert reply == f"HOLD response, {'not free' if key == prefix else 'in line'}: {key}"
 
     def unhold(self) -> None:
         prefix, claim = self.chance.choice(PREFIXES), self.claim()
-        self.do(f"unhold {prefix} {claim}")
+        key = self.lines[prefix].key_of(claim)
+        done = f": {prefix}{key}" if key else f", no such claim: {claim}"
+        assert self.do(f"unhold {prefix} {claim}") == f"UNHOLD response{done}"
         self.lines[prefix].drop(claim)
         self.lines[prefix].serve(self.number)
 
@@ -215,14 +274,17 @@ class World:
         prefix, claim = self.chance.choice([*PREFIXES, *QUEUES]), self.claim()
         jobs = self.queues.get(prefix)
         if jobs is not None:
-            having = [each[3] for each in jobs.idle]
+            having = [*jobs.claims_in_line]
             having += [each[0] for each in jobs.held.values()]
         else:
             having = [*self.lines[prefix].seats]
         if having and self.chance.random() < 0.7:
             claim = self.chance.choice(having)
-        assert self.do(f"abandon {prefix} {claim}") == f"ABANDON response: {claim}"
-        self.gone.add((prefix, claim))
+        refusal = self.refusal("ABANDON", prefix, claim)
+        assert self.do(f"abandon {prefix} {claim}") == (refusal or f"ABANDON response: {claim}")
+        if refusal:
+            return
+        self.gone.setdefault(f"{prefix}gone/{claim}", self.number)
         if jobs is not None:
             jobs.end_claims(self.number, claim.__eq__)
         else:
@@ -246,6 +308,7 @@ class World:
             self.do(format_expiry(TERM, ending))
         for lease in ending:
             self.leases.remove(lease)
+            self.ended.append(lease)
         for line in self.lines.values():
             lost = [each for each in [*line.seats, *(place[2] for place in line.places)]
                     if each.partition("/")[0] in ending]  # fmt: skip
@@ -255,13 +318,13 @@ class World:
                 line.serve(self.number)
         for jobs in self.queues.values():
             jobs.end_claims(self.number, lambda claim: claim.partition("/")[0] in ending)
-        self.gone = {each for each in self.gone if each[1].partition("/")[0] not in ending}
+        self.gone = {key: at for key, at in self.gone.items() if lease_of(key) not in ending}
 
     def enqueue(self) -> None:
         prefix = self.chance.choice(QUEUES)
         jobs = self.queues[prefix]
         job = jobs.next_number(self.number + 1)
-        assert self.do(f"enqueue {prefix} job {job}") == f"ENQUEUE response: {job}"
+        assert self.do(f"enqueue {prefix} {value_of(job)}") == f"ENQUEUE response: {job}"
         assert jobs.add(self.number) == job
 
     def transaction(self) -> None:
@@ -270,7 +333,7 @@ class World:
         jobs = self.queues[prefix]
         first = jobs.next_number(self.number + 1)
         numbers = range(first, first + self.chance.randint(1, 3))
-        operations = [rf"enqueue {prefix} job\s{number}" for number in numbers]
+        operations = [f"enqueue {prefix} {format_word(value_of(number))}" for number in numbers]
         ended = self.chance.choice([None, *jobs.held])
         line = "txn "
         if ended is not None:
@@ -294,7 +357,8 @@ class World:
         prefix = self.chance.choice(QUEUES)
         jobs = self.queues[prefix]
         job = self.chance.choice([*jobs.dead, 999])
-        self.do(f"requeue {prefix} {job}")
+        done = ":" if job in jobs.dead else ", no such job:"
+        assert self.do(f"requeue {prefix} {job}") == f"REQUEUE response{done} {job}"
         if jobs.dead.pop(job, None) is not None:
             jobs.waiting[job] = 0
             jobs.serve(self.number)
@@ -307,10 +371,9 @@ class World:
         words, ended, back, over = self.named(jobs, claim)
         now = "now " * is_now + f"as {waiter} " * (waiter != claim)
         reply = self.do(f"dequeue {prefix} {count} {most} {now}{claim}{''.join(words)}")
-        for each in (claim, waiter):
-            if (prefix, each) in self.gone:
-                assert reply == f"DEQUEUE response, abandoned: {each}"
-                return
+        if refusal := self.refusal("DEQUEUE", prefix, claim, waiter):
+            assert reply == refusal
+            return
         for job in ended:
             del jobs.held[job]
             jobs.ended.add(job)
@@ -324,11 +387,17 @@ class World:
         taken = over + jobs.take(self.number, claim, max(0, count - len(over)), most)
         if taken:
             jobs.leave(waiter)
-        elif count and not is_now and waiter not in [each[3] for each in jobs.idle]:
+        elif count and not is_now and waiter not in jobs.claims_in_line:
             jobs.idle.append((self.number, count, most, waiter))
-        answer = json.loads(reply.partition(": ")[2])
-        assert sorted(answer["ended"]) == sorted(ended + back)
-        assert [job["number"] for job in answer["jobs"]] == taken
+        place = jobs.place_of(waiter)
+        answer = json.loads(reply.removeprefix("DEQUEUE response: "))
+        assert sorted(answer.pop("ended")) == sorted(ended + back)
+        assert answer == {
+            "index": self.number, "place": f"{prefix}{place}" if place else None, "jobs": [
+                {"number": job, "deliveries": jobs.held[job][2], "value": value_of(job)}
+                for job in taken
+            ],
+        }  # fmt: skip
 
     def named(self, jobs: Jobs, claim: str) -> tuple[list[str], list[int], list[int], list[int]]:
         """Return words of a `dequeue`, and the jobs that it ends, gives back and takes over."""
@@ -351,16 +420,16 @@ class World:
         store.replace(dict(store.held), 1, store.leases, store.leased, self.number)
 
     def check(self) -> None:
-        expected = {
-            f"{prefix}{key}": "x" for prefix, line in self.lines.items() for key in line.expected()
-        }
-        for prefix, jobs in self.queues.items():
-            expected |= {f"{prefix}{key}": value for key, value in jobs.expected().items()}
-            jobs.check()
-        expected |= {f"{prefix}gone/{claim}": "" for prefix, claim in self.gone}
+        expected, changed = dict.fromkeys(self.gone, ""), dict(self.gone)
+        parts: dict[str, Line | Jobs] = {**self.lines, **self.queues}
+        for prefix, part in parts.items():
+            expected |= {f"{prefix}{key}": value for key, value in part.expected().items()}
+            changed |= {f"{prefix}{key}": number for key, number in part.changed().items()}
+            part.check()
         assert dict(self.store) == expected
-        for line in self.lines.values():
-            line.check()
+        facts = {key: self.store.facts(key) for key in changed}
+        assert {key: each.changed for key, each in facts.items() if each} == changed
+        assert all(self.store.lease_of(key) == lease_of(key) for key in expected)
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 40), *at_night((40, 2000))])
