@@ -3,6 +3,8 @@ clock of a test, which continues while a request and its answer are under way.""
 
 from __future__ import annotations
 
+import contextlib
+import random
 from typing import Any, TypeVar
 
 import pytest
@@ -14,17 +16,16 @@ from raftline.clients.leases.base_lease import BaseLease
 from raftline.clients.leases.kept_leases import KeptLeases
 from raftline.clients.leases.lease_timer import (
     LEAST_S,
-    RENEWALS,
     RETRY_S,
     LeaseTimer,
-    clock,
     confirming,
-    granting,
     renewing,
 )
 from raftline.clients.steps import carry_out
+from raftline_testing.runner.at_night import for_seeds
 
 Kind = TypeVar("Kind")
+FAILURES = (Unreachable("nobody answers"), ConnectionError("away"))
 
 
 class Over:
@@ -42,7 +43,7 @@ class ProgramLease(BaseLease[Over]):
 class Way:
     """A clock, and a cluster whose answers take their time."""
 
-    def __init__(self, *answers: Any, there_s: float = 1.0, back_s: float = 2.0) -> None:
+    def __init__(self, there_s: float, back_s: float, *answers: Any) -> None:
         self.now_s = 100.0
         self.answers = list(answers)
         self.there_s, self.back_s = there_s, back_s
@@ -64,17 +65,16 @@ class Way:
 
 
 class Held:
-    """A lease of nine seconds that was granted by a request sent at 100 s, answered at 103 s."""
+    """A lease that was granted by the first answer."""
 
-    def __init__(self, *answers: Any, back_s: float = 2.0) -> None:
-        self.way = Way("lease-57", *answers)
+    def __init__(self, way: Way, seconds: float = 9) -> None:
+        self.way = way
         self.ended: list[LeaseTimer] = []
-        self.lease = ProgramLease(None, self, 9, now=self.way.now)
+        self.lease = ProgramLease(None, self, seconds, now=self.way.now)
         self.way.carry_out(self.lease._granting())
         timer = self.lease._timer
         assert isinstance(timer, LeaseTimer)
         self.timer = timer
-        self.way.back_s = back_s
 
     # as a keeper
 
@@ -90,87 +90,104 @@ class Held:
     def hurry(self, timer: LeaseTimer) -> None:
         """Do nothing."""
 
-    def renew(self, shortest_s: float = 1000.0) -> None:
-        self.way.carry_out(renewing(self.timer, self.way.now, shortest_s))
 
-    def until_s(self) -> float:
-        return self.timer.until_s
+class Model:
+    """A lease lasts its time from the sending of the last request that was answered, unless it was
+    lost or released."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.seconds = chance.choice([3, 9, 30])
+        self.way = Way(*self.trip(), "lease-57")
+        self.until_s = self.way.now_s + self.seconds
+        self.due_s = self.way.now_s + self.seconds / 3
+        self.is_over = self.was_lost = False
+
+    def trip(self) -> tuple[float, float]:
+        """Return how long a request and its answer take: often exactly the time of a lease."""
+        return self.chance.choice([0, 1, 2]), self.chance.choice([0, 1, 2, 8, 29])
+
+    @property
+    def is_held(self) -> bool:
+        return not self.is_over and self.way.now_s < self.until_s
+
+    def end(self, *, was_lost: bool) -> None:
+        self.is_over, self.was_lost = True, self.was_lost or (was_lost and not self.is_over)
+
+    def asks(self, steps: Steps[Kind], answer: Any, line: str, limit_s: float | None) -> Kind:
+        """Carry out steps that send this line, which is answered so."""
+        before = len(self.way.asked)
+        self.way.answers, (self.way.there_s, self.way.back_s) = [answer], self.trip()
+        try:
+            return self.way.carry_out(steps)
+        finally:
+            assert self.way.asked[before:] == [(line, limit_s)]
+
+    def renewed(self, sent_s: float, answer: object) -> None:
+        """Take the answer to a renewal."""
+        if answer is True:
+            self.until_s, self.due_s = sent_s + self.seconds, sent_s + self.seconds / 3
+        if answer is False or not self.is_held:
+            self.end(was_lost=True)
+
+    def act(self, held: Held) -> None:
+        timer, way, sent_s = held.timer, self.way, self.way.now_s
+        answer = self.chance.choice([True, True, True, False, *FAILURES])
+        match self.chance.choice(["wait", "renew", "renew", "renew", "confirm", "release"]):
+            case "wait":
+                way.now_s += self.chance.choice([0.5, 1, 3, 8])
+            case "renew" if self.is_held:
+                limit_s = timer.limit_s(sent_s, 6)
+                self.asks(renewing(timer, way.now, 6), answer, "renew lease-57", limit_s)
+                if answer in FAILURES:
+                    self.due_s = way.now_s + RETRY_S
+                else:
+                    self.renewed(sent_s, answer)
+            case "renew":
+                way.carry_out(renewing(timer, way.now))  # sends nothing
+                self.end(was_lost=True)
+            case "confirm" if not self.is_over:
+                away = pytest.raises(OSError, match=r"nobody answers|away")
+                with away if answer in FAILURES else contextlib.nullcontext():
+                    steps = confirming(timer, way.now, 4.5)
+                    is_held = self.asks(steps, answer, "renew lease-57", 4.5)
+                    self.renewed(sent_s, answer)
+                    assert is_held is self.is_held
+            case "release" if self.chance.random() < 0.2:
+                self.release(held)
+
+    def release(self, held: Held) -> None:
+        deleted, was_over, is_sure = self.chance.choice([None, 0, 2]), self.is_over, self.is_held
+        self.end(was_lost=False)
+        steps = held.lease._releasing()
+        is_done = is_sure and deleted is not None
+        with contextlib.nullcontext() if is_done else pytest.raises(LeaseLost, match="has ended"):
+            if was_over:
+                self.way.carry_out(steps)
+            else:
+                assert self.asks(steps, deleted, "release lease-57", None) == deleted
+
+    def check(self, held: Held) -> None:
+        timer, now_s = held.timer, self.way.now_s
+        assert (timer.is_over, timer.was_lost) == (self.is_over, self.was_lost)
+        assert (timer.until_s, timer.due_s) == (self.until_s, min(self.due_s, self.until_s))
+        assert (timer.is_held(now_s), held.lease.is_held) == (self.is_held, self.is_held)
+        assert held.lease.left == (self.until_s - now_s if self.is_held else 0.0)
+        assert held.ended == [timer] * self.is_over
 
 
-def test_a_lease_is_held_from_its_sending_for_its_time() -> None:
-    timer = LeaseTimer("lease-57", 9, sent_s=100.0)
-    assert timer.is_held(108.9)
-    assert not timer.is_held(109.0)
-    assert timer.renew_at_s == 100.0 + 9 / RENEWALS
-
-
-def test_a_renewal_counts_from_when_it_was_sent() -> None:
-    timer = LeaseTimer("lease-57", 9, sent_s=100.0)
-    timer.extend(103.0)
-    assert timer.until_s == 112.0
-    assert timer.renew_at_s == 106.0
-    timer.extend(101.0)  # an answer that came late
-    assert timer.until_s == 112.0
-
-
-def test_unanswered_renewal_is_retried_and_extends_nothing() -> None:
-    """An unanswered renewal is retried soon, and does not extend the lease."""
-    timer = LeaseTimer("lease-57", 9, sent_s=100.0)
-    timer.retry_soon(105.0)
-    assert timer.renew_at_s == 105.0 + RETRY_S
-    assert timer.until_s == 109.0
-
-
-@pytest.mark.needs("a clock that counts sleep")
-def test_a_lease_that_is_over_is_not_held() -> None:
-    timer = LeaseTimer("lease-57", 9, sent_s=clock())
-    timer.give_up()
-    assert not timer.is_held(clock())
-
-
-def test_a_grant_counts_from_its_sending() -> None:
-    held = Held()
-    assert held.way.asked == [("lease 9", None)]
-    assert held.timer.lease == "lease-57"
-    assert held.way.now() == 103.0
-    assert (held.until_s(), held.timer.due_s) == (109.0, 103.0)
-
-
-def test_grant_answered_after_its_time_was_never_held() -> None:
-    """A grant whose reply takes as long as the lease was never held."""
-    for back_s, is_granted in ((7.99, True), (8.0, False)):
-        way = Way("lease-57", back_s=back_s)
-        ended: list[Any] = []
-        steps = granting(9, ended.append, way.now, LeaseTimer)
-        if is_granted:
-            assert way.carry_out(steps).is_held(way.now())
-        else:
-            with pytest.raises(LeaseLost, match="lease-57 was over before its grant arrived"):
-                way.carry_out(steps)
-        assert ended == []
-
-
-def test_a_confirmation_and_a_renewal_count_from_their_sending() -> None:
-    held = Held(True, True)
-    assert held.way.carry_out(confirming(held.timer, held.way.now, 4.5))
-    assert held.way.asked[-1] == ("renew lease-57", 4.5)
-    assert held.way.now() == 106.0
-    assert (held.until_s(), held.timer.due_s) == (112.0, 106.0)
-    held.renew()
-    assert held.way.now() == 109.0
-    assert (held.until_s(), held.timer.due_s) == (115.0, 109.0)
-    assert held.ended == []
-
-
-def test_renewal_answered_after_its_time_is_not_a_renewal() -> None:
-    """A renewal whose reply takes as long as the lease does not count."""
-    held = Held(True, back_s=8.0)  # sent at 103 s, so it holds until 112 s; known at 112 s
-    held.renew()
-    assert held.timer.was_lost
-    assert held.ended == [held.timer]
-    held = Held(True, back_s=7.99)
-    held.renew()
-    assert held.timer.is_held(held.way.now())
+@for_seeds(200, 5000)
+def test_lease_lasts_from_the_sending_of_what_was_answered(seed: int) -> None:
+    model = Model(random.Random(seed))
+    if not model.way.there_s + model.way.back_s < model.seconds:
+        with pytest.raises(LeaseLost, match="lease-57 was over before its grant arrived"):
+            Held(model.way, model.seconds)
+        return
+    held = Held(model.way, model.seconds)
+    assert model.way.asked == [(f"lease {model.seconds}", None)]
+    for _ in range(12):
+        model.check(held)
+        model.act(held)
 
 
 @pytest.mark.parametrize(
@@ -193,51 +210,15 @@ def test_renewal_may_use_a_third_of_the_shortest_ttl(
     assert timer.limit_s(100.0 + past_s, shortest_s) == pytest.approx(limit_s)
 
 
-def test_a_renewal_is_asked_within_its_limit() -> None:
-    held = Held(True, True)
-    held.renew()
-    held.renew(shortest_s=2.0)
-    assert [limit_s for _, limit_s in held.way.asked[1:]] == [3.0, pytest.approx(2 / 3)]
-
-
-@pytest.mark.parametrize("failure", [Unreachable("nobody answers"), ConnectionError("away")])
-def test_lease_with_failing_renewals_is_held_for_its_time(failure: Exception) -> None:
-    """A lease whose renewals fail is held until it expires."""
-    held = Held(failure, back_s=0.0)
-    held.renew()  # answered at 104 s
-    assert held.timer.due_s == 104.0 + RETRY_S
-    assert (held.until_s(), held.ended) == (109.0, [])
-    held.timer.retry_soon(108.9)
-    assert held.timer.due_s == 109.0  # to see that it is lost
-    held.way.now_s = 109.0
-    held.renew()
-    assert held.way.asked[-1][0] == "renew lease-57"
-    assert len(held.way.asked) == 2  # none was sent when its time was over
-    assert held.timer.was_lost
-    assert held.ended == [held.timer]
-
-
 def test_a_renewal_hides_no_error_of_this_program() -> None:
-    held = Held(ValueError("of this program"), back_s=0.0)
+    held = Held(Way(1, 2, "lease-57", ValueError("of this program")))
     with pytest.raises(ValueError, match="of this program"):
-        held.renew()
+        held.way.carry_out(renewing(held.timer, held.way.now))
     assert held.timer.is_held(held.way.now())
 
 
-def test_a_lease_that_the_cluster_does_not_know_is_lost_once() -> None:
-    held = Held(False, False)
-    held.renew()
-    assert held.timer.was_lost
-    held.renew()
-    held.timer.lose()
-    held.timer.give_up()
-    assert held.timer.was_lost
-    assert held.ended == [held.timer]
-    assert len(held.way.asked) == 2
-
-
 def test_a_lease_that_is_released_amid_a_renewal_is_not_lost() -> None:
-    held = Held(0, back_s=0.0)
+    held = Held(Way(1, 2, "lease-57", 0))
     steps = renewing(held.timer, held.way.now)
     next(steps)
     assert held.way.carry_out(held.lease._releasing()) == 0
@@ -245,18 +226,3 @@ def test_a_lease_that_is_released_amid_a_renewal_is_not_lost() -> None:
         steps.send(False)  # the cluster knows it no more
     assert not held.timer.was_lost
     assert held.ended == [held.timer]
-
-
-@pytest.mark.parametrize(("deleted", "past_s"), [(None, 0.0), (2, 6.0)])
-def test_a_release_of_what_had_ended_reports_that(deleted: int | None, past_s: float) -> None:
-    held = Held(deleted)
-    held.way.now_s += past_s
-    with pytest.raises(LeaseLost, match="lease-57 has ended"):
-        held.way.carry_out(held.lease._releasing())
-    assert held.way.asked[-1][0] == "release lease-57"
-
-
-def test_a_release_that_takes_long_was_one_of_what_was_held() -> None:
-    held = Held(2, back_s=100.0)
-    assert held.way.carry_out(held.lease._releasing()) == 2
-    assert not held.timer.was_lost
