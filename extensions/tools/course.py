@@ -55,14 +55,12 @@ def main(command: str, arguments: list[str]) -> int:
 
 def up_options() -> dict[str, str]:
     """Return the options of `raftline up` that the course adds, with their help."""
-    commands = found()
-    return {} if commands is None else dict(commands.UP_OPTIONS)
+    return dict(getattr(found(), "UP_OPTIONS", {}))
 
 
 def up_ports() -> dict[str, int]:
     """Return the options that take a port, each with its default port."""
-    commands = found()
-    return {} if commands is None else dict(commands.UP_PORTS)
+    return dict(getattr(found(), "UP_PORTS", {}))
 
 
 def program_of(options: Sequence[str], configuration: Configuration) -> list[str] | None:

@@ -7,16 +7,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from raftline.common.address import Address
 from raftline.common.public import public
 from raftline.wire.commands.member_commands import leaves_learner
-from raftline.wire.protocol import NAME
 
-from .calls import Call, answered
+from .calls import Call, answered, name_of
 
 Role = Literal["voter", "learner", "leaving"]
+_name = partial(name_of, "node")
 _ENTRY = re.compile(r"\bentry ([0-9]+)\b", re.ASCII)
 
 
@@ -99,14 +100,6 @@ def _change(text: str) -> MemberChange:
     rest = answered(text).rest
     entry = _ENTRY.search(rest)
     return MemberChange(rest, int(entry[1]) if entry else None, not leaves_learner(text))
-
-
-def _name(name: str) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"the name of a node is a str, not {type(name).__name__}")
-    if not NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is not the name of a node; nothing was sent")
-    return name
 
 
 def _force(force: bool) -> str:

@@ -25,7 +25,7 @@ from raftline.wire.operands.lease_operands import (
     own_in,
 )
 from raftline.wire.operands.operands import WITH_INDEX
-from raftline.wire.protocol import ProtocolError, escape, is_number, unescape
+from raftline.wire.protocol import NAME, ProtocolError, escape, is_number, unescape
 
 from ..connections.node_connection import Refused
 from ..requests.times import Seconds, seconds_in
@@ -178,6 +178,15 @@ def entry_index(number: int) -> int:
     if not is_number(str(index)):
         raise ValueError(f"{index} is not an entry index: a whole number from 0 up")
     return index
+
+
+def name_of(what: str, name: str) -> str:
+    """Return the name of a node, a user or a role. Raises TypeError, ValueError."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a {what} is a str, not {type(name).__name__}")
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not the name of a {what}; nothing was sent")
+    return name
 
 
 def lease_name(lease: str) -> str:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, cast, get_args
 
 from raftline.common.public import public
 from raftline.wire.operands.login_operands import why_no_password
 from raftline.wire.operands.user_operands import NO_PASSWORD
-from raftline.wire.protocol import NAME, escape
+from raftline.wire.protocol import escape
 
-from .calls import Call, answered, raw_text
+from .calls import Call, answered, name_of, raw_text
 from .value_codec import TEXT
 
 Right = Literal["read", "write", "readwrite"]
+_name, _role = partial(name_of, "user"), partial(name_of, "role")
 
 
 @public("raftline.api")
@@ -69,18 +71,6 @@ def _grant(right: str, prefix: str) -> Grant:
 
 def _is_done(text: str) -> bool:
     return not answered(text).word
-
-
-def _name(name: str, of: str = "user") -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"the name of a {of} is a str, not {type(name).__name__}")
-    if not NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is not the name of a {of}; nothing was sent")
-    return name
-
-
-def _role(name: str) -> str:
-    return _name(name, "role")
 
 
 def _verifier(password: str | None) -> str:
