@@ -1,10 +1,10 @@
 """The parts of this build whose effect on entries may be absent or other in another build, each
 with a digest of how it applies them (docs/develop/what-entries-need.md).
 
-A part is an extension with commands. Its digest covers the sources of its modules `command_rows`
-and `command_effects`, and of what they import, so nobody has to keep it: the same sources have the
-same digest on every version of Python. The kernel has no part: the level of the log stands for it
-(common/build_level.py).
+A part is the kernel, or an extension with commands. The digest of an extension covers the sources
+of its modules `command_rows` and `command_effects`, and of what they import beyond the kernel; that
+of the kernel covers the sources of its commands. So nobody has to keep it: the same sources have
+the same digest on every version of Python.
 """
 
 from __future__ import annotations
@@ -17,23 +17,19 @@ from functools import cache
 from hashlib import sha256
 from typing import Final
 
-from .extensions import EXTENSIONS, is_there
+from .extensions import EXTENSIONS, KERNEL, is_there
 
 SEAMS: Final = ("command_effects", "command_rows")
 DIGITS: Final = 12
-# Digests of earlier builds by part, whose commands this build applies alike, all of them. Only a
-# test that plays their log proves that (docs/develop/add-a-command.md).
-ALIKE: Final[dict[str, tuple[str, ...]]] = {}
-_KERNEL: Final = (
-    "state.commands.replicated_state",
-    "state.commands.lease_commands",
-    "state.commands.transaction_commands",
-    "state.commands.user_commands",
-    "wire.commands.command_table",
-)
+# By part, digests of releases whose commands this build applies alike, all of them, each with the
+# verbs that this build has and that release has not. tests/core/state/test_kept_effects.py plays
+# the log of each release.
+ALIKE: Final[dict[str, dict[str, tuple[str, ...]]]] = {}
+_KERNEL: Final = ("state.commands", "state.commands.replicated_state")
 _IMPORT: Final = re.compile(
-    r"^[ \t]*from (\.+|raftline(?:\.|(?= )))([\w.]*) import (?:\(|(.*))", re.MULTILINE
+    r"^[ \t]*from (\.+|raftline(?:\.|(?= )))([\w.]*) import (\([^)]*\)|.*)", re.MULTILINE
 )
+_NAME: Final = re.compile(r"#.*|(\w+)")
 # A blank line, a comment on its own line, and a docstring, which has no effect.
 _SILENT: Final = re.compile(
     r'^[ \t]*(?:#[^\n]*)?\n|(?:\A|(?<=:\n))([ \t]*)r?"""(?:[^\\]|\\.)*?"""[ \t]*\n',
@@ -48,19 +44,27 @@ def own_parts() -> dict[str, str]:
         frozen = importlib.import_module("raftline.common.frozen").PARTS
     except (ImportError, AttributeError):
         return derive_parts()
-    return {part: digest for part, digest in frozen.items() if is_there(part)}
+    return {part: digest for part, digest in frozen.items() if part == KERNEL or is_there(part)}
 
 
 def derive_parts() -> dict[str, str]:
     """Return the digest of each part, from the sources."""
-    kernel = closure(_KERNEL)
     found = {}
-    for extension in EXTENSIONS:
-        own = closure(f"{extension}.{seam}" for seam in SEAMS) - kernel
-        if own:
-            texts = sorted(sha256(effective(_source(each) or "").encode()).digest() for each in own)
-            found[extension] = sha256(b"".join(texts)).hexdigest()[:DIGITS]
+    for part in (KERNEL, *EXTENSIONS):
+        if modules := modules_of(part):
+            texts = sorted(
+                sha256(effective(_source(each) or "").encode()).digest() for each in modules
+            )
+            found[part] = sha256(b"".join(texts)).hexdigest()[:DIGITS]
     return found
+
+
+@cache
+def modules_of(part: str) -> frozenset[str]:
+    """Return the modules that apply the commands of a part, beyond those of the kernel."""
+    if part == KERNEL:
+        return closure(_KERNEL)
+    return closure(f"{part}.{seam}" for seam in SEAMS) - modules_of(KERNEL)
 
 
 @cache
@@ -90,21 +94,30 @@ def closure(roots: Iterable[str]) -> frozenset[str]:
 
 
 def _imported(module: str, source: str) -> Iterator[str]:
+    """Return the modules that a source names: a package only if a name in it is not a module."""
+    here = [*module.split("."), *["__init__"] * _file(module).endswith("__init__.py")]
     for dots, path, names in _IMPORT.findall(source):
-        above = [] if dots.startswith("raftline") else module.split(".")[: -len(dots)]
+        above = [] if dots.startswith("raftline") else here[: -len(dots)]
         base = above + ([path] if path else [])
-        yield ".".join(base)
-        for name in (names or "").partition("#")[0].split(","):
-            yield ".".join([*base, name.split(" as ")[0].strip()])
+        named = [".".join([*base, name]) for name in _NAME.findall(names) if name]
+        modules = [*filter(_file, named)]
+        yield from modules if modules == named else [".".join(base), *modules]
 
 
 @cache
 def _source(module: str) -> str | None:
     """Return the text of a module of the package; None if there is no such module."""
+    if not (file := _file(module)):
+        return None
+    with open(file, encoding="utf-8") as opened:
+        return opened.read()
+
+
+@cache
+def _file(module: str) -> str:
     for root in importlib.import_module("raftline").__path__:
         path = os.path.join(root, *module.split("."))
         for file in (f"{path}.py", os.path.join(path, "__init__.py")):
             if module and os.path.isfile(file):
-                with open(file, encoding="utf-8") as opened:
-                    return opened.read()
-    return None
+                return file
+    return ""

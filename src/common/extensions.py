@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Final
 
 EXTENSIONS: Final = ("objects", "recipes", "redis", "picture", "monitoring", "tools")
+KERNEL: Final = "kernel"  # the part of the node's own commands (common/effects.py)
 LIBRARY: Final = ("aio", "api", "clients", "errors", "threads")  # what lies in library/
 
 # The part (common/effects.py) of each verb of an extension. A build without an extension knows them
@@ -28,17 +29,20 @@ _OPERATIONS: Final = re.compile(" ; | then | else |^txn ")
 
 
 def parts_in(command: str) -> set[str]:
-    """Return the parts that an entry with this command needs, also within a transaction or under a
-    lease. A value that looks like a further operation counts as one."""
+    """Return the extensions that an entry with this command needs."""
+    return {VERBS[verb] for verb in verbs_in(command) & VERBS.keys()}
+
+
+def verbs_in(command: str) -> set[str]:
+    """Return the verbs of an entry, also within a transaction or under a lease. A value that looks
+    like a further operation counts as one."""
     name, at, bare = command.partition("@")
     bare = bare if at and " " not in name else command
     pieces = _OPERATIONS.split(bare) if bare.startswith("txn ") else (bare,)
     found = set()
     for piece in pieces:
         words = piece.split(" ", 3)
-        verb = words[2] if words[0] == "under" and len(words) > 2 else words[0]
-        if verb in VERBS:
-            found.add(VERBS[verb])
+        found.add(words[2] if words[0] == "under" and len(words) > 2 else words[0])
     return found
 
 

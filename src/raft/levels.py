@@ -22,6 +22,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from ..common.extensions import KERNEL
 from .log import SafetyError, Versions
 
 PREFIX: Final = "cluster "
@@ -72,6 +73,12 @@ def name_of_part(each: str) -> str:
     return each.partition("=")[0]
 
 
+def words_of_part(each: str) -> str:
+    """Return what a reader calls the part of `PART=DIGEST`."""
+    part = name_of_part(each)
+    return "the kernel" if part == KERNEL else f"the extension {part}"
+
+
 def with_parts(needs: str, added: Iterable[str]) -> str:
     """Return needs and further ones, each `PART=DIGEST`, in their one form. A part has one
     digest: the added one."""
@@ -87,17 +94,17 @@ def lacking(needs: str, applies: Iterable[str]) -> list[str]:
 def why_lacking(needs: str, applies: Iterable[str]) -> str:
     """Return in words why a build can't apply entries that need these parts, "" if it can."""
     parts = {*map(name_of_part, applies)}
-    missing = [*map(name_of_part, lacking(needs, applies))]
-    absent = [part for part in missing if part not in parts]
+    missing = lacking(needs, applies)
+    absent = [each for each in missing if name_of_part(each) not in {*parts, KERNEL}]
     if absent:
         return (
-            f"need the extension {' and '.join(absent)}, which this build of raftline lacks: start "
+            f"need {' and '.join(map(words_of_part, absent))}, which this build of raftline lacks: start "
             "the node from a build that has it"
         )
     if missing:
         return (
-            f"need the extension {' and '.join(missing)} as an earlier or later build applies it, "
-            "which would give another state here: start the node from the build that it ran before"
+            f"need {' and '.join(map(words_of_part, missing))} as an earlier or later build applies it, which would give "
+            "another state here: start the node from the build that it ran before"
         )
     return ""
 

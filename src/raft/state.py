@@ -94,7 +94,7 @@ class State:
     peer_levels: dict[str, int] = field(default_factory=dict)  # announced since connected
     heard_levels: frozenset[str] = frozenset()  # peers that ever announced one
     peer_parts: dict[str, frozenset[str]] = field(default_factory=dict)  # as they last announced
-    own_needs: str = ""  # the needs of the log when they were last those of this build
+    own_needs: str | None = None  # the needs of the log when they were last those of this build
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
     confirmed_reads: deque[ReadReady] = field(default_factory=deque)  # until these are applied
     removed_by: int = 0  # the printed entry that removed this server, or a later one

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from ..common.extensions import KERNEL
 from .change import Change, ChangeRefused
 from .levels import (
     FLOOR,
@@ -50,7 +51,8 @@ def first_command(state: State) -> str:
     options = state.options
     if options.level <= FLOOR or state.levels.clusters.latest or not options.cluster_if_new:
         return NOOP
-    return level_command(LOWEST, options.cluster_if_new)
+    kernel = [each for each in options.own_parts if name_of_part(each) == KERNEL]
+    return level_command(LOWEST, options.cluster_if_new, " ".join(kernel))
 
 
 def first_to_send(state: State) -> int:
@@ -172,11 +174,11 @@ def add_parts(state: State, needed: Sequence[str]) -> bool:
 
 def _renew_parts(state: State) -> bool:
     """Make entries need the parts that they need as this build applies them, once all members do,
-    also those whose log came from a build that applied them alike; return whether an entry was
-    appended."""
+    also those whose log came from a build that applied them alike, or named no kernel; return
+    whether an entry was appended."""
     needs, own = state.levels.needs.latest, state.options.own_parts
     named = needs.split()
-    parts = {*map(name_of_part, named)}
+    parts = {KERNEL, *map(name_of_part, named)} if state.levels.clusters.latest else ()
     stale = [each for each in own if name_of_part(each) in parts and each not in named]
     if not stale:
         state.own_needs = needs

@@ -270,20 +270,20 @@ LOW_LEVEL = Sentence(
     "low-level",
     "this cluster is at level {LEVEL}, |and this needs a higher one: {cure}. Nothing was done.",
 )
-UNHEARD_EXTENSION = Sentence(
+UNHEARD_PART = Sentence(
     "level-rising",
-    "{member:s} was not heard yet|, and may lack the extension {extension} that this needs. "
+    "{member:s} was not heard yet|, and may lack {part}, which this needs. "
     "Nothing was done; try again.",
 )
-LACKS_EXTENSION = Sentence(
+LACKS_PART = Sentence(
     "lacks-extension",
-    "{member} lacks the extension |{extension}, so it could not apply this: start it from a build "
+    "{member} lacks |{part}, so it could not apply this: start it from a build "
     "that has it, or remove it. Nothing was done.",
 )
 APPLIES_OTHERWISE = Sentence(
     "lacks-extension",
-    "{member} applies the extension |{extension} otherwise than {leader:s} does: start all members "
-    "from one build. Nothing was done.",
+    "{member} applies |{part} otherwise than {leader:s} does: start all members from one build. "
+    "Nothing was done.",
 )
 NOT_UNDERSTOOD = Sentence("not-understood", "I don't understand: |{line}. {advice}")
 KEY_TOO_LONG = _too_long("the key has |{size} bytes; the limit is {limit}. Nothing was done.")

@@ -9,15 +9,10 @@ import sys
 import pytest
 
 from raftline.common import effects
-from raftline.common.extensions import EXTENSIONS, VERBS, is_there, joined, parts_in
+from raftline.common.extensions import EXTENSIONS, KERNEL, VERBS, is_there, joined, parts_in
 from tests.lists.trees import ROOT, file_of
 
 PARTS = sorted(effects.derive_parts())
-
-
-def _modules_of(part: str) -> set[str]:
-    kernel = effects.closure(effects._KERNEL)
-    return set(effects.closure(f"{part}.{seam}" for seam in effects.SEAMS) - kernel)
 
 
 def _without_docstrings(source: str) -> str:
@@ -32,8 +27,8 @@ def _without_docstrings(source: str) -> str:
     return ast.dump(tree)
 
 
-def test_each_extension_with_commands_is_a_part() -> None:
-    there = {name for name in EXTENSIONS if file_of(f"{name}/command_rows.py").exists()}
+def test_the_kernel_and_each_extension_with_commands_are_parts() -> None:
+    there = {KERNEL} | {name for name in EXTENSIONS if file_of(f"{name}/command_rows.py").exists()}
     assert set(PARTS) == there == effects.own_parts().keys()
 
 
@@ -48,25 +43,29 @@ def test_each_verb_of_an_extension_has_its_part() -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_digest_leaves_out_only_what_has_no_effect(part: str) -> None:
-    for module in _modules_of(part):
+    for module in effects.modules_of(part):
         source = effects._source(module) or ""
         assert _without_docstrings(effects.effective(source)) == _without_docstrings(source), module
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_digest_covers_all_that_its_commands_import(part: str) -> None:
-    """An interpreter that imports the commands alone loads no other module of the extension."""
+    """An interpreter that imports the commands alone loads no other module, but of another part or
+    of packages."""
+    roots = effects._KERNEL if part == KERNEL else [f"{part}.{seam}" for seam in effects.SEAMS]
     program = (
-        f"import sys, raftline.state.commands, raftline.{part}.command_effects, "
-        f"raftline.{part}.command_rows\n"
-        f"print(*[name for name in sys.modules if name.startswith('raftline.{part}.')])"
+        f"import sys, {', '.join(f'raftline.{root}' for root in roots)}\n"
+        "print(*[name for name in sys.modules if name.startswith('raftline.')])"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     )
     loaded = {name.removeprefix("raftline.") for name in run.stdout.split()}
-    assert loaded
-    assert loaded <= _modules_of(part)
+    others = {module for other in {*PARTS} - {part} for module in effects.modules_of(other)}
+    silent = {each for each in loaded if effects.effective(effects._source(each) or "") == "...\n"}
+    assert loaded & effects.modules_of(part)
+    lazy = {"__init__", "raft"}  # each loads what it names at its first use
+    assert loaded - others - silent - lazy <= effects.modules_of(part)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -74,7 +73,7 @@ def test_code_changes_the_digest_and_a_comment_does_not(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, really = effects.derive_parts()[part], effects._source
-    for module in sorted(_modules_of(part)):
+    for module in sorted(effects.modules_of(part)):
         for changed, differs in (
             ("# A word.\n\n", False),
             ("LIMIT = 7\n", True),
@@ -108,14 +107,14 @@ def test_every_python_here_derives_the_same_digests() -> None:
 
 def test_a_wheel_holds_the_digests_of_its_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     """`frozen.py`, which setup.py writes, has them; the extensions that are there count."""
-    frozen = {"redis": "0" * 12, "gone": "1" * 12}
+    frozen = {KERNEL: "2" * 12, "redis": "0" * 12, "gone": "1" * 12}
     module = type(sys)("raftline.common.frozen")
     module.PARTS = frozen  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "raftline.common.frozen", module)
     try:
         effects.own_parts.cache_clear()
         kept = {"redis": "0" * 12} if is_there("redis") else {}
-        assert effects.own_parts() == kept
+        assert effects.own_parts() == {KERNEL: "2" * 12} | kept
     finally:
         effects.own_parts.cache_clear()
 

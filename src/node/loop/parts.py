@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ...common.extensions import parts_in
+from ...common.effects import ALIKE
+from ...common.extensions import VERBS, verbs_in
 from ...net.protocol.host import Batch
-from ...raft.levels import name_of_part
+from ...raft.levels import words_of_part
 from ...raft.node_view import NodeView
-from ...wire.refusal import APPLIES_OTHERWISE, LACKS_EXTENSION, UNHEARD_EXTENSION, Refusal
+from ...wire.refusal import APPLIES_OTHERWISE, LACKS_PART, UNHEARD_PART, Refusal
 
 
 class KnownParts:
@@ -19,22 +20,21 @@ class KnownParts:
     ) -> None:
         """`version_of` returns the version of a member's build."""
         self._view, self._own, self._version_of = view, own, version_of
-        self._all = {f"{part}={digest}" for part, digest in own.items()}
-        self._seen = ""  # the needs of a log in which entries may need all parts
+        self._needs: str | None = None  # of the log, when `_new` was made
+        self._new: dict[str, str] = {}  # the part of each verb that entries may not have yet
 
     def admit(self, writes: list[Batch]) -> tuple[list[Batch], list[str]]:
         """Return the writes that all members can apply, and the parts of these that the log has to
         name before them; refuse the other writes."""
         needs = self._view.levels.needs.latest
-        if needs and needs == self._seen:
+        if needs != self._needs:
+            self._needs, self._new = needs, self._beyond(needs)
+        if not self._new:
             return writes, []
-        if self._all.issubset(needs.split()):
-            self._seen = needs
-            return writes, []
-        left, added = [], set[str]()
+        left, added, new = [], set[str](), self._new
         for batch in writes:
-            needed = sorted({part for command in batch.commands for part in parts_in(command)})
-            parts = [f"{part}={self._own[part]}" for part in needed if part in self._own]
+            verbs = {verb for command in batch.commands for verb in verbs_in(command) & new.keys()}
+            parts = [f"{part}={self._own[part]}" for part in sorted({new[verb] for verb in verbs})]
             part, member = self._view.who_lacks(parts) if parts else ("", "")
             if part:
                 batch.answer_all(self._refusal(part, member))
@@ -43,11 +43,22 @@ class KnownParts:
                 added.update(parts)
         return left, sorted(added)
 
+    def _beyond(self, needs: str) -> dict[str, str]:
+        """Return the part of each verb that needs more of this build than entries may need."""
+        named = dict(each.split("=") for each in needs.split())
+        new = {
+            verb: part
+            for part, digest in named.items()
+            for verb in ALIKE.get(part, {}).get(digest, ())
+        }
+        absent = {verb: part for verb, part in VERBS.items() if part not in named}
+        return {verb: part for verb, part in (new | absent).items() if part in self._own}
+
     def _refusal(self, part: str, member: str) -> Refusal:
-        told, extension = self._view.told_parts(member), name_of_part(part)
+        told, name = self._view.told_parts(member), words_of_part(part)
         if told is None:
-            return UNHEARD_EXTENSION(member, extension)
+            return UNHEARD_PART(member, name)
         named = f"{member} ({self._version_of(member)})"
-        if extension in map(name_of_part, told):
-            return APPLIES_OTHERWISE(named, extension, self._view.name)
-        return LACKS_EXTENSION(named, extension)
+        if name in map(words_of_part, told):
+            return APPLIES_OTHERWISE(named, name, self._view.name)
+        return LACKS_PART(named, name)

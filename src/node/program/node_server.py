@@ -380,7 +380,7 @@ class Server:
         if accounts := self.quota.accounts():
             facts["accounts"] = accounts
         facts |= {"level": self.level, "build_level": self._startup.level, "version": VERSION}
-        facts["levels"] = self.levels()
+        facts |= {"levels": self.levels(), "needs": self.logmanager.state.needs}
         facts |= {"cluster": self.node.view.cluster, "foreign": self.foreigners.seen()}
         facts["time"] = round(self.clock.day_s(), 3)
         facts["lost_files"] = self.lost_files

@@ -39,7 +39,7 @@ _LOGGED_GET = ", as it is an entry of the log; leave read log out"
 
 _PUBLIC_FIELDS = (
     "name", "role", "term", "leader", "members", "reads", "build", "version", "build_level",
-    "level", "levels", "cluster", "recovering", "no_leader_because", "controlled", "down",
+    "level", "levels", "needs", "cluster", "recovering", "no_leader_because", "controlled", "down",
     "lacks_room_for", "refuses_entries", "connections", "max_connections", "commits_nothing",
     "applies_nothing",
     "disk_hangs", "lost_files", "lacks_users",

@@ -30,11 +30,13 @@ from raftline_testing.doubles.cores import (
     acknowledge,
     append,
     established,
+    leader_of,
     node_of,
     sync,
 )
 from raftline_testing.doubles.rising_leader import FIRST, IDENTITY, THREE
 
+KERNEL, OTHER_KERNEL = "kernel=0123456789ab", "kernel=ba9876543210"
 REDIS, OLDER, QUEUES = "redis=0123456789ab", "redis=ba9876543210", "recipes=0123456789ab"
 WHOLE = replace(FIRST, applies=frozenset({REDIS, QUEUES}), own_parts=(REDIS, QUEUES))
 ALL = frozenset({REDIS, QUEUES})
@@ -107,7 +109,8 @@ def test_writes_are_admitted_that_each_member_can_apply(
     left, added = KnownParts(node.view, own, lambda name: f"of {name}").admit(batches)
     able = {*named} | {each for each in ALL if all(each in (told[name] or ()) for name in told)}
     assert left == [batch for batch in batches if NEEDED[tuple(batch.commands)] <= able]
-    assert added == sorted({part for batch in left for part in NEEDED[tuple(batch.commands)]})
+    needed = {part for batch in left for part in NEEDED[tuple(batch.commands)]}
+    assert added == sorted(needed - {*named})
     for batch in batches:
         if batch not in left:
             assert len(batch.replies) == len(batch.commands)
@@ -120,6 +123,29 @@ def test_writes_are_admitted_that_each_member_can_apply(
                 for each in sorted(missing - (parts or frozenset()))
             ]  # fmt: skip
             assert kinds[0] in batch.replies[0]
+
+
+@pytest.mark.parametrize("line", ["getdel a", "c#1@getdel a", "txn set a 1 ; getdel a"])
+def test_verb_that_a_release_lacks_waits_for_all_members(
+    monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """Its other commands are served meanwhile, by a build that applies them alike."""
+    lacks = {"kernel": {"ba9876543210": ("getdel",)}}
+    monkeypatch.setattr("raftline.node.loop.parts.ALIKE", lacks)
+    both = frozenset({KERNEL, OTHER_KERNEL})
+    options = replace(WHOLE, applies=both, own_parts=(OTHER_KERNEL,))
+    node = established("s1", voters=THREE, options=options)
+    node._state.options = replace(options, own_parts=(KERNEL,))
+    node._state.own_needs = None  # as at a start
+    parts = KnownParts(node.view, {"kernel": "0123456789ab"}, lambda name: "0.1.0")
+    tell(node, "s2", both)
+    tell(node, "s3", frozenset({OTHER_KERNEL}))
+    known, new = Batch(["set a getdel"], is_read=False), Batch([line], is_read=False)
+    assert parts.admit([known, new]) == ([known], [])
+    assert new.replies[0].startswith("Sorry, s3 (0.1.0) applies the kernel otherwise")
+    tell(node, "s3", both)
+    assert node.view.levels.needs.latest == KERNEL
+    assert parts.admit([known, new]) == ([known, new], [])
 
 
 def test_new_leader_waits_for_members_that_were_never_heard() -> None:
@@ -194,6 +220,31 @@ def test_digest_of_this_build_replaces_one_that_it_applies_alike() -> None:
     effects = tell(node, "s3", both)
     assert [entry.command for entry in effects.append] == [level_command(1, IDENTITY, REDIS)]
     assert tell(node, "s2", both).append == []
+
+
+def test_first_entry_of_a_cluster_names_the_kernel_of_its_leader() -> None:
+    """A member that applies its commands otherwise is sent nothing."""
+    options = replace(FIRST, applies=frozenset({KERNEL, *ALL}), own_parts=(KERNEL, REDIS, QUEUES))
+    node = leader_of("s1", voters=THREE, options=options)
+    assert node.view.levels.needs.latest == KERNEL
+    assert node._state.log.commands == [level_command(1, node.view.levels.clusters.latest, KERNEL)]
+    for parts in (set(), ALL, {OTHER_KERNEL}):
+        effects = tell(node, "s3", frozenset(parts))
+        assert receivers(effects) == set()
+        assert "need the kernel as an earlier or later build applies it" in effects.notes[-1]
+    assert receivers(tell(node, "s2", frozenset({KERNEL}))) == set()
+    assert node._state.may_send("s2")
+
+
+def test_log_that_names_no_kernel_does_once_all_members_announce_it() -> None:
+    node = established("s1", voters=THREE, options=FIRST)
+    node._state.options = replace(FIRST, applies=frozenset({KERNEL}), own_parts=(KERNEL,))
+    node._state.own_needs = None  # as at a start
+    assert tell(node, "s2", frozenset({KERNEL})).append == []
+    assert tell(node, "s3", frozenset({OTHER_KERNEL})).append == []
+    effects = tell(node, "s3", frozenset({KERNEL}))
+    assert [entry.command for entry in effects.append] == [level_command(1, IDENTITY, KERNEL)]
+    assert tell(node, "s2", frozenset({KERNEL})).append == []
 
 
 def test_a_cut_takes_needs_back_and_a_compaction_keeps_them() -> None:

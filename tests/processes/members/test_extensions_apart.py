@@ -1,4 +1,4 @@
-"""Nodes of builds with different extensions, or with the same ones that apply entries otherwise."""
+"""Nodes of builds with different extensions, or that apply the same commands otherwise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ PACE = ("--pace", "class")
 APPEND = 'client1@object a list.append "b"'
 LACKS = "lacks the extension objects"
 OTHERWISE = "applies the extension objects otherwise"
+KERNEL_ELSE = "need the kernel as an earlier or later build applies it"
 _APPEND, _PREPEND = ": list.append,", ": lambda items, item: items.insert(0, item),"
+_JOINED, _JOINED_ELSE = (
+    f"text = unescape({one}) + unescape({other})"
+    for one, other in (("current", "tail"), ("tail", "current"))
+)
 
 
 def program(tree: Path) -> list[str]:
@@ -44,6 +49,18 @@ def otherwise(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     text = kinds.read_text("utf-8")
     assert _APPEND in text
     kinds.write_text(text.replace(_APPEND, _PREPEND, 1), "utf-8")
+    return program(tree)
+
+
+@pytest.fixture(scope="module")
+def other_kernel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The program of a node of a build in which `append` puts a text in front."""
+    tree = tmp_path_factory.mktemp("kernel") / "tree"
+    copy_tree(tree)
+    commands = tree / "src" / "state" / "commands" / "key_commands.py"
+    text = commands.read_text("utf-8")
+    assert text.count(_JOINED) == 1
+    commands.write_text(text.replace(_JOINED, _JOINED_ELSE), "utf-8")
     return program(tree)
 
 
@@ -170,7 +187,45 @@ def test_changed_effect_comes_by_a_backup(
         serves(whole, node)
     line = refused(whole["s3"], otherwise)
     assert "need the extension objects as an earlier or later build applies it" in line
-    shell = [otherwise[0], str(Path(otherwise[1]).with_name("cli.py"))]
+    move(whole, otherwise, tmp_path)
+    assert asked(whole, APPEND.replace('"b"', '"c"')) == "OBJECT response: null"
+    assert asked(whole, "get a") == 'GET response: ["c", "b"]'
+
+
+def test_changed_effect_of_the_kernel_comes_by_a_backup(
+    whole: Cluster, other_kernel: list[str], tmp_path: Path
+) -> None:
+    for value in "12":
+        assert asked(whole, f"append a {value}").startswith("APPEND response: ")
+    for node in whole.nodes:
+        serves(whole, node)
+    assert KERNEL_ELSE in refused(whole["s3"], other_kernel)
+    move(whole, other_kernel, tmp_path)
+    assert asked(whole, "append a 3").startswith("APPEND response: ")
+    assert asked(whole, "get a") == "GET response: 312"
+    for node in whole.nodes:
+        eventually(lambda node=node: has(node, "312"), f"the value on {node.name}")
+
+
+def test_node_with_another_kernel_is_sent_nothing(tmp_path: Path, other_kernel: list[str]) -> None:
+    """In a new cluster, also of two builds of one day; the node follows once it has the others'."""
+    with Cluster(tmp_path, 3, *PACE) as cluster:
+        here, odd = cluster["s1"].program, cluster["s3"]
+        odd.program = other_kernel
+        cluster.start()
+        eventually(lambda: cluster.leader() is not odd, "a leader that the others follow")
+        for value in "12":
+            assert asked(cluster, f"append a {value}").startswith("APPEND response: ")
+        said = f"[!] s3 can't follow: entries of this cluster {KERNEL_ELSE}"
+        cluster.leader().wait_for_line(said)
+        assert odd.status()["last_applied"] == 0
+        exchange(cluster, odd, here)
+        eventually(lambda: has(odd, "12"), "the value on s3")
+
+
+def move(whole: Cluster, to: list[str], tmp_path: Path) -> None:
+    """Take a backup, restore it with another build, and start all nodes from that."""
+    shell = [to[0], str(Path(to[1]).with_name("cli.py"))]
     addresses = [f"{node.name}=localhost:{node.port}" for node in whole.nodes]
     at, kept, restored = addresses[0].partition("=")[2], tmp_path / "kept", tmp_path / "restored"
     subprocess.run([*shell, "backup", kept, "--at", at], check=True, capture_output=True)
@@ -182,8 +237,6 @@ def test_changed_effect_comes_by_a_backup(
         capture_output=True,
     )
     for node in whole.nodes:
-        node.program, node.folder = otherwise, restored
+        node.program, node.folder = to, restored
         node.where = ["--dir", str(restored)]
         node.start()
-    assert asked(whole, APPEND.replace('"b"', '"c"')) == "OBJECT response: null"
-    assert asked(whole, "get a") == 'GET response: ["c", "b"]'

@@ -17,7 +17,7 @@ from raftline.access.secret import make_secret
 from raftline.clients.connections.client_access import ClientAccess
 from raftline.clients.connections.client_login import Credentials, log_in
 from raftline.clients.requests.pool import Clients
-from raftline.common.build_level import LEVEL
+from raftline.common.effects import own_parts
 from raftline.common.version import RELEASE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.in_process import raftline
@@ -25,11 +25,11 @@ from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.known_users import ROOT, add_users, first_admin
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 from raftline_testing.runner.at_night import at_night
-from tests.processes.members.versions import EARLIER, NEXT, next_release, unpacked
+from tests.processes.members.versions import EARLIER, next_release, unpacked
 
 PASSWORD = "correct horse battery"
 SNAPSHOTS = ("--compact-at", "3000")
-NEVER_REACHED = 60.0  # seconds; a patience is a tenth of it
+OTHERWISE = "need the kernel as an earlier or later build applies it"
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def old(tmp_path: Path) -> Iterator[Cluster]:
     """Three nodes of this build, led by s1, which take a snapshot every some ten writes."""
     with Cluster(tmp_path, 3, *STEADY, *SNAPSHOTS) as cluster:
         cluster.start()
-        eventually(lambda: levels(cluster) == [LEVEL] * 3, f"level {LEVEL} on all nodes")
+        cluster.wait_until_whole()
         yield cluster.led_by("s1")
 
 
@@ -98,17 +98,28 @@ def replace(node: NodeProcess, program: list[str]) -> None:
     node.start()
 
 
-def levels(cluster: Cluster) -> list[object]:
-    return [node.status().get("level") for node in cluster.nodes]
+def upgraded_kernel(cluster: Cluster) -> bool:
+    """Whether each node has applied the entry after which entries may need the next release."""
+    needs = [str(node.status().get("needs", "")) for node in cluster.nodes]
+    return all("kernel=" in each and own_parts()["kernel"] not in each for each in needs)
 
 
-def waits_for(node: NodeProcess, *names: str) -> bool:
-    """Whether a node refuses a new verb since exactly these are to be upgraded."""
-    named = " and ".join(f"{name} (VERSION)" for name in names)
-    reply = re.sub(r"\((?!not heard)[^)]+\)", "(VERSION)", node.ask("client4@getdel a"))
-    return reply == (
-        f"{node.name}@Sorry, this cluster is at level {LEVEL}, and this needs a higher one: "
-        f"start a newer version of {named}. Nothing was done."
+def give_lead(cluster: Cluster, name: str) -> None:
+    """Hand the leadership to a node."""
+
+    def leads() -> bool:
+        leader = cluster.leader()
+        if leader.name != name:
+            leader.ask(f"c@transfer {name}")
+        return leader.name == name
+
+    eventually(leads, f"{name} leads")
+
+
+def waits_for(cluster: Cluster, name: str) -> bool:
+    """Whether the leader refuses a new verb since this member is to be upgraded."""
+    return f"Sorry, {name} (" in (reply := cluster.leader().ask("client4@getdel a")) and (
+        "applies the kernel otherwise than " in reply
     )
 
 
@@ -127,10 +138,10 @@ def start_refused(node: NodeProcess, program: list[str]) -> str:
 
 
 def upgraded(cluster: Cluster, newer: list[str]) -> Cluster:
-    """Upgrade all nodes at once; wait until the level has risen everywhere."""
+    """Upgrade all nodes at once; wait until each log names the new kernel."""
     for node in cluster.nodes:
         replace(node, newer)
-    eventually(lambda: levels(cluster) == [NEXT] * 3, "the level of the new build on all nodes")
+    eventually(lambda: upgraded_kernel(cluster), "the new kernel in all logs")
     return cluster
 
 
@@ -143,18 +154,16 @@ def test_cluster_is_upgraded_node_by_node(old: Cluster, newer: list[str], order:
     writer.start()
     writer.wrote(40)
     replace(first, newer)
-    eventually(lambda: waits_for(first, *sorted([second.name, third.name])), "a refusal")
     writer.wrote(40)
     replace(first, before)  # no file says yet that a newer version was here
     writer.wrote(40)
     replace(first, newer)
     replace(second, newer)
-    for node in (first, second):
-        eventually(lambda node=node: waits_for(node, third.name), "a refusal")
-    assert "I don't understand: getdel a" in third.ask("client4@getdel a")
+    give_lead(old, first.name)
+    eventually(lambda: waits_for(old, third.name), "a refusal")
     writer.wrote(40)
     replace(third, newer)
-    eventually(lambda: levels(old) == [NEXT] * 3, "the level of the new build on all nodes")
+    eventually(lambda: upgraded_kernel(old), "the new kernel in all logs")
     writer.wrote(40)
     acknowledged = writer.finish()
     old.wait_until_equal()
@@ -204,15 +213,15 @@ def test_users_log_in_at_every_node_during_an_upgrade(newer: list[str], tmp_path
                 users.append(f"user{len(users)}")
                 add_users(at, {users[-1]: (UserRole.WRITER, ("app/",))}, PASSWORD)
                 log_in_everywhere(cluster, users)
-            assert levels(cluster) == [LEVEL] * 3
+            assert not upgraded_kernel(cluster)
             replace(cluster[name], newer)
             cluster.wait_until_whole()
             log_in_everywhere(cluster, users)
-        eventually(lambda: levels(cluster) == [NEXT] * 3, "the level of the new build on all nodes")
+        eventually(lambda: upgraded_kernel(cluster), "the new kernel in all logs")
         log_in_everywhere(cluster, users)
 
 
-def test_old_build_refuses_files_of_later_level(old: Cluster, newer: list[str]) -> None:
+def test_old_build_refuses_files_of_a_later_kernel(old: Cluster, newer: list[str]) -> None:
     """The files stay unchanged, and the new build continues with them."""
     before = old["s1"].program
     for number in range(40):
@@ -221,8 +230,7 @@ def test_old_build_refuses_files_of_later_level(old: Cluster, newer: list[str]) 
     node.close()
     files = [old.folder / f"{node.name}.{end}" for end in ("log", "storage", "state_machine")]
     held = [path.read_bytes() for path in files]
-    refusal = f"level {NEXT}, and this build of raftline knows levels up to {LEVEL}"
-    assert refusal in start_refused(node, before)
+    assert OTHERWISE in start_refused(node, before)
     assert [path.read_bytes() for path in files] == held
     node.program = newer
     node.start()
@@ -230,7 +238,7 @@ def test_old_build_refuses_files_of_later_level(old: Cluster, newer: list[str]) 
 
 
 def test_old_build_without_files_is_sent_nothing(old: Cluster, newer: list[str]) -> None:
-    """A node that kept its log finds the later level there and does not start."""
+    """A node that kept its log finds the later kernel there and does not start."""
     before = old["s1"].program
     node = upgraded(old, newer).followers()[0]
     node.close()
@@ -239,8 +247,7 @@ def test_old_build_without_files_is_sent_nothing(old: Cluster, newer: list[str])
     node.program = before
     node.start()
     leader = old.leader()
-    warning = f"[!] {node.name} runs a build of level {LEVEL}, and this cluster is at level {NEXT}"
-    leader.wait_for_line(warning)
+    leader.wait_for_line(f"[!] {node.name} can't follow: entries of this cluster {OTHERWISE}")
     for number in range(5):
         old.ask(f"c@set k{number} 1")
     assert old.ask("client4@getdel k0") == "GETDEL response: 1"
@@ -251,7 +258,7 @@ def test_old_build_without_files_is_sent_nothing(old: Cluster, newer: list[str])
     assert pairs(node) == pairs(leader)
 
 
-def test_node_below_the_level_is_not_added(old: Cluster, newer: list[str]) -> None:
+def test_node_with_the_kernel_before_is_not_added(old: Cluster, newer: list[str]) -> None:
     """It joins once it runs the newer build."""
     before = old["s1"].program
     leader = upgraded(old, newer).leader()
@@ -263,17 +270,16 @@ def test_node_below_the_level_is_not_added(old: Cluster, newer: list[str]) -> No
     old.nodes.append(newcomer)
     newcomer.start()
     newcomer.wait_for_line(
-        f"[!] s4 is not added yet: s4 runs a build of level {LEVEL}, and this cluster is at level "
-        f"{NEXT}: start s4 with a newer version. Nothing was changed."
+        f"[!] s4 is not added yet: s4 can't follow: entries of this cluster {OTHERWISE}"
     )
     assert leader.status()["learners"] == []
     replace(newcomer, newer)
     eventually(lambda: "s4" in leader.status()["voters"], "a vote for s4")
-    eventually(lambda: newcomer.status().get("level") == NEXT, "its level at s4")
+    eventually(lambda: pairs(newcomer) == pairs(leader), "the state at s4")
 
 
 @pytest.mark.parametrize(("count", "up"), [(1, 1), (3, 3), (3, 2)])
-def test_new_cluster_gets_the_level_of_its_build(
+def test_new_cluster_has_the_verbs_of_its_build(
     newer: list[str], tmp_path: Path, count: int, up: int
 ) -> None:
     """This holds even if one member never starts."""
@@ -282,17 +288,12 @@ def test_new_cluster_gets_the_level_of_its_build(
             node.program = newer
             node.start()
         del cluster.nodes[up:]
-        eventually(lambda: levels(cluster) == [NEXT] * up, "its level", NEVER_REACHED)
-        facts = cluster.nodes[0].status()
-        assert (facts["level"], facts["build_level"]) == (NEXT, NEXT)
-        assert facts["version"] == f"{RELEASE}.dev0"  # of a copy without .git
         assert cluster.ask("client4@getdel a") == "GETDEL response, no such key: a"
+        facts = cluster.nodes[0].status()
+        assert facts["version"] == f"{RELEASE}.dev0"  # of a copy without .git
         cluster.wait_until_on_all_disks()
-        first, second = re.findall(
-            r"^\d+ \d+ (cluster .*)$", cluster.nodes[0].log.read_text(), re.M
-        )
-        assert first == f"cluster {facts['cluster']} level 1"
-        assert second == f"cluster {facts['cluster']} level {NEXT}"
+        (first,) = re.findall(r"^\d+ \d+ (cluster .*)$", cluster.nodes[0].log.read_text(), re.M)
+        assert first.startswith(f"cluster {facts['cluster']} level 1 with kernel=")
 
 
 def test_files_of_an_earlier_build_are_refused(tmp_path: Path) -> None:

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from raftline.common.build_level import LEVEL
+from raftline.common.effects import own_parts
+from raftline.common.extensions import KERNEL
 from raftline_testing.runner.tree_copy import ROOT, copy_sources
 
 EARLIER = "25d4c079"  # the last commit of the format before the first release
-NEXT = LEVEL + 1
-ROW = f"""    Command("getdel", take.KEY, "the value of KEY, which is removed", WRITE, WRITES_KEY,
-            level={NEXT}),
+ROW = """    Command("getdel", take.KEY, "the value of KEY, which is removed", WRITE, WRITES_KEY),
 """
 FUNCTION = """
 
@@ -47,10 +46,14 @@ def _unpack(commit: str, folder: Path) -> None:
 
 
 def next_release(folder: Path) -> list[str]:
-    """Return the program of a node of the next level, with a command of it, `getdel KEY`."""
+    """Return the program of a node of the next release, with a command of it, `getdel KEY`. It
+    applies all others as this build does."""
     copy = copy_sources(folder)
-    known = copy / "common" / "build_level.py"
-    known.write_text(known.read_text().replace(f"LEVEL = {LEVEL} ", f"LEVEL = {NEXT} ", 1))
+    known = copy / "common" / "effects.py"
+    before, empty = known.read_text(), "tuple[str, ...]]]] = {}\n"
+    alike = {KERNEL: {own_parts()[KERNEL]: ("getdel",)}}
+    assert before.count(empty) == 1
+    known.write_text(before.replace(empty, empty.replace("{}", repr(alike))))
     rows = copy / "wire" / "commands" / "command_table.py"
     applied = copy / "state" / "commands" / "key_commands.py"
     rows.write_text(rows.read_text().replace("_ROWS = (\n", f"_ROWS = (\n{ROW}", 1))
