@@ -98,13 +98,14 @@ def why_lacking(needs: str, applies: Iterable[str]) -> str:
     absent = [each for each in missing if name_of_part(each) not in {*parts, KERNEL}]
     if absent:
         return (
-            f"need {' and '.join(map(words_of_part, absent))}, which this build of raftline lacks: start "
-            "the node from a build that has it"
+            f"need {' and '.join(map(words_of_part, absent))}, which this build of raftline "
+            "lacks: start the node from a build that has it"
         )
     if missing:
         return (
-            f"need {' and '.join(map(words_of_part, missing))} as an earlier or later build applies it, which would give "
-            "another state here: start the node from the build that it ran before"
+            f"need {' and '.join(map(words_of_part, missing))} as an earlier or later build "
+            "applies it, which would give another state here: start the node from the build that "
+            "it ran before"
         )
     return ""
 
