@@ -237,6 +237,18 @@ def test_an_old_build_without_a_place_is_asked_again_later(dialling: Dialled) ->
     again.close()
 
 
+def test_build_that_was_not_told_is_asked_for_again(
+    dialling: Dialled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the same connection, until an answer tells it."""
+    monkeypatch.setattr("raftline.net.peers.peers.ASK_AGAIN_S", 0.01)
+    connection, first = dialling.dialled(SHUT_DOWN)
+    assert connection.recv(len(first)).decode() == first
+    connection.sendall(b"s2@Level 1 version 9\n")
+    eventually(lambda: dialling.builds == [Build(1, "9")], "the build")
+    connection.close()
+
+
 @pytest.mark.parametrize("refusal", [SHUT_DOWN, STOPPING, "Level 0 version 0", "Level two"])
 def test_an_answer_that_tells_nothing_is_not_a_level(refusal: str) -> None:
     assert read_level(refusal) is None

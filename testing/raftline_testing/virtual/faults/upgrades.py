@@ -114,12 +114,19 @@ class Upgrades:
                     host.start()
 
     def have_risen(self, members: Sequence[Host]) -> bool:
-        """Whether all members have applied the newest level, and agree on one identity."""
+        """Whether all members have applied the newest level, agree on one identity, and know the
+        build of each other: the next leader sends nothing to a member that it has not heard."""
         if self.newest == FLOOR:
             return True
         identities = {host.cluster for host in members}
         is_one = len(identities) == 1 and "" not in identities
-        return is_one and all(host.manager.level == self.newest for host in members)
+        names = {host.name for host in members}
+        return is_one and all(
+            host.manager.level == self.newest
+            and host.node is not None
+            and names <= {host.name, *host.node._state.peer_levels}
+            for host in members
+        )
 
     def _upgrade(self, host: Host) -> None:
         host.build_level = self.newest

@@ -45,6 +45,11 @@ class Links:
         self.on_change()
 
     @property
+    def loss(self) -> float:
+        """The share of lines that are lost."""
+        return 0.0
+
+    @property
     def cuts(self) -> list[tuple[str, str]]:
         """The cut links: from, to."""
         return sorted(self._cut)
@@ -127,6 +132,10 @@ class Network(Links):
         if plan.replays:
             self._replay(message)
         return True
+
+    @property
+    def loss(self) -> float:
+        return 0.0 if self._calm or self.is_quiet else self._plan.loss
 
     def _replay(self, message: Message) -> None:
         """Repeat an old message where it can do harm: to a node that is waiting for answers."""
