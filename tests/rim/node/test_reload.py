@@ -78,7 +78,6 @@ def test_lines_to_wait_for_are_printed_at_the_documented_level(
 
 
 def test_the_pages_ask_for_no_other_line() -> None:
-    """The cluster's level is also in `status`."""
     found = {
         (page.name, quoted)
         for page in PAGES.glob("*.md")
@@ -90,7 +89,6 @@ def test_the_pages_ask_for_no_other_line() -> None:
             "tls-and-secret.md",
             "[*] s1 has reloaded: settings, secret (two, of which the first is used)",
         ),
-        ("upgrades.md", "[*] Entry 4711 raises this cluster to level 2"),
     }
     assert len(SETTINGS) == 2
 
