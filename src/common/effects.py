@@ -22,8 +22,8 @@ from .extensions import EXTENSIONS, KERNEL, is_there
 SEAMS: Final = ("command_effects", "command_rows")
 DIGITS: Final = 12
 # By part, digests of releases whose commands this build applies alike, all of them, each with the
-# verbs that this build has and that release has not. tests/core/state/test_kept_effects.py plays
-# the log of each release.
+# verbs that only this build has. A release belongs here only if the log of all commands gives the
+# same replies and state on both (tests/core/state/test_kept_effects.py).
 ALIKE: Final[dict[str, dict[str, tuple[str, ...]]]] = {}
 _KERNEL: Final = ("state.commands", "state.commands.replicated_state")
 _IMPORT: Final = re.compile(
