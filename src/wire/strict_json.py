@@ -79,9 +79,9 @@ def checked(value: object, depth: int = 1) -> Json:
         TypeError: JSON has no such value, for example a set, bytes or a key that is not a str.
         ValueError: the value is outside the limits above.
     """
-    if depth > DEPTH_MAX + 1:
-        raise NotJsonError(f"nested more than {DEPTH_MAX} deep")
     match value:
+        case list() | tuple() | dict() if depth > DEPTH_MAX:
+            raise NotJsonError(f"nested more than {DEPTH_MAX} deep")
         case None | bool():
             return value
         case int():
