@@ -62,8 +62,8 @@ class RedisNode:
         self._listeners: dict[SwitchListener, None] = {}
         self._leads = False  # this node, as far as it was noted
         self._connections: dict[ServedConnection, None] = {}
-        # The switches of which the listeners were not told yet, and whether this node led before.
-        self._switches: deque[tuple[str, bool]] = deque()
+        # The switches of which the listeners were not told yet, and the connections that each ends.
+        self._switches: deque[tuple[str, list[ServedConnection]]] = deque()
         self._telling = threading.Lock()  # taken before `_lock`
         self._channels: dict[str, int] = {}  # how many subscriptions each has
         self._patterns: dict[str, tuple[int, NamePattern]] = {}  # the same
@@ -94,20 +94,20 @@ class RedisNode:
         with self._lock:
             before, self._leader = self._leader, address
             has_led, self._leads = self._leads, is_here
-            leaves = has_led and not is_here
-            if before in ("", address) or not (self._listeners or (leaves and self._connections)):
+            served = list(self._connections) if has_led and not is_here else []
+            if before in ("", address) or not (self._listeners or served):
                 return False
-            self._switches.append((switched(before, address), leaves))
+            self._switches.append((switched(before, address), served))
             return True
 
     def announce_leader(self) -> None:
         """Send the messages about new leaders, in order and without waiting for a reader."""
         with self._telling:
             while self._switches:
-                text, leaves = self._switches.popleft()
+                text, served = self._switches.popleft()
                 with self._lock:
                     listeners = list(self._listeners)
-                    served = list(self._connections) if leaves and not self._leads else []
+                    served = [] if self._leads else served
                 for one in listeners:
                     one.announce_switch(text)
                 for connection in served:
