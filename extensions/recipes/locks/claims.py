@@ -187,6 +187,7 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         wait = Wait.of(seconds_to_wait(blocking, timeout), self._now())
         attempt = attempt or Attempt()
         held: SomeHeld | None = None
+        is_closed = False  # nobody carries out a further step
         limits = self._limits(wait, outlasts=self._waits_for_others)
 
         def claim() -> Claiming[SomeHeld | None]:
@@ -199,9 +200,12 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         try:
             held = yield from limits.outlasting(claim)
             return held
+        except GeneratorExit:
+            is_closed = True
+            raise
         finally:
             attempt.hang_up()
-            if held is None:
+            if held is None and not is_closed:
                 yield Shielded(limits.keep(self._giving_up(attempt), RELEASE_S))
 
     def _entering(self) -> Claiming[SomeHeld]:

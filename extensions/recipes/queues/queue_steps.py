@@ -450,6 +450,8 @@ class TakeSteps(BaseClaim[Leased, Any], Generic[Leased, Data]):
             lost = settled(jobs, answer.ended)
             if lost:
                 raise self._queue._not_held(lost)
+        except GeneratorExit:  # nobody carries out a further step
+            raise
         except BaseException:
             for job in jobs:
                 job._lease._give_up()

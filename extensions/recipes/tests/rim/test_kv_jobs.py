@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -214,6 +214,46 @@ def test_a_task_that_is_cancelled_as_its_job_comes_gives_it_back() -> None:
         assert kinds(cluster) == ["jobs", "wait"]
 
     asyncio.run(work())
+
+
+async def wait_for_job(cluster: AioCluster) -> None:
+    await queue_of(cluster, AioQueue).take(TTL_S)
+
+
+async def exchange(cluster: AioCluster) -> None:
+    jobs = queue_of(cluster, AioQueue)
+    await jobs.put("a")
+    await jobs.take(TTL_S, done=await jobs.take(TTL_S))
+
+
+async def wait_for_lock(cluster: AioCluster) -> None:
+    await cluster.lock().acquire()
+    await cluster.lock().acquire()
+
+
+@pytest.mark.parametrize("act", [wait_for_job, exchange, wait_for_lock])
+def test_program_that_is_dropped_anywhere_asks_nothing_more(
+    act: Callable[[AioCluster], Coroutine[Any, Any, None]],
+) -> None:
+    """Its generators are closed, since no loop carries out another step."""
+
+    async def drop_after(turns: int) -> bool:
+        cluster = AioCluster()
+        cluster.ways = 1
+        program = act(cluster)
+        for _ in range(turns):
+            if program.send(None) is not None:  # it waits for others
+                turns = 0
+                break
+        before = len(cluster.asked)
+        program.close()
+        assert len(cluster.asked) == before
+        return not turns
+
+    places = 1
+    while not asyncio.run(drop_after(places)):
+        places += 1
+    assert places > 5
 
 
 def test_a_worker_takes_a_new_place_if_someone_deletes_it(monkeypatch: pytest.MonkeyPatch) -> None:
