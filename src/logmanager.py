@@ -18,7 +18,7 @@ from .raft.effects import Effects, HardState
 from .raft.levels import FLOOR, Levels, level_command, read
 from .raft.log import Entry, SafetyError, Snapshot
 from .raft.membership import Membership, all_vote
-from .state.commands.key_commands import execute
+from .state.commands.key_commands import TRIALS, execute
 from .state.commands.machines import Machines
 from .state.commands.replicated_state import ReplicatedState
 from .state.key_events import TakenEvents
@@ -236,6 +236,16 @@ class LogManager:
             if room <= 0 or len(replies) == len(commands):
                 return replies
             pause()
+
+    def try_out(self, command: str) -> str:
+        """Return why a command is too much for one entry, judged by the present pairs; "" if it is
+        not, or nobody knows. Nothing changes. The caller has confirmed that this state is the
+        latest, and holds no lock."""
+        verb, _, operands = command.partition(" ")
+        trial = TRIALS.get(verb)
+        if trial is None or self._refusal is not None:
+            return ""
+        return trial.why_refused(self.store, self.client_lock, operands)
 
     def _why_unreadable(self, commands: Sequence[str]) -> Refusal | None:
         """Return the refusal of these reads, or None. The lines of a state that differs are shown,

@@ -8,24 +8,27 @@ lease that it is under; a time that a command sets is a lease of its own, as tha
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Final
 
-from raftline.state.commands.key_commands import applies
+from raftline.common.process.wakeup import PauseFunction, give_way
+from raftline.state.commands.key_commands import TRIALS, Trial, applies
 from raftline.state.commands.lease_commands import ms_of
 from raftline.state.commands.transaction_commands import holds
 from raftline.state.lease_table import own_lease
 from raftline.state.store import Store
 from raftline.wire.done_reply import NOT_DONE, with_word
 from raftline.wire.key_stat import TYPED, value_and_lease
-from raftline.wire.limits import VALUE_BYTES
+from raftline.wire.limits import REQUEST_WORK_BYTES, VALUE_BYTES
 from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError, escape, is_number
 from raftline.wire.refusal import RequestRefused
 
 from .resp.entry import RESPONSE, VERB, RedisEntry, counted_answer, read_entry
 from .resp.functions import FUNCTIONS
-from .resp.known_scripts.scripts import CALL, SCRIPTS
-from .resp.request_ledger import RequestLedger
+from .resp.known_scripts.scripts import CALL, CALL_READ, SCRIPTS
+from .resp.request_ledger import OverLedgerError, RequestLedger
 from .resp.types.rows import LONG
 from .resp.types.typed import PART
 from .resp.view import HeldKey, View, held_of
@@ -33,6 +36,14 @@ from .resp.view import HeldKey, View, held_of
 _PER_KEY: Final = 13  # characters of a value that take as long as a key (state/work.py)
 _FEW_WORDS: Final = 20  # of an entry: more may be of one command
 _FEW_DIGITS: Final = 3  # of the number of elements that a script adds
+_MADE: Final = 32  # characters of each command's own: the number of an element of a stream
+_DRAWING: Final = frozenset(["HRANDFIELD", "SRANDMEMBER", "ZRANDMEMBER"])
+# Of a value, these read as many copies as they have words.
+_READ_OFTEN: Final = frozenset([CALL, CALL_READ, "SDIFF", "SDIFFSTORE", "ZDIFF", "ZDIFFSTORE"])
+_REPLACED: Final = frozenset(  # their values do not grow by what is set
+    ["SET", "SETEX", "PSETEX", "MSET", "INCR", "DECR", "INCRBY", "DECRBY"]
+)
+TRIED_BYTES: Final = VALUE_BYTES // 4  # of an estimate: entries above it are tried out first
 _LONG: Final = 64 << 10  # bytes of values, between two pauses
 _MANY: Final = 500  # commands or keys, likewise
 _CHANGES_MAX: Final = Limits().line_bytes
@@ -72,6 +83,51 @@ def _grows(name: str, arguments: list[str]) -> bool:
     return not is_number(amount) or len(amount) > _FEW_DIGITS
 
 
+def estimate(store: Store, command: str) -> int:
+    """Return about how many bytes of values the commands of an entry look at and make, at least
+    the part of TRIED_BYTES that their work, or their replies, are of an entry's bound; 0 if the
+    entry has a mistake.
+
+    A value is as long as all that was put into it. Beyond TRIED_BYTES it is not counted on.
+    """
+    try:
+        entry = read_entry(command.partition(" ")[2])
+    except (ProtocolError, RequestRefused):
+        return 0
+    escaped = 8 if "\\" in command else 2  # characters of a value, for one of a word
+    sizes, weight = dict[str, int](), 0
+    for words in entry.commands:
+        keys = _keys_in(words)
+        for key in keys:
+            if key not in sizes:
+                sizes[key] = len(store.held.get(escape(key, key=True), ""))
+        read = sum([sizes[key] for key in keys])
+        made = _MADE + escaped * sum(map(len, words)) + _made_by_number(words, read)
+        weight += made + read * (len(words) if words[0] in _READ_OFTEN else 1)
+        if weight > TRIED_BYTES:
+            break
+        for key in () if FUNCTIONS[words[0]].is_read else keys:
+            before = read if len(keys) > 1 else sizes[key]
+            is_new = words[0] in _REPLACED
+            sizes[key] = max(before, made) if is_new else min(VALUE_BYTES, before + made)
+    return weight
+
+
+def _made_by_number(words: list[str], read: int) -> int:
+    """Return how many bytes a command makes because a number in it says so."""
+    name, *operands = words
+    if name in (CALL, CALL_READ):
+        script, count, *rest = operands
+        grows = is_number(count) and _grows(script, rest[int(count) :])
+        return VALUE_BYTES if grows else 0
+    number = operands[1] if len(operands) > 1 else ""
+    if name == "SETRANGE" and is_number(number):
+        return min(int(number), VALUE_BYTES)
+    if name in _DRAWING and number[:1] == "-" and is_number(number[1:]):
+        return min(int(number[1:]), REQUEST_WORK_BYTES) * (_MADE + read)
+    return 0
+
+
 @applies(VERB, measure=_measure)
 def _redis(store: Store, operands: str) -> str | None:
     """Execute `redis NOW [LEASE=MS ...] [if CONDITION ; ... then] COMMAND ; ...`."""
@@ -79,7 +135,7 @@ def _redis(store: Store, operands: str) -> str | None:
         entry = read_entry(operands)
         if not all([holds(store, condition) for condition in entry.conditions]):
             return with_word(VERB.upper(), NOT_DONE, "a watched key has changed")
-        view, answers = _carried_out(store, entry)
+        view, answers = _carried_out(store, entry, store.held, store.pause)
         changes = list(view.changes())
     except (ProtocolError, RequestRefused) as problem:
         return problem.refusal
@@ -92,8 +148,35 @@ def _redis(store: Store, operands: str) -> str | None:
     return f"{RESPONSE}: [{', '.join(answers)}]"
 
 
-def _carried_out(store: Store, entry: RedisEntry) -> tuple[View, list[str]]:
-    """Return the keys after the commands, and the replies.
+def _why_refused(store: Store, lock: AbstractContextManager[object], operands: str) -> str:
+    """Return why these commands are too much for one entry by the present keys, or ""."""
+    try:
+        entry = read_entry(operands)
+        keys = {escape(key, key=True) for words in entry.commands for key in _keys_in(words)}
+        with lock:
+            if not all([holds(store, condition, ahead=1) for condition in entry.conditions]):
+                return ""
+            texts = {key: text for key in keys if (text := store.held.get(key)) is not None}
+        view, _ = _carried_out(store, entry, texts, give_way)
+        list(view.changes())
+    except OverLedgerError as problem:
+        return problem.refusal
+    except (ProtocolError, RequestRefused):
+        pass
+    return ""
+
+
+TRIALS[VERB] = Trial(lambda store, command: estimate(store, command) > TRIED_BYTES, _why_refused)
+
+
+def _keys_in(words: list[str]) -> list[str]:
+    return FUNCTIONS[words[0]].keys_in(words)
+
+
+def _carried_out(
+    store: Store, entry: RedisEntry, texts: Mapping[str, str], pause: PauseFunction
+) -> tuple[View, list[str]]:
+    """Return the keys after the commands, and the replies. `texts` are the keys before them.
 
     Raises:
         OverLedgerError: they take too many bytes.
@@ -101,8 +184,8 @@ def _carried_out(store: Store, entry: RedisEntry) -> tuple[View, list[str]]:
 
     def held(key: str) -> HeldKey:
         if next(reads) % _MANY == 0:
-            store.pause()
-        text = store.held.get(escape(key, key=True))
+            pause()
+        text = texts.get(escape(key, key=True))
         return HeldKey() if text is None else held_of(*value_and_lease(text))
 
     def ms_left(lease: str) -> int:
@@ -119,7 +202,7 @@ def _carried_out(store: Store, entry: RedisEntry) -> tuple[View, list[str]]:
         answers.append(counted_answer(value, ledger))
         if ledger.worked > looked + _LONG or len(answers) % _MANY == 0:
             looked = ledger.worked
-            store.pause()
+            pause()
     return view, answers
 
 

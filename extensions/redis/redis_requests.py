@@ -47,7 +47,7 @@ class RedisRequest:
     """A command as this node serves it: an admitted line, or an answer, or a call."""
 
     kind: str  # "read", "write", or KIND
-    line: ParsedLine | None = None
+    line: ParsedLine | None = None  # of KIND: one that may be too much for one entry
     id: str = ""  # the form of the reply and the key, for `ReplyFormatter`
     call: RedisCall | None = None
     answer: Value = None
@@ -305,6 +305,8 @@ class RedisRequests:
         request = Request("", "", verb, command, "", plan.level)
         line = self._admission.admit(ParsedLine(kind, request, command, reading=reading))
         id_ = f"{plan.form} {plan.key}"
+        if line.kind == "write" and self._host.needs_trial(command):
+            return RedisRequest(KIND, line, id_)
         if line.kind in REQUESTS:
             return RedisRequest(line.kind, line, id_)
         if line.reply:

@@ -97,7 +97,9 @@ class RedisServing:
         for request in run:
             try:
                 self._context.open_ledger()
-                if request.call is None:
+                if request.line is not None:
+                    yield from self._tried(request.line.request.command, request.id)
+                elif request.call is None:
                     yield from self._reply(self._known_value(request, rights))
                 else:
                     yield from self._in_turn(request.call)
@@ -154,6 +156,19 @@ class RedisServing:
         except NotReached as late:
             self._host.refusals.add(late.refusal.code)
             yield from self._reply(failure_of(late.refusal, ""))
+
+    def _tried(self, command: str, id_: str) -> Waits[None]:
+        """Carry out a line that may be too much for one entry, or refuse it if it has to wait for
+        too long."""
+        try:
+            ask = RedisAsk([command], "write", is_canonical=True)
+            (reply,) = yield from self._calls.carry_out(self._ask(ask))
+        except NotReached as late:
+            reply = late.refusal
+        if len(reply) > PIECE_CHARACTERS:
+            yield from self._reserve()
+            self._host.reply_room.hold(self, len(reply))
+        yield from self._replies.add_in_pieces(id_, reply)
 
     def _carry_out(self, call: RedisCall) -> Waits[None]:
         """Carry out a call, and reply."""
@@ -238,6 +253,12 @@ class RedisServing:
             return [(yield from self._known(ask, commands, rights))]
         if first.kind == "local":
             return (yield from self._read(ask, self._host.logmanager, commands, rights))
+        if first.kind == "write" and self._host.needs_trial(first.request.command):
+            refusal = (yield from self._confirmed()) or self._host.logmanager.try_out(
+                first.request.command
+            )
+            if refusal:
+                return [refusal] * len(commands)
         if not self._holds:
             yield from self._replies.flush()  # earlier replies need not wait
         batch = Batch(commands, first.kind != "write", first.reading, asker=self._outgoing)

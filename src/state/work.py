@@ -13,7 +13,7 @@ from ..raft.log import Entry
 from ..wire.commands.command_table import COMMANDS, Work
 from ..wire.limits import LONG_TURNS
 from ..wire.operands.operands import Kind
-from .commands.key_commands import MEASURES
+from .commands.key_commands import MEASURES, TRIALS
 from .commands.lease_commands import ENDINGS
 from .lease_table import EXPIRED
 from .store import LONG_KEYS, Store
@@ -73,6 +73,12 @@ def is_long(store: Store, commands: Sequence[str], part: int = 1) -> bool:
 def is_quick(store: Store, commands: Sequence[str]) -> bool:
     """Return whether no command takes more than a small part of a long time, judged likewise."""
     return not is_long(store, commands, LONG_TURNS)
+
+
+def needs_trial(store: Store, command: str) -> bool:
+    """Return whether a command without a sender may be too much for one entry, judged likewise."""
+    trial = TRIALS.get(command.partition(" ")[0])
+    return trial is not None and bool(trial.is_needed(store, command))
 
 
 def _is_long(store: Store, verb: str, command: str, part: int = 1) -> bool:

@@ -329,6 +329,8 @@ class AppliedState(ReadableState, Protocol):
     @property
     def folder_path(self) -> str: ...
     def freeze(self) -> MachineState: ...
+    def try_out(self, command: str) -> str:
+        """Return why a command is too much for one entry, judged by the present pairs, or ""."""
 
 
 class ReplyHost(Protocol):
@@ -427,6 +429,9 @@ class DoorHost(RequestHost, Protocol):
 
 class LineHost(DoorHost, Protocol):
     """The node as the bytes of a connection see it, before they are at a door."""
+
+    def needs_trial(self, command: str) -> bool:
+        """Whether a command may be too much for one entry, judged likewise."""
 
     name: str
 

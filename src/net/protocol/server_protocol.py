@@ -275,7 +275,7 @@ class ServerProtocol:
         self._is_first_line = False
         first = run[0].line
         self._note(run[0].kind, BY_ROUND if first is None else first.reading)
-        if first is None:
+        if first is None or run[0].kind not in REQUESTS:
             return DoorRun(run)
         lines = [request.line for request in run if request.line is not None]
         batch = self._batch_of(lines, [request.id for request in run])

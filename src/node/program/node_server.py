@@ -46,7 +46,7 @@ from ...raft.messages import AppendEntries, InstallSnapshot, Message
 from ...raft.node import RawNode
 from ...state.commands.user_commands import may_add_first_admin
 from ...state.user_table import UserTable
-from ...state.work import is_quick
+from ...state.work import is_quick, needs_trial
 from ...storage.disk import EXIT_FILES, StorageError, exit_status_of
 from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.member_commands import membership_facts
@@ -503,6 +503,9 @@ class Server:
             while code_of(why := self._why_below(needed)) == RISING.code:
                 left_s = end_s - self.clock.now_s()
                 if left_s <= 0 or self.is_down or self._stopping:
+    def needs_trial(self, command: str) -> bool:
+        return needs_trial(self.logmanager.store, command)
+
                     break
                 self._level_rises.wait(min(left_s, CHECK_S))
         return why

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Final, Protocol
+from contextlib import AbstractContextManager
+from typing import Final, NamedTuple, Protocol
 
 from ...common.effects import own_parts
 from ...common.extensions import parts_in
@@ -38,7 +39,19 @@ from ..store import Store, in_one_order
 
 Apply = Callable[[Store, str], str | None]
 Measure = Callable[[Store, str], int]
+
+
+class Trial(NamedTuple):
+    """Finds out whether a command is too much for one entry before it becomes one."""
+
+    is_needed: Measure  # whether it may be, by a quick estimate of at least what it takes
+    # Returns why it is refused by the present pairs, which it leaves as they are, or "". The lock
+    # guards the pairs, and is held while they are looked at.
+    why_refused: Callable[[Store, AbstractContextManager[object], str], str]
+
+
 APPLIED: Final[dict[str, tuple[int, Apply]]] = {}  # by verb: the lowest level, the function
+TRIALS: Final[dict[str, Trial]] = {}  # by verb: of commands that may be too much for one entry
 MEASURES: Final[dict[str, Measure]] = {}  # of the rows with Work.MEASURED
 
 

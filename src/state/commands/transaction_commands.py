@@ -50,15 +50,15 @@ def _txn(store: Store, operands: str) -> str | None:
     return with_word("TXN", THEN if is_met else ELSE, f"[{', '.join(answers)}]")
 
 
-def holds(store: Store, condition: Condition) -> bool:
-    """Return whether a condition holds.
+def holds(store: Store, condition: Condition, ahead: int = 0) -> bool:
+    """Return whether a condition holds for the entry being applied, or so many entries ahead.
 
     Raises:
         RequestRefused: it names an entry that does not exist yet.
     """
     key, test, value, since, _ = condition
     if test == "unchanged" or since:
-        return _holds_since(store, condition)
+        return _holds_since(store, condition, store.number + ahead)
     if test in ("absent", "exists"):
         return (key in store.held) == (test == "exists")
     if condition.is_on_prefix:
@@ -70,14 +70,15 @@ def holds(store: Store, condition: Condition) -> bool:
     return (current == value) == (test == "=")
 
 
-def _holds_since(store: Store, condition: Condition) -> bool:
-    """Return whether a key was neither changed nor removed after an entry.
+def _holds_since(store: Store, condition: Condition, number: int) -> bool:
+    """Return whether a key was neither changed nor removed after an entry that came before the one
+    with this number.
 
     Raises:
         RequestRefused: that entry does not exist yet.
     """
     key, test, _, since, lease = condition
-    if since >= store.number:
+    if since >= number:
         why = f"{shown(key)} {test} since {since}: no entry has that index yet"
         raise RequestRefused(error(f"{why}. {_NOTHING}"))
     if test == "absent":

@@ -21,7 +21,7 @@ from raftline.net.reply_budget import ReplyRoom
 from raftline.net.state_copies import Backups
 from raftline.raft.messages import Message
 from raftline.state.store import Store
-from raftline.state.work import is_quick
+from raftline.state.work import is_quick, needs_trial
 from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.commands.rights import LeaseKeys
 from raftline.wire.commands.watch_lines import too_many
@@ -42,7 +42,7 @@ class FakeHost:
         self.without_machine = lambda command: ""  # it has every state machine
         self.is_down, self.patience_s = False, 60.0
         self.announces_level = True
-        self.is_quick = partial(is_quick, Store())
+        self.is_quick, self.needs_trial = partial(is_quick, Store()), partial(needs_trial, Store())
         self.level, self.why_level = 0, lambda needed: f"Sorry, this needs level {needed}"
         self.with_level = lambda change: change
         self.speakers, self.peer_auth, self.tls = Speakers(0.3, lambda: 0.0), NO_AUTH, None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any, cast
 
 from raftline.access.login import Access
@@ -15,9 +17,10 @@ from raftline.net.protocol.outgoing_protocol import OutgoingProtocol
 from raftline.net.protocol.server_protocol import ServerProtocol
 from raftline.net.protocol.serving import Serving
 from raftline.net.protocol.waits import AwaitReplies, SendBytes, Wait, WaitFor
-from raftline.state.commands.key_commands import execute
+from raftline.state.commands.key_commands import TRIALS, execute
 from raftline.state.key_pages import read_selection, take_page
 from raftline.state.store import Store
+from raftline.state.work import needs_trial
 
 from .fake_host import FakeHost
 
@@ -30,6 +33,10 @@ class StoreReader:
 
     def read(self, commands: Sequence[str], room: int = EVERY, *, waits: bool = True) -> list[str]:
         return [self._read(command) for command in commands]
+
+    def try_out(self, command: str) -> str:
+        verb, _, operands = command.partition(" ")
+        return TRIALS[verb].why_refused(self._store, nullcontext(), operands)
 
     def _read(self, command: str) -> str:
         verb, _, key = command.partition(" ")
@@ -57,6 +64,7 @@ class StoreWire(OutgoingProtocol):
         status = 'STATUS response: {"name": "s1", "role": "leader", "leader": "s1", "term": 1, "'
         status += 'members": {"s1": "localhost:10000"}, "version": "0.2.0"}'
         facts: dict[str, Any] = {"submit": self._submit, "logmanager": StoreReader(store)}
+        facts["needs_trial"] = partial(needs_trial, store)
         host = self.host = FakeHost(level=LEVEL, access=access, status=lambda: status, **facts)
         host.mark_ready = lambda sink: sink.flush()
         super().__init__(cast(Any, host))

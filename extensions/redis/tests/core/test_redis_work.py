@@ -14,13 +14,17 @@ from typing import Final
 
 import pytest
 
-from raftline.redis.resp.entry import counted_answer
+from raftline.common.build_level import LEVEL
+from raftline.redis.command_effects import TRIED_BYTES, estimate
+from raftline.redis.resp.entry import counted_answer, format_entry
 from raftline.redis.resp.functions import FUNCTIONS
 from raftline.redis.resp.limits import REDIS_QUEUED
 from raftline.redis.resp.replies import Failure
 from raftline.redis.resp.request_ledger import OverLedgerError, RequestLedger
 from raftline.redis.resp.view import HeldKey, View, held_of
 from raftline.redis.tests.core.command_words import LONG, SHORT, VALUES, WORDS, words_of
+from raftline.state.store import Store
+from raftline.state.work import needs_trial
 from raftline.wire.limits import ANSWER_BYTES, REQUEST_WORK_BYTES
 from raftline.wire.operands.operands import Limits
 from raftline_testing.runner.at_night import at_night, in_the_rest
@@ -43,7 +47,7 @@ class Cost:
 
     def __init__(self, value: str, words: list[str]) -> None:
         self._held = {"K": held_of(value, ""), "J": _short(value), "I": _short(value)}
-        self._words = words
+        self.words = words
         self.ledger = RequestLedger(Limits().line_bytes)
 
     def carry_out(self) -> bool:
@@ -51,7 +55,7 @@ class Cost:
         self.ledger = RequestLedger(Limits().line_bytes)
         view = View(self._key, lambda lease: 1, 1_764_351_306_000, self.ledger, str)
         try:
-            value = view.attempt(FUNCTIONS[self._words[0]].decide, list(self._words))
+            value = view.attempt(FUNCTIONS[self.words[0]].decide, list(self.words))
             counted_answer(value, self.ledger)
         except OverLedgerError:
             return True
@@ -135,6 +139,29 @@ def test_no_command_holds_more_memory_than_it_counts(name: str, size: int) -> No
         most = FACTOR * cost.counted() + VALUES_HELD * size + LEAST_HELD
         if held > most:
             wrong[words] = f"{held:,} bytes; {most:,.0f} are right"
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        (QUICK[1], SHORT),
+        *[in_the_rest(name, SHORT) for name in QUICK if name != QUICK[1]],
+        *at_night(*[(name, LONG) for name in VALUES]),
+    ],
+)
+def test_estimate_of_an_entry_is_no_less_than_its_part_of_the_bounds(name: str, size: int) -> None:
+    """An entry that would be refused is tried out before it is one: its estimate says so."""
+    value, wrong = VALUES[name](size), dict[str, float]()
+    short = _short(value).formatted
+    store = Store({"K": value, "J": short, "I": short}, level=LEVEL)
+    for _, words, cost in _walked(name, size):
+        cost.carry_out()
+        ledger = cost.ledger
+        part = max(ledger.worked / REQUEST_WORK_BYTES, ledger.returned / ANSWER_BYTES)
+        line = format_entry(1, [cost.words])
+        if not needs_trial(store, line) and estimate(store, line) / TRIED_BYTES < part:
+            wrong[words] = part
     assert not wrong
 
 

@@ -64,6 +64,24 @@ def test_transactions_of_a_pipeline_follow_one_another(nodes: Cluster) -> None:
         assert b"".join([raw.line() for _ in range(4)]) == queued + moved
 
 
+def test_transaction_that_is_refused_for_its_work_is_in_no_log(nodes: Cluster) -> None:
+    """Whether it arrives as a whole or in parts."""
+    parts = [framed(b"MULTI"), framed(b"INCR", b"too much"), *[framed(b"GET", b"long")] * 9]
+    parts.append(framed(b"EXEC"))
+    with Raw(nodes["s1"]) as raw:
+        assert raw.ask(b"SET", b"long", b"v" * (1 << 20)) == b"+OK\r\n"
+        for pieces in ([b"".join(parts)], parts):
+            replies = []
+            for piece in pieces:
+                raw.send(piece)
+                replies += [raw.line() for _ in parts] if len(pieces) == 1 else [raw.line()]
+            assert replies[-1].startswith(b"-ERR the reply has more than 8388608 bytes"), replies
+        assert raw.ask(b"INCR", b"small") == b":1\r\n"
+    log = nodes["s1"].log.read_text()
+    assert "INCR small" in log or "incr small" in log
+    assert "too\\smuch" not in log
+
+
 def test_both_kinds_of_clients_see_the_same_pairs(nodes: Cluster) -> None:
     with Raw(nodes["s1"]) as raw:
         assert raw.ask(b"SET", b"two words", b"tab\there") == b"+OK\r\n"

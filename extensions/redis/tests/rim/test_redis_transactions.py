@@ -97,6 +97,55 @@ def test_few_transactions_on_a_long_value_go_together() -> None:
     assert (len(step.commands), step.is_quick) == (LONG_TOGETHER, False)
 
 
+LONG_SET = rf"\sset{' a' * 500_000}"
+TOO_MUCH = {
+    "whole": transaction("SET a 1", *["GET long"] * 9),
+    "queued": transaction("SET a 1", *["TTL long", "GET long"] * 9),
+    "watching": ["WATCH long", *transaction("SET a 1", *["GET long"] * 9)],
+    "alone": ["SINTERSTORE a " + "set " * 3000 + "set"],
+    "grown": transaction("SET a 1", "SETRANGE new 1048000 x", *["GET new"] * 9),
+}
+
+
+@pytest.mark.parametrize("is_at_once", [True, False])
+@pytest.mark.parametrize("way", TOO_MUCH)
+def test_what_is_too_much_for_one_entry_is_refused_before_it_is_one(
+    way: str, *, is_at_once: bool
+) -> None:
+    """The connection goes on in order with what follows."""
+    store = Store(level=LEVEL)
+    store.number = 1
+    store["long"], store["set"] = "v" * (1 << 20), LONG_SET
+    wire, number = RedisWire(store), store.number
+    commands = bytes_of([*TOO_MUCH[way], "INCR n"])
+    for data in [b"".join(commands)] if is_at_once else commands:
+        wire.feed(data)
+    *_, refusal, after = replies_in(wire.sent)
+    assert refusal.startswith((b"-ERR the commands make more", b"-ERR the reply has more")), refusal
+    assert after == b":1\r\n"
+    assert store.number == number + 1, "INCR is the only entry"
+    assert "a" not in store
+
+
+def test_what_earlier_requests_make_small_enough_is_one_entry() -> None:
+    """It is tried out once those of its connection are applied."""
+    store = Store({"long": "v" * (1 << 20)}, level=LEVEL)
+    wire = RedisWire(store)
+    wire.feed(b"".join(bytes_of(["DEL long", *transaction("SET a 1", *["GET long"] * 9)])))
+    *_, executed = replies_in(wire.sent)
+    assert executed == b"*10\r\n+OK\r\n" + b"$-1\r\n" * 9
+    assert store.number == 2
+
+
+def test_transaction_whose_watched_key_has_changed_is_not_tried_out() -> None:
+    store = Store({"long": "v" * (1 << 20)}, level=LEVEL)
+    wire, other = RedisWire(store), RedisWire(store)
+    wire.feed(framed("WATCH", "n"))
+    other.feed(framed("INCR", "n"))
+    wire.feed(b"".join(bytes_of(transaction("SET a 1", *["GET long"] * 9))))
+    assert replies_in(wire.sent)[-1] == b"*-1\r\n"
+
+
 def machine_with(data: bytes, **facts: Any) -> ProtocolMachine:
     """Return a connection with these bytes, at a node with a door whose clock stands."""
     host: Any = FakeHost(level=LEVEL, **facts)

@@ -36,7 +36,7 @@ from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.change import Change
 from raftline.raft.messages import Message
 from raftline.raft.node_view import NodeView
-from raftline.state.work import is_quick
+from raftline.state.work import is_quick, needs_trial
 from raftline.wire.commands.member_commands import membership_facts
 from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.commands.rights import LeaseKeys
@@ -143,6 +143,9 @@ class Doors:
 
     def is_quick(self, commands: Sequence[str]) -> bool:
         return is_quick(self._host.manager.store, commands)
+
+    def needs_trial(self, command: str) -> bool:
+        return needs_trial(self._host.manager.store, command)
 
     @property
     def logmanager(self) -> Manager:
