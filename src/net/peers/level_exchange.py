@@ -17,8 +17,8 @@ the line comes after the proof, so it is as trustworthy as any later line of the
 
 from __future__ import annotations
 
-import contextlib
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -35,7 +35,7 @@ from ...wire.protocol import ProtocolError, decode_line, split_sender
 from ...wire.refusal import ELSEWHERE
 from ...wire.replies.refusals import code_of, refusal_in
 from ..line_reader import HalfLine, LineReader, LineTooLong
-from .opening import connect
+from .opening import connect, why_not_accepted
 
 FIRST_WORD = "Level"
 HIDDEN = "hidden"  # instead of the version, which shows the commit and its known vulnerabilities
@@ -234,11 +234,21 @@ class LevelQuestion:
 
 def ask_level(me: str, address: Address, name: str = "", tls: Tls | None = None) -> Build | None:
     """Return the build of the node at an address; None if no answer arrives within ASK_S. With
-    `tls`, its certificate has to be for `name`."""
+    `tls`, its certificate has to be for `name`.
+
+    Raises:
+        ssl.SSLError: one of the two does not accept the certificate of the other.
+    """
+    refused: ssl.SSLError | None = None
     for dials in [tls, None] if tls is not None and not tls.is_only else [tls]:
-        with contextlib.suppress(OSError, UnicodeError, ProtocolError, HalfLine, LineTooLong):
+        try:
             line = _asked(f"{format_level(me)}\n".encode(), name, address, dials)
             return read_level(split_sender(decode_line(line))[2])
+        except (OSError, UnicodeError, ProtocolError, HalfLine, LineTooLong) as problem:
+            if isinstance(problem, ssl.SSLError) and why_not_accepted(problem, me):
+                refused = problem
+    if refused is not None:
+        raise refused
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import time
 
 from ...access.proof import Initiator, ProofError, proving
@@ -18,6 +19,12 @@ from ..line_reader import Late, LineReader
 
 SILENT_S = 0.2  # a connection is reported after this time, even if it has sent nothing
 BEGINNING_BYTES = 128  # of the first line; a name and `@status` fit
+# OpenSSL's alerts for a certificate that is not valid yet, or has expired.
+BY_THE_CLOCK = ("ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_EXPIRED")
+OF_CERTIFICATES = (
+    *BY_THE_CLOCK, "ALERT_CERTIFICATE_REVOKED", "ALERT_CERTIFICATE_REQUIRED", "ALERT_UNKNOWN_CA",
+    "ALERT_UNSUPPORTED_CERTIFICATE", "ALERT_CERTIFICATE_UNKNOWN",
+)  # fmt: skip
 HANDSHAKE = b"\x16"  # the first byte of TLS, but never of a line
 
 
@@ -132,3 +139,13 @@ def _answer(reader: LineReader, peer: str) -> str:
     if name != peer:
         raise ProofError(f"it calls itself {name or 'nothing'}: {text}")
     return text
+
+
+def why_not_accepted(problem: ssl.SSLError, me: str) -> str:
+    """Return which certificate a handshake of this node with a peer was refused for, and why; "" if
+    it failed for another reason."""
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {problem.verify_message}"
+    if (problem.reason or "").endswith(OF_CERTIFICATES):
+        return f"it does not accept the certificate of {me}: {problem.reason}"
+    return ""

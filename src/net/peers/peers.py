@@ -32,17 +32,12 @@ from ...wire.refusal import SPEAKS_ELSEWHERE, is_refusal
 from ...wire.replies.refusals import code_of
 from ..line_reader import HalfLine, LineReader, LineTooLong, prepare
 from .level_exchange import Foreigners, LevelQuestion, OnBuild
-from .opening import connect, dial_tls, prove
+from .opening import BY_THE_CLOCK, connect, dial_tls, prove, why_not_accepted
 
 BACK_OFF_S = (0.05, 0.5)  # first and longest pause between two attempts to connect
 ASK_AGAIN_S = 1.0  # for a build that was not told
 LEAST_PAUSE_S = 0.02  # even if there is something to send
 NOT_YET_VALID, EXPIRED = 9, 10  # OpenSSL's numbers, X509_V_ERR_…
-BY_THE_CLOCK = ("ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_EXPIRED")  # OpenSSL's alerts for them
-OF_CERTIFICATES = (
-    *BY_THE_CLOCK, "ALERT_CERTIFICATE_REVOKED", "ALERT_CERTIFICATE_REQUIRED", "ALERT_UNKNOWN_CA",
-    "ALERT_UNSUPPORTED_CERTIFICATE", "ALERT_CERTIFICATE_UNKNOWN",
-)  # fmt: skip
 CLOCK_HINT = "; compare the clock of this machine with that of the others: raftline status"
 FOREIGN_PAUSE_S = 60.0  # between two complaints about the same peer
 
@@ -311,11 +306,12 @@ class Peer:
             self._complain_of(problem)
         if isinstance(problem, socket.gaierror):
             self._complain(f"no such host ({problem.strerror})", "can't be looked up")
-        reason = problem.reason if isinstance(problem, ssl.SSLError) else None
-        if reason and reason.endswith(OF_CERTIFICATES):
-            hint = CLOCK_HINT if reason.endswith(BY_THE_CLOCK) else ""
-            self._complain(f"it does not take my certificate: {reason}{hint}")
-            self._why_no_tls = f"it does not accept the certificate of {self._me}: {reason}"
+        if isinstance(problem, ssl.SSLCertVerificationError):
+            return  # said already
+        if isinstance(problem, ssl.SSLError) and (why := why_not_accepted(problem, self._me)):
+            hint = CLOCK_HINT if (problem.reason or "").endswith(BY_THE_CLOCK) else ""
+            self._complain(f"it does not take my certificate: {problem.reason}{hint}")
+            self._why_no_tls = why
 
     def _complain_of(self, error: Exception) -> None:
         self._complain(f"{type(error).__name__}: {error}", "can't be talked to")
@@ -334,7 +330,7 @@ class Peer:
         except ssl.SSLCertVerificationError as problem:
             hint = CLOCK_HINT if problem.verify_code in (NOT_YET_VALID, EXPIRED) else ""
             self._complain(f"no certificate for {self.name}: {problem.verify_message}{hint}")
-            self._why_no_tls = f"its certificate is not accepted: {problem.verify_message}"
+            self._why_no_tls = why_not_accepted(problem, self._me)
             raise
         except ssl.SSLError as problem:
             self._is_plain = True

@@ -405,7 +405,11 @@ class LocalHost(RequestHost, Protocol):
         """Return why this leader would dial a new member at another address; "" if it would not."""
 
     def with_level(self, change: Change) -> Change:
-        """Return a change of members, with the level of the new member's build if that matters."""
+        """Return a change of members, with the level of the new member's build if that matters.
+
+        Raises:
+            RequestRefused: one of the two does not accept the certificate of the other.
+        """
 
 
 class DoorHost(RequestHost, Protocol):
@@ -426,12 +430,12 @@ class DoorHost(RequestHost, Protocol):
     def is_quick(self, commands: Sequence[str]) -> bool:
         """Whether these take little time to apply, judged by slightly older or newer pairs."""
 
+    def needs_trial(self, command: str) -> bool:
+        """Whether a command may be too much for one entry, judged likewise."""
+
 
 class LineHost(DoorHost, Protocol):
     """The node as the bytes of a connection see it, before they are at a door."""
-
-    def needs_trial(self, command: str) -> bool:
-        """Whether a command may be too much for one entry, judged likewise."""
 
     name: str
 

@@ -15,7 +15,7 @@ from ...wire.commands.parsing import ParsedLine, Reading
 from ...wire.limits import PIECE_CHARACTERS
 from ...wire.operands.operands import not_understood
 from ...wire.protocol import CODES
-from ...wire.refusal import NOT_CHANGED, error, outcome_unknown
+from ...wire.refusal import NOT_CHANGED, RequestRefused, error, outcome_unknown
 from ..peers.level_exchange import answer_to_level
 from ..state_copies import BackupFailed, BackupFile
 from .admission import Admission
@@ -163,7 +163,10 @@ class LocalCommands:
         if change is not None:
             if why := host.why_elsewhere(change):
                 return NOT_CHANGED(f"{why}. Nothing was changed")
-            change = host.with_level(change)
+            try:
+                change = host.with_level(change)
+            except RequestRefused as problem:
+                return problem.refusal
         batch = Batch([line.request.command], is_read=change is None, change=change)
         host.submit(batch)
         if not (yield AwaitReplies(batch, host.patience_s if change is None else CHANGE_S)):

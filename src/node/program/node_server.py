@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import ssl
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,6 +32,7 @@ from ...common.version import VERSION
 from ...logmanager import LogManager
 from ...net.connections.listener import Listener
 from ...net.peers.level_exchange import Builds, Foreigners, ask_level
+from ...net.peers.opening import why_not_accepted
 from ...net.peers.peers import Peer, PeerBook, Speakers
 from ...net.protocol.doors import doors_at
 from ...net.protocol.host import Batch, Orders, Origin, ReplySink, RequestRoom
@@ -61,7 +63,16 @@ from ...wire.limits import (
 )
 from ...wire.operands.operands import Limits
 from ...wire.peer_lines import append_line, are_one_line, format_message, pieces_of
-from ...wire.refusal import LOW_LEVEL, NO_LEADER, NO_QUORUM, NOT_REACHED, RISING, not_leader
+from ...wire.refusal import (
+    LOW_LEVEL,
+    NO_LEADER,
+    NO_QUORUM,
+    NOT_CHANGED,
+    NOT_REACHED,
+    RISING,
+    RequestRefused,
+    not_leader,
+)
 from ...wire.replies.refusals import code_of
 from ..clock import SYSTEM
 from ..disk_room import DiskRoom, DiskSpace, disk_of, spares
@@ -492,6 +503,9 @@ class Server:
     def is_quick(self, commands: Sequence[str]) -> bool:
         return is_quick(self.logmanager.store, commands)
 
+    def needs_trial(self, command: str) -> bool:
+        return needs_trial(self.logmanager.store, command)
+
     def why_level(self, needed: int) -> str:
         """Return the refusal of a request that needs a higher level than the cluster has.
 
@@ -503,9 +517,6 @@ class Server:
             while code_of(why := self._why_below(needed)) == RISING.code:
                 left_s = end_s - self.clock.now_s()
                 if left_s <= 0 or self.is_down or self._stopping:
-    def needs_trial(self, command: str) -> bool:
-        return needs_trial(self.logmanager.store, command)
-
                     break
                 self._level_rises.wait(min(left_s, CHECK_S))
         return why
@@ -557,7 +568,14 @@ class Server:
         if not is_new or not view.is_leader or view.levels.latest <= FLOOR:
             return change
         address = self.book.address(change.name) or Address.parse(change.address)
-        build = ask_level(self.name, address, change.name, self.tls)
+        try:
+            build = ask_level(self.name, address, change.name, self.tls)
+        except ssl.SSLError as problem:
+            why = f"{change.name} at {address}: {why_not_accepted(problem, self.name)}"
+            mend = f"Give {change.name} a certificate for its name by the CA of {self.name}"
+            raise RequestRefused(
+                NOT_CHANGED(f"{why}. {mend} (raftline certs), and ask again. Nothing was changed")
+            ) from None
         if build is None:
             return change
         return change._replace(level=build.level, cluster=build.cluster, applies=build.applies)

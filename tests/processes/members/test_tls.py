@@ -606,6 +606,32 @@ def test_a_node_is_added_to_a_cluster_that_speaks_tls_alone(
 
 
 @pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("s2", "its certificate is not accepted: Hostname mismatch, certificate is not valid for"),
+        ("s4", "its certificate is not accepted: "),
+    ],
+    ids=["another name", "another CA"],
+)
+def test_node_whose_certificate_is_refused_is_not_added(
+    closed: Cluster, made: Path, tmp_path: Path, name: str, why: str
+) -> None:
+    node, port = led(closed, made), next(free_ports)
+    authority.make(tmp_path, ["s4=localhost"], [])
+    files = options(made if name == "s2" else tmp_path, name, "--tls-only")
+    newcomer = NodeProcess("s4", port, tmp_path, [*STEADY, *files])
+    with contextlib.closing(newcomer):
+        newcomer.start("--join", f"localhost:{next(free_ports)}")
+        for request in (f"add s4 localhost {port}", f"replace s3 s4 localhost {port}"):
+            [refusal] = said(node, request, files=as_client(made))
+            assert f"Sorry, s4 at localhost:{port}: {why}" in refusal
+            assert f"Give s4 a certificate for its name by the CA of {node.name} " in refusal
+            assert refusal.endswith("Nothing was changed.")
+        [members] = said(node, "members", files=as_client(made))
+        assert '"s4"' not in members
+
+
+@pytest.mark.parametrize(
     ("given", "why"),
     [
         (["--tls-only"], "TLS needs both --tls-cert FILE and --tls-key FILE"),
