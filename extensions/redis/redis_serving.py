@@ -253,12 +253,8 @@ class RedisServing:
             return [(yield from self._known(ask, commands, rights))]
         if first.kind == "local":
             return (yield from self._read(ask, self._host.logmanager, commands, rights))
-        if first.kind == "write" and self._host.needs_trial(first.request.command):
-            refusal = (yield from self._confirmed()) or self._host.logmanager.try_out(
-                first.request.command
-            )
-            if refusal:
-                return [refusal] * len(commands)
+        if why := (yield from self._why_too_much(first)):
+            return [why] * len(commands)
         if not self._holds:
             yield from self._replies.flush()  # earlier replies need not wait
         batch = Batch(commands, first.kind != "write", first.reading, asker=self._outgoing)
@@ -269,6 +265,13 @@ class RedisServing:
         if batch.reader is not None:
             return (yield from self._read(ask, batch.reader, commands, rights))
         return batch.replies
+
+    def _why_too_much(self, line: ParsedLine) -> Waits[str]:
+        """Return why a line is refused before it becomes an entry, or ""."""
+        command = line.request.command
+        if line.kind != "write" or not self._host.needs_trial(command):
+            return ""
+        return (yield from self._confirmed()) or self._host.logmanager.try_out(command)
 
     def _log_in(self, ask: RedisAsk) -> str:
         (line,) = [self._admitted(ask, text) for text in ask.lines]

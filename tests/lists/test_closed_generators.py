@@ -13,7 +13,8 @@ from tests.lists.trees import ROOT, parts_of, sources
 
 
 def yields(body: Sequence[ast.AST]) -> bool:
-    return any(isinstance(part, ast.Yield | ast.YieldFrom) for one in body for part in ast.walk(one))
+    parts = (part for one in body for part in ast.walk(one))
+    return any(isinstance(part, ast.Yield | ast.YieldFrom) for part in parts)
 
 
 def names_in(handler: ast.ExceptHandler) -> str:
@@ -22,7 +23,7 @@ def names_in(handler: ast.ExceptHandler) -> str:
 
 def yields_when_closed(part: ast.Try) -> bool:
     """Whether a statement that has a yield in its body may yield again after GeneratorExit. If a
-    handler raises that again, the tests of recipes see whether a `finally` leaves out its yields."""
+    handler raises that again, the tests of recipes see what a `finally` yields."""
     if not yields(part.body):
         return False
     for handler in part.handlers:
