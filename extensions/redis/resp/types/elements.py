@@ -226,10 +226,13 @@ class Items:
         return self._of(items)
 
     def drawn(self, count: int, chance: Callable[[int], int]) -> Items:
-        """Return so many that chance chooses, each by itself. They are counted before the first."""
+        """Return so many that chance chooses, each by itself. They are counted before the first, and
+        their bytes before one is copied: a long one may be chosen again and again."""
         self._count(_DRAWN * count)
         items = self._items
-        return self._of([items[chance(len(items))] for _ in range(count)])
+        found = [items[chance(len(items))] for _ in range(count)]
+        self._count(sum(map(len, found)))
+        return self._of(found)
 
     def drawn_once(self, count: int, chance: Callable[[int], int]) -> Items:
         """Return so many different ones that chance chooses."""

@@ -122,6 +122,24 @@ def _held_by(cost: Cost) -> int:
 
 @pytest.mark.pure
 @pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("HRANDFIELD", "hash of one"),
+        ("SRANDMEMBER", "set of one"),
+        ("ZRANDMEMBER", "sorted set of one"),
+    ],
+)
+def test_long_element_that_is_drawn_often_is_counted_before_it_is_copied(
+    command: str, name: str
+) -> None:
+    """A few bytes would take the memory of the node."""
+    cost = Cost(VALUES[name](LONG), [command, "K", "-100"])
+    assert _held_by(cost) < VALUES_HELD * LONG
+    assert cost.counted() == REQUEST_WORK_BYTES, "it is refused"
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
     ("name", "size"),
     [
         (QUICK[-1], SHORT),
