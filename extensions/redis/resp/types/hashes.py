@@ -113,8 +113,10 @@ def hmget(view: View, words: list[str]) -> Value:
     body = view.body(words[1], HASH)
     if len(words) - 2 <= _FEW:
         return [_found(body, field) for field in words[2:]]
-    found = list(map(_fields_in(body.items()).get, map(name_of, words[2:])))
-    return [None if value is None else real(value) for value in found]
+    fields, names = _fields_in(body.items()), list(map(name_of, words[2:]))
+    # Each text is made once: the same field may be asked for again and again.
+    texts = {name: real(fields[name]) for name in dict.fromkeys(names) if name in fields}
+    return list(map(texts.get, names))
 
 
 def hgetall(view: View, words: list[str]) -> Value:

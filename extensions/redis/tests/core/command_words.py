@@ -20,7 +20,7 @@ WORDS: Final = {
     "HSET HMSET": ["K a 2", f"K {FIELDS}"],
     "HSETNX HINCRBY HINCRBYFLOAT": ["K zz 1", "K a 1"],
     "HGET HEXISTS HSTRLEN": ["K zzzzz"],
-    "HMGET HDEL": ["K a", "K a b c d e f g h", f"K {NINE}"],
+    "HMGET HDEL": ["K a", "K a b c d e f g h", f"K {NINE}", "K" + " a" * 60],
     "HGETALL HKEYS HVALS HLEN LLEN SCARD ZCARD XLEN SMEMBERS TYPE STRLEN GET GETDEL PERSIST "
     "TTL PTTL EXPIRETIME PEXPIRETIME": ["K"],
     "HRANDFIELD SRANDMEMBER ZRANDMEMBER": [
@@ -149,6 +149,7 @@ VALUES: Final[dict[str, Callable[[int], str]]] = {
     "escaped hash": lambda size: _filled(
         r"\shash", (rf"{each}\x01=\x01" for each in _names()), size
     ),
+    "escaped hash of one": lambda size: rf"\shash a=\x01{'x' * (size - 4)}",
     "hash of one": lambda size: rf"\shash a={'x' * size}",
     "equal scores": lambda size: _filled(
         r"\szset", iter(sorted(f"1={each}" for each in itertools.islice(_names(), size // 7))), size
