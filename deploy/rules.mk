@@ -12,7 +12,8 @@ T ?=
 ONLY ?=
 WITH_DOCKER ?=
 MAKEFLAGS += --no-print-directory
-TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKERS)
+TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKERS) \
+  $(if $(RAFTLINE_FAULTS),-p raftline_testing.mutants.judge_faults)
 LIST = sed -n 's/^\([a-z-]*\):[^\#]*\#\# /\1\t/p'
 .DELETE_ON_ERROR:
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -91,21 +92,35 @@ def test_each_equivalent_fault_is_still_one_of_its_file() -> None:
 
 
 @pytest.mark.nightly
-def test_a_fault_is_noticed_by_its_test_and_missed_by_others() -> None:
-    """Two faults of one file, and tests that execute them."""
-    command = [
-        sys.executable, "testing/raftline_testing/mutants/mutate.py", "--all", "--count", "8",
-        "--tests", "tests/core/members/test_membership.py", "--", "src/raft",
-    ]  # fmt: skip
+def test_a_fault_is_noticed_by_its_test_and_missed_by_others(tmp_path: Path) -> None:
+    """Faults of a folder, and tests that execute some of them; in one run, and as CI does it."""
+    tests = "tests/core/members/test_membership.py"
+    drawn = ["--all", "--count", "8"]
+    whole = mutate(*drawn, "--tests", tests, "--", "src/raft")
+    assert " of 8 faults noticed, " in whole
+    assert "no test executes it" in whole
+    mutate(*drawn, "--plant", str(tmp_path / "faults"), "src/raft")
+    environment = {**os.environ, "RAFTLINE_FAULTS": str(tmp_path / "faults/plan-all.json")}
+    plugin = "raftline_testing.mutants.judge_faults"
+    command = [sys.executable, "-m", "pytest", "-q", "--lane", "quick", "-p", plugin, tests]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert mutate("--judge", str(tmp_path / "faults")).splitlines()[1:] == whole.splitlines()[1:]
+
+
+def mutate(*arguments: str) -> str:
+    command = [sys.executable, "testing/raftline_testing/mutants/mutate.py", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert " of 8 faults noticed, " in done.stdout
-    assert "no test executes it" in done.stdout
+    return done.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--since", "nowhere"], "nowhere"), (["--since", "HEAD", "no/folder"], "no fault to plant")],
+    [
+        (["--since", "nowhere"], "nowhere"),
+        (["--judge", "nowhere"], "nowhere"),
+        (["--since", "HEAD", "no/folder"], "no fault to plant"),
+    ],
 )
 def test_a_wrong_argument_is_said(arguments: list[str], said: str, tmp_path: Path) -> None:
     command = [sys.executable, "testing/raftline_testing/mutants/mutate.py", *arguments]

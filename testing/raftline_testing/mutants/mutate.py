@@ -6,6 +6,9 @@ that execute each. Then each fault is in force in a fork, in which these tests r
 first, until one fails. mutmut and cosmic-ray begin a run of tests for each fault, which would take
 hours here.
 
+CI runs the quick tests anyway: `--plant FOLDER` writes the faults before, the tests run with
+`RAFTLINE_FAULTS=FOLDER/plan-all.json`, and `--judge FOLDER` judges the faults afterwards.
+
 Exit codes: 0 done; 1 less than `--at-least` percent were noticed; 2 usage, or a test fails without
 any fault.
 """
@@ -17,12 +20,14 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +111,31 @@ def drawn(lines: dict[str, set[int]], count: int, seed: int) -> Planted:
     return {number: (file, fault) for (file, _), (number, fault) in found.items()}
 
 
+def plant(folder: Path, faults: Planted) -> None:
+    """Write the plan of a run of the quick tests that shows which of them execute these faults."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    rows = [(number, file, asdict(fault)) for number, (file, fault) in faults.items()]
+    plan = {"modules": modules_of(faults), "planted": rows}
+    (folder / "plan-all.json").write_text(json.dumps(plan), encoding="utf-8")
+
+
+def planted_in(folder: Path) -> Planted:
+    """Return the faults that were planted."""
+    try:
+        plan = json.loads((folder / "plan-all.json").read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise CannotMutate(f"nothing is planted there: {problem}") from None
+    return {number: (file, Fault(**fault)) for number, file, fault in plan["planted"]}
+
+
 def run(
     folder: Path, plan: dict[str, Any], arguments: Sequence[str], **more: str
 ) -> subprocess.Popen[bytes]:
     """Begin a run of the quick tests with this plan."""
     path = folder / f"plan-{more.get('RAFTLINE_FAULTS_PART', 'all')}.json"
-    path.write_text(json.dumps(plan), encoding="utf-8")
+    if "judged" in plan:
+        path.write_text(json.dumps(plan), encoding="utf-8")
     environment = {**os.environ, "RAFTLINE_FAULTS": str(path), **more}
     return subprocess.Popen(
         [sys.executable, *PYTEST, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE
@@ -131,12 +155,16 @@ def executing(
     folder: Path, faults: Planted, workers: int, asked: Sequence[str]
 ) -> dict[int, list[tuple[str, float]]]:
     """Run the quick tests; return those that execute each fault, the fastest first."""
-    process = run(
-        folder, {"modules": modules_of(faults)}, ["-n", str(workers), "--tb=short", *asked]
-    )
+    plant(folder, faults)
+    process = run(folder, {}, ["-n", str(workers), "--tb=short", *asked])
     said = (process.communicate()[0]).decode(errors="replace")
     if process.returncode not in (0, 1):
         raise CannotMutate(f"the quick tests don't run:\n{said[-2000:]}")
+    return executed_in(folder, faults)
+
+
+def executed_in(folder: Path, faults: Planted) -> dict[int, list[tuple[str, float]]]:
+    """Return the tests that executed each fault, the fastest first."""
     tests: dict[int, list[tuple[str, float]]] = {number: [] for number in faults}
     for path in folder.glob("*.executed.json"):
         for name, (took_s, executed) in json.loads(path.read_text(encoding="utf-8")).items():
@@ -217,15 +245,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0, help="for judging, at most")
     parser.add_argument("--at-least", type=int, default=0, help="percent, or the exit code is 1")
     parser.add_argument("--tests", nargs="*", default=[], help="these alone, not all quick ones")
+    parser.add_argument("--plant", metavar="FOLDER", type=Path, help="write the faults, and end")
+    parser.add_argument("--judge", metavar="FOLDER", type=Path, help="judge those of `--plant`")
     parser.add_argument("folders", nargs="*", default=SOURCES)
     options = parser.parse_args()
     try:
-        lines = (
-            all_lines(options.folders)
-            if options.all
-            else changed_lines(options.since or a_day_ago(), options.folders)
-        )
-        faults = drawn(lines, options.count, options.seed)
+        faults = planted_in(options.judge) if options.judge else asked_for(options)
+        if options.plant:
+            plant(options.plant, faults)
+            return 0
         if not faults:
             print("No statement changed, so there is no fault to plant.")
             return 0
@@ -234,13 +262,26 @@ def main() -> int:
             flush=True,
         )
         with tempfile.TemporaryDirectory(prefix="raftline-mutate-") as name:
-            folder, workers = Path(name), options.workers
-            tests = executing(folder, faults, workers, options.tests)
+            folder, workers = options.judge or Path(name), options.workers
+            tests = (
+                executed_in(folder, faults)
+                if options.judge
+                else executing(folder, faults, workers, options.tests)
+            )
             found = judged(folder, faults, tests, workers, time.time() + options.seconds)
     except CannotMutate as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 1 if report(faults, tests, found) < options.at_least else 0
+
+
+def asked_for(options: argparse.Namespace) -> Planted:
+    """Draw the faults that the arguments ask for."""
+    if options.all:
+        lines = all_lines(options.folders)
+    else:
+        lines = changed_lines(options.since or a_day_ago(), options.folders)
+    return drawn(lines, options.count, options.seed)
 
 
 def a_day_ago() -> str:

@@ -28,6 +28,7 @@ CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at mo
     ("-C testing attacks MINUTES=60", 75),
     ("-C testing fuzz MINUTES=60", 75),
     ("-C testing amplification MINUTES=60", 75),
+    ("-C testing mutate ALL=1 COUNT=400", 90),
     ("-C testing mutants", 480),
     ("-C course labs", 60),
     ("-C course grade-test", 60),
