@@ -8,6 +8,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 from tests.lists.trees import ROOT
 
@@ -55,6 +58,20 @@ def found_by(names_in: Callable[[str], list[str]]) -> dict[str, list[str]]:
 
 def test_no_module_imports_a_test_module() -> None:
     assert found_by(imported_tests) == {}
+
+
+def test_module_that_tests_share_is_that_of_this_folder(pytestconfig: pytest.Config) -> None:
+    """`tests` is a namespace with parts in `course` and `testing`, too, which may have a module of
+    the same name: the first folder of the path has it."""
+    shared = re.compile(r"^from (tests(?:\.\w+)+) import", re.M)
+    modules = {name for names in found_by(shared.findall).values() for name in names}
+    assert "tests.processes.conftest" in modules
+    for name in modules:
+        path = f"{name.replace('.', '/')}.py"
+        found = [
+            each / path for each in pytestconfig.getini("pythonpath") if (each / path).exists()
+        ]
+        assert not found or found[0] == ROOT / path, name
 
 
 def test_no_name_of_a_test_exceeds_60_characters() -> None:
