@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from raftline.raft.effects import HardState
-from raftline.raft.far_terms import TERM_FAR_MAX, TERM_LEAP_MAX, TERM_MAX
+from raftline.raft.far_terms import TERM_FAR_MAX, TERM_LEAP_MAX, TERM_MAX, TERM_STEP_MAX
 from raftline.raft.inputs import Applied, Input, Receive, Synced, Tick
 from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendRejected, Message, PeerError, RequestVoteReply
@@ -245,6 +245,17 @@ def test_a_leader_that_is_heard_ends_that() -> None:
     far(node, append(FAR, (1, 1), to="s3"))
     node.step(Receive(append(100, (1, 1), to="s3")), node.view.now_ms)
     assert silence(node) is None
+
+
+def test_a_term_that_was_reached_otherwise_delays_no_election() -> None:
+    node = away_during_a_leap()
+    silence(node)
+    node.step(Receive(request(1 + TERM_LEAP_MAX, (1, 1), sender="s2", to="s3")), node.view.now_ms)
+    far(node, append(node.view.term + TERM_STEP_MAX + 1, (1, 1), to="s3"), node.view.now_ms)
+    for _ in range(2):
+        ahead = request(node.view.term + TERM_STEP_MAX, (1, 1), sender="s2", to="s3")
+        node.step(Receive(ahead), node.view.now_ms)
+    assert node.step(Tick(), node.wake_at_ms).messages()  # it asks for votes
 
 
 def test_a_prevote_names_a_term_that_its_sender_has_not_entered() -> None:
