@@ -151,7 +151,9 @@ def test_verb_that_a_release_lacks_waits_for_all_members(
 def test_new_leader_waits_for_members_that_were_never_heard() -> None:
     node = leader(("s2", ALL))
     assert node.view.who_lacks([REDIS]) == (REDIS, "s3")
-    node._state.now_ms = node._state.as_leader.since_ms + PATIENCE * TIMEOUT_MS - 1
+    state = node._state
+    timeout_ms = state.options.election_timeout_ms
+    state.now_ms = state.as_leader.since_ms + PATIENCE * timeout_ms - 1
     assert node.view.who_lacks([REDIS]) == (REDIS, "s3")
     node._state.now_ms += 1
     assert node.view.who_lacks([REDIS]) == ("", "")
