@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 from pathlib import Path
 from random import Random
@@ -98,6 +99,18 @@ def test_fsck_names_missing_files_and_accepts_a_recovering_node() -> None:
         assert found.problems == []
         assert found.notes == ["s1 has lost files, and no vote until it has caught up"]
         assert boot(folder)[1].recovering
+
+
+def test_start_says_each_problem_and_then_each_cure() -> None:
+    """Each two damages of one set of files."""
+    several = 0
+    for first, second in itertools.combinations(DAMAGES.values(), 2):
+        files = {**WHOLE, **first[0], **second[0]}
+        problems = [str(problem) for problem in examine(files).problems]
+        folder = MemoryFolder(files)
+        assert repair_before_start(folder, "s1")[: len(problems)] == problems
+        several += len(problems) > 1
+    assert several > 9
 
 
 def test_the_sound_part_of_a_damaged_log_continues() -> None:

@@ -312,27 +312,44 @@ def test_a_job_whose_value_was_deleted_is_not_delivered(monkeypatch: pytest.Monk
 # --- the ends of jobs ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("point", ["before", "after"])
 @pytest.mark.parametrize("is_done", [True, False])
-def test_the_end_of_a_job_is_repeated_until_it_is_answered(point: str, is_done: bool) -> None:
+def test_the_end_of_jobs_is_repeated_until_it_is_answered(
+    point: str, is_done: bool, count: int
+) -> None:
     cluster = Cluster()
     jobs = queue_of(cluster)
-    jobs.put("a")
-    job = jobs.take(TTL_S)
+    for value in "abc"[:count]:
+        jobs.put(value)
+    taken = jobs.take_many(count, TTL_S)
 
     def fails(command: str) -> None:
         raise Unreachable("no answer")
 
     setattr(cluster, point, fails)
     with pytest.raises(Unreachable):
-        job.done() if is_done else job.release()
+        jobs.done(taken) if is_done else jobs.release(taken)
     setattr(cluster, point, lambda command: None)
-    assert not job.is_held
-    assert not job.is_done
-    with pytest.raises(RuntimeError, match="is done or released already"):
-        job.release()
+    for job in taken:
+        assert not job.is_held
+        assert not job.is_done
+        with pytest.raises(RuntimeError, match="is done or released already"):
+            job.release()
     keeps_on(cluster)
-    assert kinds(cluster) == ([] if is_done else ["jobs", "wait"])
+    assert kinds(cluster) == ([] if is_done else [*["jobs"] * count, *["wait"] * count])
+
+
+@pytest.mark.parametrize("theirs", [object(), "set a 1", 5, lambda: None])
+def test_job_ends_with_no_other_thing_than_a_transaction(theirs: Any) -> None:
+    cluster = Cluster()
+    jobs = queue_of(cluster)
+    jobs.put("a")
+    job = jobs.take(TTL_S)
+    with pytest.raises(TypeError, match="done takes a transaction that is not committed"):
+        job.done(theirs)
+    assert job.check() == job.token
+    job.done()
 
 
 def test_end_of_a_job_is_not_repeated_while_awaited() -> None:
