@@ -213,6 +213,12 @@ def test_only_peers_are_heard_and_only_requested_answers(scene: ServedConnection
     assert scene.heard == [RequestVote("s2", "s1", 1, 0, 0)]
 
 
+def test_each_message_that_the_core_refuses_is_answered(scene: ServedConnection) -> None:
+    scene.host.hear = lambda received, _: [f"no term {each.term}" for each in received]
+    scene.say("s2@RequestVote 1-0-0\ns2@RequestVote 2-0-0\n")
+    assert [scene.line(), scene.line()] == ["s1@Sorry, no term 1", "s1@Sorry, no term 2"]
+
+
 def test_a_repeated_numbered_order_is_done_once() -> None:
     manager, _ = boot(MemoryFolder())
     logged: list[str] = []
