@@ -53,6 +53,11 @@ def test_any_other_connection_prints_one_line(first: bytes | None) -> None:
     assert said_of(first, b"get a", b"status", b"get b") == ["came"]
 
 
+@pytest.mark.parametrize("first", [b"", b"half"])
+def test_a_connection_that_ends_without_a_line_prints_one(first: bytes) -> None:
+    assert said_of(first) == ["came"]
+
+
 def test_status_connection_is_printed_at_another_request() -> None:
     """A connection that only asks for `status` is announced with its first other request."""
     assert said_of(b"status\n", b"status") == []
