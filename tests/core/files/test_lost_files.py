@@ -225,6 +225,20 @@ def test_an_extended_file_is_kept_next_to_the_new_one(tmp_path: Path) -> None:
     assert (tmp_path / f"{LOG}.longer-1").read_bytes() == left
 
 
+@pytest.mark.parametrize("of_log", ["cut", "longer"])
+@pytest.mark.parametrize("of_storage", ["cut", "longer"])
+def test_each_changed_file_is_kept_next_to_the_new_one(
+    tmp_path: Path, of_log: str, of_storage: str
+) -> None:
+    node = Node(tmp_path)
+    ways = {LOG: of_log, STORAGE: of_storage}
+    for name, way in ways.items():
+        (truncate(name, 0.5) if way == "cut" else extend(name))(tmp_path)
+    left = {name: (tmp_path / name).read_bytes() for name in ways}
+    node.check.look()
+    assert {name: (tmp_path / f"{name}.{ways[name]}-1").read_bytes() for name in ways} == left
+
+
 @pytest.mark.parametrize("name", [LOG, STORAGE, SNAPSHOT])
 @pytest.mark.parametrize("by", ["look", "snapshot"])
 def test_another_file_is_never_overwritten(tmp_path: Path, name: str, by: str) -> None:
