@@ -471,6 +471,17 @@ def test_the_users_of_long_writes_take_turns() -> None:
     assert queue.waiting()["writes"] == 0
 
 
+@pytest.mark.parametrize("ended", range(3))
+def test_whichever_long_write_ends_leaves_its_room_to_one(ended: int) -> None:
+    queue = RequestQueue(hold_ms=1000, clock=SetClock(s=0.0))
+    runs = [long_run(SilentSink(), LONG_UNDER_WAY_BYTES // 3 - 1000) for _ in range(6)]
+    for run in runs:
+        queue.put(run)
+    assert take(queue) == runs[:3]
+    runs[ended].answer_all("done")
+    assert take(queue) == runs[3:4]
+
+
 def test_reads_take_turns_as_writes_do() -> None:
     queue, one = RequestQueue(hold_ms=1000), SilentSink()
     packet = ["get k"] * (READS_TOGETHER // 4)
