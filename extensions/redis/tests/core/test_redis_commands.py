@@ -196,6 +196,11 @@ ROWS: list[tuple[str, str, Value]] = [
     ("", "SUBSCRIBE news", Several([Push(["subscribe", "news", 1])])),
     ("SUBSCRIBE news", "UNSUBSCRIBE", Several([Push(["unsubscribe", "news", 0])])),
     ("", "UNSUBSCRIBE", Several([Push(["unsubscribe", None, 0])])),
+    (
+        "SUBSCRIBE a b c",
+        "UNSUBSCRIBE c a",
+        Several([Push(["unsubscribe", "c", 2]), Push(["unsubscribe", "a", 1])]),
+    ),
     ("PSUBSCRIBE n*;PSUBSCRIBE n*", "PING", ["pong", ""]),
     ("", "PUBLISH news hello", 0),
     ("HELLO 3;SUBSCRIBE news;SUBSCRIBE b", "PUBLISH news hello", 1),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from raftline import cli
 from raftline.tools import commands
+from raftline.tools.verbs import HELD, REQUESTS
 from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.cluster import CALM, Cluster
 
@@ -83,6 +84,7 @@ def test_session_has_each_command_that_asks_a_cluster() -> None:
     found = {
         name for verb, parser in cli.parsers(commands).items() for name in asking([verb], parser)
     }
+    assert {*HELD, *REQUESTS} <= found
     actions = {name.partition(" ")[2] for name in found if name.startswith("member ")}
     aliases = {*actions, "members"}  # of `member ACTION`
     typed = [f"{command} " for command, _ in rows(SESSION.read_text(encoding="utf-8"))]
