@@ -76,7 +76,6 @@ class Tree:
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="raftline-mutants-")) / "tree"
         copy_tree(self.path)
-        (self.path / "logs").mkdir()
         for name in SOURCES:
             compileall.compile_dir(str(self.path / name), quiet=2)
 

@@ -58,7 +58,7 @@ def test_a_leaving_waiter_wakes_each_that_is_first_now(acts: list[str | int]) ->
 
 
 @pytest.mark.parametrize("refused", range(3))
-def test_wait_is_refused_whichever_of_its_keys_can_not_be_watched(refused: int) -> None:
+def test_wait_is_refused_if_one_of_its_keys_is_not_watched(refused: int) -> None:
     class Host:
         """A node whose watches of all keys but one begin."""
 

@@ -1,4 +1,4 @@
-"""What a completion asks a cluster for: the nodes and the user of the typed line."""
+"""The cluster that a completion asks: the nodes and the user of the typed line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def options() -> list[str]:
 
 @pytest.mark.parametrize("option", ["--dir", "--timeout", *options()])
 @pytest.mark.parametrize("rest", ["", " get a", " more --json"])
-def test_each_typed_option_of_a_request_is_that_of_its_completion(
+def test_completion_takes_each_typed_option_of_a_request(
     option: str, rest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     value = VALUES.get(option, "x")
