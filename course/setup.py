@@ -13,7 +13,7 @@ LEFT_OUT = {"__pycache__", "solutions"}  # these are for teachers, who have a cl
 
 class BuildPy(build_py):
     """Puts the labs and the evening's copy into the package, for `raftline_course.home`, and the
-    harness next to it: `raftline_testing`, and its parts in the extensions of `raftline`."""
+    harness next to it: `raftline_testing`, and its parts in the library and the extensions."""
 
     def run(self):
         super().run()
@@ -24,8 +24,9 @@ class BuildPy(build_py):
             self._take(CLONE / "course" / folder, to)
         harness = "raftline_testing"
         self._take(CLONE / "testing" / harness, Path(self.build_lib, harness))
-        for folder in CLONE.glob("extensions/*/harness"):
-            self._take(folder, Path(self.build_lib, harness, "parts", *folder.parts[-2:]))
+        for folder in (CLONE / "library/harness", *CLONE.glob("extensions/*/harness")):
+            to = Path(self.build_lib, harness, "parts", folder.relative_to(CLONE))
+            self._take(folder, to)
 
     def _take(self, source, target):
         for path in sorted(source.rglob("*")):

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from raftline.clients.connections.client_tls import ClientTls
+from raftline.harness.added_users import add_users
 from raftline_testing.nodes.cluster import Cluster
-from raftline_testing.nodes.known_users import ROOT_ALONE, add_users
+from raftline_testing.nodes.known_users import ROOT_ALONE
 from raftline_testing.nodes.processes import ports_in_a_row
 from raftline_testing.runner.at_night import at_night
 

@@ -97,6 +97,6 @@ def test_each_list_of_folders_names_what_is_there() -> None:
     for stand_in in ("src/raftline", "deploy/editable/raftline"):
         text = (ROOT / stand_in / "__init__.py").read_text("utf-8")
         assert f"for folder in {tree_copy.SOURCES!r}]".replace("'", '"') in text
-    library = {path.stem for path in SOURCES[1].iterdir()} - {"tests", "__pycache__"}
+    library = {path.stem for path in SOURCES[1].iterdir()} - {"tests", "harness", "__pycache__"}
     assert library == {*LIBRARY}
     assert {path.parent.name for path in SOURCES[2].glob("*/__init__.py")} == {*EXTENSIONS}

@@ -19,9 +19,10 @@ from raftline_patroni.holding import seconds_for
 from raftline_patroni.loading import NEVER, Loaded, cluster_of
 
 import raftline
+from raftline.harness.added_users import add_users
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster
-from raftline_testing.nodes.known_users import add_users, first_admin
+from raftline_testing.nodes.known_users import first_admin
 from raftline_testing.nodes.newcomers import begin_again
 from raftline_testing.nodes.processes import eventually, free_ports
 

@@ -11,8 +11,8 @@ import pytest
 
 import raftline
 import raftline.aio
+from raftline.harness.kv_cluster import awaited, tasks, threads
 from raftline.wire.limits import VALUE_BYTES
-from raftline_testing.doubles.kv_cluster import awaited, tasks, threads
 
 pytestmark = pytest.mark.needs("asyncio.run")
 NOWHERE = "127.0.0.1:1"  # nobody is asked

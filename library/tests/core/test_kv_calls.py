@@ -25,10 +25,10 @@ from raftline.clients.calls.transaction import itself
 from raftline.clients.calls.value_codec import BINARY, TEXT, Data
 from raftline.clients.connections.node_connection import Refused
 from raftline.clients.watches.watch_events import WatchCursor
+from raftline.harness.kv_model import Model
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.operands.operands import Limits, show_operands
 from raftline.wire.protocol import unescape
-from raftline_testing.doubles.kv_model import Model
 
 Done = TypeVar("Done")
 CALLS = CallFactory(TEXT)

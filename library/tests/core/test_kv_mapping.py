@@ -13,8 +13,8 @@ from raftline.clients.calls.kv_errors import NotUnderstood
 from raftline.clients.calls.value_codec import BINARY
 from raftline.clients.kv.kv import KV
 from raftline.clients.requests.pool import Clients
+from raftline.harness.kv_cluster import CALLS, PAGE, awaited, tasks, threads
 from raftline.wire.limits import TRANSACTION_ITEMS
-from raftline_testing.doubles.kv_cluster import CALLS, PAGE, awaited, tasks, threads
 
 TASKS = pytest.param(tasks, marks=pytest.mark.needs("asyncio.run"))
 

@@ -18,10 +18,11 @@ from raftline import ClientError, ClientTls, aio, connect
 from raftline.access import authority
 from raftline.clients.connections.client_access import ClientAccess
 from raftline.clients.requests.conversation import Client
+from raftline.harness.added_users import add_users
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.in_process import without_notices
 from raftline_testing.nodes.cluster import STEADY, Cluster
-from raftline_testing.nodes.known_users import add_users, first_admin
+from raftline_testing.nodes.known_users import first_admin
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 CLI = Path(__file__).resolve().parents[3] / "src" / "cli.py"

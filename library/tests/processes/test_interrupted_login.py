@@ -13,11 +13,12 @@ import pytest
 
 import raftline
 from raftline.access.secret import make_secret
+from raftline.harness.added_users import add_users
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.interruptions import interrupted
 from raftline_testing.nodes.cluster import STEADY, Cluster
-from raftline_testing.nodes.known_users import add_users, first_admin
+from raftline_testing.nodes.known_users import first_admin
 from raftline_testing.nodes.processes import DEADLINE_S
 from raftline_testing.runner.at_night import at_night, in_the_rest
 

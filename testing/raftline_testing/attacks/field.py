@@ -19,12 +19,13 @@ from raftline.access.secret import make_secret
 from raftline.clients.connections.client_login import Credentials, log_in
 from raftline.clients.connections.client_tls import ClientTls
 from raftline.common.process.server_process import SERVER
+from raftline.harness.added_users import add_users
 from raftline.net.line_connection import LineConnection
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 
 from ..nodes.cluster import Cluster, NodeProcess
-from ..nodes.known_users import add_users, first_admin
+from ..nodes.known_users import first_admin
 from ..nodes.processes import DEADLINE_S, eventually, free_ports
 
 PASSWORD = "correct horse battery"

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from raftline import client
 from raftline.wire.commands.command_table import help_on, read_request
 from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import CODES, ProtocolError
@@ -18,7 +17,6 @@ from raftline.wire.refusal import error
 from raftline.wire.replies.refusals import CODES_ID
 
 from ..nodes.processes import free_ports
-from .in_process import run_main
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 DEADLINE_S = 60
@@ -134,6 +132,11 @@ def free_port() -> int:
 
 
 def run(*arguments: object, typed: str | bytes = "") -> subprocess.CompletedProcess[str]:
+    """Run the client, which is in the library."""
+    from raftline import client
+
+    from .in_process import run_main
+
     raw = typed.encode() if isinstance(typed, str) else typed
     return run_main(client.main, "client.py", *arguments, typed=raw)
 

@@ -1,20 +1,13 @@
-"""Users for tests: as commands, as a table, at the door of a node, and in a cluster."""
+"""Users for tests: as commands, as a table, and at the door of a node."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from raftline.access.login import Access
 from raftline.access.users import make_verifier, write_first_admin
-from raftline.clients.connections.client_access import ClientAccess
-from raftline.clients.connections.client_login import Credentials, log_in
-from raftline.clients.connections.client_tls import ClientTls
-from raftline.clients.connections.node_connection import ClientError
-from raftline.clients.requests.pool import Clients
-from raftline.net.line_connection import LineConnection
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.state.user_table import UserTable
@@ -22,8 +15,6 @@ from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.operands.login_operands import ITERATIONS_LEAST
 from raftline.wire.operands.user_operands import Verifier
-
-from .processes import DEADLINE_S, eventually
 
 ROOT = "root"
 USERS_LEVEL = 1
@@ -73,36 +64,6 @@ def first_admin(folder: Path, password: str, admin: str = ROOT) -> list[str]:
     file = folder / "first-admin"
     write_first_admin(file, admin, str(verifier_of(password)))
     return ["--first-admin", str(file), "--anonymous", "none"]
-
-
-def add_users(
-    at: str, users: Known, password: str, admin: str = ROOT, tls: ClientTls | None = None
-) -> None:
-    """Add users to a running cluster, as its first admin, and wait until each node knows them."""
-    known = Credentials(admin, password)
-    with Clients(*at.split(","), access=ClientAccess(known, tls), timeout=DEADLINE_S) as clients:
-
-        def is_done(command: str) -> bool:
-            try:
-                reply = clients.request(command)
-            except ClientError:  # before there is a leader, and the first admin
-                return False
-            return " response: " in reply or "exists" in reply
-
-        commands = list(commands_of(users, password))
-        for command in commands:
-            eventually(functools.partial(is_done, command), command)
-    last = Credentials(commands[-1].split(" ")[1], password)
-    for address in at.split(","):
-        eventually(functools.partial(_logs_in, address, last, tls), f"{last.user} at {address}")
-
-
-def _logs_in(address: str, known: Credentials, tls: ClientTls | None) -> bool:
-    port = int(address.rpartition(":")[2])
-    with contextlib.suppress(ClientError), LineConnection(port, DEADLINE_S, tls=tls) as one:
-        log_in(one, known, "c", DEADLINE_S)
-        return True
-    return False
 
 
 def format_old_users(users: Known, password: str) -> str:

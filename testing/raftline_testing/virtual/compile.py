@@ -23,7 +23,7 @@ OPTIONS = ("--strict", "--namespace-packages", "--explicit-package-bases")
 SIMULATED = (
     "raftline/raft/*", "raftline/wire/*", "raftline/wire/*/*", "raftline/state/*",
     "raftline/state/*/*", "raftline/picture/observe/*", "raftline_testing/virtual/*",
-    "raftline_testing/virtual/*/*", "raftline/*/harness/virtual/*",
+    "raftline_testing/virtual/*/*", "raftline/harness/virtual/*", "raftline/*/harness/virtual/*",
     "raftline/recipes/command_effects", "raftline/recipes/command_rows",
     "raftline/recipes/recipe_keys", "raftline/recipes/recipe_operands",
     "raftline/objects/command_effects", "raftline/objects/command_rows",

@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 from raftline.access import login, secret
-from raftline.clients.requests import search
 from raftline.common.process import wakeup
 from raftline.node.loop import writer
 from raftline.raft import state
@@ -36,7 +35,6 @@ from .clients.dealers import Dealer
 from .clients.foreman import Foreman
 from .clients.guests import Guests
 from .clients.machine_runner import MachineRunner
-from .clients.searchers import Searcher
 from .clients.talkers import Talker
 from .collecting import Collector
 from .failing import draw_failure
@@ -56,7 +54,6 @@ from .nodes.simulated_disk import Disk
 from .nodes.simulated_node import Host, leaders
 from .nodes.users_at_node import derived
 from .schedule_key import ACTORS, STEPS, ScheduleKey
-from .watches.machinewatch import MachineWatch
 from .watches.onlookers import Onlookers
 from .watches.watchlines import WatchClient
 from .world.network import Network
@@ -68,8 +65,9 @@ from .world.world import World
 SERVE_WITHIN_TIMEOUTS = 75
 # The modules `virtual.programs` of extensions: what programs make of leases and keys.
 PROGRAMS = joined("virtual.programs")
+# The modules `virtual.agents`: programs with the client library.
+AGENTS = joined("virtual.agents")
 SUM_EVERY = 8  # entries between two sums of a small state
-MACHINES = (0, 0, 1)  # watches with the machine of raftline's clients
 # The same for a search: six clients that share two sessions complete few writes.
 FOUND_WITHIN_TIMEOUTS = 300
 WATCH_WITHIN_MS = 90_000  # a silence, and the time to notice that a node is cut off and to move on
@@ -94,6 +92,31 @@ class Program(Protocol):
 
     def begin_last_round(self) -> None:
         """Take each lock once more: each waiting caller must get it in time."""
+
+    def knows(self, names: set[str]) -> bool:
+        """Whether it knows one of these nodes."""
+
+    def stop(self) -> None: ...
+
+
+class Searcher(Protocol):
+    """A client of the library, with several requests at a time."""
+
+    waiting: Any  # a request without an answer
+    found: int  # searches that ended
+
+    def knows(self, names: set[str]) -> bool:
+        """Whether it knows one of these nodes."""
+
+    def stop(self) -> None: ...
+
+
+class Machine(Protocol):
+    """A client of the library that watches."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether all events have arrived."""
 
     def knows(self, names: set[str]) -> bool:
         """Whether it knows one of these nodes."""
@@ -188,10 +211,13 @@ def as_planned(schedule: Schedule) -> Iterator[None]:
         replaced(secret, "read_secrets", read_secrets),
         replaced(login, "derive", derived),
         replaced(writer, "WAITING_MAX", plan.waiting_max),
-        replaced(search, "WINDOW", min(search.WINDOW, plan.session_window)),
         replaced(wakeup, "PAUSE_S", 0.0),  # no thread waits for another
         replaced(wakeup, "PAUSE_FACTOR", 0),
+        contextlib.ExitStack() as bounds,
     ):
+        for module in AGENTS:
+            for bound in module.bounds(plan):
+                bounds.enter_context(replaced(*bound))
         yield
 
 
@@ -268,8 +294,11 @@ class Schedule:
             self._dealer(f"dealer{number}", seed, self._other(number))
             for number in range(1, plan.dealers + 1)
         ]
-        names = [f"searcher{number}" for number in range(1, plan.searchers + 1)]
-        self.searchers = [Searcher(self.world, plan, name, hosts, self.history) for name in names]
+        self.searchers: list[Searcher] = [
+            each
+            for module in AGENTS
+            for each in module.searchers(self.world, plan, hosts, self.history)
+        ]
         self.lockers = [each for one in self.programs for each in one.lockers(self.history, seed)]
         self.foreman = Foreman(self.world, plan, hosts) if plan.long_ms else None
         for host in hosts:
@@ -287,10 +316,10 @@ class Schedule:
         self.watch_clients = [
             WatchClient(self.world, chance, name, hosts, watching) for name in names
         ]
-        chance = random.Random(f"machines {seed}")
-        names = [f"machine{number}" for number in range(chance.choice(MACHINES))]
-        self.machines = [
-            MachineWatch(self.world, chance, name, hosts, watching, addresses) for name in names
+        self.machines: list[Machine] = [
+            each
+            for module in AGENTS
+            for each in module.machines(self.world, hosts, watching, addresses, seed)
         ]
         self.proofs = Proofs(self.world, self.network, hosts, seed)
         users_at = self.guests.users_at

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.clients.requests import backup_copy
 from raftline.common import arguments, config
 from raftline.common.process import signals
 from raftline.raft import membership
@@ -40,13 +39,8 @@ from raftline_course.trial import metrics_dictionary
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import boot as started
 from raftline_testing.files.node_files import entries
+from tests.core.lines.numerals import BEYOND, LOOKALIKES, TOO_LONG, WITH_ZEROS
 
-LOOKALIKES = [
-    "١", "１", "𝟏", "٣", "1３", "²", "1²", "①", "Ⅳ", "1_0", "0_1", "+1", "1e1", "0x1", "1\ufe0f",
-]  # fmt: skip
-TOO_LONG = ["9" * 20, "9" * 5000]
-BEYOND = str(2**63)
-WITH_ZEROS = ["01", "007", "00"]
 REFUSALS = (ProtocolError, PeerError, StorageError, ValueError, config.ConfigError,
             argparse.ArgumentTypeError, EOFError)  # fmt: skip
 
@@ -111,11 +105,6 @@ def lifeline_of(descriptor: str) -> object:
         patch.setenv(signals.VARIABLE, descriptor)
         patch.setattr(signals, "begin_thread", lambda *_: None)
         return signals.end_with_starter(lambda: None) or refuse()
-
-
-def backed_up(number: str) -> object:
-    text = f"BACKUP response: {number}-1 of 66 bytes crc32 1ff08c67"
-    return backup_copy.BEGUN.fullmatch(text) or refuse()
 
 
 def of_metrics(text: str) -> object:
@@ -187,7 +176,6 @@ WITH_ZEROS_TOO: dict[str, Callable[[str], object]] = {
     "argument": arguments.as_number("number of nodes", 1),
     "lifeline": lifeline_of,
     "metrics": of_metrics,
-    "backup-reply": backed_up,
 }
 DOORS = STRICT | WITH_ZEROS_TOO
 WHATEVER_ITS_LENGTH = ("session-table", "answered-in-the-table", "begun-name", "lifeline")
@@ -217,7 +205,7 @@ def test_a_number_that_no_counter_holds_is_refused(door: str) -> None:
 
 @pytest.mark.parametrize(
     "door",
-    [d for d in DOORS if d not in (*WHATEVER_ITS_LENGTH, "entry-request", "backup-reply")],
+    [d for d in DOORS if d not in (*WHATEVER_ITS_LENGTH, "entry-request")],
 )
 def test_a_number_beyond_63_bits_is_refused(door: str) -> None:
     assert not takes(door, BEYOND)

@@ -19,10 +19,11 @@ from raftline.clients.connections.client_login import Credentials, log_in
 from raftline.clients.requests.pool import Clients
 from raftline.common.effects import own_parts
 from raftline.common.version import RELEASE
+from raftline.harness.added_users import add_users
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
-from raftline_testing.nodes.known_users import ROOT, add_users, first_admin
+from raftline_testing.nodes.known_users import ROOT, first_admin
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 from raftline_testing.runner.at_night import at_night
 from tests.processes.members.versions import EARLIER, next_release, unpacked

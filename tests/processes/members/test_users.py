@@ -24,12 +24,13 @@ from raftline.access.users import write_first_admin
 from raftline.clients.connections.client_access import ClientAccess
 from raftline.clients.connections.client_login import Credentials, log_in
 from raftline.clients.requests.pool import Clients
+from raftline.harness.added_users import add_users
 from raftline.net.line_connection import LineConnection
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles import in_process
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
-from raftline_testing.nodes.known_users import add_users, first_admin, verifier_of
+from raftline_testing.nodes.known_users import first_admin, verifier_of
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 
 PASSWORD = "correct horse battery"

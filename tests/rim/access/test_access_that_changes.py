@@ -13,25 +13,22 @@ from typing import Any
 import pytest
 
 from raftline.access import authority
-from raftline.access.login import Access, Login
+from raftline.access.login import Access
 from raftline.access.proof import Initiator
 from raftline.access.secret import NO_AUTH, PeerAuth, make_secret, read_peer_auth, read_secrets
 from raftline.access.tls import Tls, TlsFiles
 from raftline.access.tls_socket import TlsSocket
-from raftline.clients.connections.client_login import Credentials, exchange
 from raftline.common.config import ConfigError
 from raftline.net.connections.connection import admit_by_tls
 from raftline.net.protocol.admission import Admission
 from raftline.node.program.reload import readers_of
-from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.operands.operands import Limits
-from raftline.wire.refusal import LOGIN_FAILED
 from raftline_testing.doubles import certificates
 from raftline_testing.doubles.fake_host import FakeHost
-from raftline_testing.nodes.known_users import Known, access_with, table_of
+from raftline_testing.nodes.known_users import Known, access_with
 from raftline_testing.nodes.processes import DEADLINE_S
 
 OLD, NEW = "correct horse battery", "another password"
@@ -45,36 +42,6 @@ def admins(*names: str) -> Known:
 @pytest.fixture
 def access() -> Access:
     return access_with(admins("bob", "s2"), OLD)
-
-
-def said(login: Login, line: str) -> str:
-    return login.take(read_request("c", "", line, Limits()))
-
-
-@pytest.mark.parametrize(("password", "names"), [(NEW, ("bob",)), (OLD, ("s2",))])
-def test_exchange_begun_before_a_change_of_users_gives_no_rights(
-    access: Access, password: str, names: tuple[str, ...]
-) -> None:
-    """The exchange fails if its user is removed or gets another password before it ends."""
-    login = Login(access, lambda: True)
-    steps = exchange(Credentials("bob", OLD))
-    last = steps.send(said(login, next(steps)))
-    access.follow(table_of(admins(*names), password))
-    assert said(login, last) == LOGIN_FAILED
-    assert login.denial_reason("get a", lambda lease: []).startswith(
-        "Sorry, a client without a login may not "
-    )
-    assert login.identity == access.nobody
-
-
-def test_an_exchange_that_began_before_gives_the_rights_of_now(access: Access) -> None:
-    login = Login(access, lambda: True)
-    steps = exchange(Credentials("bob", OLD))
-    last = steps.send(said(login, next(steps)))
-    access.follow(table_of({"bob": (UserRole.READER, EVERYWHERE)}, OLD))
-    assert said(login, last) != LOGIN_FAILED
-    assert login.denial_reason("get a", lambda lease: []) == ""
-    assert "bob may not set a" in login.denial_reason("set a 1", lambda lease: [])
 
 
 def admitted(made: Path, name: str, access: Access) -> Admission:

@@ -17,7 +17,6 @@ import pytest
 from raftline.access import authority, tls_socket
 from raftline.access.tls import Tls, TlsFiles, named_in, tls_of_node
 from raftline.access.tls_socket import TlsSocket
-from raftline.clients.connections.client_tls import of_files
 from raftline.common.config import ConfigError
 from raftline.net.line_connection import LineConnection
 from raftline.net.line_reader import LineReader, set_timeout
@@ -418,13 +417,3 @@ def test_tls_takes_both_a_certificate_and_its_key(made: Path) -> None:
             tls_of_node(given, is_only=False)
     with pytest.raises(ConfigError, match="--tls-cert"):
         tls_of_node(TlsFiles(made / "app.pem", made / "s1.key"), is_only=False)
-
-
-def test_a_certificate_whose_key_is_not_named_asks_for_it(made: Path) -> None:
-    named = ("--tls-cert", "--tls-key", "--tls-ca")
-    said = r"--tls-cert .*app\.pem: .*; if the key is in a separate file, name --tls-key as well"
-    with pytest.raises(ConfigError, match=said):
-        of_files(made / "app.pem", None, None, None, named)
-    both = made / "both.pem"
-    both.write_text((made / "app.pem").read_text() + (made / "app.key").read_text())
-    assert of_files(both, None, made / "ca.pem", None, named).context()

@@ -12,10 +12,10 @@ import unittest
 from typing import Any
 
 import pytest
+from library.tests.rim.cpython_suites import cases_of, problems
 
 import raftline
-from raftline_testing.doubles.lone_cluster import LoneCluster
-from tests.rim.objects.cpython_suites import cases_of, problems
+from raftline.harness.lone_cluster import LoneCluster
 
 WHY = "this Python comes without its own tests"
 mappings = pytest.importorskip("test.mapping_tests", reason=WHY)

@@ -13,7 +13,7 @@ import pytest
 import raftline
 from raftline.clients.requests.conversation import Client
 from raftline.clients.requests.pool import Clients
-from raftline_testing.doubles.lone_cluster import LoneCluster
+from raftline.harness.lone_cluster import LoneCluster
 
 
 @pytest.fixture

@@ -16,10 +16,11 @@ from raftline.access import authority
 from raftline.access.secret import make_secret
 from raftline.clients.connections.client_login import PASSWORD_FILE, USER
 from raftline.clients.connections.client_tls import ClientTls
+from raftline.harness.added_users import add_users
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster
-from raftline_testing.nodes.known_users import add_users, first_admin
+from raftline_testing.nodes.known_users import first_admin
 from raftline_testing.nodes.processes import Process, free_ports
 
 pytest.importorskip("aiohttp", reason="the page needs aiohttp")

@@ -37,6 +37,7 @@ from raftline.clients.steps import carry_out_awaiting
 from raftline.clients.watches.liveness import MEMBERS_ID
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline.clients.watches.watch_machine import BaseWatch, WatchMachine
+from raftline.harness.virtual.searchers import LATE_S, Attempt, ProgramCall, Searcher
 from raftline.recipes.locks.claim_steps import (
     Claiming,
     ClaimStep,
@@ -48,7 +49,6 @@ from raftline.recipes.locks.claims import BaseClaim
 from raftline.recipes.locks.held import BaseHeld
 from raftline.recipes.locks.lock_keys import LOCKS, LockKeys, SharedKeys, Slots
 from raftline.wire.replies.replies import Reply
-from raftline_testing.virtual.clients.searchers import LATE_S, Attempt, ProgramCall, Searcher
 from raftline_testing.virtual.nodes.simulated_node import Host
 from raftline_testing.virtual.watches.watchlines import LinesHeard
 from raftline_testing.virtual.world.coroutines import Cancelled, Promise, Task, shielded, slept

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from raftline.clients.calls.calls import CALLS, Call
+from raftline.harness.kv_model import Model
 from raftline.recipes.locks.recipe_calls import Delivery, dequeue, ending, enqueue, requeue
-from raftline_testing.doubles.kv_model import Model
 
 FEW, MANY = 500, 8_000
 PREFIX = "queue/jobs/"

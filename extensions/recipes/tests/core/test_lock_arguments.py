@@ -12,8 +12,8 @@ import pytest
 import raftline
 import raftline.aio
 from raftline.clients.calls.value_codec import TEXT
+from raftline.harness.kv_cluster import KVCluster
 from raftline.recipes.locks.lock_keys import LOCKS, LockKeys
-from raftline_testing.doubles.kv_cluster import KVCluster
 
 NOWHERE = "127.0.0.1:1"  # nobody is asked
 CONNECTS: list[Callable[..., Any]] = [raftline.connect, raftline.aio.connect]

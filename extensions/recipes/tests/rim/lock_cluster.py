@@ -17,12 +17,12 @@ from raftline.clients.leases.kept_leases import KeptLeases
 from raftline.clients.leases.lease import Keeper, Lease
 from raftline.clients.leases.lease_timer import LeaseTimer
 from raftline.clients.watches.watch_events import Event, WatchCursor
+from raftline.harness.kv_model import Model
 from raftline.recipes.locks.aio_lock import AioElection, AioLock, AioSemaphore
 from raftline.recipes.locks.lock import Election, Lock, Semaphore
 from raftline.recipes.locks.lock_keys import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
 from raftline.state.key_pages import read_selection, take_page
 from raftline.wire.commands import watch_lines as words
-from raftline_testing.doubles.kv_model import Model
 
 Result = TypeVar("Result")
 HELD = LockKeys(LOCKS, "nightly").held

@@ -8,12 +8,13 @@ import pytest
 
 import raftline
 from raftline.access.secret import make_secret
+from raftline.harness.added_users import add_users
 from raftline.net.line_connection import LineConnection
 from raftline.redis.harness.redis_wire import framed
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster
-from raftline_testing.nodes.known_users import add_users, first_admin
+from raftline_testing.nodes.known_users import first_admin
 
 PASSWORD = "correct horse battery"
 NAMES = {"ann": (UserRole.ADMIN, EVERYWHERE), "eve": (UserRole.WRITER, ("app/",))}

@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from random import Random
 
-from raftline.clients.connections.client_login import Credentials, exchange
-from raftline.clients.connections.node_connection import LoginFailed, Unreachable
 from raftline.net.protocol.host import Batch
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import STRANGER_S
 
+from ...extensions import joined
 from ...invariants import InvariantError
 from ...workloads.client_history import History
 from ...workloads.client_request import ClientRequest
@@ -36,6 +35,7 @@ from ..nodes.users_at_node import (
     UPDATE,
     Census,
     Guest,
+    NotLoggedIn,
     UsersAtNode,
     any_change,
     change_to_all_rights,
@@ -51,6 +51,9 @@ from .one_at_a_time import OneAtATime
 SHARE = 1 / 8  # of schedules
 NOBODY_LOGGED_IN = f"Sorry, nobody logged in on this connection within {STRANGER_S:g} s."
 LOST_RIGHTS = "since the rights of the user have changed"
+
+# The modules `virtual.logins`: a login by SCRAM.
+LOGINS = joined("virtual.logins")
 
 
 class GuestClient(SimulatedClient):
@@ -94,11 +97,11 @@ class GuestConnection(ClientConnection):
 
     def _log_in(self, guest: Guest) -> None:
         name, password = guest.name, guest.password or ""
-        if self._chance.random() < 0.5:
+        if self._chance.random() < 0.5 or not LOGINS:
             self._steps_of_login = _typed(name, password)
         else:
             nonce = f"{self._chance.getrandbits(64):x}"
-            self._steps_of_login = exchange(Credentials(name, password), lambda: nonce)
+            self._steps_of_login = LOGINS[0].log_in(name, password, nonce)
         self._send_login(next(self._steps_of_login))
 
     def _send_login(self, command: str) -> None:
@@ -115,7 +118,7 @@ class GuestConnection(ClientConnection):
             command = steps.send(reply)
         except StopIteration:
             self._logged_in(self._trying)
-        except (LoginFailed, Unreachable):  # the latter: the node knows no users yet
+        except NotLoggedIn:
             self._logged_in(None)
         else:
             self._sim.beside(
@@ -188,7 +191,7 @@ class GuestConnection(ClientConnection):
 def _typed(name: str, password: str) -> Generator[str, str, None]:
     reply = yield f"login {name} {password}"
     if not reply.startswith("LOGIN response: "):
-        raise LoginFailed(reply)
+        raise NotLoggedIn(reply)
 
 
 class GuestWatch(WatchClient):

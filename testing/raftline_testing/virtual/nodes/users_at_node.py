@@ -61,6 +61,10 @@ def verifier(name: str, password: str) -> str:
     return str(derived(password, name.ljust(16).encode(), ITERATIONS_LEAST))
 
 
+class NotLoggedIn(Exception):
+    """The node refuses a login, or does not prove that it knows the user."""
+
+
 class Guest(NamedTuple):
     """The user of a connection. Without a password the login is by a certificate."""
 

@@ -16,13 +16,12 @@ from random import Random
 from typing import NamedTuple, Protocol
 from zlib import crc32
 
-from raftline.clients.calls.calls import CALLS
 from raftline.common.process.wakeup import no_pause
 from raftline.state import key_pages as state_pages
 from raftline.state.key_index import key_bytes
 from raftline.storage.snapshot_lines import SnapshotReader
 from raftline.wire.key_stat import value_of
-from raftline.wire.protocol import unescape
+from raftline.wire.protocol import escape, unescape
 
 from ...extensions import joined
 from ...invariants import InvariantError
@@ -133,22 +132,29 @@ class Looker:
         throughout: set[str] | None = None
         listed: list[str] = []
         while True:
-            least, call = host.requests.acknowledged_index, CALLS.page(prefix, after)
-            reply, seen = yield call.command
+            least, command = host.requests.acknowledged_index, "show"
+            if prefix:
+                command += f" {escape(prefix, key=True)}"
+            if after:
+                command += f" after {escape(after, key=True)}"
+            reply, seen = yield command
             if reply.startswith("Sorry, "):
                 return
-            page, expected = call.read(reply), _listing(seen, prefix, after)
-            size, what = state_pages.PAGE_KEYS, f"{call.command} of {host.name}: {reply}"
-            if seen.applied < least or page.pairs != expected[:size]:
+            text = reply.removeprefix("SHOW response: ")
+            found, end = json.JSONDecoder().raw_decode(text)
+            pairs, is_last = [*found.items()], end == len(text)
+            expected = _listing(seen, prefix, after)
+            size, what = state_pages.PAGE_KEYS, f"{command} of {host.name}: {reply}"
+            if seen.applied < least or pairs != expected[:size]:
                 raise InvariantError(f"{what}, and it has {expected}; {least} counts")
-            if page.is_last is not (len(expected) <= size):
+            if is_last is not (len(expected) <= size):
                 raise InvariantError(f"{what} ends, or does not: it has {expected}")
             there = {key for key, _ in expected} | set(listed)
             throughout = there if throughout is None else throughout & there
-            listed += [key for key, _ in page.pairs]
-            if page.is_last:
+            listed += [key for key, _ in pairs]
+            if is_last:
                 break
-            after = page.after
+            after = pairs[-1][0]
             self._world.counts["pages of listings that went on"] += 1
         if len(listed) > len(set(listed)) or throughout - set(listed):
             raise InvariantError(f"{host.name} lists {listed}; it had {throughout} all the time")

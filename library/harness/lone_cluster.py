@@ -13,9 +13,8 @@ from raftline.wire.commands.command_table import read_request, row_of
 from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from raftline.wire.replies.replies import Reply
-
-from ..files.faulty_folder import MemoryFolder
-from ..files.node_files import MEMBERS
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS
 
 
 class LoneCluster:

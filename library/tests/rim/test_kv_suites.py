@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from library.tests.rim.cpython_suites import cases_of, problems
 
 from raftline.clients.calls.value_codec import TEXT, Codec
 from raftline.clients.kv.kv import KV
 from raftline.clients.requests.pool import Clients
-from raftline_testing.doubles.kv_cluster import KVCluster
-from tests.rim.objects.cpython_suites import cases_of, problems
+from raftline.harness.kv_cluster import KVCluster
 
 mappings = pytest.importorskip(
     "test.mapping_tests", reason="this Python comes without its own tests"

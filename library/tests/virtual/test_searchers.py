@@ -11,9 +11,9 @@ import pytest
 from raftline.clients.requests import search
 from raftline.clients.requests.search import NodeTurns
 from raftline.common.address import Address
+from raftline.harness.virtual.searchers import Searcher
 from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual import schedule_key
-from raftline_testing.virtual.clients.searchers import Searcher
 from raftline_testing.virtual.seeds import counts_of, first_failure
 from raftline_testing.virtual.world.plan import Plan, pick_plan
 

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from library.tests.interleave.lease_cluster import TTLS, WHILE_S, LeaseCluster
 
 from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.connections.node_connection import Unreachable
@@ -14,7 +15,6 @@ from raftline.clients.leases import lease_timer, renewals
 from raftline.clients.leases.lease import Keeper, Lease
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread
-from tests.interleave.lease_cluster import TTLS, WHILE_S, LeaseCluster
 
 LINES = (leases, lease_timer, renewals)
 

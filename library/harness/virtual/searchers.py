@@ -40,12 +40,11 @@ from raftline.common.mypyc_compat import mypyc_attr
 from raftline.net.dialing import NEXT_S
 from raftline.wire.refusal import NO_LEADER, not_leader
 from raftline.wire.replies.replies import Reply
-
-from ...workloads.client_history import History
-from ...workloads.client_request import COUNTER, EXPIRED, ClientRequest, Verb
-from ..nodes.simulated_node import Host
-from ..world.plan import Plan
-from ..world.world import World
+from raftline_testing.virtual.nodes.simulated_node import Host
+from raftline_testing.virtual.world.plan import Plan
+from raftline_testing.virtual.world.world import World
+from raftline_testing.workloads.client_history import History
+from raftline_testing.workloads.client_request import COUNTER, EXPIRED, ClientRequest, Verb
 
 logging.getLogger("raftline").addHandler(logging.NullHandler())  # of a library's client
 

@@ -24,14 +24,13 @@ from raftline.net.dialing import NEXT_S
 from raftline.net.line_connection import ConnectionEnded
 from raftline.wire.key_stat import TYPED, value_of
 from raftline.wire.protocol import escape, real
-
-from ...invariants import InvariantError
-from ..nodes.node_connections import SimulatedConnection
-from ..nodes.node_events import Watching
-from ..nodes.request_interface import Asked
-from ..nodes.simulated_node import Host
-from ..world.world import World
-from .watchlines import BEGINS
+from raftline_testing.invariants import InvariantError
+from raftline_testing.virtual.nodes.node_connections import SimulatedConnection
+from raftline_testing.virtual.nodes.node_events import Watching
+from raftline_testing.virtual.nodes.request_interface import Asked
+from raftline_testing.virtual.nodes.simulated_node import Host
+from raftline_testing.virtual.watches.watchlines import BEGINS
+from raftline_testing.virtual.world.world import World
 
 CHECK_MS = 20  # between two checks whether the connection has ended
 NOTICED = 0.7  # share of broken connections that the program notices

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from library.tests.interleave.aio_node import Connection, Node
 
 from raftline.clients.asyncio.asker import AioAsker
 from raftline.clients.calls.value_codec import TEXT
@@ -16,7 +17,6 @@ from raftline.clients.watches.watch_events import Event, WatchCursor
 from raftline.common.address import Address
 from raftline.wire.commands import watch_lines as words
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
-from tests.interleave.aio_node import Connection, Node
 
 CHANGES = 6
 FIRST = 5  # the entry that set the one key that there is

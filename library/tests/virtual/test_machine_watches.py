@@ -7,9 +7,9 @@ import pytest
 from raftline.clients.watches import watch_events
 from raftline.clients.watches.liveness import Liveness
 from raftline.clients.watches.watch_events import Event, WatchCursor
+from raftline.harness.virtual import agents
 from raftline.wire.commands.watch_lines import WatchAsked
 from raftline_testing.runner.at_night import at_night, in_the_rest
-from raftline_testing.virtual import schedule
 from raftline_testing.virtual.seeds import counts_of, first_failure
 
 SCHEDULES, STEPS = 20, 2000
@@ -19,7 +19,7 @@ COVERED = ("keys", "events", "refused", "came anew", "went on")
 @pytest.fixture(autouse=True)
 def many_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put three of them into each schedule."""
-    monkeypatch.setattr(schedule, "MACHINES", (3,))
+    monkeypatch.setattr(agents, "MACHINES", (3,))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import contextlib
 from typing import Any
 
 import pytest
+from library.tests.interleave.aio_node import Node
 
 from raftline.clients.asyncio import link
 from raftline.clients.asyncio.asker import AioAsker
@@ -18,7 +19,6 @@ from raftline.clients.connections.node_connection import ClientError
 from raftline.common.address import Address
 from raftline.wire.replies.replies import Reply
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
-from tests.interleave.aio_node import Node
 
 TASKS = 4
 LIMIT_S = 3.0

@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 import pytest
+from library.tests.interleave.lease_cluster import TTLS, WAYS_S, WHILE_S, LeaseCluster
 
 from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.connections.node_connection import Unreachable
 from raftline.clients.leases.aio_lease import AioKeeper, AioLease
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
-from tests.interleave.lease_cluster import TTLS, WAYS_S, WHILE_S, LeaseCluster
 
 
 class AioCluster(LeaseCluster):

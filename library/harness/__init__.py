@@ -1,0 +1,1 @@
+"""The part of the harness for the client library."""
