@@ -3,7 +3,9 @@
 include $(dir $(lastword $(MAKEFILE_LIST)))deploy/rules.mk
 CODE := src library extensions testing course tests bench docs integrations conftest.py
 EXTENSIONS = $(notdir $(wildcard extensions/*))
-LIBRARY = $(filter-out tests __pycache__,$(notdir $(basename $(wildcard library/*))))
+BENCHES = $(wildcard library/bench extensions/*/bench)
+SPACE := $(subst ,, )
+LIBRARY = $(filter-out tests bench __pycache__,$(notdir $(basename $(wildcard library/*))))
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
 SET_UP = $(MAKE)
 FIRST = run test check docs test-all
@@ -49,11 +51,11 @@ format: .venv/dev-installed ## put the code into the one format
 
 types: .venv/dev-installed build/typing/raftline ## mypy --strict; a little less for the tests
 	@(cd build/typing && MYPYPATH=. ../../$(PY) -m mypy --config-file ../../pyproject.toml \
-	  --exclude '/tests/' -p raftline -p raftline_testing -p raftline_course) >build/types.txt 2>&1; status=$$?; \
+	  --exclude '/(tests|bench)/' -p raftline -p raftline_testing -p raftline_course) >build/types.txt 2>&1; status=$$?; \
 	  sed -E "$(EXTENSIONS:%=s#^raftline/%/#extensions/%/#;)$(LIBRARY:%=s#^raftline/%\b#library/%#;)s#^raftline/#src/#;s#^raftline_course/#course/&#;s#^raftline_testing/#testing/&#" build/types.txt; exit $$status
 	@cd course/small && MYPYPATH=../../build/typing ../../$(PY) -m mypy --config-file ../../pyproject.toml \
 	  --cache-dir ../../.mypy_cache/small *.py ../labs/solutions/write-raft/*.py
-	@MYPYPATH=bench:build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py
+	@MYPYPATH=bench:$(subst $(SPACE),:,$(BENCHES)):build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py $(BENCHES:%=%/*.py)
 	@MYPYPATH=.:build/typing $(PY) -m mypy --config-file pyproject.toml --implicit-reexport \
 	  --cache-dir .mypy_cache/tests -p tests -p library.tests -p course.tests -p bench.tests -p testing.tests $(EXTENSIONS:%=-p raftline.%.tests)
 

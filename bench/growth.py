@@ -7,29 +7,26 @@ is done. Nothing here is a test; nothing asserts a time.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import calm
 import etcd_nodes
 import growth_burst
-import growth_clients
-import growth_commands
 import growth_disturbed
-import growth_door
 import growth_failover
 import growth_leases
 import growth_load
 import growth_memory
 import growth_million
-import growth_recipes
 import growth_security
 import growth_watch
 import raftline_wheel
 import redis_server
 import results
-import zookeeper_nodes
 from generator import BenchError
 from growth_setup import Setup
 from progress import Progress
@@ -56,16 +53,27 @@ ROWS: dict[str, Callable[[Setup], None]] = {
     "million": growth_million.million,
     "leases": growth_leases.leases,
     "many-leases": growth_leases.many_leases,
-    "clients": growth_clients.clients,
-    "door": growth_door.door,
-    "commands": growth_commands.commands,
-    "recipes": growth_recipes.recipes,
     "watch": growth_watch.watch,
     "failover": growth_failover.failover,
     "security": growth_security.security,
 }
 WITH_WHEEL = ("burst", "security")  # rows that also measure the compiled wheel
-WITH_REDIS = ("memory", "door", "commands", "recipes")
+WITH_REDIS = ("memory",)
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def rows_of_parts() -> list[ModuleType]:
+    """Return the modules with the rows of the library and of extensions, which have them in their
+    folder `bench`: `ROWS`, and `systems()`, which returns the version of each other system that
+    these rows measure, and how to install it."""
+    paths = [*ROOT.glob("library/bench/growth_*.py"), *ROOT.glob("extensions/*/bench/growth_*.py")]
+    sys.path += sorted({str(path.parent) for path in paths})
+    return [importlib.import_module(path.stem) for path in sorted(paths)]
+
+
+OF_PARTS = rows_of_parts()
+for module in OF_PARTS:
+    ROWS |= module.ROWS
 
 
 def arguments_of(argv: list[str] | None) -> argparse.Namespace:
@@ -147,14 +155,15 @@ def is_whole(arguments: argparse.Namespace) -> bool:
 
 def missing_for(names: list[str], *, etcd: bool, wheel: bool) -> list[str]:
     """Return a line for each system that these rows would also measure."""
-    found = [
+    found: list[tuple[object, object, str]] = [
         (True, etcd, etcd_nodes.INSTALL),
         (set(WITH_WHEEL) & set(names), wheel, raftline_wheel.INSTALL),
         (set(WITH_REDIS) & set(names), redis_server.version(), redis_server.INSTALL),
-        ("recipes" in names, redis_server.client(), redis_server.INSTALL_CLIENT),
-        ("recipes" in names, zookeeper_nodes.version(), zookeeper_nodes.INSTALL),
     ]
-    return [install for is_used, is_there, install in found if is_used and not is_there]
+    for module in OF_PARTS:
+        found += [(set(module.ROWS) & set(names), *system) for system in module.systems()]
+    lines = [install for is_used, is_there, install in found if is_used and not is_there]
+    return list(dict.fromkeys(lines))
 
 
 def main(argv: list[str] | None = None) -> int:

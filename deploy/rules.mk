@@ -19,7 +19,7 @@ LIST = sed -n 's/^\([a-z-]*\):[^\#]*\#\# /\1\t/p'
 
 # Type checkers and editors name a package after its folder, so they see the three folders of sources through
 # links. For jedi, the path of .venv ends with the folder of the links. Python finds the packages before that.
-build/typing/raftline: $(filter-out src/raftline library/tests,$(wildcard src/* library/* extensions/*))
+build/typing/raftline: $(filter-out src/raftline library/tests library/bench,$(wildcard src/* library/* extensions/*))
 	@rm -rf $@ && mkdir -p $@ && for path in $^; do ln -sfn ../../../$$path $@; done
 	@ln -sfn ../../course/raftline_course build/typing/raftline_course
 	@ln -sfn ../../testing/raftline_testing build/typing/raftline_testing

@@ -6,6 +6,9 @@ import re
 from functools import cache
 from pathlib import Path
 
+from tests.lists.parts import is_missing
+from tests.lists.trees import ROOT
+
 TEST = re.compile(r"\[`(\w+)`\]\(([^)]+)\)")
 
 
@@ -17,3 +20,10 @@ def names_in(path: Path) -> frozenset[str]:
     if path.suffix == ".txt":
         return frozenset({path.stem})
     return frozenset(re.findall(r"(?m)^def (test_\w+)\(", path.read_text(encoding="utf-8")))
+
+
+def is_lost(name: str, page: Path, link: str) -> bool:
+    """Whether a page links a test that does not exist; one of a missing part may be missing."""
+    path = (page.parent / link).resolve()
+    within = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else ""
+    return name not in names_in(path) and not is_missing(within)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from raftline_testing.fuzzing.all_targets import TARGETS
-from tests.lists.named_tests import TEST, names_in
+from tests.lists.named_tests import TEST, is_lost
 
 PAGE = Path(__file__).resolve().parents[2] / "tests" / "attackers.md"
 
@@ -21,9 +21,7 @@ def problems(page: str) -> list[str]:
         if not named:
             found.append(f"{cells[0]}: no test")
         found += [
-            f"{cells[0]}: no {name} in {link}"
-            for name, link in named
-            if name not in names_in((PAGE.parent / link).resolve())
+            f"{cells[0]}: no {name} in {link}" for name, link in named if is_lost(name, PAGE, link)
         ]
     return found
 

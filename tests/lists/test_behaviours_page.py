@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.lists.named_tests import TEST, names_in
+from tests.lists.named_tests import TEST, is_lost
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "tests" / "behaviours.md"
@@ -22,7 +22,7 @@ def problems(page: str) -> list[str]:
         if not named:
             found.append(f"{row}: no test")
         for name, link in named:
-            if name not in names_in((PAGE.parent / link).resolve()):
+            if is_lost(name, PAGE, link):
                 found.append(f"{row}: no {name} in {link}")
     return found
 

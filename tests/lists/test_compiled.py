@@ -7,6 +7,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.lists.parts import there
 from tests.lists.trees import ROOT, SOURCES, file_of, parts_of, tree_of, within
 
 WITHOUT_EFFECT = {"len", "min", "max", "index", "find", "start", "end"}
@@ -22,11 +23,11 @@ def compiled() -> list[Path]:
         and statement.targets[0].id in ("COMPILED", "NOT_COMPILED")
     }
     found = []
-    for pattern in lists["COMPILED"]:
+    for pattern in there(lists["COMPILED"]):
         modules = sorted(path for folder in SOURCES for path in folder.glob(f"{pattern}.py"))
         assert modules, f"setup.py compiles {pattern}, which is not there"
         found += modules
-    left = {file_of(f"{name}.py") for name in lists["NOT_COMPILED"]}
+    left = {file_of(f"{name}.py") for name in there(lists["NOT_COMPILED"])}
     assert left <= set(found), "setup.py leaves out what it does not compile"
     return [path for path in found if path not in left]
 

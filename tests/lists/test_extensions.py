@@ -12,6 +12,7 @@ from raftline.common.extensions import EXTENSIONS, LIBRARY
 from raftline_testing.runner import tree_copy
 from raftline_testing.runner.without import KERNEL_TESTS
 from tests.lists.imports import PAGE, arrows, modules
+from tests.lists.parts import there
 from tests.lists.trees import ROOT, SOURCES
 
 
@@ -53,8 +54,8 @@ def extension_of(module: str) -> str:
 
 def test_the_table_names_modules_that_exist() -> None:
     for name, paths in extensions().items():
-        assert [path for path in paths if not _is_there(path)] == [], name
-    assert composing() <= modules().keys()
+        assert [path for path in there(paths) if not _is_there(path)] == [], name
+    assert there(composing()) <= modules().keys()
 
 
 def _is_there(path: str) -> bool:
@@ -97,6 +98,6 @@ def test_each_list_of_folders_names_what_is_there() -> None:
     for stand_in in ("src/raftline", "deploy/editable/raftline"):
         text = (ROOT / stand_in / "__init__.py").read_text("utf-8")
         assert f"for folder in {tree_copy.SOURCES!r}]".replace("'", '"') in text
-    library = {path.stem for path in SOURCES[1].iterdir()} - {"tests", "harness", "__pycache__"}
-    assert library == {*LIBRARY}
-    assert {path.parent.name for path in SOURCES[2].glob("*/__init__.py")} == {*EXTENSIONS}
+    left_out = {"tests", "harness", "bench", "__pycache__"}
+    assert {path.stem for path in SOURCES[1].glob("*")} - left_out == there(LIBRARY)
+    assert {path.parent.name for path in SOURCES[2].glob("*/__init__.py")} == there(EXTENSIONS)

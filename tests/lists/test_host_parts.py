@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 
 from tests.lists.imports import modules
+from tests.lists.parts import whole
 
 OWN_MEMBERS_MAX = 13
 HOME = "net.protocol.host"
@@ -48,6 +49,7 @@ def used_by_takers() -> dict[str, set[str]]:
     return used
 
 
+@whole
 def test_each_member_of_a_part_is_used_by_its_takers() -> None:
     """A taker of a larger part uses it as well: what extends a part needs the part."""
     used, parts = used_by_takers(), parts_of_host()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lists.parts import whole
 from tests.lists.trees import parts_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,6 +18,7 @@ FILES = sorted((ROOT / "integrations").rglob("*.py"))
 OURS = {"raftline", "raftline_course"}
 
 
+@whole
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_each_name_that_an_integration_imports_is_there(path: Path) -> None:
     missing = [

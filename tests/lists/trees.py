@@ -21,7 +21,7 @@ def sources(below: str = "") -> list[Path]:
         path
         for folder in SOURCES
         for path in sorted((folder / below).rglob("*.py"))
-        if not {"tests", "harness"} & set(path.relative_to(folder).parts)
+        if not {"tests", "harness", "bench"} & set(path.relative_to(folder).parts)
     ]
 
 

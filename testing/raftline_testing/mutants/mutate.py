@@ -79,7 +79,7 @@ def all_lines(folders: Sequence[str]) -> dict[str, set[int]]:
 
 def is_source(file: str) -> bool:
     """Return whether a file is outside of the tests."""
-    return not {"tests", "harness"} & {*file.split("/")}
+    return not {"tests", "harness", "bench"} & {*file.split("/")}
 
 
 def is_known(file: str, fault: Fault) -> bool:

@@ -21,7 +21,6 @@ from .tree_copy import copy_tree
 from .without import KERNEL_TESTS
 
 LEFT_OUT = ("extensions", "bench", "integrations", ".github")
-KEPT_TESTS = {*KERNEL_TESTS, "tests/transcripts"}
 PAGE = "docs/develop/architecture.md#kernel-and-extensions"
 README = """# The kernel of raftline
 
@@ -47,7 +46,7 @@ def copy_kernel(to: Path) -> None:
     other_tests = [
         path
         for path in (to / "tests").iterdir()
-        if path.is_dir() and path.relative_to(to).as_posix() not in KEPT_TESTS
+        if path.is_dir() and path.relative_to(to).as_posix() not in KERNEL_TESTS
     ]
     for folder in [*(to / name for name in LEFT_OUT), *other_tests]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -22,7 +22,7 @@ CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at mo
     ("-C testing pyodide-test", 90),
     ("-C course test-nightly", 60),
     ("-C bench test-nightly", 20),
-    ("-C testing without", 60),
+    ("-C testing without", 90),
     ("-C testing explore LARGE=1 SECONDS=120", 45),
     ("-C testing nemesis MINUTES=60", 80),
     ("-C testing attacks MINUTES=60", 75),

@@ -23,7 +23,7 @@ _NO_CODE = {
 
 
 class Size(NamedTuple):
-    """The lines of code of a part, and of its tests with its part of the harness."""
+    """The lines of code of a part, and of its tests with its parts of the harness and the bench."""
 
     code: int
     tests: int
@@ -44,11 +44,12 @@ def code_lines(source: str) -> int:
 
 
 def sizes() -> dict[str, Size]:
-    """Return the sizes of the kernel, the library and each extension by their names."""
+    """Return the sizes of the kernel, the library and each extension by their names, if there."""
     tests = _lines_below(ROOT / "tests") + _lines_below(ROOT / "testing" / "raftline_testing")
     found = {KERNEL: Size(_lines_below(ROOT / "src"), tests)}
-    for folder in (ROOT / "library", *(ROOT / "extensions" / name for name in EXTENSIONS)):
-        tests = _lines_below(folder / "tests") + _lines_below(folder / "harness")
+    parts = (ROOT / "library", *(ROOT / "extensions" / name for name in EXTENSIONS))
+    for folder in filter(Path.is_dir, parts):
+        tests = sum(_lines_below(folder / name) for name in ("tests", "harness", "bench"))
         found[folder.name] = Size(_lines_below(folder) - tests, tests)
     return found
 

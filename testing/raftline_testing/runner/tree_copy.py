@@ -26,7 +26,7 @@ def package_folders(root: Path = ROOT) -> list[tuple[str, Path]]:
 def copy_sources(to: Path) -> Path:
     """Copy the sources of `raftline`, without tests, into a folder; return its `src`, from which
     Python finds all of them."""
-    left_out = shutil.ignore_patterns("__pycache__", "*.so", "*.egg-info", "tests")
+    left_out = shutil.ignore_patterns("__pycache__", "*.so", "*.egg-info", "tests", "bench")
     for name in SOURCES:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, to / name, ignore=left_out)

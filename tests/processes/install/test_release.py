@@ -55,7 +55,7 @@ def run(*command: str | Path, folder: Path) -> str:
 def relative_modules(folder: Path) -> list[Path]:
     """Return the package's modules; `raftline/` stands in for it in a clone."""
     found = [path.relative_to(folder) for path in folder.rglob("*.py")]
-    return [path for path in found if not {"raftline", "tests", "harness"} & {*path.parts}]
+    return [path for path in found if not {"raftline", "tests", "harness", "bench"} & {*path.parts}]
 
 
 @pytest.fixture(scope="module")

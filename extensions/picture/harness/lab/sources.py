@@ -12,7 +12,7 @@ from raftline_testing.runner.tree_copy import package_folders
 
 ROOT = Path(__file__).resolve().parents[4]
 BUGS = "course/labs/bugs"
-UNUSED = {"static", "raftline", "tests", "__pycache__"}  # folders of `raftline`
+UNUSED = {"static", "raftline", "tests", "bench", "__pycache__"}  # folders of `raftline`
 # Of raftline_testing.
 PACKAGES = ("doubles", "files", "histories", "transcripts", "virtual", "workloads")
 COURSE = (  # for a reader's own core, and for the grader's schedules on it

@@ -13,7 +13,7 @@ import pytest
 
 from raftline_testing.nodes.processes import ports_in_a_row
 
-BENCH = Path(__file__).resolve().parents[1]
+BENCH = Path(__file__).resolve().parents[4] / "bench"
 PROGRAM = """
 import sys
 from generator import BenchError

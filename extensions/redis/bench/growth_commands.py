@@ -151,3 +151,11 @@ def _cost(setup: Setup, cluster: Cluster, requests: Requests, in_flight: int) ->
     before_s = sum(map(cpu_s, cluster.pids()))
     count = send(port, requests, CONNECTIONS, in_flight, setup.seconds)
     return (sum(map(cpu_s, cluster.pids())) - before_s) / count * US
+
+
+ROWS = {"commands": commands}
+
+
+def systems() -> list[tuple[object, str]]:
+    """Return the version of each other system that the row measures, and how to install it."""
+    return [(redis_server.version(), redis_server.INSTALL)]

@@ -136,3 +136,11 @@ def clients(setup: Setup) -> None:
         setup.add("64 threads", nodes, _threads(at, load))
         setup.add(f"asyncio, {TOGETHER} gathered", nodes, asyncio.run(_gathered(at, load)))
         setup.add(f"1 thread, pipelines of {TOGETHER}", nodes, _pipelined(at, load))
+
+
+ROWS = {"clients": clients}
+
+
+def systems() -> list[tuple[object, str]]:
+    """Return none: the row measures raftline alone."""
+    return []

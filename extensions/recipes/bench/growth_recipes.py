@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from growth_clients import Counted
+
 import raftline
 import raftline.aio
 import redis_server
@@ -25,13 +27,12 @@ import zookeeper_nodes
 from clusters import Cluster
 from etcd_nodes import Etcd
 from generator import BenchError, Load
-from growth_clients import Counted
 from growth_setup import Setup
 from raftline_nodes import Raftline
 from redis_server import Redis
 from zookeeper_nodes import ZooKeeper
 
-CLI = Path(__file__).resolve().parents[1] / "src" / "cli.py"
+CLI = Path(__file__).resolve().parents[3] / "src" / "cli.py"
 CALLERS = (1, 8)
 KEY, VALUE = "kitchen", "v" * 100
 HELD_S = 60  # of a lease: longer than a measurement
@@ -391,3 +392,15 @@ def _pipe(folder: Path, port: int) -> Callable[[], None]:
     form = "*3\r\n$3\r\nSET\r\n${}\r\n{}\r\n${}\r\n{}\r\n"
     source.write_text("".join(form.format(len(k), k, len(VALUE), VALUE) for k in _keys()))
     return lambda: _carry_out(["redis-cli", "-p", str(port), "--pipe"], source)
+
+
+ROWS = {"recipes": recipes}
+
+
+def systems() -> list[tuple[object, str]]:
+    """Return the version of each other system that the row measures, and how to install it."""
+    return [
+        (redis_server.version(), redis_server.INSTALL),
+        (redis_server.client(), redis_server.INSTALL_CLIENT),
+        (zookeeper_nodes.version(), zookeeper_nodes.INSTALL),
+    ]

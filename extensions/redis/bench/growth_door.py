@@ -114,3 +114,11 @@ def told(port: int, load: Load, requests: int) -> dict[str, float]:
         said = " ".join(f"{done.stderr} {done.stdout}".split())
         raise BenchError(f"redis-benchmark failed: {said[:200]}")
     return {name: float(value) for name, value in rows[0].items() if name != "test"}
+
+
+ROWS = {"door": door}
+
+
+def systems() -> list[tuple[object, str]]:
+    """Return the version of each other system that the row measures, and how to install it."""
+    return [(redis_server.version(), redis_server.INSTALL)]

@@ -13,10 +13,11 @@ import pytest
 
 from raftline_testing.nodes.processes import ports_in_a_row
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 BENCH = ROOT / "bench"
 TOLD = '"test","rps","p50_latency_ms","p99_latency_ms"\n"INCR","9000.50","0.5","1.5"\n'
 PROGRAM = """
+import growth  # it finds the row
 from generator import Load
 from growth_door import told
 print(sorted(told(1, Load("incr", 64, 16), 100).items()))
