@@ -5,6 +5,8 @@ CODE := src library extensions testing course tests bench docs integrations conf
 EXTENSIONS = $(notdir $(wildcard extensions/*))
 BENCHES = $(wildcard library/bench extensions/*/bench)
 SPACE := $(subst ,, )
+# The options of mypy for a tree that lacks a part.
+MISSING = $$(PYTHONPATH=$(CURDIR)/src:$(CURDIR)/testing $(CURDIR)/$(PY) -m raftline_testing.runner.parts)
 LIBRARY = $(filter-out tests bench __pycache__,$(notdir $(basename $(wildcard library/*))))
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
 SET_UP = $(MAKE)
@@ -50,14 +52,14 @@ format: .venv/dev-installed ## put the code into the one format
 	@$(PY) -m ruff format $(CODE)
 
 types: .venv/dev-installed build/typing/raftline ## mypy --strict; a little less for the tests
-	@(cd build/typing && MYPYPATH=. ../../$(PY) -m mypy --config-file ../../pyproject.toml \
+	@(cd build/typing && MYPYPATH=. ../../$(PY) -m mypy --config-file ../../pyproject.toml $(MISSING) \
 	  --exclude '/(tests|bench)/' -p raftline -p raftline_testing -p raftline_course) >build/types.txt 2>&1; status=$$?; \
 	  sed -E "$(EXTENSIONS:%=s#^raftline/%/#extensions/%/#;)$(LIBRARY:%=s#^raftline/%\b#library/%#;)s#^raftline/#src/#;s#^raftline_course/#course/&#;s#^raftline_testing/#testing/&#" build/types.txt; exit $$status
 	@cd course/small && MYPYPATH=../../build/typing ../../$(PY) -m mypy --config-file ../../pyproject.toml \
 	  --cache-dir ../../.mypy_cache/small *.py ../labs/solutions/write-raft/*.py
-	@MYPYPATH=bench:$(subst $(SPACE),:,$(BENCHES)):build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py $(BENCHES:%=%/*.py)
+	@MYPYPATH=bench:$(subst $(SPACE),:,$(BENCHES)):build/typing $(PY) -m mypy --config-file pyproject.toml $(MISSING) bench/*.py $(BENCHES:%=%/*.py)
 	@MYPYPATH=.:build/typing $(PY) -m mypy --config-file pyproject.toml --implicit-reexport \
-	  --cache-dir .mypy_cache/tests -p tests -p library.tests -p course.tests -p bench.tests -p testing.tests $(EXTENSIONS:%=-p raftline.%.tests)
+	  --cache-dir .mypy_cache/tests $(MISSING) -p tests $(if $(wildcard library),-p library.tests) -p course.tests -p bench.tests -p testing.tests $(EXTENSIONS:%=-p raftline.%.tests)
 
 nightly: .venv/all-installed ## the campaigns, one after the other: simulated schedules, the tests of the night, nemesis, mutants, labs, grade-test, bench
 	@$(PY) testing/raftline_testing/runner/nightly.py

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.lists.parts import MISSING
+from raftline_testing.runner.parts import MISSING
 
 OF_THE_WHOLE = [
     "test_command_pages.py",

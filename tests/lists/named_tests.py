@@ -6,7 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from tests.lists.parts import is_missing
+from raftline_testing.runner.parts import is_missing
 from tests.lists.trees import ROOT
 
 TEST = re.compile(r"\[`(\w+)`\]\(([^)]+)\)")

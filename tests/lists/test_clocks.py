@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from tests.lists.parts import there
+from raftline_testing.runner.parts import there
 from tests.lists.trees import parts_of, sources, within
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"

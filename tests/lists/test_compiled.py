@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.lists.parts import there
+from raftline_testing.runner.parts import there
 from tests.lists.trees import ROOT, SOURCES, file_of, parts_of, tree_of, within
 
 WITHOUT_EFFECT = {"len", "min", "max", "index", "find", "start", "end"}

@@ -10,9 +10,9 @@ import pytest
 
 from raftline.common.extensions import EXTENSIONS, LIBRARY
 from raftline_testing.runner import tree_copy
+from raftline_testing.runner.parts import there
 from raftline_testing.runner.without import KERNEL_TESTS
 from tests.lists.imports import PAGE, arrows, modules
-from tests.lists.parts import there
 from tests.lists.trees import ROOT, SOURCES
 
 

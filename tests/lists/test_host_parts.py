@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import ast
 
+from raftline_testing.runner.parts import whole
 from tests.lists.imports import modules
-from tests.lists.parts import whole
 
 OWN_MEMBERS_MAX = 13
 HOME = "net.protocol.host"

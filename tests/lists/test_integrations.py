@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lists.parts import whole
+from raftline_testing.runner.parts import whole
 from tests.lists.trees import parts_of
 
 ROOT = Path(__file__).resolve().parents[2]

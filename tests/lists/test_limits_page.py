@@ -13,7 +13,7 @@ import pytest
 
 from raftline.node.program.memory import shares_of
 from raftline.wire import limits
-from tests.lists.parts import MISSING, there, whole
+from raftline_testing.runner.parts import MISSING, there, whole
 from tests.lists.trees import sources, within
 
 ROOT = Path(__file__).resolve().parents[2]

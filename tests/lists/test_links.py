@@ -7,8 +7,8 @@ import re
 import pytest
 
 from raftline_testing.markdown import links_in, prose
+from raftline_testing.runner.parts import is_missing, whole
 from tests.lists.listed_pages import HISTORY, ROOT, pages, text_of, tracked
-from tests.lists.parts import is_missing, whole
 from tests.lists.trees import sources
 
 NAMED = re.compile(

@@ -11,7 +11,7 @@ import pytest
 from raftline_testing.mutants.faults import faults_of
 from raftline_testing.mutants.listed import ROOT, Mutant, MutantError, mutants, read
 from raftline_testing.mutants.mutate import equivalents
-from tests.lists.parts import is_missing
+from raftline_testing.runner.parts import is_missing
 
 MISTAKES = 34
 RUN = ROOT / "testing" / "raftline_testing" / "mutants" / "run.py"

@@ -13,7 +13,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from raftline.common import extensions
-from tests.lists.parts import MISSING, is_missing
+from raftline_testing.runner.parts import MISSING, is_missing
 from tests.lists.trees import ROOT, name_of, sources, within
 
 SENTENCE = re.compile(r"[A-Za-z',]{2,} (?:.* )?[A-Za-z']{2,}", re.DOTALL)  # two words, or more

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lists.parts import is_missing
+from raftline_testing.runner.parts import is_missing
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(

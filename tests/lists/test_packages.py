@@ -17,8 +17,8 @@ import sys
 import pytest
 
 from raftline.common.extensions import EXTENSIONS, LIBRARY
+from raftline_testing.runner.parts import MISSING, is_missing, there
 from tests.lists.imports import PAGE, arrows, imported, is_ours, modules
-from tests.lists.parts import MISSING, is_missing, there
 from tests.lists.trees import ROOT, name_of, sources, tree_of, within
 
 FOLDER_MODULES_MAX = 15

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from raftline_testing.runner.parts import there
 from raftline_testing.runner.sizes import KERNEL, sizes
 from tests.lists.imports import modules
-from tests.lists.parts import there
 
 FUNCTION_LINES_MAX = 40
 ROOT = Path(__file__).resolve().parents[2]

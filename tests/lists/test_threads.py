@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raftline.common.process.signals import END_S
-from tests.lists.parts import is_missing, there
+from raftline_testing.runner.parts import is_missing, there
 from tests.lists.trees import ROOT, parts_of, sources, within
 
 # `Thread.start` waits for ever if memory is short in the new thread. These modules start theirs

@@ -12,6 +12,7 @@ from raftline.raft.progress import Progress
 from raftline.raft.state import State
 from raftline_testing.invariants import InvariantError
 from raftline_testing.runner.at_night import at_night, in_the_rest
+from raftline_testing.runner.parts import whole
 from raftline_testing.virtual.faults.divergence import KINDS, run_divergence
 
 QUICK, REST = [*zip(KINDS, (0, 1, 2), strict=True)], [*zip(KINDS, (3, 4, 5), strict=True)]
@@ -19,6 +20,7 @@ OTHERS = [case for case in product(KINDS, range(14)) if case not in QUICK + REST
 CASES = [*QUICK, *(in_the_rest(*case) for case in REST), *at_night(*OTHERS)]
 
 
+@whole
 @pytest.mark.parametrize(("kind", "seed"), CASES)
 def test_a_planted_divergence_is_found_and_mended(kind: str, seed: int) -> None:
     counts = run_divergence(kind, seed, nodes=3 + 2 * (seed % 2))

@@ -25,6 +25,7 @@ from raftline.raft.state import State
 from raftline.state.commands import key_commands
 from raftline_testing.doubles.cores import leader_of
 from raftline_testing.runner.at_night import at_night, in_the_rest
+from raftline_testing.runner.parts import whole
 from raftline_testing.virtual.drawing import run_or_draw
 from raftline_testing.virtual.faults.churn import can_lose
 from raftline_testing.virtual.schedule import SimulationFailed, run
@@ -132,6 +133,7 @@ def test_a_cluster_comes_through_each_kind_of_fault(kind: str) -> None:
     assert outcome.counts["operations answered"] > 0
 
 
+@whole
 def test_a_node_that_lost_its_log_catches_up_and_votes_again() -> None:
     outcome = run_or_draw(2000, nodes=5, faults=["lose log"])
     assert outcome.counts["log lost"] > 0

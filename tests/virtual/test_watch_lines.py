@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from raftline.wire.commands import watch_lines
+from raftline_testing.runner.parts import whole
 from raftline_testing.virtual.seeds import counts_of, first_failure
 
 SEEDS = (17, 58)  # of schedules in which a watch is ended by `unwatch`, and goes on elsewhere
@@ -20,6 +21,7 @@ def test_watches_over_lines_get_each_event_once() -> None:
 
 
 @pytest.mark.pure  # a function of a compiled module can't be replaced
+@whole
 def test_unwatch_that_skips_events_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = watch_lines.ended
     monkeypatch.setattr(watch_lines, "ended", lambda number: ended(number + 3))

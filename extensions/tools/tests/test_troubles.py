@@ -16,6 +16,7 @@ import pytest
 
 import raftline
 from raftline.access import authority
+from raftline.common.extensions import is_there
 from raftline.tools.status import status, status_report
 from raftline.wire.refusal import NO_LEADER, NO_USERS_YET, TLS_ONLY
 from raftline_testing.doubles import certificates, in_process
@@ -243,6 +244,8 @@ def look_at(
     limit_s = str(waited_s)
     with troubled(trouble.wrong, made, tmp_path) as (where, environment):
         commands = {name: [*words] for name, words in COMMANDS.items()}
+        if not is_there("recipes"):
+            del commands["lock"]
         commands["backup"][-1] = str(tmp_path / "new")
         for name, words in commands.items():
             typed = [*words, "--timeout", limit_s, *(["--", "true"] * (name == "lock"))]

@@ -11,10 +11,11 @@ from unittest.mock import AsyncMock, Mock, patch
 
 import pytest
 
-from raftline import KV, Node, aio
+from raftline import KV, aio
 from raftline.clients.kv.cached import Cached
 from raftline.clients.watches.watch import Watch
 from raftline.common.public import _RENAMED
+from raftline.objects.embedded_node import Node
 
 CLASSES = [each for each in map(vars(aio).get, aio.__all__) if inspect.isclass(each)]
 

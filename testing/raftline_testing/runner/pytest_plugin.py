@@ -16,6 +16,7 @@ from raftline.common.arguments import build
 
 from ..doubles.scripted_node import Start, scripted_nodes
 from ..extensions import find_in_tree
+from .parts import MISSING, needs_missing
 from .progress import Progress
 
 PROCESSES = "processes"  # the folder of the tests that start real nodes
@@ -115,14 +116,15 @@ def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Dir
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Skip files without a test in the quick lane."""
+    """Skip files without a test in the quick lane, and tests of two parts if one is missing."""
     is_left = (
         config.getoption("lane") == "quick"
         and PROCESSES in collection_path.parts
         and collection_path.name.startswith("test_")
         and collection_path.name != SMOKE
     )
-    return is_left or None
+    is_test = MISSING and collection_path.match("test_*.py")
+    return is_left or (is_test and needs_missing(collection_path.read_text("utf-8"))) or None
 
 
 def function_of(item: pytest.Item) -> str:

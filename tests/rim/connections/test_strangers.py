@@ -190,7 +190,8 @@ def test_a_stranger_is_told_the_level_and_not_the_version(
     for sender in ("s2", "s9"):
         assert door.ask(f"{sender}@Level 3 version 0.1.0") == f"s1@Level {LEVEL} version hidden"
     door.ask(f"login root {PASSWORD}")
-    told = f"s1@Level {LEVEL} version {VERSION} with {' '.join(sorted(applies()))}"
+    parts = ["with", *sorted(applies())] if applies() else []
+    told = " ".join([f"s1@Level {LEVEL} version {VERSION}", *parts])
     assert door.ask("s2@Level 3 version 0.1.0") == told
     for open_door in (
         StrangerConnection(None),

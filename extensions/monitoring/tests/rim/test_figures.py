@@ -22,7 +22,6 @@ from typing import Any, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from raftline import Node
 from raftline.common.build_level import LEVEL
 from raftline.common.version import VERSION
 from raftline.monitoring import metrics as module
@@ -30,6 +29,7 @@ from raftline.monitoring.endpoints import PLAIN, Pages
 from raftline.monitoring.metrics import metrics
 from raftline.node.loop.measures import BOUNDS_S, LEASE_SHOWN_MS, Measures, node_facts
 from raftline.node.program.node_server import Server
+from raftline.objects.embedded_node import Node
 from raftline.raft.inputs import StateSummed
 from raftline.raft.roles import Role
 from raftline.storage import disk

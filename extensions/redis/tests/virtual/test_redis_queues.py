@@ -15,6 +15,7 @@ from raftline.redis.resp.replies import Value
 from raftline.redis.resp.types import lists
 from raftline.redis.resp.view import View
 from raftline_testing.runner.at_night import in_the_rest
+from raftline_testing.runner.parts import whole
 from raftline_testing.virtual.seeds import counts_of, first_failure
 
 SEEDS = (41, 52, 71, 149)  # of schedules with a queue
@@ -27,6 +28,7 @@ EACH = (
 )
 
 
+@whole
 @pytest.mark.parametrize("seeds", [SEEDS[:1], in_the_rest(SEEDS[1:])])
 def test_each_element_reaches_one_worker_in_order(seeds: tuple[int, ...]) -> None:
     counts = sum((counts_of(seed, 1) for seed in seeds), Counter[str]())

@@ -1,6 +1,10 @@
 """The parts of the tree that can be deleted: the library, and each extension.
 
-A rule reads what is there. In a whole tree nothing is missing, so nothing is left out.
+A rule, or a run of tests, takes what is there. In a whole tree nothing is missing.
+
+    python -m raftline_testing.runner.parts
+
+prints the options of mypy for a tree that lacks a part, whose modules others name for types.
 """
 
 from __future__ import annotations
@@ -11,7 +15,8 @@ from collections.abc import Iterable
 import pytest
 
 from raftline.common.extensions import EXTENSIONS, LIBRARY
-from tests.lists.trees import ROOT
+
+from .tree_copy import ROOT
 
 MISSING = frozenset(
     [
@@ -19,7 +24,9 @@ MISSING = frozenset(
         *(() if (ROOT / "library").is_dir() else ("library", *LIBRARY)),
     ]
 )
-whole = pytest.mark.skipif(bool(MISSING), reason="it is about the tree with all parts")
+# Of a rule about the tree with all parts, or of a schedule that goes otherwise without one.
+whole = pytest.mark.skipif(bool(MISSING), reason="a part of the tree is missing")
+_IMPORTED = re.compile(rf"^(?:from|import) raftline\.({'|'.join(MISSING) or '(?!)'})\b", re.M)
 
 
 def is_missing(name: str) -> bool:
@@ -32,3 +39,13 @@ def is_missing(name: str) -> bool:
 def there(names: Iterable[str]) -> set[str]:
     """Return the names that belong to no missing part."""
     return {name for name in names if not is_missing(name)}
+
+
+def needs_missing(source: str) -> bool:
+    """Whether a module imports from a part that is missing, at its top."""
+    return _IMPORTED.search(source) is not None
+
+
+if __name__ == "__main__":
+    codes = ("import-not-found", "unused-ignore") if MISSING else ()
+    print(" ".join(f"--disable-error-code={code}" for code in codes))
