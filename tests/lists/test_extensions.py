@@ -89,6 +89,18 @@ def test_harness_and_tests_of_the_kernel_import_no_extension(extension: str) -> 
     assert woven == []
 
 
+def test_tests_and_virtual_world_of_the_node_import_no_library() -> None:
+    """The rest of the harness plays clients in processes, which `without` leaves out."""
+    line = re.compile(rf"^\s*(from|import) +raftline(\.({'|'.join(LIBRARY)}|harness)\b|$)", re.M)
+    woven = [
+        path.relative_to(ROOT).as_posix()
+        for folder in (*KERNEL_TESTS, "testing/raftline_testing/virtual")
+        for path in (ROOT / folder).rglob("*.py")
+        if line.search(path.read_text(encoding="utf-8"))
+    ]
+    assert woven == []
+
+
 def test_each_list_of_folders_names_what_is_there() -> None:
     """The sources, the library and the extensions are named where nothing can look at the folders:
     in a build, in a stand-in, and where a folder may be missing."""

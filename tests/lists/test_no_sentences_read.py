@@ -99,7 +99,8 @@ def test_no_decision_reads_a_sentence() -> None:
         if path.name != "__main__.py"
         for text in sentences_read(path.read_text("utf-8"), _module(path))
     }
-    assert found == {place for place in READ if not is_missing(place[0])}
+    listed = {place for place in READ if not is_missing(place[0])}
+    assert found == listed or (MISSING and found < listed)
     assert len(READ) <= 6
 
 
