@@ -1,7 +1,7 @@
 """The pages and the typed client have each command that has a row in
 src/wire/commands/command_table.py.
 
-`python tests/lists/test_command_pages.py` writes into the pages what is made from the rows. For the
+`python -m tests.lists.test_command_pages` writes into the pages what is made from the rows. For the
 rest a failure names the line that a person adds (docs/develop/add-a-command.md).
 """
 
@@ -50,12 +50,14 @@ def _alternatives(rule: str, names: list[str]) -> str:
 
 
 def rights() -> list[str]:
-    """Return the table of rights as lines of Markdown, in the order of the help."""
-    lines = ["| line | right | for |", "|---|---|---|"]
+    """Return the table of rights as lines of Markdown: the forms of each right, in the order of the
+    help."""
+    forms: dict[str, list[str]] = {}
     for row in COMMANDS.values():
-        form = row.form.replace("|", "\\|")
-        lines.append(f"| `{form}` | {row.right.in_words} | {row.right.touches.value} |")
-    return lines
+        kind = f"{row.right.in_words} | {row.right.touches.value}"
+        forms.setdefault(kind, []).append(f"`{row.form}`".replace("|", "\\|"))
+    rows = [f"| {kind} | {', '.join(group)} |" for kind, group in forms.items()]
+    return ["| right | for | lines |", "|---|---|---|", *rows]
 
 
 def made() -> Iterator[tuple[Path, str, str]]:
@@ -126,11 +128,11 @@ def test_the_pages_have_what_is_made_from_the_rows() -> None:
     for page, part, text in made():
         found = re.search(part, page.read_text(encoding="utf-8"))
         assert found is not None, f"{page.name} has no {part}"
-        assert found[0] == text, "run python tests/lists/test_command_pages.py"
+        assert found[0] == text, "run python -m tests.lists.test_command_pages"
 
 
 def test_the_words_of_the_table_of_rights_are_those_of_the_kinds() -> None:
-    assert "| `set KEY VALUE` | write | KEY |" in rights()
+    assert any(row.startswith("| write | KEY | `set KEY VALUE`, ") for row in rights())
     assert {row.right.touches for row in COMMANDS.values()} == set(Touches)
 
 

@@ -1,6 +1,7 @@
-"""docs/use/python.md lists all public names, and the options of `connect` with their defaults.
+"""public_names.txt lists all public names, and docs/use/python.md the options of `connect` with
+their defaults.
 
-`python tests/lists/test_public_names.py` writes both lists.
+`python -m tests.lists.test_public_names` writes both lists.
 """
 
 from __future__ import annotations
@@ -20,34 +21,32 @@ from raftline.clients.connections.node_connection import ClientError
 from raftline.clients.kv.connecting import OPTIONS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "python.md"
-NAMES = re.compile(r"(?<=<!-- names -->\n)(?s:.*?)(?=<!-- end of names -->)")
+NAMES = Path(__file__).with_name("public_names.txt")
 CHOICES = re.compile(r"(?<=<!-- options -->\n)(?s:.*?)(?=<!-- end of options -->)")
 PACKAGES = ("raftline", "raftline.api", "raftline.errors", "raftline.aio")
 
 
 def as_made(text: str) -> str:
-    """Return the page with both lists as the code has them."""
-    text = CHOICES.sub(lambda _: options(), text, count=1)
-    return NAMES.sub(lambda _: table(), text, count=1)
+    """Return the page with the options as the code has them."""
+    return CHOICES.sub(lambda _: options(), text, count=1)
 
 
-def table() -> str:
-    """Return the list as it stands on the page."""
-    lines = ["| name | public attributes |", "|---|---|"]
+def names_made() -> str:
+    """Return each public name with its attributes, one name a line."""
     names = dict(listed())
-    lines += [
-        f"| `{name}` | {', '.join(f'`{each}`' for each in members) or ''} |"
+    lines = [
+        " ".join([f"{name}:", *members]) if members else name
         for name, members in names.items()
         if not repeats_threads(name, names)
     ]
-    again = [f"`{name.rpartition('.')[2]}`" for name in names if repeats_threads(name, names)]
-    lines.append(f"| the same in `raftline.aio` | {', '.join(again)} |")
+    again = [name.rpartition(".")[2] for name in names if repeats_threads(name, names)]
+    lines.append(" ".join(["the same in raftline.aio:", *again]))
     return "".join(f"{line}\n" for line in lines)
 
 
 def repeats_threads(name: str, names: Mapping[str, list[str]]) -> bool:
-    """Whether a class of asyncio has the attributes of its namesake for threads; the page says that
-    in one sentence."""
+    """Whether a class of asyncio has the attributes of its namesake for threads; the list says that
+    in one line."""
     last = name.removeprefix("raftline.aio.")
     own = names[name]
     return last != name and own in (
@@ -88,9 +87,10 @@ def members_of(thing: object) -> list[str]:
     return sorted(name for name in names if not name.startswith("_"))
 
 
-def test_the_page_lists_all_public_names() -> None:
+def test_public_names_and_options_are_those_that_are_listed() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert as_made(text) == text, "run python tests/lists/test_public_names.py"
+    assert as_made(text) == text, "run python -m tests.lists.test_public_names"
+    assert NAMES.read_text(encoding="utf-8") == names_made(), "the same"
 
 
 def test_the_package_has_few_names() -> None:
@@ -152,3 +152,4 @@ def test_threads_and_tasks_have_the_same_names() -> None:
 if __name__ == "__main__":
     text = PAGE.read_text(encoding="utf-8")
     PAGE.write_text(as_made(text), encoding="utf-8")
+    NAMES.write_text(names_made(), encoding="utf-8")

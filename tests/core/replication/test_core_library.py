@@ -19,7 +19,6 @@ SOURCE = ROOT / "src"
 PAGE = ROOT / "docs" / "use" / "core.md"
 PARTS = ("__init__.py", "common/__init__.py", "common/address.py", "common/text.py", "raft",
          "wire/__init__.py", "wire/peer_lines.py")  # fmt: skip
-NAMES = re.compile(r"(?<=<!-- names -->\n)(?s:.*?)(?=<!-- end of names -->)")
 MODULES = """
 import sys
 import raftline.raft
@@ -31,15 +30,6 @@ print(*sorted({"asyncio", "socket", "threading", "random", "ssl"} & {*sys.module
 
 def page() -> str:
     return PAGE.read_text(encoding="utf-8")
-
-
-def with_names(text: str) -> str:
-    """Return the page with the table of names as the code has them."""
-    rows = ["| module | names |", "|---|---|"]
-    for module in raftline.raft._NAMES:
-        names = [name for name, (home, _) in raftline.raft._HOMES.items() if home == module]
-        rows.append(f"| `{module}` | {', '.join(f'`{name}`' for name in sorted(names))} |")
-    return NAMES.sub(lambda _: "".join(f"{row}\n" for row in rows), text)
 
 
 def python(program: str, folder: Path) -> str:
@@ -86,10 +76,6 @@ def test_page_explains_each_field_and_each_input() -> None:
     assert {name for name in kinds if not re.search(rf"`{name}\b", inputs)} == set()
 
 
-def test_the_page_lists_the_public_names() -> None:
-    assert with_names(page()) == page(), "run python -m tests.core.replication.test_core_library"
-
-
 def test_type_checkers_and_programs_see_the_same_names() -> None:
     text = (SOURCE / "raft" / "__init__.py").read_text("utf-8")
     typed = re.findall(r"^    from \.(\S+) import (\w+) as \2$", text, re.M)
@@ -107,7 +93,3 @@ def test_type_checkers_and_programs_see_the_same_names() -> None:
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(AttributeError, match=r"'raftline\.raft' has no attribute 'Rawnode'"):
         raftline.raft.Rawnode  # type: ignore[attr-defined]  # noqa: B018
-
-
-if __name__ == "__main__":
-    PAGE.write_text(with_names(page()), encoding="utf-8")

@@ -52,8 +52,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("copy") / "raftline"
     copy_tree(copy)
     change(copy, changes())
-    python(copy, "tests/lists/test_command_pages.py")
-    python(copy, "tests/lists/test_public_names.py")
+    python(copy, "-m", "tests.lists.test_command_pages")
+    python(copy, "-m", "tests.lists.test_public_names")
     return copy
 
 
