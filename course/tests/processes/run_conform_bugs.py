@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from labs.bugs.play import BUGS, copy_with_bug  # noqa: E402
 
-# The check of course/docs/conform.md's table that each bug fails; its level is the first to fail.
+# The check that each bug fails; its level is the first to fail.
 FAILS = {
     1: "majority-of-four", 2: "one-vote", 3: "missing", 4: "no-cut-without-conflict",
     5: "not-before-a-quorum", 6: "own-term-alone", 7: "later-last-term", 8: "earlier-leader",

@@ -423,18 +423,11 @@ def test_kit_keeps_only_as_much_output_as_it_shows(tmp_path: Path) -> None:
     assert len(node.process.lines) < 50
 
 
-def test_each_lab_bug_has_a_check_and_a_row() -> None:
-    """Each bug of the labs has its check and its row on the page."""
-    levels = {
-        line.split()[1].rstrip(":"): line[0] for line in conform("--list").stdout.splitlines()
-    }
-    page = (ROOT / "course" / "docs" / "conform.md").read_text(encoding="utf-8")
-    rows = {
-        int(number): (level, name)
-        for number, level, name in re.findall(r"^\| (\d+) [^|]+\| (\d) \| `(\S+)` \|$", page, re.M)
-    }
-    assert rows == {number: (levels[name], name) for number, name in FAILS.items()}
-    assert sorted(rows) == BUGS
+def test_each_lab_bug_has_a_check() -> None:
+    """Each bug of the labs has a check that its node fails."""
+    listed = {line.split()[1].rstrip(":") for line in conform("--list").stdout.splitlines()}
+    assert sorted(FAILS) == BUGS
+    assert set(FAILS.values()) <= listed
 
 
 def test_another_program_may_be_the_other_nodes_of_a_cluster() -> None:

@@ -17,7 +17,6 @@ from labs.solutions.model import model, write
 from raftline_course.grading.handin import read
 from raftline_course.grading.judging import marks_of
 from raftline_course.grading.milestones import LAB, MILESTONES
-from raftline_course.grading.selftests import bugs
 
 ROOT = Path(__file__).resolve().parents[3]
 GIVEN = {
@@ -143,11 +142,3 @@ def test_the_sheet_and_the_grader_have_the_same_milestones() -> None:
     assert listed == [str(one.number) for one in MILESTONES]
     assert all(len(one.transcripts) >= 2 for one in MILESTONES)
     assert sum(one.count for one in MILESTONES) >= 300
-
-
-def test_the_page_maps_each_bug_to_the_milestone_that_is_tested() -> None:
-    page = (ROOT / "course" / "docs" / "grading.md").read_text("utf-8")
-    mapped: dict[int, int] = {}
-    for number, listed in re.findall(r"^\| (\d+) [^|]*\| ([^|]+) \|[^|]*\|$", page, re.MULTILINE):
-        mapped |= {int(bug): int(number) for bug in re.findall(r"(\d+) \(\d+[a-z]+\)", listed)}
-    assert mapped == bugs.MILESTONE_OF

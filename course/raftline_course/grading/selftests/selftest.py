@@ -4,7 +4,7 @@ mistakes loses its milestone by schedules alone.
 
 `python3 -m raftline_course.grading.selftests.selftest [NAME …]`: `model`, `raftline`, `parts`,
 `bugs`, `cheats` or numbers of bugs; all without an argument. `table` grades each bug and cheat in
-every milestone, ten schedules each, and prints the page's table. Exit status: 0 if all is as
+every milestone, ten schedules each, and prints a table. Exit status: 0 if all is as
 expected, else 1.
 """
 
@@ -73,7 +73,7 @@ def loses(one: Faulty, schedules: int = FEW) -> bool:
 
 
 def table() -> str:
-    """Return the table of the page: the milestones that each loses by schedules alone."""
+    """Return a table of the milestones that each loses by schedules alone."""
     numbers = [one.number for one in MILESTONES]
     lines = [
         "| | " + " | ".join(map(str, numbers)) + " |",
