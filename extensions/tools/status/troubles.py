@@ -2,8 +2,8 @@
 
 A trouble has its words in the last line, what to do, an exit status that is never 0, the alarm of
 deploy/prometheus/alerts.yml that reports it, and the answer of the node's `/ready`. The table in
-docs/use/commands.md has a row for each, and tests compare it, the alarms and `/ready` with this
-one. To add a trouble of a member, add a row to MEMBERS, with a fact of the node's status.
+docs/use/commands.md names each, and tests compare it, the alarms and `/ready` with this one. To add
+a trouble of a member, add a row to MEMBERS, with a fact of the node's status.
 """
 
 from __future__ import annotations
