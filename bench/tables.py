@@ -1,4 +1,4 @@
-"""Results as tables: each cell the median of the rounds, with the lowest and highest."""
+"""Results as tables: each cell the median of the rounds; a rate with the lowest and highest."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ HEADINGS = {
     "p999_ms": "p99.9 ms",
     "servers_cpu": "servers, CPU s/s",
     "generator_cpu": "generator, CPU s/s",
-    "others_cpu": "others, CPU s/s",
     "fdatasyncs_s": "fdatasyncs/s",
 }
+UNLISTED = "others_cpu"  # of the rest of the machine: only in the results
 RAFTLINE = "raftline"
 RIVAL = "etcd"
 WHEEL = "raftline-wheel"
@@ -60,10 +60,7 @@ def bench_table(results: Results) -> Cells:
     heading = ["", "system", *(HEADINGS[figure] for figure in figures)]
     cells = [[*heading, f"times {RIVAL}'s", f"p99 / {RIVAL}'s"]]
     for row in results.rows:
-        shown = [
-            (spread if figure == "per_s" else _middle)(row.figures.get(figure, []))
-            for figure in figures
-        ]
+        shown = [_cell(row, figure) for figure in figures]
         against = [ratio(row, others.get(row.name), figure) for figure in ("per_s", "p99_ms")]
         cells.append([row.name, row.system, *shown, *against])
     return cells
@@ -86,11 +83,10 @@ def short_table(results: Results) -> Cells:
 
 def plain_table(rows: Sequence[Row]) -> Cells:
     """Return every figure of every row, in columns named after it."""
-    figures = list(dict.fromkeys(figure for row in rows for figure in row.figures))
+    figures = dict.fromkeys(figure for row in rows for figure in row.figures)
+    figures.pop(UNLISTED, None)
     cells = [["", "system", *(HEADINGS.get(figure, figure) for figure in figures)]]
-    for row in rows:
-        shown = [spread(row.figures[one]) if row.figures.get(one) else "" for one in figures]
-        cells.append([row.name, row.system, *shown])
+    cells += [[row.name, row.system, *(_cell(row, figure) for figure in figures)] for row in rows]
     return cells
 
 
@@ -138,6 +134,14 @@ def _rate_and_p99(row: Row | None) -> str:
         return ""
     rate, p99 = (_middle(row.figures.get(figure, [])) for figure in ("per_s", "p99_ms"))
     return f"{rate}, {p99} ms" if p99 else rate
+
+
+def _cell(row: Row, figure: str) -> str:
+    """Return the median, with its spread for a rate and for what only this row measures."""
+    values = row.figures.get(figure, [])
+    if figure in HEADINGS and figure != "per_s":
+        return _middle(values)
+    return spread(values) if values else ""
 
 
 def _middle(values: Sequence[float]) -> str:
