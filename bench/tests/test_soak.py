@@ -81,7 +81,7 @@ def test_growth_is_what_exceeds_the_bound_of_the_first_quarter(
 def test_waits_on_a_busy_machine_count_in_calm_windows_only(
     last: list[float], others: float, is_growth: bool
 ) -> None:
-    """Waits amid more work of others are judged by the calm windows."""
+    """Waits during more work of others are judged by the calm windows."""
     found = growth(p99_ms=[100.0] * 6 + last, others_cpu=[1.0] * 6 + [others] * 2)
     assert bool(found) == is_growth
 

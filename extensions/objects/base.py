@@ -110,7 +110,7 @@ class ReplicatedObject(NoCopies):
         return value
 
     def _text(self) -> str | None:
-        """Return the text stored under the name; None if there is no text."""
+        """Return the text stored under the name, if any."""
         reply = self._request(f"get {self._key}")
         return unescape(reply.partition(": ")[2]) if is_done(reply) else None
 

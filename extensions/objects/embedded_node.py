@@ -321,7 +321,7 @@ class Node(NoCopies):
         return self._led_here().wait_for(lambda view: view.leader == expected, timeout)
 
     def wait_for_leader(self, timeout: Seconds | None = None) -> Leader | None:
-        """Wait for a leader, and return it; None if there is no leader in time."""
+        """Wait for a leader, and return it, or None after the time limit."""
         self._led_here().wait_for(lambda view: bool(view.leader), timeout)
         return self.get_leader()
 

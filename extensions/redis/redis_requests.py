@@ -162,7 +162,7 @@ class RedisRequests:
         return run
 
     def _next(self, *, may_wait: bool) -> RedisRequest | None:
-        """Return the next command, admitted; None if there is none, or its admission may wait."""
+        """Return the next command, admitted; None before it arrives, or while admission waits."""
         if self._admitted is not None:
             request, self._admitted = self._admitted, None
             return request
@@ -179,7 +179,7 @@ class RedisRequests:
         return RedisRequest(KIND, call=plan)
 
     def _next_plan(self, *, may_wait: bool) -> Plan | None:
-        """Return the plan of the next command; None if there is none, or its parsing may wait."""
+        """Return the plan of the next command; None before it arrives, or while parsing waits."""
         words: list[bytes] = []
         while not words:
             if self._words is None and not self._cut():

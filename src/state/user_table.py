@@ -83,7 +83,7 @@ class UserTable:
         return role in self.roles or role in _BUILT_IN
 
     def find(self, name: str) -> User | None:
-        """Return a user, or None if there is none of this name."""
+        """Return the user of this name, or None."""
         user, account = self._found.get(name), self.accounts.get(name)
         if user is None and account is not None:
             user = self._found[name] = User(self._identity(name, account), account.verifier)

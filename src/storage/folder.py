@@ -105,7 +105,7 @@ class Folder:
             return os.stat(path).st_size
 
     def find(self, name: str) -> Found | None:
-        """Return the file that has the name, or None if there is none.
+        """Return the file that has the name, or None.
 
         Raises:
             OSError: it can't be determined.

@@ -107,7 +107,7 @@ class HardStateFile:
         self._identity: Identity = (0, 0)
 
     def load(self) -> Promise | None:
-        """Read the file, keep its content and return it. Return None if there is no file.
+        """Read the file, keep its content and return it, or None if it does not exist.
 
         Raises:
             DamagedStorage: it fails its checks.

@@ -128,7 +128,7 @@ def it_is_refilled() -> None:
 
 
 def it_stops() -> None:
-    """It stops amid all that: each entry is applied whole or not, and the files are good."""
+    """It stops during all that: each entry is applied whole or not, and the files are good."""
     scene = Scene()
     pass_steps(AMID_STEPS)
     scene.stop()

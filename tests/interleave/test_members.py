@@ -126,7 +126,7 @@ def a_member_moves(**kinds: Any) -> None:
 
 
 def a_peer_hangs_up(kind: type[Peer] = Peer) -> None:
-    """It hangs up amid lines that are on their way, again and again."""
+    """It hangs up between lines that are on their way, again and again."""
     heard: list[bytes] = []
 
     def connect(*_: object) -> Wire:
@@ -158,7 +158,7 @@ def a_peer_hangs_up(kind: type[Peer] = Peer) -> None:
 
 
 class ClosesAtOnce(Peer):
-    """Closes a connection amid any sends on it."""
+    """Closes a connection during any sends on it."""
 
     def _close(self, connection: Any) -> None:
         self._disconnect()

@@ -173,7 +173,7 @@ def it_is_closed(kind: type[Outgoing] = Outgoing) -> None:
 
 
 class ClosesAtOnce(Outgoing):
-    """Closes the connection amid any sends on it."""
+    """Closes the connection during any sends on it."""
 
     def close(self) -> None:
         self.break_off()

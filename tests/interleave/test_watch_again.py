@@ -67,7 +67,7 @@ REMOVAL = "user-remove bob"
 
 
 class Scene(DrivenWatches):
-    """A node whose state is replaced amid the entries; the state after each is known."""
+    """A node whose state is replaced between the entries; the state after each is known."""
 
     def __init__(self, commands: Sequence[str] = COMMANDS) -> None:
         self.states: dict[int, dict[str, str]] = {0: {}}
@@ -303,7 +303,7 @@ def run(scene: Scene, clients: Sequence[Client], *others: threading.Thread) -> N
 
 
 def a_snapshot_comes() -> None:
-    """Clients watch, one ends its watch, one its connection; all amid a snapshot."""
+    """Clients watch, one ends its watch, one its connection; all during a snapshot."""
     scene = Scene()
     run(scene, [Client(scene, ""), Client(scene, "a", "unwatch"), Client(scene, "", "close")])
 
@@ -315,7 +315,7 @@ def one_watch_begins_again_as_another_begins() -> None:
 
 
 def rights_are_taken_away(kind: type[Scene] = Scene) -> None:
-    """The users are read again amid that: one that watches, or begins to, may not any more."""
+    """The users are read again during that: one that watches, or begins to, may not any more."""
     scene = kind()
     clients = [Client(scene, ""), Client(scene, "a")]
 

@@ -45,7 +45,7 @@ class SlowManager(LogManager):
 
 
 def test_shutdown_amid_a_long_write_releases_files_after_it(tmp_path: Path) -> None:
-    """A node that is shut down amid a long write releases its files after the write."""
+    """A node that is shut down during a long write releases its files after the write."""
     manager = SlowManager("s1", Folder(str(tmp_path)), MEMBERS)
     recovered = manager.recover()
     node = node_from_disk(

@@ -463,7 +463,7 @@ def test_kit_waits_longer_and_retries_on_a_busy_machine(
     ],
 )
 def test_node_losing_the_lead_amid_snapshot_writes_is_retried(reply: str, disturbed: bool) -> None:
-    """A node that loses the lead amid the writes for a snapshot is judged again."""
+    """A node that loses the lead during the writes for a snapshot is judged again."""
     said = Transcript()
 
     def ask(request: str) -> str:

@@ -81,7 +81,7 @@ class Facts(NamedTuple):
         return [name for name, yes in self.votes.items() if yes]
 
     def term_at(self, index: int) -> int | None:
-        """Return the term of an entry; None if there is no such entry, or its term is unknown."""
+        """Return the term of an entry, or None if the entry or its term is unknown."""
         if index > self.last_index:
             return None
         return next((term for first, term in reversed(self.runs) if first <= index), None)

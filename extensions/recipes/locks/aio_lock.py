@@ -137,7 +137,7 @@ class AioElection(AioClaim, Generic[Data]):
         return await self._carry_out(self._acquiring(self._codec.text(value), timeout, -1))
 
     async def leader(self) -> Data | None:
-        """Return the value that the leader campaigned with; None if there is no leader."""
+        """Return the value that the leader campaigned with, or None without a leader."""
         return self._codec.of_any(await self._carry_out(self._holder_value()))
 
     async def observe(self) -> AsyncIterator[Data | None]:

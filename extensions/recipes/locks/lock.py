@@ -162,7 +162,7 @@ class Election(Claim, Generic[Data]):
         return self._carry_out(self._acquiring(self._codec.text(value), timeout, -1))
 
     def leader(self) -> Data | None:
-        """Return the value that the leader campaigned with; None if there is no leader."""
+        """Return the value that the leader campaigned with, or None without a leader."""
         return self._codec.of_any(self._carry_out(self._holder_value()))
 
     def observe(self) -> Iterator[Data | None]:

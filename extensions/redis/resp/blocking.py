@@ -111,7 +111,7 @@ def _some(asked: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, 
 
 
 def _taken(context: CommandContext, task: Task) -> Steps[Value]:
-    """Return the element that a command takes, or its error; None if there is no element."""
+    """Return the element that a command takes, or its error, or None without an element."""
     values = yield from write(context, [task], {})
     return values[0] if values and not isinstance(values[0], NoList) else None
 

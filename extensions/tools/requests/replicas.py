@@ -344,7 +344,7 @@ def _first_key(
     timeout_s: float,
     number: int,
 ) -> Different | str | None:
-    """Return the first key that differs, None if there is none, or why that is unknown."""
+    """Return the first key that differs, if any, or why that is unknown."""
     with contextlib.ExitStack() as stack:
         readers = [
             partial(

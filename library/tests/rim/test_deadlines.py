@@ -1,7 +1,7 @@
 """Every public call that takes a time limit, at nodes that serve nobody: none ends much later.
 
 The nodes hang, or the name server does, or a reply comes byte by byte; in plain text, over TLS and
-amid a login; for threads and for tasks. All calls of a case wait side by side. One that ends late
+during a login; for threads and for tasks. All calls of a case wait side by side. One that ends late
 is tried again by itself, and time in which the machine gives this process no turn does not count.
 """
 

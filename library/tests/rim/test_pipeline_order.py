@@ -1,4 +1,4 @@
-"""A pipeline of threads is carried out in order, though its leader steps down amid it: no write is
+"""A pipeline of threads is carried out in order, though its leader steps down in it: no write is
 done before an earlier one that was refused and waits."""
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ WRITES = 2 * WINDOW
 
 
 class Cluster:
-    """Nodes whose leader steps down amid the writes. The next one is elected once some writes were
-    refused, between two lines that a client does not send together."""
+    """Nodes whose leader steps down between the writes. The next one is elected once some writes
+    were refused, between two lines that a client does not send together."""
 
     def __init__(self, start: Callable[..., ScriptedNode], seed: int) -> None:
         chance = random.Random(seed)

@@ -69,7 +69,7 @@ def answers(node: RawNode, messages: Sequence[AppendEntries], now_ms: int) -> li
 
 
 def talk(node: RawNode, follower: RawNode, beats: int) -> list[str]:
-    """Make both speak for some heartbeats, amid s2, which holds everything; return the notes."""
+    """Make both speak for some heartbeats, with s2, which holds everything; return the notes."""
     notes: list[str] = []
     for _ in range(beats):
         now_ms = node.view.now_ms + OPTIONS.heartbeat_ms

@@ -804,7 +804,7 @@ def states() -> list[dict[str, str]]:
 
 
 def write_with_a_snapshot(folder: MemoryFolder) -> None:
-    """Write and apply a few transactions, take a snapshot amid them, continue after it."""
+    """Write and apply a few transactions, take a snapshot between them, continue after it."""
     manager, _ = boot(folder)
     manager.persist([Effects(save=HardState(1, "s1"), append=LOG[:4])])
     manager.apply(LOG[:4])

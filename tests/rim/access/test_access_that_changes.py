@@ -1,4 +1,4 @@
-"""Access that changes amid its use: users, files that are read again, and certificates for two
+"""Access that changes during its use: users, files that are read again, and certificates for two
 things."""
 
 from __future__ import annotations

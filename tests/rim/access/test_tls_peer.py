@@ -236,7 +236,7 @@ def test_a_certificate_with_two_common_names_names_nobody() -> None:
 
 
 class Amid(Tls):
-    """The TLS of a node whose list of revoked certificates is replaced amid a handshake."""
+    """The TLS of a node whose list of revoked certificates is replaced during a handshake."""
 
     amid: Callable[[], object] = staticmethod(lambda: None)
 

@@ -1,4 +1,4 @@
-"""Replies leave complete and in order, also amid slow readers and broken connections."""
+"""Replies leave complete and in order, also with slow readers and broken connections."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_an_observer_is_sent_no_step_of_before_its_first_line(scene: ObserverSce
 def test_observer_is_sent_steps_although_the_one_before_left(
     scene: ObserverScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An observer is sent steps although the one before left amid them."""
+    """An observer is sent steps although the one before left in between."""
     first, second = scene.sink(), scene.sink()
     waits, explain = threading.Event(), module.step_lines.explained
 

@@ -1,4 +1,4 @@
-"""Barriers: a waiter continues, whether a barrier is opened before, amid or after the list of
+"""Barriers: a waiter continues, whether a barrier is opened before, during or after the list of
 its keys."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A double barrier when requests fail amid an `enter`."""
+"""A double barrier when requests fail during an `enter`."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_any_cut_of_the_bytes_has_the_same_outcome() -> None:
 def test_plain_commands_are_what_they_are_one_by_one(
     level: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the cluster does not know all of them. A transaction that ends amid a command is
+    """Also where the cluster does not know all of them. A transaction that ends within a command is
     another matter: its client is gone, and the whole of it is dropped."""
     monkeypatch.setattr(redis_requests, "HALF_WHOLE", 0)
     every = [drawn(random.Random(seed)) for seed in range(400)]

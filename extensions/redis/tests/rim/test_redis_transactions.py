@@ -157,7 +157,7 @@ def machine_with(data: bytes, **facts: Any) -> ProtocolMachine:
 
 @pytest.mark.parametrize("place", [20, 50, 79])
 def test_half_transaction_becomes_a_line_with_the_rest(place: int) -> None:
-    """It ended amid a command, so its client is sending the rest, also if that comes bit by bit."""
+    """It ended within a command, so its client is sending the rest, even if bit by bit."""
     data = b"".join(bytes_of(transaction("INCR n", "EXPIRE n 60")))
     assert place < len(data)
     machine = machine_with(data[:place])
