@@ -81,7 +81,8 @@ def test_a_page_gets_the_newest_figures_between_its_markers(tmp_path: Path) -> N
         row("set, 64", "raftline", per_s=[300, 310, 320], p99_ms=[1, 1, 1], servers_cpu=[1.5]),
         row("set, 64", "etcd", per_s=[100, 100, 100], p99_ms=[4, 5, 6]),
     )
-    growth = results(tmp_path / "growth.json", "growth-restart", row("a", "raftline", s=[1.0, 3.0]))
+    restarted = row("a", "raftline", s=[1.0, 3.0], others_cpu=[0.1, 0.2])
+    growth = results(tmp_path / "growth.json", "growth-restart", restarted)
     pages = [tmp_path / name for name in ("short", "bench", "restart", "unheard-of")]
     for page in pages:
         page.write_text(PAGE.format(page.name))
@@ -91,7 +92,7 @@ def test_a_page_gets_the_newest_figures_between_its_markers(tmp_path: Path) -> N
     assert "\n2026-01-02; abacus, 2 cores, Python 3.11.\n" in short
     assert "2026-01-02 03:04 UTC; abacus, 2 cores, kernel 6.1, Python 3.11" in full
     assert "| set, 64 | raftline | 310 (300–320) | 1.00 | 1.50 | 3.10 (3.00–3.20) |" in full
-    assert "| a | raftline | 2.00 (1.00–3.00) |" in restart
+    assert "| a | raftline | 2.00 (1.00–3.00) |\n" in restart
     assert all(text.startswith("above\n") and text.endswith("\nbelow\n") for text in (short, full))
     assert "old" not in short + full + restart
     assert unheard.startswith("above\n<!-- figures unheard-of -->\nold\n")

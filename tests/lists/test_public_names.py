@@ -88,9 +88,9 @@ def members_of(thing: object) -> list[str]:
 
 
 def test_public_names_and_options_are_those_that_are_listed() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    assert as_made(text) == text, "run python -m tests.lists.test_public_names"
-    assert NAMES.read_text(encoding="utf-8") == names_made(), "the same"
+    text, advice = PAGE.read_text(encoding="utf-8"), "run python -m tests.lists.test_public_names"
+    assert as_made(text) == text, advice
+    assert NAMES.read_text(encoding="utf-8") == names_made(), advice
 
 
 def test_the_package_has_few_names() -> None:
