@@ -225,7 +225,7 @@ NOT_WRITTEN = _full(
 )
 # The answer to a retry. No node knows more about it, so the client does not ask again.
 DONE_ONCE = Sentence(
-    "done-once", "outcome unknown: it took effect once, but its reply is no longer kept"
+    "done-once", "outcome unknown: it was executed once, but its reply is no longer kept"
 )()
 UNKNOWN_OUTCOME = Sentence("outcome-unknown", "outcome unknown: {reason}")
 SESSION_FORGOTTEN = Sentence(

@@ -263,7 +263,7 @@ def test_done_request_is_not_repeated_for_its_reply() -> None:
     steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "txn get a", Deadline(10))
     asked, found = carried_out(steps, said("SESSION response: c-7"), LOST, said(DONE_ONCE))
     assert (len(asked), found.text) == (3, DONE_ONCE)
-    with pytest.raises(OutcomeUnknown, match="it took effect once, but its reply is no longer"):
+    with pytest.raises(OutcomeUnknown, match="it was executed once, but its reply is no longer"):
         text_of(found)
 
 
