@@ -299,6 +299,17 @@ def test_a_replace_that_fails_in_its_bytes_leaves_the_old_file(
     assert os.listdir(tmp_path) == ["s1.storage"]
 
 
+def test_a_file_that_cannot_be_made_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path)
+    monkeypatch.setattr(os, "open", fail_with(errno.ENOSPC))
+    with pytest.raises(DiskFailed, match="No space left on device") as failed:
+        folder.create("s1.log.new")
+    assert failed.value.changed_nothing
+    folder.remove("s1.log.new")  # nor is it an error that it is not there
+
+
 def test_a_full_disk_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
