@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from raftline.clients.calls.calls import Call
+from raftline.clients.calls.calls import CALLS, Call
 from raftline.clients.calls.kv_errors import LeaseLost, TooManyWatches
 from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.connections.node_connection import ClientError, OutcomeUnknown, Unreachable
@@ -54,6 +54,17 @@ def waiting_worker(cluster: Cluster, take: Callable[[], object]) -> threading.Th
     assert is_in_line.wait(DEADLINE_S)
     cluster.after = lambda command: None
     return worker
+
+
+def test_a_take_looks_again_behind_many_jobs_without_values() -> None:
+    """A look drops a hundred of the jobs whose values someone has deleted."""
+    cluster = Cluster()
+    jobs = queue_of(cluster)
+    for _ in range(250):
+        jobs.put("gone")
+    cluster.ask(CALLS.clear(f"{PREFIX}jobs/"))
+    jobs.put("here")
+    assert jobs.take(TTL_S, timeout=5).value == "here"
 
 
 @pytest.mark.parametrize("point", ["before", "after"])
