@@ -226,8 +226,8 @@ class Items:
         return self._of(items)
 
     def drawn(self, count: int, chance: Callable[[int], int]) -> Items:
-        """Return so many that chance chooses, each by itself. They are counted before the first, and
-        their bytes before one is copied: a long one may be chosen again and again."""
+        """Return so many that chance chooses, each by itself. They are counted before the first,
+        and their bytes before one is copied: a long one may be chosen again and again."""
         self._count(_DRAWN * count)
         items = self._items
         found = [items[chance(len(items))] for _ in range(count)]

@@ -165,7 +165,7 @@ def test_no_command_holds_more_memory_than_it_counts(name: str, size: int) -> No
         *at_night(*[(name, LONG) for name in VALUES]),
     ],
 )
-def test_estimate_of_an_entry_is_no_less_than_its_part_of_the_bounds(name: str, size: int) -> None:
+def test_estimate_is_no_less_than_the_part_of_a_bound(name: str, size: int) -> None:
     """An entry that would be refused is tried out before it is one: its estimate says so."""
     value, wrong = VALUES[name](size), dict[str, float]()
     short = _short(value).formatted

@@ -109,10 +109,8 @@ TOO_MUCH = {
 
 @pytest.mark.parametrize("is_at_once", [True, False])
 @pytest.mark.parametrize("way", TOO_MUCH)
-def test_what_is_too_much_for_one_entry_is_refused_before_it_is_one(
-    way: str, *, is_at_once: bool
-) -> None:
-    """The connection goes on in order with what follows."""
+def test_what_is_too_much_for_an_entry_never_becomes_one(way: str, *, is_at_once: bool) -> None:
+    """The next command of the connection is carried out."""
     store = Store(level=LEVEL)
     store.number = 1
     store["long"], store["set"] = "v" * (1 << 20), LONG_SET
@@ -137,7 +135,7 @@ def test_what_earlier_requests_make_small_enough_is_one_entry() -> None:
     assert store.number == 2
 
 
-def test_transaction_whose_watched_key_has_changed_is_not_tried_out() -> None:
+def test_transaction_with_a_changed_key_is_not_tried_out() -> None:
     store = Store({"long": "v" * (1 << 20)}, level=LEVEL)
     wire, other = RedisWire(store), RedisWire(store)
     wire.feed(framed("WATCH", "n"))
