@@ -135,6 +135,26 @@ def test_what_earlier_requests_make_small_enough_is_one_entry() -> None:
     assert store.number == 2
 
 
+class Unconfirmed(RedisWire):
+    """A connection to a node that no quorum answers."""
+
+    def _submit(self, *batches: Batch, more_come: bool = False) -> None:
+        super()._submit(*[batch for batch in batches if not batch.is_read])
+
+
+def test_nothing_is_tried_out_on_a_state_that_is_not_confirmed() -> None:
+    """It might lack what was acknowledged elsewhere."""
+    store = Store({"long": "v" * (1 << 20)}, level=LEVEL)
+    wire = Unconfirmed(store)
+    wire.feed(b"".join(bytes_of(TOO_MUCH["whole"])))
+    assert replies_in(wire.sent)[-1] == b"+QUEUED\r\n"
+    wire.give_up()
+    wire.feed(framed("PING"))
+    executed, _ = replies_in(wire.sent)[-2:]
+    assert executed.startswith(b"-CLUSTERDOWN"), executed
+    assert store.number == 0
+
+
 def test_transaction_with_a_changed_key_is_not_tried_out() -> None:
     store = Store({"long": "v" * (1 << 20)}, level=LEVEL)
     wire, other = RedisWire(store), RedisWire(store)
