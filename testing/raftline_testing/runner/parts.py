@@ -41,6 +41,11 @@ def there(names: Iterable[str]) -> set[str]:
     return {name for name in names if not is_missing(name)}
 
 
+def with_part(part: str) -> pytest.MarkDecorator:
+    """Mark a test whose commands are those of another extension, too."""
+    return pytest.mark.skipif(part in MISSING, reason=f"{part} is missing")
+
+
 def needs_missing(source: str) -> bool:
     """Whether a module imports from a part that is missing, at its top."""
     return _IMPORTED.search(source) is not None

@@ -22,6 +22,7 @@ from raftline_testing.doubles.lease_machine import TERM, LeaseMachine
 from raftline_testing.doubles.user_machine import UserMachine
 from raftline_testing.files.node_files import entries
 from raftline_testing.linear_work import TIMES_MORE_MAX, times_more
+from raftline_testing.runner.parts import with_part
 
 L = "lock/a/"
 Q = "queue/q/"
@@ -166,6 +167,7 @@ def test_a_number_of_a_job_is_never_used_again(machine: LeaseMachine) -> None:
     assert keys(machine, Q) == [f"{kind}/{n:019}" for kind in ("jobs", "wait") for n in (65, 66)]
 
 
+@with_part("objects")
 def test_put_in_a_transaction_sees_the_operations_before_it(machine: LeaseMachine) -> None:
     """An object is written once for several operations, but before the job."""
     job = f"{Q}jobs/0000000000000000060"

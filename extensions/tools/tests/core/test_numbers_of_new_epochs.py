@@ -14,6 +14,7 @@ from raftline.storage.folder import Folder
 from raftline.tools.node_files.backup import of_node, restore
 from raftline.tools.node_files.recover import recover
 from raftline_testing.files.node_files import boot
+from raftline_testing.runner.parts import with_part
 
 LOCK = "object l lock.acquire"
 
@@ -39,6 +40,7 @@ def begun(folder: Path) -> None:
     manager.close()
 
 
+@with_part("objects")
 def test_recovered_cluster_repeats_no_token_or_session_name(tmp_path: Path) -> None:
     """A recovered cluster repeats no token and no session name."""
     lost, kept = tmp_path / "lost", tmp_path / "kept"
@@ -53,6 +55,7 @@ def test_recovered_cluster_repeats_no_token_or_session_name(tmp_path: Path) -> N
     assert session == f"SESSION response: client1-{2 * EPOCH_NUMBERS + 5}"
 
 
+@with_part("objects")
 def test_a_restored_cluster_repeats_no_token(tmp_path: Path) -> None:
     begun(tmp_path / "lost")
     backup, new = tmp_path / "backup.txt", tmp_path / "new"
