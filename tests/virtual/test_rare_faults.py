@@ -19,7 +19,7 @@ KINDS = RARE_FAULTS + NEWEST_FAULTS
 SEEDS = {
     "hung disk": (8, 2, 5, 7),
     "slow syncs": (104,),
-    "gone log": (129,),
+    "gone log": (20,),
     "older files": (5,),
     "foreign files": (5, 7, 31),
     "crowd": (2, 9, 16),

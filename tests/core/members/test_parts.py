@@ -240,7 +240,7 @@ def test_first_entry_of_a_cluster_names_the_kernel_of_its_leader() -> None:
     assert node._state.may_send("s2")
 
 
-def test_log_that_names_no_kernel_does_once_all_members_announce_it() -> None:
+def test_log_without_a_kernel_names_it_once_all_announce_it() -> None:
     node = established("s1", voters=THREE, options=FIRST)
     node._state.options = replace(FIRST, applies=frozenset({KERNEL}), own_parts=(KERNEL,))
     node._state.own_needs = None  # as at a start
