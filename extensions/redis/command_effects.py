@@ -8,7 +8,7 @@ lease that it is under; a time that a command sets is a lease of its own, as tha
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -18,6 +18,7 @@ from raftline.state.commands.lease_commands import ms_of
 from raftline.state.commands.transaction_commands import holds
 from raftline.state.lease_table import own_lease
 from raftline.state.store import Store
+from raftline.wire.commands.rights import UserRole
 from raftline.wire.done_reply import NOT_DONE, with_word
 from raftline.wire.key_stat import TYPED, value_and_lease
 from raftline.wire.limits import REQUEST_WORK_BYTES, VALUE_BYTES
@@ -25,21 +26,21 @@ from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError, escape, is_number
 from raftline.wire.refusal import RequestRefused
 
-from .resp.entry import RESPONSE, VERB, RedisEntry, counted_answer, read_entry
+from .resp.entry import RESPONSE, VERB, RedisEntry, counted_answer, lacks_times, read_entry
 from .resp.functions import FUNCTIONS
-from .resp.known_scripts.scripts import CALL, CALL_READ, SCRIPTS
 from .resp.request_ledger import OverLedgerError, RequestLedger
+from .resp.scripts import BY_TEXT, NAMES, is_quick, key_of
 from .resp.types.rows import LONG
 from .resp.types.typed import PART
 from .resp.view import HeldKey, View, held_of
 
 _PER_KEY: Final = 13  # characters of a value that take as long as a key (state/work.py)
 _FEW_WORDS: Final = 20  # of an entry: more may be of one command
-_FEW_DIGITS: Final = 3  # of the number of elements that a script adds
+_SCRIPTS: Final = frozenset(NAMES)
 _MADE: Final = 32  # characters of each command's own: the number of an element of a stream
 _DRAWING: Final = frozenset(["HRANDFIELD", "SRANDMEMBER", "ZRANDMEMBER"])
 # Of a value, these read as many copies as they have words.
-_READ_OFTEN: Final = frozenset([CALL, CALL_READ, "SDIFF", "SDIFFSTORE", "ZDIFF", "ZDIFFSTORE"])
+_READ_OFTEN: Final = frozenset(["SDIFF", "SDIFFSTORE", "ZDIFF", "ZDIFFSTORE"])
 _REPLACED: Final = frozenset(  # their values do not grow by what is set
     ["SET", "SETEX", "PSETEX", "MSET", "INCR", "DECR", "INCRBY", "DECRBY"]
 )
@@ -60,33 +61,31 @@ def _measure(store: Store, command: str) -> int:
         size = len(text) // (part if text.startswith(TYPED) else 1)
         longest, named = max(longest, size), named + size
     copied, copies = len(command), 1 + words.count(";")
-    if not ("SETRANGE" in words or CALL in words):
+    if not ("SETRANGE" in words or not _SCRIPTS.isdisjoint(words)):
         return (copied + max(named, longest * copies)) // _PER_KEY
     for place, word in enumerate(words[:-2]):
         if word == "SETRANGE" and is_number(words[place + 2]):
             longest = max(longest, min(int(words[place + 2]), VALUE_BYTES))
-        elif word == CALL and is_number(words[place + 2]):  # it may set each key to an argument
+        elif word in _SCRIPTS and not _is_quick(store, word, words[place + 1]):
+            longest = VALUE_BYTES
+        elif word in _SCRIPTS and is_number(words[place + 2]):
+            # It may set each key to an argument, and each key may be a long value.
             count = min(int(words[place + 2]), len(words))
-            copied += count * max(map(len, words))
-            copies += count
-            if _grows(words[place + 1], words[place + 3 + count :]):
-                longest = VALUE_BYTES
+            copied += (1 + count) * max(map(len, words))
+            copies += 2 * (1 + count)
     return (copied + longest * copies) // _PER_KEY
 
 
-def _grows(name: str, arguments: list[str]) -> bool:
-    """Whether a script may make a long value of a few words."""
-    script = SCRIPTS.get(name)
-    if script is None or not script.grows:
-        return False
-    amount = arguments[script.grows - 1] if len(arguments) >= script.grows else ""
-    return not is_number(amount) or len(amount) > _FEW_DIGITS
+def _is_quick(store: Store, name: str, word: str) -> bool:
+    """Whether a script calls each of its commands once at most, and little else."""
+    text = None if name in BY_TEXT else store.get(escape(key_of(word), key=True))
+    return name not in BY_TEXT and (text is None or is_quick(text))
 
 
 def estimate(store: Store, command: str) -> int:
     """Return about how many bytes of values the commands of an entry look at and make, at least
     the part of TRIED_BYTES that their work, or their replies, are of an entry's bound; 0 if the
-    entry has a mistake.
+    entry has a mistake, or a script, which may use keys that it computes.
 
     A value is as long as all that was put into it. Beyond TRIED_BYTES it is not counted on.
     """
@@ -97,6 +96,8 @@ def estimate(store: Store, command: str) -> int:
     escaped = 8 if "\\" in command else 2  # characters of a value, for one of a word
     sizes, weight = dict[str, int](), 0
     for words in entry.commands:
+        if words[0] in _SCRIPTS:
+            return 0
         keys = _keys_in(words)
         for key in keys:
             if key not in sizes:
@@ -116,10 +117,6 @@ def estimate(store: Store, command: str) -> int:
 def _made_by_number(words: list[str], read: int) -> int:
     """Return how many bytes a command makes because a number in it says so."""
     name, *operands = words
-    if name in (CALL, CALL_READ):
-        script, count, *rest = operands
-        grows = is_number(count) and _grows(script, rest[int(count) :])
-        return VALUE_BYTES if grows else 0
     number = operands[1] if len(operands) > 1 else ""
     if name == "SETRANGE" and is_number(number):
         return min(int(number), VALUE_BYTES)
@@ -136,6 +133,8 @@ def _redis(store: Store, operands: str) -> str | None:
         if not all([holds(store, condition) for condition in entry.conditions]):
             return with_word(VERB.upper(), NOT_DONE, "a watched key has changed")
         view, answers = _carried_out(store, entry, store.held, store.pause)
+        if view.lacking:
+            return with_word(VERB.upper(), NOT_DONE, lacks_times(view.lacking))
         changes = list(view.changes())
     except (ProtocolError, RequestRefused) as problem:
         return problem.refusal
@@ -197,6 +196,8 @@ def _carried_out(
 
     ledger, reads = RequestLedger(_CHANGES_MAX), itertools.count(1)
     view, answers, looked = View(held, ms_left, entry.now_ms, ledger, seed), list[str](), 0
+    view.may, view.pause = _may_of(store), pause
+    view.knows_time = entry.left_ms.__contains__
     for words in entry.commands:
         value = view.attempt(FUNCTIONS[words[0]].decide, words)
         answers.append(counted_answer(value, ledger))
@@ -204,6 +205,24 @@ def _carried_out(
             looked = ledger.worked
             pause()
     return view, answers
+
+
+def _may_of(store: Store) -> Callable[[str, bool, bool], bool] | None:
+    """Return whether the user of the entry may use a key that a script names; None if anybody
+    may."""
+    if not (store.user and store.users):
+        return None
+    identity = store.users.identity(store.user)
+
+    def may(key: str, reads: bool, writes: bool) -> bool:
+        name = escape(key, key=True)
+        return all([
+            identity.role >= role and name.startswith(identity.prefixes_for(role))
+            for role, is_needed in ((UserRole.READER, reads), (UserRole.WRITER, writes))
+            if is_needed
+        ])  # fmt: skip
+
+    return may
 
 
 def _change(store: Store, key: str, now: HeldKey) -> None:

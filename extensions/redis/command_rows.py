@@ -15,14 +15,12 @@ from raftline.wire.protocol import escape
 
 from .resp.entry import FORM, VERB, read_entry, read_line
 from .resp.functions import FUNCTIONS
-from .resp.known_scripts.scripts import CALL, CALL_READ, SCRIPTS
 
 _FREEING: Final = (
     r"(?:DEL|UNLINK|DELEX|GETDEL|GET|MGET|EXISTS|TOUCH|STRLEN|TYPE|TTL|PTTL|B?LPOP|B?RPOP|BZPOPMIN"
     r"|BZPOPMAX|B?[LZ]MPOP|HDEL|HGET|HGETALL|HMGET|LINDEX|LLEN|LRANGE|LREM|LTRIM|SCARD|SISMEMBER|SMEMBERS|SPOP"
     r"|SREM|XDEL|XLEN|XRANGE|XREVRANGE|XTRIM|ZCARD|ZPOPMAX|ZPOPMIN|ZREM|ZREMRANGEBY(?:LEX|RANK|SCORE)|ZSCORE"
-    rf"|{CALL} (?:{'|'.join(each.name for each in SCRIPTS.values() if each.frees)})"
-    rf"|{CALL_READ})(?: (?!; )[^ ]+)*"
+    r"|EVALSHA_RO)(?: (?!; )[^ ]+)*"
 )
 
 

@@ -56,8 +56,7 @@ class RedisNode:
         self._last_cursor = int(new_token(3), 16) << _NUMBER_BITS
         self._cursors: dict[int, str] = {}  # the oldest first
         self._bytes = 0
-        # Of each user: their names by SHA1, the oldest first.
-        self._scripts: dict[str | None, dict[str, str]] = {}
+        self._scripts: dict[str, bool] = {}  # by SHA1, the oldest first
         self._leader = ""  # the address of the last leader that was known
         self._listeners: dict[SwitchListener, None] = {}
         self._leads = False  # this node, as far as it was noted
@@ -179,22 +178,14 @@ class RedisNode:
         with self._lock:
             return self._cursors.get(number)
 
-    def script(self, user: str | None, sha: str) -> str | None:
+    def script(self, sha: str) -> bool | None:
         """See `CommandNode`."""
         with self._lock:
-            return self._scripts.get(user, {}).get(sha)
+            return self._scripts.get(sha)
 
-    def keep_script(self, user: str | None, sha: str, name: str) -> None:
-        """See `CommandNode`. If there are too many, the user with the most loses the oldest."""
+    def keep_script(self, sha: str, *, takes_times: bool = False) -> None:
+        """See `CommandNode`. If there are too many, the oldest goes."""
         with self._lock:
-            self._scripts.setdefault(user, {})[sha] = name
-            if sum(map(len, self._scripts.values())) > REDIS_SCRIPTS:
-                most = max(self._scripts, key=lambda each: len(self._scripts[each]))
-                del self._scripts[most][next(iter(self._scripts[most]))]
-                if not self._scripts[most]:
-                    del self._scripts[most]
-
-    def forget_scripts(self, user: str | None) -> None:
-        """See `CommandNode`."""
-        with self._lock:
-            self._scripts.pop(user, None)
+            self._scripts[sha] = takes_times or self._scripts.get(sha, False)
+            if len(self._scripts) > REDIS_SCRIPTS:
+                del self._scripts[next(iter(self._scripts))]

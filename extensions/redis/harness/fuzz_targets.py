@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from raftline.access.login import Access
 from raftline.common.build_level import LEVEL
 from raftline.redis.resp.commands import COMMANDS
-from raftline.redis.resp.known_scripts.scripts import SCRIPTS
 from raftline.state.store import Store
 from raftline_testing.fuzzing.targets import BYTES, Target, known_users, mutated
 
+from .library_scripts import TEXTS
 from .redis_wire import RedisWire, framed, replies_in
 
 FOREIGN = "foreign"
-_TEXTS = tuple([row.texts[0] for row in SCRIPTS.values()])
+_TEXTS = tuple([texts[0] for texts in TEXTS.values()])
 REDIS_WORDS = (
     *COMMANDS, *_TEXTS, "app/k", "web/x", "app/", "*", "w*", "web/?", "[a-", "NX", "XX", "GET",
     "IFEQ", "IFNE", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "PERSIST", "GT", "LT", "MATCH", "COUNT",

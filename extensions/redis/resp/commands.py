@@ -15,14 +15,13 @@ from typing import Final, NamedTuple, TypeAlias
 
 from raftline.wire.protocol import shown, size_of
 
-from . import blocking, fast, keys, messages, notifications, transactions
+from . import blocking, fast, keys, messages, notifications, scripts, transactions
 from .cluster import CLUSTER
 from .connection import CONNECTION, WITHOUT_LOGIN
 from .fast import Line
 from .function_rows import Function
 from .functions import FUNCTIONS
 from .key_programs import Task, read, write
-from .known_scripts import scripts
 from .limits import REDIS_QUEUED
 from .programs import CommandContext, CommandRefused, Program, RedisCall, Run, in_capitals
 from .replies import (
@@ -82,7 +81,6 @@ _ONLY_SUBSCRIPTIONS: Final = (
 )
 _ALL: Final = (1, -1, 1)
 _OF_GROUPS: Final = frozenset(["XACK", "XAUTOCLAIM", "XCLAIM", "XGROUP", "XPENDING", "XREADGROUP"])
-_BY_SCRIPT: Final = ("EVAL", "EVALSHA")
 
 
 def _on_keys(name: str, line: FastPlan | None, alias: str = "") -> Row:
@@ -111,8 +109,6 @@ def plan_of(words: list[str], context: CommandContext, *, is_stranger: bool = Fa
     if session.queue is not None and row.in_multi:
         return Answer(_queue(row, words, context))
     try:
-        if row.name in _BY_SCRIPT:
-            words = scripts.called(context, words)
         line = row.line(context, words) if row.line is not None else None
     except CommandRefused as refused:
         return Answer(refused.failure)
@@ -134,8 +130,29 @@ def _unknown(words: list[str]) -> Failure:
 def _alone(context: CommandContext, words: list[str]) -> Program:
     """Carry out one command on keys."""
     task = Task(FUNCTIONS[in_capitals(words[0])], words)
-    values = yield from (read if task.function.is_read else write)(context, [task], {})
+    is_read = task.function.is_read and not task.function.is_entry
+    values = yield from (read if is_read else write)(context, [task], {})
     return values[0] if values else None
+
+
+def _script(context: CommandContext, words: list[str]) -> Program:
+    """Carry out a script. Its text goes into the log if this node has not sent it yet, or if it is
+    not there any more."""
+    name = in_capitals(words[0])
+    sha = scripts.sha_of(words[1]) if name in scripts.BY_TEXT else ""
+    if sha and context.node.script(sha) is not None:
+        by_sha = [name.replace("EVAL", "EVALSHA"), sha, *words[2:]]
+        value = yield from _alone(context, by_sha)
+        if value != scripts.NO_SCRIPT:
+            return value
+    value = yield from _alone(context, [name, *words[1:]])
+    if sha:
+        context.node.keep_script(sha, takes_times=scripts.takes_times([name, *words[1:]]))
+    return value
+
+
+def _checked(context: CommandContext, words: list[str]) -> None:
+    scripts.check(words)
 
 
 def _queue(row: Row, words: list[str], context: CommandContext) -> Value:
@@ -169,9 +186,6 @@ def _task(row: Row, words: list[str], context: CommandContext) -> Task | Failure
     in Redis."""
     function = row.function
     try:
-        if row.name in _BY_SCRIPT:
-            words = scripts.called(context, words)
-            function = FUNCTIONS[words[0]]
         if row.line is not None:
             row.line(context, words)
     except CommandRefused as refused:
@@ -187,7 +201,9 @@ def change_of(words: list[str], context: CommandContext) -> Task | None:
     if row is None or row.function is None or not row.fits(len(words)):
         return None
     task = _task(row, words, context)
-    if isinstance(task, Failure) or task.function.is_read or task.takes_times:
+    if isinstance(task, Failure) or task.function.is_read or task.function.is_entry:
+        return None
+    if task.takes_times:
         return None
     return task
 
@@ -323,8 +339,8 @@ _ROWS: Final = (
     Row("DISCARD", 1, run=transactions.discard, flags="noscript fast", in_multi=False),
     Row("WATCH", -2, run=transactions.watch, flags="noscript fast", keys=_ALL, in_multi=False),
     Row("UNWATCH", 1, run=transactions.unwatch, flags="noscript fast"),
-    *(_on_keys(scripts.CALL, fast.script, name) for name in _BY_SCRIPT),
-    Row("SCRIPT", -2, run=scripts.script, flags="noscript"),
+    *(_on_keys(name, _checked)._replace(run=_script) for name in scripts.NAMES),
+    _on_keys("SCRIPT", _checked)._replace(flags="noscript"),
     Row("SUBSCRIBE", -2, run=notifications.subscribe, flags="pubsub noscript loading stale"),
     Row("PSUBSCRIBE", -2, run=notifications.subscribe, flags="pubsub noscript loading stale"),
     Row("UNSUBSCRIBE", -1, run=notifications.unsubscribe, flags="pubsub noscript loading stale"),

@@ -241,6 +241,20 @@ def answers_in(reply: str) -> list[Value] | None:
     return list(map(_value, json.loads(reply.partition(": ")[2])))
 
 
+_LACKING: Final = "a script asks for the times of these keys: "
+
+
+def lacks_times(keys: Iterable[str]) -> str:
+    """Return why an entry did nothing: it lacks the times that these keys have left."""
+    return _LACKING + " ".join([format_word(key) for key in keys])
+
+
+def lacking_in(reply: str) -> list[str]:
+    """Return the keys whose times an entry lacks, none for any other reply."""
+    words = reply.partition(_LACKING)[2] if not is_done(reply) else ""
+    return [unescape(word) for word in words.split(" ")] if words else []
+
+
 def _paired(content: list[Any]) -> list[tuple[Value, Value]]:
     return list(zip(*[iter(map(_value, content))] * 2, strict=True))
 

@@ -175,7 +175,3 @@ def publish(context: CommandContext, words: list[str]) -> Line | None:
     if line is not None:
         line.form = f"publish:{context.node.receivers(words[1:2])[0]}"
     return line
-
-
-def script(context: CommandContext, words: list[str]) -> Line | None:
-    return None if FUNCTIONS[words[0]].is_read else entry(context, words)

@@ -36,6 +36,7 @@ class Function(NamedTuple):
     changes: int | None = None  # the place of the only key that it may change; None: any of them
     moves: int | None = None  # the place of a key whose value it puts into another one
     find_keys: Callable[[list[str]], list[str]] | None = None  # if no spec tells which they are
+    is_entry: bool = False  # a script: also one that changes nothing is an entry
 
     @property
     def is_read(self) -> bool:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import keys, messages, strings, times
+from . import keys, messages, scripts, strings, times
 from .function_rows import ALL, PAIRS, READ, TWO, WRITE, Function, always, never
-from .known_scripts import scripts
 from .programs import in_capitals
 from .replies import Value
 from .types import rows
@@ -19,7 +18,11 @@ _SHOWING: Final = frozenset(["GET", "IFEQ", "IFNE"])  # options of SET
 
 
 def _script(view: View, words: list[str]) -> Value:
-    return scripts.run(view, words, _DECIDE)
+    return scripts.run(view, words, FUNCTIONS)
+
+
+def _no_keys(words: list[str]) -> list[str]:
+    return []
 
 
 def _set_shows(words: list[str]) -> bool:
@@ -72,12 +75,12 @@ _ROWS: Final = (
     ),
     Function(messages.PUBLISH, 3, messages.publish, "pubsub loading stale fast", shows=never),
     *(
-        Function(name, -3, _script, flags, (3, 3, 1), takes_times=scripts.takes_times,
-                 find_keys=scripts.keys_in)
-        for name, flags in ((scripts.CALL, WRITE), (scripts.CALL_READ, READ))
+        Function(name, -3, _script, READ if name.endswith("_RO") else WRITE, (3, 3, 1),
+                 takes_times=scripts.takes_times, find_keys=scripts.keys_in, is_entry=True)
+        for name in scripts.NAMES
     ),
+    Function("SCRIPT", -2, scripts.script, WRITE, (0, 0, 0), find_keys=_no_keys, is_entry=True),
     *rows.ROWS,
     *rows.BLOCKING,
 )  # fmt: skip
 FUNCTIONS: Final = {row.name: row for row in _ROWS}
-_DECIDE: Final = {row.name: row.decide for row in _ROWS}  # for scripts

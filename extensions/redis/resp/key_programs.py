@@ -11,16 +11,18 @@ from raftline.wire.commands.transaction_line import format_word
 from raftline.wire.done_reply import is_done
 from raftline.wire.operands.lease_operands import NO_LEASE
 
-from .entry import answers_in, format_entry
+from .entry import answers_in, format_entry, lacking_in, lacks_times
 from .function_rows import Function
 from .limits import REDIS_ARGUMENTS
 from .messages import PUBLISH
-from .programs import CommandContext, CommandRefused, RedisAsk, Steps, format_key
+from .programs import CommandContext, CommandRefused, RedisAsk, Steps, format_key, in_capitals
 from .replies import Failure, Value, length_of
+from .scripts import BY_TEXT, sha_of
 from .view import HeldKey, View, held_of
 
 _GOT: Final = "GET response: "
 _SEEDS: Final = 1 << 32
+_TRIES: Final = 10  # of an entry whose script asks for the times of keys that it computes
 
 
 class KeyState(NamedTuple):
@@ -86,11 +88,10 @@ def too_many(what: str, count: int, most: int) -> Failure:
 
 
 def _times(
-    context: CommandContext, tasks: Sequence[Task], states: dict[str, KeyState]
+    context: CommandContext, timed: Sequence[str], states: dict[str, KeyState]
 ) -> Steps[dict[str, int]]:
-    """Return the times that leases have left, as far as the commands depend on them. They are read
-    after the states: a lease that ends or begins meanwhile is another one."""
-    timed = dict.fromkeys([key for task in tasks if task.takes_times for key in task.keys])
+    """Return the times that the leases of these keys have left. They are read after the states: a
+    lease that ends or begins meanwhile is another one."""
     keys = [key for key in timed if states[key].lease]
     if not keys:
         return {}
@@ -135,7 +136,8 @@ def read(
                 held[key] = HeldKey()
     if any([states[key] != state for key, state in watched.items()]):
         return None
-    left_ms = yield from _times(context, tasks, states)
+    timed = _keys_of([task for task in tasks if task.takes_times])
+    left_ms = yield from _times(context, timed, states)
     view = View(
         held.__getitem__,
         lambda lease: left_ms.get(lease, 1),
@@ -150,26 +152,58 @@ def read(
     return values
 
 
+def _sha_in(words: list[str]) -> str:
+    """Return the SHA1 of the script that a command names."""
+    return sha_of(words[1]) if in_capitals(words[0]) in BY_TEXT else words[1].lower()
+
+
+def _takes_times(context: CommandContext, task: Task) -> bool:
+    """Whether a command depends on the time that its keys have left, as far as this node knows."""
+    if task.takes_times or not task.function.is_entry:
+        return task.takes_times
+    return context.node.script(_sha_in(task.words)) is True
+
+
+def _entry_of(
+    context: CommandContext,
+    tasks: Sequence[Task],
+    watched: dict[str, KeyState],
+    timed: Sequence[str],
+) -> Steps[str]:
+    """Return the line of an entry with the times that these keys have left."""
+    states = dict[str, KeyState]()
+    if timed:
+        lines = [f"stat {format_key(key, context.node.limits)}" for key in timed]
+        replies = yield RedisAsk(lines, "read", timed[0])
+        states = dict(zip(timed, map(state_of, replies), strict=True))
+    left_ms = yield from _times(context, timed, states)
+    return format_entry(
+        context.node.now_ms(),
+        [[task.function.name, *task.words[1:]] for task in tasks],
+        [condition(*one) for one in watched.items()],
+        left_ms,
+    )
+
+
 def write(
     context: CommandContext, tasks: Sequence[Task], watched: dict[str, KeyState]
 ) -> Steps[list[Value] | None]:
     """Carry out commands as one entry; return their replies, or None if a watched key has
     changed."""
     keys = _keys_of(tasks, list(watched))
-    timed = _keys_of([task for task in tasks if task.takes_times])
-    states = dict[str, KeyState]()
-    if timed:
-        lines = [f"stat {format_key(key, context.node.limits)}" for key in timed]
-        replies = yield RedisAsk(lines, "read", timed[0])
-        states = dict(zip(timed, map(state_of, replies), strict=True))
-    left_ms = yield from _times(context, tasks, states)
-    line = format_entry(
-        context.node.now_ms(),
-        [[task.function.name, *task.words[1:]] for task in tasks],
-        [condition(*one) for one in watched.items()],
-        left_ms,
-    )
-    (reply,) = yield RedisAsk([line], "write", keys[0] if keys else "", is_canonical=True)
+    timed = _keys_of([task for task in tasks if _takes_times(context, task)])
+    for _ in range(_TRIES):
+        line = yield from _entry_of(context, tasks, watched, timed)
+        (reply,) = yield RedisAsk([line], "write", keys[0] if keys else "", is_canonical=True)
+        lacking = lacking_in(reply)
+        if not lacking:
+            break
+        timed = list(dict.fromkeys([*timed, *lacking]))
+        for task in tasks:
+            if task.function.is_entry:
+                context.node.keep_script(_sha_in(task.words), takes_times=True)
+    else:
+        raise CommandRefused(f"TRYAGAIN {lacks_times(lacking)}, which change. Nothing was done")
     values = answers_in(reply)
     if values is not None:
         done = list(zip(tasks, values, strict=True))

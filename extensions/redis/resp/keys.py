@@ -25,6 +25,7 @@ from .programs import (
     text_of,
 )
 from .replies import OK, SYNTAX, Simple, Value, length_of
+from .scripts import PREFIX
 from .types.typed import STRING, type_in
 from .view import View
 
@@ -245,6 +246,11 @@ def _pairs(prefix: str, after: str) -> Steps[tuple[dict[str, str], bool]]:
     return pairs, reply.partition(": ")[2][end:] != ""
 
 
+def _own(names: list[str]) -> list[str]:
+    """Return the keys of clients: the texts of scripts are keys, too."""
+    return [name for name in names if not name.startswith(PREFIX)]
+
+
 def keys(context: CommandContext, words: list[str]) -> Program:
     """KEYS PATTERN"""
     pattern, prefix = Pattern(words[1]), literal_prefix(words[1])
@@ -252,7 +258,7 @@ def keys(context: CommandContext, words: list[str]) -> Program:
     after, is_more = "", True
     while is_more:
         names, is_more = yield from page(prefix, after)
-        fitting: list[Value] = [name for name in names if pattern.fits(name)]
+        fitting: list[Value] = [name for name in _own(names) if pattern.fits(name)]
         found += fitting
         context.ledger.returns(length_of(fitting))
         after = names[-1] if names else ""
@@ -277,7 +283,7 @@ def scan(context: CommandContext, words: list[str]) -> Program:
     if "TYPE" in options:
         types = yield from _types(context, {name: pairs[name] for name in names})
         names = [name for name in names if types.get(name, STRING) == options["TYPE"].lower()]
-    found: list[Value] = [name for name in names if pattern.fits(name)]
+    found: list[Value] = [name for name in _own(names) if pattern.fits(name)]
     return [str(following), found]
 
 
@@ -310,7 +316,7 @@ def dbsize(context: CommandContext, words: list[str]) -> Program:
     count, after, is_more = 0, "", True
     while is_more:
         names, is_more = yield from page("", after)
-        count += len(names)
+        count += len(_own(names))
         after = names[-1] if names else ""
     return count
 
@@ -318,8 +324,10 @@ def dbsize(context: CommandContext, words: list[str]) -> Program:
 def randomkey(context: CommandContext, words: list[str]) -> Program:
     """RANDOMKEY"""
     names, _ = yield from page("", text_of(bytes([1 + context.node.chance(126)])))
+    names = _own(names)
     if not names:
         names, _ = yield from page("", "")
+        names = _own(names)
     return names[context.node.chance(len(names))] if names else None
 
 

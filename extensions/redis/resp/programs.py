@@ -90,14 +90,12 @@ class CommandNode(Protocol):
     def cursor(self, number: int) -> str | None:
         """Return the key that was kept under a number; None if it is gone."""
 
-    def script(self, user: str | None, sha: str) -> str | None:
-        """Return the name of a known script by its SHA1; None if this user did not load it here."""
+    def script(self, sha: str) -> bool | None:
+        """Return whether a script asks for times; None if this node does not know it."""
 
-    def keep_script(self, user: str | None, sha: str, name: str) -> None:
-        """Keep the name of a known script for a user; None stands for clients without a login."""
-
-    def forget_scripts(self, user: str | None) -> None:
-        """Forget the scripts that this user loaded here."""
+    def keep_script(self, sha: str, *, takes_times: bool = False) -> None:
+        """Note a script that is in the log, or that asks for times. The store decides whether it
+        has the text; a note saves a line."""
 
     def count_subscription(self, name: str, pattern: NamePattern | None, change: int) -> None:
         """Count a subscription more, or less, to a channel or a pattern."""

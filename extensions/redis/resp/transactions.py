@@ -79,7 +79,7 @@ def execute(context: CommandContext, words: list[str]) -> Program:
         return ABORTED
     commands: list[Queued] = queue
     tasks = [one for one in commands if isinstance(one, Task)]
-    is_read = all([one.function.is_read for one in tasks])
+    is_read = all([one.function.is_read and not one.function.is_entry for one in tasks])
     if is_read and all([state.changed for state in watched.values()]):
         replies = yield from read(context, tasks, watched)
     else:  # only an entry tells whether an absent key was set and removed

@@ -26,6 +26,10 @@ _LOOK: Final = 256  # for each look at a value with a type, however short it is
 _LIMITS: Final = Limits()
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class HeldKey(NamedTuple):
     """A key at one moment: its value, and the lease that it is under, or the time that a command
     has given it. A value with a type is written as in the store, any other one is meant."""
@@ -75,6 +79,13 @@ class View:
         self._seed = seed
         self._seeded = ""
         self._chances = 0
+        # For scripts: whether the user may read or write a key, whether the entry has the time that
+        # a lease has left, and what long work has to call at times.
+        self.may: Callable[[str, bool, bool], bool] | None = None
+        self.knows_time: Callable[[str], bool] | None = None
+        self.pause: Callable[[], None] = _nothing
+        self.in_script = False
+        self.lacking: dict[str, None] = {}  # the keys whose times a script lacks
 
     def _now(self, key: str) -> HeldKey:
         """Return a key as it is now.
@@ -225,7 +236,11 @@ class View:
     def left_ms(self, key: str) -> int | None:
         """Return the time that a key has left, None if it stays."""
         now = self._now(key)
-        return self._ms_left(now.lease) if now.lease else now.left_ms
+        if not now.lease:
+            return now.left_ms
+        if self.in_script and self.knows_time is not None and not self.knows_time(now.lease):
+            self.lacking[key] = None
+        return self._ms_left(now.lease)
 
     def expire(self, key: str, left_ms: int | None) -> None:
         """Set or remove the time of a key that exists; a time that is over removes the key."""

@@ -9,7 +9,9 @@ import string
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from raftline.redis.resp.known_scripts.scripts import CALL, CALL_READ, SCRIPTS
+from raftline.redis.harness.library_scripts import TEXTS
+from raftline.redis.resp.scripts import NAMES
+from raftline.wire.commands.transaction_line import format_word
 from raftline.wire.limits import VALUE_BYTES
 
 NINE: Final = "1 2 3 4 5 6 7 8 9"
@@ -86,6 +88,7 @@ WORDS: Final = {
     "COPY": ["K J REPLACE"],
     "EXPIRE PEXPIRE EXPIREAT PEXPIREAT": ["K 100000"],
     "PUBLISH": ["K x"],
+    "SCRIPT": ["EXISTS x", "FLUSH", "LOAD return", f"LOAD --{'x' * 30_000}"],
 }  # fmt: skip
 
 _CALLS: Final = 4  # of each script
@@ -96,14 +99,50 @@ _ARGUMENTS: Final = (*_NUMBERS, "K", "x", "x" * 800, "-inf", "(1", "1e300", "tru
 def words_of(name: str) -> list[str]:
     """Return the operands of a command. Those of a script are drawn by its name: as many as its
     text asks for, and many where it has a loop over them."""
-    if name not in (CALL, CALL_READ):
+    if name not in NAMES:
         return [words for names, some in WORDS.items() if name in names.split() for words in some]
-    scripts = [script for script in SCRIPTS.values() if script.is_read == (name == CALL_READ)]
-    return [call for script in scripts for call in _calls(script.name, random.Random(script.name))]
+    if name != "EVAL":
+        return (
+            [f"{'0' * 40} 1 K"] if "SHA" in name else [r"return\sredis.call('get',\sKEYS[1]) 1 K"]
+        )
+    calls = [call for each in TEXTS for call in _calls(each, random.Random(each))]
+    return [*calls, *(f"{format_word(text)} 1 K" for text in LOOPS)]
+
+
+# Programs that use a value in each way that costs something.
+LOOPS: Final = tuple(
+    f"local s = redis.call('get', KEYS[1]) or 'x' {program}"
+    for program in (
+        "for i = 1, 1e5 do local x = i * 2 + 1 end",
+        "local t = {} for i = 1, 1e4 do t[i] = tostring(i) end return table.concat(t, ',')",
+        "local t = {} for i = 1, 3e4 do t['k' .. i] = {i} end for k, v in pairs(t) do v[2] = k end",
+        "for i = 1, 50 do local x = s .. i end",
+        "for i = 1, 200 do local x = s == s .. '' end",
+        "for i = 1, 20 do s:find('zzz', 1, true) s:upper() s:reverse() end",
+        "return {s:find('(.-)(.-)b')}",
+        "return select(2, s:gsub('%w', '%0%0'))",
+        "return select(2, s:gsub('%w', function(x) return x end))",
+        "for x in s:gmatch('.') do local y = x end",
+        "return cjson.encode({s, {s}, {a = s}})",
+        "return #cjson.decode('[' .. ('1,'):rep(3e4) .. '1]')",
+        "local t = {} for i = 1, 1e4 do t[i] = (i * 7919) % 10007 end table.sort(t)",
+        "local t = {} for i = 1, 2e3 do t[i] = (i * 7919) % 10007 end"
+        " table.sort(t, function(a, b) return a > b end)",
+        "local t = {} for i = 1, 3e3 do table.insert(t, 1, i) end",
+        "for i = 1, 2e3 do pcall(error, 'x') end",
+        "local function f(n) return n < 2 and n or f(n - 1) + f(n - 2) end return f(17)",
+        "for i = 1, 3e3 do string.format('%5d %s %q', i, 'a', 'b') end",
+        "for i = 1, 500 do redis.call('set', 'other', i) redis.call('get', 'other') end",
+        "for i = 1, 10 do redis.sha1hex(s) end",
+        "local t = {} for i = 1, 5000 do t[i] = i end for i = 1, 50 do select('#', unpack(t)) end",
+        "local t = {} for i = 1, 3e4 do t[i] = function() return i end end",
+        "while true do end",
+    )
+)
 
 
 def _calls(name: str, chance: random.Random) -> Iterator[str]:
-    script, text = SCRIPTS[name], SCRIPTS[name].texts[0]
+    text = TEXTS[name][0]
     of_keys, of_arguments = [
         max(map(int, re.findall(rf"{what}\[(\d+)", text)), default=1) for what in ("KEYS", "ARGV")
     ]
@@ -112,8 +151,7 @@ def _calls(name: str, chance: random.Random) -> Iterator[str]:
         keys = chance.choices("KKKJ", k=2000 if is_long and "#KEYS" in text else of_keys)
         words = _NUMBERS if place % 2 else _ARGUMENTS
         arguments = chance.choices(words, k=6004 if is_long else of_arguments)
-        arguments[: script.argument_keys] = chance.choices("KJ", k=script.argument_keys)
-        yield " ".join([name, str(len(keys)), *keys, *arguments])
+        yield " ".join([format_word(text), str(len(keys)), *keys, *arguments])
 
 
 def _names() -> Iterator[str]:

@@ -36,7 +36,7 @@ class Node:
     def __init__(self) -> None:
         self.limits = Limits()
         self.cursors: list[str] = []
-        self.scripts: dict[tuple[str | None, str], str] = {}
+        self.scripts: dict[str, bool] = {}
         self.subscriptions: Counter[str] = Counter()
 
     def now_ms(self) -> int:
@@ -55,14 +55,11 @@ class Node:
     def cursor(self, number: int) -> str | None:
         return self.cursors[number - 1] if number <= len(self.cursors) else None
 
-    def script(self, user: str | None, sha: str) -> str | None:
-        return self.scripts.get((user, sha))
+    def script(self, sha: str) -> bool | None:
+        return self.scripts.get(sha)
 
-    def keep_script(self, user: str | None, sha: str, name: str) -> None:
-        self.scripts[user, sha] = name
-
-    def forget_scripts(self, user: str | None) -> None:
-        self.scripts = {key: name for key, name in self.scripts.items() if key[0] != user}
+    def keep_script(self, sha: str, *, takes_times: bool = False) -> None:
+        self.scripts[sha] = takes_times or self.scripts.get(sha, False)
 
     def count_subscription(self, name: str, pattern: NamePattern | None, change: int) -> None:
         self.subscriptions[name] += change

@@ -8,7 +8,6 @@ import pytest
 
 from raftline.redis.resp.commands import COMMANDS
 from raftline.redis.resp.keys import Pattern
-from raftline.redis.resp.known_scripts.scripts import NO_LUA, NO_SCRIPT
 from raftline.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from raftline.redis.resp.replies import (
     NO_LIST,
@@ -19,6 +18,7 @@ from raftline.redis.resp.replies import (
     Value,
     format_reply,
 )
+from raftline.redis.resp.scripts import NO_SCRIPT
 from raftline.redis.tests.core.redis_model import NOW_MS, Model
 from raftline.state.commands.lease_commands import ms_of
 from raftline.wire.operands.operands import Limits
@@ -223,16 +223,16 @@ ROWS: list[tuple[str, str, Value]] = [
     ("", "COMMAND LIST FILTERBY ACLCAT list", Failure("ERR syntax error")),
     ("", "COMMAND LIST FILTERBY", Failure("ERR syntax error")),
     ("", "CLUSTER KEYSLOT 123456789", 12739),
-    ("", "EVAL x 1 a b", NO_LUA),
+    ("", "EVAL return 1 a b", None),
     ("", "EVAL x 3 a b", Failure("ERR Number of keys can't be greater than number of args")),
     ("", "EVAL x -1 a b", Failure("ERR Number of keys can't be negative")),
     ("", "EVAL x y a b", Failure("ERR value is not an integer or out of range")),
     ("", "EVALSHA x 0", NO_SCRIPT),
-    ("", "EVALSHA x y", NO_SCRIPT),
+    ("", "EVALSHA x y", Failure("ERR value is not an integer or out of range")),
     ("", f"EVALSHA {'0' * 40} y", Failure("ERR value is not an integer or out of range")),
     ("", f"EVALSHA {'0' * 40} 0", NO_SCRIPT),
     ("", f"SCRIPT EXISTS {'0' * 40} x", [0, 0]),
-    ("", "SCRIPT LOAD return", NO_LUA),
+    ("", "SCRIPT LOAD return", "63143b6f8007b98c53ca2149822777b3566f9241"),
     ("", "EXEC", Failure("ERR EXEC without MULTI")),
     ("", "DISCARD", Failure("ERR DISCARD without MULTI")),
     ("MULTI", "MULTI", Failure("ERR MULTI calls can not be nested")),
@@ -360,7 +360,7 @@ def test_a_transaction_of_reads_is_not_an_entry() -> None:
 
 def test_a_wrong_command_of_a_transaction_is_in_no_entry() -> None:
     model = Model()
-    for words in (("MULTI",), ("SET", "a", "1", "EX", "x"), ("INCR", "a"), ("EVAL", "x", 0)):
+    for words in (("MULTI",), ("SET", "a", "1", "EX", "x"), ("INCR", "a"), ("EVAL", "x", 1)):
         model.ask(*words)
     replies = model.ask("EXEC")
     assert isinstance(replies, list)

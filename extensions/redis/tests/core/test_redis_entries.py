@@ -194,9 +194,9 @@ def test_options_have_letters_of_ascii() -> None:
         ("DEL a b", True), ("DEL a ; GETDEL b ; GET c", True), ("DELEX a IFEQ ;x", True),
         ("if a absent ; b absent since 4 then DEL a", True), ("DEL a ; SET a 1", False),
         ("RENAME a b", False), ("if a absent then SET a 1", False), ("APPEND DEL a", False),
-        ("FCALL lock-release 1 a b", True), ("FCALL_RO lock-left 1 a b ; DEL a", True),
+        ("EVALSHA x 1 a b", False), ("EVALSHA_RO x 1 a b ; DEL a", True),
         ("LMPOP 1 a LEFT ; XTRIM b MAXLEN 0", True), ("XADD a MAXLEN 0 * b 1", False),
-        ("FCALL lock-renew 1 a b 10", False), ("FCALL lock-release 1 a b ; SET a 1", False),
+        ("EVAL_RO x 1 a", False), ("EVALSHA_RO x 1 a b ; SET a 1", False),
     ],
 )  # fmt: skip
 def test_an_entry_that_only_frees_needs_no_room(line: str, frees: bool) -> None:
@@ -212,7 +212,8 @@ def test_an_entry_that_may_copy_much_is_long() -> None:
         "APPEND big x ; APPEND big x",
         "COPY big k ; APPEND k 1",
         "SETRANGE k 999999 x",
-        f"FCALL locks-acquire 90 {' '.join(map(str, range(90)))} {'x' * 9000} 1000",
+        "EVAL x 0",
+        f"EVALSHA {'0' * 40} 90 {' '.join(map(str, range(90)))} {'x' * 9000} 1000",
     ):
         assert is_long(store, [f"redis 5 {commands_}"]), commands_
 
@@ -250,9 +251,9 @@ def denied(line: str, reads: tuple[str, ...], writes: tuple[str, ...]) -> str:
         ("DEL a b", "", "a b"), ("MSET a 1 b 2", "", "a b"), ("APPEND a 1", "", "a"),
         ("SET a 1 EX 5", "", "a"), ("SET a 1 GET", "a", "a"), ("GETSET a 1", "a", "a"),
         ("COPY a b", "a", "b"), ("RENAME a b", "a", "a b"), ("GET a ; DEL b", "a", "b"),
-        ("if a absent then DEL b", "a", "b"), ("FCALL lock-release 1 a b", "a", "a"),
-        ("FCALL locks-release 2 a b c", "a b", "a b"),
-        ("FCALL_RO lock-left 1 a x ; DEL b", "a", "b"),
+        ("if a absent then DEL b", "a", "b"), ("EVAL x 1 a b", "a", "a"),
+        ("EVALSHA x 2 a b c", "a b", "a b"),
+        ("EVALSHA_RO x 1 a x ; DEL b", "a", "b"),
     ],
 )  # fmt: skip
 def test_an_entry_takes_the_rights_of_its_keys(line: str, reads: str, writes: str) -> None:

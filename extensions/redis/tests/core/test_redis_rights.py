@@ -15,7 +15,6 @@ import pytest
 
 from raftline.redis.resp.entry import format_answer
 from raftline.redis.resp.functions import FUNCTIONS
-from raftline.redis.resp.known_scripts.scripts import CALL, CALL_READ
 from raftline.redis.resp.replies import Failure
 from raftline.redis.resp.request_ledger import OverLedgerError, RequestLedger
 from raftline.redis.resp.view import HeldKey, View, held_of
@@ -66,7 +65,7 @@ FORMS = {
     "LSET": "K 0 a", "LTRIM": "K 0 1", "GETRANGE": "K 0 1", "SUBSTR": "K 0 1", "LREM": "K 0 a",
 }  # fmt: skip
 OFTEN = 100  # tries without a difference, after which there seems to be none
-TRIED = [name for name in FUNCTIONS if name not in (CALL, CALL_READ)]
+TRIED = [name for name in FUNCTIONS if not FUNCTIONS[name].is_entry]
 
 
 class Held(NamedTuple):
@@ -171,8 +170,3 @@ def test_a_reply_tells_of_a_key_that_may_be_read(name: str, count: int) -> None:
         return
     for place, pairs in found.items():
         assert pairs[True, True] or pairs[True, False] < OFTEN, f"{name} needs not read key {place}"
-
-
-def test_no_script_is_carried_out_without_the_right_to_read() -> None:
-    rights = FUNCTIONS[CALL].rights_in([CALL, "lock-release", "1", "a", "b"])
-    assert list(rights) == [("a", True, True)]

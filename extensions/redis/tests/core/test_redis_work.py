@@ -27,6 +27,7 @@ from raftline.state.store import Store
 from raftline.state.work import needs_trial
 from raftline.wire.limits import ANSWER_BYTES, REQUEST_WORK_BYTES
 from raftline.wire.operands.operands import Limits
+from raftline.wire.protocol import unescape
 from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.work_unit import FACTOR, excess_of, took
 
@@ -81,7 +82,7 @@ def _walked(name: str, size: int) -> Iterator[tuple[str, str, Cost]]:
     value = VALUES[name](size)
     for command in FUNCTIONS:
         for operands in words_of(command):
-            words = [command, *operands.split(" ")]
+            words = [command, *map(unescape, operands.split(" "))]
             yield command, " ".join(words)[:60], Cost(value, words)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from raftline.redis.harness.library_scripts import TEXTS
 from raftline.redis.harness.redis_wire import framed
-from raftline.redis.resp.known_scripts.scripts import SCRIPTS
 from raftline_testing.nodes.processes import DEADLINE_S
 from tests.lists.walks import running_nodes
 from tests.processes.members.client_work import ALLOWED, CLIENT_PACKAGES, recorded
@@ -51,14 +51,17 @@ APPLY = ("redis/command_effects.py", *(
     f"redis/resp/{name}.py"
     for name in (
         "entry", "functions", "function_rows", "view", "strings", "keys", "times",
-        "known_scripts/scripts", "known_scripts/script_rows", "known_scripts/lock_scripts",
-        "known_scripts/counter_scripts", "known_scripts/rate_scripts",
-        "known_scripts/list_scripts", "known_scripts/sorted_set_scripts",
-        "known_scripts/lua_values", "programs", "messages", "request_ledger",
+        "scripts", "programs", "messages", "request_ledger",
         "types/combined_scores", "types/counted_keys", "types/elements", "types/hashes",
         "types/lists",
         "types/scans", "types/scores", "types/sets", "types/sorted_ranges", "types/sorted_sets",
         "types/streams", "types/typed",
+    )
+), *(
+    f"redis/lua/{name}.py"
+    for name in (
+        "formats", "library", "machine", "patterns", "reader", "scripts", "statements", "tokens",
+        "values",
     )
 ))  # fmt: skip
 
@@ -75,11 +78,11 @@ def work_of_a_redis_client(port: int) -> None:
         for number in range(20):
             connection.sendall(framed("SET", f"k{number}", "v") + framed("GET", f"k{number}"))
         connection.sendall(framed("MULTI") + framed("INCR", "n") + framed("EXEC"))
-        connection.sendall(framed("EVAL", SCRIPTS["lock-release"].texts[0], "1", "k1", "v"))
-        connection.sendall(framed("EVAL", SCRIPTS["incr-expire"].texts[0], "1", "n", "60"))
-        window = SCRIPTS["limits-moving-window"].texts[0]
+        connection.sendall(framed("EVAL", TEXTS["lock-release"][0], "1", "k1", "v"))
+        connection.sendall(framed("EVAL", TEXTS["incr-expire"][0], "1", "n", "60"))
+        window = TEXTS["limits-moving-window"][0]
         connection.sendall(framed("EVAL", window, "1", "w", "5", "3", "60", "1"))
-        connection.sendall(framed("EVAL", SCRIPTS["pyrate-put"].texts[0], "1", "b", *"51a0"))
+        connection.sendall(framed("EVAL", TEXTS["pyrate-put"][0], "1", "b", *"51a0"))
         for line in ("HSET h f 1", "HGET h f", "ZADD y 1 m", "ZSCORE y m", "BLPOP l 0.05",
                      "RPUSH l a", "BLPOP l 0", "SADD s m", "SMEMBERS s", "XADD x MAXLEN 1 * f v",
                      "XREAD BLOCK 0 STREAMS x 0", "XTRIM x MAXLEN 0", "LMPOP 1 l LEFT",

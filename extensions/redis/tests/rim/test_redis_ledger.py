@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from raftline.common.build_level import LEVEL
+from raftline.redis.harness.library_scripts import TEXTS
 from raftline.redis.harness.redis_wire import RedisWire, framed, replies_in
 from raftline.redis.resp.commands import COMMANDS
-from raftline.redis.resp.known_scripts.scripts import SCRIPTS
 from raftline.redis.tests.rim.redis_connections import APP, Subscriber, Wire
 from raftline.state.store import Store
 from raftline_testing.doubles.wired_connection import PASSWORD
@@ -126,7 +126,7 @@ def test_work_over_the_ledger_is_refused() -> None:
 def test_a_script_that_sets_many_keys_is_within_the_ledger() -> None:
     """One value is named, and each key would have it."""
     store = Store(level=LEVEL)
-    acquire = SCRIPTS["locks-acquire"].texts[0]
+    acquire = TEXTS["locks-acquire"][0]
     for count, problem in ((30, b"the changes have more than"), (100, b"the commands make more")):
         keys = [f"k{number}" for number in range(count)]
         sent = Measured(store).feed(framed("EVAL", acquire, str(count), *keys, BIG, "60000"))

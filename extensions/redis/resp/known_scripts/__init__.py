@@ -1,1 +1,0 @@
-"""The scripts that libraries send, recognised by their text and run as commands."""

@@ -1,0 +1,83 @@
+"""Programs in Lua, by the interpreter and by a Redis: the same replies and errors, byte by byte."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from raftline.redis.lua.scripts import run_script
+from raftline.redis.tests.lua.lua_programs import Stub, as_bytes, program
+from raftline.redis.tests.processes.raw_redis import Raw
+from raftline_testing.doubles.scripted_node import free_port
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.runner.at_night import at_night
+
+pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
+PROGRAMS: Final = 300
+# What may differ: addresses, the sign of what is not a number, and the names of some operands.
+ADDRESS: Final = re.compile(rb"(table|function|userdata): 0x[0-9a-f]+")
+OPERAND: Final = re.compile(rb"(?:local|field|upvalue|global) '[^']*' \((a \w+ value)\)")
+
+
+class RedisServer(NamedTuple):
+    """A Redis, which answers as a node does."""
+
+    port: int
+
+    def is_up(self) -> bool:
+        try:
+            with Raw(self) as raw:
+                return raw.ask(b"PING") == b"+PONG\r\n"
+        except OSError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server, folder = RedisServer(free_port()), tmp_path_factory.mktemp("redis")
+    command = ["redis-server", "--port", str(server.port), "--save", "", "--dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            eventually(server.is_up, "a Redis")
+            yield server
+        finally:
+            process.kill()
+
+
+def framed_reply(reply: Any) -> bytes:
+    """Return a reply as Redis frames it."""
+    match reply:
+        case None:
+            return b"$-1\r\n"
+        case int():
+            return b":%d\r\n" % reply
+        case bytes():
+            return b"$%d\r\n%s\r\n" % (len(reply), reply)
+        case ("Status", text):
+            return b"+%s\r\n" % text
+        case ("Problem", text):
+            return b"-%s\r\n" % text
+    return b"*%d\r\n" % len(reply) + b"".join(map(framed_reply, reply))
+
+
+def alike(reply: bytes) -> bytes:
+    """Return a reply without what may differ."""
+    text = OPERAND.sub(rb"\1", ADDRESS.sub(rb"\1", reply)).replace(b"-nan", b"nan")
+    return re.sub(rb"\$[0-9]+", b"$", text)
+
+
+@pytest.mark.parametrize("seed", [1, 2, *at_night(*range(3, 60))])
+def test_program_answers_as_in_redis(redis_server: RedisServer, seed: int) -> None:
+    chance = random.Random(seed)
+    with Raw(redis_server) as other:
+        for _ in range(PROGRAMS):
+            text = program(chance)
+            mine = framed_reply(as_bytes(run_script(Stub(1 << 22), text, [], [])))
+            theirs = other.whole(b"EVAL", text.encode(), b"0")
+            assert alike(mine) == alike(theirs), text
