@@ -40,9 +40,9 @@ from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.limits import HTTP_CONNECTIONS
 
 STACK_BYTES = 512 << 10  # there is a thread per connection, so there may be thousands
-if (3, 12) < sys.version_info < (3, 14):
-    # There, Python counts calls of C functions, and JSON of 10,000 brackets may use 1.5 MiB of
-    # stack.
+if sys.version_info < (3, 11) or (3, 12) < sys.version_info < (3, 14):
+    # In 3.10 each call takes stack of C, and an entry of an extension may nest 2,000. From 3.12 on,
+    # Python counts calls of C functions, and JSON of 10,000 brackets may use 1.5 MiB of stack.
     STACK_BYTES = 4 << 20  # address space; only the part that a thread has used takes memory
 NO_THREAD = "can't start new thread"  # Python's message
 MORE_THREADS = (

@@ -25,7 +25,7 @@ from raftline.wire.commands.transaction_line import (
     format_word,
     read_conditions,
 )
-from raftline.wire.done_reply import is_done
+from raftline.wire.done_reply import NOT_DONE, done_reply, is_done
 from raftline.wire.operands.lease_operands import SECONDS_MAX, lease_in, own_in
 from raftline.wire.operands.operands import NO_LIMITS, Limits
 from raftline.wire.protocol import ProtocolError, is_number, shown, unescape
@@ -241,18 +241,21 @@ def answers_in(reply: str) -> list[Value] | None:
     return list(map(_value, json.loads(reply.partition(": ")[2])))
 
 
-_LACKING: Final = "a script asks for the times of these keys: "
+_LACKING: Final = "lacks-times-of"  # begins what such an entry replies
 
 
 def lacks_times(keys: Iterable[str]) -> str:
-    """Return why an entry did nothing: it lacks the times that these keys have left."""
-    return _LACKING + " ".join([format_word(key) for key in keys])
+    """Return why an entry did nothing: a script asks for the times that these keys have left."""
+    return " ".join([_LACKING, *map(format_word, keys)])
 
 
 def lacking_in(reply: str) -> list[str]:
     """Return the keys whose times an entry lacks, none for any other reply."""
-    words = reply.partition(_LACKING)[2] if not is_done(reply) else ""
-    return [unescape(word) for word in words.split(" ")] if words else []
+    parts = done_reply(reply)
+    if parts is None or parts.word != NOT_DONE:
+        return []
+    first, *words = parts.rest.split(" ")
+    return [unescape(word) for word in words] if first == _LACKING else []
 
 
 def _paired(content: list[Any]) -> list[tuple[Value, Value]]:

@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 from raftline.wire.commands.transaction_line import format_word
 from raftline.wire.done_reply import is_done
 from raftline.wire.operands.lease_operands import NO_LEASE
+from raftline.wire.protocol import shown
 
-from .entry import answers_in, format_entry, lacking_in, lacks_times
+from .entry import answers_in, format_entry, lacking_in
 from .function_rows import Function
 from .limits import REDIS_ARGUMENTS
 from .messages import PUBLISH
@@ -203,7 +204,10 @@ def write(
             if task.function.is_entry:
                 context.node.keep_script(_sha_in(task.words), takes_times=True)
     else:
-        raise CommandRefused(f"TRYAGAIN {lacks_times(lacking)}, which change. Nothing was done")
+        raise CommandRefused(
+            f"TRYAGAIN the times of keys change too often: {shown(' '.join(lacking))}. Nothing was"
+            " done"
+        )
     values = answers_in(reply)
     if values is not None:
         done = list(zip(tasks, values, strict=True))

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from raftline.wire.protocol import ProtocolError, real, shown, size_of
 
-from ..lua.scripts import Problem, Status, error_table, run_script, script_in
-from ..lua.values import Run, Table
 from .function_rows import Function
 from .limits import REDIS_SCRIPT_BYTES, REDIS_SCRIPTS, REDIS_SCRIPTS_BYTES
+from .lua.scripts import ErrorReply, StatusReply, error_table, run_script, script_in
+from .lua.values import ScriptRun, Table
 from .programs import CommandRefused, in_capitals, integer, raw, text_of
 from .replies import OK, Failure, NoList, Pairs, SetReply, Simple, Value, format_double
 from .types.typed import STRING
@@ -209,12 +209,12 @@ class _Host:
         self._is_read = is_read
 
     def works(self, steps: int) -> None:
-        """See `Host`."""
+        """See `ScriptHost`."""
         self._view.works(STEP_BYTES * steps)
         self._view.pause()
 
-    def call(self, run: Run, words: list[str]) -> Any:
-        """See `Host`."""
+    def call(self, run: ScriptRun, words: list[str]) -> Any:
+        """See `ScriptHost`."""
         view, name = self._view, in_capitals(words[0])
         if name == "TIME":
             return Table([str(view.now_ms // 1000), str(view.now_ms % 1000 * 1000)])
@@ -310,9 +310,9 @@ def _size_of(value: Any) -> int:
 
 
 def _value_of(reply: Any) -> Value:
-    if isinstance(reply, Problem):
+    if isinstance(reply, ErrorReply):
         return Failure(_line(reply))
-    if isinstance(reply, Status):
+    if isinstance(reply, StatusReply):
         return Simple(_line(reply))
     if isinstance(reply, str):
         return _text(str(reply))

@@ -82,7 +82,7 @@ def test_eval_sends_a_text_again_that_is_gone(change: str) -> None:
 
 
 def test_other_text_under_the_key_of_a_script_is_not_run() -> None:
-    """Whoever may write such a key changes no script."""
+    """The right to write such a key changes no script."""
     model, sha = Model(), sha_of(RELEASE)
     model.ask("EVAL", RELEASE, 1, "k", "token")
     model.ask("SET", key_of(sha), "return 'other'")
@@ -193,7 +193,7 @@ def test_script_whose_times_change_does_nothing() -> None:
 
     model.before_write = change
     reply = model.ask("EVAL", "redis.call('incr', 'n') return redis.call('pttl', 'job')", 0)
-    assert str(reply).startswith("TRYAGAIN a script asks for the times of these keys: job")
+    assert str(reply).startswith("TRYAGAIN the times of keys change too often: job")
     assert "n" not in model.store
 
 
@@ -579,4 +579,4 @@ def test_calls_never_raise_and_lead_to_one_state(calls: list[list[str]]) -> None
         states.append((dict(store.held), replies))
     assert states[0] == states[1]
     refused = [str(reply) for reply in states[0][1] if not answers_in(str(reply))]
-    assert all("make more than" in reply or "asks for the times" in reply for reply in refused)
+    assert all("make more than" in reply or "lacks-times-of" in reply for reply in refused)

@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from raftline.redis.lua.scripts import Problem, Status, error_table, run_script
-from raftline.redis.lua.values import Run
+from raftline.redis.resp.lua.scripts import ErrorReply, StatusReply, error_table, run_script
+from raftline.redis.resp.lua.values import ScriptRun
 
 STEPS: Final = 1 << 18
 
@@ -23,7 +23,7 @@ class Stub:
         self.steps = 0
         self._most = most
 
-    def call(self, run: Run, words: list[str]) -> Any:
+    def call(self, run: ScriptRun, words: list[str]) -> Any:
         if words[0] == "x":
             return run.globals["ARGV"]
         return error_table("ERR Unknown Redis command called from script")
@@ -41,7 +41,7 @@ def reply_to(text: str, arguments: list[str] | None = None, most: int = STEPS) -
 
 def as_bytes(reply: Any) -> Any:
     """Return a reply with its texts as the bytes that they are."""
-    if isinstance(reply, (Problem, Status)):
+    if isinstance(reply, (ErrorReply, StatusReply)):
         return (type(reply).__name__, reply.encode("latin-1"))
     if isinstance(reply, str):
         return reply.encode("latin-1")

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pytest
 
-from raftline.redis.lua.scripts import GLOBALS
-from raftline.redis.lua.values import Builtin, Table
+from raftline.redis.resp.lua.scripts import GLOBALS
+from raftline.redis.resp.lua.values import Builtin, Table
 from raftline.redis.resp.scripts import sha_of
 from raftline.redis.tests.lua.lua_programs import (
     OverBudgetError,
@@ -122,6 +122,27 @@ def test_endless_program_ends_by_its_budget(text: str) -> None:
         reply_to(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "local function f() d[1] = d[1] + 1 return f() end",
+        "local function f() d[1] = d[1] + 1 return pcall(f) end",
+        "local function f(x) d[1] = d[1] + 1 return (tostring(x):gsub('.', f)) end",
+        "local function f() d[1] = d[1] + 1 table.sort({3, 2, 1}, f) end",
+        "local function f() d[1] = d[1] + 1 local t = {f(), {f()}} for i = 1, f() do end end",
+        "local function f(...) d[1] = d[1] + 1 return f(...) .. 'a' .. f({{{{f()}}}}) end",
+        "local function f() d[1] = d[1] + 1 cjson.decode(('['):rep(99) .. (']'):rep(99)) f() end",
+        "local function f() d[1] = d[1] + 1 ('a'):rep(99):find(('a?'):rep(90)) f() end",
+        "local function f() d[1] = d[1] + 1 do do if 1 then for i = 1, 2 do while true do repeat"
+        " f() until false end end end end end end",
+    ],
+)
+def test_deep_recursion_is_an_error_of_lua(text: str) -> None:
+    """Its frames are counted; how many Python has is of no concern."""
+    depth = reply_to(f"local d = {{0}} {text} pcall(f, 'a') return d[1]")
+    assert 50 < depth < 300
+
+
 @pytest.mark.parametrize("seed", [*range(4), *at_night(*range(4, 200))])
 def test_no_exception_of_python_leaves_a_program(seed: int) -> None:
     """Each function of the libraries is called with anything."""
@@ -137,7 +158,7 @@ def test_no_exception_of_python_leaves_a_program(seed: int) -> None:
 
 
 # What each supported Python computes: a change of these replies is another state machine.
-DIGEST: Final = "c829d16fe1fcef04"
+DIGEST: Final = "bd555182953f5744"
 
 
 def test_programs_have_the_same_replies_with_each_python() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from raftline.redis.lua.scripts import run_script
+from raftline.redis.resp.lua.scripts import run_script
 from raftline.redis.tests.lua.lua_programs import Stub, as_bytes, program
 from raftline.redis.tests.processes.raw_redis import Raw
 from raftline_testing.doubles.scripted_node import free_port
@@ -59,9 +59,9 @@ def framed_reply(reply: Any) -> bytes:
             return b":%d\r\n" % reply
         case bytes():
             return b"$%d\r\n%s\r\n" % (len(reply), reply)
-        case ("Status", text):
+        case ("StatusReply", text):
             return b"+%s\r\n" % text
-        case ("Problem", text):
+        case ("ErrorReply", text):
             return b"-%s\r\n" % text
     return b"*%d\r\n" % len(reply) + b"".join(map(framed_reply, reply))
 

@@ -58,7 +58,7 @@ APPLY = ("redis/command_effects.py", *(
         "types/streams", "types/typed",
     )
 ), *(
-    f"redis/lua/{name}.py"
+    f"redis/resp/lua/{name}.py"
     for name in (
         "formats", "library", "machine", "patterns", "reader", "scripts", "statements", "tokens",
         "values",

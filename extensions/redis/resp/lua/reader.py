@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from . import machine, statements
-from .machine import FIRST, Local, Node, Proto
-from .tokens import END, Token, tokens_of
+from .machine import FIRST, Local, Proto, SyntaxNode
+from .tokens import END, LuaToken, tokens_of
 from .values import SyntaxFault
 
 _LEFT: Final = {
@@ -75,7 +75,7 @@ class _Scope:
 
 
 class _Reader:
-    def __init__(self, tokens: list[Token]) -> None:
+    def __init__(self, tokens: list[LuaToken]) -> None:
         self._tokens = tokens
         self._at = 0
         self._deep = 0
@@ -88,14 +88,14 @@ class _Reader:
     # --- tokens ----------------------------------------------------------------------------------
 
     @property
-    def _token(self) -> Token:
+    def _token(self) -> LuaToken:
         return self._tokens[self._at]
 
     def _fault(self, problem: str) -> SyntaxFault:
         token = self._token
         return SyntaxFault(f"user_script:{token.line}: {problem} near '{token.value}'")
 
-    def _take(self, kind: str) -> Token:
+    def _take(self, kind: str) -> LuaToken:
         token = self._token
         if token.kind != kind:
             wanted = "<name>" if kind == "name" else kind
@@ -113,7 +113,7 @@ class _Reader:
         if self._deep > _DEEP:
             raise self._fault("chunk has too many syntax levels")
 
-    def _checked(self, node: Node) -> Node:
+    def _checked(self, node: SyntaxNode) -> SyntaxNode:
         """Return a part of the script that is not too deep: a chain of operators may be."""
         if node.depth > _FRAMES:
             raise self._fault("chunk has too many syntax levels")
@@ -121,7 +121,7 @@ class _Reader:
 
     # --- functions and names ---------------------------------------------------------------------
 
-    def _proto(self, parameters: list[Local], body: Node) -> Proto:
+    def _proto(self, parameters: list[Local], body: SyntaxNode) -> Proto:
         """Return the function that was read."""
         scope, proto = self._scope, Proto()
         if len(scope.ups) > _UPVALUES:
@@ -133,7 +133,7 @@ class _Reader:
         proto.body = body.make()
         return proto
 
-    def _function(self, *, is_method: bool = False) -> Node:
+    def _function(self, *, is_method: bool = False) -> SyntaxNode:
         """Read a function from its parameters on."""
         names, takes_rest = ["self"] if is_method else [], False
         self._take("(")
@@ -165,7 +165,7 @@ class _Reader:
             raise self._fault(f"too many local variables (limit is {_LOCALS})")
         return local
 
-    def _named(self, token: Token) -> tuple[Node, statements.Target]:
+    def _named(self, token: LuaToken) -> tuple[SyntaxNode, statements.Target]:
         """Return the value of a variable, and how to set it."""
         name = token.value
         local = self._scope.find(name)
@@ -178,7 +178,7 @@ class _Reader:
 
     # --- statements ------------------------------------------------------------------------------
 
-    def _block(self, *ends: str) -> Node:
+    def _block(self, *ends: str) -> SyntaxNode:
         used = self._scope.used
         self._scope.blocks.append({})
         node = self._open_block(*ends)
@@ -186,10 +186,10 @@ class _Reader:
         self._scope.used = used
         return node
 
-    def _open_block(self, *ends: str) -> Node:
+    def _open_block(self, *ends: str) -> SyntaxNode:
         """Read statements in the innermost block, whose locals stay known."""
         self._enter()
-        rows: list[Node] = []
+        rows: list[SyntaxNode] = []
         while self._token.kind not in ends:
             is_last = self._token.kind in ("return", "break")
             rows.append(self._statement(ends))
@@ -199,30 +199,30 @@ class _Reader:
         self._deep -= 1
         return self._checked(statements.block(rows))
 
-    def _statement(self, ends: tuple[str, ...]) -> Node:
+    def _statement(self, ends: tuple[str, ...]) -> SyntaxNode:
         kind = self._token.kind
         read = _STATEMENTS.get(kind)
         if read is None:
             return self._plain_statement()
         self._at += 1
-        node: Node = read(self)
+        node: SyntaxNode = read(self)
         return node
 
-    def _return(self) -> Node:
+    def _return(self) -> SyntaxNode:
         is_bare = self._token.kind in (END, "end", "else", "elseif", "until", ";")
         return statements.result([] if is_bare else self._expressions())
 
-    def _break(self) -> Node:
+    def _break(self) -> SyntaxNode:
         if not self._scope.loops:
             raise self._fault("no loop to break")
         return statements.broken()
 
-    def _do(self) -> Node:
+    def _do(self) -> SyntaxNode:
         body = self._block("end")
         self._take("end")
         return body
 
-    def _if(self) -> Node:
+    def _if(self) -> SyntaxNode:
         arms, other = [self._arm()], None
         while self._token.kind == "elseif":
             self._at += 1
@@ -232,24 +232,24 @@ class _Reader:
         self._take("end")
         return statements.choice(arms, other)
 
-    def _arm(self) -> tuple[Node, Node]:
+    def _arm(self) -> tuple[SyntaxNode, SyntaxNode]:
         condition = self._expression()
         self._take("then")
         return condition, self._block("else", "elseif", "end")
 
-    def _while(self) -> Node:
+    def _while(self) -> SyntaxNode:
         condition = self._expression()
         self._take("do")
         return statements.while_loop(condition, self._loop_body())
 
-    def _loop_body(self) -> Node:
+    def _loop_body(self) -> SyntaxNode:
         self._scope.loops += 1
         body = self._block("end")
         self._scope.loops -= 1
         self._take("end")
         return body
 
-    def _repeat(self) -> Node:
+    def _repeat(self) -> SyntaxNode:
         used = self._scope.used
         self._scope.blocks.append({})
         self._scope.loops += 1
@@ -261,7 +261,7 @@ class _Reader:
         self._scope.used = used
         return statements.until_loop(body, condition)
 
-    def _for(self) -> Node:
+    def _for(self) -> SyntaxNode:
         line, names = self._token.line, [self._take("name").value]
         is_count = self._skip("=")
         if not is_count:
@@ -282,7 +282,7 @@ class _Reader:
             return statements.count_loop(locals_[0], values, body, line)
         return statements.each_loop(locals_, values, body, line)
 
-    def _local(self) -> Node:
+    def _local(self) -> SyntaxNode:
         if self._skip("function"):
             local = self._declare(self._take("name").value)
             return statements.new_function(local, self._function())
@@ -292,7 +292,7 @@ class _Reader:
         values = self._expressions() if self._skip("=") else []
         return statements.new_locals([self._declare(name) for name in names], values)
 
-    def _named_function(self) -> Node:
+    def _named_function(self) -> SyntaxNode:
         value, target = self._named(self._take("name"))
         is_method = False
         while self._token.kind in (".", ":") and not is_method:
@@ -302,7 +302,7 @@ class _Reader:
             value, target = machine.index(value, key, line), statements.to_field(value, key, line)
         return statements.assignment([target], [self._function(is_method=is_method)])
 
-    def _plain_statement(self) -> Node:
+    def _plain_statement(self) -> SyntaxNode:
         """Read a call or an assignment."""
         node, target = self._suffixed()
         if node.kind == "call" and self._token.kind not in ("=", ","):
@@ -319,13 +319,13 @@ class _Reader:
 
     # --- expressions -----------------------------------------------------------------------------
 
-    def _expressions(self) -> list[Node]:
+    def _expressions(self) -> list[SyntaxNode]:
         nodes = [self._expression()]
         while self._skip(","):
             nodes.append(self._expression())
         return nodes
 
-    def _expression(self, limit: int = 0) -> Node:
+    def _expression(self, limit: int = 0) -> SyntaxNode:
         """Read an expression of operators that bind more tightly than this limit."""
         self._enter()
         token = self._token
@@ -346,14 +346,14 @@ class _Reader:
         self._deep -= 1
         return node
 
-    def _concatenation(self, first: Node, line: int) -> Node:
+    def _concatenation(self, first: SyntaxNode, line: int) -> SyntaxNode:
         """Read the rest of a chain, which is one operation in Lua, too."""
         parts = [first, self._expression(_LEFT[".."])]
         while self._skip(".."):
             parts.append(self._expression(_LEFT[".."]))
         return machine.concat(parts, line)
 
-    def _simple(self) -> Node:
+    def _simple(self) -> SyntaxNode:
         token = self._token
         if token.kind in ("number", "string"):
             self._at += 1
@@ -371,7 +371,7 @@ class _Reader:
             return self._function()
         return self._suffixed()[0]
 
-    def _suffixed(self) -> tuple[Node, Any]:
+    def _suffixed(self) -> tuple[SyntaxNode, Any]:
         """Read a name or an expression in parentheses, and what follows: the value, and how to set
         it, None if nothing does."""
         target: statements.Target | None
@@ -402,7 +402,7 @@ class _Reader:
             self._checked(node)
         return node, target
 
-    def _key(self, kind: str) -> Node:
+    def _key(self, kind: str) -> SyntaxNode:
         self._at += 1
         if kind == ".":
             return machine.constant(self._take("name").value)
@@ -410,7 +410,7 @@ class _Reader:
         self._take("]")
         return key
 
-    def _arguments(self) -> list[Node]:
+    def _arguments(self) -> list[SyntaxNode]:
         token = self._token
         if token.kind == "string":
             self._at += 1
@@ -422,8 +422,12 @@ class _Reader:
         self._take(")")
         return nodes
 
-    def _table(self) -> Node:
-        line, items, pairs = self._take("{").line, list[Node](), list[tuple[Node, Node]]()
+    def _table(self) -> SyntaxNode:
+        line, items, pairs = (
+            self._take("{").line,
+            list[SyntaxNode](),
+            list[tuple[SyntaxNode, SyntaxNode]](),
+        )
         ends = True  # with an item, of which all values count
         while self._token.kind != "}":
             if self._token.kind == "[":

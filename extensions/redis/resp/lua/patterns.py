@@ -8,7 +8,7 @@ import string
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from .values import DEPTH, Run, fault
+from .values import DEPTH, ScriptRun, fault
 
 _ITEMS: Final = 100  # of a pattern
 _CAPTURES: Final = 32
@@ -32,14 +32,14 @@ class Item(NamedTuple):
     text: str = ""
 
 
-class Pattern(NamedTuple):
+class LuaPattern(NamedTuple):
     """A pattern that was read."""
 
     items: tuple[Item, ...]
     is_anchored: bool
 
 
-class Malformed(Exception):
+class BadPatternError(Exception):
     """A pattern with a mistake."""
 
 
@@ -47,7 +47,7 @@ class _PatternReader:
     def __init__(self, text: str) -> None:
         self._text, self._place = text, 0
 
-    def read(self) -> Pattern:
+    def read(self) -> LuaPattern:
         text = self._text
         is_anchored = text.startswith("^")
         self._place = int(is_anchored)
@@ -55,9 +55,9 @@ class _PatternReader:
         while self._place < len(text):
             items.append(self._item())
             if len(items) > _ITEMS:
-                raise Malformed("pattern too complex")
+                raise BadPatternError("pattern too complex")
         self._check_captures(items)
-        return Pattern(tuple(items), is_anchored)
+        return LuaPattern(tuple(items), is_anchored)
 
     @staticmethod
     def _check_captures(items: list[Item]) -> None:
@@ -67,7 +67,7 @@ class _PatternReader:
         for item in items:
             if item.kind in ("open", "place"):
                 if count >= _CAPTURES:
-                    raise Malformed("too many captures")
+                    raise BadPatternError("too many captures")
                 if item.kind == "open":
                     opened.append(count)
                 else:
@@ -75,12 +75,12 @@ class _PatternReader:
                 count += 1
             elif item.kind == "close":
                 if not opened:
-                    raise Malformed("invalid pattern capture")
+                    raise BadPatternError("invalid pattern capture")
                 closed.add(opened.pop())
             elif item.kind == "back" and int(item.text) - 1 not in closed:
-                raise Malformed("invalid capture index")
+                raise BadPatternError("invalid capture index")
         if opened:
-            raise Malformed("unfinished capture")
+            raise BadPatternError("unfinished capture")
 
     def _next(self) -> str:
         mark = self._text[self._place : self._place + 1]
@@ -110,14 +110,14 @@ class _PatternReader:
     def _special(self, mark: str) -> Item:
         if mark == "b":
             if self._place + 2 > len(self._text):
-                raise Malformed("missing arguments to '%b'")
+                raise BadPatternError("missing arguments to '%b'")
             return Item("balance", text=self._next() + self._next())
         if mark == "f":
             if self._next() != "[":
-                raise Malformed("missing '[' after '%f' in pattern")
+                raise BadPatternError("missing '[' after '%f' in pattern")
             return Item("frontier", self._set())
         if mark == "0":
-            raise Malformed("invalid capture index")
+            raise BadPatternError("invalid capture index")
         return Item("back", text=mark)
 
     def _single(self, mark: str) -> frozenset[str]:
@@ -127,7 +127,7 @@ class _PatternReader:
             return frozenset(mark)
         name = self._next()
         if not name:
-            raise Malformed("malformed pattern (ends with '%')")
+            raise BadPatternError("malformed pattern (ends with '%')")
         if name.lower() not in _CLASSES:
             return frozenset(name)
         found = _CLASSES[name.lower()]
@@ -141,7 +141,7 @@ class _PatternReader:
         while True:
             mark = self._next()
             if not mark:
-                raise Malformed("malformed pattern (missing ']')")
+                raise BadPatternError("malformed pattern (missing ']')")
             if mark == "]" and not is_first:
                 break
             is_first = False
@@ -156,14 +156,14 @@ class _PatternReader:
         return frozenset(_BYTES - found if is_inverse else found)
 
 
-def _read(text: str) -> Pattern:
+def _read(text: str) -> LuaPattern:
     return _PatternReader(text).read()
 
 
 _read_short: Final = lru_cache(maxsize=256)(_read)
 
 
-def pattern_of(run: Run, text: str) -> Pattern:
+def pattern_of(run: ScriptRun, text: str) -> LuaPattern:
     """Return a pattern.
 
     Raises:
@@ -172,14 +172,14 @@ def pattern_of(run: Run, text: str) -> Pattern:
     run.spend(8 + 4 * len(text))
     try:
         return _read_short(text) if len(text) <= _CACHED else _read(text)
-    except Malformed as problem:
+    except BadPatternError as problem:
         raise fault(run.line, str(problem)) from None
 
 
 class Matcher:
     """One attempt to match a pattern at each place of a text."""
 
-    def __init__(self, run: Run, text: str, pattern: Pattern) -> None:
+    def __init__(self, run: ScriptRun, text: str, pattern: LuaPattern) -> None:
         if run.depth + 2 * len(pattern.items) > DEPTH:
             raise fault(run.line, "pattern too complex")
         self._run = run
@@ -321,7 +321,7 @@ def whole_of(number: float) -> int:
     return -(1 << 63)
 
 
-def directive(run: Run, text: str, place: int) -> tuple[str, str, int]:
+def directive(run: ScriptRun, text: str, place: int) -> tuple[str, str, int]:
     """Return the flags of the directive at a place, its letter, and its end.
 
     Raises:

@@ -36,10 +36,10 @@ class SyntaxFault(Exception):
     """A text that is not a script."""
 
 
-class Host(Protocol):
+class ScriptHost(Protocol):
     """The store, as a script sees it."""
 
-    def call(self, run: Run, words: list[str]) -> Any:
+    def call(self, run: ScriptRun, words: list[str]) -> Any:
         """Return the reply to a command, as a value of Lua; an error is a table."""
 
     def works(self, steps: int) -> None:
@@ -51,7 +51,7 @@ def fault(line: int, text: str) -> LuaError:
     return LuaError(f"user_script:{line}: {text}" if line else text, line)
 
 
-class Flag:
+class BoolKey:
     """The key for true or false: in Python these equal 1 and 0."""
 
     __slots__ = ("value",)
@@ -60,7 +60,7 @@ class Flag:
         self.value = value
 
 
-_FLAGS: Final = (Flag(False), Flag(True))
+_FLAGS: Final = (BoolKey(False), BoolKey(True))
 
 
 class Table:
@@ -127,9 +127,9 @@ class Table:
                 yield float(place + 1), value
         for key in list(self.hash):
             if (value := self.hash.get(key)) is not None:
-                yield key.value if type(key) is Flag else key, value
+                yield key.value if type(key) is BoolKey else key, value
 
-    def next(self, run: Run, key: Any) -> list[Any]:
+    def next(self, run: ScriptRun, key: Any) -> list[Any]:
         """Return the key after this one and its value.
 
         Raises:
@@ -155,7 +155,7 @@ class Table:
             run.spend(1)
             found = self._order[at]
             if (value := self.hash.get(found)) is not None:
-                return [found.value if type(found) is Flag else found, value]
+                return [found.value if type(found) is BoolKey else found, value]
         return [None]
 
 
@@ -164,7 +164,7 @@ class Builtin:
 
     __slots__ = ("name", "run")
 
-    def __init__(self, name: str, run: Callable[[Run, list[Any]], list[Any]]) -> None:
+    def __init__(self, name: str, run: Callable[[ScriptRun, list[Any]], list[Any]]) -> None:
         self.name = name
         self.run = run
 
@@ -176,12 +176,12 @@ class Null:
 NULL: Final = Null()
 
 
-class Run:
+class ScriptRun:
     """One run of a script: its account, its globals and its store."""
 
     __slots__ = ("depth", "globals", "host", "left", "line", "seed", "shift")
 
-    def __init__(self, host: Host, globals_: dict[Any, Any]) -> None:
+    def __init__(self, host: ScriptHost, globals_: dict[Any, Any]) -> None:
         self.host = host
         self.globals = globals_
         self.left = SLICE  # steps of this slice

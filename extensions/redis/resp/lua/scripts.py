@@ -11,7 +11,7 @@ from .formats import FORMATS
 from .library import LIBRARIES, Function, library, text_at, text_of
 from .machine import Proto
 from .reader import script_of
-from .values import DEPTH, Host, LuaError, Run, SyntaxFault, Table
+from .values import DEPTH, LuaError, ScriptHost, ScriptRun, SyntaxFault, Table
 
 _REPLY_DEPTH: Final = 60  # tables of a reply within each other
 _LONG: Final = 1 << 63
@@ -23,13 +23,13 @@ NOT_WORDS: Final = "ERR Lua redis lib command arguments must be strings or integ
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 2 * DEPTH))
 
 
-class Status(str):
+class StatusReply(str):
     """A status, such as `OK`, in the reply of a script."""
 
     __slots__ = ()
 
 
-class Problem(str):
+class ErrorReply(str):
     """An error in the reply of a script."""
 
     __slots__ = ()
@@ -45,7 +45,7 @@ def _words(given: list[Any]) -> list[str] | None:
     return words if all([type(word) is str for word in words]) else None
 
 
-def _answer(run: Run, given: list[Any]) -> Any:
+def _answer(run: ScriptRun, given: list[Any]) -> Any:
     """Return the reply to `redis.call`; an error is a table."""
     run.spend(8 + 2 * len(given))
     words = _words(given)
@@ -55,19 +55,19 @@ def _answer(run: Run, given: list[Any]) -> Any:
     return run.host.call(run, words)
 
 
-def _call(run: Run, given: list[Any]) -> list[Any]:
+def _call(run: ScriptRun, given: list[Any]) -> list[Any]:
     found = _answer(run, given)
     if type(found) is Table and "err" in found.hash:
         raise LuaError(found, run.line)
     return [found]
 
 
-def _pcall(run: Run, given: list[Any]) -> list[Any]:
+def _pcall(run: ScriptRun, given: list[Any]) -> list[Any]:
     return [_answer(run, given)]
 
 
 def _reply_of(field: str) -> Function:
-    def reply(run: Run, given: list[Any]) -> list[Any]:
+    def reply(run: ScriptRun, given: list[Any]) -> list[Any]:
         if len(given) != 1 or type(given[0]) is not str:
             return [error_table("ERR wrong number or type of arguments")]
         text = given[0]
@@ -79,7 +79,7 @@ def _reply_of(field: str) -> Function:
     return reply
 
 
-def _sha1hex(run: Run, given: list[Any]) -> list[Any]:
+def _sha1hex(run: ScriptRun, given: list[Any]) -> list[Any]:
     if len(given) != 1:
         raise LuaError(error_table("ERR wrong number of arguments"), run.line)
     text = text_at(run, given, 1, "sha1hex")
@@ -88,11 +88,11 @@ def _sha1hex(run: Run, given: list[Any]) -> list[Any]:
     return [hashlib.sha1(text.encode("latin-1"), usedforsecurity=False).hexdigest()]
 
 
-def _nothing(run: Run, given: list[Any]) -> list[Any]:
+def _nothing(run: ScriptRun, given: list[Any]) -> list[Any]:
     return []
 
 
-def _always(run: Run, given: list[Any]) -> list[Any]:
+def _always(run: ScriptRun, given: list[Any]) -> list[Any]:
     return [True]
 
 
@@ -156,22 +156,22 @@ def script_in(text: str) -> Script:
     return _SHELF.take(text)
 
 
-def run_script(host: Host, text: str, keys: list[str], arguments: list[str]) -> Any:
-    """Return the reply of a script: a `Status`, a `Problem`, a str, an int, a list, or None. All
-    texts are bytes. What the script did before an error stays."""
+def run_script(host: ScriptHost, text: str, keys: list[str], arguments: list[str]) -> Any:
+    """Return the reply of a script: a status, an error, a str, an int, a list, or None. All
+    texts are bytes. The changes before an error stay."""
     script = script_in(text)
     if script.problem:
-        return Problem(script.problem)
+        return ErrorReply(script.problem)
     proto = script.proto
     globals_ = {**GLOBALS, "KEYS": Table(list(keys)), "ARGV": Table(list(arguments)), "_G": _G}
-    run = Run(host, globals_)
+    run = ScriptRun(host, globals_)
     run.spend(20 + len(keys) + len(arguments) + (len(text) >> 4))
     run.depth = proto.cost
     try:
         found = proto.body([run, [], [], *proto.pad])
         reply = _reply(run, found[0] if found else None, 0)
     except LuaError as error:
-        reply = Problem(_worded(error, script.sha))
+        reply = ErrorReply(_worded(error, script.sha))
     run.settle()
     return reply
 
@@ -188,7 +188,7 @@ def _worded(error: LuaError, sha: str) -> str:
     return f"{text} script: {sha}{where}"
 
 
-def _reply(run: Run, value: Any, deep: int) -> Any:
+def _reply(run: ScriptRun, value: Any, deep: int) -> Any:
     """Return a value of Lua as Redis replies with it."""
     run.spend(1)
     if type(value) is float:
@@ -198,11 +198,11 @@ def _reply(run: Run, value: Any, deep: int) -> Any:
     if type(value) is not Table:
         return value if type(value) is str else None
     if type(problem := value.hash.get("err")) is str:
-        return Problem(problem)
+        return ErrorReply(problem)
     if type(status := value.hash.get("ok")) is str:
-        return Status(status)
+        return StatusReply(status)
     if deep >= _REPLY_DEPTH:
-        return Problem("ERR reached lua stack limit")
+        return ErrorReply("ERR reached lua stack limit")
     parts = []
     for each in value.array:
         if each is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from .library import library, text_at
-from .values import DEPTH, NULL, Run, Table, fault, kind_of, number_text
+from .values import DEPTH, NULL, ScriptRun, Table, fault, kind_of, number_text
 
 _DEEP: Final = 100  # values within each other
 _FRAMES: Final = 3 * _DEEP  # of Python
@@ -21,7 +21,7 @@ _ESCAPES: Final = {
 _TO_ESCAPE: Final = re.compile(r'[\x00-\x1f"\\/\x7f]')
 
 
-def _enter(run: Run) -> None:
+def _enter(run: ScriptRun) -> None:
     if run.depth + _FRAMES > DEPTH + _FRAMES // 2:
         raise fault(run.line, "stack overflow")
 
@@ -29,7 +29,7 @@ def _enter(run: Run) -> None:
 # --- cjson.encode ---------------------------------------------------------------------------------
 
 
-def _encode(run: Run, given: list[Any]) -> list[Any]:
+def _encode(run: ScriptRun, given: list[Any]) -> list[Any]:
     if len(given) != 1:
         raise fault(run.line, "bad argument #1 to 'encode' (expected 1 argument)")
     _enter(run)
@@ -38,7 +38,7 @@ def _encode(run: Run, given: list[Any]) -> list[Any]:
     return ["".join(parts)]
 
 
-def _encode_value(run: Run, value: Any, parts: list[str], deep: int) -> None:
+def _encode_value(run: ScriptRun, value: Any, parts: list[str], deep: int) -> None:
     run.spend(3)
     if type(value) is str:
         parts.append(_encoded_text(run, value))
@@ -62,7 +62,7 @@ def _encode_value(run: Run, value: Any, parts: list[str], deep: int) -> None:
         raise fault(run.line, f"Cannot serialise {kind_of(value)}: type not supported")
 
 
-def _encoded_text(run: Run, text: str) -> str:
+def _encoded_text(run: ScriptRun, text: str) -> str:
     run.spend_bytes(2 * len(text))
     if _TO_ESCAPE.search(text) is None:
         return f'"{text}"'
@@ -70,7 +70,7 @@ def _encoded_text(run: Run, text: str) -> str:
     return '"' + _TO_ESCAPE.sub(lambda match: _ESCAPES[match[0]], text) + '"'
 
 
-def _list_length(run: Run, table: Table) -> int:
+def _list_length(run: ScriptRun, table: Table) -> int:
     """Return the largest index of a table that is a list, 0 if it is not one."""
     largest = len(table.array)
     run.spend(len(table.hash))
@@ -84,14 +84,14 @@ def _list_length(run: Run, table: Table) -> int:
     return largest
 
 
-def _encode_list(run: Run, table: Table, count: int, parts: list[str], deep: int) -> None:
+def _encode_list(run: ScriptRun, table: Table, count: int, parts: list[str], deep: int) -> None:
     for place in range(1, count + 1):
         parts.append("," if place > 1 else "[")
         _encode_value(run, table.get(float(place)), parts, deep + 1)
     parts.append("]")
 
 
-def _encode_object(run: Run, table: Table, parts: list[str], deep: int) -> None:
+def _encode_object(run: ScriptRun, table: Table, parts: list[str], deep: int) -> None:
     mark = "{"
     for key, value in table.items():
         if type(key) is float:
@@ -124,7 +124,7 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]{4}")
 _PAIR: Final = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 
 
-def _decode(run: Run, given: list[Any]) -> list[Any]:
+def _decode(run: ScriptRun, given: list[Any]) -> list[Any]:
     if len(given) != 1:
         raise fault(run.line, "bad argument #1 to 'decode' (expected 1 argument)")
     text = text_at(run, given, 1, "decode")
@@ -134,7 +134,7 @@ def _decode(run: Run, given: list[Any]) -> list[Any]:
 
 
 class _Decoder:
-    def __init__(self, run: Run, text: str) -> None:
+    def __init__(self, run: ScriptRun, text: str) -> None:
         self._run, self._text, self._place = run, text, 0
 
     def decode(self) -> Any:
@@ -266,7 +266,7 @@ _SIZED: Final = {  # what follows the size, by the first byte, and the format of
 _SINGLE: Final = {0xC0: None, 0xC2: False, 0xC3: True}
 
 
-def _unpack(run: Run, given: list[Any]) -> list[Any]:
+def _unpack(run: ScriptRun, given: list[Any]) -> list[Any]:
     data = text_at(run, given, 1, "unpack").encode("latin-1")
     _enter(run)
     run.spend_bytes(4 * len(data))
@@ -277,7 +277,7 @@ def _unpack(run: Run, given: list[Any]) -> list[Any]:
 
 
 class _Unpacker:
-    def __init__(self, run: Run, data: bytes) -> None:
+    def __init__(self, run: ScriptRun, data: bytes) -> None:
         self._run, self._data, self.place = run, data, 0
 
     def _take(self, count: int) -> bytes:

@@ -16,7 +16,7 @@ from .values import (
     CHUNK,
     Builtin,
     LuaError,
-    Run,
+    ScriptRun,
     Table,
     fault,
     is_true,
@@ -25,7 +25,7 @@ from .values import (
     to_number,
 )
 
-Function = Callable[[Run, list[Any]], list[Any]]
+Function = Callable[[ScriptRun, list[Any]], list[Any]]
 UNPACKED: Final = 8000  # values of a call
 _LONGEST: Final = 1 << 28  # bytes of a text
 _SEED_MASK: Final = (1 << 48) - 1
@@ -35,7 +35,7 @@ _CHANCES: Final = (1 << 31) - 1
 # --- arguments ------------------------------------------------------------------------------------
 
 
-def bad(run: Run, place: int, name: str, problem: str) -> LuaError:
+def bad(run: ScriptRun, place: int, name: str, problem: str) -> LuaError:
     """Return the error for an argument; the first has the place 1."""
     place -= run.shift
     if not place:
@@ -43,12 +43,12 @@ def bad(run: Run, place: int, name: str, problem: str) -> LuaError:
     return fault(run.line, f"bad argument #{place} to '{name}' ({problem})")
 
 
-def _wanted(run: Run, given: list[Any], place: int, name: str, kind: str) -> LuaError:
+def _wanted(run: ScriptRun, given: list[Any], place: int, name: str, kind: str) -> LuaError:
     found = kind_of(given[place - 1]) if place <= len(given) else "no value"
     return bad(run, place, name, f"{kind} expected, got {found}")
 
 
-def text_at(run: Run, given: list[Any], place: int, name: str) -> str:
+def text_at(run: ScriptRun, given: list[Any], place: int, name: str) -> str:
     """Return a text.
 
     Raises:
@@ -63,7 +63,7 @@ def text_at(run: Run, given: list[Any], place: int, name: str) -> str:
 
 
 def number_at(
-    run: Run, given: list[Any], place: int, name: str, default: float | None = None
+    run: ScriptRun, given: list[Any], place: int, name: str, default: float | None = None
 ) -> float:
     """Return a number.
 
@@ -82,13 +82,13 @@ def number_at(
 
 
 def whole_at(
-    run: Run, given: list[Any], place: int, name: str, default: float | None = None
+    run: ScriptRun, given: list[Any], place: int, name: str, default: float | None = None
 ) -> int:
     """Return a number as C converts it to a whole one."""
     return whole_of(number_at(run, given, place, name, default))
 
 
-def table_at(run: Run, given: list[Any], place: int, name: str) -> Table:
+def table_at(run: ScriptRun, given: list[Any], place: int, name: str) -> Table:
     """Return a table.
 
     Raises:
@@ -100,7 +100,7 @@ def table_at(run: Run, given: list[Any], place: int, name: str) -> Table:
     return found
 
 
-def any_at(run: Run, given: list[Any], place: int, name: str) -> Any:
+def any_at(run: ScriptRun, given: list[Any], place: int, name: str) -> Any:
     """Return an argument, which may be nil.
 
     Raises:
@@ -111,7 +111,7 @@ def any_at(run: Run, given: list[Any], place: int, name: str) -> Any:
     return given[place - 1]
 
 
-def call_back(run: Run, function: Any, arguments: list[Any]) -> list[Any]:
+def call_back(run: ScriptRun, function: Any, arguments: list[Any]) -> list[Any]:
     """Call a function that a function of a library was given."""
     line, shift, run.shift = run.line, run.shift, 0
     results = invoke(run, function, arguments, line)
@@ -122,7 +122,7 @@ def call_back(run: Run, function: Any, arguments: list[Any]) -> list[Any]:
 # --- basic functions ------------------------------------------------------------------------------
 
 
-def _type(run: Run, given: list[Any]) -> list[Any]:
+def _type(run: ScriptRun, given: list[Any]) -> list[Any]:
     return [kind_of(any_at(run, given, 1, "type"))]
 
 
@@ -137,11 +137,11 @@ def text_of(value: Any) -> str:
     return f"{kind_of(value)}: 0x0"
 
 
-def _tostring(run: Run, given: list[Any]) -> list[Any]:
+def _tostring(run: ScriptRun, given: list[Any]) -> list[Any]:
     return [text_of(any_at(run, given, 1, "tostring"))]
 
 
-def _tonumber(run: Run, given: list[Any]) -> list[Any]:
+def _tonumber(run: ScriptRun, given: list[Any]) -> list[Any]:
     base = whole_at(run, given, 2, "tonumber", 10.0)
     if base == 10:
         value = any_at(run, given, 1, "tonumber")
@@ -161,7 +161,7 @@ def _tonumber(run: Run, given: list[Any]) -> list[Any]:
     return [float(-found % (1 << 64) if is_negative else found)]
 
 
-def _assert(run: Run, given: list[Any]) -> list[Any]:
+def _assert(run: ScriptRun, given: list[Any]) -> list[Any]:
     if is_true(any_at(run, given, 1, "assert")):
         return given
     message = given[1] if len(given) > 1 else None
@@ -169,7 +169,7 @@ def _assert(run: Run, given: list[Any]) -> list[Any]:
     raise LuaError(text, run.line)
 
 
-def _error(run: Run, given: list[Any]) -> list[Any]:
+def _error(run: ScriptRun, given: list[Any]) -> list[Any]:
     value = given[0] if given else None
     level = whole_at(run, given, 2, "error", 1.0)
     if type(value) is float:
@@ -179,7 +179,7 @@ def _error(run: Run, given: list[Any]) -> list[Any]:
     raise LuaError(value, run.line)
 
 
-def _pcall(run: Run, given: list[Any]) -> list[Any]:
+def _pcall(run: ScriptRun, given: list[Any]) -> list[Any]:
     function, depth = any_at(run, given, 1, "pcall"), run.depth
     run.depth += 4
     try:
@@ -192,32 +192,32 @@ def _pcall(run: Run, given: list[Any]) -> list[Any]:
     return [True, *results]
 
 
-def _xpcall(run: Run, given: list[Any]) -> list[Any]:
+def _xpcall(run: ScriptRun, given: list[Any]) -> list[Any]:
     results = _pcall(run, given[:1])
     if results[0] is False:
         return [False, *call_back(run, any_at(run, given, 2, "xpcall"), results[1:])]
     return results
 
 
-def _next(run: Run, given: list[Any]) -> list[Any]:
+def _next(run: ScriptRun, given: list[Any]) -> list[Any]:
     return table_at(run, given, 1, "next").next(run, given[1] if len(given) > 1 else None)
 
 
-def _pairs(run: Run, given: list[Any]) -> list[Any]:
+def _pairs(run: ScriptRun, given: list[Any]) -> list[Any]:
     return [NEXT, table_at(run, given, 1, "pairs"), None]
 
 
-def _ipairs_next(run: Run, given: list[Any]) -> list[Any]:
+def _ipairs_next(run: ScriptRun, given: list[Any]) -> list[Any]:
     place = float(whole_at(run, given, 2, "ipairs") + 1)
     value = table_at(run, given, 1, "ipairs").get(place)
     return [None] if value is None else [place, value]
 
 
-def _ipairs(run: Run, given: list[Any]) -> list[Any]:
+def _ipairs(run: ScriptRun, given: list[Any]) -> list[Any]:
     return [_IPAIRS_NEXT, table_at(run, given, 1, "ipairs"), 0.0]
 
 
-def _select(run: Run, given: list[Any]) -> list[Any]:
+def _select(run: ScriptRun, given: list[Any]) -> list[Any]:
     if given and given[0] == "#":
         return [float(len(given) - 1)]
     place = whole_at(run, given, 1, "select")
@@ -229,7 +229,7 @@ def _select(run: Run, given: list[Any]) -> list[Any]:
     return given[place:]
 
 
-def _unpack(run: Run, given: list[Any]) -> list[Any]:
+def _unpack(run: ScriptRun, given: list[Any]) -> list[Any]:
     table = table_at(run, given, 1, "unpack")
     first = whole_at(run, given, 2, "unpack", 1.0)
     last = whole_at(run, given, 3, "unpack", float(len(table.array)))
@@ -239,16 +239,16 @@ def _unpack(run: Run, given: list[Any]) -> list[Any]:
     return [table.get(float(place)) for place in range(first, last + 1)]
 
 
-def _rawequal(run: Run, given: list[Any]) -> list[Any]:
+def _rawequal(run: ScriptRun, given: list[Any]) -> list[Any]:
     one, other = any_at(run, given, 1, "rawequal"), any_at(run, given, 2, "rawequal")
     return [type(one) is type(other) and bool(one == other)]
 
 
-def _rawget(run: Run, given: list[Any]) -> list[Any]:
+def _rawget(run: ScriptRun, given: list[Any]) -> list[Any]:
     return [table_at(run, given, 1, "rawget").get(any_at(run, given, 2, "rawget"))]
 
 
-def _rawset(run: Run, given: list[Any]) -> list[Any]:
+def _rawset(run: ScriptRun, given: list[Any]) -> list[Any]:
     key, value = any_at(run, given, 2, "rawset"), any_at(run, given, 3, "rawset")
     table_at(run, given, 1, "rawset").set(key, value, run.line)
     return [given[0]]
@@ -257,7 +257,7 @@ def _rawset(run: Run, given: list[Any]) -> list[Any]:
 # --- strings --------------------------------------------------------------------------------------
 
 
-def _len(run: Run, given: list[Any]) -> list[Any]:
+def _len(run: ScriptRun, given: list[Any]) -> list[Any]:
     return [float(len(text_at(run, given, 1, "len")))]
 
 
@@ -270,7 +270,7 @@ def _range(first: int, last: int, length: int) -> tuple[int, int]:
     return max(first, 1) - 1, min(last, length)
 
 
-def _sub(run: Run, given: list[Any]) -> list[Any]:
+def _sub(run: ScriptRun, given: list[Any]) -> list[Any]:
     text = text_at(run, given, 1, "sub")
     first, last = whole_at(run, given, 2, "sub"), whole_at(run, given, 3, "sub", -1.0)
     begin, end = _range(first, last, len(text))
@@ -278,19 +278,19 @@ def _sub(run: Run, given: list[Any]) -> list[Any]:
     return [text[begin:end] if begin < end else ""]
 
 
-def _lower(run: Run, given: list[Any]) -> list[Any]:
+def _lower(run: ScriptRun, given: list[Any]) -> list[Any]:
     text = text_at(run, given, 1, "lower")
     run.spend_bytes(4 * len(text))
     return [text.encode("latin-1").lower().decode("latin-1")]
 
 
-def _upper(run: Run, given: list[Any]) -> list[Any]:
+def _upper(run: ScriptRun, given: list[Any]) -> list[Any]:
     text = text_at(run, given, 1, "upper")
     run.spend_bytes(4 * len(text))
     return [text.encode("latin-1").upper().decode("latin-1")]
 
 
-def _rep(run: Run, given: list[Any]) -> list[Any]:
+def _rep(run: ScriptRun, given: list[Any]) -> list[Any]:
     text, count = text_at(run, given, 1, "rep"), max(0, whole_at(run, given, 2, "rep"))
     if count * len(text) > _LONGEST:
         raise fault(run.line, "resulting string too large")
@@ -298,13 +298,13 @@ def _rep(run: Run, given: list[Any]) -> list[Any]:
     return [text * count if text else ""]
 
 
-def _reverse(run: Run, given: list[Any]) -> list[Any]:
+def _reverse(run: ScriptRun, given: list[Any]) -> list[Any]:
     text = text_at(run, given, 1, "reverse")
     run.spend_bytes(4 * len(text))
     return [text[::-1]]
 
 
-def _byte(run: Run, given: list[Any]) -> list[Any]:
+def _byte(run: ScriptRun, given: list[Any]) -> list[Any]:
     text, first = text_at(run, given, 1, "byte"), whole_at(run, given, 2, "byte", 1.0)
     begin, end = _range(first, whole_at(run, given, 3, "byte", float(first)), len(text))
     if end - begin >= UNPACKED:
@@ -313,7 +313,7 @@ def _byte(run: Run, given: list[Any]) -> list[Any]:
     return [float(ord(mark)) for mark in text[begin : max(begin, end)]]
 
 
-def _char(run: Run, given: list[Any]) -> list[Any]:
+def _char(run: ScriptRun, given: list[Any]) -> list[Any]:
     codes = [whole_at(run, given, place + 1, "char") for place in range(len(given))]
     run.spend(len(codes))
     for place, code in enumerate(codes):
@@ -322,15 +322,15 @@ def _char(run: Run, given: list[Any]) -> list[Any]:
     return ["".join(map(chr, codes))]
 
 
-def _find(run: Run, given: list[Any]) -> list[Any]:
+def _find(run: ScriptRun, given: list[Any]) -> list[Any]:
     return _found(run, given, "find")
 
 
-def _match(run: Run, given: list[Any]) -> list[Any]:
+def _match(run: ScriptRun, given: list[Any]) -> list[Any]:
     return _found(run, given, "match")
 
 
-def _found(run: Run, given: list[Any], name: str) -> list[Any]:
+def _found(run: ScriptRun, given: list[Any], name: str) -> list[Any]:
     """Return the first match, and where it is if a text is searched."""
     text, wanted = text_at(run, given, 1, name), text_at(run, given, 2, name)
     begin = whole_at(run, given, 3, name, 1.0)
@@ -353,20 +353,20 @@ def _found(run: Run, given: list[Any], name: str) -> list[Any]:
     return [None]
 
 
-def _count_search(run: Run, text: str, wanted: str) -> None:
+def _count_search(run: ScriptRun, text: str, wanted: str) -> None:
     """Count a search for a long text, which may compare much of it at each place."""
     if len(wanted) > 1 << CHUNK:
         run.spend((len(text) * min(len(wanted), 1 << 10)) >> (2 * CHUNK))
 
 
-def _gmatch(run: Run, given: list[Any]) -> list[Any]:
+def _gmatch(run: ScriptRun, given: list[Any]) -> list[Any]:
     text, wanted = text_at(run, given, 1, "gmatch"), text_at(run, given, 2, "gmatch")
     pattern = pattern_of(run, wanted)
     if pattern.is_anchored:  # there, `^` is an ordinary character
         pattern = pattern_of(run, f"%{wanted}")
     places = [0]
 
-    def following(run: Run, _: list[Any]) -> list[Any]:
+    def following(run: ScriptRun, _: list[Any]) -> list[Any]:
         matcher = Matcher(run, text, pattern)
         for place in range(places[0], len(text) + 1):
             end = matcher.match(place)
@@ -379,7 +379,7 @@ def _gmatch(run: Run, given: list[Any]) -> list[Any]:
     return [Builtin("gmatch_next", following)]
 
 
-def _gsub(run: Run, given: list[Any]) -> list[Any]:
+def _gsub(run: ScriptRun, given: list[Any]) -> list[Any]:
     text, wanted = text_at(run, given, 1, "gsub"), text_at(run, given, 2, "gsub")
     by = given[2] if len(given) > 2 else None
     if type(by) is float:
@@ -408,7 +408,7 @@ def _gsub(run: Run, given: list[Any]) -> list[Any]:
     return ["".join(parts), float(count)]
 
 
-def _replaced(run: Run, matcher: Matcher, by: Any, begin: int, end: int) -> str:
+def _replaced(run: ScriptRun, matcher: Matcher, by: Any, begin: int, end: int) -> str:
     """Return what takes the place of a match."""
     values, whole = matcher.values(begin, end), matcher.text(begin, end)
     if type(by) is str:
@@ -428,7 +428,7 @@ def _replaced(run: Run, matcher: Matcher, by: Any, begin: int, end: int) -> str:
     return found
 
 
-def _filled(run: Run, by: str, values: list[Any], whole: str) -> str:
+def _filled(run: ScriptRun, by: str, values: list[Any], whole: str) -> str:
     """Return the text of a replacement with its captures."""
     if "%" not in by:
         run.spend_bytes(len(by))
@@ -451,7 +451,7 @@ def _filled(run: Run, by: str, values: list[Any], whole: str) -> str:
     return "".join(parts)
 
 
-def _format(run: Run, given: list[Any]) -> list[Any]:
+def _format(run: ScriptRun, given: list[Any]) -> list[Any]:
     text, place, parts = text_at(run, given, 1, "format"), 1, list[str]()
     at = 0
     while (mark := text.find("%", at)) >= 0:
@@ -469,7 +469,7 @@ def _format(run: Run, given: list[Any]) -> list[Any]:
     return ["".join(parts)]
 
 
-def _formatted(run: Run, given: list[Any], place: int, flags: str, letter: str) -> str:
+def _formatted(run: ScriptRun, given: list[Any], place: int, flags: str, letter: str) -> str:
     if letter not in "qs":
         return format_number(flags, letter, number_at(run, given, place, "format"))
     text = text_at(run, given, place, "format")
@@ -485,7 +485,7 @@ def _formatted(run: Run, given: list[Any], place: int, flags: str, letter: str) 
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def _concat(run: Run, given: list[Any]) -> list[Any]:
+def _concat(run: ScriptRun, given: list[Any]) -> list[Any]:
     table = table_at(run, given, 1, "concat")
     between = text_at(run, given, 2, "concat") if len(given) > 1 and given[1] is not None else ""
     first = whole_at(run, given, 3, "concat", 1.0)
@@ -504,7 +504,7 @@ def _concat(run: Run, given: list[Any]) -> list[Any]:
     return [between.join(parts)]
 
 
-def _insert(run: Run, given: list[Any]) -> list[Any]:
+def _insert(run: ScriptRun, given: list[Any]) -> list[Any]:
     table = table_at(run, given, 1, "insert")
     count = len(table.array)
     if len(given) == 2:
@@ -526,7 +526,7 @@ def _insert(run: Run, given: list[Any]) -> list[Any]:
     return []
 
 
-def _remove(run: Run, given: list[Any]) -> list[Any]:
+def _remove(run: ScriptRun, given: list[Any]) -> list[Any]:
     table = table_at(run, given, 1, "remove")
     count = len(table.array)
     place = whole_at(run, given, 2, "remove", float(count))
@@ -541,7 +541,7 @@ def _remove(run: Run, given: list[Any]) -> list[Any]:
     return [found]
 
 
-def _sort(run: Run, given: list[Any]) -> list[Any]:
+def _sort(run: ScriptRun, given: list[Any]) -> list[Any]:
     table = table_at(run, given, 1, "sort")
     by = given[1] if len(given) > 1 else None
     if by is not None and type(by) not in (Closure, Builtin):
@@ -634,7 +634,7 @@ class _Sorting:
         return left
 
 
-def _getn(run: Run, given: list[Any]) -> list[Any]:
+def _getn(run: ScriptRun, given: list[Any]) -> list[Any]:
     return [float(len(table_at(run, given, 1, "getn").array))]
 
 
@@ -659,7 +659,7 @@ def _sqrt(number: float) -> float:
 
 
 def _extreme(name: str, is_better: Callable[[float, float], bool]) -> Function:
-    def run_it(run: Run, given: list[Any]) -> list[Any]:
+    def run_it(run: ScriptRun, given: list[Any]) -> list[Any]:
         best = number_at(run, given, 1, name)
         run.spend(len(given) >> 1)
         for place in range(2, len(given) + 1):
@@ -670,21 +670,21 @@ def _extreme(name: str, is_better: Callable[[float, float], bool]) -> Function:
     return run_it
 
 
-def _fmod(run: Run, given: list[Any]) -> list[Any]:
+def _fmod(run: ScriptRun, given: list[Any]) -> list[Any]:
     other, one = number_at(run, given, 2, "fmod"), number_at(run, given, 1, "fmod")  # as in C
     if math.isinf(one) or not other:
         return [math.nan]
     return [math.fmod(one, other)]
 
 
-def _modf(run: Run, given: list[Any]) -> list[Any]:
+def _modf(run: ScriptRun, given: list[Any]) -> list[Any]:
     number = number_at(run, given, 1, "modf")
     if not math.isfinite(number):
         return [number, number if number != number else 0.0]
     return [float(math.trunc(number)), math.fmod(number, 1.0)]
 
 
-def _pow(run: Run, given: list[Any]) -> list[Any]:
+def _pow(run: ScriptRun, given: list[Any]) -> list[Any]:
     other, one = number_at(run, given, 2, "pow"), number_at(run, given, 1, "pow")
     try:
         return [power(one, other)]
@@ -692,7 +692,7 @@ def _pow(run: Run, given: list[Any]) -> list[Any]:
         raise fault(run.line, error.value) from None
 
 
-def _random(run: Run, given: list[Any]) -> list[Any]:
+def _random(run: ScriptRun, given: list[Any]) -> list[Any]:
     """The generator of Redis, so a script gets the same numbers here."""
     run.seed = (run.seed * 0x5DEECE66D + 0xB) & _SEED_MASK
     chance = (run.seed >> 17) % _CHANCES / _CHANCES
@@ -707,19 +707,19 @@ def _random(run: Run, given: list[Any]) -> list[Any]:
     return [float(math.floor(chance * (high - low + 1)) + low)]
 
 
-def _randomseed(run: Run, given: list[Any]) -> list[Any]:
+def _randomseed(run: ScriptRun, given: list[Any]) -> list[Any]:
     run.seed = (whole_at(run, given, 1, "randomseed") % (1 << 32) << 16) + 0x330E
     return []
 
 
 def _refused(name: str) -> Function:
-    def refuse(run: Run, given: list[Any]) -> list[Any]:
+    def refuse(run: ScriptRun, given: list[Any]) -> list[Any]:
         raise fault(run.line, f"'{name}' is not supported here: machines round it differently")
 
     return refuse
 
 
-def _bits(run: Run, given: list[Any], place: int, name: str) -> int:
+def _bits(run: ScriptRun, given: list[Any], place: int, name: str) -> int:
     number = number_at(run, given, place, name)
     return round(number) % (1 << 32) if math.isfinite(number) else 0
 
@@ -730,7 +730,7 @@ def _signed(bits: int) -> list[Any]:
 
 
 def _of_bits(name: str, combine: Callable[[int, int], int]) -> Function:
-    def run_it(run: Run, given: list[Any]) -> list[Any]:
+    def run_it(run: ScriptRun, given: list[Any]) -> list[Any]:
         found = _bits(run, given, 1, name)
         for place in range(2, len(given) + 1):
             found = combine(found, _bits(run, given, place, name))
@@ -740,18 +740,18 @@ def _of_bits(name: str, combine: Callable[[int, int], int]) -> Function:
 
 
 def _shifting(name: str, shift: Callable[[int, int], int]) -> Function:
-    def run_it(run: Run, given: list[Any]) -> list[Any]:
+    def run_it(run: ScriptRun, given: list[Any]) -> list[Any]:
         return _signed(shift(_bits(run, given, 1, name), _bits(run, given, 2, name) & 31))
 
     return run_it
 
 
-def _bswap(run: Run, given: list[Any]) -> list[Any]:
+def _bswap(run: ScriptRun, given: list[Any]) -> list[Any]:
     bits = _bits(run, given, 1, "bswap")
     return _signed(int.from_bytes(bits.to_bytes(4, "little"), "big"))
 
 
-def _tohex(run: Run, given: list[Any]) -> list[Any]:
+def _tohex(run: ScriptRun, given: list[Any]) -> list[Any]:
     bits, digits = _bits(run, given, 1, "tohex"), whole_at(run, given, 2, "tohex", 8.0)
     text = f"{bits:08x}"[-min(abs(digits), 8) :] if digits else ""
     return [text.upper() if digits < 0 else text]

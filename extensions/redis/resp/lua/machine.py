@@ -16,7 +16,7 @@ from .values import (
     DEPTH,
     Builtin,
     LuaError,
-    Run,
+    ScriptRun,
     Table,
     fault,
     is_true,
@@ -72,7 +72,7 @@ class Local:
 _FRAMES: Final = {"table": 3, "return": 3, "for": 4, "assign": 3, "local": 3, "concat": 2}
 
 
-class Node:
+class SyntaxNode:
     """A part of a script. Its closure is made when the whole function was read: only then is it
     known which locals are captured."""
 
@@ -82,7 +82,7 @@ class Node:
         self,
         kind: str,
         make: Callable[[], Expr],
-        parts: list[Node],
+        parts: list[SyntaxNode],
         value: Any = None,
         every: Callable[[], Expr] | None = None,
     ) -> None:
@@ -98,7 +98,9 @@ class Node:
 # --- calls ----------------------------------------------------------------------------------------
 
 
-def invoke(run: Run, function: Any, arguments: list[Any], line: int, name: str = "") -> list[Any]:
+def invoke(
+    run: ScriptRun, function: Any, arguments: list[Any], line: int, name: str = ""
+) -> list[Any]:
     """Call a function and return its results.
 
     Raises:
@@ -126,12 +128,12 @@ def invoke(run: Run, function: Any, arguments: list[Any], line: int, name: str =
 
 
 def about_value(what: str, value: Any, name: str) -> str:
-    """Return why a value is no operand, and what the script calls it."""
+    """Return why a value cannot be an operand, and how the script names it."""
     kind = f"a {kind_of(value)} value"
     return f"attempt to {what} {name} ({kind})" if name else f"attempt to {what} {kind}"
 
 
-def name_of(node: Node) -> str:
+def name_of(node: SyntaxNode) -> str:
     """Return what an error calls an expression."""
     match node.kind:
         case "local" | "upvalue" | "global":
@@ -141,7 +143,7 @@ def name_of(node: Node) -> str:
     return ""
 
 
-def all_of(nodes: list[Node]) -> Expr:
+def all_of(nodes: list[SyntaxNode]) -> Expr:
     """Return the closure for all values of a list of expressions."""
     if nodes and nodes[-1].every is not None:
         before, last = [node.make() for node in nodes[:-1]], nodes[-1].every()
@@ -171,17 +173,17 @@ def _first_of(every: Callable[[], Expr]) -> Callable[[], Expr]:
     return make
 
 
-def call(function: Node, arguments: list[Node], line: int) -> Node:
+def call(function: SyntaxNode, arguments: list[SyntaxNode], line: int) -> SyntaxNode:
     """FUNCTION(ARGUMENT, ...)"""
 
     def every() -> Expr:
         callee, values, name = function.make(), all_of(arguments), name_of(function)
         return lambda frame: invoke(frame[0], callee(frame), values(frame), line, name)
 
-    return Node("call", _first_of(every), [function, *arguments], every=every)
+    return SyntaxNode("call", _first_of(every), [function, *arguments], every=every)
 
 
-def method(owner: Node, name: str, arguments: list[Node], line: int) -> Node:
+def method(owner: SyntaxNode, name: str, arguments: list[SyntaxNode], line: int) -> SyntaxNode:
     """OWNER:NAME(ARGUMENT, ...)"""
 
     def every() -> Expr:
@@ -200,10 +202,10 @@ def method(owner: Node, name: str, arguments: list[Node], line: int) -> Node:
 
         return run_method
 
-    return Node("call", _first_of(every), [owner, *arguments], every=every)
+    return SyntaxNode("call", _first_of(every), [owner, *arguments], every=every)
 
 
-def varargs() -> Node:
+def varargs() -> SyntaxNode:
     """..."""
 
     def every() -> Expr:
@@ -213,23 +215,23 @@ def varargs() -> Node:
 
         return values
 
-    return Node("varargs", _first_of(every), [], every=every)
+    return SyntaxNode("varargs", _first_of(every), [], every=every)
 
 
-def single(inner: Node) -> Node:
+def single(inner: SyntaxNode) -> SyntaxNode:
     """(EXPRESSION)"""
-    return Node("single" if inner.every else inner.kind, inner.make, [inner], inner.value)
+    return SyntaxNode("single" if inner.every else inner.kind, inner.make, [inner], inner.value)
 
 
 # --- variables ------------------------------------------------------------------------------------
 
 
-def constant(value: Any) -> Node:
+def constant(value: Any) -> SyntaxNode:
     """A number, a string, a truth value or nil."""
-    return Node("constant", lambda: lambda frame: value, [], value)
+    return SyntaxNode("constant", lambda: lambda frame: value, [], value)
 
 
-def local_name(local: Local) -> Node:
+def local_name(local: Local) -> SyntaxNode:
     """The value of a local."""
 
     def make() -> Expr:
@@ -238,15 +240,15 @@ def local_name(local: Local) -> Node:
             return lambda frame: frame[place][0]
         return lambda frame: frame[place]
 
-    return Node("local", make, [], local.name)
+    return SyntaxNode("local", make, [], local.name)
 
 
-def up_name(place: int, name: str) -> Node:
+def up_name(place: int, name: str) -> SyntaxNode:
     """The value of a captured variable."""
-    return Node("upvalue", lambda: lambda frame: frame[1][place][0], [], name)
+    return SyntaxNode("upvalue", lambda: lambda frame: frame[1][place][0], [], name)
 
 
-def global_name(name: str, line: int) -> Node:
+def global_name(name: str, line: int) -> SyntaxNode:
     """The value of a global, which must exist."""
 
     def get(frame: Frame) -> Any:
@@ -256,10 +258,10 @@ def global_name(name: str, line: int) -> Node:
             raise fault(line, what)
         return found
 
-    return Node("global", lambda: get, [], name)
+    return SyntaxNode("global", lambda: get, [], name)
 
 
-def index(owner: Node, key: Node, line: int) -> Node:
+def index(owner: SyntaxNode, key: SyntaxNode, line: int) -> SyntaxNode:
     """OWNER[KEY]"""
     is_field = key.kind == "constant" and type(key.value) is str
     field = key.value if is_field else "?"
@@ -281,10 +283,10 @@ def index(owner: Node, key: Node, line: int) -> Node:
 
         return by_name if is_field else by_value
 
-    return Node("index", make, [owner, key], field)
+    return SyntaxNode("index", make, [owner, key], field)
 
 
-def _indexed(run: Run, owner: Any, key: Any, line: int, name: str) -> Any:
+def _indexed(run: ScriptRun, owner: Any, key: Any, line: int, name: str) -> Any:
     if type(owner) is Table:
         return owner.get(key)
     if type(owner) is str:
@@ -348,7 +350,7 @@ def _operand(value: Any, name: str, line: int) -> float:
     return number
 
 
-def _arithmetic(sign: str, left: Node, right: Node, line: int) -> Node:
+def _arithmetic(sign: str, left: SyntaxNode, right: SyntaxNode, line: int) -> SyntaxNode:
     compute, names = _ARITHMETIC[sign], (name_of(left), name_of(right))
 
     def slowly(frame: Frame, first: Any, second: Any) -> float:
@@ -378,10 +380,10 @@ def _arithmetic(sign: str, left: Node, right: Node, line: int) -> Node:
 
         return plus if sign == "+" else calculate
 
-    return Node(sign, make, [left, right])
+    return SyntaxNode(sign, make, [left, right])
 
 
-def _comparison(sign: str, left: Node, right: Node, line: int) -> Node:
+def _comparison(sign: str, left: SyntaxNode, right: SyntaxNode, line: int) -> SyntaxNode:
     def make() -> Expr:
         one, other = left.make(), right.make()
         if sign == "<":
@@ -395,10 +397,10 @@ def _comparison(sign: str, left: Node, right: Node, line: int) -> Node:
 
         return turned
 
-    return Node(sign, make, [left, right])
+    return SyntaxNode(sign, make, [left, right])
 
 
-def less(run: Run, one: Any, other: Any, line: int) -> bool:
+def less(run: ScriptRun, one: Any, other: Any, line: int) -> bool:
     """Return whether a value is less than another one.
 
     Raises:
@@ -412,7 +414,7 @@ def less(run: Run, one: Any, other: Any, line: int) -> bool:
     raise _unequal(one, other, line)
 
 
-def at_most(run: Run, one: Any, other: Any, line: int) -> bool:
+def at_most(run: ScriptRun, one: Any, other: Any, line: int) -> bool:
     """Return whether a value is at most another one.
 
     Raises:
@@ -432,7 +434,7 @@ def _unequal(one: Any, other: Any, line: int) -> LuaError:
     return fault(line, f"attempt to compare {kinds}")
 
 
-def equals(run: Run, one: Any, other: Any) -> bool:
+def equals(run: ScriptRun, one: Any, other: Any) -> bool:
     """Return whether two values are equal, without a conversion."""
     if type(one) is not type(other):
         return False
@@ -441,17 +443,17 @@ def equals(run: Run, one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _equality(sign: str, left: Node, right: Node, line: int) -> Node:
+def _equality(sign: str, left: SyntaxNode, right: SyntaxNode, line: int) -> SyntaxNode:
     def make() -> Expr:
         one, other = left.make(), right.make()
         if sign == "==":
             return lambda frame: equals(frame[0], one(frame), other(frame))
         return lambda frame: not equals(frame[0], one(frame), other(frame))
 
-    return Node(sign, make, [left, right])
+    return SyntaxNode(sign, make, [left, right])
 
 
-def _logic(sign: str, left: Node, right: Node, line: int) -> Node:
+def _logic(sign: str, left: SyntaxNode, right: SyntaxNode, line: int) -> SyntaxNode:
     def make() -> Expr:
         one, other = left.make(), right.make()
 
@@ -465,10 +467,10 @@ def _logic(sign: str, left: Node, right: Node, line: int) -> Node:
 
         return both if sign == "and" else either
 
-    return Node(sign, make, [left, right])
+    return SyntaxNode(sign, make, [left, right])
 
 
-def binary(sign: str, left: Node, right: Node, line: int) -> Node:
+def binary(sign: str, left: SyntaxNode, right: SyntaxNode, line: int) -> SyntaxNode:
     """LEFT SIGN RIGHT"""
     if sign in _ARITHMETIC:
         return _arithmetic(sign, left, right, line)
@@ -478,7 +480,7 @@ def binary(sign: str, left: Node, right: Node, line: int) -> Node:
     return (_equality if sign in ("==", "~=") else _comparison)(sign, left, right, line)
 
 
-def concat(parts: list[Node], line: int) -> Node:
+def concat(parts: list[SyntaxNode], line: int) -> SyntaxNode:
     """PART .. PART"""
     names = [name_of(part) for part in parts]
 
@@ -499,10 +501,10 @@ def concat(parts: list[Node], line: int) -> Node:
 
         return concatenated
 
-    return Node("concat", make, parts)
+    return SyntaxNode("concat", make, parts)
 
 
-def unary(sign: str, inner: Node, line: int) -> Node:
+def unary(sign: str, inner: SyntaxNode, line: int) -> SyntaxNode:
     """SIGN EXPRESSION"""
     name = name_of(inner)
 
@@ -527,10 +529,12 @@ def unary(sign: str, inner: Node, line: int) -> Node:
 
         return {"not": negated, "-": minus, "#": length}[sign]
 
-    return Node(sign, make, [inner])
+    return SyntaxNode(sign, make, [inner])
 
 
-def table(items: list[Node], pairs: list[tuple[Node, Node]], line: int) -> Node:
+def table(
+    items: list[SyntaxNode], pairs: list[tuple[SyntaxNode, SyntaxNode]], line: int
+) -> SyntaxNode:
     """{ITEM, ..., [KEY] = VALUE, ...}"""
 
     def make() -> Expr:
@@ -554,10 +558,10 @@ def table(items: list[Node], pairs: list[tuple[Node, Node]], line: int) -> Node:
         return made
 
     parts = [*items, *(each for pair in pairs for each in pair)]
-    return Node("table", make, parts)
+    return SyntaxNode("table", make, parts)
 
 
-def function(proto: Proto, ups: list[tuple[bool, int]]) -> Node:
+def function(proto: Proto, ups: list[tuple[bool, int]]) -> SyntaxNode:
     """function (PARAMETER, ...) BODY end: `ups` tells which locals of the outer function, or which
     of its own captured variables, it captures."""
 
@@ -566,4 +570,4 @@ def function(proto: Proto, ups: list[tuple[bool, int]]) -> Node:
         frame[0].spend(len(boxes))
         return Closure(proto, boxes)
 
-    return Node("function", lambda: made, [])
+    return SyntaxNode("function", lambda: made, [])

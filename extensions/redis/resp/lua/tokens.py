@@ -47,7 +47,7 @@ _KEYWORDS: Final = frozenset(
 END: Final = "<eof>"
 
 
-class Token(NamedTuple):
+class LuaToken(NamedTuple):
     """A token: a keyword or a sign is its own kind; the others are names, strings and numbers."""
 
     kind: str
@@ -55,7 +55,7 @@ class Token(NamedTuple):
     line: int
 
 
-def tokens_of(text: str) -> list[Token]:
+def tokens_of(text: str) -> list[LuaToken]:
     """Return the tokens of a script.
 
     Raises:
@@ -67,12 +67,12 @@ def tokens_of(text: str) -> list[Token]:
 class _Scanner:
     def __init__(self, text: str) -> None:
         self.text, self.place, self.line = text, 0, 1
-        self.tokens: list[Token] = []
+        self.tokens: list[LuaToken] = []
         if text.startswith("#"):
             self.place = len(_LINE_END.split(text, maxsplit=1)[0])
         while self.place < len(text):
             self._take()
-        self.tokens.append(Token(END, END, self.line))
+        self.tokens.append(LuaToken(END, END, self.line))
 
     def _fault(self, problem: str) -> SyntaxFault:
         return SyntaxFault(f"user_script:{self.line}: {problem}")
@@ -86,20 +86,20 @@ class _Scanner:
         if match["level"] is not None:
             content = self._long(match["level"])
             if not match["comment"]:
-                self.tokens.append(Token("string", content, line))
+                self.tokens.append(LuaToken("string", content, line))
         elif match["quote"]:
-            self.tokens.append(Token("string", self._short(match["quote"]), line))
+            self.tokens.append(LuaToken("string", self._short(match["quote"]), line))
         elif match["number"]:
             is_named = match[0][-1] in "nN"  # no number ends so, but the names of some
             number = None if is_named else to_number(match[0])
             if number is None:
                 raise self._fault(f"malformed number near '{match[0]}'")
-            self.tokens.append(Token("number", number, line))
+            self.tokens.append(LuaToken("number", number, line))
         elif match["word"]:
             kind = match[0] if match[0] in _KEYWORDS else "name"
-            self.tokens.append(Token(kind, match[0], line))
+            self.tokens.append(LuaToken(kind, match[0], line))
         elif match["sign"]:
-            self.tokens.append(Token(match[0], match[0], line))
+            self.tokens.append(LuaToken(match[0], match[0], line))
         self.line += len(_LINE_END.findall(self.text, begin, self.place))
 
     def _long(self, level: str) -> str:

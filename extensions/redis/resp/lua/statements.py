@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from .machine import BREAK, Expr, Frame, Local, Node, about_value, all_of, invoke, name_of
-from .values import Builtin, Run, Table, fault, to_number
+from .machine import BREAK, Expr, Frame, Local, SyntaxNode, about_value, all_of, invoke, name_of
+from .values import Builtin, ScriptRun, Table, fault, to_number
 
 Store = Callable[[Frame], Callable[[Any], None]]
 
 
-def block(statements: list[Node]) -> Node:
+def block(statements: list[SyntaxNode]) -> SyntaxNode:
     """Statements in order, whose steps count at the beginning."""
     cost = 1 + sum([each.steps for each in statements])
 
@@ -36,22 +36,22 @@ def block(statements: list[Node]) -> Node:
 
         return several
 
-    node = Node("block", make, statements)
+    node = SyntaxNode("block", make, statements)
     node.steps = 1  # its own count, when it begins
     return node
 
 
-def result(values: list[Node]) -> Node:
+def result(values: list[SyntaxNode]) -> SyntaxNode:
     """return VALUE, ..."""
-    return Node("return", lambda: all_of(values), values)
+    return SyntaxNode("return", lambda: all_of(values), values)
 
 
-def broken() -> Node:
+def broken() -> SyntaxNode:
     """break"""
-    return Node("break", lambda: lambda frame: BREAK, [])
+    return SyntaxNode("break", lambda: lambda frame: BREAK, [])
 
 
-def ignored(call: Node) -> Node:
+def ignored(call: SyntaxNode) -> SyntaxNode:
     """A call whose results nobody takes."""
     assert call.every is not None
     every = call.every
@@ -64,10 +64,10 @@ def ignored(call: Node) -> Node:
 
         return run
 
-    return Node("call", make, [call])
+    return SyntaxNode("call", make, [call])
 
 
-def choice(arms: list[tuple[Node, Node]], other: Node | None) -> Node:
+def choice(arms: list[tuple[SyntaxNode, SyntaxNode]], other: SyntaxNode | None) -> SyntaxNode:
     """if CONDITION then BLOCK elseif ... else BLOCK end"""
 
     def make() -> Expr:
@@ -83,10 +83,12 @@ def choice(arms: list[tuple[Node, Node]], other: Node | None) -> Node:
 
         return run
 
-    return Node("if", make, [*(each for arm in arms for each in arm), *([other] if other else [])])
+    return SyntaxNode(
+        "if", make, [*(each for arm in arms for each in arm), *([other] if other else [])]
+    )
 
 
-def while_loop(condition: Node, body: Node) -> Node:
+def while_loop(condition: SyntaxNode, body: SyntaxNode) -> SyntaxNode:
     """while CONDITION do BLOCK end"""
 
     def make() -> Expr:
@@ -104,10 +106,10 @@ def while_loop(condition: Node, body: Node) -> Node:
 
         return run
 
-    return Node("while", make, [condition, body])
+    return SyntaxNode("while", make, [condition, body])
 
 
-def until_loop(body: Node, condition: Node) -> Node:
+def until_loop(body: SyntaxNode, condition: SyntaxNode) -> SyntaxNode:
     """repeat BLOCK until CONDITION"""
 
     def make() -> Expr:
@@ -125,13 +127,13 @@ def until_loop(body: Node, condition: Node) -> Node:
 
         return run
 
-    return Node("repeat", make, [body, condition])
+    return SyntaxNode("repeat", make, [body, condition])
 
 
 _BOUNDS: Final = ("initial value", "limit", "step")
 
 
-def count_loop(local: Local, bounds: list[Node], body: Node, line: int) -> Node:
+def count_loop(local: Local, bounds: list[SyntaxNode], body: SyntaxNode, line: int) -> SyntaxNode:
     """for LOCAL = FIRST, LAST, STEP do BLOCK end"""
 
     def make() -> Expr:
@@ -156,10 +158,12 @@ def count_loop(local: Local, bounds: list[Node], body: Node, line: int) -> Node:
 
         return run
 
-    return Node("for", make, [*bounds, body])
+    return SyntaxNode("for", make, [*bounds, body])
 
 
-def each_loop(locals_: list[Local], values: list[Node], body: Node, line: int) -> Node:
+def each_loop(
+    locals_: list[Local], values: list[SyntaxNode], body: SyntaxNode, line: int
+) -> SyntaxNode:
     """for LOCAL, ... in VALUE, ... do BLOCK end"""
 
     def make() -> Expr:
@@ -179,10 +183,10 @@ def each_loop(locals_: list[Local], values: list[Node], body: Node, line: int) -
 
         return run
 
-    return Node("for", make, [*values, body])
+    return SyntaxNode("for", make, [*values, body])
 
 
-def _turns(run: Run, function: Any, state: Any, control: Any, line: int) -> Iterator[Any]:
+def _turns(run: ScriptRun, function: Any, state: Any, control: Any, line: int) -> Iterator[Any]:
     """Yield the values of each turn; a table is traversed without a call for each."""
     if type(function) is Builtin and type(state) is Table:
         if function.name == "next" and control is None:
@@ -206,7 +210,7 @@ def _turns(run: Run, function: Any, state: Any, control: Any, line: int) -> Iter
 # --- assignments ----------------------------------------------------------------------------------
 
 
-def new_locals(locals_: list[Local], values: list[Node]) -> Node:
+def new_locals(locals_: list[Local], values: list[SyntaxNode]) -> SyntaxNode:
     """local NAME, ... = VALUE, ..."""
 
     def make() -> Expr:
@@ -229,10 +233,10 @@ def new_locals(locals_: list[Local], values: list[Node]) -> Node:
 
         return put_all
 
-    return Node("local", make, values)
+    return SyntaxNode("local", make, values)
 
 
-def new_function(local: Local, body: Node) -> Node:
+def new_function(local: Local, body: SyntaxNode) -> SyntaxNode:
     """local function NAME BODY end"""
 
     def make() -> Expr:
@@ -247,13 +251,13 @@ def new_function(local: Local, body: Node) -> Node:
 
         return put
 
-    return Node("local", make, [body])
+    return SyntaxNode("local", make, [body])
 
 
 class Target:
-    """What an assignment sets. `prepare` evaluates what names it, and returns how to set it."""
+    """The left side of an assignment. `prepare` evaluates what names it, and returns how to set it."""
 
-    def __init__(self, prepare: Callable[[], Store], parts: list[Node]) -> None:
+    def __init__(self, prepare: Callable[[], Store], parts: list[SyntaxNode]) -> None:
         self.prepare = prepare
         self.parts = parts
 
@@ -287,7 +291,7 @@ def to_global(line: int) -> Target:
     return Target(lambda: prepare, [])
 
 
-def to_field(owner: Node, key: Node, line: int) -> Target:
+def to_field(owner: SyntaxNode, key: SyntaxNode, line: int) -> Target:
     """OWNER[KEY]"""
 
     def prepare() -> Store:
@@ -308,7 +312,7 @@ def to_field(owner: Node, key: Node, line: int) -> Target:
     return Target(prepare, [owner, key])
 
 
-def assignment(targets: list[Target], values: list[Node]) -> Node:
+def assignment(targets: list[Target], values: list[SyntaxNode]) -> SyntaxNode:
     """TARGET, ... = VALUE, ..."""
 
     def make() -> Expr:
@@ -331,4 +335,4 @@ def assignment(targets: list[Target], values: list[Node]) -> Node:
 
         return put_all
 
-    return Node("assign", make, [*(part for each in targets for part in each.parts), *values])
+    return SyntaxNode("assign", make, [*(part for each in targets for part in each.parts), *values])
