@@ -255,7 +255,8 @@ def new_function(local: Local, body: SyntaxNode) -> SyntaxNode:
 
 
 class Target:
-    """The left side of an assignment. `prepare` evaluates what names it, and returns how to set it."""
+    """The left side of an assignment. `prepare` evaluates what names it, and returns how to set
+    it."""
 
     def __init__(self, prepare: Callable[[], Store], parts: list[SyntaxNode]) -> None:
         self.prepare = prepare

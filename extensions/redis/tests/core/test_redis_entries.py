@@ -237,6 +237,32 @@ def test_an_entry_counts_for_its_user() -> None:
     assert facts.user == "bob"
 
 
+@pytest.mark.parametrize(
+    ("call", "is_allowed"),
+    [
+        ("'set', 'w/' .. 'a', 1", True), ("'set', 'x/' .. 'a', 1", False),
+        ("'get', 'r/' .. 'a'", True), ("'get', 'w/' .. 'a'", False),
+        ("'set', 'r/a', 1", False), ("'rename', 'x/a', 'w/a'", False),
+        ("'mset', 'w/a', 1, 'x/a', 2", False), ("'del', 'x/a'", False), ("'get', 'x/a'", False),
+    ],
+)  # fmt: skip
+def test_script_has_the_rights_of_its_user_for_keys_that_it_computes(
+    call: str, is_allowed: bool
+) -> None:
+    state = state_of_bob("r/", "w/")
+    state.store["x/a"] = "5"
+    before = dict(state.store)
+    text = f"return redis.pcall({call})"
+    (reply,) = state.apply([Entry(20, 1, f"bob@{format_entry(5, [['EVAL', text, '0']])}")])
+    (value,) = answers_in(reply) or [None]
+    is_refused = isinstance(value, Failure) and value.startswith("NOPERM ")
+    assert is_refused is not is_allowed, reply
+    changed = {key for key, each in state.store.items() if before.get(key) != each}
+    scripts = {key for key in changed if key.startswith("redis-script:")}
+    assert changed - scripts <= ({"w/a"} if is_allowed else set())
+    assert state.store["x/a"] == "5"
+
+
 # --- rights ---------------------------------------------------------------------------------------
 
 
