@@ -143,7 +143,7 @@ def _script(context: CommandContext, words: list[str]) -> Program:
     if sha and context.node.script(sha) is not None:
         by_sha = [name.replace("EVAL", "EVALSHA"), sha, *words[2:]]
         value = yield from _alone(context, by_sha)
-        if value != scripts.NO_SCRIPT:
+        if not (isinstance(value, Failure) and value.code == scripts.NO_SCRIPT.code):
             return value
     value = yield from _alone(context, [name, *words[1:]])
     if sha:

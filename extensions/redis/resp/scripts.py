@@ -140,8 +140,8 @@ def run(view: View, words: list[str], functions: Mapping[str, Function]) -> Valu
     finally:
         view.in_script = False
     value = _value_of(reply)
-    if value == NO_SCRIPT and isinstance(value, Failure):  # a client would take it for the node's
-        return Failure(f"{NO_SCRIPT} script: {sha}")
+    if isinstance(value, Failure) and value.code == NO_SCRIPT.code:  # which is the node's own
+        return Failure(f"ERR {value}")
     return value
 
 

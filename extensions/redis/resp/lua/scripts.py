@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import threading
+from functools import lru_cache
 from typing import Any, Final
 
 from .formats import FORMATS
@@ -15,7 +15,6 @@ from .values import DEPTH, LuaError, ScriptHost, ScriptRun, SyntaxFault, Table
 
 _REPLY_DEPTH: Final = 60  # tables of a reply within each other
 _LONG: Final = 1 << 63
-_KEPT_BYTES: Final = 3 << 20  # of the texts of scripts that are ready to run
 FEW_ARGUMENTS: Final = "ERR Please specify at least one argument for this redis lib call"
 NOT_WORDS: Final = "ERR Lua redis lib command arguments must be strings or integers"
 
@@ -125,35 +124,21 @@ class Script:
             self.problem = f"ERR Error compiling script (new function): {fault}"
 
 
-class _Shelf:
-    """The scripts that were read last. A script takes thirty times the memory of its text."""
-
-    def __init__(self) -> None:
-        self._scripts: dict[str, Script] = {}  # the oldest first
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def take(self, text: str) -> Script:
-        """Return a script, read again if it is not here."""
-        script = self._scripts.get(text)
-        if script is None:
-            script = Script(text)
-            with self._lock:
-                self._bytes += len(text) * (text not in self._scripts)
-                self._scripts[text] = script
-                while self._bytes > _KEPT_BYTES and len(self._scripts) > 1:
-                    oldest = next(iter(self._scripts))
-                    self._bytes -= len(oldest)
-                    del self._scripts[oldest]
-        return script
-
-
-_SHELF: Final = _Shelf()
+# The scripts that were read last, by the length of their texts: a script takes thirty times the
+# memory of its text.
+_READ: Final = [
+    (2 << 10, lru_cache(maxsize=512)(Script)),
+    (16 << 10, lru_cache(maxsize=96)(Script)),
+    (128 << 10, lru_cache(maxsize=16)(Script)),
+]
 
 
 def script_in(text: str) -> Script:
-    """Return the script in a text, each of whose characters is a byte."""
-    return _SHELF.take(text)
+    """Return the script in a text, each character of which is a byte."""
+    for length, read in _READ:
+        if len(text) <= length:
+            return read(text)
+    return Script(text)
 
 
 def run_script(host: ScriptHost, text: str, keys: list[str], arguments: list[str]) -> Any:
