@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from raftline.redis.harness.library_scripts import TEXTS
-from raftline.redis.resp.scripts import NAMES
+from raftline.redis.resp.scripts import NAMES, sha_of
 from raftline.wire.commands.transaction_line import format_word
 from raftline.wire.limits import VALUE_BYTES
 
@@ -102,13 +102,12 @@ def words_of(name: str) -> list[str]:
     if name not in NAMES:
         return [words for names, some in WORDS.items() if name in names.split() for words in some]
     if name != "EVAL":
-        return (
-            [f"{'0' * 40} 1 K"] if "SHA" in name else [r"return\sredis.call('get',\sKEYS[1]) 1 K"]
-        )
+        return [f"{sha_of(READS) if 'SHA' in name else format_word(READS)} 1 K"]
     calls = [call for each in TEXTS for call in _calls(each, random.Random(each))]
     return [*calls, *(f"{format_word(text)} 1 K" for text in LOOPS)]
 
 
+READS: Final = "return redis.call('get', KEYS[1])"  # a script that the store has
 # Programs that use a value in each way that costs something.
 LOOPS: Final = tuple(
     f"local s = redis.call('get', KEYS[1]) or 'x' {program}"

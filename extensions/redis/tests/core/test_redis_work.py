@@ -21,8 +21,9 @@ from raftline.redis.resp.functions import FUNCTIONS
 from raftline.redis.resp.limits import REDIS_QUEUED
 from raftline.redis.resp.replies import Failure
 from raftline.redis.resp.request_ledger import OverLedgerError, RequestLedger
+from raftline.redis.resp.scripts import key_of, sha_of
 from raftline.redis.resp.view import HeldKey, View, held_of
-from raftline.redis.tests.core.command_words import LONG, SHORT, VALUES, WORDS, words_of
+from raftline.redis.tests.core.command_words import LONG, READS, SHORT, VALUES, WORDS, words_of
 from raftline.state.store import Store
 from raftline.state.work import needs_trial
 from raftline.wire.limits import ANSWER_BYTES, REQUEST_WORK_BYTES
@@ -48,6 +49,7 @@ class Cost:
 
     def __init__(self, value: str, words: list[str]) -> None:
         self._held = {"K": held_of(value, ""), "J": _short(value), "I": _short(value)}
+        self._held[key_of(sha_of(READS))] = HeldKey(READS)
         self.words = words
         self.ledger = RequestLedger(Limits().line_bytes)
 
