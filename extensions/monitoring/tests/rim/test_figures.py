@@ -23,6 +23,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from raftline.common.build_level import LEVEL
+from raftline.common.effects import own_parts
 from raftline.common.version import VERSION
 from raftline.monitoring import metrics as module
 from raftline.monitoring.endpoints import PLAIN, Pages
@@ -608,6 +609,7 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
         "pid": os.getpid(),
         "level": LEVEL,
         "build_level": LEVEL,
+        "needs": f"kernel={own_parts()['kernel']}",
         "version": VERSION,
         "cluster": cluster,
         "foreign": {},
