@@ -134,7 +134,7 @@ _READ: Final = [
 
 
 def script_in(text: str) -> Script:
-    """Return the script in a text, each character of which is a byte."""
+    """Return the script in a text of bytes, a character for each."""
     for length, read in _READ:
         if len(text) <= length:
             return read(text)

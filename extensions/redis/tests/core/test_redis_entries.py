@@ -246,7 +246,7 @@ def test_an_entry_counts_for_its_user() -> None:
         ("'mset', 'w/a', 1, 'x/a', 2", False), ("'del', 'x/a'", False), ("'get', 'x/a'", False),
     ],
 )  # fmt: skip
-def test_script_has_the_rights_of_its_user_for_keys_that_it_computes(
+def test_script_has_its_user_s_rights_for_keys_that_it_computes(
     call: str, is_allowed: bool
 ) -> None:
     state = state_of_bob("r/", "w/")
