@@ -228,7 +228,7 @@ def test_script_reads_the_time_of_its_entry() -> None:
     assert reply == [str(seconds), str(1000 * rest)]
 
 
-def test_mistake_of_the_interpreter_is_the_same_refusal_everywhere(
+def test_mistake_of_the_interpreter_is_one_refusal_everywhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No exception of Python leaves an entry, which would end every node that applies it."""
