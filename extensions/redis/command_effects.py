@@ -29,14 +29,14 @@ from raftline.wire.refusal import RequestRefused
 from .resp.entry import RESPONSE, VERB, RedisEntry, counted_answer, lacks_times, read_entry
 from .resp.functions import FUNCTIONS
 from .resp.request_ledger import OverLedgerError, RequestLedger
-from .resp.scripts import BY_TEXT, NAMES, is_quick, key_of
+from .resp.scripts import BY_TEXT, FREEING_CALLS, NAMES, is_quick, key_of
 from .resp.types.rows import LONG
 from .resp.types.typed import PART
 from .resp.view import HeldKey, View, held_of
 
 _PER_KEY: Final = 13  # characters of a value that take as long as a key (state/work.py)
 _FEW_WORDS: Final = 20  # of an entry: more may be of one command
-_SCRIPTS: Final = frozenset(NAMES)
+_SCRIPTS: Final = frozenset([*NAMES, *FREEING_CALLS])
 _MADE: Final = 32  # characters of each command's own: the number of an element of a stream
 _DRAWING: Final = frozenset(["HRANDFIELD", "SRANDMEMBER", "ZRANDMEMBER"])
 # Of a value, these read as many copies as they have words.

@@ -15,13 +15,9 @@ from raftline.wire.protocol import escape
 
 from .resp.entry import FORM, VERB, read_entry, read_line
 from .resp.functions import FUNCTIONS
+from .resp.scripts import FREEING, FREEING_CALLS
 
-_FREEING: Final = (
-    r"(?:DEL|UNLINK|DELEX|GETDEL|GET|MGET|EXISTS|TOUCH|STRLEN|TYPE|TTL|PTTL|B?LPOP|B?RPOP|BZPOPMIN"
-    r"|BZPOPMAX|B?[LZ]MPOP|HDEL|HGET|HGETALL|HMGET|LINDEX|LLEN|LRANGE|LREM|LTRIM|SCARD|SISMEMBER|SMEMBERS|SPOP"
-    r"|SREM|XDEL|XLEN|XRANGE|XREVRANGE|XTRIM|ZCARD|ZPOPMAX|ZPOPMIN|ZREM|ZREMRANGEBY(?:LEX|RANK|SCORE)|ZSCORE"
-    r"|EVALSHA_RO)(?: (?!; )[^ ]+)*"
-)
+_FREEING: Final = rf"(?:{FREEING}|{'|'.join(FREEING_CALLS)}|EVALSHA_RO)(?: (?!; )[^ ]+)*"
 
 
 def _keys_in(command: str) -> Iterator[KeyRight]:

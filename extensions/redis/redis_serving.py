@@ -391,5 +391,6 @@ def _refusal(ask: RedisAsk, replies: list[str]) -> str:
     """Return the refusal that ends a program, or ""."""
     for reply in replies:
         if is_refusal(reply):
-            return "" if ask.takes_refusals else reply
+            is_taken = ask.takes_refusals or code_of(reply) in ask.takes_codes
+            return "" if is_taken else reply
     return ""

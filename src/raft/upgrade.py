@@ -197,7 +197,8 @@ def _patience_end(state: State) -> int:
 def check_newcomer(state: State, change: Change) -> None:
     """Refuse to add a server below the level of the log, or a server of another cluster.
 
-    A server whose level is not known may be added, but gets no entries until it announces one.
+    A server whose level or parts are not known may be added, but gets no entries until it announces
+    them.
 
     Raises:
         ChangeRefused: its build is too old, or its files belong to another cluster.
@@ -215,7 +216,8 @@ def check_newcomer(state: State, change: Change) -> None:
         applies = state.peer_parts.get(change.name)
     if change.verb not in ("add", "replace", "promote"):
         return
-    if level > FLOOR and (why := why_lacking(state.levels.needs.latest, applies or ())):
+    needs = state.levels.needs.latest
+    if level > FLOOR and applies is not None and (why := why_lacking(needs, applies)):
         raise ChangeRefused(f"{change.name} can't follow: entries of this cluster {why}")
     if NOT_HEARD < level < state.levels.latest:
         runs = "announces no level" if level == FLOOR else f"runs a build of level {level}"

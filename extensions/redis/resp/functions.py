@@ -77,7 +77,7 @@ _ROWS: Final = (
     *(
         Function(name, -3, _script, READ if name.endswith("_RO") else WRITE, (3, 3, 1),
                  takes_times=scripts.takes_times, find_keys=scripts.keys_in, is_entry=True)
-        for name in scripts.NAMES
+        for name in (*scripts.NAMES, *scripts.FREEING_CALLS)
     ),
     Function("SCRIPT", -2, scripts.script, WRITE, (0, 0, 0), find_keys=_no_keys, is_entry=True),
     *rows.ROWS,

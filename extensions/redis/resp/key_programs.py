@@ -11,6 +11,7 @@ from raftline.wire.commands.transaction_line import format_word
 from raftline.wire.done_reply import is_done
 from raftline.wire.operands.lease_operands import NO_LEASE
 from raftline.wire.protocol import shown
+from raftline.wire.replies.refusals import code_of
 
 from .entry import answers_in, format_entry, lacking_in
 from .function_rows import Function
@@ -18,7 +19,7 @@ from .limits import REDIS_ARGUMENTS
 from .messages import PUBLISH
 from .programs import CommandContext, CommandRefused, RedisAsk, Steps, format_key, in_capitals
 from .replies import Failure, Value, length_of
-from .scripts import BY_TEXT, sha_of
+from .scripts import BY_TEXT, freeing, sha_of
 from .view import HeldKey, View, held_of
 
 _GOT: Final = "GET response: "
@@ -192,10 +193,15 @@ def write(
     """Carry out commands as one entry; return their replies, or None if a watched key has
     changed."""
     keys = _keys_of(tasks, list(watched))
+    key = keys[0] if keys else ""
     timed = _keys_of([task for task in tasks if _takes_times(context, task)])
+    full = ("no-room",) if any([task.function.is_entry for task in tasks]) else ()
     for _ in range(_TRIES):
         line = yield from _entry_of(context, tasks, watched, timed)
-        (reply,) = yield RedisAsk([line], "write", keys[0] if keys else "", is_canonical=True)
+        (reply,) = yield RedisAsk([line], "write", key, is_canonical=True, takes_codes=full)
+        if code_of(reply) in full:  # a script may still free something, as in Redis
+            tasks, full = [Task(freeing(task.function), task.words) for task in tasks], ()
+            continue
         lacking = lacking_in(reply)
         if not lacking:
             break

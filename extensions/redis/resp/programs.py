@@ -56,6 +56,7 @@ class RedisAsk:
     is_canonical: bool = False  # the lines are written as in the log, and within the limits
     at_leader: bool = False  # also on a connection that reads at a follower
     takes_refusals: bool = False  # the program gets refusals as replies
+    takes_codes: tuple[str, ...] = ()  # likewise, those with these codes
     watch_id: str = ""  # of a watch, or another subscription, that begins or ends
     topic: str = ""  # of a watch of messages, in place of the keys of the last line
     held_bytes: int = 0  # that such a subscription takes

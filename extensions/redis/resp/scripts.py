@@ -9,6 +9,7 @@ the log once. A text that has another SHA1 than its key is not taken for a scrip
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -24,7 +25,16 @@ from .types.typed import STRING
 from .view import Decide, View
 
 NAMES: Final = ("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO")
-BY_TEXT: Final = ("EVAL", "EVAL_RO")
+# In an entry of a cluster that is full: only commands that free something are carried out, and no
+# text is kept. No client sends these.
+FREEING_CALLS: Final = ("EVAL_FREEING", "EVALSHA_FREEING")
+BY_TEXT: Final = ("EVAL", "EVAL_RO", "EVAL_FREEING")
+# Of the commands that need no room, as a regular expression.
+FREEING: Final = (
+    r"DEL|UNLINK|DELEX|GETDEL|GET|MGET|EXISTS|TOUCH|STRLEN|TYPE|TTL|PTTL|B?LPOP|B?RPOP|BZPOPMIN"
+    r"|BZPOPMAX|B?[LZ]MPOP|HDEL|HGET|HGETALL|HMGET|LINDEX|LLEN|LRANGE|LREM|LTRIM|SCARD|SISMEMBER|SMEMBERS|SPOP"
+    r"|SREM|XDEL|XLEN|XRANGE|XREVRANGE|XTRIM|ZCARD|ZPOPMAX|ZPOPMIN|ZREM|ZREMRANGEBY(?:LEX|RANK|SCORE)|ZSCORE"
+)
 NO_SCRIPT: Final = Failure("NOSCRIPT No matching script. Please use EVAL.")
 PREFIX: Final = "redis-script:"  # of the keys with texts
 LIST: Final = f"{PREFIX}list"  # the SHA1 and the size of each, the oldest first
@@ -33,7 +43,9 @@ READ_BYTES: Final = 50  # of work for each byte of a text that is read
 UNKNOWN: Final = "ERR Unknown Redis command called from script"
 NOT_FROM_SCRIPTS: Final = "ERR This Redis command is not allowed from script"
 WRONG_COUNT: Final = "ERR Wrong number of args calling Redis command from script"
+NO_ROOM: Final = "OOM command not allowed when used memory > 'maxmemory'."
 READ_ONLY: Final = "ERR Write commands are not allowed from read-only scripts."
+_frees: Final = re.compile(FREEING).fullmatch
 _TIMES: Final = ("ttl", "expiretime")
 _QUICK_BYTES: Final = 2 << 10  # of the text of a script that is looked at before it runs
 
@@ -71,6 +83,12 @@ def keys_in(words: list[str]) -> list[str]:
         return words[3 : 3 + _count_of_keys(words)]
     except CommandRefused:
         return []
+
+
+def freeing(function: Function) -> Function:
+    """Return a command as an entry of a full cluster carries it out."""
+    name = f"{function.name}_FREEING"
+    return function._replace(name=name) if name in FREEING_CALLS else function
 
 
 def takes_times(words: list[str]) -> bool:
@@ -120,13 +138,14 @@ def run(view: View, words: list[str], functions: Mapping[str, Function]) -> Valu
     """
     count = _count_of_keys(words)
     text, sha = words[1], words[1].lower()
+    is_freeing = words[0] in FREEING_CALLS
     if words[0] in BY_TEXT:
-        sha = _kept(view, text)
+        sha = _kept(view, text, is_freeing=is_freeing)
     else:
         text = _held(view, sha)
     keys, arguments = words[3 : 3 + count], words[3 + count :]
     view.works(len(text) >> 3)
-    host = _Host(view, functions, is_read=words[0].endswith("_RO"))
+    host = _Host(view, functions, is_read=words[0].endswith("_RO"), is_freeing=is_freeing)
     view.in_script = True
     try:
         reply = run_script(host, _bytes(text), [*map(_bytes, keys)], [*map(_bytes, arguments)])
@@ -160,8 +179,8 @@ def _held(view: View, sha: str) -> str:
     return text
 
 
-def _kept(view: View, text: str) -> str:
-    """Keep the text of a script, and return its SHA1.
+def _kept(view: View, text: str, *, is_freeing: bool = False) -> str:
+    """Keep the text of a script, unless the cluster is full, and return its SHA1.
 
     Raises:
         Refused: it is too long, or it is not a script.
@@ -173,7 +192,7 @@ def _kept(view: View, text: str) -> str:
     if found.problem:
         raise CommandRefused(found.problem)
     key = key_of(sha)
-    if view.has(key) and view.type_of(key) == STRING and view.get(key) == text:
+    if is_freeing or (view.has(key) and view.type_of(key) == STRING and view.get(key) == text):
         return sha
     view.attempt(lambda view, _: _keep(view, sha, text), [])
     return sha
@@ -203,10 +222,13 @@ def _listed(view: View) -> list[tuple[str, int]]:
 class _Host:
     """The commands of a script, on the keys of its entry."""
 
-    def __init__(self, view: View, functions: Mapping[str, Function], *, is_read: bool) -> None:
+    def __init__(
+        self, view: View, functions: Mapping[str, Function], *, is_read: bool, is_freeing: bool
+    ) -> None:
         self._view = view
         self._functions = functions
         self._is_read = is_read
+        self._is_freeing = is_freeing
 
     def works(self, steps: int) -> None:
         """See `ScriptHost`."""
@@ -225,6 +247,8 @@ class _Host:
             return error_table(WRONG_COUNT)
         if self._is_read and not function.is_read:
             return error_table(READ_ONLY)
+        if self._is_freeing and not (function.is_read or _frees(name)):
+            return error_table(NO_ROOM)
         texts = [name, *map(_text, words[1:])]
         for key, reads, writes in function.rights_in(texts) if view.may is not None else ():
             if view.may is not None and not view.may(key, reads, writes):

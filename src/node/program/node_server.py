@@ -578,7 +578,8 @@ class Server:
             ) from None
         if build is None:
             return change
-        return change._replace(level=build.level, cluster=build.cluster, applies=build.applies)
+        applies = build.applies or None  # a node with a secret tells members alone
+        return change._replace(level=build.level, cluster=build.cluster, applies=applies)
 
     def keys_of_lease(self, lease: str) -> LeaseKeys | None:
         with self.driver.core:

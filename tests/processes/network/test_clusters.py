@@ -74,7 +74,11 @@ def test_each_cluster_has_an_identity_that_all_its_nodes_keep(earlier: Cluster) 
         f" cluster {known} " in (earlier.folder / f"{name}.storage").read_text()
         for name in ("s1", "s2", "s3")
     )
-    assert re.search(rf"^1 \d+ cluster {known} level {LEVEL}$", earlier["s1"].log.read_text(), re.M)
+    assert re.search(
+        rf"^1 \d+ cluster {known} level {LEVEL} with kernel=\w+$",
+        earlier["s1"].log.read_text(),
+        re.M,
+    )
     earlier.start().leader()
     assert identity(earlier) == known
 

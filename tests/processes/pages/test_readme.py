@@ -7,9 +7,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
+from raftline.common.effects import own_parts
+from raftline.common.extensions import KERNEL
 from raftline_testing.nodes.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,8 +34,17 @@ def test_a_leader_answers_as_in_the_session(shared: Cluster) -> None:
             assert conversation.ask(request) == reply
 
 
+def with_kernel(log: str, digest: str) -> str:
+    """Return a log whose first entry names this digest of the kernel."""
+    beginning = re.sub("kernel=.*", f"kernel={digest}", log.partition("#")[0])
+    mark = f"# 1 entry synced, crc32 {crc32(beginning.encode()):08x}\n"
+    return beginning + mark + log.partition("#")[2].partition("\n")[2]
+
+
 def test_the_log_that_is_shown_is_a_sound_one(tmp_path: Path) -> None:
-    (tmp_path / "s1.log").write_text(block("", "0 0 base "))
+    """But for the digest of the kernel, which is that of another build."""
+    log = with_kernel(block("", "0 0 base "), own_parts()[KERNEL])
+    (tmp_path / "s1.log").write_text(log)
     names = "".join(f"s{n} localhost {9999 + n}\n" for n in (1, 2, 3))
     (tmp_path / "server-configuration.txt").write_text(names)
     command = [sys.executable, str(ROOT / "src" / "cli.py"), "fsck", str(tmp_path)]

@@ -65,7 +65,7 @@ def forgets_who_is_gone(store: Any, prefix: str, claim: str) -> bool:
         ("_seat_line", serves_nobody, 2, "waits for a free seat"),
         ("_free_seat", gives_every_seat, 32, "one seat twice"),
         ("_give_back", drops_the_job, 1, "in no place"),
-        ("_is_gone", forgets_who_is_gone, 364, "an abandoned claim has .*c/jobs/"),
+        ("_is_gone", forgets_who_is_gone, 894, "an abandoned claim has .*c/jobs/"),
         ("_is_gone", forgets_who_is_gone, 262, "an abandoned claim has .*c/gate/"),
     ],
 )

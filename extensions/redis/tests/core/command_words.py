@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from raftline.redis.harness.library_scripts import TEXTS
-from raftline.redis.resp.scripts import NAMES, sha_of
+from raftline.redis.resp.scripts import FREEING_CALLS, NAMES, sha_of
 from raftline.wire.commands.transaction_line import format_word
 from raftline.wire.limits import VALUE_BYTES
 
@@ -99,7 +99,7 @@ _ARGUMENTS: Final = (*_NUMBERS, "K", "x", "x" * 800, "-inf", "(1", "1e300", "tru
 def words_of(name: str) -> list[str]:
     """Return the operands of a command. Those of a script are drawn by its name: as many as its
     text asks for, and many where it has a loop over them."""
-    if name not in NAMES:
+    if name not in (*NAMES, *FREEING_CALLS):
         return [words for names, some in WORDS.items() if name in names.split() for words in some]
     if name != "EVAL":
         return [f"{sha_of(READS) if 'SHA' in name else format_word(READS)} 1 K"]

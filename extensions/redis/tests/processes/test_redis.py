@@ -83,6 +83,41 @@ def test_transaction_that_is_refused_for_its_work_is_in_no_log(nodes: Cluster) -
     assert "too\\smuch" not in log
 
 
+RELEASE = (
+    b"if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+)
+KEEP = b"redis.call('DEL', KEYS[1]) return redis.call('SET', KEYS[1], ARGV[1])"
+
+
+def test_a_full_node_lets_scripts_remove_keys(tmp_path: Path) -> None:
+    """As in Redis: a command of a script that may need room fails, the others do not."""
+    with Cluster(tmp_path, 1, "--max-bytes", "5000", "--pace", "fast") as cluster:
+        (node,) = cluster.start("--new").nodes
+        with Raw(node) as raw:
+            for key in (b"lock", b"other"):
+                assert raw.ask(b"SET", key, b"token") == b"+OK\r\n"
+            assert raw.ask(b"SET", b"long", b"v" * 5000) == b"+OK\r\n"
+            assert raw.ask(b"SET", b"more", b"v").startswith(b"-OOM ")
+            assert raw.ask(b"EVAL", KEEP, b"1", b"other", b"v").startswith(b"-OOM ")
+            assert raw.ask(b"GET", b"other") == b"$-1\r\n"
+            for answer in (b":1\r\n", b":0\r\n"):
+                assert raw.ask(b"EVAL", RELEASE, b"1", b"lock", b"token") == answer
+            queued = [
+                raw.ask(*words)
+                for words in (
+                    (b"MULTI",),
+                    (b"EVAL", RELEASE, b"1", b"a", b"b"),
+                    (b"DEL", b"long"),
+                    (b"EXEC",),
+                )
+            ]
+            assert queued[-1] == b"*2\r\n", queued
+            assert [raw.line(), raw.line()] == [b":0\r\n", b":1\r\n"]
+            assert raw.ask(b"SET", b"more", b"v") == b"+OK\r\n"
+            assert raw.ask(b"EVAL_FREEING", RELEASE, b"0").startswith(b"-ERR unknown command")
+    assert "EVAL_FREEING" in node.log.read_text()
+
+
 def test_both_kinds_of_clients_see_the_same_pairs(nodes: Cluster) -> None:
     with Raw(nodes["s1"]) as raw:
         assert raw.ask(b"SET", b"two words", b"tab\there") == b"+OK\r\n"
