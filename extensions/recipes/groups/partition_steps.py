@@ -140,7 +140,9 @@ class ShareNews(News):
         return is_listing or any(map(self._concerns, events))
 
     def _concerns(self, event: Event[str]) -> bool:
-        if event.is_there and event.key.startswith(f"{self._keys.prefix}shards/"):
+        if event.key.startswith(f"{self._keys.prefix}shards/"):
+            if not event.is_there:
+                return True
             shards = {**(self._share._shards or {}), **self._share._surplus}
             tokens = {self._keys.shard(number): token for number, token in shards.items()}
             return event.index > tokens.get(event.key, event.index)

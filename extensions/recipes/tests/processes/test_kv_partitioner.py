@@ -51,6 +51,24 @@ def test_programs_that_join_and_leave_divide_the_shards(kv: raftline.KV[str]) ->
         first.update()
 
 
+def test_a_waiting_program_gets_what_another_gives_back(kv: raftline.KV[str]) -> None:
+    """Also if the keys were listed long before: that a shard is free is news."""
+    work = kv.partitioner("wait", shards=2)
+    with work.join("a") as first:
+        assert sorted(first.update()) == [0, 1]
+        with work.join("b") as second:
+            assert second.update() == {}
+            assert sorted(first.update()) == [0]  # it gives the other one back with the next update
+            given: list[dict[int, int]] = []
+            waiting = threading.Thread(target=lambda: given.append(second.update()))
+            waiting.start()
+            waiting.join(0.5)
+            assert waiting.is_alive()
+            first.update(timeout=0.5)
+            waiting.join(DEADLINE_S)
+            assert [sorted(each) for each in given] == [[1]]
+
+
 def test_more_programs_than_shards_and_many_shards(kv: raftline.KV[str]) -> None:
     few = kv.binary.partitioner("few", shards=1)
     with few.join(b"\xff") as first, few.join(b"b") as second:
