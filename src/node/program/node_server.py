@@ -567,7 +567,7 @@ class Server:
         is_new = change.verb in ("add", "replace")
         if not is_new or not view.is_leader or view.levels.latest <= FLOOR:
             return change
-        address = self.book.address(change.name) or Address.parse(change.address)
+        address = Address.parse(change.address)  # the book may still have that of an earlier member
         try:
             build = ask_level(self.name, address, change.name, self.tls)
         except ssl.SSLError as problem:
