@@ -88,15 +88,15 @@ def test_the_first_take_also_has_a_lease_granted(client: raftline.KV[str], count
     assert counts.look()[:2] == (2, 2)
     first.done()
     counts.look()
-    assert jobs.take(TTL_S, timeout=0.5) is None
+    assert jobs.take(TTL_S, timeout=0.1) is None
     waited = counts.look()[:2]
-    assert jobs.take(TTL_S, timeout=0.5) is None
+    assert jobs.take(TTL_S, timeout=0.1) is None
     assert waited == tuple(each + 2 for each in counts.look()[:2])
 
 
 def test_an_operation_costs_what_the_page_says(client: raftline.KV[str], counts: Counts) -> None:
     jobs = client.queue("jobs")
-    assert jobs.take(TTL_S, timeout=0.5) is None  # the first take of a client grants the leases
+    assert jobs.take(TTL_S, timeout=0.1) is None  # the first take of a client grants the leases
     counts.look()
 
     jobs.put("a")
@@ -131,7 +131,7 @@ def test_an_operation_costs_what_the_page_says(client: raftline.KV[str], counts:
     counts.look()
     assert jobs.take(TTL_S, timeout=0) is None
     expect(counts, "`take(timeout=0)` of an empty queue, again")
-    assert jobs.take(TTL_S, timeout=0.5) is None
+    assert jobs.take(TTL_S, timeout=0.1) is None
     expect(counts, "`take(timeout=5)`, no job comes")
 
 
