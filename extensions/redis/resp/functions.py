@@ -75,7 +75,7 @@ _ROWS: Final = (
     ),
     Function(messages.PUBLISH, 3, messages.publish, "pubsub loading stale fast", shows=never),
     *(
-        Function(name, -3, _script, READ if name.endswith("_RO") else WRITE, (3, 3, 1),
+        Function(name, -3, _script, READ if "_RO" in name else WRITE, (3, 3, 1),
                  takes_times=scripts.takes_times, find_keys=scripts.keys_in, is_entry=True)
         for name in (*scripts.NAMES, *scripts.FREEING_CALLS)
     ),

@@ -204,13 +204,14 @@ def wrong_count(name: str) -> Failure:
 
 # --- refusals of this store -----------------------------------------------------------------------
 
+NO_ROOM: Final = "OOM command not allowed when used memory > 'maxmemory'."
 _CODES: Final = {
     "no-leader": NO_LEADER,
     "no-login": NO_LOGIN,
     "not-allowed": "NOPERM",
     "wrong-kind": WRONG_TYPE,
     "login-failed": "WRONGPASS invalid username-password pair or user is disabled.",
-    "no-room": "OOM command not allowed when used memory > 'maxmemory'.",
+    "no-room": NO_ROOM,
     "level-rising": "TRYAGAIN",
     "no-quorum": "CLUSTERDOWN",
     "users-unknown": "TRYAGAIN",

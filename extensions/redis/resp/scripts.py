@@ -20,15 +20,15 @@ from .limits import REDIS_SCRIPT_BYTES, REDIS_SCRIPTS, REDIS_SCRIPTS_BYTES
 from .lua.scripts import ErrorReply, StatusReply, error_table, run_script, script_in
 from .lua.values import ScriptRun, Table
 from .programs import CommandRefused, in_capitals, integer, raw, text_of
-from .replies import OK, Failure, NoList, Pairs, SetReply, Simple, Value, format_double
+from .replies import NO_ROOM, OK, Failure, NoList, Pairs, SetReply, Simple, Value, format_double
 from .types.typed import STRING
 from .view import Decide, View
 
 NAMES: Final = ("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO")
 # In an entry of a cluster that is full: only commands that free something are carried out, and no
 # text is kept. No client sends these.
-FREEING_CALLS: Final = ("EVAL_FREEING", "EVALSHA_FREEING")
-BY_TEXT: Final = ("EVAL", "EVAL_RO", "EVAL_FREEING")
+FREEING_CALLS: Final = tuple(f"{name}_FREEING" for name in NAMES)
+BY_TEXT: Final = tuple(name for name in (*NAMES, *FREEING_CALLS) if "SHA" not in name)
 # Of the commands that need no room, as a regular expression.
 FREEING: Final = (
     r"DEL|UNLINK|DELEX|GETDEL|GET|MGET|EXISTS|TOUCH|STRLEN|TYPE|TTL|PTTL|B?LPOP|B?RPOP|BZPOPMIN"
@@ -43,7 +43,6 @@ READ_BYTES: Final = 50  # of work for each byte of a text that is read
 UNKNOWN: Final = "ERR Unknown Redis command called from script"
 NOT_FROM_SCRIPTS: Final = "ERR This Redis command is not allowed from script"
 WRONG_COUNT: Final = "ERR Wrong number of args calling Redis command from script"
-NO_ROOM: Final = "OOM command not allowed when used memory > 'maxmemory'."
 READ_ONLY: Final = "ERR Write commands are not allowed from read-only scripts."
 _frees: Final = re.compile(FREEING).fullmatch
 _TIMES: Final = ("ttl", "expiretime")
@@ -87,8 +86,9 @@ def keys_in(words: list[str]) -> list[str]:
 
 def freeing(function: Function) -> Function:
     """Return a command as an entry of a full cluster carries it out."""
-    name = f"{function.name}_FREEING"
-    return function._replace(name=name) if name in FREEING_CALLS else function
+    return (
+        function._replace(name=f"{function.name}_FREEING") if function.name in NAMES else function
+    )
 
 
 def takes_times(words: list[str]) -> bool:
@@ -145,7 +145,7 @@ def run(view: View, words: list[str], functions: Mapping[str, Function]) -> Valu
         text = _held(view, sha)
     keys, arguments = words[3 : 3 + count], words[3 + count :]
     view.works(len(text) >> 3)
-    host = _Host(view, functions, is_read=words[0].endswith("_RO"), is_freeing=is_freeing)
+    host = _Host(view, functions, is_read="_RO" in words[0], is_freeing=is_freeing)
     view.in_script = True
     try:
         reply = run_script(host, _bytes(text), [*map(_bytes, keys)], [*map(_bytes, arguments)])

@@ -100,6 +100,7 @@ def test_a_full_node_lets_scripts_remove_keys(tmp_path: Path) -> None:
             assert raw.ask(b"SET", b"more", b"v").startswith(b"-OOM ")
             assert raw.ask(b"EVAL", KEEP, b"1", b"other", b"v").startswith(b"-OOM ")
             assert raw.ask(b"GET", b"other") == b"$-1\r\n"
+            assert raw.ask(b"EVAL_RO", b"return 7", b"0") == b":7\r\n"
             for answer in (b":1\r\n", b":0\r\n"):
                 assert raw.ask(b"EVAL", RELEASE, b"1", b"lock", b"token") == answer
             queued = [
