@@ -18,6 +18,7 @@ from raftline.clients.connections.client_login import Credentials, log_in
 from raftline.harness.added_users import add_users
 from raftline.net.line_connection import LineConnection
 from raftline.redis.harness.redis_wire import framed
+from raftline.redis.resp.scripts import key_of, sha_of
 from raftline.redis.tests.processes.raw_redis import DEADLINE_S, Raw
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
@@ -103,6 +104,8 @@ def test_a_full_node_lets_scripts_remove_keys(tmp_path: Path) -> None:
             assert raw.ask(b"EVAL_RO", b"return 7", b"0") == b":7\r\n"
             for answer in (b":1\r\n", b":0\r\n"):
                 assert raw.ask(b"EVAL", RELEASE, b"1", b"lock", b"token") == answer
+            kept = key_of(sha_of(RELEASE.decode()))
+            assert "no such key" in node.ask(f"get {kept}")  # a text takes room
             queued = [
                 raw.ask(*words)
                 for words in (
