@@ -33,6 +33,7 @@ from .levels import (
     LOWEST,
     NOT_HEARD,
     is_foreign,
+    lacking,
     level_command,
     name_of_part,
     why_lacking,
@@ -48,11 +49,30 @@ PATIENCE: Final = 10  # election timeouts for which a new leader waits for membe
 def first_command(state: State) -> str:
     """Return the first entry of a new leader: the identity of the cluster if its log has none, else
     a no-op. At the floor no log has an identity."""
-    options = state.options
-    if options.level <= FLOOR or state.levels.clusters.latest or not options.cluster_if_new:
+    if not _begins_log(state):
         return NOOP
-    kernel = [each for each in options.own_parts if name_of_part(each) == KERNEL]
-    return level_command(LOWEST, options.cluster_if_new, " ".join(kernel))
+    return level_command(LOWEST, state.options.cluster_if_new, _own_kernel(state))
+
+
+def _begins_log(state: State) -> bool:
+    options = state.options
+    is_above = options.level > FLOOR and bool(options.cluster_if_new)
+    return is_above and not state.levels.clusters.latest
+
+
+def _own_kernel(state: State) -> str:
+    return " ".join([each for each in state.options.own_parts if name_of_part(each) == KERNEL])
+
+
+def may_begin_log(state: State) -> bool:
+    """Whether a quorum has told that it applies the kernel that this server's first entry would
+    name. The others would be sent nothing, so without a quorum that entry would stay in this log
+    alone, and keep a build of the others' kernel from its files."""
+    if not _begins_log(state):
+        return True
+    kernel, told = _own_kernel(state), state.peer_parts
+    alike = [name for name in state.peers if not lacking(kernel, told.get(name, ()))]
+    return state.membership.is_quorum([state.name, *alike])
 
 
 def first_to_send(state: State) -> int:
@@ -84,6 +104,12 @@ def note_level(state: State, name: str, level: int, applies: frozenset[str]) -> 
             state.note(
                 f"[!] {name} can't follow: entries of this cluster {why}. Until then {state.name} "
                 "sends it nothing (docs/operate/upgrades.md)"
+            )
+        elif _begins_log(state) and lacking(_own_kernel(state), applies):
+            state.note(
+                f"[!] {name} has another kernel than {state.name}, which begins a log only with a "
+                "quorum of its own: start one of them from the build of the others "
+                "(docs/operate/upgrades.md)"
             )
     return was_silent and state.may_send(name)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from raftline.common.extensions import KERNEL
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.inputs import Applied, Compact, Receive, Synced, Tick
+from raftline.raft.inputs import Applied, Compact, PeerLevel, Receive, Synced, Tick
+from raftline.raft.levels import LOWEST, name_of_part
 from raftline.raft.log import Entry, Log
 from raftline.raft.membership import Membership, all_vote
 from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply
@@ -65,8 +67,12 @@ def node_of(
 
 
 def candidate_of(name: str, *terms: int, **more: object) -> RawNode:
-    """Return a node that has just asked for votes: all peers granted their PreVotes."""
+    """Return a node that has just asked for votes: all peers granted their PreVotes, and told that
+    they apply its kernel, if it has one."""
     node = node_of(name, *terms, **more)  # type: ignore[arg-type]
+    kernel = [each for each in node._state.options.own_parts if name_of_part(each) == KERNEL]
+    for peer in node.view.peers if kernel else ():
+        node.step(PeerLevel(peer, LOWEST, frozenset(kernel)), 0)
     node.step(Tick(), TIMEOUT_MS)
     for peer in node.view.peers:
         if node.view.role.value == "pre-candidate":

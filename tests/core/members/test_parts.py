@@ -10,7 +10,7 @@ from raftline.net.protocol.host import Batch
 from raftline.node.loop.parts import KnownParts
 from raftline.raft.change import Change, ChangeRefused
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import NeedParts, PeerLevel, Propose, Receive
+from raftline.raft.inputs import NeedParts, PeerLevel, Propose, Receive, Tick
 from raftline.raft.levels import (
     LOWEST,
     NOT_HEARD,
@@ -238,6 +238,25 @@ def test_first_entry_of_a_cluster_names_the_kernel_of_its_leader() -> None:
         assert "need the kernel as an earlier or later build applies it" in effects.notes[-1]
     assert receivers(tell(node, "s2", frozenset({KERNEL}))) == set()
     assert node._state.may_send("s2")
+
+
+@pytest.mark.parametrize("newborn", [False, True])
+def test_log_is_begun_only_where_a_quorum_has_the_kernel(newborn: bool) -> None:
+    """The others would be sent nothing, so the entry would stay in this one log for good."""
+    options = replace(FIRST, applies=frozenset({KERNEL}), own_parts=(KERNEL,))
+    node = node_of("s1", voters=THREE, options=options, newborn=newborn)
+
+    def asked() -> set[str]:
+        effects = node.step(Tick(), node.view.now_ms + 2 * TIMEOUT_MS)
+        return {one.to for one in [*effects.send, *effects.send_after_save]}
+
+    assert asked() == set()
+    assert "begins a log only with a quorum of its own" in tell(node, "s2", ALL).notes[-1]
+    tell(node, "s3", frozenset({OTHER_KERNEL}))
+    assert asked() == set()
+    tell(node, "s3", frozenset({KERNEL, OTHER_KERNEL}))
+    tell(node, "s3", frozenset(), NOT_HEARD)
+    assert asked() == {"s2", "s3"}
 
 
 def test_log_without_a_kernel_names_it_once_all_announce_it() -> None:
