@@ -226,7 +226,7 @@ class LogManager:
                 if self.is_offloaded and not waits:
                     return replies
             try:
-                if refusal := self._why_unreadable(commands):
+                if self._refusal is not None and (refusal := self._why_unreadable(commands)):
                     return [refusal] * len(commands)
                 room, page = self._read_some(commands, replies, room)
             finally:

@@ -77,9 +77,12 @@ class Refusal(str):
         return _OUTCOMES.get(self.code, RequestOutcome.REFUSED)
 
 
+REFUSALS: Final = (SORRY, CODED)  # what a reply begins with that refuses its request
+
+
 def is_refusal(reply: str) -> bool:
     """Whether a reply refuses its request, with or without a code."""
-    return reply.startswith((SORRY, CODED))
+    return reply.startswith(REFUSALS)
 
 
 class RequestRefused(Exception):

@@ -251,14 +251,14 @@ class Connection(Origin, Shareable):
         except Exception as trouble:
             self._trouble = trouble
             return AfterTurn.NEEDS_THREAD
+        has_more = self._tls is not None and self._tls.has_more  # bytes unknown to the kernel
         if batch is not None:
             batches.append(batch)
             if not protocol.is_between_lines:
                 return AfterTurn.HAS_MORE
-        has_more = self._tls is not None and self._tls.has_more  # bytes unknown to the kernel
-        return (
-            AfterTurn.WAITS if serving.is_between_lines and not has_more else AfterTurn.NEEDS_THREAD
-        )
+        elif not serving.is_between_lines:
+            return AfterTurn.NEEDS_THREAD
+        return AfterTurn.NEEDS_THREAD if has_more else AfterTurn.WAITS
 
     def notify_of_room(self, tell: Callable[[], None]) -> bool:
         """Call `tell` once this connection has room; return False if it has room now."""

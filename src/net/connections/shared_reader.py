@@ -203,7 +203,8 @@ class SharedReader:
         self._of_user.clear()
         late: list[int] = []  # these are first in the next turn
         for descriptor in turns:
-            if self._of_user.get(self._parked[descriptor].user, 0) >= USER_TURN:
+            users = self._of_user
+            if users and users.get(self._parked[descriptor].user, 0) >= USER_TURN:
                 late.append(descriptor)
             elif not self._takes(descriptor, batches, now_s):
                 leaving.append(descriptor)
@@ -241,9 +242,9 @@ class SharedReader:
             self._senders += 1
         count = len(batches)
         state = connection.take_ready(batches, now_s)
-        if connection.user is not None and len(batches) > count:
+        if len(batches) > count and (sink := batches[-1].reply_sink) and sink.user is not None:
             size = len(batches[-1].commands)
-            self._of_user[connection.user] = self._of_user.get(connection.user, 0) + size
+            self._of_user[sink.user] = self._of_user.get(sink.user, 0) + size
         if state is AfterTurn.WAITS and not self._full:
             return True  # the usual case
         if state is AfterTurn.NEEDS_THREAD:

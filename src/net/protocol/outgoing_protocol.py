@@ -20,7 +20,7 @@ from ...state.user_table import UserTable
 from ...wire import limits
 from ...wire.commands.identity import EVERYWHERE
 from ...wire.protocol import reply_line
-from ...wire.refusal import is_refusal, outcome_unknown
+from ...wire.refusal import REFUSALS, outcome_unknown
 from ...wire.replies.refusals import code_of, coded_line
 from .host import EVERY, Backlog, Batch, ReplyHost, ReplySink
 
@@ -92,7 +92,7 @@ class OutgoingProtocol(ReplySink):
 
     def format(self, request_id: str, reply: str) -> str:
         """Return the line of a reply, and count it if it is a refusal."""
-        if is_refusal(reply):
+        if reply.startswith(REFUSALS):
             self._host.refusals.add(code_of(reply))
         return self.formatted(self._host.name, request_id, reply)
 

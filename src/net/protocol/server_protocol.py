@@ -110,6 +110,7 @@ class ServerProtocol:
         self._short = min(STRANGER_LINE_BYTES, host.limits.line_bytes)  # never too long
         shortest = min(host.limits.key_bytes, host.limits.value_bytes, self._short)
         self._takes_simple = shortest >= PLAIN_BYTES and not for_peers_only
+        self._plain_read = host.readings.kind_of("read", "")
         # The input that was not handed out: at most one admitted line, then at most one parsed
         # line, then whole lines, then bytes that were not split into lines yet.
         self._admitted: list[ParsedLine] = []
@@ -177,6 +178,10 @@ class ServerProtocol:
         """
         while self._uncut and not self._whole:
             data, end = self._uncut, len(self._uncut)
+            if data.find(b"\n") == end - 1 and not (self.lines.begun or self.lines.due_s):
+                self._whole.append(data[:-1])  # nearly always
+                self._uncut = b""
+                break
             if end > CUT_BYTES:
                 end = data.find(b"\n", CUT_BYTES) + 1 or end
             self._uncut = data[end:]
@@ -287,7 +292,7 @@ class ServerProtocol:
         everybody."""
         if not self._takes_simple or self.why_late or self._admission.has_rules:
             return None
-        kind, reading = self._host.readings.kind_of("read", "")
+        kind, reading = self._plain_read
         if kind == "local" or (run := requests.next_plain()) is None:
             return None
         self._note(kind if run.is_read else "write", reading if run.is_read else BY_ROUND)
@@ -353,7 +358,7 @@ class ServerProtocol:
         ways: tuple[str, Reading] | None = None
         while self._whole or (self._uncut and self._cut()):
             count = REQUESTS_TOGETHER - len(requests)
-            ways, more = take_simple(self._whole, count, self._host.readings, ways)
+            ways, more = take_simple(self._whole, count, self._plain_read, ways)
             if not more:
                 break
             requests += more
@@ -364,8 +369,8 @@ class ServerProtocol:
         if traffic_log.shows_requests(len(requests)):
             for sender, _, command in requests:
                 traffic_log.requested(sender, command)
-        ids = [number for _, number, _ in requests]
-        commands = [command for _, _, command in requests]
+        commands: Sequence[str]
+        _, ids, commands = zip(*requests, strict=True)
         if not is_read and any(ids):
             commands = [
                 numbered(sender, number, command) if number else command

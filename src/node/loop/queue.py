@@ -200,7 +200,7 @@ class UserTurns:
     def _go_together(self, batches: list[Batch], together: int) -> bool:
         count = 0
         for batch in batches:
-            count += self._judged(batch)
+            count += self._judged(batch) if batch.may_be_long else len(batch.commands)
             if count > together:
                 return False
         return True

@@ -111,12 +111,16 @@ def parse(line: bytes, limits: Limits, readings: ReadSettings, me: str) -> Parse
 
 
 def take_simple(
-    lines: deque[bytes], count: int, readings: ReadSettings, ways: tuple[str, Reading] | None
+    lines: deque[bytes],
+    count: int,
+    plain_read: tuple[str, Reading],
+    ways: tuple[str, Reading] | None,
 ) -> tuple[tuple[str, Reading] | None, list[tuple[str, str, str]]]:
     """Take at most `count` of the next lines, as long as they are plain commands on one key with
     the same kind, "read" or "write", and the same way of confirmation. None of them exceeds a limit
     or breaks a rule. Return that kind and way, which `ways` sets unless these lines are the first
-    ones, and the sender, request number and command of each line.
+    ones, and the sender, request number and command of each line. `plain_read` is the kind and way
+    of a read that names no mode.
 
     The result equals the result of `parse` for each line. Most lines of a busy node have this form,
     so no objects are created for them except the objects in their batch.
@@ -134,7 +138,7 @@ def take_simple(
             row = (_WITH_VALUE if has_value else _OF_KEY).get(verb)
             if row is None or verb not in _SIMPLE:
                 break
-            own = readings.kind_of("read", "") if row.handling is READ else ("write", BY_ROUND)
+            own = plain_read if row.handling is READ else ("write", BY_ROUND)
             if own[0] == "local" or own != (ways or own):
                 break
             ways, before, had_value = own, verb, has_value
