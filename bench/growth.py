@@ -24,6 +24,7 @@ import growth_memory
 import growth_million
 import growth_security
 import growth_watch
+import pythons
 import raftline_wheel
 import redis_server
 import results
@@ -172,6 +173,8 @@ def main(argv: list[str] | None = None) -> int:
     missing = missing_for(arguments.only, etcd=etcd, wheel=wheel)
     for install in missing:
         print(f"{install}; going on without it", file=sys.stderr)
+    if complaint := pythons.complaint():
+        print(complaint, file=sys.stderr)
     try:
         if is_whole(arguments):
             calm.check(arguments)

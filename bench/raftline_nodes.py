@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pythons
 from clusters import Cluster, wait_until
 from raftline.net.line_connection import ask
 
@@ -34,7 +34,7 @@ class Raftline(Cluster):
         (self.folder / "server-configuration.txt").write_text("".join(lines))
 
     def command(self, number: int) -> list[str]:
-        return [sys.executable, str(SERVER), *self.arguments(number)]
+        return [pythons.of_nodes()[0], str(SERVER), *self.arguments(number)]
 
     def arguments(self, number: int) -> list[str]:
         place = [f"s{number + 1}", str(self.port(number)), "--dir", str(self.folder)]

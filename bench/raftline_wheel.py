@@ -7,14 +7,16 @@ import os
 import re
 import subprocess
 
+import pythons
 from generator import BUILD
 from raftline_nodes import Raftline
 
 ENVIRONMENT = BUILD / "wheel-env"
+PROGRAM = ENVIRONMENT / "bin" / "python"
 SOURCES = [BUILD.parent / name for name in ("src", "library", "extensions")]
 INSTALL = (
     "build/wheel-env has no raftline compiled from these sources: "
-    "`RAFTLINE_OPTIMIZE=3 make build/wheel-env` builds it"
+    "`RAFTLINE_OPTIMIZE=3 make build/wheel-env PYTHON=$(python bench/pythons.py)` builds it"
 )
 
 
@@ -24,7 +26,7 @@ class RaftlineWheel(Raftline):
     name = "raftline-wheel"
 
     def command(self, number: int) -> list[str]:
-        program = [str(ENVIRONMENT / "bin" / "python"), "-m", "raftline", "server"]
+        program = [str(PROGRAM), "-m", "raftline", "server"]
         return [*program, *self.arguments(number)]
 
     def environment(self) -> dict[str, str]:
@@ -36,7 +38,7 @@ def version() -> str | None:
     if not (ENVIRONMENT / "bin" / "raftline").exists() or _is_outdated():
         return None
     output = subprocess.run(
-        [str(ENVIRONMENT / "bin" / "python"), "-m", "raftline", "--version"],
+        [str(PROGRAM), "-m", "raftline", "--version"],
         capture_output=True,
         text=True,
         check=False,
@@ -44,7 +46,7 @@ def version() -> str | None:
         env=own_environment(),
     ).stdout
     match = re.search(r"(\S+) \(compiled\)", output)
-    return match[1] if match else None
+    return f"{match[1]} on Python {pythons.described(str(PROGRAM))}" if match else None
 
 
 def own_environment() -> dict[str, str]:

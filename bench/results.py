@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -18,6 +19,7 @@ from pathlib import Path
 import age
 import etcd_nodes
 import pysyncobj_nodes
+import pythons
 import raftline_wheel
 import redis_server
 import zookeeper_nodes
@@ -82,7 +84,8 @@ def machine_facts(folder: Path) -> dict[str, str]:
         "kernel": platform.release(),
         "file system": file_system(folder),
         "load at start": f"{load:.1f}",
-        "Python": platform.python_version(),
+        "Python": pythons.of_nodes()[1],
+        "Python of clients": pythons.described(sys.executable),
         "raftline-wheel": raftline_wheel.version() or "none",
         "etcd": etcd_nodes.version() or "none",
         "PySyncObj": pysyncobj_nodes.version() or "none",

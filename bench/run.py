@@ -15,6 +15,7 @@ from pathlib import Path
 import calm
 import etcd_nodes
 import pysyncobj_nodes
+import pythons
 import raftline_wheel
 import redis_server
 import results
@@ -179,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
     except BenchError as error:
         print(error, file=sys.stderr)
         return 1
-    for complaint in complaints:
+    for complaint in filter(None, [*complaints, pythons.complaint()]):
         print(complaint, file=sys.stderr)
     facts = results.machine_facts(arguments.dir)
     if facts["file system"] in results.UNFIT:

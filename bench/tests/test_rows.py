@@ -149,10 +149,10 @@ def test_wheel_nodes_run_the_python_of_their_environment(clone: Path) -> None:
     done = bench(clone, *chosen, PYTHONPATH=str(clone / "elsewhere"))
     assert done.returncode == 0, done.stderr
     assert rows(clone)["set, 8", "raftline-wheel"]["per_s"][0] > 0
-    (start,) = log.read_text().splitlines()
+    (start,) = [line for line in log.read_text().splitlines() if " server " in line]
     assert start.startswith("|-m raftline server s1 "), "with the modules of a clone"
     (path,) = clone.joinpath("json").iterdir()
-    assert json.loads(path.read_text())["machine"]["raftline-wheel"] == "9.9"
+    assert json.loads(path.read_text())["machine"]["raftline-wheel"].startswith("9.9 on Python")
 
 
 def test_bench_without_a_wheel_names_the_command(clone: Path) -> None:

@@ -24,6 +24,7 @@ from raftline.common.config import ConfigError
 
 from ..asking import asking
 from ..asking_options import add_asking_options, add_quiet
+from ..status.status import ask_all
 
 if TYPE_CHECKING:
     from raftline.common.arguments import Commands
@@ -106,6 +107,12 @@ def _ask_perf(
     else:
         for good, text in measured.verdicts:
             say(f"[{'*' if good else '!'}] {text}")
+        for node in ask_all(nodes, access, options.timeout):
+            if (node.answer or {}).get("python_optimized") is False:
+                say(
+                    f"[*] the Python of {node.name} is not optimized, and takes a third more time "
+                    "(docs/operate/service.md#python)"
+                )
     return 0 if measured.is_good else EXIT_FAILED
 
 

@@ -23,6 +23,7 @@ from ...common.arguments import build
 from ...common.build_level import Build
 from ...common.config import Pace
 from ...common.effects import applies, own_parts
+from ...common.interpreter import interpreter_facts
 from ...common.process.allocator import Tidy
 from ...common.process.console import Console
 from ...common.process.guarded_thread import begin_thread, report_lost
@@ -391,6 +392,7 @@ class Server:
         if accounts := self.quota.accounts():
             facts["accounts"] = accounts
         facts |= {"level": self.level, "build_level": self._startup.level, "version": VERSION}
+        facts |= interpreter_facts()
         facts |= {"levels": self.levels(), "needs": self.logmanager.state.needs}
         facts |= {"cluster": self.node.view.cluster, "foreign": self.foreigners.seen()}
         facts["time"] = round(self.clock.day_s(), 3)

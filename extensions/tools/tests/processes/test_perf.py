@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from raftline.common.interpreter import interpreter_facts
 from raftline.tools.requests.perf import LOADS, Measured, as_json
 from raftline_testing.doubles import in_process
 from raftline_testing.nodes.cluster import Cluster
@@ -42,7 +43,12 @@ def test_a_cluster_is_put_under_load_and_left_as_it_was(three: Cluster) -> None:
     words = ("check", "perf", "--for", "0.5", "--at", at(three))
     done = in_process.raftline(*words)
     assert done.returncode in (0, 1), done.stderr  # 1: the machine is busy
-    assert [line[:4] in ("[*] ", "[!] ") for line in done.stdout.splitlines()] == [True] * 4
+    facts = interpreter_facts()
+    for node in three.nodes:
+        assert facts.items() <= node.status().items()
+    assert [line[:4] in ("[*] ", "[!] ") for line in done.stdout.splitlines()[:4]] == [True] * 4
+    named = [f"[*] the Python of {node.name} is not optim" in done.stdout for node in three.nodes]
+    assert named == [facts["python_optimized"] is False] * 3
     assert "150 were requested" in done.stdout
     assert in_process.raftline("count", "--at", at(three)).stdout == "0\n"
 

@@ -1,0 +1,59 @@
+"""Which Python runs the nodes: an optimized one, the newest that is on the PATH."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(BENCH))
+pythons = importlib.import_module("pythons")  # a program beside these tests
+
+
+def described(said: dict[str, str], path: str) -> str:
+    """Return what this program says of itself, by its name."""
+    return said.get(Path(path).name, "")
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "chosen", "complains"),
+    [
+        ("3.11.7, optimized", {"python3": "3.14.1, optimized"}, "own", False),
+        ("3.11.7, not optimized", {"python3": "3.11.2, optimized"}, "python3", False),
+        (
+            "3.11.7, not optimized",
+            {"python3.10": "3.10.9, optimized", "python3.9": "3.9.2, optimized", "python3-a": ""},
+            "python3.10",
+            False,
+        ),
+        ("3.13.0", {"python3": "3.12.1, not optimized"}, "own", True),
+        ("3.11.7, not optimized", {}, "own", True),
+    ],
+)
+def test_optimized_python_runs_the_nodes(
+    own: str,
+    others: dict[str, str],
+    chosen: str,
+    complains: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in others:
+        (tmp_path / name).touch(0o755)
+    monkeypatch.setattr(sys, "executable", "own")
+    monkeypatch.setattr(pythons, "FOLDERS", [str(tmp_path)])
+    monkeypatch.setattr(pythons, "described", lambda path: described({"own": own, **others}, path))
+    pythons.of_nodes.cache_clear()
+    assert Path(pythons.of_nodes()[0]).name == chosen
+    assert bool(pythons.complaint()) == complains
+    pythons.of_nodes.cache_clear()
+
+
+def test_program_that_is_no_python_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "python3").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "python3").chmod(0o755)
+    assert pythons.described(str(tmp_path / "python3")) == ""
+    assert pythons.described(sys.executable).startswith("3.")
