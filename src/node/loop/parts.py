@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from ...common.effects import ALIKE
 from ...common.extensions import VERBS, verbs_in
@@ -10,6 +11,9 @@ from ...net.protocol.host import Batch
 from ...raft.levels import words_of_part
 from ...raft.node_view import NodeView
 from ...wire.refusal import APPLIES_OTHERWISE, LACKS_PART, UNHEARD_PART, Refusal
+
+# The commands that each kernel has had since the first release.
+_SIMPLEST: Final = ("set ", "delete ")
 
 
 class KnownParts:
@@ -33,7 +37,10 @@ class KnownParts:
             return writes, []
         left, added, new = [], set[str](), self._new
         for batch in writes:
-            verbs = {verb for command in batch.commands for verb in verbs_in(command) & new.keys()}
+            verbs = set[str]()
+            for command in batch.commands:
+                if not command.startswith(_SIMPLEST):
+                    verbs |= verbs_in(command) & new.keys()
             parts = [f"{part}={self._own[part]}" for part in sorted({new[verb] for verb in verbs})]
             part, member = self._view.who_lacks(parts) if parts else ("", "")
             if part:

@@ -393,7 +393,8 @@ class RequestQueue:
         for batch in batches:
             batch.first_index = first_index + len(commands)
             commands += batch.commands
-            self.additional_pending += _additional_turns(batch)
+            if batch.may_be_long:
+                self.additional_pending += _additional_turns(batch)
         self._pending_term = term
         self.pending.extend(batches)
         return commands
@@ -418,7 +419,8 @@ class RequestQueue:
             if len(batch.replies) < len(batch.commands):
                 break
             answered.append(self.pending.popleft())
-            self.additional_pending -= _additional_turns(batch)
+            if batch.may_be_long:
+                self.additional_pending -= _additional_turns(batch)
         if answered:
             self._wake(answered, self._measures.writes)
             self.let_long_go()
