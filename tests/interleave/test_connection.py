@@ -108,7 +108,7 @@ def test_a_client_far_ahead_is_read_again_after_replies(seeds: range) -> None:
 @pytest.mark.pure
 def test_room_between_the_look_and_the_note_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Outgoing, "notify_of_room", look_before_the_note)
-    assert first_failure(clients_send_far_ahead, (11, 292), LINES) is not None
+    assert first_failure(clients_send_far_ahead, range(1_000), LINES) is not None
 
 
 @pytest.mark.slow

@@ -254,7 +254,6 @@ class ServerProtocol:
         is_left = self._whole or self._parsed or self._admitted or self._end or self.lines.begun
         self.is_between_lines = not (is_left or self._uncut)
         if batch is not None:
-            self._note("read" if batch.is_read else "write", batch.reading)
             return batch
         return self._step_of(run) if run else self._next_without_lines()
 
@@ -376,6 +375,8 @@ class ServerProtocol:
                 numbered(sender, number, command) if number else command
                 for sender, number, command in requests
             ]
+        self.has_changed = ways != (self.kind, self._reading)
+        self.kind, self._reading = ways
         batch = Batch(commands, is_read, ways[1], ids, self._sink)
         batch.may_be_long = 0
         return batch
