@@ -44,6 +44,7 @@ from .storage.recovery import Recovered, Recovery
 from .storage.snapshot_file import SnapshotFile
 from .storage.snapshot_lines import LoadedSnapshot, MachineState
 from .storage.sums import chained
+from .wire.limits import PAIR_BYTES
 from .wire.refusal import DIVERGED, HALF_APPLIED, STOPPING, Refusal
 
 EVERY = 1 << 62  # characters: no reply is omitted
@@ -340,7 +341,7 @@ class LogManager:
             ValueError: its lines of sessions, leases or users are invalid.
         """
         parts = parts_of(loaded, pause)
-        self._arrived = parts._replace(sizes=sizes_of(loaded.pairs, pause))
+        self._arrived = parts._replace(sizes=_sizes_of(loaded, pause))
         self.arrived_snapshot, self._is_declined = loaded, True
 
     def take_over(self, snapshot: Snapshot) -> None:
@@ -371,7 +372,7 @@ class LogManager:
                 parts.leases,
                 loaded.leased,
                 entry_number(index, term),
-                parts.sizes,
+                parts.sizes or _sizes_of(loaded),
                 parts.users,
                 loaded.removals,
             )
@@ -745,3 +746,13 @@ def _found_at(works: Sequence[Effects]) -> int:
 def _is_harmless(error: BaseException) -> bool:
     """Whether all files in force are as before this error."""
     return isinstance(error, DiskFailed) and error.changed_nothing
+
+
+def _sizes_of(loaded: LoadedSnapshot, pause: PauseFunction = no_pause) -> PairSizes:
+    """Return what `sizes_of` the pairs of a snapshot returns; its reader has counted most."""
+    pairs, others = loaded.pairs, loaded.others
+    if not loaded.plain_characters:
+        return sizes_of(pairs, pause)
+    sizes = sizes_of({key: pairs[key] for key in others}, pause)
+    plain = loaded.plain_characters + PAIR_BYTES * (len(pairs) - len(others))
+    return sizes._replace(bytes=sizes.bytes + plain)

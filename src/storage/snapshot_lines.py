@@ -44,7 +44,7 @@ from ..common.text import NUMBER, NUMBER_MAX
 from ..raft.levels import FLOOR, PARTS
 from ..raft.log import Snapshot
 from ..raft.membership import Membership
-from ..wire.key_stat import format_key_line, read_key_line
+from ..wire.key_stat import format_key_line, read_key_line, read_plain_lines
 from .log_lines import (
     LINE_BYTES_MAX,
     format_level,
@@ -98,6 +98,10 @@ class LoadedSnapshot:
     chain: int = 0
     removals: dict[int, int] = field(default_factory=dict)
     needs: str = ""
+    # Of the keys in plain ASCII, with no lease and no user, the characters with their texts; and
+    # the other keys. For a snapshot that was not read from a file, all keys may be others.
+    plain_characters: int = 0
+    others: list[str] = field(default_factory=list)
 
 
 def format_snapshot(state: MachineState) -> Iterator[bytes]:
@@ -239,13 +243,19 @@ class SnapshotReader:
 
     def _keep(self, loaded: LoadedSnapshot, lines: list[str]) -> None:
         """Store the keys of these lines."""
-        pairs = loaded.pairs
+        pairs, joined = loaded.pairs, "\n".join(lines)
+        if joined.isascii() and len(plain := read_plain_lines(joined)) == len(lines):
+            pairs.update(plain)
+            # Each line has the characters of its key and text, and one more, like its newline.
+            loaded.plain_characters += len(joined) + 1 - 2 * len(lines)
+            return
         for line in lines:
             try:
                 key, held, lease = read_key_line(line)
             except ValueError as error:
                 raise self._damage(f"{error}, there or just above") from None
             pairs[key] = held
+            loaded.others.append(key)
             if lease:
                 loaded.leased.setdefault(lease, set()).add(key)
 

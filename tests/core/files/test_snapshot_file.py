@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftline import logmanager
 from raftline.common.process.wakeup import no_pause
 from raftline.raft.effects import Chunk, HardState
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import all_vote
+from raftline.state.store import sizes_of
 from raftline.storage import snapshot_lines
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshot_file import SnapshotFile
@@ -23,7 +25,7 @@ from raftline.storage.snapshot_lines import (
     MachineState,
     format_snapshot,
 )
-from raftline.wire.key_stat import value_of, with_facts
+from raftline.wire.key_stat import lease_of, value_of, with_facts
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import (
     BASE,
@@ -135,6 +137,31 @@ def test_any_number_of_sessions_and_keys_is_read_back(sessions: int, keys: int) 
 )
 def test_any_pairs_are_read_back(pairs: dict[str, str]) -> None:
     assert pairs_in(formatted(pairs)) == pairs
+
+
+@given(
+    st.dictionaries(
+        st.text(st.sampled_from("ab,#9\u00e9\U0001d11e"), min_size=1, max_size=4),
+        st.builds(
+            with_facts,
+            st.text(st.sampled_from("a 7,\u00e9\U0001d11e"), max_size=5),
+            st.sampled_from([0, 1, 57, 10**17, 10**18, 2**63 - 1]),
+            st.sampled_from(["", "", "lease-4", "own-9"]),
+            st.sampled_from(["", "", "bob"]),
+        ),
+        max_size=600,
+    )
+)
+def test_facts_are_read_back_and_sizes_are_those_of_the_pairs(held: dict[str, str]) -> None:
+    data = b"".join(format_snapshot(MachineState(17, 4, all_vote(MEMBERS), [], held)))
+    found = loaded(data)
+    assert found.pairs == held
+    leases = {key: lease for key, text in held.items() if (lease := lease_of(text))}
+    assert found.leased == {
+        lease: {key for key in leases if leases[key] == lease} for lease in leases.values()
+    }
+    size, accounts = logmanager._sizes_of(found, no_pause)
+    assert (size, accounts.bytes) == (sizes_of(held).bytes, sizes_of(held).accounts.bytes)
 
 
 def test_a_key_may_look_like_a_checksum() -> None:
