@@ -108,7 +108,7 @@ class Soak:
             "events_s": (self._watches.events - events) / (time.monotonic() - begun_s),
             "others_cpu": figures["others_cpu_s"] / figures["seconds"],
         }
-        return {**waits, **sampled, **rates}
+        return {**waits, **sampled, **rates, **nodes.pauses(begun_s)}
 
     def _count_snapshots(self) -> None:
         for number in STAYING:
@@ -189,6 +189,7 @@ def soak(nodes: SoakNodes, arguments: argparse.Namespace) -> tuple[Soak, float]:
 def _print(minutes: float, found: dict[str, float], run: Soak) -> None:
     print(
         f"{minutes:5.1f} min: {found['per_s']:,.0f} sets/s, p99 {found['p99_ms']:.1f} ms, "
+        f"longest sync {found['sync_ms']:.0f} ms, "
         f"{found['memory']:.0f} MiB, {found['descriptors']:.0f} descriptors, "
         f"{found['threads']:.0f} threads, {run.snapshots} snapshots, {run.replaced} replaced",
         flush=True,

@@ -45,6 +45,8 @@ UNBOUND = {
     "p999_ms": "p99.9 of a set, ms",
     "per_s": "sets a second",
     "events_s": "events a second",
+    "sync_ms": "longest sync of a file, ms",
+    "collection_ms": "longest collection of garbage, ms",
     "others_cpu": "others, CPU s/s",
 }
 LEAST = 8  # windows: two in each quarter

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pythons
 from clusters import memory_bytes
 from generator import BenchError
 from raftline.net.line_connection import ask
@@ -14,6 +15,8 @@ from raftline_nodes import Raftline
 
 STAYING = (0, 1)  # their growth over the whole run shows, since they never restart
 CONSOLE = "output-"  # prefix of the files with the nodes' output
+PAUSES = "pauses-"  # prefix of the files in which the nodes note their long pauses
+TIMED = Path(__file__).with_name("timed_node.py")
 REPLACE_S = 120.0
 ASK_S = 60.0
 
@@ -25,6 +28,10 @@ class SoakNodes(Raftline):
         super().__init__(parent, base_port, 3, options)
         self.third = 2
         self._joins = 0  # the port of a member, for a new node
+
+    def command(self, number: int) -> list[str]:
+        python = pythons.of_nodes()[0]
+        return [python, str(TIMED), str(self._pauses(number)), *self.arguments(number)]
 
     def arguments(self, number: int) -> list[str]:
         arguments = super().arguments(number)
@@ -75,11 +82,25 @@ class SoakNodes(Raftline):
         except OSError as error:
             return str(error)
 
+    def _pauses(self, number: int) -> Path:
+        return self.folder / f"{PAUSES}{number}"
+
+    def pauses(self, since_s: float) -> dict[str, float]:
+        """Return the longest sync and the longest collection of garbage of any node that ended
+        since then, in milliseconds; 0 if none was long enough to be noted."""
+        longest = {"sync": 0.0, "collection": 0.0}
+        for path in self.folder.glob(f"{PAUSES}*"):
+            for line in path.read_text().splitlines():
+                at_s, what, took_ms = line.split(" ")
+                if float(at_s) >= since_s:
+                    longest[what] = max(longest[what], float(took_ms))
+        return {f"{what}_ms": took_ms for what, took_ms in longest.items()}
+
     def sample(self) -> dict[str, float]:
         """Return the present resource use of the nodes."""
         pids = [self.processes[number].pid for number in self.living()]
         paths = [path for path in self.folder.iterdir() if path.is_file()]
-        consoles = [path for path in paths if path.name.startswith(CONSOLE)]
+        consoles = [path for path in paths if path.name.startswith((CONSOLE, PAUSES))]
         return {
             "memory": sum(memory_bytes(self.processes[n].pid) for n in STAYING) / 2**20,
             "descriptors": sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids),

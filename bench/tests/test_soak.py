@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 import subprocess
@@ -44,6 +45,7 @@ def test_soak_replaces_members_and_reports_its_quarters(tmp_path: Path) -> None:
     assert min(row["figures"]["threads"]) > 3
     assert max(row["figures"]["events_s"]) > 0
     assert max(row["figures"]["consoles"]) > 0
+    assert {"sync_ms", "collection_ms"} <= {*row["figures"]}
     again = subprocess.run(
         [sys.executable, str(BENCH / "soak_bounds.py"), str(saved)],
         capture_output=True,
@@ -51,6 +53,39 @@ def test_soak_replaces_members_and_reports_its_quarters(tmp_path: Path) -> None:
         check=False,
     )
     assert "| memory of s1 and s2, MiB |" in again.stdout
+
+
+NOTES = """
+import gc, io, sys, time
+from pathlib import Path
+import timed_node
+from soak_nodes import SoakNodes
+timed_node.LEAST_S = 0.0
+nodes = SoakNodes(Path(sys.argv[1]), 29000, ())
+with open(nodes._pauses(0), "a") as file:
+    timed_node.timed(file, lambda descriptor: time.sleep(0.02))(0)
+since_s = time.monotonic()
+with open(nodes._pauses(1), "a") as file:
+    timed_node.timed(file, lambda descriptor: None)(0)
+    gc.callbacks.append(timed_node.collections(file))
+    gc.collect()
+    gc.callbacks.pop()
+print(nodes.pauses(0.0), nodes.pauses(since_s), sep="\\n")
+"""
+
+
+def test_long_pauses_of_any_node_are_those_of_their_window(tmp_path: Path) -> None:
+    """Only what ended within a window counts there, of whichever node it was the longest."""
+    done = subprocess.run(
+        [sys.executable, "-c", NOTES, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=BENCH,
+    )
+    whole, last = map(ast.literal_eval, done.stdout.splitlines())
+    assert whole["sync_ms"] >= 20 > last["sync_ms"], done.stderr
+    assert whole["collection_ms"] == last["collection_ms"] > 0
 
 
 PROGRAM = """
