@@ -141,9 +141,8 @@ class Admission:
     def writer(self) -> str | None:
         """The user whose share of the store the writes of this connection use; None for an admin,
         and without users."""
-        if self.login is None or self.login.identity.is_admin:
-            return None
-        return self.login.identity.user
+        login = self.login
+        return None if login is None or login.identity.is_admin else login.identity.user
 
     @property
     def named_in_log(self) -> str:
