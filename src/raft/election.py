@@ -18,7 +18,7 @@ from .progress import Progress
 from .replication import propose, send_entries_to_all
 from .roles import Candidacy, Leading, Role
 from .state import State
-from .upgrade import NOOP, first_command, first_to_send, may_begin_log
+from .upgrade import NOOP, first_command, first_to_send
 
 QUICK_RETRIES = 6  # three elections; each waits for PreVotes, then for votes
 
@@ -33,8 +33,8 @@ def on_silence(state: State) -> None:
     state.refuse_forwarded_reads()
     if state.far_term and follow_far_term(state):
         return
-    if state.recovering or not state.may_stand or not may_begin_log(state):
-        return  # a learner, a removed server, or a server that waits to be added or for its kernel
+    if state.recovering or not state.may_stand:
+        return  # a learner, a removed server, or a server that waits to be added
     if state.name not in state.membership.electors:
         state.election_at_ms += 4 * state.options.election_timeout_ms  # rarely needed
     if state.has_adopted_log:

@@ -57,6 +57,7 @@ from .messages import (
 )
 from .roles import Role
 from .state import State
+from .upgrade import may_begin_log
 
 PATIENCE: Final = 6  # `Options.patience` of a cluster on one machine
 FOR_EVER: Final = 1 << 62  # milliseconds
@@ -283,7 +284,10 @@ def _knows_better_log(state: State) -> bool:
 
 
 def may_begin(state: State) -> bool:
-    """Whether this server may stand, as far as a history and better logs are concerned."""
+    """Whether this server may stand, as far as a history, better logs and other kernels are
+    concerned."""
+    if not may_begin_log(state):
+        return False
     has_log = state.log.last_index > 0
     return not state.newborn or (is_new(state) and (has_log or not _knows_better_log(state)))
 

@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from raftline.common.build_level import LEVEL
 from raftline.common.effects import own_parts
+from raftline.common.interpreter import interpreter_facts
 from raftline.common.version import VERSION
 from raftline.monitoring import metrics as module
 from raftline.monitoring.endpoints import PLAIN, Pages
@@ -611,6 +612,7 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
         "build_level": LEVEL,
         "needs": f"kernel={own_parts()['kernel']}",
         "version": VERSION,
+        **interpreter_facts(),
         "cluster": cluster,
         "foreign": {},
     }
