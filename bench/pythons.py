@@ -11,6 +11,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from script import end_with
 
@@ -23,49 +24,58 @@ NONE = (
 )
 
 
+class Python(NamedTuple):
+    """An interpreter; `is_optimized` is None if its build does not tell."""
+
+    version: tuple[int, ...]
+    is_optimized: bool | None
+    path: str
+
+    @property
+    def text(self) -> str:
+        how = {None: "", True: ", optimized", False: ", not optimized"}[self.is_optimized]
+        return ".".join(map(str, self.version)) + how
+
+
 @cache
-def of_nodes() -> tuple[str, str]:
-    """Return the path of the Python that runs the nodes, and what it is. It is the one that runs
-    this, unless that is not optimized and another one on the PATH is: then the newest of these."""
-    own = sys.executable, described(sys.executable)
-    if _is_optimized(own):
+def of_nodes() -> Python:
+    """Return the newest optimized Python on the PATH if the one that runs this is not optimized, or
+    else the one that runs this."""
+    own = look_at(sys.executable) or Python((), None, sys.executable)
+    if own.is_optimized:
         return own
     paths = {path for folder in FOLDERS for path in glob.glob(f"{folder}/python3*")}
-    found = [(path, described(path)) for path in sorted(paths) if os.access(path, os.X_OK)]
-    usable = [one for one in found if _is_optimized(one) and _version(one) >= OLDEST]
-    return max(usable, key=_version, default=own)
+    found = filter(None, [look_at(path) for path in sorted(paths) if os.access(path, os.X_OK)])
+    return max([one for one in found if one.is_optimized and one.version >= OLDEST], default=own)
 
 
 def complaint() -> str:
     """Return the line for a machine without an optimized Python, or ""."""
-    return "" if _is_optimized(of_nodes()) else NONE
-
-
-def _is_optimized(python: tuple[str, str]) -> bool:
-    return python[1].endswith(", optimized")
-
-
-def _version(python: tuple[str, str]) -> tuple[int, ...]:
-    numbers = python[1].partition(",")[0].split(".")
-    return tuple(int(number) for number in numbers if number.isdecimal())
+    return "" if of_nodes().is_optimized else NONE
 
 
 def described(path: str) -> str:
     """Return the version of a Python, and whether it is optimized; "" of another program."""
+    found = look_at(path)
+    return found.text if found else ""
+
+
+def look_at(path: str) -> Python | None:
+    """Return what a Python says of itself; None of another program."""
     try:
         done = subprocess.run(
             [path, "-S", str(INTERPRETER)], capture_output=True, text=True, check=True, timeout=20
         )
     except (OSError, subprocess.SubprocessError):
-        return ""
+        return None
     facts = json.loads(done.stdout)
-    how = {None: "", True: ", optimized", False: ", not optimized"}[facts["python_optimized"]]
-    return str(facts["python"]) + how
+    version = tuple(map(int, facts["python"].split(".")))
+    return Python(version, facts["python_optimized"], path)
 
 
 def main() -> int:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    print(of_nodes()[0])
+    print(of_nodes().path)
     return 0
 
 

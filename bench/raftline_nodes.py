@@ -34,7 +34,7 @@ class Raftline(Cluster):
         (self.folder / "server-configuration.txt").write_text("".join(lines))
 
     def command(self, number: int) -> list[str]:
-        return [pythons.of_nodes()[0], str(SERVER), *self.arguments(number)]
+        return [pythons.of_nodes().path, str(SERVER), *self.arguments(number)]
 
     def arguments(self, number: int) -> list[str]:
         place = [f"s{number + 1}", str(self.port(number)), "--dir", str(self.folder)]

@@ -84,7 +84,7 @@ def machine_facts(folder: Path) -> dict[str, str]:
         "kernel": platform.release(),
         "file system": file_system(folder),
         "load at start": f"{load:.1f}",
-        "Python": pythons.of_nodes()[1],
+        "Python": pythons.of_nodes().text,
         "Python of clients": pythons.described(sys.executable),
         "raftline-wheel": raftline_wheel.version() or "none",
         "etcd": etcd_nodes.version() or "none",

@@ -30,7 +30,7 @@ class SoakNodes(Raftline):
         self._joins = 0  # the port of a member, for a new node
 
     def command(self, number: int) -> list[str]:
-        python = pythons.of_nodes()[0]
+        python = pythons.of_nodes().path
         return [python, str(TIMED), str(self._pauses(number)), *self.arguments(number)]
 
     def arguments(self, number: int) -> list[str]:

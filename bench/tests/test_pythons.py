@@ -13,29 +13,29 @@ sys.path.insert(0, str(BENCH))
 pythons = importlib.import_module("pythons")  # a program beside these tests
 
 
-def described(said: dict[str, str], path: str) -> str:
-    """Return what this program says of itself, by its name."""
-    return said.get(Path(path).name, "")
+OPTIMIZED, PLAIN, UNKNOWN = True, False, None
+Known = tuple[tuple[int, ...], "bool | None"]
 
 
 @pytest.mark.parametrize(
     ("own", "others", "chosen", "complains"),
     [
-        ("3.11.7, optimized", {"python3": "3.14.1, optimized"}, "own", False),
-        ("3.11.7, not optimized", {"python3": "3.11.2, optimized"}, "python3", False),
+        (((3, 11, 7), OPTIMIZED), {"python3": ((3, 14, 1), OPTIMIZED)}, "own", False),
+        (((3, 11, 7), PLAIN), {"python3": ((3, 11, 2), OPTIMIZED)}, "python3", False),
         (
-            "3.11.7, not optimized",
-            {"python3.10": "3.10.9, optimized", "python3.9": "3.9.2, optimized", "python3-a": ""},
+            ((3, 11, 7), PLAIN),
+            {"python3.9": ((3, 9, 2), OPTIMIZED), "python3.10": ((3, 10, 9), OPTIMIZED)},
             "python3.10",
             False,
         ),
-        ("3.13.0", {"python3": "3.12.1, not optimized"}, "own", True),
-        ("3.11.7, not optimized", {}, "own", True),
+        (((3, 9, 7), PLAIN), {"python3": ((3, 9, 2), OPTIMIZED), "python3-a": None}, "own", True),
+        (((3, 13, 0), UNKNOWN), {"python3": ((3, 12, 1), PLAIN)}, "own", True),
+        (((3, 11, 7), PLAIN), {}, "own", True),
     ],
 )
 def test_optimized_python_runs_the_nodes(
-    own: str,
-    others: dict[str, str],
+    own: Known,
+    others: dict[str, Known | None],
     chosen: str,
     complains: bool,
     tmp_path: Path,
@@ -43,11 +43,17 @@ def test_optimized_python_runs_the_nodes(
 ) -> None:
     for name in others:
         (tmp_path / name).touch(0o755)
+    known = {"own": own, **others}
+
+    def look_at(path: str) -> object:
+        found = known[Path(path).name]
+        return pythons.Python(*found, path) if found else None
+
     monkeypatch.setattr(sys, "executable", "own")
     monkeypatch.setattr(pythons, "FOLDERS", [str(tmp_path)])
-    monkeypatch.setattr(pythons, "described", lambda path: described({"own": own, **others}, path))
+    monkeypatch.setattr(pythons, "look_at", look_at)
     pythons.of_nodes.cache_clear()
-    assert Path(pythons.of_nodes()[0]).name == chosen
+    assert Path(pythons.of_nodes().path).name == chosen
     assert bool(pythons.complaint()) == complains
     pythons.of_nodes.cache_clear()
 

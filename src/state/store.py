@@ -28,7 +28,7 @@ from ..raft.levels import FLOOR
 from ..raft.log import Entry
 from ..wire.commands.rights import LeaseKeys
 from ..wire.commands.watch_lines import MESSAGE, topic_of
-from ..wire.key_stat import MARK, KeyFacts, facts_of, lease_of, value_of, with_facts
+from ..wire.key_stat import KeyFacts, facts_of, lease_of, value_of, with_facts
 from ..wire.limits import APPLIED_CHARACTERS, APPLIED_EVENTS, LEASE_BYTES
 from ..wire.protocol import real
 from .accounts import Accounts, size_of
@@ -163,10 +163,10 @@ class Store(MutableMapping[str, str]):
     @overload
     def get(self, key: str, /, default: _Other) -> str | _Other: ...
     def get(self, key: str, /, default: object = None) -> object:
-        """Return the value of a key, or `default`. This takes one lookup and one call, where
-        Mapping needs three lookups."""
+        """Return the value of a key, or `default`. This takes one lookup, where Mapping needs
+        three."""
         held = self.held.get(key)
-        return default if held is None else held.partition(MARK)[0]
+        return default if held is None else value_of(held)
 
     def __contains__(self, key: object) -> bool:
         return key in self.held

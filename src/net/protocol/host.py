@@ -511,7 +511,6 @@ class ServingHost(WatchHost, LocalHost, Protocol):
     """The node as the admitted lines of a connection see it, of servers and of clients."""
 
     name: str
-    access: Access | None
 
     def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of peers; return a complaint for each refused message."""

@@ -375,8 +375,7 @@ class ServerProtocol:
                 numbered(sender, number, command) if number else command
                 for sender, number, command in requests
             ]
-        self.has_changed = ways != (self.kind, self._reading)
-        self.kind, self._reading = ways
+        self._note(*ways)
         batch = Batch(commands, is_read, ways[1], ids, self._sink)
         batch.may_be_long = 0
         return batch

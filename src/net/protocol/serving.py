@@ -100,8 +100,7 @@ class Serving:
         yield from self._end(step)
 
     def _next_step(self, *, may_wait: bool = True) -> Step | None:
-        access = self._host.access
-        rights = self._rights = None if access is None else access.users
+        rights = self._rights = self._admission.users
         step, door = self._protocol.next_step(may_wait=may_wait), self._protocol.door
         if isinstance(step, Batch):
             step.rights = rights

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from ..protocol import reply_line
-from ..refusal import NOT_UNDERSTOOD, REFUSALS, SORRY, Refusal, is_refusal, reply_of
+from ..refusal import NOT_UNDERSTOOD, SORRY, Refusal, is_refusal, reply_of
 
 CODES_ID: Final = "0"  # of the line with which our clients request codes
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
@@ -53,7 +53,7 @@ def with_code(reply: str) -> str:
 
 def coded_line(name: str, request_id: str, text: str) -> str:
     """Return the line of a reply, like `reply_line`, with a code if it is a refusal."""
-    return reply_line(name, request_id, with_code(text) if text.startswith(REFUSALS) else text)
+    return reply_line(name, request_id, with_code(text) if is_refusal(text) else text)
 
 
 def codes_line(sender: str, cluster: str = "") -> bytes:
