@@ -131,7 +131,7 @@ class LocalCluster:
         leads or none of ours is left.
 
         `deadline` is on the monotonic clock, in seconds. At the deadline, the current answers are
-        returned.
+        returned. After a death, the nodes are asked again: the answers are older than it.
 
         Raises:
             NotStarted: a node ended before its first answer.
@@ -142,6 +142,7 @@ class LocalCluster:
             self._answered |= {node.name for node in nodes if self._is_ours(node)}
             with contextlib.suppress(queue.Empty):
                 self.report_death(self.deaths.get(timeout=ASK_AGAIN_SECONDS))
+                continue
             complete = self._answered.issuperset(self.configuration.members)
             settled = not leader_wanted or status.leader_of(nodes) or not self.alive
             if (complete and settled) or time.monotonic() > deadline:

@@ -14,8 +14,10 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -423,6 +425,36 @@ def test_a_node_that_can_t_be_started_again_ends_no_other(
     finally:
         cluster.stop()
     assert "[!] s1 did not start (exit status 2); none is left. To start" in capfd.readouterr().out
+
+
+def test_answers_from_before_a_death_name_no_leader(
+    tmp_path: Path, ports: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line that follows an election came before it, and not again."""
+    configuration = config.read(tmp_path / config.FILE_NAME)
+    relay = Relay(["s1", "s2", "s3"], None)
+    cluster = LocalCluster(configuration, config.FAST, False, relay, ["--new"])
+    ask_all, killed = status.ask_all, ""
+
+    def asked(*arguments: Any) -> list[status.NodeStatus]:
+        nonlocal killed
+        nodes = ask_all(*arguments)
+        leader = status.leader_of(nodes)
+        if leader is not None and not killed:
+            killed = leader.name
+            cluster.control(killed, "kill")
+            eventually(lambda: not cluster.deaths.empty(), f"{killed} has ended")
+        return nodes
+
+    monkeypatch.setattr(status, "ask_all", asked)
+    try:
+        cluster.start()
+        cluster.wait_until_up(leader_wanted=False, deadline=float("inf"))
+        deadline = time.monotonic() + SECONDS_MAX
+        leader = status.leader_of(cluster.wait_until_up(leader_wanted=True, deadline=deadline))
+    finally:
+        cluster.stop()
+    assert killed and leader is not None and leader.name != killed
 
 
 # --- which nodes are of the folder ---------------------------------------------------------
