@@ -18,9 +18,10 @@ LEVEL = 2_000  # entries that a follower may lag while writes continue
 PATIENCE_S = 600.0  # longest time that a step may take
 
 
-def load_of(cluster: Cluster) -> Load:
-    """Return a load of 64 connections, which runs until it is stopped."""
-    return Load(seconds=3_600, warm_up=0, record=cluster.folder / "answers")
+def load_of(cluster: Cluster, connections: int = 64) -> Load:
+    """Return a load of sets, which runs until it is stopped."""
+    record = cluster.folder / "answers"
+    return Load(connections=connections, seconds=3_600, warm_up=0, record=record)
 
 
 def window(found: Sequence[tuple[float, float]], begin: float, end: float) -> dict[str, float]:
