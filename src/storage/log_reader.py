@@ -11,7 +11,7 @@ things:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -40,6 +40,7 @@ from .log_lines import (
 )
 from .snapshot_lines import LoadedSnapshot
 
+TOGETHER = 1000  # lines of entries that are read at once, at most
 _HASH = ord("#")
 
 
@@ -81,15 +82,25 @@ class LogRead:
             self.void_lines = True
 
 
+class _DamageError(Exception):
+    """A line does not fit. `raw` is empty if the file ends too early; `read` are the lines after
+    it that were read."""
+
+    def __init__(self, problem: ValueError | str, raw: bytes, read: Sequence[bytes] = ()) -> None:
+        super().__init__(NOT_UTF_8 if isinstance(problem, UnicodeDecodeError) else str(problem))
+        self.raw, self.read = raw, read
+
+
 class _UncoveredLines:
     """The lines since the last good checksum. They count once their own checksum is read."""
 
     __slots__ = (
         "commands", "crc", "cut_after", "cuts", "entries", "holds_mark", "last_index",
-        "last_term", "runs",
+        "last_term", "promised", "runs",
     )  # fmt: skip
 
-    def __init__(self, log: Log, crc: int) -> None:
+    def __init__(self, log: Log, crc: int, promised: Mark) -> None:
+        self.promised = promised
         self.last_index = log.last_index
         self.last_term = log.last_term
         self.crc = crc
@@ -100,18 +111,52 @@ class _UncoveredLines:
         self.commands: list[str] = []  # of the current run
         self.runs = [(self.last_term, self.commands)]  # entries of one term each
 
-    def begin_run(self, raw: bytes) -> str:
-        """Return the command of a line, which may begin a new term.
+    def take(self, lines: Sequence[bytes], after: bytes) -> None:
+        """Take the lines of entries, of which any may begin a new term; `after` is the line after
+        them that was read.
 
         Raises:
-            ValueError: the line is wrong; the message says how.
+            _DamageError: a line is wrong.
         """
-        term, command = read_entry(raw, self.last_index + 1, self.last_term)
-        if term != self.last_term:
-            self.last_term = term
-            self.commands = []
-            self.runs.append((term, self.commands))
-        return command
+        if self._take_plain(lines):
+            return
+        for place, raw in enumerate(lines):
+            try:
+                term, command = read_entry(raw, self.last_index + 1, self.last_term)
+            except ValueError as error:
+                raise _DamageError(error, raw, [*lines[place + 1 :], after]) from None
+            if term != self.last_term:
+                self.last_term = term
+                self.commands = []
+                self.runs.append((term, self.commands))
+            self._add([command], raw)
+
+    def _take_plain(self, lines: Sequence[bytes]) -> bool:
+        """Take lines with the next indexes, the same term and only printable characters, as nearly
+        all entries have. If one of them is not like that, take none, and return False."""
+        data, first, term = b"".join(lines), self.last_index + 1, self.last_term
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            return False
+        begin = len(f"{first} {term} ")
+        commands = [line[begin:] for line in text.split("\n")]
+        if not term or commands.pop() or not "".join(commands).isprintable():
+            return False
+        again = [f"{index} {term} {command}\n" for index, command in enumerate(commands, first)]
+        if "".join(again) != text:
+            return False
+        self._add(commands, data)
+        return True
+
+    def _add(self, commands: Sequence[str], data: bytes) -> None:
+        """Add entries of the last term; `data` are their lines."""
+        self.commands += commands
+        self.entries += len(commands)
+        self.crc = crc32(data, self.crc)
+        before, self.last_index = self.last_index, self.last_index + len(commands)
+        if before < self.promised.index <= self.last_index:
+            self.holds_mark |= self.last_term == self.promised.term
 
     def cut(self, index: int, log: Log) -> None:
         """Remove the entries after `index`, from this batch or from the earlier log."""
@@ -130,14 +175,6 @@ class _UncoveredLines:
         self.cuts += 1
         self.last_index = index
         self.last_term, self.commands = self.runs[-1]
-
-
-class _DamageError(Exception):
-    """A line does not fit. `raw` is empty if the file ends too early."""
-
-    def __init__(self, what: str, raw: bytes) -> None:
-        super().__init__(what)
-        self.raw = raw
 
 
 class LogReader:
@@ -194,13 +231,13 @@ class LogReader:
     def _read_batches(self, file: BinaryIO, lines: Iterator[bytes], contents: LogRead) -> None:
         log = contents.log
         while True:
-            batch = _UncoveredLines(log, contents.open_crc)
+            batch = _UncoveredLines(log, contents.open_crc, self._promised)
             try:
                 if not self._read_batch(lines, batch, log):
                     return
             except _DamageError as damage:
                 line = self._lines_taken + batch.entries + batch.cuts + 1
-                byte = file.tell() - len(damage.raw)
+                byte = file.tell() - sum(map(len, [damage.raw, *damage.read]))
                 if not self._is_torn_tail(damage, batch, contents, lines):
                     raise self._corrupt(str(damage), line, byte, contents) from None
                 return
@@ -221,40 +258,26 @@ class LogReader:
         Raises:
             _DamageError: a line does not fit, or the file ends within the batch.
         """
-        raw = b""
-        promised_index = self._promised.index
-        try:
-            for raw in lines:
-                if raw[0] != _HASH:
-                    index = batch.last_index + 1
-                    prefix = b"%d %d " % (index, batch.last_term)
-                    # Nearly every line has the next index, the same term, and only printable
-                    # characters. All other lines, good or bad, are checked closely. A line without
-                    # a line end is the last of the file, so no checksum can make it count.
-                    if (
-                        not raw.startswith(prefix)
-                        or not batch.last_term
-                        or not (command := raw.removeprefix(prefix)[:-1].decode()).isprintable()
-                    ):
-                        command = batch.begin_run(raw)
-                    batch.commands.append(command)
-                    batch.last_index = index
-                    batch.entries += 1
-                    if index == promised_index:
-                        batch.holds_mark |= batch.last_term == self._promised.term
-                elif raw.startswith(CUT_PREFIX):
-                    batch.cut(read_cut(raw, log.base_index, batch.last_index), log)
-                elif raw == checksum_line(batch.entries, batch.crc):
-                    return True
-                else:
-                    raise ValueError("a checksum that does not match the lines above it")
-                batch.crc = crc32(raw, batch.crc)
-        except ValueError as error:
-            is_text = not isinstance(error, UnicodeDecodeError)
-            raise _DamageError(str(error) if is_text else NOT_UTF_8, raw) from None
-        if raw:
-            raise _DamageError("the file ends within a batch", b"")
-        return False
+        has_begun = False
+        while True:
+            entries, other = _next_lines(lines)
+            if entries:
+                batch.take(entries, other)
+            if other.startswith(CUT_PREFIX):
+                try:
+                    batch.cut(read_cut(other, log.base_index, batch.last_index), log)
+                except ValueError as error:
+                    raise _DamageError(error, other) from None
+                batch.crc = crc32(other, batch.crc)
+            elif other == checksum_line(batch.entries, batch.crc):
+                return True
+            elif other:
+                raise _DamageError("a checksum that does not match the lines above it", other)
+            elif not entries:
+                if has_begun:
+                    raise _DamageError("the file ends within a batch", b"")
+                return False
+            has_begun = True
 
     def _is_torn_tail(
         self,
@@ -268,7 +291,7 @@ class LogReader:
         checksums = entries = 0
         ends_with_checksum = False
         highest, count = batch.last_index, batch.entries
-        for raw in chain([damage.raw], lines):
+        for raw in chain(filter(None, [damage.raw, *damage.read]), lines):
             checksum = CHECKSUM.fullmatch(raw)
             ends_with_checksum = checksum is not None
             if checksum is None:
@@ -294,3 +317,16 @@ class LogReader:
             contents.good_bytes if contents is not None else 0,
             contents.log.last_index if contents is not None else 0,
         )
+
+
+def _next_lines(lines: Iterator[bytes]) -> tuple[list[bytes], bytes]:
+    """Return lines of entries, and the line that ended them: b"" if there are more or the file
+    ends. A line without a line end, which may be a long hole, is the last one."""
+    entries: list[bytes] = []
+    for raw in lines:
+        if raw[0] == _HASH:
+            return entries, raw
+        entries.append(raw)
+        if len(entries) == TOGETHER or not raw.endswith(b"\n"):
+            break
+    return entries, b""

@@ -115,6 +115,24 @@ def test_wrong_count_is_refused_under_an_old_mark() -> None:
     expect_refusal(found(b"".join(lines), storage_file(1, mark=(2, 1))))
 
 
+def test_entry_of_another_term_is_not_the_promised_one() -> None:
+    """The promised entry 2 was of term 2, and only entry 3 is."""
+    folder = found(log_file(FIRST, b"3 2 set b 1\n") + b"4 2 se", storage_file(2, mark=(2, 2)))
+    expect_refusal(folder)
+
+
+@pytest.mark.parametrize("bad", [b"7 2 set c 1\n", b"6 2 set c\0\n", b"6 1 set c \xff\n"])
+def test_damage_among_many_entries_is_named_at_its_place(bad: bytes) -> None:
+    good, rest = b"3 2 set a 1\n4 2 set a 2\n5 2 set a 3\n", b"6 2 set c 1\n7 2 noop\n"
+    whole = log_file(FIRST, good + rest)
+    place = whole.index(rest)
+    folder = found(
+        whole.replace(b"6 2 set c 1\n", bad) + b"8 2 noop\n", storage_file(2, mark=(7, 2))
+    )
+    line = whole[:place].count(b"\n") + 1
+    assert expect_refusal(folder).startswith(f"s1.log, line {line} (byte {place}): ")
+
+
 # --- corruption ---------------------------------------------------------------------------
 
 
