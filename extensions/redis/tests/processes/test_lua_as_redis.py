@@ -4,50 +4,27 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import pytest
 
+from raftline.redis.harness.raw_redis import Raw, RedisServer, has_redis, redis_beside
 from raftline.redis.resp.lua.scripts import run_script
 from raftline.redis.tests.lua.lua_programs import Stub, as_bytes, program
-from raftline.redis.tests.processes.raw_redis import Raw
-from raftline_testing.doubles.scripted_node import free_port
-from raftline_testing.nodes.processes import eventually
 from raftline_testing.runner.at_night import at_night
 
-pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
+pytestmark = pytest.mark.skipif(not has_redis(), reason="needs redis-server 7")
 PROGRAMS: Final = 300
 # What may differ: addresses, the sign of what is not a number, and the names of some operands.
 ADDRESS: Final = re.compile(rb"(table|function|userdata): 0x[0-9a-f]+")
 OPERAND: Final = re.compile(rb"(?:local|field|upvalue|global) '[^']*' \((a \w+ value)\)")
 
 
-class RedisServer(NamedTuple):
-    """A Redis, which answers as a node does."""
-
-    port: int
-
-    def is_up(self) -> bool:
-        try:
-            with Raw(self) as raw:
-                return raw.ask(b"PING") == b"+PONG\r\n"
-        except OSError:
-            return False
-
-
 @pytest.fixture(scope="module")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server, folder = RedisServer(free_port()), tmp_path_factory.mktemp("redis")
-    command = ["redis-server", "--port", str(server.port), "--save", "", "--dir", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            eventually(server.is_up, "a Redis")
-            yield server
-        finally:
-            process.kill()
+    with redis_beside(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 def framed_reply(reply: Any) -> bytes:

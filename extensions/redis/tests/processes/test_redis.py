@@ -17,9 +17,9 @@ from raftline.access import authority
 from raftline.clients.connections.client_login import Credentials, log_in
 from raftline.harness.added_users import add_users
 from raftline.net.line_connection import LineConnection
+from raftline.redis.harness.raw_redis import DEADLINE_S, Raw
 from raftline.redis.harness.redis_wire import framed
 from raftline.redis.resp.scripts import key_of, sha_of
-from raftline.redis.tests.processes.raw_redis import DEADLINE_S, Raw
 from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster

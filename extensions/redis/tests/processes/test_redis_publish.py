@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from raftline.redis.harness.raw_redis import Raw
 from raftline.redis.harness.redis_wire import framed
-from raftline.redis.tests.processes.raw_redis import Raw
 from raftline_testing.nodes.cluster import Cluster
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
-import socket
-import subprocess
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from raftline.redis.harness.redis_wire import framed
+from raftline.redis.harness.raw_redis import Raw, has_redis, redis_beside
 from raftline.redis.resp.replies import format_reply
 from raftline.redis.tests.core.redis_model import Model
-from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 
+pytestmark = pytest.mark.skipif(not has_redis(), reason="needs redis-server 7")
 COUNT = 2000
 # Letters stand for words: a key of a hash, a list, a set, a sorted set, one whose scores are
 # equal, a set of either kind, a stream; an element, a number, a score, a bound of scores, one of
@@ -119,58 +116,17 @@ def parts_of(name: str, reply: bytes) -> object:
     return reply
 
 
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a Redis 7."""
-    server = shutil.which("redis-server")
-    if server is None or " v=7." not in subprocess.getoutput(f"{server} --version"):
-        pytest.skip("there is no redis-server 7")
-    port, folder = next(free_ports), tmp_path_factory.mktemp("redis")
-    options = ("--port", str(port), "--save", "", "--dir", str(folder))
-    with subprocess.Popen([server, *options], stdout=subprocess.DEVNULL) as process:
-        try:
-            eventually(lambda: _answers(port))
-            yield port
-        finally:
-            process.kill()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as one:
-        return one.connect_ex(("localhost", port)) == 0
-
-
-class Other:
-    """A connection to Redis."""
-
-    def __init__(self, port: int, version: int) -> None:
-        self._socket = socket.create_connection(("localhost", port), DEADLINE_S)
-        self._file = self._socket.makefile("rb")
-        self.ask("HELLO", str(version))
-        self.ask("FLUSHALL")
-
-    def ask(self, *words: str) -> bytes:
-        self._socket.sendall(framed(*words))
-        return self._reply()
-
-    def _reply(self) -> bytes:
-        head = self._file.readline()
-        kind, count = head[:1], head[1:-2]
-        if kind == b"$" and int(count) >= 0:
-            return head + self._file.read(int(count) + 2)
-        parts = int(count) * (2 if kind == b"%" else 1) if kind in b"*~%" else 0
-        return head + b"".join([self._reply() for _ in range(parts)])
-
-
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_random_commands_have_the_replies_of_redis(redis: int, seed: int, version: int) -> None:
+def test_random_commands_have_the_replies_of_redis(tmp_path: Path, seed: int, version: int) -> None:
     """Alone, or in a transaction with another command."""
-    chance, model, other = random.Random(seed), Model(), Other(redis, version)
-    for _ in range(COUNT):
-        words = command(chance)
-        waits = words[0].startswith("B") or "BLOCK" in words
-        reply = (model.in_multi if waits or chance.random() < 0.3 else model.ask)(*words)
-        found = format_reply(reply, version).encode("utf-8", "surrogateescape")
-        said = other.ask(*words)
-        assert parts_of(words[0], found) == parts_of(words[0], said), words
+    chance, model = random.Random(seed), Model()
+    with redis_beside(tmp_path) as server, Raw(server) as other:
+        other.whole(b"HELLO", b"%d" % version)
+        for _ in range(COUNT):
+            words = command(chance)
+            waits = words[0].startswith("B") or "BLOCK" in words
+            reply = (model.in_multi if waits or chance.random() < 0.3 else model.ask)(*words)
+            found = format_reply(reply, version).encode("utf-8", "surrogateescape")
+            said = other.whole(*[word.encode("utf-8", "surrogateescape") for word in words])
+            assert parts_of(words[0], found) == parts_of(words[0], said), words

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from raftline.redis.harness.raw_redis import DEADLINE_S, Raw
 from raftline.redis.harness.redis_wire import framed
-from raftline.redis.tests.processes.raw_redis import DEADLINE_S, Raw
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import eventually
 

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from raftline.redis.harness.raw_redis import Raw
 from raftline.redis.harness.redis_wire import framed
 from raftline.redis.resp.types import rows
-from raftline.redis.tests.processes.raw_redis import Raw
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually
 

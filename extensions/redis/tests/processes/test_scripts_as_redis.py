@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
 from raftline.redis.harness.library_scripts import TEXTS
-from raftline.redis.tests.processes.raw_redis import Raw
-from raftline_testing.doubles.scripted_node import free_port
+from raftline.redis.harness.raw_redis import Raw, RedisServer, has_redis, redis_beside
 from raftline_testing.nodes.cluster import Cluster
-from raftline_testing.nodes.processes import eventually
 
-pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
+pytestmark = pytest.mark.skipif(not has_redis(), reason="needs redis-server 7")
 VALUES = (b"me", b"other", b"5", b"x", b"", b"-3", b"5.5", b"9007199254740993", b"9" * 18)
 # None is a time that is over in a moment, or of more than 31 years.
 ARGUMENTS = (
@@ -64,30 +59,10 @@ LEFT = (
 )  # fmt: skip
 
 
-@dataclass
-class RedisServer:
-    """A Redis, which answers as a node does."""
-
-    port: int
-
-    def is_up(self) -> bool:
-        try:
-            with Raw(self) as raw:
-                return raw.ask(b"PING") == b"+PONG\r\n"
-        except OSError:
-            return False
-
-
 @pytest.fixture(scope="module")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server, folder = RedisServer(free_port()), tmp_path_factory.mktemp("redis")
-    command = ["redis-server", "--port", str(server.port), "--save", "", "--dir", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            eventually(server.is_up, "a Redis")
-            yield server
-        finally:
-            process.kill()
+    with redis_beside(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 def alike(one: bytes, other: bytes) -> bool:

@@ -1,11 +1,18 @@
-"""A connection of a Redis client to a real node, byte by byte."""
+"""A connection of a Redis client to a real node, or to a Redis, byte by byte."""
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import socket
-from typing import Protocol
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
-from raftline.redis.harness.redis_wire import framed
+from raftline_testing.nodes.processes import eventually, free_ports
+
+from .redis_wire import framed
 
 DEADLINE_S = 60.0
 
@@ -56,7 +63,7 @@ class Raw:
     def reply(self) -> bytes:
         """Return all bytes of the next reply."""
         head = self.line()
-        count = int(head[1:]) * (1 + head.startswith(b"%")) if head[:1] in b"$*>%" else 0
+        count = int(head[1:]) * (1 + head.startswith(b"%")) if head[:1] in b"$*>~%" else 0
         if head.startswith(b"$"):
             return head + (self._file.read(count + 2) if count >= 0 else b"")
         return head + b"".join([self.reply() for _ in range(count)])
@@ -64,3 +71,36 @@ class Raw:
     def rest(self) -> bytes:
         """Return all bytes until the node closes the connection."""
         return self._file.read()
+
+
+class RedisServer(NamedTuple):
+    """A Redis, which answers as a node does."""
+
+    port: int
+
+    def is_up(self) -> bool:
+        """Return whether it answers."""
+        try:
+            with Raw(self) as raw:
+                return raw.ask(b"PING") == b"+PONG\r\n"
+        except OSError:
+            return False
+
+
+def has_redis() -> bool:
+    """Return whether there is a Redis 7 on this machine."""
+    server = shutil.which("redis-server")
+    return server is not None and " v=7." in subprocess.getoutput(f"{server} --version")
+
+
+@contextlib.contextmanager
+def redis_beside(folder: Path) -> Iterator[RedisServer]:
+    """Run a Redis with its files in a folder."""
+    server = RedisServer(next(free_ports))
+    command = ["redis-server", "--port", str(server.port), "--save", "", "--dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            eventually(server.is_up, "a Redis")
+            yield server
+        finally:
+            process.kill()
