@@ -22,6 +22,22 @@ from .stream_record import StreamRecord, entries_in
 NAMES: Final = ("a", "b", "c")  # of fields and members
 THERE: Final = "there"  # the value of a member of a set
 COUNT: Final = "count"  # the field, and the member, that are counters
+# Scripts that read, decide and write: each is one operation, as the command of the same effect is.
+COUNTING: Final = """local n = tonumber(redis.call(ARGV[1], KEYS[1], ARGV[3]) or '0') + 1
+local words = ARGV[2] == 'HSET' and {ARGV[3], n} or {n, ARGV[3]}
+redis.call(ARGV[2], KEYS[1], unpack(words))
+return n"""
+MOVING: Final = """if redis.call('SREM', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('SADD', KEYS[2], ARGV[1])
+return 1"""
+POPPING: Final = """for _, key in ipairs(KEYS) do
+  local items = {}
+  for i, item in ipairs(redis.call('ZPOPMIN', key, 2)) do
+    if i % 2 == 1 then items[#items + 1] = {item} else table.insert(items[#items], item) end
+  end
+  if #items > 0 then return {key, items} end
+end
+return false"""
 
 
 class Observed(NamedTuple):
@@ -163,6 +179,8 @@ class ElementMachine(CommandMachine):
             return
         asking = (self._of_hash, self._of_set, self._of_ranks)[kind % 3]()
         said = yield from self._say(*asking.words, changes=not asking.is_read)
+        if asking.words[0] == "EVAL":
+            self._beliefs.count("scripts on elements")
         if said.is_known:
             seen = asking.observed(said.reply)
             self._beliefs.saw(self.name, said, self._now(), seen)
@@ -171,9 +189,12 @@ class ElementMachine(CommandMachine):
 
     def _increment(self) -> Steps:
         key = self._chance.choice(self._beliefs.counters)
-        words = ["HINCRBY", key, COUNT, "1"]
-        if key != self._beliefs.hash:
-            words = ["ZINCRBY", key, "1", COUNT]
+        is_hash, by_script = key == self._beliefs.hash, self._chance.random() < 0.5
+        words = ["HINCRBY", key, COUNT, "1"] if is_hash else ["ZINCRBY", key, "1", COUNT]
+        if by_script:
+            verbs = ["HGET", "HSET"] if is_hash else ["ZSCORE", "ZADD"]
+            words = ["EVAL", COUNTING, "1", key, *verbs, COUNT]
+            self._beliefs.count("increments by scripts")
         said = yield from self._say(*words)
         if said.is_known or said.is_open:
             ended_at = self._now() if said.is_known else None
@@ -266,6 +287,7 @@ class ElementMachine(CommandMachine):
             Asking(["SADD", key, *NAMES], lambda _: all_there),
             Asking(["SREM", key, name], lambda reply: [_removed(one, reply)]),
             Asking(["SMOVE", key, other, name], moved),
+            Asking(["EVAL", MOVING, "2", key, other, name], moved),
             Asking(["SMEMBERS", key], lambda reply: _shown(key, dict.fromkeys(reply, THERE)),
                    is_read=True),
         ))  # fmt: skip
@@ -308,6 +330,7 @@ class ElementMachine(CommandMachine):
             Asking(["ZREM", key, name], lambda reply: [_removed(one, reply)]),
             Asking(["ZPOPMIN", key], popped),
             Asking(["ZMPOP", "2", *keys, "MIN", "COUNT", "2"], popped_first),
+            Asking(["EVAL", POPPING, "2", *keys], popped_first),
             Asking(["ZRANGE", key, "0", "-1", "WITHSCORES"], ranked, is_read=True),
         ))  # fmt: skip
 

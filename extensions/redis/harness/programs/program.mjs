@@ -58,8 +58,8 @@ export function repeatLock(acquire, release) {
 }
 
 /** A client of ioredis in Sentinel mode, which sends nothing twice. */
-export function ioredisBySentinel() {
+export function ioredisBySentinel(options = {}) {
   const once = { autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 };
-  const client = new Redis({ sentinels: nodes, name: 'raftline', ...once });
+  const client = new Redis({ sentinels: nodes, name: 'raftline', ...once, ...options });
   return client.on('error', () => {}); // a command that fails says so itself
 }

@@ -36,6 +36,8 @@ OF_PROGRAMS = (
     "increments of elements",
     "elements popped by LMPOP",
     "ZUNION of elements",
+    "increments by scripts",
+    "scripts on elements",
 )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from raftline.redis.harness.element_machine import ElementBeliefs
+from raftline.redis.harness.element_machine import COUNT, ElementBeliefs
+from raftline.redis.resp import scripts
 from raftline.redis.resp.functions import FUNCTIONS
 from raftline.redis.resp.replies import Value
 from raftline.redis.resp.types import combined_scores, sets, sorted_sets, streams
@@ -139,3 +140,14 @@ def test_element_that_nobody_asked_for_is_found() -> None:
     beliefs.judge({"typed/hash": r"\shash other=1"})
     with pytest.raises(AssertionError, match="element typed/hash a"):
         beliefs.judge({"typed/hash": r"\shash other=1 a=1"})
+
+
+@pytest.mark.judge
+def test_script_that_runs_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice(view: View, words: list[str]) -> Value:
+        if words[-1] == COUNT:
+            scripts.run(view, words, FUNCTIONS)
+        return scripts.run(view, words, FUNCTIONS)
+
+    plant(monkeypatch, "EVALSHA", twice)
+    assert re.search(r"typed/\w+ is \d+ after \d+ acknowledged", first_failure(SEEDS))
