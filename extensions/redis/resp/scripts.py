@@ -260,35 +260,11 @@ class _Host:
         return found
 
 
-_REFUSED: Final = frozenset(
-    [
-        "AUTH",
-        "CLIENT",
-        "CONFIG",
-        "DISCARD",
-        "EVAL",
-        "EVALSHA",
-        "EVALSHA_RO",
-        "EVAL_RO",
-        "EXEC",
-        "FLUSHALL",
-        "FLUSHDB",
-        "HELLO",
-        "KEYS",
-        "MULTI",
-        "PSUBSCRIBE",
-        "PUNSUBSCRIBE",
-        "QUIT",
-        "RANDOMKEY",
-        "RESET",
-        "SCAN",
-        "SCRIPT",
-        "SUBSCRIBE",
-        "UNSUBSCRIBE",
-        "UNWATCH",
-        "WATCH",
-    ]
-)
+_REFUSED: Final = frozenset([
+    "AUTH", "CLIENT", "CONFIG", "DISCARD", "EVAL", "EVALSHA", "EVALSHA_RO", "EVAL_RO", "EXEC",
+    "FLUSHALL", "FLUSHDB", "HELLO", "KEYS", "MULTI", "PSUBSCRIBE", "PUNSUBSCRIBE", "QUIT",
+    "RANDOMKEY", "RESET", "SCAN", "SCRIPT", "SUBSCRIBE", "UNSUBSCRIBE", "UNWATCH", "WATCH",
+])  # fmt: skip
 
 
 # --- values of Lua, and replies -------------------------------------------------------------------

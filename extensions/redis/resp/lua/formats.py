@@ -110,16 +110,7 @@ _BLANK: Final = re.compile(r"[ \t\n\r]*")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _PLAIN: Final = re.compile(r'[^"\\\x00-\x1f]*')
 _NAMES: Final = {"true": True, "false": False, "null": NULL}
-_MEANT: Final = {
-    "b": "\b",
-    "f": "\f",
-    "n": "\n",
-    "r": "\r",
-    "t": "\t",
-    '"': '"',
-    "\\": "\\",
-    "/": "/",
-}
+_MEANT: Final = dict(zip('bfnrt"\\/', '\b\f\n\r\t"\\/', strict=True))
 _HEX: Final = re.compile(r"[0-9a-fA-F]{4}")
 _PAIR: Final = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 
@@ -167,7 +158,7 @@ class _Decoder:
                 raise fault(
                     self._run.line, f"Found too many nested data structures ({deep + 1}) {where}"
                 )
-            return self._object(deep) if mark == "{" else self._list(deep)
+            return self._parts(deep, mark)
         for name, value in _NAMES.items():
             if self._text.startswith(name, self._place):
                 self._place += len(name)
@@ -178,41 +169,33 @@ class _Decoder:
         self._place = number.end()
         return float(number[0])
 
-    def _list(self, deep: int) -> Table:
-        table = Table()
+    def _parts(self, deep: int, opens: str) -> Table:
+        """Read a list, or an object."""
+        table, closes, what = (Table(), "]", "array") if opens == "[" else (Table(), "}", "object")
         self._place += 1
-        if self._mark() == "]":
-            self._place += 1
-            return table
-        while True:
-            table.array.append(self._value(deep + 1))
+        mark = self._mark()
+        while mark != closes:
+            if opens == "[":
+                table.array.append(self._value(deep + 1))
+            else:
+                self._pair(table, deep)
             mark = self._mark()
-            if mark not in (",", "]"):
-                raise self._expected("comma or array end")
+            if mark not in (",", closes):
+                raise self._expected(f"comma or {what} end")
+            if mark == closes:
+                break
             self._place += 1
-            if mark == "]":
-                return table
+        self._place += 1
+        return table
 
-    def _object(self, deep: int) -> Table:
-        table = Table()
+    def _pair(self, table: Table, deep: int) -> None:
+        if self._mark() != '"':
+            raise self._expected("object key string")
+        key = self._string()
+        if self._mark() != ":":
+            raise self._expected("colon")
         self._place += 1
-        if self._mark() == "}":
-            self._place += 1
-            return table
-        while True:
-            if self._mark() != '"':
-                raise self._expected("object key string")
-            key = self._string()
-            if self._mark() != ":":
-                raise self._expected("colon")
-            self._place += 1
-            table.set(key, self._value(deep + 1))
-            mark = self._mark()
-            if mark not in (",", "}"):
-                raise self._expected("comma or object end")
-            self._place += 1
-            if mark == "}":
-                return table
+        table.set(key, self._value(deep + 1))
 
     def _string(self) -> str:
         begin, parts = self._place, list[str]()

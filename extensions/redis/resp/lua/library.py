@@ -278,16 +278,13 @@ def _sub(run: ScriptRun, given: list[Any]) -> list[Any]:
     return [text[begin:end] if begin < end else ""]
 
 
-def _lower(run: ScriptRun, given: list[Any]) -> list[Any]:
-    text = text_at(run, given, 1, "lower")
-    run.spend_bytes(4 * len(text))
-    return [text.encode("latin-1").lower().decode("latin-1")]
+def _changed(name: str, change: Callable[[bytes], bytes]) -> Function:
+    def run_it(run: ScriptRun, given: list[Any]) -> list[Any]:
+        text = text_at(run, given, 1, name)
+        run.spend_bytes(4 * len(text))
+        return [change(text.encode("latin-1")).decode("latin-1")]
 
-
-def _upper(run: ScriptRun, given: list[Any]) -> list[Any]:
-    text = text_at(run, given, 1, "upper")
-    run.spend_bytes(4 * len(text))
-    return [text.encode("latin-1").upper().decode("latin-1")]
+    return run_it
 
 
 def _rep(run: ScriptRun, given: list[Any]) -> list[Any]:
@@ -296,12 +293,6 @@ def _rep(run: ScriptRun, given: list[Any]) -> list[Any]:
         raise fault(run.line, "resulting string too large")
     run.spend_bytes(count * len(text))
     return [text * count if text else ""]
-
-
-def _reverse(run: ScriptRun, given: list[Any]) -> list[Any]:
-    text = text_at(run, given, 1, "reverse")
-    run.spend_bytes(4 * len(text))
-    return [text[::-1]]
 
 
 def _byte(run: ScriptRun, given: list[Any]) -> list[Any]:
@@ -320,14 +311,6 @@ def _char(run: ScriptRun, given: list[Any]) -> list[Any]:
         if not 0 <= code <= 255:
             raise bad(run, place + 1, "char", "invalid value")
     return ["".join(map(chr, codes))]
-
-
-def _find(run: ScriptRun, given: list[Any]) -> list[Any]:
-    return _found(run, given, "find")
-
-
-def _match(run: ScriptRun, given: list[Any]) -> list[Any]:
-    return _found(run, given, "match")
 
 
 def _found(run: ScriptRun, given: list[Any], name: str) -> list[Any]:
@@ -646,16 +629,23 @@ def _of_number(name: str, compute: Callable[[float], float]) -> Function:
     return lambda run, given: [compute(number_at(run, given, 1, name))]
 
 
-def _floor(number: float) -> float:
-    return float(math.floor(number)) if math.isfinite(number) else number
+def _whole(convert: Callable[[float], int]) -> Callable[[float], float]:
+    return lambda number: float(convert(number)) if math.isfinite(number) else number
 
 
-def _ceil(number: float) -> float:
-    return float(math.ceil(number)) if math.isfinite(number) else number
+def _of_two(name: str, compute: Callable[[float, float], float]) -> Function:
+    def run_it(run: ScriptRun, given: list[Any]) -> list[Any]:
+        other, one = number_at(run, given, 2, name), number_at(run, given, 1, name)  # as in C
+        try:
+            return [compute(one, other)]
+        except LuaError as error:
+            raise fault(run.line, error.value) from None
+
+    return run_it
 
 
-def _sqrt(number: float) -> float:
-    return math.sqrt(number) if number >= 0 else math.nan
+def _fmod(one: float, other: float) -> float:
+    return math.nan if math.isinf(one) or not other else math.fmod(one, other)
 
 
 def _extreme(name: str, is_better: Callable[[float, float], bool]) -> Function:
@@ -670,26 +660,11 @@ def _extreme(name: str, is_better: Callable[[float, float], bool]) -> Function:
     return run_it
 
 
-def _fmod(run: ScriptRun, given: list[Any]) -> list[Any]:
-    other, one = number_at(run, given, 2, "fmod"), number_at(run, given, 1, "fmod")  # as in C
-    if math.isinf(one) or not other:
-        return [math.nan]
-    return [math.fmod(one, other)]
-
-
 def _modf(run: ScriptRun, given: list[Any]) -> list[Any]:
     number = number_at(run, given, 1, "modf")
     if not math.isfinite(number):
         return [number, number if number != number else 0.0]
     return [float(math.trunc(number)), math.fmod(number, 1.0)]
-
-
-def _pow(run: ScriptRun, given: list[Any]) -> list[Any]:
-    other, one = number_at(run, given, 2, "pow"), number_at(run, given, 1, "pow")
-    try:
-        return [power(one, other)]
-    except LuaError as error:
-        raise fault(run.line, error.value) from None
 
 
 def _random(run: ScriptRun, given: list[Any]) -> list[Any]:
@@ -779,11 +754,12 @@ def library(functions: dict[str, Any]) -> Table:
 NEXT: Final = Builtin("next", _next)
 _IPAIRS_NEXT: Final = Builtin("ipairs_next", _ipairs_next)
 _MATH: Final[dict[str, Any]] = {
-    "floor": _of_number("floor", _floor), "ceil": _of_number("ceil", _ceil),
-    "abs": _of_number("abs", abs), "sqrt": _of_number("sqrt", _sqrt),
+    "floor": _of_number("floor", _whole(math.floor)), "ceil": _of_number("ceil", _whole(math.ceil)),
+    "abs": _of_number("abs", abs), "sqrt": _of_number("sqrt", lambda number: power(number, 0.5)),
     "max": _extreme("max", lambda one, other: one > other),
     "min": _extreme("min", lambda one, other: one < other),
-    "fmod": _fmod, "mod": _fmod, "modf": _modf, "pow": _pow,
+    "fmod": _of_two("fmod", _fmod), "mod": _of_two("fmod", _fmod), "modf": _modf,
+    "pow": _of_two("pow", power),
     "random": _random, "randomseed": _randomseed, "huge": math.inf, "pi": math.pi,
     **{name: _refused(name) for name in ("exp", "log", "log10", "sin", "cos", "tan")},
 }  # fmt: skip
@@ -808,8 +784,11 @@ LIBRARIES: Final[dict[Any, Any]] = {
         "rawget": _rawget, "rawset": _rawset, "_VERSION": "Lua 5.1",
     }).hash,
     "string": library({
-        "len": _len, "sub": _sub, "lower": _lower, "upper": _upper, "rep": _rep,
-        "reverse": _reverse, "byte": _byte, "char": _char, "find": _find, "match": _match,
+        "len": _len, "sub": _sub, "rep": _rep, "lower": _changed("lower", bytes.lower),
+        "upper": _changed("upper", bytes.upper),
+        "reverse": _changed("reverse", lambda text: text[::-1]), "byte": _byte, "char": _char,
+        "find": lambda run, given: _found(run, given, "find"),
+        "match": lambda run, given: _found(run, given, "match"),
         "gmatch": _gmatch, "gsub": _gsub, "format": _format,
     }),
     "table": library({"concat": _concat, "insert": _insert, "remove": _remove, "sort": _sort,

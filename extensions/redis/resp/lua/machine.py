@@ -386,14 +386,13 @@ def _arithmetic(sign: str, left: SyntaxNode, right: SyntaxNode, line: int) -> Sy
 def _comparison(sign: str, left: SyntaxNode, right: SyntaxNode, line: int) -> SyntaxNode:
     def make() -> Expr:
         one, other = left.make(), right.make()
-        if sign == "<":
-            return lambda frame: less(frame[0], one(frame), other(frame), line)
-        if sign == "<=":
-            return lambda frame: at_most(frame[0], one(frame), other(frame), line)
+        orders = at_most if "=" in sign else less
+        if sign.startswith("<"):
+            return lambda frame: orders(frame[0], one(frame), other(frame), line)
 
         def turned(frame: Frame) -> bool:
             first = one(frame)
-            return (less if sign == ">" else at_most)(frame[0], other(frame), first, line)
+            return orders(frame[0], other(frame), first, line)
 
         return turned
 
@@ -415,17 +414,12 @@ def less(run: ScriptRun, one: Any, other: Any, line: int) -> bool:
 
 
 def at_most(run: ScriptRun, one: Any, other: Any, line: int) -> bool:
-    """Return whether a value is at most another one.
-
-    Raises:
-        LuaError: they are not both numbers, or both strings.
-    """
+    """Return whether a value is at most another one, likewise."""
     if type(one) is float and type(other) is float:
         return one <= other
-    if type(one) is str and type(other) is str:
-        run.spend_bytes(min(len(one), len(other)))
-        return one <= other
-    raise _unequal(one, other, line)
+    if type(one) is not type(other):
+        raise _unequal(one, other, line)
+    return not less(run, other, one, line)
 
 
 def _unequal(one: Any, other: Any, line: int) -> LuaError:

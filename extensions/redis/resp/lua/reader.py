@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Final
 
 from . import machine, statements
@@ -178,13 +180,18 @@ class _Reader:
 
     # --- statements ------------------------------------------------------------------------------
 
+    @contextlib.contextmanager
+    def _locals(self) -> Iterator[None]:
+        """Begin a block, whose locals nobody knows after it."""
+        scope, used = self._scope, self._scope.used
+        scope.blocks.append({})
+        yield
+        scope.blocks.pop()
+        scope.used = used
+
     def _block(self, *ends: str) -> SyntaxNode:
-        used = self._scope.used
-        self._scope.blocks.append({})
-        node = self._open_block(*ends)
-        self._scope.blocks.pop()
-        self._scope.used = used
-        return node
+        with self._locals():
+            return self._open_block(*ends)
 
     def _open_block(self, *ends: str) -> SyntaxNode:
         """Read statements in the innermost block, whose locals stay known."""
@@ -192,20 +199,17 @@ class _Reader:
         rows: list[SyntaxNode] = []
         while self._token.kind not in ends:
             is_last = self._token.kind in ("return", "break")
-            rows.append(self._statement(ends))
+            rows.append(self._statement())
             self._skip(";")
             if is_last and self._token.kind not in ends:
                 raise self._fault(f"'{ends[0]}' expected")
         self._deep -= 1
         return self._checked(statements.block(rows))
 
-    def _statement(self, ends: tuple[str, ...]) -> SyntaxNode:
-        kind = self._token.kind
-        read = _STATEMENTS.get(kind)
-        if read is None:
-            return self._plain_statement()
-        self._at += 1
-        node: SyntaxNode = read(self)
+    def _statement(self) -> SyntaxNode:
+        read: Any = _STATEMENTS.get(self._token.kind)
+        self._at += read is not None
+        node: SyntaxNode = (read or _Reader._plain_statement)(self)
         return node
 
     def _return(self) -> SyntaxNode:
@@ -240,7 +244,7 @@ class _Reader:
     def _while(self) -> SyntaxNode:
         condition = self._expression()
         self._take("do")
-        return statements.while_loop(condition, self._loop_body())
+        return statements.loop(condition, self._loop_body())
 
     def _loop_body(self) -> SyntaxNode:
         self._scope.loops += 1
@@ -250,45 +254,40 @@ class _Reader:
         return body
 
     def _repeat(self) -> SyntaxNode:
-        used = self._scope.used
-        self._scope.blocks.append({})
-        self._scope.loops += 1
-        body = self._open_block("until")
-        self._scope.loops -= 1
-        self._take("until")
-        condition = self._expression()  # which knows the locals of the block
-        self._scope.blocks.pop()
-        self._scope.used = used
-        return statements.until_loop(body, condition)
+        with self._locals():
+            self._scope.loops += 1
+            body = self._open_block("until")
+            self._scope.loops -= 1
+            self._take("until")
+            return statements.loop(self._expression(), body, is_until=True)
 
     def _for(self) -> SyntaxNode:
-        line, names = self._token.line, [self._take("name").value]
-        is_count = self._skip("=")
+        line, names = self._token.line, self._names()
+        is_count = len(names) == 1 and self._skip("=")
         if not is_count:
-            while self._skip(","):
-                names.append(self._take("name").value)
             self._take("in")
         values = self._expressions()
         if is_count and len(values) not in (2, 3):
             raise self._fault("',' expected")
         self._take("do")
-        used = self._scope.used
-        self._scope.blocks.append({})
-        locals_ = [self._declare(name) for name in names]
-        body = self._loop_body()
-        self._scope.blocks.pop()
-        self._scope.used = used
+        with self._locals():
+            locals_ = [self._declare(name) for name in names]
+            body = self._loop_body()
         if is_count:
             return statements.count_loop(locals_[0], values, body, line)
         return statements.each_loop(locals_, values, body, line)
+
+    def _names(self) -> list[str]:
+        names = [self._take("name").value]
+        while self._skip(","):
+            names.append(self._take("name").value)
+        return names
 
     def _local(self) -> SyntaxNode:
         if self._skip("function"):
             local = self._declare(self._take("name").value)
             return statements.new_function(local, self._function())
-        names = [self._take("name").value]
-        while self._skip(","):
-            names.append(self._take("name").value)
+        names = self._names()
         values = self._expressions() if self._skip("=") else []
         return statements.new_locals([self._declare(name) for name in names], values)
 
@@ -298,7 +297,7 @@ class _Reader:
         while self._token.kind in (".", ":") and not is_method:
             is_method, line = self._token.kind == ":", self._token.line
             self._at += 1
-            key = machine.constant(self._take("name").value)
+            key = self._constant("name")
             value, target = machine.index(value, key, line), statements.to_field(value, key, line)
         return statements.assignment([target], [self._function(is_method=is_method)])
 
@@ -356,8 +355,7 @@ class _Reader:
     def _simple(self) -> SyntaxNode:
         token = self._token
         if token.kind in ("number", "string"):
-            self._at += 1
-            return machine.constant(token.value)
+            return self._constant(token.kind)
         if token.kind in _CONSTANTS:
             self._at += 1
             return machine.constant(_CONSTANTS[token.kind])
@@ -402,20 +400,21 @@ class _Reader:
             self._checked(node)
         return node, target
 
+    def _constant(self, kind: str) -> SyntaxNode:
+        return machine.constant(self._take(kind).value)
+
     def _key(self, kind: str) -> SyntaxNode:
         self._at += 1
         if kind == ".":
-            return machine.constant(self._take("name").value)
+            return self._constant("name")
         key = self._expression()
         self._take("]")
         return key
 
     def _arguments(self) -> list[SyntaxNode]:
-        token = self._token
-        if token.kind == "string":
-            self._at += 1
-            return [machine.constant(token.value)]
-        if token.kind == "{":
+        if self._token.kind == "string":
+            return [self._constant("string")]
+        if self._token.kind == "{":
             return [self._table()]
         self._take("(")
         nodes = [] if self._token.kind == ")" else self._expressions()
@@ -423,26 +422,17 @@ class _Reader:
         return nodes
 
     def _table(self) -> SyntaxNode:
-        line, items, pairs = (
-            self._take("{").line,
-            list[SyntaxNode](),
-            list[tuple[SyntaxNode, SyntaxNode]](),
-        )
+        line, items = self._take("{").line, list[SyntaxNode]()
+        pairs: list[tuple[SyntaxNode, SyntaxNode]] = []
         ends = True  # with an item, of which all values count
-        while self._token.kind != "}":
-            if self._token.kind == "[":
-                key = self._key("[")
-                self._take("=")
-                pairs.append((key, self._expression()))
-                ends = False
-            elif self._token.kind == "name" and self._tokens[self._at + 1].kind == "=":
-                key = machine.constant(self._take("name").value)
-                self._take("=")
-                pairs.append((key, self._expression()))
-                ends = False
-            else:
+        while (kind := self._token.kind) != "}":
+            ends = kind != "[" and (kind != "name" or self._tokens[self._at + 1].kind != "=")
+            if ends:
                 items.append(self._expression())
-                ends = True
+            else:
+                key = self._key("[") if kind == "[" else self._constant("name")
+                self._take("=")
+                pairs.append((key, self._expression()))
             if not (self._skip(",") or self._skip(";")):
                 break
         self._take("}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from .machine import BREAK, Expr, Frame, Local, SyntaxNode, about_value, all_of, invoke, name_of
-from .values import Builtin, ScriptRun, Table, fault, to_number
+from .values import Builtin, ScriptRun, Table, fault, is_true, to_number
 
 Store = Callable[[Frame], Callable[[Any], None]]
 
@@ -17,14 +17,6 @@ def block(statements: list[SyntaxNode]) -> SyntaxNode:
 
     def make() -> Expr:
         rows = [each.make() for each in statements]
-        if len(rows) == 1:
-            (only,) = rows
-
-            def one(frame: Frame) -> Any:
-                frame[0].spend(cost)
-                return only(frame)
-
-            return one
 
         def several(frame: Frame) -> Any:
             frame[0].spend(cost)
@@ -88,46 +80,25 @@ def choice(arms: list[tuple[SyntaxNode, SyntaxNode]], other: SyntaxNode | None) 
     )
 
 
-def while_loop(condition: SyntaxNode, body: SyntaxNode) -> SyntaxNode:
-    """while CONDITION do BLOCK end"""
+def loop(condition: SyntaxNode, body: SyntaxNode, *, is_until: bool = False) -> SyntaxNode:
+    """while CONDITION do BLOCK end, or repeat BLOCK until CONDITION"""
 
     def make() -> Expr:
         test, run_body, cost = condition.make(), body.make(), condition.steps
 
         def run(frame: Frame) -> Any:
-            while True:
-                found = test(frame)
-                if found is None or found is False:
-                    return None
+            while is_until or is_true(test(frame)):
                 frame[0].spend(cost)
                 found = run_body(frame)
                 if found is not None:
                     return None if found is BREAK else found
+                if is_until and is_true(test(frame)):
+                    return None
+            return None
 
         return run
 
     return SyntaxNode("while", make, [condition, body])
-
-
-def until_loop(body: SyntaxNode, condition: SyntaxNode) -> SyntaxNode:
-    """repeat BLOCK until CONDITION"""
-
-    def make() -> Expr:
-        test, run_body, cost = condition.make(), body.make(), condition.steps
-
-        def run(frame: Frame) -> Any:
-            while True:
-                found = run_body(frame)
-                if found is not None:
-                    return None if found is BREAK else found
-                frame[0].spend(cost)
-                found = test(frame)
-                if found is not None and found is not False:
-                    return None
-
-        return run
-
-    return SyntaxNode("repeat", make, [body, condition])
 
 
 _BOUNDS: Final = ("initial value", "limit", "step")

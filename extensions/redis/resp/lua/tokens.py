@@ -19,31 +19,10 @@ _LINE_END: Final = re.compile(r"\r\n|\n\r|\r|\n")
 _PLAIN: Final = {quote: re.compile(rf"[^\\{quote}\r\n]+") for quote in "\"'"}
 _ESCAPE: Final = re.compile(r"[0-9]{1,3}|\r\n|\n\r|.", re.DOTALL)
 _MEANT: Final = dict(zip("abfnrtv\r", "\a\b\f\n\r\t\v\n", strict=True))
-_KEYWORDS: Final = frozenset(
-    [
-        "and",
-        "break",
-        "do",
-        "else",
-        "elseif",
-        "end",
-        "false",
-        "for",
-        "function",
-        "if",
-        "in",
-        "local",
-        "nil",
-        "not",
-        "or",
-        "repeat",
-        "return",
-        "then",
-        "true",
-        "until",
-        "while",
-    ]
-)
+_KEYWORDS: Final = frozenset([
+    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local",
+    "nil", "not", "or", "repeat", "return", "then", "true", "until", "while",
+])  # fmt: skip
 END: Final = "<eof>"
 
 
