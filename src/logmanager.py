@@ -238,15 +238,20 @@ class LogManager:
                 return replies
             pause()
 
-    def try_out(self, command: str) -> str:
+    def try_out(self, entry: str) -> str:
         """Return why a command is too much for one entry, judged by the present pairs; "" if it is
-        not, or nobody knows. Nothing changes. The caller has confirmed that this state is the
-        latest, and holds no lock."""
+        not, or nobody knows. Nothing changes. It is written as in the log. A refusal counts once
+        the caller has confirmed that this state is the latest. It holds no lock."""
+        with self.client_lock:
+            asked = None if self._refusal is not None else self.state.command_of(entry)
+        if asked is None:
+            return ""
+        command, user = asked
         verb, _, operands = command.partition(" ")
         trial = TRIALS.get(verb)
-        if trial is None or self._refusal is not None:
+        if trial is None:
             return ""
-        return trial.why_refused(self.store, self.client_lock, operands)
+        return trial.why_refused(self.store, self.client_lock, operands, user)
 
     def _why_unreadable(self, commands: Sequence[str]) -> Refusal | None:
         """Return the refusal of these reads, or None. The lines of a state that differs are shown,

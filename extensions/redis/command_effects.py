@@ -8,7 +8,7 @@ lease that it is under; a time that a command sets is a lease of its own, as tha
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -36,11 +36,16 @@ from .resp.view import HeldKey, View, held_of
 
 _PER_KEY: Final = 13  # characters of a value that take as long as a key (state/work.py)
 _FEW_WORDS: Final = 20  # of an entry: more may be of one command
+_PER_PLACE: Final = 16 << 10  # the part of TRIED_BYTES that a long value takes
 _SCRIPTS: Final = frozenset([*NAMES, *FREEING_CALLS])
 _MADE: Final = 32  # characters of each command's own: the number of an element of a stream
 _DRAWING: Final = frozenset(["HRANDFIELD", "SRANDMEMBER", "ZRANDMEMBER"])
 # Of a value, these read as many copies as they have words.
 _READ_OFTEN: Final = frozenset(["SDIFF", "SDIFFSTORE", "ZDIFF", "ZDIFFSTORE"])
+_GROWING: Final = frozenset([  # these make long values of few words
+    *_SCRIPTS, "SETRANGE", "COPY", "RENAME", "RENAMENX", "LMOVE", "RPOPLPUSH", "SMOVE", "BLMOVE",
+    "BRPOPLPUSH", *[name for name in FUNCTIONS if name.endswith("STORE")],
+])  # fmt: skip
 _REPLACED: Final = frozenset(  # their values do not grow by what is set
     ["SET", "SETEX", "PSETEX", "MSET", "INCR", "DECR", "INCRBY", "DECRBY"]
 )
@@ -82,12 +87,26 @@ def _is_quick(store: Store, name: str, word: str) -> bool:
     return name not in BY_TEXT and (text is None or is_quick(text))
 
 
-def estimate(store: Store, command: str) -> int:
+def _made_by_script(store: Store, words: list[str]) -> int:
+    """Return how many bytes a call of a script makes, whose keys it may compute: as many as a long
+    value without loops for each place of an argument in its text, and any number with loops."""
+    if words[0] in BY_TEXT:
+        text: str | None = escape(words[1], key=False)
+    else:
+        text = store.get(escape(key_of(words[1]), key=True))
+    if text is None:
+        return 0
+    places = text.count(",") + text.count("(") + len(words) * text.count("unpack")
+    return _PER_PLACE * places if is_quick(text) else VALUE_BYTES
+
+
+def estimate(store: Store, command: str, grown: int = 0) -> int:
     """Return about how many bytes of values the commands of an entry look at and make, at least
     the part of TRIED_BYTES that their work, or their replies, are of an entry's bound; 0 if the
-    entry has a mistake, or a script, which may use keys that it computes.
+    entry has a mistake. A script with loops may do anything, and so may one with many words.
 
-    A value is as long as all that was put into it. Beyond TRIED_BYTES it is not counted on.
+    A value is as long as all that was put into it, and each may have `grown` by so many characters.
+    Beyond TRIED_BYTES it is not counted on.
     """
     try:
         entry = read_entry(command.partition(" ")[2])
@@ -96,14 +115,14 @@ def estimate(store: Store, command: str) -> int:
     escaped = 8 if "\\" in command else 2  # characters of a value, for one of a word
     sizes, weight = dict[str, int](), 0
     for words in entry.commands:
-        if words[0] in _SCRIPTS:
-            return 0
         keys = _keys_in(words)
         for key in keys:
             if key not in sizes:
-                sizes[key] = len(store.held.get(escape(key, key=True), ""))
+                sizes[key] = len(store.held.get(escape(key, key=True), "")) + grown
         read = sum([sizes[key] for key in keys])
         made = _MADE + escaped * sum(map(len, words)) + _made_by_number(words, read)
+        if words[0] in _SCRIPTS:
+            made += _made_by_script(store, words)
         weight += made + read * (len(words) if words[0] in _READ_OFTEN else 1)
         if weight > TRIED_BYTES:
             break
@@ -132,7 +151,7 @@ def _redis(store: Store, operands: str) -> str | None:
         entry = read_entry(operands)
         if not all([holds(store, condition) for condition in entry.conditions]):
             return with_word(VERB.upper(), NOT_DONE, "a watched key has changed")
-        view, answers = _carried_out(store, entry, store.held, store.pause)
+        view, answers = _carried_out(store, entry, store.held.get, store.pause, store.user)
         if view.lacking:
             return with_word(VERB.upper(), NOT_DONE, lacks_times(view.lacking))
         changes = list(view.changes())
@@ -147,7 +166,14 @@ def _redis(store: Store, operands: str) -> str | None:
     return f"{RESPONSE}: [{', '.join(answers)}]"
 
 
-def _why_refused(store: Store, lock: AbstractContextManager[object], operands: str) -> str:
+def _growth(command: str) -> int:
+    """Return by how many characters an entry makes values longer that it does not have."""
+    return VALUE_BYTES if not _GROWING.isdisjoint(command.split(" ")) else 7 * len(command)
+
+
+def _why_refused(
+    store: Store, lock: AbstractContextManager[object], operands: str, user: str
+) -> str:
     """Return why these commands are too much for one entry by the present keys, or ""."""
     try:
         entry = read_entry(operands)
@@ -155,8 +181,8 @@ def _why_refused(store: Store, lock: AbstractContextManager[object], operands: s
         with lock:
             if not all([holds(store, condition, ahead=1) for condition in entry.conditions]):
                 return ""
-            texts = {key: text for key in keys if (text := store.held.get(key)) is not None}
-        view, _ = _carried_out(store, entry, texts, give_way)
+            texts = _Texts(store, lock, {key: store.held.get(key) for key in keys})
+        view, _ = _carried_out(store, entry, texts.get, give_way, user)
         list(view.changes())
     except OverLedgerError as problem:
         return problem.refusal
@@ -165,7 +191,26 @@ def _why_refused(store: Store, lock: AbstractContextManager[object], operands: s
     return ""
 
 
-TRIALS[VERB] = Trial(lambda store, command: estimate(store, command) > TRIED_BYTES, _why_refused)
+class _Texts:
+    """The keys of a moment. Those that a script computes are read when it names them."""
+
+    def __init__(
+        self, store: Store, lock: AbstractContextManager[object], texts: dict[str, str | None]
+    ) -> None:
+        self._store, self._lock, self._texts = store, lock, texts
+
+    def get(self, key: str) -> str | None:
+        if key not in self._texts:
+            with self._lock:
+                self._texts[key] = self._store.held.get(key)
+        return self._texts[key]
+
+
+def _may_be_too_much(store: Store, command: str, grown: int) -> bool:
+    return estimate(store, command, grown) > TRIED_BYTES
+
+
+TRIALS[VERB] = Trial(_may_be_too_much, _why_refused, _growth)
 
 
 def _keys_in(words: list[str]) -> list[str]:
@@ -173,9 +218,13 @@ def _keys_in(words: list[str]) -> list[str]:
 
 
 def _carried_out(
-    store: Store, entry: RedisEntry, texts: Mapping[str, str], pause: PauseFunction
+    store: Store,
+    entry: RedisEntry,
+    text_of: Callable[[str], str | None],
+    pause: PauseFunction,
+    user: str,
 ) -> tuple[View, list[str]]:
-    """Return the keys after the commands, and the replies. `texts` are the keys before them.
+    """Return the keys after the commands, and the replies. `text_of` returns a key before them.
 
     Raises:
         OverLedgerError: they take too many bytes.
@@ -184,7 +233,7 @@ def _carried_out(
     def held(key: str) -> HeldKey:
         if next(reads) % _MANY == 0:
             pause()
-        text = texts.get(escape(key, key=True))
+        text = text_of(escape(key, key=True))
         return HeldKey() if text is None else held_of(*value_and_lease(text))
 
     def ms_left(lease: str) -> int:
@@ -196,7 +245,7 @@ def _carried_out(
 
     ledger, reads = RequestLedger(_CHANGES_MAX), itertools.count(1)
     view, answers, looked = View(held, ms_left, entry.now_ms, ledger, seed), list[str](), 0
-    view.may, view.pause = _may_of(store), pause
+    view.may, view.pause = _may_of(store, user), pause
     view.knows_time = entry.left_ms.__contains__
     for words in entry.commands:
         value = view.attempt(FUNCTIONS[words[0]].decide, words)
@@ -207,12 +256,12 @@ def _carried_out(
     return view, answers
 
 
-def _may_of(store: Store) -> Callable[[str, bool, bool], bool] | None:
+def _may_of(store: Store, user: str) -> Callable[[str, bool, bool], bool] | None:
     """Return whether the user of the entry may use a key that a script names; None if anybody
     may."""
-    if not (store.user and store.users):
+    if not (user and store.users):
         return None
-    identity = store.users.identity(store.user)
+    identity = store.users.identity(user)
 
     def may(key: str, reads: bool, writes: bool) -> bool:
         name = escape(key, key=True)

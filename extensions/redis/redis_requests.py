@@ -16,6 +16,7 @@ from raftline.net.protocol.admission import REQUESTS, Admission
 from raftline.net.protocol.doors import Malformed
 from raftline.net.protocol.host import DoorHost
 from raftline.net.protocol.run_work import MAY_TAKE_LONG, RunWork
+from raftline.net.protocol.trials import Trials
 from raftline.raft.levels import FLOOR
 from raftline.wire.commands.command_table import COMMANDS, Request
 from raftline.wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
@@ -80,6 +81,7 @@ class RedisRequests:
         self._since_s: float | None = None  # when that one began, with which the bytes begin
         self._problem: Malformed | HalfLine | None = None  # in the bytes after all of these
         self.work = RunWork(host.is_quick)  # of the last run
+        self.trials = Trials(host)
 
     def receive_data(self, data: bytes, now_s: float) -> None:
         """Take bytes that arrived."""
@@ -146,6 +148,8 @@ class RedisRequests:
             HalfLine: a command began long ago and has not ended.
         """
         run: list[RedisRequest] = []
+        if self._admitted is None:
+            self.trials.begin_run()
         work = self.work = RunWork(self._host.is_quick)
         while (request := self._next(may_wait=may_wait)) is not None:
             if (request.kind == KIND and not may_wait) or (run and not _go_together(run, request)):
@@ -305,7 +309,7 @@ class RedisRequests:
         request = Request("", "", verb, command, "", plan.level)
         line = self._admission.admit(ParsedLine(kind, request, command, reading=reading))
         id_ = f"{plan.form} {plan.key}"
-        if line.kind == "write" and self._host.needs_trial(command):
+        if line.kind == "write" and self.trials.are_needed(command):
             return RedisRequest(KIND, line, id_)
         if line.kind in REQUESTS:
             return RedisRequest(line.kind, line, id_)

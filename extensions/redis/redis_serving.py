@@ -9,7 +9,7 @@ from sys import getsizeof
 from raftline.net.protocol.admission import Admission
 from raftline.net.protocol.host import Batch, DoorHost, ReadableState
 from raftline.net.protocol.outgoing_protocol import OutgoingProtocol
-from raftline.net.protocol.subscriptions import CONFIRMED
+from raftline.net.protocol.trials import confirmed, why_too_much
 from raftline.net.protocol.user_calls import NotReached, UserCalls
 from raftline.net.protocol.waits import AwaitReplies, Replies, ReserveRoom, Waits
 from raftline.wire.commands.command_table import COMMANDS, Request, read_request
@@ -253,10 +253,10 @@ class RedisServing:
             return [(yield from self._known(ask, commands, rights))]
         if first.kind == "local":
             return (yield from self._read(ask, self._host.logmanager, commands, rights))
-        if why := (yield from self._why_too_much(first)):
-            return [why] * len(commands)
         if not self._holds:
             yield from self._replies.flush()  # earlier replies need not wait
+        if why := (yield from self._why_too_much(first, commands[0])):
+            return [why] * len(commands)
         batch = Batch(commands, first.kind != "write", first.reading, asker=self._outgoing)
         batch.writer = self._admission.writer
         self._host.submit(batch)
@@ -266,12 +266,11 @@ class RedisServing:
             return (yield from self._read(ask, batch.reader, commands, rights))
         return batch.replies
 
-    def _why_too_much(self, line: ParsedLine) -> Waits[str]:
+    def _why_too_much(self, line: ParsedLine, entry: str) -> Waits[str]:
         """Return why a line is refused before it becomes an entry, or ""."""
-        command = line.request.command
-        if line.kind != "write" or not self._host.needs_trial(command):
+        if line.kind != "write" or not self._host.needs_trial(line.request.command, 0):
             return ""
-        return (yield from self._confirmed()) or self._host.logmanager.try_out(command)
+        return (yield from why_too_much(self._host, self._outgoing, entry))
 
     def _log_in(self, ask: RedisAsk) -> str:
         (line,) = [self._admitted(ask, text) for text in ask.lines]
@@ -321,11 +320,7 @@ class RedisServing:
         """Wait until this node has applied all entries that were committed when this began; return
         a refusal, or ""."""
         yield from self._replies.flush()  # earlier replies need not wait
-        batch = Batch(["subscribe"], is_read=True, reading=CONFIRMED, asker=self._outgoing)
-        self._host.submit(batch)
-        if not (yield AwaitReplies(batch, self._host.patience_s)):
-            return self._late(batch)
-        return batch.replies[0] if batch.replies else ""
+        return (yield from confirmed(self._host, self._outgoing))
 
     def _late(self, batch: Batch) -> str:
         """Return the refusal of requests that were not answered in time."""

@@ -230,6 +230,13 @@ class SessionTable:
             return DONE_ONCE
         return reply.replace(KEY_MARK, _key_of(command)) or _repeat(command)
 
+    def is_new(self, name: str, number: int) -> bool:
+        """Whether a request would be executed, as far as its number says."""
+        session = self._sessions.get(name)
+        if session is None:
+            return not (self._has_forgotten or is_begun_name(name))
+        return number > session.highest - WINDOW and number not in session.answered
+
     def remember(self, name: str, number: int, command: str, reply: str) -> None:
         """Keep the reply to a request, so that a retry gets the same reply."""
         crc = crc32(command.encode("utf-8", "surrogateescape"))

@@ -75,10 +75,17 @@ def is_quick(store: Store, commands: Sequence[str]) -> bool:
     return not is_long(store, commands, LONG_TURNS)
 
 
-def needs_trial(store: Store, command: str) -> bool:
-    """Return whether a command without a sender may be too much for one entry, judged likewise."""
+def needs_trial(store: Store, command: str, grown: int = 0) -> bool:
+    """Return whether a command without a sender may be too much for one entry, judged likewise.
+    Requests under way may have made each value longer by so many characters."""
     trial = TRIALS.get(command.partition(" ")[0])
-    return trial is not None and bool(trial.is_needed(store, command))
+    return trial is not None and trial.is_needed(store, command, grown)
+
+
+def growth_of(command: str) -> int:
+    """Return how many characters longer a command without a sender may make a value, at most."""
+    trial = TRIALS.get(command.partition(" ")[0])
+    return len(command) + (0 if trial is None else trial.growth(command))
 
 
 def _is_long(store: Store, verb: str, command: str, part: int = 1) -> bool:

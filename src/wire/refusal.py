@@ -22,6 +22,7 @@ SORRY: Final = "Sorry, "
 CODED: Final = "Sorry ["  # on a connection that sent `codes`
 OUTCOME_UNKNOWN: Final = "Sorry, outcome unknown: "  # the beginning of that reply
 BAD_REQUEST: Final = "bad-request"  # of each sentence without a row, which names the mistake
+TOO_MUCH: Final = "too-much"  # the code of a transaction that is too much for one entry
 TOO_MANY: Final = "too-many"  # the code of a node that serves no further watches
 
 
@@ -173,6 +174,7 @@ _full = partial(Sentence, "full")
 _too_long = partial(Sentence, "too-long")
 _no_room = partial(Sentence, "no-room")
 _transaction = partial(Sentence, "transaction")
+_too_much = partial(Sentence, TOO_MUCH)
 _too_many = partial(Sentence, TOO_MANY)
 NOT_LEADER_AT = Sentence(
     "not-leader", "I am not the leader. Last leader I heard from is: {NAME} ({ADDRESS})"
@@ -312,11 +314,11 @@ LEASE_OVER = Sentence(
     "operation {PLACE}, {command}, can't be done: no such lease: {LEASE}. Nothing was done.",
 )
 NOT_DONE = _transaction("operation {PLACE}, {command}, can't be done: |{why}. Nothing was done.")
-ANSWERS_TOO_MUCH = _transaction(
+ANSWERS_TOO_MUCH = _too_much(
     "the first {PLACE} operations answer more than |{limit}; read less in one transaction. Nothing "
     "was done."
 )
-REWORKS_TOO_MUCH = _transaction(
+REWORKS_TOO_MUCH = _too_much(
     "the first {PLACE} operations read and rewrite more than |{limit} bytes of values; do less in "
     "one transaction. Nothing was done."
 )

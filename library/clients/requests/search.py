@@ -52,7 +52,9 @@ from .addresses import MEMBERS, Addresses, lacks_leader
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 WINDOW = 100  # numbers of a session in flight; a node remembers 128
-KEPT_OUT = ("no-login", "no-room", "not-allowed", "tls-only")  # the node did not look at it
+KEPT_OUT = (  # the node did not look for an earlier try
+    "no-login", "no-room", "not-allowed", "tls-only", "too-much",
+)  # fmt: skip
 SESSION = "session"
 PROBE = "stat ping"  # of a key that need not exist: the leader confirms that it leads
 NO_SESSION = "no session was started in time, so nothing was done"

@@ -46,6 +46,7 @@ from raftline.wire.refusal import (
     DONE_ONCE,
     NO_LEADER,
     OTHER_CLUSTER,
+    REWORKS_TOO_MUCH,
     SESSION_FORGOTTEN,
     TLS_ONLY,
     error,
@@ -339,6 +340,7 @@ KEPT_OUT = [
     said("Sorry, a client without a login may not write. Nothing was done."),
     said("Sorry [not-allowed] bob may not set a: it takes the right to write there."),
     said(TLS_ONLY),
+    said(REWORKS_TOO_MUCH(5, 4096)),
 ]
 
 

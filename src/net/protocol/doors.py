@@ -20,6 +20,7 @@ from .admission import Admission
 from .host import DoorHost
 from .outgoing_protocol import OutgoingProtocol
 from .run_work import RunWork
+from .trials import Trials
 from .user_calls import UserCalls
 from .waits import Replies, Waits
 
@@ -55,6 +56,7 @@ class DoorRequests(Protocol):
     """The bytes of one connection as runs of requests, in order."""
 
     work: RunWork  # of the last run
+    trials: Trials
 
     def receive_data(self, data: bytes, now_s: float) -> None:
         """Take bytes that arrived."""

@@ -430,8 +430,9 @@ class DoorHost(RequestHost, Protocol):
     def is_quick(self, commands: Sequence[str]) -> bool:
         """Whether these take little time to apply, judged by slightly older or newer pairs."""
 
-    def needs_trial(self, command: str) -> bool:
-        """Whether a command may be too much for one entry, judged likewise."""
+    def needs_trial(self, command: str, grown: int) -> bool:
+        """Whether a command may be too much for one entry, judged likewise. Requests under way may
+        have made each value longer by so many characters."""
 
 
 class LineHost(DoorHost, Protocol):

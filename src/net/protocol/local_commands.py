@@ -21,6 +21,7 @@ from ..state_copies import BackupFailed, BackupFile
 from .admission import Admission
 from .host import Batch, LocalHost, ReadableState
 from .outgoing_protocol import OutgoingProtocol
+from .trials import TRIED, why_too_much
 from .user_calls import NotReached, UserCalls
 from .waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
 
@@ -28,8 +29,8 @@ _LISTINGS: Final = ("show", "lines")
 
 
 class LocalCommands:
-    """Answers the lines of the kinds "show", "level", "members", "backup", "control", "proof" and
-    "local" of one connection.
+    """Answers the lines of the kinds "show", "level", "members", "backup", "control", "proof",
+    "tried" and "local" of one connection.
 
     It is the `Holder` of the room for the long replies that it makes.
     """
@@ -70,7 +71,9 @@ class LocalCommands:
             yield from self._in_turn(requests, self._shows(requests, run[0].reading))
             return
         for one in run:
-            if kind == "backup":
+            if kind == TRIED:
+                yield from self._in_turn([one.request], self._tried(one.request))
+            elif kind == "backup":
                 yield from self._backup(one.request)
             elif _is_computed(one):
                 yield from self._in_turn([one.request], self._serve_here(one))
@@ -84,6 +87,29 @@ class LocalCommands:
         except NotReached as late:
             for request in requests:
                 yield from self._add(request, late.refusal)
+
+    def _tried(self, request: Request) -> Waits[None]:
+        """Carry out a write that may be too much for one entry."""
+        yield from self._replies.flush()  # earlier replies need not wait
+        host, entry = self._host, self._admission.logged(request)
+        reply = yield from why_too_much(host, self._outgoing, entry)
+        if not reply:
+            batch = Batch([entry], is_read=False, asker=self._outgoing)
+            batch.writer = self._admission.writer
+            host.submit(batch)
+            if (yield AwaitReplies(batch, host.patience_s)):
+                (reply,) = batch.replies
+            else:
+                reply = outcome_unknown("no quorum answered in time")
+        if len(reply) <= PIECE_CHARACTERS:
+            yield from self._add(request, reply)
+            return
+        yield ReserveRoom(self, in_turn=False)
+        try:
+            host.reply_room.hold(self, sys.getsizeof(reply))
+            yield from self._add(request, reply)
+        finally:
+            host.reply_room.give(self)
 
     def _serve_here(self, line: ParsedLine) -> Waits[None]:
         if line.request.verb == "status":

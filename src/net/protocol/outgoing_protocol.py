@@ -104,6 +104,11 @@ class OutgoingProtocol(ReplySink):
         self._added += batch.size
         self._batches.append(batch)
 
+    @property
+    def under_way(self) -> int:
+        """The characters of the requests that are not answered."""
+        return self._added - self._settled
+
     def is_empty(self) -> bool:
         """Whether every reply has been sent."""
         with self._lock:  # or replies that are no longer in `_batches` may not have been sent yet

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -40,6 +41,7 @@ from .admission import NAMED_IN_LOG, REQUESTS, Admission, numbered
 from .doors import Door, DoorRequest, DoorRequests, Malformed, OpenDoor
 from .host import EVERY, Batch, LineHost, ReplySink
 from .run_work import MAY_TAKE_LONG, RunWork
+from .trials import TRIED, Trials
 
 TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, after telnet's Ctrl-C
 HALF_LINES_FULL: Final = (
@@ -127,6 +129,7 @@ class ServerProtocol:
         self.kind = ""  # of the last step with lines
         self._reading = BY_ROUND
         self._work = RunWork(host.is_quick)  # of its lines
+        self._trials = Trials(host)
         self.has_changed = False  # that step has another kind, or reading, than the previous step
         self.why_late = ""  # the complaint if a login or a proof is late; "": it has no bound
         self._is_peers = False  # a peer has spoken here
@@ -242,6 +245,11 @@ class ServerProtocol:
 
     # --- lines -----------------------------------------------------------------------------------
 
+    def note_under_way(self, characters: int) -> None:
+        """Note how many characters the requests have that are not answered."""
+        trials = self._trials if self._requests is None else self._requests.trials
+        trials.under_way = characters
+
     def next_step(self, *, may_wait: bool = True) -> Step | None:
         """Return the step for the next lines; None if more bytes are needed first. Unless the
         caller `may_wait`, also return None before a line that is not a request, or that needs a
@@ -326,20 +334,26 @@ class ServerProtocol:
         if self._for_peers_only and kind not in OF_PEERS:
             return self._end_now(FULL, drains=True)
         if kind not in REQUESTS:
+            if kind == TRIED:
+                self._show(run)
             return Run(run)
         batch = self._batch_of(run, [line.request.id for line in run])
         self._work.mark(batch)
         return batch
 
+    def _show(self, run: list[ParsedLine]) -> None:
+        traffic_log = self._host.traffic_log
+        if traffic_log.shows_requests(len(run)):
+            for line in run:
+                traffic_log.requested(line.request.sender, line.text)
+
     def _batch_of(self, run: list[ParsedLine], ids: list[str]) -> Batch:
         """Return the batch of admitted requests of one kind."""
-        traffic_log, is_read = self._host.traffic_log, self.kind == "read"
-        is_shown = traffic_log.shows_requests(len(run))
+        self._show(run)
+        is_read = self.kind == "read"
         commands, user = [], self._admission.named_in_log
         for line in run:
             request = line.request
-            if is_shown:
-                traffic_log.requested(request.sender, line.text)
             is_plain = is_read or not (request.id or user or request.verb in NAMED_IN_LOG)
             commands.append(request.command if is_plain else self._admission.logged(request))
         batch = Batch(commands, is_read, self._reading, ids, self._sink)
@@ -383,33 +397,24 @@ class ServerProtocol:
     def _next_run(self, *, may_wait: bool) -> list[ParsedLine]:
         """Admit the next lines, as long as they are of one kind. A line is admitted only after the
         lines before it, since one of them may be a login."""
-        host, admit, whole = self._host, self._admission.admit, self._whole
-        limits, readings, me = host.limits, host.readings, host.name
+        host, admit = self._host, self._admission.admit
         run, self._admitted = self._admitted, []
         line, self._parsed = self._parsed, None
         work = self._work = RunWork(host.is_quick)
-        while line is not None or whole or (self._uncut and self._cut()):
-            if line is None:
-                raw = whole[0]
-                is_new = self._is_first_line or self._announce is not None
-                is_odd = len(raw) > self._short or not raw.isascii() or is_host_header(raw)
-                if (is_new or is_odd) and self._is_preceded(raw):
-                    break
-                if len(raw) > LONG_BYTES and not self._is_peers:
-                    if not may_wait:
-                        break
-                    with self.lines.turn:
-                        line = parse(whole.popleft(), limits, readings, me)
-                else:
-                    line = parse(whole.popleft(), limits, readings, me)
+        if not run:
+            self._trials.begin_run()
+        while (line := line or self._next_parsed(may_wait=may_wait)) is not None:
             level = line.request.level
+            is_tried = line.kind == "write" and self._needs_trial(line)
             takes_time = not may_wait and (
-                line.kind not in REQUESTS or (level > FLOOR and level > host.level)
+                is_tried or line.kind not in REQUESTS or (level > FLOOR and level > host.level)
             )
             if takes_time or (run and (line.kind != run[0].kind or line.reading != run[0].reading)):
                 self._parsed = line
                 break
             line = admit(line)
+            if is_tried and line.kind == "write":
+                line.kind = TRIED
             if run and line.kind != run[0].kind:  # for example, because it is refused
                 self._admitted = [line]
                 break
@@ -420,6 +425,30 @@ class ServerProtocol:
                 break  # lines of other connections go between this run and the next
             line = None
         return run
+
+    def _next_parsed(self, *, may_wait: bool) -> ParsedLine | None:
+        """Parse the next line; return None without one, before another step, and before a long
+        line unless the caller `may_wait`."""
+        whole = self._whole
+        if not (whole or (self._uncut and self._cut())):
+            return None
+        raw, host = whole[0], self._host
+        is_new = self._is_first_line or self._announce is not None
+        is_odd = len(raw) > self._short or not raw.isascii() or is_host_header(raw)
+        if (is_new or is_odd) and self._is_preceded(raw):
+            return None
+        is_long = len(raw) > LONG_BYTES and not self._is_peers
+        if is_long and not may_wait:
+            return None
+        with self.lines.turn if is_long else nullcontext():
+            return parse(whole.popleft(), host.limits, host.readings, host.name)
+
+    def _needs_trial(self, line: ParsedLine) -> bool:
+        command = line.request.command
+        if line.request.verb in MAY_TAKE_LONG:
+            return self._trials.are_needed(command)
+        self._trials.add(command)
+        return False
 
     def _is_preceded(self, raw: bytes) -> bool:
         """Whether another step precedes the next line: the answer to its mark, or the end of the

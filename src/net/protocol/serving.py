@@ -101,6 +101,7 @@ class Serving:
 
     def _next_step(self, *, may_wait: bool = True) -> Step | None:
         rights = self._rights = self._admission.users
+        self._protocol.note_under_way(self._outgoing.under_way)
         step, door = self._protocol.next_step(may_wait=may_wait), self._protocol.door
         if isinstance(step, Batch):
             step.rights = rights

@@ -505,8 +505,8 @@ class Server:
     def is_quick(self, commands: Sequence[str]) -> bool:
         return is_quick(self.logmanager.store, commands)
 
-    def needs_trial(self, command: str) -> bool:
-        return needs_trial(self.logmanager.store, command)
+    def needs_trial(self, command: str, grown: int) -> bool:
+        return needs_trial(self.logmanager.store, command, grown)
 
     def why_level(self, needed: int) -> str:
         """Return the refusal of a request that needs a higher level than the cluster has.

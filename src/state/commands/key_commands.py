@@ -41,13 +41,22 @@ Apply = Callable[[Store, str], str | None]
 Measure = Callable[[Store, str], int]
 
 
+def _no_growth(command: str) -> int:
+    return 0
+
+
 class Trial(NamedTuple):
     """Finds out whether a command is too much for one entry before it becomes one."""
 
-    is_needed: Measure  # whether it may be, by a quick estimate of at least what it takes
-    # Returns why it is refused by the present pairs, which it leaves as they are, or "". The lock
-    # guards the pairs, and is held while they are looked at.
-    why_refused: Callable[[Store, AbstractContextManager[object], str], str]
+    # Whether it may be, by a quick estimate of at least what it takes. Requests under way may make
+    # each value longer by so many characters.
+    is_needed: Callable[[Store, str, int], bool]
+    # Returns why the operands are refused by the present pairs, which it leaves as they are, or "".
+    # The lock guards the pairs, and is held while they are looked at. The user is that of the
+    # entry.
+    why_refused: Callable[[Store, AbstractContextManager[object], str, str], str]
+    # Returns by how many characters, at most, a command makes values longer that it does not have.
+    growth: Callable[[str], int] = _no_growth
 
 
 APPLIED: Final[dict[str, tuple[int, Apply]]] = {}  # by verb: the lowest level, the function

@@ -78,6 +78,20 @@ class ReplicatedState:
             store.note_sets(numbers[begin : len(replies)], entries[begin : len(replies)])
         return replies
 
+    def command_of(self, entry: str) -> tuple[str, str] | None:
+        """Return the command and the user of an entry that would be the next one, None if it would
+        not be executed: its session has its reply, or has forgotten it."""
+        client, at, bare = entry.partition("@")
+        if not at or " " in client:
+            return entry, ""
+        name, mark, number = client.partition("#")
+        if not mark:
+            return bare, name if self.store.level > levels.FLOOR else ""
+        is_number = number.isascii() and number.isdigit() and len(number) < 20
+        if not (is_number and self.sessions.is_new(name, int(number))):
+            return None
+        return bare, self.sessions.user_of(name)
+
     def _execute(self, entry_number: int, command: str) -> str:
         """Execute the command of one entry, at most once if it has a request number."""
         client, at, bare = command.partition("@")

@@ -7,8 +7,11 @@ operation fails, the Store takes back the changes of those before it, which nobo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from json.encoder import encode_basestring_ascii
+from typing import Final
 
+from ...common.process.wakeup import give_way
 from ...wire.commands.command_table import ReplyForm, row_of, transaction_of
 from ...wire.commands.transaction_line import Condition
 from ...wire.done_reply import ELSE, NO_SUCH_LEASE, THEN, done_reply, is_done, with_word
@@ -22,15 +25,19 @@ from ...wire.refusal import (
     NOT_DONE,
     REWORKS_TOO_MUCH,
     SORRY,
+    TOO_MUCH,
     RequestRefused,
     error,
     is_refusal,
 )
 from ..store import Store
-from .key_commands import KEPT_OPEN, OpenValues, applies, execute, whole_number
+from .key_commands import KEPT_OPEN, TRIALS, OpenValues, Trial, applies, execute, whole_number
 
 # Without its lease, a key would stay after its holder died.
 _NOTHING = "Nothing was done."
+# An operation counts so many bytes at most for a character of its value: `read` answers with JSON
+# in JSON, which has 14 for one beyond the basic plane.
+_COUNTED: Final = 14
 
 
 @applies("txn")
@@ -48,6 +55,80 @@ def _txn(store: Store, operands: str) -> str | None:
         return problem.refusal
     store.commit()
     return with_word("TXN", THEN if is_met else ELSE, f"[{', '.join(answers)}]")
+
+
+def _may_be_too_much(store: Store, command: str, grown: int) -> bool:
+    """Whether the operations may rewrite or answer more than one entry may, judged by the lengths
+    of the values and of all that is put into them."""
+    most = REWORK_BYTES // _COUNTED
+    held, words = store.held, command.split(" ")
+    longest = max([len(text) for text in map(held.get, words) if text is not None], default=0)
+    longest += len(command) + grown
+    if longest * (1 + words.count(";")) <= most:  # nearly always
+        return False
+    try:
+        txn = transaction_of(command.partition(" ")[2], store.level, Limits())
+    except (ProtocolError, RequestRefused):
+        return False
+    return any([_weight(store, branch, grown) > most for branch in (txn.then, txn.otherwise)])
+
+
+def _weight(store: Store, operations: Sequence[str], grown: int) -> int:
+    """Return the characters of the values that these operations look at and make."""
+    sizes, weight = dict[str, int](), 0
+    for operation in operations:
+        key = _key_of(operation)
+        if key not in sizes:
+            sizes[key] = len(store.held.get(key, "")) + grown
+        sizes[key] += len(operation)
+        weight += sizes[key]
+    return weight
+
+
+def _key_of(operation: str) -> str:
+    return without_lease(operation).split(" ", 2)[1]
+
+
+def _why_too_much(
+    store: Store, lock: AbstractContextManager[object], operands: str, user: str
+) -> str:
+    """Return why a transaction is too much for one entry by the present keys, or ""."""
+    try:
+        txn = transaction_of(operands, store.level, Limits())
+        sorts = any([condition.is_on_prefix for condition in txn.conditions])
+        while sorts:
+            with lock:
+                sorts = store.sort_some()
+            give_way()
+        with lock:
+            is_met = all([holds(store, condition, ahead=1) for condition in txn.conditions])
+            branch = txn.then if is_met else txn.otherwise
+            trial = _part_of(store, branch)
+        trial.user, trial.pause = user, give_way
+        _operate(trial, branch)
+    except RequestRefused as problem:
+        return problem.refusal if problem.refusal.code == TOO_MUCH else ""
+    except ProtocolError:
+        pass
+    return ""
+
+
+def _part_of(store: Store, operations: Sequence[str]) -> Store:
+    """Return a store with the keys and the leases that operations name."""
+    texts = {key: store.held.get(key) for key in map(_key_of, operations)}
+    part = Store({key: text for key, text in texts.items() if text is not None}, store.level)
+    part.number, part.term = store.number + 1, store.term
+    for operation in operations:
+        lease = operation.split(" ", 2)[1]  # a key, if it names none
+        if lease in store.leases.granted:
+            part.leases.granted[lease] = store.leases.granted[lease]
+    for key in part.held:
+        if lease := part.lease_of(key):
+            part.leased.setdefault(lease, set()).add(key)
+    return part
+
+
+TRIALS["txn"] = Trial(_may_be_too_much, _why_too_much)
 
 
 def holds(store: Store, condition: Condition, ahead: int = 0) -> bool:

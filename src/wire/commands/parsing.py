@@ -84,7 +84,8 @@ class ParsedLine:
     The kinds are "peer", "write", "read", "show", "members", "backup", "watch", "observe" and
     "login"; "control", an order, into which a node with a controller turns a refused line; "level",
     a peer's question for this build; "proof", a step of a peer's proof; "local", which the
-    connection's thread answers; "refused"; and "garbled", a line without a sender or a text.
+    connection's thread answers; "tried", a write that may be too much for one entry; "refused"; and
+    "garbled", a line without a sender or a text.
     """
 
     kind: str

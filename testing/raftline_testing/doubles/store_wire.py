@@ -34,9 +34,9 @@ class StoreReader:
     def read(self, commands: Sequence[str], room: int = EVERY, *, waits: bool = True) -> list[str]:
         return [self._read(command) for command in commands]
 
-    def try_out(self, command: str) -> str:
-        verb, _, operands = command.partition(" ")
-        return TRIALS[verb].why_refused(self._store, nullcontext(), operands)
+    def try_out(self, entry: str) -> str:
+        verb, _, operands = entry.rpartition("@")[2].partition(" ")
+        return TRIALS[verb].why_refused(self._store, nullcontext(), operands, "")
 
     def _read(self, command: str) -> str:
         verb, _, key = command.partition(" ")

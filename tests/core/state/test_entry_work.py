@@ -10,14 +10,16 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from types import ModuleType
 from typing import Final
 
 import pytest
 
 from raftline.raft.levels import LOWEST
-from raftline.state.commands.key_commands import APPLIED, execute
+from raftline.state.commands.key_commands import APPLIED, TRIALS, execute
 from raftline.state.store import Store
+from raftline.state.work import needs_trial
 from raftline.wire.commands.command_table import COMMANDS, IN_TRANSACTIONS
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.commands.transaction_line import CLEAR, CONDITIONS
@@ -30,7 +32,8 @@ from raftline.wire.limits import (
     VALUE_BYTES,
 )
 from raftline.wire.operands.operands import Kind, Limits
-from raftline.wire.refusal import is_refusal
+from raftline.wire.refusal import TOO_MUCH, is_refusal
+from raftline.wire.replies.refusals import code_of
 from raftline_testing.extensions import joined
 from raftline_testing.runner.at_night import at_night
 from raftline_testing.work_unit import excess_of, took
@@ -127,14 +130,28 @@ def _walk(state: State, size: int, lines: Iterable[str]) -> None:
     wrong = {}
     for line in lines:
 
-        def cost(line: str = line) -> tuple[float, float]:
-            store, replies = _prepared(state, size), list[str]()
+        replies = list[str]()
+
+        def cost(line: str = line, replies: list[str] = replies) -> tuple[float, float]:
+            store = _prepared(state, size)
             took_s = took(lambda: replies.append(execute(store, line)))
-            return took_s, _counted(store, replies[0], size) + len(line)
+            return took_s, _counted(store, replies[-1], size) + len(line)
 
         if excess := excess_of(cost):
             wrong[line[:70]] = excess
+        if code_of(replies[-1]) == TOO_MUCH and _trial_of(state, size, line) != replies[-1]:
+            wrong[line[:70]] = "it becomes an entry, which each node refuses"
     assert not wrong
+
+
+def _trial_of(state: State, size: int, line: str) -> str:
+    """Return why a node refuses a line before it becomes an entry, or ""."""
+    store = _prepared(state, size)
+    store.number -= 1  # the last entry
+    verb, _, operands = line.partition(" ")
+    if not needs_trial(store, line):
+        return ""
+    return TRIALS[verb].why_refused(store, nullcontext(), operands, "")
 
 
 def test_each_command_of_users_is_walked() -> None:

@@ -78,6 +78,13 @@ def test_transaction_that_is_refused_for_its_work_is_in_no_log(nodes: Cluster) -
                 raw.send(piece)
                 replies += [raw.line() for _ in parts] if len(pieces) == 1 else [raw.line()]
             assert replies[-1].startswith(b"-ERR the reply has more than 8388608 bytes"), replies
+        script = b"redis.call('SET', 'too much', 1) return string.rep('x', 1e8)"
+        assert raw.ask(b"EVAL", script, b"0").startswith(b"-ERR the commands make more than ")
+        grown = [framed(b"DEL", b"new"), framed(b"COPY", b"long", b"new")]
+        on_new = [framed(b"GET", b"new") if b"long" in part else part for part in parts]
+        raw.send(b"".join([*grown, *on_new]))
+        replies = [raw.line() for _ in [*grown, *on_new]]
+        assert replies[-1].startswith(b"-ERR the reply has more than 8388608 bytes"), replies
         assert raw.ask(b"INCR", b"small") == b":1\r\n"
     log = nodes["s1"].log.read_text()
     assert "INCR small" in log or "incr small" in log

@@ -25,6 +25,7 @@ from raftline.wire.limits import LINE_S, LONG_BYTES, LONG_TOGETHER, QUICK_TOGETH
 from raftline.wire.refusal import not_leader, outcome_unknown
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.protocol_machine import ProtocolMachine
+from raftline_testing.doubles.store_wire import StoreWire
 from raftline_testing.nodes.known_users import ROOT_ALONE, access_with
 
 pytestmark = pytest.mark.pure
@@ -104,6 +105,15 @@ TOO_MUCH = {
     "watching": ["WATCH long", *transaction("SET a 1", *["GET long"] * 9)],
     "alone": ["SINTERSTORE a " + "set " * 3000 + "set"],
     "grown": transaction("SET a 1", "SETRANGE new 1048000 x", *["GET new"] * 9),
+    "script": ["EVAL redis.call('set','a','1')return\tstring.rep('x',1e8) 0"],
+    "script on keys that it computes": [
+        "EVAL redis.call('set','a','1')local\tt={}for\ti=1,9\tdo\tt[i]=redis.call('get','lo'..'ng')"
+        "end\treturn\tt 0"
+    ],
+    "script with many keys": [
+        f"EVAL local\tk='set'redis.call('sunionstore','a','set'{',k' * 600}) 0"
+    ],
+    "scripts": transaction("SET a 1", *["EVAL return\tredis.call('get','lo'..'ng') 0"] * 9),
 }
 
 
@@ -123,6 +133,43 @@ def test_what_is_too_much_for_an_entry_never_becomes_one(way: str, *, is_at_once
     assert after == b":1\r\n"
     assert store.number == number + 1, "INCR is the only entry"
     assert "a" not in store
+
+
+GROWTH = {
+    "by a number": [framed("SETRANGE", "new", "1048000", "x")],
+    "by a value": [framed("SET", "new", "v" * (1 << 20))],
+    "by its parts": [framed("APPEND", "new", "v" * (1 << 16))] * 15,
+    "by another key": [framed("COPY", "long", "new")],
+    "by a script": [framed("EVAL", "redis.call('setrange', 'n' .. 'ew', 1048000, 'x')", "0")],
+    "in a transaction": bytes_of(transaction("SETRANGE new 1048000 x")),
+}
+
+
+@pytest.mark.parametrize("way", GROWTH)
+def test_what_earlier_requests_make_too_much_is_no_entry(way: str) -> None:
+    """They are on the way when it arrives."""
+    store = Store({"long": "v" * (1 << 20)}, level=LEVEL)
+    wire = RedisWire(store)
+    for again in (False, True):
+        number = store.number
+        reads = bytes_of(transaction("SET a 1", *["GET new"] * 9))
+        wire.feed(b"".join([framed("DEL", "new"), *GROWTH[way], *reads]))
+        assert replies_in(wire.sent)[-1].startswith(b"-ERR the reply has more"), again
+        assert "a" not in store
+        count = 1 if way == "in a transaction" else len(GROWTH[way])
+        assert store.number == number + 1 + count
+
+
+@pytest.mark.parametrize(
+    "commands", ["SET a 1" + " ; GET long" * 9, "EVAL return\\tstring.rep('x',1e8) 0 ; SET a 1"]
+)
+@pytest.mark.parametrize("sender", ["", "ann@", "ann#7@"])
+def test_typed_line_that_is_too_much_never_becomes_an_entry(commands: str, sender: str) -> None:
+    store = Store({"long": "v" * (1 << 20)}, level=LEVEL)
+    reply = StoreWire(store).feed(f"{sender}redis 1764351306000 {commands}\n".encode())
+    assert b"@Sorry, " in reply.replace(b"#7@", b"@")
+    assert b" more than " in reply
+    assert store.number == 0
 
 
 def test_what_earlier_requests_make_small_enough_is_one_entry() -> None:

@@ -144,8 +144,8 @@ class Doors:
     def is_quick(self, commands: Sequence[str]) -> bool:
         return is_quick(self._host.manager.store, commands)
 
-    def needs_trial(self, command: str) -> bool:
-        return needs_trial(self._host.manager.store, command)
+    def needs_trial(self, command: str, grown: int) -> bool:
+        return needs_trial(self._host.manager.store, command, grown)
 
     @property
     def logmanager(self) -> Manager:
