@@ -336,6 +336,8 @@ def _outcome(state: State, pending: PendingChange) -> str:
             f"{name} votes and {change.old} is not a member, as before; entry {index} repeats "
             f"who the members are: {members.describe()}"
         )
+    elif verb == "replace" and pending.candidate is None:
+        text = f"{change.old} removed with entry {index}; {name} voted before"
     elif verb == "replace":
         text = f"{name} votes instead of {change.old} from entry {index}"
     elif verb == "promote":
