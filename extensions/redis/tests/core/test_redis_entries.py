@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ from raftline.redis.resp.functions import FUNCTIONS
 from raftline.redis.resp.limits import REDIS_ARGUMENTS, REDIS_QUEUED
 from raftline.redis.resp.replies import OK, Failure, Pairs, Simple, Value, format_reply
 from raftline.redis.resp.session import RedisSession
-from raftline.state.commands.key_commands import execute
+from raftline.state.commands.key_commands import TRIALS, execute
 from raftline.state.commands.machines import Machines
 from raftline.state.commands.replicated_state import ReplicatedState
 from raftline.state.store import Store
@@ -235,6 +236,17 @@ def test_an_entry_counts_for_its_user() -> None:
     facts = state.store.facts("w/a")
     assert facts is not None
     assert facts.user == "bob"
+
+
+def test_trial_of_a_script_has_the_rights_of_its_user() -> None:
+    """Whether it is refused would tell what is there."""
+    state = state_of_bob("r/", "w/")
+    state.store["r/a"] = state.store["x/a"] = "5"
+    for key in ("r/a", "x/a"):
+        text = f"if redis.call('get', '{key}') == '5' then return string.rep('x', 1e8) end"
+        _, _, operands = format_entry(5, [["EVAL", text, "0"]]).partition(" ")
+        why = TRIALS["redis"].why_refused(state.store, nullcontext(), operands, "bob")
+        assert bool(why) is (key == "r/a"), why
 
 
 @pytest.mark.parametrize(
