@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,10 @@ from dogpile.testing.fixtures import (
 )
 from integrations.nodes import three_nodes
 
+from raftline.errors import RaftlineError
+from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.cluster import STEADY, Cluster
-from raftline_testing.nodes.newcomers import begin_again
+from raftline_testing.nodes.newcomers import begin_again, recover_from, restore
 
 NAME = "dogpile.cache.raftline"
 _ALL: list[dict[str, object]] = []
@@ -108,3 +111,32 @@ def test_cache_follows_a_cluster_that_began_again(tmp_path: Path) -> None:
         assert region.get("lamp") is NO_VALUE
         region.set("lamp", "off")
         assert region.get("lamp") == "off"
+
+
+@pytest.mark.parametrize("how", ["recover", "restore"])
+def test_cache_and_its_lock_follow_a_repaired_cluster(how: str, tmp_path: Path) -> None:
+    """What was stored is there, and the lock of a program that is gone ends with its lease."""
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        cluster.start()
+        node = cluster.leader()
+        at = ",".join(f"localhost:{each.port}" for each in cluster.nodes)
+        arguments = {"at": at, "distributed_lock": True, "lock_timeout": 4}
+        region = make_region().configure(NAME, arguments=arguments)
+        region.set("lamp", "on")
+        mutex = region.backend.get_mutex("door")
+        assert mutex.acquire()
+        if how == "recover":
+            recover_from(node, cluster)
+        else:
+            backup = tmp_path / "backup"
+            assert raftline("backup", backup, "--at", f"localhost:{node.port}").returncode == 0
+            restore(cluster, backup)
+        assert region.get("lamp") == "on"
+        region.set("lamp", "off")
+        assert region.get("lamp") == "off"
+        with contextlib.suppress(RaftlineError):
+            mutex.release()  # of the earlier cluster
+        again = region.backend.get_mutex("door")
+        assert again.acquire()
+        again.release()
+        assert region.get_or_create("price", lambda: 5) == 5

@@ -12,7 +12,7 @@ from integrations.nodes import three_nodes
 from tooz import coordination
 
 from raftline_testing.nodes.cluster import STEADY, Cluster
-from raftline_testing.nodes.newcomers import begin_again
+from raftline_testing.nodes.newcomers import begin_again, recover_from
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +84,24 @@ def test_driver_follows_a_cluster_that_began_again(tmp_path: Path) -> None:
             assert a.get_members(b"group").get() == {b"a"}
             with a.get_lock(b"door"):
                 a.heartbeat()
+
+
+def test_driver_follows_a_recovered_cluster(tmp_path: Path) -> None:
+    """The groups are there, the member joins again, and a lock is free once its lease has ended."""
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        cluster.start()
+        node = cluster.leader()
+        at = ",".join(f"localhost:{each.port}" for each in cluster.nodes)
+        with member(f"{at}?timeout=10&lock_timeout=4&membership_timeout=4", b"a") as a:
+            a.create_group(b"group").get()
+            a.join_group(b"group").get()
+            lost = a.get_lock(b"door")
+            assert lost.acquire()
+            recover_from(node, cluster)
+            with pytest.raises(coordination.ToozConnectionError):
+                a.get_members(b"group").get()
+            assert a.get_groups().get() == [b"group"]
+            assert not lost.is_still_owner()
+            lock = a.get_lock(b"door")
+            assert lock.acquire(blocking=30)
+            lock.release()

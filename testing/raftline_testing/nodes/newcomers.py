@@ -8,7 +8,9 @@ from typing import Any
 
 from raftline.common.config import FILE_NAME
 
+from ..doubles.in_process import raftline
 from .cluster import Cluster, NodeProcess
+from .machines import wipe
 from .processes import eventually, free_ports
 
 
@@ -40,11 +42,44 @@ def members(cluster: Cluster) -> dict[str, Any]:
     return facts
 
 
+def recover_from(node: NodeProcess, cluster: Cluster) -> None:
+    """Lose the files of all other nodes, and continue with those of one as `raftline recover`
+    does, at its address."""
+    for each in cluster.nodes:
+        each.kill()
+    for each in cluster.nodes:
+        if each is not node:
+            wipe(each)
+    done = raftline("recover", node.name, "--yes", "--dir", node.folder)
+    assert done.returncode == 0, done.stderr
+    _serve(node)
+
+
+def restore(cluster: Cluster, backup: Path) -> None:
+    """Lose all files, and continue with a backup as `raftline restore` does, at the addresses of
+    all nodes."""
+    for node in cluster.nodes:
+        node.kill()
+        wipe(node)
+    places = ",".join(f"{node.name}=localhost:{node.port}" for node in cluster.nodes)
+    folder = cluster.folder / "restored"
+    done = raftline("restore", backup, folder, "--members", places)
+    assert done.returncode == 0, done.stderr
+    for node in cluster.nodes:
+        node.folder, node.where = folder, ["--dir", str(folder)]
+        node.start()
+    cluster.leader()
+
+
+def _serve(node: NodeProcess, *options: str) -> None:
+    node.start(*options)
+    eventually(lambda: node.status().get("commit_index"), "it leads")
+
+
 def begin_again(node: NodeProcess) -> None:
     """Make a node begin another cluster at its address, alone and without its files."""
     node.kill()
     for path in node.folder.iterdir():
         if path.is_file() and path.name != FILE_NAME:
             path.unlink()
-    node.start("--new")
-    eventually(lambda: node.status().get("commit_index"), "it leads")
+    _serve(node, "--new")
