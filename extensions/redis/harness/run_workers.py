@@ -37,8 +37,10 @@ MODES: Final = {
     "arq": (SENTINEL, ADDRESS),
     "redis": (SENTINEL, CLUSTER, ADDRESS),
     "ioredis": (SENTINEL, CLUSTER, ADDRESS),
+    "bullmq": (SENTINEL, CLUSTER, ADDRESS),
     "sidekiq": (SENTINEL, ADDRESS),
 }
+JAVASCRIPT: Final = ("ioredis", "bullmq")
 POLLS: Final = ("arq",)  # it never waits in a command
 PUTS: Final = 5  # tries to add a job, each of which may meet the change
 PUT_S: Final = 20.0
@@ -57,22 +59,22 @@ class Worker(NamedTuple):
         if self.library == "sidekiq":
             return shutil.which("sidekiq") is not None
         return (
-            self.folder / ("node_modules" if self.library == "ioredis" else self.library)
+            self.folder / ("node_modules" if self.library in JAVASCRIPT else self.library)
         ).exists()
 
     def command(self, action: str, file: Path, item: str, ports: Sequence[int]) -> list[str]:
-        """Return the command line of its worker, or of a program that adds a job. A worker in
-        another language takes jobs that redis-py adds."""
-        operands = [self.mode, str(file), *map(str, ports)]
-        if action == "work" and self.library == "ioredis":
-            return ["node", str(shutil.copy(FOLDER / "ioredis.mjs", self.folder)), *operands]
-        if action == "work" and self.library == "sidekiq":
-            at = [f"MODE={self.mode}", f"FILE={file}", f"PORTS={' '.join(operands[2:])}"]
+        """Return the command line of its worker, or of a program that adds jobs. Some workers in
+        another language take jobs that redis-py adds."""
+        operands = [action, self.library, self.mode, str(file), item, *map(str, ports)]
+        if self.library == "bullmq" or (self.library == "ioredis" and action == "work"):
+            for program in FOLDER.glob("*.mjs"):
+                shutil.copy(program, self.folder)
+            return ["node", str(self.folder / f"{self.library}.mjs"), *operands]
+        if self.library == "sidekiq" and action == "work":
+            at = [f"MODE={self.mode}", f"FILE={file}", f"PORTS={' '.join(map(str, ports))}"]
             return ["env", *at, "sidekiq", "-c", "1", "-r", str(FOLDER / "sidekiq.rb")]
         library = self.library if self.library in workers.LIBRARIES else "redis"
-        python = self.folder / library / "bin" / "python"
-        operands = [self.library, self.mode, str(file), item, *operands[2:]]
-        return [str(python), workers.__file__, action, *operands]
+        return [str(self.folder / library / "bin" / "python"), workers.__file__, *operands]
 
 
 class Front:

@@ -1,15 +1,9 @@
-// A worker with ioredis: ioredis.mjs MODE FILE PORT … It appends what it pops to a file.
+// A worker with ioredis, which appends what it pops to a file.
 // It goes on after the end of a connection, and after no other error.
 import { appendFileSync } from 'node:fs';
-import { Cluster, Redis } from 'ioredis';
+import { connect, file } from './store.mjs';
 
-const [mode, file, ...ports] = process.argv.slice(2);
-const nodes = ports.map((port) => ({ host: 'localhost', port: Number(port) }));
-const forever = { maxRetriesPerRequest: null };
-const store =
-  mode === 'cluster'
-    ? new Cluster(nodes, { redisOptions: forever })
-    : new Redis(mode === 'Sentinel' ? { sentinels: nodes, name: 'raftline', ...forever } : { ...nodes[0], ...forever });
+const store = connect({ maxRetriesPerRequest: null });
 store.on('error', (error) => console.log(String(error)));
 
 for (;;) {
