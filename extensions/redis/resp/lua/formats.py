@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from .library import library, text_at
-from .values import DEPTH, NULL, ScriptRun, Table, fault, kind_of, number_text
+from .values import DEPTH, NULL, ScriptRun, Table, fault, kind_of, number_text, to_number
 
 _DEEP: Final = 100  # values within each other
 _FRAMES: Final = 3 * _DEEP  # of Python
@@ -107,9 +107,17 @@ def _encode_object(run: ScriptRun, table: Table, parts: list[str], deep: int) ->
 # --- cjson.decode ---------------------------------------------------------------------------------
 
 _BLANK: Final = re.compile(r"[ \t\n\r]*")
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_NUMBER: Final = re.compile(  # more than JSON has, as cjson
+    r"[-+]?(?:0x[0-9a-f]+|[0-9]+\.?[0-9]*(?:e[-+]?[0-9]+)?|inf(?:inity)?|nan)", re.IGNORECASE
+)
 _PLAIN: Final = re.compile(r'[^"\\\x00-\x1f]*')
 _NAMES: Final = {"true": True, "false": False, "null": NULL}
+_TOKENS: Final = {
+    ",": "T_COMMA", ":": "T_COLON", "[": "T_ARR_BEGIN", "]": "T_ARR_END", "{": "T_OBJ_BEGIN",
+    "}": "T_OBJ_END", '"': "T_STRING", "true": "T_BOOLEAN", "false": "T_BOOLEAN", "null": "T_NULL",
+    **{sign + digit: "T_NUMBER" for digit in "0123456789" for sign in ("", "-", "+")},
+    "-": "invalid number",
+}  # fmt: skip
 _MEANT: Final = dict(zip('bfnrt"\\/', '\b\f\n\r\t"\\/', strict=True))
 _HEX: Final = re.compile(r"[0-9a-fA-F]{4}")
 _PAIR: Final = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
@@ -141,9 +149,11 @@ class _Decoder:
         return self._text[self._place : self._place + 1]
 
     def _expected(self, wanted: str, found: str = "") -> Exception:
-        mark = self._text[self._place : self._place + 1]
-        names = {"": "T_END", ",": "T_COMMA", ":": "T_COLON", "]": "T_ARR_END", "}": "T_OBJ_END"}
-        found = found or names.get(mark, "invalid token")
+        """Return the error at this place, with the name that cjson gives to what is there."""
+        names = (
+            name for token, name in _TOKENS.items() if self._text.startswith(token, self._place)
+        )
+        found = found or next(names, "invalid token") if self._place < len(self._text) else "T_END"
         where = f"at character {self._place + 1}"
         return fault(self._run.line, f"Expected {wanted} but found {found} {where}")
 
@@ -167,7 +177,7 @@ class _Decoder:
         if number is None:
             raise self._expected("value")
         self._place = number.end()
-        return float(number[0])
+        return to_number(number[0])
 
     def _parts(self, deep: int, opens: str) -> Table:
         """Read a list, or an object."""
@@ -217,7 +227,7 @@ class _Decoder:
                 parts.append(_MEANT[escape])
             else:
                 self._place = begin
-                raise self._expected("value")
+                raise self._expected("value", "invalid token")
 
     def _code(self) -> int | None:
         """Return the character of an escape, which may be a pair of two."""

@@ -61,6 +61,8 @@ NAMES: Final = [
         ("return cjson.encode({1, 'a/b', {x = cjson.null}})", '[1,"a\\/b",{"x":null}]'),
         ("return cjson.decode('[1, {\"a\": \"\\\\u00e9\"}]')[2].a", "Ã©"),
         ("return {cmsgpack.unpack('\\147\\1\\161a\\192')}", [[1, "a"]]),
+        ("return cjson.encode(cjson.decode('[01, 1., 0x1F, -1e2, +5]'))", "[1,1,31,-100,5]"),
+        ("return tostring(cjson.decode('[-Infinity]')[1])", "-inf"),
         ("return redis.sha1hex('')", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
         ("return {pcall(error, {err = 'x'})}", [None, "x"]),
         ("return -(2 ^ 63)", -(1 << 63)),
@@ -85,6 +87,18 @@ def test_program_returns_what_lua_returns(text: str, reply: Any) -> None:
         ),
         ("local x = {} x.y.z = 1", "ERR user_script:1: attempt to index field 'y' (a nil value)"),
         ("return 2 ^ 1.5", "ERR user_script:1: a power whose exponent is not a whole number"),
+        (
+            "cjson.decode('[1 \"a\"]')",
+            "ERR user_script:1: Expected comma or array end but found T_STRING at character 4",
+        ),
+        (
+            "cjson.decode('{\"a\":1,}')",
+            "ERR user_script:1: Expected object key string but found T_OBJ_END at character 8",
+        ),
+        (
+            "cjson.decode('[-]')",
+            "ERR user_script:1: Expected value but found invalid number at character 2",
+        ),
         ("return math.exp(1)", "ERR user_script:1: 'exp' is not supported here"),
         ("local function f() return f() end return f()", "ERR user_script:1: stack overflow"),
         ("return " + "(" * 300 + "1" + ")" * 300, "ERR Error compiling script (new function)"),
