@@ -115,7 +115,7 @@ def test_cache_follows_a_cluster_that_began_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["recover", "restore"])
 def test_cache_and_its_lock_follow_a_repaired_cluster(how: str, tmp_path: Path) -> None:
-    """What was stored is there, and the lock of a program that is gone ends with its lease."""
+    """Its values are there, and the lock of a program that is gone ends with its lease."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:
         cluster.start()
         node = cluster.leader()
