@@ -112,8 +112,7 @@ class _UncoveredLines:
         self.runs = [(self.last_term, self.commands)]  # entries of one term each
 
     def take(self, lines: Sequence[bytes], after: bytes) -> None:
-        """Take the lines of entries, of which any may begin a new term; `after` is the line after
-        them that was read.
+        """Take the lines of entries; `after` is the line that was read after them.
 
         Raises:
             _DamageError: a line is wrong.

@@ -129,7 +129,6 @@ def _counted(store: Store, reply: str, size: int) -> float:
 def _walk(state: State, size: int, lines: Iterable[str]) -> None:
     wrong = {}
     for line in lines:
-
         replies = list[str]()
 
         def cost(line: str = line, replies: list[str] = replies) -> tuple[float, float]:

@@ -454,7 +454,8 @@ def test_answers_from_before_a_death_name_no_leader(
         leader = status.leader_of(cluster.wait_until_up(leader_wanted=True, deadline=deadline))
     finally:
         cluster.stop()
-    assert killed and leader is not None and leader.name != killed
+    assert leader is not None
+    assert leader.name != killed != ""
 
 
 # --- which nodes are of the folder ---------------------------------------------------------
