@@ -74,7 +74,6 @@ class PendingChange:
     round_index: int  # the entry that the candidate must hold to finish this round
     rounds: int = 1
     joint_index: int = 0
-    is_caught_up: bool = False  # the candidate is; False: none was needed
     # The most that the candidate held: its last entry, that of a snapshot, and bytes of it.
     held: tuple[int, int, int] = (0, 0, 0)
     held_since_ms: int = 0  # when it last took more

@@ -278,7 +278,7 @@ def _catch_up(state: State, pending: PendingChange) -> None:
         elif _makes_no_progress(state, pending, progress):
             _leave_as_learner(state, pending, "takes no entries")
     elif now_ms - pending.round_began_ms < timeout_ms:
-        pending.candidate, pending.is_caught_up = None, True
+        pending.candidate = None
         _append_target(state, pending)
     elif pending.rounds >= ROUNDS_MAX:
         _leave_as_learner(state, pending, f"lags behind after {ROUNDS_MAX} rounds")
@@ -336,8 +336,6 @@ def _outcome(state: State, pending: PendingChange) -> str:
             f"{name} votes and {change.old} is not a member, as before; entry {index} repeats "
             f"who the members are: {members.describe()}"
         )
-    elif verb == "replace" and not pending.is_caught_up:
-        text = f"{change.old} removed with entry {index}; {name} voted before"
     elif verb == "replace":
         text = f"{name} votes instead of {change.old} from entry {index}"
     elif verb == "promote":

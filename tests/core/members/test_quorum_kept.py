@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from raftline.raft.change import Change
@@ -213,16 +211,6 @@ def test_replacement_by_a_node_that_answers_begins() -> None:
     assert outcomes(change(node, "replace", "s4", "s4:1", "s2")) == []
     assert [outcome for outcome, _ in pass_time(node, 2, "s2", "s4")] == ["done"]
     assert node.view.membership == members("s1", "s3", "s4")
-
-
-def test_replacement_by_a_voter_says_that_it_only_removes() -> None:
-    """An operator who mistook the name reads that there is a voter less."""
-    node = without("", *THREE)
-    assert outcomes(change(node, "replace", "s3", "s3:1", "s2")) == []
-    ((outcome, text),) = pass_time(node, 2, "s3")
-    assert outcome == "done"
-    assert re.match(r"s2 removed with entry \d+; s3 voted before\. Note: .*2 voters", text), text
-    assert node.view.membership == members("s1", "s3")
 
 
 def test_replacement_that_takes_the_quorum_is_refused() -> None:
