@@ -267,8 +267,16 @@ class RedisServing:
         return batch.replies
 
     def _why_too_much(self, line: ParsedLine, entry: str) -> Waits[str]:
-        """Return why a line is refused before it becomes an entry, or ""."""
-        if line.kind != "write" or not self._host.needs_trial(line.request.command, 0):
+        """Return why a line is refused before it becomes an entry, or "".
+
+        Raises:
+            ConnectionAbortedError: the client has waited, and is gone: what it takes would be lost.
+        """
+        if line.kind != "write":
+            return ""
+        if self._waiter is not None and self._outgoing.is_reader_gone():
+            raise ConnectionAbortedError
+        if not self._host.needs_trial(line.request.command, 0):
             return ""
         return (yield from why_too_much(self._host, self._outgoing, entry))
 
