@@ -8,7 +8,7 @@ from sys import getsizeof
 
 from raftline.net.protocol.admission import Admission
 from raftline.net.protocol.host import Batch, DoorHost, ReadableState
-from raftline.net.protocol.outgoing_protocol import OutgoingProtocol
+from raftline.net.protocol.outgoing_protocol import NOT_IN_TIME, OutgoingProtocol
 from raftline.net.protocol.trials import confirmed, why_too_much
 from raftline.net.protocol.user_calls import NotReached, UserCalls
 from raftline.net.protocol.waits import AwaitReplies, Replies, ReserveRoom, Waits
@@ -17,7 +17,7 @@ from raftline.wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
 from raftline.wire.commands.watch_lines import watch_operands
 from raftline.wire.limits import ANSWER_BYTES, PIECE_CHARACTERS
 from raftline.wire.protocol import ProtocolError
-from raftline.wire.refusal import BAD_REQUEST, is_refusal, outcome_unknown
+from raftline.wire.refusal import BAD_REQUEST, is_refusal
 from raftline.wire.replies.refusals import code_of
 
 from .redis_events import RedisEvents
@@ -332,8 +332,7 @@ class RedisServing:
 
     def _late(self, batch: Batch) -> str:
         """Return the refusal of requests that were not answered in time."""
-        unknown = outcome_unknown("no quorum answered in time")
-        return self._host.not_confirmed() if batch.is_read else unknown
+        return self._host.not_confirmed() if batch.is_read else NOT_IN_TIME
 
     def _watch(self, ask: RedisAsk, commands: list[str]) -> str:
         """Begin or end a subscription, which need not have a watch; return a refusal, or ""."""

@@ -20,7 +20,7 @@ from ..peers.level_exchange import answer_to_level
 from ..state_copies import BackupFailed, BackupFile
 from .admission import Admission
 from .host import Batch, LocalHost, ReadableState
-from .outgoing_protocol import OutgoingProtocol
+from .outgoing_protocol import NOT_IN_TIME, OutgoingProtocol
 from .trials import TRIED, why_too_much
 from .user_calls import NotReached, UserCalls
 from .waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
@@ -100,7 +100,7 @@ class LocalCommands:
             if (yield AwaitReplies(batch, host.patience_s)):
                 (reply,) = batch.replies
             else:
-                reply = outcome_unknown("no quorum answered in time")
+                reply = NOT_IN_TIME
         if len(reply) <= PIECE_CHARACTERS:
             yield from self._add(request, reply)
             return

@@ -30,6 +30,7 @@ READS_AT_ONCE: Final = 16
 BATCHES_MAX: Final = limits.BATCHES
 UNDER_WAY_MAX: Final = limits.UNDER_WAY_CHARACTERS
 WIDE: Final = 4  # bytes for each character, at most, if any of them is not ASCII
+NOT_IN_TIME: Final = outcome_unknown("no quorum answered in time")
 NOT_KEPT: Final = outcome_unknown("the replies that wait for this client are too long already")
 
 
@@ -161,7 +162,7 @@ class OutgoingProtocol(ReplySink):
             if batch.is_read or not batch.first_index:  # it is not in a log, and never will be
                 batch.answer_rest(self._host.why_late())
             else:
-                batch.answer_rest(outcome_unknown("no quorum answered in time"))
+                batch.answer_rest(NOT_IN_TIME)
 
     # --- sending, without waiting for the reader ------------------------------------------------
 

@@ -173,7 +173,7 @@ def test_typed_line_that_is_too_much_never_becomes_an_entry(commands: str, sende
 
 
 def test_what_earlier_requests_make_small_enough_is_one_entry() -> None:
-    """It is tried out once those of its connection are applied."""
+    """The trial waits until they are applied."""
     store = Store({"long": "v" * (1 << 20)}, level=LEVEL)
     wire = RedisWire(store)
     wire.feed(b"".join(bytes_of(["DEL long", *transaction("SET a 1", *["GET long"] * 9)])))
