@@ -100,7 +100,7 @@ ASKED = (
     Rule(_denied(Denial.HEARS), _deny, "thesis §4.2.3", WHY_NOT),
     Rule(_denied(Denial.PROMISED), _deny, "thesis §6.4.1", WHY_NOT),
     Rule(_denied(*Denial), _deny, "docs/repair.md", WHY_NOT),
-    Rule(lambda step: step.answer is None, lambda step: "not answered", "§5.2", WHY_NOT),
+    Rule(lambda step: step.answer is None, lambda step: "not answered", "§5.2", "node.receive"),
     Rule(
         lambda step: _asked(step).pre_vote, _grant, f"{PRE_VOTE}, §5.4.1",
         "election.on_request_vote", Topic.VOTE,
