@@ -21,9 +21,10 @@ from raftline_patroni.loading import NEVER, Loaded, cluster_of
 import raftline
 from raftline.harness.added_users import add_users
 from raftline.wire.commands.rights import UserRole
+from raftline_testing.doubles.in_process import raftline as run
 from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.known_users import first_admin
-from raftline_testing.nodes.newcomers import begin_again
+from raftline_testing.nodes.newcomers import begin_again, recover_from, restore
 from raftline_testing.nodes.processes import eventually, free_ports
 
 Store = Callable[..., Raftline]
@@ -372,7 +373,7 @@ def test_a_member_logs_in_as_a_writer_of_its_own_keys(store: Store, tmp_path: Pa
         one = store("p1", raftline=section)
 
         def leads_at_last() -> bool:
-            with contextlib.suppress(RaftlineError):  # until the node is at level 1
+            with contextlib.suppress(RaftlineError):  # until the node serves
                 return one.attempt_to_acquire_leader()
             return False
 
@@ -414,3 +415,31 @@ def test_store_follows_a_cluster_that_began_again(store: Store, tmp_path: Path) 
             return [each.name for each in threading.enumerate()].count("raftline watch") == before
 
         eventually(one_watches, "the earlier watch has ended")
+
+
+@pytest.mark.parametrize("how", ["recover", "restore"])
+def test_a_primary_leads_on_in_a_repaired_cluster(how: str, store: Store, tmp_path: Path) -> None:
+    """The keys are there, and nobody else takes the leader's."""
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        node = cluster.start().leader()
+        one, other = store("p1", at=addresses(cluster)), store("p2", at=addresses(cluster))
+        assert one.set_config_value('{"a": 1}')
+        assert one.attempt_to_acquire_leader()
+        assert not other.attempt_to_acquire_leader()
+        if how == "recover":
+            recover_from(node, cluster)
+        else:
+            backup = tmp_path / "backup"
+            assert run("backup", backup, "--at", f"localhost:{node.port}").returncode == 0
+            restore(cluster, backup)
+        for each in (one, other):
+            with pytest.raises(RaftlineError):
+                each.get_cluster()
+        found = one.get_cluster()
+        assert found.config is not None
+        assert found.config.data == {"a": 1}
+        assert leads(other).name == "p1"
+        assert not other.attempt_to_acquire_leader()
+        assert one.update_leader(found, 5)
+        assert one.touch_member({"state": "running"})
+        assert [member.name for member in other.get_cluster().members] == ["p1"]

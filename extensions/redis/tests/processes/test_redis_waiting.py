@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from raftline.redis.resp.types import rows
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually
 
+_CLOSE_WAIT = "08"  # in /proc/net/tcp
 READER = framed("XREAD", "BLOCK", "0", "STREAMS", "k", "0")
 ENTRY = (  # of this stream
     b"*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$3\r\n5-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n"
@@ -145,6 +147,20 @@ def test_a_waiter_writes_one_entry_for_its_element(
     assert [line.partition(f" {name} ")[2] for line in found] == [entry.partition(" ")[2]]
 
 
+def wait_for_end(node: NodeProcess, port: int) -> None:
+    """Wait until the system has told the node's side of a connection that the other side, at this
+    port, is closed: another connection may be faster."""
+    end = f":{node.port:04X} "
+    shown = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+
+    def has_ended() -> bool:
+        lines = [line for path in shown if path.exists() for line in path.read_text().splitlines()]
+        own = [line for line in lines if end in line and f":{port:04X} {_CLOSE_WAIT} " in line]
+        return bool(own) or not lines
+
+    eventually(has_ended, "the end of a connection")
+
+
 def test_a_waiter_that_is_gone_takes_nothing(nodes: Cluster) -> None:
     node = nodes["s1"]
     with Raw(node) as gone, Raw(node) as other, Raw(node) as giver:
@@ -152,7 +168,9 @@ def test_a_waiter_that_is_gone_takes_nothing(nodes: Cluster) -> None:
         wait_for_waiters(node, 1)
         other.send(framed(b"BLPOP", b"left", b"0"))
         wait_for_waiters(node, 2)
+        port = gone.own_port
         gone.__exit__()
+        wait_for_end(node, port)
         assert giver.ask(b"RPUSH", b"left", b"a") == b":1\r\n"
         assert other.reply() == framed(b"left", b"a")
 
