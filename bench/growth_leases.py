@@ -90,7 +90,7 @@ def leases(setup: Setup) -> None:
     """Sets of 64 connections: alone, with 10,000 leases of 10 s, and while each of these is
     renewed every third of its time; then the time until all of them have ended."""
     with Raftline(setup.folder, setup.port) as nodes:
-        port = nodes.port(nodes.wait_until_raised())
+        port = nodes.port(nodes.wait_until_begun())
         load = Load(seconds=setup.seconds)
         setup.add("64, alone", nodes, nodes.measure(load))
         names = granted(port, LEASES, SECONDS)
@@ -117,7 +117,7 @@ def many_leases(setup: Setup) -> None:
     start of a node, and the end of all leases at once."""
     count = max(GRANTED_AT_ONCE, setup.entries // 10)
     with Raftline(setup.folder, setup.port, options=STEADY) as nodes:
-        leader = nodes.wait_until_raised()
+        leader = nodes.wait_until_begun()
         load, port = Load(seconds=setup.seconds), nodes.port(leader)
         setup.add("set, 64, alone", nodes, nodes.measure(load))
         setup.add("at rest, alone", nodes, {"leader, CPU s/s": _at_rest(nodes, leader)})

@@ -62,7 +62,7 @@ def watch(setup: Setup) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000), hard))
     with Raftline(setup.folder, setup.port, options=ROOM) as nodes:
-        nodes.wait_until_raised()
+        nodes.wait_until_begun()
         _costs(setup, nodes, "none")
         for watches, connections in CROWDS:
             if connections + 1000 > min(hard, 20_000):
@@ -78,7 +78,7 @@ def watch(setup: Setup) -> None:
             finally:
                 crowd.close()
     with Raftline(setup.folder, setup.port) as nodes:
-        nodes.wait_until_raised()
+        nodes.wait_until_begun()
         setup.add("event at a follower", nodes, _raftline_latency(nodes, setup.seconds))
     if setup.etcd:
         with Etcd(setup.folder, setup.port) as members:

@@ -60,13 +60,13 @@ class Raftline(Cluster):
                 return number
         return None
 
-    def wait_until_raised(self) -> int:
-        """Return the leader's number once all nodes know that the cluster grants leases."""
+    def wait_until_begun(self) -> int:
+        """Return the leader's number once all nodes know the identity: then they grant leases."""
 
-        def raised() -> bool | None:
-            return all(self.number(number, "level") >= 1 for number in self.processes) or None
+        def begun() -> bool | None:
+            return all(self.status(number).get("cluster") for number in self.processes) or None
 
-        wait_until(raised, "the cluster did not rise to a level that grants leases")
+        wait_until(begun, "the cluster has no identity, and grants no leases")
         return self.wait_for_leader()
 
     def fdatasyncs(self) -> int:

@@ -170,7 +170,7 @@ def _positive(text: str) -> float:
 
 def soak(nodes: SoakNodes, arguments: argparse.Namespace) -> tuple[Soak, float]:
     """Run it; return the run, and its pace."""
-    nodes.wait_until_raised()
+    nodes.wait_until_begun()
     leases = Leases(nodes, arguments.leases, LEASE_S)
     watches = Watches(nodes, [f"k{number:015}" for number in range(arguments.watches)])
     run = Soak(nodes, arguments, leases, watches)

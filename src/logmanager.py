@@ -11,11 +11,11 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
-from .common.build_level import continuing
+from .common.identities import continuing
 from .common.mypyc_compat import mypyc_attr
 from .common.process.wakeup import PauseFunction, give_way, no_pause
 from .raft.effects import Effects, HardState
-from .raft.levels import FLOOR, Levels, level_command, read
+from .raft.identity import ClusterIdentity, identity_command, read
 from .raft.log import Entry, SafetyError, Snapshot
 from .raft.membership import Membership, all_vote
 from .state.commands.key_commands import TRIALS, execute
@@ -121,11 +121,6 @@ class LogManager:
         """The members after the last applied entry."""
         return self.state.members
 
-    @property
-    def level(self) -> int:
-        """The level of the cluster after the last applied entry."""
-        return self.store.level
-
     def recover(self, *, never_ran: bool = False, joins: bool = False) -> Recovered:
         """Lock the folder and restore the node's knowledge from its files. Nothing is executed yet.
 
@@ -137,8 +132,9 @@ class LogManager:
                 the operator's claim. One line explains what to do.
         """
         recovered, loaded = self.open(self.members, never_ran=never_ran, joins=joins)
-        self.state.members, self.store.level = recovered.members, recovered.level
-        self.state.cluster, self.chain = recovered.base_cluster, recovered.chain
+        self.state.members, self.chain = recovered.members, recovered.chain
+        self.state.cluster = recovered.base_cluster
+        self.store.is_at_floor = not recovered.base_cluster
         if loaded is not None:
             try:
                 self._load(loaded, parts_of(loaded))
@@ -320,7 +316,6 @@ class LogManager:
                 self._refuse_unreadable()
             still, sessions = self._hold(), self.state.sessions.dump()
             applied, members, chain = self.applied, self.members, self.chain
-            level = self.store.level
             granted, cluster = self.store.leases.copy(), self.state.cluster
             users, removals = self.store.users, dict(self.store.removals)
             needs = self.state.needs
@@ -330,7 +325,6 @@ class LogManager:
             sessions,
             still,
             lambda pause: self.release(still, pause),
-            level,
             format_granted(granted),
             cluster,
             users.format(),
@@ -371,9 +365,9 @@ class LogManager:
             self.state.sessions, self.state.members = parts.sessions, loaded.members
             self.state.cluster, self.state.needs = loaded.cluster, loaded.needs
             self.applied, self.chain = Mark(index, term), loaded.chain
+            self.store.is_at_floor = not loaded.cluster
             return self.store.replace(
                 loaded.pairs,
-                loaded.level,
                 parts.leases,
                 loaded.leased,
                 entry_number(index, term),
@@ -570,7 +564,6 @@ class LogManager:
             self.name,
             snapshot,
             published.members,
-            published.level,
             published.cluster,
             published.chain,
         )
@@ -605,7 +598,7 @@ class LogManager:
             DiskFailed: the files may hold both identities.
         """
         storage, log = self._storage, recovered.log
-        in_log = Levels(0, FLOOR, log.commands).clusters.latest or recovered.base_cluster
+        in_log = ClusterIdentity(0, commands=log.commands).latest or recovered.base_cluster
         if storage is None or self._logfile is None or not (recovered.cluster or in_log):
             return  # its first leader draws an identity
         cluster = continuing(in_log or recovered.cluster)  # the log is renamed last
@@ -616,15 +609,13 @@ class LogManager:
             self.snapshots.publish(_run(self.snapshots.writing(self.freeze(), no_pause)))
         for place, command in enumerate(log.commands):
             if (content := read(command)).cluster:
-                log.commands[place] = level_command(content.level, cluster, content.needs)
+                log.commands[place] = identity_command(cluster, content.needs)
         name = f"{self.name}.log"
-        whole = whole_file(
-            recovered.members, log, recovered.level, recovered.base_cluster, recovered.chain
-        )
+        whole = whole_file(recovered.members, log, recovered.base_cluster, recovered.chain)
         self._folder.replace(name, whole)
         self._logfile.close()
         file = self._folder.open_append(name)
-        left = crc_left_open(recovered.members, log, recovered.level, recovered.base_cluster)
+        left = crc_left_open(recovered.members, log, recovered.base_cluster)
         self._logfile = LogFile(file, log.copy(), left, self._folder.size(name))
 
     def checked(self, snapshot: Snapshot) -> LoadedSnapshot:
@@ -641,7 +632,7 @@ class LogManager:
     def _write(
         self, works: Sequence[Effects], storage: HardStateFile, log: LogFile
     ) -> tuple[int, int] | None:
-        save, level, cluster, recovered = _asked(works)
+        save, cluster, recovered = _asked(works)
         lost = _lost(works)
         forgot = lost is LogState.RECOVERING
         mark = None
@@ -652,7 +643,8 @@ class LogManager:
             # Hand-written entries are removed before the flag is set: after it, they would count as
             # a cluster's entries.
             mark = log.append([Effects(cut_after=0)])
-        _save_names(storage, level, cluster)
+        if cluster and not storage.promise.cluster:
+            storage.save(storage.promise._replace(cluster=cluster))
         promise = _promised(works, storage.promise, lost, save, differed=differed)
         if recovered and promise.state is LogState.NEWBORN:  # its first vote: one write for both
             promise = promise._replace(state=LogState.WHOLE)
@@ -686,24 +678,15 @@ def _run(writing: Generator[None, None, Snapshot]) -> Snapshot:
         return cast("Snapshot", end.value)
 
 
-def _save_names(storage: HardStateFile, level: int, cluster: str) -> None:
-    """Save the level and the identity, if they are new."""
-    promise = storage.promise
-    if level > promise.level or (cluster and not promise.cluster):
-        cluster = promise.cluster or cluster
-        storage.save(promise._replace(level=max(level, promise.level), cluster=cluster))
-
-
-def _asked(works: Sequence[Effects]) -> tuple[HardState | None, int, str, bool]:
-    """Return the last term and vote, the highest level, the identity, and whether any step
-    recovered."""
+def _asked(works: Sequence[Effects]) -> tuple[HardState | None, str, bool]:
+    """Return the last term and vote, the identity, and whether any step recovered."""
     save: HardState | None = None
-    level, cluster, recovered = FLOOR, "", False
+    cluster, recovered = "", False
     for work in works:
-        save, level = work.save or save, max(work.level or FLOOR, level)
+        save = work.save or save
         cluster = cluster or work.cluster or ""
         recovered = recovered or work.recovered
-    return save, level, cluster, recovered
+    return save, cluster, recovered
 
 
 def _lost(works: Sequence[Effects]) -> LogState | None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from raftline.common.arguments import build
-from raftline.common.build_level import LEVEL
 from raftline.common.version import VERSION
 from raftline.node.loop.measures import BOUNDS_S, Histogram
 from raftline.node.program.node_server import Server
@@ -46,8 +45,6 @@ def _consensus(out: Exposition, server: Server, status: dict[str, Any]) -> None:
     out.labelled("gauge", "role", "1 for the role that this node has, else 0", "role", has)
     out.gauge("term", "The term", status["term"])
     out.gauge("has_leader", "1 where this node knows a leader", int(status["leader"] is not None))
-    out.gauge("level", "The level of the cluster", server.level)
-    out.gauge("build_level", "The highest level that this build knows", LEVEL)
     out.gauge(
         "foreigners",
         "Servers of other clusters that this node met under members' names in the last minute",

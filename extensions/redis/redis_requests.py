@@ -17,8 +17,7 @@ from raftline.net.protocol.doors import Malformed
 from raftline.net.protocol.host import DoorHost
 from raftline.net.protocol.run_work import MAY_TAKE_LONG, RunWork
 from raftline.net.protocol.trials import Trials
-from raftline.raft.levels import FLOOR
-from raftline.wire.commands.command_table import COMMANDS, Request
+from raftline.wire.commands.command_table import BEYOND_FLOOR, COMMANDS, Request
 from raftline.wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
 from raftline.wire.limits import LONG_BYTES, REQUESTS_TOGETHER, STRANGER_LINE_BYTES
 
@@ -100,7 +99,7 @@ class RedisRequests:
         then those after it are read as plain ones, too."""
         whole = bytes(self._lines.begun) + data
         text = whole[: HALF_PLAIN + PLAIN_BYTES].decode("latin-1")
-        if not take_plain(text, 1, self._host.level).commands:
+        if not take_plain(text, 1, is_at_floor=self._host.is_at_floor).commands:
             return data
         self._lines.forget()
         self._scanner = CommandScanner()
@@ -128,7 +127,7 @@ class RedisRequests:
         if session.queue is not None or session.subscriptions:
             return None
         text = self._uncut[place : place + PLAIN_TOGETHER].decode("latin-1")
-        run = take_plain(text, REQUESTS_TOGETHER, self._host.level)
+        run = take_plain(text, REQUESTS_TOGETHER, is_at_floor=self._host.is_at_floor)
         if not run.commands:
             return None
         self._place += run.end
@@ -174,7 +173,7 @@ class RedisRequests:
         if plan is None:
             return None
         if isinstance(plan, Line):
-            if not may_wait and plan.level > FLOOR and plan.level > self._host.level:
+            if not may_wait and self._host.is_at_floor and plan.verb in BEYOND_FLOOR:
                 self._plan = plan
                 return None
             return self._admit(plan)
@@ -295,8 +294,7 @@ class RedisRequests:
 
     def _admit(self, plan: Line) -> RedisRequest:
         """Return a line as this node serves it: the admission may refuse it."""
-        command = plan.command
-        verb = command[: command.find(" ")]
+        command, verb = plan.command, plan.verb
         handling = COMMANDS[verb].handling
         if handling.is_timed:
             kind, reading = "read", BY_CLOCK
@@ -306,7 +304,7 @@ class RedisRequests:
             )
         else:
             kind, reading = "write", BY_ROUND
-        request = Request("", "", verb, command, "", plan.level)
+        request = Request("", "", verb, command)
         line = self._admission.admit(ParsedLine(kind, request, command, reading=reading))
         id_ = f"{plan.form} {plan.key}"
         if line.kind == "write" and self.trials.are_needed(command):

@@ -12,7 +12,7 @@ from raftline.net.protocol.outgoing_protocol import NOT_IN_TIME, OutgoingProtoco
 from raftline.net.protocol.trials import confirmed, why_too_much
 from raftline.net.protocol.user_calls import NotReached, UserCalls
 from raftline.net.protocol.waits import AwaitReplies, Replies, ReserveRoom, Waits
-from raftline.wire.commands.command_table import COMMANDS, Request, read_request
+from raftline.wire.commands.command_table import Request, read_request
 from raftline.wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
 from raftline.wire.commands.watch_lines import watch_operands
 from raftline.wire.limits import ANSWER_BYTES, PIECE_CHARACTERS
@@ -373,7 +373,7 @@ class RedisServing:
         """
         if ask.is_canonical:  # values of a megabyte are not read again
             verb = text.partition(" ")[0]
-            request = Request("", "", verb, text, "", COMMANDS[verb].level)
+            request = Request("", "", verb, text)
         else:
             request = read_request("", "", text, self._host.limits)
         kind, reading = ask.kind, BY_ROUND

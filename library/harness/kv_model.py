@@ -9,7 +9,6 @@ from raftline.clients.calls.transaction import Outcome, Transaction
 from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.connections.node_connection import Refused
 from raftline.clients.requests.search import text_of
-from raftline.common.build_level import LEVEL
 from raftline.state.commands.key_commands import execute
 from raftline.state.key_events import KeyEvent
 from raftline.state.lease_table import format_expiry
@@ -24,10 +23,10 @@ TERM = 4
 
 
 class Model:
-    """A store at the level of this build; each call is one entry."""
+    """A store above the floor; each call is one entry."""
 
     def __init__(self) -> None:
-        self.store = Store(level=LEVEL)
+        self.store = Store(is_at_floor=False)
         self.store.notes_events = True
         self.store.term = TERM
 

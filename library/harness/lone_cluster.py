@@ -9,7 +9,7 @@ import raftline
 from raftline.clients.requests.search import text_of
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
-from raftline.wire.commands.command_table import read_request, row_of
+from raftline.wire.commands.command_table import read_request
 from raftline.wire.operands.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from raftline.wire.replies.replies import Reply
@@ -34,8 +34,6 @@ class LoneCluster:
             request = read_request("c", "", command, Limits())
         except ProtocolError as error:
             raise raftline.Refused(str(error)) from None
-        if row_of(command).level > 1:
-            return text_of(Reply("s1", "Sorry, this cluster is at level 1 until s1 is upgraded."))
         with self._one_at_a_time:
             if command.startswith("get "):
                 return self._manager.read([request.command])[0]

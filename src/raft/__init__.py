@@ -26,8 +26,8 @@ if TYPE_CHECKING:  # for type checkers
     from .inputs import Compact as Compact
     from .inputs import Input as Input
     from .inputs import NeedParts as NeedParts
+    from .inputs import PeerBuild as PeerBuild
     from .inputs import PeerDisconnected as PeerDisconnected
-    from .inputs import PeerLevel as PeerLevel
     from .inputs import Propose as Propose
     from .inputs import Read as Read
     from .inputs import Receive as Receive
@@ -77,7 +77,7 @@ _NAMES = {  # the names of each module, as in the imports above: a test compares
     "raft.change": "Change",
     "raft.effects": "Chunk Effects HardState ReadReady Settled",
     "raft.inputs": "Applied AskLeader Begin ChangeMembers Compact Input NeedParts PeerDisconnected "
-    "PeerLevel Propose Read Receive SnapshotChecked SnapshotGone SnapshotRejected SnapshotTaken "
+    "PeerBuild Propose Read Receive SnapshotChecked SnapshotGone SnapshotRejected SnapshotTaken "
     "StateSummed Stop Synced Tick Transfer",
     "raft.log": "Entry Log SafetyError Snapshot",
     "raft.membership": "Membership all_vote read_membership:read",

@@ -40,7 +40,6 @@ from operator import itemgetter
 from typing import Final
 
 from .inputs import StateSummed
-from .levels import FLOOR
 from .messages import AppendEntries, Difference, SumKind, Sums
 from .progress import Comparison, Progress
 from .recovering import stop_counting
@@ -97,7 +96,7 @@ def own_sums(state: State) -> Sums | None:
     another implementation, which does not know them."""
     index = state.applied
     chain = state.points.get(index)
-    if chain is None or state.levels.latest <= FLOOR:
+    if chain is None or state.identity.is_at_floor:
         return None
     last = next(reversed(state.state_sums.values()), _NO_SUM)
     return Sums(index, chain, last.index, last.sum, state.differs, state.received_index)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .agreement import hear_of_sums, own_sums
+from .identity import PREFIX, is_foreign, read
 from .leader_lease import promise
-from .levels import PREFIX, is_foreign, read
 from .log import Entry
 from .messages import (
     AppendAccepted,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from ..common.address import canonical_host
-from .levels import NOT_HEARD
 from .membership import Membership
 
 FORCE: Final = "force"  # the last word of a request that may take the quorum
@@ -28,10 +27,10 @@ class Change(NamedTuple):
     name: str
     address: str = ""
     old: str = ""
-    level: int = NOT_HEARD  # of the new member's build
     cluster: str = ""  # the identity that the new member knows, "" if none
     force: bool = False  # even if too few of the voters answer for a majority
     applies: frozenset[str] | None = None  # what the new member's build applies; None: not heard
+    is_at_floor: bool = False  # the new member announces no build
 
     def __str__(self) -> str:
         return " ".join(word for word in (self.verb, self.old, self.name) if word)

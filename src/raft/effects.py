@@ -53,8 +53,7 @@ class Effects:
     send: list[Message] = field(default_factory=list)  # 1. may be sent at once (thesis §10.2.1)
     save: HardState | None = None  # 2. term and vote
     cut_after: int | None = None  # 2. last index to keep; the conflicting tail is deleted
-    level: int | None = None  # 2. new level; written to NAME.storage before the log
-    cluster: str | None = None  # 2. the identity, known from now on; written there too
+    cluster: str | None = None  # 2. the identity, known from now on; written to NAME.storage
     append: list[Entry] = field(default_factory=list)  # 2. then new entries; one fsync for all
     chunks: list[Chunk] = field(default_factory=list)  # 2. of an arriving snapshot; no fsync
     install: Snapshot | None = None  # 2. publish the checked file; the log keeps the rest

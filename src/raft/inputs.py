@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from .change import Change
-from .levels import FLOOR
 from .log import Snapshot
 from .membership import Membership
 from .messages import Message
@@ -127,13 +126,13 @@ class PeerDisconnected:
 
 
 @dataclass(slots=True)
-class PeerLevel:
-    """A peer sent the level of its build, and the parts that it applies, on a connection from this
-    server: FLOOR if it announces none, NOT_HEARD if the connection broke."""
+class PeerBuild:
+    """A peer announced on a connection from this server which parts its build applies; None: the
+    connection broke. `is_at_floor`: it announces none, as other implementations do."""
 
     peer: str
-    level: int
-    applies: frozenset[str] = frozenset()
+    applies: frozenset[str] | None
+    is_at_floor: bool = False
 
 
 @dataclass(slots=True)
@@ -146,12 +145,11 @@ class SnapshotTaken:
 
 @dataclass(slots=True)
 class SnapshotChecked:
-    """A snapshot passed the requested check. It contains these members, this level and identity
-    of the cluster, and what the entries after it may need."""
+    """A snapshot passed the requested check. It contains these members, the identity of
+    the cluster, and what the entries after it may need."""
 
     snapshot: Snapshot
     members: Membership
-    level: int = FLOOR
     cluster: str = ""
     needs: str = ""
 
@@ -199,7 +197,7 @@ Input = (
     | Tick
     | NeedParts
     | PeerDisconnected
-    | PeerLevel
+    | PeerBuild
     | SnapshotTaken
     | SnapshotChecked
     | SnapshotRejected

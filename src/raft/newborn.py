@@ -26,7 +26,7 @@ acknowledged. So a newborn checks each message for proof that the cluster has a 
   deliver the messages of a process that has ended.
 * The newborn votes, or stands for election: from then on, it is like any other server. If the
   claim was false, or the patience too short, there are two clusters, and each has an identity of
-  its own. No server of one takes anything from the other (raft/levels.py), so the older one keeps
+  its own. No server of one takes anything from the other (raft/identity.py), so the older one keeps
   its entries. At the floor there are no identities.
 * A log that a person wrote by hand, and that no leader ever touched, is not a history. Its owner is
   newborn too, and shows that: its vote requests end in `newborn`. Newborns vote for it by §5.4.1,

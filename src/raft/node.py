@@ -29,8 +29,8 @@ from .election import (
     on_silence,
 )
 from .far_terms import FromFollower, is_too_far, meet_far_term
+from .identity import ClusterIdentity
 from .leader_lease import extend_lease
-from .levels import FLOOR, Levels
 from .log import Entry, Log, SafetyError, Snapshot
 from .membership import Configurations, Membership
 from .messages import (
@@ -101,7 +101,7 @@ from .transfer import (
     give_up_transfer,
     on_timeout_now,
 )
-from .upgrade import add_parts, note_level, raise_to_members
+from .upgrade import add_parts, note_build, renew_parts
 
 
 class StepObserver(Protocol):
@@ -195,13 +195,12 @@ def node_from_disk(
     received_index: int = 0,
     incarnation: int = 1,
     snapshot: Snapshot | None = None,
-    level: int = FLOOR,
     base_cluster: str = "",
     cluster: str = "",
     needs: str = "",
 ) -> RawNode:
-    """Return a server that starts with the state on its disk. `members`, `level`, `base_cluster`
-    and `needs` are the values at the base of its log; `cluster` is the identity that it knows.
+    """Return a server that starts with the state on its disk. `members`, `base_cluster` and
+    `needs` are the values at the base of its log; `cluster` is the identity that it knows.
     `differs` and `received_index` are as on its disk (raft/agreement.py)."""
     if log.last_term > hard_state.term:
         raise SafetyError(f"{name} is in term {hard_state.term}, its log in {log.last_term}")
@@ -229,7 +228,7 @@ def node_from_disk(
         applied=log.base_index,
         durable_index=log.last_index,
         snapshot=snapshot,
-        levels=Levels(log.base_index, level, log.commands, base_cluster, needs),
+        identity=ClusterIdentity(log.base_index, base_cluster, log.commands, needs),
         cluster=cluster or base_cluster,
     )
     begin_to_look(state)
@@ -249,10 +248,8 @@ def advance(state: State) -> None:
             advance_commit(state)
         if state.is_changing_members:
             advance_change(state)
-    levels = state.levels
-    lags = levels.latest < state.options.level or levels.needs.latest != state.own_needs
-    if lags and state.leading is not None and raise_to_members(state):
-        send_entries_to_all(state)
+        if state.identity.needs.latest != state.own_needs and renew_parts(state):
+            send_entries_to_all(state)
     if state.applying < state.commit_index:
         state.hand_out_committed()
     if state.applied < state.commit_index and not state.apply_since_ms:
@@ -391,10 +388,10 @@ def _need_parts(state: State, event: inputs.NeedParts) -> None:
         send_entries_to_all(state)
 
 
-def _peer_level(state: State, event: inputs.PeerLevel) -> None:
-    """Record a peer's level. If that ends the leader's silence towards the peer, send to it at
+def _peer_build(state: State, event: inputs.PeerBuild) -> None:
+    """Record a peer's build. If that ends the leader's silence towards the peer, send to it at
     once."""
-    may_hear = note_level(state, event.peer, event.level, event.applies)
+    may_hear = note_build(state, event)
     progress = state.progress.get(event.peer)
     if may_hear and progress is not None:
         send_heartbeat(state, event.peer, progress)
@@ -413,13 +410,13 @@ _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
     inputs.Tick: _pass_time,
     inputs.AskLeader: lambda state, event: ask_leader(state, event.tokens),
     inputs.PeerDisconnected: _disconnected,
-    inputs.PeerLevel: _peer_level,
+    inputs.PeerBuild: _peer_build,
     inputs.ChangeMembers: lambda state, event: begin_change(state, event.change, event.token),
     inputs.Transfer: lambda state, event: begin_transfer(state, event.to),
     inputs.Begin: lambda state, event: begin(state, event.without),
     inputs.SnapshotTaken: lambda state, event: snapshot_taken(state, event.snapshot),
     inputs.SnapshotChecked: lambda state, event: install(
-        state, event.snapshot, event.members, event.level, event.cluster, event.needs
+        state, event.snapshot, event.members, event.cluster, event.needs
     ),
     inputs.SnapshotRejected: lambda state, event: refuse(state, event.snapshot, event.why),
     inputs.SnapshotGone: lambda state, event: snapshot_gone(state, event.peer, event.snapshot),

@@ -1,14 +1,14 @@
-"""A read-only view of a server's state. The `Levels`, `Configurations` and `Progress` objects are
-the server's own: callers must not change them."""
+"""A read-only view of a server's state. The `ClusterIdentity`, `Configurations` and `Progress`
+objects are the server's own: callers must not change them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from .identity import ClusterIdentity
 from .inputs import StateSummed
 from .leader_lease import lease_until_ms
-from .levels import Levels
 from .log import Entry, Snapshot
 from .membership import Configurations, Membership
 from .progress import Progress
@@ -125,13 +125,8 @@ class NodeView:
         return self._state.snapshot
 
     @property
-    def heard_levels(self) -> Set[str]:
-        """The peers that ever announced a level to this server."""
-        return self._state.heard_levels
-
-    @property
-    def levels(self) -> Levels:
-        return self._state.levels
+    def identity(self) -> ClusterIdentity:
+        return self._state.identity
 
     def who_lacks(self, parts: Sequence[str]) -> tuple[str, str]:
         """Return a part of these that no entry of this leader may need yet, and the member that

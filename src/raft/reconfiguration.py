@@ -12,7 +12,6 @@ from ..common.text import NUMBER_MAX
 from .change import Change, ChangePlan, ChangeRefused, PendingChange, advice, plan
 from .effects import Settled
 from .election import heard_lately
-from .levels import FLOOR
 from .log import Entry, SafetyError
 from .membership import Membership, read
 from .progress import Progress
@@ -223,7 +222,7 @@ def append_fence(state: State) -> None:
     fence is a no-op, since a member may be another implementation without membership changes.
     """
     is_said = state.configurations.index > state.log.base_index
-    if is_said or state.levels.latest <= FLOOR:
+    if is_said or state.identity.is_at_floor:
         propose(state, [NOOP])
     else:
         append_configuration(state, state.membership)

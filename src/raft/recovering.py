@@ -57,7 +57,6 @@ recovering, as in step 1. If no such leader is left, the loss can't be detected:
 
 from __future__ import annotations
 
-from .levels import FLOOR
 from .messages import (
     AppendAccepted,
     AppendEntries,
@@ -112,7 +111,7 @@ def leader_finds_loss(state: State, progress: Progress, complaint: AppendRejecte
         f"[!] {name} lost entries: it acknowledged entry {lost_index} to {state.name}, and lacks "
         "it now. Its files were put back to an older copy, or its disk lost writes. It catches up"
     )
-    if state.levels.latest <= FLOOR:
+    if state.identity.is_at_floor:
         progress.forgot()
         return
     stop_counting(state, name, progress)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from .agreement import compare
-from .levels import FLOOR
 from .log import Entry, SafetyError, entries_of
 from .messages import (
     AppendAccepted,
@@ -216,7 +215,7 @@ def advance_commit(state: State) -> None:
     index = state.membership.reached_by_quorum(matches)
     if index > state.commit_index and state.log.term_at(index) == state.term:
         state.advance_commit_index(index)
-        if not leading.notice_at_ms and state.levels.latest > FLOOR:
+        if not leading.notice_at_ms and not state.identity.is_at_floor:
             _plan_notice(state, leading)
 
 

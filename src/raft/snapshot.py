@@ -13,7 +13,7 @@ from __future__ import annotations
 from .agreement import forget_sums
 from .append_entries import answer, hear_leader
 from .effects import Chunk
-from .levels import Levels, check_needs, is_foreign
+from .identity import ClusterIdentity, check_needs, is_foreign
 from .log import SafetyError, Snapshot
 from .membership import Configurations, Membership
 from .messages import AppendAccepted, InstallSnapshot, InstallSnapshotReply, PeerError
@@ -93,7 +93,7 @@ def compact(state: State, index: int) -> None:
     if index > log.base_index:
         log.compact(min(index, log.base_index + COMPACT_MAX))
         state.configurations.compact(log.base_index)
-        state.levels.compact(log.base_index)
+        state.identity.compact(log.base_index)
 
 
 # --- the leader's side ---------------------------------------------------------------------
@@ -271,7 +271,7 @@ def _send_held(state: State, message: InstallSnapshot, offset: int) -> None:
 
 
 def install(
-    state: State, snapshot: Snapshot, members: Membership, level: int, cluster: str, needs: str = ""
+    state: State, snapshot: Snapshot, members: Membership, cluster: str, needs: str = ""
 ) -> None:
     """Install a snapshot whose file arrived complete and passed its checks (Figure 13, 5-8).
 
@@ -284,7 +284,7 @@ def install(
         refuse(state, snapshot, f"it is of cluster {cluster}, and this is cluster {state.cluster}")
         return
     what = f"the snapshot of {incoming.sender}"
-    check_needs(state.name, state.options.applies, what, needs)
+    check_needs(state.options.applies, what, needs)
     state.incoming = None
     if state.role is Role.LEADER or snapshot.index <= state.commit_index:
         state.note(f"[*] {state.name} no longer needs the snapshot up to entry {snapshot.index}")
@@ -296,12 +296,11 @@ def install(
     # 7: the log ends before it, or holds a different entry there, which invalidates the rest.
     state.log.reset(snapshot.index, snapshot.term)
     state.durable_index = min(state.durable_index, snapshot.index)
-    state.levels = Levels(snapshot.index, level, cluster=cluster, needs=needs)
+    state.identity = ClusterIdentity(snapshot.index, cluster, needs=needs)
     state.advance_commit_index(snapshot.index)
     state.applying = snapshot.index  # 8: the rim replaces the state machine, and reports that
     state.snapshot = snapshot
     state.configurations = Configurations(snapshot.index, members)
-    state.out.level = level
     state.out.members_changed = True
     state.out.install = snapshot
     state.received_index = state.out.received = snapshot.index

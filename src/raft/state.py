@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .effects import Effects, HardState, ReadReady
+from .identity import PREFIX as IDENTITY_PREFIX
+from .identity import CannotApply, ClusterIdentity, check_needs, lacking
 from .inputs import StateSummed
-from .levels import FLOOR, NOT_HEARD, Levels, check_level, check_needs, lacking
-from .levels import PREFIX as LEVEL_PREFIX
 from .log import Entry, Log, SafetyError, Snapshot, is_run
 from .membership import PREFIX, Configurations, Membership
 from .messages import CHUNK_BYTES, Message
@@ -39,8 +39,8 @@ class Options:
     lease_drift_percent: int = (
         10  # how much faster a follower's clock may run (raft/leader_lease.py)
     )
-    level: int = FLOOR  # of this build (raft/upgrade.py), or the floor where others take part
-    cluster_if_new: str = ""  # the identity for a cluster that has none, above the floor
+    # The identity for a cluster that has none; "" at the floor, where others take part.
+    cluster_if_new: str = ""
     # What this build applies, each `PART=DIGEST` (raft/upgrade.py). None: it checks no entry.
     applies: frozenset[str] | None = None
     own_parts: Sequence[str] = ()  # of these, without the digests of earlier builds
@@ -89,10 +89,10 @@ class State:
     quick_retries_left: int = 0  # remaining short election timeouts: the leader's process ended
     promised_until_ms: int = 0  # this server's vote is promised to a leader (raft/leader_lease.py)
     lease_ms: int = 0  # the longest promise recorded on disk
-    levels: Levels = field(default_factory=lambda: Levels(0, FLOOR))  # of the log
+    identity: ClusterIdentity = field(default_factory=lambda: ClusterIdentity(0))  # of the log
     cluster: str = ""  # the identity of the cluster, once its entry is known to be committed
-    peer_levels: dict[str, int] = field(default_factory=dict)  # announced since connected
-    heard_levels: frozenset[str] = frozenset()  # peers that ever announced one
+    # By peer that has announced its build on an open connection: whether it is above the floor.
+    peer_builds: dict[str, bool] = field(default_factory=dict)
     peer_parts: dict[str, frozenset[str]] = field(default_factory=dict)  # as they last announced
     own_needs: str | None = None  # the needs of the log when they were last those of this build
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
@@ -217,11 +217,12 @@ class State:
 
     def may_send(self, name: str) -> bool:
         """Whether this server may send its log to the named one: rule 3 of raft/upgrade.py."""
-        level = self.levels.latest
-        if level <= FLOOR:
+        identity = self.identity
+        if identity.is_at_floor:
             return True
-        is_low = self.peer_levels.get(name, NOT_HEARD) < level
-        return not (is_low or lacking(self.levels.needs.latest, self.peer_parts.get(name, ())))
+        return self.peer_builds.get(name, False) and not lacking(
+            identity.needs.latest, self.peer_parts.get(name, ())
+        )
 
     @property
     def has_adopted_log(self) -> bool:
@@ -354,10 +355,9 @@ class State:
                 index_before = self.configurations.index
                 self.configurations.append(index, command)
                 are_changed |= self.configurations.index != index_before
-            elif command.startswith(LEVEL_PREFIX):
-                level = self.levels.latest
-                if self.levels.append(index, command):
-                    self._note_level(index, level)
+            elif command.startswith(IDENTITY_PREFIX):
+                self.identity.append(index, command)
+                self._check_identity(index)
         self.out.append += entries
         if are_changed:
             self._note_members()
@@ -370,7 +370,7 @@ class State:
             raise SafetyError("a leader never cuts its own log (§5.3, Leader Append-Only)")
         self.log.cut_after(index)
         index_before = self.configurations.index
-        self.levels.cut_after(index)
+        self.identity.cut_after(index)
         self.configurations.cut_after(index)
         if self.configurations.index != index_before:
             self.note(f"[!] The change of members in entry {index_before} is rolled back")
@@ -378,13 +378,17 @@ class State:
         self.durable_index = min(self.durable_index, index)
         self.out.cut_after = index
 
-    def _note_level(self, index: int, before: int) -> None:
-        level, needs = self.levels.latest, self.levels.needs
+    def _check_identity(self, index: int) -> None:
+        """Check that this server can take part where the entry at `index` gives the log an identity
+        or adds parts."""
+        needs = self.identity.needs
         if needs.index == index:
-            check_needs(self.name, self.options.applies, f"entry {index}", needs.latest)
-        if level > before:
-            self.out.level = check_level(self.name, self.options.level, index, level)
-            self.note(f"[*] Entry {index} raises this cluster to level {level}")
+            check_needs(self.options.applies, f"entry {index}", needs.latest)
+        if self.identity.index == index and not self.options.cluster_if_new:
+            raise CannotApply(
+                f"entry {index} gives this cluster an identity, and {self.name} is at the floor: "
+                "start it without --floor"
+            )
 
     def _note_members(self) -> None:
         index = self.configurations.index
@@ -402,9 +406,9 @@ class State:
     def learn_cluster(self) -> None:
         """Adopt the identity of the cluster if its entry is committed. Until then the entry may be
         rolled back, and another leader's candidate may win."""
-        clusters = self.levels.clusters
-        if clusters.latest and clusters.index <= self.commit_index:
-            self.cluster = self.out.cluster = clusters.latest
+        identity = self.identity
+        if identity.latest and identity.index <= self.commit_index:
+            self.cluster = self.out.cluster = identity.latest
             self.note(f"[*] The identity of this cluster is {self.cluster}")
 
     def hand_out_committed(self) -> None:

@@ -1,24 +1,25 @@
-"""The first entry of a cluster, raising its level, and keeping entries from servers below it.
+"""The first entry of a cluster, the parts of a build that its entries need, and keeping entries
+from servers that do not apply these.
 
-The first leader of a cluster begins its log with the entry that gives the cluster its identity and
-the lowest level. The identity is the candidate that the leader's node drew at its start. So no
+The first leader of a cluster begins its log with the entry that gives the cluster its identity, and
+names the kernel. The identity is the candidate that the leader's node drew at its start. So no
 entry of a client is ever in a log without an identity, and a quorum of servers is enough for
 everything.
 
-The leader raises the level to N once every member that was ever heard, including learners, has
-announced N or more, and so has a quorum (docs/operate/upgrades.md). Three rules make this safe:
+A later entry of this form adds the part that a command needs, once every member has announced that
+its build applies this part alike (docs/operate/upgrades.md). Three rules make this safe:
 
-1. An entry of level N follows `level N` in every log that holds it (Log Matching, §5.3). So a
-   server that executes it has already applied the level.
-2. When `level N` is appended, a quorum has announced N on an open connection. A server that is to
-   be added later is refused if it announced a lower level.
-3. A member may run an older build all the same: one that was not heard yet, or one that was
-   downgraded since. So once `level N` is in its log, a leader sends its log only to servers that
-   have announced N since they last connected. It sends nothing to any other server: that server
+1. An entry that needs a part follows the entry that names it in every log that holds it (Log
+   Matching, §5.3). So a server that executes it has already applied the name.
+2. When a part is named, a quorum has announced that it applies it. A server that is to be added
+   later is refused if it does not.
+3. A member may run another build all the same: one that was not heard yet, or one that was changed
+   since. So a leader sends its log only to servers that have announced since they last connected
+   that they apply all that is named there. It sends nothing to any other server: that server
    applies nothing, and can't win an election without the committed entry (§5.4.1).
 
-A member that was never up can hold no entry of a lower level, so nothing waits for it, except that
-a new leader gives each member some time to be heard.
+A member that was never up can hold no entry, so nothing waits for it, except that a new leader
+gives each member some time to be heard.
 """
 
 from __future__ import annotations
@@ -28,17 +29,15 @@ from typing import Final
 
 from ..common.extensions import KERNEL
 from .change import Change, ChangeRefused
-from .levels import (
-    FLOOR,
-    LOWEST,
-    NOT_HEARD,
+from .identity import (
+    identity_command,
     is_foreign,
     lacking,
-    level_command,
     name_of_part,
     why_lacking,
     with_parts,
 )
+from .inputs import PeerBuild
 from .log import Entry
 from .state import State
 
@@ -51,13 +50,11 @@ def first_command(state: State) -> str:
     a no-op. At the floor no log has an identity."""
     if not _begins_log(state):
         return NOOP
-    return level_command(LOWEST, state.options.cluster_if_new, _own_kernel(state))
+    return identity_command(state.options.cluster_if_new, _own_kernel(state))
 
 
 def _begins_log(state: State) -> bool:
-    options = state.options
-    is_above = options.level > FLOOR and bool(options.cluster_if_new)
-    return is_above and not state.levels.clusters.latest
+    return state.identity.is_at_floor and bool(state.options.cluster_if_new)
 
 
 def _own_kernel(state: State) -> str:
@@ -82,77 +79,41 @@ def first_to_send(state: State) -> int:
     follower that is of another cluster must see it, and refuse: the two may hold different entries
     with the same index and term, so a later entry would seem to match.
     """
-    clusters = state.levels.clusters
-    is_sure = state.cluster or not clusters.latest
-    return state.log.last_index + 1 if is_sure else clusters.index
+    identity = state.identity
+    is_sure = state.cluster or identity.is_at_floor
+    return state.log.last_index + 1 if is_sure else identity.index
 
 
-def note_level(state: State, name: str, level: int, applies: frozenset[str]) -> bool:
-    """Record the level and the parts that a server announced, NOT_HEARD when its connection broke;
-    return whether this leader's silence towards it ends."""
-    was_silent = not state.may_send(name)
-    if level == NOT_HEARD:
-        state.peer_levels.pop(name, None)
+def note_build(state: State, event: PeerBuild) -> bool:
+    """Record what a peer's build applies, or that its connection broke; return whether this
+    leader's silence towards it ends."""
+    name, applies = event.peer, event.applies
+    if applies is None:
+        state.peer_builds.pop(name, None)
         return False
-    state.peer_levels[name] = level
-    state.heard_levels |= {name}
+    was_silent = not state.may_send(name)
+    state.peer_builds[name] = not event.is_at_floor
     state.peer_parts[name] = applies
     if name in state.membership.names:
-        if level < state.levels.latest:
-            _note_older(state, name, level)
-        elif why := why_lacking(state.levels.needs.latest, applies):
+        if event.is_at_floor and not state.identity.is_at_floor:
+            state.note(
+                f"[!] {name} announces no build, and this cluster is above the floor: {state.name} "
+                f"sends it nothing. Start {name} with raftline and without --floor; if other "
+                "implementations take part, begin a cluster whose nodes all have --floor "
+                "(docs/operate/upgrades.md)"
+            )
+        elif why := why_lacking(state.identity.needs.latest, applies):
             state.note(
                 f"[!] {name} can't follow: entries of this cluster {why}. Until then {state.name} "
                 "sends it nothing (docs/operate/upgrades.md)"
             )
-        elif _begins_log(state) and lacking(_own_kernel(state), applies):
+        elif _begins_log(state) and not event.is_at_floor and lacking(_own_kernel(state), applies):
             state.note(
                 f"[!] {name} has another kernel than {state.name}, which begins a log only with a "
                 "quorum of its own: start one of them from the build of the others "
                 "(docs/operate/upgrades.md)"
             )
     return was_silent and state.may_send(name)
-
-
-def _note_older(state: State, name: str, level: int) -> None:
-    runs, cure = f"runs a build of level {level}", f"Start {name} with a newer version"
-    if level == FLOOR:
-        runs = "announces no level"
-        cure = (
-            f"Start {name} with raftline and without --floor; if other implementations take part, "
-            "begin a cluster whose nodes all have --floor"
-        )
-    state.note(
-        f"[!] {name} {runs}, and this cluster is at level {state.levels.latest}: {state.name} "
-        f"sends it nothing. {cure} (docs/operate/upgrades.md)"
-    )
-
-
-def raise_to_members(state: State) -> bool:
-    """Append what all members have come to support; return whether an entry was appended."""
-    is_below = state.levels.latest < state.options.level
-    has_raised = is_below and _raise_level(state)
-    return _renew_parts(state) or has_raised
-
-
-def _raise_level(state: State) -> bool:
-    """Append the highest level that all members have announced, if it is above the level of the
-    log; return whether an entry was appended. In a joint configuration, the members of both halves
-    count."""
-    leading, cluster = state.as_leader, state.levels.clusters.latest
-    if leading.transfer is not None or not cluster:
-        return False  # a transfer appends nothing (thesis §3.10)
-    announced, heard = state.peer_levels, state.heard_levels
-    waits = state.now_ms < _patience_end(state)
-    level = state.options.level
-    for name in state.peers:
-        if waits or name in heard:
-            level = min(level, announced.get(name, NOT_HEARD))
-    have = [name for name in state.peers if announced.get(name, NOT_HEARD) >= level]
-    if level <= state.levels.latest or not state.membership.is_quorum([state.name, *have]):
-        return False
-    state.append([Entry(state.log.last_index + 1, state.term, level_command(level, cluster))])
-    return True
 
 
 def who_lacks(state: State, needed: Sequence[str]) -> tuple[str, str]:
@@ -179,10 +140,10 @@ def who_lacks(state: State, needed: Sequence[str]) -> tuple[str, str]:
 
 def further_parts(state: State, needed: Sequence[str]) -> list[str]:
     """Return the parts of these that no entry may need before an entry says so."""
-    levels = state.levels
-    if not levels.clusters.latest or state.options.applies is None:
+    identity = state.identity
+    if identity.is_at_floor or state.options.applies is None:
         return []
-    named = levels.needs.latest.split()
+    named = identity.needs.latest.split()
     return [each for each in needed if each not in named]
 
 
@@ -191,20 +152,20 @@ def add_parts(state: State, needed: Sequence[str]) -> bool:
     whether one was appended. The caller has asked `who_lacks`."""
     new = further_parts(state, needed)
     if new:
-        levels = state.levels
-        needs = with_parts(levels.needs.latest, new)
-        command = level_command(max(levels.latest, LOWEST), levels.clusters.latest, needs)
+        identity = state.identity
+        command = identity_command(identity.latest, with_parts(identity.needs.latest, new))
         state.append([Entry(state.log.last_index + 1, state.term, command)])
     return bool(new)
 
 
-def _renew_parts(state: State) -> bool:
+def renew_parts(state: State) -> bool:
     """Make entries need the parts that they need as this build applies them, once all members do,
     also those whose log came from a build that applied them alike, or named no kernel; return
     whether an entry was appended."""
-    needs, own = state.levels.needs.latest, state.options.own_parts
+    identity, own = state.identity, state.options.own_parts
+    needs = identity.needs.latest
     named = needs.split()
-    parts = {KERNEL, *map(name_of_part, named)} if state.levels.clusters.latest else ()
+    parts = () if identity.is_at_floor else {KERNEL, *map(name_of_part, named)}
     stale = [each for each in own if name_of_part(each) in parts and each not in named]
     if not stale:
         state.own_needs = needs
@@ -221,33 +182,30 @@ def _patience_end(state: State) -> int:
 
 
 def check_newcomer(state: State, change: Change) -> None:
-    """Refuse to add a server below the level of the log, or a server of another cluster.
+    """Refuse to add a server that can't apply the entries of the log, or a server of another
+    cluster.
 
-    A server whose level or parts are not known may be added, but gets no entries until it announces
-    them.
+    A server whose build is not known may be added, but gets no entries until it announces it.
 
     Raises:
-        ChangeRefused: its build is too old, or its files belong to another cluster.
+        ChangeRefused: its build can't take part, or its files belong to another cluster.
     """
+    name = change.name
     if is_foreign(state.cluster, change.cluster):
         raise ChangeRefused(
-            f"{change.name} has files of another cluster, {change.cluster}: move them away, and "
-            f"start {change.name} with --join"
+            f"{name} has files of another cluster, {change.cluster}: move them away, and start "
+            f"{name} with --join"
         )
-    level = change.level
-    if level == NOT_HEARD:
-        level = state.peer_levels.get(change.name, NOT_HEARD)
-    applies = change.applies
-    if applies is None:
-        applies = state.peer_parts.get(change.name)
-    if change.verb not in ("add", "replace", "promote"):
+    if change.verb not in ("add", "replace", "promote") or state.identity.is_at_floor:
         return
-    needs = state.levels.needs.latest
-    if level > FLOOR and applies is not None and (why := why_lacking(needs, applies)):
-        raise ChangeRefused(f"{change.name} can't follow: entries of this cluster {why}")
-    if NOT_HEARD < level < state.levels.latest:
-        runs = "announces no level" if level == FLOOR else f"runs a build of level {level}"
+    applies = change.applies
+    if change.is_at_floor or (applies is None and state.peer_builds.get(name) is False):
         raise ChangeRefused(
-            f"{change.name} {runs}, and this cluster is at level {state.levels.latest}: start "
-            f"{change.name} with a newer version"
+            f"{name} announces no build, and this cluster is above the floor: start {name} with "
+            "raftline and without --floor"
         )
+    if applies is None:
+        applies = state.peer_parts.get(name)
+    needs = state.identity.needs.latest
+    if applies is not None and (why := why_lacking(needs, applies)):
+        raise ChangeRefused(f"{name} can't follow: entries of this cluster {why}")

@@ -24,7 +24,6 @@ from typing import Final, NamedTuple, TypeVar, overload
 from zlib import crc32
 
 from ..common.process.wakeup import PauseFunction, no_pause
-from ..raft.levels import FLOOR
 from ..raft.log import Entry
 from ..wire.commands.rights import LeaseKeys
 from ..wire.commands.watch_lines import MESSAGE, topic_of
@@ -48,7 +47,7 @@ Pairs = MutableMapping[str, str]
 LONG_KEYS: Final = 5_000  # more keys take a long time to scan
 LISTED_LEAST: Final = 64  # from this many keys on, the list of a lease is kept
 # The last removal is known of each group of keys, by the CRC-32 of their form, and not of each
-# key. All nodes must make the same decision: a change here needs a new level.
+# key. All nodes must make the same decision.
 REMOVAL_GROUPS: Final = 256
 PAUSE_KEYS: Final = 5000  # removed between two pauses: 1 to 10 ms of work
 _Other = TypeVar("_Other")
@@ -79,9 +78,9 @@ class Store(MutableMapping[str, str]):
     Callers hold the lock that guards the pairs.
     """
 
-    def __init__(self, held: Pairs | None = None, level: int = FLOOR) -> None:
+    def __init__(self, held: Pairs | None = None, *, is_at_floor: bool = True) -> None:
         self.held: Pairs = {} if held is None else held
-        self.level = level
+        self.is_at_floor = is_at_floor  # no identity is applied yet (raft/identity.py)
         self.number = 0  # the number of the entry being applied
         self.term = 0  # its term
         self.user = ""  # the user whose entry it is, "" if it names none
@@ -118,7 +117,6 @@ class Store(MutableMapping[str, str]):
     def replace(
         self,
         held: Pairs,
-        level: int,
         leases: Leases,
         leased: dict[str, set[str]],
         number: int,
@@ -133,7 +131,7 @@ class Store(MutableMapping[str, str]):
         self.pair_bytes, self.accounts = sizes_of(held) if sizes is None else sizes
         self._index, self.indexes = None, {}
         self._listed = {}
-        self.level, self.leased, self.removals = level, leased, dict(removals)
+        self.leased, self.removals = leased, dict(removals)
         self._put_users(UserTable() if users is None else users, number - 1)
         leases.started, self.leases = self.leases.started, leases
         self.forget_events(number)

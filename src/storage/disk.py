@@ -68,9 +68,9 @@ class FilesRefused(StorageError):
     node's."""
 
 
-class LevelRefused(FilesRefused):
-    """A newer build wrote the files, or one from before the first release, and this build can't
-    read them. Nothing is damaged."""
+class BuildRefused(FilesRefused):
+    """A build from before the first release wrote the files, or their entries need parts that this
+    build lacks, or applies otherwise. Nothing is damaged."""
 
 
 # How builds from before the first release wrote a level, in place of `cluster IDENTITY level 1`.

@@ -14,11 +14,9 @@ state came by a snapshot that not all others have confirmed adds `snapshot 2048`
 that may have promised its votes to a leader for a time (raft/leader_lease.py) keeps that time
 there, in milliseconds: `state whole lease 500`. The line is replaced atomically.
 
-A level above the floor comes last, after the identity of the cluster: `state whole cluster
-9f86d081884c7d65 level 1`. The level is written before the log holds the entry that raises it, and
-the identity once its entry is known to be committed; until then it is `-`. A build that does not
-know the level refuses the file. Each start reads this file first, so such a build touches no other
-file.
+The identity of the cluster comes last, once its entry is known to be committed: `state whole
+cluster 9f86d081884c7d65 level 1`, where `level 1` is the format. Each start reads this file first,
+so a build that does not know that format touches no other file.
 
 Line 2 is the mark: the last entry known to be synced. It has a fixed width and is overwritten in
 place, without its own sync, after each sync of the log. So after a power cut the mark may be older
@@ -34,11 +32,9 @@ from enum import Enum
 from typing import NamedTuple
 from zlib import crc32
 
-from ..common.build_level import LEVEL
 from ..common.text import NUMBER, NUMBER_MAX
-from ..raft.levels import CLUSTER, FLOOR
-from ..raft.levels import NUMBER as LEVEL_NUMBER
-from .disk import EARLIER, OF_AN_EARLIER_BUILD, DamagedStorage, FilesRefused, LevelRefused
+from ..raft.identity import CLUSTER, FORMAT
+from .disk import EARLIER, OF_AN_EARLIER_BUILD, BuildRefused, DamagedStorage, FilesRefused
 from .folder import Folder, opened
 from .lost_files import FileState, Identity, compare
 
@@ -46,8 +42,8 @@ _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(
     rb"name (\S+) term (0|%b) vote (\S+)"
     rb" state (whole|newborn|amnesiac|unknown|quarantined|diverged|adopting)"
-    rb"(?: differs (%b))?(?: snapshot (%b))?(?: lease (%b))?(?: cluster (%b|-) level (%b))?"
-    % (*[NUMBER.encode()] * 4, CLUSTER.encode(), LEVEL_NUMBER.encode())
+    rb"(?: differs (%b))?(?: snapshot (%b))?(?: lease (%b))?(?: cluster (%b) %b)?"
+    % (*[NUMBER.encode()] * 4, CLUSTER.encode(), FORMAT.encode())
 )
 _MARK = re.compile(rb"synced entry ([0-9]{19}) term ([0-9]{19})")
 
@@ -84,7 +80,6 @@ class Promise(NamedTuple):
     state: LogState
     mark: Mark
     lease_ms: int = 0
-    level: int = FLOOR  # the level of the files
     cluster: str = ""  # the identity of the cluster, if it is known
     differs: int = 0  # the entry at which its state differs, in quarantine
     received: int = 0  # the snapshot by which its state came, until the others confirmed it
@@ -134,23 +129,12 @@ class HardStateFile:
             LogState(promise[4].decode("ascii")),
             Mark(self._number(mark[1], 2), self._number(mark[2], 2)),
             self._number(promise[7] or b"0", 1),
-            self._known_level(int(promise[9] or FLOOR)),
-            (promise[8] or b"").decode().removeprefix("-"),
+            (promise[8] or b"").decode(),
             self._number(promise[5] or b"0", 1),
             self._number(promise[6] or b"0", 1),
         )
         self._mark_offset = len(lines[0]) + 1
         return self.promise
-
-    def _known_level(self, level: int) -> int:
-        """Return the level of the files. Raises LevelRefused: only a newer build knows this
-        level."""
-        if level > LEVEL:
-            raise LevelRefused(
-                f"{self.name}: the files of {self._node} are of level {level}, and this build of "
-                f"raftline knows levels up to {LEVEL}. Start the node with a newer version"
-            )
-        return level
 
     def hold(self) -> None:
         """Keep the file open for its marks, which then do not depend on its name."""
@@ -187,8 +171,8 @@ class HardStateFile:
             f"{f' snapshot {promise.received}' if promise.received else ''}"
             f"{f' lease {promise.lease_ms}' if promise.lease_ms else ''}"
         )
-        if promise.level > FLOOR:
-            text += f" cluster {promise.cluster or '-'} level {promise.level}"
+        if promise.cluster:
+            text += f" cluster {promise.cluster} {FORMAT}"
         return _with_crc(text.encode())
 
     def move_mark(self, mark: Mark) -> None:
@@ -202,7 +186,7 @@ class HardStateFile:
             raise self._damaged(f"line {number} does not match its CRC-32")
         match = shape.fullmatch(body)
         if match is None and shape is _PROMISE and EARLIER.search(body):
-            raise LevelRefused(f"{self.name}: {OF_AN_EARLIER_BUILD}")
+            raise BuildRefused(f"{self.name}: {OF_AN_EARLIER_BUILD}")
         if match is None:
             raise FilesRefused(
                 f"{self.name} is not understood: line {number}; was it written by a newer version? "

@@ -16,7 +16,6 @@ from zlib import crc32
 
 from ..common.text import VERY_LONG, is_printable
 from ..raft.effects import Effects
-from ..raft.levels import FLOOR
 from ..raft.log import Entry, Log, SafetyError, Snapshot, TermRuns, is_run
 from ..raft.membership import Membership
 from .disk import AppendFile, DiskFailed
@@ -153,12 +152,10 @@ def _keeps_its_line(command: str) -> bool:
     return "\n" not in command and "\r" not in command and "\0" not in command
 
 
-def whole_file(
-    members: Membership, log: Log, level: int = FLOOR, cluster: str = "", chain: int = 0
-) -> Iterator[bytes]:
+def whole_file(members: Membership, log: Log, cluster: str = "", chain: int = 0) -> Iterator[bytes]:
     """Yield a whole NAME.log with the content of `log`, in pieces that fit in memory. `chain` is
     that of the entries before it."""
-    base = base_line(members, log.base_index, log.base_term, level, cluster, chain)
+    base = base_line(members, log.base_index, log.base_term, cluster, chain)
     yield base
     crc = crc32(base)
     if log.base_index and log.last_index == log.base_index:
@@ -170,10 +167,10 @@ def whole_file(
         crc = 0
 
 
-def crc_left_open(members: Membership, log: Log, level: int = FLOOR, cluster: str = "") -> int:
+def crc_left_open(members: Membership, log: Log, cluster: str = "") -> int:
     """Return the CRC-32 of what `whole_file` writes after its last checksum: the base line of a log
     that never had an entry, otherwise nothing."""
-    return 0 if log.last_index else crc32(base_line(members, level=level, cluster=cluster))
+    return 0 if log.last_index else crc32(base_line(members, cluster=cluster))
 
 
 def _batches(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
@@ -199,7 +196,6 @@ class LogRewrite:
         node: str,
         snapshot: Snapshot,
         members: Membership,
-        level: int = FLOOR,
         cluster: str = "",
         chain: int = 0,
     ) -> None:
@@ -209,7 +205,7 @@ class LogRewrite:
         self._file: AppendFile = folder.create(self._beside)
         self._runs = TermRuns(snapshot.index, snapshot.term)
         self._size = 0
-        base = base_line(members, snapshot.index, snapshot.term, level, cluster, chain)
+        base = base_line(members, snapshot.index, snapshot.term, cluster, chain)
         try:
             self._write(base + checksum_line(0, crc32(base)))
         except DiskFailed:
@@ -283,7 +279,7 @@ def install(
     storage.save(storage.promise._replace(mark=old.base))
     snapshots.install(loaded)
     log = Log(snapshot.index, snapshot.term)
-    whole = whole_file(loaded.members, log, loaded.level, loaded.cluster, loaded.chain)
+    whole = whole_file(loaded.members, log, loaded.cluster, loaded.chain)
     folder.replace(name, whole)
     old.close()
     return LogFile(folder.open_append(name), log.copy(), 0, folder.size(name))

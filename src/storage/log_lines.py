@@ -9,10 +9,10 @@
 The base line comes first. It names the entry before the log's first (`17 4 base …` after a
 compaction: the snapshot ends with entry 17 of term 4) and the members there. If some are learners,
 or two configurations are joint, the members look as in an entry: `17 4 base
-s1=localhost:10000,voter s4=…,learner`. Above the floor, the identity of the cluster and its level
-come before the members: `17 4 base cluster 9f86d081884c7d65 level 1 s1=localhost:10000 …`. After a
-compaction, the chain of the entries before the log's first comes right before the members: `sum
-1ff08c67` (sums.py).
+s1=localhost:10000,voter s4=…,learner`. Above the floor, the identity of the cluster comes before
+the members: `17 4 base cluster 9f86d081884c7d65 level 1 s1=localhost:10000 …`. After a compaction,
+the chain of the entries before the log's first comes right before the members: `sum 1ff08c67`
+(sums.py).
 
 Entries follow, as `index term command`. After each batch of entries, a checksum says that they were
 synced. `# cut after 17`, within a batch, means that the following lines replace every entry after
@@ -28,13 +28,11 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from ..common.build_level import LEVEL
 from ..common.text import NAME, NUMBER, NUMBER_MAX
-from ..raft.levels import CLUSTER, FLOOR
-from ..raft.levels import NUMBER as LEVEL_NUMBER
+from ..raft.identity import CLUSTER, FORMAT
 from ..raft.log import Entry
 from ..raft.membership import PREFIX, Membership, all_vote, is_dialled, read
-from .disk import EARLIER, OF_AN_EARLIER_BUILD, LevelRefused
+from .disk import EARLIER, OF_AN_EARLIER_BUILD, BuildRefused
 from .sums import format_sum, split_sum
 
 LINE_BYTES_MAX = 1 << 28  # a longer "line" is a hole in the file, with no line ends
@@ -48,7 +46,7 @@ _NUMBER = b"0|" + NUMBER.encode()
 _ENTRY = re.compile(rb"(%b) (%b) ([^\n]*)\n" % (_NUMBER, _NUMBER))
 _CUT = re.compile(rb"# cut after (%b)\n" % _NUMBER)
 _BASE = re.compile(rb"(%b) (%b) base(?: ([^\n]+))?\n" % (_NUMBER, _NUMBER))
-_LEVEL = re.compile(rf"cluster ({CLUSTER}) level ({LEVEL_NUMBER})(?: |\Z)".encode())
+_IDENTITY = re.compile(rf"cluster ({CLUSTER}) {FORMAT}(?: |\Z)".encode())
 _MEMBER = re.compile(rf"({NAME})=([^\s=]+:[1-9][0-9]{{0,4}})")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -73,41 +71,36 @@ def base_line(
     members: Membership,
     index: int = 0,
     term: int = 0,
-    level: int = FLOOR,
     cluster: str = "",
     chain: int = 0,
 ) -> bytes:
     """Return the first line of a log: Raft's entry before the first, or the last entry in the
-    snapshot, with the level, the identity, the chain and the members. A node that waits to be added
+    snapshot, with the identity, the chain and the members. A node that waits to be added
     has no members yet."""
-    facts = f"{format_level(level, cluster)}{format_sum(chain)}{format_members(members)}"
+    facts = f"{format_identity(cluster)}{format_sum(chain)}{format_members(members)}"
     text = f"{index} {term} base {facts}"
     return text.rstrip(" ").encode() + b"\n"
 
 
-def format_level(level: int, cluster: str = "") -> str:
-    """Return the identity and the level that come before the members, with a trailing space, or ""
-    for the floor."""
-    return f"cluster {cluster} level {level} " if level > FLOOR else ""
+def format_identity(cluster: str) -> str:
+    """Return the identity as it comes before the members, with a trailing space, or "" at the
+    floor."""
+    return f"cluster {cluster} {FORMAT} " if cluster else ""
 
 
-def split_level(text: bytes | None) -> tuple[int, str, bytes]:
-    """Return the level and the identity that come before the members, and the members' text.
+def split_identity(text: bytes | None) -> tuple[str, bytes]:
+    """Return the identity that comes before the members, "" at the floor, and the members' text.
 
     Raises:
-        LevelRefused: a newer build wrote the line, or one before the first release.
+        BuildRefused: a build from before the first release wrote the line.
     """
-    match = _LEVEL.match(text or b"")
+    text = text or b""
+    match = _IDENTITY.match(text)
     if match is None:
-        if EARLIER.match(text or b""):
-            raise LevelRefused(OF_AN_EARLIER_BUILD)
-        return FLOOR, "", text or b""
-    if int(match[2]) > LEVEL:
-        raise LevelRefused(
-            f"it is of level {int(match[2])}, and this build of raftline knows levels up to "
-            f"{LEVEL}. Use a newer version"
-        )
-    return int(match[2]), match[1].decode(), (text or b"")[match.end() :]
+        if EARLIER.match(text):
+            raise BuildRefused(OF_AN_EARLIER_BUILD)
+        return "", text
+    return match[1].decode(), text[match.end() :]
 
 
 def format_members(members: Membership) -> str:
@@ -141,19 +134,19 @@ def read_base(raw: bytes) -> tuple[int, int, Membership]:
     index, term = int(match[1]), int(match[2])
     if (index == 0) != (term == 0) or max(index, term) > NUMBER_MAX:
         raise ValueError(f"the base line names an entry {index} of term {term}")
-    return index, term, read_members(split_sum(split_level(match[3])[2])[1])
+    return index, term, read_members(split_sum(split_identity(match[3])[1])[1])
 
 
-def level_in_base(raw: bytes) -> tuple[int, str]:
-    """Return the level and the identity that a sound base line names."""
+def cluster_in_base(raw: bytes) -> str:
+    """Return the identity that a sound base line names."""
     match = _BASE.fullmatch(raw)
-    return split_level(match[3])[:2] if match is not None else (FLOOR, "")
+    return split_identity(match[3])[0] if match is not None else ""
 
 
 def chain_in_base(raw: bytes) -> int:
     """Return the chain that a sound base line names."""
     match = _BASE.fullmatch(raw)
-    return split_sum(split_level(match[3])[2])[0] if match is not None else 0
+    return split_sum(split_identity(match[3])[1])[0] if match is not None else 0
 
 
 def read_members(formatted: bytes | None) -> Membership:

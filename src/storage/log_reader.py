@@ -12,16 +12,16 @@ things:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from typing import BinaryIO
 from zlib import crc32
 
-from ..raft.levels import FLOOR, Levels
+from ..raft.identity import ClusterIdentity
 from ..raft.log import Log
 from ..raft.membership import Membership
-from .disk import CorruptLog, LevelRefused
+from .disk import BuildRefused, CorruptLog
 from .folder import Folder, opened
 from .hard_state import Mark
 from .log_lines import (
@@ -31,9 +31,9 @@ from .log_lines import (
     NOT_UTF_8,
     chain_in_base,
     checksum_line,
+    cluster_in_base,
     entry_index,
     is_cut,
-    level_in_base,
     read_base,
     read_cut,
     read_entry,
@@ -55,15 +55,10 @@ class LogRead:
     torn_bytes: int = 0  # after the good bytes; never acknowledged
     void_lines: bool = False  # a cut voided some lines
     holds_mark: bool = False  # the promised entry was read, even if a later cut voided it
-    level: int = FLOOR  # the level at the base
     cluster: str = ""  # the identity at the base
     chain: int = 0  # of the entries up to the base
     open_crc: int = 0  # CRC-32 of the good bytes without a checksum: the base line
-
-    @property
-    def levels(self) -> Levels:
-        """The levels of the log and its identity."""
-        return Levels(self.log.base_index, self.level, self.log.commands, self.cluster)
+    identity: ClusterIdentity = field(init=False)  # in the log, and what its entries need
 
     def begin_after(self, loaded: LoadedSnapshot) -> None:
         """Make the log in memory begin after a snapshot.
@@ -73,12 +68,12 @@ class LogRead:
         is void (paper, Figure 13, 7).
         """
         snapshot, log = loaded.snapshot, self.log
-        self.members, self.level, self.cluster = loaded.members, loaded.level, loaded.cluster
-        self.chain = loaded.chain
+        self.members, self.cluster, self.chain = loaded.members, loaded.cluster, loaded.chain
         if log.term_at(snapshot.index) == snapshot.term:
             log.compact(snapshot.index)
         else:
             log.reset(snapshot.index, snapshot.term)
+            self.identity = ClusterIdentity(snapshot.index, loaded.cluster)
             self.void_lines = True
 
 
@@ -204,25 +199,25 @@ class LogReader:
             lines = iter(partial(file.readline, LINE_BYTES_MAX), b"")
             contents = self._read_base(next(lines, b""))
             self._read_batches(file, lines, contents)
+        log = contents.log
+        contents.identity = ClusterIdentity(log.base_index, contents.cluster, log.commands)
         contents.torn_bytes = size - contents.good_bytes
         return contents
 
     def _read_base(self, raw: bytes) -> LogRead:
         try:
             index, term, members = read_base(raw)
-        except LevelRefused as error:
-            raise LevelRefused(f"{self._name}: {error}") from None
+        except BuildRefused as error:
+            raise BuildRefused(f"{self._name}: {error}") from None
         except ValueError as error:
             raise self._corrupt(str(error), 1, 0, None) from None
         self._lines_taken = 1
-        level, cluster = level_in_base(raw)
         return LogRead(
             members,
             Log(index, term),
             len(raw),
             holds_mark=self._promised.index <= self._covered,
-            level=level,
-            cluster=cluster,
+            cluster=cluster_in_base(raw),
             chain=chain_in_base(raw),
             open_crc=crc32(raw),
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..raft.effects import HardState
-from ..raft.levels import FLOOR
 from ..raft.log import Log, Snapshot
 from ..raft.membership import Membership
 from . import birth
@@ -34,7 +33,6 @@ class Recovered:
     members: Membership  # from the snapshot, or from the log's base line
     notes: list[str]
     snapshot: Snapshot | None = None  # the initial state of the state machine; `log` follows it
-    level: int = FLOOR  # the level at the beginning of `log`
     may_be_new: bool = False  # with `recovering`: perhaps nothing is lost
     base_cluster: str = ""  # the identity at the beginning of `log`
     cluster: str = ""  # the identity that the node knows
@@ -42,8 +40,8 @@ class Recovered:
     differs: int = 0  # the entry at which its state differs from that of the others
     received: int = 0  # the snapshot by which its state came, until the others confirmed it
     not_ours: str = ""  # why no node may run with these files (start_plan.py)
-    last_level: int = FLOOR  # the level at the end of `log`
-    needs: str = ""  # of entries at the beginning of `log` (raft/levels.py)
+    last_cluster: str = ""  # the identity at the end of `log`
+    needs: str = ""  # of entries at the beginning of `log` (raft/identity.py)
 
 
 class Recovery:
@@ -149,7 +147,7 @@ class Recovery:
         else:
             begin = plan.snapshot or LoadedSnapshot(Snapshot(0, 0, 0, 0), self._members)
             log = Log(*plan.held)
-            whole = whole_file(begin.members, log, begin.level, begin.cluster, begin.chain)
+            whole = whole_file(begin.members, log, begin.cluster, begin.chain)
             self._folder.replace(name, whole)
         return LogReader(self._folder, name, promise.mark, plan.held.index).read()
 
@@ -165,7 +163,6 @@ class Recovery:
             contents.members,
             self.notes,
             self.snapshots.current,
-            contents.level,
             promise.state is LogState.UNKNOWN,
             contents.cluster,
             promise.cluster or contents.cluster,
@@ -173,7 +170,7 @@ class Recovery:
             promise.differs,
             promise.received,
             self._plan.not_ours if contents.members.names else "",
-            contents.levels.latest,
+            contents.identity.latest,
             self.loaded.needs if self.loaded is not None else "",
         )
 
@@ -204,14 +201,10 @@ class Recovery:
             self._forget_first_members(contents)
         if contents.void_lines:
             file.close()
-            whole = whole_file(
-                contents.members, log, contents.level, contents.cluster, contents.chain
-            )
+            whole = whole_file(contents.members, log, contents.cluster, contents.chain)
             self._folder.replace(name, whole)
             file = self._folder.open_append(name)
-            contents.open_crc = crc_left_open(
-                contents.members, log, contents.level, contents.cluster
-            )
+            contents.open_crc = crc_left_open(contents.members, log, contents.cluster)
         return LogFile(file, log.copy(), contents.open_crc, self._folder.size(name))
 
     def _forget_first_members(self, contents: LogRead) -> None:
@@ -253,8 +246,7 @@ class Recovery:
         if lost and promise.term < log.last_term:  # unknown; this is the lowest possible one
             promise = promise._replace(term=log.last_term, vote=None)
         mark = Mark(log.last_index, log.last_term)
-        level = max(contents.levels.latest, promise.level if lost or promise.cluster else FLOOR)
-        self.storage.save(promise._replace(state=state, mark=mark, level=level))
+        self.storage.save(promise._replace(state=state, mark=mark))
 
     def _sound_state(self, promise: Promise, log: Log) -> LogState:
         """Return the state of a log without losses."""

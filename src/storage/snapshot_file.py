@@ -12,10 +12,9 @@ from typing import BinaryIO
 
 from ..common.process.wakeup import PauseFunction, no_pause
 from ..raft.effects import Chunk
-from ..raft.levels import FLOOR
 from ..raft.log import Snapshot
 from ..raft.membership import all_vote
-from .disk import AppendFile, DiskFailed, LevelRefused
+from .disk import AppendFile, BuildRefused, DiskFailed
 from .folder import Folder, opened
 from .log_lines import LINE_BYTES_MAX
 from .lost_files import FileState, Identity, compare
@@ -41,10 +40,10 @@ class SnapshotFile:
         self.name = f"{node}.state_machine"
         self.current: Snapshot | None = None
         self.members = all_vote({})  # members of `current`
-        self.level, self.cluster = FLOOR, ""  # level and identity of `current`
+        self.cluster = ""  # the identity in `current`
         self.chain = 0  # of `current`
         self._identity: Identity = (0, 0)  # of the file of `current`
-        self._written = (self.members, FLOOR, "", 0)  # of the unpublished snapshot
+        self._written = (self.members, "", 0)  # of the unpublished snapshot
         self._node = node
         self._folder = folder
         self._beside = f"{self.name}.tmp"
@@ -56,8 +55,7 @@ class SnapshotFile:
     def use(self, loaded: LoadedSnapshot) -> None:
         """Remember the content of the published file as the current snapshot."""
         self.current = loaded.snapshot
-        self.members, self.level = loaded.members, loaded.level
-        self.cluster, self.chain = loaded.cluster, loaded.chain
+        self.members, self.cluster, self.chain = loaded.members, loaded.cluster, loaded.chain
         self._identify()
 
     def read(self) -> LoadedSnapshot:
@@ -97,7 +95,7 @@ class SnapshotFile:
             file.sync()
         finally:
             file.close()
-        self._written = (state.members, state.level, state.cluster, state.chain)
+        self._written = (state.members, state.cluster, state.chain)
         return Snapshot(state.index, state.term, size, crc)
 
     def publish(self, snapshot: Snapshot) -> bool:
@@ -112,15 +110,15 @@ class SnapshotFile:
         if self.current is not None and self.current.index > snapshot.index:
             self.discard()
             return False
-        before = self.current, self.members, self.level, self.cluster, self.chain
+        before = self.current, self.members, self.cluster, self.chain
         # Before the rename, so that a reader does not take the new file for a damaged old one.
         self.current = snapshot
-        self.members, self.level, self.cluster, self.chain = self._written
+        self.members, self.cluster, self.chain = self._written
         try:
             self._folder.rename(self._beside, self.name)
         except DiskFailed as failure:
             if failure.changed_nothing:
-                self.current, self.members, self.level, self.cluster, self.chain = before
+                self.current, self.members, self.cluster, self.chain = before
                 self.discard()
             raise
         self._identify()
@@ -244,5 +242,5 @@ def _read(folder: Folder, name: str, pause: PauseFunction) -> LoadedSnapshot:
     with opened(folder, name) as file:
         try:
             return SnapshotReader(file, pause).read()
-        except LevelRefused as error:
-            raise LevelRefused(f"{name}: {error}") from None
+        except BuildRefused as error:
+            raise BuildRefused(f"{name}: {error}") from None

@@ -17,7 +17,7 @@
     # end: 1 session, 1 lease, 2 keys, crc32 1ff08c67
 
 The first line names the last entry that the snapshot covers, by index and term, and the members at
-that entry. Above the floor, the identity of the cluster and its level come before the members. The
+that entry. Above the floor, the identity of the cluster comes before the members. The
 chain of the entries that it covers comes right before the members, as `sum 1ff08c67` (sums.py).
 Session lines come from the session table. A key's line begins with its facts
 (wire/key_stat.py). Keys and values are escaped as on the wire. A checksum follows every thousandth
@@ -26,7 +26,7 @@ before its checksum, so that no part can be missing, moved or doubled. The count
 that no key can be taken for a checksum. The line of a key, a lease or a session may name its user.
 Three sections are there only if they have lines: users and roles (state/user_table.py), the last
 entry that removed a key, for each group of keys (state/store.py), and what later entries may need
-(raft/levels.py).
+(raft/identity.py).
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from zlib import crc32
 
 from ..common.process.wakeup import PauseFunction
 from ..common.text import NUMBER, NUMBER_MAX
-from ..raft.levels import FLOOR, PARTS
+from ..raft.identity import PARTS
 from ..raft.log import Snapshot
 from ..raft.membership import Membership
 from ..wire.key_stat import format_key_line, read_key_line, read_plain_lines
 from .log_lines import (
     LINE_BYTES_MAX,
-    format_level,
+    format_identity,
     format_members,
     read_members,
-    split_level,
+    split_identity,
 )
 from .sums import format_sum, split_sum
 
@@ -73,7 +73,6 @@ class MachineState:
     sessions: Collection[str]
     pairs: Mapping[str, str]
     release: Callable[[PauseFunction], None] = lambda pause: None
-    level: int = FLOOR
     leases: Collection[str] = ()
     cluster: str = ""  # the identity
     users: Collection[str] = ()  # with roles
@@ -90,7 +89,6 @@ class LoadedSnapshot:
     members: Membership
     sessions: list[str] = field(default_factory=list)
     pairs: dict[str, str] = field(default_factory=dict)
-    level: int = FLOOR
     cluster: str = ""
     leases: list[str] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
@@ -112,7 +110,7 @@ def format_snapshot(state: MachineState) -> Iterator[bytes]:
 
 def checked_pieces(state: MachineState) -> Iterator[tuple[bytes, int]]:
     """Yield the same pieces, each with the CRC-32 of all bytes of the file up to its end."""
-    head = f"{format_level(state.level, state.cluster)}{format_sum(state.chain)}"
+    head = f"{format_identity(state.cluster)}{format_sum(state.chain)}"
     lines = [f"{state.index} {state.term} snapshot {head}{format_members(state.members)}\n"]
     crc = size = body = 0
     sections = _sections(state)
@@ -138,9 +136,9 @@ def checked_pieces(state: MachineState) -> Iterator[tuple[bytes, int]]:
 
 def lines_of(state: MachineState) -> Iterator[str]:
     """Yield the lines of a state for its sum: those of its snapshot, without the checksums and the
-    first line, except for the level. The members are left out: before their first entry in the log,
-    a node that joins knows none."""
-    yield format_level(state.level, state.cluster)
+    first line, except for the identity. The members are left out: before their first entry in the
+    log, a node that joins knows none."""
+    yield format_identity(state.cluster)
     for word, _, section in _sections(state):
         for line in section:
             yield f"{word} {line}"
@@ -226,14 +224,14 @@ class SnapshotReader:
         index, term = int(head[1]), int(head[2])
         if max(index, term) > NUMBER_MAX:
             raise self._damage(f"a number beyond {NUMBER_MAX}")
-        level, cluster, rest = split_level(head[3])
+        cluster, rest = split_identity(head[3])
         chain, text = split_sum(rest)
         try:
             members = read_members(text)
         except ValueError as error:
             raise self._damage(str(error)) from None
         snapshot = Snapshot(index, term, 0, 0)
-        return LoadedSnapshot(snapshot, members, level=level, cluster=cluster, chain=chain)
+        return LoadedSnapshot(snapshot, members, cluster=cluster, chain=chain)
 
     def _removal(self, line: str) -> tuple[int, int]:
         match = _REMOVAL.fullmatch(line)

@@ -9,20 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ..common.build_level import LEVEL
 from ..common.effects import applies, own_parts
-from ..raft.levels import is_foreign, name_of_part, why_lacking
+from ..raft.identity import is_foreign, name_of_part, why_lacking
 from ..raft.log import Log
 from ..raft.membership import Configurations
 from . import birth
 from .disk import (
     EARLIER,
     OF_AN_EARLIER_BUILD,
+    BuildRefused,
     CorruptLog,
     DamagedFiles,
     DamagedStorage,
     FilesRefused,
-    LevelRefused,
 )
 from .folder import Folder
 from .hard_state import STARTS_OVER, HardStateFile, LogState, Mark, Promise
@@ -32,7 +31,7 @@ from .snapshot_file import SnapshotFile
 from .snapshot_lines import HEAD, LoadedSnapshot
 from .sums import chained
 
-_FIRST = 1000  # entries among which an earlier build raised the level
+_FIRST = 1000  # entries among which a build before the first release wrote its level
 _CATCHES_UP = "the node catches up from the others, without a vote until then"
 _ALONE = "; where it is the only member: raftline recover"
 _RESTORE = "; where it is the only member: restore all its files from one backup"
@@ -184,7 +183,8 @@ def read_plan(folder: Folder, node: str, snapshots: SnapshotFile | None = None) 
 
     Raises:
         FilesRefused: a file can't be read.
-        LevelRefused: a newer build wrote the log or the snapshot.
+        BuildRefused: a build from before the first release wrote the log or the snapshot, or this
+            build does not apply their entries.
     """
     return _Reading(folder, node, snapshots or SnapshotFile(folder, node)).run()
 
@@ -360,22 +360,15 @@ class _Reading:
             self._judge_mark(plan.log.log, mark)
 
     def _judge_log(self, log: LogRead) -> None:
-        """Judge the level, the members and the end of a sound log.
+        """Judge the members and the end of a sound log.
 
         Raises:
-            LevelRefused: an entry raises the level above this build's level, or is of a build from
-            before the first release.
+            BuildRefused: an entry is of a build from before the first release.
         """
-        name, last, levels = self._log_name, log.log.last_index, log.levels
+        name, last = self._log_name, log.log.last_index
         for command in log.log.commands[:_FIRST]:  # NAME.storage may be lost
             if EARLIER.fullmatch(command.encode()):
-                raise LevelRefused(f"{name}: {OF_AN_EARLIER_BUILD}")
-        if levels.latest > LEVEL:  # NAME.storage may be from a backup, without this level
-            raise LevelRefused(
-                f"{name}: entry {levels.index} raises the cluster to level {levels.latest}, and "
-                f"this build of raftline knows levels up to {LEVEL}. Start the node with a newer "
-                "version"
-            )
+                raise BuildRefused(f"{name}: {OF_AN_EARLIER_BUILD}")
         self._judge_members(log)
         if log.torn_bytes:
             self._add(
@@ -469,7 +462,7 @@ class _Reading:
     def _compare_clusters(self) -> None:
         """Report files of two clusters."""
         plan = self._plan
-        in_log = plan.log.levels.clusters.latest if plan.log is not None else ""
+        in_log = plan.log.identity.latest if plan.log is not None else ""
         in_snapshot = plan.snapshot.cluster if plan.snapshot is not None else ""
         for file, theirs in ((self._log_name, in_log), (self._snapshots.name, in_snapshot)):
             if is_foreign(plan.cluster, theirs):
@@ -486,13 +479,13 @@ class _Reading:
         do. A member that is alone differs from nobody, so it needs the extensions alone.
 
         Raises:
-            LevelRefused: it does not.
+            BuildRefused: it does not.
         """
         plan = self._plan
         held, log = plan.snapshot, plan.log
         needs = {self._snapshots.name: held.needs if held is not None else ""}
         if log is not None:
-            needs[self._log_name] = log.levels.needs.latest
+            needs[self._log_name] = log.identity.needs.latest
         for name, need in needs.items():
             why = why_lacking(need, applies()) if need else ""
             if why and self._is_alone():
@@ -500,7 +493,7 @@ class _Reading:
                     need, [each for each in need.split() if name_of_part(each) in own_parts()]
                 )
             if why:
-                raise LevelRefused(
+                raise BuildRefused(
                     f"{name}: its entries {why} (docs/operate/upgrades.md). Nothing was changed"
                 )
 

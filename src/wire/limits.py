@@ -52,7 +52,7 @@ FAILED_LOGINS_S = 10.0  # between two console lines about them
 LOGINS_WAITING = 8  # typed passwords waiting for their turn
 REFUSED_LOGIN_S = 0.5  # before the answer to a further one
 
-# Users. All nodes must make the same decision: a change of these four needs a new level.
+# Users. All nodes must make the same decision.
 USERS_MAX = 1024
 ROLES_MAX = 1024
 USER_ROLES_MAX = 16  # of one user
@@ -68,7 +68,7 @@ LEASE_BYTES = 350  # measured for each lease
 LEASES_MAX = 100_000  # without counting their keys
 DISK_LEFT_BYTES = 64 << 20  # left free by a leader; an eighth of a smaller disk
 
-# Applied entries. All nodes must make the same decision: a change here needs a new level.
+# Applied entries. All nodes must make the same decision.
 TRANSACTION_ITEMS = 1024  # conditions, operations after then, and operations after else
 TRANSACTION_SCANS = 8  # conditions on a prefix, and clears
 REWORK_BYTES = 4 << 20  # of values read and rewritten by a transaction

@@ -42,8 +42,8 @@ ELSEWHERE: Final = RequestOutcome.NO_LEADER  # nothing was done; a later try may
 # Every other code, and a code of a later build, means that nothing was done.
 _OUTCOMES: Final = {
     **dict.fromkeys(
-        "not-leader no-leader stopping diverged removed down level-rising no-quorum full "
-        f"users-unknown other-cluster {TOO_MANY}".split(),
+        "not-leader no-leader stopping diverged removed down identity-unknown build-unknown "
+        f"no-quorum full users-unknown other-cluster {TOO_MANY}".split(),
         ELSEWHERE,
     ),
     **dict.fromkeys(("done-once", "outcome-unknown"), RequestOutcome.UNKNOWN),
@@ -211,8 +211,8 @@ OTHER_CLUSTER = Sentence(
     "Nothing was done; ask another, or connect again if the cluster was replaced.",
 )
 SHUT_DOWN = Sentence("down", "this server was shut down by its controller; ask another")()
-RISING = Sentence(
-    "level-rising", "this cluster is about to reach the level that this needs. Try again."
+NO_IDENTITY = Sentence(
+    "identity-unknown", "this server does not know the identity of its cluster yet. Try again."
 )()
 FULL = _full("too many connections; the last places are for peers. Try later.")()
 TOO_MANY_LOGINS = _full("too many logins at a time. Nothing was done; try again.")()
@@ -271,12 +271,13 @@ NOT_PRIVATE = Sentence(
 NO_USERS = Sentence("no-users", "this node has no users, |and takes no login. Nothing was done.")()
 TLS_ALONE = "this port speaks TLS alone."  # without its advice to a person
 TLS_ONLY = Sentence("tls-only", f"{TLS_ALONE}| Try: openssl s_client -quiet -connect HOST:PORT")()
-LOW_LEVEL = Sentence(
-    "low-level",
-    "this cluster is at level {LEVEL}, |and this needs a higher one: {cure}. Nothing was done.",
+AT_FLOOR = Sentence(
+    "at-floor",
+    "this cluster is at the floor, |where it serves only what other implementations understand: "
+    "{why}. Nothing was done.",
 )
 UNHEARD_PART = Sentence(
-    "level-rising",
+    "build-unknown",
     "{member:s} was not heard yet|, and may lack {part}, which this needs. "
     "Nothing was done; try again.",
 )

@@ -300,7 +300,7 @@ class Invariants:
         Raises:
             BeganAgain: a new leader gives its log an identity, and there was a leader before.
         """
-        name, clusters = state.name, state.levels.clusters
+        name, identity = state.name, state.identity
         if effects.forgot or effects.recovered:
             self._began.add(name)
             if name in self._wiped:
@@ -309,9 +309,9 @@ class Invariants:
                 self._may_begin_again = self._may_begin_again or not effects.forgot
         if not (self._may_begin_again and self.leaders and effects.append):
             return
-        begins = clusters.latest and clusters.index == effects.append[0].index
+        begins = identity.latest and identity.index == effects.append[0].index
         if begins and state.leading is not None:
-            raise BeganAgain(f"{name} begins cluster {clusters.latest}")
+            raise BeganAgain(f"{name} begins cluster {identity.latest}")
 
     def _one_vote(self, voter: str, term: int, candidate: str) -> None:
         previous = self.votes.setdefault((voter, term), candidate)

@@ -17,13 +17,12 @@ from typing import Any
 from unittest import mock
 
 from raftline.common.address import Address
-from raftline.common.build_level import LEVEL
 from raftline.common.config import Pace
 from raftline.logmanager import LogManager
 from raftline.net.connections import connection as connections
 from raftline.net.connections.connection import Connection
 from raftline.net.peers import peers
-from raftline.net.peers.level_exchange import Builds
+from raftline.net.peers.build_exchange import Builds
 from raftline.net.peers.peers import Peer, PeerBook, Speakers
 from raftline.net.protocol.host import Batch
 from raftline.node.disk_room import DiskRoom, DiskSpace
@@ -99,7 +98,7 @@ class Member(Server):
     ) -> None:
         self.said: list[str] = []
         console: Any = SimpleNamespace(say=self.said.append)
-        startup: Any = SimpleNamespace(name=name, is_private=False, level=LEVEL)
+        startup: Any = SimpleNamespace(name=name, is_private=False, is_at_floor=False)
         super().__init__(startup, PACE, console, readings=ReadSettings())
         quiet: Any = SimpleNamespace(
             connected=lambda _: None,
@@ -118,7 +117,7 @@ class Member(Server):
             Membership(tuple(members), addresses=members),
             recovered.log,
             recovered.hard_state,
-            Options(ELECTION_MS, HEARTBEAT_MS, level=LEVEL, cluster_if_new=IDENTITY),
+            Options(ELECTION_MS, HEARTBEAT_MS, cluster_if_new=IDENTITY),
             lambda: first_ms,
             self.clock.now_ms(),
             incarnation=len(name),
@@ -126,7 +125,7 @@ class Member(Server):
         self.driver = Driver(self.node, self.logmanager, self, hold_ms=ELECTION_MS)
         self.transfer, self.peer_disconnected = self.driver.transfer, self.driver.peer_disconnected
         self.watchers = self.driver.watchers
-        self.builds = builds(self.driver.peer_level)
+        self.builds = builds(self.driver.peer_build)
         self.speakers = Speakers(ELECTION_MS / 1000, self.clock.now_s)
         self._kind = peer
         self.book = PeerBook({}, self._peer)

@@ -1,4 +1,4 @@
-"""Two members with their peers, on connections that break: replies, levels and leases hold."""
+"""Two members with their peers, on connections that break: replies, builds and leases hold."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from unittest import mock
 import pytest
 
 from raftline.common.address import Address
-from raftline.common.build_level import LEVEL, Build
+from raftline.common.identities import Build
 from raftline.net.connections import connection as connections
-from raftline.net.peers import level_exchange as levels
-from raftline.net.peers import peers
-from raftline.net.peers.level_exchange import Builds
+from raftline.net.peers import build_exchange, peers
+from raftline.net.peers.build_exchange import Builds
 from raftline.net.peers.peers import Peer
 from raftline.net.protocol.host import Origin
 from raftline.node.loop import arrivals, queue, stepper, writer
@@ -33,7 +32,7 @@ from raftline_testing.interleave.wires import Wire, connected
 from tests.interleave import members
 from tests.interleave.members import Asking, Member, Network, wait_for_a_leader
 
-LINES = (drivers, arrivals, queue, writer, peers, levels, connections)
+LINES = (drivers, arrivals, queue, writer, peers, build_exchange, connections)
 MEMBERS = {"s1": "one:10001", "s2": "two:10002"}
 MOVED = "three:10003"  # where s2 is reached as well
 CLIENTS, BREAKS = 2, 2
@@ -96,10 +95,9 @@ class Scene:
         raise AssertionError(f"still at work: {[one.said for one in self.members]}")
 
     def _is_at_rest(self, one: Member) -> bool:
-        """Whether it knows the level of the other member, and nothing waits."""
+        """Whether it knows the build of the other member, and nothing waits."""
         [other] = [name for name in MEMBERS if name != one.name]
-        levels = {other: LEVEL}
-        knows = one.builds.of(other).level == LEVEL and one.node._state.peer_levels == levels
+        knows = one.builds.of(other).is_heard and one.node._state.peer_builds == {other: True}
         return knows and not any(one.driver.waiting().values())
 
 
@@ -213,8 +211,8 @@ class HearsAndGoes(Driver):
 
 
 @pytest.mark.slow
-def test_connection_end_erasing_a_later_level_is_found() -> None:
-    """If the end of a connection erases a later level, the test finds it."""
+def test_connection_end_erasing_a_later_build_is_found() -> None:
+    """If the end of a connection erases a later build, the test finds it."""
     failure = first_failure(lambda: a_member_moves(builds=ByNameAlone), range(50), LINES)
     assert failure is not None
     # The leader says nothing to that member, so the schedule has no end.

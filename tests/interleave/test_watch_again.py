@@ -95,7 +95,8 @@ class Scene(DrivenWatches):
         snapshot = Snapshot(self.index, 1, 0, 0)
         pairs = {key: f"{value}\x00{self.index}" for key, value in GONE_PAIRS.items()}
         members, store = self.manager.members, self.manager.store
-        kept: dict[str, Any] = {"level": store.level, "users": store.users.format()}
+        kept: dict[str, Any] = {"cluster": self.manager.state.cluster}
+        kept["users"] = store.users.format()
         self.manager.arrived(LoadedSnapshot(snapshot, members, [], pairs, **kept))
         self.manager.take_over(snapshot)
         self.watchers.feed.applied(list[Entry]())

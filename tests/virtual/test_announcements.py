@@ -18,5 +18,5 @@ def test_node_asks_again_for_a_build_that_was_lost() -> None:
 
 def test_cluster_needs_that_its_nodes_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "ASK_AGAIN_S", 3600.0)
-    with pytest.raises(SimulationFailed, match="does not rise"):
+    with pytest.raises(SimulationFailed, match="does not have an identity"):
         run(SEED)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from raftline.raft.levels import FLOOR
 from raftline.state.commands import key_commands
 from raftline.state.store import Store
 from raftline_testing.virtual.schedule import SimulationFailed, run
@@ -75,6 +74,6 @@ def test_an_append_that_takes_effect_twice_is_noticed(monkeypatch: pytest.Monkey
         key_commands._append(store, operands)
         return key_commands._append(store, operands)
 
-    monkeypatch.setitem(key_commands.APPLIED, "append", (FLOOR, doubled))
+    monkeypatch.setitem(key_commands.APPLIED, "append", doubled)
     with pytest.raises(SimulationFailed, match="took effect twice"):
         run_all(range(9, 30))

@@ -53,7 +53,7 @@ def test_each_change_of_leader_costs_one_election_and_one_time(changes: int) -> 
         elected_ms = calm.world.now_ms
         assert elected_ms - killed_ms <= ELECTION_MS
         dead.start()
-        calm.tell_levels()
+        calm.tell_builds()
     ended_ms = calm.ended(lease)
     assert ended_ms >= elected_ms + counted_ms(2000)
     latest_ms = counted_ms(2000) + changes * (ELECTION_MS + counted_ms(2000)) + 2 * ROUND_MS

@@ -57,7 +57,7 @@ class Slow(Calm):
         self.foreman.stop()
         for host in self.hosts:
             host.start()
-        self.tell_levels()
+        self.tell_builds()
         logs = [host.manager for host in self.hosts]
         self.until(lambda: not self.foreman.waits)
         self.until(lambda: len({host.manager.applied.index for host in self.hosts}) == 1)
@@ -99,7 +99,7 @@ def test_votes_do_not_wait_for_a_long_entry() -> None:
         elected_ms = slow.until(lambda: leaders(slow.hosts))
         assert elected_ms - died_ms < ELECTION_MS
         leader.start()
-        slow.tell_levels()
+        slow.tell_builds()
     slow.judge()
 
 
@@ -122,6 +122,6 @@ def test_all_that_stop_amid_a_long_entry_apply_it_once(power_cut: bool) -> None:
             host.stop(power_cut=power_cut)
         for host in slow.hosts:
             host.start()
-        slow.tell_levels()
+        slow.tell_builds()
     slow.until(lambda: slow.world.counts["long entries answered"] > 3)
     slow.judge()

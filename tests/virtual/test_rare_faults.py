@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from raftline import logmanager
-from raftline.net.peers import level_exchange
+from raftline.net.peers import build_exchange
 from raftline.raft import newborn
 from raftline.storage.lost_files import FileState, Found, Identity, compare
 from raftline_testing.runner.at_night import at_night, in_the_rest
@@ -82,7 +82,7 @@ def test_a_log_that_another_program_extends_is_noticed(monkeypatch: pytest.Monke
 @pytest.mark.slow
 @pytest.mark.pure
 def test_clusters_without_identities_are_found_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (simulated_node, level_exchange):
+    for module in (simulated_node, build_exchange):
         monkeypatch.setattr(module, "is_foreign", lambda mine, theirs: False)
     assert first_failure(SEEDS["wipe at birth"], faults=["wipe at birth"])
 

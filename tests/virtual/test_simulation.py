@@ -18,7 +18,6 @@ from raftline.common.arguments import build
 from raftline.raft import election
 from raftline.raft.change import Change
 from raftline.raft.inputs import ChangeMembers
-from raftline.raft.levels import FLOOR
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Denial, RequestVote
 from raftline.raft.state import State
@@ -98,7 +97,6 @@ COVERED = (
     "watches that began",
     "watches that went on",
     "nodes upgraded",
-    "levels raised",
 )
 
 
@@ -310,7 +308,7 @@ def test_a_condition_that_nobody_looks_at_is_noticed(
         pairs[key] = value.split(" ", 1)[1] if verb == "cas" else value
         return f"{verb.upper()} response: {key} set to {pairs[key]}"
 
-    monkeypatch.setitem(key_commands.APPLIED, verb, (FLOOR, blind))
+    monkeypatch.setitem(key_commands.APPLIED, verb, blind)
     assert "not linearizable" in first_failure(range(1, 30))
 
 
@@ -328,7 +326,7 @@ def test_no_server_reads_the_sentence_of_a_denial(monkeypatch: pytest.MonkeyPatc
         words.add(denial[0])
         return denial[0], denial[1][::-1]
 
-    for seed in (133, 55, 31, 34, 20, *range(40, 70)):
+    for seed in (219, 55, 31, 34, 20, *range(40, 70)):
         as_written = run(seed)
         with monkeypatch.context() as patched:
             patched.setattr(election, "why_not", reworded)

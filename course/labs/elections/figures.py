@@ -121,7 +121,7 @@ def figure_3() -> Shown:
 def figure_4() -> Shown:
     """The leader of four receives from a client, and sends to three at once."""
     with nodes(4, "--reads", "log") as cluster:
-        cluster.start().wait_until_raised()
+        cluster.start().wait_until_begun()
         leader = cluster.leader()
         cluster.wait_until_equal()
         cluster.wait_for_consoles()

@@ -23,7 +23,7 @@ WHOLE = (
 FOLDERS = ("extensions/picture/view",)  # the picture's page is next to its modules
 # The types and tools for students; they write the rest of src/raft.
 GIVEN = (
-    "__init__", "change", "effects", "inputs", "levels", "log", "membership",
+    "__init__", "change", "effects", "identity", "inputs", "log", "membership",
     "messages", "node_view", "progress", "roles",
 )  # fmt: skip
 # The world needs these, and so does the picture of a failed run.

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from raftline.common.process.console import LINE_CHARACTERS_MAX
 from raftline.net.protocol.host import Batch
-from raftline.raft import levels
 from raftline.raft.effects import Effects
+from raftline.raft.identity import PREFIX as IDENTITY_PREFIX
 from raftline.raft.log import Entry
 from raftline.raft.membership import PREFIX
 from raftline.raft.node_view import NodeView
@@ -126,7 +126,7 @@ def view(entry: Entry) -> dict[str, object]:
 
 def numbered(entries: Iterable[Entry], first: int = 1) -> dict[int, dict[str, object]]:
     """Return the entries of clients, by their numbers. The servers' own entries, the no-op of each
-    term, the members and the level, have no number."""
+    term, the members and the identity, have no number."""
     written = [entry for entry in entries if not _is_ours(entry.command)]
     return {number: view(entry) for number, entry in enumerate(written, start=first)}
 
@@ -149,7 +149,7 @@ def page(
 
 
 def _is_ours(command: str) -> bool:
-    return command == NOOP or command.startswith((PREFIX, levels.PREFIX))
+    return command == NOOP or command.startswith((PREFIX, IDENTITY_PREFIX))
 
 
 class OrderAnswer(NamedTuple):

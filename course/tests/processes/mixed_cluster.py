@@ -36,7 +36,7 @@ class CNode(NodeProcess):
 
 
 class MixedCluster(LinkedCluster):
-    """These programs, which announce no level, then nodes of raftline; the network keeps the lines
+    """These programs, which announce no build, then nodes of raftline; the network keeps the lines
     that it carries."""
 
     def __init__(self, folder: Path, programs: Sequence[Path | Sequence[str]], others: int) -> None:

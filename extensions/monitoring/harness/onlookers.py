@@ -188,7 +188,6 @@ def _as_server(host: Host) -> Any:
         node=host.node,
         is_down=False,
         exit_status=0,
-        level=host.manager.level,
         access=None,
         tls=None,
         logmanager=host.manager,

@@ -3,7 +3,7 @@ Pure."""
 
 from __future__ import annotations
 
-from raftline.raft.levels import read
+from raftline.raft.identity import read
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,

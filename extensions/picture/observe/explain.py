@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from raftline.raft import inputs, messages
-from raftline.raft.levels import FLOOR
 
 from . import election_rules, replication_rules
 from .consequences import CONSEQUENCES
@@ -84,13 +83,12 @@ def _only(what: str | Callable[[Step], str], section: str, place: str) -> tuple[
     return (Rule(always, say, section, place),)
 
 
-def _say_level(step: Step) -> str:
-    assert isinstance(step.event, inputs.PeerLevel)
-    if step.event.level > FLOOR:
-        return f"{step.event.peer} is of level {step.event.level}"
-    if step.event.level == FLOOR:
-        return f"{step.event.peer} announces no level"
-    return f"the connection to {step.event.peer} is gone, so its level is unknown"
+def _say_build(step: Step) -> str:
+    assert isinstance(step.event, inputs.PeerBuild)
+    peer = step.event.peer
+    if step.event.applies is None:
+        return f"the connection to {peer} is gone, so its build is unknown"
+    return f"{peer} announces {'no' if step.event.is_at_floor else 'its'} build"
 
 
 _ON_TIMEOUT_NOW = (
@@ -180,7 +178,7 @@ DECISIONS: Mapping[type[object], Sequence[Rule]] = {
         "entries need an extension", "docs/operate/upgrades.md", "upgrade.add_parts"
     ),
     inputs.PeerDisconnected: _DISCONNECTED,
-    inputs.PeerLevel: _only(_say_level, "docs/operate/upgrades.md", "upgrade.note_level"),
+    inputs.PeerBuild: _only(_say_build, "docs/operate/upgrades.md", "upgrade.note_build"),
     inputs.ChangeMembers: _only(
         "a change of members is requested", "§6", "reconfiguration.begin_change"
     ),

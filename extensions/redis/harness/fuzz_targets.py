@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from raftline.access.login import Access
-from raftline.common.build_level import LEVEL
 from raftline.redis.resp.commands import COMMANDS
 from raftline.state.store import Store
 from raftline_testing.fuzzing.targets import BYTES, Target, known_users, mutated
@@ -39,7 +38,7 @@ def check_redis(data: bytes, access: Access) -> None:
 
 
 def _sent(pieces: list[bytes], access: Access) -> bytes:
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     store["web/x"], store["app/k"] = FOREIGN, "own"
     wire = RedisWire(store, access, "bob")
     for piece in [*filter(None, pieces), b""]:

@@ -72,7 +72,7 @@ class RedisClient(MachineThread):
             # redis-py leaves out the code of a few errors.
             text = f"{getattr(error, 'code', '')} {error}"
             is_refused = type(error).__name__ != "ResponseError" or str(error).startswith(REFUSALS)
-            is_refused = is_refused or text.endswith("Nothing was done.")  # until the level rises
+            is_refused = is_refused or text.endswith("Nothing was done.")  # at the floor
             assert is_refused or OUTCOME_UNKNOWN.removeprefix("Sorry, ") in text, text
             self.outcomes["refused"] += is_refused
             return Answer("refused" if is_refused else "lost")

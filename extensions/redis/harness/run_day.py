@@ -185,7 +185,7 @@ def day(worker: Worker, options: argparse.Namespace) -> bool:
     """Run one library, and print its row; return whether nothing was lost or invented."""
     more = ["--compact-at", str(options.compact_at)] if options.compact_at else []
     with tempfile.TemporaryDirectory() as folder, Cluster(Path(folder), 3, *more) as cluster:
-        cluster.start().wait_until_whole().wait_until_raised()
+        cluster.start().wait_until_whole().wait_until_begun()
         at_work = Day(worker, cluster, options)
         try:
             at_work.run()

@@ -108,7 +108,7 @@ def _run_all(chosen: Mapping[str, Sequence[str]], kills: int) -> bool:
     has_findings = False
     with tempfile.TemporaryDirectory() as folder, Cluster(Path(folder), 3) as cluster:
         for name, command in chosen.items():
-            cluster.start().wait_until_whole().wait_until_raised()
+            cluster.start().wait_until_whole().wait_until_begun()
             record, problems = run(name, command, cluster, kills)
             counts = f"{record.did.total()} done, {record.failed.total()} failed"
             print(

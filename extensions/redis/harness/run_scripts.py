@@ -91,7 +91,7 @@ def _run_all(chosen: Mapping[str, Sequence[str]], seeds: int) -> bool:
         redis_beside(Path(name)) as server,
         Cluster(Path(name), 1) as cluster,
     ):
-        cluster.start().wait_until_raised()
+        cluster.start().wait_until_begun()
         with Raw(cluster["s1"]) as node, Raw(server) as redis:
             pair = Pair(node, redis)
             for library, command in chosen.items():

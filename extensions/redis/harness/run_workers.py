@@ -227,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"skipped: {library} is not here", file=sys.stderr)
                 continue
             with tempfile.TemporaryDirectory() as folder, Cluster(Path(folder), 3) as cluster:
-                cluster.start().wait_until_whole().wait_until_raised()
+                cluster.start().wait_until_whole().wait_until_begun()
                 went_on = run(worker, cluster, Path(folder) / "done", options.times)
             print(f"| {library} | {mode} | {' | '.join(went_on.values())} |", flush=True)
             is_right &= set(went_on.values()) == {f"{options.times} of {options.times}"}

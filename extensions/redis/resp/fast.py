@@ -7,9 +7,7 @@ or an entry. The function of a command returns None if it takes several lines af
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
-from raftline.wire.commands.command_table import FOREIGN, row_of
 from raftline.wire.protocol import escape
 
 from .entry import VERB, format_entry
@@ -30,8 +28,6 @@ from .programs import (
 from .strings import getex_times, increment_of, pairs_of, set_options
 from .times import expire_flags, expire_time, setex_time
 
-LEVEL: Final = row_of(VERB).level  # of the cluster that an entry needs
-
 
 @dataclass(slots=True)
 class Line:
@@ -41,7 +37,10 @@ class Line:
     command: str
     form: str
     key: str  # its first key
-    level: int = FOREIGN.level  # of the cluster that it needs
+
+    @property
+    def verb(self) -> str:
+        return self.command[: self.command.find(" ")]
 
 
 def _line(
@@ -50,7 +49,7 @@ def _line(
     """Return the line of a verb on the first key."""
     key = format_key(words[1], context.node.limits)
     command = f"{verb} {key}{rest}"
-    return Line(command, form or verb, words[1], row_of(verb).level)
+    return Line(command, form or verb, words[1])
 
 
 def entry(context: CommandContext, words: list[str]) -> Line | None:
@@ -62,7 +61,7 @@ def entry(context: CommandContext, words: list[str]) -> Line | None:
     for key in keys:
         checked_key(key, context.node.limits)
     line = format_entry(context.node.now_ms(), [[function.name, *words[1:]]])
-    return Line(line, VERB, keys[0] if keys else "", LEVEL)
+    return Line(line, VERB, keys[0] if keys else "")
 
 
 def get(context: CommandContext, words: list[str]) -> Line | None:

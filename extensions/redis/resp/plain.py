@@ -9,8 +9,6 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from raftline.wire.commands.command_table import row_of
-
 PLAIN_CHARACTERS: Final = 512  # of a key
 _PLAIN: Final = re.compile(
     r"(\*[235]\r\n\$[1-9]\r\n[A-Za-z]+)\r\n\$([1-9][0-9]{0,2})\r\n([!-\[\]-~]+)\r\n"
@@ -40,7 +38,6 @@ _ROWS: Final[Mapping[str, _Plain]] = {
     "INCR": _Plain("incr ", "incr ", rest=" 1"),
     "DECR": _Plain("incr ", "incr ", rest=" -1"),
 }
-_TIMED_LEVEL: Final = row_of("setex").level
 _BY_HEAD: Final = {
     f"*{2 + row.has_value + 2 * row.has_time}\r\n${len(name)}\r\n{formatted}": row
     for name, row in ((name.partition(" ")[0], row) for name, row in _ROWS.items())
@@ -57,10 +54,10 @@ class PlainRun(NamedTuple):
     end: int  # the place after them
 
 
-def take_plain(text: str, count: int, level: int) -> PlainRun:
+def take_plain(text: str, count: int, *, is_at_floor: bool) -> PlainRun:
     """Return at most `count` of the first commands, as long as they are plain ones that all read or
-    all write, in a cluster of this level. A key and a value have printable ASCII, and a key no
-    backslash."""
+    all write, with a time only above the floor. A key and a value have printable ASCII,
+    and a key no backslash."""
     commands: list[str] = []
     ids: list[str] = []
     place, is_read = 0, False
@@ -69,7 +66,7 @@ def take_plain(text: str, count: int, level: int) -> PlainRun:
         row = _BY_HEAD.get(head)
         if (
             row is None
-            or (row.has_time and level < _TIMED_LEVEL)
+            or (row.has_time and is_at_floor)
             or len(key) != int(key_size)
             or len(key) > PLAIN_CHARACTERS
         ):

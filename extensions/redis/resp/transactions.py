@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from raftline.wire.limits import TRANSACTION_ITEMS
 
 from .entry import format_entry
-from .fast import LEVEL, Line
+from .fast import Line
 from .forms import EXECUTED
 from .key_programs import KeyState, Task, read, state_of, too_many, write
 from .messages import PUBLISH
@@ -106,7 +106,7 @@ def whole(context: CommandContext, tasks: Sequence[Task]) -> Line:
     commands = [[task.function.name, *task.words[1:]] for task in tasks]
     line = format_entry(context.node.now_ms(), commands)
     first = next((key for task in tasks for key in task.keys), "")
-    return Line(line, ":".join([EXECUTED, *receivers]), first, LEVEL)
+    return Line(line, ":".join([EXECUTED, *receivers]), first)
 
 
 def _within(context: CommandContext, call: RedisCall) -> Program:

@@ -19,12 +19,12 @@ from raftline.clients.requests.conversation import Client
 from raftline.common import config
 from raftline.common.address import Address, is_loopback, split
 from raftline.common.arguments import typed
-from raftline.common.build_level import new_cluster
 from raftline.common.config import ConfigError, Configuration, check_name
 from raftline.common.effects import own_parts
+from raftline.common.identities import new_cluster
 from raftline.common.process.wakeup import no_pause
 from raftline.logmanager import LogManager, parts_of
-from raftline.raft.levels import FLOOR, name_of_part
+from raftline.raft.identity import name_of_part
 from raftline.raft.log import Log
 from raftline.raft.membership import Membership, all_vote
 from raftline.state.commands.machines import UnknownMachine
@@ -32,7 +32,7 @@ from raftline.state.lease_table import own_ms
 from raftline.state.sessions import next_epoch
 from raftline.state.user_table import read_users
 from raftline.storage.birth import format_trace, trace
-from raftline.storage.disk import FilesRefused, LevelRefused, StorageError
+from raftline.storage.disk import BuildRefused, FilesRefused, StorageError
 from raftline.storage.folder import Folder, new_folder
 from raftline.storage.hard_state import HardStateFile, LogState, Mark, Promise
 from raftline.storage.log_file import whole_file
@@ -204,7 +204,7 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
     configuration = _members_to_be(Path(folder), members)
     try:
         loaded = _read(Path(file))
-        if loaded.level > FLOOR:  # at the floor, its first leader draws one
+        if loaded.cluster:  # at the floor, its first leader draws one
             loaded.cluster = new_cluster()
         loaded.needs = _own_needs(file, loaded.needs)
         names = list(configuration.members)
@@ -307,8 +307,8 @@ def _read(path: Path) -> LoadedSnapshot:
         parts_of(loaded)
     except OSError as error:
         raise FilesRefused(f"{path}: cannot be read: {error.strerror}") from error
-    except LevelRefused as error:
-        raise LevelRefused(f"{path}: {error}") from None
+    except BuildRefused as error:
+        raise BuildRefused(f"{path}: {error}") from None
     except ValueError as error:
         raise FilesRefused(
             f"{path}, {error}. The backup is damaged; use another one. Nothing was changed"
@@ -323,7 +323,6 @@ def _state_for(members: Membership, loaded: LoadedSnapshot) -> MachineState:
         members,
         loaded.sessions,
         loaded.pairs,
-        level=loaded.level,
         leases=loaded.leases,
         cluster=loaded.cluster,
         users=loaded.users,
@@ -352,12 +351,10 @@ def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[i
         for name in members.names:
             folder.write_new(f"{name}.state_machine", counted())
             empty = Log(index, term)
-            log = whole_file(members, empty, loaded.level, loaded.cluster, loaded.chain)
+            log = whole_file(members, empty, loaded.cluster, loaded.chain)
             folder.write_new(f"{name}.log", log)
             mark = Mark(index, term)
-            promise = Promise(
-                next_epoch(term), None, LogState.WHOLE, mark, 0, loaded.level, loaded.cluster
-            )
+            promise = Promise(next_epoch(term), None, LogState.WHOLE, mark, 0, loaded.cluster)
             HardStateFile(folder, name).save(promise)
             folder.write_new(trace(name), [format_trace(name)])
         lines = [f"{name} {host} {port}\n" for name, (host, port) in configuration.members.items()]

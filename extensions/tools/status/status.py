@@ -38,7 +38,7 @@ from raftline.common.process.console import safe_line
 from raftline.common.process.signals import threads_without_signals
 from raftline.common.time_of_day import time_of_day
 from raftline.net.line_connection import ConnectionEnded, TooLong
-from raftline.raft.levels import is_foreign
+from raftline.raft.identity import is_foreign
 from raftline.wire.refusal import RequestOutcome
 from raftline.wire.replies.refusals import refusal_in
 

@@ -153,7 +153,7 @@ def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> 
     of any node. A voter that refused us may serve, and may lead.
 
     `earlier` is the result of a previous check. Without it, no voter is reported to lag, to be
-    ahead, to follow nobody or to announce no level, since a healthy voter may seem so for a moment.
+    ahead, to follow nobody or to announce no build, since a healthy voter may seem so for a moment.
     """
     if not any(node.is_reached for node in nodes):
         nobody = f"{NOBODY.one} {', '.join(node.name for node in nodes)}"

@@ -100,34 +100,18 @@ def _lags(look: StatusCheck) -> bool:
     return bool(last == look.first["last_index"] and last < look.led["commit_index"])
 
 
-def _levels(facts: Facts) -> Mapping[str, int | None]:
-    levels = facts.get("levels")
-    return levels if isinstance(levels, dict) else {}
-
-
-def _number(facts: Facts, name: str) -> int:
-    value = facts.get(name)
-    return value if isinstance(value, int) else 0
-
-
-def _has_old_build(look: StatusCheck) -> bool:
-    known = [level for level in _levels(look.leader).values() if isinstance(level, int)]
-    own = _levels(look.leader).get(look.name)
-    return isinstance(own, int) and own < max(known)
-
-
 def _announces_none(look: StatusCheck) -> bool:
-    """Whether the leader twice knew no level of a member. A member that is down does not hold the
-    cluster back if the cluster has the level of its leader's build. With --floor nobody announces
-    one. Nor does the leader take an announcement without a proof."""
+    """Whether the leader twice knew no build of a member that is there. At the floor nobody
+    announces one. Nor does the leader take an announcement without a proof."""
     if _proves_nothing(look) or _lacks_tls(look):
         return False
     answers = (bool(look.now), bool(look.first))
     looks = zip((look.leader, look.led), answers, look.has_refused, strict=True)
-    return _number(look.leader, "build_level") > 0 and all(
-        look.name in (levels := _levels(leader))
-        and levels[look.name] is None
-        and (answers or refuses or _number(leader, "level") < _number(leader, "build_level"))
+    return all(
+        leader.get("cluster")
+        and _is_named(look, leader, "versions")
+        and leader["versions"][look.name] is None
+        and (answers or refuses)
         for leader, answers, refuses in looks
     )
 
@@ -297,18 +281,9 @@ MEMBERS: tuple[Trouble, ...] = (
         lambda look: bool(look.now.get("lacks_users")),
     ),
     Trouble(
-        "has an older build, which keeps the cluster at its level",
-        "have older builds, which keep the cluster at their level",
-        "Upgrade each of them (docs/operate/upgrades.md)",
-        "RaftlineLevelLow", READY,
-        _has_old_build,
-    ),
-    Trouble(
-        "announces no level, so it gets no entries, or keeps the cluster at its level",
-        "announce no level, so they get no entries, or keep the cluster at its level",
-        "Start it with raftline, without --floor; one that is gone for good: raftline member "
-        "remove NAME",
-        "RaftlineLevelLow", READY,
+        "announces no build, so it gets no entries", "announce no build, so they get no entries",
+        "Start it with raftline, without --floor",
+        "RaftlineFollowerBehind", READY,
         _announces_none,
     ),
     Trouble(

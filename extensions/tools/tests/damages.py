@@ -80,8 +80,8 @@ DAMAGES = {
         False,
     ),
     "a newer version's storage": (
-        {"s1.storage": storage_file(5, "s2", (5, 2), "whole cluster - level 99")},
-        "s1.storage: the files of s1 are of level 99, and this build of raftline knows levels up",
+        {"s1.storage": storage_file(5, "s2", (5, 2), "whole cluster 9f86d081884c7d65 level 2")},
+        "s1.storage is not understood: line 1; was it written by a newer version? Start the node",
         Cure.NONE,
         False,
     ),

@@ -229,7 +229,8 @@ def test_backup_and_restore_keep_what_is_known_of_each_key(
     assert capsys.readouterr().out == f"{backup} is sound: {held}\n"
     restored, _ = boot(Folder(tmp_path / "new"), "s2")
     store = restored.store
-    assert (store.level, dict(store)) == (1, {"a": "1", "b": "two words", "c": "", "d": "4"})
+    assert not store.is_at_floor
+    assert dict(store) == {"a": "1", "b": "two words", "c": "", "d": "4"}
     own = {"d": "own-6-20", "a": "own-7-30"}
     known = [(1, own["a"], ""), (4, "lease-3", ""), (5, "", ""), (6, own["d"], "")]
     assert [store.facts(key) for key in "abcd"] == known

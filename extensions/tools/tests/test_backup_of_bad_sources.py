@@ -260,7 +260,6 @@ def test_a_backup_whose_lines_no_node_would_take_is_not_restored(
             all_vote(MEMBERS),
             lines["sessions"],
             {},
-            level=1,
             leases=lines["leases"],
             cluster="9f86d081884c7d65",
         )

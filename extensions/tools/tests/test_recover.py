@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from raftline.common.build_level import continues
 from raftline.common.config import FILE_NAME, ConfigError, Configuration
+from raftline.common.identities import continues, new_cluster
 from raftline.common.process.wakeup import no_pause
 from raftline.logmanager import LogManager
 from raftline.node.program.startup import check_member
 from raftline.raft.effects import Effects
-from raftline.raft.levels import LOWEST, level_command
+from raftline.raft.identity import identity_command
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import Configurations
 from raftline.raft.node import node_from_disk
@@ -203,9 +203,9 @@ def identified(*, has_snapshot: bool) -> MemoryFolder:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     vote(manager, 1, "s1")
-    commands = ["noop", level_command(LOWEST, EARLIER), "set a 1"]
+    commands = ["noop", identity_command(EARLIER), "set a 1"]
     write(manager, 1, 1, *commands)
-    manager.persist([Effects(level=LOWEST, cluster=EARLIER)])
+    manager.persist([Effects(cluster=EARLIER)])
     manager.apply(entries(1, 1, *commands))
     if has_snapshot:
         publish(manager)
@@ -250,11 +250,10 @@ def start(folder: MemoryFolder) -> NodeView:
     manager.close()
     if found.not_ours:
         raise FilesRefused(found.not_ours)
-    options = Options(level=LOWEST)
+    options = Options(cluster_if_new=new_cluster())
     node = node_from_disk(
         "s1", found.members, found.log, found.hard_state, options, lambda: 1, 0,
-        snapshot=found.snapshot, level=found.level, base_cluster=found.base_cluster,
-        cluster=found.cluster,
+        snapshot=found.snapshot, base_cluster=found.base_cluster, cluster=found.cluster,
     )  # fmt: skip
     check_member(node.view, Configuration(Path("memory"), {}))
     return node.view
@@ -291,7 +290,7 @@ def test_interrupted_recovery_blocks_starts_until_finished(has_snapshot: bool, k
             left = folder.crash(Random(step))
         try:
             view = start(left.kill())
-            assert view.cluster == view.levels.clusters.latest
+            assert view.cluster == view.identity.latest
         except FilesRefused as problem:
             refusals.add(str(problem).partition(". ")[2])
             problems = read_plan(left.kill(), "s1").problems

@@ -20,7 +20,7 @@ from raftline.tools.status.troubles import CLUSTER, MEMBERS, NOT_READY, SHUT, Tr
 
 ROOT = Path(__file__).resolve().parents[3]
 THREE = ["s1", "s2", "s3"]
-LEVELS: dict[str, Any] = {"level": 7, "build_level": 7, "levels": dict.fromkeys(THREE, 7)}
+BUILDS: dict[str, Any] = {"cluster": "b" * 16, "versions": dict.fromkeys(THREE, "0.1.0")}
 ROOM: dict[str, Any] = {
     "lacks_room_for": "", "refuses_entries": "", "connections": 3, "max_connections": 9,
 }  # fmt: skip
@@ -33,7 +33,7 @@ def says(name: str, **facts: object) -> NodeStatus:
     known = {"voters": THREE, "learners": [], "outgoing": [], "members_since": 0, "foreign": {}}
     answer = {"name": name, "role": role, "term": 3, "leader": "s1"}
     return NodeStatus(
-        name, Address("h", 1), {**answer, **counts, **known, **LEVELS, **ROOM, **facts}
+        name, Address("h", 1), {**answer, **counts, **known, **BUILDS, **ROOM, **facts}
     )
 
 
@@ -65,7 +65,7 @@ def told(**facts: object) -> Case:
 
 
 OTHER = NodeStatus("s3", Address("h", 1), None, "", "other cluster", is_foreign=True)
-NO_LEVEL: dict[str, Any] = {**LEVELS, "levels": {**LEVELS["levels"], "s3": None}}
+NO_BUILD: dict[str, Any] = {"versions": {**BUILDS["versions"], "s3": None}}
 # By the words of the trouble.
 CASES: Mapping[str, Case] = {
     "refuses writes, since its disk is nearly full": leads(
@@ -96,12 +96,7 @@ CASES: Mapping[str, Case] = {
     "lacks committed entries and gets none": follows(last_index=5, commit_index=5),
     "has no connection left for clients": follows(connections=9),
     "knows no user, so nobody can log in": follows(lacks_users=True),
-    "has an older build, which keeps the cluster at its level": told(
-        level=6, levels={**LEVELS["levels"], "s3": 6}
-    ),
-    "announces no level, so it gets no entries, or keeps the cluster at its level": told(
-        **NO_LEVEL
-    ),
+    "announces no build, so it gets no entries": told(**NO_BUILD),
     "is of another cluster": Case([says("s1"), says("s2"), OTHER]),
     "is also the name of a server of another cluster": told(foreign={"s3": "c" * 16}),
     "no leader": Case([says("s2", leader=None), silent("s1"), silent("s3")]),
@@ -146,15 +141,22 @@ def test_status_names_the_trouble_and_what_to_do(words: str) -> None:
 
 
 def test_member_that_knows_no_status_is_in_trouble() -> None:
-    """Another implementation in the place of s3: it announces no level, and refuses `status`."""
-    trouble = TABLE["announces no level, so it gets no entries, or keeps the cluster at its level"]
-    leader, follower = says("s1", **NO_LEVEL), says("s2")
+    """Another implementation in the place of s3: it announces no build, and refuses `status`."""
+    trouble = TABLE["announces no build, so it gets no entries"]
+    leader, follower = says("s1", **NO_BUILD), says("s2")
     down, other = [leader, follower, silent("s3")], [leader, follower, silent("s3", "refuses")]
     seen = verdict(other, other)
     assert seen.exit_status == trouble.exit_status
     assert f"; s3 {trouble.one}. {trouble.do}." in seen.line
     assert verdict(down, down).exit_status == 0
     assert verdict(other, down).exit_status == verdict(down, other).exit_status == 0
+
+
+@pytest.mark.parametrize("odd", [None, 5, "s3", ["s3"]])
+def test_versions_in_an_unknown_form_are_no_trouble(odd: object) -> None:
+    """Another build may lead."""
+    nodes = [says("s1", versions=odd), *WELL[1:]]
+    assert verdict(nodes, nodes).exit_status == 0
 
 
 def test_several_members_in_one_trouble_are_named_together() -> None:

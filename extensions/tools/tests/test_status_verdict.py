@@ -273,13 +273,13 @@ def test_status_without_answers_ends_as_other_commands_do() -> None:
 
 
 def test_refused_certificate_explains_what_is_missing_besides() -> None:
-    """Without TLS a member proves no secret and announces no level."""
-    levels = {"level": 1, "build_level": 1, "levels": {"s1": 1, "s2": 1, "s3": None}}
+    """Without TLS a member proves no secret and announces no build."""
+    known = {"cluster": "9f86d081884c7d65", "versions": {"s1": "0.1.0", "s2": "0.1.0", "s3": None}}
     rule = {"secret": "require", "unproven": ["s3"]}
-    looked = [leads(certificates_refused={"s3": "why"}, **rule, **levels), says("s2"), says("s3")]
+    looked = [leads(certificates_refused={"s3": "why"}, **rule, **known), says("s2"), says("s3")]
     (trouble,) = verdict(looked, looked).troubles["s3"]
     assert trouble.one == "and the leader do not accept each other's certificates"
-    looked = [leads(**rule, **levels), says("s2"), says("s3", certificates_refused={"s1": "why"})]
+    looked = [leads(**rule, **known), says("s2"), says("s3", certificates_refused={"s1": "why"})]
     assert verdict(looked, looked).troubles["s3"] == [trouble]
 
 

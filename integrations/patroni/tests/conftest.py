@@ -10,7 +10,6 @@ from patroni.dcs import get_dcs
 from raftline_patroni.dcs import Raftline
 
 from raftline_testing.nodes.cluster import STEADY, Cluster
-from raftline_testing.nodes.processes import eventually
 
 _scopes = itertools.count()
 
@@ -22,9 +21,7 @@ def addresses(cluster: Cluster) -> str:
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster(tmp_path_factory.mktemp("nodes"), 3, *STEADY) as cluster:
-        cluster.start().led_by("s1")
-        eventually(lambda: all(n.status().get("level") for n in cluster.nodes), "level")
-        yield cluster
+        yield cluster.start().led_by("s1")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import Any
 
 import raftline
 from raftline_testing.nodes.cluster import Cluster
-from raftline_testing.nodes.processes import eventually
 
 
 class _Nodes:
@@ -41,8 +40,7 @@ def controller(base: Any) -> Any:
 
     class RaftlineController(base):  # type: ignore[misc]
         def _start(self) -> _Nodes:
-            cluster = Cluster(Path(self._work_directory), 3).start()
-            eventually(lambda: all(n.status().get("level") for n in cluster.nodes), "level")
+            cluster = Cluster(Path(self._work_directory), 3).start().wait_until_begun()
             at = ",".join(f"localhost:{node.port}" for node in cluster.nodes)
             os.environ["PATRONI_RAFTLINE_HOSTS"] = at
             self._kv = raftline.connect(at, timeout=30)

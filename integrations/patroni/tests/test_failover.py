@@ -32,8 +32,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Members]:
         folder_for_all() as folder,
         Cluster(tmp_path_factory.mktemp("nodes"), 3) as nodes,
     ):
-        nodes.start()
-        eventually(lambda: all(node.status().get("level") for node in nodes.nodes), "level")
+        nodes.start().wait_until_begun()
         them = Members(folder, nodes)
         try:
             for member in them.all:

@@ -32,7 +32,6 @@ class Status:
     term: int
     commit_index: int
     last_applied: int
-    level: int
     version: str
     cluster: str  # its identity, "" if it is not known yet
     members: dict[str, str]  # name to address
@@ -77,7 +76,6 @@ def _status(text: str) -> Status:
         term=int(facts["term"]),
         commit_index=int(facts["commit_index"]),
         last_applied=int(facts["last_applied"]),
-        level=int(facts["level"]),
         version=facts["version"],
         cluster=facts.get("cluster") or "",
         members=dict(facts["members"]),

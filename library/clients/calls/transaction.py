@@ -388,8 +388,7 @@ def updates(
     named: Mapping[str, Data],
     ttl: Seconds | None = None,
 ) -> list[Call[Any]]:
-    """Return the requests that set all of these pairs; see `sets`. A single pair is a `set`, which
-    needs no level.
+    """Return the requests that set all of these pairs; see `sets`. A single pair is a `set`.
 
     Raises:
         TypeError, ValueError: a key, a value or the time is invalid.

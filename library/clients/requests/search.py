@@ -14,7 +14,7 @@ from functools import partial
 from typing import NamedTuple, TypeGuard, TypeVar
 
 from raftline.common.address import Address
-from raftline.common.build_level import continues
+from raftline.common.identities import continues
 from raftline.net.dialing import NOBODY
 from raftline.wire.commands.command_table import row_of
 from raftline.wire.refusal import NO_LEADER, TLS_ALONE, Refusal, RequestOutcome

@@ -12,7 +12,7 @@ from raftline.clients.connections.node_connection import Refused
 from raftline.clients.watches.watch_events import Event, KVSnapshot, WatchCursor, WatchEnded
 from raftline.wire.commands import watch_lines as words
 from raftline.wire.protocol import escape
-from raftline.wire.refusal import HALF_APPLIED, NO_LEADER, NOT_WRITTEN, STOPPING
+from raftline.wire.refusal import AT_FLOOR, HALF_APPLIED, NO_LEADER, NOT_WRITTEN, STOPPING
 from raftline_testing.runner.at_night import for_seeds
 
 EventFields = tuple[int, str, str, str | None]
@@ -122,8 +122,8 @@ def test_a_last_line_of_a_node_sends_the_watch_elsewhere() -> None:
 def test_a_refusal_of_the_request_is_raised() -> None:
     cursor = WatchCursor(TEXT, "", None)
     assert cursor.command == "watch"
-    with pytest.raises(Refused, match=r"^this cluster is at level 1"):
-        cursor.refused("Sorry, this cluster is at level 1 until s3 (0.1.0) is upgraded.")
+    with pytest.raises(Refused, match=r"^this cluster is at the floor"):
+        cursor.refused(AT_FLOOR("its nodes were started with --floor"))
     future = WatchCursor(TEXT, "", 99)
     assert future.command
     with pytest.raises(Refused, match="there is no entry 99 yet"):

@@ -18,7 +18,7 @@ from raftline.clients.watches.liveness import PROBE_PART
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline.clients.watches.watch_machine import WatchMachine
 from raftline.common.address import Address
-from raftline.common.build_level import continuing
+from raftline.common.identities import continuing
 from raftline.net.line_connection import ConnectionEnded
 from raftline.wire.commands import watch_lines as words
 from raftline.wire.refusal import NO_LEADER, OTHER_CLUSTER

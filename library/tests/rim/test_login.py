@@ -671,7 +671,7 @@ class Door:
     """The admission of one connection, and what it printed."""
 
     def __init__(self, access: Access | None, **facts: Any) -> None:
-        self.host = cast(Any, FakeHost(access=access, level=1, **facts))
+        self.host = cast(Any, FakeHost(access=access, is_at_floor=False, **facts))
         self.printed: list[str] = []
         self.host.traffic_log.requested = lambda sender, text: self.printed.append(text)
         self.admission = Admission(
@@ -779,7 +779,6 @@ def test_number_needs_a_session_where_there_are_users(access: Access) -> None:
         assert open_door.say(line) == "write"
     for line in ("c.9f86d081884c7d65-57#5@set a 1", "c@set a 1", "set a 1", "c#5@get a"):
         assert door.say(line) in ("write", "read")
-    door.host.level = 1
     assert door.say("c@session") == door.say("c-57#5@forget") == "write"
 
 
@@ -806,7 +805,7 @@ def test_a_session_has_a_name_that_nobody_guesses(access: Access) -> None:
 def test_a_node_with_users_draws_a_tag_for_each_lease(
     access: Access, has_users: bool, entry: str
 ) -> None:
-    host: Any = FakeHost(access=access if has_users else None, level=1)
+    host: Any = FakeHost(access=access if has_users else None, is_at_floor=False)
     admission = Admission(host, object())  # type: ignore[arg-type]
     logged = []
     for number in ("", "", "7"):
@@ -819,7 +818,7 @@ def test_a_node_with_users_draws_a_tag_for_each_lease(
 
 def test_entry_names_its_user_above_the_floor(access: Access) -> None:
     """Other implementations take such a name for that of a client."""
-    host: Any = FakeHost(access=access, level=0)
+    host: Any = FakeHost(access=access, is_at_floor=True)
     admission = Admission(host, object())  # type: ignore[arg-type]
 
     def logged(number: str, line: str) -> str:
@@ -830,7 +829,7 @@ def test_entry_names_its_user_above_the_floor(access: Access) -> None:
     admission.login.by_certificate("bob")
     assert (admission.writer, logged("", "set app/x 1")) == ("bob", "set app/x 1")
     assert re.fullmatch(r"c\.[0-9a-f]{16}@session", logged("", "session"))
-    host.level = 1
+    host.is_at_floor = False
     assert logged("", "set app/x 1") == "bob@set app/x 1"
     assert logged("7", "set app/x 1") == "c#7@set app/x 1"  # its session names bob
     assert re.fullmatch(r"c\.[0-9a-f]{16}@session bob", logged("", "session"))

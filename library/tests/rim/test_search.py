@@ -41,7 +41,7 @@ from raftline.clients.requests.search import (
 )
 from raftline.clients.steps import carry_out
 from raftline.common.address import Address
-from raftline.common.build_level import continues, continuing, new_cluster
+from raftline.common.identities import continues, continuing, new_cluster
 from raftline.wire.refusal import (
     DONE_ONCE,
     NO_LEADER,

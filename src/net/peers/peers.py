@@ -31,7 +31,7 @@ from ...wire.protocol import ProtocolError, decode_line, split_sender
 from ...wire.refusal import SPEAKS_ELSEWHERE, is_refusal
 from ...wire.replies.refusals import code_of
 from ..line_reader import HalfLine, LineReader, LineTooLong, prepare
-from .level_exchange import Foreigners, LevelQuestion, OnBuild
+from .build_exchange import BuildQuestion, Foreigners, OnBuild
 from .opening import BY_THE_CLOCK, connect, dial_tls, prove, why_not_accepted
 
 BACK_OFF_S = (0.05, 0.5)  # first and longest pause between two attempts to connect
@@ -73,7 +73,7 @@ class Peer:
         self.is_proven = False  # the peer, on the present connection
         self._proven_by = b""  # the secret of its proof, if one was used
         self.why_no_tls = self._why_no_tls = ""  # of the last attempt; of the present one
-        self._level = LevelQuestion(name, on_build, foreigners or Foreigners(me), str(address))
+        self._build = BuildQuestion(name, on_build, foreigners or Foreigners(me), str(address))
         self.name = name
         self.address = address
         self._me = me
@@ -180,9 +180,9 @@ class Peer:
     def announce(self) -> None:
         """Send the identity of the cluster if this node has learned it since it connected;
         disconnect from a peer of another cluster."""
-        if line := self._level.next_line(self._me):
+        if line := self._build.next_line(self._me):
             self.send(line)
-        if self._level.is_foreign:
+        if self._build.is_foreign:
             self._disconnect()
 
     def _put(self, line: bytes, sent: int = 0) -> None:
@@ -193,7 +193,7 @@ class Peer:
 
     def _send_outbox(self) -> None:
         while not self._stopping.is_set():
-            if not self._more.wait(ASK_AGAIN_S) and (line := self._level.line_again(self._me)):
+            if not self._more.wait(ASK_AGAIN_S) and (line := self._build.line_again(self._me)):
                 self.send(line)
             while self._sent_some():
                 pass
@@ -245,9 +245,9 @@ class Peer:
             has_answers = self._talk(connection)
         finally:
             self._close(connection)
-            self._level.forget()
+            self._build.forget()
         # A server of another cluster at that address shows nothing about the peer.
-        if not (self._stopping.is_set() or self._level.is_foreign):
+        if not (self._stopping.is_set() or self._build.is_foreign):
             self._on_lost(self.name)
         return has_answers
 
@@ -277,7 +277,7 @@ class Peer:
             reader = LineReader(connection, PEER_S)
             self._begin_tls(connection)
             self._prove(connection, reader)
-            if question := self._level.first_line(self._me):
+            if question := self._build.first_line(self._me):
                 connection.sendall(question)  # no other thread sends on it yet
             with self._lock:
                 self._socket = connection
@@ -290,7 +290,7 @@ class Peer:
             while lines := reader.read(PEER_LINE_BYTES):
                 self.bytes_read, self.why_no_tls = read_before + reader.bytes_read, ""
                 answers: list[Message] = list(filter(None, map(self._understand, lines)))
-                if self._level.is_foreign:
+                if self._build.is_foreign:
                     return False
                 if answers:
                     has_answers = True
@@ -349,17 +349,17 @@ class Peer:
         if dialing is None and self._peer_auth.is_required and not self.is_proven:
             self._complain(f"its certificate is not that of the member {self.name}")
             raise ConnectionAbortedError
-        if dialing is None or (self._level.was_full and not self._peer_auth.is_required):
+        if dialing is None or (self._build.was_full and not self._peer_auth.is_required):
             return
         try:
             refusal = prove(connection, reader, dialing, self._me, self.name)
         except (ProofError, ProtocolError) as problem:
             self._complain(str(problem))
             raise ConnectionAbortedError from None
-        self._level.was_full = code_of(refusal) == "full"
+        self._build.was_full = code_of(refusal) == "full"
         self._proven_by = b"" if refusal else dialing.secret
         self.is_proven = self.is_proven or not refusal
-        if refusal and (self._peer_auth.is_required or self._level.was_full):
+        if refusal and (self._peer_auth.is_required or self._build.was_full):
             self._complain(f"it has no secret, or no place for a proof: {refusal}")
             raise ConnectionAbortedError
 
@@ -368,7 +368,7 @@ class Peer:
             name, _, text = split_sender(decode_line(line))
             if name != self.name:
                 raise PeerError(f"it calls itself {name or 'nothing'}: {text}")
-            if self._level.take(text):
+            if self._build.take(text):
                 return None
             if is_refusal(text):
                 raise PeerError(text)

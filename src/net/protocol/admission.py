@@ -9,7 +9,6 @@ from typing import Final
 
 from ...access.login import Login
 from ...access.proof import NONCE_BYTES, WRONG, ProofError, Responder
-from ...raft.levels import FLOOR
 from ...raft.messages import PeerError
 from ...state.user_table import UserTable
 from ...wire.commands.authorization import (
@@ -18,7 +17,7 @@ from ...wire.commands.authorization import (
     partial_status,
     sees_whole_status,
 )
-from ...wire.commands.command_table import Request, row_of
+from ...wire.commands.command_table import BEYOND_FLOOR, Request, row_of
 from ...wire.commands.identity import EVERYWHERE
 from ...wire.commands.parsing import ParsedLine
 from ...wire.commands.rights import ADMINISTERS_ALL, UserRole
@@ -38,7 +37,7 @@ from ...wire.refusal import (
     error,
 )
 from ...wire.replies.refusals import code_of
-from ..peers.level_exchange import HIDDEN, answer_to_level, read_level
+from ..peers.build_exchange import HIDDEN, answer_to_build, read_build
 from ..peers.peers import Speaker
 from .host import AdmissionHost
 
@@ -78,7 +77,7 @@ class Admission:
         self._login = Login(host.access, is_private, address) if host.access is not None else None
         self._answering: Responder | None = None  # to a peer that proves itself
         self.proven: str | None = None  # the member that has proved itself
-        self._asked_level = False  # in a member's name; this needs no proof
+        self._asked_build = False  # in a member's name; this needs no proof
         self._cluster = ""  # the identity that the other side announced
         self._expected = ""  # the identity of the only cluster that may serve this client
         # Called with the user that is logged in from now on, "" for none, and whether that user is
@@ -130,7 +129,7 @@ class Admission:
         """Whether this node has users, but neither a user nor a member is on this connection."""
         if self.login is None or self.login.identity.user:
             return False
-        return self.proven is None and self.speaks_for is None and not self._asked_level
+        return self.proven is None and self.speaks_for is None and not self._asked_build
 
     @property
     def user(self) -> str | None:
@@ -152,7 +151,7 @@ class Admission:
         Their entries name the user still, so that each is refused where it is applied.
         """
         login = self.login
-        if login is None or self._host.level <= FLOOR:
+        if login is None or self._host.is_at_floor:
             return ""
         return login.identity.user or login.lost_user
 
@@ -199,8 +198,7 @@ class Admission:
                 return admitted
         if host.is_down and line.kind != "garbled" and line.text != "status":
             return self._refuse(line, SHUT_DOWN)
-        level = request.level
-        if level > FLOOR and level > host.level and (reply := host.why_level(level)):
+        if host.is_at_floor and request.verb in BEYOND_FLOOR and (reply := host.why_at_floor()):
             return ParsedLine("local", request, reply=reply)
         if request.verb == "machine" and (reply := host.without_machine(request.command)):
             return ParsedLine("local", request, reply=reply)
@@ -226,15 +224,15 @@ class Admission:
             return self._refuse(line, why)
         if self.login is not None and (line := self._allowed(line, self.login)).reply:
             return line
-        if line.kind == "level" and not self.must_prove:
+        if line.kind == "build" and not self.must_prove:
             self._note_cluster(line)
-        if line.kind == "level" and not self._may_know_version(line.request.sender):
-            if self._host.announces_level:
+        if line.kind == "build" and not self._may_know_version(line.request.sender):
+            if self._host.announces_build:
                 mine, has_parts = self._host.foreigners.mine(), not self.must_prove
-                reply = answer_to_level(mine, HIDDEN, has_parts=has_parts)
+                reply = answer_to_build(mine, HIDDEN, has_parts=has_parts)
                 line = replace(line, reply=reply)
             return line
-        if line.kind in ("control", "level"):  # answered even by a node that is down
+        if line.kind in ("control", "build"):  # answered even by a node that is down
             return line
         return self._hear(line) if line.kind == "peer" else None
 
@@ -246,9 +244,9 @@ class Admission:
 
     def _note_cluster(self, line: ParsedLine) -> None:
         """Keep the identity that a peer announces here."""
-        sender, build = line.request.sender, read_level(line.text)
+        sender, build = line.request.sender, read_build(line.text)
         is_peer = self._host.is_peer(sender)
-        self._asked_level = self._asked_level or is_peer
+        self._asked_build = self._asked_build or is_peer
         if build is not None:
             self._cluster = build.cluster
             if is_peer:
@@ -316,7 +314,7 @@ class Admission:
     def _allowed(self, line: ParsedLine, login: Login) -> ParsedLine:
         """Return the line if the user may run it, otherwise a line with the refusal."""
         request, keys_of_lease = line.request, self._host.keys_of_lease
-        if line.kind in ("peer", "level") or not request.command:
+        if line.kind in ("peer", "build") or not request.command:
             return line
         right = ADMINISTERS_ALL if line.kind == "control" else None
         try:
@@ -379,7 +377,7 @@ class Admission:
         A connection on which a member proved itself can't speak for another one.
         """
         host, sender = self._host, line.request.sender
-        if sender == self.proven or line.kind == "level":
+        if sender == self.proven or line.kind == "build":
             return ""
         if self.proven is not None and line.kind == "peer":
             return f"{self.proven} proved itself on this connection, and {sender} did not"

@@ -28,7 +28,7 @@ from ...wire.commands.rights import LeaseKeys
 from ...wire.commands.watch_lines import WatchAsked
 from ...wire.limits import CROWDED_BYTES, LONG_BYTES, LONG_QUEUED_BYTES, QUEUED_BYTES
 from ...wire.operands.operands import Limits
-from ..peers.level_exchange import Foreigners
+from ..peers.build_exchange import Foreigners
 from ..peers.peers import Speakers
 from ..reply_budget import ReplyRoom
 from ..state_copies import Backups
@@ -387,7 +387,7 @@ class LocalHost(RequestHost, Protocol):
     backups: Backups  # of all connections
 
     @property
-    def announces_level(self) -> bool: ...
+    def announces_build(self) -> bool: ...
     @property
     def orders(self) -> Orders | None: ...
     @property
@@ -404,8 +404,8 @@ class LocalHost(RequestHost, Protocol):
     def why_elsewhere(self, change: Change) -> str:
         """Return why this leader would dial a new member at another address; "" if it would not."""
 
-    def with_level(self, change: Change) -> Change:
-        """Return a change of members, with the level of the new member's build if that matters.
+    def with_build(self, change: Change) -> Change:
+        """Return a change of members, with what the new member's build tells if that matters.
 
         Raises:
             RequestRefused: one of the two does not accept the certificate of the other.
@@ -420,8 +420,8 @@ class DoorHost(RequestHost, Protocol):
     refusals: RefusalCounts
 
     @property
-    def level(self) -> int:
-        """The level of the cluster at the last entry that was applied here."""
+    def is_at_floor(self) -> bool:
+        """Whether the log has no identity at the last entry that was applied here."""
 
     @property
     def logmanager(self) -> AppliedState: ...
@@ -453,7 +453,7 @@ class PeerHost(Protocol):
     foreigners: Foreigners  # the servers of other clusters that appear under a member's name
 
     @property
-    def announces_level(self) -> bool:
+    def announces_build(self) -> bool:
         """False with --floor."""
 
     def is_peer(self, name: str) -> bool:
@@ -475,7 +475,7 @@ class ClientHost(Protocol):
     is_down: bool  # an order has stopped the node: only orders are obeyed
 
     @property
-    def level(self) -> int: ...
+    def is_at_floor(self) -> bool: ...
     @property
     def orders(self) -> Orders | None: ...
     @property
@@ -491,9 +491,9 @@ class ClientHost(Protocol):
     def not_here(self) -> str:
         """Return the reply that sends a client to the leader, or to try again."""
 
-    def why_level(self, needed: int) -> str:
-        """Return the refusal of a request above the level of the cluster. If the cluster is about
-        to reach that level, wait, and return "" once it has."""
+    def why_at_floor(self) -> str:
+        """Return the refusal of a request beyond the floor. If the identity is about to be
+        applied, wait, and return "" once it is."""
 
     def without_machine(self, command: str) -> str:
         """Return the refusal of a command for a state machine that this node lacks, or ""."""

@@ -16,7 +16,7 @@ from ...wire.limits import PIECE_CHARACTERS
 from ...wire.operands.operands import not_understood
 from ...wire.protocol import CODES
 from ...wire.refusal import NOT_CHANGED, RequestRefused, error, outcome_unknown
-from ..peers.level_exchange import answer_to_level
+from ..peers.build_exchange import answer_to_build
 from ..state_copies import BackupFailed, BackupFile
 from .admission import Admission
 from .host import Batch, LocalHost, ReadableState
@@ -29,7 +29,7 @@ _LISTINGS: Final = ("show", "lines")
 
 
 class LocalCommands:
-    """Answers the lines of the kinds "show", "level", "members", "backup", "control", "proof",
+    """Answers the lines of the kinds "show", "build", "members", "backup", "control", "proof",
     "tried" and "local" of one connection.
 
     It is the `Holder` of the room for the long replies that it makes.
@@ -128,10 +128,10 @@ class LocalCommands:
         """Return the reply to a line that needs no room for a long reply."""
         if line.reply:
             return line.reply
-        if kind == "level":
-            if not self._host.announces_level:
+        if kind == "build":
+            if not self._host.announces_build:
                 return error(not_understood(line.text))
-            return answer_to_level(self._host.foreigners.mine())
+            return answer_to_build(self._host.foreigners.mine())
         if kind == "members":
             return (yield from self._members(line))
         if kind == "control":
@@ -190,7 +190,7 @@ class LocalCommands:
             if why := host.why_elsewhere(change):
                 return NOT_CHANGED(f"{why}. Nothing was changed")
             try:
-                change = host.with_level(change)
+                change = host.with_build(change)
             except RequestRefused as problem:
                 return problem.refusal
         batch = Batch([line.request.command], is_read=change is None, change=change)

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from ...raft.levels import FLOOR
+from ...wire.commands.command_table import BEYOND_FLOOR
 from ...wire.commands.parsing import (
     BY_ROUND,
     PLAIN_BYTES,
@@ -49,7 +49,7 @@ HALF_LINES_FULL: Final = (
     " is one of the oldest; nothing of it was done. Send it again, without a pause."
 )
 HALF_LINE: Final = f"a line was begun and not ended within {LINE_S:.0f} s."
-OF_PEERS: Final = ("peer", "level", "proof")
+OF_PEERS: Final = ("peer", "build", "proof")
 # The longest run of lines of these kinds; of the others it is LINES_TOGETHER.
 MOST: Final = {**dict.fromkeys(REQUESTS, REQUESTS_TOGETHER), "peer": EVERY}
 
@@ -252,8 +252,8 @@ class ServerProtocol:
 
     def next_step(self, *, may_wait: bool = True) -> Step | None:
         """Return the step for the next lines; None if more bytes are needed first. Unless the
-        caller `may_wait`, also return None before a line that is not a request, or that needs a
-        higher level."""
+        caller `may_wait`, also return None before a line that is not a request, or, at the floor,
+        one that is beyond it."""
         if self._requests is not None:
             return self._next_door_step(self._requests, may_wait=may_wait)
         is_tried = self._takes_simple and self._announce is None and not self._is_peers
@@ -404,10 +404,11 @@ class ServerProtocol:
         if not run:
             self._trials.begin_run()
         while (line := line or self._next_parsed(may_wait=may_wait)) is not None:
-            level = line.request.level
             is_tried = line.kind == "write" and self._needs_trial(line)
             takes_time = not may_wait and (
-                is_tried or line.kind not in REQUESTS or (level > FLOOR and level > host.level)
+                is_tried
+                or line.kind not in REQUESTS
+                or (host.is_at_floor and line.request.verb in BEYOND_FLOOR)
             )
             if takes_time or (run and (line.kind != run[0].kind or line.reading != run[0].reading)):
                 self._parsed = line

@@ -16,13 +16,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from ...common.identities import Build
 from ...common.process.guarded_thread import guarded_thread
 from ...common.process.mutex import Mutex
 from ...common.process.wakeup import Wakeup
 from ...logmanager import LogManager
 from ...net.protocol.host import Batch, Origin
 from ...raft.effects import Effects
-from ...raft.inputs import Input, PeerDisconnected, PeerLevel
+from ...raft.inputs import Input, PeerBuild, PeerDisconnected
 from ...raft.messages import Message
 from ...raft.node import RawNode
 from ...state.work import is_long, is_quick
@@ -117,11 +118,11 @@ class Driver:
         if not self._stopping:  # otherwise this server closed the connection
             self.step(PeerDisconnected(peer))
 
-    def peer_level(self, peer: str, level: int, applies: frozenset[str]) -> None:
-        """Report a peer's build to the core: its level, which is NOT_HEARD when the connection to
-        it broke, and the parts that it applies."""
+    def peer_build(self, peer: str, build: Build) -> None:
+        """Report a peer's build to the core; it is not heard when the connection to it broke."""
         if not self._stopping:
-            self.step(PeerLevel(peer, level, applies))
+            applies = build.applies if build.is_heard else None
+            self.step(PeerBuild(peer, applies, build.is_at_floor))
 
     def step(self, event: Input) -> None:
         """Step an input of another thread into the core (docs/develop/how-a-write-travels.md)."""

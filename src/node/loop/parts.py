@@ -8,7 +8,7 @@ from typing import Final
 from ...common.effects import ALIKE
 from ...common.extensions import VERBS, verbs_in
 from ...net.protocol.host import Batch
-from ...raft.levels import words_of_part
+from ...raft.identity import words_of_part
 from ...raft.node_view import NodeView
 from ...wire.refusal import APPLIES_OTHERWISE, LACKS_PART, UNHEARD_PART, Refusal
 
@@ -30,7 +30,7 @@ class KnownParts:
     def admit(self, writes: list[Batch]) -> tuple[list[Batch], list[str]]:
         """Return the writes that all members can apply, and the parts of these that the log has to
         name before them; refuse the other writes."""
-        needs = self._view.levels.needs.latest
+        needs = self._view.identity.needs.latest
         if needs != self._needs:
             self._needs, self._new = needs, self._beyond(needs)
         if not self._new:

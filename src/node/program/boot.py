@@ -104,7 +104,7 @@ _ARGUMENTS: Final[tuple[tuple[str, Mapping[str, Any], str], ...]] = (
      "NAME never ran before, on any machine: it votes at once. Type this by hand, once: a"
      " script that uses it for a node that lost its disk loses acknowledged writes"),
     ("--floor", _FLAG,
-     "begin a cluster in which other implementations take part, which announce no level:"
+     "begin a cluster in which other implementations take part, which announce no build:"
      " every raftline node of it needs this, and serves only what they understand"),
     # what a node records and prints
     ("--record", _FILE,

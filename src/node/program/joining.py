@@ -27,8 +27,8 @@ from ...common.config import (
 )
 from ...common.process.guarded_thread import begin_thread
 from ...net.asking import NotAnswered, OwnTls, ask, ask_leader
-from ...net.peers.level_exchange import Foreigners, format_level, read_level
-from ...raft.levels import is_foreign
+from ...net.peers.build_exchange import Foreigners, format_build, read_build
+from ...raft.identity import is_foreign
 from ...raft.node import RawNode
 from ...storage.disk import FilesRefused
 from ...storage.folder import make_folder
@@ -233,7 +233,7 @@ def _learn_cluster(
         FilesRefused: this node has files of another cluster.
         NotAnswered: no node is there.
     """
-    build = read_level(ask(there, f"{ASKER}{format_level('')}", timeout_s, tls))
+    build = read_build(ask(there, f"{ASKER}{format_build('')}", timeout_s, tls))
     if build is None or not build.cluster:
         return  # the cluster has none yet
     view = node.view

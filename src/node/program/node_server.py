@@ -20,9 +20,9 @@ from ...access.secret import NO_AUTH, PeerAuth
 from ...access.tls import Tls, check_names
 from ...common.address import Address, canonical_host
 from ...common.arguments import build
-from ...common.build_level import Build
 from ...common.config import Pace
-from ...common.effects import applies, own_parts
+from ...common.effects import own_parts
+from ...common.identities import Build
 from ...common.interpreter import interpreter_facts
 from ...common.process.allocator import Tidy
 from ...common.process.console import Console
@@ -32,7 +32,7 @@ from ...common.process.wakeup import Wakeup
 from ...common.version import VERSION
 from ...logmanager import LogManager
 from ...net.connections.listener import Listener
-from ...net.peers.level_exchange import Builds, Foreigners, ask_level
+from ...net.peers.build_exchange import Builds, Foreigners, ask_build
 from ...net.peers.opening import why_not_accepted
 from ...net.peers.peers import Peer, PeerBook, Speakers
 from ...net.protocol.doors import doors_at
@@ -43,7 +43,7 @@ from ...net.reply_budget import ReplyRoom
 from ...net.state_copies import Backups
 from ...raft.change import Change
 from ...raft.effects import Effects
-from ...raft.levels import FLOOR, NOT_HEARD, LevelTooHigh
+from ...raft.identity import CannotApply
 from ...raft.log import Snapshot
 from ...raft.messages import AppendEntries, InstallSnapshot, Message
 from ...raft.node import RawNode
@@ -51,7 +51,6 @@ from ...state.commands.user_commands import may_add_first_admin
 from ...state.user_table import UserTable
 from ...state.work import is_quick, needs_trial
 from ...storage.disk import EXIT_FILES, StorageError, exit_status_of
-from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.member_commands import membership_facts
 from ...wire.commands.parsing import ReadSettings
 from ...wire.commands.rights import LeaseKeys
@@ -65,16 +64,15 @@ from ...wire.limits import (
 from ...wire.operands.operands import Limits
 from ...wire.peer_lines import append_line, are_one_line, format_message, pieces_of
 from ...wire.refusal import (
-    LOW_LEVEL,
+    AT_FLOOR,
+    NO_IDENTITY,
     NO_LEADER,
     NO_QUORUM,
     NOT_CHANGED,
     NOT_REACHED,
-    RISING,
     RequestRefused,
     not_leader,
 )
-from ...wire.replies.refusals import code_of
 from ..clock import SYSTEM
 from ..disk_room import DiskRoom, DiskSpace, disk_of, spares
 from ..loop.driver import Driver
@@ -93,8 +91,7 @@ EXIT_BROKEN = 70
 GIVE_BACK_CHECKS = 10  # waits of WAIT_S_MAX each, after which freed memory is given back
 _ADDS_USER = "user-add "
 LONGEST_SENDER = 128  # characters before the command of an entry, and its first word
-USERS_LEVEL = COMMANDS["user-add"].level
-CHECK_S = 0.1  # between two checks of a request that waits for a level
+CHECK_S = 0.1  # between two checks of a request that waits for the identity
 
 
 class Server:
@@ -160,8 +157,8 @@ class Server:
         self.peer_auth, self.tls = peer_auth, tls
         self.is_down = False
         self._stopping = False
-        self._level_rises = threading.Condition(threading.Lock())
-        self._noted_level = FLOOR
+        self._identity_comes = threading.Condition(threading.Lock())
+        self._was_at_floor = True
         self.reply_room, self.backups, self.refusals = ReplyRoom(), Backups(spares), RefusalCounts()
         self.doors = doors_at(self.limits, self.clock.day_s, self.new_token)
         self.calls = Turns(CALLS_AT_ONCE, self.clock.reader_s())
@@ -213,7 +210,7 @@ class Server:
         self.mark_ready, self.submit = driver.ready_sinks.append, driver.submit
         self.transfer, self.begin_without = driver.transfer, driver.begin_without
         self.peer_disconnected, self.watchers = driver.peer_disconnected, driver.watchers
-        self.builds = Builds(driver.peer_level)
+        self.builds = Builds(driver.peer_build)
         self.observers.follow(self.node, driver.core)
         driver.watchers.feed.history.bound(*self._history)
         driver.watchers.watches_max = self._watches_max
@@ -252,7 +249,7 @@ class Server:
             self._answered,
             self.peer_disconnected,
             self._console.say,
-            self.builds.record if self.announces_level else None,
+            self.builds.record if self.announces_build else None,
             self.peer_auth,
             self.tls,
             self.foreigners,
@@ -349,9 +346,9 @@ class Server:
         """Stop, because the state and the writes of this node can no longer be trusted."""
         if self._stopping:
             return
-        otherwise = EXIT_FILES if isinstance(error, LevelTooHigh) else EXIT_BROKEN
+        otherwise = EXIT_FILES if isinstance(error, CannotApply) else EXIT_BROKEN
         self.exit_status = exit_status_of(error, otherwise)
-        is_plain = isinstance(error, StorageError | LevelTooHigh)
+        is_plain = isinstance(error, StorageError | CannotApply)
         kind = "" if is_plain else f"{type(error).__name__}: "
         try:
             self._console.say(f"[!] {self.name} stops: {kind}{error}")
@@ -391,9 +388,9 @@ class Server:
         facts["lacks_users"] = self.lacks_users
         if accounts := self.quota.accounts():
             facts["accounts"] = accounts
-        facts |= {"level": self.level, "build_level": self._startup.level, "version": VERSION}
         facts |= interpreter_facts()
-        facts |= {"levels": self.levels(), "needs": self.logmanager.state.needs}
+        facts |= {"version": VERSION, "versions": self.versions()}
+        facts["needs"] = self.logmanager.state.needs
         facts |= {"cluster": self.node.view.cluster, "foreign": self.foreigners.seen()}
         facts["time"] = round(self.clock.day_s(), 3)
         facts["lost_files"] = self.lost_files
@@ -435,29 +432,32 @@ class Server:
         """Whether clients have to log in to change the users, and nobody can."""
         return self.access is not None and self.access.lacks_users
 
-    def levels(self) -> dict[str, int | None]:
-        """Return the level of each member's build; None if it announces none, or is not heard."""
-        builds = {name: self._build(name).level for name in self.node.view.membership.names}
-        return {name: level if level > FLOOR else None for name, level in builds.items()}
+    def versions(self) -> dict[str, str | None]:
+        """Return the version of each member's build; None if it announces none, or is not heard."""
+        builds = {name: self._build(name) for name in self.node.view.membership.names}
+        return {
+            name: build.version if build.is_heard and not build.is_at_floor else None
+            for name, build in builds.items()
+        }
 
     @property
     def request_room(self) -> RequestRoom:
         return self.driver.request_room
 
     @property
-    def level(self) -> int:
-        return self.logmanager.store.level
+    def is_at_floor(self) -> bool:
+        return self.logmanager.store.is_at_floor
 
     @property
-    def announces_level(self) -> bool:
-        return self._startup.level > FLOOR
+    def announces_build(self) -> bool:
+        return not self._startup.is_at_floor
 
     def applied(self) -> None:
         """Record that entries were applied; with the driver's `core` held."""
-        if self.logmanager.store.level != self._noted_level:
-            with self._level_rises:
-                self._noted_level = self.level
-                self._level_rises.notify_all()
+        if self.is_at_floor != self._was_at_floor:
+            with self._identity_comes:
+                self._was_at_floor = self.is_at_floor
+                self._identity_comes.notify_all()
         before, users = self._noted_users, self.logmanager.store.users
         self._noted_users = users
         if users is not before and (users or before):
@@ -487,7 +487,7 @@ class Server:
         committed entries, so an admin who was removed is not added again."""
         if self.logmanager.store.users:
             access.first_admin = ""
-        elif self.level >= USERS_LEVEL and (self._first is None or self._first.is_answered):
+        elif not self.is_at_floor and (self._first is None or self._first.is_answered):
             self._first = Batch([access.first_admin], is_read=False)
             begin_thread(
                 partial(self.driver.submit, self._first),
@@ -508,47 +508,39 @@ class Server:
     def needs_trial(self, command: str, grown: int) -> bool:
         return needs_trial(self.logmanager.store, command, grown)
 
-    def why_level(self, needed: int) -> str:
-        """Return the refusal of a request that needs a higher level than the cluster has.
+    def why_at_floor(self) -> str:
+        """Return the refusal of a request beyond the floor.
 
-        If the cluster is about to reach the level, as after each start, wait as for a leader.
-        Return "" once the level is reached.
+        If the identity is about to be applied, as after each start, wait as for a leader. Return
+        "" once it is.
         """
         end_s = self.clock.now_s() + 2 * self.slowest_ms / 1000
-        with self._level_rises:
-            while code_of(why := self._why_below(needed)) == RISING.code:
+        with self._identity_comes:
+            while (why := self._why_at_floor()) is NO_IDENTITY:
                 left_s = end_s - self.clock.now_s()
                 if left_s <= 0 or self.is_down or self._stopping:
                     break
-                self._level_rises.wait(min(left_s, CHECK_S))
+                self._identity_comes.wait(min(left_s, CHECK_S))
         return why
 
-    def _why_below(self, needed: int) -> str:
-        """Return which members keep this cluster below a level, "" if it is reached. If this node
+    def _why_at_floor(self) -> str:
+        """Return which members keep this cluster at the floor, "" if it is above it. If this node
         knows of no such member, another node may, or this one will soon."""
-        if self.level >= needed:
+        if not self.is_at_floor:
             return ""
-        view, members = self.node.view, self.node.view.membership.names
-        if not self.announces_level:
-            return LOW_LEVEL(self.level, "its nodes were started with --floor")
-        below = [name for name in members if self._keeps_below(name, needed)]
-        if view.levels.latest < needed and below:
-            names = " and ".join(f"{name} ({self._build(name).version})" for name in below)
-            return LOW_LEVEL(self.level, f"start a newer version of {names}")
+        if not self.announces_build:
+            return AT_FLOOR("its nodes were started with --floor")
+        view = self.node.view
+        names = [name for name in view.membership.names if self._build(name).is_at_floor]
+        if view.identity.is_at_floor and names:
+            return AT_FLOOR(f"start {' and '.join(names)} with raftline and without --floor")
         leader = view.leader
-        return RISING if leader is None or leader == self.name else self.not_leader(leader)
+        return NO_IDENTITY if leader is None or leader == self.name else self.not_leader(leader)
 
     def _build(self, name: str) -> Build:
         if name == self.name:
-            return Build(self._startup.level, VERSION, applies=applies())
+            return Build(VERSION)
         return self.builds.of(name)
-
-    def _keeps_below(self, name: str, needed: int) -> bool:
-        """Whether the leader waits for a member: its build is older, or it is down after it was
-        heard."""
-        build = self._build(name)
-        was_heard = name in self.node.view.heard_levels
-        return build.level < needed and (build.level != NOT_HEARD or was_heard)
 
     def why_elsewhere(self, change: Change) -> str:
         configuration = self._startup.configuration
@@ -564,14 +556,14 @@ class Server:
             "file on each node, and restart these nodes one after another"
         )
 
-    def with_level(self, change: Change) -> Change:
+    def with_build(self, change: Change) -> Change:
         view = self.node.view
         is_new = change.verb in ("add", "replace")
-        if not is_new or not view.is_leader or view.levels.latest <= FLOOR:
+        if not is_new or not view.is_leader or view.identity.is_at_floor:
             return change
         address = Address.parse(change.address)  # the book may still have that of an earlier member
         try:
-            build = ask_level(self.name, address, change.name, self.tls)
+            build = ask_build(self.name, address, change.name, self.tls)
         except ssl.SSLError as problem:
             why = f"{change.name} at {address}: {why_not_accepted(problem, self.name)}"
             mend = f"Give {change.name} a certificate for its name by the CA of {self.name}"
@@ -581,7 +573,9 @@ class Server:
         if build is None:
             return change
         applies = build.applies or None  # a node with a secret tells members alone
-        return change._replace(level=build.level, cluster=build.cluster, applies=applies)
+        return change._replace(
+            cluster=build.cluster, applies=applies, is_at_floor=build.is_at_floor
+        )
 
     def keys_of_lease(self, lease: str) -> LeaseKeys | None:
         with self.driver.core:

@@ -9,13 +9,12 @@ import random
 from collections.abc import Callable, Sequence
 
 from ...common.address import is_loopback, split
-from ...common.build_level import LEVEL, new_cluster
 from ...common.config import Configuration, Pace
 from ...common.effects import applies, own_parts
+from ...common.identities import new_cluster
 from ...logmanager import LogManager
 from ...raft.change import advice
 from ...raft.effects import Effects, HardState
-from ...raft.levels import FLOOR
 from ...raft.newborn import PATIENCE
 from ...raft.node import RawNode, node_from_disk
 from ...raft.node_view import NodeView
@@ -57,7 +56,7 @@ class Startup:
     ) -> None:
         """`never_ran` is an operator's claim about the first start only (storage/recovery.py). With
         `is_private`, only the owner may read the node's files. With `floor`, it announces no
-        level."""
+        build."""
         self.name = name
         self.configuration = configuration
         self._say = say
@@ -66,7 +65,7 @@ class Startup:
         self._machines = machines
         self._never_ran = never_ran
         self.is_private = is_private
-        self.level = FLOOR if floor else LEVEL
+        self.is_at_floor = floor
 
     def folder(self) -> Folder:
         """Return the folder of the node's files, not locked yet."""
@@ -89,10 +88,10 @@ class Startup:
         if recovered.not_ours:
             logmanager.close()
             raise FilesRefused(recovered.not_ours)
-        if self.level < recovered.last_level:
+        if self.is_at_floor and recovered.last_cluster:
             logmanager.close()
             raise FilesRefused(
-                f"{self.name}: its files are of level {recovered.last_level}: start it without "
+                f"{self.name}: its log has an identity, {recovered.last_cluster}: start it without "
                 "--floor, which is for a cluster that has begun with it"
             )
         if recovered.hard_state.term < self.first_term and recovered.log.last_index == 0:
@@ -168,8 +167,7 @@ def node_of(
         heartbeat_ms,
         lease=leased,
         trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
-        level=startup.level,
-        cluster_if_new=new_cluster(),
+        cluster_if_new="" if startup.is_at_floor else new_cluster(),
         applies=applies(),
         own_parts=tuple(f"{part}={digest}" for part, digest in own_parts().items()),
         patience=startup.patience(recovered),
@@ -189,7 +187,6 @@ def node_of(
         received_index=recovered.received,
         incarnation=random.SystemRandom().randrange(1, INCARNATION_MAX),
         snapshot=recovered.snapshot,
-        level=recovered.level,
         base_cluster=recovered.base_cluster,
         cluster=recovered.cluster,
         needs=recovered.needs,

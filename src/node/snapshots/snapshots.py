@@ -31,7 +31,7 @@ from ...raft.inputs import (
 from ...raft.log import Entry, Snapshot
 from ...raft.messages import InstallSnapshot
 from ...raft.node import RawNode
-from ...storage.disk import DiskFailed, LevelRefused, StateRefused, StorageError
+from ...storage.disk import DiskFailed, StateRefused, StorageError
 from ...storage.log_file import LogFile, LogRewrite
 from ...storage.snapshot_lines import MachineState, lines_of
 from ...storage.sums import is_due, state_sum
@@ -190,8 +190,6 @@ class Snapshots:
                     yield Turn(When.WOKEN, limit_s=RETRY_S if looks_again else -1)
                     if self._is_short and not self._lacks_room():
                         self._due_bytes = -1
-            except LevelRefused:  # the snapshot's leader has a level beyond this build
-                raise
             except StorageError as error:
                 # The snapshot in force is unchanged; the node can continue without a new one.
                 self._rim.say(f"[!] {self._name} could take no snapshot: {error.survived}")
@@ -421,27 +419,20 @@ class Snapshots:
         return max(self._compact_bytes, GROWTH * size)
 
     def _check(self, snapshot: Snapshot) -> Turns[None]:
-        """Check a snapshot that has arrived, and hand it to the core or refuse it.
-
-        Raises:
-            LevelRefused: its leader has a level that this build can't reach.
-        """
+        """Check a snapshot that has arrived, and hand it to the core or refuse it."""
         pause = self._rim.pause
         try:
             loaded = self._files.check(snapshot, pause)
             self._logmanager.arrived(loaded, pause)
-        except LevelRefused:
-            raise
         except (ValueError, StorageError) as error:
             why = error.survived if isinstance(error, StorageError) else str(error)
             self._rim.step(SnapshotRejected(snapshot, why))
             return
-        members, level, cluster = loaded.members, loaded.level, loaded.cluster
-        needs = loaded.needs
+        members, cluster, needs = loaded.members, loaded.cluster, loaded.needs
         del loaded
 
         def hand_over() -> bool:
-            self._rim.step(SnapshotChecked(snapshot, members, level, cluster, needs))
+            self._rim.step(SnapshotChecked(snapshot, members, cluster, needs))
             return True
 
         yield None

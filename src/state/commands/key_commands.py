@@ -19,8 +19,8 @@ from typing import Final, NamedTuple, Protocol
 from ...common.effects import own_parts
 from ...common.extensions import parts_in
 from ...common.text import NUMBER_MAX
-from ...raft.levels import FLOOR, LevelTooHigh
-from ...wire.commands.command_table import COMMANDS
+from ...raft.identity import CannotApply
+from ...wire.commands.command_table import BEYOND_FLOOR, COMMANDS
 from ...wire.done_reply import KEY_EXISTS, NO_MATCH, NO_SUCH_KEY, with_word
 from ...wire.key_stat import TYPED
 from ...wire.operands.operands import Limits, not_understood
@@ -59,7 +59,7 @@ class Trial(NamedTuple):
     growth: Callable[[str], int] = _no_growth
 
 
-APPLIED: Final[dict[str, tuple[int, Apply]]] = {}  # by verb: the lowest level, the function
+APPLIED: Final[dict[str, Apply]] = {}  # by verb
 TRIALS: Final[dict[str, Trial]] = {}  # by verb: of commands that may be too much for one entry
 MEASURES: Final[dict[str, Measure]] = {}  # of the rows with Work.MEASURED
 
@@ -85,39 +85,36 @@ class OpenValues(Protocol):
 KEPT_OPEN: Final[dict[str, Callable[[Store], OpenValues]]] = {}  # by verb: for a transaction
 
 
-def applies(
-    verb: str, level: int = FLOOR, measure: Measure | None = None
-) -> Callable[[Apply], Apply]:
+def applies(verb: str, measure: Measure | None = None) -> Callable[[Apply], Apply]:
     """Register the function that applies a command to the Store. The function gets the operands.
 
     It returns the reply, or None if the operands do not fit the command's row. A read changes no
-    pair. The level comes from the row. An entry that only a leader makes has no row, so its level
-    is given here. `measure` returns how many keys a command reads or changes, judged by pairs that
-    may be slightly older or newer.
+    pair. `measure` returns how many keys a command reads or changes, judged by pairs that may be
+    slightly older or newer.
     """
 
     def register(apply: Apply) -> Apply:
         if measure is not None:
             MEASURES[verb] = measure
-        APPLIED[verb] = (COMMANDS[verb].level if verb in COMMANDS else level, apply)
+        APPLIED[verb] = apply
         return apply
 
     return register
 
 
 def execute(store: Store, command: str) -> str:
-    """Carry out one command and return its reply, without the server's name. Below its level, a
-    command is unknown, as in an older build."""
+    """Carry out one command and return its reply, without the server's name. At the floor, a
+    command beyond it is unknown, as in other implementations."""
     verb, _, operands = command.partition(" ")
     applied = APPLIED.get(verb)
-    if applied is not None and applied[0] <= store.level:
-        reply = applied[1](store, operands)
+    if applied is not None and not (store.is_at_floor and verb in BEYOND_FLOOR):
+        reply = applied(store, operands)
         if reply is not None and not reply.startswith(SORRY):
             return reply
     else:
         reply = None
     if absent := sorted(parts_in(command) - own_parts().keys()):
-        raise LevelTooHigh(
+        raise CannotApply(
             f"entry {store.number} needs the extension {' and '.join(absent)}, which this build of "
             "raftline lacks, so its state would differ from that of the others: start the node "
             "from a build that has it (docs/operate/upgrades.md)"

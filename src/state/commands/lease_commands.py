@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from ...raft.levels import LOWEST
 from ...wire.done_reply import NO_LEASE, NO_SUCH_KEY, NO_SUCH_LEASE, is_done, with_word
 from ...wire.operands.lease_operands import (
     UNDER,
@@ -146,7 +145,7 @@ def _persist(store: Store, key: str) -> str | None:
     return f"PERSIST response: {key} stays"
 
 
-@applies(EXPIRED, level=LOWEST)
+@applies(EXPIRED)
 def _expired(store: Store, operands: str) -> str | None:
     """End the leases that an expiry names, and delete their keys.
 
@@ -154,6 +153,8 @@ def _expired(store: Store, operands: str) -> str | None:
     not measured the time. It does nothing to a lease that has ended. A key whose time was set again
     is under another lease.
     """
+    if store.is_at_floor:
+        return None
     named = dict.fromkeys(read_expiry(operands, store.term))
     due = [lease for lease in named if ms_of(store, lease)]
     end_leases(store, due, EXPIRE)

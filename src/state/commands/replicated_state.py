@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ...raft import levels
+from ...raft import identity
 from ...raft.log import Entry
 from ...raft.membership import PREFIX, Membership, read
 from ...wire.commands.authorization import denial_reason
-from ...wire.commands.command_table import COMMANDS
+from ...wire.commands.command_table import BEYOND_FLOOR, COMMANDS
 from ...wire.operands.lease_operands import without_tag
 from ...wire.operands.operands import not_understood
 from ...wire.protocol import ProtocolError
@@ -22,7 +22,7 @@ from ..store import Store
 from .key_commands import execute, is_read, set_to
 from .machines import Machines
 
-_NOT_OF_THE_STORE: Final = (PREFIX, levels.PREFIX, "machine ")
+_NOT_OF_THE_STORE: Final = (PREFIX, identity.PREFIX, "machine ")
 
 
 class ReplicatedState:
@@ -86,7 +86,7 @@ class ReplicatedState:
             return entry, ""
         name, mark, number = client.partition("#")
         if not mark:
-            return bare, name if self.store.level > levels.FLOOR else ""
+            return bare, "" if self.store.is_at_floor else name
         is_number = number.isascii() and number.isdigit() and len(number) < 20
         if not (is_number and self.sessions.is_new(name, int(number))):
             return None
@@ -100,8 +100,8 @@ class ReplicatedState:
                 # An applied entry is committed, so this configuration is never rolled back. A
                 # snapshot of the state includes it (§7).
                 self.members = read(command) or self.members
-            elif command.startswith(levels.PREFIX):
-                self._raise_level(levels.read(command))
+            elif command.startswith(identity.PREFIX):
+                self._take_identity(identity.read(command))
             if not command.startswith("machine "):
                 return execute(self.store, command)
             return self._do(command)
@@ -123,7 +123,7 @@ class ReplicatedState:
         `NAME@forget`, or the command of the user NAME."""
         if bare == "session":
             return f"SESSION response: {self.sessions.begin(name, entry_number)}"
-        if self.store.level <= levels.FLOOR:  # as other implementations, which know no users
+        if self.store.is_at_floor:  # as other implementations, which know no users
             return self._do(bare)
         if bare.startswith("session "):
             user = bare.removeprefix("session ")
@@ -132,20 +132,20 @@ class ReplicatedState:
             return self.sessions.forget(name)
         return self._do(bare, name)
 
-    def _raise_level(self, order: levels.Raise) -> None:
-        """Raise the level and add parts, unless the entry names a cluster identity other than the
-        first one."""
-        if not levels.is_foreign(self.cluster, order.cluster):
-            self.cluster = self.cluster or order.cluster
-            self.store.level = max(self.store.level, order.level)
-            self.needs = levels.with_parts(self.needs, order.needs.split())
+    def _take_identity(self, entry: identity.IdentityEntry) -> None:
+        """Take the identity and add parts, unless the entry has an identity other than the first
+        one, or none."""
+        if entry.cluster and not identity.is_foreign(self.cluster, entry.cluster):
+            self.cluster = entry.cluster
+            self.store.is_at_floor = False
+            self.needs = identity.with_parts(self.needs, entry.needs.split())
 
     def _why_denied(self, command: str, user: str) -> str:
-        """Return the refusal of a user's command at this entry, or "". A verb above the level is
-        unknown here, as in an older build, for every user. So is a command that no parser would
+        """Return the refusal of a user's command at this entry, or "". At the floor, a verb
+        beyond it is unknown for every user. So is a command that no parser would
         have let pass: an entry never raises."""
-        store, row = self.store, COMMANDS.get(command.partition(" ")[0])
-        if row is None or row.level > store.level:
+        store, verb = self.store, command.partition(" ")[0]
+        if verb not in COMMANDS or (store.is_at_floor and verb in BEYOND_FLOOR):
             return ""
         try:
             return denial_reason(store.users.identity(user), command, store.keys_of)

@@ -43,7 +43,7 @@ _COUNTED: Final = 14
 @applies("txn")
 def _txn(store: Store, operands: str) -> str | None:
     try:
-        txn = transaction_of(operands, store.level, Limits())
+        txn = transaction_of(operands, Limits())
         is_met = all([holds(store, condition) for condition in txn.conditions])
     except (ProtocolError, RequestRefused) as problem:
         return problem.refusal
@@ -67,7 +67,7 @@ def _may_be_too_much(store: Store, command: str, grown: int) -> bool:
     if longest * (1 + words.count(";")) <= most:  # nearly always
         return False
     try:
-        txn = transaction_of(command.partition(" ")[2], store.level, Limits())
+        txn = transaction_of(command.partition(" ")[2], Limits())
     except (ProtocolError, RequestRefused):
         return False
     return any([_weight(store, branch, grown) > most for branch in (txn.then, txn.otherwise)])
@@ -94,7 +94,7 @@ def _why_too_much(
 ) -> str:
     """Return why a transaction is too much for one entry by the present keys, or ""."""
     try:
-        txn = transaction_of(operands, store.level, Limits())
+        txn = transaction_of(operands, Limits())
         sorts = any([condition.is_on_prefix for condition in txn.conditions])
         while sorts:
             with lock:
@@ -116,7 +116,8 @@ def _why_too_much(
 def _part_of(store: Store, operations: Sequence[str]) -> Store:
     """Return a store with the keys and the leases that operations name."""
     texts = {key: store.held.get(key) for key in map(_key_of, operations)}
-    part = Store({key: text for key, text in texts.items() if text is not None}, store.level)
+    held = {key: text for key, text in texts.items() if text is not None}
+    part = Store(held, is_at_floor=False)
     part.number, part.term = store.number + 1, store.term
     for operation in operations:
         lease = operation.split(" ", 2)[1]  # a key, if it names none

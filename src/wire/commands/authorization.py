@@ -22,7 +22,7 @@ from .transaction_line import read_transaction
 
 _READ_LOG = " read log"
 # What a refusal calls a command whose verb is a noun. Entries are not in it: their refusals are
-# part of the state, which all builds of a level compute alike.
+# part of the state, which all builds that share a log compute alike.
 _AS_VERBS = {
     "session": "write, nor begin a session for that",  # a client begins one before its first write
     "status": "read the status",
@@ -38,8 +38,8 @@ _LOGGED_GET = ", as it is an entry of the log; leave read log out"
 
 
 _PUBLIC_FIELDS = (
-    "name", "role", "term", "leader", "members", "reads", "build", "version", "build_level",
-    "level", "levels", "needs", "cluster", "recovering", "no_leader_because", "controlled", "down",
+    "name", "role", "term", "leader", "members", "reads", "build", "version",
+    "versions", "needs", "cluster", "recovering", "no_leader_because", "controlled", "down",
     "lacks_room_for", "refuses_entries", "connections", "max_connections", "commits_nothing",
     "applies_nothing",
     "disk_hangs", "lost_files", "lacks_users",

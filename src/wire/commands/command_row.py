@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
-from ...raft.levels import FLOOR
 from ..operands.operands import Operands
 from .rights import COVERED, Right, Touches, UserRole
 
@@ -84,8 +83,7 @@ class Command:
     reply: ReplyForm = ReplyForm.TEXT
     at_the_shell: str = ""  # its help if `raftline VERB` is also a shell command
     elsewhere: tuple[str, ...] = ()  # its names in other stores
-    level: int = FLOOR  # the lowest cluster level that supports it; see `_with_level`
-    is_at_floor: bool = False  # a write that an implementation without levels understands
+    is_at_floor: bool = False  # a write that other implementations understand
     work: Work = Work.SHORT
     frees: str | None = None  # a pattern of its operands with which it needs no room
     is_part: bool = False  # a transaction may contain it, though its first operand is not a KEY

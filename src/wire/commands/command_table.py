@@ -9,12 +9,11 @@ and the forms of replies. The function that is registered under a verb applies i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from ...common.extensions import joined
-from ...raft.levels import LOWEST
 from ..operands import lease_operands as of_leases
 from ..operands import login_operands as of_logins
 from ..operands import operands as take
@@ -69,7 +68,7 @@ READ_MODES = ("index", "lease", "log", "local")
 
 
 def _read_txn(verb: str, operands: str, limits: Limits) -> str:
-    txn = transaction_of(operands, _ALL_OPERATIONS, limits)
+    txn = transaction_of(operands, limits)
     return f"{verb} {transaction_line.format_transaction(txn, IN_TRANSACTIONS)}"
 
 
@@ -204,19 +203,15 @@ _ROWS = (
 )  # fmt: skip
 
 
-def _with_level(row: Command) -> Command:
-    """Return the row with its level: a write that names none is of the first release, unless it is
-    at the floor."""
-    is_at_floor = row.handling.kind != "write" or row.is_at_floor
-    return row if is_at_floor or row.level else replace(row, level=LOWEST)
-
-
-COMMANDS: Final[Mapping[str, Command]] = {row.verb: _with_level(row) for row in _ROWS}
+COMMANDS: Final[Mapping[str, Command]] = {row.verb: row for row in _ROWS}
+# The verbs that other implementations do not understand: they need a log with an identity.
+BEYOND_FLOOR: Final = frozenset(
+    [row.verb for row in _ROWS if row.handling.kind == "write" and not row.is_at_floor]
+)
 IN_TRANSACTIONS: Final[Mapping[str, Operands]] = {
     row.verb: row.operands for row in _ROWS if row.is_operation
 }
 _KEPT_CHARACTERS: Final = 1000  # of the longest transaction in the cache
-_ALL_OPERATIONS: Final = max(COMMANDS[verb].level for verb in IN_TRANSACTIONS)
 # The commands that are also shell commands: `raftline get KEY`.
 AT_THE_SHELL: Mapping[str, str] = {row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell}
 # The row of an unknown verb. A newer node may know it, so it counts as a write without a number: a
@@ -261,37 +256,23 @@ class Request:
     verb: str
     command: str
     read: str = ""  # the read mode of a get or show, "" if there is none
-    level: int = FOREIGN.level  # the cluster level that it needs
 
 
-def operations_at(level: int) -> Mapping[str, Operands]:
-    """Return the commands that a transaction may contain at this cluster level, which every build
-    of that level supports."""
-    if level >= _ALL_OPERATIONS:
-        return IN_TRANSACTIONS
-    return {verb: form for verb, form in IN_TRANSACTIONS.items() if COMMANDS[verb].level <= level}
-
-
-def transaction_of(operands: str, level: int, limits: Limits) -> TransactionCommand:
-    """Return the transaction after `txn `, at this cluster level. A leader reads it on arrival and
-    again when it is applied, so recent short ones are cached.
+def transaction_of(operands: str, limits: Limits) -> TransactionCommand:
+    """Return the transaction after `txn `. A leader reads it on arrival and again when it is
+    applied, so recent short ones are cached.
 
     Raises:
         ProtocolError: the transaction has a mistake; the message names the place.
     """
-    level = min(level, _ALL_OPERATIONS)
     if len(operands) <= _KEPT_CHARACTERS:
-        return _kept_transaction(operands, level, limits)
-    return _read_transaction(operands, level, limits)
+        return _kept_transaction(operands, limits)
+    return transaction_line.read_transaction(operands, IN_TRANSACTIONS, limits)
 
 
 @lru_cache(maxsize=256)
-def _kept_transaction(operands: str, level: int, limits: Limits) -> TransactionCommand:
-    return _read_transaction(operands, level, limits)
-
-
-def _read_transaction(operands: str, level: int, limits: Limits) -> TransactionCommand:
-    return transaction_line.read_transaction(operands, operations_at(level), limits)
+def _kept_transaction(operands: str, limits: Limits) -> TransactionCommand:
+    return transaction_line.read_transaction(operands, IN_TRANSACTIONS, limits)
 
 
 def row_of(command: str) -> Command:
@@ -317,7 +298,7 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     if command is None:
         raise ProtocolError(_unknown(message.rstrip(" ")))
     if command.operands is take.KEY_VALUE and take.is_canonical_line(message, limits):
-        return Request(sender, request_id, verb, message, "", command.level)  # no copy of it
+        return Request(sender, request_id, verb, message)  # no copy of it
     operands, read = message[len(verb) + 1 :], ""
     if command.handling.takes_mode and " read " in message:
         message, read = _without_read_mode(command, message.rstrip(" "))
@@ -325,7 +306,7 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     if verb in ("session", "forget") and not sender:
         raise ProtocolError(f"a session needs a name before it: NAME@{verb}")
     canonical = command.operands.read(verb, operands, limits)
-    return Request(sender, request_id, verb, canonical, read, command.level)
+    return Request(sender, request_id, verb, canonical, read)
 
 
 def _unknown(line: str) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ...raft.change import Change
-from ...raft.levels import FLOOR
 from ...raft.messages import Answer, Message, PeerError
 from .. import peer_lines
 from ..operands.operands import KEY, KEY_VALUE, Limits, not_understood
@@ -20,7 +19,16 @@ from ..protocol import (
     read_long_line,
     split_sender,
 )
-from .command_table import COMMANDS, READ, WRITE, Handling, Request, Work, read_request
+from .command_table import (
+    BEYOND_FLOOR,
+    COMMANDS,
+    READ,
+    WRITE,
+    Handling,
+    Request,
+    Work,
+    read_request,
+)
 from .member_commands import read_change
 
 
@@ -37,7 +45,7 @@ _READINGS: Final = tuple(
 )
 BY_ROUND: Final = _READINGS[False][False]
 BY_CLOCK: Final = Reading(by_clock=True)
-LEVEL_QUESTION: Final = "Level "  # net/peers/level_exchange.py
+BUILD_QUESTION: Final = "Level "  # net/peers/build_exchange.py
 _WORD: Final = 32  # characters, more than any first word, so that the rest is not copied
 PROOF_LINES: Final = ("Prove ", "Proof ")  # access/proof.py
 # A canonical command on one key, with or without a value: printable ASCII without escapes. For a
@@ -46,12 +54,12 @@ PLAIN_BYTES: Final = 512
 _plain: Final = re.compile(rf"(?:{SENDER})?(([a-z]+) ([!-\[\]-~]+)( [ -\[\]-~]*|))").fullmatch
 _OF_KEY: Final = {verb: row for verb, row in COMMANDS.items() if row.operands is KEY}
 _WITH_VALUE: Final = {verb: row for verb, row in COMMANDS.items() if row.operands is KEY_VALUE}
-# The verbs that every cluster level supports, and that are always fast.
+# The verbs at the floor that are always fast.
 _SIMPLE: Final = frozenset(
     [
         verb
         for verb, row in {**_OF_KEY, **_WITH_VALUE}.items()
-        if row.level == FLOOR and row.work is Work.SHORT and row.handling in (READ, WRITE)
+        if verb not in BEYOND_FLOOR and row.work is Work.SHORT and row.handling in (READ, WRITE)
     ]
 )
 
@@ -82,7 +90,7 @@ class ParsedLine:
     """A parsed line; consecutive lines of one `kind` are served together.
 
     The kinds are "peer", "write", "read", "show", "members", "backup", "watch", "observe" and
-    "login"; "control", an order, into which a node with a controller turns a refused line; "level",
+    "login"; "control", an order, into which a node with a controller turns a refused line; "build",
     a peer's question for this build; "proof", a step of a peer's proof; "local", which the
     connection's thread answers; "tried", a write that may be too much for one entry; "refused"; and
     "garbled", a line without a sender or a text.
@@ -105,7 +113,7 @@ def parse(line: bytes, limits: Limits, readings: ReadSettings, me: str) -> Parse
         row = (_WITH_VALUE if rest else _OF_KEY).get(verb)
         fits = len(key) <= limits.key_bytes and len(rest) <= limits.value_bytes
         if row is not None and fits:
-            request = Request(sender, number, verb, text, "", row.level)
+            request = Request(sender, number, verb, text)
             return _parse_request(request, text, row.handling, readings)
         return _parse_text(sender, number, text, limits, readings)
     return _parse_closely(line, limits, readings, me)
@@ -191,8 +199,8 @@ def _parse_other(sender: str, number: str, text: str, me: str) -> ParsedLine | N
         if isinstance(message, Answer):
             misplaced = "an answer is only taken on the connection that asked"
         return ParsedLine("peer", speaker, text, message, misplaced)
-    if text.startswith(LEVEL_QUESTION):
-        return ParsedLine("level", Request(sender, number, "", ""), text)
+    if text.startswith(BUILD_QUESTION):
+        return ParsedLine("build", Request(sender, number, "", ""), text)
     if text.startswith(PROOF_LINES):  # unknown to a node without a secret
         unknown = not_understood(text.rstrip(" "))
         return ParsedLine("proof", Request(sender, number, "", ""), text, problem=unknown)

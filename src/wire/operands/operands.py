@@ -9,7 +9,7 @@ from functools import cache
 from typing import NamedTuple
 
 from ...common.text import NUMBER, NUMBER_MAX, is_printable
-from ...raft.levels import CLUSTER
+from ...raft.identity import CLUSTER
 from ..commands.observe_lines import observe_operands
 from ..commands.watch_lines import WatchAsked, format_watch, watch_operands
 from ..limits import KEY_BYTES, VALUE_BYTES

@@ -13,13 +13,13 @@ BOB, ANN = "c.9f86d081884c7d65-2", "c.3c6e0b8a9c15224a-3"  # their sessions
 
 
 class AccountMachine:
-    """A state machine at a level, with a session of bob and one of ann."""
+    """A state machine, with a session of bob and one of ann."""
 
-    def __init__(self, level: int = 1) -> None:
+    def __init__(self, *, is_at_floor: bool = False) -> None:
         self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
         self.store = self.manager.store
         self._index = 0
-        self.do(f"cluster 9f86d081884c7d65 level {level}" if level else "noop")
+        self.do("noop" if is_at_floor else "cluster 9f86d081884c7d65 level 1")
         self.do(f"{BOB.rpartition('-')[0]}@session bob")
         self.do(f"{ANN.rpartition('-')[0]}@session ann")
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from raftline.common.extensions import KERNEL
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.inputs import Applied, Compact, PeerLevel, Receive, Synced, Tick
-from raftline.raft.levels import LOWEST, name_of_part
+from raftline.raft.identity import name_of_part
+from raftline.raft.inputs import Applied, Compact, PeerBuild, Receive, Synced, Tick
 from raftline.raft.log import Entry, Log
 from raftline.raft.membership import Membership, all_vote
 from raftline.raft.messages import AppendAccepted, AppendEntries, RequestVote, RequestVoteReply
@@ -72,7 +72,7 @@ def candidate_of(name: str, *terms: int, **more: object) -> RawNode:
     node = node_of(name, *terms, **more)  # type: ignore[arg-type]
     kernel = [each for each in node._state.options.own_parts if name_of_part(each) == KERNEL]
     for peer in node.view.peers if kernel else ():
-        node.step(PeerLevel(peer, LOWEST, frozenset(kernel)), 0)
+        node.step(PeerBuild(peer, frozenset(kernel)), 0)
     node.step(Tick(), TIMEOUT_MS)
     for peer in node.view.peers:
         if node.view.role.value == "pre-candidate":

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from raftline.access.secret import NO_AUTH
-from raftline.net.peers.level_exchange import Foreigners
+from raftline.net.peers.build_exchange import Foreigners
 from raftline.net.peers.peers import Speakers
 from raftline.net.protocol.doors import Door, doors_at
 from raftline.net.protocol.host import Batch, ReplySink, RequestRoom
@@ -27,7 +27,7 @@ from raftline.wire.commands.rights import LeaseKeys
 from raftline.wire.commands.watch_lines import too_many
 from raftline.wire.limits import QUEUED_BYTES
 from raftline.wire.operands.operands import Limits
-from raftline.wire.refusal import NO_LEADER, NOT_REACHED
+from raftline.wire.refusal import AT_FLOOR, NO_LEADER, NOT_REACHED
 
 
 class FakeHost:
@@ -41,10 +41,10 @@ class FakeHost:
         self.not_confirmed, self.why_late = (lambda: NO_LEADER), (lambda: NOT_REACHED)
         self.without_machine = lambda command: ""  # it has every state machine
         self.is_down, self.patience_s = False, 60.0
-        self.announces_level = True
+        self.announces_build = True
         self.is_quick, self.needs_trial = partial(is_quick, Store()), partial(needs_trial, Store())
-        self.level, self.why_level = 0, lambda needed: f"Sorry, this needs level {needed}"
-        self.with_level = lambda change: change
+        self.is_at_floor, self.why_at_floor = True, lambda: AT_FLOOR("the nodes are fakes")
+        self.with_build = lambda change: change
         self.logmanager: Any = SimpleNamespace(try_out=lambda entry: "")  # nothing is too much
         self.speakers, self.peer_auth, self.tls = Speakers(0.3, lambda: 0.0), NO_AUTH, None
         self.reply_room, self.foreigners = ReplyRoom(), Foreigners("s1")

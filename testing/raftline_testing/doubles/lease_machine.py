@@ -11,10 +11,10 @@ TERM = 4
 
 
 class LeaseMachine:
-    """A store of level 1 whose entries are numbered from 57 on, all of one term."""
+    """A store above the floor whose entries are numbered from 57 on, all of one term."""
 
     def __init__(self) -> None:
-        self.store = Store(level=1)
+        self.store = Store(is_at_floor=False)
         self.number = 56
 
     def apply(self, command: str, term: int = TERM) -> str:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, cast
 
 from raftline.access.login import Access
-from raftline.common.build_level import LEVEL
 from raftline.logmanager import EVERY
 from raftline.net.protocol.admission import Admission
 from raftline.net.protocol.doors import Door
@@ -65,7 +64,9 @@ class StoreWire(OutgoingProtocol):
         status += 'members": {"s1": "localhost:10000"}, "version": "0.2.0"}'
         facts: dict[str, Any] = {"submit": self._submit, "logmanager": StoreReader(store)}
         facts["needs_trial"] = partial(needs_trial, store)
-        host = self.host = FakeHost(level=LEVEL, access=access, status=lambda: status, **facts)
+        host = self.host = FakeHost(
+            is_at_floor=False, access=access, status=lambda: status, **facts
+        )
         host.mark_ready = lambda sink: sink.flush()
         super().__init__(cast(Any, host))
         self._store = store

@@ -30,7 +30,7 @@ class StrangerConnection:
     ) -> None:
         here, self.there = socket.socketpair()
         self.there.settimeout(DEADLINE_S)
-        self.host = FakeHost(access=access, level=1, **facts)
+        self.host = FakeHost(access=access, is_at_floor=False, **facts)
         self.connection = Connection(
             cast(Any, self.host),
             here,
@@ -107,7 +107,7 @@ def check_shares_of_users(
 ) -> None:
     """Check that one user locks nobody out. A login is answered with `welcome`, and `full` is the
     last line of a connection that gives way."""
-    host = FakeHost(access=access, level=1)
+    host = FakeHost(access=access, is_at_floor=False)
     access.follow(table_of({**ROOT_ALONE, "bob": (UserRole.READER, ("bob/",))}, PASSWORD))
     port = next(free_ports)
     listener = Listener("127.0.0.1", port, 8)
@@ -135,7 +135,7 @@ def check_places_of_the_silent(
     access: Access | None, begun: bytes, rest: bytes, reply: str, full: str
 ) -> None:
     """Check that connections that begin a request, and do not end it, keep nobody out."""
-    host = FakeHost(access=access, level=1)
+    host = FakeHost(access=access, is_at_floor=False)
     port = next(free_ports)
     listener = Listener("127.0.0.1", port, 3)
     listener.open(cast(Any, host), host.doors)

@@ -137,7 +137,9 @@ class WatchScene:
 
     def install(self, index: int, **pairs: str) -> None:
         snapshot = Snapshot(index, 1, 0, 0)
-        self.manager.arrived(LoadedSnapshot(snapshot, self.manager.members, [], pairs, level=1))
+        self.manager.arrived(
+            LoadedSnapshot(snapshot, self.manager.members, [], pairs, cluster="9f86d081884c7d65")
+        )
         self.manager.take_over(snapshot)
         self.index = index
         self.watchers.feed.applied([])

@@ -51,7 +51,7 @@ class UserConnection(Wired):
         self.index = 0
         self.apply("cluster 9f86d081884c7d65 level 1")
         facts = {"watchers": self.watchers, "logmanager": self.manager}
-        self.host = cast(Any, FakeHost(access=self.access, level=1, **facts))
+        self.host = cast(Any, FakeHost(access=self.access, is_at_floor=False, **facts))
         self.host.submit = self._confirm_all
         self.connect(self.host)
 

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState, ReadReady
 from raftline.raft.leader_lease import lease_until_ms
-from raftline.raft.levels import FLOOR, LOWEST
 from raftline.raft.log import Entry, Log
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
@@ -200,9 +199,10 @@ class Server:
         *,
         applies_at_once: bool,
         is_reduced: bool = False,
+        loses_disks: bool = False,
         peers: Sequence[str] = (),
     ) -> None:
-        """Prepare a server. In a world in which disks may be lost, it hears the levels of its
+        """Prepare a server. In a world in which disks may be lost, it hears the builds of its
         `peers`, and of servers that may become peers."""
         self.name = name
         self.peers = peers
@@ -211,7 +211,7 @@ class Server:
         self.messages = messages
         self.applies_at_once = applies_at_once
         self.is_reduced = is_reduced
-        self.loses_disks = options.level > FLOOR
+        self.loses_disks = loses_disks
         self.cores: list[Core] = []
         self._numbers = Numbers()
         self._void: dict[tuple[int, int, int], bool] = {}
@@ -248,7 +248,7 @@ class Server:
             cluster=disk.cluster,
         )
         for peer in self.peers:
-            node.step(inputs.PeerLevel(peer, LOWEST), now_ms)
+            node.step(inputs.PeerBuild(peer, frozenset()), now_ms)
         return self.number_of(node)
 
     def why_not_started(self, core: int, disk: Disk) -> str:
@@ -287,7 +287,7 @@ class Server:
                     _entries(state, state.log.last_index) if leads else (),
                     (state.durable_index, state.log.term_at(state.durable_index) or 0),
                     state.cluster,
-                    state.levels.clusters.latest,
+                    state.identity.latest,
                     state.newborn,
                     not is_new(state),
                 )
@@ -452,7 +452,7 @@ class _Before:
             event = event._replace(differs=state.differs > self.differs)
         if event == Event(state.name, state.term):
             return None
-        return event._replace(cluster=state.levels.clusters.latest, leads=leads)
+        return event._replace(cluster=state.identity.latest, leads=leads)
 
 
 def _entries(state: State, last: int) -> tuple[Entry, ...]:

@@ -1,8 +1,8 @@
 """The first worlds in which disks may be lost: each is the end of a short script.
 
-The servers are at level 1, so each cluster has an identity, and their clocks are independent: any
-timer may fire at any time, so nothing that a search shows rests on timing. A message dies with the
-process that it was sent to, as its connection does, but not with its sender.
+The servers give each cluster an identity, and their clocks are independent: any timer may fire at
+any time, so nothing that a search shows rests on timing. A message dies with the process that it
+was sent to, as its connection does, but not with its sender.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from raftline.raft import inputs
 from raftline.raft.change import Change
-from raftline.raft.levels import LOWEST, is_foreign
+from raftline.raft.identity import is_foreign
 from raftline.raft.log import Entry
 from raftline.raft.membership import Membership, all_vote
 from raftline.raft.messages import AppendEntries, Message
@@ -148,7 +148,7 @@ class World:
         options = replace(OPTIONS, lease=self.has_leases, lease_drift_percent=self.DRIFT_PERCENT)
         if self.loses_disks:
             patience = PATIENCE if budget.patience else None
-            options = replace(options, level=LOWEST, patience=patience)
+            options = replace(options, patience=patience)
         self.messages = Messages()
         self.servers = [
             Server(
@@ -158,6 +158,7 @@ class World:
                 self.messages,
                 applies_at_once=not budget.lag,
                 is_reduced=is_reduced,
+                loses_disks=self.loses_disks,
                 peers=[other for other in self.names if other != name] if scene else (),
             )
             for name in self.names

@@ -24,7 +24,6 @@ from raftline.access.login import Access, Login
 from raftline.access.proof import Initiator, ProofError, Responder
 from raftline.access.secret import PeerAuth, read_secrets
 from raftline.access.tls_socket import TlsSocket
-from raftline.common.build_level import LEVEL
 from raftline.common.config import ConfigError
 from raftline.net.protocol.admission import Admission
 from raftline.state.commands.key_commands import execute
@@ -60,7 +59,7 @@ PATIENCE_S = 30.0
 SEEDS, SEED_BYTES = 2000, 400
 KINDS = {
     "peer", "control", "write", "read", "show", "members", "backup", "watch", "observe", "login",
-    "level", "proof", "local", "refused", "garbled",
+    "build", "proof", "local", "refused", "garbled",
 }  # fmt: skip
 MESSAGES = (
     "RequestVote 3-5-2 transfer", "PreVote 3-5-2 newborn", "TimeoutNow 7", "ReadIndex 7 round 9",
@@ -69,7 +68,7 @@ MESSAGES = (
     "Count on me term 3 without vote 7 maybe new", "Not this time term 3 hears s3: I hear it",
     "I am up to date term 3 index 2 round 4 lease 9", "GiveEntriesAfterIndex 1 term 3 round 4",
     "GiveSnapshotAfterByte 66 of 17-4 term 5 round 9", "Read at index 5 term 3 round 4",
-    "Level 2 version 0.1.0",
+    "Level 1 version 0.1.0",
 )  # fmt: skip
 
 
@@ -239,7 +238,7 @@ def check_login(said: list[str]) -> None:
         if line.startswith(b"login ") and len(line) > 60:
             continue  # a derivation takes a while, and shows nothing new
         admitted = admission.admit(parse(line, host.limits, host.readings, host.name))
-        assert admitted.kind in ("local", "refused", "garbled", "proof", "level", "peer")
+        assert admitted.kind in ("local", "refused", "garbled", "proof", "build", "peer")
         assert login.identity == access.nobody
         if admitted.reply.startswith("AUTH response: r="):
             nonce = admitted.reply.partition("r=")[2].partition(",")[0]
@@ -263,7 +262,7 @@ RIGHTS = mutated(_ASKED) | _ASKED
 def check_rights(line: bytes) -> None:
     """Check that a line permitted to a reader of `app/` changes no key, and shows no other key."""
     status = f'STATUS response: {{"name": "s1", "leases": "{FOREIGN}"}}'
-    host = FakeHost(access=known_users(), level=LEVEL, status=lambda: status)
+    host = FakeHost(access=known_users(), is_at_floor=False, status=lambda: status)
     admission = Admission(host, object(), lambda: True)  # type: ignore[arg-type]
     assert admission.login is not None
     admission.login.by_certificate("bob")
@@ -273,7 +272,7 @@ def check_rights(line: bytes) -> None:
         is_open = taken.request.verb == "unobserve"  # of an observation that could not begin here
         assert taken.reply or is_open or taken.kind not in ORDERS_OF_ADMINS
         return
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     store["web/x"], store["app/k"] = FOREIGN, "own"
     reply = execute(store, taken.request.command)
     assert dict(store) == {"web/x": FOREIGN, "app/k": "own"}

@@ -119,7 +119,7 @@ def campaign(
     with LinkedCluster(folder, 3) as cluster:
         with_disks(cluster)
         cluster.start().leader()
-        cluster.wait_until_raised()
+        cluster.wait_until_begun()
         nemesis = Nemesis(cluster, KINDS, random.Random(seed), say, at_once=2)
         wrong: list[str] = []
         while time.monotonic() < end_s and not wrong:

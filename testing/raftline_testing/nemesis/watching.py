@@ -253,7 +253,7 @@ def campaign(folder: Path, seconds: float, seed: int) -> tuple[list[str], Counte
     chance = random.Random(seed)
     with LinkedCluster(folder, 3, *OPTIONS) as cluster:
         cluster.start().wait_until_whole()
-        cluster.wait_until_raised()
+        cluster.wait_until_begun()
         struck: Counter[str] = Counter()
         with Watched(cluster.nodes, WATCHERS, WRITERS, seed) as watched:
             end_s = time.monotonic() + seconds

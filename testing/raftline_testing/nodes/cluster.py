@@ -197,7 +197,7 @@ class Cluster:
             return role == "leader" and all(n.status().get("leader") == name for n in self.nodes)
 
         eventually(leads, f"{name} leads")
-        return self.wait_until_whole().wait_until_raised()
+        return self.wait_until_whole().wait_until_begun()
 
     def kill(self) -> None:
         for node in self.nodes:
@@ -249,15 +249,10 @@ class Cluster:
         )
         return self
 
-    def wait_until_raised(self: Kind) -> Kind:
-        """Wait until every node is at the highest level that all builds support."""
-
-        def raised() -> bool:
-            views = [node.status() for node in self.nodes]
-            lowest = min(view.get("build_level", 0) for view in views)
-            return all(view and view.get("level", 0) >= lowest for view in views)
-
-        eventually(raised, "the level of the builds")
+    def wait_until_begun(self: Kind) -> Kind:
+        """Wait until every node above the floor knows the identity of the cluster."""
+        above = [node for node in self.nodes if "--floor" not in node.options]
+        eventually(lambda: all(node.status().get("cluster") for node in above), "the identity")
         return self
 
     def wait_until_equal(self) -> None:

@@ -17,7 +17,6 @@ from raftline.wire.operands.login_operands import ITERATIONS_LEAST
 from raftline.wire.operands.user_operands import Verifier
 
 ROOT = "root"
-USERS_LEVEL = 1
 Known = Mapping[str, tuple[UserRole, tuple[str, ...]]]  # by name: a role, and its prefixes
 ROOT_ALONE: Known = {ROOT: (UserRole.ADMIN, EVERYWHERE)}
 
@@ -44,7 +43,7 @@ def commands_of(users: Known, password: str) -> Iterator[str]:
 
 def table_of(users: Known, password: str) -> UserTable:
     """Return the users of a state, without the admin who added them."""
-    store = Store(level=USERS_LEVEL)
+    store = Store(is_at_floor=False)
     for command in (f"user-add first {verifier_of(password)} admin", *commands_of(users, password)):
         assert " response: " in execute(store, command), command
     return store.users.with_account("first", None)

@@ -56,8 +56,8 @@ class PlayedPeer:
         return self._connection
 
     def hear(self, beginning: str = "") -> str:
-        """Return the node's next line that has `beginning` after its name; skip the request for the
-        level that begins each connection, unless `beginning` asks for it."""
+        """Return the node's next line that has `beginning` after its name; skip the question that
+        begins each connection, unless `beginning` asks for it."""
         until_s = time.monotonic() + 2 * DEADLINE_S
         while True:
             assert time.monotonic() < until_s, f"{self.name} hears no {beginning}, but other lines"

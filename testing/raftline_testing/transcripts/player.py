@@ -33,8 +33,9 @@ Acts, with times in virtual milliseconds:
     > s1 hands over to s3, > s1 hands over
     > s1 <- client4@set b 5           a line arrives, of a client or of a peer
     > s1 <- client4#17@set b 5        a client's line with a request's number
-    > build 1 s3                     a server's build is of this level from its next start on
-    > s3 tells s1                     the level of its build; > s3 tells s1 nothing: it broke
+    > identity s1 s2 s3               these give a log an identity, from their next starts on;
+                                      > floor s3: it does not, and announces no build
+    > s3 tells s1                     its build; > s3 tells s1 nothing: the connection broke
     > s2 s3 are another cluster       from their next starts on: two clusters are judged apart
     > sessions 2                      before the start: sessions that a cluster remembers
     > status
@@ -48,8 +49,7 @@ from dataclasses import replace
 from unittest.mock import patch
 
 from raftline.raft.effects import HardState
-from raftline.raft.inputs import Begin, PeerDisconnected, PeerLevel, Transfer
-from raftline.raft.levels import FLOOR, NOT_HEARD
+from raftline.raft.inputs import Begin, PeerBuild, PeerDisconnected, Transfer
 from raftline.raft.log import Entry
 from raftline.raft.newborn import BeginRefused
 from raftline.state import sessions
@@ -92,8 +92,7 @@ class Player:
         elif match := _LOSES.fullmatch(act):
             self._host([match[1]]).take(PeerDisconnected(match[2]))
         elif match := _TELLS.fullmatch(act):
-            level = NOT_HEARD if match[3] else cluster.hosts[match[1]].build_level
-            self._tell_level(cluster.hosts[match[1]], self._host([match[2]]), level)
+            self._tell(cluster.hosts[match[1]], self._host([match[2]]), is_lost=bool(match[3]))
         elif act.endswith(" are another cluster"):
             self._judge_apart(act.removesuffix(" are another cluster").split())
         elif match := _HANDS_OVER.fullmatch(act):
@@ -140,7 +139,8 @@ class Player:
             "leases": lambda words: self._set_options(lease=words != ["off"]),
             "patience": lambda words: self._set_options(patience=None),
             "begin": self._begin,
-            "build": self._build,
+            "identity": self._identity,
+            "floor": self._floor,
             "sessions": self._sessions,
             "newborn": lambda words: self._newborn.update(words),
             "new": self._new,
@@ -203,11 +203,17 @@ class Player:
     def _sessions(self, words: list[str]) -> None:
         vars(sessions)["SESSIONS_MAX"] = int(words[0])  # until the transcript ends: see `perform`
 
-    def _build(self, words: list[str]) -> None:
-        self.cluster.builds |= dict.fromkeys(words[1:], int(words[0]))
-        for name in words[1:]:
-            if name in self.cluster.hosts:
-                self.cluster.hosts[name].build_level = int(words[0])
+    def _identity(self, words: list[str]) -> None:
+        self.cluster.above_floor |= {*words}
+        self._change_builds()
+
+    def _floor(self, words: list[str]) -> None:
+        self.cluster.above_floor -= {*words}
+        self._change_builds()
+
+    def _change_builds(self) -> None:
+        for name, host in self.cluster.hosts.items():
+            host.is_at_floor = name not in self.cluster.above_floor
 
     def _clock(self, words: list[str]) -> None:
         self.cluster.clocks[words[0]] = int(words[1])
@@ -251,9 +257,10 @@ class Player:
         for name in names:
             self.cluster.hosts[name].judge_by(invariants)
 
-    def _tell_level(self, sender: ScriptedHost, receiver: ScriptedHost, level: int) -> None:
+    def _tell(self, sender: ScriptedHost, receiver: ScriptedHost, *, is_lost: bool) -> None:
         if not receiver.answered_by(sender.name, sender.cluster):
-            receiver.take(PeerLevel(sender.name, level))
+            applies = None if is_lost else frozenset[str]()
+            receiver.take(PeerBuild(sender.name, applies, sender.is_at_floor))
 
     # --- afterwards -----------------------------------------------------------------------
 
@@ -345,7 +352,7 @@ def _status_of(host: ScriptedHost) -> str:
         f"log {' '.join(terms) or 'empty'}, commit {view.commit_index}"
         + (", without vote" if view.recovering else "")
         + (f", {view.membership.describe()}" if has_changed else "")
-        + (f", level {host.manager.level}" if host.manager.level > FLOOR else "")
+        + ("" if host.manager.store.is_at_floor else ", above the floor")
     )
 
 

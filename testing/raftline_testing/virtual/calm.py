@@ -7,8 +7,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from raftline.common.build_level import LEVEL
-from raftline.raft.inputs import PeerLevel
+from raftline.raft.inputs import PeerBuild
 
 from ..workloads.line_request import LineRequest
 from .nodes.simulated_node import Host, leaders
@@ -63,7 +62,7 @@ class Calm:
         self.hosts = list(self.schedule.hosts.values())
         self.replies: list[str] = []
         for host in self.hosts:
-            host.build_level = LEVEL
+            host.is_at_floor = False
             host.requests.rough = None
             host.disk.die_soon = lambda: None  # type: ignore[method-assign]
         client: Any
@@ -71,14 +70,14 @@ class Calm:
             client.stop()
         self.schedule.first_starts()
         self.schedule.clients[0].stop()
-        self.tell_levels()
-        self.until(lambda: all(host.manager.level == LEVEL for host in self.hosts))
+        self.tell_builds()
+        self.until(lambda: not any(host.manager.store.is_at_floor for host in self.hosts))
 
-    def tell_levels(self) -> None:
+    def tell_builds(self) -> None:
         for host in self.hosts:
             for other in self.hosts:
                 if other is not host:
-                    host.take(PeerLevel(other.name, LEVEL))
+                    host.take(PeerBuild(other.name, frozenset()))
 
     def until(self, is_so: Callable[..., object], longest_ms: int = 60_000) -> int:
         """Pass the time until it is so; return the time."""

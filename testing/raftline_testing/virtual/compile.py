@@ -28,7 +28,7 @@ SIMULATED = (
     "raftline/recipes/recipe_keys", "raftline/recipes/recipe_operands",
     "raftline/objects/command_effects", "raftline/objects/command_rows",
     "raftline/objects/object_kinds", "raftline/objects/object_operations",
-    "raftline/common/text", "raftline/common/build_level", "raftline/common/process/wakeup",
+    "raftline/common/text", "raftline/common/identities", "raftline/common/process/wakeup",
     "raftline/logmanager",
     "raftline_testing/histories/history", "raftline_testing/histories/linearizable",
     "raftline_testing/files/faulty_folder", "raftline_testing/files/memory_file",

@@ -1,5 +1,5 @@
 """Snapshots as a transcript writes them, so that a person can type one: the members if they have
-changed, the level, with the leases, if it is above the floor, a line for each key, and the
+changed, the identity, with the leases, above the floor, a line for each key, and the
 sessions if there are any."""
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from typing import BinaryIO
 from zlib import crc32
 
 from raftline.common.process.wakeup import PauseFunction
-from raftline.raft import levels
-from raftline.raft.levels import FLOOR, level_command
+from raftline.raft import identity
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import Membership, read
 from raftline.storage.folder import Folder
@@ -53,15 +52,15 @@ class PlainSnapshots(SnapshotFile):
 
     def _write(self, state: MachineState) -> Generator[None, None, Snapshot]:
         lines = [] if state.members == self._first_members else [state.members.format()]
-        if state.level > FLOOR:
+        if state.cluster:
             chain = [format_sum(state.chain)] if state.chain else []
-            lines += [level_command(state.level, state.cluster), *chain, *state.leases]
+            lines += [identity.identity_command(state.cluster), *chain, *state.leases]
             lines += [format_key_line(*pair) for pair in state.pairs.items()]
         else:
             lines += [f"{key} {value_of(text)}" for key, text in state.pairs.items()]
         lines += list(state.sessions) if len(state.sessions) > 1 else []  # the first is a head
         text = "".join(f"{line}\n" for line in lines).encode()
-        self._written = (state.members, state.level, state.cluster, state.chain)
+        self._written = (state.members, state.cluster, state.chain)
         loaded = self._loaded(state.index, state.term, text)
         yield
         return self._placed(self._beside, loaded, text).snapshot
@@ -80,8 +79,8 @@ class PlainSnapshots(SnapshotFile):
             [line for line in lines if line.startswith(_SESSION)],
         )
         lines = [line for line in lines if not line.startswith(_SESSION)]
-        if lines and levels.read(lines[0]).level:
-            loaded.level, loaded.cluster, _ = levels.read(lines.pop(0))
+        if lines and identity.read(lines[0]).cluster:
+            loaded.cluster = identity.read(lines.pop(0)).cluster
             loaded.chain = split_sum(lines[0].encode())[0] if lines else 0
             lines = lines[1:] if loaded.chain else lines
             loaded.leases = [line for line in lines if line.startswith(LEASE)]

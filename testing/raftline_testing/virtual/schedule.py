@@ -15,7 +15,6 @@ from raftline.access import login, secret
 from raftline.common.process import wakeup
 from raftline.node.loop import writer
 from raftline.raft import state
-from raftline.raft.levels import LOWEST
 from raftline.raft.log import entries_of
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
@@ -200,7 +199,6 @@ def as_planned(schedule: Schedule) -> Iterator[None]:
     """Set the bounds of a plan in modules, read secrets from memory, and never pause."""
     plan = schedule.plan
     with (
-        schedule.upgrades.files_are_known(),
         replaced(sums, "SUM_EVERY", SUM_EVERY),
         replaced(sums, "LINES_PART", 1),
         replaced(key_pages, "PAGE_KEYS", schedule.onlookers.page_keys),
@@ -398,7 +396,11 @@ class Schedule:
             self._has_two_clusters = True
             self.world.tell("act", f"> end: {again}")
             TwoClusters(
-                self.world, self.plan, self.hosts, self._invariants, self.upgrades.newest
+                self.world,
+                self.plan,
+                self.hosts,
+                self._invariants,
+                is_at_floor=self.upgrades.stays_at_floor,
             ).run()
 
     def first_starts(self) -> None:
@@ -455,7 +457,9 @@ class Schedule:
         yield from self._until("let leases end", self._has_no_leases)
         yield from self._until("answer its reads", self._has_answered_reads)
         yield from self._until("agree", self._agree)
-        yield from self._until("rise", lambda: self.upgrades.have_risen(self._members()))
+        yield from self._until(
+            "have an identity", lambda: self.upgrades.have_identity(self._members())
+        )
         yield from self._until("agree", self._agree)
         reader = self._client("reader")
         reader.stop()
@@ -490,7 +494,7 @@ class Schedule:
         """Whether each watch that knows a member has all events."""
         members = self._members()
         names = {host.name for host in members}
-        has_watches = all(host.manager.level >= LOWEST for host in members)
+        has_watches = not any(host.manager.store.is_at_floor for host in members)
         return bool(names) and all(
             each.is_current or not each.knows(names) for each in self.machines if has_watches
         )
@@ -604,4 +608,4 @@ def _machine(manager: Manager) -> tuple[object, ...]:
     assert (sizes.bytes, sizes.accounts.bytes) == (store.pair_bytes, store.accounts.bytes)
     table = list(manager.state.sessions.dump())
     users = store.users.format()
-    return store.level, pairs, table, store.leases.copy(), store.accounts.bytes, users
+    return store.is_at_floor, pairs, table, store.leases.copy(), store.accounts.bytes, users

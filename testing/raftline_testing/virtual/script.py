@@ -123,7 +123,7 @@ class ScriptedHost(Host):
         super().__init__(
             cluster.world, cluster, name, members, cluster.invariants, cluster.network.send, disk
         )
-        self.build_level = cluster.builds.get(name, self.build_level)
+        self.is_at_floor = name not in cluster.above_floor
         self.make_node = cluster.make_node
         self.base = all_vote(members)  # members at birth; none if it waits to be added
         self._held_checks: list[Callable[[], None]] | None = None  # None: no check is held
@@ -217,7 +217,7 @@ class ScriptedCluster:
             election_timeout_ms=150, heartbeat_ms=50, trailing_bytes=0, patience=PATIENCE
         )
         self.timeouts: dict[str, list[int]] = {}  # the last one is kept
-        self.builds: dict[str, int] = {}  # the level of a server's build, if it isn't the first
+        self.above_floor: set[str] = set()  # the servers that give a log an identity
         self.clocks: dict[str, int] = {}  # percent of the world's pace
 
     def make_network(self) -> ScriptedNetwork:

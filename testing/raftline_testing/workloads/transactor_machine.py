@@ -25,7 +25,7 @@ from .workload_machine import Rest, Settled, Steps, WorkloadMachine
 REPLY = re.compile(r"TXN response, (then|else): (\[.*\])", re.DOTALL)
 CLEARED = re.compile(r"CLEAR response: ([0-9]+) keys? deleted")
 UNCERTAIN = ("Sorry, session expired", "Sorry, outcome unknown")
-NO_LEVEL = "Sorry, I don't understand: "  # the cluster is still at the floor
+AT_FLOOR = "Sorry, I don't understand: "  # the cluster is still at the floor
 
 
 class Outcome(NamedTuple):
@@ -229,7 +229,7 @@ class TransactorMachine(WorkloadMachine):
         if reply.startswith(UNCERTAIN):
             self._is_numbered, request.was_unknown = False, True
             return Settled(request, "")
-        if reply.startswith(NO_LEVEL):
+        if reply.startswith(AT_FLOOR):
             request.was_unknown = False
             return Settled(request, "")
         return Settled(request, reply)

@@ -8,8 +8,14 @@ import pytest
 
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import ChangeMembers, PeerLevel, Receive, SnapshotChecked, Tick
-from raftline.raft.levels import FLOOR, LOWEST, NOT_HEARD, Levels, Raise, level_command, read
+from raftline.raft.identity import (
+    CannotApply,
+    ClusterIdentity,
+    IdentityEntry,
+    identity_command,
+    read,
+)
+from raftline.raft.inputs import ChangeMembers, PeerBuild, Receive, SnapshotChecked, Tick
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot, PeerError, RequestVoteReply
 from raftline.raft.node import RawNode
@@ -17,6 +23,7 @@ from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
     acknowledge,
+    append,
     candidate_of,
     established,
     leader_of,
@@ -25,12 +32,13 @@ from raftline_testing.doubles.cores import (
 )
 
 MINE, THEIRS = "9f86d081884c7d65", "3c6e0b8a9c15224a"
-NEWER = replace(OPTIONS, level=LOWEST, cluster_if_new=MINE)
-IDENTIFIES, OTHER = level_command(LOWEST, MINE), level_command(LOWEST, THEIRS)
+REDIS = "redis=0123456789ab"
+ABOVE_FLOOR = replace(OPTIONS, cluster_if_new=MINE)
+IDENTIFIES, OTHER = identity_command(MINE), identity_command(THEIRS)
 
 
 def follower() -> RawNode:
-    return node_of("s2", options=NEWER)
+    return node_of("s2", options=ABOVE_FLOOR)
 
 
 def hear(
@@ -56,18 +64,18 @@ def win(node: RawNode, now_ms: int) -> None:
 
 
 def test_first_leader_begins_the_log_with_the_identity() -> None:
-    node = candidate_of("s1", options=NEWER)
+    node = candidate_of("s1", options=ABOVE_FLOOR)
     assert node.view.log.commands == []
-    node = leader_of("s1", options=NEWER)
+    node = leader_of("s1", options=ABOVE_FLOOR)
     assert node.view.log.commands == [IDENTIFIES]
-    assert (node.view.levels.latest, node.view.levels.clusters.latest) == (LOWEST, MINE)
+    assert (node.view.identity.latest, node.view.identity.is_at_floor) == (MINE, False)
 
 
 def test_identity_needs_only_a_quorum() -> None:
-    """s3 never ran; s2 alone announced its level and acknowledges entries."""
-    node = leader_of("s1", options=NEWER)
+    """s3 never ran; s2 alone told its build and acknowledges entries."""
+    node = leader_of("s1", options=ABOVE_FLOOR)
     assert node.view.cluster == ""
-    node.step(PeerLevel("s2", LOWEST), node.view.now_ms)
+    node.step(PeerBuild("s2", frozenset()), node.view.now_ms)
     (message,) = acknowledge(node, "s2", 0).messages()  # of the probe before the entry
     assert isinstance(message, AppendEntries)
     assert [entry.command for entry in message.entries] == [IDENTIFIES]
@@ -77,27 +85,24 @@ def test_identity_needs_only_a_quorum() -> None:
 
 
 def test_leader_of_a_log_with_an_identity_appends_a_no_op() -> None:
-    node = node_of("s2", options=replace(NEWER, cluster_if_new=THEIRS))
+    node = node_of("s2", options=replace(ABOVE_FLOOR, cluster_if_new=THEIRS))
     hear(node, IDENTIFIES)
     win(node, node.view.now_ms + 4 * TIMEOUT_MS)
     assert node.view.log.commands == [IDENTIFIES, "noop"]
 
 
-@pytest.mark.parametrize(
-    "options", [replace(NEWER, level=FLOOR), replace(NEWER, cluster_if_new="")]
-)
-def test_leader_at_the_floor_appends_a_no_op(options: object) -> None:
-    """It was started with --floor, or the core has no identity to propose."""
-    node = established("s1", options=options)
+def test_leader_at_the_floor_appends_a_no_op() -> None:
+    """It was started with --floor, so it has no identity to propose."""
+    node = established("s1", options=OPTIONS)
     assert node.view.log.commands == ["noop"]
-    assert (node.view.levels.latest, node.view.cluster) == (FLOOR, "")
+    assert (node.view.identity.is_at_floor, node.view.cluster) == (True, "")
 
 
 def test_next_leader_gives_a_log_of_the_floor_its_identity() -> None:
     """All nodes were restarted without --floor."""
-    node = established("s1", 1, 1, options=NEWER)
+    node = established("s1", 1, 1, options=ABOVE_FLOOR)
     assert node.view.log.commands[2:] == [IDENTIFIES]
-    assert (node.view.levels.at(2), node.view.levels.at(3)) == (FLOOR, LOWEST)
+    assert (node.view.identity.at(2), node.view.identity.at(3)) == ("", MINE)
     assert node.view.cluster == MINE
 
 
@@ -106,17 +111,26 @@ def test_next_leader_gives_a_log_of_the_floor_its_identity() -> None:
 
 def test_identity_that_was_not_committed_is_replaced() -> None:
     """The first leader failed before a quorum had its entry; s3 leads next, with a new identity."""
-    node = leader_of("s1", options=NEWER)
+    node = leader_of("s1", options=ABOVE_FLOOR)
     assert node.view.log.commands == [IDENTIFIES]
     second = [Entry(1, 2, OTHER), Entry(2, 2, "set a 1")]
     node.step(Receive(AppendEntries("s3", "s1", 2, 0, 0, second, 2, 1)), node.view.now_ms)
     assert node.view.log.commands == [OTHER, "set a 1"]
-    assert node.view.cluster == node.view.levels.clusters.latest == THEIRS
+    assert node.view.cluster == node.view.identity.latest == THEIRS
 
 
 def test_later_entry_never_changes_the_identity() -> None:
-    levels = Levels(0, FLOOR, ["noop", IDENTIFIES, OTHER, level_command(9, THEIRS)])
-    assert (levels.latest, levels.clusters.latest) == (LOWEST, MINE)
+    commands = ["noop", IDENTIFIES, OTHER, identity_command(THEIRS, REDIS), IDENTIFIES]
+    identity = ClusterIdentity(0, "", commands)
+    assert (identity.latest, identity.index, identity.needs.latest) == (MINE, 2, "")
+
+
+def test_identity_that_is_cut_off_is_forgotten() -> None:
+    node = follower()
+    hear(node, IDENTIFIES)
+    assert (node.view.identity.latest, node.view.identity.at(node.view.applying)) == (MINE, "")
+    node.step(Receive(append(2, (0, 0), 2, sender="s3")), 0)
+    assert node.view.identity.is_at_floor
 
 
 def test_identity_counts_once_it_is_committed() -> None:
@@ -140,11 +154,11 @@ def test_leader_with_another_entry_at_a_place_is_refused() -> None:
 # --- what it keeps out ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", [LOWEST, NOT_HEARD])
-def test_server_of_another_cluster_is_not_added(level: int) -> None:
-    node = established("s1", voters=("s1",), options=NEWER)
+@pytest.mark.parametrize("applies", [frozenset(), None])
+def test_server_of_another_cluster_is_not_added(applies: frozenset[str] | None) -> None:
+    node = established("s1", voters=("s1",), options=ABOVE_FLOOR)
     sync(node)
-    change = Change("add", "s4", "s4:1", level=level, cluster=THEIRS)
+    change = Change("add", "s4", "s4:1", applies=applies, cluster=THEIRS)
     [settled] = node.step(ChangeMembers(change, "token"), node.view.now_ms).settled
     assert settled.text == (
         f"s4 has files of another cluster, {THEIRS}: move them away, and start s4 with --join. "
@@ -160,28 +174,56 @@ def test_snapshot_of_another_cluster_is_refused() -> None:
     snapshot = Snapshot(7, 1, 3, 5)
     node.step(Receive(InstallSnapshot("s1", "s2", 1, snapshot, 0, 3, 1, "abc")), 0)
     members = node.view.membership
-    effects = node.step(SnapshotChecked(snapshot, members, LOWEST, THEIRS), 0)
+    effects = node.step(SnapshotChecked(snapshot, members, THEIRS), 0)
     assert effects.install is None
-    assert node.view.levels.clusters.latest == node.view.cluster == MINE
+    assert node.view.identity.latest == node.view.cluster == MINE
     (note,) = effects.notes
     assert f"it is of cluster {THEIRS}, and this is cluster {MINE}" in note
 
 
+def test_snapshot_that_arrives_brings_its_identity() -> None:
+    node = node_of("s2", term=1, options=ABOVE_FLOOR)
+    snapshot = Snapshot(7, 1, 3, 5)
+    node.step(Receive(InstallSnapshot("s1", "s2", 1, snapshot, 0, 3, 1, "abc")), 0)
+    effects = node.step(SnapshotChecked(snapshot, node.view.membership, MINE, REDIS), 0)
+    assert (effects.install, effects.cluster) == (snapshot, MINE)
+    identity = node.view.identity
+    assert identity.latest == identity.at(7) == node.view.cluster == MINE
+    assert identity.needs.latest == REDIS
+
+
+def test_server_at_the_floor_stops_at_an_identity() -> None:
+    node = node_of("s2", options=OPTIONS)
+    with pytest.raises(CannotApply) as stopped:
+        hear(node, "noop", IDENTIFIES)
+    assert str(stopped.value) == (
+        "entry 2 gives this cluster an identity, and s2 is at the floor: start it without --floor"
+    )
+
+
+# --- its form ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("needs", ["", REDIS, f"kernel=ba9876543210 {REDIS}"])
+def test_entry_with_an_identity_is_read_as_written(needs: str) -> None:
+    assert identity_command(MINE) == f"cluster {MINE} level 1"
+    assert read(identity_command(MINE, needs)) == IdentityEntry(MINE, needs)
+
+
 @pytest.mark.parametrize(
-    ("command", "raised"),
+    "command",
     [
-        (IDENTIFIES, Raise(1, MINE)),
-        (f"cluster {MINE} level 12", Raise(12, MINE)),
-        (f"cluster {MINE.upper()} level 1", Raise(FLOOR, "")),
-        (f"cluster {MINE}0 level 1", Raise(FLOOR, "")),
-        (f"cluster {MINE[1:]} level 1", Raise(FLOOR, "")),
-        (f"cluster {MINE} level 0", Raise(FLOOR, "")),
-        (f"cluster {MINE} level 1 ", Raise(FLOOR, "")),
-        (f"cluster {MINE}", Raise(FLOOR, "")),
-        ("cluster - level 1", Raise(FLOOR, "")),
-        (f"level 4 cluster {MINE}", Raise(FLOOR, "")),
-        ("level 1", Raise(FLOOR, "")),
+        f"cluster {MINE}", "level 1", f"level 4 cluster {MINE}", "cluster - level 1",
+        *[f"cluster {other} level 1" for other in (MINE.upper(), f"{MINE}0", MINE[1:])],
+        *[
+            f"cluster {MINE} level{rest}"
+            for rest in (
+                "", " 0", " 2", " 12", " x", "  1", " 01", " 1 ", " 1 2", " 1\n", " \u0661",
+                " 1 with", f" 1 {REDIS}", f" 2 with {REDIS}",
+            )
+        ],
+        f"set a {IDENTIFIES}",
     ],
-)
-def test_one_form_alone_brings_an_identity(command: str, raised: Raise) -> None:
-    assert read(command) == raised
+)  # fmt: skip
+def test_no_other_form_brings_an_identity(command: str) -> None:
+    assert read(command) == IdentityEntry("")

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.inputs import Begin, PeerLevel, Receive, Tick
-from raftline.raft.levels import LOWEST, level_command
+from raftline.raft.identity import identity_command
+from raftline.raft.inputs import Begin, PeerBuild, Receive, Tick
 from raftline.raft.log import Log, Snapshot
 from raftline.raft.messages import (
     AppendAccepted,
@@ -215,19 +215,18 @@ def test_newborn_waits_if_a_denial_shows_nothing(word: Denial) -> None:
 
 
 MINE, THEIRS = "0123456789abcdef", "fedcba9876543210"
+ABOVE = replace(OPTIONS, cluster_if_new=MINE)
 
 
 def led_with_identity(known: str) -> tuple[RawNode, list[Message]]:
     """Return a new leader of term 2, whose log holds the identity MINE and one more entry, and what
     it sends first."""
     log = Log()
-    log.append(1, level_command(LOWEST, MINE))
+    log.append(1, identity_command(MINE))
     log.append(1, "set a 4")
-    options = replace(OPTIONS, level=LOWEST)
-    members = members_of("s1", "s2", "s3")
-    disk = HardState(1, "s1")
-    node = node_from_disk("s1", members, log, disk, options, lambda: TIMEOUT_MS, 0, cluster=known)
-    node.step(PeerLevel("s2", LOWEST), 0)
+    members, disk = members_of("s1", "s2", "s3"), HardState(1, "s1")
+    node = node_from_disk("s1", members, log, disk, ABOVE, lambda: TIMEOUT_MS, 0, cluster=known)
+    node.step(PeerBuild("s2", frozenset()), 0)
     node.step(Tick(), TIMEOUT_MS)
     node.step(Receive(RequestVoteReply("s2", "s1", 2, True, True)), TIMEOUT_MS)
     effects = node.step(Receive(RequestVoteReply("s2", "s1", 2, True)), TIMEOUT_MS)
@@ -244,11 +243,10 @@ def test_leader_sends_an_identity_it_is_not_sure_of(known: str, next_index: int)
 def test_follower_refuses_a_leader_of_another_cluster() -> None:
     """The entries of both have the same index and term, so the logs seem to match."""
     log = Log()
-    log.append(1, level_command(LOWEST, THEIRS))
+    log.append(1, identity_command(THEIRS))
     log.append(1, "set a 7")
-    options = replace(OPTIONS, level=LOWEST)
     members, disk = members_of("s1", "s2", "s3"), HardState(1, "s2")
-    node = node_from_disk("s2", members, log, disk, options, lambda: 900, 0, cluster=THEIRS)
+    node = node_from_disk("s2", members, log, disk, ABOVE, lambda: 900, 0, cluster=THEIRS)
     _, sent = led_with_identity("")
     (entries,) = [one for one in sent if one.to == "s2"]
     with pytest.raises(PeerError, match=f"of cluster {MINE}, and this is cluster {THEIRS}"):

@@ -9,7 +9,7 @@ import pytest
 from raftline.common.extensions import is_there, parts_in
 from raftline.common.process.wakeup import no_pause
 from raftline.raft.effects import Chunk, Effects
-from raftline.raft.levels import level_command
+from raftline.raft.identity import identity_command
 from raftline.raft.log import Entry, Snapshot
 from raftline.storage.disk import StateRefused
 from raftline.storage.hard_state import LogState
@@ -199,14 +199,14 @@ KNOWN_LOG = [
     ],
 )
 def test_the_sums_of_a_known_log_never_change(parts: set[str], known: str) -> None:
-    """Builds of one level compare their sums, so a build that formats an entry or a line of the
-    state otherwise needs another level. These numbers may change only with it."""
+    """Members compare their sums, so a build that formats an entry or a line of the state
+    otherwise could not take part with this one. These numbers may change only with the format."""
     if not all(map(is_there, parts)):
         pytest.skip("an extension is not there")
     manager, _ = boot(MemoryFolder())
     commands = [command for command in KNOWN_LOG if parts_in(command) <= parts]
-    raised = Entry(1, 1, level_command(1, "9f86d081884c7d65"))
-    replies = manager.apply([raised, *entries(2, 1, *commands[:4]), *entries(6, 3, *commands[4:])])
+    first = Entry(1, 1, identity_command("9f86d081884c7d65"))
+    replies = manager.apply([first, *entries(2, 1, *commands[:4]), *entries(6, 3, *commands[4:])])
     lines = list(lines_of(manager.freeze()))
     sums = f"{manager.chain:08x} {total(lines):016x}"
     assert sums == known, "\n".join([*lines, *replies])
@@ -226,7 +226,7 @@ def test_apply_stops_after_an_entry_that_asks_for_a_sum() -> None:
     """It stops only if the caller can apply the rest later."""
     manager, _ = boot(MemoryFolder())
     written = [
-        Entry(1, 1, level_command(1, "9f86d081884c7d65")),
+        Entry(1, 1, identity_command("9f86d081884c7d65")),
         *entries(2, 1, "sum", "set a 1", "c@sum", "noop"),
     ]
     assert manager.apply(written[:3], lambda: 0.0, 1.0)[-1] == "SUM response: 2"
@@ -237,7 +237,7 @@ def test_apply_stops_after_an_entry_that_asks_for_a_sum() -> None:
     assert (manager.applied.index, manager.store.to_sum) == (5, False)
 
 
-def test_a_sum_is_unknown_below_its_level() -> None:
+def test_a_sum_is_unknown_at_the_floor() -> None:
     manager, _ = boot(MemoryFolder())
     (reply,) = manager.apply(entries(1, 1, "sum"), lambda: 0.0, 1.0)
     assert reply.startswith("Sorry, ")

@@ -46,9 +46,7 @@ def test_the_longest_file_fits_a_sector() -> None:
     name = "s" * 64
     most = 2**63 - 1
     HardStateFile(folder, name).save(
-        Promise(
-            most, "t" * 64, LogState.QUARANTINED, Mark(most, most), most, 99, "9" * 16, most, most
-        )
+        Promise(most, "t" * 64, LogState.QUARANTINED, Mark(most, most), most, "9" * 16, most, most)
     )
     assert len(folder.content(f"{name}.storage")) <= 512
 

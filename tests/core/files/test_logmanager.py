@@ -264,7 +264,7 @@ def test_a_confirmed_read_gets_no_pairs_that_a_failed_entry_left() -> None:
             raise MemoryError
 
     manager = after(*(f"set k{number} 1" for number in range(2 * PAUSE_KEYS)))
-    manager.store.level = 1
+    manager.store.is_at_floor = False
     manager.store.pause = no_memory
     with pytest.raises(MemoryError):
         manager.apply(entries(2 * PAUSE_KEYS + 1, 1, "clear k"))

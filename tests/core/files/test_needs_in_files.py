@@ -11,9 +11,9 @@ from raftline.common.effects import own_parts
 from raftline.common.process.wakeup import no_pause
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.levels import level_command
+from raftline.raft.identity import identity_command
 from raftline.raft.log import Entry
-from raftline.storage.disk import LevelRefused
+from raftline.storage.disk import BuildRefused
 from raftline.storage.snapshot_lines import SnapshotReader, format_snapshot
 from raftline_testing.files.faulty_folder import MemoryFolder
 
@@ -28,8 +28,8 @@ def node_with(folder: MemoryFolder, needs: str, members: dict[str, str] = THREE)
     """Return a node whose log names these needs, and that has applied it."""
     manager = LogManager("s1", folder, members)
     manager.recover(never_ran=True)
-    entry = Entry(1, 1, level_command(1, IDENTITY, needs))
-    manager.persist([Effects(save=HardState(1, "s1"), level=1, append=[entry])])
+    entry = Entry(1, 1, identity_command(IDENTITY, needs))
+    manager.persist([Effects(save=HardState(1, "s1"), append=[entry])])
     manager.apply([entry])
     return manager
 
@@ -52,7 +52,7 @@ def test_start_is_refused_on_files_that_need_more(
         except StopIteration as end:
             manager.snapshots.publish(end.value)
     manager.close()
-    with pytest.raises(LevelRefused, match=why):
+    with pytest.raises(BuildRefused, match=why):
         LogManager("s1", folder, THREE).recover()
 
 
@@ -62,7 +62,7 @@ def test_lone_member_needs_the_extension_and_not_its_digest() -> None:
         node_with(folder, needs, alone).close()
         again = LogManager("s1", folder, alone)
         if is_refused:
-            with pytest.raises(LevelRefused, match="the extension gone"):
+            with pytest.raises(BuildRefused, match="the extension gone"):
                 again.recover()
         else:
             assert again.recover().log.last_index == 1

@@ -14,7 +14,7 @@ import pytest
 
 from raftline.access.proof import WRONG, ProofError, Responder
 from raftline.common.extensions import EXTENSIONS, is_there, parts_in
-from raftline.net.peers.level_exchange import read_level
+from raftline.net.peers.build_exchange import read_build
 from raftline.raft.messages import Denial, PeerError, RequestVoteReply
 from raftline.storage import log_lines
 from raftline.storage.folder import Folder
@@ -49,14 +49,14 @@ def formatted_back(line: str) -> str | None:
     before = f"{sender}@" if sender else ""
     if found.kind == "peer" and found.message is not None:  # an answer has its message as well
         return before + peer_lines.format_message(found.message)
-    if found.kind == "level":
-        build = read_level(found.text)
+    if found.kind == "build":
+        build = read_build(found.text)
         if build is None:
             return None
         named = f" cluster {build.cluster}" if build.cluster else ""
         parts = [word for word in found.text.split() if word in build.applies]
         told = f" with {' '.join(parts)}" if parts else ""
-        return f"{before}Level {build.level} version {build.version}{told}{named}"
+        return f"{before}Level 1 version {build.version}{told}{named}"
     if found.kind == "proof":
         return line if _is_step_of_a_proof(request.sender, found.text) else None
     if found.problem:
@@ -83,7 +83,7 @@ RULES = [
     *(name for name in COMMANDS if name not in OF_A_SESSION),
     "request-line", "session-line", "question",
     "prevote", "request-vote", "append-entries", "install-snapshot", "timeout-now", "read-index",
-    "vote", "denial", "appended", "missing", "snapshot-held", "read-at", "level",
+    "vote", "denial", "appended", "missing", "snapshot-held", "read-at", "build",
 ]  # fmt: skip
 
 
@@ -221,14 +221,14 @@ def test_derived_checksums_of_the_log_are_read() -> None:
     ):
         assert GRAMMAR.matches("log-line", line)
         index, term, members = log_lines.read_base(line.encode())
-        level, cluster = log_lines.level_in_base(line.encode())
-        assert log_lines.base_line(members, index, term, level, cluster) == line.encode()
+        cluster = log_lines.cluster_in_base(line.encode())
+        assert log_lines.base_line(members, index, term, cluster) == line.encode()
 
 
 def test_a_derived_storage_file_is_read_and_written_alike(tmp_path: Path) -> None:
     chance = random.Random(5)
     for number in range(10):
-        promise = re.sub("(?<= level ).*(?= crc32)", "1", derived("promise-line", chance))
+        promise = derived("promise-line", chance)
         mark = f"synced entry {chance.randint(0, 99):019} term {chance.randint(0, 9):019} crc32 0\n"
         data = "".join(map(_with_crc, (promise, mark)))
         name = promise.split(" ")[1]

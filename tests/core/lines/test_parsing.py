@@ -13,7 +13,7 @@ from raftline.raft.messages import RequestVote, RequestVoteReply
 from raftline.wire.commands import parsing
 from raftline.wire.commands.command_table import COMMANDS, READ_MODES, Request
 from raftline.wire.commands.parsing import (
-    LEVEL_QUESTION,
+    BUILD_QUESTION,
     PROOF_LINES,
     ParsedLine,
     Reading,
@@ -56,12 +56,12 @@ def test_a_line_is_of_one_kind_and_holds_one_request(
     line: str, kind: str, request_of: tuple[str, ...]
 ) -> None:
     found = parsed(line)
-    assert (found.kind, found.request) == (kind, Request(*request_of))  # type: ignore[arg-type]
+    assert (found.kind, found.request) == (kind, Request(*request_of))
     assert bool(found.problem) == (kind == "refused")
 
 
 def test_the_first_letter_tells_a_line_of_a_peer_from_a_command() -> None:
-    words = {*FIRST_WORDS, LEVEL_QUESTION, *PROOF_LINES}
+    words = {*FIRST_WORDS, BUILD_QUESTION, *PROOF_LINES}
     assert all("A" <= word[0] <= "Z" for word in words)
     assert not any("A" <= verb[0] <= "Z" for verb in COMMANDS)
 

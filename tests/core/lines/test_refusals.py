@@ -9,7 +9,6 @@ from tempfile import gettempdir
 import pytest
 
 from raftline.access.users import make_verifier
-from raftline.common.build_level import LEVEL
 from raftline.logmanager import LogManager
 from raftline.net.state_copies import BackupFailed, Backups
 from raftline.raft.membership import all_vote
@@ -55,9 +54,8 @@ def mistake(line: str, limits: Limits = LIMITS) -> str:
     return caught.value.refusal
 
 
-def executed(*commands: str, level: int = LEVEL) -> str:
-    store = Store()
-    store.level = level
+def executed(*commands: str) -> str:
+    store = Store(is_at_floor=False)
     return [execute(store, command) for command in commands][-1]
 
 
@@ -141,7 +139,7 @@ SENTENCES = [
     (unreadable(sentences.DIVERGED), "diverged"),
     (sentences.REMOVED, "removed"),
     (sentences.SHUT_DOWN, "down"),
-    (sentences.RISING, "level-rising"),
+    (sentences.NO_IDENTITY, "identity-unknown"),
     (sentences.FULL, "full"),
     (sentences.TOO_MANY_LOGINS, "full"),
     (sentences.TOO_MUCH_WAITS, "full"),
@@ -159,17 +157,17 @@ SENTENCES = [
     (SessionTable().forget("c"), "no-session"),
     (denied(NOBODY), "no-login"),
     (denied(ZOE), "not-allowed"),
-    (executed("user-add bob -", level=1), "first-user"),
-    (executed(f"user-add root {VERIFIER} admin", "user-remove root", level=1), "last-admin"),
+    (executed("user-add bob -"), "first-user"),
+    (executed(f"user-add root {VERIFIER} admin", "user-remove root"), "last-admin"),
     (sentences.TOO_MANY_USERS("1024 users"), "too-many-users"),
     (sentences.LOGIN_FAILED, "login-failed"),
     (sentences.NOT_PRIVATE(MECHANISM), "not-private"),
     (sentences.NO_USERS, "no-users"),
     (sentences.TLS_ONLY, "tls-only"),
-    (sentences.UNHEARD_PART("s3", "the extension redis"), "level-rising"),
+    (sentences.UNHEARD_PART("s3", "the extension redis"), "build-unknown"),
     (sentences.LACKS_PART("s3 (0.2.0)", "the extension redis"), "lacks-extension"),
     (sentences.APPLIES_OTHERWISE("s3 (0.2.0)", "the kernel", "s1"), "lacks-extension"),
-    (sentences.LOW_LEVEL(1, "start a newer version of s3 (0.2.0)"), "low-level 1"),
+    (sentences.AT_FLOOR("its nodes were started with --floor"), "at-floor"),
     (not_understood("pull"), "not-understood"),
     (mistake("set key 12345", Limits(3, 4)), "too-long"),
     (mistake("get key", Limits(2, 4)), "too-long"),

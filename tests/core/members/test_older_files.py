@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import PeerLevel, Propose, Receive, SnapshotTaken, Synced, Tick
-from raftline.raft.levels import FLOOR, LOWEST, NOT_HEARD
+from raftline.raft.inputs import PeerBuild, Propose, Receive, SnapshotTaken, Synced, Tick
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import (
     AppendAccepted,
@@ -34,14 +33,14 @@ from raftline_testing.doubles.cores import (
 
 ENTRIES = 6  # that s3 acknowledged
 KEPT = 3  # that the older copy of its files holds
-TOLD = replace(OPTIONS, level=LOWEST, cluster_if_new="9f86d081884c7d65")
+TOLD = replace(OPTIONS, cluster_if_new="9f86d081884c7d65")
 
 
-def leader(entries: int = ENTRIES, *, level: int = LOWEST) -> RawNode:
-    """Return a leader whose followers acknowledged so many entries, of a cluster of this level."""
-    node = established("s1", options=replace(TOLD, level=level))
+def leader(entries: int = ENTRIES, *, is_at_floor: bool = False) -> RawNode:
+    """Return a leader whose followers acknowledged so many entries."""
+    node = established("s1", options=OPTIONS if is_at_floor else TOLD)
     for name in ("s2", "s3"):
-        node.step(PeerLevel(name, level), TIMEOUT_MS)
+        node.step(PeerBuild(name, frozenset(), is_at_floor), TIMEOUT_MS)
     node.step(Propose([f"set a {number}" for number in range(2, entries + 1)]), TIMEOUT_MS)
     sync(node)
     for name in ("s2", "s3"):
@@ -151,7 +150,7 @@ def test_a_follower_with_older_files_counts_for_no_commit() -> None:
 
 def test_loss_is_not_told_at_the_floor() -> None:
     """Another implementation may not know the words: it catches up and keeps its vote."""
-    node, follower = leader(level=FLOOR), older()
+    node, follower = leader(is_at_floor=True), older()
     notes = talk(node, follower, 6)
     assert follower.view.log.last_index == node.view.log.last_index
     assert not follower.view.recovering
@@ -202,12 +201,12 @@ def test_loss_found_on_a_broken_connection_is_told_later() -> None:
     node, follower = leader(), older()
     effects = node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
     (said,) = answers(follower, to_s3(effects)[:1], node.view.now_ms)
-    node.step(PeerLevel("s3", NOT_HEARD), node.view.now_ms)
+    node.step(PeerBuild("s3", None), node.view.now_ms)
     effects = node.step(Receive(said.messages()[0]), node.view.now_ms)
     assert to_s3(effects) == []
     assert talk(node, follower, 3) == []
     assert not follower.view.recovering
-    node.step(PeerLevel("s3", LOWEST), node.view.now_ms)
+    node.step(PeerBuild("s3", frozenset()), node.view.now_ms)
     notes = talk(node, follower, 6)
     assert sum("lost entries" in note for note in notes) == 2
     assert has_vote(follower)

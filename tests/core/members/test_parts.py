@@ -10,33 +10,44 @@ from raftline.net.protocol.host import Batch
 from raftline.node.loop.parts import KnownParts
 from raftline.raft.change import Change, ChangeRefused
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import NeedParts, PeerLevel, Propose, Receive, Tick
-from raftline.raft.levels import (
-    LOWEST,
-    NOT_HEARD,
-    Levels,
-    LevelTooHigh,
+from raftline.raft.identity import (
+    CannotApply,
+    ClusterIdentity,
+    identity_command,
     lacking,
-    level_command,
     read,
     with_parts,
 )
+from raftline.raft.inputs import (
+    ChangeMembers,
+    NeedParts,
+    PeerBuild,
+    Propose,
+    Receive,
+    Tick,
+    Transfer,
+)
 from raftline.raft.log import Entry
+from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendEntries, RequestVoteReply
 from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from raftline.raft.upgrade import PATIENCE, check_newcomer
 from raftline_testing.doubles.cores import (
+    OPTIONS,
     TIMEOUT_MS,
     acknowledge,
     append,
     established,
     leader_of,
+    members_of,
     node_of,
     sync,
 )
-from raftline_testing.doubles.rising_leader import FIRST, IDENTITY, THREE
 
+IDENTITY = "9f86d081884c7d65"
+FIRST = replace(OPTIONS, cluster_if_new=IDENTITY)
+THREE = members_of("s1", "s2", "s3")
 KERNEL, OTHER_KERNEL = "kernel=0123456789ab", "kernel=ba9876543210"
 REDIS, OLDER, QUEUES = "redis=0123456789ab", "redis=ba9876543210", "recipes=0123456789ab"
 WHOLE = replace(FIRST, applies=frozenset({REDIS, QUEUES}), own_parts=(REDIS, QUEUES))
@@ -54,14 +65,14 @@ NEEDED = {  # what the commands of a batch need
 
 def leader(*told: tuple[str, frozenset[str]], **more: object) -> RawNode:
     """Return s1, which leads s2 and s3; these have announced that they apply these parts."""
-    node = established("s1", voters=THREE, options=WHOLE, **more)
+    node = established("s1", options=WHOLE, **more)
     for peer, parts in told:
         tell(node, peer, parts)
     return node
 
 
-def tell(node: RawNode, peer: str, parts: frozenset[str], level: int = LOWEST) -> Effects:
-    return node.step(PeerLevel(peer, level, parts), node.view.now_ms)
+def tell(node: RawNode, peer: str, parts: frozenset[str] | None) -> Effects:
+    return node.step(PeerBuild(peer, parts), node.view.now_ms)
 
 
 def need(node: RawNode, *parts: str) -> list[str]:
@@ -78,17 +89,17 @@ def receivers(effects: Effects) -> set[str]:
 def test_an_entry_names_a_part_once_before_what_needs_it() -> None:
     node = leader(("s2", ALL), ("s3", ALL))
     assert node.view.who_lacks([REDIS]) == ("", "")
-    assert need(node, REDIS) == [level_command(1, IDENTITY, REDIS)]
+    assert need(node, REDIS) == [identity_command(IDENTITY, REDIS)]
     assert need(node, REDIS) == []
-    assert need(node, QUEUES) == [level_command(1, IDENTITY, f"{QUEUES} {REDIS}")]
-    assert node.view.levels.needs.latest == f"{QUEUES} {REDIS}"
+    assert need(node, QUEUES) == [identity_command(IDENTITY, f"{QUEUES} {REDIS}")]
+    assert node.view.identity.needs.latest == f"{QUEUES} {REDIS}"
 
 
 @pytest.mark.parametrize("theirs", [frozenset(), frozenset({QUEUES}), frozenset({OLDER})])
 def test_no_entry_needs_what_a_member_does_not_apply_alike(theirs: frozenset[str]) -> None:
     node = leader(("s2", ALL), ("s3", theirs))
     assert node.view.who_lacks([REDIS]) == (REDIS, "s3")
-    tell(node, "s3", frozenset(), NOT_HEARD)  # a member that is down counts by its last word
+    tell(node, "s3", None)  # a member that is down counts by its last word
     assert node.view.who_lacks([REDIS]) == (REDIS, "s3")
     tell(node, "s3", ALL)
     assert node.view.who_lacks([REDIS]) == ("", "")
@@ -135,7 +146,7 @@ def test_verb_that_a_release_lacks_waits_for_all_members(
     monkeypatch.setattr("raftline.node.loop.parts.ALIKE", lacks)
     both = frozenset({KERNEL, OTHER_KERNEL})
     options = replace(WHOLE, applies=both, own_parts=(OTHER_KERNEL,))
-    node = established("s1", voters=THREE, options=options)
+    node = established("s1", options=options)
     node._state.options = replace(options, own_parts=(KERNEL,))
     node._state.own_needs = None  # as at a start
     parts = KnownParts(node.view, {"kernel": "0123456789ab"}, lambda name: "0.1.0")
@@ -145,7 +156,7 @@ def test_verb_that_a_release_lacks_waits_for_all_members(
     assert parts.admit([known, new]) == ([known], [])
     assert new.replies[0].startswith("Sorry, s3 (0.1.0) applies the kernel otherwise")
     tell(node, "s3", both)
-    assert node.view.levels.needs.latest == KERNEL
+    assert node.view.identity.needs.latest == KERNEL
     assert parts.admit([known, new]) == ([known, new], [])
 
 
@@ -164,6 +175,17 @@ def test_a_quorum_must_have_announced_a_part() -> None:
     node = leader()
     node._state.now_ms += PATIENCE * TIMEOUT_MS
     assert node.view.who_lacks([REDIS]) == (REDIS, "s2")
+
+
+def test_quorum_of_both_halves_must_have_announced_a_part() -> None:
+    """s1 and s3 are a quorum of the three, but not of s1 and s2, which remain."""
+    node = leader()
+    node.step(ChangeMembers(Change("remove", "s3"), "token"), node.view.now_ms)
+    node._state.now_ms += PATIENCE * TIMEOUT_MS
+    tell(node, "s3", ALL)
+    assert node.view.who_lacks([REDIS]) == (REDIS, "s2")
+    tell(node, "s2", ALL)
+    assert node.view.who_lacks([REDIS]) == ("", "")
 
 
 def test_new_leader_needs_no_word_for_what_its_log_names() -> None:
@@ -190,11 +212,9 @@ def test_log_goes_only_to_members_that_apply_what_it_names() -> None:
 
 def test_server_stops_at_an_entry_that_names_what_it_lacks() -> None:
     node = node_of("s2", 1, options=replace(FIRST, applies=frozenset({QUEUES})))
-    entry = Entry(2, 1, level_command(1, IDENTITY, REDIS))
+    entry = Entry(2, 1, identity_command(IDENTITY, REDIS))
     message = replace(append(1, (1, 1)), entries=[entry])
-    with pytest.raises(
-        LevelTooHigh, match="need the extension redis, which this build of raftline"
-    ):
+    with pytest.raises(CannotApply, match="need the extension redis, which this build of raftline"):
         node.step(Receive(message), node.view.now_ms)
 
 
@@ -204,7 +224,7 @@ def test_server_stops_at_an_entry_that_names_what_it_lacks() -> None:
 )
 def test_newcomer_without_a_part_is_refused(theirs: frozenset[str], why: str) -> None:
     node = leader(("s2", ALL), ("s3", ALL))
-    add = Change("add", "s4", "h4:1", level=LOWEST, applies=theirs)
+    add = Change("add", "s4", "h4:1", applies=theirs)
     check_newcomer(node._state, add)
     need(node, REDIS)
     with pytest.raises(ChangeRefused, match=f"s4 can't follow: .* redis.* {why}"):
@@ -216,23 +236,23 @@ def test_digest_of_this_build_replaces_one_that_it_applies_alike() -> None:
     """Once all members announce it: until then entries need what the others have."""
     alike = replace(WHOLE, applies=ALL | {OLDER})
     both = ALL | {OLDER}
-    node = established("s1", voters=THREE, options=alike)
+    node = established("s1", options=alike)
     for peer in ("s2", "s3"):
         tell(node, peer, both)
-    node._state.append([Entry(2, 1, level_command(1, IDENTITY, OLDER))])
+    node._state.append([Entry(2, 1, identity_command(IDENTITY, OLDER))])
     node._state.peer_parts["s3"] = frozenset({OLDER})
     assert tell(node, "s2", both).append[1:] == []
     effects = tell(node, "s3", both)
-    assert [entry.command for entry in effects.append] == [level_command(1, IDENTITY, REDIS)]
+    assert [entry.command for entry in effects.append] == [identity_command(IDENTITY, REDIS)]
     assert tell(node, "s2", both).append == []
 
 
 def test_first_entry_of_a_cluster_names_the_kernel_of_its_leader() -> None:
     """A member that applies its commands otherwise is sent nothing."""
     options = replace(FIRST, applies=frozenset({KERNEL, *ALL}), own_parts=(KERNEL, REDIS, QUEUES))
-    node = leader_of("s1", voters=THREE, options=options)
-    assert node.view.levels.needs.latest == KERNEL
-    assert node._state.log.commands == [level_command(1, node.view.levels.clusters.latest, KERNEL)]
+    node = leader_of("s1", options=options)
+    assert node.view.identity.needs.latest == KERNEL
+    assert node._state.log.commands == [identity_command(node.view.identity.latest, KERNEL)]
     for parts in (set(), ALL, {OTHER_KERNEL}):
         effects = tell(node, "s3", frozenset(parts))
         assert receivers(effects) == set()
@@ -245,7 +265,7 @@ def test_first_entry_of_a_cluster_names_the_kernel_of_its_leader() -> None:
 def test_log_is_begun_only_where_a_quorum_has_the_kernel(newborn: bool) -> None:
     """The others would be sent nothing, so the entry would stay in this one log for good."""
     options = replace(FIRST, applies=frozenset({KERNEL}), own_parts=(KERNEL,))
-    node = node_of("s1", voters=THREE, options=options, newborn=newborn)
+    node = node_of("s1", options=options, newborn=newborn)
 
     def stands() -> bool:
         node.step(Tick(), node.view.now_ms + 2 * TIMEOUT_MS)
@@ -259,31 +279,56 @@ def test_log_is_begun_only_where_a_quorum_has_the_kernel(newborn: bool) -> None:
     tell(node, "s3", frozenset({OTHER_KERNEL}))
     assert not stands()
     tell(node, "s3", frozenset({KERNEL, OTHER_KERNEL}))
-    tell(node, "s3", frozenset(), NOT_HEARD)
+    tell(node, "s3", None)
     assert stands()
 
 
-def test_log_without_a_kernel_names_it_once_all_announce_it() -> None:
-    node = established("s1", voters=THREE, options=FIRST)
+def without_kernel(voters: Membership = THREE) -> RawNode:
+    """Return a leader of a log that names no kernel; its build has one."""
+    node = established("s1", voters=voters, options=FIRST)
     node._state.options = replace(FIRST, applies=frozenset({KERNEL}), own_parts=(KERNEL,))
     node._state.own_needs = None  # as at a start
+    return node
+
+
+@pytest.mark.parametrize(
+    "voters", [THREE, Membership(("s1", "s2"), ("s3",), addresses=THREE.addresses)]
+)
+def test_log_without_a_kernel_names_it_once_all_announce_it(voters: Membership) -> None:
+    node = without_kernel(voters)
     assert tell(node, "s2", frozenset({KERNEL})).append == []
     assert tell(node, "s3", frozenset({OTHER_KERNEL})).append == []
     effects = tell(node, "s3", frozenset({KERNEL}))
-    assert [entry.command for entry in effects.append] == [level_command(1, IDENTITY, KERNEL)]
+    assert [entry.command for entry in effects.append] == [identity_command(IDENTITY, KERNEL)]
     assert tell(node, "s2", frozenset({KERNEL})).append == []
 
 
+def test_both_halves_must_announce_the_kernel() -> None:
+    node = without_kernel()
+    node.step(ChangeMembers(Change("remove", "s3"), "token"), node.view.now_ms)
+    assert node.view.membership.is_joint
+    assert tell(node, "s2", frozenset({KERNEL})).append == []
+    effects = tell(node, "s3", frozenset({KERNEL}))
+    assert [entry.command for entry in effects.append] == [identity_command(IDENTITY, KERNEL)]
+
+
+def test_leader_that_transfers_names_nothing() -> None:
+    node = without_kernel()
+    tell(node, "s2", frozenset({KERNEL}))
+    node.step(Transfer("s2"), node.view.now_ms)
+    assert tell(node, "s3", frozenset({KERNEL})).append == []
+
+
 def test_a_cut_takes_needs_back_and_a_compaction_keeps_them() -> None:
-    commands = [level_command(1, IDENTITY), "a", level_command(1, IDENTITY, REDIS), "b"]
-    levels = Levels(0, 0, commands)
-    levels.compact(3)
-    assert levels.needs.latest == REDIS
-    levels.append(5, level_command(1, IDENTITY, f"{QUEUES} {REDIS}"))
-    levels.cut_after(4)
-    assert levels.needs.latest == REDIS
-    levels.append(5, level_command(1, "0" * 16, QUEUES))  # of another cluster
-    assert levels.needs.latest == REDIS
+    commands = [identity_command(IDENTITY), "a", identity_command(IDENTITY, REDIS), "b"]
+    identity = ClusterIdentity(0, "", commands)
+    identity.compact(3)
+    assert identity.needs.latest == REDIS
+    identity.append(5, identity_command(IDENTITY, f"{QUEUES} {REDIS}"))
+    identity.cut_after(4)
+    assert identity.needs.latest == REDIS
+    identity.append(5, identity_command("0" * 16, QUEUES))  # of another cluster
+    assert identity.needs.latest == REDIS
 
 
 def test_needs_have_one_form() -> None:
@@ -292,4 +337,4 @@ def test_needs_have_one_form() -> None:
     assert with_parts(f"{QUEUES} {OLDER}", [REDIS]) == f"{QUEUES} {REDIS}"
     assert lacking(f"{QUEUES} {REDIS}", [OLDER, QUEUES]) == [REDIS]
     for text in ("redis", "redis=0", f"{REDIS}  {QUEUES}", f"{REDIS} ", "Redis=0123456789ab"):
-        assert read(f"cluster {IDENTITY} level 1 with {text}").level == 0
+        assert read(f"cluster {IDENTITY} level 1 with {text}").cluster == ""

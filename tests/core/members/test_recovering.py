@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.raft.inputs import PeerLevel, Receive, Tick
-from raftline.raft.levels import LOWEST
+from raftline.raft.inputs import PeerBuild, Receive, Tick
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -104,10 +103,10 @@ def test_node_votes_again_by_the_members_of_the_log(
     """Otherwise, it would lead and commit with a quorum of the wrong members: s1, s2 and s3 would
     elect another leader, which lacks those entries. No entry named the members before."""
     voters = ("s1", "s2", "s3", "s4", "s5")
-    options = replace(OPTIONS, level=LOWEST, cluster_if_new="9f86d081884c7d65")
+    options = replace(OPTIONS, cluster_if_new="9f86d081884c7d65")
     leader = established("s1", 1, 1, 1, voters=voters, options=options)
     for peer in voters[1:]:
-        leader.step(PeerLevel(peer, LOWEST), leader.view.now_ms)
+        leader.step(PeerBuild(peer, frozenset()), leader.view.now_ms)
     node = node_of("s5", voters=listed, recovering=True, options=options)
     play_out(leader, node)
     assert not node.view.recovering

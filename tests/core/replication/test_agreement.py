@@ -8,17 +8,17 @@ import pytest
 
 from raftline.raft.agreement import SAID_TIMEOUTS
 from raftline.raft.effects import Effects
+from raftline.raft.identity import identity_command
 from raftline.raft.inputs import (
     Applied,
     AskLeader,
-    PeerLevel,
+    PeerBuild,
     Propose,
     Receive,
     SnapshotChecked,
     StateSummed,
     Tick,
 )
-from raftline.raft.levels import level_command
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import (
     AppendAccepted,
@@ -42,16 +42,17 @@ from raftline_testing.doubles.cores import (
     sync,
 )
 
-RAISED = replace(OPTIONS, level=4, cluster_if_new="9f86d081884c7d65")
+IDENTITY = "9f86d081884c7d65"
+ABOVE_FLOOR = replace(OPTIONS, cluster_if_new=IDENTITY)
 CHAIN, OTHER = 0x1FF08C67, 0x8D6DBE85
 
 
 def leader(*peers: str, received_index: int = 0) -> RawNode:
     """Return a leader above the floor that has applied entries with the chain CHAIN."""
     voters = ("s1", *(peers or ("s2", "s3")))
-    node = established("s1", options=RAISED, voters=voters, received_index=received_index)
+    node = established("s1", options=ABOVE_FLOOR, voters=voters, received_index=received_index)
     for name in voters[1:]:
-        node.step(PeerLevel(name, RAISED.level), TIMEOUT_MS)
+        node.step(PeerBuild(name, frozenset()), TIMEOUT_MS)
     node.step(Propose(["set a 1"]), node.view.now_ms)
     sync(node)
     for name in voters[1:]:
@@ -80,12 +81,12 @@ def told(effects: Effects, name: str) -> Difference | None:
     return sent(effects, name).differs
 
 
-def follower(*, level: bool = True) -> RawNode:
+def follower(*, is_at_floor: bool = False) -> RawNode:
     """Return s2, which has applied three entries with the chain OTHER."""
-    node = node_of("s2", options=RAISED)
+    node = node_of("s2", options=ABOVE_FLOOR)
     message = append(1, (0, 0), 1, 1, 1, commit=3)
-    if level:
-        first = message.entries[0]._replace(command=level_command(4, RAISED.cluster_if_new))
+    if not is_at_floor:
+        first = message.entries[0]._replace(command=identity_command(IDENTITY))
         message.entries = [first, *message.entries[1:]]
     node.step(Receive(message), 0)
     sync(node)
@@ -118,7 +119,7 @@ def test_an_answer_to_entries_reports_no_sums() -> None:
 
 def test_no_sums_are_reported_at_the_floor() -> None:
     """At the floor, the leader may be another implementation."""
-    assert answer_in(follower(level=False).step(heartbeat(), 0)).sums is None
+    assert answer_in(follower(is_at_floor=True).step(heartbeat(), 0)).sums is None
 
 
 def test_equal_sums_say_nothing() -> None:
@@ -372,7 +373,7 @@ def test_a_follower_that_differs_does_not_regain_its_vote() -> None:
 
 
 def test_a_quarantine_continues_after_a_restart() -> None:
-    node = node_of("s2", 1, 1, 1, recovering=True, differs=3, incarnation=5, options=RAISED)
+    node = node_of("s2", 1, 1, 1, recovering=True, differs=3, incarnation=5, options=ABOVE_FLOOR)
     assert (node.view.differs, node.view.recovering) == (3, True)
     effects = node.step(heartbeat(vote_again=5), 0)
     assert (effects.begins_again, effects.recovered) == (True, False)
@@ -442,7 +443,7 @@ def test_equal_sums_of_all_voters_confirm_a_snapshot() -> None:
 
 
 def test_a_confirmed_snapshot_is_forgotten_on_disk() -> None:
-    node = node_of("s2", 1, 1, 1, received_index=2, options=RAISED)
+    node = node_of("s2", 1, 1, 1, received_index=2, options=ABOVE_FLOOR)
     for number, (agreed, expected) in enumerate([(1, None), (2, 0), (2, None)], start=2):
         message = append(1, (3, 1), commit=3, number=number)
         message.agreed_index = agreed
@@ -451,10 +452,10 @@ def test_a_confirmed_snapshot_is_forgotten_on_disk() -> None:
 
 
 def test_an_installed_snapshot_is_reported() -> None:
-    node = node_of("s2", options=RAISED)
+    node = node_of("s2", options=ABOVE_FLOOR)
     snapshot = Snapshot(7, 1, 8, 5)
     node.step(Receive(InstallSnapshot("s1", "s2", 1, snapshot, 0, 8, 3, "12345678")), 0)
-    effects = node.step(SnapshotChecked(snapshot, members_of("s1", "s2", "s3"), 4), 0)
+    effects = node.step(SnapshotChecked(snapshot, members_of("s1", "s2", "s3"), IDENTITY), 0)
     assert effects.received == 7
     node.step(Applied(7, CHAIN), 0)
     later = node.step(Receive(append(1, (7, 1), commit=7, number=4)), 0)
@@ -474,7 +475,7 @@ def test_a_snapshot_replaces_the_state_that_differs() -> None:
     snapshot = Snapshot(7, 1, 8, 5)
     message = InstallSnapshot("s1", "s2", 1, snapshot, 0, 8, 3, "12345678")
     node.step(Receive(message), 0)
-    effects = node.step(SnapshotChecked(snapshot, members_of("s1", "s2", "s3"), 4), 0)
+    effects = node.step(SnapshotChecked(snapshot, members_of("s1", "s2", "s3"), IDENTITY), 0)
     assert (effects.install, effects.forgot) == (snapshot, True)
     assert (node.view.differs, node.view.recovering) == (0, True)
     node.step(Applied(7, CHAIN), 0)
@@ -483,10 +484,10 @@ def test_a_snapshot_replaces_the_state_that_differs() -> None:
 
 
 def test_a_sum_of_a_state_that_was_replaced_is_ignored() -> None:
-    node = node_of("s2", options=RAISED)
+    node = node_of("s2", options=ABOVE_FLOOR)
     snapshot = Snapshot(7, 1, 8, 5)
     node.step(Receive(InstallSnapshot("s1", "s2", 1, snapshot, 0, 8, 3, "12345678")), 0)
-    node.step(SnapshotChecked(snapshot, members_of("s1", "s2", "s3"), 4), 0)
+    node.step(SnapshotChecked(snapshot, members_of("s1", "s2", "s3"), IDENTITY), 0)
     node.step(StateSummed(6, 1), 0)
     assert node.view.state_sums == {}
 

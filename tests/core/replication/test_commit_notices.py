@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from raftline.raft.inputs import Propose, Receive, Tick
+from dataclasses import replace
+
+from raftline.raft.inputs import PeerBuild, Propose, Receive, Tick
 from raftline.raft.messages import AppendEntries, AppendRejected
 from raftline.raft.node import RawNode
-from raftline_testing.doubles.cores import OPTIONS, acknowledge, sync
-from raftline_testing.doubles.rising_leader import leader, raised
+from raftline_testing.doubles.cores import OPTIONS, acknowledge, established, sync
 
+ABOVE_FLOOR = replace(OPTIONS, cluster_if_new="9f86d081884c7d65")
 NOTICE_MS = OPTIONS.heartbeat_ms // 20
 
 
 def at_rest() -> RawNode:
-    """Return a leader at level 2 whose followers know all that is committed."""
-    node = raised(leader())
+    """Return a leader above the floor whose followers know all that is committed."""
+    node = established("s1", options=ABOVE_FLOOR)
+    for peer in node.view.peers:
+        node.step(PeerBuild(peer, frozenset()), node.view.now_ms)
+    committed(node)
+    sync(node)
     node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
     node.step(Tick(), node.view.now_ms + NOTICE_MS)
     for peer in node.view.peers:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raftline.raft import levels, membership
-from raftline.raft.levels import Levels, lacking, level_command, with_parts
+from raftline.raft import identity, membership
+from raftline.raft.identity import ClusterIdentity, identity_command, with_parts
 from raftline.raft.log import Entry, Log, SafetyError
 from raftline.raft.membership import Configurations, Membership
 
@@ -18,9 +18,9 @@ MINE, OTHER = "9f86d081884c7d65", "0123456789abcdef"
 REDIS, OLDER, QUEUES = "redis=0123456789ab", "redis=ba9876543210", "recipes=0123456789ab"
 NOBODY = Membership(())
 COMMANDS = (
-    "set a 1", f"cluster {MINE}", "level 9", level_command(1, OTHER),
-    *[level_command(level, MINE) for level in (1, 2, 3)],
-    *[level_command(1, MINE, needs) for needs in (REDIS, OLDER, QUEUES, f"{QUEUES} {REDIS}")],
+    "set a 1", f"cluster {MINE}", f"cluster {MINE} level 2 with {REDIS}", "level 1",
+    identity_command(OTHER), identity_command(OTHER, QUEUES), identity_command(MINE),
+    *[identity_command(MINE, needs) for needs in (REDIS, OLDER, QUEUES, f"{QUEUES} {REDIS}")],
     "members s1=h:1", "members s1=h:1,voter", "members s1=h:1,voter s2=h:2,voter",
     "members s2=h:2,voter s3=h:3,learner", "members s1=h:1,voter | s1=h:1,voter s3=h:3,voter",
 )  # fmt: skip
@@ -28,23 +28,22 @@ ACTIONS = st.sampled_from(["append", "append", "append", "cut", "compact"])
 STEPS = st.lists(st.tuples(ACTIONS, st.integers(0, 99)), max_size=20)
 
 
-def set_by_all(commands: list[str]) -> tuple[int, str, str, Membership]:
-    """Return level, identity, needs and members after these entries, one after the other."""
-    level, cluster, needs, members = 0, "", "", NOBODY
+def set_by_all(commands: list[str]) -> tuple[str, str, Membership]:
+    """Return identity, needs and members after these entries, one after the other."""
+    cluster, needs, members = "", "", NOBODY
     for command in commands:
-        raised = levels.read(command)
+        entry = identity.read(command)
         members = membership.read(command) or members
-        if raised.cluster and cluster in ("", raised.cluster):
-            cluster, level = raised.cluster, max(level, raised.level)
-            needs = with_parts(needs, raised.needs.split())
-    return level, cluster, needs, members
+        if entry.cluster and cluster in ("", entry.cluster):
+            cluster, needs = entry.cluster, with_parts(needs, entry.needs.split())
+    return cluster, needs, members
 
 
 @settings(max_examples=200)
 @given(STEPS)
 def test_log_and_what_its_entries_set_are_those_of_a_list(steps: list[tuple[str, int]]) -> None:
     """A compacted log is as one that was read from its new base on."""
-    log, known, members = Log(), Levels(0, 0), Configurations(0, NOBODY)
+    log, known, members = Log(), ClusterIdentity(0), Configurations(0, NOBODY)
     entries, base = list[Entry](), 0
     for action, number in steps:
         last, term = len(entries), entries[-1].term if entries else 0
@@ -52,10 +51,7 @@ def test_log_and_what_its_entries_set_are_those_of_a_list(steps: list[tuple[str,
             command = COMMANDS[number % len(COMMANDS)]
             entries.append(Entry(last + 1, max(term, 1) + number % 3 // 2, command))
             log.append(entries[-1].term, command)
-            before, after = (set_by_all([one.command for one in entries[:end]])
-                             for end in (last, last + 1))  # fmt: skip
-            raises = after[0] > before[0] or bool(lacking(after[2], before[2].split()))
-            assert known.append(last + 1, command) is raises
+            known.append(last + 1, command)
             members.append(last + 1, command)
         else:
             index = base + number % (last - base + 1)
@@ -69,7 +65,7 @@ def test_log_and_what_its_entries_set_are_those_of_a_list(steps: list[tuple[str,
 
 
 def check(
-    log: Log, known: Levels, members: Configurations, entries: list[Entry], base: int
+    log: Log, known: ClusterIdentity, members: Configurations, entries: list[Entry], base: int
 ) -> None:
     terms, last = [0, *[entry.term for entry in entries]], len(entries)
     for one in (log, log.copy()):
@@ -89,16 +85,17 @@ def check(
         if first <= last:
             assert log.first_index_of_term_at(first) == max(one for one in runs if one <= first)
     set_by = [set_by_all([one.command for one in entries[:end]]) for end in range(last + 1)]
-    level, cluster, needs, at_base = set_by[base]
-    read_again = Levels(base, level, log.commands, cluster, needs)
+    cluster, needs, at_base = set_by[base]
+    read_again = ClusterIdentity(base, cluster, log.commands, needs)
     configured = Configurations(base, at_base, log.commands)
     for those, confs in ((known, members), (read_again, configured)):
-        kept = those, those.clusters, those.needs, confs
+        kept = those, those.needs, confs
         for index in range(last + 2):
             assert tuple(each.at(index) for each in kept) == set_by[min(max(index, base), last)]
         assert tuple(each.latest for each in kept) == set_by[-1]
+        assert those.is_at_floor == (set_by[-1][0] == "")
     for name in ("s1", "s2", "s3", "s9"):
-        has = [one[3].has(name) for one in set_by[base:]]
+        has = [one[2].has(name) for one in set_by[base:]]
         left = [base + place for place in range(1, len(has)) if has[place - 1] and not has[place]]
         assert members.removed_by(name) == (left[-1] if left and not has[-1] else 0)
         assert members.has_known(name) == any(has)

@@ -30,7 +30,7 @@ class Machine:
 
 
 def at_entry_10(*before: str) -> LogManager:
-    """Return a node whose entry 10 raised its level, after these commands."""
+    """Return a node whose entry 10 gave its log an identity, after these commands."""
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     manager.apply(entries(10 - len(before), 1, *before, "cluster 9f86d081884c7d65 level 1"))
     manager.store.notes_events = True

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.common.build_level import LEVEL
 from raftline.common.extensions import VERBS
-from raftline.raft.levels import LevelTooHigh, level_command
+from raftline.raft.identity import CannotApply, identity_command
 from raftline.raft.log import Entry
 from raftline.raft.membership import Membership
 from raftline.state.commands.machines import Machines
@@ -18,7 +17,7 @@ def state(monkeypatch: pytest.MonkeyPatch) -> ReplicatedState:
     """A state with a session and a lease, in a build that lacks the extension `gone`."""
     monkeypatch.setitem(VERBS, "gone", "gone")
     state = ReplicatedState(Membership(("s1",)), Machines())
-    first = [level_command(LEVEL, "9f86d081884c7d65"), "c@session", "lease 5"]
+    first = [identity_command("9f86d081884c7d65"), "c@session", "lease 5"]
     state.apply([Entry(index, 1, command) for index, command in enumerate(first, 1)])
     return state
 
@@ -36,7 +35,7 @@ def state(monkeypatch: pytest.MonkeyPatch) -> ReplicatedState:
     ],
 )
 def test_node_stops_at_a_verb_that_it_lacks(state: ReplicatedState, command: str) -> None:
-    with pytest.raises(LevelTooHigh, match=r"needs the extension gone, .* start the node from a"):
+    with pytest.raises(CannotApply, match=r"needs the extension gone, .* start the node from a"):
         state.apply([Entry(4, 1, command)])
     assert "q" not in state.store
 

@@ -78,7 +78,7 @@ def test_a_key_under_a_lease_keeps_its_user(machine: AccountMachine) -> None:
 
 def test_nobody_holds_anything_at_the_floor() -> None:
     """At the floor, a name is that of a client, and other implementations may take part."""
-    machine = AccountMachine(level=0)
+    machine = AccountMachine(is_at_floor=True)
     assert machine.do("bob@set a 1") == ["SET response: a set to 1"]
     assert machine.do("c@session bob")[0].startswith("Sorry, ")
     assert (machine.held, machine.store.leases.count_of) == ({}, {})

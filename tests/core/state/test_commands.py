@@ -174,6 +174,6 @@ def test_a_read_changes_no_pair() -> None:
     pairs: Any = MappingProxyType({"a": "1"})
     for verb, row in COMMANDS.items():
         if row.handling.kind == "read" and not row.handling.is_timed:
-            read = Store(pairs, row.level)
+            read = Store(pairs)
             for operand in (" a", " b") if row.operands.needed else ("",):
                 assert execute(read, verb + operand).startswith(f"{verb.upper()} response")

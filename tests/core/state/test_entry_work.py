@@ -16,7 +16,6 @@ from typing import Final
 
 import pytest
 
-from raftline.raft.levels import LOWEST
 from raftline.state.commands.key_commands import APPLIED, TRIALS, execute
 from raftline.state.store import Store
 from raftline.state.work import needs_trial
@@ -102,7 +101,7 @@ def _often(part: str, *, is_scan: bool) -> str:
 
 
 def _prepared(state: State, size: int) -> Store:
-    store = Store(level=LOWEST)
+    store = Store(is_at_floor=False)
     store.notes_events = True
     for command in [*LEASES, *state(size)]:
         store.number += 1

@@ -9,11 +9,10 @@ from __future__ import annotations
 import random
 from hashlib import sha256
 
-from raftline.common.build_level import LEVEL
 from raftline.common.effects import ALIKE
 from raftline.common.extensions import KERNEL, VERBS
 from raftline.logmanager import LogManager
-from raftline.raft.levels import level_command
+from raftline.raft.identity import identity_command
 from raftline.raft.log import Entry
 from raftline.state.commands.key_commands import APPLIED
 from raftline.storage.snapshot_lines import lines_of
@@ -82,7 +81,7 @@ def log_of_all_commands() -> list[Entry]:
         return choices[int(chance.random() * len(choices))]
 
     session = "c-1"
-    entries = [Entry(1, 1, level_command(LEVEL, "9f86d081884c7d65"))]
+    entries = [Entry(1, 1, identity_command("9f86d081884c7d65"))]
     for index in range(2, COUNT):
         form = drawn(others if index < 0.9 * COUNT else users + others)
         lease = f"lease-{max(1, index - int(chance.random() * 200))}"

@@ -11,7 +11,7 @@ from raftline.state.store import Store
 from raftline.wire.refusal import WRONG_KIND, RequestRefused
 from tests.core.state.machine import Machine
 
-LEVEL_1 = "cluster 9f86d081884c7d65 level 1"
+IDENTIFIES = "cluster 9f86d081884c7d65 level 1"
 
 
 class OpenTexts:
@@ -50,7 +50,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setitem(KEPT_OPEN, "append", OpenTexts)
     monkeypatch.setattr(OpenTexts, "closed", [], raising=False)
     machine = Machine()
-    machine.do(LEVEL_1)
+    machine.do(IDENTIFIES)
     return machine
 
 

@@ -21,9 +21,9 @@ SMILES = "\U0001f600" * (VALUE_BYTES // 8)  # three times as long in the JSON of
 class Machine(Executor):
     """One with the replies that it keeps."""
 
-    def __init__(self, level: int = 1) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.do(f"cluster 9f86d081884c7d65 level {level}")
+        self.do("cluster 9f86d081884c7d65 level 1")
 
     @property
     def sessions(self) -> SessionTable:

@@ -26,7 +26,7 @@ class SameAsALook(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = Store(level=1)
+        self.store = Store(is_at_floor=False)
         self.store.number = 1
 
     @rule(key=KEYS | FORMATTED)

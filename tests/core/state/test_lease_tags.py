@@ -17,7 +17,7 @@ TAG = "9f86d081884c7d65"
 OTHER = "0f86d081884c7d65"
 
 
-def at_level_1(*commands: str) -> LogManager:
+def above_floor(*commands: str) -> LogManager:
     """Return a node that has applied these from entry 2 on."""
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     manager.apply(entries(1, 1, "cluster 9f86d081884c7d65 level 1", *commands))
@@ -26,7 +26,7 @@ def at_level_1(*commands: str) -> LogManager:
 
 def test_a_lease_with_a_tag_is_known_by_its_whole_name() -> None:
     machine = LeaseMachine()
-    machine.store = Store(level=1)
+    machine.store = Store(is_at_floor=False)
     name = f"lease-57.{TAG}"
     assert machine.talk(
         f"lease 10 {TAG}",
@@ -56,7 +56,7 @@ def test_a_lease_with_a_tag_is_known_by_its_whole_name() -> None:
 
 def test_a_retry_gets_the_first_tag() -> None:
     """The node that receives the retry draws another tag."""
-    manager = at_level_1(f"c#1@lease 10 {TAG}", f"c#1@lease 10 {OTHER}", "c#1@lease 10")
+    manager = above_floor(f"c#1@lease 10 {TAG}", f"c#1@lease 10 {OTHER}", "c#1@lease 10")
     assert list(manager.store.leases.granted) == [f"lease-2.{TAG}"]
     [again] = manager.apply(entries(5, 1, f"c#1@lease 10 {OTHER}"))
     assert again == f"LEASE response: lease-2.{TAG} for 10 s"
@@ -65,16 +65,16 @@ def test_a_retry_gets_the_first_tag() -> None:
 
 
 def test_a_lease_with_a_tag_ends_by_an_expiry() -> None:
-    manager = at_level_1(f"lease 10 {TAG}", f"under lease-2.{TAG} set a 1", "expired 1 lease-2")
+    manager = above_floor(f"lease 10 {TAG}", f"under lease-2.{TAG} set a 1", "expired 1 lease-2")
     assert dict(manager.store) == {"a": "1"}
     manager.apply(entries(5, 1, f"expired 1 lease-2.{TAG}"))
     assert dict(manager.store) == manager.store.leases.granted == {}
 
 
 def test_a_snapshot_carries_a_lease_with_a_tag() -> None:
-    first = at_level_1(f"lease 10 {TAG}", f"under lease-2.{TAG} set a 1")
+    first = above_floor(f"lease 10 {TAG}", f"under lease-2.{TAG} set a 1")
     loaded = copied(first.freeze())
-    second = at_level_1()
+    second = above_floor()
     second.arrived(loaded)
     assert loaded.leases == first_leases(first) == [f"lease-2.{TAG} 10"]
     second._load(loaded, second._arrived)

@@ -198,7 +198,7 @@ def test_an_expiry_round_trips() -> None:
     assert read_expiry("5 lease-57", 4) == []
 
 
-# --- level, snapshot, clock ---------------------------------------------------------------------
+# --- floor, snapshot, clock ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_the_timer_is_notified_of_each_time_that_begins(machine: LeaseMachine) -
 
 
 def with_entries(*commands: str) -> LogManager:
-    """Return a node of level 1 that has applied these from entry 11 on."""
+    """Return a node above the floor that has applied these from entry 11 on."""
     manager = at_entry_10()
     manager.apply(entries(11, 1, *commands))
     return manager

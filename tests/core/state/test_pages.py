@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.common.build_level import LEVEL
 from raftline.state import key_pages as module
 from raftline.state.commands.key_commands import execute
 from raftline.state.key_index import key_bytes
@@ -47,7 +46,7 @@ class Node:
     """Pairs that freeze and change, and a listing that continues."""
 
     def __init__(self) -> None:
-        self.store = Store(level=LEVEL)
+        self.store = Store(is_at_floor=False)
         self.store.number = 1
         self.frozen: list[StillPairs] = []
         self.next = "show"
@@ -104,7 +103,7 @@ def test_page_equals_a_full_scan_under_changes_between_pages(steps: list[tuple[s
                 node.release(node.frozen.pop())
         elif what == "new":  # a snapshot came
             pairs = {f"k{number:02}": "v\x001" for number in range(0, 30, 3)}
-            node.store.replace(pairs, LEVEL, Leases(), {}, node.store.number)
+            node.store.replace(pairs, Leases(), {}, node.store.number)
             node.frozen.clear()
         else:
             node.do(what.format(key))
@@ -128,7 +127,7 @@ def test_a_page_looks_at_few_other_keys(monkeypatch: pytest.MonkeyPatch) -> None
             return super().__contains__(key)
 
     held = Counted({f"key{number * 7 % 1000:03}": "v\x001" for number in range(1000)})
-    store = Store(held, level=LEVEL)
+    store = Store(held, is_at_floor=False)
     page = take_page(store, Selection("", "key500"))
     assert [key for key, _ in page.pairs] == [f"key{number}" for number in range(501, 511)]
     assert held.count < 100
@@ -168,5 +167,5 @@ def test_listing_continues_in_the_pairs_of_a_snapshot_that_came() -> None:
     node.page()
     assert '"k05"' in node.page()
     pairs = {f"k{number:02}b": "v\x001" for number in range(10)}
-    node.store.replace(pairs, LEVEL, Leases(), {}, node.store.number)
+    node.store.replace(pairs, Leases(), {}, node.store.number)
     assert '"k06b"' in node.page()

@@ -153,7 +153,7 @@ def test_of_one_entry_all_events_are_given_or_none(monkeypatch: pytest.MonkeyPat
 def test_the_removal_of_many_keys_pauses_between_its_parts(command: str) -> None:
     """Machine code lets other threads run only in a pause; without one, heartbeats would be
     late."""
-    store, left = Store(level=1), list[int]()
+    store, left = Store(is_at_floor=False), list[int]()
     store.leases.granted["lease-1"] = 5
     for number in range(2 * PAUSE_KEYS + 1):
         store.put_under("lease-1", f"k{number}", "v")
@@ -165,7 +165,7 @@ def test_the_removal_of_many_keys_pauses_between_its_parts(command: str) -> None
 
 def test_a_transaction_on_many_keys_pauses_between_its_parts() -> None:
     count, pauses = 2 * RUN_KEYS + 1, 0
-    store = Store({f"k{number}": "v" for number in range(count)}, level=1)
+    store = Store({f"k{number}": "v" for number in range(count)}, is_at_floor=False)
 
     def pause() -> None:
         nonlocal pauses
@@ -284,7 +284,7 @@ class OneMeaning(RuleBasedStateMachine):
     @initialize(commands=st.lists(COMMANDS, max_size=5))
     def begin(self, commands: list[str]) -> None:
         self.plain: dict[str, str] = {}
-        self.store = Store(level=1)
+        self.store = Store(is_at_floor=False)
         self.store.number = 5
         for command in commands:
             execute(self.store, command)
@@ -330,11 +330,11 @@ class OneMeaning(RuleBasedStateMachine):
     def write_a_snapshot(self) -> None:
         store = self.store
         members, held = all_vote(MEMBERS), dict(store.held)
-        state = MachineState(9, 1, members, [], held, level=1, cluster="9f86d081884c7d65")
+        state = MachineState(9, 1, members, [], held, cluster="9f86d081884c7d65")
         loaded = copied(state)
         assert loaded.leased == store.leased
         fresh = Store()
-        fresh.replace(loaded.pairs, loaded.level, Leases(), loaded.leased, 0)
+        fresh.replace(loaded.pairs, Leases(), loaded.leased, 0)
         assert {key: fresh.facts(key) for key in fresh} == {key: store.facts(key) for key in store}
 
     @invariant()
@@ -365,7 +365,7 @@ TestOneMeaning = OneMeaning.TestCase
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"])), st.integers(1, 2**63 - 1))
 def test_any_value_comes_back_as_it_was(value: str, number: int) -> None:
-    store = Store(level=1)
+    store = Store(is_at_floor=False)
     store.number = number
     store["k"] = value
     assert (store["k"], store.facts("k")) == (value, KeyFacts(number))

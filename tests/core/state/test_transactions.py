@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.common.build_level import LEVEL
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.state.commands import transaction_commands
@@ -54,9 +53,9 @@ def mistake(line: str) -> str:
 class Machine:
     """A state machine, asked as a node asks it: in the log's form."""
 
-    def __init__(self, *before: str, level: int = LEVEL) -> None:
+    def __init__(self, *before: str) -> None:
         self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
-        self.manager.apply(entries(1, 1, f"cluster 9f86d081884c7d65 level {level}"))
+        self.manager.apply(entries(1, 1, "cluster 9f86d081884c7d65 level 1"))
         self.manager.store.notes_events = True
         self.index = 2
         for command in before:
@@ -638,8 +637,7 @@ def test_transaction_is_its_commands_in_order_or_nothing(
     ],
 ) -> None:
     """A transaction either executes its commands in order, or does nothing."""
-    store = Store(dict(before))
-    store.level = 1
+    store = Store(dict(before), is_at_floor=False)
     store.notes_events = True
     model = dict(before)
     for number, (when, then, otherwise) in enumerate(asked, start=2):
@@ -652,7 +650,7 @@ def test_transaction_is_its_commands_in_order_or_nothing(
         reply = execute(store, canonical(line))
         is_met = all(holds(model) for _, holds in when)
         branch = then if is_met else otherwise if when else []
-        alone = Store(dict(model), level=1)
+        alone = Store(dict(model), is_at_floor=False)
         replies = [execute(alone, command) for _, command in branch]
         trial = dict(alone)
         events = store.take_events().events
@@ -745,7 +743,7 @@ def test_failed_transaction_leaves_the_whole_state(
     writers: list[str], operations: list[str]
 ) -> None:
     """A failed transaction leaves the state unchanged."""
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     store.notes_events, store.leases.started = True, []
     store.number = 1
     execute(store, "lease 10")
@@ -760,7 +758,7 @@ def test_failed_transaction_leaves_the_whole_state(
     assert (all_of(store), sorted(store.keys_under("a"))) == (before, keys)
     assert store.take_events().events == []
     # Nor does it leave anything that a later one meets.
-    twin = Store(level=LEVEL)
+    twin = Store(is_at_floor=False)
     twin.notes_events = True
     for part in ("held", "leases", "leased", "removals", "pair_bytes", "accounts"):
         setattr(twin, part, deepcopy(getattr(store, part)))
@@ -842,7 +840,7 @@ def test_a_death_at_any_step_leaves_whole_transactions(kind: Kind) -> None:
             for index in range(log.base_index, log.last_index + 1):
                 manager.apply(log.entries(index, index) if index > log.base_index else [])
                 held = {k: manager.store.facts(k) for k in manager.store}
-                expected = Store(whole[index], 1)
+                expected = Store(whole[index], is_at_floor=False)
                 assert held == {key: expected.facts(key) for key in expected}
                 assert dict(manager.store) == (dict(expected) if index else {})
                 numbers = [int(manager.store.get(key, 50)) for key in "xy"]

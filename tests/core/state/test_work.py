@@ -19,7 +19,7 @@ from raftline.wire.limits import LONG_TURNS
 @pytest.fixture
 def store() -> Store:
     """A store with a long value, one half as long, and a lease of many keys."""
-    store = Store(level=1)
+    store = Store(is_at_floor=False)
     store["long"] = "v" * (LONG_CHARACTERS + 1)
     store["half"] = "v" * (LONG_CHARACTERS // 2 + 1)
     store.leased["lease-2"] = {f"k{number}" for number in range(LONG_KEYS + 1)}
@@ -98,7 +98,7 @@ def test_a_clear_takes_as_long_as_there_are_keys(store: Store) -> None:
     look, clear = "txn if k has none then set a 1", "s5#7@txn set a 1 ; clear k"
     for scan in (look, clear):
         assert count_short(store, entries(scan)) == 0
-        assert count_short(Store(level=1), entries(scan)) == 1
+        assert count_short(Store(is_at_floor=False), entries(scan)) == 1
     store.has_keys_under("k")
     assert count_short(store, entries(look)) == 1  # the keys are sorted by now
     assert count_short(store, entries(clear)) == 0

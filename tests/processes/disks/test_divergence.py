@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     with Cluster(tmp_path, 3, *STEADY) as cluster:
-        yield cluster.start().led_by("s1").wait_until_raised()
+        yield cluster.start().led_by("s1").wait_until_begun()
 
 
 def status(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -115,7 +115,7 @@ def test_no_lease_ends_early_under_kills_pauses_and_partitions(tmp_path: Path, s
     """A lease never ends early."""
     with LinkedCluster(tmp_path, 3) as cluster:
         with_disks(cluster)
-        cluster.start().wait_until_raised()
+        cluster.start().wait_until_begun()
         nemesis = Nemesis(cluster, KINDS, random.Random(seed), print, at_once=1)
         nemesis.scene.haste = 0.4
         notes = window(cluster, nemesis, SLICE_S, 4)

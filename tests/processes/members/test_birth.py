@@ -15,10 +15,10 @@ from raftline.access.secret import make_secret
 from raftline.clients.connections.client_login import Credentials, log_in
 from raftline.clients.connections.client_tls import ClientTls
 from raftline.clients.connections.node_connection import Unreachable
-from raftline.common.build_level import LEVEL
 from raftline.net.line_connection import LineConnection
+from raftline.raft.identity import CLUSTER
 from raftline.wire.commands.command_table import COMMANDS, Command
-from raftline.wire.refusal import LOW_LEVEL, RequestOutcome
+from raftline.wire.refusal import AT_FLOOR, RequestOutcome
 from raftline.wire.replies.refusals import code_of
 from raftline.wire.replies.replies import outcome_of
 from raftline_testing.nodes.cluster import STARTED, Cluster, NodeProcess
@@ -149,10 +149,12 @@ def test_a_quorum_serves_every_verb(fresh: Fresh) -> None:
     refused = {}
     for verb, row in COMMANDS.items():
         reply = fresh.served(line_of(row))
-        if code_of(reply) == LOW_LEVEL.code or "don't understand" in reply:
+        if code_of(reply) == AT_FLOOR.code or "don't understand" in reply:
             refused[verb] = reply
     assert refused == {}
-    assert all(f'"level": {LEVEL},' in fresh.ask(node, "status") for node in fresh.up)
+    said = " ".join(fresh.ask(node, "status") for node in fresh.up)
+    identities = re.findall(rf'"cluster": "({CLUSTER})"', said)
+    assert (len(identities), len({*identities})) == (len(fresh.up), 1)
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,7 @@ def test_removal_of_a_living_node_keeps_the_quorum(cluster: Cluster) -> None:
     leader = cluster.leader()
     down, living = cluster.followers()
     down.kill()
-    eventually(lambda: leader.status()["levels"][down.name] is None, "its connection has broken")
+    eventually(lambda: leader.status()["versions"][down.name] is None, "its connection has broken")
     done = raftline(cluster, "member", "remove", living.name)
     left = " ".join(name for name in ("s1", "s2", "s3") if name != living.name)
     assert (done.returncode, done.stdout, done.stderr) == (

@@ -119,7 +119,7 @@ def test_status_names_a_member_with_another_secret(secret: Path, tmp_path: Path)
         assert "s3 has another secret than the leader" in last
         assert "Compare the files of --secret" in last
         assert "member remove" not in last
-        assert "announces no level" not in last
+        assert "announces no build" not in last
 
 
 def test_a_node_with_another_secret_gets_no_votes_and_no_entries(

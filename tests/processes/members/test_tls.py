@@ -83,7 +83,7 @@ def spoken(node: NodeProcess, context: ssl.SSLContext, *lines: str) -> list[str]
 def is_refused(node: NodeProcess, files: TlsFiles) -> bool:
     """Whether nothing is answered to a member with these files."""
     try:
-        return said(node, "s2@Level 2 version 0.1.0", files=files) == [""]
+        return said(node, "s2@Level 1 version 0.1.0", files=files) == [""]
     except OSError:
         return True
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from raftline import KV, NoLeader, Refused, Unreachable, aio, connect
-from raftline.common.build_level import LEVEL
 from raftline.common.config import FILE_NAME
 from raftline.errors import Closed, OtherCluster
 from raftline_testing.doubles.in_process import raftline
@@ -74,11 +73,8 @@ def test_each_cluster_has_an_identity_that_all_its_nodes_keep(earlier: Cluster) 
         f" cluster {known} " in (earlier.folder / f"{name}.storage").read_text()
         for name in ("s1", "s2", "s3")
     )
-    assert re.search(
-        rf"^1 \d+ cluster {known} level {LEVEL} with kernel=\w+$",
-        earlier["s1"].log.read_text(),
-        re.M,
-    )
+    log = earlier["s1"].log.read_text()
+    assert re.search(rf"^1 \d+ cluster {known} level 1 with kernel=\w+$", log, re.M)
     earlier.start().leader()
     assert identity(earlier) == known
 

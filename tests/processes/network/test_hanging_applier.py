@@ -23,7 +23,7 @@ def test_a_leader_that_applies_nothing_gives_way(tmp_path: Path) -> None:
         for node in cluster.nodes:
             hang_applier(node, flags[node.name])
             node.options += ["--http", str(doors[node.name])]
-        cluster.start().wait_until_raised()
+        cluster.start().wait_until_begun()
         cluster.ask("client4@set a 1")
         old = cluster.leader()
         flags[old.name].touch()

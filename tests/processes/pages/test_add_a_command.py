@@ -16,7 +16,6 @@ import pytest
 from raftline.common.process.server_process import WAIT_S
 from raftline_testing.doubles.in_process import without_notices
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
-from raftline_testing.nodes.processes import eventually
 from raftline_testing.runner.tree_copy import SOURCES, copy_tree
 from tests.page_changes import Change, changes
 
@@ -69,12 +68,10 @@ def source(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def node(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    """The one node of a cluster, made from the copy; it leads, and is of the level of its build."""
+    """The one node of a cluster, made from the copy; it leads, and its log has an identity."""
     with Cluster(tmp_path_factory.mktemp("node"), 1, "--pace", "class") as cluster:
         cluster["s1"].program = [sys.executable, str(source / "server.py")]
-        node = cluster.start().leader()
-        eventually(lambda: node.status()["level"] == node.status()["build_level"], "the level")
-        yield node
+        yield cluster.start().wait_until_begun().leader()
 
 
 def python(copy: Path, *words: str) -> str:
@@ -123,28 +120,6 @@ def test_the_changes_are_in_the_form_of_the_repository(copy: Path) -> None:
     assert python(copy, "-m", "ruff", "check", *files) == "All checks passed!\n"
     formatted = python(copy, "-m", "ruff", "format", "--check", *files)
     assert formatted == f"{len(files)} files already formatted\n"
-
-
-def test_below_its_level_a_transaction_does_not_know_it(copy: Path, tmp_path: Path) -> None:
-    """An older build does not know it either; otherwise, some nodes would apply it, and
-    others not."""
-    for name in SOURCES:
-        shutil.copytree(copy / name, tmp_path / name)
-    row = '            at_the_shell="the value of KEY, which is removed"'
-    lines = (f"-{row}),", f"+{row}, level=2),")
-    change(tmp_path, [Change("src/wire/commands/command_table.py", lines)])
-    said = python(
-        tmp_path,
-        "-c",
-        """if True:
-        from raftline.state.commands.key_commands import execute
-        from raftline.state.store import Store
-        for level in (1, 2):
-            print(execute(Store({"a": "1"}, level), "txn getdel a ; set b 1"))
-    """,
-    ).splitlines()
-    assert "that can't stand in a transaction; get, set, delete, setnx, " in said[0]
-    assert said[1] == 'TXN response, then: ["1", "b set to 1"]'
 
 
 def test_the_typed_client_has_it(node: NodeProcess, source: Path) -> None:

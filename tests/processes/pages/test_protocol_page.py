@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
-from raftline_testing.nodes.processes import eventually
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "use" / "protocol.md"
 BLOCK = re.compile(r"^```transcript (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -74,7 +73,6 @@ def test_the_only_node_of_a_cluster_answers_as_in_the_page(tmp_path: Path) -> No
     """The indexes of its entries are known: the identity of the cluster comes first, then the
     requests."""
     with Cluster(tmp_path, 1) as cluster:
-        node = cluster.start()["s1"]
-        eventually(lambda: node.status().get("level"), "the identity")
+        node = cluster.start().wait_until_begun()["s1"]
         for transcript in blocks("lone"):
             assert played(node, transcript, cluster) == transcript

@@ -135,4 +135,4 @@ def test_at_the_floor_nothing_is_compared(tmp_path: Path) -> None:
         for name, key in (("s2", "b"), ("s3", "a")):
             reply = erring[name].ask(f"get {key} read local")
             assert reply == f"{name}@GET response: wrong"
-        assert "this cluster is at level 0" in erring.ask("sum")
+        assert "this cluster is at the floor" in erring.ask("sum")

@@ -47,7 +47,7 @@ class Scene(Wired):
         facts: dict[str, Any] = {"watchers": self.watchers, "logmanager": self.manager}
         self.observers = SimpleNamespace(open=lambda *_: "", close=lambda _: "")
         facts["observers"] = self.observers
-        self.host = cast(Any, FakeHost(access=self.access, level=1, **facts))
+        self.host = cast(Any, FakeHost(access=self.access, is_at_floor=False, **facts))
         self.waiting: list[Batch] = []
         self.arrived = threading.Semaphore(0)
         self.host.submit = self._submit

@@ -30,10 +30,10 @@ class Door:
     """A connection at a node that was started without a setting for users."""
 
     def __init__(self, anonymous: UserRole | None = None) -> None:
-        self.store = Store(level=1)
+        self.store = Store(is_at_floor=False)
         self.access = Access(anonymous, failed_s=0.0)
         self.store.on_users = self.access.follow
-        self.host: Any = FakeHost(access=self.access, level=1)
+        self.host: Any = FakeHost(access=self.access, is_at_floor=False)
         self.admission = Admission(self.host, object(), lambda: True)  # type: ignore[arg-type]
 
     def do(self, *commands: str) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import permutations
 
-from raftline.common.build_level import LEVEL
-from raftline.net.peers.level_exchange import Foreigners
+from raftline.net.peers.build_exchange import Foreigners
 from raftline.state.store import Store
 from raftline_testing.doubles.store_wire import StoreWire
 
@@ -18,7 +17,7 @@ def test_no_node_of_another_cluster_carries_out_a_request() -> None:
     """In whatever order the client names a cluster, and the node learns of its own."""
     orders = [*permutations(EVENTS)]
     for events in [*orders, *[("nothing yet", *each) for each in orders]]:
-        store, known, expected = Store(level=LEVEL), list[str](), ""
+        store, known, expected = Store(is_at_floor=False), list[str](), ""
         wire = StoreWire(store)
         foreigners = wire.host.foreigners = Foreigners("s1", partial("".join, known))
         for count, event in enumerate(events):

@@ -50,7 +50,7 @@ LINES = [
     b"c1#8@get b", b"get a read local", b"show", b"help", b"status", b"raftline@status", b"watch a",
     b"machine m {}", b"", b" ", b"nonsense", b"set a", b"set \xc3\xa4 \xe2\x82\xac", b"set a \xff",
     b"set a \x07", MARKED + b"set a 3", MARKED + b"help", MARKED, b"s2@RequestVote 1-0-0",
-    b"s2@Level 3 version 0.2.0", b"s9@RequestVote 1-0-0", b"s2@Count on me term 1", b"@", b"a#@b",
+    b"s2@Level 1 version 0.2.0", b"s9@RequestVote 1-0-0", b"s2@Count on me term 1", b"@", b"a#@b",
     b"s2@Prove s1 nonce", b"login root right", b"login root wrong", b"set a " + b"x" * 800,
     b"get a " + b" " * 3000, b"s2@AppendEntries 1-0-0-[" + b" " * 5000 + b"]",
     b"Host: x\r",
@@ -78,13 +78,13 @@ def access() -> Access:
 def hosts(access: Access) -> list[FakeHost]:
     """Return nodes: one for everybody, one with users, one with a secret, and one at the floor."""
     facts: dict[str, Any] = {
-        "limits": SHORT, "level": 1, "without_machine": lambda _: "Sorry, none.",
+        "limits": SHORT, "is_at_floor": False, "without_machine": lambda _: "Sorry, none.",
         "status": lambda: "STATUS response: {}",
     }  # fmt: skip
     rule = PeerAuth(b"0" * 32, is_required=True)
     return [
         FakeHost(**facts), FakeHost(**facts, access=access), FakeHost(**facts, peer_auth=rule),
-        FakeHost(**{**facts, "level": 0}),
+        FakeHost(**{**facts, "is_at_floor": True}),
     ]  # fmt: skip
 
 
@@ -219,7 +219,7 @@ def test_of_many_short_requests_few_are_handed_over_at_a_time(line: bytes) -> No
     count = READ_BYTES // len(line)
     peaks = []
     for _ in range(ATTEMPTS):
-        machine = ProtocolMachine(FakeHost(limits=SHORT, level=1))
+        machine = ProtocolMachine(FakeHost(limits=SHORT, is_at_floor=False))
         with traced(__file__, 1) as figures:  # the peak alone
             machine.protocol.receive_data(line * count, 0.0)
             machine.protocol.next_step()
@@ -280,7 +280,7 @@ class Answering(ServedConnection):
 
     def __init__(self, shared_reader: SharedReader | None) -> None:
         super().__init__(SHORT, shared_reader)
-        self.host.submit, self.host.level = self.submit, 1
+        self.host.submit, self.host.is_at_floor = self.submit, False
         self.host.status, self.host.without_machine = lambda: "STATUS", lambda _: "Sorry, none."
         read = lambda commands, *_: [f"read {one}" for one in commands]  # noqa: E731
         self.host.logmanager = SimpleNamespace(read=read)

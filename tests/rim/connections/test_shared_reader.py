@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from raftline.common.build_level import LEVEL
 from raftline.net.connections.shared_reader import CROWD, PIECE, AfterTurn, SharedReader
 from raftline.net.protocol import server_protocol
 from raftline.net.protocol.outgoing_protocol import BATCHES_MAX
@@ -359,7 +358,7 @@ def test_line_left_to_its_thread_is_counted_once(crowd: Crowd) -> None:
     scene = crowd.scenes[0]
     reported: list[str] = []
     scene.host.traffic_log.requested = lambda _, text: reported.append(text)
-    scene.host.level, scene.host.without_machine = LEVEL, lambda _: "Sorry, no such machine."
+    scene.host.is_at_floor, scene.host.without_machine = False, lambda _: "Sorry, no such machine."
     begun = len(scene.batches)
     scene.say("c@set a 1\nc@set b 2\nc@machine m {}\nc@set c 4\n")
     for number in range(2):
@@ -381,7 +380,7 @@ def test_line_left_to_its_thread_is_counted_once(crowd: Crowd) -> None:
 def test_last_line_left_to_its_thread_waits_for_no_other(crowd: Crowd) -> None:
     """If the last line is left to the connection's thread, it waits for no further line."""
     scene = crowd.scenes[0]
-    scene.host.level, scene.host.without_machine = LEVEL, lambda _: "Sorry, no such machine."
+    scene.host.is_at_floor, scene.host.without_machine = False, lambda _: "Sorry, no such machine."
     begun = len(scene.batches)
     scene.say("c@set a 1\nc@machine m {}\n")
     eventually(lambda: len(scene.batches) > begun, "a batch")

@@ -12,7 +12,6 @@ import pytest
 
 from raftline.access.login import Access
 from raftline.access.secret import PeerAuth
-from raftline.common.build_level import LEVEL
 from raftline.common.effects import applies
 from raftline.common.version import VERSION
 from raftline.net.connections import connection_slots as places_module
@@ -156,7 +155,7 @@ def test_who_takes_replies_slowly_has_no_more_time_to_log_in(
 def test_users_and_members_stay_for_as_long_as_they_like(
     access: Access, doors: list[StrangerConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for first_line in (f"login root {PASSWORD}", "s2@Level 3 version 0.1.0"):
+    for first_line in (f"login root {PASSWORD}", "s2@Level 1 version 0.1.0"):
         doors.append(door := StrangerConnection(access))
         assert eventually(lambda door=door: door.due_s > 0)
         assert not door.ask(first_line).startswith("s1@Sorry")
@@ -168,19 +167,19 @@ def test_users_and_members_stay_for_as_long_as_they_like(
 
 
 @pytest.mark.pure
-def test_the_question_for_a_level_without_a_proof_is_not_a_login(
+def test_the_question_without_a_proof_is_not_a_login(
     access: Access, doors: list[StrangerConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_protocol, "STRANGER_S", 1.0)
     doors.append(
         door := StrangerConnection(access, peer_auth=PeerAuth(b"0" * 32, is_required=True))
     )
-    assert door.ask("s2@Level 3 version 0.1.0").startswith("s1@Level ")
+    assert door.ask("s2@Level 1 version 0.1.0").startswith("s1@Level ")
     assert "nobody logged in" in door.line()
 
 
 @pytest.mark.pure
-def test_a_stranger_is_told_the_level_and_not_the_version(
+def test_a_stranger_is_not_told_the_version(
     access: Access, doors: list[StrangerConnection]
 ) -> None:
     """The version names the commit, and so the known vulnerabilities; the digests of the extensions
@@ -188,32 +187,32 @@ def test_a_stranger_is_told_the_level_and_not_the_version(
     rule = PeerAuth(b"0" * 32, is_required=True)
     doors.append(door := StrangerConnection(access, peer_auth=rule))
     for sender in ("s2", "s9"):
-        assert door.ask(f"{sender}@Level 3 version 0.1.0") == f"s1@Level {LEVEL} version hidden"
+        assert door.ask(f"{sender}@Level 1 version 0.1.0") == "s1@Level 1 version hidden"
     door.ask(f"login root {PASSWORD}")
     parts = ["with", *sorted(applies())] if applies() else []
-    told = " ".join([f"s1@Level {LEVEL} version {VERSION}", *parts])
-    assert door.ask("s2@Level 3 version 0.1.0") == told
+    told = " ".join([f"s1@Level 1 version {VERSION}", *parts])
+    assert door.ask("s2@Level 1 version 0.1.0") == told
     for open_door in (
         StrangerConnection(None),
         StrangerConnection(access),
         StrangerConnection(None, peer_auth=rule),
     ):
         doors.append(open_door)
-        assert open_door.ask("s2@Level 3 version 0.1.0") == told
+        assert open_door.ask("s2@Level 1 version 0.1.0") == told
 
 
 @pytest.mark.parametrize("has_users", [False, True])
 @pytest.mark.parametrize("facts", [{}, {"peer_auth": PeerAuth(b"0" * 32, is_required=True)}])
-def test_node_with_floor_tells_nobody_its_level(
+def test_node_with_floor_tells_nobody_its_build(
     access: Access, doors: list[StrangerConnection], has_users: bool, facts: dict[str, Any]
 ) -> None:
     """Others of the floor don't know such an answer: any of them may ask, and before and after a
     login."""
     doors.append(door := StrangerConnection(access if has_users else None, **facts))
-    door.host.announces_level = False
+    door.host.announces_build = False
     for _ in range(1 + has_users):
         for sender in ("s2@", "s9@", ""):
-            answer = door.ask(f"{sender}Level 3 version 0.1.0").removeprefix("s1@")
+            answer = door.ask(f"{sender}Level 1 version 0.1.0").removeprefix("s1@")
             assert not answer.startswith("Level ")
         if has_users:
             door.ask(f"login root {PASSWORD}")

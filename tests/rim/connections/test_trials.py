@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.common.build_level import LEVEL
 from raftline.state.store import Store
 from raftline.wire.limits import VALUE_BYTES
 from raftline_testing.doubles.store_wire import StoreWire
@@ -16,7 +15,7 @@ ALTERNATIVE = f"txn if n absent then {READS[4:]} else get n"
 
 
 def wire_with(**pairs: str) -> tuple[StoreWire, Store]:
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     store.number = 1
     for key, value in pairs.items():
         store[key] = value

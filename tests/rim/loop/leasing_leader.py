@@ -15,7 +15,7 @@ class Leader:
 
     def __init__(self, node: RawNode | None = None) -> None:
         self.node = node or established("s1")
-        self.store = Store(level=1)
+        self.store = Store(is_at_floor=False)
         self.leasing = GrantedLeases(self.node, self.store)
         self.now_ms = 1000
         self.look()

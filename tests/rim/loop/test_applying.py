@@ -493,7 +493,7 @@ class Offloaded:
         self.stepper = self.slow.stepper
         self.stepper.applying._now_s = lambda: 0.0
         self.stepper.applying.on_long = self.wake
-        self.slow.manager.store.level = 1
+        self.slow.manager.store.is_at_floor = False
         self.propose("lease 5", "set a 1", "set b 2")
         (self.lease,) = self.slow.manager.store.leases.granted
         self.renewal = Batch([f"renew {self.lease}"], is_read=True, reading=Reading(by_clock=True))
@@ -668,7 +668,7 @@ def test_snapshot_amid_slices_answers_all_and_goes_on(first: int, count: int) ->
         slow.receive(sent)
         slow.write()
         slow.manager.arrived(loaded)
-        slow.driver.step(SnapshotChecked(snapshot, loaded.members, loaded.level, loaded.cluster))
+        slow.driver.step(SnapshotChecked(snapshot, loaded.members, loaded.cluster))
         slow.write()
         assert slow.index == snapshot.index
         last = Entry(snapshot.index + 1, term, "set z last")

@@ -22,7 +22,7 @@ def leader() -> Iterator[Driver]:
     eventually(lambda: driver.node.view.durable_index >= 1)
     with driver.core:
         store = manager_of(driver).store
-        store.level = 1
+        store.is_at_floor = False
         store.leases.grant(57, 60_000)
         store.leases.grant(58, 1000)
     answer(driver)

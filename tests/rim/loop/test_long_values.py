@@ -139,7 +139,7 @@ def test_a_long_line_is_read_as_a_short_one_is(
 @pytest.mark.pure
 def test_long_value_is_copied_once_for_store_and_once_for_reply() -> None:
     state, command = ReplicatedState(all_vote({}), Machines()), f"set key {VALUE}"
-    state.store.level, state.store.notes_events = 3, True
+    state.store.is_at_floor, state.store.notes_events = False, True
     entries = [Entry(1, 1, command)]
     assert copies(lambda: state.apply(entries)) == 3  # and one for both
     assert copies(lambda: state.apply(entries, answers=False)) == 2
@@ -164,7 +164,7 @@ def test_a_long_value_is_forgotten_by_the_history_without_a_copy() -> None:
 @pytest.mark.parametrize("command", ["set k VALUE", "set  k VALUE", "set VALUE", "set k  VALUE "])
 def test_a_long_set_does_what_a_short_one_does(command: str) -> None:
     value = "v" * 5000
-    replies, stores = [], [Store(level=1), Store(level=1)]
+    replies, stores = [], [Store(is_at_floor=False), Store(is_at_floor=False)]
     for store, text in zip(stores, (value, "VALUE"), strict=True):
         reply = execute(store, command.replace("VALUE", text))
         replies.append(reply.replace(value, "VALUE"))

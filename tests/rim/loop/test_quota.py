@@ -22,7 +22,7 @@ FREE = (LARGE, LARGE)
 
 @pytest.fixture
 def store() -> Store:
-    store = Store(level=1)
+    store = Store(is_at_floor=False)
     store.number = 1
     return store
 

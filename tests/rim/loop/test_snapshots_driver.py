@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 import pytest
 
 import raftline.node.snapshots.snapshots
-from raftline.common.build_level import LEVEL
 from raftline.common.process import wakeup
 from raftline.common.process.wakeup import Wakeup, no_pause
 from raftline.logmanager import LogManager
@@ -730,7 +729,7 @@ def test_a_state_is_summed_right_after_an_asking_entry(make_rig: Callable[..., R
     entry, no sum is due here."""
     rig = make_rig(compact_bytes=1 << 20)
     rig.threads.start()
-    rig.manager.store.level = LEVEL
+    rig.manager.store.is_at_floor = False
     rig.append(1, 1, 4, "noop", "set a 1", "sum", "set a 2", prev_term=0)
     eventually(lambda: [*rig.driver.node.view.state_sums] == [3], "a sum")
     summed = rig.driver.node.view.state_sums[3]

@@ -17,7 +17,7 @@ from raftline.net.connections import listener as listener_module
 from raftline.net.connections.connection import Connection
 from raftline.net.connections.listener import Listener
 from raftline.net.connections.outgoing import Outgoing
-from raftline.net.peers.level_exchange import Foreigners
+from raftline.net.peers.build_exchange import Foreigners
 from raftline.net.peers.peers import Peer
 from raftline.net.protocol.host import Batch
 from raftline.node.loop.driver import Driver
@@ -296,7 +296,7 @@ def test_a_node_stops_though_its_console_fails() -> None:
     def say(_: str) -> None:
         raise ValueError("a filter")
 
-    startup: Any = SimpleNamespace(name="s1", is_private=False, level=1)
+    startup: Any = SimpleNamespace(name="s1", is_private=False, is_at_floor=False)
     console: Any = SimpleNamespace(say=say)
     pace: Any = SimpleNamespace(election_timeout_ms=1, election_spread_ms=1)
     server = Server(startup, pace, console, readings=cast(Any, None))

@@ -15,7 +15,7 @@ import pytest
 from pip._vendor.packaging.version import Version
 
 from raftline.common.version import HASH_DIGITS, RELEASE, of_clone, of_install
-from raftline.net.peers.level_exchange import read_level
+from raftline.net.peers.build_exchange import read_build
 
 ROOT = Path(__file__).parents[3]
 HASH = "3fa94c1d20718d1c6a2f9f6f5a6d3c5e0b7a4a11"
@@ -90,7 +90,7 @@ def test_an_editable_install_has_the_version_that_pip_shows(
 
 
 def test_a_version_can_be_sent_to_a_peer() -> None:
-    build = read_level(f"Level 2 version {RELEASE}.dev1041+g{HASH[:HASH_DIGITS]}.d0123abcd")
+    build = read_build(f"Level 1 version {RELEASE}.dev1041+g{HASH[:HASH_DIGITS]}.d0123abcd")
     assert build is not None
     assert build.version.endswith(".d0123abcd")
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from raftline.common.address import Address
-from raftline.common.build_level import Build
-from raftline.net.peers.level_exchange import FOREIGN_S, Foreigners, format_level
+from raftline.common.identities import Build
+from raftline.net.peers.build_exchange import FOREIGN_S, Foreigners, format_build
 from raftline.net.peers.peers import Peer, Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.raft.messages import Message
@@ -61,7 +61,7 @@ def test_nothing_is_taken_from_a_server_of_another_cluster(
 ) -> None:
     cluster = Cluster(mine)
     connection = Taken(cluster)
-    connection.say(f"s2@Level 4 version 9{f' cluster {theirs}' * bool(theirs)}")
+    connection.say(f"s2@Level 1 version 9{f' cluster {theirs}' * bool(theirs)}")
     assert connection.is_heard() == is_heard
     assert len(cluster.said) == (not is_heard)
 
@@ -70,7 +70,7 @@ def test_node_learning_its_identity_ignores_foreign_connections() -> None:
     """Once a node learns its identity, it ignores connections from other clusters."""
     cluster = Cluster("")
     connection = Taken(cluster)
-    connection.say(f"s2@Level 4 version 9 cluster {OTHERS}")
+    connection.say(f"s2@Level 1 version 9 cluster {OTHERS}")
     assert connection.is_heard()
     cluster.identity = OURS
     assert not connection.is_heard()
@@ -80,9 +80,9 @@ def test_node_learning_its_identity_ignores_foreign_connections() -> None:
 def test_server_that_learns_it_is_foreign_is_ignored() -> None:
     """A server that turns out to be of another cluster is ignored from then on."""
     connection = Taken(Cluster(OURS))
-    connection.say("s2@Level 4 version 9")
+    connection.say("s2@Level 1 version 9")
     assert connection.is_heard()
-    connection.say(f"s2@Level 4 version 9 cluster {OTHERS}")
+    connection.say(f"s2@Level 1 version 9 cluster {OTHERS}")
     assert not connection.is_heard()
 
 
@@ -91,7 +91,7 @@ def test_foreign_server_is_printed_once_until_it_was_away() -> None:
     cluster = Cluster(OURS)
     for now_s in (0.0, 0.5, 1.0, FOREIGN_S, 2 * FOREIGN_S):
         cluster.now_s = now_s
-        Taken(cluster).say(f"s2@Level 4 version 9 cluster {OTHERS}")
+        Taken(cluster).say(f"s2@Level 1 version 9 cluster {OTHERS}")
     assert cluster.foreigners.seen() == {"s2": OTHERS}
     assert len(cluster.said) == 2
     assert cluster.said[0].startswith(
@@ -103,7 +103,7 @@ def test_foreign_server_is_printed_once_until_it_was_away() -> None:
 
 def test_a_stranger_that_is_not_a_member_is_not_printed() -> None:
     cluster = Cluster(OURS)
-    Taken(cluster).say(f"s9@Level 4 version 9 cluster {OTHERS}")
+    Taken(cluster).say(f"s9@Level 1 version 9 cluster {OTHERS}")
     assert (cluster.said, cluster.foreigners.seen()) == ([], {})
 
 
@@ -151,22 +151,22 @@ def dialling(cluster: Cluster) -> Iterator[Dialled]:
         dialling.peer.stop()
 
 
-def level(cluster: str) -> str:
-    return f"Level 4 version 9 cluster {cluster}"
+def told(cluster: str) -> str:
+    return f"Level 1 version 9 cluster {cluster}"
 
 
 def test_a_connection_begins_with_the_identity(dialling: Dialled) -> None:
-    connection, first = dialling.dialled(level(OURS), ANSWER)
-    assert first == f"{format_level('s1', OURS)}\n"
+    connection, first = dialling.dialled(told(OURS), ANSWER)
+    assert first == f"{format_build('s1', OURS)}\n"
     eventually(lambda: dialling.heard, "an answer")
-    assert dialling.builds == [Build(4, "9", OURS)]
+    assert dialling.builds == [Build("9", OURS)]
     assert dialling.cluster.said == []
     connection.close()
 
 
 def test_a_peer_of_another_cluster_is_left_and_printed_once(dialling: Dialled) -> None:
     for _ in range(3):
-        connection, _ = dialling.dialled(level(OTHERS), ANSWER)
+        connection, _ = dialling.dialled(told(OTHERS), ANSWER)
         while connection.recv(4096):
             pass  # until it hangs up
         connection.close()
@@ -182,14 +182,14 @@ def test_learned_identity_is_told_on_standing_connections(
     """A node that learns its identity announces it on its established connections."""
     cluster.identity = ""
     dialling.dialled()[0].close()  # the one that may have begun before
-    connection, first = dialling.dialled("Level 4 version 9", ANSWER)
-    assert first == f"{format_level('s1')}\n"
+    connection, first = dialling.dialled("Level 1 version 9", ANSWER)
+    assert first == f"{format_build('s1')}\n"
     eventually(lambda: dialling.heard, "an answer")
     cluster.identity = OURS
     dialling.peer.announce()
-    assert connection.recv(4096).decode() == f"{format_level('s1', OURS)}\n"
-    connection.sendall(f"s2@{level(OURS)}\n".encode())
-    eventually(lambda: dialling.builds[-1] == Build(4, "9", OURS), "its answer")
+    assert connection.recv(4096).decode() == f"{format_build('s1', OURS)}\n"
+    connection.sendall(f"s2@{told(OURS)}\n".encode())
+    eventually(lambda: dialling.builds[-1] == Build("9", OURS), "its answer")
     connection.close()
 
 
@@ -199,7 +199,7 @@ def test_node_learning_its_identity_leaves_a_foreign_peer(
     """Once a node learns its identity, it closes its connection to a peer of another cluster."""
     cluster.identity = ""
     dialling.dialled()[0].close()
-    connection, _ = dialling.dialled(level(OTHERS), ANSWER)
+    connection, _ = dialling.dialled(told(OTHERS), ANSWER)
     eventually(lambda: dialling.heard, "an answer")
     cluster.identity = OURS
     dialling.peer.announce()

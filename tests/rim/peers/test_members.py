@@ -17,7 +17,7 @@ import pytest
 from raftline.common.address import Address
 from raftline.common.config import FAST, FILE_NAME, ConfigError, Configuration
 from raftline.net.peers import peers
-from raftline.net.peers.level_exchange import Foreigners
+from raftline.net.peers.build_exchange import Foreigners
 from raftline.net.peers.peers import Peer, PeerBook
 from raftline.node.clock import Clock
 from raftline.node.program import joining
@@ -52,7 +52,7 @@ from raftline_testing.files.snapshot_writing import write_snapshot
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.nodes.refused_threads import refuse
 
-LEVEL_1 = "Level 1 version 9"  # the answer of a node whose cluster has no identity
+TOLD = "Level 1 version 9"  # the answer of a node whose cluster has no identity
 
 # --- words ------------------------------------------------------------------------------------
 
@@ -291,7 +291,7 @@ def test_a_joined_node_restarts_without_a_line_in_the_file(tmp_path: Path) -> No
     [
         ("a client without a login may not add: it takes the role admin. Nothing was done.",
          "[!] s4 waits until an admin adds it: raftline member add s4 h 4"),
-        ("s4 runs a build of level 1", "[!] s4 is not added yet: s4 runs a build of level 1"),
+        ("s4 announces no build", "[!] s4 is not added yet: s4 announces no build"),
     ],
 )  # fmt: skip
 def test_a_joiner_that_has_no_login_waits_for_an_admin(refusal: str, line: str) -> None:
@@ -305,7 +305,7 @@ def test_a_joiner_that_has_no_login_waits_for_an_admin(refusal: str, line: str) 
             electors.add("s4")  # so it asks no more
 
     with scripted_nodes() as start:
-        there = start(lambda asked: LEVEL_1 if asked.startswith("Level ") else f"Sorry, {refusal}")
+        there = start(lambda asked: TOLD if asked.startswith("Level ") else f"Sorry, {refusal}")
         begin_to_join(
             "s4",
             Address("h", 4),
@@ -329,7 +329,7 @@ def test_a_joiner_does_not_use_the_tls_of_a_client(
     said: list[str] = []
     with scripted_nodes() as start:
         added = "ADD response: s4 added"
-        there = start(lambda asked: LEVEL_1 if asked.startswith("Level ") else added)
+        there = start(lambda asked: TOLD if asked.startswith("Level ") else added)
         address = Address("localhost", there.port)
         node = cast(RawNode, SimpleNamespace(view=view))
         begin_to_join("s4", Address("h", 4), address, None, node, Foreigners("s4"), said.append)
@@ -346,7 +346,7 @@ def test_a_joiner_that_finds_no_leader_says_so_soon(monkeypatch: pytest.MonkeyPa
 
     def reply(asked: str) -> str:
         if asked.startswith("Level "):
-            return LEVEL_1
+            return TOLD
         return "ADD response: s4 added" if said[-1] == waits else NO_LEADER
 
     with scripted_nodes() as start:
@@ -365,7 +365,7 @@ def test_a_joiner_follows_to_a_leader_that_is_named_late(monkeypatch: pytest.Mon
     with scripted_nodes() as start:
         leader = start(lambda _: "ADD response: s4 added").port
         sorry = f"Sorry, I am not the leader. Last leader I heard from is: s2 (localhost:{leader})"
-        there = start(lambda asked: LEVEL_1 if asked.startswith("Level ") else sorry).port
+        there = start(lambda asked: TOLD if asked.startswith("Level ") else sorry).port
         node = cast(RawNode, SimpleNamespace(view=view))
         address = Address("localhost", there)
         begin_to_join("s4", Address("h", 4), address, None, node, Foreigners("s4"), said.append)
@@ -383,9 +383,7 @@ def test_joiner_sent_in_a_circle_ends_its_search(monkeypatch: pytest.MonkeyPatch
 
     def reply_at(place: int) -> Callable[[str], str]:
         sorry = "Sorry, I am not the leader. Last leader I heard from is: s2 (localhost:{})"
-        return lambda asked: (
-            LEVEL_1 if asked.startswith("Level ") else sorry.format(ports[1 - place])
-        )
+        return lambda asked: TOLD if asked.startswith("Level ") else sorry.format(ports[1 - place])
 
     def say(text: str) -> None:
         said.append(text)
@@ -551,7 +549,7 @@ def joins(node: RawNode, cluster: str) -> tuple[str, list[str]]:
     def reply(line: str) -> str:
         asked.append(line.partition(" ")[0])
         named = f" cluster {cluster}" if cluster else ""
-        return f"Level 4 version 9{named}" if line.startswith("Level ") else "ADD response: added"
+        return f"Level 1 version 9{named}" if line.startswith("Level ") else "ADD response: added"
 
     foreigners, said = Foreigners("s4", lambda: node.view.cluster), list[str]()
     with scripted_nodes() as start:
@@ -586,7 +584,7 @@ def test_a_member_starts_though_it_is_to_join_another_cluster() -> None:
     said: list[str] = []
     node, foreigners = joiner([ADDED], cluster=OTHERS), Foreigners("s4")
     with scripted_nodes() as start:
-        there = Address("localhost", start(lambda _: f"Level 4 version 9 cluster {OURS}").port)
+        there = Address("localhost", start(lambda _: f"Level 1 version 9 cluster {OURS}").port)
         begin_to_join("s4", Address("h", 4), there, None, node, foreigners, said.append)
     assert len(said) == 1
     assert said[0].startswith("[!] s4 can't join with the files that it has")

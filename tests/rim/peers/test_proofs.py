@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from raftline.access.proof import WRONG, Initiator, mac_of
 from raftline.access.secret import PeerAuth, make_secret, read_peer_auth, read_secrets
 from raftline.common.address import Address
-from raftline.common.build_level import LEVEL
 from raftline.common.config import ConfigError
 from raftline.net.connections.connection import Connection
 from raftline.net.peers.peers import Peer
@@ -118,9 +117,9 @@ def test_name_of_no_member_needs_a_proof_to_speak(doors: list[Door]) -> None:
     assert door.ask(f"s9@{VOTE}") == f"s1@Sorry, s9 is not a peer of s1, so it can't say {VOTE}"
 
 
-def test_a_client_and_the_question_for_a_level_need_no_proof(doors: list[Door]) -> None:
+def test_a_client_and_the_question_for_the_build_need_no_proof(doors: list[Door]) -> None:
     doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
-    assert door.ask("s2@Level 3 version 0.1.0").startswith(f"s1@Level {LEVEL} version ")
+    assert door.ask("s2@Level 1 version 0.1.0").startswith("s1@Level 1 version ")
     assert door.ask("client4@help").startswith("s1@HELP response")
 
 
@@ -283,7 +282,7 @@ def test_a_node_says_nothing_to_a_peer_that_proves_nothing() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    ["s1@Sorry, I don't understand: Prove", "s1@Level 2 version 1", "s3@Challenge", "\x00", "no"],
+    ["s1@Sorry, I don't understand: Prove", "s1@Level 1 version 1", "s3@Challenge", "\x00", "no"],
 )
 def test_where_a_proof_is_required_nothing_else_will_do(answer: str) -> None:
     with Dialed(PeerAuth(SECRET, is_required=True)) as dialed:
@@ -429,10 +428,10 @@ def test_a_connection_ends_with_the_secret_that_proved_it(doors: list[Door]) -> 
     assert by_new.prove(secret=new).startswith("s1@Proof ")
     for one in (door, by_new):
         one.connection.secret_changed()
-        assert one.ask("s2@Level 3 version 0.1.0").startswith("s1@Level ")
+        assert one.ask("s2@Level 1 version 0.1.0").startswith("s1@Level ")
         one.host.peer_auth = PeerAuth(new, True)
         one.connection.secret_changed()
-    assert by_new.ask("s2@Level 3 version 0.1.0").startswith("s1@Level ")
+    assert by_new.ask("s2@Level 1 version 0.1.0").startswith("s1@Level ")
     assert door.line() == ""
 
 

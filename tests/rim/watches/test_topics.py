@@ -19,7 +19,7 @@ def tell(store: Store, operands: str) -> str:
 
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> WatchScene:
-    monkeypatch.setitem(APPLIED, "tell", (0, tell))
+    monkeypatch.setitem(APPLIED, "tell", tell)
     return WatchScene()
 
 

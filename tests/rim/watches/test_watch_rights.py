@@ -182,8 +182,9 @@ def test_snapshot_without_the_user_ends_the_watch_first(scene: UserScene) -> Non
     scene.watch("app/", sink=scene.bob)
     users = scene.manager.store.users.with_account("bob", None).format()
     snapshot = Snapshot(scene.index + 5, 1, 0, 0)
-    members, pairs = scene.manager.members, {"app/a": "1"}
-    scene.manager.arrived(LoadedSnapshot(snapshot, members, [], pairs, level=1, users=users))
+    members, cluster = scene.manager.members, scene.manager.state.cluster
+    loaded = LoadedSnapshot(snapshot, members, [], {"app/a": "1"}, cluster=cluster, users=users)
+    scene.manager.arrived(loaded)
     scene.manager.take_over(snapshot)
     scene.watchers.feed.applied([])
     settle(scene, scene.bob)

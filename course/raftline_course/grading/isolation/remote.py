@@ -11,7 +11,7 @@ from typing import Any
 
 from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState, ReadReady
-from raftline.raft.levels import Levels
+from raftline.raft.identity import ClusterIdentity
 from raftline.raft.log import Entry, Log, SafetyError
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import Message
@@ -27,7 +27,7 @@ OPTIONS = ("election_timeout_ms", "heartbeat_ms", "batch_entries", "chunk_bytes"
 # Inputs that a hand-in doesn't get: it needs no such rules. It serves reads with the entries that
 # they must see, and gets no `Applied`: `RemoteNode` keeps the reads until then.
 LEFT_OUT = (
-    inputs.PeerDisconnected, inputs.PeerLevel, inputs.Transfer, inputs.Stop,
+    inputs.PeerDisconnected, inputs.PeerBuild, inputs.Transfer, inputs.Stop,
 )  # fmt: skip
 
 
@@ -144,7 +144,7 @@ class RemoteNode:
         effects.reads = [one._replace(token=self._token(one.token)) for one in effects.reads]
         effects.refused = [self._token(number) for number in effects.refused]
         effects.settled = [one._replace(token=self._token(one.token)) for one in effects.settled]
-        effects.level, effects.forgot, effects.recovered = None, False, False
+        effects.forgot, effects.recovered = False, False
         return effects
 
     def _take_note(self, taken: inputs.Input) -> None:
@@ -193,7 +193,7 @@ class RemoteNode:
             raise HandInError(f"{state.name} installs a snapshot that was not checked")
         state.log.reset(snapshot.index, snapshot.term)
         state.configurations = Configurations(snapshot.index, checked.members)
-        state.levels = Levels(snapshot.index, checked.level, cluster=checked.cluster)
+        state.identity = ClusterIdentity(snapshot.index, checked.cluster)
         state.durable_index = min(state.durable_index, snapshot.index)
         state.applying = state.applied = snapshot.index
         state.snapshot = snapshot
@@ -259,9 +259,7 @@ def begin(
         applied=log.base_index,
         durable_index=log.last_index,
         snapshot=snapshot,
-        levels=Levels(
-            log.base_index, others.get("level", 1), log.commands, others.get("base_cluster", "")
-        ),
+        identity=ClusterIdentity(log.base_index, others.get("base_cluster", ""), log.commands),
         cluster=others.get("cluster", ""),
     )
     start = Given(

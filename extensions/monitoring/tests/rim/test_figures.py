@@ -22,7 +22,6 @@ from typing import Any, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from raftline.common.build_level import LEVEL
 from raftline.common.effects import own_parts
 from raftline.common.interpreter import interpreter_facts
 from raftline.common.version import VERSION
@@ -115,7 +114,6 @@ def painted() -> Server:
         refusals=SimpleNamespace(by_code=lambda: {"full": 157, "bad-request": 163}),
         clock=SimpleNamespace(day_s=lambda: 139_000),
         is_down=False,
-        level=1,
         driver=driver,
         listener=SimpleNamespace(traffic=lambda: (79, 83, 89, 97), connections_max=167),
         foreigners=SimpleNamespace(seen=lambda: dict.fromkeys(("s2", "s3"), "c")),
@@ -158,7 +156,7 @@ EXPECTED: Figures = {
     "raftline_role{role=leader}": 1, "raftline_role{role=follower}": 0,
     "raftline_role{role=candidate}": 0, "raftline_role{role=pre-candidate}": 0,
     "raftline_role{role=down}": 0, "raftline_term": 3, "raftline_has_leader": 1,
-    "raftline_level": 1, "raftline_build_level": LEVEL, "raftline_foreigners": 2,
+    "raftline_foreigners": 2,
     "raftline_lost_files": 3, "raftline_lacks_users": 1, "raftline_commit_stalled_seconds": 173.5,
     "raftline_apply_stalled_seconds": 181.5,
     "raftline_max_connections": 167, "raftline_lacks_room{for=log}": 1, "raftline_voters": 5,
@@ -312,7 +310,7 @@ class Rig:
         self.node = Node("s1", members={"s1": f"localhost:{self.port}"}, dir=folder)
         self.server: Server = self.node._server
         self.sent = self.received = 0
-        eventually(lambda: " cluster " in self.storage, "the level and identity of the cluster")
+        eventually(lambda: " cluster " in self.storage, "the identity of the cluster")
         eventually(lambda: self.server.driver.waiting()["disk"] == 0, "the end of that write")
         eventually(lambda: self.figures()["raftline_connections"] == 0, "no client")
         self.before = self.figures()
@@ -605,23 +603,15 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
         "lacks_users": False,
         "connections": 1,
         "max_connections": rig.server.listener.connections_max,
-        "levels": {"s1": LEVEL},
+        "versions": {"s1": VERSION},
         "reads": "index",
         "pid": os.getpid(),
-        "level": LEVEL,
-        "build_level": LEVEL,
         "needs": f"kernel={own_parts()['kernel']}",
         "version": VERSION,
         **interpreter_facts(),
         "cluster": cluster,
         "foreign": {},
     }
-    assert int(re.findall(r"level (\d+)", promise)[0]) == LEVEL
-    store = rig.server.logmanager.store
-    store.level = LEVEL - 1  # of a cluster in which a member runs the build before
-    facts = rig.facts()
-    store.level = LEVEL
-    assert (facts["level"], facts["build_level"]) == (LEVEL - 1, LEVEL)
 
 
 @pytest.mark.pure

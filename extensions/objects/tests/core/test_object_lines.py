@@ -1,5 +1,5 @@
-"""The command `object` where the kernel's tests have the other commands: a line, rights, a level,
-a transaction, the work of an entry."""
+"""The command `object` where the kernel's tests have the other commands: a line, rights, the
+floor, a transaction, the work of an entry."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.common.build_level import LEVEL
 from raftline.logmanager import LogManager
 from raftline.objects.object_operations import OPERANDS
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.state.work import LONG_CHARACTERS, count_short
 from raftline.wire.commands.authorization import denial_reason
-from raftline.wire.commands.command_table import COMMANDS
+from raftline.wire.commands.command_table import BEYOND_FLOOR
 from raftline.wire.commands.identity import Identity, identity_of
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import SHORT_REPLY_BYTES
@@ -34,7 +33,7 @@ FULL = f'["{"v" * ((1 << 20) - 4)}"]'  # as long as a value may be
 
 def machine(*before: str) -> Machine:
     machine = Machine()
-    for each in (f"cluster 9f86d081884c7d65 level {LEVEL}", *before):
+    for each in ("cluster 9f86d081884c7d65 level 1", *before):
         machine.do(each)
     return machine
 
@@ -85,7 +84,7 @@ def test_mistake_in_a_transaction_is_refused(line: str, says: str) -> None:
     assert reply.endswith("Nothing was done.")
 
 
-# --- rights, and the level -----------------------------------------------------------------------
+# --- rights, and the floor -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -103,9 +102,9 @@ def test_operation_takes_the_right_to_write_its_key(who: Identity, line: str, sa
 
 
 def test_operation_is_at_the_floor() -> None:
-    """An implementation without levels knows it."""
-    assert COMMANDS["object"].level == 0
-    assert execute(Store(level=0), "object a list.append 1") == "OBJECT response: null"
+    """Other implementations know it."""
+    assert "object" not in BEYOND_FLOOR
+    assert execute(Store(is_at_floor=True), "object a list.append 1") == "OBJECT response: null"
 
 
 # --- the effect ----------------------------------------------------------------------------------
@@ -177,7 +176,7 @@ def test_changed_object_stays_under_its_lease() -> None:
 
 
 def test_operation_on_a_long_object_is_long() -> None:
-    store = Store(level=1)
+    store = Store(is_at_floor=False)
     store["long"] = "v" * (LONG_CHARACTERS + 1)
     for key, count in (("long", 1), ("short", 3)):
         asked = entries(1, 1, "set a 1", f"object {key} list.take", "set b 1")

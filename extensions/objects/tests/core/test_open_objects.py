@@ -22,9 +22,9 @@ from raftline_testing.files.node_files import MEMBERS, entries
 class Machine:
     """A state machine that executes requests one after the other, as committed entries."""
 
-    def __init__(self, level: int = 1) -> None:
+    def __init__(self) -> None:
         self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
-        self.manager.apply(entries(1, 1, f"cluster 9f86d081884c7d65 level {level}"))
+        self.manager.apply(entries(1, 1, "cluster 9f86d081884c7d65 level 1"))
         self.manager.store.notes_events = True
 
     def ask(self, line: str) -> str:

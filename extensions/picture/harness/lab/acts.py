@@ -24,7 +24,7 @@ import re
 from collections.abc import Callable
 from zlib import crc32
 
-from raftline.storage.disk import FilesRefused, LevelRefused, StorageError
+from raftline.storage.disk import BuildRefused, FilesRefused, StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hard_state import HardStateFile, Mark
 from raftline.storage.log_lines import CUT_PREFIX, checksum_line, looks_like_base
@@ -218,7 +218,7 @@ def _why_refused(folder: Folder, name: str) -> str:
     names commands that the page lacks."""
     try:
         problems = read_plan(folder, name).problems
-    except LevelRefused:
+    except BuildRefused:
         return f"{name}.log is of another build of raftline"
     except FilesRefused:
         return ""

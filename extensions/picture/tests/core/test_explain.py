@@ -24,8 +24,8 @@ from raftline.raft.inputs import (
     Applied,
     ChangeMembers,
     Input,
+    PeerBuild,
     PeerDisconnected,
-    PeerLevel,
     Propose,
     Receive,
     Synced,
@@ -196,14 +196,11 @@ def test_an_election_from_the_silence_to_the_first_commit() -> None:
 
 
 def test_first_leader_names_the_entry_of_the_identity() -> None:
-    """It also raises the level, and is named once."""
-    options = replace(OPTIONS, level=2, cluster_if_new="9f86d081884c7d65")
+    options = replace(OPTIONS, cluster_if_new="9f86d081884c7d65")
     node = candidate_of("s1", options=options)
-    for peer in ("s2", "s3"):
-        node.step(PeerLevel(peer, 2), node.view.now_ms)
     won = observed_step(node, Receive(RequestVoteReply("s2", "s1", node.view.term, True)))
-    identity, raises = [f"cluster 9f86d081884c7d65 level {level}" for level in (1, 2)]
-    assert [entry.command for entry in won.effects.append] == [identity, raises]
+    (first,) = won.effects.append
+    assert first.command == "cluster 9f86d081884c7d65 level 1"
     assert "I append the entry 1, the cluster's identity (§8)" in text_of(explained(won))
 
 
@@ -242,6 +239,12 @@ def test_what_clients_and_peers_do_is_explained() -> None:
         "Propose set a 5 and 1 more: I append entries 2-3 (§5.3) | changed: log end 1 → 3"
     )
     assert "PeerDisconnected s2: it did not lead" in line(node, PeerDisconnected("s2"))
+    for build, said in (
+        (PeerBuild("s2", frozenset()), "s2 announces its build"),
+        (PeerBuild("s2", frozenset(), is_at_floor=True), "s2 announces no build"),
+        (PeerBuild("s2", None), "the connection to s2 is gone, so its build is unknown"),
+    ):
+        assert said in line(node, build)
     follower = node_of("s2", 1)
     follower.step(Receive(append(1, (1, 1))), 5)
     assert line(follower, PeerDisconnected("s1")).startswith(

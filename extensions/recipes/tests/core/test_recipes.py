@@ -310,7 +310,7 @@ def test_keys_count_for_the_user_whose_claim_or_job_they_are() -> None:
 
 
 def test_an_entry_that_looks_at_very_many_keys_or_claims_is_long() -> None:
-    store = Store({f"k{number}": "1" for number in range(LONG_KEYS + 1)}, level=1)
+    store = Store({f"k{number}": "1" for number in range(LONG_KEYS + 1)}, is_at_floor=False)
     store.leases.add("lease-1", 10, "")
     many = f"txn set a 1 ; enqueue {Q} y"
     for command in (f"hold {L} alone lease-1 x", f"x@enqueue {Q} y", many):

@@ -209,7 +209,7 @@ class World:
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
-        self.store = Store(level=1)
+        self.store = Store(is_at_floor=False)
         self.number = 0
         self.leases: list[str] = []
         self.lines = {prefix: Line() for prefix in PREFIXES}
@@ -417,7 +417,7 @@ class World:
     def reload(self) -> None:
         """Go on from a snapshot: the index is made again."""
         store = self.store
-        store.replace(dict(store.held), 1, store.leases, store.leased, self.number)
+        store.replace(dict(store.held), store.leases, store.leased, self.number)
 
     def check(self) -> None:
         expected, changed = dict.fromkeys(self.gone, ""), dict(self.gone)

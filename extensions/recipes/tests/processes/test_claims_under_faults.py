@@ -21,7 +21,7 @@ SECONDS = 8.0
 
 def test_locks_have_one_holder_and_jobs_one_end_under_faults(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, "--compact-at", "20000") as cluster:
-        cluster.start().wait_until_raised()
+        cluster.start().wait_until_begun()
         kinds = {**PROCESSES, changes.transfer: 3}
         nemesis = Nemesis(cluster, kinds, random.Random(5), lambda what: None, at_once=1)
         nemesis.scene.haste = 0.5

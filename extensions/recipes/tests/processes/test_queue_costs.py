@@ -51,7 +51,7 @@ class Counts:
 
 @pytest.fixture
 def counts(three: Cluster, monkeypatch: pytest.MonkeyPatch) -> Counts:
-    three.wait_until_raised()
+    three.wait_until_begun()
     return Counts(three, monkeypatch)
 
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from raftline.common.build_level import LEVEL
 from raftline.redis.resp.blocking import LATE
 from raftline.redis.resp.commands import Answer, plan_of
 from raftline.redis.resp.fast import Line
@@ -78,7 +77,7 @@ class Model:
     """A connection of a Redis client to such a node."""
 
     def __init__(self, store: Store | None = None) -> None:
-        self.store = store or Store(level=LEVEL)
+        self.store = store or Store(is_at_floor=False)
         self.session = RedisSession(7)
         self.context = CommandContext(Node(), self.session)
         self.lines: list[str] = []  # that were carried out

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.common.build_level import LEVEL
 from raftline.node.loop.quota import needs_room
 from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
@@ -46,7 +45,7 @@ class Applied:
     """A store to which entries are applied in order."""
 
     def __init__(self, *lines: str) -> None:
-        self.store = Store(level=LEVEL)
+        self.store = Store(is_at_floor=False)
         self.replies = [self.apply(line) for line in lines]
 
     def apply(self, line: str) -> str:
@@ -206,7 +205,7 @@ def test_an_entry_that_only_frees_needs_no_room(line: str, frees: bool) -> None:
 
 
 def test_an_entry_that_may_copy_much_is_long() -> None:
-    store = Store({"big": "x" * 60_000 + "\0001", "small": "1\0002"}, level=LEVEL)
+    store = Store({"big": "x" * 60_000 + "\0001", "small": "1\0002"}, is_at_floor=False)
     assert is_quick(store, ["redis 5 INCRBYFLOAT small 1", "redis 5 INCR small ; EXPIRE small 9"])
     assert not is_long(store, ["redis 5 APPEND small x"])
     for commands_ in (
@@ -223,7 +222,7 @@ def state_of_bob(reads: str, writes: str) -> ReplicatedState:
     """Return a state with a user who may read and write these keys."""
     state = ReplicatedState(all_vote({}), Machines())
     commands = [
-        f"cluster {'0' * 16} level {LEVEL}", f"user-add root {VERIFIER} admin", "role-add own",
+        f"cluster {'0' * 16} level 1", f"user-add root {VERIFIER} admin", "role-add own",
         f"role-grant own read {reads}", f"role-grant own write {writes}", "user-add bob - own",
     ]  # fmt: skip
     state.apply([Entry(place, 1, each) for place, each in enumerate(commands, 1)])

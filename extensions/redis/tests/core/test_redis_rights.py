@@ -86,7 +86,7 @@ class Done(NamedTuple):
 def texts(commands: tuple[str, ...]) -> list[str]:
     made = []
     for command in commands:
-        store = Store(level=1)
+        store = Store(is_at_floor=False)
         assert '"error"' not in execute(store, f"redis {NOW_MS} {command}")
         made.append(store["k"])
     return made

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.common.build_level import LEVEL
 from raftline.redis.harness.library_scripts import TEXTS
 from raftline.redis.redis_node import RedisNode
 from raftline.redis.resp.entry import answers_in, format_entry
@@ -237,7 +236,7 @@ def test_mistake_of_the_interpreter_is_one_refusal_everywhere(
         raise IndexError("list index out of range")
 
     monkeypatch.setitem(FUNCTIONS, "GET", FUNCTIONS["GET"]._replace(decide=broken))
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     text = r"redis.call('set',\s'a',\s'1')\sredis.pcall('get',\s'a')"
     reply = execute(store, f"redis 5 EVAL {text} 0")
     assert "the script met a mistake of this store (IndexError" in str(reply)
@@ -251,7 +250,7 @@ def test_mistake_of_the_interpreter_is_one_refusal_everywhere(
      ("pcall(function() while true do end end) return 1", "use fewer at a time")],
 )  # fmt: skip
 def test_script_over_its_budget_does_nothing(text: str, problem: str) -> None:
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     line = format_entry(5, [["EVAL", f"redis.call('set', 'a', 1) {text}", "0"]])
     assert problem in str(execute(store, line))
     assert not store.held
@@ -514,7 +513,7 @@ def test_what_a_failed_script_has_done_stays() -> None:
      ("EVAL x -1 a", "negative"), ("EVALSHA x 1 a", "NOSCRIPT"), ("SCRIPT x", "subcommand")],
 )  # fmt: skip
 def test_a_wrong_call_in_an_entry_does_nothing(call: str, problem: str) -> None:
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     (failure,) = answers_in(execute(store, f"redis 5 {call}") or "") or []
     assert problem in str(failure)
     assert not store.held
@@ -526,7 +525,7 @@ def test_a_wrong_call_in_an_entry_does_nothing(call: str, problem: str) -> None:
      "pyrate-put 1 a 5 9999999 x 0"],
 )  # fmt: skip
 def test_a_script_that_adds_too_much_does_nothing(call: str) -> None:
-    store, (name, *words) = Store(level=LEVEL), call.split()
+    store, (name, *words) = Store(is_at_floor=False), call.split()
     reply = execute(store, format_entry(5, [["EVAL", TEXTS[name][0], *words]]))
     assert "use fewer at a time. Nothing was done" in str(reply)
     assert not store.held
@@ -534,7 +533,7 @@ def test_a_script_that_adds_too_much_does_nothing(call: str) -> None:
 
 def test_calls_are_counted_if_their_keys_are_absent() -> None:
     """Each of these looks for an element 57 times."""
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     execute(store, format_entry(5, [["SCRIPT", "LOAD", TEXTS["limits-moving-window-get"][0]]]))
     call = f"EVALSHA {sha_of(TEXTS['limits-moving-window-get'][0])} 1 a 5 1e17"
     reply = execute(store, f"redis 5 {' ; '.join([call] * REDIS_QUEUED)}")
@@ -571,7 +570,7 @@ def test_calls_never_raise_and_lead_to_one_state(calls: list[list[str]]) -> None
     lines = [format_entry(1000, [call], (), {"own-1-9": 4000}) for call in calls]
     states = []
     for _ in range(2):
-        store = Store(level=LEVEL)
+        store = Store(is_at_floor=False)
         replies = []
         for line in lines:
             store.number += 1

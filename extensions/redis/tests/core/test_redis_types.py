@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.common.build_level import LEVEL
 from raftline.redis.resp.replies import (
     NO_LIST,
     Failure,
@@ -475,7 +474,7 @@ def test_no_text_of_a_client_is_a_typed_value() -> None:
 def test_chance_comes_with_the_entry() -> None:
     """Each node chooses the same, and at another time another one is chosen."""
     members = "SADD s " + " ".join(map(str, range(50)))
-    stores = [Store(level=LEVEL), Store(level=LEVEL)]
+    stores = [Store(is_at_floor=False), Store(is_at_floor=False)]
     chosen: set[str] = set()
     for now in range(20):
         replies = []
@@ -596,7 +595,7 @@ def test_a_transaction_computes_so_much_and_no_more(command: str) -> None:
 )
 def test_each_member_counts_however_short_it_is(command: str) -> None:
     """Such a command takes milliseconds, and its value has 50 KB."""
-    store = Store({"s": r"\sset " + " ".join(map(str, range(1000, 11_000)))}, level=LEVEL)
+    store = Store({"s": r"\sset " + " ".join(map(str, range(1000, 11_000)))}, is_at_floor=False)
     reply = execute(store, f"redis 5 {' ; '.join([command] * 2000)}")
     assert isinstance(reply, Refusal)
     assert "the commands make more than" in reply
@@ -604,14 +603,14 @@ def test_each_member_counts_however_short_it_is(command: str) -> None:
 
 def test_a_command_on_many_values_is_long() -> None:
     """Each of them is short."""
-    store = Store({"s": r"\sset " + " ".join(map(str, range(300)))}, level=LEVEL)
+    store = Store({"s": r"\sset " + " ".join(map(str, range(300)))}, is_at_floor=False)
     assert not is_long(store, ["redis 5 SUNION s s"])
     assert is_long(store, [f"redis 5 SUNION {'s ' * 100}"])
 
 
 def test_only_a_command_on_a_very_long_value_is_long() -> None:
     for size, long in ((VALUE_BYTES // 2, False), (VALUE_BYTES + 200_000, True)):
-        store = Store({"l": r"\slist " + "x" * size + "\0001"}, level=LEVEL)
+        store = Store({"l": r"\slist " + "x" * size + "\0001"}, is_at_floor=False)
         assert is_long(store, ["redis 5 LPUSH l x"]) is long
 
 

@@ -9,7 +9,6 @@ from types import ModuleType
 
 import pytest
 
-from raftline.common.build_level import LEVEL
 from raftline.redis.resp.functions import FUNCTIONS
 from raftline.redis.resp.replies import NO_LIST
 from raftline.redis.resp.types import hashes, sets, sorted_sets
@@ -51,7 +50,7 @@ def _words_of(name: str) -> list[str]:
 
 def _store_of(value: str) -> Store:
     """Return a store with three keys that have this value."""
-    store = Store({}, LEVEL)
+    store = Store(is_at_floor=False)
     store.notes_events = True
     for store.number, key in enumerate("KJI", start=1):
         store[key] = value

@@ -14,7 +14,6 @@ from typing import Final
 
 import pytest
 
-from raftline.common.build_level import LEVEL
 from raftline.redis.command_effects import TRIED_BYTES, estimate
 from raftline.redis.resp.entry import counted_answer, format_entry
 from raftline.redis.resp.functions import FUNCTIONS
@@ -172,7 +171,7 @@ def test_estimate_is_no_less_than_the_part_of_a_bound(name: str, size: int) -> N
     """An entry that would be refused is tried out before it is one: its estimate says so."""
     value, wrong = VALUES[name](size), dict[str, float]()
     short = _short(value).formatted
-    store = Store({"K": value, "J": short, "I": short}, level=LEVEL)
+    store = Store({"K": value, "J": short, "I": short}, is_at_floor=False)
     for _, words, cost in _walked(name, size):
         cost.carry_out()
         ledger = cost.ledger

@@ -31,7 +31,7 @@ def test_library_gets_the_replies_and_keys_of_redis(
 ) -> None:
     """`KEYS` in a script is refused."""
     pytest.importorskip(name, reason="it is what the test is about")
-    nodes.wait_until_raised()
+    nodes.wait_until_begun()
     command = commands(Path(sys.prefix).parent / "absent")[name]
     with redis_beside(tmp_path) as server, Raw(nodes["s1"]) as node, Raw(server) as redis:
         counts, differences = run(command, Pair(node, redis), server, tmp_path / "output")
@@ -41,7 +41,7 @@ def test_library_gets_the_replies_and_keys_of_redis(
 
 def test_difference_of_a_reply_and_of_a_key_is_found(nodes: Cluster, tmp_path: Path) -> None:
     """The order of `pairs` differs, and the time of day in seconds does not."""
-    nodes.wait_until_raised()
+    nodes.wait_until_begun()
     pairs = (
         b"local t = {a = 1, b = 2, c = 3, d = 4, e = 5}"
         b"for k in pairs(t) do redis.call('RPUSH', 'l', k) end"

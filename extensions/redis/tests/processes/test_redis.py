@@ -184,7 +184,7 @@ def redis() -> Any:
 @pytest.fixture(params=[2, 3])
 def store(redis: Any, nodes: Cluster, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A client at the leader, in each version of the protocol."""
-    nodes.wait_until_raised()
+    nodes.wait_until_begun()
     port, version = nodes["s1"].port, request.param
     with redis.Redis(port=port, protocol=version, decode_responses=True) as client:
         client.flushall()
@@ -307,7 +307,7 @@ def test_the_lock_of_redis_py_is_held_by_one(redis: Any, store: Any) -> None:
 
 
 def test_in_cluster_mode_a_client_follows_the_leader(redis: Any, cluster: Cluster) -> None:
-    cluster.wait_until_raised()
+    cluster.wait_until_begun()
     with redis.RedisCluster(
         host="localhost", port=cluster["s2"].port, decode_responses=True
     ) as client:

@@ -45,7 +45,7 @@ def test_redis_clients_and_others_see_one_order_under_faults(tmp_path: Path) -> 
     pytest.importorskip("redis", reason="half of the clients ask as redis-py does")
     mix = Mix(prefix="w.", counters=2, conditions=0.4, appends=0.02)
     with Cluster(tmp_path, 3, "--compact-at", "20000") as cluster:
-        cluster.start().wait_until_raised()
+        cluster.start().wait_until_begun()
         workload = Workload(cluster.nodes, CLIENTS, mix, "seed", transactors=1)
         clients = redis_clients(CLIENTS, workload)
         redis_transactors(2, workload)

@@ -51,7 +51,7 @@ def test_follower_sends_publishers_to_the_leader(nodes: Cluster) -> None:
 
 def test_restarted_node_sends_no_message_from_before(cluster: Cluster) -> None:
     """Neither what it had sent already, nor what was published while it was down."""
-    cluster.wait_until_raised()
+    cluster.wait_until_begun()
     with Raw(cluster.leader()) as publisher:
         with Raw(cluster["s3"]) as raw:
             subscribed(raw)
@@ -69,7 +69,7 @@ def test_restarted_node_sends_no_message_from_before(cluster: Cluster) -> None:
 
 def test_node_that_hears_no_leader_takes_no_subscriber(cluster: Cluster) -> None:
     """Its clients would hear nothing. The end of the connection sends them to another node."""
-    cluster.wait_until_raised()
+    cluster.wait_until_begun()
     for name in ("s1", "s2"):
         cluster[name].kill()
     with Raw(cluster["s3"]) as raw:

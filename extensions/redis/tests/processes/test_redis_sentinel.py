@@ -36,7 +36,7 @@ def transferred(cluster: Cluster, to: str) -> None:
 def test_a_connection_that_was_served_ends_with_the_leader(cluster: Cluster) -> None:
     """Whatever it was served, so that a client in Sentinel mode looks for the leader again. One
     that reads at followers stays, and so does a subscriber."""
-    cluster.wait_until_raised()
+    cluster.wait_until_begun()
     with ExitStack() as stack:
         each = [stack.enter_context(Raw(cluster["s1"])) for _ in SERVED]
         for raw, words in zip(each, SERVED, strict=True):
@@ -109,7 +109,7 @@ def test_each_node_tells_its_subscribers_of_a_new_leader(
     redis: Any, cluster: Cluster, channel: str
 ) -> None:
     """Clients such as Jedis and node-redis wait for this message, instead of asking again."""
-    cluster.wait_until_raised()
+    cluster.wait_until_begun()
     with ExitStack() as stack:
         each = [
             stack.enter_context(redis.Redis(port=node.port, decode_responses=True).pubsub())
@@ -137,7 +137,7 @@ def test_each_node_tells_its_subscribers_of_a_new_leader(
 
 def test_in_cluster_mode_no_change_of_the_leader_shows(redis: Any, cluster: Cluster) -> None:
     """Such a client lives on `MOVED`, and the end of a connection after it is not an error."""
-    cluster.wait_until_raised()
+    cluster.wait_until_begun()
     with redis.RedisCluster(host="localhost", port=cluster["s2"].port) as store:
         done = 0
         for to in ["s2", "s3", "s1"] * 2:

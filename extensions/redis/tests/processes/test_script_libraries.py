@@ -18,7 +18,7 @@ AT_ONCE = 3
 
 @pytest.fixture
 def port(nodes: Cluster) -> int:
-    nodes.wait_until_raised()
+    nodes.wait_until_begun()
     return nodes["s1"].port
 
 

@@ -88,7 +88,7 @@ def test_a_script_answers_as_in_redis(
 ) -> None:
     """With keys that are absent, or hold something else, or end, and any words after them."""
     chance = random.Random(f"{name} {version!r}")
-    nodes.wait_until_raised()
+    nodes.wait_until_begun()
     with Raw(redis_server) as other, Raw(nodes["s1"]) as node:
         for each in (other, node):
             each.whole(b"HELLO", version)
@@ -118,7 +118,7 @@ def test_a_script_on_types_answers_as_in_redis(
 ) -> None:
     """With keys of each type, and at times fewer words than it needs."""
     chance = random.Random(f"{name} {version!r}")
-    nodes.wait_until_raised()
+    nodes.wait_until_begun()
     (text,) = TEXTS[name]
     keys, words = TYPED[name]
     with Raw(redis_server) as other, Raw(nodes["s1"]) as node:

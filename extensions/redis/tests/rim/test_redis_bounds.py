@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from raftline.access.login import Access
-from raftline.common.build_level import LEVEL
 from raftline.redis.harness.redis_wire import RedisWire, framed, replies_in
 from raftline.redis.resp.commands import COMMANDS
 from raftline.redis.resp.connection import WITHOUT_LOGIN
@@ -154,7 +153,7 @@ def test_slow_subscriber_misses_nothing_before_its_end(
     ids=["MGET", "WATCH", "EXEC"],
 )
 def test_what_a_command_reads_takes_room_until_it_is_sent(commands: bytes) -> None:
-    wire = Wire(Store(level=LEVEL))
+    wire = Wire(Store(is_at_floor=False))
     wire.feed(framed("MSET", "a", "v" * 10_000, "b", "w" * 10_000))
     assert max(map(len, replies_in(wire.feed(commands)))) > 20_000
     assert wire.reserved >= 1
@@ -177,7 +176,7 @@ def test_what_a_command_reads_takes_room_until_it_is_sent(commands: bytes) -> No
 def test_what_a_command_has_read_takes_room_while_it_reads_more(
     commands: bytes, least: list[int]
 ) -> None:
-    wire = Wire(Store(level=LEVEL))
+    wire = Wire(Store(is_at_floor=False))
     wire.feed(framed("SET", "t", "v" * 10_000, "EX", "10"))
     for page in range(3):
         pairs = [word for number in range(400) for word in (f"a{page}{number}" + "k" * 90, "")]

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from raftline.common.build_level import LEVEL
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.turns import CALLS_AT_ONCE, Turns
 from raftline.redis.harness.redis_wire import RedisWire, framed, replies_in
@@ -128,7 +127,7 @@ def test_refusal_of_the_element_ends_the_connection_of_a_waiter(
 ) -> None:
     """If the leader is gone, a command that may wait has no reply, and nothing follows it. Any
     other refusal, and any other command, is answered."""
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     wire = Refusing(store)
     wire.host.watchers.open = lambda sink, asked: [[] for _ in asked]
     assert wire.feed(framed("RPUSH", "k", "a")) == b":1\r\n"

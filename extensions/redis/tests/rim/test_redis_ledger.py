@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.common.build_level import LEVEL
 from raftline.redis.harness.library_scripts import TEXTS
 from raftline.redis.harness.redis_wire import RedisWire, framed, replies_in
 from raftline.redis.resp.commands import COMMANDS
@@ -63,7 +62,7 @@ def in_multi(*commands: bytes) -> bytes:
 def test_reply_over_the_ledger_is_refused_before_a_write(data: bytes) -> None:
     """A few bytes may ask for the same value very often: what the reply would have is counted
     before it is encoded, and before anything is written."""
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     wire = Measured(store)
     wire.feed(framed("SET", "k", BIG) + framed("SET", "old", BIG))
     peak, sent = wire.peak(data)
@@ -75,7 +74,7 @@ def test_reply_over_the_ledger_is_refused_before_a_write(data: bytes) -> None:
 
 def test_reply_of_an_entry_is_counted_before_it_is_made() -> None:
     """It would have 200 MB, on each node that applies the entry."""
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     wire = Measured(store)
     wire.feed(framed("SET", "k", BIG))
     peak, sent = wire.peak(in_multi(framed("SET", "new", "1"), framed("MGET", *["k"] * 200)))
@@ -86,7 +85,7 @@ def test_reply_of_an_entry_is_counted_before_it_is_made() -> None:
 
 def test_drawn_elements_are_counted_before_they_are_made() -> None:
     """36 bytes ask for millions of elements of a set that has two."""
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     wire = Measured(store)
     wire.feed(framed("SADD", "s", "a", "b"))
     draw = framed("SRANDMEMBER", "s", "-20000000")
@@ -99,7 +98,7 @@ def test_drawn_elements_are_counted_before_they_are_made() -> None:
 
 def test_changes_over_the_ledger_are_refused_before_the_write() -> None:
     """Each COPY has 30 bytes, and its part of the entry a megabyte, or four."""
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     Measured(store).feed(framed("SET", "k", BIG))
     copies = [framed("COPY", "k", f"k{number}") for number in range(30)]
     peak, sent = Measured(store).peak(in_multi(*copies))
@@ -113,7 +112,7 @@ def test_changes_over_the_ledger_are_refused_before_the_write() -> None:
 
 def test_work_over_the_ledger_is_refused() -> None:
     """A thousand commands of 30 bytes on a value of a megabyte are as many megabytes to copy."""
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     wire = Measured(store)
     wire.feed(framed("SET", "k", BIG))
     sent = wire.feed(
@@ -125,7 +124,7 @@ def test_work_over_the_ledger_is_refused() -> None:
 
 def test_a_script_that_sets_many_keys_is_within_the_ledger() -> None:
     """One value is named, and each key would have it."""
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     acquire = TEXTS["locks-acquire"][0]
     for count, problem in ((30, b"the changes have more than"), (100, b"the commands make more")):
         keys = [f"k{number}" for number in range(count)]
@@ -136,7 +135,7 @@ def test_a_script_that_sets_many_keys_is_within_the_ledger() -> None:
 
 def test_replies_about_commands_are_encoded_once() -> None:
     """A thousand in one EXEC are parts of one text, which is in the ledger like any other."""
-    wire = Measured(Store(level=LEVEL))
+    wire = Measured(Store(is_at_floor=False))
     alone = wire.feed(framed("COMMAND"))
     assert alone == wire.feed(framed("COMMAND", "INFO", *COMMANDS))
     some = wire.feed(in_multi(*[framed("COMMAND")] * 9))
@@ -150,13 +149,13 @@ def test_replies_about_commands_are_encoded_once() -> None:
 
 def test_long_reply_waits_for_room_even_if_nothing_is_read() -> None:
     """Three connections that describe all commands must not have their replies at once."""
-    wire = Wire(Store(level=LEVEL))
+    wire = Wire(Store(is_at_floor=False))
     wire.feed(in_multi(*[framed("COMMAND")] * 100))
     assert wire.reserved
 
 
 def test_patterns_of_a_command_are_bounded() -> None:
-    wire = Measured(Store(level=LEVEL))
+    wire = Measured(Store(is_at_floor=False))
     assert wire.feed(framed("CONFIG", "GET", *["*save"] * 128)) == b"*2\r\n$4\r\nsave\r\n$0\r\n\r\n"
     refused = wire.feed(framed("CONFIG", "GET", *["*save"] * 129))
     assert refused == b"-ERR a command has at most 128 patterns\r\n"
@@ -205,7 +204,7 @@ def test_name_of_a_channel_is_bounded(verb: str, scene: Subscriber) -> None:
 @pytest.mark.parametrize("command", ["BLPOP k 0", "BLMPOP 0 1 k LEFT", "XREAD BLOCK 0 STREAMS k 0"])
 def test_a_waiter_keeps_no_room_for_replies(command: str) -> None:
     """It has read that its key is absent, and may wait for ever."""
-    wire = Wire(Store(level=LEVEL))
+    wire = Wire(Store(is_at_floor=False))
     wire.host.watchers.open = lambda sink, asked: [[] for _ in asked]
     assert wire.feed(framed(*command.split())) == b""
     assert wire.reserved == 1, "it has read"
@@ -214,12 +213,12 @@ def test_a_waiter_keeps_no_room_for_replies(command: str) -> None:
 
 def test_who_may_not_take_an_element_does_not_wait() -> None:
     """bob may read the key, and an element is taken by a write."""
-    wire = Wire(Store(level=LEVEL), known_users(), "bob")
+    wire = Wire(Store(is_at_floor=False), known_users(), "bob")
     assert wire.feed(framed("BLPOP", "app/k", "0")).startswith(b"-NOPERM ")
 
 
 def test_who_may_not_read_a_stream_does_not_wait_for_it() -> None:
-    wire = Wire(Store(level=LEVEL), known_users(), "bob")
+    wire = Wire(Store(is_at_floor=False), known_users(), "bob")
     wire.host.watchers.open = lambda sink, asked: [[] for _ in asked]
     refused = wire.feed(framed("XREAD", "BLOCK", "0", "STREAMS", "web/k", "0"))
     assert refused.startswith(b"-NOPERM ")
@@ -227,6 +226,6 @@ def test_who_may_not_read_a_stream_does_not_wait_for_it() -> None:
 
 
 def test_a_waiter_without_a_watch_is_refused() -> None:
-    wire = Wire(Store(level=LEVEL))
+    wire = Wire(Store(is_at_floor=False))
     assert b"serves at most 0 watches" in wire.feed(framed("BLPOP", "k", "0"))
     assert b"blocked_clients:0\r\n" in wire.feed(framed("INFO", "clients"))

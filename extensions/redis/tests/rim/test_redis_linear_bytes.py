@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.common.build_level import LEVEL
 from raftline.redis.harness.redis_wire import framed
 from raftline.redis.tests.rim.redis_machine import RedisMachine
 from raftline.wire.limits import READ_BYTES
@@ -17,7 +16,7 @@ SHORT = (4 << 20) // FACTOR
 
 def plan_commands(data: bytes, step: int) -> int:
     """Read commands that arrive in pieces, and return how many there were."""
-    machine = RedisMachine(FakeHost(level=LEVEL))
+    machine = RedisMachine(FakeHost(is_at_floor=False))
     for place in range(0, len(data), step):
         machine.feed(data[place : place + step])
     return len(machine.out)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.common.build_level import LEVEL
 from raftline.redis.harness.redis_wire import RedisWire, framed, redis_door
 from raftline.redis.resp.notifications import Subscription, translated
 from raftline.redis.tests.rim.redis_connections import Subscriber
@@ -143,7 +142,7 @@ def test_receivers_are_counted_by_few_comparisons(scene: Subscriber) -> None:
 )
 def test_what_nobody_may_publish_is_refused(words: tuple[str, str], refused: bytes) -> None:
     """Alone and in a transaction, in which the other commands are carried out."""
-    wire = RedisWire(Store(level=LEVEL))
+    wire = RedisWire(Store(is_at_floor=False))
     assert wire.feed(framed("PUBLISH", *words)) == refused
     wire.feed(framed("MULTI") + framed("SET", "a", "1") + framed("PUBLISH", *words))
     assert wire.feed(framed("EXEC")) == b"*2\r\n+OK\r\n" + refused
@@ -164,7 +163,7 @@ def test_new_leader_is_announced_to_each_subscription(verb: str, is_queued: bool
 
     for leaving in LEAVING:
         door = redis_door()
-        wire = StoreWire(Store(level=LEVEL), doors=[door])
+        wire = StoreWire(Store(is_at_floor=False), doors=[door])
         wire.host.watchers = WatchScene().watchers
         wire.feed(framed("HELLO", "3"))
         door.is_led_from("s1:10", is_here=False)
@@ -195,7 +194,7 @@ class Connected(StoreWire):
 def test_leader_that_leads_no_longer_ends_what_it_has_served(command: str, *, leaves: bool) -> None:
     """Never while it leads, and never at a node that has not led."""
     door = redis_door()
-    wire = Connected(Store(level=LEVEL), doors=[door])
+    wire = Connected(Store(is_at_floor=False), doors=[door])
     wire.host.watchers = WatchScene().watchers
     wire.feed(framed("HELLO", "2"))
     if command:

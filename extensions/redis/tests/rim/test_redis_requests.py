@@ -57,9 +57,11 @@ def access() -> Access:
     return access_with(ROOT_ALONE, "right")
 
 
-def outcome(data: list[bytes], chance: random.Random | None = None, level: int = 1) -> list[object]:
+def outcome(
+    data: list[bytes], chance: random.Random | None = None, *, is_at_floor: bool = False
+) -> list[object]:
     """Return what comes out for pieces of bytes."""
-    host: Any = FakeHost(limits=LIMITS, level=level)
+    host: Any = FakeHost(limits=LIMITS, is_at_floor=is_at_floor)
     host.doors = [redis_door(LIMITS)]
     machine = RedisMachine(host)
     for piece in [*data, b""]:
@@ -82,18 +84,18 @@ def test_any_cut_of_the_bytes_has_the_same_outcome() -> None:
         assert outcome(pieces, chance) == outcome([data]), seed
 
 
-@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("is_at_floor", [False, True])
 def test_plain_commands_are_what_they_are_one_by_one(
-    level: int, monkeypatch: pytest.MonkeyPatch
+    is_at_floor: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the cluster does not know all of them. A transaction that ends within a command is
     another matter: its client is gone, and the whole of it is dropped."""
     monkeypatch.setattr(redis_requests, "HALF_WHOLE", 0)
     every = [drawn(random.Random(seed)) for seed in range(400)]
-    found = [outcome([data], level=level) for data in every]
-    monkeypatch.setattr(redis_requests, "take_plain", lambda *_: PlainRun(True, [], [], 0))
+    found = [outcome([data], is_at_floor=is_at_floor) for data in every]
+    monkeypatch.setattr(redis_requests, "take_plain", lambda *_, **__: PlainRun(True, [], [], 0))
     monkeypatch.setattr(redis_requests, "take_short", lambda *_: None)
-    assert found == [outcome([data], level=level) for data in every]
+    assert found == [outcome([data], is_at_floor=is_at_floor) for data in every]
 
 
 def test_plain_commands_go_together() -> None:
@@ -117,7 +119,7 @@ def test_plain_commands_after_a_half_one_stay_plain(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_value_with_a_backslash_is_a_plain_one() -> None:
-    run = take_plain(framed(b"SET", b"k", b"a\\sb\\").decode() * 2, 9, level=1)
+    run = take_plain(framed(b"SET", b"k", b"a\\sb\\").decode() * 2, 9, is_at_floor=False)
     assert run.commands == [r"set k a\\sb\\"] * 2
 
 
@@ -222,7 +224,7 @@ def test_of_many_short_commands_few_are_handed_over_at_a_time(words: Any) -> Non
     count = READ_BYTES // len(command)
     peaks = []
     for _ in range(ATTEMPTS):
-        machine = ProtocolMachine(FakeHost(limits=LIMITS, level=1))
+        machine = ProtocolMachine(FakeHost(limits=LIMITS, is_at_floor=False))
         with traced(__file__, 1) as figures:  # the peak alone
             machine.protocol.receive_data(command * count, 0.0)
             machine.protocol.next_step()

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from raftline.access.login import Access
-from raftline.common.build_level import LEVEL
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.server_protocol import HALF_LINE, DoorRun, End
 from raftline.redis.harness.redis_wire import NOW_S, RedisWire, framed, redis_door, replies_in
@@ -50,7 +49,7 @@ def bytes_of(commands: list[str]) -> list[bytes]:
 
 def outcome(pieces: list[bytes], access: Access | None = None) -> tuple[bytes, dict[str, str], int]:
     """Return the replies, the pairs, and the number of entries."""
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     wire = RedisWire(store, access, "ann" if access else "")
     for piece in pieces:
         if not wire.has_ended:
@@ -90,7 +89,7 @@ def test_whole_transaction_is_a_line_that_waits_for_nothing() -> None:
 
 
 def test_few_transactions_on_a_long_value_go_together() -> None:
-    store = Store({"n": "v" * LONG_BYTES}, level=LEVEL)
+    store = Store({"n": "v" * LONG_BYTES}, is_at_floor=False)
     data = b"".join(bytes_of(transaction("INCR n", "EXPIRE n 60")))
     machine = machine_with(data * 5, is_quick=partial(is_quick, store))
     step = machine.protocol.next_step()
@@ -121,7 +120,7 @@ TOO_MUCH = {
 @pytest.mark.parametrize("way", TOO_MUCH)
 def test_what_is_too_much_for_an_entry_never_becomes_one(way: str, *, is_at_once: bool) -> None:
     """The next command of the connection is carried out."""
-    store = Store(level=LEVEL)
+    store = Store(is_at_floor=False)
     store.number = 1
     store["long"], store["set"] = "v" * (1 << 20), LONG_SET
     wire, number = RedisWire(store), store.number
@@ -148,7 +147,7 @@ GROWTH = {
 @pytest.mark.parametrize("way", GROWTH)
 def test_what_earlier_requests_make_too_much_is_no_entry(way: str) -> None:
     """They are on the way when it arrives."""
-    store = Store({"long": "v" * (1 << 20)}, level=LEVEL)
+    store = Store({"long": "v" * (1 << 20)}, is_at_floor=False)
     wire = RedisWire(store)
     for again in (False, True):
         number = store.number
@@ -165,7 +164,7 @@ def test_what_earlier_requests_make_too_much_is_no_entry(way: str) -> None:
 )
 @pytest.mark.parametrize("sender", ["", "ann@", "ann#7@"])
 def test_typed_line_that_is_too_much_never_becomes_an_entry(commands: str, sender: str) -> None:
-    store = Store({"long": "v" * (1 << 20)}, level=LEVEL)
+    store = Store({"long": "v" * (1 << 20)}, is_at_floor=False)
     reply = StoreWire(store).feed(f"{sender}redis 1764351306000 {commands}\n".encode())
     assert b"@Sorry, " in reply.replace(b"#7@", b"@")
     assert b" more than " in reply
@@ -174,7 +173,7 @@ def test_typed_line_that_is_too_much_never_becomes_an_entry(commands: str, sende
 
 def test_what_earlier_requests_make_small_enough_is_one_entry() -> None:
     """The trial waits until they are applied."""
-    store = Store({"long": "v" * (1 << 20)}, level=LEVEL)
+    store = Store({"long": "v" * (1 << 20)}, is_at_floor=False)
     wire = RedisWire(store)
     wire.feed(b"".join(bytes_of(["DEL long", *transaction("SET a 1", *["GET long"] * 9)])))
     *_, executed = replies_in(wire.sent)
@@ -191,7 +190,7 @@ class Unconfirmed(RedisWire):
 
 def test_nothing_is_tried_out_on_a_state_that_is_not_confirmed() -> None:
     """It might lack what was acknowledged elsewhere."""
-    store = Store({"long": "v" * (1 << 20)}, level=LEVEL)
+    store = Store({"long": "v" * (1 << 20)}, is_at_floor=False)
     wire = Unconfirmed(store)
     wire.feed(b"".join(bytes_of(TOO_MUCH["whole"])))
     assert replies_in(wire.sent)[-1] == b"+QUEUED\r\n"
@@ -203,7 +202,7 @@ def test_nothing_is_tried_out_on_a_state_that_is_not_confirmed() -> None:
 
 
 def test_transaction_with_a_changed_key_is_not_tried_out() -> None:
-    store = Store({"long": "v" * (1 << 20)}, level=LEVEL)
+    store = Store({"long": "v" * (1 << 20)}, is_at_floor=False)
     wire, other = RedisWire(store), RedisWire(store)
     wire.feed(framed("WATCH", "n"))
     other.feed(framed("INCR", "n"))
@@ -213,7 +212,7 @@ def test_transaction_with_a_changed_key_is_not_tried_out() -> None:
 
 def machine_with(data: bytes, **facts: Any) -> ProtocolMachine:
     """Return a connection with these bytes, at a node with a door whose clock stands."""
-    host: Any = FakeHost(level=LEVEL, **facts)
+    host: Any = FakeHost(is_at_floor=False, **facts)
     host.doors = [redis_door()]
     machine = ProtocolMachine(host)
     machine.protocol.receive_data(data, 0.0)
@@ -261,14 +260,14 @@ def test_transaction_whose_client_may_wait_is_answered(after: bytes) -> None:
 )
 def test_transaction_that_is_not_an_entry_by_itself_is_queued(commands: list[str]) -> None:
     """It reads, depends on a time that only the leader knows, has a mistake, or a call."""
-    machine = ProtocolMachine(FakeHost(level=LEVEL))
+    machine = ProtocolMachine(FakeHost(is_at_floor=False))
     machine.protocol.receive_data(b"".join(bytes_of(transaction(*commands))), 0.0)
     assert not isinstance(machine.protocol.next_step(), Batch)
 
 
 def test_long_transaction_is_queued() -> None:
     """Looking ahead is bounded, and so is the cost of doing it twice."""
-    machine = ProtocolMachine(FakeHost(level=LEVEL))
+    machine = ProtocolMachine(FakeHost(is_at_floor=False))
     data = bytes_of(transaction(*["SET k v"] * 700))
     machine.protocol.receive_data(b"".join(data), 0.0)
     assert not isinstance(machine.protocol.next_step(), Batch)
@@ -287,7 +286,7 @@ def test_whole_transaction_needs_the_rights_of_its_commands(role: UserRole) -> N
 
 def test_stranger_begins_no_transaction() -> None:
     """Each of the commands has its own refusal, as if it came alone."""
-    wire = RedisWire(Store(level=LEVEL), access_with(ROOT_ALONE, "right"))
+    wire = RedisWire(Store(is_at_floor=False), access_with(ROOT_ALONE, "right"))
     sent = wire.feed(b"".join(bytes_of(transaction("INCR n"))))
     assert [reply[:7] for reply in replies_in(sent)] == [b"-NOAUTH"] * 3
 

@@ -130,7 +130,7 @@ def test_a_node_keeps_a_damaged_file_aside_and_catches_up(tmp_path: Path, end: s
 
 def test_recovered_survivor_continues_undisturbed_by_old_members(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
-        cluster.start().wait_until_whole().wait_until_raised()
+        cluster.start().wait_until_whole().wait_until_begun()
         cluster.ask("client4@set a 4")
         cluster.wait_until_equal()
         survivor = cluster["s1"]

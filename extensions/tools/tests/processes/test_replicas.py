@@ -17,7 +17,7 @@ from tests.processes.typed import at
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     with Cluster(tmp_path, 3, *STEADY) as cluster:
-        yield cluster.start().led_by("s1").wait_until_raised()
+        yield cluster.start().led_by("s1").wait_until_begun()
 
 
 def test_check_replicas_shows_the_first_key_that_differs(cluster: Cluster) -> None:

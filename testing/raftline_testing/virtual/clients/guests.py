@@ -343,7 +343,7 @@ class Guests:
         seed: int,
     ) -> None:
         chance = self._chance = Random(f"guests {seed}")
-        self.is_on = chance.random() < SHARE and not plan.by_hand  # users need a higher level
+        self.is_on = chance.random() < SHARE and not plan.by_hand  # users need an identity
         self.clients: list[SimulatedClient] = []
         self.watches: list[WatchClient] = []
         self.users_at: dict[Host, UsersAtNode] = {}

@@ -10,11 +10,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from raftline.common.build_level import LEVEL, Build
+from raftline.common.identities import Build
 from raftline.net.peers import peers
-from raftline.net.peers.level_exchange import Builds, LevelQuestion, answer_to_level
-from raftline.raft.inputs import PeerLevel
-from raftline.raft.levels import FLOOR
+from raftline.net.peers.build_exchange import BuildQuestion, Builds, answer_to_build
+from raftline.raft.inputs import PeerBuild
 
 from ..nodes.simulated_node import Host
 from ..world.network import Links
@@ -49,7 +48,7 @@ class Announcements:
     def _look(self) -> None:
         self._is_planned = False
         for host in self._hosts:
-            if host.node is not None and host.build_level > FLOOR:
+            if host.node is not None and not host.is_at_floor:
                 self._connect(host)
 
     def _connect(self, host: Host) -> None:
@@ -105,27 +104,27 @@ class _Connection:
 
     def __init__(self, host: Host, other: Host) -> None:
         self.host, self.other = host, other
-        self._start, self._level = host.incarnation, other.build_level
+        self._start, self._was_at_floor = host.incarnation, other.is_at_floor
         place = host.members.get(other.name, "nowhere")
-        self.question = LevelQuestion(other.name, self._record, host.foreigners, place)
+        self.question = BuildQuestion(other.name, self._record, host.foreigners, place)
         self._builds = Builds(self._tell)
 
     @property
     def is_current(self) -> bool:
         """Whether the node that asks has not died, nor the other one changed its build."""
-        return (self._start, self._level) == (self.host.incarnation, self.other.build_level)
+        now = (self.host.incarnation, self.other.is_at_floor)
+        return (self._start, self._was_at_floor) == now
 
     def answer(self) -> str:
         """Return the answer of the other node's build."""
-        level = self.other.build_level
-        if level <= FLOOR:
+        if self.other.is_at_floor:
             return "Sorry, I don't understand: Level. Try: get KEY"
-        line = answer_to_level(self.other.cluster, "simulated", has_parts=False)
-        return line.replace(f"Level {LEVEL} ", f"Level {level} ", 1)
+        return answer_to_build(self.other.cluster, "simulated", has_parts=False)
 
     def _record(self, name: str, build: Build | None, teller: object) -> None:
         self._builds.record(name, build, teller)
 
-    def _tell(self, name: str, level: int, applies: frozenset[str]) -> None:
+    def _tell(self, name: str, build: Build) -> None:
         if self.host.incarnation == self._start:
-            self.host.take(PeerLevel(name, level, applies))
+            applies = build.applies if build.is_heard else None
+            self.host.take(PeerBuild(name, applies, build.is_at_floor))

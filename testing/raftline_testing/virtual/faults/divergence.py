@@ -119,7 +119,7 @@ class _Scenario:
             machine.stop()  # a watch at the node shows its state
         for watch in self._schedule.watch_clients:
             watch.stop()
-        self._schedule.upgrades.put_newest()
+        self._schedule.upgrades.put_above_floor()
         for host in self._hosts:
             host.sums_in_a_job = True
         self._schedule.first_starts()
@@ -370,7 +370,7 @@ def _spoil_snapshot(victim: Host) -> dict[str, bytes] | None:
         return None
     loaded.pairs[KEY] = _flipped(loaded.pairs[KEY])
     state = MachineState(
-        *loaded.snapshot[:2], loaded.members, loaded.sessions, loaded.pairs, level=loaded.level,
+        *loaded.snapshot[:2], loaded.members, loaded.sessions, loaded.pairs,
         leases=loaded.leases, cluster=loaded.cluster, users=loaded.users, chain=loaded.chain,
     )  # fmt: skip
     return {**files, name: b"".join(format_snapshot(state))}

@@ -42,10 +42,10 @@ class TwoClusters:
         plan: Plan,
         hosts: Mapping[str, Host],
         earlier: Invariants,
-        level: int,
+        *,
+        is_at_floor: bool,
     ) -> None:
-        """`world` is that of the schedule, `earlier` judged it, and `level` is that of all
-        builds."""
+        """`world` is that of the schedule, and `earlier` judged it."""
         self._counts = world.counts
         self._world = World(random.Random(f"two clusters {world.events}"), world.say)
         self._plan = replace(calmed(plan), long_ms=plan.long_ms)  # with the machine of its jobs
@@ -71,7 +71,7 @@ class TwoClusters:
             moved = Host(
                 self._world, self._plan, host.name, host.members, judge, network.send, host.disk
             )
-            moved.is_joiner, moved.build_level, moved.epoch = host.is_joiner, level, "again "
+            moved.is_joiner, moved.is_at_floor, moved.epoch = host.is_joiner, is_at_floor, "again "
             side[host.name] = moved
             self._files[host.name] = files
         self._hosts, self._count = {**self._old, **self._new}, len(hosts)

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from raftline.raft.levels import FLOOR
-
 from ..nodes.simulated_node import Host, leaders
 from ..schedule import Schedule, as_planned, few_collections
 from .divergence import FIRST_ENTRIES, STEPS, WITHIN_MS, plan_of
@@ -40,7 +38,7 @@ class _Scenario:
         self._timeout_ms = schedule.plan.options.election_timeout_ms
 
     def run(self) -> Counter[str]:
-        self._schedule.upgrades.put_newest()
+        self._schedule.upgrades.put_above_floor()
         self._schedule.first_starts()
         self._until("apply entries and settle", self._have_settled)
         victim = self._stopped()
@@ -69,7 +67,7 @@ class _Scenario:
         return all(
             host.node is not None
             and host.node.view.applied >= FIRST_ENTRIES
-            and host.node.view.levels.latest > FLOOR
+            and not host.node.view.identity.is_at_floor
             for host in self._hosts
         ) and bool(leaders(self._hosts))
 

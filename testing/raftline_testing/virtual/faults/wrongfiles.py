@@ -6,8 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from raftline.raft.inputs import PeerLevel, Propose
-from raftline.raft.levels import LOWEST
+from raftline.raft.inputs import PeerBuild, Propose
 from raftline.raft.membership import Membership
 
 from ...invariants import Invariants
@@ -67,7 +66,7 @@ class WrongFiles:
         is_calm = not (self._guard or self._network.has_cuts or self._world.look)
         if leader is None or leader.view is None or not is_calm:
             return
-        if any(host.build_level < LOWEST for host in self._hosts):
+        if any(host.is_at_floor for host in self._hosts):
             return  # no server could tell it
         progress = leader.view._state.progress
         voters = leader.view.membership.voters
@@ -132,7 +131,7 @@ class WrongFiles:
         """
         views = [host.view for host in self._hosts]
         born = [host for host in self._hosts if len(host.members) > 1 and not host.is_joiner]
-        if None in views or any(host.manager.level < LOWEST for host in self._hosts) or not born:
+        if None in views or any(host.manager.store.is_at_floor for host in self._hosts) or not born:
             return
         host = self._world.random.choice(born)
         if host.node is None or host.disk.is_foreign or not can_lose(self._hosts, host.name):
@@ -180,12 +179,12 @@ def earlier_cluster(
     }
     network.deliver = lambda message: hosts[message.to].hear(message)
     for host in hosts.values():
-        host.disk.newborn, host.build_level, host.epoch = True, LOWEST, "earlier "
+        host.disk.newborn, host.is_at_floor, host.epoch = True, False, "earlier "
         host.start()
         for name in members:
             if name != host.name:
-                host.take(PeerLevel(name, LOWEST))
-    run_until(world, lambda: all(host.manager.level == LOWEST for host in hosts.values()))
+                host.take(PeerBuild(name, frozenset()))
+    run_until(world, lambda: not any(host.manager.store.is_at_floor for host in hosts.values()))
     values = [f"set {chance.choice('abc')} foreign{n}" for n in range(FOREIGN_WRITES)]
     for value in values:
         leader = undisputed_leader(list(hosts.values()))

@@ -16,7 +16,7 @@ from typing import Any
 from raftline.access.login import Access
 from raftline.access.secret import NO_AUTH, PeerAuth
 from raftline.access.tls import Tls
-from raftline.net.peers.level_exchange import Foreigners
+from raftline.net.peers.build_exchange import Foreigners
 from raftline.net.peers.peers import Speakers
 from raftline.net.protocol.admission import Admission
 from raftline.net.protocol.doors import doors_at
@@ -42,7 +42,7 @@ from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.commands.rights import LeaseKeys
 from raftline.wire.limits import LONG_REPLY_BYTES
 from raftline.wire.operands.operands import Limits
-from raftline.wire.refusal import NO_LEADER, NO_QUORUM, NOT_REACHED, RISING, error
+from raftline.wire.refusal import NO_IDENTITY, NO_LEADER, NO_QUORUM, NOT_REACHED, error
 
 from ...invariants import InvariantError
 from ..world.virtual_clock import Clock
@@ -114,7 +114,7 @@ class Doors:
         self.is_private = False  # no third party can read a connection
         self.peer_auth: PeerAuth = NO_AUTH
         self.tls: Tls | None = None
-        self.announces_level = True
+        self.announces_build = True
         self.foreigners = Foreigners(host.name, lambda: host.cluster, now_s=host.clock.now_s)
         self.reply_room = ReplyRoom(LONG_REPLY_BYTES, now_s=host.clock.now_s)
         self.refusals = RefusalCounts()
@@ -138,8 +138,8 @@ class Doors:
         return self._host.queue.room
 
     @property
-    def level(self) -> int:
-        return self._host.manager.level
+    def is_at_floor(self) -> bool:
+        return self._host.manager.store.is_at_floor
 
     def is_quick(self, commands: Sequence[str]) -> bool:
         return is_quick(self._host.manager.store, commands)
@@ -187,17 +187,17 @@ class Doors:
         facts = node_facts(self._view, self._host.clock.now_ms())
         return "STATUS response: " + json.dumps(facts)
 
-    def why_level(self, needed: int) -> str:
-        """Refuse commands above the level; a real node first waits for a level that will come."""
+    def why_at_floor(self) -> str:
+        """Refuse commands beyond the floor; a real node first waits for an identity to come."""
         leader = self._view.leader
         if leader is None or leader == self.name:
-            return RISING
+            return NO_IDENTITY
         return self._host.not_leader(leader)
 
     def why_elsewhere(self, change: Change) -> str:
         return ""
 
-    def with_level(self, change: Change) -> Change:
+    def with_build(self, change: Change) -> Change:
         return change
 
     def keys_of_lease(self, lease: str) -> LeaseKeys | None:

@@ -7,7 +7,6 @@ must yield a node's state.
 from __future__ import annotations
 
 from raftline.node.watches.watch_registry import WatchRegistry
-from raftline.raft.levels import FLOOR
 from raftline.state.event_history import EventHistory
 from raftline.state.key_events import BareEvent
 from raftline.wire.commands.watch_lines import MESSAGE
@@ -56,7 +55,7 @@ class Watching:
     def moves(self, manager: Manager, history: EventHistory) -> None:
         """Now and then let the watcher move to this node."""
         self._steps += 1
-        if self._steps % STEPS or manager.store.level <= FLOOR or history.last < self._position:
+        if self._steps % STEPS or manager.store.is_at_floor or history.last < self._position:
             return  # the node is behind, so the watcher waits
         pairs = {key: value_of(held) for key, held in manager.store.held.items()}
         if self._position >= 0 and history.place_of(self._position).is_covered:

@@ -18,7 +18,7 @@ from random import Random
 from typing import Protocol
 
 from raftline.common.process.wakeup import no_pause
-from raftline.net.peers.level_exchange import Foreigners
+from raftline.net.peers.build_exchange import Foreigners
 from raftline.net.protocol.host import Batch, ReplySink
 from raftline.node.clock import OwnerSleep
 from raftline.node.loop.applying import SLICE_S
@@ -29,8 +29,8 @@ from raftline.node.loop.stepper import Stepper
 from raftline.node.loop.writer import DiskTask, WriteQueue
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
+from raftline.raft.identity import is_foreign
 from raftline.raft.inputs import Applied, AskLeader, Input, Propose, Read, Transfer
-from raftline.raft.levels import FLOOR, is_foreign
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode, StepObserver, node_from_disk
@@ -222,7 +222,7 @@ class Host(ServingNode):
         self._members = members
         self._invariants = invariants
         self.network_send = send
-        self.build_level = FLOOR  # level of the build that it runs
+        self.is_at_floor = True  # it gives its log no identity
         # Called when it has started, stopped, continued, or learned its identity.
         self.on_change: Callable[[], None] = lambda: None
         self.epoch = ""  # differs for an earlier cluster
@@ -783,8 +783,9 @@ class Host(ServingNode):
         chance = self._world.random
         options = replace(
             self._plan.options_of_a_start(chance),
-            level=self.build_level,
-            cluster_if_new=cluster_of(self.name, self._incarnation, self.epoch),
+            cluster_if_new=""
+            if self.is_at_floor
+            else cluster_of(self.name, self._incarnation, self.epoch),
         )
         known = {
             "base_cluster": recovered.base_cluster,
@@ -805,7 +806,6 @@ class Host(ServingNode):
             may_be_new=recovered.may_be_new,
             incarnation=self._incarnation,
             snapshot=recovered.snapshot,
-            level=recovered.level,
             **(known if recovered.cluster else {}),  # a foreign core has none
         )
         if self.collector is not None:

@@ -18,14 +18,14 @@ class Seen(NamedTuple):
 
     applied: int
     held: dict[str, str]
-    level: int
+    is_at_floor: bool
 
 
-NOTHING = Seen(0, {}, 0)
+NOTHING = Seen(0, {}, is_at_floor=True)
 
 
 def _seen_at(manager: Manager) -> Seen:
-    return Seen(manager.applied.index, dict(manager.store.held), manager.store.level)
+    return Seen(manager.applied.index, dict(manager.store.held), manager.store.is_at_floor)
 
 
 class LookingConnection(SimulatedConnection):

@@ -1,19 +1,10 @@
-"""The level of this build, which stands for the newest verbs, options, records and messages that it
-supports.
-
-A cluster has a level too, which its leader raises once every member supports it
-(docs/operate/upgrades.md). Until then this build writes and sends nothing that a member at the
-cluster's level can't read.
-"""
+"""The identities of clusters, and what a build announces."""
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from zlib import crc32
-
-LEVEL = 1  # the format of the first release
-NO_LEVEL = "announces no level"  # instead of the version, as other implementations do
 
 
 def new_cluster() -> str:
@@ -38,10 +29,15 @@ def _sum_after(earlier: str, begin: str) -> str:
 
 
 class Build(NamedTuple):
-    """The level and the version that a build announces, the identity of its cluster, or "" if it
-    does not know one yet (raft/levels.py), and the parts that it applies (common/effects.py)."""
+    """The version that a build announces, the identity of its cluster, or "" if it does not know
+    one yet (raft/identity.py), and the parts that it applies (common/effects.py)."""
 
-    level: int
     version: str
     cluster: str = ""
     applies: frozenset[str] = frozenset()
+    is_at_floor: bool = False  # it announces none, as other implementations do
+    is_heard: bool = True  # on an open connection
+
+
+AT_FLOOR: Final = Build("announces no build", is_at_floor=True)
+NOT_HEARD: Final = Build("not heard yet", is_heard=False)

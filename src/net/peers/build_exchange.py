@@ -1,9 +1,9 @@
 """The announcement of a build: `s1@Level 1 version 0.2.0 with objects=104c7907f9d9`, as question
 and as answer. The words after `with` say what it applies, and how (common/effects.py).
 
-A node sends this line first on each connection that it makes to a peer. An implementation without
-levels answers with `Sorry, `, as it does to any unknown line, and is recognized by that. So does a
-node that was started with `--floor`, which itself asks nobody.
+A node sends this line first on each connection that it makes to a peer. Another implementation
+answers with `Sorry, `, as it does to any unknown line, and is recognized by that. So does a node
+that was started with `--floor`, which itself asks nobody.
 
 The question is sent again each second until an answer tells the build. A line may be lost where
 something between two nodes takes it, and without the answer a leader would send that member nothing
@@ -26,10 +26,11 @@ from collections.abc import Callable
 from ...access.tls import Tls
 from ...access.tls_socket import TlsSocket
 from ...common.address import Address
-from ...common.build_level import LEVEL, NO_LEVEL, Build
 from ...common.effects import applies
+from ...common.identities import AT_FLOOR, NOT_HEARD, Build
 from ...common.version import VERSION
-from ...raft.levels import CLUSTER, FLOOR, NOT_HEARD, PARTS, is_foreign
+from ...raft.identity import CLUSTER, FORMAT, PARTS, is_foreign
+from ...wire.commands.parsing import BUILD_QUESTION
 from ...wire.limits import BUILD_BYTES
 from ...wire.protocol import ProtocolError, decode_line, split_sender
 from ...wire.refusal import ELSEWHERE
@@ -37,39 +38,38 @@ from ...wire.replies.refusals import code_of, refusal_in
 from ..line_reader import HalfLine, LineReader, LineTooLong
 from .opening import connect, why_not_accepted
 
-FIRST_WORD = "Level"
+_BEGINNING = f"{FORMAT.capitalize()} version "
 HIDDEN = "hidden"  # instead of the version, which shows the commit and its known vulnerabilities
-_LEVEL_LINE = re.compile(
-    rf"Level ([1-9][0-9]{{0,8}}) version (\S{{1,64}})(?: with ({PARTS}))?(?: cluster ({CLUSTER}))?",
+_BUILD_LINE = re.compile(
+    rf"{_BEGINNING}(\S{{1,64}})(?: with ({PARTS}))?(?: cluster ({CLUSTER}))?",
     re.ASCII,
 )
 ASK_S = 2.0  # to ask a build that is not connected yet
 FOREIGN_S = 60.0  # how long a server of another cluster counts as seen; it is printed once
 
 
-def format_level(
+def format_build(
     me: str, cluster: str = "", version: str = VERSION, *, has_parts: bool = True
 ) -> str:
     """Return the line of this build, without its newline."""
-    line = f"{me}@{FIRST_WORD} {LEVEL} version {version}"
+    line = f"{me}@{_BEGINNING}{version}"
     if has_parts and (parts := sorted(applies())):
         line += f" with {' '.join(parts)}"
     return f"{line} cluster {cluster}" if cluster else line
 
 
-def answer_to_level(cluster: str, version: str = VERSION, *, has_parts: bool = True) -> str:
+def answer_to_build(cluster: str, version: str = VERSION, *, has_parts: bool = True) -> str:
     """Return the answer to a build's line."""
-    return format_level("", cluster, version, has_parts=has_parts).removeprefix("@")
+    return format_build("", cluster, version, has_parts=has_parts).removeprefix("@")
 
 
-def read_level(text: str) -> Build | None:
+def read_build(text: str) -> Build | None:
     """Return the build that sent this answer; None if the answer does not show it."""
-    if match := _LEVEL_LINE.fullmatch(text):
-        parts = frozenset((match[3] or "").split())
-        return Build(int(match[1]), match[2], match[4] or "", parts)
+    if match := _BUILD_LINE.fullmatch(text):
+        return Build(match[1], match[3] or "", frozenset((match[2] or "").split()))
     refusal = refusal_in(text)
     if refusal is not None and refusal.outcome is not ELSEWHERE:
-        return Build(FLOOR, NO_LEVEL)
+        return AT_FLOOR
     return None
 
 
@@ -81,11 +81,11 @@ class Builds:
     own announcement is withdrawn: an earlier one of another connection is valid again.
     """
 
-    def __init__(self, on_level: Callable[[str, int, frozenset[str]], None]) -> None:
-        """`on_level` gets each level of a peer, NOT_HEARD when it is no longer known, and the parts
-        that it applies."""
-        self._on_level = on_level
-        self._lock = threading.Lock()  # the core gets the levels in the order of their arrival
+    def __init__(self, on_build: Callable[[str, Build], None]) -> None:
+        """`on_build` gets each build of a peer, one that is not heard when it is no longer
+        known."""
+        self._on_build = on_build
+        self._lock = threading.Lock()  # the core gets the builds in the order of their arrival
         self._builds: dict[str, dict[object, Build]] = {}  # by connection, the latest one last
 
     def record(self, name: str, build: Build | None, teller: object) -> None:
@@ -98,13 +98,12 @@ class Builds:
             if build is not None:
                 builds[teller] = build
             self._builds[name] = builds  # replaced as a whole: other threads read it meanwhile
-            build = self.of(name)
-            self._on_level(name, build.level, build.applies)
+            self._on_build(name, self.of(name))
 
     def of(self, name: str) -> Build:
-        """Return the build of a peer; its level is NOT_HEARD if it is not known yet."""
+        """Return the build of a peer, one that is not heard if it is not known yet."""
         builds = self._builds.get(name)
-        return next(reversed(builds.values())) if builds else Build(NOT_HEARD, "not heard yet")
+        return next(reversed(builds.values())) if builds else NOT_HEARD
 
 
 OnBuild = Callable[[str, Build | None, object], None]  # see `Builds.record`
@@ -162,8 +161,8 @@ class Foreigners:
             return {name: theirs for (name, _), (theirs, at_s) in entries if self._counts(at_s)}
 
 
-class LevelQuestion:
-    """The question for the level of a peer, on successive connections to it."""
+class BuildQuestion:
+    """The question for the build of a peer, on successive connections to it."""
 
     def __init__(
         self, peer: str, on_build: OnBuild | None, foreigners: Foreigners, place: str
@@ -187,7 +186,7 @@ class LevelQuestion:
         self.was_full, self._theirs = False, ""
         self._announced = self._foreigners.mine() if self.is_asked else None
         self._is_told = not self.is_asked
-        return b"" if self._announced is None else f"{format_level(me, self._announced)}\n".encode()
+        return b"" if self._announced is None else f"{format_build(me, self._announced)}\n".encode()
 
     def next_line(self, me: str) -> bytes:
         """Return the line again if this node has learned its identity since, otherwise b""."""
@@ -195,21 +194,21 @@ class LevelQuestion:
         if self._announced is None or self._announced == mine:
             return b""
         self._announced = mine
-        return f"{format_level(me, mine)}\n".encode()
+        return f"{format_build(me, mine)}\n".encode()
 
     def line_again(self, me: str) -> bytes:
         """Return the line again if no answer told the build yet, otherwise b""."""
-        return b"" if self._is_told else f"{format_level(me, self._announced or '')}\n".encode()
+        return b"" if self._is_told else f"{format_build(me, self._announced or '')}\n".encode()
 
     def take(self, text: str) -> bool:
         """Take a line that may be an answer; return whether it was one. A refusal counts as one
         only until the first answer has arrived."""
         code = code_of(text) if self.is_asked else ""
-        if not code and not text.startswith(f"{FIRST_WORD} "):
+        if not code and not text.startswith(BUILD_QUESTION):
             return False
         self.is_asked = False
         self.was_full = code == "full"
-        build = read_level(text)
+        build = read_build(text)
         if build is not None and self._on_build is not None:
             self._is_told = True
             self._theirs = build.cluster
@@ -232,7 +231,7 @@ class LevelQuestion:
             self._on_build(self._peer, None, self)
 
 
-def ask_level(me: str, address: Address, name: str = "", tls: Tls | None = None) -> Build | None:
+def ask_build(me: str, address: Address, name: str = "", tls: Tls | None = None) -> Build | None:
     """Return the build of the node at an address; None if no answer arrives within ASK_S. With
     `tls`, its certificate has to be for `name`.
 
@@ -242,8 +241,8 @@ def ask_level(me: str, address: Address, name: str = "", tls: Tls | None = None)
     refused: ssl.SSLError | None = None
     for dials in [tls, None] if tls is not None and not tls.is_only else [tls]:
         try:
-            line = _asked(f"{format_level(me)}\n".encode(), name, address, dials)
-            return read_level(split_sender(decode_line(line))[2])
+            line = _asked(f"{format_build(me)}\n".encode(), name, address, dials)
+            return read_build(split_sender(decode_line(line))[2])
         except (OSError, UnicodeError, ProtocolError, HalfLine, LineTooLong) as problem:
             if isinstance(problem, ssl.SSLError) and why_not_accepted(problem, me):
                 refused = problem
