@@ -111,7 +111,7 @@ def compare(state: State, progress: Progress, sums: Sums) -> None:
     The difference is that of the latest report: the follower can check it, and one that is over is
     dropped."""
     progress.reported_difference, progress.received_index = sums.differs, sums.received
-    progress.applied_index = max(progress.applied_index, sums.index)
+    progress.applied_index = sums.index
     if sums.differs:  # it knows
         progress.entries, progress.state, progress.is_told = Comparison(), Comparison(), False
         return

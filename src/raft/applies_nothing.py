@@ -9,6 +9,10 @@ trouble; each one that is applied begins the time again. A leader in this troubl
 follower that has applied more (`check_applying`). Without one it stays, since an entry may take
 that long on every server. Followers report what they applied with their sums (raft/agreement.py);
 at the floor they don't, so a leader stays there.
+
+A server that applies all the time may still be late, as after a restart with a long log: an entry
+waits for more than `LATE_TIMEOUTS` election timeouts. It lets the others stand first, and a
+transfer goes to another one.
 """
 
 from __future__ import annotations
@@ -20,9 +24,14 @@ from .transfer import TransferRefused, begin_transfer, why_unfit
 
 
 def note_applied(state: State, index: int) -> None:
-    """Record the last applied entry, and begin the time for the next one."""
-    if index > state.applied or index >= state.commit_index:
-        state.apply_since_ms = state.now_ms if index < state.commit_index else 0
+    """Record the last applied entry, and restart the time of the next one. Once all that was due is
+    applied, restart that of all that is committed by now."""
+    if index >= state.commit_index:
+        state.apply_since_ms = state.due_since_ms = 0
+    elif index > state.applied:
+        state.apply_since_ms = state.now_ms
+        if index >= state.due_index:
+            state.due_index, state.due_since_ms = state.commit_index, state.now_ms
     state.applied = index
 
 

@@ -90,12 +90,15 @@ def on_disconnected(state: State, peer: str) -> None:
     the full timeout, but not while this server's vote is promised (raft/leader_lease.py)."""
     if (progress := state.progress.get(peer)) is not None:
         progress.away = True
+        progress.applied_index = 0  # after a restart it applies its log again
     if state.role is not Role.FOLLOWER or state.leader != peer:
         return
     state.note(f"[*] Lost the connection to leader {state.leader}")
     state.refuse_forwarded_reads()
     state.leader = None
     state.leader_heard_at_ms = None
+    if state.applies_late:
+        return  # see `arm_election`
     state.quick_retries_left = QUICK_RETRIES
     soon = max(state.now_ms, state.promised_until_ms) + 10 + short_delay_ms(state)
     state.election_at_ms = min(state.election_at_ms, soon)

@@ -253,7 +253,8 @@ def advance(state: State) -> None:
     if state.applying < state.commit_index:
         state.hand_out_committed()
     if state.applied < state.commit_index and not state.apply_since_ms:
-        state.apply_since_ms = state.now_ms
+        state.apply_since_ms = state.due_since_ms = state.now_ms
+        state.due_index = state.commit_index
     if state.name not in state.configurations.latest.voters:
         say_if_removed(state)
     leading = state.leading

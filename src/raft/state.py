@@ -19,6 +19,7 @@ from .roles import Candidacy, ForwardedReads, Incoming, Leading, PendingTransfer
 # A disk, or a state machine, without progress for this many election timeouts counts as hung; one
 # that is merely slow ends its work long before that.
 DISK_TIMEOUTS = 10
+LATE_TIMEOUTS = 2  # election timeouts after which an entry is applied late
 APPLY_MAX = 4096  # entries handed out at a time, so that heartbeats continue
 
 
@@ -80,6 +81,8 @@ class State:
     applying: int = 0  # handed out to be applied: the rim executes these in order
     applied: int = 0  # the rim has executed these, and reported that by `Applied`
     apply_since_ms: int = 0  # since when committed entries wait for the next `Applied`; 0: none
+    due_index: int = 0  # the commit index when `due_since_ms` began
+    due_since_ms: int = 0  # since when that entry waits to be applied; 0: none waits
     points: dict[int, int] = field(default_factory=dict)  # chains by applied index
     state_sums: dict[int, StateSummed] = field(default_factory=dict)  # by index
     durable_index: int = 0  # entries up to here are on this server's disk
@@ -215,6 +218,13 @@ class State:
         limit_ms = DISK_TIMEOUTS * self.options.election_timeout_ms
         return self.apply_waits_ms(now_ms) >= limit_ms
 
+    @property
+    def applies_late(self) -> bool:
+        """Whether a committed entry has waited long, even if others before it are being applied, as
+        after a restart with a long log."""
+        limit_ms = LATE_TIMEOUTS * self.options.election_timeout_ms
+        return self.due_since_ms > 0 and self.now_ms - self.due_since_ms >= limit_ms
+
     def may_send(self, name: str) -> bool:
         """Whether this server may send its log to the named one: rule 3 of raft/upgrade.py."""
         identity = self.identity
@@ -291,10 +301,10 @@ class State:
     def arm_election(self) -> None:
         """Restart the election timer with a new random timeout (§5.2). It begins now, or later if a
         promise is longer than the shortest timeout (raft/leader_lease.py). A server that applies
-        nothing lets the others stand first."""
+        late lets the others stand first: it would answer nobody before it has caught up."""
         promised_ms = self.promised_until_ms - self.options.election_timeout_ms
         self.election_at_ms = max(self.now_ms, promised_ms) + self.pick_timeout_ms()
-        if self.applies_nothing(self.now_ms):
+        if self.applies_late:
             self.election_at_ms += 4 * self.options.election_timeout_ms
 
     def refuse_forwarded_reads(self) -> None:

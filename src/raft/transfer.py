@@ -31,7 +31,7 @@ class TransferRefused(Exception):
 
 
 def begin_transfer(state: State, to: str | None) -> None:
-    """Hand the leadership to `to`, or to the follower with the most complete log.
+    """Hand the leadership to `to`, or to the follower that has applied the most entries.
 
     Raises:
         TransferRefused: this server does not lead, or the follower can't take over now.
@@ -88,9 +88,12 @@ def why_unfit(state: State, name: str) -> str | None:
     return None
 
 
-def _nearness(state: State, name: str) -> tuple[int, int, int]:
+def _nearness(state: State, name: str) -> tuple[int, int, int, int]:
+    """Return how near a follower is to serving as a leader. One that still has a long log to apply
+    would answer nobody until it has applied it."""
     progress = state.as_leader.progress[name]
-    return progress.match_index, progress.acked_round, progress.heard_at_ms
+    place = progress.applied_index, progress.match_index
+    return *place, progress.acked_round, progress.heard_at_ms
 
 
 def advance_transfer(state: State) -> None:

@@ -32,7 +32,7 @@ TIMES = {
     "notice_at_ms": HEARTBEAT_MS // 2,
     "leave_by_ms": 100 * T_MS,
     **dict.fromkeys(("since_ms", "disk_since_ms", "outrun_since_ms", "moved_at_ms"), 0),
-    "apply_since_ms": 0,
+    **dict.fromkeys(("apply_since_ms", "due_since_ms"), 0),
     "better_log_until_ms": T_MS,
     **dict.fromkeys(("began_ms", "round_began_ms", "held_since_ms"), 0),
 }

@@ -385,8 +385,9 @@ def tells_of_entries(message: Message) -> bool:
 
 def _blank(state: State) -> None:
     """Clear the fields that no rule of these worlds reads: the voters of a leader, the last commit
-    index sent, which counts from the second level on, and denied votes, which count for
-    newborns."""
+    index sent, which counts from the second level on, denied votes, which count for newborns, and
+    the entry that is due, since no entry is late."""
+    state.due_index = 0
     if state.leading is not None:
         state.leading.votes = {}
         for progress in state.leading.progress.values():

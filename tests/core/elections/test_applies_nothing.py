@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import Applied, Propose, Receive, Tick
+from raftline.raft.inputs import Applied, PeerDisconnected, Propose, Receive, Tick, Transfer
 from raftline.raft.messages import AppendAccepted, Sums, TimeoutNow
 from raftline.raft.node import RawNode
 from raftline.raft.state import DISK_TIMEOUTS
@@ -15,11 +15,11 @@ TIMEOUT_MS = OPTIONS.election_timeout_ms
 LONG_MS = DISK_TIMEOUTS * TIMEOUT_MS
 
 
-def answer(leader: RawNode, name: str, applied: int) -> Effects:
+def answer(leader: RawNode, name: str, applied: int | None) -> Effects:
     """Make a follower answer that it holds the whole log, and has applied it up to an entry."""
     view = leader.view
     round_now = leader._state.as_leader.round
-    sums = Sums(applied, 0, 0, 0, 0)
+    sums = None if applied is None else Sums(applied, 0, 0, 0, 0)
     message = AppendAccepted(name, view.name, view.term, view.log.last_index, round_now, sums=sums)
     return leader.step(Receive(message), view.now_ms)
 
@@ -107,3 +107,58 @@ def test_a_follower_that_applies_nothing_knows_it() -> None:
     assert follower.view.applies_nothing(now_ms)
     follower.step(Applied(1), now_ms)
     assert not follower.view.applies_nothing(now_ms)
+
+
+def test_a_late_follower_lets_the_others_stand_first() -> None:
+    """It applies all the time, as after a restart with a long log, and falls no further behind."""
+    follower, now_ms = node_of("s2"), TIMEOUT_MS
+    for index in range(1, 60):
+        terms, prev = [1] * (100 if index == 1 else 1), (0, 0) if index == 1 else (98 + index, 1)
+        follower.step(Receive(append(1, prev, *terms, commit=99 + index)), now_ms)
+        sync(follower)
+        now_ms += OPTIONS.heartbeat_ms
+        follower.step(Applied(index), now_ms)
+    assert not follower.view.applies_nothing(now_ms)
+    follower.step(Receive(append(1, (157, 1), commit=157)), now_ms)
+    assert follower.view.election_at_ms - now_ms >= 4 * TIMEOUT_MS
+    follower.step(PeerDisconnected("s1"), now_ms)  # the process of the leader is gone
+    assert follower.view.election_at_ms - now_ms >= 4 * TIMEOUT_MS
+    follower.step(Applied(158), now_ms)
+    follower.step(Receive(append(1, (158, 1), commit=158)), now_ms)
+    assert follower.view.election_at_ms - now_ms < 2 * TIMEOUT_MS
+    follower.step(PeerDisconnected("s1"), now_ms)
+    assert follower.view.election_at_ms - now_ms < TIMEOUT_MS
+
+
+def test_a_follower_of_a_busy_cluster_is_never_late() -> None:
+    """It always has entries to apply, and each waits briefly."""
+    follower, now_ms = node_of("s2"), 0
+    for index in range(1, 60):
+        prev = (0, 0) if index == 1 else (index - 1, 1)
+        follower.step(Receive(append(1, prev, 1, commit=index)), now_ms)
+        sync(follower)
+        now_ms += OPTIONS.heartbeat_ms
+        follower.step(Applied(index - 1), now_ms)
+        assert follower.view.election_at_ms - now_ms < 2 * TIMEOUT_MS
+
+
+def test_a_transfer_goes_to_the_follower_that_has_applied_most(leader: RawNode) -> None:
+    answer(leader, "s2", 3)
+    answer(leader, "s3", 2)
+    assert successor_of(leader) == "s2"
+
+
+def test_a_follower_that_restarted_has_applied_nothing(leader: RawNode) -> None:
+    """It applies its log again, and tells nothing before the first of these entries."""
+    answer(leader, "s3", 2)
+    answer(leader, "s2", 3)
+    leader.step(PeerDisconnected("s2"), leader.view.now_ms)
+    answer(leader, "s2", None)
+    assert successor_of(leader) == "s3"
+
+
+def successor_of(leader: RawNode) -> str:
+    leader.step(Transfer(None), leader.view.now_ms)
+    transfer = leader._state.as_leader.transfer
+    assert transfer is not None
+    return transfer.to
