@@ -73,4 +73,4 @@ def test_subscription_at_a_node_that_lags_is_found(monkeypatch: pytest.MonkeyPat
         return ""
 
     monkeypatch.setattr(RedisServing, "_confirmed", confirmed)
-    assert "gets publisher1.1 twice" in first_failure([76])
+    assert "from before its subscription" in first_failure([141])
