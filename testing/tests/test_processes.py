@@ -150,7 +150,7 @@ def test_node_told_to_lead_is_not_told_again_while_it_may_win(
 ) -> None:
     """A node that is to lead is not told to stand again while it may win."""
     facts = {"name": "s1", "leader": "s1", "term": 1, "last_index": 1, "last_applied": 1,
-             "recovering": False}  # fmt: skip
+             "recovering": False, "cluster": "9f86d081884c7d65"}  # fmt: skip
     roles = iter(["follower", "candidate", "candidate"])
     orders: list[str] = []
     monkeypatch.setattr(NodeProcess, "is_running", True)

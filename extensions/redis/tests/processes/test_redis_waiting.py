@@ -143,6 +143,7 @@ def test_a_waiter_writes_one_entry_for_its_element(
         for command in gives.split(" ; "):
             giver.whole(*command.encode().split())
         assert not waiter.reply().startswith(b"-")
+    cluster.wait_until_on_all_disks()
     found = [line for line in node.log.read_text().splitlines() if f" {name} " in line]
     assert [line.partition(f" {name} ")[2] for line in found] == [entry.partition(" ")[2]]
 
