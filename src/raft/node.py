@@ -248,8 +248,9 @@ def advance(state: State) -> None:
             advance_commit(state)
         if state.is_changing_members:
             advance_change(state)
-        if state.identity.needs.latest != state.own_needs and renew_parts(state):
-            send_entries_to_all(state)
+    lags = state.leading is not None and state.identity.needs.latest != state.own_needs
+    if lags and renew_parts(state):  # unless it has just stepped down
+        send_entries_to_all(state)
     if state.applying < state.commit_index:
         state.hand_out_committed()
     if state.applied < state.commit_index and not state.apply_since_ms:

@@ -319,6 +319,25 @@ def test_leader_that_transfers_names_nothing() -> None:
     assert tell(node, "s3", frozenset({KERNEL})).append == []
 
 
+def test_leader_that_steps_down_names_nothing() -> None:
+    """A transfer kept both the name and the step back, and ends in that step."""
+    node = without_kernel()
+    tell(node, "s2", frozenset({KERNEL}))
+    node.step(ChangeMembers(Change("remove", "s1"), "token"), node.view.now_ms)
+    sync(node)
+    acknowledge(node, "s2")
+    acknowledge(node, "s3")
+    sync(node)
+    node.step(Transfer("s2"), node.view.now_ms)
+    assert tell(node, "s3", frozenset({KERNEL})).append == []
+    acknowledge(node, "s2")
+    acknowledge(node, "s3")
+    assert node.view.is_leader
+    effects = node.step(Tick(), node.view.now_ms + OPTIONS.election_timeout_ms)
+    assert not node.view.is_leader
+    assert effects.append == []
+
+
 def test_a_cut_takes_needs_back_and_a_compaction_keeps_them() -> None:
     commands = [identity_command(IDENTITY), "a", identity_command(IDENTITY, REDIS), "b"]
     identity = ClusterIdentity(0, "", commands)
