@@ -143,7 +143,9 @@ def test_a_follower_of_a_busy_cluster_is_never_late() -> None:
 
 
 def test_a_transfer_goes_to_the_follower_that_has_applied_most(leader: RawNode) -> None:
+    """The other one has answered last."""
     answer(leader, "s2", 3)
+    leader.step(Tick(), leader.view.now_ms + 1)
     answer(leader, "s3", 2)
     assert successor_of(leader) == "s2"
 
