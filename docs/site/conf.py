@@ -92,7 +92,7 @@ release = runpy.run_path(str(ROOT / "deploy/git_version.py"))["version"]()
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.githubpages"]
 root_doc = FRONT
 include_patterns = [*(f"{page}.md" for page in PAGES), f"{REFERENCE}.rst", f"{OPTIONS}.rst"]
-exclude_patterns = [".*", "build", "dist", "src", "library", "extensions", "logs", "*.egg-info"]
+exclude_patterns = [".*", "build", "dist", "src", "logs", "*.egg-info"]
 suppress_warnings = ["misc.highlighting_failure"]
 
 myst_enable_extensions = ["html_image"]

@@ -2,7 +2,7 @@
 `requeue` and `dequeue`. Deterministic and total.
 
 Each is one entry, so nobody else acts between its steps. All of their state is in keys, those of
-waiting claims in the order of their entries (docs/develop/recipes-as-entries.md). All that one
+waiting claims in the order of their entries (recipes-as-entries.md). All that one
 entry frees, the same entry gives to those that wait, also if it ends a lease. So nobody waits for
 something free, unless a person has deleted or set one of these keys: then the next of these
 commands at the same PREFIX puts that right.

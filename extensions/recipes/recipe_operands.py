@@ -8,7 +8,7 @@ r"""The operands of the commands for locks and queues. Pure.
     dequeue PREFIX COUNT MAX [now | as CLAIM] CLAIM [NUMBER:TOKEN[:back | :CLAIM] ...]
 
 PREFIX ends with a slash. CLAIM is a lease, or a lease and a number that the client chooses, as in
-`lease-57/3`, so that one lease can have many claims. docs/develop/recipes-as-entries.md has the
+`lease-57/3`, so that one lease can have many claims. recipes-as-entries.md has the
 keys that they set.
 """
 

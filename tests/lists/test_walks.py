@@ -1,4 +1,4 @@
-"""The walks of docs/develop name functions that exist, and that run when the walk is taken."""
+"""The walks of the developers' pages name functions that exist, and that run when the walk is taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The walks of docs/develop: tables of steps, with the functions in src/ that each step names."""
+"""The walks: tables of steps, with the functions in src/ that each step names."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from raftline_testing.doubles.scripted_node import free_port
 from tests.lists.trees import file_of, tree_of, within
 
 ROOT = Path(__file__).parents[2]
-WRITE, WATCH, LOCK = (
-    ROOT / "docs" / "develop" / f"how-a-{name}.md"
-    for name in ("write-travels", "watch-travels", "lock-is-held")
-)
+WRITE = ROOT / "docs" / "develop" / "how-a-write-travels.md"
+WATCH = ROOT / "library" / "how-a-watch-travels.md"
+LOCK = ROOT / "extensions" / "recipes" / "how-a-lock-is-held.md"
 PLACE = re.compile(r"`([a-z_/]+\.py)`|`(?:[A-Z]\w+\.)?(\w+)`")
 Place = tuple[str, str]  # a file in src/ and its function
 

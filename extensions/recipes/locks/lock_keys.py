@@ -2,7 +2,7 @@
 
 `hold` sets them (docs/use/protocol.md): under `lock/NAME/held/` are those who hold the lock, under
 `lock/NAME/line/` those who wait, each under the lease of its claim. The way of a claim is in
-docs/develop/how-a-lock-is-held.md, and why no two holders conflict in recipes-as-entries.md.
+how-a-lock-is-held.md, and why no two holders conflict in recipes-as-entries.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A queue of jobs: its keys, and its operations as machines. Threads and tasks share this code.
 
 Each operation is one entry of the state machine (`enqueue`, `dequeue`, `requeue`), so no operation
-lists the jobs; docs/develop/recipes-as-entries.md has the keys. A take is a claim under the lease
+lists the jobs; recipes-as-entries.md has the keys. A take is a claim under the lease
 that the client keeps (`kept_leases.py`). If there is no job, the claim gets a place in line, and a
 watch tells it which job was handed to it; until then it only renews its lease. Jobs that a
 take may have got without an answer are taken back, so that none stays with a program that does not

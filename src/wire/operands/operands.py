@@ -65,7 +65,7 @@ class Kind(Enum):
     KEY = "KEY"
     PREFIX = "PREFIX"
     LEASE = "LEASE"
-    CLAIM = "CLAIM"  # of a lease: docs/develop/recipes-as-entries.md
+    CLAIM = "CLAIM"  # of a lease: extensions/recipes/recipes-as-entries.md
     PART = "CONDITION"  # or an operation, which takes rights for itself
 
 
