@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -182,3 +184,16 @@ def test_a_cluster_waits_for_a_port_that_another_program_has(
     (text,) = said
     assert "is in use" in text
     assert "LISTEN" in text or "ss is not here" in text
+
+
+def test_threads_get_ports_at_once() -> None:
+    """Each library of `make -C testing redis-day` makes its cluster in a thread of its own."""
+    together = threading.Barrier(8)
+
+    def ports(_: int) -> list[int]:
+        together.wait()
+        return [next(free_ports) for _ in range(12)]
+
+    with ThreadPoolExecutor(together.parties) as threads:
+        drawn = [port for each in threads.map(ports, range(together.parties)) for port in each]
+    assert len({*drawn}) == len(drawn)

@@ -92,7 +92,18 @@ def _own_slice() -> int:
     raise NotAsExpected(f"{SLICES} processes that run tests have all ports below {FIRST_PORT}")
 
 
-free_ports = _ports()
+class _OneAtATime(Iterator[int]):
+    """Ports for several threads. A generator that two of them ask at once fails."""
+
+    def __init__(self, ports: Iterator[int]) -> None:
+        self._ports, self._lock = ports, threading.Lock()
+
+    def __next__(self) -> int:
+        with self._lock:
+            return next(self._ports)
+
+
+free_ports = _OneAtATime(_ports())
 
 
 def is_free(port: int) -> bool:
