@@ -61,8 +61,8 @@ types: .venv/dev-installed build/typing/raftline ## mypy --strict; a little less
 	@MYPYPATH=.:build/typing $(PY) -m mypy --config-file pyproject.toml --implicit-reexport \
 	  --cache-dir .mypy_cache/tests $(MISSING) -p tests $(if $(wildcard library),-p library.tests) -p course.tests -p bench.tests -p testing.tests $(EXTENSIONS:%=-p raftline.%.tests)
 
-nightly: .venv/all-installed ## the campaigns, one after the other: simulated schedules, the tests of the night, nemesis, mutants, labs, grade-test, bench
-	@$(PY) testing/raftline_testing/runner/nightly.py
+nightly: .venv/all-installed ## the campaigns that were last run longest ago: simulated schedules, the tests of the night, nemesis, mutants, labs, grade-test, bench: make nightly [HOURS=8]
+	@$(PY) testing/raftline_testing/runner/nightly.py $(if $(HOURS),--hours $(HOURS))
 
 docs: .venv/docs-installed ## the pages and the API reference as a site with search, in build/site
 	@rm -rf build/site && $(PY) -m sphinx -q -W --keep-going -E -j auto -b html -c docs/site -d build/site-doctrees \

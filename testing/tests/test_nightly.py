@@ -13,23 +13,47 @@ from raftline_testing.nodes.processes import eventually
 from raftline_testing.runner import nightly
 
 
-def test_a_campaign_that_fails_does_not_stop_the_next(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    campaigns = (("one", 1.0), ("two X=3", 2.0), ("three", 3.0))
-    ran: list[tuple[list[str], float]] = []
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], float]]:
+    """Three campaigns, and those that ran, with their limits in seconds."""
+    begun: list[tuple[list[str], float]] = []
 
     def run(command: list[str], limit_s: float) -> str:
-        ran.append((command, limit_s))
+        begun.append((command, limit_s))
         return "exit status 2" if command == ["make", "one"] else ""
 
-    monkeypatch.setattr(nightly, "CAMPAIGNS", campaigns)
+    monkeypatch.setattr(nightly, "CAMPAIGNS", (("one", 600.0), ("two X=3", 2.0), ("three", 3.0)))
     monkeypatch.setattr(nightly, "run", run)
-    assert nightly.main() == 1
-    assert ran == [(["make", "one"], 60), (["make", "two", "X=3"], 120), (["make", "three"], 180)]
+    return begun
+
+
+def test_a_campaign_that_fails_does_not_stop_the_next(
+    tmp_path: Path, ran: list[tuple[list[str], float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert nightly.main(["--hours", "11", "--record", str(tmp_path / "record")]) == 1
+    assert ran == [
+        (["make", "one"], 36000), (["make", "two", "X=3"], 120), (["make", "three"], 180)
+    ]  # fmt: skip
     assert capsys.readouterr().out.splitlines()[-1] == "make one: exit status 2"
-    monkeypatch.setattr(nightly, "CAMPAIGNS", campaigns[1:])
-    assert nightly.main() == 0
+
+
+def test_a_night_runs_what_was_last_run_longest_ago(
+    tmp_path: Path, ran: list[tuple[list[str], float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "record"
+    night = ["--hours", "0.04", "--record", str(record)]
+    assert nightly.main(night) == 1
+    assert [each[0][1] for each in ran] == ["one", "two"]  # the first of all, whatever its limit
+    assert "make three: left to another night" in capsys.readouterr().out
+    assert [line.split("\t")[2:] for line in record.read_text().splitlines()] == [
+        ["one", "exit status 2, 0 s"], ["two X=3", "passed, 0 s"]
+    ]  # fmt: skip
+    ran.clear()
+    assert nightly.main(["--hours", "0.01", "--record", str(record)]) == 0
+    assert [each[0][1] for each in ran] == ["three"]
+    ran.clear()
+    assert nightly.main(night) == 1
+    assert ran[0][0] == ["make", "one"]
 
 
 def test_the_exit_status_of_a_campaign_is_reported() -> None:

@@ -1,4 +1,8 @@
-"""Run the campaigns one after the other: `make nightly`.
+"""Run the campaigns one after the other: `make nightly [HOURS=8]`.
+
+All of them take more than a day, so a night runs those that were last run longest ago: the first,
+and as many others as end within its hours. `build/nightly.txt` records each: when, at which commit,
+and the result.
 
 Each ends by itself. A campaign that hangs is interrupted at its limit with all its processes, and
 has failed. Exit codes: 0 all passed, 1 one failed, 130 Ctrl-C.
@@ -6,6 +10,7 @@ has failed. Exit codes: 0 all passed, 1 one failed, 130 Ctrl-C.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import signal
@@ -13,6 +18,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from raftline_testing.runner.tree_copy import ROOT
 
 CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at most
     ("-C testing simulation", 30),
@@ -61,17 +70,42 @@ def end(process: subprocess.Popen[bytes], grace_s: float) -> None:
     process.wait()
 
 
-def main() -> int:
+def commit() -> str:
+    """Return the commit of the tree, or "-"."""
+    asked = ["git", "rev-parse", "--short=12", "HEAD"]
+    return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True).stdout.strip() or "-"
+
+
+def last_runs(record: Path) -> dict[str, str]:
+    """Return when each recorded campaign was last run."""
+    lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else ()
+    return {targets: at for at, _, targets, _ in (line.split("\t", 3) for line in lines)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hours", type=float, default=8.0, help="for all; default: 8")
+    parser.add_argument("--record", type=Path, default=ROOT / "build" / "nightly.txt")
+    options = parser.parse_args(arguments)
+    end_s = time.monotonic() + 3600 * options.hours
+    last = last_runs(options.record)
     failed = []
-    for targets, minutes in CAMPAIGNS:
-        began_s = time.monotonic()
+    for place, (targets, minutes) in enumerate(
+        sorted(CAMPAIGNS, key=lambda each: last.get(each[0], ""))
+    ):
+        began_s, at = time.monotonic(), datetime.now(timezone.utc).isoformat(timespec="seconds")
+        if place and began_s + 60 * minutes > end_s:
+            print(f"make {targets}: left to another night", flush=True)
+            continue
         print(f"make {targets}: {minutes:.0f} minutes at most", flush=True)
         problem = run(["make", *targets.split()], 60 * minutes)
-        seconds = time.monotonic() - began_s
-        print(f"make {targets}: {problem or 'passed'}, {seconds:.0f} s", flush=True)
+        result = f"{problem or 'passed'}, {time.monotonic() - began_s:.0f} s"
+        print(f"make {targets}: {result}", flush=True)
+        with options.record.open("a", encoding="utf-8") as file:
+            print(at, commit(), targets, result, sep="\t", file=file)
         if problem:
             failed.append(f"make {targets}: {problem}")
-    print("\n".join(failed) or "all campaigns passed")
+    print("\n".join(failed) or "all campaigns that ran passed")
     return 1 if failed else 0
 
 
