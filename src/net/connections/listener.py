@@ -10,7 +10,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ...access.tls_socket import TlsSocket
@@ -71,6 +72,7 @@ class Listener:
         self._shared_reader: SharedReader | None = None
         self._lock = threading.Lock()
         self._taken: list[Connection] = []  # accepted and not started; of the accepting thread
+        self._errands: deque[Callable[[], None]] = deque()  # of the accepting thread
         self._closing = threading.Event()
         self._taker: threading.Thread | None = None
         self._complained_s: dict[str, float] = {}  # the time of the last complaint, by kind
@@ -83,6 +85,8 @@ class Listener:
             # If this queue is full, a new connection is delayed by one or three seconds.
             self._socket.listen(connections_max + PLACES_FOR_PEERS)
             self._socket.setblocking(False)
+            self._bell, self._bell_end = socket.socketpair()  # rung by a thread with an errand
+            self._bell.setblocking(False)
         except OSError as error:
             with contextlib.suppress(AttributeError):  # no such host
                 self._socket.close()
@@ -129,6 +133,9 @@ class Listener:
         if self._taker is not None:  # or it would accept from the next owner of this descriptor
             self._taker.join(CLOSE_S)
         self._socket.close()
+        with self._lock:  # no thread rings now, and a later one finds the bell closed
+            self._bell.close()
+            self._bell_end.close()
         if self._shared_reader is not None:
             self._shared_reader.close()
 
@@ -142,6 +149,13 @@ class Listener:
         for connection in self._all_open():
             if not (but_controllers and connection.is_control):
                 connection.break_off()
+
+    def run_soon(self, errand: Callable[[], None]) -> None:
+        """Call `errand`, which must not wait for a client, in the accepting thread. Any thread may
+        call this, also with `core` held."""
+        self._errands.append(errand)
+        with self._lock, contextlib.suppress(OSError):  # it rings already, or is closed
+            self._bell_end.send(b"!", socket.MSG_DONTWAIT)
 
     def rights_changed(self) -> None:
         """Make every connection check the rights of its user again."""
@@ -171,12 +185,16 @@ class Listener:
         """
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
+        waiting.register(self._bell, select.POLLIN)
         while not self._closing.is_set():
+            self._run_errands()
             try:
                 self._take(*self._socket.accept())
             except BlockingIOError:
                 self._begin_taken()
                 waiting.poll()  # ended by `close`, too
+                with contextlib.suppress(BlockingIOError):  # it did not ring
+                    self._bell.recv(1 << 10)
             except Exception as error:  # out of descriptors, for example
                 self._begin_taken()
                 if not self._closing.is_set():
@@ -186,6 +204,15 @@ class Listener:
                 if len(self._taken) >= AT_ONCE:
                     self._begin_taken()
         self._begin_taken()  # `end_connections` will end them
+
+    def _run_errands(self) -> None:
+        while self._errands:
+            try:
+                self._errands.popleft()()
+            except Exception as error:
+                self._host.warn(
+                    f"a change of users or of the leader did not reach every client: {error!r}"
+                )
 
     def _take(self, accepted: socket.socket, address: object) -> None:
         """Give the connection a place; the last places are only for peers."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
@@ -314,7 +313,7 @@ class Server:
         self.traffic_log.carried_out(effects, self.node.view)
 
     def _announce_leader(self) -> None:
-        """Tell the clients that wait for a new leader, in a thread that nobody waits for."""
+        """Tell the clients that wait for a new leader, in a thread that no step waits for."""
         view = self.node.view
         leader = view.leader or ""
         if leader not in view.membership.addresses:
@@ -322,11 +321,7 @@ class Server:
         address = str(self.book.address(leader) or view.membership.addresses[leader])
         for door in self.doors:
             if door.is_led_from(address, is_here=view.is_leader):
-                with contextlib.suppress(RuntimeError):  # no thread: they learn of the next one
-                    begin_thread(door.announce_leader, f"{self.name} new leader", self._unannounced)
-
-    def _unannounced(self, error: Exception) -> None:
-        self.warn(f"not every client was told of a new leader: {error!r}")
+                self.listener.run_soon(door.announce_leader)
 
     def _follow_contacts(self, mark: str) -> None:
         """Keep connections to the members that the core talks to.
@@ -461,7 +456,7 @@ class Server:
         before, users = self._noted_users, self.logmanager.store.users
         self._noted_users = users
         if users is not before and (users or before):
-            begin_thread(self.listener.rights_changed, f"{self.name} rights", self._rights_failed)
+            self.listener.run_soon(self.listener.rights_changed)
         access = self.access
         if access is None:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -11,9 +12,13 @@ import pytest
 from raftline.common.address import Address
 from raftline.common.process import guarded_thread
 from raftline.common.process.guarded_thread import begin_thread, report_lost
+from raftline.net.connections.listener import Listener
 from raftline.net.connections.shared_reader import SharedReader
 from raftline.net.peers.peers import Peer
-from raftline_testing.nodes.processes import DEADLINE_S, eventually
+from raftline.node.program.node_server import Server
+from raftline.state.user_table import Account, UserTable
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 from raftline_testing.nodes.refused_threads import lose, refuse
 
 
@@ -110,3 +115,26 @@ def test_a_peer_whose_thread_is_lost_is_dialed_at_the_next_send(
     peer.send(b"x")
     assert dialed.wait(DEADLINE_S)
     peer.stop()
+
+
+def test_changed_rights_are_checked_without_a_new_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The step that applies the change does not fail, which would stop the node."""
+    startup: Any = SimpleNamespace(name="s1", is_private=False, is_at_floor=False)
+    pace: Any = SimpleNamespace(election_timeout_ms=1, election_spread_ms=1)
+    console: Any = SimpleNamespace(say=print)
+    server = Server(startup, pace, console, readings=cast(Any, None))
+    server.access = None
+    server.logmanager = cast(Any, SimpleNamespace(store=SimpleNamespace(is_at_floor=True)))
+    server.logmanager.store.users = UserTable({"ann": Account(None, ())})
+    server.listener = listener = Listener("127.0.0.1", next(free_ports), 10)
+    checked = threading.Event()
+    monkeypatch.setattr(listener, "_all_open", lambda: checked.set() or [])
+    try:
+        listener.open(cast(Any, FakeHost()))
+        refuse(monkeypatch)
+        server.applied()
+        assert checked.wait(DEADLINE_S)
+    finally:
+        listener.close()

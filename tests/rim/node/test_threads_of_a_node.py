@@ -228,6 +228,25 @@ def test_failed_accept_keeps_no_other_connection_out(
     assert host.reports == [f"can't take a connection: {trouble}; the open ones continue"]
 
 
+def fail_for_a_user() -> None:
+    raise KeyError("a user")
+
+
+def test_failed_errand_of_the_listener_delays_no_later_one(listener: Listener) -> None:
+    host: Any = FakeHost()
+    done = threading.Event()
+    listener.run_soon(fail_for_a_user)  # before it accepts
+    listener.open(host)
+    eventually(lambda: host.reports)
+    listener.run_soon(fail_for_a_user)
+    listener.run_soon(done.set)
+    assert done.wait(DEADLINE_S)
+    line = "a change of users or of the leader did not reach every client: KeyError('a user')"
+    assert host.reports == [line, line]
+    with asks(listener) as another:
+        assert another.recv(1)
+
+
 @pytest.mark.pure
 def test_a_connection_that_meets_an_error_ends_alone(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
