@@ -26,7 +26,6 @@ DOERS = {
         "node/watches/watch_registry.py",  # lists keys anew
         "picture/live/observers.py",
         "node/program/joining.py",
-        "node/program/node_server.py",  # looks at all connections again, after users changed
         "node/program/service.py",  # reads files again
         "node/program/cpu_affinity.py",
     },

@@ -84,6 +84,7 @@ class Driver:
         self.watchers = stepper.watchers
         self.watchers.on_failure = self.fail
         self.ready_sinks = self._arrivals.ready_sinks
+        self.queue = self._arrivals.put  # in a step: its thread serves the request after it
         self.core = Mutex(stepper)
         self._writer = Writer(
             logmanager, self.writes, self.core, self._written, self._fail, self.measures

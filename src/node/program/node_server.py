@@ -25,7 +25,7 @@ from ...common.identities import Build
 from ...common.interpreter import interpreter_facts
 from ...common.process.allocator import Tidy
 from ...common.process.console import Console
-from ...common.process.guarded_thread import begin_thread, report_lost
+from ...common.process.guarded_thread import report_lost
 from ...common.process.signals import WAIT_S_MAX, threads_without_signals
 from ...common.process.wakeup import Wakeup
 from ...common.version import VERSION
@@ -484,18 +484,7 @@ class Server:
             access.first_admin = ""
         elif not self.is_at_floor and (self._first is None or self._first.is_answered):
             self._first = Batch([access.first_admin], is_read=False)
-            begin_thread(
-                partial(self.driver.submit, self._first),
-                f"{self.name} first admin",
-                self._no_first_admin,
-            )
-
-    def _no_first_admin(self, error: Exception) -> None:
-        self._first = None  # the next entry tries again
-        self._rights_failed(error)
-
-    def _rights_failed(self, error: Exception) -> None:
-        self.warn(f"a change of users was not carried out whole: {error!r}")
+            self.driver.queue(self._first)
 
     def is_quick(self, commands: Sequence[str]) -> bool:
         return is_quick(self.logmanager.store, commands)
