@@ -90,6 +90,7 @@ class Driver:
             logmanager, self.writes, self.core, self._written, self._fail, self.measures
         )
         self.between_writes = self._writer.between_writes
+        self.look_between_writes = self._writer.look_between_writes
         self._stopping = False
         self._failure: BaseException | None = None
         self.syncs = 0

@@ -168,6 +168,13 @@ class Writer(Generic[Core]):
         job.ended.acquire()
         return job.is_done
 
+    def look_between_writes(self, look: Callable[[], bool]) -> None:
+        """Call `look` once as soon as nothing is being written, unless a job waits for that
+        already; do not wait. The caller holds `core`."""
+        if not (self._jobs or self._stopping):
+            self._jobs.append(DiskJob(look))
+            self._wakeup.set()
+
     def stop(self) -> None:
         """Tell the thread to end once nothing waits any longer."""
         self._stopping = True

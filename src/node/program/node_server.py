@@ -78,6 +78,7 @@ from ..loop.driver import Driver
 from ..loop.measures import disk_hangs
 from ..loop.parts import KnownParts
 from ..loop.quota import Quota
+from ..snapshots.file_check import FileCheck
 from ..snapshots.snapshot_threads import SnapshotThreads
 from ..snapshots.snapshots import COMPACT_BYTES
 from ..watches.watch_registry import WatchRegistry
@@ -218,16 +219,13 @@ class Server:
         self._watch_files(driver, disk)
 
     def _watch_files(self, driver: Driver, disk: DiskSpace) -> None:
-        """Prepare the threads that take and send snapshots and check for lost files."""
+        """Prepare the threads that take and send snapshots, and the check for lost files."""
+        say = self._console.say
         self._snapshot_threads = SnapshotThreads(
-            driver,
-            self.logmanager,
-            self._post,
-            self._console.say,
-            self._compact_bytes,
-            checks_files=self.checks_files,
+            driver, self.logmanager, self._post, say, self._compact_bytes
         )
         self.snapshots = snapshots = self._snapshot_threads.work
+        self._file_check = FileCheck(self.logmanager, snapshots.write_again, say)
         snapshots.disk, snapshots.is_disk_short = disk.look, partial(disk.is_short, 2)
         self.disk_room = DiskRoom(self.logmanager, lambda: snapshots.growth_bytes, disk)
 
@@ -288,8 +286,11 @@ class Server:
         self.snapshots.wrote(arrived)
 
     def give_up_late(self, now: int) -> None:
-        """Refuse requests that waited too long; with the driver's `core` held."""
+        """Refuse requests that waited too long, and let the writer check the files; with the
+        driver's `core` held, once a second."""
         self.listener.give_up_late(now - self.patience_ms)
+        if self.checks_files:
+            self.driver.look_between_writes(self._file_check.look)
         self._name_slow_disk()
 
     def _name_slow_disk(self) -> None:
@@ -420,7 +421,7 @@ class Server:
     def lost_files(self) -> list[str]:
         """The files of this node that other programs removed or cut, and that are not written again
         yet."""
-        return self._snapshot_threads.check.lost
+        return self._file_check.lost
 
     @property
     def lacks_users(self) -> bool:

@@ -1,7 +1,7 @@
 """A check of a node's files, once a second: whether they still have their names.
 
-It is a job, as in snapshots.py, done by a thread or by a schedule. The check itself runs between
-two writes, so that the node is not renaming a file at that moment.
+The thread that writes the files does it between two writes, so that it is not renaming a file at
+that moment.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from collections.abc import Callable, Mapping
 from ...logmanager import LogManager
 from ...storage.disk import DiskFailed
 from ...storage.lost_files import FileState, Identity, LossStep, decide, lost_files
-from .snapshots import Turn, Turns, When
 
-CHECK_S = 1.0
 RETRY_CHECKS = 10  # until files that can't be written are tried again
 
 
@@ -31,12 +29,6 @@ class FileCheck:
         self.lost: list[str] = []  # files that are missing in the folder at the moment
         self._awaited: list[str] = []  # of these, the ones that are being written again
         self._old_log: Identity | None = None  # the log until they have been
-
-    def look_after(self) -> Turns[None]:
-        """Check the files repeatedly: a job."""
-        while True:
-            yield Turn(When.WOKEN, limit_s=CHECK_S)
-            yield Turn(When.BETWEEN_WRITES, self.look)
 
     def look(self) -> bool:
         """Check the files, between two writes, and write lost ones again.

@@ -1,4 +1,4 @@
-"""The threads that do the jobs of snapshots.py and file_check.py in the background.
+"""The threads that do the jobs of snapshots.py in the background.
 
 None of them holds a lock during long reads, writes or computations. Python runs one thread at a
 time, so they also pause after each small piece of work. The pauses of the first thread are
@@ -17,7 +17,6 @@ from ...logmanager import LogManager
 from ...raft.inputs import Input
 from ...raft.messages import InstallSnapshot
 from ..loop.driver import Driver
-from .file_check import FileCheck
 from .snapshots import SPREAD, Snapshots, Turn, Turns, When
 
 
@@ -26,8 +25,8 @@ class _StoppingError(Exception):
 
 
 class SnapshotThreads:
-    """The threads `NAME snapshots`, which takes and checks snapshots, `NAME chunks`, which sends
-    them, and `NAME files`, which checks the names of the files."""
+    """The threads `NAME snapshots`, which takes and checks snapshots, and `NAME chunks`, which
+    sends them."""
 
     def __init__(
         self,
@@ -36,28 +35,22 @@ class SnapshotThreads:
         post: Callable[[InstallSnapshot], None],
         say: Callable[[str], None],
         compact_bytes: int,
-        *,
-        checks_files: bool = True,
     ) -> None:
-        """Prepare the threads. `post` sends a message, complete with its data, to its peer. Without
-        `checks_files`, there is no thread that checks the names of the files."""
+        """Prepare the threads. `post` sends a message, complete with its data, to its peer."""
         self.core = driver.core
         self.step: Callable[[Input], None] = driver.step
         self.post, self.say = post, say
         self._driver = driver
-        taker, sender, looker = Wakeup(), Wakeup(), Wakeup()
-        self.wake_taker, self.wake_sender, self._wake_looker = taker.set, sender.set, looker.set
+        taker, sender = Wakeup(), Wakeup()
+        self.wake_taker, self.wake_sender = taker.set, sender.set
         self._stopping = False
         self._pauses = Pauses()
         self.work = work = Snapshots(driver.node, logmanager, driver.writes, self, compact_bytes)
         driver.sum_states(work.sum_state)
-        self.check = check = FileCheck(logmanager, work.write_again, say)
         runs: dict[str, Callable[[], None]] = {
             "snapshots": lambda: self._run(work.take_and_check(), taker, self.pause),
             "chunks": lambda: self._run(work.send_pieces(), sender, give_way),
         }
-        if checks_files:
-            runs["files"] = lambda: self._run(check.look_after(), looker, give_way)
         self._threads = [
             guarded_thread(run, f"{logmanager.name} {what}", driver.fail)
             for what, run in runs.items()
@@ -72,7 +65,6 @@ class SnapshotThreads:
         self._stopping = True
         self.wake_taker()
         self.wake_sender()
-        self._wake_looker()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=5.0)

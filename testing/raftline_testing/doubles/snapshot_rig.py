@@ -10,6 +10,7 @@ from raftline.common.process.wakeup import Wakeup
 from raftline.logmanager import LogManager
 from raftline.node.clock import SYSTEM
 from raftline.node.loop.driver import Driver
+from raftline.node.snapshots.file_check import FileCheck
 from raftline.node.snapshots.snapshot_threads import SnapshotThreads
 from raftline.node.snapshots.snapshots import Turns
 from raftline.raft.effects import Effects
@@ -73,6 +74,7 @@ class Rig:
             self.driver, self.manager, self.post, self.say, compact_bytes
         )
         self.snapshots = self.threads.work
+        self.check = FileCheck(self.manager, self.snapshots.write_again, self.say)
         self.driver.start("s2")
 
     @property

@@ -379,7 +379,7 @@ def test_lost_files_without_room_do_not_stop_a_node(
     rig.wait_for(lambda: rig.answers)
     rig.folder.lose(lost)
     rig.folder.is_full = True
-    check = rig.threads.check
+    check = rig.check
     assert check.look()
     assert rig.said[-1].startswith("[!] s2: could not write its lost files again: ")
     assert is_survived(rig.said[-1])

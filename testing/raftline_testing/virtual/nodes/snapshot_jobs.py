@@ -28,6 +28,7 @@ from ..world.world import World
 from .manager import Manager
 from .simulated_disk import Disk
 
+CHECK_S = 1.0  # between two checks of the files
 LAST_STEPS = 0.1  # the share of actions between writes during which the node dies
 
 
@@ -79,7 +80,7 @@ class Snapshots:
         self._sender = Job(*kept, work.send_pieces())
         if self.checks_files:
             check = FileCheck(rim.manager, work.write_again, self.say)
-            self._looker = Job(*kept, check.look_after())
+            self._looker = Job(*kept, looks_at_files(check))
 
     def stopped(self) -> None:
         """Handle the death of the node; nothing more reaches its disk."""
@@ -135,6 +136,13 @@ class Snapshots:
     def wake_sender(self) -> None:
         if self._sender is not None:
             self._sender.wake()
+
+
+def looks_at_files(check: FileCheck) -> Turns[None]:
+    """Check the files repeatedly, as the owner of a real node asks its writer to do."""
+    while True:
+        yield Turn(When.WOKEN, limit_s=CHECK_S)
+        yield Turn(When.BETWEEN_WRITES, check.look)
 
 
 def state_summed(manager: LogManager) -> StateSummed:
