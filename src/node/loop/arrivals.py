@@ -1,8 +1,7 @@
 """Everything that any thread may do without `core`: add requests, look at them, send ready replies.
 
-These answers may be a moment old; the thread that then takes `core` looks again. This module has no
-threads and no waiting. The driver owns the threads; a schedule makes the same decisions on a
-virtual clock.
+Its answers may be a moment old for the thread that then takes `core`. This module has no threads
+and no waiting. The driver owns the threads; a schedule makes the same decisions on a virtual clock.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from .batching import Batching
 from .queue import RequestQueue
 from .writer import WriteQueue
 
+Wanted = tuple[bool, bool, bool]  # writes, reads, other requests
 FLUSH_S = 0.025  # after this time a thread sends no further replies; the owner sends the rest
 
 
@@ -62,17 +62,13 @@ class Arrivals:
 
     # --- which requests are served: the numbers for the decisions of batching --------------------
 
-    def are_wanted(self) -> bool:
-        """Whether any waiting request can be served now."""
+    def wanted(self) -> Wanted:
+        """Return which of the waiting requests are served now."""
         queue = self._queue
-        if queue.writes and self.serve_writes():
-            return True
-        if queue.reads and self.serve_reads():
-            return True
-        return bool(queue.others)
+        writes = bool(queue.writes) and self._serves_writes()
+        return writes, bool(queue.reads) and self._serves_reads(), bool(queue.others)
 
-    def serve_writes(self) -> bool:
-        """Whether the waiting writes are served now."""
+    def _serves_writes(self) -> bool:
         queued, writes = len(self._queue.writes), self._writes
         is_writing = writes.is_busy
         is_full = (is_writing and writes.is_full) or self.are_many_under_way()
@@ -80,8 +76,7 @@ class Arrivals:
             queued, self._now_s(), is_writing=is_writing, is_full=is_full
         )
 
-    def serve_reads(self) -> bool:
-        """Whether the waiting reads are served now."""
+    def _serves_reads(self) -> bool:
         queued, is_reading = len(self._queue.reads), self._is_reading()
         return self.batching.serves_reads(queued, self._now_s(), is_reading=is_reading)
 

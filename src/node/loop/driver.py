@@ -29,6 +29,7 @@ from ...raft.node import RawNode
 from ...state.work import is_long, is_quick
 from ...wire.replies.refusals import code_of
 from ..clock import SYSTEM, Clock, OwnerSleep
+from .arrivals import Wanted
 from .measures import Measures, node_facts
 from .parts import KnownParts
 from .queue import RequestQueue
@@ -251,11 +252,11 @@ class Driver:
     def _serve(self) -> None:
         """Serve the new requests that need not wait, then send the replies that are ready."""
         arrivals = self._arrivals
-        while arrivals.are_wanted() and self._take_round():
+        while any(wanted := arrivals.wanted()) and self._take_round(wanted):
             pass
         arrivals.settle()
 
-    def _take_round(self) -> bool:
+    def _take_round(self, wanted: Wanted) -> bool:
         """Do a round, unless another thread holds the core: then the owner tries again, so no
         request is forgotten."""
         if self._stopping:
@@ -265,7 +266,7 @@ class Driver:
             self._sleep.wake()
             return False
         try:
-            self._guard(stepper, Stepper.do_round)
+            self._guard(stepper, partial(Stepper.do_round, wanted=wanted))
         finally:
             self.core.release()
         if self.writes.waiting:

@@ -342,7 +342,8 @@ class RequestQueue:
         """Hand out the held batches, then the new ones of these kinds, each in its order."""
         batches, self.held = self.held, []
         for new in (self.others, *([self.writes] * writes), *([self.reads] * reads)):
-            batches += _all_of(new)
+            if new:
+                batches += _all_of(new)
         # A batch that was given up must never be proposed: its reply was that nothing was done.
         return [batch for batch in batches if not batch.is_answered]
 

@@ -49,7 +49,7 @@ from ...wire.refusal import (
 from ..clock import SYSTEM, Clock, OwnerSleep
 from ..watches.watch_registry import WatchRegistry
 from .applying import LEADERSHIP_LOST, Applying
-from .arrivals import Arrivals
+from .arrivals import Arrivals, Wanted
 from .granted_leases import GrantedLeases
 from .handover import Handover
 from .parts import KnownParts
@@ -176,8 +176,9 @@ class Stepper:
 
     # --- rounds: what is due, and how long the owner sleeps -----------------------------------
 
-    def do_round(self) -> None:
-        """Do what is due now, and serve the requests that need not wait."""
+    def do_round(self, wanted: Wanted | None = None) -> None:
+        """Do what is due now, and serve the requests that need not wait: those that the caller
+        found to be `wanted`, or those that are now."""
         now = self._clock.now_ms()
         self.pass_time(now)
         if now >= self._late_check_ms:
@@ -189,7 +190,7 @@ class Stepper:
         queue = self._queue
         queue.let_long_go()
         if queue.writes or queue.reads or queue.others or queue.held:
-            self.serve()
+            self._serve(wanted or self.arrivals.wanted())
             queue.let_long_go()  # in place of writes that were refused
         if queue.held and queue.held[0].hold_until_ms < self._sleep.until_ms:
             self._sleep.wake()  # that batch is refused at that time
@@ -330,18 +331,15 @@ class Stepper:
 
     # --- requests --------------------------------------------------------------------------------
 
-    def serve(self) -> None:
+    def _serve(self, wanted: Wanted) -> None:
         """Serve held and new requests, except requests that are still being batched.
 
         A leader proposes writes and confirms reads. Another member redirects to the leader, or
         holds the requests while there is none. The clock is read after the queue: a lease that was
         valid before a read arrived, and has run out since, proves nothing about that read.
         """
-        queue = self._queue
-        batches = queue.take(
-            writes=bool(queue.writes) and self.arrivals.serve_writes(),
-            reads=bool(queue.reads) and self.arrivals.serve_reads(),
-        )
+        writes, reads, _ = wanted
+        batches = self._queue.take(writes=writes, reads=reads)
         if not batches:
             return
         now, view = self._clock.now_ms(), self._node.view

@@ -465,8 +465,8 @@ class Host(ServingNode):
 
     def _serve(self) -> None:
         arrivals = self.stepper.arrivals
-        while arrivals.are_wanted():
-            self.stepper.do_round()
+        while any(wanted := arrivals.wanted()):
+            self.stepper.do_round(wanted)
         arrivals.settle()
 
     def later(self, delay_ms: int, act: Callable[[RawNode], None]) -> None:
