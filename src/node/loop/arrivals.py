@@ -56,9 +56,9 @@ class Arrivals:
             batch.asked_s, batch.asked_ms = now_s, now_ms
         queue.put(*batches)
         if len(queue.reads) > reads:
-            self.batching.enqueue(reads + 1, now_s, is_read=True)
+            self.batching.reads.arrived(reads + 1, now_s)
         if len(queue.writes) > writes:
-            self.batching.enqueue(writes + 1, now_s, is_read=False)
+            self.batching.writes.arrived(writes + 1, now_s)
 
     # --- which requests are served: the numbers for the decisions of batching --------------------
 

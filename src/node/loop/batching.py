@@ -38,7 +38,7 @@ class Gathering:
         self.replies_leave = False  # the replies of the last group are being sent
 
     def arrived(self, queued: int, now_s: float) -> None:
-        """Note that a request arrived; `queued` requests wait now."""
+        """Note that requests arrived; with the first of them, `queued` wait."""
         self._last_s = now_s
         if queued == 1:
             self._first_s = now_s
@@ -116,17 +116,13 @@ class Batching:
     def __init__(self, now_s: float, used_s: Callable[[], float]) -> None:
         self.leads = False  # after the last step of the core
         self.gathers = True  # False: no request waits for others, so that each step can be seen
-        self.writes, self._reads = Gathering(), Gathering()
+        self.writes, self.reads = Gathering(), Gathering()
         self._sharing = Sharing(now_s, used_s)
         # For each proposal in flight: its last index, its number of batches, and its time.
         self.in_flight: deque[tuple[int, int, float]] = deque()
         self._proposed_s = 0.0  # the time of the last proposal
 
     # --- events -------------------------------------------------------------------------------
-
-    def enqueue(self, queued: int, now_s: float, *, is_read: bool) -> None:
-        """Note that batches arrived; with the first of them, `queued` of its kind wait."""
-        (self._reads if is_read else self.writes).arrived(queued, now_s)
 
     def proposed(self, last_index: int, batches: int, now_s: float) -> None:
         """Note how many batches became entries, up to `last_index`."""
@@ -147,8 +143,8 @@ class Batching:
 
     def answered(self, reads: int, queued: int, now_s: float) -> None:
         """Note how many batches of reads were confirmed; `queued` more wait."""
-        self._reads.answered(reads + queued, now_s)
-        self._reads.replied(now_s)  # another round may start while their replies are sent
+        self.reads.answered(reads + queued, now_s)
+        self.reads.replied(now_s)  # another round may start while their replies are sent
 
     def lost_leadership(self) -> None:
         """Forget the proposals in flight: they are no longer this server's own."""
@@ -169,7 +165,7 @@ class Batching:
     def serves_reads(self, queued: int, now_s: float, *, is_reading: bool) -> bool:
         """Whether to serve the waiting reads now."""
         return not (self.leads and self.gathers) or (
-            not is_reading and self._reads.is_ripe(queued, now_s)
+            not is_reading and self.reads.is_ripe(queued, now_s)
         )
 
     def next_check_s(
@@ -186,5 +182,5 @@ class Batching:
                 shared_s = self._proposed_s + self._sharing.wait_s
                 until_s = shared_s if is_busy else self.writes.ripe_at_s
             if reads and not is_reading:
-                until_s = min(until_s, self._reads.ripe_at_s)
+                until_s = min(until_s, self.reads.ripe_at_s)
         return until_s

@@ -41,7 +41,7 @@ class KnownParts:
             for command in batch.commands:
                 if not command.startswith(_SIMPLEST):
                     verbs |= verbs_in(command) & new.keys()
-            parts = [f"{part}={self._own[part]}" for part in sorted({new[verb] for verb in verbs})]
+            parts = sorted({f"{new[verb]}={self._own[new[verb]]}" for verb in verbs})
             part, member = self._view.who_lacks(parts) if parts else ("", "")
             if part:
                 batch.answer_all(self._refusal(part, member))

@@ -54,6 +54,9 @@ class Quota:
         self._is_disk_full = False  # at the last check
         self.bytes_max = bytes_max
         self._leases_max = leases_max
+        # What users share; the rest is kept.
+        self._shared_bytes = bytes_max - bytes_max // KEPT_PART
+        self._shared_leases = leases_max - leases_max // KEPT_PART
         self._say = say
 
     def check_disk(self) -> None:
@@ -108,7 +111,8 @@ class Quota:
         """Return the bytes and the leases of a user's share, and whether so much is held that one
         user may hold more."""
         size, leases = self._store.bytes, len(self._store.leases.granted)
-        share, of_leases = _share(self.bytes_max, size), _share(self._leases_max, leases)
+        share = USER_SHARE * max(0, self._shared_bytes - size)
+        of_leases = USER_SHARE * max(0, self._shared_leases - leases)
         return share, of_leases, size > share or leases > of_leases
 
     def _held_by(self, user: str) -> tuple[int, int]:
@@ -159,11 +163,6 @@ class Quota:
         if lacks == "disk":
             return NO_DISK
         return NO_LEASES(self._leases_max)
-
-
-def _share(limit: int, held: int) -> int:
-    """Return the share of a user in the room that is left below a bound."""
-    return USER_SHARE * max(0, limit - limit // KEPT_PART - held)
 
 
 def _refusal_of(user: str, held: str, share: int, remedy: str) -> Refusal:

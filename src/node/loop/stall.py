@@ -16,6 +16,7 @@ class CommitStall:
 
     def __init__(self, view: NodeView) -> None:
         self._view = view
+        self._longest_ms = DISK_TIMEOUTS * view.options.election_timeout_ms
         self._last = (0, 0)  # the term that is led, and the commit index
         self._since_ms = 0
 
@@ -29,4 +30,4 @@ class CommitStall:
 
     def is_long(self, now: int) -> bool:
         """Whether it lasts longer than a leader may wait for a disk."""
-        return self.look(now) > DISK_TIMEOUTS * self._view.options.election_timeout_ms
+        return self.look(now) > self._longest_ms

@@ -118,7 +118,7 @@ def test_a_server_that_does_not_lead_serves_all_at_once() -> None:
     batching = leading()
     batching.proposed(2, 64, NOW_S)
     batching.answered(64, 0, NOW_S)
-    batching.enqueue(1, NOW_S, is_read=True)
+    batching.reads.arrived(1, NOW_S)
     assert not serves_writes(batching, NOW_S)
     assert not batching.serves_reads(1, NOW_S, is_reading=False)
     batching.leads = False
@@ -129,7 +129,7 @@ def test_a_server_that_does_not_lead_serves_all_at_once() -> None:
 
 def test_a_write_waits_only_for_writes_in_flight() -> None:
     batching = leading()
-    batching.enqueue(1, NOW_S, is_read=False)
+    batching.writes.arrived(1, NOW_S)
     assert serves_writes(batching, NOW_S)
     batching.proposed(5, 1, NOW_S)
     batching.proposed(7, 1, NOW_S)
@@ -154,7 +154,7 @@ def test_a_write_waits_for_the_disk_as_for_a_proposal() -> None:
 
 def test_a_leader_limits_the_writes_that_wait_for_a_stalled_disk() -> None:
     batching = leading()
-    batching.enqueue(1, NOW_S, is_read=False)
+    batching.writes.arrived(1, NOW_S)
     later_s = NOW_S + MINUTE_S
     assert not serves_writes(batching, later_s, is_writing=True, is_full=True)
     # The writer asks again when it has written.
@@ -178,7 +178,7 @@ def test_writes_wait_for_as_many_as_were_answered_or_wait() -> None:
 
 def test_reads_wait_while_the_most_rounds_are_in_flight() -> None:
     batching = leading()
-    batching.enqueue(1, NOW_S, is_read=True)
+    batching.reads.arrived(1, NOW_S)
     later_s = NOW_S + MINUTE_S
     assert not batching.serves_reads(1, later_s, is_reading=True)
     assert looks_at_s(batching, reads=1, busy="reading") == math.inf
@@ -197,7 +197,7 @@ def test_reads_and_writes_gather_separately() -> None:
     """The earlier deadline of the two counts."""
     batching = leading()
     batching.answered(9, 0, NOW_S)
-    batching.enqueue(1, NOW_S, is_read=True)
+    batching.reads.arrived(1, NOW_S)
     assert serves_writes(batching, NOW_S)
     batching.proposed(5, 1, NOW_S)
     assert looks_at_s(batching, writes=1, reads=1) == NOW_S + QUIET_S
@@ -245,7 +245,7 @@ class Leader:
         """Return how long a write waits for one that is under way."""
         self.now_s += 0.2
         self._propose()
-        self._batching.enqueue(1, self.now_s, is_read=False)
+        self._batching.writes.arrived(1, self.now_s)
         until_s = looks_at_s(self._batching, writes=1)
         assert not serves_writes(self._batching, until_s - 1e-6)
         assert serves_writes(self._batching, until_s + 1e-6)
