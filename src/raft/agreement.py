@@ -128,7 +128,8 @@ def compare(state: State, progress: Progress, sums: Sums) -> None:
             _forget(known)  # it had later sums, so it began again, from its files or a snapshot
     if progress.difference is None:
         progress.is_told = False
-        _confirm_snapshots(state)
+        if state.received_index:
+            _hear_of_agreement(state, confirmed_index(state))
     elif not progress.is_told:
         state.as_leader.awaits_verdict = True
 
@@ -277,19 +278,15 @@ def _leave_as_different(state: State, index: int, names: list[str]) -> None:
     _quarantine(state, index)
 
 
-def _confirm_snapshots(state: State) -> None:
-    """Note up to which entry all voters have had this leader's sums. A snapshot of before it gave
+def confirmed_index(state: State) -> int:
+    """Return up to which entry all voters have had this leader's sums. A snapshot of before it gave
     nobody a state that only one side has."""
     leading, electors = state.as_leader, state.membership.electors
     others = [each for name, each in leading.progress.items() if name in electors]
-    if True in [each.difference is not None or each.reported_difference > 0 for each in others]:
-        return
-    index = min(
-        [min(each.entries.agreed_index, each.state.agreed_index) for each in others],
-        default=state.applied,
-    )
-    leading.confirmed_index = max(leading.confirmed_index, index)
-    _hear_of_agreement(state, index)
+    if True not in [each.difference is not None or each.reported_difference > 0 for each in others]:
+        agreed = [min(each.entries.agreed_index, each.state.agreed_index) for each in others]
+        leading.confirmed_index = max(leading.confirmed_index, min(agreed, default=state.applied))
+    return leading.confirmed_index
 
 
 # --- a follower ------------------------------------------------------------------------------

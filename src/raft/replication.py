@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .agreement import compare
+from .agreement import compare, confirmed_index
 from .log import Entry, SafetyError, entries_of
 from .messages import (
     AppendAccepted,
@@ -147,15 +147,15 @@ def _send(
             vote_again=0 if progress.is_counted else progress.vote_again(number),
             lost_index=progress.lost_index,
             differs=progress.told_difference,
-            agreed_index=progress.received_index and _confirmed(leading, progress),
+            agreed_index=progress.received_index and _confirmed(state, progress),
         )
     )
 
 
-def _confirmed(leading: Leading, progress: Progress) -> int:
+def _confirmed(state: State, progress: Progress) -> int:
     """Return the entry that confirms a follower's snapshot (raft/agreement.py); 0: none yet."""
-    is_confirmed = progress.received_index <= leading.confirmed_index
-    return leading.confirmed_index if is_confirmed else 0
+    index = confirmed_index(state)
+    return index if progress.received_index <= index else 0
 
 
 def on_append_accepted(state: State, message: AppendAccepted) -> None:

@@ -230,14 +230,13 @@ def read(sender: str, to: str, text: str) -> Message:
     if text.startswith("AppendEntries "):
         return _read_append(sender, to, text)
     if match := _APPENDED.fullmatch(text):
-        term, index, number = _checked(match.group(1, 2, 3))
-        if match.lastindex == 3:  # nearly always
-            return AppendAccepted(sender, to, term, index, number)
-        marks = _read_marks(match)
-        return AppendAccepted(sender, to, term, index, number, *marks, _read_sums(match))
+        if match.lastindex == 3:  # the answer to entries, nearly always
+            return AppendAccepted(sender, to, *_checked(match.group(1, 2, 3)))
+        return _read_reported(sender, to, match)
     if match := _MISSING.fullmatch(text):
-        index, term, number = _numbers(match, 1, 2, 3)
-        return AppendRejected(sender, to, term, index, number, *_read_marks(match))
+        index, term, number, vote, lease_ms = _given(match, 1, 2, 3, 5, 4)
+        is_new = match[6] is not None
+        return AppendRejected(sender, to, term, index, number, vote, lease_ms, is_new)
     if text.startswith("InstallSnapshot "):
         return _read_install(sender, to, text)
     if text.startswith("GiveSnapshotAfterByte "):
@@ -258,6 +257,19 @@ def read(sender: str, to: str, text: str) -> Message:
             tuple(match[6].split(" ")) if match[6] else (),
         )
     return _read_short(sender, to, text)
+
+
+def _read_reported(sender: str, to: str, match: re.Match[str]) -> AppendAccepted:
+    """Return the answer to a heartbeat, with what it reports of its sender."""
+    term, index, number, vote, lease_ms, chained, summed, differs, received = _given(
+        match, 1, 2, 3, 5, 4, 7, 9, 11, 12
+    )
+    sums = None
+    if match[7] is not None:
+        chain, total = int(match[8], 16), int(match[10] or "0", 16)
+        sums = Sums(chained, chain, summed, total, differs, received)
+    is_new = match[6] is not None
+    return AppendAccepted(sender, to, term, index, number, vote, lease_ms, is_new, sums)
 
 
 def _read_short(sender: str, to: str, text: str) -> Message:
@@ -346,20 +358,6 @@ def _read_held(sender: str, to: str, text: str) -> InstallSnapshotReply:
         _given(match, 6)[0],
         match[7] is not None,
     )
-
-
-def _read_marks(match: re.Match[str]) -> tuple[int, int, bool]:
-    """Return `without_vote`, `lease_ms` and `may_be_new` of an answer to AppendEntries."""
-    without_vote, lease_ms = _given(match, 5, 4)
-    return without_vote, lease_ms, match[6] is not None
-
-
-def _read_sums(match: re.Match[str]) -> Sums | None:
-    if match[7] is None:
-        return None
-    index, state_index, differs, received = _given(match, 7, 9, 11, 12)
-    state = int(match[10] or "0", 16)
-    return Sums(index, int(match[8], 16), state_index, state, differs, received)
 
 
 def _read_difference(tail: re.Match[str]) -> Difference | None:

@@ -114,7 +114,7 @@ class Driver:
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of a peer into the core; return a complaint for each refused message."""
-        return self._step(lambda stepper: stepper.receive_all(messages, origin)) or []
+        return self._step(partial(Stepper.receive_all, messages=messages, origin=origin)) or []
 
     def peer_disconnected(self, peer: str) -> None:
         """Report to the core that a peer's connection broke."""
