@@ -90,8 +90,9 @@ class KV(BaseKV[Data, Lease], MutableMapping[Data, Data]):
         return self._shared.is_closed
 
     def close(self) -> None:
-        """End all connections, watches and threads. A call that waits for a lock or a job leaves
-        the for which this waits half a second at most. Leases that are not released expire."""
+        """End all connections, watches and threads. A call that waits for a lock or a job gives
+        up its place, for which this waits half a second at most. Leases that are not released
+        expire."""
         self._shared.close()
 
     def connect_again(self) -> KV[Data]:
