@@ -90,6 +90,17 @@ def test_traceback_of_a_node_is_reported_with_its_cluster(tmp_path: Path) -> Non
         one["s1"].lines.append("Traceback (most recent call last):")
 
 
+def test_value_like_a_traceback_is_not_a_failure(tmp_path: Path) -> None:
+    """A node that prints a request with such words has not failed."""
+    with Cluster(tmp_path, 1) as one:
+        one["s1"].lines.append("[*] 127.0.0.1 sent: client@set a Traceback (SafetyError)")
+
+
+def test_stop_by_a_safety_error_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(NotAsExpected, match="s1 printed:"), Cluster(tmp_path, 1) as one:
+        one["s1"].lines.append("2026-12-01T12:00:00.000+01:00 [!] s1 stops: SafetyError: a gap")
+
+
 def test_a_console_gets_the_output_of_each_start(start: Start, tmp_path: Path) -> None:
     process = start(SAYS, "1", console=tmp_path / "console")
     eventually(lambda: "begun 1\n" in (tmp_path / "console").read_text(), "the first")

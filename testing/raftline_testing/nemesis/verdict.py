@@ -18,7 +18,7 @@ from raftline.storage.log_reader import LogReader
 from ..histories import linearizable
 from ..histories.history import ClientOperation
 from ..histories.linearizable import HistoryVerdict
-from ..nodes.cluster import NEVER_SAID, NodeProcess
+from ..nodes.cluster import NodeProcess, failures_in
 
 STEPS_MAX = 20_000_000
 READS, BETWEEN_READS_S = 20, 0.1
@@ -85,9 +85,7 @@ def entries_of(folder: Path, name: str) -> Log:
 
 
 def console_findings(node: NodeProcess, lines: Iterable[str]) -> list[str]:
-    return [
-        f"{node.name} said: {line}" for line in lines if any(words in line for words in NEVER_SAID)
-    ]
+    return [f"{node.name} said: {line}" for line in failures_in(lines)]
 
 
 class Leaders:

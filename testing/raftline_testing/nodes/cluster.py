@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -24,7 +24,7 @@ from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from .controlled import CONTROLLED
 from .processes import DEADLINE_S, eventually, free_ports, is_free, sockets_at
 
-__all__ = ["CALM", "NEVER_SAID", "SERVER", "STARTED", "STEADY", "Cluster", "NodeProcess"]
+__all__ = ["CALM", "SERVER", "STARTED", "STEADY", "Cluster", "NodeProcess", "failures_in"]
 
 STARTED = "[*] Server started on"
 # Elections take 2 to 4 s: a node that stalls for a second on a busy machine isn't deposed. The
@@ -33,9 +33,17 @@ STEADY = ("--pace", "class", "--controller")
 # else stalls could depose a leader in the tests of a file
 CALM = ("--pace", "human", "--controller")
 STANDS_S = 1.0
-NEVER_SAID = ("Traceback", "SafetyError", "Exception in thread", "Fatal Python error")
+_FAILURE = re.compile(
+    r"Traceback|Exception in thread|Fatal Python error|([0-9T:.+-]+ )?\[!\] \S+ stops: SafetyError"
+)
 
 Kind = TypeVar("Kind", bound="Cluster")
+
+
+def failures_in(lines: Iterable[str]) -> list[str]:
+    """Return the lines with which a node reports an error of the program. A request that it prints
+    may hold the same words."""
+    return [line for line in lines if _FAILURE.match(line)]
 
 
 def leader_of_most(views: Sequence[Mapping[str, Any]], members: int) -> str:
@@ -158,8 +166,7 @@ class Cluster:
         if isinstance(problem, BaseException) and not isinstance(problem, Exception):
             return  # Ctrl-C, which also reached a starting node: not a failure
         for node in self.nodes:
-            bad = [line for line in node.lines if any(word in line for word in NEVER_SAID)]
-            if bad:
+            if failures_in(node.lines):
                 raise NotAsExpected(f"{node.name} printed:\n" + "\n".join(node.lines[-80:]))
 
     def __getitem__(self, name: str) -> NodeProcess:
