@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..common.identities import Build
 from .change import Change
 from .log import Snapshot
 from .membership import Membership
@@ -133,6 +134,11 @@ class PeerBuild:
     peer: str
     applies: frozenset[str] | None
     is_at_floor: bool = False
+
+    @classmethod
+    def of(cls, peer: str, build: Build) -> PeerBuild:
+        """Return what the core learns of a peer's build."""
+        return cls(peer, build.applies if build.is_heard else None, build.is_at_floor)
 
 
 @dataclass(slots=True)

@@ -124,8 +124,7 @@ class Driver:
     def peer_build(self, peer: str, build: Build) -> None:
         """Report a peer's build to the core; it is not heard when the connection to it broke."""
         if not self._stopping:
-            applies = build.applies if build.is_heard else None
-            self.step(PeerBuild(peer, applies, build.is_at_floor))
+            self.step(PeerBuild.of(peer, build))
 
     def step(self, event: Input) -> None:
         """Step an input of another thread into the core (docs/develop/how-a-write-travels.md)."""
