@@ -44,7 +44,6 @@ class SnapshotFile:
         self.chain = 0  # of `current`
         self._identity: Identity = (0, 0)  # of the file of `current`
         self._written = (self.members, "", 0)  # of the unpublished snapshot
-        self._node = node
         self._folder = folder
         self._beside = f"{self.name}.tmp"
         self._part_name = f"{self.name}.part"

@@ -65,13 +65,14 @@ def _keep_exchange(
         kept.update(takers[sent]["id"] for sent in taker["sent"] if sent in takers)
 
 
-def remembered(events: Sequence[Event], most: int, pulses: int = PULSES_KEPT) -> list[Event]:
+def remembered(events: Sequence[Event], most: int) -> list[Event]:
     """Return the events to keep for a page that is opened later. Surplus heartbeats are dropped,
     oldest first, so that an idle cluster keeps its elections."""
     if len(events) <= most:
         return list(events)
     idle = [event for event in events if _is_idle(event)]
-    spare = {event["id"] for event in idle[: max(0, min(len(events) - most, len(idle) - pulses))]}
+    surplus = min(len(events) - most, len(idle) - PULSES_KEPT)
+    spare = {event["id"] for event in idle[: max(0, surplus)]}
     dropped = spare | {sent for event in idle if event["id"] in spare for sent in event["sent"]}
     return [event for event in events if event.get("id") not in dropped][-most:]
 

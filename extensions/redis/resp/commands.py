@@ -83,11 +83,10 @@ _ALL: Final = (1, -1, 1)
 _OF_GROUPS: Final = frozenset(["XACK", "XAUTOCLAIM", "XCLAIM", "XGROUP", "XPENDING", "XREADGROUP"])
 
 
-def _on_keys(name: str, line: FastPlan | None, alias: str = "") -> Row:
-    """Return the row of a command on keys, or of one that becomes it."""
+def _on_keys(name: str, line: FastPlan | None) -> Row:
+    """Return the row of a command on keys."""
     function = FUNCTIONS[name]
-    arity, flags = function.arity, function.flags
-    return Row(alias or name, arity, function, line, _alone, flags, function.spec)
+    return Row(name, function.arity, function, line, _alone, function.flags, function.spec)
 
 
 def plan_of(words: list[str], context: CommandContext, *, is_stranger: bool = False) -> Plan:

@@ -204,10 +204,9 @@ class ServerProcess(Process):
         port: int,
         folder: Path,
         options: Sequence[str] = (),
-        console: Path | None = None,
         **popen: Any,
     ) -> None:
-        super().__init__(name, (), console, **popen)
+        super().__init__(name, (), **popen)
         self.port = port
         self.folder = folder
         self.options = list(options)

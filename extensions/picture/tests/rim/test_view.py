@@ -14,7 +14,7 @@ import pytest
 from raftline.clients.connections.client_access import ClientAccess
 from raftline.common.address import Address
 from raftline.picture.harness.saved_page import held
-from raftline.picture.view import viewer
+from raftline.picture.view import thinning, viewer
 from raftline.picture.view.clock_offsets import SOLVE_EVERY, Clocks, solved
 from raftline.picture.view.picture import COMMITS, LOST_AFTER_S, SENT_MAX, Picture
 from raftline.picture.view.picture_page import saved_page
@@ -199,7 +199,10 @@ def test_answer_is_shown_only_with_its_question() -> None:
     assert {number for word, number in lines if word == "answer"} == asked
 
 
-def test_a_cluster_at_rest_keeps_its_elections_and_its_logs() -> None:
+def test_a_cluster_at_rest_keeps_its_elections_and_its_logs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(thinning, "PULSES_KEPT", 10)
     made = picture(s1=0.0)
     events = [*made.step("s1", step_of(0, role="leader", term=2, append=[[1, 2, "noop"]]))]
     events += made.step("s1", step_of(1, pulse=True, append=[[2, 2, "set a 1"]]))
@@ -207,7 +210,7 @@ def test_a_cluster_at_rest_keeps_its_elections_and_its_logs() -> None:
         events += made.step("s1", step_of(number, pulse=True, sent=[["s2", f"beat {number}"]]))
     held: list[dict[str, Any]] = []
     for event in events:
-        held = remembered([*held, event], 50, 10)
+        held = remembered([*held, event], 50)
     steps = [event for event in held if event["k"] == "step"]
     assert [event["at"] for event in steps[:2]] == [0, 1]
     assert steps[-1]["at"] == 199
