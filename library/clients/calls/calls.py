@@ -8,7 +8,7 @@ escaped (`wire/protocol.escape`), and a value comes last.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
@@ -249,14 +249,6 @@ def condition_on_lease(stat: Stat) -> str:
     return f"unchanged since {entry_index(stat.index)} under {lease}"
 
 
-def _conditional(
-    name: str, condition: str, operation: str, leases: Sequence[str] = ()
-) -> Call[bool]:
-    """Return the call that carries out an operation if a condition on a key holds."""
-    command = f"txn if {name} {condition} then {operation}"
-    return Call(command, lambda reply: answered(reply).word == THEN, leases)
-
-
 def _read_page(
     text: str, of: Callable[[str], Data], value_of: Callable[[Any], Result]
 ) -> Page[tuple[Data, Result]]:
@@ -311,7 +303,7 @@ class CallFactory(Generic[Data]):
     ) -> Call[bool]:
         """Set a key if it is absent; return whether it was set."""
         if ttl is not None:
-            return self._timed(key, "absent", value, ttl, lease)
+            return self._set_if("absent", key, value, ttl, lease)
         return _under(lease, f"setnx {self._key(key)} {self._value(value)}", _is_done)
 
     def cas(
@@ -326,31 +318,28 @@ class CallFactory(Generic[Data]):
         """Set a key to `new` if its value is `old`, or if it has not changed since `old` was read
         by `read`; return whether it was set."""
         if isinstance(old, Version):
-            return self._versioned(key, old, new, ttl, lease)
+            return self._set_if(condition_of(old), key, new, ttl, lease)
         if ttl is not None:
-            return self._timed(key, f"= {format_word(self.codec.text(old))}", new, ttl, lease)
+            return self._set_if(f"= {format_word(self.codec.text(old))}", key, new, ttl, lease)
         expected = escape(self.codec.text(old), key=True)
         return _under(lease, f"cas {self._key(key)} {expected} {self._value(new)}", _is_done)
 
-    def _timed(
-        self, key: Data, condition: str, value: Data, ttl: Seconds, lease: AnyLease
+    def _set_if(
+        self, condition: str, key: Data, value: Data, ttl: Seconds | None, lease: AnyLease
     ) -> Call[bool]:
-        """Set a key for `ttl` seconds if a condition on the key holds, in one entry."""
-        if lease is not None:
-            raise ValueError(TTL_OR_LEASE)
+        """Set a key, for `ttl` seconds or under a lease if either is given, if a condition on the
+        key holds, in one entry."""
         name, text = format_word(self.codec.key(key)), format_word(self.codec.text(value))
-        return _conditional(name, condition, f"setex {name} {lease_time(ttl)} {text}")
-
-    def _versioned(
-        self, key: Data, old: Version[Data], new: Data, ttl: Seconds | None, lease: AnyLease
-    ) -> Call[bool]:
-        """Set a key if it has not changed since `old`, in one entry."""
-        if ttl is not None:
-            return self._timed(key, condition_of(old), new, ttl, lease)
-        name, text = format_word(self.codec.key(key)), format_word(self.codec.text(new))
-        leases = [] if lease is None else [lease_name(str(lease))]
-        under = "".join(f"under {each} " for each in leases)
-        return _conditional(name, condition_of(old), f"{under}set {name} {text}", leases)
+        operation, leases = f"set {name} {text}", []
+        if lease is not None:
+            if ttl is not None:
+                raise ValueError(TTL_OR_LEASE)
+            leases = [lease_name(str(lease))]
+            operation = f"under {leases[0]} {operation}"
+        elif ttl is not None:
+            operation = f"setex {name} {lease_time(ttl)} {text}"
+        command = f"txn if {name} {condition} then {operation}"
+        return Call(command, lambda reply: answered(reply).word == THEN, leases)
 
     def incr(self, key: Data, by: int = 1, *, lease: AnyLease = None) -> Call[int]:
         """Add to the number in a key, which starts at 0; return the sum."""

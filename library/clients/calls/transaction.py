@@ -19,6 +19,7 @@ from raftline.wire.limits import TRANSACTION_ITEMS, VALUE_BYTES
 
 from ..requests.times import Seconds
 from .calls import (
+    TTL_OR_LEASE,
     Call,
     CallFactory,
     Stat,
@@ -257,36 +258,35 @@ class Operations(Generic[Data, Result]):
         self, key: Data, value: Data, *, ttl: Seconds | None = None, lease: object = None
     ) -> Operations[Data, Result]:
         """Set a key, for `ttl` seconds or under a lease if either is given."""
-        plan = self._plan
-        name, text = plan.key(key), plan.codec.key(key)
-        if ttl is not None:
-            if lease is not None:
-                raise ValueError("give ttl or lease, not both")
-            operation = f"setex {name} {lease_time(ttl)} {plan.value(value)}"
-            return self._with(operation, lambda answer: True)
-        reply = f"{text} set to {plan.codec.text(value)}"
-        return self._under(lease, f"set {name} {plan.value(value)}", lambda answer: answer == reply)
+        if ttl is None:
+            return self._setting("set", key, value, lease)
+        if lease is not None:
+            raise ValueError(TTL_OR_LEASE)
+        operation = f"setex {self._plan.key(key)} {lease_time(ttl)} {self._plan.value(value)}"
+        return self._with(operation, lambda answer: True)
 
     def setnx(self, key: Data, value: Data, *, lease: object = None) -> Operations[Data, Result]:
         """Set a key if it is absent."""
-        plan = self._plan
-        reply = f"{plan.codec.key(key)} set to {plan.codec.text(value)}"
-        operation = f"setnx {plan.key(key)} {plan.value(value)}"
-        return self._under(lease, operation, lambda answer: answer == reply)
+        return self._setting("setnx", key, value, lease)
 
     def cas(
         self, key: Data, old: Data | Version[Data], new: Data, *, lease: object = None
     ) -> Operations[Data, Result]:
         """Set a key to `new` if its value is `old`. The `Version` of a read is a condition of the
         whole transaction instead, as with `if_.unchanged(key, old)`."""
-        plan = self._plan
         if isinstance(old, Version):
             if self._branch == "else":
                 raise ValueError("cas with a Version is a condition, so it stands before else_")
-            Conditions(plan, self._ask).unchanged(key, old)
+            Conditions(self._plan, self._ask).unchanged(key, old)
             return self.set(key, new, lease=lease)
-        reply = f"{plan.codec.key(key)} set to {plan.codec.text(new)}"
-        operation = f"cas {plan.key(key)} {plan.value(old)} {plan.value(new)}"
+        return self._setting("cas", key, new, lease, f"{self._plan.value(old)} ")
+
+    def _setting(
+        self, verb: str, key: Data, value: Data, lease: object, old: str = ""
+    ) -> Operations[Data, Result]:
+        plan = self._plan
+        reply = f"{plan.codec.key(key)} set to {plan.codec.text(value)}"
+        operation = f"{verb} {plan.key(key)} {old}{plan.value(value)}"
         return self._under(lease, operation, lambda answer: answer == reply)
 
     def incr(self, key: Data, by: int = 1, *, lease: object = None) -> Operations[Data, Result]:
