@@ -322,22 +322,18 @@ class AioAsker:
         return None
 
     async def _sent(self, link: Link, line: bytes, limit_s: float) -> asyncio.Future[Reply]:
-        if link.is_full:
-            await self._until_writable(link, limit_s)
+        """Send a line once the node reads.
+
+        Raises:
+            NotSent: it did not read within that time.
+        """
+        if link.is_full and not await ends_within(link.writable(), limit_s):
+            raise NotSent
         return link.send(line)
 
     async def _exchange(self, link: Link, line: bytes, limit_s: float) -> Reply:
         until_s = asyncio.get_running_loop().time() + limit_s
         return await _by(until_s, await self._sent(link, line, limit_s))
-
-    async def _until_writable(self, link: Link, limit_s: float) -> None:
-        """Wait until the node reads again.
-
-        Raises:
-            NotSent: it did not read within that time, so the line was not sent.
-        """
-        if not await ends_within(link.writable(), limit_s):
-            raise NotSent
 
     async def _connected(self, address: Address, limit_s: float, others: Iterator[Address]) -> Link:
         """Return the connection to a node, or to one of `others` if it was reached first. Tasks

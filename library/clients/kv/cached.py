@@ -31,9 +31,8 @@ class Cached(CachedPairs[Data], Generic[Data]):
     """
 
     def __init__(self, watch: Watch[Data], prefix: Data | None, limit_s: float) -> None:
-        super().__init__(prefix)
+        super().__init__(prefix, limit_s)
         self._watch = watch
-        self._limit_s = limit_s
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._thread = threading.Thread(target=self._run, name="a cache", daemon=True)
@@ -111,9 +110,8 @@ class AioCached(CachedPairs[Data], Generic[Data]):
     """
 
     def __init__(self, watch: AioWatch[Data], prefix: Data | None, limit_s: float) -> None:
-        super().__init__(prefix)
+        super().__init__(prefix, limit_s)
         self._watch = watch
-        self._limit_s = limit_s
         self._changed = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
 

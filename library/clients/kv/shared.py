@@ -75,11 +75,8 @@ class ThreadTransport:
 
     def __init__(self, shared: Shared, timeout: float) -> None:
         self._shared = shared
+        self.gates = shared.gates
         self.timeout = timeout
-
-    @property
-    def gates(self) -> Gates:
-        return self._shared.gates
 
     @property
     def was_served(self) -> bool:

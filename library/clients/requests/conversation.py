@@ -346,7 +346,10 @@ class Client:
         limit_s = deadline.attempt_s if limit_s is None else deadline.at_most(limit_s)
         try:
             steps = answer_to(line, connection.address, deadline, limit_s=limit_s)
-            raw: bytes = carry_out(steps, partial(do_at, connection))
+            reply = read_reply(carry_out(steps, partial(do_at, connection)))
+            if reply is None:
+                raise ConnectionError("answered something that is not raftline")
+            return reply
         except OSError as error:
             failure = lost(command, connection.address, error, limit_s)
             is_late = isinstance(error, TimeoutError) and connection.is_whole
@@ -354,12 +357,6 @@ class Client:
             if not failure._is_in_flight:
                 self.close()
             raise failure from None
-        reply = read_reply(raw)
-        if reply is None:
-            self.close()
-            foreign = ConnectionError("answered something that is not raftline")
-            raise lost(command, connection.address, foreign, limit_s)
-        return reply
 
     def _connected_to(
         self, address: Address, limit_s: float, others: Iterator[Address] = NOBODY

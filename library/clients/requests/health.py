@@ -57,7 +57,7 @@ class ClientHealth:
         self.on_wait: Callable[[], object] = _ignore  # called when no node serves any longer
         self._state: ClientState = "suspended"
         self._since_s: float | None = None  # the start of the time without a node
-        self._was_served = False
+        self.was_served = False  # ever
         self._asked = ""  # the nodes of the last attempt, and the last answer
         self._process = os.getpid()
         self._own_lock = threading.RLock()  # a signal handler may ask
@@ -69,14 +69,6 @@ class ClientHealth:
         if self._process != os.getpid():
             self._process, self._own_lock = os.getpid(), threading.RLock()
         return self._own_lock
-
-    def _is_served(self) -> bool:
-        return self._state == "connected"
-
-    @property
-    def was_served(self) -> bool:
-        """Whether a node has ever served this client."""
-        return self._was_served
 
     @property
     def lost_s(self) -> float:
@@ -90,14 +82,14 @@ class ClientHealth:
 
     def served(self, now_s: float) -> None:
         """Record that a node served a request or a watch."""
-        if self._is_served():
+        if self._state == "connected":
             return
         with self._lock:
             if self._state in ("connected", "closed"):
                 return
             since_s, self._since_s = self._since_s, None
-            is_logged = self._state == "lost" and self._was_served
-            self._was_served = True
+            is_logged = self._state == "lost" and self.was_served
+            self.was_served = True
             self._change("connected")
         if is_logged and since_s is not None:
             _warn("a node serves again, after %.0f s", now_s - since_s)
@@ -106,7 +98,7 @@ class ClientHealth:
         """Record that every known node was asked, and no node serves."""
         with self._lock:
             self._asked = f"{where}. The last one: {why}"
-            if self._is_served():
+            if self._state == "connected":
                 self._change("suspended")
             if self._since_s is None and self._state != "closed":
                 self._since_s = now_s
@@ -120,7 +112,7 @@ class ClientHealth:
             if since_s is None or now_s < self.lost_s:
                 return
             self._change("lost")
-        if self._was_served:
+        if self.was_served:
             _warn(
                 "no node has served for %.0f s, so events and waiting locks are late; asked in"
                 " turn: %s",

@@ -74,10 +74,6 @@ class _UnderWay:
         self.until_s = 0.0
 
 
-def _place(request: _UnderWay) -> int:
-    return request.place
-
-
 class Pipelining:
     """Carries out the machines of requests side by side, in order. While a request
     pauses, because of an election, no later request is sent."""
@@ -182,7 +178,7 @@ class Pipelining:
             self._queue(request)
 
     def _queue(self, request: _UnderWay) -> None:
-        bisect.insort(self._to_send, request, key=_place)
+        bisect.insort(self._to_send, request, key=lambda each: each.place)
 
     def _answered(self, request: _UnderWay, answer: Answer | Connected) -> None:
         self._bytes -= len(request.line)

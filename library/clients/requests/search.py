@@ -300,7 +300,7 @@ def anywhere(
                 break
             if deadline.now_s + pause_s > deadline.notice_s:
                 deadline.notice(_search(nodes, so_far.refusal or answer, deadline.left_s))
-            if not _is_late(answer):
+            if not took_all_its_time(answer):
                 yield SearchPause(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             tried.clear()
@@ -356,7 +356,7 @@ def other_cluster(mine: str) -> OtherCluster:
     )
 
 
-def _is_late(answer: Answer) -> TypeGuard[ClientError]:
+def took_all_its_time(answer: object) -> TypeGuard[ClientError]:
     """Return whether a node used the whole time of its attempt, so that it is asked again without a
     pause."""
     return isinstance(answer, ClientError) and answer._within is not None
@@ -390,7 +390,7 @@ def _ask_one(
         answer = yield _ask(node, sender, command, deadline, others)
         assert answer is not None, "an AskNode is sent an answer"
         if not isinstance(answer, Connected):
-            if _is_late(answer):
+            if took_all_its_time(answer):
                 deadline.was_late(is_in_flight=answer._is_in_flight)
             return node, answer
         late.add(node)

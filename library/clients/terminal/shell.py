@@ -39,13 +39,7 @@ LIKE_A_COMMAND = 0.7  # difflib ratio: `shwo` is a mistyped `show`; `ada` is an 
 KEYS_OFFERED = 10_000
 
 
-def _never(client: Client, command: str) -> bool:
-    return False
-
-
-def run_shell(
-    client: Client, on_terminal: bool, watched: Callable[[Client, str], bool] = _never
-) -> int:
+def run_shell(client: Client, on_terminal: bool, watched: Callable[[Client, str], bool]) -> int:
     """Converse until the input ends, `exit`, or Ctrl-C at an empty line; return the exit code.
 
     `watched` shows the events of a watch until Ctrl-C; it returns False if the command is not a

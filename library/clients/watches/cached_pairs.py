@@ -23,8 +23,9 @@ CHECK_S = 0.1  # until the reader of the watch sees that a sync is asked for
 class CachedPairs(NoCopies, Mapping[Data, Data], Generic[Data]):
     """A mapping of the pairs in memory. Reading it sends no request."""
 
-    def __init__(self, prefix: Data | None) -> None:
+    def __init__(self, prefix: Data | None, limit_s: float) -> None:
         self._prefix = prefix
+        self._limit_s = limit_s
         self._pairs: dict[Data, Data] = {}
         self._as_of_s = -math.inf  # it has every write acknowledged before this time
         self._wanted_s = -math.inf  # somebody waits until it has those before this time

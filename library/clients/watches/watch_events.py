@@ -97,7 +97,7 @@ class WatchCursor(Generic[Data]):
     def __init__(self, codec: Codec[Data], prefix: Data | None, after: int | None) -> None:
         self._codec = codec
         text = "" if prefix is None else codec.text(prefix, "a prefix")
-        self._prefix = escape(text, key=True)
+        self.prefix = escape(text, key=True)  # as written on the wire
         self._known_keys: dict[str, tuple[bytes, int]] | None = {} if after is None else None
         self._listing = 0  # its number, which marks its keys in `_known_keys`
         self._left = 0  # keys of the listing still to come
@@ -115,7 +115,7 @@ class WatchCursor(Generic[Data]):
         """The request that begins or resumes the watch on a new connection."""
         self._seen = self._left = 0
         self._is_served = False
-        return format_watch(WatchAsked(self._prefix, self._whole))
+        return format_watch(WatchAsked(self.prefix, self._whole))
 
     @property
     def position(self) -> int | None:
@@ -127,11 +127,6 @@ class WatchCursor(Generic[Data]):
     def is_listed(self) -> bool:
         """Whether all keys have arrived, and since then each change up to the last line."""
         return self._has_begun and not self._left
-
-    @property
-    def prefix(self) -> str:
-        """The prefix as written on the wire."""
-        return self._prefix
 
     @property
     def is_listed_or_follows(self) -> bool:

@@ -39,7 +39,7 @@ from ..connections.node_connection import (
 from ..requests.addresses import MEMBERS, Addresses
 from ..requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
 from ..requests.pool import PARTS
-from ..requests.search import NodeTurns, are_gone, note_gone, other_cluster
+from ..requests.search import NodeTurns, are_gone, note_gone, other_cluster, took_all_its_time
 from .liveness import MEMBERS_ID, PROBE_ID, PROBE_KEY, Liveness
 from .watch_events import Event, WatchCursor, WatchEnded
 
@@ -297,7 +297,9 @@ class WatchMachine(Generic[Data]):
         now_s, where = self._now(), in_words(self._nodes.known)
         is_hopeless = self._lasting.issuperset(self._nodes.known)
         opening = self._opening
-        if opening is not None and (isinstance(problem, TimeoutError) or _is_late(problem)):
+        if opening is not None and (
+            isinstance(problem, TimeoutError) or took_all_its_time(problem)
+        ):
             opening.was_late()
         if opening is not None and (is_hopeless or not opening.left_s):
             if self._why_too_many:  # other nodes may be down: this node is up, and refuses
@@ -335,11 +337,6 @@ def _nobody_serves(problem: Exception, where: str, *, is_hopeless: bool) -> Clie
     nobody = Unreachable(f"no node serves it at {where}. The last: {why.removesuffix('.')}.")
     nobody.advice, nobody.lasts = advice, is_hopeless
     return nobody
-
-
-def _is_late(problem: Exception) -> bool:
-    """Return whether the node did not accept a connection in time."""
-    return isinstance(problem, ClientError) and problem._within is not None
 
 
 def _explained(problem: Exception) -> tuple[str, str, bool]:

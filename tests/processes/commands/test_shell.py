@@ -188,7 +188,7 @@ def test_ctrl_c_while_an_answer_is_shown_leaves_nothing_unknown(
     client = SimpleNamespace(ask=lambda _: Reply("s1", "SET response: a set to 5"))
     monkeypatch.setattr("raftline.clients.terminal.shell.say", say)
     monkeypatch.setattr("sys.stdin", io.StringIO("set a 5\n"))
-    assert run_shell(cast(Client, client), on_terminal=False) == 0
+    assert run_shell(cast(Client, client), False, lambda *_: False) == 0
     assert said[-2:] == ["", "[*] Closing socket"]
 
 
