@@ -25,7 +25,7 @@ SEEDS = {
     "crowd": (2, 9, 16),
     "wipe at birth": (5, 16),
     "leap": (8, 5),
-    "full beside": (10, 16),
+    "full beside": (4, 16),
     "hung majority": (0, 15),
     "hung candidate": (12,),
     "refused snapshot": (12, 27),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import MutableMapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +16,11 @@ from typing import Any
 import pytest
 
 from raftline.common.arguments import build
+from raftline.node.snapshots import snapshots
 from raftline.raft import election
 from raftline.raft.change import Change
-from raftline.raft.inputs import ChangeMembers
+from raftline.raft.inputs import ChangeMembers, SnapshotChecked
+from raftline.raft.log import Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Denial, RequestVote
 from raftline.raft.state import State
@@ -59,6 +62,7 @@ COVERED = (
     "completed: replace",
     "completed: promote",
     "completed: demote",
+    "completed: update",
     "changes refused",
     "changes unknown",
     "changes rolled back",
@@ -289,6 +293,17 @@ def test_a_change_that_only_the_new_voters_decide_is_noticed(
 ) -> None:
     monkeypatch.setattr(Membership, "_halves", lambda members: (members.voters,))
     assert "InvariantError" in first_failure(range(13, 200))
+
+
+@pytest.mark.slow
+@pytest.mark.pure
+def test_a_snapshot_with_old_addresses_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_first_addresses(snapshot: Snapshot, members: Membership, *rest: Any) -> object:
+        first = {name: f"localhost:{9_999 + int(name[1:])}" for name in members.addresses}
+        return SnapshotChecked(snapshot, replace(members, addresses=first), *rest)
+
+    monkeypatch.setattr(snapshots, "SnapshotChecked", with_first_addresses)
+    assert "the members differ" in first_failure(range(41, 60))
 
 
 @pytest.mark.slow

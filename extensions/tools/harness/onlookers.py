@@ -27,6 +27,7 @@ from raftline_testing.invariants import InvariantError
 from raftline_testing.virtual.nodes.simulated_node import Host
 from raftline_testing.virtual.watches.looking import LookingConnection, Seen
 from raftline_testing.virtual.watches.onlookers import Onlooker, Scene
+from raftline_testing.virtual.world.places import first_of
 from raftline_testing.virtual.world.world import World
 
 LIMITS_S = (0.05, 0.5, 2.0)
@@ -94,7 +95,7 @@ class SimulatedShell:
             answer = self.line = self._lines.popleft()
 
     def _connect(self, step: Connect) -> None:
-        host = self._places.get(step.address)
+        host = self._places.get(first_of(step.address))
         if host is None or host.node is None:
             self._later(1, ConnectionRefusedError(111, "Connection refused"))
         elif self._chance.random() < self._late:

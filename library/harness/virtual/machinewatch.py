@@ -30,6 +30,7 @@ from raftline_testing.virtual.nodes.node_events import Watching
 from raftline_testing.virtual.nodes.request_interface import Asked
 from raftline_testing.virtual.nodes.simulated_node import Host
 from raftline_testing.virtual.watches.watchlines import BEGINS
+from raftline_testing.virtual.world.places import first_of
 from raftline_testing.virtual.world.world import World
 
 CHECK_MS = 20  # between two checks whether the connection has ended
@@ -87,7 +88,8 @@ class MachineWatch:
 
     def knows(self, names: Iterable[str]) -> bool:
         """Whether it knows one of these nodes."""
-        known = {self._hosts[each].name for each in self.machine.known if each in self._hosts}
+        places = filter(self._hosts.__contains__, map(first_of, self.machine.known))
+        known = {self._hosts[each].name for each in places}
         return not known.isdisjoint(names)
 
     @property
@@ -182,7 +184,7 @@ class MachineWatch:
         return line
 
     def _connect(self, step: Connect) -> None:
-        host = self._hosts.get(step.address)
+        host = self._hosts.get(first_of(step.address))
         if host is None or host.node is None:
             self._later(1, ConnectionRefusedError())
         elif self._chance.random() < 0.05:
@@ -195,7 +197,7 @@ class MachineWatch:
         """Connect to the first of the other nodes that is up, or to none."""
         waited_s = NEXT_S
         for other in step.others:
-            host = self._hosts.get(other)
+            host = self._hosts.get(first_of(other))
             if host is not None and host.node is not None and waited_s < step.limit_s:
                 self._world.counts["machines' watches: reached another"] += 1
                 self._open(host)

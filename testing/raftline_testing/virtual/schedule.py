@@ -56,6 +56,7 @@ from .schedule_key import ACTORS, STEPS, ScheduleKey
 from .watches.onlookers import Onlookers
 from .watches.watchlines import WatchClient
 from .world.network import Network
+from .world.places import FIRST_PORT
 from .world.plan import NEVER, Plan
 from .world.world import World
 
@@ -251,7 +252,7 @@ class Schedule:
         self.plan = plan
         self.world = World(random.Random(seed), say)
         names = [f"s{number}" for number in range(1, plan.nodes + plan.spares + 1)]
-        addresses = {name: f"localhost:{port}" for port, name in enumerate(names, start=10000)}
+        addresses = {name: f"localhost:{port}" for port, name in enumerate(names, FIRST_PORT)}
         members = {name: addresses[name] for name in names[: plan.nodes]}
         self.network = Network(self.world, plan, names)
         self.network.deliver = self._deliver
@@ -306,7 +307,7 @@ class Schedule:
         self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed, has_users=has_users)
         self.faults.may_begin_again = self.upgrades.begins_above_the_floor
         NonMember(self.world, plan, hosts)
-        self.operator = Operator(self.world, plan, hosts, addresses)
+        self.operator = Operator(self.world, plan, hosts, addresses, seed)
         self._let_writers_sleep(random.Random(f"writers {seed}"), hosts)
         chance = random.Random(f"lines {seed}")
         self.talkers = self._rough_lines(chance, hosts)
@@ -579,10 +580,13 @@ class Schedule:
         )
 
     def judge(self) -> None:
-        """Check that all state machines are equal, and the history is linearizable."""
+        """Check that all members know the same ones and their addresses, that all state machines
+        are equal, and that the history is linearizable."""
         if self._has_two_clusters:
             return
         managers = [host.manager for host in self._members()]
+        known = {str(host.view.membership) for host in self._members() if host.view is not None}
+        assert len(known) == 1, f"the members differ: {known}"
         machines = [_machine(one) for one in managers]
         if any(other != machines[0] for other in machines):
             raise AssertionError(f"the state machines differ: {machines}")

@@ -102,7 +102,7 @@ def takes_nothing_back(claim: Any, attempt: Any) -> Any:
         (command_effects, "_free_seat", begins_too_early, 0, "begins with"),
         (BarrierSteps, "_is_open", passes_a_closed_gate, 1, "closed gate"),
         (BarrierSteps, "_leaving", leaves_early, 10, "it is not over"),
-        (JoinSteps, "_dropping", takes_nothing_back, 41, "have their locks within"),
+        (JoinSteps, "_dropping", takes_nothing_back, 15, "have their locks within"),
         (JoinSteps, "_holding", joins_without_a_key, 1, "is not listed"),
         (JoinSteps, "_holding", joins_without_a_lease, 1, "is gone, and is listed"),
     ],

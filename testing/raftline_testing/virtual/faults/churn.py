@@ -4,29 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from random import Random
 
 from raftline.raft.change import Change, ChangeRefused, plan
 from raftline.raft.membership import Membership
 from raftline.raft.node import RawNode
 
 from ..nodes.simulated_node import Host, MayBegin, leaders
+from ..world.places import moved
 from ..world.plan import Plan
 from ..world.world import World
+
+MOVE = 0.3  # share of the schedules with changes in which members move
 
 
 class Operator:
     """An operator who asks the leader for one change after another, until asked to stop."""
 
     def __init__(
-        self, world: World, plan: Plan, hosts: Sequence[Host], addresses: Mapping[str, str]
+        self,
+        world: World,
+        plan: Plan,
+        hosts: Sequence[Host],
+        addresses: Mapping[str, str],
+        seed: int,
     ) -> None:
         self._world = world
         self._plan = plan
         self._hosts = hosts
-        self._addresses = addresses
+        self._addresses = dict(addresses)
         self._over = False
+        self._moving = Random(f"moves {seed}")
         if plan.change_every_ms:
             self._wait()
+            if self._moving.random() < MOVE:
+                self._wait_to_move()
         self._let_join()
 
     def stop(self) -> None:
@@ -43,6 +55,20 @@ class Operator:
         for host, view in leaders(self._hosts):
             self._let_change(host, self._change(view.membership), self._may_begin)
         self._wait()
+
+    def _wait_to_move(self) -> None:
+        pause_ms = self._moving.randint(1, 2 * self._plan.change_every_ms)
+        self._world.beside(pause_ms, self._moving.random(), self._move)
+
+    def _move(self) -> None:
+        """Give a member another address (`member update`)."""
+        if self._over:
+            return
+        for host, view in leaders(self._hosts):
+            name = self._moving.choice(view.membership.names)
+            address = self._addresses[name] = moved(self._addresses[name])
+            self._let_change(host, Change("update", name, address), self._may_begin)
+        self._wait_to_move()
 
     def _may_begin(self, node: RawNode, change: Change) -> bool:
         return not self._over and self._can_end(node, change)
@@ -77,10 +103,14 @@ class Operator:
                 host.start()
 
     def _ask_for(self, name: str) -> None:
-        change = Change("add", name, self._addresses[name])
         for host, view in leaders(self._hosts):
             if not self._over or name in view.membership.names:
+                change = Change("add", name, self._place(name, view.membership))
                 self._let_change(host, change, self._can_end)
+
+    def _place(self, name: str, members: Membership) -> str:
+        """Return the address of a member, or of a node that shall be one."""
+        return members.addresses.get(name, self._addresses[name])
 
     def _let_change(self, host: Host, change: Change, may_begin: MayBegin) -> None:
         def settle(outcome: str, text: str) -> None:
@@ -107,7 +137,7 @@ class Operator:
                 name = chance.choice(members.learners)
             else:
                 name = chance.choice(members.names)
-        address = self._addresses[name] if verb in ("add", "replace") else ""
+        address = self._place(name, members) if verb in ("add", "replace") else ""
         return Change(verb, name, address, old if verb == "replace" else "")
 
     def _can_end(self, node: RawNode, change: Change) -> bool:
