@@ -154,8 +154,8 @@ def _boot(
         with threads_without_signals():
             if arguments.join:
                 _join(arguments, port, configuration, tls, server, console.say)
-            if arguments.cores == "one":
-                cpu_affinity.begin_to_watch(server.name, console.say)
+        if arguments.cores == "one" and (chooser := cpu_affinity.core_chooser()):
+            server.rest = chooser.rest
         server.begin(listener)
         start.pop_all()  # the node is up, so its line in the configuration stays
         service.began(server)

@@ -27,13 +27,11 @@ DOERS = {
         "picture/live/observers.py",
         "node/program/joining.py",
         "node/program/service.py",  # reads files again
-        "node/program/cpu_affinity.py",
     },
     "sleeps": {
         "node/loop/driver.py",
         "picture/live/observers.py",
         "node/program/joining.py",
-        "node/program/cpu_affinity.py",
     },
     "opens a file": {
         "picture/live/file_recorder.py",

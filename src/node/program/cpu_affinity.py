@@ -2,8 +2,8 @@
 
 The interpreter lock lets one thread run at a time. On several cores, threads wake each other across
 cores for every request, usually to find the lock taken. On one core they take turns without that
-cost (docs/develop/speed.md has the figures). Other programs may use that core as well, so a thread
-checks several times a second whether another core has more idle time.
+cost (docs/develop/speed.md has the figures). Other programs may use that core as well, so the main
+thread checks several times a second whether another core has more idle time.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import os
 import random
 import resource
 import sys
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import NamedTuple
 
-from ...common.process.guarded_thread import begin_thread
+from ...common.process.wakeup import Wakeup
 from ..clock import SYSTEM
 
 PERIOD_S = (0.1, 0.3)  # random, so that two nodes don't chase each other
+PERIODS = 5  # of a rest
 BUSY = 0.2  # of a core; below half of it, the kernel places the threads
 SWITCHES_PER_S = 2_000  # of threads; fewer do no harm
 ADVANTAGE = 0.25  # of a core: the extra idle time of another core that justifies a move
@@ -54,33 +54,35 @@ def choose(before: CpuUse, now: CpuUse, chosen: int | None) -> int | None:
     return best if idle[best] > idle[chosen] + used + ADVANTAGE else chosen
 
 
-def begin_to_watch(name: str, say: Callable[[str], None]) -> None:
-    """Start the thread that measures and moves the other threads, if there are several cores and
-    an interpreter lock."""
+class CoreChooser:
+    """Measures and moves the threads of this process while its main thread rests."""
+
+    def __init__(self, allowed: set[int]) -> None:
+        self._allowed = allowed
+        self._chosen: int | None = None
+        self._before: CpuUse | None = None
+
+    def rest(self, end: Wakeup) -> bool:
+        """Wait for `end` for about a second; return whether it was set."""
+        for _ in range(PERIODS):
+            if end.wait(random.uniform(*PERIOD_S)):
+                return True
+            # No permission, no free descriptor, unexpected core numbers: leave it to the kernel.
+            with contextlib.suppress(Exception):
+                last, self._before = self._before, look(self._allowed)
+                best = self._chosen if last is None else choose(last, self._before, self._chosen)
+                if best != self._chosen:
+                    move_threads(self._allowed if best is None else {best})
+                self._chosen = best
+        return False
+
+
+def core_chooser() -> CoreChooser | None:
+    """Return a chooser if there are several cores and an interpreter lock."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     has_lock = getattr(sys, "_is_gil_enabled", lambda: True)()
-    if has_lock and len(allowed) > 1 and os.path.exists("/proc/self/task"):
-
-        def unbind(error: Exception) -> None:
-            say(f"[!] {name} no longer checks which core has the most idle time: {error!r}")
-            with contextlib.suppress(OSError):
-                move_threads(allowed)
-
-        begin_thread(lambda: _watch(allowed), f"{name} cores", unbind)
-
-
-def _watch(allowed: set[int]) -> None:
-    chosen: int | None = None
-    before: CpuUse | None = None
-    while True:
-        # No permission, no free descriptor, unexpected core numbers: leave it to the kernel.
-        with contextlib.suppress(OSError, KeyError, ValueError):
-            last, before = before, look(allowed)
-            best = chosen if last is None else choose(last, before, chosen)
-            if best != chosen:
-                move_threads(allowed if best is None else {best})
-            chosen = best
-        time.sleep(random.uniform(*PERIOD_S))
+    is_useful = has_lock and len(allowed) > 1 and os.path.exists("/proc/self/task")
+    return CoreChooser(allowed) if is_useful else None
 
 
 def look(cores: Collection[int]) -> CpuUse:

@@ -116,6 +116,7 @@ class Server:
     _noted_users: UserTable | None = None  # for which the connections were looked at
     _users_come_at = 0  # the last entry that may add the first admin
     on_stop: Callable[[], object] = bool  # bounds the time until its process has ended
+    exit_status = 0
     checks_files = True  # write a file again if another program removed it
 
     def __init__(
@@ -174,7 +175,7 @@ class Server:
         self._record, self._console = record, console
         self._formatted: tuple[AppendEntries | None, list[str], bytes] = (None, [], b"")  # the last
         self._end = Wakeup()  # set to stop: a signal handler may do that
-        self.exit_status = 0
+        self.rest: Callable[[Wakeup], bool] = lambda end: end.wait(WAIT_S_MAX)
 
     def recover(self) -> None:
         """Recover from the files, and make the parts of the node; `start` starts them.
@@ -648,7 +649,7 @@ class Server:
     def wait(self) -> int:
         """Serve until asked to stop; then stop, and return the exit status."""
         tidy = Tidy(GARBAGE_BYTES, GIVE_BACK_CHECKS)
-        while not self._end.wait(WAIT_S_MAX):  # a pending signal is handled between two waits
+        while not self.rest(self._end):  # a pending signal is handled between two waits
             tidy.look()
             report_lost()
         if self.exit_status == 0 and not self.is_down:

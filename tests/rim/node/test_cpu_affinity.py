@@ -9,9 +9,16 @@ import threading
 
 import pytest
 
+from raftline.common.process.wakeup import Wakeup
 from raftline.node.program import cpu_affinity
-from raftline.node.program.cpu_affinity import CpuUse, begin_to_watch, choose, look, move_threads
-from raftline_testing.nodes.processes import eventually
+from raftline.node.program.cpu_affinity import (
+    CoreChooser,
+    CpuUse,
+    choose,
+    core_chooser,
+    look,
+    move_threads,
+)
 
 BEFORE = CpuUse(0.0, 0.0, 0, {0: 0.0, 1: 0.0})
 
@@ -81,29 +88,34 @@ def test_a_sample_measures_this_process_and_the_given_cores() -> None:
 def test_no_core_is_chosen_without_an_interpreter_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
-    before = {*threading.enumerate()}
-    begin_to_watch("s1", lambda _: None)
-    assert {*threading.enumerate()} <= before
+    assert core_chooser() is None
 
 
 @pytest.mark.parametrize(
-    "trouble", [OSError(errno.EMFILE, "Too many open files"), KeyError("no such core")]
+    "trouble",
+    [OSError(errno.EMFILE, "Too many open files"), KeyError("no such core"), IndexError()],
 )
-def test_the_core_watcher_continues_after_a_failed_sample(
+def test_a_node_chooses_a_core_again_after_a_failed_sample(
     monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
-    looks = 0
+    samples = iter([trouble, BEFORE, after(0.9, 50_000, 0.1, 0.6), trouble])
+    moved: list[set[int]] = []
 
-    def look_in_vain(_: object) -> CpuUse:
-        nonlocal looks
-        looks += 1
-        raise trouble if looks < 4 else SystemExit  # or it would continue to watch this process
+    def sample(_: object) -> CpuUse:
+        found = next(samples)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
-    monkeypatch.setattr(cpu_affinity, "look", look_in_vain)
+    monkeypatch.setattr(cpu_affinity, "look", sample)
+    monkeypatch.setattr(cpu_affinity, "move_threads", moved.append)
     monkeypatch.setattr(cpu_affinity, "PERIOD_S", (0.001, 0.002))
-    complaints: list[threading.ExceptHookArgs] = []
-    monkeypatch.setattr(threading, "excepthook", complaints.append)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    begin_to_watch("s1", lambda _: None)
-    eventually(lambda: looks == 4)
-    assert complaints == []
+    assert not CoreChooser({0, 1}).rest(Wakeup())
+    assert moved == [{1}]
+
+
+def test_a_node_that_is_asked_to_stop_chooses_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_affinity, "look", lambda _: pytest.fail("it looked"))
+    end = Wakeup()
+    end.set()
+    assert CoreChooser({0, 1}).rest(end)

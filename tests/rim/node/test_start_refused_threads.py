@@ -8,12 +8,11 @@ import pytest
 
 from raftline import server
 from raftline.common.config import FILE_NAME
-from raftline.node.program import cpu_affinity
 from raftline_testing.nodes.processes import free_ports
 from raftline_testing.nodes.refused_threads import expect_free, refuse
 
 
-@pytest.mark.parametrize("name", ["console", "s1 cores", "s1 owner"])
+@pytest.mark.parametrize("name", ["console", "s1 owner"])
 def test_a_start_without_a_thread_is_refused_in_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -21,7 +20,6 @@ def test_a_start_without_a_thread_is_refused_in_one_line(
     name: str,
 ) -> None:
     refuse(monkeypatch, name)
-    monkeypatch.setattr(cpu_affinity, "_watch", lambda _: None)  # it would outlive this test
     port = next(free_ports)
     options = ["--register", "--dir", str(tmp_path)]
     assert server.main(["s1", str(port), *options]) == 71

@@ -21,7 +21,7 @@ from raftline.net.peers.build_exchange import Foreigners
 from raftline.net.peers.peers import Peer
 from raftline.net.protocol.host import Batch
 from raftline.node.loop.driver import Driver
-from raftline.node.program import cpu_affinity, joining
+from raftline.node.program import joining
 from raftline.node.program.node_server import Server
 from raftline.node.program.service import Reload
 from raftline.raft.node import RawNode
@@ -360,24 +360,6 @@ def test_a_joiner_asks_again_after_any_error(monkeypatch: pytest.MonkeyPatch) ->
     joining.begin_to_join("s4", Address("h", 4), there, None, node, foreigners, said.append)
     eventually(lambda: "[*] s4 was added" in said)
     assert said[1:-1] == ["[!] s4 is not added yet: RuntimeError: can't start new thread"]
-
-
-def test_threads_run_on_any_core_once_nobody_chooses_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    moved: list[object] = []
-
-    def look(_: object) -> None:
-        raise IndexError("a short line")
-
-    monkeypatch.setattr(cpu_affinity, "look", look)
-    monkeypatch.setattr(cpu_affinity, "move_threads", moved.append)
-    monkeypatch.setattr(cpu_affinity.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    cpu_affinity.begin_to_watch("s1", said.append)
-    eventually(lambda: moved)
-    assert moved == [{0, 1}]
-    assert len(said) == 1
-    assert said[0].startswith("[!] s1 no longer checks which core has the most idle time: ")
-    assert said[0].endswith("IndexError('a short line')")
 
 
 def test_a_reload_that_meets_any_error_is_not_an_end_of_reloads() -> None:

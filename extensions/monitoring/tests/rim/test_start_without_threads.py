@@ -8,7 +8,6 @@ import pytest
 
 from raftline import server
 from raftline.common.config import FILE_NAME
-from raftline.node.program import cpu_affinity
 from raftline_testing.nodes.processes import free_ports
 from raftline_testing.nodes.refused_threads import expect_free, refuse
 
@@ -22,7 +21,6 @@ def test_start_without_a_thread_for_pages_frees_both_ports(
 ) -> None:
     """A start without a thread for pages leaves both ports free."""
     refuse(monkeypatch, name)
-    monkeypatch.setattr(cpu_affinity, "_watch", lambda _: None)  # it would outlive this test
     port, door = next(free_ports), next(free_ports)
     options = ["--register", "--dir", str(tmp_path), "--http", str(door)]
     assert server.main(["s1", str(port), *options]) == 71
