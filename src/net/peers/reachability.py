@@ -55,7 +55,7 @@ def report_reachability(
     with threads_without_signals():
         begin_thread(
             lambda: _report_host(sought, bound, line, say),
-            f"{name} looks up itself",
+            f"looks up {sought.host}",  # as a thread of dialing.py does
             lambda error: say(f"[!] {name} can't tell whether {sought} is itself: {error!r}"),
         )
 
