@@ -34,6 +34,7 @@ STARTS_IN_A_PROGRAM = {  # in the thread of the caller, who wants the thread and
     "tools/requests/lock_command.py",
     "tools/status/status.py",
 }
+OF_NO_NODE = {"common/process/server_process.py", "common/process/guarded_thread.py"}
 # Connections have no name; a lost one is one that its client makes again.
 STARTS_BARE = {"common/process/guarded_thread.py", "net/connections/listener.py"}
 WAITING = ("Thread", "Timer", "guarded_thread")
@@ -63,6 +64,31 @@ def test_no_thread_is_begun_unguarded() -> None:
 def test_a_module_that_waits_would_be_found(tmp_path: Path, call: str) -> None:
     (tmp_path / "module.py").write_text(f"thread = {call}\nthread.start()\n")
     assert names_called(tmp_path / "module.py") & {*WAITING}
+
+
+def texts_of(path: Path) -> set[str]:
+    """Return the texts in a module, also those around the values of an f-string."""
+    constants = [part.value for part in parts_of(path) if isinstance(part, ast.Constant)]
+    return {value.strip() for value in constants if isinstance(value, str)}
+
+
+def test_the_table_of_threads_has_the_names_of_the_sources() -> None:
+    page = (ROOT / "docs" / "develop" / "start-here.md").read_text(encoding="utf-8")
+    table = page.partition("\n## The threads of a node\n")[2].partition("\n## ")[0]
+    begun = {
+        within(path): texts_of(path)
+        for path in sources()
+        if names_called(path) & {"begin_thread", *WAITING}
+        and not path.is_relative_to(ROOT / "library")
+        and within(path) not in STARTS_IN_A_PROGRAM | OF_NO_NODE
+    }
+    named = set[str]()
+    for place in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE):
+        quoted = place.split("`")[1::2]
+        if there(each for each in quoted if "/" in each):
+            named |= {re.sub(" of PEER| HOST", "", each) for each in quoted if "/" not in each}
+    assert named <= set().union(*begun.values())
+    assert [module for module, texts in begun.items() if not texts & named] == []
 
 
 @pytest.mark.parametrize(
