@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from typing import ParamSpec
+
+P = ParamSpec("P")
 
 
 def run(work: Coroutine[object, object, None]) -> None:
@@ -19,3 +23,13 @@ def run(work: Coroutine[object, object, None]) -> None:
         assert [name for name in new if not name.startswith(("asyncio_", "uvloop_"))] == []
 
     asyncio.run(alone())
+
+
+def leaves_nothing(test: Callable[P, Coroutine[object, object, None]]) -> Callable[P, None]:
+    """Return the test that carries out a coroutine function by `run`."""
+
+    @functools.wraps(test)
+    def runs(*given: P.args, **fixtures: P.kwargs) -> None:
+        run(test(*given, **fixtures))
+
+    return runs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -97,19 +96,16 @@ def test_members_come_and_go_and_the_leadership_moves(three: Cluster) -> None:
         assert new.name not in [member.name for member in kv.members()]
 
 
-def test_tasks_do_the_same(nodes: Cluster, tmp_path: Path) -> None:
-    async def work() -> None:
-        async with raftline.aio.connect(at(nodes)) as kv:
-            await kv.set("backed up", "2")
-            assert await kv.ping() > 0
-            status = await kv.status()
-            members = await kv.members()
-            assert {member.name: member.address for member in members} == status.members
-            backup = await kv.backup(tmp_path / "a.backup")
-            assert (tmp_path / "a.backup").stat().st_size == backup.bytes
-            with pytest.raises(raftline.Refused, match="s1 votes already"):
-                await kv.members.promote("s1")
-            to = next(name for name in status.members if name != status.leader)
-            assert await kv.transfer(to) == to
-
-    asyncio.run(work())
+async def test_tasks_do_the_same(nodes: Cluster, tmp_path: Path) -> None:
+    async with raftline.aio.connect(at(nodes)) as kv:
+        await kv.set("backed up", "2")
+        assert await kv.ping() > 0
+        status = await kv.status()
+        members = await kv.members()
+        assert {member.name: member.address for member in members} == status.members
+        backup = await kv.backup(tmp_path / "a.backup")
+        assert (tmp_path / "a.backup").stat().st_size == backup.bytes
+        with pytest.raises(raftline.Refused, match="s1 votes already"):
+            await kv.members.promote("s1")
+        to = next(name for name in status.members if name != status.leader)
+        assert await kv.transfer(to) == to

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -81,11 +80,8 @@ def test_a_mistake_is_reported_before_anything_is_sent(
         call(kv.users)
 
 
-def test_tasks_do_the_same(three: Cluster) -> None:
-    async def work() -> None:
-        async with raftline.aio.connect(at(three), timeout=DEADLINE_S) as kv:
-            assert await kv.users.add_role("app")
-            assert not await kv.users.grant("bob", "app")
-            assert (await kv.users.list()).roles == {"app": []}
-
-    asyncio.run(work())
+async def test_tasks_do_the_same(three: Cluster) -> None:
+    async with raftline.aio.connect(at(three), timeout=DEADLINE_S) as kv:
+        assert await kv.users.add_role("app")
+        assert not await kv.users.grant("bob", "app")
+        assert (await kv.users.list()).roles == {"app": []}

@@ -68,40 +68,34 @@ def test_the_report_says_what_became_of_the_request() -> None:
 
 
 @pytest.mark.usefixtures("event_loops")
-def test_a_link_takes_no_line_without_an_end() -> None:
-    async def answered() -> None:
-        link, transport = Link(Address("h", 1), "me"), Transport()
-        link.connection_made(transport)
-        taken, asked = link.send(b"me@get a"), link.send(b"me@get b")
-        link.data_received(b"s1@" + b"x" * (LIMIT - 3))
-        assert link.is_open
-        link.data_received(b"\n" + b"y" * LIMIT)
-        assert (await taken).text == "x" * (LIMIT - 3)
-        assert link.is_open
-        link.data_received(b"y")
-        assert not link.is_open
-        with pytest.raises(TooLong, match=REPORT):
-            await asked
-        assert transport.is_aborted
-        link.data_received(b"y" * LIMIT)  # it was on its way
-        assert not cast(Any, link)._received
-
-    asyncio.run(answered())
+async def test_a_link_takes_no_line_without_an_end() -> None:
+    link, transport = Link(Address("h", 1), "me"), Transport()
+    link.connection_made(transport)
+    taken, asked = link.send(b"me@get a"), link.send(b"me@get b")
+    link.data_received(b"s1@" + b"x" * (LIMIT - 3))
+    assert link.is_open
+    link.data_received(b"\n" + b"y" * LIMIT)
+    assert (await taken).text == "x" * (LIMIT - 3)
+    assert link.is_open
+    link.data_received(b"y")
+    assert not link.is_open
+    with pytest.raises(TooLong, match=REPORT):
+        await asked
+    assert transport.is_aborted
+    link.data_received(b"y" * LIMIT)  # it was on its way
+    assert not cast(Any, link)._received
 
 
 @pytest.mark.usefixtures("event_loops")
-def test_a_watch_takes_no_line_without_an_end() -> None:
-    async def read() -> None:
-        stream, transport = LineStream(Address("h", 1)), Transport()
-        stream.connection_made(transport)
-        stream.data_received(b"x" * LIMIT + b"\n" + b"y" * LIMIT)
-        assert not transport.is_aborted
-        stream.data_received(b"y")
-        assert transport.is_aborted
-        assert await stream.read(30.0) == b"x" * LIMIT
-        with pytest.raises(TooLong, match=REPORT):
-            await stream.read(30.0)
-        stream.data_received(b"y" * LIMIT)
-        assert not cast(Any, stream)._received
-
-    asyncio.run(read())
+async def test_a_watch_takes_no_line_without_an_end() -> None:
+    stream, transport = LineStream(Address("h", 1)), Transport()
+    stream.connection_made(transport)
+    stream.data_received(b"x" * LIMIT + b"\n" + b"y" * LIMIT)
+    assert not transport.is_aborted
+    stream.data_received(b"y")
+    assert transport.is_aborted
+    assert await stream.read(30.0) == b"x" * LIMIT
+    with pytest.raises(TooLong, match=REPORT):
+        await stream.read(30.0)
+    stream.data_received(b"y" * LIMIT)
+    assert not cast(Any, stream)._received

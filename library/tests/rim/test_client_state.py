@@ -222,26 +222,22 @@ def test_a_closed_client_waits_for_no_loss(start: Start) -> None:
     eventually(lambda: name not in [each.name for each in threading.enumerate()])
 
 
-def test_task_listener_is_called_as_soon_as_state_is_lost(
+async def test_task_listener_is_called_as_soon_as_state_is_lost(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A listener of a client for asyncio is called as soon as the state is lost."""
     node = start(lambda _: NO_LEADER)
-
-    async def run() -> None:
-        news: asyncio.Queue[str] = asyncio.Queue()
-        async with raftline.aio.connect(f"localhost:{node.port}", timeout=0.2) as kv:
-            kv.add_listener(news.put_nowait)
-            with pytest.raises(NOT_SERVED):
-                await kv.get("a")
-            assert kv.state == "suspended"
-            monkeypatch.setattr(health, "LOST_S", 0.0)
-            kv.add_listener(news.put_nowait)  # which sets the timer anew
-            for _ in range(2):
-                assert await asyncio.wait_for(news.get(), DEADLINE_S) == "lost"
-            assert kv.state == "lost"
-
-    asyncio.run(run())
+    news: asyncio.Queue[str] = asyncio.Queue()
+    async with raftline.aio.connect(f"localhost:{node.port}", timeout=0.2) as kv:
+        kv.add_listener(news.put_nowait)
+        with pytest.raises(NOT_SERVED):
+            await kv.get("a")
+        assert kv.state == "suspended"
+        monkeypatch.setattr(health, "LOST_S", 0.0)
+        kv.add_listener(news.put_nowait)  # which sets the timer anew
+        for _ in range(2):
+            assert await asyncio.wait_for(news.get(), DEADLINE_S) == "lost"
+        assert kv.state == "lost"
 
 
 @pytest.mark.parametrize("silence", [0, 0.5, -1, float("nan"), float("inf")])

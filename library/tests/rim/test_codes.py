@@ -170,23 +170,19 @@ def test_refusal_of_a_full_node_is_not_the_answer_to_codes(
         get(start(answered, f"s2@{FULL}\n").at, 0.5)
 
 
-def test_refusal_of_a_full_node_answers_the_first_request() -> None:
+async def test_refusal_of_a_full_node_answers_the_first_request() -> None:
     """The refusal and the end may both arrive before the connecting task continues."""
-
-    async def answers() -> None:
-        link = Link(Address("h", 1), "me")
-        link.connection_made(asyncio.Transport())
-        with contextlib.suppress(NotImplementedError):  # of a bare transport, at the end
-            link.data_received(f"s2@{FULL}\n".encode())
-        assert (await link.send(b"me#7@set a 1")).text == FULL
-        used = Link(Address("h", 1), "me")
-        asked = used.send(b"me@get a")
-        used.data_received(b"s2@GET response: 5\ns2@I stop.\n")
-        assert (await asked).text == "GET response: 5"
-        with pytest.raises(ConnectionEnded):
-            await used.send(b"me@get a")
-
-    asyncio.run(answers())
+    link = Link(Address("h", 1), "me")
+    link.connection_made(asyncio.Transport())
+    with contextlib.suppress(NotImplementedError):  # of a bare transport, at the end
+        link.data_received(f"s2@{FULL}\n".encode())
+    assert (await link.send(b"me#7@set a 1")).text == FULL
+    used = Link(Address("h", 1), "me")
+    asked = used.send(b"me@get a")
+    used.data_received(b"s2@GET response: 5\ns2@I stop.\n")
+    assert (await asked).text == "GET response: 5"
+    with pytest.raises(ConnectionEnded):
+        await used.send(b"me@get a")
 
 
 def test_a_person_sees_no_codes(start: Callable[..., RawNode]) -> None:

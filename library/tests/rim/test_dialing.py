@@ -228,14 +228,11 @@ def test_a_program_continues_at_what_its_name_leads_to_now(port: int, names: Loo
             assert kv["a"] == "2"
 
 
-def test_a_task_continues_at_what_its_name_leads_to_now(port: int, names: Lookup) -> None:
-    async def run() -> None:
-        async with raftline.aio.connect(f"{NAME}:{port}", timeout=DEADLINE_S) as kv:
-            names(REFUSES)
-            with node(REFUSES, port, "1"):
-                assert await kv.get("a") == "1"
-            names(SERVES)
-            with node(SERVES, port, "2"):
-                assert await kv.get("a") == "2"
-
-    asyncio.run(run())
+async def test_a_task_continues_at_what_its_name_leads_to_now(port: int, names: Lookup) -> None:
+    async with raftline.aio.connect(f"{NAME}:{port}", timeout=DEADLINE_S) as kv:
+        names(REFUSES)
+        with node(REFUSES, port, "1"):
+            assert await kv.get("a") == "1"
+        names(SERVES)
+        with node(SERVES, port, "2"):
+            assert await kv.get("a") == "2"

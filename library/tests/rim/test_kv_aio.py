@@ -105,127 +105,100 @@ def value(text: str) -> str:
     return session(text) or f"GET response: {text.removeprefix('get ')}"
 
 
-def test_cancellation_as_a_session_begins_is_kept() -> None:
+async def test_cancellation_as_a_session_begins_is_kept() -> None:
     """A cancellation in the same turn of the loop as the start of a session is not lost."""
-
-    async def run() -> None:
-        async with node() as s1, connected(s1) as kv:
-            first = asyncio.ensure_future(kv.set("first", "1"))
-            begins = (await s1.has(1))[0]
-            second = asyncio.ensure_future(kv.set("second", "2"))
-            await asyncio.sleep(0)  # it waits for the session
-            kv._asker._sessions.when_begun(lambda: second.cancel() and None)  # type: ignore[arg-type]
-            s1.answers = lambda text: "SET response: done"
-            s1.answer(begins, "SESSION response: p-7")
-            await first
-            with pytest.raises(asyncio.CancelledError):
-                await second
-            assert not any("second" in line for line in s1.lines)
-
-    asyncio.run(run())
+    async with node() as s1, connected(s1) as kv:
+        first = asyncio.ensure_future(kv.set("first", "1"))
+        begins = (await s1.has(1))[0]
+        second = asyncio.ensure_future(kv.set("second", "2"))
+        await asyncio.sleep(0)  # it waits for the session
+        kv._asker._sessions.when_begun(lambda: second.cancel() and None)  # type: ignore[arg-type]
+        s1.answers = lambda text: "SET response: done"
+        s1.answer(begins, "SESSION response: p-7")
+        await first
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        assert not any("second" in line for line in s1.lines)
 
 
-def test_many_requests_are_in_flight_on_one_connection() -> None:
-    async def run() -> None:
-        async with node(session) as s1, connected(s1) as kv:
-            await kv.set("first", "1")
-            gets = [asyncio.ensure_future(kv.get(f"k{number}")) for number in range(20)]
-            sets = [asyncio.ensure_future(kv.set(f"k{number}", "1")) for number in range(20)]
-            lines = list(await s1.has(42))[2:]
-            assert len(s1.writers) == 1
-            for line in lines:
-                command = line.partition("@")[2]
-                key = command.split()[1]
-                text = f"GET response: {key}" if command[:3] == "get" else "SET response: done"
-                s1.answer(line, text)
-            assert await asyncio.gather(*gets) == [f"k{number}" for number in range(20)]
-            await asyncio.gather(*sets)
-            numbers = [line.partition("@")[0] for line in lines if "@set" in line]
-            assert numbers == [f"p-7#{number}" for number in range(2, 22)]
-        assert tasks_left() == []
-
-    asyncio.run(run())
+async def test_many_requests_are_in_flight_on_one_connection() -> None:
+    async with node(session) as s1, connected(s1) as kv:
+        await kv.set("first", "1")
+        gets = [asyncio.ensure_future(kv.get(f"k{number}")) for number in range(20)]
+        sets = [asyncio.ensure_future(kv.set(f"k{number}", "1")) for number in range(20)]
+        lines = list(await s1.has(42))[2:]
+        assert len(s1.writers) == 1
+        for line in lines:
+            command = line.partition("@")[2]
+            key = command.split()[1]
+            text = f"GET response: {key}" if command[:3] == "get" else "SET response: done"
+            s1.answer(line, text)
+        assert await asyncio.gather(*gets) == [f"k{number}" for number in range(20)]
+        await asyncio.gather(*sets)
+        numbers = [line.partition("@")[0] for line in lines if "@set" in line]
+        assert numbers == [f"p-7#{number}" for number in range(2, 22)]
+    assert tasks_left() == []
 
 
-def test_cancelled_request_keeps_its_place_and_drops_its_reply() -> None:
+async def test_cancelled_request_keeps_its_place_and_drops_its_reply() -> None:
     """A cancelled request keeps its place in the order, and its reply is discarded."""
-
-    async def run() -> None:
-        async with node() as s1, connected(s1) as kv:
-            first = asyncio.ensure_future(kv.get("a"))
-            second = asyncio.ensure_future(kv.get("b"))
-            await s1.has(2)
-            first.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await first
-            for line in s1.lines[:2]:
-                s1.answer(line, value(line.partition("@")[2]))
-            assert await second == "b"
-            assert len(s1.writers) == 1
-
-    asyncio.run(run())
+    async with node() as s1, connected(s1) as kv:
+        first = asyncio.ensure_future(kv.get("a"))
+        second = asyncio.ensure_future(kv.get("b"))
+        await s1.has(2)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        for line in s1.lines[:2]:
+            s1.answer(line, value(line.partition("@")[2]))
+        assert await second == "b"
+        assert len(s1.writers) == 1
 
 
-def test_lost_connection_has_its_requests_retried_once() -> None:
+async def test_lost_connection_has_its_requests_retried_once() -> None:
     """When a connection is lost, each of its requests is sent once to another node."""
-
-    async def run() -> None:
-        five = node(lambda text: "INCR response: 5")
-        async with node(session) as s1, five as s2, connected(s1, s2) as kv:
-            adds = [asyncio.ensure_future(kv.incr("n")) for _ in range(3)]
-            await s1.has(4)
-            s1.hang_up()
-            assert await asyncio.gather(*adds) == [5, 5, 5]
-            assert sorted(s2.lines) == sorted(s1.lines[1:])
-            assert sorted(s2.lines) == [f"p-7#{number}@incr n 1" for number in (1, 2, 3)]
-
-    asyncio.run(run())
+    five = node(lambda text: "INCR response: 5")
+    async with node(session) as s1, five as s2, connected(s1, s2) as kv:
+        adds = [asyncio.ensure_future(kv.incr("n")) for _ in range(3)]
+        await s1.has(4)
+        s1.hang_up()
+        assert await asyncio.gather(*adds) == [5, 5, 5]
+        assert sorted(s2.lines) == sorted(s1.lines[1:])
+        assert sorted(s2.lines) == [f"p-7#{number}@incr n 1" for number in (1, 2, 3)]
 
 
-def test_hanging_node_is_left_with_all_its_requests() -> None:
+async def test_hanging_node_is_left_with_all_its_requests() -> None:
     """When a node hangs, all requests that it was sent are moved elsewhere."""
-
-    async def run() -> None:
-        async with node() as s1, node(value) as s2, connected(s1, s2, timeout=4) as kv:
-            assert await asyncio.gather(*(kv.get(key) for key in "abc")) == ["a", "b", "c"]
-            assert sorted(s1.lines) == sorted(s2.lines)
-
-    asyncio.run(run())
+    async with node() as s1, node(value) as s2, connected(s1, s2, timeout=4) as kv:
+        assert await asyncio.gather(*(kv.get(key) for key in "abc")) == ["a", "b", "c"]
+        assert sorted(s1.lines) == sorted(s2.lines)
 
 
-def test_silent_connection_is_replaced() -> None:
+async def test_silent_connection_is_replaced() -> None:
     """A connection on which nothing arrives is replaced by a new one."""
-
-    async def run() -> None:
-        async with node() as s1, connected(s1, timeout=4) as kv:
-            s1.hears = False
-            get = asyncio.ensure_future(kv.get("a"))
-            await s1.has(1)
-            s1.answers = value
-            assert await get == "a"
-            assert len(s1.writers) == 2
-
-    asyncio.run(run())
+    async with node() as s1, connected(s1, timeout=4) as kv:
+        s1.hears = False
+        get = asyncio.ensure_future(kv.get("a"))
+        await s1.has(1)
+        s1.answers = value
+        assert await get == "a"
+        assert len(s1.writers) == 2
 
 
-def test_short_limit_costs_no_other_request_its_connection() -> None:
+async def test_short_limit_costs_no_other_request_its_connection() -> None:
     """A request with a short time limit does not close the connection that others use."""
-
-    async def run() -> None:
-        async with node() as s1, connected(s1) as kv:
-            patient = asyncio.ensure_future(kv.get("patient"))
-            line = (await s1.has(1))[0]
-            for _ in range(3):
-                with pytest.raises(raftline.Unreachable):
-                    await kv.within(0.01).get("hasty")
-            s1.answer(line, "GET response: 1")
-            assert await patient == "1"
-            assert len(s1.writers) == 1
-
-    asyncio.run(run())
+    async with node() as s1, connected(s1) as kv:
+        patient = asyncio.ensure_future(kv.get("patient"))
+        line = (await s1.has(1))[0]
+        for _ in range(3):
+            with pytest.raises(raftline.Unreachable):
+                await kv.within(0.01).get("hasty")
+        s1.answer(line, "GET response: 1")
+        assert await patient == "1"
+        assert len(s1.writers) == 1
 
 
-def test_a_node_that_reads_late_has_no_more_time_for_its_reply() -> None:
+async def test_a_node_that_reads_late_has_no_more_time_for_its_reply() -> None:
     class LateLink(Link):
         """A connection whose node reads on late, and then says nothing."""
 
@@ -234,35 +207,28 @@ def test_a_node_that_reads_late_has_no_more_time_for_its_reply() -> None:
         async def writable(self) -> None:
             await asyncio.sleep(0.75 * LIMIT_S)
 
-    async def run() -> None:
-        asker = AioAsker([Address("h", 1)], "program", DEADLINE_S)
-        loop, link = asyncio.get_running_loop(), LateLink(Address("h", 1), "program")
-        begun_s = loop.time()
-        with pytest.raises(TimeoutError):
-            await asker._exchange(link, b"program@get a", LIMIT_S)
-        assert LIMIT_S - 0.002 <= loop.time() - begun_s < 1.5 * LIMIT_S
-
-    asyncio.run(run())
+    asker = AioAsker([Address("h", 1)], "program", DEADLINE_S)
+    loop, link = asyncio.get_running_loop(), LateLink(Address("h", 1), "program")
+    begun_s = loop.time()
+    with pytest.raises(TimeoutError):
+        await asker._exchange(link, b"program@get a", LIMIT_S)
+    assert LIMIT_S - 0.002 <= loop.time() - begun_s < 1.5 * LIMIT_S
 
 
-def test_requests_follow_the_leader_while_others_are_answered() -> None:
+async def test_requests_follow_the_leader_while_others_are_answered() -> None:
     """Requests move to the new leader while others are still being answered."""
-
-    async def run() -> None:
-        async with node() as s1, node(value) as s2, connected(s1, s2) as kv:
-            first = asyncio.ensure_future(kv.get("a"))
-            second = asyncio.ensure_future(kv.get("b"))
-            await s1.has(2)
-            s1.answer(s1.lines[0], not_leader("s2", "127.0.0.1", s2.port))
-            assert await first == "a"
-            s1.answer(s1.lines[1], "GET response: of s1")
-            assert await second == "of s1"
-            assert s2.lines == ["program@get a"]
-
-    asyncio.run(run())
+    async with node() as s1, node(value) as s2, connected(s1, s2) as kv:
+        first = asyncio.ensure_future(kv.get("a"))
+        second = asyncio.ensure_future(kv.get("b"))
+        await s1.has(2)
+        s1.answer(s1.lines[0], not_leader("s2", "127.0.0.1", s2.port))
+        assert await first == "a"
+        s1.answer(s1.lines[1], "GET response: of s1")
+        assert await second == "of s1"
+        assert s2.lines == ["program@get a"]
 
 
-def test_changes_between_two_connections_keep_no_memory() -> None:
+async def test_changes_between_two_connections_keep_no_memory() -> None:
     """Each node first redirects a request to the other, and always keeps one waiting."""
     sent_on: set[str] = set()
 
@@ -281,80 +247,66 @@ def test_changes_between_two_connections_keep_no_memory() -> None:
 
         return answer_to_the_last_but_one
 
-    async def run() -> None:
-        async with (
-            node(late(lambda: s2)) as s1,
-            node(late(lambda: s1)) as s2,
-            connected(s1, s2) as kv,
-        ):
+    async with (
+        node(late(lambda: s2)) as s1,
+        node(late(lambda: s1)) as s2,
+        connected(s1, s2) as kv,
+    ):
 
-            async def asks(task: int) -> None:
-                for number in range(CHANGES):
-                    await kv.get(f"{task}-{number}")
+        async def asks(task: int) -> None:
+            for number in range(CHANGES):
+                await kv.get(f"{task}-{number}")
 
-            tasks = [asyncio.ensure_future(asks(number)) for number in range(4)]
-            await s1.has(CHANGES // 2)
-            tracemalloc.start()
-            try:
-                await s1.has(CHANGES + CHANGES // 2)
-                taken = tracemalloc.take_snapshot()
-            finally:
-                tracemalloc.stop()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            asker = taken.filter_traces([tracemalloc.Filter(True, "*/asyncio/asker.py")])
-            kept = sum(each.size for each in asker.traces)
-            assert kept < 20 * CHANGES
-
-    asyncio.run(run())
+        tasks = [asyncio.ensure_future(asks(number)) for number in range(4)]
+        await s1.has(CHANGES // 2)
+        tracemalloc.start()
+        try:
+            await s1.has(CHANGES + CHANGES // 2)
+            taken = tracemalloc.take_snapshot()
+        finally:
+            tracemalloc.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        asker = taken.filter_traces([tracemalloc.Filter(True, "*/asyncio/asker.py")])
+        kept = sum(each.size for each in asker.traces)
+        assert kept < 20 * CHANGES
 
 
-def test_a_leader_whose_host_is_not_a_name_is_not_reached() -> None:
+async def test_a_leader_whose_host_is_not_a_name_is_not_reached() -> None:
     """Only a faulty node would name such a host."""
-
-    async def run() -> None:
-        nowhere = not_leader("s2", "a..b", 10000)
-        async with node(lambda _: nowhere) as s1, connected(s1, timeout=1.5) as kv:
-            with pytest.raises(raftline.Unreachable, match=r"name as the leader.* no such host"):
-                await kv.get("a")
-
-    asyncio.run(run())
+    nowhere = not_leader("s2", "a..b", 10000)
+    async with node(lambda _: nowhere) as s1, connected(s1, timeout=1.5) as kv:
+        with pytest.raises(raftline.Unreachable, match=r"name as the leader.* no such host"):
+            await kv.get("a")
 
 
-def test_a_reply_to_another_number_is_not_an_answer() -> None:
-    async def run() -> None:
-        async with node(session) as s1, connected(s1, timeout=2) as kv:
-            add = asyncio.ensure_future(kv.incr("n"))
-            await s1.has(2)
-            s1.writers[-1].write(b"s1#99@INCR response: 1\n")
-            with pytest.raises(raftline.OutcomeUnknown):
-                await add
-
-    asyncio.run(run())
+async def test_a_reply_to_another_number_is_not_an_answer() -> None:
+    async with node(session) as s1, connected(s1, timeout=2) as kv:
+        add = asyncio.ensure_future(kv.incr("n"))
+        await s1.has(2)
+        s1.writers[-1].write(b"s1#99@INCR response: 1\n")
+        with pytest.raises(raftline.OutcomeUnknown):
+            await add
 
 
-def test_closing_reports_a_write_in_flight_as_unknown() -> None:
+async def test_closing_reports_a_write_in_flight_as_unknown() -> None:
     """When the client is closed, a write in flight ends with an unknown outcome."""
-
-    async def run() -> None:
-        async with node(session) as s1:
-            kv = connected(s1)
-            await kv.set("first", "1")
-            add = asyncio.ensure_future(kv.incr("n"))
-            get = asyncio.ensure_future(kv.get("n"))
-            await s1.has(4)
-            await kv.close()
-            with pytest.raises(raftline.OutcomeUnknown):
-                await add
-            with pytest.raises(raftline.Unreachable, match="was closed"):
-                await get
-            with pytest.raises(raftline.Unreachable, match="was closed"):
-                await kv.get("a")
-            assert repr(kv).endswith(", closed>")
-        assert tasks_left() == []
-
-    asyncio.run(run())
+    async with node(session) as s1:
+        kv = connected(s1)
+        await kv.set("first", "1")
+        add = asyncio.ensure_future(kv.incr("n"))
+        get = asyncio.ensure_future(kv.get("n"))
+        await s1.has(4)
+        await kv.close()
+        with pytest.raises(raftline.OutcomeUnknown):
+            await add
+        with pytest.raises(raftline.Unreachable, match="was closed"):
+            await get
+        with pytest.raises(raftline.Unreachable, match="was closed"):
+            await kv.get("a")
+        assert repr(kv).endswith(", closed>")
+    assert tasks_left() == []
 
 
 def test_failed_attempt_without_waiters_is_reported_to_nobody() -> None:
@@ -387,7 +339,7 @@ def test_failed_attempt_without_waiters_is_reported_to_nobody() -> None:
 
 
 @pytest.mark.parametrize("turns", range(6))
-def test_a_client_closed_as_its_connection_is_made_keeps_none(
+async def test_a_client_closed_as_its_connection_is_made_keeps_none(
     turns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`turns` counts those of the event loop between the connection and the close."""
@@ -406,32 +358,29 @@ def test_a_client_closed_as_its_connection_is_made_keeps_none(
         def write(self, data: object) -> None:
             pass
 
-    async def run() -> None:
-        loop, made = asyncio.get_running_loop(), list[Transport]()
-        may_connect: asyncio.Future[None] = loop.create_future()
+    loop, made = asyncio.get_running_loop(), list[Transport]()
+    may_connect: asyncio.Future[None] = loop.create_future()
 
-        async def connect(make: Callable[[], asyncio.Protocol], *_: object, **__: object) -> object:
-            await may_connect
-            protocol = make()
-            made.append(Transport(protocol))
-            protocol.connection_made(made[-1])
-            return made[-1], protocol
+    async def connect(make: Callable[[], asyncio.Protocol], *_: object, **__: object) -> object:
+        await may_connect
+        protocol = make()
+        made.append(Transport(protocol))
+        protocol.connection_made(made[-1])
+        return made[-1], protocol
 
-        monkeypatch.setattr(loop, "create_connection", connect)
-        kv = raftline.aio.connect("127.0.0.1:1", timeout=0.5)
-        asking = asyncio.ensure_future(kv.get("a"))
-        await aio_eventually(lambda: asyncio.all_tasks() - {asyncio.current_task(), asking})
-        for _ in range(5):  # it waits for the connection now
-            await asyncio.sleep(0)
-        may_connect.set_result(None)
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        await asyncio.wait_for(kv.close(), DEADLINE_S)
-        assert not any(transport.is_open for transport in made)
-        with contextlib.suppress(raftline.ClientError):
-            await asking
-
-    asyncio.run(run())
+    monkeypatch.setattr(loop, "create_connection", connect)
+    kv = raftline.aio.connect("127.0.0.1:1", timeout=0.5)
+    asking = asyncio.ensure_future(kv.get("a"))
+    await aio_eventually(lambda: asyncio.all_tasks() - {asyncio.current_task(), asking})
+    for _ in range(5):  # it waits for the connection now
+        await asyncio.sleep(0)
+    may_connect.set_result(None)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await asyncio.wait_for(kv.close(), DEADLINE_S)
+    assert not any(transport.is_open for transport in made)
+    with contextlib.suppress(raftline.ClientError):
+        await asking
 
 
 def test_another_event_loop_is_refused_in_words() -> None:
@@ -445,103 +394,84 @@ def test_another_event_loop_is_refused_in_words() -> None:
         asyncio.run(run(kv))
 
 
-def test_a_value_of_a_megabyte_comes_whole() -> None:
-    async def run() -> None:
-        large = "v" * (1 << 20)
-        async with node(lambda text: f"GET response: {large}") as s1, connected(s1) as kv:
-            assert await kv.get("a") == large
-
-    asyncio.run(run())
+async def test_a_value_of_a_megabyte_comes_whole() -> None:
+    large = "v" * (1 << 20)
+    async with node(lambda text: f"GET response: {large}") as s1, connected(s1) as kv:
+        assert await kv.get("a") == large
 
 
-def test_a_watch_whose_wait_is_cancelled_loses_nothing() -> None:
-    async def run() -> None:
-        async with node() as s1, connected(s1) as kv:
-            watch = kv.watch("a")
-            waits = asyncio.ensure_future(watch.next_event())
-            lines = await s1.has(1)
-            assert lines == ["program@watch a"]
-            waits.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await waits
-            s1.answer(lines[0], "WATCH response: 0 keys as of 5")
-            for number in (6, 7):
-                s1.answer(lines[0], f"EVENT {number} set a {number}")
-            events = [await watch.next_event(DEADLINE_S) for _ in range(2)]
-            assert [event.index for event in events if event is not None] == [6, 7]
-            s1.hang_up()
-            goes_on = asyncio.ensure_future(watch.next_event(DEADLINE_S))
-            assert (await s1.has(2))[1] == "program@watch a after 6"
-            s1.answer(lines[0], "WATCH response: goes on after 6")
-            s1.answer(lines[0], "EVENT 7 set a 7")
-            s1.answer(lines[0], "EVENT 8 delete a")
-            event = await goes_on
-            assert event is not None
-            assert (event.index, event.kind) == (8, "delete")
-
-    asyncio.run(run())
+async def test_a_watch_whose_wait_is_cancelled_loses_nothing() -> None:
+    async with node() as s1, connected(s1) as kv:
+        watch = kv.watch("a")
+        waits = asyncio.ensure_future(watch.next_event())
+        lines = await s1.has(1)
+        assert lines == ["program@watch a"]
+        waits.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waits
+        s1.answer(lines[0], "WATCH response: 0 keys as of 5")
+        for number in (6, 7):
+            s1.answer(lines[0], f"EVENT {number} set a {number}")
+        events = [await watch.next_event(DEADLINE_S) for _ in range(2)]
+        assert [event.index for event in events if event is not None] == [6, 7]
+        s1.hang_up()
+        goes_on = asyncio.ensure_future(watch.next_event(DEADLINE_S))
+        assert (await s1.has(2))[1] == "program@watch a after 6"
+        s1.answer(lines[0], "WATCH response: goes on after 6")
+        s1.answer(lines[0], "EVENT 7 set a 7")
+        s1.answer(lines[0], "EVENT 8 delete a")
+        event = await goes_on
+        assert event is not None
+        assert (event.index, event.kind) == (8, "delete")
 
 
-def test_a_loop_whose_tasks_are_eager_connects_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_loop_whose_tasks_are_eager_connects_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Some versions of Python 3.12 and 3.13 can't race connections in eager tasks."""
+    loop = asyncio.get_running_loop()
+    connect = loop.create_connection
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        connect = loop.create_connection
+    def eager(*operands: Any, **options: Any) -> Any:
+        assert options.get("happy_eyeballs_delay") is None, "as in asyncio/staggered.py"
+        return connect(*operands, **options)
 
-        def eager(*operands: Any, **options: Any) -> Any:
-            assert options.get("happy_eyeballs_delay") is None, "as in asyncio/staggered.py"
-            return connect(*operands, **options)
-
-        monkeypatch.setattr(loop, "create_connection", eager)
-        made = getattr(asyncio, "eager_task_factory", None)  # none before Python 3.12
-        loop.set_task_factory(made or (lambda loop, coro, **more: asyncio.Task(coro, **more)))
-        async with node(value) as s1, connected(s1) as kv:
-            assert await kv.get("a") == "a"
-
-    asyncio.run(main())
+    monkeypatch.setattr(loop, "create_connection", eager)
+    made = getattr(asyncio, "eager_task_factory", None)  # none before Python 3.12
+    loop.set_task_factory(made or (lambda loop, coro, **more: asyncio.Task(coro, **more)))
+    async with node(value) as s1, connected(s1) as kv:
+        assert await kv.get("a") == "a"
 
 
-def test_client_closed_while_asking_for_members_gets_its_reply() -> None:
+async def test_client_closed_while_asking_for_members_gets_its_reply() -> None:
     """A client that is closed while it asks for members still takes the reply to its write."""
-
-    async def run() -> None:
-        answers = session  # and nothing to a status
-        async with node(answers) as s1, connected(s1, learns=True) as kv:
-            setting = asyncio.ensure_future(kv.set("first", "1"))
-            assert (await s1.has(3))[2] == "program@status"
-            await kv.close()
-            await setting
-
-    asyncio.run(run())
+    answers = session  # and nothing to a status
+    async with node(answers) as s1, connected(s1, learns=True) as kv:
+        setting = asyncio.ensure_future(kv.set("first", "1"))
+        assert (await s1.has(3))[2] == "program@status"
+        await kv.close()
+        await setting
 
 
-def test_a_client_that_is_closed_gives_back_its_session() -> None:
-    async def main() -> None:
-        async with node(session) as s1:
-            async with connected(s1) as kv:
-                await kv.set("first", "1")
-                lines = list(s1.lines)
-            assert await s1.has(len(lines) + 1) == [*lines, "p-7@forget"]
-
-    asyncio.run(main())
-
-
-def test_client_closed_amid_requests_returns_its_session_last() -> None:
-    """A client that is closed during requests returns its session after them."""
-
-    async def main() -> None:
-        async with node(session) as s1, connected(s1) as kv:
+async def test_a_client_that_is_closed_gives_back_its_session() -> None:
+    async with node(session) as s1:
+        async with connected(s1) as kv:
             await kv.set("first", "1")
             lines = list(s1.lines)
-            waiting = asyncio.ensure_future(kv.set("b", "2"))
-            await asyncio.sleep(0)  # its line is to be sent at the end of this turn
-            await kv.close()
-            with pytest.raises(raftline.ClientError):
-                await waiting
-            assert await s1.has(len(lines) + 2) == [*lines, "p-7#2@set b 2", "p-7@forget"]
+        assert await s1.has(len(lines) + 1) == [*lines, "p-7@forget"]
 
-    asyncio.run(main())
+
+async def test_client_closed_amid_requests_returns_its_session_last() -> None:
+    """A client that is closed during requests returns its session after them."""
+    async with node(session) as s1, connected(s1) as kv:
+        await kv.set("first", "1")
+        lines = list(s1.lines)
+        waiting = asyncio.ensure_future(kv.set("b", "2"))
+        await asyncio.sleep(0)  # its line is to be sent at the end of this turn
+        await kv.close()
+        with pytest.raises(raftline.ClientError):
+            await waiting
+        assert await s1.has(len(lines) + 2) == [*lines, "p-7#2@set b 2", "p-7@forget"]
 
 
 def test_client_is_closed_after_its_event_loop() -> None:
@@ -561,12 +491,9 @@ def test_client_is_closed_after_its_event_loop() -> None:
     plain.close()
 
 
-def test_client_is_not_closed_next_to_its_event_loop() -> None:
-    async def run() -> None:
-        async with node(value) as s1, connected(s1) as kv:
-            assert await kv.get("a") == "a"
-            with pytest.raises(RuntimeError, match="another event loop; close it there"):
-                await asyncio.to_thread(asyncio.run, kv.close())
-            assert await kv.get("a") == "a"
-
-    asyncio.run(run())
+async def test_client_is_not_closed_next_to_its_event_loop() -> None:
+    async with node(value) as s1, connected(s1) as kv:
+        assert await kv.get("a") == "a"
+        with pytest.raises(RuntimeError, match="another event loop; close it there"):
+            await asyncio.to_thread(asyncio.run, kv.close())
+        assert await kv.get("a") == "a"

@@ -445,7 +445,10 @@ class AioClient:
         return AioLease(self, self.keeper, ttl, now=self.loop.time, **more)
 
 
-def virtually(work: Callable[[AioClient], Coroutine[Any, Any, None]]) -> None:
+Work = Callable[[AioClient], Coroutine[Any, Any, None]]
+
+
+def virtually(work: Work) -> None:
     async def run() -> None:
         await work(AioClient())
 
@@ -456,20 +459,23 @@ def virtually(work: Callable[[AioClient], Coroutine[Any, Any, None]]) -> None:
         loop.close()
 
 
-def test_a_task_s_lease_counts_from_the_sending_of_each_request() -> None:
-    async def work(client: AioClient) -> None:
-        lease = await client.lease().grant()
-        assert client.loop.time() == 103.0
-        assert lease.left == 6.0
-        await lease.check(timeout=5)
-        assert client.asked[1] == (103.0, "renew lease-1", 5)
-        assert (client.loop.time(), lease.left) == (106.0, 6.0)
-        await asyncio.sleep(4.0)  # it was due at 103 s, and again a third after each sending
-        assert [each[0] for each in client.asked[2:]] == [103.0, 106.0, 109.0]
-        assert {each[2] for each in client.asked[2:]} == {3.0}
-        await lease.release()
+def virtual(work: Work) -> Callable[[], None]:
+    """Return the test that carries out `work` in virtual time."""
+    return lambda: virtually(work)
 
-    virtually(work)
+
+@virtual
+async def test_a_task_s_lease_counts_from_the_sending_of_each_request(client: AioClient) -> None:
+    lease = await client.lease().grant()
+    assert client.loop.time() == 103.0
+    assert lease.left == 6.0
+    await lease.check(timeout=5)
+    assert client.asked[1] == (103.0, "renew lease-1", 5)
+    assert (client.loop.time(), lease.left) == (106.0, 6.0)
+    await asyncio.sleep(4.0)  # it was due at 103 s, and again a third after each sending
+    assert [each[0] for each in client.asked[2:]] == [103.0, 106.0, 109.0]
+    assert {each[2] for each in client.asked[2:]} == {3.0}
+    await lease.release()
 
 
 @pytest.mark.parametrize("failure", [ConnectionError("away"), TypeError("of this program")])
@@ -497,139 +503,121 @@ def test_task_lease_with_failing_renewals_is_lost_in_time(
     assert of_raftline(caplog) == logged
 
 
-def test_a_task_s_lease_is_renewed_after_an_error() -> None:
-    async def work(client: AioClient) -> None:
-        lease = await client.lease().grant()
-        client.fails = TypeError("of this program")
-        await asyncio.sleep(3.0)
-        client.fails = None
-        await asyncio.sleep(7.0)
-        assert lease.is_held
+@virtual
+async def test_a_task_s_lease_is_renewed_after_an_error(client: AioClient) -> None:
+    lease = await client.lease().grant()
+    client.fails = TypeError("of this program")
+    await asyncio.sleep(3.0)
+    client.fails = None
+    await asyncio.sleep(7.0)
+    assert lease.is_held
+    await lease.release()
+
+
+@virtual
+async def test_whatever_a_task_s_on_lost_does_other_leases_are_renewed(client: AioClient) -> None:
+    reported: list[Any] = []
+    client.loop.set_exception_handler(lambda loop, context: reported.append(context["exception"]))
+    first, second = await client.lease(on_lost=raises).grant(), await client.lease().grant()
+    client.gone.add(first.id)
+    assert await first.wait_lost()
+    await asyncio.sleep(20.0)
+    assert [type(each) for each in reported] == [ValueError]
+    assert second.is_held
+    assert len(client.keeper) == 1
+    await second.release()
+
+
+@virtual
+async def test_a_task_s_lease_released_amid_its_renewal_is_not_lost(client: AioClient) -> None:
+    lost: list[int] = []
+    async with client.lease(on_lost=lambda: lost.append(1)) as lease:
+        await asyncio.sleep(0.5)
+        assert client.asked[-1][1] == "renew lease-1"  # it is under way
+        waits = asyncio.ensure_future(lease.wait_lost())
+        client.gone.add(lease.id)
         await lease.release()
-
-    virtually(work)
-
-
-def test_whatever_a_task_s_on_lost_does_other_leases_are_renewed() -> None:
-    async def work(client: AioClient) -> None:
-        reported: list[Any] = []
-        client.loop.set_exception_handler(
-            lambda loop, context: reported.append(context["exception"])
-        )
-        first, second = await client.lease(on_lost=raises).grant(), await client.lease().grant()
-        client.gone.add(first.id)
-        assert await first.wait_lost()
-        await asyncio.sleep(20.0)
-        assert [type(each) for each in reported] == [ValueError]
-        assert second.is_held
-        assert len(client.keeper) == 1
-        await second.release()
-
-    virtually(work)
+        assert await waits is False
+    await asyncio.sleep(20.0)
+    assert lost == []
+    assert len(client.keeper) == 0
 
 
-def test_a_task_s_lease_released_amid_its_renewal_is_not_lost() -> None:
-    async def work(client: AioClient) -> None:
-        lost: list[int] = []
-        async with client.lease(on_lost=lambda: lost.append(1)) as lease:
-            await asyncio.sleep(0.5)
-            assert client.asked[-1][1] == "renew lease-1"  # it is under way
-            waits = asyncio.ensure_future(lease.wait_lost())
-            client.gone.add(lease.id)
-            await lease.release()
-            assert await waits is False
-        await asyncio.sleep(20.0)
-        assert lost == []
-        assert len(client.keeper) == 0
-
-    virtually(work)
-
-
-def test_async_with_reports_only_the_loss_of_its_lease() -> None:
+@virtual
+async def test_async_with_reports_only_the_loss_of_its_lease(client: AioClient) -> None:
     """`async with` reports the loss of its own lease, and nothing else."""
 
-    async def work(client: AioClient) -> None:
-        async def use(work: Callable[[AioLease], Any], **more: Any) -> None:
-            async with client.lease(**more) as lease:
-                await work(lease)
+    async def use(work: Callable[[AioLease], Any], **more: Any) -> None:
+        async with client.lease(**more) as lease:
+            await work(lease)
 
-        async def ends_elsewhere(lease: AioLease) -> None:
-            client.gone.add(lease.id)
-            assert await lease.wait_lost()
-
-        async def loses_and_fails(lease: AioLease) -> None:
-            lease._lose()
-            raises()
-
-        async def fails(lease: AioLease) -> None:
-            raises()
-
-        with pytest.raises(LeaseLost, match="lease-1 has ended"):
-            await use(ends_elsewhere)
-        with pytest.raises(ValueError, match="of a program"):
-            await use(loses_and_fails)
-        await use(AioLease.release)
-        with pytest.raises(LeaseLost, match="lease-4 has ended"):
-            await use(lambda lease: asyncio.sleep(9.0), keep=False)
-        assert client.asked[-1][1] == "lease 9"  # it has expired
-        with pytest.raises(ValueError, match="of a program"):
-            await use(fails)
-        assert client.asked[-1][1] == "release lease-5"
-
-    virtually(work)
-
-
-def test_a_task_s_grant_that_comes_too_late_was_never_held() -> None:
-    async def work(client: AioClient) -> None:
-        lost: list[int] = []
-        lease = client.lease(on_lost=lambda: lost.append(1))
-        with pytest.raises(RuntimeError, match="was not granted"):
-            await lease.wait_lost()
-        client.back_s = 8.0
-        with pytest.raises(LeaseLost, match="over before its grant arrived"):
-            await lease.grant()
-        client.back_s = 7.0
-        assert (await lease.grant()).is_held
-        assert len(client.keeper) == 1
-        await lease.release()
-        assert lost == []
-
-    virtually(work)
-
-
-def test_a_task_s_lease_whose_renewals_are_cancelled_is_given_up() -> None:
-    async def work(client: AioClient) -> None:
-        lost: list[int] = []
-        lease = await client.lease(on_lost=lambda: lost.append(1)).grant()
-        await client.keeper.close()  # as the end of the client does
-        assert await lease.wait_lost() is False
-        assert not lease.is_held
-        assert lost == []
-        assert len(client.keeper) == 0
-
-    virtually(work)
-
-
-def test_the_task_renews_no_lease_that_the_program_renews() -> None:
-    async def work(client: AioClient) -> None:
-        lost = asyncio.Event()
-        lease = await client.lease(keep=False, on_lost=lost.set).grant()
-        await asyncio.sleep(5.9)
-        assert lease.is_held
+    async def ends_elsewhere(lease: AioLease) -> None:
+        client.gone.add(lease.id)
         assert await lease.wait_lost()
-        assert client.loop.time() == 109.0
-        assert not lease.is_held
-        await lost.wait()
-        assert [command for _, command, _ in client.asked] == ["lease 9"]
 
-    virtually(work)
+    async def loses_and_fails(lease: AioLease) -> None:
+        lease._lose()
+        raises()
+
+    async def fails(lease: AioLease) -> None:
+        raises()
+
+    with pytest.raises(LeaseLost, match="lease-1 has ended"):
+        await use(ends_elsewhere)
+    with pytest.raises(ValueError, match="of a program"):
+        await use(loses_and_fails)
+    await use(AioLease.release)
+    with pytest.raises(LeaseLost, match="lease-4 has ended"):
+        await use(lambda lease: asyncio.sleep(9.0), keep=False)
+    assert client.asked[-1][1] == "lease 9"  # it has expired
+    with pytest.raises(ValueError, match="of a program"):
+        await use(fails)
+    assert client.asked[-1][1] == "release lease-5"
 
 
-def test_a_task_s_lease_is_granted_to_one_of_two_tasks() -> None:
-    async def work(client: AioClient) -> None:
-        lease = client.lease()
-        ends = await asyncio.gather(lease.grant(), lease.grant(), return_exceptions=True)
-        assert [type(end) for end in ends] == [AioLease, RuntimeError]
-        await lease.release()
+@virtual
+async def test_a_task_s_grant_that_comes_too_late_was_never_held(client: AioClient) -> None:
+    lost: list[int] = []
+    lease = client.lease(on_lost=lambda: lost.append(1))
+    with pytest.raises(RuntimeError, match="was not granted"):
+        await lease.wait_lost()
+    client.back_s = 8.0
+    with pytest.raises(LeaseLost, match="over before its grant arrived"):
+        await lease.grant()
+    client.back_s = 7.0
+    assert (await lease.grant()).is_held
+    assert len(client.keeper) == 1
+    await lease.release()
+    assert lost == []
 
-    virtually(work)
+
+@virtual
+async def test_a_task_s_lease_whose_renewals_are_cancelled_is_given_up(client: AioClient) -> None:
+    lost: list[int] = []
+    lease = await client.lease(on_lost=lambda: lost.append(1)).grant()
+    await client.keeper.close()  # as the end of the client does
+    assert await lease.wait_lost() is False
+    assert not lease.is_held
+    assert lost == []
+    assert len(client.keeper) == 0
+
+
+@virtual
+async def test_the_task_renews_no_lease_that_the_program_renews(client: AioClient) -> None:
+    lost = asyncio.Event()
+    lease = await client.lease(keep=False, on_lost=lost.set).grant()
+    await asyncio.sleep(5.9)
+    assert lease.is_held
+    assert await lease.wait_lost()
+    assert client.loop.time() == 109.0
+    assert not lease.is_held
+    await lost.wait()
+    assert [command for _, command, _ in client.asked] == ["lease 9"]
+
+
+@virtual
+async def test_a_task_s_lease_is_granted_to_one_of_two_tasks(client: AioClient) -> None:
+    lease = client.lease()
+    ends = await asyncio.gather(lease.grant(), lease.grant(), return_exceptions=True)
+    assert [type(end) for end in ends] == [AioLease, RuntimeError]
+    await lease.release()

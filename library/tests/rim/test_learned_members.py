@@ -134,16 +134,13 @@ def test_threads_continue_at_a_member_that_nobody_named() -> None:
         assert s2.received == ["program@get b"]  # who was asked lately is not asked again
 
 
-def test_tasks_continue_at_a_member_that_nobody_named() -> None:
-    async def run() -> None:
-        with two_nodes(value) as (s1, s2):
-            async with raftline.aio.connect(f"localhost:{s1.port}", timeout=DEADLINE_S) as kv:
-                assert await kv.get("a") == "a"
-                await asyncio.to_thread(s1.close)
-                assert await kv.get("b") == "b"
-            assert s2.received == ["program@get b"]
-
-    asyncio.run(run())
+async def test_tasks_continue_at_a_member_that_nobody_named() -> None:
+    with two_nodes(value) as (s1, s2):
+        async with raftline.aio.connect(f"localhost:{s1.port}", timeout=DEADLINE_S) as kv:
+            assert await kv.get("a") == "a"
+            await asyncio.to_thread(s1.close)
+            assert await kv.get("b") == "b"
+        assert s2.received == ["program@get b"]
 
 
 @pytest.mark.parametrize("text", [None, "Sorry, bob may not read the status.", "what?"])
@@ -230,19 +227,16 @@ def test_thread_watch_moves_to_a_member_nobody_named() -> None:
         assert s2.received[0] == "program@watch a after 1"
 
 
-def test_watch_of_tasks_continues_at_a_member_that_nobody_named() -> None:
-    async def run() -> None:
-        with two_nodes(events()) as (s1, s2):
-            async with raftline.aio.connect(f"localhost:{s1.port}", timeout=DEADLINE_S) as kv:
-                watch = kv.watch("a", after=0)
-                assert (await watch.next_event(DEADLINE_S)).index == 1  # type: ignore[union-attr]
-                await asyncio.to_thread(s1.close)
-                assert (await watch.next_event(DEADLINE_S)).index == 2  # type: ignore[union-attr]
-                watch.close()
-            assert s1.received == ["program#2@status", "program@watch a after 0"]
-            assert s2.received[0] == "program@watch a after 1"
-
-    asyncio.run(run())
+async def test_watch_of_tasks_continues_at_a_member_that_nobody_named() -> None:
+    with two_nodes(events()) as (s1, s2):
+        async with raftline.aio.connect(f"localhost:{s1.port}", timeout=DEADLINE_S) as kv:
+            watch = kv.watch("a", after=0)
+            assert (await watch.next_event(DEADLINE_S)).index == 1  # type: ignore[union-attr]
+            await asyncio.to_thread(s1.close)
+            assert (await watch.next_event(DEADLINE_S)).index == 2  # type: ignore[union-attr]
+            watch.close()
+        assert s1.received == ["program#2@status", "program@watch a after 0"]
+        assert s2.received[0] == "program@watch a after 1"
 
 
 def test_what_a_request_learned_a_watch_knows_too() -> None:

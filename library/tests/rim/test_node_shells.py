@@ -19,33 +19,29 @@ DEADLINE_S = 60.0
 ANN = ClientAccess(Credentials("ann", "a password of ann"))
 
 
-def test_task_cancelled_amid_its_login_leaves_no_connection() -> None:
+async def test_task_cancelled_amid_its_login_leaves_no_connection() -> None:
     """If a task is cancelled during its login, no connection is kept."""
+    asked, ended = asyncio.Event(), asyncio.Event()
 
-    async def cancelled() -> None:
-        asked, ended = asyncio.Event(), asyncio.Event()
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        asked.set()
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        ended.set()
+        writer.close()
 
-        async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readline()
-            asked.set()
-            with contextlib.suppress(ConnectionError):
-                await reader.read()
-            ended.set()
-            writer.close()
-
-        server = await asyncio.start_server(hang, "127.0.0.1", 0)
-        address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
-        shell = AioNodeShell("me", ANN)
-        task = asyncio.ensure_future(shell.do(Connect(address, DEADLINE_S)))
-        await asyncio.wait_for(asked.wait(), DEADLINE_S)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        await asyncio.wait_for(ended.wait(), DEADLINE_S)
-        assert shell.stream is None
-        server.close()
-
-    asyncio.run(cancelled())
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+    shell = AioNodeShell("me", ANN)
+    task = asyncio.ensure_future(shell.do(Connect(address, DEADLINE_S)))
+    await asyncio.wait_for(asked.wait(), DEADLINE_S)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(ended.wait(), DEADLINE_S)
+    assert shell.stream is None
+    server.close()
 
 
 def test_thread_that_is_interrupted_amid_its_login_begins_again(

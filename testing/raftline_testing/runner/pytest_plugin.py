@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import sys
@@ -141,6 +142,18 @@ def lane_of(item: pytest.Item) -> str:
         return "rest"
     is_quick = PROCESSES not in item.path.parts or item.path.name == SMOKE
     return "quick" if is_quick else "rest"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine function in an event loop of its own."""
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
+        return None
+    asyncio.run(
+        test(**{name: pyfuncitem.funcargs[name] for name in inspect.signature(test).parameters})
+    )
+    return True
 
 
 @pytest.fixture(params=["asyncio", pytest.param("uvloop", marks=pytest.mark.slow)])
