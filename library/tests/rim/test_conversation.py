@@ -29,14 +29,21 @@ from raftline.wire.refusal import (
     outcome_unknown,
 )
 from raftline.wire.replies.replies import Reply, RequestOutcome, outcome_of, read_reply
-from raftline_testing.doubles.scripted_node import DEADLINE_S, Start, free_port, store
+from raftline_testing.doubles.scripted_node import DEADLINE_S, ScriptedNode, Start, free_port, store
 from raftline_testing.nodes.processes import eventually
+
+
+def following(*nodes: ScriptedNode | int, **options: float) -> Client:
+    """Return a client that follows the leader, and asks these nodes or ports in turn."""
+    first, *also = [each if isinstance(each, int) else each.port for each in nodes]
+    others = [("localhost", port) for port in also]
+    return Client(port=first, follow=True, also=others, **options)  # type: ignore[arg-type]
 
 
 def test_follow_waits_for_an_election_and_then_is_served(start: Start) -> None:
     answers = iter([NO_LEADER, NO_LEADER, NO_LEADER])
     node = start(lambda _: next(answers, "GET response: 5"))
-    with Client(port=node.port, follow=True) as client:
+    with following(node) as client:
         assert client.request("get a") == "GET response: 5"
     assert node.received == ["client@get a"] * 4
 
@@ -45,7 +52,7 @@ def test_follow_leaves_a_dead_leader_for_a_known_node(start: Start) -> None:
     dead = free_port()
     answers = iter([not_leader("s1", "localhost", dead)] * 2)
     second = start(lambda _: next(answers, "GET response: 5"), "s2")
-    with Client(port=dead, follow=True, also=[("localhost", second.port)]) as client:
+    with following(dead, second) as client:
         assert client.request("get a") == "GET response: 5"
         assert client.request("get a") == "GET response: 5"
     assert len(second.received) == 4
@@ -55,9 +62,8 @@ def test_follow_reports_a_missing_quorum_not_a_redirect(start: Start) -> None:
     """If the leader has no quorum, a client that follows redirects reports that."""
     leader = start(lambda _: NO_QUORUM("s1"))
     second = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
-    also = [("localhost", leader.port)]
     with (
-        Client(port=second.port, timeout_s=1.5, follow=True, also=also) as client,
+        following(second, leader, timeout_s=1.5) as client,
         pytest.raises(NoLeader, match="s1 leads, but no quorum confirms") as raised,
     ):
         client.request("set a 5")
@@ -68,15 +74,14 @@ def test_follow_asks_a_third_node_if_two_name_each_other(start: Start) -> None:
     dead = free_port()
     second = start(lambda _: not_leader("s1", "localhost", dead), "s2")
     third = start(store(), "s3")
-    also = [("localhost", second.port), ("localhost", third.port)]
-    with Client(port=dead, follow=True, also=also) as client:
+    with following(dead, second, third) as client:
         assert client.request("get ana") == "GET response: 4"
 
 
 @pytest.mark.parametrize("farewell", [STOPPING, REMOVED])
 def test_follow_leaves_a_stopping_node_for_another(start: Start, farewell: str) -> None:
     leaving, other = start(lambda _: farewell), start(store(), "s2")
-    with Client(port=leaving.port, follow=True, also=[("localhost", other.port)]) as client:
+    with following(leaving, other) as client:
         assert client.request("set a 5") == "SET response: a set to 5"
     with Client(port=leaving.port) as client, pytest.raises(NoLeader, match="this server "):
         client.request("set a 5")
@@ -87,7 +92,7 @@ def test_follow_gives_up_when_the_time_is_over(start: Start) -> None:
         """Whether it asked more than once before; where all stood still there was no time to."""
         node = start(lambda _: NO_LEADER)
         with (
-            Client(port=node.port, follow=True, timeout_s=0.3) as client,
+            following(node, timeout_s=0.3) as client,
             pytest.raises((NoLeader, Unreachable)) as caught,
         ):
             client.request("set a 5")
@@ -95,7 +100,7 @@ def test_follow_gives_up_when_the_time_is_over(start: Start) -> None:
 
     assert eventually(gives_up, "to be asked again until the time is over")
     with (
-        Client(port=free_port(), follow=True, timeout_s=0.3) as client,
+        following(free_port(), timeout_s=0.3) as client,
         pytest.raises(Unreachable, match="nothing listens"),
     ):
         client.request("set a 5")
@@ -105,9 +110,9 @@ def test_member_change_with_unknown_outcome_is_not_repeated(start: Start) -> Non
     """A change of members with an unknown outcome is not repeated."""
     unsure = start(lambda _: outcome_unknown("lost its place"))
     leaves = start(lambda _: None)
-    with Client(port=unsure.port, follow=True) as client, pytest.raises(OutcomeUnknown):
+    with following(unsure) as client, pytest.raises(OutcomeUnknown):
         client.request("remove s3")
-    with Client(port=leaves.port, follow=True) as client, pytest.raises(OutcomeUnknown):
+    with following(leaves) as client, pytest.raises(OutcomeUnknown):
         client.request("add s4 localhost 10003")
     assert (unsure.received, leaves.received) == (
         ["client@remove s3"],
@@ -120,7 +125,7 @@ def test_follow_sends_a_write_again_under_the_same_number(start: Start) -> None:
     leaves = start(lambda _: next(lost, None))
     unsure = iter([outcome_unknown("lost its place")])
     said = start(lambda _: next(unsure, "SET response: a set to 5"), "s2")
-    with Client(port=leaves.port, follow=True, also=[("localhost", said.port)]) as client:
+    with following(leaves, said) as client:
         assert client.request("set a 5") == "SET response: a set to 5"
     assert leaves.received[:2] == ["client@session", "client-7#1@set a 5"]
     assert set(said.received) == {"client-7#1@set a 5"}
@@ -131,7 +136,7 @@ def test_a_refusal_of_a_stopping_node_settles_no_unknown_write(start: Start, ref
     answers = iter(["SESSION response: client-7", outcome_unknown("this server is stopping")])
     ended = start(lambda _: next(answers, refusal))  # a leader that its controller shuts down
     served = start(lambda _: "INCR response: 1", "s2")
-    with Client(port=ended.port, follow=True, also=[("localhost", served.port)]) as client:
+    with following(ended, served) as client:
         assert client.request("incr n") == "INCR response: 1"
     assert served.received == ["client-7#1@incr n"]
 
@@ -142,7 +147,7 @@ def test_a_refusal_of_a_stopping_node_settles_no_unknown_write(start: Start, ref
             lambda line: "SESSION response: c-1" if line == "session" else next(behind, refusal)
         )
         with (
-            Client(port=alone.port, follow=True, timeout_s=0.3) as client,
+            following(alone, timeout_s=0.3) as client,
             pytest.raises((OutcomeUnknown, Unreachable)) as caught,
         ):
             client.request("incr n")
@@ -155,7 +160,7 @@ def test_a_refusal_of_a_stopping_node_settles_no_unknown_write(start: Start, ref
 
 def test_each_write_has_its_own_number(start: Start) -> None:
     node = start(store())
-    with Client(port=node.port, follow=True) as client:
+    with following(node) as client:
         for number in range(3):
             client.request(f"set a {number}")
         client.request("get a")
@@ -170,7 +175,7 @@ def test_a_write_in_an_expired_session_is_repeated_in_a_new_one(start: Start) ->
     expired = error("session expired: nothing is known of client-7 any more")
     answers = iter(["SESSION response: client-7", expired, "SESSION response: client-9"])
     node = start(lambda _: next(answers, "SET response: a set to 5"))
-    with Client(port=node.port, follow=True) as client:
+    with following(node) as client:
         assert client.request("set a 5") == "SET response: a set to 5"
     assert node.received[2:] == ["client@session", "client-9#1@set a 5"]
 
@@ -179,7 +184,7 @@ def test_a_retry_in_an_expired_session_is_not_repeated(start: Start) -> None:
     expired = error("session expired: nothing is known of client-7 any more")
     answers = iter(["SESSION response: client-7", outcome_unknown("lost its place"), expired])
     node = start(lambda _: next(answers, "SET response: a set to 5"))
-    with Client(port=node.port, follow=True) as client, pytest.raises(OutcomeUnknown):
+    with following(node) as client, pytest.raises(OutcomeUnknown):
         client.request("set a 5")
     assert node.received[1:] == ["client-7#1@set a 5"] * 2
 
@@ -193,7 +198,7 @@ def test_write_that_may_be_logged_stays_unknown(first: str | None, start: Start)
         answers = iter(["SESSION response: client-7", first])
         node = start(lambda _: next(answers, NO_LEADER))
         with (
-            Client(port=node.port, follow=True, timeout_s=0.3) as client,
+            following(node, timeout_s=0.3) as client,
             pytest.raises((OutcomeUnknown, Unreachable)) as caught,
         ):
             client.request("set a 5")
@@ -206,10 +211,7 @@ def test_write_that_may_be_logged_stays_unknown(first: str | None, start: Start)
 
 def test_a_write_without_a_session_is_certainly_not_done(start: Start) -> None:
     silent = start(lambda _: None)
-    with (
-        Client(port=silent.port, follow=True, timeout_s=0.3) as client,
-        pytest.raises(Unreachable),
-    ):
+    with following(silent, timeout_s=0.3) as client, pytest.raises(Unreachable):
         client.request("set a 5")
     assert set(silent.received) <= {"client@session"}  # more than once, where there was time
 
@@ -219,8 +221,7 @@ def test_node_that_keeps_a_request_too_long_is_left(start: Start) -> None:
     held = threading.Event()
     mute = start(lambda _: str(held.wait(DEADLINE_S)))
     other = start(store(), "s2")
-    also = [("localhost", other.port)]
-    with Client(port=mute.port, follow=True, also=also, attempt_s=0.1) as client:
+    with following(mute, other, attempt_s=0.1) as client:
         assert client.request("get ana") == "GET response: 4"
     held.set()
 
@@ -234,7 +235,7 @@ def test_without_follow_a_write_is_never_sent_again(start: Start) -> None:
 
 def test_follow_asks_another_node_when_a_read_was_lost(start: Start) -> None:
     silent, other = start(lambda _: None), start(store(), "s2")
-    with Client(port=silent.port, follow=True, also=[("localhost", other.port)]) as client:
+    with following(silent, other) as client:
         assert client.request("get ana") == "GET response: 4"
 
 
@@ -313,15 +314,14 @@ def test_a_reply_is_read_back_as_it_was_written() -> None:
 
 def test_unreachable_addresses_are_all_named() -> None:
     port, other = free_port(), free_port()
-    client = Client(port=port, follow=True, also=[("localhost", other)])
+    client = following(port, other)
     where = f"localhost port {port}, {other}"
     for reach in (client.connect, lambda: client.request("get a")):
         client.timeout_s = 0.1
         with pytest.raises(Unreachable, match=f"^nobody answers at {where}. The last one: "):
             reach()
-    alone = Client(port=port, follow=True)
     with pytest.raises(Unreachable, match=f"^nothing listens on localhost port {port}:"):
-        alone.connect()
+        following(port).connect()
 
 
 def test_a_connection_is_announced_before_it_is_tried() -> None:
@@ -370,9 +370,9 @@ def test_reason_for_no_leader_precedes_unreachable_nodes(start: Start, command: 
     voteless = start(lambda _: f"{NO_LEADER} s2 has no vote, since it may be new, and so on.", "s2")
     asks = start(lambda _: f"{NO_LEADER} {WHY}")
     points = start(lambda _: not_leader("s9", "localhost", free_port()), "s4")
-    also = [("localhost", port) for port in (asks.port, voteless.port, points.port, free_port())]
+    nodes = free_port(), asks, voteless, points, free_port()
     with (
-        Client(port=free_port(), timeout_s=2.0, follow=True, also=also) as client,
+        following(*nodes, timeout_s=2.0) as client,
         pytest.raises(NoLeader, match=f"I know of no leader. Try again. {WHY}"),
     ):
         client.request(command)
@@ -382,7 +382,7 @@ def test_unanswered_session_request_leaves_no_doubt(start: Start) -> None:
     """If only the request for a session has no reply, the write is known not to be done."""
     silent = start(lambda _: None)
     with (
-        Client(port=silent.port, timeout_s=1.5, follow=True) as client,
+        following(silent, timeout_s=1.5) as client,
         pytest.raises(Unreachable, match="closed the connection before it answered"),
     ):
         client.request("set a 1")
@@ -419,9 +419,9 @@ def test_short_time_limit_reports_a_silent_node_as_leaderless(start: Start) -> N
         return None
 
     silent = start(keep)
-    also = [("localhost", silent.port)]
-    with Client(port=free_port(), timeout_s=2.0, follow=True, also=also) as client:
-        client.attempt_s = 0.8
-        with pytest.raises(NoLeader):
-            client.request("get a")
+    with (
+        following(free_port(), silent, timeout_s=2.0, attempt_s=0.8) as client,
+        pytest.raises(NoLeader),
+    ):
+        client.request("get a")
     given_up.set()

@@ -245,27 +245,14 @@ def test_no_auth_line_raises_or_logs_in(messages: list[str]) -> None:
     assert login.identity == FIXED.nobody
 
 
+PARTS = [
+    "n,,", "y,,", "n=bob", "n=x", "r=abc", "r=", "c=biws", "p=AAAA", ",", "=", "m=1", "a=root",
+]  # fmt: skip
+
+
 @given(
     name=st.sampled_from(["bob", "nobody", "root"]),
-    parts=st.lists(
-        st.sampled_from(
-            [
-                "n,,",
-                "y,,",
-                "n=bob",
-                "n=x",
-                "r=abc",
-                "r=",
-                "c=biws",
-                "p=AAAA",
-                ",",
-                "=",
-                "m=1",
-                "a=root",
-            ]
-        ),
-        max_size=8,
-    ),
+    parts=st.lists(st.sampled_from(PARTS), max_size=8),
 )
 def test_no_mixture_of_parts_logs_in(name: str, parts: list[str]) -> None:
     login = login_to(FIXED)
@@ -690,32 +677,12 @@ def test_lines_of_every_kind_are_refused_before_a_login(access: Access) -> None:
     )
     door = Door(access, orders=orders)
     for line in (
-        "get a",
-        "c@get a",
-        "c#5@get a",
-        "c#5@set a 1",
-        "get a read local",
-        "get a read log",
-        "show",
-        "show read local",
-        "watch",
-        "c#7@watch app/",
-        "members",
-        "remove s2",
-        "backup",
-        "backup from 0",
-        "status",
-        "transfer",
-        "lease 5",
-        "renew lease-1",
-        "leases",
-        "c@session",
-        "txn set a 1",
-        "Controller@SHUTDOWN",
-        "Controller@STORE a 1",
-        "Controller@DELETE-LOG",
+        "get a", "c@get a", "c#5@get a", "c#5@set a 1", "get a read local", "get a read log",
+        "show", "show read local", "watch", "c#7@watch app/", "members", "remove s2", "backup",
+        "backup from 0", "status", "transfer", "lease 5", "renew lease-1", "leases", "c@session",
+        "txn set a 1", "Controller@SHUTDOWN", "Controller@STORE a 1", "Controller@DELETE-LOG",
         'machine bank {"a": 1}',
-    ):
+    ):  # fmt: skip
         said = door.say(line)
         assert said.startswith("Sorry, a client without a login may not "), line
         assert said.endswith(" Nothing was done."), line
@@ -882,19 +849,11 @@ def test_a_line_after_a_login_in_the_same_packet_has_its_rights(access: Access) 
 def test_no_password_is_printed(access: Access) -> None:
     door = Door(access)
     for line in (
-        f"login bob {PASSWORD}",
-        f"login bob  {PASSWORD}",
-        f"Login bob {PASSWORD}",
-        "login bob",
-        f"login {PASSWORD}",
-        f"lgoin bob {PASSWORD}",
-        f"c#x@login bob {PASSWORD}",
-        f"login 4b {PASSWORD}",
-        f"c@ login bob {PASSWORD}",
-        f"login bob {PASSWORD}\t",
-        f"auth {PASSWORD}",
-        f"LOGIN bob {PASSWORD}",
-    ):
+        f"login bob {PASSWORD}", f"login bob  {PASSWORD}", f"Login bob {PASSWORD}", "login bob",
+        f"login {PASSWORD}", f"lgoin bob {PASSWORD}", f"c#x@login bob {PASSWORD}",
+        f"login 4b {PASSWORD}", f"c@ login bob {PASSWORD}", f"login bob {PASSWORD}\t",
+        f"auth {PASSWORD}", f"LOGIN bob {PASSWORD}",
+    ):  # fmt: skip
         reply = door.say(line)
         if line.lstrip("c@ ").startswith("login"):
             assert PASSWORD not in reply

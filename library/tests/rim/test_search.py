@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import TypeVar
 
@@ -71,6 +72,18 @@ def asked_by(step: SearchStep) -> str:
     return f"{step.sender}@{step.command}"
 
 
+def asking(
+    command: str,
+    nodes: NodeTurns | None = None,
+    sessions: ClientSessions | None = None,
+    deadline: Deadline | None = None,
+) -> Search[Reply]:
+    """Return the search for a node that serves a command, by default of two nodes, in ten
+    seconds."""
+    nodes, sessions = nodes or NodeTurns([S1, S2]), sessions or ClientSessions()
+    return search(nodes, sessions, "c", command, deadline or Deadline(10))
+
+
 def carried_out(steps: Search[Kind], *answers: Answer | Connected) -> tuple[list[str], Kind]:
     """Carry out a search with these answers; return what was asked, and what it found."""
     asked: list[str] = []
@@ -90,11 +103,40 @@ def carried_out(steps: Search[Kind], *answers: Answer | Connected) -> tuple[list
             assert isinstance(step, SearchPause)
 
 
+def late(step: AskNode) -> Answer:
+    return lost(step.command, step.address, TimeoutError(), step.limit_s)
+
+
+class Timed:
+    """Carries out a search by a clock of its own. A request takes its whole time, if `takes_s` says
+    no other."""
+
+    def __init__(
+        self,
+        answer: Callable[[AskNode], Answer],
+        takes_s: Callable[[AskNode], float] = lambda step: step.limit_s,
+    ) -> None:
+        self.now_s, self.took_s = 0.0, list[float]()
+        self._answer, self._takes_s = answer, takes_s
+
+    def carry_out(
+        self, command: str, limit_s: float, attempt_s: float, nodes: Sequence[Address] = (S1, S2)
+    ) -> Reply:
+        deadline = Deadline(limit_s, attempt_s=attempt_s, now=lambda: self.now_s)
+        return carry_out(asking(command, NodeTurns(nodes), deadline=deadline), self._do)
+
+    def _do(self, step: SearchStep) -> Answer | None:
+        assert isinstance(step, (AskNode, SearchPause))
+        took_s = step.seconds if isinstance(step, SearchPause) else self._takes_s(step)
+        self.now_s += took_s
+        self.took_s.append(took_s)
+        return self._answer(step) if isinstance(step, AskNode) else None
+
+
 def test_a_read_goes_where_the_leader_is() -> None:
     nodes = NodeTurns([S1, S2])
     answers = said(not_leader("s3", *S3)), said("GET response: 5")
-    steps = search(nodes, ClientSessions(), "c", "get a", Deadline(10))
-    assert carried_out(steps, *answers) == (["c@get a"] * 2, answers[1])
+    assert carried_out(asking("get a", nodes), *answers) == (["c@get a"] * 2, answers[1])
     assert nodes.current == S3
     assert set(nodes.known) == {S1, S2, S3}
 
@@ -103,7 +145,7 @@ def test_node_without_sessions_is_skipped() -> None:
     """Another implementation is asked first; the write goes to the next node."""
     nodes = NodeTurns([S1, S2])
     answers = NO_SESSIONS, said("SESSION response: c-1"), said("SET response: a set to 5")
-    steps = search(nodes, ClientSessions(), "c", "set a 5", Deadline(10))
+    steps = asking("set a 5", nodes)
     asked = ["c@session", "c@session", "c-1#1@set a 5"]
     assert carried_out(steps, *answers) == (asked, answers[2])
     assert nodes.current == S2
@@ -111,15 +153,14 @@ def test_node_without_sessions_is_skipped() -> None:
 
 def test_write_ends_where_no_node_has_sessions() -> None:
     """None of the nodes will serve it later either, so that the client does not wait for that."""
-    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "set a 5", Deadline(10))
-    assert carried_out(steps, *[NO_SESSIONS] * 2) == (["c@session"] * 2, NO_SESSIONS)
+    assert carried_out(asking("set a 5"), *[NO_SESSIONS] * 2) == (["c@session"] * 2, NO_SESSIONS)
 
 
 def test_node_without_sessions_leaves_the_others_their_time() -> None:
     """The other node knows of no leader yet."""
     answers = [NO_SESSIONS, said(NO_LEADER), NO_SESSIONS, said("SESSION response: c-1")]
     last = said("SET response: a set to 5")
-    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "set a 5", Deadline(10))
+    steps = asking("set a 5")
     asked = [*["c@session"] * 4, "c-1#1@set a 5"]
     assert carried_out(steps, *answers, last) == (asked, last)
 
@@ -139,7 +180,7 @@ def test_hanging_node_is_skipped_or_asked_alone_if_it_leads() -> None:
         asked.append((step.address, list(step.others)))
         return answers.pop(0)
 
-    reply = carry_out(search(nodes, ClientSessions(), "c", "get a", Deadline(10)), do)
+    reply = carry_out(asking("get a", nodes), do)
     assert reply == said("GET response: 5")
     assert asked == [(S1, [S2, S3]), (S2, [S3]), (S1, []), (S3, [S2])]
 
@@ -147,7 +188,7 @@ def test_hanging_node_is_skipped_or_asked_alone_if_it_leads() -> None:
 def test_write_is_asked_of_one_node_only() -> None:
     """A write is sent to one node, even if another was reached first."""
     nodes = NodeTurns([S1, S2])
-    steps = search(nodes, ClientSessions(), "c", "set a 1", Deadline(10))
+    steps = asking("set a 1", nodes)
     answers = Connected(S2), said("SESSION response: c-1"), said("SET response: a set to 1")
     asked, _ = carried_out(steps, *answers)
     assert asked == ["c@session", "c@session", "c-1#1@set a 1"]  # the first was not sent
@@ -165,11 +206,10 @@ def test_repeated_write_keeps_its_number() -> None:
     """A retry of a write has the same number; the next write has the next one."""
     nodes, sessions = NodeTurns([S1, S2]), ClientSessions()
     done = said("SET response: a set to 5")
-    steps = search(nodes, sessions, "c", "set a 5", Deadline(10))
+    steps = asking("set a 5", nodes, sessions=sessions)
     asked, found = carried_out(steps, said("SESSION response: c-7"), LOST, done)
     assert (asked, found) == (["c@session", "c-7#1@set a 5", "c-7#1@set a 5"], done)
-    steps = search(nodes, sessions, "c", "set a 6", Deadline(10))
-    assert carried_out(steps, done)[0] == ["c-7#2@set a 6"]
+    assert carried_out(asking("set a 6", nodes, sessions=sessions), done)[0] == ["c-7#2@set a 6"]
 
 
 def test_numbers_under_way_stay_within_the_window_of_a_session() -> None:
@@ -201,9 +241,9 @@ def waits_for_session(step: SearchStep) -> list[None]:
 
 def test_one_request_begins_a_session_for_all_that_need_one() -> None:
     nodes, sessions = NodeTurns([S1]), ClientSessions()
-    first = search(nodes, sessions, "c", "incr a", Deadline(10))
+    first = asking("incr a", nodes, sessions=sessions)
     assert asked_by(next(first)) == "c@session"
-    second = search(nodes, sessions, "c", "incr a", Deadline(10))
+    second = asking("incr a", nodes, sessions=sessions)
     ended = waits_for_session(next(second))
     assert asked_by(first.send(said("SESSION response: c-7"))) == "c-7#1@incr a"
     assert ended == [None]
@@ -214,9 +254,9 @@ def test_one_request_begins_a_session_for_all_that_need_one() -> None:
 def test_unbegun_session_is_begun_by_the_next_request(is_cancelled: bool) -> None:
     """If a session was not begun, the next request begins it."""
     nodes, sessions = NodeTurns([S1]), ClientSessions()
-    first = search(nodes, sessions, "c", "incr a", Deadline(10))
+    first = asking("incr a", nodes, sessions=sessions)
     assert asked_by(next(first)) == "c@session"
-    others = [search(nodes, sessions, "c", "incr a", Deadline(10)) for _ in range(2)]
+    others = [asking("incr a", nodes, sessions=sessions) for _ in range(2)]
     ended = [waits_for_session(next(each)) for each in others]
     if is_cancelled:
         first.close()
@@ -234,9 +274,9 @@ def test_request_timing_out_before_its_session_did_nothing() -> None:
     """A request that times out while it waits for a session has done nothing."""
     now_s = 0.0
     nodes, sessions = NodeTurns([S1]), ClientSessions()
-    first = search(nodes, sessions, "c", "incr a", Deadline(10))
+    first = asking("incr a", nodes, sessions=sessions)
     next(first)
-    second = search(nodes, sessions, "c", "incr a", Deadline(10, now=lambda: now_s))
+    second = asking("incr a", nodes, sessions=sessions, deadline=Deadline(10, now=lambda: now_s))
     waits_for_session(next(second))
     now_s = 10.0
     with pytest.raises(TimedOut, match="nothing was done"):
@@ -248,20 +288,18 @@ def test_expired_session_is_renewed_only_if_nothing_was_done() -> None:
     expired = said(SESSION_FORGOTTEN("c-7"))
     begun = said("SESSION response: c-7"), said("SESSION response: c-9")
     done = said("INCR response: 1")
-    steps = search(NodeTurns([S1]), ClientSessions(), "c", "incr a", Deadline(10))
-    asked, found = carried_out(steps, begun[0], expired, begun[1], done)
+    asked, found = carried_out(asking("incr a", NodeTurns([S1])), begun[0], expired, begun[1], done)
     assert (asked[2:], found) == (["c@session", "c-9#1@incr a"], done)
-    steps = search(NodeTurns([S1]), ClientSessions(), "c", "incr a", Deadline(10))
+    steps = asking("incr a", NodeTurns([S1]))
     with pytest.raises(OutcomeUnknown, match="the session expired while"):
         carried_out(steps, begun[0], said(outcome_unknown("it fell")), expired)
-    steps = search(NodeTurns([S1]), ClientSessions(), "c", "incr a", Deadline(10))
     with pytest.raises(OutcomeUnknown, match="the session expired while"):
-        carried_out(steps, begun[0], expired, begun[1], LOST, expired)
+        carried_out(asking("incr a", NodeTurns([S1])), begun[0], expired, begun[1], LOST, expired)
 
 
 def test_done_request_is_not_repeated_for_its_reply() -> None:
     """No node knows its reply any more, and each retry would be another entry of the log."""
-    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "txn get a", Deadline(10))
+    steps = asking("txn get a")
     asked, found = carried_out(steps, said("SESSION response: c-7"), LOST, said(DONE_ONCE))
     assert (len(asked), found.text) == (3, DONE_ONCE)
     with pytest.raises(OutcomeUnknown, match="it was executed once, but its reply is no longer"):
@@ -270,10 +308,9 @@ def test_done_request_is_not_repeated_for_its_reply() -> None:
 
 def test_unknown_command_is_not_repeated_if_it_may_be_done() -> None:
     """A newer node may treat it as a write, and it has no number that shows a retry."""
-    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "later a 1", Deadline(10))
     with pytest.raises(OutcomeUnknown, match="it was lost"):
-        carried_out(steps, LOST)
-    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "later a 1", Deadline(10))
+        carried_out(asking("later a 1"), LOST)
+    steps = asking("later a 1")
     done = said("LATER response: 1")
     assert carried_out(steps, GONE, said(NO_LEADER), done) == (["c@later a 1"] * 3, done)
 
@@ -281,13 +318,12 @@ def test_unknown_command_is_not_repeated_if_it_may_be_done() -> None:
 def test_time_that_is_over_tells_what_is_known() -> None:
     over = Deadline(0)
     with pytest.raises(Unreachable, match="nobody answers at localhost port 1, 2"):
-        carried_out(search(NodeTurns([S1, S2]), ClientSessions(), "c", "get a", over), GONE, GONE)
+        carried_out(asking("get a", deadline=over), GONE, GONE)
     refused = said(NO_LEADER)
-    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "get a", over)
-    assert carried_out(steps, refused, GONE)[1] == refused
+    assert carried_out(asking("get a", deadline=over), refused, GONE)[1] == refused
     with pytest.raises(OutcomeUnknown, match="it was lost"):
         carried_out(
-            search(NodeTurns([S1, S2]), ClientSessions(), "c", "set a 1", over),
+            asking("set a 1", deadline=over),
             said("SESSION response: c-7"),
             LOST,
             refused,
@@ -296,10 +332,10 @@ def test_time_that_is_over_tells_what_is_known() -> None:
 
 def test_write_unsent_for_want_of_a_session_was_not_done() -> None:
     """This is certain even if nobody knows whether the session was begun."""
-    steps = search(NodeTurns([S1]), ClientSessions(), "c", "set a 1", Deadline(0))
+    steps = asking("set a 1", NodeTurns([S1]), deadline=Deadline(0))
     with pytest.raises(NoLeader, match="no session was started in time, so nothing was done"):
         carried_out(steps, said(outcome_unknown("it fell")))
-    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "set a 1", Deadline(0))
+    steps = asking("set a 1", deadline=Deadline(0))
     answers = said(outcome_unknown("it fell")), said(NO_LEADER)
     assert carried_out(steps, *answers)[1] == said(NO_LEADER)
 
@@ -308,7 +344,7 @@ def test_write_unsent_for_want_of_a_session_was_not_done() -> None:
 def test_a_read_that_ran_out_of_time_is_a_timeout(then: list[Answer]) -> None:
     late = lost("get a", S1, TimeoutError(), 1)
     nodes = NodeTurns([S1, S2][: 1 + len(then)])
-    steps = search(nodes, ClientSessions(), "c", "get a", Deadline(0))
+    steps = asking("get a", nodes, deadline=Deadline(0))
     led = said('STATUS response: {"leader": "s2", "members": {}}')
     with pytest.raises(TimedOut) as over:
         carried_out(steps, late, *then, led)
@@ -329,10 +365,9 @@ def test_closed_client_ends_its_requests_with_what_is_known() -> None:
     closed = Closed("this client was closed")
     nodes = NodeTurns([S1, S2])
     with pytest.raises(Closed, match="this client was closed"):
-        carried_out(search(nodes, ClientSessions(), "c", "get a", Deadline(10)), GONE, closed)
-    steps = search(nodes, ClientSessions(), "c", "set a 1", Deadline(10))
+        carried_out(asking("get a", nodes), GONE, closed)
     with pytest.raises(OutcomeUnknown, match="it was lost"):
-        carried_out(steps, said("SESSION response: c-7"), LOST, closed)
+        carried_out(asking("set a 1", nodes), said("SESSION response: c-7"), LOST, closed)
 
 
 KEPT_OUT = [
@@ -349,7 +384,7 @@ def test_lost_admission_leaves_the_last_write_unknown(refusal: Answer) -> None:
     """A change of users ends a connection during a write, and the next login fails."""
     nodes = NodeTurns([S1, S2])
     for unknown in (LOST, said(outcome_unknown("it fell"))):
-        steps = search(nodes, ClientSessions(), "c", "set a 1", Deadline(10))
+        steps = asking("set a 1", nodes)
         answers = said("SESSION response: c-7"), unknown, refusal
         with pytest.raises(OutcomeUnknown, match=r"it was lost|it fell"):
             text_of(carried_out(steps, *answers)[1])
@@ -357,32 +392,18 @@ def test_lost_admission_leaves_the_last_write_unknown(refusal: Answer) -> None:
 
 @pytest.mark.parametrize("refusal", KEPT_OUT)
 def test_who_is_not_let_in_hears_so_at_the_first_node(refusal: Answer) -> None:
-    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "get a", Deadline(10))
     with pytest.raises((LoginFailed, Refused)):
-        text_of(carried_out(steps, GONE, refusal)[1])
+        text_of(carried_out(asking("get a"), GONE, refusal)[1])
 
 
 def test_no_node_keeps_a_request_for_longer_than_is_left() -> None:
     """The first that hangs gets one part of the time, the second two, and the next one the rest: a
     reply that takes more than half of the time still arrives."""
-    now_s = 0.0
-    deadline = Deadline(10, attempt_s=10 / PARTS, now=lambda: now_s)
-    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "get a", deadline)
-    limits = []
-
-    def hang(step: SearchStep) -> Answer | None:
-        nonlocal now_s
-        limit_s = step.limit_s if isinstance(step, AskNode) else step.seconds
-        limits.append(round(limit_s, 2))
-        now_s += limit_s
-        if not isinstance(step, AskNode):
-            return None
-        return lost(step.command, step.address, TimeoutError(), limit_s)
-
+    timed = Timed(late)
     with pytest.raises(Unreachable):
-        carry_out(steps, hang)
-    assert limits == [1.25, 2.5, 6.25, 0.05, 0.05]
-    assert now_s <= 10 + 0.1 + 1e-6
+        timed.carry_out("get a", 10, 10 / PARTS)
+    assert [round(each, 2) for each in timed.took_s] == [1.25, 2.5, 6.25, 0.05, 0.05]
+    assert timed.now_s <= 10 + 0.1 + 1e-6
 
 
 @pytest.mark.parametrize(
@@ -398,27 +419,18 @@ def test_node_keeping_a_request_is_asked_for_its_leader(
     status: Answer, kind: type[ClientError]
 ) -> None:
     """The node waits for a leader for longer than the request may take."""
-    now_s, asked = 0.0, []
+    asked = []
 
-    def do(step: SearchStep) -> Answer | None:
-        nonlocal now_s
-        assert isinstance(step, (AskNode, SearchPause))
-        now_s += step.seconds if isinstance(step, SearchPause) else step.limit_s
-        if isinstance(step, SearchPause):
-            return None
+    def answer(step: AskNode) -> Answer:
         asked.append(step.command)
-        if step.command == "status":
-            return status
-        return lost(step.command, step.address, TimeoutError(), step.limit_s)
+        return status if step.command == "status" else late(step)
 
-    deadline = Deadline(4, attempt_s=1, now=lambda: now_s)
+    timed = Timed(answer)
     with pytest.raises(kind) as failure:
-        text_of(
-            carry_out(search(NodeTurns([S1, S2]), ClientSessions(), "c", "get a", deadline), do)
-        )
+        text_of(timed.carry_out("get a", 4, 1))
     assert type(failure.value) is kind
     assert asked.count("status") == 1
-    assert now_s < 4.5
+    assert timed.now_s < 4.5
 
 
 @pytest.mark.parametrize("end", ["answer", "connection"])
@@ -428,23 +440,17 @@ def test_the_end_of_a_search_names_the_time_that_was_given(
     command: str, nodes: list[Address], end: str
 ) -> None:
     """It does not name that of the last attempt, which is what the others left."""
-    now_s = 0.0
 
-    def do(step: SearchStep) -> Answer | None:
-        nonlocal now_s
-        assert isinstance(step, (AskNode, SearchPause))
-        now_s += step.seconds if isinstance(step, SearchPause) else step.limit_s
-        if isinstance(step, SearchPause):
-            return None
+    def answer(step: AskNode) -> Answer:
         if step.command == "session":
             return said("SESSION response: session5")
-        if end == "connection":
-            return unreachable(step.address, TimeoutError(), step.limit_s)
-        return lost(step.command, step.address, TimeoutError(), step.limit_s)
+        is_connected = end == "answer"
+        return (
+            late(step) if is_connected else unreachable(step.address, TimeoutError(), step.limit_s)
+        )
 
-    deadline = Deadline(3, attempt_s=0.7, now=lambda: now_s)
     with pytest.raises(ClientError) as failure:
-        carry_out(search(NodeTurns(nodes), ClientSessions(), "c", command, deadline), do)
+        Timed(answer).carry_out(command, 3, 0.7, nodes)
     assert " within 3 s." in str(failure.value)
     assert str(failure.value).count("within") == 1
 
@@ -453,27 +459,17 @@ def test_the_end_of_a_search_names_the_time_that_was_given(
 @pytest.mark.parametrize("hangs", [True, False])
 def test_unheard_leader_is_named(command: str, hangs: bool) -> None:
     """The network loses what this client sends to the leader, which the other nodes name."""
-    now_s = 0.0
 
-    def do(step: SearchStep) -> Answer | None:
-        nonlocal now_s
-        assert isinstance(step, (AskNode, SearchPause))
-        if isinstance(step, SearchPause):
-            now_s += step.seconds
-            return None
+    def answer(step: AskNode) -> Answer:
         if step.address != S1:
-            now_s += 0.01
             return said(not_leader("s1", *S1))
-        now_s += step.connect_s
         error = TimeoutError() if hangs else OSError(113, "No route to host")
         return unreachable(step.address, error, step.connect_s)
 
-    deadline = Deadline(8, attempt_s=1, now=lambda: now_s)
-    steps = search(NodeTurns([S1, S2, S3]), ClientSessions(), "c", command, deadline)
-    with pytest.raises(
-        Unreachable, match=r"^s1 at localhost port 1, which the other nodes"
-    ) as seen:
-        carry_out(steps, do)
+    timed = Timed(answer, lambda step: step.connect_s if step.address == S1 else 0.01)
+    said_of_it = r"^s1 at localhost port 1, which the other nodes"
+    with pytest.raises(Unreachable, match=said_of_it) as seen:
+        timed.carry_out(command, 8, 1, [S1, S2, S3])
     assert type(seen.value) is (TimedOut if hangs else Unreachable)
     assert str(seen.value).count("within") <= 1
     assert " within 8 s." in str(seen.value) or not hangs
@@ -481,23 +477,14 @@ def test_unheard_leader_is_named(command: str, hangs: bool) -> None:
 
 def test_silent_leader_leaves_a_write_unknown_at_first() -> None:
     """The write was sent before the network lost the leader, so it may still take effect."""
-    now_s = 0.0
 
-    def do(step: SearchStep) -> Answer | None:
-        nonlocal now_s
-        now_s += step.seconds if isinstance(step, SearchPause) else step.limit_s  # type: ignore[union-attr]
-        if not isinstance(step, AskNode):
-            return None
+    def answer(step: AskNode) -> Answer:
         if step.command == "session":
             return said("SESSION response: c-7")
-        if step.address != S1:
-            return said(not_leader("s1", *S1))
-        return lost(step.command, step.address, TimeoutError(), step.limit_s)
+        return late(step) if step.address == S1 else said(not_leader("s1", *S1))
 
-    deadline = Deadline(8, attempt_s=1, now=lambda: now_s)
-    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "set a 1", deadline)
     with pytest.raises(OutcomeUnknown, match="localhost port 1 gave no answer within 8 s"):
-        carry_out(steps, do)
+        Timed(answer).carry_out("set a 1", 8, 1)
 
 
 def test_cluster_is_gone_by_word_of_all_or_of_recover() -> None:
