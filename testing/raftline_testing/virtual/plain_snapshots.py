@@ -30,6 +30,7 @@ class PlainSnapshots(SnapshotFile):
     def __init__(self, first_members: Membership, folder: Folder, node: str) -> None:
         super().__init__(folder, node)
         self._first_members = first_members
+        self._node = node
 
     def read(self) -> LoadedSnapshot:
         with self._folder.read(self.name) as file:
