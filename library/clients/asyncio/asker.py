@@ -64,10 +64,6 @@ InFlight = dict[Address, tuple[Link, bytes, asyncio.Future[Reply]]]
 Kind = TypeVar("Kind")
 
 
-class NotSent(Exception):
-    """A line was not sent, because the node already has too much to read."""
-
-
 class AioAsker:
     """Sends the requests of any number of tasks of one event loop to a cluster."""
 
@@ -286,8 +282,8 @@ class AioAsker:
         try:
             future = future or await self._sent(link, line, limit_s)
             return await _by(until_s, future)
-        except NotSent:
-            return Unreachable(f"{address.host} port {address.port} currently reads nothing.")
+        except Unreachable as refusal:
+            return refusal
         except OSError as error:
             failure = lost(step.command, address, error, step.limit_s)
             if future is not None and (longer := link.await_longer(future)) is not None:
@@ -325,10 +321,11 @@ class AioAsker:
         """Send a line once the node reads.
 
         Raises:
-            NotSent: it did not read within that time.
+            Unreachable: it did not read within that time, so the line was not sent.
         """
         if link.is_full and not await ends_within(link.writable(), limit_s):
-            raise NotSent
+            host, port = link.address
+            raise Unreachable(f"{host} port {port} currently reads nothing.")
         return link.send(line)
 
     async def _exchange(self, link: Link, line: bytes, limit_s: float) -> Reply:

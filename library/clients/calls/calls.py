@@ -343,11 +343,8 @@ class CallFactory(Generic[Data]):
 
     def incr(self, key: Data, by: int = 1, *, lease: AnyLease = None) -> Call[int]:
         """Add to the number in a key, which starts at 0; return the sum."""
-
-        def read(text: str) -> int:
-            return int(answered(text).rest)
-
-        return _under(lease, f"incr {self._key(key)} {whole(by)}", read)
+        command = f"incr {self._key(key)} {whole(by)}"
+        return _under(lease, command, lambda text: int(answered(text).rest))
 
     def append(self, key: Data, value: Data, *, lease: AnyLease = None) -> Call[int]:
         """Append to the value of a key; return the new length in bytes."""
@@ -470,11 +467,8 @@ class CallFactory(Generic[Data]):
     def release(self, lease: str) -> Call[int | None]:
         """End a lease; return how many keys were deleted with it, or None if it had ended
         before."""
-
-        def read(text: str) -> int | None:
-            return None if answered(text).word else _count(text)
-
-        return Call(f"release {lease_name(lease)}", read)
+        command = f"release {lease_name(lease)}"
+        return Call(command, lambda text: None if answered(text).word else _count(text))
 
 
 def _under(lease: AnyLease, command: str, read: Callable[[str], Result]) -> Call[Result]:

@@ -21,6 +21,13 @@ Machine = Callable[Concatenate[Any, P], Generator[Any, Any, Kind]]
 _Method = TypeVar("_Method", bound=Callable[..., object])
 
 
+class Requests:
+    """The requests about one subject, which `_calls` makes."""
+
+    def __init__(self, ask: Callable[..., Any]) -> None:
+        self._ask = ask
+
+
 def of_threads(request: Request[P, Kind]) -> Callable[Concatenate[Any, P], Kind]:
     """Return the method that carries out a request."""
 

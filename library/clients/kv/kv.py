@@ -223,11 +223,9 @@ class KV(BaseKV[Data, Lease], MutableMapping[Data, Data]):
     def pop(self, key: Data, default: object = NONE) -> object:
         """Remove a key and return its value, in one step."""
         value = self._ask(self._calls.pop(key))
-        if value is not None:
-            return value
-        if default is NONE:
+        if value is None and default is NONE:
             raise KeyError(key)
-        return default
+        return default if value is None else value
 
     def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
         """Remove the first key, or the first under a prefix if one is given, and return it with its

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from raftline.common.public import public
 
 from ..calls.administration import MemberCalls
-from ..calls.methods import of_tasks, of_threads
-
-
-class BaseMembers:
-    """The members of one cluster."""
-
-    def __init__(self, ask: Callable[..., Any]) -> None:
-        self._ask = ask
-        self._calls = MemberCalls()
+from ..calls.methods import Requests, of_tasks, of_threads
 
 
 @public("raftline.api")
-class Members(BaseMembers):
+class Members(Requests):
     """The members of the cluster: `kv.members()` lists them, `kv.members.add("s4", "h4:10000")`
     adds one. A change has the time limit of the client, and a new member has to catch up first:
     `kv.within(600).members.add(…)`.
@@ -30,6 +19,7 @@ class Members(BaseMembers):
         OutcomeUnknown: it may or may not take effect; list the members to see.
     """
 
+    _calls = MemberCalls()
     __call__ = of_threads(MemberCalls.list)
     add = of_threads(MemberCalls.add)
     remove = of_threads(MemberCalls.remove)
@@ -40,10 +30,11 @@ class Members(BaseMembers):
 
 
 @public("raftline.aio", "Members")
-class AioMembers(BaseMembers):
+class AioMembers(Requests):
     """The members of the cluster: `await kv.members()` lists them, and
     `await kv.members.add("s4", "h4:10000")` adds one; see `raftline.api.Members`."""
 
+    _calls = MemberCalls()
     __call__ = of_tasks(MemberCalls.list)
     add = of_tasks(MemberCalls.add)
     remove = of_tasks(MemberCalls.remove)

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from raftline.common.public import public
 
-from ..calls.methods import of_tasks, of_threads
+from ..calls.methods import Requests, of_tasks, of_threads
 from ..calls.user_calls import UserAdministration
 
 
-class BaseUsers:
-    """The users of one cluster."""
-
-    def __init__(self, ask: Callable[..., Any]) -> None:
-        self._ask = ask
-        self._calls = UserAdministration()
-
-
 @public("raftline.api")
-class Users(BaseUsers):
+class Users(Requests):
     """The users and roles of the cluster: `kv.users.list()` returns them,
     `kv.users.add("bob", "his password", ["reader"])` adds a user. A change holds on all nodes.
 
@@ -29,6 +18,7 @@ class Users(BaseUsers):
         OutcomeUnknown: it may or may not take effect; list the users to see.
     """
 
+    _calls = UserAdministration()
     list = of_threads(UserAdministration.list)
     add = of_threads(UserAdministration.add)
     set_password = of_threads(UserAdministration.set_password)
@@ -42,10 +32,11 @@ class Users(BaseUsers):
 
 
 @public("raftline.aio", "Users")
-class AioUsers(BaseUsers):
+class AioUsers(Requests):
     """The users and roles of the cluster: `await kv.users.list()` returns them; see
     `raftline.api.Users`."""
 
+    _calls = UserAdministration()
     list = of_tasks(UserAdministration.list)
     add = of_tasks(UserAdministration.add)
     set_password = of_tasks(UserAdministration.set_password)

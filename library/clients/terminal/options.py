@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,35 +29,19 @@ ASKING_WITH_VALUE = ("--at", "--dir", "--timeout", *WITH_VALUE)
 
 def add_login_options(parser: argparse.ArgumentParser) -> None:
     """Add `--user`, `--password-file`, and the options for TLS."""
+    rows: tuple[tuple[str, Callable[[str], object], str, str], ...] = (
+        ("--user", _user, "USER",
+         f"log in as USER (${USER}); without a file, prompt for the password"),
+        ("--password-file", str, "FILE", f"its first line is the password (${PASSWORD_FILE})"),
+        ("--tls-ca", Path, "FILE", "use TLS; the CA of the nodes' certificates ($RAFTLINE_TLS_CA)"),
+        ("--tls-cert", Path, "FILE", "the client's own certificate ($RAFTLINE_TLS_CERT)"),
+        ("--tls-key", Path, "FILE", "its key ($RAFTLINE_TLS_KEY)"),
+        ("--tls-server-name", str, "HOST",
+         "name in the node's certificate, if not its host ($RAFTLINE_TLS_SERVER_NAME)"),
+    )  # fmt: skip
     group = parser.add_argument_group("login and TLS")
-    add = group.add_argument
-    add(
-        "--user",
-        type=_user,
-        metavar="USER",
-        help=f"log in as USER (${USER}); without a file, prompt for the password",
-    )
-    add(
-        "--password-file", metavar="FILE", help=f"its first line is the password (${PASSWORD_FILE})"
-    )
-    add(
-        "--tls-ca",
-        type=Path,
-        metavar="FILE",
-        help="use TLS; the CA of the nodes' certificates ($RAFTLINE_TLS_CA)",
-    )
-    add(
-        "--tls-cert",
-        type=Path,
-        metavar="FILE",
-        help="the client's own certificate ($RAFTLINE_TLS_CERT)",
-    )
-    add("--tls-key", type=Path, metavar="FILE", help="its key ($RAFTLINE_TLS_KEY)")
-    add(
-        "--tls-server-name",
-        metavar="HOST",
-        help="name in the node's certificate, if not its host ($RAFTLINE_TLS_SERVER_NAME)",
-    )
+    for option, kind, metavar, what in rows:
+        group.add_argument(option, type=kind, metavar=metavar, help=what)
 
 
 def word_first(arguments: Sequence[str]) -> list[str]:
