@@ -97,16 +97,13 @@ def test_a_program_logs_in_by_a_password_over_tls(closed: Cluster, made: Path) -
             kv["app/a"] = "6"
 
 
-def test_asyncio_names_its_files_as_well(closed: Cluster, made: Path) -> None:
-    async def ask() -> tuple[str | None, str | None]:
-        async with aio.connect(at(closed), tls=as_ann(made)) as kv:
-            await kv.set("app/aio", "2")
-            async with kv.watch("app/aio") as watch:
-                event = await watch.next_event(DEADLINE_S)
-                assert event is not None
-                return await kv.get("app/aio"), event.value
-
-    assert asyncio.run(ask()) == ("2", "2")
+async def test_asyncio_names_its_files_as_well(closed: Cluster, made: Path) -> None:
+    async with aio.connect(at(closed), tls=as_ann(made)) as kv:
+        await kv.set("app/aio", "2")
+        async with kv.watch("app/aio") as watch:
+            event = await watch.next_event(DEADLINE_S)
+        assert event is not None
+        assert await kv.get("app/aio") == event.value == "2"
 
 
 def test_a_server_name_takes_the_place_of_the_host(closed: Cluster, made: Path) -> None:

@@ -141,7 +141,7 @@ def test_threads_that_change_the_state_leave_one_timer(monkeypatch: pytest.Monke
     assert all(timer.finished.is_set() for timer in timers)
 
 
-def test_a_listener_of_tasks_is_called_by_the_event_loop(start: Start) -> None:
+async def test_a_listener_of_tasks_is_called_by_the_event_loop(start: Start) -> None:
     answers = {"get a": DONE}
     node = start(lambda message: answers.get(message, NO_LEADER))
     seen: list[str] = []
@@ -152,23 +152,20 @@ def test_a_listener_of_tasks_is_called_by_the_event_loop(start: Start) -> None:
 
     async def coroutine(_: str) -> None: ...
 
-    async def run() -> None:
-        async with raftline.aio.connect(f"localhost:{node.port}", timeout=DEADLINE_S) as kv:
-            with pytest.raises(TypeError, match="plain function"):
-                kv.add_listener(coroutine)
-            kv.add_listener(listener)
-            assert await kv.get("a") == "5"
-            assert kv.state == "connected"
-            with pytest.raises(NOT_SERVED):
-                await kv.within(0.2).get("b")
-            assert kv.state == "suspended"
-            kv.remove_listener(listener)
-            assert await kv.get("a") == "5"
-            kv.add_listener(listener)
-        assert kv.state == "closed"
-        await asyncio.sleep(0)  # the loop calls the listener
-
-    asyncio.run(run())
+    async with raftline.aio.connect(f"localhost:{node.port}", timeout=DEADLINE_S) as kv:
+        with pytest.raises(TypeError, match="plain function"):
+            kv.add_listener(coroutine)
+        kv.add_listener(listener)
+        assert await kv.get("a") == "5"
+        assert kv.state == "connected"
+        with pytest.raises(NOT_SERVED):
+            await kv.within(0.2).get("b")
+        assert kv.state == "suspended"
+        kv.remove_listener(listener)
+        assert await kv.get("a") == "5"
+        kv.add_listener(listener)
+    assert kv.state == "closed"
+    await asyncio.sleep(0)  # the loop calls the listener
     assert seen == ["connected", "suspended", "closed"]
 
 

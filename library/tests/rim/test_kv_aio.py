@@ -309,33 +309,30 @@ async def test_closing_reports_a_write_in_flight_as_unknown() -> None:
     assert tasks_left() == []
 
 
-def test_failed_attempt_without_waiters_is_reported_to_nobody() -> None:
+async def test_failed_attempt_without_waiters_is_reported_to_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """If nobody waits for an attempt that fails, its error is dropped."""
+    loop = asyncio.get_running_loop()
+    reported: list[object] = []
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    fails = loop.create_future()
 
-    async def run(patch: pytest.MonkeyPatch) -> None:
-        loop = asyncio.get_running_loop()
-        reported: list[object] = []
-        loop.set_exception_handler(lambda _, context: reported.append(context))
-        fails = loop.create_future()
+    async def connect(*_: object, **__: object) -> object:
+        return await fails
 
-        async def connect(*_: object, **__: object) -> object:
-            return await fails
-
-        patch.setattr(loop, "create_connection", connect)
-        async with raftline.aio.connect("127.0.0.1:1") as kv:
-            with pytest.raises(raftline.Unreachable):
-                await kv.within(0.05).get("a")
-            connecting = kv._asker._connecting
-            (attempt,) = connecting.values()
-            fails.set_exception(OSError("no route"))
-            await asyncio.wait([attempt])
-            assert connecting == {}
-        del attempt
-        gc.collect()
-        assert reported == []
-
-    with pytest.MonkeyPatch.context() as patch:
-        asyncio.run(run(patch))
+    monkeypatch.setattr(loop, "create_connection", connect)
+    async with raftline.aio.connect("127.0.0.1:1") as kv:
+        with pytest.raises(raftline.Unreachable):
+            await kv.within(0.05).get("a")
+        connecting = kv._asker._connecting
+        (attempt,) = connecting.values()
+        fails.set_exception(OSError("no route"))
+        await asyncio.wait([attempt])
+        assert connecting == {}
+    del attempt
+    gc.collect()
+    assert reported == []
 
 
 @pytest.mark.parametrize("turns", range(6))

@@ -144,7 +144,7 @@ async def test_tasks_continue_at_a_member_that_nobody_named() -> None:
 
 
 @pytest.mark.parametrize("text", [None, "Sorry, bob may not read the status.", "what?"])
-def test_node_that_names_no_members_still_serves(text: str | None) -> None:
+async def test_node_that_names_no_members_still_serves(text: str | None) -> None:
     """If a node names no members, its other replies still count."""
 
     def handler(message: str) -> str | None:
@@ -154,17 +154,13 @@ def test_node_that_names_no_members_still_serves(text: str | None) -> None:
     try:
         with raftline.connect(f"localhost:{node.port}", timeout=DEADLINE_S) as kv:
             assert [kv["a"], kv["b"]] == ["a", "b"]
-
-        async def run() -> None:
-            async with raftline.aio.connect(f"localhost:{node.port}", timeout=DEADLINE_S) as kv:
-                assert [await kv.get("a"), await kv.get("b")] == ["a", "b"]
-
-        asyncio.run(run())
+        async with raftline.aio.connect(f"localhost:{node.port}", timeout=DEADLINE_S) as kv:
+            assert [await kv.get("a"), await kv.get("b")] == ["a", "b"]
     finally:
         node.close()
 
 
-def test_failed_login_at_the_member_question_spares_the_reply(
+async def test_failed_login_at_the_member_question_spares_the_reply(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """If the question for the members ends in a failed login, the earlier reply still counts."""
@@ -182,15 +178,12 @@ def test_failed_login_at_the_member_question_spares_the_reply(
             raise LoginFailed("the users are others now")
         return await attempt(self, in_flight, step)
 
-    async def run() -> None:
-        async with raftline.aio.connect(f"localhost:{s1.port}") as kv:
-            assert await kv.get("a") == "a"
-
     monkeypatch.setattr(Client, "_exchange", refused)
     monkeypatch.setattr(AioAsker, "_attempt", refused_too)
     with two_nodes(value) as (s1, _), raftline.connect(f"localhost:{s1.port}") as kv:
         assert kv["a"] == "a"
-        asyncio.run(run())
+        async with raftline.aio.connect(f"localhost:{s1.port}") as of_tasks:
+            assert await of_tasks.get("a") == "a"
 
 
 def test_program_outlives_all_nodes_that_it_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -936,24 +936,18 @@ def older_and_newer() -> Iterator[tuple[UsersNode, UsersNode]]:
         node.close()
 
 
-def test_task_logs_in_though_its_loop_has_no_free_thread() -> None:
+async def test_task_logs_in_though_its_loop_has_no_free_thread() -> None:
     """The threads of the loop may all wait for a name server that does not answer."""
     node, end = UsersNode("s1", ROOT, BOB), threading.Event()
-
-    async def by_task() -> str | None:
-        loop = asyncio.get_running_loop()
-        threads = ThreadPoolExecutor(1)
-        loop.set_default_executor(threads)
-        at = f"127.0.0.1:{node.port}"
-        async with raftline.aio.connect(at, user="bob", password=PASSWORD) as kv:
-            waiting = loop.run_in_executor(None, end.wait, 30.0)
-            try:
-                return await kv.get("a")
-            finally:
-                end.set()
-                await waiting
-
-    assert asyncio.run(by_task()) == "5"
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    async with raftline.aio.connect(f"127.0.0.1:{node.port}", user="bob", password=PASSWORD) as kv:
+        waiting = loop.run_in_executor(None, end.wait, 30.0)
+        try:
+            assert await kv.get("a") == "5"
+        finally:
+            end.set()
+            await waiting
     node.close()
 
 
