@@ -131,6 +131,27 @@ def test_follow_sends_a_write_again_under_the_same_number(start: Start) -> None:
     assert set(said.received) == {"client-7#1@set a 5"}
 
 
+def check_stays_unknown(start: Start, first: str | None, then: str) -> None:
+    """Check that no later answer of a node settles the outcome of a write."""
+
+    def stays_unknown() -> bool:
+        """Whether it does; where all stood still there was no time to ask again."""
+        answers = iter([first])
+        node = start(
+            lambda line: "SESSION response: c-1" if line == "session" else next(answers, then)
+        )
+        with (
+            following(node, timeout_s=0.3) as client,
+            pytest.raises((OutcomeUnknown, Unreachable)) as caught,
+        ):
+            client.request("set a 5")
+        if len(node.received) > 1:  # the write itself was sent
+            assert caught.type is OutcomeUnknown
+        return len(node.received) > 2
+
+    assert eventually(stays_unknown, "an outcome that later answers can't settle")
+
+
 @pytest.mark.parametrize("refusal", [SHUT_DOWN, FULL])
 def test_a_refusal_of_a_stopping_node_settles_no_unknown_write(start: Start, refusal: str) -> None:
     answers = iter(["SESSION response: client-7", outcome_unknown("this server is stopping")])
@@ -139,23 +160,7 @@ def test_a_refusal_of_a_stopping_node_settles_no_unknown_write(start: Start, ref
     with following(ended, served) as client:
         assert client.request("incr n") == "INCR response: 1"
     assert served.received == ["client-7#1@incr n"]
-
-    def stays_unknown() -> bool:
-        """Whether it does; where all stood still there was no time to ask again."""
-        behind = iter([outcome_unknown("this server is stopping")])
-        alone = start(
-            lambda line: "SESSION response: c-1" if line == "session" else next(behind, refusal)
-        )
-        with (
-            following(alone, timeout_s=0.3) as client,
-            pytest.raises((OutcomeUnknown, Unreachable)) as caught,
-        ):
-            client.request("incr n")
-        if len(alone.received) > 1:  # the write itself was sent
-            assert caught.type is OutcomeUnknown
-        return len(alone.received) > 2
-
-    assert eventually(stays_unknown, "an outcome that a refusal can't settle")
+    check_stays_unknown(start, outcome_unknown("this server is stopping"), refusal)
 
 
 def test_each_write_has_its_own_number(start: Start) -> None:
@@ -192,21 +197,7 @@ def test_a_retry_in_an_expired_session_is_not_repeated(start: Start) -> None:
 @pytest.mark.parametrize("first", [None, outcome_unknown("lost its place")])
 def test_write_that_may_be_logged_stays_unknown(first: str | None, start: Start) -> None:
     """Later refusals do not settle the outcome of a write that may be in a log."""
-
-    def stays_unknown() -> bool:
-        """Whether it does; where all stood still there was no time to ask anybody else."""
-        answers = iter(["SESSION response: client-7", first])
-        node = start(lambda _: next(answers, NO_LEADER))
-        with (
-            following(node, timeout_s=0.3) as client,
-            pytest.raises((OutcomeUnknown, Unreachable)) as caught,
-        ):
-            client.request("set a 5")
-        if len(node.received) > 1:  # the write itself was sent
-            assert caught.type is OutcomeUnknown
-        return len(node.received) > 2
-
-    assert eventually(stays_unknown, "an outcome that others can't settle")
+    check_stays_unknown(start, first, NO_LEADER)
 
 
 def test_a_write_without_a_session_is_certainly_not_done(start: Start) -> None:
