@@ -90,13 +90,10 @@ def run_client(
                 client.forget_sessions()
     except ClientError as problem:
         return report(explain(problem) if explain else problem)
-    except BrokenPipeError:
-        # The reader of our lines is gone: that is not an error, and there is nothing to print at
-        # exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return RequestOutcome.DONE
     except OSError as failure:  # for example a full disk under `> file`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing to print at exit
+        if isinstance(failure, BrokenPipeError):  # no error: the reader of our lines is gone
+            return RequestOutcome.DONE
         print(f"{prog}: can't print: {failure.strerror}", file=sys.stderr)
         return EXIT_OUTPUT
     except KeyboardInterrupt:
