@@ -154,8 +154,8 @@ async def test_node_that_names_no_members_still_serves(text: str | None) -> None
     try:
         with raftline.connect(f"localhost:{node.port}", timeout=DEADLINE_S) as kv:
             assert [kv["a"], kv["b"]] == ["a", "b"]
-        async with raftline.aio.connect(f"localhost:{node.port}", timeout=DEADLINE_S) as kv:
-            assert [await kv.get("a"), await kv.get("b")] == ["a", "b"]
+        async with raftline.aio.connect(f"localhost:{node.port}", timeout=DEADLINE_S) as of_tasks:
+            assert [await of_tasks.get("a"), await of_tasks.get("b")] == ["a", "b"]
     finally:
         node.close()
 
