@@ -13,12 +13,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from raftline_testing.nodes.cluster import Cluster
 
 from .raw_redis import Raw, RedisServer, redis_beside
+from .script_files import ScriptFile, scripts_in
 from .script_programs import in_python
 from .script_recording import CALLS, Difference, Pair, Recorder, Words, replayed, served
 
@@ -58,7 +59,7 @@ def recording(command: Sequence[str], server: RedisServer, output: Path) -> list
         return list(recorder.commands)
 
 
-def scripts_in(recorded: Sequence[Words]) -> set[str]:
+def called(recorded: Sequence[Words]) -> set[str]:
     """Return the SHA1 of each script that was called."""
     found = set()
     for words in recorded:
@@ -69,22 +70,29 @@ def scripts_in(recorded: Sequence[Words]) -> set[str]:
 
 
 def run(
-    command: Sequence[str], pair: Pair, server: RedisServer, output: Path, seeds: int = 0
+    command: Sequence[str],
+    pair: Pair,
+    server: RedisServer,
+    output: Path,
+    seeds: int = 0,
+    scripts_of: Iterable[ScriptFile] = (),
 ) -> tuple[str, list[Difference]]:
-    """Record a program and replay it; return what was called, and the differences."""
+    """Record a program and replay it; return what was called, and the differences. Scripts of the
+    library that the program does not call are called between its own."""
     recorded = recording(command, server, output)
-    scripts, found = scripts_in(recorded), list[Difference]()
+    scripts, found = called(recorded), list[Difference]()
+    others = [each for each in scripts_of if each.sha not in scripts]
     pair.empty()
     left, refused = served(pair.node, recorded)
     pair.calls = 0
-    for chance in (None, *map(random.Random, range(seeds))):
+    for chance in (None, *map(random.Random, range(seeds or bool(others)))):
         pair.empty()
-        found += replayed(pair, left, chance)
-    counts = f"{len(scripts)} scripts, {refused} refused, {pair.calls} calls"
+        found += replayed(pair, left, chance, others=others)
+    counts = f"{len(scripts)} scripts, {refused} refused, {len(others)} others, {pair.calls} calls"
     return counts, found
 
 
-def _run_all(chosen: Mapping[str, Sequence[str]], seeds: int) -> bool:
+def _run_all(chosen: Mapping[str, Sequence[str]], seeds: int, modules: Path) -> bool:
     differs = False
     with (
         tempfile.TemporaryDirectory() as name,
@@ -96,7 +104,8 @@ def _run_all(chosen: Mapping[str, Sequence[str]], seeds: int) -> bool:
             pair = Pair(node, redis)
             for library, command in chosen.items():
                 output = Path(name) / "output"
-                counts, found = run(command, pair, server, output, seeds)
+                files = scripts_in(modules / library)
+                counts, found = run(command, pair, server, output, seeds, files)
                 print(f"{library}: {counts}, {len(found)} differences", flush=True)
                 for difference in found:
                     print(f"  {difference}", flush=True)
@@ -119,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"no such library: {options.only}; these are known: {' '.join(known)}",
               file=sys.stderr)  # fmt: skip
         return 2
-    return int(_run_all(chosen, options.seeds))
+    return int(_run_all(chosen, options.seeds, options.folder / "node_modules"))
 
 
 if __name__ == "__main__":

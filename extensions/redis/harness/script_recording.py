@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from .raw_redis import Raw, Server
 from .redis_wire import framed
+from .script_files import ScriptFile
 
 Words: TypeAlias = tuple[bytes, ...]
 CALLS: Final = frozenset([b"EVAL", b"EVALSHA", b"EVAL_RO", b"EVALSHA_RO", b"FCALL"])
@@ -35,7 +36,9 @@ WAIT_S: Final = b"0.01"
 UNORDERED: Final = frozenset(b"KEYS SMEMBERS HKEYS HVALS SUNION SINTER SDIFF".split())
 NUMBER: Final = re.compile(rb"\d+(?:\.\d+)?")
 STREAM_ID: Final = re.compile(rb"(\d{13})-\d+")
-NEAR_MS: Final = 2000  # of the times that keys have left
+NEAR_MS: Final = (
+    4000  # of the times that keys have left; a node may keep one for 33 s instead of 30
+)
 NEAR_SHARE: Final = 1e-8  # some 20 s of the time of day
 DIFFERENCES: Final = 30  # that are enough to see
 READS: Final = {  # what shows a whole key, by its type
@@ -45,6 +48,9 @@ READS: Final = {  # what shows a whole key, by its type
 }  # fmt: skip
 # Of commands that go through all keys, and of functions (docs/use/redis.md).
 REFUSALS: Final = (b"-ERR This Redis command is not allowed", b"-ERR unknown command 'FCALL'")
+# What a node says of an empty key, and of a time that is far away (docs/use/redis.md).
+NOT_HERE: Final = re.compile(rb"-ERR (?:the empty key is not supported|a time of more than \d+ s)")
+OTHERS_AT_ONCE: Final = 3  # calls of scripts that no program calls
 OUR_KEYS: Final = b"redis-script:"
 
 
@@ -243,7 +249,7 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         words = b" ".join([word if len(word) < 200 else word[:60] + b"..." for word in self.words])
-        mine, other = (repr(each)[:300] for each in (self.mine, self.other))
+        mine, other = (repr(each)[:3000] for each in (self.mine, self.other))
         return f"{words.decode('utf-8', 'replace')[:600]}\n    node:  {mine}\n    Redis: {other}"
 
 
@@ -324,15 +330,21 @@ def _keys(raw: Raw) -> dict[bytes, tuple[Reply, int]]:
 
 
 def replayed(
-    pair: Pair, commands: Sequence[Words], chance: random.Random | None = None, every: int = 20
+    pair: Pair,
+    commands: Sequence[Words],
+    chance: random.Random | None = None,
+    every: int = 20,
+    others: Sequence[ScriptFile] = (),
 ) -> list[Difference]:
     """Replay a recording; return the differences. Keys are compared after each `every` scripts.
 
-    With `chance`, a copy of each call of a script with one or two words exchanged goes before it.
-    After a difference in the keys, both begin again, so that one cause is one difference.
+    With `chance`, a copy of each call of a script with one or two words exchanged goes before it,
+    and calls of some `others`. After a difference both begin again, so that one cause is one
+    difference.
     """
     found: list[Difference] = []
     known: dict[bytes, list[Words]] = {}
+    keys, operands = _operands(commands)
     in_multi = False
     for number, words in enumerate(commands):
         name = words[0].upper()
@@ -343,12 +355,12 @@ def replayed(
         asked = [words]
         if chance is not None and is_call and not in_multi:
             asked.insert(0, _exchanged(words, known[words[1]], chance))
-        for each in asked:
-            if difference := pair.ask(each):
-                found.append(difference)
-        is_due = is_call and not in_multi and (chance is not None or not number % every)
-        if is_due and (difference := pair.keys_differ()):
-            found.append(Difference(asked[0], difference, "the keys differ"))
+            for one in chance.sample(others, min(len(others), OTHERS_AT_ONCE)):
+                asked.insert(0, one.call(chance, keys, operands))
+        compares = is_call and not in_multi and (chance is not None or not number % every)
+        differing = _differing(pair, asked, compares=compares)
+        if differing is not None:
+            found += [differing] * (not _is_listed(differing))
             if len(found) > DIFFERENCES:
                 break
             pair.empty()
@@ -357,6 +369,32 @@ def replayed(
     if difference := pair.keys_differ():
         found.append(difference)
     return found
+
+
+def _differing(pair: Pair, asked: Sequence[Words], *, compares: bool) -> Difference | None:
+    """Ask these, and compare the replies and perhaps the keys; return the first difference."""
+    for words in asked:
+        difference = pair.ask(words)
+        if difference is None and compares and (keys := pair.keys_differ()):
+            difference = Difference(words, keys, "the keys differ")
+        if difference is not None:
+            return difference
+    return None
+
+
+def _is_listed(difference: Difference) -> bool:
+    return isinstance(difference.mine, bytes) and NOT_HERE.match(difference.mine) is not None
+
+
+def _operands(commands: Sequence[Words]) -> tuple[list[bytes], list[bytes]]:
+    """Return the keys and the other operands of all calls of scripts."""
+    keys, others = dict[bytes, None](), dict[bytes, None]()
+    for words in commands:
+        if words[0].upper() in CALLS and len(words) > 3:
+            first = 3 + int(words[2])
+            keys |= dict.fromkeys(words[3:first])
+            others |= dict.fromkeys(words[first:])
+    return list(keys), list(others)
 
 
 def _exchanged(words: Words, others: Sequence[Words], chance: random.Random) -> Words:

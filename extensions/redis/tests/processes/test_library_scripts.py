@@ -11,6 +11,7 @@ import pytest
 
 from raftline.redis.harness.raw_redis import Raw, has_redis, redis_beside
 from raftline.redis.harness.run_scripts import commands, run
+from raftline.redis.harness.script_files import ScriptFile
 from raftline.redis.harness.script_recording import Pair, Reply, alike, replayed
 from raftline_testing.nodes.cluster import Cluster
 
@@ -58,8 +59,24 @@ def test_difference_of_a_reply_and_of_a_key_is_found(nodes: Cluster, tmp_path: P
         assert difference.words == (b"l",)
         pair.empty()
         node.whole(b"SET", b"k", b"7")
-        found = replayed(pair, [(b"GET", b"k"), (b"DEL", b"k")])
-        assert [(each.mine, each.other) for each in found] == [(b"$7", b"$-1"), (b":1", b":0")]
+        (difference,) = replayed(pair, [(b"GET", b"k"), (b"DEL", b"k")])
+        assert (difference.mine, difference.other) == (b"$7", b"$-1")
+
+
+def test_difference_of_a_script_that_no_program_calls_is_found(
+    nodes: Cluster, tmp_path: Path
+) -> None:
+    nodes.wait_until_begun()
+    text = b"return redis.call('GET', KEYS[1]) == 'raftline' and ARGV[1]"
+    other = ScriptFile(text, [frozenset([b"k"])], [frozenset()])
+    called = (b"EVAL", b"return redis.call('SET', KEYS[1], ARGV[1])", b"1", b"k", b"5")
+    with redis_beside(tmp_path) as server, Raw(nodes["s1"]) as node, Raw(server) as redis:
+        pair = Pair(node, redis)
+        assert replayed(pair, [called], random.Random(1), others=[other]) == []
+        pair.empty()
+        node.whole(b"SET", b"k", b"raftline")
+        (difference,) = replayed(pair, [called], random.Random(1), others=[other])
+    assert difference.words[:4] == (b"EVAL", text, b"1", b"k")
 
 
 @pytest.mark.parametrize(
