@@ -231,7 +231,8 @@ def read(sender: str, to: str, text: str) -> Message:
         return _read_append(sender, to, text)
     if match := _APPENDED.fullmatch(text):
         if match.lastindex == 3:  # the answer to entries, nearly always
-            return AppendAccepted(sender, to, *_checked(match.group(1, 2, 3)))
+            term, index, number = _checked(match.group(1, 2, 3))
+            return AppendAccepted(sender, to, term, index, number)
         return _read_reported(sender, to, match)
     if match := _MISSING.fullmatch(text):
         index, term, number, vote, lease_ms = _given(match, 1, 2, 3, 5, 4)

@@ -307,7 +307,8 @@ class Schedule:
         self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed, has_users=has_users)
         self.faults.may_begin_again = self.upgrades.begins_above_the_floor
         NonMember(self.world, plan, hosts)
-        self.operator = Operator(self.world, plan, hosts, addresses, seed)
+        moving = random.Random(f"moves {seed}")
+        self.operator = Operator(self.world, plan, hosts, addresses, moving)
         self._let_writers_sleep(random.Random(f"writers {seed}"), hosts)
         chance = random.Random(f"lines {seed}")
         self.talkers = self._rough_lines(chance, hosts)

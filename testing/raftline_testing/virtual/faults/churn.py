@@ -27,18 +27,18 @@ class Operator:
         plan: Plan,
         hosts: Sequence[Host],
         addresses: Mapping[str, str],
-        seed: int,
+        moving: Random | None = None,
     ) -> None:
+        """`moving` draws which members move; without it, none does."""
         self._world = world
         self._plan = plan
         self._hosts = hosts
         self._addresses = dict(addresses)
         self._over = False
-        self._moving = Random(f"moves {seed}")
         if plan.change_every_ms:
             self._wait()
-            if self._moving.random() < MOVE:
-                self._wait_to_move()
+            if moving is not None and moving.random() < MOVE:
+                self._wait_to_move(moving)
         self._let_join()
 
     def stop(self) -> None:
@@ -56,19 +56,19 @@ class Operator:
             self._let_change(host, self._change(view.membership), self._may_begin)
         self._wait()
 
-    def _wait_to_move(self) -> None:
-        pause_ms = self._moving.randint(1, 2 * self._plan.change_every_ms)
-        self._world.beside(pause_ms, self._moving.random(), self._move)
+    def _wait_to_move(self, moving: Random) -> None:
+        pause_ms = moving.randint(1, 2 * self._plan.change_every_ms)
+        self._world.beside(pause_ms, moving.random(), self._move, moving)
 
-    def _move(self) -> None:
+    def _move(self, moving: Random) -> None:
         """Give a member another address (`member update`)."""
         if self._over:
             return
         for host, view in leaders(self._hosts):
-            name = self._moving.choice(view.membership.names)
+            name = moving.choice(view.membership.names)
             address = self._addresses[name] = moved(self._addresses[name])
             self._let_change(host, Change("update", name, address), self._may_begin)
-        self._wait_to_move()
+        self._wait_to_move(moving)
 
     def _may_begin(self, node: RawNode, change: Change) -> bool:
         return not self._over and self._can_end(node, change)
