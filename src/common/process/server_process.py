@@ -204,9 +204,10 @@ class ServerProcess(Process):
         port: int,
         folder: Path,
         options: Sequence[str] = (),
+        console: Path | None = None,
         **popen: Any,
     ) -> None:
-        super().__init__(name, (), **popen)
+        super().__init__(name, (), console, **popen)
         self.port = port
         self.folder = folder
         self.options = list(options)
