@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..common.identities import Build
 from .change import Change
 from .log import Snapshot
 from .membership import Membership
@@ -134,11 +133,6 @@ class PeerBuild:
     peer: str
     applies: frozenset[str] | None
     is_at_floor: bool = False
-
-    @classmethod
-    def of(cls, peer: str, build: Build) -> PeerBuild:
-        """Return what the core learns of a peer's build."""
-        return cls(peer, build.applies if build.is_heard else None, build.is_at_floor)
 
 
 @dataclass(slots=True)

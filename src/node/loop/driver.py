@@ -124,7 +124,8 @@ class Driver:
     def peer_build(self, peer: str, build: Build) -> None:
         """Report a peer's build to the core; it is not heard when the connection to it broke."""
         if not self._stopping:
-            self.step(PeerBuild.of(peer, build))
+            applies = build.applies if build.is_heard else None
+            self.step(PeerBuild(peer, applies, build.is_at_floor))
 
     def step(self, event: Input) -> None:
         """Step an input of another thread into the core (docs/develop/how-a-write-travels.md)."""

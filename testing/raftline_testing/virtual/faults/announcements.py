@@ -126,4 +126,5 @@ class _Connection:
 
     def _tell(self, name: str, build: Build) -> None:
         if self.host.incarnation == self._start:
-            self.host.take(PeerBuild.of(name, build))
+            applies = build.applies if build.is_heard else None
+            self.host.take(PeerBuild(name, applies, build.is_at_floor))
