@@ -154,7 +154,8 @@ def _boot(
         with threads_without_signals():
             if arguments.join:
                 _join(arguments, port, configuration, tls, server, console.say)
-        if arguments.cores == "one" and (chooser := cpu_affinity.core_chooser()):
+        chooser = cpu_affinity.core_chooser() if arguments.cores == "one" else None
+        if chooser is not None:
             server.rest = chooser.rest
         server.begin(listener)
         start.pop_all()  # the node is up, so its line in the configuration stays
