@@ -64,7 +64,7 @@ def test_module_that_tests_share_is_that_of_this_folder(pytestconfig: pytest.Con
     the same name: the first folder of the path has it."""
     shared = re.compile(r"^from (tests(?:\.\w+)+) import", re.M)
     modules = {name for names in found_by(shared.findall).values() for name in names}
-    assert "tests.processes.conftest" in modules
+    assert "tests.core.typed" in modules
     for name in modules:
         path = f"{name.replace('.', '/')}.py"
         found = [
