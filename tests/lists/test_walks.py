@@ -1,4 +1,4 @@
-"""The walks of the developers' pages name functions that exist, and that run when the walk is taken."""
+"""The walks of the developers' pages name functions that exist and run."""
 
 from __future__ import annotations
 

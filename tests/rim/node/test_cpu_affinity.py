@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -98,6 +99,7 @@ def test_no_core_is_chosen_without_an_interpreter_lock(monkeypatch: pytest.Monke
 def test_a_node_chooses_a_core_again_after_a_failed_sample(
     monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
+    samples: Iterator[Exception | CpuUse]
     samples = iter([trouble, BEFORE, after(0.9, 50_000, 0.1, 0.6), trouble])
     moved: list[set[int]] = []
 
