@@ -117,6 +117,7 @@ def test_a_peer_whose_thread_is_lost_is_dialed_at_the_next_send(
     peer.stop()
 
 
+@pytest.mark.pure  # a compiled server takes no other console
 def test_changed_rights_are_checked_without_a_new_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

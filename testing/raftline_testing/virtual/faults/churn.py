@@ -15,7 +15,7 @@ from ..world.places import moved
 from ..world.plan import Plan
 from ..world.world import World
 
-MOVE = 0.3  # share of the schedules with changes in which members move
+MOVE = 0.2  # share of the schedules with changes in which members move
 
 
 class Operator:
