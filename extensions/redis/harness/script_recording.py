@@ -248,7 +248,7 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         words = b" ".join([word if len(word) < 200 else word[:60] + b"..." for word in self.words])
-        mine, other = (repr(each)[:3000] for each in (self.mine, self.other))
+        mine, other = (repr(each)[:300] for each in (self.mine, self.other))
         return f"{words.decode('utf-8', 'replace')[:600]}\n    node:  {mine}\n    Redis: {other}"
 
 
